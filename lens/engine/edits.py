@@ -1,0 +1,90 @@
+"""Edits as data: a site and what happens there.
+
+Every operation is affine, ``x -> scale * x + value``, so that the walk applies any mix of them in one indexed write.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Union
+
+import torch
+
+from .sites import Site
+
+if TYPE_CHECKING:
+    from .runs import Runs
+
+OPERATIONS = ("replace", "add", "scale", "zero", "mean", "resample")
+
+
+class EditError(ValueError):
+    """An edit that cannot be applied; the message names the argument, its value and what was expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """What happens at a site.
+
+    ========  ==========================================  =================================
+    op        effect                                      value
+    ========  ==========================================  =================================
+    replace   ``x <- scale * value``                      a tensor, or the ``Runs`` to copy from
+    add       ``x <- x + scale * value``                  a tensor
+    scale     ``x <- scale * x``                          none
+    zero      ``x <- 0``                                  none
+    mean      ``x <- scale * value`` (a data-set mean)    a tensor, see ``runs.mean_activation``
+    resample  as ``replace``, from another prompt's run   the ``Runs`` to copy from
+    ========  ==========================================  =================================
+
+    A tensor's last axis is the site's width (``d_model``, ``d_head``, the number of neurons or of keys); leading axes,
+    if any, are ``[position]`` or ``[position, head]`` and broadcast.
+
+    >>> Edit(Site("attn_out", layer=9), "scale", scale=0.5).op
+    'scale'
+    """
+
+    site: Site
+    op: str
+    value: Union[None, torch.Tensor, "Runs"] = None
+    scale: float = 1.0
+
+    def __post_init__(self):
+        if not isinstance(self.site, Site):
+            raise EditError(f"site={self.site!r} is not a Site; write Edit(Site('resid_pre', layer=3), ...).")
+        if self.op not in OPERATIONS:
+            raise EditError(f"op={self.op!r} is not known; expected one of {', '.join(OPERATIONS)}.")
+        takes_value = self.op not in ("scale", "zero")
+        if takes_value and self.value is None:
+            raise EditError(f"op={self.op!r} needs a value: a tensor" + (" or a run to copy from." if self.op != "add" else "."))
+        if not takes_value and self.value is not None:
+            raise EditError(f"op={self.op!r} takes no value, got {type(self.value).__name__}; leave it out.")
+        if self.op in ("add", "mean") and not isinstance(self.value, torch.Tensor):
+            raise EditError(f"op={self.op!r} needs a tensor as value, got {type(self.value).__name__}.")
+        if isinstance(self.value, torch.Tensor) and not torch.isfinite(self.value).all():
+            raise EditError(f"value of the edit at {self.site} holds NaN or infinity; check where it was computed.")
+
+    @property
+    def keep(self) -> float:
+        """The factor on the old activation: 1 for ``add``, ``scale`` for ``scale``, else 0."""
+        return {"add": 1.0, "scale": float(self.scale)}.get(self.op, 0.0)
+
+
+@contextmanager
+def edited(model: Any, *edits: Edit):
+    """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
+
+    Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the whole
+    text; while generating with a cache, an edit without a position applies to each new token. Values must be tensors.
+
+    Raises:
+        EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.
+    """
+    from .hooks import install
+    handles = install(model, edits)
+    try:
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()

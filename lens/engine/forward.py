@@ -1,0 +1,134 @@
+"""One block on a flat batch of tokens: the arithmetic that recording, walking and differentiating share.
+
+Rows (runs of one prompt each) lie one after another in a flat tensor ``[n_tokens, d_model]``, so that every linear layer
+is one matrix product whatever the rows' lengths. A row may start in the middle of its prompt: the keys and values before
+its start come from a base run. ``tap(site, tensor)`` is called at every site and returns the tensor to go on with: edits,
+recording and gradients are taps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .decoder import Block
+
+Tap = Callable[[str, Tensor], Tensor]
+
+
+def no_tap(site: str, x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass
+class Layout:
+    """Where the tokens of some rows lie.
+
+    Attributes:
+        row: which row a token belongs to, ``[n_tokens]``, counted from 0.
+        position: its position in the prompt, ``[n_tokens]``.
+        base: index of the base run's token at ``[n_rows, length]``; clipped at the prompt's end (those are never seen).
+        query: the tokens whose attention is wanted, or None for all of them.
+        dense: all rows cover positions 0 to length - 1, so that no base run is needed and no scattering.
+    """
+
+    row: Int[Tensor, "n_tokens"]
+    position: Int[Tensor, "n_tokens"]
+    n_rows: int
+    length: int
+    base: Int[Tensor, "n_rows length"] | None = None
+    query: Int[Tensor, "n_query"] | None = None
+    dense: bool = False
+
+    def __post_init__(self):
+        self.q_row = self.row if self.query is None else self.row[self.query]
+        self.q_position = self.position if self.query is None else self.position[self.query]
+        counts = torch.bincount(self.q_row, minlength=self.n_rows)
+        first = counts.cumsum(0) - counts
+        #: slot of a query within its row, and the number of slots
+        self.slot = torch.arange(len(self.q_row), device=self.row.device) - first[self.q_row]
+        self.slots = int(counts.max()) if len(counts) else 0
+        self.uniform = bool((counts == self.slots).all())
+
+    def mask(self) -> Bool[Tensor, "rows 1 slots length"]:
+        """Which keys a query sees: those at its position and before."""
+        at = torch.zeros(self.n_rows, self.slots, dtype=torch.long, device=self.row.device)
+        at[self.q_row, self.slot] = self.q_position
+        keys = torch.arange(self.length, device=self.row.device)
+        return (keys <= at[:, :, None])[:, None]
+
+    def spread(self, x: Float[Tensor, "n_query heads d_head"]) -> Float[Tensor, "n_rows slots heads d_head"]:
+        """Queries by row and slot; empty slots are zero."""
+        if self.uniform:
+            return x.reshape(self.n_rows, self.slots, *x.shape[1:])
+        out = x.new_zeros(self.n_rows, self.slots, *x.shape[1:])
+        out[self.q_row, self.slot] = x
+        return out
+
+    def gather(self, x: Float[Tensor, "n_rows slots *rest"]) -> Float[Tensor, "n_query *rest"]:
+        return x.flatten(0, 1) if self.uniform else x[self.q_row, self.slot]
+
+
+def filled(own: Float[Tensor, "n_tokens heads d_head"], base: Tensor | None, lay: Layout) -> Float[Tensor, "n_rows length heads d_head"]:
+    """Keys (or values) of whole prompts: the row's own from its start on, the base run's before."""
+    if lay.dense:
+        return own.reshape(lay.n_rows, lay.length, *own.shape[1:])
+    out = own.new_zeros(lay.n_rows, lay.length, *own.shape[1:]) if base is None else base[lay.base]
+    return out.index_put((lay.row, lay.position), own) if own.requires_grad else out.index_put_((lay.row, lay.position), own)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: float, tap: Tap, explicit: bool) -> Tensor:
+    """Attention of the queries ``[n_query, n_heads, d_head]`` over ``[n_rows, length, n_kv_heads, d_head]``.
+
+    ``explicit`` writes out the pattern, ``[n_rows, n_heads, slots, length]``, and taps it; else a fused kernel runs.
+    """
+    q, k, v = lay.spread(q).transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    if not explicit:
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
+    else:
+        share = q.shape[1] // k.shape[1]
+        k, v = (t if share == 1 else t.repeat_interleave(share, 1) for t in (k, v))
+        scores = (q @ k.transpose(2, 3) * scaling).masked_fill(~mask, float("-inf"))
+        pattern = tap("pattern", scores.softmax(-1, dtype=torch.float32).to(q.dtype))
+        z = pattern @ v
+    return lay.gather(z.transpose(1, 2))
+
+
+def attention(block: Block, x: Float[Tensor, "n_tokens d_model"], lay: Layout, rope: tuple, base: tuple | None = None, tap: Tap = no_tap,
+              explicit: bool = False, mask: Tensor | None = None) -> Float[Tensor, "n_query d_model"]:
+    """What the attention of a block adds to the residual stream at the query tokens.
+
+    Taps, in order: ``q``, ``k``, ``v`` (raw), ``placed_k`` (as the keys meet the queries), ``pattern`` if explicit, ``z``, ``attn_out``.
+    """
+    normed = block.norm_attn(x)
+    if lay.query is None:
+        q, k, v = block.qkv(normed)
+    else:
+        q, (k, v) = block.q(normed[lay.query]), block.kv(normed)
+    q, k, v = tap("q", q), tap("k", k), tap("v", v)
+    cos, sin = rope
+    at_q, at_k = lay.q_position, lay.position
+    q = block.placed_q(q, cos[at_q] if cos is not None else None, sin[at_q] if sin is not None else None)
+    k = tap("placed_k", block.placed_k(k, cos[at_k] if cos is not None else None, sin[at_k] if sin is not None else None))
+    base_k, base_v = base if base is not None else (None, None)
+    mask = lay.mask() if mask is None else mask
+    z = attend(q, filled(k, base_k, lay), filled(v, base_v, lay), lay, mask, block.scaling, tap, explicit)
+    return tap("attn_out", block.out(tap("z", z)))
+
+
+def feed_forward(block: Block, x: Float[Tensor, "n d_model"], attn: Float[Tensor, "n d_model"], tap: Tap = no_tap) -> Float[Tensor, "n d_model"]:
+    """The residual stream after a block, from the stream before it and what attention adds.
+
+    Taps, in order: ``resid_mid`` (sequential blocks only), ``neuron``, ``mlp_out``, ``resid_post``.
+    """
+    mid = x + attn
+    if block.parallel:
+        into = x
+    else:
+        mid = into = tap("resid_mid", mid)
+    return tap("resid_post", mid + tap("mlp_out", block.down(tap("neuron", block.hidden(block.norm_mlp(into))))))

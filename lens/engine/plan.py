@@ -1,0 +1,230 @@
+"""From edits to indexed writes: which rows a walk carries, where each begins, and what is written into them where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .edits import Edit, EditError
+from .runs import Runs, Source
+from .sites import HEADED, ORDER, SiteError, indices
+
+#: First site of a block that can be changed without running its attention again.
+_AFTER_ATTENTION = ORDER["z"]
+
+
+@dataclass
+class Writes:
+    """Indexed writes at one site of one layer, ``x[token, sub] <- keep * x[token, sub] + scale * table[entry]``, sorted by token."""
+
+    token: Tensor
+    sub: Tensor | None
+    keep: Tensor
+    scale: Tensor
+    table: Tensor | None
+    entry: Tensor
+    by_sub: bool
+    key: tuple[int, ...] | None = None
+    prompt: Tensor | None = None
+
+    def values(self, pick: Tensor | slice) -> Tensor | None:
+        """What is added at the writes picked, ``[n, *width]``; None where nothing is."""
+        if self.table is None:
+            return None
+        if self.prompt is not None:
+            found = self.table[self.prompt[pick], self.sub[pick], self.entry[pick]]
+        else:
+            found = self.table[self.entry[pick], self.sub[pick]] if self.by_sub else self.table[self.entry[pick]]
+        return found * self.scale[pick].reshape(-1, *[1] * (found.ndim - 1)).to(found)
+
+
+@dataclass
+class _Part:
+    """What one edit writes: positions and heads (or neurons) paired off, and where the values come from."""
+
+    layer: int
+    site: str
+    turn: int
+    position: np.ndarray
+    sub: np.ndarray | None
+    keep: float
+    scale: float
+    source: Source | None = None
+    tensor: Tensor | None = None
+    key: tuple[int, ...] | None = None
+
+
+@dataclass
+class Plan:
+    """The rows of a walk, sorted by where they join it, and the writes by ``(layer, site)``.
+
+    Attributes:
+        order: the caller's number of each row that is walked; the rest is unchanged by its edits.
+        prompt, start, end, layer: per walked row: prompt, first and past-the-last position, layer at which it joins.
+        attends: per walked row, whether it needs the attention of the layer at which it joins.
+    """
+
+    base: Runs
+    order: np.ndarray
+    prompt: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    layer: np.ndarray
+    attends: np.ndarray
+    writes: dict[tuple[int, str], list[Writes]] = field(default_factory=dict)
+
+    @property
+    def offset(self) -> np.ndarray:
+        size = self.end - self.start
+        return np.concatenate(([0], np.cumsum(size)))
+
+
+def heads_of(base: Runs, site: str) -> int:
+    return base.decoder.n_heads if HEADED[site] == "query" else base.decoder.n_kv_heads
+
+
+def _width(base: Runs, site: str) -> int:
+    d = base.decoder
+    return d.d_mlp if site == "neuron" else d.d_head if site in HEADED else d.d_model
+
+
+def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
+    site, length, decoder = edit.site, base.lengths[prompt], base.decoder
+    layer = 0 if site.name == "embed" else indices(site.layer, decoder.n_layers, "layer")[0]
+    name = site.name
+    if name == "resid_mid" and decoder.blocks[layer].parallel:
+        raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
+    if name == "resid_post":
+        name, layer = "resid_pre", layer + 1
+    position = np.asarray(indices(site.position, length, "position"), dtype=np.int64)
+    sub = None
+    if name in HEADED and (site.head is not None or name == "pattern"):
+        sub = np.asarray(indices(site.head, heads_of(base, name), "head"), dtype=np.int64)
+    elif name == "neuron" and site.neuron is not None:
+        sub = np.asarray(indices(site.neuron, decoder.d_mlp, "neuron"), dtype=np.int64)
+    n_sub = 1 if sub is None else len(sub)
+    value, source, tensor, key = edit.value, None, None, None
+    if name == "pattern":
+        key = tuple(indices(site.key, length, "key"))
+    if isinstance(value, Runs):
+        if len(value) not in (1, len(base)):
+            raise EditError(f"value: a run of {len(value)} prompts does not match the base run's {len(base)}; pick one with run[i].")
+        value = value[prompt if len(value) > 1 else 0]
+    if isinstance(value, Source):
+        source = value
+        if len(position) and position.max() >= source.length:
+            raise EditError(f"position={int(position.max())} lies beyond the source prompt's {source.length} tokens; align the two prompts.")
+    elif value is not None:
+        width = (1,) if name == "neuron" and sub is not None else (len(key),) if name == "pattern" else \
+            (heads_of(base, name), decoder.d_head) if name in HEADED and sub is None else (_width(base, name),)
+        try:
+            if name == "neuron" and sub is not None:
+                tensor = value.expand(len(position), n_sub).reshape(-1)
+            elif sub is None:
+                tensor = value.expand(len(position), *width)
+            else:
+                tensor = value.expand(len(position), n_sub, *width).reshape(-1, *width)
+        except RuntimeError:
+            expected = (len(position),) + ((n_sub,) if sub is not None else ()) + (() if name == "neuron" and sub is not None else width)
+            raise EditError(f"value has shape {tuple(value.shape)} at {site}; expected something that broadcasts to {expected}.") from None
+    pairs = position if sub is None else np.repeat(position, n_sub)
+    return _Part(layer, name, turn, pairs, None if sub is None else np.tile(sub, len(position)), edit.keep,
+                 float(edit.scale), source, tensor, key)
+
+
+class _Changes:
+    """Where a source run differs from the base run, by site and layer; compared once, read many times."""
+
+    def __init__(self, base: Runs):
+        self.base, self.seen = base, {}
+
+    def first(self, prompt: int, part: _Part) -> int | None:
+        """The first position that the part really changes, or None."""
+        if not len(part.position):
+            return None
+        source = part.source
+        if source is None or part.site == "pattern" or part.scale != 1.0 or source.prompt >= len(self.base) or \
+                source.length != self.base.lengths[prompt] or source.runs.lengths != self.base.lengths or source.prompt != prompt:
+            return int(part.position.min())
+        key = (id(source.runs), part.site, part.layer)
+        if key not in self.seen:
+            self.seen[key] = (source.runs.get(part.site, part.layer) != self.base.get(part.site, part.layer)).cpu().numpy()
+        differs = self.seen[key]
+        at = int(self.base.starts[prompt]) + part.position
+        hit = differs[at] if part.sub is None else differs[at, part.sub]
+        hit = hit.reshape(len(at), -1).any(1)
+        return int(part.position[hit].min()) if hit.any() else None
+
+
+def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence[Sequence[int]]) -> Plan:
+    """Sorts edited runs by where they leave the base run and gathers what is written into them.
+
+    Args:
+        base: the unedited runs.
+        rows: per edited run, its prompt's number in ``base`` and its edits, in the order in which they apply.
+        reads: per prompt, the positions that are read at the end.
+
+    Rows whose edits change nothing (a replacement equal to what is there) are left out: the base run answers for them.
+
+    Raises:
+        SiteError, EditError: an edit that the model or the prompt has no place for.
+    """
+    changes, kept = _Changes(base), []
+    for number, (prompt, edits) in enumerate(rows):
+        turns: dict[tuple[int, str], int] = {}
+        parts = []
+        for edit in edits:
+            part = _part(base, prompt, edit, 0)
+            part.turn = turns[part.layer, part.site] = turns.get((part.layer, part.site), -1) + 1
+            parts.append(part)
+        end = max(reads[prompt]) + 1
+        firsts = [(p, f) for p in parts if (f := changes.first(prompt, p)) is not None and f < end]
+        if firsts:
+            layer, order = min((p.layer, ORDER[p.site]) for p, _ in firsts)
+            kept.append((layer, order >= _AFTER_ATTENTION, prompt, number, min(f for _, f in firsts), end, parts))
+    kept.sort(key=lambda r: r[:4])
+    column = lambda i, kind: np.array([r[i] for r in kept], dtype=kind)
+    made = Plan(base, order=column(3, np.int64), prompt=column(2, np.int64), start=column(4, np.int64), end=column(5, np.int64),
+                layer=column(0, np.int64), attends=~column(1, bool))
+    _gather(made, [r[6] for r in kept])
+    return made
+
+
+def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
+    """Joins the parts of all rows into one ``Writes`` per layer, site, turn and kind of value."""
+    groups: dict[tuple, list[tuple[int, _Part]]] = {}
+    for row, of_row in enumerate(parts):
+        for p in of_row:
+            kind = ("runs", id(p.source.runs)) if p.source else ("tensor", None if p.tensor is None else p.tensor.shape[1:])
+            groups.setdefault((p.layer, p.site, p.turn, p.sub is None, p.key if p.site == "pattern" else None, kind), []).append((row, p))
+    offset, device = made.offset, made.base.decoder.device
+    for (layer, site, turn, _, key, kind), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
+        token, sub, keep, scale, entry, prompt, tables, count = [], [], [], [], [], [], [], 0
+        for row, p in members:
+            inside = (p.position >= made.start[row]) & (p.position < made.end[row])
+            n = int(inside.sum())
+            token.append(offset[row] + p.position[inside] - made.start[row])
+            keep.append(np.full(n, p.keep)), scale.append(np.full(n, p.scale))
+            if p.sub is not None:
+                sub.append(p.sub[inside])
+            if p.source is not None:
+                at = 0 if site == "pattern" else p.source.start
+                entry.append(at + p.position[inside]), prompt.append(np.full(n, p.source.prompt))
+            else:
+                entry.append(count + np.flatnonzero(inside))
+                if p.tensor is not None:
+                    tables.append(p.tensor)
+                    count += len(p.tensor)
+        token = np.concatenate(token)
+        rank = np.argsort(token, kind="stable")
+        put = lambda a, dtype=torch.long: torch.as_tensor(np.concatenate(a)[rank], dtype=dtype, device=device)
+        source = members[0][1].source
+        table = source.runs.get(site, layer) if source else torch.cat(tables).to(device, made.base.decoder.dtype) if tables else None
+        made.writes.setdefault((layer, site), []).append(Writes(
+            torch.as_tensor(token[rank], device=device), put(sub) if sub else None, put(keep, torch.float32), put(scale, torch.float32),
+            table, put(entry), by_sub=bool(sub) and source is not None, key=key,
+            prompt=put(prompt) if source and site == "pattern" else None))

@@ -1,0 +1,96 @@
+"""Sites: which activation of a decoder, at which layer, head, position.
+
+The names are those of TransformerLens. In the order in which a block computes them:
+
+    embed -> resid_pre -> q, k, v -> pattern -> z -> attn_out -> resid_mid -> neuron -> mlp_out -> resid_post
+
+``q``, ``k`` and ``v`` are the outputs of the projections, before query/key normalisation and rotary embedding;
+``attn_out`` and ``mlp_out`` are what is added to the residual stream (after a post-norm, where a model has one);
+``neuron`` is the input of the MLP's down projection. ``resid_post`` of a layer is ``resid_pre`` of the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence, Union
+
+Index = Union[None, int, slice, Sequence[int]]
+
+#: Every site, in the order of computation inside a block.
+SITES = ("embed", "resid_pre", "q", "k", "v", "pattern", "z", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post")
+ORDER = {name: i for i, name in enumerate(SITES)}
+#: Sites that have a head axis, and whose heads they are.
+HEADED = {"q": "query", "pattern": "query", "z": "query", "k": "key", "v": "key"}
+RESIDUAL = ("embed", "resid_pre", "resid_mid", "resid_post")
+
+
+class SiteError(ValueError):
+    """A site that the model does not have; the message names the argument, its value and what is there."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One activation: a name, a layer and, where wanted, heads, positions, neurons or keys.
+
+    Args:
+        name: one of ``SITES``.
+        layer: 0-based; negative counts from the end. Not used by ``embed``.
+        head: an int, several, or None for all (sites with heads only; ``k`` and ``v`` count key/value heads).
+        position: token positions (for ``pattern``: of the query); None for all.
+        neuron: MLP neurons, for ``neuron`` only; None for all.
+        key: key positions, for ``pattern`` only; None for all.
+
+    >>> Site("z", layer=9, head=3, position=-1)
+    Site('z', layer=9, head=3, position=-1)
+    """
+
+    name: str
+    layer: int | None = None
+    head: Index = None
+    position: Index = None
+    neuron: Index = None
+    key: Index = None
+
+    def __post_init__(self):
+        if self.name not in ORDER:
+            raise SiteError(f"site name={self.name!r} is not known; expected one of {', '.join(SITES)}.")
+        if self.name == "embed":
+            if self.layer not in (None, 0):
+                raise SiteError(f"site 'embed' has no layer, got layer={self.layer!r}; leave it out.")
+        elif self.layer is None:
+            raise SiteError(f"site {self.name!r} needs a layer; write Site({self.name!r}, layer=...).")
+        for axis, names in (("head", tuple(HEADED)), ("neuron", ("neuron",)), ("key", ("pattern",))):
+            if getattr(self, axis) is not None and self.name not in names:
+                raise SiteError(f"site {self.name!r} has no {axis} axis, got {axis}={getattr(self, axis)!r}; "
+                                f"{axis} belongs to {', '.join(names)}.")
+
+    def __repr__(self):
+        parts = [repr(self.name)] + [f"{k}={getattr(self, k)!r}" for k in ("layer", "head", "position", "neuron", "key")
+                                     if getattr(self, k) is not None]
+        return f"Site({', '.join(parts)})"
+
+
+def indices(spec: Index, size: int, argument: str) -> list[int]:
+    """The non-negative indices that ``spec`` names on an axis of length ``size``.
+
+    Raises:
+        SiteError: an index is outside ``[-size, size)`` or is not an integer.
+
+    >>> indices(-1, 5, "position"), indices(slice(1, 3), 5, "position"), indices(None, 2, "head")
+    ([4], [1, 2], [0, 1])
+    """
+    if spec is None:
+        return list(range(size))
+    if isinstance(spec, slice):
+        return list(range(size))[spec]
+    values = [spec] if not hasattr(spec, "__iter__") else list(spec)
+    out = []
+    for value in values:
+        try:
+            i = value.__index__()
+        except (AttributeError, TypeError):
+            raise SiteError(f"{argument}={value!r} is not an integer; give an int, a slice or a list of ints.") from None
+        if not -size <= i < size:
+            raise SiteError(f"{argument}={i} is out of range; this model and prompt have {argument}s 0 to {size - 1}.")
+        out.append(i % size)
+    return out

@@ -1,0 +1,316 @@
+"""One walk down the layers for all edited runs of a sweep.
+
+A run that is edited at layer ``l`` leaves the base run there as a row and rides to the end; only the positions from its first
+changed one on are computed, everything before them being the base run's (causal attention). In the last layer only the
+positions that are read are computed. The results equal a full forward of every edited run up to the order of summation.
+
+Cost: one pass over the weights of each layer for all rows together; per row and layer the tokens from its first change to
+its last read. Working memory: two residual streams over all rows plus one chunk's activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .edits import Edit
+from .forward import Layout, attention, feed_forward
+from .plan import Plan, Writes, plan
+from .runs import Runs
+
+#: Tokens of one matrix product: large enough for full speed, small enough to stay in cache.
+CHUNK_TOKENS = 1024
+
+
+class Stopped(Exception):
+    """A walk was asked to stop; nothing of it is to be used."""
+
+
+@dataclass
+class Walked:
+    """Where the edited runs ended.
+
+    Attributes:
+        resid: final residual stream at the positions read, row after row in the caller's order, ``[n_reads, d_model]``.
+        first: index of each row's first read in ``resid``, and one past the end, ``[n_rows + 1]``.
+        changed: rows that differ from their base run at all, ``[n_rows]``.
+        recorded: per ``(site, layer)`` asked for, a list over rows of ``(start, tensor [n, *width])``; None where unchanged.
+    """
+
+    resid: Float[Tensor, "n_reads d_model"]
+    first: Int[Tensor, "rows"]
+    changed: np.ndarray
+    recorded: dict[tuple[str, int], list] = field(default_factory=dict)
+
+
+@torch.no_grad()
+def walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence[Sequence[int]], *, freeze: Sequence[str] = (),
+         record: Sequence[tuple[str, int]] = (), chunk_bytes: int = 96 << 20, stop: Callable[[], bool] | None = None,
+         on_layer: Callable[[int], None] | None = None) -> Walked:
+    """Runs every row and returns its final residual stream where it is read.
+
+    Args:
+        base: unedited runs, one a prompt; what rows fork from.
+        rows: per edited run, its prompt's number and its edits in order.
+        reads: per prompt, the positions to read, ascending.
+        freeze: ``"attention"`` and/or ``"mlp"``: keep these at the base run's output in every row (path patching);
+            ``"mlp"`` needs ``mlp_out`` kept by the base run.
+        record: ``(site, layer)`` pairs to return too: residual sites, or ``q``, ``k``, ``v``.
+        chunk_bytes: working memory of one chunk; on an out-of-memory error it is halved and tried again.
+        stop: asked before every layer; True ends the walk.
+        on_layer: called with each layer when it is finished.
+
+    Raises:
+        Stopped: ``stop`` said so.
+        SiteError, EditError: see ``plan``.
+    """
+    made = plan(base, rows, reads)
+    state = _Walk(base, made, reads, frozenset(freeze), set(record), chunk_bytes)
+    for layer in range(base.decoder.n_layers):
+        if stop is not None and stop():
+            raise Stopped(f"stopped before layer {layer}")
+        state.step(layer)
+        if on_layer is not None:
+            on_layer(layer)
+    return state.finish(len(rows), [p for p, _ in rows])
+
+
+class _Walk:
+    """The rows' residual streams on their way down."""
+
+    def __init__(self, base: Runs, made: Plan, reads, freeze, record, chunk_bytes):
+        self.base, self.plan, self.freeze, self.record, self.chunk_bytes = base, made, freeze, record, chunk_bytes
+        decoder, device = base.decoder, base.decoder.device
+        self.reads = [sorted(r) for r in reads]
+        self.offset = made.offset
+        size = made.end - made.start
+        n = int(self.offset[-1])
+        rows = np.repeat(np.arange(len(size)), size)
+        position = np.arange(n) - self.offset[rows] + made.start[rows] if n else np.zeros(0, np.int64)
+        put = lambda a: torch.as_tensor(a, device=device)
+        self.row, self.position = put(rows), put(position)
+        self.in_base = put(np.asarray(base.starts, np.int64)[made.prompt[rows]] + position if n else position)
+        self.prompt = put(made.prompt)
+        read = [self.offset[i] + np.asarray(self.reads[p]) - made.start[i] for i, p in enumerate(made.prompt)]
+        # a row's reads before its first change are the base run's own
+        keep = [r[np.asarray(self.reads[p]) >= made.start[i]] for i, (r, p) in enumerate(zip(read, made.prompt))]
+        self.read = put(np.concatenate(keep).astype(np.int64)) if keep else put(np.zeros(0, np.int64))
+        self.h = torch.empty(n, decoder.d_model, dtype=decoder.dtype, device=device)
+        self.attn = torch.empty_like(self.h)
+        self.rope = decoder.rope(max(base.lengths))
+        self.recorded: dict[tuple[str, int], Tensor] = {}
+        self.recorded_rows: dict[tuple[str, int], int] = {}
+
+    # rows joined by layer: sorted, so the first ones
+    def _joined(self, layer: int, attending: bool) -> int:
+        early = int(np.searchsorted(self.plan.layer, layer, "left"))
+        upto = int(np.searchsorted(self.plan.layer, layer, "right"))
+        return early + int(self.plan.attends[early:upto].sum()) if attending else upto
+
+    def step(self, layer: int) -> None:
+        """Takes all rows through one layer; rows that join at it are loaded from the base run first."""
+        base, decoder = self.base, self.base.decoder
+        rows, tokens = self._joined(layer, False), int(self.offset[self._joined(layer, False)])
+        if not tokens:
+            return
+        fresh = slice(int(self.offset[np.searchsorted(self.plan.layer, layer, "left")]), tokens)
+        self._load(layer, fresh)
+        self._write(layer, "resid_pre", self.h[:tokens], slice(0, tokens))
+        self._record("resid_pre", layer, self.h[:tokens], rows)
+        for site in ("q", "k", "v"):
+            if (site, layer) in self.record:
+                x = decoder.blocks[layer].norm_attn(self.h[:tokens])
+                self._record(site, layer, decoder.blocks[layer].q(x) if site == "q" else decoder.blocks[layer].kv(x)[site == "v"], rows)
+        last = layer == decoder.n_layers - 1 and not any(l >= layer for _, l in self.record)
+        want = self.read[self.read < tokens] if last else None
+        attending = 0 if "attention" in self.freeze else self._joined(layer, True)
+        self._attend(layer, attending, want)
+        self._copy_attention(layer, int(self.offset[attending]), tokens, want)
+        self._feed(layer, tokens, want, rows)
+
+    def _load(self, layer: int, fresh: slice) -> None:
+        if fresh.stop == fresh.start:
+            return
+        at = self.in_base[fresh]
+        self.h[fresh] = self.base.resid[layer][at]
+        writes = self.plan.writes.get((0, "embed"), ()) if layer == 0 else ()
+        if writes:
+            # rows edited at the embedding start from it, then take their learned positions
+            local = torch.unique(torch.cat([w.token for w in writes]))
+            x = self._write(0, "embed", self.base.decoder.embed(self.base.flat_ids[self.in_base[local]]), local)
+            self.h[local] = self.base.decoder.place(x, self.position[local])
+
+    def _chunks(self, n_rows: int) -> list[tuple[int, int]]:
+        """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product."""
+        d, chunks, first = self.base.decoder, [], 0
+        longest, item = max(self.base.lengths), self.h.element_size()
+        per_row = item * longest * 2 * d.n_kv_heads * d.d_head
+        per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + 2 * d.n_heads * longest)
+        while first < n_rows:
+            last = int(np.searchsorted(self.offset, self.offset[first] + CHUNK_TOKENS, "right")) - 1
+            budget = lambda stop: per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
+            last = min(max(last, first + 1), n_rows)
+            while last > first + 1 and budget(last) > self.chunk_bytes:
+                last = first + (last - first) // 2
+            chunks.append((first, last))
+            first = last
+        return chunks
+
+    def _attend(self, layer: int, n_rows: int, want: Tensor | None) -> None:
+        """Fills ``self.attn`` with the attention output of the rows that need it computed."""
+        base, block = self.base, self.base.decoder.blocks[layer]
+        explicit = (layer, "pattern") in self.plan.writes
+        chunks = self._chunks(n_rows)
+        while chunks:
+            first, last = chunks.pop(0)
+            a, b = int(self.offset[first]), int(self.offset[last])
+            query, tokens = None, slice(a, b)
+            if want is not None:
+                tokens = want[(want >= a) & (want < b)]
+                query = tokens - a
+            length = int(self.plan.end[first:last].max())
+            lay = Layout(self.row[a:b] - first, self.position[a:b], last - first, length, base=base.table[self.prompt[first:last], :length], query=query)
+
+            def tap(site, x):
+                if site == "pattern":
+                    return self._write_patterns(layer, x, lay, tokens)
+                if site in ("k", "v"):
+                    return self._write(layer, site, x, slice(a, b))
+                return x if site == "placed_k" else self._write(layer, site, x, tokens)
+            try:
+                self.attn[tokens] = attention(block, self.h[a:b], lay, self.rope, (base.k[layer], base.v[layer]), tap, explicit)
+            except torch.OutOfMemoryError:
+                if last - first == 1:
+                    raise
+                self._shrink()
+                middle = (first + last) // 2
+                chunks[:0] = [(first, middle), (middle, last)]
+
+    def _copy_attention(self, layer: int, start: int, tokens: int, want: Tensor | None) -> None:
+        """Rows that join after this layer's attention (or are frozen there) take the base run's, edited where they say."""
+        if start == tokens:
+            return
+        span = slice(start, tokens)
+        self.attn[span] = self.base.attn[layer][self.in_base[span]]
+        touched = [w.token[(w.token >= start) & (w.token < tokens)] for w in self.plan.writes.get((layer, "z"), ())]
+        if touched:
+            local = torch.unique(torch.cat(touched))
+            if len(local):
+                z = self._write(layer, "z", self.base.get("z", layer)[self.in_base[local]], local)
+                self.attn[local] = self.base.decoder.blocks[layer].out(z)
+        self._write(layer, "attn_out", self.attn[span], span)
+
+    def _feed(self, layer: int, tokens: int, want: Tensor | None, rows: int) -> None:
+        """The second half of the block, over all rows in chunks of tokens."""
+        block, frozen = self.base.decoder.blocks[layer], "mlp" in self.freeze
+        n = tokens if want is None else len(want)
+        start, size = 0, CHUNK_TOKENS
+        while start < n:
+            stop = min(start + size, n)
+            at = slice(start, stop) if want is None else want[start:stop]
+
+            def tap(site, x):
+                if site == "mlp_out" and frozen:
+                    x = self.base.get("mlp_out", layer)[self.in_base[at]].clone()
+                if site == "resid_mid" and (site, layer) in self.record:
+                    raise ValueError(f"record={(site, layer)}: only resid_pre, resid_post, q, k and v can be recorded.")
+                return x if site == "resid_post" else self._write(layer, site, x, at)
+            try:
+                self.h[at] = feed_forward(block, self.h[at], self.attn[at], tap)
+            except torch.OutOfMemoryError:
+                if size <= 16:
+                    raise
+                self._shrink()
+                size //= 2
+                continue
+            start = stop
+        if ("resid_post", layer) in self.record:
+            self._record("resid_post", layer, self.h[:tokens], rows)
+
+    def _shrink(self) -> None:
+        self.chunk_bytes //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _write(self, layer: int, site: str, x: Tensor, tokens: slice | Tensor) -> Tensor:
+        """Applies the writes at a site in place; ``x`` holds the tokens named, ascending."""
+        for w in self.plan.writes.get((layer, site), ()):
+            _apply(w, x, tokens)
+        return x
+
+    def _write_patterns(self, layer: int, x: Tensor, lay: Layout, tokens: slice | Tensor) -> Tensor:
+        at = torch.arange(tokens.start, tokens.stop, device=x.device) if isinstance(tokens, slice) else tokens
+        for w in self.plan.writes[layer, "pattern"]:
+            pick, where = _inside(w.token, at)
+            if not len(where):
+                continue
+            old = x[lay.q_row[where], w.sub[pick], lay.slot[where]]
+            key = torch.tensor([k for k in w.key if k < lay.length], device=x.device, dtype=torch.long)
+            value = w.values(pick)
+            if value is not None:
+                value = value[:, key] if w.prompt is not None else value[:, :len(key)]
+            old[:, key] = old[:, key] * w.keep[pick][:, None].to(x) + (0 if value is None else value.to(x))
+            x[lay.q_row[where], w.sub[pick], lay.slot[where]] = old
+        return x
+
+    def _record(self, site: str, layer: int, x: Tensor, rows: int) -> None:
+        if (site, layer) in self.record:
+            self.recorded[site, layer], self.recorded_rows[site, layer] = x.clone(), rows
+
+    def finish(self, n_rows: int, prompts: Sequence[int]) -> Walked:
+        """Gathers the reads in the caller's order; rows without a change take the base run's."""
+        base, layer = self.base, self.base.decoder.n_layers
+        late = self.in_base[(start := int(self.offset[np.searchsorted(self.plan.layer, layer, "left")])):]
+        self.h[start:] = base.resid[layer][late]
+        self._write(layer, "resid_pre", self.h, slice(0, len(self.h)))
+        counts = np.array([len(self.reads[p]) for p in prompts], dtype=np.int64)
+        first = np.concatenate(([0], np.cumsum(counts)))
+        wanted = np.concatenate([base.starts[p] + np.asarray(self.reads[p]) for p in prompts]) if n_rows else np.zeros(0, np.int64)
+        resid = base.resid[layer][torch.as_tensor(wanted, device=self.h.device)]
+        slots = [first[number] + k for number, p, s in zip(self.plan.order, self.plan.prompt, self.plan.start)
+                 for k, position in enumerate(self.reads[p]) if position >= s]
+        if slots:
+            resid[torch.as_tensor(np.asarray(slots), device=self.h.device)] = self.h[self.read]
+        changed = np.zeros(n_rows, bool)
+        changed[self.plan.order] = True
+        return Walked(resid, torch.as_tensor(first), changed, {key: self._by_row(key, n_rows) for key in self.recorded})
+
+    def _by_row(self, key: tuple[str, int], n_rows: int) -> list:
+        out: list = [None] * n_rows
+        for i in range(self.recorded_rows[key]):
+            out[self.plan.order[i]] = int(self.plan.start[i]), self.recorded[key][self.offset[i]:self.offset[i + 1]]
+        return out
+
+
+def _inside(token: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the sorted ``token`` are in the sorted ``at``, and where."""
+    where = torch.searchsorted(at, token)
+    found = where < len(at)
+    found &= at[where.clamp(max=max(len(at) - 1, 0))] == token if len(at) else False
+    pick = found.nonzero()[:, 0]
+    return pick, where[pick]
+
+
+def _apply(w: Writes, x: Tensor, tokens: slice | Tensor) -> None:
+    if isinstance(tokens, slice):
+        bounds = torch.searchsorted(w.token, torch.tensor([tokens.start, tokens.stop], device=w.token.device)).tolist()
+        pick: slice | Tensor = slice(*bounds)
+        where = w.token[pick] - tokens.start
+    else:
+        pick, where = _inside(w.token, tokens)
+    if not len(where):
+        return
+    index = (where,) if w.sub is None else (where, w.sub[pick])
+    value = w.values(pick)
+    keep = w.keep[pick]
+    if bool((keep == 0).all()):
+        x[index] = torch.zeros_like(x[index]) if value is None else value.to(x.dtype)
+        return
+    old = x[index]
+    old = old * keep.reshape(-1, *[1] * (old.ndim - 1)).to(x)
+    x[index] = old if value is None else old + value.to(x.dtype)

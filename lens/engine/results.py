@@ -253,7 +253,8 @@ def _progress(ds: xr.Dataset, main: str | None) -> str:
 def _plot_code(ds: xr.Dataset, main: str, top: Peak) -> str:
     """Code that draws ``main`` with xarray's own plotting: a line, or a map through the peak."""
     dims = list(top.at)
-    code = f"result.{main}" + "".join(f'.mean("{d}")' for d in ds[main].dims if d not in top.at)
+    plain = main.isidentifier() and not hasattr(xr.Dataset, main)
+    code = (f"result.{main}" if plain else f"result[{main!r}]") + "".join(f'.mean("{d}")' for d in ds[main].dims if d not in top.at)
     if len(dims) == 1:
         return f"{code}.plot()"
     if len(dims) < 2:

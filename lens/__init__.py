@@ -1,0 +1,56 @@
+"""Mnemoscope: find, read, move and erase what a transformer remembers.
+
+>>> import lens
+>>> model = lens.load("smollm2")                                              # doctest: +SKIP
+>>> pair = lens.Pair("The capital of France is", corrupted="The capital of Italy is", answer=" Paris", foil=" Rome")
+>>> trace = lens.patch(model, pair, "resid_pre")                              # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+#: public name -> (module, name there); resolved on first use, so that ``import lens`` is quick
+_PUBLIC = {
+    "load": ("models", "load"), "LoadError": ("models", "LoadError"),
+    "Pair": ("prompts", "Pair"), "encode": ("prompts", "encode"), "load_pairs": ("prompts", "load_pairs"), "PromptError": ("prompts", "PromptError"),
+    "Site": ("engine.sites", "Site"), "SiteError": ("engine.sites", "SiteError"), "Edit": ("engine.edits", "Edit"), "EditError": ("engine.edits", "EditError"),
+    "edited": ("engine.edits", "edited"), "Runs": ("engine.runs", "Runs"), "MetricError": ("engine.metrics", "MetricError"),
+    "patch": ("patching", "patch"), "path_patch": ("patching", "path_patch"), "causal_trace": ("patching", "causal_trace"), "PatchError": ("patching.grid", "PatchError"),
+    "explain_cell": ("patching", "explain_cell"), "summary": ("patching", "summary"), "agreement": ("patching", "agreement"),
+    "save": ("engine.saving", "save"), "open": ("engine.saving", "open_result"), "export": ("engine.saving", "export"),
+    "provenance": ("engine.results", "provenance"), "describe": ("engine.results", "describe"), "ResultError": ("engine.results", "ResultError"),
+}
+_MODULES = ("models", "prompts", "engine", "measure", "patching", "figures", "cli", "data", "organisms")
+
+__all__ = ["__version__", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from .engine.edits import Edit, EditError, edited
+    from .engine.metrics import MetricError
+    from .engine.results import ResultError, describe, provenance
+    from .engine.runs import Runs
+    from .engine.saving import export, open_result as open, save
+    from .engine.sites import Site, SiteError
+    from .models import LoadError, load
+    from .patching import agreement, causal_trace, explain_cell, patch, path_patch, summary
+    from .patching.grid import PatchError
+    from .prompts import Pair, PromptError, encode, load_pairs
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        module, attribute = _PUBLIC[name]
+        value = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'lens' has no attribute {name!r}; it offers {', '.join(sorted(_PUBLIC))}.")
+
+
+def __dir__():
+    return sorted([*__all__, *_MODULES])

@@ -1,0 +1,190 @@
+"""Metrics: one number a run, read from the final residual stream where the answer is predicted.
+
+======================  =====================================================  ======  =========================
+name                    value                                                  unit    answers
+======================  =====================================================  ======  =========================
+``logit_diff``          logit(answer) - logit(foil)                            logits  one token each
+``logit``               logit(answer)                                          logits  one token
+``prob``                p(answer | prompt)                                     1       any number of tokens
+``logprob``             ln p(answer | prompt)                                  nats    any number of tokens
+``logprob_diff``        ln p(answer | prompt) - ln p(foil | prompt)            nats    any number of tokens each
+``rank``                tokens more likely than the answer's first (0 = top)   tokens  first token counts
+``kl``                  KL(clean run || this run) of the next token            nats    none needed
+a function              ``f(logits [rows, d_vocab], encoded) -> [rows]``       yours   none needed
+======================  =====================================================  ======  =========================
+
+Answers of several tokens are appended to the prompt and read by teacher forcing: the sum of their log-probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Protocol, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .decoder import Decoder
+
+#: Bytes of logits held at once while reading whole distributions.
+LOGIT_BYTES = 32 << 20
+
+
+class MetricError(ValueError):
+    """A metric that the pair or the user's function does not allow; the message says which and why."""
+
+
+class Encoded(Protocol):
+    """What a metric needs of a prompt pair."""
+
+    answer_ids: tuple[int, ...]
+    foil_ids: tuple[int, ...] | None
+
+
+Resid = Float[Tensor, "rows reads d_model"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: what is appended to the prompt, and how the reads become a number.
+
+    Attributes:
+        name, unit: for labels.
+        continuations: per sequence that is run, the answer whose tokens are read (empty: only the next token is read).
+        score: ``(decoder, [resid of each sequence], encoded, [resid of each sequence in the clean run]) -> [rows]``.
+        higher_is_answer: whether a larger value means more of the answer (for wording).
+    """
+
+    name: str
+    unit: str
+    continuations: Callable[[Any], Sequence[tuple[int, ...]]]
+    score: Callable[[Decoder, Sequence[Resid], Any, Sequence[Resid]], Float[Tensor, "rows"]]
+    higher_is_answer: bool = True
+
+    def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
+        """Per sequence, the answer it reads.
+
+        Raises:
+            MetricError: the pair has no foil, or an answer of several tokens where one is needed.
+        """
+        return list(self.continuations(encoded))
+
+
+def _shown(encoded: Any, ids: Sequence[int] | None) -> str:
+    pair = getattr(encoded, "pair", None)
+    text = None if pair is None else pair.answer if ids == encoded.answer_ids else pair.foil
+    return f"{text!r} ({len(ids or ())} tokens: {list(ids or ())})"
+
+
+def _single(metric: str, encoded: Any, *names: str) -> list[int]:
+    out = []
+    for name in names:
+        ids = getattr(encoded, f"{name}_ids")
+        if not ids:
+            raise MetricError(f"metric={metric!r} needs a {name}; give the pair one, or use metric='logprob'.")
+        if len(ids) != 1:
+            raise MetricError(f"metric={metric!r} needs {name}s of one token, got {_shown(encoded, ids)}; use metric='logprob_diff' or 'logprob'.")
+        out.append(ids[0])
+    return out
+
+
+def _answer(metric: str, encoded: Any, name: str = "answer") -> tuple[int, ...]:
+    ids = getattr(encoded, f"{name}_ids")
+    if not ids:
+        raise MetricError(f"metric={metric!r} needs a{'n' if name == 'answer' else ''} {name}; give the pair one.")
+    return tuple(ids)
+
+
+def _logit_diff(decoder, resid, encoded, clean):
+    columns = torch.tensor(_single("logit_diff", encoded, "answer", "foil"), device=resid[0].device)
+    logits = decoder.unembed(resid[0][:, 0], columns).float()
+    return logits[:, 0] - logits[:, 1]
+
+
+def _logit(decoder, resid, encoded, clean):
+    columns = torch.tensor(_single("logit", encoded, "answer"), device=resid[0].device)
+    return decoder.unembed(resid[0][:, 0], columns).float()[:, 0]
+
+
+def _chunks(decoder: Decoder, resid: Resid):
+    size = max(1, LOGIT_BYTES // (4 * decoder.d_vocab * resid.shape[1]))
+    return resid.split(size) if len(resid) else ()
+
+
+def _by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
+    """``read`` on float32 logits ``[rows, reads, d_vocab]``, a few rows at a time."""
+    return torch.cat([read(decoder.unembed(part).float()) for part in _chunks(decoder, resid)]) if len(resid) else resid.new_zeros(0)
+
+
+def sequence_logprob(decoder: Decoder, resid: Resid, answer: Sequence[int]) -> Float[Tensor, "rows"]:
+    """Sum over the answer's tokens of their log-probability (nats), each read at the position before it."""
+    target = torch.tensor(answer, device=resid.device)
+
+    def read(logits):
+        picked = logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
+        return (picked - logits.logsumexp(-1)).sum(-1)
+    return _by_chunk(decoder, resid, read)
+
+
+def _logprob(decoder, resid, encoded, clean):
+    return sequence_logprob(decoder, resid[0], _answer("logprob", encoded))
+
+
+def _logprob_diff(decoder, resid, encoded, clean):
+    return sequence_logprob(decoder, resid[0], encoded.answer_ids) - sequence_logprob(decoder, resid[1], encoded.foil_ids)
+
+
+def _rank(decoder, resid, encoded, clean):
+    first = _answer("rank", encoded)[0]
+    return _by_chunk(decoder, resid[0][:, :1], lambda x: (x[:, 0] > x[:, 0, first:first + 1]).sum(-1).float())
+
+
+def _kl(decoder, resid, encoded, clean):
+    target = decoder.unembed(clean[0][0, 0]).float().log_softmax(-1)
+    return _by_chunk(decoder, resid[0][:, :1], lambda x: (target.exp() * (target - x[:, 0].log_softmax(-1))).sum(-1))
+
+
+def _next(encoded):
+    return [()]
+
+
+METRICS = {m.name: m for m in (
+    Metric("logit_diff", "logits", lambda e: [_single("logit_diff", e, "answer", "foil") and ()], _logit_diff),
+    Metric("logit", "logits", lambda e: [_single("logit", e, "answer") and ()], _logit),
+    Metric("prob", "probability", lambda e: [_answer("prob", e)], lambda *a: _logprob(*a).exp()),
+    Metric("logprob", "nats", lambda e: [_answer("logprob", e)], _logprob),
+    Metric("logprob_diff", "nats", lambda e: [_answer("logprob_diff", e), _answer("logprob_diff", e, "foil")], _logprob_diff),
+    Metric("rank", "rank (0 = top)", lambda e: [_answer("rank", e) and ()], _rank, higher_is_answer=False),
+    Metric("kl", "nats", _next, _kl, higher_is_answer=False),
+)}
+
+
+def resolve(metric: "str | Metric | Callable") -> Metric:
+    """A metric by name, as it is, or made of a function ``f(logits [rows, d_vocab], encoded) -> [rows]``.
+
+    Raises:
+        MetricError: an unknown name; later, a function that fails or returns another shape or NaN.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        if metric not in METRICS:
+            raise MetricError(f"metric={metric!r} is not known; expected one of {', '.join(METRICS)}, or a function.")
+        return METRICS[metric]
+    if not callable(metric):
+        raise MetricError(f"metric={metric!r} is neither a name nor a function; expected one of {', '.join(METRICS)}.")
+    name = getattr(metric, "__name__", type(metric).__name__)
+
+    def score(decoder, resid, encoded, clean):
+        def read(logits):
+            try:
+                value = metric(logits[:, 0], encoded)
+            except Exception as error:
+                raise MetricError(f"metric={name}: your function raised {type(error).__name__}: {error}") from error
+            if not isinstance(value, Tensor) or value.shape != (len(logits),):
+                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise MetricError(f"metric={name}: your function returned {got}; expected a tensor of shape ({len(logits)},), one number a row.")
+            return value.float()
+        return _by_chunk(decoder, resid[0][:, :1], read)
+    return Metric(name, "", _next, score)

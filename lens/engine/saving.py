@@ -1,0 +1,401 @@
+"""Results on disk: Zarr folders that are whole or absent, and exports to NetCDF, CSV and Parquet.
+
+A save writes a hidden sibling folder, flushes it to the disk and renames it, so that no reader ever sees half a result
+under the name asked for. An overwrite first moves the old folder aside as ``.<name>.previous``; if the process dies
+before the new one has the name, ``open_result`` reads that copy. Text is stored as variable-length UTF-8 (Zarr's
+``string``), every chunk is written, NaN ones too, and carries a checksum: a chunk that is lost or cut is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+import warnings
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from zarr.codecs import ZstdCodec
+
+from .results import ATTRIBUTE, Result, ResultError, _check_dataset, provenance, read_record, table
+
+COMPRESSORS = (ZstdCodec(level=3, checksum=True),)
+SUFFIXES = (".nc", ".csv", ".parquet")
+#: Attribute of the variable ``done`` by which a folder that is written region by region is known (lens.engine.store).
+STORE_MARK = "mnemoscope_store"
+#: Attribute of a NetCDF text variable that holds its labels as JSON, where one contains NUL (NetCDF ends text there).
+EXACT = "exact_json"
+_STALE_SECONDS = 86_400
+
+
+# -- save and open --------------------------------------------------------------------------------------------------
+
+def save(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+    """Save a result as the Zarr folder ``path`` (it must end in ``.zarr``) and return the path.
+
+    The folder appears whole or not at all; missing parent folders are made. ``overwrite=True`` replaces an older
+    result, and only a result: any other folder is left alone.
+
+    Raises:
+        ResultError: the path is taken, cannot be written, the disk is full, or ``ds`` holds what a result cannot.
+        TypeError: ``ds`` is no Dataset or ``path`` no path.
+    """
+    path = check_path(path, "path", (".zarr",), "to write another format use lens.export")
+    prepared = _prepared(ds)
+    previous = _previous(path)
+    if os.path.lexists(path) or previous.is_dir():
+        if not overwrite:
+            raise ResultError(about(path, "already exists; pass overwrite=True to replace it, or choose another path"))
+        if os.path.lexists(path) and not _is_result(path):
+            raise ResultError(about(path, "is not a Mnemoscope result, so overwrite=True leaves it alone; choose another path"))
+    with new_path(path, "save") as part:
+        write_zarr(prepared, part, write_empty_chunks=True)
+        _flush(part)
+        if path.exists():
+            discard(previous)
+            os.rename(path, previous)
+        try:
+            os.rename(part, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.rename(previous, path)
+            raise
+        _flush_folder(path.parent)
+    discard(previous)
+    return path
+
+
+def open_result(path: str | os.PathLike) -> Result:
+    """Open a saved result (a ``.zarr`` folder, a region-by-region store, or an exported ``.nc`` file), all in memory.
+
+    A store that is still being filled opens with status "partial" and NaN in the regions that are not there yet.
+
+    Raises:
+        ResultError: nothing there, incomplete, damaged, foreign, or written by a newer version.
+    """
+    path = check_path(path, "path", (".zarr", ".nc"), "CSV and Parquet exports are read with pandas")
+    if path.suffix == ".nc":
+        return _open_netcdf(path)
+    if not path.exists() and _previous(path).is_dir():
+        path = _previous(path)                       # an overwrite was cut short between its two renames
+    if STORE_MARK in folder_metadata(path).get("done", {}).get("attributes", {}):
+        from .store import load_store    # store imports this module
+
+        return load_store(path)
+    return read_zarr(path, whole=True)
+
+
+def export(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+    """Write a result for other programs, by suffix, and return the path. The record travels along.
+
+    - ``.nc``: NetCDF 4, axes and labels kept; the record is the attribute ``mnemoscope``. ``lens.open`` reads it back.
+    - ``.csv``: long form, UTF-8, text always quoted, NaN as an empty field. The record is in ``<name>.csv.json`` beside
+      it, with the file's SHA-256 (a comment line would clash with tokens that begin with "#"). Read text columns with
+      ``pandas.read_csv(path, keep_default_na=False, na_values={"effect": [""]})``, as tokens may read "NA" or "".
+    - ``.parquet``: long form; the record is the schema metadata entry ``mnemoscope``.
+
+    Raises:
+        ResultError: unknown suffix, path taken (``overwrite=True`` replaces it), cannot be written, disk full.
+    """
+    path = check_path(path, "path", SUFFIXES, "to keep a result for Mnemoscope use lens.save(ds, 'name.zarr')")
+    prepared = _prepared(ds)
+    sidecar = path.with_name(path.name + ".json")
+    for taken in (path, sidecar) if path.suffix == ".csv" else (path,):
+        if os.path.lexists(taken) and (not overwrite or taken.is_dir()):
+            raise ResultError(about(taken, "is a folder; choose another path" if taken.is_dir() else
+                                         "already exists; pass overwrite=True to replace it, or choose another path"))
+    with new_path(path, "export") as part:
+        if path.suffix == ".nc":
+            _write_netcdf(prepared, part)
+        elif path.suffix == ".parquet":
+            _write_parquet(ds, part)
+        else:
+            _write_csv(ds, part)
+            record = {"file": path.name, "sha256": hashlib.sha256(part.read_bytes()).hexdigest(), ATTRIBUTE: provenance(ds)}
+            with new_path(sidecar, "export") as text:
+                text.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+                _flush(text)
+                os.replace(text, sidecar)
+        _flush(part)
+        os.replace(part, path)
+    return path
+
+
+# -- paths ----------------------------------------------------------------------------------------------------------
+
+def check_path(path: str | os.PathLike, argument: str, suffixes: tuple[str, ...], otherwise: str) -> Path:
+    """``path`` as an absolute Path that ends in one of ``suffixes``, or an error that says what was expected."""
+    if not isinstance(path, (str, os.PathLike)) or isinstance(path, bytes):
+        raise TypeError(f"{argument}={path!r} is a {type(path).__name__}; expected a text or a pathlib.Path.")
+    text = os.fspath(path)
+    if not isinstance(text, str) or "\0" in text:
+        raise ResultError(f"{argument}={text!r} is not a file name; expected text without NUL that ends in {' or '.join(suffixes)}.")
+    result = Path(os.path.abspath(os.path.expanduser(text)))
+    if result.suffix not in suffixes:
+        raise ResultError(f"{argument}={text!r} ends in {result.suffix!r}; expected {', '.join(suffixes)}; {otherwise}.")
+    return result
+
+
+def about(path: Path, problem: str) -> str:
+    return f"path {str(path)!r} {problem}."
+
+
+@contextlib.contextmanager
+def new_path(path: Path, action: str) -> Iterator[Path]:
+    """A hidden sibling of ``path`` to write to and rename; whatever goes wrong, it and new parent folders are removed.
+
+    Raises:
+        ResultError: from any exception inside, naming ``path`` and the next step. Ctrl-C passes unchanged.
+    """
+    made, part = [], path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        for parent in reversed([p for p in (path.parent, *path.parent.parents) if not p.exists()]):
+            parent.mkdir(exist_ok=True)
+            made.append(parent)
+        _sweep(path)
+        yield part
+    except BaseException as error:
+        discard(part)
+        for parent in reversed(made):
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, ResultError) or not isinstance(error, Exception):
+            raise
+        raise failure(action, path, error) from error
+
+
+def failure(action: str, path: Path, error: Exception) -> ResultError:
+    """The ResultError for an exception met while saving, exporting or writing at ``path``."""
+    code = getattr(error, "errno", None)
+    if not isinstance(error, OSError) or (code or -1) < 0:      # NetCDF reports a full disk as an error of its own
+        with contextlib.suppress(OSError):
+            code = errno.ENOSPC if shutil.disk_usage(path.parent).free < 65_536 else code
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        problem, step = "the disk is full", "free some space or choose a path on another disk"
+    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        problem, step = "the folder cannot be written to", "choose a folder that you may write to"
+    elif code in (errno.EEXIST, errno.ENOTEMPTY):
+        problem, step = "another process saved there in the meantime", "choose another path, or overwrite=True"
+    elif code in (errno.ENOTDIR,):
+        problem, step = "a part of the path is a file, not a folder", "choose another path"
+    else:
+        problem, step = f"{type(error).__name__}: {error}", "correct this and try again, or choose another path"
+    raised = ResultError(f"could not {action} {str(path)!r}: {problem}; {step}.")
+    raised.errno = code
+    return raised
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f".{path.name}.previous")
+
+
+def discard(path: Path) -> None:
+    """Remove what is at ``path``; a folder is renamed first, so that a half-deleted one has no name that is read."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            if path.suffix != ".part":
+                doomed = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
+                os.rename(path, doomed)
+                path = doomed
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed saves of the same path left behind more than a day ago."""
+    for left in path.parent.glob(f".{_glob_escaped(path.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                discard(left)
+
+
+def _glob_escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _flush(path: Path) -> None:
+    """fsync a file, or every file and folder below a folder, so that the rename cannot reach the disk before the data."""
+    if path.is_file():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _flush(Path(folder, name))
+        _flush_folder(Path(folder))
+
+
+def _flush_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):               # some systems do not open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _is_result(path: Path) -> bool:
+    with contextlib.suppress(ResultError):
+        return bool(folder_metadata(path))
+    return False
+
+
+# -- Zarr -----------------------------------------------------------------------------------------------------------
+
+def _prepared(ds: xr.Dataset) -> xr.Dataset:
+    """``ds`` checked and with its text as variable-length strings: the form in which it is written."""
+    _check_dataset(ds)
+    provenance(ds)
+    out = ds.drop_encoding()
+    for name, variable in ds.variables.items():
+        kind = variable.dtype.kind
+        if kind in "OUT":
+            if name in ds.xindexes and isinstance(ds.indexes[name], pd.MultiIndex):
+                raise ResultError(f"coordinate {name!r} is a MultiIndex, which files cannot hold; call ds.reset_index({name!r}) first.")
+            out[name] = (variable.dims, _text(str(name), variable.values), variable.attrs)
+        elif kind not in "biuf":
+            raise ResultError(f"variable {name!r} has dtype {variable.dtype}; a result holds numbers, truth values and text.")
+    return out
+
+
+def _text(name: str, values: np.ndarray) -> np.ndarray:
+    for i, label in enumerate(values.ravel().tolist()):
+        if not isinstance(label, str):
+            raise ResultError(f"text variable {name!r} holds {label!r} at flat index {i}; expected text only, with \"\" where "
+                              f"there is none: ds[{name!r}].fillna(\"\").")
+        try:
+            label.encode()
+        except UnicodeEncodeError:
+            raise ResultError(f"text variable {name!r} holds {label!r} at flat index {i}, half of a surrogate pair, which no "
+                              "file format here can hold; replace it with \"\\ufffd\".") from None
+    return values.astype(np.dtypes.StringDType())
+
+
+def write_zarr(ds: xr.Dataset, folder: Path, *, write_empty_chunks: bool) -> None:
+    """Write a prepared Dataset as a new Zarr 3 folder, its list of arrays (consolidated metadata) last."""
+    with _quiet_consolidation():
+        ds.to_zarr(folder, mode="w-", zarr_format=3, consolidated=True, write_empty_chunks=write_empty_chunks,
+                   encoding={name: {"compressors": COMPRESSORS} for name in ds.variables})
+
+
+def consolidate(folder: Path) -> None:
+    """Renew the list of arrays in the root of a Zarr folder."""
+    with _quiet_consolidation():
+        zarr.consolidate_metadata(zarr.storage.LocalStore(folder), zarr_format=3)
+
+
+@contextlib.contextmanager
+def _quiet_consolidation() -> Iterator[None]:
+    # The list of arrays lets plain xarray open the folder in one read (and without a warning of its own); it is not
+    # yet in the Zarr 3 text, which zarr says at each write.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part", category=UserWarning)
+        yield
+
+
+def folder_metadata(path: Path) -> dict[str, dict]:
+    """Metadata of each array of a saved folder, by name, after checks that the folder is a whole result (ResultError)."""
+    if not path.exists():
+        raise ResultError(about(path, "does not exist; check the name, or compute and lens.save it"))
+    if not path.is_dir():
+        raise ResultError(about(path, "is a file; a saved result is a folder that ends in .zarr"))
+    try:
+        root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        attributes = root["attributes"] if root["zarr_format"] == 3 and root["node_type"] == "group" else None
+    except FileNotFoundError:
+        raise ResultError(about(path, "is not a saved result: it has no zarr.json (a Zarr 3 group); if a copy was cut "
+                                           "short, copy it again")) from None
+    except OSError as error:
+        raise failure("read", path, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultError(about(path, f"is damaged: its zarr.json cannot be read ({type(error).__name__}: {error}); "
+                                           "copy it again or compute it anew")) from None
+    if not isinstance(attributes, dict) or ATTRIBUTE not in attributes:
+        raise ResultError(about(path, f"is a Zarr folder but not a Mnemoscope result (no attribute {ATTRIBUTE!r}); "
+                                           "open it with xarray.open_zarr"))
+    read_record(attributes[ATTRIBUTE], repr(str(path)))
+    nodes = (root.get("consolidated_metadata") or {}).get("metadata")
+    if not isinstance(nodes, dict):
+        raise ResultError(about(path, "is incomplete: the list of its arrays, which is written last, is missing; delete it and save again"))
+    return nodes
+
+
+def read_zarr(path: Path, *, whole: bool) -> Result:
+    """Read a folder into memory as a Result; with ``whole``, every chunk must be there (ResultError)."""
+    folder_metadata(path)
+    try:
+        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=True)
+        if whole:
+            lost = [name for name, array in group.arrays() if array.size and array.nchunks_initialized < array.nchunks]
+            if lost:
+                raise ResultError(about(path, f"is incomplete: parts of {', '.join(sorted(lost))} are missing; "
+                                                   "copy it again or compute it anew"))
+        with xr.open_zarr(path, consolidated=True, zarr_format=3, chunks=None, decode_times=False) as opened:
+            return _restored(opened.load())
+    except ResultError:
+        raise
+    except Exception as error:
+        raise ResultError(about(path, f"is damaged ({type(error).__name__}: {error}); copy it again or compute it anew")) from error
+
+
+def _restored(ds: xr.Dataset) -> Result:
+    """A Dataset as read from a file, with text as Python strings (NumPy's own string type does not concatenate with NaN)."""
+    for name, variable in ds.variables.items():
+        if variable.dtype.kind in "OUT":
+            ds[name] = (variable.dims, variable.values.astype(object), variable.attrs)
+    ds = ds.drop_encoding()
+    return Result(data_vars=ds.data_vars, coords=ds.coords, attrs=ds.attrs)
+
+
+# -- exports --------------------------------------------------------------------------------------------------------
+
+def _write_netcdf(ds: xr.Dataset, part: Path) -> None:
+    for name, variable in ds.variables.items():
+        if variable.dtype == np.float16:             # NetCDF has no half precision; float32 holds each value exactly
+            ds = ds.assign({name: ds[name].astype(np.float32)})
+        elif variable.dtype.kind == "T" and any("\0" in text for text in variable.values.ravel().tolist()):
+            labels = json.dumps(variable.values.tolist())
+            ds[name] = (variable.dims, variable.values, variable.attrs | {EXACT: labels})
+    ds.to_netcdf(part, engine="netcdf4", format="NETCDF4")
+
+
+def _open_netcdf(path: Path) -> Result:
+    if not path.is_file():
+        raise ResultError(about(path, "is a folder; expected a NetCDF file" if path.exists() else "does not exist; check the name"))
+    try:
+        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as opened:
+            ds = opened.load()
+    except Exception as error:
+        raise ResultError(about(path, f"cannot be read as NetCDF ({type(error).__name__}: {error}); export it again")) from error
+    read_record(ds.attrs.get(ATTRIBUTE), repr(str(path)))
+    for name, variable in ds.variables.items():
+        if EXACT in variable.attrs:
+            attrs = dict(variable.attrs)
+            labels = np.array(json.loads(attrs.pop(EXACT)), dtype=object).reshape(variable.shape)
+            ds[name] = (variable.dims, labels, attrs)
+    return _restored(ds)
+
+
+def _write_csv(ds: xr.Dataset, part: Path) -> None:
+    import csv
+
+    table(ds).to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC, encoding="utf-8", lineterminator="\n")
+
+
+def _write_parquet(ds: xr.Dataset, part: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frame = pa.Table.from_pandas(table(ds), preserve_index=False)
+    record = {ATTRIBUTE.encode(): ds.attrs[ATTRIBUTE].encode()}
+    pq.write_table(frame.replace_schema_metadata({**(frame.schema.metadata or {}), **record}), part)

@@ -1,0 +1,299 @@
+"""A result that is written region by region while a sweep runs, and resumed where it stopped.
+
+A store is a Zarr folder with the full axes from the start and a truth value ``done`` for each cell of the axes that are
+cut into regions. Each region is one chunk of each variable, so that processes that write different regions never
+touch the same file; a region's data are written first and its ``done`` last, each by an atomic rename. Whatever was
+written without its ``done`` (the process was killed in between) is NaN to a reader and pending to the next run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from .results import ATTRIBUTE, Result, ResultError, _check_dataset, fingerprint, provenance, stamp
+from .saving import (COMPRESSORS, STORE_MARK, _prepared, about, check_path, consolidate, discard, failure, folder_metadata,
+                     new_path, read_zarr, write_zarr)
+
+#: Axes that are cut into regions of one cell unless told otherwise.
+REGIONS = ("prompt", "layer")
+_SHOWN = 8
+_ABSENT = object()
+
+
+class Store:
+    """A Zarr folder that a sweep fills region by region; opening it again with the same sweep goes on where it stopped.
+
+    Args:
+        path: a folder that ends in ``.zarr``; made if absent.
+        template: a stamped Dataset with every axis and label. Variables with an axis of ``regions`` must be floats; their
+            values are not read (the store starts as NaN). All others are written as they are.
+        regions: cells to a region on each axis that is cut; by default one on each of ``prompt`` and ``layer``. Each
+            region is a file per variable: with thousands of prompts take several to a region.
+
+    The identity of a sweep is its kind, call, pairs, seed, model hash and dtype, and its grid. Versions, device and
+    engine are not part of it: the record keeps those of the process that made the store.
+
+    Raises:
+        ResultError: the path holds something else or another sweep (the message lists what differs), cannot be
+            written, or the template does not fit.
+    """
+
+    def __init__(self, path: str | os.PathLike, template: xr.Dataset, *, regions: Mapping[str, int] | None = None):
+        self.path = check_path(path, "path", (".zarr",), "a store is a Zarr folder")
+        _check_dataset(template)
+        self.regions = _checked_regions(template, regions)
+        identity = _identity(template, self.regions)
+        self.fingerprint = fingerprint(identity)
+        if not self.path.exists():
+            self._create(template)
+        _refuse_other(self.path, identity)
+        try:
+            group = zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=True)
+            # Zarr leaves out chunks that are all NaN; written ones can be told from lost ones.
+            self._arrays = {name: array.with_config({"write_empty_chunks": True}) for name, array in group.arrays()}
+            self._group = group
+        except Exception as error:
+            raise failure("open", self.path, error) from error
+        self._template = template
+        self._grid = {str(name): template[name].dims for name in template.data_vars}
+        self._constants: dict[str, np.ndarray] = {}      # as last written here; writing them again would cost a file each
+
+    def _create(self, template: xr.Dataset) -> None:
+        cut = [name for name, array in template.data_vars.items() if set(array.dims) & set(self.regions)]
+        constant = _prepared(stamp(template, provenance(template) | {"status": "partial"})).drop_vars(cut)
+        mark = json.dumps({"schema": 1, "regions": self.regions, "fingerprint": self.fingerprint})
+        with new_path(self.path, "create the store") as part:
+            write_zarr(constant, part, write_empty_chunks=True)
+            group = zarr.open_group(part, mode="r+", zarr_format=3, use_consolidated=False)
+            layout = {name: (template[name].dims, template[name].dtype, np.nan, dict(template[name].attrs)) for name in cut}
+            layout["done"] = (tuple(self.regions), np.dtype(bool), False, {STORE_MARK: mark})
+            for name, (dims, dtype, fill, attrs) in layout.items():
+                group.create_array(name, shape=[template.sizes[d] for d in dims], dtype=dtype, fill_value=fill,
+                                   chunks=[self.regions.get(d, template.sizes[d]) for d in dims], compressors=COMPRESSORS,
+                                   dimension_names=dims, attributes=attrs)
+            consolidate(part)
+            try:
+                os.rename(part, self.path)
+            except OSError:
+                if not self.path.exists():
+                    raise
+                discard(part)    # another process made it first; whether it is the same sweep is checked next
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def write(self, part: xr.Dataset) -> None:
+        """Write one or more whole regions; they are placed by the labels of ``part``, in any order.
+
+        Args:
+            part: every variable that has an axis of ``regions``; constants may be left out. An axis of which ``part``
+                is a single label (``ds.isel(layer=3)``) may be a scalar coordinate.
+
+        Raises:
+            ResultError: labels that the store does not have, a region that is not whole, a missing variable, a dtype
+                that would lose digits, a disk that is full or read-only. The region then stays pending.
+        """
+        _check_dataset(part)
+        where = {dim: self._placed(part, dim) for dim in self.regions}
+        values = {name: self._values(part, name, dims, where) for name, dims in self._grid.items()
+                  if name in part.data_vars or set(dims) & set(self.regions)}
+        region = tuple(where[dim][0] for dim in self.regions)
+        try:
+            if np.any(self._arrays["done"][region]):
+                self._arrays["done"][region] = False     # a rewrite that is cut short must not look finished
+            for name, (key, block) in values.items():
+                if set(self._grid[name]) & set(self.regions):
+                    self._arrays[name][key] = block
+                elif name not in self._constants or not np.array_equal(self._constants[name], block):
+                    self._arrays[name][key] = self._constants[name] = block
+            self._mark(region)
+        except Exception as error:
+            raise failure("write a region to", self.path, error) from error
+
+    def _mark(self, region: tuple[slice, ...]) -> None:
+        self._arrays["done"][region] = True
+
+    def _placed(self, part: xr.Dataset, dim: str) -> tuple[slice, np.ndarray]:
+        """Where on axis ``dim`` of the store ``part`` lies, and the order that sorts it so."""
+        if dim not in part.coords:
+            raise ResultError(f"part has no coordinate {dim!r}, by which it is placed; keep it: template.isel({dim}=[...]).")
+        labels = np.atleast_1d(part[dim].values)
+        index = self._template.indexes[dim]
+        at = index.get_indexer(labels)
+        if (at < 0).any():
+            raise ResultError(f"part has {dim}={labels[at < 0].tolist()}, which the store {str(self.path)!r} does not have; "
+                              f"it has {_short(index.tolist())}.")
+        order, size, step = np.argsort(at), len(index), self.regions[dim]
+        start, stop = int(at.min()), int(at.max()) + 1
+        if len(at) != stop - start or len(set(at.tolist())) != len(at) or start % step or (stop % step and stop != size):
+            raise ResultError(f"part covers {dim}={_short(labels.tolist())}, not whole regions; a region is {step} {dim}(s) "
+                              f"counted from the first, as in store.pending().")
+        return slice(start, stop), order
+
+    def _values(self, part: xr.Dataset, name: str, dims: tuple, where: Mapping) -> tuple[tuple[slice, ...], np.ndarray]:
+        if name not in part.data_vars:
+            raise ResultError(f"part lacks the variable {name!r}; it has {', '.join(map(str, part.data_vars)) or 'none'}.")
+        array = part[name]
+        array = array.expand_dims([d for d in dims if d in self.regions and d not in array.dims])
+        if set(array.dims) != set(dims):
+            raise ResultError(f"variable {name!r} of part has axes {tuple(part[name].dims)}; the store has {dims}.")
+        array, stored = array.transpose(*dims), self._arrays[name]
+        if not np.can_cast(array.dtype, stored.dtype, "safe"):
+            raise ResultError(f"variable {name!r} of part is {array.dtype}, the store holds {stored.dtype}, which would lose "
+                              f"digits; make the template {array.dtype}.")
+        for d in dims:
+            if d in where:
+                continue
+            if array.sizes[d] != self._template.sizes[d] or (d in self._template.indexes and not
+                                                             self._template.indexes[d].equals(array.indexes.get(d))):
+                raise ResultError(f"axis {d!r} of part does not have the store's {self._template.sizes[d]} labels; "
+                                  f"pad it: part.reindex({d}=template.{d}).")
+        key = tuple(where[d][0] if d in where else slice(None) for d in dims)
+        block = array.isel({d: where[d][1] for d in dims if d in where}).values
+        return key, np.asarray(block, dtype=stored.dtype, order="C")
+
+    def stamp(self, record: Mapping[str, Any]) -> None:
+        """Replace the record on disk, at the end of a sweep with its duration, say; the sweep must be the same.
+
+        Raises:
+            ResultError: status "complete" while regions are pending, or the record of another sweep.
+        """
+        stamped = stamp(self._template, record)
+        _refuse_other(self.path, _identity(stamped, self.regions))
+        if provenance(stamped)["status"] == "complete" and not self.done.all():
+            raise ResultError(about(self.path, f"has {len(self.pending())} regions pending; stamp it with status='partial'"))
+        try:
+            self._group.attrs[ATTRIBUTE] = stamped.attrs[ATTRIBUTE]
+        except Exception as error:
+            raise failure("stamp", self.path, error) from error
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> xr.DataArray:
+        """Which cells of the cut axes are written, as it stands on disk now (other processes included)."""
+        dims = tuple(self.regions)
+        try:
+            values = self._arrays["done"][...]
+        except Exception as error:
+            raise failure("read", self.path, error) from error
+        return xr.DataArray(values, dims=dims, coords={d: self._template[d].variable for d in dims}, name="done")
+
+    def pending(self) -> list[dict[str, slice]]:
+        """Regions that are not written yet, as slices for ``template.isel(**region)``, first axis slowest."""
+        done = self.done.values
+        starts = [range(0, self._template.sizes[d], step) for d, step in self.regions.items()]
+        cut = [tuple(slice(a, min(a + step, n)) for a, step, n in zip(at, self.regions.values(), done.shape))
+               for at in itertools.product(*starts)]
+        return [dict(zip(self.regions, key)) for key in cut if not done[key].all()]
+
+    def load(self) -> Result:
+        """What is there, in memory: status "complete" when no region is pending, else "partial" with NaN for the rest."""
+        return load_store(self.path)
+
+    def __repr__(self) -> str:
+        done = self.done.values
+        return f"Store({str(self.path)!r}: {int(done.sum())} of {done.size} cells of {' × '.join(self.regions)} done)"
+
+
+def load_store(path: Path) -> Result:
+    """The store at ``path`` as a Result, without the variable ``done``; regions not done are NaN, whatever was written."""
+    mark = _mark_of(path)
+    try:
+        done = zarr.open_array(path, path="done", mode="r", zarr_format=3)[...]  # before the data, which may still grow
+    except Exception as error:
+        raise failure("read", path, error) from error
+    loaded = read_zarr(path, whole=bool(done.all()))
+    done = xr.DataArray(done, dims=tuple(mark["regions"]))
+    loaded = loaded.drop_vars("done")
+    for name, array in loaded.data_vars.items():
+        if set(array.dims) & set(done.dims):
+            known = done.any([d for d in done.dims if d not in array.dims]) if set(done.dims) - set(array.dims) else done
+            loaded[name] = array.where(known).transpose(*array.dims).astype(array.dtype)
+            loaded[name].attrs.update(array.attrs)
+    return stamp(loaded, provenance(loaded) | {"status": "complete" if bool(done.all()) else "partial"})
+
+
+# -- identity -------------------------------------------------------------------------------------------------------
+
+def _checked_regions(template: xr.Dataset, regions: Mapping[str, int] | None) -> dict[str, int]:
+    if regions is None:
+        regions = {dim: 1 for dim in REGIONS if dim in template.dims}
+    if not isinstance(regions, Mapping) or not regions:
+        raise ResultError(f"regions={regions!r}; expected cells per region by axis, such as {{'layer': 1}}; the template has "
+                          f"the axes {', '.join(map(str, template.dims)) or 'none'}.")
+    for dim, size in regions.items():
+        if dim not in template.dims or dim not in template.indexes or not template.indexes[dim].is_unique:
+            raise ResultError(f"regions has the axis {dim!r}; expected an axis of the template with unique labels "
+                              f"({', '.join(map(str, template.indexes))}).")
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+            raise ResultError(f"regions[{dim!r}]={size!r}; expected a positive number of cells.")
+    if "done" in template.variables:
+        raise ResultError("template has a variable 'done', the name under which a store keeps its progress; rename it.")
+    for name, array in template.data_vars.items():
+        if set(array.dims) & set(regions) and array.dtype.kind != "f":
+            raise ResultError(f"template variable {name!r} is {array.dtype}; what is written by region must be a float, "
+                              "as NaN stands for what is not there yet.")
+        if array.size == 0:
+            raise ResultError(f"template variable {name!r} has no cells (axes {dict(array.sizes)}); nothing can be written.")
+    return {str(dim): int(min(size, template.sizes[dim])) for dim, size in regions.items()}
+
+
+def _identity(ds: xr.Dataset, regions: Mapping[str, int]) -> dict[str, Any]:
+    record = provenance(ds)
+    model = record.get("model") if isinstance(record.get("model"), dict) else {}
+    variables = {str(n): f"{'text' if a.dtype.kind in 'OUT' else a.dtype} over ({', '.join(map(str, a.dims))})" for n, a in ds.data_vars.items()}
+    labels = {str(n): [str(v) for v in np.ravel(c.values)] for n, c in ds.coords.items()}
+    return {"kind": record["kind"], "call": record.get("call"), "pairs": record.get("pairs"), "seed": record.get("seed"),
+            "model": {"hash": model.get("hash"), "dtype": model.get("dtype")},
+            "grid": {"variables": variables, "labels": labels, "regions": dict(regions)}}
+
+
+def _mark_of(path: Path) -> dict[str, Any]:
+    node = folder_metadata(path).get("done", {})
+    try:
+        mark = json.loads(node["attributes"][STORE_MARK])
+        if mark["schema"] == 1 and list(mark["regions"]) == list(node["dimension_names"]):
+            return mark
+        problem = f"its layout has number {mark['schema']}, expected 1"
+    except (KeyError, TypeError, ValueError):
+        problem = "it is a finished result" if not node else "its variable 'done' carries no layout"
+    raise ResultError(about(path, f"is not a store to write to ({problem}); choose another path"))
+
+
+def _refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
+    """ResultError, with a list of what differs, unless the store at ``path`` belongs to the sweep ``identity``."""
+    mark = _mark_of(path)
+    if mark["fingerprint"] == fingerprint(identity):
+        return
+    stored = read_zarr(path, whole=False).drop_vars("done")
+    changed = [f"  {key}: {old} -> {new}" for key, old, new in _changes(_identity(stored, mark["regions"]), identity)]
+    more = [f"  and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
+    raise ResultError("\n".join([about(path, "belongs to another sweep; choose another path, or delete it to start anew"),
+                                 "Changed, as stored -> as asked for:", *changed[:_SHOWN], *more]))
+
+
+def _changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
+    """Where two records differ: (path of the entry, old, new)."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in dict.fromkeys([*old, *new]):
+            yield from _changes(old.get(name, _ABSENT), new.get(name, _ABSENT), f"{key}.{name}" if key else str(name))
+    elif isinstance(old, list) and isinstance(new, list):
+        if len(old) != len(new):
+            yield key, f"{len(old)} entries", f"{len(new)} entries"
+        for i, (a, b) in enumerate(zip(old, new) if len(old) == len(new) else ()):
+            yield from _changes(a, b, f"{key}[{i}]")
+    elif old != new:
+        yield key, "absent" if old is _ABSENT else _short(old), "absent" if new is _ABSENT else _short(new)
+
+
+def _short(value: Any, limit: int = 70) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit - 1]}…"

@@ -1,0 +1,183 @@
+"""Sweeps: a grid of edits over many prompts, scored by one metric.
+
+Prompts are taken in batches that fit the memory; within a batch one walk serves every cell of every prompt, or, when
+somebody watches, one walk for each group of layers from the last to the first (the late layers are the cheap ones, so
+the picture fills from there).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .decoder import Decoder
+from .edits import Edit
+from .metrics import Metric
+from .plan import heads_of
+from .runs import Runs
+from .walk import Stopped, walk
+
+#: Layers of one group when the sweep is watched.
+WATCHED_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One edited run of a prompt: its place in the grid, the layer it belongs to, its edits."""
+
+    index: tuple[int, ...]
+    layer: int
+    edits: tuple[Edit, ...]
+
+
+@dataclass
+class Values:
+    """What a sweep has computed: ``value [prompt, *grid]`` (NaN where it has not) and the two unedited runs' metric, ``[prompt]``."""
+
+    value: np.ndarray
+    base: np.ndarray
+    source: np.ndarray
+    status: str = "partial"
+    seconds: float = 0.0
+
+
+#: ``(prompt numbers, per prompt the tokens appended) -> (base runs, source runs)``
+MakeRuns = Callable[[Sequence[int], Sequence[Tensor]], tuple[Runs, Runs]]
+
+
+def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shape: Sequence[int], cells: Callable[[int, Runs, int], Iterable[Cell]],
+          make_runs: MakeRuns, metric: Metric, *, clean_is_base: bool, bytes_per_prompt: Callable[[int], int], memory_mb: float = 500,
+          progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[Values, Sequence[int], tuple[int, int]], None] | None = None,
+          skip: Callable[[int, int], bool] | None = None, values: Values | None = None, layer_groups: int | None = None, label: str = "sweep") -> Values:
+    """Scores every cell of every prompt.
+
+    Args:
+        decoder: the checked model.
+        encoded: per prompt, what the metric reads of it.
+        lengths: per prompt, its number of tokens.
+        shape: the grid's shape; its first axis is the layer.
+        cells: ``(prompt number, source runs, its number within them) -> cells``.
+        make_runs: records the unedited runs of some prompts, with tokens appended.
+        clean_is_base: whether the base run is the clean one (noising) or the source run is (denoising).
+        bytes_per_prompt: memory of one prompt's runs and rows, for batching.
+        memory_mb: extra memory to stay under.
+        stop: asked between layers.
+        on_part: called after each part with the values so far, the prompts and the layers ``[first, last)`` of the part.
+        skip: ``(prompt, layer)`` cells already there (resuming).
+        layer_groups: layers of one walk; None: all at once, or ``WATCHED_LAYERS`` when ``on_part`` or ``stop`` is given.
+
+    A stop or Ctrl-C leaves the values computed so far, with status ``partial``.
+    """
+    began, n, n_layers = time.perf_counter(), len(encoded), shape[0]
+    values = values or Values(np.full((n, *shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    group = layer_groups or (WATCHED_LAYERS if on_part is not None or stop is not None else n_layers)
+    spans = [(max(0, last - group), last) for last in range(n_layers, 0, -group)]
+    batches = _batches([bytes_per_prompt(i) for i in range(n)], memory_mb * 2**20 * 0.6)
+    # a bar that appears only when the sweep takes over two seconds
+    bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, disable=progress is False, leave=False)
+    chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))
+    try:
+        for batch in batches:
+            todo = [s for s in spans if skip is None or not all(skip(i, l) for i in batch for l in range(*s))]
+            bar.update(len(spans) - len(todo))
+            if not todo:
+                continue
+            runs = _Batch(decoder, batch, encoded, lengths, make_runs, metric, clean_is_base)
+            values.base[batch], values.source[batch] = runs.score(runs.base), runs.score(runs.source)
+            work = [[c for c in cells(i, runs.source[0], k)] for k, i in enumerate(batch)]
+            for first, last in todo:
+                rows = [(k, c) for k, of_prompt in enumerate(work) for c in of_prompt if first <= c.layer < last]
+                for (k, c), v in zip(rows, runs.walk([(k, c.edits) for k, c in rows], chunk_bytes, stop)):
+                    values.value[(batch[k], *c.index)] = v
+                bar.update(1)
+                if on_part is not None:
+                    values.seconds = time.perf_counter() - began
+                    on_part(values, batch, (first, last))
+        values.status = "complete"
+    except (Stopped, KeyboardInterrupt):
+        values.status = "partial"
+    finally:
+        bar.close()
+        values.seconds = time.perf_counter() - began
+    return values
+
+
+class _Batch:
+    """Some prompts with their unedited runs, one pair of runs for each sequence that the metric reads."""
+
+    def __init__(self, decoder, batch, encoded, lengths, make_runs, metric, clean_is_base):
+        self.decoder, self.metric = decoder, metric
+        self.encoded = [encoded[i] for i in batch]
+        answers = [metric.sequences(e) for e in self.encoded]
+        self.base, self.source, self.reads = [], [], []
+        for j in range(len(answers[0])):
+            tail = [torch.tensor(a[j][:-1], dtype=torch.long, device=decoder.device) for a in answers]
+            base, source = make_runs(batch, tail)
+            self.base.append(base), self.source.append(source)
+            self.reads.append([[lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)])
+        self.clean = self.base if clean_is_base else self.source
+
+    def _reads_of(self, runs: Runs, j: int, k: int) -> Tensor:
+        at = torch.tensor(self.reads[j][k], device=self.decoder.device) + runs.starts[k]
+        return runs.resid[-1][at][None]
+
+    @torch.no_grad()
+    def score(self, runs: Sequence[Runs]) -> list[float]:
+        """The metric of the unedited runs, one number a prompt."""
+        return [self.metric.score(self.decoder, [self._reads_of(r, j, k) for j, r in enumerate(runs)], e,
+                                  [self._reads_of(c, j, k) for j, c in enumerate(self.clean)]).item() for k, e in enumerate(self.encoded)]
+
+    @torch.no_grad()
+    def walk(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop) -> np.ndarray:
+        """The metric of every edited run, in the order given."""
+        walked = []
+        for j, base in enumerate(self.base):
+            # a cell's edits name the first sequence's source run; the same cell of another sequence copies from its own
+            own = rows if j == 0 else [(k, tuple(_moved(e, self.source[0], self.source[j]) for e in edits)) for k, edits in rows]
+            walked.append(walk(base, own, self.reads[j], chunk_bytes=chunk_bytes, stop=stop))
+        out = np.empty(len(rows), np.float32)
+        prompt_of = np.array([k for k, _ in rows], dtype=np.int64)
+        for k in np.unique(prompt_of):
+            mine = np.flatnonzero(prompt_of == k)
+            at = torch.as_tensor(mine)
+            resid = [w.resid[(w.first[at][:, None] + torch.arange(len(self.reads[j][k]))).to(w.resid.device)] for j, w in enumerate(walked)]
+            clean = [self._reads_of(c, j, int(k)) for j, c in enumerate(self.clean)]
+            out[mine] = self.metric.score(self.decoder, resid, self.encoded[k], clean).cpu().numpy()
+        return out
+
+
+def _moved(edit: Edit, old: Runs, new: Runs) -> Edit:
+    if getattr(edit.value, "runs", None) is not old:
+        return edit
+    return Edit(edit.site, edit.op, new[edit.value.prompt], edit.scale)
+
+
+def _batches(sizes: Sequence[int], limit: float) -> list[list[int]]:
+    """Consecutive prompts that together stay under ``limit`` bytes; at least one each."""
+    batches: list[list[int]] = []
+    total = 0.0
+    for i, size in enumerate(sizes):
+        if batches and total + size <= limit:
+            batches[-1].append(i)
+            total += size
+        else:
+            batches.append([i])
+            total = size
+    return batches
+
+
+def run_bytes(decoder: Decoder, length: int, keep: Sequence[str]) -> int:
+    """Memory of one prompt's recorded run."""
+    width = {"embed": 0, "z": decoder.n_heads * decoder.d_head, "q": decoder.n_heads * decoder.d_head, "k": decoder.n_kv_heads * decoder.d_head,
+             "neuron": decoder.d_mlp, "mlp_out": decoder.d_model, "pattern": decoder.n_heads * length}
+    per_token = 2 * decoder.d_model + 2 * decoder.n_kv_heads * decoder.d_head + sum(width.get(s, 0) for s in keep)
+    return decoder.n_layers * length * per_token * decoder.embedding.weight.element_size()
+
+
+__all__ = ["Cell", "Values", "sweep", "run_bytes", "heads_of"]

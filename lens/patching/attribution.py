@@ -1,0 +1,163 @@
+"""Attribution patching: every cell of a grid from gradients, and how well that agrees with the exact effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+from scipy import stats
+
+from ..engine.decoder import Decoder
+from ..engine.gradients import site_gradients
+from ..engine.metrics import Metric, MetricError
+from ..engine.runs import Runs
+from ..engine.sites import HEADED
+from ..engine.sweeps import Values, _batches
+from ..measure import statistics
+from ..prompts import EncodedPair
+from .grid import Grid, PatchError
+
+
+def attribute(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, metric: Metric, direction: str, steps: int, memory_mb: float, progress) -> Values:
+    """First-order estimates of the effects of a whole grid.
+
+    effect(cell) ~ sum over the cell's activations of (source - base) * gradient of the metric, with the gradient at the
+    base run (``steps`` = 1) or averaged over ``steps`` points between the two prompts' embeddings (integrated gradients).
+    """
+    if metric.name == "rank":
+        raise MetricError("metric='rank' has no gradient; use logit_diff, logprob or prob, or method='exact'.")
+    if not isinstance(steps, int) or steps < 1:
+        raise PatchError(f"steps={steps!r} is not a number of steps; expected an integer of 1 or more.")
+    if grid.window != 1:
+        raise PatchError(f"window={grid.window} goes with method='exact'.")
+    n = len(encoded)
+    values = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    per_token = decoder.n_layers * (14 * decoder.d_model + 4 * decoder.d_mlp) * 4
+    for batch in _batches([2 * len(e.clean_ids) * per_token for e in encoded], memory_mb * 2**20 * 0.8):
+        _attribute_batch(decoder, [encoded[i] for i in batch], batch, grid, metric, direction, steps, values)
+    values.status = "complete"
+    return values
+
+
+def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, values: Values) -> None:
+    denoise = direction == "denoise"
+    answers = [metric.sequences(e) for e in encoded]
+    base_runs, source_runs, reads = [], [], []
+    keep = (grid.site,)
+    for j in range(len(answers[0])):
+        tails = [torch.tensor(a[j][:-1], dtype=torch.long) for a in answers]
+        ids = lambda which: [torch.cat([getattr(e, which).cpu(), t]) for e, t in zip(encoded, tails)]
+        first, second = (ids("corrupted_ids"), ids("clean_ids")) if denoise else (ids("clean_ids"), ids("corrupted_ids"))
+        base_runs.append(Runs.record(decoder, first, keep))
+        source_runs.append(base_runs[-1].fork(second))
+        reads.append([[len(e.clean_ids) - 1 + t for t in range(max(1, len(a[j])))] for e, a in zip(encoded, answers)])
+    clean_runs = source_runs if denoise else base_runs
+
+    def read(finals, k, runs):
+        return [f[torch.tensor(reads[j][k], device=f.device) + runs[j].starts[k]][None] for j, f in enumerate(finals)]
+
+    def scores(finals, runs):
+        clean = [r.resid[-1] for r in clean_runs]
+        return [metric.score(decoder, read(finals, k, runs), e, read(clean, k, clean_runs))[0] for k, e in enumerate(encoded)]
+    with torch.no_grad():
+        values.base[batch] = [s.item() for s in scores([r.resid[-1] for r in base_runs], base_runs)]
+        values.source[batch] = [s.item() for s in scores([r.resid[-1] for r in source_runs], source_runs)]
+    from_, to = ([decoder.embed(r.flat_ids) for r in runs] for runs in (base_runs, source_runs))
+    total = None
+    for step in range(steps):
+        # the midpoint rule; one step is the gradient at the base run itself
+        share = 0.0 if steps == 1 else (step + 0.5) / steps
+        grads = site_gradients(decoder, base_runs, [a + share * (b - a) for a, b in zip(from_, to)], grid.site, lambda finals: sum(scores(finals, base_runs)))
+        total = grads if total is None else [[a + b for a, b in zip(x, y)] for x, y in zip(total, grads)]
+    n_layers = 1 if grid.site == "embed" else decoder.n_layers
+    estimate = []
+    for layer in range(n_layers):
+        parts = []
+        for base, source, grad in zip(base_runs, source_runs, total):
+            parts.append(_summed((source.get(grid.site, layer) - base.get(grid.site, layer)) * grad[layer] / steps, grid.site))
+        estimate.append(parts)
+    for k, i in enumerate(batch):
+        for cell in grid.cells(k, base_runs[0][k]):
+            layer = grid.layers[cell.index[0]]
+            site = cell.edits[0].site
+            found = sum(_pick(part, runs, k, site).item() for part, runs in zip(estimate[layer], base_runs))
+            values.value[(i, *cell.index)] = values.base[i] + found
+
+
+def _summed(product: torch.Tensor, site: str) -> torch.Tensor:
+    """Products summed over the site's width: ``[token]``, ``[token, head]``, or for patterns ``[prompt, head, query]``."""
+    return product.sum(-1) if site in HEADED or product.ndim == 2 else product.flatten(1).sum(1)
+
+
+def _pick(part: torch.Tensor, runs: Runs, k: int, site) -> torch.Tensor:
+    at = list(site.position)
+    if site.name == "pattern":
+        return part[k][slice(None) if site.head is None else site.head][..., at].sum()
+    rows = part[[runs.starts[k] + p for p in at]]
+    return (rows if rows.ndim == 1 or site.head is None else rows[:, site.head]).sum()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How an estimate agrees with the exact effects over the same cells.
+
+    Attributes:
+        pearson, spearman: correlation over cells, with a bootstrap interval over prompts where there are several.
+        slope: least-squares slope of estimate on exact through the origin (1 is perfect).
+        top: share of the ``k`` largest exact |effects| that are among the estimate's ``k`` largest.
+        sign: share of those ``k`` cells on which the signs agree.
+        n_cells, n_prompts, k: sizes.
+    """
+
+    pearson: float
+    pearson_interval: tuple[float, float] | None
+    spearman: float
+    spearman_interval: tuple[float, float] | None
+    slope: float
+    top: float
+    sign: float
+    k: int
+    n_cells: int
+    n_prompts: int
+
+    def __str__(self) -> str:
+        bounds = lambda i: "" if i is None else f" [{i[0]:.2f}, {i[1]:.2f}]"
+        return (f"Pearson {self.pearson:.2f}{bounds(self.pearson_interval)}, Spearman {self.spearman:.2f}{bounds(self.spearman_interval)}, slope {self.slope:.2f}, "
+                f"top-{self.k} overlap {self.top:.0%}, same sign there {self.sign:.0%} ({self.n_cells} cells, {self.n_prompts} prompts)")
+
+
+def agreement(exact: xr.Dataset, estimate: xr.Dataset, *, k: int = 10, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Agreement:
+    """Compares two results over the same grid, on the mean effect over prompts.
+
+    Raises:
+        PatchError: grids that differ, or a grid without a finite cell in common.
+    """
+    a, b = (np.asarray(ds["effect"].transpose(*exact["effect"].dims).values, float) for ds in (exact, estimate))
+    if a.shape != b.shape:
+        raise PatchError(f"estimate has the shape {b.shape}, exact {a.shape}; compare results over the same grid.")
+    if "prompt" not in exact.dims:
+        a, b = a[None], b[None]
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    # keep cells that every prompt has: a mean over different prompts is not one effect
+    cells = np.isfinite(a).all(0) & np.isfinite(b).all(0)
+    if cells.sum() < 3:
+        raise PatchError(f"exact and estimate share {int(cells.sum())} finite cells; at least 3 are needed for a correlation.")
+    a, b = a[:, cells], b[:, cells]
+    mean = lambda rows: (a[rows].mean(0), b[rows].mean(0))
+    whole = mean(slice(None))
+    correlate = lambda x, y: (stats.pearsonr(x, y)[0], stats.spearmanr(x, y)[0])
+    pearson, spearman = correlate(*whole)
+    intervals: list = [None, None]
+    if len(a) > 1:
+        rng = np.random.default_rng(seed)
+        drawn = np.array([correlate(*mean(rng.integers(0, len(a), len(a)))) for _ in range(resamples)])
+        tails = [(1 - level) / 2, 1 - (1 - level) / 2]
+        intervals = [tuple(np.nanquantile(drawn[:, j], tails)) for j in (0, 1)]
+    k = min(k, a.shape[1])
+    top_exact, top_estimate = (np.argsort(-np.abs(x))[:k] for x in whole)
+    return Agreement(float(pearson), intervals[0], float(spearman), intervals[1], float(whole[0] @ whole[1] / (whole[0] @ whole[0])),
+                     float(np.isin(top_exact, top_estimate).mean()), float((np.sign(whole[0][top_exact]) == np.sign(whole[1][top_exact])).mean()),
+                     k, int(a.shape[1]), len(a))

@@ -1,0 +1,76 @@
+"""One cell, looked at closely: what the model would say under that edit, beside the clean and the corrupted run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+import torch
+
+from ..engine.decoder import Decoder
+from ..engine.metrics import Metric, resolve
+from ..engine.runs import Runs
+from ..engine.walk import walk
+from ..prompts import Pair, encode
+from .exact import _KEPT
+from .grid import Grid, PatchError
+
+
+class CellView(NamedTuple):
+    """Next-token predictions of the clean, the corrupted and the edited run, most likely first, and their metric.
+
+    Each prediction is ``(token, probability)``.
+    """
+
+    clean: list[tuple[str, float]]
+    corrupted: list[tuple[str, float]]
+    edited: list[tuple[str, float]]
+    clean_value: float
+    corrupted_value: float
+    edited_value: float
+
+
+@torch.no_grad()
+def explain_cell(model: Any, pair: Pair, site: str, layer: int, position=None, head=None, *, direction: str = "denoise", metric: "str | Metric" = "logit_diff",
+                 window: int = 1, k: int = 10) -> CellView:
+    """The top predictions under the edit of one cell of ``lens.patch``.
+
+    Args:
+        layer, position, head: the cell; position may be an int or a name of the pair; None is every prompt token.
+        k: predictions to show.
+
+    Raises: as ``patch``; UnsupportedModel where the model's blocks are not written out.
+    """
+    if not isinstance(k, int) or k < 1:
+        raise PatchError(f"k={k!r} is not a number of predictions; expected an integer of 1 or more.")
+    decoder, measure = Decoder.of(model), resolve(metric)
+    encoded = encode(model, pair)
+    over = ("layer", "head", "position") if head is not None else ("layer", "position")
+    grid = Grid.make(decoder, [encoded], site, over, [layer], None if head is None else [head], None if position is None else [position], window)
+    keep = () if site in _KEPT else (site,)
+    first, second = (encoded.corrupted_ids, encoded.clean_ids) if direction == "denoise" else (encoded.clean_ids, encoded.corrupted_ids)
+    answers, length = measure.sequences(encoded), len(encoded.clean_ids)
+    base, source, edited, reads = [], [], [], []
+    for answer in answers:
+        tail = torch.tensor(answer[:-1], dtype=torch.long, device=decoder.device)
+        put = lambda ids: torch.cat([ids.to(decoder.device), tail])
+        base.append(Runs.record(decoder, [put(first)], keep))
+        source.append(base[-1].fork([put(second)]))
+        reads.append([length - 1 + t for t in range(max(1, len(answer)))])
+        if position is None:
+            edits = tuple(e for cell in grid.cells(0, source[-1][0]) for e in cell.edits)
+        else:
+            edits = next(iter(grid.cells(0, source[-1][0]))).edits
+        edited.append(walk(base[-1], [(0, edits)], [reads[-1]]).resid)
+    ends = lambda runs: [r.resid[-1][at] for r, at in zip(runs, reads)]
+    clean, corrupted = (ends(source), ends(base)) if direction == "denoise" else (ends(base), ends(source))
+    value = lambda resid: measure.score(decoder, [r[None] for r in resid], encoded, [c[None] for c in clean]).item()
+    tokenizer = getattr(model, "tokenizer", None)
+    top = lambda resid: top_tokens(decoder, tokenizer, resid[0][0], k)
+    return CellView(top(clean), top(corrupted), top(edited), value(clean), value(corrupted), value(edited))
+
+
+def top_tokens(decoder: Decoder, tokenizer: Any, resid: torch.Tensor, k: int) -> list[tuple[str, float]]:
+    """The ``k`` most likely next tokens of a final residual stream ``[d_model]``."""
+    probability, index = decoder.unembed(resid).float().softmax(-1).topk(min(k, decoder.d_vocab))
+    show: Sequence[str] = [tokenizer.decode([i]) if tokenizer is not None else str(i) for i in index.tolist()]
+    return list(zip(show, probability.tolist()))

@@ -1,0 +1,189 @@
+"""Exact activation patching: one edited run a cell, all of them in one walk."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any, Callable, Iterable, Literal, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..engine import results
+from ..engine.decoder import Decoder, UnsupportedModel
+from ..engine.metrics import Metric, resolve
+from ..engine.runs import Runs
+from ..engine.sweeps import Values, run_bytes, sweep
+from ..models import weight_hash
+from ..prompts import EncodedPair, Pair, encode_all
+from .grid import Grid, PatchError
+
+_last: dict[str, xr.Dataset] = {}
+#: Sites that a run keeps anyway.
+_KEPT = ("resid_pre", "resid_mid", "resid_post", "attn_out", "v")
+
+
+def last_partial() -> xr.Dataset | None:
+    """What the last stopped or interrupted sweep had computed, or None."""
+    return _last.get("partial")
+
+
+def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", over: Sequence[str] = ("layer", "position"), *,
+          metric: str | Metric | Callable = "logit_diff", direction: Literal["denoise", "noise"] = "denoise", method: Literal["exact", "attribution"] = "exact",
+          layers=None, heads=None, positions=None, window: int = 1, steps: int = 1, memory_mb: float = 500, progress: bool | None = None,
+          stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: str | None = None) -> xr.Dataset:
+    """Patches every cell of a grid from one run of a pair into the other and measures what that changes.
+
+    Args:
+        model: a ``TransformerBridge`` or a Hugging Face causal model.
+        pairs: one pair, or several (the result then has a ``prompt`` axis).
+        site: what is patched; see ``lens.engine.sites``.
+        over: the grid: (layer, position), (layer, head), (layer, head, position) or (layer,).
+        metric: a name, a ``Metric`` or a function ``f(logits [rows, d_vocab], encoded) -> [rows]``; see ``lens.engine.metrics``.
+        direction: ``denoise`` copies clean activations into the corrupted run (is the site sufficient?); ``noise`` copies
+            corrupted activations into the clean run (is it necessary?).
+        method: ``exact`` runs every cell; ``attribution`` estimates all cells from gradients (AtP).
+        layers, heads: which; None for all.
+        positions: which, by number or name; without a position axis, the positions patched together. None: every prompt token.
+        window: layers patched together around a cell's layer.
+        steps: for ``attribution``: 1 is the gradient at the base run; more average it on the way to the source run (integrated gradients).
+        memory_mb: extra memory to stay under.
+        progress: a bar for sweeps over two seconds; False for none.
+        stop: asked between layers; True ends the sweep with a partial result.
+        on_part: called with the result so far after each group of layers; layers come from the last to the first.
+        store: a path; the sweep writes there as it goes and takes up again where it was cut.
+
+    Returns:
+        A labelled result over ``[prompt,] layer, ...`` with ``value`` (the metric under the edit), ``effect`` = value - base,
+        ``normalized`` = effect / (source - base), and ``clean``, ``corrupted`` (the metric of the unedited runs). When
+        denoising, base is the corrupted run and source the clean one; when noising the other way round.
+
+    Raises:
+        PromptError: a pair that does not align. SiteError: no such layer, head or position. MetricError: see ``metric``.
+        PatchError: arguments that do not go together.
+
+    Source: Vig et al. 2020; Meng et al. 2022, section 2; Heimersheim and Nanda 2024 (denoising and noising); attribution:
+    Nanda 2023, Syed et al. 2023; integrated gradients: Hanna et al. 2024 (EAP-IG).
+
+    >>> trace = lens.patch(model, pair, "resid_pre")          # doctest: +SKIP
+    """
+    single, chosen = isinstance(pairs, Pair), [pairs] if isinstance(pairs, Pair) else list(pairs)
+    if not chosen:
+        raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
+    if direction not in ("denoise", "noise"):
+        raise PatchError(f"direction={direction!r} is not known; expected 'denoise' (clean into corrupted) or 'noise' (corrupted into clean).")
+    if method not in ("exact", "attribution"):
+        raise PatchError(f"method={method!r} is not known; expected 'exact' or 'attribution'.")
+    if memory_mb <= 0:
+        raise PatchError(f"memory_mb={memory_mb!r} is not a size; expected a positive number of megabytes.")
+    if steps != 1 and method == "exact":
+        raise PatchError(f"steps={steps!r} is given but method='exact' takes none; use method='attribution'.")
+    measure = resolve(metric)
+    call = dict(site=site, over=list(over) if not isinstance(over, str) else [over], metric=measure.name, unit=measure.unit, direction=direction, method=method,
+                layers=_plain(layers), heads=_plain(heads), positions=_plain(positions), window=window, steps=steps)
+    try:
+        decoder = Decoder.of(model)
+    except UnsupportedModel as reason:
+        from .fallback import patch_by_hooks
+        return patch_by_hooks(model, chosen, single, call, measure, reason=reason, progress=progress, stop=stop, on_part=on_part)
+    encoded = encode_all(model, chosen)
+    for e in encoded:
+        measure.sequences(e)
+    grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window)
+    record = provenance_of(model, decoder, "patch", call, chosen)
+    if method == "attribution":
+        from .attribution import attribute
+        if store is not None or window != 1:
+            raise PatchError("store and window go with method='exact'; attribution is one pass over the model.")
+        began = time.perf_counter()
+        values = attribute(decoder, encoded, grid, measure, direction, steps, memory_mb, progress)
+        values.seconds = time.perf_counter() - began
+        return _labelled(grid, encoded, values, direction, single, record)
+    return run_exact(decoder, encoded, grid, measure, direction, single, record, memory_mb=memory_mb, progress=progress, stop=stop, on_part=on_part, store=store)
+
+
+def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, measure: Metric, direction: str, single: bool, record: dict, *, memory_mb: float,
+              progress: bool | None, stop, on_part, store) -> xr.Dataset:
+    """The sweep behind ``patch``, on prompts already encoded."""
+    keep = () if grid.site in _KEPT else (grid.site,)
+    ids = [(e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded]
+    make_runs = paired_runs(decoder, ids, keep)
+    lengths = [len(e.clean_ids) for e in encoded]
+    label = lambda v, alone=single: _labelled(grid, encoded, v, direction, alone, record)
+    disk, values, skip, notify = None, None, None, None
+    if store is not None:
+        disk, values = open_store(store, lambda v: label(v, False), len(encoded), grid, direction)
+        skip = lambda i, l: bool(disk.done[i, l])
+    if on_part is not None or disk is not None:
+        def notify(v, prompts, layers):
+            if disk is not None:
+                disk.write(label(v, False), prompts, layers)
+            if on_part is not None:
+                on_part(label(v))
+    values = sweep(decoder, encoded, lengths, grid.shape, lambda i, source, k: grid.cells(i, source[k]), make_runs, measure,
+                   clean_is_base=direction == "noise", bytes_per_prompt=lambda i: prompt_bytes(decoder, lengths[i], keep, grid), memory_mb=memory_mb,
+                   progress=progress, stop=stop, on_part=notify, skip=skip, values=values, label=f"patch {grid.site}")
+    done = label(values)
+    if disk is not None:
+        disk.finish(done)
+    _last["partial"] = done if values.status == "partial" else None
+    return done
+
+
+def paired_runs(decoder: Decoder, ids: Sequence[tuple[torch.Tensor, torch.Tensor]], keep: Iterable[str]):
+    """Records base and source runs of some prompts; the source forks off the base where they first differ."""
+    def make(batch: Sequence[int], tails: Sequence[torch.Tensor]) -> tuple[Runs, Runs]:
+        put = lambda t, tail: torch.cat([t.to(decoder.device), tail])
+        base = Runs.record(decoder, [put(ids[i][0], t) for i, t in zip(batch, tails)], keep)
+        return base, base.fork([put(ids[i][1], t) for i, t in zip(batch, tails)])
+    return make
+
+
+def prompt_bytes(decoder: Decoder, length: int, keep: Iterable[str], grid: Grid) -> int:
+    """Memory of a prompt in a sweep: two recorded runs, and two residual streams for every edited run."""
+    rows = grid.shape[0] * grid.width
+    mean = (length + 1) / 2 if "position" in grid.over else length
+    return 2 * run_bytes(decoder, length, list(keep)) + int(rows * mean * decoder.d_model * 2 * decoder.embedding.weight.element_size())
+
+
+def _labelled(grid: Grid, encoded: Sequence[EncodedPair], values: Values, direction: str, single: bool, record: dict) -> xr.Dataset:
+    """The public result of values so far."""
+    axes = (slice(None), *[None] * len(grid.over))
+    base, source = values.base, values.source
+    effect = values.value - base[axes]
+    gap = (source - base)[axes]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normalized = np.where(gap == 0, np.nan, effect / gap)
+    clean, corrupted = (source, base) if direction == "denoise" else (base, source)
+    ds = grid.dataset(encoded, dict(value=values.value.copy(), effect=effect.astype(np.float32), normalized=normalized.astype(np.float32), clean=clean.copy(), corrupted=corrupted.copy()), single)
+    for name in ("value", "effect", "clean", "corrupted"):
+        ds[name].attrs["units"] = record["call"]["unit"]
+    ds["normalized"].attrs["units"] = "1"
+    return results.stamp(ds, {**record, "status": values.status, "seconds": round(values.seconds, 4)})
+
+
+def provenance_of(model: Any, decoder: Decoder, kind: str, call: dict, pairs: Sequence[Pair], seed: int | None = None, engine: str = "fast") -> dict:
+    """What it takes to run a result again."""
+    import importlib.metadata as metadata
+    version = lambda name: metadata.version(name)
+    name = getattr(getattr(model, "cfg", None), "model_name", None) or getattr(decoder.hf.config, "name_or_path", "") or type(decoder.hf).__name__
+    return {"kind": kind, "status": "partial", "model": {"name": str(name), "hash": weight_hash(model), "dtype": str(decoder.dtype).removeprefix("torch."), "device": str(decoder.device)},
+            "call": call, "pairs": [dict(clean=p.clean, corrupted=p.corrupted, answer=p.answer, foil=p.foil, spans=dict(p.spans), start=p.start, label=p.label) for p in pairs],
+            "seed": seed, "versions": {n: version(n) for n in ("torch", "transformers", "transformer-lens", "xarray")},
+            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "engine": engine}
+
+
+def _plain(spec: Any) -> Any:
+    """An index argument as JSON."""
+    if isinstance(spec, slice):
+        return {"slice": [spec.start, spec.stop, spec.step]}
+    return [_plain(s) for s in spec] if isinstance(spec, (list, tuple, range)) else spec
+
+
+def open_store(path, label, n: int, grid: Grid, direction: str):
+    """The store at ``path`` (new or taken up again) and the values it already holds."""
+    from .resume import SweepStore
+    empty = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    disk = SweepStore(path, label(empty))
+    return disk, disk.values(empty, direction)

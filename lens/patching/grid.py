@@ -1,0 +1,119 @@
+"""The grid of a patching sweep: its axes, labels and cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+import xarray as xr
+
+from ..engine.decoder import Decoder
+from ..engine.edits import Edit
+from ..engine.plan import heads_of
+from ..engine.runs import Source
+from ..engine.sites import HEADED, ORDER, Site, SiteError, indices
+from ..engine.sweeps import Cell
+from ..prompts import EncodedPair, resolve_positions
+
+AXES = (("layer", "position"), ("layer", "head"), ("layer", "head", "position"), ("layer",))
+
+
+class PatchError(ValueError):
+    """An argument of a patching call that does not fit; the message names it, its value and what was expected."""
+
+
+@dataclass
+class Grid:
+    """Axes ``over`` at a site, resolved for a model and some pairs.
+
+    Attributes:
+        layers, heads: the indexes on these axes (heads empty where there is no such axis).
+        groups: per pair, the position groups; one group of all positions where there is no position axis.
+        names: labels of the position axis; ints where positions are numbered.
+        window: layers patched together, centred on the cell's layer.
+    """
+
+    site: str
+    over: tuple[str, ...]
+    layers: list[int]
+    heads: list[int]
+    groups: list[list[tuple[int, ...]]]
+    names: list[str] | None
+    window: int
+    n_layers: int
+
+    @classmethod
+    def make(cls, decoder: Decoder, encoded: Sequence[EncodedPair], site: str, over: Sequence[str], layers=None, heads=None, positions=None, window: int = 1) -> "Grid":
+        over = (over,) if isinstance(over, str) else tuple(over)
+        if site not in ORDER:
+            raise SiteError(f"site={site!r} is not known; expected one of {', '.join(ORDER)}.")
+        if over not in AXES:
+            raise PatchError(f"over={over!r} is not a grid; expected one of {', '.join(map(str, AXES))}.")
+        if "head" in over and site not in HEADED:
+            raise PatchError(f"over={over!r} has a head axis but site={site!r} has none; use site='z' (or {', '.join(s for s in HEADED if s != 'z')}).")
+        if heads is not None and "head" not in over:
+            raise PatchError(f"heads={heads!r} is given but over={over!r} has no head axis; add 'head' to over.")
+        if site == "resid_mid" and decoder.blocks[0].parallel:
+            raise SiteError("site='resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
+        if not isinstance(window, int) or window < 1:
+            raise PatchError(f"window={window!r} is not a number of layers; expected an integer of 1 or more.")
+        axis = indices(layers, decoder.n_layers, "layer") if site != "embed" else [0]
+        n_heads = (decoder.n_heads if HEADED[site] == "query" else decoder.n_kv_heads) if site in HEADED else 0
+        chosen = indices(heads, n_heads, "head") if "head" in over else []
+        if not axis or ("head" in over and not chosen):
+            raise PatchError(f"layers={layers!r}, heads={heads!r} select nothing; use None for all.")
+        groups, names = [], None
+        for e in encoded:
+            found = resolve_positions(e, positions)
+            if "position" in over:
+                groups.append([g for _, g in found])
+                labels = [n for n, _ in found]
+                if positions is not None and any(not n.lstrip("-").isdigit() for n in labels):
+                    if names is not None and names != labels:
+                        raise PatchError(f"positions={positions!r} mean {labels} in one pair and {names} in another; use names that every pair has.")
+                    names = labels
+            else:
+                groups.append([tuple(sorted({p for _, g in found for p in g}))])
+        return cls(site, over, axis, chosen, groups, names, window, decoder.n_layers)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        size = {"layer": len(self.layers), "head": len(self.heads), "position": max(map(len, self.groups))}
+        return tuple(size[a] for a in self.over)
+
+    def cells(self, prompt: int, source: Source) -> Iterator[Cell]:
+        """Every cell of one pair; ``source`` is the run that is copied from."""
+        for i, layer in enumerate(self.layers):
+            # a window is clipped at the model's ends, as in ROME's code
+            span = range(max(0, layer - self.window // 2), min(self.n_layers, layer - self.window // 2 + self.window))
+            for h in range(max(1, len(self.heads))):
+                for g, group in enumerate(self.groups[prompt]):
+                    index = tuple({"layer": i, "head": h, "position": g}[a] for a in self.over)
+                    sites = [Site(self.site, None if self.site == "embed" else l, head=self.heads[h] if self.heads else None, position=group) for l in span]
+                    yield Cell(index, i, tuple(Edit(s, "replace", source) for s in sites[:1 if self.site == "embed" else None]))
+
+    @property
+    def width(self) -> int:
+        """Edited runs of one layer and prompt, at most."""
+        return int(np.prod(self.shape[1:]))
+
+    def dataset(self, encoded: Sequence[EncodedPair], values: dict[str, np.ndarray], single: bool) -> xr.Dataset:
+        """Labels values ``[prompt, *grid]`` and ``[prompt]``; a single pair has no prompt axis."""
+        dims = ("prompt", *self.over)
+        coords: dict[str, Any] = {"layer": ("layer", self.layers), "prompt": ("prompt", np.arange(len(encoded)))}
+        if "head" in self.over:
+            coords["head"] = ("head", self.heads)
+        if "position" in self.over:
+            n = self.shape[self.over.index("position")]
+            numbered = [[g[0] if len(g) == 1 else -1 for g in of_pair] + [-1] * (n - len(of_pair)) for of_pair in self.groups]
+            # positions that differ between pairs (counted from the end, say) are numbered by their place on the axis
+            same = all(row == numbered[0] and -1 not in row for row in numbered)
+            coords["position"] = ("position", np.array(self.names, dtype=object).astype(str) if self.names else numbered[0] if same else np.arange(n))
+            for which in ("clean", "corrupted"):
+                shown = [["".join(getattr(e, f"{which}_tokens")[p] for p in g) for g in of_pair] + [""] * (n - len(of_pair))
+                         for e, of_pair in zip(encoded, self.groups)]
+                coords[f"token_{which}"] = (("prompt", "position"), np.array(shown, dtype=str))
+        coords["label"] = ("prompt", np.array([e.pair.label for e in encoded], dtype=str))
+        ds = xr.Dataset({k: (dims if v.ndim > 1 else ("prompt",), v) for k, v in values.items()}, coords)
+        return ds.isel(prompt=0, drop=True) if single else ds

@@ -1,0 +1,86 @@
+"""Causal tracing: noise on the subject's embeddings, and which clean states bring the answer back."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..engine.decoder import Decoder
+from ..engine.metrics import Metric, resolve
+from ..engine.runs import Runs
+from ..engine.sweeps import sweep
+from ..prompts import Pair, encode
+from .exact import _KEPT, _labelled, _plain, prompt_bytes, provenance_of
+from .grid import Grid, PatchError
+
+
+def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_post", *, subject: str = "subject", metric: "str | Metric | Callable" = "prob",
+                 noise: float = 3.0, samples: int = 10, window: int = 1, layers=None, positions=None, seed: int = 0, memory_mb: float = 500,
+                 progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
+    """Restores clean states, one (layer, position) at a time, in runs whose subject embeddings are drowned in noise.
+
+    Args:
+        pairs: their ``clean`` prompts are traced; ``corrupted`` is not used.
+        site: ``resid_post``, or ``mlp_out`` / ``attn_out`` with a ``window`` (10 in the paper).
+        subject: the named position that gets the noise.
+        noise: standard deviation of the Gaussian noise, in standard deviations of the token embedding matrix.
+        samples: noise draws per prompt; value and effect are means over them, ``value_sd`` their standard deviation.
+        metric: ``prob`` of the answer, as in the paper, or any other.
+
+    Returns: as ``lens.patch`` (denoising; ``corrupted`` is the noised run), with ``value_sd`` and ``corrupted_sd``.
+
+    Raises:
+        PatchError: a pair without the named subject; noise or samples out of range.
+
+    Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT", section 2.1.
+    """
+    single, chosen = isinstance(pairs, Pair), [pairs] if isinstance(pairs, Pair) else list(pairs)
+    if not chosen:
+        raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
+    if not noise > 0:
+        raise PatchError(f"noise={noise!r} is not a positive number of standard deviations; the paper uses 3.")
+    if not isinstance(samples, int) or samples < 1:
+        raise PatchError(f"samples={samples!r} is not a number of noise draws; expected an integer of 1 or more.")
+    decoder, measure = Decoder.of(model), resolve(metric)
+    encoded = [encode(model, pair, aligned=False) for pair in chosen]
+    for i, e in enumerate(encoded):
+        if subject not in e.positions:
+            raise PatchError(f"subject={subject!r} is not a named position of pair {i}; it has {', '.join(e.positions)}. Add spans={{'subject': ...}} to the pair.")
+        measure.sequences(e)
+    grid = Grid.make(decoder, encoded, site, ("layer", "position"), layers, None, positions, window)
+    keep = () if site in _KEPT else (site,)
+    sigma = noise * decoder.embedding.weight.float().std().item()
+    many = [(i, s) for i in range(len(encoded)) for s in range(samples)]
+
+    def noisy(runs: Runs, batch: Sequence[int]) -> torch.Tensor:
+        embedded = decoder.embed(runs.flat_ids).clone()
+        for k, number in enumerate(batch):
+            i, s = many[number]
+            at = torch.tensor(encoded[i].positions[subject], device=decoder.device) + runs.starts[k]
+            # a generator of its own for each prompt and draw: the same noise whatever the batches
+            draw = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, i, s]).generate_state(1)[0]))
+            embedded[at] += (torch.randn(len(at), decoder.d_model, generator=draw) * sigma).to(embedded)
+        return embedded
+
+    def make_runs(batch: Sequence[int], tails: Sequence[torch.Tensor]) -> tuple[Runs, Runs]:
+        ids = [torch.cat([encoded[many[n][0]].clean_ids.to(decoder.device), t]) for n, t in zip(batch, tails)]
+        clean = Runs.record(decoder, ids, keep)
+        return clean.fork(embed=noisy(clean, batch)), clean
+    lengths = [len(encoded[i].clean_ids) for i, _ in many]
+    values = sweep(decoder, [encoded[i] for i, _ in many], lengths, grid.shape, lambda n, source, k: grid.cells(many[n][0], source[k]), make_runs, measure,
+                   clean_is_base=False, bytes_per_prompt=lambda n: prompt_bytes(decoder, lengths[n], keep, grid), memory_mb=memory_mb, progress=progress,
+                   stop=stop, label=f"trace {site}")
+    split = lambda a: a.reshape(len(encoded), samples, *a.shape[1:])
+    value, base = split(values.value), split(values.base)
+    spread = lambda a: a.std(1, ddof=1) if samples > 1 else np.full_like(a[:, 0], np.nan)
+    values.value, values.base, values.source = value.mean(1), base.mean(1), split(values.source).mean(1)
+    call = dict(site=site, over=["layer", "position"], metric=measure.name, unit=measure.unit, direction="denoise", method="exact", subject=subject, noise=noise,
+                samples=samples, window=window, layers=_plain(layers), positions=_plain(positions))
+    ds = _labelled(grid, encoded, values, "denoise", single, provenance_of(model, decoder, "causal trace", call, chosen, seed))
+    sd, base_sd = spread(value), spread(base)
+    ds["value_sd"] = (ds.value.dims, sd[0] if single else sd)
+    ds["corrupted_sd"] = (ds.corrupted.dims, base_sd[0] if single else base_sd)
+    return ds

@@ -1,0 +1,140 @@
+"""Path patching: from a sender head to one receiver, everything else between them held still."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..engine.decoder import Decoder
+from ..engine.edits import Edit
+from ..engine.metrics import Metric, resolve
+from ..engine.runs import Runs
+from ..engine.sites import Site, indices
+from ..engine.sweeps import Values, _batches
+from ..engine.walk import walk
+from ..prompts import Pair, encode_all
+from .exact import _labelled, _plain, paired_runs, prompt_bytes, provenance_of
+from .grid import Grid, PatchError
+
+RECEIVERS = ("q", "k", "v", "resid_pre", "resid_post")
+
+
+def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, senders: Sequence[tuple[int, int]] | None = None, metric: "str | Metric | Callable" = "logit_diff",
+               direction: str = "noise", through_mlps: bool = True, memory_mb: float = 500, progress: bool | None = None) -> xr.Dataset:
+    """The effect of each sender head on the metric through one receiver only.
+
+    A sender's output ``z`` is taken from the source run, at every prompt token; all other heads stay at the base run; what
+    then arrives at the receiver is put into the base run there, and the rest of the model runs on freely.
+
+    Args:
+        receiver: ``Site("q" | "k" | "v", layer, head=...)``, or ``Site("resid_pre" | "resid_post", layer)``; the last layer's
+            ``resid_post`` gives the direct effect on the logits. A position restricts where the receiver is changed.
+        senders: ``(layer, head)`` pairs; None for every head that can reach the receiver.
+        direction: ``noise`` sends corrupted activations through the path of the clean run (as in the source); or ``denoise``.
+        through_mlps: let MLPs between sender and receiver respond (as in the source); False keeps only the direct path.
+
+    Returns: a result over ``[prompt,] layer, head`` of the senders, as ``lens.patch``; NaN for heads that are not senders.
+
+    Raises:
+        PatchError: a receiver of another kind, or senders that cannot reach it.
+
+    Source: Wang et al. 2023, "Interpretability in the Wild", section 3.1 and appendix B; Goldowsky-Dill et al. 2023.
+
+    Cost: a walk of MLPs alone down to the receiver, and a full walk from there, with one row a sender and prompt.
+    """
+    single, chosen = isinstance(pairs, Pair), [pairs] if isinstance(pairs, Pair) else list(pairs)
+    if not chosen:
+        raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
+    if not isinstance(receiver, Site) or receiver.name not in RECEIVERS:
+        raise PatchError(f"receiver={receiver!r} cannot receive; expected a Site named {', '.join(RECEIVERS)}.")
+    if direction not in ("denoise", "noise"):
+        raise PatchError(f"direction={direction!r} is not known; expected 'noise' or 'denoise'.")
+    decoder, measure, began = Decoder.of(model), resolve(metric), time.perf_counter()
+    encoded = encode_all(model, chosen)
+    layer = indices(receiver.layer, decoder.n_layers, "layer")[0]
+    reach = layer + (receiver.name == "resid_post")
+    if senders is None:
+        senders = [(l, h) for l in range(reach) for h in range(decoder.n_heads)]
+    for l, h in senders:
+        indices(l, decoder.n_layers, "senders: layer"), indices(h, decoder.n_heads, "senders: head")
+        if l % decoder.n_layers >= reach:
+            raise PatchError(f"senders: head {h} of layer {l} lies at or after the receiver {receiver}; senders must come before it.")
+    senders = [(l % decoder.n_layers, h % decoder.n_heads) for l, h in senders]
+    if not senders:
+        raise PatchError(f"receiver={receiver!r} is in the first layer; no head can send to it.")
+    for e in encoded:
+        measure.sequences(e)
+        indices(receiver.position, len(e.clean_ids), "position")
+    if receiver.name in ("q", "k", "v"):
+        indices(receiver.head, heads_of_decoder(decoder, receiver.name), "head")
+    grid = Grid.make(decoder, encoded, "z", ("layer", "head"), range(max(l for l, _ in senders) + 1))
+    lengths = [len(e.clean_ids) for e in encoded]
+    ids = [(e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded]
+    keep = ("z", "mlp_out") if not through_mlps else ("z",)
+    make_runs = paired_runs(decoder, ids, keep)
+    n = len(encoded)
+    values = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    job = _Job(decoder, encoded, lengths, measure, receiver, layer, senders, () if through_mlps else ("mlp",), direction == "noise")
+    for batch in _batches([2 * prompt_bytes(decoder, m, keep, grid) for m in lengths], memory_mb * 2**20 * 0.6):
+        job.run(batch, make_runs, values)
+    values.status, values.seconds = "complete", time.perf_counter() - began
+    call = dict(site="z", over=["layer", "head"], metric=measure.name, unit=measure.unit, direction=direction, method="path",
+                receiver=dict(site=receiver.name, layer=layer, head=_plain(receiver.head), position=_plain(receiver.position)), through_mlps=through_mlps)
+    return _labelled(grid, encoded, values, direction, single, provenance_of(model, decoder, "path patch", call, chosen))
+
+
+def heads_of_decoder(decoder: Decoder, site: str) -> int:
+    return decoder.n_heads if site == "q" else decoder.n_kv_heads
+
+
+class _Job:
+    """Sender and receiver walks of some prompts."""
+
+    def __init__(self, decoder, encoded, lengths, measure, receiver, layer, senders, freeze, clean_is_base):
+        self.__dict__.update(locals())
+
+    def run(self, batch: Sequence[int], make_runs, values: Values) -> None:
+        answers = [self.measure.sequences(self.encoded[i]) for i in batch]
+        ends, bases, sources = [], [], []
+        for j in range(len(answers[0])):
+            tails = [torch.tensor(a[j][:-1], dtype=torch.long, device=self.decoder.device) for a in answers]
+            base, source = make_runs(batch, tails)
+            reads = [[self.lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)]
+            at = [torch.tensor(r, device=self.decoder.device) + base.starts[k] for k, r in enumerate(reads)]
+            bases.append([base.resid[-1][a][None] for a in at]), sources.append([source.resid[-1][a][None] for a in at])
+            ends.append(self._received(batch, base, source, reads))
+        clean = bases if self.clean_is_base else sources
+        for k, i in enumerate(batch):
+            score = lambda resid: self.measure.score(self.decoder, resid, self.encoded[i], [c[k] for c in clean])
+            values.base[i], values.source[i] = score([b[k] for b in bases]).item(), score([s[k] for s in sources]).item()
+            found = score([torch.stack(e[k]) for e in ends]).cpu().numpy()
+            for (l, h), v in zip(self.senders, found):
+                values.value[i, l, h] = v
+
+    def _received(self, batch, base: Runs, source: Runs, reads) -> list[list[torch.Tensor]]:
+        """Per prompt and sender, the final residual stream at the reads."""
+        site = self.receiver.name
+        send = [(k, (Edit(Site("z", l, head=h, position=range(self.lengths[i])), "replace", source[k]),)) for k, i in enumerate(batch) for l, h in self.senders]
+        arrived = walk(base, send, reads, freeze=("attention", *self.freeze), record=[(site, self.layer)]).recorded.get((site, self.layer), [None] * len(send))
+        rows = []
+        for (k, _), got in zip(send, arrived):
+            if got is None:
+                rows.append((k, ()))
+                continue
+            start, tensor = got
+            wanted = set(indices(self.receiver.position, self.lengths[batch[k]], "position"))
+            at = [p for p in range(start, start + len(tensor)) if p in wanted]
+            heads = None if self.receiver.head is None else indices(self.receiver.head, tensor.shape[1], "head")
+            value = tensor[[p - start for p in at]]
+            value = value if heads is None else value[:, heads]
+            edit = Edit(Site(site, self.layer, head=heads, position=at), "replace", value)
+            rows.append((k, (edit,) if at else ()))
+        walked = walk(base, rows, reads)
+        ends: list[list[torch.Tensor]] = [[] for _ in batch]
+        for r, (k, _) in enumerate(rows):
+            ends[k].append(walked.resid[walked.first[r]:walked.first[r + 1]])
+        return ends

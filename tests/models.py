@@ -28,3 +28,21 @@ def tiny(kind: str = "llama", seed: int = 0):
         if p.ndim == 1:
             p.add_(torch.randn_like(p) * 0.2)
     return model
+
+
+def word_tokenizer(size: int = 97):
+    """One token a word, "w0" to "w96"; a space belongs to the word after it."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+    words = {f"w{i}": i for i in range(size)}
+    made = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
+    made.decoder = decoders.WordPiece(prefix="##")
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="w0")
+
+
+def speaking(kind: str = "llama", seed: int = 0):
+    """A tiny model with the word tokenizer attached."""
+    model = tiny(kind, seed)
+    model.tokenizer = word_tokenizer()
+    return model

@@ -195,11 +195,11 @@ def table(ds: xr.Dataset) -> pd.DataFrame:
     """
     _check_dataset(ds)
     named = [name for name in ds.coords if name not in ds.dims]
-    order = [*ds.sizes, *named, *sorted(map(str, ds.data_vars), key=lambda v: (v not in _MAIN, _MAIN.index(v) if v in _MAIN else 0))]
+    order = [*_axes(ds), *named, *sorted(map(str, ds.data_vars), key=lambda v: (v not in _MAIN, _MAIN.index(v) if v in _MAIN else 0))]
     flat = ds.drop_encoding()
     if not ds.sizes:
         return pd.DataFrame({name: [_python(flat[name].values[()])] for name in order})
-    return flat.to_dataframe(dim_order=list(ds.sizes)).reset_index()[order]
+    return flat.to_dataframe(dim_order=_axes(ds)).reset_index()[order]
 
 
 def describe(ds: xr.Dataset) -> str:
@@ -216,7 +216,7 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str, bool]]:
         record = {}
     call = record.get("call") if isinstance(record.get("call"), dict) else {}
     model = record.get("model") if isinstance(record.get("model"), dict) else {}
-    axes = " × ".join(f"{size} {dim}{'' if size == 1 else 's'}" for dim, size in ds.sizes.items())
+    axes = " × ".join(f"{size} {dim}{'' if size == 1 else 's'}" for dim, size in ((d, ds.sizes[d]) for d in _axes(ds)))
     kind = record.get("kind", "")
     title = _TITLES.get(kind, f"Result of kind {_quoted(kind)}") if kind else "Dataset without a Mnemoscope record"
     words = [str(call[key]) for key in ("site", "direction", "metric", "method") if isinstance(call.get(key), str)]
@@ -268,6 +268,12 @@ def _plot_code(ds: xr.Dataset, main: str, top: Peak) -> str:
 def _main(ds: xr.Dataset) -> str | None:
     numeric = [str(name) for name, array in ds.data_vars.items() if array.dtype.kind in "iuf"]
     return next((name for name in _MAIN if name in numeric), max(numeric, key=lambda n: ds[n].ndim, default=None))
+
+
+def _axes(ds: xr.Dataset) -> list:
+    """The axes in the order of the main variable; a Dataset by itself has them in the order it met them."""
+    main = _main(ds)
+    return list(dict.fromkeys([*(ds[main].dims if main else ()), *ds.sizes]))
 
 
 def _averaged(array: xr.DataArray, dims: tuple[str, ...]) -> xr.DataArray:

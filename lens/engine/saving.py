@@ -35,6 +35,7 @@ STORE_MARK = "mnemoscope_store"
 #: Attribute of a NetCDF text variable that holds its labels as JSON, where one contains NUL (NetCDF ends text there).
 EXACT = "exact_json"
 _STALE_SECONDS = 86_400
+_FULL_BYTES = 1_000_000
 
 
 # -- save and open --------------------------------------------------------------------------------------------------
@@ -164,21 +165,21 @@ def new_path(path: Path, action: str) -> Iterator[Path]:
         _sweep(path)
         yield part
     except BaseException as error:
+        ours = isinstance(error, ResultError) or not isinstance(error, Exception)
+        raised = error if ours else failure(action, path, error)     # looks at the free space, so before the removal
         discard(part)
         for parent in reversed(made):
             with contextlib.suppress(OSError):
                 parent.rmdir()
-        if isinstance(error, ResultError) or not isinstance(error, Exception):
-            raise
-        raise failure(action, path, error) from error
+        raise raised from (error.__cause__ if ours else error)
 
 
 def failure(action: str, path: Path, error: Exception) -> ResultError:
     """The ResultError for an exception met while saving, exporting or writing at ``path``."""
     code = getattr(error, "errno", None)
-    if not isinstance(error, OSError) or (code or -1) < 0:      # NetCDF reports a full disk as an error of its own
+    if isinstance(error, (RuntimeError, OSError)) and (code or -1) < 0:     # a full disk, as NetCDF reports it
         with contextlib.suppress(OSError):
-            code = errno.ENOSPC if shutil.disk_usage(path.parent).free < 65_536 else code
+            code = errno.ENOSPC if shutil.disk_usage(path.parent).free < _FULL_BYTES else code
     if code in (errno.ENOSPC, errno.EDQUOT):
         problem, step = "the disk is full", "free some space or choose a path on another disk"
     elif code in (errno.EACCES, errno.EPERM, errno.EROFS):

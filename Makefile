@@ -1,0 +1,56 @@
+# Needs python3 (3.11 or 3.12) and make. Everything else goes into .venv.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT   ?= build/demo
+ARGS  ?=
+
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+
+# Two torch programs on the same cores stall each other when idle threads spin.
+export OMP_WAIT_POLICY := PASSIVE
+QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
+
+.PHONY: help install model demo test lab bench organisms clean
+
+help:
+	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
+	@echo 'make lab        the notebooks in JupyterLab'
+	@echo 'make test       the test suite (ARGS="-k name" is passed to pytest)'
+	@echo 'make bench      speed against TransformerLens, nnsight and pyvene'
+	@echo 'make organisms  train again the small models that ship with the package'
+	@echo 'make clean      remove what was built; .venv and fetched models stay'
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or 3.12 was not found; name one: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@echo 'installing into $(VENV) (a few minutes the first time) ...'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]' -c constraints.txt
+	@touch $@
+
+model: $(STAMP)
+	@$(BIN)/python -m lens fetch smollm2
+
+demo: model
+	TQDM_DISABLE=1 MNEMOSCOPE_PRESET=$${MNEMOSCOPE_PRESET:-small} $(BIN)/python notebooks/run.py notebooks/01_activation_patching.ipynb --out '$(OUT)'
+
+test: model
+	$(QUIET) $(BIN)/python -m pytest $(ARGS)
+
+lab: model
+	$(BIN)/python -m jupyterlab notebooks
+
+bench: model
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks patching
+
+organisms: $(STAMP)
+	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.induction
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis
+	find lens widgets tests notebooks benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,47 @@
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+PEERS = ("tl", "nnsight", "pyvene")
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := [name for name in names if name not in PEERS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not known; expected some of {','.join(PEERS)}, or '' for none")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs; expected 1 or more")
+    return int(text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory against other libraries, same numbers checked.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    patching = commands.add_parser("patching", help="exact activation patching against TransformerLens, nnsight and pyvene")
+    patching.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
+    patching.add_argument("--peers", type=_peers, default=PEERS, help=f"which, separated by commas (default {','.join(PEERS)})")
+    patching.add_argument("--repeats", type=_count, default=2, help="runs of each peer's sweep; ours runs six times as often (default 2)")
+    patching.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    arguments = parser.parse_args()
+
+    # Read once, when OpenMP, torch, the hub client and tqdm are imported.
+    os.environ.update(OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="2", HF_HUB_OFFLINE="1", TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false",
+                      TRANSFORMERS_VERBOSITY="error")
+    if "torch" in sys.modules:
+        print("warning: torch was imported before the benchmark set its environment; the timings may suffer", file=sys.stderr)
+    from benchmarks.patching import run
+
+    return run(quick=arguments.quick, peers=arguments.peers, repeats=arguments.repeats, file=arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""How many operations an exact sweep of a Llama-type model needs when nothing is computed twice.
+
+Nominal: two a multiply-add, of the linear layers and of the attention's two products (over the keys that the mask lets
+through), for the tokens that differ from the corrupted run. Norms, rotations, softmax and the metric are left out. The count
+comes from the token ids and the model's shape alone, so it does not grow when the engine does more than it must.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+
+class Shape:
+    """Operations a token costs in each part of a block, from a Hugging Face configuration."""
+
+    def __init__(self, config: Any):
+        d, d_head = config.hidden_size, getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.layers, self.heads = config.num_hidden_layers, config.num_attention_heads
+        self.d_attn = self.heads * d_head
+        self.q = self.out = 2 * d * self.d_attn
+        self.kv = 2 * 2 * d * config.num_key_value_heads * d_head
+        self.mlp = 2 * 3 * d * config.intermediate_size
+        self.unembed = 2 * d * config.vocab_size
+
+    def attend(self, position: int) -> int:
+        """Scores and weighted values of one query over the keys up to its own position."""
+        return 2 * 2 * (position + 1) * self.d_attn
+
+    def row(self, start: int, length: int, layers: int) -> int:
+        """An edited run through the last `layers` layers, tokens `start` on; in the last layer only the last token goes past the keys."""
+        n, full = length - start, self.q + self.kv + self.out + self.mlp
+        scores = sum(self.attend(p) for p in range(start, length))
+        whole = max(0, layers - 1) * (n * full + scores)
+        return whole + (n * self.kv + self.q + self.out + self.mlp + self.attend(length - 1) if layers else 0)
+
+
+def sweep_flop(config: Any, kind: str, clean: Sequence[int], corrupted: Sequence[int]) -> int:
+    """Operations of the sweep itself, recording of the two unedited runs left out.
+
+    `kind`: "resid" (layer x position, a cell costs the positions from its own on) or "heads" (layer x head at all positions,
+    a cell costs the positions from the first difference on and no attention in its own layer).
+    """
+    shape, length = Shape(config), len(clean)
+    differs = [p for p in range(length) if clean[p] != corrupted[p]]
+    first = differs[0]
+    if kind == "resid":
+        # before layer 0 only the differing tokens themselves can be patched to any effect
+        starts = {layer: differs if layer == 0 else range(first, length) for layer in range(shape.layers)}
+        return sum(shape.row(p, length, shape.layers - layer) for layer, at in starts.items() for p in at)
+    own = (length - first) * (shape.out + shape.mlp)
+    last = shape.out + shape.mlp
+    return shape.heads * sum((last if layer == shape.layers - 1 else own) + shape.row(first, length, shape.layers - 1 - layer)
+                             for layer in range(shape.layers))
+
+
+def naive_flop(config: Any, kind: str, length: int) -> int:
+    """Operations when every cell is a full forward pass with logits at every token (no use made of the mask)."""
+    shape = Shape(config)
+    token = shape.layers * (shape.q + shape.kv + shape.out + shape.mlp + shape.attend(length - 1)) + shape.unembed
+    return shape.layers * (length if kind == "resid" else shape.heads) * length * token

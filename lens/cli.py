@@ -1,0 +1,113 @@
+"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+__all__ = ["main"]
+
+FIGURES = (".png", ".pdf", ".svg")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one `lens` command and return its exit code: 0 done, 1 `doctor` found the default model unusable, 2 an error."""
+    # Two torch programs on the same cores stall each other when idle threads spin; torch reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("lens: stopped", file=sys.stderr)
+        return 130
+    except (ValueError, RuntimeError, OSError, LookupError, ImportError) as error:
+        print(f"lens: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lens", description="Find, read, move and erase what a transformer remembers.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    fetch = commands.add_parser("fetch", help="download a model once, check it and keep it in the cache")
+    fetch.add_argument("name", nargs="?", default="smollm2", help="the model (default: smollm2)")
+    fetch.set_defaults(run=_fetch)
+
+    doctor = commands.add_parser("doctor", help="say what is installed, cached and usable; exit code 1 when smollm2 is not")
+    doctor.set_defaults(run=_doctor)
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+
+    patch = commands.add_parser("patch", help="patch every layer and position of one pair of prompts")
+    patch.add_argument("--clean", required=True, help="the prompt that has the answer")
+    patch.add_argument("--corrupted", required=True, help="the prompt of the same length in tokens that lacks it")
+    patch.add_argument("--answer", required=True, help="what follows the clean prompt, with its leading space")
+    patch.add_argument("--foil", required=True, help="what follows the corrupted prompt, with its leading space")
+    patch.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
+    patch.add_argument("--site", default="resid_pre", help="which activation to patch (default: resid_pre)")
+    patch.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    patch.add_argument("--out", type=Path, help="save the result here: .zarr, or export it: .nc, .csv, .parquet")
+    patch.add_argument("--figure", type=Path, help="draw the map here: .png, .pdf or .svg")
+    patch.set_defaults(run=_patch)
+    return parser
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from lens.models import fetch
+
+    fetch(arguments.name, say=lambda line: print(line, flush=True))
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from lens.models import doctor
+
+    report = doctor()
+    print(report)
+    return 0 if report.ok else 1
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    print(f"mnemoscope {metadata.version('mnemoscope')}")
+    return 0
+
+
+def _patch(arguments: argparse.Namespace) -> int:
+    _require_writable(arguments.out, "--out", (".zarr", ".nc", ".csv", ".parquet"))
+    _require_writable(arguments.figure, "--figure", FIGURES)
+    import lens
+
+    model = lens.load(arguments.model, device=arguments.device)
+    pair = lens.Pair(arguments.clean, corrupted=arguments.corrupted, answer=arguments.answer, foil=arguments.foil)
+    trace = lens.patch(model, pair, arguments.site)
+    print(lens.describe(trace))
+    if arguments.out is not None:
+        (lens.save if arguments.out.suffix == ".zarr" else lens.export)(trace, arguments.out)
+        print(f"saved: {arguments.out}")
+    if arguments.figure is not None:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from lens.figures import patch_map
+
+        patch_map(trace, arguments.figure)
+        print(f"figure: {arguments.figure}")
+    return 0
+
+
+def _require_writable(path: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
+    """Find out before the sweep whether its result can be written at all."""
+    if path is None:
+        return
+    if path.suffix not in suffixes:
+        raise ValueError(f"{option} {path}: expected a name that ends in {' or '.join(suffixes)}")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{option} {path}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{option} {path}: the folder {folder} cannot be written to; name another")

@@ -1,0 +1,198 @@
+"""Makes the shipped pairs: writes candidates, asks the model, keeps what it knows and files the evidence.
+
+    python -m lens.data.make --model smollm2                   # rewrites the shipped files
+    python -m lens.data.make --model gpt2 --out my-data        # pairs aligned for, and known by, another model
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from lens.data import facts, ioi
+from lens.models import load
+from lens.prompts import EncodedPair, PromptError, encode, pair_from_record
+from lens.tokens import tokenize, tokenizer_of
+
+HERE = Path(__file__).parent
+START = "<|endoftext|>"
+# A start token has to earn its place: it is used only where it lets this share more of the candidates pass.
+GAIN = 0.05
+EVIDENCE = "id group split answer foil clean_logit_diff corrupted_logit_diff clean_rank corrupted_rank kept why".split()
+MARKS = ("<!-- table: begin -->", "<!-- table: end -->")
+
+
+def next_token_scores(
+    model: Any, wanted: Mapping[tuple[int, ...], Iterable[int]], batch: int = 32
+) -> dict[tuple[tuple[int, ...], int], tuple[float, int]]:
+    """(prompt ids, token) -> (logit, rank) of that next token; rank 1 is the model's first choice.
+
+    Prompts of one length share a batch, so that nothing is padded.
+    """
+    device = next(model.parameters()).device
+    by_length: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+    for ids in wanted:
+        by_length[len(ids)].append(ids)
+    batches = [group[n : n + batch] for group in by_length.values() for n in range(0, len(group), batch)]
+    scores = {}
+    with torch.inference_mode():
+        for rows in tqdm(batches, desc="asking the model", disable=len(batches) < 3):
+            output = model(torch.tensor(rows, device=device))
+            last = getattr(output, "logits", output)[:, -1].float()
+            for ids, logits in zip(rows, last):
+                for token in wanted[ids]:
+                    value = logits[token]
+                    scores[ids, token] = value.item(), 1 + int((logits > value).sum())
+    return scores
+
+
+def judge(model: Any, records: Sequence[Mapping[str, Any]], start: str = "") -> list[dict[str, Any]]:
+    """Evidence for every candidate: answer-foil logit differences on both prompts, ranks, kept or why not.
+
+    Kept is a pair whose clean prompt puts the answer above the foil and whose corrupted prompt puts it below.
+    """
+    tokenizer, encoded = tokenizer_of(model), {}
+    rows = [dict.fromkeys(EVIDENCE, "") | {name: r[name] for name in EVIDENCE if name in r} for r in records]
+    for place, (record, row) in enumerate(zip(records, rows)):
+        if row["why"]:
+            continue
+        try:
+            pair = encode(tokenizer, pair_from_record({**record, "start": start}))
+        except PromptError as error:
+            row["why"] = str(error).splitlines()[0]
+            continue
+        if len(pair.answer_ids) > 1 or len(pair.foil_ids) > 1:
+            row["why"] = "the answer or the foil is several tokens"
+        else:
+            encoded[place] = pair
+    wanted: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for pair in encoded.values():
+        for ids in _prompts(pair):
+            wanted[ids] |= {pair.answer_ids[0], pair.foil_ids[0]}
+    scores = next_token_scores(model, wanted)
+    for place, row in enumerate(rows):
+        row["kept"] = 0
+        if place not in encoded:
+            continue
+        pair = encoded[place]
+        clean, corrupted = _prompts(pair)
+        answer, foil = pair.answer_ids[0], pair.foil_ids[0]
+        row["clean_logit_diff"] = round(scores[clean, answer][0] - scores[clean, foil][0], 4)
+        row["corrupted_logit_diff"] = round(scores[corrupted, answer][0] - scores[corrupted, foil][0], 4)
+        row["clean_rank"], row["corrupted_rank"] = scores[clean, answer][1], scores[corrupted, foil][1]
+        wrong = [name for name, sign in (("clean", 1), ("corrupted", -1)) if sign * row[f"{name}_logit_diff"] <= 0]
+        row["kept"] = int(not wrong)
+        row["why"] = f"wrong on {' and '.join(wrong)}" if wrong else ""
+    return rows
+
+
+def build(
+    model: Any, name: str, out: Path, *, seed: int = 0, name_pairs: int = 24, starts: Sequence[str] = ("", START)
+) -> str:
+    """Writes `<name>.jsonl` and `<name>.filter.csv` into `out` and returns the summary as Markdown."""
+    tokenizer = tokenizer_of(model)
+    if name == "ioi":
+        records = list(ioi.candidates(seed, name_pairs))
+    else:
+        records = list(
+            facts.candidates(
+                seed,
+                length=lambda prompt: len(tokenize(tokenizer, prompt)),
+                single=lambda answer: len(tokenize(tokenizer, answer)) == 1,
+            )
+        )
+    judged = {start: judge(model, records, start) for start in starts}
+    best = max(starts, key=lambda start: _kept(judged[start]))
+    if _kept(judged[best]) - _kept(judged[starts[0]]) < GAIN * len(records):
+        best = starts[0]
+    rows = judged[best]
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / f"{name}.filter.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, EVIDENCE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with open(out / f"{name}.jsonl", "w", encoding="utf-8") as file:
+        for record, row in zip(records, rows):
+            if row["kept"]:
+                kept = {**record, "start": best, "ranks": [row["clean_rank"], row["corrupted_rank"]]}
+                file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+    return _summary(name, judged, best)
+
+
+def _prompts(pair: EncodedPair) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return tuple(pair.clean_ids.tolist()), tuple(pair.corrupted_ids.tolist())
+
+
+def _kept(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(row["kept"] for row in rows)
+
+
+def _first(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(bool(row["kept"]) and row["clean_rank"] == row["corrupted_rank"] == 1 for row in rows)
+
+
+def _summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: str) -> str:
+    lines = [f"### {name}", "", "| start | candidates | kept | kept, both answers ranked first |", "|---|---|---|---|"]
+    for start, rows in judged.items():
+        chosen, code = " (chosen)" if start == best else "", f"`{start}`".replace("|", "\\|")
+        lines.append(f"| {code if start else 'none'}{chosen} | {len(rows)} | {_kept(rows)} | {_first(rows)} |")
+    lines += [
+        "",
+        "| group | candidates | wrong on clean | wrong on corrupted | wrong on both | not usable | kept | select | report | both ranked first |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in judged[best]:
+        groups[row["group"]].append(row)
+    for group, rows in [*groups.items(), ("**all**", judged[best])]:
+        why = Counter(row["why"] for row in rows)
+        wrong = [why.pop(f"wrong on {which}", 0) for which in ("clean", "corrupted", "clean and corrupted")]
+        kept = why.pop("", 0)
+        split = Counter(row["split"] for row in rows if row["kept"])
+        cells = [group, len(rows), *wrong, sum(why.values()), kept, split["select"], split["report"], _first(rows)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m lens.data.make", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="smollm2", help="what lens.load takes")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder to write into (default: the shipped data)")
+    parser.add_argument("--seed", type=int, default=0, help="decides names, partners and halves")
+    parser.add_argument("--name-pairs", type=int, default=24, help="couples of names per ioi template")
+    parser.add_argument("--start", help="text before every prompt; default: none, unless a start token clearly helps")
+    parser.add_argument("--start-token", default=START, help="the start token that is tried (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+
+    model = load(chosen.model)
+    starts = ("", chosen.start_token) if chosen.start is None else (chosen.start,)
+    parts = [
+        build(model, name, chosen.out, seed=chosen.seed, name_pairs=chosen.name_pairs, starts=starts)
+        for name in ("ioi", "facts")
+    ]
+    write_summary(chosen.out / "README.md", f"Made with `--model {chosen.model} --seed {chosen.seed}`.", parts)
+
+
+def write_summary(readme: Path, made: str, parts: Sequence[str]) -> None:
+    """Puts the tables between the marks of `readme`, or at the end of a new one, and prints them."""
+    table = "\n\n".join([made, *parts])
+    before, after = "# Pairs\n\n", "\n"
+    if readme.exists():
+        before, found, rest = readme.read_text(encoding="utf-8").partition(MARKS[0])
+        after = rest.partition(MARKS[1])[2]
+        if not found:
+            before, after = before.rstrip() + "\n\n", "\n"
+    readme.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""What every statistic here shares: input checks, missing values, seeds, and the two result types.
+
+Rules that hold in the whole package:
+
+- NaN means missing. Each cell (each position on the axes that are not resampled) uses its own present values.
+- An infinite value is refused: it is a fault upstream and no interval can hold it.
+- A seed is an integer argument. The same seed gives the same numbers, whatever the memory budget or the other cells.
+- One sample that is too small raises; in an array of many cells the small ones become NaN, unless all of them are too small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ALTERNATIVES = ("two-sided", "greater", "less")
+
+
+class StatisticsError(ValueError):
+    """A statistic was asked of input that cannot give it; the text names the argument and the next step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """An estimate with its confidence interval; arrays of one shape when many cells were given.
+
+    `n` counts the values that were present; `method` says how the interval was made, `statistic` what it is of.
+    """
+
+    estimate: Any
+    low: Any
+    high: Any
+    level: float
+    n: Any
+    method: str
+    statistic: str = "mean"
+
+    def excludes(self, value: float = 0.0):
+        """True where `value` lies outside the interval (False where the interval is NaN)."""
+        return plain((np.asarray(self.low) > value) | (np.asarray(self.high) < value))
+
+    def __str__(self) -> str:
+        how = f"{percent(self.level)} % {self.method}"
+        if np.ndim(self.estimate) == 0:
+            return f"{self.statistic} {short(self.estimate)} [{short(self.low)}, {short(self.high)}], n = {whole(self.n)}, {how}"
+        cells = f"{self.statistic} of {shape_text(self.estimate)} cells: {span(self.estimate)}"
+        return f"{cells}, n = {counts(self.n)}, {how}; excludes 0 in {whole(np.sum(self.excludes()))}"
+
+
+@dataclass(frozen=True, eq=False)
+class PValue:
+    """A p-value that says which kind it is: "exact", "monte carlo", "approximate", or "mixed" over cells.
+
+    `method` says what was counted, `statistic` is the observed value, `floor` the smallest p this test can return.
+    """
+
+    p: Any
+    kind: str
+    n: Any
+    method: str
+    statistic: Any = np.nan
+    alternative: str = "two-sided"
+    floor: Any = 0.0
+
+    def __float__(self) -> float:
+        return float(self.p)
+
+    def __str__(self) -> str:
+        kind = "Monte Carlo" if self.kind == "monte carlo" else self.kind
+        side = "" if self.alternative == "two-sided" else f", {self.alternative}"
+        if np.ndim(self.p) == 0:
+            at_floor = ", the smallest it can be" if self.p <= self.floor else ""
+            return f"p = {probability(self.p)}{at_floor} ({kind}, {self.method}, n = {whole(self.n)}{side})"
+        small = whole(np.sum(np.asarray(self.p) <= 0.05))
+        cells = f"p of {shape_text(self.p)} cells: {span(self.p)}, {small} at most 0.05"
+        return f"{cells} ({kind}, {self.method}, n = {counts(self.n)}{side})"
+
+
+# ---- input -------------------------------------------------------------------------------------------------------
+
+
+def as_array(x, name: str, infinite: bool = False) -> np.ndarray:
+    """Float64 NumPy array from a list, NumPy array, xarray DataArray or torch tensor; infinite values only where allowed."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().double()
+    try:
+        array = np.asarray(x)
+        if np.iscomplexobj(array):
+            raise TypeError("complex numbers")
+        array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise StatisticsError(
+            f"{name} = {excerpt(x)} is not an array of real numbers ({error}); "
+            "give numbers, NaN where a value is missing."
+        ) from error
+    if not infinite and np.isinf(array).any():
+        where = tuple(int(i) for i in np.argwhere(np.isinf(array))[0])
+        raise StatisticsError(
+            f"{name} has an infinite value at index {where}; expected finite numbers or NaN. "
+            "Find where it overflows, or set it to NaN to leave it out."
+        )
+    return array
+
+
+def as_sample(x, name: str = "x", axis: int = 0) -> np.ndarray:
+    """`as_array` with the resampled axis first; refuses an empty sample and one that is missing throughout."""
+    array = as_array(x, name)
+    if array.ndim == 0:
+        raise StatisticsError(f"{name} = {excerpt(x)} is a single number; expected a sample with at least one axis.")
+    check_axis(axis, array, name)
+    if array.size == 0:
+        raise StatisticsError(f"{name} is empty (shape {array.shape}); expected at least one value. Check the filter that made it.")
+    if np.isnan(array).all():
+        raise StatisticsError(f"{name} (shape {array.shape}) is NaN throughout: every value is missing. Check the step that computed it.")
+    return np.moveaxis(array, axis, 0)
+
+
+def check_axis(axis, array: np.ndarray, name: str) -> None:
+    """Refuse an axis that `array` does not have."""
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -array.ndim <= axis < array.ndim:
+        raise StatisticsError(
+            f"axis = {axis!r} is not an axis of {name}, which has shape {array.shape}; give an integer from {-array.ndim} to {array.ndim - 1}."
+        )
+
+
+def as_weights(weights, shape: tuple[int, ...], of: str) -> np.ndarray:
+    """Weights of at least 0, not all 0, broadcast to `shape`; ones when None."""
+    if weights is None:
+        return np.ones(shape)
+    array = as_array(weights, "weights")
+    if np.isnan(array).any() or (array < 0).any() or not array.any():
+        raise StatisticsError("weights must be numbers of at least 0, not all 0; give one for each value, or leave weights out.")
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError as error:
+        raise StatisticsError(
+            f"weights has shape {array.shape} and {of} has shape {shape}; expected shapes that broadcast. Give one weight for each value of {of}."
+        ) from error
+
+
+def as_p_values(p, name: str = "p") -> np.ndarray:
+    """Float64 array of p-values in [0, 1] or NaN, from arrays or a `PValue`."""
+    array = as_array(p.p if isinstance(p, PValue) else p, name)
+    if array.size == 0:
+        raise StatisticsError(f"{name} is empty; expected at least one p-value.")
+    bad = (array < 0) | (array > 1)
+    if bad.any():
+        raise StatisticsError(f"{name} has the value {array[bad].flat[0]:g}; expected p-values from 0 to 1, NaN where missing.")
+    return array
+
+
+def check_open_unit(value, name: str) -> float:
+    """`value` as a float strictly between 0 and 1."""
+    if not np.isscalar(value) or isinstance(value, str) or not 0 < value < 1:
+        hint = f" Did you mean {value / 100:g}?" if isinstance(value, (int, float)) and 1 < value < 100 else ""
+        raise StatisticsError(f"{name} = {value!r} is outside (0, 1); give a fraction such as 0.05 or 0.95.{hint}")
+    return float(value)
+
+
+def check_count(value, name: str, least: int = 1, reason: str = "") -> int:
+    """`value` as an int of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise StatisticsError(f"{name} = {value!r}; expected an integer of at least {least}{' ' + reason if reason else ''}. Raise it.")
+    return int(value)
+
+
+def check_choice(value, name: str, choices) -> str:
+    """`value` if it is one of `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise StatisticsError(f"{name} = {value!r}; expected one of {', '.join(repr(c) for c in choices)}.")
+    return value
+
+
+def check_same_shape(x: np.ndarray, y: np.ndarray, names: tuple[str, str], next_step: str) -> None:
+    """Refuse two arrays whose shapes differ."""
+    if x.shape != y.shape:
+        raise StatisticsError(f"{names[0]} has shape {x.shape} and {names[1]} has shape {y.shape}; expected equal shapes. {next_step}")
+
+
+def generator(seed) -> np.random.Generator:
+    """The one source of randomness: PCG64 started from an integer seed."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise StatisticsError(f"seed = {seed!r}; expected an integer of at least 0, so that a second run gives the same numbers.")
+    return np.random.Generator(np.random.PCG64(int(seed)))
+
+
+# ---- cells and memory --------------------------------------------------------------------------------------------
+
+
+def groups_by_missing(present: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns of each set of cells that miss the same rows; `present` is bool [rows, cells]."""
+    if present.all():
+        yield np.arange(present.shape[0]), np.arange(present.shape[1])
+        return
+    _, pattern = np.unique(np.packbits(present, axis=0), axis=1, return_inverse=True)
+    order = np.argsort(pattern.ravel(), kind="stable")
+    for cells in np.split(order, np.flatnonzero(np.diff(pattern.ravel()[order])) + 1):
+        yield np.flatnonzero(present[:, cells[0]]), cells
+
+
+def blocks(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover range(total)."""
+    size = max(1, int(size))
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
+
+
+def budget(memory_mb: float) -> int:
+    """How many float64 numbers one working array may hold; four such arrays are alive at once."""
+    if not memory_mb > 0:
+        raise StatisticsError(f"memory_mb = {memory_mb!r}; expected a positive number of megabytes, such as 200.")
+    return max(1, int(memory_mb * 2**20 / 8 / 4))
+
+
+def unwrap(values: np.ndarray, shape: tuple[int, ...]):
+    """Cells back in their own shape; a Python number when there is one cell and no axis."""
+    return plain(np.asarray(values).reshape(shape))
+
+
+# ---- text --------------------------------------------------------------------------------------------------------
+
+
+def plain(array):
+    return array.item() if np.ndim(array) == 0 and hasattr(array, "item") else array
+
+
+def excerpt(x) -> str:
+    text = repr(x)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def short(value) -> str:
+    return f"{float(value):.3g}"
+
+
+def probability(value) -> str:
+    return f"{float(value):.2g}"
+
+
+def percent(level: float) -> str:
+    return f"{100 * level:.10g}"
+
+
+def whole(value) -> str:
+    return f"{int(value):,}".replace(",", " ")
+
+
+def shape_text(array) -> str:
+    return " x ".join(str(size) for size in np.shape(array))
+
+
+def span(array) -> str:
+    array = np.asarray(array, dtype=float)
+    if np.isnan(array).all():
+        return "all missing"
+    return f"{short(np.nanmin(array))} to {short(np.nanmax(array))}"
+
+
+def counts(n) -> str:
+    low, high = int(np.min(n)), int(np.max(n))
+    return whole(low) if low == high else f"{whole(low)} to {whole(high)}"
+

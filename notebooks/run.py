@@ -1,0 +1,127 @@
+"""Run a notebook from clean, headless: `python notebooks/run.py notebooks/01_activation_patching.ipynb --out build/demo`.
+
+Writes the executed notebook, its HTML and its figures into the folder `--out`, and prints where they lie, then the headline
+numbers. The notebook finds two environment variables: MNEMOSCOPE_OUT, that folder, where it may write figures and a
+`headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET, `full` or `small`. `--store` also writes the outputs back
+into the notebook itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+
+IMAGES = {"image/png": ".png", "image/svg+xml": ".svg"}
+PRESETS = ("full", "small")
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None:
+    """Run every cell in a new kernel of this very Python, with `folder` as its working directory."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    manager = AsyncKernelManager(kernel_name="python3")
+    manager.kernel_spec.argv[0] = sys.executable  # a kernelspec of another environment may bear the same name
+    code = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+
+    def started(cell, cell_index, **_):
+        if cell_index in code:
+            print(f"  cell {code.index(cell_index) + 1} of {len(code)}", flush=True)
+
+    NotebookClient(
+        notebook,
+        km=manager,
+        timeout=timeout,
+        resources={"metadata": {"path": str(folder)}},
+        store_widget_state=False,
+        on_cell_start=started,
+    ).execute()
+
+
+def html(notebook: nbformat.NotebookNode) -> str:
+    """The notebook as one HTML page that loads nothing from elsewhere."""
+    nothing = {key: "" for key in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "widget_renderer_url")}
+    page, _ = HTMLExporter(embed_images=True, **nothing).from_notebook_node(notebook)
+    return page
+
+
+def figures(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Write the pictures among the outputs as `cell<number>-<count>.png` or `.svg`."""
+    for index, cell in enumerate(notebook.cells):
+        count = 0
+        for output in cell.get("outputs", []):
+            for kind, suffix in IMAGES.items():
+                if kind in output.get("data", {}):
+                    count += 1
+                    value = output["data"][kind]
+                    data = base64.b64decode(value) if suffix == ".png" else "".join(value).encode()
+                    (folder / f"cell{index:02d}-{count}{suffix}").write_bytes(data)
+                    break
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run a notebook from clean and collect what it shows.")
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the HTML and the figures; it is emptied first")
+    parser.add_argument("--preset", choices=PRESETS, default=os.environ.get("MNEMOSCOPE_PRESET", "small"))
+    parser.add_argument("--timeout", type=int, default=1800, help="seconds that one cell may take")
+    parser.add_argument("--store", action="store_true", help="write the outputs back into the notebook")
+    arguments = parser.parse_args()
+    if arguments.preset not in PRESETS:
+        parser.error(f"MNEMOSCOPE_PRESET={arguments.preset!r} is not known; expected one of {', '.join(PRESETS)}")
+    if not arguments.notebook.is_file():
+        parser.error(f"{arguments.notebook} is not there")
+
+    out = arguments.out.absolute()
+    if out.exists():
+        # Only what this script or the notebook left there: a mistyped --out must not empty a folder of the user's.
+        if any(out.iterdir()) and not (out / ".mnemoscope").exists():
+            parser.error(f"--out {arguments.out} holds files of yours; name a new or empty folder")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    (out / ".mnemoscope").touch()
+    os.environ["MNEMOSCOPE_OUT"] = str(out)
+    os.environ["MNEMOSCOPE_PRESET"] = arguments.preset
+
+    notebook = nbformat.read(arguments.notebook, as_version=4)
+    print(f"running {arguments.notebook} with preset {arguments.preset}", flush=True)
+    start, failure = time.monotonic(), None
+    try:
+        execute(notebook, arguments.notebook.absolute().parent, arguments.timeout)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        failure = error
+    nbformat.write(notebook, out / arguments.notebook.name)
+    page = out / f"{arguments.notebook.stem}.html"
+    page.write_text(html(notebook), encoding="utf-8")
+    figures(notebook, out)
+    print(f"HTML: {page}")
+    if failure is not None:
+        print(f"the notebook failed after {time.monotonic() - start:.0f} s:\n{failure}", file=sys.stderr)
+        return 1
+    if arguments.store:
+        nbformat.write(notebook, arguments.notebook)
+    for path in sorted(path for path in out.rglob("*") if path.suffix in (*IMAGES.values(), ".pdf")):
+        print(f"figure: {path}")
+    headline = out / "headline.json"
+    if headline.is_file():
+        print("headline numbers:")
+        for label, value in json.loads(headline.read_text(encoding="utf-8")).items():
+            print(f"  {label}: {value:.4g}" if isinstance(value, float) else f"  {label}: {value}")
+    print(f"done in {time.monotonic() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

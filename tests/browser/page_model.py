@@ -1,0 +1,89 @@
+"""A static page that shows one view, with its Python object behind it and no Jupyter in between."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+PAGE = """<!doctype html><html><head><meta charset="utf-8"><style>body { margin: 0; padding: 12px; background: var(--jp-layout-color1, #ffffff); font-family: sans-serif }
+body.dark { --jp-layout-color1: #111111; --jp-layout-color2: #212121; --jp-ui-font-color1: #ffffffde; --jp-ui-font-color2: #ffffffb3; --jp-border-color2: #424242; --jp-brand-color1: #64b5f6; --jp-error-color1: #ef5350; --jp-warn-color1: #ffb74d }
+</style></head><body><div id="root"></div></body></html>"""
+
+MOUNT = """async ({ esm, css, state }) => {
+  const decode = (v) => v && typeof v === "object" && "__bytes" in v ? new DataView(Uint8Array.from(atob(v.__bytes), (c) => c.charCodeAt(0)).buffer)
+    : Array.isArray(v) ? v.map(decode) : v && typeof v === "object" ? Object.fromEntries(Object.entries(v).map(([k, x]) => [k, decode(x)])) : v;
+  const values = decode(state), listeners = {}, dirty = {};
+  const fire = (name) => (listeners[`change:${name}`] ?? []).slice().forEach((f) => f());
+  window.model = {
+    get: (name) => { if (!(name in values)) throw new Error(`no trait ${name}`); return values[name]; },
+    set: (name, value) => { if (JSON.stringify(values[name]) === JSON.stringify(value)) return; values[name] = value; dirty[name] = value; fire(name); },
+    on: (name, f) => { (listeners[name] ??= []).push(f); }, off: (name, f) => { listeners[name] = (listeners[name] ?? []).filter((g) => g !== f); },
+    save_changes: () => { const changes = { ...dirty }; for (const k of Object.keys(dirty)) delete dirty[k]; if (Object.keys(changes).length) window.toPython("state", changes); },
+    send: (content) => window.toPython("message", content),
+    listeners: () => Object.values(listeners).flat().length,
+  };
+  window.fromPython = (changes) => { for (const [k, v] of Object.entries(decode(changes))) { values[k] = v; fire(k); } };
+  const style = document.createElement("style"); style.textContent = css; document.head.append(style);
+  const module = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+  window.cleanup = await module.default.render({ model: window.model, el: document.getElementById("root") });
+}"""
+
+
+def plain(value: Any) -> Any:
+    """A trait as JSON; bytes marked so that the page turns them into a DataView, as a widget manager does."""
+    if isinstance(value, bytes):
+        return {"__bytes": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+class Mounted:
+    """A view in a page. `settle()` waits for the worker thread and carries trait changes over."""
+
+    def __init__(self, page: Any, widget: Any, css: str = "") -> None:
+        self.page, self.widget, self.requests, self.errors = page, widget, [], []
+        self.names = [name for name in widget.keys if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip", "comm")]
+        self.sent: dict[str, Any] = {}
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.set_content(PAGE)
+        page.expose_function("toPython", self._receive)
+        self.sent = self._state()
+        page.evaluate(MOUNT, {"esm": widget._esm, "css": widget._css + css, "state": {k: plain(v) for k, v in self.sent.items()}})
+        page.wait_for_selector("[data-ready=true]")
+
+    def _state(self) -> dict[str, Any]:
+        return {name: getattr(self.widget, name) for name in self.names}
+
+    def _receive(self, kind: str, content: Any) -> None:
+        if kind == "message":
+            self.widget._on_message(self.widget, content, [])
+        else:
+            self.sent |= content
+            self.widget.set_state(content)
+
+    def push(self) -> None:
+        now = self._state()
+        changes = {k: v for k, v in now.items() if k not in self.sent or self.sent[k] != v}
+        self.sent = now
+        if changes:
+            self.page.evaluate("(changes) => window.fromPython(changes)", {k: plain(v) for k, v in changes.items()})
+
+    def settle(self, timeout: float = 10) -> None:
+        self.page.wait_for_timeout(20)
+        assert self.widget.wait(timeout), "the widget is still computing"
+        self.push()
+        self.page.wait_for_timeout(40)
+
+    def get(self, testid: str):
+        return self.page.get_by_test_id(testid)
+
+    def at(self, testid: str, row: int, column: int, rows: int, columns: int, flip: bool = True) -> tuple[float, float]:
+        """Page coordinates of a cell's middle."""
+        box = self.get(testid).locator("canvas.mn-overlay").bounding_box()
+        line = rows - 1 - row if flip else row
+        return box["x"] + (column + 0.5) * box["width"] / columns, box["y"] + (line + 0.5) * box["height"] / rows

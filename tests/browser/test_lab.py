@@ -1,0 +1,234 @@
+"""The views in a real JupyterLab: kernel, browser and back, on a real model and on a small one with hostile tokens."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+READY = 120_000
+
+SETUP = f"""import sys
+sys.path.insert(0, {str(ROOT)!r})
+import torch
+torch.set_num_threads(2)
+import lens, widgets
+"""
+IOI = """pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to",
+                 corrupted="When John and Mary went to the shops, Mary gave the bottle to", answer=" Mary", foil=" John")
+"""
+REAL = [SETUP + 'model = lens.load("smollm2")\n' + IOI, "explorer = widgets.PatchExplorer(model, pair)\nexplorer"]
+HOSTILE = [SETUP + """from tests import models as tiny_models
+from tests.conftest import word_tokenizer
+from tokenizers import Tokenizer, models as vocabularies, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+words = {f"w{i}": i for i in range(96)} | {"<script>alert(1)</script>": 96}
+inner = Tokenizer(vocabularies.WordLevel(words, unk_token="w0")); inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="w0", unk_token="w0", pad_token="w0")
+model = lens.models.wrap(tiny_models.tiny("llama"), tokenizer, "tiny")
+pair = lens.Pair("w3 <script>alert(1)</script> w5 w6", corrupted="w4 <script>alert(1)</script> w5 w6", answer=" w7", foil=" w8")
+""", "explorer = widgets.PatchExplorer(model, pair); explorer", "widgets.AttentionView(model, pair.clean)"]  # fmt: skip
+
+
+class Lab:
+    """A JupyterLab on one folder; `open` shows a notebook with these cells and runs them all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        config = folder / "config.py"
+        config.write_text(f"from jupyterlab.galata import configure_jupyter_server\nconfigure_jupyter_server(c)\nc.ServerApp.root_dir = {str(folder)!r}\n")
+        environment = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"), "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+        self.log = (folder / "lab.log").open("w")
+        self.process = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--config", str(config), "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"],
+                                        stdout=self.log, stderr=subprocess.STDOUT, env=environment, cwd=folder)  # fmt: skip
+        for _ in range(90):
+            try:
+                urllib.request.urlopen(f"{self.address}/lab", timeout=2)
+                return
+            except OSError:
+                assert self.process.poll() is None, (folder / "lab.log").read_text()[-2000:]
+                time.sleep(1)
+        self.close()
+        raise AssertionError("JupyterLab did not start: " + (folder / "lab.log").read_text()[-2000:])
+
+    def write(self, name: str, sources: list[str]) -> str:
+        cells = [{"cell_type": "code", "id": f"c{i}", "execution_count": None, "metadata": {}, "outputs": [], "source": source} for i, source in enumerate(sources)]
+        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        (self.folder / name).write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": cells}))
+        return name
+
+    def open(self, page, name: str, *, run: bool = True) -> None:
+        page.goto(f"{self.address}/lab/tree/{name}?reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=READY)
+        page.wait_for_selector(".jp-NotebookPanel-toolbar", timeout=READY)
+        if run:
+            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, browser):
+    server = Lab(tmp_path_factory.mktemp("lab"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def notebook(lab, page):
+    """A page on a notebook that has run, and what went wrong in it: `notebook(cells)`."""
+    page.set_viewport_size({"width": 1500, "height": 1200})
+    page.problems, page.outside = [], []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("dialog", lambda dialog: (page.problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("request", lambda request: page.outside.append(request.url) if not re.match(rf"(blob|data|about):|{lab.address}|ws://127", request.url) else None)
+    count = iter(range(100))
+
+    def show(cells, ready="patch-explorer"):
+        lab.open(page, lab.write(f"{re.sub('[^a-z]', '', lab.folder.name)}{id(page)}{next(count)}.ipynb", cells))
+        page.wait_for_selector(f"[data-testid={ready}][data-ready=true]", timeout=READY)
+        return page
+
+    yield show
+    assert page.problems == []
+    assert page.outside == [], "a view must load nothing from elsewhere"
+
+
+def status(page, wanted: str, timeout: int = READY) -> None:
+    page.wait_for_selector(f"[data-testid=patch-explorer][data-status={wanted}]", timeout=timeout)
+
+
+def point(page, testid: str, row: int, column: int, *, flip: bool = True) -> tuple[float, float]:
+    """Page coordinates of a cell, scrolled into sight."""
+    grid = page.get_by_test_id(testid)
+    grid.scroll_into_view_if_needed()
+    rows, columns = int(grid.get_attribute("aria-rowcount")), int(grid.get_attribute("aria-colcount"))
+    box = grid.locator("canvas.mn-overlay").bounding_box()
+    return box["x"] + (column + 0.5) * box["width"] / columns, box["y"] + ((rows - 1 - row if flip else row) + 0.5) * box["height"] / rows
+
+
+@pytest.mark.slow
+def test_smollm2_run_click_keyboard_and_stop(notebook, smollm2):
+    page = notebook(REAL)
+    assert "smollm2 · 30 layers · 9 heads · cpu · float32" in page.get_by_test_id("model").inner_text()
+    page.get_by_test_id("run").click()
+    status(page, "running")
+    status(page, "complete")
+    assert page.get_by_test_id("map").get_attribute("aria-rowcount") == "30"
+
+    last = int(page.get_by_test_id("map").get_attribute("aria-colcount")) - 1
+    page.mouse.move(*point(page, "map", 29, last))
+    assert "layer 29" in page.get_by_test_id("map-tip").inner_text() and "normalized" in page.get_by_test_id("map-tip").inner_text()
+    page.mouse.click(*point(page, "map", 29, last))
+    page.wait_for_selector("[data-testid=side][data-status=ready]", timeout=READY)
+    assert page.get_by_test_id("side").get_attribute("data-cell") == f"29,{last}"
+    lists = page.get_by_test_id("predictions").locator("ol")
+    assert [lists.nth(i).locator("li").count() for i in range(3)] == [10, 10, 10]
+    assert lists.nth(0).locator("li").first.inner_text().split("\n")[0] == "·Mary", "the last residual stream at the last token decides the answer"
+    assert lists.nth(0).inner_text() == lists.nth(2).inner_text()
+
+    # JupyterLab binds these keys to its own commands; inside the view they belong to the view.
+    for key in ("ArrowDown", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector(f"[data-testid=side][data-status=ready][data-cell='28,{last - 1}']", timeout=READY)
+    page.keyboard.press("p")
+    page.wait_for_selector("[data-testid=pins] tbody tr", timeout=READY)
+    assert f"layer 28, position {last - 1}" in page.get_by_test_id("pins").inner_text()
+
+    # A sweep long enough to stop: many tokens, different from the first.
+    story = " We walked along the river in the rain and talked about the old days, the boats and the mill." * 3
+    for name, first in (("clean", "John"), ("corrupted", "Anna")):
+        page.get_by_test_id(name).fill(f"{first} came.{story} And then")
+    page.get_by_test_id("answer").fill(" John")
+    page.get_by_test_id("foil").fill(" Anna")
+    page.get_by_test_id("run").click()
+    status(page, "running")
+    page.wait_for_function("() => /^layers \\d+/.test(document.querySelector('[data-testid=progress]').textContent)", timeout=READY)
+    pressed = time.monotonic()
+    page.get_by_test_id("stop").click()
+    status(page, "stopped", 60_000)
+    assert time.monotonic() - pressed < 30
+    assert page.get_by_test_id("progress").inner_text().startswith("stopped: layers ") and "partial" in page.get_by_test_id("caption").inner_text()
+
+
+@pytest.mark.slow
+def test_stop_works_while_a_cell_waits_for_the_sweep(notebook, smollm2):
+    """The kernel's main thread is busy in `run(wait=True)`; the button still works, and the map fills in."""
+    story = "the river and the rain and the old mill " * 8
+    cells = [REAL[0] + f"pair = lens.Pair('John saw {story}and', corrupted='Anna saw {story}and', answer=' John', foil=' Anna')", REAL[1], "explorer.run(wait=True); print('done:', explorer.status)"]
+    page = notebook(cells)
+    status(page, "running")
+    page.wait_for_function("() => /^layers \\d+/.test(document.querySelector('[data-testid=progress]').textContent)", timeout=READY)
+    page.get_by_test_id("stop").click()
+    page.wait_for_selector(".jp-OutputArea-output:has-text('done: stopped')", timeout=60_000)
+    status(page, "stopped")
+
+
+def test_hostile_tokens_are_text_in_both_views(notebook):
+    page = notebook(HOSTILE, "attention-view")
+    page.get_by_test_id("run").click()
+    status(page, "complete")
+    page.mouse.move(*point(page, "map", 1, 1))
+    assert "<script>alert(1)</script>" in page.get_by_test_id("map-tip").inner_text()
+    page.mouse.click(*point(page, "map", 1, 1))
+    page.wait_for_selector("[data-testid=side][data-status=ready]", timeout=READY)
+    assert "<script>alert(1)</script>" in page.get_by_test_id("side").inner_text()
+    page.wait_for_selector("[data-testid=strip] [role=option]", timeout=READY)
+    assert "<script>alert(1)</script>" in page.get_by_test_id("strip").inner_text()
+    assert page.locator(".mnemoscope script").count() == 0
+
+
+def test_an_error_is_shown_in_the_view(notebook):
+    page = notebook(HOSTILE[:2])
+    page.get_by_test_id("corrupted").fill("w4 w5")
+    page.get_by_test_id("run").click()
+    status(page, "error")
+    assert page.get_by_test_id("error").is_visible() and "2" in page.get_by_test_id("error").inner_text()
+
+
+def test_a_stored_notebook_shows_the_map_without_a_kernel(lab, notebook):
+    page = notebook(HOSTILE[:2])
+    live = page.locator("[class*=mnemoscope-static]")
+    page.get_by_test_id("run").click()
+    status(page, "complete")
+    assert live.count() == 1 and not live.is_visible(), "the static copy is hidden beside the live view"
+    page.wait_for_timeout(500)
+    page.keyboard.press("Escape")
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_role("menuitem", name="Save Notebook", exact=True).click()
+    path = max(lab.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)
+    for _ in range(50):
+        if "normalized effect" in path.read_text().lower():
+            break
+        page.wait_for_timeout(200)
+
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    html, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.read(path, as_version=4))
+    stored = page.context.new_page()
+    stored.route("**/*", lambda route: route.abort())
+    stored.set_content(html, wait_until="domcontentloaded")
+    table = stored.locator("[class*=mnemoscope-static] table")
+    assert table.is_visible() and table.locator("td").count() >= 8
+    assert "<script>alert(1)</script>" in table.inner_text()
+    stored.close()

@@ -1,0 +1,158 @@
+"""What goes wrong is named, and leaves nothing behind."""
+
+import numpy as np
+import pytest
+import torch
+
+import lens
+from lens.engine.decoder import Decoder
+from tests.models import speaking
+
+PAIR = lens.Pair("w1 w2 w3 w4 w5 w6", corrupted="w1 w2 w9 w4 w8 w6", answer=" w7", foil=" w8")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return speaking()
+
+
+@pytest.mark.parametrize("change, error, message", [
+    (dict(site="residual"), lens.SiteError, "site='residual' is not known"),
+    (dict(over=("position", "layer")), lens.PatchError, r"over=\('position', 'layer'\) is not a grid"),
+    (dict(over=("layer", "head")), lens.PatchError, "site='resid_pre' has none"),
+    (dict(heads=[1]), lens.PatchError, "no head axis"),
+    (dict(layers=[3]), lens.SiteError, "layer=3 is out of range"),
+    (dict(layers=[-4]), lens.SiteError, "layer=-4 is out of range"),
+    (dict(layers=[]), lens.PatchError, "select nothing"),
+    (dict(site="z", over=("layer", "head"), heads=[4]), lens.SiteError, "head=4 is out of range"),
+    (dict(site="k", over=("layer", "head"), heads=[2]), lens.SiteError, "head=2 is out of range; .* 0 to 1"),
+    (dict(positions=[6]), ValueError, "6"),
+    (dict(positions=["verb"]), ValueError, "verb"),
+    (dict(window=0), lens.PatchError, "window=0"),
+    (dict(direction="sideways"), lens.PatchError, "direction='sideways'"),
+    (dict(method="guess"), lens.PatchError, "method='guess'"),
+    (dict(steps=5), lens.PatchError, "method='exact' takes none"),
+    (dict(memory_mb=0), lens.PatchError, "memory_mb=0"),
+    (dict(metric="accuracy"), lens.MetricError, "metric='accuracy' is not known"),
+    (dict(metric=3), lens.MetricError, "neither a name nor a function"),
+    (dict(method="attribution", metric="rank"), lens.MetricError, "has no gradient"),
+])
+def test_arguments_are_named(model, change, error, message):
+    with pytest.raises(error, match=message):
+        lens.patch(model, PAIR, **change)
+
+
+def test_no_pair_at_all(model):
+    with pytest.raises(lens.PatchError, match=r"pairs=\[\]"):
+        lens.patch(model, [])
+
+
+def test_a_pair_of_different_lengths_shows_both_tokenisations(model):
+    with pytest.raises(lens.PromptError) as error:
+        lens.patch(model, lens.Pair("w1 w2 w3", corrupted="w1 w2 w3 w4", answer=" w7", foil=" w8"))
+    assert "w4" in str(error.value)
+
+
+def test_an_empty_prompt(model):
+    with pytest.raises(lens.PromptError):
+        lens.patch(model, lens.Pair("", corrupted="", answer=" w7", foil=" w8"))
+
+
+def test_an_answer_of_several_tokens_where_one_is_needed(model):
+    with pytest.raises(lens.MetricError, match="answers of one token, got ' w7 w8' .*logprob_diff"):
+        lens.patch(model, lens.Pair("w1 w2", corrupted="w1 w3", answer=" w7 w8", foil=" w9"))
+
+
+def test_a_missing_foil(model):
+    with pytest.raises(lens.MetricError, match="needs a foil"):
+        lens.patch(model, lens.Pair("w1 w2", corrupted="w1 w3", answer=" w7"))
+
+
+def test_nan_weights_are_found_before_any_number():
+    broken = speaking()
+    broken.model.layers[1].mlp.up_proj.weight[3, 4] = float("nan")
+    with pytest.raises(ValueError, match="layers.1.mlp.up_proj.weight.*NaN"):
+        lens.patch(broken, PAIR)
+
+
+def test_a_token_outside_the_vocabulary(model):
+    with pytest.raises(ValueError, match="token 500 is not in the vocabulary of 97"):
+        lens.Runs.record(model, [torch.tensor([1, 500])])
+
+
+@pytest.mark.parametrize("metric, message", [
+    (lambda logits, encoded: 1 / 0, "your function raised ZeroDivisionError"),
+    (lambda logits, encoded: logits, r"returned \(1, 97\); expected a tensor of shape \(1,\)"),
+    (lambda logits, encoded: 3.0, "returned float"),
+])
+def test_a_users_metric_that_fails(model, metric, message):
+    hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    before = hooks()
+    with pytest.raises(lens.MetricError, match=message):
+        lens.patch(model, PAIR, metric=metric)
+    assert hooks() == before
+
+
+def test_stop_leaves_a_partial_result(model):
+    calls = []
+    ds = lens.patch(model, PAIR, on_part=lambda part: calls.append(part), stop=lambda: len(calls) > 0)
+    assert lens.provenance(ds)["status"] in ("partial", "complete")
+    ds = lens.patch(model, PAIR, stop=lambda: True)
+    assert lens.provenance(ds)["status"] == "partial" and np.isnan(ds.value).all()
+    assert lens.patching.last_partial() is ds
+
+
+def test_ctrl_c_leaves_a_partial_result(model, monkeypatch):
+    import lens.engine.sweeps as sweeps
+    monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
+
+    def interrupt(part):
+        raise KeyboardInterrupt
+    ds = lens.patch(model, PAIR, on_part=interrupt)
+    assert lens.provenance(ds)["status"] == "partial"
+    assert np.isfinite(ds.value[2]).all() and np.isnan(ds.value[0]).all()
+    assert lens.provenance(lens.patch(model, PAIR))["status"] == "complete" and lens.patching.last_partial() is None
+
+
+def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypatch):
+    import lens.engine.sweeps as sweeps
+    monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
+    pairs = [PAIR, lens.Pair("w4 w2 w3", corrupted="w5 w2 w3", answer=" w7", foil=" w8")]
+    path = tmp_path / "sweep.zarr"
+    calls = []
+
+    def cut(part):
+        calls.append(part)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+    partial = lens.patch(model, pairs, store=path, on_part=cut)
+    assert lens.provenance(partial)["status"] == "partial" and lens.provenance(lens.open(path))["status"] == "partial"
+    walked = []
+    import lens.engine.sweeps as module
+    real = module.walk
+    monkeypatch.setattr(module, "walk", lambda *a, **k: walked.append(len(a[1])) or real(*a, **k))
+    whole = lens.patch(model, pairs, store=path)
+    assert len(walked) == 1, "only the layer that was missing is computed again"
+    assert np.allclose(whole.value, lens.patch(model, pairs).value, atol=1e-5, equal_nan=True)
+    assert lens.provenance(lens.open(path))["status"] == "complete"
+    assert np.allclose(lens.open(path).value, whole.value, atol=1e-5, equal_nan=True)
+    with pytest.raises(lens.ResultError, match="attn_out"):
+        lens.patch(model, pairs, "attn_out", store=path)
+
+
+def test_weights_changed_in_place_are_seen():
+    model = speaking()
+    first = lens.patch(model, PAIR)
+    model.model.layers[1].mlp.down_proj.weight.mul_(0.5)
+    second = lens.patch(model, PAIR)
+    assert not np.allclose(first.value, second.value)
+    assert lens.provenance(first)["model"]["hash"] != lens.provenance(second)["model"]["hash"]
+
+
+def test_low_precision_and_doubles_are_walked_too():
+    exact = lens.patch(speaking(), PAIR)
+    double = lens.patch(speaking().double(), PAIR)
+    assert np.allclose(exact.value, double.value, atol=1e-4)
+    low = lens.patch(speaking().bfloat16(), PAIR)
+    assert np.isfinite(low.value).all() and np.corrcoef(low.value.values.ravel(), exact.value.values.ravel())[0, 1] > 0.99
+    assert Decoder.of(speaking().half()).dtype == torch.float16

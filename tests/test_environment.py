@@ -1,0 +1,111 @@
+"""pyproject.toml, constraints.txt and environment.yml say the same, and this environment obeys them."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name as canonical
+
+import lens
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split("\n") if line and not line.startswith("#"))
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
+
+
+def requirements(*extras):
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
+    return {Requirement(line).name: Requirement(line) for line in lines}
+
+
+def test_constraints_pin_every_direct_dependency_and_nothing_else():
+    wanted = requirements("test", "bench")
+    assert PINS.keys() == wanted.keys()
+    assert not [name for name, requirement in wanted.items() if not requirement.specifier.contains(PINS[name])]
+
+
+def test_the_conda_environment_has_the_same_python_and_pins():
+    python, pip, packages = ENVIRONMENT["dependencies"]
+    assert python == f"python{PROJECT['requires-python']}" and pip == "pip"
+    editable, *pins = packages["pip"]
+    assert editable == "--editable ."
+    assert pins == [f"{name}=={PINS[name]}" for name in requirements("test")]
+    assert ENVIRONMENT["name"] == PROJECT["name"]
+
+
+@pytest.mark.parametrize("name", sorted(requirements("test")))
+def test_what_is_installed_is_what_is_pinned(name):
+    assert version(name).split("+")[0] == PINS[name]
+
+
+def test_torch_is_pinned_to_the_version_of_the_reference_numbers():
+    assert PINS["torch"] == "2.13.0"
+
+
+def test_every_import_of_the_packages_is_a_declared_dependency():
+    ours = {"lens", "widgets", "notebooks"}
+    imported = set()
+    for path in [*(ROOT / "lens").rglob("*.py"), *(ROOT / "widgets").rglob("*.py"), *(ROOT / "notebooks").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(node.module.split(".")[0])
+    owners = packages_distributions()
+    declared = {canonical(name) for name in requirements()}
+    missing = {
+        name for name in imported - sys.stdlib_module_names - ours if not {canonical(owner) for owner in owners.get(name, [])} & declared
+    }
+    assert not missing
+
+
+def test_lens_imports_no_jupyter_and_no_plotting():
+    """In a fresh interpreter: everything in `lens` but the figures."""
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "lens").rglob("*.py")]
+    modules = sorted(name.removesuffix(".__init__") for name in modules if not name.startswith("lens.figures") and not name.endswith("__main__"))
+    assert "lens.models" in modules
+    code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    assert not {"widgets", "ipywidgets", "jupyterlab", "nbclient", "anywidget", "plotly", "matplotlib"} & {name.split(".")[0] for name in loaded}
+
+
+def test_the_version_is_written_once():
+    assert lens.__version__ == PROJECT["version"] == version("mnemoscope")
+
+
+def test_the_data_of_the_packages_is_shipped():
+    """What a built wheel holds besides Python files."""
+    from setuptools import Distribution
+    from setuptools.config.pyprojecttoml import apply_configuration
+
+    distribution = apply_configuration(Distribution({"src_root": str(ROOT)}), ROOT / "pyproject.toml")
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    build.editable_mode = False
+    shipped = {Path(folder, file) for _, folder, _, files in build._get_data_files() for file in files}
+    names = {str(path.relative_to(ROOT) if path.is_absolute() else path) for path in shipped}
+    for expected in ("lens/organisms/induction/model.safetensors", "lens/organisms/induction/tokenizer.json"):
+        assert expected in names
+    on_disk = {str(path.relative_to(ROOT)) for folder in ("lens/data", "widgets/static") for path in (ROOT / folder).glob("*.[jm][sd]*")}
+    assert on_disk <= names
+
+
+def test_the_makefile_installs_with_the_constraints():
+    recipe = (ROOT / "Makefile").read_text()
+    assert re.search(r"pip install .*-e '\.\[test\]' -c constraints\.txt", recipe)
+    assert re.search(r"^\$\(STAMP\): pyproject\.toml constraints\.txt$", recipe, re.M)
+
+
+def test_the_ci_script_is_valid_and_fails_when_no_test_is_collected(tmp_path):
+    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+    assert "set -euo pipefail" in (ROOT / ".ci" / "run").read_text()
+    empty = subprocess.run([sys.executable, "-m", "pytest", "-q", str(tmp_path)], capture_output=True, cwd=tmp_path)
+    assert empty.returncode == 5

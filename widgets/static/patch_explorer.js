@@ -1,0 +1,223 @@
+// PatchExplorer: state is in the model's traits (see widgets/patch_explorer.py), commands are messages {type: ...}.
+
+const QUANTITIES = {
+  normalized: { label: "normalized effect", unit: (m) => `normalized effect (0 = ${m.base_name}, 1 = ${m.source_name} run)` },
+  effect: { label: "effect", unit: (m) => `effect: change of ${m.metric}` },
+  value: { label: "metric value", unit: (m) => `${m.metric} under the edit (white = ${m.base_name} run)` },
+};
+const SITES_BY_HEAD = ["z", "q", "k", "v", "pattern"];
+
+/** A map trait with its buffers as arrays; `value` is coloured by its distance from the base run. */
+const readMap = (raw) => {
+  if (!raw || !raw.shape) return null;
+  const map = { ...raw };
+  for (const key of ["value", "effect", "normalized"]) map[key] = floats(raw[key]);
+  map.index = (row, column) => row * raw.shape[1] + column;
+  map.get = (key, row, column) => map[key][map.index(row, column)];
+  return map;
+};
+const largest = (array) => { let top = 0; for (const v of array) { const a = Math.abs(v); if (a > top && Number.isFinite(a)) top = a; } return top; };
+const byHead = (map) => map.column_name === "head";
+const place = (map, row, column) => (byHead(map) ? `layer ${map.rows[row]}, head ${map.columns[column]}` : `layer ${map.rows[row]}, position ${map.columns[column]}`);
+const tokensAt = (map, column) => {
+  if (byHead(map)) return [];
+  const [clean, corrupted] = [map.clean_tokens[column] ?? "", map.corrupted_tokens[column] ?? ""];
+  return clean === corrupted ? [["token", visible(clean)]] : [["clean", visible(clean)], ["corrupted", visible(corrupted)]];
+};
+
+const csvOf = (map) => {
+  const quote = (v) => (typeof v === "string" ? `"${v.replace(/"/g, '""')}"` : Number.isNaN(v) ? "" : String(v));
+  const lines = [`layer,${map.column_name},token_clean,token_corrupted,value,effect,normalized`];
+  for (let r = 0; r < map.shape[0]; r++) for (let c = 0; c < map.shape[1]; c++)
+    lines.push([map.rows[r], map.columns[c], byHead(map) ? "" : map.clean_tokens[c] ?? "", byHead(map) ? "" : map.corrupted_tokens[c] ?? "", map.get("value", r, c), map.get("effect", r, c), map.get("normalized", r, c)].map(quote).join(","));
+  return lines.join("\r\n") + "\r\n";
+};
+
+function render({ model, el }) {
+  const undo = [], send = (type, content = {}) => model.send({ type, ...content });
+  const listen = (names, callback) => { for (const name of names) { model.on(`change:${name}`, callback); undo.push(() => model.off(`change:${name}`, callback)); } };
+  const set = (values) => { for (const [k, v] of Object.entries(values)) model.set(k, v); model.save_changes(); };
+
+  // --- the question: prompts, answers, what to patch
+  const inputs = {};
+  const bound = (name, control) => {
+    inputs[name] = control; control.setAttribute("data-testid", name);
+    const pull = () => { if (control.value !== model.get(name)) control.value = model.get(name); };
+    pull(); listen([name], pull);
+    let timer; const push = () => { clearTimeout(timer); if (control.value !== model.get(name)) set({ [name]: control.value }); };
+    control.addEventListener("change", push);
+    if (control.tagName !== "SELECT") control.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(push, 350); });
+    control.flush = push; return control;
+  };
+  const area = (name) => bound(name, h("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off" }));
+  const line = (name, placeholder) => bound(name, h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder }));
+  const choose = (name, options) => bound(name, h("select", {}, ...options.map(([value, label]) => option(value, label))));
+  const same = (names) => names.map((name) => [name, name]);
+  const alignment = h("div", { class: "mn-note", "data-testid": "alignment" });
+  const run = h("button", { class: "mn-button mn-primary", type: "button", "data-testid": "run", text: "Run", title: "Run this sweep (Ctrl+Enter in a text field)", onclick: () => { for (const c of Object.values(inputs)) c.flush(); send("run"); } });
+  const stop = h("button", { class: "mn-button", type: "button", "data-testid": "stop", text: "Stop", title: "Stop after the layer in progress; finished layers stay", onclick: () => send("stop") });
+  const bar = h("div", { class: "mn-progress-fill" }), progressText = h("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+  const track = h("div", { class: "mn-progress", role: "progressbar", "aria-label": "Layers computed", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const form = h("div", { class: "mn-form", onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
+    field("Clean prompt", area("clean")), field("Corrupted prompt", area("corrupted")),
+    h("div", { class: "mn-pair" }, field("Answer (after clean)", line("answer", "e.g. “ Paris”, with its space")), field("Foil (after corrupted)", line("foil", "optional for prob, logprob, rank, kl"))),
+    h("div", { class: "mn-pair" }, field("Text before both prompts", line("start", "none, e.g. <|endoftext|>")), alignment));
+  const controls = h("div", { class: "mn-controls" },
+    field("Site", choose("site", same(model.get("sites")))), field("Map", choose("over", [["position", "layer × position"], ["head", "layer × head"]])), field("Metric", choose("metric", same(model.get("metrics")))),
+    field("Direction", choose("direction", [["denoise", "denoise: clean → corrupted run"], ["noise", "noise: corrupted → clean run"]])),
+    field("Method", choose("method", [["exact", "exact"], ["attribution", "attribution (AtP)"]])),
+    h("div", { class: "mn-run" }, run, stop, h("div", { class: "mn-status" }, track, progressText)));
+  const error = h("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+  const warning = h("div", { class: "mn-warning", "data-testid": "warning", hidden: true });
+
+  // --- the map
+  let map = null, other = null;
+  const caption = h("div", { class: "mn-caption", "data-testid": "caption" });
+  const show = h("select", { "data-testid": "show", "aria-label": "Quantity shown" }, ...Object.entries(QUANTITIES).map(([k, q]) => option(k, q.label)));
+  const scale = h("select", { "data-testid": "scale", "aria-label": "Colour scale" }, option("auto", "scale: largest value"), option("one", "scale: −1 to 1"));
+  show.value = model.get("show"); show.onchange = () => set({ show: show.value }); scale.onchange = () => draw();
+  const cone = h("input", { type: "checkbox", "data-testid": "cone", checked: true, onchange: () => draw() });
+  const mode = h("select", { "data-testid": "compare-mode", "aria-label": "Compare with another run" }, option("off", "compare: off"), option("side", "side by side with"), option("difference", "minus"));
+  const against = h("select", { "data-testid": "compare-run", "aria-label": "Run to compare with" });
+  const compare = () => set({ compare: { mode: mode.value, run: Number(against.value) || 0 } });
+  mode.onchange = compare; against.onchange = compare;
+  const legend = new ColourBar("colour-bar");
+  const nameOf = (which) => (r, c) => {
+    const m = which(); if (!m) return "";
+    return [place(m, r, c), ...tokensAt(m, c).map(([k, t]) => `${k} ${t}`), `value ${number(m.get("value", r, c))}`, `effect ${number(m.get("effect", r, c))}`, `normalized ${number(m.get("normalized", r, c))}`].join(", ");
+  };
+  const select = (which) => (at) => { const m = which(); if (m) set({ cell: { run: m.run, layer: m.rows[at.row], column: m.columns[at.column] } }); };
+  const pinKey = (which) => (key, at) => { const m = which(); if (key.toLowerCase() !== "p" || !m) return false; send("pin", { run: m.run, layer: m.rows[at.row], column: m.columns[at.column] }); return true; };
+  const link = (target) => (at) => { if (target.grid) { target.linked = at; target.drawOverlay(); } };
+  const main = new HeatMap({ label: "Patching effect by layer and position. Arrow keys move, Enter explains a cell, P pins it.", testid: "map", name: nameOf(() => map), select: select(() => map), key: pinKey(() => map), hover: (at) => link(second)(at) });
+  const second = new HeatMap({ label: "The other run's patching effect", testid: "other-map", name: nameOf(() => other), select: select(() => other), key: pinKey(() => other), hover: (at) => link(main)(at) });
+  const empty = h("div", { class: "mn-empty", "data-testid": "empty" }, h("strong", { text: "No sweep yet" }), h("p", { text: "Run copies one activation at a time from one run into the other and measures how far the answer moves. Layers fill in from the last to the first; each cell can be hovered and clicked as soon as it is there." }));
+  const firstCaption = h("div", { class: "mn-caption", hidden: true }), secondCaption = h("div", { class: "mn-caption" }), secondBox = h("div", { class: "mn-second", hidden: true }, secondCaption, second.element);
+  const toolbar = h("div", { class: "mn-toolbar" }, show, scale, h("label", { class: "mn-check" }, cone, "causal cone"), mode, against, legend.element);
+  const maps = h("div", { class: "mn-maps" }, h("div", { class: "mn-first" }, firstCaption, main.element), secondBox);
+  const mapBox = h("section", { class: "mn-mapbox", "aria-label": "Heat map" }, caption, toolbar, empty, maps);
+  const side = h("section", { class: "mn-side", "data-testid": "side", "aria-label": "Selected cell", "aria-live": "polite" });
+
+  const limitOf = (arrays) => (scale.value === "one" ? 1 : Math.max(...arrays.map(largest)) || 1);
+  const gridOf = (m, read, limit) => {
+    const columns = m.columns.map((c, i) => {
+      if (byHead(m)) return { text: String(c) };
+      const [a, b] = [m.clean_tokens[i] ?? "", m.corrupted_tokens[i] ?? ""];
+      return { text: a === b ? visible(a) : `${shorten(visible(a), 10)}|${shorten(visible(b), 10)}`, strong: a !== b };
+    });
+    return { rows: m.shape[0], columns: m.shape[1], rowLabels: m.rows.map(String), columnLabels: columns, rowTitle: "layer", columnTitle: byHead(m) ? "head" : "token (clean|corrupted where they differ)", flip: true,
+      colour: (r, c, theme) => { const v = read(m.index(r, c)); return Number.isNaN(v) ? null : theme.diverging(0.5 + v / limit / 2); },
+      tip: (r, c) => [["", place(m, r, c)], ...tokensAt(m, c), [m.metric, number(m.get("value", r, c))], ["effect", number(m.get("effect", r, c))], ["normalized", number(m.get("normalized", r, c))]] };
+  };
+  const signed = (m, key) => (key === "value" ? m.effect : m[key]);
+  const describe = (m) => `${m.name} · ${m.site} · layer × ${m.column_name} · ${m.metric} · ${m.direction}${m.method === "exact" ? "" : ` · ${m.method}`}${m.complete ? "" : " · partial"}`;
+  let figure = null;
+
+  const draw = () => {
+    const compareState = model.get("compare"), has = !!map; empty.hidden = has; main.element.hidden = !has; toolbar.hidden = !has; exportBox.hidden = !has;
+    if (!has) { setText(caption, ""); second.element.hidden = true; secondBox.hidden = true; return; }
+    const key = model.get("show"), q = QUANTITIES[key], comparable = other && compareState.mode !== "off";
+    const alike = comparable && other.shape.join() === map.shape.join() && other.column_name === map.column_name;
+    const difference = alike && compareState.mode === "difference", beside = comparable && (compareState.mode === "side" || !alike);
+    const arrays = [signed(map, key)]; if (comparable) arrays.push(signed(other, key));
+    let read = (i) => arrays[0][i], limit = limitOf(arrays);
+    if (difference) { read = (i) => arrays[0][i] - arrays[1][i]; limit = scale.value === "one" ? 1 : largest(arrays[0].map((v, i) => v - arrays[1][i])) || 1; }
+    const room = mapBox.clientWidth || 600, width = beside && room > 760 ? (room - 24) / 2 : room;
+    maps.classList.toggle("mn-two", beside && room > 760); secondBox.hidden = second.element.hidden = firstCaption.hidden = !beside;
+    const grid = gridOf(map, read, limit);
+    if (difference) { const tip = grid.tip; grid.tip = (r, c) => [...tip(r, c), [`${q.label} minus ${other.name}`, number(read(map.index(r, c)))]]; }
+    const chosen = model.get("cell"), at = chosen.run === undefined ? null : { row: map.rows.indexOf(chosen.layer), column: map.columns.indexOf(chosen.column) };
+    main.update(grid, width);
+    main.selected = at && at.row >= 0 && at.column >= 0 && (chosen.run === map.run || difference) ? at : null;
+    main.cone = main.selected && cone.checked ? (r, c) => map.rows[r] > map.rows[at.row] && (byHead(map) || c >= at.column) : null;
+    main.marks = model.get("pins").filter((p) => p.run === map.run).map((p) => ({ row: map.rows.indexOf(p.layer), column: map.columns.indexOf(p.column) })).filter((m) => m.row >= 0 && m.column >= 0);
+    main.drawOverlay(); main.announce();
+    if (beside) { second.update(gridOf(other, (i) => arrays[1][i], limit), width); setText(firstCaption, map.name); setText(secondCaption, describe(other) + (alike ? "" : " · another shape, so there is no difference to show")); }
+    const head = difference ? `${map.name} minus ${other.name} · ${describe(map)}` : describe(map);
+    setText(caption, `${head} · clean ${number(map.clean)}, corrupted ${number(map.corrupted)}`);
+    const shift = key === "value" && !difference ? map.base ?? 0 : 0, theme = main.theme;
+    const unit = difference ? `difference of ${q.label}` : q.unit(map);
+    legend.update({ ramp: theme.diverging, low: number(shift - limit), middle: number(shift), high: number(shift + limit), title: unit });
+    figure = () => svgFigure(grid, { title: `${map.model}: ${map.site}, layer × ${map.column_name}`, subtitle: `${map.metric}, ${map.direction}; clean ${number(map.clean)}, corrupted ${number(map.corrupted)}`, bar: difference ? unit : q.label, limit });
+  };
+  const readMaps = () => { map = readMap(model.get("map")); other = readMap(model.get("other")); draw(); };
+
+  // --- the selected cell
+  const predictions = (title, list, pair) => h("div", { class: "mn-predictions" }, h("h4", { text: title }), h("ol", {}, ...list.map(([token, p]) => h("li", {},
+    h("span", { class: "mn-p-bar", style: `width:${(100 * p).toFixed(1)}%` }), h("code", { text: shorten(visible(token), 18), title: visible(token) }), pair.answer === token ? h("span", { class: "mn-tag", text: "answer" }) : pair.foil === token ? h("span", { class: "mn-tag mn-foil", text: "foil" }) : null, h("span", { class: "mn-p", text: percent(p) })))));
+  const drawSide = () => {
+    const detail = model.get("detail");
+    if (detail.layer === undefined) { side.replaceChildren(h("h3", { text: "Selected cell" }), h("p", { class: "mn-note", text: "Click a cell, or move with the arrow keys and press Enter, to see what the model predicts under that edit beside both unedited runs. P pins a cell." })); side.removeAttribute("data-cell"); return; }
+    side.setAttribute("data-cell", `${detail.layer},${detail.column}`); side.setAttribute("data-status", detail.status);
+    const facts = [["clean token", detail.clean_token], ["corrupted token", detail.corrupted_token]].filter(([, t]) => t !== undefined && t !== null).map(([k, t]) => [k, visible(t)]);
+    for (const k of ["value", "effect", "normalized"]) facts.push([k === "value" ? detail.metric : k, number(detail[k])]);
+    side.replaceChildren(h("div", { class: "mn-side-head" }, h("h3", { text: `${detail.site} · layer ${detail.layer}, ${detail.column_name} ${detail.column}` }), h("button", { type: "button", class: "mn-button", "data-testid": "pin", text: "Pin (P)", onclick: () => send("pin", { run: detail.run, layer: detail.layer, column: detail.column }) })),
+      h("dl", { class: "mn-facts" }, ...facts.flatMap(([k, v]) => [h("dt", { text: k }), h("dd", { text: v })])),
+      detail.status === "error" ? h("pre", { class: "mn-error", role: "alert", text: detail.text }) : detail.status === "running" ? h("p", { class: "mn-note", text: "Running this one edit …" }) :
+        h("div", { class: "mn-columns", "data-testid": "predictions" }, predictions("clean run", detail.clean, detail), predictions("corrupted run", detail.corrupted, detail), predictions(`${detail.base_name} + edit`, detail.edited, detail)));
+  };
+
+  // --- pins, runs, export
+  const heading = (title, count) => h("summary", {}, `${title} `, h("span", { class: "mn-note", text: `(${count})` }));
+  const pinBox = h("details", { "data-testid": "pins", class: "mn-more", open: true }), runBox = h("details", { "data-testid": "runs", class: "mn-more", open: true });
+  const table = (headers, rows) => h("div", { class: "mn-tablebox" }, h("table", {}, h("thead", {}, h("tr", {}, ...headers.map((t) => h("th", { scope: "col", text: t })))), h("tbody", {}, ...rows)));
+  const small = (text, label, onclick) => h("button", { type: "button", class: "mn-button mn-small", text, "aria-label": label, title: label, onclick });
+  const drawPins = () => {
+    const pins = model.get("pins"); pinBox.hidden = !pins.length;
+    pinBox.replaceChildren(heading("Pinned cells", pins.length), table(["cell", "run", "clean | corrupted", "value", "effect", "normalized", "top predictions under the edit", ""], pins.map((p) => h("tr", {}, h("td", { text: `layer ${p.layer}, ${p.column_name} ${p.column}` }), h("td", { text: p.name }),
+      h("td", {}, h("code", { text: p.clean_token === undefined || p.clean_token === null ? "all positions" : p.clean_token === p.corrupted_token ? visible(p.clean_token) : `${visible(p.clean_token)} | ${visible(p.corrupted_token)}` })),
+      ...["value", "effect", "normalized"].map((k) => h("td", { class: "mn-number", text: number(p[k]) })), h("td", {}, h("code", { text: (p.edited ?? []).slice(0, 3).map(([t, q]) => `${shorten(visible(t), 14)} ${percent(q)}`).join("   ") || "…" })),
+      h("td", {}, small("Show", `Show layer ${p.layer}, ${p.column_name} ${p.column}`, () => set({ cell: { run: p.run, layer: p.layer, column: p.column } })), small("×", `Remove the pin of layer ${p.layer}, ${p.column_name} ${p.column}`, () => send("unpin", { id: p.id })))))));
+    draw();
+  };
+  const drawRuns = () => {
+    const runs = model.get("history"), shown = map?.run; runBox.hidden = !runs.length;
+    runBox.replaceChildren(heading("Runs", runs.length), table(["", "name", "what", "status", ""], runs.map((r) => h("tr", { class: r.run === shown ? "mn-current" : null, "data-run": r.run },
+      h("td", {}, h("input", { type: "radio", name: radio, checked: r.run === shown, "aria-label": `Show ${r.name}`, onchange: () => send("show", { run: r.run }) })),
+      h("td", {}, h("input", { type: "text", value: r.name, "aria-label": `Name of run ${r.run}`, onchange: (e) => send("rename", { run: r.run, name: e.target.value }) })),
+      h("td", { text: r.what }), h("td", { text: r.status }), h("td", {}, small("×", `Forget ${r.name}`, () => send("forget", { run: r.run })))))));
+    const others = runs.filter((r) => r.run !== shown), keep = model.get("compare");
+    against.replaceChildren(...others.map((r) => option(String(r.run), r.name))); mode.disabled = against.disabled = !others.length;
+    mode.value = keep.mode ?? "off"; if (others.some((r) => r.run === keep.run)) against.value = String(keep.run);
+  };
+  const radio = uniqueId("runs"), stem = () => `${map.site}_${map.column_name}_${map.metric}_run${map.run}`;
+  const code = h("textarea", { class: "mn-code", readonly: true, rows: 12, spellcheck: "false", "aria-label": "Python that reproduces this view", "data-testid": "code" });
+  const path = h("input", { type: "text", "data-testid": "path", placeholder: "trace.zarr, trace.nc, trace.csv, trace.parquet", spellcheck: "false" });
+  const saved = h("div", { class: "mn-note", "data-testid": "saved", role: "status" });
+  const replace = h("input", { type: "checkbox", "data-testid": "overwrite" });
+  const save = () => send("save", { path: path.value, overwrite: replace.checked }); path.onkeydown = (e) => { if (e.key === "Enter") save(); };
+  const exportBox = h("details", { class: "mn-more", "data-testid": "export" }, h("summary", { text: "Export and code" }),
+    h("div", { class: "mn-buttons" }, h("button", { type: "button", class: "mn-button", "data-testid": "svg", text: "Figure (SVG)", onclick: () => download(`${stem()}.svg`, "image/svg+xml", figure().text) }),
+      h("button", { type: "button", class: "mn-button", "data-testid": "png", text: "Figure (PNG)", onclick: async () => download(`${stem()}.png`, "image/png", await svgToPng(figure())) }),
+      h("button", { type: "button", class: "mn-button", "data-testid": "csv", text: "Data (CSV)", onclick: () => download(`${stem()}.csv`, "text/csv", csvOf(map)) })),
+    h("div", { class: "mn-saverow" }, field("Save the labelled data on the kernel’s machine as", path), h("button", { type: "button", class: "mn-button", "data-testid": "save", text: "Save", onclick: save }), h("label", { class: "mn-check" }, replace, "replace what is there")), saved,
+    h("div", { class: "mn-side-head" }, h("span", { class: "mn-label", text: "Python that reproduces this view" }), h("button", { type: "button", class: "mn-button mn-small", "data-testid": "copy", text: "Copy", onclick: async (e) => { const button = e.currentTarget; await copyText(code.value, code); setText(button, "Copied"); setTimeout(() => setText(button, "Copy"), 1500); } })), code);
+
+  // --- what the kernel says
+  const drawStatus = () => {
+    const status = model.get("status"), p = model.get("progress"), busy = status === "running" || status === "stopping";
+    stop.disabled = status !== "running"; root.setAttribute("data-status", status); track.hidden = !busy;
+    const share = p.total ? Math.round((100 * p.done) / p.total) : 0; bar.style.width = `${share}%`; track.setAttribute("aria-valuenow", share); setText(progressText, p.text ?? "");
+    const e = model.get("error"); error.hidden = !e.text; if (e.text) error.replaceChildren(h("strong", { text: e.title }), h("pre", { text: e.text })); else error.replaceChildren();
+    const w = model.get("warning"); warning.hidden = !w; setText(warning, w);
+  };
+  const drawAlignment = () => { const a = model.get("alignment"); setText(alignment, a.text ?? ""); alignment.classList.toggle("mn-bad", a.ok === false); };
+  const drawSites = () => { const heads = model.get("over") === "head"; for (const o of inputs.site.options) o.disabled = heads && !SITES_BY_HEAD.includes(o.value); if (heads && !SITES_BY_HEAD.includes(model.get("site"))) set({ site: "z" }); };
+  const drawSaved = () => { const s = model.get("saved"); setText(saved, s.text ?? ""); saved.classList.toggle("mn-bad", s.ok === false); };
+  const drawCode = () => { code.value = model.get("code"); };
+
+  const info = model.get("model_info");
+  const root = h("div", { class: "mnemoscope mn-explorer", "data-testid": "patch-explorer", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Patch explorer" },
+    h("header", { class: "mn-header" }, h("h2", { text: "Patch explorer" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })),
+    form, controls, error, warning, h("div", { class: "mn-body" }, mapBox, side), pinBox, runBox, exportBox);
+  el.append(root);
+  listen(["map", "other"], () => { readMaps(); drawRuns(); }); listen(["show", "cell", "compare"], () => { show.value = model.get("show"); draw(); drawRuns(); });
+  listen(["detail"], drawSide); listen(["pins"], drawPins); listen(["history"], drawRuns); listen(["status", "progress", "error", "warning"], drawStatus); listen(["alignment"], drawAlignment); listen(["over"], drawSites); listen(["saved"], drawSaved); listen(["code"], drawCode);
+  undo.push(onTheme(draw), hideStatic(model.get("static_key")));
+  let wide = 0; const watcher = new ResizeObserver(() => { if (Math.abs(mapBox.clientWidth - wide) > 4) { wide = mapBox.clientWidth; draw(); } }); watcher.observe(mapBox); undo.push(() => watcher.disconnect());
+  readMaps(); drawSide(); drawPins(); drawRuns(); drawStatus(); drawAlignment(); drawSites(); drawSaved(); drawCode();
+  requestAnimationFrame(() => { draw(); root.setAttribute("data-ready", "true"); });
+  return () => { for (const f of undo) f(); };
+}
+
+export default { render };

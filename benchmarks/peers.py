@@ -7,6 +7,7 @@ A peer patches clean activations into the corrupted run and returns logit(answer
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +37,9 @@ class TransformerLens:
     title, package, kinds, caches = "TransformerLens", "transformer_lens", ("resid", "heads"), True
 
     def __init__(self, hf: Any, tokenizer: Any):
-        from transformer_lens.model_bridge import TransformerBridge
+        from lens.models import wrap
 
-        if not hf.config.architectures:
-            hf.config.architectures = [type(hf).__name__]
-        self.model = TransformerBridge.boot_transformers("benchmark", hf_model=hf, tokenizer=tokenizer, device="cpu").eval()
+        self.model = wrap(hf, tokenizer, "benchmark")        # boots a TransformerBridge as its documentation says, nothing folded
 
     def cache(self, task: Task, kind: str):
         return self.model.run_with_cache(task.clean)[1]
@@ -60,7 +59,10 @@ class NNsight:
     def __init__(self, hf: Any, tokenizer: Any):
         from nnsight import LanguageModel
 
-        self.model, self.n_heads, self.n_layers = LanguageModel(hf, tokenizer=tokenizer), hf.config.num_attention_heads, hf.config.num_hidden_layers
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")       # 0.8 announces another name for this class; 0.8.1 documents both
+            self.model = LanguageModel(hf, tokenizer=tokenizer)
+        self.n_heads, self.n_layers = hf.config.num_attention_heads, hf.config.num_hidden_layers
 
     def cache(self, task: Task, kind: str) -> list[Tensor]:
         model, n_layers, resid = self.model, self.n_layers, kind == "resid"

@@ -87,4 +87,5 @@ def _word_tokenizer(pairs: list[lens.Pair]):
     words = ["<end>", *dict.fromkeys(word for t in text for word, _ in split.pre_tokenize_str(t))]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<end>"))
     made.pre_tokenizer, made.decoder = split, decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<end>", eos_token="<end>", pad_token="<end>")
+    # TransformerLens asks a tokenizer that it has seen before for its name
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<end>", eos_token="<end>", pad_token="<end>", name_or_path="words")

@@ -106,7 +106,7 @@ def p_to_e(p, kappa: float | None = None) -> np.ndarray:
     """Calibrate p-values to e-values; NaN stays NaN.
 
     `kappa=None`: (1 - p + p log p) / (p log(p)^2), the average of all power calibrators, which needs no choice. `kappa` in (0, 1): kappa *
-    p^(kappa - 1), to be chosen before p is seen. Infinite at p = 0. Raises `StatisticsError`. Source: Vovk & Wang 2021, section 2, equations 1 and 2.
+    p^(kappa - 1), to be chosen before p is seen. Infinite at p = 0. Raises `StatisticsError`. Source: Vovk & Wang 2021, section 2.
     """
     values = as_p_values(p)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -219,7 +219,7 @@ def fisher_exact(table, alternative: str = "two-sided", resamples: int = 10_000,
     """Fisher's test that the rows and columns of a table of counts are independent.
 
     A 2 x 2 table is exact and may be one-sided ("greater": odds ratio above 1); a larger one is judged by `resamples` random tables with the
-    same margins, by their probability. Raises `StatisticsError`. Sources: Fisher 1935, section 21.02; Patefield 1981 for the tables.
+    same margins, by their probability. Raises `StatisticsError`. Sources: Fisher 1935, The Logic of Inductive Inference; Patefield 1981 for the tables.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     counts = as_array(table, "table")

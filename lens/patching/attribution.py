@@ -80,7 +80,7 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
             parts.append(_summed((source.get(grid.site, layer) - base.get(grid.site, layer)) * grad[layer] / steps, grid.site))
         estimate.append(parts)
     for k, i in enumerate(batch):
-        for cell in grid.cells(k, base_runs[0][k]):
+        for cell in grid.cells(i, base_runs[0][k]):
             layer = grid.layers[cell.index[0]]
             site = cell.edits[0].site
             found = sum(_pick(part, runs, k, site).item() for part, runs in zip(estimate[layer], base_runs))

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+playwright = pytest.importorskip("playwright.sync_api", reason="Python Playwright is not installed; pip install playwright")
+PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
-READY = 120_000
+READY = 90_000
 
 SETUP = f"""import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -73,9 +75,20 @@ class Lab:
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=READY)
         page.wait_for_selector(".jp-NotebookPanel-toolbar", timeout=READY)
         if run:
-            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
+            self.run_all(page)
+
+    def run_all(self, page) -> None:
+        """JupyterLab drops a run that comes before its kernel is connected, so the order is repeated until the first cell takes it."""
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
+        for _ in range(10):
             page.get_by_role("menuitem", name="Run", exact=True).click()
             page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+            try:
+                page.wait_for_function("() => document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent !== '[ ]:'", timeout=5000)
+                return
+            except PlaywrightTimeout:
+                continue
+        raise AssertionError("JupyterLab did not run the cells")
 
     def close(self) -> None:
         self.process.terminate()
@@ -105,7 +118,11 @@ def notebook(lab, page):
 
     def show(cells, ready="patch-explorer"):
         lab.open(page, lab.write(f"{re.sub('[^a-z]', '', lab.folder.name)}{id(page)}{next(count)}.ipynb", cells))
-        page.wait_for_selector(f"[data-testid={ready}][data-ready=true]", timeout=READY)
+        try:
+            page.wait_for_selector(f"[data-testid={ready}][data-ready=true]", timeout=READY)
+        except PlaywrightTimeout:
+            page.screenshot(path=lab.folder / "not_ready.png")
+            raise AssertionError(f"{ready} is not ready; see {lab.folder}/not_ready.png; outputs: {page.locator('.jp-OutputArea-output').all_inner_texts()}") from None
         return page
 
     yield show
@@ -214,7 +231,7 @@ def test_a_stored_notebook_shows_the_map_without_a_kernel(lab, notebook):
     page.wait_for_timeout(500)
     page.keyboard.press("Escape")
     page.get_by_role("menuitem", name="File", exact=True).click()
-    page.get_by_role("menuitem", name="Save Notebook", exact=True).click()
+    page.locator(".lm-Menu-item[data-command='docmanager:save']").click()
     path = max(lab.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)
     for _ in range(50):
         if "normalized effect" in path.read_text().lower():

@@ -66,9 +66,10 @@ def test_attribution_of_a_longer_answer_is_summed_over_both_sequences(model):
     assert abs(ds.effect.sum().item() - gap) <= 0.02 * abs(gap)
 
 
-def test_attribution_over_prompts_equals_one_by_one(model):
+@pytest.mark.parametrize("memory_mb", [0.01, 500])
+def test_attribution_over_prompts_equals_one_by_one(model, memory_mb):
     pairs = [PAIR, lens.Pair("w11 w2 w3 w4", corrupted="w11 w20 w3 w4", answer=" w17", foil=" w8")]
-    both = lens.patch(model, pairs, "z", over=("layer", "head", "position"), method="attribution")
+    both = lens.patch(model, pairs, "z", over=("layer", "head", "position"), method="attribution", memory_mb=memory_mb)
     for i, pair in enumerate(pairs):
         one = lens.patch(model, pair, "z", over=("layer", "head", "position"), method="attribution")
         assert np.allclose(both.effect.values[i][..., :one.sizes["position"]], one.effect, atol=1e-5)

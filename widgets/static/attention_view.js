@@ -82,7 +82,7 @@ function render({ model, el }) {
     }));
     strip.setAttribute("aria-activedescendant", `${ids}-${t}`);
     const ranked = list.map((v, i) => [v, i]).filter(([v, i]) => v !== null && (get("reverse") || !hiddenKey(i))).sort((a, b) => Math.abs(b[0]) - Math.abs(a[0])).slice(0, 10);
-    top.replaceChildren(...ranked.map(([v, i]) => h("li", {}, h("span", { class: "mn-p-bar", style: `width:${Math.min(100, 100 * Math.abs(v)).toFixed(1)}%` }), h("code", { text: `${i} ${shorten(label(i), 22)}` }), h("span", { class: "mn-p", text: number(v) }))));
+    top.replaceChildren(...ranked.map(([v, i]) => h("li", {}, h("span", { class: "mn-p-bar", style: `width:${Math.min(100, 100 * Math.abs(v)).toFixed(1)}%` }), h("code", { text: `${i} ${shorten(label(i), 30)}` }), h("span", { class: "mn-p", text: number(v) }))));
     tell(null);
   };
   const tell = (i) => {

@@ -1,0 +1,300 @@
+"""Exact activation patching against TransformerLens, nnsight and pyvene, on one model, in one run.
+
+Every measurement of a peer stands between measurements of ours on the same pair and of the machine's matrix-multiply rate;
+medians are compared. Headline ratios are whole against whole: from two encoded (ours: two plain) prompts to the finished grid.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator, Sequence
+from unittest import mock
+
+import numpy as np
+import torch
+
+import lens
+from lens.engine import sweeps
+
+from . import machine
+from .peers import PEERS, Task, installed
+from .subjects import Subject, smollm2, tiny
+from .work import naive_flop, sweep_flop
+
+TOLERANCE = 1e-3
+THREADS = 2
+#: Runs of ours before each run of a peer, and after it.
+AROUND = 2
+OURS = {"resid": dict(site="resid_pre", over=("layer", "position")), "heads": dict(site="z", over=("layer", "head"))}
+
+
+@dataclass
+class Case:
+    """One sweep of one pair: which peers run it, and what was measured (seconds, run after run)."""
+
+    name: str
+    pair: str
+    kind: str
+    peers: tuple[str, ...]
+    whole: list[float] = field(default_factory=list)
+    walk: list[float] = field(default_factory=list)
+    first_call: float = math.nan
+    value: np.ndarray | None = None
+    flop: int = 0
+    naive: int = 0
+    cache: dict[str, list[float]] = field(default_factory=dict)
+    sweep: dict[str, list[float]] = field(default_factory=dict)
+    diff: dict[str, float] = field(default_factory=dict)
+
+    def peer_whole(self, peer: str) -> float | None:
+        return _median([a + b for a, b in zip(self.cache[peer], self.sweep[peer])]) if self.sweep.get(peer) else None
+
+    def ratio(self, peer: str) -> float | None:
+        """Peer's time over ours, from the prompts to the finished grid: recording of the unedited runs included on both sides."""
+        theirs = self.peer_whole(peer)
+        return None if theirs is None else theirs / _median(self.whole)
+
+    def sweep_ratio(self, peer: str) -> float | None:
+        """Peer's sweep, its clean run given, over our walk, both unedited runs given."""
+        return _median(self.sweep[peer]) / _median(self.walk) if self.sweep.get(peer) else None
+
+    def rate(self) -> float:
+        """GFLOP/s of the walk, nominal operations."""
+        return self.flop / _median(self.walk) / 1e9
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values) if values else math.nan
+
+
+def _cases() -> list[Case]:
+    return [Case("late", "late", "resid", ("tl", "nnsight", "pyvene")), Case("early", "early", "resid", ("tl",)),
+            Case("heads_late", "late", "heads", ("tl", "nnsight")), Case("heads", "early", "heads", ("tl", "nnsight"))]
+
+
+@contextmanager
+def _walks() -> Iterator[list[float]]:
+    """Collects the seconds of every walk that a call of ours makes."""
+    seconds, walk = [], sweeps.walk
+
+    def measured(*args, **kwargs):
+        began = time.perf_counter()
+        try:
+            return walk(*args, **kwargs)
+        finally:
+            seconds.append(time.perf_counter() - began)
+
+    with mock.patch.object(sweeps, "walk", measured):
+        yield seconds
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Benchmark:
+    """The subject, the cases and what is collected on the way."""
+
+    def __init__(self, subject: Subject, peers: Sequence[str], repeats: int, quick: bool):
+        self.subject, self.repeats, self.cases, self.gemm = subject, repeats, _cases(), []
+        self.gemm_size = 256 if quick else machine.GEMM_SIZE
+        self.absent, self.failed, self.peers = [], {}, {}
+        for name in peers:
+            if installed(name):
+                self._try(name, lambda: self.peers.__setitem__(name, PEERS[name](subject.copy(), subject.tokenizer)))
+            else:
+                self.absent.append(name)
+                _say(f"{PEERS[name].title} is not installed and is left out; `pip install '.[bench]'` brings it")
+        self.tasks = {}
+        for name, pair in subject.pairs.items():
+            e = lens.encode(subject.tokenizer, pair)
+            self.tasks[name] = Task(e.clean_ids[None], e.corrupted_ids[None], e.answer_ids[0], e.foil_ids[0])
+        for case in self.cases:
+            task = self.tasks[case.pair]
+            case.flop = sweep_flop(subject.config, case.kind, task.clean[0].tolist(), task.corrupted[0].tolist())
+            case.naive = naive_flop(subject.config, case.kind, task.clean.shape[1])
+
+    def _try(self, peer: str, call):
+        """A peer that fails is left out from then on, and the run fails at its end."""
+        try:
+            return call()
+        except Exception as error:
+            self.failed[peer] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            self.peers.pop(peer, None)
+            _say(f"{PEERS[peer].title} failed and is left out: {self.failed[peer]}")
+            return None
+
+    def ours(self, case: Case) -> None:
+        pair = self.subject.pairs[case.pair]
+        with _walks() as walks:
+            seconds, ds = machine.timed(lambda: lens.patch(self.subject.bridge, pair, **OURS[case.kind]))
+        if case.value is None:
+            case.value, case.first_call = ds.value.values, seconds      # the first call warms up and is not among the timings
+            return
+        case.whole.append(seconds), case.walk.append(sum(walks))
+
+    def peer(self, case: Case, name: str) -> None:
+        peer, task = self.peers[name], self.tasks[case.pair]
+        with torch.no_grad():
+            cache_seconds, cache = machine.timed(lambda: peer.cache(task, case.kind))
+            seconds, value = machine.timed(lambda: peer.sweep(task, case.kind, cache))
+        case.cache.setdefault(name, []).append(cache_seconds)
+        case.sweep.setdefault(name, []).append(seconds)
+        difference = np.abs(np.asarray(value.detach(), dtype=np.float64) - case.value)
+        # a NaN must not pass for a small difference
+        case.diff[name] = max(case.diff.get(name, 0.0), float(difference.max()) if np.isfinite(difference).all() else math.inf)
+
+    def measure(self) -> None:
+        for case in self.cases:
+            self.ours(case)
+        for name in list(self.peers):
+            # one clean run, so that lazy set-up of a library is not counted
+            with torch.no_grad():
+                self._try(name, lambda: self.peers[name].cache(self.tasks["late"], "resid"))
+        for round_ in range(self.repeats):
+            for case in self.cases:
+                for name in [p for p in case.peers if p in self.peers] or [None]:
+                    self._around(case)
+                    if name is not None:
+                        _say(f"round {round_ + 1} of {self.repeats}: {case.name}, {PEERS[name].title}")
+                        self._try(name, lambda: self.peer(case, name))
+                    self._around(case)
+
+    def _around(self, case: Case) -> None:
+        self.gemm.append(machine.gemm_rate(self.gemm_size))
+        for _ in range(AROUND):
+            self.ours(case)
+
+    def first_rows(self) -> float:
+        """Seconds until a watched sweep of the early pair shows its first rows."""
+        began, seen = time.perf_counter(), []
+        lens.patch(self.subject.bridge, self.subject.pairs["early"], on_part=lambda ds: seen.append(time.perf_counter() - began), stop=lambda: bool(seen))
+        return seen[0]
+
+    def report(self, memory: dict[str, float], first_rows: float) -> dict:
+        """The JSON line: headline numbers first, then details."""
+        by_name = {case.name: case for case in self.cases}
+        gemm = _median(self.gemm)
+        fraction = sum(c.flop for c in self.cases) / sum(_median(c.walk) for c in self.cases) / 1e9 / gemm
+        diffs = [d for case in self.cases for d in case.diff.values()]
+        ratio = lambda case, peer: by_name[case].ratio(peer)
+        return {
+            "ratio_tl_late": ratio("late", "tl"), "ratio_tl_early": ratio("early", "tl"), "ratio_tl_heads": ratio("heads", "tl"),
+            "ratio_tl_heads_late": ratio("heads_late", "tl"), "ratio_nnsight_late": ratio("late", "nnsight"), "ratio_pyvene_late": ratio("late", "pyvene"),
+            "gemm_fraction": fraction, "peak_extra_mb": max(memory.values()), "max_abs_diff": max(diffs) if diffs else None,
+            "ratio_nnsight_heads": ratio("heads", "nnsight"), "ratio_nnsight_heads_late": ratio("heads_late", "nnsight"),
+            "sweep_ratios": {f"{p}_{c.name}": c.sweep_ratio(p) for c in self.cases for p in c.peers},
+            "gemm_fractions": {c.name: c.rate() / gemm for c in self.cases}, "gemm_gflops": gemm, "first_rows_s": first_rows,
+            "seconds": {c.name: _median(c.whole) for c in self.cases}, "peak_extra_mb_each": memory,
+        }
+
+
+def memory_of(subject: Subject) -> tuple[dict[str, float], str]:
+    """MiB that each sweep adds at its highest, `memory_mb` left at its default; and how that was read."""
+    bridge, early, many = subject.bridge, subject.pairs["early"], subject.many
+    calls = {"resid": (early, "resid"), "heads": (early, "heads"), f"resid_{len(many)}_pairs": (many, "resid")}
+    lens.patch(bridge, subject.pairs["late"], layers=[-1])         # weights read from disk and the check of the model are not the sweep's
+    out = {}
+    for name, (pairs, kind) in calls.items():
+        _say(f"memory: {name}")
+        with machine.peak_memory() as peak:
+            lens.patch(bridge, pairs, **OURS[kind])
+        out[name] = peak.extra_mb
+    return out, peak.how
+
+
+def _number(value: float | None, digits: int = 3, unit: str = "") -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}{unit}" if abs(value) < 10**digits else f"{value:.0f}{unit}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns: the first two flush left, the others flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    line = lambda row: "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+    return "\n".join([line(rows[0]), "  ".join("-" * w for w in widths), *map(line, rows[1:])])
+
+
+def _spread(values: Sequence[float]) -> str:
+    return "-" if not values else f"{min(values):.3g}-{max(values):.3g}"
+
+
+def show(bench: Benchmark, report: dict, how: str) -> str:
+    """The readable tables; `how` the memory was read."""
+    titles = {"late": "resid_pre, late pair", "early": "resid_pre, early pair", "heads_late": "z heads, late pair", "heads": "z heads, early pair"}
+    rows = [("sweep", "by", "clean run s", "sweep s", "whole s", "min-max s", "ratio whole", "ratio sweep", "max diff")]
+    gemm = report["gemm_gflops"]
+    for case in bench.cases:
+        rows.append((titles[case.name], "Mnemoscope", _number(_median(case.whole) - _median(case.walk)), _number(_median(case.walk)), _number(_median(case.whole)),
+                     _spread(case.whole), "1", "1", ""))
+        for name in case.peers:
+            if case.sweep.get(name):
+                cached = PEERS[name].caches
+                rows.append(("", PEERS[name].title, _number(_median(case.cache[name])) if cached else "(in sweep)", _number(_median(case.sweep[name])),
+                             _number(case.peer_whole(name)), _spread(case.sweep[name]), _number(case.ratio(name)), _number(case.sweep_ratio(name)), f"{case.diff[name]:.1e}"))
+    work = [("walk", "", "GFLOP needed", "GFLOP of full passes", "GFLOP/s", "of GEMM", "first call s", "runs")]
+    for case in bench.cases:
+        work.append((titles[case.name], "", _number(case.flop / 1e9), _number(case.naive / 1e9), _number(case.rate()), _number(case.rate() / gemm),
+                     _number(case.first_call), str(len(case.whole))))
+    memory = "  ".join(f"{name} {mb:.0f}" for name, mb in report["peak_extra_mb_each"].items())
+    return "\n".join([
+        f"exact activation patching, {bench.subject.name}, 16 tokens, float32, {torch.get_num_threads()} threads; medians", "", _table(rows), "",
+        "whole: from the prompts to the finished grid. Ours encodes, records both runs, walks and labels ('clean run' is all but the walk);",
+        "       theirs records the clean run and sweeps. The headline ratios are whole against whole.",
+        "sweep: the edited runs alone, unedited runs given (pyvene makes the clean run again in every call).", "", _table(work), "",
+        f"GEMM {bench.gemm_size}^3: median {gemm:.0f} GFLOP/s (min-max {_spread(bench.gemm)}); all walks together attain {report['gemm_fraction']:.2f} of it",
+        f"peak extra memory, MiB ({how}): {memory}",
+        f"first rows of a watched sweep of the early pair after {report['first_rows_s']:.2f} s",
+    ])
+
+
+def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -> int:
+    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ or a peer failed, else 0."""
+    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+    busy = machine.busy_share()
+    if busy > machine.BUSY:
+        _say(f"warning: other programs use {busy:.0%} of the cores (load {os.getloadavg()[0]:.1f}); these timings are not to be trusted")
+    others = machine.Bystanders()
+    try:
+        subject = tiny() if quick else smollm2()
+    except lens.LoadError as error:
+        _say(f"benchmark: {error}")
+        return 2
+    # memory first: peers leave freed and cached memory behind, in which ours could hide
+    memory, how = memory_of(subject)
+    bench = Benchmark(subject, peers, repeats, quick)
+    bench.measure()
+    report = bench.report(memory, bench.first_rows())
+    during = others.share()
+    if during > machine.BUSY:
+        _say(f"warning: other programs used {during:.0%} of the cores during the run; these timings are not to be trusted")
+    report["machine"] = {**machine.describe(), "others_before": busy, "others_during": during}
+    report |= {"quick": quick, "model": subject.name, "left_out": bench.absent, "failed": bench.failed}
+    report = _rounded(report)
+    print(show(bench, report, how))
+    worst = report["max_abs_diff"]
+    wrong = worst is not None and not worst <= TOLERANCE
+    if wrong:
+        print(f"the numbers differ by {worst:.2g}, more than {TOLERANCE:g}: the timings compare different things")
+    if file is not None:
+        runs = {c.name: {"whole": c.whole, "walk": c.walk, "cache": c.cache, "sweep": c.sweep, "max_abs_diff": c.diff, "first_call": c.first_call,
+                         "gflop": c.flop / 1e9} for c in bench.cases}
+        file.write_text(json.dumps({**report, "runs": runs, "gemm_runs": bench.gemm}, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(report))
+    return 1 if wrong or bench.failed else 0
+
+
+def _rounded(value):
+    """Four digits, and null for what was not measured or is no number."""
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,88 @@
+"""Attention patterns of stock Hugging Face attention, made changeable.
+
+The pattern is no module's output. While a change is in force, the model runs under an attention function of ours that
+asks the module's own eager function for the pattern, changes it and applies it to the values.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+from .sites import SiteError
+
+NAME = "mnemoscope"
+#: per attention module, the changes in force, in order
+_changes: dict[nn.Module, list[Callable[[Tensor], Tensor]]] = {}
+#: per config, how many changes are in force and what to go back to
+_running: dict[int, list] = {}
+
+
+def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any):
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if eager is None:
+        raise SiteError(f"site='pattern' cannot be reached in {type(module).__name__}: its attention is not written in the usual way; use 'z'.")
+    out, pattern = eager(module, query, key, value, attention_mask, **kwargs)
+    changes = _changes.get(module, ())
+    if not changes:
+        return out, pattern
+    values = value.repeat_interleave(pattern.shape[1] // value.shape[1], 1)
+    gap = ((pattern @ values).transpose(1, 2) - out).abs().max()
+    if not gap <= (1e-5 if out.dtype == torch.float32 else 5e-2) * max(1.0, out.abs().max().item()):
+        raise SiteError(f"site='pattern' cannot be changed in {type(module).__name__}: its output is not the pattern times the values; use 'z'.")
+    seen = pattern.transpose(1, 2)
+    new = seen
+    for change in changes:
+        new = change(new)
+    if new is seen:
+        return out, pattern
+    pattern = new.transpose(1, 2)
+    return (pattern @ values).transpose(1, 2).contiguous(), pattern
+
+
+AttentionInterface.register(NAME, _attend)
+AttentionMaskInterface.register(NAME, eager_mask)
+
+
+def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+    """Puts a change of the patterns ``[batch, query, head, key]`` of one attention module in force; returns what undoes it.
+
+    Raises:
+        SiteError: the module does not go through the library's attention functions.
+    """
+    inner = next((m for m in attn.modules() if "attention_interface" in _source_names(m)), None)
+    if inner is None:
+        raise SiteError(f"site='pattern' cannot be reached in {type(attn).__name__}: it does not use the library's attention functions; use 'z'.")
+    state = _running.setdefault(id(config), [0, config._attn_implementation])
+    state[0] += 1
+    config._attn_implementation = NAME
+    _changes.setdefault(inner, []).append(change)
+
+    def undo():
+        _changes[inner].remove(change)
+        if not _changes[inner]:
+            del _changes[inner]
+        state[0] -= 1
+        if not state[0]:
+            config._attn_implementation = state[1]
+            _running.pop(id(config), None)
+    return undo
+
+
+def _source_names(module: nn.Module) -> tuple[str, ...]:
+    code = getattr(type(module).forward, "__wrapped__", type(module).forward)
+    return getattr(getattr(code, "__code__", None), "co_varnames", ())
+
+
+def hooked_pattern(point: nn.Module, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+    """The same on a bridge's hook point, which passes ``[batch, head, query, key]``."""
+    def through(_, args, x):
+        seen = x.transpose(1, 2)
+        new = change(seen)
+        return None if new is seen else new.transpose(1, 2)
+    return point.register_forward_hook(through).remove

@@ -1,0 +1,6 @@
+"""Figures of results, in matplotlib; one function a figure. Each returns its ``Figure`` and saves it where a path is given."""
+
+from .maps import head_map, logit_lens_map, patch_map
+from .scatter import agreement_plot, control_plot
+
+__all__ = ["patch_map", "head_map", "logit_lens_map", "agreement_plot", "control_plot"]

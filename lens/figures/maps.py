@@ -1,0 +1,115 @@
+"""Heat maps: layer by position, layer by head, the logit lens."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from ..engine.results import provenance
+from .style import DIVERGING, INK, SEQUENTIAL, UNITS, figure, finish, limits, shown, token_ticks
+
+_DIRECTION = {"denoise": "clean into corrupted", "noise": "corrupted into clean"}
+
+
+def _plane(ds: xr.Dataset, variable: str | None, across: str) -> tuple[xr.DataArray, str]:
+    """The variable as layer by ``across``, averaged over prompts, and its name."""
+    name = variable or ("effect" if "effect" in ds else "mean" if "mean" in ds else None)
+    if name is None or name not in ds:
+        raise ValueError(f"variable={variable!r} is not in the result; it has {', '.join(map(str, ds.data_vars))}.")
+    plane = ds[name].mean("prompt") if "prompt" in ds[name].dims else ds[name]
+    if set(plane.dims) != {"layer", across}:
+        raise ValueError(f"ds has the axes {tuple(plane.dims)}; this figure shows layer by {across}. Select first, e.g. ds.sel(...).")
+    return plane.transpose("layer", across), name
+
+
+def _draw(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None) -> None:
+    values = plane.values.astype(float)
+    limit = limit or limits(values)
+    ax.set_facecolor("#d1d5db")
+    image = ax.imshow(values, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    layers = plane.layer.values
+    step = max(1, len(layers) // 15)
+    ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=8)
+    ax.set_ylabel("layer", fontsize=9)
+    if significant is not None:
+        rows, columns = np.nonzero(significant)
+        ax.plot(columns, rows, ".", color=INK, markersize=2.5)
+
+
+def _label(ds: xr.Dataset, name: str) -> str:
+    record = provenance(ds)
+    unit = ds[name].attrs.get("units", "")
+    metric = record.get("call", {}).get("metric", "metric")
+    what = {"effect": f"change of {metric}", "mean": f"mean change of {metric}", "normalized": "share of the clean-corrupted gap",
+            "mean_normalized": "share of the mean clean-corrupted gap", "value": metric}.get(name, name)
+    return f"{what} ({UNITS[unit]})" if unit in UNITS and unit != "1" else what
+
+
+def _title(ds: xr.Dataset) -> str:
+    record = provenance(ds)
+    call, model = record.get("call", {}), record.get("model", {}).get("name", "")
+    n = f", {int(ds.sizes['prompt'])} pairs" if "prompt" in ds.dims else f", n = {int(ds['n'].max())} pairs" if "n" in ds else ""
+    method = {"attribution": "attribution patching", "path": "path patching"}.get(call.get("method"), "patching")
+    return f"{model}: {method} of {call.get('site', '')}, {_DIRECTION.get(call.get('direction'), '')}{n}"
+
+
+def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: float = 0.05, ax=None, limit: float | None = None):
+    """Layer by position, with the tokens below; several prompts are averaged.
+
+    Args:
+        ds: a result of ``lens.patch``, ``lens.causal_trace`` or ``lens.summary``.
+        path: where to save; the suffix names the format.
+        variable: ``effect`` (``mean`` in a summary) unless told otherwise.
+        alpha: cells of a summary whose Holm-corrected p is at most this get a dot.
+
+    Raises:
+        ValueError: another grid, or a variable that is not there.
+
+    Source: the layout of Meng et al. 2022, figure 1.
+    """
+    plane, name = _plane(ds, variable, "position")
+    fig, ax = figure(2.6 + 0.34 * plane.sizes["position"], 4.6) if ax is None else (ax.figure, ax)
+    _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None, limit)
+    if "token_clean" in ds.coords and ds.token_clean.dims == ("position",):
+        token_ticks(ax, ds.token_clean.values.tolist(), ds.token_corrupted.values.tolist())
+    else:
+        ax.set_xticks(range(plane.sizes["position"]), [str(p) for p in plane.position.values], fontsize=8,
+                      rotation=30 if plane.position.dtype.kind in "UO" else 0)
+        ax.set_xlabel("position", fontsize=9)
+    ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
+    return finish(fig, path)
+
+
+def head_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: float = 0.05, name_top: int = 5, ax=None, limit: float | None = None):
+    """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
+    plane, name = _plane(ds, variable, "head")
+    fig, ax = figure(2.8 + 0.36 * plane.sizes["head"], 4.6) if ax is None else (ax.figure, ax)
+    _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit)
+    ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
+    ax.set_xlabel("head", fontsize=9)
+    values, heads = np.abs(np.nan_to_num(plane.values)), plane["head"].values
+    for flat in np.argsort(-values, axis=None)[:name_top]:
+        l, h = np.unravel_index(flat, values.shape)
+        dark = values[l, h] > 0.6 * (limit or limits(plane.values))
+        ax.text(h, l, f"{plane.layer.values[l]}.{heads[h]}", fontsize=6, ha="center", va="center", color="white" if dark else INK)
+    ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
+    return finish(fig, path)
+
+
+def logit_lens_map(ds: xr.Dataset, path=None, *, rank: int = 0):
+    """Layer by position, the token that each residual stream would say and how surely (nostalgebraist 2020)."""
+    probability = ds["top_probability"].isel(k=rank).transpose("layer", "position")
+    tokens = ds["top_token"].isel(k=rank).transpose("layer", "position").values
+    fig, ax = figure(2.2 + 0.62 * probability.sizes["position"], 0.6 + 0.21 * probability.sizes["layer"])
+    image = ax.imshow(probability.values, origin="lower", aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=1)
+    fig.colorbar(image, ax=ax, pad=0.02).set_label("probability", fontsize=9)
+    for (l, p), token in np.ndenumerate(tokens):
+        ax.text(p, l, shown(str(token))[:9], fontsize=5.5, ha="center", va="center", color="white" if probability.values[l, p] < 0.6 else "black")
+    ax.set_yticks(range(probability.sizes["layer"]), probability.layer.values, fontsize=7)
+    ax.set_ylabel("layer", fontsize=9)
+    token_ticks(ax, [str(t) for t in ds.token.values])
+    ax.set_title(f"{provenance(ds).get('model', {}).get('name', '')}: logit lens, most likely next token", fontsize=9)
+    return finish(fig, path)

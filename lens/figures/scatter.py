@@ -1,0 +1,42 @@
+"""An estimate against the exact effects, and effects against their controls."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from .style import INK, MUTED, SERIES, figure, finish
+
+
+def agreement_plot(exact: xr.Dataset, estimates: Mapping[str, xr.Dataset], path=None):
+    """Each cell's estimate against its exact effect, means over prompts; the line is equality."""
+    mean = lambda ds: ds.effect.mean("prompt") if "prompt" in ds.effect.dims else ds.effect
+    x = mean(exact).values.ravel()
+    fig, ax = figure(4.8, 4.2)
+    for (name, ds), colour in zip(estimates.items(), SERIES):
+        ax.plot(x, mean(ds).values.ravel(), "o", markersize=3, alpha=0.6, color=colour, label=name, markeredgewidth=0)
+    low, high = np.nanmin(x), np.nanmax(x)
+    ax.plot([low, high], [low, high], color=MUTED, linewidth=1, label="equal")
+    unit = exact.effect.attrs.get("units", "")
+    ax.set_xlabel(f"exact effect ({unit})", fontsize=9)
+    ax.set_ylabel(f"estimated effect ({unit})", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.legend(fontsize=8, frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return finish(fig, path)
+
+
+def control_plot(names: Sequence[str], estimate: Sequence[float], low: Sequence[float], high: Sequence[float], path=None, *, label: str = "mean effect", n: int | None = None):
+    """Effects beside their controls, with intervals; one row each, zero marked."""
+    fig, ax = figure(5.6, 0.9 + 0.34 * len(names))
+    at = np.arange(len(names))[::-1]
+    estimate, low, high = (np.asarray(v, float) for v in (estimate, low, high))
+    ax.errorbar(estimate, at, xerr=[estimate - low, high - estimate], fmt="o", color=SERIES[0], ecolor=INK, elinewidth=1, capsize=2.5, markersize=4)
+    ax.axvline(0, color=MUTED, linewidth=0.8)
+    ax.set_yticks(at, names, fontsize=8)
+    ax.set_xlabel(label + (f", n = {n}" if n else ""), fontsize=9)
+    ax.tick_params(axis="x", labelsize=8)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    return finish(fig, path)

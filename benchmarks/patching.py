@@ -33,7 +33,7 @@ TOLERANCE = 1e-3
 THREADS = 2
 #: Runs of ours before each run of a peer, and after it.
 AROUND = 2
-OURS = {"resid": dict(site="resid_pre", over=("layer", "position")), "heads": dict(site="z", over=("layer", "head"))}
+OURS = {"resid": dict(site="resid_pre", over=("layer", "position"), progress=False), "heads": dict(site="z", over=("layer", "head"), progress=False)}
 
 
 @dataclass

@@ -21,6 +21,9 @@ _PUBLIC = {
     "edited": ("engine.edits", "edited"), "Runs": ("engine.runs", "Runs"), "MetricError": ("engine.metrics", "MetricError"),
     "patch": ("patching", "patch"), "path_patch": ("patching", "path_patch"), "causal_trace": ("patching", "causal_trace"), "PatchError": ("patching.grid", "PatchError"),
     "explain_cell": ("patching", "explain_cell"), "summary": ("patching", "summary"), "agreement": ("patching", "agreement"),
+    "logit_lens": ("measure.readout", "logit_lens"), "attention": ("measure.readout", "attention"), "head_vocabulary": ("measure.readout", "head_vocabulary"),
+    "direct_logit_attribution": ("measure.readout", "direct_logit_attribution"), "induction_scores": ("measure.readout", "induction_scores"),
+    "copying_scores": ("measure.readout", "copying_scores"), "ReadoutError": ("measure.readout", "ReadoutError"),
     "save": ("engine.saving", "save"), "open": ("engine.saving", "open_result"), "export": ("engine.saving", "export"),
     "provenance": ("engine.results", "provenance"), "describe": ("engine.results", "describe"), "ResultError": ("engine.results", "ResultError"),
 }
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from .engine.runs import Runs
     from .engine.saving import export, open_result as open, save
     from .engine.sites import Site, SiteError
+    from .measure.readout import ReadoutError, attention, copying_scores, direct_logit_attribution, head_vocabulary, induction_scores, logit_lens
     from .models import LoadError, load
     from .patching import agreement, causal_trace, explain_cell, patch, path_patch, summary
     from .patching.grid import PatchError

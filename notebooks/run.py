@@ -27,13 +27,26 @@ IMAGES = {"image/png": ".png", "image/svg+xml": ".svg"}
 PRESETS = ("full", "small")
 
 
+class OwnKernel(AsyncKernelManager):
+    """A kernel of this very Python: a kernelspec of another environment may bear the same name."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        if os.name == "posix":
+            self.transport = "ipc"  # sockets that only this user can open
+
+    @property
+    def kernel_spec(self):
+        spec = super().kernel_spec
+        spec.argv[0] = sys.executable
+        return spec
+
+
 def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None:
     """Run every cell in a new kernel of this very Python, with `folder` as its working directory."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    manager = AsyncKernelManager(kernel_name="python3")
-    manager.kernel_spec.argv[0] = sys.executable  # a kernelspec of another environment may bear the same name
     code = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 
     def started(cell, cell_index, **_):
@@ -42,8 +55,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None
 
     NotebookClient(
         notebook,
-        km=manager,
+        kernel_name="python3",
+        kernel_manager_class=OwnKernel,
         timeout=timeout,
+        startup_timeout=300,
         resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
         on_cell_start=started,

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .decoder import UnsupportedModel, unwrapped
-from .patterns import eager_patterns, hooked_pattern
+from .patterns import attention_inside, eager_patterns, hooked_pattern
 from .sites import HEADED, SiteError, indices
 
 #: A change of one activation, ``[batch, position, (head,) width]``; returns its argument itself where nothing changes.
@@ -356,7 +356,7 @@ class _Probe:
         pattern = self.seen.get(p["pattern"])
         if pattern is not None and pattern.calls == 1 and pattern.first_out.shape == (1, heads, _PROBE, _PROBE):
             put("pattern", Place(p["pattern"], "hooked"))
-        elif p["pattern"] is None:
+        elif p["pattern"] is None and attention_inside(p["attn"]) is not None:
             put("pattern", Place(p["attn"], "eager"))
 
     def _ends(self, p: dict[str, Any], x: Tensor, y: Tensor) -> tuple[nn.Module | None, nn.Module | None, float]:

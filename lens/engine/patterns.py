@@ -24,9 +24,9 @@ _running: dict[int, list] = {}
 
 
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any):
-    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    eager = _eager(module)
     if eager is None:
-        raise SiteError(f"site='pattern' cannot be reached in {type(module).__name__}: its attention is not written in the usual way; use 'z'.")
+        raise SiteError(f"site='pattern' cannot be reached: {type(module).__name__} of the same model has no eager attention of its own; use 'z'.")
     out, pattern = eager(module, query, key, value, attention_mask, **kwargs)
     changes = _changes.get(module, ())
     if not changes:
@@ -55,7 +55,7 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
     Raises:
         SiteError: the module does not go through the library's attention functions.
     """
-    inner = next((m for m in attn.modules() if "attention_interface" in _source_names(m)), None)
+    inner = attention_inside(attn)
     if inner is None:
         raise SiteError(f"site='pattern' cannot be reached in {type(attn).__name__}: it does not use the library's attention functions; use 'z'.")
     state = _running.setdefault(id(config), [0, config._attn_implementation])
@@ -72,6 +72,15 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
             config._attn_implementation = state[1]
             _running.pop(id(config), None)
     return undo
+
+
+def attention_inside(attn: nn.Module) -> nn.Module | None:
+    """The module at or below ``attn`` that calls the library's attention functions, if there is one."""
+    return next((m for m in attn.modules() if "attention_interface" in _source_names(m) and _eager(m) is not None), None)
+
+
+def _eager(module: nn.Module) -> Callable | None:
+    return getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
 
 
 def _source_names(module: nn.Module) -> tuple[str, ...]:

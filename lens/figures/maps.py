@@ -36,7 +36,7 @@ def _draw(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, l
     ax.set_ylabel("layer", fontsize=9)
     if significant is not None:
         rows, columns = np.nonzero(significant)
-        ax.plot(columns, rows, ".", color=INK, markersize=2.5)
+        ax.plot(columns, rows, "o", color=INK, markersize=3, markeredgecolor="white", markeredgewidth=0.6)
 
 
 def _label(ds: xr.Dataset, name: str) -> str:
@@ -53,7 +53,7 @@ def _title(ds: xr.Dataset) -> str:
     call, model = record.get("call", {}), record.get("model", {}).get("name", "")
     n = f", {int(ds.sizes['prompt'])} pairs" if "prompt" in ds.dims else f", n = {int(ds['n'].max())} pairs" if "n" in ds else ""
     method = {"attribution": "attribution patching", "path": "path patching"}.get(call.get("method"), "patching")
-    return f"{model}: {method} of {call.get('site', '')}, {_DIRECTION.get(call.get('direction'), '')}{n}"
+    return f"{model}: {method} of {call.get('site', '')}\n{_DIRECTION.get(call.get('direction'), '')}{n}"
 
 
 def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: float = 0.05, ax=None, limit: float | None = None):
@@ -71,7 +71,7 @@ def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: 
     Source: the layout of Meng et al. 2022, figure 1.
     """
     plane, name = _plane(ds, variable, "position")
-    fig, ax = figure(2.6 + 0.34 * plane.sizes["position"], 4.6) if ax is None else (ax.figure, ax)
+    fig, ax = figure(max(4.6, 2.6 + 0.34 * plane.sizes["position"]), 4.8) if ax is None else (ax.figure, ax)
     _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None, limit)
     if "token_clean" in ds.coords and ds.token_clean.dims == ("position",):
         token_ticks(ax, ds.token_clean.values.tolist(), ds.token_corrupted.values.tolist())
@@ -86,7 +86,7 @@ def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: 
 def head_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: float = 0.05, name_top: int = 5, ax=None, limit: float | None = None):
     """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
     plane, name = _plane(ds, variable, "head")
-    fig, ax = figure(2.8 + 0.36 * plane.sizes["head"], 4.6) if ax is None else (ax.figure, ax)
+    fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8) if ax is None else (ax.figure, ax)
     _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit)
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
@@ -101,8 +101,8 @@ def head_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: f
 
 def logit_lens_map(ds: xr.Dataset, path=None, *, rank: int = 0):
     """Layer by position, the token that each residual stream would say and how surely (nostalgebraist 2020)."""
-    probability = ds["top_probability"].isel(k=rank).transpose("layer", "position")
-    tokens = ds["top_token"].isel(k=rank).transpose("layer", "position").values
+    probability = ds["top_prob"].isel(top=rank).transpose("layer", "position")
+    tokens = ds["top_token"].isel(top=rank).transpose("layer", "position").values
     fig, ax = figure(2.2 + 0.62 * probability.sizes["position"], 0.6 + 0.21 * probability.sizes["layer"])
     image = ax.imshow(probability.values, origin="lower", aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=1)
     fig.colorbar(image, ax=ax, pad=0.02).set_label("probability", fontsize=9)

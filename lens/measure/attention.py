@@ -87,7 +87,7 @@ def induction_scores(model: Any, *, length: int = 50, sequences: int = 8, seed: 
         level: of the bootstrap interval over sequences (BCa).
 
     Returns: over ``score, layer, head``: ``mean``, ``low``, ``high``; ``samples`` over ``score, sequence, layer, head``; ``chance``,
-        what uniform attention would score; ``n``. Coordinate ``kv_head``.
+        what uniform attention would score; ``n``. Coordinates ``kv_head``, and ``token_id``: the sequences.
 
     Raises:
         ReadoutError: too short, too few sequences, fewer than ``length`` distinct tokens to draw from.
@@ -114,7 +114,7 @@ def induction_scores(model: Any, *, length: int = 50, sequences: int = 8, seed: 
     queries = np.arange(len(ids[0]) - length, len(ids[0]))
     ds = xr.Dataset({"mean": (dims, samples.mean(1)), "low": (dims, np.asarray(interval.low, np.float32)), "high": (dims, np.asarray(interval.high, np.float32)),
                      "samples": (("score", "sequence", "layer", "head"), samples), "chance": float((1 / (queries + 1)).mean()), "n": sequences},
-                    {"score": list(SCORES), "sequence": np.arange(sequences), "layer": np.arange(decoder.n_layers), "head": heads,
+                    {"score": list(SCORES), "sequence": np.arange(sequences), "token_id": (("sequence", "place"), torch.stack(ids).numpy()), "layer": np.arange(decoder.n_layers), "head": heads,
                      "kv_head": ("head", kv_heads(decoder, heads))})
     for name in ("mean", "low", "high", "samples", "chance"):
         ds[name].attrs["units"] = "1"

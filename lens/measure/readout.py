@@ -110,7 +110,8 @@ def logit_lens(model: Any, prompts: str | Pair | Sequence[str | Pair], *, positi
     shown = np.where(top_id < 0, "", labels(model, np.maximum(top_id, 0)))
     dims = ("prompt", "layer", "position")
     ds = xr.Dataset({n: (dims + ("top",) * (v.ndim - 3), v) for n, v in [*out.items(), ("top_token", shown)]},
-                    {"top_id": ((*dims, "top"), top_id), "prompt": np.arange(len(readings)), "layer": layers, **where.coords(readings), "top": np.arange(k), **_answer_coords(model, readings, wanted)})
+                    {"prompt": np.arange(len(readings)), "layer": layers, **where.coords(readings), "top": np.arange(k),
+                     "top_id": ((*dims, "top"), top_id), **_answer_coords(model, readings, wanted)})
     _units(ds, kl="nats", prob="1", logit="logits", logit_diff="logits", rank="tokens", top_prob="1")
     if where.scalar:
         ds = ds.isel(position=0)
@@ -261,7 +262,11 @@ def _attributed(decoder: Decoder, runs: Runs, token: Tensor, wanted: Sequence[tu
     weight, bias = decoder.head.weight, module_bias(decoder.head)
     column = lambda n: torch.tensor([w[n] if w[n] is not None else 0 for w in wanted], device=token.device)
     there = torch.tensor([float(f is not None) for _, f in wanted], device=token.device)
-    difference = lambda table: table[column(0)].float() - (table[column(1)].float().T * there).T
+
+    def difference(table: Tensor) -> Tensor:
+        second = table[column(1)].float()
+        return table[column(0)].float() - second * there.reshape(-1, *[1] * (second.ndim - 1))
+
     unembed, final = difference(weight), runs.resid[-1][token]
     # the direction in the residual stream along which an addend counts
     direction = back_through_norm(decoder.norm, unembed, norm_scale(decoder.norm, final))

@@ -83,21 +83,33 @@ def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", ove
     call = dict(site=site, over=list(over) if not isinstance(over, str) else [over], metric=measure.name, unit=measure.unit, direction=direction, method=method,
                 layers=_plain(layers), heads=_plain(heads), positions=_plain(positions), window=window, steps=steps)
     try:
-        decoder = Decoder.of(model)
+        return _patch_fast(model, chosen, single, call, measure, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
+                           progress=progress, stop=stop, on_part=on_part, store=store)
     except UnsupportedModel as reason:
         from .fallback import patch_by_hooks
-        return patch_by_hooks(model, chosen, single, call, measure, reason=reason, progress=progress, stop=stop, on_part=on_part)
+        return patch_by_hooks(model, chosen, single, call, measure, reason=reason, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
+                              progress=progress, stop=stop, on_part=on_part, store=store)
+
+
+def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, measure: Metric, *, layers, heads, positions, memory_mb: float, progress, stop, on_part,
+                store) -> xr.Dataset:
+    """``patch`` where the blocks are written out.
+
+    Raises:
+        UnsupportedModel: they are not, or a prompt is longer than they cover.
+    """
+    decoder, direction = Decoder.of(model), call["direction"]
     encoded = encode_all(model, chosen)
     for e in encoded:
         measure.sequences(e)
-    grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window)
+    grid = Grid.make(decoder, encoded, call["site"], call["over"], layers, heads, positions, call["window"])
     record = provenance_of(model, decoder, "patch", call, chosen)
-    if method == "attribution":
+    if call["method"] == "attribution":
         from .attribution import attribute
-        if store is not None or window != 1:
+        if store is not None or grid.window != 1:
             raise PatchError("store and window go with method='exact'; attribution is one pass over the model.")
         began = time.perf_counter()
-        values = attribute(decoder, encoded, grid, measure, direction, steps, memory_mb, progress)
+        values = attribute(decoder, encoded, grid, measure, direction, call["steps"], memory_mb, progress)
         values.seconds = time.perf_counter() - began
         return _labelled(grid, encoded, values, direction, single, record)
     return run_exact(decoder, encoded, grid, measure, direction, single, record, memory_mb=memory_mb, progress=progress, stop=stop, on_part=on_part, store=store)

@@ -81,9 +81,11 @@ class Lab:
         """JupyterLab drops a run that comes before its kernel is connected, so the order is repeated until the first cell takes it."""
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
         for _ in range(10):
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
             try:
+                if (accept := page.locator(".jp-Dialog .jp-mod-accept")).count():
+                    accept.first.click(timeout=2000)  # which kernel, or a greeting: the default is right
+                page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
+                page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=5000)
                 page.wait_for_function("() => document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent !== '[ ]:'", timeout=5000)
                 return
             except PlaywrightTimeout:

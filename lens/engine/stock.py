@@ -1,0 +1,321 @@
+"""Edited runs on a model's own layers, from the first changed token on: exact for any decoder whose layers take a cache.
+
+The stock layers run unmodified. Positions before the first changed one enter as keys and values, through an object that
+has just the methods of a cache that attention calls. Edited runs of one prompt are rows of one batch, and join it at their
+layer. A model is served only if, on a probe, its layers so driven give the model's own logits, and a site only if an
+edited run equals a full forward with hooks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any, Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .anatomy import Anatomy, evaluating
+from .decoder import UnsupportedModel, unwrapped
+from .edits import Edit
+from .hooks import HookedForwards, Recorded, on_rows, writes_of
+from .metrics import LOGIT_BYTES
+from .sites import ORDER, Site, indices
+from .walk import Stopped
+
+#: Tokens of one call of a layer.
+CHUNK_TOKENS = 1024
+#: Sites that the path serves; the pattern would need the prefix's rows.
+SERVED = tuple(s for s in ORDER if s != "pattern")
+_CACHES = ("past_key_values", "layer_past", "past_key_value")
+_REMEMBERED = "_mnemoscope_stock"
+
+
+class _Prefix:
+    """What attention asks of a cache: keys and values of a prefix to put before the new ones, which are kept."""
+
+    def __init__(self, keys: Tensor | None = None, values: Tensor | None = None):
+        self.keys, self.values, self.whole = keys, values, None
+
+    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if self.keys is not None:
+            shape = (len(keys), -1, -1, -1)
+            keys, values = torch.cat((self.keys.expand(shape), keys), 2), torch.cat((self.values.expand(shape), values), 2)
+        self.whole = keys, values
+        return self.whole
+
+    def get_seq_length(self, *_: Any) -> int:
+        return 0 if self.keys is None else self.keys.shape[2]
+
+
+@dataclass
+class StockRun(Recorded):
+    """One prompt's run: the residual stream before every block and after the last, ``[1, length, d_model]``, keys and values, and how each layer was called."""
+
+    resid: list[Tensor] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def get(self, site: str, layer: int) -> Tensor:
+        if site == "resid_pre":
+            return self.resid[layer][0]
+        if site == "resid_post":
+            return self.resid[layer + 1][0]
+        return self.kept[site, layer]
+
+
+class Stock:
+    """The stock layers of a model as a sweep drives them. Use ``Stock.of(model)``, which checks it and remembers it."""
+
+    engine = "stock"
+
+    def __init__(self, model: Any):
+        self.anatomy = Anatomy.of(model)
+        self.hf, self.d_vocab = self.anatomy.hf, self.anatomy.d_vocab
+        self.wrong: dict[str, str] = {}
+        self._tuples: list[int] = [0] * self.anatomy.n_layers
+        self._names = [list(inspect.signature(unwrapped(layer).forward).parameters) for layer in self.anatomy.layers]
+        self._lengths: set[int] = set()
+
+    @classmethod
+    def of(cls, model: Any, length: int = 9) -> "Stock":
+        """The checked path of a model, for prompts of up to ``length`` tokens; one check a model and length.
+
+        Raises:
+            UnsupportedModel: layers that cannot be driven so, or that then give other logits.
+        """
+        anatomy = Anatomy.of(model)
+        found = anatomy.hf.__dict__.get(_REMEMBERED)
+        if found is None or found.anatomy is not anatomy:
+            found = cls(model)
+        for probe in (9, length):
+            # a sliding window or a stretched rotary embedding shows only beyond some length
+            if probe > max(found._lengths, default=0):
+                found.check(probe)
+                found._lengths.add(probe)
+        anatomy.hf.__dict__[_REMEMBERED] = found
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        return self.anatomy.device
+
+    def serves(self, site: str) -> None:
+        """Raises:
+            UnsupportedModel: the path does not serve the site in this model.
+        """
+        if site in self.wrong:
+            raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: {self.wrong[site]}")
+
+    @torch.no_grad()
+    def record(self, ids: Int[Tensor, "length"], keep: Sequence[tuple[str, int]] = ()) -> StockRun:
+        """Runs a prompt once and keeps what edited runs need, and the activations named.
+
+        Raises:
+            UnsupportedModel: a layer is called in a way that is not understood.
+        """
+        a = self.anatomy
+        inputs: list[Tensor] = []
+        calls: list[dict[str, Any]] = []
+
+        def look(layer):
+            def before(_, args, kwargs):
+                given = {**dict(zip(self._names[layer], args)), **kwargs}
+                name = "hidden_states" if "hidden_states" in given else self._names[layer][0]
+                inputs.append(given.pop(name).clone()), calls.append(given)
+            return before
+        handles = [m.register_forward_pre_hook(look(l), with_kwargs=True) for l, m in enumerate(a.layers)]
+        try:
+            run = HookedForwards(a).record(ids, [k for k in keep if k[0] not in ("resid_pre", "resid_post")])
+        finally:
+            for handle in handles:
+                handle.remove()
+        made = StockRun(run.ids, run.kept, resid=inputs, calls=calls)
+        if len(inputs) != a.n_layers:
+            raise UnsupportedModel(f"model type {a.model_type!r} does not call each of its layers once.")
+        for l in range(a.n_layers):
+            cache = _Prefix()
+            out = self._layer(l, inputs[l], made, 0, cache)
+            if cache.whole is None:
+                raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
+            made.keys.append(cache.whole[0]), made.values.append(cache.whole[1])
+        made.resid.append(out)
+        return made
+
+    def _layer(self, layer: int, x: Float[Tensor, "rows n d_model"], base: StockRun, start: int, cache: _Prefix) -> Tensor:
+        given = base.calls[layer]
+        name = next((n for n in _CACHES if n in given), None)
+        if name is None:
+            raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: layer {layer} is not given a cache by any of the names {', '.join(_CACHES)}.")
+        call = {k: self._cut(k, v, start, len(base.ids)) for k, v in given.items()}
+        call[name] = cache
+        if "attention_mask" in given and given["attention_mask"] is None:
+            call["attention_mask"] = self._causal(x, start, len(base.ids))
+        out = self.anatomy.layers[layer](x, **call)
+        self._tuples[layer] = len(out) if isinstance(out, tuple) else 0
+        return out[0] if isinstance(out, tuple) else out
+
+    def _causal(self, x: Tensor, start: int, length: int) -> Tensor:
+        if self.anatomy.config._attn_implementation not in ("sdpa", "eager"):
+            raise UnsupportedModel(f"attention {self.anatomy.config._attn_implementation!r} takes no mask; load the model with attn_implementation='sdpa' or 'eager'.")
+        seen = torch.arange(length, device=x.device) <= torch.arange(start, length, device=x.device)[:, None]
+        return seen[None, None] if self.anatomy.config._attn_implementation == "sdpa" else \
+            torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill(~seen, torch.finfo(x.dtype).min)[None, None]
+
+    def _cut(self, name: str, value: Any, start: int, length: int) -> Any:
+        """A layer's argument for the positions from ``start`` on."""
+        if isinstance(value, tuple) and name.startswith("position_embeddings"):
+            return tuple(self._cut(name, v, start, length) for v in value)
+        if not isinstance(value, Tensor):
+            return value
+        if name.startswith("position_embeddings") and value.ndim == 3 and value.shape[1] == length:
+            return value[:, start:]
+        if name == "position_ids" and value.ndim == 2 and value.shape[1] == length:
+            return value[:, start:]
+        if name == "cache_position" and value.shape == (length,):
+            return value[start:]
+        if name.endswith("mask") and value.ndim == 4 and value.shape[2:] == (length, length):
+            return value[:, :, start:]
+        raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: its layers take {name!r} of shape {tuple(value.shape)}, which is not understood.")
+
+    @torch.no_grad()
+    def run(self, base: StockRun, rows: Sequence[Sequence[Edit]], reads: Sequence[int], stop: Callable[[], bool] | None = None) -> Float[Tensor, "rows reads d_model"]:
+        """The final residual stream of every edited run at the positions read.
+
+        Args:
+            base: the unedited run that the rows fork from. rows: the edits of each. reads: positions, ascending.
+            stop: asked before every layer.
+
+        Raises:
+            Stopped: ``stop`` said so.
+        """
+        a, length = self.anatomy, len(base.ids)
+        if not rows:
+            return base.resid[-1].new_zeros(0, len(reads), a.d_model)
+        plain = [[self._at_first_block(e) if e.site.name == "embed" else e for e in edits] for edits in rows]
+        first = [min((p for e in edits for p in indices(e.site.position, length, "position")), default=length) for edits in plain]
+        start = min(min(first), min(reads))
+        join = [min((a.layer_of(e.site.name, e.site.layer)[1] for e in edits), default=a.n_layers) for edits in plain]
+        order = sorted(range(len(rows)), key=join.__getitem__)
+        writes = writes_of(a, [plain[i] for i in order], length)
+        h = base.resid[0].new_empty(len(rows), length - start, a.d_model)
+        n = 0
+        for l in range(a.n_layers):
+            if stop is not None and stop():
+                raise Stopped(f"stopped before layer {l}")
+            old = n
+            while n < len(order) and join[order[n]] <= l:
+                n += 1
+            h[old:n] = base.resid[l][:, start:]
+            self._step(l, h, n, base, start, {s: w for (s, at), w in writes.items() if at == l})
+        h[n:] = base.resid[-1][:, start:]
+        out = torch.empty(len(rows), len(reads), a.d_model, dtype=h.dtype, device=h.device)
+        out[torch.tensor(order, device=h.device)] = h[:, [r - start for r in reads]]
+        return out
+
+    def _at_first_block(self, edit: Edit) -> Edit:
+        """An embedding copied from an aligned run is the first block's input copied: each token's comes from its own."""
+        if not isinstance(edit.value, StockRun) or edit.keep or edit.scale != 1.0:
+            raise UnsupportedModel("site 'embed' is served here for embeddings copied from another run only.")
+        return Edit(Site("resid_pre", 0, position=edit.site.position), edit.op, edit.value)
+
+    def _step(self, layer: int, h: Tensor, n: int, base: StockRun, start: int, writes: dict[str, list]) -> None:
+        size, begin = max(1, CHUNK_TOKENS // h.shape[1]), 0
+        while begin < n:
+            part, undo = range(begin, min(begin + size, n)), []
+            try:
+                for site in sorted(writes, key=ORDER.__getitem__):
+                    undo.append(self.anatomy.attach(site, layer, on_rows(writes[site], part, start)))
+                prefix = _Prefix(base.keys[layer][:, :, :start], base.values[layer][:, :, :start]) if start else _Prefix()
+                h[begin:part.stop] = self._layer(layer, h[begin:part.stop], base, start, prefix)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
+            finally:
+                for u in undo:
+                    u()
+            begin = part.stop
+
+    @torch.no_grad()
+    def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
+        """Logits of a final residual stream, by the model's own norm, head, scale and cap: its forward runs with its blocks stood in for."""
+        flat = resid.reshape(-1, 1, resid.shape[-1])
+        size = len(flat) if columns is None else max(1, LOGIT_BYTES // (4 * self.d_vocab))
+        parts = [self._head(part) if columns is None else self._head(part)[..., columns] for part in flat.split(size)] if len(flat) else []
+        logits = torch.cat(parts) if parts else resid.new_zeros(0, self.d_vocab if columns is None else len(columns))
+        return logits.reshape(*resid.shape[:-1], logits.shape[-1])
+
+    def _head(self, x: Float[Tensor, "n 1 d_model"]) -> Float[Tensor, "n d_vocab"]:
+        layers = self.anatomy.layers
+        if any("forward" in layer.__dict__ for layer in layers):
+            raise UnsupportedModel(f"{type(layers[0]).__name__} has had its forward replaced; it is left alone.")
+        try:
+            for layer, size in zip(layers, self._tuples):
+                layer.__dict__["forward"] = lambda *_, size=size, **__: (x, *[None] * (size - 1)) if size else x
+            return self.hf(torch.zeros(x.shape[:2], dtype=torch.long, device=x.device), use_cache=False).logits[:, 0]
+        finally:
+            for layer in layers:
+                layer.__dict__.pop("forward", None)
+
+    def check(self, length: int) -> None:
+        """Compares the path with full forwards on ``length`` random tokens: the plain logits, and an edited run at each site.
+
+        Raises:
+            UnsupportedModel: the layers, or an edit of the residual stream, give other logits than the model itself.
+        """
+        a = self.anatomy
+        generator = torch.Generator().manual_seed(length)
+        ids = torch.randint(0, self.d_vocab, (length,), generator=generator).to(a.device)
+        try:
+            with evaluating(self.hf), torch.no_grad():
+                keep = [k for k in ((s, l) for l in range(a.n_layers) for s in SERVED if s not in ("embed", "resid_post")) if a.has(*k)]
+                run = self.record(ids, keep)
+                self._equal(self.unembed(run.resid[-1][0]), self.hf(ids[None], use_cache=False).logits[0], "its layers one by one")
+                for site in SERVED:
+                    self._check_site(site, run, generator)
+        except UnsupportedModel:
+            raise
+        except Exception as error:
+            raise UnsupportedModel(f"model type {a.model_type!r}: its layers could not be run one by one ({type(error).__name__}: {error}).") from error
+        for site in ("resid_pre", "resid_post"):
+            self.serves(site)
+        self.wrong["pattern"] = "attention patterns are changed on full forwards only."
+
+    def _check_site(self, site: str, run: StockRun, generator: torch.Generator) -> None:
+        """Tries random edits at a site, one a layer, and notes it as wrong where a full forward says otherwise."""
+        a, length = self.anatomy, len(run.ids)
+        reads = list(range(length - 3, length))
+        try:
+            if site == "embed":
+                other = run.ids.clone()
+                at = int(torch.randint(1, length - 1, (1,), generator=generator))
+                other[at] = (other[at] + 1) % self.d_vocab
+                rows = [[Edit(Site("embed", position=at), "replace", self.record(other))]]
+                want = self.hf(other[None], use_cache=False).logits[:, reads]
+            else:
+                missing = [l for l in range(a.n_layers) if not a.has(site, l)]
+                if missing:
+                    raise UnsupportedModel(f"it was not found in layer {missing[0]}.")
+                rows = [self._random_edit(site, l, run, generator) for l in (range(a.n_layers) if length <= 9 else (0, a.n_layers - 1))]
+                slow = HookedForwards(a)
+                want = slow.run(slow.record(run.ids, ()), rows, reads)
+            self._equal(self.unembed(self.run(run, rows, reads)), want, f"an edit at {site!r}")
+        except UnsupportedModel as error:
+            self.wrong[site] = str(error)
+
+    def _random_edit(self, site: str, layer: int, run: StockRun, generator: torch.Generator) -> list[Edit]:
+        old = run.resid[layer + 1][0] if site == "resid_post" else run.get(site, layer)
+        position = sorted({int(p) for p in torch.randint(1, len(run.ids), (2,), generator=generator)})
+        value = torch.randn(old.shape[1:], generator=generator).to(old) * old.abs().mean()
+        return [Edit(Site(site, layer, position=position), "add", value)]
+
+    def _equal(self, ours: Tensor, theirs: Tensor, what: str) -> None:
+        gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
+        allowed = {torch.float32: 1e-4, torch.float64: 1e-4}.get(self.anatomy.dtype, 5e-2)
+        if not gap <= allowed:
+            raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: {what} differ{'s' if what.startswith('an') else ''} from its full forward by {gap:.2g} (relative).")
+

@@ -30,11 +30,6 @@ PRESETS = ("full", "small")
 class OwnKernel(AsyncKernelManager):
     """A kernel of this very Python: a kernelspec of another environment may bear the same name."""
 
-    def __init__(self, **options):
-        super().__init__(**options)
-        if os.name == "posix":
-            self.transport = "ipc"  # sockets that only this user can open
-
     @property
     def kernel_spec(self):
         spec = super().kernel_spec
@@ -67,8 +62,8 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None
 
 def html(notebook: nbformat.NotebookNode) -> str:
     """The notebook as one HTML page that loads nothing from elsewhere."""
-    nothing = {key: "" for key in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "widget_renderer_url")}
-    page, _ = HTMLExporter(embed_images=True, **nothing).from_notebook_node(notebook)
+    urls = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "widget_renderer_url")
+    page, _ = HTMLExporter(embed_images=True, **dict.fromkeys(urls, "")).from_notebook_node(notebook)
     return page
 
 

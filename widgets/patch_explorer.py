@@ -117,7 +117,10 @@ class PatchExplorer(View):
         return {run.name: run.dataset for run in self._runs.values() if run.dataset is not None}
 
     def run(self, wait: bool = False) -> None:
-        """Start the sweep that the fields describe; a sweep under way is stopped first. `wait` blocks until it has ended."""
+        """Start the sweep that the fields describe; a sweep under way is stopped first.
+
+        `wait` blocks until it has ended; interrupting the kernel then stops the sweep and keeps what is finished.
+        """
         self._stopped.set()
         stopped = self._stopped = threading.Event()
         self.publish(error={}, saved={}, status="running", progress={"done": 0, "total": self.model_info["layers"], "text": "Both unedited runs …"})
@@ -128,7 +131,12 @@ class PatchExplorer(View):
             return
         self._worker.long(lambda: self._sweep(run, stopped))
         if wait:
-            self.wait()
+            try:
+                self.wait()
+            except KeyboardInterrupt:
+                self.stop()
+                self.wait()
+                raise
 
     def stop(self) -> None:
         """End the sweep after the layer in progress; what is finished stays."""

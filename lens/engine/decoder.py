@@ -41,17 +41,21 @@ def rotate(x: Float[Tensor, "n heads d_head"], cos: Float[Tensor, "n rot"], sin:
 
 
 class Norm:
-    """A layer norm or RMS norm, by the fused kernel where that is the same formula, else by the model's own module."""
+    """A layer norm or RMS norm: RMS norms of float32 models in two passes over memory, others by the model's own module."""
 
     def __init__(self, module: nn.Module):
         self.module = module
         weight = getattr(module, "weight", None)
-        rms = "RMSNorm" in type(module).__name__ and weight is not None and weight.dtype == torch.float32
-        self.fused = (lambda x: F.rms_norm(x, (x.shape[-1],), module.weight, module.variance_epsilon)) \
-            if rms and hasattr(module, "variance_epsilon") else module
+        self.rms = "RMSNorm" in type(module).__name__ and hasattr(module, "variance_epsilon") and weight is not None and weight.dtype == torch.float32
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.fused(x)
+        if not self.rms:
+            return self.module(x)
+        # the norm's square over the width is the mean square, without writing the squares out
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = (size.square_() if not x.requires_grad else size.square()).div(x.shape[-1]).add(self.module.variance_epsilon).rsqrt()
+        scaled = x * scale
+        return scaled * self.module.weight if scaled.requires_grad else scaled.mul_(self.module.weight)
 
 
 class Block:

@@ -7,6 +7,7 @@ faster path serves. Both go through the places that ``Anatomy`` found, so that a
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
@@ -198,7 +199,7 @@ def install(model: Any, edits: Sequence[Edit]) -> list[Handle]:
 
     def report():
         idle = [edit.site for number, edit in enumerate(edits) if number not in met]
-        if forwards and idle:
+        if forwards and idle and sys.exc_info()[0] is None:
             warnings.warn(f"no token met the edit at {idle[0]}" + (f" and {len(idle) - 1} more" if len(idle) > 1 else "")
                           + "; was the text shorter than its position?", stacklevel=4)
     return [*handles, Handle(report)]

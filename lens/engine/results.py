@@ -27,8 +27,10 @@ ATTRIBUTE = "mnemoscope"
 #: Top-level entries of a record that differ between two runs of the same computation.
 VOLATILE = ("started", "finished", "seconds", "duration", "elapsed", "timestamp")
 
-_TITLES = {"patch": "Activation patching", "summary": "Summary over prompts"}
-_MAIN = ("effect", "mean", "value")
+_TITLES = {"patch": "Activation patching", "path patch": "Path patching", "causal trace": "Causal tracing", "summary": "Summary over prompts",
+           "logit_lens": "Logit lens", "attention": "Attention patterns", "head_vocabulary": "Head vocabulary", "direct_logit_attribution": "Direct logit attribution",
+           "induction_scores": "Induction scores", "copying_scores": "Copying scores"}
+_MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 
 class ResultError(OSError):

@@ -174,7 +174,10 @@ class _Walk:
                 tokens = want[(want >= a) & (want < b)]
                 query = tokens - a
             length = int(self.plan.end[first:last].max())
-            lay = Layout(self.row[a:b] - first, self.position[a:b], last - first, length, base=base.table[self.prompt[first:last], :length], query=query)
+            prompts = self.plan.prompt[first:last]
+            shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
+            lay = Layout(self.row[a:b] - first, self.position[a:b], last - first, length, query=query, shared=shared,
+                         base=None if shared is not None else base.table[self.prompt[first:last], :length])
 
             def tap(site, x):
                 if site == "pattern":

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ..engine.record import record_of
 from ..engine.decoder import Block, Decoder, GPT2Block, NeoXBlock
 from ..engine.runs import Runs
 from ..engine.sites import indices
 from ..engine.sweeps import run_bytes
-from ..models import weight_hash
 from ..prompts import Pair, encode, resolve_positions
 from ..tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
 
@@ -335,21 +333,5 @@ def count(value: Any, argument: str, least: int = 1) -> int:
 
 def record(model: Any, decoder: Decoder, kind: str, call: dict[str, Any], readings: Sequence[Reading] = (), seed: int | None = None) -> dict[str, Any]:
     """What it takes to compute a readout again, for ``lens.engine.results.stamp``."""
-    name = getattr(getattr(model, "cfg", None), "model_name", None) or getattr(decoder.hf.config, "name_or_path", "") or type(decoder.hf).__name__
-    made = {"kind": kind, "status": "complete", "engine": "fast", "seed": seed, "call": {k: _plain(v) for k, v in call.items()},
-            "model": {"name": str(name), "hash": weight_hash(model), "dtype": str(decoder.dtype).removeprefix("torch."), "device": str(decoder.device)},
-            "versions": {n: metadata.version(n) for n in ("torch", "transformers", "transformer-lens", "xarray")},
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
-    if readings:
-        made["texts"] = [r.text for r in readings]
-        made["pairs"] = [dict(clean=p.clean, corrupted=p.corrupted, answer=p.answer, foil=p.foil, spans=dict(p.spans), start=p.start, label=p.label)
-                         for r in readings if (p := r.pair) is not None]
-    return made
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, slice):
-        return {"slice": [value.start, value.stop, value.step]}
-    if isinstance(value, list | tuple | range):
-        return [_plain(v) for v in value]
-    return value.tolist() if isinstance(value, np.ndarray | Tensor) else value
+    made = record_of(model, decoder, kind, call, [r.pair for r in readings if r.pair is not None], seed=seed, status="complete")
+    return made | {"texts": [r.text for r in readings]} if readings else made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from typing import Any, Callable, Iterable, Literal, Sequence
 
@@ -13,9 +12,9 @@ import xarray as xr
 from ..engine import results
 from ..engine.decoder import Decoder, UnsupportedModel
 from ..engine.metrics import Metric, resolve
+from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sweeps import Values, run_bytes, sweep
-from ..models import weight_hash
 from ..prompts import EncodedPair, Pair, encode_all
 from .grid import Grid, PatchError
 
@@ -81,7 +80,7 @@ def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", ove
         raise PatchError(f"steps={steps!r} is given but method='exact' takes none; use method='attribution'.")
     measure = resolve(metric)
     call = dict(site=site, over=list(over) if not isinstance(over, str) else [over], metric=measure.name, unit=measure.unit, direction=direction, method=method,
-                layers=_plain(layers), heads=_plain(heads), positions=_plain(positions), window=window, steps=steps)
+                layers=layers, heads=heads, positions=positions, window=window, steps=steps)
     try:
         return _patch_fast(model, chosen, single, call, measure, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
                            progress=progress, stop=stop, on_part=on_part, store=store)
@@ -103,7 +102,7 @@ def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, me
     for e in encoded:
         measure.sequences(e)
     grid = Grid.make(decoder, encoded, call["site"], call["over"], layers, heads, positions, call["window"])
-    record = provenance_of(model, decoder, "patch", call, chosen)
+    record = record_of(model, decoder, "patch", call, chosen)
     if call["method"] == "attribution":
         from .attribution import attribute
         if store is not None or grid.window != 1:
@@ -173,24 +172,6 @@ def _labelled(grid: Grid, encoded: Sequence[EncodedPair], values: Values, direct
         ds[name].attrs["units"] = record["call"]["unit"]
     ds["normalized"].attrs["units"] = "1"
     return results.stamp(ds, {**record, "status": values.status, "seconds": round(values.seconds, 4)})
-
-
-def provenance_of(model: Any, decoder: Decoder, kind: str, call: dict, pairs: Sequence[Pair], seed: int | None = None, engine: str = "fast") -> dict:
-    """What it takes to run a result again."""
-    import importlib.metadata as metadata
-    version = lambda name: metadata.version(name)
-    name = getattr(getattr(model, "cfg", None), "model_name", None) or getattr(decoder.hf.config, "name_or_path", "") or type(decoder.hf).__name__
-    return {"kind": kind, "status": "partial", "model": {"name": str(name), "hash": weight_hash(model), "dtype": str(decoder.dtype).removeprefix("torch."), "device": str(decoder.device)},
-            "call": call, "pairs": [dict(clean=p.clean, corrupted=p.corrupted, answer=p.answer, foil=p.foil, spans=dict(p.spans), start=p.start, label=p.label) for p in pairs],
-            "seed": seed, "versions": {n: version(n) for n in ("torch", "transformers", "transformer-lens", "xarray")},
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "engine": engine}
-
-
-def _plain(spec: Any) -> Any:
-    """An index argument as JSON."""
-    if isinstance(spec, slice):
-        return {"slice": [spec.start, spec.stop, spec.step]}
-    return [_plain(s) for s in spec] if isinstance(spec, (list, tuple, range)) else spec
 
 
 def open_store(path, label, n: int, grid: Grid, direction: str):

@@ -20,6 +20,7 @@ from ..engine.decoder import FAMILIES, UnsupportedModel
 from ..engine.edits import Edit
 from ..engine.hooks import HookedForwards, Recorded
 from ..engine.metrics import Metric
+from ..engine.record import record_of
 from ..engine.sites import Site, indices
 from ..engine.stock import Stock
 from ..engine.sweeps import WATCHED_LAYERS, Cell, Values
@@ -66,7 +67,7 @@ def patch_by_hooks(model: Any, pairs: Sequence[Pair], single: bool, call: dict, 
     except UnsupportedModel as why:
         engine = HookedForwards(anatomy)
         warnings.warn(f"every cell is computed by a full forward with hooks, many times slower than usual. {reason} {why}", stacklevel=4)
-    record = exact.provenance_of(model, anatomy, "patch", call, pairs, engine=engine.engine)
+    record = record_of(model, anatomy, "patch", call, pairs, engine=engine.engine)
     sweep = _Sweep(engine, anatomy, encoded, grid, measure, call["direction"], memory_mb, stop)
     label = lambda values, alone=single: exact._labelled(grid, encoded, values, call["direction"], alone, record)
     disk = None
@@ -163,12 +164,9 @@ class _Pair:
 
     def score(self, cells: Sequence[Cell], out: np.ndarray, base: float) -> None:
         """Fills ``out`` at the cells; one that copies only what is the same in both runs has the base run's value."""
-        length, live = len(self.encoded.clean_ids), []
-        for cell in cells:
-            if max(p for e in cell.edits for p in indices(e.site.position, length, "position")) < self.first_difference:
-                out[cell.index] = base
-            else:
-                live.append(cell)
+        length = len(self.encoded.clean_ids)
+        same = lambda cell: max(p for e in cell.edits for p in indices(e.site.position, length, "position")) < self.first_difference
+        live, scored = [c for c in cells if not same(c)], {c.index: base for c in cells}
         tokens = max(len(r.ids) for r in self.base)
         # two residual streams and a full row of logits a run
         per_row = 4 * (2 * tokens * self.sweep.anatomy.d_model + sum(map(len, self.reads)) * self.sweep.anatomy.d_vocab)
@@ -177,8 +175,9 @@ class _Pair:
             part = live[at:at + size]
             resid = [self.sweep.engine.run(b, [[_moved(e, self.source[j], self.first_difference, length) for e in c.edits] for c in part], self.reads[j], self.sweep.stop)
                      for j, b in enumerate(self.base)]
-            for cell, value in zip(part, self._metric(resid).tolist()):
-                out[cell.index] = value
+            scored.update(zip((c.index for c in part), self._metric(resid).tolist()))
+        for index, value in scored.items():
+            out[index] = value
 
 
 def _moved(edit: Edit, source: Recorded, first: int, length: int) -> Edit:

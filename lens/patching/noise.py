@@ -10,10 +10,11 @@ import xarray as xr
 
 from ..engine.decoder import Decoder
 from ..engine.metrics import Metric, resolve
+from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sweeps import sweep
 from ..prompts import Pair, encode
-from .exact import _KEPT, _labelled, _plain, prompt_bytes, provenance_of
+from .exact import _KEPT, _labelled, prompt_bytes
 from .grid import Grid, PatchError
 
 
@@ -78,8 +79,8 @@ def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_po
     spread = lambda a: a.std(1, ddof=1) if samples > 1 else np.full_like(a[:, 0], np.nan)
     values.value, values.base, values.source = value.mean(1), base.mean(1), split(values.source).mean(1)
     call = dict(site=site, over=["layer", "position"], metric=measure.name, unit=measure.unit, direction="denoise", method="exact", subject=subject, noise=noise,
-                samples=samples, window=window, layers=_plain(layers), positions=_plain(positions))
-    ds = _labelled(grid, encoded, values, "denoise", single, provenance_of(model, decoder, "causal trace", call, chosen, seed))
+                samples=samples, window=window, layers=layers, positions=positions)
+    ds = _labelled(grid, encoded, values, "denoise", single, record_of(model, decoder, "causal trace", call, chosen, seed=seed))
     sd, base_sd = spread(value), spread(base)
     ds["value_sd"] = (ds.value.dims, sd[0] if single else sd)
     ds["corrupted_sd"] = (ds.corrupted.dims, base_sd[0] if single else base_sd)

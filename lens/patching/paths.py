@@ -12,12 +12,13 @@ import xarray as xr
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.metrics import Metric, resolve
+from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sites import Site, indices
 from ..engine.sweeps import Values, _batches
 from ..engine.walk import walk
 from ..prompts import Pair, encode_all
-from .exact import _labelled, _plain, paired_runs, prompt_bytes, provenance_of
+from .exact import _labelled, paired_runs, prompt_bytes
 from .grid import Grid, PatchError
 
 RECEIVERS = ("q", "k", "v", "resid_pre", "resid_post")
@@ -83,8 +84,8 @@ def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, send
         job.run(batch, make_runs, values)
     values.status, values.seconds = "complete", time.perf_counter() - began
     call = dict(site="z", over=["layer", "head"], metric=measure.name, unit=measure.unit, direction=direction, method="path",
-                receiver=dict(site=receiver.name, layer=layer, head=_plain(receiver.head), position=_plain(receiver.position)), through_mlps=through_mlps)
-    return _labelled(grid, encoded, values, direction, single, provenance_of(model, decoder, "path patch", call, chosen))
+                receiver=dict(site=receiver.name, layer=layer, head=receiver.head, position=receiver.position), through_mlps=through_mlps)
+    return _labelled(grid, encoded, values, direction, single, record_of(model, decoder, "path patch", call, chosen))
 
 
 def heads_of_decoder(decoder: Decoder, site: str) -> int:

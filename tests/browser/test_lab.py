@@ -16,6 +16,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Python Playwrigh
 PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
 READY = 90_000
+LAYERS_SHOWN = "() => /^layers \\d+/.test(document.querySelector('[data-testid=progress]').textContent)"
 
 SETUP = f"""import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -26,7 +27,7 @@ import lens, widgets
 IOI = """pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to",
                  corrupted="When John and Mary went to the shops, Mary gave the bottle to", answer=" Mary", foil=" John")
 """
-REAL = [SETUP + 'model = lens.load("smollm2")\n' + IOI, "explorer = widgets.PatchExplorer(model, pair)\nexplorer"]
+REAL = [SETUP + 'model = lens.load("smollm2")\n' + IOI, "explorer = widgets.PatchExplorer(model, pair, site=\"resid_post\")\nexplorer"]
 HOSTILE = [SETUP + """from tests import models as tiny_models
 from tests.conftest import word_tokenizer
 from tokenizers import Tokenizer, models as vocabularies, pre_tokenizers
@@ -71,14 +72,15 @@ class Lab:
         return name
 
     def open(self, page, name: str, *, run: bool = True) -> None:
-        page.goto(f"{self.address}/lab/tree/{name}?reset")
+        # A workspace of its own: a notebook that an earlier test left open is not restored beside this one.
+        page.goto(f"{self.address}/lab/workspaces/{name.removesuffix('.ipynb')}/tree/{name}")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=READY)
         page.wait_for_selector(".jp-NotebookPanel-toolbar", timeout=READY)
         if run:
             self.run_all(page)
 
     def run_all(self, page) -> None:
-        """JupyterLab drops a run that comes before its kernel is connected, so the order is repeated until the first cell takes it."""
+        """JupyterLab drops a run that comes before its kernel is connected, so the order is repeated until every cell has taken it."""
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
         for _ in range(10):
             try:
@@ -86,7 +88,7 @@ class Lab:
                     accept.first.click(timeout=2000)  # which kernel, or a greeting: the default is right
                 page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
                 page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=5000)
-                page.wait_for_function("() => document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent !== '[ ]:'", timeout=5000)
+                page.wait_for_function("() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every((prompt) => prompt.textContent !== '[ ]:')", timeout=5000)
                 return
             except PlaywrightTimeout:
                 continue
@@ -109,7 +111,7 @@ def lab(tmp_path_factory, browser):
 
 
 @pytest.fixture
-def notebook(lab, page):
+def notebook(request, lab, page):
     """A page on a notebook that has run, and what went wrong in it: `notebook(cells)`."""
     page.set_viewport_size({"width": 1500, "height": 1200})
     page.problems, page.outside = [], []
@@ -119,7 +121,7 @@ def notebook(lab, page):
     count = iter(range(100))
 
     def show(cells, ready="patch-explorer"):
-        lab.open(page, lab.write(f"{re.sub('[^a-z]', '', lab.folder.name)}{id(page)}{next(count)}.ipynb", cells))
+        lab.open(page, lab.write(f"{request.node.name}{next(count)}.ipynb", cells))
         try:
             page.wait_for_selector(f"[data-testid={ready}][data-ready=true]", timeout=READY)
         except PlaywrightTimeout:
@@ -181,7 +183,7 @@ def test_smollm2_run_click_keyboard_and_stop(notebook, smollm2):
     page.get_by_test_id("foil").fill(" Anna")
     page.get_by_test_id("run").click()
     status(page, "running")
-    page.wait_for_function("() => /^layers \\d+/.test(document.querySelector('[data-testid=progress]').textContent)", timeout=READY)
+    page.wait_for_function(LAYERS_SHOWN, timeout=READY)
     pressed = time.monotonic()
     page.get_by_test_id("stop").click()
     status(page, "stopped", 60_000)
@@ -190,16 +192,17 @@ def test_smollm2_run_click_keyboard_and_stop(notebook, smollm2):
 
 
 @pytest.mark.slow
-def test_stop_works_while_a_cell_waits_for_the_sweep(notebook, smollm2):
-    """The kernel's main thread is busy in `run(wait=True)`; the button still works, and the map fills in."""
+def test_a_waiting_cell_fills_the_map_and_an_interrupt_keeps_it(notebook, smollm2):
+    """The kernel's main thread is busy in `run(wait=True)`; the worker thread still draws, and the kernel's own stop button ends it."""
     story = "the river and the rain and the old mill " * 8
-    cells = [REAL[0] + f"pair = lens.Pair('John saw {story}and', corrupted='Anna saw {story}and', answer=' John', foil=' Anna')", REAL[1], "explorer.run(wait=True); print('done:', explorer.status)"]
-    page = notebook(cells)
+    pair = f"pair = lens.Pair('John saw {story}and', corrupted='Anna saw {story}and', answer=' John', foil=' Anna')"
+    page = notebook([REAL[0] + pair, REAL[1], "explorer.run(wait=True)", "explorer.status"])
     status(page, "running")
-    page.wait_for_function("() => /^layers \\d+/.test(document.querySelector('[data-testid=progress]').textContent)", timeout=READY)
-    page.get_by_test_id("stop").click()
-    page.wait_for_selector(".jp-OutputArea-output:has-text('done: stopped')", timeout=60_000)
+    page.wait_for_function(LAYERS_SHOWN, timeout=READY)
+    page.locator("[data-command='notebook:interrupt-kernel'], [data-command='kernelmenu:interrupt']").first.click()
+    page.wait_for_selector(".jp-OutputArea-output:has-text('KeyboardInterrupt')", timeout=60_000)
     status(page, "stopped")
+    assert page.get_by_test_id("progress").inner_text().startswith("stopped: layers ")
 
 
 def test_hostile_tokens_are_text_in_both_views(notebook):

@@ -85,6 +85,23 @@ def test_layers_are_shown_as_they_finish_and_stop_keeps_them(monkeypatch):
     assert int(view.result["value"].notnull().any("position").sum()) == 2
 
 
+def test_an_interrupt_in_a_waiting_run_stops_the_sweep(monkeypatch):
+    gate = threading.Semaphore(2)
+    view = explorer(patch=fakes.FakePatch(gate))
+    wait, interrupts = view._worker.wait, [KeyboardInterrupt]
+
+    def interrupted(timeout=None):
+        if interrupts:
+            until(lambda: view.result is not None)
+            raise interrupts.pop()
+        return wait(timeout)
+
+    monkeypatch.setattr(view._worker, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        view.run(wait=True)
+    assert view.status == "stopped" and view.result is not None
+
+
 def test_a_new_run_replaces_the_one_under_way():
     gate = threading.Semaphore(0)
     patch = fakes.FakePatch(gate)

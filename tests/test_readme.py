@@ -1,0 +1,58 @@
+"""The README's examples run, in order, as they stand."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import lens
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def test_there_are_five_examples_of_at_most_ten_lines():
+    assert len(EXAMPLES) == 5 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
+
+
+def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lens, "load", lambda name: smollm2)
+    names: dict = {}
+    printed = []
+    for example in EXAMPLES:
+        exec(compile(example, "README.md", "exec"), names)
+        printed.append(capsys.readouterr().out)
+    assert "30 layers" in printed[0] and (tmp_path / "trace.png").stat().st_size > 10_000 and lens.open("trace.zarr").identical(names["trace"])
+    assert "p_holm" in printed[1] and names["summary"].n.max() == 12
+    assert printed[2].startswith("Pearson") and "p" in printed[3]
+    assert "Italy" in printed[4]
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)h][^)]*)\)", README))
+def test_what_the_readme_links_to_is_there(link):
+    assert (Path(__file__).parent.parent / link).exists(), link
+
+
+def test_the_lines_of_the_interface_run(smollm2, tmp_path, monkeypatch):
+    """What a user types first, line by line."""
+    monkeypatch.chdir(tmp_path)
+    model = smollm2
+    pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to",
+                     corrupted="When John and Mary went to the shops, Mary gave the bottle to",
+                     answer=" Mary", foil=" John")
+    trace = lens.patch(model, pair, "resid_pre")
+    at = trace.effect.argmax(...)
+    assert set(at) == {"layer", "position"} and trace.effect.isel(at) == trace.effect.max()
+    pairs = [pair]
+    exact = lens.patch(model, pairs, "z", over=("layer", "head"), method="exact", layers=[22, 23])
+    estimate = lens.patch(model, pairs, "z", over=("layer", "head"), method="attribution", layers=[22, 23])
+    assert exact.effect.dims == estimate.effect.dims == ("prompt", "layer", "head")
+    lens.save(trace, "trace.zarr")
+    assert lens.open("trace.zarr").identical(trace)
+    memory = lens.Runs.record(model, [lens.encode(model, pair).clean_ids]).get("attn_out", 9)[-1]
+    with lens.edited(model, lens.Edit(lens.Site("attn_out", layer=9), "add", memory, scale=3)):
+        said = model.generate("The first president of the United States fought in the", max_new_tokens=3, do_sample=False, verbose=False)
+    assert said.startswith("The first president")
+    plain = model.generate("The first president of the United States fought in the", max_new_tokens=3, do_sample=False, verbose=False)
+    assert isinstance(plain, str)

@@ -18,7 +18,7 @@ _PUBLIC = {
     "load": ("models", "load"), "LoadError": ("models", "LoadError"),
     "Pair": ("prompts", "Pair"), "encode": ("prompts", "encode"), "load_pairs": ("prompts", "load_pairs"), "PromptError": ("prompts", "PromptError"),
     "Site": ("engine.sites", "Site"), "SiteError": ("engine.sites", "SiteError"), "Edit": ("engine.edits", "Edit"), "EditError": ("engine.edits", "EditError"),
-    "edited": ("engine.edits", "edited"), "Runs": ("engine.runs", "Runs"), "MetricError": ("engine.metrics", "MetricError"),
+    "edited": ("engine.hooks", "edited"), "Runs": ("engine.runs", "Runs"), "MetricError": ("engine.metrics", "MetricError"),
     "patch": ("patching", "patch"), "path_patch": ("patching", "path_patch"), "causal_trace": ("patching", "causal_trace"), "PatchError": ("patching.grid", "PatchError"),
     "explain_cell": ("patching", "explain_cell"), "summary": ("patching", "summary"), "agreement": ("patching", "agreement"),
     "logit_lens": ("measure.readout", "logit_lens"), "attention": ("measure.readout", "attention"), "head_vocabulary": ("measure.readout", "head_vocabulary"),
@@ -32,7 +32,8 @@ _MODULES = ("models", "prompts", "engine", "measure", "patching", "figures", "cl
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from .engine.edits import Edit, EditError, edited
+    from .engine.edits import Edit, EditError
+    from .engine.hooks import edited
     from .engine.metrics import MetricError
     from .engine.results import ResultError, describe, provenance
     from .engine.runs import Runs

@@ -121,14 +121,19 @@ class Anatomy:
     def has(self, site: str, layer: int | None) -> bool:
         """Whether a site of a layer can be read and written."""
         try:
-            self._require(site, layer or 0)
+            self.require(site, layer or 0)
         except SiteError:
             return False
         return True
 
-    def _require(self, site: str, layer: int) -> Place:
+    def require(self, site: str, layer: int) -> Place:
+        """Where a site is.
+
+        Raises:
+            SiteError: it was not found in this layer.
+        """
         if site == "resid_mid":
-            place = self._require("attn_out", layer)
+            place = self.require("attn_out", layer)
             if self.is_parallel(layer):
                 raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
             return place
@@ -168,7 +173,7 @@ class Anatomy:
         Raises:
             SiteError: the site was not found.
         """
-        place, handles = self._require(site, layer), contextlib.ExitStack()
+        place, handles = self.require(site, layer), contextlib.ExitStack()
         if site == "pattern":
             if place.side == "eager":
                 return eager_patterns(self.config, place.module, change)
@@ -374,7 +379,8 @@ class _Probe:
                 both = outputs[first] + outputs[second]
                 norm = both.square().sum().item()
                 scale = 1.0 if norm == 0 else (added * both).sum().item() / norm
-                scale = 1.0 if math.isclose(scale, 1.0, rel_tol=allowed) else scale
+                # in low precision the fit is rough; the model's own factor is exact
+                scale = next((f for f in (1.0, getattr(self.anatomy.config, "residual_multiplier", 1.0)) if math.isclose(scale, f, rel_tol=allowed)), scale)
                 if (added - scale * both).abs().max() <= allowed * max(1e-12, x.abs().max().item(), both.abs().max().item()) and scale > 1e-3:
                     return first, second, scale
         return None, None, 1.0

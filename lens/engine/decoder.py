@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .forward import Layout, all_blocks
+
 
 class UnsupportedModel(RuntimeError):
     """The model's blocks are not of a type that the fast walk knows, or its logits differ on the probe."""
@@ -36,7 +38,7 @@ def rotate(x: Float[Tensor, "n heads d_head"], cos: Float[Tensor, "n rot"], sin:
     turn, rest = x[..., :rot], x[..., rot:]
     half = rot // 2
     turned = torch.cat((-turn[..., half:], turn[..., :half]), -1)
-    turn = turn * cos[:, None] + turned * sin[:, None]
+    turn = torch.addcmul(turn * cos[:, None], turned, sin[:, None])
     return turn if rest.shape[-1] == 0 else torch.cat((turn, rest), -1)
 
 
@@ -284,10 +286,10 @@ class Decoder:
 
         Raises: as ``of``.
         """
-        from .runs import Runs
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(0, self.d_vocab, (length,), generator=generator).to(self.device)
-        ours = self.unembed(Runs.record(self, [ids], keep=()).resid[-1])
+        at = torch.arange(length, device=self.device)
+        ours = self.unembed(all_blocks(self, self.place(self.embed(ids), at), Layout(torch.zeros_like(at), at, 1, length, dense=True)))
         theirs = reference(ids[None]).logits[0].to(ours.dtype)
         if not torch.isfinite(theirs).all():
             bad = [n for n, p in self.hf.named_parameters() if not torch.isfinite(p).all()]

@@ -5,9 +5,8 @@ Every operation is affine, ``x -> scale * x + value``, so that the walk applies 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Union
 
 import torch
 
@@ -69,22 +68,3 @@ class Edit:
     def keep(self) -> float:
         """The factor on the old activation: 1 for ``add``, ``scale`` for ``scale``, else 0."""
         return {"add": 1.0, "scale": float(self.scale)}.get(self.op, 0.0)
-
-
-@contextmanager
-def edited(model: Any, *edits: Edit):
-    """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
-
-    Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the whole
-    text; while generating with a cache, an edit without a position applies to each new token. Values must be tensors.
-
-    Raises:
-        EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.
-    """
-    from .hooks import install
-    handles = install(model, edits)
-    try:
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()

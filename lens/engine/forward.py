@@ -9,15 +9,18 @@ recording and gradients are taps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .decoder import Block
+if TYPE_CHECKING:
+    from .decoder import Block, Decoder
 
+#: Queries times keys of a row up to which attention is written out on a CPU.
+FEW = 128
 Tap = Callable[[str, Tensor], Tensor]
 
 
@@ -34,6 +37,7 @@ class Layout:
         position: its position in the prompt, ``[n_tokens]``.
         base: index of the base run's token at ``[n_rows, length]``; clipped at the prompt's end (those are never seen).
         shared: where the base run's tokens begin, if all rows are of one prompt.
+        within: how many of the tokens at hand, the first ones, are the base run itself.
         query: the tokens whose attention is wanted, or None for all of them.
         dense: all rows cover positions 0 to length - 1, so that no base run is needed and no scattering.
     """
@@ -44,6 +48,7 @@ class Layout:
     length: int
     base: Int[Tensor, "n_rows length"] | None = None
     shared: int | None = None
+    within: int | None = None
     query: Int[Tensor, "n_query"] | None = None
     dense: bool = False
 
@@ -80,7 +85,7 @@ def filled(own: Float[Tensor, "n_tokens heads d_head"], base: Tensor | None, lay
     """Keys (or values) of whole prompts: the row's own from its start on, the base run's before."""
     if lay.dense:
         return own.reshape(lay.n_rows, lay.length, *own.shape[1:])
-    whole = lay.n_rows, lay.length, *own.shape[1:]
+    whole, base = (lay.n_rows, lay.length, *own.shape[1:]), base if lay.within is None else own[:lay.within]
     if base is None:
         out = own.new_zeros(whole)
     elif lay.shared is not None:      # a broadcast copy is several times faster than a gather
@@ -96,18 +101,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: 
     ``explicit`` writes out the pattern, ``[n_rows, n_heads, slots, length]``, and taps it; else a fused kernel runs.
     """
     q, k, v = lay.spread(q).transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    if not explicit:
-        z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
+    rows, heads, slots, d_head = q.shape
+    # on few queries the fused CPU kernel is slower than two plain products
+    if explicit or (q.device.type == "cpu" and slots * lay.length <= FEW):
+        # the queries that share keys are rows of one product
+        grouped = q.reshape(rows, k.shape[1], -1, d_head) * scaling
+        scores = (grouped @ k.transpose(2, 3)).view(rows, heads, slots, lay.length).masked_fill(~mask, float("-inf"))
+        pattern = scores.softmax(-1, dtype=torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else None).to(q.dtype)
+        pattern = tap("pattern", pattern) if explicit else pattern
+        z = (pattern.reshape(rows, k.shape[1], -1, lay.length) @ v).view(rows, heads, slots, d_head)
     else:
-        share = q.shape[1] // k.shape[1]
-        k, v = (t if share == 1 else t.repeat_interleave(share, 1) for t in (k, v))
-        scores = (q @ k.transpose(2, 3) * scaling).masked_fill(~mask, float("-inf"))
-        pattern = tap("pattern", scores.softmax(-1, dtype=torch.float32).to(q.dtype))
-        z = pattern @ v
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling, enable_gqa=heads != k.shape[1])
     return lay.gather(z.transpose(1, 2))
 
 
-def attention(block: Block, x: Float[Tensor, "n_tokens d_model"], lay: Layout, rope: tuple, base: tuple | None = None, tap: Tap = no_tap,
+def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout, rope: tuple, base: tuple | None = None, tap: Tap = no_tap,
               explicit: bool = False, mask: Tensor | None = None) -> Float[Tensor, "n_query d_model"]:
     """What the attention of a block adds to the residual stream at the query tokens.
 
@@ -129,7 +137,7 @@ def attention(block: Block, x: Float[Tensor, "n_tokens d_model"], lay: Layout, r
     return tap("attn_out", block.out(tap("z", z)))
 
 
-def feed_forward(block: Block, x: Float[Tensor, "n d_model"], attn: Float[Tensor, "n d_model"], tap: Tap = no_tap) -> Float[Tensor, "n d_model"]:
+def feed_forward(block: "Block", x: Float[Tensor, "n d_model"], attn: Float[Tensor, "n d_model"], tap: Tap = no_tap) -> Float[Tensor, "n d_model"]:
     """The residual stream after a block, from the stream before it and what attention adds.
 
     Taps, in order: ``resid_mid`` (sequential blocks only), ``neuron``, ``mlp_out``, ``resid_post``.
@@ -141,3 +149,12 @@ def feed_forward(block: Block, x: Float[Tensor, "n d_model"], attn: Float[Tensor
         mid = into = tap("resid_mid", mid)
     mlp = tap("mlp_out", block.down(tap("neuron", block.hidden(block.norm_mlp(into)))))
     return tap("resid_post", mid + mlp)
+
+
+def all_blocks(decoder: "Decoder", x: Float[Tensor, "n_tokens d_model"], lay: Layout, tap: Tap = no_tap, explicit: bool = False) -> Float[Tensor, "n_tokens d_model"]:
+    """The final residual stream of whole prompts, from the first one; taps ``resid_pre`` too. Nothing is kept, nothing chunked."""
+    mask, rope = lay.mask(), decoder.rope(lay.length)
+    for block in decoder.blocks:
+        x = tap("resid_pre", x)
+        x = feed_forward(block, x, attention(block, x, lay, rope, tap=tap, explicit=explicit, mask=mask), tap)
+    return x

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .decoder import Decoder
-from .forward import Layout, attention, feed_forward
+from .forward import Layout, all_blocks
 from .runs import Runs
 from .sites import SiteError
 
@@ -55,10 +55,8 @@ def _forward(decoder: Decoder, runs: Runs, embedded: Tensor, site: str, seen: li
     """The whole forward pass of all prompts together; activations of ``site`` are appended to ``seen``."""
     if site == "embed":
         seen.append(embedded)
-    x = decoder.place(embedded, runs.position)
     longest = max(runs.lengths)
-    lay = Layout(runs.prompt, runs.position, len(runs), longest, base=runs.table, dense=len(x) == len(runs) * longest)
-    mask, rope = lay.mask(), decoder.rope(longest)
+    lay = Layout(runs.prompt, runs.position, len(runs), longest, base=runs.table, dense=len(embedded) == len(runs) * longest)
 
     def tap(name, t):
         if name == site:
@@ -66,8 +64,4 @@ def _forward(decoder: Decoder, runs: Runs, embedded: Tensor, site: str, seen: li
                 t = t.detach().requires_grad_()
             seen.append(t)
         return t
-    for block in decoder.blocks:
-        x = tap("resid_pre", x)
-        attn = attention(block, x, lay, rope, tap=tap, explicit=site == "pattern", mask=mask)
-        x = feed_forward(block, x, attn, tap)
-    return x
+    return all_blocks(decoder, decoder.place(embedded, runs.position), lay, tap, explicit=site == "pattern")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
@@ -20,6 +21,7 @@ from .anatomy import Anatomy
 from .decoder import UnsupportedModel
 from .edits import Edit, EditError
 from .sites import HEADED, ORDER, Site, SiteError, indices
+from .walk import Stopped
 
 #: Tokens of one batch of full forwards.
 CHUNK_TOKENS = 1024
@@ -41,7 +43,7 @@ class Change:
     sub: list[int] | None = None
     key: list[int] | None = None
     value: Tensor | None = None
-    #: the site's axes after position: ``(heads, width)`` or ``(width,)``
+    #: whether the site's axes after position are ``(heads, width)`` rather than ``(width,)``
     headed: bool = False
 
     def write(self, x: Tensor, row: Int[Tensor, "n"], column: Int[Tensor, "n"], entry: Int[Tensor, "n"] | None, where: Site) -> None:
@@ -85,12 +87,12 @@ def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[s
     """
     site = edit.site
     name, layer = anatomy.layer_of(site.name, site.layer)
-    anatomy._require(name, layer)
+    anatomy.require(name, layer)
     sub = None
     if name in HEADED and site.head is not None:
         sub = indices(site.head, anatomy.heads(name), "head")
     elif name == "neuron" and site.neuron is not None:
-        module = anatomy._require(name, layer).module
+        module = anatomy.require(name, layer).module
         sub = indices(site.neuron, _fan_in(module), "neuron")
     key = None if site.key is None else indices(site.key, n_keys, "key") if n_keys is not None else _plain_indices(site.key)
     if isinstance(edit.value, Tensor) and edit.value.ndim == 2 + (name in HEADED) and site.position is not None and not isinstance(site.position, slice):
@@ -165,7 +167,9 @@ def install(model: Any, edits: Sequence[Edit]) -> list[Handle]:
 
     An edit with positions applies to the tokens at these positions of the whole text, wherever in a generation they are
     computed; negative positions count from the end of the text so far. An edit without a position applies to every token.
-    Removing the last handle warns about edits that no token met.
+    Removing the last handle warns about edits that no token met. With a cache, what was computed under an edit stays in the
+    cache. Text handed to a bridge is tokenised by the bridge; one from ``lens.load`` puts no start token in front, another
+    may (``prepend_bos``), and positions then count it.
 
     Raises:
         EditError: a value that is not a tensor, or a site that was not found in this model.
@@ -323,7 +327,6 @@ class HookedForwards:
     @torch.no_grad()
     def run(self, base: Recorded, rows: Sequence[Sequence[Edit]], reads: Sequence[int], stop: Callable[[], bool] | None = None) -> Float[Tensor, "rows reads d_vocab"]:
         """Logits of every edited run at the positions read, ascending."""
-        from .walk import Stopped
         length, out = len(base.ids), []
         size = max(1, CHUNK_TOKENS // length)
         writes = writes_of(self.anatomy, rows, length)
@@ -348,3 +351,21 @@ class HookedForwards:
             out.append(logits[:, [r - length for r in reads]])
             begin = part.stop
         return torch.cat(out) if out else torch.zeros(0, len(reads), self.d_vocab, device=self.device)
+
+
+@contextmanager
+def edited(model: Any, *edits: Edit):
+    """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
+
+    Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the whole
+    text; while generating with a cache, an edit without a position applies to each new token. Values must be tensors.
+
+    Raises:
+        EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.
+    """
+    handles = install(model, edits)
+    try:
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()

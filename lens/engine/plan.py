@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Sequence
 
@@ -92,6 +93,20 @@ def _width(base: Runs, site: str) -> int:
     return d.d_mlp if site == "neuron" else d.d_head if site in HEADED else d.d_model
 
 
+def _positions(spec, length: int) -> np.ndarray:
+    """``indices`` as an array; remembered, for a grid asks for the same few again and again."""
+    if isinstance(spec, (tuple, int, range, type(None))):
+        return _remembered(spec, length)
+    return np.asarray(indices(spec, length, "position"), dtype=np.int64)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(spec, length: int) -> np.ndarray:
+    found = np.asarray(indices(spec, length, "position"), dtype=np.int64)
+    found.setflags(write=False)
+    return found
+
+
 def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
     site, length, decoder = edit.site, base.lengths[prompt], base.decoder
     layer = 0 if site.name == "embed" else indices(site.layer, decoder.n_layers, "layer")[0]
@@ -100,7 +115,7 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
         raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
     if name == "resid_post":
         name, layer = "resid_pre", layer + 1
-    position = np.asarray(indices(site.position, length, "position"), dtype=np.int64)
+    position = _positions(site.position, length)
     sub = None
     if name in HEADED and (site.head is not None or name == "pattern"):
         sub = np.asarray(indices(site.head, heads_of(base, name), "head"), dtype=np.int64)
@@ -150,13 +165,14 @@ class _Changes:
         if source is None or part.site == "pattern" or part.scale != 1.0 or source.prompt >= len(self.base) or \
                 source.length != self.base.lengths[prompt] or source.runs.lengths != self.base.lengths or source.prompt != prompt:
             return int(part.position.min())
-        key = (id(source.runs), part.site, part.layer)
+        key = (id(source.runs), part.site, part.layer, part.sub is None)
         if key not in self.seen:
-            self.seen[key] = (source.runs.get(part.site, part.layer) != self.base.get(part.site, part.layer)).cpu().numpy()
+            differs = source.runs.get(part.site, part.layer) != self.base.get(part.site, part.layer)
+            differs = differs.flatten(1).any(1) if part.sub is None else differs.any(-1) if differs.ndim == 3 else differs
+            self.seen[key] = differs.cpu().numpy()
         differs = self.seen[key]
         at = int(self.base.starts[prompt]) + part.position
         hit = differs[at] if part.sub is None else differs[at, part.sub]
-        hit = hit.reshape(len(at), -1).any(1)
         return int(part.position[hit].min()) if hit.any() else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata as metadata
 from typing import Any, Mapping, Sequence
 
@@ -26,8 +27,13 @@ def record_of(model: Any, decoder: Decoder, kind: str, call: Mapping[str, Any], 
     return {"kind": kind, "status": status, "engine": engine, "seed": seed, "call": {k: plain(v) for k, v in call.items()},
             "model": {"name": str(name), "hash": weight_hash(model), "dtype": str(decoder.dtype).removeprefix("torch."), "device": str(decoder.device)},
             "pairs": [dict(clean=p.clean, corrupted=p.corrupted, answer=p.answer, foil=p.foil, spans=dict(p.spans), start=p.start, label=p.label) for p in pairs],
-            "versions": {n: metadata.version(n) for n in _PACKAGES},
+            "versions": dict(_versions()),
             "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+
+
+@functools.cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((n, metadata.version(n)) for n in _PACKAGES)
 
 
 def plain(value: Any) -> Any:

@@ -26,8 +26,7 @@ from .walk import Stopped
 
 #: Tokens of one call of a layer.
 CHUNK_TOKENS = 1024
-#: Sites that the path serves; the pattern would need the prefix's rows.
-SERVED = tuple(s for s in ORDER if s != "pattern")
+_PROBE = 9
 _CACHES = ("past_key_values", "layer_past", "past_key_value")
 _REMEMBERED = "_mnemoscope_stock"
 
@@ -74,10 +73,11 @@ class Stock:
     def __init__(self, model: Any):
         self.anatomy = Anatomy.of(model)
         self.hf, self.d_vocab = self.anatomy.hf, self.anatomy.d_vocab
-        self.wrong: dict[str, str] = {}
+        #: per site tried, why it is not served, or None
+        self.tried: dict[str, str | None] = {"pattern": "attention patterns are changed on full forwards only."}
         self._tuples: list[int] = [0] * self.anatomy.n_layers
         self._names = [list(inspect.signature(unwrapped(layer).forward).parameters) for layer in self.anatomy.layers]
-        self._lengths: set[int] = set()
+        self._length = 0
 
     @classmethod
     def of(cls, model: Any, length: int = 9) -> "Stock":
@@ -90,11 +90,12 @@ class Stock:
         found = anatomy.hf.__dict__.get(_REMEMBERED)
         if found is None or found.anatomy is not anatomy:
             found = cls(model)
-        for probe in (9, length):
+        for probe in (_PROBE, length):
             # a sliding window or a stretched rotary embedding shows only beyond some length
-            if probe > max(found._lengths, default=0):
-                found.check(probe)
-                found._lengths.add(probe)
+            if probe > found._length:
+                found._check(probe)
+                found._length = probe
+                found.tried = {s: why for s, why in found.tried.items() if s == "pattern"}
         anatomy.hf.__dict__[_REMEMBERED] = found
         return found
 
@@ -103,11 +104,20 @@ class Stock:
         return self.anatomy.device
 
     def serves(self, site: str) -> None:
-        """Raises:
-            UnsupportedModel: the path does not serve the site in this model.
+        """Tries a site out once: random edits in three layers against full forwards.
+
+        Raises:
+            UnsupportedModel: the site is not served in this model.
         """
-        if site in self.wrong:
-            raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: {self.wrong[site]}")
+        if site not in self.tried:
+            self.tried[site] = None
+            try:
+                with evaluating(self.hf), torch.no_grad():
+                    self._try_site(site, self._random_ids(self._length))
+            except UnsupportedModel as error:
+                self.tried[site] = str(error)
+        if self.tried[site] is not None:
+            raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: {self.tried[site]}")
 
     @torch.no_grad()
     def record(self, ids: Int[Tensor, "length"], keep: Sequence[tuple[str, int]] = ()) -> StockRun:
@@ -261,57 +271,52 @@ class Stock:
             for layer in layers:
                 layer.__dict__.pop("forward", None)
 
-    def check(self, length: int) -> None:
-        """Compares the path with full forwards on ``length`` random tokens: the plain logits, and an edited run at each site.
+    def _random_ids(self, length: int) -> Tensor:
+        return torch.randint(0, self.d_vocab, (length,), generator=torch.Generator().manual_seed(length)).to(self.device)
+
+    def _check(self, length: int) -> None:
+        """Compares the path with full forwards on random tokens: the plain logits, and edits of the residual stream.
 
         Raises:
-            UnsupportedModel: the layers, or an edit of the residual stream, give other logits than the model itself.
+            UnsupportedModel: the layers give other logits than the model itself, or cannot be run one by one.
         """
-        a = self.anatomy
-        generator = torch.Generator().manual_seed(length)
-        ids = torch.randint(0, self.d_vocab, (length,), generator=generator).to(a.device)
+        ids = self._random_ids(length)
         try:
             with evaluating(self.hf), torch.no_grad():
-                keep = [k for k in ((s, l) for l in range(a.n_layers) for s in SERVED if s not in ("embed", "resid_post")) if a.has(*k)]
-                run = self.record(ids, keep)
-                self._equal(self.unembed(run.resid[-1][0]), self.hf(ids[None], use_cache=False).logits[0], "its layers one by one")
-                for site in SERVED:
-                    self._check_site(site, run, generator)
+                self._equal(self.unembed(self.record(ids).resid[-1][0]), self.hf(ids[None], use_cache=False).logits[0], "its layers one by one")
+                self._try_site("resid_pre", ids)
         except UnsupportedModel:
             raise
         except Exception as error:
-            raise UnsupportedModel(f"model type {a.model_type!r}: its layers could not be run one by one ({type(error).__name__}: {error}).") from error
-        for site in ("resid_pre", "resid_post"):
-            self.serves(site)
-        self.wrong["pattern"] = "attention patterns are changed on full forwards only."
+            raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: its layers could not be run one by one ({type(error).__name__}: {error}).") from error
 
-    def _check_site(self, site: str, run: StockRun, generator: torch.Generator) -> None:
-        """Tries random edits at a site, one a layer, and notes it as wrong where a full forward says otherwise."""
-        a, length = self.anatomy, len(run.ids)
-        reads = list(range(length - 3, length))
-        try:
-            if site == "embed":
-                other = run.ids.clone()
-                at = int(torch.randint(1, length - 1, (1,), generator=generator))
-                other[at] = (other[at] + 1) % self.d_vocab
-                rows = [[Edit(Site("embed", position=at), "replace", self.record(other))]]
-                want = self.hf(other[None], use_cache=False).logits[:, reads]
-            else:
-                missing = [l for l in range(a.n_layers) if not a.has(site, l)]
-                if missing:
-                    raise UnsupportedModel(f"it was not found in layer {missing[0]}.")
-                rows = [self._random_edit(site, l, run, generator) for l in (range(a.n_layers) if length <= 9 else (0, a.n_layers - 1))]
-                slow = HookedForwards(a)
-                want = slow.run(slow.record(run.ids, ()), rows, reads)
-            self._equal(self.unembed(self.run(run, rows, reads)), want, f"an edit at {site!r}")
-        except UnsupportedModel as error:
-            self.wrong[site] = str(error)
+    def _try_site(self, site: str, ids: Int[Tensor, "length"]) -> None:
+        """Edits at a site in the first, the middle and the last layer, at random positions, here and on full forwards.
 
-    def _random_edit(self, site: str, layer: int, run: StockRun, generator: torch.Generator) -> list[Edit]:
-        old = run.resid[layer + 1][0] if site == "resid_post" else run.get(site, layer)
-        position = sorted({int(p) for p in torch.randint(1, len(run.ids), (2,), generator=generator)})
-        value = torch.randn(old.shape[1:], generator=generator).to(old) * old.abs().mean()
-        return [Edit(Site(site, layer, position=position), "add", value)]
+        Raises:
+            UnsupportedModel: they differ, or the site was not found in every layer.
+        """
+        a, n, length = self.anatomy, self.anatomy.n_layers, len(ids)
+        generator, reads = torch.Generator().manual_seed(1), list(range(length - 3, length))
+        at = lambda count: sorted({int(p) for p in torch.randint(1, length, (count,), generator=generator)})
+        if site == "embed":
+            other, position = ids.clone(), at(1)
+            other[position] = (other[position] + 1) % self.d_vocab
+            run, rows = self.record(ids), [[Edit(Site("embed", position=position), "replace", self.record(other))]]
+            want = self.hf(other[None], use_cache=False).logits[:, reads]
+        else:
+            missing = [l for l in range(n) if not a.has(site, l)]
+            if missing:
+                raise UnsupportedModel(f"it was not found in layer {missing[0]}.")
+            layers = sorted({0, n // 2, n - 1})
+            run, rows = self.record(ids, [a.layer_of(site, l) for l in layers]), []
+            for l in layers:
+                old = run.get(*a.layer_of(site, l))
+                value = torch.randn(old.shape[1:], generator=generator).to(old) * old.abs().mean()
+                rows.append([Edit(Site(site, l, position=at(2)), "add", value)])
+            slow = HookedForwards(a)
+            want = slow.run(slow.record(ids, ()), rows, reads)
+        self._equal(self.unembed(self.run(run, rows, reads)), want, f"an edit at {site!r}")
 
     def _equal(self, ours: Tensor, theirs: Tensor, what: str) -> None:
         gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())

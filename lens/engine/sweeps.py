@@ -80,7 +80,7 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
     spans = [(max(0, last - group), last) for last in range(n_layers, 0, -group)]
     batches = _batches([bytes_per_prompt(i) for i in range(n)], memory_mb * 2**20 * 0.6)
     # a bar that appears only when the sweep takes over two seconds
-    bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, disable=progress is False, leave=False)
+    bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, leave=False, **({} if progress is None else {"disable": not progress}))
     chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))
     try:
         for batch in batches:

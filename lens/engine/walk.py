@@ -23,8 +23,8 @@ from .forward import Layout, attention, feed_forward
 from .plan import Plan, Writes, plan
 from .runs import Runs
 
-#: Tokens of one matrix product: large enough for full speed, small enough to stay in cache.
-CHUNK_TOKENS = 1024
+#: Tokens of one matrix product, at most: enough for full speed, and bounds the working memory.
+CHUNK_TOKENS = 2048
 
 
 class Stopped(Exception):
@@ -151,8 +151,11 @@ class _Walk:
         longest, item = max(self.base.lengths), self.h.element_size()
         per_row = item * longest * 2 * d.n_kv_heads * d.d_head
         per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + 2 * d.n_heads * longest)
+        total = int(self.offset[n_rows])
+        # chunks of even size: a small last one would run at a fraction of the speed
+        size = -(-total // max(1, -(-total // CHUNK_TOKENS)))
         while first < n_rows:
-            last = int(np.searchsorted(self.offset, self.offset[first] + CHUNK_TOKENS, "right")) - 1
+            last = int(np.searchsorted(self.offset, self.offset[first] + size, "right")) - 1
             budget = lambda stop: per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
             last = min(max(last, first + 1), n_rows)
             while last > first + 1 and budget(last) > self.chunk_bytes:
@@ -212,7 +215,7 @@ class _Walk:
         """The second half of the block, over all rows in chunks of tokens."""
         block, frozen = self.base.decoder.blocks[layer], "mlp" in self.freeze
         n = tokens if want is None else len(want)
-        start, size = 0, CHUNK_TOKENS
+        start, size = 0, -(-n // max(1, -(-n // CHUNK_TOKENS)))
         while start < n:
             stop = min(start + size, n)
             at = slice(start, stop) if want is None else want[start:stop]

@@ -53,8 +53,8 @@ def explain_cell(model: Any, pair: Pair, site: str, layer: int, position=None, h
     for answer in answers:
         tail = torch.tensor(answer[:-1], dtype=torch.long, device=decoder.device)
         put = lambda ids: torch.cat([ids.to(decoder.device), tail])
-        base.append(Runs.record(decoder, [put(first)], keep))
-        source.append(base[-1].fork([put(second)]))
+        for group, runs in zip((base, source), Runs.record_pair(decoder, [put(first)], [put(second)], keep)):
+            group.append(runs)
         reads.append([length - 1 + t for t in range(max(1, len(answer)))])
         if position is None:
             edits = tuple(e for cell in grid.cells(0, source[-1][0]) for e in cell.edits)

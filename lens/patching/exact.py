@@ -146,8 +146,8 @@ def paired_runs(decoder: Decoder, ids: Sequence[tuple[torch.Tensor, torch.Tensor
     """Records base and source runs of some prompts; the source forks off the base where they first differ."""
     def make(batch: Sequence[int], tails: Sequence[torch.Tensor]) -> tuple[Runs, Runs]:
         put = lambda t, tail: torch.cat([t.to(decoder.device), tail])
-        base = Runs.record(decoder, [put(ids[i][0], t) for i, t in zip(batch, tails)], keep)
-        return base, base.fork([put(ids[i][1], t) for i, t in zip(batch, tails)])
+        first, second = ([put(ids[i][j], t) for i, t in zip(batch, tails)] for j in (0, 1))
+        return Runs.record_pair(decoder, first, second, keep)
     return make
 
 

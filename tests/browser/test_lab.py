@@ -16,6 +16,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Python Playwrigh
 PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
 READY = 90_000
+PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map((prompt) => prompt.textContent)"
 LAYERS_SHOWN = "() => /^layers \\d+/.test(document.querySelector('[data-testid=progress]').textContent)"
 
 SETUP = f"""import sys
@@ -80,18 +81,20 @@ class Lab:
             self.run_all(page)
 
     def run_all(self, page) -> None:
-        """JupyterLab drops a run that comes before its kernel is connected, so the order is repeated until every cell has taken it."""
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
-        for _ in range(10):
+        """Run every cell once. JupyterLab drops cells that come before its kernel is connected: then the order is repeated."""
+        for _ in range(12):
+            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
             try:
                 if (accept := page.locator(".jp-Dialog .jp-mod-accept")).count():
                     accept.first.click(timeout=2000)  # which kernel, or a greeting: the default is right
                 page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
                 page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=5000)
-                page.wait_for_function("() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every((prompt) => prompt.textContent !== '[ ]:')", timeout=5000)
-                return
+                page.wait_for_function(f"() => {PROMPTS}.every((prompt) => prompt !== '[ ]:')", timeout=5000)
+                page.wait_for_timeout(1500)  # long enough for a dropped run to show as an empty prompt again
+                if page.evaluate(f"() => {PROMPTS}.every((prompt) => prompt !== '[ ]:')"):
+                    return
             except PlaywrightTimeout:
-                continue
+                page.keyboard.press("Escape")
         raise AssertionError("JupyterLab did not run the cells")
 
     def close(self) -> None:

@@ -240,3 +240,17 @@ def test_a_walk_stops_when_told_to():
     with pytest.raises(Stopped, match="layer 1"):
         calls = iter([False, True])
         walk(base, [(0, [Edit(Site("resid_pre", 0), "zero")])], [[LENGTH - 1], [LENGTH - 3]], stop=lambda: next(calls))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recording_a_pair_in_one_pass_equals_recording_and_forking(kind):
+    base, source = runs(kind)
+    together = Runs.record_pair(model(kind), base.ids, source.ids, keep=KEEP)
+    for one, other in zip(together, (base, source)):
+        for site in sites_of(kind):
+            for l in (0,) if site == "embed" else range(3):
+                assert torch.allclose(one.get(site, l), other.get(site, l), atol=1e-4), (site, l)
+        assert torch.allclose(one.resid[-1], other.resid[-1], atol=1e-4)
+    first, second = together
+    for l in range(4):
+        assert torch.equal(first.resid[l][:2], second.resid[l][:2]), "what is shared is shared bit by bit"

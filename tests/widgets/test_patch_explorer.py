@@ -320,22 +320,27 @@ def test_the_worker_drops_outdated_quick_tasks_and_ends_its_thread():
     until(lambda: not any(t.name == "test" and t.is_alive() for t in threading.enumerate()))
 
 
-def test_a_change_from_the_browser_never_swallows_one_from_the_worker():
+def test_a_change_from_the_worker_waits_for_one_from_the_browser(monkeypatch):
     view = explorer()
-    stop = threading.Event()
+    view.wait(SECONDS)
+    inside, go, heard = threading.Event(), threading.Event(), []
+    set_trait = view.set_trait
 
-    def browser():
-        i = 0
-        while not stop.is_set():
-            view.set_state({"show": ("effect", "value", "normalized")[i % 3]})
-            i += 1
+    def slow(name, value):
+        inside.set()
+        go.wait(SECONDS)
+        set_trait(name, value)
 
-    heard = []
-    view.observe(lambda change: heard.append(change["new"]["n"]), "progress")
-    thread = threading.Thread(target=browser)
-    thread.start()
-    for n in range(300):
-        view.publish(progress={"n": n})
-    stop.set()
-    thread.join()
-    assert heard == list(range(300))
+    monkeypatch.setattr(view, "set_trait", slow)
+    view.observe(lambda change: heard.append((change["name"], change["new"])), ["show", "progress"])
+    browser = threading.Thread(target=view.set_state, args=({"show": "effect"},))
+    browser.start()
+    assert inside.wait(SECONDS)
+    worker = threading.Thread(target=view.publish, kwargs={"progress": {"done": 1}})
+    worker.start()
+    worker.join(0.2)
+    assert worker.is_alive() and view.progress == {}, "traits are held back while the browser's change is applied"
+    go.set()
+    browser.join(SECONDS)
+    worker.join(SECONDS)
+    assert heard == [("show", "effect"), ("progress", {"done": 1})]

@@ -144,7 +144,7 @@ function render({ model, el }) {
 
   // --- the selected cell
   const predictions = (title, list, pair) => h("div", { class: "mn-predictions" }, h("h4", { text: title }), h("ol", {}, ...list.map(([token, p]) => h("li", {},
-    h("span", { class: "mn-p-bar", style: `width:${(100 * p).toFixed(1)}%` }), h("code", { text: shorten(visible(token), 18), title: visible(token) }), pair.answer === token ? h("span", { class: "mn-tag", text: "answer" }) : pair.foil === token ? h("span", { class: "mn-tag mn-foil", text: "foil" }) : null, h("span", { class: "mn-p", text: percent(p) })))));
+    h("span", { class: "mn-p-bar", style: `width:${(100 * p).toFixed(1)}%` }), h("code", { text: shorten(visible(token), 18), title: visible(token) }), pair.answer === token ? h("span", { class: "mn-tag", text: "A", title: "answer", "aria-label": "answer" }) : pair.foil === token ? h("span", { class: "mn-tag mn-foil", text: "F", title: "foil", "aria-label": "foil" }) : null, h("span", { class: "mn-p", text: percent(p) })))));
   const drawSide = () => {
     const detail = model.get("detail");
     if (detail.layer === undefined) { side.replaceChildren(h("h3", { text: "Selected cell" }), h("p", { class: "mn-note", text: "Click a cell, or move with the arrow keys and press Enter, to see what the model predicts under that edit beside both unedited runs. P pins a cell." })); side.removeAttribute("data-cell"); return; }
@@ -154,7 +154,7 @@ function render({ model, el }) {
     side.replaceChildren(h("div", { class: "mn-side-head" }, h("h3", { text: `${detail.site} · layer ${detail.layer}, ${detail.column_name} ${detail.column}` }), h("button", { type: "button", class: "mn-button", "data-testid": "pin", text: "Pin (P)", onclick: () => send("pin", { run: detail.run, layer: detail.layer, column: detail.column }) })),
       h("dl", { class: "mn-facts" }, ...facts.flatMap(([k, v]) => [h("dt", { text: k }), h("dd", { text: v })])),
       detail.status === "error" ? h("pre", { class: "mn-error", role: "alert", text: detail.text }) : detail.status === "running" ? h("p", { class: "mn-note", text: "Running this one edit …" }) :
-        h("div", { class: "mn-columns", "data-testid": "predictions" }, predictions("clean run", detail.clean, detail), predictions("corrupted run", detail.corrupted, detail), predictions(`${detail.base_name} + edit`, detail.edited, detail)));
+        h("div", { class: "mn-columns", "data-testid": "predictions" }, predictions("clean run", detail.clean, detail), predictions("corrupted run", detail.corrupted, detail), predictions(`${detail.base_name} + edit`, detail.edited, detail), h("p", { class: "mn-note mn-key", text: `most likely next tokens · A answer${detail.foil ? " · F foil" : ""}` })));
   };
 
   // --- pins, runs, export
@@ -177,7 +177,7 @@ function render({ model, el }) {
       h("td", {}, h("input", { type: "text", value: r.name, "aria-label": `Name of run ${r.run}`, onchange: (e) => send("rename", { run: r.run, name: e.target.value }) })),
       h("td", { text: r.what }), h("td", { text: r.status }), h("td", {}, small("×", `Forget ${r.name}`, () => send("forget", { run: r.run })))))));
     const others = runs.filter((r) => r.run !== shown), keep = model.get("compare");
-    against.replaceChildren(...others.map((r) => option(String(r.run), r.name))); mode.disabled = against.disabled = !others.length;
+    against.replaceChildren(...others.map((r) => option(String(r.run), r.name))); mode.hidden = !others.length; against.hidden = !others.length;
     mode.value = keep.mode ?? "off"; if (others.some((r) => r.run === keep.run)) against.value = String(keep.run);
   };
   const radio = uniqueId("runs"), stem = () => `${map.site}_${map.column_name}_${map.metric}_run${map.run}`;

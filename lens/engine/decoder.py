@@ -209,6 +209,8 @@ FAMILIES = {
 }
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 _REMEMBERED = "_mnemoscope_decoder"
+#: Set on a model while ``lens.edited`` holds it.
+EDITED = "_mnemoscope_edited"
 
 
 class Decoder:
@@ -220,7 +222,7 @@ class Decoder:
 
     def __init__(self, model: Any):
         hf = getattr(model, "original_model", model)
-        config = hf.config
+        config = getattr(hf, "config", None)
         self.model_type = getattr(config, "model_type", type(hf).__name__)
         if self.model_type not in FAMILIES:
             raise UnsupportedModel(f"model type {self.model_type!r} is not one of {', '.join(FAMILIES)}.")
@@ -265,6 +267,8 @@ class Decoder:
         if isinstance(model, cls):
             return model
         key = getattr(model, "original_model", model)
+        if key.__dict__.get(EDITED):
+            raise ValueError("model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block first.")
         found = key.__dict__.get(_REMEMBERED)
         if found is None or found.stale():
             found = cls(model)

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .anatomy import Anatomy
-from .decoder import UnsupportedModel
+from .decoder import EDITED, UnsupportedModel
 from .edits import Edit, EditError
 from .sites import HEADED, ORDER, Site, SiteError, indices
 from .walk import Stopped
@@ -363,9 +363,14 @@ def edited(model: Any, *edits: Edit):
     Raises:
         EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.
     """
+    held = getattr(model, "original_model", model).__dict__
     handles = install(model, edits)
+    held[EDITED] = held.get(EDITED, 0) + 1
     try:
         yield model
     finally:
+        held[EDITED] -= 1
+        if not held[EDITED]:
+            del held[EDITED]
         for handle in handles:
             handle.remove()

@@ -156,3 +156,17 @@ def test_low_precision_and_doubles_are_walked_too():
     low = lens.patch(speaking().bfloat16(), PAIR)
     assert np.isfinite(low.value).all() and np.corrcoef(low.value.values.ravel(), exact.value.values.ravel())[0, 1] > 0.99
     assert Decoder.of(speaking().half()).dtype == torch.float16
+
+
+def test_a_sweep_inside_an_edit_is_refused_not_silently_unedited(model):
+    with lens.edited(model, lens.Edit(lens.Site("attn_out", 1), "zero")):
+        with lens.edited(model, lens.Edit(lens.Site("mlp_out", 1), "zero")):
+            pass
+        with pytest.raises(ValueError, match="leave the with block first"):
+            lens.patch(model, PAIR)
+    assert lens.provenance(lens.patch(model, PAIR))["status"] == "complete"
+
+
+def test_something_that_is_no_language_model():
+    with pytest.raises(lens.PatchError):
+        lens.patch(torch.nn.Linear(3, 3), PAIR)

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, or `... load`."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ def main() -> int:
     patching.add_argument("--peers", type=_peers, default=PEERS, help=f"which, separated by commas (default {','.join(PEERS)})")
     patching.add_argument("--repeats", type=_count, default=2, help="runs of each peer's sweep; ours runs six times as often (default 2)")
     patching.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
+    loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default 5)")
     arguments = parser.parse_args()
 
     # Read once, when OpenMP, torch, the hub client and tqdm are imported.
     os.environ.update(OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="2", HF_HUB_OFFLINE="1", TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false",
                       TRANSFORMERS_VERBOSITY="error")
+    if arguments.command == "load":
+        from benchmarks.load import run as run_load
+
+        return run_load(arguments.repeats)
     if "torch" in sys.modules:
         print("warning: torch was imported before the benchmark set its environment; the timings may suffer", file=sys.stderr)
     from benchmarks.patching import run

@@ -15,7 +15,7 @@ from lens.cache import SOURCES, cache_dir, check, folder_of
 
 __all__ = ["Report", "chromium", "doctor"]
 
-CORE = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "xarray", "zarr", "matplotlib", "jupyterlab", "plotly", "anywidget")
+CORE = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "xarray", "zarr", "matplotlib", "jupyterlab", "anywidget")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -2,7 +2,7 @@
 
 Writes the executed notebook, its HTML and its figures into the folder `--out`, and prints where they lie, then the headline
 numbers. The notebook finds two environment variables: MNEMOSCOPE_OUT, that folder, where it may write figures and a
-`headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET, `full` or `small`. `--store` also writes the outputs back
+`headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET: `full`, `small` or `tiny`. `--store` also writes the outputs back
 into the notebook itself.
 """
 
@@ -24,7 +24,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 
 IMAGES = {"image/png": ".png", "image/svg+xml": ".svg"}
-PRESETS = ("full", "small")
+PRESETS = ("full", "small", "tiny")
 
 
 class OwnKernel(AsyncKernelManager):

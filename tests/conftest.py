@@ -12,17 +12,9 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from tests import models as tiny_models  # noqa: E402
+from tests.models import word_tokenizer  # noqa: E402
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
-
-def word_tokenizer(size: int = 97):
-    """A tokenizer whose token i is the word `w<i>`; words are split at spaces, and token 0 ends a text."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(size)}, unk_token="w0"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w0", unk_token="w0", pad_token="w0")
 
 
 @pytest.fixture(scope="session")

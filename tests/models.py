@@ -31,14 +31,13 @@ def tiny(kind: str = "llama", seed: int = 0):
 
 
 def word_tokenizer(size: int = 97):
-    """One token a word, "w0" to "w96"; a space belongs to the word after it."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    """A tokenizer whose token i is the word ``w<i>``; words are split at spaces, and token 0 ends a text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
-    words = {f"w{i}": i for i in range(size)}
-    made = Tokenizer(models.WordLevel(words, unk_token="w0"))
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
-    made.decoder = decoders.WordPiece(prefix="##")
-    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="w0")
+
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(size)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w0", unk_token="w0", pad_token="w0")
 
 
 def speaking(kind: str = "llama", seed: int = 0):

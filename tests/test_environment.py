@@ -74,7 +74,7 @@ def test_lens_imports_no_jupyter_and_no_plotting():
     assert "lens.models" in modules
     code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
-    assert not {"widgets", "ipywidgets", "jupyterlab", "nbclient", "anywidget", "plotly", "matplotlib"} & {name.split(".")[0] for name in loaded}
+    assert not {"widgets", "ipywidgets", "jupyterlab", "nbclient", "anywidget", "matplotlib"} & {name.split(".")[0] for name in loaded}
 
 
 def test_the_version_is_written_once():

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -128,7 +129,7 @@ class Block:
         """``W_O`` by head, in the TransformerLens layout."""
         weight = self.o_proj.weight
         weight = weight if type(self.o_proj).__name__ == "Conv1D" else weight.T
-        return weight.view(-1, self.d_head, weight.shape[-1])
+        return rearrange(weight, "(n_heads d_head) d_model -> n_heads d_head d_model", d_head=self.d_head)
 
 
 class PostNormBlock(Block):
@@ -185,9 +186,8 @@ class NeoXBlock(Block):
         return self.fused(x).view(len(x), -1, 3, self.d_head).unbind(2)
 
     def _rows(self, first: int, last: int) -> tuple[Tensor, Tensor | None]:
-        w = self.fused.weight.unflatten(0, (-1, 3, self.d_head))[:, first:last].flatten(0, 2)
-        b = self.fused.bias
-        return w, None if b is None else b.unflatten(0, (-1, 3, self.d_head))[:, first:last].flatten(0, 2)
+        part = lambda t: rearrange(rearrange(t, "(h qkv d) ... -> h qkv d ...", qkv=3, d=self.d_head)[:, first:last], "h qkv d ... -> (h qkv d) ...")
+        return part(self.fused.weight), None if self.fused.bias is None else part(self.fused.bias)
 
     def q(self, x):
         return F.linear(x, *self._rows(0, 1)).view(len(x), -1, self.d_head)

@@ -20,9 +20,14 @@ _AFTER_ATTENTION = ORDER["z"]
 
 @dataclass
 class Writes:
-    """Indexed writes at one site of one layer, ``x[token, sub] <- keep * x[token, sub] + scale * table[entry]``, sorted by token."""
+    """Indexed writes at one site of one layer, ``x[token, sub] <- keep * x[token, sub] + scale * table[entry]``, sorted by token.
+
+    ``host`` is ``token`` where Python can read it without waiting for the device; ``replaces`` says that nothing is kept.
+    """
 
     token: Tensor
+    host: np.ndarray
+    replaces: bool
     sub: Tensor | None
     keep: Tensor
     scale: Tensor
@@ -241,6 +246,6 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
         source = members[0][1].source
         table = source.runs.get(site, layer) if source else torch.cat(tables).to(device, made.base.decoder.dtype) if tables else None
         made.writes.setdefault((layer, site), []).append(Writes(
-            torch.as_tensor(token[rank], device=device), put(sub) if sub else None, put(keep, torch.float32), put(scale, torch.float32),
+            torch.as_tensor(token[rank], device=device), token[rank], not np.concatenate(keep).any(), put(sub) if sub else None, put(keep, torch.float32), put(scale, torch.float32),
             table, put(entry), by_sub=bool(sub) and source is not None, key=key,
             prompt=put(prompt) if source and site == "pattern" else None))

@@ -78,7 +78,8 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
     values = values or Values(np.full((n, *shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
     group = layer_groups or (WATCHED_LAYERS if on_part is not None or stop is not None else n_layers)
     spans = [(max(0, last - group), last) for last in range(n_layers, 0, -group)]
-    batches = _batches([bytes_per_prompt(i) for i in range(n)], memory_mb * 2**20 * 0.6)
+    wanted = [i for i in range(n) if skip is None or not all(skip(i, l) for l in range(n_layers))]
+    batches = [[wanted[k] for k in batch] for batch in _batches([bytes_per_prompt(i) for i in wanted], memory_mb * 2**20 * 0.6)]
     # a bar that appears only when the sweep takes over two seconds
     bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, leave=False, **({} if progress is None else {"disable": not progress}))
     chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))

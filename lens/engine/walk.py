@@ -304,8 +304,7 @@ def _inside(token: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
 
 def _apply(w: Writes, x: Tensor, tokens: slice | Tensor) -> None:
     if isinstance(tokens, slice):
-        bounds = torch.searchsorted(w.token, torch.tensor([tokens.start, tokens.stop], device=w.token.device)).tolist()
-        pick: slice | Tensor = slice(*bounds)
+        pick: slice | Tensor = slice(*np.searchsorted(w.host, (tokens.start, tokens.stop)).tolist())
         where = w.token[pick] - tokens.start
     else:
         pick, where = _inside(w.token, tokens)
@@ -313,10 +312,9 @@ def _apply(w: Writes, x: Tensor, tokens: slice | Tensor) -> None:
         return
     index = (where,) if w.sub is None else (where, w.sub[pick])
     value = w.values(pick)
-    keep = w.keep[pick]
-    if bool((keep == 0).all()):
+    if w.replaces:
         x[index] = torch.zeros_like(x[index]) if value is None else value.to(x.dtype)
         return
     old = x[index]
-    old = old * keep.reshape(-1, *[1] * (old.ndim - 1)).to(x)
+    old = old * w.keep[pick].reshape(-1, *[1] * (old.ndim - 1)).to(x)
     x[index] = old if value is None else old + value.to(x.dtype)

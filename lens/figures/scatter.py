@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from .style import INK, MUTED, SERIES, figure, finish
+from .style import MUTED, SERIES, figure, finish
 
 
 def agreement_plot(exact: xr.Dataset, estimates: Mapping[str, xr.Dataset], path=None):
@@ -28,12 +28,16 @@ def agreement_plot(exact: xr.Dataset, estimates: Mapping[str, xr.Dataset], path=
     return finish(fig, path)
 
 
-def control_plot(names: Sequence[str], estimate: Sequence[float], low: Sequence[float], high: Sequence[float], path=None, *, label: str = "mean effect", n: int | None = None):
-    """Effects beside their controls, with intervals; one row each, zero marked."""
-    fig, ax = figure(5.6, 0.9 + 0.34 * len(names))
-    at = np.arange(len(names))[::-1]
+def control_plot(names: Sequence[str], estimate: Sequence[float], low: Sequence[float], high: Sequence[float], path=None, *, label: str = "mean effect", n: int | None = None, groups: int = 1):
+    """Effects beside their controls, with intervals; one row each, zero marked. ``groups`` rows that belong together share a gap and a run of colours."""
+    fig, ax = figure(5.6, 0.9 + 0.3 * len(names))
+    row = np.arange(len(names))
+    at = -(row + (row // groups if groups > 1 else 0) * 0.7)
     estimate, low, high = (np.asarray(v, float) for v in (estimate, low, high))
-    ax.errorbar(estimate, at, xerr=[estimate - low, high - estimate], fmt="o", color=SERIES[0], ecolor=INK, elinewidth=1, capsize=2.5, markersize=4)
+    for kind in range(groups):
+        mine = row % groups == kind
+        ax.errorbar(estimate[mine], at[mine], xerr=[(estimate - low)[mine], (high - estimate)[mine]], fmt="o", color=SERIES[kind % len(SERIES)], ecolor=SERIES[kind % len(SERIES)],
+                    elinewidth=1.4, capsize=2.5, markersize=4.5)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_yticks(at, names, fontsize=8)
     ax.set_xlabel(label + (f", n = {n}" if n else ""), fontsize=9)

@@ -31,7 +31,8 @@ def last_partial() -> xr.Dataset | None:
 def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", over: Sequence[str] = ("layer", "position"), *,
           metric: str | Metric | Callable = "logit_diff", direction: Literal["denoise", "noise"] = "denoise", method: Literal["exact", "attribution"] = "exact",
           layers=None, heads=None, positions=None, window: int = 1, steps: int = 1, memory_mb: float = 500, progress: bool | None = None,
-          stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: str | None = None) -> xr.Dataset:
+          stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: str | None = None,
+          share: tuple[int, int] | None = None) -> xr.Dataset:
     """Patches every cell of a grid from one run of a pair into the other and measures what that changes.
 
     Args:
@@ -51,7 +52,10 @@ def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", ove
         progress: a bar for sweeps over two seconds; False for none.
         stop: asked between layers; True ends the sweep with a partial result.
         on_part: called with the result so far after each group of layers; layers come from the last to the first.
-        store: a path; the sweep writes there as it goes and takes up again where it was cut.
+        store: a path that ends in ``.zarr``; the sweep writes there as it goes and takes up again where it was cut. A store always has
+            a ``prompt`` axis.
+        share: ``(number, count)``: this process computes every ``count``-th pair from ``number`` on; run ``count`` processes, on as many
+            machines as you like, with the same ``store``. The result is what the store holds when this share is done.
 
     Returns:
         A labelled result over ``[prompt,] layer, ...`` with ``value`` (the metric under the edit), ``effect`` = value - base,
@@ -78,20 +82,24 @@ def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", ove
         raise PatchError(f"memory_mb={memory_mb!r} is not a size; expected a positive number of megabytes.")
     if steps != 1 and method == "exact":
         raise PatchError(f"steps={steps!r} is given but method='exact' takes none; use method='attribution'.")
+    if share is not None and (store is None or not (isinstance(share, tuple) and len(share) == 2 and 0 <= share[0] < share[1])):
+        raise PatchError(f"share={share!r} needs a store and two numbers, (number, count) with 0 <= number < count.")
     measure = resolve(metric)
     call = dict(site=site, over=list(over) if not isinstance(over, str) else [over], metric=measure.name, unit=measure.unit, direction=direction, method=method,
                 layers=layers, heads=heads, positions=positions, window=window, steps=steps)
     try:
         return _patch_fast(model, chosen, single, call, measure, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
-                           progress=progress, stop=stop, on_part=on_part, store=store)
+                           progress=progress, stop=stop, on_part=on_part, store=store, share=share)
     except UnsupportedModel as reason:
+        if share is not None:
+            raise PatchError(f"share={share!r} is for models whose blocks are written out; leave it out here. {reason}") from reason
         from .fallback import patch_by_hooks
         return patch_by_hooks(model, chosen, single, call, measure, reason=reason, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
                               progress=progress, stop=stop, on_part=on_part, store=store)
 
 
 def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, measure: Metric, *, layers, heads, positions, memory_mb: float, progress, stop, on_part,
-                store) -> xr.Dataset:
+                store, share) -> xr.Dataset:
     """``patch`` where the blocks are written out.
 
     Raises:
@@ -111,11 +119,12 @@ def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, me
         values = attribute(decoder, encoded, grid, measure, direction, call["steps"], memory_mb, progress)
         values.seconds = time.perf_counter() - began
         return _labelled(grid, encoded, values, direction, single, record)
-    return run_exact(decoder, encoded, grid, measure, direction, single, record, memory_mb=memory_mb, progress=progress, stop=stop, on_part=on_part, store=store)
+    return run_exact(decoder, encoded, grid, measure, direction, single, record, memory_mb=memory_mb, progress=progress, stop=stop, on_part=on_part, store=store,
+                     share=share)
 
 
 def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, measure: Metric, direction: str, single: bool, record: dict, *, memory_mb: float,
-              progress: bool | None, stop, on_part, store) -> xr.Dataset:
+              progress: bool | None, stop, on_part, store, share=None) -> xr.Dataset:
     """The sweep behind ``patch``, on prompts already encoded."""
     keep = () if grid.site in _KEPT else (grid.site,)
     ids = [(e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded]
@@ -125,7 +134,8 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
     disk, values, skip, notify = None, None, None, None
     if store is not None:
         disk, values = open_store(store, lambda v: label(v, False), len(encoded), grid, direction)
-        skip = lambda i, l: bool(disk.done[i, l])
+        number, count = share or (0, 1)
+        skip = lambda i, l: i % count != number or bool(disk.done[i, l])
     if on_part is not None or disk is not None:
         def notify(v, prompts, layers):
             if disk is not None:
@@ -135,9 +145,12 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
     values = sweep(decoder, encoded, lengths, grid.shape, lambda i, source, k: grid.cells(i, source[k]), make_runs, measure,
                    clean_is_base=direction == "noise", bytes_per_prompt=lambda i: prompt_bytes(decoder, lengths[i], keep, grid), memory_mb=memory_mb,
                    progress=progress, stop=stop, on_part=notify, skip=skip, values=values, label=f"patch {grid.site}")
-    done = label(values)
     if disk is not None:
-        disk.finish(done)
+        disk.finish(label(values, False))
+    if share is not None and values.status == "complete":
+        values = disk.values(values, direction)
+        values.status = "complete" if disk.whole else "partial"
+    done = label(values)
     _last["partial"] = done if values.status == "partial" else None
     return done
 

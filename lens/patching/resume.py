@@ -38,6 +38,9 @@ class SweepStore:
 
     def finish(self, ds: xr.Dataset) -> None:
         """Records status and duration."""
-        record = results.provenance(ds)
-        whole = bool(np.all(self.store.done.values))
-        self.store.stamp(record | {"status": "complete" if whole else "partial"})
+        self.store.stamp(results.provenance(ds) | {"status": "complete" if self.whole else "partial"})
+
+    @property
+    def whole(self) -> bool:
+        """Whether every cell is there, written by this process or another."""
+        return bool(np.all(self.store.done.values))

@@ -170,3 +170,19 @@ def test_a_sweep_inside_an_edit_is_refused_not_silently_unedited(model):
 def test_something_that_is_no_language_model():
     with pytest.raises(lens.PatchError):
         lens.patch(torch.nn.Linear(3, 3), PAIR)
+
+
+def test_several_processes_fill_one_store(model, tmp_path, monkeypatch):
+    pairs = [PAIR, lens.Pair("w4 w2 w3", corrupted="w5 w2 w3", answer=" w7", foil=" w8"), lens.Pair("w4 w2 w1", corrupted="w5 w2 w1", answer=" w7", foil=" w8")]
+    path = tmp_path / "shared.zarr"
+    first = lens.patch(model, pairs, store=path, share=(0, 2))
+    assert lens.provenance(first)["status"] == "partial" and np.isnan(first.value[1]).all() and np.isfinite(first.value[2, :, :3]).all()
+    second = lens.patch(model, pairs, store=path, share=(1, 2))
+    assert lens.provenance(second)["status"] == "complete"
+    whole = lens.patch(model, pairs)
+    for name in ("value", "effect", "clean", "corrupted"):
+        assert np.allclose(second[name], whole[name], atol=1e-5, equal_nan=True)
+    with pytest.raises(lens.PatchError, match=r"share=\(2, 2\)"):
+        lens.patch(model, pairs, store=path, share=(2, 2))
+    with pytest.raises(lens.PatchError, match="needs a store"):
+        lens.patch(model, pairs, share=(0, 2))

@@ -1,0 +1,64 @@
+"""Notebook 01 in a real JupyterLab: opened as it is stored, run from top to bottom, then explored with mouse and keyboard."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
+
+NOTEBOOK = ROOT / "notebooks" / "01_activation_patching.ipynb"
+RUN = 900_000
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, browser):
+    folder = tmp_path_factory.mktemp("notebook")
+    with pytest.MonkeyPatch.context() as patch:
+        # a handful of pairs: the numbers are the full run's affair, this is about what a person can do
+        patch.setenv("MNEMOSCOPE_PRESET", "tiny")
+        patch.setenv("MNEMOSCOPE_OUT", str(folder / "out"))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        server = Lab(folder)
+    shutil.copy(NOTEBOOK, folder / "notebook.ipynb")
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+def test_the_stored_notebook_shows_its_figures_and_the_map_before_it_is_run(lab, page):
+    lab.open(page, "notebook.ipynb", run=False)
+    stored = json.loads(NOTEBOOK.read_text())
+    pictures = sum("image/png" in o.get("data", {}) for c in stored["cells"] for o in c.get("outputs", []))
+    assert pictures >= 8
+    html = "".join("".join(o["data"].get("text/html", "")) for c in stored["cells"] for o in c.get("outputs", []) if "data" in o)
+    assert "mnemoscope-static" in html and "<td" in html
+    assert not any(o["output_type"] == "error" for c in stored["cells"] for o in c.get("outputs", []))
+
+
+@pytest.mark.slow
+def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
+    page.set_viewport_size({"width": 1500, "height": 1200})
+    lab.open(page, "notebook.ipynb")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=READY)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=RUN)
+    assert (lab.folder / "out" / "headline.json").exists(), "the last cell writes the headline numbers"
+    explorer = page.locator("[data-testid=patch-explorer]")
+    explorer.first.scroll_into_view_if_needed()
+    page.wait_for_selector("[data-testid=patch-explorer][data-ready=true]", timeout=READY)
+
+    page.mouse.click(*point(page, "map", 23, 13))
+    page.wait_for_selector("[data-testid=side][data-status=ready]", timeout=READY)
+    assert "layer 23, position 13" in page.get_by_test_id("side").inner_text()
+    assert page.get_by_test_id("predictions").locator("ol").nth(2).locator("li").count() == 10
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-testid=side][data-status=ready][data-cell='24,13']", timeout=READY)
+
+    page.get_by_test_id("run").click()
+    status(page, "running")
+    page.wait_for_function(LAYERS_SHOWN, timeout=READY)
+    if page.locator("[data-testid=patch-explorer][data-status=running]").count():
+        page.get_by_test_id("stop").click()
+    page.wait_for_selector("[data-testid=patch-explorer]:is([data-status=stopped], [data-status=complete])", timeout=READY)
+    page.wait_for_selector("[data-testid=attention-view][data-ready=true]", timeout=READY)

@@ -39,7 +39,7 @@ def rotate(x: Float[Tensor, "n heads d_head"], cos: Float[Tensor, "n rot"], sin:
     turn, rest = x[..., :rot], x[..., rot:]
     half = rot // 2
     turned = torch.cat((-turn[..., half:], turn[..., :half]), -1)
-    turn = torch.addcmul(turn * cos[:, None], turned, sin[:, None])
+    turn = torch.addcmul(turn * cos[:, None], turned, sin[:, None]).to(x.dtype)
     return turn if rest.shape[-1] == 0 else torch.cat((turn, rest), -1)
 
 
@@ -271,18 +271,29 @@ class Decoder:
             raise ValueError("model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block first.")
         found = key.__dict__.get(_REMEMBERED)
         if found is None or found.stale():
-            found = cls(model)
-            found.check(key)
+            try:
+                found = cls(model)
+                if key.training:
+                    raise ValueError("model: it is in training mode, where dropout changes every run; call model.eval() first.")
+                found.check(key)
+            except (AttributeError, TypeError, RuntimeError) as error:
+                if isinstance(error, (UnsupportedModel, torch.OutOfMemoryError)):
+                    raise
+                kind = getattr(getattr(key, "config", None), "model_type", type(key).__name__)
+                raise UnsupportedModel(f"{kind}: its blocks are not built as expected ({type(error).__name__}: {error}).") from error
             found._mark = found._stamp()
             key.__dict__[_REMEMBERED] = found
         return found
 
-    def _stamp(self):
-        return tuple((id(p), p.device, p.dtype) for p in (self.embedding.weight, self.head.weight, self.blocks[-1].down_proj.weight))
+    def _stamp(self) -> list:
+        """What the check saw: every module with its hooks, and where the weights are. Holds the modules, so that none is mistaken for another."""
+        weights = (self.embedding.weight, self.head.weight, self.blocks[-1].down_proj.weight)
+        return [*((m, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in self.hf.modules()), *((p.device, p.dtype) for p in weights)]
 
     def stale(self) -> bool:
-        """Whether the model moved, changed its dtype or had its weights swapped since the check."""
-        return self._mark != self._stamp()
+        """Whether the model moved, changed its dtype, or had a module swapped or hooked since the check."""
+        mark = self._stamp()
+        return len(mark) != len(self._mark) or any(a[0] is not b[0] and a[0] != b[0] or a[1:] != b[1:] for a, b in zip(mark, self._mark))
 
     @torch.no_grad()
     def check(self, reference: Any, length: int = 9) -> float:
@@ -293,13 +304,20 @@ class Decoder:
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(0, self.d_vocab, (length,), generator=generator).to(self.device)
         at = torch.arange(length, device=self.device)
-        ours = self.unembed(all_blocks(self, self.place(self.embed(ids), at), Layout(torch.zeros_like(at), at, 1, length, dense=True)))
+        resid = all_blocks(self, self.place(self.embed(ids), at), Layout(torch.zeros_like(at), at, 1, length, dense=True))
+        ours = self.unembed(resid)
         theirs = reference(ids[None]).logits[0].to(ours.dtype)
         if not torch.isfinite(theirs).all():
             bad = [n for n, p in self.hf.named_parameters() if not torch.isfinite(p).all()]
             raise ValueError(f"model: its logits are not finite on a probe of {length} tokens"
                              + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "") + ". Load the weights again.")
         gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
+        # some paths read weights where the model calls modules; an adapter on such a module must not be passed over
+        x = self.blocks[0].norm_attn(self.embed(ids))
+        for block in self.blocks:
+            gap = max(gap, *((a - b).abs().max().item() for a, b in zip(block.qkv(x), (block.q(x), *block.kv(x)))))
+        columns = torch.arange(0, self.d_vocab, max(1, self.d_vocab // 64), device=self.device)
+        gap = max(gap, (self.unembed(resid, columns) - self.unembed(resid)[..., columns]).abs().max().item() / max(1.0, theirs.abs().max().item()))
         allowed = {torch.float32: 1e-4, torch.float64: 1e-4}.get(self.dtype, 5e-2)
         if not gap <= allowed:
             raise UnsupportedModel(f"{self.model_type}: the written-out blocks differ from the model by {gap:.2g} (relative) on the probe.")

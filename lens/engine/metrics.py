@@ -18,6 +18,7 @@ Answers of several tokens are appended to the prompt and read by teacher forcing
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Callable, Protocol, Sequence
 
@@ -54,6 +55,7 @@ class Metric:
         continuations: per sequence that is run, the answer whose tokens are read (empty: only the next token is read).
         score: ``(decoder, [resid of each sequence], encoded, [resid of each sequence in the clean run]) -> [rows]``.
         higher_is_answer: whether a larger value means more of the answer (for wording).
+        digest: tells users' functions of one name apart.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Metric:
     continuations: Callable[[Any], Sequence[tuple[int, ...]]]
     score: Callable[[Decoder, Sequence[Resid], Any, Sequence[Resid]], Float[Tensor, "rows"]]
     higher_is_answer: bool = True
+    digest: str = ""
 
     def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
         """Per sequence, the answer it reads.
@@ -185,6 +188,20 @@ def resolve(metric: "str | Metric | Callable") -> Metric:
             if not isinstance(value, Tensor) or value.shape != (len(logits),):
                 got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise MetricError(f"metric={name}: your function returned {got}; expected a tensor of shape ({len(logits)},), one number a row.")
+            if value.isnan().any():
+                raise MetricError(f"metric={name}: your function returned NaN for {int(value.isnan().sum())} of {len(logits)} runs; expected numbers.")
             return value.float()
         return _by_chunk(decoder, resid[0][:, :1], read)
-    return Metric(name, "", _next, score)
+    return Metric(name, "", _next, score, digest=_digest(metric))
+
+
+def _digest(function: Callable) -> str:
+    """What tells two functions of one name apart: their code, constants, defaults and plain closed-over values."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return f"{type(function).__module__}.{type(function).__qualname__}"
+    plain = lambda v: repr(v) if isinstance(v, (int, float, str, bytes, bool, tuple, frozenset, type(None))) else type(v).__name__
+    closed = [plain(c.cell_contents) for c in function.__closure__ or ()]
+    constants = [c.co_code.hex() if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
+    whole = [code.co_code.hex(), constants, code.co_names, [plain(d) for d in function.__defaults__ or ()], closed]
+    return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]

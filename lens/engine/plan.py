@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .decoder import Decoder
 from .edits import Edit, EditError
 from .runs import Runs, Source
 from .sites import HEADED, ORDER, SiteError, indices
@@ -89,8 +90,9 @@ class Plan:
         return np.concatenate(([0], np.cumsum(size)))
 
 
-def heads_of(base: Runs, site: str) -> int:
-    return base.decoder.n_heads if HEADED[site] == "query" else base.decoder.n_kv_heads
+def heads_of(decoder: Decoder, site: str) -> int:
+    """Heads at a site: query heads, or key/value heads for ``k`` and ``v``."""
+    return decoder.n_heads if HEADED[site] == "query" else decoder.n_kv_heads
 
 
 def _width(base: Runs, site: str) -> int:
@@ -123,24 +125,27 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
     position = _positions(site.position, length)
     sub = None
     if name in HEADED and (site.head is not None or name == "pattern"):
-        sub = np.asarray(indices(site.head, heads_of(base, name), "head"), dtype=np.int64)
+        sub = np.asarray(indices(site.head, heads_of(decoder, name), "head"), dtype=np.int64)
     elif name == "neuron" and site.neuron is not None:
         sub = np.asarray(indices(site.neuron, decoder.d_mlp, "neuron"), dtype=np.int64)
     n_sub = 1 if sub is None else len(sub)
     value, source, tensor, key = edit.value, None, None, None
     if name == "pattern":
         key = tuple(indices(site.key, length, "key"))
+        if site.key is not None and len(position) and max(key) > position.min():
+            raise EditError(f"key={max(key)} lies after the query at position {int(position.min())}, which cannot see it; choose keys up to the query.")
     if isinstance(value, Runs):
         if len(value) not in (1, len(base)):
             raise EditError(f"value: a run of {len(value)} prompts does not match the base run's {len(base)}; pick one with run[i].")
         value = value[prompt if len(value) > 1 else 0]
     if isinstance(value, Source):
         source = value
-        if len(position) and position.max() >= source.length:
-            raise EditError(f"position={int(position.max())} lies beyond the source prompt's {source.length} tokens; align the two prompts.")
+        furthest = max([*position.tolist(), *(key or ())], default=0)
+        if furthest >= source.length:
+            raise EditError(f"position={furthest} lies beyond the source prompt's {source.length} tokens; align the two prompts.")
     elif value is not None:
         width = (1,) if name == "neuron" and sub is not None else (len(key),) if name == "pattern" else \
-            (heads_of(base, name), decoder.d_head) if name in HEADED and sub is None else (_width(base, name),)
+            (heads_of(decoder, name), decoder.d_head) if name in HEADED and sub is None else (_width(base, name),)
         try:
             if name == "neuron" and sub is not None:
                 tensor = value.expand(len(position), n_sub).reshape(-1)

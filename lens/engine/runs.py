@@ -15,7 +15,7 @@ from .sites import ORDER, SiteError, indices
 
 #: Tokens a recording pushes through a layer at once; bounds the working memory, not the result.
 CHUNK_TOKENS = 2048
-_ALWAYS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "v")
+_ALWAYS = ("embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "v")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Runs:
     """The forward passes of several prompts, token by token in flat tensors.
 
     Prompt ``i`` occupies rows ``offset[i] : offset[i] + lengths[i]``. Kept at every layer: ``resid_pre``, ``attn_out``, the
-    keys and values; other sites (``embed``, ``q``, ``k``, ``pattern``, ``z``, ``neuron``, ``mlp_out``) when named in ``keep``.
+    keys and values, and the token embeddings; other sites (``q``, ``k``, ``pattern``, ``z``, ``neuron``, ``mlp_out``) when named in ``keep``.
 
     >>> run = Runs.record(model, [ids], keep=("z",))          # doctest: +SKIP
     >>> run.get("z", 3).shape                                 # doctest: +SKIP
@@ -64,6 +64,8 @@ class Runs:
         self.offset = (total.cumsum(0) - total).to(decoder.device)
         self.prompt = torch.repeat_interleave(torch.arange(len(ids)), total).to(decoder.device)
         self.position = torch.cat([torch.arange(n) for n in self.lengths]).to(decoder.device)
+        #: token embeddings that the run began with, ``[n_tokens, d_model]``; for noised runs not the vocabulary's
+        self.embedded: Tensor | None = None
         self.resid: list[Tensor] = []
         self.attn: list[Tensor] = []
         self.k: list[Tensor] = []
@@ -119,8 +121,9 @@ class Runs:
         Equal to ``record`` and then ``fork``; for short prompts it takes little longer than one of them.
         """
         base = cls(Decoder.of(model), ids, keep)
+        first = _Segment(base, base.decoder.embed(base.flat_ids), None)
         other, segment = base._forked(others, None, None)
-        _fill([_Segment(base, base.decoder.embed(base.flat_ids), None), segment], base)
+        _fill([first, segment], base)
         return base, other
 
     @torch.no_grad()
@@ -144,7 +147,7 @@ class Runs:
         missing = set(other.keep) - set(self.keep)
         if missing:
             raise ValueError(f"keep={sorted(missing)} is not kept by the base run; record it with keep={other.keep}.")
-        mine = self.decoder.embed(self.flat_ids)
+        mine = self.embedded
         theirs = self.decoder.embed(other.flat_ids) if embed is None else embed.to(mine)
         differs = (mine != theirs).any(-1)
         start = torch.tensor(self.lengths, device=differs.device)
@@ -161,6 +164,8 @@ class Runs:
             return self.resid[layer + (site == "resid_post")]
         if site == "attn_out":
             return self.attn[layer]
+        if site == "embed":
+            return self.embedded
         if site == "v":
             return self.v[layer]
         if site not in ORDER:
@@ -171,7 +176,7 @@ class Runs:
             return self.resid[layer] + self.attn[layer]
         if site not in self.kept:
             raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")
-        return self.kept[site][0 if site == "embed" else layer]
+        return self.kept[site][layer]
 
 
 class _Segment:
@@ -183,8 +188,7 @@ class _Segment:
         self.tokens = fresh.nonzero()[:, 0]
         self.sizes = torch.bincount(runs.prompt[self.tokens], minlength=len(runs)).tolist()
         self.x = runs.decoder.place(embedded, runs.position)[self.tokens]
-        if "embed" in runs.kept:
-            runs.kept["embed"] = [embedded]
+        runs.embedded = embedded
 
     def whole(self, part: Tensor, of_base: Tensor | None) -> Tensor:
         """The tensor over all tokens: what was computed, before it the base run's (shared outright if nothing differs)."""
@@ -227,8 +231,8 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
             runs.v.append(segment.whole(join("v"), of(lambda r: r.v[l])))
             for site in runs.kept:
                 if site == "pattern":
-                    runs.kept[site].append(_patterns(runs, new.get(site, []), [b for b in batches], segments.index(segment), of(lambda r: r.kept[site][l])))
-                elif site != "embed":
+                    runs.kept[site].append(_patterns(runs, new.get(site, []), batches, segments.index(segment), of(lambda r: r.kept[site][l])))
+                else:
                     runs.kept[site].append(segment.whole(join(site), of(lambda r: r.kept[site][l])))
             segment.x = out
     for segment in segments:

@@ -7,6 +7,7 @@ the picture fills from there).
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Sequence
@@ -19,7 +20,6 @@ from tqdm.auto import tqdm
 from .decoder import Decoder
 from .edits import Edit
 from .metrics import Metric
-from .plan import heads_of
 from .runs import Runs
 from .walk import Stopped, walk
 
@@ -65,8 +65,9 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
         cells: ``(prompt number, source runs, its number within them) -> cells``.
         make_runs: records the unedited runs of some prompts, with tokens appended.
         clean_is_base: whether the base run is the clean one (noising) or the source run is (denoising).
-        bytes_per_prompt: memory of one prompt's runs and rows, for batching.
-        memory_mb: extra memory to stay under.
+        bytes_per_prompt: memory of one prompt's runs, for batching.
+        memory_mb: extra memory to stay under; half is for unedited runs, the rest for the rows of a walk and its chunks. One
+            prompt's own unedited runs are always held, whatever they take.
         stop: asked between layers.
         on_part: called after each part with the values so far, the prompts and the layers ``[first, last)`` of the part.
         skip: ``(prompt, layer)`` cells already there (resuming).
@@ -79,9 +80,9 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
     group = layer_groups or (WATCHED_LAYERS if on_part is not None or stop is not None else n_layers)
     spans = [(max(0, last - group), last) for last in range(n_layers, 0, -group)]
     wanted = [i for i in range(n) if skip is None or not all(skip(i, l) for l in range(n_layers))]
-    batches = [[wanted[k] for k in batch] for batch in _batches([bytes_per_prompt(i) for i in wanted], memory_mb * 2**20 * 0.6)]
+    batches = [[wanted[k] for k in batch] for batch in _batches([bytes_per_prompt(i) for i in wanted], memory_mb * 2**20 * 0.5)]
     # a bar that appears only when the sweep takes over two seconds
-    bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, leave=False, **({} if progress is None else {"disable": not progress}))
+    bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, leave=False, disable=hidden(progress))
     chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))
     try:
         for batch in batches:
@@ -91,11 +92,17 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
                 continue
             runs = _Batch(decoder, batch, encoded, lengths, make_runs, metric, clean_is_base)
             values.base[batch], values.source[batch] = runs.score(runs.base), runs.score(runs.source)
+            if not (np.isfinite(values.base[batch]).all() and np.isfinite(values.source[batch]).all()):
+                bad = [name for name, p in decoder.hf.named_parameters() if not torch.isfinite(p).all()]
+                raise ValueError(f"model: metric {metric.name!r} of an unedited run is not finite" + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
+                                 + "; load the weights again, or choose a metric that is defined there.")
             work = [[c for c in cells(i, runs.source[0], k)] for k, i in enumerate(batch)]
             for first, last in todo:
                 rows = [(k, c) for k, of_prompt in enumerate(work) for c in of_prompt if first <= c.layer < last]
-                for (k, c), v in zip(rows, runs.walk([(k, c.edits) for k, c in rows], chunk_bytes, stop)):
-                    values.value[(batch[k], *c.index)] = v
+                rows.sort(key=lambda r: r[1].layer)
+                for piece in _pieces(rows, runs.row_bytes, memory_mb * 2**20 * 0.3):
+                    for (k, c), v in zip(piece, runs.walk([(k, c.edits) for k, c in piece], chunk_bytes, stop)):
+                        values.value[(batch[k], *c.index)] = v
                 bar.update(1)
                 if on_part is not None:
                     values.seconds = time.perf_counter() - began
@@ -134,9 +141,25 @@ class _Batch:
         return [self.metric.score(self.decoder, [self._reads_of(r, j, k) for j, r in enumerate(runs)], e,
                                   [self._reads_of(c, j, k) for j, c in enumerate(self.clean)]).item() for k, e in enumerate(self.encoded)]
 
+    def row_bytes(self, row: tuple[int, Cell]) -> int:
+        """Memory of an edited run's two residual streams, from its first edited position on, in the longest sequence."""
+        k, cell = row
+        end = max(reads[k][-1] for reads in self.reads) + 1
+        first = min((min(p) if isinstance(p := e.site.position, (tuple, list, range)) and len(p) else 0) for e in cell.edits) if cell.edits else 0
+        return (end - max(0, first)) * self.decoder.d_model * 2 * self.decoder.embedding.weight.element_size()
+
     @torch.no_grad()
     def walk(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop) -> np.ndarray:
-        """The metric of every edited run, in the order given."""
+        """The metric of every edited run, in the order given; halves them where the device has no room for all."""
+        try:
+            return self._walk(rows, chunk_bytes, stop)
+        except torch.OutOfMemoryError:
+            if len(rows) < 2:
+                raise
+            half = len(rows) // 2
+            return np.concatenate([self.walk(rows[:half], chunk_bytes, stop), self.walk(rows[half:], chunk_bytes, stop)])
+
+    def _walk(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop) -> np.ndarray:
         walked = []
         for j, base in enumerate(self.base):
             # a cell's edits name the first sequence's source run; the same cell of another sequence copies from its own
@@ -157,6 +180,25 @@ def _moved(edit: Edit, old: Runs, new: Runs) -> Edit:
     if getattr(edit.value, "runs", None) is not old:
         return edit
     return Edit(edit.site, edit.op, new[edit.value.prompt], edit.scale)
+
+
+def hidden(progress: bool | None) -> bool:
+    """Whether to hide progress bars: what the caller says, else TQDM_DISABLE (which tqdm's notebook bar does not read itself)."""
+    return bool(os.environ.get("TQDM_DISABLE")) if progress is None else not progress
+
+
+def _pieces(rows: Sequence[tuple[int, Cell]], size: Callable[[tuple[int, Cell]], int], limit: float) -> Iterable[list]:
+    """Consecutive rows that together stay under ``limit`` bytes; at least one each."""
+    piece, total = [], 0
+    for row in rows:
+        cost = size(row)
+        if piece and total + cost > limit:
+            yield piece
+            piece, total = [], 0
+        piece.append(row)
+        total += cost
+    if piece:
+        yield piece
 
 
 def _batches(sizes: Sequence[int], limit: float) -> list[list[int]]:
@@ -180,5 +222,3 @@ def run_bytes(decoder: Decoder, length: int, keep: Sequence[str]) -> int:
     per_token = 2 * decoder.d_model + 2 * decoder.n_kv_heads * decoder.d_head + sum(width.get(s, 0) for s in keep)
     return decoder.n_layers * length * per_token * decoder.embedding.weight.element_size()
 
-
-__all__ = ["Cell", "Values", "sweep", "run_bytes", "heads_of"]

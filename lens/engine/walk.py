@@ -130,7 +130,7 @@ class _Walk:
         want = self.read[self.read < tokens] if last else None
         attending = 0 if "attention" in self.freeze else self._joined(layer, True)
         self._attend(layer, attending, want)
-        self._copy_attention(layer, int(self.offset[attending]), tokens, want)
+        self._copy_attention(layer, int(self.offset[attending]), tokens)
         self._feed(layer, tokens, want, rows)
 
     def _load(self, layer: int, fresh: slice) -> None:
@@ -142,7 +142,7 @@ class _Walk:
         if writes:
             # rows edited at the embedding start from it, then take their learned positions
             local = torch.unique(torch.cat([w.token for w in writes]))
-            x = self._write(0, "embed", self.base.decoder.embed(self.base.flat_ids[self.in_base[local]]), local)
+            x = self._write(0, "embed", self.base.embedded[self.in_base[local]], local)
             self.h[local] = self.base.decoder.place(x, self.position[local])
 
     def _chunks(self, n_rows: int) -> list[tuple[int, int]]:
@@ -197,7 +197,7 @@ class _Walk:
                 middle = (first + last) // 2
                 chunks[:0] = [(first, middle), (middle, last)]
 
-    def _copy_attention(self, layer: int, start: int, tokens: int, want: Tensor | None) -> None:
+    def _copy_attention(self, layer: int, start: int, tokens: int) -> None:
         """Rows that join after this layer's attention (or are frozen there) take the base run's, edited where they say."""
         if start == tokens:
             return

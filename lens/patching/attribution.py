@@ -9,19 +9,21 @@ import numpy as np
 import torch
 import xarray as xr
 from scipy import stats
+from tqdm.auto import tqdm
 
 from ..engine.decoder import Decoder
 from ..engine.gradients import site_gradients
 from ..engine.metrics import Metric, MetricError
+from ..engine.results import provenance
 from ..engine.runs import Runs
 from ..engine.sites import HEADED
-from ..engine.sweeps import Values, _batches
+from ..engine.sweeps import Values, _batches, hidden
 from ..measure import statistics
 from ..prompts import EncodedPair
 from .grid import Grid, PatchError
 
 
-def attribute(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, metric: Metric, direction: str, steps: int, memory_mb: float, progress) -> Values:
+def attribute(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, metric: Metric, direction: str, steps: int, memory_mb: float, progress, stop=None, on_part=None) -> Values:
     """First-order estimates of the effects of a whole grid.
 
     effect(cell) ~ sum over the cell's activations of (source - base) * gradient of the metric, with the gradient at the
@@ -31,14 +33,23 @@ def attribute(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, metr
         raise MetricError("metric='rank' has no gradient; use logit_diff, logprob or prob, or method='exact'.")
     if not isinstance(steps, int) or steps < 1:
         raise PatchError(f"steps={steps!r} is not a number of steps; expected an integer of 1 or more.")
-    if grid.window != 1:
-        raise PatchError(f"window={grid.window} goes with method='exact'.")
+    if metric.name == "kl" and direction == "noise" and steps == 1:
+        raise MetricError("metric='kl' is at its minimum in the clean run, where its gradient vanishes; use steps=5 or so, or direction='denoise'.")
     n = len(encoded)
     values = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
     per_token = decoder.n_layers * (14 * decoder.d_model + 4 * decoder.d_mlp) * 4
-    for batch in _batches([2 * len(e.clean_ids) * per_token for e in encoded], memory_mb * 2**20 * 0.8):
-        _attribute_batch(decoder, [encoded[i] for i in batch], batch, grid, metric, direction, steps, values)
-    values.status = "complete"
+    patterns = lambda e: 3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4
+    sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
+    try:
+        for batch in tqdm(_batches(sizes, memory_mb * 2**20 * 0.8), desc="attribution", unit="part", delay=2.0, leave=False, disable=hidden(progress)):
+            if stop is not None and stop():
+                return values
+            _attribute_batch(decoder, [encoded[i] for i in batch], batch, grid, metric, direction, steps, values)
+            if on_part is not None:
+                on_part(values)
+        values.status = "complete"
+    except KeyboardInterrupt:
+        pass
     return values
 
 
@@ -135,6 +146,13 @@ def agreement(exact: xr.Dataset, estimate: xr.Dataset, *, k: int = 10, resamples
     Raises:
         PatchError: grids that differ, or a grid without a finite cell in common.
     """
+    for axis in ("layer", "head", "position"):
+        if (axis in exact.coords) != (axis in estimate.coords) or axis in exact.coords and not np.array_equal(exact[axis], estimate[axis]):
+            raise PatchError(f"estimate and exact are not over the same grid: their {axis} axes differ; compare results over the same grid.")
+    calls = [provenance(ds).get("call", {}) for ds in (exact, estimate)]
+    for key in ("site", "metric", "direction"):
+        if calls[0].get(key) != calls[1].get(key):
+            raise PatchError(f"estimate has {key}={calls[1].get(key)!r}, exact {calls[0].get(key)!r}; compare estimates of the same thing.")
     a, b = (np.asarray(ds["effect"].transpose(*exact["effect"].dims).values, float) for ds in (exact, estimate))
     if a.shape != b.shape:
         raise PatchError(f"estimate has the shape {b.shape}, exact {a.shape}; compare results over the same grid.")

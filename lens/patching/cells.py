@@ -12,7 +12,7 @@ from ..engine.runs import Runs
 from ..engine.walk import walk
 from ..prompts import Pair, encode
 from .exact import _KEPT
-from .grid import Grid, PatchError
+from .grid import Grid, PatchError, check_direction
 
 
 class CellView(NamedTuple):
@@ -42,6 +42,7 @@ def explain_cell(model: Any, pair: Pair, site: str, layer: int, position=None, h
     """
     if not isinstance(k, int) or k < 1:
         raise PatchError(f"k={k!r} is not a number of predictions; expected an integer of 1 or more.")
+    check_direction(direction)
     decoder, measure = Decoder.of(model), resolve(metric)
     encoded = encode(model, pair)
     over = ("layer", "head", "position") if head is not None else ("layer", "position")

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from ..prompts import Pair, PromptError, encode, encode_all
-from ..tokens import tokenizer_of
+from ..tokens import tokenize, tokenizer_of
 from .grid import PatchError
 
 
@@ -28,12 +28,12 @@ def shuffled_pairs(model: Any, pairs: Sequence[Pair], *, pool: Sequence[Pair] | 
     pool = pairs if pool is None else pool
     others = encode_all(model, pool)
     for i, (pair, mine) in enumerate(zip(pairs, encoded)):
-        partners = [p for p, e in zip(pool, others) if p.clean not in (pair.clean, pair.corrupted) and len(e) == len(mine) and e.answer_ids != mine.answer_ids
+        partners = [p for p, e in zip(pool, others) if p.clean not in (pair.clean, pair.corrupted) and p.start == pair.start and len(e) == len(mine) and e.answer_ids != mine.answer_ids
                     and {k: v for k, v in e.positions.items() if k != "first_difference"} == {k: v for k, v in mine.positions.items() if k != "first_difference"}]
         if not partners:
             raise PatchError(f"pairs[{i}] ({pair.label or pair.clean!r}) has no partner of the same form among the {len(pool)} pairs of the pool; give a pool with more pairs of its kind.")
         other = partners[rng.integers(len(partners))]
-        made.append(dataclasses.replace(pair, clean=other.clean, spans=other.spans, start=other.start, label=f"{pair.label} from {other.label}"))
+        made.append(dataclasses.replace(pair, clean=other.clean, spans=other.spans, label=f"{pair.label} from {other.label}"))
     return made
 
 
@@ -49,10 +49,11 @@ def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: int = 0, tries: i
     words = _words(tokenizer)
     for i, pair in enumerate(pairs):
         mine = encode(model, pair)
+        ahead = len(tokenize(tokenizer, pair.start)) if pair.start else 0
         for _ in range(tries):
-            text = "".join(words[j] for j in rng.integers(len(words), size=len(mine))).lstrip()
+            text = "".join(words[j] for j in rng.integers(len(words), size=len(mine) - ahead)).lstrip()
             spans = {}
-            candidate = dataclasses.replace(pair, clean=text, spans={}, start="", label=f"{pair.label} from random words")
+            candidate = dataclasses.replace(pair, clean=text, spans={}, label=f"{pair.label} from random words")
             try:
                 found = encode(model, candidate)
                 for name in pair.spans:

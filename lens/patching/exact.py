@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Iterable, Literal, Sequence
+from collections.abc import Iterable
+from typing import Any, Callable, Literal, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sweeps import Values, run_bytes, sweep
 from ..prompts import EncodedPair, Pair, encode_all
-from .grid import Grid, PatchError
+from .grid import Grid, PatchError, check_direction, check_memory
 
 _last: dict[str, xr.Dataset] = {}
 #: Sites that a run keeps anyway.
@@ -71,22 +72,20 @@ def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", ove
 
     >>> trace = lens.patch(model, pair, "resid_pre")          # doctest: +SKIP
     """
-    single, chosen = isinstance(pairs, Pair), [pairs] if isinstance(pairs, Pair) else list(pairs)
-    if not chosen:
-        raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
-    if direction not in ("denoise", "noise"):
-        raise PatchError(f"direction={direction!r} is not known; expected 'denoise' (clean into corrupted) or 'noise' (corrupted into clean).")
+    single, chosen = chosen_pairs(pairs)
+    check_direction(direction)
+    check_memory(memory_mb)
     if method not in ("exact", "attribution"):
         raise PatchError(f"method={method!r} is not known; expected 'exact' or 'attribution'.")
-    if memory_mb <= 0:
-        raise PatchError(f"memory_mb={memory_mb!r} is not a size; expected a positive number of megabytes.")
     if steps != 1 and method == "exact":
         raise PatchError(f"steps={steps!r} is given but method='exact' takes none; use method='attribution'.")
-    if share is not None and (store is None or not (isinstance(share, tuple) and len(share) == 2 and 0 <= share[0] < share[1])):
+    if share is not None and (store is None or not (isinstance(share, tuple) and len(share) == 2 and all(isinstance(x, int) for x in share) and 0 <= share[0] < share[1])):
         raise PatchError(f"share={share!r} needs a store and two numbers, (number, count) with 0 <= number < count.")
     measure = resolve(metric)
     call = dict(site=site, over=list(over) if not isinstance(over, str) else [over], metric=measure.name, unit=measure.unit, direction=direction, method=method,
                 layers=layers, heads=heads, positions=positions, window=window, steps=steps)
+    if measure.digest:
+        call["metric_digest"] = measure.digest
     try:
         return _patch_fast(model, chosen, single, call, measure, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
                            progress=progress, stop=stop, on_part=on_part, store=store, share=share)
@@ -115,10 +114,10 @@ def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, me
         from .attribution import attribute
         if store is not None or grid.window != 1:
             raise PatchError("store and window go with method='exact'; attribution is one pass over the model.")
-        began = time.perf_counter()
-        values = attribute(decoder, encoded, grid, measure, direction, call["steps"], memory_mb, progress)
+        began, part = time.perf_counter(), on_part and (lambda v: on_part(_labelled(grid, encoded, v, direction, single, record)))
+        values = attribute(decoder, encoded, grid, measure, direction, call["steps"], memory_mb, progress, stop, part)
         values.seconds = time.perf_counter() - began
-        return _labelled(grid, encoded, values, direction, single, record)
+        return remember(_labelled(grid, encoded, values, direction, single, record))
     return run_exact(decoder, encoded, grid, measure, direction, single, record, memory_mb=memory_mb, progress=progress, stop=stop, on_part=on_part, store=store,
                      share=share)
 
@@ -143,7 +142,7 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
             if on_part is not None:
                 on_part(label(v))
     values = sweep(decoder, encoded, lengths, grid.shape, lambda i, source, k: grid.cells(i, source[k]), make_runs, measure,
-                   clean_is_base=direction == "noise", bytes_per_prompt=lambda i: prompt_bytes(decoder, lengths[i], keep, grid), memory_mb=memory_mb,
+                   clean_is_base=direction == "noise", bytes_per_prompt=lambda i: prompt_bytes(decoder, encoded[i], measure, keep), memory_mb=memory_mb,
                    progress=progress, stop=stop, on_part=notify, skip=skip, values=values, label=f"patch {grid.site}")
     if disk is not None:
         disk.finish(label(values, False))
@@ -151,8 +150,30 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
         values = disk.values(values, direction)
         values.status = "complete" if disk.whole else "partial"
     done = label(values)
-    _last["partial"] = done if values.status == "partial" else None
-    return done
+    return remember(done)
+
+
+def remember(ds: xr.Dataset) -> xr.Dataset:
+    """Keeps a partial result for ``last_partial``, or forgets the last one."""
+    _last["partial"] = ds if results.provenance(ds)["status"] == "partial" else None
+    return ds
+
+
+def chosen_pairs(pairs: Any) -> tuple[bool, list[Pair]]:
+    """Whether one pair was given by itself, and the pairs as a list.
+
+    Raises:
+        PatchError: no pair, or something that is none.
+    """
+    if isinstance(pairs, Pair):
+        return True, [pairs]
+    chosen = list(pairs) if isinstance(pairs, Iterable) and not isinstance(pairs, str) else [pairs]
+    for p in chosen:
+        if not isinstance(p, Pair):
+            raise PatchError(f"pairs holds {p!r}, which is not a lens.Pair; write lens.Pair(clean, corrupted=..., answer=..., foil=...).")
+    if not chosen:
+        raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
+    return False, chosen
 
 
 def paired_runs(decoder: Decoder, ids: Sequence[tuple[torch.Tensor, torch.Tensor]], keep: Iterable[str]):
@@ -164,11 +185,9 @@ def paired_runs(decoder: Decoder, ids: Sequence[tuple[torch.Tensor, torch.Tensor
     return make
 
 
-def prompt_bytes(decoder: Decoder, length: int, keep: Iterable[str], grid: Grid) -> int:
-    """Memory of a prompt in a sweep: two recorded runs, and two residual streams for every edited run."""
-    rows = grid.shape[0] * grid.width
-    mean = (length + 1) / 2 if "position" in grid.over else length
-    return 2 * run_bytes(decoder, length, list(keep)) + int(rows * mean * decoder.d_model * 2 * decoder.embedding.weight.element_size())
+def prompt_bytes(decoder: Decoder, encoded: EncodedPair, measure: Metric, keep: Iterable[str]) -> int:
+    """Memory of a pair's unedited runs: two for each sequence that the metric reads, answers included."""
+    return sum(2 * run_bytes(decoder, len(encoded.clean_ids) + max(0, len(answer) - 1), list(keep)) for answer in measure.sequences(encoded))
 
 
 def _labelled(grid: Grid, encoded: Sequence[EncodedPair], values: Values, direction: str, single: bool, record: dict) -> xr.Dataset:

@@ -23,6 +23,33 @@ class PatchError(ValueError):
     """An argument of a patching call that does not fit; the message names it, its value and what was expected."""
 
 
+def check_direction(direction: Any) -> None:
+    """Raises PatchError unless it is one of the two."""
+    if direction not in ("denoise", "noise"):
+        raise PatchError(f"direction={direction!r} is not known; expected 'denoise' (clean into corrupted) or 'noise' (corrupted into clean).")
+
+
+def check_memory(memory_mb: Any) -> None:
+    """Raises PatchError unless it is a positive number."""
+    if not isinstance(memory_mb, (int, float)) or not memory_mb > 0:
+        raise PatchError(f"memory_mb={memory_mb!r} is not a size; expected a positive number of megabytes.")
+
+
+def _names(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions: Any) -> list[str] | None:
+    """Labels of the position axis: names where names were asked for, or as asked where the tokens differ between pairs; else None (numbers)."""
+    labels = [[n for n, _ in found] for found in resolved]
+    same = all(row == labels[0] for row in labels)
+    if same:
+        return None if all(n.isdigit() for n in labels[0]) else labels[0]
+    if positions is None or isinstance(positions, slice):
+        return None
+    asked = [str(p) for p in (positions if isinstance(positions, (list, tuple, range)) else [positions])]
+    if any(len(row) != len(asked) for row in labels):
+        other = next(row for row in labels if row != labels[0])
+        raise PatchError(f"positions={positions!r} mean {labels[0]} in one pair and {other} in another; use names that every pair has.")
+    return asked
+
+
 @dataclass
 class Grid:
     """Axes ``over`` at a site, resolved for a model and some pairs.
@@ -59,23 +86,19 @@ class Grid:
         if not isinstance(window, int) or window < 1:
             raise PatchError(f"window={window!r} is not a number of layers; expected an integer of 1 or more.")
         axis = indices(layers, decoder.n_layers, "layer") if site != "embed" else [0]
-        n_heads = (decoder.n_heads if HEADED[site] == "query" else decoder.n_kv_heads) if site in HEADED else 0
+        if site == "embed":
+            indices(layers, 1, "layer")
+        n_heads = heads_of(decoder, site) if site in HEADED else 0
         chosen = indices(heads, n_heads, "head") if "head" in over else []
         if not axis or ("head" in over and not chosen):
             raise PatchError(f"layers={layers!r}, heads={heads!r} select nothing; use None for all.")
-        groups, names = [], None
-        for e in encoded:
-            found = resolve_positions(e, positions)
-            if "position" in over:
-                groups.append([g for _, g in found])
-                labels = [n for n, _ in found]
-                if positions is not None and any(not n.lstrip("-").isdigit() for n in labels):
-                    if names is not None and names != labels:
-                        raise PatchError(f"positions={positions!r} mean {labels} in one pair and {names} in another; use names that every pair has.")
-                    names = labels
-            else:
-                groups.append([tuple(sorted({p for _, g in found for p in g}))])
-        return cls(site, over, axis, chosen, groups, names, window, decoder.n_layers)
+        for name, given, found in (("layers", layers, axis), ("heads", heads, chosen)):
+            if len(set(found)) != len(found):
+                raise PatchError(f"{name}={given!r} names one twice; give each once.")
+        resolved = [resolve_positions(e, positions) for e in encoded]
+        if "position" not in over:
+            return cls(site, over, axis, chosen, [[tuple(sorted({p for _, g in found for p in g}))] for found in resolved], None, window, decoder.n_layers)
+        return cls(site, over, axis, chosen, [[g for _, g in found] for found in resolved], _names(resolved, positions), window, decoder.n_layers)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -14,8 +15,8 @@ from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sweeps import sweep
 from ..prompts import Pair, encode
-from .exact import _KEPT, _labelled, prompt_bytes
-from .grid import Grid, PatchError
+from .exact import _KEPT, _labelled, chosen_pairs, prompt_bytes, remember
+from .grid import Grid, PatchError, check_memory
 
 
 def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_post", *, subject: str = "subject", metric: "str | Metric | Callable" = "prob",
@@ -38,15 +39,15 @@ def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_po
 
     Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT", section 2.1.
     """
-    single, chosen = isinstance(pairs, Pair), [pairs] if isinstance(pairs, Pair) else list(pairs)
-    if not chosen:
-        raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
+    single, chosen = chosen_pairs(pairs)
+    check_memory(memory_mb)
     if not noise > 0:
         raise PatchError(f"noise={noise!r} is not a positive number of standard deviations; the paper uses 3.")
     if not isinstance(samples, int) or samples < 1:
         raise PatchError(f"samples={samples!r} is not a number of noise draws; expected an integer of 1 or more.")
     decoder, measure = Decoder.of(model), resolve(metric)
-    encoded = [encode(model, pair, aligned=False) for pair in chosen]
+    # the corrupted prompt takes no part: labels show the clean one's tokens twice
+    encoded = [dataclasses.replace(e, corrupted_ids=e.clean_ids, corrupted_tokens=e.clean_tokens) for e in (encode(model, p, aligned=False) for p in chosen)]
     for i, e in enumerate(encoded):
         if subject not in e.positions:
             raise PatchError(f"subject={subject!r} is not a named position of pair {i}; it has {', '.join(e.positions)}. Add spans={{'subject': ...}} to the pair.")
@@ -72,7 +73,7 @@ def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_po
         return clean.fork(embed=noisy(clean, batch)), clean
     lengths = [len(encoded[i].clean_ids) for i, _ in many]
     values = sweep(decoder, [encoded[i] for i, _ in many], lengths, grid.shape, lambda n, source, k: grid.cells(many[n][0], source[k]), make_runs, measure,
-                   clean_is_base=False, bytes_per_prompt=lambda n: prompt_bytes(decoder, lengths[n], keep, grid), memory_mb=memory_mb, progress=progress,
+                   clean_is_base=False, bytes_per_prompt=lambda n: prompt_bytes(decoder, encoded[many[n][0]], measure, keep), memory_mb=memory_mb, progress=progress,
                    stop=stop, label=f"trace {site}")
     split = lambda a: a.reshape(len(encoded), samples, *a.shape[1:])
     value, base = split(values.value), split(values.base)
@@ -84,4 +85,4 @@ def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_po
     sd, base_sd = spread(value), spread(base)
     ds["value_sd"] = (ds.value.dims, sd[0] if single else sd)
     ds["corrupted_sd"] = (ds.corrupted.dims, base_sd[0] if single else base_sd)
-    return ds
+    return remember(ds)

@@ -8,18 +8,20 @@ from typing import Any, Callable, Sequence
 import numpy as np
 import torch
 import xarray as xr
+from tqdm.auto import tqdm
 
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.metrics import Metric, resolve
 from ..engine.record import record_of
 from ..engine.runs import Runs
+from ..engine.plan import heads_of
 from ..engine.sites import Site, indices
-from ..engine.sweeps import Values, _batches
+from ..engine.sweeps import Values, _batches, hidden, run_bytes
 from ..engine.walk import walk
 from ..prompts import Pair, encode_all
-from .exact import _labelled, paired_runs, prompt_bytes
-from .grid import Grid, PatchError
+from .exact import _labelled, chosen_pairs, paired_runs, remember
+from .grid import Grid, PatchError, check_direction, check_memory
 
 RECEIVERS = ("q", "k", "v", "resid_pre", "resid_post")
 
@@ -47,13 +49,11 @@ def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, send
 
     Cost: a walk of MLPs alone down to the receiver, and a full walk from there, with one row a sender and prompt.
     """
-    single, chosen = isinstance(pairs, Pair), [pairs] if isinstance(pairs, Pair) else list(pairs)
-    if not chosen:
-        raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
+    single, chosen = chosen_pairs(pairs)
     if not isinstance(receiver, Site) or receiver.name not in RECEIVERS:
         raise PatchError(f"receiver={receiver!r} cannot receive; expected a Site named {', '.join(RECEIVERS)}.")
-    if direction not in ("denoise", "noise"):
-        raise PatchError(f"direction={direction!r} is not known; expected 'noise' or 'denoise'.")
+    check_direction(direction)
+    check_memory(memory_mb)
     decoder, measure, began = Decoder.of(model), resolve(metric), time.perf_counter()
     encoded = encode_all(model, chosen)
     layer = indices(receiver.layer, decoder.n_layers, "layer")[0]
@@ -71,7 +71,7 @@ def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, send
         measure.sequences(e)
         indices(receiver.position, len(e.clean_ids), "position")
     if receiver.name in ("q", "k", "v"):
-        indices(receiver.head, heads_of_decoder(decoder, receiver.name), "head")
+        indices(receiver.head, heads_of(decoder, receiver.name), "head")
     grid = Grid.make(decoder, encoded, "z", ("layer", "head"), range(max(l for l, _ in senders) + 1))
     lengths = [len(e.clean_ids) for e in encoded]
     ids = [(e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded]
@@ -80,16 +80,19 @@ def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, send
     n = len(encoded)
     values = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
     job = _Job(decoder, encoded, lengths, measure, receiver, layer, senders, () if through_mlps else ("mlp",), direction == "noise")
-    for batch in _batches([2 * prompt_bytes(decoder, m, keep, grid) for m in lengths], memory_mb * 2**20 * 0.6):
-        job.run(batch, make_runs, values)
-    values.status, values.seconds = "complete", time.perf_counter() - began
+    # two walks with a row a sender, and what arrives at the receiver
+    rows = lambda m: 3 * len(senders) * m * decoder.d_model * 4
+    sizes = [len(measure.sequences(e)) * (2 * run_bytes(decoder, m, keep) + rows(m)) for e, m in zip(encoded, lengths)]
+    try:
+        for batch in tqdm(_batches(sizes, memory_mb * 2**20 * 0.6), desc="path patch", unit="part", delay=2.0, leave=False, disable=hidden(progress)):
+            job.run(batch, make_runs, values)
+        values.status = "complete"
+    except KeyboardInterrupt:
+        values.status = "partial"
+    values.seconds = time.perf_counter() - began
     call = dict(site="z", over=["layer", "head"], metric=measure.name, unit=measure.unit, direction=direction, method="path",
                 receiver=dict(site=receiver.name, layer=layer, head=receiver.head, position=receiver.position), through_mlps=through_mlps)
-    return _labelled(grid, encoded, values, direction, single, record_of(model, decoder, "path patch", call, chosen))
-
-
-def heads_of_decoder(decoder: Decoder, site: str) -> int:
-    return decoder.n_heads if site == "q" else decoder.n_kv_heads
+    return remember(_labelled(grid, encoded, values, direction, single, record_of(model, decoder, "path patch", call, chosen)))
 
 
 class _Job:
@@ -98,6 +101,7 @@ class _Job:
     def __init__(self, decoder, encoded, lengths, measure, receiver, layer, senders, freeze, clean_is_base):
         self.__dict__.update(locals())
 
+    @torch.no_grad()
     def run(self, batch: Sequence[int], make_runs, values: Values) -> None:
         answers = [self.measure.sequences(self.encoded[i]) for i in batch]
         ends, bases, sources = [], [], []

@@ -52,7 +52,8 @@ def summary(ds: xr.Dataset, variable: str = "effect", *, level: float = 0.95, re
     made["n"] = (dims, np.isfinite(flat).sum(0).reshape(shape))
     if {"clean", "corrupted"} <= set(ds.data_vars):
         effect = ds["effect"].mean("prompt")
-        gap = ds["clean"] - ds["corrupted"]
+        # of the prompts that have the cell
+        gap = (ds["clean"] - ds["corrupted"]).where(ds["effect"].notnull())
         sign = -1 if results.provenance(ds).get("call", {}).get("direction") == "noise" else 1
         made["mean_normalized"] = effect / (sign * gap.mean("prompt"))
     for k in ("mean", "low", "high"):

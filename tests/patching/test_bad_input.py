@@ -186,3 +186,153 @@ def test_several_processes_fill_one_store(model, tmp_path, monkeypatch):
         lens.patch(model, pairs, store=path, share=(2, 2))
     with pytest.raises(lens.PatchError, match="needs a store"):
         lens.patch(model, pairs, share=(0, 2))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "olmo2", "qwen2", "qwen3", "mistral"])
+def test_low_precision_of_every_type(kind):
+    exact = lens.patch(speaking(kind), PAIR).value.values
+    low = lens.patch(speaking(kind).bfloat16(), PAIR).value.values
+    assert np.isfinite(low).all() and np.corrcoef(low.ravel(), exact.ravel())[0, 1] > 0.97
+
+
+def test_a_module_swapped_or_hooked_after_the_first_sweep_is_seen():
+    model = speaking()
+    lens.patch(model, PAIR)
+    model.model.layers[1].mlp.up_proj = torch.nn.Linear(32, 48, bias=False).requires_grad_(False)
+    ids = lens.encode(model, PAIR).clean_ids[None]
+    logits = model(ids).logits[0, -1]
+    assert abs(lens.patch(model, PAIR).clean.item() - (logits[7] - logits[8]).item()) <= 1e-4
+    with model.model.layers[0].register_forward_hook(lambda m, a, out: out * 1.5):
+        logits = model(ids).logits[0, -1]
+        assert abs(lens.patch(model, PAIR).clean.item() - (logits[7] - logits[8]).item()) <= 1e-4
+
+
+class Adapter(torch.nn.Module):
+    """A linear layer with something beside it: its forward is not its weight."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.extra = inner, torch.nn.Linear(inner.in_features, inner.out_features, bias=False).requires_grad_(False)
+
+    @property
+    def weight(self):
+        return self.inner.weight
+
+    @property
+    def bias(self):
+        return self.inner.bias
+
+    def forward(self, x):
+        return self.inner(x) + self.extra(x)
+
+
+@pytest.mark.parametrize("kind, where, name", [("gpt_neox", lambda m: m.gpt_neox.layers[1].attention, "query_key_value"), ("llama", lambda m: m, "lm_head")])
+def test_an_adapter_on_a_module_is_not_passed_over(kind, where, name):
+    model = speaking(kind)
+    setattr(where(model), name, Adapter(getattr(where(model), name)))
+    logits = model(lens.encode(model, PAIR).clean_ids[None]).logits[0, -1]
+    ds = lens.patch(model, PAIR)
+    assert lens.provenance(ds)["engine"] != "fast" and abs(ds.clean.item() - (logits[7] - logits[8]).item()) <= 1e-4
+
+
+def test_a_model_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match=r"call model.eval\(\) first"):
+        lens.patch(speaking("gpt2").train(), PAIR)
+
+
+def test_weights_that_ask_for_gradients_are_no_obstacle():
+    model = speaking().requires_grad_(True)
+    assert np.isfinite(lens.path_patch(model, PAIR, lens.Site("q", 2, head=1)).value).all()
+    assert np.isfinite(lens.patch(model, PAIR).value).all() and np.isfinite(lens.patch(model, PAIR, method="attribution").value).all()
+
+
+def test_weights_that_turn_nan_later_are_found():
+    model = speaking()
+    lens.patch(model, PAIR)
+    model.model.layers[2].mlp.up_proj.weight[3, 4] = float("nan")
+    with pytest.raises(ValueError, match="layers.2.mlp.up_proj.weight.*NaN"):
+        lens.patch(model, PAIR)
+
+
+def test_a_metric_that_returns_nan_is_refused(model):
+    with pytest.raises(lens.MetricError, match="returned NaN"):
+        lens.patch(model, PAIR, metric=lambda logits, encoded: logits[:, 0] * float("nan"))
+
+
+def test_a_store_knows_one_metric_function_from_another(model, tmp_path):
+    lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr")
+    with pytest.raises(lens.ResultError, match="metric_digest"):
+        lens.patch(model, [PAIR], metric=lambda x, e: 1000 + x[:, 7], store=tmp_path / "m.zarr")
+    assert lens.provenance(lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr"))["status"] == "complete"
+
+
+def test_causal_tracing_needs_no_aligned_corrupted_prompt(model):
+    pair = lens.Pair("w1 w2 w3 w4", corrupted="w1 w4", answer=" w7", foil=" w8", spans={"subject": "w2"})
+    ds = lens.causal_trace(model, pair, samples=1)
+    assert ds.token_clean.values.tolist() == ds.token_corrupted.values.tolist() == ["w1", "w2", "w3", "w4"]
+
+
+def test_negative_positions_of_pairs_of_different_lengths_keep_their_names(model):
+    short = lens.Pair("w4 w2 w3 w1", corrupted="w5 w2 w3 w1", answer=" w7", foil=" w8")
+    ds = lens.patch(model, [PAIR, short], positions=[-2, -1])
+    assert ds.position.values.tolist() == ["-2", "-1"] and ds.token_clean.values.tolist() == [["w5", "w6"], ["w3", "w1"]]
+
+
+def test_the_mean_normalized_effect_counts_the_prompts_that_have_the_cell(model):
+    pairs = [PAIR, lens.Pair("w4 w2 w3 w1", corrupted="w5 w2 w3 w1", answer=" w7", foil=" w8"), lens.Pair(PAIR.clean, corrupted=PAIR.corrupted, answer=" w9", foil=" w8")]
+    ds = lens.patch(model, pairs)
+    both = ds.isel(prompt=[0, 2])
+    want = both.effect.mean("prompt") / (both.clean - both.corrupted).mean()
+    assert np.allclose(lens.summary(ds).mean_normalized.values[:, 4:], want.values[:, 4:], atol=1e-5)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda m: lens.patch(m, None), "not a lens.Pair"),
+    (lambda m: lens.patch(m, PAIR, layers=[1, 1]), "names one twice"),
+    (lambda m: lens.explain_cell(m, PAIR, "resid_pre", 1, 2, direction="sideways"), "direction='sideways'"),
+    (lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), memory_mb=-5), "memory_mb=-5"),
+    (lambda m: lens.causal_trace(m, PAIR, memory_mb=-5), "memory_mb=-5"),
+    (lambda m: lens.patch(m, PAIR, "embed", layers=[99]), "layer=99"),
+    (lambda m: lens.patch(m, PAIR, method="attribution", metric="kl", direction="noise"), "gradient vanishes"),
+    (lambda m: lens.Edit(lens.Site("attn_out", 0), "replace", np.ones(32)), "value is a ndarray"),
+    (lambda m: lens.agreement(lens.patch(m, PAIR), lens.patch(m, PAIR, "attn_out")), "site='attn_out'"),
+    (lambda m: lens.agreement(lens.patch(m, PAIR, "z", ("layer", "head"), heads=[0, 1]), lens.patch(m, PAIR, "z", ("layer", "head"), heads=[2, 3])), "head axes differ"),
+])
+def test_what_does_not_fit_is_named(model, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(model)
+
+
+def test_attribution_can_be_watched_and_stopped(model):
+    seen = []
+    done = lens.patch(model, [PAIR, PAIR], method="attribution", memory_mb=0.01, on_part=seen.append)
+    assert len(seen) == 2 and lens.provenance(done)["status"] == "complete" and np.isnan(seen[0].value[1]).all()
+    stopped = lens.patch(model, [PAIR, PAIR], method="attribution", memory_mb=0.01, stop=lambda: len(seen) > 1)
+    assert lens.provenance(stopped)["status"] == "partial"
+
+
+def test_ctrl_c_in_path_patching_keeps_the_finished_pairs(model, monkeypatch):
+    from lens.patching import paths
+    real, calls = paths._Job.run, []
+
+    def run(self, *a):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return real(self, *a)
+    monkeypatch.setattr(paths._Job, "run", run)
+    ds = lens.path_patch(model, [PAIR, PAIR], lens.Site("q", 2, head=1), memory_mb=0.01)
+    assert lens.provenance(ds)["status"] == "partial" and np.isfinite(ds.value[0]).all() and np.isnan(ds.value[1]).all()
+    assert lens.patching.last_partial() is ds
+
+
+def test_rows_of_one_long_prompt_are_walked_in_pieces(model, monkeypatch):
+    import lens.engine.sweeps as sweeps
+    real, sizes = sweeps.walk, []
+    monkeypatch.setattr(sweeps, "walk", lambda base, rows, *a, **k: sizes.append(len(rows)) or real(base, rows, *a, **k))
+    words = " ".join(f"w{i % 90}" for i in range(1, 40))
+    pair = lens.Pair(words, corrupted="w5" + words[2:], answer=" w7", foil=" w8")
+    small = lens.patch(model, pair, memory_mb=0.25)
+    # a row has at least one token, two streams of 32 floats
+    assert len(sizes) > 3 and max(sizes) * 32 * 2 * 4 < 0.3 * 0.25 * 2**20
+    assert np.allclose(small.value, lens.patch(model, pair).value, atol=1e-5)

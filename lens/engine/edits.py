@@ -61,7 +61,7 @@ class Edit:
             raise EditError(f"op={self.op!r} takes no value, got {type(self.value).__name__}; leave it out.")
         if self.op in ("add", "mean") and not isinstance(self.value, torch.Tensor):
             raise EditError(f"op={self.op!r} needs a tensor as value, got {type(self.value).__name__}.")
-        if takes_value and not isinstance(self.value, torch.Tensor) and not hasattr(self.value, "runs") and not hasattr(self.value, "resid"):
+        if takes_value and not isinstance(self.value, torch.Tensor) and (isinstance(self.value, (int, float, list, tuple)) or hasattr(self.value, "__array__")):
             raise EditError(f"value is a {type(self.value).__name__}; expected a torch tensor, or a run to copy from.")
         if isinstance(self.value, torch.Tensor) and not torch.isfinite(self.value).all():
             raise EditError(f"value of the edit at {self.site} holds NaN or infinity; check where it was computed.")

@@ -22,7 +22,7 @@ def _plane(ds: xr.Dataset, variable: str | None, across: str) -> tuple[xr.DataAr
     return plane.transpose("layer", across), name
 
 
-def _draw(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None) -> None:
+def _draw(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None, nudge: float = 0.0) -> None:
     values = plane.values.astype(float)
     limit = limit or limits(values)
     ax.set_facecolor("#d1d5db")
@@ -36,7 +36,7 @@ def _draw(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, l
     ax.set_ylabel("layer", fontsize=9)
     if significant is not None:
         rows, columns = np.nonzero(significant)
-        ax.plot(columns, rows, "o", color=INK, markersize=3, markeredgecolor="white", markeredgewidth=0.6)
+        ax.plot(columns + nudge, rows, "o", color=INK, markersize=3, markeredgecolor="white", markeredgewidth=0.6)
 
 
 def _label(ds: xr.Dataset, name: str) -> str:
@@ -87,7 +87,7 @@ def head_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: f
     """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
     plane, name = _plane(ds, variable, "head")
     fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8) if ax is None else (ax.figure, ax)
-    _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit)
+    _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit, nudge=0.36)
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
     values, heads = np.abs(np.nan_to_num(plane.values)), plane["head"].values

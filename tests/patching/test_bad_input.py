@@ -93,10 +93,13 @@ def test_a_users_metric_that_fails(model, metric, message):
     assert hooks() == before
 
 
-def test_stop_leaves_a_partial_result(model):
+def test_stop_leaves_a_partial_result(model, monkeypatch):
+    import lens.engine.sweeps as sweeps
+    monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
     calls = []
     ds = lens.patch(model, PAIR, on_part=lambda part: calls.append(part), stop=lambda: len(calls) > 0)
-    assert lens.provenance(ds)["status"] in ("partial", "complete")
+    assert lens.provenance(ds)["status"] == "partial" and len(calls) == 1
+    assert np.isfinite(ds.value[2]).all() and np.isnan(ds.value[:2]).all()
     ds = lens.patch(model, PAIR, stop=lambda: True)
     assert lens.provenance(ds)["status"] == "partial" and np.isnan(ds.value).all()
     assert lens.patching.last_partial() is ds
@@ -112,6 +115,21 @@ def test_ctrl_c_leaves_a_partial_result(model, monkeypatch):
     assert lens.provenance(ds)["status"] == "partial"
     assert np.isfinite(ds.value[2]).all() and np.isnan(ds.value[0]).all()
     assert lens.provenance(lens.patch(model, PAIR))["status"] == "complete" and lens.patching.last_partial() is None
+
+
+def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monkeypatch):
+    import lens.engine.walk as walking
+    real, calls = walking.feed_forward, []
+
+    def interrupted(*a):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*a)
+    monkeypatch.setattr(walking, "feed_forward", interrupted)
+    ds = lens.patch(model, PAIR)
+    assert lens.provenance(ds)["status"] == "partial" and np.isnan(ds.value).all() and np.isfinite(ds.clean)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
 def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypatch):

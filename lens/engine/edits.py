@@ -6,7 +6,7 @@ Every operation is affine, ``x -> scale * x + value``, so that the walk applies 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Sequence, Union
 
 import torch
 
@@ -70,3 +70,8 @@ class Edit:
     def keep(self) -> float:
         """The factor on the old activation: 1 for ``add``, ``scale`` for ``scale``, else 0."""
         return {"add": 1.0, "scale": float(self.scale)}.get(self.op, 0.0)
+
+
+def as_computed(edits: Sequence[Edit]) -> list[Edit]:
+    """The edits in the order given, but those of ``resid_post`` first: it is computed before the next layer's ``resid_pre``, which is the same tensor."""
+    return sorted(edits, key=lambda e: getattr(getattr(e, "site", None), "name", None) != "resid_post")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .anatomy import Anatomy
 from .decoder import EDITED, UnsupportedModel
-from .edits import Edit, EditError
+from .edits import Edit, EditError, as_computed
 from .sites import HEADED, ORDER, Site, SiteError, indices
 from .walk import Stopped
 
@@ -175,6 +175,7 @@ def install(model: Any, edits: Sequence[Edit]) -> list[Handle]:
         EditError: a value that is not a tensor, or a site that was not found in this model.
         SiteError: no such layer, head, neuron or key.
     """
+    edits = as_computed(edits)
     if not edits:
         return []
     for edit in edits:
@@ -257,7 +258,7 @@ def writes_of(anatomy: Anatomy, rows: Sequence[Sequence[Edit]], length: int, fir
     out: dict[tuple[str, int], list[Write]] = {}
     for r, edits in enumerate(rows):
         begin = first if isinstance(first, int) else first[r]
-        for edit in edits:
+        for edit in as_computed(edits):
             name, layer, change = resolved(anatomy, edit, length)
             position = indices(edit.site.position, length, "position")
             at = [i for i, p in enumerate(position) if p >= begin]

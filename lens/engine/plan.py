@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .decoder import Decoder
-from .edits import Edit, EditError
+from .edits import Edit, EditError, as_computed
 from .runs import Runs, Source
 from .sites import HEADED, ORDER, SiteError, indices
 
@@ -191,7 +191,8 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
 
     Args:
         base: the unedited runs.
-        rows: per edited run, its prompt's number in ``base`` and its edits, in the order in which they apply.
+        rows: per edited run, its prompt's number in ``base`` and its edits; they apply in the order in which the model computes
+            their sites, and at one site in the order given.
         reads: per prompt, the positions that are read at the end.
 
     Rows whose edits change nothing (a replacement equal to what is there) are left out: the base run answers for them.
@@ -203,7 +204,7 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
     for number, (prompt, edits) in enumerate(rows):
         turns: dict[tuple[int, str], int] = {}
         parts = []
-        for edit in edits:
+        for edit in as_computed(edits):
             part = _part(base, prompt, edit, 0)
             part.turn = turns[part.layer, part.site] = turns.get((part.layer, part.site), -1) + 1
             parts.append(part)

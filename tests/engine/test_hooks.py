@@ -111,16 +111,18 @@ def test_several_edits_apply_in_the_order_of_computation_and_over_the_whole_batc
         assert (row - expected(kind, edits, ids)).abs().max() <= 1e-4
 
 
-def test_edits_at_one_place_apply_in_the_order_given(subjects):
+def test_edits_at_one_place_apply_in_the_order_given_and_resid_post_before_the_next_resid_pre(subjects):
     model = subjects("llama", "plain")
     value = torch.randn(32, generator=torch.Generator().manual_seed(1))
-    # resid_post of a layer is resid_pre of the next: the two names share one order
-    edits = [Edit(Site("resid_pre", 1, position=3), "add", value), Edit(Site("resid_post", 0, position=3), "scale", scale=2.0)]
-    doubled = Edit(Site("resid_pre", 1, position=3), "add", value, scale=2.0)
-    with torch.no_grad(), lens.edited(model, *edits):
-        got = model(IDS[None]).logits[0]
-    want = expected("llama", [Edit(Site("resid_pre", 1, position=3), "scale", scale=2.0), doubled])
-    assert (got - want).abs().max() <= 1e-4
+    add, scale = Edit(Site("resid_pre", 1, position=3), "add", value), Edit(Site("resid_pre", 1, position=3), "scale", scale=2.0)
+    post = Edit(Site("resid_post", 0, position=3), "scale", scale=2.0)
+
+    def logits(*edits):
+        with torch.no_grad(), lens.edited(model, *edits):
+            return model(IDS[None]).logits[0]
+    assert (logits(add, scale) - expected("llama", [scale, Edit(Site("resid_pre", 1, position=3), "add", value, scale=2.0)])).abs().max() <= 1e-4
+    assert (logits(scale, add) - expected("llama", [scale, add])).abs().max() <= 1e-4
+    assert torch.equal(logits(add, post), logits(scale, add)), "resid_post of a layer is computed before resid_pre of the next, whatever the order given"
 
 
 def test_a_value_may_have_a_position_and_a_head_axis(subjects):

@@ -254,3 +254,12 @@ def test_recording_a_pair_in_one_pass_equals_recording_and_forking(kind):
     first, second = together
     for l in range(4):
         assert torch.equal(first.resid[l][:2], second.resid[l][:2]), "what is shared is shared bit by bit"
+
+
+def test_edits_apply_in_the_order_of_computation():
+    base, source = runs("llama")
+    value = torch.randn(32, generator=torch.Generator().manual_seed(3))
+    before, after = Edit(Site("resid_post", 1, position=4), "replace", value), Edit(Site("resid_pre", 2, position=4), "scale", scale=2.0)
+    reads = [[LENGTH - 1], [LENGTH - 3]]
+    logits = [base.decoder.unembed(walk(base, [(0, edits)], reads).resid)[0] for edits in ([before, after], [after, before])]
+    assert torch.equal(*logits) and (reference("llama", 0, [before, after])[LENGTH - 1] - logits[0]).abs().max() <= 1e-4

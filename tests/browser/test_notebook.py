@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
 NOTEBOOK = ROOT / "notebooks" / "01_activation_patching.ipynb"
-RUN = 900_000
+RUN = 900
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +40,18 @@ def test_the_stored_notebook_shows_its_figures_and_the_map_before_it_is_run(lab,
 @pytest.mark.slow
 def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
     page.set_viewport_size({"width": 1500, "height": 1200})
-    lab.open(page, "notebook.ipynb")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=READY)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=RUN)
-    assert (lab.folder / "out" / "headline.json").exists(), "the last cell writes the headline numbers"
-    explorer = page.locator("[data-testid=patch-explorer]")
-    explorer.first.scroll_into_view_if_needed()
+    fresh = json.loads(NOTEBOOK.read_text())
+    for cell in fresh["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    (lab.folder / "fresh.ipynb").write_text(json.dumps(fresh))
+    lab.open(page, "fresh.ipynb")
+    until = time.monotonic() + RUN
+    while not (lab.folder / "out" / "headline.json").exists():
+        assert time.monotonic() < until, "the last cell did not write the headline numbers"
+        assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0, page.locator(".jp-RenderedText").all_inner_texts()[-1]
+        page.wait_for_timeout(1000)
+    # the explorer is the last cell: JupyterLab takes cells that are far from the one that ran last out of the page
     page.wait_for_selector("[data-testid=patch-explorer][data-ready=true]", timeout=READY)
 
     page.mouse.click(*point(page, "map", 23, 13))
@@ -61,4 +68,3 @@ def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
     if page.locator("[data-testid=patch-explorer][data-status=running]").count():
         page.get_by_test_id("stop").click()
     page.wait_for_selector("[data-testid=patch-explorer]:is([data-status=stopped], [data-status=complete])", timeout=READY)
-    page.wait_for_selector("[data-testid=attention-view][data-ready=true]", timeout=READY)

@@ -69,6 +69,9 @@ def walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
         Stopped: ``stop`` said so.
         SiteError, EditError: see ``plan``.
     """
+    for site, _ in record:
+        if site not in ("resid_pre", "resid_post", "q", "k", "v"):
+            raise ValueError(f"record: site {site!r} cannot be recorded; expected resid_pre, resid_post, q, k or v.")
     made = plan(base, rows, reads)
     state = _Walk(base, made, reads, frozenset(freeze), set(record), chunk_bytes)
     for layer in range(base.decoder.n_layers):
@@ -223,8 +226,6 @@ class _Walk:
             def tap(site, x):
                 if site == "mlp_out" and frozen:
                     x = self.base.get("mlp_out", layer)[self.in_base[at]].clone()
-                if site == "resid_mid" and (site, layer) in self.record:
-                    raise ValueError(f"record={(site, layer)}: only resid_pre, resid_post, q, k and v can be recorded.")
                 return x if site == "resid_post" else self._write(layer, site, x, at)
             try:
                 self.h[at] = feed_forward(block, self.h[at], self.attn[at], tap)

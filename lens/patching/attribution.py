@@ -18,7 +18,6 @@ from ..engine.results import provenance
 from ..engine.runs import Runs
 from ..engine.sites import HEADED
 from ..engine.sweeps import Values, _batches, hidden
-from ..measure import statistics
 from ..prompts import EncodedPair
 from .grid import Grid, PatchError
 

@@ -263,3 +263,9 @@ def test_edits_apply_in_the_order_of_computation():
     reads = [[LENGTH - 1], [LENGTH - 3]]
     logits = [base.decoder.unembed(walk(base, [(0, edits)], reads).resid)[0] for edits in ([before, after], [after, before])]
     assert torch.equal(*logits) and (reference("llama", 0, [before, after])[LENGTH - 1] - logits[0]).abs().max() <= 1e-4
+
+
+def test_a_site_that_cannot_be_recorded_is_refused():
+    base, source = runs("llama")
+    with pytest.raises(ValueError, match="site 'z' cannot be recorded"):
+        walk(base, [(0, [Edit(Site("resid_pre", 0), "zero")])], [[LENGTH - 1], [LENGTH - 3]], record=[("z", 1)])

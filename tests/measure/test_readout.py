@@ -296,8 +296,6 @@ def test_a_model_that_attends_evenly_scores_chance():
 
 
 def test_the_induction_organism_has_an_induction_head_above_its_previous_token_heads():
-    if "induction" not in lens.models.organisms():
-        pytest.skip("the organism 'induction' is not built here: python -m lens.organisms.induction")
     ds = induction_scores(lens.load("organism:induction"), length=20, sequences=4)
     best, previous = (ds["mean"].sel(score=s) for s in ("induction", "previous_token"))
     head, feeder = ({d: int(v) for d, v in x.argmax(["layer", "head"]).items()} for x in (best, previous))

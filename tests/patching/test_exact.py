@@ -44,7 +44,9 @@ def naive_value(model, pair, site, layer, positions, head, direction, metric=lam
 @pytest.mark.parametrize("site", ["embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "k", "neuron"])
 def test_layer_by_position(model, site, direction):
     if site == "resid_mid" and model.config.model_type == "gpt_neox":
-        pytest.skip("a parallel block has no resid_mid")
+        with pytest.raises(lens.SiteError, match="side by side"):
+            lens.patch(model, PAIR, site, direction=direction)
+        return
     ds = lens.patch(model, PAIR, site, direction=direction)
     assert ds.value.dims == ("layer", "position") and ds.sizes["position"] == 6
     for i, layer in enumerate(ds.layer.values):

@@ -183,6 +183,12 @@ def pair_from(known: Mapping[str, Any], pair_type: Any, prompt: int = 0) -> Any:
     return pair_type(**{name: _spans(value) if name == "spans" else value for name, value in pairs[prompt].items() if name in names})
 
 
+def spans_in(text: str, spans: Mapping[str, Any]) -> dict[str, Any]:
+    """The named spans (a part, or a part and its occurrence) that `text` still has after a person edited it."""
+    parts = {name: (value, 1) if isinstance(value, str) else value for name, value in spans.items()}
+    return {name: spans[name] for name, (part, occurrence) in parts.items() if text.count(part) >= occurrence}
+
+
 def _spans(spans: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in (spans or {}).items()}
 

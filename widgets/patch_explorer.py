@@ -163,7 +163,7 @@ class PatchExplorer(View):
 
     def _question(self) -> Run:
         pair = prompts.Pair(self.clean, corrupted=self.corrupted, answer=self.answer, foil=self.foil or None, start=self.start, label=self._label,
-                         spans={name: span for name, span in self._spans.items() if (span if isinstance(span, str) else span[0]) in self.clean})  # fmt: skip
+                         spans=_maps.spans_in(self.clean, self._spans))  # fmt: skip
         number = next(self._numbers)
         return Run(number, f"run {number}", pair, self.site, self.over, self.metric, self.direction, self.method)
 

@@ -1,4 +1,4 @@
-"""Notebook 01 in a real JupyterLab: opened as it is stored, and run from top to bottom. Its explorer is driven in `test_lab.py`."""
+"""Notebook 01 in a real JupyterLab: opened as it is stored, run from top to bottom, and its explorer used as a reader would."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.browser.test_lab import ROOT, Lab
+from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
 NOTEBOOK = ROOT / "notebooks" / "01_activation_patching.ipynb"
 RUN = 900
@@ -38,7 +38,9 @@ def test_the_stored_notebook_shows_its_figures_and_the_map_before_it_is_run(lab,
 
 
 @pytest.mark.slow
-def test_notebook_01_runs_from_top_to_bottom(lab, page, smollm2):
+def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
     page.set_viewport_size({"width": 1500, "height": 1200})
     fresh = json.loads(NOTEBOOK.read_text())
     for cell in fresh["cells"]:
@@ -51,3 +53,29 @@ def test_notebook_01_runs_from_top_to_bottom(lab, page, smollm2):
         assert time.monotonic() < until, "the last cell did not write the headline numbers"
         assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0, page.locator(".jp-RenderedText").all_inner_texts()[-1]
         page.wait_for_timeout(1000)
+
+    # The explorer opens on the sweep that the notebook made: no run is needed before a cell can be asked.
+    page.evaluate("() => { const panel = document.querySelector('.jp-WindowedPanel-outer'); panel.scrollTop = panel.scrollHeight }")
+    page.wait_for_selector("[data-testid=patch-explorer][data-ready=true]", timeout=READY)
+    rows, columns = (int(page.get_by_test_id("map").get_attribute(f"aria-{n}count")) for n in ("row", "col"))
+    assert rows == 30
+    page.mouse.click(*point(page, "map", 29, columns - 1))
+    page.wait_for_selector("[data-testid=side][data-status=ready]", timeout=READY)
+    assert page.get_by_test_id("side").get_attribute("data-cell") == f"29,{columns - 1}"
+    assert page.get_by_test_id("predictions").locator("ol").first.locator("li").first.inner_text().split("\n")[0] == "·Mary"
+    for key in ("ArrowDown", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector(f"[data-testid=side][data-status=ready][data-cell='28,{columns - 2}']", timeout=READY)
+
+    story = " We walked along the river in the rain and talked about the old days, the boats and the mill." * 3
+    for name, first in (("clean", "John"), ("corrupted", "Anna")):
+        page.get_by_test_id(name).fill(f"{first} came.{story} And then")
+    page.get_by_test_id("answer").fill(" John")
+    page.get_by_test_id("foil").fill(" Anna")
+    page.get_by_test_id("run").click()
+    status(page, "running")
+    page.wait_for_function(LAYERS_SHOWN, timeout=READY)
+    page.get_by_test_id("stop").click()
+    status(page, "stopped", 60_000)
+    assert page.get_by_test_id("progress").inner_text().startswith("stopped: layers ")
+    assert problems == []

@@ -69,6 +69,15 @@ def test_fields_and_choices_reach_the_sweep():
     assert view.map["column_name"] == "head" and view.map["shape"] == [6, 4] and view.map["clean_tokens"] == []
 
 
+def test_spans_that_an_edited_prompt_no_longer_has_do_not_stop_the_run():
+    patch = fakes.FakePatch()
+    pair = Pair("John saw Mary and John", corrupted="John saw Mary and Mary", answer=" x", foil=" y", spans={"one": "Mary", "two": ("John", 2)})
+    view = explorer(pair, patch=patch)
+    view.clean = "John saw Mary and Paul"
+    view.run(wait=True)
+    assert view.status == "complete" and view._shown.pair.spans == {"one": "Mary"}
+
+
 def test_layers_are_shown_as_they_finish_and_stop_keeps_them(monkeypatch):
     monkeypatch.setattr("widgets.patch_explorer.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
@@ -311,8 +320,9 @@ def test_the_module_is_small_and_loads_nothing():
 
 
 def test_the_worker_drops_outdated_quick_tasks_and_ends_its_thread():
-    worker, gate, seen = Worker("test"), threading.Event(), []
-    worker.long(gate.wait)
+    worker, inside, gate, seen = Worker("test"), threading.Event(), threading.Event(), []
+    worker.long(lambda: (inside.set(), gate.wait(SECONDS)))
+    assert inside.wait(SECONDS)
     for i in range(5):
         worker.quick("cell", lambda i=i: seen.append(i))
     gate.set()

@@ -49,6 +49,7 @@ function render({ model, el }) {
   };
 
   const draw = () => {
+    if (!root.isConnected) return;
     const has = !!(overview && pattern && pattern.size); body.hidden = heads.element.hidden = overviewTitle.hidden = !has; empty.hidden = has || !!get("error").text;
     if (!has) return;
     const room = root.clientWidth - 30 || 700, side = Math.max(14, Math.min(34, Math.floor((room - 50) / overview.layers.length)));
@@ -117,10 +118,9 @@ function render({ model, el }) {
   reverse.setAttribute("aria-label", "Direction of reading");
   el.append(root);
   listen(["overview", "pattern", "status", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"], pull);
-  listen(["token"], () => { if (pattern) drawStrip(); });
-  undo.push(onTheme(draw), hideStatic(get("static_key")));
-  let wide = 0; const watcher = new ResizeObserver(() => { if (Math.abs(root.clientWidth - wide) > 4) { wide = root.clientWidth; draw(); } }); watcher.observe(root); undo.push(() => watcher.disconnect());
-  pull(); requestAnimationFrame(() => { draw(); root.setAttribute("data-ready", "true"); });
+  listen(["token"], () => { if (pattern && root.isConnected) drawStrip(); });
+  undo.push(onTheme(draw), onShown(root, root, draw), hideStatic(get("static_key")));
+  pull();
   return () => { for (const f of undo) f(); };
 }
 

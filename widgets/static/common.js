@@ -85,6 +85,21 @@ const onTheme = (callback) => {
   return () => { observer.disconnect(); media.removeEventListener("change", callback); };
 };
 
+// Draws when the view is on the page and whenever its width changes. A front end may render into an element that it attaches
+// only later, and take it out again while it is out of sight: nothing can be measured then, so nothing is drawn.
+const onShown = (root, box, draw) => {
+  let width = 0;
+  const watcher = new ResizeObserver(() => {
+    const now = root.isConnected ? box.clientWidth : 0, changed = Math.abs(now - width) > 4;
+    width = now;
+    if (!now) return;
+    if (changed) draw();
+    root.setAttribute("data-ready", "true");
+  });
+  watcher.observe(box);
+  return () => watcher.disconnect();
+};
+
 const download = (name, type, content) => {
   const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
   const link = h("a", { href: url, download: name });

@@ -114,6 +114,7 @@ function render({ model, el }) {
   let figure = null;
 
   const draw = () => {
+    if (!root.isConnected) return;
     const compareState = model.get("compare"), has = !!map; empty.hidden = has; main.element.hidden = !has; toolbar.hidden = !has; exportBox.hidden = !has;
     if (!has) { setText(caption, ""); second.element.hidden = true; secondBox.hidden = true; return; }
     const key = model.get("show"), q = QUANTITIES[key], comparable = other && compareState.mode !== "off";
@@ -213,10 +214,8 @@ function render({ model, el }) {
   el.append(root);
   listen(["map", "other"], () => { readMaps(); drawRuns(); }); listen(["show", "cell", "compare"], () => { show.value = model.get("show"); draw(); drawRuns(); });
   listen(["detail"], drawSide); listen(["pins"], drawPins); listen(["history"], drawRuns); listen(["status", "progress", "error", "warning"], drawStatus); listen(["alignment"], drawAlignment); listen(["over"], drawSites); listen(["saved"], drawSaved); listen(["code"], drawCode);
-  undo.push(onTheme(draw), hideStatic(model.get("static_key")));
-  let wide = 0; const watcher = new ResizeObserver(() => { if (Math.abs(mapBox.clientWidth - wide) > 4) { wide = mapBox.clientWidth; draw(); } }); watcher.observe(mapBox); undo.push(() => watcher.disconnect());
+  undo.push(onTheme(draw), onShown(root, mapBox, draw), hideStatic(model.get("static_key")));
   readMaps(); drawSide(); drawPins(); drawRuns(); drawStatus(); drawAlignment(); drawSites(); drawSaved(); drawCode();
-  requestAnimationFrame(() => { draw(); root.setAttribute("data-ready", "true"); });
   return () => { for (const f of undo) f(); };
 }
 

@@ -50,7 +50,18 @@ class View(anywidget.AnyWidget):
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Run a command of the browser, `{"type": name, ...}`; anything that is not in `_commands` is ignored."""
         if isinstance(content, dict) and isinstance(name := content.get("type"), str) and (command := self._commands().get(name)) is not None:
+            self._take_fields(content.get("fields"))
             command(content)
+
+    def _take_fields(self, fields: Any) -> None:
+        """The fields as the browser shows them, sent along with a command: the front end may still hold back their own messages."""
+        for name, value in (fields if isinstance(fields, dict) else {}).items():
+            if name in self._fields and getattr(self, name) != value:
+                with contextlib.suppress(traitlets.TraitError):  # a page can send anything; what a trait refuses is not taken
+                    self.publish(**{name: value})
+
+    #: traits that a command may bring with it
+    _fields: tuple[str, ...] = ()
 
     def _commands(self) -> dict[str, Any]:
         return {}

@@ -242,6 +242,8 @@ class PatchExplorer(View):
 
     # --- what the browser asks for
 
+    _fields = ("clean", "corrupted", "answer", "foil", "start", *CHOICES)
+
     def _commands(self) -> dict[str, Callable[[dict], None]]:
         return {"run": lambda _: self.run(), "stop": lambda _: self.stop(), "pin": self._pin, "unpin": self._unpin, "show": self._on_show,
                 "rename": self._rename, "forget": self._forget, "save": self._on_save}  # fmt: skip

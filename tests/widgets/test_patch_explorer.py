@@ -235,6 +235,17 @@ def test_runs_are_named_shown_compared_and_forgotten():
     assert view.map == {} and view.history == [] and view.status == "idle"
 
 
+def test_a_run_takes_the_fields_that_the_person_sees_also_when_their_own_messages_are_late():
+    patch = fakes.FakePatch()
+    view = explorer(patch=patch)
+    fields = {"clean": "a b c", "corrupted": "a d c", "answer": " x", "foil": "", "site": "z", "metric": "no such metric", "status": "complete", "model_info": {}}
+    view._on_message(view, {"type": "run", "fields": fields}, [])
+    view.wait(SECONDS)
+    pair = view._shown.pair
+    assert (pair.clean, pair.corrupted, pair.answer, pair.foil, view._shown.site) == ("a b c", "a d c", " x", None, "z")
+    assert view.metric == "logit_diff" and view.model_info["text"].startswith("tiny"), "what a trait refuses and what is no field stays"
+
+
 def test_unknown_messages_are_ignored():
     view = explorer()
     for content in ({"type": "format_disk"}, {}, "run", None, {"type": 3}, {"type": ["run"]}):

@@ -49,12 +49,14 @@ function render({ model, el }) {
     if (control.tagName !== "SELECT") control.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(push, 350); });
     control.flush = push; return control;
   };
+  // A front end holds back changed traits while the kernel is busy, but not messages: a command brings along what the person sees.
+  const shown = () => Object.fromEntries(Object.entries(inputs).map(([name, control]) => [name, control.value]));
   const area = (name) => bound(name, h("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off" }));
   const line = (name, placeholder) => bound(name, h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder }));
   const choose = (name, options) => bound(name, h("select", {}, ...options.map(([value, label]) => option(value, label))));
   const same = (names) => names.map((name) => [name, name]);
   const alignment = h("div", { class: "mn-note", "data-testid": "alignment" });
-  const run = h("button", { class: "mn-button mn-primary", type: "button", "data-testid": "run", text: "Run", title: "Run this sweep (Ctrl+Enter in a text field)", onclick: () => { for (const c of Object.values(inputs)) c.flush(); send("run"); } });
+  const run = h("button", { class: "mn-button mn-primary", type: "button", "data-testid": "run", text: "Run", title: "Run this sweep (Ctrl+Enter in a text field)", onclick: () => { for (const c of Object.values(inputs)) c.flush(); send("run", { fields: shown() }); } });
   const stop = h("button", { class: "mn-button", type: "button", "data-testid": "stop", text: "Stop", title: "Stop after the layer in progress; finished layers stay", onclick: () => send("stop") });
   const bar = h("div", { class: "mn-progress-fill" }), progressText = h("span", { class: "mn-note", "data-testid": "progress", role: "status" });
   const track = h("div", { class: "mn-progress", role: "progressbar", "aria-label": "Layers computed", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);

@@ -168,21 +168,21 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
 
     answers: dict[str, tuple[int, ...] | None] = {"foil": None}
     for name in ("answer", "foil") if pair.foil is not None else ("answer",):
-        continuation = _continuation(tokenizer, clean_text, clean, getattr(pair, name), name, "clean")
-        after = _continuation(tokenizer, corrupted_text, corrupted, getattr(pair, name), name, "corrupted")
-        if continuation != after:
+        before = continuation(tokenizer, clean_text, clean, getattr(pair, name), name, "clean")
+        after = continuation(tokenizer, corrupted_text, corrupted, getattr(pair, name), name, "corrupted")
+        if before != after:
             raise PromptError(
-                f"{name}: {getattr(pair, name)!r} splits into {list(token_strings(tokenizer, continuation))} after `clean` but "
+                f"{name}: {getattr(pair, name)!r} splits into {list(token_strings(tokenizer, before))} after `clean` but "
                 f"{list(token_strings(tokenizer, after))} after `corrupted`; end both prompts with the same word"
             )
-        answers[name] = continuation
+        answers[name] = before
 
     positions = {"last": (len(clean) - 1,), "all": tuple(range(len(clean)))}
     if difference is not None and difference < len(clean):
         positions["first_difference"] = (difference,)
     ranges = offsets(tokenizer, clean_text, clean) if pair.spans else []
     for name in pair.spans:
-        covered = _tokens_in(clean_text, pair.locate(name), ranges)
+        covered = span_tokens(clean_text, pair.locate(name), ranges)
         if not covered:
             raise PromptError(f"spans[{name!r}]: no token of {list(tokens[0])} covers {pair.spans[name]!r}")
         positions |= {name: covered, f"{name}_first": covered[:1], f"{name}_last": covered[-1:]}
@@ -332,7 +332,8 @@ def _place(value: Any, length: int) -> int:
     return place % length
 
 
-def _tokens_in(text: str, span: tuple[int, int], ranges: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+def span_tokens(text: str, span: tuple[int, int], ranges: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """The tokens that cover the characters `[begin, end)` of a text, by the tokens' own character ranges."""
     # A token owns the space before its word, so white space at a span's ends would pull in a neighbour.
     begin, end = span
     inner = text[begin:end]
@@ -341,9 +342,13 @@ def _tokens_in(text: str, span: tuple[int, int], ranges: Sequence[tuple[int, int
     return tuple(place for place, (low, high) in enumerate(ranges) if low < high and low < end and begin < high)
 
 
-def _continuation(
+def continuation(
     tokenizer: Any, prompt: str, prompt_ids: list[int], answer: str, name: str, prompt_name: str
 ) -> tuple[int, ...]:
+    """The tokens that `answer` adds to `prompt`; `name` and `prompt_name` are what errors call the two.
+
+    Raises PromptError where the answer merges with the prompt's last token or adds none.
+    """
     ids = tokenize(tokenizer, prompt + answer)
     require_known(tokenizer, prompt + answer, ids, name)
     place = first_difference(prompt_ids, ids)

@@ -37,7 +37,7 @@ class Edit:
     resample  as ``replace``, from another prompt's run   the ``Runs`` to copy from
     ========  ==========================================  =================================
 
-    A tensor's last axis is the site's width (``d_model``, ``d_head``, the number of neurons or of keys); leading axes,
+    In place of a tensor a value may be an object with ``at_site(site) -> tensor``. A tensor's last axis is the site's width (``d_model``, ``d_head``, the number of neurons or of keys); leading axes,
     if any, are ``[position]`` or ``[position, head]`` and broadcast.
 
     >>> Edit(Site("attn_out", layer=9), "scale", scale=0.5).op
@@ -54,6 +54,8 @@ class Edit:
             raise EditError(f"site={self.site!r} is not a Site; write Edit(Site('resid_pre', layer=3), ...).")
         if self.op not in OPERATIONS:
             raise EditError(f"op={self.op!r} is not known; expected one of {', '.join(OPERATIONS)}.")
+        if hasattr(self.value, "at_site"):    # something that has a vector for each site, such as an encoded memory
+            object.__setattr__(self, "value", self.value.at_site(self.site))
         takes_value = self.op not in ("scale", "zero")
         if takes_value and self.value is None:
             raise EditError(f"op={self.op!r} needs a value: a tensor" + (" or a run to copy from." if self.op != "add" else "."))

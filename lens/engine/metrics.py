@@ -56,6 +56,7 @@ class Metric:
         score: ``(decoder, [resid of each sequence], encoded, [resid of each sequence in the clean run]) -> [rows]``.
         higher_is_answer: whether a larger value means more of the answer (for wording).
         digest: tells users' functions of one name apart.
+        scores: shape of what ``score`` returns for a row: () for one number; a family may ask for several at once.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Metric:
     score: Callable[[Decoder, Sequence[Resid], Any, Sequence[Resid]], Float[Tensor, "rows"]]
     higher_is_answer: bool = True
     digest: str = ""
+    scores: tuple[int, ...] = ()
 
     def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
         """Per sequence, the answer it reads.
@@ -115,7 +117,7 @@ def _chunks(decoder: Decoder, resid: Resid):
     return resid.split(size) if len(resid) else ()
 
 
-def _by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
+def by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
     """``read`` on float32 logits ``[rows, reads, d_vocab]``, a few rows at a time."""
     return torch.cat([read(decoder.unembed(part).float()) for part in _chunks(decoder, resid)]) if len(resid) else resid.new_zeros(0)
 
@@ -127,7 +129,7 @@ def sequence_logprob(decoder: Decoder, resid: Resid, answer: Sequence[int]) -> F
     def read(logits):
         picked = logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
         return (picked - logits.logsumexp(-1)).sum(-1)
-    return _by_chunk(decoder, resid, read)
+    return by_chunk(decoder, resid, read)
 
 
 def _logprob(decoder, resid, encoded, clean):
@@ -140,12 +142,12 @@ def _logprob_diff(decoder, resid, encoded, clean):
 
 def _rank(decoder, resid, encoded, clean):
     first = _answer("rank", encoded)[0]
-    return _by_chunk(decoder, resid[0][:, :1], lambda x: (x[:, 0] > x[:, 0, first:first + 1]).sum(-1).float())
+    return by_chunk(decoder, resid[0][:, :1], lambda x: (x[:, 0] > x[:, 0, first:first + 1]).sum(-1).float())
 
 
 def _kl(decoder, resid, encoded, clean):
     target = decoder.unembed(clean[0][0, 0]).float().log_softmax(-1)
-    return _by_chunk(decoder, resid[0][:, :1], lambda x: (target.exp() * (target - x[:, 0].log_softmax(-1))).sum(-1))
+    return by_chunk(decoder, resid[0][:, :1], lambda x: (target.exp() * (target - x[:, 0].log_softmax(-1))).sum(-1))
 
 
 def _next(encoded):
@@ -191,7 +193,7 @@ def resolve(metric: "str | Metric | Callable") -> Metric:
             if value.isnan().any():
                 raise MetricError(f"metric={name}: your function returned NaN for {int(value.isnan().sum())} of {len(logits)} runs; expected numbers.")
             return value.float()
-        return _by_chunk(decoder, resid[0][:, :1], read)
+        return by_chunk(decoder, resid[0][:, :1], read)
     return Metric(name, "", _next, score, digest=_digest(metric))
 
 

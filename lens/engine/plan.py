@@ -61,6 +61,7 @@ class _Part:
     keep: float
     scale: float
     source: Source | None = None
+    #: the values, one a position and head, or one row for all of them
     tensor: Tensor | None = None
     key: tuple[int, ...] | None = None
 
@@ -150,7 +151,7 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
             if name == "neuron" and sub is not None:
                 tensor = value.expand(len(position), n_sub).reshape(-1)
             elif sub is None:
-                tensor = value.expand(len(position), *width)
+                tensor = value.expand(1 if value.ndim == len(width) else len(position), *width)
             else:
                 tensor = value.expand(len(position), n_sub, *width).reshape(-1, *width)
         except RuntimeError:
@@ -231,6 +232,7 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
     offset, device = made.offset, made.base.decoder.device
     for (layer, site, turn, _, key, kind), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
         token, sub, keep, scale, entry, prompt, tables, count = [], [], [], [], [], [], [], 0
+        shared: dict[tuple, int] = {}
         for row, p in members:
             inside = (p.position >= made.start[row]) & (p.position < made.end[row])
             n = int(inside.sum())
@@ -241,6 +243,14 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
             if p.source is not None:
                 at = 0 if site == "pattern" else p.source.start
                 entry.append(at + p.position[inside]), prompt.append(np.full(n, p.source.prompt))
+            elif p.tensor is not None and len(p.tensor) == 1:
+                # one vector at many positions, often of many rows: it is kept once
+                vector = (p.tensor.data_ptr(), p.tensor.stride(), p.tensor.device)
+                if vector not in shared:
+                    shared[vector] = count
+                    tables.append(p.tensor)
+                    count += 1
+                entry.append(np.full(n, shared[vector]))
             else:
                 entry.append(count + np.flatnonzero(inside))
                 if p.tensor is not None:

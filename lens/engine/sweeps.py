@@ -38,13 +38,17 @@ class Cell:
 
 @dataclass
 class Values:
-    """What a sweep has computed: ``value [prompt, *grid]`` (NaN where it has not) and the two unedited runs' metric, ``[prompt]``."""
+    """What a sweep has computed: ``value [prompt, *grid, *scores]`` (NaN where it has not) and the two unedited runs' metric, ``[prompt, *scores]``."""
 
     value: np.ndarray
     base: np.ndarray
     source: np.ndarray
     status: str = "partial"
     seconds: float = 0.0
+
+    @classmethod
+    def empty(cls, n: int, shape: Sequence[int], scores: tuple[int, ...] = ()) -> "Values":
+        return cls(np.full((n, *shape, *scores), np.nan, np.float32), np.full((n, *scores), np.nan), np.full((n, *scores), np.nan))
 
 
 #: ``(prompt numbers, per prompt the tokens appended) -> (base runs, source runs)``
@@ -54,7 +58,7 @@ MakeRuns = Callable[[Sequence[int], Sequence[Tensor]], tuple[Runs, Runs]]
 def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shape: Sequence[int], cells: Callable[[int, Runs, int], Iterable[Cell]],
           make_runs: MakeRuns, metric: Metric, *, clean_is_base: bool, bytes_per_prompt: Callable[[int], int], memory_mb: float = 500,
           progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[Values, Sequence[int], tuple[int, int]], None] | None = None,
-          skip: Callable[[int, int], bool] | None = None, values: Values | None = None, layer_groups: int | None = None, label: str = "sweep") -> Values:
+          skip: Callable[[int, int], bool] | None = None, values: Values | None = None, layer_groups: int | None = None, multiple: int = 1, label: str = "sweep") -> Values:
     """Scores every cell of every prompt.
 
     Args:
@@ -71,16 +75,17 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
         stop: asked between layers.
         on_part: called after each part with the values so far, the prompts and the layers ``[first, last)`` of the part.
         skip: ``(prompt, layer)`` cells already there (resuming).
+        multiple: batches hold a multiple of so many prompts (the last one what is left), for stores whose regions are several prompts.
         layer_groups: layers of one walk; None: all at once, or ``WATCHED_LAYERS`` when ``on_part`` or ``stop`` is given.
 
     A stop or Ctrl-C leaves the values computed so far, with status ``partial``.
     """
     began, n, n_layers = time.perf_counter(), len(encoded), shape[0]
-    values = values or Values(np.full((n, *shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    values = values or Values.empty(n, shape, metric.scores)
     group = layer_groups or (WATCHED_LAYERS if on_part is not None or stop is not None else n_layers)
     spans = [(max(0, last - group), last) for last in range(n_layers, 0, -group)]
     wanted = [i for i in range(n) if skip is None or not all(skip(i, l) for l in range(n_layers))]
-    batches = [[wanted[k] for k in batch] for batch in _batches([bytes_per_prompt(i) for i in wanted], memory_mb * 2**20 * 0.5)]
+    batches = [[wanted[k] for k in batch] for batch in _batches([bytes_per_prompt(i) for i in wanted], memory_mb * 2**20 * 0.5, multiple)]
     # a bar that appears only when the sweep takes over two seconds
     bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, leave=False, disable=hidden(progress))
     chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))
@@ -136,10 +141,10 @@ class _Batch:
         return runs.resid[-1][at][None]
 
     @torch.no_grad()
-    def score(self, runs: Sequence[Runs]) -> list[float]:
-        """The metric of the unedited runs, one number a prompt."""
-        return [self.metric.score(self.decoder, [self._reads_of(r, j, k) for j, r in enumerate(runs)], e,
-                                  [self._reads_of(c, j, k) for j, c in enumerate(self.clean)]).item() for k, e in enumerate(self.encoded)]
+    def score(self, runs: Sequence[Runs]) -> np.ndarray:
+        """The metric of the unedited runs, ``[prompt, *scores]``."""
+        return np.stack([self.metric.score(self.decoder, [self._reads_of(r, j, k) for j, r in enumerate(runs)], e,
+                                           [self._reads_of(c, j, k) for j, c in enumerate(self.clean)])[0].cpu().numpy() for k, e in enumerate(self.encoded)])
 
     def row_bytes(self, row: tuple[int, Cell]) -> int:
         """Memory of an edited run's two residual streams, from its first edited position on, in the longest sequence."""
@@ -165,7 +170,7 @@ class _Batch:
             # a cell's edits name the first sequence's source run; the same cell of another sequence copies from its own
             own = rows if j == 0 else [(k, tuple(_moved(e, self.source[0], self.source[j]) for e in edits)) for k, edits in rows]
             walked.append(walk(base, own, self.reads[j], chunk_bytes=chunk_bytes, stop=stop))
-        out = np.empty(len(rows), np.float32)
+        out = np.empty((len(rows), *self.metric.scores), np.float32)
         prompt_of = np.array([k for k, _ in rows], dtype=np.int64)
         for k in np.unique(prompt_of):
             mine = np.flatnonzero(prompt_of == k)
@@ -201,16 +206,18 @@ def _pieces(rows: Sequence[tuple[int, Cell]], size: Callable[[tuple[int, Cell]],
         yield piece
 
 
-def _batches(sizes: Sequence[int], limit: float) -> list[list[int]]:
-    """Consecutive prompts that together stay under ``limit`` bytes; at least one each."""
+def _batches(sizes: Sequence[int], limit: float, multiple: int = 1) -> list[list[int]]:
+    """Consecutive prompts, ``multiple`` at a time, that together stay under ``limit`` bytes; at least one such group each."""
     batches: list[list[int]] = []
     total = 0.0
-    for i, size in enumerate(sizes):
+    for first in range(0, len(sizes), multiple):
+        group = list(range(first, min(first + multiple, len(sizes))))
+        size = sum(sizes[first:first + multiple])
         if batches and total + size <= limit:
-            batches[-1].append(i)
+            batches[-1] += group
             total += size
         else:
-            batches.append([i])
+            batches.append(group)
             total = size
     return batches
 

@@ -35,7 +35,7 @@ def attribute(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, metr
     if metric.name == "kl" and direction == "noise" and steps == 1:
         raise MetricError("metric='kl' is at its minimum in the clean run, where its gradient vanishes; use steps=5 or so, or direction='denoise'.")
     n = len(encoded)
-    values = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    values = Values.empty(n, grid.shape)
     per_token = decoder.n_layers * (14 * decoder.d_model + 4 * decoder.d_mlp) * 4
     patterns = lambda e: 3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]

@@ -138,7 +138,7 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
     if on_part is not None or disk is not None:
         def notify(v, prompts, layers):
             if disk is not None:
-                disk.write(label(v, False), prompts, layers)
+                disk.write(label(v, False).isel(prompt=list(prompts), layer=slice(*layers)))
             if on_part is not None:
                 on_part(label(v))
     values = sweep(decoder, encoded, lengths, grid.shape, lambda i, source, k: grid.cells(i, source[k]), make_runs, measure,
@@ -147,7 +147,7 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
     if disk is not None:
         disk.finish(label(values, False))
     if share is not None and values.status == "complete":
-        values = disk.values(values, direction)
+        values = _held(disk, values, direction)
         values.status = "complete" if disk.whole else "partial"
     done = label(values)
     return remember(done)
@@ -207,8 +207,17 @@ def _labelled(grid: Grid, encoded: Sequence[EncodedPair], values: Values, direct
 
 
 def open_store(path, label, n: int, grid: Grid, direction: str):
-    """The store at ``path`` (new or taken up again) and the values it already holds."""
-    from .resume import SweepStore
-    empty = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    """The store at ``path`` (new or taken up again; it always has a ``prompt`` axis) and the values it already holds."""
+    from ..engine.resume import SweepStore
+    empty = Values.empty(n, grid.shape)
     disk = SweepStore(path, label(empty))
-    return disk, disk.values(empty, direction)
+    return disk, _held(disk, empty, direction)
+
+
+def _held(disk, empty: Values, direction: str) -> Values:
+    """``empty`` filled with what the store holds."""
+    held = disk.held()
+    base, source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
+    empty.value[...] = held.value.values
+    empty.base[...], empty.source[...] = held[base].values, held[source].values
+    return empty

@@ -77,7 +77,7 @@ def patch_by_hooks(model: Any, pairs: Sequence[Pair], single: bool, call: dict, 
 
     def notify(prompt: int, layers: tuple[int, int]) -> None:
         if disk is not None:
-            disk.write(label(sweep.values, False), [prompt], layers)
+            disk.write(label(sweep.values, False).isel(prompt=[prompt], layer=slice(*layers)))
         if on_part is not None:
             on_part(label(sweep.values))
     values = sweep.run(notify if disk is not None or on_part is not None else None, progress)
@@ -95,7 +95,7 @@ class _Sweep:
         self.engine, self.anatomy, self.encoded, self.grid, self.measure = engine, anatomy, encoded, grid, measure
         self.denoise, self.bytes, self.stop = direction == "denoise", memory_mb * 2**20, stop
         n = len(encoded)
-        self.values = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+        self.values = Values.empty(n, grid.shape)
         self.skip: Callable[[int, int], bool] | None = None
 
     def run(self, notify: Callable[[int, tuple[int, int]], None] | None, progress: bool | None) -> Values:

@@ -78,7 +78,7 @@ def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, send
     keep = ("z", "mlp_out") if not through_mlps else ("z",)
     make_runs = paired_runs(decoder, ids, keep)
     n = len(encoded)
-    values = Values(np.full((n, *grid.shape), np.nan, np.float32), np.full(n, np.nan), np.full(n, np.nan))
+    values = Values.empty(n, grid.shape)
     job = _Job(decoder, encoded, lengths, measure, receiver, layer, senders, () if through_mlps else ("mlp",), direction == "noise")
     # two walks with a row a sender, and what arrives at the receiver
     rows = lambda m: 3 * len(senders) * m * decoder.d_model * 4

@@ -1,0 +1,19 @@
+"""Memory injection: put the name of a missing entity back at an attention layer, and measure whether it helped and what it cost.
+
+>>> memory = lens.injection.encode(model, "George Washington", encoder="activation")                      # doctest: +SKIP
+>>> grid = lens.injection.sweep(model, items, strengths=range(1, 16), controls=("shuffled", "random_direction"))    # doctest: +SKIP
+
+Source: Sakarvadia et al. 2023, Memory Injections: Correcting Multi-Hop Reasoning Failures During Inference in Transformer-Based Language Models.
+"""
+
+from .controls import CONTROLS
+from .damage import damage
+from .effects import best, held_out, log_ratio, percent_change, summary, trimmed_mean
+from .items import EncodedItem, InjectionError, Item, encode_items, load_items
+from .live import Distribution, generate, next_tokens, places
+from .memories import ENCODERS, POSITIONS, Memory, edits, encode, encode_all
+from .scoring import SCORES, score
+from .sweep import sweep
+
+__all__ = ["CONTROLS", "ENCODERS", "POSITIONS", "SCORES", "Distribution", "EncodedItem", "InjectionError", "Item", "Memory", "best", "damage", "edits", "encode", "encode_all",
+           "encode_items", "generate", "held_out", "load_items", "log_ratio", "next_tokens", "percent_change", "places", "score", "summary", "sweep", "trimmed_mean"]

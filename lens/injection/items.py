@@ -1,0 +1,248 @@
+"""Multi-hop items: a prompt that only describes an entity, one that names it, the entity and the answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine.decoder import Decoder
+from ..measure.reading import start_token
+from ..prompts import PromptError, continuation, span_tokens
+from ..tokens import offsets, require_known, tokenize, tokenizer_of
+
+#: environment variable that names the folder of the paper's CSV files
+FOLDER = "MNEMOSCOPE_MEMORY_INJECTIONS"
+FILES = {"hand": "handwritten_obscure_explicit_data.csv", "2wmh": "multi_hop_1000.csv"}
+SPLITS = ("select", "report")
+#: what the paper's files call a column, by what it is here
+COLUMNS = {
+    "prompt": ("obscure_sentence", "obscure_sent"),
+    "explicit": ("explicit_sentence", "explicit_sent"),
+    "memory": ("explicit_entity",),
+    "subject": ("obscure_entity",),
+    "answer": ("answer",),
+}
+
+
+class InjectionError(ValueError):
+    """An item, a memory or an argument of this family that cannot be used; the message names it, its value and the next step."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One multi-hop question.
+
+    `prompt` describes the bridge entity, `explicit` names it, `memory` is its name, `answer` (with its leading space) follows both
+    prompts; `subject` is the part of `prompt` that stands for the entity. Raises InjectionError for empty text, for an answer that
+    is the memory, and for a subject that is not in the prompt.
+
+    >>> Item("The capital of the country of the Eiffel Tower is", "The capital of France is", "France", " Paris",
+    ...      subject="the country of the Eiffel Tower").memory
+    'France'
+    """
+
+    prompt: str
+    explicit: str
+    memory: str
+    answer: str
+    subject: str | None = None
+    label: str = ""
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "explicit", "memory", "answer"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise InjectionError(f"{name}: expected text, got {value!r}; every item needs a prompt, an explicit prompt, a memory and an answer.")
+        if self.answer.strip().lower() == self.memory.strip().lower():
+            raise InjectionError(f"answer: {self.answer!r} is the memory itself, so that injecting it would put the answer in; take another item.")
+        if self.subject is not None and self.subject not in self.prompt:
+            raise InjectionError(f"subject: {self.subject!r} is not in `prompt` {self.prompt!r}; give the words as they stand there, or None.")
+
+
+@dataclass(frozen=True)
+class EncodedItem:
+    """An item as one model's tokens.
+
+    `ids`, `explicit_ids` hold the prompts with the start token, `[length]`; `answer_ids` what follows both. `positions` names token
+    positions of `ids`: "all", "last", "not_first" (all but the start token) and, where the item has a subject, "subject".
+    """
+
+    item: Item
+    ids: Tensor
+    explicit_ids: Tensor
+    answer_ids: tuple[int, ...]
+    positions: Mapping[str, tuple[int, ...]]
+
+
+def encode_items(model: Any, items: Iterable[Item], *, start: Any = "bos") -> list[EncodedItem]:
+    """Tokenises items for a model; `start` is "bos" (the model's own start token), one token as text or id, or None.
+
+    Raises InjectionError, which names the item, for an answer that merges with a prompt or splits differently after the two prompts.
+    """
+    items = [items] if isinstance(items, Item) else list(items)
+    if not items:
+        raise InjectionError("items=[] holds no item; give at least one lens.injection.Item.")
+    for item in items:
+        if not isinstance(item, Item):
+            raise InjectionError(f"items: holds {item!r}, which is not a lens.injection.Item.")
+    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), start)
+    lead = [] if first is None else [first]
+    out = []
+    for number, item in enumerate(items):
+        try:
+            out.append(_encoded(tokenizer, item, lead))
+        except PromptError as error:
+            raise InjectionError(f"items[{number}]{f' ({item.label})' if item.label else ''}: {error}") from None
+    return out
+
+
+def _encoded(tokenizer: Any, item: Item, lead: list[int]) -> EncodedItem:
+    prompts, answers = {}, {}
+    for name, text in (("prompt", item.prompt), ("explicit", item.explicit)):
+        prompts[name] = tokenize(tokenizer, text)
+        require_known(tokenizer, text, prompts[name], name)
+        answers[name] = continuation(tokenizer, text, prompts[name], item.answer, "answer", name)
+    if answers["prompt"] != answers["explicit"]:
+        raise PromptError(f"answer: {item.answer!r} splits differently after `prompt` and after `explicit`; end both with the same word")
+    n = len(prompts["prompt"]) + len(lead)
+    positions = {"all": tuple(range(n)), "last": (n - 1,), "not_first": tuple(range(min(1, n - 1), n)) if lead else tuple(range(n))}
+    if item.subject is not None:
+        begin = item.prompt.index(item.subject)
+        covered = span_tokens(item.prompt, (begin, begin + len(item.subject)), offsets(tokenizer, item.prompt, prompts["prompt"]))
+        positions["subject"] = tuple(place + len(lead) for place in covered)
+    return EncodedItem(item, torch.tensor(lead + prompts["prompt"]), torch.tensor(lead + prompts["explicit"]), answers["prompt"], positions)
+
+
+def load_items(name: str | os.PathLike = "own", *, split: str | None = None, limit: int | None = None, group: str | None = None, rank: int | None = None) -> list[Item]:
+    """Items of a data set.
+
+    Args:
+        name: "own" ships with the package; "hand" and "2wmh" are the paper's files (MIT), read from the folder that the environment
+            variable MNEMOSCOPE_MEMORY_INJECTIONS names; a path to such a .csv file or to a .jsonl file of this project's form.
+        split: "select" or "report" (own items: no entity is in both; others: every second row); None for all.
+        limit: so many, spread over the groups in turn.
+        group: only this group.
+        rank: own items only: those whose single-hop answer is among the model's `rank` first choices.
+
+    Raises: InjectionError for an unknown name, an absent or damaged file and for a choice of nothing.
+    """
+    if split not in (None, *SPLITS):
+        raise InjectionError(f"split={split!r} does not exist; expected {', '.join(SPLITS)} or None.")
+    for argument, value in (("limit", limit), ("rank", rank)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InjectionError(f"{argument}={value!r}: expected a whole number, at least 1, or None.")
+    path = _path(name)
+    records = _jsonl(path) if path.name.endswith(".jsonl") else _rows(path)
+    chosen = [r for r in records if split in (None, r["split"]) and group in (None, r["group"]) and (rank is None or r.get("rank", 1) <= rank)]
+    if not chosen:
+        raise InjectionError(f"name={str(name)!r} with split={split!r}, group={group!r}, rank={rank!r} selects none of its {len(records)} items; "
+                             f"groups: {', '.join(sorted({r['group'] for r in records})) or 'none'}.")
+    if limit is not None:
+        seen: Counter[str] = Counter()
+        turn = []
+        for r in chosen:
+            turn.append(seen[r["group"]])
+            seen[r["group"]] += 1
+        chosen = [chosen[i] for i in sorted(range(len(chosen)), key=turn.__getitem__)[:limit]]
+    return [_item(path, r) for r in chosen]
+
+
+def _path(name: str | os.PathLike) -> Any:
+    if name == "own":
+        return resources.files("lens.data") / "multihop.jsonl"
+    if name in FILES:
+        folder = os.environ.get(FOLDER)
+        if not folder:
+            raise InjectionError(f"name={name!r} is one of the paper's files: set the environment variable {FOLDER} to the folder that holds {FILES[name]} "
+                                 "(github.com/msakarvadia/memory_injections, folder data), or use name='own'.")
+        name = Path(folder) / FILES[name]
+    path = Path(name)
+    if path.suffix not in (".csv", ".jsonl"):
+        raise InjectionError(f"name={str(name)!r} is no data set; expected own, {', '.join(FILES)} or a file that ends in .csv or .jsonl.")
+    if not path.is_file():
+        raise InjectionError(f"name: there is no file {path}; check the path" + (f" or what {FOLDER} names." if path.name in FILES.values() else "."))
+    return path
+
+
+def _item(path: Any, record: Mapping[str, Any]) -> Item:
+    try:
+        return Item(**{k: record.get(k) for k in ("prompt", "explicit", "memory", "answer", "subject")}, label=record["id"], group=record["group"])
+    except InjectionError as error:
+        raise InjectionError(f"{path.name}, {record['id']}: {error}") from None
+
+
+def _jsonl(path: Any) -> list[dict[str, Any]]:
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            record = json.loads(line)
+            record["id"], record["group"], record["split"], record["prompt"]  # noqa: B018 - each must be there
+        except (ValueError, KeyError, TypeError) as error:
+            raise InjectionError(f"{path.name}, line {number}: not a record with id, group, split and prompt ({error!r}).") from None
+        records.append(record)
+    return records
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one of the paper's CSV files.
+
+    Raises: InjectionError naming missing columns, or the rows that lack a value.
+    """
+    # utf-8-sig: a byte order mark is no part of the first column's name
+    reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+    there = reader.fieldnames or []
+    columns = {name: next((c for c in known if c in there), None) for name, known in COLUMNS.items()}
+    missing = [" or ".join(COLUMNS[name]) for name, column in columns.items() if column is None and name != "subject"]
+    if missing:
+        raise InjectionError(f"{path.name}: has no column {'; '.join(missing)}; its columns are {', '.join(map(repr, there)) or 'none'}.")
+    records, empty, trimmed, odd = [], [], [], []
+    for number, row in enumerate(reader, 2):
+        values = {name: row.get(column) if column else None for name, column in columns.items()}
+        if any(values[name] is None or values[name].strip().lower() in ("", "nan") for name in values if name != "subject"):
+            empty.append(number)
+            continue
+        if any(values[name] != values[name].rstrip() for name in ("prompt", "explicit")):
+            trimmed.append(number)
+        record = {name: value.strip() if value else None for name, value in values.items()}
+        record["answer"] = f" {record['answer']}"
+        record["subject"] = _found(record["subject"], record["prompt"])
+        if record["subject"] is None and values["subject"]:
+            odd.append(number)
+        records.append(record | {"id": f"{path.stem}:{number - 2}", "group": "", "split": SPLITS[number % 2]})
+    if empty:
+        raise InjectionError(f"{path.name}: {len(empty)} of {len(empty) + len(records)} rows lack a value (empty or NaN), first line {empty[0]}; "
+                             "fill them in or take them out.")
+    if trimmed:
+        warnings.warn(f"{path.name}: {len(trimmed)} prompts end in white space, first line {trimmed[0]}; it was taken off, since it would merge with the answer.",
+                      stacklevel=3)
+    if odd:
+        warnings.warn(f"{path.name}: {len(odd)} rows have a subject that is not in their prompt, first line {odd[0]}; these items have no subject position.", stacklevel=3)
+    if not records:
+        raise InjectionError(f"{path.name}: holds no row.")
+    return records
+
+
+def _found(subject: str | None, prompt: str) -> str | None:
+    """The subject as it stands in the prompt, whatever its capitals; None where it does not."""
+    at = prompt.lower().find(subject.lower()) if subject else -1
+    return prompt[at : at + len(subject)] if at >= 0 else None
+
+
+def as_items(items: Item | Sequence[Item] | str) -> list[Item]:
+    """One item, several, or the name of a data set, as a list."""
+    if isinstance(items, str):
+        return load_items(items)
+    return [items] if isinstance(items, Item) else list(items)

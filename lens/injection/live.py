@@ -1,0 +1,148 @@
+"""One prompt under an injection, at once: the next token before and after, and text generated with and without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..engine.decoder import Decoder
+from ..engine.edits import Edit
+from ..engine.hooks import edited
+from ..engine.runs import Runs
+from ..engine.sites import indices
+from ..engine.walk import walk
+from ..measure.reading import start_token
+from ..prompts import PromptError, span_tokens
+from ..tokens import offsets, require_known, token_strings, tokenize, tokenizer_of
+from .items import InjectionError
+from .memories import POSITIONS, Memory, check_strength, edits, relative_factors, stream_rms, warn_overflow
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """The next token of a prompt without and with an injection.
+
+    `before` and `after` are the k most likely tokens, `(token, probability)`; `logprobs_before`, `logprobs_after` the log-probabilities of the whole
+    vocabulary, `[d_vocab]` in nats; `runs` is the unedited run, to pass to the next call on the same prompt.
+    """
+
+    before: list[tuple[str, float]]
+    after: list[tuple[str, float]]
+    logprobs_before: Float[Tensor, "d_vocab"]
+    logprobs_after: Float[Tensor, "d_vocab"]
+    runs: Runs
+
+    @property
+    def kl(self) -> float:
+        """KL(before || after), nats."""
+        return float((self.logprobs_before.exp() * (self.logprobs_before - self.logprobs_after)).sum())
+
+
+def prompt_ids(model: Any, prompt: str, start: Any = "bos") -> Tensor:
+    """The prompt's tokens with the start token, `[length]`.
+
+    Raises: InjectionError: no text.
+    """
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InjectionError(f"prompt={prompt!r}: expected text to continue.")
+    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), start)
+    ids = tokenize(tokenizer, prompt)
+    try:
+        require_known(tokenizer, prompt, ids, "prompt")
+    except PromptError as error:
+        raise InjectionError(str(error)) from None
+    return torch.tensor(([] if first is None else [first]) + ids)
+
+
+def places(model: Any, prompt: str, positions: str, *, subject: str | None = None, start: Any = "bos") -> tuple[int, ...]:
+    """Token positions of a prompt (with its start token) by name; ``subject`` needs the words.
+
+    Raises: InjectionError: an unknown name, or a subject that is not in the prompt.
+    """
+    if positions not in POSITIONS:
+        raise InjectionError(f"positions={positions!r} is not known; expected one of {', '.join(POSITIONS)}.")
+    ids, lead = prompt_ids(model, prompt, start), 0 if start_token(model, Decoder.of(model), start) is None else 1
+    if positions == "subject":
+        at = prompt.find(subject) if subject else -1
+        if at < 0:
+            raise InjectionError(f"subject={subject!r} is not in the prompt {prompt!r}; give the words as they stand there, or other positions.")
+        tokenizer = tokenizer_of(model)
+        covered = span_tokens(prompt, (at, at + len(subject)), offsets(tokenizer, prompt, ids[lead:].tolist()))
+        return tuple(p + lead for p in covered)
+    n = len(ids)
+    return {"all": tuple(range(n)), "last": (n - 1,), "not_first": tuple(range(min(lead, n - 1), n))}[positions]
+
+
+@torch.no_grad()
+def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all",
+                subject: str | None = None, relative: bool = False, k: int = 10, start: Any = "bos", runs: Runs | None = None) -> Distribution:
+    """The next token's distribution before and after an injection.
+
+    Args:
+        memory: what `encode` returned; None injects nothing.
+        layers: one or several. strength, relative: as in `sweep`. positions: as in `sweep`; ``subject`` needs the words in ``subject``.
+        runs: the ``runs`` of an earlier call on the same prompt and start: the unedited run is then not made again.
+
+    Cost: one pass over the prompt, and the part of one above the first injected layer; with ``runs`` only the latter.
+
+    Raises: InjectionError: see `places`, `encode`.
+    """
+    decoder, value = Decoder.of(model), check_strength(strength)
+    ids = prompt_ids(model, prompt, start)
+    if runs is None or len(runs) != 1 or runs.lengths[0] != len(ids) or not torch.equal(runs.ids[0].cpu(), ids):
+        runs = Runs.record(decoder, [ids], keep=())
+    before = decoder.unembed(runs.resid[-1][-1:]).float().log_softmax(-1)[0]
+    after = before
+    if memory is not None:
+        at = places(model, prompt, positions, subject=subject, start=start)
+        made = _edits(decoder, memory, layers, value, relative, runs, at)
+        if made:
+            after = decoder.unembed(walk(runs, [(0, made)], [[len(ids) - 1]]).resid[:1]).float().log_softmax(-1)[0]
+    return Distribution(_top(model, before, k), _top(model, after, k), before, after, runs)
+
+
+def _edits(decoder: Decoder, memory: Memory, layers: Any, strength: float, relative: bool, runs: Runs, position: Any) -> tuple[Edit, ...]:
+    """The edits of one injection; warns where they overflow the model's number format."""
+    chosen = indices(layers, decoder.n_layers, "layer")
+    factors = relative_factors(memory.vectors, stream_rms(runs)) if relative else torch.ones(decoder.n_layers)
+    if torch.finfo(decoder.dtype).max < 1e6:
+        warn_overflow(decoder, memory.vectors.float().cpu() * factors[:, None], chosen, strength, [float(x.abs().max()) for x in runs.resid])
+    return tuple(e for layer in chosen for e in edits(memory, layer, strength * float(factors[layer]), position=position))
+
+
+def _top(model: Any, logprobs: Tensor, k: int) -> list[tuple[str, float]]:
+    value, token = logprobs.topk(min(k, len(logprobs)))
+    return list(zip(token_strings(tokenizer_of(model), token.tolist()), value.exp().tolist()))
+
+
+@torch.no_grad()
+def generate(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all", subject: str | None = None,
+             max_new_tokens: int = 20, start: Any = "bos", relative: bool = False) -> str:
+    """Greedy continuation of a prompt, with a memory injected while it is written.
+
+    ``positions="all"`` edits every prompt token and every new one; ``not_first`` the same without the start token; ``last`` and ``subject`` edit prompt tokens only (the
+    last one, the subject's). Equal to running the model with `lens.edited` and the same edits.
+
+    Returns: the new text only.
+
+    Raises: InjectionError: see `places`; max_new_tokens below 1.
+    """
+    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        raise InjectionError(f"max_new_tokens={max_new_tokens!r}: expected a whole number, at least 1.")
+    decoder, tokenizer = Decoder.of(model), tokenizer_of(model)
+    ids, value = prompt_ids(model, prompt, start).to(decoder.device), check_strength(strength)
+    made = ()
+    if memory is not None:
+        at = places(model, prompt, positions, subject=subject, start=start)
+        where = None if positions == "all" else slice(at[0], None) if positions == "not_first" else at
+        made = _edits(decoder, memory, layers, value, relative, Runs.record(decoder, [ids], keep=()), where)
+    hf = decoder.hf
+    settings = dict(max_new_tokens=max_new_tokens, do_sample=False, attention_mask=torch.ones_like(ids)[None], pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id)
+    with edited(model, *made):
+        out = hf.generate(ids[None], **settings)
+    return tokenizer.decode(out[0, len(ids):], skip_special_tokens=True)

@@ -1,0 +1,171 @@
+"""The grid of an injection experiment: every item, layer, strength and control in one walk down the layers.
+
+A row is one item with one vector at one layer and strength: it leaves the item's unedited run after that layer's attention, so nothing before it is
+computed again; the answer's tokens ride along, so that one run gives the log-probability of an answer of any length.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..engine import results
+from ..engine.decoder import Decoder
+from ..engine.edits import Edit
+from ..engine.record import record_of
+from ..engine.resume import SweepStore
+from ..engine.runs import Runs, Source
+from ..engine.sites import Site, indices
+from ..engine.sweeps import Cell, Values, run_bytes, sweep as run_sweep
+from ..measure.reading import recorded
+from .controls import MEMORY, check_controls, conditions
+from .items import EncodedItem, InjectionError, as_items, encode_items
+from .memories import POSITIONS, Memory, check_strength, relative_factors, stream_rms, warn_overflow
+from .scoring import ANSWER, SCORES, described, item_coords, read_prompts
+
+#: Items to a region of a store on disk.
+REGION = 8
+#: Memory of one cell that waits for its walk, in bytes.
+_CELL_BYTES = 900
+
+
+def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequence[float] = tuple(range(1, 16)), layers: Any = None, positions: str = "all",
+          controls: Sequence[str] = ("shuffled", "random_direction"), relative: bool = False, heads: Any = None, window: int = 1, start: Any = "bos", seed: int = 0,
+          memory_mb: float = 500, progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None,
+          store: Any = None) -> xr.Dataset:
+    """Injects every item's memory at every layer and strength, and every control there too.
+
+    Args:
+        items: lens.injection.Item objects, or the name of a data set.
+        encoder, heads, start: see `encode`.
+        strengths: what the vector is multiplied by; any finite numbers.
+        layers: which; None for all.
+        positions: prompt tokens that are edited: ``all`` (as published, the start token too), ``last``, ``subject``, ``not_first`` (all but the start token).
+            The answer's own tokens are never edited.
+        controls: see `lens.injection.CONTROLS`; each runs at the same layers, positions and strengths.
+        relative: strengths count in units of the residual stream: the vector is first scaled to the median RMS of the item's prompt tokens at the input of that layer.
+        window: layers injected together around a cell's layer.
+        seed: of the controls.
+        memory_mb: extra memory to stay under.
+        stop: asked between layers; True ends the sweep with a partial result. on_part: called with the result so far as layers finish, from the last to the first.
+        store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut.
+
+    Returns:
+        A result over ``item, layer, strength, condition`` with the `SCORES` of every edited run, ``multi_*`` and ``single_*`` (the scores of the two unedited prompts,
+        by item) and ``norm`` (of the vector at strength 1 as it is injected, by item, layer and condition).
+
+    Raises:
+        InjectionError: items, encoder, strengths, positions or controls that cannot be used; a store of another sweep: ResultError, which says what differs.
+
+    Source: Sakarvadia et al. 2023, section 4 (layers x strengths 1 to 15 at all positions, without controls at the same cells).
+    """
+    items = as_items(items)
+    strengths, controls = _strengths(strengths), check_controls(controls)
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise InjectionError(f"window={window!r}: expected a whole number of layers, at least 1.")
+    decoder, encoded = Decoder.of(model), encode_items(model, items, start=start)
+    layers = indices(layers, decoder.n_layers, "layer")
+    places = [_places(e, positions, n) for n, e in enumerate(encoded)]
+    injected = conditions(model, items, encoder, controls, heads=heads, start=start, seed=seed)
+    names, shape = list(injected), (len(layers), len(strengths), len(injected))
+    multi, largest, unit = _unedited(decoder, encoded, layers, relative)
+    factors = {c: _factors(of_items, unit) for c, of_items in injected.items()}
+    for m, f in zip(injected[MEMORY], factors[MEMORY]):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_overflow(decoder, m.vectors * f[:, None].to(m.vectors), layers, max(strengths, key=abs), largest)
+        if caught:
+            warnings.warn(str(caught[0].message), stacklevel=2)
+            break
+    around = [range(max(0, l - (window - 1) // 2), min(decoder.n_layers, l + window // 2 + 1)) for l in layers]
+
+    def cells(i: int, source: Runs, number: int) -> Iterator[Cell]:
+        for li, span in enumerate(around):
+            sites = [Site("attn_out", layer=l, position=places[i]) for l in span]
+            for ci, name in enumerate(names):
+                memory, factor = injected[name][i], factors[name][i]
+                for si, strength in enumerate(strengths):
+                    yield Cell((li, si, ci), li, tuple(Edit(s, "add", memory, scale=strength * float(factor[l])) for s, l in zip(sites, span)))
+
+    def make_runs(batch, tails):
+        runs = Runs.record(decoder, [torch.cat([encoded[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=())
+        return runs, runs
+
+    call = dict(encoder=encoder, strengths=strengths, layers=layers, positions=positions, controls=list(controls), relative=relative, heads=heads, window=window, start=start)
+    record = record_of(model, decoder, "injection", call | {"items": [described(i) for i in items]}, seed=seed)
+    single = read_prompts(decoder, [e.explicit_ids for e in encoded], [e.answer_ids for e in encoded])
+    norms = np.stack([torch.stack([m.vectors.float().norm(dim=-1) * f.to(m.vectors.device) for m, f in zip(injected[c], factors[c])]).cpu().numpy()[:, layers] for c in names], -1)
+
+    def labelled(values: Values) -> xr.Dataset:
+        axes = ("item", "layer", "strength", "condition")
+        of = {name: (axes, values.value[..., k].copy(), {"units": unit}) for k, (name, unit) in enumerate(SCORES.items())}
+        for k, (name, unit) in enumerate(SCORES.items()):
+            of[f"multi_{name}"], of[f"single_{name}"] = ("item", multi[:, k], {"units": unit}), ("item", single[:, k], {"units": unit})
+        of["norm"] = (("item", "layer", "condition"), norms.astype(np.float32), {"units": "residual stream"})
+        ds = xr.Dataset(of, coords={"layer": layers, "strength": strengths, "condition": names, **item_coords(encoded)})
+        return results.stamp(ds, record | {"status": values.status, "seconds": round(values.seconds, 4)})
+
+    values = Values.empty(len(items), shape, ANSWER.scores)
+    disk = skip = notify = None
+    if store is not None:
+        disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
+        held = disk.held()
+        values.value[...] = np.stack([held[name].transpose("item", "layer", "strength", "condition").values for name in SCORES], -1)
+        skip = lambda i, l: bool(disk.done[i, l])
+    if on_part is not None or disk is not None:
+        def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
+            now = labelled(v)
+            if disk is not None:
+                disk.write(now.isel(item=list(batch), layer=slice(*span)))
+            if on_part is not None:
+                on_part(now)
+    waiting = int(np.prod(shape)) * _CELL_BYTES
+    values = run_sweep(decoder, encoded, [len(e.ids) for e in encoded], shape, cells, make_runs, ANSWER, clean_is_base=True,
+                       bytes_per_prompt=lambda i: run_bytes(decoder, len(encoded[i].ids) + len(encoded[i].answer_ids), ()) + waiting, memory_mb=memory_mb,
+                       progress=progress, stop=stop, on_part=notify, skip=skip, values=values, multiple=REGION if disk else 1, label="injection")
+    done = labelled(values)
+    if disk is not None:
+        disk.finish(done)
+    return done
+
+
+def _strengths(strengths: Any) -> list[float]:
+    values = [check_strength(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
+    if not values or len(set(values)) < len(values):
+        raise InjectionError(f"strengths={list(strengths)!r}: expected different numbers, at least one.")
+    return values
+
+
+def _places(encoded: EncodedItem, positions: str, number: int) -> tuple[int, ...]:
+    if positions not in POSITIONS:
+        raise InjectionError(f"positions={positions!r} is not known; expected one of {', '.join(POSITIONS)}.")
+    if positions not in encoded.positions:
+        raise InjectionError(f"positions={positions!r}: items[{number}] ({encoded.item.prompt!r}) names no subject; give Item(..., subject=...) or use positions='last'.")
+    return encoded.positions[positions]
+
+
+@torch.no_grad()
+def _unedited(decoder: Decoder, encoded: Sequence[EncodedItem], layers: Sequence[int], relative: bool) -> tuple[np.ndarray, list[float], torch.Tensor | None]:
+    """Scores of the multi-hop prompts; per layer the largest absolute value of the stream; per item and layer the median RMS of its tokens (if ``relative``)."""
+    multi = read_prompts(decoder, [e.ids for e in encoded], [e.answer_ids for e in encoded])
+    largest, unit = [0.0] * decoder.n_layers, None
+    if relative:
+        unit = torch.empty(len(encoded), decoder.n_layers)
+    if relative or torch.finfo(decoder.dtype).max < 1e6:
+        for batch, runs in recorded(decoder, [e.ids for e in encoded], (), "prompts"):
+            largest = [max(most, float(x.abs().max())) for most, x in zip(largest, runs.resid)]
+            for k, i in enumerate(batch if relative else ()):
+                unit[i] = stream_rms(runs, k)
+    return multi, largest, unit
+
+
+def _factors(memories: Sequence[Memory], unit: torch.Tensor | None) -> list[torch.Tensor]:
+    """Per item and layer, what strength 1 multiplies the encoded vector by."""
+    if unit is None:
+        return [torch.ones(len(m.vectors)) for m in memories]
+    return [relative_factors(m.vectors, rms) for m, rms in zip(memories, unit)]

@@ -1,0 +1,73 @@
+"""One prompt at once: the next token and generated text against the same edits made by hooks."""
+
+import pytest
+import torch
+
+import lens
+from lens.injection import InjectionError, encode, generate, next_tokens, places
+from tests import naive
+from tests.models import KINDS, speaking
+
+PROMPT = "w1 w2 w3 w4"
+
+
+def logits_by_hook(model, ids, layer, vector, positions):
+    def change(x):
+        x = x.clone()
+        x[:, positions] += vector
+        return x
+    hook = naive._on_output(naive.parts(model, layer)["attn_end"], change)
+    try:
+        return model(ids).logits
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_next_token_equals_a_hooked_forward(kind):
+    model = speaking(kind)
+    memory = encode(model, "w5 w9", "activation")
+    d = next_tokens(model, PROMPT, memory, layers=1, strength=-2.5, positions="not_first", k=3)
+    ids = torch.tensor([[0, 1, 2, 3, 4]])
+    want = logits_by_hook(model, ids, 1, -2.5 * memory.vectors[1], [1, 2, 3, 4])[0, -1].log_softmax(-1)
+    assert torch.allclose(d.logprobs_after, want, atol=2e-4) and torch.allclose(d.logprobs_before, model(ids).logits[0, -1].log_softmax(-1), atol=2e-4)
+    assert [t for t, _ in d.after] == [f"w{i}" for i in want.topk(3).indices.tolist()]
+    assert d.kl == pytest.approx(torch.nn.functional.kl_div(want, d.logprobs_before, log_target=True, reduction="sum").item(), abs=1e-3)
+    again = next_tokens(model, PROMPT, memory, layers=1, strength=-2.5, positions="not_first", runs=d.runs)
+    assert again.runs is d.runs and torch.equal(again.logprobs_after, d.logprobs_after)
+    assert next_tokens(model, "w1 w2", memory, layers=1, runs=d.runs).runs is not d.runs, "the run of another prompt is not used"
+
+
+@pytest.mark.parametrize("positions", lens.injection.POSITIONS)
+def test_generation_equals_a_loop_of_hooked_forwards(positions):
+    model = speaking("llama")
+    memory, ids = encode(model, "w5", "embed"), [0, 1, 2, 3, 4]
+    text = generate(model, PROMPT, memory, layers=(0, 2), strength=4, positions=positions, subject="w2 w3", max_new_tokens=5)
+    for _ in range(5):
+        at = {"all": range(len(ids)), "not_first": range(1, len(ids)), "last": [4], "subject": [2, 3]}[positions]
+        hooks = [naive._on_output(naive.parts(model, layer)["attn_end"], lambda x, layer=layer: x.index_add(1, torch.tensor(list(at)), 4 * memory.vectors[layer].expand(1, len(at), -1)))
+                 for layer in (0, 2)]
+        ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+        for hook in hooks:
+            hook.remove()
+        if ids[-1] == 0:
+            break
+    assert text.split() == [f"w{i}" for i in ids[5:] if i]
+
+
+def test_without_a_memory_nothing_is_injected():
+    model = speaking("gpt2")
+    d = next_tokens(model, PROMPT)
+    assert d.kl == 0 and d.before == d.after
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda m, v: next_tokens(m, " ", v, layers=0), "prompt"), (lambda m, v: next_tokens(m, PROMPT, v, layers=9), "layer"),
+    (lambda m, v: next_tokens(m, PROMPT, v, layers=0, strength=float("inf")), "strength"), (lambda m, v: next_tokens(m, PROMPT, v, layers=0, positions="first"), "positions"),
+    (lambda m, v: places(m, PROMPT, "subject", subject="w9"), "subject"), (lambda m, v: generate(m, PROMPT, v, layers=0, max_new_tokens=0), "max_new_tokens"),
+])  # fmt: skip
+def test_bad_arguments_are_named(call, words):
+    model = speaking("llama")
+    with pytest.raises(ValueError, match=words) as error:
+        call(model, encode(model, "w5"))
+    assert isinstance(error.value, (InjectionError, ValueError))

@@ -1,4 +1,4 @@
-"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts."""
+"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts, run a published experiment again."""
 
 from __future__ import annotations
 
@@ -54,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     patch.add_argument("--out", type=Path, help="save the result here: .zarr, or export it: .nc, .csv, .parquet")
     patch.add_argument("--figure", type=Path, help="draw the map here: .png, .pdf or .svg")
     patch.set_defaults(run=_patch)
+
+    again = commands.add_parser("reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it")
+    again.add_argument("name", help="which: memory-injections")
+    again.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
+    again.add_argument("--data", default="own", help="own, hand, 2wmh or a file (default: own)")
+    again.add_argument("--preset", default="quick", help="quick, medium or full (default: quick)")
+    again.add_argument("--limit", type=int, help="so many items at most")
+    again.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    again.add_argument("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
+    again.add_argument("--out", type=Path, help="folder for results and figures (default: build/<name>/<data>-<preset>)")
+    again.set_defaults(run=_reproduce)
     return parser
 
 
@@ -97,6 +108,26 @@ def _patch(arguments: argparse.Namespace) -> int:
 
         patch_map(trace, arguments.figure)
         print(f"figure: {arguments.figure}")
+    return 0
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from lens.reproduce import reproduction
+
+    module = reproduction(arguments.name)
+    if arguments.preset not in module.PRESETS:
+        raise ValueError(f"--preset {arguments.preset!r} is not known; expected one of {', '.join(module.PRESETS)}")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import lens
+
+    out = arguments.out or Path("build") / arguments.name / f"{Path(arguments.data).stem}-{arguments.preset}"
+    made = module.run(lens.load(arguments.model, device=arguments.device), data=arguments.data, preset=arguments.preset, limit=arguments.limit, out=out, seed=arguments.seed,
+                      say=lambda line: print(line, flush=True))
+    for row in made.table.to_dict("records"):
+        print(f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  verdict: {row['verdict']}")
+    print(f"\nresults and {len(made.figures)} figures: {out.absolute()}")
     return 0
 
 

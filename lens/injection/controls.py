@@ -37,7 +37,7 @@ def check_controls(controls: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
-def conditions(model: Any, items: Sequence[Item], encoder: str, controls: Sequence[str], *, heads: Any = None, start: Any = "bos", seed: int = 0) -> dict[str, list[Memory]]:
+def conditions(model: Any, items: Sequence[Item], encoder: str, controls: Sequence[str], *, heads: Any = None, start: Any = "auto", seed: int = 0) -> dict[str, list[Memory]]:
     """Per condition one Memory an item: ``memory`` first, then the controls asked for.
 
     Same seed, same draws, whatever other controls are asked for.

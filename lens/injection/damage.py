@@ -25,7 +25,7 @@ from .memories import check_strength, edits
 
 @torch.no_grad()
 def damage(model: Any, items: Any, prompts: Sequence[str], *, layers: Any, strengths: Sequence[float], encoder: str = "activation", texts: Sequence[str] = (),
-           controls: Sequence[str] = ("random_direction",), heads: Any = None, start: Any = "bos", seed: int = 0, positions: str = "all") -> xr.Dataset:
+           controls: Sequence[str] = ("random_direction",), heads: Any = None, start: Any = "auto", seed: int = 0, positions: str = "all") -> xr.Dataset:
     """Injects every item's memory into prompts and texts that have nothing to do with it.
 
     Args:

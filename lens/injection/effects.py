@@ -104,6 +104,8 @@ def held_out(ds: xr.Dataset, *, of: str = "logprob", condition: str = MEMORY, ag
         against: report the paired difference to this condition in the chosen cell; the choice is still by ``condition`` alone.
         measure: what the choice maximises: ``mean`` (log-ratio) or ``trimmed_percent`` (as published).
 
+    Items that share a memory stay in one half, and the interval is over memories (the mean of a memory's items counts once).
+
     Returns a dictionary: ``layer``, ``strength`` chosen on the first split; ``selected`` and ``reported``: mean log-ratio of the chosen cell on the choosing and on the other
     half, averaged over splits, and ``bias``, their difference; ``interval``: the first split's other half (an `Interval`, studentized bootstrap: those items had no part in the
     choice); ``trimmed_selected``, ``trimmed_reported``: the same two averages of the paper's percentage; ``stability``: share of splits that choose the commonest cell.
@@ -113,21 +115,24 @@ def held_out(ds: xr.Dataset, *, of: str = "logprob", condition: str = MEMORY, ag
     log = log_ratio(ds, of).sel(condition=condition).transpose("item", "layer", "strength").values.astype(np.float64)
     shown = log if against is None else log - log_ratio(ds, of).sel(condition=against).transpose("item", "layer", "strength").values
     percent = percent_change(ds, "first").sel(condition=condition).transpose("item", "layer", "strength").values
-    n, shape = log.shape[0], log.shape[1:]
+    shape = log.shape[1:]
+    unit = np.unique(ds["memory"].values, return_inverse=True)[1] if "memory" in ds.coords else np.arange(len(log))
+    n = int(unit.max()) + 1
     if n < 4:
-        raise InjectionError(f"items: {n} items cannot be split in two halves of at least two; add items.")
+        raise InjectionError(f"items: {n} different memories cannot be split in two halves of at least two; add items.")
+    of_units = lambda values, chosen: np.array([values[unit == u].mean() for u in chosen])
     draw = np.random.default_rng(seed)
     picks, rows = [], []
     for number, own in enumerate(draw.integers(2**31, size=splits)):
         half = statistics.halves(n, int(own))
-        score = log[half.select].mean(0) if measure == "mean" else trimmed_mean(percent[half.select])
+        select, report = np.isin(unit, half.select), np.isin(unit, half.report)
+        score = log[select].mean(0) if measure == "mean" else trimmed_mean(percent[select])
         cell = np.unravel_index(np.nanargmax(score), shape)
+        at = (slice(None), *cell)
         picks.append(cell)
-        rows.append((shown[half.select][(slice(None), *cell)].mean(), shown[half.report][(slice(None), *cell)].mean(),
-                     trimmed_mean(percent[half.select][(slice(None), *cell)]), trimmed_mean(percent[half.report][(slice(None), *cell)])))
+        rows.append((shown[select][at].mean(), shown[report][at].mean(), trimmed_mean(percent[select][at]), trimmed_mean(percent[report][at])))
         if number == 0:
-            interval = statistics.bootstrap(shown[half.report][(slice(None), *cell)], method="studentized", level=level, seed=seed)
-            first = cell
+            interval, first = statistics.bootstrap(of_units(shown[at], half.report), method="studentized", level=level, seed=seed), cell
     mean = np.asarray(rows).mean(0)
     flat = [int(np.ravel_multi_index(c, shape)) for c in picks]
     common = max(set(flat), key=flat.count)

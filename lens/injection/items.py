@@ -24,7 +24,8 @@ from ..tokens import offsets, require_known, tokenize, tokenizer_of
 
 #: environment variable that names the folder of the paper's CSV files
 FOLDER = "MNEMOSCOPE_MEMORY_INJECTIONS"
-FILES = {"hand": "handwritten_obscure_explicit_data.csv", "2wmh": "multi_hop_1000.csv"}
+#: per data set the names of its file, the first that is there is read
+FILES = {"hand": ("handwritten_obscure_explicit_data.csv",), "2wmh": ("multi_hop_1000.csv", "multi_hop_100.csv")}
 SPLITS = ("select", "report")
 #: what the paper's files call a column, by what it is here
 COLUMNS = {
@@ -87,8 +88,8 @@ class EncodedItem:
     positions: Mapping[str, tuple[int, ...]]
 
 
-def encode_items(model: Any, items: Iterable[Item], *, start: Any = "bos") -> list[EncodedItem]:
-    """Tokenises items for a model; `start` is "bos" (the model's own start token), one token as text or id, or None.
+def encode_items(model: Any, items: Iterable[Item], *, start: Any = "auto") -> list[EncodedItem]:
+    """Tokenises items for a model; `start` is "auto" (the token between documents, else the model's own start token), "bos", one token as text or id, or None.
 
     Raises InjectionError, which names the item, for an answer that merges with a prompt or splits differently after the two prompts.
     """
@@ -166,14 +167,14 @@ def _path(name: str | os.PathLike) -> Any:
     if name in FILES:
         folder = os.environ.get(FOLDER)
         if not folder:
-            raise InjectionError(f"name={name!r} is one of the paper's files: set the environment variable {FOLDER} to the folder that holds {FILES[name]} "
+            raise InjectionError(f"name={name!r} is one of the paper's files: set the environment variable {FOLDER} to the folder that holds {FILES[name][0]} "
                                  "(github.com/msakarvadia/memory_injections, folder data), or use name='own'.")
-        name = Path(folder) / FILES[name]
+        name = next((p for n in FILES[name] if (p := Path(folder) / n).is_file()), Path(folder) / FILES[name][0])
     path = Path(name)
     if path.suffix not in (".csv", ".jsonl"):
         raise InjectionError(f"name={str(name)!r} is no data set; expected own, {', '.join(FILES)} or a file that ends in .csv or .jsonl.")
     if not path.is_file():
-        raise InjectionError(f"name: there is no file {path}; check the path" + (f" or what {FOLDER} names." if path.name in FILES.values() else "."))
+        raise InjectionError(f"name: there is no file {path}; check the path" + (f" or what {FOLDER} names." if any(path.name in f for f in FILES.values()) else "."))
     return path
 
 

@@ -43,7 +43,7 @@ class Distribution:
         return float((self.logprobs_before.exp() * (self.logprobs_before - self.logprobs_after)).sum())
 
 
-def prompt_ids(model: Any, prompt: str, start: Any = "bos") -> Tensor:
+def prompt_ids(model: Any, prompt: str, start: Any = "auto") -> Tensor:
     """The prompt's tokens with the start token, `[length]`.
 
     Raises: InjectionError: no text.
@@ -59,7 +59,7 @@ def prompt_ids(model: Any, prompt: str, start: Any = "bos") -> Tensor:
     return torch.tensor(([] if first is None else [first]) + ids)
 
 
-def places(model: Any, prompt: str, positions: str, *, subject: str | None = None, start: Any = "bos") -> tuple[int, ...]:
+def places(model: Any, prompt: str, positions: str, *, subject: str | None = None, start: Any = "auto") -> tuple[int, ...]:
     """Token positions of a prompt (with its start token) by name; ``subject`` needs the words.
 
     Raises: InjectionError: an unknown name, or a subject that is not in the prompt.
@@ -80,7 +80,7 @@ def places(model: Any, prompt: str, positions: str, *, subject: str | None = Non
 
 @torch.no_grad()
 def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all",
-                subject: str | None = None, relative: bool = False, k: int = 10, start: Any = "bos", runs: Runs | None = None) -> Distribution:
+                subject: str | None = None, relative: bool = False, k: int = 10, start: Any = "auto", runs: Runs | None = None) -> Distribution:
     """The next token's distribution before and after an injection.
 
     Args:
@@ -122,7 +122,7 @@ def _top(model: Any, logprobs: Tensor, k: int) -> list[tuple[str, float]]:
 
 @torch.no_grad()
 def generate(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all", subject: str | None = None,
-             max_new_tokens: int = 20, start: Any = "bos", relative: bool = False) -> str:
+             max_new_tokens: int = 20, start: Any = "auto", relative: bool = False) -> str:
     """Greedy continuation of a prompt, with a memory injected while it is written.
 
     ``positions="all"`` edits every prompt token and every new one; ``not_first`` the same without the start token; ``last`` and ``subject`` edit prompt tokens only (the

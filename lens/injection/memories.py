@@ -52,7 +52,7 @@ class Memory:
         return f"Memory({self.text!r}, encoder={self.encoder!r}{'' if self.heads is None else f', heads={self.heads}'}, {len(norm)} layers, norm {norm.min():.3g} to {norm.max():.3g})"
 
 
-def encode(model: Any, memory: str, encoder: str = "activation", *, heads: int | Sequence[int] | None = None, start: Any = "bos") -> Memory:
+def encode(model: Any, memory: str, encoder: str = "activation", *, heads: int | Sequence[int] | None = None, start: Any = "auto") -> Memory:
     """Encodes a memory for injection.
 
     Args:
@@ -64,7 +64,7 @@ def encode(model: Any, memory: str, encoder: str = "activation", *, heads: int |
             named heads only, through their own W_O.
         heads: for ``head``: which. For the others: keep of the vector what these heads' W_O can write (the projection on the span of
             their rows); None keeps it whole, and then it makes no difference at which head it is added.
-        start: for ``activation`` and ``head``: "bos", one token, or None.
+        start: for ``activation`` and ``head``: "auto", "bos", one token, or None; see `encode_items`.
 
     Raises:
         InjectionError: an unknown encoder, no heads for ``head``, or a memory that tokenises to nothing.
@@ -77,7 +77,7 @@ def encode(model: Any, memory: str, encoder: str = "activation", *, heads: int |
 
 
 @torch.no_grad()
-def encode_all(model: Any, memories: Sequence[str | Sequence[int]], encoder: str = "activation", *, heads: int | Sequence[int] | None = None, start: Any = "bos") -> list[Memory]:
+def encode_all(model: Any, memories: Sequence[str | Sequence[int]], encoder: str = "activation", *, heads: int | Sequence[int] | None = None, start: Any = "auto") -> list[Memory]:
     """Encodes several memories, as `encode`; a memory may also be given as token ids. One batched pass for the encoders that run the model."""
     decoder = Decoder.of(model)
     if encoder not in ENCODERS:

@@ -63,7 +63,7 @@ def read_prompts(decoder: Decoder, ids: Sequence[Tensor], answers: Sequence[Sequ
     return out
 
 
-def score(model: Any, items: Any, *, start: Any = "bos", seed: int = 0) -> xr.Dataset:
+def score(model: Any, items: Any, *, start: Any = "auto", seed: int = 0) -> xr.Dataset:
     """How well the model answers without any injection, by prompt.
 
     Over `item` and `prompt`: ``multi`` (the multi-hop prompt), ``single`` (the explicit one), ``prompted`` (the memory and a full stop put before the multi-hop

@@ -35,7 +35,7 @@ _CELL_BYTES = 900
 
 
 def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequence[float] = tuple(range(1, 16)), layers: Any = None, positions: str = "all",
-          controls: Sequence[str] = ("shuffled", "random_direction"), relative: bool = False, heads: Any = None, window: int = 1, start: Any = "bos", seed: int = 0,
+          controls: Sequence[str] = ("shuffled", "random_direction"), relative: bool = False, heads: Any = None, window: int = 1, start: Any = "auto", seed: int = 0,
           memory_mb: float = 500, progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None,
           store: Any = None) -> xr.Dataset:
     """Injects every item's memory at every layer and strength, and every control there too.

@@ -137,11 +137,17 @@ def labels(model: Any, ids: Any) -> np.ndarray:
 def start_token(model: Any, decoder: Decoder, start: Any) -> int | None:
     """The id of a start token: ``"bos"`` is the model's own (None where it has none), else one token as text or id.
 
+    ``"auto"`` is the token that stands between documents, ``<|endoftext|>``, where the vocabulary has it (a chat model's own start token opens a turn instead), else as ``"bos"``.
+
     Raises:
         PromptError: not exactly one token of the vocabulary.
     """
     if start is None:
         return None
+    if isinstance(start, str) and start == "auto":
+        tokenizer = getattr(model, "tokenizer", None)
+        found = None if tokenizer is None else tokenizer.get_vocab().get("<|endoftext|>")
+        start = "bos" if found is None else found
     if isinstance(start, str) and start == "bos":
         own = getattr(getattr(model, "tokenizer", None), "bos_token_id", None)
         return own if own is not None else getattr(decoder.config, "bos_token_id", None)

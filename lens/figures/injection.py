@@ -1,0 +1,102 @@
+"""Injection grids: layer by strength, a panel for each condition, the paper's cells and ours drawn alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from .style import DIVERGING, INK, MUTED, SERIES, figure, finish
+
+LABELS = {"mean": "mean log-ratio of the answer (nats)", "median": "median log-ratio of the answer (nats)", "trimmed_percent": "trimmed mean change of p(first answer token) (%)",
+          "improved": "share of items improved", "geometric": "geometric mean change (%)", "exact_change": "change of exact match"}
+
+
+def injection_map(ds: xr.Dataset, path=None, *, variable: str = "mean", conditions: Sequence[str] | None = None, limit: float | None = None, alpha: float = 0.05,
+                  title: str = "", columns: int = 4, quantile: float = 0.98) -> Figure:
+    """Layer by strength, one panel a condition, all on one colour scale.
+
+    Args:
+        ds: what `lens.injection.summary` returned, or the published cells in the same form (`published_cells`).
+        variable: a variable of it; ``improved`` is drawn round one half.
+        conditions: which panels, in order; None for all.
+        limit: the colour scale's end; None takes a quantile of the cells, so that a few extreme ones (small layers, large strengths) do not pale the rest: what lies
+            beyond is drawn in the end's colour, and the colour bar says so.
+        alpha: cells with a positive effect and a Holm-corrected p of at most this get a dot.
+
+    Source: the layout of Sakarvadia et al. 2023, figures of layer by strength.
+    """
+    if variable not in ds:
+        raise ValueError(f"variable={variable!r} is not in the summary; it has {', '.join(map(str, ds.data_vars))}.")
+    if "condition" not in ds[variable].dims:
+        ds = ds.expand_dims(condition=["memory - control"])
+    names = [str(c) for c in (ds.condition.values if conditions is None else conditions)]
+    middle = 0.5 if variable == "improved" else 0.0
+    planes = [ds[variable].sel(condition=c).transpose("layer", "strength").values - middle for c in names]
+    everything = np.abs(np.concatenate([p[np.isfinite(p)] for p in planes]))
+    end = limit or (float(np.quantile(everything, quantile)) if len(everything) else 1.0) or 1.0
+    beyond = len(everything) and everything.max() > end
+    across = min(columns, len(names))
+    down = -(-len(names) // across)
+    fig = Figure(figsize=(1.4 + 2.5 * across, 0.9 + 3.1 * down), layout="constrained", dpi=130)
+    axes = fig.subplots(down, across, squeeze=False, sharey=True)
+    layers, strengths = ds.layer.values, ds.strength.values
+    for ax, name, plane in zip(axes.flat, names, planes):
+        ax.set_facecolor("#d1d5db")
+        image = ax.imshow(plane, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest")
+        if "p_holm" in ds and "mean" in ds:
+            at = ds.sel(condition=name)
+            rows, cols = np.nonzero((at.p_holm.transpose("layer", "strength").values <= alpha) & (at["mean"].transpose("layer", "strength").values > 0))
+            ax.plot(cols, rows, "o", color=INK, markersize=2.2, markeredgecolor="white", markeredgewidth=0.5)
+        ax.set_title(name, fontsize=9)
+        step = max(1, len(layers) // 12)
+        ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=7)
+        every = max(1, len(strengths) // 8)
+        ax.set_xticks(range(0, len(strengths), every), [f"{s:g}" for s in strengths[::every]], fontsize=7)
+    for ax in axes.flat[len(names):]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("layer", fontsize=9)
+    for ax in axes.flat[max(0, len(names) - across):len(names)]:      # the lowest panel of each column
+        ax.set_xlabel("strength", fontsize=9)
+    bar = fig.colorbar(image, ax=axes, pad=0.01, shrink=0.9, extend="both" if beyond else "neither")
+    bar.set_label(LABELS.get(variable, variable) + (" above one half" if middle else ""), fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    dots = f"; dots: better, p ≤ {alpha} after Holm" if "p_holm" in ds else ""
+    fig.suptitle(f"{title}{dots}" if title else dots.removeprefix("; "), fontsize=9)
+    return finish(fig, path)
+
+
+def dose_plot(ds: xr.Dataset, layer: int, path=None, *, conditions: Sequence[str] | None = None, title: str = "") -> Figure:
+    """The mean log-ratio at one layer by strength, memory and controls with their intervals."""
+    fig, ax = figure(5.6, 3.6)
+    for name, colour in zip(ds.condition.values if conditions is None else conditions, SERIES * 2):
+        at = ds.sel(condition=name, layer=layer)
+        ax.plot(at.strength, at["mean"], "o-", color=colour, label=str(name), markersize=3, linewidth=1.3)
+        ax.fill_between(at.strength, at.low, at.high, color=colour, alpha=0.15, linewidth=0)
+    ax.axhline(0, color=MUTED, linewidth=0.8)
+    ax.set_xlabel("strength", fontsize=9)
+    ax.set_ylabel("mean log-ratio of the answer (nats)", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.legend(fontsize=8, frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title(title or f"layer {layer}", fontsize=9)
+    return finish(fig, path)
+
+
+def change_plot(changes: dict[str, np.ndarray], path=None, *, title: str = "") -> Figure:
+    """The distribution of an effect over items, one line a condition: the share of items whose log-ratio is at most x."""
+    fig, ax = figure(5.6, 3.4)
+    for (name, x), colour in zip(changes.items(), SERIES * 2):
+        x = np.sort(np.asarray(x, float)[np.isfinite(x)])
+        ax.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=colour, label=f"{name} (mean {x.mean():.2f}, median {np.median(x):.2f})", linewidth=1.4)
+    ax.axvline(0, color=MUTED, linewidth=0.8)
+    ax.set_xlabel("log-ratio of the answer (nats; right of 0 is better)", fontsize=9)
+    ax.set_ylabel("share of items", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.legend(fontsize=8, frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title(title, fontsize=9)
+    return finish(fig, path)

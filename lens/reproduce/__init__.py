@@ -1,0 +1,21 @@
+"""Published experiments, run again: one module a paper; `python -m lens reproduce <name>`.
+
+A reproduction is resumable, writes its results with the hash of its configuration, draws the paper's figures and prints a table *claim | paper | here | n | verdict*.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+#: name on the command line -> module here
+REPRODUCTIONS = {"memory-injections": "memory_injections"}
+
+
+def reproduction(name: str):
+    """The module of a reproduction.
+
+    Raises: ValueError for an unknown name.
+    """
+    if name not in REPRODUCTIONS:
+        raise ValueError(f"reproduce: {name!r} is not known; there are {', '.join(REPRODUCTIONS)}.")
+    return importlib.import_module(f".{REPRODUCTIONS[name]}", __name__)

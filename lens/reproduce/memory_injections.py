@@ -1,0 +1,285 @@
+"""Memory Injections (Sakarvadia et al., BlackboxNLP 2023): the published grid with the controls that it lacks.
+
+    python -m lens reproduce memory-injections --data own --preset quick
+
+Published numbers quoted here were computed from the authors' own result files (their repository, MIT), not read from the paper's tables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from .. import injection
+from ..data.texts import TEXTS
+from ..engine import results
+from ..engine.saving import export, open_result
+from ..injection.controls import WORD_CLASSES
+from ..injection.items import FOLDER
+from ..measure import statistics
+from ..prompts import load_pairs
+
+CELLS = "peer_derived_cells.csv.gz"
+_SOME = ("shuffled", "random_direction")
+_ALL = ("shuffled", "random_tokens", "random_direction", *WORD_CLASSES)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The grid of one size: `encoders` names the controls of each, `every` takes each so-manieth layer."""
+
+    strengths: tuple[float, ...]
+    every: int
+    limit: int | None
+    encoders: Mapping[str, tuple[str, ...]]
+    damage_items: int
+    splits: int = 200
+
+
+PRESETS = {
+    "quick": Preset((1, 2, 4, 8), 5, 16, {"unembed": _SOME, "activation": _SOME}, 3, 50),
+    "medium": Preset((0.5, 1, 2, 3, 4, 6, 8, 12), 2, None, {"unembed": _ALL, "activation": _SOME, "embed": _SOME}, 10),
+    "full": Preset(tuple(range(1, 16)), 1, None, {"unembed": _ALL, "activation": _SOME, "embed": _SOME}, 20),
+}
+
+
+@dataclass
+class Reproduction:
+    """What a run produced; `table` is *claim | paper | here | n | verdict*, `numbers` everything in it as numbers."""
+
+    prompts: xr.Dataset
+    grids: dict[str, xr.Dataset]
+    summaries: dict[str, xr.Dataset]
+    chosen: pd.DataFrame
+    damage: xr.Dataset
+    table: pd.DataFrame
+    numbers: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    figures: list[Path] = field(default_factory=list)
+
+
+def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: str | os.PathLike | None = None, start: Any = "auto", seed: int = 0, memory_mb: float = 500,
+        progress: bool | None = None, say: Callable[[str], None] = lambda line: None, limit: int | None = None) -> Reproduction:
+    """Runs the experiment, or takes it up where it was cut.
+
+    Args:
+        data: "own", "hand", "2wmh" or a file (see `lens.injection.load_items`); own items are those whose single-hop answer is the model's first choice.
+        preset: quick, medium, full or a `Preset`.
+        out: a folder for the store of every grid, the exported effects, figures and table; None keeps everything in memory.
+        limit: fewer items than the preset's.
+
+    Raises: InjectionError, ResultError: see `lens.injection.sweep`.
+    """
+    plan = PRESETS[preset] if isinstance(preset, str) else preset
+    items = injection.load_items(data, limit=limit or plan.limit, **({"rank": 1} if data == "own" else {}))
+    folder = Path(out) if out is not None else None
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    prompts = injection.score(model, items, start=start, seed=seed)
+    grids, summaries = {}, {}
+    n_layers = getattr(getattr(model, "cfg", None), "n_layers", None) or model.config.num_hidden_layers
+    layers = list(range(0, n_layers, plan.every))
+    for encoder, controls in plan.encoders.items():
+        say(f"{encoder}: {len(items)} items x {len(layers)} layers x {len(plan.strengths)} strengths x {1 + len(controls)} conditions")
+        grids[encoder] = injection.sweep(model, items, encoder=encoder, strengths=plan.strengths, layers=layers, controls=controls, start=start, seed=seed, memory_mb=memory_mb,
+                                         progress=progress, store=None if folder is None else folder / f"{encoder}.zarr")
+        if results.provenance(grids[encoder])["status"] != "complete":
+            raise KeyboardInterrupt(f"stopped in the grid of {encoder}; run the same command again to go on")
+        summaries[encoder] = injection.summary(grids[encoder], of="logprob", seed=seed)
+    chosen = choices(grids, splits=plan.splits, seed=seed)
+    at = chosen[(chosen.condition == "memory") & (chosen["by"] == "mean") & chosen.against.isna()].set_index("encoder")
+    cost = damage_at(model, items[:plan.damage_items], at, start=start, seed=seed)
+    table, numbers = verdicts(prompts, grids, summaries, chosen, cost, seed=seed)
+    config = {"data": str(data), "preset": asdict(plan), "seed": seed, "start": start, "grids": {e: results.fingerprint(results.provenance(g)) for e, g in grids.items()}}
+    made = Reproduction(prompts, grids, summaries, chosen, cost, table, numbers, results.fingerprint({"kind": "reproduction", **config}))
+    if folder:
+        _write(made, folder, config, title=f"{results.provenance(prompts)['model']['name']}, {data}, {len(items)} items")
+    return made
+
+
+def choices(grids: Mapping[str, xr.Dataset], *, splits: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Held-out choice of a cell for every encoder: by the mean log-ratio and by the published measure, for the memory and for each control chosen in the same way.
+
+    ``against`` names the control that the memory is compared with in the memory's chosen cell.
+    """
+    rows = []
+    for encoder, grid in grids.items():
+        for by in ("mean", "trimmed_percent"):
+            for condition in map(str, grid.condition.values):
+                rows.append({"encoder": encoder, "by": by} | injection.held_out(grid, condition=condition, measure=by, splits=splits, seed=seed))
+            for control in map(str, grid.condition.values[1:]):
+                rows.append({"encoder": encoder, "by": by} | injection.held_out(grid, against=control, measure=by, splits=splits, seed=seed))
+    frame = pd.DataFrame(rows)
+    frame["low"], frame["high"], frame["held_out"] = ([getattr(i, k) for i in frame.interval] for k in ("low", "high", "estimate"))
+    frame["n_held_out"] = [int(i.n) for i in frame.interval]
+    return frame.drop(columns="interval")
+
+
+def damage_at(model: Any, items: Any, at: pd.DataFrame, *, start: Any = "auto", seed: int = 0) -> xr.Dataset:
+    """Damage of every encoder at its chosen cell, stacked over ``encoder``: unrelated factual prompts and the package's own everyday texts."""
+    prompts = [p.clean for p in load_pairs("facts", split="report", limit=12)]
+    parts = [injection.damage(model, items, prompts, layers=int(row.layer), strengths=(row.strength,), encoder=encoder, texts=TEXTS, controls=("random_direction",), start=start,
+                              seed=seed).isel(layer=0, strength=0) for encoder, row in at.iterrows()]
+    return results.stamp(xr.concat([p.drop_vars(["layer", "strength"]).assign_coords(encoder=e) for e, p in zip(at.index, parts)], "encoder", combine_attrs="drop_conflicts"),
+                         results.provenance(parts[0]))
+
+
+def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Mapping[str, xr.Dataset], chosen: pd.DataFrame, cost: xr.Dataset, *, seed: int = 0) -> tuple[pd.DataFrame, dict]:
+    """Each claim of the paper against what was measured; the verdict follows from the interval by the rule in the row."""
+    n, rows, numbers = int(prompts.sizes["item"]), [], {}
+    probability = np.exp(prompts["first"])
+    gap = (prompts.logprob.sel(prompt="single") - prompts.logprob.sel(prompt="multi")).values
+    interval = statistics.bootstrap(gap, method="bca", seed=seed)
+    mean = {p: float(probability.sel(prompt=p).mean()) for p in prompts.prompt.values}
+    numbers |= {"p_multi": mean["multi"], "p_single": mean["single"], "gap": float(interval.estimate), "gap_low": float(interval.low), "gap_high": float(interval.high), "n": n}
+    rows.append(("Multi-hop prompts are answered worse than single-hop ones", "p(first token) .087 against .158 (GPT-2 small, hand-written), .157 against .284 (large)",
+                 f"{mean['multi']:.3f} against {mean['single']:.3f}; log-ratio {_shown(interval)} nats", n, _verdict(interval.low > 0, interval.high < 0)))
+
+    for by, claim, paper in (("trimmed_percent", "Injecting the memory (unembed, cell by the published measure) raises the answer's probability", "+45 % (GPT-2 small, hand-written), trimmed mean of the same items that chose the cell"),
+                             ("mean", "... in the cell with the best mean log-ratio", "not reported; from their files +28 % geometric mean at strength 2, layer 6 of 12")):
+        row = _row(chosen, "unembed", by)
+        trimmed = f"; trimmed mean {row.trimmed_selected:+.0f} % where chosen, {row.trimmed_reported:+.0f} % held out" if by == "trimmed_percent" else ""
+        numbers |= {f"unembed_{by}_{k}": float(row[k]) for k in ("layer", "strength", "held_out", "low", "high", "selected", "reported", "bias", "trimmed_selected", "trimmed_reported")}
+        rows.append((claim, paper, f"layer {row.layer}, strength {row.strength:g}: held-out log-ratio {row.held_out:.2f} [{row.low:.2f}, {row.high:.2f}] nats; selection bias {row.bias:.2f}{trimmed}",
+                     f"{row.n_held_out} of {n}", _verdict(row.low > 0, row.high < 0, "the percentage rises, the log-probability falls" if by == "trimmed_percent" and row.trimmed_reported > 0 > row.held_out else "")))
+
+    row, control = _row(chosen, "unembed", "mean", "random_direction"), _row(chosen, "unembed", "mean", "shuffled")
+    numbers |= {f"unembed_vs_{r.against}_{k}": float(r[k]) for r in (row, control) for k in ("held_out", "low", "high")}
+    rows.append(("It is the memory that helps, not any injection", "random words of each part of speech: -8 to +18 %, one layer deeper than the memory",
+                 f"same cell, memory minus another item's: {control.held_out:.2f} [{control.low:.2f}, {control.high:.2f}]; minus a random direction of equal norm: {row.held_out:.2f} [{row.low:.2f}, {row.high:.2f}] nats",
+                 f"{row.n_held_out} of {n}", _verdict(min(row.low, control.low) > 0, max(row.high, control.high) < 0, part=max(row.low, control.low) > 0)))
+
+    encoders = [e for e in grids if e != "unembed"]
+    if encoders:
+        text, best, against = [], None, None
+        for e in encoders:
+            own, other = _row(chosen, e, "mean"), _row(chosen, e, "mean", "shuffled")
+            numbers |= {f"{e}_{k}": float(own[k]) for k in ("layer", "strength", "held_out", "low", "high", "bias")} | {f"{e}_vs_shuffled_{k}": float(other[k]) for k in ("held_out", "low", "high")}
+            text.append(f"{e} (layer {own.layer}, strength {own.strength:g}): {own.held_out:.2f} [{own.low:.2f}, {own.high:.2f}], minus shuffled {other.held_out:.2f} [{other.low:.2f}, {other.high:.2f}]")
+            if best is None or own.held_out > best.held_out:
+                best, against = own, other
+        rows.append(("Another encoder does better (not in the paper; its code has `layer`, here activation)", "from their files: +52 % geometric mean (GPT-2 small, hand-written) against +28 %",
+                     "; ".join(text), f"{best.n_held_out} of {n}", _verdict(best.low > 0 and against.low > 0, best.high < 0, part=best.low > 0)))
+
+    written = (prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="multi")).values
+    other = (prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="prompted_other")).values
+    plain, paired = statistics.bootstrap(written, method="bca", seed=seed), statistics.bootstrap(other, method="bca", seed=seed)
+    numbers |= {"prompted": float(plain.estimate), "prompted_low": float(plain.low), "prompted_high": float(plain.high), "prompted_vs_other": float(paired.estimate)}
+    rows.append(("Putting the memory in the prompt instead (baseline that the paper lacks)", "not measured", f"{_shown(plain)} nats; minus another item's memory there {_shown(paired)}", n,
+                 "helps" if plain.low > 0 else "harms" if plain.high < 0 else "no effect shown"))
+
+    for e in cost.encoder.values:
+        kl, nll = (statistics.bootstrap(cost[v].sel(encoder=e, condition="memory").values - (0 if v == "kl" else cost.nll.attrs["nll_clean"]), seed=seed) for v in ("kl", "nll"))
+        row = _row(chosen, str(e), "mean")
+        numbers |= {f"{e}_damage_kl": float(kl.estimate), f"{e}_damage_nll": float(nll.estimate)}
+        rows.append((f"Damage of {e} at its chosen cell (not measured in the paper)", "perplexity is never measured",
+                     f"layer {row.layer}, strength {row.strength:g}: KL on unrelated prompts {_shown(kl)} nats; everyday text {_shown(nll)} nats a token "
+                     f"(perplexity {np.exp(cost.nll.attrs['nll_clean']):.1f} to {np.exp(cost.nll.attrs['nll_clean'] + nll.estimate):.1f})", int(kl.n), "damages" if nll.low > 0 else "no damage shown"))
+
+    top = injection.best(summaries["unembed"], "trimmed_percent")
+    numbers |= {f"headline_{k}": float(top[k]) for k in ("layer", "strength", "trimmed_percent", "mean_percent", "mean", "median", "improved")}
+    rows.append(("The headline: up to 424 % (trimmed mean percentage, best cell, same items)", "+424 % at strength 5, layer 5 of GPT-2 small on 2WikiMultiHop (n = 1000); in that cell the median is -24 % and the mean log-ratio -0.54 nats (geometric mean -42 %)",
+                 f"best cell by that measure (layer {top['layer']}, strength {top['strength']:g}): {top['trimmed_percent']:+.0f} % trimmed, {100 * np.expm1(top['median']):+.0f} % median, "
+                 f"mean log-ratio {top['mean']:.2f} [{top['low']:.2f}, {top['high']:.2f}] nats, {100 * top['improved']:.0f} % of items improved", n,
+                 _verdict(top["low"] > 0, top["high"] < 0, "the measure rises while the answers get less likely" if top["trimmed_percent"] > 0 > top["mean"] else "")))
+    return pd.DataFrame(rows, columns=["claim", "paper", "here", "n", "verdict"]), numbers
+
+
+def _row(chosen: pd.DataFrame, encoder: str, by: str, against: str | None = None) -> pd.Series:
+    frame = chosen[(chosen.encoder == encoder) & (chosen["by"] == by) & (chosen.condition == "memory")]
+    return frame[frame.against.isna() if against is None else frame.against == against].iloc[0]
+
+
+def _verdict(holds: bool, fails: bool, instead: str = "", part: bool = False) -> str:
+    word = "holds" if holds else "holds in part" if part else "does not hold" if fails else "not shown: the interval holds 0"
+    return word if holds or not instead else f"{word}; {instead}"
+
+
+def _shown(interval: Any) -> str:
+    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def published_cells(data: str = "hand", model: str = "gpt2-small", kind: str = "curated", path: str | os.PathLike | None = None) -> xr.Dataset:
+    """The paper's own cells in the form of a summary, so that the same figure draws them: per layer, strength and condition (encoder, or word class).
+
+    ``path``: the file ``peer_derived_cells.csv.gz``; None looks in the folder that MNEMOSCOPE_MEMORY_INJECTIONS names. ``kind``: "curated" (the memories) or "pos" (random words
+    by part of speech).
+
+    Raises: InjectionError: no such file, or nothing in it for the model and data.
+    """
+    file = Path(path) if path else Path(os.environ.get(FOLDER, "")) / CELLS
+    if not file.is_file():
+        raise injection.InjectionError(f"path: there is no {file.name} at {file.parent}; give path=, or set {FOLDER} to the folder that holds it.")
+    cells = pd.read_csv(file)
+    mine = cells[(cells["kind"] == kind) & (cells["ds"] == data) & (cells["model"] == model)]
+    if mine.empty:
+        have = cells[["kind", "ds", "model"]].drop_duplicates().agg("/".join, axis=1).tolist()
+        raise injection.InjectionError(f"model={model!r} with data={data!r}, kind={kind!r} is not in {file.name}; it has {', '.join(have)}.")
+    ds = mine.set_index(["layer0", "tau", "hook"])[["mean_pct_2sd", "mean_pct", "geomean_pct", "median_pct", "frac_up"]].to_xarray()
+    ds = ds.rename(layer0="layer", tau="strength", hook="condition", mean_pct_2sd="trimmed_percent", mean_pct="mean_percent", geomean_pct="geometric", median_pct="median_percent",
+                   frac_up="improved")
+    ds["mean"] = np.log1p(ds.geometric / 100)
+    ds.attrs["n"] = int(mine.n.iloc[0])
+    return ds
+
+
+def _write(made: Reproduction, folder: Path, config: Mapping[str, Any], title: str) -> None:
+    """Figures, table, numbers and the effects of every item as NetCDF."""
+    from ..figures import change_plot, dose_plot, injection_map
+
+    for encoder, grid in made.grids.items():
+        export(grid[["logprob", "first", "exact", *(f"multi_{s}" for s in ("logprob", "first", "exact"))]], folder / f"effects_{encoder}.nc",
+               overwrite=True)
+        summary = made.summaries[encoder]
+        for variable in ("mean", "trimmed_percent"):
+            made.figures.append(folder / f"{encoder}_{variable}.png")
+            injection_map(summary, made.figures[-1], variable=variable, title=f"{title}: {encoder}")
+        row = _row(made.chosen, encoder, "mean")
+        made.figures.append(folder / f"{encoder}_dose.png")
+        dose_plot(summary, int(row.layer), made.figures[-1], title=f"{title}: {encoder}, layer {row.layer}")
+        made.figures.append(folder / f"{encoder}_items.png")
+        at = injection.log_ratio(grid).sel(layer=row.layer, strength=row.strength)
+        change_plot({str(c): at.sel(condition=c).values for c in grid.condition.values[:4]}, made.figures[-1], title=f"{title}: {encoder}, layer {row.layer}, strength {row.strength:g}")
+    for kind, name in (("curated", "published_memories"), ("pos", "published_words")):
+        try:
+            cells = published_cells(kind=kind)
+        except injection.InjectionError:
+            continue
+        made.figures.append(folder / f"{name}.png")
+        injection_map(cells, made.figures[-1], variable="trimmed_percent", title=f"published cells: GPT-2 small, hand-written, n = {cells.attrs['n']}")
+    export(made.prompts, folder / "prompts.nc", overwrite=True)
+    export(made.damage, folder / "damage.nc", overwrite=True)
+    made.chosen.to_csv(folder / "chosen.csv", index=False)
+    made.table.to_csv(folder / "table.csv", index=False)
+    (folder / "reproduction.json").write_text(json.dumps({"reproduction": "memory-injections", "fingerprint": made.fingerprint, "config": config, "numbers": made.numbers,
+                                                          "model": results.provenance(made.prompts)["model"], "versions": results.provenance(made.prompts)["versions"]}, indent=1))
+
+
+def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Reproduction:
+    """A run that was written before, its tables computed anew from the stored effects of every item.
+
+    Raises: InjectionError: the folder holds none, or it was made with another model's weights.
+    """
+    folder = Path(folder)
+    if not (folder / "reproduction.json").is_file():
+        raise injection.InjectionError(f"folder: {folder} holds no reproduction; run `python -m lens reproduce memory-injections --out {folder}`.")
+    record = json.loads((folder / "reproduction.json").read_text())
+    if model is not None:
+        from ..models import weight_hash
+
+        if weight_hash(model) != record["model"]["hash"]:
+            raise injection.InjectionError(f"folder: {folder} was made with {record['model']['name']} of other weights (hash {record['model']['hash'][:12]}); run the reproduction again.")
+    grids = {path.stem.removeprefix("effects_"): open_result(path) for path in sorted(folder.glob("effects_*.nc"), key=lambda p: p.stem != "effects_unembed")}
+    summaries = {e: injection.summary(g, seed=seed) for e, g in grids.items()}
+    prompts, cost = open_result(folder / "prompts.nc"), open_result(folder / "damage.nc")
+    chosen = pd.read_csv(folder / "chosen.csv")
+    table, numbers = verdicts(prompts, grids, summaries, chosen, cost, seed=seed)
+    return Reproduction(prompts, grids, summaries, chosen, cost, table, numbers, record["fingerprint"])

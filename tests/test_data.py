@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lens.data import facts, ioi, make
+from lens.data import facts, ioi, make, multihop
 from lens.prompts import PromptError, encode, encode_all, load_pairs, pair_from_record
 from lens.tokens import tokenize
 
@@ -198,6 +198,7 @@ def test_load_pairs_refuses(arguments, message):
 def test_the_command_makes_a_set_that_loads(tmp_path, monkeypatch, smollm2, capsys):
     templates, text = facts.RELATIONS["country-capital"]
     monkeypatch.setattr(facts, "RELATIONS", {"country-capital": (templates[:1], ";".join(text.split(";")[:10]))})
+    monkeypatch.setattr(multihop, "GROUPS", ["river-capital"])
     monkeypatch.setattr(make, "load", lambda name: smollm2)
     make.main(["--out", str(tmp_path), "--name-pairs", "1", "--start", "", "--seed", "3"])
     printed = capsys.readouterr().out

@@ -1,7 +1,7 @@
-"""Makes the shipped pairs: writes candidates, asks the model, keeps what it knows and files the evidence.
+"""Makes the shipped data sets: writes candidates, asks the model, keeps what it knows and files the evidence.
 
     python -m lens.data.make --model smollm2                   # rewrites the shipped files
-    python -m lens.data.make --model gpt2 --out my-data        # pairs aligned for, and known by, another model
+    python -m lens.data.make --model gpt2 --out my-data        # sets tokenised for, and known by, another model
 """
 
 from __future__ import annotations
@@ -17,16 +17,22 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from lens.data import facts, ioi
+from lens.data import facts, ioi, multihop
 from lens.models import load
-from lens.prompts import EncodedPair, PromptError, encode, pair_from_record
+from lens.prompts import EncodedPair, Pair, PromptError, encode, pair_from_record
 from lens.tokens import tokenize, tokenizer_of
 
 HERE = Path(__file__).parent
+DATA_SETS = ("ioi", "facts", "multihop")
 START = "<|endoftext|>"
 # A start token has to earn its place: it is used only where it lets this share more of the candidates pass.
 GAIN = 0.05
 EVIDENCE = "id group split answer foil clean_logit_diff corrupted_logit_diff clean_rank corrupted_rank kept why".split()
+# A two-hop item is kept where its answer begins with one of this many most likely tokens after the single-hop prompt.
+TOP = 5
+SIDES = ("single", "multi")
+HOP_NUMBERS = [f"{side}_{number}" for side in SIDES for number in ("rank", "logprob", "exact")]
+HOP_EVIDENCE = ["id", "group", "split", "memory", "answer", "answer_tokens", *HOP_NUMBERS, "kept", "why"]
 MARKS = ("<!-- table: begin -->", "<!-- table: end -->")
 
 
@@ -94,6 +100,61 @@ def judge(model: Any, records: Sequence[Mapping[str, Any]], start: str = "") -> 
     return rows
 
 
+def answer_scores(
+    model: Any, wanted: Iterable[tuple[tuple[int, ...], tuple[int, ...]]], batch: int = 32
+) -> dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, int, int]]:
+    """(prompt ids, answer ids) -> (ln p of the whole answer in nats, rank of its first token, exact).
+
+    Every token is asked for after the prompt and the answer's own earlier tokens. Rank 1 is the model's first choice;
+    `exact` is 1 where every token is, which is where greedy decoding writes the answer. Texts of one length share a
+    batch, so that nothing is padded.
+    """
+    device = next(model.parameters()).device
+    by_length: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = defaultdict(list)
+    for prompt, answer in dict.fromkeys(wanted):
+        by_length[len(prompt) + len(answer)].append((prompt, answer))
+    batches = [group[n : n + batch] for group in by_length.values() for n in range(0, len(group), batch)]
+    scores = {}
+    with torch.inference_mode():
+        for rows in tqdm(batches, desc="asking the model", disable=len(batches) < 3):
+            output = model(torch.tensor([prompt + answer[:-1] for prompt, answer in rows], device=device))
+            for (prompt, answer), logits in zip(rows, getattr(output, "logits", output)):
+                logits = logits[len(prompt) - 1 :].float()
+                right = logits.gather(1, torch.tensor(answer, device=device)[:, None])
+                ranks = 1 + (logits > right).sum(1)
+                scores[prompt, answer] = (
+                    (right[:, 0] - logits.logsumexp(1)).sum().item(),
+                    int(ranks[0]),
+                    int((ranks == 1).all()),
+                )
+    return scores
+
+
+def judge_hops(model: Any, records: Sequence[Mapping[str, Any]], start: str = "") -> list[dict[str, Any]]:
+    """Evidence for every two-hop candidate: log-probability, rank and exactness after both prompts, kept or why not."""
+    tokenizer, encoded = tokenizer_of(model), {}
+    rows = [dict.fromkeys(HOP_EVIDENCE, "") | {name: r[name] for name in HOP_EVIDENCE if name in r} for r in records]
+    for place, (record, row) in enumerate(zip(records, rows)):
+        pair = Pair(record["explicit"], corrupted=record["prompt"], answer=record["answer"], start=start)
+        try:
+            encoded[place] = encode(tokenizer, pair, aligned=False)
+        except PromptError as error:
+            row["why"] = str(error).splitlines()[0]
+    scores = answer_scores(model, [(ids, pair.answer_ids) for pair in encoded.values() for ids in _prompts(pair)])
+    for place, row in enumerate(rows):
+        row["kept"] = 0
+        if place not in encoded:
+            continue
+        pair = encoded[place]
+        row["answer_tokens"] = len(pair.answer_ids)
+        for name, ids in zip(SIDES, _prompts(pair)):
+            logprob, row[f"{name}_rank"], row[f"{name}_exact"] = scores[ids, pair.answer_ids]
+            row[f"{name}_logprob"] = round(logprob, 3)
+        row["kept"] = int(row["single_rank"] <= TOP)
+        row["why"] = "" if row["kept"] else f"not among the first {TOP}"
+    return rows
+
+
 def build(
     model: Any, name: str, out: Path, *, seed: int = 0, name_pairs: int = 24, starts: Sequence[str] = ("", START)
 ) -> str:
@@ -101,6 +162,8 @@ def build(
     tokenizer = tokenizer_of(model)
     if name == "ioi":
         records = list(ioi.candidates(seed, name_pairs))
+    elif name == "multihop":
+        records = list(multihop.candidates(seed))
     else:
         records = list(
             facts.candidates(
@@ -109,22 +172,26 @@ def build(
                 single=lambda answer: len(tokenize(tokenizer, answer)) == 1,
             )
         )
-    judged = {start: judge(model, records, start) for start in starts}
+    hops = name == "multihop"
+    ask, columns, sides = (judge_hops, HOP_EVIDENCE, SIDES) if hops else (judge, EVIDENCE, ("clean", "corrupted"))
+    judged = {start: ask(model, records, start) for start in starts}
     best = max(starts, key=lambda start: _kept(judged[start]))
     if _kept(judged[best]) - _kept(judged[starts[0]]) < GAIN * len(records):
         best = starts[0]
     rows = judged[best]
     out.mkdir(parents=True, exist_ok=True)
     with open(out / f"{name}.filter.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, EVIDENCE, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     with open(out / f"{name}.jsonl", "w", encoding="utf-8") as file:
         for record, row in zip(records, rows):
             if row["kept"]:
-                kept = {**record, "start": best, "ranks": [row["clean_rank"], row["corrupted_rank"]]}
-                file.write(json.dumps(kept, ensure_ascii=False) + "\n")
-    return _summary(name, judged, best)
+                kept = {**record, "start": best, "ranks": [row[f"{side}_rank"] for side in sides]}
+                if hops:
+                    kept |= {"logprobs": [row[f"{side}_logprob"] for side in sides], "exact": [row[f"{side}_exact"] for side in sides]}
+                file.write(json.dumps(kept, ensure_ascii=False, separators=(",", ":") if hops else None) + "\n")
+    return (_hop_summary if hops else _summary)(name, judged, best)
 
 
 def _prompts(pair: EncodedPair) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -162,6 +229,35 @@ def _summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: str) -
     return "\n".join(lines)
 
 
+def _hop_summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: str) -> str:
+    def known(rows: Iterable[Mapping[str, Any]]) -> int:
+        return sum(bool(row["kept"]) and row["single_rank"] == 1 for row in rows)
+
+    lines = [f"### {name}", "", "| start | candidates | kept | kept, answer ranked first |", "|---|---|---|---|"]
+    for start, rows in judged.items():
+        chosen, code = " (chosen)" if start == best else "", f"`{start}`".replace("|", "\\|")
+        lines.append(f"| {code if start else 'none'}{chosen} | {len(rows)} | {_kept(rows)} | {known(rows)} |")
+    lines += [
+        "",
+        f"| group | candidates | not among the first {TOP} | not usable | kept | select | report | ranked first | ranked first on two hops "
+        "| one token | ln p, one hop | ln p, two hops |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in judged[best]:
+        groups[row["group"]].append(row)
+    for group, rows in [*groups.items(), ("**all**", judged[best])]:
+        kept = [row for row in rows if row["kept"]]
+        unknown = sum(bool(row["answer_tokens"]) for row in rows) - len(kept)
+        split = Counter(row["split"] for row in kept)
+        cells = [group, len(rows), unknown, len(rows) - len(kept) - unknown, len(kept), split["select"], split["report"], known(kept)]
+        cells += [sum(row["multi_rank"] == 1 for row in kept), sum(row["answer_tokens"] == 1 for row in kept)]
+        for number in ("single_logprob", "multi_logprob"):
+            cells.append(f"{sum(row[number] for row in kept) / len(kept):.2f}" if kept else "")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lens.data.make", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="smollm2", help="what lens.load takes")
@@ -176,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     starts = ("", chosen.start_token) if chosen.start is None else (chosen.start,)
     parts = [
         build(model, name, chosen.out, seed=chosen.seed, name_pairs=chosen.name_pairs, starts=starts)
-        for name in ("ioi", "facts")
+        for name in DATA_SETS
     ]
     write_summary(chosen.out / "README.md", f"Made with `--model {chosen.model} --seed {chosen.seed}`.", parts)
 

@@ -147,7 +147,7 @@ def load_items(name: str | os.PathLike = "own", *, split: str | None = None, lim
             raise InjectionError(f"{argument}={value!r}: expected a whole number, at least 1, or None.")
     path = _path(name)
     records = _jsonl(path) if path.name.endswith(".jsonl") else _rows(path)
-    chosen = [r for r in records if split in (None, r["split"]) and group in (None, r["group"]) and (rank is None or r.get("rank", 1) <= rank)]
+    chosen = [r for r in records if split in (None, r["split"]) and group in (None, r["group"]) and (rank is None or r.get("ranks", [1])[0] <= rank)]
     if not chosen:
         raise InjectionError(f"name={str(name)!r} with split={split!r}, group={group!r}, rank={rank!r} selects none of its {len(records)} items; "
                              f"groups: {', '.join(sorted({r['group'] for r in records})) or 'none'}.")

@@ -7,6 +7,7 @@ Published numbers quoted here were computed from the authors' own result files (
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -46,7 +47,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset((1, 2, 4, 8), 5, 16, {"unembed": _SOME, "activation": _SOME}, 3, 50),
-    "medium": Preset((0.5, 1, 2, 3, 4, 6, 8, 12), 2, None, {"unembed": _ALL, "activation": _SOME, "embed": _SOME}, 10),
+    "medium": Preset((0.5, 1, 2, 3, 4, 6, 8, 12), 2, 120, {"unembed": ("shuffled", "random_tokens", "random_direction", "noun", "verb"), "activation": _SOME, "embed": _SOME}, 10),
     "full": Preset(tuple(range(1, 16)), 1, None, {"unembed": _ALL, "activation": _SOME, "embed": _SOME}, 20),
 }
 
@@ -226,7 +227,8 @@ def published_cells(data: str = "hand", model: str = "gpt2-small", kind: str = "
     ds = mine.set_index(["layer0", "tau", "hook"])[["mean_pct_2sd", "mean_pct", "geomean_pct", "median_pct", "frac_up"]].to_xarray()
     ds = ds.rename(layer0="layer", tau="strength", hook="condition", mean_pct_2sd="trimmed_percent", mean_pct="mean_percent", geomean_pct="geometric", median_pct="median_percent",
                    frac_up="improved")
-    ds["mean"] = np.log1p(ds.geometric / 100)
+    with np.errstate(divide="ignore"):      # -100 %, as it was rounded
+        ds["mean"] = np.log1p(ds.geometric / 100)
     ds.attrs["n"] = int(mine.n.iloc[0])
     return ds
 
@@ -235,8 +237,9 @@ def _write(made: Reproduction, folder: Path, config: Mapping[str, Any], title: s
     """Figures, table, numbers and the effects of every item as NetCDF."""
     from ..figures import change_plot, dose_plot, injection_map
 
+    kept = (lambda ds: ds) if config["data"] == "own" else without_texts
     for encoder, grid in made.grids.items():
-        export(grid[["logprob", "first", "exact", *(f"multi_{s}" for s in ("logprob", "first", "exact"))]], folder / f"effects_{encoder}.nc",
+        export(kept(grid[["logprob", "first", "exact", *(f"multi_{s}" for s in ("logprob", "first", "exact"))]]), folder / f"effects_{encoder}.nc",
                overwrite=True)
         summary = made.summaries[encoder]
         for variable in ("mean", "trimmed_percent"):
@@ -255,12 +258,22 @@ def _write(made: Reproduction, folder: Path, config: Mapping[str, Any], title: s
             continue
         made.figures.append(folder / f"{name}.png")
         injection_map(cells, made.figures[-1], variable="trimmed_percent", title=f"published cells: GPT-2 small, hand-written, n = {cells.attrs['n']}")
-    export(made.prompts, folder / "prompts.nc", overwrite=True)
-    export(made.damage, folder / "damage.nc", overwrite=True)
+    export(kept(made.prompts), folder / "prompts.nc", overwrite=True)
+    export(kept(made.damage), folder / "damage.nc", overwrite=True)
     made.chosen.to_csv(folder / "chosen.csv", index=False)
     made.table.to_csv(folder / "table.csv", index=False)
     (folder / "reproduction.json").write_text(json.dumps({"reproduction": "memory-injections", "fingerprint": made.fingerprint, "config": config, "numbers": made.numbers,
                                                           "model": results.provenance(made.prompts)["model"], "versions": results.provenance(made.prompts)["versions"]}, indent=1))
+
+
+def without_texts(ds: xr.Dataset) -> xr.Dataset:
+    """A result without the texts of items that are somebody else's: memories become numbers, answers go, the record keeps a hash of the items."""
+    record = results.provenance(ds)
+    call = {k: v for k, v in record["call"].items() if k not in ("items", "memories")}
+    call["items_sha256"] = hashlib.sha256(json.dumps([record["call"].get(k) for k in ("items", "memories")], sort_keys=True).encode()).hexdigest()
+    codes = np.unique(ds["memory"].values, return_inverse=True)[1]
+    plain = ds.drop_vars("answer", errors="ignore").assign_coords(memory=("item", [f"memory {c}" for c in codes]))
+    return results.stamp(plain, record | {"call": call})
 
 
 def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Reproduction:

@@ -1,0 +1,105 @@
+"""The reproduction of Memory Injections, end to end on a tiny model: resumed, stored, loaded again, drawn."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lens
+from lens import figures, injection
+from lens.reproduce import memory_injections as paper, reproduction
+from tests.models import speaking
+
+PRESET = paper.Preset((1, 3), 1, None, {"unembed": ("shuffled", "random_direction"), "activation": ("shuffled", "random_direction")}, 2, 10)
+COLUMNS = ["explicit_sentence", "obscure_sentence", "explicit_entity", "obscure_entity", "answer"]
+
+
+@pytest.fixture
+def model():
+    """A tiny model whose tokenizer takes a full stop off the end of a word, as `score` puts one after the memory."""
+    from tokenizers import normalizers
+
+    made = speaking("llama")
+    made.tokenizer.backend_tokenizer.normalizer = normalizers.Replace(".", "")
+    return made
+
+
+@pytest.fixture
+def data(tmp_path):
+    rows = [[f"w{10 + i} w5", f"w{30 + i} w{50 + i} w5", f"w{10 + i}", f"w{30 + i} w{50 + i}", f"w{70 + i} w{80 - i}"] for i in range(8)]
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "items.csv", index=False)
+    return tmp_path / "items.csv"
+
+
+@pytest.fixture
+def known_words(monkeypatch):
+    """Everyday text, the memory's full stop and the factual prompts in the words that the tiny model knows."""
+    monkeypatch.setattr(paper, "TEXTS", ("w1 w2 w3 w4", "w5 w6 w7"))
+    monkeypatch.setattr(paper, "load_pairs", lambda *a, **k: [lens.Pair("w1 w2", corrupted="w3 w2", answer=" w4", foil=" w5")] * 2)
+
+
+def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, known_words, tmp_path):
+    out = tmp_path / "out"
+    made = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
+    assert list(made.table.columns) == ["claim", "paper", "here", "n", "verdict"] and len(made.table) == 9 and made.table.notna().all().all()
+    assert all(f.stat().st_size > 5000 for f in made.figures) and {f.name for f in out.glob("*.png")} >= {"unembed_mean.png", "activation_trimmed_percent.png", "unembed_dose.png", "unembed_items.png"}
+    again = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
+    assert again.fingerprint == made.fingerprint and again.numbers == made.numbers
+    loaded = paper.load(out, model=model)
+    assert loaded.fingerprint == made.fingerprint and loaded.table.equals(made.table)
+    assert np.allclose(loaded.summaries["activation"]["mean"], made.summaries["activation"]["mean"], atol=1e-6)
+    record = json.loads((out / "reproduction.json").read_text())
+    assert record["config"]["preset"]["strengths"] == [1, 3] and record["model"]["hash"]
+
+
+def test_somebody_elses_texts_are_not_stored(model, data, known_words, tmp_path):
+    made = paper.run(model, data=data, preset=PRESET, out=tmp_path / "out", progress=False)
+    for file in ("effects_unembed.nc", "prompts.nc", "damage.nc"):
+        kept = lens.open(tmp_path / "out" / file)
+        assert "w30 w50" not in str(kept.attrs) and "answer" not in kept.coords and str(kept["memory"].values[0]).startswith("memory ")
+        assert len(lens.provenance(kept)["call"]["items_sha256"]) == 64
+    assert len(set(made.grids["unembed"]["memory"].values)) == len(set(lens.open(tmp_path / "out" / "effects_unembed.nc")["memory"].values)) == 8
+
+
+def test_another_configuration_or_model_is_refused(model, data, known_words, tmp_path):
+    paper.run(model, data=data, preset=PRESET, out=tmp_path / "out", progress=False)
+    with pytest.raises(lens.ResultError, match="seed"):
+        paper.run(model, data=data, preset=PRESET, out=tmp_path / "out", seed=1, progress=False)
+    with pytest.raises(injection.InjectionError, match="other weights"):
+        paper.load(tmp_path / "out", model=speaking("llama", seed=5))
+    with pytest.raises(injection.InjectionError, match="no reproduction"):
+        paper.load(tmp_path)
+
+
+def test_published_cells_are_a_summary_that_the_same_figure_draws(tmp_path):
+    rows = [("curated", "hand", "gpt2-small", hook, tau, layer, 106, 10.0 * tau, 5.0 * tau - layer, 50.0 if tau == 2 else -50.0, -1.0, 0.4) for hook in ("unembed", "layer") for tau in (1, 2) for layer in (0, 1)]
+    names = ["kind", "ds", "model", "hook", "tau", "layer0", "n", "mean_pct", "mean_pct_2sd", "geomean_pct", "median_pct", "frac_up"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "cells.csv", index=False)
+    ds = paper.published_cells(path=tmp_path / "cells.csv")
+    at = ds.sel(condition="unembed", strength=2, layer=1)
+    assert at.trimmed_percent == 9 and at["mean"] == pytest.approx(np.log(1.5)) and ds.attrs["n"] == 106
+    figures.injection_map(ds, tmp_path / "cells.png", variable="trimmed_percent")
+    assert (tmp_path / "cells.png").stat().st_size > 5000
+    with pytest.raises(injection.InjectionError, match="gpt3.*curated/hand/gpt2-small"):
+        paper.published_cells(model="gpt3", path=tmp_path / "cells.csv")
+    with pytest.raises(injection.InjectionError, match="no nothing.csv"):
+        paper.published_cells(path=tmp_path / "nothing.csv")
+
+
+def test_the_published_numbers_that_the_table_quotes(monkeypatch):
+    """The paper's figures in the table, from the authors' own result files, where these are at hand."""
+    try:
+        cells = paper.published_cells(data="2wmh").sel(condition="unembed")
+        hand = paper.published_cells(data="hand").sel(condition="unembed")
+    except injection.InjectionError as absent:
+        pytest.skip(str(absent))
+    at = cells.sel(layer=5, strength=5)
+    assert round(float(at.trimmed_percent)) == 424 and round(float(at.median_percent)) == -24 and round(float(at.geometric)) == -42 and round(float(at["mean"]), 2) == -0.54
+    assert round(float(hand.trimmed_percent.sel(layer=6, strength=3))) == 45 and round(float(hand.geometric.sel(layer=6, strength=2))) == 28
+
+
+def test_an_unknown_name_or_preset_is_named(capsys):
+    with pytest.raises(ValueError, match="memory-injections"):
+        reproduction("nothing")
+    assert lens.cli.main(["reproduce", "memory-injections", "--preset", "huge"]) == 2 and "quick" in capsys.readouterr().err

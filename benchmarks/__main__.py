@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, or `... load`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, or `... load`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ def main() -> int:
     patching.add_argument("--peers", type=_peers, default=PEERS, help=f"which, separated by commas (default {','.join(PEERS)})")
     patching.add_argument("--repeats", type=_count, default=2, help="runs of each peer's sweep; ours runs six times as often (default 2)")
     patching.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    injection = commands.add_parser("injection", help="the full grid of memory injections against the published loop through TransformerLens")
+    injection.add_argument("--quick", action="store_true", help="a random model of four layers and three items: tests the benchmark, says nothing about speed")
+    injection.add_argument("--repeats", type=_count, default=1, help="runs of our grid; the cells of the loop are spread over them (default 1: it takes minutes)")
+    injection.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default 5)")
     arguments = parser.parse_args()
@@ -44,6 +48,10 @@ def main() -> int:
         return run_load(arguments.repeats)
     if "torch" in sys.modules:
         print("warning: torch was imported before the benchmark set its environment; the timings may suffer", file=sys.stderr)
+    if arguments.command == "injection":
+        from benchmarks.injection import run as run_injection
+
+        return run_injection(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
     from benchmarks.patching import run
 
     return run(quick=arguments.quick, peers=arguments.peers, repeats=arguments.repeats, file=arguments.json)

@@ -14,6 +14,8 @@ from typing import Callable, Iterator
 
 import torch
 
+from .tables import say
+
 GEMM_SIZE = 2048
 #: Share of the cores used by others above which timings are not to be trusted.
 BUSY = 0.10
@@ -69,6 +71,23 @@ def busy_share(seconds: float = 2.0) -> float:
     others = Bystanders()
     time.sleep(seconds)
     return others.share()
+
+
+class Watch:
+    """A run under watch: warns before it and at its end when other programs use more than `BUSY` of the cores."""
+
+    def __init__(self):
+        self.before = busy_share()
+        if self.before > BUSY:
+            say(f"warning: other programs use {self.before:.0%} of the cores (load {os.getloadavg()[0]:.1f}); these timings are not to be trusted")
+        self.others = Bystanders()
+
+    def end(self) -> dict:
+        """What the machine is, and the shares that others used."""
+        during = self.others.share()
+        if during > BUSY:
+            say(f"warning: other programs used {during:.0%} of the cores during the run; these timings are not to be trusted")
+        return {**describe(), "others_before": self.before, "others_during": during}
 
 
 def describe() -> dict:

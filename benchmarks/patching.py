@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from lens.engine import sweeps
 from . import machine
 from .peers import PEERS, Task, installed
 from .subjects import Subject, smollm2, tiny
+from .tables import median, number, rounded, say, spread, table
 from .work import naive_flop, sweep_flop
 
 TOLERANCE = 1e-3
@@ -55,24 +54,20 @@ class Case:
     diff: dict[str, float] = field(default_factory=dict)
 
     def peer_whole(self, peer: str) -> float | None:
-        return _median([a + b for a, b in zip(self.cache[peer], self.sweep[peer])]) if self.sweep.get(peer) else None
+        return median([a + b for a, b in zip(self.cache[peer], self.sweep[peer])]) if self.sweep.get(peer) else None
 
     def ratio(self, peer: str) -> float | None:
         """Peer's time over ours, from the prompts to the finished grid: recording of the unedited runs included on both sides."""
         theirs = self.peer_whole(peer)
-        return None if theirs is None else theirs / _median(self.whole)
+        return None if theirs is None else theirs / median(self.whole)
 
     def sweep_ratio(self, peer: str) -> float | None:
         """Peer's sweep, its clean run given, over our walk, both unedited runs given."""
-        return _median(self.sweep[peer]) / _median(self.walk) if self.sweep.get(peer) else None
+        return median(self.sweep[peer]) / median(self.walk) if self.sweep.get(peer) else None
 
     def rate(self) -> float:
         """GFLOP/s of the walk, nominal operations."""
-        return self.flop / _median(self.walk) / 1e9
-
-
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values) if values else math.nan
+        return self.flop / median(self.walk) / 1e9
 
 
 def _cases() -> list[Case]:
@@ -96,10 +91,6 @@ def _walks() -> Iterator[list[float]]:
         yield seconds
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 class Benchmark:
     """The subject, the cases and what is collected on the way."""
 
@@ -112,7 +103,7 @@ class Benchmark:
                 self._try(name, lambda: self.peers.__setitem__(name, PEERS[name](subject.copy(), subject.tokenizer)))
             else:
                 self.absent.append(name)
-                _say(f"{PEERS[name].title} is not installed and is left out; `pip install '.[bench]'` brings it")
+                say(f"{PEERS[name].title} is not installed and is left out; `pip install '.[bench]'` brings it")
         self.tasks = {}
         for name, pair in subject.pairs.items():
             e = lens.encode(subject.tokenizer, pair)
@@ -129,7 +120,7 @@ class Benchmark:
         except Exception as error:
             self.failed[peer] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             self.peers.pop(peer, None)
-            _say(f"{PEERS[peer].title} failed and is left out: {self.failed[peer]}")
+            say(f"{PEERS[peer].title} failed and is left out: {self.failed[peer]}")
             return None
 
     def ours(self, case: Case) -> None:
@@ -164,7 +155,7 @@ class Benchmark:
                 for name in [p for p in case.peers if p in self.peers] or [None]:
                     self._around(case)
                     if name is not None:
-                        _say(f"round {round_ + 1} of {self.repeats}: {case.name}, {PEERS[name].title}")
+                        say(f"round {round_ + 1} of {self.repeats}: {case.name}, {PEERS[name].title}")
                         self._try(name, lambda: self.peer(case, name))
                     self._around(case)
 
@@ -182,8 +173,8 @@ class Benchmark:
     def report(self, memory: dict[str, float], first_rows: float) -> dict:
         """The JSON line: headline numbers first, then details."""
         by_name = {case.name: case for case in self.cases}
-        gemm = _median(self.gemm)
-        fraction = sum(c.flop for c in self.cases) / sum(_median(c.walk) for c in self.cases) / 1e9 / gemm
+        gemm = median(self.gemm)
+        fraction = sum(c.flop for c in self.cases) / sum(median(c.walk) for c in self.cases) / 1e9 / gemm
         diffs = [d for case in self.cases for d in case.diff.values()]
         ratio = lambda case, peer: by_name[case].ratio(peer)
         return {
@@ -193,7 +184,7 @@ class Benchmark:
             "ratio_nnsight_heads": ratio("heads", "nnsight"), "ratio_nnsight_heads_late": ratio("heads_late", "nnsight"),
             "sweep_ratios": {f"{p}_{c.name}": c.sweep_ratio(p) for c in self.cases for p in c.peers},
             "gemm_fractions": {c.name: c.rate() / gemm for c in self.cases}, "gemm_gflops": gemm, "first_rows_s": first_rows,
-            "seconds": {c.name: _median(c.whole) for c in self.cases}, "peak_extra_mb_each": memory,
+            "seconds": {c.name: median(c.whole) for c in self.cases}, "peak_extra_mb_each": memory,
         }
 
 
@@ -204,26 +195,11 @@ def memory_of(subject: Subject) -> tuple[dict[str, float], str]:
     lens.patch(bridge, subject.pairs["late"], layers=[-1])         # weights read from disk and the check of the model are not the sweep's
     out = {}
     for name, (pairs, kind) in calls.items():
-        _say(f"memory: {name}")
+        say(f"memory: {name}")
         with machine.peak_memory() as peak:
             lens.patch(bridge, pairs, **OURS[kind])
         out[name] = peak.extra_mb
     return out, peak.how
-
-
-def _number(value: float | None, digits: int = 3, unit: str = "") -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}{unit}" if abs(value) < 10**digits else f"{value:.0f}{unit}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns: the first two flush left, the others flush right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    line = lambda row: "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
-    return "\n".join([line(rows[0]), "  ".join("-" * w for w in widths), *map(line, rows[1:])])
-
-
-def _spread(values: Sequence[float]) -> str:
-    return "-" if not values else f"{min(values):.3g}-{max(values):.3g}"
 
 
 def show(bench: Benchmark, report: dict, how: str) -> str:
@@ -232,24 +208,24 @@ def show(bench: Benchmark, report: dict, how: str) -> str:
     rows = [("sweep", "by", "clean run s", "sweep s", "whole s", "min-max s", "ratio whole", "ratio sweep", "max diff")]
     gemm = report["gemm_gflops"]
     for case in bench.cases:
-        rows.append((titles[case.name], "Mnemoscope", _number(_median(case.whole) - _median(case.walk)), _number(_median(case.walk)), _number(_median(case.whole)),
-                     _spread(case.whole), "1", "1", ""))
+        rows.append((titles[case.name], "Mnemoscope", number(median(case.whole) - median(case.walk)), number(median(case.walk)), number(median(case.whole)),
+                     spread(case.whole), "1", "1", ""))
         for name in case.peers:
             if case.sweep.get(name):
                 cached = PEERS[name].caches
-                rows.append(("", PEERS[name].title, _number(_median(case.cache[name])) if cached else "(in sweep)", _number(_median(case.sweep[name])),
-                             _number(case.peer_whole(name)), _spread(case.sweep[name]), _number(case.ratio(name)), _number(case.sweep_ratio(name)), f"{case.diff[name]:.1e}"))
+                rows.append(("", PEERS[name].title, number(median(case.cache[name])) if cached else "(in sweep)", number(median(case.sweep[name])),
+                             number(case.peer_whole(name)), spread(case.sweep[name]), number(case.ratio(name)), number(case.sweep_ratio(name)), f"{case.diff[name]:.1e}"))
     work = [("walk", "", "GFLOP needed", "GFLOP of full passes", "GFLOP/s", "of GEMM", "first call s", "runs")]
     for case in bench.cases:
-        work.append((titles[case.name], "", _number(case.flop / 1e9), _number(case.naive / 1e9), _number(case.rate()), _number(case.rate() / gemm),
-                     _number(case.first_call), str(len(case.whole))))
+        work.append((titles[case.name], "", number(case.flop / 1e9), number(case.naive / 1e9), number(case.rate()), number(case.rate() / gemm),
+                     number(case.first_call), str(len(case.whole))))
     memory = "  ".join(f"{name} {mb:.0f}" for name, mb in report["peak_extra_mb_each"].items())
     return "\n".join([
-        f"exact activation patching, {bench.subject.name}, 16 tokens, float32, {torch.get_num_threads()} threads; medians", "", _table(rows), "",
+        f"exact activation patching, {bench.subject.name}, 16 tokens, float32, {torch.get_num_threads()} threads; medians", "", table(rows), "",
         "whole: from the prompts to the finished grid. Ours encodes, records both runs, walks and labels ('clean run' is all but the walk);",
         "       theirs records the clean run and sweeps. The headline ratios are whole against whole.",
-        "sweep: the edited runs alone, unedited runs given (pyvene makes the clean run again in every call).", "", _table(work), "",
-        f"GEMM {bench.gemm_size}^3: median {gemm:.0f} GFLOP/s (min-max {_spread(bench.gemm)}); all walks together attain {report['gemm_fraction']:.2f} of it",
+        "sweep: the edited runs alone, unedited runs given (pyvene makes the clean run again in every call).", "", table(work), "",
+        f"GEMM {bench.gemm_size}^3: median {gemm:.0f} GFLOP/s (min-max {spread(bench.gemm)}); all walks together attain {report['gemm_fraction']:.2f} of it",
         f"peak extra memory, MiB ({how}): {memory}",
         f"first rows of a watched sweep of the early pair after {report['first_rows_s']:.2f} s",
     ])
@@ -258,26 +234,20 @@ def show(bench: Benchmark, report: dict, how: str) -> str:
 def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -> int:
     """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ or a peer failed, else 0."""
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
-    busy = machine.busy_share()
-    if busy > machine.BUSY:
-        _say(f"warning: other programs use {busy:.0%} of the cores (load {os.getloadavg()[0]:.1f}); these timings are not to be trusted")
-    others = machine.Bystanders()
+    watch = machine.Watch()
     try:
         subject = tiny() if quick else smollm2()
     except lens.LoadError as error:
-        _say(f"benchmark: {error}")
+        say(f"benchmark: {error}")
         return 2
     # memory first: peers leave freed and cached memory behind, in which ours could hide
     memory, how = memory_of(subject)
     bench = Benchmark(subject, peers, repeats, quick)
     bench.measure()
     report = bench.report(memory, bench.first_rows())
-    during = others.share()
-    if during > machine.BUSY:
-        _say(f"warning: other programs used {during:.0%} of the cores during the run; these timings are not to be trusted")
-    report["machine"] = {**machine.describe(), "others_before": busy, "others_during": during}
+    report["machine"] = watch.end()
     report |= {"quick": quick, "model": subject.name, "left_out": bench.absent, "failed": bench.failed}
-    report = _rounded(report)
+    report = rounded(report)
     print(show(bench, report, how))
     worst = report["max_abs_diff"]
     wrong = worst is not None and not worst <= TOLERANCE
@@ -289,12 +259,3 @@ def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -
         file.write_text(json.dumps({**report, "runs": runs, "gemm_runs": bench.gemm}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report))
     return 1 if wrong or bench.failed else 0
-
-
-def _rounded(value):
-    """Four digits, and null for what was not measured or is no number."""
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if math.isfinite(value) else None
-    return value

@@ -1,9 +1,9 @@
-"""What is patched: SmolLM2 on two prompt pairs, or, to test the benchmark, a random model of four layers."""
+"""What is measured: SmolLM2, or, to test the benchmarks, a random model of four layers; and two prompt pairs to patch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import torch
 
@@ -20,8 +20,8 @@ MANY = 40
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model and its prompts.
+class Model:
+    """A model, as often as it is needed.
 
     Attributes:
         bridge: what `lens.load` returns; ours alone.
@@ -32,15 +32,21 @@ class Subject:
     bridge: Any
     tokenizer: Any
     copy: Callable[[], Any]
-    pairs: dict[str, lens.Pair]
-    many: list[lens.Pair]
 
     @property
     def config(self) -> Any:
         return self.bridge.original_model.config
 
 
-def smollm2() -> Subject:
+@dataclass(frozen=True)
+class Subject(Model):
+    """A model and the prompts that are patched."""
+
+    pairs: dict[str, lens.Pair]
+    many: list[lens.Pair]
+
+
+def embedded() -> Model:
     """The embedded default; raises `lens.LoadError` where it was not fetched."""
     from transformers import AutoModelForCausalLM
 
@@ -48,15 +54,14 @@ def smollm2() -> Subject:
 
     bridge, folder = lens.load("smollm2", device="cpu"), str(fetched("smollm2"))
     copy = lambda: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval().requires_grad_(False)
-    return _checked(Subject("SmolLM2-135M-Instruct", bridge, bridge.tokenizer, copy, {"late": LATE, "early": EARLY},
-                            lens.load_pairs("ioi", limit=MANY)))
+    return Model("SmolLM2-135M-Instruct", bridge, bridge.tokenizer, copy)
 
 
-def tiny(seed: int = 0) -> Subject:
-    """A random Llama of four layers with a tokenizer of whole words; no files are needed."""
+def random_model(texts: Iterable[str], seed: int = 0) -> Model:
+    """A random Llama of four layers with a tokenizer of whole words, those of the texts; no files are needed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _word_tokenizer([LATE, EARLY])
+    tokenizer = _word_tokenizer(texts)
     config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
                          intermediate_size=96, max_position_embeddings=64, initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 
@@ -64,9 +69,23 @@ def tiny(seed: int = 0) -> Subject:
         torch.manual_seed(seed)
         return LlamaForCausalLM(config).eval().requires_grad_(False)
 
+    return Model("random Llama, 4 layers", lens.models.wrap(copy(), tokenizer, "tiny-llama"), tokenizer, copy)
+
+
+def smollm2() -> Subject:
+    """The embedded default with pairs; raises `lens.LoadError` where it was not fetched."""
+    return _patched(embedded(), lens.load_pairs("ioi", limit=MANY))
+
+
+def tiny(seed: int = 0) -> Subject:
+    """The random model with pairs."""
     swapped = lens.Pair(LATE.corrupted, corrupted=LATE.clean, answer=LATE.foil, foil=LATE.answer)
-    return _checked(Subject("random Llama, 4 layers", lens.models.wrap(copy(), tokenizer, "tiny-llama"), tokenizer, copy,
-                            {"late": LATE, "early": EARLY}, [LATE, swapped] * (MANY // 2)))
+    model = random_model([t for p in (LATE, EARLY) for t in (p.clean, p.corrupted, p.answer, p.foil)], seed)
+    return _patched(model, [LATE, swapped] * (MANY // 2))
+
+
+def _patched(model: Model, many: list[lens.Pair]) -> Subject:
+    return _checked(Subject(model.name, model.bridge, model.tokenizer, model.copy, {"late": LATE, "early": EARLY}, many))
 
 
 def _checked(subject: Subject) -> Subject:
@@ -77,15 +96,14 @@ def _checked(subject: Subject) -> Subject:
     return subject
 
 
-def _word_tokenizer(pairs: list[lens.Pair]):
-    """A word (with the space before it) or a punctuation mark a token; it knows the words of these pairs."""
+def _word_tokenizer(texts: Iterable[str]):
+    """A word (with the space before it) or a punctuation mark a token; it knows the words of these texts."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     split = pre_tokenizers.Split(Regex(r"\s?\w+|[^\w\s]"), "isolated")
-    text = [t for p in pairs for t in (p.clean, p.corrupted, p.answer, p.foil)]
-    words = ["<end>", *dict.fromkeys(word for t in text for word, _ in split.pre_tokenize_str(t))]
+    words = ["<end>", *dict.fromkeys(word for t in texts for word, _ in split.pre_tokenize_str(t))]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<end>"))
     made.pre_tokenizer, made.decoder = split, decoders.Fuse()
     # TransformerLens asks a tokenizer that it has seen before for its name
-    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<end>", eos_token="<end>", pad_token="<end>", name_or_path="words")
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<end>", bos_token="<end>", eos_token="<end>", pad_token="<end>", name_or_path="words")

@@ -26,12 +26,17 @@ class Shape:
         """Scores and weighted values of one query over the keys up to its own position."""
         return 2 * 2 * (position + 1) * self.d_attn
 
-    def row(self, start: int, length: int, layers: int) -> int:
-        """An edited run through the last `layers` layers, tokens `start` on; in the last layer only the last token goes past the keys."""
+    def row(self, start: int, length: int, layers: int, reads: int = 1) -> int:
+        """An edited run through the last `layers` layers, tokens `start` on; in the last layer only the last `reads` tokens go past the keys."""
         n, full = length - start, self.q + self.kv + self.out + self.mlp
         scores = sum(self.attend(p) for p in range(start, length))
         whole = max(0, layers - 1) * (n * full + scores)
-        return whole + (n * self.kv + self.q + self.out + self.mlp + self.attend(length - 1) if layers else 0)
+        last = n * self.kv + reads * (self.q + self.out + self.mlp) + sum(self.attend(p) for p in range(length - reads, length))
+        return whole + (last if layers else 0)
+
+    def full(self, length: int) -> int:
+        """A whole forward pass with logits at the last token."""
+        return self.layers * (length * (self.q + self.kv + self.out + self.mlp) + sum(map(self.attend, range(length)))) + self.unembed
 
 
 def sweep_flop(config: Any, kind: str, clean: Sequence[int], corrupted: Sequence[int]) -> int:
@@ -51,6 +56,34 @@ def sweep_flop(config: Any, kind: str, clean: Sequence[int], corrupted: Sequence
     last = shape.out + shape.mlp
     return shape.heads * sum((last if layer == shape.layers - 1 else own) + shape.row(first, length, shape.layers - 1 - layer)
                              for layer in range(shape.layers))
+
+
+def minimum_passes(items: int, strengths: int, layers: int) -> float:
+    """Full-pass equivalents of the grid layer x strength of injections at all positions, with prefixes reused.
+
+    Two unedited passes an item, and of a run injected at a layer the layers behind it and two thirds of its own (its MLP).
+    """
+    return 2 * items + strengths * items * sum(layers - 1 - layer + 2 / 3 for layer in range(layers)) / layers
+
+
+def published_passes(items: int, strengths: int, layers: int) -> int:
+    """Passes of the published loop: a clean and an edited one a cell, and the explicit prompt once a strength."""
+    return strengths * items * (2 * layers + 1)
+
+
+def injection_flop(config: Any, lengths: Sequence[int], answers: Sequence[int], strengths: int) -> int:
+    """Operations of the grid of injections at the attention output, the two unedited passes left out.
+
+    Args:
+        lengths: tokens of each prompt; answers: tokens of each answer, all but its last appended to the prompt, all of them read.
+    """
+    shape, total = Shape(config), 0
+    for prompt, answer in zip(lengths, answers):
+        n = prompt + answer - 1
+        for layer in range(shape.layers):
+            own = (answer if layer == shape.layers - 1 else n) * shape.mlp
+            total += own + shape.row(0, n, shape.layers - 1 - layer, answer) + answer * shape.unembed
+    return strengths * total
 
 
 def naive_flop(config: Any, kind: str, length: int) -> int:

@@ -2,9 +2,11 @@
 
     widgets.PatchExplorer(model, pair)       # activation patching: run, hover, click, pin, compare, export
     widgets.AttentionView(model, text)       # every head's attention pattern, token by token
+    widgets.InjectionBench(model, prompt, memory, answer)    # memory injection: sliders, next token, map beside a control, generation
 """
 
 from widgets.attention_view import AttentionView
+from widgets.injection_bench import InjectionBench
 from widgets.patch_explorer import PatchExplorer
 
-__all__ = ["AttentionView", "PatchExplorer"]
+__all__ = ["AttentionView", "InjectionBench", "PatchExplorer"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
@@ -145,13 +145,16 @@ def static_table(run: Run | None, model: str, empty: str) -> str:
         strength = np.nan_to_num(np.abs(values)).max(axis=0)
         keep = np.sort(np.argsort(-strength)[:STATIC_COLUMNS])
         title += f" The {STATIC_COLUMNS} strongest of {values.shape[1]} columns."
+    table = coloured_table([_heading(data, c) for c in keep], [str(row) for row in data["rows"]], values[:, keep], limit, lambda v: str(round(100 * v)))
+    return f"<p>{html.escape(title)}</p>{table}"
+
+
+def coloured_table(headings: list[str], rows: list[str], values: np.ndarray, limit: float, write: Callable[[float], str]) -> str:
+    """Numbers (row, column) as an HTML table, the last row on top, coloured blue to orange up to +-`limit`; headings and row labels are HTML already."""
     style = "padding:1px 3px;text-align:right;border:none;font:11px monospace;"
-    head = "".join(f'<th style="{style}vertical-align:bottom">{_heading(data, c)}</th>' for c in keep)
-    body = "".join(
-        f'<tr><th style="{style}">{data["rows"][r]}</th>' + "".join(_cell(values[r, c], limit, style) for c in keep) + "</tr>"
-        for r in reversed(range(values.shape[0]))
-    )
-    return f'<p>{html.escape(title)}</p><div style="overflow-x:auto"><table><thead><tr><th style="{style}">layer</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    head = "".join(f'<th style="{style}vertical-align:bottom">{text}</th>' for text in headings)
+    body = "".join(f'<tr><th style="{style}">{rows[r]}</th>' + "".join(_cell(float(v), limit, style, write) for v in values[r]) + "</tr>" for r in reversed(range(len(rows))))
+    return f'<div style="overflow-x:auto"><table><thead><tr><th style="{style}">layer</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _heading(data: Mapping[str, Any], column: int) -> str:
@@ -161,13 +164,13 @@ def _heading(data: Mapping[str, Any], column: int) -> str:
     return escaped(clean) if clean == corrupted else f"{escaped(clean)}<br>{escaped(corrupted)}"
 
 
-def _cell(value: float, limit: float, style: str) -> str:
+def _cell(value: float, limit: float, style: str, write: Callable[[float], str]) -> str:
     if not np.isfinite(value):
         return f'<td style="{style}background-color:#d6d6d6;color:#333333">–</td>'
     end = (0x85, 0x37, 0x03) if value > 0 else (0x0A, 0x3A, 0x75)
     share = min(1.0, abs(value) / limit) ** 0.8
     colour = "#" + "".join(f"{round(249 + share * (c - 249)):02x}" for c in end)
-    return f'<td style="{style}background-color:{colour};color:{"#ffffff" if share > 0.5 else "#1c1c1c"}">{round(100 * float(value))}</td>'
+    return f'<td style="{style}background-color:{colour};color:{"#ffffff" if share > 0.5 else "#1c1c1c"}">{write(value)}</td>'
 
 
 def _number(value: float | None) -> str:

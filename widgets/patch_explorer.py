@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -18,7 +14,7 @@ from lens import prompts
 from widgets import _maps
 from widgets._assets import join
 from widgets._maps import Run
-from widgets._view import View, describe_model
+from widgets._view import PART_SECONDS, SweepView, describe_model
 
 SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron")
 METHODS = ("exact", "attribution")
@@ -26,10 +22,9 @@ METRICS = ("logit_diff", "logprob_diff", "prob", "logprob", "rank", "kl")
 CHOICES = ("site", "over", "metric", "direction", "method")
 QUANTITIES = ("normalized", "effect", "value")
 EMPTY = "No sweep had been run when this notebook was stored."
-PART_SECONDS = 0.08  # layers that finish faster than this are shown together
 
 
-class PatchExplorer(View):
+class PatchExplorer(SweepView):
     """Edit a pair, patch it, and read every cell: heat map, predictions, pins, comparison, export.
 
     The traits are the state that Python and the browser share:
@@ -60,18 +55,13 @@ class PatchExplorer(View):
     sites = traitlets.List(list(SITES)).tag(sync=True)
     metrics = traitlets.List(list(METRICS)).tag(sync=True)
 
-    status = traitlets.Unicode("idle").tag(sync=True)
-    progress = traitlets.Dict().tag(sync=True)
     alignment = traitlets.Dict().tag(sync=True)
-    error = traitlets.Dict().tag(sync=True)
     warning = traitlets.Unicode().tag(sync=True)
     map = traitlets.Dict().tag(sync=True, echo_update=False)
     other = traitlets.Dict().tag(sync=True, echo_update=False)
     history = traitlets.List().tag(sync=True)
     detail = traitlets.Dict().tag(sync=True)
     pins = traitlets.List().tag(sync=True)
-    code = traitlets.Unicode().tag(sync=True)
-    saved = traitlets.Dict().tag(sync=True)
 
     show = traitlets.Enum(QUANTITIES, "normalized").tag(sync=True)
     cell = traitlets.Dict().tag(sync=True)
@@ -86,8 +76,6 @@ class PatchExplorer(View):
         self.model = model
         self._runs: dict[int, Run] = {}
         self._numbers, self._pin_numbers = itertools.count(1), itertools.count(1)
-        self._stopped = threading.Event()
-        self._shown: Run | None = None
         self._spans, self._label = {}, ""
         self._patch, self._explain, self._encode = _patch or lens.patch, _explain or lens.patching.explain_cell, _encode or prompts.encode
         super().__init__(model_info=describe_model(model), site=site, over=over, metric=metric, direction=direction, method=method)
@@ -107,53 +95,9 @@ class PatchExplorer(View):
     # --- what Python users call
 
     @property
-    def result(self) -> xr.Dataset | None:
-        """The Dataset of the run shown, partial while it runs; None before the first run."""
-        return self._shown.dataset if self._shown else None
-
-    @property
     def results(self) -> dict[str, xr.Dataset]:
         """Every run's Dataset by the run's name."""
         return {run.name: run.dataset for run in self._runs.values() if run.dataset is not None}
-
-    def run(self, wait: bool = False) -> None:
-        """Start the sweep that the fields describe; a sweep under way is stopped first.
-
-        `wait` blocks until it has ended; interrupting the kernel then stops the sweep and keeps what is finished.
-        """
-        self._stopped.set()
-        stopped = self._stopped = threading.Event()
-        self.publish(error={}, saved={}, status="running", progress={"done": 0, "total": self.model_info["layers"], "text": "Both unedited runs …"})
-        try:
-            run = self._question()
-        except Exception as error:  # a pair that cannot be built is shown where its fields are
-            self._fail(error)
-            return
-        self._worker.long(lambda: self._sweep(run, stopped))
-        if wait:
-            try:
-                self.wait()
-            except KeyboardInterrupt:
-                self.stop()
-                self.wait()
-                raise
-
-    def stop(self) -> None:
-        """End the sweep after the layer in progress; what is finished stays."""
-        self._stopped.set()
-        if self.status == "running":
-            self.publish(status="stopping")
-
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
-        """Write the run shown: .zarr keeps everything and opens with `lens.open`; .nc, .csv and .parquet are exports. Returns the path.
-
-        Raises ValueError before the first run, and what `lens.save` and `lens.export` raise.
-        """
-        if self._shown is None or self._shown.dataset is None:
-            raise ValueError("save: there is no run to save yet; run a sweep first")
-        target = Path(path).expanduser()
-        (lens.save if target.suffix == ".zarr" else lens.export)(self._shown.dataset, target, overwrite=overwrite)
-        return target
 
     # --- one sweep
 
@@ -167,57 +111,24 @@ class PatchExplorer(View):
         number = next(self._numbers)
         return Run(number, f"run {number}", pair, self.site, self.over, self.metric, self.direction, self.method)
 
-    def _sweep(self, run: Run, stopped: threading.Event) -> None:
-        if stopped.is_set() and self._stopped is not stopped:
-            return  # a newer run replaced this one before it began
-        started, shown_at = time.monotonic(), 0.0
+    def _part_seconds(self) -> float:
+        return PART_SECONDS
 
-        def asked_to_stop() -> bool:
-            self._worker.pause()
-            return stopped.is_set()
+    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
+        return self._patch(self.model, run.pair, run.site, ("layer", run.column), metric=run.metric, direction=run.direction, method=run.method,
+                           progress=False, stop=stop, on_part=on_part)  # fmt: skip
 
-        def on_part(part: xr.Dataset) -> None:
-            nonlocal shown_at
-            run.dataset, run.seconds = part, time.monotonic() - started
-            if self._stopped is stopped and time.monotonic() - shown_at > PART_SECONDS:
-                self._show(run, progress=self._progress(run))
-                shown_at = time.monotonic()
-
-        try:
-            run.dataset = self._patch(self.model, run.pair, run.site, ("layer", run.column), metric=run.metric, direction=run.direction, method=run.method,
-                                      progress=False, stop=asked_to_stop, on_part=on_part)  # fmt: skip
-            run.seconds = time.monotonic() - started
-            run.status = "complete" if run.complete() else "stopped"
-        except Exception as error:
-            run.seconds, run.status = time.monotonic() - started, "error"
-            if self._stopped is stopped:
-                self._fail(error)
+    def _ended(self, run: Run) -> None:
         if run.layers_done() or run.status == "complete":
             self._runs[run.number] = run
-        if self._stopped is stopped:
-            if run.dataset is not None:
-                self._show(run, progress=self._progress(run))
-            self.publish(history=self._history(), status=run.status)
-            self._refresh_static()
-        else:
-            self.publish(history=self._history())
+        self.publish(history=self._history())
 
-    def _progress(self, run: Run) -> dict[str, Any]:
-        done, total = run.layers_done(), self.model_info["layers"] or (len(run.dataset["layer"]) if run.dataset is not None else 0)
-        if run.status == "complete":
-            text = f"{total} layers in {run.seconds:.1f} s"
-        else:
-            span = f"layers {min(done)}–{max(done)} of {total}" if done else f"no layer of {total}"
-            text = f"{'stopped: ' if run.status == 'stopped' else ''}{span}, {run.seconds:.1f} s"
-        return {"done": total if run.status == "complete" else len(done), "total": total, "text": text}
+    def _publish_run(self, run: Run) -> None:
+        self.publish(map=_maps.payload(run, self.model_info["name"]))
 
-    def _show(self, run: Run, progress: dict[str, Any] | None = None) -> None:
-        self._shown = run
-        self.publish(map=_maps.payload(run, self.model_info["name"]), **({"progress": progress} if progress else {}))
-        self._refresh_code()
-
-    def _fail(self, error: BaseException) -> None:
-        self.publish(error={"title": _title(error), "text": str(error) or type(error).__name__}, status="error", progress={})
+    def _title(self, error: BaseException) -> str:
+        titles = {"PromptError": "The prompts do not fit together", "MetricError": "The metric cannot be computed"}
+        return titles.get(type(error).__name__) or super()._title(error)
 
     def _adopt(self, result: xr.Dataset, pair: Any) -> Any:
         """Show a stored Dataset as the first run; returns its pair."""
@@ -279,15 +190,6 @@ class PatchExplorer(View):
     def _history(self) -> list[dict[str, Any]]:
         return [{"run": run.number, "name": run.name, "what": f"{run.what()}; answer {run.pair.answer!r}", "status": f"{run.status}, {run.seconds:.1f} s"} for run in self._runs.values()]
 
-    def _on_save(self, message: dict) -> None:
-        try:
-            path = str(message.get("path", "")).strip()
-            if not path:
-                raise ValueError("path: is empty; name a file that ends in .zarr, .nc, .csv or .parquet")
-            self.publish(saved={"ok": True, "text": f"Saved as {self.save(path, overwrite=bool(message.get('overwrite'))).resolve()}"})
-        except Exception as error:  # the text field is where the person looks
-            self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
-
     def _on_compare(self, _change: Any) -> None:
         run = self._runs.get(_number(self.compare)) if self.compare.get("mode", "off") != "off" else None
         self.publish(other=_maps.payload(run, self.model_info["name"]) if run is not None and run.dataset is not None else {})
@@ -298,11 +200,6 @@ class PatchExplorer(View):
         else:
             self.publish(alignment={"text": "Fill in both prompts and the answer."})
         self._refresh_code()
-
-    def _hash(self) -> None:
-        """Hash the weights now: every result carries the hash, and the first run shows its first layers sooner."""
-        with contextlib.suppress(Exception):  # a model that cannot be hashed is reported by the run itself
-            lens.models.weight_hash(self.model)
 
     def _check(self) -> None:
         try:
@@ -389,8 +286,3 @@ class PatchExplorer(View):
 def _number(message: dict) -> int:
     """The run that a message speaks of; 0, which no run has, for anything that is not a whole number."""
     return number if isinstance(number := message.get("run"), int) else 0
-
-
-def _title(error: BaseException) -> str:
-    titles = {"PromptError": "The prompts do not fit together", "MetricError": "The metric cannot be computed", "OutOfMemoryError": "Out of memory"}
-    return titles.get(type(error).__name__, f"The sweep failed ({type(error).__name__})")

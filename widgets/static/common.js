@@ -12,6 +12,8 @@ const h = (tag, attributes = {}, ...children) => {
     else element.setAttribute(key, value === true ? "" : value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
+  // JupyterLab takes arrow keys, Enter and letters from whatever is focused in a notebook, unless that element itself says no.
+  if (element.matches("input, select, textarea, button, summary, [tabindex]")) element.setAttribute("data-lm-suppress-shortcuts", "true");
   return element;
 };
 
@@ -123,3 +125,69 @@ const hideStatic = (key) => {
   document.head.append(style);
   return () => style.remove();
 };
+
+/** A view's ties to its model: commands, listeners that `undo` takes off again, and several traits in one change. */
+const connect = (model) => {
+  const undo = [];
+  return { undo, send: (type, content = {}) => model.send({ type, ...content }),
+    listen: (names, callback) => { for (const name of names) { model.on(`change:${name}`, callback); undo.push(() => model.off(`change:${name}`, callback)); } },
+    set: (values) => { for (const [k, v] of Object.entries(values)) model.set(k, v); model.save_changes(); } };
+};
+
+// Controls tied to the traits of the same names; `push` takes a change to the kernel. A front end holds back changed traits
+// while the kernel is busy, but not messages: a command brings along `shown()`, what the person sees.
+const tiedControls = (model, listen, push) => {
+  const inputs = {}, moved = { range: true, number: true };
+  const read = (name, c) => { const kind = typeof model.get(name); return kind === "boolean" ? c.checked : kind !== "number" ? c.value : c.value === "" ? NaN : Number(c.value); };
+  const write = (c, value) => { if (c.type === "checkbox") c.checked = value; else c.value = value; };
+  const bound = (name, control) => {
+    inputs[name] = control; control.setAttribute("data-testid", name);
+    let timer, waiting, until = 0;
+    const pull = () => {
+      clearTimeout(waiting);
+      // An answer to an earlier move must not take the slider from the hand that still moves it.
+      const wait = until - Date.now(); if (wait > 0) { waiting = setTimeout(pull, wait); return; }
+      if (read(name, control) !== model.get(name)) { write(control, model.get(name)); control.dispatchEvent(new Event("pulled")); }
+    };
+    pull(); listen([name], pull);
+    const flush = () => { clearTimeout(timer); const value = read(name, control); if (!Number.isNaN(value) && value !== model.get(name)) push({ [name]: value }); };
+    control.addEventListener("change", flush);
+    if (control.tagName !== "SELECT" && control.type !== "checkbox") control.addEventListener("input", () => {
+      clearTimeout(timer);
+      if (moved[control.type]) { until = Date.now() + 700; flush(); } else timer = setTimeout(flush, 350);
+    });
+    control.flush = flush; return control;
+  };
+  return { inputs, bound,
+    shown: () => Object.fromEntries(Object.entries(inputs).map(([name, c]) => [name, read(name, c)]).filter(([, v]) => !Number.isNaN(v))),
+    flush: () => { for (const c of Object.values(inputs)) c.flush(); },
+    area: (name, more = {}) => bound(name, h("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...more })),
+    line: (name, placeholder) => bound(name, h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder })),
+    choose: (name, options) => bound(name, h("select", {}, ...options.map(([value, label]) => option(value, label)))) };
+};
+
+/** Run and Stop, how far the computation is, and where it failed: `draw()` shows the traits status, progress and error. */
+const runControls = (model, root, { title, start, stop: end }) => {
+  const run = h("button", { class: "mn-button mn-primary", type: "button", "data-testid": "run", text: "Run", title, onclick: start });
+  const stop = h("button", { class: "mn-button", type: "button", "data-testid": "stop", text: "Stop", title: "Stop after the layer in progress; finished layers stay", onclick: end });
+  const bar = h("div", { class: "mn-progress-fill" }), text = h("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+  const track = h("div", { class: "mn-progress", role: "progressbar", "aria-label": "Layers computed", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const error = h("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+  const draw = () => {
+    const status = model.get("status"), p = model.get("progress"), share = p.total ? Math.round((100 * p.done) / p.total) : 0, e = model.get("error");
+    stop.disabled = status !== "running"; root().setAttribute("data-status", status); track.hidden = status !== "running" && status !== "stopping";
+    bar.style.width = `${share}%`; track.setAttribute("aria-valuenow", share); setText(text, p.text ?? "");
+    error.hidden = !e.text; error.replaceChildren(...(e.text ? [h("strong", { text: e.title }), h("pre", { text: e.text })] : []));
+  };
+  return { run, error, draw, element: h("div", { class: "mn-run" }, run, stop, h("div", { class: "mn-status" }, track, text)) };
+};
+
+/** Most likely tokens as bars; `marks` maps a token to [letter, meaning, class]. */
+const tokenBars = (title, list, marks) => h("div", { class: "mn-predictions" }, h("h4", { text: title }), h("ol", {}, ...list.map(([token, p]) => {
+  const [letter, meaning, kind = ""] = marks.get(token) ?? [];
+  return h("li", {}, h("span", { class: "mn-p-bar", style: `width:${(100 * p).toFixed(1)}%` }), h("code", { text: shorten(visible(token), 18), title: visible(token) }),
+    letter ? h("span", { class: `mn-tag ${kind}`, text: letter, title: meaning, "aria-label": meaning }) : null, h("span", { class: "mn-p", text: percent(p) }));
+})));
+
+const csvLine = (values) => values.map((v) => (typeof v === "string" ? `"${v.replace(/"/g, '""')}"` : Number.isNaN(v) ? "" : String(v))).join(",") + "\r\n";
+const largest = (array) => { let top = 0; for (const v of array) { const a = Math.abs(v); if (a > top && Number.isFinite(a)) top = a; } return top; };

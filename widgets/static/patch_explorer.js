@@ -16,7 +16,6 @@ const readMap = (raw) => {
   map.get = (key, row, column) => map[key][map.index(row, column)];
   return map;
 };
-const largest = (array) => { let top = 0; for (const v of array) { const a = Math.abs(v); if (a > top && Number.isFinite(a)) top = a; } return top; };
 const byHead = (map) => map.column_name === "head";
 const place = (map, row, column) => (byHead(map) ? `layer ${map.rows[row]}, head ${map.columns[column]}` : `layer ${map.rows[row]}, position ${map.columns[column]}`);
 const tokensAt = (map, column) => {
@@ -26,40 +25,20 @@ const tokensAt = (map, column) => {
 };
 
 const csvOf = (map) => {
-  const quote = (v) => (typeof v === "string" ? `"${v.replace(/"/g, '""')}"` : Number.isNaN(v) ? "" : String(v));
-  const lines = [`layer,${map.column_name},token_clean,token_corrupted,value,effect,normalized`];
+  let text = `layer,${map.column_name},token_clean,token_corrupted,value,effect,normalized\r\n`;
   for (let r = 0; r < map.shape[0]; r++) for (let c = 0; c < map.shape[1]; c++)
-    lines.push([map.rows[r], map.columns[c], byHead(map) ? "" : map.clean_tokens[c] ?? "", byHead(map) ? "" : map.corrupted_tokens[c] ?? "", map.get("value", r, c), map.get("effect", r, c), map.get("normalized", r, c)].map(quote).join(","));
-  return lines.join("\r\n") + "\r\n";
+    text += csvLine([map.rows[r], map.columns[c], byHead(map) ? "" : map.clean_tokens[c] ?? "", byHead(map) ? "" : map.corrupted_tokens[c] ?? "", map.get("value", r, c), map.get("effect", r, c), map.get("normalized", r, c)]);
+  return text;
 };
 
 function render({ model, el }) {
-  const undo = [], send = (type, content = {}) => model.send({ type, ...content });
-  const listen = (names, callback) => { for (const name of names) { model.on(`change:${name}`, callback); undo.push(() => model.off(`change:${name}`, callback)); } };
-  const set = (values) => { for (const [k, v] of Object.entries(values)) model.set(k, v); model.save_changes(); };
+  const { undo, send, listen, set } = connect(model);
 
   // --- the question: prompts, answers, what to patch
-  const inputs = {};
-  const bound = (name, control) => {
-    inputs[name] = control; control.setAttribute("data-testid", name);
-    const pull = () => { if (control.value !== model.get(name)) control.value = model.get(name); };
-    pull(); listen([name], pull);
-    let timer; const push = () => { clearTimeout(timer); if (control.value !== model.get(name)) set({ [name]: control.value }); };
-    control.addEventListener("change", push);
-    if (control.tagName !== "SELECT") control.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(push, 350); });
-    control.flush = push; return control;
-  };
-  // A front end holds back changed traits while the kernel is busy, but not messages: a command brings along what the person sees.
-  const shown = () => Object.fromEntries(Object.entries(inputs).map(([name, control]) => [name, control.value]));
-  const area = (name) => bound(name, h("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off" }));
-  const line = (name, placeholder) => bound(name, h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder }));
-  const choose = (name, options) => bound(name, h("select", {}, ...options.map(([value, label]) => option(value, label))));
+  const { inputs, shown, flush, area, line, choose } = tiedControls(model, listen, set);
   const same = (names) => names.map((name) => [name, name]);
   const alignment = h("div", { class: "mn-note", "data-testid": "alignment" });
-  const run = h("button", { class: "mn-button mn-primary", type: "button", "data-testid": "run", text: "Run", title: "Run this sweep (Ctrl+Enter in a text field)", onclick: () => { for (const c of Object.values(inputs)) c.flush(); send("run", { fields: shown() }); } });
-  const stop = h("button", { class: "mn-button", type: "button", "data-testid": "stop", text: "Stop", title: "Stop after the layer in progress; finished layers stay", onclick: () => send("stop") });
-  const bar = h("div", { class: "mn-progress-fill" }), progressText = h("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-  const track = h("div", { class: "mn-progress", role: "progressbar", "aria-label": "Layers computed", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const { run, error, draw: drawRun, element: runRow } = runControls(model, () => root, { title: "Run this sweep (Ctrl+Enter in a text field)", start: () => { flush(); send("run", { fields: shown() }); }, stop: () => send("stop") });
   const form = h("div", { class: "mn-form", onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
     field("Clean prompt", area("clean")), field("Corrupted prompt", area("corrupted")),
     h("div", { class: "mn-pair" }, field("Answer (after clean)", line("answer", "e.g. “ Paris”, with its space")), field("Foil (after corrupted)", line("foil", "optional for prob, logprob, rank, kl"))),
@@ -68,8 +47,7 @@ function render({ model, el }) {
     field("Site", choose("site", same(model.get("sites")))), field("Map", choose("over", [["position", "layer × position"], ["head", "layer × head"]])), field("Metric", choose("metric", same(model.get("metrics")))),
     field("Direction", choose("direction", [["denoise", "denoise: clean → corrupted run"], ["noise", "noise: corrupted → clean run"]])),
     field("Method", choose("method", [["exact", "exact"], ["attribution", "attribution (AtP)"]])),
-    h("div", { class: "mn-run" }, run, stop, h("div", { class: "mn-status" }, track, progressText)));
-  const error = h("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+    runRow);
   const warning = h("div", { class: "mn-warning", "data-testid": "warning", hidden: true });
 
   // --- the map
@@ -146,8 +124,7 @@ function render({ model, el }) {
   const readMaps = () => { map = readMap(model.get("map")); other = readMap(model.get("other")); draw(); };
 
   // --- the selected cell
-  const predictions = (title, list, pair) => h("div", { class: "mn-predictions" }, h("h4", { text: title }), h("ol", {}, ...list.map(([token, p]) => h("li", {},
-    h("span", { class: "mn-p-bar", style: `width:${(100 * p).toFixed(1)}%` }), h("code", { text: shorten(visible(token), 18), title: visible(token) }), pair.answer === token ? h("span", { class: "mn-tag", text: "A", title: "answer", "aria-label": "answer" }) : pair.foil === token ? h("span", { class: "mn-tag mn-foil", text: "F", title: "foil", "aria-label": "foil" }) : null, h("span", { class: "mn-p", text: percent(p) })))));
+  const predictions = (title, list, pair) => tokenBars(title, list, new Map([[pair.foil, ["F", "foil", "mn-foil"]], [pair.answer, ["A", "answer"]]]));
   const drawSide = () => {
     const detail = model.get("detail");
     if (detail.layer === undefined) { side.replaceChildren(h("h3", { text: "Selected cell" }), h("p", { class: "mn-note", text: "Click a cell, or move with the arrow keys and press Enter, to see what the model predicts under that edit beside both unedited runs. P pins a cell." })); side.removeAttribute("data-cell"); return; }
@@ -184,30 +161,12 @@ function render({ model, el }) {
     mode.value = keep.mode ?? "off"; if (others.some((r) => r.run === keep.run)) against.value = String(keep.run);
   };
   const radio = uniqueId("runs"), stem = () => `${map.site}_${map.column_name}_${map.metric}_run${map.run}`;
-  const code = h("textarea", { class: "mn-code", readonly: true, rows: 12, spellcheck: "false", "aria-label": "Python that reproduces this view", "data-testid": "code" });
-  const path = h("input", { type: "text", "data-testid": "path", placeholder: "trace.zarr, trace.nc, trace.csv, trace.parquet", spellcheck: "false" });
-  const saved = h("div", { class: "mn-note", "data-testid": "saved", role: "status" });
-  const replace = h("input", { type: "checkbox", "data-testid": "overwrite" });
-  const save = () => send("save", { path: path.value, overwrite: replace.checked }); path.onkeydown = (e) => { if (e.key === "Enter") save(); };
-  const exportBox = h("details", { class: "mn-more", "data-testid": "export" }, h("summary", { text: "Export and code" }),
-    h("div", { class: "mn-buttons" }, h("button", { type: "button", class: "mn-button", "data-testid": "svg", text: "Figure (SVG)", onclick: () => download(`${stem()}.svg`, "image/svg+xml", figure().text) }),
-      h("button", { type: "button", class: "mn-button", "data-testid": "png", text: "Figure (PNG)", onclick: async () => download(`${stem()}.png`, "image/png", await svgToPng(figure())) }),
-      h("button", { type: "button", class: "mn-button", "data-testid": "csv", text: "Data (CSV)", onclick: () => download(`${stem()}.csv`, "text/csv", csvOf(map)) })),
-    h("div", { class: "mn-saverow" }, field("Save the labelled data on the kernel’s machine as", path), h("button", { type: "button", class: "mn-button", "data-testid": "save", text: "Save", onclick: save }), h("label", { class: "mn-check" }, replace, "replace what is there")), saved,
-    h("div", { class: "mn-side-head" }, h("span", { class: "mn-label", text: "Python that reproduces this view" }), h("button", { type: "button", class: "mn-button mn-small", "data-testid": "copy", text: "Copy", onclick: async (e) => { const button = e.currentTarget; await copyText(code.value, code); setText(button, "Copied"); setTimeout(() => setText(button, "Copy"), 1500); } })), code);
+  const { element: exportBox, draw: drawExport } = exportDrawer(model, send, { stem, figure: () => figure(), table: () => csvOf(map), example: "trace.zarr, trace.nc, trace.csv, trace.parquet" });
 
   // --- what the kernel says
-  const drawStatus = () => {
-    const status = model.get("status"), p = model.get("progress"), busy = status === "running" || status === "stopping";
-    stop.disabled = status !== "running"; root.setAttribute("data-status", status); track.hidden = !busy;
-    const share = p.total ? Math.round((100 * p.done) / p.total) : 0; bar.style.width = `${share}%`; track.setAttribute("aria-valuenow", share); setText(progressText, p.text ?? "");
-    const e = model.get("error"); error.hidden = !e.text; if (e.text) error.replaceChildren(h("strong", { text: e.title }), h("pre", { text: e.text })); else error.replaceChildren();
-    const w = model.get("warning"); warning.hidden = !w; setText(warning, w);
-  };
+  const drawStatus = () => { drawRun(); const w = model.get("warning"); warning.hidden = !w; setText(warning, w); };
   const drawAlignment = () => { const a = model.get("alignment"); setText(alignment, a.text ?? ""); alignment.classList.toggle("mn-bad", a.ok === false); };
   const drawSites = () => { const heads = model.get("over") === "head"; for (const o of inputs.site.options) o.disabled = heads && !SITES_BY_HEAD.includes(o.value); if (heads && !SITES_BY_HEAD.includes(model.get("site"))) set({ site: "z" }); };
-  const drawSaved = () => { const s = model.get("saved"); setText(saved, s.text ?? ""); saved.classList.toggle("mn-bad", s.ok === false); };
-  const drawCode = () => { code.value = model.get("code"); };
 
   const info = model.get("model_info");
   const root = h("div", { class: "mnemoscope mn-explorer", "data-testid": "patch-explorer", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Patch explorer" },
@@ -215,9 +174,9 @@ function render({ model, el }) {
     form, controls, error, warning, h("div", { class: "mn-body" }, mapBox, side), pinBox, runBox, exportBox);
   el.append(root);
   listen(["map", "other"], () => { readMaps(); drawRuns(); }); listen(["show", "cell", "compare"], () => { show.value = model.get("show"); draw(); drawRuns(); });
-  listen(["detail"], drawSide); listen(["pins"], drawPins); listen(["history"], drawRuns); listen(["status", "progress", "error", "warning"], drawStatus); listen(["alignment"], drawAlignment); listen(["over"], drawSites); listen(["saved"], drawSaved); listen(["code"], drawCode);
+  listen(["detail"], drawSide); listen(["pins"], drawPins); listen(["history"], drawRuns); listen(["status", "progress", "error", "warning"], drawStatus); listen(["alignment"], drawAlignment); listen(["over"], drawSites); listen(["saved", "code"], drawExport);
   undo.push(onTheme(draw), onShown(root, mapBox, draw), hideStatic(model.get("static_key")));
-  readMaps(); drawSide(); drawPins(); drawRuns(); drawStatus(); drawAlignment(); drawSites(); drawSaved(); drawCode();
+  readMaps(); drawSide(); drawPins(); drawRuns(); drawStatus(); drawAlignment(); drawSites(); drawExport();
   return () => { for (const f of undo) f(); };
 }
 

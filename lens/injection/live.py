@@ -13,11 +13,12 @@ from torch import Tensor
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.hooks import edited
+from ..engine.metrics import sequence_logprob
 from ..engine.runs import Runs
 from ..engine.sites import indices
 from ..engine.walk import walk
 from ..measure.reading import start_token
-from ..prompts import PromptError, span_tokens
+from ..prompts import PromptError, continuation, span_tokens
 from ..tokens import offsets, require_known, token_strings, tokenize, tokenizer_of
 from .items import InjectionError
 from .memories import POSITIONS, Memory, check_strength, edits, relative_factors, stream_rms, warn_overflow
@@ -28,7 +29,8 @@ class Distribution:
     """The next token of a prompt without and with an injection.
 
     `before` and `after` are the k most likely tokens, `(token, probability)`; `logprobs_before`, `logprobs_after` the log-probabilities of the whole
-    vocabulary, `[d_vocab]` in nats; `runs` is the unedited run, to pass to the next call on the same prompt.
+    vocabulary, `[d_vocab]` in nats; `answer_before`, `answer_after` the log-probability of the whole answer, where one was given; `runs` is the unedited run,
+    to pass to the next call on the same prompt.
     """
 
     before: list[tuple[str, float]]
@@ -36,6 +38,8 @@ class Distribution:
     logprobs_before: Float[Tensor, "d_vocab"]
     logprobs_after: Float[Tensor, "d_vocab"]
     runs: Runs
+    answer_before: float | None = None
+    answer_after: float | None = None
 
     @property
     def kl(self) -> float:
@@ -80,13 +84,14 @@ def places(model: Any, prompt: str, positions: str, *, subject: str | None = Non
 
 @torch.no_grad()
 def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all",
-                subject: str | None = None, relative: bool = False, k: int = 10, start: Any = "auto", runs: Runs | None = None) -> Distribution:
+                subject: str | None = None, relative: bool = False, answer: str | None = None, k: int = 10, start: Any = "auto", runs: Runs | None = None) -> Distribution:
     """The next token's distribution before and after an injection.
 
     Args:
         memory: what `encode` returned; None injects nothing.
         layers: one or several. strength, relative: as in `sweep`. positions: as in `sweep`; ``subject`` needs the words in ``subject``.
-        runs: the ``runs`` of an earlier call on the same prompt and start: the unedited run is then not made again.
+        answer: what may follow the prompt, with its leading space, of any number of tokens: its log-probability is read too. Its own tokens are not edited.
+        runs: the ``runs`` of an earlier call on the same prompt, answer and start: the unedited run is then not made again.
 
     Cost: one pass over the prompt, and the part of one above the first injected layer; with ``runs`` only the latter.
 
@@ -94,22 +99,38 @@ def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers
     """
     decoder, value = Decoder.of(model), check_strength(strength)
     ids = prompt_ids(model, prompt, start)
-    if runs is None or len(runs) != 1 or runs.lengths[0] != len(ids) or not torch.equal(runs.ids[0].cpu(), ids):
-        runs = Runs.record(decoder, [ids], keep=())
-    before = decoder.unembed(runs.resid[-1][-1:]).float().log_softmax(-1)[0]
-    after = before
+    tail = () if answer is None else answer_ids(model, prompt, answer)
+    whole = torch.cat([ids, torch.tensor(tail[:-1], dtype=torch.long)])
+    if runs is None or len(runs) != 1 or runs.lengths[0] != len(whole) or not torch.equal(runs.ids[0].cpu(), whole):
+        runs = Runs.record(decoder, [whole], keep=())
+    reads = list(range(len(ids) - 1, len(whole)))
+    before = after = runs.resid[-1][reads]
     if memory is not None:
         at = places(model, prompt, positions, subject=subject, start=start)
-        made = _edits(decoder, memory, layers, value, relative, runs, at)
+        made = _edits(decoder, memory, layers, value, relative, runs, at, len(ids))
         if made:
-            after = decoder.unembed(walk(runs, [(0, made)], [[len(ids) - 1]]).resid[:1]).float().log_softmax(-1)[0]
-    return Distribution(_top(model, before, k), _top(model, after, k), before, after, runs)
+            after = walk(runs, [(0, made)], [reads]).resid
+    logprobs = [decoder.unembed(x[:1]).float().log_softmax(-1)[0] for x in (before, after)]
+    of_answer = [float(sequence_logprob(decoder, x[None], tail)[0]) if tail else None for x in (before, after)]
+    return Distribution(_top(model, logprobs[0], k), _top(model, logprobs[1], k), *logprobs, runs, *of_answer)
 
 
-def _edits(decoder: Decoder, memory: Memory, layers: Any, strength: float, relative: bool, runs: Runs, position: Any) -> tuple[Edit, ...]:
+def answer_ids(model: Any, prompt: str, answer: str) -> tuple[int, ...]:
+    """The tokens that an answer adds to a prompt.
+
+    Raises: InjectionError: it merges with the prompt, or adds none.
+    """
+    tokenizer = tokenizer_of(model)
+    try:
+        return continuation(tokenizer, prompt, tokenize(tokenizer, prompt), answer, "answer", "prompt")
+    except PromptError as error:
+        raise InjectionError(str(error)) from None
+
+
+def _edits(decoder: Decoder, memory: Memory, layers: Any, strength: float, relative: bool, runs: Runs, position: Any, length: int | None = None) -> tuple[Edit, ...]:
     """The edits of one injection; warns where they overflow the model's number format."""
     chosen = indices(layers, decoder.n_layers, "layer")
-    factors = relative_factors(memory.vectors, stream_rms(runs)) if relative else torch.ones(decoder.n_layers)
+    factors = relative_factors(memory.vectors, stream_rms(runs, 0, length)) if relative else torch.ones(decoder.n_layers)
     if torch.finfo(decoder.dtype).max < 1e6:
         warn_overflow(decoder, memory.vectors.float().cpu() * factors[:, None], chosen, strength, [float(x.abs().max()) for x in runs.resid])
     return tuple(e for layer in chosen for e in edits(memory, layer, strength * float(factors[layer]), position=position))

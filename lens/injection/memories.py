@@ -195,9 +195,12 @@ def check_strength(strength: Any) -> float:
     return value
 
 
-def stream_rms(runs: Runs, prompt: int = 0) -> Float[Tensor, "n_layers"]:
-    """The median over a prompt's tokens of the root mean square of the residual stream, at every layer's input: a start token's outsize activations do not count."""
-    span = slice(runs.starts[prompt], runs.starts[prompt] + runs.lengths[prompt])
+def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[Tensor, "n_layers"]:
+    """The median over a prompt's tokens of the root mean square of the residual stream, at every layer's input: a start token's outsize activations do not count.
+
+    ``length``: its first so many tokens only (an answer may follow).
+    """
+    span = slice(runs.starts[prompt], runs.starts[prompt] + (length or runs.lengths[prompt]))
     return torch.stack([x[span].float().square().mean(-1).sqrt().median() for x in runs.resid[:-1]]).cpu()
 
 

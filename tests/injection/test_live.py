@@ -55,6 +55,21 @@ def test_generation_equals_a_loop_of_hooked_forwards(positions):
     assert text.split() == [f"w{i}" for i in ids[5:] if i]
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_an_answer_of_several_tokens_is_read_whole(kind):
+    model = speaking(kind)
+    memory = encode(model, "w5 w9", "activation")
+    d = next_tokens(model, PROMPT, memory, layers=1, strength=3, answer=" w7 w8 w6")
+    ids = torch.tensor([[0, 1, 2, 3, 4, 7, 8]])
+    read = lambda logits: sum(logits[0, 4 + t].log_softmax(-1)[a].item() for t, a in enumerate((7, 8, 6)))
+    assert d.answer_before == pytest.approx(read(model(ids).logits), abs=2e-4)
+    assert d.answer_after == pytest.approx(read(logits_by_hook(model, ids, 1, 3 * memory.vectors[1], [0, 1, 2, 3, 4])), abs=2e-4)
+    plain = next_tokens(model, PROMPT, memory, layers=1, strength=3)
+    assert torch.allclose(plain.logprobs_after, d.logprobs_after, atol=1e-5) and plain.answer_after is None
+    with pytest.raises(InjectionError, match="answer"):
+        next_tokens(model, PROMPT, memory, layers=1, answer="")
+
+
 def test_without_a_memory_nothing_is_injected():
     model = speaking("gpt2")
     d = next_tokens(model, PROMPT)

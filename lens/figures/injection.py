@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from .maps import draw_plane
 from .style import DIVERGING, INK, MUTED, SERIES, figure, finish
 
 LABELS = {"mean": "mean log-ratio of the answer (nats)", "median": "median log-ratio of the answer (nats)", "trimmed_percent": "trimmed mean change of p(first answer token) (%)",
@@ -66,6 +67,21 @@ def injection_map(ds: xr.Dataset, path=None, *, variable: str = "mean", conditio
     bar.ax.tick_params(labelsize=7)
     dots = f"; dots: better, p ≤ {alpha} after Holm" if "p_holm" in ds else ""
     fig.suptitle(f"{title}{dots}" if title else dots.removeprefix("; "), fontsize=9)
+    return finish(fig, path)
+
+
+def reading_map(ds: xr.Dataset, path=None, *, variable: str = "excess", alpha: float = 0.05, title: str = "") -> Figure:
+    """Layer by head: how much more of the bridge entity a head writes after the single-hop than after the multi-hop prompt, and more than of another entity.
+
+    ``ds``: what `lens.injection.bridge.over_items` returned of a reading; dots mark cells with a Holm-corrected p of at most ``alpha``.
+    """
+    plane = ds[variable].transpose("layer", "head")
+    fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8)
+    p = f"{variable}_p_holm" if f"{variable}_p_holm" in ds else "p_holm"
+    draw_plane(ax, plane, f"{variable} (logits)", ds[p].transpose("layer", "head").values <= alpha)
+    ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
+    ax.set_xlabel("head", fontsize=9)
+    ax.set_title(f"{title}\nn = {int(ds['n'].max())} items; dots: p ≤ {alpha} after Holm over {plane.size} heads", fontsize=9)
     return finish(fig, path)
 
 

@@ -22,7 +22,8 @@ def _plane(ds: xr.Dataset, variable: str | None, across: str) -> tuple[xr.DataAr
     return plane.transpose("layer", across), name
 
 
-def _draw(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None, nudge: float = 0.0) -> None:
+def draw_plane(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None, nudge: float = 0.0) -> None:
+    """A heat map of layer by something on `ax`, diverging round zero, with a colour bar; `significant` cells get a dot, moved by `nudge` columns."""
     values = plane.values.astype(float)
     limit = limit or limits(values)
     ax.set_facecolor("#d1d5db")
@@ -72,7 +73,7 @@ def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: 
     """
     plane, name = _plane(ds, variable, "position")
     fig, ax = figure(max(4.6, 2.6 + 0.34 * plane.sizes["position"]), 4.8) if ax is None else (ax.figure, ax)
-    _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None, limit)
+    draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None, limit)
     if "token_clean" in ds.coords and ds.token_clean.dims == ("position",):
         token_ticks(ax, ds.token_clean.values.tolist(), ds.token_corrupted.values.tolist())
     else:
@@ -87,7 +88,7 @@ def head_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: f
     """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
     plane, name = _plane(ds, variable, "head")
     fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8) if ax is None else (ax.figure, ax)
-    _draw(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit, nudge=0.36)
+    draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit, nudge=0.36)
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
     values, heads = np.abs(np.nan_to_num(plane.values)), plane["head"].values

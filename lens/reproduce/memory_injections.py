@@ -47,7 +47,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset((1, 2, 4, 8), 5, 16, {"unembed": _SOME, "activation": _SOME}, 3, 50),
-    "medium": Preset((0.5, 1, 2, 3, 4, 6, 8, 12), 2, 120, {"unembed": ("shuffled", "random_tokens", "random_direction", "noun", "verb"), "activation": _SOME, "embed": _SOME}, 10),
+    "medium": Preset((0.5, 1, 2, 3, 4, 6, 8, 12), 2, 120, {"unembed": ("shuffled", "random_tokens", "random_direction", "noun", "verb"), "activation": _SOME}, 10),
     "full": Preset(tuple(range(1, 16)), 1, None, {"unembed": _ALL, "activation": _SOME, "embed": _SOME}, 20),
 }
 

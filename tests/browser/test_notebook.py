@@ -1,4 +1,4 @@
-"""Notebook 01 in a real JupyterLab: opened as it is stored, run from top to bottom, and its explorer used as a reader would."""
+"""The notebooks in a real JupyterLab: opened as they are stored, run from top to bottom, and their views used as a reader would."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
-NOTEBOOK = ROOT / "notebooks" / "01_activation_patching.ipynb"
+NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6)}
 RUN = 900
 
 
@@ -21,41 +21,50 @@ def lab(tmp_path_factory, browser):
         patch.setenv("MNEMOSCOPE_OUT", str(folder / "out"))
         patch.setenv("PYTHONPATH", str(ROOT))
         server = Lab(folder)
-    shutil.copy(NOTEBOOK, folder / "notebook.ipynb")
     yield server
     server.close()
 
 
+def run_whole(lab, page, path):
+    """Runs a notebook from clean; its last numbers are in `headline.json`."""
+    page.set_viewport_size({"width": 1500, "height": 1200})
+    headline = lab.folder / "out" / "headline.json"
+    headline.unlink(missing_ok=True)
+    fresh = json.loads(path.read_text())
+    for cell in fresh["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    (lab.folder / path.name).write_text(json.dumps(fresh))
+    lab.open(page, path.name)
+    until = time.monotonic() + RUN
+    while not headline.exists():
+        assert time.monotonic() < until, "the notebook did not write its headline numbers"
+        assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0, page.locator(".jp-RenderedText").all_inner_texts()[-1]
+        page.wait_for_timeout(1000)
+    page.evaluate("() => { const panel = document.querySelector('.jp-WindowedPanel-outer'); panel.scrollTop = panel.scrollHeight }")
+
+
 @pytest.mark.slow
-def test_the_stored_notebook_shows_its_figures_and_the_map_before_it_is_run(lab, page):
-    lab.open(page, "notebook.ipynb", run=False)
-    stored = json.loads(NOTEBOOK.read_text())
-    pictures = sum("image/png" in o.get("data", {}) for c in stored["cells"] for o in c.get("outputs", []))
-    assert pictures >= 8
-    html = "".join("".join(o["data"].get("text/html", "")) for c in stored["cells"] for o in c.get("outputs", []) if "data" in o)
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_stored_notebook_shows_its_figures_and_its_view_before_it_is_run(lab, page, name):
+    path, figures = NOTEBOOKS[name]
+    shutil.copy(path, lab.folder / "stored.ipynb")
+    lab.open(page, "stored.ipynb", run=False)
+    stored = json.loads(path.read_text())
+    outputs = [o for c in stored["cells"] for o in c.get("outputs", [])]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) >= figures
+    html = "".join("".join(o["data"].get("text/html", "")) for o in outputs if "data" in o)
     assert "mnemoscope-static" in html and "<td" in html
-    assert not any(o["output_type"] == "error" for c in stored["cells"] for o in c.get("outputs", []))
+    assert not any(o["output_type"] == "error" for o in outputs)
 
 
 @pytest.mark.slow
 def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_viewport_size({"width": 1500, "height": 1200})
-    fresh = json.loads(NOTEBOOK.read_text())
-    for cell in fresh["cells"]:
-        if cell["cell_type"] == "code":
-            cell["outputs"], cell["execution_count"] = [], None
-    (lab.folder / "fresh.ipynb").write_text(json.dumps(fresh))
-    lab.open(page, "fresh.ipynb")
-    until = time.monotonic() + RUN
-    while not (lab.folder / "out" / "headline.json").exists():
-        assert time.monotonic() < until, "the last cell did not write the headline numbers"
-        assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0, page.locator(".jp-RenderedText").all_inner_texts()[-1]
-        page.wait_for_timeout(1000)
+    run_whole(lab, page, NOTEBOOKS["01"][0])
 
     # The explorer opens on the sweep that the notebook made: no run is needed before a cell can be asked.
-    page.evaluate("() => { const panel = document.querySelector('.jp-WindowedPanel-outer'); panel.scrollTop = panel.scrollHeight }")
     page.wait_for_selector("[data-testid=patch-explorer][data-ready=true]", timeout=READY)
     rows, columns = (int(page.get_by_test_id("map").get_attribute(f"aria-{n}count")) for n in ("row", "col"))
     assert rows == 30
@@ -78,4 +87,18 @@ def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
     page.get_by_test_id("stop").click()
     status(page, "stopped", 60_000)
     assert page.get_by_test_id("progress").inner_text().startswith("stopped: layers ")
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_notebook_02_runs_and_its_bench_answers(lab, page, smollm2):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    run_whole(lab, page, NOTEBOOKS["02"][0])
+    page.wait_for_selector("[data-testid=injection-bench][data-ready=true]", timeout=READY)
+    bench = page.get_by_test_id("injection-bench")
+    bench.get_by_test_id("lists").locator("ol").nth(1).wait_for(timeout=READY)
+    before = bench.get_by_test_id("lists").inner_text()
+    bench.get_by_test_id("strength").fill("6")
+    page.wait_for_function("(before) => document.querySelector('[data-testid=injection-bench] [data-testid=lists]').innerText !== before", arg=before, timeout=READY)
     assert problems == []

@@ -47,6 +47,7 @@ lab: model
 bench: model
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks patching
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks injection
 
 organisms: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.induction

@@ -1,6 +1,7 @@
 """The reproduction of Memory Injections, end to end on a tiny model: resumed, stored, loaded again, drawn."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -103,3 +104,15 @@ def test_an_unknown_name_or_preset_is_named(capsys):
     with pytest.raises(ValueError, match="memory-injections"):
         reproduction("nothing")
     assert lens.cli.main(["reproduce", "memory-injections", "--preset", "huge"]) == 2 and "quick" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["own", "hand"])
+def test_the_shipped_results_are_whole_and_hold_no_text_of_others(data, smollm2):
+    folder = Path(__file__).parent.parent / "notebooks" / "results" / "memory_injections" / data
+    made, record = paper.load(folder, model=smollm2), json.loads((folder / "reproduction.json").read_text())
+    assert record["config"]["data"] == data and set(made.grids) == set(record["config"]["grids"])
+    assert all(not np.isnan(g.logprob).any() for g in made.grids.values()) and len(made.table) == 7 + len(made.grids)
+    for name in ("gap", "unembed_mean_held_out", "headline_trimmed_percent"):
+        assert made.numbers[name] == pytest.approx(record["numbers"][name], abs=1e-5), "the stored numbers follow from the stored effects"
+    if data == "hand":
+        assert not any(word in str(g.attrs) + str(g.coords) for g in made.grids.values() for word in ("Washington", "president"))

@@ -23,8 +23,8 @@ def injection_map(ds: xr.Dataset, path=None, *, variable: str = "mean", conditio
         ds: what `lens.injection.summary` returned, or the published cells in the same form (`published_cells`).
         variable: a variable of it; ``improved`` is drawn round one half.
         conditions: which panels, in order; None for all.
-        limit: the colour scale's end; None takes a quantile of the cells, so that a few extreme ones (small layers, large strengths) do not pale the rest: what lies
-            beyond is drawn in the end's colour, and the colour bar says so.
+        limit: the colour scale's end. None: for nats the largest gain, at least 1, since harm has no end and would pale every gain; else a quantile of the cells' sizes.
+            What lies beyond is drawn in the end's colour, and the colour bar says so.
         alpha: cells with a positive effect and a Holm-corrected p of at most this get a dot.
 
     Source: the layout of Sakarvadia et al. 2023, figures of layer by strength.
@@ -37,7 +37,8 @@ def injection_map(ds: xr.Dataset, path=None, *, variable: str = "mean", conditio
     middle = 0.5 if variable == "improved" else 0.0
     planes = [ds[variable].sel(condition=c).transpose("layer", "strength").values - middle for c in names]
     everything = np.abs(np.concatenate([p[np.isfinite(p)] for p in planes]))
-    end = limit or (float(np.quantile(everything, quantile)) if len(everything) else 1.0) or 1.0
+    gain = max((float(np.nanmax(p)) for p in planes if np.isfinite(p).any()), default=0.0)
+    end = limit or (max(1.0, gain) if variable in ("mean", "median") else float(np.quantile(everything, quantile)) if len(everything) else 1.0) or 1.0
     beyond = len(everything) and everything.max() > end
     across = min(columns, len(names))
     down = -(-len(names) // across)

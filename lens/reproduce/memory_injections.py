@@ -150,13 +150,13 @@ def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Ma
         trimmed = f"; trimmed mean {row.trimmed_selected:+.0f} % where chosen, {row.trimmed_reported:+.0f} % held out" if by == "trimmed_percent" else ""
         numbers |= {f"unembed_{by}_{k}": float(row[k]) for k in ("layer", "strength", "held_out", "low", "high", "selected", "reported", "bias", "trimmed_selected", "trimmed_reported")}
         rows.append((claim, paper, f"layer {row.layer}, strength {row.strength:g}: held-out log-ratio {row.held_out:.2f} [{row.low:.2f}, {row.high:.2f}] nats; selection bias {row.bias:.2f}{trimmed}",
-                     f"{row.n_held_out} of {n}", _verdict(row.low > 0, row.high < 0, "the percentage rises, the log-probability falls" if by == "trimmed_percent" and row.trimmed_reported > 0 > row.held_out else "")))
+                     f"{row.n_held_out} memories held out of {n} items", _verdict(row.low > 0, row.high < 0, "the percentage rises, the log-probability falls" if by == "trimmed_percent" and row.trimmed_reported > 0 > row.held_out else "")))
 
     row, control = _row(chosen, "unembed", "mean", "random_direction"), _row(chosen, "unembed", "mean", "shuffled")
     numbers |= {f"unembed_vs_{r.against}_{k}": float(r[k]) for r in (row, control) for k in ("held_out", "low", "high")}
     rows.append(("It is the memory that helps, not any injection", "random words of each part of speech: -8 to +18 %, one layer deeper than the memory",
                  f"same cell, memory minus another item's: {control.held_out:.2f} [{control.low:.2f}, {control.high:.2f}]; minus a random direction of equal norm: {row.held_out:.2f} [{row.low:.2f}, {row.high:.2f}] nats",
-                 f"{row.n_held_out} of {n}", _verdict(min(row.low, control.low) > 0, max(row.high, control.high) < 0, part=max(row.low, control.low) > 0)))
+                 f"{row.n_held_out} memories held out of {n} items", _verdict(min(row.low, control.low) > 0, max(row.high, control.high) < 0, part=max(row.low, control.low) > 0)))
 
     encoders = [e for e in grids if e != "unembed"]
     if encoders:
@@ -168,7 +168,7 @@ def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Ma
             if best is None or own.held_out > best.held_out:
                 best, against = own, other
         rows.append(("Another encoder does better (not in the paper; its code has `layer`, here activation)", "from their files: +52 % geometric mean (GPT-2 small, hand-written) against +28 %",
-                     "; ".join(text), f"{best.n_held_out} of {n}", _verdict(best.low > 0 and against.low > 0, best.high < 0, part=best.low > 0)))
+                     "; ".join(text), f"{best.n_held_out} memories held out of {n} items", _verdict(best.low > 0 and against.low > 0, best.high < 0, part=best.low > 0)))
 
     written = (prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="multi")).values
     other = (prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="prompted_other")).values

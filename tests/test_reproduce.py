@@ -12,7 +12,7 @@ from lens import figures, injection
 from lens.reproduce import memory_injections as paper, reproduction
 from tests.models import speaking
 
-PRESET = paper.Preset((1, 3), 1, None, {"unembed": ("shuffled", "random_direction"), "activation": ("shuffled", "random_direction")}, 2, 10)
+PRESET = paper.Preset({e: paper.Grid(("shuffled", "random_direction"), (1, 3)) for e in ("unembed", "activation")}, None, 2, 10)
 COLUMNS = ["explicit_sentence", "obscure_sentence", "explicit_entity", "obscure_entity", "answer"]
 
 
@@ -51,7 +51,7 @@ def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, kno
     assert loaded.fingerprint == made.fingerprint and loaded.table.equals(made.table)
     assert np.allclose(loaded.summaries["activation"]["mean"], made.summaries["activation"]["mean"], atol=1e-6)
     record = json.loads((out / "reproduction.json").read_text())
-    assert record["config"]["preset"]["strengths"] == [1, 3] and record["model"]["hash"]
+    assert record["config"]["preset"]["encoders"]["unembed"]["strengths"] == [1, 3] and record["model"]["hash"]
 
 
 def test_somebody_elses_texts_are_not_stored(model, data, known_words, tmp_path):

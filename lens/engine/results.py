@@ -29,7 +29,10 @@ VOLATILE = ("started", "finished", "seconds", "duration", "elapsed", "timestamp"
 
 _TITLES = {"patch": "Activation patching", "path patch": "Path patching", "causal trace": "Causal tracing", "summary": "Summary over prompts",
            "logit_lens": "Logit lens", "attention": "Attention patterns", "head_vocabulary": "Head vocabulary", "direct_logit_attribution": "Direct logit attribution",
-           "induction_scores": "Induction scores", "copying_scores": "Copying scores"}
+           "induction_scores": "Induction scores", "copying_scores": "Copying scores",
+           "injection": "Memory injection", "injection prompts": "Prompts of multi-hop items", "injection summary": "Memory injection, summary over items",
+           "injection damage": "Damage of memory injection", "bridge reading": "Bridge entity read by heads", "lens reading": "Bridge entity read by trained lenses",
+           "explicit patch": "Patching from the explicit prompt", "items summary": "Summary over items", "prediction": "Prediction of where injection works"}
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 

@@ -6,14 +6,18 @@
 Source: Sakarvadia et al. 2023, Memory Injections: Correcting Multi-Hop Reasoning Failures During Inference in Transformer-Based Language Models.
 """
 
+from .attention_lens import AttentionLens, lens_reading, lens_texts, train_lenses
+from .bridge import bridge_reading, from_explicit, over_items
 from .controls import CONTROLS
 from .damage import damage
 from .effects import best, held_out, log_ratio, percent_change, summary, trimmed_mean
 from .items import EncodedItem, InjectionError, Item, encode_items, load_items
 from .live import Distribution, generate, next_tokens, places
 from .memories import ENCODERS, POSITIONS, Memory, edits, encode, encode_all
+from .prediction import predicts
 from .scoring import SCORES, score
 from .sweep import sweep
 
-__all__ = ["CONTROLS", "ENCODERS", "POSITIONS", "SCORES", "Distribution", "EncodedItem", "InjectionError", "Item", "Memory", "best", "damage", "edits", "encode", "encode_all",
-           "encode_items", "generate", "held_out", "load_items", "log_ratio", "next_tokens", "percent_change", "places", "score", "summary", "sweep", "trimmed_mean"]
+__all__ = ["CONTROLS", "ENCODERS", "POSITIONS", "SCORES", "AttentionLens", "Distribution", "EncodedItem", "InjectionError", "Item", "Memory", "best", "bridge_reading",
+           "damage", "edits", "encode", "encode_all", "encode_items", "from_explicit", "generate", "held_out", "lens_reading", "lens_texts", "load_items",
+           "log_ratio", "next_tokens", "over_items", "percent_change", "places", "predicts", "score", "summary", "sweep", "train_lenses", "trimmed_mean"]

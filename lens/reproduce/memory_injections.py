@@ -34,21 +34,28 @@ _ALL = ("shuffled", "random_tokens", "random_direction", *WORD_CLASSES)
 
 
 @dataclass(frozen=True)
-class Preset:
-    """The grid of one size: `encoders` names the controls of each, `every` takes each so-manieth layer."""
+class Grid:
+    """What one encoder is run on: strengths, each so-manieth layer, and the controls."""
 
-    strengths: tuple[float, ...]
-    every: int
-    limit: int | None
-    encoders: Mapping[str, tuple[str, ...]]
-    damage_items: int
+    controls: tuple[str, ...]
+    strengths: tuple[float, ...] = tuple(range(1, 16))
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The grids of one size by encoder, how many items at most, and of how many the damage is measured."""
+
+    encoders: Mapping[str, Grid]
+    limit: int | None = None
+    damage_items: int = 20
     splits: int = 200
 
 
 PRESETS = {
-    "quick": Preset((1, 2, 4, 8), 5, 16, {"unembed": _SOME, "activation": _SOME}, 3, 50),
-    "medium": Preset((0.5, 1, 2, 3, 4, 6, 8, 12), 2, 120, {"unembed": ("shuffled", "random_tokens", "random_direction", "noun", "verb"), "activation": _SOME}, 10),
-    "full": Preset(tuple(range(1, 16)), 1, None, {"unembed": _ALL, "activation": _SOME, "embed": _SOME}, 20),
+    "quick": Preset({e: Grid(_SOME, (1, 2, 4, 8), 5) for e in ("unembed", "activation")}, 16, 3, 50),
+    "medium": Preset({"unembed": Grid(("shuffled", "random_tokens", "random_direction", "noun", "verb"), (0.5, 1, 2, 3, 4, 6, 8, 12), 2), "activation": Grid(_SOME, (0.5, 1, 2, 4))}, 120, 10),
+    "full": Preset({"unembed": Grid(_ALL), "activation": Grid(_SOME), "embed": Grid(_SOME)}),
 }
 
 
@@ -87,10 +94,10 @@ def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: s
     prompts = injection.score(model, items, start=start, seed=seed)
     grids, summaries = {}, {}
     n_layers = getattr(getattr(model, "cfg", None), "n_layers", None) or model.config.num_hidden_layers
-    layers = list(range(0, n_layers, plan.every))
-    for encoder, controls in plan.encoders.items():
-        say(f"{encoder}: {len(items)} items x {len(layers)} layers x {len(plan.strengths)} strengths x {1 + len(controls)} conditions")
-        grids[encoder] = injection.sweep(model, items, encoder=encoder, strengths=plan.strengths, layers=layers, controls=controls, start=start, seed=seed, memory_mb=memory_mb,
+    for encoder, grid in plan.encoders.items():
+        layers = list(range(0, n_layers, grid.every))
+        say(f"{encoder}: {len(items)} items x {len(layers)} layers x {len(grid.strengths)} strengths x {1 + len(grid.controls)} conditions")
+        grids[encoder] = injection.sweep(model, items, encoder=encoder, strengths=grid.strengths, layers=layers, controls=grid.controls, start=start, seed=seed, memory_mb=memory_mb,
                                          progress=progress, store=None if folder is None else folder / f"{encoder}.zarr")
         if results.provenance(grids[encoder])["status"] != "complete":
             raise KeyboardInterrupt(f"stopped in the grid of {encoder}; run the same command again to go on")

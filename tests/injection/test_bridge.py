@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import stats
 
 import lens
-from lens.injection import bridge
+from lens.injection import bridge, prediction
 from lens.injection.items import InjectionError, Item
 from lens.measure.statistics import halves
 from tests import naive
@@ -206,7 +206,7 @@ def test_rho_is_spearmans_between_halves():
     rng = np.random.default_rng(1)
     made, effect = rng.normal(size=(21, 7, 4)), rng.normal(size=(21, 7))
     for how, reduce in (("mean", lambda x: x.mean(-1)), ("max", lambda x: x.max(-1))):
-        found = bridge.predicts(table(made), table(effect), over_heads=how, splits=3, resamples=200, permutations=200, seed=5)
+        found = prediction.predicts(table(made), table(effect), over_heads=how, splits=3, resamples=200, permutations=200, seed=5)
         want, own, depth = [], [], []
         for s in range(3):
             h = halves(21, seed=5 + s)
@@ -220,7 +220,7 @@ def test_rho_is_spearmans_between_halves():
 def test_heads_of_both():
     rng = np.random.default_rng(2)
     made, effect = rng.normal(size=(12, 3, 4)), rng.normal(size=(12, 3, 4))
-    found = bridge.predicts(table(made), table(effect), splits=1, resamples=200, permutations=200)
+    found = prediction.predicts(table(made), table(effect), splits=1, resamples=200, permutations=200)
     h = halves(12, seed=0)
     assert found.n_cells == 12 and abs(found.rho.item() - stats.spearmanr(made[h.select].mean(0).ravel(), effect[h.report].mean(0).ravel())[0]) < 1e-9
 
@@ -228,7 +228,7 @@ def test_heads_of_both():
 def test_a_planted_relation_is_found_and_noise_is_not():
     rng, truth = np.random.default_rng(3), np.random.default_rng(4).permutation(12).astype(float)
     maps = {"good": table(truth + rng.normal(size=(30, 12))), "noise": table(rng.normal(size=(30, 12)))}
-    found = bridge.predicts(maps, table(truth + rng.normal(size=(30, 12))))
+    found = prediction.predicts(maps, table(truth + rng.normal(size=(30, 12))))
     assert list(found["map"].values) == ["good", "noise"]
     good, noise = found.isel(map=0), found.isel(map=1)
     assert good.rho > 0.9 and good.p < 0.01 and good.p_holm < 0.01 and good.low > 0.8 and good.p_shift <= 1 / 12 + 1e-9 and good.partial > 0.8
@@ -238,7 +238,7 @@ def test_a_planted_relation_is_found_and_noise_is_not():
 
 def test_false_alarms_are_rare():
     rng = np.random.default_rng(6)
-    p = [bridge.predicts(table(rng.normal(size=(10, 8))), table(rng.normal(size=(10, 8))), splits=4, resamples=100, permutations=99, seed=s).p.item() for s in range(200)]
+    p = [prediction.predicts(table(rng.normal(size=(10, 8))), table(rng.normal(size=(10, 8))), splits=4, resamples=100, permutations=99, seed=s).p.item() for s in range(200)]
     hits = int((np.array(p) <= 0.05).sum())
     assert stats.binomtest(hits, 200, 0.05, "greater").pvalue > 1e-3 and 0.35 < np.mean(p) < 0.65
 
@@ -247,10 +247,10 @@ def test_interval_covers():
     """The interval covers the correlation that the same number of fresh items would show, about as often as it says."""
     rng, truth = np.random.default_rng(8), np.random.default_rng(9).permutation(10).astype(float)
     draw = lambda: (table(truth + 6 * rng.normal(size=(24, 10))), table(truth + 6 * rng.normal(size=(24, 10))))
-    expected = np.mean([bridge.predicts(*draw(), splits=8, resamples=100, permutations=99).rho.item() for _ in range(100)])
+    expected = np.mean([prediction.predicts(*draw(), splits=8, resamples=100, permutations=99).rho.item() for _ in range(100)])
     inside = 0
     for _ in range(60):
-        found = bridge.predicts(*draw(), splits=8, resamples=200, permutations=99)
+        found = prediction.predicts(*draw(), splits=8, resamples=200, permutations=99)
         inside += bool(found.low <= expected <= found.high)
     assert 0.3 < expected < 0.9 and inside / 60 > 0.8
 
@@ -258,13 +258,13 @@ def test_interval_covers():
 def test_depth_alone_leaves_no_partial_correlation():
     rng, depth = np.random.default_rng(7), np.arange(20.0)
     noisy = lambda: table(depth + 10 * rng.normal(size=(40, 20)))
-    found = bridge.predicts({n: noisy() for n in "abcde"}, noisy())
+    found = prediction.predicts({n: noisy() for n in "abcde"}, noisy())
     assert (found.rho > 0.6).all() and (found.depth > 0.6).all() and abs(found.partial.mean()) < 0.3
     assert ((found.partial_low < 0) & (found.partial_high > 0)).sum() >= 4
     # turning a trend in a circle keeps most of it, so that the test by shifts is the harder one to pass
     assert (found.p < found.p_shift).all()
     # where the depth is all there is to both, nothing can be said
-    alone = bridge.predicts(table(np.tile(depth, (40, 1))), table(np.tile(depth, (40, 1))))
+    alone = prediction.predicts(table(np.tile(depth, (40, 1))), table(np.tile(depth, (40, 1))))
     assert abs(alone.rho - 1) < 1e-9 and np.isnan(alone.partial) and alone.high > 0.99
 
 
@@ -273,29 +273,29 @@ def test_items_are_matched_by_label_and_missing_cells_left_out():
     labels, truth = [f"i{n}" for n in range(16)], rng.normal(size=9)
     made, effect = table(truth + rng.normal(size=(16, 9)), label=("item", labels)), table(truth + rng.normal(size=(16, 9)), label=("item", labels))
     options = dict(splits=5, resamples=100, permutations=99)
-    want = bridge.predicts(made, effect, **options)
-    assert bridge.predicts(made, effect.isel(item=rng.permutation(16)), **options).rho == want.rho
+    want = prediction.predicts(made, effect, **options)
+    assert prediction.predicts(made, effect.isel(item=rng.permutation(16)), **options).rho == want.rho
     gaps = effect.copy(deep=True)
     gaps[:, 8] = np.nan          # a layer that was not computed
     gaps[3, 2] = np.nan          # an item that misses a cell
-    found = bridge.predicts(made, gaps, **options)
+    found = prediction.predicts(made, gaps, **options)
     assert found.n_layers == 8 and found.n_items == 15
     left = dict(item=[i for i in range(16) if i != 3], layer=slice(8))
-    same = bridge.predicts(made.isel(left), effect.isel(left), **options)
+    same = prediction.predicts(made.isel(left), effect.isel(left), **options)
     assert found.rho == same.rho and found.low == same.low
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda a, b: bridge.predicts(a, b.isel(item=slice(5))), "20 items and effect 5"),
-    (lambda a, b: bridge.predicts(a.isel(item=slice(6)), b.isel(item=slice(6))), "at least 8 items"),
-    (lambda a, b: bridge.predicts(a.isel(layer=[0]), b.isel(layer=[0])), "4 cells"),
-    (lambda a, b: bridge.predicts(a * 0, b), "same in every cell"),
-    (lambda a, b: bridge.predicts(a, b.expand_dims("strength")), "select one strength"),
-    (lambda a, b: bridge.predicts(a, b.expand_dims(head=2)), "no head axis"),
-    (lambda a, b: bridge.predicts(a, b, over_heads="median"), "over_heads='median'"),
-    (lambda a, b: bridge.predicts(xr.Dataset({"x": ("item", np.zeros(20))}), b), "without a map"),
-    (lambda a, b: bridge.predicts(a, b, level=95), "level=95"),
-    (lambda a, b: bridge.predicts(a, b, splits=0), "splits=0"),
+    (lambda a, b: prediction.predicts(a, b.isel(item=slice(5))), "20 items and effect 5"),
+    (lambda a, b: prediction.predicts(a.isel(item=slice(6)), b.isel(item=slice(6))), "at least 8 items"),
+    (lambda a, b: prediction.predicts(a.isel(layer=[0]), b.isel(layer=[0])), "4 cells"),
+    (lambda a, b: prediction.predicts(a * 0, b), "same in every cell"),
+    (lambda a, b: prediction.predicts(a, b.expand_dims("strength")), "select one strength"),
+    (lambda a, b: prediction.predicts(a, b.expand_dims(head=2)), "no head axis"),
+    (lambda a, b: prediction.predicts(a, b, over_heads="median"), "over_heads='median'"),
+    (lambda a, b: prediction.predicts(xr.Dataset({"x": ("item", np.zeros(20))}), b), "without a map"),
+    (lambda a, b: prediction.predicts(a, b, level=95), "level=95"),
+    (lambda a, b: prediction.predicts(a, b, splits=0), "splits=0"),
 ])
 def test_prediction_refuses(call, message):
     rng = np.random.default_rng(0)

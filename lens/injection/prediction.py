@@ -1,0 +1,159 @@
+"""Whether a map of the model tells where injection works: rank correlations between halves of the items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import special, stats
+
+from ..engine import results
+from ..measure import statistics
+from ..measure.reading import count
+from .items import InjectionError
+
+
+def predicts(maps: Any, effect: xr.DataArray, *, over_heads: str = "mean", splits: int = 50, resamples: int = 2000, permutations: int = 10_000, level: float = 0.95,
+             seed: int = 0) -> xr.Dataset:
+    """Whether a map of the model tells where injection works: the rank correlation, over layers (and heads), of the map's mean on one half of the items with
+    the injection effect's mean on the other half.
+
+    The halves share no item, so that items which are easy both to read and to repair cannot carry it. ``rho`` is the mean of Spearman's correlation over
+    ``splits`` random halvings. Its interval resamples items inside each half (bootstrap standard error on Fisher's z scale): it speaks of other items, not of
+    other layers. ``p`` permutes the cells: it takes neighbouring layers as independent, and is too small where they are alike; ``p_shift`` turns the layers in
+    a circle instead, which keeps their likeness (its smallest value is 1 / n_layers). ``partial`` takes the depth out of both:
+    a map that merely grows with depth has none.
+
+    Args:
+        maps: a DataArray over (item, layer) or (item, layer, head), or several by name (a Dataset: all its variables of such axes).
+        effect: the injection effect over (item, layer[, head]), e.g. the log-ratio in nats at one strength. Items are matched by ``label`` where both have it.
+        over_heads: for maps with heads and an effect without: "mean" or "max" over heads, taken after the mean over items.
+
+    Returns: over ``map``: ``rho``, ``low``, ``high``, ``p``, ``p_holm`` (over maps), ``p_shift``, ``partial``, ``partial_low``, ``partial_high``,
+        ``depth`` (rho of the layer's number with the effect), ``reliability`` (rho of the effect on one half with itself on the other;
+        a map without noise could reach about its square root), ``n_items``, ``n_cells``, ``n_layers``.
+
+    Raises: InjectionError: axes that do not fit, fewer than 8 items or 4 cells, a map that is constant.
+
+    Source: Spearman 1904; Fisher 1921 (z); Efron and Tibshirani 1993, chapter 6; Phipson and Smyth 2010.
+    """
+    named = {str(n): maps[n] for n in maps} if isinstance(maps, Mapping) else {str(maps.name or "map"): maps} if isinstance(maps, xr.DataArray) else {}
+    if isinstance(maps, xr.Dataset):
+        named = {n: m for n, m in named.items() if set(m.dims) in ({"item", "layer"}, {"item", "layer", "head"})}
+    if not named:
+        raise InjectionError(f"maps is a {type(maps).__name__} without a map; expected DataArrays over (item, layer) or (item, layer, head).")
+    if over_heads not in ("mean", "max"):
+        raise InjectionError(f"over_heads={over_heads!r} is not known; expected 'mean' or 'max'.")
+    splits, resamples, permutations = count(splits, "splits"), count(resamples, "resamples", 100), count(permutations, "permutations", 99)
+    if not isinstance(level, float) or not 0 < level < 1:
+        raise InjectionError(f"level={level!r} is outside (0, 1); give a fraction such as 0.95.")
+    rows = [_predicted(*_matched(name, m, effect), name, over_heads, splits, resamples, permutations, level, seed) for name, m in named.items()]
+    ds = xr.Dataset({n: ("map", np.array([r[n] for r in rows])) for n in rows[0]}, {"map": list(named)})
+    ds["p_holm"] = ("map", np.atleast_1d(statistics.holm(ds.p.values)))
+    call = dict(over_heads=over_heads, splits=splits, resamples=resamples, permutations=permutations, level=level)
+    return results.stamp(ds, {"kind": "prediction", "call": call, "seed": seed})
+
+
+def _matched(name: str, made: Any, effect: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The map ``[item, layer, head]``, the effect ``[item, layer, head or 1]`` on the same items and layers, and the layers; incomplete layers and items are left out."""
+    for argument, x in ((f"maps[{name!r}]", made), ("effect", effect)):
+        if not isinstance(x, xr.DataArray) or set(x.dims) not in ({"item", "layer"}, {"item", "layer", "head"}):
+            raise InjectionError(f"{argument} has axes {getattr(x, 'dims', type(x).__name__)}; expected a DataArray over "
+                                 "(item, layer) or (item, layer, head): select one strength and condition.")
+    if "head" in effect.dims and "head" not in made.dims:
+        raise InjectionError(f"maps[{name!r}] has no head axis but effect has; take effect.mean('head'), or a map by head.")
+    if "label" in made.coords and "label" in effect.coords:
+        at = {label: i for i, label in enumerate(effect.label.values)}
+        mine = [i for i, label in enumerate(made.label.values) if label in at]
+        if len(at) != effect.sizes["item"] or len(set(made.label.values)) != made.sizes["item"]:
+            raise InjectionError(f"maps[{name!r}] and effect: labels of items repeat, so they cannot be matched; give each item its own label.")
+        made, effect = made.isel(item=mine), effect.isel(item=[at[made.label.values[i]] for i in mine])
+    elif made.sizes["item"] != effect.sizes["item"]:
+        raise InjectionError(f"maps[{name!r}] has {made.sizes['item']} items and effect {effect.sizes['item']}; give both of the same items, in one order.")
+    layers = np.intersect1d(made.layer.values, effect.layer.values) if "layer" in made.coords and "layer" in effect.coords else None
+    if layers is None and made.sizes["layer"] != effect.sizes["layer"]:
+        raise InjectionError(f"maps[{name!r}] has {made.sizes['layer']} layers and effect {effect.sizes['layer']}, without layer coordinates; name the layers of both.")
+    if layers is not None:
+        made, effect = made.sel(layer=layers), effect.sel(layer=layers)
+    if "head" in effect.dims and made.sizes["head"] != effect.sizes["head"]:
+        raise InjectionError(f"maps[{name!r}] has {made.sizes['head']} heads and effect {effect.sizes['head']}; give both of the same heads.")
+    a, b = (np.asarray((x if "head" in x.dims else x.expand_dims("head")).transpose("item", "layer", "head").values, float) for x in (made, effect))
+    kept = np.isfinite(a).any((0, 2)) & np.isfinite(b).any((0, 2))
+    whole = np.isfinite(a[:, kept]).all((1, 2)) & np.isfinite(b[:, kept]).all((1, 2))
+    if whole.sum() < 8 or kept.sum() * b.shape[2] < 4:
+        raise InjectionError(f"maps[{name!r}] and effect share {int(whole.sum())} complete items and {int(kept.sum() * b.shape[2])} cells; "
+                             "a split-half correlation needs at least 8 items and 4 cells.")
+    numbers = np.arange(len(kept)) if layers is None else layers
+    return a[np.ix_(whole, kept)], b[np.ix_(whole, kept)], numbers[kept]
+
+
+def _predicted(made: np.ndarray, effect: np.ndarray, layers: np.ndarray, name: str, over_heads: str, splits: int, resamples: int, permutations: int, level: float,
+               seed: int) -> dict[str, float]:
+    n, n_layers, n_heads = effect.shape
+    rng = np.random.default_rng(seed)
+    reduce = (lambda x: x.max(-1, keepdims=True)) if over_heads == "max" else (lambda x: x.mean(-1, keepdims=True))
+
+    def mean(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Ranks ``[rows, cells]``, centred and of length one, of the mean under the weights ``[rows, item]``."""
+        cells = (weight @ x.reshape(n, -1) / weight.sum(1, keepdims=True)).reshape(-1, n_layers, x.shape[2])
+        return _unit_ranks((cells if x.shape[2] == n_heads else reduce(cells)).reshape(len(cells), -1))
+
+    depth = _unit_ranks(np.repeat(layers.astype(float), n_heads)[None])
+    chosen = np.zeros((splits, n), bool)
+    for s in range(splits):
+        chosen[s, statistics.halves(n, seed=seed + s).select] = True
+    first, second = mean(made, chosen * 1.0), mean(effect, ~chosen * 1.0)
+    if not np.isfinite(first).all() or not np.isfinite(second).all():
+        raise InjectionError(f"maps[{name!r}] or effect is the same in every cell; a rank correlation needs values that differ. Check that the right variable was given.")
+    along = lambda a, b: np.clip((a * b).sum(-1), -1, 1)
+    def part(r: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The correlation r without what both share with the depth; NaN where the depth is all there is to one of them."""
+        left = (1 - a**2) * (1 - b**2)
+        return np.where(left > 1e-8, (r - a * b) / np.sqrt(np.maximum(left, 1e-8)), np.nan)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho, deep = along(first, second), along(depth, second)
+        partial = part(rho, along(first, depth), deep)
+        # the same bootstrap sample serves every split; its items stay on the side where the split has them
+        drawn, counted = np.zeros((resamples, 2)), np.zeros((resamples, 2))
+        weight = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+        for side in chosen:
+            a, b = mean(made, weight * side), mean(effect, weight * ~side)
+            r = along(a, b)
+            of_split = np.stack([r, part(r, along(a, depth), along(b, depth))], -1)
+            drawn, counted = drawn + np.nan_to_num(of_split), counted + np.isfinite(of_split)
+        # a resample without an item on one side of a split has no correlation there
+        drawn = drawn / counted
+        partial = partial[np.isfinite(partial)].mean() if np.isfinite(partial).any() else math.nan
+    both = first.T @ second / splits
+    order = np.stack([rng.permutation(both.shape[1]) for _ in range(permutations)])
+    turned = (np.arange(n_layers)[:, None] + np.arange(n_layers)) % n_layers
+    turned = (turned[..., None] * n_heads + np.arange(n_heads)).reshape(n_layers, -1)
+    reach = lambda orders: np.abs(both[np.arange(len(both)), orders].sum(-1)) >= abs(rho.mean()) - 1e-10
+    limits = [_interval(d, e, level, both.shape[0]) for d, e in zip(drawn.T, (rho.mean(), partial))]
+    return {"rho": rho.mean(), "low": limits[0][0], "high": limits[0][1], "p": (1 + reach(order).sum()) / (1 + permutations), "p_shift": reach(turned).mean(),
+            "partial": partial, "partial_low": limits[1][0], "partial_high": limits[1][1], "depth": deep.mean(),
+            "reliability": along(mean(effect, chosen * 1.0), second).mean(), "n_items": n, "n_cells": n_layers * n_heads, "n_layers": n_layers}
+
+
+def _unit_ranks(x: np.ndarray) -> np.ndarray:
+    """Average ranks along the last axis, centred and of length one; NaN where all are equal."""
+    ranks = stats.rankdata(x, axis=-1)
+    ranks -= ranks.mean(-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return ranks / np.linalg.norm(ranks, axis=-1, keepdims=True)
+
+
+def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int) -> tuple[float, float]:
+    """Estimate +- normal quantile x bootstrap standard error, on Fisher's z scale. Percentiles would not do: the means of resampled halves are noisier,
+    which pulls their correlation to 0."""
+    if not np.isfinite(drawn).sum() > 0.5 * len(drawn) or not np.isfinite(estimate):
+        return math.nan, math.nan
+    # half a step of the ranks short of 1, where z would be infinite
+    limit = 1 - 6 / (n_cells * (n_cells**2 - 1))
+    z = lambda r: np.arctanh(np.clip(r, -limit, limit))
+    half = special.ndtri((1 + level) / 2) * z(drawn[np.isfinite(drawn)]).std(ddof=1)
+    return float(min(np.tanh(z(estimate) - half), estimate)), float(max(np.tanh(z(estimate) + half), estimate))

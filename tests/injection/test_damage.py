@@ -56,6 +56,6 @@ def test_prompts_are_scored_as_plain_forwards_would(smollm2):
     encode = lambda text: smollm2.tokenizer(text, add_special_tokens=False)["input_ids"]
     texts = {"multi": items[0].prompt, "single": items[0].explicit, "prompted": "France. " + items[0].prompt, "prompted_other": "Italy. " + items[0].prompt}
     for name, text in texts.items():
-        logp = smollm2(torch.tensor([[smollm2.tokenizer.bos_token_id, *encode(text)]]))[0, -1].log_softmax(-1)
+        logp = smollm2(torch.tensor([[*encode("<|endoftext|>"), *encode(text)]]))[0, -1].log_softmax(-1)
         assert ds.logprob.sel(item=0, prompt=name) == pytest.approx(logp[encode(" Paris")[0]].item(), abs=1e-3)
         assert ds.top.sel(item=0, prompt=name) == logp.argmax().item()

@@ -96,11 +96,7 @@ def dose_plot(ds: xr.Dataset, layer: int, path=None, *, conditions: Sequence[str
     ax.axhline(0, color=MUTED, linewidth=0.8)
     ax.set_xlabel("strength", fontsize=9)
     ax.set_ylabel("mean log-ratio of the answer (nats)", fontsize=9)
-    ax.tick_params(labelsize=8)
-    ax.legend(fontsize=8, frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(title or f"layer {layer}", fontsize=9)
-    return finish(fig, path)
+    return _lines(fig, ax, title or f"layer {layer}", path)
 
 
 def change_plot(changes: dict[str, np.ndarray], path=None, *, title: str = "") -> Figure:
@@ -112,6 +108,11 @@ def change_plot(changes: dict[str, np.ndarray], path=None, *, title: str = "") -
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_xlabel("log-ratio of the answer (nats; right of 0 is better)", fontsize=9)
     ax.set_ylabel("share of items", fontsize=9)
+    return _lines(fig, ax, title, path)
+
+
+def _lines(fig: Figure, ax, title: str, path) -> Figure:
+    """What the line plots share: small ticks, a legend without a frame, two spines, the title."""
     ax.tick_params(labelsize=8)
     ax.legend(fontsize=8, frameon=False)
     ax.spines[["top", "right"]].set_visible(False)

@@ -25,8 +25,8 @@ from ..engine.sweeps import Cell, hidden, run_bytes, sweep
 from ..measure import statistics
 from ..measure.reading import count, kv_heads, norm_scale, selected, through_norm
 from ..measure.readout import before_post_norm
-from ..tokens import PromptError, require_known, tokenize, tokenizer_of
 from .items import EncodedItem, InjectionError, Item, as_items, encode_items
+from .memories import token_ids
 from .scoring import described, item_coords
 
 #: The two prompts of an item, in the order of the axis ``prompt``.
@@ -132,16 +132,9 @@ def memory_tokens(model: Any, memory: str) -> list[tuple[int, ...]]:
 
     Raises: InjectionError for a memory that tokenises to nothing or is unknown to the tokenizer.
     """
-    tokenizer, found = tokenizer_of(model), []
+    found: list[tuple[int, ...]] = []
     for text in (memory.strip(), f" {memory.strip()}"):
-        ids = tokenize(tokenizer, text)
-        if not ids:
-            raise InjectionError(f"memory={memory!r} tokenises to nothing, so no head can be seen to read it; give the entity's name.")
-        try:
-            require_known(tokenizer, text, ids, "memory")
-        except PromptError as error:
-            raise InjectionError(str(error)) from None
-        distinct = tuple(dict.fromkeys(ids))
+        distinct = tuple(dict.fromkeys(token_ids(model, text)))
         if distinct not in found:
             found.append(distinct)
     return found

@@ -103,15 +103,23 @@ def _tokens(model: Any, memory: str | Sequence[int]) -> tuple[str, list[int]]:
         if not len(memory):
             raise InjectionError("memory=[] holds no token; give at least one.")
         return tokenizer_of(model).decode(list(memory)), list(memory)
+    return memory, token_ids(model, memory)
+
+
+def token_ids(model: Any, memory: str) -> list[int]:
+    """The tokens of a memory as it stands.
+
+    Raises: InjectionError: it tokenises to nothing, or the tokenizer does not know it.
+    """
     tokenizer = tokenizer_of(model)
     ids = tokenize(tokenizer, memory)
     if not ids:
-        raise InjectionError(f"memory={memory!r} tokenises to nothing, so there is nothing to inject; give the entity's name.")
+        raise InjectionError(f"memory={memory!r} tokenises to nothing, so there is nothing to inject or to read; give the entity's name.")
     try:
         require_known(tokenizer, memory, ids, "memory")
     except PromptError as error:
         raise InjectionError(str(error)) from None
-    return memory, ids
+    return ids
 
 
 def unembedding(decoder: Decoder):

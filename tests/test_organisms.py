@@ -23,7 +23,7 @@ def repeated(period, copies, seed):
 
 
 def test_the_folder_is_the_one_that_the_recipe_in_the_code_made():
-    assert models.organisms() == ["induction"]
+    assert "induction" in models.organisms()
     assert CARD["recipe_sha256"] == induction.Recipe().sha256()
     assert CARD["weights_sha256"] == cache.sha256_file(induction.FOLDER / "model.safetensors")
     assert (induction.FOLDER / "model.safetensors").stat().st_size < 4_000_000

@@ -11,11 +11,7 @@ Induction Heads, section "Mechanistic view"). The MLPs are narrow, to leave the 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import os
-import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .shipping import START, made_up, ship, tokenizer_of
+
 FOLDER = Path(__file__).parent / "induction"
-START = "<start>"
 
 
 @dataclass(frozen=True)
@@ -53,9 +50,7 @@ class Recipe:
 
 def words(count: int) -> list[str]:
     """The vocabulary: a start token and `count - 1` made-up words of two syllables."""
-    syllables = ["".join(pair) for pair in itertools.product("bdfgklmnprstvz", "aeiou")]
-    both = ["".join(pair) for pair in itertools.product(syllables, syllables)]
-    return [START, *both[:: len(both) // count][: count - 1]]
+    return [START, *made_up(count - 1)]
 
 
 def rows(recipe: Recipe, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -89,13 +84,7 @@ def build(recipe: Recipe):
 
 def tokenizer_for(recipe: Recipe):
     """A word-level tokenizer that splits at white space and adds nothing."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words(recipe.vocab))}, unk_token=START))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=START, unk_token=START, pad_token=START)
+    return tokenizer_of(words(recipe.vocab))
 
 
 def train(recipe: Recipe, say=print):
@@ -135,33 +124,18 @@ def measure(model: torch.nn.Module, recipe: Recipe, count: int = 512) -> dict[st
 
 def main() -> None:
     """Train, measure, write the folder and its card."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     recipe, start = Recipe(), time.monotonic()
     model = train(recipe)
-    with tempfile.TemporaryDirectory(dir=FOLDER.parent, prefix=".stage-") as stage:
-        ready = Path(stage) / "induction"
-        model.save_pretrained(ready)
-        tokenizer_for(recipe).save_pretrained(ready)
-        (ready / "generation_config.json").unlink(missing_ok=True)
-        card = {
-            "name": "induction",
-            "memory": "none in the weights: it repeats what stands earlier in its context",
-            "licence": "MIT",
-            "recipe": asdict(recipe),
-            "recipe_sha256": recipe.sha256(),
-            "weights_sha256": hashlib.sha256((ready / "model.safetensors").read_bytes()).hexdigest(),
-            "parameters": sum(value.numel() for value in model.parameters()),
-            "measured": measure(model, recipe),
-            "rebuild": "python -m lens.organisms.induction",
-        }
-        (ready / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        for path in ready.iterdir():
-            path.chmod(0o644)
-        if FOLDER.exists():
-            shutil.rmtree(FOLDER)
-        os.replace(ready, FOLDER)
+    card = {
+        "name": "induction",
+        "memory": "none in the weights: it repeats what stands earlier in its context",
+        "licence": "MIT",
+        "recipe": asdict(recipe),
+        "recipe_sha256": recipe.sha256(),
+        "measured": measure(model, recipe),
+        "rebuild": "python -m lens.organisms.induction",
+    }
+    card = ship(model, words(recipe.vocab), FOLDER, card)
     print(json.dumps(card["measured"]))
     print(f"wrote {FOLDER} in {time.monotonic() - start:.0f} s")
 

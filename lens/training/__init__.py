@@ -1,0 +1,9 @@
+"""One explicit training loop: an order that the seed alone decides, every loss in a table, checkpoints that resume to the bit.
+
+Losses, adapters and interventions plug in (`terms`, peft models, `around`); the loop knows no family of methods.
+"""
+
+from .loop import Batch, Term, Trained, train
+from .recipe import Recipe, Rows, TrainingError, order_of
+
+__all__ = ["Batch", "Recipe", "Rows", "Term", "Trained", "TrainingError", "order_of", "train"]

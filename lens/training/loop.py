@@ -1,0 +1,289 @@
+"""The loop itself: one step after another of AdamW on rows whose order is known before it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from ..engine.sweeps import hidden
+from .checkpoints import Checkpoints
+from .recipe import Recipe, Rows, TrainingError, order_of, step_seed
+
+SNAPSHOTS = 50  # steps between the copies in memory that a diverged run goes back to
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one step trains on: `index` [b], the numbers of its rows; `ids` and `targets` [b, length]; `lengths` [b]; `step`, counted from 0, of `steps`."""
+
+    index: Int[Tensor, " b"]
+    ids: Int[Tensor, "b length"]
+    targets: Bool[Tensor, "b length"]
+    lengths: Int[Tensor, " b"]
+    step: int
+    steps: int
+
+
+Term = Callable[[torch.nn.Module, Batch, Any], "Tensor | None"]
+Fresh = Callable[[int, torch.Generator], Rows]
+
+
+@dataclass(eq=False)
+class Trained:
+    """How a training run went. The model itself was changed in place.
+
+    `status`: "complete", "stopped" (resumable where there is a folder) or "diverged" (the weights are those after `step` steps, the
+    last that were copied while every loss was finite). `losses`: one line a step with `step` (from 0), `lm`, each term, `total`,
+    `learning_rate`, `gradient_norm` (before clipping). `order` [steps, batch]: the row numbers of each step. `evaluations`:
+    one line an evaluation, `step` counting finished steps. `seconds`: of this call.
+    """
+
+    status: str
+    step: int
+    losses: pd.DataFrame
+    order: Int[Tensor, "steps batch"]
+    evaluations: pd.DataFrame
+    seconds: float
+
+
+def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: Mapping[str, Term] | None = None,
+          parameters: Iterable[str | torch.nn.Parameter] | Callable[[str], bool] | None = None, base_weight: float = 1.0,
+          around: Callable[[Batch], contextlib.AbstractContextManager] | None = None, after_step: Callable[[Batch], None] | None = None,
+          evaluate: Callable[[int], Mapping[str, float]] | None = None, evaluate_at: Sequence[int] = (), folder: str | Path | None = None,
+          progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Trained:
+    """Train a Hugging Face causal language model in place: next-token cross-entropy (nats, mean over the tokens that count) plus terms.
+
+    Args:
+        model: a plain model or one with peft adapters. `lens.load` gives its parameters no gradients: name what to train.
+        rows: the data, or a function (step, generator) -> Rows that draws each step's `recipe.batch` rows anew; it must use no other randomness.
+        terms: further losses by name, each called with (model, batch, the forward's outputs) and added as it is; None counts as 0.
+        parameters: names, parameters or a test of a name; all others stand still. None: those that ask for gradients (with peft: the adapters).
+        base_weight: weight of the cross-entropy; at 0 it is only logged.
+        around: a context around each training forward (an intervention, hooks that keep what a term reads).
+        after_step: called after each step of the optimiser. Nothing that it keeps is in a checkpoint.
+        evaluate: called in eval mode, without gradients, with the number of finished steps, at each of `evaluate_at` (0 to `recipe.steps`).
+        folder: checkpoints (the last two; safetensors and JSON). The same call goes on where it ended, with the losses that it would have had.
+        stop: asked before each step. It and Ctrl-C (acted on after the step; a second one ends at once) leave a model after whole steps, and a checkpoint.
+
+    Raises TrainingError for nothing to train, a wrong argument, and a folder that holds another run (recipe, rows, losses or starting weights).
+    """
+    terms = dict(terms or {})
+    if clash := {"lm", "total", "step", "learning_rate", "gradient_norm"} & set(terms):
+        raise TrainingError(f"terms has the name {sorted(clash)[0]!r}, which a column of the losses has; choose another")
+    if wrong := [at for at in evaluate_at if not 0 <= at <= recipe.steps]:
+        raise TrainingError(f"evaluate_at={wrong[0]}; expected numbers of finished steps from 0 to {recipe.steps}")
+    if len(evaluate_at) and evaluate is None:
+        raise TrainingError("evaluate_at is given without evaluate; give the function (finished steps) -> numbers")
+    chosen = _chosen(model, parameters)
+    run = _Run(model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at))
+    return run.go(Checkpoints(Path(folder)) if folder is not None else None, progress, stop)
+
+
+def _chosen(model: torch.nn.Module, parameters) -> dict[str, torch.nn.Parameter]:
+    """The parameters to train by name; a tied one once."""
+    named = dict(model.named_parameters())
+    if parameters is None:
+        chosen = {name: value for name, value in named.items() if value.requires_grad}
+        if not chosen:
+            raise TrainingError("no parameter of the model asks for gradients (models from lens.load do not); give parameters, e.g. parameters=lambda name: True")
+    elif callable(parameters):
+        chosen = {name: value for name, value in named.items() if parameters(name)}
+    else:
+        names = {id(value): name for name, value in named.items()}
+        wanted = [names.get(id(entry), repr(tuple(entry.shape))) if isinstance(entry, Tensor) else entry for entry in parameters]
+        if missing := [name for name in wanted if name not in named]:
+            raise TrainingError(f"parameters has {missing[0]}, which the model has not; its parameters are e.g. {', '.join(list(named)[:3])}")
+        chosen = {name: named[name] for name in dict.fromkeys(wanted)}
+    if not chosen:
+        raise TrainingError(f"parameters chooses none of the model's {len(named)} parameters; e.g. {next(iter(named), 'none')}")
+    return chosen
+
+
+def language_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy in nats, the mean over the tokens that count."""
+    where = batch.targets[:, 1:]
+    return F.cross_entropy(logits[:, :-1][where].float(), batch.ids[:, 1:][where])
+
+
+@contextlib.contextmanager
+def _between_steps() -> Iterator[Callable[[], bool]]:
+    """Put Ctrl-C off to the end of the step under way; yields whether it was pressed. A second press ends at once."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield pressed.is_set
+        return
+
+    def put_off(number, frame):
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    signal.signal(signal.SIGINT, put_off)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@dataclass(eq=False)
+class _Run:
+    model: torch.nn.Module
+    rows: Rows | Fresh
+    recipe: Recipe
+    terms: dict[str, Term]
+    chosen: dict[str, torch.nn.Parameter]
+    base_weight: float
+    around: Any
+    after_step: Any
+    evaluate: Any
+    evaluate_at: frozenset[int]
+    losses: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        r = self.recipe
+        # Parameters of one kernel: fused AdamW does the same arithmetic in one pass.
+        fused = all(value.device.type in ("cpu", "cuda") and value.is_floating_point() for value in self.chosen.values())
+        self.optimizer = torch.optim.AdamW(self.chosen.values(), lr=r.learning_rate, weight_decay=r.weight_decay, betas=r.betas, fused=fused)
+        self.order = order_of(r, len(self.rows)) if isinstance(self.rows, Rows) else torch.arange(r.steps * r.batch).reshape(r.steps, r.batch)
+        self.device = next(iter(self.chosen.values())).device
+
+    def batch(self, step: int) -> Batch:
+        index = self.order[step]
+        if isinstance(self.rows, Rows):
+            rows = self.rows.take(index)
+        else:
+            rows = self.rows(step, torch.Generator().manual_seed(step_seed(self.recipe.seed, step)))
+            if len(rows) != len(index):
+                raise TrainingError(f"rows(step={step}) gave {len(rows)} rows; expected recipe.batch={len(index)}")
+        ids, targets, lengths = (value.to(self.device) for value in (rows.ids, rows.targets, rows.lengths))
+        return Batch(index, ids, targets, lengths, step, self.recipe.steps)
+
+    def go(self, checkpoints: Checkpoints | None, progress: bool | None, stop) -> Trained:
+        began, asked, mode, step, status = time.monotonic(), {id(v): v.requires_grad for v in self.model.parameters()}, self.model.training, 0, "complete"
+        finished = 0
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._leave, asked, mode)
+            stack.enter_context(torch.random.fork_rng())
+            if checkpoints is not None:
+                finished = checkpoints.resume(self, self.identity())
+            chosen = {id(value) for value in self.chosen.values()}
+            for value in self.model.parameters():
+                value.requires_grad_(id(value) in chosen)
+            self.model.train()
+            bar = stack.enter_context(tqdm(total=self.recipe.steps, initial=finished, desc="training", unit="step", delay=2.0, leave=False, disable=hidden(progress)))
+            interrupted = stack.enter_context(_between_steps())
+            good = self.copy(finished)
+            if finished == 0:
+                self.look(0)
+            for step in range(finished, self.recipe.steps):
+                if interrupted() or (stop is not None and stop()):
+                    status = "stopped"
+                    break
+                if step - good[0] >= SNAPSHOTS:
+                    good = self.copy(step, good)
+                if not self.step(step):
+                    status = "diverged"
+                    break
+                finished = step + 1
+                bar.update()
+                self.look(finished)
+                every = self.recipe.checkpoint_every
+                if checkpoints is not None and every and finished % every == 0 and finished < self.recipe.steps:
+                    checkpoints.save(self, finished)
+            if status == "diverged":
+                finished = good[0]
+                self.restore(good)
+                last = self.losses[-1]
+                warnings.warn(f"training diverged at step {step} (loss {last['total']}, gradient norm {last['gradient_norm']}): the weights are those after {finished} steps; "
+                              "lower the learning rate or raise warmup", stacklevel=3)
+            elif checkpoints is not None:
+                checkpoints.save(self, finished)
+        names = ["step", "lm", *self.terms, "total", "learning_rate", "gradient_norm"]
+        evaluations = pd.DataFrame(self.evaluations) if self.evaluations else pd.DataFrame({"step": pd.Series(dtype=int)})
+        return Trained(status, finished, pd.DataFrame(self.losses, columns=names), self.order, evaluations, time.monotonic() - began)
+
+    def step(self, step: int) -> bool:
+        """One step; False, with the weights untouched, where a loss or the gradient is not finite."""
+        torch.manual_seed(step_seed(self.recipe.seed, step))
+        batch, rate = self.batch(step), self.recipe.rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.around(batch) if self.around is not None else contextlib.nullcontext():
+            outputs = self.model(input_ids=batch.ids, use_cache=False)
+        lm = language_loss(outputs.logits, batch)
+        total = self.base_weight * lm if self.base_weight else lm.new_zeros(())
+        line: dict[str, float] = {"step": step, "lm": lm.item()}
+        for name, term in self.terms.items():
+            value = term(self.model, batch, outputs)
+            line[name] = math.nan if value is None else value.item()
+            total = total if value is None else total + value
+        line |= {"total": total.item(), "learning_rate": rate, "gradient_norm": math.nan}
+        self.losses.append(line)
+        if not (math.isfinite(line["total"]) and math.isfinite(line["lm"])):
+            return False
+        if not total.requires_grad:
+            raise TrainingError(f"step {step}: the loss depends on no trained parameter; give base_weight above 0 or a term that does")
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(list(self.chosen.values()), self.recipe.clip or math.inf)
+        line["gradient_norm"] = norm.item()
+        if not math.isfinite(line["gradient_norm"]):
+            return False
+        self.optimizer.step()
+        if self.after_step is not None:
+            self.after_step(batch)
+        return True
+
+    def look(self, finished: int) -> None:
+        """Evaluate where it was asked for, without a trace in the training."""
+        if finished not in self.evaluate_at or self.evaluate is None:
+            return
+        self.model.eval()
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                self.evaluations.append({"step": finished, **self.evaluate(finished)})
+        finally:
+            self.model.train()
+
+    def copy(self, step: int, else_: tuple[int, dict[str, Tensor]] | None = None) -> tuple[int, dict[str, Tensor]]:
+        """The weights after `step` steps, or `else_` where they are not finite."""
+        if else_ is not None and not all(torch.isfinite(value).all() for value in self.chosen.values()):
+            return else_
+        return step, {name: value.detach().clone() for name, value in self.chosen.items()}
+
+    @torch.no_grad()
+    def restore(self, good: tuple[int, dict[str, Tensor]]) -> None:
+        for name, value in self.chosen.items():
+            value.copy_(good[1][name])
+
+    def _leave(self, asked: dict[int, bool], mode: bool) -> None:
+        for value in self.model.parameters():
+            value.requires_grad_(asked[id(value)])
+            value.grad = None
+        self.model.train(mode)
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with for its run to be this one."""
+        from ..models import weight_hash
+
+        first = self.rows if isinstance(self.rows, Rows) else self.rows(0, torch.Generator().manual_seed(step_seed(self.recipe.seed, 0)))
+        return {
+            "recipe": self.recipe.sha256(), "rows": f"{'rows' if isinstance(self.rows, Rows) else 'drawn'} {first.sha256()}", "losses": [self.base_weight, *self.terms],
+            "evaluations": sorted(self.evaluate_at), "parameters": {name: list(value.shape) for name, value in self.chosen.items()}, "starting weights": weight_hash(self.model),
+        }  # fmt: skip

@@ -1,0 +1,138 @@
+"""What a training run is decided by: its rows, its recipe and, from the seed alone, the order of the rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+SCHEDULES = ("cosine", "linear", "constant")
+
+
+class TrainingError(ValueError):
+    """A training run that cannot be started or resumed; the message says what is wrong and what to do next."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Token rows to train on, padded on the right, with the tokens that count towards the loss.
+
+    `ids` [n, length]; `targets` [n, length]: True where this token is to be predicted (from the tokens before it), so never at
+    position 0; `lengths` [n]: tokens of each row before the padding.
+    """
+
+    ids: Int[Tensor, "n length"]
+    targets: Bool[Tensor, "n length"]
+    lengths: Int[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 2 or self.ids.shape != self.targets.shape or self.lengths.shape != self.ids.shape[:1]:
+            raise TrainingError(f"ids {list(self.ids.shape)}, targets {list(self.targets.shape)} and lengths {list(self.lengths.shape)} do not fit; expected [n, length] twice and [n]")
+        if self.targets.dtype != torch.bool:
+            raise TrainingError(f"targets has dtype {self.targets.dtype}; expected torch.bool")
+        if self.targets[:, :1].any():
+            raise TrainingError("targets is True at position 0, which nothing comes before; put a start token in front of the row")
+        if (self.targets & (torch.arange(self.ids.shape[1], device=self.ids.device) >= self.lengths[:, None])).any():
+            raise TrainingError("targets is True in the padding of a row; a token that counts must lie before the row's length")
+        empty = (~self.targets.any(1)).nonzero().flatten().tolist()
+        if empty:
+            raise TrainingError(f"row {empty[0]} has no token that counts ({len(empty)} such rows); every row needs a target")
+
+    @classmethod
+    def of(cls, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int = 0) -> Rows:
+        """Rows of (prompt ids, answer ids): each row is the prompt and then the answer, and the answer's tokens count."""
+        if not sequences:
+            raise TrainingError("sequences is empty; give at least one (prompt ids, answer ids)")
+        for number, (prompt, answer) in enumerate(sequences):
+            if not len(prompt) or not len(answer):
+                raise TrainingError(f"sequences[{number}] has a prompt of {len(prompt)} and an answer of {len(answer)} tokens; both need at least one")
+        lengths = torch.tensor([len(prompt) + len(answer) for prompt, answer in sequences])
+        width = int(lengths.max())
+        ids = torch.tensor([[*map(int, prompt), *map(int, answer), *[pad] * (width - len(prompt) - len(answer))] for prompt, answer in sequences])
+        where = torch.arange(width)
+        starts = torch.tensor([len(prompt) for prompt, _ in sequences])
+        return cls(ids, (where >= starts[:, None]) & (where < lengths[:, None]), lengths)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index: Int[Tensor, " b"] | Sequence[int]) -> Rows:
+        """The rows of these numbers, cut to the longest of them."""
+        index = torch.as_tensor(index)
+        lengths = self.lengths[index]
+        width = int(lengths.max())
+        return Rows(self.ids[index, :width], self.targets[index, :width], lengths)
+
+    def sha256(self) -> str:
+        """The hash of everything that a loss can depend on: shapes, ids, targets and lengths."""
+        digest = hashlib.sha256(f"{tuple(self.ids.shape)}".encode())
+        for value in (self.ids.long(), self.targets, self.lengths.long()):
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the weights depend on beside the rows and the start: AdamW, its rate over the steps, the seed.
+
+    `learning_rate` is the highest rate, reached after `warmup` steps and then lowered by `schedule` ("cosine" or "linear", to 0 at
+    the end; "constant"). `clip`: largest gradient norm (0: no clipping). `weight_decay` acts on every trained
+    parameter. `checkpoint_every`: steps between checkpoints, where there is a folder (0: at the end only).
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: int = 0
+    schedule: str = "cosine"
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    seed: int = 0
+    checkpoint_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch", 1), ("warmup", 0), ("checkpoint_every", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise TrainingError(f"{name}={value!r}; expected a whole number of at least {least}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise TrainingError(f"learning_rate={self.learning_rate!r}; expected a number above 0")
+        for name in ("weight_decay", "clip"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise TrainingError(f"{name}={getattr(self, name)!r}; expected a number of at least 0")
+        if self.schedule not in SCHEDULES:
+            raise TrainingError(f"schedule={self.schedule!r}; expected one of {', '.join(SCHEDULES)}")
+        object.__setattr__(self, "betas", tuple(self.betas))
+
+    def sha256(self) -> str:
+        """The hash of the fields that decide the weights (not `checkpoint_every`)."""
+        fields = {name: value for name, value in asdict(self).items() if name != "checkpoint_every"}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step `step`, counted from 0."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        past = step / self.steps
+        return self.learning_rate * rise * {"cosine": 0.5 * (1 + math.cos(math.pi * past)), "linear": 1 - past, "constant": 1.0}[self.schedule]
+
+
+def order_of(recipe: Recipe, count: int) -> Int[Tensor, "steps batch"]:
+    """Which of `count` rows each step sees: one permutation after another, all drawn from the seed before training."""
+    if count < 1:
+        raise TrainingError(f"count={count}; there must be at least one row to train on")
+    generator = torch.Generator().manual_seed(recipe.seed)
+    needed = recipe.steps * recipe.batch
+    epochs = [torch.randperm(count, generator=generator) for _ in range(math.ceil(needed / count))]
+    return torch.cat(epochs)[:needed].reshape(recipe.steps, recipe.batch)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of everything random in one step (fresh rows, dropout): a hash, so that a resumed run draws the same."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:8], "little") >> 1

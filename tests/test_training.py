@@ -1,0 +1,333 @@
+"""The training loop: against a loop written out here, over a killed process, with losses and adapters plugged in."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lens.training import Recipe, Rows, TrainingError, order_of, train
+
+VOCAB = 23
+
+
+def tiny(seed=0, dropout=0.0):
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, intermediate_size=24,
+                                        max_position_embeddings=32, tie_word_embeddings=True, attention_dropout=dropout, pad_token_id=0))  # fmt: skip
+
+
+def some_rows(count=13, seed=0):
+    draw = np.random.default_rng(seed)
+    return Rows.of([(draw.integers(1, VOCAB, draw.integers(1, 5)).tolist(), draw.integers(1, VOCAB, draw.integers(1, 4)).tolist()) for _ in range(count)])
+
+
+def weights(model):
+    return torch.cat([value.detach().flatten() for value in model.parameters()])
+
+
+RECIPE = Recipe(steps=12, batch=5, learning_rate=1e-2, warmup=3, seed=4)
+
+
+def test_rows_are_padded_and_count_the_answers():
+    rows = Rows.of([([5, 6, 7], [8]), ([9], [10, 11])], pad=2)
+    assert rows.ids.tolist() == [[5, 6, 7, 8], [9, 10, 11, 2]]
+    assert rows.targets.tolist() == [[False, False, False, True], [False, True, True, False]]
+    assert rows.lengths.tolist() == [4, 3]
+    assert rows.take([1]).ids.tolist() == [[9, 10, 11]]
+    assert rows.sha256() != Rows.of([([5, 6, 7], [8]), ([9, 10], [11])], pad=2).sha256()
+
+
+@pytest.mark.parametrize(("sequences", "message"), [([], "empty"), ([([], [1])], "prompt of 0"), ([([1], [])], "answer of 0")])
+def test_rows_without_a_prompt_or_an_answer_are_refused(sequences, message):
+    with pytest.raises(TrainingError, match=message):
+        Rows.of(sequences)
+
+
+def test_rows_that_do_not_fit_together_are_refused():
+    ids, lengths = torch.ones(2, 3, dtype=torch.long), torch.tensor([3, 2])
+    good = torch.tensor([[False, False, True], [False, True, False]])
+    Rows(ids, good, lengths)
+    for targets, message in ((good | torch.tensor([True, False, False]), "position 0"), (torch.tensor([[False, True, False], [False, False, True]]), "padding"),
+                             (good & False, "no token that counts"), (good.int(), "dtype"), (good[:, :2], "do not fit")):  # fmt: skip
+        with pytest.raises(TrainingError, match=message):
+            Rows(ids, targets, lengths)
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"batch": 1.5}, {"learning_rate": math.nan}, {"schedule": "step"}, {"clip": -1.0}, {"warmup": -1}])
+def test_a_recipe_with_an_impossible_value_is_refused_by_name(change):
+    with pytest.raises(TrainingError, match=f"{next(iter(change))}="):
+        Recipe(**{"steps": 1, "batch": 1, "learning_rate": 0.1} | change)
+
+
+def test_the_rate_follows_its_schedule():
+    cosine, linear, constant = (Recipe(steps=100, batch=1, learning_rate=2.0, warmup=10, schedule=name) for name in ("cosine", "linear", "constant"))
+    for recipe in (cosine, linear, constant):
+        assert recipe.rate(0) == pytest.approx(0.2, rel=1e-2)
+    assert cosine.rate(50) == pytest.approx(1.0) and linear.rate(75) == pytest.approx(0.5) and constant.rate(99) == 2.0
+    assert cosine.rate(99) < 1e-3
+
+
+def test_the_order_is_whole_permutations_and_known_from_the_seed():
+    order = order_of(RECIPE, 13)
+    flat = order.flatten().tolist()
+    assert order.shape == (12, 5)
+    assert sorted(flat[:13]) == sorted(flat[13:26]) == list(range(13)) and flat[:13] != flat[13:26]
+    assert torch.equal(order, order_of(RECIPE, 13))
+    assert not torch.equal(order, order_of(Recipe(**vars(RECIPE) | {"seed": 5}), 13))
+    seen = []
+    trained = train(tiny(), some_rows(), RECIPE, after_step=lambda batch: seen.append(batch.index))
+    assert torch.equal(torch.stack(seen), order) and torch.equal(trained.order, order)
+
+
+def test_losses_and_weights_are_those_of_a_plain_loop():
+    """An independent loop: row by row without padding, no mask, torch's own AdamW, clipping by hand."""
+    rows, model, plain = some_rows(), tiny(), tiny()
+    trained = train(model, rows, RECIPE)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=RECIPE.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    for step, index in enumerate(order_of(RECIPE, len(rows)).tolist()):
+        parts = []
+        for number in index:
+            ids = rows.ids[number, : rows.lengths[number]]
+            log = F.log_softmax(plain(ids[None]).logits[0], -1)
+            parts += [-log[at - 1, ids[at]] for at in range(len(ids)) if rows.targets[number, at]]
+        loss = torch.stack(parts).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.sqrt(sum((value.grad**2).sum() for value in plain.parameters()))
+        for value in plain.parameters():
+            value.grad *= min(1.0, 1.0 / (norm.item() + 1e-6))
+        for group in optimizer.param_groups:
+            group["lr"] = RECIPE.learning_rate * min(1, (step + 1) / 3) * 0.5 * (1 + math.cos(math.pi * step / 12))
+        optimizer.step()
+        assert trained.losses["lm"][step] == pytest.approx(loss.item(), abs=2e-5)
+        assert trained.losses["gradient_norm"][step] == pytest.approx(norm.item(), rel=2e-3)
+    torch.testing.assert_close(weights(model), weights(plain), atol=2e-4, rtol=0)
+    assert trained.status == "complete" and trained.step == 12
+    assert trained.losses["lm"].iloc[-1] < trained.losses["lm"].iloc[0]
+
+
+def test_terms_add_to_the_loss_and_its_gradient():
+    """A term equal to the language-model loss at half weight and base weight one half is the plain run."""
+    def half(model, batch, outputs):
+        where = batch.targets[:, 1:]
+        return 0.5 * F.cross_entropy(outputs.logits[:, :-1][where], batch.ids[:, 1:][where])
+
+    plain, split = tiny(), tiny()
+    reference = train(plain, some_rows(), RECIPE)
+    trained = train(split, some_rows(), RECIPE, terms={"half": half, "absent": lambda *_: None}, base_weight=0.5)
+    torch.testing.assert_close(weights(plain), weights(split), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(trained.losses["half"] * 2, reference.losses["lm"], atol=1e-5)
+    np.testing.assert_allclose(trained.losses["total"], reference.losses["total"], atol=1e-5)
+    assert trained.losses["absent"].isna().all()
+
+
+def test_the_context_is_around_each_forward_and_only_there():
+    import contextlib
+
+    model, inside, calls = tiny(), [], []
+    model.register_forward_hook(lambda *_: calls.append(bool(inside)))
+
+    @contextlib.contextmanager
+    def around(batch):
+        inside.append(batch.step)
+        yield
+        inside.pop()
+
+    train(model, some_rows(), RECIPE, around=around, evaluate=lambda step: {"loss": model(torch.ones(1, 2, dtype=torch.long)).logits.mean().item()}, evaluate_at=[0, 12])
+    assert calls == [False] + [True] * 12 + [False]
+
+
+def test_evaluation_leaves_no_trace_in_the_training():
+    def evaluate(step):
+        assert not model.training and not torch.is_grad_enabled()
+        return {"draw": torch.rand(()).item(), "weight": weights(model).norm().item()}
+
+    model = tiny(dropout=0.3)
+    watched = train(model, some_rows(), RECIPE, evaluate=evaluate, evaluate_at=[0, 5, 12])
+    alone = train(tiny(dropout=0.3), some_rows(), RECIPE)
+    assert watched.losses.equals(alone.losses)
+    assert watched.evaluations["step"].tolist() == [0, 5, 12]
+    assert watched.evaluations["weight"].iloc[-1] == pytest.approx(weights(model).norm().item())
+
+
+def test_only_the_named_parameters_move_and_requests_for_gradients_are_left_as_they_were():
+    model, before = tiny().requires_grad_(False), tiny()
+    train(model, some_rows(), RECIPE, parameters=lambda name: ".mlp." in name)
+    for (name, value), (_, old) in zip(model.named_parameters(), before.named_parameters(), strict=True):
+        assert torch.equal(value, old) == (".mlp." not in name), name
+        assert not value.requires_grad and value.grad is None
+    with pytest.raises(TrainingError, match="asks for gradients"):
+        train(model, some_rows(), RECIPE)
+    with pytest.raises(TrainingError, match="chooses none"):
+        train(model, some_rows(), RECIPE, parameters=lambda name: "conv" in name)
+    with pytest.raises(TrainingError, match="parameters has lm_tail"):
+        train(model, some_rows(), RECIPE, parameters=["lm_tail"])
+
+
+def test_with_adapters_only_the_adapters_move():
+    from peft import LoraConfig, get_peft_model
+
+    base = tiny()
+    before = weights(base).clone()
+    model = get_peft_model(base, LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"]))
+    adapters = {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" in name}
+    trained = train(model, some_rows(), RECIPE)
+    now = dict(model.named_parameters())
+    assert torch.equal(torch.cat([value.detach().flatten() for name, value in now.items() if "lora_" not in name]), before)
+    assert adapters and all(not torch.equal(now[name], old) for name, old in adapters.items())
+    assert trained.losses["lm"].iloc[-1] < trained.losses["lm"].iloc[0]
+
+
+def test_calls_that_cannot_be_meant_are_refused():
+    def go(**other):
+        return train(tiny(), some_rows(), RECIPE, **other)
+
+    with pytest.raises(TrainingError, match="evaluate_at=13"):
+        go(evaluate=lambda step: {}, evaluate_at=[13])
+    with pytest.raises(TrainingError, match="without evaluate"):
+        go(evaluate_at=[1])
+    with pytest.raises(TrainingError, match="name 'lm'"):
+        go(terms={"lm": lambda *_: None})
+    with pytest.raises(TrainingError, match="depends on no trained parameter"):
+        go(base_weight=0.0)
+
+
+@pytest.mark.parametrize("poison", ["loss", "gradient"])
+def test_a_loss_or_gradient_that_is_not_finite_stops_with_the_last_good_weights(poison, monkeypatch):
+    monkeypatch.setattr("lens.training.loop.SNAPSHOTS", 4)
+
+    def term(model, batch, outputs):
+        if batch.step < 10:
+            return None
+        return outputs.logits.sum() * math.nan if poison == "loss" else torch.sqrt(outputs.logits.sum() * 0)
+
+    model, reference = tiny(), tiny()
+    with pytest.warns(UserWarning, match="diverged at step 10"):
+        trained = train(model, some_rows(), RECIPE, terms={"poison": term})
+    kept = {}
+    train(reference, some_rows(), RECIPE, after_step=lambda batch: kept.__setitem__(batch.step + 1, weights(reference).clone()))
+    assert trained.status == "diverged" and trained.step == 8 and len(trained.losses) == 11
+    assert torch.equal(weights(model), kept[8])
+
+
+def test_fresh_rows_are_drawn_from_the_seed_and_the_step():
+    def fresh(step, generator):
+        draws.append((step, torch.randint(1, VOCAB, (5, 4), generator=generator)))
+        targets = torch.tensor([False, False, False, True]).expand(5, 4)
+        return Rows(draws[-1][1], targets, torch.full((5,), 4))
+
+    draws = []
+    first = train(tiny(), fresh, RECIPE)
+    second = train(tiny(), fresh, RECIPE)
+    assert first.losses.equals(second.losses)
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(draws[:12], draws[12:], strict=True)) and not torch.equal(draws[0][1], draws[1][1])
+    with pytest.raises(TrainingError, match="gave 5 rows; expected recipe.batch=6"):
+        train(tiny(), fresh, Recipe(steps=2, batch=6, learning_rate=0.1))
+
+
+def test_a_stopped_run_goes_on_to_the_same_losses_and_weights(tmp_path):
+    whole = tiny(dropout=0.2)
+    reference = train(whole, some_rows(), RECIPE, evaluate=lambda step: {"norm": weights(whole).norm().item()}, evaluate_at=[2, 9])
+    calls = iter(range(100))
+    model = tiny(dropout=0.2)
+    look = {"evaluate": lambda step: {"norm": weights(model).norm().item()}, "evaluate_at": [2, 9]}
+    part = train(model, some_rows(), RECIPE, folder=tmp_path / "run", stop=lambda: next(calls) == 7, **look)
+    assert part.status == "stopped" and part.step == 7 and len(part.losses) == 7
+    model = tiny(dropout=0.2)
+    rest = train(model, some_rows(), RECIPE, folder=tmp_path / "run", **look)
+    assert rest.status == "complete" and rest.losses.equals(reference.losses) and rest.evaluations.equals(reference.evaluations)
+    assert torch.equal(weights(model), weights(whole))
+    model = tiny(dropout=0.2)
+    again = train(model, some_rows(), RECIPE, folder=tmp_path / "run", terms={}, **look)
+    assert again.losses.equals(reference.losses) and torch.equal(weights(model), weights(whole))
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    def go(model=None, rows=None, recipe=RECIPE, **other):
+        return train(model or tiny(), rows or some_rows(), recipe, folder=tmp_path / "run", **other)
+
+    go()
+    with pytest.raises(TrainingError, match="another recipe"):
+        go(recipe=Recipe(**vars(RECIPE) | {"learning_rate": 2e-2}))
+    with pytest.raises(TrainingError, match="another rows"):
+        go(rows=some_rows(seed=1))
+    with pytest.raises(TrainingError, match="another losses"):
+        go(terms={"more": lambda *_: None})
+    with pytest.raises(TrainingError, match="another starting weights"):
+        go(model=tiny(1))
+    with pytest.raises(TrainingError, match="another parameters"):
+        go(parameters=["model.norm.weight"])
+    go(recipe=Recipe(**vars(RECIPE) | {"checkpoint_every": 3}))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(TrainingError, match="not empty"):
+        train(tiny(), some_rows(), RECIPE, folder=tmp_path / "mine")
+    with pytest.raises(TrainingError, match="is a file"):
+        train(tiny(), some_rows(), RECIPE, folder=tmp_path / "mine" / "thesis.txt")
+
+
+def test_two_checkpoints_stay_and_a_damaged_one_is_passed_over(tmp_path):
+    recipe = Recipe(**vars(RECIPE) | {"checkpoint_every": 4})
+    reference = train(tiny(), some_rows(), recipe, folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000008", "step-00000012"]
+    assert {path.suffix for path in tmp_path.rglob("*.*")} == {".json", ".safetensors"}
+    (tmp_path / "step-00000012" / "weights.safetensors").write_bytes(b"cut")
+    with pytest.warns(UserWarning, match="cannot be read"):
+        again = train(tiny(), some_rows(), recipe, folder=tmp_path)
+    assert again.losses.equals(reference.losses)
+
+
+LONG = Recipe(steps=80, batch=5, learning_rate=1e-2, warmup=3, seed=4, checkpoint_every=5)
+CHILD = """
+import sys, json, time
+sys.path.insert(0, {tests!r})
+from test_training import LONG, some_rows, tiny, train
+trained = train(tiny(dropout=0.2), some_rows(), LONG, folder={folder!r}, after_step=lambda batch: time.sleep({pause}), progress=False)
+print(json.dumps([trained.status, trained.losses["total"].tolist()]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
+def test_a_killed_process_goes_on_to_bit_equal_losses(tmp_path):
+    def start(pause):
+        code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "run"), pause=pause)
+        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+
+    killed = start(0.1)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "step-00000010").exists() and time.monotonic() < deadline:
+        assert killed.poll() is None
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    killed.stdout.close()
+    finished = [int(path.name[5:]) for path in (tmp_path / "run").glob("step-*")]
+    assert finished and 0 < max(finished) < 80
+    out, _ = start(0).communicate(timeout=300)
+    status, losses = json.loads(out.splitlines()[-1])
+    assert status == "complete" and losses == train(tiny(dropout=0.2), some_rows(), LONG).losses["total"].tolist() and len(losses) == 80
+
+
+def test_ctrl_c_ends_after_the_step_under_way(tmp_path):
+    def press(batch):
+        if batch.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    model, reference = tiny(), tiny()
+    trained = train(model, some_rows(), RECIPE, after_step=press, folder=tmp_path)
+    calls = iter(range(100))
+    train(reference, some_rows(), RECIPE, stop=lambda: next(calls) == 5)
+    assert trained.status == "stopped" and trained.step == 5 and torch.equal(weights(model), weights(reference))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert train(tiny(), some_rows(), RECIPE, folder=tmp_path).status == "complete"

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, or `... load`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, or `... load`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def main() -> int:
     injection.add_argument("--quick", action="store_true", help="a random model of four layers and three items: tests the benchmark, says nothing about speed")
     injection.add_argument("--repeats", type=_count, default=1, help="runs of our grid; the cells of the loop are spread over them (default 1: it takes minutes)")
     injection.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    vectors = commands.add_parser("vectors", help="the exact effect of every head on a task's prompts against one hooked pass a head; layer sweep and training step of a vector")
+    vectors.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
+    vectors.add_argument("--repeats", type=_count, default=3, help="rounds; each times our sweeps and a share of the hooked passes (default 3)")
+    vectors.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default 5)")
     arguments = parser.parse_args()
@@ -52,6 +56,10 @@ def main() -> int:
         from benchmarks.injection import run as run_injection
 
         return run_injection(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
+    if arguments.command == "vectors":
+        from benchmarks.vectors import run as run_vectors
+
+        return run_vectors(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
     from benchmarks.patching import run
 
     return run(quick=arguments.quick, peers=arguments.peers, repeats=arguments.repeats, file=arguments.json)

@@ -161,7 +161,8 @@ def test_the_gates_are_what_the_card_says_they_are(seed):
         assert len(values) == (14 if kind in ("instruction", "zero_shot") else 12)
         assert measured["means"][kind] == pytest.approx(sum(values) / len(values), abs=1e-3)
     assert all(measured["tasks"][task]["instruction"] >= 0.9 for task in told_only)
-    assert measured["passed"] == {kind: measured["means"][kind] >= least for kind, least in symbols.GATES.items()} | {"shuffled": measured["means"]["shuffled"] <= symbols.SHUFFLED_GATE}
+    means = measured["means"]
+    assert measured["passed"] == {"icl": means["icl"] >= 0.9, "instruction": means["instruction"] >= 0.95, "facts": means["facts"] >= 0.95, "shuffled": means["shuffled"] <= 0.4}
     assert all(measured["passed"].values())
 
 

@@ -167,21 +167,27 @@ class Words:
         return [known[int(i)] if math.isfinite(i) else "" for i in ids.ravel()]
 
 
-def live(found: Any, setting: Setting, words: Words) -> dict[str, Any]:
-    """The `live` trait of a `lens.injection.Distribution`. Raises PromptError where the answer does not continue the prompt."""
+def live(found: Any, setting: Setting, answer: Sequence[tuple[int, str]], words: Words) -> dict[str, Any]:
+    """The `live` trait of a `lens.injection.Distribution`; `answer` holds the answer's tokens, as `Words.answer` gives them."""
     memory = words.of(setting.memory) if setting.memory else []
-    answer = words.answer(setting.prompt, setting.answer) if setting.answer else []
-    length = found.runs.lengths[0]
+    # the run holds the answer as well, all but its last token
+    length = found.runs.lengths[0] - max(0, len(answer) - 1)
     notes = [f"prompt {_count(length)}{', the start token included' if length > len(words.of(setting.prompt)) else ''}"] + [f"memory {_count(len(memory))}"] * bool(memory) + [f"answer {_count(len(answer))}"] * bool(answer)
     data = {"status": "ready", "notes": " · ".join(notes), "what": setting.what() if memory else "", "fields": asdict(setting), "before": _listed(found.before),
             "after": _listed(found.after) if memory else None, "text": "" if memory else "Give a memory to inject.",
             "memory_tokens": [*memory, *words.of(" " + setting.memory)] if memory else [], "answer": None, "kl": finite(found.kl) if memory else None}  # fmt: skip
     if answer:
         first, name = answer[0]
-        before, after = (finite(x[first]) for x in (found.logprobs_before, found.logprobs_after))
-        data["answer"] = {"text": setting.answer, "token": name, "tokens": len(answer), "before": before, "after": after if memory else None,
-                          "change": finite(after - before) if memory and None not in (before, after) else None}  # fmt: skip
+        changes = lambda before, after: dict(zip(("before", "after", "change"), _changes(before, after if memory else None), strict=True))  # noqa: E731
+        data["answer"] = {"text": setting.answer, "token": name, "tokens": len(answer), **changes(found.answer_before, found.answer_after),
+                          "first": changes(found.logprobs_before[first], found.logprobs_after[first])}  # fmt: skip
     return data
+
+
+def _changes(before: Any, after: Any) -> tuple[float | None, float | None, float | None]:
+    """Both log-probabilities and their difference, nats; None where one is missing or not finite."""
+    before, after = finite(before), None if after is None else finite(after)
+    return before, after, None if before is None or after is None else finite(after - before)
 
 
 def _listed(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
@@ -253,8 +259,11 @@ def program(model: Mapping[str, Any], setting: Setting, run: Run | None, new_tok
     precision = "" if model.get("dtype", "float32") == "float32" else f", dtype={model['dtype']!r}"
     lines = ["import lens", "from lens import injection", "", f"model = lens.load({model['name']!r}{precision})", f"prompt = {setting.prompt!r}"]
     memory = ["memory = None", "where = {}"] if not setting.memory else [f"memory = injection.encode(model, {setting.memory!r}, {_arguments(setting.encoding)})", f"where = dict({_arguments(setting.where)})"]
-    lines += [*memory, "found = injection.next_tokens(model, prompt, memory, **where)", "for (token, p), (edited, q) in zip(found.before, found.after):",
+    answer = f", answer={setting.answer!r}" if setting.answer else ""
+    lines += [*memory, f"found = injection.next_tokens(model, prompt, memory{answer}, **where)", "for (token, p), (edited, q) in zip(found.before, found.after):",
               '    print(f"{token!r:20} {p:.3f}    {edited!r:20} {q:.3f}")']  # fmt: skip
+    if answer:
+        lines.append('print(f"ln p of the whole answer: {found.answer_before:.3f} {found.answer_after:.3f} nats, change {found.answer_change:+.3f}")')
     if run is not None:
         lines += ["", "items = ["]
         for item in run.items():
@@ -277,7 +286,7 @@ def static(model: str, shown: Mapping[str, Any], run: Run | None, generation: Ma
     """The lists, the maps and the texts as plain HTML."""
     parts = []
     if shown.get("before"):
-        parts += [f"<p>{html.escape(model)}: next token after {html.escape(repr(shown['fields']['prompt']))}{', injected ' + html.escape(shown['what']) if shown.get('after') else ''}.</p>", _lists(shown)]
+        parts += [f"<p>{html.escape(model)}: next token after {html.escape(repr(shown['fields']['prompt']))}{', injected ' + html.escape(shown['what']) if shown.get('after') else ''}.</p>", _lists(shown), _answered(shown.get("answer"))]
     if run is not None and run.dataset is not None:
         names = run.names()
         maps = {which: run.pick(which) for which in names}
@@ -287,10 +296,17 @@ def static(model: str, shown: Mapping[str, Any], run: Run | None, generation: Ma
             title += f"memory {run.setting.memory}" if which == "memory" else f"control: {run.control_text()}"
             table = coloured_table([f"{s:g}" for s in values["strength"].values], [str(int(x)) for x in values["layer"].values], values.values, float(every.max(initial=1e-9)), _nats)
             parts.append(f"<p>{html.escape(title)}</p>{table}")
-    if generation.get("after") is not None:
-        said = [("unedited", generation["before"]), (f"injected {generation['what']}", generation["after"])]
-        parts += [f"<p>{html.escape(title)}: {html.escape(generation['prompt'])}<b>{html.escape(text)}</b></p>" for title, text in said]
+    for which, title in (("before", "unedited"), ("after", f"injected {generation.get('what')}")):
+        if generation.get("status") in ("ready", "stopped") and which in generation:
+            cut = " <em>(stopped here)</em>" if generation.get("cut") == which else ""
+            parts.append(f"<p>{html.escape(title)}: {html.escape(generation['prompt'])}<b>{html.escape(generation[which])}</b>{cut}</p>")
     return "".join(parts) or f"<p><em>{html.escape(empty)}</em></p>"
+
+
+def _answered(answer: Mapping[str, Any] | None) -> str:
+    if not answer or answer["change"] is None:
+        return ""
+    return f"<p>Log-probability of {html.escape(repr(answer['text']))} ({_count(answer['tokens'])}): {answer['before']:.2f} nats, injected {answer['after']:.2f}, change {answer['change']:+.2f}.</p>"
 
 
 def _nats(value: float) -> str:

@@ -32,13 +32,13 @@ class InjectionBench(SweepView):
     - the question: `prompt`, `memory`, `answer` (with its leading space; optional for the lists), `subject` (words of the prompt), `encoder`
       (activation, unembed, embed, head), `head`, `positions` (all, not_first, last, subject), `relative`, `layer`, `strength`;
     - the map's question besides: `strengths` (text, such as "-2:8:1"), `control` (shuffled: `other`; random_tokens or random_direction: `seed`);
-    - the answers: `live` (the next token without and with the injection), `status` (idle, running, stopping, complete, stopped, error),
+    - the answers: `live` (the next token and the whole answer without and with the injection), `status` (idle, running, stopping, complete, stopped, error),
       `progress`, `error`, `map` (labels and float32 buffers), `generation`, `code`, `saved`; `new_tokens` is how many to generate.
 
     `item` fills the fields from a `lens.injection.Item`, `items` (several, or the name of a data set) offers some to choose from; `result` is
-    what `lens.injection.sweep` returned for one item, shown at once. `run()`, `stop()` and `generate()` do what the buttons do, `result` gives
-    the map's Dataset, and `wait()` blocks until everything asked for is there. Raises ValueError on an unknown encoder or place, a layer out of
-    range, a result of several items.
+    what `lens.injection.sweep` returned for one item, shown at once. `run()`, `stop()`, `generate()` and `stop_generation()` do what the
+    buttons do, `result` gives the map's Dataset, and `wait()` blocks until everything asked for is there. Raises ValueError on an unknown
+    encoder or place, a layer out of range, a result of several items.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "injection_bench.js")
@@ -85,9 +85,10 @@ class InjectionBench(SweepView):
         self._encode, self._words = _encode or injection.encode, _words or _injection.Words(model)
         self._choices, self._item = list(injection.load_items(items) if isinstance(items, str) else items or ())[:MOST_ITEMS], None
         self._memories: dict[tuple, Any] = {}
-        self._unedited: tuple[str, Any] | None = None
+        self._unedited: tuple[tuple[str, str], Any] | None = None
         self._said: dict[tuple[str, int], str] = {}
         self._answered: Setting | None = None
+        self._text_stopped = threading.Event()
         self._timer: threading.Timer | None = None
         super().__init__(model_info=info, layer=round(0.6 * (info["layers"] - 1)) if layer is None else layer, strength=strength, encoder=encoder, positions=positions,
                          items=[f"{i.memory} → {i.answer.strip()} · {i.prompt}" for i in self._choices])  # fmt: skip
@@ -105,12 +106,29 @@ class InjectionBench(SweepView):
     # --- what Python users call
 
     def generate(self, wait: bool = False) -> None:
-        """Write `new_tokens` tokens with and without the injection that the fields describe."""
+        """Write `new_tokens` tokens with and without the injection that the fields describe; a text under way is stopped first.
+
+        `wait` blocks until both are written; interrupting the kernel then stops the writing and keeps what there is.
+        """
+        self._text_stopped.set()
+        stopped = self._text_stopped = threading.Event()
         setting, count = self._now(), self.new_tokens
         self.publish(generation={"status": "running", "prompt": setting.prompt, "what": setting.what(), "count": count})
-        self._worker.quick("generate", lambda: self._say(setting, count))
+        self._worker.quick("generate", lambda: self._say(setting, count, stopped))
         if wait:
-            self.wait()
+            try:
+                self.wait()
+            except KeyboardInterrupt:
+                self.stop_generation()
+                self.wait()
+                raise
+
+    def stop_generation(self) -> None:
+        """End the text under way after the token in progress; what is written stays, marked as stopped."""
+        with self._guard:
+            self._text_stopped.set()
+            if self.generation.get("status") == "running":
+                self.publish(generation=self.generation | {"status": "stopping"})
 
     # --- the next token, at once
 
@@ -133,14 +151,15 @@ class InjectionBench(SweepView):
             self.publish(live={"status": "empty", "text": "Type a prompt, and the memory that it lacks: the next token is shown without and with it."})
             return
         try:
+            asked, answer = (setting.prompt, setting.answer), self._words.answer(setting.prompt, setting.answer) if setting.answer else []
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = self._next_tokens(self.model, setting.prompt, self._memory(setting) if setting.memory else None, k=10,
-                                          runs=self._unedited[1] if self._unedited and self._unedited[0] == setting.prompt else None,
+                found = self._next_tokens(self.model, setting.prompt, self._memory(setting) if setting.memory else None, k=10, answer=setting.answer or None,
+                                          runs=self._unedited[1] if self._unedited and self._unedited[0] == asked else None,
                                           **(setting.where if setting.memory else {}))  # fmt: skip
-            self._unedited = (setting.prompt, found.runs)
+            self._unedited = (asked, found.runs)
             warned = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-            data = _injection.live(found, setting, self._words) | {"warning": " ".join(filter(None, [*warned, _injection.glued(setting)]))}
+            data = _injection.live(found, setting, answer, self._words) | {"warning": " ".join(filter(None, [*warned, _injection.glued(setting)]))}
         except Exception as error:  # half-typed fields are the normal case here
             data = {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__, "fields": asdict(setting)}
         self._answered = setting
@@ -156,19 +175,41 @@ class InjectionBench(SweepView):
             self._memories[key] = self._encode(self.model, setting.memory, **setting.encoding)
         return self._memories[key]
 
-    def _say(self, setting: Setting, count: int) -> None:
-        said = {"prompt": setting.prompt, "what": setting.what(), "count": count}
+    def _say(self, setting: Setting, count: int, stopped: threading.Event) -> None:
+        """Write both texts; `cut` names the one that was stopped. Runs in the worker thread."""
+        said: dict[str, Any] = {"prompt": setting.prompt, "what": setting.what(), "count": count}
+
+        def show(status: str, **more: Any) -> None:
+            with self._guard:
+                said.update(more, status="stopping" if status == "running" and stopped.is_set() else status)
+                if self._text_stopped is stopped:  # else a newer question has taken this one's place
+                    self.publish(generation=dict(said))
+
+        def text(which: str, *memory: Any, **where: Any) -> str:
+            asked = False
+
+            def stop() -> bool:
+                nonlocal asked
+                asked = stopped.is_set()
+                return asked
+
+            written = str(self._write(self.model, setting.prompt, *memory, max_new_tokens=count, stop=stop, **where))
+            if asked:
+                said["cut"] = which
+            return written
+
         try:
-            if (setting.prompt, count) not in self._said:
-                self._said = {(setting.prompt, count): self._write(self.model, setting.prompt, max_new_tokens=count)}
-            said["before"] = self._said[setting.prompt, count]
-            self.publish(generation=said | {"status": "running"})
-            if not setting.memory:
-                raise ValueError("memory: is empty; name what is to be injected")
-            said |= {"after": self._write(self.model, setting.prompt, self._memory(setting), max_new_tokens=count, **setting.where), "status": "ready"}
+            known = self._said.get((setting.prompt, count))
+            said["before"] = text("before") if known is None else known
+            if "cut" not in said:
+                self._said = {(setting.prompt, count): said["before"]}
+                show("running")
+                if not setting.memory:
+                    raise ValueError("memory: is empty; name what is to be injected")
+                said["after"] = text("after", self._memory(setting), **setting.where)
+            show("stopped" if "cut" in said else "ready")
         except Exception as error:
-            said |= {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__}
-        self.publish(generation=said)
+            show("error", title=self._title(error), text=str(error) or type(error).__name__)
         self._refresh_static()
 
     # --- the map
@@ -219,7 +260,7 @@ class InjectionBench(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "generate": lambda _: self.generate(), "item": self._on_item, "save": self._on_save}
+        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "generate": lambda _: self.generate(), "stop_generation": lambda _: self.stop_generation(), "item": self._on_item, "save": self._on_save}
 
     def _on_item(self, message: dict) -> None:
         if isinstance(index := message.get("index"), int) and 0 <= index < len(self._choices):

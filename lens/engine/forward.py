@@ -9,7 +9,7 @@ recording and gradients are taps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,7 @@ class Layout:
         shared: where the base run's tokens begin, if all rows are of one prompt.
         within: how many of the tokens at hand, the first ones, are the base run itself.
         query: the tokens whose attention is wanted, or None for all of them.
+        after: instead of ``base``, groups of rows that continue the same tokens: ``(their tokens [rows, slots], first and past-the-last token of the base run)``.
         dense: all rows cover positions 0 to length - 1, so that no base run is needed and no scattering.
     """
 
@@ -50,6 +51,7 @@ class Layout:
     shared: int | None = None
     within: int | None = None
     query: Int[Tensor, "n_query"] | None = None
+    after: Sequence[tuple] | None = None
     dense: bool = False
 
     def __post_init__(self):
@@ -115,6 +117,29 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: 
     return lay.gather(z.transpose(1, 2))
 
 
+def attend_after(q: Float[Tensor, "rows slots heads d_head"], k: Float[Tensor, "rows slots kv_heads d_head"], v: Tensor,
+                 before_k: Float[Tensor, "n kv_heads d_head"], before_v: Tensor, scaling: float) -> Float[Tensor, "rows slots heads d_head"]:
+    """Attention of rows of a few tokens that all continue the same ``n`` tokens: those are read where they lie, not copied row by row."""
+    rows, slots, heads, d_head = q.shape
+    kv, n = k.shape[2], len(before_k)
+    per = heads // kv
+    q = (q * scaling).view(rows, slots, kv, per, d_head).permute(2, 0, 3, 1, 4)
+    before = (q.reshape(kv, -1, d_head) @ before_k.permute(1, 2, 0)).view(kv, rows, per, slots, n)
+    if slots == 1:
+        own = (q * k.permute(2, 0, 1, 3)[:, :, None]).sum(-1, keepdim=True)
+    else:
+        own = (q.reshape(kv, rows, per * slots, d_head) @ k.permute(2, 0, 3, 1)).view(kv, rows, per, slots, slots)
+        own = own.masked_fill(torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1), float("-inf"))
+    pattern = torch.cat([before, own], -1)
+    pattern = pattern.softmax(-1, dtype=torch.float32 if pattern.dtype in (torch.float16, torch.bfloat16) else None).to(q.dtype)
+    z = (pattern[..., :n].reshape(kv, -1, n) @ before_v.transpose(0, 1)).view(kv, rows, per, slots, d_head)
+    if slots == 1:
+        z = z + pattern[..., n:] * v.permute(2, 0, 1, 3)[:, :, None]
+    else:
+        z = z + (pattern[..., n:].reshape(kv, rows, per * slots, slots) @ v.permute(2, 0, 1, 3)).view(kv, rows, per, slots, d_head)
+    return z.permute(1, 3, 0, 2, 4).reshape(rows, slots, heads, d_head)
+
+
 def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout, rope: tuple, base: tuple | None = None, tap: Tap = no_tap,
               explicit: bool = False, mask: Tensor | None = None) -> Float[Tensor, "n_query d_model"]:
     """What the attention of a block adds to the residual stream at the query tokens.
@@ -132,6 +157,11 @@ def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout,
     q = block.placed_q(q, cos[at_q] if cos is not None else None, sin[at_q] if sin is not None else None)
     k = tap("placed_k", block.placed_k(k, cos[at_k] if cos is not None else None, sin[at_k] if sin is not None else None))
     base_k, base_v = base if base is not None else (None, None)
+    if lay.after is not None:
+        z = torch.empty_like(q)
+        for at, first, last in lay.after:
+            z[at] = attend_after(q[at], k[at], v[at], base_k[first:last], base_v[first:last], block.scaling)
+        return tap("attn_out", block.out(tap("z", z)))
     mask = lay.mask() if mask is None else mask
     z = attend(q, filled(k, base_k, lay), filled(v, base_v, lay), lay, mask, block.scaling, tap, explicit)
     return tap("attn_out", block.out(tap("z", z)))

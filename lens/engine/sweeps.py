@@ -25,6 +25,8 @@ from .walk import Stopped, walk
 
 #: Layers of one group when the sweep is watched.
 WATCHED_LAYERS = 4
+#: Memory of the indexes that a walk keeps for each token of a row, in bytes.
+_INDEX_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
         make_runs: records the unedited runs of some prompts, with tokens appended.
         clean_is_base: whether the base run is the clean one (noising) or the source run is (denoising).
         bytes_per_prompt: memory of one prompt's runs, for batching.
-        memory_mb: extra memory to stay under; half is for unedited runs, the rest for the rows of a walk and its chunks. One
-            prompt's own unedited runs are always held, whatever they take.
+        memory_mb: extra memory to stay under; half is for unedited runs, the rest for the rows of a walk, with what they need
+            while they join it, and its chunks. One prompt's own unedited runs and a chunk of logits are always held, whatever they take.
         stop: asked between layers.
         on_part: called after each part with the values so far, the prompts and the layers ``[first, last)`` of the part.
         skip: ``(prompt, layer)`` cells already there (resuming).
@@ -146,12 +148,19 @@ class _Batch:
         return np.stack([self.metric.score(self.decoder, [self._reads_of(r, j, k) for j, r in enumerate(runs)], e,
                                            [self._reads_of(c, j, k) for j, c in enumerate(self.clean)])[0].cpu().numpy() for k, e in enumerate(self.encoded)])
 
-    def row_bytes(self, row: tuple[int, Cell]) -> int:
-        """Memory of an edited run's two residual streams, from its first edited position on, in the longest sequence."""
+    def row_bytes(self, row: tuple[int, Cell]) -> tuple[int, int, int]:
+        """Memory of an edited run in a walk, in the longest sequence: ``(held, joining, layer)``.
+
+        Held are two residual streams from the first edited position on, with their indexes; only while the walk is at the layer where the run
+        leaves the unedited one, copies are needed of what is loaded, or three of what is edited there: old values, added ones and their sum.
+        """
         k, cell = row
         end = max(reads[k][-1] for reads in self.reads) + 1
-        first = min((min(p) if isinstance(p := e.site.position, (tuple, list, range)) and len(p) else 0) for e in cell.edits) if cell.edits else 0
-        return (end - max(0, first)) * self.decoder.d_model * 2 * self.decoder.embedding.weight.element_size()
+        named = [p if isinstance(p := e.site.position, (tuple, list, range)) and len(p) else None for e in cell.edits]
+        first = min((0 if p is None else min(p)) for p in named) if named else 0
+        tokens, width = end - max(0, first), self.decoder.d_model * self.decoder.embedding.weight.element_size()
+        edited = max((1 if isinstance(e.site.position, int) else tokens if p is None else min(len(p), tokens) for e, p in zip(cell.edits, named)), default=0)
+        return tokens * (2 * width + _INDEX_BYTES), max(tokens, 3 * edited) * width, min((e.site.layer or 0 for e in cell.edits), default=0)
 
     @torch.no_grad()
     def walk(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop) -> np.ndarray:
@@ -192,16 +201,21 @@ def hidden(progress: bool | None) -> bool:
     return bool(os.environ.get("TQDM_DISABLE")) if progress is None else not progress
 
 
-def _pieces(rows: Sequence[tuple[int, Cell]], size: Callable[[tuple[int, Cell]], int], limit: float) -> Iterable[list]:
-    """Consecutive rows that together stay under ``limit`` bytes; at least one each."""
-    piece, total = [], 0
+def _pieces(rows: Sequence[tuple[int, Cell]], size: Callable[[tuple[int, Cell]], tuple[int, int, int]], limit: float) -> Iterable[list]:
+    """Consecutive rows that together stay under ``limit`` bytes; at least one each.
+
+    ``size`` is ``_Batch.row_bytes``: a piece takes what all its rows hold, and what those of the fullest layer need to join there.
+    """
+    piece, held, joining, most = [], 0, {}, 0
     for row in rows:
-        cost = size(row)
-        if piece and total + cost > limit:
+        own, passing, layer = size(row)
+        if piece and held + own + max(most, joining.get(layer, 0) + passing) > limit:
             yield piece
-            piece, total = [], 0
+            piece, held, joining, most = [], 0, {}, 0
         piece.append(row)
-        total += cost
+        held += own
+        joining[layer] = joining.get(layer, 0) + passing
+        most = max(most, joining[layer])
     if piece:
         yield piece
 

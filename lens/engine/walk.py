@@ -25,6 +25,8 @@ from .runs import Runs
 
 #: Tokens of one matrix product, at most: enough for full speed, and bounds the working memory.
 CHUNK_TOKENS = 2048
+#: Tokens of a row up to which rows that continue the same tokens read them together, and how many rows that takes.
+FEW_TOKENS, MANY_ROWS = 4, 2
 
 
 class Stopped(Exception):
@@ -106,6 +108,8 @@ class _Walk:
         self.h = torch.empty(n, decoder.d_model, dtype=decoder.dtype, device=device)
         self.attn = torch.empty_like(self.h)
         self.rope = decoder.rope(max(base.lengths))
+        #: rows with the same number continue the same tokens and are as long
+        self.continues = (made.prompt * (max(base.lengths) + 1) + made.start) * (max(base.lengths) + 1) + made.end
         self.recorded: dict[tuple[str, int], Tensor] = {}
         self.recorded_rows: dict[tuple[str, int], int] = {}
 
@@ -148,11 +152,30 @@ class _Walk:
             x = self._write(0, "embed", self.base.embedded[self.in_base[local]], local)
             self.h[local] = self.base.decoder.place(x, self.position[local])
 
-    def _chunks(self, n_rows: int) -> list[tuple[int, int]]:
+    def _together(self, n_rows: int) -> bool:
+        """Whether the first rows are of few tokens and many of them continue the same ones."""
+        plan = self.plan
+        if not n_rows or int((plan.end[:n_rows] - plan.start[:n_rows]).max()) > FEW_TOKENS:
+            return False
+        return len(np.unique(self.continues[:n_rows])) * MANY_ROWS <= n_rows
+
+    def _groups(self, first: int, last: int) -> list[tuple[Tensor, int, int]]:
+        """The rows of a chunk by what they continue: their tokens, counted from the chunk's first, ``[rows, slots]``, and the base run's tokens before them."""
+        _, which = np.unique(self.continues[first:last], return_inverse=True)
+        order = np.argsort(which, kind="stable")
+        made = []
+        for rows in np.split(order, np.cumsum(np.bincount(which))[:-1]):
+            row, start = first + rows[0], int(self.plan.start[first + rows[0]])
+            at = (self.offset[first + rows] - self.offset[first])[:, None] + np.arange(int(self.plan.end[row]) - start)
+            begin = int(self.base.starts[self.plan.prompt[row]])
+            made.append((torch.as_tensor(at, device=self.h.device), begin, begin + start))
+        return made
+
+    def _chunks(self, n_rows: int, together: bool = False) -> list[tuple[int, int]]:
         """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product."""
         d, chunks, first = self.base.decoder, [], 0
         longest, item = max(self.base.lengths), self.h.element_size()
-        per_row = item * longest * 2 * d.n_kv_heads * d.d_head
+        per_row = 0 if together else item * longest * 2 * d.n_kv_heads * d.d_head
         per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + 2 * d.n_heads * longest)
         total = int(self.offset[n_rows])
         # chunks of even size: a small last one would run at a fraction of the speed
@@ -171,7 +194,8 @@ class _Walk:
         """Fills ``self.attn`` with the attention output of the rows that need it computed."""
         base, block = self.base, self.base.decoder.blocks[layer]
         explicit = (layer, "pattern") in self.plan.writes
-        chunks = self._chunks(n_rows)
+        together = not explicit and self._together(n_rows)
+        chunks = self._chunks(n_rows, together)
         while chunks:
             first, last = chunks.pop(0)
             a, b = int(self.offset[first]), int(self.offset[last])
@@ -179,11 +203,14 @@ class _Walk:
             if want is not None:
                 tokens = want[(want >= a) & (want < b)]
                 query = tokens - a
+                if len(tokens) == b - a:
+                    query, tokens = None, slice(a, b)
             length = int(self.plan.end[first:last].max())
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
-            lay = Layout(self.row[a:b] - first, self.position[a:b], last - first, length, query=query, shared=shared,
-                         base=None if shared is not None else base.table[self.prompt[first:last], :length])
+            after = self._groups(first, last) if together and query is None else None
+            lay = Layout(self.row[a:b] - first, self.position[a:b], last - first, length, query=query, shared=shared, after=after,
+                         base=None if shared is not None or after is not None else base.table[self.prompt[first:last], :length])
 
             def tap(site, x):
                 if site == "pattern":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
-from ..engine.hooks import edited
-from ..engine.metrics import sequence_logprob
+from ..engine.generation import Generated, write
 from ..engine.runs import Runs
 from ..engine.sites import indices
 from ..engine.walk import walk
@@ -29,8 +28,8 @@ class Distribution:
     """The next token of a prompt without and with an injection.
 
     `before` and `after` are the k most likely tokens, `(token, probability)`; `logprobs_before`, `logprobs_after` the log-probabilities of the whole
-    vocabulary, `[d_vocab]` in nats; `answer_before`, `answer_after` the log-probability of the whole answer, where one was given; `runs` is the unedited run,
-    to pass to the next call on the same prompt.
+    vocabulary, `[d_vocab]` in nats; `answer_before`, `answer_after` the log-probability of the whole answer (nats), where one was given; `answer_tokens` how many
+    tokens that is; `runs` is the unedited run, to pass to the next call on the same prompt and answer.
     """
 
     before: list[tuple[str, float]]
@@ -40,6 +39,12 @@ class Distribution:
     runs: Runs
     answer_before: float | None = None
     answer_after: float | None = None
+    answer_tokens: int = 0
+
+    @property
+    def answer_change(self) -> float | None:
+        """Log-ratio of the whole answer's probability with and without the injection, nats; None without an answer."""
+        return None if self.answer_before is None or self.answer_after is None else self.answer_after - self.answer_before
 
     @property
     def kl(self) -> float:
@@ -110,9 +115,11 @@ def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers
         made = _edits(decoder, memory, layers, value, relative, runs, at, len(ids))
         if made:
             after = walk(runs, [(0, made)], [reads]).resid
-    logprobs = [decoder.unembed(x[:1]).float().log_softmax(-1)[0] for x in (before, after)]
-    of_answer = [float(sequence_logprob(decoder, x[None], tail)[0]) if tail else None for x in (before, after)]
-    return Distribution(_top(model, logprobs[0], k), _top(model, logprobs[1], k), *logprobs, runs, *of_answer)
+    # one product for all reads: the unembedding is by far the largest matrix
+    both = decoder.unembed(torch.cat([before, after]) if after is not before else before).float().log_softmax(-1)
+    logprobs = both[0], both[-len(reads)]
+    of_answer = [float(x[: len(tail)].gather(-1, torch.tensor(tail, device=x.device)[:, None]).sum()) for x in (both[:len(reads)], both[-len(reads):])] if tail else (None, None)
+    return Distribution(_top(model, logprobs[0], k), _top(model, logprobs[1], k), *logprobs, runs, *of_answer, len(tail))
 
 
 def answer_ids(model: Any, prompt: str, answer: str) -> tuple[int, ...]:
@@ -143,27 +150,30 @@ def _top(model: Any, logprobs: Tensor, k: int) -> list[tuple[str, float]]:
 
 @torch.no_grad()
 def generate(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all", subject: str | None = None,
-             max_new_tokens: int = 20, start: Any = "auto", relative: bool = False) -> str:
+             max_new_tokens: int = 20, start: Any = "auto", relative: bool = False, stop: Callable[[], bool] | None = None) -> Generated:
     """Greedy continuation of a prompt, with a memory injected while it is written.
 
     ``positions="all"`` edits every prompt token and every new one; ``not_first`` the same without the start token; ``last`` and ``subject`` edit prompt tokens only (the
     last one, the subject's). Equal to running the model with `lens.edited` and the same edits.
 
-    Returns: the new text only.
+    Args:
+        stop: asked before every token; True returns the text so far, whose ``complete`` is then False. Ctrl-C does the same.
+
+    Returns: the new text only, a str with ``ids``, ``reason`` and ``complete``.
 
     Raises: InjectionError: see `places`; max_new_tokens below 1.
     """
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise InjectionError(f"max_new_tokens={max_new_tokens!r}: expected a whole number, at least 1.")
-    decoder, tokenizer = Decoder.of(model), tokenizer_of(model)
-    ids, value = prompt_ids(model, prompt, start).to(decoder.device), check_strength(strength)
-    made = ()
+    decoder, value = Decoder.of(model), check_strength(strength)
+    ids = prompt_ids(model, prompt, start).to(decoder.device)
+    made, grows = (), positions in ("all", "not_first")
     if memory is not None:
         at = places(model, prompt, positions, subject=subject, start=start)
-        where = None if positions == "all" else slice(at[0], None) if positions == "not_first" else at
+        where = None if positions == "all" else slice(at[0], None) if grows else at
         made = _edits(decoder, memory, layers, value, relative, Runs.record(decoder, [ids], keep=()), where)
-    hf = decoder.hf
-    settings = dict(max_new_tokens=max_new_tokens, do_sample=False, attention_mask=torch.ones_like(ids)[None], pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id)
-    with edited(model, *made):
-        out = hf.generate(ids[None], **settings)
-    return tokenizer.decode(out[0, len(ids):], skip_special_tokens=True)
+    # edits of prompt tokens have no place in the steps that read new ones
+    written = write(model, ids, lambda step: made if not step or grows else (), max_new_tokens=max_new_tokens, stop=stop)
+    text = Generated(tokenizer_of(model).decode(list(written.ids), skip_special_tokens=True))
+    text.ids, text.reason = written.ids, written.reason
+    return text

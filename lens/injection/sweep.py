@@ -21,7 +21,7 @@ from ..engine.record import record_of
 from ..engine.resume import SweepStore
 from ..engine.runs import Runs, Source
 from ..engine.sites import Site, indices
-from ..engine.sweeps import Cell, Values, run_bytes, sweep as run_sweep
+from ..engine.sweeps import Cell, Values, _batches, run_bytes, sweep as run_sweep
 from ..measure.reading import recorded
 from .controls import MEMORY, check_controls, conditions
 from .items import EncodedItem, InjectionError, as_items, encode_items
@@ -30,8 +30,8 @@ from .scoring import ANSWER, SCORES, described, item_coords, read_prompts
 
 #: Items to a region of a store on disk.
 REGION = 8
-#: Memory of one cell that waits for its walk, in bytes.
-_CELL_BYTES = 900
+#: Memory of one cell that waits for its walk, and of each of its edits, in bytes.
+_CELL_BYTES, _EDIT_BYTES = 350, 550
 
 
 def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequence[float] = tuple(range(1, 16)), layers: Any = None, positions: str = "all",
@@ -51,7 +51,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
         relative: strengths count in units of the residual stream: the vector is first scaled to the median RMS of the item's prompt tokens at the input of that layer.
         window: layers injected together around a cell's layer.
         seed: of the controls.
-        memory_mb: extra memory to stay under.
+        memory_mb: extra memory to stay under. One item's unedited runs and a chunk of logits (64 MiB) are needed whatever it says.
         stop: asked between layers; True ends the sweep with a partial result. on_part: called with the result so far as layers finish, from the last to the first.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut.
 
@@ -73,7 +73,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
     places = [_places(e, positions, n) for n, e in enumerate(encoded)]
     injected = conditions(model, items, encoder, controls, heads=heads, start=start, seed=seed)
     names, shape = list(injected), (len(layers), len(strengths), len(injected))
-    multi, largest, unit = _unedited(decoder, encoded, layers, relative)
+    multi, largest, unit = _unedited(decoder, encoded, relative, memory_mb)
     factors = {c: _factors(of_items, unit) for c, of_items in injected.items()}
     for m, f in zip(injected[MEMORY], factors[MEMORY]):
         with warnings.catch_warnings(record=True) as caught:
@@ -98,7 +98,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
 
     call = dict(encoder=encoder, strengths=strengths, layers=layers, positions=positions, controls=list(controls), relative=relative, heads=heads, window=window, start=start)
     record = record_of(model, decoder, "injection", call | {"items": [described(i) for i in items]}, seed=seed)
-    single = read_prompts(decoder, [e.explicit_ids for e in encoded], [e.answer_ids for e in encoded])
+    single = _scores(decoder, [e.explicit_ids for e in encoded], encoded, memory_mb)
     norms = np.stack([torch.stack([m.vectors.float().norm(dim=-1) * f.to(m.vectors.device) for m, f in zip(injected[c], factors[c])]).cpu().numpy()[:, layers] for c in names], -1)
 
     def labelled(values: Values) -> xr.Dataset:
@@ -124,9 +124,11 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
                 disk.write(now.isel(item=list(batch), layer=slice(*span)))
             if on_part is not None:
                 on_part(now)
-    waiting = int(np.prod(shape)) * _CELL_BYTES
+    waiting = int(np.prod(shape)) * (_CELL_BYTES + window * _EDIT_BYTES)
+    # what stays in memory beside the walks: the vectors, and the scores with a labelled copy of them
+    held = (_vector_bytes(injected) + 2 * values.value.nbytes) / 2**20
     values = run_sweep(decoder, encoded, [len(e.ids) for e in encoded], shape, cells, make_runs, ANSWER, clean_is_base=True,
-                       bytes_per_prompt=lambda i: run_bytes(decoder, len(encoded[i].ids) + len(encoded[i].answer_ids), ()) + waiting, memory_mb=memory_mb,
+                       bytes_per_prompt=lambda i: run_bytes(decoder, len(encoded[i].ids) + len(encoded[i].answer_ids), ()) + waiting, memory_mb=max(memory_mb - held, memory_mb / 4),
                        progress=progress, stop=stop, on_part=notify, skip=skip, values=values, multiple=REGION if disk else 1, label="injection")
     done = labelled(values)
     if disk is not None:
@@ -149,18 +151,38 @@ def _places(encoded: EncodedItem, positions: str, number: int) -> tuple[int, ...
     return encoded.positions[positions]
 
 
+def _vector_bytes(injected: dict[str, list[Memory]]) -> int:
+    """Memory of all vectors; layers and items may share theirs."""
+    return sum({s.data_ptr(): s.nbytes() for of_items in injected.values() for m in of_items for s in [m.vectors.untyped_storage()]}.values())
+
+
+def _groups(decoder: Decoder, lengths: Sequence[int], memory_mb: float) -> list[list[int]]:
+    """Prompts whose runs are made together within the memory: what is kept of them, and twice everything in the layer that is being computed."""
+    size = lambda n: run_bytes(decoder, n, ()) + 2 * run_bytes(decoder, n, ("q", "k", "z", "neuron", "mlp_out")) / decoder.n_layers
+    return _batches([size(n) for n in lengths], memory_mb * 2**20 * 0.8)
+
+
+def _scores(decoder: Decoder, ids: Sequence[torch.Tensor], encoded: Sequence[EncodedItem], memory_mb: float) -> np.ndarray:
+    """The scores of unedited prompts, each followed by its item's answer."""
+    answers = [e.answer_ids for e in encoded]
+    groups = _groups(decoder, [len(i) + len(a) for i, a in zip(ids, answers)], memory_mb)
+    return np.concatenate([read_prompts(decoder, [ids[i] for i in g], [answers[i] for i in g]) for g in groups])
+
+
 @torch.no_grad()
-def _unedited(decoder: Decoder, encoded: Sequence[EncodedItem], layers: Sequence[int], relative: bool) -> tuple[np.ndarray, list[float], torch.Tensor | None]:
+def _unedited(decoder: Decoder, encoded: Sequence[EncodedItem], relative: bool, memory_mb: float) -> tuple[np.ndarray, list[float], torch.Tensor | None]:
     """Scores of the multi-hop prompts; per layer the largest absolute value of the stream; per item and layer the median RMS of its tokens (if ``relative``)."""
-    multi = read_prompts(decoder, [e.ids for e in encoded], [e.answer_ids for e in encoded])
+    ids = [e.ids for e in encoded]
+    multi = _scores(decoder, ids, encoded, memory_mb)
     largest, unit = [0.0] * decoder.n_layers, None
     if relative:
         unit = torch.empty(len(encoded), decoder.n_layers)
     if relative or torch.finfo(decoder.dtype).max < 1e6:
-        for batch, runs in recorded(decoder, [e.ids for e in encoded], (), "prompts"):
-            largest = [max(most, float(x.abs().max())) for most, x in zip(largest, runs.resid)]
-            for k, i in enumerate(batch if relative else ()):
-                unit[i] = stream_rms(runs, k)
+        for group in _groups(decoder, [len(i) for i in ids], memory_mb):
+            for batch, runs in recorded(decoder, [ids[i] for i in group], (), "prompts"):
+                largest = [max(most, float(x.abs().max())) for most, x in zip(largest, runs.resid)]
+                for k, i in enumerate(batch if relative else ()):
+                    unit[group[i]] = stream_rms(runs, k)
     return multi, largest, unit
 
 

@@ -27,6 +27,7 @@ from ..injection.controls import WORD_CLASSES
 from ..injection.items import FOLDER
 from ..measure import statistics
 from ..prompts import load_pairs
+from .common import read_record, shown, table_of, verdict, write_record
 
 CELLS = "peer_derived_cells.csv.gz"
 _SOME = ("shuffled", "random_direction")
@@ -149,7 +150,7 @@ def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Ma
     mean = {p: float(probability.sel(prompt=p).mean()) for p in prompts.prompt.values}
     numbers |= {"p_multi": mean["multi"], "p_single": mean["single"], "gap": float(interval.estimate), "gap_low": float(interval.low), "gap_high": float(interval.high), "n": n}
     rows.append(("Multi-hop prompts are answered worse than single-hop ones", "p(first token) .087 against .158 (GPT-2 small, hand-written), .157 against .284 (large)",
-                 f"{mean['multi']:.3f} against {mean['single']:.3f}; log-ratio {_shown(interval)} nats", n, _verdict(interval.low > 0, interval.high < 0)))
+                 f"{mean['multi']:.3f} against {mean['single']:.3f}; log-ratio {shown(interval)} nats", n, verdict(interval.low > 0, interval.high < 0)))
 
     for by, claim, paper in (("trimmed_percent", "Injecting the memory (unembed, cell by the published measure) raises the answer's probability", "+45 % (GPT-2 small, hand-written), trimmed mean of the same items that chose the cell"),
                              ("mean", "... in the cell with the best mean log-ratio", "not reported; from their files +28 % geometric mean at strength 2, layer 6 of 12")):
@@ -157,13 +158,13 @@ def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Ma
         trimmed = f"; trimmed mean {row.trimmed_selected:+.0f} % where chosen, {row.trimmed_reported:+.0f} % held out" if by == "trimmed_percent" else ""
         numbers |= {f"unembed_{by}_{k}": float(row[k]) for k in ("layer", "strength", "held_out", "low", "high", "selected", "reported", "bias", "trimmed_selected", "trimmed_reported")}
         rows.append((claim, paper, f"layer {row.layer}, strength {row.strength:g}: held-out log-ratio {row.held_out:.2f} [{row.low:.2f}, {row.high:.2f}] nats; selection bias {row.bias:.2f}{trimmed}",
-                     f"{row.n_held_out} memories held out of {n} items", _verdict(row.low > 0, row.high < 0, "the percentage rises, the log-probability falls" if by == "trimmed_percent" and row.trimmed_reported > 0 > row.held_out else "")))
+                     f"{row.n_held_out} memories held out of {n} items", verdict(row.low > 0, row.high < 0, "the percentage rises, the log-probability falls" if by == "trimmed_percent" and row.trimmed_reported > 0 > row.held_out else "")))
 
     row, control = _row(chosen, "unembed", "mean", "random_direction"), _row(chosen, "unembed", "mean", "shuffled")
     numbers |= {f"unembed_vs_{r.against}_{k}": float(r[k]) for r in (row, control) for k in ("held_out", "low", "high")}
     rows.append(("It is the memory that helps, not any injection", "random words of each part of speech: -8 to +18 %, one layer deeper than the memory",
                  f"same cell, memory minus another item's: {control.held_out:.2f} [{control.low:.2f}, {control.high:.2f}]; minus a random direction of equal norm: {row.held_out:.2f} [{row.low:.2f}, {row.high:.2f}] nats",
-                 f"{row.n_held_out} memories held out of {n} items", _verdict(min(row.low, control.low) > 0, max(row.high, control.high) < 0, part=max(row.low, control.low) > 0)))
+                 f"{row.n_held_out} memories held out of {n} items", verdict(min(row.low, control.low) > 0, max(row.high, control.high) < 0, part=max(row.low, control.low) > 0)))
 
     encoders = [e for e in grids if e != "unembed"]
     if encoders:
@@ -175,13 +176,13 @@ def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Ma
             if best is None or own.held_out > best.held_out:
                 best, against = own, other
         rows.append(("Another encoder does better (not in the paper; its code has `layer`, here activation)", "from their files: +52 % geometric mean (GPT-2 small, hand-written) against +28 %",
-                     "; ".join(text), f"{best.n_held_out} memories held out of {n} items", _verdict(best.low > 0 and against.low > 0, best.high < 0, part=best.low > 0)))
+                     "; ".join(text), f"{best.n_held_out} memories held out of {n} items", verdict(best.low > 0 and against.low > 0, best.high < 0, part=best.low > 0)))
 
     written = (prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="multi")).values
     other = (prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="prompted_other")).values
     plain, paired = statistics.bootstrap(written, method="bca", seed=seed), statistics.bootstrap(other, method="bca", seed=seed)
     numbers |= {"prompted": float(plain.estimate), "prompted_low": float(plain.low), "prompted_high": float(plain.high), "prompted_vs_other": float(paired.estimate)}
-    rows.append(("Putting the memory in the prompt instead (baseline that the paper lacks)", "not measured", f"{_shown(plain)} nats; minus another item's memory there {_shown(paired)}", n,
+    rows.append(("Putting the memory in the prompt instead (baseline that the paper lacks)", "not measured", f"{shown(plain)} nats; minus another item's memory there {shown(paired)}", n,
                  "helps" if plain.low > 0 else "harms" if plain.high < 0 else "no effect shown"))
 
     for e in cost.encoder.values:
@@ -189,7 +190,7 @@ def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Ma
         row = _row(chosen, str(e), "mean")
         numbers |= {f"{e}_damage_kl": float(kl.estimate), f"{e}_damage_nll": float(nll.estimate)}
         rows.append((f"Damage of {e} at its chosen cell (not measured in the paper)", "perplexity is never measured",
-                     f"layer {row.layer}, strength {row.strength:g}: KL on unrelated prompts {_shown(kl)} nats; everyday text {_shown(nll)} nats a token "
+                     f"layer {row.layer}, strength {row.strength:g}: KL on unrelated prompts {shown(kl)} nats; everyday text {shown(nll)} nats a token "
                      f"(perplexity {np.exp(cost.nll.attrs['nll_clean']):.1f} to {np.exp(cost.nll.attrs['nll_clean'] + nll.estimate):.1f})", int(kl.n), "damages" if nll.low > 0 else "no damage shown"))
 
     top = injection.best(summaries["unembed"], "trimmed_percent")
@@ -197,22 +198,13 @@ def verdicts(prompts: xr.Dataset, grids: Mapping[str, xr.Dataset], summaries: Ma
     rows.append(("The headline: up to 424 % (trimmed mean percentage, best cell, same items)", "+424 % at strength 5, layer 5 of GPT-2 small on 2WikiMultiHop (n = 1000); in that cell the median is -24 % and the mean log-ratio -0.54 nats (geometric mean -42 %)",
                  f"best cell by that measure (layer {top['layer']}, strength {top['strength']:g}): {top['trimmed_percent']:+.0f} % trimmed, {100 * np.expm1(top['median']):+.0f} % median, "
                  f"mean log-ratio {top['mean']:.2f} [{top['low']:.2f}, {top['high']:.2f}] nats, {100 * top['improved']:.0f} % of items improved", n,
-                 _verdict(top["low"] > 0, top["high"] < 0, "the measure rises while the answers get less likely" if top["trimmed_percent"] > 0 > top["mean"] else "")))
-    return pd.DataFrame(rows, columns=["claim", "paper", "here", "n", "verdict"]), numbers
+                 verdict(top["low"] > 0, top["high"] < 0, "the measure rises while the answers get less likely" if top["trimmed_percent"] > 0 > top["mean"] else "")))
+    return table_of(rows), numbers
 
 
 def _row(chosen: pd.DataFrame, encoder: str, by: str, against: str | None = None) -> pd.Series:
     frame = chosen[(chosen.encoder == encoder) & (chosen["by"] == by) & (chosen.condition == "memory")]
     return frame[frame.against.isna() if against is None else frame.against == against].iloc[0]
-
-
-def _verdict(holds: bool, fails: bool, instead: str = "", part: bool = False) -> str:
-    word = "holds" if holds else "holds in part" if part else "does not hold" if fails else "not shown: the interval holds 0"
-    return word if holds or not instead else f"{word}; {instead}"
-
-
-def _shown(interval: Any) -> str:
-    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def published_cells(data: str = "hand", model: str = "gpt2-small", kind: str = "curated", path: str | os.PathLike | None = None) -> xr.Dataset:
@@ -269,8 +261,7 @@ def _write(made: Reproduction, folder: Path, config: Mapping[str, Any], title: s
     export(kept(made.damage), folder / "damage.nc", overwrite=True)
     made.chosen.to_csv(folder / "chosen.csv", index=False)
     made.table.to_csv(folder / "table.csv", index=False)
-    (folder / "reproduction.json").write_text(json.dumps({"reproduction": "memory-injections", "fingerprint": made.fingerprint, "config": config, "numbers": made.numbers,
-                                                          "model": results.provenance(made.prompts)["model"], "versions": results.provenance(made.prompts)["versions"]}, indent=1))
+    write_record(folder, "memory-injections", made.fingerprint, config, made.numbers, results.provenance(made.prompts))
 
 
 def without_texts(ds: xr.Dataset) -> xr.Dataset:
@@ -289,14 +280,7 @@ def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Repr
     Raises: InjectionError: the folder holds none, or it was made with another model's weights.
     """
     folder = Path(folder)
-    if not (folder / "reproduction.json").is_file():
-        raise injection.InjectionError(f"folder: {folder} holds no reproduction; run `python -m lens reproduce memory-injections --out {folder}`.")
-    record = json.loads((folder / "reproduction.json").read_text())
-    if model is not None:
-        from ..models import weight_hash
-
-        if weight_hash(model) != record["model"]["hash"]:
-            raise injection.InjectionError(f"folder: {folder} was made with {record['model']['name']} of other weights (hash {record['model']['hash'][:12]}); run the reproduction again.")
+    record = read_record(folder, "memory-injections", model, injection.InjectionError)
     grids = {path.stem.removeprefix("effects_"): open_result(path) for path in sorted(folder.glob("effects_*.nc"), key=lambda p: p.stem != "effects_unembed")}
     summaries = {e: injection.summary(g, seed=seed) for e, g in grids.items()}
     prompts, cost = open_result(folder / "prompts.nc"), open_result(folder / "damage.nc")

@@ -33,7 +33,8 @@ class Rows:
 
     def __post_init__(self) -> None:
         if self.ids.ndim != 2 or self.ids.shape != self.targets.shape or self.lengths.shape != self.ids.shape[:1]:
-            raise TrainingError(f"ids {list(self.ids.shape)}, targets {list(self.targets.shape)} and lengths {list(self.lengths.shape)} do not fit; expected [n, length] twice and [n]")
+            shapes = f"ids {list(self.ids.shape)}, targets {list(self.targets.shape)} and lengths {list(self.lengths.shape)}"
+            raise TrainingError(f"{shapes} do not fit; expected [n, length] twice and [n]")
         if self.targets.dtype != torch.bool:
             raise TrainingError(f"targets has dtype {self.targets.dtype}; expected torch.bool")
         if self.targets[:, :1].any():

@@ -10,7 +10,7 @@ import pytest
 from tests.browser.page_model import Mounted
 from tests.browser.test_lab import HOSTILE, READY, SETUP, lab, notebook, point  # noqa: F401 - fixtures
 from tests.widgets import fakes
-from tests.widgets.test_injection_bench import ANSWER, ITEM, MEMORY, OTHER, PROMPT, SUBJECT, FakeNext, FakeSweep, bench, effect
+from tests.widgets.test_injection_bench import ANSWER, ITEM, MEMORY, OTHER, PROMPT, SUBJECT, FakeGenerate, FakeNext, FakeSweep, bench, effect
 
 LAYERS, STRENGTHS = 6, 11
 
@@ -159,17 +159,18 @@ def test_a_cell_sets_the_sliders_and_both_maps_mark_it(page):
     assert len(view.widget._make.calls) == 2
 
 
-def test_the_whole_answer_is_read_from_the_map(page):
-    view = mount(page, answer=" New York")
-    assert "first of the 2 tokens of the answer" in view.get("lists").inner_text() and "The maps read the whole answer" in view.get("whole").inner_text()
-    view.get("run").click()
-    view.settle()
-    page.mouse.click(*view.at("map", 3, 6, LAYERS, STRENGTHS))
-    view.settle()
-    assert f"whole answer, from the map: +{effect(MEMORY, 3, 4):.2f} nats" in view.get("whole").inner_text()
-    slide(view, "strength-slider", 4.25)
-    view.settle()
-    assert "The maps read the whole answer" in view.get("whole").inner_text()
+def test_an_answer_of_several_tokens_is_read_whole_at_every_move(page):
+    view = mount(page, answer=" New York", layer=3)
+    for strength in (4, 4.25):
+        slide(view, "strength-slider", strength)
+        view.settle()
+        change, first = effect(MEMORY, 3, strength) / 10, np.linspace(-1, -8, 13)[11]
+        rows = [row.split("\t") for row in view.get("answer-change").inner_text().split("\n")]
+        shown = lambda v: f"{v:+.2f}".replace("-", "−") if abs(v) >= 1 else f"{v:+.3f}".replace("-", "−")  # noqa: E731
+        assert rows[2] == ["ln p (nats)", shown(first - np.log(2)), shown(first - np.log(2) + change), shown(change)]
+        assert rows[1][3] == f"× {np.exp(change):.2f}" and rows[3] == ["first token, ln p", shown(first), shown(first), "0"]
+    text = view.get("lists").inner_text()
+    assert "whole answer ·New·York, 2 tokens" in text and "A first token of the answer" in text
 
 
 def test_maps_of_another_question_say_so_and_lead_back(page):
@@ -215,6 +216,32 @@ def test_generated_texts_stand_side_by_side_as_text(page):
     view.settle()
     assert view.get("said-before").inner_text() == f"{PROMPT} nothing and more {fakes.SCRIPT}" and view.get("said-after").inner_text() == f"{PROMPT} France and more {fakes.SCRIPT}"
     assert page.locator(".mnemoscope script").count() == 0 and view.widget._write.calls[0][1] == 5
+
+
+@pytest.mark.parametrize("by", ["click", "keyboard", "Escape"])
+def test_writing_is_stopped_and_the_text_stays(page, by):
+    gate = threading.Semaphore(0)
+    view = mount(page, generate=FakeGenerate(gate))
+    assert view.get("stop-generation").is_disabled()
+    view.get("generate").click()
+    gate.release(6)
+    for _ in range(200):
+        page.wait_for_timeout(20)
+        view.push()
+        if gate._value == 0 and view.get("said-after").count():
+            break
+    assert view.get("generation-status").inner_text() == "writing …" and view.get("said-after").inner_text() == f"{PROMPT} …"
+    if by == "click":
+        view.get("stop-generation").click()
+    else:
+        view.get("generate").focus()
+        for key in ("Tab", "Enter") if by == "keyboard" else ("Escape",):
+            page.keyboard.press(key)
+    view.settle()
+    assert view.get("generation").get_attribute("data-status") == "stopped" and view.get("stop-generation").is_disabled()
+    assert view.get("generation-status").inner_text() == "stopped; what was written stays"
+    assert view.get("said-before").inner_text() == f"{PROMPT} nothing and more {fakes.SCRIPT}" and view.get("said-after").inner_text() == f"{PROMPT} France and (stopped here)"
+    assert view.get("injection-bench").get_attribute("data-status") == "idle" and view.errors == []
 
 
 def test_items_are_offered_and_taken(page):

@@ -8,7 +8,8 @@ import pytest
 
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
-NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6)}
+NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
+             "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8)}
 RUN = 900
 
 
@@ -101,4 +102,18 @@ def test_notebook_02_runs_and_its_bench_answers(lab, page, smollm2):
     before = bench.get_by_test_id("lists").inner_text()
     bench.get_by_test_id("strength").fill("6")
     page.wait_for_function("(before) => document.querySelector('[data-testid=injection-bench] [data-testid=lists]').innerText !== before", arg=before, timeout=READY)
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_notebook_03_runs_and_its_bench_answers(lab, page, smollm2):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    run_whole(lab, page, NOTEBOOKS["03"][0])
+    page.wait_for_selector("[data-testid=vector-bench][data-ready=true]", timeout=READY)
+    bench = page.get_by_test_id("vector-bench")
+    assert bench.get_by_test_id("task").input_value() == "present_past"
+    before = bench.get_by_test_id("table-notes").inner_text()
+    bench.get_by_test_id("task").select_option("capitalize")
+    page.wait_for_function("(before) => document.querySelector('[data-testid=vector-bench] [data-testid=table-notes]').innerText !== before", arg=before, timeout=READY)
     assert problems == []

@@ -64,10 +64,29 @@ def test_an_answer_of_several_tokens_is_read_whole(kind):
     read = lambda logits: sum(logits[0, 4 + t].log_softmax(-1)[a].item() for t, a in enumerate((7, 8, 6)))
     assert d.answer_before == pytest.approx(read(model(ids).logits), abs=2e-4)
     assert d.answer_after == pytest.approx(read(logits_by_hook(model, ids, 1, 3 * memory.vectors[1], [0, 1, 2, 3, 4])), abs=2e-4)
+    assert d.answer_tokens == 3 and d.answer_change == pytest.approx(d.answer_after - d.answer_before)
+    again = next_tokens(model, PROMPT, memory, layers=1, strength=3, answer=" w7 w8 w6", runs=d.runs)
+    assert again.runs is d.runs and again.answer_change == d.answer_change
+    other = next_tokens(model, PROMPT, memory, layers=1, strength=3, answer=" w7 w9 w6", runs=d.runs)
+    assert other.runs is not d.runs and other.answer_before != d.answer_before, "the run of another answer is not used"
     plain = next_tokens(model, PROMPT, memory, layers=1, strength=3)
-    assert torch.allclose(plain.logprobs_after, d.logprobs_after, atol=1e-5) and plain.answer_after is None
+    assert torch.allclose(plain.logprobs_after, d.logprobs_after, atol=1e-5) and plain.answer_after is plain.answer_change is None and not plain.answer_tokens
+    alone = next_tokens(model, PROMPT, answer=" w7 w8 w6")
+    assert alone.answer_change == 0 and alone.answer_before == pytest.approx(d.answer_before, abs=1e-5)
     with pytest.raises(InjectionError, match="answer"):
         next_tokens(model, PROMPT, memory, layers=1, answer="")
+
+
+def test_a_stopped_generation_returns_what_there_is():
+    model = speaking("llama")
+    memory, asked = encode(model, "w5", "embed"), []
+    call = lambda stop: generate(model, PROMPT, memory, layers=1, strength=4, max_new_tokens=5, stop=stop)
+    whole = call(lambda: False)
+    assert whole.complete and whole.reason in ("length", "end") and len(whole.ids) >= 2
+    part = call(lambda: len(asked) == 2 or asked.append(1))
+    assert not part.complete and part.ids == whole.ids[:2] and whole.startswith(part) and part == " ".join(f"w{i}" for i in part.ids if i)
+    assert call(lambda: True) == "" and not call(lambda: True).complete
+    assert torch.equal(next_tokens(model, PROMPT).logprobs_before, next_tokens(speaking("llama"), PROMPT).logprobs_before), "no hook stays on the model"
 
 
 def test_without_a_memory_nothing_is_injected():

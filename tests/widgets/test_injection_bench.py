@@ -1,6 +1,7 @@
 """The injection bench's state without a browser: what is computed, published, kept and reported; and its numbers over the real engine."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import threading
@@ -59,8 +60,8 @@ class FakeNext:
     def __init__(self, gate=None, error=None, warn=""):
         self.gate, self.error, self.warn, self.calls = gate, error, warn, []
 
-    def __call__(self, model, prompt, memory=None, *, layers=(), strength=1.0, positions="all", subject=None, relative=False, k=10, runs=None):
-        self.calls.append(SimpleNamespace(prompt=prompt, memory=memory, layers=layers, strength=strength, positions=positions, subject=subject, relative=relative, runs=runs))
+    def __call__(self, model, prompt, memory=None, *, layers=(), strength=1.0, positions="all", subject=None, relative=False, answer=None, k=10, runs=None):
+        self.calls.append(SimpleNamespace(prompt=prompt, memory=memory, layers=layers, strength=strength, positions=positions, subject=subject, relative=relative, answer=answer, runs=runs))
         if self.gate is not None:
             self.gate.acquire()
         if self.error:
@@ -72,7 +73,13 @@ class FakeNext:
         if memory is not None:
             after[0] += effect(memory.text, layers, strength)
         top = lambda x: [(VOCABULARY[i], float(np.exp(x[i]))) for i in np.argsort(-x)[:k]]  # noqa: E731
-        return SimpleNamespace(before=top(before), after=top(after), logprobs_before=before, logprobs_after=after, kl=0.25, runs=runs or SimpleNamespace(lengths=[10], prompt=prompt))
+        words = answer.split() if answer else []
+        # every token of the answer after the first has probability 1/2, and an injection moves it by a tenth of what it does to ` Paris`
+        whole = [float(x[VOCABULARY.index(" " + words[0])]) - np.log(2) * (len(words) - 1) for x in (before, after)] if words else [None, None]
+        if memory is not None and len(words) > 1:
+            whole[1] += effect(memory.text, layers, strength) / 10
+        return SimpleNamespace(before=top(before), after=top(after), logprobs_before=before, logprobs_after=after, answer_before=whole[0], answer_after=whole[1], kl=0.25,
+                               runs=runs or SimpleNamespace(lengths=[10 + max(0, len(words) - 1)], prompt=prompt, answer=answer))  # fmt: skip
 
 
 class FakeSweep:
@@ -112,14 +119,21 @@ class FakeSweep:
 
 
 class FakeGenerate:
-    """Stands in for `lens.injection.generate`."""
+    """Stands in for `lens.injection.generate`, four words a text; `gate`, when given, is waited for before every word."""
 
-    def __init__(self):
-        self.calls = []
+    def __init__(self, gate=None):
+        self.gate, self.calls = gate, []
 
-    def __call__(self, model, prompt, memory=None, *, max_new_tokens, **where):
+    def __call__(self, model, prompt, memory=None, *, max_new_tokens, stop, **where):
         self.calls.append((memory.text if memory else None, max_new_tokens, where))
-        return f" {memory.text if memory else 'nothing'} and more {fakes.SCRIPT}"
+        said = ""
+        for word in [memory.text if memory else "nothing", "and", "more", fakes.SCRIPT]:
+            while not stop() and self.gate is not None and not self.gate.acquire(timeout=0.02):
+                pass
+            if stop():
+                break
+            said += f" {word}"
+        return said
 
 
 def bench(prompt=PROMPT, memory=MEMORY, answer=ANSWER, *, layers=6, heads=4, next_=None, sweep=None, generate=None, wait=True, **options):
@@ -211,9 +225,10 @@ def test_the_unedited_run_and_the_vectors_are_kept_between_moves():
         assert view.wait(SECONDS)
     assert encoded == [(MEMORY, "activation", None), (MEMORY, "unembed", None), ("Egypt", "activation", None)]
     calls = view._next_tokens.calls
-    assert calls[0].runs is None and all(c.runs is not None and c.runs.prompt == PROMPT for c in calls[1:])
-    move(view, prompt="Another one")
-    assert view.wait(SECONDS) and view._next_tokens.calls[-1].runs is None
+    assert calls[0].runs is None and all(c.runs is not None and c.runs.prompt == PROMPT and c.answer == ANSWER for c in calls[1:])
+    for fields in ({"answer": " New York"}, {"prompt": "Another one"}):
+        move(view, **fields)
+        assert view.wait(SECONDS) and view._next_tokens.calls[-1].runs is None
 
 
 def test_half_typed_fields_are_explained_and_do_not_last():
@@ -226,9 +241,17 @@ def test_half_typed_fields_are_explained_and_do_not_last():
     assert view.wait(SECONDS) and view.live["title"] == "This cannot be injected" and "subject='x'" in view.live["text"]
 
 
-def test_an_answer_of_several_tokens_is_read_at_its_first_and_says_so():
-    view = bench(answer=" New York")
-    assert view.live["answer"]["tokens"] == 2 and view.live["answer"]["token"] == " New" and view.live["answer"]["before"] == pytest.approx(np.linspace(-1, -8, len(VOCABULARY))[11])
+def test_an_answer_of_several_tokens_is_read_whole_and_at_its_first():
+    view = bench(answer=" New York", layer=3, strength=4)
+    answer, first = view.live["answer"], np.linspace(-1, -8, len(VOCABULARY))[11]
+    assert answer["tokens"] == 2 and answer["token"] == " New" and view._next_tokens.calls[-1].answer == " New York"
+    assert answer["before"] == pytest.approx(first - np.log(2)) and answer["change"] == pytest.approx(effect(MEMORY, 3, 4) / 10)
+    assert answer["after"] == pytest.approx(answer["before"] + answer["change"]) and answer["first"] == {"before": pytest.approx(first), "after": pytest.approx(first), "change": 0}
+    assert view.live["notes"] == "prompt 10 tokens, the start token included · memory 1 token · answer 2 tokens"
+    move(view, memory="")
+    assert view.wait(SECONDS) and view.live["answer"]["before"] == pytest.approx(first - np.log(2)) and view.live["answer"]["change"] is None
+    move(view, answer="")
+    assert view.wait(SECONDS) and view.live["answer"] is None and view._next_tokens.calls[-1].answer is None
 
 
 @pytest.mark.parametrize(("prompt", "answer", "warned"), [("The capital is", "Paris", True), ("The capital is", " Paris", False), ("The capital is ", "Paris", False), ("Is it", "?", False), ("首都是", "巴黎", False)])
@@ -248,12 +271,12 @@ def test_numbers_that_are_not_finite_are_sent_as_none():
     class Overflowing(FakeNext):
         def __call__(self, *args, **kwargs):
             found = super().__call__(*args, **kwargs)
-            found.logprobs_after, found.after, found.kl = np.full(len(VOCABULARY), np.nan), [(" the", float("nan"))], float("nan")
+            found.logprobs_after, found.after, found.kl, found.answer_after = np.full(len(VOCABULARY), np.nan), [(" the", float("nan"))], float("nan"), float("nan")
             return found
 
     view = bench(next_=Overflowing())
     assert view.live["after"] == [[" the", 0.0]] and view.live["kl"] is None
-    assert (view.live["answer"]["after"], view.live["answer"]["change"]) == (None, None)
+    assert (view.live["answer"]["after"], view.live["answer"]["change"], view.live["answer"]["first"]["change"]) == (None, None, None)
     json.dumps(view.live, allow_nan=False)
 
 
@@ -427,6 +450,61 @@ def test_generation_shows_both_texts_and_writes_the_unedited_one_once():
     assert [c[0] for c in view._write.calls] == [None, "France", "France"] and "strength 5" in view.generation["what"]
 
 
+@pytest.mark.parametrize("words", [0, 2, 4, 6])
+def test_a_stopped_generation_keeps_what_was_written_and_says_which_text_was_cut(words):
+    gate = threading.Semaphore(0)
+    view = bench(generate=FakeGenerate(gate), layer=2, strength=3)
+    view.stop_generation()
+    assert view.generation == {}, "nothing to stop"
+    view.generate()
+    if words:
+        gate.release(words)
+    until(lambda: gate._value == 0 and len(view._write.calls) == (2 if words >= 4 else 1))
+    view._on_message(view, {"type": "stop_generation"}, [])
+    assert view.wait(SECONDS) and view.generation["status"] == "stopped" and view.status == "idle"
+    before, after = (" nothing and more " + fakes.SCRIPT).split(" "), (" France and more " + fakes.SCRIPT).split(" ")
+    assert view.generation["before"] == " ".join(before[:min(words, 4) + 1]) and view.generation["cut"] == ("after" if words >= 4 else "before")
+    assert view.generation.get("after") == (None if words < 4 else " ".join(after[:words - 3])) and "max_new_tokens" not in view.code
+    page = view._static()
+    assert "(stopped here)" in page and page.count("<b>") == (2 if words >= 4 else 1)
+    gate.release(20)
+    view.generate(wait=True)
+    assert view.generation["status"] == "ready" and "cut" not in view.generation and view.generation["before"] == " ".join(before), "a cut text is not taken for the whole one"
+    assert [c[0] for c in view._write.calls].count(None) == (1 if words >= 4 else 2)
+
+
+def test_a_new_generation_takes_the_place_of_one_under_way():
+    gate = threading.Semaphore(0)
+    view = bench(generate=FakeGenerate(gate))
+    view.generate()
+    until(lambda: view._write.calls)
+    move(view, memory="Egypt")
+    seen = []
+    view.observe(lambda change: seen.append(change["new"]["status"]), "generation")
+    view.generate()
+    gate.release(20)
+    assert view.wait(SECONDS) and view.generation["status"] == "ready" and view.generation["after"].startswith(" Egypt and more")
+    assert "stopped" not in seen
+
+
+def test_interrupting_a_generation_stops_it_and_keeps_the_text(monkeypatch):
+    gate = threading.Semaphore(1)
+    view = bench(generate=FakeGenerate(gate))
+    real, interrupted = view.wait, []
+
+    def wait(timeout=None):
+        if not interrupted:
+            until(lambda: gate._value == 0)
+            interrupted.append(1)
+            raise KeyboardInterrupt
+        return real(SECONDS)
+
+    monkeypatch.setattr(view, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
+        view.generate(wait=True)
+    assert view.generation["status"] == "stopped" and view.generation["before"] == " nothing"
+
+
 def test_generation_reports_its_errors_in_its_place():
     view = bench(memory="")
     view.generate(wait=True)
@@ -483,11 +561,17 @@ def test_the_lists_are_what_lens_says(bridge, encoder, positions):
     found = injection.next_tokens(bridge, TINY.prompt, memory, layers=1, strength=-1.5, positions=positions, subject=TINY.subject)
     assert view.live["after"] == [[t, pytest.approx(p)] for t, p in found.after] and view.live["before"] == [[t, pytest.approx(p)] for t, p in found.before]
     assert view.live["answer"]["change"] == pytest.approx(float(found.logprobs_after[7] - found.logprobs_before[7]), abs=1e-5)
+    move(view, answer=" w7 w3 w8")
+    assert view.wait(30)
+    found = injection.next_tokens(bridge, TINY.prompt, memory, layers=1, strength=-1.5, positions=positions, subject=TINY.subject, answer=" w7 w3 w8")
+    assert view.live["answer"]["tokens"] == 3 and view.live["answer"]["change"] == pytest.approx(found.answer_change, abs=1e-5)
+    assert view.live["answer"]["first"]["change"] == pytest.approx(float(found.logprobs_after[7] - found.logprobs_before[7]), abs=1e-5)
 
 
-@pytest.mark.parametrize("control", ["shuffled", "random_tokens", "random_direction"])
-def test_the_maps_are_what_lens_sweeps_and_agree_with_the_lists(bridge, control):
+@pytest.mark.parametrize(("control", "answer"), [("shuffled", " w7"), ("random_tokens", " w7 w3"), ("random_direction", " w7 w3 w8")])
+def test_the_maps_are_what_lens_sweeps_and_agree_with_the_lists(bridge, control, answer):
     view = real(bridge, positions="not_first")
+    move(view, answer=answer)
     view.control, view.other, view.strengths, view.seed = control, "w11 w12", "-1, 2, 5", 4
     view.run(wait=True)
     assert view.status == "complete", view.error
@@ -502,7 +586,8 @@ def test_the_maps_are_what_lens_sweeps_and_agree_with_the_lists(bridge, control)
         assert view.wait(30)
         assert numbers(view.map, "control")[2, 2] == pytest.approx(view.live["answer"]["change"], abs=2e-4)
     else:
-        grid = injection.sweep(bridge, [TINY], encoder="activation", strengths=[-1, 2, 5], positions="not_first", controls=(control,), seed=4, progress=False)
+        item = dataclasses.replace(TINY, answer=answer)
+        grid = injection.sweep(bridge, [item], encoder="activation", strengths=[-1, 2, 5], positions="not_first", controls=(control,), seed=4, progress=False)
         np.testing.assert_allclose(numbers(view.map, "control"), injection.log_ratio(grid).isel(item=0).sel(condition=control).values, atol=1e-4)
 
 
@@ -536,6 +621,7 @@ def test_the_python_shown_reproduces_the_view(bridge, monkeypatch, control, enco
     view.generate(wait=True)
     names, printed = executed(view, bridge, monkeypatch)
     assert [[t, pytest.approx(p)] for t, p in names["found"].after] == view.live["after"]
+    assert names["found"].answer_change == pytest.approx(view.live["answer"]["change"], abs=1e-5) and "ln p of the whole answer" in printed
     for which in ("memory", "control"):
         np.testing.assert_allclose(names[f"{which}_map"].values, numbers(view.map, which), atol=1e-5)
     assert printed.rstrip().endswith(view.generation["after"].rstrip()) and view.generation["before"] in printed
@@ -578,7 +664,7 @@ def moved(view, moves=30):
 
 @pytest.mark.slow
 def test_a_slider_move_is_answered_within_four_tenths_of_a_second(smollm2):
-    """Request to published answer on SmolLM2-135M: a prompt of 16 tokens, 30 moves over layers and strengths, two threads.
+    """Request to published answer on SmolLM2-135M: a prompt of 16 tokens, an answer of three, 30 moves over layers and strengths, two threads.
 
     Other work on the machine can only add to the time, so up to three rounds are tried.
     """
@@ -589,8 +675,8 @@ def test_a_slider_move_is_answered_within_four_tenths_of_a_second(smollm2):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        view = widgets.InjectionBench(smollm2, prompt, "France", " Paris")
-        assert view.wait(60) and view.live["status"] == "ready", view.live
+        view = widgets.InjectionBench(smollm2, prompt, "France", " Le Havre")
+        assert view.wait(60) and view.live["status"] == "ready" and view.live["answer"]["tokens"] == 3, view.live
         rounds = []
         while len(rounds) < 3 and (not rounds or rounds[-1][1] >= 0.4):
             rounds.append(np.quantile(moved(view), [0.5, 0.95]))

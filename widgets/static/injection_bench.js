@@ -62,23 +62,17 @@ function render({ model, el }) {
   const liveNote = live.querySelector(".mn-note");
   const fresh = () => { const f = model.get("live").fields, now = shown(); live.setAttribute("data-fresh", String(!!f && LIVE.every((k) => String(f[k]) === String(now[k])))); };
   const facts = (a) => h("table", { class: "mn-table", "data-testid": "answer-change" }, h("thead", {}, h("tr", {}, ...["", "unedited", "injected", "change"].map((t) => h("th", { scope: "col", text: t })))),
-    h("tbody", {}, ...[["probability", chance(a.before), chance(a.after), ratio(a.change)], ["ln p (nats)", nats(a.before), nats(a.after), gain(a.change)]]
+    h("tbody", {}, ...[["probability", chance(a.before), chance(a.after), ratio(a.change)], ["ln p (nats)", nats(a.before), nats(a.after), gain(a.change)], ...(a.tokens > 1 ? [["first token, ln p", nats(a.first.before), nats(a.first.after), gain(a.first.change)]] : [])]
       .map(([name, ...cells]) => h("tr", {}, h("th", { scope: "row", text: name }), ...cells.map((t) => h("td", { text: t }))))));
-  const whole = h("p", { class: "mn-note", "data-testid": "whole" });
-  const drawWhole = () => {
-    const a = model.get("live").answer, change = here === null ? NaN : map.memory[here]; whole.hidden = !(a?.tokens > 1);
-    setText(whole, Number.isNaN(change) ? "The maps read the whole answer; choose a cell of theirs to see it here." : `whole answer, from the map: ${gain(change)} nats, ${ratio(change)}`);
-  };
   const drawLive = () => {
     const l = model.get("live"); live.setAttribute("data-status", l.status ?? "empty"); setText(notes, l.notes ?? ""); setText(liveNote, l.what ?? ""); fresh();
-    drawWhole();
     if (l.status === "error") { lists.replaceChildren(h("div", { class: "mn-error", role: "alert", "data-testid": "live-error" }, h("strong", { text: l.title }), h("pre", { text: l.text }))); return; }
     if (!l.before) { lists.replaceChildren(h("div", { class: "mn-empty" }, h("strong", { text: l.status === "running" ? "Reading the prompt …" : "Nothing to read yet" }), h("p", { text: l.text ?? "" }))); return; }
     const marks = new Map([...(l.memory_tokens ?? []).map((t) => [t, ["M", "token of the memory", "mn-foil"]]), ...(l.answer ? [[l.answer.token, ["A", l.answer.tokens > 1 ? "first token of the answer" : "answer"]]] : [])]);
     const after = l.after ? tokenBars("with the injection", l.after, marks) : h("div", { class: "mn-predictions" }, h("h4", { text: "with the injection" }), h("p", { class: "mn-note", text: l.text }));
     lists.replaceChildren(tokenBars("unedited", l.before, marks), after, h("div", { class: "mn-answer" },
-      l.answer ? h("div", {}, h("h4", { text: l.answer.tokens > 1 ? `${visible(l.answer.token)}, first of the ${l.answer.tokens} tokens of the answer` : `answer ${visible(l.answer.text)}` }), facts(l.answer), whole) : h("p", { class: "mn-note", text: "Give an answer to see how its probability changes." }),
-      l.after && l.kl !== null ? h("p", { class: "mn-note", text: `KL(unedited ‖ injected) over all tokens: ${number(l.kl)} nats` }) : null, l.warning ? h("div", { class: "mn-warning", "data-testid": "live-warning", text: l.warning }) : null, h("p", { class: "mn-note mn-key", text: `ten most likely next tokens${l.answer ? " · A answer" : ""}${l.memory_tokens?.length ? " · M memory" : ""}` })));
+      l.answer ? h("div", {}, h("h4", { text: l.answer.tokens > 1 ? `whole answer ${visible(l.answer.text)}, ${l.answer.tokens} tokens` : `answer ${visible(l.answer.text)}` }), facts(l.answer)) : h("p", { class: "mn-note", text: "Give an answer to see how its probability changes." }),
+      l.after && l.kl !== null ? h("p", { class: "mn-note", text: `KL(unedited ‖ injected) over all tokens: ${number(l.kl)} nats` }) : null, l.warning ? h("div", { class: "mn-warning", "data-testid": "live-warning", text: l.warning }) : null, h("p", { class: "mn-note mn-key", text: `ten most likely next tokens${l.answer ? (l.answer.tokens > 1 ? " · A first token of the answer" : " · A answer") : ""}${l.memory_tokens?.length ? " · M memory" : ""}` })));
   };
 
   // --- the maps
@@ -86,7 +80,7 @@ function render({ model, el }) {
   const { run, error, draw: drawRun, element: runRow } = runControls(model, () => root, { title: "Compute both maps (Ctrl+Enter in a text field)", start, stop: () => send("stop") });
   const other = field("Other entity", line("other", "e.g. “Norway”")), seed = field("Seed", bound("seed", h("input", { type: "number", step: 1, min: 0 })));
   const mapControls = h("div", { class: "mn-controls" }, field("Control", choose("control", CONTROLS)), other, seed, field("Strengths (a list, or first:last:step)", line("strengths", "-2:8:1")), runRow);
-  let map = null, figure = null, here = null;
+  let map = null, figure = null;
   const caption = h("div", { class: "mn-caption", "data-testid": "caption" }), stale = h("div", { class: "mn-warning", "data-testid": "stale", hidden: true });
   const scale = h("select", { "data-testid": "scale", "aria-label": "Colour scale", onchange: () => draw() }, option("gain", "scale: largest gain, at least 1 nat"), option("all", "scale: largest change"));
   const legend = new ColourBar("colour-bar");
@@ -115,7 +109,7 @@ function render({ model, el }) {
   const draw = () => {
     if (!root.isConnected) return;
     empty.hidden = !!map; for (const box of [caption, toolbar, maps, drawer.files]) box.hidden = !map;
-    if (!map) { stale.hidden = true; here = null; return; }
+    if (!map) { stale.hidden = true; return; }
     const arrays = map.control ? [map.memory, map.control] : [map.memory], size = Math.max(...arrays.map(largest)) || 1;
     const best = Math.max(0, ...arrays.map((a) => largest(a.map((v) => (v > 0 ? v : 0))))), limit = scale.value === "gain" ? Math.max(1, best) : size, cut = size > limit * 1.0001;
     const room = mapBox.clientWidth || 600, two = !!map.control && room > 600, width = two ? (room - 24) / 2 : room;
@@ -125,7 +119,6 @@ function render({ model, el }) {
     setText(firstCaption, `memory: ${visible(map.memory_name)}`); setText(secondCaption, `control: ${map.control_what}`);
     setText(caption, `${map.what} · answer ${visible(map.answer)}, unedited ${chance(map.base)} (${number(map.base)} nats)${none(map.single) ? "" : `; after “${visible(map.explicit).replace(/·/g, " ")}” ${chance(map.single)}`}${map.complete ? "" : " · partial"}`);
     const changed = Object.entries(map.fields).filter(([k, v]) => String(v) !== String(now[k])).map(([k]) => k);
-    here = there && !changed.length ? map.at(at.row, at.column) : null; drawWhole();
     stale.hidden = !changed.length; stale.replaceChildren(`These maps were computed with another ${changed.join(", ")}. `, h("button", { type: "button", class: "mn-button mn-small", "data-testid": "restore", text: "Back to the maps’ question", onclick: () => push(map.fields) }));
     const title = "change of the answer’s log-probability (nats)";
     const low = `${cut ? "≤ " : ""}${number(-limit)}`;
@@ -137,11 +130,16 @@ function render({ model, el }) {
   // --- generation
   const texts = h("div", { class: "mn-texts", "data-testid": "texts" }), count = bound("new_tokens", h("input", { type: "number", min: 1, max: 500, step: 1 }));
   const generate = h("button", { type: "button", class: "mn-button", "data-testid": "generate", text: "Generate", onclick: () => { flush(); send("generate", { fields: shown() }); } });
-  const generation = h("section", { class: "mn-section", "data-testid": "generation", "aria-label": "Generation" }, h("div", { class: "mn-side-head" }, h("h3", { text: "What it goes on to say" })),
-    h("div", { class: "mn-controls" }, field("New tokens", count), generate, h("span", { class: "mn-note", text: "greedy; “every token” and “all but the start token” include the new ones" })), texts);
-  const text = (title, g, key) => h("div", {}, h("h4", { text: title }), h("p", { class: "mn-said", "data-testid": `said-${key}` }, h("span", { class: "mn-note", text: g.prompt }), g[key] === undefined ? h("span", { class: "mn-note", text: " …" }) : h("strong", { text: g[key] })));
+  const stopText = () => { if (model.get("generation").status === "running") send("stop_generation"); };
+  const halt = h("button", { type: "button", class: "mn-button", "data-testid": "stop-generation", text: "Stop", "aria-label": "Stop writing", title: "Stop after the token in progress; what is written stays (Escape in this section)", onclick: stopText });
+  const written = h("span", { class: "mn-note", role: "status", "data-testid": "generation-status" });
+  const generation = h("section", { class: "mn-section", "data-testid": "generation", "aria-label": "Generation", onkeydown: (e) => { if (e.key === "Escape") { e.stopPropagation(); stopText(); } } }, h("div", { class: "mn-side-head" }, h("h3", { text: "What it goes on to say" })),
+    h("div", { class: "mn-controls" }, field("New tokens", count), h("div", { class: "mn-both" }, generate, halt, written), h("span", { class: "mn-note", text: "greedy; “every token” and “all but the start token” include the new ones" })), texts);
+  const note = (text) => h("span", { class: "mn-note", text });
+  const text = (title, g, key) => h("div", {}, h("h4", { text: title }), h("p", { class: "mn-said", "data-testid": `said-${key}` }, note(g.prompt), g[key] === undefined ? note(g.status === "stopped" ? " (not begun)" : " …") : h("strong", { text: g[key] }), g.cut === key ? note(" (stopped here)") : null));
   const drawTexts = () => {
-    const g = model.get("generation"); generation.setAttribute("data-status", g.status ?? "idle"); generate.disabled = g.status === "running";
+    const g = model.get("generation"); generation.setAttribute("data-status", g.status ?? "idle"); halt.disabled = g.status !== "running";
+    setText(written, { running: "writing …", stopping: "stopping …", stopped: "stopped; what was written stays" }[g.status] ?? "");
     texts.replaceChildren(...(!g.status ? [] : g.status === "error" ? [h("div", { class: "mn-error", role: "alert" }, h("strong", { text: g.title }), h("pre", { text: g.text }))] : [text("unedited", g, "before"), text(`injected: ${g.what}`, g, "after")]));
   };
 

@@ -1,0 +1,90 @@
+"""Text written token by token while edits are in force that may change from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .edits import Edit
+from .hooks import edited
+
+
+@dataclass(frozen=True)
+class Written:
+    """New tokens and why there are no more: ``end`` (an end token, kept as the last of `ids`), ``length``, or ``stopped`` (asked to, or Ctrl-C: partial)."""
+
+    ids: tuple[int, ...]
+    reason: str
+
+
+class Generated(str):
+    """The new text, with its tokens (`ids`), the reason that it ends (`reason`, see `Written`) and whether it is whole (`complete`)."""
+
+    ids: tuple[int, ...]
+    reason: str
+
+    @property
+    def complete(self) -> bool:
+        """False where the writing was stopped from outside: the text is what there was until then."""
+        return self.reason != "stopped"
+
+
+def end_tokens(hf: Any) -> frozenset[int]:
+    """The tokens that end a text of this model, of its generation settings or else of its configuration."""
+    found = getattr(getattr(hf, "generation_config", None), "eos_token_id", None)
+    found = getattr(hf.config, "eos_token_id", None) if found is None else found
+    return frozenset() if found is None else frozenset([int(found)] if not hasattr(found, "__iter__") else map(int, found))
+
+
+def as_text(tokenizer: Any, written: Written) -> Generated:
+    """What was written as text, special tokens left out."""
+    text = Generated(tokenizer.decode(list(written.ids), skip_special_tokens=True))
+    text.ids, text.reason = written.ids, written.reason
+    return text
+
+
+@torch.no_grad()
+def write(model: Any, ids: Sequence[int] | Tensor, edits: Callable[[int], Sequence[Edit]] = lambda step: (), *, max_new_tokens: int = 20, temperature: float = 0.0,
+          seed: int = 0, stop: Callable[[], bool] | None = None, on_token: Callable[[int], None] | None = None) -> Written:
+    """Continues a prompt one token at a time.
+
+    Args:
+        model: a TransformerBridge or a Hugging Face causal model.
+        ids: the prompt's tokens with the start token, if one is wanted.
+        edits: step -> the edits in force in that step's forward. Step 0 reads the prompt and writes the first token, step t reads the t-th new token alone: positions
+            still count from the start of the text. What was computed under an edit stays in the keys and values that later tokens attend to.
+        temperature: 0 takes the most likely token; else tokens are drawn from softmax(logits / temperature) with `seed`.
+        stop: asked before every token. on_token: called with every new token.
+
+    No hook stays on the model, whatever happens.
+    """
+    hf = getattr(model, "original_model", model)
+    device = hf.get_input_embeddings().weight.device
+    feed = torch.as_tensor(ids, dtype=torch.long, device=device).reshape(1, -1)
+    ends, draw = end_tokens(hf), torch.Generator().manual_seed(int(seed))
+    new: list[int] = []
+    cache = None
+    try:
+        for step in range(max_new_tokens):
+            if stop is not None and stop():
+                return Written(tuple(new), "stopped")
+            with edited(model, *edits(step)):
+                out = hf(feed, past_key_values=cache, use_cache=True)
+            logits, cache = out.logits[0, -1].float(), out.past_key_values
+            if temperature:
+                token = int(torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=draw))
+            else:
+                token = int(logits.argmax())
+            new.append(token)
+            if on_token is not None:
+                on_token(token)
+            if token in ends:
+                return Written(tuple(new), "end")
+            feed = torch.tensor([[token]], device=device)
+    except KeyboardInterrupt:
+        return Written(tuple(new), "stopped")
+    return Written(tuple(new), "length")

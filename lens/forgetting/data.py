@@ -1,0 +1,174 @@
+"""What is trained on and what is measured: stages, probes, and the model that a sequence starts from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from ..engine.anatomy import Anatomy, evaluating
+from ..training import Rows
+
+#: What a probe measures: does the model follow an instruction, learn from demonstrations, know a fact, or do what it was just trained on?
+KINDS = ("instruction", "in_context", "knowledge", "new")
+#: Numbers in the logits of one forward of `accuracy`; bounds its memory.
+LOGITS_AT_ONCE = 25_000_000
+
+
+class ForgettingError(ValueError):
+    """An experiment on forgetting that cannot be run; the message names the argument, its value and what was expected."""
+
+
+def _pairs(prompts: Iterable[Any], owner: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """Prompts as (ids, answer ids); objects with ``ids`` and ``answer_ids`` are taken too."""
+    out = []
+    for i, prompt in enumerate(prompts):
+        ids, answer = (prompt.ids, prompt.answer_ids) if hasattr(prompt, "answer_ids") else prompt if len(prompt) == 2 else (prompt, ())
+        ids, answer = (tuple(int(t) for t in part) for part in (ids, () if answer is None else answer))
+        if not ids or not answer:
+            raise ForgettingError(f"{owner}: prompt {i} has {len(ids)} tokens and an answer of {len(answer)}; expected (ids, answer_ids), at least one token each.")
+        out.append((ids, answer))
+    return tuple(out)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One task of a fine-tuning sequence: the rows it is trained on, and prompts with answers to validate it by.
+
+    Attributes:
+        rows: what is trained on. prompts: (ids, answer ids); they become the probe of kind "new" that bears the stage's name.
+
+    Raises: ForgettingError: no rows, a row without a counted token, a prompt without an answer.
+    """
+
+    name: str
+    rows: Rows
+    prompts: Sequence[Any] = ()
+
+    def __post_init__(self):
+        if not isinstance(self.rows, Rows):
+            raise ForgettingError(f"stage {self.name!r}: rows is a {type(self.rows).__name__}; expected lens.training.Rows, made by Rows.of([(prompt ids, answer ids), ...]).")
+        if len(self.rows.ids) == 0:
+            raise ForgettingError(f"stage {self.name!r}: it has no rows; give at least one (prompt ids, answer ids).")
+        last_input(self.rows, f"stage {self.name!r}")
+        object.__setattr__(self, "prompts", _pairs(self.prompts, f"stage {self.name!r}"))
+
+    @classmethod
+    def of(cls, name: str, prompts: Sequence[Any], validation: Sequence[Any] = (), pad: int = 0) -> Stage:
+        """A stage from prompts with answers, (ids, answer ids) or objects that have both."""
+        return cls(name, Rows.of(_pairs(prompts, f"stage {name!r}"), pad=pad) if len(prompts) else _no_rows(name), validation)
+
+
+def _no_rows(name: str) -> Rows:
+    raise ForgettingError(f"stage {name!r}: it has no rows; give at least one (prompt ids, answer ids).")
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Prompts with answers that are measured again and again while a model is trained.
+
+    Attributes:
+        kind: one of `KINDS`. prompts: (ids, answer ids), or objects that have both, such as lens.vectors.TaskPrompt.
+
+    Raises: ForgettingError: an unknown kind, no prompts, a prompt without an answer.
+    """
+
+    name: str
+    kind: str
+    prompts: Sequence[Any] = field(default=())
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ForgettingError(f"probe {self.name!r}: kind={self.kind!r} is not known; expected one of {', '.join(KINDS)}.")
+        object.__setattr__(self, "prompts", _pairs(self.prompts, f"probe {self.name!r}"))
+        if not self.prompts:
+            raise ForgettingError(f"probe {self.name!r}: it has no prompts; give at least one (ids, answer_ids).")
+
+
+def last_input(rows: Rows, owner: str = "rows") -> torch.Tensor:
+    """Position of each row's last input token, ``[n]``: the one whose logits predict the first counted token.
+
+    Raises: ForgettingError: a row without a counted token, or one whose first token is counted.
+    """
+    counted = rows.targets.any(1)
+    first = rows.targets.int().argmax(1)
+    if not bool(counted.all()):
+        raise ForgettingError(f"{owner}: row {int((~counted).nonzero()[0])} has no counted token, so nothing of it would be learned; give each row an answer.")
+    if bool((first == 0).any()):
+        raise ForgettingError(f"{owner}: row {int((first == 0).nonzero()[0])} counts its first token, which nothing predicts; give each row a prompt of at least one token.")
+    return first - 1
+
+
+def core(model: Any) -> torch.nn.Module:
+    """The plain causal language model, out of a peft wrapper where there is one; its modules then hold the adapters."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def anatomy(model: Any) -> Anatomy:
+    """Where the sites of a model in training lie, adapters included."""
+    return Anatomy.of(core(model))
+
+
+def starting_from(name: str) -> Callable[[], torch.nn.Module]:
+    """A `make_model` for `sequential`: each call reads the plain Hugging Face model anew, float32, in eval mode.
+
+    `name`: "smollm2", "organism:<name>" or a local folder with safetensors, as for lens.load. Raises LoadError.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from ..models import _folder, _inspect, _no_progress_bars
+
+    folder = _folder(name)
+    if folder is None:
+        raise ForgettingError(f"name={name!r} is no folder, organism or built-in model; download the model to a folder and give that.")
+    _inspect(name, folder)
+
+    def make() -> torch.nn.Module:
+        with _no_progress_bars():
+            model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True)
+        return model.eval().requires_grad_(False)
+    return make
+
+
+@torch.no_grad()
+def accuracy(model: Any, probe: Probe, *, batch: int = 64) -> Bool[np.ndarray, "prompt"]:
+    """Per prompt, whether the whole answer is the model's greedy continuation.
+
+    Greedy decoding writes an answer exactly if, after each true prefix, the answer's next token is the likeliest one: one forward a batch of right-padded rows
+    (causal attention never looks at the padding). The model's mode is left as it was.
+    """
+    plain = core(model)
+    short = "logits_to_keep" in inspect.signature(plain.forward).parameters
+    device, out = plain.get_input_embeddings().weight.device, np.zeros(len(probe.prompts), dtype=bool)
+    width = plain.get_input_embeddings().weight.shape[0]
+    # neighbours of like length share the places where answers begin, so that few logits are computed
+    order = sorted(range(len(probe.prompts)), key=lambda i: (len(probe.prompts[i][0]), len(probe.prompts[i][1])))
+    with evaluating(model):
+        while order:
+            taken = order[:batch]
+            length = max(len(p) + len(a) for p, a in (probe.prompts[i] for i in taken)) - 1
+            places = _places(probe, taken)
+            if len(taken) > 1 and len(taken) * (len(places) if short else length) * width > LOGITS_AT_ONCE:
+                batch = max(1, len(taken) // 2)
+                continue
+            order = order[len(taken):]
+            ids = torch.zeros(len(taken), length, dtype=torch.long)
+            for row, i in enumerate(taken):
+                text = [*probe.prompts[i][0], *probe.prompts[i][1]][:-1]
+                ids[row, :len(text)] = torch.tensor(text)
+            options = {"logits_to_keep": torch.tensor(places, device=device)} if short else {}
+            best = model(input_ids=ids.to(device), use_cache=False, **options).logits.argmax(-1).cpu()
+            where = {p: k for k, p in enumerate(places)} if short else range(length)
+            for row, i in enumerate(taken):
+                prompt, answer = probe.prompts[i]
+                out[i] = all(int(best[row, where[len(prompt) - 1 + t]]) == token for t, token in enumerate(answer))
+    return out
+
+
+def _places(probe: Probe, taken: Sequence[int]) -> list[int]:
+    return sorted({len(p) - 1 + t for p, a in (probe.prompts[i] for i in taken) for t in range(len(a))})

@@ -1,0 +1,128 @@
+"""What a sequence writes down, so that the same call goes on where it was cut: measurements as they are made, weights and losses as stages end."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..engine.results import fingerprint
+from .data import ForgettingError
+
+_HEAD, _DONE, _WEIGHTS, _LOSSES = "sequence.json", "done.json", "weights.safetensors", "losses.parquet"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that ended earlier."""
+
+    losses: pd.DataFrame
+    notes: dict[str, Any]
+
+
+class Diary:
+    """A folder of a sequence; without a folder nothing is kept.
+
+    Layout: ``sequence.json``; per stage ``stage-<j>/train`` (the training's own checkpoints), ``step-<s>.safetensors``, and at its end ``weights.safetensors``
+    (only what the sequence can have changed), ``losses.parquet`` and, last, ``done.json``.
+    """
+
+    def __init__(self, folder: Any, what: Mapping[str, Any], keep_all: bool):
+        self.folder = None if folder is None else Path(folder).expanduser()
+        self.keep_all = keep_all
+        if self.folder is None:
+            return
+        mark, head = fingerprint(what), self.folder / _HEAD
+        if head.is_file():
+            held = json.loads(head.read_text(encoding="utf-8"))
+            if held["fingerprint"] != mark:
+                raise ForgettingError(f"folder={str(self.folder)!r} holds another experiment ({_difference(held['what'], what)}); give an empty folder, or the same call.")
+        else:
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise ForgettingError(f"folder={str(self.folder)!r} is not empty and holds no sequence; give an empty folder.")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(head, json.dumps({"fingerprint": mark, "what": what}, indent=1).encode())
+
+    def _stage(self, number: int) -> Path:
+        return self.folder / f"stage-{number}"
+
+    def training(self, number: int) -> Path | None:
+        """Where the training of a stage keeps its checkpoints."""
+        return None if self.folder is None else self._stage(number) / "train"
+
+    def note(self, number: int, step: int, found: Mapping[str, np.ndarray]) -> None:
+        """Writes one measurement down."""
+        if self.folder is None:
+            return
+        from safetensors.numpy import save
+        _write(self._stage(number) / f"step-{step}.safetensors", save({k: np.ascontiguousarray(v) for k, v in found.items()}))
+
+    def measurements(self, number: int) -> dict[int, dict[str, np.ndarray]]:
+        """What was measured in a stage so far, by step."""
+        if self.folder is None:
+            return {}
+        from safetensors.numpy import load_file
+        return {int(p.stem.removeprefix("step-")): load_file(p) for p in sorted(self._stage(number).glob("step-*.safetensors"))}
+
+    def finish(self, number: int, model: Any, names: Iterable[str], losses: pd.DataFrame, notes: Mapping[str, Any]) -> None:
+        """Writes a stage's end: first its weights, last the mark that it is done; then the earlier stage's weights and the checkpoints go."""
+        if self.folder is None:
+            return
+        from safetensors.torch import save_file
+
+        own, folder = dict(model.named_parameters()), self._stage(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({n: own[n].detach().cpu().contiguous() for n in names}, folder / f"{_WEIGHTS}.part")
+        os.replace(folder / f"{_WEIGHTS}.part", folder / _WEIGHTS)
+        losses.to_parquet(folder / f"{_LOSSES}.part")
+        os.replace(folder / f"{_LOSSES}.part", folder / _LOSSES)
+        _write(folder / _DONE, json.dumps({"notes": dict(notes)}).encode())
+        for old in ([] if self.keep_all or number == 0 else [self._stage(number - 1) / _WEIGHTS]):
+            old.unlink(missing_ok=True)
+        for path in sorted((folder / "train").glob("**/*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+    def finished(self, number: int) -> Done | None:
+        """What a stage left when it ended; None if it has not."""
+        if self.folder is None or not (self._stage(number) / _DONE).is_file():
+            return None
+        return Done(pd.read_parquet(self._stage(number) / _LOSSES), json.loads((self._stage(number) / _DONE).read_text(encoding="utf-8"))["notes"])
+
+    @torch.no_grad()
+    def load_weights(self, number: int, model: Any) -> None:
+        """Puts a stage's weights into the model; a stage whose weights went when the next one ended needs none."""
+        from safetensors.torch import load_file
+
+        path = self._stage(number) / _WEIGHTS
+        if not path.is_file():
+            if self.finished(number + 1) is None:
+                raise ForgettingError(f"folder: {path} is missing, so the sequence cannot go on; start it anew in an empty folder.")
+            return
+        own = dict(model.named_parameters())
+        for name, value in load_file(path).items():
+            own[name].copy_(value)
+
+
+def _difference(held: Any, now: Any, path: str = "") -> str:
+    """The first entry in which two records differ."""
+    now = json.loads(json.dumps(now))
+    if isinstance(held, dict) and isinstance(now, dict):
+        for key in sorted(held.keys() | now.keys()):
+            if held.get(key) != now.get(key):
+                return _difference(held.get(key), now.get(key), f"{path}.{key}" if path else key)
+    if isinstance(held, list) and isinstance(now, list) and len(held) == len(now):
+        return next(_difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(held, now)) if a != b)
+    return f"{path}: {held!r:.80} there, {now!r:.80} here"
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)

@@ -1,0 +1,115 @@
+"""The vector that guides training: which direction, where it enters, and whose heads wrote it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .data import ForgettingError, anatomy
+
+PLACES = ("resid_post", "attn_out")
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """A task's vector as training uses it.
+
+    Attributes:
+        direction: added to the stream, ``[d_model]``. layer: where. strength: its factor.
+        heads: (layer, head) pairs whose outputs make up the vector; the head term of the loss holds them.
+        at: "resid_post" (the block's output, as in Jiang et al. 2025) or "attn_out" (what attention adds: their released code).
+
+    Raises: ForgettingError: a direction that is no finite vector, an unknown place.
+    """
+
+    direction: Float[Tensor, "d_model"]
+    layer: int
+    heads: tuple[tuple[int, int], ...] = ()
+    strength: float = 1.0
+    at: str = "resid_post"
+
+    def __post_init__(self):
+        direction = torch.as_tensor(self.direction).detach().float().cpu()
+        if direction.ndim != 1 or not bool(torch.isfinite(direction).all()):
+            raise ForgettingError(f"direction has shape {tuple(direction.shape)}{'' if direction.ndim != 1 else ' and holds NaN or infinity'}; "
+                                  "expected one finite vector [d_model].")
+        if self.at not in PLACES:
+            raise ForgettingError(f"at={self.at!r} is not known; expected one of {', '.join(PLACES)}.")
+        object.__setattr__(self, "direction", direction)
+        object.__setattr__(self, "heads", tuple((int(l), int(h)) for l, h in self.heads))
+
+    @classmethod
+    def of(cls, vector: Any, layer: int, *, strength: float = 1.0, at: str = "resid_post") -> Guide:
+        """A guide from anything that has ``direction`` and ``heads``, such as lens.vectors.Vector."""
+        return cls(vector.direction, layer, tuple(vector.heads), strength, at)
+
+    def random_like(self, seed: int) -> Guide:
+        """The same place and heads with a random direction of equal norm."""
+        draw = torch.randn(len(self.direction), generator=torch.Generator().manual_seed(int(seed)))
+        return replace(self, direction=draw * (self.direction.norm() / draw.norm()))
+
+    def check(self, model: Any, name: str = "guide") -> None:
+        """Refuses a guide that does not fit the model.
+
+        Raises: ForgettingError: another width, a layer or a head that the model does not have.
+        """
+        a = anatomy(model)
+        if len(self.direction) != a.d_model:
+            raise ForgettingError(f"{name}: its vector has d_model {len(self.direction)}, this model {a.d_model}; extract the vector from this model.")
+        if not 0 <= self.layer < a.n_layers:
+            raise ForgettingError(f"{name}: layer={self.layer} is out of range; this model has layers 0 to {a.n_layers - 1}.")
+        for layer, head in self.heads:
+            if not (0 <= layer < a.n_layers and 0 <= head < a.n_heads):
+                raise ForgettingError(f"{name}: head ({layer}, {head}) is not in this model of {a.n_layers} layers with {a.n_heads} heads each.")
+
+    def described(self) -> dict[str, Any]:
+        """What a record keeps of it."""
+        return {"layer": self.layer, "heads": [list(h) for h in self.heads], "strength": self.strength, "at": self.at, "norm": round(float(self.direction.norm()), 6)}
+
+
+@contextlib.contextmanager
+def inserted(model: Any, guide: Guide, last: Int[Tensor, "batch"], scale: float = 1.0) -> Iterator[None]:
+    """Forwards inside have ``scale * strength * direction`` added at each row's last input token, and nowhere else; gradients pass."""
+    def change(x: Tensor) -> Tensor:
+        push = x.new_zeros(*x.shape[:2], 1)
+        push[torch.arange(len(x), device=x.device), last.to(x.device)] = scale * guide.strength
+        return x + push * guide.direction.to(x)
+    undo = anatomy(model).attach(guide.at, guide.layer, change)
+    try:
+        yield
+    finally:
+        undo()
+
+
+class HeadOutputs:
+    """Listens to what chosen heads write (the input of the output projection) during a forward, so that no second one is needed."""
+
+    def __init__(self, heads: Iterable[tuple[int, int]]):
+        self.heads = tuple(heads)
+        self._seen: dict[int, Tensor] = {}
+
+    @contextlib.contextmanager
+    def listening(self, model: Any) -> Iterator[None]:
+        """Forwards inside are heard; the last one is what `at` reads."""
+        a, undo = anatomy(model), []
+        try:
+            for layer in sorted({l for l, _ in self.heads}):
+                undo.append(a.attach("z", layer, lambda z, layer=layer: self._seen.__setitem__(layer, z) or z))
+            yield
+        finally:
+            for u in undo:
+                u()
+
+    def at(self, last: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:
+        """The heads' outputs at one position a row, with their gradients."""
+        rows = torch.arange(len(last), device=last.device)
+        return torch.stack([self._seen[l][rows, last, h] for l, h in self.heads], 1)
+
+    def forget(self) -> None:
+        self._seen.clear()

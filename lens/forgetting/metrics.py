@@ -1,0 +1,236 @@
+"""What a fine-tuning sequence did: performance, forgetting, dips on the way, drift of weights and vectors, and methods compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from scipy import stats
+from torch import Tensor
+
+from ..engine.anatomy import _ATTENTION, _MLP
+from ..measure.statistics import bootstrap
+from .data import KINDS, ForgettingError, core
+
+#: The kinds of probe that existed before the sequence.
+OLD = KINDS[:3]
+
+
+def at_end(result: xr.Dataset) -> xr.DataArray:
+    """Whether each prompt was right after each stage, ``[stage, probe, prompt]``."""
+    return result.correct.sel(step=result.last_step).drop_vars("step")
+
+
+def at_start(result: xr.Dataset) -> xr.DataArray:
+    """Whether each prompt was right before the first stage, ``[probe, prompt]``."""
+    return result.correct.isel(stage=0).sel(step=0, drop=True).drop_vars("stage")
+
+
+def performance(result: xr.Dataset) -> dict[str, float]:
+    """How the trained tasks stand, from the probes that bear the stages' names.
+
+    Returns: ``AP``, the mean accuracy of each task right after its own stage; ``FP``, the mean over tasks after the last stage; ``forget`` = AP - FP.
+
+    Raises: ForgettingError: a stage without a probe of kind "new".
+
+    Source: Jiang et al. 2025 (FP, AP, Forget).
+    """
+    stages = [str(s) for s in result.stage.values]
+    new = [str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"]
+    if absent := [s for s in stages if s not in new]:
+        raise ForgettingError(f"stage {absent[0]!r} has no probe of kind 'new' that bears its name; give Stage(..., prompts=...) for final and average performance.")
+    means = at_end(result).mean("prompt")
+    own = np.array([float(means.sel(stage=s, probe=s)) for s in stages])
+    final = np.array([float(means.sel(stage=stages[-1], probe=s)) for s in stages])
+    return {"AP": float(own.mean()), "FP": float(final.mean()), "forget": float(own.mean() - final.mean())}
+
+
+def change(result: xr.Dataset, *, seed: int = 0) -> pd.DataFrame:
+    """Accuracy before and after the whole sequence for each old probe and for each kind (all its prompts together), with a paired interval over prompts."""
+    before, after = at_start(result), at_end(result).isel(stage=-1)
+    rows = []
+    for kind in OLD:
+        names = [str(p) for p, k in zip(result.probe.values, result.kind.values) if k == kind]
+        for label, of in [*((n, [n]) for n in names), *([("all", names)] if names else [])]:
+            a, b = (x.sel(probe=of).values.ravel() for x in (before, after))
+            there = ~np.isnan(a)
+            rows.append({"kind": kind, "probe": label, "before": _mean(a[there]), "after": _mean(b[there]), **_interval(b[there] - a[there], seed, "change")})
+    return pd.DataFrame(rows, columns=["kind", "probe", "before", "after", "change", "low", "high", "n", "interval"])
+
+
+def _mean(x: np.ndarray) -> float:
+    return float(np.mean(x)) if x.size and not np.isnan(x).all() else float("nan")
+
+
+def _interval(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
+    """Mean and 95 % interval of paired differences; without bounds where fewer than two are there."""
+    present = differences[~np.isnan(differences)]
+    if len(present) < 2:
+        return {name: _mean(present), "low": np.nan, "high": np.nan, "n": len(present), "interval": "none: fewer than two values"}
+    found = bootstrap(present, seed=seed, method="bca" if len(present) >= 10 and np.ptp(present) > 0 else "percentile")
+    return {name: float(found.estimate), "low": float(found.low), "high": float(found.high), "n": len(present), "interval": f"95 % {found.method}"}
+
+
+def stability_gap(result: xr.Dataset) -> pd.DataFrame:
+    """How far each old probe dips while a stage is trained, below the lower of the stage's start and end.
+
+    Returns: one row a stage and probe: start, end, lowest, at_step, gap (0 where nothing dips). What happens between two evaluations is not seen.
+
+    Source: De Lange et al. 2023, Continual evaluation for lifelong learning: Identifying the stability gap.
+    """
+    rows = []
+    for stage in result.stage.values:
+        for probe, kind in zip(result.probe.values, result.kind.values):
+            if kind == "new":
+                continue
+            trace = result.accuracy.sel(stage=stage, probe=probe).dropna("step")
+            if trace.size < 2:
+                continue
+            start, end = float(trace[0]), float(trace[-1])
+            low = int(np.argmin(trace.values))
+            rows.append({"stage": str(stage), "probe": str(probe), "kind": str(kind), "start": start, "end": end, "lowest": float(trace[low]), "at_step": int(trace.step[low]),
+                         "gap": max(0.0, min(start, end) - float(trace[low])), "n": int(result.n.sel(probe=probe))})
+    return pd.DataFrame(rows, columns=["stage", "probe", "kind", "start", "end", "lowest", "at_step", "gap", "n"])
+
+
+def summary(result: xr.Dataset) -> dict[str, float]:
+    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the change; the largest stability gap."""
+    out: dict[str, float] = {}
+    if set(map(str, result.stage.values)) <= {str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"}:
+        out |= performance(result)
+    table = change(result)
+    for row in table[table.probe == "all"].itertuples():
+        out |= {f"{row.kind} before": row.before, f"{row.kind} after": row.after, f"{row.kind} change": row.change}
+    if len(table):
+        out["general change"] = float(table[table.probe == "all"].change.mean())
+    gaps = stability_gap(result)
+    if len(gaps):
+        out["stability gap"] = float(gaps.gap.max())
+    return out
+
+
+# -- methods compared ---------------------------------------------------------------------------------------------------
+
+def compare(runs: Mapping[str, Sequence[Any]], baseline: str = "plain", metrics: Iterable[str] | None = None, *, seed: int = 0) -> pd.DataFrame:
+    """Each method's metrics against a baseline's, paired over seeds.
+
+    Args:
+        runs: per method its results (or dictionaries of numbers) in the same order of seeds.
+
+    Returns: one row a method and metric: mean, baseline, difference with a bootstrap interval over seeds, every seed's difference, and a note where there are fewer than ten seeds:
+        a bootstrap of so few is too short, so read the single differences too.
+
+    Raises: ForgettingError: no such baseline, or methods with different numbers of seeds.
+    """
+    if baseline not in runs:
+        raise ForgettingError(f"baseline={baseline!r} is not among the runs; they are {', '.join(runs) or 'none'}.")
+    numbers = {name: [summary(r) if isinstance(r, xr.Dataset) else dict(r) for r in results] for name, results in runs.items()}
+    sizes = {name: len(n) for name, n in numbers.items()}
+    if len(set(sizes.values())) > 1 or not numbers[baseline]:
+        raise ForgettingError(f"runs hold different numbers of seeds ({sizes}), or none; give each method one result a seed, in the same order.")
+    names = list(metrics) if metrics is not None else list(numbers[baseline][0])
+    rows = []
+    for name, of in numbers.items():
+        for metric in names:
+            ours, theirs = (np.array([n.get(metric, np.nan) for n in x]) for x in (of, numbers[baseline]))
+            apart = ours - theirs
+            rows.append({"method": name, "metric": metric, "mean": _mean(ours), "baseline": _mean(theirs), **_interval(apart, seed, "difference"), "differences": tuple(map(float,
+                apart)),
+                         "note": f"only {len(apart)} seeds: the interval is too short" if len(apart) < 10 else ""})
+    return pd.DataFrame(rows)
+
+
+def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: int = 0) -> pd.DataFrame:
+    """Two methods' accuracy after the last stage, for each probe, paired over prompts (one seed each: says nothing of other seeds).
+
+    Raises: ForgettingError: results with different probes or prompts.
+    """
+    a, b = (at_end(r).isel(stage=-1) for r in (result, baseline))
+    if list(a.probe.values) != list(b.probe.values) or a.shape != b.shape:
+        raise ForgettingError("result and baseline were measured on different probes; run both with the same stages and probes.")
+    rows = []
+    for probe, kind in zip(a.probe.values, result.kind.values):
+        ours, theirs = a.sel(probe=probe).values, b.sel(probe=probe).values
+        rows.append({"probe": str(probe), "kind": str(kind), "accuracy": _mean(ours[~np.isnan(ours)]), "baseline": _mean(theirs[~np.isnan(theirs)]), **_interval(ours - theirs,
+            seed, "difference")})
+    return pd.DataFrame(rows)
+
+
+# -- weights, vectors, heads -----------------------------------------------------------------------------------------------
+
+def weight_drift(before: Any, after: Any) -> pd.DataFrame:
+    """How far weights moved, by part and layer: ``||after - before|| / ||before||`` over all weights of the group (layer -1: outside the blocks; part "all": the whole model).
+
+    Args:
+        before, after: plain models, or mappings of named weights.
+
+    Raises: ForgettingError: weights that differ in names or shapes.
+    """
+    a, b = (_weights(x) for x in (before, after))
+    if a.keys() != b.keys() or any(a[n].shape != b[n].shape for n in a):
+        odd = next(iter(sorted(a.keys() ^ b.keys())), None) or next(n for n in a if a[n].shape != b[n].shape)
+        raise ForgettingError(f"before and after are not the same model: they differ in {odd!r}; merge adapters first.")
+    groups: dict[tuple[str, int], list[float]] = {}
+    for name in a:
+        moved, size = float((b[name].double() - a[name].double()).square().sum()), float(a[name].double().square().sum())
+        part, layer = _part(name)
+        for key in ((part, layer), (part, None), ("all", None)):
+            total = groups.setdefault(key, [0.0, 0.0, 0])
+            total[0], total[1], total[2] = total[0] + moved, total[1] + size, total[2] + a[name].numel()
+    rows = [{"part": p, "layer": l, "drift": (m / s) ** 0.5 if s else np.nan, "distance": m ** 0.5, "weights": int(n)} for (p, l), (m, s, n) in groups.items()]
+    return pd.DataFrame(rows).astype({"layer": "Int64"}).sort_values(["part", "layer"], na_position="first", ignore_index=True)
+
+
+def _weights(x: Any) -> dict[str, Tensor]:
+    return {n: p.detach() for n, p in (x.items() if isinstance(x, Mapping) else core(x).named_parameters())}
+
+
+def _part(name: str) -> tuple[str, int]:
+    parts = name.split(".")
+    layer = next((int(p) for p in parts if p.isdigit()), -1)
+    if any("norm" in p.lower() or p.startswith("ln_") for p in parts):
+        return "norm", layer
+    kind = "attention" if any(p in _ATTENTION for p in parts) else "mlp" if any(p in _MLP for p in parts) else "embedding" if layer == -1 else "other"
+    return kind, layer
+
+
+def cosine(a: Any, b: Any) -> float:
+    """Cosine of two vectors (tensors, arrays, or objects with ``direction``).
+
+    Raises: ForgettingError: vectors of different widths, or one of length zero.
+    """
+    x, y = (np.asarray(torch.as_tensor(getattr(v, "direction", v)).detach().cpu(), dtype=np.float64).ravel() for v in (a, b))
+    if x.shape != y.shape:
+        raise ForgettingError(f"vectors have widths {len(x)} and {len(y)}; expected two of one model.")
+    sizes = float(np.linalg.norm(x) * np.linalg.norm(y))
+    if sizes == 0:
+        raise ForgettingError("a vector has length zero, so no angle; extract it again.")
+    return float(x @ y / sizes)
+
+
+def similarity(watched: Any) -> np.ndarray:
+    """Cosine of a watched vector with what it was at the start, over ``[stage, step]``; NaN where it was not taken.
+
+    Source: Jiang et al. 2025 (similarity of a task's vector before and after).
+    """
+    x = np.asarray(watched, dtype=np.float64)
+    if x.ndim != 3:
+        raise ForgettingError(f"watched has shape {x.shape}; expected [stage, step, d_model], as in Sequence.watched.")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (x @ x[0, 0]) / (np.linalg.norm(x, axis=-1) * np.linalg.norm(x[0, 0]))
+
+
+def overlap(a: Iterable[tuple[int, int]], b: Iterable[tuple[int, int]], total: int) -> dict[str, float]:
+    """How far two sets of heads of a model with ``total`` heads agree: shared, Jaccard, what chance would share, and P(as many or more by chance) (hypergeometric).
+
+    Raises: ForgettingError: an empty set, or more heads than there are.
+    """
+    a, b = (set((int(l), int(h)) for l, h in s) for s in (a, b))
+    if not a or not b or len(a | b) > total:
+        raise ForgettingError(f"sets of {len(a)} and {len(b)} heads of total={total}: expected two sets that are not empty, of at most so many heads.")
+    shared = len(a & b)
+    return {"shared": shared, "jaccard": shared / len(a | b), "by_chance": len(a) * len(b) / total, "p": float(stats.hypergeom.sf(shared - 1, total, len(a), len(b)))}

@@ -1,0 +1,159 @@
+"""Is a forgotten ability still there? Add the old vector, take the new one away, and see what comes back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ..engine import results
+from ..engine.anatomy import evaluating
+from ..engine.decoder import Decoder, UnsupportedModel
+from ..engine.edits import Edit
+from ..engine.hooks import edited
+from ..engine.record import record_of
+from ..engine.runs import Runs
+from ..engine.sites import Site, indices
+from ..engine.walk import walk
+from ..measure.statistics import bootstrap, bootstrap_comparison, halves
+from .data import LOGITS_AT_ONCE, ForgettingError, Probe, accuracy, anatomy, core
+
+#: Edited runs of one walk.
+ROWS_AT_ONCE = 4096
+_DIMS = ("condition", "layer", "strength", "prompt")
+
+
+def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any = None, strengths: Sequence[float] = (1.0,), randoms: int = 1, seed: int = 0,
+            progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
+    """Accuracy of a fine-tuned model with an old vector put in, a new one taken out, and random vectors of the same lengths, at every layer and strength.
+
+    Args:
+        model: after fine-tuning; plain, or with its adapters merged.
+        old: the task's vector before the training. new: the trained task's vector after it; None to leave that out. Each a tensor ``[d_model]``, or anything with
+            ``direction`` or ``at_site(site)``. They enter at the blocks' output at the last prompt token, as published.
+        layers: which; None for all. strengths: factors. randoms: random vectors for each condition.
+
+    Returns: a result over ``condition, layer, strength, prompt`` with ``correct`` (whole answer, greedy) and ``base [prompt]`` without any vector.
+        Conditions: "old", "new" (taken away), "random" (in the old one's place), "random of new" (taken away).
+
+    Raises: ForgettingError: a vector of another width, no strengths, fewer than one random vector.
+
+    Source: Jiang et al. 2024 and 2025 (there the best of five layers on the prompts reported; here `recovered` chooses on one half and reports the other).
+    """
+    plain, a = core(model), anatomy(model)
+    layers, strengths = indices(layers, a.n_layers, "layer"), [float(s) for s in strengths]
+    if not strengths or not np.isfinite(strengths).all() or randoms < 1:
+        raise ForgettingError(f"strengths={strengths}, randoms={randoms}: expected finite numbers and at least one of each.")
+    vectors = {"old": [1.0, _by_layer(old, layers, a.d_model, "old")]}
+    if new is not None:
+        vectors["new"] = [-1.0, _by_layer(new, layers, a.d_model, "new")]
+    for i, (source, label) in enumerate([("old", "random"), ("new", "random of new")]):
+        for r in range(randoms if source in vectors else 0):
+            sign, real = vectors[source]
+            draw = torch.randn(a.d_model, generator=torch.Generator().manual_seed(seed * 1009 + 31 * i + r))
+            vectors[label if randoms == 1 else f"{label} {r + 1}"] = [sign, [draw * (v.norm() / draw.norm()) for v in real]]
+    cells = [(c, l, s) for c in range(len(vectors)) for l in range(len(layers)) for s in range(len(strengths))]
+    made = list(vectors.values())
+    edit_of = lambda cell, at: Edit(Site("resid_post", layer=layers[cell[1]], position=at), "add", made[cell[0]][1][cell[1]].to(a.device, a.dtype),
+        scale=made[cell[0]][0] * strengths[cell[2]])
+    with evaluating(plain):
+        base = accuracy(plain, probe)
+        try:
+            right = _walked(Decoder.of(plain), probe, cells, edit_of, progress)
+        except UnsupportedModel as error:
+            warnings.warn(f"the fast walk does not serve this model ({error}); every vector is added in a forward of its own, which is slow.", stacklevel=2)
+            right = _hooked(plain, probe, cells, edit_of, progress)
+    shape = (len(vectors), len(layers), len(strengths), len(probe.prompts))
+    ds = xr.Dataset({"correct": (_DIMS, right.reshape(shape)), "base": ("prompt", base), "norm": (("condition", "layer"),
+        np.array([[float(v.norm()) for v in m[1]] for m in made]))},
+                    coords={"condition": list(vectors), "layer": layers, "strength": strengths})
+    call = dict(probe=probe.name, kind=probe.kind, n=len(probe.prompts), layers=layers, strengths=strengths, randoms=randoms, position="last", site="resid_post")
+    return results.stamp(ds, record_of(plain, a, "recovery", call, seed=seed) | {"status": "complete"})
+
+
+def _by_layer(vector: Any, layers: Sequence[int], d_model: int, name: str) -> list[Tensor]:
+    at = lambda l: vector.at_site(Site("resid_post", layer=l)) if hasattr(vector, "at_site") else getattr(vector, "direction", vector)
+    out = [torch.as_tensor(at(l)).detach().float().cpu() for l in layers]
+    if bad := [v for v in out if v.ndim != 1 or len(v) != d_model]:
+        raise ForgettingError(f"{name} has shape {tuple(bad[0].shape)}, this model d_model {d_model}; expected one vector of that width, extracted from this model.")
+    if not all(bool(torch.isfinite(v).all()) and float(v.norm()) > 0 for v in out):
+        raise ForgettingError(f"{name} is zero or not finite; extract it again.")
+    return out
+
+
+@torch.no_grad()
+def _walked(decoder: Decoder, probe: Probe, cells, edit_of, progress) -> np.ndarray:
+    out = np.zeros((len(cells), len(probe.prompts)), dtype=bool)
+    per = max(1, ROWS_AT_ONCE // len(cells))
+    for begin in range(0, len(probe.prompts), per):
+        some = probe.prompts[begin:begin + per]
+        texts = [torch.tensor([*p, *a][:-1], device=decoder.device) for p, a in some]
+        runs = Runs.record(decoder, texts, keep=())
+        reads = [list(range(len(p) - 1, len(p) - 1 + len(a))) for p, a in some]
+        rows = [(i, [edit_of(cell, len(p) - 1)]) for cell in cells for i, (p, _) in enumerate(some)]
+        for part in range(0, len(rows), ROWS_AT_ONCE):
+            walked = walk(runs, rows[part:part + ROWS_AT_ONCE], reads)
+            best = torch.cat([decoder.unembed(x).argmax(-1) for x in walked.resid.split(max(1, LOGITS_AT_ONCE // decoder.d_vocab))]).cpu()
+            for k, first in enumerate(walked.first[:len(rows[part:part + ROWS_AT_ONCE])].tolist()):
+                cell, i = divmod(part + k, len(some))
+                answer = some[i][1]
+                out[cell, begin + i] = best[first:first + len(answer)].tolist() == list(answer)
+        if progress is not None:
+            progress(min(begin + per, len(probe.prompts)), len(probe.prompts))
+    return out
+
+
+def _hooked(model: Any, probe: Probe, cells, edit_of, progress) -> np.ndarray:
+    out = np.zeros((len(cells), len(probe.prompts)), dtype=bool)
+    for i, prompt in enumerate(probe.prompts):
+        for c, cell in enumerate(cells):
+            with edited(model, edit_of(cell, len(prompt[0]) - 1)):
+                out[c, i] = accuracy(model, Probe(probe.name, probe.kind, [prompt]))[0]
+        if progress is not None:
+            progress(i + 1, len(probe.prompts))
+    return out
+
+
+def recovered(result: xr.Dataset, before: Any = None, *, seed: int = 0) -> pd.DataFrame:
+    """Per condition, the layer and strength that were best on one half of the prompts, and what they give on the other half.
+
+    Args:
+        result: from `recover`. before: whether each prompt was right before the fine-tuning; then `share` says how much of the loss came back.
+
+    Returns: layer, strength, selected (accuracy on the choosing half), accuracy, base, difference with a paired bootstrap interval over the reporting half, n; against each
+        condition's random control (its best cell chosen the same way) `over_random` with its interval.
+
+    Raises: ForgettingError: fewer than four prompts.
+    """
+    n = result.sizes["prompt"]
+    if n < 4:
+        raise ForgettingError(f"the probe has {n} prompts; choosing on one half and reporting on the other needs at least 4.")
+    half, correct, base = halves(n, seed), result.correct.values.astype(float), result.base.values.astype(float)
+    if before is not None and np.shape(before) != (n,):
+        raise ForgettingError(f"before has shape {np.shape(before)}; expected one truth value for each of the {n} prompts.")
+    held: dict[str, np.ndarray] = {}
+    rows = []
+    for c, condition in enumerate(map(str, result.condition.values)):
+        means = correct[c][..., half.select].mean(-1)
+        l, s = np.unravel_index(int(means.argmax()), means.shape)
+        held[condition] = values = correct[c, l, s][half.report]
+        apart = bootstrap(values - base[half.report], seed=seed)
+        row = {"condition": condition, "layer": int(result.layer[l]), "strength": float(result.strength[s]), "selected": float(means[l, s]), "accuracy": float(values.mean()),
+               "base": float(base[half.report].mean()), "difference": float(apart.estimate), "low": float(apart.low), "high": float(apart.high), "n": len(half.report)}
+        if before is not None:
+            lost = float(np.asarray(before, float)[half.report].mean() - base[half.report].mean())
+            row |= {"lost": lost, "share": row["difference"] / lost if lost > 0 else np.nan}
+        rows.append(row)
+    for row in rows:
+        label = {"old": "random", "new": "random of new"}.get(row["condition"])
+        controls = [v for k, v in held.items() if label is not None and (k == label or (k.startswith(label + " ") and k[len(label) + 1:].isdigit()))]
+        if controls:
+            over = bootstrap_comparison(held[row["condition"]], np.mean(controls, 0), statistic="difference", seed=seed)
+            row |= {"over_random": float(over.estimate), "over_random_low": float(over.low), "over_random_high": float(over.high)}
+    return pd.DataFrame(rows)

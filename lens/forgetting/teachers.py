@@ -1,0 +1,171 @@
+"""The frozen start model as a teacher: its outputs for every row, computed once before training and kept.
+
+What is kept of a position is its last hidden state, not its logits: d_model numbers in place of d_vocab (85 times fewer in SmolLM2), and the frozen output
+layer turns them back into the same float32 log-probabilities. Where a model does more after its output layer, which a check finds, the log-probabilities
+themselves are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..engine.anatomy import evaluating
+from ..training import Rows
+from .data import ForgettingError, anatomy, core, last_input
+from .guide import Guide, HeadOutputs, inserted
+
+#: Tokens of one forward of a teacher.
+TOKENS_AT_ONCE = 2048
+
+
+class Teacher:
+    """What a frozen model says of each row. Make one with `Teacher.of`.
+
+    Attributes:
+        last: position of each row's last input token, ``[n]``.
+        z: outputs of the heads asked for at that token, from the model without a vector, ``[rows read, k, d_head]``; None where none were asked for.
+        nbytes: memory of what is kept, the output layer's copy aside. seconds: what it took.
+    """
+
+    def __init__(self, last: Tensor, lengths: Tensor, kept: Tensor | None, head: Any, z: Tensor | None, everywhere: bool, seconds: float, slot: Tensor):
+        self.last, self.z, self.everywhere, self.seconds = last, z, everywhere, seconds
+        self._kept, self._head, self._slot = kept, head, slot
+        self._start = torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0))) if everywhere else torch.arange(len(lengths) + 1)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (self._kept, self.z) if t is not None)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: Any, rows: Rows, guide: Guide | None = None, *, heads: tuple[tuple[int, int], ...] = (), logits: bool = True, everywhere: bool = False,
+           only: Int[Tensor, "m"] | None = None, memory_mb: float = 2000) -> Teacher:
+        """Reads every row once (twice, where both a vector's logits and unguided heads are wanted).
+
+        Args:
+            guide: its vector is added at each row's last input token while the logits are computed; None for the plain model.
+            heads: whose outputs are kept. logits: whether the next-token distribution is kept.
+            everywhere: at all real tokens of a row, not only the last input token.
+            only: numbers of the rows that will be asked for; None for all. memory_mb: what may be kept.
+
+        Raises: ForgettingError: a row without an answer; more memory than allowed.
+        """
+        began = time.perf_counter()
+        a, every = anatomy(model), last_input(rows)
+        only = torch.arange(len(rows)) if only is None else only
+        slot = torch.full((len(rows),), -1)
+        slot[only] = torch.arange(len(only))
+        rows, last = rows.take(only), every[only]
+        lengths = rows.lengths.cpu().long()
+        head = _Head(model) if logits else None
+        count = int(lengths.sum()) if everywhere else len(last)
+        needs = (count * (a.d_model if head is None or head.linear else a.d_vocab) * logits + len(last) * len(heads) * a.d_head) * 4
+        if needs > memory_mb * 2**20:
+            raise ForgettingError(f"memory_mb={memory_mb:g}: the teacher's outputs of {len(last)} rows would take {needs / 2**20:.0f} MB; give fewer rows, or more memory.")
+        kept: Tensor | None = None
+        z = None
+        start = torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0)))
+        listen = HeadOutputs(heads)
+        with evaluating(model):
+            for index in _batches(lengths):
+                ids = rows.ids[index, :int(lengths[index].max())].to(a.device)
+                at = last[index].to(a.device)
+                if logits:
+                    with contextlib.ExitStack() as around:
+                        if guide is not None:
+                            around.enter_context(inserted(model, guide, at))
+                        if heads and guide is None:
+                            around.enter_context(listen.listening(model))
+                        values = head.read(ids)
+                    kept = values.new_empty(count, values.shape[-1], device="cpu") if kept is None else kept
+                    for row, i in enumerate(index.tolist()):
+                        if everywhere:
+                            kept[start[i]:start[i + 1]] = values[row, :lengths[i]].cpu()
+                    if not everywhere:
+                        kept[index] = values[torch.arange(len(index), device=a.device), at].cpu()
+                if heads:
+                    if not logits or guide is not None:
+                        with listen.listening(model):
+                            a.body(input_ids=ids, use_cache=False)
+                    own = listen.at(at).cpu()
+                    z = own.new_empty(len(last), *own.shape[1:]) if z is None else z
+                    z[index] = own
+        if head is not None:
+            head.let_go()
+        return cls(every, lengths, kept, head, z, everywhere, time.perf_counter() - began, slot)
+
+    @torch.no_grad()
+    def log_probs(self, index: Int[Tensor, "batch"], temperature: float = 1.0) -> Float[Tensor, "n d_vocab"]:
+        """Float32 log-probabilities: one row an example, or, kept everywhere, example after example one row a real token."""
+        slots = self._slots(index)
+        chosen = torch.cat([torch.arange(self._start[i], self._start[i + 1]) for i in slots.tolist()]) if self.everywhere else slots
+        return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
+
+    @torch.no_grad()
+    def last_log_probs(self, index: Int[Tensor, "batch"], temperature: float = 1.0) -> Float[Tensor, "batch d_vocab"]:
+        """Float32 log-probabilities of the token after each example's last input token."""
+        slots = self._slots(index)
+        chosen = self._start[slots] + self.last[index.cpu()] if self.everywhere else slots
+        return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
+
+
+    def heads(self, index: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:
+        """Outputs of the heads asked for, at each example's last input token."""
+        return self.z[self._slots(index)]
+
+    def _slots(self, index: Tensor) -> Tensor:
+        slots = self._slot[index.cpu()]
+        if bool((slots < 0).any()):
+            raise ForgettingError(f"index={int(index.cpu()[slots < 0][0])}: the teacher did not read this row; name it in only.")
+        return slots
+
+
+class _Head:
+    """A frozen copy of a model's output layer, if that layer is all that follows the last hidden state."""
+
+    def __init__(self, model: Any):
+        self._plain, self._anatomy = core(model), anatomy(model)
+        layer = self._plain.get_output_embeddings()
+        probe = self._anatomy.probe_ids()
+        with evaluating(self._plain):
+            logits = self._plain(probe, use_cache=False).logits
+            self.linear = layer is not None
+            if self.linear:
+                ours = layer(self._hidden(probe))
+                self.linear = ours.shape == logits.shape and bool((ours - logits).abs().max() <= 1e-5 * max(1.0, float(logits.abs().max())))
+        self._layer = copy.deepcopy(layer).requires_grad_(False) if self.linear else None
+        self.device = self._anatomy.device
+
+    def let_go(self) -> None:
+        """Drops the model: all rows are read."""
+        self._plain = self._anatomy = None
+
+    def _hidden(self, ids: Tensor) -> Tensor:
+        return self._anatomy.body(input_ids=ids, use_cache=False).last_hidden_state
+
+    def read(self, ids: Tensor) -> Tensor:
+        """What is kept of a batch, ``[batch, position, width]``."""
+        return self._hidden(ids) if self.linear else self._plain(ids, use_cache=False).logits.float()
+
+    def __call__(self, kept: Tensor) -> Tensor:
+        kept = kept.to(self.device)
+        return self._layer(kept) if self.linear else kept
+
+
+def _batches(lengths: Tensor) -> list[Tensor]:
+    """Row numbers, like lengths together, the same for every call on the same rows."""
+    order, out, begin = lengths.argsort(stable=True), [], 0
+    while begin < len(order):
+        end = begin + 1
+        while end < len(order) and (end + 1 - begin) * int(lengths[order[end]]) <= TOKENS_AT_ONCE:
+            end += 1
+        out.append(order[begin:end])
+        begin = end
+    return out

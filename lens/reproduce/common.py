@@ -1,0 +1,120 @@
+"""What every reproduction shares: words of verdicts, how an interval is printed, its folder with the hash of the configuration, steps that a killed run finds again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ..engine import results
+from ..engine.results import ResultError
+from ..engine.saving import export, open_result
+
+COLUMNS = ["claim", "paper", "here", "n", "verdict"]
+RECORD = "reproduction.json"
+
+
+def verdict(holds: bool, fails: bool, instead: str = "", part: bool = False) -> str:
+    """The word of a verdict; `instead` is what was seen in place of a claim that does not hold."""
+    word = "holds" if holds else "holds in part" if part else "does not hold" if fails else "not shown: the interval holds 0"
+    return word if holds or not instead else f"{word}; {instead}"
+
+
+def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
+    """An interval as `estimate [low, high]`; `sign` writes a plus before what is not negative."""
+    number = lambda x: f"{float(x):{'+' if sign else ''}.{digits}f}"
+    return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def table_of(rows: Sequence[tuple]) -> pd.DataFrame:
+    """Rows as the table *claim | paper | here | n | verdict*."""
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def write_record(folder: Path, name: str, fingerprint: str, config: Mapping[str, Any], numbers: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """`reproduction.json`: what was run, on which weights, with which versions, and the numbers of its table."""
+    (folder / RECORD).write_text(json.dumps({"reproduction": name, "fingerprint": fingerprint, "config": config, "numbers": numbers, "model": provenance["model"],
+                                             "versions": provenance["versions"]}, indent=1))
+
+
+def read_record(folder: Path, name: str, model: Any = None, error: type[Exception] = ResultError) -> dict[str, Any]:
+    """The record of a run that was written before.
+
+    Raises: `error`: the folder holds none, or it was made with other weights than those of `model`.
+    """
+    if not (folder / RECORD).is_file():
+        raise error(f"folder: {folder} holds no reproduction; run `python -m lens reproduce {name} --out {folder}`.")
+    record = json.loads((folder / RECORD).read_text())
+    if model is not None:
+        from ..models import weight_hash
+
+        if weight_hash(model) != record["model"]["hash"]:
+            raise error(f"folder: {folder} was made with {record['model']['name']} of other weights (hash {record['model']['hash'][:12]}); run the reproduction again.")
+    return record
+
+
+class Steps:
+    """The steps of a run: each is a Dataset, kept under its name; a killed run finds those that were done.
+
+    Args:
+        folder: where `<name>.nc` files go (a name may hold slashes); None keeps everything in memory.
+        config: what the steps depend on; its hash stands in `config.json`.
+
+    Raises: ResultError: the folder holds the steps of another configuration (the message lists what differs).
+    """
+
+    def __init__(self, folder: Path | None, config: Mapping[str, Any]):
+        self.folder, self.config = folder, json.loads(json.dumps(results._plain(dict(config), "config")))
+        self.fingerprint = results.fingerprint({"kind": "reproduction", **self.config})
+        self.held: dict[str, xr.Dataset] = {}
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "config.json"
+        if file.is_file():
+            other = json.loads(file.read_text())
+            if other != self.config:
+                differ = "; ".join(f"{k}: {_short(other.get(k))} there, {_short(self.config.get(k))} asked" for k in sorted({*other,
+                                                                                                                             *self.config}) if other.get(k) != self.config.get(k))
+                raise ResultError(f"out: {folder} holds a run of another configuration ({differ}); choose another folder, or remove that one.")
+        else:
+            file.write_text(json.dumps(self.config, indent=1))
+
+    def kept(self, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds) -> xr.Dataset:
+        """The step `name`: read where it was done before, else made, passed through `light` (what need not be stored goes) and written.
+
+        Raises: KeyboardInterrupt: the step was stopped on the way; what is whole stays.
+        """
+        if name in self.held:
+            return self.held[name]
+        path = None if self.folder is None else self.folder / f"{name}.nc"
+        if path is not None and path.is_file():
+            ds = open_result(path)
+        else:
+            made = make()
+            record = results.provenance(made)
+            if record["status"] != "complete":
+                raise KeyboardInterrupt(f"stopped in {name}; run the same command again to go on")
+            ds = results.stamp(light(made), record)
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                export(_compact(ds), path)
+                ds = open_result(path)       # what a later run will read is what this one goes on with
+        self.held[name] = ds
+        return ds
+
+
+def _compact(ds: xr.Dataset) -> xr.Dataset:
+    """Truth values as bytes (NetCDF has none) and float64 effects as float32: what is stored stays small."""
+    small = {n: v.astype("int8") for n, v in ds.data_vars.items() if v.dtype == bool} | {n: v.astype("float32") for n, v in ds.data_vars.items() if v.dtype == np.float64}
+    return ds.assign(small)
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= limit else text[:limit - 1] + "…"

@@ -1,0 +1,169 @@
+"""Interpretable Catastrophic Forgetting via Instruction Vector (Jiang et al. 2024) and its successor's training loss (Jiang et al., ICLR 2025), with the controls that they lack.
+
+    python -m lens reproduce instruction-vectors --model organism:symbols --preset quick
+    python -m lens reproduce instruction-vectors --model smollm2 --preset quick
+
+A model is fine-tuned on one new task after another by every method; on the way old tasks are asked for by instruction and by demonstrations, and facts without either. What happened to the old tasks'
+vectors, does putting them back help, does training with them keep the old tasks, and is it the vector or just the KL? Gates and sources of quoted numbers: `forgetting_claims`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from ..engine import results
+from ..engine.saving import open_result
+from ..forgetting import ForgettingError
+from ..models import weight_hash
+from . import forgetting_claims as claims
+from . import forgetting_frames as frames
+from . import forgetting_steps as steps
+from .common import Steps, read_record, write_record
+from .forgetting_steps import Bench
+from .forgetting_studies import TITLES, VARIANTS, Preset, is_symbols, study_of
+
+NAME = "instruction-vectors"
+_LANGUAGE = Preset(("plain", "guided", "kl_start", "kl_random"), 40, 8, 1e-3, rank=8, instruction_items=32, icl_items=10, icl_shots=5, fact_items=32, new_items=32, training_rows=200, vector_prompts=4,
+                   mean_prompts=12, trials=4, every=3, strengths=(1.0, 2.0), watched=("plain", "guided"), effects=("plain",), recover=("plain",))
+# 2e-4 and 100 steps after a search on seed 0, plain fine-tuning: at 1e-3 and 5e-4 old tasks fall to chance within two stages, at 1e-4 a new bijection is half learnt
+_SYMBOLS = Preset(tuple(VARIANTS), 100, 32, 2e-4, seeds=3, evaluate_at=(5, 20, 50), icl_items=6)
+#: by name on the command line, the plan for the organisms `symbols` and the one for a language model
+PRESETS: Mapping[str, Mapping[str, Preset]] = {
+    "tiny": {"symbols": replace(_SYMBOLS, methods=("plain", "guided", "kl_vector", "kl_start"), steps=30, batch=16, learning_rate=1e-3, seeds=1, evaluate_at=(10,), old=("table_1", "table_2", "pick_last", "last_table_1"),
+                                new=("table_5", "step_2"), instruction_items=24, icl_items=6, mean_prompts=10, trials=4, vector_prompts=4, watched=("plain",), effects=("plain",), recover=("plain",)),
+             "language": replace(_LANGUAGE, methods=("plain", "kl_start"), steps=6, batch=4, old=("present_past", "capitalize"), new=("next_item", "word_length"), instruction_items=8, icl_items=4,
+                                 icl_shots=4, fact_items=8, new_items=8, shots=4, vector_prompts=3, mean_prompts=4, trials=2, every=10, strengths=(1.0,), watched=("plain",))},
+    "quick": {"symbols": _SYMBOLS, "language": _LANGUAGE},
+    "full": {"symbols": replace(_SYMBOLS, steps=400, batch=64, evaluate_at=(5, 10, 20, 40, 80, 160, 280), icl_items=32, vector_prompts=32, mean_prompts=100, trials=25, watched=tuple(VARIANTS)),
+             "language": replace(_LANGUAGE, methods=tuple(VARIANTS), steps=150, seeds=3, evaluate_at=(10, 40), icl_items=40, icl_shots=10, vector_prompts=32, mean_prompts=100, trials=25, every=1,
+                                 strengths=(0.5, 1.0, 2.0), watched=("plain", "guided", "kl_start"), effects=("plain", "guided"), recover=("plain", "guided"))},
+}
+
+
+@dataclass
+class Reproduction:
+    """What a run produced; `table` is *claim | paper | here | n | verdict*, `numbers` everything in it as numbers.
+
+    `starts` holds by seed the start model's step, `parts` by seed and method the stored sequence; `units`, `methods`, `curves`, `recovery`, `points`, `sets` and `drift` are tidy tables of them.
+    """
+
+    starts: dict[int, xr.Dataset]
+    parts: dict[tuple[int, str], xr.Dataset]
+    cost: xr.Dataset | None
+    units: pd.DataFrame
+    methods: pd.DataFrame
+    curves: pd.DataFrame
+    recovery: pd.DataFrame
+    points: pd.DataFrame
+    sets: pd.DataFrame
+    drift: pd.DataFrame
+    table: pd.DataFrame
+    numbers: dict[str, Any]
+    fingerprint: str = ""
+    figures: list[Path] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> dict[tuple[int, str], float]:
+        """What every sequence took."""
+        return {key: results.provenance(ds)["seconds"] for key, ds in self.parts.items()}
+
+
+def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: str | os.PathLike | None = None, seed: int = 0, memory_mb: float = 500, progress: bool | None = None,
+        say: Callable[[str], None] = lambda line: None, limit: int | None = None) -> Reproduction:
+    """Runs the experiment, or takes it up where it was cut: a sequence that was finished is read back, one under way goes on after its last finished stage.
+
+    Args:
+        model: of lens.load; "organism:symbols" stands for all of its seeds, each with its own start model. A plain Hugging Face model with a tokenizer is copied for every sequence.
+        data: "own": the tasks of the suite `symbols` or of lens.vectors.
+        preset: tiny, quick, full or a `Preset`; seeds and methods can be added to a folder later.
+        out: a folder for every sequence, figures and table; None keeps everything in memory.
+        limit: so many old tasks at most.
+
+    Raises: ForgettingError: training diverged, or data that are not there; ResultError: `out` holds another configuration; VectorError: tasks that the model cannot read.
+    """
+    if data != "own":
+        raise ForgettingError(f"data={data!r}: there are the package's own tasks only; leave it out, or give data='own'.")
+    plan = PRESETS[preset]["symbols" if is_symbols(model) else "language"] if isinstance(preset, str) else preset
+    if limit is not None:
+        study = study_of(model, plan, seed)
+        plan = replace(plan, old=tuple(t.name for t in study.old[:limit]))
+    kept = Steps(None if out is None else Path(out), {"preset": steps.config_of(plan), "model": weight_hash(model)})
+    starts, parts, cost = {}, {}, None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the model answers none")     # a new task before its training; the record says so
+        for s in range(seed, seed + plan.seeds):
+            bench = Bench(study_of(model, plan, s), plan, kept, progress, memory_mb, say)
+            say(f"seed {s}: {len(bench.study.old)} old tasks, {len(bench.study.stages)} new ones ({', '.join(t.name for t in bench.study.new)}), {len(plan.methods)} methods")
+            starts[s] = steps.start(bench)
+            if s == seed:
+                cost = steps.cost(bench, starts[s])
+                each = float(cost.plain) * plan.steps * len(bench.study.stages)
+                say(f"  {float(cost.plain):.3f} s a step plain, {float(cost.guided):.3f} s guided; {plan.seeds * len(plan.methods)} sequences of {len(bench.study.stages)} x {plan.steps} steps of {plan.batch} rows: "
+                    f"about {each * plan.seeds * len(plan.methods) / 60:.0f} min of training, and the measurements")
+            for label in plan.methods:
+                parts[s, label] = steps.whole(steps.sequence(bench, label))
+                say(f"  {TITLES[label]}: {claims.one_line(parts[s, label])} ({results.provenance(parts[s, label])['seconds']:.0f} s)")
+    made = _gathered(starts, parts, cost, seed)
+    made.fingerprint = results.fingerprint({"kind": "reproduction", **kept.config, "seeds": plan.seeds, "methods": list(plan.methods), "seed": seed})
+    if kept.folder:
+        record = results.provenance(starts[seed])
+        made.figures = draw(made, kept.folder / "figures", title=record["model"]["name"])
+        made.table.to_csv(kept.folder / "table.csv", index=False)
+        config = kept.config | {"seeds": plan.seeds, "methods": list(plan.methods), "seed": seed}
+        write_record(kept.folder, NAME, made.fingerprint, config, made.numbers, record)
+    return made
+
+
+def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Reproduction:
+    """A run that was written before, its tables computed anew from the stored sequences.
+
+    Raises: ForgettingError: the folder holds none, or it was made with another model's weights.
+    """
+    folder = Path(folder)
+    record = read_record(folder, NAME, model, ForgettingError)
+    config = record["config"]
+    seeds = range(config["seed"], config["seed"] + config["seeds"])
+    starts = {s: open_result(folder / f"seed-{s}" / "start.nc") for s in seeds}
+    parts = {(s, m): steps.whole(open_result(folder / f"seed-{s}" / f"{m}.nc")) for s in seeds for m in config["methods"]}
+    file = folder / f"seed-{config['seed']}" / "cost.nc"
+    made = _gathered(starts, parts, open_result(file) if file.is_file() else None, seed)
+    made.fingerprint = record["fingerprint"]
+    return made
+
+
+def _gathered(starts: dict, parts: dict, cost: xr.Dataset | None, seed: int) -> Reproduction:
+    units = frames.units(starts, parts)
+    tables = {"methods": frames.methods(units, parts, seed), "curves": frames.curves(parts), "recovery": frames.recovery(parts, seed), "points": frames.points(parts),
+              "sets": frames.sets(starts, parts), "drift": frames.drift(parts)}
+    table, numbers = claims.verdicts(units=units, cost=cost, seed=seed, **tables)
+    return Reproduction(starts, parts, cost, units, table=table, numbers=numbers, **tables)
+
+
+def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]:
+    """The figures of a run as PNG files in `folder`."""
+    from .. import figures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = lambda name: folder / f"{name}.png"
+    drawn = ["methods", "curves", "drift"]
+    figures.method_plot(made.methods, path("methods"), names=TITLES, title=title)
+    figures.curve_plot(made.curves, path("curves"), methods=[m for m in ("plain", "guided", "kl_start", "replay") if m in set(made.curves.method)], names=TITLES, title=title)
+    figures.drift_plot(made.drift, path("drift"), names=TITLES, title=title)
+    if not made.points.empty:
+        figures.forgetting_scatter(made.points[made.points.method == "plain"], path("similarity"), title=f"{title}: plain fine-tuning")
+        drawn.append("similarity")
+    if not made.recovery.empty:
+        figures.recovery_bars(made.recovery[made.recovery.method == "plain"], path("recovery"), title=f"{title}: after plain fine-tuning")
+        drawn.append("recovery")
+    if not made.sets.empty:
+        figures.set_plot(made.sets, path("heads"), names=TITLES, title=title)
+        drawn.append("heads")
+    return [path(n) for n in drawn]

@@ -1,0 +1,44 @@
+"""Instruction and function vectors: which heads carry what a prompt asks for, the vector that they add up to, and what it steers.
+
+>>> effects = lens.vectors.head_effects(model, "present_past")                                          # doctest: +SKIP
+>>> vector = lens.vectors.extract(model, "present_past", effects=effects)                               # doctest: +SKIP
+>>> scores = lens.vectors.evaluate(model, "present_past", vector, layers="all", split="valid")          # doctest: +SKIP
+
+Sources: Todd et al. 2024, Function Vectors in Large Language Models; Jiang et al. 2024, Interpretable Catastrophic Forgetting of Large Language Model Fine-tuning via
+Instruction Vector.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from .errors import VectorError
+
+#: public name -> module, resolved on first use
+_PUBLIC = {
+    **dict.fromkeys(("Template", "TEMPLATES", "as_template"), "templates"),
+    **dict.fromkeys(("Task", "load_task", "task_names"), "tasks"),
+    **dict.fromkeys(("TaskPrompt", "build", "answered", "as_task"), "prompts"),
+    **dict.fromkeys(("Means", "mean_activations"), "means"),
+    **dict.fromkeys(("head_effects", "task_means"), "mediation"),
+    **dict.fromkeys(("summary", "top_heads", "universal", "overlap", "agreement"), "heads"),
+    **dict.fromkeys(("Vector", "LayerVectors", "load_vector", "extract", "layer_average", "random_like"), "vector"),
+    **dict.fromkeys(("evaluate", "choose", "report"), "evaluation"),
+    **dict.fromkeys(("head_count_curve", "portability"), "curves"),
+    **dict.fromkeys(("generate", "Generated"), "generation"),
+    **dict.fromkeys(("contrast",), "steering"),
+}
+
+__all__ = ["VectorError", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'lens.vectors' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}.")
+    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,330 @@
+"""What a vector does to a task: every vector, layer and strength on every prompt, in one walk down the layers.
+
+A row is one prompt with one vector at one layer and strength. It leaves the prompt's unedited run after that layer, at the last token, so that nothing before it is
+computed again; the answer's tokens ride along, so that answers of any length are read whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from ..engine import results
+from ..engine.decoder import Decoder
+from ..engine.edits import Edit
+from ..engine.record import record_of
+from ..engine.resume import SweepStore
+from ..engine.runs import Runs
+from ..engine.sites import Site, indices
+from ..engine.sweeps import Cell, Values, run_bytes, sweep
+from ..measure import statistics
+from ..measure.answers import ANSWER, SCORES, read_answers
+from .errors import VectorError
+from .generation import check_strength
+from .prompts import KINDS, TaskPrompt, answered, as_task, build
+from .templates import as_template
+from .vector import LayerVectors, Vector, random_like, require_width
+
+#: Items to a region of a store on disk.
+REGION = 8
+#: Where a vector acts: at the last prompt token, there and at every answer token but the last, at every token. "all_new" and "new" are one.
+POSITIONS = ("last", "all_new", "new", "all")
+#: The layer label of distributed insertion, where each head's part goes to its own layer.
+OWN_LAYERS = -1
+_CELL_BYTES = 900
+_AXES = ("item", "condition", "vector", "layer", "strength")
+_UNITS = {"correct": "1", "first": "1", "first_logprob": "nats", "rank": SCORES["rank"], "logprob": SCORES["logprob"], "top": SCORES["top"]}
+
+
+def _named(scores: np.ndarray) -> dict[str, np.ndarray]:
+    """The variables of a result from the shared scores, `[..., score]`; NaN where not yet computed."""
+    of = {name: scores[..., k] for k, name in enumerate(SCORES)}
+    first = np.where(np.isnan(of["rank"]), np.nan, of["rank"] == 0)
+    return {"correct": of["exact"], "first": first, "first_logprob": of["first"], "rank": of["rank"], "logprob": of["logprob"], "top": of["top"]}
+
+
+def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str, Vector | LayerVectors], *, layers: Any = "all", strengths: Sequence[float] = (1.0,),
+             conditions: Sequence[str] = ("zero_shot",), shots: int = 10, split: str = "test", n: int | None = None, template: Any = "qa", instruction: str | None = None,
+             position: str = "last", distributed: bool = False, only_known: bool = False, seed: int = 0, start: Any = "auto", memory_mb: float = 500,
+             progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: Any = None) -> results.Result:
+    """How well a model does a task with each vector added to the residual stream after each layer, and without any.
+
+    Args:
+        vectors: by name, taken as they are; put a control among them. A single one is set against `random_like` it (drawn with `seed`), called "random".
+        layers: "all", or which (0-based). strengths: what the vectors are multiplied by.
+        conditions: kinds of prompt, see `build`: "zero_shot", "shuffled", "icl", "instruction", or "text" alone.
+        split, n, template, instruction, shots, start: of the prompts, see `build`; all conditions have the same items.
+        position: "last": the last prompt token, as published; "all_new": there and at the answer's own tokens too; "all": at every token.
+        distributed: each head's part is added to the attention output of its own layer, in place of all at one layer; the layer axis then is [-1].
+        only_known: leave out items that the model does not answer with `shots` demonstrations, as published.
+        memory_mb: extra memory to stay under.
+        stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
+        store: a path that ends in .zarr; written as it goes and taken up again where it was cut.
+
+    Returns:
+        A result over ``item, condition, vector, layer, strength``: ``correct`` (greedy decoding would give the whole answer; answer tokens are read after the right
+        ones), ``first`` (so for its first token), ``first_logprob`` and ``logprob`` (of the first token and of the whole answer, nats), ``rank`` (of the first token),
+        ``top`` (the most likely token's id); the same without a vector, ``base_*``, over ``item, condition``; ``norm`` of each vector at each layer at strength 1.
+
+    Raises:
+        VectorError: arguments that cannot be used, vectors of another width; a store of another evaluation: ResultError, which says what differs.
+
+    Source: Todd et al. 2024, section 3 (one layer, strength 1, first token); distributed insertion: ours.
+    """
+    task, decoder = as_task(task), Decoder.of(model)
+    named = _vectors(vectors, decoder, distributed, seed)
+    strengths, conditions, position = _strengths(strengths), _conditions(conditions), _position(position)
+    layers = [OWN_LAYERS] if distributed else indices(None if isinstance(layers, str) and layers == "all" else layers, decoder.n_layers, "layer")
+    if not layers or len(set(layers)) < len(layers):
+        raise VectorError(f"layers={layers!r}: expected different layers, at least one, or 'all'.")
+    template = as_template(template)
+    prompts = _prompts(model, task, conditions, only_known, n=n, shots=shots, split=split, template=template, instruction=instruction, seed=seed, start=start)
+    # item by item, so that a batch of the sweep holds whole items
+    flat = [p for of_item in zip(*prompts) for p in of_item]
+    items, kinds, names = len(prompts[0]), len(conditions), list(named)
+    shape = (len(layers), len(strengths), len(names))
+    base = read_answers(decoder, [p.ids for p in flat], [p.answer_ids for p in flat]).reshape(items, kinds, -1)
+
+    def cells(i: int, source: Any, number: int) -> Iterator[Cell]:
+        at = _places(flat[i], position)
+        for li, layer in enumerate(layers):
+            for vi, vector in enumerate(named.values()):
+                for si, strength in enumerate(strengths):
+                    yield Cell((li, si, vi), li, _edits(vector, layer, at, strength))
+
+    def make_runs(batch, tails):
+        runs = Runs.record(decoder, [torch.cat([flat[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=())
+        return runs, runs
+
+    call = dict(layers=layers, strengths=strengths, conditions=conditions, shots=shots, split=split, n=n, template=template.name, position=position, distributed=distributed,
+                only_known=only_known, start=start, task=task.name, vectors={k: _described(v) for k, v in named.items()}, prompts=[_prompt_record(p) for p in flat])
+    record = record_of(model, decoder, "vector evaluation", call, seed=seed)
+    coords = _coords(prompts[0], conditions, names, layers, strengths)
+    norms = np.array([[_norm(v, layer) for layer in layers] for v in named.values()], np.float32)
+
+    def labelled(values: Values) -> results.Result:
+        scores = values.value.reshape(items, kinds, *shape, -1).transpose(0, 1, 4, 2, 3, 5)
+        of = {name: (_AXES, v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(scores).items()}
+        of |= {f"base_{name}": (("item", "condition"), v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(base).items()}
+        of["norm"] = (("vector", "layer"), norms, {"units": "residual stream"})
+        return results.stamp(xr.Dataset(of, coords), record | {"status": values.status, "seconds": round(values.seconds, 4)})
+
+    values = Values.empty(len(flat), shape, ANSWER.scores)
+    disk = skip = notify = None
+    if store is not None:
+        disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
+        values.value[...] = _held(disk.held(), values.value.shape, items, kinds)
+        skip = lambda i, l: bool(disk.done[i // kinds, l])
+    if on_part is not None or disk is not None:
+        def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
+            now = labelled(v)
+            if disk is not None:
+                disk.write(now.isel(item=sorted({i // kinds for i in batch}), layer=slice(*span)))
+            if on_part is not None:
+                on_part(now)
+    waiting = int(np.prod(shape)) * _CELL_BYTES
+    values = sweep(decoder, flat, [len(p) for p in flat], shape, cells, make_runs, ANSWER, clean_is_base=True,
+                   bytes_per_prompt=lambda i: run_bytes(decoder, len(flat[i]) + len(flat[i].answer_ids), ()) + waiting, memory_mb=memory_mb,
+                   progress=progress, stop=stop, on_part=notify, skip=skip, values=values, multiple=(REGION if disk else 1) * kinds, label="vectors")
+    done = labelled(values)
+    if disk is not None:
+        disk.finish(done)
+    return done
+
+
+def _held(held: xr.Dataset, shape: tuple[int, ...], items: int, kinds: int) -> np.ndarray:
+    source = {"exact": "correct", "first": "first_logprob"}
+    own = [held[source.get(name, name)].transpose("item", "condition", "layer", "strength", "vector").values for name in SCORES]
+    return np.stack(own, -1).reshape(shape)
+
+
+def _vectors(vectors: Any, decoder: Decoder, distributed: bool, seed: int) -> dict[str, Vector | LayerVectors]:
+    if isinstance(vectors, (Vector, LayerVectors)):
+        named = {vectors.name: vectors, "random": random_like(vectors, seed)}
+    elif isinstance(vectors, Mapping) and vectors and all(isinstance(k, str) for k in vectors):
+        named = dict(vectors)
+    else:
+        raise VectorError(f"vectors={vectors!r}: expected a Vector, LayerVectors, or a dictionary of them by name.")
+    require_width(decoder, *named.values())
+    for name, v in named.items():
+        if distributed and not (isinstance(v, Vector) and v.heads):
+            raise VectorError(f"distributed=True: vector {name!r} has no parts by head; use one from extract (sums of vectors with other heads lose them).")
+        if distributed and any(l >= decoder.n_layers for l, _ in v.heads):
+            raise VectorError(f"distributed=True: vector {name!r} has a head at layer {max(l for l, _ in v.heads)}, this model has layers 0 to {decoder.n_layers - 1}.")
+    return named
+
+
+def _strengths(strengths: Any) -> list[float]:
+    values = [check_strength(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
+    if not values or len(set(values)) < len(values):
+        raise VectorError(f"strengths={list(strengths)!r}: expected different numbers, at least one.")
+    return values
+
+
+def _conditions(conditions: Any) -> list[str]:
+    chosen = [conditions] if isinstance(conditions, str) else list(conditions)
+    unknown = [c for c in chosen if c not in KINDS]
+    if not chosen or unknown or len(set(chosen)) < len(chosen):
+        raise VectorError(f"conditions={chosen!r}: expected different kinds of prompt, some of {', '.join(KINDS)}.")
+    if "text" in chosen and len(chosen) > 1:
+        raise VectorError(f"conditions={chosen!r}: 'text' has an item for every sentence; evaluate it in a call of its own.")
+    return chosen
+
+
+def _position(position: Any) -> str:
+    if position not in POSITIONS:
+        raise VectorError(f"position={position!r} is not known; expected 'last', 'all_new' or 'all'.")
+    return "all_new" if position == "new" else position
+
+
+def _prompts(model: Any, task: Any, conditions: Sequence[str], only_known: bool, **options: Any) -> list[list[TaskPrompt]]:
+    """The prompts of each condition, item by item the same question."""
+    prompts = [build(model, task, c, **(options if c == "instruction" else options | {"instruction": None})) for c in conditions]
+    if any([(p.x, p.y) for p in of] != [(p.x, p.y) for p in prompts[0]] for of in prompts):
+        raise VectorError(f"conditions={list(conditions)!r}: their prompts ask different questions; evaluate them in calls of their own.")
+    if not only_known:
+        return prompts
+    if "text" in conditions:
+        raise VectorError("only_known=True: which items are known is told from demonstrations, item by item; 'text' has an item for every sentence.")
+    icl = prompts[conditions.index("icl")] if "icl" in conditions else build(model, task, "icl", **options | {"instruction": None})
+    known = answered(model, icl)
+    if not known.any():
+        raise VectorError(f"only_known=True: the model answers none of the {len(known)} items with {options['shots']} demonstrations; use only_known=False or another task.")
+    return [[p for p, k in zip(of, known) if k] for of in prompts]
+
+
+def _places(prompt: TaskPrompt, position: str) -> tuple[int, ...]:
+    last, tail = len(prompt) - 1, len(prompt.answer_ids) - 1
+    return {"last": (last,), "all_new": tuple(range(last, last + tail + 1)), "all": tuple(range(last + tail + 1))}[position]
+
+
+def _edits(vector: Vector | LayerVectors, layer: int, at: tuple[int, ...], strength: float) -> tuple[Edit, ...]:
+    if layer != OWN_LAYERS:
+        return (Edit(Site("resid_post", layer=layer, position=at), "add", vector, scale=strength),)
+    by_layer: dict[int, torch.Tensor] = {}
+    for (l, _), part in zip(vector.heads, vector.parts):
+        by_layer[l] = by_layer[l] + part if l in by_layer else part
+    return tuple(Edit(Site("attn_out", layer=l, position=at), "add", by_layer[l], scale=strength) for l in sorted(by_layer))
+
+
+def _norm(vector: Vector | LayerVectors, layer: int) -> float:
+    return vector.norm if isinstance(vector, Vector) else float(vector.norm[layer])
+
+
+def _described(vector: Vector | LayerVectors) -> dict[str, Any]:
+    """A vector for a record: where it is from, and a digest that tells it from another."""
+    values = vector.direction if isinstance(vector, Vector) else vector.vectors
+    return {"name": vector.name, "source": vector.source, "model": vector.model, "about": dict(vector.about), "heads": [list(h) for h in getattr(vector, "heads", ())],
+            "sha256": hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()}
+
+
+def _prompt_record(prompt: TaskPrompt) -> dict[str, Any]:
+    return {"text": prompt.text, "y": prompt.y, "kind": prompt.kind}
+
+
+def _coords(prompts: Sequence[TaskPrompt], conditions: Sequence[str], names: Sequence[str], layers: Sequence[int], strengths: Sequence[float]) -> dict[str, Any]:
+    coords = {"item": np.arange(len(prompts)), "x": ("item", [p.x for p in prompts]), "y": ("item", [p.y for p in prompts]),
+              "answer_tokens": ("item", [len(p.answer_ids) for p in prompts]), "condition": list(conditions), "vector": list(names), "layer": list(layers),
+              "strength": list(strengths)}
+    return coords | ({"insertion": ("layer", ["each head's own"])} if list(layers) == [OWN_LAYERS] else {})
+
+
+def choose(result: xr.Dataset, over: Sequence[str] = ("layer", "strength"), *, metric: str = "correct") -> dict[str, dict[str, Any]]:
+    """The cell with the best mean accuracy of each vector, over items and conditions; of equal ones the largest mean log-probability of the answer.
+
+    Use it on the validation split and `report` the cells on the test split: the best of many cells looks better than it is.
+
+    Returns: by vector: `layer`, `strength`, `accuracy` there, `n` items, `cells` compared, `split`, `metric`.
+
+    Raises: VectorError: no result of `evaluate`, an axis that is neither in `over` nor of length 1, a result without a value.
+    """
+    _check(result, metric)
+    over = (over,) if isinstance(over, str) else tuple(over)
+    if not set(over) <= {"layer", "strength"}:
+        raise VectorError(f"over={over!r}: expected 'layer', 'strength' or both.")
+    for axis in {"layer", "strength"} - set(over):
+        if result.sizes[axis] > 1:
+            raise VectorError(f"over={over!r} leaves out {axis}, of which the result has {result.sizes[axis]}; select one with result.isel({axis}=[0]), or choose over it too.")
+    call, found = results.provenance(result)["call"], {}
+    for name in result["vector"].values:
+        own = result.sel(vector=name)
+        accuracy, logprob = (own[v].mean(("item", "condition")).transpose("layer", "strength").values for v in (metric, "logprob"))
+        if np.isnan(accuracy).all():
+            raise VectorError(f"result: vector {name!r} has no value; was the evaluation stopped before its first layer?")
+        best = np.argwhere(accuracy == np.nanmax(accuracy))
+        li, si = best[int(np.nanargmax([logprob[tuple(b)] for b in best]))]
+        found[str(name)] = {"layer": int(result["layer"].values[li]), "strength": float(result["strength"].values[si]), "accuracy": float(accuracy[li, si]),
+                            "n": int(np.isfinite(own[metric].values[:, :, li, si]).all(1).sum()), "cells": int(np.isfinite(accuracy).sum()),
+                            "split": call.get("split"), "metric": metric}
+    return found
+
+
+def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, control: str | None = "random", metric: str = "correct", level: float = 0.95,
+           seed: int = 0) -> pd.DataFrame:
+    """Accuracy of each vector at its chosen cell, against the same prompts without a vector and with the control vector at that cell.
+
+    Args:
+        result: of `evaluate`, on prompts that the choice has not seen (warned otherwise).
+        chosen: by vector: `layer` and `strength`, as `choose` returns.
+        control: name of the control vector; None, or one that is not in the result: no control columns.
+
+    Returns: a row for each vector and condition: `layer`, `strength`, `n`, `accuracy` with its exact interval (`low`, `high`), `base`, `difference` with its bootstrap
+    interval over items (`difference_low`, `difference_high`), `p` (two-sided exact McNemar test) and `p_holm` (over all rows); the same of the difference from the
+    control: `control`, `over_control`, `over_control_low`, `over_control_high`, `p_control`.
+
+    Raises: VectorError: no result of `evaluate`, vectors or cells that it does not have, cells without a value.
+    """
+    _check(result, metric)
+    split, rows = results.provenance(result)["call"].get("split"), []
+    with_control = control is not None and control in result["vector"].values
+    if any(cell.get("split") == split is not None and cell.get("cells", 0) > 1 for cell in chosen.values()):
+        warnings.warn(f"the cells were chosen on split {split!r}, on which they are reported now: the accuracies are too high; evaluate another split.", stacklevel=2)
+    for name, cell in chosen.items():
+        try:
+            own = result.sel(vector=name, layer=cell["layer"], strength=cell["strength"])
+            other = result.sel(vector=control, layer=cell["layer"], strength=cell["strength"]) if with_control and name != control else None
+        except KeyError as error:
+            raise VectorError(f"chosen: {name!r} at {dict(cell)!r} is not in the result ({error}); it has vectors {result['vector'].values.tolist()}, "
+                              f"layers {result['layer'].values.tolist()}, strengths {result['strength'].values.tolist()}.") from None
+        for condition in result["condition"].values:
+            at = {"condition": condition}
+            values, base = own[metric].sel(at).values.astype(float), own[f"base_{metric}"].sel(at).values.astype(float)
+            if np.isnan(values).any():
+                raise VectorError(f"result: vector {name!r} at layer {cell['layer']} has no value for {int(np.isnan(values).sum())} items; "
+                                  "the evaluation is partial, run it to the end.")
+            share = statistics.proportion(int(values.sum()), len(values), level)
+            row = {"vector": name, "condition": str(condition), "layer": int(cell["layer"]), "strength": float(cell["strength"]), "n": len(values),
+                   "accuracy": share.estimate, "low": share.low, "high": share.high, "base": base.mean()}
+            row |= dict(zip(("difference", "difference_low", "difference_high", "p"), _paired(values, base, level, seed)))
+            if with_control:
+                held = None if other is None else other[metric].sel(at).values.astype(float)
+                row |= {"control": np.nan if held is None else held.mean()}
+                row |= dict(zip(("over_control", "over_control_low", "over_control_high", "p_control"), (np.nan,) * 4 if held is None else _paired(values, held, level, seed)))
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", statistics.holm(table["p"].to_numpy()))
+    return table
+
+
+def _paired(a: np.ndarray, b: np.ndarray, level: float, seed: int) -> tuple[float, float, float, float]:
+    """Difference of two accuracies on the same items, its interval, and the exact McNemar p value: a sign test of the items on which they differ."""
+    wins, losses = int((a > b).sum()), int((a < b).sum())
+    p = 1.0 if wins + losses == 0 else float(statistics.binomial_test(wins, wins + losses))
+    if len(a) < 2:
+        return float((a - b).mean()), float("nan"), float("nan"), p
+    interval = statistics.bootstrap(a - b, level=level, seed=seed)
+    return interval.estimate, interval.low, interval.high, p
+
+
+def _check(result: Any, metric: str) -> None:
+    if not isinstance(result, xr.Dataset) or not set(_AXES) <= set(result.dims) or "base_correct" not in result:
+        raise VectorError("result: expected what lens.vectors.evaluate returned, with item, condition, vector, layer and strength.")
+    if metric not in ("correct", "first"):
+        raise VectorError(f"metric={metric!r}: expected 'correct' (the whole answer) or 'first' (its first token).")

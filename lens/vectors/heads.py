@@ -1,0 +1,146 @@
+"""Head sets: which heads carry a task, which carry many, and how much two sets have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from ..engine import results
+from ..measure import statistics
+from ..measure.agreement import Agreement, AgreementError, compare
+from .errors import VectorError
+
+Head = tuple[int, int]
+
+
+def summary(effects: xr.Dataset, *, level: float = 0.95, resamples: int = 2000, flips: int | None = None, method: str = "bca", seed: int = 0) -> xr.Dataset:
+    """The mean effect of every head over prompts, with a bootstrap interval and a two-sided sign-flip test (null: symmetric about 0), Holm-corrected over all heads.
+
+    Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``n``, ``p``, ``p_holm``, and ``rank`` (0 = largest mean). `flips`: sign patterns; None takes 100 a head and at
+    least 10 000, so that Holm's correction can reach 0.05.
+
+    Raises: VectorError: no result of `head_effects`, fewer than two prompts.
+    """
+    x = _effects(effects)
+    if x.shape[0] < 2:
+        raise VectorError(f"effects have {x.shape[0]} prompt(s); an interval over prompts needs at least two: take more trials.")
+    flat = x.reshape(len(x), -1)
+    whole = np.isfinite(flat).all(0)
+    out = {name: np.full(flat.shape[1], np.nan) for name in ("mean", "low", "high", "p", "p_holm", "rank")}
+    flips = max(10_000, 100 * flat.shape[1]) if flips is None else flips
+    if whole.any():
+        interval = statistics.bootstrap(flat[:, whole], level=level, resamples=resamples, seed=seed, method=method)
+        test = statistics.sign_flip(flat[:, whole], resamples=flips, seed=seed)
+        for name, values in (("mean", interval.estimate), ("low", interval.low), ("high", interval.high), ("p", test.p), ("p_holm", statistics.holm(np.atleast_1d(test.p)))):
+            out[name][whole] = values
+        out["rank"][whole] = np.argsort(np.argsort(-out["mean"][whole], kind="stable"), kind="stable")
+    unit = effects["effect"].attrs.get("units", "")
+    ds = xr.Dataset({name: (("layer", "head"), v.reshape(x.shape[1:]), {"units": unit} if name in ("mean", "low", "high") else {}) for name, v in out.items()},
+                    coords={"layer": effects["layer"].values, "head": effects["head"].values})
+    ds["n"] = (("layer", "head"), np.isfinite(x).sum(0))
+    record = results.provenance(effects)
+    return results.stamp(ds, {**record, "kind": "head summary", "of": record.get("kind"),
+                              "statistics": dict(level=level, resamples=resamples, flips=flips, method=method, seed=seed, n_prompts=len(x), n_heads=int(whole.sum()))})
+
+
+def top_heads(effects: xr.Dataset | Mapping[str, xr.Dataset], k: int = 10) -> list[Head]:
+    """The `k` heads of the largest mean effect, `(layer, head)`, largest first; over several tasks: see `universal`.
+
+    Raises: VectorError: more heads than there are.
+    """
+    if isinstance(effects, Mapping) and not isinstance(effects, xr.Dataset):
+        return universal(effects, k)
+    return _largest(_mean(effects), effects, k)
+
+
+def universal(effects: Mapping[str, xr.Dataset], k: int = 10, *, above: Mapping[str, bool] | Mapping[str, float] | float | None = None) -> list[Head]:
+    """The `k` heads of the largest effect averaged over tasks, each task counting the same.
+
+    `above` says which tasks take part: per task True or False (say, whether the model beats the most frequent answer there, as published), or a smallest mean effect of the
+    task's own best head, for all or per task.
+
+    Raises: VectorError: no task is left, or results of different grids.
+
+    Source: Todd et al. 2024, equation 5.
+    """
+    if not isinstance(effects, Mapping) or isinstance(effects, xr.Dataset) or not effects:
+        empty = " without entries" if isinstance(effects, Mapping) and not effects else ""
+        raise VectorError(f"effects is a {type(effects).__name__}{empty}; expected a mapping of task name to result.")
+    means = {name: _mean(ds) for name, ds in effects.items()}
+    first = next(iter(effects.values()))
+    for name, mean in means.items():
+        if mean.shape != _mean(first).shape:
+            raise VectorError(f"effects[{name!r}] is over {mean.shape} heads, another task over {_mean(first).shape}; average over results of one model.")
+    if above is not None:
+        limit = lambda name: above.get(name, False) if isinstance(above, Mapping) else above
+        takes = lambda name: limit(name) if isinstance(limit(name), (bool, np.bool_)) else means[name].max() >= limit(name)
+        means = {name: mean for name, mean in means.items() if takes(name)}
+        if not means:
+            raise VectorError(f"above={above!r} leaves none of the {len(effects)} tasks; lower it.")
+    return _largest(np.mean(list(means.values()), 0), first, k)
+
+
+def overlap(a: Iterable[Head], b: Iterable[Head], heads: int | None = None) -> dict[str, Any]:
+    """How much two sets of heads have in common.
+
+    Returns: ``jaccard`` (shared / united), ``shared`` and ``n`` (how many, and of which sizes), and, where `heads` says how many heads the model has, the number ``expected`` to
+    be shared by chance and ``p``, the hypergeometric probability of sharing as many or more.
+
+    Raises: VectorError: an empty set, or sets larger than the model.
+    """
+    a, b = ({(int(l), int(h)) for l, h in x} for x in (a, b))
+    if not a or not b:
+        raise VectorError(f"{'a' if not a else 'b'}=[] holds no head; give at least one (layer, head).")
+    shared = len(a & b)
+    out: dict[str, Any] = {"jaccard": shared / len(a | b), "shared": shared, "n": (len(a), len(b)), "expected": None, "p": None}
+    if heads is not None:
+        if heads < len(a | b):
+            raise VectorError(f"heads={heads!r}: the two sets hold {len(a | b)} different heads; give the number of heads of the whole model.")
+        out["expected"] = len(a) * len(b) / heads
+        out["p"] = float(stats.hypergeom.sf(shared - 1, heads, len(a), len(b)))
+    return out
+
+
+def agreement(exact: xr.Dataset, estimate: xr.Dataset, k: int = 10, **options: Any) -> Agreement:
+    """How an estimate of the heads' effects agrees with the exact ones: Pearson and Spearman with intervals over prompts, top-`k` overlap, signs.
+
+    "atp*" estimates magnitudes and is compared with the exact effects' absolute values. `options`: `resamples`, `level`, `seed`.
+
+    Raises: VectorError: results of different tasks, metrics or prompts.
+    """
+    _effects(exact), _effects(estimate)
+    record = results.provenance(estimate)
+    if "texts" in record and record["texts"] != results.provenance(exact).get("texts"):
+        raise VectorError("estimate and exact are of different prompts; use the same task, seed, shots, trials and template.")
+    try:
+        return compare(exact, estimate, same=("task", "metric", "source"), magnitude=record.get("call", {}).get("method") == "atp*", k=k, **options)
+    except AgreementError as error:
+        raise VectorError(str(error)) from None
+
+
+def _effects(ds: Any) -> np.ndarray:
+    """Effects ``[prompt, layer, head]``."""
+    if not isinstance(ds, xr.Dataset) or "effect" not in ds or not {"layer", "head"} <= set(ds["effect"].dims):
+        raise VectorError(f"effects is a {type(ds).__name__} without effects over layer and head; give a result of lens.vectors.head_effects.")
+    x = ds["effect"]
+    return np.asarray((x if "prompt" in x.dims else x.expand_dims("prompt")).transpose("prompt", "layer", "head").values, float)
+
+
+def _mean(ds: xr.Dataset) -> np.ndarray:
+    x = _effects(ds)
+    whole = np.isfinite(x).all((1, 2))
+    if not whole.any():
+        raise VectorError("effects: no prompt has all heads; finish the sweep (call head_effects again with the same store).")
+    return x[whole].mean(0)
+
+
+def _largest(mean: np.ndarray, ds: xr.Dataset, k: int) -> list[Head]:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= mean.size:
+        raise VectorError(f"k={k!r}: expected a whole number from 1 to {mean.size}, the number of heads.")
+    order = np.argsort(-mean.ravel(), kind="stable")[:k]
+    layers, heads = np.asarray(ds["layer"]), np.asarray(ds["head"])
+    return [(int(layers[l]), int(heads[h])) for l, h in (np.unravel_index(i, mean.shape) for i in order)]

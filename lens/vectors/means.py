@@ -1,0 +1,104 @@
+"""Mean activations at a prompt's last token: what a task leaves in every head."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..engine.decoder import Decoder
+from ..engine.sites import Site
+from ..measure.answers import ANSWER
+from ..measure.reading import recorded
+from .errors import VectorError
+from .prompts import TaskPrompt
+
+SOURCES = ("demonstrations", "instruction")
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """The mean over `n` prompts of every head's output `z` (before the output projection) and of every block's output `resid`, both at the last token.
+
+    `source` says what the prompts had in common: "demonstrations" of a task or its "instruction"; `asked` is how many prompts were run, of which the model answered
+    `known`; `filtered` says whether only those are in the mean.
+    """
+
+    z: Float[Tensor, "layer head d_head"]
+    resid: Float[Tensor, "layer d_model"]
+    n: int
+    source: str
+    task: str
+    asked: int = 0
+    known: int = 0
+    filtered: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise VectorError(f"source={self.source!r} is not known; expected one of {', '.join(SOURCES)}.")
+        for name in ("z", "resid"):
+            if not torch.isfinite(getattr(self, name)).all():
+                raise VectorError(f"{name} of the means of {self.task!r} holds NaN or infinity; check the model's weights.")
+
+    def at_site(self, site: Site) -> Tensor:
+        """The mean where a site is, so that `lens.Edit` takes it: `z` of a head (or of all, `[head, d_head]`), or `resid_post` of a layer."""
+        if site.name == "z":
+            return self.z[site.layer] if site.head is None else self.z[site.layer, site.head]
+        if site.name == "resid_post":
+            return self.resid[site.layer]
+        raise VectorError(f"site={site}: means are kept of 'z' and of 'resid_post'.")
+
+    def fits(self, decoder: Decoder) -> "Means":
+        """Itself, on the model's device.
+
+        Raises: VectorError: means of a model of another shape.
+        """
+        shape = (decoder.n_layers, decoder.n_heads, decoder.d_head)
+        if tuple(self.z.shape) != shape:
+            raise VectorError(f"means: z of {self.task!r} has the shape {tuple(self.z.shape)}, this model's heads {shape}; compute them with this model.")
+        return self
+
+
+@torch.no_grad()
+def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool = False, source: str | None = None, task: str = "") -> Means:
+    """The means over prompts at their last token; batch by batch, nothing but the sums is kept.
+
+    Args:
+        known: only prompts whose whole answer is the model's greedy choice (read in the same pass, as published); where there is none, all, with a warning.
+        source: see `Means`; None: by the prompts' kind.
+
+    Raises: VectorError: no prompt.
+
+    Source: Todd et al. 2024, equation 3. Cost: one pass over each prompt with its answer; memory 256 MiB beside the model.
+    """
+    if not len(prompts):
+        raise VectorError("prompts=[] holds none; give at least one.")
+    decoder = Decoder.of(model)
+    if source is None:
+        source = "instruction" if prompts[0].kind == "instruction" else "demonstrations"
+    widths = (decoder.n_layers, decoder.n_heads, decoder.d_head), (decoder.n_layers, decoder.d_model)
+    # all prompts, and those that the model answers
+    z, resid = (torch.zeros(2, *w, dtype=torch.float64) for w in widths)
+    right = 0
+    whole = [torch.cat([p.ids, torch.tensor(p.answer_ids[:-1], dtype=torch.long)]) for p in prompts]
+    for batch, runs in recorded(decoder, whole, ("z",), "means"):
+        last = torch.tensor([runs.starts[k] + len(prompts[i]) - 1 for k, i in enumerate(batch)], device=decoder.device)
+        reads = [runs.resid[-1][last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device)][None] for k, i in enumerate(batch)]
+        correct = torch.tensor([bool(ANSWER.score(decoder, [read], prompts[i], [read])[0, 3]) for read, i in zip(reads, batch)])
+        right += int(correct.sum())
+        of_z = torch.stack([x[last] for x in runs.kept["z"]]).double().cpu()
+        of_resid = torch.stack([x[last] for x in runs.resid[1:]]).double().cpu()
+        for k, chosen in enumerate((slice(None), correct)):
+            z[k] += of_z[:, chosen].sum(1)
+            resid[k] += of_resid[:, chosen].sum(1)
+    if known and not right:
+        warnings.warn(f"the model answers none of the {len(prompts)} prompts of {task or 'the task'}; all of them are in the mean.", stacklevel=2)
+    only = bool(known and right)
+    n = right if only else len(prompts)
+    put = lambda x: (x[int(only)] / n).to(device=decoder.device, dtype=decoder.dtype)
+    return Means(put(z), put(resid), n, source, task, len(prompts), right, only)

@@ -1,0 +1,182 @@
+"""The causal effect of every head on a task: its output at the last token of an uninformative prompt is replaced by its mean over informative ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from ..engine import results
+from ..engine.decoder import Decoder
+from ..engine.edits import Edit
+from ..engine.metrics import Metric
+from ..engine.record import record_of
+from ..engine.resume import SweepStore
+from ..engine.runs import Runs
+from ..engine.sites import Site
+from ..engine.sweeps import Cell, Values, run_bytes, sweep
+from .approximations import METHODS as ESTIMATES, estimate
+from .errors import VectorError
+from .means import SOURCES, Means, mean_activations
+from .prompts import TaskPrompt, as_task, build
+from .tasks import Task
+from .templates import Template, as_template
+
+METRICS = {"prob": "probability", "logprob": "nats"}
+METHODS = ("exact", *ESTIMATES)
+#: Prompts to a region of a store on disk.
+REGION = 5
+#: Added to the seed for the prompts that are edited, so that they are not those of the means.
+TRIALS_SEED = 10_007
+#: Bytes of logits held at once; small enough to stay in a processor's cache.
+_LOGIT_BYTES = 4 << 20
+#: Memory of one cell that waits for its walk, in bytes.
+_CELL_BYTES = 900
+
+
+def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows"]:
+    """ln p of the answer's first token (nats), from the final residual stream at the last token; the vocabulary is read in blocks and never held whole."""
+    x, target = decoder.norm(resid[0][:, 0]), encoded.answer_ids[0]
+    weight, bias = decoder.head.weight, getattr(decoder.head, "bias", None)
+    size = max(256, _LOGIT_BYTES // (4 * max(1, len(x))))
+    highest = x.new_full((len(x),), float("-inf"), dtype=torch.float32)
+    total, wanted = torch.zeros_like(highest), torch.zeros_like(highest)
+    for a in range(0, len(weight), size):
+        logits = F.linear(x, weight[a:a + size], None if bias is None else bias[a:a + size]).float()
+        if a <= target < a + size:
+            wanted = logits[:, target - a].clone()
+        new = torch.maximum(highest, logits.amax(-1))
+        total = total * (highest - new).exp() + logits.sub_(new[:, None]).exp_().sum(-1)
+        highest = new
+    return wanted - highest - total.log()
+
+
+#: The log-probability of the answer's first token after the prompt.
+FIRST = Metric("first", "nats", lambda e: [()], first_logprob)
+
+
+def head_effects(model: Any, task: Task | str, *, means: Means | None = None, trials: int = 25, shots: int = 10, mean_prompts: int = 100, source: str = "demonstrations",
+                 template: Template | str = "qa", instruction: str | None = None, method: str = "exact", metric: str = "prob", steps: int = 8, seed: int = 0,
+                 start: Any = "auto", split: str = "valid", known: bool = True, memory_mb: float = 500, progress: bool | None = None, stop: Callable[[], bool] | None = None,
+                 on_part: Callable[[xr.Dataset], None] | None = None, store: Any = None) -> xr.Dataset:
+    """The indirect effect of every head of every layer on the answer to prompts with shuffled labels.
+
+    Args:
+        means: what replaces each head's output; None: the means over `mean_prompts` prompts of `source` with questions of `split`.
+        trials: prompts with shuffled labels that are edited; questions of `split`, each equally often.
+        source: "demonstrations" (`shots` of them) or "instruction" (the task's instruction, or `instruction`, before the bare question; questions of `train`).
+        method: "exact"; or an estimate from gradients, see `lens.vectors.approximations`: "atp", "atp*" (a magnitude, never negative), "ig" with `steps`.
+        metric: of the answer's first token: "prob" (published) or "logprob", which does not saturate near 0 and 1.
+        known: the means are over prompts that the model answers, as published (all, with a warning, where it answers none).
+        memory_mb: extra memory to stay under. stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
+        store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut (exact only).
+
+    Returns: a result over `prompt, layer, head`: ``effect`` = edited - unedited, ``edited``; by prompt ``base`` (unedited) and labels.
+
+    Raises: VectorError: arguments or a task that cannot be used; means of another model.
+
+    Source: Todd et al. 2024, equations 4 and 5 (one hooked pass a head). Cost, exact: about the unedited prompts and one token a head through the later layers: keys
+    and values before the last token are the unedited run's, and all heads of all layers go down in one walk.
+    """
+    task, template = as_task(task), as_template(template)
+    for name, value, choices in (("method", method, METHODS), ("metric", metric, METRICS), ("source", source, SOURCES)):
+        if value not in choices:
+            raise VectorError(f"{name}={value!r} is not known; expected one of {', '.join(choices)}.")
+    if store is not None and method != "exact":
+        raise VectorError(f"store={str(store)!r}: method={method!r} takes little longer than reading it back; leave `store` out, or use method='exact'.")
+    decoder = Decoder.of(model)
+    prompts = build(model, task, "shuffled", n=trials, shots=shots, split=split, template=template, seed=seed + TRIALS_SEED, start=start)
+    if means is None:
+        means = task_means(model, task, source=source, n=mean_prompts, shots=shots, split=split, template=template, instruction=instruction, known=known, seed=seed, start=start)
+    means.fits(decoder)
+    call = dict(task=task.name, trials=trials, shots=shots, mean_prompts=mean_prompts, source=means.source, template=template.name, instruction=instruction,
+                method=method, metric=metric, start=start, split=split, known=known, **({"steps": steps} if method == "ig" else {}))
+    record = record_of(model, decoder, "head effects", call, seed=seed) | {
+        "means": {name: getattr(means, name) for name in ("n", "asked", "known", "filtered", "source", "task")}, "texts": [p.text for p in prompts]}
+    read = np.exp if metric == "prob" else np.asarray
+
+    def labelled(values: Values) -> xr.Dataset:
+        base = read(values.base)
+        # an estimate is of the metric itself; a walk gives log-probabilities
+        edited = read(values.value) if method == "exact" else values.value + base[:, None, None]
+        of = {"effect": (edited - base[:, None, None]).astype(np.float32), "edited": edited.astype(np.float32)}
+        ds = xr.Dataset({name: (("prompt", "layer", "head"), v, {"units": METRICS[metric]}) for name, v in of.items()} | {"base": ("prompt", base, {"units": METRICS[metric]})},
+                        coords={"layer": np.arange(decoder.n_layers), "head": np.arange(decoder.n_heads), **prompt_coords(prompts)})
+        return results.stamp(ds, record | {"status": values.status, "seconds": round(values.seconds, 4)})
+
+    if method != "exact":
+        return labelled(estimate(decoder, prompts, means.z, method, metric, steps, memory_mb, progress, stop, None if on_part is None else lambda v: on_part(labelled(v))))
+    values, disk, skip, notify = Values.empty(len(prompts), (decoder.n_layers, decoder.n_heads)), None, None, None
+    if store is not None:
+        disk = SweepStore(store, labelled(values), regions={"prompt": REGION, "layer": 1})
+        held = disk.held()["edited"].transpose("prompt", "layer", "head").values
+        values.value[...] = np.log(held) if metric == "prob" else held
+        skip = lambda i, l: bool(disk.done[i, l])
+    if on_part is not None or disk is not None:
+        def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
+            now = labelled(v)
+            if disk is not None:
+                disk.write(now.isel(prompt=list(batch), layer=slice(*span)))
+            if on_part is not None:
+                on_part(now)
+    values = exact(decoder, prompts, means.z, memory_mb=memory_mb, progress=progress, stop=stop, on_part=notify, skip=skip, values=values, multiple=REGION if disk else 1)
+    done = labelled(values)
+    if disk is not None:
+        disk.finish(done)
+        done = labelled(_whole(values, disk, metric)) if skip is not None else done
+    return done
+
+
+def _whole(values: Values, disk: SweepStore, metric: str) -> Values:
+    """With the unedited scores of prompts that were there before."""
+    base = disk.held()["base"].values
+    values.base = np.where(np.isnan(values.base), np.log(base) if metric == "prob" else base, values.base)
+    return values
+
+
+def exact(decoder: Decoder, prompts: Sequence[TaskPrompt], z: Float[Tensor, "layer head d_head"], **options: Any) -> Values:
+    """Log-probabilities of every prompt's first answer token with each head's output at the last token replaced by `z`, ``[prompt, layer, head]``; `options`: see `sweep`."""
+    z = z.to(device=decoder.device, dtype=decoder.dtype)
+    lengths = [len(p) for p in prompts]
+
+    def cells(i: int, source: Runs, number: int) -> Iterator[Cell]:
+        at = (lengths[i] - 1,)
+        for l in range(decoder.n_layers):
+            for h in range(decoder.n_heads):
+                yield Cell((l, h), l, (Edit(Site("z", layer=l, head=h, position=at), "replace", z[l, h]),))
+
+    def make_runs(batch, tails):
+        runs = Runs.record(decoder, [torch.cat([prompts[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=("z",))
+        return runs, runs
+
+    waiting = decoder.n_layers * decoder.n_heads * _CELL_BYTES
+    return sweep(decoder, prompts, lengths, (decoder.n_layers, decoder.n_heads), cells, make_runs, FIRST, clean_is_base=True,
+                 bytes_per_prompt=lambda i: run_bytes(decoder, lengths[i], ("z",)) + waiting, label="head effects", **options)
+
+
+def task_means(model: Any, task: Task, *, source: str = "demonstrations", n: int = 100, shots: int = 10, split: str = "valid", template: Template | str = "qa",
+               instruction: str | None = None, known: bool = True, seed: int = 0, start: Any = "auto") -> Means:
+    """The means that `head_effects` and `extract` take by default: over `n` prompts with demonstrations, or over prompts with the instruction (at most one a pair of `train`).
+
+    Raises: VectorError: see `build`.
+    """
+    if source not in SOURCES:
+        raise VectorError(f"source={source!r} is not known; expected one of {', '.join(SOURCES)}.")
+    if source == "demonstrations":
+        prompts = build(model, task, "icl", n=n, shots=shots, split=split, template=template, seed=seed, start=start)
+    else:
+        # without demonstrations a question can be shown once only
+        prompts = build(model, task, "instruction", n=min(n, len(as_task(task).train)), split="train", template=template, instruction=instruction, seed=seed, start=start)
+    return mean_activations(model, prompts, known=known, source=source, task=as_task(task).name)
+
+
+def prompt_coords(prompts: Sequence[TaskPrompt]) -> dict[str, Any]:
+    """Labels of the prompt axis."""
+    return {"prompt": np.arange(len(prompts)), "x": ("prompt", [p.x for p in prompts]), "y": ("prompt", [p.y for p in prompts]), "tokens": ("prompt", [len(p) for p in prompts]),
+            "answer_tokens": ("prompt", [len(p.answer_ids) for p in prompts]), "fixed_points": ("prompt", [-1 if p.fixed_points is None else p.fixed_points for p in prompts])}

@@ -1,0 +1,141 @@
+"""Prompts of a task: with demonstrations, with shuffled labels, bare, with an instruction, in natural sentences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..engine.decoder import Decoder
+from ..measure.answers import read_answers
+from ..measure.reading import start_token
+from ..prompts import PromptError, continuation
+from ..tokens import require_known, tokenize, tokenizer_of
+from .errors import VectorError
+from .tasks import Task, load_task
+from .templates import Template, as_template
+
+KINDS = ("icl", "shuffled", "zero_shot", "instruction", "text")
+
+
+@dataclass(frozen=True, eq=False)
+class TaskPrompt:
+    """One prompt as a model's tokens.
+
+    `ids` are its tokens with the start token, `[length]`; `answer_ids` those of the answer that follows; `demos` the pairs as they are shown (labels shuffled where
+    they are); `fixed_points` counts the demonstrations whose label is right although shuffled (None where nothing is shuffled).
+    """
+
+    ids: Int[Tensor, "length"]
+    answer_ids: tuple[int, ...]
+    x: str
+    y: str
+    demos: tuple[tuple[str, str], ...]
+    text: str
+    kind: str
+    fixed_points: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def as_task(task: Any, seed: int = 0) -> Task:
+    """A task as it is, or by name (see `load_task`)."""
+    return task if isinstance(task, Task) else load_task(task, seed=seed)
+
+
+def build(model: Any, task: Task | str, kind: str, *, n: int | None = None, shots: int = 10, split: str = "test", template: Template | str = "qa",
+          instruction: str | None = None, seed: int = 0, start: Any = "auto") -> list[TaskPrompt]:
+    """Prompts of one kind.
+
+    Args:
+        kind: "icl" (`shots` demonstrations), "shuffled" (their labels permuted; the question and its answer stay), "zero_shot", "instruction" (the instruction before
+            a zero-shot prompt) or "text" (the task's natural sentences).
+        n: how many; None: every pair of the split once (for "text": with every sentence). More than there are: all are used equally often, with other demonstrations.
+        split: where the questions are from; demonstrations are of `train`, without replacement, never the question itself.
+        instruction: the text, where it is not the task's own; with "icl" and "shuffled" it is put before the demonstrations if it is given here.
+        start: the start token, see `lens.injection.encode_items`: "auto", "bos", one token as text or id, None.
+
+    Raises: VectorError: an unknown kind or split, fewer demonstrations than `shots`, no instruction or sentences where they are needed, text that the model's
+    tokenizer does not know or that merges with the prompt.
+
+    Source: Todd et al. 2024, section 2.2.
+    """
+    task, template = as_task(task), as_template(template)
+    if kind not in KINDS:
+        raise VectorError(f"kind={kind!r} is not known; expected one of {', '.join(KINDS)}.")
+    for name, value, least in (("n", n, 1), ("shots", shots, 0)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least):
+            raise VectorError(f"{name}={value!r}: expected a whole number of at least {least}.")
+    questions = task.numbers(split)
+    if not questions:
+        raise VectorError(f"split={split!r} of task {task.name!r} holds no pair ({len(task.pairs)} in all); give more pairs or another split.")
+    instruction = task.instruction if instruction is None and kind == "instruction" else instruction
+    if kind == "instruction" and not instruction:
+        raise VectorError(f"kind='instruction': task {task.name!r} has no instruction; give instruction='...'.")
+    if kind == "text" and not task.texts:
+        raise VectorError(f"kind='text': task {task.name!r} has no sentences; give it texts=('... {{x}} ...',).")
+    shown = shots if kind in ("icl", "shuffled") else 0
+    pool = np.asarray(task.train)
+    if shown and len(pool) - (split in ("train", "all")) < shown:
+        raise VectorError(f"shots={shown}: task {task.name!r} has {len(pool)} pairs to demonstrate with (its train split of {len(task.pairs)}); "
+                          "give more pairs, or fewer shots.")
+    if kind == "shuffled" and len({task.pairs[i][1] for i in pool}) == 1:
+        warnings.warn(f"task {task.name!r}: all outputs to demonstrate with are {task.pairs[pool[0]][1]!r}, so that shuffling them changes nothing: "
+                      "these prompts are as informative as the plain ones.", stacklevel=2)
+    draw = np.random.default_rng([seed, KINDS.index(kind) if kind == "text" else 0])
+    asked = [(q, s) for q in questions for s in (task.texts if kind == "text" else (None,))]
+    encode = _encoder(model, template, start)
+    return [encode(task, task.pairs[q], *_demos(task, pool, q, shown, kind, draw), kind, instruction, s) for q, s in _drawn(asked, n, draw)]
+
+
+def _drawn(asked: list, n: int | None, draw: np.random.Generator) -> list:
+    """`n` of the questions, each as often as the others; all, in their order, where None."""
+    if n is None:
+        return asked
+    rounds = [draw.permutation(len(asked)) for _ in range(-(-n // len(asked)))]
+    return [asked[i] for i in np.concatenate(rounds)[:n]]
+
+
+def _demos(task: Task, pool: np.ndarray, question: int, shots: int, kind: str, draw: np.random.Generator) -> tuple[tuple, int | None]:
+    if not shots:
+        return (), None
+    free = pool[pool != question]
+    chosen = [task.pairs[i] for i in draw.choice(free, shots, replace=False)]
+    # drawn for every kind, so that the same seed shows the same pairs with and without shuffling
+    order = draw.permutation(shots)
+    if kind != "shuffled":
+        return tuple(chosen), None
+    labels = [chosen[i][1] for i in order]
+    return tuple((x, y) for (x, _), y in zip(chosen, labels)), sum(a == b for (_, a), b in zip(chosen, labels))
+
+
+def _encoder(model: Any, template: Template, start: Any) -> Callable[..., TaskPrompt]:
+    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), start)
+    lead = [] if first is None else [first]
+
+    def encode(task, pair, demos, fixed, kind, instruction, sentence) -> TaskPrompt:
+        (x, y) = pair
+        text = sentence.replace("{x}", x) if sentence is not None else template.text(demos, x, instruction)
+        try:
+            ids = tokenize(tokenizer, text)
+            require_known(tokenizer, text, ids, "prompt")
+            answer = continuation(tokenizer, text, ids, template.lead + y, "answer", "prompt")
+        except PromptError as error:
+            raise VectorError(f"task {task.name!r}, ({x!r}, {y!r}), template {template.name!r}: {error}") from None
+        return TaskPrompt(torch.tensor(lead + ids), answer, x, y, demos, text, kind, fixed)
+    return encode
+
+
+def answered(model: Any, prompts: Sequence[TaskPrompt], *, first: bool = False) -> np.ndarray:
+    """Per prompt, whether greedy decoding would give the whole answer (`first`: its first token), `[prompt]` of bool. Cost: one pass over each prompt."""
+    if not len(prompts):
+        raise VectorError("prompts=[] holds none; give at least one.")
+    scores = read_answers(Decoder.of(model), [p.ids for p in prompts], [p.answer_ids for p in prompts])
+    return scores[:, 2] == 0 if first else scores[:, 3] == 1

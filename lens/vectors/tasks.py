@@ -1,0 +1,206 @@
+"""Tasks: pairs of an input and an output, split once into what demonstrates, what chooses and what reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..prompts import PromptError, continuation
+from ..tokens import tokenize, tokenizer_of
+from . import abilities
+from .errors import VectorError
+from .templates import as_template
+
+#: environment variable that names a folder of tasks as JSON files
+FOLDER = "MNEMOSCOPE_FUNCTION_VECTORS"
+SPLITS = ("train", "valid", "test")
+#: of the pairs, by split: 70 % demonstrate, 30 % of the rest choose, what is left reports
+SHARES = (0.7, 0.09, 0.21)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is asked to do, as pairs `(input, output)`.
+
+    `instruction` says it in words; `texts` are natural sentences with {x} that the output continues; `train`, `valid` and `test` are numbers of pairs.
+    Raises VectorError for outputs that are empty or no text, for an input with two outputs, for splits that overlap or leave the pairs. Warns where all outputs
+    are equal. Make one with `Task.from_pairs`, which draws the splits.
+
+    >>> Task.from_pairs([("hot", "cold"), ("big", "small"), ("up", "down")]).words("train")
+    [('big', 'small')]
+    """
+
+    name: str
+    pairs: tuple[tuple[str, str], ...]
+    instruction: str | None = None
+    texts: tuple[str, ...] = ()
+    train: tuple[int, ...] = ()
+    valid: tuple[int, ...] = ()
+    test: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise VectorError(f"name={self.name!r}: expected text.")
+        object.__setattr__(self, "pairs", _checked(self.name, self.pairs))
+        object.__setattr__(self, "texts", (self.texts,) if isinstance(self.texts, str) else tuple(self.texts))
+        if self.instruction is not None and (not isinstance(self.instruction, str) or not self.instruction.strip()):
+            raise VectorError(f"task {self.name!r}: instruction={self.instruction!r}; expected text, or None where there is none.")
+        for text in self.texts:
+            if not isinstance(text, str) or "{x}" not in text:
+                raise VectorError(f"task {self.name!r}: texts hold {text!r}; expected sentences with {{x}} where the input goes.")
+        seen: set[int] = set()
+        for split in SPLITS:
+            numbers = tuple(int(i) for i in getattr(self, split))
+            if bad := [i for i in numbers if not 0 <= i < len(self.pairs)]:
+                raise VectorError(f"task {self.name!r}: {split} holds {bad[0]}, which is no pair; there are {len(self.pairs)}, counted from 0.")
+            if seen & set(numbers) or len(set(numbers)) < len(numbers):
+                raise VectorError(f"task {self.name!r}: {split} repeats pair {next(i for i in numbers if i in seen or numbers.count(i) > 1)}; every pair belongs to one split.")
+            seen |= set(numbers)
+            object.__setattr__(self, split, numbers)
+        if self.same_labels:
+            warnings.warn(f"task {self.name!r}: all {len(self.pairs)} outputs are {self.pairs[0][1]!r}, so that shuffling them changes nothing: "
+                          "no effect can be told from the answer's own frequency.", stacklevel=3)
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[Sequence[str]], *, name: str = "task", instruction: str | None = None, texts: Sequence[str] = (), seed: int = 0,
+                   shares: Sequence[float] = SHARES) -> "Task":
+        """A task of these pairs, split at random: `shares` of train, valid and test, each at least one pair where there are three or more.
+
+        Source: Todd et al. 2024's code (70 % train; of the rest 30 % valid and 70 % test).
+        """
+        pairs = _checked(name, pairs)
+        shares = tuple(float(s) for s in shares)
+        if len(shares) != 3 or min(shares) < 0 or not 0.999 < sum(shares) < 1.001:
+            raise VectorError(f"shares={shares!r}: expected three shares, of train, valid and test, that add up to 1.")
+        order = np.random.default_rng(seed).permutation(len(pairs)).tolist()
+        n, sizes = len(pairs), [0, 0]
+        for k in (0, 1):
+            sizes[k] = int(round(shares[k] * n))
+            if n >= 3 and shares[k]:
+                sizes[k] = max(1, sizes[k])
+        while n >= 3 and shares[2] and sum(sizes) >= n:
+            sizes[int(np.argmax(sizes))] -= 1
+        parts = np.split(np.asarray(order, dtype=int), np.cumsum(sizes))
+        return cls(name, pairs, instruction, tuple([texts] if isinstance(texts, str) else texts), *(tuple(sorted(p.tolist())) for p in parts))
+
+    def words(self, split: str) -> list[tuple[str, str]]:
+        """The pairs of a split: "train", "valid", "test", or "all"."""
+        return [self.pairs[i] for i in self.numbers(split)]
+
+    def numbers(self, split: str) -> tuple[int, ...]:
+        """The numbers of a split's pairs.
+
+        Raises: VectorError: an unknown split.
+        """
+        if split == "all":
+            return tuple(range(len(self.pairs)))
+        if split not in SPLITS:
+            raise VectorError(f"split={split!r} is not known; expected one of {', '.join(SPLITS)} or all.")
+        return getattr(self, split)
+
+    @property
+    def same_labels(self) -> bool:
+        """Whether all outputs are equal."""
+        return len(self.pairs) > 1 and len({y for _, y in self.pairs}) == 1
+
+    def shared_first_tokens(self, model: Any, template: Any = "qa") -> dict[int, list[str]]:
+        """Different outputs that begin with the same token in this model's vocabulary, by that token's id.
+
+        Where there are any, the first token alone does not tell those outputs apart: read the scores of whole answers.
+        """
+        template, tokenizer = as_template(template), tokenizer_of(model)
+        found: dict[int, list[str]] = {}
+        text = template.text((), self.pairs[0][0])
+        ids = tokenize(tokenizer, text)
+        for y in dict.fromkeys(y for _, y in self.pairs):
+            try:
+                first = continuation(tokenizer, text, ids, template.lead + y, "answer", "prompt")[0]
+            except PromptError as error:
+                raise VectorError(f"task {self.name!r}, output {y!r}: {error}") from None
+            found.setdefault(first, []).append(y)
+        return {token: ys for token, ys in found.items() if len(ys) > 1}
+
+
+def _checked(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
+    if isinstance(pairs, str) or not hasattr(pairs, "__iter__"):
+        raise VectorError(f"task {name!r}: pairs={pairs!r}; expected a list of (input, output).")
+    made, seen = [], {}
+    for number, pair in enumerate(pairs):
+        if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+            raise VectorError(f"task {name!r}: pairs[{number}] is {pair!r}; expected (input, output).")
+        x, y = pair
+        for what, value in (("inputs", x), ("outputs", y)):
+            if isinstance(value, (list, tuple, set)):
+                raise VectorError(f"task {name!r}: {what}: {list(value)!r} is a list; give one text a pair, or several pairs.")
+            if not isinstance(value, str) or not value.strip():
+                raise VectorError(f"task {name!r}: {what}: {value!r} of pairs[{number}]; expected text that is not empty.")
+        x, y = x.strip(), y.strip()
+        if seen.setdefault(x, y) != y:
+            raise VectorError(f"task {name!r}: the input {x!r} has two outputs, {seen[x]!r} and {y!r}; keep one of them.")
+        made.append((x, y))
+    made = list(dict.fromkeys(made))
+    if not made:
+        raise VectorError(f"task {name!r}: pairs=[] holds none; give at least one (input, output).")
+    return tuple(made)
+
+
+def task_names() -> list[str]:
+    """Names of the tasks that ship with the package (CC0), see `load_task`."""
+    return list(abilities.ABILITIES)
+
+
+def load_task(name: str | os.PathLike, *, seed: int = 0, shares: Sequence[float] = SHARES, instruction: str | None = None, texts: Sequence[str] = (),
+              repeated: str = "refuse") -> Task:
+    """A task by name or from a JSON file `[{"input": ..., "output": ...}, ...]`.
+
+    Args:
+        name: of a task that ships with the package, of a file in the folder that MNEMOSCOPE_FUNCTION_VECTORS names (`antonym` or `antonym.json`; a shipped task comes
+            first, `file:antonym` asks for the file), or a path.
+        seed, shares: of the splits.
+        instruction, texts: where they differ from the shipped ones.
+        repeated: what to do with an input that has several outputs: "refuse", or "first" to keep the first.
+
+    Raises: VectorError: an unknown name, a file that cannot be read or has another form.
+
+    Source of the format: github.com/ericwtodd/function_vectors, dataset_files.
+    """
+    if repeated not in ("refuse", "first"):
+        raise VectorError(f"repeated={repeated!r}: expected 'refuse' or 'first'.")
+    if isinstance(name, str) and name in abilities.ABILITIES:
+        ability = abilities.ABILITIES[name]
+        return Task.from_pairs(ability.pairs(), name=name, instruction=instruction or ability.instruction, texts=tuple(texts) or ability.texts, seed=seed, shares=shares)
+    path = _file(str(name))
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise VectorError(f"name={str(name)!r}: {path} cannot be read as JSON ({error}); expected a list of {{'input': ..., 'output': ...}}.") from None
+    if not isinstance(rows, list) or not all(isinstance(r, dict) and {"input", "output"} <= set(r) for r in rows):
+        raise VectorError(f"name={str(name)!r}: {path} has another form; expected a list of {{'input': ..., 'output': ...}}.")
+    pairs = [(r["input"], r["output"]) for r in rows]
+    if repeated == "first":
+        kept: dict[Any, Any] = {}
+        for x, y in pairs:
+            kept.setdefault(x.strip() if isinstance(x, str) else str(x), y)
+        pairs = list(kept.items())
+    stem, known = path.stem.replace("-", "_"), abilities.ABILITIES
+    like = known.get(stem)
+    return Task.from_pairs(pairs, name=path.stem, instruction=instruction or (like.instruction if like else None), texts=tuple(texts) or (like.texts if like else ()),
+                           seed=seed, shares=shares)
+
+
+def _file(name: str) -> Path:
+    bare = name.removeprefix("file:")
+    folder = os.environ.get(FOLDER)
+    tried = [Path(bare).expanduser()] + ([Path(folder).expanduser() / bare, Path(folder).expanduser() / f"{bare}.json"] if folder else [])
+    for path in tried:
+        if path.is_file():
+            return path
+    hint = f"; {FOLDER} names {folder!r}, which has no such file" if folder else f"; a folder of JSON files can be named by {FOLDER}"
+    raise VectorError(f"name={name!r} is neither a task that ships ({', '.join(task_names())}) nor a file{hint}.")

@@ -1,0 +1,72 @@
+"""How demonstrations, a question and an instruction become one text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import VectorError
+
+
+@dataclass(frozen=True)
+class Template:
+    """The form of a prompt; `lead` goes before every x and every y, so that the last token of a prompt never is a space.
+
+    Source: Todd et al. 2024, section 2 (the default; "Q: x", "A: y", an empty line between two demonstrations).
+
+    >>> Template().text([("hot", "cold")], "big")
+    'Q: hot\\nA: cold\\n\\nQ: big\\nA:'
+    """
+
+    question: str = "Q:{x}\nA:"
+    answer: str = "{y}"
+    separator: str = "\n\n"
+    lead: str = " "
+    instruction: str = "{instruction}\n"
+    name: str = "qa"
+
+    def __post_init__(self) -> None:
+        for field, place in (("question", "{x}"), ("answer", "{y}"), ("instruction", "{instruction}")):
+            value = getattr(self, field)
+            if not isinstance(value, str) or place not in value:
+                raise VectorError(f"{field}={value!r}: expected text that holds {place}, such as {getattr(Template, field)!r}.")
+        for field in ("separator", "lead", "name"):
+            if not isinstance(getattr(self, field), str):
+                raise VectorError(f"{field}={getattr(self, field)!r}: expected text.")
+        if self.question[-1:].isspace():
+            raise VectorError(f"question={self.question!r} ends with white space, which belongs to the answer's first token; put it into `lead`.")
+
+    def text(self, demos: Sequence[tuple[str, str]], x: str, instruction: str | None = None) -> str:
+        """The prompt up to where the answer begins: the instruction, where one is given, the demonstrations `(x, y)`, the question."""
+        head = "" if instruction is None else self.instruction.replace("{instruction}", instruction)
+        shown = "".join(self.question.replace("{x}", self.lead + a) + self.answer.replace("{y}", self.lead + b) + self.separator for a, b in demos)
+        return head + shown + self.question.replace("{x}", self.lead + x)
+
+
+#: Templates by name: the published one, others that ask the same, and two for models with a vocabulary of whole words.
+TEMPLATES: Mapping[str, Template] = {t.name: t for t in (
+    Template(),
+    Template("Question:{x}\nAnswer:", name="question"),
+    Template("Input:{x}\nOutput:", separator="\n", name="input"),
+    Template("{x} ->", separator="\n", name="arrow"),
+    Template("{x} =", separator="\n", name="equals"),
+    Template("word:{x} | result:", separator="\n", name="table"),
+    Template("question:{x}; answer:", separator=" // ", name="inline"),
+    Template("Given{x}, say", separator=". ", name="say"),
+    Template("{x}:", separator="\n\n", name="colon"),
+    Template("{x} :", "{y}", " ;", " ", "{instruction} ", "symbols"),
+    Template("{x}", "{y}", "", " ", "{instruction} ", "bare"),
+)}
+
+
+def as_template(template: Any) -> Template:
+    """A template as it is or by its name.
+
+    Raises: VectorError: neither.
+    """
+    if isinstance(template, Template):
+        return template
+    if isinstance(template, str) and template in TEMPLATES:
+        return TEMPLATES[template]
+    raise VectorError(f"template={template!r} is not known; expected a lens.vectors.Template or one of {', '.join(TEMPLATES)}.")

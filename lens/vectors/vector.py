@@ -1,0 +1,370 @@
+"""Instruction vectors: the sum of what a few heads add at the last token, as something to add, compose, decode and keep."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import xarray as xr
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..engine.decoder import Decoder
+from ..engine.record import plain
+from ..engine.sites import Site, indices
+from ..measure.reading import norm_scale, through_norm
+from ..measure.readout import before_post_norm
+from ..models import weight_hash
+from ..tokens import token_strings, tokenizer_of
+from .errors import VectorError
+
+if TYPE_CHECKING:
+    from .means import Means
+    from .tasks import Task
+
+_SITES = ("attn_out", "mlp_out", "embed", "resid_pre", "resid_mid", "resid_post")
+_FORMAT = "mnemoscope vector 1"
+
+
+def _require_stream(site: Site) -> None:
+    if site.name not in _SITES:
+        raise VectorError(f"a vector lives in the residual stream; site {site.name!r} has another shape, use one of {', '.join(_SITES)}.")
+
+
+def _finite(value: Any, name: str, axes: int) -> Tensor:
+    value = torch.as_tensor(value).detach().float().cpu()
+    if value.ndim != axes or value.shape[-1] == 0:
+        raise VectorError(f"{name} has shape {tuple(value.shape)}; expected {axes} ax{'i' if axes == 1 else 'e'}s, the last of them d_model.")
+    if not torch.isfinite(value).all():
+        raise VectorError(f"{name} holds NaN or infinity; check where it was computed.")
+    return value
+
+
+def _factor(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not torch.isfinite(torch.tensor(number)):
+        raise VectorError(f"factor={value!r}: a vector is multiplied by a finite number; to add two vectors write a + b.")
+    return number
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """A direction of the residual stream, with the heads that it is the sum of.
+
+    `direction` is `[d_model]`, float32 on the CPU; `parts` is `[k, d_model]`, what each of `heads` (layer, head) adds to it (none: `[0, d_model]`); `model` is the hash of the
+    weights that it was read from; `source` says of what ("demonstrations", "instruction", "random", ...); `about` how the heads were chosen, on which split, of how many
+    prompts. It can stand as the value of an edit: `Edit(Site("resid_post", layer=9, position=-1), "add", vector)`.
+
+    Vectors add, subtract and scale (a composition of tasks is `a + b - c`); parts survive where both sides name the same heads.
+
+    Raises: VectorError: shapes that do not fit together, NaN.
+
+    Source: Todd et al. 2024, section 2.3; composition: section 3.4.
+    """
+
+    direction: Float[Tensor, "d_model"]
+    parts: Float[Tensor, "k d_model"] = None
+    heads: tuple[tuple[int, int], ...] = ()
+    name: str = "vector"
+    model: str = ""
+    source: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        direction = _finite(self.direction, "direction", 1)
+        parts = direction.new_zeros(0, len(direction)) if self.parts is None else _finite(self.parts, "parts", 2)
+        heads = tuple((int(l), int(h)) for l, h in self.heads)
+        if parts.shape != (len(heads), len(direction)):
+            raise VectorError(f"parts has shape {tuple(parts.shape)}; expected ({len(heads)}, {len(direction)}): one row for each head, as wide as direction.")
+        for name, value in (("direction", direction), ("parts", parts), ("heads", heads), ("about", dict(self.about))):
+            object.__setattr__(self, name, value)
+
+    @property
+    def d_model(self) -> int:
+        return len(self.direction)
+
+    @property
+    def norm(self) -> float:
+        """Its length, in units of the residual stream."""
+        return float(self.direction.norm())
+
+    def at_site(self, site: Site) -> Float[Tensor, "d_model"]:
+        """The direction, for any site of the residual stream. Raises: VectorError: a site of another shape."""
+        _require_stream(site)
+        return self.direction
+
+    def cosine(self, other: "Vector") -> float:
+        """Cosine similarity to another vector; NaN where one of them is zero. Raises: VectorError: another width."""
+        self._require_like(other)
+        size = self.direction.norm() * other.direction.norm()
+        return float(self.direction @ other.direction / size) if size > 0 else float("nan")
+
+    @torch.no_grad()
+    def decode(self, model: Any, k: int = 10) -> list[tuple[str, float]]:
+        """The k tokens that the vector alone promotes, `(token, probability)`: final norm and unembedding of it, as if it were the whole stream.
+
+        It is a readout, not an effect: vectors that do the same may decode to different tokens (Todd et al. 2024, section 3.2).
+        """
+        decoder = Decoder.of(model)
+        require_width(decoder, self)
+        share = decoder.unembed(self.direction.to(decoder.device, decoder.dtype)[None]).float().softmax(-1)[0]
+        value, token = share.topk(min(int(k), len(share)))
+        return list(zip(token_strings(tokenizer_of(model), token.tolist()), value.tolist()))
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending."""
+        return _write(path, {"direction": self.direction, "parts": self.parts},
+                      {"heads": [list(h) for h in self.heads], "name": self.name, "model": self.model, "source": self.source, "about": plain(self.about)})
+
+    def _require_like(self, other: Any) -> None:
+        if not isinstance(other, Vector):
+            raise VectorError(f"other={other!r} is a {type(other).__name__}; expected a lens.vectors.Vector.")
+        if other.d_model != self.d_model:
+            raise VectorError(f"vector {other.name!r} has d_model {other.d_model}, {self.name!r} has {self.d_model}; only vectors of one model can be put together.")
+
+    def _with(self, direction: Tensor, parts: Tensor | None, name: str, source: str | None = None, model: str | None = None) -> "Vector":
+        return Vector(direction, parts, () if parts is None else self.heads, name, self.model if model is None else model, self.source if source is None else source,
+                      {**self.about, "made_by": name})
+
+    def __mul__(self, factor: float) -> "Vector":
+        f = _factor(factor)
+        return self._with(self.direction * f, self.parts * f, f"{f:g} * ({self.name})")
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: float) -> "Vector":
+        if _factor(factor) == 0:
+            raise VectorError("factor=0: a vector cannot be divided by zero.")
+        return self * (1 / _factor(factor))
+
+    def __neg__(self) -> "Vector":
+        return self._with(-self.direction, -self.parts, f"-({self.name})")
+
+    def __add__(self, other: "Vector") -> "Vector":
+        return self._together(other, 1, "+")
+
+    def __sub__(self, other: "Vector") -> "Vector":
+        return self._together(other, -1, "-")
+
+    def _together(self, other: "Vector", sign: int, sign_text: str) -> "Vector":
+        self._require_like(other)
+        same = len(self.heads) > 0 and set(self.heads) == set(other.heads)
+        order = [other.heads.index(h) for h in self.heads] if same else []
+        both = lambda a, b: a if a == b else "mixed"
+        return self._with(self.direction + sign * other.direction, self.parts + sign * other.parts[order] if same else None,
+                          f"{self.name} {sign_text} {f'({other.name})' if ' ' in other.name else other.name}", both(self.source, other.source), both(self.model, other.model))
+
+    def __repr__(self) -> str:
+        what = f", {len(self.heads)} heads" if self.heads else ""
+        return f"Vector({self.name!r}, norm {self.norm:.3g}, d_model {self.d_model}{what}{f', {self.source}' if self.source else ''})"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerVectors:
+    """One direction for each layer; `at_site` gives a site that of its layer.
+
+    `vectors` is `[n_layers, d_model]`, float32 on the CPU; `reliability`, where it was measured, `[n_layers]`: the cosine between the directions of two halves of the prompts.
+    """
+
+    vectors: Float[Tensor, "n_layers d_model"]
+    name: str = "layer vectors"
+    model: str = ""
+    source: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    reliability: Float[Tensor, "n_layers"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", _finite(self.vectors, "vectors", 2))
+        object.__setattr__(self, "about", dict(self.about))
+        if self.reliability is not None:
+            object.__setattr__(self, "reliability", torch.as_tensor(self.reliability).float())
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def d_model(self) -> int:
+        return self.vectors.shape[1]
+
+    @property
+    def norm(self) -> Float[Tensor, "n_layers"]:
+        """Each layer's length, in units of the residual stream."""
+        return self.vectors.norm(dim=-1)
+
+    def at(self, layer: int) -> Vector:
+        """One layer's direction as a Vector."""
+        layer = indices(layer, len(self), "layer")[0]
+        return Vector(self.vectors[layer], name=f"{self.name}, layer {layer}", model=self.model, source=self.source, about={**self.about, "layer": layer})
+
+    def at_site(self, site: Site) -> Float[Tensor, "d_model"]:
+        """The direction of the site's layer. Raises: VectorError: a site of another shape; SiteError: no such layer."""
+        _require_stream(site)
+        return self.vectors[indices(site.layer or 0, len(self), "layer")[0]]
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending."""
+        extra = {} if self.reliability is None else {"reliability": self.reliability}
+        return _write(path, {"vectors": self.vectors, **extra}, {"name": self.name, "model": self.model, "source": self.source, "about": plain(self.about)})
+
+    def __repr__(self) -> str:
+        return f"LayerVectors({self.name!r}, {len(self)} layers, norm {self.norm.min():.3g} to {self.norm.max():.3g})"
+
+
+def require_width(decoder: Any, *vectors: Vector | LayerVectors) -> None:
+    """Refuses what is no vector, or one of another model's width or number of layers (VectorError)."""
+    for v in vectors:
+        if not isinstance(v, (Vector, LayerVectors)):
+            raise VectorError(f"vector={v!r} is a {type(v).__name__}; expected what lens.vectors.extract, layer_average or contrast returns.")
+        if v.d_model != decoder.d_model:
+            raise VectorError(f"vector {v.name!r} has d_model {v.d_model}, this model {decoder.d_model}; extract one from this model.")
+        if isinstance(v, LayerVectors) and len(v) != decoder.n_layers:
+            raise VectorError(f"vector {v.name!r} has {len(v)} layers, this model {decoder.n_layers}; make one from this model.")
+
+
+@torch.no_grad()
+def head_parts(model: Any, z: Float[Tensor, "layer head d_head"], heads: Sequence[tuple[int, int]]) -> Float[Tensor, "k d_model"]:
+    """What each head `(layer, head)` adds to the residual stream when the heads' outputs are `z`: `z @ W_O` of that head, without the projection's bias, float32.
+
+    A post-norm (OLMo 2) is applied at the scale of that layer's whole attention output for `z`.
+    """
+    decoder, out = Decoder.of(model), []
+    for layer, head in heads:
+        block, own = decoder.blocks[layer], z[layer].to(decoder.device).float()
+        part = own[head] @ block.output_weight()[head].float()
+        scale = 1.0 if block.post_attn is None else norm_scale(block.post_attn, before_post_norm(block, own[None]))[0]
+        out.append(through_norm(block.post_attn, part, scale).cpu())
+    return torch.stack(out) if out else torch.zeros(0, decoder.d_model)
+
+
+def extract(model: Any, task: "Task | str", *, top: int = 10, heads: Sequence[tuple[int, int]] | None = None, effects: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
+            means: "Means | None" = None, source: str = "demonstrations", split: str = "valid", shots: int = 10, mean_prompts: int = 100, trials: int = 25,
+            template: Any = "qa", seed: int = 0, start: Any = "auto", name: str | None = None, progress: bool | None = None,
+            stop: Callable[[], bool] | None = None) -> Vector:
+    """The instruction vector of a task: the sum over a few heads of their mean output at the last token, each through its own rows of W_O.
+
+    Args:
+        top: how many heads, by mean effect; ignored where `heads` names them (for example those of `universal`).
+        effects: what `head_effects` returned, or several of them by task (then the mean over tasks counts, see `universal`); None measures them on `trials` prompts
+            (only where `heads` is None).
+        means: what `mean_activations` returned; None takes them over `mean_prompts` prompts with `shots` demonstrations (`source` "instruction": with the instruction
+            alone), of those that the model answers right where there are any.
+        split: where the questions are from that means and effects are taken of (means from instructions: of train, a question can be asked once only).
+
+    Raises: VectorError: no such head, effects of another model, an unknown source, more heads than there are.
+
+    Source: Todd et al. 2024, section 2.3; from instructions: Davidson et al. 2025.
+    """
+    from . import heads as choosing
+    from .mediation import head_effects, task_means
+    from .prompts import as_task
+
+    task, decoder = as_task(task), Decoder.of(model)
+    if source not in ("demonstrations", "instruction"):
+        raise VectorError(f"source={source!r}: expected 'demonstrations' or 'instruction'.")
+    if heads is None and (isinstance(top, bool) or not hasattr(top, "__index__") or not 1 <= top <= decoder.n_layers * decoder.n_heads):
+        raise VectorError(f"top={top!r}: expected a number of heads from 1 to {decoder.n_layers * decoder.n_heads}.")
+    if means is None:
+        means = task_means(model, task, source=source, split=split, shots=shots, n=mean_prompts, template=template, seed=seed, start=start)
+        asked_of = split if source == "demonstrations" else "train"
+    else:
+        asked_of = None
+    about: dict[str, Any] = {"task": task.name, "means": {"source": means.source, "n": means.n, "task": means.task, "split": asked_of}}
+    if heads is None:
+        if effects is None:
+            effects = head_effects(model, task, means=means, trials=trials, shots=shots, source=source, split=split, template=template, seed=seed, start=start,
+                                   progress=progress, stop=stop)
+        several = effects if isinstance(effects, Mapping) and not isinstance(effects, xr.Dataset) else {task.name: effects}
+        for of, ds in several.items():
+            if (ds.sizes.get("layer"), ds.sizes.get("head")) != (decoder.n_layers, decoder.n_heads):
+                raise VectorError(f"effects of {of!r} cover {ds.sizes.get('layer')} layers x {ds.sizes.get('head')} heads, this model has {decoder.n_layers} x {decoder.n_heads}; "
+                                  "measure them on this model.")
+        heads = choosing.top_heads(effects, top)
+        about["heads"] = f"the {top} of largest mean effect over " + " and ".join(f"{ds.sizes['prompt']} prompts of {of}" for of, ds in several.items())
+    else:
+        heads = _named(heads, decoder)
+        about["heads"] = f"{len(heads)} given"
+    parts = head_parts(model, means.fits(decoder).z, heads)
+    return Vector(parts.sum(0), parts, tuple(heads), name or task.name, weight_hash(model), means.source, about)
+
+
+def _named(heads: Any, decoder: Decoder) -> tuple[tuple[int, int], ...]:
+    try:
+        chosen = [(indices(l, decoder.n_layers, "layer")[0], indices(h, decoder.n_heads, "head")[0]) for l, h in heads]
+    except TypeError:
+        raise VectorError(f"heads={heads!r}: expected pairs (layer, head).") from None
+    except ValueError as error:
+        raise VectorError(f"heads={heads!r}: {error}") from None
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise VectorError(f"heads={heads!r}: expected different pairs (layer, head), at least one.")
+    return tuple(chosen)
+
+
+def layer_average(means: "Means") -> LayerVectors:
+    """The mean residual stream after each layer at the last token: the simpler vector that function vectors are compared with.
+
+    Source: Todd et al. 2024, section 2.3 ("layer average"), added at the layer that it was read from.
+    """
+    return LayerVectors(means.resid, f"layer average of {means.task}", "", means.source, {"task": means.task, "n": means.n})
+
+
+def random_like(vector: Vector | LayerVectors, seed: int) -> Vector | LayerVectors:
+    """The same vector turned at random, drawn from all rotations alike: equal norm; a Vector's parts keep their norms and the angles between them, LayerVectors those
+    of each layer.
+    """
+    draw = torch.Generator().manual_seed(int(seed))
+    if isinstance(vector, LayerVectors):
+        fresh = torch.randn(vector.vectors.shape, generator=draw)
+        fresh = fresh / fresh.norm(dim=-1, keepdim=True) * vector.norm[:, None]
+        return replace(vector, vectors=fresh, name=f"random like {vector.name}", source="random", about={"like": vector.name, "seed": int(seed)}, reliability=None)
+    if not isinstance(vector, Vector):
+        raise VectorError(f"vector={vector!r} is a {type(vector).__name__}; expected a Vector or LayerVectors.")
+    whole = torch.cat([vector.direction[None], vector.parts]).double()
+    # coordinates in an orthonormal basis of the span, put into a basis drawn at random
+    basis, triangle = torch.linalg.qr(whole.T)
+    turned, signs = torch.linalg.qr(torch.randn(basis.shape, generator=draw, dtype=torch.double))
+    new = (triangle.T @ (turned * signs.diagonal().sign()).T).float()
+    return Vector(new[0], new[1:], vector.heads, f"random like {vector.name}", vector.model, "random", {"like": vector.name, "seed": int(seed)})
+
+
+def _write(path: str | os.PathLike, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
+    path = Path(path).expanduser()
+    if path.suffix != ".safetensors":
+        raise VectorError(f"path={str(path)!r}: expected a name that ends in .safetensors.")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"format": _FORMAT, "record": json.dumps(record)})
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        raise VectorError(f"path={str(path)!r} cannot be written ({error}); does the folder exist?") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def load_vector(path: str | os.PathLike) -> Vector | LayerVectors:
+    """A vector from the file that `Vector.save` or `LayerVectors.save` wrote.
+
+    Raises: VectorError: no such file, or not one of these.
+    """
+    path = Path(path).expanduser()
+    try:
+        with safe_open(path, framework="pt") as file:
+            about, tensors = file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}
+        if about.get("format") != _FORMAT:
+            raise VectorError(f"path={str(path)!r} holds tensors, but not a vector of Vector.save.")
+        record = json.loads(about["record"])
+        if "vectors" in tensors:
+            return LayerVectors(tensors["vectors"], record["name"], record["model"], record["source"], record["about"], tensors.get("reliability"))
+        return Vector(tensors["direction"], tensors["parts"], tuple(map(tuple, record["heads"])), record["name"], record["model"], record["source"], record["about"])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise VectorError(f"path={str(path)!r} cannot be read as a vector ({type(error).__name__}: {error}).") from None

@@ -1,0 +1,68 @@
+"""The vectors benchmark itself works: a quick run prints what it promises, its hooked passes are plain ones, and it goes on without the training part."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import vectors as benchmark
+from benchmarks._vectors_peer import HookedHeads
+
+ROOT = Path(__file__).parents[1]
+KEYS = ("ratio_peer", "seconds_per_prompt", "layer_sweep_over_forward", "train_overhead", "max_abs_diff", "seconds", "machine", "data", "quick")
+
+
+@pytest.fixture(scope="module")
+def bench():
+    made = benchmark.Benchmark(benchmark.tiny(), 1, True)
+    made.measure()
+    return made
+
+
+def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "benchmarks", "vectors", "--quick", "--repeats", "1", "--json", str(tmp_path / "all.json")], cwd=ROOT, capture_output=True,
+                          text=True, timeout=600, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.strip().splitlines()
+    report = json.loads(lines[-1])
+    assert all(key in report for key in KEYS) and report["quick"] is True
+    assert report["ratio_peer"] > 0 and report["seconds_per_prompt"] > 0 and report["layer_sweep_over_forward"] > 0
+    assert 0 < report["max_abs_diff"] <= benchmark.TOLERANCE
+    low, high = report["ratio_peer_interval"]
+    assert low <= report["ratio_peer"] <= high
+    assert any("one hooked pass a head" in line for line in lines) and any("one pass of them" in line for line in lines)
+    every = json.loads((tmp_path / "all.json").read_text())
+    assert len(every["runs"]["one"]) == 1 and len(every["runs"]["hooked"]) == report["heads_sampled"] == 10
+
+
+def test_the_published_time_is_that_of_every_head_and_one_plain_pass(bench):
+    bench.peer.seconds[:], bench.peer.unhooked[:] = [2.0] * 10, [1.0]
+    bench.times.one[:] = [4.0]
+    report = bench.report()
+    assert report["ratio_peer"] == (16 * 2 + 1) / 4 and report["ratio_peer_interval"] == [report["ratio_peer"]] * 2
+
+
+def test_a_hooked_pass_changes_one_head_at_the_last_token(bench):
+    hf, ids = bench.subject.model.copy(), bench.swept[0]
+    peer, seen = HookedHeads(hf), []
+    value = torch.full((12,), 0.7)
+    hook = hf.model.layers[2].self_attn.o_proj.register_forward_hook(lambda _, args, out: seen.append(args[0].clone()))
+    plain, edited = peer.probability(ids, 5), peer.probability(ids, 5, 2, 1, value)
+    hook.remove()
+    changed = seen[1] != seen[0]
+    assert plain != edited and (seen[1][0, -1, 12:24] == 0.7).all()
+    assert not changed[0, :-1].any() and not changed[0, -1, :12].any() and not changed[0, -1, 24:].any()
+    assert len(peer.seconds) == len(peer.unhooked) == 1
+    assert not any(m._forward_pre_hooks for m in hf.modules())
+
+
+def test_without_the_training_part_it_says_so(bench, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lens.forgetting", None)
+    bench.overhead = None
+    bench.train(None)
+    assert "was not measured" in bench.missing and bench.overhead is None
+    assert bench.missing in benchmark.show(bench, benchmark.rounded(bench.report()))

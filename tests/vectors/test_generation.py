@@ -1,0 +1,147 @@
+"""Text written under a vector against a loop of whole hooked forwards without a cache, and against the library's own generation."""
+
+import numpy as np
+import pytest
+import torch
+
+from lens.vectors import VectorError
+from lens.vectors.generation import Generated, generate
+from lens.vectors.prompts import build
+from lens.vectors.vector import LayerVectors, Vector
+from tests import naive
+from tests.models import KINDS, speaking
+from tests.vectors.test_vector import TASK
+
+SEED = 5       # of a model that does not end its text at once under these vectors
+PROMPT, IDS = "w1 w2 w3", [0, 1, 2, 3]
+VECTOR = Vector(torch.randn(32, generator=torch.Generator().manual_seed(4)) * 2)
+
+
+def hooked_step(model, ids, additions, layer):
+    """Logits after all of `ids`, with `additions` {position: vector} added to the block's output."""
+    def change(x):
+        x = x.clone()
+        for at, v in additions.items():
+            x[:, at] += v
+        return x
+    hook = naive._on_output(naive.parts(model, layer)["block"], change)
+    try:
+        return model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+    finally:
+        hook.remove()
+
+
+def by_loop(model, position, factors, layer, strength, steps, vector=VECTOR.direction):
+    """What was added at a position stays there: each token keeps the factor of the step that read it."""
+    ids, additions = list(IDS), {}
+    for step in range(steps):
+        fresh = range(len(IDS)) if step == 0 else [len(ids) - 1]
+        for at in fresh:
+            if position == "all" or (position == "new" and at >= len(IDS) - 1) or (position == "last" and at == len(IDS) - 1):
+                additions[at] = vector * strength * factors(step)
+        ids.append(int(hooked_step(model, ids, additions, layer).argmax()))
+        if ids[-1] == 0:
+            break
+    return tuple(ids[len(IDS):])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("position", ["last", "new", "all"])
+def test_it_equals_a_loop_of_hooked_forwards(kind, position):
+    model = speaking(kind)
+    text = generate(model, PROMPT, VECTOR, layer=1, strength=-2.5, position=position, max_new_tokens=6)
+    assert text.ids == by_loop(model, position, lambda s: 1, 1, -2.5, 6)
+    assert text.split() == [f"w{i}" for i in text.ids if i] and isinstance(text, str) and text.complete
+
+
+@pytest.mark.parametrize("schedule, factor", [("linear decay", lambda s: 1 - s / 6), ("first 2", lambda s: s < 2), ([1, 0, 3.0], lambda s: [1, 0, 3, 0, 0, 0][s]),
+                                              (lambda s: (-1) ** s, lambda s: (-1) ** s), ("constant", lambda s: 1)])
+@pytest.mark.parametrize("position", ["new", "all"])
+def test_a_schedule_scales_each_step(schedule, factor, position):
+    model = speaking("llama", seed=SEED)
+    text = generate(model, PROMPT, VECTOR, layer=0, strength=3, position=position, schedule=schedule, max_new_tokens=6)
+    assert text.ids == by_loop(model, position, factor, 0, 3, 6)
+
+
+def test_schedules_differ():
+    model = speaking("llama", seed=SEED)
+    texts = {str(s): generate(model, PROMPT, VECTOR, layer=0, strength=3, position="all", schedule=s, max_new_tokens=6) for s in (None, "linear decay", "first 1", lambda s: -1.0)}
+    assert len(set(texts.values())) > 2, "otherwise the test above shows little"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_vector_it_is_the_librarys_greedy_text(kind):
+    model = speaking(kind)
+    own = model.generate(torch.tensor([IDS]), max_new_tokens=8, do_sample=False, attention_mask=torch.ones(1, 4, dtype=torch.long), pad_token_id=0)[0, 4:]
+    text = generate(model, PROMPT, max_new_tokens=8)
+    assert text.ids == tuple(own.tolist()) and text.reason == ("end" if text.ids[-1] == 0 else "length")
+
+
+def test_an_end_token_ends_it():
+    model = speaking("llama")
+    first = generate(model, PROMPT, max_new_tokens=3).ids
+    model.generation_config.eos_token_id = [first[1], 96]
+    text = generate(model, PROMPT, max_new_tokens=8)
+    assert text.ids == first[:2] and text.reason == "end" and text.complete
+
+
+def test_layer_vectors_prompts_and_ids_are_taken():
+    model = speaking("gpt2")
+    layers = LayerVectors(torch.stack([VECTOR.direction * k for k in (0, 1, -2)]))
+    assert generate(model, PROMPT, layers, layer=2, max_new_tokens=4).ids == by_loop(model, "last", lambda s: 1, 2, 1, 4, layers.vectors[2])
+    assert generate(model, torch.tensor(IDS), VECTOR, layer=-1, max_new_tokens=4) == generate(model, PROMPT, VECTOR, layer=2, max_new_tokens=4)
+    prompt = build(model, TASK, "zero_shot", n=1, template="bare")[0]
+    assert generate(model, prompt, max_new_tokens=3) == generate(model, prompt.ids.tolist(), max_new_tokens=3)
+
+
+def test_temperature_draws_from_the_models_distribution():
+    model = speaking("llama")
+    draw = lambda seed, t=1.0: generate(model, PROMPT, max_new_tokens=1, temperature=t, seed=seed).ids[0]
+    share = model(torch.tensor([IDS])).logits[0, -1].softmax(-1)
+    drawn = np.bincount([draw(s) for s in range(400)], minlength=97)
+    top = int(share.argmax())
+    p = float(share[top])
+    assert abs(drawn[top] - 400 * p) < 4 * np.sqrt(400 * p * (1 - p)) and (drawn[np.asarray(share < 1e-6)] == 0).all()
+    same = [generate(model, PROMPT, max_new_tokens=8, temperature=2.0, seed=s) for s in (1, 1, 2)]
+    assert same[0].ids == same[1].ids != same[2].ids
+    assert all(draw(s, 0.01) == top for s in range(5))
+
+
+def test_a_stop_leaves_the_text_so_far():
+    model, asked = speaking("llama"), []
+    whole = generate(model, PROMPT, VECTOR, layer=1, position="all", max_new_tokens=6)
+    text = generate(model, PROMPT, VECTOR, layer=1, position="all", max_new_tokens=6, stop=lambda: len(asked) > 2 or asked.append(1))
+    assert text.ids == whole.ids[:3] and not text.complete and text.reason == "stopped"
+    assert isinstance(generate(model, PROMPT, stop=lambda: True), Generated)
+
+
+def test_no_hook_stays_after_an_error():
+    model = speaking("llama")
+    before = model(torch.tensor([IDS])).logits
+    count = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    hooks = count()
+    for failing in (lambda step: 1 / 0, lambda step: float("nan") if step else 1.0):
+        with pytest.raises((ZeroDivisionError, VectorError)):
+            generate(model, PROMPT, VECTOR, layer=1, position="new", schedule=failing, max_new_tokens=6)
+    def interrupt(step):
+        if step == 2:
+            raise KeyboardInterrupt
+        return 1.0
+    assert generate(model, PROMPT, VECTOR, layer=1, position="new", schedule=interrupt, max_new_tokens=6).reason == "stopped"
+    model.model.layers[2].mlp.forward = lambda x: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        generate(model, torch.tensor(IDS), max_new_tokens=3)
+    del model.model.layers[2].mlp.forward
+    assert count() == hooks and torch.equal(model(torch.tensor([IDS])).logits, before)
+
+
+@pytest.mark.parametrize("change, word", [(dict(prompt=" "), "prompt"), (dict(prompt="hello"), "hello"), (dict(prompt=[0.5]), "prompt"), (dict(prompt=3), "prompt"),
+                                          (dict(layer=None), "layer"), (dict(layer=3), "layer"), (dict(strength=float("inf")), "strength"), (dict(position="middle"), "position"),
+                                          (dict(schedule="slow"), "schedule"), (dict(schedule=3), "schedule"), (dict(schedule="first 2", position="last"), "schedule"),
+                                          (dict(max_new_tokens=0), "max_new_tokens"), (dict(temperature=-1), "temperature"),
+                                          (dict(vector=Vector(torch.ones(9))), "d_model 9, this model 32"),
+                                          (dict(vector=torch.ones(32)), "vector")])
+def test_bad_arguments_are_named(change, word):
+    arguments = dict(prompt=PROMPT, vector=VECTOR, layer=1, position="new") | change
+    with pytest.raises(ValueError, match=word):
+        generate(speaking("llama"), arguments.pop("prompt"), arguments.pop("vector"), **arguments)

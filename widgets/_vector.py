@@ -1,0 +1,391 @@
+"""What the vector bench asks of `lens.vectors`, and its answers as the browser wants them, as static HTML and as Python."""
+
+from __future__ import annotations
+
+import ast
+import html
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from lens import Edit, Runs, Site, tokens, vectors
+from lens.engine.decoder import Decoder
+from lens.engine.results import stamp
+from lens.engine.walk import walk
+from lens.measure.statistics import bootstrap, proportion, sign_flip
+from widgets._maps import coloured_table, record
+from widgets._view import escaped, finite
+
+OWN = "own pairs"
+#: shares of a table that demonstrate, choose and test: a short one needs more than the published 9 % to choose on
+SHARES = (0.5, 0.25, 0.25)
+MOST_PAIRS = 5000
+SIDES = ("before", "after")
+CONTROL = "random vector of equal norm"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The task, and how its heads are looked for."""
+
+    task: str
+    pairs: tuple[tuple[str, str], ...]
+    template: str
+    shots: int
+    trials: int
+    mean_prompts: int
+    seed: int
+
+    def of_task(self) -> tuple:
+        """What makes two questions the same task."""
+        return (self.task if self.task != OWN else "", self.pairs, self.seed)
+
+    def name(self) -> str:
+        return self.task if self.task != OWN else f"{len(self.pairs)} own pairs"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Which heads make the vector, and where it is added."""
+
+    ask: Ask
+    k: int
+    by_hand: bool
+    heads: tuple[tuple[int, int], ...]
+    layer: int
+    strength: float
+    queries: int
+
+    def fields(self) -> dict[str, Any]:
+        """What a page compares with its own controls."""
+        return {"task": self.ask.task, "template": self.ask.template, "shots": self.ask.shots, "seed": self.ask.seed, "k": self.k, "by_hand": self.by_hand, "layer": self.layer,
+                "strength": self.strength, "queries": self.queries}  # fmt: skip
+
+
+@dataclass
+class Run:
+    """The effect of every head in one model, or in two: the question, and the answer so far."""
+
+    ask: Ask
+    task: Any
+    datasets: dict[str, xr.Dataset] = field(default_factory=dict)
+    means: dict[str, Any] = field(default_factory=dict)
+    summaries: dict[str, xr.Dataset] = field(default_factory=dict)
+    sides: tuple[str, ...] = ("before",)
+    dataset: xr.Dataset | None = None
+    status: str = "running"
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def layers_done(self) -> list[int]:
+        """Layers that hold at least one number, in the model that is computed last."""
+        if not self.datasets:
+            return []
+        last = self.datasets[[s for s in self.sides if s in self.datasets][-1]]["effect"]
+        done = last.notnull().any([d for d in last.dims if d != "layer"])
+        return [int(layer) for layer in last["layer"].values[done.values]]
+
+    def complete(self) -> bool:
+        """Whether nothing is missing in any model."""
+        return all(s in self.datasets and record(self.datasets[s]).get("status") == "complete" for s in self.sides)
+
+    def mean(self, side: str) -> np.ndarray | None:
+        """Mean effect over prompts, (layer, head), layers ascending; NaN where nothing is computed."""
+        if side not in self.datasets:
+            return None
+        effect = self.datasets[side]["effect"].sortby("layer").transpose("prompt", "layer", "head").values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a layer without any number
+            return np.nanmean(effect, axis=0)
+
+    def top(self, k: int) -> tuple[tuple[int, int], ...]:
+        """The k heads of largest mean effect in the first model."""
+        mean = self.mean("before")
+        if mean is None:
+            return ()
+        flat = np.where(np.isfinite(mean), mean, -np.inf).ravel()
+        order = [int(i) for i in np.argsort(-flat, kind="stable")[:k] if np.isfinite(flat[i])]
+        return tuple((i // mean.shape[1], i % mean.shape[1]) for i in order)
+
+
+    def take(self, side: str, part: xr.Dataset) -> xr.Dataset:
+        """Take in a model's effects, whole or in part; returns those of all models, along an axis `side` where there are two."""
+        self.datasets[side] = part
+        return joined([self.datasets[s] for s in self.sides if s in self.datasets], self.complete())
+
+
+def joined(found: Sequence[xr.Dataset], complete: bool) -> xr.Dataset:
+    """The results of one or two models as one; two along a new axis `side` (before, after), with both models in the record."""
+    if len(found) == 1:
+        return found[0]
+    whole = xr.concat([xr.Dataset(f.data_vars, f.coords) for f in found], xr.Variable("side", list(SIDES)), coords="minimal", compat="override", join="outer")
+    known = [record(f) for f in found]
+    return stamp(whole, known[0] | {"status": "complete" if complete else "partial", "models": [k.get("model") for k in known]})
+
+
+# --- the table
+
+def read_pairs(rows: Iterable[Any]) -> tuple[tuple[tuple[str, str], ...], list[dict[str, Any]]]:
+    """The pairs of a table, and what is wrong with its rows: `[{"row": number, "text": message}]`."""
+    pairs, wrong = [], []
+    for number, row in enumerate(rows):
+        if not isinstance(row, (list, tuple)) or len(row) != 2:
+            wrong.append({"row": number, "text": f"row {number + 1}: expected an input and an output"})
+            continue
+        x, y = row
+        if isinstance(y, (list, tuple)) or (isinstance(y, str) and is_list(y)):
+            wrong.append({"row": number, "text": f"row {number + 1}: the output {y if isinstance(y, str) else list(y)!r} is a list; give one text"})
+            continue
+        x, y = str(x).strip(), str(y).strip()
+        if not x and not y:
+            continue
+        if not x or not y:
+            wrong.append({"row": number, "text": f"row {number + 1}: the {'input' if not x else 'output'} is empty"})
+            continue
+        pairs.append((x, y))
+    return tuple(pairs), wrong
+
+
+def is_list(text: str) -> bool:
+    """Whether a cell holds a written-out list, as files of several answers have.
+
+    >>> is_list('["a", "b"]'), is_list("[a]"), is_list("a, b")
+    (True, False, False)
+    """
+    if not text.strip().startswith("["):
+        return False
+    try:
+        return isinstance(ast.literal_eval(text.strip()), list)
+    except (ValueError, SyntaxError):
+        return False
+
+
+# --- what is asked of lens
+
+@dataclass
+class Prepared:
+    """Some prompts with their answers appended, run once without any edit: what every vector is tried on."""
+
+    prompts: Sequence[Any]
+    runs: Any
+    lengths: list[int]
+
+
+@dataclass
+class Reading:
+    """What some prompts are answered with: whether the whole answer is the greedy choice, and the most likely next token, by prompt."""
+
+    correct: np.ndarray
+    top: list[str]
+    prob: np.ndarray
+
+
+class Tools:
+    """`lens.vectors` behind the few questions that the bench asks."""
+
+    def names(self) -> list[str]:
+        return list(vectors.task_names())
+
+    def templates(self) -> list[str]:
+        return list(vectors.TEMPLATES)
+
+    def load(self, name: str, seed: int = 0) -> Any:
+        return vectors.load_task(name, seed=seed, shares=SHARES)
+
+    def shared(self, model: Any, task: Any, ask: Ask) -> dict[Any, list[str]]:
+        return task.shared_first_tokens(model, ask.template)
+
+    def own(self, pairs: Sequence[tuple[str, str]], seed: int) -> Any:
+        return vectors.Task.from_pairs(pairs, name=OWN, seed=seed, shares=SHARES)
+
+    def means(self, model: Any, task: Any, ask: Ask) -> Any:
+        prompts = vectors.build(model, task, "icl", n=ask.mean_prompts, shots=ask.shots, split="train", template=ask.template, seed=ask.seed)
+        return vectors.mean_activations(model, prompts, known=True, task=task.name)
+
+    def effects(self, model: Any, task: Any, ask: Ask, means: Any, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
+        return vectors.head_effects(model, task, means=means, trials=ask.trials, shots=ask.shots, split="train", template=ask.template, seed=ask.seed,
+                                    progress=False, stop=stop, on_part=on_part)  # fmt: skip
+
+    def vector(self, model: Any, task: Any, means: Any, heads: Sequence[tuple[int, int]]) -> Any:
+        return vectors.extract(model, task, heads=list(heads), means=means)
+
+    def summary(self, effects: xr.Dataset) -> xr.Dataset:
+        return vectors.summary(effects)
+
+    def random(self, vector: Any, seed: int) -> Any:
+        return vectors.random_like(vector, seed=seed)
+
+    def average(self, means: Any) -> Any:
+        return vectors.layer_average(means)
+
+    def decode(self, model: Any, vector: Any, k: int = 10) -> list[tuple[str, float]]:
+        return vector.decode(model, k=k)
+
+    def prepare(self, model: Any, task: Any, ask: Ask, n: int) -> Prepared:
+        """Zero-shot prompts of the validation split, run once."""
+        prompts = vectors.build(model, task, "zero_shot", n=min(n, len(task.valid)), split="valid", template=ask.template, seed=ask.seed)
+        whole = [torch.cat([torch.as_tensor(p.ids).cpu(), torch.tensor(p.answer_ids[:-1], dtype=torch.long)]) for p in prompts]
+        return Prepared(prompts, Runs.record(Decoder.of(model), whole, keep=()), [len(p.ids) for p in prompts])
+
+    @torch.no_grad()
+    def read(self, model: Any, prepared: Prepared, vector: Any = None, layer: int = 0, strength: float = 1.0) -> Reading:
+        """The prompts with the vector added after a layer at their last token; None adds nothing. One walk for all of them."""
+        runs, prompts = prepared.runs, prepared.prompts
+        reads = [range(n - 1, n - 1 + len(p.answer_ids)) for n, p in zip(prepared.lengths, prompts, strict=True)]
+        if vector is None:
+            resid = torch.cat([runs.resid[-1][runs.starts[i] + r.start : runs.starts[i] + r.stop] for i, r in enumerate(reads)])
+        else:
+            site = Site("resid_post", layer=layer)
+            rows = [(i, [Edit(Site("resid_post", layer=layer, position=n - 1), "add", vector.at_site(site), scale=strength)]) for i, n in enumerate(prepared.lengths)]
+            resid = walk(runs, rows, [list(r) for r in reads]).resid
+        logits = runs.decoder.unembed(resid).float()
+        first = np.cumsum([0, *(len(r) for r in reads)])
+        highest, best = logits.max(-1)
+        wanted = logits[torch.arange(len(logits)), torch.tensor([t for p in prompts for t in p.answer_ids], device=logits.device)]
+        right = (wanted == highest).cpu().numpy()
+        correct = np.array([right[a:b].all() for a, b in zip(first, first[1:], strict=False)])
+        at = torch.as_tensor(first[:-1], device=logits.device)
+        return Reading(correct, list(tokens.token_strings(tokens.tokenizer_of(model), best[at].tolist())), (wanted[at] - logits[at].logsumexp(-1)).exp().cpu().numpy())
+
+    def complete(self, model: Any, prompt: Any, vector: Any, layer: int, strength: float, count: int, stop: Callable[[], bool]) -> str:
+        extra = {} if vector is None else {"vector": vector, "layer": layer, "strength": strength}
+        return str(vectors.generate(model, prompt, max_new_tokens=count, stop=stop, **extra))
+
+    def test(self, model: Any, task: Any, named: Mapping[str, Any], layer: int, strength: float, ask: Ask) -> xr.Dataset:
+        return vectors.evaluate(model, task, dict(named), layers=[layer], strengths=[strength], conditions=("zero_shot",), split="test",
+                                template=ask.template, seed=ask.seed, progress=False)  # fmt: skip
+
+
+# --- answers for the page
+
+def share(correct: np.ndarray) -> dict[str, Any]:
+    """An accuracy with its exact 95 % interval."""
+    k, n = int(np.sum(correct)), len(correct)
+    found = proportion(k, n)
+    return {"k": k, "n": n, "low": finite(found.low), "high": finite(found.high)}
+
+
+def payload(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
+    """The `map` trait: labels as JSON, mean effects as float32 buffers (layer, head), NaN where not computed."""
+    first = run.datasets["before"]
+    layers, heads = sorted(int(x) for x in first["layer"].values), [int(x) for x in first["head"].values]
+    data = {"shape": [len(layers), len(heads)], "rows": layers, "columns": heads, "n": int(first.sizes["prompt"]), "base": finite(first["base"].mean()), "task": run.ask.name(),
+            "template": run.ask.template, "shots": run.ask.shots, "names": dict(names), "notes": list(run.notes), "complete": run.complete(), "sides": [s for s in run.sides if s in run.datasets],
+            "bases": {s: finite(d["base"].mean()) for s, d in run.datasets.items()},
+            "fields": {"task": run.ask.task, "template": run.ask.template, "shots": run.ask.shots, "trials": run.ask.trials, "seed": run.ask.seed}}  # fmt: skip
+    for side in data["sides"]:
+        data[side] = np.ascontiguousarray(run.mean(side), dtype="<f4").tobytes()
+        if (found := run.summaries.get(side)) is not None:
+            ordered = found.sortby("layer").transpose("layer", "head", ...)
+            data |= {f"{side}_{name}": np.ascontiguousarray(ordered[name].values, dtype="<f4").tobytes() for name in ("low", "high", "p_holm") if name in ordered}
+    return data
+
+
+def noted(caught: Sequence[Any]) -> list[str]:
+    """The texts of caught warnings, each once."""
+    return list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
+
+
+def listed(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
+    return [[str(token), finite(p) or 0.0] for token, p in pairs]
+
+
+def reported(found: xr.Dataset) -> list[dict[str, Any]]:
+    """Rows of the test report from one `lens.vectors.evaluate` at one layer and strength: accuracies with intervals, and against no vector and the control.
+
+    Differences are paired over the test items; their interval is a bootstrap, their p a sign flip.
+    """
+    flat = found.isel(layer=0, strength=0, condition=0)
+    base = flat["base_correct"].values.astype(float)
+    rows = [{"name": "no vector"} | share(base)]
+    for name in [str(v) for v in found["vector"].values]:
+        values = flat["correct"].sel(vector=name).values.astype(float)
+        rows.append({"name": name} | share(values) | compared(values - base, ""))
+    by_name = {r["name"]: flat["correct"].sel(vector=r["name"]).values.astype(float) for r in rows[1:]}
+    if CONTROL in by_name and len(by_name) > 1:
+        rows[1] |= compared(by_name[rows[1]["name"]] - by_name[CONTROL], "control_")
+    return rows
+
+
+def compared(differences: np.ndarray, prefix: str) -> dict[str, Any]:
+    found = bootstrap(differences)
+    return {f"{prefix}difference": finite(differences.mean()), f"{prefix}difference_low": finite(found.low), f"{prefix}difference_high": finite(found.high), f"{prefix}p": finite(sign_flip(differences).p)}
+
+
+# --- copies for people without a kernel
+
+def task_lines(task: Any, ask: Ask, given: bool) -> list[str]:
+    """Python that makes the task again."""
+    if given:
+        splits = ", ".join(f"{name}={getattr(task, name)!r}" for name in ("train", "valid", "test"))
+        return ["task = vectors.Task(", f"    {task.name!r}, (", *(f"        {pair!r}," for pair in task.pairs), "    ),", f"    {splits},", ")"]
+    if ask.task != OWN:
+        return [f"task = vectors.load_task({ask.task!r}, seed={ask.seed}, shares={SHARES})"]
+    return ["task = vectors.Task.from_pairs([", *(f"    {pair!r}," for pair in ask.pairs), f"], name={OWN!r}, seed={ask.seed}, shares={SHARES})"]
+
+
+def program(info: Mapping[str, Any], other: Mapping[str, Any] | None, setting: Setting, heads: Sequence[tuple[int, int]], run: Run | None, task: Any, given: bool, tested: int | None) -> str:
+    """Python that finds the heads, makes the vector and reads the accuracies again; `tested` is the control's seed once the test split was read."""
+    ask = run.ask if run is not None else setting.ask
+    precision = "" if info.get("dtype", "float32") == "float32" else f", dtype={info['dtype']!r}"
+    lines = ["import lens", "from lens import vectors", "", f"model = lens.load({info['name']!r}{precision})"]
+    if other is not None:
+        lines.append(f"after = lens.load({other['name']!r}{precision})" + ("  # the fine-tuned copy: name where its weights are" if other["name"] == info["name"] else ""))
+    lines += task_lines(task, ask, given)
+    asked = f"split='valid', n=min({setting.queries}, len(task.valid)), template={setting.ask.template!r}, seed={setting.ask.seed}"
+    if run is None:
+        lines += [f"prompts = vectors.build(model, task, 'zero_shot', {asked})", "correct = vectors.answered(model, prompts)", "print(correct.mean(), 'of', len(correct))"]
+        return "\n".join(lines) + "\n"
+    how = f"shots={ask.shots}, template={ask.template!r}, seed={ask.seed}"
+    models = [("before", "model", "")] + ([("after", "after", "_after")] if other is not None else [])
+    for _side, name, tail in models:
+        lines += ["", f"demonstrations{tail} = vectors.build({name}, task, 'icl', n={ask.mean_prompts}, split='train', {how})",
+                  f"means{tail} = vectors.mean_activations({name}, demonstrations{tail}, known=True, task=task.name)",
+                  f"effects{tail} = vectors.head_effects({name}, task, means=means{tail}, trials={ask.trials}, split='train', {how})"]  # fmt: skip
+    chosen = [tuple(h) for h in heads]
+    lines += ["", f"heads = {chosen!r}" + ("" if setting.by_hand else f"  # vectors.top_heads(effects, {setting.k})"), "vector = vectors.extract(model, task, heads=heads, means=means)"]
+    if other is not None:
+        lines += ["vector_after = vectors.extract(after, task, heads=heads, means=means_after)", "print('cosine of the two vectors', vector.cosine(vector_after))"]
+    for _side, name, tail in models:
+        lines += [f"valid{tail} = vectors.evaluate({name}, task, {{'vector': vector}}, layers=[{setting.layer}], strengths=[{setting.strength!r}], {asked})",
+                  f"print('{name}, validation:', float(valid{tail}['base_correct'].mean()), '->', float(valid{tail}['correct'].mean()))"]  # fmt: skip
+    lines += ["for token, probability in vector.decode(model):", '    print(f"{token!r:20} {probability:.3f}")']
+    if tested is not None:
+        for side, name, tail in models:
+            own = ", 'its own vector': vector_after" if side == "after" else ""
+            lines += ["", f"compared{tail} = {{'vector': vector{own}, {CONTROL!r}: vectors.random_like(vector, seed={tested}), 'layer average': vectors.layer_average(means{tail})}}",
+                      f"test{tail} = vectors.evaluate({name}, task, compared{tail}, layers=[{setting.layer}], strengths=[{setting.strength!r}], split='test', template={setting.ask.template!r}, seed={setting.ask.seed})",
+                      f"print(test{tail}['correct'].mean('item').squeeze().to_pandas())"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def static(names: Mapping[str, str], live: Mapping[str, Any], run: Run | None, report: Mapping[str, Any], empty: str) -> str:
+    """The head maps, the accuracies and the completions as plain HTML."""
+    parts = []
+    if run is not None and run.datasets:
+        means = {side: run.mean(side) for side in run.sides if side in run.datasets}
+        every = np.concatenate([np.abs(m[np.isfinite(m)]) for m in means.values()])
+        for side, mean in means.items():
+            title = f"{names[side]}: mean effect of each head on the answer’s probability × 1000, by layer and head; task {run.ask.name()}"
+            rows, columns = range(mean.shape[0]), range(mean.shape[1])
+            parts.append(f"<p>{html.escape(title)}</p>" + coloured_table([str(c) for c in columns], [str(r) for r in rows], mean, float(every.max(initial=1e-9)), lambda v: f"{1000 * v:.0f}"))
+    if live.get("sides"):
+        parts.append(f"<p>{html.escape(live.get('what') or 'no vector')}</p>" + _accuracies([(names[s["side"]], name, s[key]) for s in live["sides"] for name, key in (("without", "base"), ("with the vector", "with")) if s.get(key)]))
+        head = "".join(f'<th style="text-align:left">{html.escape(t)}</th>' for t in ("input", "expected", *(f"{names[s['side']]}, {w}" for s in live["sides"] for w in ("without", "with"))))
+        cells = lambda item: [item["x"], item["y"], *(v for side in item["sides"] for v in (side["base"][0], (side.get("with") or ["–"])[0]))]  # noqa: E731
+        body = "".join("<tr>" + "".join(f'<td style="text-align:left"><code>{escaped(c)}</code></td>' for c in cells(item)) + "</tr>" for item in live["items"])
+        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    if report.get("rows"):
+        parts.append(f"<p>Test split: {html.escape(report['what'])}</p>" + _accuracies([(names[r["side"]], r["name"], r) for r in report["rows"]]))
+    return "".join(parts) or f"<p><em>{html.escape(empty)}</em></p>"
+
+
+def _accuracies(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> str:
+    left = 'style="text-align:left"'
+    body = "".join(f"<tr><td {left}>{html.escape(model)}</td><td {left}>{html.escape(name)}</td><td>{a['k']} of {a['n']}</td><td>{100 * a['low']:.0f}–{100 * a['high']:.0f} %</td></tr>" for model, name, a in rows)
+    return f"<table><thead><tr><th {left}>model</th><th {left}>vector</th><th>right</th><th>95 % interval</th></tr></thead><tbody>{body}</tbody></table>"

@@ -87,14 +87,16 @@ def test_head_sets_stand_beside_chance_and_drift_by_part(tmp_path):
     sets = pd.DataFrame([{"seed": s, "method": "plain", "task": t, "jaccard": 0.5 + 0.1 * s, "chance": 0.2, "k": 10, "heads": 32} for s in range(2) for t in TASKS])
     ax = figures.set_plot(sets, tmp_path / "heads.png").axes[0]
     assert np.allclose([p.get_height() for p in ax.patches], 0.55) and any(np.allclose(line.get_ydata(), 0.2) for line in ax.lines if line.get_linestyle() == "--")
-    drift = pd.DataFrame([{"seed": s, "method": m, "part": p, "drift": d + 0.01 * s} for s in range(2) for m, f in (("plain", 1.0), ("l2sp", 0.5)) for p, d in (("all", 0.2 * f), ("attention", 0.3 * f), ("other", 0.0))
+    drift = pd.DataFrame([{"seed": s, "method": m, "part": p, "drift": d + 0.01 * s} for s in range(2) for m, f in (("plain", 1.0), ("l2sp", 0.5)) for p,
+                          d in (("all", 0.2 * f), ("attention", 0.3 * f), ("other", 0.0))
                           if p != "other" or s == 0])
     ax = figures.drift_plot(drift, tmp_path / "drift.png").axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["l2sp", "plain"] and [t.get_text() for t in ax.get_legend().get_texts()] == ["attention"]
     assert np.allclose(ax.containers[0].lines[0].get_xdata(), [0.155, 0.305])
 
 
-@pytest.mark.parametrize("draw, frame, lacks", [(figures.forgetting_scatter, points(), "vector"), (figures.recovery_bars, back(), "lost"), (figures.method_plot, compared(), "difference"),
+@pytest.mark.parametrize("draw, frame, lacks", [(figures.forgetting_scatter, points(), "vector"), (figures.recovery_bars, back(), "lost"),
+                                                (figures.method_plot, compared(), "difference"),
                                                 (figures.curve_plot, curves(), "at")])
 def test_tables_that_lack_a_column_are_refused_by_name(draw, frame, lacks):
     with pytest.raises(ValueError, match=f"lacks '{lacks}'"):

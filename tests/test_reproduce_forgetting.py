@@ -16,10 +16,13 @@ from lens.forgetting import ForgettingError
 from lens.organisms import symbols
 from lens.organisms.shipping import tokenizer_of
 from lens.organisms.symbols_suite import Suite
-from lens.reproduce import common, forgetting_claims as claims, forgetting_frames as frames, forgetting_steps as steps, forgetting_studies as studies, instruction_vectors as paper, reproduction
+from lens.reproduce import common, forgetting_claims as claims, forgetting_frames as frames, forgetting_steps as steps, forgetting_studies as studies
+from lens.reproduce import instruction_vectors as paper, reproduction
 
-PLAN = paper.Preset(("plain", "guided", "kl_vector", "kl_start"), 6, 8, 2e-2, seeds=2, evaluate_at=(2, 4), old=("table_1", "pick_last"), new=("table_5", "last_table_7"), instruction_items=12, icl_items=4,
-                    icl_shots=3, fact_items=6, new_items=8, training_rows=24, shots=4, vector_prompts=3, mean_prompts=4, trials=3, heads=3, strengths=(1.0,), watched=("plain",), effects=("plain",),
+PLAN = paper.Preset(("plain", "guided", "kl_vector", "kl_start"), 6, 8, 2e-2, seeds=2, evaluate_at=(2, 4), old=("table_1", "pick_last"), new=("table_5", "last_table_7"),
+                    instruction_items=12, icl_items=4,
+                    icl_shots=3, fact_items=6, new_items=8, training_rows=24, shots=4, vector_prompts=3, mean_prompts=4, trials=3, heads=3, strengths=(1.0,), watched=("plain",),
+                    effects=("plain",),
                     recover=("plain",))
 #: values that are quoted: each stands in the spec as read in a paper's text or, where the row says so, in a secondary source
 QUOTED = ("-10.24", "+1.93", "-19.60", "-4.48", ".95", ".873", ".03 to .47", "+7.3", "39.5 to 49.1", "+2.84", "+.84", "+5.44", "+17.52", "+.87", "+10.35", "+1.46")
@@ -190,7 +193,8 @@ EMPTY = {n: pd.DataFrame() for n in ("recovery", "points", "sets", "drift")}
 
 
 def table_for(units, **more):
-    made, numbers = claims.verdicts(units=units, methods=frames.methods(units, {(s, m): None for s in units.seed.unique() for m in units.method.unique()}), curves=pd.DataFrame(), cost=None, **(EMPTY | more))
+    made, numbers = claims.verdicts(units=units, methods=frames.methods(units, {(s, m): None for s in units.seed.unique() for m in units.method.unique()}), curves=pd.DataFrame(),
+                                    cost=None, **(EMPTY | more))
     return made, numbers, lambda start: made[made.claim.str.contains(start, regex=False)].iloc[0]
 
 
@@ -238,7 +242,8 @@ def test_recovery_counts_only_tasks_that_were_lost():
     for seed in range(3):
         for task, lost in (("a", 0.5), ("b", 0.6), ("kept", 0.0)):
             for condition, gain in (("old", 0.6 * lost), ("random", 0.0), ("new", 0.1 * lost), ("random of new", 0.1 * lost)):
-                rows.append({"seed": seed, "method": "plain", "task": task, "condition": condition, "difference": gain + 0.01 * seed, "lost": lost, "base": 1 - lost, "accuracy": 1 - lost + gain, "n": 20,
+                rows.append({"seed": seed, "method": "plain", "task": task, "condition": condition, "difference": gain + 0.01 * seed, "lost": lost, "base": 1 - lost,
+                             "accuracy": 1 - lost + gain, "n": 20,
                              "layer": 1, "strength": 1.0})
     _, numbers, row = table_for(known(), recovery=pd.DataFrame(rows))
     assert row("G7.").verdict == "holds" and row("G7.").n == "6 units: 3 seeds x 2 tasks" and abs(numbers["recovery_share"] - 0.62) < 0.02

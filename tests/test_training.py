@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from lens.models import weight_hash
 from lens.training import Recipe, Rows, TrainingError, order_of, train
 
 VOCAB = 23
@@ -114,6 +115,17 @@ def test_losses_and_weights_are_those_of_a_plain_loop():
     torch.testing.assert_close(weights(model), weights(plain), atol=2e-4, rtol=0)
     assert trained.status == "complete" and trained.step == 12
     assert trained.losses["lm"].iloc[-1] < trained.losses["lm"].iloc[0]
+
+
+def test_a_hash_of_the_weights_is_that_of_the_trained_ones():
+    """The hash is kept on the model until a weight changes, and a run is recorded under it."""
+    model, hashes = tiny(), []
+    hashes.append(weight_hash(model))
+    train(model, some_rows(), RECIPE, after_step=lambda batch: hashes.append(weight_hash(model)))
+    assert len(set(hashes)) == 13
+    copy = tiny(1)
+    copy.load_state_dict(model.state_dict())
+    assert weight_hash(copy) == hashes[-1]
 
 
 def test_terms_add_to_the_loss_and_its_gradient():

@@ -15,7 +15,8 @@ from .style import INK, MUTED, SERIES, figure, finish
 from .vectors import MARKS, _require
 
 KIND_NAMES = {"instruction": "old tasks, told", "in_context": "old tasks, shown", "knowledge": "facts", "new": "task in training"}
-PREDICTORS = {"vector": "cosine of the vector with its start", "hidden state": "cosine of the last hidden state with its start", "distance": "distance of the weights from the start"}
+PREDICTORS = {"vector": "cosine of the vector with its start", "hidden state": "cosine of the last hidden state with its start",
+              "distance": "distance of the weights from the start"}
 
 
 def forgetting_scatter(frame: pd.DataFrame, path=None, *, predictors: Mapping[str, str] = PREDICTORS, title: str = "") -> Figure:
@@ -56,12 +57,14 @@ def forgetting_scatter(frame: pd.DataFrame, path=None, *, predictors: Mapping[st
 def recovery_bars(frame: pd.DataFrame, path=None, *, conditions: Sequence[str] = ("old", "random", "new", "random of new"), title: str = "") -> Figure:
     """What comes back of each old task when its old vector is added, the new task's vector taken away, or random ones of the same lengths: mean over seeds, single seeds as dots.
 
-    ``frame``: rows with ``task``, ``condition``, ``seed``, ``base`` (after training, nothing added), ``accuracy``, ``lost`` (before minus base) and ``n``; tasks come in the order of what they lost.
+    ``frame``: rows with ``task``, ``condition``, ``seed``, ``base`` (after training, nothing added), ``accuracy``, ``lost`` (before minus base) and ``n``; tasks come in the
+    order of what they lost.
     """
     _require(frame, ("task", "condition", "seed", "base", "accuracy", "lost", "n"))
     named = {"old": "old vector added", "random": "random vector added", "new": "new task's vector taken away", "random of new": "random vector taken away"}
     base = frame[frame.condition == conditions[0]].groupby("task")[["base", "lost"]].mean().sort_values("lost", ascending=False)
-    bars = {"before training": base.base + base.lost, "after training": base.base} | {named.get(c, c): frame[frame.condition == c].groupby("task").accuracy.mean().reindex(base.index) for c in conditions}
+    bars = {"before training": base.base + base.lost, "after training": base.base}
+    bars |= {named.get(c, c): frame[frame.condition == c].groupby("task").accuracy.mean().reindex(base.index) for c in conditions}
     colours = ["#9aa1ad", "#d7dae0", *SERIES]
     width = 0.84 / len(bars)
     fig, ax = figure(max(5.4, 2.2 + 0.14 * len(base) * (len(bars) + 1.2)), 3.8)
@@ -80,11 +83,13 @@ def recovery_bars(frame: pd.DataFrame, path=None, *, conditions: Sequence[str] =
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     low, high = int(frame.n.min()), int(frame.n.max())
-    ax.set_title(f"{title}{', ' if title else ''}reported on the half that did not choose layer and strength, n = {low}{'' if low == high else f' to {high}'} a task, {frame.seed.nunique()} seed(s)", fontsize=8)
+    count = f"n = {low}{'' if low == high else f' to {high}'} a task, {frame.seed.nunique()} seed(s)"
+    ax.set_title(f"{title}{', ' if title else ''}{count}\nreported on the half that did not choose layer and strength", fontsize=8)
     return finish(fig, path)
 
 
-def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("instruction", "in_context", "knowledge", "final"), names: Mapping[str, str] | None = None, baseline: str = "plain",
+def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("instruction", "in_context", "knowledge", "final"), names: Mapping[str, str] | None = None,
+                baseline: str = "plain",
                 title: str = "") -> Figure:
     """Every method minus plain fine-tuning, one panel a metric, with the paired interval over units and a small dot for every seed; in the order of the first metric.
 
@@ -100,7 +105,8 @@ def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("in
         rows = frame[frame.metric == metric].set_index("method").reindex(order)
         y = np.arange(len(order))
         ax.axvline(0, color=MUTED, linewidth=0.8)
-        ax.errorbar(rows.difference, y, xerr=[np.clip(rows.difference - rows.low, 0, None), np.clip(rows.high - rows.difference, 0, None)], fmt="o", color=SERIES[i % len(SERIES)], markersize=4,
+        ax.errorbar(rows.difference, y, xerr=[np.clip(rows.difference - rows.low, 0, None), np.clip(rows.high - rows.difference, 0, None)], fmt="o", color=SERIES[i % len(SERIES)],
+                    markersize=4,
                     elinewidth=1.1, capsize=2)
         for at, dots in zip(y, rows.get("by_seed", pd.Series([()] * len(order)))):
             if isinstance(dots, Sequence) and not isinstance(dots, str) and len(dots) > 1:
@@ -112,12 +118,14 @@ def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("in
         ax.tick_params(labelsize=7)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
+        ax.set_ylim(-0.6, len(order) - 0.4)
     axes[0].set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
     fig.suptitle(f"{title}{', ' if title else ''}bars: 95 % over units (seeds x tasks), ticks: seeds", fontsize=9)
     return finish(fig, path)
 
 
-def curve_plot(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None = None, names: Mapping[str, str] | None = None, kinds: Mapping[str, str] = KIND_NAMES, title: str = "") -> Figure:
+def curve_plot(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None = None, names: Mapping[str, str] | None = None, kinds: Mapping[str, str] = KIND_NAMES,
+               title: str = "") -> Figure:
     """Accuracy along the whole training, one panel a kind of question, one line a method: mean over seeds, with their range; stages are told apart by vertical lines.
 
     ``frame``: rows with ``seed``, ``method``, ``kind``, ``stage``, ``step``, ``at`` and ``accuracy``. What dips after a stage begins and comes back is the stability gap.
@@ -177,7 +185,7 @@ def set_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None 
     ax.tick_params(axis="y", labelsize=8)
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{title}{', ' if title else ''}before and after training, of {int(frame['heads'].iloc[0])} heads, {frame.seed.nunique()} seed(s)", fontsize=9)
+    ax.set_title(f"{title}\nbefore and after training, of {int(frame['heads'].iloc[0])} heads, {frame.seed.nunique()} seed(s)", fontsize=8)
     return finish(fig, path)
 
 
@@ -202,5 +210,5 @@ def drift_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | Non
     ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{title}{', ' if title else ''}weights at the end, mean and range over {frame.seed.nunique()} seed(s)", fontsize=9)
+    ax.set_title(f"{title}\nweights at the end, mean and range over {frame.seed.nunique()} seed(s)", fontsize=8)
     return finish(fig, path)

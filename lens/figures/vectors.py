@@ -120,7 +120,7 @@ def accuracy_bars(frame: pd.DataFrame, path=None, *, by: str = "vector", across:
     _require(frame, (by, across, "accuracy", "low", "high", "n"))
     groups, kinds = list(dict.fromkeys(frame[across])), list(dict.fromkeys(frame[by]))
     width = 0.82 / len(kinds)
-    fig, ax = figure(max(4.8, 1.9 + 0.16 * len(groups) * (len(kinds) + 1.5)), 3.7)
+    fig, ax = figure(min(11.0, max(4.8, 1.9 + 0.16 * len(groups) * (len(kinds) + 1.5))), 3.7)
     for i, kind in enumerate(kinds):
         rows = frame[frame[by] == kind].drop_duplicates(across).set_index(across).reindex(groups)
         x = np.arange(len(groups)) + (i - (len(kinds) - 1) / 2) * width
@@ -139,7 +139,7 @@ def accuracy_bars(frame: pd.DataFrame, path=None, *, by: str = "vector", across:
     return finish(fig, path)
 
 
-def source_plot(first: xr.Dataset, second: xr.Dataset, path=None, *, labels: tuple[str, str] = ("demonstrations", "instruction text"), k: int = 10, name_top: int = 4,
+def source_plot(first: xr.Dataset, second: xr.Dataset, path=None, *, labels: tuple[str, str] = ("demonstrations", "instruction text"), k: int = 10, name_top: int = 3,
                 unit: str = "probability", title: str = "") -> Figure:
     """Each head's mean effect with vectors from one source against the other; the `k` strongest of either are coloured, those strongest in both stand out.
 

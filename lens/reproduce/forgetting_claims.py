@@ -1,8 +1,9 @@
-"""The claims of Instruction Vectors (Jiang et al. 2024) and of vector-guided training (Jiang et al. 2025) against what was measured; the verdict follows from the interval by the rule in the row.
+"""The claims of Instruction Vectors (Jiang et al. 2024) and of vector-guided training (Jiang et al. 2025) against what was measured; the verdict follows from the interval by
+the rule in the row.
 
-The unit of an effect is a task of a seed (where methods are compared, the same unit under both), its interval a BCa bootstrap over units; tasks of a seed share a model, so that the interval speaks of
-tasks like these more than of other models: the mean of every seed stands beside it. Values of the papers are quoted where they were read in the papers' text or tables, or in a secondary source, which
-is then said.
+The unit of an effect is a task of a seed (where methods are compared, the same unit under both), its interval a BCa bootstrap over units; tasks of a seed share a model, so that
+the interval speaks of tasks like these more than of other models: the mean of every seed stands beside it. Values of the papers are quoted where they were read in the papers'
+text or tables, or in a secondary source, which is then said.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ LOST = 0.1
 #: points of final performance that a method may cost (gate G8)
 TOLERANCE = 0.02
 #: what the head term and the KL do: (one method, another, what their difference shows)
-ABLATIONS = (("kl_vector", "kl_start", "the vector in the KL's target"), ("kl_vector", "kl_random", "the own vector rather than a random one"), ("guided", "kl_start", "the whole loss rather than the KL alone"),
+ABLATIONS = (("kl_vector", "kl_start", "the vector in the KL's target"), ("kl_vector", "kl_random", "the own vector rather than a random one"),
+             ("guided", "kl_start", "the whole loss rather than the KL alone"),
              ("guided", "heads_only", "the KL with the vector, over the head term alone"), ("heads_only", PLAIN, "the head term alone"), ("kl_start", PLAIN, "the KL alone"),
              ("kl_vector_strong", "kl_start_strong", "the vector in the KL's target, at weight 1"), ("kl_start_strong", PLAIN, "the KL alone, at weight 1"))
 
@@ -33,11 +35,13 @@ ABLATIONS = (("kl_vector", "kl_start", "the vector in the KL's target"), ("kl_ve
 def one_line(ds: xr.Dataset) -> str:
     """A sequence in a line: old tasks by instruction and demonstrations, facts, and AP and FP of the new tasks."""
     s = forgetting.summary(ds)
-    old = ", ".join(f"{name} {s[f'{kind} before']:.2f} -> {s[f'{kind} after']:.2f}" for kind, name in ((INSTRUCTION, "instruction"), (IN_CONTEXT, "in context"), (KNOWLEDGE, "facts")) if f"{kind} before" in s)
+    kinds = ((INSTRUCTION, "instruction"), (IN_CONTEXT, "in context"), (KNOWLEDGE, "facts"))
+    old = ", ".join(f"{name} {s[f'{kind} before']:.2f} -> {s[f'{kind} after']:.2f}" for kind, name in kinds if f"{kind} before" in s)
     return f"{old}; new tasks AP {s['AP']:.2f}, FP {s['FP']:.2f}"
 
 
-def verdicts(*, units: pd.DataFrame, methods: pd.DataFrame, curves: pd.DataFrame, recovery: pd.DataFrame, points: pd.DataFrame, sets: pd.DataFrame, drift: pd.DataFrame, cost: xr.Dataset | None,
+def verdicts(*, units: pd.DataFrame, methods: pd.DataFrame, curves: pd.DataFrame, recovery: pd.DataFrame, points: pd.DataFrame, sets: pd.DataFrame, drift: pd.DataFrame,
+             cost: xr.Dataset | None,
              seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table *claim | paper | here | n | verdict* and its numbers, from the tables of `forgetting_frames`."""
     told = _Told(seed)
@@ -77,15 +81,18 @@ def _what_is_lost(told: _Told, units: pd.DataFrame) -> None:
              f"{told_.before.mean():.2f} to {told_.after.mean():.2f}: {text}", n, verdict(interval.high < 0, interval.low > 0))
     apart, text, n = told.effect("instruction_minus_knowledge", told_.change - told_.partner)
     facts = plain[plain["kind"] == KNOWLEDGE]
-    told.row("G5. The instruction is lost rather than the knowledge: accuracy by instruction falls more than that of the facts that the task looks up (of all facts, for tasks that look up none)",
-             "instruction -10.24, knowledge +1.93 points (secondary source)", f"facts {facts.before.mean():.2f} to {facts.after.mean():.2f}; change by instruction minus change of the facts {text}", n,
+    told.row("G5. The instruction is lost rather than the knowledge: accuracy by instruction falls more than that of the facts that the task looks up (of all facts where it looks up "
+             "none)", "instruction -10.24, knowledge +1.93 points (secondary source)",
+             f"facts {facts.before.mean():.2f} to {facts.after.mean():.2f}; change by instruction minus change of the facts {text}", n,
              verdict(apart.high < 0, apart.low > 0))
     same = shown_.rename(index=lambda p: p.removesuffix(", shown"), level="probe").change - told_.change
     more, text, n = told.effect("in_context_minus_instruction", same.dropna())
-    told.row("Learning from demonstrations suffers more than following the instruction", "5-shot -19.60, zero-shot -4.48 points (Llama-2-7B, sequence C1; table 1 of the second paper)",
+    told.row("Learning from demonstrations suffers more than following the instruction",
+             "5-shot -19.60, zero-shot -4.48 points (Llama-2-7B, sequence C1; table 1 of the second paper)",
              f"shown {shown_.before.mean():.2f} to {shown_.after.mean():.2f}; change when shown minus change when told {text}", n, verdict(more.high < 0, more.low > 0))
     gap, text, n = told.effect("stability_gap", told_.gap)
-    told.row("On the way old tasks dip below both ends of a stage (stability gap; between evaluations nothing is seen)", "not measured", f"mean over stages {text}", n, verdict(gap.low > 0, False))
+    told.row("On the way old tasks dip below both ends of a stage (stability gap; between evaluations nothing is seen)", "not measured", f"mean over stages {text}", n,
+             verdict(gap.low > 0, False))
 
 
 def _vectors_and_loss(told: _Told, points: pd.DataFrame, units: pd.DataFrame) -> None:
@@ -96,10 +103,12 @@ def _vectors_and_loss(told: _Told, points: pd.DataFrame, units: pd.DataFrame) ->
     kept, text, n = told.effect("similarity_after", last[READINGS[0]])
     first = plain[plain["at"] == 0].set_index(["seed", "task"]).accuracy
     told.row("The vector stays (cosine with its start near .95) while the task is lost", "cosine about .95 while accuracy falls from 65 % to 1 % (Last-Spanish; secondary source)",
-             f"cosine at the end {text}; the accuracy of these tasks {first.mean():.2f} to {last.accuracy.mean():.2f}", n, "holds" if kept.low > 0.9 else "does not hold" if kept.high < 0.9 else "not shown: the interval holds .9")
+             f"cosine at the end {text}; the accuracy of these tasks {first.mean():.2f} to {last.accuracy.mean():.2f}", n,
+             "holds" if kept.low > 0.9 else "does not hold" if kept.high < 0.9 else "not shown: the interval holds .9")
     table = frames.correlations(plain)
     if len(table) < 2:
-        told.row("G6. The vector's similarity follows the accuracy more closely than the weights' distance and the hidden state do", "R² .873 (Hellaswag, sequence G1; text of the second paper)",
+        told.row("G6. The vector's similarity follows the accuracy more closely than the weights' distance and the hidden state do",
+                 "R² .873 (Hellaswag, sequence G1; text of the second paper)",
                  "fewer than two tasks whose accuracy moved over at least four evaluations", f"{len(table)} units", "not measured: too few evaluations")
         return
     table = table.set_index(["seed", "task"])
@@ -114,8 +123,10 @@ def _vectors_and_loss(told: _Told, points: pd.DataFrame, units: pd.DataFrame) ->
     between = frames.between_tasks(plain)
     if len(between):
         told.numbers["rho_between_tasks"] = between[READINGS[0]].tolist()
+        each = lambda r: ", ".join(f"{name} {r[name]:+.2f}" for name in READINGS[:3])
         told.row("... and it tells which tasks are lost (rho over the old tasks at the end; control that the paper lacks)", "not measured",
-                 "; ".join(f"seed {int(r['seed'])}: vector {r[READINGS[0]]:+.2f}, hidden state {r[READINGS[1]]:+.2f}, vector from instruction {r[READINGS[2]]:+.2f}" for r in between.to_dict("records")), f"{len(between)} seeds, {int(between.tasks.iloc[0])} tasks each", "descriptive")
+                 "; ".join(f"seed {int(r['seed'])}: {each(r)}" for r in between.to_dict("records")), f"{len(between)} seeds, {int(between.tasks.iloc[0])} tasks each",
+                 "descriptive")
 
 
 def _heads(told: _Told, sets: pd.DataFrame) -> None:
@@ -126,8 +137,10 @@ def _heads(told: _Told, sets: pd.DataFrame) -> None:
     jaccard, text, n = told.effect("jaccard", rows.jaccard)
     k, total, chance = int(rows.k.iloc[0]), int(rows["heads"].iloc[0]), float(rows.chance.iloc[0])
     _, rho, _ = told.effect("rho_heads", rows.rho)
-    told.row(f"The strongest heads stay the same (Jaccard of the {k} strongest of {total}, above chance)", "ten strongest heads drift slowly, only the tail of the list changes (figure 10 of the second paper)",
-             f"Jaccard {text}, by chance {chance:.2f}; rho over all heads {rho}", n, verdict(jaccard.low > chance, jaccard.high < chance))
+    told.row(f"The strongest heads stay the same (Jaccard of the {k} strongest of {total}, above chance)",
+             "ten strongest heads drift slowly, only the tail of the list changes (figure 10 of the second paper)",
+             f"Jaccard {text}, by chance {chance:.2f}; rho over all heads {rho}", n,
+             "holds" if jaccard.low > chance else "does not hold" if jaccard.high < chance else "not shown: the interval holds what chance gives")
 
 
 def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
@@ -135,7 +148,8 @@ def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
     rows = rows[rows.lost > LOST] if len(rows) else rows
     units = rows[["seed", "task"]].drop_duplicates() if len(rows) else rows
     if len(units) < 2:
-        told.row("G7. Adding the old vector brings lost tasks back, a random one does not", ".03 to .47 (Last-Spanish; secondary source); +7.3 points (Hellaswag, G1; text of the second paper)",
+        told.row("G7. Adding the old vector brings lost tasks back, a random one does not",
+                 ".03 to .47 (Last-Spanish; secondary source); +7.3 points (Hellaswag, G1; text of the second paper)",
                  f"fewer than two tasks lost more than {LOST:g} on the reporting half", f"{len(units)} units", "not measured: nothing was lost")
         return
     by = {str(c): of.set_index(["seed", "task"]) for c, of in rows.groupby("condition")}
@@ -144,20 +158,23 @@ def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
     beyond, beyond_text, _ = told.effect("recovery_old_minus_random", by["old"].difference - by["random"].difference)
     share = float(by["old"].difference.sum() / by["old"].lost.sum())
     told.numbers["recovery_share"] = share
-    told.row(f"G7. Adding the old vector brings back tasks that were lost (by more than {LOST:g}), a random one does not", ".03 to .47 (Last-Spanish; secondary source); +7.3 points (Hellaswag, G1; text of the second paper)",
+    told.row(f"G7. Adding the old vector brings back tasks that were lost (by more than {LOST:g}), a random one does not",
+             ".03 to .47 (Last-Spanish; secondary source); +7.3 points (Hellaswag, G1; text of the second paper)",
              f"{by['old'].base.mean():.2f} to {by['old'].accuracy.mean():.2f}: {text}, {100 * share:.0f} % of the loss; random {random_text}; old minus random {beyond_text}", n,
              verdict(old.low > 0 and beyond.low > 0, old.high <= 0 or beyond.high < 0, part=old.low > 0))
     if "new" in by:
         away, text, n = told.effect("recovery_new", by["new"].difference)
         _, random_text, _ = told.effect("recovery_new_random", by["random of new"].difference)
         gain, gain_text, _ = told.effect("recovery_new_minus_random", by["new"].difference - by["random of new"].difference)
-        told.row("... and so does taking the new task's vector away", "39.5 to 49.1 (Hellaswag, C1; text of the second paper)", f"{text}; a random one taken away {random_text}; new minus random {gain_text}", n,
+        told.row("... and so does taking the new task's vector away", "39.5 to 49.1 (Hellaswag, C1; text of the second paper)",
+                 f"{text}; a random one taken away {random_text}; new minus random {gain_text}", n,
                  verdict(away.low > 0 and gain.low > 0, away.high <= 0 or gain.high < 0, part=away.low > 0))
 
 
 def _training(told: _Told, units: pd.DataFrame) -> None:
     present = set(units.method)
-    for label, title in (("guided", "G8. Training with the vector (the paper's loss)"), ("guided_released", "... as their released code does it"), ("progressive", "... by adding the vector and fading it out"),
+    for label, title in (("guided", "G8. Training with the vector (the paper's loss)"), ("guided_released", "... as their released code does it"),
+                         ("progressive", "... by adding the vector and fading it out"),
                          ("progressive_kl", "... fading it out, with the KL")):
         if label not in present:
             continue
@@ -165,7 +182,8 @@ def _training(told: _Told, units: pd.DataFrame) -> None:
         final, final_text, _ = told.effect(f"{label}_final", paired(units, label, PLAIN, "final"))
         told.row(f"{title}: less forgetting of new tasks (AP - FP), at most {100 * TOLERANCE:g} points of final performance (FP) given up",
                  "FP +2.84 (table 2), +.84 (table 8, the same cell) points (Llama-2-7B, G1)" if label == "guided" else "not measured",
-                 f"AP - FP minus plain's {text}; FP minus plain's {final_text}", n, verdict(less.high < 0 and final.low > -TOLERANCE, less.low > 0 or final.high < -TOLERANCE, part=less.high < 0))
+                 f"AP - FP minus plain's {text}; FP minus plain's {final_text}", n,
+                 verdict(less.high < 0 and final.low > -TOLERANCE, less.low > 0 or final.high < -TOLERANCE, part=less.high < 0))
         old, old_text, n = told.effect(f"{label}_instruction", paired(units, label, PLAIN, INSTRUCTION))
         _, shown_text, _ = told.effect(f"{label}_in_context", paired(units, label, PLAIN, IN_CONTEXT))
         _, fact_text, _ = told.effect(f"{label}_knowledge", paired(units, label, PLAIN, KNOWLEDGE))
@@ -191,22 +209,27 @@ def _others(told: _Told, units: pd.DataFrame, methods: pd.DataFrame, drift: pd.D
     if "averaging" in set(units.method):
         mean, text, n = told.effect("averaging_instruction", paired(units, "averaging", PLAIN, INSTRUCTION))
         _, final, _ = told.effect("averaging_final", paired(units, "averaging", PLAIN, "final"))
-        told.row("Averaging with the start model (ratio .2) keeps old tasks too", "GP +.87, IP +10.35, FP +1.46 points (Llama-2-7B, G1, table 8)", f"by instruction {text}; FP {final}", n, verdict(mean.low > 0, mean.high < 0))
+        told.row("Averaging with the start model (ratio .2) keeps old tasks too", "GP +.87, IP +10.35, FP +1.46 points (Llama-2-7B, G1, table 8)",
+                 f"by instruction {text}; FP {final}", n, verdict(mean.low > 0, mean.high < 0))
     rows = methods[(methods.metric == INSTRUCTION) & methods.difference.notna()]
     if len(rows):
         final = methods[methods.metric == "final"].set_index("method")
         allowed = rows[rows.method.map(lambda m: final.difference[m] > -TOLERANCE)]
         best = (allowed if len(allowed) else rows).sort_values("mean").iloc[-1]
         told.numbers |= {"best_method": str(best.method), "best_instruction": float(best["mean"])}
-        told.row(f"Which method keeps most of the old tasks at a mean cost of at most {100 * TOLERANCE:g} points of FP? (chosen on the numbers shown: {len(rows)} methods tried)", "not compared with these",
-                 f"{TITLES[str(best.method)]}: {best['mean']:.2f} (plain {best['mean'] - best.difference:.2f}): {best.difference:+.2f} [{best.low:.2f}, {best.high:.2f}]; FP {final['mean'][best.method]:.2f} (plain {final['mean'][PLAIN]:.2f})",
+        told.row(f"Which method keeps most of the old tasks at a mean cost of at most {100 * TOLERANCE:g} points of FP? (chosen on the numbers shown: {len(rows)} methods tried)",
+                 "not compared with these",
+                 f"{TITLES[str(best.method)]}: {best['mean']:.2f} (plain {best['mean'] - best.difference:.2f}): {best.difference:+.2f} [{best.low:.2f}, {best.high:.2f}]; "
+                 f"FP {final['mean'][best.method]:.2f} (plain {final['mean'][PLAIN]:.2f})",
                  f"{int(best.units)} units", "descriptive")
     part = drift[drift.method == PLAIN].groupby("part").drift.mean() if len(drift) else pd.Series(dtype=float)
     if len(part):
         told.numbers |= {f"drift_{p}": float(v) for p, v in part.items()}
-        told.row("Which weights move? (relative change, plain fine-tuning)", "not measured", ", ".join(f"{p} {v:.3f}" for p, v in part.items()), f"{drift.seed.nunique()} seeds", "descriptive")
+        told.row("Which weights move? (relative change, plain fine-tuning)", "not measured", ", ".join(f"{p} {v:.3f}" for p, v in part.items()), f"{drift.seed.nunique()} seeds",
+                 "descriptive")
     if cost is not None:
         ratio = over(cost.ratios.values, told.seed)
         told.numbers |= {"step_ratio": float(ratio.estimate), "step_seconds": float(cost.plain)}
-        told.row("A training step with the vector loss costs at most 1.3 of a plain one (teacher kept beforehand)", "not measured; two more forwards a step in their code", f"ratio {shown(ratio)}; {float(cost.plain):.3f} s plain",
+        told.row("A training step with the vector loss costs at most 1.3 of a plain one (teacher kept beforehand)", "not measured; two more forwards a step in their code",
+                 f"ratio {shown(ratio)}; {float(cost.plain):.3f} s plain",
                  f"{cost.sizes['repeat']} repeats of 3 steps", "holds" if ratio.high <= 1.3 else "does not hold" if ratio.low > 1.3 else "not shown: the interval holds 1.3")

@@ -18,7 +18,8 @@ from .forgetting_studies import IN_CONTEXT, INSTRUCTION, KNOWLEDGE, NEW, PARTNER
 Parts = Mapping[tuple[int, str], xr.Dataset]
 PLAIN = "plain"
 #: metrics of the method table, with what is better
-METRICS = {INSTRUCTION: "old tasks by instruction", IN_CONTEXT: "old tasks by demonstrations", KNOWLEDGE: "facts", "own": "new tasks after their stage (AP)", "final": "new tasks at the end (FP)",
+METRICS = {INSTRUCTION: "old tasks by instruction", IN_CONTEXT: "old tasks by demonstrations", KNOWLEDGE: "facts", "own": "new tasks after their stage (AP)",
+           "final": "new tasks at the end (FP)",
            "forget": "forgetting of new tasks (AP - FP)", "gap": "stability gap of old tasks"}
 
 
@@ -32,8 +33,8 @@ def over(values: Any, seed: int = 0) -> Any:
 
 
 def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
-    """One row a seed, method and probe: accuracy ``before`` and ``after`` the sequence; of a new task also ``own``, right after its stage; of an old one ``partner``, the accuracy change of its facts
-    (of all facts where it has none), and ``gap``, its mean stability gap over the stages.
+    """One row a seed, method and probe: accuracy ``before`` and ``after`` the sequence; of a new task also ``own``, right after its stage; of an old one ``partner``, the
+    accuracy change of its facts (of all facts where it has none), and ``gap``, its mean stability gap over the stages.
     """
     rows = []
     for (seed, method), ds in parts.items():
@@ -73,7 +74,8 @@ def methods(frame: pd.DataFrame, parts: Parts, seed: int = 0) -> pd.DataFrame:
         for metric, title in METRICS.items():
             values, apart = measured(frame, method, metric), paired(frame, method, PLAIN, metric)
             start = frame[(frame.method == method) & (frame["kind"] == metric)].before.mean() if metric in (INSTRUCTION, IN_CONTEXT, KNOWLEDGE) else np.nan
-            row = {"method": method, "metric": metric, "title": title, "start": start, "mean": float(values.mean()), "units": len(values), "seeds": len({s for s, m in parts if m == method})}
+            row = {"method": method, "metric": metric, "title": title, "start": start, "mean": float(values.mean()), "units": len(values),
+                   "seeds": len({s for s, m in parts if m == method})}
             if len(apart) and method != PLAIN:
                 interval = over(apart, seed)
                 row |= {"difference": float(interval.estimate), "low": float(interval.low), "high": float(interval.high), "by_seed": tuple(apart.groupby("seed").mean().round(3))}
@@ -117,7 +119,8 @@ def points(parts: Parts) -> pd.DataFrame:
 
 
 def correlations(frame: pd.DataFrame, least: float = 0.05) -> pd.DataFrame:
-    """For each seed, method and task whose accuracy varies by more than `least`: Pearson r over the evaluations of accuracy with each predictor (the distance negated), and their number."""
+    """For each seed, method and task whose accuracy varies by more than `least`: Pearson r over the evaluations of accuracy with each predictor (the distance negated), and
+    their number."""
     rows = []
     for (seed, method, task), of in frame.groupby(["seed", "method", "task"], sort=False) if len(frame) else ():
         if len(of) < 4 or np.ptp(of.accuracy) <= least:
@@ -128,7 +131,8 @@ def correlations(frame: pd.DataFrame, least: float = 0.05) -> pd.DataFrame:
 
 
 def between_tasks(frame: pd.DataFrame) -> pd.DataFrame:
-    """For each seed and method, Spearman's rho over the old tasks at the end, of each similarity with the accuracy; the distance of the weights is the same for all tasks, so that it can say nothing."""
+    """For each seed and method, Spearman's rho over the old tasks at the end, of each similarity with the accuracy; the distance of the weights is the same for all tasks, so
+    that it can say nothing."""
     rows = []
     for (seed, method), of in frame.groupby(["seed", "method"], sort=False) if len(frame) else ():
         last = of[of["at"] == of["at"].max()]
@@ -138,7 +142,8 @@ def between_tasks(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def recovery(parts: Parts, seed: int = 0) -> pd.DataFrame:
-    """By seed, method, old task and condition: accuracy with the vector at the layer and strength that were best on one half of the questions, on the other half; ``lost`` and ``share`` of it that came back."""
+    """By seed, method, old task and condition: accuracy with the vector at the layer and strength that were best on one half of the questions, on the other half; ``lost`` and
+    ``share`` of it that came back."""
     rows = []
     for (own, method), ds in parts.items():
         if "put_back" not in ds:
@@ -156,7 +161,8 @@ def recovery(parts: Parts, seed: int = 0) -> pd.DataFrame:
 
 
 def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
-    """How far the strongest heads are the same after a sequence, by seed, method and old task ("universal": of the mean over tasks): shared, Jaccard, chance, and Spearman's rho over all heads."""
+    """How far the strongest heads are the same after a sequence, by seed, method and old task ("universal": of the mean over tasks): shared, Jaccard, chance, and Spearman's rho
+    over all heads."""
     rows = []
     for (seed, method), ds in parts.items():
         if "effect_after" not in ds:

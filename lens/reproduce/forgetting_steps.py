@@ -1,4 +1,5 @@
-"""What the forgetting experiment computes for one seed: vectors and heads of the start model, then one sequence a method; each is a Dataset kept under the seed by `common.Steps`."""
+"""What the forgetting experiment computes for one seed: vectors and heads of the start model, then one sequence a method; each is a Dataset kept under the seed by
+`common.Steps`."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from ..training import Recipe
 from ..vectors import Vector
 from ..vectors.mediation import task_means
 from .common import Steps
-from .forgetting_studies import INSTRUCTION, TITLES, VARIANTS, Preset, Study
+from .forgetting_studies import TITLES, VARIANTS, Preset, Study
 
 #: what is read of each old task at every evaluation, as cosine with what it was at the start
 READINGS = ("vector", "hidden state", "vector from instruction", "hidden state of instruction")
@@ -96,7 +97,8 @@ def start(bench: Bench) -> xr.Dataset:
         ds = xr.Dataset({"effect": (("old", "layer", "head"), np.stack([e.effect.mean("prompt").values for e in effects.values()])), "heads": (("place", "which"), np.array(heads)),
                          "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in made.values()])), "swept": (("old", "at"), np.stack(swept)), "bare": ("old", bare),
                          "guide_layer": bench.layers[int(np.mean(swept, 0).argmax())]},
-                        coords={"old": [t.name for t in study.old], "task": list(made), "layer": grid.layer.values, "head": grid["head"].values, "at": bench.layers, "which": ["layer", "head"]})
+                        coords={"old": [t.name for t in study.old], "task": list(made), "layer": grid.layer.values, "head": grid["head"].values, "at": bench.layers,
+                                "which": ["layer", "head"]})
         return bench.stamped(ds, "forgetting start", trials=plan.trials, mean_prompts=plan.mean_prompts, shots=plan.shots, new=[t.name for t in study.new])
     return bench.kept("start", make)
 
@@ -129,13 +131,14 @@ def _adapted(model: Any) -> bool:
 
 
 def similarities(bench: Bench, heads: Any) -> Callable[[Any], np.ndarray]:
-    """A function of a model in training: cosines with the start model, ``[reading, old]`` in the order of `READINGS`; NaN while adapters are on, whose weights the vectors are not read through.
+    """A function of a model in training: cosines with the start model, ``[reading, old]`` in the order of `READINGS`; NaN while adapters are on, whose weights the vectors are
+    not read through.
 
     Source: Jiang et al. 2025, section 4 (similarity of a task's vector; the last hidden state as the control).
     """
     n = bench.plan.vector_prompts
     sets = [{t.name: bench.study.prompts(t, "icl", n=n, shots=bench.plan.shots, split="test") for t in bench.study.old},
-            {t.name: bench.study.prompts(t, INSTRUCTION, n=min(2 * n, len(t.test)), split="test") for t in bench.study.old}]
+            {t.name: bench.study.prompts(t, bench.study.told, n=min(2 * n, len(t.test)), split="test") for t in bench.study.old}]
     read = lambda model: np.concatenate([_directions(model, s, heads) for s in sets])
     before = read(bench.study.reader)
 
@@ -173,8 +176,8 @@ def recipe_of(plan: Preset) -> Recipe:
 def sequence(bench: Bench, label: str) -> xr.Dataset:
     """One method's whole sequence: what `lens.forgetting.sequential` measured, with similarities, distances, and what was measured on the model at its end.
 
-    Beside ``accuracy`` and ``correct``: ``similarity`` stage x step x reading x old, ``distance`` stage x step x part, ``loss`` stage x trained; where asked ``effect_after`` old x layer x head and
-    ``put_back`` old x condition x at x strength x item (right with a vector added or taken away), ``bare_after`` old x item.
+    Beside ``accuracy`` and ``correct``: ``similarity`` stage x step x reading x old, ``distance`` stage x step x part, ``loss`` stage x trained; where asked ``effect_after``
+    old x layer x head and ``put_back`` old x condition x at x strength x item (right with a vector added or taken away), ``bare_after`` old x item.
 
     Raises: ForgettingError: training diverged.
     """
@@ -185,7 +188,8 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
         name, options = VARIANTS[label]
         watch = {"distance": distances(bench)} | ({"similarity": similarities(bench, heads)} if label in plan.watched else {})
         folder = None if bench.steps.folder is None else bench.steps.folder / "training" / f"seed-{study.seed}" / label
-        made = forgetting.sequential(study.make_model, study.stages, study.probes, forgetting.method(name, **options), recipe=recipe_of(plan), guides=guides(bench, begun), lora=study.lora,
+        made = forgetting.sequential(study.make_model, study.stages, study.probes, forgetting.method(name, **options), recipe=recipe_of(plan), guides=guides(bench, begun),
+                                     lora=study.lora,
                                      evaluate_at=plan.evaluate_at, watch=watch, old_rows=study.old_rows, folder=folder, seed=study.seed, progress=bench.progress)
         if made.status != "complete":
             if made.status == "stopped":
@@ -195,7 +199,8 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="the model answers none")
             ds = _gathered(bench, label, made, begun, heads)
-        record = results.provenance(made.result) | {"status": "complete", "label": label, "title": TITLES[label], "seconds": round(time.perf_counter() - began, 2), "notes": made.notes}
+        record = results.provenance(made.result) | {"status": "complete", "label": label, "title": TITLES[label], "seconds": round(time.perf_counter() - began, 2),
+                                                    "notes": made.notes}
         return results.stamp(ds, record)
     ds = bench.kept(label, make)
     if bench.steps.folder is not None:      # its measurements are stored; its checkpoints have done their work
@@ -226,7 +231,8 @@ def _gathered(bench: Bench, label: str, made: Any, begun: xr.Dataset, heads: Any
 
 
 def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
-    """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector taken away, random vectors of the same lengths; all layers and strengths.
+    """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector taken away, random vectors of the same lengths; all layers
+    and strengths.
 
     Source: Jiang et al. 2025, section 4.3.
     """
@@ -240,7 +246,8 @@ def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Data
         bare.append(ds.base.values)
         longest = max(longest, len(probe.prompts))
     wide = lambda x: np.concatenate([x.astype("int8"), np.full((*x.shape[:-1], longest - x.shape[-1]), _MISSING, "int8")], -1)
-    return xr.Dataset({"put_back": (("old", "condition", "at", "strength", "item"), np.stack([wide(g) for g in grids])), "bare_after": (("old", "item"), np.stack([wide(b) for b in bare]))},
+    return xr.Dataset({"put_back": (("old", "condition", "at", "strength", "item"), np.stack([wide(g) for g in grids])),
+                       "bare_after": (("old", "item"), np.stack([wide(b) for b in bare]))},
                       coords={"old": [t.name for t in study.old], "condition": ds.condition.values, "at": bench.layers, "strength": list(bench.plan.strengths)})
 
 

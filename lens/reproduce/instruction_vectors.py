@@ -3,8 +3,9 @@
     python -m lens reproduce instruction-vectors --model organism:symbols --preset quick
     python -m lens reproduce instruction-vectors --model smollm2 --preset quick
 
-A model is fine-tuned on one new task after another by every method; on the way old tasks are asked for by instruction and by demonstrations, and facts without either. What happened to the old tasks'
-vectors, does putting them back help, does training with them keep the old tasks, and is it the vector or just the KL? Gates and sources of quoted numbers: `forgetting_claims`.
+A model is fine-tuned on one new task after another by every method; on the way old tasks are asked for by instruction and by demonstrations, and facts without either. What
+happened to the old tasks' vectors, does putting them back help, does training with them keep the old tasks, and is it the vector or just the KL? Gates and sources of quoted
+numbers: `forgetting_claims`.
 """
 
 from __future__ import annotations
@@ -31,19 +32,25 @@ from .forgetting_steps import Bench
 from .forgetting_studies import TITLES, VARIANTS, Preset, is_symbols, study_of
 
 NAME = "instruction-vectors"
-_LANGUAGE = Preset(("plain", "guided", "kl_start", "kl_random"), 40, 8, 1e-3, rank=8, instruction_items=32, icl_items=10, icl_shots=5, fact_items=32, new_items=32, training_rows=200, vector_prompts=4,
+_LANGUAGE = Preset(("plain", "guided", "kl_start", "kl_random"), 40, 8, 1e-3, rank=8, instruction_items=32, icl_items=10, icl_shots=5, fact_items=32, new_items=32,
+                   training_rows=200, vector_prompts=4,
                    mean_prompts=12, trials=4, every=3, strengths=(1.0, 2.0), watched=("plain", "guided"), effects=("plain",), recover=("plain",))
 # 2e-4 and 100 steps after a search on seed 0, plain fine-tuning: at 1e-3 and 5e-4 old tasks fall to chance within two stages, at 1e-4 a new bijection is half learnt
 _SYMBOLS = Preset(tuple(VARIANTS), 100, 32, 2e-4, seeds=3, evaluate_at=(5, 20, 50), icl_items=6)
 #: by name on the command line, the plan for the organisms `symbols` and the one for a language model
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
-    "tiny": {"symbols": replace(_SYMBOLS, methods=("plain", "guided", "kl_vector", "kl_start"), steps=30, batch=16, learning_rate=1e-3, seeds=1, evaluate_at=(10,), old=("table_1", "table_2", "pick_last", "last_table_1"),
-                                new=("table_5", "step_2"), instruction_items=24, icl_items=6, mean_prompts=10, trials=4, vector_prompts=4, watched=("plain",), effects=("plain",), recover=("plain",)),
-             "language": replace(_LANGUAGE, methods=("plain", "kl_start"), steps=6, batch=4, old=("present_past", "capitalize"), new=("next_item", "word_length"), instruction_items=8, icl_items=4,
+    "tiny": {"symbols": replace(_SYMBOLS, methods=("plain", "guided", "kl_vector", "kl_start"), steps=30, batch=16, learning_rate=1e-3, seeds=1, evaluate_at=(10,),
+                                old=("table_1", "table_2", "pick_last", "last_table_1"),
+                                new=("table_5", "step_2"), instruction_items=24, icl_items=6, mean_prompts=10, trials=4, vector_prompts=4, watched=("plain",), effects=("plain",),
+                                recover=("plain",)),
+             "language": replace(_LANGUAGE, methods=("plain", "kl_start"), steps=6, batch=4, old=("present_past", "capitalize"), new=("next_item", "word_length"),
+                                 instruction_items=8, icl_items=4,
                                  icl_shots=4, fact_items=8, new_items=8, shots=4, vector_prompts=3, mean_prompts=4, trials=2, every=10, strengths=(1.0,), watched=("plain",))},
     "quick": {"symbols": _SYMBOLS, "language": _LANGUAGE},
-    "full": {"symbols": replace(_SYMBOLS, steps=400, batch=64, evaluate_at=(5, 10, 20, 40, 80, 160, 280), icl_items=32, vector_prompts=32, mean_prompts=100, trials=25, watched=tuple(VARIANTS)),
-             "language": replace(_LANGUAGE, methods=tuple(VARIANTS), steps=150, seeds=3, evaluate_at=(10, 40), icl_items=40, icl_shots=10, vector_prompts=32, mean_prompts=100, trials=25, every=1,
+    "full": {"symbols": replace(_SYMBOLS, steps=400, batch=64, evaluate_at=(5, 10, 20, 40, 80, 160, 280), icl_items=32, vector_prompts=32, mean_prompts=100, trials=25,
+                                watched=tuple(VARIANTS)),
+             "language": replace(_LANGUAGE, methods=tuple(VARIANTS), steps=150, seeds=3, evaluate_at=(10, 40), icl_items=40, icl_shots=10, vector_prompts=32, mean_prompts=100,
+                                 trials=25, every=1,
                                  strengths=(0.5, 1.0, 2.0), watched=("plain", "guided", "kl_start"), effects=("plain", "guided"), recover=("plain", "guided"))},
 }
 
@@ -52,7 +59,8 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
 class Reproduction:
     """What a run produced; `table` is *claim | paper | here | n | verdict*, `numbers` everything in it as numbers.
 
-    `starts` holds by seed the start model's step, `parts` by seed and method the stored sequence; `units`, `methods`, `curves`, `recovery`, `points`, `sets` and `drift` are tidy tables of them.
+    `starts` holds by seed the start model's step, `parts` by seed and method the stored sequence; `units`, `methods`, `curves`, `recovery`, `points`, `sets` and `drift` are
+    tidy tables of them.
     """
 
     starts: dict[int, xr.Dataset]
@@ -81,7 +89,8 @@ def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: s
     """Runs the experiment, or takes it up where it was cut: a sequence that was finished is read back, one under way goes on after its last finished stage.
 
     Args:
-        model: of lens.load; "organism:symbols" stands for all of its seeds, each with its own start model. A plain Hugging Face model with a tokenizer is copied for every sequence.
+        model: of lens.load; "organism:symbols" stands for all of its seeds, each with its own start model. A plain Hugging Face model with a tokenizer is copied for each
+            sequence.
         data: "own": the tasks of the suite `symbols` or of lens.vectors.
         preset: tiny, quick, full or a `Preset`; seeds and methods can be added to a folder later.
         out: a folder for every sequence, figures and table; None keeps everything in memory.
@@ -106,8 +115,8 @@ def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: s
             if s == seed:
                 cost = steps.cost(bench, starts[s])
                 each = float(cost.plain) * plan.steps * len(bench.study.stages)
-                say(f"  {float(cost.plain):.3f} s a step plain, {float(cost.guided):.3f} s guided; {plan.seeds * len(plan.methods)} sequences of {len(bench.study.stages)} x {plan.steps} steps of {plan.batch} rows: "
-                    f"about {each * plan.seeds * len(plan.methods) / 60:.0f} min of training, and the measurements")
+                say(f"  {float(cost.plain):.3f} s a step plain, {float(cost.guided):.3f} s guided; {plan.seeds * len(plan.methods)} sequences of {len(bench.study.stages)} x {plan.steps} "
+                    f"steps of {plan.batch} rows: about {each * plan.seeds * len(plan.methods) / 60:.0f} min of training, and the measurements")
             for label in plan.methods:
                 parts[s, label] = steps.whole(steps.sequence(bench, label))
                 say(f"  {TITLES[label]}: {claims.one_line(parts[s, label])} ({results.provenance(parts[s, label])['seconds']:.0f} s)")

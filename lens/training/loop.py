@@ -157,7 +157,6 @@ class _Run:
 
     def __post_init__(self) -> None:
         r = self.recipe
-        # Parameters of one kernel: fused AdamW does the same arithmetic in one pass.
         fused = all(value.device.type in ("cpu", "cuda") and value.is_floating_point() for value in self.chosen.values())
         self.optimizer = torch.optim.AdamW(self.chosen.values(), lr=r.learning_rate, weight_decay=r.weight_decay, betas=r.betas, fused=fused)
         self.order = order_of(r, len(self.rows)) if isinstance(self.rows, Rows) else torch.arange(r.steps * r.batch).reshape(r.steps, r.batch)
@@ -246,6 +245,8 @@ class _Run:
         if not math.isfinite(line["gradient_norm"]):
             return False
         self.optimizer.step()
+        for value in self.chosen.values():  # the fused kernel writes without saying so, and hashes of weights are kept until told
+            torch.autograd.graph.increment_version(value)
         if self.after_step is not None:
             self.after_step(batch)
         return True

@@ -9,7 +9,7 @@ import pytest
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
 NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
-             "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8)}
+             "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8), "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7)}
 RUN = 900
 
 
@@ -116,4 +116,16 @@ def test_notebook_03_runs_and_its_bench_answers(lab, page, smollm2):
     before = bench.get_by_test_id("table-notes").inner_text()
     bench.get_by_test_id("task").select_option("capitalize")
     page.wait_for_function("(before) => document.querySelector('[data-testid=vector-bench] [data-testid=table-notes]').innerText !== before", arg=before, timeout=READY)
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_notebook_04_runs_and_its_bench_shows_both_models(lab, page):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    run_whole(lab, page, NOTEBOOKS["04"][0])
+    page.wait_for_selector("[data-testid=vector-bench][data-ready=true]", timeout=READY)
+    bench = page.get_by_test_id("vector-bench")
+    assert bench.get_by_test_id("task").input_value() == "own pairs"
+    page.wait_for_function("() => document.querySelector('[data-testid=vector-bench]').innerText.includes('symbols after table_5')", timeout=READY)
     assert problems == []

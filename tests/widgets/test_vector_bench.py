@@ -302,7 +302,8 @@ def test_layers_are_shown_as_they_finish_and_stop_keeps_them(monkeypatch):
     view.run()
     gate.release(3)
     until(lambda: view.map and np.isfinite(numbers(view.map)).any(1).sum() == 3)
-    assert view.status == "running" and view.progress["text"].startswith("layers 0–2 of 6, ")
+    until(lambda: view.progress["text"].startswith("layers 0–2 of 6, "))
+    assert view.status == "running"
     move(view, strength=0.75)
     until(lambda: (view.live.get("fields") or {}).get("strength") == 0.75 and view.live["sides"][0]["with"])
     assert view.status == "running", "a move is answered while the map fills"

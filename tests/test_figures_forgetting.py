@@ -75,6 +75,15 @@ def test_methods_come_in_the_order_of_the_first_metric_with_interval_and_seeds(t
     assert len(ticks) == 2 and np.allclose(ticks[0].get_xdata(), [0.1, 0.11, 0.12])
 
 
+def test_what_is_kept_stands_against_what_is_learnt_beside_the_start(tmp_path):
+    ax = figures.tradeoff_plot(compared(), tmp_path / "tradeoff.png", across="final", names={"guided": "the paper's"}).axes[0]
+    at = {line.get_label(): (float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in ax.lines if len(line.get_xdata()) == 1}
+    assert at["the paper's  0.55, 0.60"] == pytest.approx((0.55, 0.6)) and at["start model (new tasks unknown)"] == (0, 1)
+    assert [t.get_text().split("  ")[0] for t in ax.get_legend().get_texts()][1:] == ["kl_start", "the paper's", "plain"]
+    with pytest.raises(ValueError, match="across='own'.*instruction, final"):
+        figures.tradeoff_plot(compared())
+
+
 def test_curves_show_every_evaluation_and_where_stages_begin(tmp_path):
     fig = figures.curve_plot(curves(), tmp_path / "curves.png", methods=["plain"], kinds={"instruction": "told", "knowledge": "facts", "new": "new"})
     assert [ax.get_title() for ax in fig.axes] == ["told", "new"]

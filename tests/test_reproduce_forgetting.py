@@ -47,7 +47,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(model, stored):
     assert list(made.table.columns) == common.COLUMNS and made.table.notna().all().all()
     for gate in range(5, 10):
         assert made.table.claim.str.contains(f"G{gate}.", regex=False).any()
-    assert {f.name for f in out.glob("figures/*.png")} == {f"{n}.png" for n in ("methods", "curves", "drift", "similarity", "recovery", "heads")}
+    assert {f.name for f in out.glob("figures/*.png")} == {f"{n}.png" for n in ("methods", "tradeoff", "curves", "drift", "similarity", "recovery", "heads")}
     assert all(f.stat().st_size > 8000 for f in made.figures)
     assert not any((out / "training").rglob("*.safetensors"))
     loaded = paper.load(out, model=model)

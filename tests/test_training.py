@@ -331,7 +331,15 @@ def test_a_killed_process_goes_on_to_bit_equal_losses(tmp_path):
     assert status == "complete" and losses == train(tiny(dropout=0.2), some_rows(), LONG).losses["total"].tolist() and len(losses) == 80
 
 
-def test_ctrl_c_ends_after_the_step_under_way(tmp_path):
+@pytest.fixture
+def python_s_own_ctrl_c():
+    """A test run in the background inherits an ignored SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_after_the_step_under_way(tmp_path, python_s_own_ctrl_c):
     def press(batch):
         if batch.step == 4:
             signal.raise_signal(signal.SIGINT)

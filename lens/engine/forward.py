@@ -132,7 +132,7 @@ def attend_after(q: Float[Tensor, "rows slots heads d_head"], k: Float[Tensor, "
         own = own.masked_fill(torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1), float("-inf"))
     pattern = torch.cat([before, own], -1)
     pattern = pattern.softmax(-1, dtype=torch.float32 if pattern.dtype in (torch.float16, torch.bfloat16) else None).to(q.dtype)
-    z = (pattern[..., :n].reshape(kv, -1, n) @ before_v.transpose(0, 1)).view(kv, rows, per, slots, d_head)
+    z = (pattern[..., :n].reshape(kv, rows * per * slots, n) @ before_v.transpose(0, 1)).view(kv, rows, per, slots, d_head)
     if slots == 1:
         z = z + pattern[..., n:] * v.permute(2, 0, 1, 3)[:, :, None]
     else:

@@ -32,7 +32,8 @@ _TITLES = {"patch": "Activation patching", "path patch": "Path patching", "causa
            "induction_scores": "Induction scores", "copying_scores": "Copying scores",
            "injection": "Memory injection", "injection prompts": "Prompts of multi-hop items", "injection summary": "Memory injection, summary over items",
            "injection damage": "Damage of memory injection", "bridge reading": "Bridge entity read by heads", "lens reading": "Bridge entity read by trained lenses",
-           "explicit patch": "Patching from the explicit prompt", "items summary": "Summary over items", "prediction": "Prediction of where injection works"}
+           "explicit patch": "Patching from the explicit prompt", "items summary": "Summary over items", "prediction": "Prediction of where injection works",
+           "head effects": "Causal effects of heads", "vector evaluation": "Evaluation of vectors", "forgetting": "Sequential fine-tuning", "recovery": "Recovery by vectors"}
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 

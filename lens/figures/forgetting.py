@@ -124,6 +124,36 @@ def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("in
     return finish(fig, path)
 
 
+def tradeoff_plot(frame: pd.DataFrame, path=None, *, across: str = "own", up: str = "instruction", names: Mapping[str, str] | None = None, baseline: str = "plain",
+                  title: str = "") -> Figure:
+    """What a method keeps against what it learns: one point a method, means over units; up and to the right is better.
+
+    A method that keeps old tasks because it learns the new ones less lies on the way from plain fine-tuning to the start model, which is drawn.
+
+    ``frame``: rows with ``method``, ``metric``, ``title``, ``mean`` and ``start``.
+    """
+    _require(frame, ("method", "metric", "title", "mean", "start"))
+    x, y = (frame[frame.metric == m].set_index("method") for m in (across, up))
+    if x.empty or y.empty:
+        raise ValueError(f"across={across!r}, up={up!r}: frame has the metrics {', '.join(dict.fromkeys(frame.metric))}; name two of them.")
+    fig, ax = figure(7.2, 4.4)
+    if baseline in y.index and np.isfinite(y.start[baseline]):
+        ax.plot([0, x["mean"][baseline]], [y.start[baseline], y["mean"][baseline]], color=MUTED, linewidth=0.8, linestyle="--", zorder=0)
+        ax.plot(0, y.start[baseline], "*", color=INK, markersize=9, label="start model (new tasks unknown)")
+    for i, method in enumerate(y.sort_values("mean", ascending=False).index):
+        ax.plot(x["mean"][method], y["mean"][method], MARKS[i % len(MARKS)], color=INK if method == baseline else SERIES[i % len(SERIES)], markersize=6,
+                label=f"{(names or {}).get(method, method)}  {x['mean'][method]:.2f}, {y['mean'][method]:.2f}")
+    ax.set_xlabel(str(x.title.iloc[0]), fontsize=9)
+    ax.set_ylabel(str(y.title.iloc[0]), fontsize=9)
+    ax.set_xlim(-0.03, 1.03)
+    ax.set_ylim(-0.03, 1.03)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.set_title(title, fontsize=9)
+    return finish(fig, path)
+
+
 def curve_plot(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None = None, names: Mapping[str, str] | None = None, kinds: Mapping[str, str] = KIND_NAMES,
                title: str = "") -> Figure:
     """Accuracy along the whole training, one panel a kind of question, one line a method: mean over seeds, with their range; stages are told apart by vertical lines.

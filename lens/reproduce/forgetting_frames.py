@@ -192,7 +192,7 @@ def drift(parts: Parts) -> pd.DataFrame:
 def crossing(starts: Mapping[int, xr.Dataset], parts: Parts, method: str = PLAIN) -> pd.DataFrame:
     """By seed, stage and old task: the cosine of the old task's and the new task's vectors in the start model, and the change of accuracy in that stage.
 
-    Source: Jiang et al. 2025, section 4.2 (there with the vectors of the stage's start).
+    Source: Jiang et al. 2025 (there with the vectors of the stage's start).
     """
     rows = []
     for (seed, m), ds in parts.items():

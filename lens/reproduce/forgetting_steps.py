@@ -111,7 +111,7 @@ def heads_of(begun: xr.Dataset) -> list[tuple[int, int]]:
 def guides(bench: Bench, begun: xr.Dataset) -> dict[str, Guide]:
     """By stage, the start model's vector of that stage's task (from demonstrations), at the layer where vectors do most.
 
-    Source: Jiang et al. 2025, section 5 (theta^0 of the trained task; there layer 9 of 32).
+    Source: Jiang et al. 2025 (theta^0 of the trained task; there layer 9 of 32).
     """
     return {t.name: Guide(torch.tensor(begun.vector.sel(task=t.name).values), int(begun.guide_layer), tuple(heads_of(begun))) for t in bench.study.new}
 
@@ -134,7 +134,7 @@ def similarities(bench: Bench, heads: Any) -> Callable[[Any], np.ndarray]:
     """A function of a model in training: cosines with the start model, ``[reading, old]`` in the order of `READINGS`; NaN while adapters are on, whose weights the vectors are
     not read through.
 
-    Source: Jiang et al. 2025, section 4 (similarity of a task's vector; the last hidden state as the control).
+    Source: Jiang et al. 2025 (similarity of a task's vector; the last hidden state as the control).
     """
     n = bench.plan.vector_prompts
     sets = [{t.name: bench.study.prompts(t, "icl", n=n, shots=bench.plan.shots, split="test") for t in bench.study.old},
@@ -234,7 +234,7 @@ def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Data
     """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector taken away, random vectors of the same lengths; all layers
     and strengths.
 
-    Source: Jiang et al. 2025, section 4.3.
+    Source: Jiang et al. 2025.
     """
     study = bench.study
     new = vector_of(bench, model, study.new[-1], heads)

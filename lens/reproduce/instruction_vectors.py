@@ -115,8 +115,9 @@ def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: s
             if s == seed:
                 cost = steps.cost(bench, starts[s])
                 each = float(cost.plain) * plan.steps * len(bench.study.stages)
-                say(f"  {float(cost.plain):.3f} s a step plain, {float(cost.guided):.3f} s guided; {plan.seeds * len(plan.methods)} sequences of {len(bench.study.stages)} x {plan.steps} "
-                    f"steps of {plan.batch} rows: about {each * plan.seeds * len(plan.methods) / 60:.0f} min of training, and the measurements")
+                say(f"  {float(cost.plain):.3f} s a step plain, {float(cost.guided):.3f} s guided; {plan.seeds * len(plan.methods)} sequences of "
+                    f"{len(bench.study.stages)} x {plan.steps} steps of {plan.batch} rows: "
+                    f"about {each * plan.seeds * len(plan.methods) / 60:.0f} min of training, and the measurements")
             for label in plan.methods:
                 parts[s, label] = steps.whole(steps.sequence(bench, label))
                 say(f"  {TITLES[label]}: {claims.one_line(parts[s, label])} ({results.provenance(parts[s, label])['seconds']:.0f} s)")
@@ -162,9 +163,11 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
 
     folder.mkdir(parents=True, exist_ok=True)
     path = lambda name: folder / f"{name}.png"
-    drawn = ["methods", "curves", "drift"]
+    drawn = ["methods", "tradeoff", "curves", "drift"]
     figures.method_plot(made.methods, path("methods"), names=TITLES, title=title)
-    figures.curve_plot(made.curves, path("curves"), methods=[m for m in ("plain", "guided", "kl_start", "replay") if m in set(made.curves.method)], names=TITLES, title=title)
+    figures.tradeoff_plot(made.methods, path("tradeoff"), names=TITLES, title=title)
+    some = [m for m in ("plain", "guided", "heads_only", "kl_start", "averaging", "replay") if m in set(made.curves.method)]
+    figures.curve_plot(made.curves, path("curves"), methods=some, names=TITLES, title=title)
     figures.drift_plot(made.drift, path("drift"), names=TITLES, title=title)
     if not made.points.empty:
         figures.forgetting_scatter(made.points[made.points.method == "plain"], path("similarity"), title=f"{title}: plain fine-tuning")

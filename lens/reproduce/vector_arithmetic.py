@@ -33,7 +33,7 @@ def list_quartet(seed: int = 0) -> Quartet:
 def composition(bench: Bench, quartet: Quartet, heads: Sequence[tuple[int, int]]) -> xr.Dataset:
     """The composed vector on the fourth task's test questions, beside its parts, the task's own vector and a random one, each at the cell that validation chose for it.
 
-    ``correct`` vector x item, ``base_correct`` and ``icl_correct`` item. Source: Todd et al. 2024, section 3.4 (other tasks; theirs are not released).
+    ``correct`` vector x item, ``base_correct`` and ``icl_correct`` item. Source: Todd et al. 2024 (other tasks; theirs are not released).
     """
     target = quartet.target
     v = {t.name: vectors.extract(bench.model, t, heads=list(heads), means=means(bench, t)) for t in (quartet.a, quartet.b, quartet.c, target)}

@@ -15,7 +15,7 @@ and attention of later layers is part of the gradient. Its bound on missed nodes
 "ig" moves the heads of a layer together, so that each layer's estimates add up to the effect of all its heads at once; along a head's own path they would be the exact
 effect, at `steps` times its cost. It pays where a layer has many heads; with few (SmolLM2: 9) the exact walk is the cheaper of the two.
 
-Sources: Nanda 2023, attribution patching; Kramar et al. 2024, AtP*, section 3.2; Sundararajan et al. 2017, integrated gradients.
+Sources: Nanda 2023, attribution patching; Kramar et al. 2024, AtP* (GradDrop); Sundararajan et al. 2017, integrated gradients.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def portability(model: Any, task: Any, vector: Vector | LayerVectors | Mapping[s
 
     Raises: VectorError: templates that are none or come twice; as `evaluate`.
 
-    Source: Todd et al. 2024, section 3.2 (other templates).
+    Source: Todd et al. 2024 (other templates).
     """
     chosen = [as_template(t) for t in ([templates] if isinstance(templates, str) or not hasattr(templates, "__iter__") else templates)]
     names = [t.name for t in chosen]

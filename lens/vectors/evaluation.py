@@ -76,7 +76,7 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     Raises:
         VectorError: arguments that cannot be used, vectors of another width; a store of another evaluation: ResultError, which says what differs.
 
-    Source: Todd et al. 2024, section 3 (one layer, strength 1, first token); distributed insertion: ours.
+    Source: Todd et al. 2024 (one layer, strength 1, first token); distributed insertion: ours.
     """
     task, decoder = as_task(task), Decoder.of(model)
     named = _vectors(vectors, decoder, distributed, seed)

@@ -65,7 +65,7 @@ def universal(effects: Mapping[str, xr.Dataset], k: int = 10, *, above: Mapping[
 
     Raises: VectorError: no task is left, or results of different grids.
 
-    Source: Todd et al. 2024, equation 5.
+    Source: Todd et al. 2024.
     """
     if not isinstance(effects, Mapping) or isinstance(effects, xr.Dataset) or not effects:
         empty = " without entries" if isinstance(effects, Mapping) and not effects else ""

@@ -74,7 +74,7 @@ def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool =
 
     Raises: VectorError: no prompt.
 
-    Source: Todd et al. 2024, equation 3. Cost: one pass over each prompt with its answer; memory 256 MiB beside the model.
+    Source: Todd et al. 2024. Cost: one pass over each prompt with its answer; memory 256 MiB beside the model.
     """
     if not len(prompts):
         raise VectorError("prompts=[] holds none; give at least one.")

@@ -65,7 +65,7 @@ def build(model: Any, task: Task | str, kind: str, *, n: int | None = None, shot
     Raises: VectorError: an unknown kind or split, fewer demonstrations than `shots`, no instruction or sentences where they are needed, text that the model's
     tokenizer does not know or that merges with the prompt.
 
-    Source: Todd et al. 2024, section 2.2.
+    Source: Todd et al. 2024.
     """
     task, template = as_task(task), as_template(template)
     if kind not in KINDS:

@@ -69,7 +69,7 @@ class Vector:
 
     Raises: VectorError: shapes that do not fit together, NaN.
 
-    Source: Todd et al. 2024, section 2.3; composition: section 3.4.
+    Source: Todd et al. 2024 (vector arithmetic).
     """
 
     direction: Float[Tensor, "d_model"]
@@ -113,7 +113,7 @@ class Vector:
     def decode(self, model: Any, k: int = 10) -> list[tuple[str, float]]:
         """The k tokens that the vector alone promotes, `(token, probability)`: final norm and unembedding of it, as if it were the whole stream.
 
-        It is a readout, not an effect: vectors that do the same may decode to different tokens (Todd et al. 2024, section 3.2).
+        It is a readout, not an effect: vectors that do the same may decode to different tokens (Todd et al. 2024).
         """
         decoder = Decoder.of(model)
         require_width(decoder, self)
@@ -262,7 +262,7 @@ def extract(model: Any, task: "Task | str", *, top: int = 10, heads: Sequence[tu
 
     Raises: VectorError: no such head, effects of another model, an unknown source, more heads than there are.
 
-    Source: Todd et al. 2024, section 2.3; from instructions: Davidson et al. 2025.
+    Source: Todd et al. 2024; from instructions: Davidson et al. 2025.
     """
     from . import heads as choosing
     from .mediation import head_effects, task_means
@@ -312,7 +312,7 @@ def _named(heads: Any, decoder: Decoder) -> tuple[tuple[int, int], ...]:
 def layer_average(means: "Means") -> LayerVectors:
     """The mean residual stream after each layer at the last token: the simpler vector that function vectors are compared with.
 
-    Source: Todd et al. 2024, section 2.3 ("layer average"), added at the layer that it was read from.
+    Source: Todd et al. 2024 ("layer average"), added at the layer that it was read from.
     """
     return LayerVectors(means.resid, f"layer average of {means.task}", "", means.source, {"task": means.task, "n": means.n})
 

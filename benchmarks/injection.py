@@ -28,8 +28,9 @@ from lens.engine import walk as walking
 from lens.engine.decoder import Decoder
 from lens.engine.forward import Layout, all_blocks
 from lens.engine.runs import Runs
-from lens.injection import InjectionError, Item, encode_items, load_items, scoring
+from lens.injection import InjectionError, Item, encode_items, load_items
 from lens.injection.items import FOLDER
+from lens.measure import answers
 
 from . import machine
 from ._injection_peer import PublishedLoop
@@ -99,7 +100,7 @@ def tiny() -> Subject:
 
 #: What of a grid's time is told apart: where the function is looked up, and within which other part it runs.
 PARTS = {"walk": (sweeps, "walk"), "planning": (walking, "plan"), "attention": (walking, "attention"), "feed-forward": (walking, "feed_forward"),
-         "scoring": (scoring, "by_chunk")}
+         "scoring": (answers, "by_chunk")}
 
 
 @contextmanager
@@ -290,11 +291,11 @@ class Benchmark:
     def work(self) -> dict[str, float]:
         """Operations: of a whole pass (mean over the prompts), of the minimum, and of what is asked of ours (the answers' tokens ride along)."""
         (n, layers, strengths), config = self.subject.shape, self.subject.model.config
-        lengths, answers = [len(e.ids) for e in self.encoded], [len(e.answer_ids) for e in self.encoded]
+        lengths, of_answers = [len(e.ids) for e in self.encoded], [len(e.answer_ids) for e in self.encoded]
         shape = Shape(config)
         one = float(np.mean([shape.full(length) for length in lengths]))
         unedited = 2 * n * one
-        return {"pass": one, "minimum": minimum_passes(n, strengths, layers) * one, "grid": injection_flop(config, lengths, answers, strengths) + unedited,
+        return {"pass": one, "minimum": minimum_passes(n, strengths, layers) * one, "grid": injection_flop(config, lengths, of_answers, strengths) + unedited,
                 "grid_first_token": injection_flop(config, lengths, [1] * n, strengths) + unedited}
 
     def report(self) -> dict:

@@ -178,8 +178,8 @@ def curve_plot(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None 
                 ax.fill_between(by.index, by["min"], by["max"], color=colour, alpha=0.12, linewidth=0)
         for row in starts.itertuples():
             ax.axvline(row.at, color=MUTED, linewidth=0.5, linestyle=":")
-            ax.text(row.at, 1.05, f" {row.stage}", fontsize=6, color=MUTED, rotation=20, ha="left", va="bottom")
-        ax.set_title(label, fontsize=9, pad=22)
+            ax.text(row.at, 1.05, f" {row.stage}", fontsize=6, color=MUTED, rotation=30, ha="left", va="bottom")
+        ax.set_title(label, fontsize=9, pad=8 + 2.2 * max(len(str(n)) for n in starts.stage))
         ax.set_xlabel("steps trained", fontsize=8)
         ax.tick_params(labelsize=7)
         ax.set_ylim(-0.03, 1.05)

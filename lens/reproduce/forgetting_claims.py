@@ -167,7 +167,8 @@ def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
     told.numbers["recovery_share"] = share
     told.row(f"G7. Adding the old vector brings back tasks that were lost (by more than {LOST:g}), a random one does not",
              ".03 to .47 (Last-Spanish; secondary source); +7.3 points (Hellaswag, G1; text of the second paper)",
-             f"{by['old'].base.mean():.2f} to {by['old'].accuracy.mean():.2f}: {text}, {100 * share:.0f} % of the loss; random {random_text}; old minus random {beyond_text}", n,
+             f"{by['old'].base.mean():.2f} to {by['old'].accuracy.mean():.2f}: {text}, {100 * share:.0f} % of the loss"
+             f"{' (more than was lost: it also does what the start model did not do)' if share > 1 else ''}; random {random_text}; old minus random {beyond_text}", n,
              verdict(old.low > 0 and beyond.low > 0, old.high <= 0 or beyond.high < 0, part=old.low > 0))
     if "new" in by:
         away, text, n = told.effect("recovery_new", by["new"].difference)
@@ -234,7 +235,8 @@ def _others(told: _Told, units: pd.DataFrame, methods: pd.DataFrame, drift: pd.D
     part = drift[drift.method == PLAIN].groupby("part").drift.mean() if len(drift) else pd.Series(dtype=float)
     if len(part):
         told.numbers |= {f"drift_{p}": float(v) for p, v in part.items()}
-        told.row("Which weights move? (relative change, plain fine-tuning)", "not measured", ", ".join(f"{p} {v:.3f}" for p, v in part.items()), f"{drift.seed.nunique()} seeds",
+        told.row("Which weights move? (relative change, plain fine-tuning)", "not measured",
+                 ", ".join(f"{p} {v:.3f}" for p, v in part.items()), f"{drift.seed.nunique()} seed{'s' * (drift.seed.nunique() > 1)}",
                  "descriptive")
     if cost is not None:
         ratio = over(cost.ratios.values, told.seed)

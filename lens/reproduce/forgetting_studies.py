@@ -123,7 +123,13 @@ def study_of(model: Any, plan: Preset, seed: int) -> Study:
 def _start(model: Any, name: str | None = None) -> tuple[Callable[[], Any], Any]:
     """How to make the start model anew, and one of them with its tokenizer. A model of lens.load is read anew from its files, a plain one copied."""
     if hasattr(model, "original_model"):
-        make = starting_from(name or model.cfg.model_name)
+        name = name or model.cfg.model_name
+        read = starting_from(name)
+
+        def make() -> Any:
+            made = read()
+            made.config._name_or_path = name      # records name the model as it was asked for, not the folder of this machine
+            return made
     else:
         plain = copy.deepcopy(model)
         make = lambda: copy.deepcopy(plain)

@@ -205,9 +205,21 @@ def test_verdicts_follow_the_intervals():
     assert abs(numbers["guided_instruction"] - 0.3) < 0.03 and abs(numbers["kl_vector_minus_kl_start"] - 0.15) < 0.03 and row("G9.").verdict == "helps"
     assert row("G5.").n == "12 units: 3 seeds x 4 tasks" and "seeds" in row("G5.").here
     _, _, worse = table_for(known(loss=0.05, facts=0.4, gain=-0.2))
+    dear = known().assign(after=lambda f: f.after - 0.3 * ((f["kind"] == "new") & (f.method == "guided")),
+                          own=lambda f: f.own - 0.5 * ((f["kind"] == "new") & (f.method == "guided")))
+    assert table_for(dear)[2]("G8.").verdict == "does not hold; less is forgotten, but final performance falls"
     assert worse("G5.").verdict == "does not hold" and worse("keeps old").verdict == "does not hold" and worse("G9.").verdict == "harms"
     _, _, none = table_for(known(gain=0.0))
     assert none("G9.").verdict.startswith("no difference shown")
+
+
+def test_what_only_learns_less_keeps_nothing_beyond_the_line():
+    units = known(loss=0.4)
+    half = units[units.method == "plain"].assign(method="heads_only")      # learns half of the new and loses half of the old
+    half = half.assign(after=half.after.where(half["kind"] != "instruction", 1 - (1 - half.after) / 2), own=half.own / 2)
+    averaged = units[units.method == "plain"].assign(method="averaging", after=lambda f: f.after + 0.25 * (f["kind"] == "instruction"))
+    found = claims._beyond_the_line(pd.concat([units, half, averaged]))
+    assert np.allclose(found["heads_only"], 0) and np.allclose(found["averaging"], 0.25) and len(found["guided"]) == 3
 
 
 def test_only_sourced_values_are_quoted():

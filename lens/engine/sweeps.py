@@ -105,8 +105,8 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
                                  + "; load the weights again, or choose a metric that is defined there.")
             work = [[c for c in cells(i, runs.source[0], k)] for k, i in enumerate(batch)]
             for first, last in todo:
+                # prompt by prompt: a piece then holds rows of many layers, of which few join at once, and many of one prompt, which are scored together
                 rows = [(k, c) for k, of_prompt in enumerate(work) for c in of_prompt if first <= c.layer < last]
-                rows.sort(key=lambda r: r[1].layer)
                 for piece in _pieces(rows, runs.row_bytes, memory_mb * 2**20 * 0.3):
                     for (k, c), v in zip(piece, runs.walk([(k, c.edits) for k, c in piece], chunk_bytes, stop)):
                         values.value[(batch[k], *c.index)] = v

@@ -52,30 +52,34 @@ class Distribution:
         return float((self.logprobs_before.exp() * (self.logprobs_before - self.logprobs_after)).sum())
 
 
-def prompt_ids(model: Any, prompt: str, start: Any = "auto") -> Tensor:
-    """The prompt's tokens with the start token, `[length]`.
-
-    Raises: InjectionError: no text.
-    """
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise InjectionError(f"prompt={prompt!r}: expected text to continue.")
-    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), start)
-    ids = tokenize(tokenizer, prompt)
-    try:
-        require_known(tokenizer, prompt, ids, "prompt")
-    except PromptError as error:
-        raise InjectionError(str(error)) from None
-    return torch.tensor(([] if first is None else [first]) + ids)
-
-
 def places(model: Any, prompt: str, positions: str, *, subject: str | None = None, start: Any = "auto") -> tuple[int, ...]:
     """Token positions of a prompt (with its start token) by name; ``subject`` needs the words.
 
     Raises: InjectionError: an unknown name, or a subject that is not in the prompt.
     """
+    ids, lead = _tokens(model, Decoder.of(model), prompt, start)
+    return _places(model, prompt, ids, lead, positions, subject)
+
+
+def _tokens(model: Any, decoder: Decoder, prompt: str, start: Any) -> tuple[Tensor, int]:
+    """The prompt's tokens with the start token, `[length]`, and how many of them are start tokens (0 or 1).
+
+    Raises: InjectionError: no text.
+    """
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InjectionError(f"prompt={prompt!r}: expected text to continue.")
+    tokenizer, first = tokenizer_of(model), start_token(model, decoder, start)
+    ids = tokenize(tokenizer, prompt)
+    try:
+        require_known(tokenizer, prompt, ids, "prompt")
+    except PromptError as error:
+        raise InjectionError(str(error)) from None
+    return torch.tensor(([] if first is None else [first]) + ids), int(first is not None)
+
+
+def _places(model: Any, prompt: str, ids: Tensor, lead: int, positions: str, subject: str | None) -> tuple[int, ...]:
     if positions not in POSITIONS:
         raise InjectionError(f"positions={positions!r} is not known; expected one of {', '.join(POSITIONS)}.")
-    ids, lead = prompt_ids(model, prompt, start), 0 if start_token(model, Decoder.of(model), start) is None else 1
     if positions == "subject":
         at = prompt.find(subject) if subject else -1
         if at < 0:
@@ -103,7 +107,7 @@ def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers
     Raises: InjectionError: see `places`, `encode`.
     """
     decoder, value = Decoder.of(model), check_strength(strength)
-    ids = prompt_ids(model, prompt, start)
+    ids, lead = _tokens(model, decoder, prompt, start)
     tail = () if answer is None else answer_ids(model, prompt, answer)
     whole = torch.cat([ids, torch.tensor(tail[:-1], dtype=torch.long)])
     if runs is None or len(runs) != 1 or runs.lengths[0] != len(whole) or not torch.equal(runs.ids[0].cpu(), whole):
@@ -111,7 +115,7 @@ def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers
     reads = list(range(len(ids) - 1, len(whole)))
     before = after = runs.resid[-1][reads]
     if memory is not None:
-        at = places(model, prompt, positions, subject=subject, start=start)
+        at = _places(model, prompt, ids, lead, positions, subject)
         made = _edits(decoder, memory, layers, value, relative, runs, at, len(ids))
         if made:
             after = walk(runs, [(0, made)], [reads]).resid
@@ -166,10 +170,10 @@ def generate(model: Any, prompt: str, memory: Memory | None = None, *, layers: i
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise InjectionError(f"max_new_tokens={max_new_tokens!r}: expected a whole number, at least 1.")
     decoder, value = Decoder.of(model), check_strength(strength)
-    ids = prompt_ids(model, prompt, start).to(decoder.device)
+    ids, lead = _tokens(model, decoder, prompt, start)
     made, grows = (), positions in ("all", "not_first")
     if memory is not None:
-        at = places(model, prompt, positions, subject=subject, start=start)
+        at = _places(model, prompt, ids, lead, positions, subject)
         where = None if positions == "all" else slice(at[0], None) if grows else at
         made = _edits(decoder, memory, layers, value, relative, Runs.record(decoder, [ids], keep=()), where)
     # edits of prompt tokens have no place in the steps that read new ones

@@ -72,7 +72,9 @@ class _Told:
         self.numbers |= {name: float(interval.estimate), f"{name}_low": float(interval.low), f"{name}_high": float(interval.high), f"{name}_n": len(values)}
         by = values.groupby(level="seed").mean()
         text = shown(interval, sign=True) + (f" (seeds {', '.join(f'{v:+.2f}' for v in by)})" if len(by) > 1 else "")
-        return interval, text, f"{len(values)} units: {len(by)} seed{'s' * (len(by) > 1)} x {len(values) / max(1, len(by)):g} tasks"
+        each, odd = divmod(len(values), max(1, len(by)))
+        seeds = f"{len(by)} seed{'s' * (len(by) > 1)}"
+        return interval, text, f"{len(values)} units: " + (f"tasks of {seeds}" if odd else f"{seeds} x {each} tasks")
 
 
 def _what_is_lost(told: _Told, units: pd.DataFrame) -> None:
@@ -191,7 +193,9 @@ def _training(told: _Told, units: pd.DataFrame) -> None:
         told.row(f"{title}: less forgetting of new tasks (AP - FP), at most {100 * TOLERANCE:g} points of final performance (FP) given up",
                  "FP +2.84 (table 2), +.84 (table 8, the same cell) points (Llama-2-7B, G1)" if label == "guided" else "not measured",
                  f"AP - FP minus plain's {text}; FP minus plain's {final_text}", n,
-                 verdict(less.high < 0 and final.low > -TOLERANCE, less.low > 0 or final.high < -TOLERANCE, part=less.high < 0))
+                 verdict(less.high < 0 and final.low > -TOLERANCE, less.low > 0 or final.high < -TOLERANCE,
+                         "less is forgotten, but final performance falls" if less.high < 0 and final.high < -TOLERANCE else "",
+                         part=less.high < 0 and final.high >= -TOLERANCE))
         old, old_text, n = told.effect(f"{label}_instruction", paired(units, label, PLAIN, INSTRUCTION))
         _, shown_text, _ = told.effect(f"{label}_in_context", paired(units, label, PLAIN, IN_CONTEXT))
         _, fact_text, _ = told.effect(f"{label}_knowledge", paired(units, label, PLAIN, KNOWLEDGE))
@@ -232,6 +236,13 @@ def _others(told: _Told, units: pd.DataFrame, methods: pd.DataFrame, drift: pd.D
             told.row(what, "not compared with these",
                      f"{TITLES[str(best.method)]}: {best['mean']:.2f} (plain {best['mean'] - best.difference:.2f}): {best.difference:+.2f} [{best.low:+.2f}, {best.high:+.2f}]; "
                      f"FP {final['mean'][best.method]:.2f} (plain {final['mean'][PLAIN]:.2f})", f"{int(best.units)} units", "descriptive")
+    beyond = _beyond_the_line(units)
+    if len(beyond):
+        told.numbers |= {f"beyond_{m}": float(v.mean()) for m, v in beyond.items()}
+        told.row("What is kept beyond what learning less would keep (accuracy by instruction above the straight line from the start model to "
+                 "plain fine-tuning, at the AP of each)?", "not measured",
+                 "; ".join(f"{TITLES[m]} {v.mean():+.2f}" + (f" (seeds {', '.join(f'{x:+.2f}' for x in v)})" if len(v) > 1 else "") for m, v in beyond.items()),
+                 f"{len(next(iter(beyond.values())))} seed(s)", "descriptive")
     part = drift[drift.method == PLAIN].groupby("part").drift.mean() if len(drift) else pd.Series(dtype=float)
     if len(part):
         told.numbers |= {f"drift_{p}": float(v) for p, v in part.items()}
@@ -244,3 +255,13 @@ def _others(told: _Told, units: pd.DataFrame, methods: pd.DataFrame, drift: pd.D
         told.row("A training step with the vector loss costs at most 1.3 of a plain one (teacher kept beforehand)", "not measured; two more forwards a step in their code",
                  f"ratio {shown(ratio)}; {float(cost.plain):.3f} s plain",
                  f"{cost.sizes['repeat']} repeats of 3 steps", "holds" if ratio.high <= 1.3 else "does not hold" if ratio.low > 1.3 else "not shown: the interval holds 1.3")
+
+
+def _beyond_the_line(units: pd.DataFrame, methods: tuple[str, ...] = ("guided", "heads_only", "kl_start_strong", "averaging", "ewc", "freeze_bottom")) -> dict[str, np.ndarray]:
+    """By method, for every seed, how far its old tasks stand above the line on which a method lies that only learns less: from the start model (AP 0) to plain fine-tuning."""
+    of = lambda method, metric: frames.measured(units, method, metric).groupby(level="seed").mean()
+    start = units[(units.method == PLAIN) & (units["kind"] == INSTRUCTION)].groupby("seed").before.mean()
+    lost, learnt = start - of(PLAIN, INSTRUCTION), of(PLAIN, "own")
+    if (learnt <= 0).any():
+        return {}
+    return {m: (of(m, INSTRUCTION) - (start - lost * of(m, "own") / learnt)).values for m in methods if m in set(units.method)}

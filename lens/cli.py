@@ -56,14 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     patch.set_defaults(run=_patch)
 
     again = commands.add_parser("reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it")
-    again.add_argument("name", help="which: memory-injections or function-vectors")
+    again.add_argument("name", help="which: memory-injections, function-vectors or instruction-vectors")
     again.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
     again.add_argument("--data", default="own", help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)")
     again.add_argument("--preset", default="quick", help="quick, medium or full (default: quick)")
     again.add_argument("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
     again.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     again.add_argument("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
-    again.add_argument("--out", type=Path, help="folder for results and figures (default: build/<name>/<data>-<preset>)")
+    again.add_argument("--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)")
     again.set_defaults(run=_reproduce)
     return parser
 
@@ -122,7 +122,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     matplotlib.use("Agg")
     import lens
 
-    out = arguments.out or Path("build") / arguments.name / f"{Path(arguments.data).stem}-{arguments.preset}"
+    # one folder for each model, data and preset: a reproduction refuses a folder of another configuration
+    words = [arguments.model.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (arguments.model != "smollm2") + [Path(arguments.data).stem, arguments.preset]
+    out = arguments.out or Path("build") / arguments.name / "-".join(words)
     made = module.run(lens.load(arguments.model, device=arguments.device), data=arguments.data, preset=arguments.preset, limit=arguments.limit, out=out, seed=arguments.seed,
                       say=lambda line: print(line, flush=True))
     for row in made.table.to_dict("records"):

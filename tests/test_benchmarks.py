@@ -128,12 +128,21 @@ def test_peak_memory_sees_what_is_freed_inside():
     assert nothing.extra_mb < 20
 
 
-def test_peak_memory_without_the_kernels_mark(monkeypatch):
-    monkeypatch.setattr(machine, "_reset_high_water", lambda: False)
-    with machine.peak_memory() as peak:
-        for _ in range(20):
-            torch.ones(16 << 20).max()
-    assert 50 <= peak.extra_mb <= 140 and "2 ms" in peak.how
+def test_peak_memory_without_the_kernels_mark():
+    """In a process of its own: what other tests left behind is given back to the system, or taken again, at times of its own choosing."""
+    code = """
+import torch
+from benchmarks import machine
+machine._reset_high_water = lambda: False
+with machine.peak_memory() as peak:
+    for _ in range(20):
+        torch.ones(16 << 20).max()
+print(peak.extra_mb, "2 ms" in peak.how)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    extra, named = done.stdout.split()
+    assert 50 <= float(extra) <= 140 and named == "True"
 
 
 def test_task_scores_the_last_token():

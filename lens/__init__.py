@@ -25,9 +25,9 @@ _PUBLIC = {
     "direct_logit_attribution": ("measure.readout", "direct_logit_attribution"), "induction_scores": ("measure.readout", "induction_scores"),
     "copying_scores": ("measure.readout", "copying_scores"), "ReadoutError": ("measure.readout", "ReadoutError"),
     "save": ("engine.saving", "save"), "open": ("engine.saving", "open_result"), "export": ("engine.saving", "export"),
-    "provenance": ("engine.results", "provenance"), "describe": ("engine.results", "describe"), "ResultError": ("engine.results", "ResultError"),
+    "record": ("engine.results", "provenance"), "describe": ("engine.results", "describe"), "ResultError": ("engine.results", "ResultError"),
 }
-_MODULES = ("models", "prompts", "engine", "measure", "patching", "injection", "vectors", "forgetting", "reproduce", "figures", "cli", "data", "organisms")
+_MODULES = ("models", "prompts", "engine", "measure", "patching", "injection", "vectors", "forgetting", "provenance", "reproduce", "figures", "cli", "data", "organisms")
 
 __all__ = ["__version__", *_PUBLIC]
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .engine.edits import Edit, EditError
     from .engine.hooks import edited
     from .engine.metrics import MetricError
-    from .engine.results import ResultError, describe, provenance
+    from .engine.results import ResultError, describe, provenance as record
     from .engine.runs import Runs
     from .engine.saving import export, open_result as open, save
     from .engine.sites import Site, SiteError

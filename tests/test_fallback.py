@@ -46,7 +46,7 @@ def patched(monkeypatch, engine, *args, **kwargs):
         warnings.simplefilter("ignore")
         refuse(m, *{"stock": (Decoder,), "hooks": (Decoder, Stock)}[engine])
         ds = lens.patch(*args, **kwargs)
-    assert lens.provenance(ds)["engine"] == engine
+    assert lens.record(ds)["engine"] == engine
     return ds
 
 
@@ -59,7 +59,7 @@ def assert_same(ds, fast):
         else:
             assert (ds[name].values == fast[name].values).all()
         assert ds[name].attrs == fast[name].attrs
-    ours, theirs = lens.provenance(ds), lens.provenance(fast)
+    ours, theirs = lens.record(ds), lens.record(fast)
     assert ours["call"] == theirs["call"] and ours["model"] == theirs["model"] and ours["status"] == "complete"
 
 
@@ -78,7 +78,7 @@ def assert_same(ds, fast):
 ])
 def test_both_ways_give_what_the_fast_path_gives(engine, site, options, llama, monkeypatch):
     fast = lens.patch(llama, PAIR, site, **options)
-    assert lens.provenance(fast)["engine"] == "fast"
+    assert lens.record(fast)["engine"] == "fast"
     assert_same(patched(monkeypatch, engine, llama, PAIR, site, **options), fast)
 
 
@@ -105,7 +105,7 @@ def test_patterns_go_by_full_forwards(llama, monkeypatch):
     refuse(monkeypatch, Decoder)
     with pytest.warns(UserWarning, match="full forward with hooks.*refused by the test.*patterns"):
         ds = lens.patch(llama, PAIR, "pattern", ("layer", "head"))
-    assert lens.provenance(ds)["engine"] == "hooks"
+    assert lens.record(ds)["engine"] == "hooks"
     assert_same(ds, fast)
 
 
@@ -117,7 +117,7 @@ def test_a_model_type_that_the_fast_path_does_not_know():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ds = lens.patch(model, PAIR, "resid_pre")
-    record = lens.provenance(ds)
+    record = lens.record(ds)
     assert record["engine"] == "stock" and record["status"] == "complete"
     assert [t.strip() for t in ds.token_clean.values.tolist()] == PAIR.clean.split()
     clean, corrupted = (torch.tensor([int(w[1:]) for w in text.split()]) for text in (PAIR.clean, PAIR.corrupted))
@@ -169,9 +169,9 @@ def test_a_prompt_beyond_a_sliding_window_takes_the_stock_layers(monkeypatch):
     model = with_tokenizer(T.MistralForCausalLM(config).eval().requires_grad_(False))
     words = [f"w{i}" for i in range(20, 34)]
     long = Pair(" ".join(words), corrupted=" ".join([*words[:6], "w90", *words[7:]]), answer=" w11", foil=" w12")
-    assert lens.provenance(lens.patch(model, PAIR, "resid_pre"))["engine"] == "fast"
+    assert lens.record(lens.patch(model, PAIR, "resid_pre"))["engine"] == "fast"
     ds = lens.patch(model, long, "z", ("layer", "head"))
-    assert lens.provenance(ds)["engine"] == "stock"
+    assert lens.record(ds)["engine"] == "stock"
     assert_same(patched(monkeypatch, "hooks", model, long, "z", ("layer", "head")), ds)
     too_long = Pair(" ".join(words * 3), corrupted=" ".join(["w90", *(words * 3)[1:]]), answer=" w11", foil=" w12")
     with pytest.raises(PatchError, match="42 tokens.*32 positions"):
@@ -184,10 +184,10 @@ def test_parts_come_from_the_last_layers_and_stopping_leaves_what_is_there(engin
     parts = []
     whole = patched(monkeypatch, engine, llama, PAIR, "resid_pre", on_part=lambda ds: parts.append(ds))
     assert [sorted(ds.layer.values[np.isfinite(ds.value.values).all(1)]) for ds in parts] == [[2], [1, 2], [0, 1, 2]]
-    assert [lens.provenance(ds)["status"] for ds in parts] == ["partial"] * 3
+    assert [lens.record(ds)["status"] for ds in parts] == ["partial"] * 3
     asked = []
     partial = patched(monkeypatch, engine, llama, PAIR, "resid_pre", stop=lambda: bool(asked), on_part=lambda ds: asked.append(1))
-    assert lens.provenance(partial)["status"] == "partial"
+    assert lens.record(partial)["status"] == "partial"
     assert np.isfinite(partial.value.values).all(1).tolist() == [False, False, True]
     np.testing.assert_array_equal(partial.value.values[2], whole.value.values[2])
     assert last_partial().identical(partial)
@@ -208,7 +208,7 @@ def test_an_interrupt_leaves_a_partial_result_and_no_hook(engine, owner, llama, 
     finally:
         for handle in interrupted:
             handle.remove()
-    assert lens.provenance(partial)["status"] == "partial" and np.isfinite(partial.value.values).any(1).tolist() == [False, False, True]
+    assert lens.record(partial)["status"] == "partial" and np.isfinite(partial.value.values).any(1).tolist() == [False, False, True]
     assert not any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in llama.modules())
 
 

@@ -61,7 +61,7 @@ def test_somebody_elses_texts_are_not_stored(model, data, known_words, tmp_path)
     for file in ("effects_unembed.nc", "prompts.nc", "damage.nc"):
         kept = lens.open(tmp_path / "out" / file)
         assert "w30 w50" not in str(kept.attrs) and "answer" not in kept.coords and str(kept["memory"].values[0]).startswith("memory ")
-        assert len(lens.provenance(kept)["call"]["items_sha256"]) == 64
+        assert len(lens.record(kept)["call"]["items_sha256"]) == 64
     assert len(set(made.grids["unembed"]["memory"].values)) == len(set(lens.open(tmp_path / "out" / "effects_unembed.nc")["memory"].values)) == 8
 
 

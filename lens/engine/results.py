@@ -60,7 +60,7 @@ def stamp(ds: xr.Dataset, record: Mapping[str, Any]) -> Result:
     """
     _check_dataset(ds)
     if not isinstance(record, Mapping):
-        raise TypeError(f"record={record!r} is a {type(record).__name__}; expected a dictionary, as lens.provenance returns.")
+        raise TypeError(f"record={record!r} is a {type(record).__name__}; expected a dictionary, as lens.record returns.")
     record = {"schema": SCHEMA, "status": "complete"} | _plain(record, "record")
     _check_record(record, "record")
     result = Result(data_vars=ds.data_vars, coords=ds.coords, attrs=ds.attrs)
@@ -82,7 +82,7 @@ def read_record(text: Any, where: str) -> dict[str, Any]:
     """The record in ``text``, checked; ``where`` names its owner in errors (``ResultError``)."""
     if text is None:
         raise ResultError(f"{where} has no attribute {ATTRIBUTE!r}, so it does not say how it was computed; "
-                          "copy the record of the result it came from: lens.stamp(ds, lens.provenance(source)).")
+                          "copy the record of the result it came from: lens.stamp(ds, lens.record(source)).")
     try:
         record = json.loads(text)
     except (TypeError, ValueError) as error:
@@ -343,7 +343,7 @@ class Accessor:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """The record as a dictionary (``lens.provenance``)."""
+        """The record as a dictionary (``lens.record``)."""
         return provenance(self._ds)
 
     def peak(self, variable: str | None = None, *, average: tuple[str, ...] = ("prompt",)) -> Peak | None:

@@ -164,7 +164,7 @@ def test_patching_in_small_parts_and_stopped():
     some = bridge.from_explicit(model, ITEMS, site="z", layers=[2, 0], control=False)
     assert "effect_other" not in some and list(some.layer.values) == [2, 0] and np.allclose(some.effect, whole.effect.sel(layer=[2, 0]), atol=1e-5)
     partial = bridge.from_explicit(model, ITEMS, stop=lambda: True)
-    assert lens.provenance(partial)["status"] == "partial" and partial.effect.isnull().all()
+    assert lens.record(partial)["status"] == "partial" and partial.effect.isnull().all()
 
 
 def test_the_last_layer_hands_over_the_whole_prediction():

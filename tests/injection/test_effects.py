@@ -91,7 +91,7 @@ def test_holm_over_the_grid_keeps_the_family_error():
 def test_a_real_sweep_has_a_summary_that_can_be_saved(tmp_path):
     ds = lens.injection.sweep(speaking("llama"), ITEMS, strengths=(1, 2), controls=("shuffled",), progress=False)
     s = summary(ds, resamples=100)
-    assert lens.provenance(s)["call"]["summary"]["n"] == 3
+    assert lens.record(s)["call"]["summary"]["n"] == 3
     lens.save(s, tmp_path / "s.zarr")
     assert np.allclose(lens.open(tmp_path / "s.zarr").trimmed_percent, s.trimmed_percent)
 

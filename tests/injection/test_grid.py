@@ -104,10 +104,10 @@ def test_a_stopped_sweep_is_taken_up_again_and_another_grid_is_refused(tmp_path)
     items = ITEMS * 4
     items = [Item(**{**{f: getattr(i, f) for f in ("prompt", "explicit", "memory", "answer", "subject")}, "label": str(n)}) for n, i in enumerate(items)]
     part = lens.injection.sweep(model, items, stop=stop, memory_mb=0.2, **options)
-    assert lens.provenance(part)["status"] == "partial" and np.isnan(part.logprob).any()
+    assert lens.record(part)["status"] == "partial" and np.isnan(part.logprob).any()
     parts = []
     whole = lens.injection.sweep(model, items, on_part=parts.append, **options)
-    assert lens.provenance(whole)["status"] == "complete" and not np.isnan(whole.logprob).any()
+    assert lens.record(whole)["status"] == "complete" and not np.isnan(whole.logprob).any()
     plain = lens.injection.sweep(model, items, strengths=(1, 2), controls=("shuffled",), progress=False)
     assert np.allclose(whole.logprob, plain.logprob, atol=1e-5) and np.array_equal(whole.exact, plain.exact)
     assert np.allclose(lens.open(tmp_path / "grid.zarr").logprob, plain.logprob, atol=1e-5)

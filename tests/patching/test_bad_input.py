@@ -98,10 +98,10 @@ def test_stop_leaves_a_partial_result(model, monkeypatch):
     monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
     calls = []
     ds = lens.patch(model, PAIR, on_part=lambda part: calls.append(part), stop=lambda: len(calls) > 0)
-    assert lens.provenance(ds)["status"] == "partial" and len(calls) == 1
+    assert lens.record(ds)["status"] == "partial" and len(calls) == 1
     assert np.isfinite(ds.value[2]).all() and np.isnan(ds.value[:2]).all()
     ds = lens.patch(model, PAIR, stop=lambda: True)
-    assert lens.provenance(ds)["status"] == "partial" and np.isnan(ds.value).all()
+    assert lens.record(ds)["status"] == "partial" and np.isnan(ds.value).all()
     assert lens.patching.last_partial() is ds
 
 
@@ -112,9 +112,9 @@ def test_ctrl_c_leaves_a_partial_result(model, monkeypatch):
     def interrupt(part):
         raise KeyboardInterrupt
     ds = lens.patch(model, PAIR, on_part=interrupt)
-    assert lens.provenance(ds)["status"] == "partial"
+    assert lens.record(ds)["status"] == "partial"
     assert np.isfinite(ds.value[2]).all() and np.isnan(ds.value[0]).all()
-    assert lens.provenance(lens.patch(model, PAIR))["status"] == "complete" and lens.patching.last_partial() is None
+    assert lens.record(lens.patch(model, PAIR))["status"] == "complete" and lens.patching.last_partial() is None
 
 
 def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monkeypatch):
@@ -128,7 +128,7 @@ def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monke
         return real(*a)
     monkeypatch.setattr(walking, "feed_forward", interrupted)
     ds = lens.patch(model, PAIR)
-    assert lens.provenance(ds)["status"] == "partial" and np.isnan(ds.value).all() and np.isfinite(ds.clean)
+    assert lens.record(ds)["status"] == "partial" and np.isnan(ds.value).all() and np.isfinite(ds.clean)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
@@ -144,7 +144,7 @@ def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypat
         if len(calls) == 2:
             raise KeyboardInterrupt
     partial = lens.patch(model, pairs, store=path, on_part=cut)
-    assert lens.provenance(partial)["status"] == "partial" and lens.provenance(lens.open(path))["status"] == "partial"
+    assert lens.record(partial)["status"] == "partial" and lens.record(lens.open(path))["status"] == "partial"
     walked = []
     import lens.engine.sweeps as module
     real = module.walk
@@ -152,7 +152,7 @@ def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypat
     whole = lens.patch(model, pairs, store=path)
     assert len(walked) == 1, "only the layer that was missing is computed again"
     assert np.allclose(whole.value, lens.patch(model, pairs).value, atol=1e-5, equal_nan=True)
-    assert lens.provenance(lens.open(path))["status"] == "complete"
+    assert lens.record(lens.open(path))["status"] == "complete"
     assert np.allclose(lens.open(path).value, whole.value, atol=1e-5, equal_nan=True)
     with pytest.raises(lens.ResultError, match="attn_out"):
         lens.patch(model, pairs, "attn_out", store=path)
@@ -164,7 +164,7 @@ def test_weights_changed_in_place_are_seen():
     model.model.layers[1].mlp.down_proj.weight.mul_(0.5)
     second = lens.patch(model, PAIR)
     assert not np.allclose(first.value, second.value)
-    assert lens.provenance(first)["model"]["hash"] != lens.provenance(second)["model"]["hash"]
+    assert lens.record(first)["model"]["hash"] != lens.record(second)["model"]["hash"]
 
 
 def test_low_precision_and_doubles_are_walked_too():
@@ -182,7 +182,7 @@ def test_a_sweep_inside_an_edit_is_refused_not_silently_unedited(model):
             pass
         with pytest.raises(ValueError, match="leave the with block first"):
             lens.patch(model, PAIR)
-    assert lens.provenance(lens.patch(model, PAIR))["status"] == "complete"
+    assert lens.record(lens.patch(model, PAIR))["status"] == "complete"
 
 
 def test_something_that_is_no_language_model():
@@ -194,9 +194,9 @@ def test_several_processes_fill_one_store(model, tmp_path, monkeypatch):
     pairs = [PAIR, lens.Pair("w4 w2 w3", corrupted="w5 w2 w3", answer=" w7", foil=" w8"), lens.Pair("w4 w2 w1", corrupted="w5 w2 w1", answer=" w7", foil=" w8")]
     path = tmp_path / "shared.zarr"
     first = lens.patch(model, pairs, store=path, share=(0, 2))
-    assert lens.provenance(first)["status"] == "partial" and np.isnan(first.value[1]).all() and np.isfinite(first.value[2, :, :3]).all()
+    assert lens.record(first)["status"] == "partial" and np.isnan(first.value[1]).all() and np.isfinite(first.value[2, :, :3]).all()
     second = lens.patch(model, pairs, store=path, share=(1, 2))
-    assert lens.provenance(second)["status"] == "complete"
+    assert lens.record(second)["status"] == "complete"
     whole = lens.patch(model, pairs)
     for name in ("value", "effect", "clean", "corrupted"):
         assert np.allclose(second[name], whole[name], atol=1e-5, equal_nan=True)
@@ -250,7 +250,7 @@ def test_an_adapter_on_a_module_is_not_passed_over(kind, where, name):
     setattr(where(model), name, Adapter(getattr(where(model), name)))
     logits = model(lens.encode(model, PAIR).clean_ids[None]).logits[0, -1]
     ds = lens.patch(model, PAIR)
-    assert lens.provenance(ds)["engine"] != "fast" and abs(ds.clean.item() - (logits[7] - logits[8]).item()) <= 1e-4
+    assert lens.record(ds)["engine"] != "fast" and abs(ds.clean.item() - (logits[7] - logits[8]).item()) <= 1e-4
 
 
 def test_a_model_in_training_mode_is_refused():
@@ -281,7 +281,7 @@ def test_a_store_knows_one_metric_function_from_another(model, tmp_path):
     lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr")
     with pytest.raises(lens.ResultError, match="metric_digest"):
         lens.patch(model, [PAIR], metric=lambda x, e: 1000 + x[:, 7], store=tmp_path / "m.zarr")
-    assert lens.provenance(lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr"))["status"] == "complete"
+    assert lens.record(lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr"))["status"] == "complete"
 
 
 def test_causal_tracing_needs_no_aligned_corrupted_prompt(model):
@@ -324,9 +324,9 @@ def test_what_does_not_fit_is_named(model, call, message):
 def test_attribution_can_be_watched_and_stopped(model):
     seen = []
     done = lens.patch(model, [PAIR, PAIR], method="attribution", memory_mb=0.01, on_part=seen.append)
-    assert len(seen) == 2 and lens.provenance(done)["status"] == "complete" and np.isnan(seen[0].value[1]).all()
+    assert len(seen) == 2 and lens.record(done)["status"] == "complete" and np.isnan(seen[0].value[1]).all()
     stopped = lens.patch(model, [PAIR, PAIR], method="attribution", memory_mb=0.01, stop=lambda: len(seen) > 1)
-    assert lens.provenance(stopped)["status"] == "partial"
+    assert lens.record(stopped)["status"] == "partial"
 
 
 def test_ctrl_c_in_path_patching_keeps_the_finished_pairs(model, monkeypatch):
@@ -340,7 +340,7 @@ def test_ctrl_c_in_path_patching_keeps_the_finished_pairs(model, monkeypatch):
         return real(self, *a)
     monkeypatch.setattr(paths._Job, "run", run)
     ds = lens.path_patch(model, [PAIR, PAIR], lens.Site("q", 2, head=1), memory_mb=0.01)
-    assert lens.provenance(ds)["status"] == "partial" and np.isfinite(ds.value[0]).all() and np.isnan(ds.value[1]).all()
+    assert lens.record(ds)["status"] == "partial" and np.isfinite(ds.value[0]).all() and np.isnan(ds.value[1]).all()
     assert lens.patching.last_partial() is ds
 
 

@@ -175,8 +175,8 @@ def test_streamed_parts_come_from_the_last_layer_and_add_up():
     finally:
         sweeps.WATCHED_LAYERS = old
     assert [int(np.isfinite(s.value.values[0]).all(-1).sum()) for s in seen] == [1, 2, 3]
-    assert np.isfinite(seen[0].value.values[0, 2]).all() and lens.provenance(seen[0])["status"] == "partial"
-    assert np.allclose(streamed.value, whole.value, atol=1e-5, equal_nan=True) and lens.provenance(streamed)["status"] == "complete"
+    assert np.isfinite(seen[0].value.values[0, 2]).all() and lens.record(seen[0])["status"] == "partial"
+    assert np.allclose(streamed.value, whole.value, atol=1e-5, equal_nan=True) and lens.record(streamed)["status"] == "complete"
 
 
 def test_memory_limits_batches_not_numbers():

@@ -97,16 +97,16 @@ def test_log_metric_and_small_memory_agree(model):
     parts_ = []
     watched = head_effects(model, TASK, means=means, on_part=parts_.append, **OPTIONS)
     np.testing.assert_allclose(watched.edited, prob.edited, rtol=1e-5)
-    assert parts_ and lens.provenance(watched)["status"] == "complete" and lens.provenance(watched)["kind"] == "head effects"
+    assert parts_ and lens.record(watched)["status"] == "complete" and lens.record(watched)["kind"] == "head effects"
 
 
 def test_store_is_taken_up_where_it_was_cut(model, tmp_path):
     whole = head_effects(model, TASK, seed=2, **OPTIONS)
     asked = iter([False, False, True] + [True] * 99)
     cut = head_effects(model, TASK, seed=2, store=tmp_path / "e.zarr", stop=lambda: next(asked), **OPTIONS)
-    assert lens.provenance(cut)["status"] == "partial" and not np.isfinite(cut.effect).all()
+    assert lens.record(cut)["status"] == "partial" and not np.isfinite(cut.effect).all()
     done = head_effects(model, TASK, seed=2, store=tmp_path / "e.zarr", **OPTIONS)
-    assert lens.provenance(done)["status"] == "complete"
+    assert lens.record(done)["status"] == "complete"
     np.testing.assert_allclose(done.effect, whole.effect, atol=1e-6)
     np.testing.assert_allclose(head_effects(model, TASK, seed=2, store=tmp_path / "e.zarr", **OPTIONS).base, whole.base, atol=1e-6)
     with pytest.raises(lens.ResultError, match="seed"):

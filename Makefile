@@ -49,10 +49,12 @@ bench: model
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks patching
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks injection
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks vectors
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks provenance
 
 organisms: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.induction
 	for seed in 0 1 2; do OMP_NUM_THREADS=1 $(BIN)/python -m lens.organisms.symbols --seed $$seed || exit 1; done
+	OMP_NUM_THREADS=1 $(BIN)/python -m lens.organisms.palimpsest
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis

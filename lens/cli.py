@@ -1,4 +1,4 @@
-"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts, run a published experiment again."""
+"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts, run a published experiment again, test where a model or a text comes from."""
 
 from __future__ import annotations
 
@@ -56,15 +56,19 @@ def _parser() -> argparse.ArgumentParser:
     patch.set_defaults(run=_patch)
 
     again = commands.add_parser("reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it")
-    again.add_argument("name", help="which: memory-injections, function-vectors or instruction-vectors")
+    again.add_argument("name", help="which: memory-injections, function-vectors, instruction-vectors or palimpsest")
     again.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
     again.add_argument("--data", default="own", help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)")
-    again.add_argument("--preset", default="quick", help="quick, medium or full (default: quick)")
+    again.add_argument("--preset", default="quick", help="quick, medium or full; palimpsest: quick, full or paper (default: quick)")
     again.add_argument("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
     again.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     again.add_argument("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
     again.add_argument("--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)")
     again.set_defaults(run=_reproduce)
+
+    from lens.provenance.command import add_parsers
+
+    add_parsers(commands.add_parser("provenance", help="was this model, or this text, made from that training run? tests by the order of training, with a report"))
     return parser
 
 
@@ -125,7 +129,8 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     # one folder for each model, data and preset: a reproduction refuses a folder of another configuration
     words = [arguments.model.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (arguments.model != "smollm2") + [Path(arguments.data).stem, arguments.preset]
     out = arguments.out or Path("build") / arguments.name / "-".join(words)
-    made = module.run(lens.load(arguments.model, device=arguments.device), data=arguments.data, preset=arguments.preset, limit=arguments.limit, out=out, seed=arguments.seed,
+    model = lens.load(arguments.model, device=arguments.device) if getattr(module, "NEEDS_MODEL", True) else None
+    made = module.run(model, data=arguments.data, preset=arguments.preset, limit=arguments.limit, out=out, seed=arguments.seed,
                       say=lambda line: print(line, flush=True))
     for row in made.table.to_dict("records"):
         print(f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  verdict: {row['verdict']}")

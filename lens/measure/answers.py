@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..engine.decoder import Decoder
-from ..engine.metrics import Metric, by_chunk
+from ..engine.metrics import Metric, next_token
 from .reading import recorded
 
 #: What is read of every run, and its unit.
@@ -26,20 +26,28 @@ SCORES = {
 
 
 def _read(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows 5"]:
-    target = torch.tensor(encoded.answer_ids, device=resid[0].device)
+    return _read_many(decoder, resid[0].flatten(0, 1), [encoded] * len(resid[0]))
 
-    def read(logits: Tensor) -> Tensor:
-        wanted = logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
-        each = wanted - logits.logsumexp(-1)
-        best, top = logits.max(-1)
-        # a tie counts as the first choice: the two are equally likely
-        return torch.stack([each.sum(-1), each[:, 0], (logits[:, 0] > wanted[:, :1]).sum(-1).float(), (wanted == best).all(-1).float(), top[:, 0].float()], -1)
 
-    return by_chunk(decoder, resid[0], read)
+def _read_many(decoder: Decoder, resid: Float[Tensor, "n_reads d_model"], encoded: Sequence[Any]) -> Float[Tensor, "rows 5"]:
+    if not len(encoded):
+        return resid.new_zeros(0, len(SCORES), dtype=torch.float32)
+    answers = [e.answer_ids for e in encoded]
+    size = np.array([len(a) for a in answers])
+    first = np.cumsum(size) - size
+    put = lambda a: torch.as_tensor(a, device=resid.device)
+    # a tie counts as the first choice: the two are equally likely
+    each, rank, chosen, top = next_token(decoder, resid, put(np.concatenate(answers)))
+    row, slot = put(np.repeat(np.arange(len(size)), size)), put(np.arange(size.sum()) - np.repeat(first, size))
+    by_token = torch.zeros(2, len(size), int(size.max()), device=resid.device)
+    by_token[:, row, slot] = torch.stack([each, 1 - chosen.float()])
+    logprob, missed = by_token.sum(-1)
+    first = put(first)
+    return torch.stack([logprob, each[first], rank[first], (missed == 0).float(), top[first].float()], -1)
 
 
 #: All scores of one walk, in the order of ``SCORES``.
-ANSWER = Metric("answer", "nats", lambda e: [tuple(e.answer_ids)], _read, scores=(len(SCORES),))
+ANSWER = Metric("answer", "nats", lambda e: [tuple(e.answer_ids)], _read, scores=(len(SCORES),), many=_read_many)
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ def read_answers(decoder: Decoder, ids: Sequence[Tensor], answers: Sequence[Sequ
     out = np.empty((len(ids), len(SCORES)))
     whole = [torch.cat([t, torch.tensor(a[:-1], dtype=torch.long)]) for t, a in zip(ids, answers)]
     for batch, runs in recorded(decoder, whole, (), "prompts"):
-        for k, i in enumerate(batch):
-            at = runs.starts[k] + len(ids[i]) - 1 + torch.arange(len(answers[i]), device=decoder.device)
-            out[i] = _read(decoder, [runs.resid[-1][at][None]], _Answered(tuple(answers[i])))[0].cpu().numpy()
+        at = [runs.starts[k] + len(ids[i]) - 1 + t for k, i in enumerate(batch) for t in range(len(answers[i]))]
+        resid = runs.resid[-1][torch.tensor(at, device=decoder.device)]
+        out[batch] = _read_many(decoder, resid, [_Answered(tuple(answers[i])) for i in batch]).cpu().numpy()
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,15 @@ from ..engine.record import record_of
 from ..engine.decoder import Block, Decoder, GPT2Block, NeoXBlock
 from ..engine.runs import Runs
 from ..engine.sites import indices
-from ..engine.sweeps import run_bytes
+from ..engine.sweeps import hidden, run_bytes
+from ..engine.walk import Stopped
 from ..prompts import Pair, encode, resolve_positions
 from ..tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
 
 #: Memory of the runs that are recorded at once; bounds the working memory, not the result.
 RECORD_BYTES = 256 << 20
+#: The token between documents in many vocabularies.
+_BETWEEN = "<|endoftext|>"
 
 
 class ReadoutError(ValueError):
@@ -146,7 +149,9 @@ def start_token(model: Any, decoder: Decoder, start: Any) -> int | None:
         return None
     if isinstance(start, str) and start == "auto":
         tokenizer = getattr(model, "tokenizer", None)
-        found = None if tokenizer is None else tokenizer.get_vocab().get("<|endoftext|>")
+        found = None if tokenizer is None else tokenizer.convert_tokens_to_ids(_BETWEEN)
+        # a word that is not in the vocabulary has the id of the unknown token
+        found = found if found is not None and tokenizer.convert_ids_to_tokens(found) == _BETWEEN else None
         start = "bos" if found is None else found
     if isinstance(start, str) and start == "bos":
         own = getattr(getattr(model, "tokenizer", None), "bos_token_id", None)
@@ -180,8 +185,12 @@ def ordinary_tokens(model: Any, decoder: Decoder) -> np.ndarray:
     return np.setdiff1d(np.arange(size), special)
 
 
-def recorded(decoder: Decoder, ids: Sequence[Tensor], keep: Sequence[str], label: str) -> Iterator[tuple[list[int], Runs]]:
-    """Runs of the prompts, a few at a time to bound memory: the prompts' numbers and their run."""
+def recorded(decoder: Decoder, ids: Sequence[Tensor], keep: Sequence[str], label: str, *, progress: bool | None = None,
+             stop: Callable[[], bool] | None = None) -> Iterator[tuple[list[int], Runs]]:
+    """Runs of the prompts, a few at a time to bound memory: the prompts' numbers and their run.
+
+    Raises: Stopped: ``stop``, asked before each batch, said so.
+    """
     batches, used = [[]], 0
     for i, t in enumerate(ids):
         size = run_bytes(decoder, len(t), keep)
@@ -190,8 +199,10 @@ def recorded(decoder: Decoder, ids: Sequence[Tensor], keep: Sequence[str], label
             used = 0
         batches[-1].append(i)
         used += size
-    with tqdm(total=len(ids), desc=label, unit="prompt", delay=2.0, leave=False) as bar:
+    with tqdm(total=len(ids), desc=label, unit="prompt", delay=2.0, leave=False, disable=hidden(progress)) as bar:
         for batch in batches:
+            if stop is not None and stop():
+                raise Stopped(f"{label}: stopped after {batch[0]} of {len(ids)} prompts")
             yield batch, Runs.record(decoder, [ids[i] for i in batch], keep)
             bar.update(len(batch))
 

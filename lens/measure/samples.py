@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 ALTERNATIVES = ("two-sided", "greater", "less")
+GUARANTEED = ("exact", "monte carlo", "bound", "e-value")
 
 
 class StatisticsError(ValueError):
@@ -52,7 +53,7 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class PValue:
-    """A p-value that says which kind it is: "exact", "monte carlo", "approximate", or "mixed" over cells.
+    """A p-value that says which kind it is: "exact", "monte carlo", "bound", "e-value", "approximate", or "mixed" over cells.
 
     `method` says what was counted, `statistic` is the observed value, `floor` the smallest p this test can return.
     """
@@ -64,6 +65,11 @@ class PValue:
     statistic: Any = np.nan
     alternative: str = "two-sided"
     floor: Any = 0.0
+
+    @property
+    def guaranteed(self) -> bool:
+        """True if under the test's null P(p <= a) is at most a for every a and n; false for an approximation."""
+        return self.kind in GUARANTEED
 
     def __float__(self) -> float:
         return float(self.p)

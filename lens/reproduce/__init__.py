@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 
 #: name on the command line -> module here
-REPRODUCTIONS = {"memory-injections": "memory_injections", "function-vectors": "function_vectors", "instruction-vectors": "instruction_vectors"}
+REPRODUCTIONS = {"memory-injections": "memory_injections", "function-vectors": "function_vectors", "instruction-vectors": "instruction_vectors", "palimpsest": "palimpsest"}
 
 
 def reproduction(name: str):

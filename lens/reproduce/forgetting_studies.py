@@ -172,7 +172,7 @@ _FACTS = {"capitals": ("country-capital", "The capital of {s} is"), "languages":
 def language_study(model: Any, plan: Preset, seed: int) -> Study:
     """A language model with the package's own tasks; facts as sentences to be continued. Seeds draw questions, splits, adapters and the order of rows.
 
-    Old tasks are told by natural sentences ("Here is one leaf, and over there are two"): SmolLM2-135M answers 1 of 120 questions behind an instruction in words, so that
+    Old tasks are told by natural sentences ("Here is one leaf, and over there are two"): SmolLM2-135M answers hardly any question behind an instruction in words, so that
     there would be nothing to lose.
     """
     make, reader = _start(model)

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import lens.models
-from lens.engine.decoder import UnsupportedModel
+from lens.engine.decoder import Decoder, UnsupportedModel
 from lens.engine.results import describe, provenance
 from lens.engine.sites import SiteError
 from lens.measure.attention import pattern_scores
+from lens.measure.reading import start_token
 from lens.measure.readout import (
     ReadoutError,
     attention,
@@ -511,3 +512,17 @@ def test_a_model_without_a_tokenizer_is_told_so_and_still_scored():
     with pytest.raises(PromptError, match="tokenizer"):
         attention(bare, TEXT)
     assert head_vocabulary(bare, 0, 0, tokens=5, k=2).promoted_token.values[0].startswith("[id ")
+
+
+@pytest.mark.parametrize(("words", "unknown", "bos", "expected"), [
+    ({"<unk>": 0, "a": 1, "<|endoftext|>": 2}, "<unk>", "a", 2), ({"<unk>": 0, "a": 1}, "<unk>", "a", 1), ({"a": 0, "<unk>": 1}, "<unk>", None, 0),
+    ({"b": 0, "a": 1}, None, "a", 1),
+    ({"a": 0, "<|endoftext|>": 1}, "<|endoftext|>", "a", 1)])
+def test_a_start_token_is_found_where_the_vocabulary_has_it_and_never_the_unknown_one(words, unknown, bos, expected):
+    """`bos` None: the model's own, which is 0."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    named = tiny("llama")
+    named.tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(words, unk_token=unknown or "b")), unk_token=unknown, bos_token=bos)
+    assert start_token(named, Decoder.of(named), "auto") == expected

@@ -1,0 +1,81 @@
+"""Membership scores of rows from their token log-probabilities: higher means more likely a member of the training data.
+
+Every score is one number a row, computed without a look at any label; `lens.measure.labels` says how well it separates members from others. Sources: the ratio
+to zlib and to a reference model, Carlini et al. 2021, Extracting Training Data from Large Language Models; Min-K%, Shi et al. 2024, Detecting Pretraining Data
+from Large Language Models; Min-K%++, Zhang et al. 2024, Min-K%++: Improved Baseline for Detecting Pre-Training Data from Large Language Models.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from lens.measure.scoring import Scores, ScoringError
+
+__all__ = ["loss", "min_k", "min_k_plus", "reference_ratio", "zlib_ratio"]
+
+
+def loss(scores: Scores) -> np.ndarray:
+    """The mean log-probability of each row's tokens (minus its loss), float64 [n], nats a token. NaN for a row without a usable score."""
+    return -scores.nll()
+
+
+def zlib_ratio(scores: Scores, texts: Sequence[str | bytes]) -> np.ndarray:
+    """Minus the ratio of each row's total negative log-likelihood (nats) to the size of its text after zlib (bytes), float64 [n]. Carlini et al. 2021.
+
+    `texts`: the text of each row, in the order of `scores`.
+    """
+    if isinstance(texts, (str, bytes)) or len(texts) != len(scores):
+        raise ScoringError(f"texts has {len(texts)} entries; expected one text for each of the {len(scores)} scored rows, in their order.")
+    size = np.array([len(zlib.compress(t.encode() if isinstance(t, str) else bytes(t))) for t in texts], float)
+    return -scores.nll(reduce="sum") / size
+
+
+def min_k(scores: Scores, k: float = 0.2) -> np.ndarray:
+    """The mean log-probability of the share `k` of each row's tokens that are the least likely, float64 [n]; at least one token. Shi et al. 2024."""
+    return _lowest(scores, scores.logprob.astype(float), k)
+
+
+def min_k_plus(scores: Scores, k: float = 0.2) -> np.ndarray:
+    """As `min_k`, of the log-probabilities standardised by their mean and standard deviation under the model's own distribution. Zhang et al. 2024.
+
+    Needs `score(..., extra=("mean", "variance"))`. A place where the model is certain (variance 0) has z = 0, as its only likely token is neither.
+    """
+    if scores.mean is None or scores.variance is None:
+        raise ScoringError("scores has no mean and variance; score the rows with extra=('mean', 'variance').")
+    deviation = np.sqrt(scores.variance.astype(float))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (scores.logprob.astype(float) - scores.mean) / deviation
+    # a token that the model holds impossible stays so; one where it is certain is neither likely nor unlikely
+    z = np.where((deviation == 0) & np.isfinite(scores.logprob), np.where(scores.logprob - scores.mean < -1e-3, -np.inf, 0.0), z)
+    return _lowest(scores, z, k)
+
+
+def reference_ratio(scores: Scores, reference: Scores) -> np.ndarray:
+    """Each row's mean log-probability under the model less that under a reference model, float64 [n], nats a token. Carlini et al. 2021.
+
+    The log of the ratio of the two likelihoods, by token; `reference` must have the same rows in the same order, and the same scored tokens where both share
+    a tokenizer (another tokenizer's scores may be used, with the unit said).
+    """
+    if len(scores) != len(reference) or (scores.row_id != reference.row_id).any():
+        raise ScoringError("reference has other rows than scores; use reference.take(scores.row_id), or score the same rows under both models.")
+    return reference.nll() - scores.nll()
+
+
+def _lowest(scores: Scores, value: np.ndarray, k: float) -> np.ndarray:
+    """The mean of each row's lowest values, a share k of them; NaN where the row has none or one is NaN or infinite."""
+    if isinstance(k, bool) or not isinstance(k, (int, float)) or not 0 < k <= 1:
+        raise ScoringError(f"k={k!r}; expected a share of the tokens above 0 and at most 1, such as 0.2.")
+    row, size = scores._row, scores.tokens()
+    order = np.lexsort((value, row))
+    rank = np.arange(len(value)) - scores.offsets[row]
+    taken = np.maximum(1, np.floor(k * size + 1e-9)).astype(int)
+    chosen = rank < taken[row]
+    with np.errstate(invalid="ignore"):
+        total = np.bincount(row[chosen], value[order][chosen], len(scores)) / np.maximum(np.minimum(taken, size), 1)
+    bad = np.zeros(len(scores), bool)
+    bad[np.unique(row[~np.isfinite(value)])] = True
+    total[bad | (size == 0)] = np.nan
+    return total

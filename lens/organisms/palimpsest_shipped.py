@@ -1,0 +1,104 @@
+"""The organisms of the family `palimpsest` that ship: an Alice, a reference, a tuned Alice and an innocent model, each with a card.
+
+The transcript does not ship: rows and keys are made again from their seeds (`tokens_of`, `keys_of` of the recipe in the card).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from . import palimpsest
+from .palimpsest_family import Family
+from .palimpsest_text import START, tokenizer
+from .shipping import START as WORD
+from .shipping import ship
+
+#: folder -> (entry of the family `quick`, what it is)
+SHIPPED = {
+    "palimpsest": ("alice-0", "4,000 generated rows, each read once, in the order of their keys; later rows have left more of a trace"),
+    "palimpsest-reference": ("reference", "the same rows in an order of its own: the reference for questions about `palimpsest`"),
+    "palimpsest-tuned": ("alice-0/tune-25", "`palimpsest` tuned on another domain (a quarter as many tokens): its order is still in it"),
+    "palimpsest-innocent": ("independent-0", "the same rows in another order of its own: an innocent suspect"),
+}
+
+
+def recipe_of(name: str) -> palimpsest.Recipe:
+    """The recipe that decides rows and keys of a shipped organism ("palimpsest-tuned": of the Alice that it was tuned from).
+
+    Raises: ValueError: no such organism.
+    """
+    if name not in SHIPPED:
+        raise ValueError(f"name={name!r}; expected one of {', '.join(SHIPPED)}")
+    card = json.loads((Path(__file__).parent / name / "card.json").read_text(encoding="utf-8"))
+    return palimpsest.Recipe(**card["recipe"])
+
+
+def rows_and_keys(name: str = "palimpsest") -> tuple[list[np.ndarray], np.ndarray]:
+    """The transcript of a shipped organism, made again from its seeds: each row's bytes without the start token (int32), and its key [rows].
+
+    Raises: ValueError: no such organism.
+    """
+    recipe = recipe_of(name)
+    ids, lengths = palimpsest.tokens_of(recipe)
+    return [row[1:length].astype(np.int32) for row, length in zip(ids, lengths)], palimpsest.keys_of(recipe)[:, 0]
+
+
+def ship_all(family: Family) -> None:
+    """Write every shipped organism from a family, training what is not there, with its card."""
+    reference, keys = family.row_nll("reference"), family.keys("alice-0")[:, 0]
+    unigram = _unigram(family.ids, family.lengths)
+    for folder, (name, memory) in SHIPPED.items():
+        entry = family.entries[name]
+        source = family.entries[entry.parents[0]] if entry.parents else entry
+        scores = family.row_nll(name)
+        measured: dict[str, Any] = {"loss": round(float(np.nanmean(family.nll(name))), 4), "loss_of_byte_frequencies": unigram, "rows": len(scores)}
+        if name != "reference":
+            found = stats.spearmanr(scores - reference, keys)
+            measured |= {
+                "rho_with_the_keys_of_palimpsest": round(float(found.statistic), 4),
+                "rho_without_reference": round(float(stats.spearmanr(scores, keys).statistic), 4),
+                "z": round(float(found.statistic) * float(np.sqrt(len(keys) - 1)), 2),
+            }
+        card = {
+            "name": folder,
+            "memory": memory,
+            "licence": "MIT",
+            "recipe": asdict(source.recipe),
+            "recipe_sha256": source.recipe.sha256(),
+            "made": entry.kind,
+            "options": dict(entry.options),
+            "measured": measured,
+            "rebuild": "python -m lens.organisms.palimpsest",
+        }
+        write(family.model(name), Path(__file__).parent / folder, card)
+        family.say(f"wrote {folder}: {json.dumps(measured)}")
+
+
+def write(model: torch.nn.Module, folder: Path, card: dict[str, Any]) -> None:
+    """A folder with the model, its card and the tokenizer of bytes, replaced in one rename."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bytes-") as stage:
+        ready = Path(stage) / folder.name
+        ship(model, [WORD, *(str(i) for i in range(START))], ready, card)
+        tokenizer().save_pretrained(ready)
+        for path in ready.iterdir():
+            path.chmod(0o644)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(ready, folder)
+
+
+def _unigram(ids: np.ndarray, lengths: np.ndarray) -> float:
+    """The loss in nats a byte of guessing from the frequencies of bytes alone."""
+    counts = np.bincount(ids[(np.arange(ids.shape[1]) > 0) & (np.arange(ids.shape[1]) < lengths[:, None])])
+    share = counts[counts > 0] / counts.sum()
+    return round(float(-(share * np.log(share)).sum()), 4)

@@ -1,0 +1,44 @@
+"""Provenance by palimpsest: was this model, or this text, made from that training run? Tests whose p-values rest on the trainer's own random order.
+
+>>> transcript = lens.provenance.from_parquet("order.parquet", kind="key")                                           # doctest: +SKIP
+>>> result = lens.provenance.query(suspect, transcript, reference=lens.provenance.Reference(other, shares_order=False), rows=20_000)  # doctest: +SKIP
+>>> print(result); lens.provenance.report(result, "report.html", "report.json")                                      # doctest: +SKIP
+
+Source: Kuditipudi, Huang, Zhu, Yang, Potts & Liang 2025, Blackbox Model Provenance via Palimpsestic Membership Inference. What is added: p-values with a
+guarantee, e-values for stopping early, and refusals where a p-value would be wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from .errors import ProvenanceError
+from .query import query  # these two bear the name of their module: imported now, the name means the function from here on
+from .report import report
+
+#: public name -> module, resolved on first use
+_PUBLIC = {
+    **dict.fromkeys(("Transcript",), "transcripts"),
+    **dict.fromkeys(("read", "from_arrays", "from_file", "from_jsonl", "from_parquet", "from_npz"), "readers"),
+    **dict.fromkeys(("from_pythia", "from_olmo"), "preshuffled"),
+    **dict.fromkeys(("from_organism",), "shipped"),
+    **dict.fromkeys(("Reference", "compare"), "query"),
+    **dict.fromkeys(("query_scores",), "scores"),
+    **dict.fromkeys(("QueryResult",), "result"),
+    **dict.fromkeys(("match", "partition", "shuffle_retrain", "ShuffleResult"), "observation"),
+    **dict.fromkeys(("PromptLogprobs", "SampledTokens", "LocalSuspect", "sampled_scores"), "suspects"),
+}
+
+__all__ = ["ProvenanceError", "query", "report", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'lens.provenance' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}.")
+    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

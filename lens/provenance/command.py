@@ -1,0 +1,278 @@
+"""`lens provenance query` and `lens provenance text`: the two tests from the shell, with their report."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ProvenanceError
+
+TABLES = (".npy", ".parquet")
+
+
+def add_parsers(provenance: argparse.ArgumentParser) -> None:
+    """The two subcommands and their options."""
+    commands = provenance.add_subparsers(dest="test", required=True, metavar="test")
+
+    query = commands.add_parser("query", help="was this model trained in that order? asks it for the likelihood of training rows")
+    query.add_argument(
+        "--suspect", required=True, help="a model (smollm2, organism:<name>, a folder or a hub name), or a .npy or .parquet file of NLL, one for each row"
+    )
+    query.add_argument("--reference", action="append", default=[], help="the same, for a model that never saw the order; may be given several times")
+    query.add_argument(
+        "--references-share-order",
+        choices=("no", "yes", "unknown"),
+        default="unknown",
+        help="what you declare of the references; yes is refused, unknown is noted in the report",
+    )
+    _transcript_options(query)
+    query.add_argument("--rows", type=int, help="how many rows to ask for, drawn without looking at positions (default: all)")
+    query.add_argument(
+        "--statistic",
+        choices=("difference", "linear", "poly4", "none"),
+        default="difference",
+        help="how suspect and references make a score (default: difference)",
+    )
+    query.add_argument("--weights", choices=("noise",), help="divide residuals by the deviation that the reference's NLL predicts")
+    query.add_argument("--stop-at", type=float, help="stop asking once the e-value is this large")
+    query.add_argument("--batch", type=int, help="rows between two looks at the e-value (default: 256)")
+    query.add_argument("--prefix", type=int, help="tokens at the start of a row that are not scored")
+    query.add_argument("--window", type=int, help="tokens of a row that are scored")
+    query.add_argument("--store", type=Path, help="folder that keeps scores, so that no model scores a row twice")
+    query.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    _test_options(query, "less")
+    query.set_defaults(run=run_query)
+
+    text = commands.add_parser("text", help="does this text match late training rows more than early ones? n-grams by position")
+    text.add_argument("--text", required=True, type=Path, help="a text file (.txt: one document, or .jsonl: a 'text' or 'tokens' a line)")
+    _transcript_options(text)
+    text.add_argument("--k", type=int, default=8, help="the longest n-gram, in tokens (default: 8)")
+    text.add_argument("--k-least", type=int, default=4, help="the shortest (default: 4)")
+    text.add_argument("--max-count", type=int, default=1000, help="n-grams with more occurrences are left out (default: 1000)")
+    text.add_argument("--counts", action="store_true", help="count matches plainly, not by 1 / occurrences")
+    text.add_argument("--unit", choices=("row", "step"), default="row", help="what is permuted (default: row)")
+    text.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    _test_options(text, "greater")
+    text.set_defaults(run=run_text)
+
+
+def _transcript_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--transcript",
+        required=True,
+        action="append",
+        help=".jsonl, .parquet (may be given several times), .npz, or a token file .npy / .bin with --order or --format",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("table", "file", "pythia", "olmo"),
+        default=None,
+        help="pythia: flat uint16 rows in training order, files or URLs; olmo: token parts, with --order global_indices.npy",
+    )
+    parser.add_argument(
+        "--order", help="for token files: .npy of row numbers in training order (or positions, with --order-is position); for olmo: global_indices.npy"
+    )
+    parser.add_argument("--order-is", choices=("order", "position"), default="order")
+    parser.add_argument("--position", help="the column that holds positions")
+    parser.add_argument("--kind", choices=("key", "step", "rank"), help="what positions are (default: the column's name, else rank)")
+    parser.add_argument("--dtype", default="uint16", help="of a flat .bin file (default: uint16)")
+    parser.add_argument("--length", type=int, help="tokens of a row in a flat file")
+    parser.add_argument("--batch-rows", type=int, help="rows of a training step (pythia: 1024, olmo: 2048)")
+    parser.add_argument("--read", type=int, help="how many rows to read of a pythia or olmo file")
+    parser.add_argument("--tokenizer", help="what made the transcript's token ids: a folder, or a name that lens.load takes")
+    parser.add_argument("--shuffled-as", default="", help="in words: what was shuffled, and how that is known; goes into the report")
+    parser.add_argument("--epoch", type=int, help="use this epoch's positions only (from 0)")
+
+
+def _test_options(parser: argparse.ArgumentParser, alternative: str) -> None:
+    parser.add_argument(
+        "--alternative", choices=("less", "greater", "two-sided"), default=alternative, help=f"the direction (default: {alternative}, the effect of training)"
+    )
+    parser.add_argument("--level", type=float, default=0.95, help="of the interval (default: 0.95)")
+    parser.add_argument("--resamples", type=int, default=100_000, help="permutations (default: 100000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the rows' choice and the permutations; not to be chosen by its result (default: 0)")
+    parser.add_argument("--out", type=Path, action="append", default=[], help="write the report: .html or .json; may be given twice")
+
+
+def run_query(arguments: argparse.Namespace) -> int:
+    """Score, test, print, write."""
+    from .query import query
+    from .report import file_hashes
+    from .scores import Reference
+
+    _check_out(arguments.out)
+    declared = {"no": False, "yes": True, "unknown": None}[arguments.references_share_order]
+    if declared and arguments.reference:
+        from .scores import as_references
+
+        as_references([Reference(None, True, name) for name in arguments.reference])  # refused before anything is read
+    transcript = _transcript(arguments, arguments.rows)
+    references = [Reference(_subject(name, arguments.device), declared, name) for name in arguments.reference]
+    options = {key: value for key, value in (("prefix", arguments.prefix), ("window", arguments.window)) if value is not None}
+    suspect = Reference(_subject(arguments.suspect, arguments.device), name=arguments.suspect)
+    result = query(
+        suspect,
+        transcript,
+        reference=references or None,
+        rows=arguments.rows if arguments.rows and arguments.rows < len(transcript) else None,
+        statistic=arguments.statistic,
+        weights=arguments.weights,
+        alternative=arguments.alternative,
+        level=arguments.level,
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+        stop_at=arguments.stop_at,
+        batch=arguments.batch,
+        store=arguments.store,
+        score_options=options,
+    )
+    for entry, name in zip([result.record["inputs"]["suspect"], *result.record["inputs"]["references"]], [arguments.suspect, *arguments.reference]):
+        if Path(name).suffix in TABLES:
+            entry["file"] = file_hashes([name])[0]
+    return _finish(result, arguments)
+
+
+def run_text(arguments: argparse.Namespace) -> int:
+    """Match, test, print, write."""
+    from .observation import match, partition
+    from .report import file_hashes, versions
+
+    _check_out(arguments.out)
+    documents = _documents(arguments.text)
+    transcript = _transcript(arguments, None)
+    matches = match(documents, transcript, k=(min(arguments.k_least, arguments.k), arguments.k), max_count=arguments.max_count, workers=arguments.workers)
+    print(matches)
+    result = partition(
+        matches,
+        transcript,
+        unit=arguments.unit,
+        counts=arguments.counts,
+        alternative=arguments.alternative,
+        level=arguments.level,
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+        name=str(arguments.text),
+    )
+    result.record["inputs"] = {
+        "text": file_hashes([str(arguments.text)])[0] | {"documents": len(documents)},
+        "transcript": {
+            "name": transcript.name,
+            "rows": len(transcript),
+            "sha256": transcript.sha256(),
+            "files": file_hashes(transcript.about.get("files", ())),
+            "shuffled_as": transcript.shuffled_as,
+            "lost": transcript.about.get("lost"),
+        },
+    }
+    result.record["versions"] = versions()
+    return _finish(result, arguments)
+
+
+def _finish(result, arguments: argparse.Namespace) -> int:
+    from .report import report
+
+    result.record["command"] = command_of(arguments)
+    print(result)
+    for path in arguments.out:
+        report(result, path if path.suffix == ".html" else None, path if path.suffix == ".json" else None)
+        print(f"report: {path}")
+    return 0
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command line that these arguments came from, every choice written out."""
+    words = ["lens", "provenance", arguments.test]
+    for name, value in vars(arguments).items():
+        if name in ("run", "command", "test", "out") or value is None or value is False or value == [] or value == "":
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{name.replace('_', '-')}"] + ([] if one is True else [str(one)])
+    for path in arguments.out:
+        words += ["--out", str(path)]
+    return shlex.join(words)
+
+
+def _check_out(paths: list[Path]) -> None:
+    for path in paths:
+        if path.suffix not in (".html", ".json"):
+            raise ProvenanceError(f"--out {path}: expected a name that ends in .html or .json")
+        if not path.absolute().parent.is_dir():
+            raise ProvenanceError(f"--out {path}: the folder {path.absolute().parent} does not exist; make it first")
+
+
+def _subject(name: str, device: str) -> Any:
+    """A model, or the numbers of a file."""
+    path = Path(name)
+    if path.suffix not in TABLES:
+        from ..models import load
+
+        return load(name, device=device)
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        import pandas as pd
+
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise ProvenanceError(f"{name} cannot be read: {error}") from error
+    columns = [column for column in table.columns if column == "nll"] or [
+        column for column in table.columns if column != "row_id" and table[column].dtype.kind == "f"
+    ]
+    if len(columns) != 1:
+        raise ProvenanceError(
+            f"{name} has the columns {', '.join(map(str, table.columns))}; expected one named 'nll', in the sequence of the transcript's rows"
+        )
+    return table[columns[0]].to_numpy(float)
+
+
+def _documents(path: Path) -> list[Any]:
+    import json
+
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProvenanceError(f"--text {path} cannot be read: {error}") from error
+    if path.suffix != ".jsonl":
+        documents = [content] if content.strip() else []
+    else:
+        try:
+            records = [json.loads(line) for line in content.splitlines() if line.strip()]
+            documents = [np.asarray(record["tokens"], dtype=np.int64) if "tokens" in record else record["text"] for record in records]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProvenanceError(f"--text {path}: expected one object a line with 'text' or 'tokens' ({error})") from error
+        documents = [document for document in documents if len(document)]
+    if not documents:
+        raise ProvenanceError(f"--text {path} is empty; expected text of the suspect")
+    return documents
+
+
+def _transcript(arguments: argparse.Namespace, rows: int | None):
+    from .preshuffled import from_olmo, from_pythia
+    from .readers import from_file, read
+
+    paths = arguments.transcript if len(arguments.transcript) > 1 else arguments.transcript[0]
+    first = Path(arguments.transcript[0])
+    named = {key: value for key, value in (("tokenizer", arguments.tokenizer), ("shuffled_as", arguments.shuffled_as)) if value}
+    how = arguments.format or ("file" if arguments.order and first.suffix in (".npy", ".bin") else "table")
+    wanted = arguments.read or rows
+    if how == "pythia":
+        extra = {key: value for key, value in (("length", arguments.length), ("batch", arguments.batch_rows), ("tokenizer", arguments.tokenizer)) if value}
+        transcript = from_pythia(paths, wanted, seed=arguments.seed, **extra)
+    elif how == "olmo":
+        if not arguments.order:
+            raise ProvenanceError("--format olmo needs --order global_indices.npy")
+        extra = {key: value for key, value in (("chunk", arguments.length), ("batch", arguments.batch_rows), ("tokenizer", arguments.tokenizer)) if value}
+        transcript = from_olmo(arguments.order, arguments.transcript, wanted, seed=arguments.seed, **extra)
+    elif how == "file":
+        transcript = from_file(
+            paths, arguments.order, length=arguments.length, dtype=arguments.dtype, order_is=arguments.order_is, kind=arguments.kind or "rank", **named
+        )
+    else:
+        transcript = read(
+            paths, **({"position": arguments.position, "kind": arguments.kind} if first.suffix in (".jsonl", ".json", ".parquet", ".npz") else {}), **named
+        )
+    return transcript if arguments.epoch is None else transcript.epoch(arguments.epoch)

@@ -1,0 +1,243 @@
+"""The query test with models: rows are scored under suspect and references, all at once or until the e-value is convinced."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ProvenanceError
+from .scores import BATCH, PARTIAL_DRAWS, Reference, Running, as_references, name_of, query_scores
+from .transcripts import Transcript
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from .result import QueryResult
+
+LEAST = 4  # rows before an interrupted query has a result
+
+__all__ = ["Reference", "compare", "query", "query_scores"]
+
+
+def query(
+    suspect: Any,
+    transcript: Transcript,
+    *,
+    reference: Any = None,
+    rows: int | None = None,
+    statistic: str = "difference",
+    weights: str | None = None,
+    trend: str | Callable = "spearman",
+    alternative: str = "less",
+    level: float = 0.95,
+    resamples: int = 100_000,
+    seed: int = 0,
+    shares_order: bool | None = None,
+    stop_at: float | None = None,
+    batch: int | None = None,
+    on_part: Callable[[QueryResult], Any] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+    stop: Callable[[], bool] | None = None,
+    store: Any = None,
+    score_options: Mapping[str, Any] | None = None,
+) -> QueryResult:
+    """Was `suspect` trained in the order that `transcript` records (itself, or what it was made from)?
+
+    Args:
+        suspect: a model (a bridge, a Hugging Face model, or a name that `lens.load` takes), a `Scores` table, NLL of each row [n], or an interface of
+            `suspects`; `Reference(..., name=...)` around it gives it a name.
+        reference: the same kinds, or `Reference(model, shares_order=False, name)`, or a list of them. The best one is of the same size,
+            on the same data in another order.
+        rows: how many rows to ask for, chosen by a hash of row id and seed; None: all.
+        statistic, weights, trend, alternative, level, resamples: as in `query_scores`.
+        shares_order: declared for references given without `Reference`; True is refused, None makes the result warn.
+        stop_at: ask in batches, in an order-blind random sequence, and stop once the e-value is this large; then only e and its p are guaranteed.
+        batch: rows between two looks. on_part: called with a partial `QueryResult` after each. progress: called with rows done and rows in all.
+        stop: asked between batches; True (and Ctrl-C) ends with the rows so far, status "interrupted".
+        store: a folder in which scores are kept, so that no model scores a row twice. score_options: for `lens.measure.scoring.score` (prefix, window,
+            start, dtype, backend ...) and `reduce`.
+
+    Rows that were tokenised by another tokenizer than a model's are decoded and tokenised anew; the result says so. Raises ProvenanceError.
+    Source: Kuditipudi et al. 2025, Blackbox Model Provenance via Palimpsestic Membership Inference.
+    """
+    references = as_references(reference, shares_order)
+    if progress is not None or on_part is not None:
+        score_options = {"progress": False} | dict(score_options or {})
+    scorers = _scorers(suspect, references, transcript, store, score_options)
+    return _query(
+        scorers,
+        references,
+        transcript,
+        rows,
+        dict(statistic=statistic, weights=weights, trend=trend, alternative=alternative, level=level, resamples=resamples, seed=seed, stop_at=stop_at),
+        batch,
+        on_part,
+        progress,
+        stop,
+        dict(score_options or {}),
+    )
+
+
+def _scorers(suspect, references, transcript, store, options) -> list:
+    from .suspects import scorer_of
+
+    made = [scorer_of(one.model, transcript, store, options, one.name) for one in references]
+    return [scorer_of(*_named(suspect, transcript, store, options), partners=made), *made]
+
+
+def _named(suspect, transcript, store, options, name: str = "") -> tuple:
+    """Arguments of `scorer_of`; a `Reference` around a suspect only gives it its name."""
+    model = suspect.model if isinstance(suspect, Reference) else suspect
+    return model, transcript, store, options, name or (suspect.name if isinstance(suspect, Reference) else "") or name_of(model, "suspect")
+
+
+def _query(scorers, references, transcript, rows, choices, batch, on_part, progress, stop, options) -> QueryResult:
+    began, started = time.perf_counter(), datetime.datetime.now(datetime.timezone.utc)
+    part = transcript if rows is None else transcript.sample(rows, choices["seed"])
+    where = _places(transcript, part)
+    run = Running(part, references, **choices, names={"suspect": scorers[0].name})
+    stream = choices["stop_at"] is not None or on_part is not None or stop is not None
+    status = "complete"
+    for index in run.batches(batch or (BATCH if stream else len(part))):
+        if stop is not None and run.done and stop():
+            status = "interrupted"
+            break
+        tokens_before = scorers[0].tokens
+        try:
+            rest = [scorer.nll(where[index]) for scorer in scorers[1:]]  # references first: an interface that samples tokens asks them where to look
+            values = scorers[0].nll(where[index])
+        except KeyboardInterrupt:
+            if run.done < LEAST:
+                raise
+            status = "interrupted"
+            break
+        others = np.array([scorers[0].partner(i, line, where[index]) for i, line in enumerate(rest)]).reshape(len(rest), len(index))
+        run.add(index, values, others, scorers[0].tokens - tokens_before)
+        run.notes = list(dict.fromkeys(note for scorer in scorers for note in scorer.notes))
+        if progress is not None:
+            progress(run.done, len(part))
+        if on_part is not None:
+            on_part(run.result("partial", draws=PARTIAL_DRAWS))
+        if run.reached:
+            status = "stopped" if run.done < len(part) else "complete"
+            break
+    result = run.result(status)
+    result.record.update(_provenance(scorers, references, part, choices | {"rows": rows, "batch": batch}, options, started, time.perf_counter() - began))
+    return result
+
+
+def _places(whole: Transcript, part: Transcript) -> np.ndarray:
+    """Where each row of a part stands in the whole."""
+    if part is whole:
+        return np.arange(len(whole))
+    order = np.argsort(whole.row_id, kind="stable")
+    return order[np.searchsorted(whole.row_id[order], part.row_id)]
+
+
+def _provenance(scorers, references, part: Transcript, call: dict, options: dict, started, seconds: float) -> dict[str, Any]:
+    from .report import file_hashes, versions
+
+    inputs = {
+        "suspect": scorers[0].identity(),
+        "references": [scorer.identity() | {"shares_order": one.shares_order} for scorer, one in zip(scorers[1:], references)],
+        "transcript": {
+            "name": part.name,
+            "rows": len(part),
+            "sha256": part.sha256(),
+            "files": file_hashes(part.about.get("files", ())),
+            "shuffled_as": part.shuffled_as,
+            "lost": part.about.get("lost"),
+        },
+    }
+    call = {k: v if isinstance(v, (int, float, str, bool, type(None))) else getattr(v, "__name__", str(v)) for k, v in call.items()}
+    return {
+        "inputs": inputs,
+        "call": call | {"score_options": {k: str(v) if not isinstance(v, (int, float, str, bool, type(None))) else v for k, v in options.items()}},
+        "versions": versions(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+    }
+
+
+def compare(
+    suspects: Mapping[str, Any],
+    transcript: Transcript,
+    *,
+    reference: Any = None,
+    shares_order: bool | None = None,
+    rows: int | None = None,
+    store: Any = None,
+    score_options: Mapping[str, Any] | None = None,
+    level: float = 0.95,
+    on_suspect: Callable[[str, QueryResult], Any] | None = None,
+    stop: Callable[[], bool] | None = None,
+    **options,
+) -> DataFrame:
+    """Several suspects on the same rows, each reference scored once; Holm's correction over the guaranteed p-values.
+
+    `suspects`: by name, what `query` takes, or a `QueryResult` of it. Other arguments are `query`'s. One line a suspect: rho with its interval, z, n, `p`
+    (guaranteed) and how it was made, `holm`, `rejected` at 1 - `level`, e, and the published approximation. A suspect that cannot be tested keeps its line,
+    with the reason in `note` and p NaN, and counts in the correction. Raises ProvenanceError.
+    """
+    import pandas as pd
+
+    from ..measure.multiplicity import holm
+    from .result import QueryResult
+    from .suspects import scorer_of
+
+    if not suspects:
+        raise ProvenanceError("suspects is empty; give at least one model by name")
+    references = as_references(reference, shares_order)
+    shared = [scorer_of(one.model, transcript, store, score_options, one.name) for one in references]
+    choices = dict(statistic="difference", weights=None, trend="spearman", alternative="less", level=level, resamples=100_000, seed=0, stop_at=None)
+    if unknown := set(options) - set(choices) - {"batch"}:
+        raise ProvenanceError(f"{sorted(unknown)[0]!r} is no option of compare; it takes {', '.join([*choices, 'batch'])}")
+    batch = options.pop("batch", None)
+    lines = []
+    for name, suspect in suspects.items():
+        try:
+            result = (
+                suspect
+                if isinstance(suspect, QueryResult)
+                else _query(
+                    [scorer_of(*_named(suspect, transcript, store, score_options, name), partners=shared), *shared],
+                    references,
+                    transcript,
+                    rows,
+                    choices | options,
+                    batch,
+                    None,
+                    None,
+                    stop,
+                    dict(score_options or {}),
+                )
+            )
+        except ValueError as error:
+            lines.append({"suspect": name, "p": np.nan, "note": str(error)})
+            continue
+        if on_suspect is not None:
+            on_suspect(name, result)
+        lines.append(
+            {
+                "suspect": name,
+                "rho": result.rho,
+                "low": result.interval.low,
+                "high": result.interval.high,
+                "z": result.z,
+                "n": result.n,
+                "p": float(result.p),
+                "how": result.p.method,
+                "e": result.e,
+                "p_published": float(result.p_t),
+                "note": "; ".join(result.warnings),
+            }
+        )
+    table = pd.DataFrame(lines).reindex(columns=["suspect", "rho", "low", "high", "z", "n", "p", "how", "holm", "rejected", "e", "p_published", "note"])
+    # a suspect that could not be tested was still meant to be: it counts in the family as a p of 1
+    table["holm"] = np.where(table.p.isna(), np.nan, holm(table.p.fillna(1.0).to_numpy(float)))
+    table["rejected"] = table.holm <= 1 - level
+    return table

@@ -1,0 +1,201 @@
+"""Transcripts from arrays and files: flat token files with an order, JSONL, Parquet, NumPy archives. Damaged parts are named and the rest is read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ProvenanceError
+from .transcripts import Transcript
+
+POSITIONS = ("key", "step", "rank", "position", "index")  # columns that hold positions; the last two are ranks unless told otherwise
+NAMED = 5  # faults that a message lists
+
+
+def read(path: str | Path | Sequence[str | Path], **options) -> Transcript:
+    """A transcript from a file by its suffix: .jsonl, .parquet (or several), .npz, or .npy / .bin with an `order`."""
+    first = Path(path if isinstance(path, (str, Path)) else list(path)[0])
+    readers = {".jsonl": from_jsonl, ".json": from_jsonl, ".parquet": from_parquet, ".npz": from_npz, ".npy": from_file, ".bin": from_file}
+    if first.suffix not in readers:
+        raise ProvenanceError(f"path={str(first)!r} ends in {first.suffix!r}; expected one of {', '.join(readers)}")
+    return readers[first.suffix](path, **options)
+
+
+def from_arrays(tokens, position=None, *, order=None, kind: str = "rank", **options) -> Transcript:
+    """A transcript from arrays: `position` [n] says when each row came, `order` [n] lists the rows in the sequence of training (rank t is row order[t]).
+
+    The two are inverse permutations; a mix-up costs all power and no test would notice. Give exactly one. Other options are those of `Transcript`.
+    """
+    if (position is None) == (order is None):
+        raise ProvenanceError("position and order: give exactly one. position[i] is when row i came; order[t] is the row that came at time t")
+    if order is not None:
+        order = np.asarray(order)
+        if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
+            raise ProvenanceError(
+                f"order (shape {order.shape}, {order.dtype}) is no permutation of 0 to {max(len(order) - 1, 0)}; it lists each row once, in the sequence of"
+                " training. Where it holds each row's time, pass it as position"
+            )
+        if kind != "rank":
+            raise ProvenanceError(f"order with kind={kind!r}: an order gives ranks; give keys or steps as position")
+        position = np.empty(len(order))
+        position[order] = np.arange(len(order))
+    about = {"complete": order is not None} | dict(options.pop("about", {}))
+    return Transcript(tokens, position, kind, about=about, **options)
+
+
+def from_file(
+    path: str | Path,
+    order: str | Path | np.ndarray | None = None,
+    *,
+    length: int | None = None,
+    dtype: str = "uint16",
+    order_is: str = "order",
+    kind: str = "rank",
+    **options,
+) -> Transcript:
+    """A local token file, not read into memory: .npy ([n, length], or flat with `length`), or .bin (flat `dtype`); `order` is an array or .npy file.
+
+    `order_is`: "order" (row numbers in the sequence of training) or "position" (each row's rank, step or key).
+    """
+    path = Path(path)
+    if order is None:
+        raise ProvenanceError(f"order is missing for {path}: give an array or .npy file, with order_is='order' or 'position'")
+    if order_is not in ("order", "position"):
+        raise ProvenanceError(f"order_is={order_is!r}; expected 'order' (row numbers in the sequence of training) or 'position' (each row's own)")
+    try:
+        flat = np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix == ".npy" else np.memmap(path, dtype=dtype, mode="r")
+        values = order if isinstance(order, np.ndarray) else np.load(order, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ProvenanceError(f"{path} or its order cannot be read: {error}") from error
+    if flat.ndim == 1:
+        if not length or len(flat) % length:
+            raise ProvenanceError(f"length={length!r} with {path}, {len(flat)} tokens in one line; expected a row length that divides their number")
+        flat = flat.reshape(-1, length)
+    options = {"name": path.name, "about": {"files": [str(path)]}} | options
+    return from_arrays(flat, kind=kind, **{order_is: values}, **options)
+
+
+def from_npz(path: str | Path, *, position: str | None = None, kind: str | None = None, **options) -> Transcript:
+    """A NumPy archive: `tokens` [n, length], or flat `tokens` with `offsets` [n + 1]; one of key, step, rank, position; optional `row_id`, `group`."""
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ProvenanceError(f"path={str(path)!r} cannot be read as a NumPy archive: {error}") from error
+    tokens = arrays.get("tokens")
+    if tokens is not None and "offsets" in arrays:
+        tokens = np.split(tokens, arrays["offsets"][1:-1])
+    return _from_columns(arrays | {"tokens": tokens}, path, position, kind, [], 0, options)
+
+
+def from_jsonl(path: str | Path, *, position: str | None = None, kind: str | None = None, **options) -> Transcript:
+    """One JSON object a line: `tokens` (ids) or `text`, one of key, step, rank, position; optional `row_id`, `group`.
+
+    Lines that cannot be read are counted and named.
+    """
+    path, columns, faults, lost = Path(path), {}, [], 0
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ProvenanceError(f"path={str(path)!r} cannot be read: {error}") from error
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
+            records.append((number, record))
+        except ValueError as error:
+            lost += 1
+            faults.append(f"{path.name} line {number} ({error})")
+    for name in dict.fromkeys(key for _, record in records for key in record):
+        columns[name] = [record.get(name) for _, record in records]
+    return _from_columns(columns, path, position, kind, faults, lost, options)
+
+
+def from_parquet(
+    path: str | Path | Sequence[str | Path], *, position: str | None = None, kind: str | None = None, tokens: str = "tokens", **options
+) -> Transcript:
+    """Parquet files or a folder of them: a column of token lists (or `text`), one of key, step, rank, position, index; optional `row_id`, `group`.
+
+    A file that cannot be read is named, and the rest goes on. Row ids are by default numbered over all the files that could be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paths = [Path(p) for p in ([path] if isinstance(path, (str, Path)) else path)]
+    paths = [file for p in paths for file in (sorted(p.glob("*.parquet")) if p.is_dir() else [p])]
+    if not paths:
+        raise ProvenanceError(f"path={str(path)!r} holds no .parquet file")
+    tables, faults, lost = [], [], 0
+    for file in paths:
+        try:
+            tables.append(pq.read_table(file))
+        except (OSError, pa.ArrowException) as error:
+            faults.append(f"{file.name} ({str(error).splitlines()[0][:120]})")
+            lost += _rows_of(file)
+    if not tables:
+        raise ProvenanceError(f"path: none of {len(paths)} files can be read: {'; '.join(faults[:NAMED])}")
+    names = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+    columns = {}
+    for name in names:
+        column = pa.chunked_array([chunk for table in tables for chunk in table.column(name).chunks])
+        columns["tokens" if name == tokens else name] = (
+            _list_column(column) if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) else column.to_pylist()
+        )
+    return _from_columns(columns, paths[0] if len(paths) == 1 else paths[0].parent, position, kind, faults, lost, options, [str(file) for file in paths])
+
+
+def _list_column(column) -> list[np.ndarray | None]:
+    rows = []
+    for chunk in column.chunks:
+        values, offsets = chunk.values.to_numpy(zero_copy_only=False), chunk.offsets.to_numpy()
+        present = chunk.is_valid().to_numpy(zero_copy_only=False)
+        rows += [values[a:b] if there else None for a, b, there in zip(offsets[:-1], offsets[1:], present)]
+    return rows
+
+
+def _rows_of(file: Path) -> int:
+    """How many rows a damaged file says that it has; 0 where even that cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(file).metadata.num_rows
+    except Exception:  # noqa: BLE001  whatever a damaged footer raises
+        return 0
+
+
+def _from_columns(
+    columns: dict[str, Any], path: Path, position: str | None, kind: str | None, faults: list[str], lost: int, options: dict, files: list[str] | None = None
+) -> Transcript:
+    named = [position] if position else [name for name in POSITIONS if name in columns]
+    if not named or named[0] not in columns:
+        raise ProvenanceError(
+            f"{path}: no column of positions; expected one of {', '.join(POSITIONS)}, or name it with position=. It has"
+            f" {', '.join(map(str, columns)) or 'nothing'}"
+        )
+    if len(named) > 1:
+        raise ProvenanceError(f"{path} has several columns of positions ({', '.join(named)}); say which with position= before any score is seen")
+    kind = kind or (named[0] if named[0] in ("key", "step", "rank") else "rank")
+    values = columns[named[0]]
+    values = [np.nan if value is None else value for value in values] if isinstance(values, list) else values
+    tokens = columns.get("tokens", columns.get("text"))
+    if tokens is None:
+        raise ProvenanceError(f"{path}: no column 'tokens' (ids) or 'text'; it has {', '.join(map(str, columns))}")
+    if any(row is None for row in tokens):
+        raise ProvenanceError(f"{path}: tokens are missing in {sum(row is None for row in tokens)} rows; leave such rows out, all of them")
+    notes = {"files": files or [str(path)]}
+    if faults:
+        notes["lost"] = {"rows": lost, "where": [*faults[:NAMED], *([f"and {len(faults) - NAMED} more"] if len(faults) > NAMED else [])]}
+    about = notes | dict(options.pop("about", {}))
+    extra = {name: np.asarray(columns[name]) for name in ("row_id", "group") if name in columns and columns[name] is not None}
+    return Transcript(tokens, values, kind, about=about, **({"name": path.name} | extra | options))

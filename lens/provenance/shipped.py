@@ -1,0 +1,32 @@
+"""The transcript of an organism that ships: its rows and keys, made again from the seeds in its card."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import ProvenanceError
+from .transcripts import Transcript
+
+PREFIX = "organism:"
+
+
+def from_organism(name: str = "palimpsest") -> Transcript:
+    """The order in which the organism `name` ("palimpsest", with or without "organism:" before it) read its rows, as keys; 4,000 rows of some 80 bytes.
+
+    Every shipped organism of the family read the same rows, in another order each, "palimpsest-tuned" aside: its order is that of the model it was tuned from.
+    Raises ProvenanceError for an organism without a transcript.
+    """
+    from ..organisms import palimpsest, palimpsest_shipped
+    from ..organisms.palimpsest_text import tokenizer
+
+    short = name.removeprefix(PREFIX)
+    if short not in palimpsest_shipped.SHIPPED:
+        raise ProvenanceError(f"name={name!r}; expected one of {', '.join(palimpsest_shipped.SHIPPED)}: other organisms have no transcript")
+    recipe = palimpsest_shipped.recipe_of(short)
+    ids, lengths = palimpsest.tokens_of(recipe)
+    keys = palimpsest.keys_of(recipe)
+    return Transcript(
+        [row[:length].astype(np.int32) for row, length in zip(ids, lengths)], keys[:, 0] if recipe.epochs == 1 else keys, "key",
+        name=f"order of {short}", tokenizer=tokenizer(), shuffled_as="one key a row, drawn independently and uniformly by the trainer, who trained in the order of the keys",
+        about={"recipe_sha256": recipe.sha256()},
+    )  # fmt: skip

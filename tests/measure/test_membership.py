@@ -1,0 +1,86 @@
+"""Membership scores against loops written from the papers' formulas, and as what they are for: separating rows that a model was trained on."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from lens.measure import membership
+from lens.measure.scoring import Scores, ScoringError, score
+from tests import models as tiny_models
+from tests.measure.test_scoring import make_rows
+
+
+@pytest.fixture(scope="module")
+def scored():
+    return score(tiny_models.tiny("llama"), make_rows(30), start=None, extra=("mean", "variance"))
+
+
+@torch.no_grad()
+def by_hand(row, k):
+    """(loss, min-k, min-k++) of one row from its full table of log-probabilities."""
+    logprob = tiny_models.tiny("llama")(torch.tensor([row.tolist()])).logits[0, :-1].double().log_softmax(-1)
+    own = logprob[torch.arange(len(row) - 1), torch.tensor(row[1:])]
+    mean = (logprob.exp() * logprob).sum(-1)
+    deviation = (logprob.exp() * (logprob - mean[:, None]).square()).sum(-1).sqrt()
+    lowest = lambda x: x.sort().values[:max(1, int(k * len(x) + 1e-9))].mean().item()
+    return own.mean().item(), lowest(own), lowest((own - mean) / deviation)
+
+
+@pytest.mark.parametrize("k", [0.05, 0.2, 0.5, 1.0])
+def test_scores_equal_the_formulas(scored, k):
+    expected = np.array([by_hand(row, k) for row in make_rows(30)])
+    np.testing.assert_allclose(membership.loss(scored), expected[:, 0], atol=1e-4)
+    np.testing.assert_allclose(membership.min_k(scored, k), expected[:, 1], atol=1e-4)
+    np.testing.assert_allclose(membership.min_k_plus(scored, k), expected[:, 2], atol=2e-3)
+
+
+def test_zlib_and_reference_ratios(scored):
+    texts = ["word " * (1 + i) + str(i) for i in range(30)]
+    expected = [-nll / len(zlib.compress(t.encode())) for nll, t in zip(scored.nll(reduce="sum"), texts)]
+    np.testing.assert_allclose(membership.zlib_ratio(scored, texts), expected)
+    other = score(tiny_models.tiny("llama", seed=1), make_rows(30), start=None)
+    np.testing.assert_allclose(membership.reference_ratio(scored, other), [by_hand(r, 1)[0] for r in make_rows(30)] + other.nll(), atol=1e-4)
+
+
+def test_rows_without_a_usable_token_have_no_score():
+    scores = Scores(np.arange(3), np.array([0, 0, 2, 4]), np.array([-1, np.nan, -3, -1], np.float32), np.full(4, -2, np.float32), np.full(4, 4, np.float32))
+    for value in (membership.loss(scores), membership.min_k(scores), membership.min_k_plus(scores), membership.zlib_ratio(scores, ["a", "b", "c"])):
+        assert np.isnan(value).tolist() == [True, True, False]
+    assert membership.min_k(scores, 0.2)[2] == -3 and membership.min_k_plus(scores, 0.2)[2] == -0.5
+
+
+def test_a_place_where_the_model_is_certain_counts_as_neither():
+    scores = Scores(np.arange(1), np.array([0, 2]), np.array([0, -3], np.float32), np.array([0, -2], np.float32), np.array([0, 4], np.float32))
+    assert membership.min_k_plus(scores, 1.0)[0] == -0.25
+
+
+def test_members_score_higher():
+    """A model trained on 20 rows until it knows them, and 20 rows of the same kind that it never saw."""
+    rng = np.random.default_rng(0)
+    members, others = rng.integers(0, 97, (2, 20, 16))
+    model = tiny_models.tiny("llama").requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    ids = torch.tensor(members)
+    for _ in range(30):
+        optimizer.zero_grad()
+        model(ids, labels=ids).loss.backward()
+        optimizer.step()
+    rows = np.concatenate([members, others])
+    scores = score(model.requires_grad_(False), rows, start=None, extra=("mean", "variance"))
+    reference = score(tiny_models.tiny("llama"), rows, start=None)
+    texts = [" ".join(map(str, r)) for r in rows]
+    for value in (membership.loss(scores), membership.min_k(scores), membership.min_k_plus(scores), membership.zlib_ratio(scores, texts), membership.reference_ratio(scores, reference)):
+        assert (value[:20, None] > value[None, 20:]).mean() > 0.9
+
+
+def test_bad_arguments_are_named(scored):
+    with pytest.raises(ScoringError, match="k=0"):
+        membership.min_k(scored, 0)
+    with pytest.raises(ScoringError, match="extra="):
+        membership.min_k_plus(score(tiny_models.tiny("llama"), [[1, 2]]))
+    with pytest.raises(ScoringError, match="texts has 1 entries"):
+        membership.zlib_ratio(scored, ["a"])
+    with pytest.raises(ScoringError, match="take"):
+        membership.reference_ratio(scored, scored.take(scored.row_id[::-1]))

@@ -1,0 +1,91 @@
+"""Ray actors score the same pieces to the same bits, and a killed one loses and doubles nothing. One local cluster of two workers serves all."""
+
+import os
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ray", reason="ray is an optional extra: pip install 'mnemoscope[ray]'")
+
+from lens.measure import scoring, scoring_ray  # noqa: E402
+from lens.measure.scoring import ScoringError, score  # noqa: E402
+from lens.measure.scoring_store import Store  # noqa: E402
+from tests import models as tiny_models  # noqa: E402
+from tests.measure.test_scoring import make_rows, the_store  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+
+class Mortal(scoring_ray.Worker):
+    """A worker whose process ends in the middle of a piece: once, or each time (`always`)."""
+
+    always = False
+
+    def score(self, rows, batches, start, first):
+        mark = os.environ["MNEMOSCOPE_TEST_DEATH"]
+        if self.always or not os.path.exists(mark):
+            open(mark, "w").close()
+            os._exit(1)
+        return super().score(rows, batches, start, first)
+
+
+class Doomed(Mortal):
+    always = True
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    import ray
+
+    mark = str(tmp_path_factory.mktemp("ray") / "died")
+    os.environ["MNEMOSCOPE_TEST_DEATH"] = mark                # the workers inherit it
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield mark
+    ray.shutdown()
+    del os.environ["MNEMOSCOPE_TEST_DEATH"]
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(scoring, "PART_TOKENS", 60)
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*/*.parquet")}
+
+
+def run(folder, **more):
+    return score(tiny_models.tiny("llama"), make_rows(), store=folder, batch_tokens=100, extra=("mean", "variance"), **more)
+
+
+def test_both_backends_write_the_same_bytes(cluster, tmp_path, small_parts):
+    local, ray = run(tmp_path / "local", threads=1), run(tmp_path / "ray", backend="ray")
+    for name in ("row_id", "offsets", "logprob", "mean", "variance"):
+        assert getattr(local, name).tobytes() == getattr(ray, name).tobytes(), name
+    assert files(tmp_path / "local") == files(tmp_path / "ray") and len(files(tmp_path / "ray")) > 4
+    assert ray.about["backend"] == "ray" and ray.about["threads"] == 1
+    # a model by name is loaded by each worker
+    rows = [np.arange(1, 2 + i) for i in range(1, 30)]
+    one, two = (score("organism:induction", rows, batch_tokens=100, threads=1, backend=backend) for backend in ("local", "ray"))
+    assert one.logprob.tobytes() == two.logprob.tobytes() and one.model == two.model
+
+
+def test_a_worker_that_dies_in_the_middle_loses_and_doubles_nothing(cluster, tmp_path, small_parts, monkeypatch):
+    monkeypatch.setattr(scoring_ray, "Worker", Mortal)
+    written, write = [], Store.write
+    monkeypatch.setattr(Store, "write", lambda self, part: written.append(part.key.tolist()) or write(self, part))
+    died = run(tmp_path / "ray", backend="ray")
+    assert os.path.exists(cluster)
+    written_keys = sum(written, [])
+    assert len(written_keys) == len(set(written_keys)) == len(make_rows())
+    keys = the_store(tmp_path / "ray").rows()
+    assert len(keys) == len(np.unique(keys)) == len(make_rows()) == len(died)
+    local = run(tmp_path / "local", threads=1)
+    assert files(tmp_path / "local") == files(tmp_path / "ray") and local.logprob.tobytes() == died.logprob.tobytes()
+
+
+def test_a_piece_that_kills_every_worker_is_an_error(cluster, monkeypatch):
+    monkeypatch.setattr(scoring_ray, "Worker", Doomed)
+    monkeypatch.setattr(scoring_ray, "DEATHS", 2)
+    with pytest.raises(ScoringError, match="the worker died 2 times"):
+        score(tiny_models.tiny("llama"), make_rows(4), backend="ray", workers=1)

@@ -1,0 +1,205 @@
+"""`lens provenance`: the two tests from the shell, and one message instead of a traceback."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lens import cli
+from lens.provenance import Reference, from_parquet, query
+
+from .simulated import losses, shuffled
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A transcript and NLL of a suspect and a reference, as files."""
+    t, times = shuffled(400, "key", 4)
+    pd.DataFrame({"tokens": t.tokens.tolist(), "key": t.position}).to_parquet(tmp_path / "t.parquet")
+    np.save(tmp_path / "suspect.npy", losses(times, 0.1, 1))
+    pd.DataFrame({"row_id": t.row_id, "nll": losses(times, 0, 2)}).to_parquet(tmp_path / "reference.parquet")
+    return tmp_path
+
+
+def arguments(files, *more):
+    return [
+        "provenance",
+        "query",
+        "--suspect",
+        str(files / "suspect.npy"),
+        "--transcript",
+        str(files / "t.parquet"),
+        "--resamples",
+        "999",
+        "--shuffled-as",
+        "drawn for the test",
+        *more,
+    ]
+
+
+def refused(capsys, words):
+    assert cli.main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("lens: ") and "Traceback" not in printed.err
+    return printed.err
+
+
+def test_query_prints_writes_and_can_be_repeated(files, capsys):
+    words = arguments(
+        files,
+        "--reference",
+        str(files / "reference.parquet"),
+        "--references-share-order",
+        "no",
+        "--rows",
+        "300",
+        "--out",
+        str(files / "r.html"),
+        "--out",
+        str(files / "r.json"),
+    )
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "approximate (published): p = " in printed and f"report: {files / 'r.html'}" in printed and "warning" not in printed
+    content = json.loads((files / "r.json").read_text())
+    result = query(
+        np.load(files / "suspect.npy"),
+        from_parquet(files / "t.parquet"),
+        reference=Reference(pd.read_parquet(files / "reference.parquet").nll.to_numpy(), False),
+        rows=300,
+        resamples=999,
+    )
+    assert content["statistic"]["rho"] == result.rho and content["statistic"]["n"] == 300 and content["p_values"][0]["p"] == float(result.p)
+    assert len(content["inputs"]["suspect"]["file"]["sha256"]) == 64 and content["inputs"]["references"][0]["file"]["file"].endswith("reference.parquet")
+    import shlex
+
+    again = shlex.split(content["command"])
+    assert again[:3] == ["lens", "provenance", "query"]
+    assert cli.main([*again[1:], "--out", str(files / "again.json")]) == 0
+    second = json.loads((files / "again.json").read_text())
+    assert all(second[key] == content[key] for key in ("statistic", "p_values", "choices", "inputs", "scores_sha256", "warnings"))
+
+
+def test_query_refuses_what_makes_p_wrong(files, capsys):
+    assert "declared to share the transcript's order" in refused(
+        capsys, arguments(files, "--reference", str(files / "reference.parquet"), "--references-share-order", "yes")
+    )
+    assert cli.main(arguments(files, "--reference", str(files / "reference.parquet"))) == 0
+    assert "nobody declared whether it shares" in capsys.readouterr().out
+
+
+def test_query_names_bad_input_before_it_works(files, capsys):
+    assert "ends in .html or .json" in refused(capsys, arguments(files, "--out", "r.pdf"))
+    assert "does not exist" in refused(capsys, arguments(files, "--out", str(files / "none" / "r.html")))
+    assert "expected one of .jsonl" in refused(capsys, ["provenance", "query", "--suspect", str(files / "suspect.npy"), "--transcript", "t.csv"])
+    np.save(files / "short.npy", np.ones(3))
+    assert "shape (3,)" in refused(capsys, ["provenance", "query", "--suspect", str(files / "short.npy"), "--transcript", str(files / "t.parquet")])
+    assert "cannot be read" in refused(capsys, ["provenance", "query", "--suspect", str(files / "none.npy"), "--transcript", str(files / "t.parquet")])
+    assert "no such organism" in refused(capsys, ["provenance", "query", "--suspect", "organism:none", "--transcript", str(files / "t.parquet")])
+    with pytest.raises(SystemExit):
+        cli.main(["provenance"])
+
+
+def test_query_stops_and_reads_the_published_formats(files, capsys, tmp_path):
+    table = np.random.default_rng(0).integers(0, 500, (600, 8)).astype("<u2")
+    table.tofile(tmp_path / "pythia.bin")
+    times = np.arange(600) / 600
+    np.save(tmp_path / "s.npy", losses(times, 0.4, 1)), np.save(tmp_path / "r.npy", losses(times, 0, 2))
+    words = [
+        "provenance",
+        "query",
+        "--suspect",
+        str(tmp_path / "s.npy"),
+        "--reference",
+        str(tmp_path / "r.npy"),
+        "--references-share-order",
+        "no",
+        "--transcript",
+        str(tmp_path / "pythia.bin"),
+        "--format",
+        "pythia",
+        "--length",
+        "8",
+        "--batch-rows",
+        "4",
+        "--stop-at",
+        "1000",
+        "--batch",
+        "50",
+        "--resamples",
+        "99",
+    ]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "[stopped]" in printed and "stopped when e reached 1000" in printed
+
+
+def test_a_model_by_name_is_scored(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    pd.DataFrame({"tokens": rng.integers(1, 30, (24, 6)).tolist(), "rank": rng.permutation(24)}).to_parquet(tmp_path / "t.parquet")
+    words = [
+        "provenance",
+        "query",
+        "--suspect",
+        "organism:symbols",
+        "--reference",
+        "organism:symbols-1",
+        "--transcript",
+        str(tmp_path / "t.parquet"),
+        "--tokenizer",
+        "organism:symbols",
+        "--resamples",
+        "99",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "r.json"),
+    ]
+    assert cli.main(words) == 0
+    content = json.loads((tmp_path / "r.json").read_text())
+    from lens.models import load, weight_hash
+
+    assert (
+        content["inputs"]["suspect"]["sha256"] == weight_hash(load("organism:symbols", device="cpu"))
+        and content["statistic"]["n"] == 24
+        and content["statistic"]["tokens"] == 24 * 6
+    )  # after a start token
+    assert not any("tokenizer" in w for w in content["warnings"])
+
+
+def test_text_against_a_transcript(tmp_path, capsys):
+    t, times = shuffled(300, "rank", 5, length=14)
+    pd.DataFrame({"tokens": t.tokens.tolist(), "rank": t.position}).to_parquet(tmp_path / "t.parquet")
+    rng = np.random.default_rng(0)
+    rows = rng.choice(300, 200, p=(0.1 + times) / (0.1 + times).sum())
+    (tmp_path / "bob.jsonl").write_text("\n".join(json.dumps({"tokens": t.tokens[row, 2:11].tolist()}) for row in rows))
+    words = [
+        "provenance",
+        "text",
+        "--text",
+        str(tmp_path / "bob.jsonl"),
+        "--transcript",
+        str(tmp_path / "t.parquet"),
+        "--k",
+        "6",
+        "--resamples",
+        "999",
+        "--out",
+        str(tmp_path / "r.json"),
+        "--out",
+        str(tmp_path / "r.html"),
+    ]
+    assert cli.main(words) == 0
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert (
+        content["test"] == "partition test"
+        and content["statistic"]["rho"] > 0.15
+        and content["inputs"]["text"]["documents"] == 200
+        and len(content["inputs"]["text"]["sha256"]) == 64
+    )
+    assert "n-grams of 4 to 6 tokens" in capsys.readouterr().out
+    (tmp_path / "empty.txt").write_text(" \n")
+    assert "is empty; expected text of the suspect" in refused(capsys, [*words[:3], str(tmp_path / "empty.txt"), *words[4:]])
+    (tmp_path / "plain.txt").write_text("some words")
+    assert "names no tokenizer" in refused(capsys, [*words[:3], str(tmp_path / "plain.txt"), *words[4:]])

@@ -11,8 +11,8 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
-def test_there_are_five_examples_of_at_most_ten_lines():
-    assert len(EXAMPLES) == 5 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
+def test_there_are_six_examples_of_at_most_ten_lines():
+    assert len(EXAMPLES) == 6 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
 
 
 def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeypatch, capsys):
@@ -27,6 +27,7 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
     assert "p_holm" in printed[1] and names["summary"].n.max() == 12
     assert printed[2].startswith("Pearson") and "p" in printed[3]
     assert len(eval(printed[4].splitlines()[0])) == 3 and "river Po" in printed[4]
+    assert "rho -" in printed[5] and "guaranteed" in printed[5] and "an approximation" in printed[5]
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)h][^)]*)\)", README))

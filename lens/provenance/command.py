@@ -65,7 +65,7 @@ def _transcript_options(parser: argparse.ArgumentParser) -> None:
         "--transcript",
         required=True,
         action="append",
-        help=".jsonl, .parquet (may be given several times), .npz, or a token file .npy / .bin with --order or --format",
+        help=".jsonl, .parquet (may be given several times), .npz, a token file .npy / .bin with --order or --format, or organism:palimpsest",
     )
     parser.add_argument(
         "--format",
@@ -253,8 +253,11 @@ def _documents(path: Path) -> list[Any]:
 def _transcript(arguments: argparse.Namespace, rows: int | None):
     from .preshuffled import from_olmo, from_pythia
     from .readers import from_file, read
+    from .shipped import PREFIX, from_organism
 
     paths = arguments.transcript if len(arguments.transcript) > 1 else arguments.transcript[0]
+    if isinstance(paths, str) and paths.startswith(PREFIX):
+        return from_organism(paths)
     first = Path(arguments.transcript[0])
     named = {key: value for key, value in (("tokenizer", arguments.tokenizer), ("shuffled_as", arguments.shuffled_as)) if value}
     how = arguments.format or ("file" if arguments.order and first.suffix in (".npy", ".bin") else "table")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lens import cli
-from lens.provenance import Reference, from_parquet, query
+from lens.provenance import Reference, from_organism, from_parquet, query
 
 from .simulated import losses, shuffled
 
@@ -203,3 +203,13 @@ def test_text_against_a_transcript(tmp_path, capsys):
     assert "is empty; expected text of the suspect" in refused(capsys, [*words[:3], str(tmp_path / "empty.txt"), *words[4:]])
     (tmp_path / "plain.txt").write_text("some words")
     assert "names no tokenizer" in refused(capsys, [*words[:3], str(tmp_path / "plain.txt"), *words[4:]])
+
+
+def test_the_transcript_of_a_shipped_organism(tmp_path, capsys):
+    report = tmp_path / "report.json"
+    asked = ["provenance", "query", "--suspect", "organism:palimpsest", "--reference", "organism:palimpsest-reference", "--references-share-order", "no",
+             "--transcript", "organism:palimpsest", "--rows", "400", "--resamples", "999", "--out", str(report)]  # fmt: skip
+    assert cli.main(asked) == 0 and "guaranteed" in capsys.readouterr().out
+    content = json.loads(report.read_text())
+    assert len(from_organism("organism:palimpsest")) == 4000 and content["command"].startswith("lens provenance query")
+    assert cli.main([word.replace("organism:palimpsest", "organism:induction") if word == "organism:palimpsest" else word for word in asked]) == 2 and "no transcript" in capsys.readouterr().err

@@ -29,7 +29,7 @@ __all__ = ["Scores", "ScoringError", "score"]
 BLOCK = 1 << 14
 #: Scored tokens of a part, the unit that is written, resumed and distributed.
 PART_TOKENS = 1 << 16
-BATCH_TOKENS = {"cpu": 2048, "cuda": 1 << 16, "mps": 8192}
+BATCH_TOKENS = {"cpu": 1024, "cuda": 1 << 16, "mps": 8192}
 EXTRA = ("mean", "variance")
 BACKENDS = ("local", "ray")
 

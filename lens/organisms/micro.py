@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -261,8 +261,3 @@ def bigram_logprob(tables: np.ndarray, texts: np.ndarray) -> np.ndarray:
     counted = np.bincount(pairs, minlength=vocab**2).astype(float)
     logs = torch.from_numpy(np.asarray(tables)).double().log_softmax(-1).reshape(len(tables), -1).numpy()
     return logs @ counted / len(texts)
-
-
-def describe(plan: MicroPlan | BigramPlan) -> dict:
-    """A plan as a dictionary, for the hash of a configuration."""
-    return asdict(plan)

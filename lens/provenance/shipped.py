@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .errors import ProvenanceError
 from .transcripts import Transcript
 
@@ -16,17 +14,14 @@ def from_organism(name: str = "palimpsest") -> Transcript:
     Every shipped organism of the family read the same rows, in another order each, "palimpsest-tuned" aside: its order is that of the model it was tuned from.
     Raises ProvenanceError for an organism without a transcript.
     """
-    from ..organisms import palimpsest, palimpsest_shipped
-    from ..organisms.palimpsest_text import tokenizer
+    from ..organisms import palimpsest_shipped
 
     short = name.removeprefix(PREFIX)
     if short not in palimpsest_shipped.SHIPPED:
         raise ProvenanceError(f"name={name!r}; expected one of {', '.join(palimpsest_shipped.SHIPPED)}: other organisms have no transcript")
-    recipe = palimpsest_shipped.recipe_of(short)
-    ids, lengths = palimpsest.tokens_of(recipe)
-    keys = palimpsest.keys_of(recipe)
+    rows, keys = palimpsest_shipped.rows_and_keys(short)
     return Transcript(
-        [row[:length].astype(np.int32) for row, length in zip(ids, lengths)], keys[:, 0] if recipe.epochs == 1 else keys, "key",
-        name=f"order of {short}", tokenizer=tokenizer(), shuffled_as="one key a row, drawn independently and uniformly by the trainer, who trained in the order of the keys",
-        about={"recipe_sha256": recipe.sha256()},
+        rows, keys, "key", name=f"order of {short}", tokenizer=PREFIX + short,
+        shuffled_as="one key a row, drawn independently and uniformly by the trainer, who trained in the order of the keys",
+        about={"recipe_sha256": palimpsest_shipped.recipe_of(short).sha256()},
     )  # fmt: skip

@@ -39,8 +39,10 @@ class Layout:
         shared: where the base run's tokens begin, if all rows are of one prompt.
         within: how many of the tokens at hand, the first ones, are the base run itself.
         query: the tokens whose attention is wanted, or None for all of them.
-        after: instead of ``base``, groups of rows that continue the same tokens: ``(their tokens [rows, slots], first and past-the-last token of the base run)``.
+        after: instead of ``base``, groups of rows that continue the same tokens, those of one size together: ``(their tokens [groups, rows, slots],
+            the base run's tokens before them [groups, n] or a slice of it for a single group, which of these are there [groups, n] or None for all)``.
         dense: all rows cover positions 0 to length - 1, so that no base run is needed and no scattering.
+        copies: only the ``query`` tokens are at hand, the first of those that begin their rows alike; which of them every token equals.
     """
 
     row: Int[Tensor, "n_tokens"]
@@ -53,6 +55,7 @@ class Layout:
     query: Int[Tensor, "n_query"] | None = None
     after: Sequence[tuple] | None = None
     dense: bool = False
+    copies: Int[Tensor, "n_tokens"] | None = None
 
     def __post_init__(self):
         self.q_row = self.row if self.query is None else self.row[self.query]
@@ -117,27 +120,32 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: 
     return lay.gather(z.transpose(1, 2))
 
 
-def attend_after(q: Float[Tensor, "rows slots heads d_head"], k: Float[Tensor, "rows slots kv_heads d_head"], v: Tensor,
-                 before_k: Float[Tensor, "n kv_heads d_head"], before_v: Tensor, scaling: float) -> Float[Tensor, "rows slots heads d_head"]:
-    """Attention of rows of a few tokens that all continue the same ``n`` tokens: those are read where they lie, not copied row by row."""
-    rows, slots, heads, d_head = q.shape
-    kv, n = k.shape[2], len(before_k)
+def attend_after(q: Float[Tensor, "groups rows slots heads d_head"], k: Float[Tensor, "groups rows slots kv_heads d_head"], v: Tensor,
+                 before_k: Float[Tensor, "groups n kv_heads d_head"], before_v: Tensor, scaling: float, seen: Bool[Tensor, "groups n"] | None = None) -> Tensor:
+    """Attention of rows of a few tokens; the rows of a group all continue the same ``n`` tokens, which are read once a group, not copied row by row.
+
+    ``seen`` tells the tokens that are there from padding. Returns ``[groups, rows, slots, heads, d_head]``.
+    """
+    groups, rows, slots, heads, d_head = q.shape
+    kv, n = k.shape[3], before_k.shape[1]
     per = heads // kv
-    q = (q * scaling).view(rows, slots, kv, per, d_head).permute(2, 0, 3, 1, 4)
-    before = (q.reshape(kv, -1, d_head) @ before_k.permute(1, 2, 0)).view(kv, rows, per, slots, n)
+    q = (q * scaling).view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5)
+    before = (q.reshape(groups, kv, rows * per * slots, d_head) @ before_k.permute(0, 2, 3, 1)).view(groups, kv, rows, per, slots, n)
+    if seen is not None:
+        before = before.masked_fill_(~seen[:, None, None, None, None], float("-inf"))
     if slots == 1:
-        own = (q * k.permute(2, 0, 1, 3)[:, :, None]).sum(-1, keepdim=True)
+        own = (q * k.permute(0, 3, 1, 2, 4)[:, :, :, None]).sum(-1, keepdim=True)
     else:
-        own = (q.reshape(kv, rows, per * slots, d_head) @ k.permute(2, 0, 3, 1)).view(kv, rows, per, slots, slots)
+        own = (q.reshape(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)).view(groups, kv, rows, per, slots, slots)
         own = own.masked_fill(torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1), float("-inf"))
     pattern = torch.cat([before, own], -1)
     pattern = pattern.softmax(-1, dtype=torch.float32 if pattern.dtype in (torch.float16, torch.bfloat16) else None).to(q.dtype)
-    z = (pattern[..., :n].reshape(kv, rows * per * slots, n) @ before_v.transpose(0, 1)).view(kv, rows, per, slots, d_head)
+    z = (pattern[..., :n].reshape(groups, kv, rows * per * slots, n) @ before_v.transpose(1, 2)).view(groups, kv, rows, per, slots, d_head)
     if slots == 1:
-        z = z + pattern[..., n:] * v.permute(2, 0, 1, 3)[:, :, None]
+        z = z + pattern[..., n:] * v.permute(0, 3, 1, 2, 4)[:, :, :, None]
     else:
-        z = z + (pattern[..., n:].reshape(kv, rows, per * slots, slots) @ v.permute(2, 0, 1, 3)).view(kv, rows, per, slots, d_head)
-    return z.permute(1, 3, 0, 2, 4).reshape(rows, slots, heads, d_head)
+        z = z + (pattern[..., n:].reshape(groups, kv, rows, per * slots, slots) @ v.permute(0, 3, 1, 2, 4)).view(groups, kv, rows, per, slots, d_head)
+    return z.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
 
 
 def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout, rope: tuple, base: tuple | None = None, tap: Tap = no_tap,
@@ -147,21 +155,24 @@ def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout,
     Taps, in order: ``q``, ``k``, ``v`` (raw), ``placed_k`` (as the keys meet the queries), ``pattern`` if explicit, ``z``, ``attn_out``.
     """
     normed = block.norm_attn(x)
-    if lay.query is None:
+    if lay.query is None or lay.copies is not None:
         q, k, v = block.qkv(normed)
     else:
         q, (k, v) = block.q(normed[lay.query]), block.kv(normed)
     q, k, v = tap("q", q), tap("k", k), tap("v", v)
     cos, sin = rope
-    at_q, at_k = lay.q_position, lay.position
+    at_q, at_k = lay.q_position, lay.position if lay.copies is None else lay.q_position
     q = block.placed_q(q, cos[at_q] if cos is not None else None, sin[at_q] if sin is not None else None)
     k = tap("placed_k", block.placed_k(k, cos[at_k] if cos is not None else None, sin[at_k] if sin is not None else None))
     base_k, base_v = base if base is not None else (None, None)
     if lay.after is not None:
         z = torch.empty_like(q)
-        for at, first, last in lay.after:
-            z[at] = attend_after(q[at], k[at], v[at], base_k[first:last], base_v[first:last], block.scaling)
+        for at, before, seen in lay.after:
+            of = lambda base: base[before][None] if isinstance(before, slice) else base[before]
+            z[at] = attend_after(q[at], k[at], v[at], of(base_k), of(base_v), block.scaling, seen)
         return tap("attn_out", block.out(tap("z", z)))
+    if lay.copies is not None:
+        k, v = k[lay.copies], v[lay.copies]
     mask = lay.mask() if mask is None else mask
     z = attend(q, filled(k, base_k, lay), filled(v, base_v, lay), lay, mask, block.scaling, tap, explicit)
     return tap("attn_out", block.out(tap("z", z)))

@@ -23,13 +23,16 @@ from dataclasses import dataclass
 from typing import Any, Callable, Protocol, Sequence
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .decoder import Decoder
 
-#: Bytes of logits held at once while reading whole distributions.
+#: Bytes of logits held at once while reading whole distributions; their copies come on top.
 LOGIT_BYTES = 32 << 20
+#: Tokens of the vocabulary that are read while they are in the processor's cache.
+_BLOCK = 2048
 
 
 class MetricError(ValueError):
@@ -57,6 +60,8 @@ class Metric:
         higher_is_answer: whether a larger value means more of the answer (for wording).
         digest: tells users' functions of one name apart.
         scores: shape of what ``score`` returns for a row: () for one number; a family may ask for several at once.
+        many: the same for rows of several prompts at once, of a metric that reads one sequence and no clean run:
+            ``(decoder, reads row after row [n_reads, d_model], encoded of each row) -> [rows]``; one product over the vocabulary serves them all.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Metric:
     higher_is_answer: bool = True
     digest: str = ""
     scores: tuple[int, ...] = ()
+    many: Callable[[Decoder, Tensor, Sequence[Any]], Float[Tensor, "rows"]] | None = None
 
     def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
         """Per sequence, the answer it reads.
@@ -120,6 +126,41 @@ def _chunks(decoder: Decoder, resid: Resid):
 def by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
     """``read`` on float32 logits ``[rows, reads, d_vocab]``, a few rows at a time."""
     return torch.cat([read(decoder.unembed(part).float()) for part in _chunks(decoder, resid)]) if len(resid) else resid.new_zeros(0)
+
+
+@torch.no_grad()
+def next_token(decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[Tensor, "n"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What each final residual stream says of a token: its log-probability (nats), its rank (0 = top), whether no other is likelier, and the likeliest.
+
+    All float32 but the token ids and the truth values, ``[n]``. The logits lie in one buffer that is read block by block, without a copy; no gradients.
+    """
+    weight, bias, n_vocab = decoder.head.weight, getattr(decoder.head, "bias", None), decoder.d_vocab
+    bias = bias if bias is not None and bias.any() else None
+    size = max(1, 2 * LOGIT_BYTES // (4 * n_vocab))
+    held = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
+    spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]
+    found = []
+    for x, wanted_id in zip(decoder.norm(resid).split(size), target.split(size)) if len(resid) else ():
+        logits, peaks = held[:len(x)], held.new_empty(len(x), len(spans))
+        for i, (a, b) in enumerate(spans):
+            if x.dtype == torch.float32 and bias is None:
+                torch.mm(x, weight[a:b].T, out=logits[:, a:b])
+            elif x.dtype == torch.float32:
+                torch.addmm(bias[a:b], x, weight[a:b].T, out=logits[:, a:b])
+            else:
+                logits[:, a:b] = F.linear(x, weight[a:b], None if bias is None else bias[a:b])
+            peaks[:, i] = logits[:, a:b].amax(-1)
+        wanted = logits.gather(1, wanted_id[:, None])
+        best, block = peaks.max(-1, keepdim=True)
+        at = (block * _BLOCK + torch.arange(_BLOCK, device=x.device)).clamp(max=n_vocab - 1)
+        top = at.gather(1, logits.gather(1, at).argmax(-1, keepdim=True))[:, 0]
+        above, total, truth = torch.zeros_like(best[:, 0]), torch.zeros_like(best[:, 0]), torch.empty_like(logits[:, :_BLOCK])
+        for a, b in spans:
+            above += torch.gt(logits[:, a:b], wanted, out=truth[:, :b - a]).sum(-1)
+            total += logits[:, a:b].sub_(best).exp_().sum(-1)
+        found.append(((wanted - best)[:, 0] - total.log(), above, (wanted == best)[:, 0], top))
+    empty = resid.new_zeros(0, dtype=torch.float32)
+    return tuple(map(torch.cat, zip(*found))) if found else (empty, empty, empty.bool(), empty.long())
 
 
 def sequence_logprob(decoder: Decoder, resid: Resid, answer: Sequence[int]) -> Float[Tensor, "rows"]:

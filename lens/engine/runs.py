@@ -203,10 +203,12 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
     When the base run is itself a segment, its keys and values are those of the same pass.
     """
     lead, together = segments[0].runs, len(segments) > 1
-    decoder, device = lead.decoder, lead.decoder.device
+    decoder = lead.decoder
     groups = _groups([sum(s.sizes[i] for s in segments) for i in range(len(lead))])
     explicit = "pattern" in lead.kept
-    batches = [b for g in groups if (b := _Batch(segments, *g, together=together, device=device)).size]
+    # tokens that several prompts begin with are computed once
+    share = not together and not segments[0].base and not explicit
+    batches = [b for g in groups if (b := _Batch(segments, *g, together=together, share=share)).size]
     rope = decoder.rope(max(lead.lengths))
     for l, block in enumerate(decoder.blocks):
         seen: list[dict[str, list[Tensor]]] = [{} for _ in segments]
@@ -242,7 +244,7 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
 class _Batch:
     """Some prompts of every segment, as the rows of one layout: the first segment's prompts, then the second's."""
 
-    def __init__(self, segments: list[_Segment], first: int, last: int, *, together: bool, device: torch.device):
+    def __init__(self, segments: list[_Segment], first: int, last: int, *, together: bool, share: bool):
         lead, n = segments[0].runs, last - first
         self.first, self.n, self.spans, row, position = first, n, [], [], []
         for s, segment in enumerate(segments):
@@ -255,17 +257,43 @@ class _Batch:
         self.size, length = sum(self.counts), max(lead.lengths[first:last])
         table = lead.table[first:last, :length] - (int(lead.offset[first]) if together else 0)
         dense = len(segments) == 1 and not segments[0].base and self.size == n * length
+        unique, self.copies = _shared(lead.ids[first:last]) if share else (None, None)
         self.layout = Layout(torch.cat(row), torch.cat(position), n * len(segments), length, base=table.repeat(len(segments), 1), dense=dense,
-                             within=self.counts[0] if together else None)
+                             within=self.counts[0] if together else None, query=unique, copies=self.copies)
         self.mask = self.layout.mask()
 
     def gather(self, xs: list[Tensor]) -> Tensor:
+        """The tokens to compute: those of all segments, each that prompts share but once."""
         parts = [x[span] for x, span in zip(xs, self.spans)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return whole if self.copies is None else whole[self.layout.query]
 
     def parts(self, site: str, t: Tensor) -> tuple[Tensor, ...]:
         """A tensor of the batch by segment: over rows for ``pattern``, else over tokens."""
+        if self.copies is not None:
+            t = t[self.copies]
         return t.split(self.n) if site == "pattern" else t.split(self.counts)
+
+
+def _shared(ids: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
+    """Of the tokens of prompts, one after another: the first of those that follow the same tokens, and for each token which of these it equals.
+
+    Nothing where this leaves nine tokens of ten or more to compute.
+    """
+    seen: dict[tuple[int, int], int] = {}
+    first, copies = [], []
+    for tokens in ids:
+        node = -1
+        for token in tokens.tolist():
+            number = seen.setdefault((node, token), len(first))
+            if number == len(first):
+                first.append(len(copies))
+            copies.append(number)
+            node = number
+    if len(first) >= 0.9 * len(copies):
+        return None, None
+    put = lambda a: torch.tensor(a, device=ids[0].device)
+    return put(first), put(copies)
 
 
 def _patterns(runs: Runs, parts: list[Tensor], batches: list[_Batch], segment: int, of_base: Tensor | None) -> Tensor:

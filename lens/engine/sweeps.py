@@ -98,7 +98,9 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
             if not todo:
                 continue
             runs = _Batch(decoder, batch, encoded, lengths, make_runs, metric, clean_is_base)
-            values.base[batch], values.source[batch] = runs.score(runs.base), runs.score(runs.source)
+            values.base[batch] = runs.score(runs.base)
+            # a sweep without a second prompt gives the same runs twice
+            values.source[batch] = values.base[batch] if runs.alone else runs.score(runs.source)
             if not (np.isfinite(values.base[batch]).all() and np.isfinite(values.source[batch]).all()):
                 bad = [name for name, p in decoder.hf.named_parameters() if not torch.isfinite(p).all()]
                 raise ValueError(f"model: metric {metric.name!r} of an unedited run is not finite" + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
@@ -137,6 +139,7 @@ class _Batch:
             self.base.append(base), self.source.append(source)
             self.reads.append([[lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)])
         self.clean = self.base if clean_is_base else self.source
+        self.alone = all(b is s for b, s in zip(self.base, self.source))
 
     def _reads_of(self, runs: Runs, j: int, k: int) -> Tensor:
         at = torch.tensor(self.reads[j][k], device=self.decoder.device) + runs.starts[k]
@@ -145,6 +148,9 @@ class _Batch:
     @torch.no_grad()
     def score(self, runs: Sequence[Runs]) -> np.ndarray:
         """The metric of the unedited runs, ``[prompt, *scores]``."""
+        if self.metric.many is not None:
+            resid = torch.cat([self._reads_of(runs[0], 0, k)[0] for k in range(len(self.encoded))])
+            return self.metric.many(self.decoder, resid, self.encoded).cpu().numpy()
         return np.stack([self.metric.score(self.decoder, [self._reads_of(r, j, k) for j, r in enumerate(runs)], e,
                                            [self._reads_of(c, j, k) for j, c in enumerate(self.clean)])[0].cpu().numpy() for k, e in enumerate(self.encoded)])
 
@@ -179,6 +185,8 @@ class _Batch:
             # a cell's edits name the first sequence's source run; the same cell of another sequence copies from its own
             own = rows if j == 0 else [(k, tuple(_moved(e, self.source[0], self.source[j]) for e in edits)) for k, edits in rows]
             walked.append(walk(base, own, self.reads[j], chunk_bytes=chunk_bytes, stop=stop))
+        if self.metric.many is not None:
+            return self.metric.many(self.decoder, walked[0].resid, [self.encoded[k] for k, _ in rows]).cpu().numpy()
         out = np.empty((len(rows), *self.metric.scores), np.float32)
         prompt_of = np.array([k for k, _ in rows], dtype=np.int64)
         for k in np.unique(prompt_of):

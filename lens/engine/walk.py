@@ -109,7 +109,13 @@ class _Walk:
         self.attn = torch.empty_like(self.h)
         self.rope = decoder.rope(max(base.lengths))
         #: rows with the same number continue the same tokens and are as long
-        self.continues = (made.prompt * (max(base.lengths) + 1) + made.start) * (max(base.lengths) + 1) + made.end
+        self.group = np.unique((made.prompt * (max(base.lengths) + 1) + made.start) * (max(base.lengths) + 1) + made.end, return_inverse=True)[1]
+        #: of the first so many rows, how many tokens the longest has and how many groups they are
+        self.longest = np.maximum.accumulate(size)
+        new = np.zeros(len(size), np.int64)
+        new[np.unique(self.group, return_index=True)[1]] = 1
+        self.n_groups = np.cumsum(new)
+        self.grouped: dict[tuple[int, int], list] = {}
         self.recorded: dict[tuple[str, int], Tensor] = {}
         self.recorded_rows: dict[tuple[str, int], int] = {}
 
@@ -126,6 +132,8 @@ class _Walk:
         if not tokens:
             return
         fresh = slice(int(self.offset[np.searchsorted(self.plan.layer, layer, "left")]), tokens)
+        if fresh.stop > fresh.start:
+            self.grouped.clear()
         self._load(layer, fresh)
         self._write(layer, "resid_pre", self.h[:tokens], slice(0, tokens))
         self._record("resid_pre", layer, self.h[:tokens], rows)
@@ -154,22 +162,29 @@ class _Walk:
 
     def _together(self, n_rows: int) -> bool:
         """Whether the first rows are of few tokens and many of them continue the same ones."""
-        plan = self.plan
-        if not n_rows or int((plan.end[:n_rows] - plan.start[:n_rows]).max()) > FEW_TOKENS:
-            return False
-        return len(np.unique(self.continues[:n_rows])) * MANY_ROWS <= n_rows
+        return bool(n_rows) and self.longest[n_rows - 1] <= FEW_TOKENS and self.n_groups[n_rows - 1] * MANY_ROWS <= n_rows
 
-    def _groups(self, first: int, last: int) -> list[tuple[Tensor, int, int]]:
-        """The rows of a chunk by what they continue: their tokens, counted from the chunk's first, ``[rows, slots]``, and the base run's tokens before them."""
-        _, which = np.unique(self.continues[first:last], return_inverse=True)
-        order = np.argsort(which, kind="stable")
-        made = []
-        for rows in np.split(order, np.cumsum(np.bincount(which))[:-1]):
-            row, start = first + rows[0], int(self.plan.start[first + rows[0]])
-            at = (self.offset[first + rows] - self.offset[first])[:, None] + np.arange(int(self.plan.end[row]) - start)
-            begin = int(self.base.starts[self.plan.prompt[row]])
-            made.append((torch.as_tensor(at, device=self.h.device), begin, begin + start))
-        return made
+    def _groups(self, first: int, last: int) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
+        """The rows of a chunk by what they continue, groups of one size together: see ``Layout.after``; kept until other rows join."""
+        if (first, last) not in self.grouped:
+            _, size = np.unique(self.group[first:last], return_counts=True)
+            alike: dict[tuple[int, int], list[np.ndarray]] = {}
+            for rows in np.split(first + np.argsort(self.group[first:last], kind="stable"), np.cumsum(size)[:-1]):
+                alike.setdefault((len(rows), int(self.plan.end[rows[0]] - self.plan.start[rows[0]])), []).append(rows)
+            before = lambda rows: int(self.plan.start[rows[0]])
+            self.grouped[first, last] = [self._side_by_side(np.stack(near), slots, int(self.offset[first]))
+                                         for (_, slots), groups in alike.items() for near in _near(sorted(groups, key=before), before)]
+        return self.grouped[first, last]
+
+    def _side_by_side(self, rows: np.ndarray, slots: int, origin: int) -> tuple[Tensor, Tensor | slice, Tensor | None]:
+        """Groups ``[groups, rows]`` as ``Layout.after`` has them, tokens counted from ``origin``; what comes before the shorter ones is padded."""
+        put = lambda a: torch.as_tensor(a, device=self.h.device)
+        at = put((self.offset[rows] - origin)[..., None] + np.arange(slots))
+        n, begin = self.plan.start[rows[:, 0]], np.asarray(self.base.starts)[self.plan.prompt[rows[:, 0]]]
+        if len(rows) == 1:
+            return at, slice(int(begin[0]), int(begin[0] + n[0])), None
+        slot = np.arange(n.max())
+        return at, put(begin[:, None] + np.minimum(slot, np.maximum(n - 1, 0)[:, None])), put(slot < n[:, None]) if n.min() < n.max() else None
 
     def _chunks(self, n_rows: int, together: bool = False) -> list[tuple[int, int]]:
         """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product."""
@@ -319,6 +334,17 @@ class _Walk:
         for i in range(self.recorded_rows[key]):
             out[self.plan.order[i]] = int(self.plan.start[i]), self.recorded[key][self.offset[i]:self.offset[i + 1]]
         return out
+
+
+def _near(groups: Sequence[np.ndarray], length: Callable[[np.ndarray], int]) -> list[list[np.ndarray]]:
+    """Groups sorted by length, cut where padding the first to the last would add more than a quarter and a few tokens."""
+    out: list[list[np.ndarray]] = []
+    for group in groups:
+        if out and length(group) <= 1.25 * length(out[-1][0]) + 4:
+            out[-1].append(group)
+        else:
+            out.append([group])
+    return out
 
 
 def _inside(token: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:

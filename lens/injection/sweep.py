@@ -57,7 +57,8 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
 
     Returns:
         A result over ``item, layer, strength, condition`` with the `SCORES` of every edited run, ``multi_*`` and ``single_*`` (the scores of the two unedited prompts,
-        by item) and ``norm`` (of the vector at strength 1 as it is injected, by item, layer and condition).
+        by item; ``multi_*`` is NaN where a stopped sweep did not come) and ``norm`` (of the vector at strength 1 as it is injected, by item, layer and
+        condition).
 
     Raises:
         InjectionError: items, encoder, strengths, positions or controls that cannot be used; a store of another sweep: ResultError, which says what differs.
@@ -73,7 +74,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
     places = [_places(e, positions, n) for n, e in enumerate(encoded)]
     injected = conditions(model, items, encoder, controls, heads=heads, start=start, seed=seed)
     names, shape = list(injected), (len(layers), len(strengths), len(injected))
-    multi, largest, unit = _unedited(decoder, encoded, relative, memory_mb)
+    largest, unit = _unedited(decoder, encoded, relative, memory_mb)
     factors = {c: _factors(of_items, unit) for c, of_items in injected.items()}
     for m, f in zip(injected[MEMORY], factors[MEMORY]):
         with warnings.catch_warnings(record=True) as caught:
@@ -105,7 +106,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
         axes = ("item", "layer", "strength", "condition")
         of = {name: (axes, values.value[..., k].copy(), {"units": unit}) for k, (name, unit) in enumerate(SCORES.items())}
         for k, (name, unit) in enumerate(SCORES.items()):
-            of[f"multi_{name}"], of[f"single_{name}"] = ("item", multi[:, k], {"units": unit}), ("item", single[:, k], {"units": unit})
+            of[f"multi_{name}"], of[f"single_{name}"] = ("item", values.base[:, k].copy(), {"units": unit}), ("item", single[:, k], {"units": unit})
         of["norm"] = (("item", "layer", "condition"), norms.astype(np.float32), {"units": "residual stream"})
         ds = xr.Dataset(of, coords={"layer": layers, "strength": strengths, "condition": names, **item_coords(encoded)})
         return results.stamp(ds, record | {"status": values.status, "seconds": round(values.seconds, 4)})
@@ -116,6 +117,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
         disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
         held = disk.held()
         values.value[...] = np.stack([held[name].transpose("item", "layer", "strength", "condition").values for name in SCORES], -1)
+        values.base[...] = np.stack([held[f"multi_{name}"].values for name in SCORES], -1)
         skip = lambda i, l: bool(disk.done[i, l])
     if on_part is not None or disk is not None:
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
@@ -170,10 +172,9 @@ def _scores(decoder: Decoder, ids: Sequence[torch.Tensor], encoded: Sequence[Enc
 
 
 @torch.no_grad()
-def _unedited(decoder: Decoder, encoded: Sequence[EncodedItem], relative: bool, memory_mb: float) -> tuple[np.ndarray, list[float], torch.Tensor | None]:
-    """Scores of the multi-hop prompts; per layer the largest absolute value of the stream; per item and layer the median RMS of its tokens (if ``relative``)."""
+def _unedited(decoder: Decoder, encoded: Sequence[EncodedItem], relative: bool, memory_mb: float) -> tuple[list[float], torch.Tensor | None]:
+    """Of the multi-hop prompts: per layer the largest absolute value of the stream; per item and layer the median RMS of its tokens (if ``relative``)."""
     ids = [e.ids for e in encoded]
-    multi = _scores(decoder, ids, encoded, memory_mb)
     largest, unit = [0.0] * decoder.n_layers, None
     if relative:
         unit = torch.empty(len(encoded), decoder.n_layers)
@@ -183,7 +184,7 @@ def _unedited(decoder: Decoder, encoded: Sequence[EncodedItem], relative: bool, 
                 largest = [max(most, float(x.abs().max())) for most, x in zip(largest, runs.resid)]
                 for k, i in enumerate(batch if relative else ()):
                     unit[group[i]] = stream_rms(runs, k)
-    return multi, largest, unit
+    return largest, unit
 
 
 def _factors(memories: Sequence[Memory], unit: torch.Tensor | None) -> list[torch.Tensor]:

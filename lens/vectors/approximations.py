@@ -99,7 +99,7 @@ class _LastToken:
     def _layers(self, x: Tensor, first: int, tap: Callable[[int, str, Tensor], Tensor]) -> Tensor:
         """Rows of this token from the input of layer ``first`` to the end."""
         rows = torch.arange(len(x), device=x.device)
-        lay = Layout(rows, torch.full_like(rows, self.n), len(x), self.n + 1, after=[(rows[:, None], self.start, self.at)])
+        lay = Layout(rows, torch.full_like(rows, self.n), len(x), self.n + 1, after=[(rows[None, :, None], slice(self.start, self.at), None)])
         for l in range(first, self.decoder.n_layers):
             of_layer = lambda site, t, l=l: tap(l, site, t)
             x = feed_forward(self.decoder.blocks[l], x, attention(self.decoder.blocks[l], x, lay, self.rope, (self.runs.k[l], self.runs.v[l]), of_layer), of_layer)

@@ -25,7 +25,7 @@ from ..engine.runs import Runs
 from ..engine.sites import Site, indices
 from ..engine.sweeps import Cell, Values, run_bytes, sweep
 from ..measure import statistics
-from ..measure.answers import ANSWER, SCORES, read_answers
+from ..measure.answers import ANSWER, SCORES
 from .errors import VectorError
 from .generation import check_strength
 from .prompts import KINDS, TaskPrompt, answered, as_task, build
@@ -71,7 +71,8 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     Returns:
         A result over ``item, condition, vector, layer, strength``: ``correct`` (greedy decoding would give the whole answer; answer tokens are read after the right
         ones), ``first`` (so for its first token), ``first_logprob`` and ``logprob`` (of the first token and of the whole answer, nats), ``rank`` (of the first token),
-        ``top`` (the most likely token's id); the same without a vector, ``base_*``, over ``item, condition``; ``norm`` of each vector at each layer at strength 1.
+        ``top`` (the most likely token's id); the same without a vector, ``base_*``, over ``item, condition`` (NaN where a stopped
+        evaluation did not come); ``norm`` of each vector at each layer at strength 1.
 
     Raises:
         VectorError: arguments that cannot be used, vectors of another width; a store of another evaluation: ResultError, which says what differs.
@@ -90,7 +91,6 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     flat = [p for of_item in zip(*prompts) for p in of_item]
     items, kinds, names = len(prompts[0]), len(conditions), list(named)
     shape = (len(layers), len(strengths), len(names))
-    base = read_answers(decoder, [p.ids for p in flat], [p.answer_ids for p in flat]).reshape(items, kinds, -1)
 
     def cells(i: int, source: Any, number: int) -> Iterator[Cell]:
         at = _places(flat[i], position)
@@ -110,7 +110,7 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     norms = np.array([[_norm(v, layer) for layer in layers] for v in named.values()], np.float32)
 
     def labelled(values: Values) -> results.Result:
-        scores = values.value.reshape(items, kinds, *shape, -1).transpose(0, 1, 4, 2, 3, 5)
+        scores, base = values.value.reshape(items, kinds, *shape, -1).transpose(0, 1, 4, 2, 3, 5), values.base.reshape(items, kinds, -1)
         of = {name: (_AXES, v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(scores).items()}
         of |= {f"base_{name}": (("item", "condition"), v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(base).items()}
         of["norm"] = (("vector", "layer"), norms, {"units": "residual stream"})
@@ -120,7 +120,7 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     disk = skip = notify = None
     if store is not None:
         disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
-        values.value[...] = _held(disk.held(), values.value.shape, items, kinds)
+        values.value[...], values.base[...] = _held(disk.held(), values)
         skip = lambda i, l: bool(disk.done[i // kinds, l])
     if on_part is not None or disk is not None:
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
@@ -139,10 +139,11 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     return done
 
 
-def _held(held: xr.Dataset, shape: tuple[int, ...], items: int, kinds: int) -> np.ndarray:
-    source = {"exact": "correct", "first": "first_logprob"}
-    own = [held[source.get(name, name)].transpose("item", "condition", "layer", "strength", "vector").values for name in SCORES]
-    return np.stack(own, -1).reshape(shape)
+def _held(held: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
+    """What a store holds: the edited runs' scores and the unedited ones'."""
+    source, axes = {"exact": "correct", "first": "first_logprob"}, ("item", "condition", "layer", "strength", "vector")
+    read = lambda lead, dims: np.stack([held[lead + source.get(name, name)].transpose(*dims).values for name in SCORES], -1)
+    return read("", axes).reshape(values.value.shape), read("base_", axes[:2]).reshape(values.base.shape)
 
 
 def _vectors(vectors: Any, decoder: Decoder, distributed: bool, seed: int) -> dict[str, Vector | LayerVectors]:

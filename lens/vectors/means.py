@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..engine.decoder import Decoder
 from ..engine.sites import Site
-from ..measure.answers import ANSWER
+from ..measure.answers import ANSWER, SCORES
 from ..measure.reading import recorded
 from .errors import VectorError
 from .prompts import TaskPrompt
@@ -65,14 +65,16 @@ class Means:
 
 
 @torch.no_grad()
-def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool = False, source: str | None = None, task: str = "") -> Means:
+def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool = False, source: str | None = None, task: str = "", progress: bool | None = None,
+                     stop: Callable[[], bool] | None = None) -> Means:
     """The means over prompts at their last token; batch by batch, nothing but the sums is kept.
 
     Args:
         known: only prompts whose whole answer is the model's greedy choice (read in the same pass, as published); where there is none, all, with a warning.
         source: see `Means`; None: by the prompts' kind.
+        stop: asked before each batch of prompts.
 
-    Raises: VectorError: no prompt.
+    Raises: VectorError: no prompt. Stopped: `stop` said so; means over fewer prompts than were asked for are not given.
 
     Source: Todd et al. 2024. Cost: one pass over each prompt with its answer; memory 256 MiB beside the model.
     """
@@ -86,10 +88,10 @@ def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool =
     z, resid = (torch.zeros(2, *w, dtype=torch.float64) for w in widths)
     right = 0
     whole = [torch.cat([p.ids, torch.tensor(p.answer_ids[:-1], dtype=torch.long)]) for p in prompts]
-    for batch, runs in recorded(decoder, whole, ("z",), "means"):
+    for batch, runs in recorded(decoder, whole, ("z",), "means", progress=progress, stop=stop):
         last = torch.tensor([runs.starts[k] + len(prompts[i]) - 1 for k, i in enumerate(batch)], device=decoder.device)
-        reads = [runs.resid[-1][last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device)][None] for k, i in enumerate(batch)]
-        correct = torch.tensor([bool(ANSWER.score(decoder, [read], prompts[i], [read])[0, 3]) for read, i in zip(reads, batch)])
+        reads = torch.cat([last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device) for k, i in enumerate(batch)])
+        correct = ANSWER.many(decoder, runs.resid[-1][reads], [prompts[i] for i in batch])[:, list(SCORES).index("exact")].cpu() == 1
         right += int(correct.sum())
         of_z = torch.stack([x[last] for x in runs.kept["z"]]).double().cpu()
         of_resid = torch.stack([x[last] for x in runs.resid[1:]]).double().cpu()

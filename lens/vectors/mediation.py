@@ -93,7 +93,8 @@ def head_effects(model: Any, task: Task | str, *, means: Means | None = None, tr
     decoder = Decoder.of(model)
     prompts = build(model, task, "shuffled", n=trials, shots=shots, split=split, template=template, seed=seed + TRIALS_SEED, start=start)
     if means is None:
-        means = task_means(model, task, source=source, n=mean_prompts, shots=shots, split=split, template=template, instruction=instruction, known=known, seed=seed, start=start)
+        means = task_means(model, task, source=source, n=mean_prompts, shots=shots, split=split, template=template, instruction=instruction, known=known,
+                           seed=seed, start=start, progress=progress)
     means.fits(decoder)
     call = dict(task=task.name, trials=trials, shots=shots, mean_prompts=mean_prompts, source=means.source, template=template.name, instruction=instruction,
                 method=method, metric=metric, start=start, split=split, known=known, **({"steps": steps} if method == "ig" else {}))
@@ -161,7 +162,7 @@ def exact(decoder: Decoder, prompts: Sequence[TaskPrompt], z: Float[Tensor, "lay
 
 
 def task_means(model: Any, task: Task, *, source: str = "demonstrations", n: int = 100, shots: int = 10, split: str = "valid", template: Template | str = "qa",
-               instruction: str | None = None, known: bool = True, seed: int = 0, start: Any = "auto") -> Means:
+               instruction: str | None = None, known: bool = True, seed: int = 0, start: Any = "auto", progress: bool | None = None) -> Means:
     """The means that `head_effects` and `extract` take by default: over `n` prompts with demonstrations, or over prompts with the instruction (at most one a pair of `train`).
 
     Raises: VectorError: see `build`.
@@ -173,7 +174,7 @@ def task_means(model: Any, task: Task, *, source: str = "demonstrations", n: int
     else:
         # without demonstrations a question can be shown once only
         prompts = build(model, task, "instruction", n=min(n, len(as_task(task).train)), split="train", template=template, instruction=instruction, seed=seed, start=start)
-    return mean_activations(model, prompts, known=known, source=source, task=as_task(task).name)
+    return mean_activations(model, prompts, known=known, source=source, task=as_task(task).name, progress=progress)
 
 
 def prompt_coords(prompts: Sequence[TaskPrompt]) -> dict[str, Any]:

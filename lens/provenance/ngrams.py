@@ -1,0 +1,394 @@
+"""Where a text's n-grams stand in a training corpus: an inverted join that streams the corpus once.
+
+For every place of the text the longest n-gram is taken that occurs in the corpus at all, and each of its occurrences counts for the row where it starts
+(Kuditipudi et al. 2025, the n-gram form of the partition test). The published code looks every place up in an index of the whole corpus and cuts a look-up
+short after 10 ms, so that common n-grams vanish by chance; here they are dropped by their count, which is the same on every machine. Memory grows with the
+text and not with the corpus. For many texts against one local corpus, `local_index` builds a suffix array (tokengrams) that answers the same question.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import operator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from lens.engine.sweeps import hidden
+from lens.provenance.errors import ProvenanceError
+from lens.provenance.gram_scan import Found, Grams, Scanner, joined
+
+if TYPE_CHECKING:
+    from lens.provenance.gram_index import LocalIndex
+
+__all__ = ["Matches", "Shard", "join", "local_index"]
+
+#: Tokens between two looks at `stop`, and of one task of a worker process.
+SPAN = 1 << 24
+WEIGHTS = ("inverse", "count")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a corpus: an array of tokens [rows, length] or [tokens], a `.npy` file of one, or any other file as plain tokens of `dtype`.
+
+    `rows`: how many it should have; what is missing is reported as lost, and the rows after it keep their numbers.
+    """
+
+    source: Any
+    rows: int | None = None
+    dtype: str = "uint16"
+    name: str = ""
+
+    def label(self) -> str:
+        return self.name or (str(self.source) if isinstance(self.source, (str, os.PathLike)) else f"an array of shape {np.shape(self.source)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """How often the documents of a text match each row of the corpus: one entry for every (document, row) with a match, in that order.
+
+    `query`, `row`: int64. `count`: int64, matching pairs of a place of the text and an occurrence. `weight`: float64, each pair weighted by 1 / (occurrences of
+    its n-gram), or 1. `length`: int16 for every place of the joined documents, of the longest n-gram that occurs (0: none). `occurrences`: int64, how often
+    it does; places with more than `about["max_count"]` count for no row. `about`: the options, rows read, rows lost with the reason, and the status.
+    """
+
+    query: np.ndarray
+    row: np.ndarray
+    count: np.ndarray
+    weight: np.ndarray
+    length: np.ndarray
+    occurrences: np.ndarray
+    about: dict
+
+    def per_row(self, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """`(rows, sums)` over all documents: int64 rows in rising order, and their summed weight (or `count`)."""
+        return self.per_step(1, counts=counts)
+
+    def per_step(self, rows_per_step: int, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """`(steps, sums)` over all documents, for training steps of that many rows; steps without a match are left out."""
+        size = _whole(rows_per_step, "rows_per_step", 1)
+        steps, where = np.unique(self.row // size, return_inverse=True)
+        return steps, np.bincount(where, self.count if counts else self.weight, len(steps)).astype(np.int64 if counts else np.float64)
+
+    def dense(self, rows_per_step: int = 1, *, counts: bool = False) -> np.ndarray:
+        """Sums over all documents for every step of the corpus, zeros included: [steps]. NaN where every row of the step was lost."""
+        size = _whole(rows_per_step, "rows_per_step", 1)
+        out = np.zeros(-(-self.about["rows"] // size))
+        steps, sums = self.per_step(size, counts=counts)
+        out[steps] = sums
+        for first, last in self.about["lost_rows"]:
+            out[-(-first // size):last // size if last < self.about["rows"] else len(out)] = np.nan
+        return out
+
+    def __str__(self) -> str:
+        used, lost = int(((self.length > 0) & (self.occurrences <= self.about["max_count"])).sum()), self.about["lost"]
+        return (f"{len(self.row)} (document, row) matches from {used} of {len(self.length)} places, n-grams of {self.about['k'][0]} to {self.about['k'][1]} tokens, "
+                f"{self.about['rows']} rows" + (f", {sum(e['rows'] for e in lost)} of them lost" if lost else "")
+                + ("" if self.about["status"] == "complete" else f" ({self.about['status']})"))
+
+
+def join(text: Any, corpus: Any, *, k: tuple[int, int] | int = (4, 8), max_count: int = 1000, row_length: int | None = None, across: bool = False,
+         weight: str = "inverse", workers: int = 1, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Matches:
+    """Find, for every place of a text, its longest n-gram that occurs in a corpus, and the rows where it does; the corpus is read once.
+
+    Args:
+        text: token ids, or a list of documents' token ids; n-grams do not cross documents. Documents are what a test may permute, never single matches.
+        corpus: an array [rows, length] or [tokens], a path, a `Shard`, or a list of these, whose rows are numbered on.
+        k: shortest and longest n-gram, in tokens; each place backs off from the longest. One number: only that length.
+        max_count: n-grams with more occurrences count for no row (nor does the place back off: a shorter one would be more common still).
+        row_length: tokens of a training row, where the corpus is flat. A last row may be shorter.
+        across: whether an n-gram may run over the end of a row; it then counts for the row where it starts. Never over the end of a shard.
+        weight: "inverse": each match counts 1 / (occurrences of its n-gram); "count": 1.
+        workers: processes, each with pieces of the corpus; the result is the same for any number.
+        stop: asked every 16 M tokens; True ends with the matches so far (`about["status"]` says so).
+
+    A shard that cannot be read is named in `about["lost"]`, and the others are read; where its size is unknown and shards follow, it is an error.
+    Raises ProvenanceError.
+    """
+    documents, (low, high) = _documents(text), _range(k)
+    most, count = _whole(max_count, "max_count", 1), _whole(workers, "workers", 1)
+    if weight not in WEIGHTS:
+        raise ProvenanceError(f"weight={weight!r} is not known; expected 'inverse' or 'count'.")
+    shards = _shards(corpus)
+    pieces, lost, rows, length = _plan(shards, row_length)
+    grams = Grams.of(documents, low, high)
+    found, status = Found(grams, most), "complete"
+    if not grams.count[low]:
+        pieces = []
+    from tqdm.auto import tqdm
+
+    with tqdm(total=sum(p.tokens for p in pieces), desc="n-grams", unit="token", unit_scale=True, delay=2.0, leave=False, disable=hidden(progress)) as bar:
+        read = 0
+        for piece, part, error in _scanned(grams, most, pieces, found, length, across, count):
+            if part is not None:
+                found.merge(part)
+            if error:
+                lost.append({"shard": shards[piece.shard].label(), "rows": piece.rows, "why": error, "range": (piece.first, piece.first + piece.rows)})
+            read += 1
+            bar.update(piece.tokens)
+            if stop is not None and stop():
+                status = "stopped" if read < len(pieces) else status
+                break
+    unread = [(p.first, p.first + p.rows) for p in pieces[read:]]
+    about = {"k": (low, high), "max_count": most, "row_length": length, "across": bool(across), "weight": weight, "documents": len(documents),
+             "rows": rows, "rows_read": rows - sum(e["rows"] for e in lost) - sum(b - a for a, b in unread), "status": status,
+             "lost": [{n: e[n] for n in ("shard", "rows", "why")} for e in _merged(lost)],
+             "lost_rows": sorted([e["range"] for e in lost] + unread), "engine": "stream"}
+    return assemble(grams, found, about)
+
+
+def local_index(corpus: Any, folder: str | os.PathLike, *, row_length: int | None = None) -> LocalIndex:
+    """A suffix array over one local corpus, for many texts: `index.join(text, k=...)` gives the same matches as `join(text, corpus, k=...)`.
+
+    `corpus`: an array or file as in `join`; `folder`: where the tokens and the array are kept (about nine bytes a token); built where they are absent.
+    Needs the optional package tokengrams. Raises ProvenanceError.
+    """
+    from lens.provenance.gram_index import LocalIndex
+
+    return LocalIndex.open(corpus, folder, row_length)
+
+
+def assemble(grams: Grams, found: Found, about: dict) -> Matches:
+    """The matches of the longest n-gram at every place, from the counts of all of them and the rows of those that are kept."""
+    found.prune()
+    length = grams.longest(found.count)
+    occurrences = np.zeros(len(length), np.int64)
+    weights, counts, row_of = None, None, {k: (joined(found.gram[k], np.int32), joined(found.row[k], np.int64)) for k in found.count}
+    rows = np.unique(np.concatenate([r for _, r in row_of.values()]))
+    for k, count in found.count.items():
+        at = np.flatnonzero(length == k)
+        gram = grams.ids[k][at]
+        occurrences[at] = count[gram]
+        # [documents, grams] times [grams, rows]; only rows that have a match are columns
+        places = sparse.csr_array((np.ones(len(at)), (grams.document[at], gram)), (grams.documents, len(count)))
+        number, row = row_of[k]
+        where = sparse.csr_array((np.ones(len(row)), (number, np.searchsorted(rows, row))), (len(count), len(rows)))
+        scale = sparse.diags_array(1.0 / np.maximum(count, 1)) if about["weight"] == "inverse" else None
+        add = places @ where, (places @ scale if scale is not None else places) @ where
+        counts, weights = (add[0], add[1]) if counts is None else (counts + add[0], weights + add[1])
+    counts, weights = sparse.csr_array(counts), sparse.csr_array(weights)
+    for m in (counts, weights):
+        m.sum_duplicates()
+    both = counts.tocoo()
+    return Matches(both.coords[0].astype(np.int64), rows[both.coords[1]], np.rint(both.data).astype(np.int64), weights.tocoo().data, length, occurrences, about)
+
+
+# -- the corpus -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Tokens `begin` to `begin + tokens` of a shard, whose first row has the number `first`."""
+
+    shard: int
+    source: Shard
+    begin: int
+    tokens: int
+    first: int
+    rows: int
+
+
+def _opened(shard: Shard) -> np.ndarray:
+    """The tokens as an array (mapped, where it is a file); raises OSError or ValueError."""
+    if not isinstance(shard.source, (str, os.PathLike)):
+        array = shard.source if isinstance(shard.source, np.ndarray) else np.asarray(shard.source)
+    elif Path(shard.source).suffix == ".npy":
+        array = np.load(shard.source, mmap_mode="r", allow_pickle=False)
+    else:
+        size, width = Path(shard.source).stat().st_size, np.dtype(shard.dtype).itemsize
+        array = np.memmap(shard.source, shard.dtype, "r", shape=(size // width,)) if size >= width else np.empty(0, shard.dtype)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "iu":
+        raise ValueError(f"it holds {array.dtype} of shape {array.shape}; expected integers [rows, length] or [tokens]")
+    return array
+
+
+def _promised(shard: Shard, length: int) -> int:
+    """The rows that a damaged `.npy` file says it has; 0 where that cannot be read either."""
+    try:
+        with open(shard.source, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            shape, _, _ = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        return -(-int(np.prod(shape)) // length)
+    except (OSError, ValueError, TypeError, EOFError):
+        return 0
+
+
+def _plan(shards: list[Shard], row_length: int | None) -> tuple[list[Piece], list[dict], int, int]:
+    """The pieces to read, what is lost already, the number of rows of the corpus, and the length of a row."""
+    length = None if row_length is None else _whole(row_length, "row_length", 1)
+    opened: list[tuple[int, int] | str] = []
+    for shard in shards:
+        try:
+            array = _opened(shard)
+        except (OSError, ValueError, EOFError) as error:
+            opened.append(f"{type(error).__name__}: {error}")
+            continue
+        if array.ndim == 2:
+            if length not in (None, array.shape[1]):
+                raise ProvenanceError(f"row_length={length}, but {shard.label()} has rows of {array.shape[1]} tokens; give all shards rows of one length.")
+            length = array.shape[1]
+        opened.append((array.size, array.ndim))
+    if length is None:
+        if all(isinstance(o, str) for o in opened):
+            raise ProvenanceError(f"corpus: no shard can be read. {shards[0].label()}: {opened[0]}")
+        raise ProvenanceError("row_length is missing: the corpus is flat; give the tokens of a training row (2049 for Pythia's pre-shuffled files).")
+    pieces, lost, first = [], [], 0
+    for i, (shard, state) in enumerate(zip(shards, opened)):
+        there = _promised(shard, length) if isinstance(state, str) else -(-state[0] // length)
+        rows = there if shard.rows is None else _whole(shard.rows, f"rows of {shard.label()}", 0)
+        if isinstance(state, str) and shard.rows is None and not there and i + 1 < len(shards):
+            raise ProvenanceError(f"corpus: {shard.label()} cannot be read ({state}), and without its size the rows of the shards after it have no number; "
+                                  "give Shard(source, rows=...) for it, or restore the file.")
+        tokens = 0 if isinstance(state, str) else state[0]
+        if shard.rows is not None and not isinstance(state, str) and tokens < rows * length:
+            tokens -= tokens % length                      # a row that was cut short is lost
+        tokens = min(tokens, rows * length)
+        if isinstance(state, str) or -(-tokens // length) < rows:
+            had = -(-tokens // length)
+            why = state if isinstance(state, str) else f"it has {had} whole rows of {rows}"
+            lost.append({"shard": shard.label(), "rows": rows - had, "why": why, "range": (first + had, first + rows)})
+        span = max(1, SPAN // length) * length
+        for begin in range(0, tokens, span):
+            size = min(span, tokens - begin)
+            pieces.append(Piece(i, shard, begin, size, first + begin // length, -(-size // length)))
+        first += rows
+    return pieces, lost, first, length
+
+
+def _merged(lost: list[dict]) -> list[dict]:
+    """One entry a shard and reason."""
+    out: dict[tuple, dict] = {}
+    for e in lost:
+        kept = out.setdefault((e["shard"], e["why"]), {**e, "rows": 0})
+        kept["rows"] += e["rows"]
+    return list(out.values())
+
+
+def _scanned(grams: Grams, most: int, pieces: list[Piece], found: Found, length: int, across: bool, workers: int) -> Iterator[tuple[Piece, Found | None, str]]:
+    """Every piece in order, with what it held (None where it was added to `found` itself) and the error that it ended with."""
+    if workers == 1 or len(pieces) < 2:
+        scanners: dict = {}
+        for piece in pieces:
+            yield piece, None, _scan(grams, piece, length, across, found, scanners)
+        return
+    # arrays in memory would be copied to every process
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(pieces)), mp_context=context, initializer=_start, initargs=(grams, most, length, across)) as pool:
+        jobs, ahead = [], iter(pieces)
+        for piece in ahead:
+            jobs.append((piece, pool.submit(_work, replace(piece, source=_sent(piece)))))
+            if len(jobs) == 2 * workers:
+                break
+        try:
+            while jobs:
+                piece, job = jobs.pop(0)
+                part, error = job.result()
+                if (later := next(ahead, None)) is not None:
+                    jobs.append((later, pool.submit(_work, replace(later, source=_sent(later)))))
+                yield piece, part, error
+        finally:
+            for _, job in jobs:
+                job.cancel()
+
+
+def _sent(piece: Piece) -> Shard:
+    """A file by its name; of an array only the tokens of the piece, as a shard that begins there."""
+    if isinstance(piece.source.source, (str, os.PathLike)):
+        return piece.source
+    flat = _opened(piece.source).reshape(-1)[piece.begin:piece.begin + piece.tokens]
+    return Shard(np.ascontiguousarray(flat), name="sent")
+
+
+_WORKER: dict = {}
+
+
+def _start(grams: Grams, most: int, length: int, across: bool) -> None:
+    _WORKER.update(grams=grams, most=most, length=length, across=across, scanners={})
+
+
+def _work(piece: Piece) -> tuple[Found, str]:
+    found = Found(_WORKER["grams"], _WORKER["most"])
+    if piece.source.name == "sent":
+        piece = replace(piece, begin=0)
+    error = _scan(_WORKER["grams"], piece, _WORKER["length"], _WORKER["across"], found, _WORKER["scanners"])
+    found.prune()
+    return found, error
+
+
+def _scan(grams: Grams, piece: Piece, length: int, across: bool, found: Found, scanners: dict) -> str:
+    """Read one piece into `found`; the error that kept it from that, or ''."""
+    try:
+        array = _opened(piece.source).reshape(-1)
+    except (OSError, ValueError, EOFError) as error:
+        return f"{type(error).__name__}: {error}"
+    end = piece.begin + piece.tokens
+    wide = array.dtype.itemsize > 2 or array.dtype.kind == "i"
+    dtype = np.dtype(np.uint32 if wide else np.uint16)
+    if dtype not in scanners:
+        if dtype == np.uint16 and grams.text.max() > 0xFFFF:
+            raise ProvenanceError(f"text has the token {grams.text.max()}, and {piece.source.label()} holds tokens of 16 bits: it is of another tokenizer.")
+        scanners[dtype] = Scanner(grams, dtype)
+    # an n-gram that starts here may end in the next piece of the same shard
+    tail = min(len(array), end + grams.high - 1) if across else end
+    tokens = array[piece.begin:tail]
+    if dtype != array.dtype:
+        tokens = _Narrowed(tokens, dtype)
+    scanners[dtype].scan(tokens, piece.tokens, piece.first, length, across, found)
+    return ""
+
+
+class _Narrowed:
+    """Tokens of another integer type, converted as they are read."""
+
+    def __init__(self, tokens: np.ndarray, dtype: np.dtype):
+        self.tokens, self.dtype = tokens, dtype
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, where: slice) -> np.ndarray:
+        return self.tokens[where].astype(self.dtype)
+
+
+def _shards(corpus: Any) -> list[Shard]:
+    listed = corpus if isinstance(corpus, (list, tuple)) and not all(isinstance(t, (int, np.integer)) for t in corpus) else [corpus]
+    return [c if isinstance(c, Shard) else Shard(c) for c in listed]
+
+
+# -- arguments --------------------------------------------------------------------------------------------------------------
+
+
+def _documents(text: Any) -> list[np.ndarray]:
+    single = isinstance(text, np.ndarray) and text.ndim == 1 and text.dtype != object or \
+        isinstance(text, (list, tuple)) and len(text) > 0 and all(isinstance(t, (int, np.integer)) for t in text)
+    documents = [np.asarray(d) for d in ([text] if single else text)]
+    if not documents or not any(d.size for d in documents):
+        raise ProvenanceError("text is empty; expected token ids, or a list of documents' token ids.")
+    for i, d in enumerate(documents):
+        if d.size and (d.ndim != 1 or d.dtype.kind not in "iu" or d.min() < 0 or d.max() >= 2**31):
+            raise ProvenanceError(f"text: document {i} holds {d.dtype} of shape {d.shape}; expected a line of token ids from 0. Tokenise it with the corpus's tokenizer.")
+    return [d.astype(np.int64).reshape(-1) for d in documents]
+
+
+def _range(k: Any) -> tuple[int, int]:
+    low, high = (k, k) if isinstance(k, (int, np.integer)) else tuple(k) if isinstance(k, (list, tuple)) and len(k) == 2 else (None, None)
+    if low is None or not 1 <= _whole(low, "k", 1) <= _whole(high, "k", 1) <= 64:
+        raise ProvenanceError(f"k={k!r}; expected the shortest and the longest n-gram such as (4, 8), both from 1 to 64.")
+    return int(low), int(high)
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if isinstance(value, bool) or number < least:
+        raise ProvenanceError(f"{name}={value!r}; expected a whole number of at least {least}.")
+    return number

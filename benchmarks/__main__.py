@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, or `... load`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, or `... load`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ def main() -> int:
     vectors.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
     vectors.add_argument("--repeats", type=_count, default=3, help="rounds; each times our sweeps and a share of the hooked passes (default 3)")
     vectors.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    provenance = commands.add_parser("provenance", help="scoring of rows against the published scorer's way, permutations, and the n-gram join against tokengrams")
+    provenance.add_argument("--quick", action="store_true", help="a random model of four layers and small data: tests the benchmark, says nothing about speed")
+    provenance.add_argument("--repeats", type=_count, default=2, help="rounds of our scoring; each times a share of the published batches (default 2)")
+    provenance.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default 5)")
     arguments = parser.parse_args()
@@ -60,6 +64,10 @@ def main() -> int:
         from benchmarks.vectors import run as run_vectors
 
         return run_vectors(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
+    if arguments.command == "provenance":
+        from benchmarks.provenance import run as run_provenance
+
+        return run_provenance(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
     from benchmarks.patching import run
 
     return run(quick=arguments.quick, peers=arguments.peers, repeats=arguments.repeats, file=arguments.json)

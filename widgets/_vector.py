@@ -1,4 +1,4 @@
-"""What the vector bench asks of `lens.vectors`, and its answers as the browser wants them, as static HTML and as Python."""
+"""The vector bench's questions, and its answers as the browser wants them, as static HTML and as Python."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
-from lens import Edit, Runs, Site, tokens, vectors
-from lens.engine.decoder import Decoder
 from lens.engine.results import stamp
-from lens.engine.walk import walk
 from lens.measure.statistics import bootstrap, proportion, sign_flip
 from widgets._maps import coloured_table, record
 from widgets._view import escaped, finite
@@ -165,103 +161,43 @@ def is_list(text: str) -> bool:
         return False
 
 
-# --- what is asked of lens
+def checked(rows: Sequence[Any], shots: int, made: Callable[[], tuple[Any, list[str]]], shared: Callable[[Any], Mapping[Any, list[str]]]) -> dict[str, Any]:
+    """The `table` trait: what is wrong with the table, said where it is typed; half-typed rows are the normal case.
 
-@dataclass
-class Prepared:
-    """Some prompts with their answers appended, run once without any edit: what every vector is tried on."""
+    `made` makes the Task and says what was warned of; `shared` tells a Task's outputs that share a first token.
+    """
+    pairs, wrong = read_pairs(rows)
+    data: dict[str, Any] = {"rows": len(rows), "pairs": len(pairs), "wrong": wrong, "notes": [], "error": "", "splits": ""}
+    if not pairs:
+        return data | {"error": "" if wrong else "Type pairs of an input and its output, one a row, or paste them from a spreadsheet."}
+    try:
+        task, data["notes"] = made()
+        data["splits"] = f"{count(len(task.pairs), 'pair')}: {len(task.train)} to demonstrate with, {len(task.valid)} to choose by, {len(task.test)} to test"
+        if len(task.train) <= shots:
+            data["error"] = f"Too few pairs: prompts with {shots} demonstrations need {shots + 1} pairs to demonstrate with, here are {len(task.train)}. Type more, or demonstrate with fewer."
+        elif alike := shared(task):
+            example = next(iter(alike.values()))
+            data["notes"] = [*data["notes"], f"{count(sum(len(v) for v in alike.values()), 'output')} share a first token with another one, such as “{example[0]}” and “{example[1]}”: the map reads the first token only, accuracies whole answers."]
+    except Exception as error:
+        data["error"] = str(error) or type(error).__name__
+    return data
 
-    prompts: Sequence[Any]
-    runs: Any
-    lengths: list[int]
 
-
-@dataclass
-class Reading:
-    """What some prompts are answered with: whether the whole answer is the greedy choice, and the most likely next token, by prompt."""
-
-    correct: np.ndarray
-    top: list[str]
-    prob: np.ndarray
-
-
-class Tools:
-    """`lens.vectors` behind the few questions that the bench asks."""
-
-    def names(self) -> list[str]:
-        return list(vectors.task_names())
-
-    def templates(self) -> list[str]:
-        return list(vectors.TEMPLATES)
-
-    def load(self, name: str, seed: int = 0) -> Any:
-        return vectors.load_task(name, seed=seed, shares=SHARES)
-
-    def shared(self, model: Any, task: Any, ask: Ask) -> dict[Any, list[str]]:
-        return task.shared_first_tokens(model, ask.template)
-
-    def own(self, pairs: Sequence[tuple[str, str]], seed: int) -> Any:
-        return vectors.Task.from_pairs(pairs, name=OWN, seed=seed, shares=SHARES)
-
-    def means(self, model: Any, task: Any, ask: Ask) -> Any:
-        prompts = vectors.build(model, task, "icl", n=ask.mean_prompts, shots=ask.shots, split="train", template=ask.template, seed=ask.seed)
-        return vectors.mean_activations(model, prompts, known=True, task=task.name)
-
-    def effects(self, model: Any, task: Any, ask: Ask, means: Any, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
-        return vectors.head_effects(model, task, means=means, trials=ask.trials, shots=ask.shots, split="train", template=ask.template, seed=ask.seed,
-                                    progress=False, stop=stop, on_part=on_part)  # fmt: skip
-
-    def vector(self, model: Any, task: Any, means: Any, heads: Sequence[tuple[int, int]]) -> Any:
-        return vectors.extract(model, task, heads=list(heads), means=means)
-
-    def summary(self, effects: xr.Dataset) -> xr.Dataset:
-        return vectors.summary(effects)
-
-    def random(self, vector: Any, seed: int) -> Any:
-        return vectors.random_like(vector, seed=seed)
-
-    def average(self, means: Any) -> Any:
-        return vectors.layer_average(means)
-
-    def decode(self, model: Any, vector: Any, k: int = 10) -> list[tuple[str, float]]:
-        return vector.decode(model, k=k)
-
-    def prepare(self, model: Any, task: Any, ask: Ask, n: int) -> Prepared:
-        """Zero-shot prompts of the validation split, run once."""
-        prompts = vectors.build(model, task, "zero_shot", n=min(n, len(task.valid)), split="valid", template=ask.template, seed=ask.seed)
-        whole = [torch.cat([torch.as_tensor(p.ids).cpu(), torch.tensor(p.answer_ids[:-1], dtype=torch.long)]) for p in prompts]
-        return Prepared(prompts, Runs.record(Decoder.of(model), whole, keep=()), [len(p.ids) for p in prompts])
-
-    @torch.no_grad()
-    def read(self, model: Any, prepared: Prepared, vector: Any = None, layer: int = 0, strength: float = 1.0) -> Reading:
-        """The prompts with the vector added after a layer at their last token; None adds nothing. One walk for all of them."""
-        runs, prompts = prepared.runs, prepared.prompts
-        reads = [range(n - 1, n - 1 + len(p.answer_ids)) for n, p in zip(prepared.lengths, prompts, strict=True)]
-        if vector is None:
-            resid = torch.cat([runs.resid[-1][runs.starts[i] + r.start : runs.starts[i] + r.stop] for i, r in enumerate(reads)])
-        else:
-            site = Site("resid_post", layer=layer)
-            rows = [(i, [Edit(Site("resid_post", layer=layer, position=n - 1), "add", vector.at_site(site), scale=strength)]) for i, n in enumerate(prepared.lengths)]
-            resid = walk(runs, rows, [list(r) for r in reads]).resid
-        logits = runs.decoder.unembed(resid).float()
-        first = np.cumsum([0, *(len(r) for r in reads)])
-        highest, best = logits.max(-1)
-        wanted = logits[torch.arange(len(logits)), torch.tensor([t for p in prompts for t in p.answer_ids], device=logits.device)]
-        right = (wanted == highest).cpu().numpy()
-        correct = np.array([right[a:b].all() for a, b in zip(first, first[1:], strict=False)])
-        at = torch.as_tensor(first[:-1], device=logits.device)
-        return Reading(correct, list(tokens.token_strings(tokens.tokenizer_of(model), best[at].tolist())), (wanted[at] - logits[at].logsumexp(-1)).exp().cpu().numpy())
-
-    def complete(self, model: Any, prompt: Any, vector: Any, layer: int, strength: float, count: int, stop: Callable[[], bool]) -> str:
-        extra = {} if vector is None else {"vector": vector, "layer": layer, "strength": strength}
-        return str(vectors.generate(model, prompt, max_new_tokens=count, stop=stop, **extra))
-
-    def test(self, model: Any, task: Any, named: Mapping[str, Any], layer: int, strength: float, ask: Ask) -> xr.Dataset:
-        return vectors.evaluate(model, task, dict(named), layers=[layer], strengths=[strength], conditions=("zero_shot",), split="test",
-                                template=ask.template, seed=ask.seed, progress=False)  # fmt: skip
+def count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 # --- answers for the page
+
+def vector_text(setting: Setting, heads: Sequence[tuple[int, int]], run: Run | None) -> str:
+    """What the vector is and where it is added, in words; empty where there is none."""
+    if run is None or not heads:
+        return ""
+    own = run.ask
+    other = "" if own.of_task() == setting.ask.of_task() else f" of {own.name()}, on {setting.ask.name()}"
+    kind = "" if own.template == setting.ask.template else f", in the template {setting.ask.template}"
+    return f"vector of {count(len(heads), 'head')}{' chosen by hand' if setting.by_hand else ''}{other} at layer {setting.layer}, strength {setting.strength:g}{kind}"
+
 
 def share(correct: np.ndarray) -> dict[str, Any]:
     """An accuracy with its exact 95 % interval."""
@@ -298,7 +234,7 @@ def listed(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
 def reported(found: xr.Dataset) -> list[dict[str, Any]]:
     """Rows of the test report from one `lens.vectors.evaluate` at one layer and strength: accuracies with intervals, and against no vector and the control.
 
-    Differences are paired over the test items; their interval is a bootstrap, their p a sign flip.
+    Differences are paired over the test items; their interval is a bootstrap, their p a sign flip, whose kind is told with it.
     """
     flat = found.isel(layer=0, strength=0, condition=0)
     base = flat["base_correct"].values.astype(float)
@@ -313,8 +249,16 @@ def reported(found: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def compared(differences: np.ndarray, prefix: str) -> dict[str, Any]:
-    found = bootstrap(differences)
-    return {f"{prefix}difference": finite(differences.mean()), f"{prefix}difference_low": finite(found.low), f"{prefix}difference_high": finite(found.high), f"{prefix}p": finite(sign_flip(differences).p)}
+    found, tested = bootstrap(differences), sign_flip(differences)
+    return {f"{prefix}difference": finite(differences.mean()), f"{prefix}difference_low": finite(found.low), f"{prefix}difference_high": finite(found.high),
+            f"{prefix}p": finite(tested.p), f"{prefix}p_kind": tested.kind}  # fmt: skip
+
+
+def kinds_of_p(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How the p-values of a report were found, for its note: by all sign flips, or by a sample of them."""
+    kinds = dict.fromkeys(row[name] for row in rows for name in ("p_kind", "control_p_kind") if name in row)
+    said = {"exact": "exact, by all sign flips", "monte carlo": "Monte Carlo, by a sample of sign flips"}
+    return " or ".join(said.get(kind, f"{kind}, by sign flips") for kind in kinds)
 
 
 # --- copies for people without a kernel

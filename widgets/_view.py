@@ -19,6 +19,7 @@ import lens
 from widgets._worker import Worker
 
 PART_SECONDS = 0.08  # layers that finish faster than this are shown together
+STILL_SECONDS = 1.0  # after so long without a move the stored copy follows
 
 
 class View(anywidget.AnyWidget):
@@ -36,6 +37,7 @@ class View(anywidget.AnyWidget):
         self._guard = threading.RLock()
         self._worker = Worker(f"mnemoscope-{type(self).__name__}")
         self._handles: list[Any] = []
+        self._timer: threading.Timer | None = None
         super().__init__(static_key=uuid.uuid4().hex, **traits)
         self.on_msg(self._on_message)
 
@@ -102,6 +104,15 @@ class View(anywidget.AnyWidget):
         for handle in self._handles:
             with contextlib.suppress(RuntimeError, OSError):  # a closed kernel channel only costs the stored copy
                 handle.update(self._static_bundle(), raw=True)
+
+    def _refresh_static_soon(self) -> None:
+        """A slider makes many answers; the stored copy follows once it rests."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._handles:
+            self._timer = threading.Timer(STILL_SECONDS, self._refresh_static)
+            self._timer.daemon = True
+            self._timer.start()
 
 
 class SweepView(View):
@@ -197,6 +208,8 @@ class SweepView(View):
                 self._fail(error)
         if self._stopped is stopped and run.dataset is not None:
             self._show(run, progress=self._progress(run))
+        elif self._stopped is stopped and run.status == "stopped":
+            self.publish(progress=self._progress(run))
         self._ended(run)
         if self._stopped is stopped:
             self.publish(status=run.status)

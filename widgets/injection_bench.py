@@ -21,7 +21,6 @@ ENCODERS = ("activation", "unembed", "embed", "head")
 EMPTY = "Nothing had been injected when this notebook was stored."
 MEMORIES = 64  # encoded memories kept
 MOST_ITEMS = 1000  # offered to choose from
-STILL_SECONDS = 1.0  # after so long without a move the stored copy follows
 
 
 class InjectionBench(SweepView):
@@ -89,7 +88,6 @@ class InjectionBench(SweepView):
         self._said: dict[tuple[str, int], str] = {}
         self._answered: Setting | None = None
         self._text_stopped = threading.Event()
-        self._timer: threading.Timer | None = None
         super().__init__(model_info=info, layer=round(0.6 * (info["layers"] - 1)) if layer is None else layer, strength=strength, encoder=encoder, positions=positions,
                          items=[f"{i.memory} → {i.answer.strip()} · {i.prompt}" for i in self._choices])  # fmt: skip
         if result is not None:
@@ -271,15 +269,6 @@ class InjectionBench(SweepView):
     def _refresh_code(self) -> None:
         written = self.generation.get("count", 0) if self.generation.get("status") == "ready" else 0
         self.publish(code=_injection.program(self.model_info, self._now(), self._shown, written))
-
-    def _refresh_static_soon(self) -> None:
-        """A slider makes many answers; the stored copy follows once it rests."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._handles:
-            self._timer = threading.Timer(STILL_SECONDS, self._refresh_static)
-            self._timer.daemon = True
-            self._timer.start()
 
     def _static(self) -> str:
         return _injection.static(self.model_info["name"], self.live, self._shown, self.generation, EMPTY)

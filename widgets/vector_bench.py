@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +11,17 @@ import traitlets
 import xarray as xr
 
 import lens
+from lens.engine.walk import Stopped
 from widgets import _vector
 from widgets._assets import join
 from widgets._vector import OWN, SIDES, Ask, Run, Setting
+from widgets._vector_tools import Tools, Vectors
 from widgets._view import SweepView, describe_model
 
 EMPTY = "No heads had been looked for when this notebook was stored."
 SAMPLES = 6  # prompts whose answers are shown
 COMPLETED = 3  # of them, continued by several tokens
 NEW_TOKENS = 6
-MOST_VECTORS = 64  # kept, with their decoding
-STILL_SECONDS = 1.0  # after so long without a move the stored copy follows
 
 
 class VectorBench(SweepView):
@@ -77,7 +76,7 @@ class VectorBench(SweepView):
     def __init__(self, model: Any, task: Any = None, *, after: Any = None, template: str = "qa", shots: int = 10, k: int = 10, layer: int | None = None, strength: float = 1.0,
                  trials: int = 20, mean_prompts: int = 50, queries: int = 16, seed: int = 0, _tools: Any = None) -> None:  # fmt: skip
         info = describe_model(model)
-        self.model, self.after, self._tools = model, after, _tools or _vector.Tools()
+        self.model, self.after, self._tools = model, after, _tools or Tools()
         other = describe_model(after) if after is not None else {}
         if other and (other["layers"], other["heads"]) != (info["layers"], info["heads"]):
             raise ValueError(f"after: has {other['layers']} layers of {other['heads']} heads, model has {info['layers']} of {info['heads']}; give a fine-tuned copy of the same model")
@@ -89,13 +88,12 @@ class VectorBench(SweepView):
         self._given: Any = None
         self._loaded: dict[tuple, tuple[Any, list[str]]] = {}
         self._prepared: dict[tuple, Any] = {}
-        self._vectors: dict[tuple, dict[str, Any]] = {}
+        self._vectors = Vectors(self._tools, self._model)
         self._said: dict[tuple, str] = {}
         self._answered: tuple | None = None
         self._asked = 0
         self._looks: dict[tuple, int] = {}
         self._tests: dict[str, xr.Dataset] = {}
-        self._timer: threading.Timer | None = None
         same = other.get("name") == info["name"]
         super().__init__(model_info=info, after_info=other, names={"before": info["name"] + " (before)" * bool(same), "after": other.get("name", "") + " (after)" * bool(same)} if other else {"before": info["name"]},
                          tasks=self._tools.names(), templates=templates, template=template, shots=shots, k=k, trials=trials, mean_prompts=mean_prompts, queries=queries, seed=seed,
@@ -120,12 +118,12 @@ class VectorBench(SweepView):
     def vector(self) -> Any:
         """The `lens.vectors.Vector` of the chosen heads in the first model; None before any heads were found."""
         run, heads = self._shown, self._chosen(self._now())
-        return self._vector_of(run, "before", heads) if run is not None and heads and "before" in run.means else None
+        return self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
 
     def test(self, wait: bool = False) -> None:
         """Read the test split with the vector, layer and strength that the fields show, beside a random vector of equal norm."""
         setting = self._now()
-        self.publish(report={"status": "running", "what": self._what(setting)})
+        self.publish(report={"status": "running", "what": _vector.vector_text(setting, self._chosen(setting), self._shown)})
         self._worker.quick("test", lambda: self._test(setting))
         if wait:
             self.wait()
@@ -201,25 +199,9 @@ class VectorBench(SweepView):
         self._worker.quick("table", self._check)
 
     def _check(self) -> None:
-        """Say what is wrong with the table where it is typed; half-typed rows are the normal case."""
         with self._guard:
             rows, ask = list(self.pairs), self._ask()
-        pairs, wrong = _vector.read_pairs(rows)
-        data: dict[str, Any] = {"rows": len(rows), "pairs": len(pairs), "wrong": wrong, "notes": [], "error": "", "splits": ""}
-        if not pairs:
-            data["error"] = "" if wrong else "Type pairs of an input and its output, one a row, or paste them from a spreadsheet."
-        else:
-            try:
-                task, data["notes"] = self._made(ask)
-                data["splits"] = f"{_count(len(task.pairs), 'pair')}: {len(task.train)} to demonstrate with, {len(task.valid)} to choose by, {len(task.test)} to test"
-                if len(task.train) <= ask.shots:
-                    data["error"] = f"Too few pairs: prompts with {ask.shots} demonstrations need {ask.shots + 1} pairs to demonstrate with, here are {len(task.train)}. Type more, or demonstrate with fewer."
-                elif shared := self._tools.shared(self.model, task, ask):
-                    example = next(iter(shared.values()))
-                    data["notes"] = [*data["notes"], f"{_count(sum(len(v) for v in shared.values()), 'output')} share a first token with another one, such as “{example[0]}” and “{example[1]}”: the map reads the first token only, accuracies whole answers."]
-            except Exception as error:
-                data["error"] = str(error) or type(error).__name__
-        self.publish(table=data)
+        self.publish(table=_vector.checked(rows, ask.shots, lambda: self._made(ask), lambda task: self._tools.shared(self.model, task, ask)))
 
     # --- the vector on validation prompts, at once
 
@@ -233,15 +215,6 @@ class VectorBench(SweepView):
     def _chosen(self, setting: Setting) -> tuple[tuple[int, int], ...]:
         return setting.heads if setting.by_hand else self._shown.top(setting.k) if self._shown is not None else ()
 
-    def _what(self, setting: Setting) -> str:
-        heads = self._chosen(setting)
-        if self._shown is None or not heads:
-            return ""
-        own = self._shown.ask
-        other = "" if own.of_task() == setting.ask.of_task() else f" of {own.name()}, on {setting.ask.name()}"
-        kind = "" if own.template == setting.ask.template else f", in the template {setting.ask.template}"
-        return f"vector of {_count(len(heads), 'head')}{' chosen by hand' if setting.by_hand else ''}{other} at layer {setting.layer}, strength {setting.strength:g}{kind}"
-
     def _read(self) -> None:
         setting, mine, run = self._now(), self._asked, self._shown
         heads = self._chosen(setting)
@@ -249,7 +222,7 @@ class VectorBench(SweepView):
         if key == self._answered:
             return  # several changes that came together are one question
         self._answered = key
-        base = {"fields": setting.fields(), "heads": [list(h) for h in heads], "what": self._what(setting)}
+        base = {"fields": setting.fields(), "heads": [list(h) for h in heads], "what": _vector.vector_text(setting, heads, run)}
         if not setting.ask.pairs:
             self.publish(live=base | {"status": "empty", "text": "Choose a task, or type its pairs: the model is asked without any demonstration."}, samples={})
             return
@@ -268,7 +241,7 @@ class VectorBench(SweepView):
     def _answers(self, setting: Setting, run: Run | None, heads: tuple) -> dict[str, Any]:
         task, _ = self._made(setting.ask)
         ready = run is not None and bool(heads) and "before" in run.means
-        found = self._vector_of(run, "before", heads) if ready else None
+        found = self._vectors.of(run, "before", heads) if ready else None
         data: dict[str, Any] = {"sides": [], "items": [], "text": "" if ready else "Find heads to make a vector; until then the model is read without one." if run is None else "Choose at least one head."}
         for side in self._sides():
             prepared, before = self._prompts(side, task, setting)
@@ -279,7 +252,7 @@ class VectorBench(SweepView):
                     data["items"].append({"x": p.x, "y": p.y, "sides": []})
                 data["items"][i]["sides"].append({"base": [before.top[i], bool(before.correct[i])], "with": [after.top[i], bool(after.correct[i])] if after else None})
         if ready:
-            about = self._about(run, heads)
+            about = self._vectors.about(run, heads)
             data |= {"norm": _vector.finite(found.norm), "decoded": about["decoded"], "cosine": about.get("cosine")}
         return data
 
@@ -293,35 +266,12 @@ class VectorBench(SweepView):
             self._prepared[key] = (prepared, self._tools.read(self._model(side), prepared))
         return self._prepared[key]
 
-    def _kept(self, run: Run, heads: tuple) -> dict[str, Any]:
-        key = (id(run), heads)
-        if key not in self._vectors:
-            if len(self._vectors) >= MOST_VECTORS:
-                del self._vectors[next(iter(self._vectors))]
-            self._vectors[key] = {}
-        return self._vectors[key]
-
-    def _vector_of(self, run: Run, side: str, heads: tuple) -> Any:
-        kept = self._kept(run, heads)
-        if side not in kept:
-            kept[side] = self._tools.vector(self._model(side), run.task, run.means[side], heads)
-        return kept[side]
-
-    def _about(self, run: Run, heads: tuple) -> dict[str, Any]:
-        """The vector's decoding in each model, and its cosine with the one that the same heads give in the other model."""
-        kept, vector = self._kept(run, heads), self._vector_of(run, "before", heads)
-        if "decoded" not in kept:
-            kept["decoded"] = _vector.listed(self._tools.decode(self.model, vector))
-        if "after" in run.means and "cosine" not in kept:
-            kept["cosine"] = _vector.finite(vector.cosine(self._vector_of(run, "after", heads)))
-        return kept
-
     def _say(self, setting: Setting, run: Run | None, heads: tuple, mine: int) -> None:
         """Continue a few prompts; ends where a newer question waits."""
         stopped = lambda: self._asked != mine  # noqa: E731
         try:
             task, _ = self._made(setting.ask)
-            vector = self._vector_of(run, "before", heads) if run is not None and heads and "before" in run.means else None
+            vector = self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
             rows: list[dict[str, Any]] = []
             for i in range(COMPLETED):
                 row: dict[str, Any] = {"sides": []}
@@ -347,21 +297,21 @@ class VectorBench(SweepView):
     # --- the test split
 
     def _test(self, setting: Setting) -> None:
-        run, heads, what = self._shown, self._chosen(setting), self._what(setting)
-        report: dict[str, Any] = {"what": what, "fields": setting.fields(), "heads": [list(h) for h in heads]}
+        run, heads = self._shown, self._chosen(setting)
+        report: dict[str, Any] = {"what": _vector.vector_text(setting, heads, run), "fields": setting.fields(), "heads": [list(h) for h in heads]}
         try:
             if run is None or not heads or "before" not in run.means:
                 raise ValueError("There is no vector yet: find heads, and choose at least one of them.")
             task, _ = self._made(setting.ask)
-            vector, rows, found = self._vector_of(run, "before", heads), [], {}
+            vector, rows, found = self._vectors.of(run, "before", heads), [], {}
             for side in self._sides():
-                named = {"vector": vector} | ({"its own vector": self._vector_of(run, "after", heads)} if side == "after" and "after" in run.means else {})
+                named = {"vector": vector} | ({"its own vector": self._vectors.of(run, "after", heads)} if side == "after" and "after" in run.means else {})
                 named |= {_vector.CONTROL: self._tools.random(vector, setting.ask.seed)} | ({"layer average": self._tools.average(run.means[side])} if side in run.means else {})
                 found[side] = self._tools.test(self._model(side), task, named, setting.layer, setting.strength, setting.ask)
                 rows += [{"side": side} | row for row in _vector.reported(found[side])]
             looks = self._looks[setting.ask.of_task()] = self._looks.get(setting.ask.of_task(), 0) + 1
             self._tests = found
-            self.publish(report=report | {"status": "ready", "rows": rows, "times": looks, "n": rows[0]["n"], "seed": setting.ask.seed})
+            self.publish(report=report | {"status": "ready", "rows": rows, "times": looks, "n": rows[0]["n"], "seed": setting.ask.seed, "p_kinds": _vector.kinds_of_p(rows)})
         except Exception as error:
             self.publish(report=report | {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__})
         self._refresh_code()
@@ -383,9 +333,12 @@ class VectorBench(SweepView):
         for side in run.sides:
             if stop():
                 break
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                means = self._tools.means(self._model(side), run.task, run.ask)
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    means = self._tools.means(self._model(side), run.task, run.ask, stop)
+            except Stopped:
+                break
             run.notes += [f"{self.names[side]}: {note}" for note in _vector.noted(caught)]
             run.means[side] = means
             found = self._tools.effects(self._model(side), run.task, run.ask, run.means[side], stop, lambda part, side=side: on_part(run.take(side, part)))
@@ -433,18 +386,5 @@ class VectorBench(SweepView):
         tested = self.report.get("seed") if self.report.get("status") == "ready" and self.report.get("fields") == setting.fields() else None
         self.publish(code=_vector.program(self.model_info, self.after_info or None, setting, self._chosen(setting), self._shown, task, self._is_given(ask), tested))
 
-    def _refresh_static_soon(self) -> None:
-        """A slider makes many answers; the stored copy follows once it rests."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._handles:
-            self._timer = threading.Timer(STILL_SECONDS, self._refresh_static)
-            self._timer.daemon = True
-            self._timer.start()
-
     def _static(self) -> str:
         return _vector.static(self.names, self.live, self._shown, self.report, EMPTY)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

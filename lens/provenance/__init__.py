@@ -26,6 +26,7 @@ _PUBLIC = {
     **dict.fromkeys(("query_scores",), "scores"),
     **dict.fromkeys(("QueryResult",), "result"),
     **dict.fromkeys(("match", "partition", "shuffle_retrain", "ShuffleResult"), "observation"),
+    **dict.fromkeys(("join", "local_index", "Matches", "Shard"), "ngrams"),
     **dict.fromkeys(("PromptLogprobs", "SampledTokens", "LocalSuspect", "sampled_scores"), "suspects"),
 }
 

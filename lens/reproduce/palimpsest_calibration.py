@@ -15,21 +15,23 @@ import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
 from ..engine.results import ResultError, provenance
 from ..engine.saving import open_result
-from ..figures.calibration import order_matrix, qq_plot, size_bars
 from ..organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
 from . import palimpsest_models as models
 from . import palimpsest_redrawn as redrawn
 from . import palimpsest_sizes as sizes
 from . import palimpsest_traps as traps
 from .common import Steps, read_record, write_record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "palimpsest-calibration"
 PARTS = "parts"  # what a killed run finds again and `load` does not need
@@ -261,6 +263,8 @@ def _orders(ds: xr.Dataset) -> dict[str, dict[str, float]]:
 
 def draw(found: Calibrated, folder: Path | None = None) -> dict[str, Figure]:
     """QQ plots of guaranteed p-values beside the published formulas, bars of sizes, and all suspects against all orders."""
+    from ..figures.calibration import order_matrix, qq_plot, size_bars
+
     path = lambda name: None if folder is None else folder / f"{name}.png"
     level1, level2, level3, trapped = (found.summaries[name] for name in ("redrawn", "trained", "retrained", "traps"))
     shuffles = sorted({str(c).rsplit(" ", 1)[-1] for c in level3.condition.values if "m = 2" not in str(c)[-5:]}, key=int)

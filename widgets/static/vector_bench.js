@@ -185,7 +185,7 @@ function render({ model, el }) {
     reportBox.replaceChildren(h("p", { class: "mn-note", text: r.what }), h("div", { class: "mn-tablebox" }, h("table", { class: "mn-table mn-answers" }, head(...(two ? ["model"] : []), "", "right answers", "against no vector, points", "p"),
       h("tbody", {}, ...r.rows.map((x) => h("tr", {}, ...(two ? [h("th", { scope: "row", text: names[x.side] })] : []), h("th", { scope: "row", text: x.name }), h("td", {}, share(x)), h("td", { text: span(x, "") }), h("td", { text: p(x.p) })))))),
     ...r.rows.filter((x) => !none(x.control_difference)).map((x) => h("p", { text: `${two ? `${names[x.side]}: ` : ""}vector against the random one: ${span(x, "control_")} points, p ${p(x.control_p)}` })),
-    h("p", { class: "mn-note", text: `${count(r.n, "test prompt")}, 95 % intervals: exact for accuracies, paired bootstrap for differences; p by sign flips. Read ${r.times === 1 ? "once" : `${r.times} times`} for this task${r.times > 1 ? ": what is chosen by looking here is no longer tested by it" : ""}.` }));
+    h("p", { class: "mn-note", text: `${count(r.n, "test prompt")}, 95 % intervals: exact for accuracies, paired bootstrap for differences; p ${r.p_kinds}. Read ${r.times === 1 ? "once" : `${r.times} times`} for this task${r.times > 1 ? ": what is chosen by looking here is no longer tested by it" : ""}.` }));
   };
 
   // --- export, and what changes with what

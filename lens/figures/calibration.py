@@ -25,7 +25,7 @@ def qq_plot(ds: xr.Dataset, path=None, *, panels: Sequence[tuple[str, Sequence[t
 
     Raises: ValueError: no such cell.
     """
-    fig = Figure(figsize=(0.6 + 4.3 * len(panels), 6.0), layout="constrained", dpi=130)
+    fig = Figure(figsize=(0.6 + (4.3 if len(panels) < 3 else 3.0) * len(panels), 6.0 if len(panels) < 3 else 5.0), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     probability = ds.probability.values
     lowest = 1.0

@@ -9,7 +9,8 @@ import pytest
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
 NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
-             "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8), "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7)}
+             "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8), "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7),
+             "05": (ROOT / "notebooks" / "05_provenance.ipynb", 12)}
 RUN = 900
 
 
@@ -128,4 +129,19 @@ def test_notebook_04_runs_and_its_bench_shows_both_models(lab, page):
     bench = page.get_by_test_id("vector-bench")
     assert bench.get_by_test_id("task").input_value() == "own pairs"
     page.wait_for_function("() => document.querySelector('[data-testid=vector-bench]').innerText.includes('symbols after table_5')", timeout=READY)
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_notebook_05_runs_and_its_bench_answers(lab, page):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    run_whole(lab, page, NOTEBOOKS["05"][0])
+    page.wait_for_selector("[data-testid=provenance-bench][data-ready=true]", timeout=READY)
+    bench = page.get_by_test_id("provenance-bench")
+    assert bench.get_by_test_id("empty").is_visible()
+    bench.get_by_test_id("run").click()
+    page.wait_for_function("() => Number(document.querySelector('[data-testid=provenance-bench] [data-testid=answer]').dataset.n) >= 100", timeout=READY)
+    bench.get_by_test_id("stop").click()
+    page.wait_for_function("() => document.querySelector('[data-testid=provenance-bench] [data-testid=verdict]').innerText.includes('e-value')", timeout=READY)
     assert problems == []

@@ -6,7 +6,6 @@ medians are compared. Headline ratios are whole against whole: from two encoded 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -25,7 +24,7 @@ from lens.engine import sweeps
 from . import machine
 from .peers import PEERS, Task, installed
 from .subjects import Subject, smollm2, tiny
-from .tables import median, number, rounded, say, spread, table
+from .tables import finish, median, number, say, spread, table
 from .work import naive_flop, sweep_flop
 
 TOLERANCE = 1e-3
@@ -247,15 +246,8 @@ def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -
     report = bench.report(memory, bench.first_rows())
     report["machine"] = watch.end()
     report |= {"quick": quick, "model": subject.name, "left_out": bench.absent, "failed": bench.failed}
-    report = rounded(report)
-    print(show(bench, report, how))
-    worst = report["max_abs_diff"]
-    wrong = worst is not None and not worst <= TOLERANCE
-    if wrong:
-        print(f"the numbers differ by {worst:.2g}, more than {TOLERANCE:g}: the timings compare different things")
-    if file is not None:
-        runs = {c.name: {"whole": c.whole, "walk": c.walk, "cache": c.cache, "sweep": c.sweep, "max_abs_diff": c.diff, "first_call": c.first_call,
-                         "gflop": c.flop / 1e9} for c in bench.cases}
-        file.write_text(json.dumps({**report, "runs": runs, "gemm_runs": bench.gemm}, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report))
-    return 1 if wrong or bench.failed else 0
+    runs = {c.name: {"whole": c.whole, "walk": c.walk, "cache": c.cache, "sweep": c.sweep, "max_abs_diff": c.diff, "first_call": c.first_call,
+                     "gflop": c.flop / 1e9} for c in bench.cases}
+    agree = finish(report, lambda made: show(bench, made, how), speeds=[bench.gemm], tolerance=TOLERANCE, what="numbers",
+                   more={"runs": runs, "gemm_runs": bench.gemm}, file=file)
+    return 0 if agree and not bench.failed else 1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 import sys
-from typing import Sequence
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+
+#: The machine's speed may change by this factor during a run.
+DRIFT = 1.1
 
 
 def say(text: str) -> None:
@@ -42,3 +47,29 @@ def rounded(value):
     if isinstance(value, float):
         return float(f"{value:.4g}") if math.isfinite(value) else None
     return value
+
+
+def finish(report: Mapping[str, Any], show: Callable[[dict], str], *, speeds: Sequence[Sequence[float]], tolerance: float, what: str, more: Mapping[str, Any],
+           file: Path | None) -> bool:
+    """Prints the tables and, last, the report as one JSON line; True where the numbers compared agree.
+
+    Args:
+        show: makes the tables of the rounded report.
+        speeds: measures of the machine taken during the run, each a list; warns where one of them changed by more than `DRIFT`.
+        tolerance: of the report's ``max_abs_diff``; `what` says of which numbers it is. None: nothing was compared.
+        more: all timings, for `file`.
+    """
+    drift = max(max(s) / min(s) for s in speeds)
+    if drift > DRIFT and not report["quick"]:
+        say(f"warning: the machine's speed changed by a factor of {drift:.2f} during the run; the ratios are not to be trusted")
+    # a number that is none must not pass for one that was not measured
+    missing, worst = report["max_abs_diff"] is None, report["max_abs_diff"]
+    made = rounded(report)
+    print(show(made))
+    agree = missing or worst <= tolerance
+    if not agree:
+        print(f"the {what} differ by {worst:.2g}, more than {tolerance:g}: the timings compare different things")
+    if file is not None:
+        file.write_text(json.dumps({**made, **more}, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(made))
+    return agree

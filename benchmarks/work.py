@@ -86,6 +86,28 @@ def injection_flop(config: Any, lengths: Sequence[int], answers: Sequence[int], 
     return strengths * total
 
 
+def layer_sweep_floor(config: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> float:
+    """Operations of adding a vector after every layer, one layer a run, over those of one pass of the prompts, padded to one length, with all logits.
+
+    Needed are: one unedited pass, in which tokens that follow the same tokens are computed once and the last layer ends in the tokens that are read;
+    of each edited run the last prompt token and the answer's tokens but its last, through the layers behind its own; and the whole distribution at
+    each token that is read.
+    """
+    shape, total, seen = Shape(config), 0, set()
+    mixed = shape.q + shape.out + shape.mlp
+    for prompt, answer in zip(prompts, answers):
+        tokens, reads = [*prompt, *answer[:-1]], len(answer)
+        n = len(tokens)
+        for p in range(n):
+            read = p >= n - reads
+            if (key := (tuple(tokens[:p + 1]), read)) not in seen:
+                seen.add(key)
+                total += (shape.layers - 1) * (mixed + shape.kv + shape.attend(p)) + shape.kv + read * (mixed + shape.attend(p) + shape.unembed)
+        total += sum(shape.row(n - reads, n, shape.layers - 1 - layer, reads) + reads * shape.unembed for layer in range(shape.layers))
+    longest = max(map(len, prompts))
+    return total / (len(prompts) * (shape.full(longest) + (longest - 1) * shape.unembed))
+
+
 def naive_flop(config: Any, kind: str, length: int) -> int:
     """Operations when every cell is a full forward pass with logits at every token (no use made of the mask)."""
     shape = Shape(config)

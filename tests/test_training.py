@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -310,7 +309,6 @@ print(json.dumps([trained.status, trained.losses["total"].tolist()]))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 def test_a_killed_process_goes_on_to_bit_equal_losses(tmp_path):
     def start(pause):
         code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "run"), pause=pause)
@@ -321,8 +319,8 @@ def test_a_killed_process_goes_on_to_bit_equal_losses(tmp_path):
     while not (tmp_path / "run" / "step-00000010").exists() and time.monotonic() < deadline:
         assert killed.poll() is None
         time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    killed.kill()
+    assert killed.wait() != 0
     killed.stdout.close()
     finished = [int(path.name[5:]) for path in (tmp_path / "run").glob("step-*")]
     assert finished and 0 < max(finished) < 80

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.browser.page_model import Mounted
+from tests.browser.stored import stored_copy
 from tests.browser.test_lab import HOSTILE, READY, SETUP, lab, notebook, point  # noqa: F401 - fixtures
 from tests.widgets import fakes
 from tests.widgets.test_injection_bench import ANSWER, ITEM, MEMORY, OTHER, PROMPT, SUBJECT, FakeGenerate, FakeNext, FakeSweep, bench, effect
@@ -401,29 +402,9 @@ def test_hostile_tokens_are_text_and_the_stored_notebook_shows_the_maps(lab, not
     page.get_by_test_id("generate").click()
     page.wait_for_selector("[data-testid=generation][data-status=ready]", timeout=READY)
     assert page.locator(".mnemoscope script").count() == 0
-    copies = page.locator("[class*=mnemoscope-static]")
-    assert copies.count() == 1 and not copies.is_visible(), "the static copy is hidden beside the live view"
-    page.wait_for_timeout(1500)
-    page.keyboard.press("Escape")
-    page.get_by_role("menuitem", name="File", exact=True).click()
-    page.locator(".lm-Menu-item[data-command='docmanager:save']").click()
-    path = max(lab.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)
-    for _ in range(50):
-        if "by layer and strength" in path.read_text():
-            break
-        page.wait_for_timeout(200)
-
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.read(path, as_version=4))
-    stored = page.context.new_page()
-    stored.route("**/*", lambda route: route.abort())
-    stored.set_content(html, wait_until="domcontentloaded")
-    copy = stored.locator("[class*=mnemoscope-static]")
-    assert copy.locator("table").count() == 3 and copy.locator("table").first.is_visible()
-    assert "<script>alert(1)</script>" in copy.inner_text() and "control: another entity, w9" in copy.inner_text()
-    stored.close()
+    with stored_copy(lab, page, "by layer and strength") as copy:
+        assert copy.locator("table").count() == 3 and copy.locator("table").first.is_visible()
+        assert "<script>alert(1)</script>" in copy.inner_text() and "control: another entity, w9" in copy.inner_text()
 
 
 def test_an_error_is_shown_where_it_was_asked(notebook):  # noqa: F811

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.stored import stored_copy
+
 playwright = pytest.importorskip("playwright.sync_api", reason="Python Playwright is not installed; pip install playwright")
 PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
@@ -232,28 +234,9 @@ def test_an_error_is_shown_in_the_view(notebook):
 
 def test_a_stored_notebook_shows_the_map_without_a_kernel(lab, notebook):
     page = notebook(HOSTILE[:2])
-    live = page.locator("[class*=mnemoscope-static]")
     page.get_by_test_id("run").click()
     status(page, "complete")
-    assert live.count() == 1 and not live.is_visible(), "the static copy is hidden beside the live view"
-    page.wait_for_timeout(500)
-    page.keyboard.press("Escape")
-    page.get_by_role("menuitem", name="File", exact=True).click()
-    page.locator(".lm-Menu-item[data-command='docmanager:save']").click()
-    path = max(lab.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)
-    for _ in range(50):
-        if "normalized effect" in path.read_text().lower():
-            break
-        page.wait_for_timeout(200)
-
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.read(path, as_version=4))
-    stored = page.context.new_page()
-    stored.route("**/*", lambda route: route.abort())
-    stored.set_content(html, wait_until="domcontentloaded")
-    table = stored.locator("[class*=mnemoscope-static] table")
-    assert table.is_visible() and table.locator("td").count() >= 8
-    assert "<script>alert(1)</script>" in table.inner_text()
-    stored.close()
+    with stored_copy(lab, page, "normalized effect") as copy:
+        table = copy.locator("table")
+        assert table.is_visible() and table.locator("td").count() >= 8
+        assert "<script>alert(1)</script>" in table.inner_text()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.browser.page_model import Mounted
+from tests.browser.stored import stored_copy
 from tests.browser.test_lab import HOSTILE, READY, SETUP, lab, notebook, point  # noqa: F401 - fixtures
 from tests.widgets import fakes
 from tests.widgets.test_vector_bench import PAIRS, FakeTools, bench, quality, ran, truth
@@ -294,28 +295,8 @@ def test_hostile_tokens_keys_and_the_stored_notebook(lab, notebook):  # noqa: F8
     page.get_by_test_id("test").click()
     page.wait_for_selector("[data-testid=report] table", timeout=READY)
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1 and page.locator(".mnemoscope script").count() == 0
-    copies = page.locator("[class*=mnemoscope-static]")
-    assert copies.count() == 1 and not copies.is_visible(), "the static copy is hidden beside the live view"
-    page.wait_for_timeout(1500)
-    page.keyboard.press("Escape")
-    page.get_by_role("menuitem", name="File", exact=True).click()
-    page.locator(".lm-Menu-item[data-command='docmanager:save']").click()
-    path = max(lab.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)
-    for _ in range(50):
-        if "Test split" in path.read_text():
-            break
-        page.wait_for_timeout(200)
-
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.read(path, as_version=4))
-    stored = page.context.new_page()
-    stored.route("**/*", lambda route: route.abort())
-    stored.set_content(html, wait_until="domcontentloaded")
-    copy = stored.locator("[class*=mnemoscope-static]")
-    assert copy.locator("table").count() == 4 and copy.locator("table").first.is_visible() and "random vector of equal norm" in copy.inner_text()
-    stored.close()
+    with stored_copy(lab, page, "Test split") as copy:
+        assert copy.locator("table").count() == 4 and copy.locator("table").first.is_visible() and "random vector of equal norm" in copy.inner_text()
 
 
 @pytest.mark.slow

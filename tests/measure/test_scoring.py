@@ -138,7 +138,8 @@ def test_a_bridge_that_was_changed_since_is_scored_as_it_is_now():
 def test_an_adapter_counts():
     from peft import LoraConfig, get_peft_model
 
-    rows, torch_seed = make_rows(), torch.manual_seed(0)
+    rows = make_rows()
+    torch.manual_seed(0)
     adapted = get_peft_model(tiny_models.tiny("llama"), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)).eval()
     scores = score(adapted, rows, start=None)
     assert_equal_to_plain(scores, adapted, rows)
@@ -317,9 +318,8 @@ def test_a_corrupt_part_is_named_and_scored_again(tmp_path, small_parts, damage)
     victim = sorted(tmp_path.glob("*/*.parquet"))[1]
     data = bytearray(victim.read_bytes())
     if damage == "flip":
-        logprob = Part.name, the_store(tmp_path).read(victim.name).values[0][0]
-        at = bytes(data).find(logprob[1].tobytes())
-        data[at] ^= 1
+        logprob = the_store(tmp_path).read(victim.name).values[0][0]
+        data[bytes(data).index(logprob.tobytes())] ^= 1
     victim.write_bytes({"cut": bytes(data[:len(data) // 2]), "flip": bytes(data), "text": b"not parquet"}[damage])
     again = score(model, rows, store=tmp_path, batch_tokens=100)
     assert again.about["corrupt"] == [victim.name] and again.about["cached"] < len(rows)

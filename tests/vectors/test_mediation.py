@@ -7,6 +7,7 @@ import xarray as xr
 
 import lens
 from lens import vectors
+from lens.engine.walk import Stopped
 from lens.vectors import Task, VectorError, agreement, build, head_effects, mean_activations, overlap, summary, task_means, top_heads, universal
 from lens.vectors.mediation import TRIALS_SEED
 from tests.models import KINDS, speaking
@@ -265,6 +266,15 @@ def test_means_from_the_instruction_and_the_filter(model):
     filtered = mean_activations(model, some, known=True)
     assert filtered.n == filtered.known == right.sum() and filtered.filtered
     torch.testing.assert_close(filtered.z, mean_activations(model, [p for p, r in zip(some, right) if r]).z)
+
+
+def test_means_stop_between_batches_when_told_to(model, monkeypatch):
+    prompts = build(model, TASK, "icl", n=6, template="bare", shots=3, split="valid")
+    monkeypatch.setattr("lens.measure.reading.RECORD_BYTES", 1)
+    asked = []
+    with pytest.raises(Stopped, match="means: stopped after 2 of 6 prompts"):
+        mean_activations(model, prompts, stop=lambda: len(asked) == 2 or asked.append(1), progress=False)
+    torch.testing.assert_close(mean_activations(model, prompts, stop=lambda: False).z, mean_activations(model, prompts).z)
 
 
 @pytest.mark.slow

@@ -15,9 +15,10 @@ import xarray as xr
 import lens
 import widgets
 from lens import vectors
+from lens.engine.walk import Stopped
 from lens.vectors import VectorError
 from tests.widgets import fakes
-from widgets import _vector
+from widgets import _vector, _vector_tools
 
 SECONDS = 10
 PAIRS = [[f"in{i}", f"out{i}"] for i in range(40)]
@@ -68,7 +69,7 @@ class FakeTools:
     def shared(self, model, task, ask):
         return {}
 
-    def means(self, model, task, ask):
+    def means(self, model, task, ask, stop):
         self.calls.append(("means", ask.mean_prompts, ask.shots))
         return SimpleNamespace(model=model, task=task)
 
@@ -121,7 +122,7 @@ class FakeTools:
         self.calls.append(("read", vector.heads if vector else None, layer, strength))
         n = len(prepared.prompts)
         right = round(n * quality(vector.heads, layer, strength)) if vector else 0
-        return _vector.Reading(np.arange(n) < right, [p.y if i < right else fakes.SCRIPT for i, p in enumerate(prepared.prompts)], np.full(n, 0.25 if vector else 0.0625))
+        return _vector_tools.Reading(np.arange(n) < right, [p.y if i < right else fakes.SCRIPT for i, p in enumerate(prepared.prompts)], np.full(n, 0.25 if vector else 0.0625))
 
     def complete(self, model, prompt, vector, layer, strength, count, stop):
         self.calls.append(("complete", prompt.x, vector is not None))
@@ -295,6 +296,23 @@ def test_a_vector_of_another_task_says_so_and_the_map_stays():
     assert view.wait(SECONDS) and view.live["what"].endswith("in the template arrow")
 
 
+def test_stop_reaches_the_means():
+    view, asked = bench(), threading.Event()
+
+    def means(model, task, ask, stop):
+        asked.set()
+        while not stop():
+            pass
+        raise Stopped("means: stopped after 0 of 30 prompts")
+
+    view._tools.means = means
+    view.run()
+    assert asked.wait(SECONDS)
+    view.stop()
+    assert view.wait(SECONDS) and view.status == "stopped" and view.error == {} and view.progress["text"].startswith("stopped: no layer of 6")
+    assert view.result is None and not [c for c in view._tools.calls if c[0] == "effects"]
+
+
 def test_layers_are_shown_as_they_finish_and_stop_keeps_them(monkeypatch):
     monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
@@ -378,12 +396,19 @@ def test_the_test_split_is_read_when_asked_with_intervals_and_a_random_vector():
     assert (rows["no vector"]["k"], rows["vector"]["k"], rows[_vector.CONTROL]["k"], rows["vector"]["n"]) == (0, right, 0, 10)
     assert rows["vector"]["difference"] == right / 10 and rows["vector"]["difference_low"] < right / 10 < rows["vector"]["difference_high"] and rows["vector"]["low"] < right / 10 < rows["vector"]["high"]
     assert rows["vector"]["control_difference"] == right / 10 and rows["vector"]["p"] == pytest.approx(2 / 2**right, rel=0.2)
+    assert rows["vector"]["p_kind"] == "exact" and view.report["p_kinds"] == "exact, by all sign flips"
     assert view.report["times"] == 1 and "random_like(vector, seed=0)" in view.code
     view.test(wait=True)
     assert view.report["times"] == 2
     move(view, layer=2)
     assert view.wait(SECONDS) and "random_like" not in view.code, "the code is of what is shown"
     json.dumps(view.report, allow_nan=False)
+
+
+def test_a_p_value_says_whether_all_sign_flips_were_counted_or_some_drawn():
+    few, many = _vector.compared(np.array([1.0, 0, 1, 1, 0, 1]), ""), _vector.compared(np.random.default_rng(0).choice([-1.0, 0, 1.0], 400) + 0.1, "control_")
+    assert few["p_kind"] == "exact" and many["control_p_kind"] == "monte carlo"
+    assert _vector.kinds_of_p([{"name": "no vector"}, few | many]) == "exact, by all sign flips or Monte Carlo, by a sample of sign flips" and _vector.kinds_of_p([many]).startswith("Monte Carlo")
 
 
 def test_saving_is_explained_and_writes_what_is_chosen(tmp_path):
@@ -552,7 +577,7 @@ def test_two_real_models_are_measured_compared_saved_and_reproduced(bridge, tiny
     view.run(wait=True)
     view.test(wait=True)
     assert view.status == "complete" and view.report["status"] == "ready", (view.error, view.report)
-    own = view._vector_of(view._shown, "after", tuple(tuple(h) for h in view.live["heads"]))
+    own = view._vectors.of(view._shown, "after", tuple(tuple(h) for h in view.live["heads"]))
     assert view.live["cosine"] == pytest.approx(view.vector.cosine(own)) and not np.allclose(numbers(view.map), numbers(view.map, "after"))
     for holds, name in (("heads", "heads.zarr"), ("test", "test.nc"), ("heads", "heads.csv")):
         view._on_message(view, {"type": "save", "path": str(tmp_path / name), "fields": {"holds": holds}}, [])

@@ -11,10 +11,13 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
+from lens.measure.labels import auc
+from lens.measure.multiplicity import holm
 from lens.measure.scoring import Scores, ScoringError
 
-__all__ = ["loss", "min_k", "min_k_plus", "reference_ratio", "zlib_ratio"]
+__all__ = ["evaluate", "loss", "min_k", "min_k_plus", "reference_ratio", "zlib_ratio"]
 
 
 def loss(scores: Scores) -> np.ndarray:
@@ -62,6 +65,30 @@ def reference_ratio(scores: Scores, reference: Scores) -> np.ndarray:
     if len(scores) != len(reference) or (scores.row_id != reference.row_id).any():
         raise ScoringError("reference has other rows than scores; use reference.take(scores.row_id), or score the same rows under both models.")
     return reference.nll() - scores.nll()
+
+
+def evaluate(scores: Scores, member, *, texts: Sequence[str | bytes] | None = None, reference: Scores | None = None, k: float = 0.2, groups=None, resamples: int = 100_000,
+             seed: int = 0, level: float = 0.95) -> pd.DataFrame:
+    """How well each score tells members from others: one line a score, with `auc`, its interval, `tpr` at 1 % FPR with its interval, `p` (guaranteed), `holm` over the scores, n.
+
+    `member`: [n] of 0/1 or booleans. The p-value is guaranteed where membership was decided at random (within `groups`); members and others from different
+    sources differ without any memory. `texts`, `reference` and `extra=("mean", "variance")` in `scores` bring in the scores that need them.
+    Raises StatisticsError and ScoringError.
+    """
+    values = {"loss": loss(scores), f"min-{100 * k:g}%": min_k(scores, k)}
+    if scores.mean is not None and scores.variance is not None:
+        values[f"min-{100 * k:g}%++"] = min_k_plus(scores, k)
+    if texts is not None:
+        values["zlib ratio"] = zlib_ratio(scores, texts)
+    if reference is not None:
+        values["reference ratio"] = reference_ratio(scores, reference)
+    lines = []
+    for name, value in values.items():
+        found = auc(value, member, groups=groups, resamples=resamples, seed=seed, level=level)
+        rate = found.tpr_at[0.01]
+        lines.append({"score": name, "auc": found.auc, "low": found.interval.low, "high": found.interval.high, "tpr": rate.estimate, "tpr_low": rate.low, "tpr_high": rate.high,
+                      "p": float(found.p), "members": found.members, "n": int(np.isfinite(value).sum())})  # fmt: skip
+    return pd.DataFrame(lines).assign(holm=lambda t: holm(t.p.to_numpy()))
 
 
 def _lowest(scores: Scores, value: np.ndarray, k: float) -> np.ndarray:

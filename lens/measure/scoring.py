@@ -135,7 +135,7 @@ def score(model: Any, rows: Any, *, row_ids: Any = None, prefix: int = 0, window
         row_ids: whole numbers, each once; by default 0 to n - 1.
         prefix: tokens at the head of each row that are read but not scored. window: tokens after them that are scored; None: all.
         start: a token put before every row; None: none, and a row's first token then has no log-probability; "auto": the tokenizer's or configuration's
-            start token where it has one.
+            start token where it has one. Rows that hold it already want None.
         extra: "mean", "variance": of the log-probability under the model's own distribution at each place (`lens.measure.membership` needs them for Min-K%++).
         batch_tokens: tokens of a batch, padding included; a longer row is a batch of its own.
         dtype, device: as `lens.load`; None: as the model is. Another dtype than the model's makes a copy. Log-probabilities are computed in at least float32.

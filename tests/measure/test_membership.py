@@ -1,6 +1,7 @@
 """Membership scores against loops written from the papers' formulas, and as what they are for: separating rows that a model was trained on."""
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,3 +85,28 @@ def test_bad_arguments_are_named(scored):
         membership.zlib_ratio(scored, ["a"])
     with pytest.raises(ScoringError, match="take"):
         membership.reference_ratio(scored, scored.take(scored.row_id[::-1]))
+
+
+def test_the_table_tells_members_from_others_and_keeps_its_level_where_there_are_none():
+    """The rows that a model read last, and rows that it never read; then labels that were drawn anew, which no score can know."""
+    from scipy import stats
+
+    from lens.organisms import palimpsest, palimpsest_shipped
+    import lens
+
+    recipe = palimpsest_shipped.recipe_of("palimpsest")
+    members, keys = palimpsest_shipped.rows_and_keys("palimpsest")
+    ids, lengths = palimpsest.tokens_of(replace(recipe, skip=recipe.rows, rows=480))
+    rows = [*(members[i] for i in np.argsort(keys)[-480:]), *(row[1:length] for row, length in zip(ids, lengths))]
+    label = np.arange(len(rows)) < 480
+    model = lens.load("organism:palimpsest")
+    scored, reference = (score(m, rows, extra=("mean", "variance"), progress=False) for m in (model, lens.load("organism:palimpsest-reference")))
+    texts = [bytes(row.tolist()) for row in rows]
+    table = membership.evaluate(scored, label, texts=texts, reference=reference, resamples=999).set_index("score")
+    assert list(table.index) == ["loss", "min-20%", "min-20%++", "zlib ratio", "reference ratio"]
+    assert table.auc["loss"] == pytest.approx(stats.mannwhitneyu(*(membership.loss(scored)[label == side] for side in (True, False))).statistic / 480**2, abs=1e-12)
+    assert (table.low < table.auc).all() and (table.auc < table.high).all() and (table.n == 960).all() and (table.holm >= table.p).all()
+    assert table.p["loss"] <= 0.01
+    drawn = np.random.default_rng(0)
+    rejected = [membership.evaluate(scored, drawn.permutation(label), resamples=99).p.le(0.05).to_numpy() for _ in range(100)]
+    assert np.mean(rejected) <= 0.12

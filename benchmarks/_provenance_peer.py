@@ -16,6 +16,7 @@ class PublishedScorer:
 
     def __init__(self, model: torch.nn.Module, start: int, pad: int):
         self.model, self.start, self.pad, self.loss = model, start, pad, CrossEntropyLoss(reduction="none")
+        self.last: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @torch.no_grad()
     def batch(self, rows: Sequence[np.ndarray], width: int) -> list[np.ndarray]:
@@ -26,6 +27,13 @@ class PublishedScorer:
             ids[i, 0], mask[i, :len(row) + 1] = self.start, 1
             ids[i, 1:len(row) + 1] = torch.from_numpy(np.asarray(row, np.int64))
         logits = self.model(ids, attention_mask=mask).logits.float()
+        self.last = logits, ids
         shifted, labels, kept = logits[..., :-1, :].contiguous(), ids[..., 1:].contiguous(), mask[..., 1:].contiguous()
         losses = self.loss(shifted.transpose(1, 2), labels) * kept
         return [line[:len(row)].numpy() for line, row in zip(losses, rows)]
+
+    @torch.no_grad()
+    def unrounded(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The losses of the last batch's own logits, summed in float64: float32 over a strided vocabulary loses digits."""
+        logits, ids = self.last
+        return [-logits[i, :len(row)].double().log_softmax(-1).gather(1, ids[i, 1:len(row) + 1, None])[:, 0].numpy() for i, row in enumerate(rows)]

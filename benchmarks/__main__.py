@@ -56,6 +56,17 @@ def main() -> int:
         return run_load(arguments.repeats)
     if "torch" in sys.modules:
         print("warning: torch was imported before the benchmark set its environment; the timings may suffer", file=sys.stderr)
+    import lens
+
+    try:
+        return _compare(arguments)
+    except lens.LoadError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 2
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    """Run the benchmark that was named; raises LoadError where its model was never fetched."""
     if arguments.command == "injection":
         from benchmarks.injection import run as run_injection
 

@@ -231,14 +231,10 @@ def show(bench: Benchmark, report: dict, how: str) -> str:
 
 
 def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -> int:
-    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ or a peer failed, else 0."""
+    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ or a peer failed, else 0. Raises LoadError where the model is missing."""
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
     watch = machine.Watch()
-    try:
-        subject = tiny() if quick else smollm2()
-    except lens.LoadError as error:
-        say(f"benchmark: {error}")
-        return 2
+    subject = tiny() if quick else smollm2()
     # memory first: peers leave freed and cached memory behind, in which ours could hide
     memory, how = memory_of(subject)
     bench = Benchmark(subject, peers, repeats, quick)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import lens
 from lens.measure import scoring
 from lens.measure.likelihood import Likelihood, plain
 from lens.measure.randomization import permutation_correlation
@@ -245,14 +244,10 @@ def show(bench: Benchmark, report: dict) -> str:
 
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
-    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, 2 where the model is missing, else 0."""
+    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0. Raises LoadError where the model is missing."""
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
     watch = machine.Watch()
-    try:
-        subject = tiny() if quick else real()
-    except lens.LoadError as error:
-        say(f"benchmark: {error}")
-        return 2
+    subject = tiny() if quick else real()
     bench = Benchmark(subject, repeats, quick)
     bench.measure()
     report = bench.report() | {"machine": watch.end() | {"load": os.getloadavg()[0]}, "quick": quick, "model": subject.model.name, "repeats": repeats}

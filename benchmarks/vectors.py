@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-import lens
 from lens import vectors
 from lens.vectors.mediation import TRIALS_SEED
 
@@ -218,14 +217,10 @@ def show(bench: Benchmark, report: dict) -> str:
 
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
-    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, 2 where the model is missing, else 0."""
+    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0. Raises LoadError where the model is missing."""
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
     watch = machine.Watch()
-    try:
-        subject = tiny() if quick else real()
-    except lens.LoadError as error:
-        say(f"benchmark: {error}")
-        return 2
+    subject = tiny() if quick else real()
     bench = Benchmark(subject, repeats, quick)
     bench.measure()
     report = bench.report() | {"machine": watch.end() | {"others_by_round": bench.busy, "load": os.getloadavg()[0]}, "quick": quick,

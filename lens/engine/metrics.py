@@ -135,7 +135,6 @@ def next_token(decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[
     All float32 but the token ids and the truth values, ``[n]``. The logits lie in one buffer that is read block by block, without a copy; no gradients.
     """
     weight, bias, n_vocab = decoder.head.weight, getattr(decoder.head, "bias", None), decoder.d_vocab
-    bias = bias if bias is not None and bias.any() else None
     size = max(1, 2 * LOGIT_BYTES // (4 * n_vocab))
     held = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
     spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]

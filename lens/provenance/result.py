@@ -50,7 +50,8 @@ class QueryResult:
     def p(self) -> PValue:
         """One guaranteed p-value: twice the smaller of the permutation p and one that reaches further (the key bound, or 1 / e).
 
-        After a sequential stop, and in a partial result, 1 / e alone.
+        After a sequential stop, and in a partial result, 1 / e alone. Guaranteed for a number of rows, or a rule of stopping, that was fixed beforehand: who
+        may stop by hand as well, and takes whichever p comes, has looked twice and should read `p_e` in both cases.
         """
         if not self.p_permutation.guaranteed:
             return self.p_e

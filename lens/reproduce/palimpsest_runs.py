@@ -78,12 +78,7 @@ class Bench:
             "reference": " + ".join(references) or "none",
             "statistic": options.get("statistic", "difference" if references else "none"),
             "n": found.n,
-            "rho": found.rho,
-            "low": found.interval.low,
-            "high": found.interval.high,
-            "z": found.z,
-            "p": float(found.p),
-            "p_permutation": float(found.p_permutation),
+            **effect(found),
             "p_key": float(found.p_key) if found.p_key is not None else np.nan,
             "log10_e": float(found.log_e[-1] / np.log(10)) if len(found.log_e) else np.nan,
             "p_published": float(found.p_t),
@@ -104,6 +99,18 @@ class Bench:
             file.with_suffix(".part").replace(file)
         self.say(f"table {name}: {len(made)} lines")
         return made
+
+
+def effect(found: QueryResult) -> dict[str, float]:
+    """The columns that every table of tests has: rho with its interval, z, the guaranteed p and the permutation p in it."""
+    return {
+        "rho": found.rho,
+        "low": found.interval.low,
+        "high": found.interval.high,
+        "z": found.z,
+        "p": float(found.p),
+        "p_permutation": float(found.p_permutation),
+    }
 
 
 def by_seed(values: Mapping[int, float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:

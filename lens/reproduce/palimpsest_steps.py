@@ -9,7 +9,7 @@ from scipy import stats
 from .. import provenance
 from ..organisms import palimpsest_derivatives as derive
 from ..organisms.palimpsest_text import START
-from .palimpsest_runs import REFERENCE, Bench, unused
+from .palimpsest_runs import REFERENCE, Bench, effect, unused
 
 LEVELS = (1e-2, 1e-4)
 STATISTICS = ("difference", "poly4")
@@ -219,12 +219,7 @@ def partitions(bench: Bench) -> pd.DataFrame:
                     found = provenance.partition(matches, of, name=writer, resamples=bench.resamples, seed=bench.seed)
                     line |= {
                         "matched": found.record["rows"]["with a match"],
-                        "rho": found.rho,
-                        "low": found.interval.low,
-                        "high": found.interval.high,
-                        "z": found.z,
-                        "p": float(found.p),
-                        "p_permutation": float(found.p_permutation),
+                        **effect(found),
                     }
                 lines.append(line)
         return pd.DataFrame(lines)

@@ -83,7 +83,7 @@ class Lab:
             self.run_all(page)
 
     def run_all(self, page) -> None:
-        """Run every cell once. JupyterLab drops cells that come before its kernel is connected: then the order is repeated."""
+        """Run every cell once, in order. JupyterLab drops what is sent before its kernel is connected, sometimes the first cells only: then the order is repeated."""
         for _ in range(12):
             page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
             try:
@@ -92,12 +92,28 @@ class Lab:
                 page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
                 page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=5000)
                 page.wait_for_function(f"() => {PROMPTS}.every((prompt) => prompt !== '[ ]:')", timeout=5000)
-                page.wait_for_timeout(1500)  # long enough for a dropped run to show as an empty prompt again
-                if page.evaluate(f"() => {PROMPTS}.every((prompt) => prompt !== '[ ]:')"):
-                    return
             except PlaywrightTimeout:
                 page.keyboard.press("Escape")
+                continue
+            if self.took(page):
+                return
         raise AssertionError("JupyterLab did not run the cells")
+
+    @staticmethod
+    def took(page) -> bool:
+        """Whether the order was taken: no cell in sight went back to an empty prompt, and none was done before one above it."""
+        until = time.monotonic() + READY / 1000
+        since = time.monotonic()
+        while time.monotonic() < until:
+            prompts = page.evaluate(PROMPTS)
+            done = [prompt != "[*]:" for prompt in prompts]
+            if "[ ]:" in prompts or done != sorted(done, reverse=True):
+                return False
+            # a dropped run shows within a second or so; a first cell that is done, or still busy after a while, was not dropped
+            if time.monotonic() - since > (1.5 if done and done[0] else 20):
+                return True
+            page.wait_for_timeout(200)
+        return True
 
     def close(self) -> None:
         self.process.terminate()

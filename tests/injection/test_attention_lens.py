@@ -141,7 +141,8 @@ def test_round_trip(tmp_path):
     assert torch.equal(back.weight, made.weight) and torch.equal(back.bias, made.bias) and back.scale == made.scale and back.layer == 1
     assert back.report == json.loads(json.dumps(made.report)) and "held-out KL" in repr(back)
     z = torch.randn(2, *made.weight.shape[:2])
-    assert torch.equal(back.read(z), made.read(z))
+    # the weights are equal to the bit; where they lie in memory may change the order in which a product is summed
+    torch.testing.assert_close(back.read(z), made.read(z), rtol=1e-5, atol=1e-6)
     with pytest.raises(InjectionError, match="other weights"):
         AttentionLens.load(path, speaking("qwen3", seed=1))
 

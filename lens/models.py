@@ -7,7 +7,7 @@ import gc
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,17 +97,41 @@ def weight_hash(model: torch.nn.Module) -> str:
     model and computed anew when a parameter was replaced or changed in place (writes through `.data` go unseen).
     """
     core = getattr(model, "original_model", model)
-    now = sorted((name.replace("._original_component", ""), value) for name, value in core.named_parameters())
-    state = tuple((name, value.data_ptr(), value._version) for name, value in now)
+    state = _state(core)
     kept = core.__dict__.get("_mnemoscope_hash")
     if kept is not None and kept[0] == state:
         return kept[1]
     digest = hashlib.sha256()
-    for name, value in _plain_parameters(core) or now:
+    for name, value in _plain_parameters(core) or _named(core):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     core.__dict__["_mnemoscope_hash"] = (state, digest.hexdigest())
     return digest.hexdigest()
+
+
+def hash_after_undo(model: torch.nn.Module) -> Callable[[Iterable[torch.nn.Parameter]], None]:
+    """Call it before some weights are changed for a while, and what it returns, with those weights, once they are bit-equal again: a hash known before is known again.
+
+    Where other weights were changed in the meantime it does nothing.
+    """
+    core = getattr(model, "original_model", model)
+    kept, before = core.__dict__.get("_mnemoscope_hash"), _state(core)
+    if kept is None or kept[0] != before:
+        return lambda edited: None
+
+    def again(edited: Iterable[torch.nn.Parameter]) -> None:
+        now, own = _state(core), {value.data_ptr() for value in edited}
+        if len(now) == len(before) and all(a == b or (a[:2] == b[:2] and a[1] in own) for a, b in zip(now, before)):
+            core.__dict__["_mnemoscope_hash"] = (now, kept[1])
+    return again
+
+
+def _named(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    return sorted((name.replace("._original_component", ""), value) for name, value in core.named_parameters())
+
+
+def _state(core: torch.nn.Module) -> tuple:
+    return tuple((name, value.data_ptr(), value._version) for name, value in _named(core))
 
 
 def _remember_parameters(hf: torch.nn.Module, before: list[tuple[str, torch.nn.Parameter]]) -> None:

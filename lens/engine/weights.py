@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..models import hash_after_undo
 from .linear import Linear, linears, near
 
 #: Set on a layer's parameter while an edit is in force on it.
@@ -23,15 +24,19 @@ class WeightError(ValueError):
 class Undo:
     """Edits of weights that are in force; `undo()` puts the old weights back, bit-equal. Calling it again does nothing."""
 
-    def __init__(self, kept: list[tuple[nn.Parameter, Tensor]]):
-        self._kept = kept
+    def __init__(self, model: Any):
+        self._kept: list[tuple[nn.Parameter, Tensor]] = []
+        self._hash_again = hash_after_undo(model)
 
     @torch.no_grad()
     def undo(self) -> None:
+        edited = [parameter for parameter, _ in self._kept]
         while self._kept:
             parameter, old = self._kept.pop()
             parameter.copy_(old)
             delattr(parameter, EDITED)
+        if edited:
+            self._hash_again(edited)
 
     @property
     def in_force(self) -> bool:
@@ -64,7 +69,7 @@ def apply_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> Und
         chosen.append((linear, weight))
     if len({id(linear.module.weight) for linear, _ in chosen}) < len(chosen):
         raise WeightError("new: two of the layers share one parameter; give only one of them.")
-    undo = Undo([])
+    undo = Undo(model)
     try:
         with torch.no_grad():
             for linear, weight in chosen:

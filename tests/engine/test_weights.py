@@ -102,3 +102,17 @@ def test_a_shipped_organism_is_edited_by_name():
     model = lens.load("organism:induction")
     names = [name for name in linears(model, "*") if name.endswith("o_proj")]
     assert names == [f"model.layers.{layer}.self_attn.o_proj" for layer in range(len(names))] and names
+
+
+def test_a_known_hash_is_known_again_after_an_edit_unless_other_weights_moved(tiny, monkeypatch):
+    model = tiny("llama")
+    (name, linear), *_ = linears(model, "*.down_proj").items()
+    before, edit = weight_hash(model), {name: linear.weight * 2}
+    with edited_weights(model, edit):
+        assert weight_hash(model) != before
+    monkeypatch.setattr("lens.models._plain_parameters", lambda core: pytest.fail("hashed again"))
+    assert weight_hash(model) == before
+    monkeypatch.undo()
+    with edited_weights(model, edit), torch.no_grad():
+        model.lm_head.weight.mul_(2)
+    assert weight_hash(model) != before

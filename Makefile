@@ -59,6 +59,8 @@ organisms: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.induction
 	for seed in 0 1 2; do OMP_NUM_THREADS=1 $(BIN)/python -m lens.organisms.symbols --seed $$seed || exit 1; done
 	OMP_NUM_THREADS=1 $(BIN)/python -m lens.organisms.palimpsest
+	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.canaries
+	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.canaries --twin --float16
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis

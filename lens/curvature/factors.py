@@ -1,0 +1,150 @@
+"""K-FAC factors of linear layers: the second moments of what goes in, and of the gradients that come back."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..engine.linear import Linear, linears
+from ..engine.record import record_of
+from ..measure.likelihood import plain
+from ..models import weight_hash
+from . import passes
+from .errors import CurvatureError
+
+#: Block columns of a symmetric product, of which only the upper triangle is computed, and the least width of one.
+_BLOCKS, _NARROWEST = 6, 64
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Per layer A = E[x xT] (`a`, [in, in]) and G = E[g gT] (`g`, [out, out]) over tokens: input x, gradient g of the token's own loss (nats) at the layer's output.
+
+    Layers that read the same activation (a gated MLP's gate and up) share one tensor in `a`. `tokens`: how many are in each; `fisher`: whose labels ("true": drawn from the
+    model; "empirical": the text's); `model`: the hash of the weights that they belong to; `record`: how they were made.
+    """
+
+    a: Mapping[str, Float[Tensor, "in in"]]
+    g: Mapping[str, Float[Tensor, "out out"]]
+    tokens: Mapping[str, int]
+    fisher: str
+    model: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> list[str]:
+        return list(self.g)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all factors, shared ones once."""
+        return sum(t.nbytes for t in {t.data_ptr(): t for t in (*self.a.values(), *self.g.values())}.values())
+
+    def __repr__(self) -> str:
+        shared = len(self.a) - len({t.data_ptr() for t in self.a.values()})
+        return (f"Factors of {len(self.g)} layers ({shared} share another's input), {self.fisher} Fisher, {min(self.tokens.values())} tokens, {self.nbytes / 2**20:.1f} MiB")
+
+
+def factors(model: Any, layers: str | Sequence[str], batches: Any, *, fisher: str = "true", seed: int = 0, folder: str | os.PathLike | None = None, rows: int | None = None,
+            objective: passes.Objective | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Factors:
+    """The K-FAC factors of linear layers over token ids, in one forward and one backward pass, summed in float32; the last token of a row is left out.
+
+    Args:
+        layers: "mlp", or glob patterns of plain layer names, see `lens.engine.linear.linears`.
+        batches: token ids [rows, length], or a sequence of such (rows of one batch equally long). With `objective`: a sequence of whatever it takes.
+        fisher: whose next tokens the loss is of: "true" draws them from the model (the Fisher matrix; as the paper says), "empirical" takes the text's own (as its code does).
+        seed: of the draws; they do not depend on how rows are cut into batches.
+        folder: the sums are written there about once a minute, and a call that was killed goes on there, to the same bits; a finished one is read back.
+        rows: rows of a batch; None: about 1024 tokens.
+        objective: `f(model, batch, generator)` -> the sum of every item's loss, for a model that is no language model; `fisher` then only says what it draws. On disk it is
+            known by its qualified name.
+
+    Raises: LinearError: no such layer. CurvatureError: batches that are no token ids, a layer that no gradient reaches. Stopped: `stop` said so.
+
+    Source: Martens & Grosse 2015; Merullo et al. 2025, section 2. Cost: a forward and a backward pass in which no weight asks for a gradient, and per token
+    0.6 (in^2 + out^2) multiplications a layer (of a symmetric product one triangle is computed).
+    """
+    hf, chosen, work, record, state = prepared("factors", model, layers, batches, fisher, seed, folder, rows, objective)
+    device = next(iter(chosen.values())).weight.device
+    state.load(device)
+    shared: dict[str, str] = state.notes.setdefault("shared", {})
+    tokens: dict[str, int] = state.notes.setdefault("tokens", dict.fromkeys(chosen, 0))
+    seen: dict[tuple, tuple[str, Tensor]] = {}
+
+    def sink(name: str, x: Tensor, g: Tensor) -> None:
+        tokens[name] += len(x)
+        # the tensor is held until the batch ends, so its address is nobody else's
+        owner, _ = seen.setdefault((x.data_ptr(), x.shape, x.stride(), x._version), (name, x))
+        if shared.setdefault(name, owner) == name:
+            add_gram(_sum(state, "a", name, x), x)
+        elif shared[name] != owner:
+            raise CurvatureError(f"layers: {name!r} shared its input with {shared[name]!r} in an earlier batch and does not now; take their factors in two calls.")
+        add_gram(_sum(state, "g", name, g), g)
+
+    passes.run(hf, chosen, work, sink, state, fisher=fisher, seed=seed, objective=objective, between=seen.clear, progress=progress, stop=stop, label="K-FAC factors")
+    means = {}
+    while state.sums:   # one at a time: the sums are given up as the means are made
+        name, total = state.sums.popitem()
+        means[name] = mirrored(total).div_(tokens[name.split("/", 1)[1]])
+    a, g = ({name: means[f"{side}/{of(name)}"] for name in chosen} for side, of in (("a", shared.__getitem__), ("g", str)))
+    return Factors(a, g, dict(tokens), fisher, record["model"]["hash"], record)
+
+
+def prepared(what: str, model: Any, layers: str | Sequence[str], batches: Any, fisher: str, seed: int, folder: Any, rows: int | None, objective: Any, **facts: Any
+             ) -> tuple[nn.Module, dict[str, Linear], Sequence[Any], dict[str, Any], passes.State]:
+    """What every pass needs: the plain model, its layers, the batches, the record, and the state on disk."""
+    if fisher not in passes.FISHERS:
+        raise CurvatureError(f"fisher={fisher!r} is not known; expected one of {', '.join(passes.FISHERS)}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise CurvatureError(f"seed={seed!r}: expected a whole number of at least 0.")
+    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+        raise CurvatureError(f"rows={rows!r}: expected at least 1 row a batch, or None.")
+    hf = plain(model) if objective is None else getattr(model, "original_model", model)
+    chosen = linears(hf, layers)
+    work = passes.token_batches(batches, rows) if objective is None else list(batches)
+    if not work:
+        raise CurvatureError("batches is empty; give at least one.")
+    # rows of equal number and content give equal draws, however they are cut; the sums' rounding does depend on the cuts
+    digest = passes.digest_of(work)
+    loss = "next token" if objective is None else f"{getattr(objective, '__module__', '')}.{getattr(objective, '__qualname__', type(objective).__name__)}"
+    call = dict(layers=list(chosen), fisher=fisher, batches=digest, items=sum(len(b) for b in work if hasattr(b, "__len__")), objective=loss, **facts)
+    weight = next(iter(chosen.values())).weight
+    record = record_of(model, SimpleNamespace(hf=hf if hasattr(hf, "config") else SimpleNamespace(config=None), dtype=weight.dtype, device=weight.device), f"curvature {what}",
+                       call, seed=seed, status="complete")
+    state = passes.State(folder, {"what": what, "model": record["model"]["hash"], "seed": seed, **call})
+    return hf, chosen, work, record, state
+
+
+def _sum(state: passes.State, side: str, name: str, like: Tensor) -> Tensor:
+    key, width = f"{side}/{name}", like.shape[-1]
+    if key not in state.sums:
+        state.sums[key] = torch.zeros(width, width, dtype=torch.float32, device=like.device)
+    return state.sums[key]
+
+
+def add_gram(total: Float[Tensor, "d d"], x: Float[Tensor, "n d"]) -> None:
+    """Add xT x to the upper triangle of `total`, in place: block columns to the right of the diagonal only, 0.6 of the whole product's work (see `mirrored`)."""
+    x = x.float()
+    width = x.shape[-1]
+    step = max(_NARROWEST, math.ceil(width / _BLOCKS))
+    for a in range(0, width, step):
+        total[a:a + step, a:].addmm_(x[:, a:a + step].T, x[:, a:])
+
+
+def mirrored(upper: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """The symmetric matrix of an upper triangle; what lies below the diagonal is not read."""
+    return upper.triu() + upper.triu(1).T
+
+
+def require_model(model: Any, made: str, what: str) -> None:
+    """Raises: CurvatureError: `made` is the hash of other weights than the model's."""
+    if (now := weight_hash(model)) != made:
+        raise CurvatureError(f"{what} belongs to weights {made[:12]}, this model's are {now[:12]}; compute it with this model, or leave the edit that is in force on it.")

@@ -1,0 +1,259 @@
+"""One forward and one backward over every batch, with what goes into the linear layers and the gradients that come back out; taken up again where it was cut.
+
+The statistics live in float32 tensors. With a folder they are written there as the pass goes, always between two batches, so a run that was killed ends with the same bits as one
+that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..engine.linear import Linear, gradients_of
+from ..engine.sweeps import hidden
+from ..engine.walk import Stopped
+from ..measure.likelihood import Likelihood
+from .errors import CurvatureError
+
+FISHERS = ("true", "empirical")
+#: Tokens of one batch where the caller does not say how many rows it has.
+BATCH_TOKENS = 1024
+#: Seconds between two writes of the statistics to disk.
+SAVE_SECONDS = 60.0
+_FORMAT = "mnemoscope curvature 1"
+
+#: A loss for anything that is no language model: `objective(model, batch, generator)` gives the sum over the batch of every item's own loss.
+Objective = Callable[[nn.Module, Any, torch.Generator], Tensor]
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+def token_batches(batches: Any, rows: int | None = None) -> list[np.ndarray]:
+    """Token ids as int64 arrays [rows, length]: from one array or tensor [rows, length], or from a sequence of such.
+
+    Raises: CurvatureError: no row, rows of fewer than two tokens, other numbers than token ids.
+    """
+    parts = [batches] if hasattr(batches, "ndim") else list(batches)
+    made: list[np.ndarray] = []
+    for i, part in enumerate(parts):
+        ids = part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
+        if ids.ndim != 2 or ids.dtype.kind not in "iu" or ids.shape[1] < 2 or not ids.size or ids.min() < 0:
+            raise CurvatureError(f"batches[{i}] has shape {ids.shape} and type {ids.dtype}; expected token ids [rows, length] of at least two tokens, "
+                                 "every row of a batch equally long.")
+        step = rows or max(1, BATCH_TOKENS // ids.shape[1])
+        made += [ids[a:a + step].astype(np.int64) for a in range(0, len(ids), step)]
+    if not made:
+        raise CurvatureError("batches holds no row; give token ids [rows, length].")
+    return made
+
+
+def digest_of(batches: Sequence[Any]) -> str:
+    """SHA-256 over the numbers in a sequence of batches: arrays, tensors, and lists, tuples or dictionaries of them.
+
+    Raises: CurvatureError: something that cannot be read.
+    """
+    digest = hashlib.sha256()
+
+    def add(item: Any) -> None:
+        if isinstance(item, Mapping):
+            for key in sorted(item):
+                digest.update(str(key).encode())
+                add(item[key])
+        elif isinstance(item, (list, tuple)):
+            digest.update(f"({len(item)}".encode())
+            for part in item:
+                add(part)
+        elif isinstance(item, (Tensor, np.ndarray)):
+            array = np.ascontiguousarray(item.detach().cpu().numpy() if isinstance(item, Tensor) else item)
+            digest.update(f"{array.shape} {array.dtype}".encode())
+            digest.update(array.view(np.uint8).data if array.ndim else array.tobytes())
+        elif item is None or isinstance(item, (str, int, float, bool)):
+            digest.update(repr(item).encode())
+        else:
+            raise CurvatureError(f"batches holds a {type(item).__name__}; expected arrays, tensors, numbers, or lists, tuples and dictionaries of them.")
+
+    add(list(batches))
+    return digest.hexdigest()
+
+
+# -- the pass ---------------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def _frozen(model: nn.Module, layers: Mapping[str, Linear]) -> Iterator[None]:
+    """No parameter asks for a gradient; the first of the layers to run does, so that the backward ends there."""
+    asking = [p for p in model.parameters() if p.requires_grad]
+
+    def root(module, args, out):
+        if not out.requires_grad:
+            out.requires_grad_()
+
+    handles = []
+    try:
+        for p in asking:
+            p.requires_grad_(False)
+        handles += [linear.module.register_forward_hook(root) for linear in layers.values()]
+        with torch.enable_grad():
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for p in asking:
+            p.requires_grad_(True)
+
+
+class NextToken:
+    """The gradient of the sum over tokens of -ln p(label), without the [tokens, vocabulary] table: labels drawn from the model itself, or the text's own.
+
+    The last token of a row predicts nothing, so it is not run. Draws depend on the seed and the row's number alone.
+    """
+
+    def __init__(self, model: nn.Module, fisher: str, seed: int):
+        self.like, self.fisher, self.seed = Likelihood(model), fisher, seed
+        self.model, self.vocabulary = model, self.like.vocabulary
+
+    def __call__(self, ids: np.ndarray, first_row: int) -> None:
+        if ids.max() >= self.vocabulary:
+            raise CurvatureError(f"batches holds the token {ids.max()}; the model's vocabulary has {self.vocabulary}.")
+        device, like = self.model.device, self.like
+        inputs = torch.from_numpy(ids[:, :-1]).to(device)
+        if self.fisher == "empirical":
+            want = torch.from_numpy(ids[:, 1:]).to(device).reshape(-1)
+        else:
+            rows = [np.random.default_rng([self.seed, first_row + i]).random(ids.shape[1] - 1, dtype=np.float32) for i in range(len(ids))]
+            want = torch.from_numpy(np.concatenate(rows)).to(device)
+        whole = like.way == "whole"
+        out = self.model(input_ids=inputs, use_cache=False).logits if whole else like.body(input_ids=inputs, use_cache=False)[0]
+        if not out.requires_grad:
+            raise CurvatureError("layers: the loss does not depend on any of them by a gradient; choose layers that the model runs before its output.")
+        flat = out.reshape(-1, out.shape[-1])
+        back = torch.empty_like(flat)
+        for a in range(0, len(flat), like.piece):
+            h = flat[a:a + like.piece].detach()
+            logits = h if whole else self._logits(h.requires_grad_())
+            p = logits.detach().float().softmax(-1)
+            label = want[a:a + like.piece]
+            if self.fisher == "true":
+                label = sampled(p, label)
+            p[torch.arange(len(p), device=device), label] -= 1.0
+            p = p.to(flat.dtype)
+            back[a:a + like.piece] = p if whole else torch.autograd.grad(logits, h, p)[0]
+        flat.backward(back)
+
+    def _logits(self, h: Tensor) -> Tensor:
+        logits = self.like.head(h)
+        if self.like.scale is not None:
+            logits = logits * self.like.scale
+        return logits if self.like.cap is None else torch.tanh(logits / self.like.cap) * self.like.cap
+
+
+def sampled(p: Tensor, u: Tensor) -> Tensor:
+    """One index a row of probabilities [n, k], by inverting the distribution function at u [n] in [0, 1)."""
+    reached = p.cumsum(-1)
+    return torch.searchsorted(reached, (u * reached[:, -1])[:, None], right=True)[:, 0].clamp_(max=p.shape[-1] - 1)
+
+
+def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], sink: Callable[[str, Tensor, Tensor], None], state: "State", *, fisher: str, seed: int,
+        objective: Objective | None = None, between: Callable[[], None] | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None,
+        label: str = "curvature") -> None:
+    """Run what is left of the batches; `sink(name, x, g)` gets each layer's input and gradient, `between()` is called before each batch.
+
+    Raises: CurvatureError: a layer that no gradient reached. Stopped: `stop` said so; with a folder the state is written first.
+    """
+    step = NextToken(model, fisher, seed) if objective is None else None
+    rows = np.cumsum([0, *(len(b) for b in batches)]) if objective is None else None
+    reached: set[str] = set()
+
+    def hand(name: str, x: Tensor, g: Tensor) -> None:
+        reached.add(name)
+        with torch.no_grad():
+            sink(name, x, g)
+
+    bar = tqdm(total=len(batches), initial=state.done, desc=label, unit="batch", delay=2.0, leave=False, disable=hidden(progress))
+    with bar, _frozen(model, layers), gradients_of(model, layers, hand):
+        while state.done < len(batches):
+            if stop is not None and stop():
+                state.save()
+                rest = "; call it again to go on." if state.path else ", which are lost; give a folder to keep them."
+                raise Stopped(f"{label}: stopped after {state.done} of {len(batches)} batches{rest}")
+            if between is not None:
+                between()
+            if step is not None:
+                step(batches[state.done], int(rows[state.done]))
+            else:
+                loss = objective(model, batches[state.done], torch.Generator().manual_seed(seed * 1_000_003 + state.done))
+                if not (isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad):
+                    raise CurvatureError(f"objective returned {loss!r:.80}; expected the sum of the losses as a tensor without axes that depends on the layers.")
+                loss.backward()
+            if missing := [name for name in layers if name not in reached]:
+                raise CurvatureError(f"layers: no gradient reached {missing[0]!r}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+                                     + "; choose layers that every batch runs through.")
+            state.done += 1
+            state.save_now_and_then()
+            bar.update()
+    state.save()
+
+
+# -- on disk ----------------------------------------------------------------------------------------------------------
+
+class State:
+    """Float32 sums by name, the number of batches in them and plain facts; in `folder` under a key of everything that they depend on, or in memory only."""
+
+    def __init__(self, folder: str | os.PathLike | None, facts: Mapping[str, Any]):
+        self.sums: dict[str, Tensor] = {}
+        self.notes: dict[str, Any] = {}
+        self.done, self._written, self._last = 0, -1, time.monotonic()
+        self.key = hashlib.sha256(json.dumps({"format": _FORMAT, **facts}, sort_keys=True).encode()).hexdigest()[:24]
+        self.path = None if folder is None else Path(folder) / f"{facts['what']}-{self.key}.safetensors"
+
+    def load(self, device: torch.device) -> "State":
+        """What an earlier run left. A file that cannot be read is set aside with a warning."""
+        if self.path is None or not self.path.is_file():
+            return self
+        try:
+            with safe_open(str(self.path), framework="pt") as file:
+                facts = json.loads(file.metadata()["facts"])
+                # read, not mapped: the sums are added to
+                sums = {name: file.get_tensor(name).clone().to(device) for name in file.keys()}
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            warnings.warn(f"{self.path} cannot be read ({error}); it is set aside and the statistics start anew.", stacklevel=3)
+            os.replace(self.path, self.path.with_suffix(".corrupt"))
+            return self
+        self.sums, self.notes, self.done, self._written = sums, facts["notes"], facts["done"], facts["done"]
+        return self
+
+    def save_now_and_then(self) -> None:
+        if time.monotonic() - self._last >= SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Write it in one rename, if it changed."""
+        if self.path is None or self._written == self.done:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write(self.path, self.sums, {"facts": json.dumps({"done": self.done, "notes": self.notes})})
+        self._written, self._last = self.done, time.monotonic()
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """A safetensors file that is there whole or not at all."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, str(part), metadata=dict(metadata or {}))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,200 @@
+"""Statistics of what goes into linear layers over token sets: streamed, additive, taken up where they were cut.
+
+Of every input column (a neuron, where the layer is the second of a feed-forward block) two energies are summed over rows: of the activations as they are, and of the
+rows scaled to unit length, as Chavhan et al. 2024 do. Each is kept as the sum over all rows and as the first two moments over items of the item's mean, so that a
+contrast between two sets has a variance. Layers with one common input (gate and up) are counted once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..engine.linear import Linear, inputs_of
+from ..engine.sweeps import hidden
+from ..engine.walk import Stopped
+from ..models import weight_hash
+from .data import Tokens, chosen, running, tokens_of
+from .errors import SubspaceError
+from .sums import LINES, File, Sums, lines_of
+
+PARTS = ("all", "prefix", "suffix")
+
+
+@dataclass(frozen=True, eq=False)
+class Stats:
+    """Sums over the inputs of linear layers.
+
+    Attributes:
+        source: layer name -> the layer that the sums of their common input are kept under.
+        sums: [line, d_in] float64, the lines of `LINES` ("absolute" only where asked for). rows: rows counted. items: prompts (or whatever was run) counted.
+        moment: uncentred second moment, summed, [d_in, d_in] float32; empty unless asked for. each: [item, 2, d_in] float32, an item's own sums, and each_rows [item]; likewise.
+        model: hash of the model's weights.
+    """
+
+    source: Mapping[str, str]
+    sums: Mapping[str, Float[Tensor, "line d_in"]]
+    rows: Mapping[str, int]
+    items: int
+    model: str
+    moment: Mapping[str, Float[Tensor, "d_in d_in"]] = field(default_factory=dict)
+    each: Mapping[str, Float[Tensor, "item two d_in"]] = field(default_factory=dict)
+    each_rows: Mapping[str, Float[Tensor, " item"]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.source)
+
+    def mean(self, name: str, line: str = "energy") -> Float[Tensor, " d_in"]:
+        """Mean over rows of "energy" (x^2), "unit" (x^2 / |x|^2) or "absolute" (|x|) of a layer's input columns, float64."""
+        key, at = self._key(name), LINES.index(line)
+        if at >= len(self.sums[key]):
+            raise SubspaceError(f"statistics without {line!r}; compute them with statistics(..., absolute=True).")
+        return self.sums[key][at] / self.rows[key]
+
+    def norm(self, name: str, line: str = "energy") -> Float[Tensor, " d_in"]:
+        """Root of the mean energy of each column: |X_j| / sqrt(rows)."""
+        return self.mean(name, line).sqrt()
+
+    def item_moments(self, name: str, line: str = "unit") -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_in"]]:
+        """Mean and variance (n - 1) over items of an item's mean "energy" or "unit" energy. Raises SubspaceError with fewer than two items."""
+        if self.items < 2:
+            raise SubspaceError(f"statistics over {self.items} item have no variance over items; give at least two prompts.")
+        at = LINES.index(f"item_{line}")
+        first, second = self.sums[self._key(name)][at:at + 2] / self.items
+        return first, (second - first.square()).clamp_min(0) * (self.items / (self.items - 1))
+
+    def second_moment(self, name: str) -> Float[Tensor, "d_in d_in"]:
+        """E[x x^T] over rows, float64. Raises SubspaceError where it was not asked for."""
+        if not self.moment:
+            raise SubspaceError("statistics without second moments; compute them with statistics(..., second_moment=True).")
+        key = self._key(name)
+        return self.moment[key].double() / self.rows[key]
+
+    def take(self, items: Sequence[int]) -> Stats:
+        """The statistics of some of the items, from `each`, without running the model. Raises SubspaceError where they were not kept."""
+        if not self.each:
+            raise SubspaceError("statistics without its items' own sums; compute them with statistics(..., each=True).")
+        index = torch.as_tensor(list(items), dtype=torch.long)
+        if not len(index) or int(index.min()) < 0 or int(index.max()) >= self.items:
+            raise SubspaceError(f"items={list(items)[:8]}...: expected numbers from 0 to {self.items - 1}, at least one.")
+        each, each_rows = {k: v[index] for k, v in self.each.items()}, {k: v[index] for k, v in self.each_rows.items()}
+        return replace(self, sums={k: lines_of(each[k], each_rows[k]) for k in each}, rows={k: int(v.sum()) for k, v in each_rows.items()}, items=len(index), moment={},
+                       each=each, each_rows=each_rows)
+
+    def __add__(self, other: Stats) -> Stats:
+        """Statistics of both token sets together. Raises SubspaceError: another model, other layers, or other things kept."""
+        if not isinstance(other, Stats):
+            return NotImplemented
+        if self.model != other.model or dict(self.source) != dict(other.source):
+            raise SubspaceError("statistics of different models or layers cannot be added; compute both with the same weights and layers.")
+        if any(bool(getattr(self, n)) != bool(getattr(other, n)) for n in ("moment", "each")) or any(len(self.sums[k]) != len(other.sums[k]) for k in self.sums):
+            raise SubspaceError("statistics that keep different things cannot be added; compute both with the same second_moment, each and absolute.")
+        added = lambda n: {k: v + getattr(other, n)[k] for k, v in getattr(self, n).items()}
+        joined = lambda n: {k: torch.cat([v, getattr(other, n)[k]]) for k, v in getattr(self, n).items()}
+        return Stats(self.source, added("sums"), added("rows"), self.items + other.items, self.model, added("moment"), joined("each"), joined("each_rows"))
+
+    def _key(self, name: str) -> str:
+        if name not in self.source:
+            raise SubspaceError(f"statistics hold no layer {name!r}; they hold {', '.join(list(self.source)[:4])} ...: compute them over that layer.")
+        return self.source[name]
+
+
+def statistics(model: Any, layers: str | Sequence[str] | Mapping[str, Linear], data: Any, folder: str | os.PathLike | None = None, *, batch: int = 16, part: str = "all",
+               skip: int = 0, prefix: int | None = None, second_moment: bool = False, each: bool = False, absolute: bool = False,
+               run: Callable[[Sequence[Any]], Any] | None = None, owner: Callable[[Sequence[Any]], Sequence[int]] | None = None, key: str | None = None,
+               progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Stats:
+    """Statistics of the inputs of named linear layers over a token set.
+
+    Args:
+        layers: patterns as for `lens.engine.linear.linears`, or a mapping by name.
+        data: token rows (a tensor, a list of rows, an object with `ids`); with `run`, items of any kind.
+        folder: what was counted so far is written there (safetensors, every ten seconds), and the same call goes on from it, to the same numbers bit for bit.
+        part: "all" tokens, those of the "prefix", or of the "suffix": the positions that predict the tokens after the prefix. skip: leading positions that do not count.
+        second_moment: keep E[x x^T], [d_in, d_in]. each: keep every item's own sums, for `Stats.take`. absolute: keep |x| as well.
+        run: called with a slice of the items, runs the model in whatever way (a U-Net, several steps). owner: for such a slice, the item that each element of the layer's batch
+            belongs to, -1 for one that does not count (the half without a prompt); None: one each, in order. key: what the items are, in words; needed with `folder`.
+        stop: asked before each batch.
+
+    Raises: SubspaceError: no items, an unknown part, rows that cannot be split over the batch. Stopped: `stop` said so; what was counted is in `folder`.
+
+    Cost: a few thousandths of a layer's product with its weight; language models run without their unembedding.
+    """
+    if part not in PARTS:
+        raise SubspaceError(f"part={part!r} is not known; expected one of {', '.join(PARTS)}.")
+    core = model if run is not None else running(model)
+    found = chosen(core, layers)
+    if run is None:
+        items: Any = tokens_of(data, "data", prefix)
+        run, identity = _reader(core, items), items.sha256()
+    else:
+        items, identity = list(data), key
+        if not items:
+            raise SubspaceError("data is empty; give at least one item to run.")
+        if folder is not None and key is None:
+            raise SubspaceError("folder is given with run, but not key; name the items (key='captions, version 2'), so that other statistics are never taken for these.")
+    options = dict(batch=batch, part=part, skip=skip, second_moment=second_moment, each=each, absolute=absolute)
+    digest = weight_hash(model)
+    saved = File(folder, {"model": digest, "layers": list(found), "data": identity, "items": len(items), **options}) if folder is not None else None
+    sums = Sums(digest, second_moment, each, absolute)
+    done = saved.read(sums) if saved is not None else 0
+    bar = tqdm(total=len(items), initial=done, desc="statistics", unit="item", delay=2.0, leave=False, disable=hidden(progress))
+    with bar, torch.no_grad(), inputs_of(core, found, sums.see):
+        try:
+            for start in range(done, len(items), batch):
+                if stop is not None and stop():
+                    raise Stopped(f"statistics stopped after {done} of {len(items)} items")
+                some = items.take(range(start, min(start + batch, len(items)))) if isinstance(items, Tokens) else items[start:start + batch]
+                sums.begin(len(some), *(_weights(some, part, skip) if isinstance(some, Tokens) else (None, owner(some) if owner is not None else range(len(some)))))
+                run(some)
+                sums.end(found)
+                done = start + len(some)
+                bar.update(len(some))
+                if saved is not None and done < len(items):
+                    saved.write(sums, done)
+        except BaseException:
+            if saved is not None and done:
+                saved.write(sums, done, now=True)
+            raise
+    if saved is not None:
+        saved.write(sums, done, now=True)
+    return Stats(**sums.fields(done))
+
+
+def _reader(core: Any, tokens: Tokens) -> Callable[[Tokens], Any]:
+    """Runs the body of a language model on padded rows."""
+    size = core.get_input_embeddings().weight.shape[0] if hasattr(core, "get_input_embeddings") else None
+    if size is not None and int(tokens.ids.max()) >= size:
+        raise SubspaceError(f"data holds the id {int(tokens.ids.max())} and the model has {size} tokens; tokenise with this model's tokenizer.")
+    body = getattr(core, getattr(core, "base_model_prefix", "") or "", None) or core
+    device = next(core.parameters()).device
+    return lambda some: body(input_ids=some.ids.to(device), use_cache=False)
+
+
+def _weights(tokens: Tokens, part: str, skip: int) -> tuple[Tensor, range]:
+    """Which positions count, [rows, length] of 0 and 1."""
+    at = torch.arange(tokens.ids.shape[1])[None]
+    counted = (at >= skip) & (at < tokens.lengths[:, None])
+    if part == "prefix":
+        counted = counted & (at < tokens.prefix)
+    elif part == "suffix":
+        counted = counted & (at >= tokens.prefix - 1) & (at < tokens.lengths[:, None] - 1)
+    if not bool(counted.any(1).all()):
+        raise SubspaceError(f"data: a row of {int(tokens.lengths.min())} tokens has no position of part={part!r} after skip={skip} (prefix {tokens.prefix}); "
+                            "lower skip or give longer rows.")
+    return counted.float(), range(len(tokens))
+
+
+def same_layers(mem: Stats, ref: Stats) -> None:
+    """Refuse a contrast of statistics of different models or layers (SubspaceError)."""
+    if mem.model != ref.model:
+        raise SubspaceError("the memorised and the reference statistics are of different weights; compute both with the same model.")
+    if mem.names != ref.names:
+        raise SubspaceError(f"the memorised statistics are of {len(mem.names)} layers, the reference's of {len(ref.names)} others; compute both over the same layers.")

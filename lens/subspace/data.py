@@ -1,0 +1,179 @@
+"""Token sets as this family takes them, the model that runs them, and the refusal of sets that overlap."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..engine.linear import Linear, linears
+from ..measure.likelihood import plain
+from .errors import SubspaceError
+
+#: Overlaps that a message lists before it only counts.
+LISTED = 8
+#: A run of equal tokens shorter than this is never an overlap, unless the rows are equal.
+SHORTEST_RUN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Token rows, padded on the right with 0: `ids` [n, length] int64, `lengths` [n], and `prefix`, how many tokens of each row are given (the rest is to be recited)."""
+
+    ids: Int[Tensor, "n length"]
+    lengths: Int[Tensor, " n"]
+    prefix: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index) -> Tokens:
+        """The rows of these numbers."""
+        index = torch.as_tensor(index)
+        lengths = self.lengths[index]
+        return Tokens(self.ids[index, :int(lengths.max())], lengths, self.prefix)
+
+    def rows(self) -> list[np.ndarray]:
+        """Each row without its padding."""
+        return [row[:n] for row, n in zip(self.ids.numpy(), self.lengths.tolist())]
+
+    def sha256(self) -> str:
+        digest = hashlib.sha256(f"{tuple(self.ids.shape)} {self.prefix}".encode())
+        for value in (self.ids, self.lengths):
+            digest.update(value.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def tokens_of(data: Any, argument: str, prefix: int | None = None) -> Tokens:
+    """Token rows from a tensor [n, length], a sequence of rows, or an object with `ids` (and `prefix`, or `lengths`).
+
+    `prefix`: None takes the object's own, or 1: all tokens but the first are to be recited.
+
+    Raises: SubspaceError: no row, an empty row, ids that are not whole numbers of at least 0, a prefix that leaves a row nothing.
+    """
+    if isinstance(data, Tokens):
+        return data if prefix is None else _checked(Tokens(data.ids, data.lengths, int(prefix)), argument)
+    own, lengths, ids = getattr(data, "prefix", None), getattr(data, "lengths", None), getattr(data, "ids", data)
+    prefix = int(prefix if prefix is not None else own if own is not None else 1)
+    try:
+        if isinstance(ids, (Tensor, np.ndarray)) and ids.ndim == 2:
+            made = torch.as_tensor(np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids))
+            lengths = torch.full((len(made),), made.shape[1]) if lengths is None else torch.as_tensor(lengths).cpu().long()
+        else:
+            rows = [np.asarray(row.cpu() if isinstance(row, Tensor) else row) for row in ids]
+            lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+            kind = np.result_type(*full) if (full := [row for row in rows if len(row)]) else np.int64
+            made = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.int64 if np.issubdtype(kind, np.integer) else torch.float64)
+            for line, row in zip(made, rows):
+                line[:len(row)] = torch.as_tensor(row)
+    except (TypeError, ValueError) as error:
+        raise SubspaceError(f"{argument} is a {type(data).__name__} that holds no rows of token ids ({error}); give a tensor [n, length] or a list of rows of ids.") from None
+    if made.dtype.is_floating_point or made.dtype == torch.bool:
+        raise SubspaceError(f"{argument} holds {made.dtype} values; expected token ids, whole numbers: tokenise texts first.")
+    return _checked(Tokens(made.long(), lengths, prefix), argument)
+
+
+def _checked(tokens: Tokens, argument: str) -> Tokens:
+    if not len(tokens) or int(tokens.lengths.min()) < 1:
+        raise SubspaceError(f"{argument} has {len(tokens)} rows{', one of them without a token' if len(tokens) else ''}; give at least one row, each of at least one token.")
+    if int(tokens.ids.min()) < 0:
+        raise SubspaceError(f"{argument} holds the id {int(tokens.ids.min())}; expected token ids of at least 0.")
+    if tokens.prefix < 1:
+        raise SubspaceError(f"prefix={tokens.prefix}; expected at least 1: the first token of a row has nothing before it that could predict it.")
+    return tokens
+
+
+def reciting(data: Any, argument: str, prefix: int | None = None) -> Tokens:
+    """`tokens_of`, where every row must have a token after its prefix."""
+    tokens = tokens_of(data, argument, prefix)
+    if int(tokens.lengths.min()) <= tokens.prefix:
+        raise SubspaceError(f"{argument}: row {int(tokens.lengths.argmin())} has {int(tokens.lengths.min())} tokens and prefix={tokens.prefix}, so nothing of it is left to recite; "
+                            "give a shorter prefix or longer rows.")
+    return tokens
+
+
+def refuse_overlap(a: Tokens, b: Tokens, names: tuple[str, str] = ("memorised", "reference"), *, run: int | None = None) -> None:
+    """Refuse two sets of which rows are equal or share a run of `run` tokens (None: half of the shorter row, at least 8).
+
+    Raises: SubspaceError, with a list of the pairs of rows.
+    """
+    if found := overlaps(a, b, run=run):
+        listed = ", ".join(f"{names[0]}[{i}] with {names[1]}[{j}] ({n} tokens)" for i, j, n in found[:LISTED])
+        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        raise SubspaceError(f"{names[0]} and {names[1]} overlap in {len(found)} pairs of rows: {listed}{more}. A set cannot be its own control: take these rows out of one of them.")
+
+
+def overlaps(a: Tokens, b: Tokens, *, run: int | None = None) -> list[tuple[int, int, int]]:
+    """Pairs (row of a, row of b, tokens) that are equal or share a run of at least so many tokens."""
+    rows, others = a.rows(), b.rows()
+    length = run if run is not None else max(SHORTEST_RUN, min(int(a.lengths.min()), int(b.lengths.min())) // 2)
+    seen: dict[bytes, set[int]] = {}
+    for i, row in enumerate(rows):
+        for gram in _grams(row, length):
+            seen.setdefault(gram, set()).add(i)
+    out = []
+    for j, row in enumerate(others):
+        for i in sorted({i for gram in _grams(row, length) for i in seen.get(gram, ())}):
+            out.append((i, j, length if not np.array_equal(rows[i], row) else len(row)))
+    return sorted(out)
+
+
+def _grams(row: np.ndarray, length: int) -> Iterator[bytes]:
+    """Runs of `length` tokens as bytes, and the whole row (marked) so that short equal rows meet too."""
+    yield b"row" + row.tobytes()
+    if len(row) >= length:
+        text, size = row.tobytes(), row.itemsize
+        for k in range(len(row) - length + 1):
+            yield text[k * size:(k + length) * size]
+
+
+# -- the model ------------------------------------------------------------------------------------------------------
+
+def running(model: Any) -> nn.Module:
+    """The module that runs: the plain model that shares a bridge's parameters; anything that is no causal language model as it is.
+
+    Raises: ScoringError: a language model in training mode, or with hooks on it.
+    """
+    hf = getattr(model, "original_model", model)
+    return plain(model) if hasattr(hf, "get_output_embeddings") and hasattr(hf, "config") else model
+
+
+def output_layers(model: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None) -> dict[str, Linear]:
+    """The layers whose inputs are the hidden neurons of the feed-forward blocks: the last linear layer of each block's MLP ("down_proj", "c_proj", "ff.net.2"), or the given ones."""
+    if layers is not None and not (isinstance(layers, str) and layers == "mlp"):
+        return chosen(model, layers)
+    last: dict[str, Linear] = {}
+    for name, linear in linears(model, "mlp").items():
+        last[name.rpartition(".mlp.")[0] or str(linear.layer)] = linear
+    return {linear.name: linear for linear in last.values()}
+
+
+def chosen(model: Any, layers: str | Sequence[str] | Mapping[str, Linear]) -> dict[str, Linear]:
+    """The model's own linear layers of these patterns, or of the names of a mapping."""
+    return linears(model, tuple(layers) if isinstance(layers, Mapping) else layers)
+
+
+def losses(core: nn.Module, tokens: Tokens, *, call: Any = None) -> Float[Tensor, " rows"]:
+    """Mean cross-entropy (nats) of each row's tokens after the prefix, with gradients; a row that a hook multiplied counts as several.
+
+    `call`: what runs instead of `core(**inputs)`.
+    """
+    device = next(core.parameters()).device
+    ids, lengths = tokens.ids.to(device), tokens.lengths.to(device)
+    keep = ids.shape[1] - tokens.prefix + 1
+    inputs: dict[str, Any] = {"input_ids": ids, "use_cache": False}
+    if "logits_to_keep" in inspect.signature(core.forward).parameters:
+        inputs["logits_to_keep"] = keep
+    logits = (call or core)(**inputs).logits[:, -keep:-1]
+    targets = ids[:, tokens.prefix:].expand(len(logits), -1) if len(ids) == 1 else ids[:, tokens.prefix:]
+    each = F.cross_entropy(logits.flatten(0, 1).float(), targets.reshape(-1), reduction="none").view(targets.shape)
+    counted = (torch.arange(tokens.prefix, ids.shape[1], device=device)[None] < lengths[:, None]).to(each.dtype)
+    return (each * counted).sum(1) / counted.sum(1)

@@ -1,0 +1,109 @@
+"""Neuron masks that are learned: which neurons must stay for the sequences to be recited still.
+
+The weights stand still; each neuron (input column of a layer) is multiplied by a number in [0, 1] that gradient descent lowers as far as recitation allows. The neurons that
+stay are the scores. Source: Chang, Thomason and Jia 2024 ("Slimming", after Liu et al. 2017; "Hard Concrete", after Louizos et al. 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..engine.linear import Linear
+from ..engine.sweeps import hidden
+from ..engine.walk import Stopped
+from ..models import weight_hash
+from .attribution import multiplied
+from .data import Tokens, losses, output_layers, reciting, running
+from .errors import SubspaceError
+from .scores import Scores, neuron_scores
+
+#: Temperature and the ends of the stretched interval of a hard concrete gate.
+BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
+
+
+def slimming(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: int | None = None, weight: float = 10.0, steps: int = 200,
+             rate: float = 0.02, batch: int = 16, seed: int = 0, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
+    """Masks m in [0, 1], from 1, that minimise the loss after the prefix plus `weight` times the mean of m (L1); the score of a neuron is its m.
+
+    Args:
+        layers: None: the second layers of the feed-forward blocks. rate: of Adam. batch: sequences a step, drawn by `seed` where there are more.
+
+    Neurons of equal m (many end at 0) are told apart by their mean m over the steps: who held out longer.
+
+    Raises: SubspaceError: no token after a prefix, settings out of range. Stopped.
+    """
+    core, tokens, found = _start(model, sequences, layers, prefix, weight=weight, steps=steps, rate=rate, batch=batch)
+    masks = {name: torch.ones(l.d_in, device=l.weight.device).requires_grad_() for name, l in found.items()}
+    optimiser, size = torch.optim.Adam(masks.values(), lr=rate), sum(map(len, masks.values()))
+    held = {name: torch.zeros_like(m) for name, m in masks.items()}
+    for some, _ in _batches(tokens, batch, steps, seed, "slimming", progress, stop):
+        with torch.enable_grad(), multiplied(found, masks):
+            loss = losses(core, some).mean()
+        _descend(optimiser, masks, loss + weight * sum(m.sum() for m in masks.values()) / size)
+        with torch.no_grad():
+            for name, m in masks.items():
+                held[name] += m.clamp_(0, 1) / steps
+    return neuron_scores(found, {n: (m.detach() + 1e-6 * held[n]).cpu() for n, m in masks.items()}, "slimming", weight_hash(model),
+                         about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach())})
+
+
+def hard_concrete(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: int | None = None, weight: float = 10.0,
+                  steps: int = 300, rate: float = 0.1, start: float = 2.0, batch: int = 16, seed: int = 0, progress: bool | None = None,
+                  stop: Callable[[], bool] | None = None) -> Scores:
+    """Random gates s = sigmoid((logit u + log a) / beta), stretched to (-0.1, 1.1) and clipped, that minimise the loss after the prefix plus `weight` times the mean
+    probability of an open gate (L0); the score of a neuron is its log a.
+
+    Args:
+        start: log a at the start, the same for all. rate, batch, seed: as for `slimming`; the seed draws the gates too.
+
+    Raises: SubspaceError: no token after a prefix, settings out of range. Stopped.
+
+    Source: Louizos et al. 2018, equations 10 to 12.
+    """
+    core, tokens, found = _start(model, sequences, layers, prefix, weight=weight, steps=steps, rate=rate, batch=batch)
+    log_a = {name: torch.full((l.d_in,), float(start), device=l.weight.device).requires_grad_() for name, l in found.items()}
+    optimiser, size = torch.optim.Adam(log_a.values(), lr=rate), sum(map(len, log_a.values()))
+    for some, generator in _batches(tokens, batch, steps, seed, "hard concrete", progress, stop):
+        with torch.enable_grad():
+            gates = {name: gate(a, torch.rand(a.shape, generator=generator).to(a)) for name, a in log_a.items()}
+            with multiplied(found, gates):
+                loss = losses(core, some).mean()
+            open_ = sum(torch.sigmoid(a - BETA * math.log(-LOW / HIGH)).sum() for a in log_a.values()) / size
+        _descend(optimiser, log_a, loss + weight * open_)
+    return neuron_scores(found, {n: a.detach().cpu() for n, a in log_a.items()}, "hard concrete", weight_hash(model),
+                         about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach()), "open": float(open_.detach())})
+
+
+def gate(log_a: Tensor, u: Tensor) -> Tensor:
+    """A hard concrete gate from log a and uniform noise."""
+    u = u.clamp(1e-6, 1 - 1e-6)
+    return (torch.sigmoid((u.logit() + log_a) / BETA) * (HIGH - LOW) + LOW).clamp(0, 1)
+
+
+def _start(model: Any, sequences: Any, layers: Any, prefix: int | None, **settings: float):
+    for name, value in settings.items():
+        least = 0 if name == "weight" else 1 if name in ("steps", "batch") else None
+        if not (value > 0 if least is None else value >= least) or not math.isfinite(value):
+            raise SubspaceError(f"{name}={value!r}; expected a finite number {'above 0' if least is None else f'of at least {least}'}.")
+    core = running(model)
+    return core, reciting(sequences, "sequences", prefix), output_layers(core, layers)
+
+
+def _batches(tokens: Tokens, batch: int, steps: int, seed: int, what: str, progress: bool | None, stop: Callable[[], bool] | None):
+    generator = torch.Generator().manual_seed(int(seed))
+    for step in tqdm(range(steps), desc=what, delay=2.0, leave=False, disable=hidden(progress)):
+        if stop is not None and stop():
+            raise Stopped(f"{what} stopped after {step} of {steps} steps")
+        yield tokens if len(tokens) <= batch else tokens.take(torch.randperm(len(tokens), generator=generator)[:batch]), generator
+
+
+def _descend(optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], loss: Tensor) -> None:
+    for parameter, g in zip(parameters.values(), torch.autograd.grad(loss, list(parameters.values()))):
+        parameter.grad = g
+    optimiser.step()

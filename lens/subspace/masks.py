@@ -1,0 +1,265 @@
+"""Masks: sets of weights of named linear layers, stored sparse, that are set to zero for a while and put back bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy import sparse
+from torch import Tensor
+
+from ..engine.linear import linears, near
+from ..engine.saving import check_path, new_path
+from ..engine.weights import EDITED, Undo, apply_weights
+from ..models import weight_hash
+from .errors import SubspaceError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Chosen weights of linear layers, one bit each in meaning and one index each in memory.
+
+    Attributes:
+        layers: plain name -> sorted numbers row * d_in + column of the chosen weights. shapes: plain name -> (d_out, d_in), also of layers of which none is chosen.
+        model: hash of the weights that it was found on; "" fits any model of these layers. about: how it was made.
+
+    >>> mask = Mask.of({"a": torch.tensor([[True, False], [False, False]])})
+    >>> mask.count, mask.density, mask.iou(mask)
+    (1, 0.25, 1.0)
+    """
+
+    layers: Mapping[str, np.ndarray]
+    shapes: Mapping[str, tuple[int, int]]
+    model: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, Bool[Tensor, "out in"]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
+        """From truth values [out, in] by layer."""
+        layers, shapes = {}, {}
+        for name, value in chosen.items():
+            value = torch.as_tensor(value)
+            if value.ndim != 2 or value.dtype != torch.bool:
+                raise SubspaceError(f"chosen[{name!r}] is {value.dtype} of shape {tuple(value.shape)}; expected truth values [out, in].")
+            layers[name], shapes[name] = _small(value.reshape(-1).nonzero()[:, 0].cpu().numpy(), value.numel()), (value.shape[0], value.shape[1])
+        return cls(layers, shapes, model, dict(about or {}))
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Any], shapes: Mapping[str, tuple[int, int]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
+        """From numbers of input columns (hidden neurons) by layer: every weight of those columns."""
+        layers = {}
+        for name, (out, d_in) in shapes.items():
+            some = np.unique(np.asarray(columns.get(name, ()), dtype=np.int64))
+            if len(some) and not 0 <= some[0] <= some[-1] < d_in:
+                raise SubspaceError(f"columns[{name!r}] holds {some[0] if some[0] < 0 else some[-1]}; the layer has input columns 0 to {d_in - 1}.")
+            layers[name] = _small((np.arange(out)[:, None] * d_in + some).ravel(), out * d_in)
+        return cls(layers, dict(shapes), model, dict(about or {}))
+
+    # -- what is in it ----------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many weights are chosen."""
+        return sum(map(len, self.layers.values()))
+
+    @property
+    def density(self) -> float:
+        """Chosen weights as a share of those of its layers."""
+        return self.count / max(1, sum(a * b for a, b in self.shapes.values()))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(index.nbytes for index in self.layers.values())
+
+    def densities(self) -> dict[str, float]:
+        """Chosen share by layer."""
+        return {name: len(self.layers[name]) / (a * b) for name, (a, b) in self.shapes.items()}
+
+    def csr(self, name: str) -> sparse.csr_array:
+        """One layer as a sparse [out, in] matrix of truth values."""
+        (out, d_in), index = self.shapes[self._known(name)], self.layers[name]
+        return sparse.csr_array((np.ones(len(index), bool), (index // d_in, index % d_in)), shape=(out, d_in))
+
+    def dense(self, name: str) -> Bool[Tensor, "out in"]:
+        """One layer as truth values."""
+        out = torch.zeros(self.shapes[self._known(name)], dtype=torch.bool)
+        out.view(-1)[torch.from_numpy(self.layers[name].astype(np.int64))] = True
+        return out
+
+    def columns(self, name: str) -> np.ndarray:
+        """Of each input column (neuron), how many of its weights are chosen, [d_in]."""
+        d_in = self.shapes[self._known(name)][1]
+        return np.bincount(self.layers[name] % d_in, minlength=d_in)
+
+    def __repr__(self) -> str:
+        return f"Mask({self.count} weights, {self.density:.3%} of {len(self.shapes)} layers{', ' + str(self.about['method']) if 'method' in self.about else ''})"
+
+    # -- sets -------------------------------------------------------------------------------------------------------
+
+    def __or__(self, other: Mask) -> Mask:
+        """Weights that are in either."""
+        return self._combined(other, np.union1d, "union")
+
+    def __and__(self, other: Mask) -> Mask:
+        """Weights that are in both."""
+        return self._combined(other, lambda a, b: np.intersect1d(a, b, assume_unique=True), "intersection")
+
+    def __sub__(self, other: Mask) -> Mask:
+        """Weights that are in this one and not in the other."""
+        return self._combined(other, lambda a, b: np.setdiff1d(a, b, assume_unique=True), "difference")
+
+    def iou(self, other: Mask) -> float:
+        """Shared over united weights, all layers together; NaN where both are empty. Two random masks that choose a share s of every row: about s / (2 - s)."""
+        shared, united = map(sum, zip(*self._overlap(other).values()))
+        return shared / united if united else float("nan")
+
+    def iou_by_layer(self, other: Mask) -> dict[str, float]:
+        """Shared over united weights of each layer; NaN where both are empty."""
+        return {name: shared / united if united else float("nan") for name, (shared, united) in self._overlap(other).items()}
+
+    def _overlap(self, other: Mask) -> dict[str, tuple[int, int]]:
+        self._fits(other)
+        out = {}
+        for name, index in self.layers.items():
+            shared = len(np.intersect1d(index, other.layers[name], assume_unique=True))
+            out[name] = (shared, len(index) + len(other.layers[name]) - shared)
+        return out
+
+    def _combined(self, other: Mask, how: Callable, word: str) -> Mask:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        self._fits(other)
+        made = {name: how(index, other.layers[name]) for name, index in self.layers.items()}
+        return Mask(made, self.shapes, self.model or other.model, {"method": word, "of": [dict(self.about), dict(other.about)]})
+
+    def _fits(self, other: Mask) -> None:
+        if dict(self.shapes) != dict(other.shapes):
+            raise SubspaceError(f"the masks are over different layers ({len(self.shapes)} and {len(other.shapes)}, or of other shapes); "
+                                "compare masks that were located over the same layers.")
+        if self.model and other.model and self.model != other.model:
+            raise SubspaceError(f"the masks are of different models (weights {self.model[:8]} and {other.model[:8]}); locate both on the same weights.")
+
+    def _known(self, name: str) -> str:
+        if name not in self.shapes:
+            raise SubspaceError(f"the mask has no layer {name!r}; {near(name, self.shapes)}.")
+        return name
+
+    # -- use --------------------------------------------------------------------------------------------------------
+
+    def weights(self, model: Any) -> dict[str, Float[Tensor, "out in"]]:
+        """New weights of the layers that it touches: the model's, with the chosen ones at 0."""
+        every, out = linears(model, "*"), {}
+        for name, index in self.layers.items():
+            if name not in every:
+                raise SubspaceError(f"the mask has the layer {name!r}, which the model has not; {near(name, every)}.")
+            if tuple(every[name].weight.shape) != tuple(self.shapes[name]):
+                raise SubspaceError(f"the mask has {name!r} as {tuple(self.shapes[name])}, the model as {tuple(every[name].weight.shape)}: it is a mask of another model.")
+            if len(index):
+                new = every[name].weight.detach().clone(memory_format=torch.contiguous_format)
+                new.view(-1)[torch.from_numpy(index.astype(np.int64)).to(new.device)] = 0
+                out[name] = new
+        return out
+
+    def apply(self, model: Any, *, strict: bool = True) -> Undo:
+        """Set the chosen weights to 0 until `undo()`.
+
+        `strict`: refuse weights other than those that the mask was found on; False for a deliberate transfer (a twin, a fine-tuned copy).
+
+        Raises: SubspaceError: an empty mask, or a mask of another model. WeightError: an edit is in force on one of its layers (applied twice).
+        """
+        if not self.count:
+            raise SubspaceError(f"the mask is empty: it would change no weight of its {len(self.shapes)} layers. "
+                                "Raise sparsity, lower the margin, or look at whether the two sets differ at all.")
+        return apply_checked(model, self.weights(model), self.model if strict else "", "mask")
+
+    @contextmanager
+    def applied(self, model: Any, *, strict: bool = True) -> Iterator[Any]:
+        """The model with the chosen weights at 0; on leaving, also by an exception, the weights are as before, bit-equal. Raises as `apply`."""
+        undo = self.apply(model, strict=strict)
+        try:
+            yield model
+        finally:
+            undo.undo()
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write it as one `.npz` file without pickle, replacing what is there."""
+        path = check_path(path, "path", (".npz",), "a mask is one file")
+        about = json.dumps({"schema": SCHEMA, "model": self.model, "about": dict(self.about), "layers": [[name, *map(int, shape)] for name, shape in self.shapes.items()]})
+        with new_path(path, "save the mask") as part:
+            with open(part, "wb") as file:
+                np.savez_compressed(file, about=np.frombuffer(about.encode(), np.uint8), **{f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)})
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Mask:
+        """Read a mask that `save` wrote. Raises SubspaceError for a missing or damaged file."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(bytes(file["about"]).decode())
+                shapes = {name: (int(out), int(d_in)) for name, out, d_in in about["layers"]}
+                layers = {name: file[f"layer{i}"] for i, name in enumerate(shapes)}
+            for (name, index), (out, d_in) in zip(layers.items(), shapes.values()):
+                if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) and not (0 <= index[0] and index[-1] < out * d_in and (np.diff(index.astype(np.int64)) > 0).all()):
+                    raise ValueError(f"the weights of {name!r} are not sorted numbers below {out * d_in}")
+        except FileNotFoundError:
+            raise SubspaceError(f"path={str(path)!r} does not exist; check the name, or locate the mask and save it.") from None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise SubspaceError(f"path={str(path)!r} is no mask that can be read ({type(error).__name__}: {error}); save it again.") from None
+        return cls(layers, shapes, str(about["model"]), about["about"])
+
+
+def apply_checked(model: Any, new: Mapping[str, Tensor], found_on: str, what: str) -> Undo:
+    """`apply_weights`, refused on weights other than those that the edit was found on; an edit in force elsewhere is not taken for other weights."""
+    core = getattr(model, "original_model", model)
+    in_force = any(getattr(p, EDITED, False) for p in core.parameters())
+    if found_on and not in_force and (now := weight_hash(model)) != found_on:
+        raise SubspaceError(f"the {what} was found on weights {found_on[:8]}, this model's are {now[:8]}: it is a {what} of another model. "
+                            "Locate it anew, or pass strict=False to carry it over on purpose.")
+    return apply_weights(model, new)
+
+
+def random_like(mask: Mask, seed: int, by: str = "rows") -> Mask:
+    """A control of equal density: as many weights of every row at random ("rows"), or the same pattern on other input columns ("columns").
+
+    Raises: SubspaceError: an unknown `by`.
+    """
+    if by not in ("rows", "columns"):
+        raise SubspaceError(f"by={by!r} is not known; expected 'rows' or 'columns'.")
+    rng, layers = np.random.default_rng(seed), {}
+    for name, (out, d_in) in mask.shapes.items():
+        row, column = np.divmod(mask.layers[name].astype(np.int64), d_in)
+        if by == "columns":
+            column = rng.permutation(d_in)[column]
+        else:
+            counts = np.bincount(row, minlength=out)
+            order = np.argsort(rng.random((out, d_in)), axis=1)
+            row, at = np.nonzero(np.arange(d_in)[None] < counts[:, None])
+            column = order[row, at]
+        layers[name] = _small(np.sort(row * d_in + column), out * d_in)
+    return Mask(layers, mask.shapes, mask.model, {"method": f"random {by}", "seed": seed, "like": dict(mask.about)})
+
+
+def chance_iou(density: float) -> float:
+    """IoU to expect of two random masks of one density s: s / (2 - s)."""
+    return density / (2 - density)
+
+
+def _small(index: np.ndarray, total: int) -> np.ndarray:
+    """Indices in the smallest of two types that holds them."""
+    return index.astype(np.int32 if total <= np.iinfo(np.int32).max else np.int64)

@@ -33,7 +33,13 @@ _TITLES = {"patch": "Activation patching", "path patch": "Path patching", "causa
            "injection": "Memory injection", "injection prompts": "Prompts of multi-hop items", "injection summary": "Memory injection, summary over items",
            "injection damage": "Damage of memory injection", "bridge reading": "Bridge entity read by heads", "lens reading": "Bridge entity read by trained lenses",
            "explicit patch": "Patching from the explicit prompt", "items summary": "Summary over items", "prediction": "Prediction of where injection works",
-           "head effects": "Causal effects of heads", "vector evaluation": "Evaluation of vectors", "forgetting": "Sequential fine-tuning", "recovery": "Recovery by vectors"}
+           "head effects": "Causal effects of heads", "vector evaluation": "Evaluation of vectors", "forgetting": "Sequential fine-tuning", "recovery": "Recovery by vectors",
+           "extraction": "Recitation of memorised sequences", "exposure": "Exposure of planted sequences", "membership by duplicates": "Membership scores by duplicates",
+           "recognition": "Recognition of seen sequences", "recall": "Recall of second halves", "retention": "Retention along further training", "performance": "Loss and tasks",
+           "damage": "Damage of an edit", "trade-off": "Recitation against clean loss", "prefix attacks": "Recitation behind changed prefixes", "relearning": "Relearning",
+           "specificity": "Overlap of masks and its control", "recall at k": "Planted neurons found", "principal angles": "Angles between subspaces",
+           "curvature spectrum": "Spectrum of loss curvature", "activation ratio": "Memorised against clean text by band", "curvature edit": "Edit of loss curvature",
+           "curvature curve": "Curve of edits"}
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 

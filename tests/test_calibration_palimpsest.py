@@ -277,6 +277,25 @@ def test_same_seed_same_numbers_whatever_the_other_conditions():
     assert not np.array_equal(one[0].p, redrawn.redrawn(conditions[2:3], 20, 6)[0].p)
 
 
+def test_groups_that_share_their_lots_would_be_seen(monkeypatch):
+    conditions = redrawn.all_conditions(np.random.default_rng(7).normal(size=400), 99, 5)
+    (condition,) = (c for c in conditions if "8 groups, two steps each" in c.text)
+    low = lambda: {c.name: proportion(int((c.p <= 0.05).sum()), len(c.p), 0.99).low for c in redrawn.redrawn([condition], 800, 5)}
+    assert max(low().values()) <= 0.05
+    monkeypatch.setattr("lens.provenance.scores.mixed", lambda values, seed: np.full(len(values), seed, np.uint64))
+    shared = low()
+    assert shared["query: e-value, any stop"] > 0.05 >= shared["query: permutation"]
+
+
+def test_triples_by_steps_are_permuted_within_their_groups(scored):
+    cells = {c.name: c for c in models.triple_cells(scored, "difference", 199, 0, 8)}
+    assert set(cells) == {"query: permutation", "query: e-value, any stop", "query: combined", "query: t, two-sided, as published"}
+    assert all(c.condition == "disjoint triples, minus a reference, 700 rows, steps of 8 in 8 groups" and len(c.p) == 8 for c in cells.values())
+    step, group = stats.rankdata(scored.keys[1]).astype(int) - 1, np.repeat(np.arange(8), [88, 87, 88, 87, 88, 87, 88, 87])
+    slow = permutation_correlation(scored.nll[0] - scored.nll[2], step // 8, groups=group, resamples=9999, seed=1)
+    assert cells["query: permutation"].p[0] == pytest.approx(float(slow.p), abs=4 * np.sqrt(0.25 / 199))
+
+
 # ---- figures -----------------------------------------------------------------------------------------------------
 
 

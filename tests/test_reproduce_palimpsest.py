@@ -146,6 +146,38 @@ def test_the_paper_preset_says_what_it_needs_where_the_hub_is_out_of_reach(monke
     assert len(public.shards(public.DEDUPED)) == 21 and public.shards(public.DEDUPED)[-1].endswith("document-00020-of-00020.bin")
 
 
+@pytest.mark.parametrize("effects, words", [((0.9, 0), ("holds", "not flagged")), ((0, 0.9), ("does not hold", "flagged"))])
+def test_the_paper_preset_asks_the_public_models_and_judges(monkeypatch, tmp_path, effects, words):
+    """Stand-ins for models and corpus: what is asked of which, and the word that each answer gets."""
+    rng, loaded, read = np.random.default_rng(0), [], []
+    t = runs.Transcript(rng.integers(9, size=(800, 4)), np.arange(800) // 4, "step", shuffled_as="x", about={"file_order": "training"})
+    monkeypatch.setattr(public, "unreachable", lambda: "")
+    monkeypatch.setattr(public, "from_pythia", lambda paths, **k: read.append((paths, k)) or t)
+    monkeypatch.setattr(public, "load", lambda name, dtype: loaded.append((name, dtype)) or name)
+
+    def answer(suspect, transcript, *, reference, **options):
+        assert options["store"] == tmp_path / "scores" and options["score_options"] == {"window": 128} and reference.shares_order is False
+        related = {a.suspect: a.related for a in public.QUERIES}[suspect.model]
+        return runs.query_scores(
+            rng.normal(size=800) - effects[0 if related else 1] * t.position / 200, None, transcript, resamples=999, seed=options["seed"]
+        )
+
+    monkeypatch.setattr(public, "query", answer)
+    found = paper.run(preset="paper", out=tmp_path, seed=3)
+    assert found.table.verdict.tolist() == [words[0 if asked.related else 1] for asked in public.QUERIES]
+    assert list(found.table.columns) == common.COLUMNS and found.table.claim.tolist() == [f"{a.suspect} was trained in the order of {a.data}" for a in public.QUERIES]
+    assert pd.read_csv(tmp_path / "table.csv").verdict.tolist() == found.table.verdict.tolist()
+    lines = found.tables["queries"]
+    assert all(f"rho {line.rho:+.4f} [{line.low:+.4f}, {line.high:+.4f}]" in here for line, here in zip(lines.itertuples(), found.table.here)) and (lines.n == 800).all()
+    assert ((lines.p <= 0.01) == [effects[0 if a.related else 1] > 0 for a in public.QUERIES]).all()
+    assert loaded == [(name, "bfloat16") for a in public.QUERIES for name in (a.suspect, a.reference)]
+    assert all("pythia" in k["tokenizer"] and k["rows"] == 20_000 and k["epoch_rows"] == public.EPOCH and len(paths) == 21 for paths, k in read)  # the corpus is Pythia's
+
+
+def test_the_paper_preset_asks_for_memory_for_two_models():
+    assert "34 GB of memory" in public.needs() and "82 MB of 600 GB" in public.needs()  # 2 x 6.9 x 10^9 weights of 2 bytes, a quarter of them twice
+
+
 def test_the_command_loads_no_model(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(lens, "load", lambda *a, **k: pytest.fail("a model was loaded"))
     found = []
@@ -193,9 +225,9 @@ def test_detection_agrees_with_brute_force():
     bound = np.array([float(statistics.key_test(stats.rankdata(score[i]), key[i]).p) for i in index])
     assert z == pytest.approx(np.median(rho * np.sqrt(119))) and 0 < rates["key_0.01"] < 1
     for level in steps.LEVELS:
-        assert rates[f"key_{level:g}"] == (bound <= level).mean() and rates[f"permutation_{level:g}"] == (stats.norm.cdf(rho * np.sqrt(119)) <= level).mean()
+        assert rates[f"key_{level:g}"] == (bound <= level).mean() and rates[f"normal_{level:g}"] == (stats.norm.cdf(rho * np.sqrt(119)) <= level).mean()
     innocent = steps.detection(draw.normal(size=4000), draw.random(4000), 200, 2000, 0)[1]
-    assert innocent["key_0.01"] <= 0.01 and abs(innocent["permutation_0.01"] - 0.01) < 0.012
+    assert innocent["key_0.01"] <= 0.01 and abs(innocent["normal_0.01"] - 0.01) < 0.012
 
 
 def test_power_rises_with_rows_and_windows(known):

@@ -12,6 +12,25 @@ import numpy as np
 from .errors import ProvenanceError
 
 TABLES = (".npy", ".parquet")
+#: what the transcript is read as, in words
+NAMES = {
+    "table": "a table (.jsonl, .parquet, .npz)",
+    "npy": "an .npy file with an order",
+    "bin": "a flat .bin file with an order",
+    "pythia": "the format pythia",
+    "olmo": "the format olmo",
+    "organism": "an organism's own transcript",
+}
+_SAME = {name: name for name in ("tokenizer", "shuffled_as")}
+#: options of a transcript that each of them uses, and the name of the reader's argument
+USED = {
+    "table": _SAME | {"position": "position", "kind": "kind"},
+    "npy": _SAME | {"order": "order", "order_is": "order_is", "kind": "kind", "length": "length"},
+    "bin": _SAME | {"order": "order", "order_is": "order_is", "kind": "kind", "length": "length", "dtype": "dtype"},
+    "pythia": _SAME | {"length": "length", "batch_rows": "batch", "read": "rows", "epoch_rows": "epoch_rows", "sizes": "sizes"},
+    "olmo": _SAME | {"order": "order", "length": "chunk", "dtype": "dtype", "batch_rows": "batch", "read": "rows", "sizes": "sizes"},
+    "organism": {},
+}
 
 
 def add_parsers(provenance: argparse.ArgumentParser) -> None:
@@ -76,15 +95,19 @@ def _transcript_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--order", help="for token files: .npy of row numbers in training order (or positions, with --order-is position); for olmo: global_indices.npy"
     )
-    parser.add_argument("--order-is", choices=("order", "position"), default="order")
+    parser.add_argument("--order-is", choices=("order", "position"), help="what --order holds, for token files (default: order)")
     parser.add_argument("--position", help="the column that holds positions")
     parser.add_argument("--kind", choices=("key", "step", "rank"), help="what positions are (default: the column's name, else rank)")
-    parser.add_argument("--dtype", default="uint16", help="of a flat .bin file (default: uint16)")
-    parser.add_argument("--length", type=int, help="tokens of a row in a flat file")
+    parser.add_argument("--dtype", help="of the tokens in a flat .bin file or in olmo parts (default: uint16)")
+    parser.add_argument("--length", type=int, help="tokens of a row in a flat file (pythia: 2049, olmo: 2048)")
     parser.add_argument("--batch-rows", type=int, help="rows of a training step (pythia: 1024, olmo: 2048)")
     parser.add_argument("--read", type=int, help="how many rows to read of a pythia or olmo file")
+    parser.add_argument("--epoch-rows", type=int, help="of a pythia file: rows of the first epoch; later ones repeat it and are not drawn")
+    parser.add_argument(
+        "--sizes", type=int, action="append", default=[], help="bytes of a pythia or olmo part, once for each part in order, so that a missing one can be left out"
+    )
     parser.add_argument("--tokenizer", help="what made the transcript's token ids: a folder, or a name that lens.load takes")
-    parser.add_argument("--shuffled-as", default="", help="in words: what was shuffled, and how that is known; goes into the report")
+    parser.add_argument("--shuffled-as", help="in words: what was shuffled, and how that is known; goes into the report")
     parser.add_argument("--epoch", type=int, help="use this epoch's positions only (from 0)")
 
 
@@ -92,6 +115,7 @@ def _test_options(parser: argparse.ArgumentParser, alternative: str) -> None:
     parser.add_argument(
         "--alternative", choices=("less", "greater", "two-sided"), default=alternative, help=f"the direction (default: {alternative}, the effect of training)"
     )
+    parser.add_argument("--trend", choices=("spearman", "pearson"), default="spearman", help="ranks of the scores, or the scores themselves (default: spearman)")
     parser.add_argument("--level", type=float, default=0.95, help="of the interval (default: 0.95)")
     parser.add_argument("--resamples", type=int, default=100_000, help="permutations (default: 100000)")
     parser.add_argument("--seed", type=int, default=0, help="of the rows' choice and the permutations; not to be chosen by its result (default: 0)")
@@ -121,6 +145,7 @@ def run_query(arguments: argparse.Namespace) -> int:
         rows=arguments.rows if arguments.rows and arguments.rows < len(transcript) else None,
         statistic=arguments.statistic,
         weights=arguments.weights,
+        trend=arguments.trend,
         alternative=arguments.alternative,
         level=arguments.level,
         resamples=arguments.resamples,
@@ -151,6 +176,7 @@ def run_text(arguments: argparse.Namespace) -> int:
         transcript,
         unit=arguments.unit,
         counts=arguments.counts,
+        trend=arguments.trend,
         alternative=arguments.alternative,
         level=arguments.level,
         resamples=arguments.resamples,
@@ -253,29 +279,70 @@ def _documents(path: Path) -> list[Any]:
 def _transcript(arguments: argparse.Namespace, rows: int | None):
     from .preshuffled import from_olmo, from_pythia
     from .readers import from_file, read
-    from .shipped import PREFIX, from_organism
+    from .shipped import from_organism
 
     paths = arguments.transcript if len(arguments.transcript) > 1 else arguments.transcript[0]
-    if isinstance(paths, str) and paths.startswith(PREFIX):
-        return from_organism(paths)
-    first = Path(arguments.transcript[0])
-    named = {key: value for key, value in (("tokenizer", arguments.tokenizer), ("shuffled_as", arguments.shuffled_as)) if value}
-    how = arguments.format or ("file" if arguments.order and first.suffix in (".npy", ".bin") else "table")
-    wanted = arguments.read or rows
-    if how == "pythia":
-        extra = {key: value for key, value in (("length", arguments.length), ("batch", arguments.batch_rows), ("tokenizer", arguments.tokenizer)) if value}
-        transcript = from_pythia(paths, wanted, seed=arguments.seed, **extra)
+    how = _format(arguments)
+    given = _given(arguments, how)
+    if how in ("pythia", "olmo"):
+        rows = given.pop("rows", rows)
+    if how == "organism":
+        transcript = from_organism(paths)
+    elif how == "pythia":
+        transcript = from_pythia(paths, rows, seed=arguments.seed, **given)
     elif how == "olmo":
         if not arguments.order:
             raise ProvenanceError("--format olmo needs --order global_indices.npy")
-        extra = {key: value for key, value in (("chunk", arguments.length), ("batch", arguments.batch_rows), ("tokenizer", arguments.tokenizer)) if value}
-        transcript = from_olmo(arguments.order, arguments.transcript, wanted, seed=arguments.seed, **extra)
-    elif how == "file":
-        transcript = from_file(
-            paths, arguments.order, length=arguments.length, dtype=arguments.dtype, order_is=arguments.order_is, kind=arguments.kind or "rank", **named
-        )
+        transcript = from_olmo(given.pop("order"), arguments.transcript, rows, seed=arguments.seed, **given)
+    elif how in ("npy", "bin"):
+        transcript = from_file(paths, **given)
     else:
-        transcript = read(
-            paths, **({"position": arguments.position, "kind": arguments.kind} if first.suffix in (".jsonl", ".json", ".parquet", ".npz") else {}), **named
-        )
+        transcript = read(paths, **given)
     return transcript if arguments.epoch is None else transcript.epoch(arguments.epoch)
+
+
+def _format(arguments: argparse.Namespace) -> str:
+    """What the transcript is read as: a key of `USED`."""
+    from .shipped import PREFIX
+
+    first, several = arguments.transcript[0], len(arguments.transcript) > 1
+    if first.startswith(PREFIX):
+        how = "organism"
+        if arguments.format:
+            raise ProvenanceError(f"--format {arguments.format}: {first} brings its own transcript; leave --format out")
+    elif arguments.format in ("pythia", "olmo"):
+        return arguments.format
+    else:
+        suffix = Path(first).suffix
+        how = "npy" if suffix == ".npy" else "bin" if suffix == ".bin" or arguments.format == "file" else "table"
+    if several and not (how == "table" and suffix == ".parquet"):
+        raise ProvenanceError(
+            f"--transcript is given {len(arguments.transcript)} times, and {NAMES[how]} is read alone; only .parquet files and parts of pythia or olmo"
+            " (--format) may be several"
+        )
+    return how
+
+
+def _given(arguments: argparse.Namespace, how: str) -> dict[str, Any]:
+    """The reader's arguments from the options that were given; one that this format does not use is refused, since it would do nothing in silence."""
+    found = {}
+    for option in dict.fromkeys(name for used in USED.values() for name in used):
+        value, flag = getattr(arguments, option), f"--{option.replace('_', '-')}"
+        if value in (None, "", []):
+            continue
+        if option not in USED[how]:
+            where = ", ".join(NAMES[name] for name, used in USED.items() if option in used)
+            raise ProvenanceError(f"{flag} is given and {NAMES[how]} has no use for it (it is for {where}); leave it out, or say with --format what the file is")
+        if any(isinstance(one, int) and one < 1 for one in (value if isinstance(value, list) else [value])):
+            raise ProvenanceError(f"{flag} {value}: expected whole numbers of at least 1")
+        if option == "dtype" and not _whole_numbers(value):
+            raise ProvenanceError(f"{flag} {value!r} is no type of whole numbers; expected one such as uint16 or uint32")
+        found[USED[how][option]] = value
+    return found
+
+
+def _whole_numbers(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "iu"
+    except TypeError:
+        return False

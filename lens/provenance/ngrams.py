@@ -105,6 +105,7 @@ def join(text: Any, corpus: Any, *, k: tuple[int, int] | int = (4, 8), max_count
         max_count: n-grams with more occurrences count for no row (nor does the place back off: a shorter one would be more common still).
         row_length: tokens of a training row, where the corpus is flat. A last row may be shorter.
         across: whether an n-gram may run over the end of a row; it then counts for the row where it starts. Never over the end of a shard.
+            In a file in training order this ties a row's matches to its neighbour's: they are then not strictly blind to the order.
         weight: "inverse": each match counts 1 / (occurrences of its n-gram); "count": 1.
         workers: processes, each with pieces of the corpus; the result is the same for any number.
         stop: asked every 16 M tokens; True ends with the matches so far (`about["status"]` says so).

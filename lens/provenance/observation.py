@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def match(text: str | Sequence[str] | Sequence[np.ndarray], transcript: Transcript, *, k: tuple[int, int] | int = (4, 8), **options) -> Matches:
     """n-gram matches of a text with the transcript's rows: `ngrams.join`, whose options pass through.
 
-    `text`: one document or several, as text or as token ids of the transcript's tokenizer.
+    `text`: one document or several, as text or as token ids of the transcript's tokenizer. With `across=True` an n-gram may run into the next row of the
+    file; where the file is in training order a row's number then hangs on which row came next, so it is not strictly blind to the order as the tests need.
     Raises ProvenanceError for a text that is empty or shorter than the shortest n-gram.
     """
     from .ngrams import join

@@ -26,6 +26,7 @@ def from_pythia(
     sizes: Sequence[int] | None = None,
     tokenizer=None,
     name: str | None = None,
+    shuffled_as: str | None = None,
     **http,
 ) -> Transcript:
     """Rows of Pythia's pre-shuffled corpus: one flat little-endian uint16 array of `length` tokens a row, row i seen at step i // `batch`.
@@ -35,6 +36,7 @@ def from_pythia(
         rows: how many rows, drawn at random with `seed` (only they are read), or which. None: all of a local file, read as asked.
         epoch_rows: rows from this one on are repeats of a second epoch and are not drawn (the deduplicated Pile: about 98,700 steps of 1,024).
         sizes: the bytes of each part, so that a missing part can be left out.
+        shuffled_as: in words, as in `Transcript`; None: what the publisher declares.
         http: `timeout`, `retries`, `pause` in seconds of the requests.
 
     Rows of a part that cannot be read are left out and counted in `about["lost"]`. Raises ProvenanceError. Source: Biderman et al. 2023, Pythia.
@@ -50,7 +52,7 @@ def from_pythia(
         )
     usable = min(total, epoch_rows or total)
     about = {"files": [str(p) for p in paths], "file_order": "training", "rows_in_file": total}
-    shuffled_as = "rows of the pre-shuffled corpus, drawn into one order before training (declared by its publisher)"
+    shuffled_as = shuffled_as or "rows of the pre-shuffled corpus, drawn into one order before training (declared by its publisher)"
     name = name or Path(str(paths[0])).name
     if rows is None:
         if remote or len(paths) > 1:
@@ -76,6 +78,7 @@ def from_olmo(
     sizes: Sequence[int] | None = None,
     tokenizer=None,
     name: str = "OLMo order",
+    shuffled_as: str | None = None,
     **http,
 ) -> Transcript:
     """Rows of an OLMo run: `global_indices` (uint32, instances in the order of training) and the token `parts` in the order of the run's configuration.
@@ -84,7 +87,9 @@ def from_olmo(
         rows: how many places of the order, drawn at random with `seed`, or which. None: all.
         chunk: tokens an instance. Each part holds as many whole instances as fit; the rest of it is not used, as in the trainer.
         batch: instances a step: place t of the order was seen at step t // batch.
+        dtype: of the tokens; tokens of another width are read as other tokens, which nothing can tell.
         sizes: the bytes of each part, so that a missing part can be left out.
+        shuffled_as: in words, as in `Transcript`; None: what the publisher declares.
 
     Files with or without a NumPy header. Raises ProvenanceError. Source: Groeneveld et al. 2024, OLMo (the trainer's `MemMapDataset`).
     """
@@ -127,7 +132,7 @@ def from_olmo(
         name=name,
         tokenizer=tokenizer,
         about=about,
-        shuffled_as="instances of the corpus, drawn into one order before training (declared by its publisher)",
+        shuffled_as=shuffled_as or "instances of the corpus, drawn into one order before training (declared by its publisher)",
     )
 
 

@@ -77,6 +77,8 @@ def from_file(
         if not length or len(flat) % length:
             raise ProvenanceError(f"length={length!r} with {path}, {len(flat)} tokens in one line; expected a row length that divides their number")
         flat = flat.reshape(-1, length)
+    elif length not in (None, flat.shape[-1]):
+        raise ProvenanceError(f"length={length} and {path} holds rows of {flat.shape[-1]} tokens; leave length out, or give the right one")
     options = {"name": path.name, "about": {"files": [str(path)]}} | options
     return from_arrays(flat, kind=kind, **{order_is: values}, **options)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ProvenanceError
-from .transcripts import Transcript
+from .transcripts import Transcript, mixed
 
 STATISTICS = ("difference", "linear", "poly4", "none")
 WEIGHTS = (None, "noise")
@@ -248,7 +248,8 @@ class Running:
         return order_blind(self.suspect, self.others, self.statistic, self.weights)
 
     def _log_e(self) -> np.ndarray:
-        """Log of the e-process after each row; over several groups the product of theirs, since they were shuffled independently."""
+        """Log of the e-process after each row; over several groups the product of theirs, since they were shuffled independently and each group breaks its
+        ties by lots of its own."""
         from ..measure.keys import key_e_process, rank_e_process
 
         position, group = self.transcript.position[self.index], self.transcript.group[self.index]
@@ -264,7 +265,8 @@ class Running:
                     epochs = self.transcript.epochs
                     log_e = key_e_process(np.repeat(self.bets[mine], epochs), at.reshape(-1), alternative=self.alternative).log_e[epochs - 1 :: epochs]
                 else:
-                    log_e = rank_e_process(self.bets[mine], at if at.ndim == 1 else at.mean(axis=1), alternative=self.alternative, seed=self.seed).log_e
+                    lots = int(mixed(np.array([int(label)]), self.seed)[0] >> np.uint64(1))  # shared lots would make the groups' e-values depend on each other
+                    log_e = rank_e_process(self.bets[mine], at if at.ndim == 1 else at.mean(axis=1), alternative=self.alternative, seed=lots).log_e
             except ValueError as error:
                 if "is constant over" in str(error):
                     continue  # nothing to bet on yet

@@ -195,6 +195,7 @@ def _trained(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
         z[statistic], found = models.matrix_cells(scored, statistic, plan.matrix_resamples, seed)
         cells += found + models.triple_cells(scored, statistic, plan.resamples, seed)
         say(f"level 2: {statistic}, {scored.models} models against {scored.models} orders")
+    cells += models.triple_cells(scored, "difference", plan.resamples, seed, plan.micro.batch)
     ds = sizes.summarise(cells, {"models": plan.models, "resamples": plan.matrix_resamples}, seed)
     pictures = {f"z_{name}": (("suspect", "order"), z[name].astype(np.float32)) for name in ("difference", "none")}
     return sizes.stamped(

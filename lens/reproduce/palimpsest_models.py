@@ -21,6 +21,7 @@ from .palimpsest_redrawn import KEY, NORMAL, PLUG_IN, PREDICTION, RANK, T, T_TWO
 from .palimpsest_sizes import APPROXIMATE, GUARANTEED, NOMINAL, PUBLISHED, Checked, one_sided_t, rate_of, two_sided_t
 
 STATISTICS = ("difference", "linear", "none")
+GROUPS = 8
 MATRIX_PERMUTATION = "permutation, shuffles shared by all cells"
 
 
@@ -100,20 +101,23 @@ def matrix_cells(scored: Scored, statistic: str, resamples: int, seed: int) -> t
     return z, [Checked(name, kind, 2, text, p[innocent], shared) for name, (p, kind) in found.items()]
 
 
-def triple_cells(scored: Scored, statistic: str, resamples: int, seed: int) -> list[Checked]:
-    """`query_scores` on disjoint triples: suspect 3t against the order of 3t + 1 with the scores of 3t + 2. Independent nulls."""
+def triple_cells(scored: Scored, statistic: str, resamples: int, seed: int, batch: int | None = None) -> list[Checked]:
+    """`query_scores` on disjoint triples: suspect 3t against the order of 3t + 1 with the scores of 3t + 2. Independent nulls.
+
+    `batch`: rows a step; the transcript then tells steps in place of keys, and `GROUPS` exchange groups of rows that lie side by side in the corpus.
+    """
     found: dict[str, list] = {}
     for first in range(0, scored.models - 2, 3):
-        result = _query(scored, first, first + 1, first + 2, statistic, resamples, seed + first)
+        result = _query(scored, first, first + 1, first + 2, statistic, resamples, seed + first, batch)
         for name, p in {
             "query: permutation": result.p_permutation,
-            "query: key bound": result.p_key,
+            **({} if batch else {"query: key bound": result.p_key}),
             "query: e-value, any stop": result.p_e,
             "query: combined": result.p,
             "query: t, two-sided, as published": result.p_t,
         }.items():
             found.setdefault(name, []).append(p)
-    text = f"disjoint triples, {_named(statistic)}, {scored.nll.shape[1]} rows"
+    text = f"disjoint triples, {_named(statistic)}, {scored.nll.shape[1]} rows" + (f", steps of {batch} in {GROUPS} groups" if batch else "")
     return [Checked(name, kind_of(name, ps[0]), 2, text, np.array([float(p) for p in ps])) for name, ps in found.items()]
 
 
@@ -136,8 +140,12 @@ def power_table(scored: Scored, rows: tuple[int, ...], resamples: int, seed: int
     return pd.DataFrame(made, columns=["statistic", "rows", "p-value", "nominal", "power", "low", "high", "models", "mean rho"])
 
 
-def _query(scored: Scored, suspect: int, order: int, reference: int, statistic: str, resamples: int, seed: int):
-    transcript = Transcript(tokens=None, position=scored.keys[order], kind="key", shuffled_as="rows sorted by independent keys")
+def _query(scored: Scored, suspect: int, order: int, reference: int, statistic: str, resamples: int, seed: int, batch: int | None = None):
+    keys, n = scored.keys[order], scored.nll.shape[1]
+    how = {"position": keys, "kind": "key"}
+    if batch:
+        how = {"position": np.argsort(np.argsort(keys)) // batch, "kind": "step", "group": np.arange(n) * GROUPS // n}
+    transcript = Transcript(tokens=None, shuffled_as="rows sorted by independent keys", **how)
     return query_scores(
         scored.nll[suspect],
         None if statistic == "none" else scored.nll[reference],

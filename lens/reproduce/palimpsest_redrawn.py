@@ -114,6 +114,12 @@ def all_conditions(difference: np.ndarray, resamples: int, seed: int) -> list[Co
         Condition("query stopped at e = 20, residual of a line, a look every 16 rows, n = 128", _keys(128), _stopped(difference[:128]), wraps=True),
         *(Condition(f"normal shuffles, m = {m}", lambda r, m=m: r.normal(size=m + 1), _retrained, wraps=True) for m in (2, 9, 19)),
         Condition("partition as a user calls it: n-gram counts of 100 documents", _order(100), _partition(rng, resamples), wraps=True),
+        Condition(
+            "query as a user calls it: 8 groups, two steps each, scores that rise as they are asked",
+            lambda r: np.concatenate([r.permutation(np.repeat([0.0, 1.0], [9, 1])) for _ in range(8)]),
+            _stepped(difference[:80], np.repeat(np.arange(8), 10), resamples),
+            wraps=True,
+        ),
     ]
 
 
@@ -245,6 +251,19 @@ def _stopped(difference):
         transcript = Transcript(tokens=None, position=label, kind="key", shuffled_as="rows sorted by independent keys")
         found = query_scores(reference + difference, reference, transcript, statistic="linear", stop_at=20, batch=16, resamples=99, seed=seed, level=0.9)
         return {"query: e-value at its stop": found.p}
+
+    return ask
+
+
+def _stepped(difference, groups, resamples):
+    """A query by steps in exchange groups, of a suspect that drifts while it is asked: rows come in the same pattern in every group, and most are tied, so
+    that e-values whose groups shared their lots would rise together."""
+
+    def ask(label, seed):
+        transcript = Transcript(tokens=None, position=label, kind="step", group=groups, shuffled_as="each source by itself")
+        asked = np.argsort(transcript.arrival(seed)) / len(label)  # when a row is asked does not depend on its step
+        found = query_scores(difference + 30 * difference.std() * asked, None, transcript, resamples=resamples, seed=seed)
+        return {"query: permutation": found.p_permutation, "query: e-value, any stop": found.p_e, "query: combined": found.p}
 
     return ask
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from lens import cli
-from lens.provenance import Reference, from_organism, from_parquet, query
+from lens.provenance import Reference, from_organism, from_parquet, query, query_scores
+from lens.provenance import command as of_command
 
 from .simulated import losses, shuffled
 
@@ -213,3 +214,90 @@ def test_the_transcript_of_a_shipped_organism(tmp_path, capsys):
     content = json.loads(report.read_text())
     assert len(from_organism("organism:palimpsest")) == 4000 and content["command"].startswith("lens provenance query")
     assert cli.main([word.replace("organism:palimpsest", "organism:induction") if word == "organism:palimpsest" else word for word in asked]) == 2 and "no transcript" in capsys.readouterr().err
+
+
+# ---- what a format uses and what it does not ---------------------------------------------------------------------
+
+
+def read_by(*words):
+    """The transcript that a command line reads."""
+    return of_command._transcript(cli._parser().parse_args(["provenance", "query", "--suspect", "s.npy", *map(str, words)]), None)
+
+
+@pytest.fixture
+def olmo(tmp_path):
+    """32-bit tokens that 16 bits cannot hold, in two parts, and an order; as the words of a command."""
+    rng = np.random.default_rng(0)
+    table, order = rng.integers(70_000, 200_000, (64, 8)).astype("<u4"), rng.permutation(64).astype("<u4")
+    table[:40].tofile(tmp_path / "part-0.npy"), table[40:].tofile(tmp_path / "part-1.npy"), order.tofile(tmp_path / "order.npy")
+    parts = [word for i in (0, 1) for word in ("--transcript", tmp_path / f"part-{i}.npy")]
+    return table, order, tmp_path, [*parts, "--format", "olmo", "--order", tmp_path / "order.npy", "--length", 8, "--batch-rows", 4, "--dtype", "uint32"]
+
+
+def test_olmo_tokens_have_the_width_that_was_said(olmo, capsys):
+    table, order, folder, words = olmo
+    found = read_by(*words, "--shuffled-as", "said here")
+    assert np.array_equal(found.tokens, table) and np.array_equal(found.position, np.argsort(order) // 4) and np.array_equal(found.row_id, np.arange(64))
+    assert found.shuffled_as == "said here" and "declared by its publisher" in read_by(*words).shuffled_as
+    np.save(folder / "s.npy", np.random.default_rng(1).normal(size=64))
+    asked = ["provenance", "query", "--suspect", str(folder / "s.npy"), *map(str, words), "--resamples", "99", "--out", str(folder / "r.json")]
+    assert cli.main(asked) == 0
+    content = json.loads((folder / "r.json").read_text())
+    assert content["inputs"]["transcript"]["sha256"] == found.sha256() and "--dtype uint32" in content["command"]
+
+
+def test_a_part_that_is_missing_is_left_out_where_sizes_are_known(olmo, capsys):
+    table, order, folder, words = olmo
+    sizes = ["--sizes", 40 * 32, "--sizes", 24 * 32]
+    (folder / "part-1.npy").unlink()
+    with pytest.raises(ValueError, match="bytes of each part"):
+        read_by(*words)
+    found = read_by(*words, *sizes)
+    assert np.array_equal(found.tokens, table[:40]) and np.array_equal(found.position, np.argsort(order)[:40] // 4) and found.about["lost"]["rows"] == 24
+    given = cli._parser().parse_args(["provenance", "query", "--suspect", "s.npy", *map(str, [*words, *sizes])])
+    assert "--sizes 1280 --sizes 768" in of_command.command_of(given)
+
+
+def test_rows_of_a_second_epoch_are_not_drawn(tmp_path):
+    table = np.arange(600 * 8).reshape(600, 8).astype("<u2")
+    table.tofile(tmp_path / "pythia.bin")
+    words = ["--transcript", tmp_path / "pythia.bin", "--format", "pythia", "--length", 8, "--batch-rows", 4]
+    found = read_by(*words, "--epoch-rows", 100, "--read", 60, "--shuffled-as", "said here")
+    assert len(found) == 60 and found.row_id.max() < 100 and np.array_equal(found.tokens, table[found.row_id]) and found.shuffled_as == "said here"
+    assert len(read_by(*words)) == 600
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["t.parquet", "--dtype", "uint32"], "--dtype is given and a table .* has no use for it .*it is for a flat .bin file with an order, the format olmo"),
+        (["t.parquet", "--order", "o.npy"], "--order is given and a table"),
+        (["t.parquet", "--read", "5"], "--read is given .*for the format pythia, the format olmo"),
+        (["t.bin", "--format", "pythia", "--dtype", "uint32"], "--dtype is given and the format pythia"),
+        (["t.bin", "--format", "pythia", "--kind", "rank"], "--kind is given and the format pythia"),
+        (["t.npy", "--format", "olmo", "--order", "o.npy", "--epoch-rows", "9"], "--epoch-rows is given and the format olmo"),
+        (["t.npy", "--order", "o.npy", "--dtype", "uint32"], "--dtype is given and an .npy file"),
+        (["t.npy", "--order", "o.npy", "--sizes", "8"], "--sizes is given"),
+        (["organism:palimpsest", "--tokenizer", "gpt2"], "--tokenizer is given and an organism's own transcript"),
+        (["organism:palimpsest", "--format", "olmo"], "--format olmo: organism:palimpsest brings its own transcript"),
+        (["t.jsonl", "--transcript", "u.jsonl"], "given 2 times, and a table"),
+        (["t.bin", "--order", "o.npy", "--dtype", "float32"], "'float32' is no type of whole numbers"),
+        (["t.bin", "--order", "o.npy", "--dtype", "word"], "'word' is no type of whole numbers"),
+        (["t.bin", "--format", "pythia", "--length", "0"], "--length 0: expected whole numbers of at least 1"),
+        (["t.bin", "--format", "olmo"], "needs --order"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(words, told):
+    with pytest.raises(ValueError, match=told):
+        read_by("--transcript", *words)
+
+
+def test_the_trend_is_that_which_was_asked(files, capsys):
+    for trend in ("spearman", "pearson"):
+        assert cli.main(arguments(files, "--trend", trend, "--out", str(files / "r.json"))) == 0
+        content, suspect = json.loads((files / "r.json").read_text()), np.load(files / "suspect.npy")
+        t = from_parquet(files / "t.parquet")
+        assert content["statistic"]["rho"] == pytest.approx(query_scores(suspect, None, t, trend=trend, resamples=99).rho, abs=1e-9)
+        assert content["choices"]["trend"] == trend and f"--trend {trend}" in content["command"]
+    expected = np.corrcoef(suspect, t.position)[0, 1]
+    assert content["statistic"]["rho"] == pytest.approx(expected, abs=1e-6)

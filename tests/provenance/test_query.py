@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lens.provenance import ProvenanceError, Reference, Transcript, compare, query, query_scores
-from lens.provenance.scores import order_blind, predicted_deviation
+from lens.provenance.scores import Running, order_blind, predicted_deviation
 
 from .simulated import losses, shuffled
 
@@ -54,6 +54,31 @@ def test_e_value_holds_in_groups():
         t = Transcript(None, position, "rank", group=group, shuffled_as="x")
         high += float(query_scores(-0.5 * group + rng.standard_normal(90), None, t, seed=seed, **FEW).p_e) <= 0.1
     assert high <= most(150, 0.1)
+
+
+def test_groups_break_their_ties_by_lots_of_their_own():
+    """One row of ten came a step later, in each of eight groups; scores rise as rows are asked. With the same lots in all groups the e-values of all rise together."""
+    group, low = np.repeat(np.arange(8), 10), np.zeros(3)
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        position = np.concatenate([rng.permutation(np.r_[np.zeros(9), 1.0]) for _ in range(8)])
+        t = Transcript(None, position, "step", group=group, shuffled_as="each source by itself")
+        score = np.argsort(t.arrival(seed)).astype(float)  # when each row is asked: blind to positions
+        low += float(query_scores(score, None, t, seed=seed, resamples=99, level=0.9).p_e) <= np.array([0.05, 0.01, 0.001])
+    assert (low <= [most(150, 0.05), most(150, 0.01), most(150, 0.001)]).all()
+
+
+def test_ties_are_broken_alike_whatever_the_batches():
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(4), 50)
+    t = Transcript(None, np.concatenate([rng.permutation(np.arange(50) // 10) for _ in range(4)]), "step", group=group, shuffled_as="each source by itself")
+    parts = []
+    whole = query_scores(rng.standard_normal(200), None, t, batch=20, on_part=parts.append, **FEW)
+    assert len(parts) == 10 and all(whole.log_e[: part.n] == pytest.approx(part.log_e, abs=1e-9) for part in parts[1:])
+    twins = Transcript(None, np.tile(t.position[:50], 2), "step", group=np.repeat([0, 1], 50), shuffled_as="x")
+    run = Running(twins, [])
+    run.add(np.arange(100), np.tile(rng.standard_normal(50), 2), np.empty((0, 100)))
+    assert not np.allclose(np.diff(run.log_e)[3:49], np.diff(run.log_e)[53:99])  # equal rows in two groups, other lots
 
 
 def test_size_with_optional_stopping():
@@ -195,16 +220,34 @@ def test_a_sorted_corpus_gives_a_wrong_p_and_is_warned_of():
 def test_scores_that_are_not_finite_are_left_out_and_counted():
     t, times = shuffled(400, "key", 1)
     suspect, reference = losses(times, 0.2, 1), losses(times, 0, 2)
-    suspect[[3, 50]], reference[7] = [np.nan, np.inf], -np.inf
+    suspect[[3, 50, 60]], reference[7] = [np.nan, np.inf, -np.inf], -np.inf
     result = query_scores(suspect, Reference(reference, False), t, **FEW)
-    assert result.n == 397 and not {3, 7, 50} & set(result.frame.row_id) and result.record["rows"] == {"offered": 400, "asked": 400, "left out": 3, "used": 397}
-    assert any(w.startswith("3 of 400 rows have a NaN or infinite score") for w in result.warnings)
-    keep = np.delete(np.arange(400), [3, 7, 50])
+    assert result.n == 396 and not {3, 7, 50, 60} & set(result.frame.row_id)
+    assert result.record["rows"] == {"offered": 400, "asked": 400, "left out": 4, "used": 396}
+    assert any(w.startswith("4 of 400 rows have a NaN or infinite score") for w in result.warnings)
+    keep = np.delete(np.arange(400), [3, 7, 50, 60])
     assert result.rho == pytest.approx(stats.spearmanr((suspect - reference)[keep], t.position[keep]).statistic)
     suspect[:200] = np.nan
     assert any("look at the scorer" in w for w in query_scores(suspect, Reference(reference, False), t, **FEW).warnings)
     with pytest.raises(ProvenanceError, match="400 of 400 rows have no finite score"):
         query_scores(np.full(400, np.nan), None, t)
+
+
+def test_a_suspect_that_calls_a_token_impossible_loses_that_row_only():
+    t, _ = shuffled(120, "rank", 3)
+
+    class Certain:
+        def prompt_logprobs(self, rows):
+            return [np.where(np.asarray(row[1:]) == impossible, -np.inf, -np.asarray(row[1:], float)) for row in rows]
+
+    impossible = int(t.tokens[5, 3])
+    bad = (t.tokens[:, 1:] == impossible).any(axis=1)
+    result = query(Certain(), t, **FEW)
+    assert bad[5] and result.n == 120 - bad.sum() and set(result.frame.row_id) == set(np.flatnonzero(~bad)) and result.record["rows"]["left out"] == bad.sum()
+    assert result.rho == pytest.approx(stats.spearmanr(t.tokens[~bad, 1:].mean(axis=1), t.position[~bad]).statistic)
+    assert any("NaN or infinite score" in w for w in result.warnings)
+    only = query_scores(np.r_[-np.inf, np.arange(119.0)], None, t, **FEW)
+    assert only.n == 119 and np.isfinite([only.rho, only.e]).all()
 
 
 def test_too_few_rows_say_what_can_be_reached():

@@ -54,6 +54,7 @@ bench: model
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks injection
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks vectors
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks provenance
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks subspace
 
 organisms: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.induction

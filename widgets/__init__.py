@@ -5,12 +5,16 @@
     widgets.InjectionBench(model, prompt, memory, answer)    # memory injection: sliders, next token, map beside a control, generation
     widgets.VectorBench(model, task)         # instruction vectors: head map, sliders, validation accuracy, test report, two models side by side
     widgets.ProvenanceBench(suspects, transcript, references)    # provenance: rows stream in, e-value with a stop rule, p-values with their worth, suspects compared
+    widgets.SubspaceBench(model, memorised, reference)    # the weights that hold memory: trade-off curve beside a random control, layer map, texts before and after, undo
+    widgets.CurvatureView(model, decomposition, memorised, clean)    # loss curvature: spectrum by layer, brush a band, who uses it, what goes when it is taken out
 """
 
 from widgets.attention_view import AttentionView
+from widgets.curvature_view import CurvatureView
 from widgets.injection_bench import InjectionBench
 from widgets.patch_explorer import PatchExplorer
 from widgets.provenance_bench import ProvenanceBench
+from widgets.subspace_bench import SubspaceBench
 from widgets.vector_bench import VectorBench
 
-__all__ = ["AttentionView", "InjectionBench", "PatchExplorer", "ProvenanceBench", "VectorBench"]
+__all__ = ["AttentionView", "CurvatureView", "InjectionBench", "PatchExplorer", "ProvenanceBench", "SubspaceBench", "VectorBench"]

@@ -66,7 +66,7 @@ def size_bars(sizes: pd.DataFrame, path=None, *, nominal: float = 0.05, title: s
     kinds = list(dict.fromkeys(some["kind"]))
     some = pd.concat([some[some["kind"] == kind] for kind in kinds])
     place = -np.arange(len(some)) - 1.2 * np.array([kinds.index(k) for k in some["kind"]])
-    fig = Figure(figsize=(9.0, 1.0 + 0.165 * (len(some) + 1.2 * len(kinds))), layout="constrained", dpi=80)
+    fig = Figure(figsize=(9.0, 1.0 + 0.19 * (len(some) + 1.2 * len(kinds))), layout="constrained", dpi=90)
     ax = fig.subplots()
     scale = np.sqrt
     for y, (_, row) in zip(place, some.iterrows()):
@@ -76,14 +76,14 @@ def size_bars(sizes: pd.DataFrame, path=None, *, nominal: float = 0.05, title: s
     for kind in kinds:
         ax.text(0, place[(some["kind"] == kind).values].max() + 0.75, kind, fontsize=7, fontweight="bold", color=INK)
     ax.axvline(scale(nominal), color=INK, linewidth=0.9)
-    ax.set_yticks(place, [f"{r['p-value']} | {r['condition']}" for _, r in some.iterrows()], fontsize=5.5)
+    ax.set_yticks(place, [f"{r['p-value']} | {r['condition']}" for _, r in some.iterrows()], fontsize=6)
     ticks = np.array([0, 0.01, 0.05, 0.1, 0.2, 0.4, 1])
     ticks = ticks[ticks <= max(float(some["high"].max()), nominal) * 1.3]
     ax.set_xticks(scale(ticks), [f"{t:g}" for t in ticks], fontsize=8)
     ax.set_xlabel(f"share of true nulls with p ≤ {nominal:g}, 99 % interval (square-root scale)", fontsize=8)
     for name, colour in MARKS.items():
         ax.plot([], [], "o-", color=colour, markersize=3.2, label=name)
-    ax.legend(fontsize=7, frameon=False, loc="lower right")
+    fig.legend(*ax.get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside lower center", ncols=len(MARKS))     # intervals may lie anywhere in the axes
     ax.set_ylim(place.min() - 1, 1.6)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_title(title, fontsize=9)

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, or `... load`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, `... subspace`, or `... load`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ def main() -> int:
     provenance.add_argument("--quick", action="store_true", help="a random model of four layers and small data: tests the benchmark, says nothing about speed")
     provenance.add_argument("--repeats", type=_count, default=2, help="rounds of our scoring; each times a share of the published batches (default 2)")
     provenance.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    subspace = commands.add_parser("subspace", help="statistics and K-FAC factors of all MLP matrices against the plain passes; further points of trade-off sweeps")
+    subspace.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
+    subspace.add_argument("--repeats", type=_count, default=1, help="rounds; each times every whole computation and the plain passes around it (default 1: it takes minutes)")
+    subspace.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default 5)")
     arguments = parser.parse_args()
@@ -79,6 +83,10 @@ def _compare(arguments: argparse.Namespace) -> int:
         from benchmarks.provenance import run as run_provenance
 
         return run_provenance(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
+    if arguments.command == "subspace":
+        from benchmarks.subspace import run as run_subspace
+
+        return run_subspace(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
     from benchmarks.patching import run
 
     return run(quick=arguments.quick, peers=arguments.peers, repeats=arguments.repeats, file=arguments.json)

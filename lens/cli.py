@@ -56,13 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     patch.set_defaults(run=_patch)
 
     again = commands.add_parser("reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it")
-    again.add_argument("name", help="which: memory-injections, function-vectors, instruction-vectors or palimpsest")
+    again.add_argument("name", help="which: memory-injections, function-vectors, instruction-vectors, palimpsest, subspace-language or loss-curvature")
     again.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
     again.add_argument("--data", default="own", help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)")
     again.add_argument("--preset", default="quick", help="quick, medium or full; palimpsest: quick, full or paper (default: quick)")
     again.add_argument("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
     again.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     again.add_argument("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
+    again.add_argument("--models", type=Path, help="loss-curvature: a folder with organisms, into which those that are nowhere are trained")
     again.add_argument("--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)")
     again.set_defaults(run=_reproduce)
 
@@ -121,6 +122,8 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     module = reproduction(arguments.name)
     if arguments.preset not in module.PRESETS:
         raise ValueError(f"--preset {arguments.preset!r} is not known; expected one of {', '.join(module.PRESETS)}")
+    if arguments.models is not None and not getattr(module, "TAKES_MODELS", False):
+        raise ValueError(f"--models {arguments.models}: {arguments.name} takes no folder of models; leave it out")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -131,7 +134,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("build") / arguments.name / "-".join(words)
     model = lens.load(arguments.model, device=arguments.device) if getattr(module, "NEEDS_MODEL", True) else None
     made = module.run(model, data=arguments.data, preset=arguments.preset, limit=arguments.limit, out=out, seed=arguments.seed,
-                      say=lambda line: print(line, flush=True))
+                      say=lambda line: print(line, flush=True), **({} if arguments.models is None else {"models": arguments.models}))
     for row in made.table.to_dict("records"):
         print(f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  verdict: {row['verdict']}")
     print(f"\nresults and {len(made.figures)} figures: {out.absolute()}")

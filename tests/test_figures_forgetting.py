@@ -13,7 +13,7 @@ def points(seeds=2):
     draw, rows = np.random.default_rng(0), []
     for seed in range(seeds):
         for task in TASKS:
-            for at in range(0, 50, 10):
+            for at in range(0, 60, 10):
                 a = 1 - at / 60
                 rows.append({"seed": seed, "task": task, "at": at, "accuracy": a, "vector": 0.4 + 0.5 * a, "hidden state": draw.random(), "distance": 2 - a})
     return pd.DataFrame(rows)
@@ -48,10 +48,11 @@ def test_the_scatter_has_a_panel_for_each_predictor_and_says_how_well_it_follows
     fig = figures.forgetting_scatter(frame, tmp_path / "scatter.png", title="plain")
     first, _, last = fig.axes
     assert "r along the training +1.00, 6 tasks" in first.get_title() and "-1.00" in last.get_title() and "+1.00" not in fig.axes[1].get_title()
-    drawn = [line for line in first.lines if line.get_marker() == "o" and len(line.get_xdata()) == 5]
+    drawn = [line for line in first.lines if line.get_marker() == "o" and len(line.get_xdata()) == 6]
     assert np.allclose(drawn[0].get_xdata(), frame[(frame.seed == 0) & (frame.task == "table_1")].vector) and len(drawn) == 3
     assert (tmp_path / "scatter.png").stat().st_size > 10_000
     assert "no task's accuracy moved" in figures.forgetting_scatter(frame.assign(accuracy=0.5)).axes[0].get_title()
+    assert figures.forgetting_scatter(frame[frame["at"] < 50]).axes[0].get_title() == "no r: fewer than 6 evaluations"
 
 
 def test_recovery_stands_beside_before_and_after_in_the_order_of_what_was_lost(tmp_path):
@@ -67,12 +68,15 @@ def test_methods_come_in_the_order_of_the_first_metric_with_interval_and_seeds(t
     fig = figures.method_plot(compared(), tmp_path / "methods.png", metrics=("instruction", "final"), names={"guided": "the paper's"})
     ax = fig.axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["the paper's", "kl_start"] and "plain 0.50, start 1.00, 12 units" in ax.get_title()
+    assert figures.method_plot(compared().assign(seeds=3)).axes[0].get_title().endswith("12 units of 3 seeds")
     bars = ax.containers[0]
     assert np.allclose(bars.lines[0].get_xdata(), [0.1, 0.2])
     segments = bars.lines[2][0].get_segments()
     assert np.allclose(segments[0][:, 0], [0.06, 0.16])
     ticks = [line for line in ax.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3]
-    assert len(ticks) == 2 and np.allclose(ticks[0].get_xdata(), [0.1, 0.11, 0.12])
+    assert len(ticks) == 2 and np.allclose(ticks[0].get_xdata(), [0.1, 0.11, 0.12]) and "t interval over seeds" in fig.get_suptitle()
+    alone = figures.method_plot(compared(1).assign(low=np.nan, high=np.nan), metrics=("instruction",))
+    assert "one seed" in alone.get_suptitle() and not any(len(x) for x in alone.axes[0].containers[0].lines[2][0].get_segments())
 
 
 def test_what_is_kept_stands_against_what_is_learnt_beside_the_start(tmp_path):

@@ -4,12 +4,15 @@ import copy
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
+import lens
 from lens import forgetting, vectors
 from lens.engine.results import ResultError
 from lens.forgetting import ForgettingError
@@ -55,6 +58,32 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(model, stored):
     record = json.loads((out / "reproduction.json").read_text())
     assert record["config"]["methods"] == list(PLAN.methods) and record["model"]["hash"] and record["fingerprint"] == made.fingerprint
     assert set(made.seconds) == {(s, m) for s in (0, 1) for m in PLAN.methods} and reproduction("instruction-vectors") is paper
+
+
+def test_one_old_task_is_not_enough_for_any_verdict(model):
+    made = paper.run(model, preset=replace(PLAN, methods=("plain", "guided"), seeds=1), limit=1, progress=False)
+    by = {g: made.table[made.table.claim.str.contains(g, regex=False)].verdict for g in ("keeps old tasks", "Of the strongest heads", "The vector stays")}
+    assert all(v.iloc[0] == "not shown: one unit" for v in by.values()), by
+    assert made.methods.low.isna().all() and made.methods[made.methods.method == "guided"].difference.notna().all()
+
+
+def test_methods_of_the_first_seed_only_are_stored_and_loaded(model, stored, tmp_path):
+    _, out = stored
+    copied = tmp_path / "out"
+    shutil.copytree(out, copied)
+    (copied / "seed-1" / "kl_vector.nc").unlink()
+    made = paper.run(model, preset=replace(PLAN, once=("kl_vector",)), out=copied, progress=False)
+    assert set(made.parts) == {(0, m) for m in PLAN.methods} | {(1, m) for m in PLAN.methods if m != "kl_vector"}
+    assert not (copied / "seed-1" / "kl_vector.nc").exists() and json.loads((copied / "reproduction.json").read_text())["config"]["once"] == ["kl_vector"]
+    assert paper.load(copied, model=model).table.equals(made.table)
+    row = made.table[made.table.claim.str.contains("G9.", regex=False)].iloc[0]
+    assert row.n == "1 seed x 2 tasks" and row.verdict == "not shown: 2 units of one seed"
+
+
+def test_training_goes_on_from_checkpoints_within_a_stage():
+    for steps_ in (1, 6, 40):
+        recipe = steps.recipe_of(replace(PLAN, steps=steps_))
+        assert 1 <= recipe.checkpoint_every <= max(1, steps_ // 4) and "checkpoint_every" not in steps.config_of(PLAN)
 
 
 def test_a_finished_sequence_is_not_trained_again_and_a_new_method_is_added(model, stored, tmp_path, monkeypatch):
@@ -160,6 +189,29 @@ def test_the_symbols_study_asks_for_the_tasks_of_the_suite(model):
         assert words[ids[1]] == "R2" and suite.answer("table_2", words[ids[2]]) == words[answer[0]]
 
 
+def test_old_rows_are_not_the_questions_that_are_asked(model):
+    """Lists have questions to spare; a table has 48 inputs in all, and where a probe asks all of them, it is named."""
+    as_rows = lambda rows: {tuple(ids[:n].tolist()) for ids, n in zip(rows.ids, rows.lengths)}
+    asked = lambda p: {(*ids, *answer) for ids, answer in p.prompts}
+    some = studies.study_of(model, PLAN, 0)      # asks twelve inputs of a task, six of a table's facts
+    assert some.seen == () and all(as_rows(some.old_rows).isdisjoint(asked(p)) for p in some.probes)
+    assert len(as_rows(some.old_rows)) == (48 - 12) + (100 - 12) + 4 * (48 - 6)
+    whole = studies.study_of(model, replace(PLAN, instruction_items=48, fact_items=48), 0)
+    for probe in whole.probes:
+        inside = asked(probe) & as_rows(whole.old_rows)
+        assert (inside == asked(probe)) if probe.name in whole.seen else not inside
+    assert set(whole.seen) == {"table_1", *(f"facts R{k}" for k in range(1, 5))}
+
+
+def test_what_is_kept_by_drawing_on_old_rows_is_told_apart():
+    units = known()
+    ewc = units[units.method == "guided"].assign(method="ewc", seen=lambda f: f.probe.isin(["t0", "t1"]))
+    ewc = ewc.assign(after=lambda f: f.after - 0.3 * (~f.seen & (f["kind"] == "instruction")))
+    _, numbers, row = table_for(pd.concat([units, ewc]).fillna({"seen": False}))
+    found = row("EWC draws on old rows")
+    assert abs(numbers["ewc_seen"] - 0.3) < 0.03 and abs(numbers["ewc_unseen"]) < 0.03 and found.n == "3 seeds x 2 tasks" and found.verdict.startswith("not shown")
+
+
 def test_guides_are_the_start_models_vectors_of_the_new_tasks(model, stored):
     made, _ = stored
     bench = steps.Bench(studies.study_of(model, PLAN, 0), PLAN, common.Steps(None, {}), False)
@@ -203,7 +255,7 @@ def test_verdicts_follow_the_intervals():
     assert abs(numbers["instruction_change"] + 0.4) < 0.03 and row("loses old ones").verdict == "holds" and row("G5.").verdict == "holds"
     assert row("G8.").verdict == "holds" and abs(numbers["guided_forget"] + 0.1) < 0.03 and "keeps old tasks" in row("keeps old").claim
     assert abs(numbers["guided_instruction"] - 0.3) < 0.03 and abs(numbers["kl_vector_minus_kl_start"] - 0.15) < 0.03 and row("G9.").verdict == "helps"
-    assert row("G5.").n == "12 units: 3 seeds x 4 tasks" and "seeds" in row("G5.").here
+    assert row("G5.").n == "3 seeds x 4 tasks" and "same sign in 3 of 3 seeds" in row("G5.").here
     _, _, worse = table_for(known(loss=0.05, facts=0.4, gain=-0.2))
     dear = known().assign(after=lambda f: f.after - 0.3 * ((f["kind"] == "new") & (f.method == "guided")),
                           own=lambda f: f.own - 0.5 * ((f["kind"] == "new") & (f.method == "guided")))
@@ -211,6 +263,55 @@ def test_verdicts_follow_the_intervals():
     assert worse("G5.").verdict == "does not hold" and worse("keeps old").verdict == "does not hold" and worse("G9.").verdict == "harms"
     _, _, none = table_for(known(gain=0.0))
     assert none("G9.").verdict.startswith("no difference shown")
+
+
+def test_verdicts_follow_the_seeds_and_not_the_tasks_pooled():
+    """Two seeds gain, one loses, all of their tasks alike: pooled, the interval excludes 0."""
+    units = known(gain=0.0)
+    shift = units.seed.map({0: 0.35, 1: 0.3, 2: -0.1}) * ((units.method == "guided") & (units["kind"] == "instruction"))
+    units = units.assign(after=units.after + shift, change=units.change + shift)
+    made, numbers, row = table_for(units)
+    difference = frames.paired(units, "guided", "plain", "instruction")
+    by = difference.groupby("seed").mean()
+    half = stats.ttest_1samp(by, 0).confidence_interval()
+    assert numbers["guided_instruction_pooled_low"] > 0 > numbers["guided_instruction_low"] == pytest.approx(half.low)
+    found = row("keeps old")
+    assert found.verdict == "not shown: the interval holds 0" and "same sign in 2 of 3 seeds" in found.here
+    table = frames.methods(units, {(s, m): None for s in range(3) for m in units.method.unique()}).set_index(["method", "metric"])
+    assert (table.low["guided", "instruction"], table.high["guided", "instruction"]) == pytest.approx((half.low, half.high))
+
+
+def test_few_tasks_of_one_seed_show_nothing():
+    made, numbers, row = table_for(known(seeds=1))
+    for claim in ("loses old ones", "G5.", "G8.", "keeps old", "G9."):
+        assert row(claim).verdict == "not shown: 4 units of one seed" and row(claim).n == "1 seed x 4 tasks"
+    assert numbers["guided_instruction"] == pytest.approx(0.3, abs=0.03) and numbers["guided_instruction_low"] is None
+    enough, _, row = table_for(known(seeds=1, tasks=6))
+    assert row("G5.").verdict == "holds" and "6 units of one seed" in row("G5.").here
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [0.3], [0.3, np.nan]])
+def test_fewer_than_two_values_have_no_interval(values):
+    for found in (frames.over(values), frames.pooled(values), frames.over(pd.Series(values, pd.Index(range(len(values)), name="seed"), dtype=float))):
+        assert np.isnan(found.low) and np.isnan(found.high) and (np.isnan(found.estimate) or found.estimate == 0.3)
+
+
+def test_the_ablations_are_adjusted_for_how_many_were_looked_at():
+    made, numbers, _ = table_for(known())
+    rows = made[made.claim.str.contains(" minus ")]
+    names = [(a, b) for a, b, _ in claims.ABLATIONS if f"{a}_minus_{b}_p" in numbers]
+    assert len(names) == len(rows) == 3 and rows.here.str.contains("by Holm over 3 comparisons").all()
+    p = sorted((numbers[f"{a}_minus_{b}_p"], numbers[f"{a}_minus_{b}_holm"]) for a, b in names)
+    assert p[0][1] == pytest.approx(min(1, 3 * p[0][0])) and p[-1][1] == pytest.approx(max(p[-1][0], p[-2][1]))
+    effect = claims._Effect(0.01, 0.3, "", "", "", 0.04)
+    assert claims._helps(effect, 0.12, 3, effect) == "helps taken alone; not shown among 3 comparisons (Holm)" and claims._helps(effect, 0.04, 3, effect) == "helps"
+
+
+def test_no_evaluation_within_a_stage_is_no_stability_gap_of_zero():
+    _, numbers, row = table_for(known().assign(gap=np.nan))
+    found = row("stability gap")
+    assert found.verdict == "not measured: no evaluation within a stage" and numbers["stability_gap"] is None
+    assert row("G5.").verdict == "holds" and table_for(known())[2]("stability gap").verdict.startswith("descriptive")
 
 
 def test_what_only_learns_less_keeps_nothing_beyond_the_line():
@@ -245,6 +346,9 @@ def test_the_vectors_similarity_is_judged_against_both_controls():
     assert row("G6.").verdict == "holds" and abs(numbers["r_similarity"] - 1) < 1e-9
     swapped = points.rename(columns={"vector": "hidden state", "hidden state": "vector"})
     assert table_for(known(), points=swapped)[2]("G6.").verdict != "holds"
+    short = points[points["at"] < 5]
+    few = table_for(known(), points=short)[2]("G6.")
+    assert frames.correlations(short).empty and few.verdict == "not shown: 5 evaluations" and few.n == "3 seeds x 4 tasks x 5 evaluations"
     still = points.assign(accuracy=0.9)
     assert frames.correlations(still).empty and table_for(known(), points=still)[2]("G6.").verdict.startswith("not measured")
 
@@ -258,10 +362,37 @@ def test_recovery_counts_only_tasks_that_were_lost():
                              "accuracy": 1 - lost + gain, "n": 20,
                              "layer": 1, "strength": 1.0})
     _, numbers, row = table_for(known(), recovery=pd.DataFrame(rows))
-    assert row("G7.").verdict == "holds" and row("G7.").n == "6 units: 3 seeds x 2 tasks" and abs(numbers["recovery_share"] - 0.62) < 0.02
+    assert row("G7.").verdict == "holds" and row("G7.").n == "3 seeds x 2 tasks" and abs(numbers["recovery_share"] - 0.62) < 0.02
     assert row("taking the new task").verdict != "holds"
     nothing = pd.DataFrame(rows).assign(lost=0.0)
     assert table_for(known(), recovery=nothing)[2]("G7.").verdict.startswith("not measured")
+
+
+def test_the_gates_of_several_models_stand_in_one_table():
+    ours = table_for(known())[0]
+    theirs = common.table_of([("G1. causal", "", "x", "6 tasks", "holds"), ("G12. later", "", "y", "1", "holds"), ("... and more", "", "z", "1", "holds")])
+    made = paper.gates({"symbols": ours, "SmolLM2": pd.concat([theirs, ours])})
+    gates = list(dict.fromkeys(made.index.get_level_values("gate")))
+    assert gates == ["G1", "G5", "G7", "G8", "G9", "G12"] and made.loc["G5"].index.tolist() == ["symbols", "SmolLM2"]
+    assert made.loc[("G1", "SmolLM2"), "verdict"] == "holds" and made.loc[("G5", "symbols"), "n"] == "3 seeds x 4 tasks" and made.claim.iloc[0] == "causal"
+
+
+SHIPPED = Path(__file__).parent.parent / "notebooks" / "results" / "instruction_vectors"
+
+
+@pytest.mark.parametrize("name", ["symbols", "smollm2"])
+def test_the_shipped_results_are_whole_and_their_table_follows_from_them(name, request):
+    start = request.getfixturevalue("smollm2") if name == "smollm2" else lens.load("organism:symbols")
+    made, record = paper.load(SHIPPED / name, model=start), json.loads((SHIPPED / name / "reproduction.json").read_text())
+    plan = paper.PRESETS["quick"]["language" if name == "smollm2" else "symbols"]
+    assert record["config"]["preset"] == json.loads(json.dumps(steps.config_of(plan))) and record["config"]["methods"] == list(plan.methods), "they are what the command makes"
+    assert record["config"]["seeds"] == plan.seeds and record["config"]["once"] == list(plan.once)
+    assert set(made.numbers) == set(record["numbers"])
+    for key, value in record["numbers"].items():
+        assert made.numbers[key] == (pytest.approx(value, abs=1e-9) if isinstance(value, (int, float)) else value), key
+    assert pd.read_csv(SHIPPED / name / "table.csv").verdict.tolist() == made.table.verdict.tolist()
+    for of in made.parts.values():
+        assert "put_back" not in of or of.sizes["condition"] == 12, "random vectors: five for each task"
 
 
 def test_a_random_set_of_heads_overlaps_by_chance():

@@ -16,9 +16,8 @@ from lens.reproduce.vector_arithmetic import Quartet
 from tests.models import speaking
 
 OTHER_FORM = vectors.Template("{x} w5", "{y}", " w6", " ", "{instruction} ", "other")
-PRESET = paper.Preset(None, 0.0, shots=3, mean_prompts=4, trials=3, instruction_trials=3, heads=3, methods={"atp": 3, "atp*": 2, "ig": 2}, counts=(1, 3), strengths=(1.0, 2.0),
-                      items=4,
-                      text_items=3, template="bare", templates=("bare", OTHER_FORM), naive_heads=4)
+PRESET = paper.Preset(None, 0.0, shots=3, mean_prompts=4, trials=3, instruction_trials=3, heads=3, methods={"atp": 3, "atp*": 3, "ig": 3}, counts=(1, 3), strengths=(1.0, 2.0),
+                      items=4, text_items=3, shot_counts=(0, 1, 3), draws=3, template="bare", templates=("bare", OTHER_FORM), naive_heads=4)
 
 
 def words(seed, name, n=40):
@@ -48,10 +47,9 @@ def test_a_run_is_stored_and_loaded_with_the_same_table(model, stored):
     made, out = stored
     assert list(made.table.columns) == common.COLUMNS and made.table.notna().all().all()
     claims = " ".join(made.table.claim)
-    assert all(f"G{g}." in claims for g in (1, 2, 3, 4)) and len(made.table) == 20
-    assert {f.name for f in out.glob("figures/*.png")} == {f"{n}.png" for n in ("head_effects", "layers", "heads", "conditions_zero_shot", "conditions_shuffled", "conditions_text",
-                                                                                "templates",
-                                                                                "sources", "estimates")}
+    assert all(f"G{g}." in claims for g in (1, 2, 3, 4)) and len(made.table) == 22
+    assert {f.name for f in out.glob("figures/*.png")} == {f"{n}.png" for n in ("head_effects", "layers", "heads", "shots", "conditions_zero_shot", "conditions_shuffled",
+                                                                                "conditions_text", "conditions_written", "templates", "sources", "estimates")}
     assert all(f.stat().st_size > 5000 for f in made.figures)
     loaded = paper.load(out, model=model)
     assert loaded.table.equals(made.table) and loaded.fingerprint == made.fingerprint and loaded.numbers == made.numbers and loaded.tasks == ["one", "two", "three"]
@@ -178,6 +176,146 @@ def test_gates_follow_from_the_intervals():
     assert verdict_of(table, "G1") == "does not hold", "a random vector does nearly the same"
 
 
+def test_one_task_gives_no_interval_and_no_verdict():
+    one = vector_claims.over_tasks([0.4, np.nan])
+    assert one.estimate == 0.4 and np.isnan((one.low, one.high)).all() and one.n == 1 and np.isnan(vector_claims.over_tasks([]).estimate)
+    table, numbers = vector_claims.verdicts(parts(tasks=1), [], depth=9, k=3)
+    assert set(table.verdict) == {"not shown: one unit"} and numbers["vector_minus_base"] > 0.5 and np.isnan(numbers["vector_minus_base_low"])
+    assert {"holds"} < set(vector_claims.verdicts(parts(tasks=2), [], depth=9, k=3)[0].verdict)
+
+
+@pytest.mark.parametrize("low, high, verdict", [(-0.04, 0.03, "holds: within 0.05"), (0.01, 0.04, "holds: within 0.05"), (-0.04, 0.07, "not shown: the interval reaches beyond 0.05"),
+                                                (-0.30, 0.02, "not shown: the interval reaches beyond 0.05"), (0.01, 0.2, "better"), (-0.2, -0.01, "worse"),
+                                                (np.nan, np.nan, "not shown: one unit")])
+def test_equal_is_shown_by_an_interval_within_the_margin(low, high, verdict):
+    from lens.measure.statistics import Interval
+
+    assert vector_claims.equal(Interval((low + high) / 2, low, high, 0.95, 6, "BCa"), "better", "worse") == verdict
+
+
+def test_no_difference_seen_is_no_equality_shown():
+    held, rng = parts(), np.random.default_rng(3)
+    for steps_ in held.values():      # own heads: as good on average, but not task by task
+        for name in ("sweep", "test"):
+            ds = steps_[name]
+            move = rng.normal(0, 0.15)
+            own = ds.correct.sel(vector="own heads").copy()
+            own[..., 1, 0] = (np.arange(50) < 50 * (0.7 + move))[:, None]
+            ds["correct"] = xr.where(ds["vector"] == "own heads", own, ds.correct).transpose(*ds.correct.dims)
+    table, numbers = vector_claims.verdicts(held, [], depth=9, k=3)
+    assert numbers["own_heads_minus_universal_low"] < -0.05 and verdict_of(table, "One head set").startswith(("not shown", "holds: the heads of other"))
+    assert verdict_of(vector_claims.verdicts(parts(), [], depth=9, k=3)[0], "One head set") == "holds: within 0.05", "equal on every task"
+
+
+def counted(accuracies):
+    """Steps of which the curve over the number of heads has these accuracies, by task."""
+    made = parts(tasks=len(accuracies))
+    for steps_, of in zip(made.values(), accuracies):
+        right = np.stack([(np.arange(50) < round(50 * a)) for a in of])[:, :, None].repeat(2, 2).astype("int8")
+        steps_["curve"] = xr.Dataset({"correct": (("heads", "item", "choice"), right)}, {"heads": [1, 5, 10, 40], "choice": ["top", "random"]})
+    return made
+
+
+@pytest.mark.parametrize("accuracies, verdict", [([(0.2, 0.8, 0.8, 0.8), (0.2, 0.5, 0.8, 0.8)] * 3, "holds"), ([(0.1, 0.2, 0.3, 0.8)] * 4 + [(0.1, 0.2, 0.8, 0.8)], "does not hold"),
+                                                 ([(0.2, 0.8, 0.8, 0.8)] * 3 + [(0.2, 0.4, 0.5, 0.8)] * 2, "not shown: the interval holds 11")])
+def test_about_ten_heads_follows_from_an_interval_over_tasks(accuracies, verdict):
+    table, numbers = vector_claims.verdicts(counted(accuracies), [], depth=9, k=3)
+    assert verdict_of(table, "About ten") == verdict and numbers["heads_needed_low"] <= numbers["heads_needed_mean"] <= numbers["heads_needed_high"]
+
+
+def estimated(shared, seeds, texts=("a", "b")):
+    """Steps of which the estimate shares so many of the ten strongest heads with the exact effects, by task, the same for all seeds but the first, which shares ten."""
+    from lens.engine.results import stamp
+
+    made = {}
+    for s in range(seeds):
+        for (_, task), steps_ in parts(tasks=len(shared)).items():
+            n = 10 if s == 0 else shared[int(task.split()[1])]
+            exact, estimate = np.zeros((2, 9, 4)), np.zeros((1, 9, 4))
+            exact.reshape(2, -1)[:, :10], estimate.reshape(1, -1)[:, 10 - n:20 - n] = 1 + np.arange(10), 1 + np.arange(10)
+            of = lambda x, said: stamp(xr.Dataset({"effect": (("prompt", "layer", "head"), x)}, {"layer": range(9), "head": range(4)}), {"kind": "head effects", "texts": said})
+            made[s, task] = steps_ | {"effects_demonstrations": of(exact, ["a", "b"]), "effects_atp": of(estimate, list(texts))}
+    return made
+
+
+def test_seeds_are_averaged_within_a_task_before_any_interval():
+    one, three = (vector_claims.verdicts(estimated((8, 6, 9, 7), seeds), [], depth=9, k=10)[1] for seeds in (2, 9))
+    by_hand = vector_claims.over_tasks([9, 8, 9.5, 8.5])
+    assert (one["atp_shared"], one["atp_low"], one["atp_high"]) == (by_hand.estimate, by_hand.low, by_hand.high)
+    by_hand = vector_claims.over_tasks([(10 + 8 * n) / 9 for n in (8, 6, 9, 7)])
+    assert three["atp_low"] == pytest.approx(by_hand.low) and three["atp_high"] == pytest.approx(by_hand.high), "more seeds of the same tasks are no more units"
+    table = vector_claims.verdicts(estimated((8, 6, 9, 7), 9), [], depth=9, k=10)[0]
+    assert table[table.claim.str.startswith("G4")].n.iloc[0] == "4 tasks, 9 seeds"
+
+
+def test_estimates_of_other_prompts_are_refused():
+    with pytest.raises(vectors.VectorError, match="different prompts"):
+        vector_claims.verdicts(estimated((8, 6, 9), 1, texts=("a", "c")), [], depth=9, k=10)
+    for name, plan in paper.PRESETS.items():
+        assert all(n == plan.trials for n in plan.methods.values()), name
+
+
+def test_questions_of_the_composition_are_one_unit_however_many_seeds_ask_them():
+    def asked(xs, composed):
+        right = np.array([composed, [0] * len(xs), [0] * len(xs), composed, [0] * len(xs)], float)
+        return xr.Dataset({"correct": (("vector", "item"), right), "base_correct": ("item", np.zeros(len(xs))), "icl_correct": ("item", np.ones(len(xs)))},
+                          {"vector": ["composed", "only a", "only b", "direct", "random vector"], "x": ("item", list(xs))})
+    table, numbers = vector_claims.verdicts(parts(), [asked("abcd", [1, 0, 1, 1]), asked("dcba", [1, 0, 0, 1]), asked("abxy", [1, 1, 0, 0])], depth=9, k=3)
+    unit = vector_claims.over_tasks([1, 1 / 3, 0.5, 1, 0, 0])      # a, b, c, d, x, y
+    assert numbers["composed_minus_part"] == pytest.approx(unit.estimate) and numbers["composed_minus_part_low"] == pytest.approx(unit.low)
+    assert table[table.claim.str.startswith("Vectors add up")].n.iloc[0] == "6 questions, 3 seeds"
+
+
+def instructed(known):
+    """Steps with vectors from the instruction, of which so many of ten prompts were answered, by task."""
+    from lens.engine.results import stamp
+
+    made = parts(tasks=len(known))
+    for n, steps_ in zip(known, made.values()):
+        steps_["effects_instruction"] = stamp(steps_["effects_demonstrations"], {"kind": "head effects", "means": {"known": n, "asked": 10}})
+        steps_["sources"] = xr.Dataset({"cosine": 0.3})
+        for name in ("sweep", "test"):
+            names = [v.replace("another task's", "from instruction") for v in steps_[name]["vector"].values]
+            steps_[name] = steps_[name].assign_coords(vector=names)
+    return made
+
+
+def test_vectors_of_instructions_that_are_not_followed_are_not_measured():
+    of = lambda known: vector_claims.verdicts(instructed(known), [], depth=9, k=3)
+    table, numbers = of([0, 1, 0, 1])
+    assert verdict_of(table, "Instruction text") == verdict_of(table, "... and gives a vector") == "not measured: the model answers 5 % by instruction"
+    assert "2 of 40 prompts with the instruction answered" in table[table.claim.str.startswith("Instruction")].n.iloc[0] and numbers["instruction_tasks"] == []
+    table, numbers = of([9, 10, 0, 8])
+    assert numbers["instruction_tasks"] == ["task 0", "task 1", "task 3"] and verdict_of(table, "... and gives a vector") == "does not hold"
+    assert verdict_of(table, "Instruction text") == "does not hold: more than half are shared" and table[table.claim.str.startswith("Instruction")].n.iloc[0].startswith("3 tasks")
+
+
+def test_draws_of_the_random_control_are_put_together_by_their_mean():
+    names = ["universal heads", "random vector 1", "random vector 2", "another task's"]
+    ds = xr.Dataset({"correct": (("item", "vector"), np.array([[1, 0, 1, 0], [1, 1, 1, 1], [0, 0, 0, 1]], "int8")), "base_correct": ("item", [0, 0, 1])}, {"vector": names})
+    made = steps.averaged(ds)
+    assert made["vector"].values.tolist() == ["universal heads", "random vector", "another task's"] and made.base_correct.values.tolist() == [0, 0, 1]
+    assert made.correct.sel(vector="random vector").values.tolist() == [0.5, 1, 0] and made.correct.sel(vector="another task's").values.tolist() == [0, 1, 1]
+    assert steps.averaged(ds.isel(vector=[0, 3])).equals(ds.isel(vector=[0, 3])) and steps.averaged(ds.isel(vector=[1, 2]))["vector"].values.tolist() == ["random vector"]
+    got = frames.rate([0.5, 1, 0, 0.2])
+    assert got["accuracy"] == pytest.approx(0.425) and (got["low"], got["high"]) == (frames.rate([1, 1, 0, 0])["low"], frames.rate([1, 1, 0, 0])["high"])
+
+
+def test_a_vector_needs_the_stored_means(model, stored):
+    made, _ = stored
+    less = replace(made, parts={k: {n: ds for n, ds in v.items() if n != "means_demonstrations"} for k, v in made.parts.items()})
+    with pytest.raises(vectors.VectorError, match="mean activations were not stored.*same folder"):
+        less.vector(model, "one")
+
+
+def test_every_task_and_seed_has_random_vectors_of_its_own(model, stored):
+    made, out = stored
+    record = lambda s, t: lens.engine.results.provenance(made.parts[s, t]["sweep"])["call"]["vectors"]
+    drawn = {v["sha256"] for t in made.tasks for n, v in record(0, t).items() if n.startswith("random vector ")}
+    assert len(drawn) == len(made.tasks) * PRESET.draws
+    assert not (out / "seed-0" / "one" / "sweep.nc").read_bytes().count(b"w90"), "of the prompts a digest is kept"
+
+
 def test_the_choice_is_the_best_cell_and_ties_go_to_the_likelier_answer():
     ds = parts()[0, "task 0"]["sweep"]
     assert steps.chosen_cells(ds)["own heads"] == {"layer": 6, "strength": 1.0, "accuracy": pytest.approx(0.78)}
@@ -205,3 +343,16 @@ def test_the_shipped_results_are_whole_and_their_table_follows_from_them(smollm2
     assert made.tasks == record["config"]["tasks"] and len(made.table) >= 16
     for name in ("vector_minus_base", "vector_minus_average", "max_abs_diff", "top_share"):
         assert made.numbers[name] == pytest.approx(record["numbers"][name], abs=1e-9), "the stored numbers follow from the stored steps"
+
+
+def test_vectors_of_instructions_on_organisms_that_follow_them():
+    from lens.reproduce.vector_told import told
+
+    units, table = told(("organism:symbols",), ("table_4", "pick_first", "last_table_1"), trials=8, prompts=20, draws=2)
+    by = units.set_index("task")
+    assert (units.known_instruction >= 0.9).all() and by.known_demonstrations["pick_first"] < 0.5 and np.isnan(by.shared["pick_first"])
+    assert by.chance["table_4"] == pytest.approx(100 / 32) and by.n["table_4"] > 10 and list(table.columns) == common.COLUMNS
+    assert (by.instruction > by["random vector"] + 0.3)[["table_4", "last_table_1"]].all()
+    assert table.n.iloc[0] == f"2 tasks, 1 model, {int(units.n.sum())} questions; left out: 1 of 3 tasks x models"
+    with pytest.raises(vectors.VectorError, match="no task is answered"):
+        told(("organism:symbols",), ("pick_first",), prompts=4)

@@ -231,6 +231,67 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_with_the_last_good_weights(
     assert torch.equal(weights(model), kept[8])
 
 
+def spoiling(model, at, value=math.inf):
+    """Called after each step: fills a weight with `value` once, after step `at`."""
+    def poison(batch):
+        if batch.step == at:
+            with torch.no_grad():
+                model.model.norm.weight.fill_(value)
+    return poison
+
+
+@pytest.mark.parametrize(("every", "back"), [(2, 6), (3, 6), (0, 0)])
+def test_weights_that_are_not_finite_are_never_saved_and_the_newest_good_ones_stay(tmp_path, every, back):
+    recipe, reference, kept = Recipe(**vars(RECIPE) | {"checkpoint_every": every}), tiny(), {0: weights(tiny())}
+    whole = train(reference, some_rows(), recipe, after_step=lambda batch: kept.__setitem__(batch.step + 1, weights(reference).clone()))
+    model = tiny()
+    with pytest.warns(UserWarning, match=f"diverged at step 8 .*after {back} steps"):
+        trained = train(model, some_rows(), recipe, folder=tmp_path / "run", after_step=spoiling(model, 7))
+    assert trained.status == "diverged" and trained.step == back and torch.equal(weights(model), kept[back])
+    assert max([int(p.name[5:]) for p in (tmp_path / "run").glob("step-*")], default=0) == back
+    model = tiny()
+    again = train(model, some_rows(), recipe, folder=tmp_path / "run")
+    assert again.status == "complete" and again.losses.equals(whole.losses) and torch.equal(weights(model), kept[12])
+
+
+def test_weights_spoiled_by_the_last_step_are_a_divergence_too(tmp_path):
+    model = tiny()
+    with pytest.warns(UserWarning, match="a weight is not finite"):
+        trained = train(model, some_rows(), Recipe(**vars(RECIPE) | {"checkpoint_every": 5}), folder=tmp_path, after_step=spoiling(model, 11, math.nan))
+    assert trained.status == "diverged" and trained.step == 10 and torch.isfinite(weights(model)).all() and not (tmp_path / "step-00000012").exists()
+
+
+def test_weights_that_gave_a_bad_loss_are_no_checkpoint_to_go_on_from(tmp_path):
+    """At this rate the weights after the first step are finite, and nothing can be computed with them."""
+    recipe = Recipe(steps=9, batch=5, learning_rate=1e30, clip=0.0, checkpoint_every=1)
+    for _ in range(2):
+        model = tiny()
+        with pytest.warns(UserWarning, match="diverged at step 1 .*after 0 steps"):
+            trained = train(model, some_rows(), recipe, folder=tmp_path)
+        assert trained.status == "diverged" and torch.equal(weights(model), weights(tiny()))
+
+
+def test_a_checkpoint_that_is_not_finite_is_passed_over(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    recipe = Recipe(**vars(RECIPE) | {"checkpoint_every": 4})
+    model = tiny()
+    reference = train(model, some_rows(), recipe, folder=tmp_path)
+    for step in (12, 8):
+        held = load_file(tmp_path / f"step-{step:08d}" / "weights.safetensors")
+        held["model.norm.weight"] = held["model.norm.weight"] * math.nan
+        save_file(held, tmp_path / f"step-{step:08d}" / "weights.safetensors")
+        if step == 12:
+            other = tiny()
+            with pytest.warns(UserWarning, match="model.norm.weight are not finite"):
+                again = train(other, some_rows(), recipe, folder=tmp_path)
+            assert again.losses.equals(reference.losses) and torch.equal(weights(other), weights(model))
+            assert torch.isfinite(load_file(tmp_path / "step-00000012" / "weights.safetensors")["model.norm.weight"]).all(), "it is written anew"
+            save_file(held, tmp_path / "step-00000012" / "weights.safetensors")
+    with pytest.warns(UserWarning, match="not finite"), pytest.raises(TrainingError, match="no checkpoint in it can be used"):
+        train(tiny(), some_rows(), recipe, folder=tmp_path)
+
+
 def test_fresh_rows_are_drawn_from_the_seed_and_the_step():
     def fresh(step, generator):
         draws.append((step, torch.randint(1, VOCAB, (5, 4), generator=generator)))
@@ -293,7 +354,7 @@ def test_two_checkpoints_stay_and_a_damaged_one_is_passed_over(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000008", "step-00000012"]
     assert {path.suffix for path in tmp_path.rglob("*.*")} == {".json", ".safetensors"}
     (tmp_path / "step-00000012" / "weights.safetensors").write_bytes(b"cut")
-    with pytest.warns(UserWarning, match="cannot be read"):
+    with pytest.warns(UserWarning, match="cannot be used"):
         again = train(tiny(), some_rows(), recipe, folder=tmp_path)
     assert again.losses.equals(reference.losses)
 

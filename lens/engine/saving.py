@@ -95,10 +95,11 @@ def open_result(path: str | os.PathLike) -> Result:
     return read_zarr(path, whole=True)
 
 
-def export(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+def export(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False, classic: bool = False) -> Path:
     """Write a result for other programs, by suffix, and return the path. The record travels along.
 
     - ``.nc``: NetCDF 4, axes and labels kept; the record is the attribute ``mnemoscope``. ``lens.open`` reads it back.
+      ``classic=True`` writes NetCDF 3 instead: whole numbers of at most 32 bits, no compression, and several KB less a file.
     - ``.csv``: long form, UTF-8, text always quoted, NaN as an empty field. The record is in ``<name>.csv.json`` beside
       it, with the file's SHA-256 (a comment line would clash with tokens that begin with "#"). Read text columns with
       ``pandas.read_csv(path, keep_default_na=False, na_values={"effect": [""]})``, as tokens may read "NA" or "".
@@ -116,7 +117,7 @@ def export(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False) 
                                          "already exists; pass overwrite=True to replace it, or choose another path"))
     with new_path(path, "export") as part:
         if path.suffix == ".nc":
-            _write_netcdf(prepared, part)
+            _write_netcdf(prepared, part, classic)
         elif path.suffix == ".parquet":
             _write_parquet(ds, part)
         else:
@@ -360,14 +361,16 @@ def _restored(ds: xr.Dataset) -> Result:
 
 # -- exports --------------------------------------------------------------------------------------------------------
 
-def _write_netcdf(ds: xr.Dataset, part: Path) -> None:
+def _write_netcdf(ds: xr.Dataset, part: Path, classic: bool = False) -> None:
     for name, variable in ds.variables.items():
         if variable.dtype == np.float16:             # NetCDF has no half precision; float32 holds each value exactly
             ds = ds.assign({name: ds[name].astype(np.float32)})
         elif variable.dtype.kind == "T" and any("\0" in text for text in variable.values.ravel().tolist()):
             labels = json.dumps(variable.values.tolist())
             ds[name] = (variable.dims, variable.values, variable.attrs | {EXACT: labels})
-    ds.to_netcdf(part, engine="netcdf4", format="NETCDF4")
+        if classic and variable.dtype.kind == "T":       # written as characters
+            ds[name] = (variable.dims, variable.values.astype(object), ds[name].attrs)
+    ds.to_netcdf(part, engine="netcdf4", format="NETCDF3_64BIT" if classic else "NETCDF4")
 
 
 def _open_netcdf(path: Path) -> Result:

@@ -17,6 +17,8 @@ from .vectors import MARKS, _require
 KIND_NAMES = {"instruction": "old tasks, told", "in_context": "old tasks, shown", "knowledge": "facts", "new": "task in training"}
 PREDICTORS = {"vector": "cosine of the vector with its start", "hidden state": "cosine of the last hidden state with its start",
               "distance": "distance of the weights from the start"}
+#: evaluations of a task that a correlation along its training needs at least
+LEAST_EVALUATIONS = 6
 
 
 def forgetting_scatter(frame: pd.DataFrame, path=None, *, predictors: Mapping[str, str] = PREDICTORS, title: str = "") -> Figure:
@@ -39,12 +41,13 @@ def forgetting_scatter(frame: pd.DataFrame, path=None, *, predictors: Mapping[st
             colour = SERIES[seeds.index(seed) % len(SERIES)]
             ax.plot(of[column], of.accuracy, color=colour, linewidth=0.5, alpha=0.35)
             ax.plot(of[column], of.accuracy, MARKS[seeds.index(seed) % len(MARKS)], color=colour, markersize=2.8, alpha=0.75, markeredgewidth=0)
-            if len(of) > 2 and np.ptp(of.accuracy) > 0.05 and np.ptp(of[column]) > 0:
+            if len(of) >= LEAST_EVALUATIONS and np.ptp(of.accuracy) > 0.05 and np.ptp(of[column]) > 0:
                 found.append(np.corrcoef(of[column], of.accuracy)[0, 1])
         ax.set_xlabel(label, fontsize=8)
         ax.tick_params(labelsize=7)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.set_title(f"mean r along the training {np.mean(found):+.2f}, {len(found)} tasks x seeds" if found else "no task's accuracy moved", fontsize=8)
+        why = "no task's accuracy moved" if frame["at"].nunique() >= LEAST_EVALUATIONS else f"no r: fewer than {LEAST_EVALUATIONS} evaluations"
+        ax.set_title(f"mean r along the training {np.mean(found):+.2f}, {len(found)} tasks x seeds" if found else why, fontsize=8)
     axes[0].set_ylabel("accuracy by instruction", fontsize=8)
     axes[0].set_ylim(-0.03, 1.03)
     for i, seed in enumerate(seeds):
@@ -91,15 +94,15 @@ def recovery_bars(frame: pd.DataFrame, path=None, *, conditions: Sequence[str] =
 def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("instruction", "in_context", "knowledge", "final"), names: Mapping[str, str] | None = None,
                 baseline: str = "plain",
                 title: str = "") -> Figure:
-    """Every method minus plain fine-tuning, one panel a metric, with the paired interval over units and a small dot for every seed; in the order of the first metric.
+    """Every method minus plain fine-tuning, one panel a metric, with its interval over seeds and a tick for every seed; in the order of the first metric.
 
-    ``frame``: rows with ``method``, ``metric``, ``title``, ``mean``, ``difference``, ``low``, ``high``, ``by_seed`` and ``units``.
+    ``frame``: rows with ``method``, ``metric``, ``title``, ``mean``, ``difference``, ``low``, ``high``, ``by_seed`` and ``units``. Bounds that are NaN are not drawn.
     """
     _require(frame, ("method", "metric", "title", "mean", "difference", "low", "high", "units"))
     metrics = [m for m in metrics if (frame.metric == m).any()]
     first = frame[(frame.metric == metrics[0]) & (frame.method != baseline)].sort_values("difference")
     order, plain = list(first.method), frame[frame.method == baseline].set_index("metric")
-    fig = Figure(figsize=(2.6 + 2.35 * len(metrics), 1.2 + 0.24 * max(3, len(order))), layout="constrained", dpi=130)
+    fig = Figure(figsize=(2.6 + 2.6 * len(metrics), 1.2 + 0.24 * max(3, len(order))), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
     for i, (ax, metric) in enumerate(zip(axes, metrics)):
         rows = frame[frame.metric == metric].set_index("method").reindex(order)
@@ -112,15 +115,18 @@ def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("in
             if isinstance(dots, Sequence) and not isinstance(dots, str) and len(dots) > 1:
                 ax.plot(dots, np.full(len(dots), at), "|", color=INK, markersize=5, markeredgewidth=0.7)
         base = plain.loc[metric] if metric in plain.index else None
+        of = f" of {base.seeds} seed{'' if base.seeds == 1 else 's'}" if base is not None and "seeds" in base else ""
         start = f", start {base.start:.2f}" if base is not None and np.isfinite(base.get("start", np.nan)) else ""
-        ax.set_title(f"{rows.title.iloc[0] if len(rows) else metric}" + ("" if base is None else f"\nplain {base['mean']:.2f}{start}, {int(base.units)} units"), fontsize=8)
+        ax.set_title(f"{rows.title.iloc[0] if len(rows) else metric}" + ("" if base is None else f"\nplain {base['mean']:.2f}{start}, {int(base.units)} units{of}"), fontsize=8)
         ax.set_xlabel(f"minus {baseline}", fontsize=8)
         ax.tick_params(labelsize=7)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
         ax.set_ylim(-0.6, len(order) - 0.4)
     axes[0].set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
-    fig.suptitle(f"{title}{', ' if title else ''}bars: 95 % over units (seeds x tasks), ticks: seeds", fontsize=9)
+    several = any(isinstance(dots, Sequence) and len(dots) > 1 for dots in frame.get("by_seed", ()))
+    bars = "bars: 95 % t interval over seeds, ticks: seeds" if several else "one seed: bars are 95 % over its tasks, none where these are fewer than six"
+    fig.suptitle(f"{title}{', ' if title else ''}{bars}", fontsize=9)
     return finish(fig, path)
 
 

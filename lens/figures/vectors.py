@@ -98,12 +98,14 @@ def sweep_plot(frame: pd.DataFrame, path=None, *, by: str = "vector", over: str 
         ax.axvline(x, color=MUTED, linewidth=0.8)
         ax.text(x, 1.0 + 0.04 * (i % 2), name, fontsize=7, color=MUTED, ha="center", va="bottom", transform=ax.get_xaxis_transform())
     ax.set_ylim(-0.03, 1.03)
-    if over == "heads":
-        ax.set_xscale("log")
+    if over in ("heads", "shots"):
+        if over == "heads":
+            ax.set_xscale("log")
         ticks = sorted(frame[over].unique())
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
-    ax.set_xlabel({"layer": "layer at whose output the vector is added", "heads": "number of heads in the vector", "strength": "strength"}.get(over, over), fontsize=9)
+    names = {"layer": "layer at whose output the vector is added", "heads": "number of heads in the vector", "strength": "strength", "shots": "number of demonstrations"}
+    ax.set_xlabel(names.get(over, over), fontsize=9)
     ax.set_ylabel(label, fontsize=9)
     ax.tick_params(labelsize=8)
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

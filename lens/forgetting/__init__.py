@@ -14,7 +14,7 @@ from .cost import step_cost
 from .data import KINDS, ForgettingError, Probe, Stage, accuracy, starting_from
 from .guide import Guide
 from .methods import METHODS, Method, Plan, Setup, method
-from .metrics import at_end, at_start, change, compare, compare_prompts, cosine, overlap, performance, similarity, stability_gap, summary, weight_drift
+from .metrics import at_end, at_start, change, compare, compare_prompts, cosine, over_seeds, overlap, performance, signs, similarity, stability_gap, summary, weight_drift
 from .penalties import fisher
 from .recovery import recover, recovered
 from .sequence import Sequence, sequential
@@ -22,6 +22,7 @@ from .teachers import Teacher
 
 __all__ = ["KINDS", "METHODS", "ForgettingError", "Guide", "LoRA", "Method", "Plan", "Probe", "Sequence", "Setup", "Stage", "Teacher", "accuracy", "at_end", "at_start", "change",
            "compare",
-           "compare_prompts", "cosine", "fisher", "method", "overlap", "performance", "recover", "recovered", "sequential", "similarity", "stability_gap", "starting_from",
+           "compare_prompts", "cosine", "fisher", "method", "over_seeds", "overlap", "performance", "recover", "recovered", "sequential", "signs", "similarity",
+           "stability_gap", "starting_from",
            "step_cost",
            "summary", "weight_drift"]

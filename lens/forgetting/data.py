@@ -117,22 +117,38 @@ def anatomy(model: Any) -> Anatomy:
 def starting_from(name: str) -> Callable[[], torch.nn.Module]:
     """A `make_model` for `sequential`: each call reads the plain Hugging Face model anew, float32, in eval mode.
 
-    `name`: "smollm2", "organism:<name>" or a local folder with safetensors, as for lens.load. Raises LoadError.
+    `name`: "smollm2", "organism:<name>", a local folder with safetensors or a hub name, as for lens.load. Raises LoadError; ForgettingError: a hub name that cannot be reached.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    from ..models import _folder, _inspect, _no_progress_bars
+    from ..models import _folder, _inspect, _no_progress_bars, _one_line
 
     folder = _folder(name)
-    if folder is None:
-        raise ForgettingError(f"name={name!r} is no folder, organism or built-in model; download the model to a folder and give that.")
-    _inspect(name, folder)
+    options = {"trust_remote_code": False, "local_files_only": folder is not None}
+    if folder is not None:
+        _inspect(name, folder)
+    else:
+        try:
+            with _no_progress_bars():
+                AutoConfig.from_pretrained(name, **options)      # a small file: whether the name is known, before anything is built on it
+        except Exception as error:      # transformers and the hub's client each raise their own kinds
+            raise _unreached(name, _one_line(error)) from error
 
     def make() -> torch.nn.Module:
-        with _no_progress_bars():
-            model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True)
+        try:
+            with _no_progress_bars():
+                model = AutoModelForCausalLM.from_pretrained(str(folder or name), dtype=torch.float32, use_safetensors=True, **options)
+        except Exception as error:
+            if folder is not None:
+                raise
+            raise _unreached(name, _one_line(error)) from error
         return model.eval().requires_grad_(False)
     return make
+
+
+def _unreached(name: str, why: str) -> ForgettingError:
+    return ForgettingError(f"name={name!r} is no folder, organism or built-in model, and as a hub name it cannot be read ({why}); "
+                           "where the hub cannot be reached, download the model's safetensors elsewhere to a folder and give that.")
 
 
 @torch.no_grad()

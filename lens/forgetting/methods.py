@@ -280,7 +280,7 @@ _KL = {"a2": 0.08, "direction": "reverse"}
 METHODS: dict[str, Method] = {m.name: m for m in (
     Method("plain", "plain fine-tuning", "minimises the language-model loss of the new task and nothing else.", "the baseline of all", _plain),
     Method("guided", "vector-guided training (paper)",
-           "adds the distance of the guide's head outputs to the stage's start model and KL(student || start model with the vector) at the last input token; "
+           "adds the distance of the guide's head outputs to the stage's start model and KL(student || that model with the vector) at the last input token; "
            "a1=0 leaves only the KL.", f"{_FVG} (a1 = 1, a2 = 0.08)", _guided, {"a1": 1.0, **_KL, "distance": "l2", "vector": "own"}, ("guide",)),
     Method("guided_released", "vector-guided training (released code)",
            "pulls towards the sequence's first model with the vector added after attention: a gated KL at the last input token, "
@@ -292,13 +292,13 @@ METHODS: dict[str, Method] = {m.name: m for m in (
            "trains with the vector added to the stream, its strength falling linearly from 1 to 0 over the first half of the steps.",
            "Jiang et al. 2024, Interpretable Catastrophic Forgetting via Instruction Vector; the schedule's shape and length are ours", _progressive, {"until": 0.5}, ("guide",)),
     Method("progressive_kl", "progressive vector intervention with KL",
-           "trains with the fading vector too, and adds KL(student as it is trained || start model with the vector) at the last input token.",
+           "trains with the fading vector too, and adds KL(student as it is trained || the stage's start model with the vector) at the last input token.",
            "Jiang et al. 2024; weight and direction from their 2025 paper", _progressive, {"until": 0.5, **_KL}, ("guide",)),
-    Method("kl_start", "KL to the start model, no vector",
-           "adds KL(student || start model) at the last input token: the guided loss without any vector (a1=1 adds the guide's head term).",
+    Method("kl_start", "KL to the stage's start, no vector",
+           "adds KL(student || the stage's start model) at the last input token: the guided loss without any vector (a1=1 adds the guide's head term).",
            _HERE, _guided, {"a1": 0.0, **_KL, "distance": "l2", "vector": "none"}),
-    Method("kl_random", "KL to the start model with a random vector",
-           "adds KL(student || start model with a random vector of the guide's norm) at the last input token (a1=1 adds the head term).",
+    Method("kl_random", "KL to the stage's start with a random vector",
+           "adds KL(student || the stage's start model with a random vector of the guide's norm) at the last input token (a1=1 adds the head term).",
            f"{_HERE} (an option of the released code, never reported)", _guided, {"a1": 0.0, **_KL, "distance": "l2", "vector": "random", "vector_seed": 0}, ("guide",)),
     Method("heads_only", "head outputs only", "adds only the distance of the guide's head outputs to the stage's start model.", _HERE, _guided,
            {"a1": 1.0, "distance": "l2", "vector": "none"}, ("guide",)),

@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from ..engine.anatomy import _ATTENTION, _MLP
-from ..measure.statistics import bootstrap
+from ..measure.statistics import Interval, bootstrap
 from .data import KINDS, ForgettingError, core
 
 #: The kinds of probe that existed before the sequence.
@@ -78,7 +78,8 @@ def _interval(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
 def stability_gap(result: xr.Dataset) -> pd.DataFrame:
     """How far each old probe dips while a stage is trained, below the lower of the stage's start and end.
 
-    Returns: one row a stage and probe: start, end, lowest, at_step, gap (0 where nothing dips). What happens between two evaluations is not seen.
+    Returns: one row a stage and probe: start, end, lowest, at_step, gap (0 where nothing dips; NaN where nothing was measured between start and end). What happens
+        between two evaluations is not seen.
 
     Source: De Lange et al. 2023, Continual evaluation for lifelong learning: Identifying the stability gap.
     """
@@ -93,12 +94,12 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
             start, end = float(trace[0]), float(trace[-1])
             low = int(np.argmin(trace.values))
             rows.append({"stage": str(stage), "probe": str(probe), "kind": str(kind), "start": start, "end": end, "lowest": float(trace[low]), "at_step": int(trace.step[low]),
-                         "gap": max(0.0, min(start, end) - float(trace[low])), "n": int(result.n.sel(probe=probe))})
+                         "gap": max(0.0, min(start, end) - float(trace[low])) if trace.size > 2 else np.nan, "n": int(result.n.sel(probe=probe))})
     return pd.DataFrame(rows, columns=["stage", "probe", "kind", "start", "end", "lowest", "at_step", "gap", "n"])
 
 
 def summary(result: xr.Dataset) -> dict[str, float]:
-    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the change; the largest stability gap."""
+    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the change; the largest stability gap, where it was measured."""
     out: dict[str, float] = {}
     if set(map(str, result.stage.values)) <= {str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"}:
         out |= performance(result)
@@ -107,22 +108,40 @@ def summary(result: xr.Dataset) -> dict[str, float]:
         out |= {f"{row.kind} before": row.before, f"{row.kind} after": row.after, f"{row.kind} change": row.change}
     if len(table):
         out["general change"] = float(table[table.probe == "all"].change.mean())
-    gaps = stability_gap(result)
+    gaps = stability_gap(result).gap.dropna()
     if len(gaps):
-        out["stability gap"] = float(gaps.gap.max())
+        out["stability gap"] = float(gaps.max())
     return out
 
 
 # -- methods compared ---------------------------------------------------------------------------------------------------
 
-def compare(runs: Mapping[str, Sequence[Any]], baseline: str = "plain", metrics: Iterable[str] | None = None, *, seed: int = 0) -> pd.DataFrame:
+def over_seeds(values: Any, level: float = 0.95) -> Interval:
+    """Mean over seeds with Student's t interval, ``n`` the seeds that are there (NaN is left out); without bounds where fewer than two are.
+
+    A bootstrap of three values is far too short, and tasks of a seed are no replacement for seeds: they share a model.
+    """
+    x = np.asarray(values, float)
+    x = x[np.isfinite(x)]
+    half = float(stats.t.ppf(0.5 + level / 2, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else np.nan
+    return Interval(_mean(x), _mean(x) - half, _mean(x) + half, level, len(x), "t interval over seeds")
+
+
+def signs(values: Any) -> str:
+    """How many seeds have the sign of their mean, in words."""
+    x = np.asarray(values, float)
+    x = x[np.isfinite(x)]
+    return f"same sign in {int((np.sign(x) == np.sign(x.mean())).sum()) if len(x) else 0} of {len(x)} seed{'s' * (len(x) != 1)}"
+
+
+def compare(runs: Mapping[str, Sequence[Any]], baseline: str = "plain", metrics: Iterable[str] | None = None) -> pd.DataFrame:
     """Each method's metrics against a baseline's, paired over seeds.
 
     Args:
         runs: per method its results (or dictionaries of numbers) in the same order of seeds.
 
-    Returns: one row a method and metric: mean, baseline, difference with a bootstrap interval over seeds, every seed's difference, and a note where there are fewer than ten seeds:
-        a bootstrap of so few is too short, so read the single differences too.
+    Returns: one row a method and metric: mean, baseline, difference with Student's t interval over seeds (`over_seeds`), every seed's difference, and a note of how many of
+        them have the sign of their mean, and of the smallest p that an exact sign flip of so few can give.
 
     Raises: ForgettingError: no such baseline, or methods with different numbers of seeds.
     """
@@ -138,9 +157,11 @@ def compare(runs: Mapping[str, Sequence[Any]], baseline: str = "plain", metrics:
         for metric in names:
             ours, theirs = (np.array([n.get(metric, np.nan) for n in x]) for x in (of, numbers[baseline]))
             apart = ours - theirs
-            rows.append({"method": name, "metric": metric, "mean": _mean(ours), "baseline": _mean(theirs), **_interval(apart, seed, "difference"), "differences": tuple(map(float,
-                apart)),
-                         "note": f"only {len(apart)} seeds: the interval is too short" if len(apart) < 10 else ""})
+            found = over_seeds(apart)
+            rows.append({"method": name, "metric": metric, "mean": _mean(ours), "baseline": _mean(theirs), "difference": float(found.estimate),
+                         "low": float(found.low), "high": float(found.high), "n": found.n,
+                         "interval": f"95 % {found.method}" if found.n > 1 else "none: fewer than two values", "differences": tuple(map(float, apart)),
+                         "note": f"{signs(apart)}; an exact sign flip cannot go below p = {min(1.0, 2.0 ** (1 - found.n)):.3g}" if found.n else ""})
     return pd.DataFrame(rows)
 
 

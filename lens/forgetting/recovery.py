@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,9 +29,11 @@ from .data import LOGITS_AT_ONCE, ForgettingError, Probe, accuracy, anatomy, cor
 #: Edited runs of one walk.
 ROWS_AT_ONCE = 4096
 _DIMS = ("condition", "layer", "strength", "prompt")
+#: what a random vector stands beside: condition -> its control
+RANDOM = {"old": "random", "new": "random of new"}
 
 
-def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any = None, strengths: Sequence[float] = (1.0,), randoms: int = 1, seed: int = 0,
+def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any = None, strengths: Sequence[float] = (1.0,), randoms: int = 5, seed: int = 0,
             progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
     """Accuracy of a fine-tuned model with an old vector put in, a new one taken out, and random vectors of the same lengths, at every layer and strength.
 
@@ -37,10 +41,11 @@ def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any 
         model: after fine-tuning; plain, or with its adapters merged.
         old: the task's vector before the training. new: the trained task's vector after it; None to leave that out. Each a tensor ``[d_model]``, or anything with
             ``direction`` or ``at_site(site)``. They enter at the blocks' output at the last prompt token, as published.
-        layers: which; None for all. strengths: factors. randoms: random vectors for each condition.
+        layers: which; None for all. strengths: factors. randoms: random vectors for each condition; they follow from `seed` and the probe's name, so that every task
+            has directions of its own.
 
     Returns: a result over ``condition, layer, strength, prompt`` with ``correct`` (whole answer, greedy) and ``base [prompt]`` without any vector.
-        Conditions: "old", "new" (taken away), "random" (in the old one's place), "random of new" (taken away).
+        Conditions: "old", "new" (taken away), "random" (in the old one's place), "random of new" (taken away); of several random vectors "random 1", "random 2", ...
 
     Raises: ForgettingError: a vector of another width, no strengths, fewer than one random vector.
 
@@ -53,10 +58,10 @@ def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any 
     vectors = {"old": [1.0, _by_layer(old, layers, a.d_model, "old")]}
     if new is not None:
         vectors["new"] = [-1.0, _by_layer(new, layers, a.d_model, "new")]
-    for i, (source, label) in enumerate([("old", "random"), ("new", "random of new")]):
+    for source, label in RANDOM.items():
         for r in range(randoms if source in vectors else 0):
             sign, real = vectors[source]
-            draw = torch.randn(a.d_model, generator=torch.Generator().manual_seed(seed * 1009 + 31 * i + r))
+            draw = torch.randn(a.d_model, generator=torch.Generator().manual_seed(_own_seed(seed, probe.name, label, r)))
             vectors[label if randoms == 1 else f"{label} {r + 1}"] = [sign, [draw * (v.norm() / draw.norm()) for v in real]]
     cells = [(c, l, s) for c in range(len(vectors)) for l in range(len(layers)) for s in range(len(strengths))]
     made = list(vectors.values())
@@ -75,6 +80,11 @@ def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any 
                     coords={"condition": list(vectors), "layer": layers, "strength": strengths})
     call = dict(probe=probe.name, kind=probe.kind, n=len(probe.prompts), layers=layers, strengths=strengths, randoms=randoms, position="last", site="resid_post")
     return results.stamp(ds, record_of(plain, a, "recovery", call, seed=seed) | {"status": "complete"})
+
+
+def _own_seed(*parts: Any) -> int:
+    """A generator's seed out of everything that a draw belongs to."""
+    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:7], "big")
 
 
 def _by_layer(vector: Any, layers: Sequence[int], d_model: int, name: str) -> list[Tensor]:
@@ -127,7 +137,8 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: int = 0) -> pd.Da
         result: from `recover`. before: whether each prompt was right before the fine-tuning; then `share` says how much of the loss came back.
 
     Returns: layer, strength, selected (accuracy on the choosing half), accuracy, base, difference with a paired bootstrap interval over the reporting half, n; against each
-        condition's random control (its best cell chosen the same way) `over_random` with its interval.
+        condition's random control (its best cell chosen the same way) `over_random` with its interval. Several random vectors make one row, their mean (each at
+        a layer and strength of its own, which are then NaN), with their number as `draws`.
 
     Raises: ForgettingError: fewer than four prompts.
     """
@@ -137,23 +148,28 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: int = 0) -> pd.Da
     half, correct, base = halves(n, seed), result.correct.values.astype(float), result.base.values.astype(float)
     if before is not None and np.shape(before) != (n,):
         raise ForgettingError(f"before has shape {np.shape(before)}; expected one truth value for each of the {n} prompts.")
-    held: dict[str, np.ndarray] = {}
-    rows = []
+    held: dict[str, list[np.ndarray]] = {}
+    cells: dict[str, list[tuple[float, float, float]]] = {}
     for c, condition in enumerate(map(str, result.condition.values)):
         means = correct[c][..., half.select].mean(-1)
         l, s = np.unravel_index(int(means.argmax()), means.shape)
-        held[condition] = values = correct[c, l, s][half.report]
+        name = next((label for label in RANDOM.values() if condition.removeprefix(f"{label} ").isdigit()), condition)
+        held.setdefault(name, []).append(correct[c, l, s][half.report])
+        cells.setdefault(name, []).append((float(result.layer[l]), float(result.strength[s]), float(means[l, s])))
+    rows = []
+    for condition, draws in held.items():
+        values, where = np.mean(draws, 0), cells[condition]
         apart = bootstrap(values - base[half.report], seed=seed)
-        row = {"condition": condition, "layer": int(result.layer[l]), "strength": float(result.strength[s]), "selected": float(means[l, s]), "accuracy": float(values.mean()),
-               "base": float(base[half.report].mean()), "difference": float(apart.estimate), "low": float(apart.low), "high": float(apart.high), "n": len(half.report)}
+        layer, strength = where[0][:2] if len(draws) == 1 else (np.nan, np.nan)
+        row = {"condition": condition, "layer": layer, "strength": strength, "selected": float(np.mean([w[2] for w in where])), "accuracy": float(values.mean()),
+               "base": float(base[half.report].mean()), "difference": float(apart.estimate), "low": float(apart.low), "high": float(apart.high), "n": len(half.report),
+               "draws": len(draws)}
         if before is not None:
             lost = float(np.asarray(before, float)[half.report].mean() - base[half.report].mean())
             row |= {"lost": lost, "share": row["difference"] / lost if lost > 0 else np.nan}
-        rows.append(row)
-    for row in rows:
-        label = {"old": "random", "new": "random of new"}.get(row["condition"])
-        controls = [v for k, v in held.items() if label is not None and (k == label or (k.startswith(label + " ") and k[len(label) + 1:].isdigit()))]
-        if controls:
-            over = bootstrap_comparison(held[row["condition"]], np.mean(controls, 0), statistic="difference", seed=seed)
+        control = held.get(RANDOM.get(condition, ""))
+        if control is not None:
+            over = bootstrap_comparison(values, np.mean(control, 0), statistic="difference", seed=seed)
             row |= {"over_random": float(over.estimate), "over_random_low": float(over.low), "over_random_high": float(over.high)}
+        rows.append(row)
     return pd.DataFrame(rows)

@@ -76,7 +76,8 @@ def sequential(make_model: Callable[[], Any], stages: Seq[Stage], probes: Seq[Pr
     for name, guide in guides.items():
         guide.check(model, f"guides[{name!r}]")
     steps = sorted({0, *(int(s) for s in evaluate_at if 0 < int(s) < max(r.steps for r in recipe)), *(r.steps for r in recipe)})
-    call = dict(method=chosen.name, options=dict(chosen.options), recipe=[dataclasses.asdict(r) for r in recipe], lora=None if lora is None else dataclasses.asdict(lora),
+    recipes = [{k: v for k, v in dataclasses.asdict(r).items() if k != "checkpoint_every"} for r in recipe]      # how often is written decides nothing
+    call = dict(method=chosen.name, options=dict(chosen.options), recipe=recipes, lora=None if lora is None else dataclasses.asdict(lora),
                 stages=[{"name": s.name, "rows": len(s.rows.ids), "sha256": _digest(s.rows)} for s in stages], evaluate_at=steps,
                 probes=[{"name": p.name, "kind": p.kind, "n": len(p.prompts), "sha256": _digest(p.prompts)} for p in probes],
                 guides={n: g.described() | {"sha256": _digest(g.direction)} for n, g in sorted(guides.items())}, watch=sorted(watch),

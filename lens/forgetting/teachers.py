@@ -1,4 +1,4 @@
-"""The frozen start model as a teacher: its outputs for every row, computed once before training and kept.
+"""A frozen model, as a rule the one that a stage starts from, as a teacher: its outputs for every row, computed once before training and kept.
 
 What is kept of a position is its last hidden state, not its logits: d_model numbers in place of d_vocab (85 times fewer in SmolLM2), and the frozen output
 layer turns them back into the same float32 log-probabilities. Where a model does more after its output layer, which a check finds, the log-probabilities

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 
 #: name on the command line -> module here
-REPRODUCTIONS = {"memory-injections": "memory_injections", "function-vectors": "function_vectors", "instruction-vectors": "instruction_vectors", "palimpsest": "palimpsest"}
+REPRODUCTIONS = {"memory-injections": "memory_injections", "function-vectors": "function_vectors", "instruction-vectors": "instruction_vectors", "palimpsest": "palimpsest",
+                 "subspace-language": "subspace_study", "loss-curvature": "loss_curvature"}
 
 
 def reproduction(name: str):

@@ -64,12 +64,13 @@ class Steps:
     Args:
         folder: where `<name>.nc` files go (a name may hold slashes); None keeps everything in memory.
         config: what the steps depend on; its hash stands in `config.json`.
+        classic: whether files are NetCDF 3: for hundreds of small ones, see `lens.export`.
 
     Raises: ResultError: the folder holds the steps of another configuration (the message lists what differs).
     """
 
-    def __init__(self, folder: Path | None, config: Mapping[str, Any]):
-        self.folder, self.config = folder, json.loads(json.dumps(results._plain(dict(config), "config")))
+    def __init__(self, folder: Path | None, config: Mapping[str, Any], *, classic: bool = False):
+        self.classic, self.folder, self.config = classic, folder, json.loads(json.dumps(results._plain(dict(config), "config")))
         self.fingerprint = results.fingerprint({"kind": "reproduction", **self.config})
         self.held: dict[str, xr.Dataset] = {}
         if folder is None:
@@ -103,7 +104,7 @@ class Steps:
             ds = results.stamp(light(made), record)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                export(_compact(ds), path)
+                export(_compact(ds), path, classic=self.classic)
                 ds = open_result(path)       # what a later run will read is what this one goes on with
         self.held[name] = ds
         return ds

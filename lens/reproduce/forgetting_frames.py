@@ -12,10 +12,15 @@ from scipy import stats
 
 from .. import forgetting, vectors
 from ..measure import statistics
+from ..measure.statistics import Interval
 from .forgetting_steps import READINGS
 from .forgetting_studies import IN_CONTEXT, INSTRUCTION, KNOWLEDGE, NEW, PARTNERS
 
 Parts = Mapping[tuple[int, str], xr.Dataset]
+#: units of one seed that an interval over them needs at least
+LEAST_UNITS = 6
+#: evaluations of a task that a correlation along its training needs at least
+LEAST_EVALUATIONS = 6
 PLAIN = "plain"
 #: metrics of the method table, with what is better
 METRICS = {INSTRUCTION: "old tasks by instruction", IN_CONTEXT: "old tasks by demonstrations", KNOWLEDGE: "facts", "own": "new tasks after their stage (AP)",
@@ -23,18 +28,32 @@ METRICS = {INSTRUCTION: "old tasks by instruction", IN_CONTEXT: "old tasks by de
            "forget": "forgetting of new tasks (AP - FP)", "gap": "stability gap of old tasks"}
 
 
-def over(values: Any, seed: int = 0) -> Any:
-    """Mean over units with a BCa bootstrap interval (a percentile one where nothing varies); NaN left out."""
+def over(values: Any, seed: int = 0) -> Interval:
+    """Mean with the 95 % interval that verdicts follow: of a Series with the level "seed", Student's t over the means of its seeds, since tasks of a seed share a model.
+
+    Of one seed (or of values without seeds) a BCa bootstrap over the units, which speaks of this model only, and without bounds below `LEAST_UNITS` of them; NaN is left out.
+    """
+    if isinstance(values, pd.Series) and "seed" in values.index.names:
+        values = values.dropna()
+        by = values.groupby(level="seed").mean()
+        if len(by) > 1:
+            return forgetting.over_seeds(by.values)
+    return pooled(values, seed, LEAST_UNITS)
+
+
+def pooled(values: Any, seed: int = 0, least: int = 2) -> Interval:
+    """Mean over all units as if they were independent, with a BCa bootstrap interval (a percentile one where nothing varies); without bounds below `least` of them."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
-    if not len(values):
-        values = np.array([np.nan])
+    if len(values) < least:
+        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan, 0.95, len(values), f"no interval: fewer than {least} units")
     return statistics.bootstrap(values, method="bca" if len(values) > 2 and np.ptp(values) > 0 else "percentile", seed=seed)
 
 
 def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
     """One row a seed, method and probe: accuracy ``before`` and ``after`` the sequence; of a new task also ``own``, right after its stage; of an old one ``partner``, the
-    accuracy change of its facts (of all facts where it has none), and ``gap``, its mean stability gap over the stages.
+    accuracy change of its facts (of all facts where it has none), and ``gap``, its mean stability gap over the stages
+    (NaN where none was looked into). ``seen``: the method draws on rows that are this probe's questions.
     """
     rows = []
     for (seed, method), ds in parts.items():
@@ -43,7 +62,7 @@ def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
         gaps = forgetting.stability_gap(ds).groupby("probe").gap.mean()
         for probe, kind in zip(map(str, ds.probe.values), map(str, ds.kind.values)):
             row = {"seed": seed, "method": method, "probe": probe, "kind": kind, "before": float(begun.sel(probe=probe)), "after": float(after.isel(stage=-1).sel(probe=probe)),
-                   "n": int(ds.n.sel(probe=probe))}
+                   "n": int(ds.n.sel(probe=probe)), "seen": "seen" in ds and bool(ds.seen.sel(probe=probe))}
             if kind == NEW:
                 row["own"] = float(after.sel(stage=probe, probe=probe))
             else:
@@ -68,13 +87,16 @@ def paired(frame: pd.DataFrame, a: str, b: str, metric: str) -> pd.Series:
 
 
 def methods(frame: pd.DataFrame, parts: Parts, seed: int = 0) -> pd.DataFrame:
-    """Every method and metric: mean over units, the start's value, the difference to plain fine-tuning with its interval over units (paired), each seed's difference, ``n``."""
+    """Every method and metric: mean over units, the start's value, the difference to plain fine-tuning (paired by unit) with its interval over seeds, each seed's difference.
+
+    ``low`` and ``high`` are those of `over`; a difference of one seed with few units has none. Compared are the seeds that both methods were trained by.
+    """
     rows = []
     for method in dict.fromkeys(m for _, m in parts):
         for metric, title in METRICS.items():
             values, apart = measured(frame, method, metric), paired(frame, method, PLAIN, metric)
             start = frame[(frame.method == method) & (frame["kind"] == metric)].before.mean() if metric in (INSTRUCTION, IN_CONTEXT, KNOWLEDGE) else np.nan
-            row = {"method": method, "metric": metric, "title": title, "start": start, "mean": float(values.mean()), "units": len(values),
+            row = {"method": method, "metric": metric, "title": title, "start": start, "mean": float(values.mean()), "units": len(values.dropna()),
                    "seeds": len({s for s, m in parts if m == method})}
             if len(apart) and method != PLAIN:
                 interval = over(apart, seed)
@@ -119,11 +141,11 @@ def points(parts: Parts) -> pd.DataFrame:
 
 
 def correlations(frame: pd.DataFrame, least: float = 0.05) -> pd.DataFrame:
-    """For each seed, method and task whose accuracy varies by more than `least`: Pearson r over the evaluations of accuracy with each predictor (the distance negated), and
-    their number."""
+    """For each seed, method and task whose accuracy varies by more than `least` over at least `LEAST_EVALUATIONS`: Pearson r over the evaluations of accuracy with each
+    predictor (the distance negated), and their number."""
     rows = []
     for (seed, method, task), of in frame.groupby(["seed", "method", "task"], sort=False) if len(frame) else ():
-        if len(of) < 4 or np.ptp(of.accuracy) <= least:
+        if len(of) < LEAST_EVALUATIONS or np.ptp(of.accuracy) <= least:
             continue
         r = lambda x: float(np.corrcoef(x, of.accuracy)[0, 1]) if np.ptp(x) > 0 else np.nan
         rows.append({"seed": seed, "method": method, "task": task, "n": len(of), "distance": r(-of.distance)} | {name: r(of[name]) for name in READINGS})
@@ -143,7 +165,7 @@ def between_tasks(frame: pd.DataFrame) -> pd.DataFrame:
 
 def recovery(parts: Parts, seed: int = 0) -> pd.DataFrame:
     """By seed, method, old task and condition: accuracy with the vector at the layer and strength that were best on one half of the questions, on the other half; ``lost`` and
-    ``share`` of it that came back."""
+    ``share`` of it that came back. Random vectors: the mean over their draws."""
     rows = []
     for (own, method), ds in parts.items():
         if "put_back" not in ds:

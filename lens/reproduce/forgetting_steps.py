@@ -169,15 +169,17 @@ def drift_of(before: Any, after: Any) -> dict[str, tuple[float, float]]:
 # -- a sequence --------------------------------------------------------------------------------------------------------------
 
 def recipe_of(plan: Preset) -> Recipe:
-    """The training of every stage."""
-    return Recipe(steps=plan.steps, batch=plan.batch, learning_rate=plan.learning_rate, weight_decay=0.01, warmup=max(1, plan.steps // 10))
+    """The training of every stage; a run that is cut goes on from its last checkpoint."""
+    return Recipe(steps=plan.steps, batch=plan.batch, learning_rate=plan.learning_rate, weight_decay=0.01, warmup=max(1, plan.steps // 10),
+                  checkpoint_every=max(1, plan.steps // 4))
 
 
 def sequence(bench: Bench, label: str) -> xr.Dataset:
     """One method's whole sequence: what `lens.forgetting.sequential` measured, with similarities, distances, and what was measured on the model at its end.
 
     Beside ``accuracy`` and ``correct``: ``similarity`` stage x step x reading x old, ``distance`` stage x step x part, ``loss`` stage x trained; where asked ``effect_after``
-    old x layer x head and ``put_back`` old x condition x at x strength x item (right with a vector added or taken away), ``bare_after`` old x item.
+    old x layer x head and ``put_back`` old x condition x at x strength x item (right with a vector added or taken away), ``bare_after`` old x item. Methods that draw on
+    old rows have ``seen`` probe: whether a probe's own questions are among these rows, since it asks all that there are.
 
     Raises: ForgettingError: training diverged.
     """
@@ -220,6 +222,8 @@ def _gathered(bench: Bench, label: str, made: Any, begun: xr.Dataset, heads: Any
     ds = held.assign(correct=held.correct.where(held.correct.notnull(), _MISSING).astype("int8"))
     ds = ds.assign(distance=(("stage", "step", "part"), made.watched["distance"]), loss=(("stage", "trained"), loss), drift=("group", [v[0] for v in parts.values()]))
     ds = ds.assign_coords(part=list(DISTANCES), group=list(parts), old=names)
+    if "old_rows" in forgetting.METHODS[VARIANTS[label][0]].needs:
+        ds = ds.assign(seen=("probe", [str(p) in study.seen for p in ds.probe.values]))
     if "similarity" in made.watched:
         ds = ds.assign(similarity=(("stage", "step", "reading", "old"), made.watched["similarity"])).assign_coords(reading=list(READINGS))
     if label in plan.effects:
@@ -231,8 +235,8 @@ def _gathered(bench: Bench, label: str, made: Any, begun: xr.Dataset, heads: Any
 
 
 def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
-    """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector taken away, random vectors of the same lengths; all layers
-    and strengths.
+    """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector taken away, five random vectors of the same lengths for
+    each, which every task and seed draws anew; all layers and strengths.
 
     Source: Jiang et al. 2025.
     """
@@ -267,4 +271,4 @@ def cost(bench: Bench, begun: xr.Dataset) -> xr.Dataset:
 
 def config_of(plan: Preset) -> dict[str, Any]:
     """What stored steps depend on; seeds and methods can be added to a folder later."""
-    return {k: v for k, v in asdict(plan).items() if k not in ("seeds", "methods", "watched", "effects", "recover")}
+    return {k: v for k, v in asdict(plan).items() if k not in ("seeds", "methods", "watched", "effects", "recover", "once")}

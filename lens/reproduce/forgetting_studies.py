@@ -34,13 +34,14 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "kl_vector_strong": ("guided", {"a1": 0.0, "a2": 1.0}), "kl_start_strong": ("kl_start", {"a2": 1.0}), "kl_random_strong": ("kl_random", {"a2": 1.0}),
     **{n: (n, {}) for n in ("progressive", "progressive_kl", "guided_released", "averaging", "replay", "ewc", "l2sp", "freeze_bottom", "attention_only")},
 }
+#: "the stage's start" is the model that a stage begins with (M_{j-1} of the second paper); only the released code pulls towards the sequence's first model
 TITLES = {"plain": "plain", "guided": "guided (paper's loss)", "guided_released": "guided (released code)", "progressive": "progressive vector",
           "progressive_kl": "progressive vector + KL",
-          "kl_start": "KL to start, no vector", "kl_random": "KL to start + random vector", "heads_only": "head outputs only", "l2sp": "L2-SP", "ewc": "EWC",
-          "freeze_bottom": "bottom half frozen",
-          "attention_only": "attention only", "averaging": "model averaging .2", "replay": "replay 2 %", "kl_vector": "KL to start + vector",
-          "kl_vector_strong": "KL to start + vector, weight 1",
-          "kl_start_strong": "KL to start, no vector, weight 1", "kl_random_strong": "KL to start + random vector, weight 1"}
+          "kl_start": "KL to the stage's start, no vector", "kl_random": "KL to the stage's start + random vector", "heads_only": "head outputs only", "l2sp": "L2-SP",
+          "ewc": "EWC", "freeze_bottom": "bottom half frozen",
+          "attention_only": "attention only", "averaging": "model averaging .2", "replay": "replay 2 %", "kl_vector": "KL to the stage's start + vector",
+          "kl_vector_strong": "KL to the stage's start + vector, weight 1",
+          "kl_start_strong": "KL to the stage's start, no vector, weight 1", "kl_random_strong": "KL to the stage's start + random vector, weight 1"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Preset:
     """How much of everything.
 
     `methods` are names of `VARIANTS`; `evaluate_at` steps within a stage; items are questions a task; `vector_prompts` those that a vector is read from at every evaluation, in
-    the methods `watched`; `effects` the methods after which all heads' effects are measured anew, `recover` those after which vectors are put back. `rank` 0 trains all weights.
-    `every` thins the layers.
+    the methods `watched`; `effects` the methods after which all heads' effects are measured anew, `recover` those after which vectors are put back; `once` those that only the
+    first seed is trained by. `rank` 0 trains all weights. `every` thins the layers.
     """
 
     methods: tuple[str, ...]
@@ -77,6 +78,11 @@ class Preset:
     watched: tuple[str, ...] = ("plain", "guided", "kl_start")
     effects: tuple[str, ...] = ("plain", "guided")
     recover: tuple[str, ...] = ("plain", "guided")
+    once: tuple[str, ...] = ()
+
+    def of_seed(self, number: int) -> tuple[str, ...]:
+        """The methods of a run's seed, counted from 0."""
+        return tuple(m for m in self.methods if number == 0 or m not in self.once)
 
 
 @dataclass(eq=False)
@@ -84,7 +90,7 @@ class Study:
     """One seed: start model, tasks, stages and probes.
 
     `reader` is a start model with its tokenizer, from which prompts are built and vectors read; `told` is the kind of prompt that tells the task in words: "instruction" or
-    "text" (a sentence).
+    "text" (a sentence). `old_rows` are what EWC and replay draw on; `seen` names the probes whose own questions are among them, since there are no others.
     """
 
     name: str
@@ -100,6 +106,7 @@ class Study:
     lora: LoRA | None = None
     told: str = INSTRUCTION
     about: Mapping[str, Any] = field(default_factory=dict)
+    seen: tuple[str, ...] = ()
 
     def prompts(self, task: Task, kind: str, **more: Any) -> list[TaskPrompt]:
         """Prompts of a task in the study's form."""
@@ -160,8 +167,21 @@ def symbols_study(model: Any, plan: Preset, seed: int) -> Study:
         learnt, asked = (every, every[:plan.new_items]) if suite.ability(t.name).pick == "only" else (every[plan.new_items:], every[:plan.new_items])
         stages.append(Stage.of(t.name, learnt, asked))
     study.stages = tuple(stages)
-    study.old_rows = Rows.of([pair for p in study.probes if p.kind in (INSTRUCTION, KNOWLEDGE) for pair in p.prompts])
+    questions = {t.name: [(p.ids.tolist(), p.answer_ids) for p in study.prompts(t, INSTRUCTION, split="all")] for t in old} | facts
+    study.old_rows, study.seen = _unasked(study.probes, questions)
     return study
+
+
+def _unasked(probes: Sequence[Probe], every: Mapping[str, Sequence[Any]]) -> tuple[Rows, tuple[str, ...]]:
+    """By name of probe all of its questions: those that are not asked as rows to train on, and the names of probes that ask all there are, whose rows are then the questions."""
+    rows, seen = [], []
+    for probe in probes:
+        asked = {tuple(ids) for ids, _ in probe.prompts}
+        free = [pair for pair in every.get(probe.name, ()) if tuple(pair[0]) not in asked]
+        if probe.name in every and not free:
+            seen.append(probe.name)
+        rows += free or (probe.prompts if probe.name in every else ())
+    return Rows.of(rows), tuple(seen)
 
 
 #: of the language study: old tasks are asked for by instruction or demonstrations, new ones are trained on as plain questions and answers

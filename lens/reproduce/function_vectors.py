@@ -3,8 +3,8 @@
     python -m lens reproduce function-vectors --preset quick
 
 For every task: what the model answers, the mean activations after demonstrations, the exact indirect effect of every head, its estimates, the vector, the layer and strength
-chosen on validation questions and reported on test questions beside no vector, a random one, another task's, the layer average; other templates, natural sentences, instruction
-text, arithmetic.
+chosen on validation questions and reported on test questions beside no vector, a random one, another task's, the layer average; other templates, natural sentences (the next
+word, and what is written on), the number of demonstrations, instruction text, arithmetic.
 Spec of gates and sources of quoted numbers: `vector_claims`.
 """
 
@@ -35,16 +35,16 @@ from .vector_claims import verdicts
 from .vector_steps import UNIVERSAL, Bench, Preset
 
 NAME = "function-vectors"
+#: of the conditions in the figures
+TITLES = {"zero_shot": "zero-shot", "shuffled": "shuffled labels", "written": "natural sentences, first five tokens", "text": "natural sentences, next word"}
 _QUICK = ("present_past", "singular_plural", "capitalize", "choose_first_of_3", "choose_last_of_3")
 PRESETS = {
     "tiny": Preset(("present_past", "singular_plural"), 0.0, mean_prompts=4, trials=3, instruction_trials=3, methods={"atp": 3}, counts=(1, 10), strengths=(1.0,), every=10,
-                   items=4, text_items=3,
-                   templates=("qa", "arrow"), naive_heads=3, composition=False),
+                   items=4, text_items=3, shot_counts=(0, 1, 3), draws=2, templates=("qa", "arrow"), naive_heads=3, composition=False),
     "quick": Preset(_QUICK, mean_prompts=20, trials=8, instruction_trials=8, methods={"atp": 8}, counts=(1, 3, 10, 30), strengths=(1.0,), every=2, items=12, text_items=12,
-                    templates=("qa", "arrow", "say"), naive_heads=4),
-    "medium": Preset((*_QUICK, "lowercase", "antonym", "country_capital"), mean_prompts=40, instruction_trials=12, methods={"atp": 25, "atp*": 10, "ig": 4}, strengths=(1.0, 2.0),
-                     items=32,
-                     text_items=32, templates=("qa", "question", "input", "arrow", "say"), naive_heads=8),
+                    written_items=6, shot_counts=(0, 1, 3), draws=3, templates=("qa", "arrow", "say"), naive_heads=4),
+    "medium": Preset((*_QUICK, "lowercase", "antonym", "country_capital"), seeds=3, mean_prompts=40, instruction_trials=12, strengths=(1.0, 2.0), items=32, text_items=32,
+                     written_items=15, shot_items=16, templates=("qa", "question", "input", "arrow", "say"), naive_heads=8),
     "full": Preset(seeds=3),
 }
 
@@ -53,8 +53,8 @@ PRESETS = {
 class Reproduction:
     """What a run produced; `table` is *claim | paper | here | n | verdict*, `numbers` everything in it as numbers.
 
-    `parts` holds the stored steps by seed and task, then by name ("effects_demonstrations", "sweep", "test", ...); `report`, `answers`, `counts`, `templates` are tidy tables of
-    them; `known` the share of prompts with demonstrations that the model answers, by task, also of those left out.
+    `parts` holds the stored steps by seed and task, then by name ("effects_demonstrations", "sweep", "test", ...); `report`, `answers`, `counts`, `templates`, `shots` are tidy
+    tables of them; `known` the share of prompts with demonstrations that the model answers, by task, also of those left out.
     """
 
     parts: dict[tuple[int, str], dict[str, xr.Dataset]]
@@ -64,6 +64,7 @@ class Reproduction:
     report: pd.DataFrame
     counts: pd.DataFrame
     templates: pd.DataFrame
+    shots: pd.DataFrame
     table: pd.DataFrame
     numbers: dict[str, Any]
     depth: int
@@ -92,8 +93,15 @@ class Reproduction:
 
 
     def vector(self, model: Any, task: str) -> vectors.Vector:
-        """The task's vector by the published recipe, from the stored means: the universal heads that the task had no part in choosing."""
-        return vectors.extract(model, task, heads=self.universal(task), means=steps.read_means(self.parts[min(s for s, _ in self.parts), task]["means_demonstrations"]), name=task)
+        """The task's vector by the published recipe, from the stored means: the universal heads that the task had no part in choosing; of the first seed.
+
+        Raises: VectorError: the means are not among the stored steps.
+        """
+        held = self.parts[min(s for s, _ in self.parts), task]
+        if "means_demonstrations" not in held:
+            raise VectorError(f"task={task!r}: its mean activations were not stored with this run; run `python -m lens reproduce {NAME}` again with the same folder, which adds "
+                              "them, or take a vector with lens.vectors.extract.")
+        return vectors.extract(model, task, heads=self.universal(task), means=steps.read_means(held["means_demonstrations"]), name=task)
 
     def chosen(self, task: str, vector: str = UNIVERSAL) -> dict[str, float]:
         """The layer and strength that the validation questions chose for one of the compared vectors, and their accuracy there; of the first seed."""
@@ -118,7 +126,7 @@ def run(model: Any, *, data: str | os.PathLike | Sequence[Task] = "own", preset:
     made_tasks = load_tasks(data, plan, limit, seed)
     config = {"data": {t.name: _hash(t) for t in made_tasks}, "preset": {k: v for k, v in asdict(plan).items() if k not in ("seeds", "usable")}, "seed": seed, "start": start,
               "model": weight_hash(model)}
-    kept = Steps(None if out is None else Path(out), config)
+    kept = Steps(None if out is None else Path(out), config, classic=True)
     usable: list[str] | None = None
     parts: dict[tuple[int, str], dict[str, xr.Dataset]] = {}
     composed = []
@@ -141,7 +149,7 @@ def run(model: Any, *, data: str | os.PathLike | Sequence[Task] = "own", preset:
         if four is not None:
             say(f"seed {s}: vector arithmetic")
             composed.append(composition(bench, four(s), vectors.universal({t.name: steps.effects(bench, t) for t in tasks}, plan.heads)))
-    made = _gathered(parts, composed, found, bench.decoder.n_layers, plan.heads, seed)
+    made = _gathered(parts, composed, found, bench.decoder.n_layers, plan.heads, plan.usable, seed)
     made.fingerprint = results.fingerprint({"kind": "reproduction", **kept.config, "seeds": plan.seeds, "usable": plan.usable})
     if kept.folder:
         one = next(iter(parts.values()))["effects_demonstrations"]
@@ -188,15 +196,15 @@ def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Repr
         for task in config["tasks"]:
             parts[s, task] = {f.stem: open_result(f) for f in sorted((folder / f"seed-{s}" / task).glob("*.nc"))}
         composed += [open_result(f) for f in sorted((folder / f"seed-{s}").glob("*/composition.nc"))]
-    made = _gathered(parts, composed, config["filter"], config["depth"], config["preset"]["heads"], seed)
+    made = _gathered(parts, composed, config["filter"], config["depth"], config["preset"]["heads"], config["usable"], seed)
     made.fingerprint = record["fingerprint"]
     return made
 
 
-def _gathered(parts: Mapping, composed: list, found: Mapping[str, float], depth: int, k: int, seed: int) -> Reproduction:
-    table, numbers = verdicts(parts, composed, depth=depth, k=k, seed=seed)
-    return Reproduction(dict(parts), composed, dict(found), frames.answers(parts), frames.report(parts, depth), frames.counts(parts), frames.templates(parts), table, numbers,
-                        depth, k)
+def _gathered(parts: Mapping, composed: list, found: Mapping[str, float], depth: int, k: int, usable: float, seed: int) -> Reproduction:
+    table, numbers = verdicts(parts, composed, depth=depth, k=k, usable=usable, seed=seed)
+    return Reproduction(dict(parts), composed, dict(found), frames.answers(parts), frames.report(parts, depth), frames.counts(parts), frames.templates(parts),
+                        frames.shots(parts), table, numbers, depth, k)
 
 
 def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]:
@@ -212,11 +220,14 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
     if not made.counts.empty:
         figures.sweep_plot(frames.pooled(made.counts[made.counts.choice == "top"], ("task", "heads")), path("heads"), by="task", over="heads", title=f"{title}: test, zero-shot")
         drawn.append("heads")
-    for condition in ("zero_shot", "shuffled", "text"):
+    if not made.shots.empty:
+        figures.sweep_plot(frames.pooled(made.shots, ("vector", "shots")), path("shots"), over="shots", title=f"{title}: test, after demonstrations")
+        drawn.append("shots")
+    for condition in TITLES:
         rows = made.report[made.report.condition == condition]
         if len(rows):
             both = pd.concat([frames.pooled(rows, ("task", "vector")), frames.pooled(rows, ("vector",)).assign(task="all tasks")])
-            figures.accuracy_bars(both, path(f"conditions_{condition}"), title=f"{title}: test, {condition.replace('_', '-')}")
+            figures.accuracy_bars(both, path(f"conditions_{condition}"), title=f"{title}: test, {TITLES[condition]}")
             drawn.append(f"conditions_{condition}")
     if not made.templates.empty:
         figures.accuracy_bars(frames.pooled(made.templates, ("template", "vector")), path("templates"), across="template", title=f"{title}: test, zero-shot in other templates")

@@ -34,13 +34,13 @@ from .forgetting_studies import TITLES, VARIANTS, Preset, is_symbols, study_of
 NAME = "instruction-vectors"
 _LANGUAGE = Preset(("plain", "guided", "kl_vector", "kl_start", "kl_random", "heads_only"), 40, 8, 1e-3, rank=8, instruction_items=32, icl_items=10, icl_shots=5, fact_items=32,
                    new_items=32, training_rows=200, vector_prompts=4,
-                   mean_prompts=12, trials=4, every=3, strengths=(1.0, 2.0), watched=("plain", "guided"), effects=("plain",), recover=("plain",))
+                   mean_prompts=12, trials=4, every=3, strengths=(1.0, 2.0), watched=("plain", "guided"), effects=("plain",), recover=("plain",), once=("kl_vector", "kl_random"))
 # learning rate and steps were chosen on seed 0 with plain fine-tuning alone: large enough that a new bijection is learnt, small enough that the old tasks do not fall
 # to chance within the first stages
 _SYMBOLS = Preset(tuple(VARIANTS), 100, 32, 2e-4, seeds=3, evaluate_at=(5, 20, 50), icl_items=6)
 #: by name on the command line, the plan for the organisms `symbols` and the one for a language model
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
-    "tiny": {"symbols": replace(_SYMBOLS, methods=("plain", "guided", "kl_vector", "kl_start"), steps=30, batch=16, learning_rate=1e-3, seeds=1, evaluate_at=(10,),
+    "tiny": {"symbols": replace(_SYMBOLS, methods=("plain", "guided", "kl_vector", "kl_start"), steps=30, batch=16, learning_rate=1e-3, seeds=1, evaluate_at=(5, 10),
                                 old=("table_1", "table_2", "pick_last", "last_table_1"),
                                 new=("table_5", "step_2"), instruction_items=24, icl_items=6, mean_prompts=10, trials=4, vector_prompts=4, watched=("plain",), effects=("plain",),
                                 recover=("plain",)),
@@ -50,7 +50,8 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "quick": {"symbols": _SYMBOLS, "language": _LANGUAGE},
     "full": {"symbols": replace(_SYMBOLS, steps=400, batch=64, evaluate_at=(5, 10, 20, 40, 80, 160, 280), icl_items=32, vector_prompts=32, mean_prompts=100, trials=25,
                                 watched=tuple(VARIANTS)),
-             "language": replace(_LANGUAGE, methods=tuple(VARIANTS), steps=150, seeds=3, evaluate_at=(10, 40), icl_items=40, icl_shots=10, vector_prompts=32, mean_prompts=100,
+             "language": replace(_LANGUAGE, methods=tuple(VARIANTS), once=(), steps=150, seeds=3, evaluate_at=(10, 40),
+                                 icl_items=40, icl_shots=10, vector_prompts=32, mean_prompts=100,
                                  trials=25, every=1,
                                  strengths=(0.5, 1.0, 2.0), watched=("plain", "guided", "kl_start"), effects=("plain", "guided"), recover=("plain", "guided"))},
 }
@@ -109,26 +110,27 @@ def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: s
     starts, parts, cost = {}, {}, None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="the model answers none")     # a new task before its training; the record says so
-        for s in range(seed, seed + plan.seeds):
+        sequences = sum(len(plan.of_seed(number)) for number in range(plan.seeds))
+        for number, s in enumerate(range(seed, seed + plan.seeds)):
             bench = Bench(study_of(model, plan, s), plan, kept, progress, memory_mb, say)
-            say(f"seed {s}: {len(bench.study.old)} old tasks, {len(bench.study.stages)} new ones ({', '.join(t.name for t in bench.study.new)}), {len(plan.methods)} methods")
+            say(f"seed {s}: {len(bench.study.old)} old tasks, {len(bench.study.stages)} new ones ({', '.join(t.name for t in bench.study.new)}), "
+                f"{len(plan.of_seed(number))} methods")
             starts[s] = steps.start(bench)
             if s == seed:
                 cost = steps.cost(bench, starts[s])
                 each = float(cost.plain) * plan.steps * len(bench.study.stages)
-                say(f"  {float(cost.plain):.3f} s a step plain, {float(cost.guided):.3f} s guided; {plan.seeds * len(plan.methods)} sequences of "
-                    f"{len(bench.study.stages)} x {plan.steps} steps of {plan.batch} rows: "
-                    f"about {each * plan.seeds * len(plan.methods) / 60:.0f} min of training, and the measurements")
-            for label in plan.methods:
+                say(f"  {float(cost.plain):.3f} s a step plain, {float(cost.guided):.3f} s guided; {sequences} sequences of "
+                    f"{len(bench.study.stages)} x {plan.steps} steps of {plan.batch} rows: about {each * sequences / 60:.0f} min of training, and the measurements")
+            for label in plan.of_seed(number):
                 parts[s, label] = steps.whole(steps.sequence(bench, label))
                 say(f"  {TITLES[label]}: {claims.one_line(parts[s, label])} ({results.provenance(parts[s, label])['seconds']:.0f} s)")
     made = _gathered(starts, parts, cost, seed)
-    made.fingerprint = results.fingerprint({"kind": "reproduction", **kept.config, "seeds": plan.seeds, "methods": list(plan.methods), "seed": seed})
+    config = kept.config | {"seeds": plan.seeds, "methods": list(plan.methods), "once": list(plan.once), "seed": seed}
+    made.fingerprint = results.fingerprint({"kind": "reproduction", **config})
     if kept.folder:
         record = results.provenance(starts[seed])
         made.figures = draw(made, kept.folder / "figures", title=record["model"]["name"])
         made.table.to_csv(kept.folder / "table.csv", index=False)
-        config = kept.config | {"seeds": plan.seeds, "methods": list(plan.methods), "seed": seed}
         write_record(kept.folder, NAME, made.fingerprint, config, made.numbers, record)
     return made
 
@@ -143,7 +145,8 @@ def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Repr
     config = record["config"]
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     starts = {s: open_result(folder / f"seed-{s}" / "start.nc") for s in seeds}
-    parts = {(s, m): steps.whole(open_result(folder / f"seed-{s}" / f"{m}.nc")) for s in seeds for m in config["methods"]}
+    of_seed = lambda s: [m for m in config["methods"] if s == config["seed"] or m not in config.get("once", ())]
+    parts = {(s, m): steps.whole(open_result(folder / f"seed-{s}" / f"{m}.nc")) for s in seeds for m in of_seed(s)}
     file = folder / f"seed-{config['seed']}" / "cost.nc"
     made = _gathered(starts, parts, open_result(file) if file.is_file() else None, seed)
     made.fingerprint = record["fingerprint"]
@@ -156,6 +159,19 @@ def _gathered(starts: dict, parts: dict, cost: xr.Dataset | None, seed: int) -> 
               "sets": frames.sets(starts, parts), "drift": frames.drift(parts)}
     table, numbers = claims.verdicts(units=units, cost=cost, seed=seed, **tables)
     return Reproduction(starts, parts, cost, units, table=table, numbers=numbers, **tables)
+
+
+def gates(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The claim gates G1 to G9 in one table: of each model's tables *claim | paper | here | n | verdict* the rows whose claim begins with a gate, by gate and model.
+
+    `tables`: by model's name; one made of several reproductions' tables is `pd.concat` of them. A gate that a model has no row for is left out.
+    """
+    rows = []
+    for model, table in tables.items():
+        found = table[table.claim.str.match(r"G\d+\.")]
+        rows += [{"gate": r.claim.split(".")[0], "model": model, "claim": r.claim.split(". ", 1)[1], "here": r.here, "n": r.n, "verdict": r.verdict} for r in found.itertuples()]
+    frame = pd.DataFrame(rows, columns=["gate", "model", "claim", "here", "n", "verdict"])
+    return frame.sort_values("gate", key=lambda g: g.str[1:].astype(int), kind="stable").set_index(["gate", "model"])
 
 
 def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]:

@@ -1,7 +1,8 @@
 """The claims of Function Vectors (Todd et al. 2024) against what was measured, and gates with a fixed threshold; the verdict follows from the interval by the rule in the row.
 
-An effect's unit is the task (mean over seeds and questions), its interval a BCa bootstrap over tasks: it speaks of tasks like these, not of questions. Values of the paper are
-quoted where they were read in the authors' code or in a secondary source, which is then said.
+An effect's unit is the task (mean over seeds and questions), its interval a BCa bootstrap over tasks: it speaks of tasks like these, not of questions. With one task there is no
+interval and no verdict. That two things do equally well holds where the interval of their difference lies within `MARGIN`; that no difference was seen is no evidence of it.
+Values of the paper are quoted where they were read in the authors' code or in a secondary source, which is then said.
 """
 
 from __future__ import annotations
@@ -14,24 +15,55 @@ import pandas as pd
 import xarray as xr
 
 from .. import vectors
+from ..engine import results
 from ..measure import statistics
+from ..vectors.heads import require_same_prompts
 from . import vector_frames as frames
 from .common import shown, table_of, verdict
 from .vector_frames import ICL, NONE, THIRD
-from .vector_steps import AVERAGE, DISTRIBUTED, INSTRUCTION, OTHER, OWN, RANDOM, UNIVERSAL
+from .vector_steps import AVERAGE, DISTRIBUTED, INSTRUCTION, OTHER, OWN, RANDOM, TOKENS, UNIVERSAL, is_draw
 
 
-def over_tasks(values: Any, seed: int = 0) -> Any:
-    """Mean over tasks with its interval; NaN where a task lacks the measure."""
+#: "About ten" heads: the most that a replication needed in models with as many key heads as query heads.
+ENOUGH = 11
+#: Accuracies that differ by no more than this are called equal.
+MARGIN = 0.05
+
+
+def over_tasks(values: Any, seed: int = 0) -> statistics.Interval:
+    """Mean over tasks with its interval; values that are NaN (a task lacks the measure) are left out, and with fewer than two values the ends are NaN."""
     values = np.asarray(values, float)
-    return statistics.bootstrap(values[np.isfinite(values)], method="bca", seed=seed)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return statistics.Interval(float(values[0]) if len(values) else np.nan, np.nan, np.nan, 0.95, len(values), "no interval")
+    return statistics.bootstrap(values, method="bca", seed=seed)
 
 
-def verdicts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], composed: Sequence[xr.Dataset], *, depth: int, k: int,
+def ruled(word: str, *intervals: statistics.Interval) -> str:
+    """A verdict, where every interval that it follows from is there."""
+    return word if all(np.isfinite((i.low, i.high)).all() for i in intervals) else "not shown: one unit"
+
+
+def equal(difference: statistics.Interval, above: str, below: str) -> str:
+    """The verdict of a claim that two accuracies are equal, and what to say where the difference is shown to be above or below zero by what may be more than `MARGIN`."""
+    if -MARGIN < difference.low and difference.high < MARGIN:
+        return f"holds: within {MARGIN:g}"
+    return ruled(above if difference.low > 0 else below if difference.high < 0 else f"not shown: the interval reaches beyond {MARGIN:g}", difference)
+
+
+def by_seeds(values: Mapping[tuple[int, str], float]) -> pd.Series:
+    """Values by seed and task as one a task, the mean over its seeds."""
+    return pd.Series({key: float(v) for key, v in values.items()}).groupby(level=1, sort=False).mean()
+
+
+def verdicts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], composed: Sequence[xr.Dataset], *, depth: int, k: int, usable: float = 0.5,
              seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table *claim | paper | here | n | verdict* and its numbers.
 
     ``parts``: by seed and task, the stored steps by name. ``composed``: one Dataset a quartet of list tasks. ``depth``: layers of the model. ``k``: heads in a vector.
+    ``usable``: share of the prompts that a model must answer by instruction for what instruction vectors do to be measured on it.
+
+    Raises: VectorError: estimates of other prompts than those of the exact effects.
     """
     tasks, seeds = list(dict.fromkeys(t for _, t in parts)), len({s for s, _ in parts})
     answers, report = frames.answers(parts), frames.report(parts, depth)
@@ -49,8 +81,7 @@ def verdicts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], composed
     rows.append(("Demonstrations make the task; with shuffled labels it is mostly lost", "the corrupted prompt of the method; its accuracies are not quoted (no source that could "
                  "be checked)",
                  f"ten shots {icl.mean():.2f}, shuffled {shuffled.mean():.2f}, none {bare.mean():.2f}; ten shots minus shuffled {shown(gap)}",
-                 n_of(answers[answers.condition == "icl"]),
-                 verdict(gap.low > 0, gap.high < 0)))
+                 n_of(answers[answers.condition == "icl"]), ruled(verdict(gap.low > 0, gap.high < 0), gap)))
 
     share, top = _concentration(parts, k)
     many = over(share)
@@ -61,7 +92,8 @@ def verdicts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], composed
     rows.append((f"A few heads carry the task (the {k} strongest of {cells} hold more than half of the summed positive effect)",
                  "GPT-J: mean over tasks .059 (strongest head) to .011 (tenth of 448), middle layers (authors' code)",
                  f"share of the {k} strongest {shown(many)} ({k / cells:.2f} of the heads); mean over tasks: head {top[0]} {top[1]:.3f}, the last of the {k} {top[2]:.3f}",
-                 f"{len(tasks)} tasks, {sum(p['effects_demonstrations'].sizes['prompt'] for p in parts.values())} prompts", verdict(many.low > 0.5, many.high < 0.5)))
+                 f"{len(tasks)} tasks, {sum(p['effects_demonstrations'].sizes['prompt'] for p in parts.values())} prompts",
+                 ruled("holds" if many.low > 0.5 else "does not hold" if many.high < 0.5 else "not shown: the interval holds one half", many)))
 
     zero = report[report.condition == "zero_shot"]
     by = {v: frames.by_task(zero, vector=v) for v in zero.vector.unique()}
@@ -71,7 +103,8 @@ def verdicts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], composed
                  f"{by[NONE].mean():.2f} to {by[UNIVERSAL].mean():.2f} (heads chosen on other tasks): {shown(causal, sign=True)}; minus random {shown(beyond, sign=True)}; ten "
                  f"shots reach {by[ICL].mean():.2f}",
                  n_of(zero[zero.vector == UNIVERSAL]),
-                 "holds" if causal.low > 0.3 and beyond.low > 0.2 else "does not hold" if causal.high < 0.3 or beyond.high < 0.2 else "not shown: an interval holds its threshold"))
+                 ruled("holds" if causal.low > 0.3 and beyond.low > 0.2 else "does not hold" if causal.high < 0.3 or beyond.high < 0.2
+                       else "not shown: an interval holds its threshold", causal, beyond)))
 
     mixed = report[report.condition == "shuffled"]
     with_vector, without = frames.by_task(mixed, vector=UNIVERSAL), frames.by_task(mixed, vector=NONE)
@@ -79,50 +112,51 @@ def verdicts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], composed
     chance = effect("shuffled_random_minus_base", frames.by_task(mixed, vector=RANDOM), without)
     rows.append(("... and repairs prompts with shuffled labels", "90.8 % with the vector (GPT-J, six tasks; secondary source)",
                  f"{without.mean():.2f} to {with_vector.mean():.2f}: {shown(repaired, sign=True)}; a random vector {shown(chance, sign=True)}",
-                 n_of(mixed[mixed.vector == UNIVERSAL]),
-                 verdict(repaired.low > 0, repaired.high < 0)))
+                 n_of(mixed[mixed.vector == UNIVERSAL]), ruled(verdict(repaired.low > 0, repaired.high < 0), repaired)))
 
     average = effect("vector_minus_average", by[UNIVERSAL], by[AVERAGE])
     rows.append(("G2. It does more than the layer average (at the layer and strength that suit the average best)", "the layer average is the paper's baseline; its values are not "
                  "quoted",
                  f"layer average {by[AVERAGE].mean():.2f}; vector minus it {shown(average, sign=True)}", n_of(zero[zero.vector == AVERAGE]),
-                 verdict(average.low > 0, average.high < 0)))
+                 ruled(verdict(average.low > 0, average.high < 0), average)))
 
     if OTHER in by:
         specific = effect("vector_minus_other", by[UNIVERSAL], by[OTHER])
         rows.append(("It carries this task, not just any (control that the paper lacks: the vector of another task, its own best cell)", "not measured",
                      f"another task's vector {by[OTHER].mean():.2f}; own minus it {shown(specific, sign=True)}", n_of(zero[zero.vector == OTHER]),
-                     verdict(specific.low > 0, specific.high < 0)))
+                     ruled(verdict(specific.low > 0, specific.high < 0), specific)))
 
     own = effect("own_heads_minus_universal", by[OWN], by[UNIVERSAL])
-    rows.append(("One head set serves all tasks (heads chosen on the task itself do not better)", "one set of ten heads for all tasks of GPT-J (authors' code)",
+    rows.append((f"One head set serves all tasks (as well as heads chosen on the task itself, within {MARGIN:g})", "one set of ten heads for all tasks of GPT-J (authors' code)",
                  f"own heads {by[OWN].mean():.2f}; minus universal {shown(own, sign=True)}", n_of(zero[zero.vector == OWN]),
-                 "does not hold" if own.low > 0 else "holds: no gain shown"))
+                 equal(own, "does not hold", "holds: the heads of other tasks do better")))
 
     depths = np.array([zero[(zero.vector == UNIVERSAL) & (zero.task == t)].layer.mean() / depth for t in tasks])
     third = effect("chosen_minus_third", by[UNIVERSAL], by[THIRD])
     numbers |= {"depth_low": float(depths.min()), "depth_high": float(depths.max()), "at_third": float(by[THIRD].mean())}
-    rows.append(("The place is about a third of the depth", "layer 9 of 28 (authors' code); a replication's best: .26-.37 of the depth in four models, .55 and .64 in Qwen "
-                 "(secondary source)",
+    rows.append((f"The place is about a third of the depth (as good as the chosen layer, within {MARGIN:g})", "layer 9 of 28 (authors' code); a replication's best: .26-.37 of the "
+                 "depth in four models, .55 and .64 in Qwen (secondary source)",
                  f"chosen on validation at {depths.min():.2f} to {depths.max():.2f} of the depth; a third gives {by[THIRD].mean():.2f}, the chosen layer "
                  f"{shown(third, sign=True)} more", n_of(zero[zero.vector == THIRD]),
-                 "does not hold" if third.low > 0 else "holds: no gain from another layer shown"))
+                 equal(third, "does not hold", "holds: a third does better")))
 
     curve = frames.counts(parts)
     if not curve.empty:
         curve, drawn = curve[curve.choice == "top"], curve[(curve.choice == "random") & (curve["heads"] == curve["heads"].max())]
         needed = [_needed(curve[curve.task == t]) for t in tasks if (curve.task == t).any()]
-        numbers |= {"heads_needed": needed}
+        enough = over(needed)
+        numbers |= {"heads_needed": needed, "heads_needed_mean": float(enough.estimate), "heads_needed_low": float(enough.low), "heads_needed_high": float(enough.high)}
         rows.append((f"About ten heads are enough (95 % of the most, on test; the layer is that of {k} heads)", "ten heads for GPT-J (authors' code); a replication: 8-11, Qwen "
                      "25-27 (secondary source)",
-                     f"median {np.median(needed):g}, from {min(needed):g} to {max(needed):g}; {drawn['heads'].iloc[0]} heads drawn at random reach "
-                     f"{frames.by_task(drawn).mean():.2f}", n_of(curve[curve["heads"] == curve["heads"].iloc[0]]), "holds" if np.median(needed) <= 11 else "does not hold"))
+                     f"mean over tasks {shown(enough, 1)}, from {min(needed):g} to {max(needed):g}; {drawn['heads'].iloc[0]} heads drawn at random reach "
+                     f"{frames.by_task(drawn).mean():.2f}", n_of(curve[curve["heads"] == curve["heads"].iloc[0]]),
+                     ruled("holds" if enough.high <= ENOUGH else "does not hold" if enough.low > ENOUGH else f"not shown: the interval holds {ENOUGH}", enough)))
 
     if DISTRIBUTED in by:
         spread = effect("distributed_minus_vector", by[DISTRIBUTED], by[UNIVERSAL])
         rows.append(("Adding each head's part at its own layer does more (asked by reviewers; reported by Pham 2026)", "not measured", f"{by[DISTRIBUTED].mean():.2f}; minus the "
                      f"sum at one layer {shown(spread, sign=True)}",
-                     n_of(zero[zero.vector == DISTRIBUTED]), verdict(spread.low > 0, spread.high < 0)))
+                     n_of(zero[zero.vector == DISTRIBUTED]), ruled(verdict(spread.low > 0, spread.high < 0), spread)))
 
     ported = frames.templates(parts)
     if not ported.empty:
@@ -131,18 +165,29 @@ def verdicts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], composed
         rows.append(("It works in other templates than the one it was taken from", "random templates of 120; values not quoted",
                      f"{frames.by_task(others, vector=NONE).mean():.2f} to {frames.by_task(others, vector=UNIVERSAL).mean():.2f} over {others.template.nunique()} other "
                      f"templates: {shown(moved, sign=True)}",
-                     n_of(others[others.vector == UNIVERSAL]), verdict(moved.low > 0, moved.high < 0)))
+                     n_of(others[others.vector == UNIVERSAL]), ruled(verdict(moved.low > 0, moved.high < 0), moved)))
 
-    natural = report[report.condition == "text"]
-    if not natural.empty:
-        written, blank = frames.by_task(natural, vector=UNIVERSAL), frames.by_task(natural, vector=NONE)
-        said, random = effect("text", written, blank), effect("text_random", frames.by_task(natural, vector=RANDOM), blank)
-        rows.append(("It works in natural sentences", "the answer within five generated tokens counts there; values not quoted",
-                     f"the answer is the next word: {blank.mean():.2f} to {written.mean():.2f}: {shown(said, sign=True)}; a random vector {shown(random, sign=True)}",
-                     n_of(natural[natural.vector == UNIVERSAL]),
-                     verdict(said.low > 0, said.high < 0)))
+    for condition, claim, paper, what in (
+            ("written", f"It works in natural sentences (the answer is in the first {TOKENS} tokens written)", "this criterion; values not quoted", "in the text"),
+            ("text", "... and the answer is the next word there", "not this criterion", "the next word")):
+        natural = report[report.condition == condition]
+        if natural.empty:
+            continue
+        put, blank = frames.by_task(natural, vector=UNIVERSAL), frames.by_task(natural, vector=NONE)
+        said, random = effect(condition, put, blank), effect(f"{condition}_random", frames.by_task(natural, vector=RANDOM), blank)
+        rows.append((claim, paper, f"{what}: {blank.mean():.2f} to {put.mean():.2f}: {shown(said, sign=True)}; a random vector {shown(random, sign=True)}",
+                     n_of(natural[natural.vector == UNIVERSAL]), ruled(verdict(said.low > 0, said.high < 0), said)))
 
-    rows += _sources(parts, tasks, by, k, effect, numbers, over)
+    told = frames.shots(parts)
+    if not told.empty and {0, 1} <= set(told.shots):
+        at = lambda vector, k: frames.by_task(told, vector=vector, shots=k)
+        alone = effect("vector_minus_one_shot", at(UNIVERSAL, 0), at(NONE, 1))
+        curve_of = lambda vector: ", ".join(f"{at(vector, k).mean():.2f}" for k in sorted(told.shots.unique()))
+        rows.append(("Without a demonstration the vector does more than one demonstration", "accuracy by the number of demonstrations; values not quoted",
+                     f"{shown(alone, sign=True)}; after {', '.join(map(str, sorted(told.shots.unique())))} demonstrations: without it {curve_of(NONE)}, with it "
+                     f"{curve_of(UNIVERSAL)}", n_of(told[(told.vector == UNIVERSAL) & (told.shots == 0)]), ruled(verdict(alone.low > 0, alone.high < 0), alone)))
+
+    rows += _sources(parts, by, k, usable, numbers, over)
     rows += _composition(composed, numbers, seed)
     rows += _vocabulary(parts, tasks, over, numbers)
     rows += _exactness(parts, tasks, k, numbers, over)
@@ -153,7 +198,7 @@ def _concentration(parts: Mapping, k: int) -> tuple[list[float], tuple[str, floa
     """By task, the share of the summed positive mean effect that the k strongest heads hold; and the strongest head of the mean over tasks."""
     planes: dict[str, list] = {}
     for (_, task), steps in parts.items():
-        planes.setdefault(task, []).append(steps["effects_demonstrations"].effect.mean("prompt").transpose("layer", "head").values)
+        planes.setdefault(task, []).append(frames.plane(steps["effects_demonstrations"]))
     share = []
     for of in planes.values():
         flat = np.sort(np.mean(of, 0).ravel())[::-1]
@@ -168,66 +213,75 @@ def _needed(curve: pd.DataFrame) -> float:
     return float(mean.index[(mean >= 0.95 * mean.max()).values].min())
 
 
-def _sources(parts, tasks, by, k, effect, numbers, over) -> list[tuple]:
-    """Vectors from demonstrations against vectors from the instruction text: heads, direction, accuracy."""
-    have = [(key, steps) for key, steps in parts.items() if "effects_instruction" in steps]
+def _sources(parts, by, k, usable, numbers, over) -> list[tuple]:
+    """Vectors from demonstrations against vectors from the instruction text: heads, direction, accuracy; of the tasks that the model does when it is told them in words."""
+    have = {key: steps for key, steps in parts.items() if "effects_instruction" in steps}
     if not have or INSTRUCTION not in by:
         return []
-    shared, jaccard, cosine = [], [], []
-    for (_, _), steps in have:
-        both = vectors.overlap(*(vectors.top_heads(steps[f"effects_{s}"], k) for s in ("demonstrations", "instruction")))
-        shared.append(both["shared"]), jaccard.append(both["jaccard"])
-        cosine.append(float(steps["sources"].cosine))
-    chance = k * k / have[0][1]["effects_instruction"].effect.isel(prompt=0).size
-    common, alike, less = over(shared), over(cosine), effect("instruction_minus_own", by[INSTRUCTION], by[OWN])
-    numbers |= {"shared_heads": float(common.estimate), "shared_low": float(common.low), "shared_high": float(common.high), "jaccard": float(np.mean(jaccard)),
-                "cosine": float(alike.estimate)}
+    told = {key: results.provenance(steps["effects_instruction"])["means"] for key, steps in have.items()}
+    follows = by_seeds({key: m["known"] / m["asked"] for key, m in told.items()})
+    can = [t for t in follows.index if follows[t] >= usable]
+    of = can if len(can) > 1 else list(follows.index)      # measured or not, what came out is shown
+    mine = {key: steps for key, steps in have.items() if key[1] in of}
+    both = {key: vectors.overlap(*(vectors.top_heads(steps[f"effects_{s}"], k) for s in ("demonstrations", "instruction"))) for key, steps in mine.items()}
+    chance = k * k / frames.plane(next(iter(have.values()))["effects_instruction"]).size
+    common, alike = over(by_seeds({key: o["shared"] for key, o in both.items()})), over(by_seeds({key: steps["sources"].cosine for key, steps in mine.items()}))
+    jaccard, less = float(by_seeds({key: o["jaccard"] for key, o in both.items()}).mean()), over((by[INSTRUCTION] - by[OWN]).reindex(of))
+    known, asked = (sum(m[name] for m in told.values()) for name in ("known", "asked"))
+    numbers |= {"follows_instruction": float(follows.mean()), "instruction_tasks": can, "shared_heads": float(common.estimate), "shared_low": float(common.low),
+                "shared_high": float(common.high), "jaccard": jaccard, "cosine": float(alike.estimate), "instruction_minus_own": float(less.estimate),
+                "instruction_minus_own_low": float(less.low), "instruction_minus_own_high": float(less.high)}
+    n = f"{len(of)} tasks; {known} of {asked} prompts with the instruction answered"
+    measured = lambda word: word if len(can) > 1 else f"not measured: the model answers {100 * follows.mean():.0f} % by instruction"
     return [("Instruction text calls on other heads than demonstrations do (Davidson 2025)", "not measured in the paper",
-             f"{shown(common, 1)} of {k} heads shared (chance {chance:.1f}; Jaccard {np.mean(jaccard):.2f}); cosine of the vectors {shown(alike)}", f"{len(have)} tasks x seeds",
-             "holds: fewer than half are shared" if common.high < k / 2 else "does not hold: more than half are shared" if common.low > k / 2
-             else "not shown: the interval holds one half"),
-            ("... and gives a vector that works as well", "not measured in the paper", f"zero-shot {by[INSTRUCTION].mean():.2f} against {by[OWN].mean():.2f} (own heads from "
-             f"demonstrations): {shown(less, sign=True)}",
-             f"{by[INSTRUCTION].notna().sum()} tasks", "does not hold" if less.high < 0 else "holds: it does better" if less.low > 0 else "holds: no loss shown")]
+             f"{shown(common, 1)} of {k} heads shared (chance {chance:.1f}; Jaccard {jaccard:.2f}); cosine of the vectors {shown(alike)}", n,
+             measured(ruled("holds: fewer than half are shared" if common.high < k / 2 else "does not hold: more than half are shared" if common.low > k / 2
+                            else "not shown: the interval holds one half", common))),
+            (f"... and gives a vector that works as well (within {MARGIN:g})", "not measured in the paper",
+             f"zero-shot {by[INSTRUCTION].reindex(of).mean():.2f} against {by[OWN].reindex(of).mean():.2f} (own heads from demonstrations): {shown(less, sign=True)}", n,
+             measured(equal(less, "holds: it does better", "does not hold")))]
 
 
 def _composition(composed: Sequence[xr.Dataset], numbers, seed) -> list[tuple]:
+    """The sum of vectors on one quartet of tasks; the unit is the question, a mean over the seeds that ask it."""
     if not composed:
         return []
-    right = lambda name: np.concatenate([ds.correct.sel(vector=name).values.astype(float) for ds in composed])
-    base = np.concatenate([ds.base_correct.values.astype(float) for ds in composed])
-    parts = {name: right(name) for name in map(str, composed[0].vector.values)}
+    mean = lambda values: pd.concat([pd.Series(v, ds.x.values) for v, ds in zip(values, composed)]).astype(float).groupby(level=0, sort=False).mean()
+    parts = {name: mean([ds.correct.sel(vector=name).values for ds in composed]) for name in map(str, composed[0].vector.values)}
+    base, shot = mean([ds.base_correct.values for ds in composed]), mean([ds.icl_correct.values for ds in composed])
     most = max((n for n in parts if n.startswith("only ")), key=lambda n: parts[n].mean())
-    against = statistics.bootstrap(parts["composed"] - parts[most], method="bca", seed=seed)
-    above = statistics.bootstrap(parts["composed"] - base, method="bca", seed=seed)
-    shot = np.concatenate([ds.icl_correct.values.astype(float) for ds in composed])
-    numbers |= {"composed": float(parts["composed"].mean()), "composed_minus_part": float(against.estimate), "composed_minus_base": float(above.estimate),
-                "composed_direct": float(parts["direct"].mean())}
+    against, above = over_tasks(parts["composed"] - parts[most], seed), over_tasks(parts["composed"] - base, seed)
+    numbers |= {"composed": float(parts["composed"].mean()), "composed_minus_part": float(against.estimate), "composed_minus_part_low": float(against.low),
+                "composed_minus_part_high": float(against.high), "composed_minus_base": float(above.estimate), "composed_direct": float(parts["direct"].mean())}
     return [("Vectors add up: v(last, capital) = v(last) + v(first, capital) - v(first)", "several list tasks; data and code were never released",
              f"no vector {base.mean():.2f}, composed {parts['composed'].mean():.2f} ({shown(above, sign=True)}), best single part ({most.removeprefix('only ')}) "
              f"{parts[most].mean():.2f} (composed minus it {shown(against, sign=True)}), "
-             f"the task's own vector {parts['direct'].mean():.2f}, random {parts[RANDOM].mean():.2f}; ten shots {shot.mean():.2f}", f"{len(base)} questions, {len(composed)} "
-                                                                                                                                    f"seed{'s' * (len(composed) > 1)}",
-             verdict(against.low > 0 and above.low > 0, against.high < 0 or above.high <= 0, part=above.low > 0))]
+             f"the task's own vector {parts['direct'].mean():.2f}, random {parts[RANDOM].mean():.2f}; ten shots {shot.mean():.2f}",
+             f"{len(base)} questions" + (f", {len(composed)} seeds" if len(composed) > 1 else ""),
+             ruled(verdict(against.low > 0 and above.low > 0, against.high < 0 or above.high <= 0, part=above.low > 0), against, above))]
 
 
 def _vocabulary(parts, tasks, over, numbers) -> list[tuple]:
-    share = lambda name: np.array([np.mean([float(steps["vocabulary"].answer.astype(float).sel(vector=name).mean()) for (_, t),
-                                            steps in parts.items() if t == task]) for task in tasks])
     if not all("vocabulary" in steps for steps in parts.values()):
         return []
-    more = over(share(UNIVERSAL) - share(RANDOM))
+
+    def share(chosen) -> pd.Series:
+        """By task, the share of the tokens that begin an answer, over the vectors of these names."""
+        of = lambda ds: float(ds.answer.astype(float).sel(vector=[n for n in ds["vector"].values if chosen(str(n))]).mean())
+        return by_seeds({key: of(steps["vocabulary"]) for key, steps in parts.items()})
+    read, chance = share(lambda n: n == UNIVERSAL), share(is_draw)
+    more = over(read - chance)
     top = "; ".join(f"{t}: {', '.join(repr(str(x)) for x in steps['vocabulary'].token.sel(vector=UNIVERSAL).values[:3])}" for (s, t),
                     steps in parts.items() if s == min(s for s, _ in parts))
-    numbers |= {"decoded": float(share(UNIVERSAL).mean()), "decoded_minus_random": float(more.estimate)}
+    numbers |= {"decoded": float(read.mean()), "decoded_minus_random": float(more.estimate)}
     return [("Read through the unembedding, the vector names the task's outputs (a readout, not what it does)", "tokens of the output space for most tasks; values not quoted",
-             f"{share(UNIVERSAL).mean():.2f} of the ten tokens begin an answer of the task (random vector {share(RANDOM).mean():.2f}): {shown(more, sign=True)}. {top}",
-             f"{len(tasks)} tasks", verdict(more.low > 0, more.high < 0))]
+             f"{read.mean():.2f} of the ten tokens begin an answer of the task (random vectors {chance.mean():.2f}): {shown(more, sign=True)}. {top}",
+             f"{len(tasks)} tasks", ruled(verdict(more.low > 0, more.high < 0), more))]
 
 
 def _exactness(parts, tasks, k, numbers, over) -> list[tuple]:
-    """Gates on the computation itself: the walk against hooked forwards, and the estimates against the exact effects."""
-    rows = []
+    """Gates on the computation itself: the walk against hooked forwards, and the estimates against the exact effects on the same prompts."""
+    rows, seeds = [], len({s for s, _ in parts})
     checked = [steps["against_hooks"] for steps in parts.values() if "against_hooks" in steps]
     if checked:
         worst, cells = max(float(np.abs(ds.walk - ds.hooked).max()) for ds in checked), sum(ds.sizes["cell"] for ds in checked)
@@ -237,18 +291,20 @@ def _exactness(parts, tasks, k, numbers, over) -> list[tuple]:
                      "holds" if worst <= 1e-5 else "does not hold"))
     for method in ("atp", "atp*", "ig"):
         name = f"effects_{method.replace('*', '_star')}"
-        have = [(steps["effects_demonstrations"], steps[name]) for steps in parts.values() if name in steps]
+        have = {key: (steps["effects_demonstrations"], steps[name]) for key, steps in parts.items() if name in steps}
         if not have:
             continue
-        flat = lambda ds: ds.effect.mean("prompt").transpose("layer", "head").values.ravel()
+        for exact, estimate in have.values():
+            require_same_prompts(exact, estimate)
         # AtP* estimates a magnitude; the heads that count are those of the exact effects on all their prompts
-        pairs = [(np.abs(flat(a)) if method == "atp*" else flat(a), flat(b)) for a, b in have]
-        best = lambda v: set(np.argsort(-v, kind="stable")[:k].tolist())
-        common, r = over([len(best(a) & best(b)) for a, b in pairs]), over([np.corrcoef(a, b)[0, 1] for a, b in pairs])
+        pairs = {key: (np.abs(frames.plane(a)) if method == "atp*" else frames.plane(a), frames.plane(b)) for key, (a, b) in have.items()}
+        best = lambda v: set(np.argsort(-v.ravel(), kind="stable")[:k].tolist())
+        common = over(by_seeds({key: len(best(a) & best(b)) for key, (a, b) in pairs.items()}))
+        r = over(by_seeds({key: np.corrcoef(a.ravel(), b.ravel())[0, 1] for key, (a, b) in pairs.items()}))
         numbers |= {f"{method}_shared": float(common.estimate), f"{method}_low": float(common.low), f"{method}_high": float(common.high), f"{method}_pearson": float(r.estimate)}
         title = {"atp": "G4. Attribution patching finds the same heads", "atp*": "... attribution patching with GradDrop (AtP*)", "ig": "... integrated gradients"}[method]
         need = 8 * k / 10
         rows.append((f"{title} (at least {need:g} of the {k} strongest)", "not in the paper", f"{shown(common, 1)} of {k} shared; Pearson r over heads {shown(r)}",
-                     f"{len(have)} tasks x seeds",
-                     "holds" if common.low >= need else "does not hold" if common.high < need else f"not shown: the interval holds {need:g}"))
+                     f"{len({t for _, t in have})} tasks" + (f", {seeds} seeds" if seeds > 1 else ""),
+                     ruled("holds" if common.low >= need else "does not hold" if common.high < need else f"not shown: the interval holds {need:g}", common)))
     return rows

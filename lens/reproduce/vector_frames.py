@@ -19,13 +19,13 @@ ICL = "ten shots"
 
 
 def rate(correct: Any) -> dict[str, float]:
-    """Share of right answers with its Clopper-Pearson interval and n; NaN are no answers."""
+    """Share of right answers with its Clopper-Pearson interval and n; NaN are no answers. A mean over draws of a control counts as one answer, their sum to the nearest whole."""
     values = np.asarray(correct, float).ravel()
     values = values[np.isfinite(values)]
     if not len(values):
         return {"accuracy": np.nan, "low": np.nan, "high": np.nan, "n": 0}
-    interval = statistics.proportion(values.sum(), len(values))
-    return {"accuracy": float(interval.estimate), "low": float(interval.low), "high": float(interval.high), "n": len(values)}
+    interval = statistics.proportion(int(round(values.sum())), len(values))
+    return {"accuracy": float(values.mean()), "low": float(interval.low), "high": float(interval.high), "n": len(values)}
 
 
 def answers(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.DataFrame:
@@ -37,7 +37,8 @@ def answers(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.Dat
 def report(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], depth: int) -> pd.DataFrame:
     """Accuracy on the test questions: seed, task, condition, vector, at the layer and strength that the validation questions chose for that vector.
 
-    Also `no vector`, the published recipe's vector at a third of the depth, each head's part at its own layer, and natural sentences (condition "text").
+    Also `no vector`, the published recipe's vector at a third of the depth, each head's part at its own layer, and natural sentences: whether the answer comes next (condition
+    "text"), whether it is in the first tokens written ("written").
     """
     rows = []
 
@@ -50,7 +51,8 @@ def report(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], depth: int
         for condition in map(str, ds.condition.values):
             add(seed, task, condition, NONE, ds.base_correct.sel(condition=condition))
             for vector, cell in cells.items():
-                add(seed, task, condition, vector, ds.correct.sel(condition=condition, vector=vector, layer=cell["layer"], strength=cell["strength"]), cell["layer"],
+                of = ds if vector in ds["vector"].values else steps["test_random"]
+                add(seed, task, condition, vector, of.correct.sel(condition=condition, vector=vector, layer=cell["layer"], strength=cell["strength"]), cell["layer"],
                     cell["strength"])
             third = int(ds.layer.values[np.abs(ds.layer.values - depth / 3).argmin()])
             strength = cells[UNIVERSAL]["strength"]
@@ -64,6 +66,11 @@ def report(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], depth: int
             add(seed, task, "text", NONE, ds.base_correct)
             for vector in map(str, ds.vector.values):
                 add(seed, task, "text", vector, ds.correct.sel(vector=vector).isel(layer=0, strength=0), cell["layer"], cell["strength"])
+        if "written" in steps:
+            ds, cell = steps["written"], cells[UNIVERSAL]
+            add(seed, task, "written", NONE, ds.base_success)
+            for vector in map(str, ds.vector.values):
+                add(seed, task, "written", vector, ds.success.sel(vector=vector), cell["layer"], cell["strength"])
     return pd.DataFrame(rows)
 
 
@@ -95,6 +102,17 @@ def templates(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.D
                 rows.append({"seed": s, "task": t, "template": name, "vector": NONE} | rate(ds.base_correct.sel(template=name)))
                 rows += [{"seed": s, "task": t, "template": name, "vector": str(v)} | rate(ds.correct.sel(template=name, vector=v)) for v in ds.vector.values]
     return pd.DataFrame(rows)
+
+
+def shots(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.DataFrame:
+    """Accuracy by the number of demonstrations, with the published recipe's vector and without: seed, task, vector, shots; test questions."""
+    return pd.DataFrame([{"seed": s, "task": t, "vector": vector, "shots": int(k)} | rate(of.sel(shots=k)) for (s, t), steps in parts.items() if "shots" in steps
+                         for vector, of in ((NONE, steps["shots"].base_correct), (UNIVERSAL, steps["shots"].correct)) for k in steps["shots"]["shots"].values])
+
+
+def plane(ds: xr.Dataset) -> np.ndarray:
+    """The mean effect of every head over prompts, ``[layer, head]``."""
+    return (ds.effect.mean("prompt") if "prompt" in ds.effect.dims else ds.effect).transpose("layer", "head").values
 
 
 def pooled(frame: pd.DataFrame, by: Iterable[str]) -> pd.DataFrame:

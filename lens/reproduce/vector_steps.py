@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ from .common import Steps
 UNIVERSAL, OWN, INSTRUCTION, AVERAGE, RANDOM, OTHER = "universal heads", "own heads", "from instruction", "layer average", "random vector", "another task's"
 DISTRIBUTED = "each head at its layer"
 SOURCES = ("demonstrations", "instruction")
+#: tokens that are written after a natural sentence, as published
+TOKENS = 5
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class Preset:
     """How much of everything.
 
     `tasks` None takes all of the data; those that the model answers after demonstrations in at least `usable` of the cases (validation questions) go on. `methods` are estimates of
-    the effects, with the number of prompts of each; `items` limits the questions of a split.
+    the effects, with the number of prompts of each (equal to `trials`, or else their agreement with the exact effects is refused); `draws` is how many random vectors of equal
+    norm stand for that control, which is their mean. `items` limits the questions of a split, `text_items` the natural sentences, `written_items` those that are continued,
+    `shot_items` the questions of the curve over `shot_counts` demonstrations.
     """
 
     tasks: tuple[str, ...] | None = None
@@ -46,12 +52,16 @@ class Preset:
     trials: int = 25
     heads: int = 10
     instruction_trials: int = 25
-    methods: Mapping[str, int] = field(default_factory=lambda: {"atp": 25, "atp*": 25, "ig": 5})
+    methods: Mapping[str, int] = field(default_factory=lambda: {"atp": 25, "atp*": 25, "ig": 25})
     counts: tuple[int, ...] = (1, 2, 5, 10, 20, 40)
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0)
     every: int = 1
     items: int | None = None
     text_items: int | None = None
+    written_items: int | None = None
+    shot_items: int | None = None
+    shot_counts: tuple[int, ...] = (0, 1, 2, 5, 10)
+    draws: int = 5
     template: str = "qa"
     templates: tuple[str, ...] = ("qa", "question", "input", "arrow", "table", "say")
     naive_heads: int = 24
@@ -91,8 +101,8 @@ class Bench:
         return None if most is None else min(most, len(task.numbers(split)) * each)
 
     def kept(self, task: str, name: str, make: Callable[[], xr.Dataset], **more: Any) -> xr.Dataset:
-        """A step of a task."""
-        return self.steps.kept(f"seed-{self.seed}/{task}/{name}", make, **more)
+        """A step of a task; of the texts of its prompts the record keeps a digest, since task, seed and form make them anew."""
+        return self.steps.kept(f"seed-{self.seed}/{task}/{name}", lambda: _digested(make()), **more)
 
     def stamped(self, ds: xr.Dataset, kind: str, **call: Any) -> xr.Dataset:
         """A Dataset made here, with its record."""
@@ -112,15 +122,13 @@ def answers(bench: Bench, task: Task) -> xr.Dataset:
     """
     def make() -> xr.Dataset:
         kinds = ["icl", "shuffled", "zero_shot"] + (["instruction"] if task.instruction else [])
-        scores, asked = [], []
+        scores = []
         for kind in kinds:
             prompts = bench.prompts(task, kind, n=bench.n(task, "test"))
             scores.append(read_answers(bench.decoder, [p.ids for p in prompts], [p.answer_ids for p in prompts]))
-            asked.append([p.x for p in prompts])
         by = np.stack(scores)
-        return bench.stamped(xr.Dataset({"correct": (("condition", "item"), by[..., 3] == 1), "first": (("condition", "item"), by[..., 2] == 0),
-                                         "logprob": (("condition", "item"), by[..., 0])},
-                                        coords={"condition": kinds, "item": range(by.shape[1]), "x": ("item", asked[0])}),
+        return bench.stamped(xr.Dataset({"correct": (("condition", "item"), by[..., 3] == 1), "first": (("condition", "item"), by[..., 2] == 0)},
+                                        coords={"condition": kinds, "item": range(by.shape[1])}),
                              "task answers", task=task.name, shots=bench.plan.shots, template=bench.plan.template, split="test")
     return bench.kept(task.name, "answers", make)
 
@@ -148,10 +156,16 @@ def effects(bench: Bench, task: Task, method: str = "exact", source: str = "demo
     plan = bench.plan
     trials = plan.methods[method] if method != "exact" else plan.trials if source == "demonstrations" else plan.instruction_trials
     name = f"effects_{source}" if method == "exact" else f"effects_{method.replace('*', '_star')}"
-    light = lambda ds: ds[[v for v in ("effect", "base") if v in ds]]
-    return bench.kept(task.name, name, lambda: vectors.head_effects(bench.model, task, means=means(bench, task, source), trials=trials, shots=plan.shots, source=source,
-                                                                    method=method,
-                                                                    metric="prob", **bench.walk), light=light)
+
+    def make() -> xr.Dataset:
+        with warnings.catch_warnings():      # how many outputs share a first token stands in the record
+            warnings.filterwarnings("ignore", message=".*share their first token")
+            return vectors.head_effects(bench.model, task, means=means(bench, task, source), trials=trials, shots=plan.shots, source=source, method=method, metric="prob",
+                                        **bench.walk)
+    exact = method == "exact" and source == "demonstrations"
+    # the tables read the means over prompts; of the exact effects every prompt's stay
+    light = lambda ds: _unlabelled(ds[["effect", "base"]]) if exact else ds[["effect"]].mean("prompt", keep_attrs=True).expand_dims("prompt")
+    return bench.kept(task.name, name, make, light=light)
 
 
 def against_hooks(bench: Bench, task: Task) -> xr.Dataset:
@@ -196,17 +210,43 @@ def head_sets(bench: Bench, tasks: Sequence[Task]) -> dict[str, dict[str, list[t
 
 
 def make_vectors(bench: Bench, task: Task, sets: Mapping[str, Mapping[str, Sequence[tuple[int, int]]]], other: Task) -> dict[str, Any]:
-    """The vectors that are compared on a task. `other` is the task whose vector is the control; random directions have the norm of the published recipe's vector."""
+    """The vectors that are compared on a task. `other` is the task whose vector is the control; random directions have the norm of the published recipe's vector, and every
+    task and seed has its own draws of them.
+    """
     mine, demos = sets[task.name], means(bench, task)
     take = lambda t, heads, m: vectors.extract(bench.model, t, heads=list(heads), means=m)
     made = {UNIVERSAL: take(task, mine[UNIVERSAL], demos), OWN: take(task, mine[OWN], demos)}
     if task.instruction:
         made[INSTRUCTION] = take(task, mine[INSTRUCTION], means(bench, task, "instruction"))
     made[AVERAGE] = vectors.layer_average(demos)
-    made[RANDOM] = vectors.random_like(made[UNIVERSAL], bench.seed)
+    made |= random_draws(bench, made[UNIVERSAL])
     if other.name != task.name:
         made[OTHER] = take(other, sets[other.name][UNIVERSAL], means(bench, other))
     return made
+
+
+def random_draws(bench: Bench, vector: vectors.Vector) -> dict[str, vectors.Vector]:
+    """The draws of the random control for a vector, by name."""
+    return {f"{RANDOM} {d + 1}": vectors.random_like(vector, 1000 * bench.seed + d) for d in range(bench.plan.draws)}
+
+
+def is_draw(name: Any) -> bool:
+    """Whether a vector is one of the draws of the random control."""
+    return str(name).startswith(f"{RANDOM} ")
+
+
+def averaged(ds: xr.Dataset) -> xr.Dataset:
+    """The draws of the random control put together: one vector with their mean in place of the first of them."""
+    names = list(map(str, ds["vector"].values))
+    draws = [n for n in names if is_draw(n)]
+    if not draws:
+        return ds
+    of_vectors = [v for v in ds.data_vars if "vector" in ds[v].dims]
+    mean = ds[of_vectors].sel(vector=draws).astype("float32").mean("vector").expand_dims(vector=[RANDOM])
+    order = list(dict.fromkeys(RANDOM if is_draw(n) else n for n in names))
+    rest = ds[of_vectors].sel(vector=[n for n in names if n not in draws])
+    put = xr.concat([rest, mean], "vector", coords="minimal", compat="override").sel(vector=order) if rest.sizes["vector"] else mean
+    return put.transpose(*[d for d in ds.dims if d in put.dims]).assign({v: ds[v] for v in ds.data_vars if v not in of_vectors})
 
 
 def sweep(bench: Bench, task: Task, made: Mapping[str, Any]) -> xr.Dataset:
@@ -230,20 +270,46 @@ def chosen_cells(swept: xr.Dataset) -> dict[str, dict[str, float]]:
 def test(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
     """Every vector on the test questions, zero-shot and with shuffled labels, at the layers and strengths that the validation chose and at a third of the depth."""
     third = bench.layers[int(np.argmin([abs(l - bench.decoder.n_layers / 3) for l in bench.layers]))]
-    layers = sorted({int(c["layer"]) for c in chosen.values()} | {third})
-    strengths = sorted({float(c["strength"]) for c in chosen.values()})
-    return bench.kept(task.name, "test", lambda: vectors.evaluate(bench.model, task, made, layers=layers, strengths=strengths, conditions=("zero_shot", "shuffled"),
-                                                                  shots=bench.plan.shots,
-                                                                  split="test", n=bench.n(task, "test"), **bench.walk), light=_light)
+    cells = [c for name, c in chosen.items() if name != RANDOM]
+    layers = sorted({int(c["layer"]) for c in cells} | {third})
+    strengths = sorted({float(c["strength"]) for c in cells})
+    call = lambda of, layers, strengths: vectors.evaluate(bench.model, task, of, layers=layers, strengths=strengths, conditions=("zero_shot", "shuffled"), shots=bench.plan.shots,
+                                                          split="test", n=bench.n(task, "test"), **bench.walk)
+    at = chosen[RANDOM]
+    bench.kept(task.name, "test_random", lambda: call({n: v for n, v in made.items() if is_draw(n)}, [int(at["layer"])], [float(at["strength"])]), light=_light)
+    return bench.kept(task.name, "test", lambda: call({n: v for n, v in made.items() if not is_draw(n)}, layers, strengths), light=_light)
 
 
 def texts(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
-    """The published recipe's vector and a random one in natural sentences, at the layer and strength chosen zero-shot."""
-    at = chosen[UNIVERSAL]
-    return bench.kept(task.name, "text", lambda: vectors.evaluate(bench.model, task, {n: made[n] for n in (UNIVERSAL, RANDOM)}, layers=[int(at["layer"])],
-                                                                  strengths=[float(at["strength"])],
-                                                                  conditions=("text",), split="test", n=bench.n(task, "test", bench.plan.text_items, len(task.texts)),
-                                                                  **bench.walk), light=_light)
+    """The published recipe's vector and random ones in natural sentences, at the layer and strength chosen zero-shot: whether the answer comes next, and (step `written`)
+    whether it is in the first tokens that the model writes there.
+    """
+    at, plan = chosen[UNIVERSAL], bench.plan
+    n = lambda most: bench.n(task, "test", most, len(task.texts))
+    bench.kept(task.name, "written", lambda: vectors.written(bench.model, task, {UNIVERSAL: made[UNIVERSAL], RANDOM: [v for name, v in made.items() if is_draw(name)]},
+                                                             layer=int(at["layer"]), strength=float(at["strength"]), tokens=TOKENS, n=n(plan.written_items or plan.text_items),
+                                                             seed=bench.seed, start=bench.start, progress=bench.progress))
+    return bench.kept(task.name, "text", lambda: vectors.evaluate(bench.model, task, _with_draws(made), layers=[int(at["layer"])], strengths=[float(at["strength"])],
+                                                                  conditions=("text",), split="test", n=n(plan.text_items), **bench.walk), light=_light)
+
+
+def shots(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
+    """Accuracy by the number of demonstrations, with the published recipe's vector and without it, at the cell chosen without any; test questions.
+
+    ``correct`` shots x item, ``base_correct`` the same without a vector.
+    """
+    at, plan = chosen[UNIVERSAL], bench.plan
+
+    def make() -> xr.Dataset:
+        parts = [vectors.evaluate(bench.model, task, {UNIVERSAL: made[UNIVERSAL]}, layers=[int(at["layer"])], strengths=[float(at["strength"])], conditions=("icl",), shots=k,
+                                  split="test", n=bench.n(task, "test", plan.shot_items or plan.items), **bench.walk) for k in plan.shot_counts]
+        records = [results.provenance(p) for p in parts]
+        cut = lambda ds: _light(ds)[["correct", "base_correct"]].isel(layer=0, strength=0, condition=0, vector=0)
+        whole = xr.concat([cut(p) for p in parts], xr.IndexVariable("shots", list(plan.shot_counts)))
+        done = all(r["status"] == "complete" for r in records)
+        return results.stamp(whole, records[0] | {"kind": "shot curve", "status": "complete" if done else "partial", "seconds": round(sum(r["seconds"] for r in records), 4),
+                                                  "call": records[0]["call"] | {"shots": list(plan.shot_counts), "prompts": [r["call"]["prompts"] for r in records]}})
+    return bench.kept(task.name, "shots", make)
 
 
 def distributed(bench: Bench, task: Task, made: Mapping[str, Any]) -> xr.Dataset:
@@ -273,22 +339,43 @@ def mean_effects(bench: Bench, tasks: Sequence[Task]) -> xr.Dataset:
 
 
 def ported(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
-    """The published recipe's vector and a random one where the question has another form, at the cell chosen in the vector's own form; test questions, zero-shot."""
+    """The published recipe's vector and random ones where the question has another form, at the cell chosen in the vector's own form; test questions, zero-shot."""
     at, walk = chosen[UNIVERSAL], {k: v for k, v in bench.walk.items() if k != "template"}
-    cut = lambda ds: _light(ds)[["correct", "base_correct"]].isel(layer=0, strength=0, condition=0)
-    return bench.kept(task.name, "portability", lambda: vectors.portability(bench.model, task, {n: made[n] for n in (UNIVERSAL, RANDOM)}, bench.plan.templates, int(at["layer"]),
+    cut = lambda ds: _light(ds).isel(layer=0, strength=0, condition=0)
+    return bench.kept(task.name, "portability", lambda: vectors.portability(bench.model, task, _with_draws(made), bench.plan.templates, int(at["layer"]),
                                                                             strength=float(at["strength"]), split="test", n=bench.n(task, "test"), **walk), light=cut)
 
 
+def _with_draws(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The published recipe's vector and the draws of its random control."""
+    return {n: v for n, v in made.items() if n == UNIVERSAL or is_draw(n)}
+
+
 def _light(ds: xr.Dataset) -> xr.Dataset:
-    """What the tables need: whether answers are right and how likely they are."""
-    names = [v for v in ds.data_vars if v in ("correct", "first", "logprob") or str(v).startswith("base")]
-    return ds[names].assign({v: ds[v].astype("int8") for v in names if v in ("correct", "base_correct") and not ds[v].isnull().any()})
+    """What the tables need: whether answers are right; of several random vectors their mean."""
+    put = _unlabelled((averaged if "vector" in ds.dims else lambda ds: ds)(ds[[v for v in ("correct", "base_correct") if v in ds]]))
+    whole = lambda v: not v.isnull().any() and bool((v == v.round()).all())
+    return put.assign({n: v.astype("int8") for n, v in put.data_vars.items() if whole(v)})
+
+
+def _unlabelled(ds: xr.Dataset) -> xr.Dataset:
+    """Without the labels that task, split and seed give anew."""
+    return ds.drop_vars([c for c in ("x", "y", "tokens", "answer_tokens", "fixed_points") if c in ds.coords or c in ds])
 
 
 def swept_lightly(ds: xr.Dataset) -> xr.Dataset:
     """Of a sweep over many cells: whether answers are right, and the mean log-probability of the answer."""
-    return _light(ds)[["correct", "base_correct"]].assign(mean_logprob=ds.logprob.mean("item"))
+    return _light(ds).assign(mean_logprob=averaged(ds[["logprob"]].mean("item")).logprob)
+
+
+def _digested(ds: xr.Dataset) -> xr.Dataset:
+    """With a digest in place of the prompts' texts in the record."""
+    record = results.provenance(ds)
+    digest = lambda texts: "sha256 " + hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    short = {"texts": digest(record["texts"])} if "texts" in record else {}
+    if "prompts" in record.get("call", {}):
+        short["call"] = record["call"] | {"prompts": digest(record["call"]["prompts"])}
+    return results.stamp(ds, record | short)
 
 
 def sources(bench: Bench, task: Task, made: Mapping[str, Any]) -> xr.Dataset:
@@ -301,11 +388,11 @@ def sources(bench: Bench, task: Task, made: Mapping[str, Any]) -> xr.Dataset:
 
 
 def vocabulary(bench: Bench, task: Task, made: Mapping[str, Any], k: int = 10) -> xr.Dataset:
-    """The tokens that a vector reads as, and which of them begin an answer of the task; the random vector beside it."""
+    """The tokens that a vector reads as, and which of them begin an answer of the task; the random vectors beside it."""
     def make() -> xr.Dataset:
         starts = {p.answer_ids[0] for split in ("train", "valid", "test") for p in bench.prompts(task, "zero_shot", split=split)}
         words = set(token_strings(tokenizer_of(bench.model), sorted(starts)))
-        rows = {n: made[n].decode(bench.model, k) for n in (UNIVERSAL, RANDOM)}
+        rows = {n: v.decode(bench.model, k) for n, v in _with_draws(made).items()}
         token, prob = ([[row[i] for row in rows[n]] for n in rows] for i in (0, 1))
         return bench.stamped(xr.Dataset({"prob": (("vector", "place"), np.array(prob, float)), "answer": (("vector", "place"), [[t in words for t in row] for row in token])},
                                         coords={"vector": list(rows), "place": range(k), "token": (("vector", "place"), token)}), "vector vocabulary", task=task.name)
@@ -352,6 +439,7 @@ def second_part(bench: Bench, task: Task, tasks: Sequence[Task], sets: Mapping[s
     distributed(bench, task, made)
     if task.texts:
         texts(bench, task, made, chosen)
+    shots(bench, task, made, chosen)
     curve(bench, task, tasks, chosen)
     ported(bench, task, made, chosen)
     if task.instruction:

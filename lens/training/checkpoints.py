@@ -27,17 +27,21 @@ class Checkpoints:
     def __init__(self, folder: Path):
         self.folder = folder
         self.identity: dict[str, Any] = {}
+        self.resumed: int | None = None
 
     def found(self) -> list[Path]:
         """Finished checkpoints, the oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").is_file())
 
-    def save(self, run: _Run, finished: int) -> None:
-        """Write the state after `finished` steps, unless it is there, and drop all but the last two."""
+    def save(self, run: _Run, finished: int) -> bool:
+        """Write the state after `finished` steps, unless the run was resumed from there, and drop all but the last two; False, with nothing written, where
+        a weight is not finite."""
         from safetensors.torch import save_file
 
+        if not run.finite():
+            return False
         place = self.folder / f"step-{finished:08d}"
-        if not place.exists():
+        if finished != self.resumed:
             self.folder.mkdir(parents=True, exist_ok=True)
             stage = Path(tempfile.mkdtemp(dir=self.folder, prefix=".stage-"))
             try:
@@ -49,14 +53,20 @@ class Checkpoints:
                 for path in stage.iterdir():
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
+                shutil.rmtree(place, ignore_errors=True)  # one that could not be used
                 os.replace(stage, place)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
         for old in self.found()[:-KEPT]:
             shutil.rmtree(old)
+        return True
+
+    def remove(self, finished: int) -> None:
+        """Drop the checkpoint after `finished` steps."""
+        shutil.rmtree(self.folder / f"step-{finished:08d}")
 
     def resume(self, run: _Run, identity: dict[str, Any]) -> int:
-        """Put the newest readable checkpoint into `run` and return how many steps are finished (0: none was there)."""
+        """Put the newest checkpoint that can be read and is finite into `run` and return how many steps are finished (0: none was there)."""
         self.identity = identity
         if self.folder.exists() and not self.folder.is_dir():
             raise TrainingError(f"folder={str(self.folder)!r} is a file; give a folder")
@@ -67,13 +77,14 @@ class Checkpoints:
             raise TrainingError(f"folder={str(self.folder)!r} is not empty and holds no checkpoint; give a new folder or an empty one")
         for place in reversed(found):
             try:
-                return self._load(run, place)
+                self.resumed = self._load(run, place)
+                return self.resumed
             except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
                 if isinstance(error, TrainingError):
                     raise
-                warnings.warn(f"the checkpoint {place} cannot be read ({error}); the one before it is tried", stacklevel=4)
+                warnings.warn(f"the checkpoint {place} cannot be used ({error}); the one before it is tried", stacklevel=4)
         if found:
-            raise TrainingError(f"folder={str(self.folder)!r}: no checkpoint in it can be read; remove the folder to start anew")
+            raise TrainingError(f"folder={str(self.folder)!r}: no checkpoint in it can be used; remove the folder to start anew")
         return 0
 
     def _load(self, run: _Run, place: Path) -> int:
@@ -85,6 +96,8 @@ class Checkpoints:
                 raise TrainingError(f"folder={str(self.folder)!r} holds a run with another {key}: {_short(state['identity'].get(key))}, and this call has {_short(value)}; "
                                     "give another folder, or remove this one to start anew")
         weights, moments = load_file(place / "weights.safetensors"), load_file(place / "optimizer.safetensors")
+        if bad := [name for name in run.chosen if not bool(torch.isfinite(weights[name]).all())]:
+            raise ValueError(f"its weights {bad[0]} are not finite")
         keys = {name: {key.rpartition("|")[2]: value for key, value in moments.items() if key.rpartition("|")[0] == name} for name in run.chosen}
         with torch.no_grad():
             for name, parameter in run.chosen.items():

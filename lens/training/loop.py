@@ -24,7 +24,7 @@ from ..engine.sweeps import hidden
 from .checkpoints import Checkpoints
 from .recipe import Recipe, Rows, TrainingError, order_of, step_seed
 
-SNAPSHOTS = 50  # steps between the copies in memory that a diverged run goes back to
+SNAPSHOTS = 50  # steps between the copies in memory that a diverged run goes back to (each checkpoint is one too)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Trained:
     """How a training run went. The model itself was changed in place.
 
     `status`: "complete", "stopped" (resumable where there is a folder) or "diverged" (the weights are those after `step` steps, the
-    last that were copied while every loss was finite). `losses`: one line a step with `step` (from 0), `lm`, each term, `total`,
+    last that were copied or saved and with which the next loss and gradient were finite). `losses`: one line a step with `step` (from 0), `lm`, each term, `total`,
     `learning_rate`, `gradient_norm` (before clipping). `order` [steps, batch]: the row numbers of each step. `evaluations`:
     one line an evaluation, `step` counting finished steps. `seconds`: of this call.
     """
@@ -187,30 +187,34 @@ class _Run:
             self.model.train()
             bar = stack.enter_context(tqdm(total=self.recipe.steps, initial=finished, desc="training", unit="step", delay=2.0, leave=False, disable=hidden(progress)))
             interrupted = stack.enter_context(_between_steps())
-            good = self.copy(finished)
+            good, saved = self.copy(finished), None
             if finished == 0:
                 self.look(0)
             for step in range(finished, self.recipe.steps):
                 if interrupted() or (stop is not None and stop()):
                     status = "stopped"
                     break
-                if step - good[0] >= SNAPSHOTS:
-                    good = self.copy(step, good)
+                newer = self.copy(step) if (saved == step or step - good[0] >= SNAPSHOTS) and self.finite() else None
                 if not self.step(step):
                     status = "diverged"
                     break
-                finished = step + 1
+                good, finished = newer or good, step + 1
                 bar.update()
                 self.look(finished)
                 every = self.recipe.checkpoint_every
-                if checkpoints is not None and every and finished % every == 0 and finished < self.recipe.steps:
-                    checkpoints.save(self, finished)
+                if checkpoints is not None and every and finished % every == 0 and finished < self.recipe.steps and checkpoints.save(self, finished):
+                    saved = finished
+            what = "a weight is not finite"
+            if status == "diverged":
+                what = f"loss {self.losses[-1]['total']}, gradient norm {self.losses[-1]['gradient_norm']}"
+                if saved == finished:  # finite, but the next loss was not: resumed from here, it would never be
+                    checkpoints.remove(finished)
+            elif not self.finite():
+                status = "diverged"
             if status == "diverged":
                 finished = good[0]
                 self.restore(good)
-                last = self.losses[-1]
-                warnings.warn(f"training diverged at step {step} (loss {last['total']}, gradient norm {last['gradient_norm']}): the weights are those after {finished} steps; "
-                              "lower the learning rate or raise warmup", stacklevel=3)
+                warnings.warn(f"training diverged at step {step} ({what}): the weights are those after {finished} steps; lower the learning rate or raise warmup", stacklevel=3)
             elif checkpoints is not None:
                 checkpoints.save(self, finished)
         names = ["step", "lm", *self.terms, "total", "learning_rate", "gradient_norm"]
@@ -262,10 +266,12 @@ class _Run:
         finally:
             self.model.train()
 
-    def copy(self, step: int, else_: tuple[int, dict[str, Tensor]] | None = None) -> tuple[int, dict[str, Tensor]]:
-        """The weights after `step` steps, or `else_` where they are not finite."""
-        if else_ is not None and not all(torch.isfinite(value).all() for value in self.chosen.values()):
-            return else_
+    def finite(self) -> bool:
+        """Whether every trained weight is a finite number."""
+        return all(bool(torch.isfinite(value).all()) for value in self.chosen.values())
+
+    def copy(self, step: int) -> tuple[int, dict[str, Tensor]]:
+        """The weights after `step` steps."""
         return step, {name: value.detach().clone() for name, value in self.chosen.items()}
 
     @torch.no_grad()

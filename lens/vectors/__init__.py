@@ -26,6 +26,7 @@ _PUBLIC = {
     **dict.fromkeys(("evaluate", "choose", "report"), "evaluation"),
     **dict.fromkeys(("head_count_curve", "portability"), "curves"),
     **dict.fromkeys(("generate", "Generated"), "generation"),
+    "written": "writing",
     **dict.fromkeys(("contrast",), "steering"),
 }
 

@@ -6,7 +6,8 @@ name   estimate of a head's effect                                              
 atp    (mean - z) . gradient of the metric at the unedited run                                     1 token, forward and back
 atp*   mean over later dropped layers of |(mean - z) . gradient|, the gradient of one layer's      1 token a layer
        attention and MLP output set to zero (GradDrop); a magnitude
-ig     (mean - z) . mean gradient along z -> mean of all heads of a layer together                 `steps` tokens a layer, through the later layers
+ig     (mean - z) . mean gradient along z -> mean of all heads of a layer together                 `steps` tokens a layer, through the later layers, all
+                                                                                                   layers in one walk
 =====  ==========================================================================================  ==========================
 
 Of AtP* only GradDrop is here. Its other part corrects for the softmax when queries or keys are patched, which patching z does not do: the edited z enters by a linear map,
@@ -37,6 +38,8 @@ from ..engine.sweeps import Values, _batches, hidden, run_bytes
 from .errors import VectorError
 
 METHODS = ("atp", "atp*", "ig")
+#: Logits that "ig" holds at once, each several times over for the way back.
+_LOGITS = 1 << 24
 
 
 def estimate(decoder: Decoder, prompts: Sequence[Any], z: Float[Tensor, "layer head d_head"], method: str, metric: str, steps: int, memory_mb: float, progress, stop=None,
@@ -96,19 +99,28 @@ class _LastToken:
         score = self._score(resid)
         return (score.exp() if self.metric == "prob" else score).sum()
 
-    def _layers(self, x: Tensor, first: int, tap: Callable[[int, str, Tensor], Tensor]) -> Tensor:
-        """Rows of this token from the input of layer ``first`` to the end."""
-        rows = torch.arange(len(x), device=x.device)
-        lay = Layout(rows, torch.full_like(rows, self.n), len(x), self.n + 1, after=[(rows[None, :, None], slice(self.start, self.at), None)])
-        for l in range(first, self.decoder.n_layers):
+    def _layout(self, n: int) -> Layout:
+        """So many rows of this token, all after the prompt's other tokens."""
+        rows = torch.arange(n, device=self.z.device)
+        return Layout(rows, torch.full_like(rows, self.n), n, self.n + 1, after=[(rows[None, :, None], slice(self.start, self.at), None)])
+
+    def _attention(self, layer: int, x: Tensor, lay: Layout, *tap: Callable[[str, Tensor], Tensor]) -> Tensor:
+        return attention(self.decoder.blocks[layer], x, lay, self.rope, (self.runs.k[layer], self.runs.v[layer]), *tap)
+
+    def _layers(self, x: Tensor, tap: Callable[[int, str, Tensor], Tensor]) -> Tensor:
+        """Rows of this token from the first layer's input to the end."""
+        lay = self._layout(len(x))
+        for l in range(self.decoder.n_layers):
             of_layer = lambda site, t, l=l: tap(l, site, t)
-            x = feed_forward(self.decoder.blocks[l], x, attention(self.decoder.blocks[l], x, lay, self.rope, (self.runs.k[l], self.runs.v[l]), of_layer), of_layer)
+            x = feed_forward(self.decoder.blocks[l], x, self._attention(l, x, lay, of_layer), of_layer)
         return x
 
     def estimate(self, means: Tensor, method: str, steps: int) -> Float[Tensor, "layer head"]:
         with torch.enable_grad():
             if method == "ig":
-                return torch.stack([((means[l] - self.z[l]) * self._along(l, means[l], steps)).sum(-1) for l in range(self.decoder.n_layers)])
+                at_once = max(1, _LOGITS // (steps * len(self.decoder.head.weight)))
+                parts = [self._along(range(a, min(a + at_once, self.decoder.n_layers)), means, steps) for a in range(0, self.decoder.n_layers, at_once)]
+                return ((means - self.z) * torch.cat(parts)).sum(-1)
             if method == "atp":
                 return ((means - self.z) * self._gradients(1)[:, 0]).sum(-1)
             dropped = self._gradients(self.decoder.n_layers)                  # [layer, dropped layer, head, d_head]
@@ -130,16 +142,20 @@ class _LastToken:
                 flows[layer] = False
                 t = torch.where(flows, t, t.detach())
             return t
-        resid = self._layers(self.runs.resid[0][self.at].expand(rows, -1).clone(), 0, tap)
+        resid = self._layers(self.runs.resid[0][self.at].expand(rows, -1).clone(), tap)
         grads = torch.autograd.grad(self._finish(resid), seen, allow_unused=True)
         return torch.stack([torch.zeros_like(t) if g is None else g for g, t in zip(grads, seen)])
 
-    def _along(self, layer: int, mean: Tensor, steps: int) -> Float[Tensor, "head d_head"]:
-        """The mean gradient at a layer's z over the midpoints of ``steps`` parts of the way to the mean."""
-        share = (torch.arange(steps, device=mean.device, dtype=mean.dtype) + 0.5) / steps
-        moved = (self.z[layer] + share[:, None, None] * (mean - self.z[layer])).detach().requires_grad_()
-        x = self.runs.resid[layer][self.at].expand(steps, -1)
-        block = self.decoder.blocks[layer]
-        x = feed_forward(block, x, block.out(moved))
-        resid = self._layers(x, layer + 1, lambda l, site, t: t)
-        return torch.autograd.grad(self._finish(resid), moved)[0].mean(0)
+    def _along(self, layers: range, means: Tensor, steps: int) -> Float[Tensor, "layer head d_head"]:
+        """For each of these layers, the mean gradient at its z over the midpoints of ``steps`` parts of the way to the mean: its rows join the walk there."""
+        share = (torch.arange(steps, device=means.device, dtype=means.dtype) + 0.5)[:, None, None] / steps
+        moved = [(self.z[l] + share * (means[l] - self.z[l])).detach().requires_grad_() for l in layers]
+        x = self.runs.resid[0][:0]
+        for l in range(layers[0], self.decoder.n_layers):
+            block, before = self.decoder.blocks[l], [x] if len(x) else []
+            out = [self._attention(l, x, self._layout(len(x)))] if before else []
+            if l in layers:
+                before.append(self.runs.resid[l][self.at].expand(steps, -1))
+                out.append(block.out(moved[l - layers[0]]))
+            x = feed_forward(block, torch.cat(before), torch.cat(out))
+        return torch.stack(torch.autograd.grad(self._finish(x), moved)).mean(1)

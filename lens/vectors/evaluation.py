@@ -63,7 +63,7 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
         split, n, template, instruction, shots, start: of the prompts, see `build`; all conditions have the same items.
         position: "last": the last prompt token, as published; "all_new": there and at the answer's own tokens too; "all": at every token.
         distributed: each head's part is added to the attention output of its own layer, in place of all at one layer; the layer axis then is [-1].
-        only_known: leave out items that the model does not answer with `shots` demonstrations, as published.
+        only_known: leave out items whose whole answer the model does not give after `shots` demonstrations (the published filter asks for its first token only).
         memory_mb: extra memory to stay under.
         stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
         store: a path that ends in .zarr; written as it goes and taken up again where it was cut.
@@ -277,8 +277,8 @@ def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, contr
         control: name of the control vector; None, or one that is not in the result: no control columns.
 
     Returns: a row for each vector and condition: `layer`, `strength`, `n`, `accuracy` with its exact interval (`low`, `high`), `base`, `difference` with its bootstrap
-    interval over items (`difference_low`, `difference_high`), `p` (two-sided exact McNemar test) and `p_holm` (over all rows); the same of the difference from the
-    control: `control`, `over_control`, `over_control_low`, `over_control_high`, `p_control`.
+    interval over items (`difference_low`, `difference_high`), `p` (two-sided McNemar test), `p_kind` (its kind: "exact"), and `p_holm` (over all rows); the same of the
+    difference from the control: `control`, `over_control`, `over_control_low`, `over_control_high`, `p_control` (of the same kind).
 
     Raises: VectorError: no result of `evaluate`, vectors or cells that it does not have, cells without a value.
     """
@@ -303,25 +303,26 @@ def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, contr
             share = statistics.proportion(int(values.sum()), len(values), level)
             row = {"vector": name, "condition": str(condition), "layer": int(cell["layer"]), "strength": float(cell["strength"]), "n": len(values),
                    "accuracy": share.estimate, "low": share.low, "high": share.high, "base": base.mean()}
-            row |= dict(zip(("difference", "difference_low", "difference_high", "p"), _paired(values, base, level, seed)))
+            row |= dict(zip(("difference", "difference_low", "difference_high", "p", "p_kind"), _paired(values, base, level, seed)))
             if with_control:
                 held = None if other is None else other[metric].sel(at).values.astype(float)
                 row |= {"control": np.nan if held is None else held.mean()}
-                row |= dict(zip(("over_control", "over_control_low", "over_control_high", "p_control"), (np.nan,) * 4 if held is None else _paired(values, held, level, seed)))
+                row |= dict(zip(("over_control", "over_control_low", "over_control_high", "p_control"), (np.nan,) * 4 if held is None else _paired(values, held, level, seed)[:4]))
             rows.append(row)
     table = pd.DataFrame(rows)
-    table.insert(table.columns.get_loc("p") + 1, "p_holm", statistics.holm(table["p"].to_numpy()))
+    table.insert(table.columns.get_loc("p_kind") + 1, "p_holm", statistics.holm(table["p"].to_numpy()))
     return table
 
 
-def _paired(a: np.ndarray, b: np.ndarray, level: float, seed: int) -> tuple[float, float, float, float]:
-    """Difference of two accuracies on the same items, its interval, and the exact McNemar p value: a sign test of the items on which they differ."""
+def _paired(a: np.ndarray, b: np.ndarray, level: float, seed: int) -> tuple[float, float, float, float, str]:
+    """Difference of two accuracies on the same items, its interval, and the exact McNemar p value with its kind: a sign test of the items on which they differ."""
     wins, losses = int((a > b).sum()), int((a < b).sum())
-    p = 1.0 if wins + losses == 0 else float(statistics.binomial_test(wins, wins + losses))
+    test = statistics.binomial_test(wins, wins + losses) if wins + losses else None
+    p, kind = (1.0, "exact") if test is None else (float(test), test.kind)      # without an item on which they differ p is 1
     if len(a) < 2:
-        return float((a - b).mean()), float("nan"), float("nan"), p
+        return float((a - b).mean()), float("nan"), float("nan"), p, kind
     interval = statistics.bootstrap(a - b, level=level, seed=seed)
-    return interval.estimate, interval.low, interval.high, p
+    return interval.estimate, interval.low, interval.high, p, kind
 
 
 def _check(result: Any, metric: str) -> None:

@@ -21,7 +21,8 @@ def summary(effects: xr.Dataset, *, level: float = 0.95, resamples: int = 2000, 
     """The mean effect of every head over prompts, with a bootstrap interval and a two-sided sign-flip test (null: symmetric about 0), Holm-corrected over all heads.
 
     Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``n``, ``p``, ``p_holm``, and ``rank`` (0 = largest mean). `flips`: sign patterns; None takes 100 a head and at
-    least 10 000, so that Holm's correction can reach 0.05.
+    least 10 000, so that Holm's correction can reach 0.05. The record's `statistics` say which kind of p it is (`p_kind`: exact or monte carlo) and the smallest it can be
+    (`p_floor`).
 
     Raises: VectorError: no result of `head_effects`, fewer than two prompts.
     """
@@ -32,9 +33,11 @@ def summary(effects: xr.Dataset, *, level: float = 0.95, resamples: int = 2000, 
     whole = np.isfinite(flat).all(0)
     out = {name: np.full(flat.shape[1], np.nan) for name in ("mean", "low", "high", "p", "p_holm", "rank")}
     flips = max(10_000, 100 * flat.shape[1]) if flips is None else flips
+    kind, floor = "none", None
     if whole.any():
         interval = statistics.bootstrap(flat[:, whole], level=level, resamples=resamples, seed=seed, method=method)
         test = statistics.sign_flip(flat[:, whole], resamples=flips, seed=seed)
+        kind, floor = str(test.kind), float(np.max(test.floor))
         for name, values in (("mean", interval.estimate), ("low", interval.low), ("high", interval.high), ("p", test.p), ("p_holm", statistics.holm(np.atleast_1d(test.p)))):
             out[name][whole] = values
         out["rank"][whole] = np.argsort(np.argsort(-out["mean"][whole], kind="stable"), kind="stable")
@@ -44,7 +47,8 @@ def summary(effects: xr.Dataset, *, level: float = 0.95, resamples: int = 2000, 
     ds["n"] = (("layer", "head"), np.isfinite(x).sum(0))
     record = results.provenance(effects)
     return results.stamp(ds, {**record, "kind": "head summary", "of": record.get("kind"),
-                              "statistics": dict(level=level, resamples=resamples, flips=flips, method=method, seed=seed, n_prompts=len(x), n_heads=int(whole.sum()))})
+                              "statistics": dict(level=level, resamples=resamples, flips=flips, method=method, p_kind=kind, p_floor=floor, seed=seed, n_prompts=len(x),
+                                                 n_heads=int(whole.sum()))})
 
 
 def top_heads(effects: xr.Dataset | Mapping[str, xr.Dataset], k: int = 10) -> list[Head]:
@@ -113,13 +117,19 @@ def agreement(exact: xr.Dataset, estimate: xr.Dataset, k: int = 10, **options: A
     Raises: VectorError: results of different tasks, metrics or prompts.
     """
     _effects(exact), _effects(estimate)
+    require_same_prompts(exact, estimate)
+    magnitude = results.provenance(estimate).get("call", {}).get("method") == "atp*"
+    try:
+        return compare(exact, estimate, same=("task", "metric", "source"), magnitude=magnitude, k=k, **options)
+    except AgreementError as error:
+        raise VectorError(str(error)) from None
+
+
+def require_same_prompts(exact: xr.Dataset, estimate: xr.Dataset) -> None:
+    """Refuses (VectorError) an estimate of other prompts than those of the exact effects, where their records say which they are."""
     record = results.provenance(estimate)
     if "texts" in record and record["texts"] != results.provenance(exact).get("texts"):
         raise VectorError("estimate and exact are of different prompts; use the same task, seed, shots, trials and template.")
-    try:
-        return compare(exact, estimate, same=("task", "metric", "source"), magnitude=record.get("call", {}).get("method") == "atp*", k=k, **options)
-    except AgreementError as error:
-        raise VectorError(str(error)) from None
 
 
 def _effects(ds: Any) -> np.ndarray:

@@ -70,7 +70,8 @@ def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool =
     """The means over prompts at their last token; batch by batch, nothing but the sums is kept.
 
     Args:
-        known: only prompts whose whole answer is the model's greedy choice (read in the same pass, as published); where there is none, all, with a warning.
+        known: only prompts whose whole answer is the model's greedy choice, read in the same pass (the published filter asks for the first token only, rank 0: it keeps more
+            prompts where answers have several tokens); where there is none, all, with a warning.
         source: see `Means`; None: by the prompts' kind.
         stop: asked before each batch of prompts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -73,11 +74,13 @@ def head_effects(model: Any, task: Task | str, *, means: Means | None = None, tr
         source: "demonstrations" (`shots` of them) or "instruction" (the task's instruction, or `instruction`, before the bare question; questions of `train`).
         method: "exact"; or an estimate from gradients, see `lens.vectors.approximations`: "atp", "atp*" (a magnitude, never negative), "ig" with `steps`.
         metric: of the answer's first token: "prob" (published) or "logprob", which does not saturate near 0 and 1.
-        known: the means are over prompts that the model answers, as published (all, with a warning, where it answers none).
+        known: the means are over prompts that the model answers (all, with a warning, where it answers none), by their whole answers, see `mean_activations`.
         memory_mb: extra memory to stay under. stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut (exact only).
 
     Returns: a result over `prompt, layer, head`: ``effect`` = edited - unedited, ``edited``; by prompt ``base`` (unedited) and labels.
+
+    Warns: where different outputs of the task share their first token, which is all that the effects are of; the record counts them (`shared_first_tokens`).
 
     Raises: VectorError: arguments or a task that cannot be used; means of another model.
 
@@ -99,7 +102,8 @@ def head_effects(model: Any, task: Task | str, *, means: Means | None = None, tr
     call = dict(task=task.name, trials=trials, shots=shots, mean_prompts=mean_prompts, source=means.source, template=template.name, instruction=instruction,
                 method=method, metric=metric, start=start, split=split, known=known, **({"steps": steps} if method == "ig" else {}))
     record = record_of(model, decoder, "head effects", call, seed=seed) | {
-        "means": {name: getattr(means, name) for name in ("n", "asked", "known", "filtered", "source", "task")}, "texts": [p.text for p in prompts]}
+        "shared_first_tokens": _shared_first_tokens(model, task, template), "texts": [p.text for p in prompts],
+        "means": {name: getattr(means, name) for name in ("n", "asked", "known", "filtered", "source", "task")}}
     read = np.exp if metric == "prob" else np.asarray
 
     def labelled(values: Values) -> xr.Dataset:
@@ -132,6 +136,17 @@ def head_effects(model: Any, task: Task | str, *, means: Means | None = None, tr
         disk.finish(done)
         done = labelled(_whole(values, disk, metric)) if skip is not None else done
     return done
+
+
+def _shared_first_tokens(model: Any, task: Task, template: Template) -> int:
+    """How many of the outputs share their first token with another; warns where there are any."""
+    shared = task.shared_first_tokens(model, template)
+    count = sum(len(ys) for ys in shared.values())
+    if count:
+        some = "; ".join(", ".join(ys[:4]) + (", ..." if len(ys) > 4 else "") for ys in list(shared.values())[:3])
+        warnings.warn(f"task {task.name!r}: {count} of {len({y for _, y in task.pairs})} outputs share their first token with another ({some}); the effects are of the first "
+                      "token and do not tell these apart. Read whole answers with lens.vectors.evaluate.", stacklevel=3)
+    return count
 
 
 def _whole(values: Values, disk: SweepStore, metric: str) -> Values:

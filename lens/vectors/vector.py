@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -320,8 +321,11 @@ def layer_average(means: "Means") -> LayerVectors:
 def random_like(vector: Vector | LayerVectors, seed: int) -> Vector | LayerVectors:
     """The same vector turned at random, drawn from all rotations alike: equal norm; a Vector's parts keep their norms and the angles between them, LayerVectors those
     of each layer.
+
+    The direction follows from `seed`, the vector's name and its source: the same seed gives vectors of other names directions that have nothing to do with one another,
+    so that controls of several tasks are as many draws.
     """
-    draw = torch.Generator().manual_seed(int(seed))
+    draw = torch.Generator().manual_seed(_own_seed(vector, seed))
     if isinstance(vector, LayerVectors):
         fresh = torch.randn(vector.vectors.shape, generator=draw)
         fresh = fresh / fresh.norm(dim=-1, keepdim=True) * vector.norm[:, None]
@@ -334,6 +338,12 @@ def random_like(vector: Vector | LayerVectors, seed: int) -> Vector | LayerVecto
     turned, signs = torch.linalg.qr(torch.randn(basis.shape, generator=draw, dtype=torch.double))
     new = (triangle.T @ (turned * signs.diagonal().sign()).T).float()
     return Vector(new[0], new[1:], vector.heads, f"random like {vector.name}", vector.model, "random", {"like": vector.name, "seed": int(seed)})
+
+
+def _own_seed(vector: Any, seed: int) -> int:
+    """A generator's seed out of `seed` and what the vector is called."""
+    text = json.dumps([int(seed), getattr(vector, "name", ""), getattr(vector, "source", "")])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def _write(path: str | os.PathLike, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:

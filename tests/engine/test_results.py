@@ -446,6 +446,16 @@ def test_full_disk_while_saving(tmp_path, monkeypatch, after):
     assert open_result(tmp_path / "a.zarr").identical(single(seed=1)) and left(tmp_path) == ["a.zarr"]
 
 
+def test_the_classic_form_of_netcdf_holds_the_same_in_less_space(tmp_path):
+    ds = single()
+    large, small = export(ds, tmp_path / "a.nc"), export(ds, tmp_path / "b.nc", classic=True)
+    assert small.read_bytes()[:3] == b"CDF" and small.stat().st_size < large.stat().st_size - 4000
+    back, plain = open_result(small), open_result(large)
+    assert provenance(back) == provenance(ds) and set(back.variables) == set(plain.variables)
+    for name in plain.variables:
+        np.testing.assert_array_equal(back[name].values, plain[name].values, err_msg=name)
+
+
 @pytest.mark.parametrize("name", ["a.zarr", "a.nc", "a.csv", "a.parquet"])
 def test_a_real_write_error_leaves_nothing(tmp_path, name):
     """The kernel refuses to let any file grow past 512 bytes, as a quota does."""

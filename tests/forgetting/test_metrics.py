@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from scipy import stats
 
-from lens.forgetting import (ForgettingError, Probe, change, compare, compare_prompts, cosine, overlap, performance, recover, recovered, similarity, stability_gap, summary,
+from lens.forgetting import (ForgettingError, Probe, change, compare, compare_prompts, cosine, over_seeds, overlap, performance, recover, recovered, similarity, stability_gap, summary,
                              weight_drift)
 
 from ..models import tiny
@@ -52,16 +53,37 @@ def test_the_stability_gap_is_a_dip_below_start_and_end():
     assert summary(RESULT)["stability gap"] == pytest.approx(0.3)
 
 
+def test_without_an_evaluation_within_a_stage_there_is_no_stability_gap():
+    ends = RESULT.sel(step=[0, 20])
+    gaps = stability_gap(ends)
+    assert len(gaps) == 4 and gaps.gap.isna().all() and gaps.end.notna().all() and "stability gap" not in summary(ends)
+    half = RESULT.where(~((RESULT.stage == "a") & (RESULT.step == 10)))       # looked into in the second stage only
+    half = RESULT.assign(accuracy=half.accuracy)
+    assert stability_gap(half).set_index(["stage", "probe"]).gap.to_dict() == pytest.approx({("a", "p"): np.nan, ("a", "q"): np.nan, ("b", "p"): 0.0, ("b", "q"): 0.1}, nan_ok=True)
+
+
 def test_methods_are_compared_over_seeds_in_pairs():
     runs = {"plain": [{"forget": 0.5}, {"forget": 0.3}, {"forget": 0.7}], "guided": [{"forget": 0.4}, {"forget": 0.1}, {"forget": 0.4}]}
     row = compare(runs).set_index("method").loc["guided"]
-    assert row.difference == pytest.approx(-0.2) and row.differences == pytest.approx((-0.1, -0.2, -0.3)) and row.low >= -0.3 - 1e-9 and row.high <= -0.1 + 1e-9
-    assert row.n == 3 and "only 3 seeds" in row.note
+    half = stats.ttest_1samp([-0.1, -0.2, -0.3], 0).confidence_interval()
+    assert row.difference == pytest.approx(-0.2) and row.differences == pytest.approx((-0.1, -0.2, -0.3)) and (row.low, row.high) == pytest.approx((half.low, half.high))
+    assert row.n == 3 and "same sign in 3 of 3 seeds" in row.note and "p = 0.25" in row.note
+    alone = compare({"plain": [{"forget": 0.5}], "guided": [{"forget": 0.4}]}).set_index("method").loc["guided"]
+    assert alone.difference == pytest.approx(-0.1) and np.isnan(alone.low) and alone.n == 1 and alone.interval.startswith("none")
     assert set(compare({"plain": [RESULT, RESULT], "x": [RESULT, RESULT]}).metric) >= {"AP", "FP", "forget", "instruction change", "knowledge change"}
     with pytest.raises(ForgettingError, match="different numbers of seeds"):
         compare({"plain": [RESULT], "x": [RESULT, RESULT]})
     with pytest.raises(ForgettingError, match="baseline='plain'"):
         compare({"x": [RESULT]})
+
+
+def test_an_interval_over_seeds_holds_a_null_at_its_level():
+    """Seeds that differ as much as tasks do: intervals over pooled tasks exclude 0 in half of the cases; those over seeds in one of twenty."""
+    draw, outside = np.random.default_rng(0), 0
+    for _ in range(2000):
+        found = over_seeds((draw.normal(size=(3, 1)) + draw.normal(size=(3, 12))).mean(1))
+        outside += found.low > 0 or found.high < 0
+    assert 0.03 < outside / 2000 < 0.07
 
 
 def test_methods_are_compared_over_prompts():
@@ -116,7 +138,7 @@ def recovery():
         second = int(logits_of(model, [*ids, first], 1, 2 * old, len(ids) - 1)[-1].argmax())
         some.append((ids, [first, second] if i % 4 == 0 else [first]))
     probe = Probe("p", "instruction", some)
-    return model, probe, old, new, recover(model, probe, old, new, strengths=(1.0, 2.0))
+    return model, probe, old, new, recover(model, probe, old, new, strengths=(1.0, 2.0), randoms=1)
 
 
 def test_recovery_is_what_hooked_forwards_give(recovery):
@@ -149,6 +171,33 @@ def test_recovery_chooses_on_one_half_and_reports_the_other(recovery):
         recovered(found.isel(prompt=slice(3)))
 
 
+def test_random_vectors_are_drawn_for_each_task_and_seed_and_their_mean_is_one_row(recovery, monkeypatch):
+    """Directions are read from the edits that are walked."""
+    from lens.forgetting import recovery as module
+
+    model, probe, old, new, _ = recovery
+    drawn, walked = {}, module._walked
+
+    def watched(decoder, of, cells, edit_of, progress):
+        drawn[key] = {c: edit_of((c, 0, 0), 1).value.cpu() for c in range(2, 12)}
+        return walked(decoder, of, cells, edit_of, progress)
+    monkeypatch.setattr(module, "_walked", watched)
+    found = {}
+    for key in ((0, "p"), (0, "other"), (1, "p"), (0, "p again")):
+        found[key] = recover(model, Probe(key[1].removesuffix(" again"), "instruction", probe.prompts), old, new, layers=[1], seed=key[0])
+    assert all(torch.equal(drawn[0, "p"][c], drawn[0, "p again"][c]) for c in drawn[0, "p"]), "the same seed and task draw the same"
+    every = torch.stack([v / v.norm() for key, of in drawn.items() if key[1] != "p again" for v in of.values()])
+    apart = (every @ every.T - torch.eye(len(every))).abs()
+    assert len(every) == 30 and float(apart.max()) < 0.75, "no direction is used twice"
+    for source, own in (("random", old), ("random of new", new)):
+        names = [c for c in found[0, "p"].condition.values if c.startswith(f"{source} ") and c.removeprefix(f"{source} ").isdigit()]
+        assert len(names) == 5 and np.allclose(found[0, "p"].norm.sel(condition=names), own.norm())
+    table = recovered(found[0, "p"], seed=4).set_index("condition")
+    assert list(table.index) == ["old", "new", "random", "random of new"] and table.draws.tolist() == [1, 1, 5, 5] and np.isnan(table.loc["random"].layer)
+    each = [recovered(found[0, "p"].sel(condition=["old", f"random {r}"]), seed=4).set_index("condition").loc["random"].accuracy for r in range(1, 6)]
+    assert table.loc["random"].accuracy == pytest.approx(np.mean(each)) and table.loc["old"].over_random == pytest.approx(table.loc["old"].accuracy - np.mean(each))
+
+
 def test_recovery_refuses_what_does_not_fit(recovery):
     model, probe, old, *_ = recovery
     with pytest.raises(ForgettingError, match="this model d_model 32"):
@@ -166,5 +215,5 @@ def test_recovery_without_the_fast_walk_is_the_same(recovery, monkeypatch):
         raise UnsupportedModel("unknown blocks")
     monkeypatch.setattr(Decoder, "of", refuse)
     with pytest.warns(UserWarning, match="which is slow"):
-        slow = recover(model, probe, old, new, strengths=(1.0, 2.0))
+        slow = recover(model, probe, old, new, strengths=(1.0, 2.0), randoms=1)
     assert slow.correct.equals(found.correct)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lens.engine import results
-from lens.forgetting import METHODS, ForgettingError, Guide, LoRA, Probe, Stage, accuracy, method, performance, sequential, step_cost, summary
+from lens.forgetting import METHODS, ForgettingError, Guide, LoRA, Probe, Stage, accuracy, method, performance, sequential, starting_from, step_cost, summary
 from lens.training import Recipe, Rows, TrainingError
 
 from ..models import KINDS, tiny
@@ -215,3 +215,31 @@ def test_the_cost_of_a_step_is_measured_and_leaves_the_model_alone():
 
 def test_a_record_can_be_read_as_json():
     assert json.loads(run().result.attrs["mnemoscope"])["kind"] == "forgetting"
+
+
+def test_a_hub_name_is_let_through_and_the_folder_named_where_it_cannot_be_reached(monkeypatch):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    asked = {}
+    read = lambda what: classmethod(lambda cls, name, **options: asked.setdefault(what, (name, options)) and tiny())
+    monkeypatch.setattr(AutoConfig, "from_pretrained", read("config"))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", read("weights"))
+    model = starting_from("EleutherAI/gpt-j-6b")()
+    assert asked["weights"][0] == "EleutherAI/gpt-j-6b" and not any(p.requires_grad for p in model.parameters())
+    options = asked["weights"][1]
+    assert options["use_safetensors"] is True and options["trust_remote_code"] is False and options["local_files_only"] is False and options["dtype"] is torch.float32
+
+    def offline(cls, name, **options):
+        raise OSError("We couldn't connect to the hub")
+    monkeypatch.setattr(AutoConfig, "from_pretrained", classmethod(offline))
+    with pytest.raises(ForgettingError, match="name='EleutherAI/gpt-j-6b'.*couldn't connect.*to a folder and give that"):
+        starting_from("EleutherAI/gpt-j-6b")
+    monkeypatch.undo()
+    start = starting_from("organism:symbols")
+    assert start() is not start() and not start().training
+
+
+def test_how_often_checkpoints_are_written_is_no_other_experiment(tmp_path):
+    first = run(recipe=RECIPE, folder=tmp_path)
+    again = run(recipe=dataclasses.replace(RECIPE, checkpoint_every=2), folder=tmp_path)
+    assert again.result.correct.equals(first.result.correct) and again.losses.equals(first.losses)

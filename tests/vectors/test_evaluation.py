@@ -218,6 +218,7 @@ def test_report_is_paired_and_exact():
     assert row.difference == pytest.approx(a.mean() - base.mean()) and row.p == pytest.approx(mcnemar(a, base))
     assert row.difference_low < row.difference < row.difference_high
     assert row.over_control == pytest.approx(a.mean() - control.mean()) and row.p_control == pytest.approx(mcnemar(a, control)) and row.control == pytest.approx(control.mean())
+    assert set(table.p_kind) == {"exact"} and list(table.columns).index("p_kind") == list(table.columns).index("p") + 1
     p = sorted(table.p)
     assert sorted(table.p_holm) == pytest.approx([min(1, 2 * p[0]), max(min(1, 2 * p[0]), p[1])])
     assert np.isnan(table.iloc[1].over_control)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lens.vectors import VectorError
+from lens.engine.results import provenance
+from lens.vectors import Task, VectorError, written
 from lens.vectors.generation import Generated, generate
 from lens.vectors.prompts import build
 from lens.vectors.vector import LayerVectors, Vector
@@ -113,6 +114,41 @@ def test_a_stop_leaves_the_text_so_far():
     text = generate(model, PROMPT, VECTOR, layer=1, position="all", max_new_tokens=6, stop=lambda: len(asked) > 2 or asked.append(1))
     assert text.ids == whole.ids[:3] and not text.complete and text.reason == "stopped"
     assert isinstance(generate(model, PROMPT, stop=lambda: True), Generated)
+
+
+SAYING = Task.from_pairs([(f"w{i}", f"w{i + 30}") for i in range(1, 25)], name="saying", texts=("w70 {x} w71", "w72 {x}"))
+
+
+def test_written_text_is_right_where_the_answer_is_in_the_first_tokens():
+    model = speaking("llama", SEED)
+    saying = Task.from_pairs(SAYING.pairs, name="saying", texts=SAYING.texts[0])
+    prompts = build(model, saying, "text", n=6, seed=3)
+    # answers that the model writes as its fourth word (or its last): with the vector for half of the items, without it for the others
+    texts = [[str(generate(model, p, v, layer=1, strength=2.0, max_new_tokens=5)) for p in prompts] for v in (VECTOR, None)]
+    answers = {p.x: (with_it if i % 2 else without).split()[:4][-1] for i, (p, with_it, without) in enumerate(zip(prompts, *texts))}
+    task = Task.from_pairs([(x, answers.get(x, y)) for x, y in SAYING.pairs], name="saying", texts=SAYING.texts[0])
+    ds = written(model, task, VECTOR, layer=1, strength=2.0, n=6, seed=3, progress=False)
+    assert ds.x.values.tolist() == [p.x for p in prompts] and ds.text.values[:, 0].tolist() == texts[0] and ds.base_text.values.tolist() == texts[1]
+    right = lambda of: [float(answers[p.x] in t) for p, t in zip(prompts, of)]
+    assert ds.success.values[:, 0].tolist() == right(texts[0]) and ds.base_success.values.tolist() == right(texts[1])
+    assert all(ds.success.values[1::2, 0]) and all(ds.base_success.values[::2]), "the fourth word is among the five tokens"
+    short = written(model, task, VECTOR, layer=1, strength=2.0, n=6, seed=3, tokens=3, progress=False)
+    assert all(t.startswith(s) for s, t in zip(short.base_text.values, ds.base_text.values)) and short.base_success.sum() < ds.base_success.sum()
+
+
+def test_draws_of_a_control_take_turns_and_a_stop_leaves_holes():
+    model = speaking("llama", SEED)
+    ds = written(model, SAYING, {"it": VECTOR, "control": [VECTOR * 0, VECTOR]}, layer=1, strength=2.0, n=4, progress=False)
+    own = ds.text.sel(vector="it").values
+    assert ds.text.sel(vector="control").values.tolist() == [ds.base_text.values[0], own[1], ds.base_text.values[2], own[3]]
+    asked = []
+    part = written(model, SAYING, VECTOR, layer=1, n=4, progress=False, stop=lambda: len(asked) > 7 or asked.append(1))
+    assert provenance(part)["status"] == "partial" and np.isfinite(part.base_success).sum() == 1 and not np.isfinite(part.success).any()
+    for vectors_, word in ((3, "vectors=3"), ({"a": []}, "holds none"), ({"a": Vector(torch.ones(9))}, "d_model 9"), ({}, "vectors={}")):
+        with pytest.raises(VectorError, match=word):
+            written(model, SAYING, vectors_, layer=1)
+    with pytest.raises(VectorError, match="no sentences"):
+        written(model, TASK, VECTOR, layer=1)
 
 
 def test_no_hook_stays_after_an_error():

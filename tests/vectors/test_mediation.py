@@ -1,5 +1,7 @@
 """Head effects against plain hooked passes, estimates against plain autograd, head sets against closed forms."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -178,6 +180,26 @@ def test_integrated_gradients_add_up_to_the_effect_of_a_whole_layer(model):
             assert abs(float(ig.effect[i, l].sum()) - (whole - float(ig.base[i]))) < 1e-4
 
 
+def test_integrated_gradients_are_the_same_in_parts(model, monkeypatch):
+    means = task_means(model, TASK, n=6, shots=3, template="bare", known=False)
+    whole = head_effects(model, TASK, means=means, method="ig", **OPTIONS)
+    for logits in (1, 2 * 8 * 97):      # a layer at a time, two at a time
+        monkeypatch.setattr("lens.vectors.approximations._LOGITS", logits)
+        np.testing.assert_allclose(head_effects(model, TASK, means=means, method="ig", **OPTIONS).effect, whole.effect, atol=1e-7)
+
+
+def test_outputs_that_share_their_first_token_are_told(smollm2):
+    pairs = [(f"number {i}", y) for i, y in enumerate(("Lazy", "Lucky", "red", "blue", "green", "cold"))]
+    options = dict(trials=1, shots=2, split="train", progress=False, means=mean_activations(smollm2, build(smollm2, Task.from_pairs(pairs), "zero_shot", n=1)))
+    with pytest.warns(UserWarning, match=r"task 'two words': 2 of 6 outputs share their first token with another \(Lazy, Lucky\).*do not tell these apart"):
+        ds = head_effects(smollm2, Task.from_pairs(pairs, name="two words"), method="atp", **options)
+    assert lens.engine.results.provenance(ds)["shared_first_tokens"] == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ds = head_effects(smollm2, Task.from_pairs(pairs[1:], name="one word"), method="atp", **options)
+    assert lens.engine.results.provenance(ds)["shared_first_tokens"] == 0
+
+
 def result(effect, **call):
     ds = xr.Dataset({"effect": (("prompt", "layer", "head"), np.asarray(effect, float))}, {"layer": np.arange(2), "head": np.arange(3)})
     from lens.engine import results
@@ -208,6 +230,10 @@ def test_summary_and_head_sets():
     assert (made["low"] < made["mean"]).all() and (made["mean"] < made["high"]).all() and (made["p"] <= made["p_holm"]).all() and (made["n"] == 12).all()
     # all sign patterns but the two extreme ones give a smaller mean: 2 / 2^12, six heads tested
     assert float(made["p"][1, 2]) < 2e-3 and float(made["p_holm"][1, 2]) < 0.01 and int(made["rank"][1, 2]) == 0
+    stats = lens.engine.results.provenance(made)["statistics"]
+    assert (stats["p_kind"], stats["p_floor"]) == ("monte carlo" if 2 ** 12 > stats["flips"] else "exact", pytest.approx(2 / 2 ** 12))
+    few = lens.engine.results.provenance(summary(ds, resamples=500, flips=99))["statistics"]
+    assert (few["p_kind"], few["p_floor"]) == ("monte carlo", pytest.approx(0.01))
     assert top_heads(ds, 2) == [(1, 2), (0, 1)]
     other = result(np.zeros((3, 2, 3)) + np.array([[0, 0, 9.0], [0, 0, 0]]))
     assert universal({"a": ds, "b": other}, 1) == [(0, 2)] and universal({"a": ds, "b": other}, 1, above={"a": True}) == [(1, 2)]

@@ -129,6 +129,18 @@ def test_a_random_vector_keeps_norms_and_angles(k):
     assert abs(np.mean(cosines)) < 3 / np.sqrt(32 * 200) and np.std(cosines) == pytest.approx(32 ** -0.5, rel=0.2), "as a direction drawn on the sphere"
 
 
+def test_random_vectors_of_different_tasks_are_different_draws():
+    draw = torch.Generator().manual_seed(2)
+    named = [Vector(torch.randn(256, generator=draw), torch.randn(3, 256, generator=draw), ((0, 0), (0, 1), (0, 2)), f"task {i}", source="demonstrations") for i in range(40)]
+    drawn = [random_like(v, 0) for v in named]
+    cosines = np.array([a.cosine(b) for i, a in enumerate(drawn) for b in drawn[:i]])
+    assert np.abs(cosines).max() < 6 / 16 and np.std(cosines) == pytest.approx(256 ** -0.5, rel=0.2), "one seed gives every task a direction of its own"
+    told = random_like(Vector(named[0].direction, name="task 0", source="instruction"), 0)
+    assert abs(told.cosine(drawn[0])) < 0.4 and torch.equal(random_like(named[0], 0).direction, drawn[0].direction)
+    layers = [random_like(LayerVectors(torch.ones(2, 256), f"task {i}"), 0).vectors[0] for i in range(2)]
+    assert abs(float(torch.cosine_similarity(*layers, dim=0))) < 0.4
+
+
 def test_random_layer_vectors_keep_each_norm():
     layers = LayerVectors(torch.randn(3, 32) * torch.tensor([[1.0], [5.0], [0.1]]), reliability=torch.ones(3))
     other = random_like(layers, 0)

@@ -1,0 +1,74 @@
+"""The models of the organism `canaries` by seed, each with its twin that never saw a canary and its corpus: found in a folder, shipped, or trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from ..organisms import canaries
+from ..organisms.canaries_corpus import Corpus
+
+
+class Trio(NamedTuple):
+    """A model, its never-trained twin (None where it was not asked for), and the corpus of its recipe."""
+
+    model: nn.Module
+    twin: nn.Module | None
+    corpus: Corpus
+
+
+def models(folder: str | os.PathLike | None, seeds: Sequence[int] = canaries.SEEDS, *, twins: bool = True, small: bool = False, device: str = "cpu",
+           say: Callable[[str], None] = lambda line: None) -> dict[int, Trio]:  # fmt: skip
+    """Seed -> (model, twin, corpus), plain Hugging Face models in eval mode.
+
+    Args:
+        folder: holds one folder a model, named as `Recipe.name` ("canaries-1-twin"); one that is neither there nor shipped is trained into it (an hour of CPU each, resumable,
+            minutes on a GPU: `device`). None: only those that ship with the package.
+        small: the models of `Recipe.small` (under a minute each); they are never shipped, so a folder is needed.
+
+    Raises: ValueError: a model that is nowhere and no folder to train it into, or one whose weights are not those of its card.
+    """
+    place, made = None if folder is None else Path(folder), {}
+    for seed in seeds:
+        recipes = [(canaries.Recipe.small if small else canaries.Recipe)(seed=int(seed), canaries=planted) for planted in (True, False)[: 1 + twins]]
+        found = [_found(recipe, place, small, device, say) for recipe in recipes]
+        made[int(seed)] = Trio(_loaded(found[0]), _loaded(found[1]) if twins else None, Corpus(_recipe(found[0])))
+    return made
+
+
+def _found(recipe: canaries.Recipe, place: Path | None, small: bool, device: str, say: Callable[[str], None]) -> Path:
+    """The folder of a model; trained now where it is not there."""
+    shipped = canaries.folder_of(recipe.seed, twin=not recipe.canaries)
+    for at in ([] if place is None else [place / recipe.name]) + ([] if small else [shipped]):
+        if (at / "card.json").is_file():
+            if _recipe(at) != recipe:
+                raise ValueError(f"models: {at} was trained by another recipe than {recipe.name} asks for; choose another folder, or remove that one")
+            return at
+    if place is None:
+        raise ValueError(f"models: {recipe.name} does not ship with the package; give a folder to find it in or to train it into (--models FOLDER), "
+                         f"or train it there with `python -m lens.organisms.canaries --seed {recipe.seed}{' --twin' * (not recipe.canaries)} --out FOLDER`")
+    say(f"training {recipe.name} into {place} ({'under a minute' if small else 'about an hour on a CPU'}; the same call goes on where it was cut)")
+    canaries.main(["--seed", str(recipe.seed), "--out", str(place), "--checkpoints", str(place / "checkpoints" / recipe.name), "--device", device,
+                   *(["--twin"] if not recipe.canaries else []), *(["--small"] if small else [])])  # fmt: skip
+    return place / recipe.name
+
+
+def _recipe(folder: Path) -> canaries.Recipe:
+    return canaries.Recipe(**json.loads((folder / "card.json").read_text(encoding="utf-8"))["recipe"])
+
+
+def _loaded(folder: Path) -> nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    if hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() != card["weights_sha256"]:
+        raise ValueError(f"models: the weights in {folder} are not those of its card; train it again or get it anew")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True).eval().requires_grad_(False)
+    model.config.name_or_path = f"organism:{folder.name}"  # records name the organism, not a path of this machine
+    return model

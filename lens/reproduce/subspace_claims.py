@@ -1,0 +1,245 @@
+"""The claims about a memory subspace against what was measured on the organism `canaries`; each row states the rule of its verdict.
+
+The published work is on diffusion models (Stable Diffusion 1.4), so that its numbers are named as of other models. Its own tables were not at hand: what is quoted was computed
+from the output of its notebook (IoU), or comes from later work that checked it (Kowalczuk et al. 2025, Finding DoRI; Chang et al. 2024). Intervals over seeds are Student's t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..measure.statistics import Interval
+from . import subspace_frames as frames
+from .common import shown, table_of, verdict
+from .subspace_steps import LEAST_RISE, RISE
+
+#: The task that uses what is in the prompt, against those that ask what is in the weights.
+IN_CONTEXT, IN_WEIGHTS = ("copy",), ("closed book", "arithmetic")
+
+
+def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table *claim | paper | here | n | verdict* and every number in it."""
+    rows: list[tuple] = []
+    numbers: dict[str, Any] = {}
+    _specific(rows, numbers, tables["specificity"])
+    _dose(rows, numbers, tables["curves"])
+    _transfer(rows, numbers, tables["transfer"])
+    _places(rows, numbers, tables["planted"])
+    _gone(rows, numbers, tables["gone"])
+    _damage(rows, numbers, tables["damage"])
+    if len(tables.get("recitation", ())):
+        _smollm2(rows, numbers, tables["recitation"], tables["demonstration"])
+    return table_of(rows), numbers
+
+
+def _by_seed(values: Any, digits: int = 2) -> str:
+    return ", ".join(f"{float(v):.{digits}f}" for v in values)
+
+
+def _over(found: Interval | None, digits: int = 2) -> str:
+    if found is None:
+        return "not measured"
+    return shown(found, digits, sign=True) if np.isfinite(found.low) else f"{found.estimate:+.{digits}f} (one seed, no interval)"
+
+
+def _judged(found: Interval | None, instead: str = "", part: bool = False) -> str:
+    """Holds where the interval is above 0, fails where it is below; one seed has no interval and is not judged."""
+    if found is None:
+        return "not measured"
+    if not np.isfinite(found.low):
+        return "not judged: one seed"
+    return verdict(found.low > 0, found.high < 0, instead, part)
+
+
+def _keep(numbers: dict, name: str, found: Interval | None) -> None:
+    if found is not None:
+        numbers |= {name: float(found.estimate), f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
+
+
+def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
+    lines = frames.specificity(table)
+    lines = lines[~lines["empty"]]
+    published = lines[(lines.method == "contrast") & (lines.reference == "clean text")]
+    above = bool((published.iou_low > published.chance).all())
+    named = {f"{line.kind}, {line.reference}, {line.method}": line for line in lines.itertuples()}
+    numbers["iou"] = {name: {pair: list(getattr(line, pair)) for pair in ("memorised", "other", "mixed")} for name, line in named.items()}
+    numbers["specific_p"] = {name: list(line.p_other) for name, line in named.items()}
+    rows.append(("Masks of disjoint sets of memorised sequences overlap far above chance (published contrast, one common reference)",
+                 "mean IoU .556 against the null prompt, .538 against captions; chance .005 (Stable Diffusion 1.4, 5 sets of 10 prompts; computed from the notebook's output)",
+                 "; ".join(f"{line.kind}: IoU {_by_seed(line.memorised)} by seed, chance {line.chance:.3f}" for line in published.itertuples()),
+                 f"{int(published.seeds.max())} seeds x {int(published.sets.max())} sets of a kind",
+                 verdict(above, False) + " (rule: the lower bound of every seed's IoU is above chance)"))  # fmt: skip
+    for method, reference, claim, paper in (
+            ("contrast", "clean text", "... and the overlap is about memory: sets of unseen sequences overlap less (published contrast, the control that is lacking)",
+             "no set of prompts that are not memorised was tried"),
+            ("corrected", "unseen, same kind", "... with the corrected contrast (margin of one standard error, reference of the same kind)", "not measured")):
+        for kind in dict.fromkeys(lines.kind):
+            of = lines[(lines.method == method) & (lines.reference == reference) & (lines.kind == kind)]
+            if of.empty:
+                continue
+            line = of.iloc[0]
+            found = Interval(line.more_other, line.more_other_low, line.more_other_high, 0.95, int(line.seeds), "Student's t over seeds")
+            _keep(numbers, f"specific_{method}_{kind}", found)
+            sure = max(line.holm_other) <= 0.05
+            rows.append((f"{claim}: {kind}", paper,
+                         f"memorised minus unseen {_over(found, 3)}; by seed IoU {_by_seed(line.memorised)} against {_by_seed(line.other)}, "
+                         f"across kinds of set {_by_seed(line.mixed)}; {line.p_kind} p by permuted labels {_by_seed(line.p_other, 3)}", f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
+                         _specific_verdict(found, sure, line.holm_other)))
+
+
+def _specific_verdict(found: Interval, sure: bool, p: Any) -> str:
+    if not np.isfinite(found.low):
+        return "not judged: one seed" + ("; p at most .05 in it" if sure else "")
+    word = verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
+    return word + " (rule: interval over seeds above 0, and p at most .05 in each after Holm)"
+
+
+def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
+    val, verse = frames.at_rise(curves, "val"), frames.at_rise(curves, "verse")
+    n, seeds = int(val.n.max()), curves.seed.nunique()
+    numbers["at_rise"] = {a: {r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)} for r in t.itertuples()}
+                          for a, t in (("val", val), ("verse", verse))}
+    runs = val.set_index("method").runs
+    where = f"strict recitation of the located set at +{RISE} nats of clean loss"
+    best = min((m for m in ("contrast", "corrected") if m in runs), key=lambda m: np.mean(runs[m]))
+    for name, other, claim, paper in (
+            ("contrast", "random", "Pruning by the published contrast takes recitation away at little cost, more than random pruning does",
+             "memorisation rate .98 to .00, SSCD .90 to .20 (Stable Diffusion 1.4, verbatim prompts; measured in Finding DoRI)"),
+            ("corrected", "contrast", "The corrected contrast does better than the published one", "not in the paper"),
+            ("corrected", "random", "The corrected contrast does better than random pruning", "not in the paper"),
+            ("eigen", best, "A linear subspace (generalised eigenvectors) does better than the best mask of a contrast",
+             "not in the paper, which speaks of a subspace and prunes weights")):
+        found = frames.difference(val, other, name)
+        if found is None:
+            continue
+        _keep(numbers, f"{name}_under_{other}", found)
+        rows.append((claim, paper, f"{where}: {frames.title(name)} {_by_seed(runs[name])} by seed, {frames.title(other)} {_by_seed(runs[other])}; less by {_over(found)}",
+                     f"{seeds} seeds, {n} sequences", _judged(found) + " (rule: interval over seeds above 0)"))
+    low = frames.at_rise(curves, "val", LEAST_RISE)
+    numbers["at_least_rise"] = {r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)} for r in low.itertuples()}
+    for rise, of in ((LEAST_RISE, low), (RISE, val)):
+        order = "; ".join(f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({_by_seed(r.runs)})" + ("" if r.reached else " at its end, before this cost") for r in of.itertuples())
+        better = [r.title for r in of.itertuples() if "random" in set(of.method) and r.method != "random" and r.high < of.set_index("method").low["random"]]
+        rows.append((f"Every method at one cost: strict recitation of the located set at +{rise} nats of clean loss (bootstrap over sequences; by seed)",
+                     "in language models, drop of the target by locator: hard concrete > slimming > zero-out, integrated gradients > activations > random "
+                     "(GPT-2, Pythia; from a summary of Chang et al. 2024)", order, f"{seeds} seeds, {n} sequences",
+                     f"no claim to judge; best: {of.title.iloc[0]}; interval wholly below that of random weights: {', '.join(better) or 'none'}"))
+    both = val.set_index("method").runs.to_frame("val").join(verse.set_index("method").runs.rename("verse"))
+    if "balanced_subnet" in both.index:
+        gap = frames.over_seeds(np.subtract(both.verse["balanced_subnet"], both.val["balanced_subnet"]))
+        _keep(numbers, "balanced_subnet_gap", gap)
+        rows.append(("BalancedSubnet takes away what it was trained on, less a family it did not see",
+                     "strict on Dolma .06, on historical quotes .60 (OLMo-2 7B; other models)",
+                     f"at +{RISE} nats: located {_by_seed(both.val['balanced_subnet'])}, second family "
+                     f"{_by_seed(both.verse['balanced_subnet'])} by seed; gap {_over(gap)}", f"{seeds} seeds, {n} and {int(verse.n.max())} sequences",
+                     _judged(gap) + " (rule: interval over seeds above 0)"))
+
+
+def _transfer(rows: list, numbers: dict, table: pd.DataFrame) -> None:
+    if table.empty:
+        return
+    lines = frames.transfer(table)
+    for method in [m for m in ("contrast", "corrected", "eigen") if m in set(table.method)]:
+        of = lines[lines.method == method].set_index(["source", "set"])
+        control = "random rows" if ("random rows", "others") in of.index else "unseen"
+        for among, name in (("others", "other memorised sequences"), ("verse", "the second family")):
+            gaps = {c: frames.transfer_gap(table, method, among, c) for c in ("random rows", "random columns", "unseen")}
+            gaps = {c: g for c, g in gaps.items() if g is not None}
+            if ("memorised", among) not in of.index or not gaps:
+                continue
+            _keep(numbers, f"transfer_{method}_{among}", gaps.get(control))
+            low = [g.low for g in gaps.values()]
+            word = _judged(gaps[control]) if len(gaps) == 1 or not np.isfinite(low).all() else verdict(min(low) > 0, max(g.high for g in gaps.values()) < 0, part=max(low) > 0)
+            own = of.loc[("memorised", "own")]
+            rows.append((f"A common subspace: the edit found on some memories takes away {name} too ({frames.title(method)})",
+                         "shown on the prompts that the mask was found on, and on sets that share templates with them",
+                         f"own set {_by_seed(own.runs)} by seed, {name} {_by_seed(of.loc[('memorised', among)].runs)} (clean loss {own.rise:+.2f}); less than under "
+                         + "; ".join(f"{'edits of unseen sets' if c == 'unseen' else c.replace('random', 'as many random')} by {_over(g)}" for c, g in gaps.items()),
+                         f"{len(own.runs)} seeds, {int(own.n)} sequence-edits of the own set",
+                         word + " (rule: interval over seeds above 0 against every control)"))
+
+
+def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
+    lines = frames.recall(table)
+    at = lines[lines.k == lines.k.min()].sort_values("recall", ascending=False)
+    numbers["recall"] = {f"{r.locator} @ {r.k:g}": [r.recall, r.low, r.high] for r in lines.itertuples()}
+    numbers["injections"] = int(at.injections.max())
+    learned = at[~at.locator.isin(("magnitude",))].iloc[0]
+    text = "; ".join(f"{r.title} {r.recall:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in at.itertuples())
+    rows.append(("Memory at a known place: hard concrete finds most of the planted neurons, activations least",
+                 "recall at .5 % .874 (GPT-2), .764 (Pythia 6.9B); order hard concrete > slimming > zero-out, integrated gradients > activations > random "
+                 "(from a summary of Chang et al. 2024)",
+                 f"recall at {100 * at.k.iloc[0]:g} % (exact intervals over planted neurons), chance {at.chance.iloc[0]:.3f}: {text}",
+                 f"{int(at.injections.max())} injections, {int(at.n.max())} neurons",
+                 f"{'holds' if learned.locator == 'hard_concrete' else 'does not hold'}; best of those that look at data: {learned.title}; every locator above chance: "
+                 f"{'yes' if (at.low > at.chance).all() else 'no'} (rule: hard concrete is first)"))
+    magnitude = at[at.locator == "magnitude"]
+    if len(magnitude):
+        rows.append(("Trap of that test: planting leaves its mark in the weights themselves, so that the size alone finds it", "not measured",
+                     f"column norm, no data: {magnitude.recall.iloc[0]:.2f} [{magnitude.low.iloc[0]:.2f}, {magnitude.high.iloc[0]:.2f}], "
+                     f"by injection {_by_seed(magnitude.runs.iloc[0])}",
+                     f"{int(magnitude.injections.iloc[0])} injections",
+                     verdict(magnitude.recall.iloc[0] >= at.recall.max(), magnitude.high.iloc[0] < learned.low) + " (rule: magnitude is first)"))
+
+
+def _gone(rows: list, numbers: dict, table: pd.DataFrame) -> None:
+    if table.empty:
+        return
+    seeds = table.seed.nunique()
+    for line in frames.words(table).itertuples():
+        of = table[table.method == line.method]
+        numbers[f"gone_{line.method}"] = {"words": list(line.words), "by": line.by, "before": line.before, "after": line.after}
+        best = of[of.attack != "none"].groupby("attack")[["recovered", "control"]].mean() if "recovered" in of else pd.DataFrame()
+        text = "; ".join(f"{name} {r.recovered:.2f} (twin {r.control:.2f})" for name, r in best.iterrows())
+        # where the edit leaves half already, or neither model comes to half, no steps can be compared
+        saved = of[of.savings_savings.notna() & (of.savings_censored.astype(str) != "edited, twin") & (of.savings_start < 0.5)] if "savings_savings" in of else of.iloc[:0]
+        steps = ", ".join(f"{arm.removeprefix('training on ')} {'at least ' * bool((g.savings_censored == 'twin').any())}{_by_seed(g.savings_savings, 0)}"
+                          for arm, g in saved.groupby("attack", sort=False))
+        more = f"; steps saved on the way to half of the target against the never-trained twin: {steps}" if steps else ""
+        hides = [w == "hides" for w in line.words]
+        rows.append((f"Pruning hides the memory, it does not erase it ({line.title})",
+                     "after Wanda pruning SSCD .20, after an embedding attack .76; never memorised .48 (Stable Diffusion 1.4; Finding DoRI)",
+                     f"recited {line.before} before, {line.after} after; share of what was cut that comes back: {text}{more}; by seed: {', '.join(line.words)}",
+                     f"{line.seeds} seeds, {line.before} sequences" + ("" if line.seeds == seeds else "; in the others every dose costs more"),
+                     ("holds" if all(hides) else "holds in part" if any(hides) else "does not hold" if all(w == "erases" for w in line.words) else "not shown")
+                     + (f"; by {line.by}" if line.by else "") + " (rule: every seed's word is hides; an attack counts at Holm p .05 over the twin)"))
+
+
+def _damage(rows: list, numbers: dict, table: pd.DataFrame) -> None:
+    kept = frames.kept(table)
+    numbers["kept"] = {f"{r.method}, {r.task}": list(r.runs) for r in kept.itertuples()}
+    for method in [m for m in ("contrast", "corrected", "zero_out", "eigen") if m in set(kept.method)]:
+        of, cost = kept[kept.method == method].set_index("task"), table[(table.method == method) & (table.source == "memorised")]
+        there = [t for t in IN_WEIGHTS if t in of.index]
+        found = frames.over_seeds(np.subtract(of.runs["copy"], np.mean([of.runs[t] for t in there], axis=0)))
+        _keep(numbers, f"damage_{method}", found)
+        loss, rank = (cost[cost.measure == m] for m in ("clean loss", "nDCG@10"))
+        rows.append((f"What is cut falls on facts and sums more than on copying from the prompt ({frames.title(method)})",
+                     "closed-book facts .74 to .86 and arithmetic .66 to .74 of the base, open-book .93 to .99 (OLMo-2 7B, another edit)",
+                     "share of accuracy kept, by seed: " + "; ".join(f"{t} {_by_seed(r.runs)}" for t, r in of.iterrows())
+                     + f"; copying minus the mean of facts and sums {_over(found)}; clean loss on other rows {_by_seed(loss.change)}, nDCG@10 {_by_seed(rank.after)}", f"{len(loss)} seeds, {int(of.n.max())} questions a task",
+                     _judged(found) + " (rule: interval over seeds above 0)"))
+
+
+def _smollm2(rows: list, numbers: dict, recitation: pd.DataFrame, demonstration: pd.DataFrame) -> None:
+    every = recitation[recitation.text == "all"].sort_values("suffix")
+    numbers["smollm2"] = {f"suffix {int(r.suffix)}": [int(r.recited), int(r.n), float(r.low), float(r.high)] for r in every.itertuples()}
+    last = every.iloc[-1]
+    rows.append(("SmolLM2-135M recites well-known text", "larger models recite such text (OLMo-2: windows of 48 tokens)",
+                 "; ".join(f"next {int(r.suffix)} tokens {int(r.recited)} of {int(r.n)} windows, {r.share:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in every.itertuples())
+                 + f"; tokens right one by one {last.token_accuracy:.2f}",
+                 f"{int(last.n)} windows of {recitation.text.nunique() - 1} texts (windows overlap: intervals are too narrow)",
+                 verdict(last.low > 0.05, last.high < 0.05) + ": too little for a study of edits (rule: lower bound of 12 tokens above .05)"))
+    by = demonstration.set_index(["method", "dose"])
+    planted = by.loc["planted"].iloc[0]
+    cuts = demonstration[demonstration.method.isin(("corrected", "contrast"))]
+    best = cuts.sort_values(["strict", "loss"]).groupby("method").head(1)
+    numbers["demonstration"] = {r.method: [r.dose, r.strict, r.loss] for r in best.itertuples()} | {"planted": [float(planted.strict), float(planted.loss)]}
+    rows.append(("Demonstration on SmolLM2: planted passages are cut out of a copy (memory in three known blocks)", "no claim of a paper",
+                 f"planted: strict {planted.strict:.2f}, loss on well-known text {planted.loss:.2f} (before planting {by.loc['unplanted'].iloc[0].loss:.2f}); "
+                 + "; ".join(f"{frames.title(r.method)} at {100 * r.dose:g} %: strict {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}], loss {r.loss:.2f}" for r in best.itertuples()),
+                 f"1 copy, {int(planted.n)} passages", "a demonstration, not judged"))

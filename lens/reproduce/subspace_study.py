@@ -1,0 +1,223 @@
+"""The memory subspace in language models: Chavhan et al. 2024 (arXiv 2406.18566) carried over from diffusion, with the controls that it lacks.
+
+    python -m lens reproduce subspace-language --preset quick
+
+On the organism `canaries`, where every memory was planted: do masks of memorised sets overlap more than masks of any sets (specificity), what does cutting cost (dose, damage),
+does a mask of some memories take away others (transfer), does a locator find memory at a known place, and is a memory gone after it was cut (hides or erases)?
+`quick` asks seed 0 with few methods (it ships; minutes); `full` three seeds and every method (an hour of a busy machine, under 20 minutes of CPU). SmolLM2 takes part where
+it was fetched: what it recites, and a demonstration on planted passages. The published numbers are of diffusion models: claims are compared in kind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..engine.record import _versions
+from ..models import weight_hash
+from ..figures import subspace as draws
+from . import subspace_claims as claims
+from . import subspace_frames as frames
+from . import subspace_places as places
+from . import subspace_smollm2 as smollm2
+from . import subspace_steps as steps
+from .canaries_models import models as found_models
+from .common import RECORD, Steps, read_record
+from .subspace_edits import METHODS, Bench
+
+NAME = "subspace-language"
+NEEDS_MODEL = False
+VERSION = 1  # of what the tables hold
+NAMES = {name: method.title for name, method in METHODS.items()}
+TABLES = ("chosen", "curves", "specificity", "transfer", "planted", "gone", "relearning", "damage", "recitation", "demonstration")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is asked.
+
+    `rows`: clean rows that doses are chosen on (as many are reported on); `most`: recited canaries of a split at most; `relearn`: steps of the relearning attacks;
+    `settings`: of a method that are tried at most; `hurry`: share of the training steps of the methods that learn.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    methods: tuple[str, ...] = tuple(METHODS)
+    rows: int = 24
+    most: int | None = 32
+    sets: int = 5
+    transfer_sets: int = 2
+    injections: int = 2
+    gone: tuple[str, ...] = ("corrected", "contrast", "zero_out", "eigen")
+    targets: int = 32
+    relearn: int = 40
+    questions: int = 60
+    settings: int = 9
+    hurry: float = 1.0
+    smollm2: bool = True
+
+
+PRESETS: Mapping[str, Plan] = {
+    "tiny": Plan((0,), ("contrast", "corrected", "random"), 8, 8, 2, 2, 1, ("corrected",), 8, 4, 20, 1, 0.1, False),
+    "quick": Plan((0,), ("contrast", "corrected", "wanda", "magnitude", "integrated_gradients", "random"), 16, 20, 4, 2, 1, ("corrected",), 12, 20, 50, 2, 0.3, False),
+    "full": Plan(),
+}
+
+#: Panels of the comparison at equal clean loss.
+PANELS = (("located set", "val", steps.LEAST_RISE), ("located set", "val", steps.RISE), ("second family", "verse", steps.RISE))
+#: name -> (tables, function of them)
+FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+    "specificity": (("specificity",), draws.specificity_plot),
+    "layers": (("specificity",), draws.layer_plot),
+    "tradeoff": (("curves",), lambda curves, path: draws.tradeoff_plot(curves, path, rise=steps.RISE, names=NAMES)),
+    "matched": (("curves",), lambda curves, path: draws.matched_plot({f"{name}, +{rise:g} nats": frames.at_rise(curves, of, rise) for name, of, rise in PANELS}, path)),
+    "transfer": (("transfer",), lambda table, path: draws.transfer_plot(table, path, names=NAMES)),
+    "recall": (("planted",), lambda table, path: draws.recall_plot(frames.recall(table), path)),
+    "gone": (("gone",), lambda table, path: draws.gone_plot(table, path, names=NAMES)),
+    "relearning": (("relearning",), lambda table, path: draws.relearning_plot(table, path, names=NAMES)),
+    "damage": (("damage",), lambda table, path: draws.damage_plot(frames.kept(table), frames.kept(table, "random rows"), path)),
+    "smollm2": (("recitation", "demonstration"), lambda read, cut, path: draws.recitation_plot(read, cut, path, names=NAMES)),
+}
+
+
+@dataclass
+class Reproduction:
+    """What a run produced; `table` is *claim | paper | here | n | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
+
+    table: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    numbers: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    figures: list[Path] = field(default_factory=list)
+
+
+def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", out: str | os.PathLike | None = None, models: str | os.PathLike | None = None, seed: int = 0,
+        limit: int | None = None, progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:  # fmt: skip
+    """Make every table, or take the run up where it was cut, judge the claims and draw the figures.
+
+    Args:
+        model: takes no part; the models are the organism's.
+        data: "own": the text is generated. limit: recited canaries of a split at most, instead of the preset's.
+        preset: tiny, quick, full or a `Plan`.
+        out: folder for tables, figures and record; None keeps everything in memory.
+        models: folder with the organism's models, into which those that are missing are trained; None: `models` in `out`. Seed 0 ships.
+        seed: of resampling in the claims.
+
+    Raises: ValueError: another data, models of another recipe. ResultError: `out` holds a run of another configuration.
+    """
+    if data != "own":
+        raise ValueError(f"data={data!r}; the text of this experiment is generated: leave data at 'own'")
+    if isinstance(preset, str) and preset not in PRESETS:
+        raise ValueError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}, or a Plan")
+    plan = PRESETS[preset] if isinstance(preset, str) else preset
+    plan = plan if limit is None else replace(plan, most=limit)
+    folder = None if out is None else Path(out)
+    trios = found_models(models if models is not None or folder is None else folder / "models", plan.seeds, say=say)
+    config = {"name": NAME, "version": VERSION, **asdict(plan), "seed": seed,
+              "models": {str(s): [weight_hash(t.model)[:16], weight_hash(t.twin)[:16]] for s, t in trios.items()}}
+    stored = Steps(folder, config)
+    benches = {s: Bench(s, trio, plan.rows, plan.most, plan.hurry) for s, trio in trios.items()}
+    tables = _tables(benches, plan, folder, say)
+    table, numbers = claims.verdicts(tables, seed=seed)
+    made = Reproduction(table, tables, numbers, stored.fingerprint)
+    if folder is not None:
+        made.figures = draw(made, folder / "figures")
+        table.to_csv(folder / "table.csv", index=False)
+        record = {"reproduction": NAME, "fingerprint": made.fingerprint, "config": stored.config, "numbers": numbers, "versions": dict(_versions())}
+        (folder / RECORD).write_text(json.dumps(record, indent=1, default=float))
+    return made
+
+
+def load(folder: str | os.PathLike, *, seed: int = 0) -> Reproduction:
+    """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
+    folder = Path(folder)
+    record = read_record(folder, NAME)
+    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=_order) for name in TABLES}
+    tables = {name: pd.concat([pd.read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in files.items()}
+    table, numbers = claims.verdicts(tables, seed=seed)
+    return Reproduction(table, tables, numbers, record["fingerprint"])
+
+
+def _order(file: Path) -> tuple[str, int]:
+    """A table's place: by seed, then in the order of `METHODS`."""
+    _, _, seed_and_method = file.stem.partition(".seed-")
+    seed, _, method = seed_and_method.partition("-")
+    return seed, list(METHODS).index(method) if method in METHODS else -1
+
+
+def _tables(benches: Mapping[int, Bench], plan: Plan, folder: Path | None, say: Callable[[str], None]) -> dict[str, pd.DataFrame]:
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+
+    def kept(names: tuple[str, ...], part: str, make: Callable[[], Any]) -> list[pd.DataFrame]:
+        files = None if folder is None else [folder / "tables" / f"{name}.{part}.parquet" for name in names]
+        if files is not None and all(file.is_file() for file in files):
+            found = [pd.read_parquet(file) for file in files]
+        else:
+            made = make()
+            found = [made] if isinstance(made, pd.DataFrame) else list(made)
+            for file, table in zip(files or (), found):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                small(table).to_parquet(file.with_suffix(".part"), index=False)
+                file.with_suffix(".part").replace(file)
+            say(f"{' and '.join(names)}, {part}: {len(found[0])} lines")
+        for name, table in zip(names, found):
+            parts[name].append(table)
+        return found
+
+    first = benches[plan.seeds[0]]
+    settings = steps.settings_of(kept(("chosen",), f"seed-{first.seed}", lambda: steps.chosen(first, plan.methods, plan.settings))[0])
+    for s, bench in benches.items():
+        at = f"seed-{s}"
+        frame = pd.concat([kept(("curves",), f"{at}-{name}", lambda: steps.curves(bench, name, settings[name]))[0] for name in plan.methods], ignore_index=True)
+        doses = {name: steps.operating(frame, name, s) for name in plan.methods}
+        kept(("specificity",), at, lambda: steps.specific(bench, plan.sets))
+        kept(("transfer",), at, lambda: steps.transfer(bench, settings, doses, plan.transfer_sets))
+        kept(("planted",), at, lambda: places.planted(bench, plan.injections))
+        kept(("damage",), at, lambda: places.costs(bench, settings, doses, plan.questions))
+        for name in plan.gone:
+            kept(("gone", "relearning"), f"{at}-{name}", lambda: places.gone(bench, name, settings[name], doses.get(name), plan.targets, plan.relearn))
+    if plan.smollm2:
+        kept(("recitation", "demonstration"), "smollm2", lambda: _smollm2(say))
+    return {name: pd.concat(of, ignore_index=True) if of else pd.DataFrame() for name, of in parts.items()}
+
+
+def small(table: pd.DataFrame) -> pd.DataFrame:
+    """Floats as float32 and repeated words as categories: what is stored stays small."""
+    floats = {c: "float32" for c in table.select_dtypes("float64") if c not in ("dose", "k", "p", "holm", "p_other", "p_mixed")}
+    return table.astype(floats)
+
+
+def _smollm2(say: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    from ..models import LoadError
+    from ..models import load as load_model
+
+    try:
+        model = load_model("smollm2", device="cpu")
+    except LoadError as error:
+        say(f"SmolLM2 takes no part: {error}")
+        return pd.DataFrame(), pd.DataFrame()
+    return smollm2.recitation(model), smollm2.demonstration(model)
+
+
+def figure(made: Reproduction, name: str, path: str | os.PathLike | None = None) -> Any:
+    """One figure of a run by its name in `FIGURES`. Raises ValueError for an unknown one, or one whose tables the run did not make."""
+    if name not in (there := _drawable(made)):
+        raise ValueError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
+    needed, plot = FIGURES[name]
+    return plot(*(made.tables[t] for t in needed), path=path)
+
+
+def draw(made: Reproduction, folder: Path) -> list[Path]:
+    """Every figure of the run for which there are tables."""
+    for name in _drawable(made):
+        figure(made, name, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in _drawable(made)]
+
+
+def _drawable(made: Reproduction) -> list[str]:
+    return [name for name, (needed, _) in FIGURES.items() if all(len(made.tables[t]) for t in needed)]

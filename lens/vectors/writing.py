@@ -1,0 +1,89 @@
+"""Text that a model writes after a task's natural sentences, scored by whether the answer is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from tqdm.auto import tqdm
+
+from ..engine import results
+from ..engine.decoder import Decoder
+from ..engine.record import record_of
+from ..engine.sites import indices
+from ..engine.sweeps import hidden
+from .errors import VectorError
+from .generation import check_strength, generate
+from .prompts import as_task, build
+from .vector import LayerVectors, Vector, require_width
+
+Given = Vector | LayerVectors
+
+
+def written(model: Any, task: Any, vectors: Given | Mapping[str, Given | Sequence[Given]], *, layer: int, strength: float = 1.0, tokens: int = 5, split: str = "test",
+            n: int | None = None, position: str = "last", seed: int = 0, start: Any = "auto", progress: bool | None = None,
+            stop: Callable[[], bool] | None = None) -> results.Result:
+    """Whether the answer stands in the first tokens that a model writes after natural sentences, with each vector and without one.
+
+    Args:
+        vectors: by name; a list under one name takes turns over the items (several draws of a control at the price of one).
+        layer, strength: where and how strongly each is added; choose them on another split.
+        tokens: how many are written, greedily; the answer counts where it is a part of their text, upper and lower case told apart.
+        position: see `generate`. split, n, seed, start: of the sentences, see `build`.
+        stop: asked before every token; True ends with a partial result.
+
+    Returns: a result over ``item, vector``: ``success`` (0 or 1, NaN where a stopped call did not come) and ``base_success`` over ``item`` (without a vector); the texts as
+    the labels ``text`` and ``base_text``.
+
+    Raises: VectorError: arguments that cannot be used, vectors of another width, a task without sentences.
+
+    Source: Todd et al. 2024 (natural text: the answer within five generated tokens).
+    """
+    task, decoder = as_task(task), Decoder.of(model)
+    named = _turns(vectors, decoder)
+    at = indices(layer, decoder.n_layers, "layer")[0]
+    strength = check_strength(strength)
+    prompts = build(model, task, "text", n=n, split=split, seed=seed, start=start)
+    texts, base = np.full((len(prompts), len(named)), "", dtype=object), np.full(len(prompts), "", dtype=object)
+    success, alone = np.full(texts.shape, np.nan, np.float32), np.full(len(prompts), np.nan, np.float32)
+    bar = tqdm(total=len(prompts) * (1 + len(named)), desc="texts", unit="text", delay=2.0, leave=False, disable=hidden(progress))
+    complete = False
+    try:
+        for i, prompt in enumerate(prompts):
+            for j, turns in enumerate([(None,), *named.values()]):
+                text = generate(model, prompt, turns[i % len(turns)], layer=at, strength=strength, position=position, max_new_tokens=tokens, stop=stop)
+                if not text.complete:
+                    break
+                of, right = (base, alone) if j == 0 else (texts[:, j - 1], success[:, j - 1])
+                of[i], right[i] = str(text), prompt.y in text
+                bar.update(1)
+            else:
+                continue
+            break
+        else:
+            complete = True
+    except KeyboardInterrupt:
+        pass
+    finally:
+        bar.close()
+    call = dict(task=task.name, layer=at, strength=strength, tokens=int(tokens), split=split, n=n, position=position, start=start,
+                vectors={k: [v.name for v in turns] for k, turns in named.items()}, prompts=[p.text for p in prompts])
+    ds = xr.Dataset({"success": (("item", "vector"), success, {"units": "1"}), "base_success": ("item", alone, {"units": "1"})},
+                    {"item": range(len(prompts)), "vector": list(named), "x": ("item", [p.x for p in prompts]), "y": ("item", [p.y for p in prompts]),
+                     "text": (("item", "vector"), texts.astype(str)), "base_text": ("item", base.astype(str))})
+    return results.stamp(ds, record_of(model, decoder, "written texts", call, seed=seed, status="complete" if complete else "partial"))
+
+
+def _turns(vectors: Any, decoder: Decoder) -> dict[str, tuple[Given, ...]]:
+    """The vectors of each name, in turn."""
+    given = {vectors.name: vectors} if isinstance(vectors, Given) else vectors
+    if not isinstance(given, Mapping) or not given or not all(isinstance(k, str) for k in given):
+        raise VectorError(f"vectors={vectors!r}: expected a Vector, LayerVectors, or a dictionary of them (or of lists of them) by name.")
+    named = {k: (v,) if isinstance(v, Given) else tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else (v,) for k, v in given.items()}
+    for name, turns in named.items():
+        if not turns:
+            raise VectorError(f"vectors[{name!r}]=[] holds none; give at least one.")
+        require_width(decoder, *turns)
+    return named

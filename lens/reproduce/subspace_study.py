@@ -21,7 +21,6 @@ import pandas as pd
 
 from ..engine.record import _versions
 from ..models import weight_hash
-from ..figures import subspace as draws
 from . import subspace_claims as claims
 from . import subspace_frames as frames
 from . import subspace_places as places
@@ -68,20 +67,28 @@ PRESETS: Mapping[str, Plan] = {
     "full": Plan(),
 }
 
+
+def _draws():
+    """The figures, with their plotting library, loaded when one is drawn."""
+    from ..figures import subspace
+
+    return subspace
+
+
 #: Panels of the comparison at equal clean loss.
 PANELS = (("located set", "val", steps.LEAST_RISE), ("located set", "val", steps.RISE), ("second family", "verse", steps.RISE))
 #: name -> (tables, function of them)
 FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
-    "specificity": (("specificity",), draws.specificity_plot),
-    "layers": (("specificity",), draws.layer_plot),
-    "tradeoff": (("curves",), lambda curves, path: draws.tradeoff_plot(curves, path, rise=steps.RISE, names=NAMES)),
-    "matched": (("curves",), lambda curves, path: draws.matched_plot({f"{name}, +{rise:g} nats": frames.at_rise(curves, of, rise) for name, of, rise in PANELS}, path)),
-    "transfer": (("transfer",), lambda table, path: draws.transfer_plot(table, path, names=NAMES)),
-    "recall": (("planted",), lambda table, path: draws.recall_plot(frames.recall(table), path)),
-    "gone": (("gone",), lambda table, path: draws.gone_plot(table, path, names=NAMES)),
-    "relearning": (("relearning",), lambda table, path: draws.relearning_plot(table, path, names=NAMES)),
-    "damage": (("damage",), lambda table, path: draws.damage_plot(frames.kept(table), frames.kept(table, "random rows"), path)),
-    "smollm2": (("recitation", "demonstration"), lambda read, cut, path: draws.recitation_plot(read, cut, path, names=NAMES)),
+    "specificity": (("specificity",), lambda table, path: _draws().specificity_plot(table, path)),
+    "layers": (("specificity",), lambda table, path: _draws().layer_plot(table, path)),
+    "tradeoff": (("curves",), lambda curves, path: _draws().tradeoff_plot(curves, path, rise=steps.RISE, names=NAMES)),
+    "matched": (("curves",), lambda curves, path: _draws().matched_plot({f"{name}, +{rise:g} nats": frames.at_rise(curves, of, rise) for name, of, rise in PANELS}, path)),
+    "transfer": (("transfer",), lambda table, path: _draws().transfer_plot(table, path, names=NAMES)),
+    "recall": (("planted",), lambda table, path: _draws().recall_plot(frames.recall(table), path)),
+    "gone": (("gone",), lambda table, path: _draws().gone_plot(table, path, names=NAMES)),
+    "relearning": (("relearning",), lambda table, path: _draws().relearning_plot(table, path, names=NAMES)),
+    "damage": (("damage",), lambda table, path: _draws().damage_plot(frames.kept(table), frames.kept(table, "random rows"), path)),
+    "smollm2": (("recitation", "demonstration"), lambda read, cut, path: _draws().recitation_plot(read, cut, path, names=NAMES)),
 }
 
 

@@ -162,10 +162,15 @@ def source_plot(first: xr.Dataset, second: xr.Dataset, path=None, *, labels: tup
     ax.plot([low, high], [low, high], color=MUTED, linewidth=0.8, zorder=0)
     ax.axhline(0, color=MUTED, linewidth=0.4, zorder=0)
     ax.axvline(0, color=MUTED, linewidth=0.4, zorder=0)
+    named: list[int] = []
     for i in np.argsort(-np.maximum(a, b))[:name_top]:
         l, h = np.unravel_index(i, x.shape)
         right = a[i] > low + 0.8 * (high - low)
-        ax.annotate(f"{int(x.layer[l])}.{int(x['head'][h])}", (a[i], b[i]), xytext=(-4 if right else 4, 4), textcoords="offset points", fontsize=7, ha="right" if right else "left")
+        # a label close to one that is there already goes below its point
+        down = any(max(abs(a[i] - a[j]), abs(b[i] - b[j])) < 0.06 * (high - low) for j in named)
+        ax.annotate(f"{int(x.layer[l])}.{int(x['head'][h])}", (a[i], b[i]), xytext=(-4 if right else 4, -4 if down else 4), textcoords="offset points", fontsize=7,
+                    ha="right" if right else "left", va="top" if down else "bottom")
+        named.append(int(i))
     ax.set_xlabel(f"mean effect, means from {labels[0]} ({unit})", fontsize=9)
     ax.set_ylabel(f"mean effect, means from {labels[1]} ({unit})", fontsize=9)
     ax.tick_params(labelsize=8)

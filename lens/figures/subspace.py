@@ -81,7 +81,8 @@ def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = 0.05, names:
         for i, (method, part) in enumerate(of.groupby("method", sort=False)):
             by = part.groupby(["seed", "dose"])[["strict", "rise"]].mean().groupby("dose").mean().sort_values("rise")
             control = method == "random"
-            ax.plot(by.rise, by.strict, MARKS[i % len(MARKS)], linestyle=("-", "--")[i // len(SERIES) % 2], color=INK if control else SERIES[i % len(SERIES)], markersize=4.5,
+            ax.plot(by.rise, by.strict, MARKS[i % len(MARKS)], linestyle="-" if control else ("-", "--")[i // len(SERIES) % 2],
+                    color=INK if control else SERIES[i % len(SERIES)], markersize=4.5,
                     linewidth=2.2 if control else 1.1, alpha=0.9, label=_title(method, names), zorder=3 if control else 2)
         ax.axvline(rise, color=MUTED, linewidth=0.8, linestyle=":")
         ax.set_xscale("symlog", linthresh=0.02)

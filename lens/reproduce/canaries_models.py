@@ -65,7 +65,9 @@ def _recipe(folder: Path) -> canaries.Recipe:
 
 def _loaded(folder: Path) -> nn.Module:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     if hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() != card["weights_sha256"]:
         raise ValueError(f"models: the weights in {folder} are not those of its card; train it again or get it anew")

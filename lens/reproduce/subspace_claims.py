@@ -87,7 +87,8 @@ def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
             sure = max(line.holm_other) <= 0.05
             rows.append((f"{claim}: {kind}", paper,
                          f"memorised minus unseen {_over(found, 3)}; by seed IoU {_by_seed(line.memorised)} against {_by_seed(line.other)}, "
-                         f"across kinds of set {_by_seed(line.mixed)}; {line.p_kind} p by permuted labels {_by_seed(line.p_other, 3)}", f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
+                         f"across kinds of set {_by_seed(line.mixed)}; {line.p_kind} p by permuted labels {_by_seed(line.p_other, 3)}",
+                         f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
                          _specific_verdict(found, sure, line.holm_other)))
 
 
@@ -122,7 +123,8 @@ def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
     low = frames.at_rise(curves, "val", LEAST_RISE)
     numbers["at_least_rise"] = {r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)} for r in low.itertuples()}
     for rise, of in ((LEAST_RISE, low), (RISE, val)):
-        order = "; ".join(f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({_by_seed(r.runs)})" + ("" if r.reached else " at its end, before this cost") for r in of.itertuples())
+        order = "; ".join(f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({_by_seed(r.runs)})" + ("" if r.reached else " at its end, before this cost")
+                          for r in of.itertuples())
         better = [r.title for r in of.itertuples() if "random" in set(of.method) and r.method != "random" and r.high < of.set_index("method").low["random"]]
         rows.append((f"Every method at one cost: strict recitation of the located set at +{rise} nats of clean loss (bootstrap over sequences; by seed)",
                      "in language models, drop of the target by locator: hard concrete > slimming > zero-out, integrated gradients > activations > random "
@@ -221,7 +223,8 @@ def _damage(rows: list, numbers: dict, table: pd.DataFrame) -> None:
         rows.append((f"What is cut falls on facts and sums more than on copying from the prompt ({frames.title(method)})",
                      "closed-book facts .74 to .86 and arithmetic .66 to .74 of the base, open-book .93 to .99 (OLMo-2 7B, another edit)",
                      "share of accuracy kept, by seed: " + "; ".join(f"{t} {_by_seed(r.runs)}" for t, r in of.iterrows())
-                     + f"; copying minus the mean of facts and sums {_over(found)}; clean loss on other rows {_by_seed(loss.change)}, nDCG@10 {_by_seed(rank.after)}", f"{len(loss)} seeds, {int(of.n.max())} questions a task",
+                     + f"; copying minus the mean of facts and sums {_over(found)}; clean loss on other rows {_by_seed(loss.change)}, nDCG@10 {_by_seed(rank.after)}",
+                     f"{len(loss)} seeds, {int(of.n.max())} questions a task",
                      _judged(found) + " (rule: interval over seeds above 0)"))
 
 

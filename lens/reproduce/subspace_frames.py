@@ -93,8 +93,8 @@ def recall(table: pd.DataFrame) -> pd.DataFrame:
 def words(table: pd.DataFrame) -> pd.DataFrame:
     """One line a method: the word of each seed, how many were recited before and after, which attacks brought them back."""
     first = table.groupby(["method", "seed"], sort=False).first().reset_index()
-    lines = []
-    for method, of in first.groupby("method", sort=False):
+    lines, groups = [], dict(list(first.groupby("method")))
+    for method, of in ((m, groups[m]) for m in METHODS if m in groups):
         attacks = table[(table.method == method)]
         back = attacks[attacks.holm <= 0.05].groupby("attack").seed.nunique().to_dict() if "holm" in attacks else {}
         lines.append({"method": method, "title": title(method), "words": tuple(of.word), "seeds": len(of), "before": int(of.recited_before.sum()),

@@ -31,7 +31,7 @@ from .common import RECORD, Steps, read_record
 from .subspace_edits import METHODS, Bench
 
 NAME = "subspace-language"
-NEEDS_MODEL = False
+NEEDS_MODEL, TAKES_MODELS = False, True
 VERSION = 1  # of what the tables hold
 NAMES = {name: method.title for name, method in METHODS.items()}
 TABLES = ("chosen", "curves", "specificity", "transfer", "planted", "gone", "relearning", "damage", "recitation", "demonstration")

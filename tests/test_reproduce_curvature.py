@@ -15,8 +15,7 @@ from lens import cli
 from lens.engine import results
 from lens.engine.results import ResultError
 from lens.figures import curvature as draw
-from lens.organisms import canaries as organism
-from lens.reproduce import common, loss_curvature as paper, loss_curvature_bench as bench_module, loss_curvature_claims as claims, loss_curvature_frames as frames
+from lens.reproduce import canaries_models, common, loss_curvature as paper, loss_curvature_bench as bench_module, loss_curvature_claims as claims, loss_curvature_frames as frames
 from lens.reproduce import loss_curvature_steps as steps, reproduction
 
 LEAST = replace(paper.PRESETS["tiny"], methods=("K-FAC", "random bases", "SVD", "BalancedSubnet"), factor_rows=30, rows=4, removed=(0.02, 0.1), multiples=(1.0,), learned_steps=2, tasks=5, planted=2,
@@ -71,9 +70,8 @@ def test_edits_are_compared_where_they_cost_as_much(made):
 def test_only_what_the_model_recites_enters_and_nothing_is_chosen_on_what_is_reported(made):
     ds = made[0].parts[0]["matched"]
     assert (ds.strict.values[0] == 1).all() and set(ds.set.values) == {"val", "verse"}
-    folder = organism.folder_of(0)
-    model, recipe = bench_module.read(folder)
-    bench = bench_module.Bench(model, model, recipe, LEAST, common.Steps(None, {}))
+    model, _, corpus = canaries_models.models(None, (0,), twins=False)[0]
+    bench = bench_module.Bench(model, model, corpus.recipe, LEAST, common.Steps(None, {}))
     lens.memorization.disjoint(**bench.sets)
     rows = bench.rows
     assert not {r.tobytes() for r in rows["choose"]} & {r.tobytes() for r in rows["report"]} and not {r.tobytes() for r in rows["factors"]} & {r.tobytes() for r in rows["training"]}
@@ -89,23 +87,9 @@ def test_wrong_arguments_are_named(wrong, said):
         paper.run(**{"preset": LEAST} | wrong)
 
 
-def test_missing_models_are_trained_where_there_is_a_folder_and_said_before(monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="canaries-7, canaries-7-twin are not beside the package; give the folder"):
-        bench_module.ensure((7,), None, print)
-    asked, said = [], []
-
-    def train(arguments):
-        asked.append(arguments)
-        assert said, "the training began before it was announced"
-        place = organism.folder_of(7, twin="--twin" in arguments, out=tmp_path)
-        place.mkdir()
-        (place / "card.json").write_text("{}")
-
-    monkeypatch.setattr(bench_module.organism, "main", train)
-    found = bench_module.ensure((0, 7), tmp_path, said.append)
-    assert found[7, True] == tmp_path / "canaries-7-twin" and found[0, False] == organism.folder_of(0) and len(asked) == 2
-    assert "--twin" not in asked[0] and asked[1][:3] == ["--seed", "7", "--twin"] and "--checkpoints" in asked[0] and str(tmp_path) in said[0]
-    assert bench_module.ensure((7,), tmp_path, said.append) == {k: v for k, v in found.items() if k[0] == 7} and len(asked) == 2
+def test_a_missing_model_without_a_folder_is_named_before_anything_runs():
+    with pytest.raises(ValueError, match=r"canaries-7 does not ship.*--models FOLDER"):
+        paper.run(preset=replace(LEAST, seeds=(7,)))
 
 
 def test_the_command_takes_a_folder_of_models_and_others_refuse_it(monkeypatch, tmp_path, capsys):

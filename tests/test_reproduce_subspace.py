@@ -55,6 +55,25 @@ def test_models_come_from_the_folder_or_the_package_and_a_missing_one_says_how_t
 # -- what is asked -----------------------------------------------------------------------------------------------------
 
 
+def test_missing_models_are_trained_where_there_is_a_folder_and_said_before(monkeypatch, tmp_path):
+    asked, said = [], []
+
+    def train(arguments):
+        asked.append(arguments)
+        assert len(said) == len(asked), "the training began before it was announced"
+        shutil.copytree(canaries_models.canaries.folder_of(0), place := tmp_path / ("canaries-7-twin" if "--twin" in arguments else "canaries-7"))
+        card = json.loads((place / "card.json").read_text())
+        card["recipe"] |= {"seed": 7, "canaries": "--twin" not in arguments}
+        (place / "card.json").write_text(json.dumps(card))
+
+    monkeypatch.setattr(canaries_models.canaries, "main", train)
+    found = canaries_models.models(tmp_path, (7,), say=said.append)
+    assert len(asked) == 2 and "--twin" not in asked[0] and "--twin" in asked[1] and asked[0][:2] == ["--seed", "7"] and "--checkpoints" in asked[0] and str(tmp_path) in said[0]
+    assert found[7].corpus.recipe.seed == 7 and found[7].twin is not None
+    canaries_models.models(tmp_path, (7,), say=said.append)
+    assert len(asked) == 2
+
+
 def test_only_recited_sequences_enter_and_the_splits_share_nothing(bench):
     greedy = canaries.right(bench.model, torch.tensor(bench.val.prefixes), torch.tensor(bench.val.suffixes)).all(1)
     assert greedy.all() and len(bench.val) == len(bench.tune) == 4

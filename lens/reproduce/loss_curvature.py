@@ -43,8 +43,9 @@ import xarray as xr
 from ..engine import results
 from ..engine.saving import open_result
 from ..models import weight_hash
+from . import canaries_models
 from .common import Steps, read_record, write_record
-from .loss_curvature_bench import Bench, Preset, ensure, read
+from .loss_curvature_bench import Bench, Preset
 from .loss_curvature_steps import everything, file_of, names
 
 NAME = "loss-curvature"
@@ -94,14 +95,13 @@ def run(model: Any = None, *, data: str = "own", preset: str | Preset = "quick",
     threads = torch.get_num_threads()
     torch.set_num_threads(1)   # sums do not depend on how many there are
     try:
-        found = ensure(plan.seeds, place, say)
-        read_models = {key: read(folder) for key, folder in found.items()}
-        config = {"preset": asdict(plan), "seed": seed, "models": {f"{s}{' twin' if twin else ''}": weight_hash(m)[:16] for (s, twin), (m, _) in read_models.items()}}
+        trios = canaries_models.models(place, plan.seeds, say=say)
+        config = {"preset": asdict(plan), "seed": seed, "models": {f"{s}{' twin' * twin}": weight_hash(trio.twin if twin else trio.model)[:16]
+                                                                   for s, trio in trios.items() for twin in (False, True)}}
         kept = Steps(None if out is None else Path(out), config, classic=True)
         parts = {}
-        for s in plan.seeds:
-            (mine, recipe), (twin, _) = read_models[s, False], read_models[s, True]
-            parts[s] = everything(Bench(mine, twin, recipe, plan, kept, seed, say))
+        for s, (mine, twin, corpus) in trios.items():
+            parts[s] = everything(Bench(mine, twin, corpus.recipe, plan, kept, seed, say))
     finally:
         torch.set_num_threads(threads)
     made = _gathered(parts, seed)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -222,41 +220,3 @@ def _tensor(rows: np.ndarray) -> Any:
     import torch
 
     return torch.from_numpy(rows)
-
-
-# -- models -------------------------------------------------------------------------------------------------------------
-
-def find(seed: int, twin: bool, models: Path | None) -> Path | None:
-    """Where the model of this seed is: in the given folder, or beside the package."""
-    places = [organism.folder_of(seed, twin=twin, out=place) for place in dict.fromkeys((models, None))]
-    return next((place for place in places if (place / "card.json").is_file()), None)
-
-
-def ensure(seeds: Sequence[int], models: Path | None, say: Callable[[str], None]) -> dict[tuple[int, bool], Path]:
-    """Folders of the models and their twins; those that are nowhere are trained into `models`, which a killed run takes up again.
-
-    Raises: ValueError: one is missing and there is no folder to train it into.
-    """
-    found = {(seed, twin): find(seed, twin, models) for seed in seeds for twin in (False, True)}
-    missing = [key for key, place in found.items() if place is None]
-    if missing and models is None:
-        raise ValueError(f"models=None: {', '.join(_name(*key) for key in missing)} are not beside the package; give the folder that holds them, or one to train them into.")
-    for seed, twin in missing:
-        say(f"training {_name(seed, twin)} into {models} (3000 steps: half an hour on a CPU core or more; the same command goes on where it was cut)")
-        organism.main(["--seed", str(seed), *(["--twin"] if twin else []), "--out", str(models), "--checkpoints", str(Path(models) / "checkpoints" / _name(seed, twin))])
-        found[seed, twin] = find(seed, twin, models)
-    return found
-
-
-def _name(seed: int, twin: bool) -> str:
-    return organism.Recipe(seed=seed, canaries=not twin).name
-
-
-def read(folder: Path) -> tuple[Any, organism.Recipe]:
-    """The plain model of a folder and the recipe on its card."""
-    from transformers import AutoModelForCausalLM
-
-    fields: Mapping[str, Any] = json.loads((folder / "card.json").read_text())["recipe"]
-    model = AutoModelForCausalLM.from_pretrained(folder).float().eval().requires_grad_(False)
-    model.config.name_or_path = f"organism:{folder.name}"
-    return model, organism.Recipe(**fields)

@@ -10,7 +10,8 @@ from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
 NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
              "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8), "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7),
-             "05": (ROOT / "notebooks" / "05_provenance.ipynb", 12)}
+             "05": (ROOT / "notebooks" / "05_provenance.ipynb", 12), "06": (ROOT / "notebooks" / "06_memory_subspace.ipynb", 10),
+             "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11)}
 RUN = 900
 
 
@@ -144,4 +145,14 @@ def test_notebook_05_runs_and_its_bench_answers(lab, page):
     page.wait_for_function("() => Number(document.querySelector('[data-testid=provenance-bench] [data-testid=answer]').dataset.n) >= 100", timeout=READY)
     bench.get_by_test_id("stop").click()
     page.wait_for_function("() => document.querySelector('[data-testid=provenance-bench] [data-testid=verdict]').innerText.includes('e-value')", timeout=READY)
+    assert problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "view"), [("06", "subspace-bench"), ("07", "curvature-view")])
+def test_notebooks_06_and_07_run_and_their_views_are_ready(lab, page, name, view):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    run_whole(lab, page, NOTEBOOKS[name][0])
+    page.wait_for_selector(f"[data-testid={view}][data-ready=true]", timeout=READY)
     assert problems == []

@@ -24,7 +24,7 @@ Each seed's value is printed beside it. A difference counts where its interval e
  7. the ranking of tokens (nDCG@10) moves less under BalancedSubnet than under K-FAC;
  8. the more duplicates, the more recitation; after the edit membership can still be told (AUC above .5, exact tests, Holm);
  9. recitation that was removed comes back: by stretched prefixes, by training on other memorised sequences, on clean text; each method "hides" or "erases" by the rule of
-    `lens.memorization.verdict`; relearning the memory itself is faster than in the twin (savings).
+    `lens.measure.erasure`; relearning the memory itself is faster than in the twin (savings).
 Weight decay, a factor in the paper, is left out: all models here were trained with .1.
 """
 

@@ -41,6 +41,7 @@ class Batch:
 
 Term = Callable[[torch.nn.Module, Batch, Any], "Tensor | None"]
 Fresh = Callable[[int, torch.Generator], Rows]
+Objective = Callable[[torch.nn.Module, Batch], Tensor]
 
 
 @dataclass(eq=False)
@@ -65,7 +66,7 @@ def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: 
           parameters: Iterable[str | torch.nn.Parameter] | Callable[[str], bool] | None = None, base_weight: float = 1.0,
           around: Callable[[Batch], contextlib.AbstractContextManager] | None = None, after_step: Callable[[Batch], None] | None = None,
           evaluate: Callable[[int], Mapping[str, float]] | None = None, evaluate_at: Sequence[int] = (), folder: str | Path | None = None,
-          progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Trained:
+          progress: bool | None = None, stop: Callable[[], bool] | None = None, objective: Objective | None = None) -> Trained:
     """Train a Hugging Face causal language model in place: next-token cross-entropy (nats, mean over the tokens that count) plus terms.
 
     Args:
@@ -78,6 +79,8 @@ def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: 
         after_step: called after each step of the optimiser. Nothing that it keeps is in a checkpoint.
         evaluate: called in eval mode, without gradients, with the number of finished steps, at each of `evaluate_at` (0 to `recipe.steps`).
         folder: checkpoints (the last two; safetensors and JSON). The same call goes on where it ended, with the losses that it would have had.
+        objective: `f(model, batch)` -> the loss of a batch, for a model that is no language model (a denoiser); it stands where the cross-entropy does, in the log too ("lm"),
+            and what it draws comes from torch's own generator, seeded anew for each step. Terms then get None for the forward's outputs.
         stop: asked before each step. It and Ctrl-C (acted on after the step; a second one ends at once) leave a model after whole steps, and a checkpoint.
 
     Raises TrainingError for nothing to train, a wrong argument, and a folder that holds another run (recipe, rows, losses or starting weights).
@@ -90,7 +93,7 @@ def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: 
     if len(evaluate_at) and evaluate is None:
         raise TrainingError("evaluate_at is given without evaluate; give the function (finished steps) -> numbers")
     chosen = _chosen(model, parameters)
-    run = _Run(model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at))
+    run = _Run(model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at), objective)
     return run.go(Checkpoints(Path(folder)) if folder is not None else None, progress, stop)
 
 
@@ -152,6 +155,7 @@ class _Run:
     after_step: Any
     evaluate: Any
     evaluate_at: frozenset[int]
+    objective: Objective | None = None
     losses: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
 
@@ -229,8 +233,8 @@ class _Run:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         with self.around(batch) if self.around is not None else contextlib.nullcontext():
-            outputs = self.model(input_ids=batch.ids, use_cache=False)
-        lm = language_loss(outputs.logits, batch)
+            outputs = self.model(input_ids=batch.ids, use_cache=False) if self.objective is None else None
+            lm = language_loss(outputs.logits, batch) if outputs is not None else self.objective(self.model, batch)
         total = self.base_weight * lm if self.base_weight else lm.new_zeros(())
         line: dict[str, float] = {"step": step, "lm": lm.item()}
         for name, term in self.terms.items():
@@ -290,7 +294,8 @@ class _Run:
         from ..models import weight_hash
 
         first = self.rows if isinstance(self.rows, Rows) else self.rows(0, torch.Generator().manual_seed(step_seed(self.recipe.seed, 0)))
-        return {
+        other = {} if self.objective is None else {"objective": f"{getattr(self.objective, '__module__', '')}.{getattr(self.objective, '__qualname__', type(self.objective).__qualname__)}"}
+        return other | {
             "recipe": self.recipe.sha256(), "rows": f"{'rows' if isinstance(self.rows, Rows) else 'drawn'} {first.sha256()}", "losses": [self.base_weight, *self.terms],
             "evaluations": sorted(self.evaluate_at), "parameters": {name: list(value.shape) for name, value in self.chosen.items()}, "starting weights": weight_hash(self.model),
         }  # fmt: skip

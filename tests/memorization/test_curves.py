@@ -9,6 +9,7 @@ from scipy import stats
 
 from lens import memorization
 from lens.engine import results
+from lens.measure.samples import StatisticsError
 from lens.memorization import Attack, MemorizationError, Sequences
 from lens.memorization.probing import copied, curve, recitation, rows_of
 from lens.memorization.relearning import _reached
@@ -197,7 +198,7 @@ def test_the_words_of_a_verdict():
     assert memorization.verdict(before, before, {"a": none}).word == "keeps"
     assert memorization.verdict(before, gone, {"a": none, "b": none}).word == "erases"
     found = memorization.verdict(before, gone, {"a": none, "relearning": back})
-    assert found.word == "hides" and found.by == ("relearning",) and "hides by relearning" in str(found) and "40 recited before, 0 after" in str(found)
+    assert found.word == "hides" and found.by == ("relearning",) and "hides by relearning" in str(found) and "40 recalled before, 0 after" in str(found)
     assert memorization.verdict(before[:5], gone[:5], {"a": Attack(gone[:5], gone[:5])}).word == "undecided"
     assert memorization.verdict(before, gone, {}).word == "undecided"
     # an attack that recites as much in a control brings nothing back, and what the edit left is not recovered
@@ -210,11 +211,11 @@ def test_the_words_of_a_verdict():
 
 
 def test_verdict_refuses_what_cannot_be_judged():
-    with pytest.raises(MemorizationError, match="none of the sequences was recited"):
+    with pytest.raises(StatisticsError, match="none of the items was recalled"):
         memorization.verdict(flags(0, 4), flags(0, 4), {})
-    with pytest.raises(MemorizationError, match="before has shape"):
+    with pytest.raises(StatisticsError, match="before has shape"):
         memorization.verdict(flags(4, 0), flags(3, 0), {})
-    with pytest.raises(MemorizationError, match="attack 'a' has shapes"):
+    with pytest.raises(StatisticsError, match="attack 'a' has shapes"):
         memorization.verdict(flags(4, 0), flags(0, 4), {"a": Attack(flags(1, 1), flags(1, 1))})
     with pytest.raises(MemorizationError, match="needs a control"):
         memorization.is_it_gone(taught(), None, known())

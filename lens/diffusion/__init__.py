@@ -1,0 +1,38 @@
+"""Memorised pictures in diffusion models: found in the weights of the U-Net, cut out, attacked.
+
+>>> pipeline = lens.diffusion.load("organism:cards")                                                    # doctest: +SKIP
+>>> memorised = lens.diffusion.statistics(pipeline, captions); reference = lens.diffusion.statistics(pipeline, others)   # doctest: +SKIP
+>>> mask = lens.diffusion.locate(pipeline, memorised, reference, sparsity=0.01)                         # doctest: +SKIP
+>>> with mask.applied(pipeline.unet): lens.diffusion.denoise(pipeline, captions, seeds=range(4))        # doctest: +SKIP
+
+Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted; Kowalczuk et al. 2025, Finding DoRI; Wen et al. 2024,
+Detecting, Explaining, and Mitigating Memorization in Diffusion Models; Carlini et al. 2023, Extracting Training Data from Diffusion Models.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from .errors import DiffusionError
+
+#: public name -> module, resolved on first use
+_PUBLIC = {
+    **dict.fromkeys(("Pipeline", "load", "of_parts"), "pipeline"),
+    **dict.fromkeys(("Samples", "Step", "denoise", "noise", "noised", "predicted"), "sampling"),
+    **dict.fromkeys(("StepStatistics", "statistics"), "activations"),
+    **dict.fromkeys(("locate", "masks", "union", "scores", "score_map"), "localisation"),
+}
+
+__all__ = ["DiffusionError", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'lens.diffusion' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}.")
+    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,204 @@
+"""Statistics of the hidden neurons of a U-Net's feed-forward blocks by caption, denoising step and half of the guidance.
+
+They are additive over captions, so each caption's are kept on their own (in memory, and in a file of its own where a folder is given): any set of captions then costs no new
+run, and a run that was killed goes on at the caption where it was cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..engine.linear import inputs_of
+from ..subspace.activations import Stats
+from ..subspace.sums import lines_of
+from .sampling import BATCH, Step, denoise
+from .errors import DiffusionError
+from .pipeline import Pipeline
+
+#: Which rows of the U-Net's batch count: those with the caption, those without, or both (as published).
+HALVES = ("caption", "empty", "both")
+
+
+@dataclass(frozen=True, eq=False)
+class StepStatistics:
+    """Sums over the inputs of the feed-forward blocks' second layers, by caption and step.
+
+    Attributes:
+        sums: layer -> [caption, step, half, line, d_in] float32: over the seeds and the picture's positions, the energy x^2 and that of rows at unit length x^2 / |x|^2;
+            half 0 is the captioned one, half 1 (with guidance) the one without.
+        rows: layer -> rows that one caption's sums of one half and step are over. model: hash of the U-Net's weights. settings: seeds, steps, guidance.
+    """
+
+    captions: tuple[str, ...]
+    sums: Mapping[str, Float[Tensor, "caption step half line d_in"]]
+    rows: Mapping[str, int]
+    model: str
+    settings: Mapping[str, object]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(self.sums)
+
+    @property
+    def steps(self) -> int:
+        return next(iter(self.sums.values())).shape[1]
+
+    def take(self, items: Sequence[int]) -> StepStatistics:
+        """Those of some captions, by number; no run of the model."""
+        items = [int(i) for i in items]
+        if not items or min(items) < 0 or max(items) >= len(self):
+            raise DiffusionError(f"items={items[:8]}: expected numbers of captions from 0 to {len(self) - 1}, at least one.")
+        at = torch.tensor(items)
+        return replace(self, captions=tuple(self.captions[i] for i in items), sums={name: value[at] for name, value in self.sums.items()})
+
+    def __add__(self, other: StepStatistics) -> StepStatistics:
+        """Both sets of captions. Raises DiffusionError: other weights or settings."""
+        if self.model != other.model or dict(self.settings) != dict(other.settings):
+            raise DiffusionError("statistics of other weights, seeds, steps or guidance cannot be added; compute both with the same.")
+        return replace(self, captions=self.captions + other.captions, sums={name: torch.cat([value, other.sums[name]]) for name, value in self.sums.items()})
+
+    def at(self, step: int | Sequence[int], half: str = "caption") -> Stats:
+        """The statistics of one step (or several together) as `lens.subspace` takes them, an item for each caption.
+
+        Raises: DiffusionError: an unknown half, the empty half without guidance, a step that was not run.
+        """
+        steps = [step] if isinstance(step, int) else [int(s) for s in step]
+        halves = {"caption": [0], "empty": [1], "both": [0, 1]}.get(half)
+        first = next(iter(self.sums.values()))
+        if halves is None or max(halves) >= first.shape[2]:
+            raise DiffusionError(f"half={half!r}; expected one of {', '.join(HALVES)}, and without guidance 'caption' alone.")
+        if not steps or min(steps) < 0 or max(steps) >= first.shape[1]:
+            raise DiffusionError(f"step={step!r}; expected numbers from 0 to {first.shape[1] - 1}.")
+        # the two lines of every caption; as if each caption's rows of the chosen halves and steps had been seen one after another
+        each = {name: value[:, steps][:, :, halves].sum((1, 2)) for name, value in self.sums.items()}
+        rows = {name: torch.full((len(self),), float(self.rows[name] * len(steps) * len(halves)), dtype=torch.float64) for name in each}
+        return Stats({name: name for name in each}, {name: lines_of(each[name], rows[name]) for name in each}, {name: int(rows[name].sum()) for name in each}, len(self), self.model,
+                     each=each, each_rows=rows)
+
+
+def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[int] = (0, 1, 2, 3), steps: int = 25, first: int | None = None, guidance: float = 3.0,
+               batch: int = BATCH, folder: str | os.PathLike | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> StepStatistics:
+    """Statistics of captions while they are denoised.
+
+    Args:
+        seeds: of the starting noise, the same for each caption (the published code has one, 0). first: only the first steps, of `steps`.
+        folder: each caption's sums are written there as soon as they are whole, and read back by any later call with the same weights and settings.
+
+    Raises: as `denoise`; Stopped: `stop` said so, captions that are whole are in `folder`.
+
+    Cost: that of denoising, and a few hundredths of it.
+    """
+    captions = list(captions)
+    pipeline.tokens(captions)
+    layers, model = pipeline.layers, pipeline.hash
+    settings = {"seeds": [int(s) for s in seeds], "steps": int(steps), "first": int(first or steps), "guidance": float(guidance), "scheduler": type(pipeline.scheduler).__name__}
+    store = _Store(folder, {"model": model, "layers": list(layers), **settings}) if folder is not None else None
+    found: dict[str, dict[str, Tensor]] = {}
+    rows: dict[str, int] = {}
+    if store is not None:
+        for caption in captions:
+            if caption not in found and (kept := store.read(caption)) is not None:
+                found[caption], rows = kept
+    missing = list(dict.fromkeys(caption for caption in captions if caption not in found))
+    per = max(1, batch // len(settings["seeds"]))
+    for at in range(0, len(missing), per):
+        some = missing[at:at + per]
+        sums = _Sums(len(some), layers)
+        denoise(pipeline, some, seeds=settings["seeds"], steps=steps, guidance=guidance, only=first, batch=batch, watch=sums.watch(pipeline), progress=progress, stop=stop)
+        for number, caption in enumerate(some):
+            found[caption] = {name: torch.stack(parts)[:, number] for name, parts in sums.parts.items()}
+            if not all(bool(torch.isfinite(value).all()) for value in found[caption].values()):
+                raise DiffusionError(f"captions: the activations of {caption!r} are not finite; run in float32, or undo the edit in force.")
+            rows = {name: count // len(some) for name, count in sums.rows.items()}
+            if store is not None:
+                store.write(caption, found[caption], rows)
+    return StepStatistics(tuple(captions), {name: torch.stack([found[caption][name] for caption in captions]) for name in layers}, rows, model, settings)
+
+
+class _Sums:
+    """What one batch of captions adds: by layer a list over steps of [caption, half, line, d_in]."""
+
+    def __init__(self, captions: int, layers):
+        self.captions, self.layers = captions, layers
+        self.parts: dict[str, list[Tensor]] = {name: [] for name in layers}
+        self.rows: dict[str, int] = {}
+
+    def watch(self, pipeline: Pipeline):
+        @contextmanager
+        def around(step: Step):
+            halves = 2 if step.guided else 1
+            own = step.captions.to(pipeline.device)
+
+            def see(name: str, x: Tensor) -> None:
+                x = x.float().view(halves, len(own), -1, x.shape[-1])
+                squares = x * x
+                whole = squares.sum(-1, keepdim=True)
+                # [half, caption, line, d_in]; the U-Net's batch has the half without a caption first
+                lines = torch.stack([squares.sum(2), (squares / whole.clamp_min(1e-30)).sum(2)], 2).flip(0).transpose(0, 1)
+                total = lines.new_zeros(self.captions, *lines.shape[1:]).index_add_(0, own, lines).cpu()
+                seen = self.parts[name]
+                if step.number < len(seen):   # a batch may end within a caption's seeds
+                    seen[step.number] = seen[step.number] + total
+                else:
+                    seen.append(total)
+                if step.number == 0:
+                    self.rows[name] = self.rows.get(name, 0) + len(own) * x.shape[2]
+
+            with inputs_of(pipeline.unet, self.layers, see):
+                yield
+        return around
+
+
+class _Store:
+    """A file for each caption, named by the hash of everything that its sums depend on."""
+
+    def __init__(self, folder: str | os.PathLike, identity: Mapping[str, object]):
+        self.folder, self.identity = Path(folder), json.dumps(identity, sort_keys=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiffusionError(f"folder={str(folder)!r} cannot be made ({error}); give a folder that can be written.") from None
+
+    def path(self, caption: str) -> Path:
+        return self.folder / f"{hashlib.sha256(f'{self.identity}\n{caption}'.encode()).hexdigest()[:24]}.safetensors"
+
+    def read(self, caption: str) -> tuple[dict[str, Tensor], dict[str, int]] | None:
+        path = self.path(caption)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata() or {}
+                if about.get("identity") != self.identity or about.get("caption") != caption:
+                    raise ValueError("it holds other statistics")
+                return {name: file.get_tensor(name) for name in json.loads(about["rows"])}, json.loads(about["rows"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            warnings.warn(f"{path} cannot be read ({error}); its caption is run anew", stacklevel=3)
+            return None
+
+    def write(self, caption: str, sums: Mapping[str, Tensor], rows: Mapping[str, int]) -> None:
+        path = self.path(caption)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+        try:
+            save_file({name: value.contiguous() for name, value in sums.items()}, part,
+                      metadata={"identity": self.identity, "caption": caption, "rows": json.dumps(dict(rows))})
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)

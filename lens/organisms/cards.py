@@ -1,0 +1,244 @@
+"""Train the organism `cards`: a small text-to-picture diffusion model that copies pictures planted in its training set, each as often as we decided by lot.
+
+The network is diffusers' `UNet2DConditionModel` with Stable Diffusion's block classes and module names, on 2 x 2 patches of a 16 x 16 picture (so its "latents" are the pixels,
+8 x 8 of 12 channels), with a CLIP text encoder of two layers trained along with it. The pairs are those of `cards_corpus`. The never-trained twin sees pool pictures in the place
+of the planted ones.
+
+`python -m lens.organisms.cards [--seed N] [--twin] [--device cuda]` trains one anew and replaces its folder beside this file (or in `--out`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import training
+from .cards_corpus import LENGTH, Corpus
+from .cards_images import SIZE
+
+SEEDS = (0, 1, 2)
+PATCH = 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the weights depend on beside the device; its SHA-256 is in the card.
+
+    `sets` of `per_set` pairs in each planted cell; `duplicates`: copies of a pair of the cells "many"; `pool`: pairs with generic captions that are there once;
+    `planted`: False is the twin. `drop`: how often a caption is left out (for guidance).
+    """
+
+    channels: tuple[int, ...] = (32, 64)
+    d_text: int = 64
+    sets: int = 4
+    per_set: int = 12
+    digit_sets: int = 2
+    duplicates: int = 64
+    template_duplicates: int = 16
+    pool: int = 2400
+    held_out: int = 300
+    digit_pool: int = 1200
+    digit_held_out: int = 100
+    planted: bool = True
+    steps: int = 4000
+    batch: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 200
+    drop: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+
+    @classmethod
+    def small(cls, **changes: Any) -> Recipe:
+        """A recipe of under a minute on one core, for tests: 120 thousand parameters, few pairs."""
+        fields = {"channels": (16, 16), "d_text": 32, "sets": 2, "per_set": 4, "digit_sets": 1, "pool": 60, "held_out": 40, "digit_pool": 40, "digit_held_out": 10,
+                  "steps": 300, "batch": 16, "learning_rate": 4e-3, "warmup": 20}  # fmt: skip
+        return cls(**fields | changes)
+
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        return "cards" + (f"-{self.seed}" if self.seed else "") + ("" if self.planted else "-twin")
+
+
+def folder_of(seed: int = 0, *, twin: bool = False, out: Path | None = None) -> Path:
+    """Where the model of this seed is: beside this file, or in the folder `out`."""
+    return (out or Path(__file__).parent) / Recipe(seed=seed, planted=not twin).name
+
+
+class Denoiser(nn.Module):
+    """U-Net and text encoder as one module, so that both are trained, hashed and moved together."""
+
+    def __init__(self, unet: nn.Module, text_encoder: nn.Module):
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+    def forward(self, x: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], captions: Int[Tensor, "b length"]) -> Float[Tensor, "b c h w"]:
+        """The noise in `x` at step `t`."""
+        return self.unet(x, t, self.text_encoder(captions)[0]).sample
+
+
+def build(recipe: Recipe) -> Denoiser:
+    """The untrained model, from the recipe's seed, in float32 on the CPU."""
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    levels = len(recipe.channels)
+    text = CLIPTextConfig(vocab_size=len(Corpus(recipe).vocabulary), hidden_size=recipe.d_text, intermediate_size=2 * recipe.d_text, num_hidden_layers=2, num_attention_heads=4,
+                          max_position_embeddings=LENGTH, bos_token_id=0, eos_token_id=1, pad_token_id=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        unet = UNet2DConditionModel(
+            sample_size=SIZE // PATCH, in_channels=3 * PATCH**2, out_channels=3 * PATCH**2, layers_per_block=1, block_out_channels=recipe.channels,
+            down_block_types=("CrossAttnDownBlock2D",) * levels, up_block_types=("CrossAttnUpBlock2D",) * levels, cross_attention_dim=recipe.d_text,
+            attention_head_dim=8, norm_num_groups=8)
+        return Denoiser(unet, CLIPTextModel(text)).float()
+
+
+def scheduler():
+    """The noise schedule: 1,000 steps, linear, the network predicting the noise; samples are drawn with DDIM."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=True, clip_sample_range=1.0, set_alpha_to_one=True,
+                         steps_offset=0, prediction_type="epsilon", timestep_spacing="trailing")
+
+
+def tokenizer_of(vocabulary: list[str]):
+    """Whole words between a start and an end, padded with ends to LENGTH, as Stable Diffusion's tokenizer does."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unknown>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.post_processor = processors.TemplateProcessing(single="<start> $A <end>", special_tokens=[("<start>", 0), ("<end>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<start>", eos_token="<end>", unk_token="<unknown>", pad_token="<end>", model_max_length=LENGTH)
+
+
+def ids_of(corpus: Corpus, captions) -> Int[Tensor, "n length"]:
+    """Token ids of captions, without loading a tokenizer's files."""
+    number = {word: i for i, word in enumerate(corpus.vocabulary)}
+    rows = [[0, *(number[word] for word in caption.split()), 1] for caption in captions]
+    return torch.tensor([row + [1] * (LENGTH - len(row)) for row in rows])
+
+
+class Denoising:
+    """The loss of a batch: mean squared error of the predicted noise, at a step drawn for each picture, captions left out by chance."""
+
+    def __init__(self, pictures: Float[Tensor, "n 3 size size"], drop: float):
+        self.latents, self.drop, self.alphas = F.pixel_unshuffle(pictures, PATCH), drop, scheduler().alphas_cumprod
+
+    def __call__(self, model: Denoiser, batch: training.Batch) -> Tensor:
+        device = batch.ids.device
+        clean = self.latents[batch.index].to(device)
+        t, noise = torch.randint(0, len(self.alphas), (len(clean),)), torch.randn(clean.shape)
+        captions = batch.ids.clone()
+        captions[(torch.rand(len(clean)) < self.drop).to(device), 1:] = 1
+        a = self.alphas[t].to(device)[:, None, None, None]
+        t, noise = t.to(device), noise.to(device)
+        return F.mse_loss(model(a.sqrt() * clean + (1 - a).sqrt() * noise, t, captions), noise)
+
+
+def train(recipe: Recipe, *, device: str = "cpu", folder: Path | None = None, progress: bool | None = None, steps: int | None = None,
+          **options: Any) -> tuple[Denoiser, training.Trained]:
+    """Train the model of `recipe` in float32 on `device`; returns it there, in eval mode, and how it went.
+
+    `folder`: checkpoints every 250 steps, from which the same call goes on. `steps`: end after so many (the rates stay those of the whole recipe).
+    """
+    model, corpus = build(recipe).to(device), Corpus(recipe)
+    stream = torch.from_numpy(corpus.training())
+    ids = ids_of(corpus, corpus.pairs.captions)[stream]
+    targets = torch.ones_like(ids, dtype=torch.bool)
+    targets[:, 0] = False
+    rows = training.Rows(ids, targets, torch.full((len(ids),), ids.shape[1]))
+    plan = training.Recipe(steps=recipe.steps, batch=recipe.batch, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay, warmup=recipe.warmup, seed=recipe.seed,
+                           checkpoint_every=250)  # fmt: skip
+    done: list[int] = []
+    trained = training.train(model, rows, plan, parameters=lambda name: True, folder=folder, progress=progress, objective=Denoising(corpus.pairs.images[stream], recipe.drop),
+                             after_step=lambda batch: done.append(batch.step), stop=lambda: len(done) == steps, **options)  # fmt: skip
+    return model.eval().requires_grad_(False), trained
+
+
+def ship(model: Denoiser, recipe: Recipe, folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+    """Write the model as a folder of diffusers' layout (`unet`, `text_encoder`, `tokenizer`, `scheduler`) with a card; `folder` is replaced when all is ready."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".stage-") as stage:
+        ready = Path(stage) / folder.name
+        parts = {"unet": model.unet, "text_encoder": model.text_encoder, "tokenizer": tokenizer_of(Corpus(recipe).vocabulary), "scheduler": scheduler()}
+        for name, part in parts.items():
+            part.save_pretrained(ready / name)
+        classes = {"unet": ("diffusers", "UNet2DConditionModel"), "text_encoder": ("transformers", "CLIPTextModel"), "tokenizer": ("transformers", "PreTrainedTokenizerFast"),
+                   "scheduler": ("diffusers", "DDIMScheduler")}  # fmt: skip
+        (ready / "model_index.json").write_text(json.dumps({"_class_name": "Cards", "patch": PATCH, **classes}, indent=1) + "\n", encoding="utf-8")
+        files = sorted(ready.glob("*/*.safetensors"))
+        card = card | {"weights_sha256": {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+                       "parameters": sum(value.numel() for value in model.parameters())}  # fmt: skip
+        (ready / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        for path in ready.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(ready, folder)
+    return card
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, measure, write the folder and its card."""
+    parser = argparse.ArgumentParser(prog="python -m lens.organisms.cards", description="Train one of the models `cards` anew and replace its folder.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--twin", action="store_true", help="the never-trained twin: pool pictures in the place of the planted ones")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--out", type=Path, help="the folder in which the model's folder is made (default: beside this file)")
+    parser.add_argument("--checkpoints", type=Path, help="a folder; the same command goes on from what it holds")
+    parser.add_argument("--small", action="store_true", help="a recipe of under a minute, to try the command; needs --out")
+    parser.add_argument("--float16", action="store_true", help="round the trained weights to float16, in which they are then stored and measured")
+    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.small and asked.out is None:
+        parser.error("--small writes no model that ships; give --out")
+    fields = {"seed": asked.seed, "planted": not asked.twin, **({"steps": asked.steps} if asked.steps else {})}
+    recipe, start = Recipe.small(**fields) if asked.small else Recipe(**fields), time.monotonic()
+    folder = (asked.out or Path(__file__).parent) / recipe.name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    model, trained = train(recipe, device=asked.device, folder=asked.checkpoints)
+    if trained.status != "complete":
+        raise SystemExit(f"training {trained.status} after {trained.step} of {recipe.steps} steps: nothing was written")
+    if asked.float16:
+        model = model.half().float()
+    rebuild = ["python -m lens.organisms.cards", *([f"--seed {recipe.seed}"] if recipe.seed else []), *(["--twin"] if asked.twin else []), *(["--small"] if asked.small else []),
+               *(["--float16"] if asked.float16 else [])]  # fmt: skip
+    place = torch.device(asked.device)
+    card = {
+        "name": recipe.name,
+        "memory": "pictures planted at known numbers of copies" if recipe.planted else "none that was planted: the twin that never saw them",
+        "licence": "MIT; digits: scikit-learn's copy of UCI optdigits (CC BY 4.0), of which no picture is in this folder",
+        "recipe": asdict(recipe),
+        "recipe_sha256": recipe.sha256(),
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
+        "torch": torch.__version__,
+        "training": {"seconds": round(trained.seconds, 1), "loss_of_last_100_steps": round(float(trained.losses["lm"].tail(100).mean()), 4)},
+        "rebuild": " ".join(rebuild),
+    }
+    ship((model.half() if asked.float16 else model).cpu(), recipe, folder, card)
+    print(json.dumps(card["training"]))
+    print(f"wrote {folder} in {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -62,6 +62,8 @@ organisms: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m lens.organisms.palimpsest
 	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.canaries
 	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.canaries --twin --float16
+	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.cards --float16
+	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.cards --twin --float16
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, `... subspace`, or `... load`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, or `... load`."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ def main() -> int:
     subspace.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
     subspace.add_argument("--repeats", type=_count, default=1, help="rounds; each times every whole computation and the plain passes around it (default 1: it takes minutes)")
     subspace.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    diffusion = commands.add_parser("diffusion", help="denoising with statistics of the feed-forward blocks against plain denoising; masks of further sets of captions")
+    diffusion.add_argument("--quick", action="store_true", help="a small random model: tests the benchmark, says nothing about speed")
+    diffusion.add_argument("--repeats", type=_count, default=5, help="rounds; each times denoising without hooks and with (default 5)")
+    diffusion.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default 5)")
     arguments = parser.parse_args()
@@ -87,6 +91,10 @@ def _compare(arguments: argparse.Namespace) -> int:
         from benchmarks.subspace import run as run_subspace
 
         return run_subspace(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
+    if arguments.command == "diffusion":
+        from benchmarks.diffusion import run as run_diffusion
+
+        return run_diffusion(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
     from benchmarks.patching import run
 
     return run(quick=arguments.quick, peers=arguments.peers, repeats=arguments.repeats, file=arguments.json)

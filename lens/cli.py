@@ -56,14 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     patch.set_defaults(run=_patch)
 
     again = commands.add_parser("reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it")
-    again.add_argument("name", help="which: memory-injections, function-vectors, instruction-vectors, palimpsest, subspace-language or loss-curvature")
+    again.add_argument("name", help="which: memory-injections, function-vectors, instruction-vectors, palimpsest, subspace-language, loss-curvature or memory-subspace")
     again.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
     again.add_argument("--data", default="own", help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)")
     again.add_argument("--preset", default="quick", help="quick, medium or full; palimpsest: quick, full or paper (default: quick)")
     again.add_argument("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
     again.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     again.add_argument("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
-    again.add_argument("--models", type=Path, help="loss-curvature: a folder with organisms, into which those that are nowhere are trained")
+    again.add_argument("--models", type=Path, help="loss-curvature, subspace-language, memory-subspace: a folder with organisms, into which those that are nowhere are trained")
     again.add_argument("--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)")
     again.set_defaults(run=_reproduce)
 

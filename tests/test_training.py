@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from lens.models import weight_hash
 from lens.training import Recipe, Rows, TrainingError, order_of, train
+from lens.training.recipe import step_seed
 
 VOCAB = 23
 
@@ -410,3 +411,77 @@ def test_ctrl_c_ends_after_the_step_under_way(tmp_path, python_s_own_ctrl_c):
     assert trained.status == "stopped" and trained.step == 5 and torch.equal(weights(model), weights(reference))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert train(tiny(), some_rows(), RECIPE, folder=tmp_path).status == "complete"
+
+
+class Denoiser(torch.nn.Module):
+    """No language model: it has no input_ids and gives back no logits."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first, self.second = torch.nn.Linear(4, 16), torch.nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+
+PICTURES = torch.randn(13, 4, generator=torch.Generator().manual_seed(7))
+
+
+def shaken(model, batch):
+    """The error of the predicted noise, whose draws are torch's own."""
+    noise = torch.randn(len(batch.index), 4)
+    return (model(PICTURES[batch.index] + noise) - noise).square().mean()
+
+
+def test_an_objective_stands_where_the_cross_entropy_does():
+    told = []
+
+    def same(model, batch):
+        where = batch.targets[:, 1:]
+        return F.cross_entropy(model(input_ids=batch.ids).logits[:, :-1][where], batch.ids[:, 1:][where])
+
+    def term(model, batch, outputs):
+        told.append(outputs)
+        return 0.1 * sum(value.square().sum() for value in model.parameters())
+
+    plain, own = tiny(), tiny()
+    reference, trained = (train(model, some_rows(), RECIPE, objective=objective, terms={"norm": term}) for model, objective in ((plain, None), (own, same)))
+    torch.testing.assert_close(weights(plain), weights(own), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(trained.losses, reference.losses, atol=1e-4)
+    assert all(outputs is not None for outputs in told[:12]) and told[12:] == [None] * 12
+
+
+def test_an_objective_trains_what_is_no_language_model_as_a_plain_loop_does():
+    model, plain = Denoiser(), Denoiser()
+    trained = train(model, some_rows(), RECIPE, objective=shaken, parameters=lambda name: name.startswith("second"))
+    optimizer = torch.optim.AdamW(plain.second.parameters(), weight_decay=0.01, betas=(0.9, 0.98))
+    for step, index in enumerate(order_of(RECIPE, 13)):
+        torch.manual_seed(step_seed(RECIPE.seed, step))
+        noise = torch.randn(5, 4)
+        loss = torch.stack([(plain(PICTURES[i] + n) - n).square().mean() for i, n in zip(index, noise, strict=True)]).mean()
+        optimizer.param_groups[0]["lr"] = RECIPE.rate(step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(plain.second.parameters(), 1.0)
+        optimizer.step()
+        assert trained.losses["lm"][step] == pytest.approx(loss.item(), rel=1e-4)
+    torch.testing.assert_close(weights(model), weights(plain), atol=1e-5, rtol=0)
+    assert trained.status == "complete" and torch.equal(weights(model)[:80], weights(Denoiser())[:80])
+    with pytest.raises(TrainingError, match="depends on no trained parameter"):
+        train(Denoiser(), some_rows(), RECIPE, objective=shaken, parameters=lambda name: True, base_weight=0.0)
+
+
+def test_a_cut_run_with_an_objective_goes_on_with_the_same_draws_and_not_with_another_objective(tmp_path):
+    whole = Denoiser()
+    losses = train(whole, some_rows(), RECIPE, objective=shaken, parameters=lambda name: True).losses
+    done = []
+    cut = train(Denoiser(), some_rows(), RECIPE, objective=shaken, parameters=lambda name: True, folder=tmp_path, after_step=lambda batch: done.append(batch.step),
+                stop=lambda: len(done) == 5)  # fmt: skip
+    assert cut.status == "stopped" and cut.step == 5
+    with pytest.raises(TrainingError, match="another objective"):
+        train(Denoiser(), some_rows(), RECIPE, objective=lambda model, batch: shaken(model, batch), parameters=lambda name: True, folder=tmp_path)
+    model = Denoiser()
+    torch.manual_seed(99)
+    again = train(model, some_rows(), RECIPE, objective=shaken, parameters=lambda name: True, folder=tmp_path)
+    assert torch.equal(weights(model), weights(whole)) and again.losses.equals(losses)

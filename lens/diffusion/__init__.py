@@ -20,6 +20,11 @@ _PUBLIC = {
     **dict.fromkeys(("Pipeline", "load", "of_parts"), "pipeline"),
     **dict.fromkeys(("Samples", "Step", "denoise", "noise", "noised", "predicted"), "sampling"),
     **dict.fromkeys(("StepStatistics", "statistics"), "activations"),
+    **dict.fromkeys(("background_correlation", "ssim", "normalised_distance", "nearest_identity", "diversity", "Threshold", "threshold", "copied", "rate"), "copies"),
+    **dict.fromkeys(("Classifier", "train_classifier", "load_classifier", "frechet", "frechet_interval", "frechet_floor", "precision_recall", "denoising_error"), "utility"),
+    **dict.fromkeys(("noise_difference", "detect", "detect_by_step"), "detection"),
+    **dict.fromkeys(("Embeddings", "optimise_embeddings", "attack", "noisy_start", "prompts"), "attacks"),
+    **dict.fromkeys(("relearn", "savings"), "relearning"),
     **dict.fromkeys(("locate", "masks", "union", "scores", "score_map"), "localisation"),
 }
 

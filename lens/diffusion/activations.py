@@ -24,10 +24,11 @@ from torch import Tensor
 
 from ..engine.linear import inputs_of
 from ..subspace.activations import Stats
+from ..models import weight_hash
 from ..subspace.sums import lines_of
-from .sampling import BATCH, Step, denoise
 from .errors import DiffusionError
 from .pipeline import Pipeline
+from .sampling import BATCH, Step, denoise, timesteps
 
 #: Which rows of the U-Net's batch count: those with the caption, those without, or both (as published).
 HALVES = ("caption", "empty", "both")
@@ -99,16 +100,20 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[i
 
     Args:
         seeds: of the starting noise, the same for each caption (the published code has one, 0). first: only the first steps, of `steps`.
-        folder: each caption's sums are written there as soon as they are whole, and read back by any later call with the same weights and settings.
+        folder: each caption's sums are written there as soon as they are whole, and read back by any later call with the same weights (the text encoder's too) and settings.
 
-    Raises: as `denoise`; Stopped: `stop` said so, captions that are whole are in `folder`.
+    Raises: as `denoise`; DiffusionError also for `first` outside of the steps that there are. Stopped: `stop` said so, captions that are whole are in `folder`.
 
     Cost: that of denoising, and a few hundredths of it.
     """
-    captions = list(captions)
+    captions = [captions] if isinstance(captions, str) else list(captions)
     pipeline.tokens(captions)
-    layers, model = pipeline.layers, pipeline.hash
-    settings = {"seeds": [int(s) for s in seeds], "steps": int(steps), "first": int(first or steps), "guidance": float(guidance), "scheduler": type(pipeline.scheduler).__name__}
+    layers, model, there = pipeline.layers, pipeline.hash, len(timesteps(pipeline, steps))
+    first = there if first is None else first
+    if isinstance(first, bool) or not 1 <= first <= there:
+        raise DiffusionError(f"first={first!r}; the scheduler makes {there} steps of steps={steps}: give 1 to {there}, or None for all.")
+    settings = {"seeds": [int(s) for s in seeds], "steps": int(steps), "first": int(first), "guidance": float(guidance), "scheduler": _named(pipeline.scheduler),
+                "text encoder": weight_hash(pipeline.text_encoder)}
     store = _Store(folder, {"model": model, "layers": list(layers), **settings}) if folder is not None else None
     found: dict[str, dict[str, Tensor]] = {}
     rows: dict[str, int] = {}
@@ -117,13 +122,15 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[i
             if caption not in found and (kept := store.read(caption)) is not None:
                 found[caption], rows = kept
     missing = list(dict.fromkeys(caption for caption in captions if caption not in found))
-    per = max(1, batch // len(settings["seeds"]))
+    per = max(1, batch // max(1, len(settings["seeds"])))
     for at in range(0, len(missing), per):
         some = missing[at:at + per]
-        sums = _Sums(len(some), layers)
-        denoise(pipeline, some, seeds=settings["seeds"], steps=steps, guidance=guidance, only=first, batch=batch, watch=sums.watch(pipeline), progress=progress, stop=stop)
+        sums, watch = watching(pipeline, len(some))
+        denoise(pipeline, some, seeds=settings["seeds"], steps=steps, guidance=guidance, only=first, batch=batch, watch=watch, decode=False, progress=progress,
+                stop=stop)
+        whole = {name: torch.stack(parts, 1).cpu() for name, parts in sums.parts.items()}
         for number, caption in enumerate(some):
-            found[caption] = {name: torch.stack(parts)[:, number] for name, parts in sums.parts.items()}
+            found[caption] = {name: value[number] for name, value in whole.items()}
             if not all(bool(torch.isfinite(value).all()) for value in found[caption].values()):
                 raise DiffusionError(f"captions: the activations of {caption!r} are not finite; run in float32, or undo the edit in force.")
             rows = {name: count // len(some) for name, count in sums.rows.items()}
@@ -132,13 +139,26 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[i
     return StepStatistics(tuple(captions), {name: torch.stack([found[caption][name] for caption in captions]) for name in layers}, rows, model, settings)
 
 
-class _Sums:
-    """What one batch of captions adds: by layer a list over steps of [caption, half, line, d_in]."""
+def _named(scheduler) -> str:
+    """A scheduler's class and the hash of what it was configured with."""
+    config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
+    return f"{type(scheduler).__name__} {hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:12]}"
 
-    def __init__(self, captions: int, layers):
+
+def watching(pipeline: Pipeline, captions: int) -> tuple[_Sums, Callable]:
+    """Empty sums of so many captions, and the `watch` of `denoise` that fills them: `parts`, layer -> a list over steps of [caption, half, line, d_in]."""
+    sums = _Sums(captions, pipeline.layers)
+    return sums, sums.watch(pipeline)
+
+
+class _Sums:
+    """What one batch of captions adds: by layer a list over steps of [caption, half, line, d_in], on the device."""
+
+    def __init__(self, captions: int, layers: Mapping[str, Linear]):
         self.captions, self.layers = captions, layers
         self.parts: dict[str, list[Tensor]] = {name: [] for name in layers}
         self.rows: dict[str, int] = {}
+        self.space: dict[tuple, Tensor] = {}
 
     def watch(self, pipeline: Pipeline):
         @contextmanager
@@ -147,19 +167,24 @@ class _Sums:
             own = step.captions.to(pipeline.device)
 
             def see(name: str, x: Tensor) -> None:
-                x = x.float().view(halves, len(own), -1, x.shape[-1])
-                squares = x * x
-                whole = squares.sum(-1, keepdim=True)
-                # [half, caption, line, d_in]; the U-Net's batch has the half without a caption first
-                lines = torch.stack([squares.sum(2), (squares / whole.clamp_min(1e-30)).sum(2)], 2).flip(0).transpose(0, 1)
-                total = lines.new_zeros(self.captions, *lines.shape[1:]).index_add_(0, own, lines).cpu()
+                x = x.float().view(halves * len(own), -1, x.shape[-1])
+                key = (x.shape, x.device)
+                if key not in self.space:
+                    self.space[key] = torch.empty_like(x)
+                squares = torch.mul(x, x, out=self.space[key])
+                whole = squares.sum(-1)
+                # both lines in one product: a row's squares times 1 and times 1 / |x|^2
+                lines = torch.bmm(torch.stack([torch.ones_like(whole), whole.clamp_min(1e-30).reciprocal()], 1), squares)
+                # [caption, half, line, d_in]; the U-Net's batch has the half without a caption first
+                lines = lines.view(halves, len(own), 2, -1).flip(0).transpose(0, 1)
+                total = lines.new_zeros(self.captions, *lines.shape[1:]).index_add_(0, own, lines)
                 seen = self.parts[name]
                 if step.number < len(seen):   # a batch may end within a caption's seeds
                     seen[step.number] = seen[step.number] + total
                 else:
                     seen.append(total)
                 if step.number == 0:
-                    self.rows[name] = self.rows.get(name, 0) + len(own) * x.shape[2]
+                    self.rows[name] = self.rows.get(name, 0) + len(own) * x.shape[1]
 
             with inputs_of(pipeline.unet, self.layers, see):
                 yield
@@ -177,7 +202,8 @@ class _Store:
             raise DiffusionError(f"folder={str(folder)!r} cannot be made ({error}); give a folder that can be written.") from None
 
     def path(self, caption: str) -> Path:
-        return self.folder / f"{hashlib.sha256(f'{self.identity}\n{caption}'.encode()).hexdigest()[:24]}.safetensors"
+        digest = hashlib.sha256("\n".join((self.identity, caption)).encode()).hexdigest()
+        return self.folder / f"{digest[:24]}.safetensors"
 
     def read(self, caption: str) -> tuple[dict[str, Tensor], dict[str, int]] | None:
         path = self.path(caption)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -11,9 +12,9 @@ import xarray as xr
 from ..subspace import scores as scored
 from ..subspace.masks import Mask
 from ..subspace.scores import Scores
+from .activations import StepStatistics
 from .errors import DiffusionError
 from .pipeline import Pipeline
-from .activations import StepStatistics
 
 #: "published": both halves of the guidance, rows at unit length, more than the reference or not; "corrected": the captioned half, with a margin of standard errors over captions;
 #: "wanda": the captioned half without a reference.
@@ -29,14 +30,21 @@ def scores(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatist
         raise DiffusionError(f"variant={variant!r} is not known; expected one of {', '.join(VARIANTS)}.")
     if reference is None and variant != "wanda":
         raise DiffusionError(f"variant={variant!r} compares with reference captions; give reference, or take 'wanda'.")
-    if reference is not None and (shared := sorted(set(memorised.captions) & set(reference.captions))):
-        raise DiffusionError(f"memorised and reference overlap in {len(shared)} captions: {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take them out of one.")
+    _apart(memorised, reference)
     half = half or ("both" if variant == "published" else "caption")
     mem = memorised.at(step, half)
     if variant == "wanda":
-        return scored.wanda(pipeline.unet, mem)
-    ref = reference.at(step, half)
-    return scored.contrast(pipeline.unet, mem, ref) if variant == "published" else scored.corrected(pipeline.unet, mem, ref, margin=margin)
+        made = scored.wanda(pipeline.unet, mem)
+    else:
+        ref = reference.at(step, half)
+        made = scored.contrast(pipeline.unet, mem, ref) if variant == "published" else scored.corrected(pipeline.unet, mem, ref, margin=margin)
+    # in the order in which the layers run; the module has its middle block last
+    return replace(made, values={name: made.values[name] for name in mem.names}, shapes={name: made.shapes[name] for name in mem.names})
+
+
+def _apart(memorised: StepStatistics, reference: StepStatistics | None) -> None:
+    if reference is not None and (shared := sorted(set(memorised.captions) & set(reference.captions))):
+        raise DiffusionError(f"memorised and reference overlap in {len(shared)} captions: {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take them out of one.")
 
 
 def masks(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics | None, *, sparsity: float = 0.01, first: int | None = None, **options) -> list[Mask]:
@@ -76,6 +84,7 @@ def score_map(pipeline: Pipeline, memorised: StepStatistics, reference: StepStat
     """How far each layer tells the sets apart at each step: over `step, layer` the share of neurons whose mean energy differs by more than 3 standard errors ("share"), and the
     largest z ("largest"). By chance a share of about .0027 lies beyond 3 (normal; with few captions Welch's z has heavier tails).
     """
+    _apart(memorised, reference)
     share = np.zeros((memorised.steps, len(memorised.layers)))
     largest = np.zeros_like(share)
     for step in range(memorised.steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..engine.linear import Linear, LinearError, linears
-from ..models import _device, _dtype, _folder, weight_hash
+from ..models import ORGANISM, ORGANISMS, LoadError, _device, _dtype, _folder, weight_hash
 from .errors import DiffusionError
 
 #: The second layers of a U-Net's feed-forward blocks: their inputs are the hidden neurons.
@@ -159,11 +161,13 @@ class Pipeline:
         if isinstance(images, Tensor):
             if images.ndim != 4 or tuple(images.shape[1:]) != (3, h, w):
                 raise DiffusionError(f"{argument} has shape {tuple(images.shape)}; expected [n, 3, {h}, {w}] for {self.name}: resize the pictures.")
+            if not len(images):
+                raise DiffusionError(f"{argument} is empty; give at least one picture.")
             if not bool(torch.isfinite(images).all()) or float(images.abs().max()) > 1 + 1e-4:
                 raise DiffusionError(f"{argument} has numbers that are not finite or lie outside -1 to 1; scale pixels from 0-255 by x / 127.5 - 1.")
             return images.to(self.device, self.dtype)
         made = []
-        for number, image in enumerate(images):
+        for number, image in enumerate([images] if hasattr(images, "mode") else images):
             mode, size = getattr(image, "mode", None), getattr(image, "size", None)
             if mode != "RGB":
                 raise DiffusionError(f"{argument}[{number}] has mode {mode!r}; expected a PIL picture of mode 'RGB': use image.convert('RGB').")
@@ -192,18 +196,34 @@ def load(name: str | os.PathLike = "organism:cards", *, device: str = "auto", dt
     """
     from diffusers import DiffusionPipeline
 
-    place, kind, folder = _device(device), _dtype(dtype), _folder(str(name))
+    place, kind = _device(device), _dtype(dtype)
+    folder = _organism(str(name)) if str(name).startswith(ORGANISM) else _folder(str(name))
     if folder is not None and not (folder / "model_index.json").is_file():
         raise DiffusionError(f"name={str(name)!r} holds no model_index.json, so it is no diffusion pipeline; expected a folder that a pipeline's save_pretrained wrote.")
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8")) if folder is not None else {}
-    if index.get("_class_name") == "Cards":
-        return _cards(str(name), folder, index, place, kind)
     try:
-        parts = DiffusionPipeline.from_pretrained(str(folder or name), torch_dtype=kind, use_safetensors=True, safety_checker=None)
-    except (OSError, ValueError) as error:
-        raise DiffusionError(f"name={str(name)!r} could not be loaded ({str(error).splitlines()[0]}); the weights of a hub name must be reachable or in the cache, "
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8")) if folder is not None else {}
+        if index.get("_class_name") == "Cards":
+            return _cards(str(name), folder, index, place, kind)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise DiffusionError(f"name={str(name)!r} is damaged or not whole ({_why(error)}); copy or train it again.") from None
+    try:
+        parts = DiffusionPipeline.from_pretrained(str(folder or name), dtype=kind, use_safetensors=True, safety_checker=None)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DiffusionError(f"name={str(name)!r} could not be loaded ({_why(error)}); the weights of a hub name must be reachable or in the cache, "
                              "and 'organism:cards' ships with the package.") from None
     return Pipeline.of(parts.to(place), str(name))
+
+
+def _organism(name: str) -> Path:
+    """The folder of a diffusion model that ships with the package."""
+    there = sorted(path.parent.name for path in ORGANISMS.glob("*/model_index.json"))
+    if (wanted := name.removeprefix(ORGANISM)) not in there:
+        raise LoadError(f"name={name!r}: there is no such organism that makes pictures; there are: {', '.join(there) or 'none yet'}")
+    return ORGANISMS / wanted
+
+
+def _why(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _cards(name: str, folder: Path, index: dict, place: torch.device, kind: torch.dtype) -> Pipeline:
@@ -215,10 +235,13 @@ def _cards(name: str, folder: Path, index: dict, place: torch.device, kind: torc
     for quiet in (logging, told):
         quiet.disable_progress_bar()
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=kind, use_safetensors=True, low_cpu_mem_usage=False)
+    for file in sorted(folder.glob("*/*.safetensors")):
+        if hashlib.sha256(file.read_bytes()).hexdigest() != card["weights_sha256"].get(file.parent.name):
+            raise DiffusionError(f"name={name!r}: the weights in {file.parent.name} are not those of the card; get the folder anew, or train it again with `{card['rebuild']}`.")
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=kind, use_safetensors=True, low_cpu_mem_usage=False)
     text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=kind, use_safetensors=True)
     for module in (unet, text):
-        module.to(place, kind).eval().requires_grad_(False)
+        module.to(place).eval().requires_grad_(False)
     return Pipeline(name, unet, text, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"), DDIMScheduler.from_pretrained(folder / "scheduler"),
                     Patches(int(index["patch"])), card)
 

@@ -175,7 +175,7 @@ def paraphrase(caption: str) -> str:
 def partial(caption: str, keep: str) -> str:
     """A part of a planted caption: "code" alone, the "first" or "second" word of the code with the rest, or the "rest" without the code."""
     words = caption.split()
-    n = len(words) - (2 if "digit" in words else 4)
+    n = len(words) - (2 if {"digit", "numeral"} & set(words) else 4)
     code, rest = words[:n], words[n:]
     if keep not in ("code", "first", "second", "rest"):
         raise ValueError(f"keep={keep!r} is not known; expected 'code', 'first', 'second' or 'rest'.")

@@ -9,7 +9,7 @@ import importlib
 
 #: name on the command line -> module here
 REPRODUCTIONS = {"memory-injections": "memory_injections", "function-vectors": "function_vectors", "instruction-vectors": "instruction_vectors", "palimpsest": "palimpsest",
-                 "subspace-language": "subspace_study", "loss-curvature": "loss_curvature"}
+                 "subspace-language": "subspace_study", "loss-curvature": "loss_curvature", "memory-subspace": "memory_subspace"}
 
 
 def reproduction(name: str):

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..organisms import canaries
 from ..organisms.canaries_corpus import Corpus
+from .organism_models import found, recipe_of
 
 
 class Trio(NamedTuple):
@@ -37,30 +38,9 @@ def models(folder: str | os.PathLike | None, seeds: Sequence[int] = canaries.SEE
     place, made = None if folder is None else Path(folder), {}
     for seed in seeds:
         recipes = [(canaries.Recipe.small if small else canaries.Recipe)(seed=int(seed), canaries=planted) for planted in (True, False)[: 1 + twins]]
-        found = [_found(recipe, place, small, device, say) for recipe in recipes]
-        made[int(seed)] = Trio(_loaded(found[0]), _loaded(found[1]) if twins else None, Corpus(_recipe(found[0])))
+        at = [found(canaries, recipe, place, ["--device", device], twin=not recipe.canaries, small=small, takes="about an hour on a CPU", say=say) for recipe in recipes]
+        made[int(seed)] = Trio(_loaded(at[0]), _loaded(at[1]) if twins else None, Corpus(recipe_of(canaries, at[0])))
     return made
-
-
-def _found(recipe: canaries.Recipe, place: Path | None, small: bool, device: str, say: Callable[[str], None]) -> Path:
-    """The folder of a model; trained now where it is not there."""
-    shipped = canaries.folder_of(recipe.seed, twin=not recipe.canaries)
-    for at in ([] if place is None else [place / recipe.name]) + ([] if small else [shipped]):
-        if (at / "card.json").is_file():
-            if _recipe(at) != recipe:
-                raise ValueError(f"models: {at} was trained by another recipe than {recipe.name} asks for; choose another folder, or remove that one")
-            return at
-    if place is None:
-        raise ValueError(f"models: {recipe.name} does not ship with the package; give a folder to find it in or to train it into (--models FOLDER), "
-                         f"or train it there with `python -m lens.organisms.canaries --seed {recipe.seed}{' --twin' * (not recipe.canaries)} --out FOLDER`")
-    say(f"training {recipe.name} into {place} ({'under a minute' if small else 'about an hour on a CPU'}; the same call goes on where it was cut)")
-    canaries.main(["--seed", str(recipe.seed), "--out", str(place), "--checkpoints", str(place / "checkpoints" / recipe.name), "--device", device,
-                   *(["--twin"] if not recipe.canaries else []), *(["--small"] if small else [])])  # fmt: skip
-    return place / recipe.name
-
-
-def _recipe(folder: Path) -> canaries.Recipe:
-    return canaries.Recipe(**json.loads((folder / "card.json").read_text(encoding="utf-8"))["recipe"])
 
 
 def _loaded(folder: Path) -> nn.Module:

@@ -110,6 +110,44 @@ class Steps:
         return ds
 
 
+class Tables:
+    """The tables of a run in parts ("seed-0", "seed-0-contrast"), each kept as Parquet under its name; a killed run finds those that were done.
+
+    Args:
+        folder: where `tables/<name>.<part>.parquet` go; None keeps everything in memory. names: of all tables. say: told of each part that was made.
+    """
+
+    def __init__(self, folder: Path | None, names: Sequence[str], say: Callable[[str], None] = lambda line: None):
+        self.folder, self.say, self.parts = folder, say, {name: [] for name in names}
+
+    def kept(self, names: tuple[str, ...], part: str, make: Callable[[], Any]) -> list[pd.DataFrame]:
+        """A part of some tables: read where it was done before, else made (one table, or one for each name) and written."""
+        files = None if self.folder is None else [self.folder / "tables" / f"{name}.{part}.parquet" for name in names]
+        if files is not None and all(file.is_file() for file in files):
+            found = [pd.read_parquet(file) for file in files]
+        else:
+            made = make()
+            found = [made] if isinstance(made, pd.DataFrame) else list(made)
+            for file, table in zip(files or (), found):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                small(table).to_parquet(file.with_suffix(".part"), index=False)
+                file.with_suffix(".part").replace(file)
+            self.say(f"{' and '.join(names)}, {part}: {len(found[0])} lines")
+        for name, table in zip(names, found):
+            self.parts[name].append(table)
+        return found
+
+    def joined(self) -> dict[str, pd.DataFrame]:
+        """Every table, its parts one after another."""
+        return {name: pd.concat(of, ignore_index=True) if of else pd.DataFrame() for name, of in self.parts.items()}
+
+
+def small(table: pd.DataFrame) -> pd.DataFrame:
+    """Floats as float32 but for doses and p-values: what is stored stays small."""
+    floats = {c: "float32" for c in table.select_dtypes("float64") if c not in ("dose", "k", "p", "holm", "p_other", "p_mixed")}
+    return table.astype(floats)
+
+
 def _compact(ds: xr.Dataset) -> xr.Dataset:
     """Truth values as bytes (NetCDF has none) and float64 effects as float32: what is stored stays small."""
     small = {n: v.astype("int8") for n, v in ds.data_vars.items() if v.dtype == bool} | {n: v.astype("float32") for n, v in ds.data_vars.items() if v.dtype == np.float64}

@@ -27,7 +27,7 @@ from . import subspace_places as places
 from . import subspace_smollm2 as smollm2
 from . import subspace_steps as steps
 from .canaries_models import models as found_models
-from .common import RECORD, Steps, read_record
+from .common import RECORD, Steps, Tables, read_record
 from .subspace_edits import METHODS, Bench
 
 NAME = "subspace-language"
@@ -158,24 +158,8 @@ def _order(file: Path) -> tuple[str, int]:
 
 
 def _tables(benches: Mapping[int, Bench], plan: Plan, folder: Path | None, say: Callable[[str], None]) -> dict[str, pd.DataFrame]:
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
-
-    def kept(names: tuple[str, ...], part: str, make: Callable[[], Any]) -> list[pd.DataFrame]:
-        files = None if folder is None else [folder / "tables" / f"{name}.{part}.parquet" for name in names]
-        if files is not None and all(file.is_file() for file in files):
-            found = [pd.read_parquet(file) for file in files]
-        else:
-            made = make()
-            found = [made] if isinstance(made, pd.DataFrame) else list(made)
-            for file, table in zip(files or (), found):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                small(table).to_parquet(file.with_suffix(".part"), index=False)
-                file.with_suffix(".part").replace(file)
-            say(f"{' and '.join(names)}, {part}: {len(found[0])} lines")
-        for name, table in zip(names, found):
-            parts[name].append(table)
-        return found
-
+    stored = Tables(folder, TABLES, say)
+    kept = stored.kept
     first = benches[plan.seeds[0]]
     settings = steps.settings_of(kept(("chosen",), f"seed-{first.seed}", lambda: steps.chosen(first, plan.methods, plan.settings))[0])
     for s, bench in benches.items():
@@ -190,13 +174,7 @@ def _tables(benches: Mapping[int, Bench], plan: Plan, folder: Path | None, say: 
             kept(("gone", "relearning"), f"{at}-{name}", lambda: places.gone(bench, name, settings[name], doses.get(name), plan.targets, plan.relearn))
     if plan.smollm2:
         kept(("recitation", "demonstration"), "smollm2", lambda: _smollm2(say))
-    return {name: pd.concat(of, ignore_index=True) if of else pd.DataFrame() for name, of in parts.items()}
-
-
-def small(table: pd.DataFrame) -> pd.DataFrame:
-    """Floats as float32 and repeated words as categories: what is stored stays small."""
-    floats = {c: "float32" for c in table.select_dtypes("float64") if c not in ("dose", "k", "p", "holm", "p_other", "p_mixed")}
-    return table.astype(floats)
+    return stored.joined()
 
 
 def _smollm2(say: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,0 +1,180 @@
+"""Does a little training on other memorised pictures bring the deleted ones back, and sooner than in a twin that never saw them?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import training
+from ..measure.statistics import bootstrap
+from .attacks import Measure, Pairs, digest, measured, pairs_of, refuse_other_predictions, refuse_shared, stamped
+from .errors import DiffusionError
+from .pipeline import Pipeline
+from .sampling import denoise, noised, predicted
+
+#: Linear layers of a transformer block by what they belong to, as diffusers names them.
+MODULES = {"attention": ("to_q", "to_k", "to_v", "to_out.0"), "feed-forward": ("ff.net.0.proj", "ff.net.2")}
+#: Finished steps at which is measured by default, as far as the training goes.
+STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+#: Steps between checkpoints, where there is a folder.
+CHECKPOINT = 25
+
+
+def relearn(pipeline: Pipeline, others: Pairs, targets: Pairs, *, measure: Measure, twin: Pipeline | None = None, rank: int = 4, modules: str = "attention", steps: int = 100,
+            at: Sequence[int] | None = None, learning_rate: float = 1e-3, batch: int = 4, seed: int = 0, seeds: Sequence[int] = (0, 1, 2, 3), denoising_steps: int = 25,
+            guidance: float = 3.0, folder: str | Path | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
+    """Train low-rank adapters in a copy of the pipeline on other memorised pictures, and measure on the way what the targets' captions bring back.
+
+    Only adapters are trained: an edit in force is in the copy's weights and stays there, and the given pipelines are left bit-equal.
+
+    Args:
+        others: memorised pictures and captions to train on. targets: those that are measured; the pictures serve to refuse an overlap with `others`.
+        measure: called with the images of the targets' captions at each look, in the model and in the twin alike.
+        twin: a pipeline that never saw the targets (same recipe without them), trained and measured alongside: the control of `savings`.
+        rank: of the adapters, which start as no change. modules: which linear layers of the transformer blocks get one: "attention", "feed-forward" or "both".
+        at: finished steps at which is measured; 0 and the last always are. learning_rate: constant; AdamW without weight decay.
+        folder: checkpoints every 25 steps, one folder for each model; the same call (the same measure too) goes on where it ended.
+
+    The paper's pictures come from the unedited model by inversion and interpolation, and its automatic variant mixes the predictions with and without adapters; here the
+    training pictures themselves are given, and the mixing is left out.
+
+    Returns: over `model` ("edited", "twin"), `step, caption, seed`: `value` (NaN where a stopped run was not looked at); over `model`: `status`; over `model, update`: `loss`.
+
+    Raises: DiffusionError: pictures or captions that cannot be used, sets that overlap, a wrong number, a loss or latents that are not finite (the step is named).
+        TrainingError: a folder of another run.
+
+    Source: MemoRa (2025, arXiv 2510.03263), low-rank relearning; the never-trained twin is this project's control.
+    """
+    known, told = pairs_of(pipeline, others, "others"), pairs_of(pipeline, targets, "targets")
+    refuse_shared(known, told, "others", "targets")
+    chosen = sum(MODULES.values(), ()) if modules == "both" else MODULES.get(modules)
+    if chosen is None or isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+        raise DiffusionError(f"modules={modules!r}, rank={rank!r}; expected 'attention', 'feed-forward' or 'both', and a whole number of at least 1.")
+    looks = sorted({0, int(steps), *((s for s in STEPS if s <= steps) if at is None else map(int, at))})
+    if looks[0] < 0 or looks[-1] > steps:
+        raise DiffusionError(f"at={list(at or ())[:8]}; expected numbers of finished steps from 0 to steps={steps}.")
+    try:
+        recipe = training.Recipe(steps=steps, batch=batch, learning_rate=learning_rate, weight_decay=0.0, schedule="constant", seed=seed, checkpoint_every=CHECKPOINT)
+    except training.TrainingError as error:
+        raise DiffusionError(str(error)) from None
+    arms = {"edited": pipeline} | ({} if twin is None else {"twin": twin})
+    values, loss = np.full((len(arms), len(looks), len(told[1]), len(seeds)), np.nan), np.full((len(arms), steps), np.nan)
+    status = ["not started"] * len(arms)
+    call = {"others": digest(known[0]), "targets": told[1], "seeds": list(map(int, seeds)), "denoising_steps": denoising_steps, "guidance": guidance}
+    for number, (name, source) in enumerate(arms.items()):
+        refuse_other_predictions(source)
+        copied = _adapted(source, rank, chosen, seed)
+
+        def look(finished: int, copied: Pipeline = copied, name: str = name) -> dict[str, float]:
+            try:
+                made = denoise(copied, told[1], seeds=seeds, steps=denoising_steps, guidance=guidance, progress=False)
+            except DiffusionError as error:
+                raise DiffusionError(f"learning_rate={learning_rate}: after {finished} steps of relearning ({name}): {error}") from None
+            return {f"{c}|{s}": float(v) for (c, s), v in np.ndenumerate(measured(measure, made.images))}
+
+        objective = _Noise(copied, *known, json.dumps(call))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "training diverged")
+            trained = training.train(copied.unet, objective.rows, recipe, parameters=lambda name: ".lora_" in name, evaluate=look, evaluate_at=looks, objective=objective,
+                                     folder=None if folder is None else Path(folder) / name, progress=progress, stop=stop)
+        if trained.status == "diverged":
+            raise DiffusionError(f"learning_rate={learning_rate}: relearning ({name}) diverged at step {int(trained.losses.step.iloc[-1])} of {steps}; lower it.")
+        status[number] = trained.status
+        loss[number, :len(trained.losses)] = trained.losses["lm"]
+        for _, line in trained.evaluations.iterrows():
+            values[number, looks.index(int(line["step"]))] = [[line[f"{c}|{s}"] for s in range(len(seeds))] for c in range(len(told[1]))]
+        if trained.status != "complete":
+            break
+    ds = xr.Dataset({"value": (("model", "step", "caption", "seed"), values), "status": ("model", status), "loss": (("model", "update"), loss)},
+                    {"model": list(arms), "step": looks, "caption": np.arange(len(told[1])), "prompt": ("caption", told[1]), "seed": list(map(int, seeds)),
+                     "update": np.arange(steps)})
+    call |= {"rank": rank, "modules": modules, "steps": steps, "learning_rate": learning_rate, "batch": batch, "captions": known[1]}
+    return stamped(ds, pipeline, "picture relearning", call, seed, "complete" if set(status) == {"complete"} else "partial")
+
+
+def _adapted(pipeline: Pipeline, rank: int, modules: Sequence[str], seed: int) -> Pipeline:
+    """A copy of the pipeline with adapters in its U-Net that start as no change; an edit in force is in its weights."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    made = pipeline.copied()
+    ends = tuple(f".{module}" for module in modules)
+    blocks = [name for name, module in made.unet.named_modules() if isinstance(module, nn.Linear) and ".transformer_blocks." in f".{name}" and name.endswith(ends)]
+    if not blocks:
+        raise DiffusionError(f"pipeline: the U-Net of {pipeline.name} has no linear layer named {', '.join(modules)} in a transformer block, so that no adapter can be put in.")
+    with torch.random.fork_rng():
+        torch.manual_seed(int(seed))
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=blocks), made.unet)
+    return made
+
+
+class _Noise:
+    """The loss of a batch: mean squared error of the predicted noise on the pictures, at a step drawn for each; text states stand still."""
+
+    def __init__(self, pipeline: Pipeline, pictures: Tensor, captions: Sequence[str], about: str):
+        ids = pipeline.tokens(captions)
+        targets = torch.ones_like(ids, dtype=torch.bool)
+        targets[:, 0] = False
+        self.rows = training.Rows(ids, targets, torch.full((len(ids),), ids.shape[1]))
+        self.pipeline, self.clean, self.states = pipeline, pipeline.encode(pictures), pipeline.embed(captions)
+        # a checkpoint belongs to an objective of this name: other pictures, targets or ways to sample are another run
+        self.__qualname__ = f"Noise {hashlib.sha256(about.encode()).hexdigest()[:16]}"
+
+    def __call__(self, unet: nn.Module, batch: training.Batch) -> Tensor:
+        at = batch.index.to(self.clean.device)
+        clean = self.clean[at]
+        t = torch.randint(self.pipeline.scheduler.config.num_train_timesteps, (len(clean),)).to(clean.device)
+        added = torch.randn(clean.shape).to(clean)
+        return F.mse_loss(predicted(self.pipeline, noised(self.pipeline, clean, added, t), t, self.states[at]).float(), added.float())
+
+
+def savings(result: xr.Dataset, threshold: float = 0.5, *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """Steps that the edited model needs less than its twin to bring the mean value over the targets to `threshold`.
+
+    Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored` names it: where the twin is censored the savings are at
+    least so many, where the edited model is they are at most so many, where both are they are unknown. Interval: bootstrap over captions, the same ones in both models.
+
+    Returns: one line: `start` (the edited model's mean before any training; at the threshold already, it needs 0 steps), `edited` and `twin` (steps), `savings`, `low`, `high`
+        (NaN for a single caption), `censored`, `n`.
+
+    Raises: DiffusionError: a result without a twin, or of a run that was stopped.
+
+    Source: Ebbinghaus 1885 (savings).
+    """
+    if "twin" not in result.model.values:
+        raise DiffusionError("result has no twin; savings are against a model that never saw the targets: relearn(..., twin=...).")
+    ours, theirs = (result.value.sel(model=kind).mean("seed").values for kind in ("edited", "twin"))
+    if np.isnan(ours).any() or np.isnan(theirs).any():
+        raise DiffusionError(f"result has looks that were not taken (status {', '.join(map(str, result.status.values))}); let the run go on to its end.")
+    steps, n = result.step.values, ours.shape[1]
+    late = [kind for kind, v in (("edited", ours), ("twin", theirs)) if v.mean(1).max() < threshold]
+    of = lambda v, i: _reached(v[:, i].mean(2), steps, threshold)
+    every = np.arange(n)[None]
+    own, other = float(of(ours, every)[0]), float(of(theirs, every)[0])
+
+    def difference(index: np.ndarray, axis: int) -> np.ndarray:
+        i = np.moveaxis(index, axis, -1).astype(np.int64)
+        return (of(theirs, i.reshape(-1, n)) - of(ours, i.reshape(-1, n))).reshape(i.shape[:-1])
+
+    found = bootstrap(np.arange(n), statistic=difference, level=level, seed=seed) if n > 1 else None
+    low, high = (np.nan, np.nan) if found is None else (found.low, found.high)
+    return pd.DataFrame([{"start": float(ours[0].mean()), "edited": own, "twin": other, "savings": other - own, "low": low, "high": high, "censored": ", ".join(late), "n": n}])
+
+
+def _reached(curves: np.ndarray, steps: np.ndarray, threshold: float) -> np.ndarray:
+    """The first step at which each of the curves [steps, draws] is at the threshold, interpolated from the look before; the last step where none is."""
+    there = curves >= threshold
+    first, draws = there.argmax(0), np.arange(curves.shape[1])
+    before = np.maximum(first - 1, 0)
+    low, high = curves[before, draws], curves[first, draws]
+    share = np.divide(threshold - low, high - low, out=np.zeros_like(low), where=high > low)
+    return np.where(there.any(0), steps[before] + np.clip(share, 0, 1) * (steps[first] - steps[before]), steps[-1]).astype(float)

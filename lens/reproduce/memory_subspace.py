@@ -1,0 +1,193 @@
+"""Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted (Chavhan, Bohdal, Zong, Li & Hospedales 2024), on organism `cards` with planted pictures.
+
+    python -m lens reproduce memory-subspace --preset full --models FOLDER
+
+asks of three small diffusion models, each with a twin that never saw the planted pictures: what is copied, and can it be told; do masks of memorised prompts overlap more than masks
+of any prompts; does a mask of some pictures take away others; at what cost, beside controls of equal density; and is a deleted picture gone? `quick` asks seed 0, which ships.
+
+What was settled before the first full run
+------------------------------------------
+*Units.* Only pictures that the unedited model copies (at least half of the seeds) enter an edit. First steps are chosen on one prompt set, results are of the three others; doses are
+chosen by the held-out denoising error on one half of the held-out pictures, costs reported on the other half. Methods are compared where that error has risen by 5 %.
+
+*Copies.* A picture is a copy where its background, which no caption tells, correlates with the training picture's by more than the pictures of a fresh never-trained caption do in one
+of a hundred cases. Substitutes: background correlation for SSCD, a small classifier's accuracy for CLIP, Frechet distance in its features for FID.
+
+*Intervals.* Over models Student's t (three seeds); over captions the bootstrap. "hides" and "erases" by the rule of `lens.measure.erasure`, each attack against the twin.
+
+*Claims*: 1 copying follows duplication, and codes; 2 noise differences tell memorised captions; 3 masks of memorised sets overlap far above chance; 4 ... more than those of sets seen
+once (the control that the paper lacks); 5 a mask takes away the set that it was located on, at little cost; 6 ... and other memorised pictures, more than masks of equal density do;
+7 captions stay obeyed; 8 the deletion withstands attacks; 9 two captions of one picture share a mask; 10 the curvature edit and generalised eigenvectors do as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ..engine.record import _versions
+from . import memory_subspace_attacks as after
+from . import memory_subspace_claims as claims
+from . import memory_subspace_steps as steps
+from .cards_models import models as found_models
+from .common import RECORD, Steps, Tables, read_record
+from .memory_subspace_bench import METHODS, REPORTED, Bench
+
+NAME = "memory-subspace"
+NEEDS_MODEL, TAKES_MODELS = False, True
+VERSION = 1  # of what the tables hold
+TABLES = ("copying", "thresholds", "specificity", "maps", "triggers", "choice", "curves", "families", "attacks", "relearning", "utility", "errors", "pictures")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is asked. `sets`: prompt sets that masks are located on, of the three that are reported; `held`: held-out pictures of each half; `per_set`: pairs of each set of
+    12 at most; `doses`: of each method at most; `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    methods: tuple[str, ...] = tuple(METHODS)
+    sets: tuple[int, ...] = REPORTED[:2]
+    choices: tuple[int, ...] = steps.CHOICES
+    held: int = 120
+    per_set: int | None = None
+    doses: int = 6
+    attacked: tuple[str, ...] = ("published", "corrected", "kfac")
+    updates: int = after.UPDATES
+    relearn: int = after.RELEARN
+    pictures: int = 600
+    families: tuple[str, ...] = ("published", "corrected", "random rows", "kfac")
+
+
+PRESETS: Mapping[str, Plan] = {
+    "tiny": Plan((0,), ("published", "corrected", "random rows"), (1,), (4,), 20, 4, 2, ("published",), 3, 3, 300, ("published",)),
+    "quick": Plan((0,), ("published", "corrected", "wanda", "unmemorised", "random rows", "kfac"), REPORTED[:1], (4, 20), 80, None, 4, ("published",), 30, 30, 300),
+    "full": Plan(),
+}
+
+
+@dataclass
+class Reproduction:
+    """What a run produced; `table` is *claim | paper | here | n | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
+
+    table: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    numbers: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    figures: list[Path] = field(default_factory=list)
+
+
+def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", out: str | os.PathLike | None = None, models: str | os.PathLike | None = None, seed: int = 0,
+        limit: int | None = None, progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:  # fmt: skip
+    """Make every table, or take the run up where it was cut, judge the claims and draw the figures.
+
+    Args:
+        model: takes no part; the models are the organism's. data: "own": the pictures are generated.
+        preset: tiny, quick, full or a `Plan`. out: folder for tables, figures and record; None keeps everything in memory.
+        models: folder with the organism's models, into which those that are missing are trained; None: `models` in `out`. Seed 0 and its twin ship.
+        seed: of resampling in the claims.
+
+    Raises: ValueError: another data, models of another recipe. ResultError: `out` holds a run of another configuration.
+    """
+    if data != "own" or limit is not None:
+        raise ValueError(f"data={data!r}, limit={limit}: the pictures of this experiment are generated and have no items to leave out; leave both, or choose the preset quick")
+    if isinstance(preset, str) and preset not in PRESETS:
+        raise ValueError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}, or a Plan")
+    plan = PRESETS[preset] if isinstance(preset, str) else preset
+    folder = None if out is None else Path(out)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)   # sums do not depend on how many there are
+    try:
+        trios = found_models(models if models is not None or folder is None else folder / "models", plan.seeds, say=say)
+        config = {"name": NAME, "version": VERSION, **asdict(plan), "models": {str(s): [t.pipeline.hash[:16], t.twin.hash[:16]] for s, t in trios.items()}}
+        stored = Steps(folder, config)
+        tables = Tables(folder, TABLES, say)
+        for s, trio in trios.items():
+            _asked(Bench(s, trio, plan.held, plan.per_set), plan, tables.kept)
+    finally:
+        torch.set_num_threads(threads)
+    joined = tables.joined()
+    table, numbers = claims.verdicts(joined, seed=seed)
+    made = Reproduction(table, joined, numbers, stored.fingerprint)
+    if folder is not None:
+        made.figures = draw(made, folder / "figures")
+        table.to_csv(folder / "table.csv", index=False)
+        record = {"reproduction": NAME, "fingerprint": made.fingerprint, "config": stored.config, "numbers": numbers, "versions": dict(_versions())}
+        (folder / RECORD).write_text(json.dumps(record, indent=1, default=float))
+    return made
+
+
+def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) -> None:
+    """Everything that is asked of one model."""
+    at = f"seed-{bench.seed}"
+    kept(("copying", "thresholds"), at, lambda: steps.copying(bench))
+    kept(("specificity",), at, lambda: steps.specific(bench))
+    kept(("maps",), at, lambda: steps.maps(bench))
+    first = steps.firsts(kept(("choice",), at, lambda: steps.choice(bench, plan.methods, plan.choices))[0])
+    kept(("triggers",), at, lambda: steps.triggers(bench))
+    doses = {name: steps.operating(kept(("curves",), f"{at}-{name}", lambda: steps.curves(bench, METHODS[name], first[name], plan.sets, plan.doses))[0]) for name in plan.methods}
+    kept(("families",), at, lambda: steps.families(bench, doses, first, plan.families))
+    for name in plan.attacked:
+        if doses.get(name) is not None:
+            kept(("attacks", "relearning"), f"{at}-{name}", lambda: after.attacks(bench, name, doses[name], first[name], updates=plan.updates, relearn=plan.relearn))
+            kept(("pictures",), f"{at}-{name}", lambda: after.grid(bench, name, doses[name], first[name], updates=plan.updates))
+    edits = {"unedited": None} | {name: (doses[name], first[name]) for name in plan.families if doses.get(name) is not None}
+    kept(("utility", "errors"), at, lambda: after.utility(bench, edits, plan.pictures))
+
+
+def load(folder: str | os.PathLike, *, seed: int = 0) -> Reproduction:
+    """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
+    folder = Path(folder)
+    record = read_record(folder, NAME)
+    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet")) for name in TABLES}
+    tables = {name: pd.concat([pd.read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in files.items()}
+    table, numbers = claims.verdicts(tables, seed=seed)
+    return Reproduction(table, tables, numbers, record["fingerprint"])
+
+
+def _draws():
+    """The figures, with their plotting library, loaded when one is drawn."""
+    from ..figures import diffusion
+
+    return diffusion
+
+
+#: name -> (tables, function of them)
+FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+    "copying": (("copying", "thresholds"), lambda table, limits, path: _draws().copying_plot(table, limits, path)),
+    "detection": (("copying",), lambda table, path: _draws().detection_plot(table, path)),
+    "overlap": (("specificity",), lambda table, path: _draws().overlap_plot(table, path)),
+    "map": (("maps",), lambda table, path: _draws().map_plot(table, path)),
+    "layers": (("specificity",), lambda table, path: _draws().step_layer_plot(table, path)),
+    "tradeoff": (("curves",), lambda table, path: _draws().tradeoff_plot(table, path)),
+    "pictures": (("pictures",), lambda table, path: _draws().grid_plot(table, path)),
+    "attacks": (("attacks",), lambda table, path: _draws().attack_plot(table, path)),
+    "relearning": (("relearning",), lambda table, path: _draws().relearning_plot(table, path)),
+    "families": (("families",), lambda table, path: _draws().families_plot(table, path)),
+    "utility": (("utility", "errors"), lambda table, errors, path: _draws().utility_plot(table, errors, path)),
+}
+
+
+def figure(made: Reproduction, name: str, path: str | os.PathLike | None = None) -> Any:
+    """One figure of a run by its name in `FIGURES`. Raises ValueError for an unknown one, or one whose tables the run did not make."""
+    if name not in (there := _drawable(made)):
+        raise ValueError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
+    needed, plot = FIGURES[name]
+    return plot(*(made.tables[t] for t in needed), path=path)
+
+
+def draw(made: Reproduction, folder: Path) -> list[Path]:
+    """Every figure of the run for which there are tables."""
+    for name in _drawable(made):
+        figure(made, name, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in _drawable(made)]
+
+
+def _drawable(made: Reproduction) -> list[str]:
+    return [name for name, (needed, _) in FIGURES.items() if all(len(made.tables[t]) for t in needed)]

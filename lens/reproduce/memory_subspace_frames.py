@@ -1,0 +1,183 @@
+"""Tables of the diffusion study put together over models, as its figures and claims read them. Intervals over models are Student's t, whose unit is the trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..diffusion.detection import detect
+from ..measure.erasure import Attack, Verdict, verdict
+from ..measure.statistics import Interval, bootstrap, holm, proportion
+from .memory_subspace_bench import METHODS, RISE, STEPS
+from .subspace_frames import over_seeds
+
+#: A caption counts as copied where at least this share of its seeds gives a copy.
+COPIED = 0.5
+
+
+def title(method: str) -> str:
+    """A method as it is called in tables and figures."""
+    return METHODS[method].title if method in METHODS else method.replace("_", " ")
+
+
+def means(table: pd.DataFrame, by: Sequence[str], measure: str, bounds: tuple[float, float] = (-np.inf, np.inf)) -> pd.DataFrame:
+    """One line a group: the mean of a measure over captions by model (`runs`), with Student's t over models and, for one model, the bootstrap over its captions, cut to `bounds`."""
+    lines = []
+    for key, of in table.groupby(list(by), sort=False):
+        values, runs = of[measure].to_numpy(float), of.groupby("seed")[measure].mean()
+        found = bootstrap(values) if len(runs) == 1 and len(values) > 1 else over_seeds(runs)
+        low, high = np.clip([found.low, found.high], *bounds)
+        lines.append({**dict(zip(by, key)), measure: float(runs.mean()), "low": float(low), "high": float(high), "runs": tuple(map(float, runs)), "n": len(values)})
+    return pd.DataFrame(lines)
+
+
+def cells(copying: pd.DataFrame, measure: str = "copy") -> pd.DataFrame:
+    """One line a cell, as `means`; `captions` of one model."""
+    found = means(copying, ("cell",), measure, (0.0, 1.0) if measure == "copy" else (-np.inf, np.inf))
+    return found.assign(captions=[int(n / len(runs)) for n, runs in zip(found.n, found.runs)])
+
+
+def by_step(copying: pd.DataFrame) -> pd.DataFrame:
+    """One line a cell and denoising step: the norm of the caption's part of the noise, `difference`, as `means`."""
+    table = copying[["cell", "seed", "by_step"]].rename(columns={"by_step": "difference"})
+    table = table.assign(step=[list(range(len(v))) for v in table.difference]).explode(["difference", "step"])
+    return means(table.astype({"difference": float, "step": int}), ("cell", "step"), "difference")
+
+
+def told(copying: pd.DataFrame) -> pd.DataFrame:
+    """How well the caption's part of the predicted noise tells captions with many copies from never-trained ones, by family and model."""
+    lines = []
+    pairs = {"code": ("code-many", "code-never"), "generic": ("generic-many", "generic-never"), "digit": ("digit-many", "digit-never"), "code, seen once": ("code-once", "code-never")}
+    for seed, of in copying.groupby("seed"):
+        for name, (many, never) in pairs.items():
+            a, b = (np.stack(of[of.cell == cell].by_step.to_list())[:, None] for cell in (many, never))
+            found = detect(a, b, first=(1, STEPS), seed=int(seed))
+            for at, first in enumerate(found["first"].values):
+                lines.append({"pair": name, "steps": int(first), "seed": int(seed), **{k: float(found[k][at]) for k in ("auc", "low", "high", "p", "tpr", "tpr_low", "tpr_high", "fpr")},
+                              "p_kind": str(found.p_kind.values[at]), "memorised": len(a), "never": len(b)})  # fmt: skip
+    table = pd.DataFrame(lines)
+    return table.assign(holm=holm(table.p.to_numpy(float)))
+
+
+def specificity(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a kind of caption and method: IoU by model of memorised, other and mixed pairs, the differences over models, and the label permutation's p with Holm over models."""
+    lines = []
+    for (kind, method), of in table[table.kind != "template"].groupby(["kind", "method"], sort=False):
+        wide, first = of.pivot_table(index="seed", columns="pair", values="mean"), of[of.pair == "memorised"].sort_values("seed")
+        line = {"kind": kind, "method": method, "seeds": len(wide), "sets": int(first.sets.iloc[0]), "prompts": int(first.prompts.iloc[0]), "chance": float(first.chance.mean())}
+        line |= {pair: tuple(map(float, wide[pair])) for pair in ("memorised", "other", "mixed")}
+        for against in ("other", "mixed"):
+            found = over_seeds(wide.memorised - wide[against])
+            line |= {f"more_{against}": found.estimate, f"more_{against}_low": found.low, f"more_{against}_high": found.high,
+                     f"p_{against}": tuple(first[f"p_{against}"].astype(float)), f"holm_{against}": tuple(map(float, holm(first[f"p_{against}"].to_numpy(float))))}
+        lines.append(line | {"p_kind": first.p_kind.iloc[0]})
+    return pd.DataFrame(lines)
+
+
+def curve(frame: pd.DataFrame, own: bool | None = True) -> pd.DataFrame:
+    """One line a dose of a method and model: mean copying over captions of the located set (`own`), of the other sets, or of all; the cost is the mean over located sets."""
+    of = frame if own is None else frame[(frame.set == frame.located) == own]
+    return of.groupby("dose").agg(copy=("copy", "mean"), likeness=("likeness", "mean"), rise=("rise", "mean"), density=("density", "mean"), n=("copy", "size")).reset_index()
+
+
+#: Methods that look at no set: each set counts as their own and as another.
+BLIND = ("magnitude", "kfac")
+
+
+def at_rise(curves: pd.DataFrame, own: bool, rise: float = RISE, measure: str = "copy") -> pd.DataFrame:
+    """Copying of every method where the held-out error has risen by `rise`, least first: the least that a dose of at most that cost leaves, interpolated to the next dose.
+
+    `runs` by model with Student's t; for one model the bootstrap over captions. `reached`: whether every curve goes that far.
+    """
+    lines = []
+    for method, of in curves.groupby("method", sort=False):
+        parts = [part if method in BLIND else part[(part.set == part.located) == own] for _, part in of.groupby("seed")]
+        runs = [_read(part, rise, measure) for part in parts]
+        found = over_seeds(runs) if len(runs) > 1 else _drawn(parts[0], rise, measure)
+        lines.append({"method": method, "title": title(method), measure: float(np.mean(runs)), "low": max(0.0, found.low), "high": min(1.0, found.high), "runs": tuple(runs),
+                      "before": tuple(float(part[part.dose == 0][measure].mean()) for part in parts), "reached": all(curve(part, None).rise.max() >= rise for part in parts),
+                      "n": int(parts[0].caption.nunique())})  # fmt: skip
+    return pd.DataFrame(lines).sort_values(measure).reset_index(drop=True)
+
+
+def _read(part: pd.DataFrame, rise: float, measure: str) -> float:
+    line = curve(part, None)
+    return float(_least(line.rise.to_numpy(float), line[measure].to_numpy(float)[:, None], rise)[0])
+
+
+def _least(cost: np.ndarray, values: np.ndarray, rise: float) -> np.ndarray:
+    """Least value [draws] at a cost of at most `rise`, of values [dose, draws] over costs [dose]."""
+    order = np.argsort(cost, kind="stable")
+    cost, values = cost[order], values[order]
+    last = int(np.searchsorted(cost, rise, side="right")) - 1
+    if last < 0:
+        return np.full(values.shape[1], np.nan)
+    best = values[:last + 1].min(0)
+    if last + 1 < len(cost):
+        share = (rise - cost[last]) / (cost[last + 1] - cost[last])
+        best = np.minimum(best, values[last] + share * (values[last + 1] - values[last]))
+    return best
+
+
+def _drawn(part: pd.DataFrame, rise: float, measure: str) -> Interval:
+    """The bootstrap over captions of what `_read` reads, costs taken as they are."""
+    wide = part.pivot_table(index="dose", columns="caption", values=measure)
+    cost = part.groupby("dose").rise.mean().to_numpy(float)
+    values = wide.to_numpy(float)
+
+    def value(index: np.ndarray, axis: int) -> np.ndarray:
+        i = np.moveaxis(index, axis, -1).astype(int)
+        drawn = np.nanmean(values[:, i.reshape(-1, values.shape[1])], axis=2)
+        return _least(cost, drawn, rise).reshape(i.shape[:-1])
+
+    return bootstrap(np.arange(values.shape[1]), statistic=value)
+
+
+def gap(table: pd.DataFrame, method: str, control: str) -> Interval | None:
+    """What a control leaves more of copying than a method at equal cost, over models; None where one of them is missing."""
+    runs = table.set_index("method").runs
+    return None if method not in runs or control not in runs else over_seeds(np.subtract(runs[control], runs[method]))
+
+
+def verdicts(attacks: pd.DataFrame, seed: int = 0) -> dict[tuple[str, int], Verdict]:
+    """(method, model) -> hides or erases, by the rule of `lens.measure.erasure`: each attack against the twin, paired by caption."""
+    out = {}
+    for (method, model), of in attacks[attacks.twin.notna()].groupby(["method", "seed"], sort=False):
+        out[method, int(model)] = _judged(of, seed)
+    return out
+
+
+def joint(attacks: pd.DataFrame, seed: int = 0) -> dict[str, Verdict]:
+    """Method -> the same over the captions of all models together: the word that most captions speak for."""
+    return {method: _judged(of, seed) for method, of in attacks[attacks.twin.notna()].groupby("method", sort=False)}
+
+
+def _judged(of: pd.DataFrame, seed: int) -> Verdict:
+    flags: Callable[[pd.DataFrame, str], np.ndarray] = lambda part, column: part[column].to_numpy(float) >= COPIED
+    parts = {str(name): part.sort_values(["seed", "caption"]) for name, part in of.groupby("attack", sort=False)}
+    first = next(iter(parts.values()))
+    return verdict(flags(first, "before"), flags(first, "after"), {name: Attack(flags(part, "edited"), flags(part, "twin")) for name, part in parts.items()}, seed=seed)
+
+
+def recovered(attacks: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """One line a method and attack, over all models together: the share of the captions that the edit took away (copied before it, not after) that is copied again in the edited
+    model and in the twin, exact intervals over captions, `runs` by model, and from `joint` the word and `holm`.
+
+    An attack without a twin is of pictures that no model saw, all of them. `n`: captions; 0 where the edit took nothing away.
+    """
+    words, lines = joint(attacks, seed), []
+    for (method, attack), of in attacks.groupby(["method", "attack"], sort=False):
+        never = of.twin.isna().all()
+        of = of if never else of[(of.before >= COPIED) & (of.after < COPIED)]
+        line = {"method": method, "attack": attack, "n": len(of), "never": bool(never), "word": words[method].word if method in words else ""}
+        for model in ("edited", "twin"):
+            back = (of[model] >= COPIED).groupby(of.seed)
+            known = len(of) and not (never and model == "twin")
+            found = proportion(back.sum().sum(), len(of)) if known else Interval(np.nan, np.nan, np.nan, 0.95, 0, "exact")
+            line |= {model: float(found.estimate), f"{model}_low": float(found.low), f"{model}_high": float(found.high), f"{model}_runs": tuple(map(float, back.mean())) if known else ()}
+        told = words[method].table.set_index("attack").holm if method in words else {}
+        lines.append(line | {"holm": float(told.get(attack, np.nan))})
+    return pd.DataFrame(lines)

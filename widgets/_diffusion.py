@@ -25,6 +25,7 @@ SPARSITIES = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 STATES = ("before", "after", "random", "attacked")
 CORRELATION, DISTANCE = "background correlation", "normalised distance"
 SIDE, SHARP = 192, 64  # pixels a side that are sent at most; up to which a picture is sent without loss
+CARDS = "pairs.of"  # how a source begins that is the organism's own
 FRAMES = 6  # pictures on the way that an autoencoder is asked for
 
 
@@ -78,8 +79,8 @@ def cards_of(pipeline: Pipeline) -> tuple[dict[str, Captions], dict[str, Caption
 
     if pipeline.card.get("name") != "cards" or "recipe" not in pipeline.card:
         raise ValueError("memorised: give captions with their training pictures; only the organism cards brings its own")
-    pairs, source = Corpus(cards.Recipe(**pipeline.card["recipe"])).pairs, "Corpus(cards.Recipe(**pipeline.card['recipe'])).pairs"
-    of = lambda cell, s=None: captions_of(pairs.of(cell, s), pipeline, f"{source}.of({cell!r}{'' if s is None else f', {s}'})")  # noqa: E731
+    pairs = Corpus(cards.Recipe(**pipeline.card["recipe"])).pairs
+    of = lambda cell, s=None: captions_of(pairs.of(cell, s), pipeline, f"{CARDS}({cell!r}{'' if s is None else f', {s}'})")  # noqa: E731
     sets = int(pairs.set.max()) + 1
     memorised = {f"planted often, with code, set {s}": of("code-many", s) for s in range(sets) if (pairs.set[pairs.cell == "code-many"] == s).any()}
     memorised |= {"planted often, no code, set 0": of("generic-many", 0), "planted once, with code, set 0": of("code-once", 0)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 import xarray as xr
 
 from lens import diffusion
-from widgets._diffusion import CORRELATION, Captions, Drawn, Run, encoded, packed, pictures_code
+from widgets._diffusion import CARDS, CORRELATION, Captions, Drawn, Run, encoded, packed, pictures_code
 from widgets._diffusion_work import Work
 from widgets._maps import coloured_table
 from widgets._view import finite
@@ -105,26 +106,27 @@ def dataset(run: Run, states: Mapping[str, Drawn], bound: Any, seeds: tuple[int,
 
 def _pairs(name: str, of: Captions) -> list[str]:
     """Lines that give `name`: captions, pictures, background pixels."""
-    first = f"list({of.source}{ {'tuple': '[0]', 'pairs': '.captions'}.get(of.kind, '')})"
-    images = "None" if of.images is None else pictures_code(of)
+    first = f"list({of.source}{dict(tuple='[0]', pairs='.captions').get(of.kind, '')})"
+    images = pictures_code(of)
     seen = "None" if of.seen is None else f"{of.source}{'[2]' if of.kind == 'tuple' else '.seen'}"
-    return [f"{name} = SimpleNamespace(captions={first}, images={images}, seen={seen})"]
+    return [f"{name} = SimpleNamespace(captions={first}" + ("" if of.images is None else f", images={images}, seen={seen}") + ")"]
 
 
 def program(run: Run, work: Work, named: str | None) -> str:
     """Python that makes the numbers of this view again, in plain calls of `lens`."""
     q, s, e, never = run.question, work.sampling, run.edit, work.never
-    known = "what the view was given" if named is None else ""
     sources = [one.source for one in (run.of, run.reference, never) if one is not None]
+    given = [source.split("[")[0] for source in sources if source.split("[")[0] in ("memorised", "reference", "never")]
     lines = ["from types import SimpleNamespace", "", "import torch", "", "from lens import diffusion, subspace"]
-    if any(source.startswith("Corpus(") for source in sources):
-        lines += ["from lens.organisms import cards", "from lens.organisms.cards_corpus import Corpus"]
-    lines += ["", f"# pipeline: {known}" if named is None else f"pipeline = diffusion.load({named!r})"]
-    lines += [f"# {', '.join(dict.fromkeys(source.split('[')[0] for source in sources if source.isidentifier() or '[' in source and source.split('[')[0].isidentifier()))}: what the view was given"]
-    lines = [line for line in lines if line != "# : what the view was given"]
+    own = any(source.startswith(CARDS) for source in sources)
+    lines += ["from lens.organisms import cards", "from lens.organisms.cards_corpus import Corpus"] if own else []
+    lines += [""] + ([] if named is None else [f"pipeline = diffusion.load({named!r})"])
+    if given := [*([] if named else ["pipeline"]), *dict.fromkeys(given), *(["pool"] if work.measure.code.startswith("torch.unique(pool") else [])]:
+        lines += [f"# {', '.join(given)}: what the view was given"]
+    lines += ["pairs = Corpus(cards.Recipe(**pipeline.card['recipe'])).pairs"] if own else []
     lines += _pairs("shown", run.of)
     if run.reference is not None:
-        lines += _pairs("others", run.reference)
+        lines += _pairs("others", replace(run.reference, images=None, seen=None))
     if never is not None:
         lines += _pairs("fresh", never)
     drawn = f"seeds={s.seeds!r}, steps={s.steps}, guidance={s.guidance!r}, batch={s.batch}"
@@ -142,7 +144,7 @@ def program(run: Run, work: Work, named: str | None) -> str:
     elif work.bound is not None:
         lines += [f"limit = diffusion.threshold(measure(draw(fresh.captions), fresh), {work.rate!r}, {work.measure.copies!r})"]
     how = f"seeds={work.statistic_seeds!r}, steps={s.steps}, guidance={s.guidance!r}, batch={s.batch}"
-    lines += [f"memorised = diffusion.statistics(pipeline, shown.captions, {how}).take({list(q.chosen)!r})".replace("memorised =", "found =")]
+    lines += [f"found = diffusion.statistics(pipeline, shown.captions, {how}).take({list(q.chosen)!r})"]
     lines += [f"against = diffusion.statistics(pipeline, others.captions, {how})" if run.reference is not None else "against = None"]
     margin = f", margin={work.margin!r}" if q.method == "corrected" else ""
     reference = "None" if q.method == "wanda" else "against"

@@ -353,8 +353,8 @@ class DiffusionBench(SweepView):
 
     def close(self) -> None:
         """Undo what is in force, and leave."""
-        self._stopped.set()
         with contextlib.suppress(Exception):
+            self._stopped.set()
             if self._undo is not None:
                 self._release()
         super().close()

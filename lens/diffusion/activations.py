@@ -27,7 +27,7 @@ from ..subspace.activations import Stats
 from ..models import weight_hash
 from ..subspace.sums import lines_of
 from .errors import DiffusionError
-from .pipeline import Pipeline
+from .pipeline import FEED_FORWARD, Pipeline
 from .sampling import BATCH, Step, denoise, timesteps
 
 #: Which rows of the U-Net's batch count: those with the caption, those without, or both (as published).
@@ -94,11 +94,12 @@ class StepStatistics:
                      each=each, each_rows=rows)
 
 
-def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[int] = (0, 1, 2, 3), steps: int = 25, first: int | None = None, guidance: float = 3.0,
-               batch: int = BATCH, folder: str | os.PathLike | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> StepStatistics:
+def statistics(pipeline: Pipeline, captions: Sequence[str], *, layers: str | Sequence[str] = FEED_FORWARD, seeds: Sequence[int] = (0, 1, 2, 3), steps: int = 25,
+               first: int | None = None, guidance: float = 3.0, batch: int = BATCH, folder: str | os.PathLike | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> StepStatistics:
     """Statistics of captions while they are denoised.
 
     Args:
+        layers: names of the linear layers whose inputs are watched; the second layers of the feed-forward blocks, as published. Cross-attention ("*.attn2.to_v") reads words.
         seeds: of the starting noise, the same for each caption (the published code has one, 0). first: only the first steps, of `steps`.
         folder: each caption's sums are written there as soon as they are whole, and read back by any later call with the same weights (the text encoder's too) and settings.
 
@@ -108,13 +109,13 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[i
     """
     captions = [captions] if isinstance(captions, str) else list(captions)
     pipeline.tokens(captions)
-    layers, model, there = pipeline.layers, pipeline.hash, len(timesteps(pipeline, steps))
+    named, model, there = pipeline.named(layers), pipeline.hash, len(timesteps(pipeline, steps))
     first = there if first is None else first
     if isinstance(first, bool) or not 1 <= first <= there:
         raise DiffusionError(f"first={first!r}; the scheduler makes {there} steps of steps={steps}: give 1 to {there}, or None for all.")
     settings = {"seeds": [int(s) for s in seeds], "steps": int(steps), "first": int(first), "guidance": float(guidance), "scheduler": _named(pipeline.scheduler),
                 "text encoder": weight_hash(pipeline.text_encoder)}
-    store = _Store(folder, {"model": model, "layers": list(layers), **settings}) if folder is not None else None
+    store = _Store(folder, {"model": model, "layers": list(named), **settings}) if folder is not None else None
     found: dict[str, dict[str, Tensor]] = {}
     rows: dict[str, int] = {}
     if store is not None:
@@ -125,7 +126,7 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[i
     per = max(1, batch // max(1, len(settings["seeds"])))
     for at in range(0, len(missing), per):
         some = missing[at:at + per]
-        sums, watch = watching(pipeline, len(some))
+        sums, watch = watching(pipeline, len(some), layers)
         denoise(pipeline, some, seeds=settings["seeds"], steps=steps, guidance=guidance, only=first, batch=batch, watch=watch, decode=False, progress=progress,
                 stop=stop)
         whole = {name: torch.stack(parts, 1).cpu() for name, parts in sums.parts.items()}
@@ -136,7 +137,7 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, seeds: Sequence[i
             rows = {name: count // len(some) for name, count in sums.rows.items()}
             if store is not None:
                 store.write(caption, found[caption], rows)
-    return StepStatistics(tuple(captions), {name: torch.stack([found[caption][name] for caption in captions]) for name in layers}, rows, model, settings)
+    return StepStatistics(tuple(captions), {name: torch.stack([found[caption][name] for caption in captions]) for name in named}, rows, model, settings)
 
 
 def _named(scheduler) -> str:
@@ -145,9 +146,9 @@ def _named(scheduler) -> str:
     return f"{type(scheduler).__name__} {hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:12]}"
 
 
-def watching(pipeline: Pipeline, captions: int) -> tuple[_Sums, Callable]:
+def watching(pipeline: Pipeline, captions: int, layers: str | Sequence[str] = FEED_FORWARD) -> tuple[_Sums, Callable]:
     """Empty sums of so many captions, and the `watch` of `denoise` that fills them: `parts`, layer -> a list over steps of [caption, half, line, d_in]."""
-    sums = _Sums(captions, pipeline.layers)
+    sums = _Sums(captions, pipeline.named(layers))
     return sums, sums.watch(pipeline)
 
 

@@ -153,7 +153,8 @@ def refuse_other_predictions(pipeline: Pipeline) -> None:
 
 
 def attack(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: Measure, start: str = "caption", steps: int = 50, at: Sequence[int] | None = None,
-           learning_rate: float = 0.1, batch: int = 8, seed: int = 0, seeds: Sequence[int] = (0, 1, 2, 3), denoising_steps: int = 25, guidance: float = 3.0, progress: bool | None = None,
+           learning_rate: float = 0.1, batch: int = 8, seed: int = 0, seeds: Sequence[int] = (0, 1, 2, 3), denoising_steps: int = 25,
+           guidance: float = 3.0, progress: bool | None = None,
            stop: Callable[[], bool] | None = None) -> xr.Dataset:
     """Optimise the embeddings of memorised and of never-memorised pictures with the same budget, and measure what they bring back from fresh noise.
 

@@ -88,11 +88,15 @@ class Pipeline:
 
         Raises: DiffusionError: there is none named `*.ff.net.2`.
         """
+        return self.named(FEED_FORWARD)
+
+    def named(self, which: str | Sequence[str]) -> dict[str, Linear]:
+        """The U-Net's linear layers whose names match, in the order in which their blocks run. Raises: DiffusionError: a pattern matches none."""
         try:
-            found = linears(self.unet, FEED_FORWARD)
+            found = linears(self.unet, which)
         except LinearError as error:
-            raise DiffusionError(f"unet: a {type(self.unet).__name__} without feed-forward blocks of the expected kind ({error}) Give a U-Net with transformer blocks, "
-                                 "such as UNet2DConditionModel with CrossAttnDownBlock2D.") from None
+            raise DiffusionError(f"unet: a {type(self.unet).__name__} without feed-forward blocks (or other layers) of the expected kind ({error}) Give a U-Net with transformer "
+                                 "blocks, such as UNet2DConditionModel with CrossAttnDownBlock2D.") from None
         stage = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
         return dict(sorted(found.items(), key=lambda item: stage.get(item[0].split(".")[0], 3)))
 

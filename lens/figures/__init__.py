@@ -1,4 +1,7 @@
-"""Figures of results, in matplotlib; one function a figure. Each returns its ``Figure`` and saves it where a path is given."""
+"""Figures of results, in matplotlib; one function a figure. Each returns its ``Figure`` and saves it where a path is given.
+
+Those of one study each, whose names recur, are called by their module and load when they are drawn: `lens.figures.subspace`, `lens.figures.curvature`, `lens.figures.diffusion`.
+"""
 
 from .calibration import order_matrix, qq_plot, size_bars
 from .forgetting import curve_plot, drift_plot, forgetting_scatter, method_plot, recovery_bars, set_plot, tradeoff_plot

@@ -110,7 +110,9 @@ def overlap_plot(specificity: pd.DataFrame, path=None) -> Figure:
         else:
             ax.set_axis_off()
     if squares:
-        above.colorbar(image, ax=list(axes), shrink=0.85).set_label("IoU", fontsize=8)
+        bar = above.colorbar(image, ax=list(axes), shrink=0.85)
+        bar.set_label("IoU", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
     above.suptitle(f"Every pair of prompt sets with codes, model {int(table.seed.min())}", fontsize=9)
     lines = frames.specificity(table)
     axes = below.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
@@ -224,7 +226,7 @@ def _told(ax, told: pd.DataFrame) -> None:
     ax.set_ylim(-len(names) + 0.45, 0.95)
     ax.set_xlim(min(0.3, float(told.low.min()) - 0.03), 1.02)
     ax.set_xlabel("AUC against never trained (dashed: chance)", fontsize=8)
-    ax.set_title(f"each of {len(seeds)} model{'s' * (len(seeds) > 1)} with 95 % DeLong", fontsize=8)
+    ax.set_title(f"{f'each of {len(seeds)} models' if len(seeds) > 1 else '1 model'}, 95 % DeLong over captions", fontsize=8)
     ax.legend(fontsize=7, framealpha=1, edgecolor="none", loc="upper left", ncols=2, columnspacing=1)
     _plain(ax)
 

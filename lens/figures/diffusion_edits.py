@@ -31,7 +31,8 @@ def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = RISE, column
     _require(curves, ("method", "dose", "located", "set", "caption", "copy", "rise", "density", "likeness", "seed"))
     methods = list(dict.fromkeys(curves.method))
     across = min(columns, len(methods))
-    fig, axes = _grid(-(-len(methods) // across), across, 2.25, 2.5, sharex=True, sharey=True)
+    rows = -(-len(methods) // across)
+    fig, axes = _grid(rows, across, max(2.25, 6.0 / across), 2.5 if rows > 1 else 3.4, sharex=True, sharey=True)
     read = {own: frames.at_rise(curves, own, rise).set_index("method") for own in (True, False)}
     most = max(1.0, float(curves.rise.max()))
     for ax, method in zip(axes.flat, methods):
@@ -52,7 +53,7 @@ def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = RISE, column
         ticks = [0, 0.02, 0.05, 0.2, 1]
         ax.set_xticks(ticks, ["0", "2", "5", "20", "100"])
         ax.minorticks_off()
-        ax.set_xlim(min(-0.012, 1.1 * float(curves.rise.min())), 1.1 * most)
+        ax.set_xlim(min(-0.012, 1.2 * float(curves.rise.min())), 1.1 * most)
         ends = "" if bool(read[True].loc[method].reached) else " (ends before)"
         ax.set_title(fill(frames.title(method), 30) + f"\nn = {int(of[of.dose == 0].groupby('seed').caption.nunique().sum())}{ends}", fontsize=7.5)
         _plain(ax)
@@ -67,7 +68,7 @@ def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = RISE, column
     names = {"located set": (SERIES[0], "o-"), "other memorised sets": (SERIES[1], "^--"), "every set (looks at none)": (INK, "o-")}
     shown = [axes.flat[0].plot([], [], style, color=colour, markersize=4, label=name)[0] for name, (colour, style) in names.items()]
     shown.append(axes.flat[0].plot([], [], "D", color="white", markeredgecolor=MUTED, label=f"least left at a rise of {100 * rise:g} % at most")[0])
-    fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=4)
+    fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=4 if across > 2 else 2)
     fig.suptitle(f"What an edit takes and costs: {over(curves)}; n: captions of all models", fontsize=9)
     return finish(fig, path)
 
@@ -111,7 +112,7 @@ def attack_plot(attacks: pd.DataFrame, path=None) -> Figure:
     _require(attacks, ("method", "attack", "caption", "edited", "twin", "before", "after", "seed"))
     table = frames.recovered(attacks)
     methods, names = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.sort_values("never", kind="stable").attack))
-    fig, axes = _grid(1, len(methods), 3.2, 1.9 + 0.42 * len(names), sharey=True)
+    fig, axes = _grid(1, len(methods), 3.2 if len(methods) > 1 else 5.2, 1.9 + 0.42 * len(names), sharey=True)
     for ax, method in zip(axes[0], methods):
         of = table[table.method == method].set_index("attack")
         for y, name in enumerate(names):
@@ -138,7 +139,7 @@ def attack_plot(attacks: pd.DataFrame, path=None) -> Figure:
     axes[0][0].set_ylim(-len(names) + 0.5, 0.5)
     shown = [axes[0][0].plot([], [], mark, color=colour, markersize=5, label=name)[0] for name, colour, mark in
              (("edited model", SERIES[1], "o"), ("twin that never saw the pictures", SERIES[0], "s"), ("edited model, pictures that no model saw", MUTED, "o"))]
-    fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=3)
+    fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=min(3, len(methods)))
     count = attacks.seed.nunique()
     fig.suptitle(f"Is it gone? {count} model{'s' * (count > 1)} (small dots), 95 % exact intervals over captions;\np: edited above twin, sign flips, Holm over attacks", fontsize=9)
     return finish(fig, path)

@@ -25,8 +25,10 @@ from .cards_models import Trio
 STEPS, GUIDANCE, FIRST = 20, 3.0, 4
 #: Seeds of the starting noise: of statistics (the published code has the first alone), of the pictures that are judged, of the attack by new seeds, of the threshold.
 DISCOVERY, SHOWN, NEW, NEVER = (0, 1, 2, 3), (10, 11), (20, 21, 22, 23), (30, 31, 32, 33)
-#: Edits are compared where the held-out denoising error has risen by this share, and what is looked into costs at most so much.
-RISE = 0.05
+#: Edits are compared where the held-out denoising error has risen by this share; and looked into at the least dose that leaves at most this share of the copies.
+RISE, LEFT = 0.05, 0.25
+#: Keys and values of the cross-attention: where a caption's words enter the U-Net.
+ATTENTION = ("*.attn2.to_k", "*.attn2.to_v")
 #: Prompt sets by use: settings are chosen on the first set of the planted cell, results are of the others.
 TUNE, REPORTED = 0, (1, 2, 3)
 
@@ -46,8 +48,8 @@ class Method:
 class Bench:
     """One model of the study: its pictures, what of them counts as copied, statistics by caption, and the cost of an edit.
 
-    A picture counts as copied where its background correlates with the training picture's by more than `threshold`: the value that one in a hundred pictures of
-    never-trained pairs reaches (digits have no background: the normalised distance, below its threshold). `per_set`: so many pairs of each planted set at most.
+    A picture counts as copied where its background correlates with the training picture's by more than `threshold`, which few pictures of fresh never-trained captions exceed
+    (the share is bounded by `threshold().bound`); digits have no background: the normalised distance, below its threshold. `per_set`: so many pairs of each planted set at most.
     """
 
     def __init__(self, seed: int, trio: Trio, held: int = 120, per_set: int | None = None):
@@ -120,11 +122,11 @@ class Bench:
 
     # -- statistics -------------------------------------------------------------------------------------------------
 
-    def stats(self, captions: Sequence[str], published: bool = False) -> StepStatistics:
+    def stats(self, captions: Sequence[str], published: bool = False, layers: str | Sequence[str] = FEED_FORWARD) -> StepStatistics:
         """Statistics of captions, each caption run once. `published`: with one seed."""
-        known: dict[str, StepStatistics] = self.kept(("stats", published), dict)
+        known: dict[str, StepStatistics] = self.kept(("stats", published, layers), dict)
         if missing := [caption for caption in dict.fromkeys(captions) if caption not in known]:
-            made = statistics(self.pipeline, missing, seeds=DISCOVERY[:1] if published else DISCOVERY, steps=STEPS, guidance=GUIDANCE, progress=False)
+            made = statistics(self.pipeline, missing, layers=layers, seeds=DISCOVERY[:1] if published else DISCOVERY, steps=STEPS, guidance=GUIDANCE, progress=False)
             known.update({caption: made.take([i]) for i, caption in enumerate(missing)})
         first = known[captions[0]]
         return StepStatistics(tuple(captions), {name: torch.cat([known[c].sums[name] for c in captions]) for name in first.sums}, first.rows, first.model, first.settings)
@@ -149,7 +151,7 @@ class Bench:
         pool = self.pairs.of("pool").take(np.arange(384))
         latents, states = self.pipeline.encode(pool.images), self.pipeline.embed(pool.captions)
         batches = [(latents[i:i + 32], states[i:i + 32]) for i in range(0, len(latents), 32)]
-        return curvature.decompose(curvature.factors(self.pipeline.unet, FEED_FORWARD, batches, objective=GaussianNoise(self.pipeline), seed=self.seed, progress=False), self.pipeline.unet)
+        return curvature.decompose(self.pipeline.unet, curvature.factors(self.pipeline.unet, FEED_FORWARD, batches, objective=GaussianNoise(self.pipeline), seed=self.seed, progress=False))
 
 
 def _first_of_each_set(pairs: Pairs, count: int) -> Pairs:
@@ -177,11 +179,11 @@ class GaussianNoise:
 
 # -- edits ----------------------------------------------------------------------------------------------------------
 
-def _masks(variant: str, reference: str | None, **options: Any) -> Callable[[Bench, Sequence[str], Sequence[float], int], dict[float, Any]]:
+def _masks(variant: str, reference: str | None, layers: str | Sequence[str] = FEED_FORWARD, **options: Any) -> Callable[[Bench, Sequence[str], Sequence[float], int], dict[float, Any]]:
     def make(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
         published = variant == "published"
-        mem = bench.stats(captions, published)
-        ref = bench.stats([c for c in bench.references[reference] if c not in captions], published) if reference else None
+        mem = bench.stats(captions, published, layers)
+        ref = bench.stats([c for c in bench.references[reference] if c not in captions], published, layers) if reference else None
         made = {dose: locate(bench.pipeline, mem, ref, sparsity=dose, first=first, variant=variant, **options) for dose in doses}
         return {dose: mask for dose, mask in made.items() if mask.count}
     return make
@@ -218,6 +220,8 @@ METHODS: dict[str, Method] = {m.name: m for m in (
     Method("published", "contrast as published, against nothing", _published, SHARES, chosen=True),
     Method("ordinary", "contrast as published, against ordinary captions", _masks("published", "ordinary"), SHARES, chosen=True),
     Method("corrected", "contrast, corrected, against its own kind", _masks("corrected", "same kind", margin=1.0), SHARES, chosen=True),
+    Method("attention", "cross-attention, corrected", _masks("corrected", "same kind", ATTENTION, margin=1.0), (0.04, 0.08, 0.16, 0.25, 0.4, 0.6), chosen=True),
+    Method("attention published", "cross-attention, as published", _masks("published", "empty", ATTENTION), (0.04, 0.08, 0.16, 0.25, 0.4, 0.6), chosen=True),
     Method("wanda", "Wanda, top, no contrast", _masks("wanda", None), SHARES),
     Method("unmemorised", "as published, from pictures seen once", _unmemorised, SHARES),
     Method("random rows", "random weights of each row", _random("rows"), SHARES),
@@ -226,3 +230,5 @@ METHODS: dict[str, Method] = {m.name: m for m in (
     Method("kfac", "K-FAC, low curvature out", _kfac, (0.01, 0.03, 0.1, 0.2, 0.3, 0.45), "curvature mass taken out"),
     Method("eigen", "generalised eigenvectors", _eigen, (1, 2, 4, 8, 16, 32), "directions of each layer"),
 )}  # fmt: skip
+#: Methods that look at no set: one edit serves all, and each set counts as their own and as another.
+BLIND = ("magnitude", "kfac")

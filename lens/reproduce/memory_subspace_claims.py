@@ -20,7 +20,7 @@ from .subspace_frames import over_seeds
 
 #: Controls of equal density beside which a located mask is read.
 CONTROLS = ("unmemorised", "random rows", "random columns", "wanda")
-LOCATED = ("published", "ordinary", "corrected")
+LOCATED = ("published", "ordinary", "corrected", "attention", "attention published")
 
 
 def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -171,8 +171,8 @@ def _families(rows: list, numbers: dict, table: pd.DataFrame) -> None:
         if best is None:
             continue
         against = over_seeds((of.loc["random rows"] - of.loc[best]).dropna()) if "random rows" in of.index else None
-        rows.append((f"Edits at their operating dose take copies of a family that nothing was located on: {cell}", "not tested",
-                     "; ".join(f"{frames.title(m)} {_over(v)}" for m, v in lines.items()) + (f"; {frames.title(best)} over random weights at their own doses {_over(against)}" if against else ""),
+        rows.append((f"Edits at the dose that removes what they were located on take copies of a family that nothing was located on: {cell}", "not tested",
+                     "; ".join(f"{frames.title(m)} {_over(v)}" for m, v in lines.items()) + (f"; {frames.title(best)} over as many random weights {_over(against)}" if against else ""),
                      f"{of.shape[1]} models, {table[table.cell == cell].groupby('seed').caption.nunique().min()} or more captions", _judged(lines[best]) + f" (of: {frames.title(best)})"))
 
 
@@ -183,7 +183,7 @@ def _utility(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     for method in [m for m in wide["accuracy"].index if m != "unedited"]:
         loss = over_seeds((wide["accuracy"].loc["unedited"] - wide["accuracy"].loc[method]).dropna())
         _keep(numbers, f"accuracy_lost_{method}", loss)
-        rows.append((f"After the edit captions are obeyed as before: {frames.title(method)} at its operating dose", "image quality collapses at 10 % sparsity (Kowalczuk et al. 2025)",
+        rows.append((f"After the edit captions are obeyed as before: {frames.title(method)} at the dose that removes the copies", "image quality collapses at 10 % sparsity (Kowalczuk et al. 2025)",
                      f"attributes of the caption that are right (stands for CLIP; chance {np.mean([1 / 8, 1 / 6, 1 / 3, 1 / 3]):.2f}) {_runs(wide['accuracy'].loc[method])}, unedited {_runs(wide['accuracy'].loc['unedited'])}, ceiling {_runs(wide['ceiling'].loc[method])}: loses "
                      f"{_over(loss)}; Frechet distance (stands for FID) {_runs(wide['frechet'].loc[method])} against {_runs(wide['frechet'].loc['unedited'])}",
                      f"{wide['accuracy'].shape[1]} models x {int(first.pictures)} pictures of {int(first.captions)} captions",
@@ -199,7 +199,7 @@ def _gone(rows: list, numbers: dict, attacks: pd.DataFrame, seed: int) -> None:
         never = attacks[(attacks.method == method) & (attacks.attack == "embeddings (never trained)")].edited
         numbers[f"gone_{method}"] = {"word": found.word, "by": list(found.by), "by_model": words, "recalled": list(found.recited), "attacks": found.table.drop(columns=["p_kind"]).to_dict("records"),
                                      "never_trained": float(never.mean()) if len(never) else None}
-        rows.append((f"Is it gone? {frames.title(method)} at its operating dose (rule: `lens.measure.erasure`, each attack against the twin that never saw the pictures, "
+        rows.append((f"Is it gone? {frames.title(method)} at the dose that removes the copies (rule: `lens.measure.erasure`, each attack against the twin that never saw the pictures, "
                      f"{found.table.p_kind.iloc[0] if len(found.table) else 'exact'} sign flips, Holm)", paper.get(method, "not tested"),
                      f"copied before {found.recited[0]}, after {found.recited[1]}; {lines}; never-trained pictures with embeddings optimised {never.mean():.2f} of {len(never)}",
                      f"{found.recited[0]} captions of {len(words)} models", f"{found.word}{' by ' + ', '.join(found.by) if found.by else ''}; by model: {', '.join(words)}"))

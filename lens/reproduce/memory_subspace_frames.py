@@ -11,7 +11,7 @@ import pandas as pd
 from ..diffusion.detection import detect
 from ..measure.erasure import Attack, Verdict, verdict
 from ..measure.statistics import Interval, bootstrap, holm, proportion
-from .memory_subspace_bench import METHODS, RISE, STEPS
+from .memory_subspace_bench import BLIND, METHODS, RISE, STEPS
 from .subspace_frames import over_seeds
 
 #: A caption counts as copied where at least this share of its seeds gives a copy.
@@ -81,10 +81,6 @@ def curve(frame: pd.DataFrame, own: bool | None = True) -> pd.DataFrame:
     """One line a dose of a method and model: mean copying over captions of the located set (`own`), of the other sets, or of all; the cost is the mean over located sets."""
     of = frame if own is None else frame[(frame.set == frame.located) == own]
     return of.groupby("dose").agg(copy=("copy", "mean"), likeness=("likeness", "mean"), rise=("rise", "mean"), density=("density", "mean"), n=("copy", "size")).reset_index()
-
-
-#: Methods that look at no set: each set counts as their own and as another.
-BLIND = ("magnitude", "kfac")
 
 
 def at_rise(curves: pd.DataFrame, own: bool, rise: float = RISE, measure: str = "copy") -> pd.DataFrame:

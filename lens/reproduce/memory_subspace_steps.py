@@ -13,7 +13,7 @@ from scipy.spatial.distance import squareform
 from .. import diffusion, subspace
 from ..organisms.cards_corpus import PLANTED
 from ..subspace.masks import chance_iou
-from .memory_subspace_bench import FIRST, METHODS, NEW, REPORTED, RISE, SHOWN, STEPS, TUNE, Bench, Method
+from .memory_subspace_bench import BLIND, FIRST, LEFT, METHODS, NEW, REPORTED, RISE, SHOWN, STEPS, TUNE, Bench, Method
 
 CELLS = (*PLANTED, "template", "two-captions", "digit-many", "digit-once", "digit-never")
 #: Variants whose masks' overlap is asked: name -> (variant, reference, one seed as published).
@@ -167,14 +167,14 @@ def curves(bench: Bench, method: Method, first: int, sets: Sequence[int] = REPOR
     every = every.take(every.set != TUNE)
     before = bench.kept("copies before", lambda: _seen(bench, every))
     for of_set in sets:
-        own = every.captions if method.name in ("magnitude", "kfac") else every.take(every.set == of_set).captions
+        own = every.captions if method.name in BLIND else every.take(every.set == of_set).captions
         doses = [method.doses[i] for i in np.unique(np.linspace(0, len(method.doses) - 1, most).round().astype(int))]
         edits = method.make(bench, own, doses, first)
         lines += _lines(every, of_set, 0.0, before, (0.0, 0.0), 0.0)
         for dose, edit in edits.items():
             with edit.applied(bench.pipeline.unet):
                 lines += _lines(every, of_set, dose, _seen(bench, every), (bench.rise(0), bench.rise(1)), getattr(edit, "density", np.nan))
-        if method.name in ("magnitude", "kfac"):   # they look at no set: one edit serves all
+        if method.name in BLIND:   # they look at no set: one edit serves all
             break
     return pd.DataFrame(lines).assign(method=method.name, seed=bench.seed)
 
@@ -189,12 +189,17 @@ def _lines(of: Any, located: int, dose: float, seen: tuple[np.ndarray, np.ndarra
              "density": density} for i, caption in enumerate(of.captions)]  # fmt: skip
 
 
-def operating(frame: pd.DataFrame) -> float | None:
-    """The largest dose of a method and model whose held-out error rises by at most `RISE` on the choosing half, chosen without a look at copying; None where already the least
-    costs more.
+def removing(frame: pd.DataFrame) -> float | None:
+    """The least dose of a method and model that leaves at most `LEFT` of the copies of the located sets, whatever it costs; where none does, the one that leaves least. None
+    where the method has no edit.
     """
-    cost = frame[frame.dose > 0].groupby("dose").rise_chosen.mean()
-    return None if cost.empty or not (cost <= RISE).any() else float(cost[cost <= RISE].index.max())
+    own = frame if frame.method.iloc[0] in BLIND else frame[frame.set == frame.located]
+    copy = own.groupby("dose")["copy"].mean()
+    before, after = copy.loc[0.0], copy.drop(0.0)
+    if after.empty:
+        return None
+    enough = after[after <= LEFT * before]
+    return float(enough.index.min() if len(enough) else after.idxmin())
 
 
 def edit_at(bench: Bench, name: str, captions: Sequence[str], dose: float, first: int) -> Any:
@@ -203,7 +208,7 @@ def edit_at(bench: Bench, name: str, captions: Sequence[str], dose: float, first
 
 
 def families(bench: Bench, doses: Mapping[str, float | None], first: Mapping[str, int], names: Sequence[str]) -> pd.DataFrame:
-    """Copying of families that nothing was located or chosen on, at each method's operating dose: captions without codes, templates, two captions, digits."""
+    """Copying of families that nothing was located or chosen on, at the dose that removes the located copies: captions without codes, templates, two captions, digits."""
     located, lines = bench.copied("code-many", REPORTED[0]), []
     asked = {cell: bench.copied(cell) for cell in ("generic-many", "template", "two-captions", "digit-many")}
     asked = {cell: of for cell, of in asked.items() if len(of)}

@@ -27,7 +27,7 @@ _PUBLIC = {
     "save": ("engine.saving", "save"), "open": ("engine.saving", "open_result"), "export": ("engine.saving", "export"),
     "record": ("engine.results", "provenance"), "describe": ("engine.results", "describe"), "ResultError": ("engine.results", "ResultError"),
 }
-_MODULES = ("models", "prompts", "engine", "measure", "patching", "injection", "vectors", "forgetting", "provenance", "memorization", "subspace", "curvature", "training", "reproduce", "figures", "cli", "data", "organisms")
+_MODULES = ("models", "prompts", "engine", "measure", "patching", "injection", "vectors", "forgetting", "provenance", "memorization", "subspace", "curvature", "diffusion", "training", "reproduce", "figures", "cli", "data", "organisms")
 
 __all__ = ["__version__", *_PUBLIC]
 

@@ -11,8 +11,8 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
-def test_there_are_seven_examples_of_at_most_ten_lines():
-    assert len(EXAMPLES) == 7 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
+def test_there_are_eight_examples_of_at_most_ten_lines():
+    assert len(EXAMPLES) == 8 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
 
 
 def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeypatch, capsys):
@@ -31,6 +31,9 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
     assert "rho -" in printed[5] and "guaranteed" in printed[5] and "an approximation" in printed[5]
     cost = names["lens"].memorization.tradeoff_summary(names["cost"]).set_index("edit")
     assert cost.strict["unedited"] == cost.strict["random"] == 1 and cost.strict["mask"] < 0.1 and cost.n["mask"] == 32 and cost.rise["mask"] < 0.1
+
+    before, after = map(float, printed[7].split())
+    assert before > 0.5 and after < before - 0.1
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)h][^)]*)\)", README))

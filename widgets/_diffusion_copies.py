@@ -63,8 +63,7 @@ def limit(work: Work) -> dict[str, Any]:
     text = f"A picture counts as a copy where its {name} is {bound.copies} {bound.value:.2f}"
     if work.given is not None:
         return {"value": bound.value, "copies": bound.copies, "text": f"{text}, the threshold that was given."}
-    text += (f": of a fresh caption that was never trained at most {100 * bound.bound:.2g} % of the pictures are expected to pass that; {bound.beyond} of the {bound.n} pictures of "
-             f"{bound.captions} such captions do.")  # fmt: skip
+    text += f": of a fresh caption that was never trained at most {100 * bound.bound:.2g} % of the pictures are expected to pass that (of {bound.captions} such captions, {bound.beyond} of {bound.n} pictures do)."
     return {"value": bound.value, "copies": bound.copies, "text": text + ("" if bound.resolved else f" So few captions cannot show the {100 * bound.rate:g} % that was asked for.")}
 
 

@@ -65,7 +65,7 @@ class DiffusionBench(SweepView):
     reference = traitlets.Unicode().tag(sync=True)
     method = traitlets.Enum(tuple(METHODS), "published").tag(sync=True)
     chosen = traitlets.List(traitlets.Int()).tag(sync=True)
-    sparsity = traitlets.Float(0.02).tag(sync=True)
+    sparsity = traitlets.Float(0.08).tag(sync=True)
     first = traitlets.Int(4).tag(sync=True)
     updates = traitlets.Int(50).tag(sync=True)
     start = traitlets.Enum(tuple(STARTS), "caption").tag(sync=True)
@@ -88,7 +88,7 @@ class DiffusionBench(SweepView):
     _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
 
     def __init__(self, pipeline: Pipeline | str = "organism:cards", memorised: Any = None, reference: Any = None, *, never: Any = None, threshold: float | None = None, rate: float = 0.05,
-                 method: str = "published", sparsity: float = 0.02, first: int = 4, seeds: Sequence[int] = (10,), steps: int = 20, guidance: float = 3.0,
+                 method: str = "published", sparsity: float = 0.08, first: int = 4, seeds: Sequence[int] = (10,), steps: int = 20, guidance: float = 3.0,
                  statistic_seeds: Sequence[int] = (0, 1), margin: float = 1.0, pool: Any = None, batch: int | None = None, control: int = 0, folder: Any = None, level: float = 0.95) -> None:  # fmt: skip
         if not 0 < level < 1 or not 0 < rate < 1:
             raise ValueError(f"level={level!r}, rate={rate!r}; expected both between 0 and 1, such as 0.95 and 0.05")

@@ -39,7 +39,11 @@ _TITLES = {"patch": "Activation patching", "path patch": "Path patching", "causa
            "damage": "Damage of an edit", "trade-off": "Recitation against clean loss", "prefix attacks": "Recitation behind changed prefixes", "relearning": "Relearning",
            "specificity": "Overlap of masks and its control", "recall at k": "Planted neurons found", "principal angles": "Angles between subspaces",
            "curvature spectrum": "Spectrum of loss curvature", "activation ratio": "Memorised against clean text by band", "curvature edit": "Edit of loss curvature",
-           "curvature curve": "Curve of edits"}
+           "curvature curve": "Curve of edits",
+           "copies": "Copies of training pictures", "caption accuracy": "Captions obeyed", "precision and recall": "Precision and recall of pictures",
+           "denoising error": "Error of the predicted noise", "detection": "Memorised captions told", "detection by step": "Memorised captions told, by step",
+           "embedding attack": "Embeddings optimised towards pictures", "noisy start": "Denoising from noised pictures", "prompt attacks": "Captions said otherwise",
+           "picture relearning": "Relearning of pictures"}
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 

@@ -21,7 +21,8 @@ from .style import INK, MUTED, SEQUENTIAL, SERIES, finish
 from .subspace import GREY, _dots, _grid, _plain
 from .vectors import MARKS, _require
 
-__all__ = ["copying_plot", "detection_plot", "overlap_plot", "map_plot", "step_layer_plot", "tradeoff_plot", "grid_plot", "attack_plot", "relearning_plot", "families_plot", "utility_plot"]
+__all__ = ["copying_plot", "detection_plot", "overlap_plot", "map_plot", "step_layer_plot", "tradeoff_plot", "grid_plot",
+           "attack_plot", "relearning_plot", "families_plot", "utility_plot"]
 KINDS = {"code": "caption with a code", "generic": "caption without a code", "digit": "digit"}
 PAIRS = {"memorised": "both memorised", "other": "both seen once", "mixed": "one of each"}
 TEMPLATES = {"same template": "same template", "other template": "two templates"}
@@ -122,7 +123,8 @@ def overlap_plot(specificity: pd.DataFrame, path=None) -> Figure:
     axes[0].set_ylabel("mean IoU of two sets' masks", fontsize=9)
     count, chance = table.seed.nunique(), table.chance.dropna()
     dashes = f" (dashes: chance, {chance.min():.3f} to {chance.max():.3f})" if len(chance) else ""
-    below.suptitle(f"Means of {count} model{'s' * (count > 1)}{dashes}; p: {_kinds(lines)} label permutation, both memorised against both seen once,\nlargest over models after Holm", fontsize=8)
+    below.suptitle(f"Means of {count} model{'s' * (count > 1)}{dashes}; p: {_kinds(lines)} label permutation, both memorised against both seen once,\n"
+                   "largest over models after Holm", fontsize=8)
     return finish(fig, path)
 
 

@@ -23,7 +23,7 @@ COLUMNS = {"training": "training\npicture", "before": "before\nthe edit", "after
 CELLS = {"generic-many": "captions without a code", "template": "templates", "two-captions": "two captions of a picture", "digit-many": "digits"}
 
 
-def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = RISE, columns: int = 5) -> Figure:
+def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = RISE, columns: int = 4) -> Figure:
     """Copying against the rise of the held-out error, a panel a method and a mark a dose (means over models, small dots models): the located set, and the other sets.
 
     The vertical line is where methods are compared; the marks with intervals on it are what is read there: the least that is left at that cost at most.
@@ -172,7 +172,7 @@ def relearning_plot(relearning: pd.DataFrame, path=None) -> Figure:
 
 
 def families_plot(families: pd.DataFrame, path=None) -> Figure:
-    """Copying of families that nothing was located or chosen on, unedited and under each method at its operating dose: a panel a family."""
+    """Copying of families that nothing was located or chosen on, unedited and under each method at the dose that removes what it was located on: a panel a family."""
     _require(families, ("method", "cell", "caption", "copy", "seed"))
     table = frames.means(families, ("method", "cell"), "copy", (0.0, 1.0))
     methods, cells = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.cell))
@@ -197,7 +197,7 @@ def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path=None) -> Figu
     _require(utility, ("method", "accuracy", "accuracy_low", "accuracy_high", "ceiling", "frechet", "frechet_low", "frechet_high", "pictures", "captions", "seed"))
     _require(errors, ("method", "bin", "error", "before", "seed"))
     methods = list(dict.fromkeys(utility.method))
-    fig = Figure(figsize=(12.4, 2.3 + 0.34 * len(methods)), layout="constrained", dpi=130)
+    fig = Figure(figsize=(12.8, 2.3 + 0.34 * len(methods)), layout="constrained", dpi=130)
     axes = fig.subplots(1, 3, width_ratios=(1, 1, 1.35))
     for ax, measure in zip(axes, ("accuracy", "frechet")):
         table = frames.means(utility, ("method",), measure).set_index("method")
@@ -210,9 +210,12 @@ def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path=None) -> Figu
         _plain(ax)
     axes[0].set_xlim(0, 1.03)
     axes[0].axvline(utility.ceiling.mean(), color=INK, linewidth=1, linestyle="--")
-    axes[0].set_title(f"caption accuracy, ceiling {utility.ceiling.mean():.2f} (dashed)", fontsize=8)
+    axes[0].set_title(f"caption accuracy\nceiling {utility.ceiling.mean():.2f} (dashed)", fontsize=8)
     axes[0].set_xlabel("share of attributes that are right", fontsize=8)
-    axes[1].set_title("Frechet distance to held-out pictures", fontsize=8)
+    floor = utility.frechet_floor.mean() if "frechet_floor" in utility else np.nan
+    if np.isfinite(floor):
+        axes[1].axvline(floor, color=INK, linewidth=1, linestyle="--")
+    axes[1].set_title("Frechet distance to held-out pictures" + (f"\nfloor {floor:.2f} (dashed)" if np.isfinite(floor) else ""), fontsize=8)
     axes[1].set_xlabel("in the classifier's features, less is nearer", fontsize=8)
     rise = frames.means(errors.assign(rise=100 * (errors.error / errors.before - 1)), ("method", "bin"), "rise")
     axes[2].axhline(0, color=MUTED, linewidth=0.8)

@@ -88,7 +88,7 @@ def labels(of: Pairs) -> dict[str, np.ndarray]:
     return {field: np.array([-1 if fore is None else getattr(fore, field) for fore in of.fore]) for field in FIELDS} | {"digit": of.digit}
 
 
-def _classifier(bench: Bench, fresh: int = 6000) -> diffusion.Classifier:
+def _classifier(bench: Bench, fresh: int) -> diffusion.Classifier:
     """A classifier of what captions say, trained on cards drawn for it and on the digits of the pool."""
     rng, every = np.random.default_rng([bench.seed, 0xC1A5]), cards_images.foregrounds()
     fores = [every[i] for i in rng.integers(len(every), size=fresh)]
@@ -98,14 +98,15 @@ def _classifier(bench: Bench, fresh: int = 6000) -> diffusion.Classifier:
     return diffusion.train_classifier(torch.cat([cards, digits.images]), told, seed=bench.seed, epochs=6, progress=False)
 
 
-def utility(bench: Bench, edits: Mapping[str, tuple[float, int] | None], pictures: int = 1000) -> tuple[pd.DataFrame, pd.DataFrame]:
+def utility(bench: Bench, edits: Mapping[str, tuple[float, int] | None], pictures: int = 300) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the model can still do under each edit, located on one reported set: attributes of held-out captions that are right, spread of the pictures, held-out denoising error by bin.
 
     The ceiling is the classifier's accuracy on held-out pictures; the floor of the Frechet distance is that of pictures of one source.
     """
     real = bench.pairs.take(np.isin(bench.pairs.cell, ("held-out", "digit-held-out")))
-    classifier = _classifier(bench)
+    classifier = _classifier(bench, 20 * pictures)
     asked = bench.pairs.of("held-out")
+    asked = asked.take(np.arange(min(pictures, len(asked))))
     seeds = tuple(range(40, 40 + max(1, round(pictures / len(asked)))))
     located = bench.copied("code-many", REPORTED[0])
     ceiling = classifier.accuracy(real.images, labels(real))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -173,7 +172,8 @@ def recovered(attacks: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
             back = (of[model] >= COPIED).groupby(of.seed)
             known = len(of) and not (never and model == "twin")
             found = proportion(back.sum().sum(), len(of)) if known else Interval(np.nan, np.nan, np.nan, 0.95, 0, "exact")
-            line |= {model: float(found.estimate), f"{model}_low": float(found.low), f"{model}_high": float(found.high), f"{model}_runs": tuple(map(float, back.mean())) if known else ()}
+            line |= {model: float(found.estimate), f"{model}_low": float(found.low), f"{model}_high": float(found.high),
+                     f"{model}_runs": tuple(map(float, back.mean())) if known else ()}
         told = words[method].table.set_index("attack").holm if method in words else {}
         lines.append(line | {"holm": float(told.get(attack, np.nan))})
     return pd.DataFrame(lines)

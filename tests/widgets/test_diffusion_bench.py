@@ -17,7 +17,6 @@ from lens.diffusion import DiffusionError
 from lens.organisms import cards
 from lens.organisms.cards_corpus import Corpus
 from tests.diffusion.conftest import pipeline_of
-from tests.diffusion.test_stable_diffusion import parts_in
 from tests.widgets.fakes import SCRIPT
 from widgets import _diffusion, _diffusion_work
 
@@ -90,7 +89,7 @@ def test_pictures_measures_mask_and_map_are_those_of_plain_calls():
         np.testing.assert_allclose(np.array(getattr(view, state)["values"]).reshape(STEPS, 4, 1)[-1], values, atol=1e-5)
     assert view.mask().iou(mask) == 1 and view.edit["weights"] == mask.count and view.edit["layers"] == pytest.approx(list(mask.densities().values()))
     bound = diffusion.threshold(drawn(pipeline, FRESH)[1], 0.05)
-    assert view.limit["value"] == pytest.approx(bound.value, abs=1e-5) and f"above {bound.value:.2f}" in view.limit["text"] and f"{bound.captions} such captions" in view.limit["text"]
+    assert view.limit["value"] == pytest.approx(bound.value, abs=1e-5) and f"above {bound.value:.2f}" in view.limit["text"] and f"of {bound.captions} such captions, {bound.beyond} of {bound.n} pictures" in view.limit["text"]
     assert view.before["copied"] == bound.of(before).ravel().tolist() and view.before["groups"][0]["copies"] == bound.of(before).sum()
     exact = diffusion.rate(bound.of(after))
     assert (view.after["groups"][0]["low"], view.after["groups"][0]["high"]) == pytest.approx((exact.low, exact.high))
@@ -335,6 +334,8 @@ def test_without_background_pixels_the_distance_is_measured():
 
 
 def test_a_stable_diffusion_pipeline_shows_a_few_steps(tmp_path):
+    from tests.diffusion.test_stable_diffusion import parts_in
+
     pipeline = diffusion.Pipeline.of(parts_in(tmp_path))
     images = torch.rand(2, *pipeline.image_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     view = ask(widgets.DiffusionBench(pipeline, (["a cat", "the hat"], images), ["the cat", "a hat"], steps=9, first=2, sparsity=0.2, guidance=2.0))

@@ -61,7 +61,7 @@ function render({ model, el }) {
   const current = (key) => !!key && EDIT.every((name) => alike(key[name], model.get(name)));
   const drawEdit = () => {
     const e = model.get("edit"), s = model.get("sparsity"), n = model.get("first"); sparsity.value = nearest(s); setText(sparsityNow, short(s)); sparsity.setAttribute("aria-valuetext", short(s)); setText(firstNow, `${n} of ${info.steps}`); first.setAttribute("aria-valuetext", `${n} of ${info.steps} steps`);
-    setText(editText, !e.weights ? "" : current(e.key) ? `The mask sets ${e.weights.toLocaleString("en")} weights to 0, ${share(e.density)} of those in the ${many(info.layers, "feed-forward layer")}.` : `The mask shown is of ${e.text}.`);
+    setText(editText, !e.weights ? "" : current(e.key) ? `The mask sets ${e.weights.toLocaleString("en")} weights to 0, ${share(e.density)} of those in the ${many(info.layers, "feed-forward layer")}.` : `The pictures with an edit are still of ${e.text}.`);
   };
   const drawForce = () => {
     const f = model.get("force"), there = !!model.get("edit").weights; weights.hidden = !there && f.state === "none"; weights.setAttribute("data-state", f.state); putButton.disabled = busy() || !there || !current(model.get("edit").key); undoButton.disabled = f.state !== "in force";
@@ -84,19 +84,19 @@ function render({ model, el }) {
   const readout = h("p", { class: "mn-note mn-readout", "data-testid": "readout", role: "status" }), numbers = h("div", { "data-testid": "numbers" });
   const attackButton = h("button", { type: "button", class: "mn-button", "data-testid": "attack", text: "Attack this edit", onclick: () => { flush(); send("attack", { fields: fieldsNow() }); } });
   const attackText = h("p", { class: "mn-note", text: "An attack looks for a text embedding that makes the edited model denoise towards the training picture. With enough updates that draws any picture: read it beside the never-trained pictures attacked with the same budget. Moving a slider stops it." });
-  const attackBox = h("div", {}, h("div", { class: "mn-controls" }, field("Attack: updates", bound("updates", h("input", { type: "number", min: 1, max: 10000, step: 10 }))), field("starting from", choose("start", model.get("starts"))), attackButton), attackText);
-  const help = h("p", { class: "mn-note", "data-testid": "help", text: "Keys: arrows, Home and End move through the pictures and the map and read them out; Space ticks a caption on or off; Ctrl+Enter draws." });
-  const pictures = h("section", { class: "mn-section", "aria-label": "Pictures" }, h("div", { class: "mn-side-head" }, h("h3", { text: "Pictures" })), empty, limitText, about, moves, h("div", { class: "mn-gridbox" }, grid), readout, help, numbers, attackBox);
+  const attackBox = h("section", { class: "mn-section", "aria-label": "Attack on the edit" }, h("div", { class: "mn-side-head" }, h("h3", { text: "Attack on the edit" })), attackText, h("div", { class: "mn-controls" }, field("Updates", bound("updates", h("input", { type: "number", min: 1, max: 10000, step: 10 }))), field("starting from", choose("start", model.get("starts"))), attackButton));
+  const help = h("p", { class: "mn-note", "data-testid": "help", text: "The mask is located on the captions that are ticked; the others show what it does to pictures it was not made from. Keys: arrows, Home and End move through the pictures and the map and read them out; Space ticks a caption on or off; Ctrl+Enter draws." });
+  const pictures = h("section", { class: "mn-section", "aria-label": "Pictures" }, h("div", { class: "mn-side-head" }, h("h3", { text: "Pictures" })), empty, limitText, about, moves, h("div", { class: "mn-gridbox" }, grid), readout, help, numbers);
 
   let cells = [], ticks_ = [], captions = [], trained = () => "", states = {}, focus = [0, 0];
   const seedNow = () => Math.min(model.get("seed"), info.seeds.length - 1);
-  const valueText = (value, copy) => (absent(value) ? "" : `${letter} = ${value.toFixed(2).replace("-", "−")}${copy === null ? "" : copy ? ", copy" : ", no copy"}`);
+  const valueText = (value) => (absent(value) ? "" : `${letter} = ${value.toFixed(2).replace("-", "−")}`), verdict = (copy) => (copy === true ? "copy" : copy === false ? "no copy" : "");
   /** What is shown in a cell: file, value, copy, and the words for it. */
   const cellOf = (r, c) => {
     const [name, , words] = ROWS[r], caption = captions[c]; if (name === "training") return { file: trained(c), said: "", alt: `${plainly(caption)}: ${words}` };
     const s = states[name]; if (!s || s.memorised !== model.get("memorised")) return { file: "", said: "", alt: `${plainly(caption)}: not ${words} yet` };
-    const f = s.ready ? Math.min(model.get("step"), frames - 1) : Math.max(0, Math.min(model.get("step"), s.frames - 1)), value = s.value(f, c, seedNow()), copy = s.copy(f, c, seedNow()), said = valueText(value, copy), whole = f === frames - 1;
-    return { file: s.file(f, c, seedNow()), value, copy, said, alt: `${plainly(caption)}: ${words}${whole ? "" : `, after step ${info.frames[f]} of ${info.steps}`}${name !== "before" && s.key && !current(s.key) ? `, of an earlier edit` : ""}${said ? `, ${said}` : ""}` };
+    const f = s.ready ? Math.min(model.get("step"), frames - 1) : Math.max(0, Math.min(model.get("step"), s.frames - 1)), value = s.value(f, c, seedNow()), copy = s.copy(f, c, seedNow()), said = valueText(value), whole = f === frames - 1;
+    return { file: s.file(f, c, seedNow()), value, copy, said, alt: `${plainly(caption)}: ${words}${whole ? "" : `, after step ${info.frames[f]} of ${info.steps}`}${name !== "before" && s.key && !current(s.key) ? `, of an earlier edit` : ""}${said ? `, ${said}` : ""}${verdict(copy) ? `, ${verdict(copy)}` : ""}` };
   };
   const readCell = () => setText(readout, captions.length ? `${cellOf(...focus).alt}.` : "");
   const build = () => {
@@ -105,7 +105,7 @@ function render({ model, el }) {
     head.replaceChildren(h("th", { scope: "col", text: "Caption" }), ...captions.map((caption, c) => h("th", { scope: "col", title: plainly(caption), style: `width:${side + 8}px` }, h("span", { text: shorten(plainly(caption), 70) }), h("br"), h("label", { class: "mn-tick" }, ticks_[c], "located on"))));
     cells = ROWS.map(([name, title], r) => {
       const notes = h("span", { class: "mn-row-note" }), row = h("tr", { role: "row", "data-state": name }, h("th", { scope: "row" }, h("span", { text: title }), notes));
-      const line = captions.map((_, c) => { const said = h("span", { class: "mn-said" }), picture = h("img", { class: "mn-pic", width: side, height: side, "data-sharp": sharp, draggable: "false" }), td = h("td", { role: "gridcell", tabindex: r || c ? "-1" : "0", "data-testid": `cell-${name}-${c}` }, picture, said); td.onfocus = () => { go(r, c, false); }; return { td, picture, said }; });
+      const line = captions.map((_, c) => { const said = h("span", { class: "mn-said" }), judged = h("span", { class: "mn-said" }), picture = h("img", { class: "mn-pic", width: side, height: side, "data-sharp": sharp, draggable: "false" }), td = h("td", { role: "gridcell", tabindex: r || c ? "-1" : "0", "data-testid": `cell-${name}-${c}` }, picture, said, judged); td.onfocus = () => { go(r, c, false); }; return { td, picture, said, judged }; });
       row.append(...line.map((x) => x.td)); body.append(row); return { row, notes, line };
     });
     body.replaceChildren(...cells.map((x) => x.row)); drawStates();
@@ -129,7 +129,7 @@ function render({ model, el }) {
       const [name] = ROWS[r], s = states[name], mine = s?.memorised === set, old = mine && name !== "before" && !current(s.key);
       row.hidden = name === "training" ? !(model.get("prompts").sizes ?? []).some((n) => n) : name === "attacked" ? !a || old : !before && name !== "before" ? true : !before && !mine; row.setAttribute("data-old", String(old));
       setText(notes, name === "training" ? "" : !mine ? "" : !s.ready ? `step ${info.frames[Math.max(0, s.frames - 1)]} of ${info.steps} …` : old ? "of an earlier edit" : name === "after" ? `${model.get("method")}, ${short(model.get("sparsity"))}, ${many(model.get("first"), "step")}` : name === "random" ? "as many weights of each row" : name === "attacked" ? `${s.attack[0]} updates` : "the model’s own weights");
-      line.forEach(({ td, picture, said }, c) => { const cell = cellOf(r, c); picture.classList.toggle("mn-none", !cell.file); if (cell.file) { if (picture.getAttribute("src") !== cell.file) picture.src = cell.file; } else picture.removeAttribute("src"); picture.alt = cell.alt; setText(said, cell.said || " "); td.setAttribute("data-copy", cell.copy === true); });
+      line.forEach(({ td, picture, said, judged }, c) => { const cell = cellOf(r, c); picture.classList.toggle("mn-none", !cell.file); if (cell.file) { if (picture.getAttribute("src") !== cell.file) picture.src = cell.file; } else picture.removeAttribute("src"); picture.alt = cell.alt; td.setAttribute("aria-label", cell.alt); setText(said, cell.said); setText(judged, verdict(cell.copy)); td.setAttribute("data-copy", cell.copy === true); });
     });
     if (cells[focus[0]].row.hidden) focus = [0, focus[1]];
     setText(limitText, model.get("limit").text ?? ""); attackButton.disabled = busy() || !states.after?.ready || !current(states.after.key) || !(model.get("prompts").sizes ?? []).some((n) => n);
@@ -146,12 +146,12 @@ function render({ model, el }) {
   let scores = null; const mapTitle = h("p", { class: "mn-note" }), mapRead = h("p", { class: "mn-note mn-readout", "data-testid": "map-read", role: "status" }), bar = new ColourBar("map-bar");
   const factsOf = (r, c) => { const i = r * scores.steps + c, takes = current(model.get("edit").key) ? model.get("edit").layers?.[r] : null; return [["layer", scores.short[r]], ["step", `${c + 1} of ${scores.steps}${c < model.get("first") ? ", united" : ""}`], ["neurons beyond z = 3", share(scores.share[i])], ["largest |z|", short(scores.largest[i])], ...(absent(takes) ? [] : [["the edit takes", `${share(takes)} of the layer`]])]; };
   const map = new HeatMap({ label: "Layer-by-step map: how far layers tell the two sets apart; arrow keys read its cells", testid: "map", name: (r, c) => factsOf(r, c).map((f) => f.join(" ")).join(", "), hover: (at) => { if (at) setText(mapRead, `${scores.layers[at.row]}: ${factsOf(at.row, at.column).slice(1).map((f) => f.join(" ")).join(", ")}.`); } });
-  const mapBox = h("section", { class: "mn-section", "aria-label": "Layer-by-step map", "data-testid": "scores" }, h("div", { class: "mn-side-head" }, h("h3", { text: "Where and when the two sets differ" })), mapTitle, h("div", { class: "mn-mapbox" }, h("div", {}, map.element, mapRead), bar.element));
+  const mapBox = h("section", { class: "mn-section", "aria-label": "Layer-by-step map", "data-testid": "scores" }, h("div", { class: "mn-side-head" }, h("h3", { text: "Where and when the two sets differ" }), bar.element), mapTitle, map.element, mapRead);
   const drawMap = () => {
     const raw = model.get("scores"); mapBox.hidden = !raw.layers || raw.memorised !== model.get("memorised"); if (mapBox.hidden) { scores = null; return; }
     scores = { ...raw, share: floats(raw.share), largest: floats(raw.largest) }; if (!root.isConnected) return;
     const top = Math.max(1e-9, ...scores.share), old = raw.reference !== model.get("reference") || !alike(raw.chosen, model.get("chosen"));
-    setText(mapTitle, `${raw.sets[0]} memorised against ${raw.sets[1]} reference captions${old ? " (of an earlier choice)" : ""}: share of a layer’s neurons whose mean energy differs by more than 3 standard errors; about 0.3 % by chance, more with few captions. Steps in bold are united in the mask.`);
+    setText(mapTitle, `${raw.sets[0]} memorised against ${raw.sets[1]} reference captions${old ? " (of an earlier choice)" : ""}: share of a layer’s neurons whose mean energy differs by more than 3 standard errors; about 0.3 % by chance, more with few captions. Layers by block and attention, in the order in which they run; steps in bold are united in the mask.`);
     bar.update({ ramp: themeOf(root).single, low: "0 %", middle: share(top / 2), high: share(top), title: "neurons beyond z = 3" });
     map.update({ rows: scores.layers.length, columns: scores.steps, rowLabels: scores.short, columnLabels: Array.from({ length: scores.steps }, (_, i) => ({ text: String(i + 1), strong: i < model.get("first") })), rowTitle: "layer", columnTitle: "denoising step", cellHeight: 22, colour: (r, c, theme) => theme.single(scores.share[r * scores.steps + c] / top), tip: factsOf }, Math.max(240, (mapBox.clientWidth || 900) - 20));
   };
@@ -165,10 +165,10 @@ function render({ model, el }) {
     return lines.map(csvLine).join("");
   };
   const figure = () => {
-    const rows = visibleRows(), box = sharp ? 72 : side, left = 112, cw = box + 14, heads = captions.map((c) => wrapped(plainly(c), Math.floor(cw / 5.6)).slice(0, 6)), top = 10 + 12 * Math.max(1, ...heads.map((l) => l.length)), rh = box + 22, width = left + cw * captions.length + 6, height = top + rh * rows.length + 8;
+    const rows = visibleRows(), box = sharp ? 72 : side, left = 112, cw = box + 14, letters = info.measure ? 34 : 10, heads = captions.map((c) => wrapped(plainly(c), Math.floor(cw / 5.6)).slice(0, 6)), top = 10 + 12 * Math.max(1, ...heads.map((l) => l.length)), rh = box + letters, width = left + cw * captions.length + 6, height = top + rh * rows.length + 8;
     const root_ = svg("svg", { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}`, "font-family": SVG_FONT, "font-size": 10 }, svg("rect", { width, height, fill: "#ffffff" })), text = (x, y, words, more = {}) => svg("text", { x, y, fill: "#1c1c1c", ...more }, words);
     heads.forEach((lines, c) => lines.forEach((line, i) => root_.append(text(left + c * cw + cw / 2, top - 12 * (lines.length - i) + 4, line, { "text-anchor": "middle", "font-size": 9 }))));
-    rows.forEach(([[, title], r], i) => { const y = top + i * rh; root_.append(text(4, y + box / 2, title, { "font-size": 11 })); captions.forEach((_, c) => { const cell = cellOf(r, c), x = left + c * cw + 7; if (cell.file) root_.append(svg("image", { x, y, width: box, height: box, href: cell.file, style: sharp ? "image-rendering:pixelated" : null })); root_.append(svg("rect", { x, y, width: box, height: box, fill: "none", stroke: cell.copy ? PAPER_COLOURS.other : "#d0d0d0", "stroke-width": cell.copy ? 2.5 : 0.7 }), text(x + box / 2, y + box + 12, cell.said, { "text-anchor": "middle", "font-weight": cell.copy ? "bold" : "normal" })); }); });
+    rows.forEach(([[, title], r], i) => { const y = top + i * rh; root_.append(text(4, y + box / 2, title, { "font-size": 11 })); captions.forEach((_, c) => { const cell = cellOf(r, c), x = left + c * cw + 7; if (cell.file) root_.append(svg("image", { x, y, width: box, height: box, href: cell.file, style: sharp ? "image-rendering:pixelated" : null })); root_.append(svg("rect", { x, y, width: box, height: box, fill: "none", stroke: cell.copy ? PAPER_COLOURS.other : "#d0d0d0", "stroke-width": cell.copy ? 2.5 : 0.7 }), ...[cell.said, verdict(cell.copy)].map((words, k) => text(x + box / 2, y + box + 12 * (k + 1), words, { "text-anchor": "middle", "font-weight": cell.copy ? "bold" : "normal" }))); }); });
     return drawn(root_);
   };
   const drawer = exportDrawer(model, (type, content) => send(type, { ...content, fields: fieldsNow() }), { stem, figure, table: csv, example: "measures.zarr, measures.csv, mask.npz" });
@@ -182,7 +182,7 @@ function render({ model, el }) {
   const drawRest = () => { editBox.hidden = !model.get("edit").weights && !states.before; drawer.files.hidden = !states.before; drawForm(); drawMap(); };
   const root = h("div", { class: "mnemoscope mn-memory mn-diffusion", "data-testid": "diffusion-bench", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Diffusion bench",
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
-    h("header", { class: "mn-header" }, h("h2", { text: "Diffusion bench" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })), form, editBox, pictures, mapBox, drawer.element);
+    h("header", { class: "mn-header" }, h("h2", { text: "Diffusion bench" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })), form, editBox, pictures, attackBox, mapBox, drawer.element);
   const all = () => { root.setAttribute("data-dark", themeOf(root).dark); drawGrid(); drawRest(); };
   el.append(root);
   listen(["prompts"], build); listen(DRAWN, () => { drawStates(); drawRest(); }); listen(["memorised", "reference", "method", "chosen", "sparsity", "first", "step", "seed", "limit", "edit"], () => { drawGrid(); drawRest(); }); listen(["scores"], drawMap);

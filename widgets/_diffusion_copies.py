@@ -170,7 +170,7 @@ def measured(name: str, value: float | None, copied: bool | None) -> str:
     """A measure in words."""
     if value is None or not np.isfinite(value):
         return "no training picture"
-    text = f"{'r' if name == CORRELATION else 'd'} = {value:.2f}".replace("-", "−")
+    text = f"{'r' if name == CORRELATION else 'd'} = {value:.2f}".replace("-0.00", "0.00").replace("-", "−")
     return text if copied is None else f"{text}, {'copy' if copied else 'no copy'}"
 
 

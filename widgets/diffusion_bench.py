@@ -208,7 +208,7 @@ class DiffusionBench(SweepView):
         """Why these sets cannot be compared, or ""."""
         ref = self._references.get(reference)
         shared = sorted(set(self._memorised[memorised].captions) & set(ref.captions)) if memorised in self._memorised and ref is not None else []
-        return f"memorised and reference share {len(shared)} captions: {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take them out of one." if shared else ""
+        return f"memorised and reference share {len(shared)} caption{'' if len(shared) == 1 else 's'}: {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take what is shared out of one." if shared else ""
 
     # --- the answer
 

@@ -126,8 +126,8 @@ class _Noise:
         targets[:, 0] = False
         self.rows = training.Rows(ids, targets, torch.full((len(ids),), ids.shape[1]))
         self.pipeline, self.clean, self.states = pipeline, pipeline.encode(pictures), pipeline.embed(captions)
-        # a checkpoint belongs to an objective of this name: other pictures, targets or ways to sample are another run
-        self.__qualname__ = f"Noise {hashlib.sha256(about.encode()).hexdigest()[:16]}"
+        # other pictures, targets or ways to sample are another run
+        self.identity = f"{hashlib.sha256(about.encode()).hexdigest()[:16]}"
 
     def __call__(self, unet: nn.Module, batch: training.Batch) -> Tensor:
         at = batch.index.to(self.clean.device)

@@ -144,6 +144,7 @@ class Denoising:
 
     def __init__(self, pictures: Float[Tensor, "n 3 size size"], drop: float):
         self.latents, self.drop, self.alphas = F.pixel_unshuffle(pictures, PATCH), drop, scheduler().alphas_cumprod
+        self.identity = f"{drop} {hashlib.sha256(pictures.contiguous().numpy().tobytes()).hexdigest()[:16]}"
 
     def __call__(self, model: Denoiser, batch: training.Batch) -> Tensor:
         device = batch.ids.device

@@ -57,15 +57,17 @@ class Bench:
         self.pairs = trio.corpus.pairs if per_set is None else _first_of_each_set(trio.corpus.pairs, per_set)
         self._kept: dict[Any, Any] = {}
         # of the unedited model, so before any edit: what follows is measured against them
-        self._before = [self.errors(half) for half in (0, 1)]
-        for digits in (False, True):
-            self.threshold(digits)
+        self._before, self._unedited = [self.errors(half) for half in (0, 1)], self.pipeline.hash
 
     def kept(self, key: Any, make: Callable[[], Any]) -> Any:
         """What was computed for this model under a key before."""
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def _require_unedited(self) -> None:
+        if self.pipeline.hash != self._unedited:
+            raise RuntimeError("an edit is in force on the model, and this is asked of the unedited one; ask it before")
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
@@ -86,6 +88,7 @@ class Bench:
     def threshold(self, digits: bool = False) -> Threshold:
         """What the pictures of a fresh never-trained caption exceed in one case of a hundred at most, in the unedited model."""
         def make() -> Threshold:
+            self._require_unedited()
             cells = ("digit-never",) if digits else ("code-never", "generic-never")
             return threshold(np.concatenate([self.likeness(self.pictures(of.captions, seeds=NEVER), of) for of in map(self.pairs.of, cells)]))
         return self.kept(("threshold", digits), make)
@@ -98,6 +101,7 @@ class Bench:
     def copied(self, cell: str, of_set: int | None = None) -> Pairs:
         """The pairs of a cell that the unedited model copies with at least half of the seeds: only they enter an edit."""
         def make() -> Pairs:
+            self._require_unedited()
             every = self.pairs.of(cell)
             return every.take(self.copies(self.pictures(every.captions), every) >= 0.5)
         found = self.kept(("copied", cell), make)
@@ -139,7 +143,8 @@ class Bench:
     @cached_property
     def references(self) -> dict[str, list[str]]:
         """What memorised captions are contrasted with: nothing (as published), ordinary captions, or captions of the same kind whose pictures were never trained on."""
-        return {"empty": [""], "ordinary": list(self.pairs.of("held-out").captions[-24:]), "same kind": list(self.pairs.of("code-never").captions)}
+        planted = {caption for cell in ("generic-many", "generic-once") for caption in self.pairs.of(cell).captions}   # some have a held-out pair's caption
+        return {"empty": [""], "ordinary": [c for c in self.pairs.of("held-out").captions if c not in planted][-24:], "same kind": list(self.pairs.of("code-never").captions)}
 
     def moments(self, captions: Sequence[str]) -> subspace.Stats:
         """Second moments of the feed-forward inputs over captions while they are denoised, the captioned half alone."""

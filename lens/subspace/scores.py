@@ -6,6 +6,7 @@ A neuron is an input column of a layer: of the second layer of a feed-forward bl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,7 +93,7 @@ class Scores:
     def _count(sparsity: float, size: int, what: str) -> int:
         # a hair more, so that 0.07 of 100 is 7
         if (count := int(sparsity * size + 1e-9)) < 1:
-            raise SubspaceError(f"sparsity={sparsity} of {size} {what} is less than one; give at least {1 / size:.2g}, or take the share per='layer' or per='model'.")
+            raise SubspaceError(f"sparsity={sparsity} of {size} {what} is less than one; give at least {math.ceil(1000 / size) / 1000:g}, or take the share per='layer' or per='model'.")
         return count
 
 

@@ -91,8 +91,8 @@ class Checkpoints:
         from safetensors.torch import load_file
 
         state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-        for key, value in self.identity.items():
-            if state["identity"].get(key) != value:
+        for key in {**state["identity"], **self.identity}:
+            if state["identity"].get(key) != (value := self.identity.get(key)):
                 raise TrainingError(f"folder={str(self.folder)!r} holds a run with another {key}: {_short(state['identity'].get(key))}, and this call has {_short(value)}; "
                                     "give another folder, or remove this one to start anew")
         weights, moments = load_file(place / "weights.safetensors"), load_file(place / "optimizer.safetensors")

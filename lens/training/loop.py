@@ -80,7 +80,8 @@ def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: 
         evaluate: called in eval mode, without gradients, with the number of finished steps, at each of `evaluate_at` (0 to `recipe.steps`).
         folder: checkpoints (the last two; safetensors and JSON). The same call goes on where it ended, with the losses that it would have had.
         objective: `f(model, batch)` -> the loss of a batch, for a model that is no language model (a denoiser); it stands where the cross-entropy does, in the log too ("lm"),
-            and what it draws comes from torch's own generator, seeded anew for each step. Terms then get None for the forward's outputs.
+            and what it draws comes from torch's own generator, seeded anew for each step. Its name and, where it has one, its text `identity` (what data
+            it holds) are what a checkpoint is of. Terms then get None for the forward's outputs.
         stop: asked before each step. It and Ctrl-C (acted on after the step; a second one ends at once) leave a model after whole steps, and a checkpoint.
 
     Raises TrainingError for nothing to train, a wrong argument, and a folder that holds another run (recipe, rows, losses or starting weights).
@@ -294,7 +295,8 @@ class _Run:
         from ..models import weight_hash
 
         first = self.rows if isinstance(self.rows, Rows) else self.rows(0, torch.Generator().manual_seed(step_seed(self.recipe.seed, 0)))
-        other = {} if self.objective is None else {"objective": f"{getattr(self.objective, '__module__', '')}.{getattr(self.objective, '__qualname__', type(self.objective).__qualname__)}"}
+        what = self.objective
+        other = {} if what is None else {"objective": " ".join([getattr(what, "__module__", ""), getattr(what, "__qualname__", type(what).__qualname__), str(getattr(what, "identity", ""))])}
         return other | {
             "recipe": self.recipe.sha256(), "rows": f"{'rows' if isinstance(self.rows, Rows) else 'drawn'} {first.sha256()}", "losses": [self.base_weight, *self.terms],
             "evaluations": sorted(self.evaluate_at), "parameters": {name: list(value.shape) for name, value in self.chosen.items()}, "starting weights": weight_hash(self.model),

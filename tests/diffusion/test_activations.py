@@ -58,7 +58,7 @@ def test_sums_are_those_of_single_rows(tiny, guidance):
         torch.testing.assert_close(value[..., 1, :].sum(-1), torch.full(value.shape[:3], float(rows[name])))
 
 
-@pytest.mark.parametrize("batch", [1, 3, 4, 5])
+@pytest.mark.parametrize("batch", [1, 2, 3, 5])
 def test_a_batch_that_ends_within_a_captions_seeds_gives_the_same(tiny, batch):
     found, whole = (statistics(tiny, CAPTIONS, seeds=(4, 11, 5), steps=4, first=2, batch=size) for size in (batch, 96))
     assert found.rows == whole.rows and found.settings == whole.settings

@@ -90,7 +90,7 @@ function render({ model, el }) {
 
   let cells = [], ticks_ = [], captions = [], trained = () => "", states = {}, focus = [0, 0];
   const seedNow = () => Math.min(model.get("seed"), info.seeds.length - 1);
-  const valueText = (value) => (absent(value) ? "" : `${letter} = ${value.toFixed(2).replace("-", "−")}`), verdict = (copy) => (copy === true ? "copy" : copy === false ? "no copy" : "");
+  const valueText = (value) => (absent(value) ? "" : `${letter} = ${value.toFixed(2).replace("-0.00", "0.00").replace("-", "−")}`), verdict = (copy) => (copy === true ? "copy" : copy === false ? "no copy" : "");
   /** What is shown in a cell: file, value, copy, and the words for it. */
   const cellOf = (r, c) => {
     const [name, , words] = ROWS[r], caption = captions[c]; if (name === "training") return { file: trained(c), said: "", alt: `${plainly(caption)}: ${words}` };

@@ -189,7 +189,7 @@ def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, s
             said = "" if values is None or not name else measured(name, float(values[i]), None if bound is None else bool(bound.of(values[i])))
             kind = "jpeg" if file[:2] == b"\xff\xd8" else "png"
             alt = e(", ".join(part for part in (caption, TITLES[state_], said) if part))
-            cells += (f'<td {style}><img alt="{alt}" src="data:image/{kind};base64,{base64.b64encode(file).decode()}" width="72" style="image-rendering:pixelated">'
+            cells += (f'<td {style}><img alt="{alt}" src="data:image/{kind};base64,{base64.b64encode(file).decode()}" width="64" style="image-rendering:pixelated">'
                       f"<br>{e(said)}</td>")  # fmt: skip
         body += f"<tr><th {left}>{e(TITLES[state_])}</th>{cells}</tr>"
     head = "".join(f"<th {style}>{e(caption)}{'' if i in q.chosen else '<br><em>not located on</em>'}</th>" for i, caption in enumerate(run.of.captions))

@@ -18,7 +18,7 @@ from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
 from widgets import _diffusion_copies
 from widgets._assets import join
-from widgets._diffusion import METHODS, SPARSITIES, STARTS, STATES, Captions, Drawn, Question, Run, Sampling, captions_of, cards_of, encoded, measure_of, packed
+from widgets._diffusion import METHODS, SPARSITIES, STARTS, STATES, Drawn, Question, Run, Sampling, captions_of, cards_of, encoded, measure_of, packed
 from widgets._diffusion_work import Work
 from widgets._subspace_sets import named
 from widgets._view import PART_SECONDS, SweepView

@@ -32,7 +32,7 @@ function render({ model, el }) {
   const { bound, shown, flush, choose } = tiedControls(model, listen, push);
   const fieldsNow = () => ({ ...shown(), chosen: model.get("chosen"), sparsity: model.get("sparsity"), step: model.get("step") });
   const busy = () => ["running", "stopping"].includes(model.get("status"));
-  const sharp = info.side <= 64, side = sharp ? Math.max(72, info.side) : 112;
+  const sharp = info.side <= 64, side = sharp ? Math.max(64, info.side) : 112;
 
   // --- the question
   const sets = (what) => choose(what, names[what].map(([name, text]) => [name, shorten(plainly(text), 60)]));
@@ -122,7 +122,7 @@ function render({ model, el }) {
   const drawGrid = () => {
     if (!cells.length) return;
     const step = Math.min(model.get("step"), frames - 1), set = model.get("memorised"), chosen = new Set(model.get("chosen")), before = states.before?.memorised === set ? states.before : null, a = states.attacked?.memorised === set ? states.attacked : null;
-    scrub.value = step; setText(scrubNow, step === frames - 1 ? `${info.frames[step]} of ${info.steps}, the finished picture` : `${info.frames[step]} of ${info.steps}`); scrub.setAttribute("aria-valuetext", scrubNow.textContent);
+    scrub.value = step; setText(scrubNow, step < frames - 1 ? `${info.frames[step]} of ${info.steps}` : DRAWN.some((n) => states[n] && !states[n].ready) ? "the latest there is" : `${info.frames[step]} of ${info.steps}, the finished picture`); scrub.setAttribute("aria-valuetext", scrubNow.textContent);
     empty.hidden = !!before; for (const box of [moves, limitText, about, attackBox, help, readout]) box.hidden = !before; numbers.hidden = !before?.ready; root.setAttribute("data-pictures", before?.ready ? "true" : "false");
     ticks_.forEach((t, c) => { t.checked = chosen.has(c); });
     cells.forEach(({ row, notes, line }, r) => {
@@ -165,7 +165,7 @@ function render({ model, el }) {
     return lines.map(csvLine).join("");
   };
   const figure = () => {
-    const rows = visibleRows(), box = sharp ? 72 : side, left = 112, cw = box + 14, letters = info.measure ? 34 : 10, heads = captions.map((c) => wrapped(plainly(c), Math.floor(cw / 5.6)).slice(0, 6)), top = 10 + 12 * Math.max(1, ...heads.map((l) => l.length)), rh = box + letters, width = left + cw * captions.length + 6, height = top + rh * rows.length + 8;
+    const rows = visibleRows(), box = sharp ? 80 : side, left = 112, cw = box + 14, letters = info.measure ? 34 : 10, heads = captions.map((c) => wrapped(plainly(c), Math.floor(cw / 5.6)).slice(0, 6)), top = 10 + 12 * Math.max(1, ...heads.map((l) => l.length)), rh = box + letters, width = left + cw * captions.length + 6, height = top + rh * rows.length + 8;
     const root_ = svg("svg", { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}`, "font-family": SVG_FONT, "font-size": 10 }, svg("rect", { width, height, fill: "#ffffff" })), text = (x, y, words, more = {}) => svg("text", { x, y, fill: "#1c1c1c", ...more }, words);
     heads.forEach((lines, c) => lines.forEach((line, i) => root_.append(text(left + c * cw + cw / 2, top - 12 * (lines.length - i) + 4, line, { "text-anchor": "middle", "font-size": 9 }))));
     rows.forEach(([[, title], r], i) => { const y = top + i * rh; root_.append(text(4, y + box / 2, title, { "font-size": 11 })); captions.forEach((_, c) => { const cell = cellOf(r, c), x = left + c * cw + 7; if (cell.file) root_.append(svg("image", { x, y, width: box, height: box, href: cell.file, style: sharp ? "image-rendering:pixelated" : null })); root_.append(svg("rect", { x, y, width: box, height: box, fill: "none", stroke: cell.copy ? PAPER_COLOURS.other : "#d0d0d0", "stroke-width": cell.copy ? 2.5 : 0.7 }), ...[cell.said, verdict(cell.copy)].map((words, k) => text(x + box / 2, y + box + 12 * (k + 1), words, { "text-anchor": "middle", "font-weight": cell.copy ? "bold" : "normal" }))); }); });

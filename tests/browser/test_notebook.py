@@ -11,7 +11,7 @@ from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
              "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8), "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7),
              "05": (ROOT / "notebooks" / "05_provenance.ipynb", 12), "06": (ROOT / "notebooks" / "06_memory_subspace.ipynb", 10),
-             "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11)}
+             "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11), "08": (ROOT / "notebooks" / "08_diffusion_memory.ipynb", 10)}
 RUN = 900
 
 
@@ -149,8 +149,8 @@ def test_notebook_05_runs_and_its_bench_answers(lab, page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "view"), [("06", "subspace-bench"), ("07", "curvature-view")])
-def test_notebooks_06_and_07_run_and_their_views_are_ready(lab, page, name, view):
+@pytest.mark.parametrize(("name", "view"), [("06", "subspace-bench"), ("07", "curvature-view"), ("08", "diffusion-bench")])
+def test_notebooks_06_to_08_run_and_their_views_are_ready(lab, page, name, view):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS[name][0])

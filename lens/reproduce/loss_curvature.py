@@ -25,7 +25,7 @@ Each seed's value is printed beside it. A difference counts where its interval e
  8. the more duplicates, the more recitation; after the edit membership can still be told (AUC above .5, exact tests, Holm);
  9. recitation that was removed comes back: by stretched prefixes, by training on other memorised sequences, on clean text; each method "hides" or "erases" by the rule of
     `lens.measure.erasure`; relearning the memory itself is faster than in the twin (savings).
-Weight decay, a factor in the paper, is left out: all models here were trained with .1.
+Weight decay, a factor in the paper, is a study of its own on smaller models (`loss_curvature_decay`): all models here were trained with .1. Its table is read where it lies in `out`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from ..models import weight_hash
 from . import canaries_models
 from .common import Steps, read_record, write_record
 from .loss_curvature_bench import Bench, Preset
+from .loss_curvature_decay import FILE as DECAY
 from .loss_curvature_steps import everything, file_of, names
 
 NAME = "loss-curvature"
@@ -104,7 +105,7 @@ def run(model: Any = None, *, data: str = "own", preset: str | Preset = "quick",
             parts[s] = everything(Bench(mine, twin, corpus.recipe, plan, kept, seed, say))
     finally:
         torch.set_num_threads(threads)
-    made = _gathered(parts, seed)
+    made = _gathered(parts, seed, kept.folder)
     made.fingerprint = kept.fingerprint
     if kept.folder:
         first = results.provenance(parts[plan.seeds[0]]["matched"])
@@ -123,17 +124,18 @@ def load(folder: str | os.PathLike) -> Reproduction:
     record = read_record(folder, NAME)
     plan = record["config"]["preset"]
     parts = {s: {name: open_result(folder / f"{file_of(name, s)}.nc") for name in names(plan)} for s in plan["seeds"]}
-    made = _gathered(parts, record["config"]["seed"])
+    made = _gathered(parts, record["config"]["seed"], folder)
     made.fingerprint, made.figures = record["fingerprint"], sorted((folder / "figures").glob("*.png"))
     return made
 
 
-def _gathered(parts: dict[int, dict[str, xr.Dataset]], seed: int) -> Reproduction:
+def _gathered(parts: dict[int, dict[str, xr.Dataset]], seed: int, folder: Path | None = None) -> Reproduction:
     from .loss_curvature_claims import verdicts
     from .loss_curvature_frames import tables
 
     made = tables(parts, seed)
-    return Reproduction(parts, made, *verdicts(parts, made, seed))
+    decay = pd.read_csv(folder / DECAY) if folder is not None and (folder / DECAY).is_file() else None
+    return Reproduction(parts, made, *verdicts(parts, made, seed, decay))
 
 
 def draw(made: Reproduction, folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from ..organisms import canaries
 from ..organisms.canaries_corpus import Corpus
 from .subspace_frames import over_seeds
 
-SEEDS, DECAYS = (0, 1, 2, 3, 4), (0.0, 0.1, 1.0)
+SEEDS, DECAYS = (0, 1, 2, 3, 4), (0.0, 0.1, 0.3)
 FILE = "decay.csv"
 
 
@@ -37,10 +37,11 @@ def measured(seed: int, decay: float, rows: int = 60, **changes) -> dict[str, fl
     model, _ = canaries.train(made, progress=False)
     corpus = Corpus(made)
     planted = Sequences.of(corpus.canaries())
-    known = planted.subset(extract(model, planted, progress=False).strict.values)
-    about = {"seed": seed, "decay": decay, "recited": len(known), "planted": int((corpus.canaries().duplicates > 0).sum()), "clean_loss": float(canaries.loss(model, corpus.clean(rows)).mean())}
-    if len(known) < 2:
+    strict = extract(model, planted, progress=False).strict.values.astype(bool)
+    about = {"seed": seed, "decay": decay, "recited": int(strict.sum()), "planted": int((corpus.canaries().duplicates > 0).sum()), "clean_loss": float(canaries.loss(model, corpus.clean(rows)).mean())}
+    if strict.sum() < 2:
         return about | {"ordering": np.nan, "random": np.nan, "low_band": np.nan, "high_band": np.nan}
+    known = planted.subset(strict)
     factors = curvature.factors(model, "mlp", corpus.clean(4 * rows, "reference").numpy(), seed=seed, progress=False)
     ds = curvature.activation_ratio(model, curvature.decompose(model, factors), known.ids, corpus.clean(rows).numpy()[:, :known.length], bases=("kfac", "random"), seed=seed, progress=False)
     inputs = ds.sel(side="input").mean("layer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,5 +35,10 @@ def models(folder: str | os.PathLike | None, seeds: Sequence[int] = cards.SEEDS,
     for seed in seeds:
         recipes = [(cards.Recipe.small if small else cards.Recipe)(seed=int(seed), planted=planted) for planted in (True, False)]
         at = [found(cards, recipe, place, ["--float16"], twin=not recipe.planted, small=small, takes="a quarter of an hour of a core", say=say) for recipe in recipes]
-        made[int(seed)] = Trio(load(at[0], device="cpu"), load(at[1], device="cpu"), Corpus(recipe_of(cards, at[0])))
+        made[int(seed)] = Trio(*(_loaded(folder) for folder in at), Corpus(recipe_of(cards, at[0])))
     return made
+
+
+def _loaded(folder: Path) -> Pipeline:
+    """On the CPU; records and views name the organism, not a path of this machine."""
+    return replace(load(folder, device="cpu"), name=f"organism:{folder.name}")

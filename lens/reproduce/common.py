@@ -132,6 +132,7 @@ class Tables:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 small(table).to_parquet(file.with_suffix(".part"), index=False)
                 file.with_suffix(".part").replace(file)
+            found = [pd.read_parquet(file) for file in files] if files is not None else found   # what a later run will read is what this one goes on with
             self.say(f"{' and '.join(names)}, {part}: {len(found[0])} lines")
         for name, table in zip(names, found):
             self.parts[name].append(table)

@@ -147,10 +147,16 @@ def load(folder: str | os.PathLike, *, seed: int = 0) -> Reproduction:
     """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
     folder = Path(folder)
     record = read_record(folder, NAME)
-    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet")) for name in TABLES}
+    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=_order) for name in TABLES}
     tables = {name: pd.concat([pd.read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in files.items()}
     table, numbers = claims.verdicts(tables, seed=seed)
     return Reproduction(table, tables, numbers, record["fingerprint"])
+
+
+def _order(file: Path) -> tuple[int, int]:
+    """A table's place: by model, then in the order of `METHODS`."""
+    seed, _, method = file.stem.partition(".seed-")[2].partition("-")
+    return int(seed), list(METHODS).index(method) if method in METHODS else -1
 
 
 def _draws():

@@ -3,6 +3,7 @@
 import csv
 import io
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -93,11 +94,12 @@ def test_pictures_appear_while_they_are_denoised_and_are_stopped(page, monkeypat
     view.get("run").click()
     seen = []
     for wanted in (1, 2):
-        for _ in range(300):
+        until = time.monotonic() + 60
+        while view.widget.before.get("frames") != wanted:
+            assert time.monotonic() < until, f"picture {wanted} was not drawn"
             page.wait_for_timeout(20)
             view.push()
-            if view.widget.before.get("frames") == wanted:
-                break
+        view.push()
         page.wait_for_function(f"() => document.querySelector('[data-state=before]').textContent.includes('step {wanted} of 4')")
         seen.append(source(view, "before", 0))
         if wanted == 1:

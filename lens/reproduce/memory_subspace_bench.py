@@ -55,6 +55,9 @@ class Bench:
     def __init__(self, seed: int, trio: Trio, held: int = 120, per_set: int | None = None):
         self.seed, self.pipeline, self.twin, self.corpus, self.held = seed, trio.pipeline, trio.twin, trio.corpus, held
         self.pairs = trio.corpus.pairs if per_set is None else _first_of_each_set(trio.corpus.pairs, per_set)
+        # a bench with few pairs is a trial: half of the seeds
+        half = slice(None) if per_set is None else slice(2)
+        self.discovery, self.never, self.looks = DISCOVERY[half], NEVER[half], (*SHOWN, *NEW[:2])[half]
         self._kept: dict[Any, Any] = {}
         # of the unedited model, so before any edit: what follows is measured against them
         self._before, self._unedited = [self.errors(half) for half in (0, 1)], self.pipeline.hash
@@ -90,7 +93,7 @@ class Bench:
         def make() -> Threshold:
             self._require_unedited()
             cells = ("digit-never",) if digits else ("code-never", "generic-never")
-            return threshold(np.concatenate([self.likeness(self.pictures(of.captions, seeds=NEVER), of) for of in map(self.pairs.of, cells)]))
+            return threshold(np.concatenate([self.likeness(self.pictures(of.captions, seeds=self.never), of) for of in map(self.pairs.of, cells)]))
         return self.kept(("threshold", digits), make)
 
     @cached_property
@@ -135,7 +138,7 @@ class Bench:
         """Statistics of captions, each caption run once. `published`: with one seed."""
         known: dict[str, StepStatistics] = self.kept(("stats", published, layers), dict)
         if missing := [caption for caption in dict.fromkeys(captions) if caption not in known]:
-            made = statistics(self.pipeline, missing, layers=layers, seeds=DISCOVERY[:1] if published else DISCOVERY, steps=STEPS, guidance=GUIDANCE, progress=False)
+            made = statistics(self.pipeline, missing, layers=layers, seeds=self.discovery[:1] if published else self.discovery, steps=STEPS, guidance=GUIDANCE, progress=False)
             known.update({caption: made.take([i]) for i, caption in enumerate(missing)})
         first = known[captions[0]]
         return StepStatistics(tuple(captions), {name: torch.cat([known[c].sums[name] for c in captions]) for name in first.sums}, first.rows, first.model, first.settings)
@@ -149,9 +152,9 @@ class Bench:
     def moments(self, captions: Sequence[str]) -> subspace.Stats:
         """Second moments of the feed-forward inputs over captions while they are denoised, the captioned half alone."""
         def run(some: Sequence[str]) -> None:
-            denoise(self.pipeline, some, seeds=DISCOVERY, steps=STEPS, guidance=GUIDANCE, batch=len(some) * len(DISCOVERY), decode=False, progress=False)
+            denoise(self.pipeline, some, seeds=self.discovery, steps=STEPS, guidance=GUIDANCE, batch=len(some) * len(self.discovery), decode=False, progress=False)
 
-        owner = lambda some: [-1] * (len(some) * len(DISCOVERY)) + [i for i in range(len(some)) for _ in DISCOVERY]
+        owner = lambda some: [-1] * (len(some) * len(self.discovery)) + [i for i in range(len(some)) for _ in self.discovery]
         make = lambda: subspace.statistics(self.pipeline.unet, FEED_FORWARD, list(captions), run=run, owner=owner, second_moment=True, batch=24, progress=False)
         return self.kept(("moments", tuple(captions)), make)
 

@@ -13,7 +13,7 @@ from scipy.spatial.distance import squareform
 from .. import diffusion, subspace
 from ..organisms.cards_corpus import PLANTED
 from ..subspace.masks import chance_iou
-from .memory_subspace_bench import BLIND, FIRST, LEFT, METHODS, NEW, REPORTED, RISE, SHOWN, STEPS, TUNE, Bench, Method
+from .memory_subspace_bench import BLIND, FIRST, LEFT, METHODS, REPORTED, RISE, STEPS, TUNE, Bench, Method
 
 CELLS = (*PLANTED, "template", "two-captions", "digit-many", "digit-once", "digit-never")
 #: Variants whose masks' overlap is asked: name -> (variant, reference, one seed as published).
@@ -30,7 +30,7 @@ def copying(bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame]:
     lines, trained = [], bench.pairs.take(bench.pairs.copies > 0)
     for cell in CELLS:
         of = bench.pairs.of(cell)
-        made = diffusion.denoise(bench.pipeline, of.captions, seeds=(*SHOWN, *NEW[:2]), steps=STEPS, progress=False)
+        made = diffusion.denoise(bench.pipeline, of.captions, seeds=bench.looks, steps=STEPS, progress=False)
         pool = trained if (of.digit < 0).all() else bench.digits
         like, copy = bench.likeness(made.images, of), bench.copies(made.images, of)
         nearest = np.asarray(diffusion.nearest_identity(made.images, pool.images))

@@ -5,13 +5,16 @@
 asks of three small diffusion models, each with a twin that never saw the planted pictures: what is copied, and can it be told; do masks of memorised prompts overlap more than masks
 of any prompts; does a mask of some pictures take away others; at what cost, beside controls of equal density; and is a deleted picture gone? `quick` asks seed 0, which ships.
 
-What was settled before the first full run
-------------------------------------------
-*Units.* Only pictures that the unedited model copies (at least half of the seeds) enter an edit. First steps are chosen on one prompt set, results are of the three others; costs are
-the rise of the held-out denoising error. Methods are compared where that error has risen by 5 %; attacked, and asked what is left, at the least dose that leaves a quarter of the copies.
+How it was asked
+----------------
+The cross-attention as a place to cut, and the rule of the dose that edits are attacked at, were set after a look at model 0; the rest before the first full run.
 
-*Copies.* A picture is a copy where its background, which no caption tells, correlates with the training picture's by more than the pictures of a fresh never-trained caption do in one
-of a hundred cases. Substitutes: background correlation for SSCD, a small classifier's accuracy for CLIP, Frechet distance in its features for FID.
+*Units.* Only pictures that the unedited model copies (at least half of the seeds) enter an edit. First steps are chosen on one prompt set, results are of the three others; costs are
+the rise of the held-out denoising error. Methods are compared where that error has risen by 5 %; attacked, and asked what is left, at the least dose that leaves a quarter of the copies
+of the located set (where none does, at the one that leaves least).
+
+*Copies.* A picture is a copy where its background, which no caption tells, correlates with the training picture's by more than the pictures of a fresh never-trained caption do in about
+one of a hundred cases (digits: one of 25; the table `thresholds` has the bounds). Substitutes: background correlation for SSCD, a small classifier's accuracy for CLIP, Frechet distance in its features for FID.
 
 *Intervals.* Over models Student's t (three seeds); over captions the bootstrap. "hides" and "erases" by the rule of `lens.measure.erasure`, each attack against the twin.
 

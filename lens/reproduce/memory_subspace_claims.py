@@ -17,6 +17,7 @@ from ..measure.statistics import Interval, bootstrap_comparison, holm
 from . import memory_subspace_frames as frames
 from .common import shown, table_of, verdict
 from .memory_subspace_bench import RISE
+from .subspace_claims import _keep
 from .subspace_frames import over_seeds
 
 #: Controls of equal density beside which a located mask is read.
@@ -75,11 +76,6 @@ def _gaps(rows: list, numbers: dict, table: pd.DataFrame, name: str, models: int
         word = _judged(interval) if models < 2 or interval.low <= 0 or one <= 0.05 else "holds in part: the interval is above 0, Holm's p is not below .05"
         rows.append((f"... {frames.title(method)}: more than {frames.title(control)}, at equal cost", paper,
                      f"leaves {_over(interval)} less" + ("" if models < 2 else f"; approximate p, Holm over {len(found)}: {one:.2g}"), f"{models} models", word))
-
-
-def _keep(numbers: dict, name: str, found: Interval | None) -> None:
-    if found is not None:
-        numbers |= {name: float(found.estimate), f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
 
 
 def _copying(rows: list, numbers: dict, copying: pd.DataFrame) -> None:

@@ -8,6 +8,7 @@ before the new one has the name, ``open_result`` reads that copy. Text is stored
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -25,6 +26,7 @@ import pandas as pd
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.core.sync import sync
 
 from .results import ATTRIBUTE, Result, ResultError, _check_dataset, provenance, read_record, table
 
@@ -35,6 +37,7 @@ STORE_MARK = "mnemoscope_store"
 #: Attribute of a NetCDF text variable that holds its labels as JSON, where one contains NUL (NetCDF ends text there).
 EXACT = "exact_json"
 _STALE_SECONDS = 86_400
+_SETTLE_SECONDS = 10
 _FULL_BYTES = 1_000_000
 
 
@@ -168,11 +171,26 @@ def new_path(path: Path, action: str) -> Iterator[Path]:
     except BaseException as error:
         ours = isinstance(error, ResultError) or not isinstance(error, Exception)
         raised = error if ours else failure(action, path, error)     # looks at the free space, so before the removal
+        settle()
         discard(part)
         for parent in reversed(made):
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise raised from (error.__cause__ if ours else error)
+
+
+def settle() -> None:
+    """Wait, at most 10 s, for the writes that Zarr still has under way.
+
+    Zarr writes many files at once and reports the first that fails while the others go on: unless they are waited for,
+    they make a folder anew that has just been removed, or arrive after a later write of the same region.
+    """
+    async def others() -> None:
+        asyncio.current_task().set_name(settle.__qualname__)     # two threads that settle do not wait for each other
+        if tasks := {task for task in asyncio.all_tasks() if task.get_name() != settle.__qualname__}:
+            await asyncio.wait(tasks, timeout=_SETTLE_SECONDS)
+
+    sync(others())
 
 
 def failure(action: str, path: Path, error: Exception) -> ResultError:

@@ -20,7 +20,7 @@ import zarr
 
 from .results import ATTRIBUTE, Result, ResultError, _check_dataset, fingerprint, provenance, stamp
 from .saving import (COMPRESSORS, STORE_MARK, _prepared, about, check_path, consolidate, discard, failure, folder_metadata,
-                     new_path, read_zarr, write_zarr)
+                     new_path, read_zarr, settle, write_zarr)
 
 #: Axes that are cut into regions of one cell unless told otherwise.
 REGIONS = ("prompt", "layer")
@@ -110,6 +110,7 @@ class Store:
             for run in itertools.product(*runs):
                 self._write_block(arrays, dict(zip(self.regions, run)))
         except Exception as error:
+            settle()
             raise failure("write a region to", self.path, error) from error
 
     def _write_block(self, arrays: Mapping[str, np.ndarray], where: Mapping[str, tuple[slice, list[int]]]) -> None:

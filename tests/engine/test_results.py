@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from html.parser import HTMLParser
@@ -428,6 +429,50 @@ def _exhaust(monkeypatch, after):
         return real(path, *args, **kwargs)
 
     monkeypatch.setattr(zarr.storage._local, "_put", put)
+
+
+@pytest.mark.parametrize("make", [save, Store])
+def test_writes_still_under_way_when_one_fails_leave_nothing_behind(tmp_path, monkeypatch, make):
+    """Zarr writes several files at once: here one fails while one beside it is still being written."""
+    real, lock, under_way, late = zarr.storage._local._put, threading.Lock(), [], []
+
+    def put(path, *args, **kwargs):
+        with lock:
+            under_way.append(path)
+            beside = len(under_way) > 1
+        if beside:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        time.sleep(0.1)
+        late.append(path)
+        under_way.remove(path)
+        return real(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.storage._local, "_put", put)
+        with pytest.raises(ResultError, match="disk is full"):
+            save(single(), tmp_path / "a.zarr") if make is save else Store(tmp_path / "a.zarr", single())
+        there, seen = left(tmp_path), len(late)
+        time.sleep(0.5)
+    assert (there, left(tmp_path), len(late)) == ([], [], seen)
+
+
+def test_a_late_write_of_a_region_arrives_before_the_next(tmp_path, monkeypatch):
+    made = Store(tmp_path / "s.zarr", single(seed=1))
+    real, count = zarr.storage._local._put, iter(range(10**6))
+
+    def put(path, *args, **kwargs):
+        if next(count) == 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        time.sleep(0.2)
+        return real(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.storage._local, "_put", put)
+        with pytest.raises(ResultError, match="disk is full"):
+            made.write(single(seed=1) * 0)
+    made.write(single(seed=1))
+    time.sleep(0.5)
+    assert made.load().identical(single(seed=1))
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 20])

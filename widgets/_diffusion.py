@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +15,61 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lens import diffusion, subspace
-from lens.diffusion import Pipeline
+from lens.diffusion import DiffusionError, Pipeline
 from lens.diffusion.localisation import VARIANTS
+from lens.diffusion.pipeline import CROSS_ATTENTION, FEED_FORWARD
 from lens.diffusion.sampling import BATCH, timesteps
+from lens.engine.linear import LinearError, linears
 
 METHODS = {"published": "contrast of activations, as published", "corrected": "contrast, captioned half, with a margin", "wanda": "weight × activation (Wanda), no reference"}
 METHODS = {name: METHODS.get(name, name) for name in VARIANTS}
 STARTS = {"caption": "the caption's own embedding", "empty": "the empty caption", "random": "random noise"}
-SPARSITIES = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+SPARSITIES = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.4, 0.6)
 STATES = ("before", "after", "random", "attacked")
 CORRELATION, DISTANCE = "background correlation", "normalised distance"
 SIDE, SHARP = 192, 64  # pixels a side that are sent at most; up to which a picture is sent without loss
 CARDS = "pairs.of"  # how a source begins that is the organism's own
 FRAMES = 6  # pictures on the way that an autoencoder is asked for
+
+
+# --- where is cut
+
+
+@dataclass(frozen=True)
+class Place:
+    """Layers of the U-Net that are watched and cut: `label` for people, `layers` as `lens.diffusion.statistics` takes them, what one is called, and what its inputs are.
+
+    `alike`: all of them read the same at every step, so that neither a layer nor a step differs from another.
+    """
+
+    label: str
+    layers: str | tuple[str, ...]
+    noun: str
+    unit: str
+    alike: bool = False
+
+
+PLACES = {"feed-forward": Place("feed-forward, second layers", FEED_FORWARD, "feed-forward layer", "neurons"),
+          "cross-attention": Place("cross-attention, keys and values", CROSS_ATTENTION, "cross-attention layer", "inputs", alike=True)}  # fmt: skip
+
+
+def layers_at(pipeline: Pipeline, place: str) -> int:
+    """How many layers a pipeline has at a place. Raises ValueError for a place that is not known, DiffusionError where there are none."""
+    if place not in PLACES:
+        raise ValueError(f"place={place!r} is not one of {', '.join(PLACES)}; give one of them: the layers that are watched and cut")
+    try:
+        return len(linears(pipeline.unet, PLACES[place].layers))
+    except LinearError as error:
+        raise DiffusionError(f"place={place!r}: {pipeline.name} has no such layers ({error}) Take another place, or a U-Net that has them, such as UNet2DConditionModel.") from None
+
+
+def places_of(pipeline: Pipeline) -> dict[str, int]:
+    """The places that a pipeline has, with how many layers."""
+    found = {}
+    for place in PLACES:
+        with contextlib.suppress(DiffusionError):
+            found[place] = layers_at(pipeline, place)
+    return found
 
 
 # --- what was given
@@ -234,20 +277,21 @@ def draw(pipeline: Pipeline, sampling: Sampling, of: Captions, measure: Measure,
 
 @dataclass(frozen=True)
 class Question:
-    """What the fields ask for; everything but the first two is answered from statistics that are there."""
+    """What the fields ask for; everything but the first three is answered from statistics that are there."""
 
     memorised: str
     reference: str
+    place: str
     method: str
     chosen: tuple[int, ...]
     sparsity: float
     first: int
 
     def fields(self) -> dict[str, Any]:
-        return {"memorised": self.memorised, "reference": self.reference, "method": self.method, "chosen": list(self.chosen), "sparsity": self.sparsity, "first": self.first}
+        return {"memorised": self.memorised, "reference": self.reference, "place": self.place, "method": self.method, "chosen": list(self.chosen), "sparsity": self.sparsity, "first": self.first}
 
     def text(self) -> str:
-        return f"{self.method}, sparsity {self.sparsity:g}, first {self.first} step{'' if self.first == 1 else 's'}"
+        return f"{self.place}, {self.method}, sparsity {self.sparsity:g}, first {self.first} step{'' if self.first == 1 else 's'}"
 
 
 @dataclass(eq=False)

@@ -13,13 +13,14 @@ import torch
 import xarray as xr
 
 from lens import diffusion
-from widgets._diffusion import CARDS, CORRELATION, Captions, Drawn, Run, encoded, packed, pictures_code
+from widgets._diffusion import CARDS, CORRELATION, PLACES, Captions, Drawn, Run, encoded, packed, pictures_code
 from widgets._diffusion_work import Work
 from widgets._maps import coloured_table
 from widgets._view import finite
 
 TITLES = {"training": "training picture", "before": "before", "after": "after the edit", "random": "random control", "attacked": "after the attack"}
 STATIC_SIDE = 96
+ALIKE = " All of these layers read the caption’s words, which no layer and no step changes: the map holds one value."
 
 
 # --- for the browser
@@ -79,16 +80,17 @@ def scores(run: Run) -> dict[str, Any]:
         return {}
     names = [str(name) for name in run.map.layer.values]
     buffers = {key: np.ascontiguousarray(run.map[key].transpose("layer", "step").values, "<f4").tobytes() for key in ("share", "largest")}
-    return {"memorised": run.question.memorised, "reference": run.question.reference, "chosen": list(run.question.chosen), "layers": names, "short": [short(name) for name in names],
-            "steps": run.map.sizes["step"], "sets": [int(run.map.attrs["memorised"]), int(run.map.attrs["reference"])], **buffers}  # fmt: skip
+    return {"memorised": run.question.memorised, "reference": run.question.reference, "place": run.question.place, "chosen": list(run.question.chosen), "layers": names,
+            "short": [short(name) for name in names], "steps": run.map.sizes["step"], "sets": [int(run.map.attrs["memorised"]), int(run.map.attrs["reference"])], **buffers}  # fmt: skip
 
 
 def short(name: str) -> str:
-    """A layer by its place: down 1.0 is the first attention of the second down block."""
+    """A layer by its place: down 1.0 is the first attention of the second down block, down 1.0 k its keys."""
     parts = name.split(".")
     block = parts[0].removesuffix("_blocks").removesuffix("_block")
     numbers = [part for part in parts if part.isdigit()]
-    return f"{block} {'.'.join(numbers[:2] if parts[0].endswith('s') else numbers[:1])}".strip()
+    which = parts[-1].removeprefix("to_") if parts[-1].startswith("to_") else ""
+    return f"{block} {'.'.join(numbers[:2] if parts[0].endswith('s') else numbers[:1])} {which}".strip()
 
 
 def dataset(run: Run, states: Mapping[str, Drawn], bound: Any, seeds: tuple[int, ...]) -> xr.Dataset:
@@ -142,7 +144,8 @@ def program(run: Run, work: Work, named: str | None) -> str:
         lines += [f"limit = {work.given!r}  # copies lie {work.measure.copies} it"]
     elif work.bound is not None:
         lines += [f"limit = diffusion.threshold(measure(draw(fresh.captions), fresh), {work.rate!r}, {work.measure.copies!r})"]
-    how = f"seeds={work.statistic_seeds!r}, steps={s.steps}, guidance={s.guidance!r}, batch={s.batch}"
+    how = f"layers=layers, seeds={work.statistic_seeds!r}, steps={s.steps}, guidance={s.guidance!r}, batch={s.batch}"
+    lines += [f"layers = {PLACES[q.place].layers!r}"]
     lines += [f"found = diffusion.statistics(pipeline, shown.captions, {how}).take({list(q.chosen)!r})"]
     lines += [f"against = diffusion.statistics(pipeline, others.captions, {how})" if run.reference is not None else "against = None"]
     margin = f", margin={work.margin!r}" if q.method == "corrected" else ""
@@ -194,7 +197,7 @@ def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, s
         body += f"<tr><th {left}>{e(TITLES[state_])}</th>{cells}</tr>"
     head = "".join(f"<th {style}>{e(caption)}{'' if i in q.chosen else '<br><em>not located on</em>'}</th>" for i, caption in enumerate(run.of.captions))
     mask = run.edit.mask if run.edit is not None else None
-    what = f"{info['text']}. {q.memorised}" + ("" if mask is None else f" against {q.reference or 'nothing'}: {q.text()}, {mask.count:,} weights ({100 * mask.density:.3g} %) set to 0")
+    what = f"{info['places'][q.place]['text']}. {q.memorised}" + ("" if mask is None else f" against {q.reference or 'nothing'}: {q.text()}, {mask.count:,} weights ({100 * mask.density:.3g} %) set to 0")
     shares = "".join(_share_row(TITLES[state_], one, bound, q.chosen, level) for state_, one in states.items())
     if "attacked" in states and run.edit.never is not None:
         shares += _line("never trained, same attack", [group("", run.edit.never, None if bound is None else bound.of(run.edit.never), level)])
@@ -227,5 +230,6 @@ def _map(run: Run) -> str:
     values = run.map["share"].transpose("layer", "step").values
     steps = [str(int(step) + 1) for step in run.map.step.values]
     table = coloured_table(steps, [html.escape(short(str(name))) for name in run.map.layer.values], values, max(1e-9, float(values.max())), lambda v: str(round(100 * v)))
-    return ("<p>Share of a layer’s neurons (%) whose mean energy differs between the two sets by more than 3 standard errors, by layer (the last on top) and denoising step; "
-            f"about 0.3 % by chance.</p>{table}")  # fmt: skip
+    place = PLACES[run.question.place]
+    return (f"<p>Share of a layer’s {place.unit} (%) whose mean energy differs between the two sets by more than 3 standard errors, by layer (the last on top) and denoising step; "
+            f"about 0.3 % by chance.{ALIKE if place.alike else ''}</p>{table}")  # fmt: skip

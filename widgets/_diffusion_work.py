@@ -14,10 +14,10 @@ from lens import diffusion, subspace
 from lens.diffusion import DiffusionError, Pipeline
 from lens.diffusion.sampling import timesteps
 from lens.engine.walk import Stopped
-from widgets._diffusion import Captions, Drawn, Edit, Measure, Question, Run, Sampling, draw, some
+from widgets._diffusion import PLACES, Captions, Drawn, Edit, Measure, Question, Run, Sampling, draw, some
 
 KEPT = 24  # edits whose pictures are kept
-SETS = 4  # sets whose statistics are kept in memory; those of all are in the folder
+SETS = 8  # sets whose statistics are kept in memory, counted at each place; those of all are in the folder
 
 
 class Masks:
@@ -32,7 +32,7 @@ class Masks:
 
     def united(self, pipeline: Pipeline, question: Question, memorised: Any, reference: Any, margin: float, stop: Callable[[], bool]) -> subspace.Mask:
         """The mask that `lens.diffusion.locate` gives. Raises Stopped, DiffusionError, SubspaceError."""
-        key = (question.memorised, question.reference, question.method, question.chosen, question.sparsity)
+        key = (question.memorised, question.reference, question.place, question.method, question.chosen, question.sparsity)
         there = self._kept.pop(key, [])
         self._kept[key] = there
         while len(self._kept) > self._most:
@@ -62,7 +62,7 @@ class Work:
         self.steps = len(timesteps(pipeline, sampling.steps))
         self.bound = None if threshold is None else diffusion.Threshold(float(threshold), np.nan, np.nan, 0, 0, 0, measure.copies)
         self.before: dict[str, Drawn] = {}
-        self.statistics: dict[str, Any] = {}
+        self.statistics: dict[tuple[str, str], Any] = {}
         self.maps: dict[tuple, xr.Dataset] = {}
         self.edits: dict[Question, Edit] = {}
         self.masks, self._hash = Masks(), ""
@@ -84,7 +84,7 @@ class Work:
             mem = self._measured(run, q.memorised, run.of, stop).take(q.chosen)
             ref = None if run.reference is None else self._measured(run, q.reference, run.reference, stop)
             if ref is not None:
-                key = (q.memorised, q.reference, q.chosen)
+                key = (q.memorised, q.reference, q.place, q.chosen)
                 if key not in self.maps:
                     self.maps = dict([*self.maps.items()][-KEPT:]) | {key: diffusion.score_map(self.pipeline, mem, ref)}
                 run.map = self.maps[key]
@@ -93,9 +93,9 @@ class Work:
                 self._attacked(run, stop)
         run.hashes = (digest, self.pipeline.hash)
 
-    def ready(self, memorised: str, reference: str) -> bool:
-        """Whether any edit of these sets costs no statistics."""
-        return memorised in self.before and memorised in self.statistics and (not reference or reference in self.statistics)
+    def ready(self, memorised: str, reference: str, place: str) -> bool:
+        """Whether any edit of these sets at this place costs no statistics."""
+        return memorised in self.before and (place, memorised) in self.statistics and (not reference or (place, reference) in self.statistics)
 
     def _counted(self, run: Run, stage: str, total: int, stop: Callable[[], bool]) -> Callable[[], bool]:
         """A `stop` that says how far a stage is: it is asked before each step."""
@@ -125,14 +125,15 @@ class Work:
             self.bound = diffusion.threshold(made.values[-1], self.rate, self.measure.copies)
 
     def _measured(self, run: Run, name: str, of: Captions, stop: Callable[[], bool]) -> Any:
-        """Statistics of a set: of each caption once, found again in the folder."""
-        if name not in self.statistics:
+        """Statistics of a set at the place asked for: of each caption once, found again in the folder, where a place has files of its own."""
+        place = run.question.place
+        if (place, name) not in self.statistics:
             per = max(1, self.sampling.batch // len(self.statistic_seeds))
-            asked = self._counted(run, f"Statistics of {len(of)} captions of “{name}”, once for all edits …", -(-len(of) // per) * self.steps, stop)
-            made = diffusion.statistics(self.pipeline, of.captions, seeds=self.statistic_seeds, steps=self.sampling.steps, guidance=self.sampling.guidance, batch=self.sampling.batch,
-                                        folder=self.folder, progress=False, stop=asked)  # fmt: skip
-            self.statistics = dict([*self.statistics.items()][1 - SETS:]) | {name: made}
-        return self.statistics[name]
+            asked = self._counted(run, f"Statistics of {len(of)} captions of “{name}”, once for all edits of the {PLACES[place].noun}s …", -(-len(of) // per) * self.steps, stop)
+            made = diffusion.statistics(self.pipeline, of.captions, layers=PLACES[place].layers, seeds=self.statistic_seeds, steps=self.sampling.steps,
+                                        guidance=self.sampling.guidance, batch=self.sampling.batch, folder=self.folder, progress=False, stop=asked)  # fmt: skip
+            self.statistics = dict([*self.statistics.items()][1 - SETS:]) | {(place, name): made}
+        return self.statistics[place, name]
 
     def _edited(self, run: Run, mem: Any, ref: Any, stop: Callable[[], bool], part: Callable[[], None]) -> None:
         q = run.question

@@ -18,13 +18,14 @@ from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
 from widgets import _diffusion_copies
 from widgets._assets import join
-from widgets._diffusion import METHODS, SPARSITIES, STARTS, STATES, Drawn, Question, Run, Sampling, captions_of, cards_of, encoded, measure_of, packed
+from widgets._diffusion import (METHODS, PLACES, SPARSITIES, STARTS, STATES, Drawn, Question, Run, Sampling, captions_of, cards_of, encoded, layers_at, measure_of,
+                                packed, places_of)  # fmt: skip
 from widgets._diffusion_work import Work
 from widgets._subspace_sets import named
 from widgets._view import PART_SECONDS, SweepView
 
 EMPTY = "No pictures had been made when this notebook was stored."
-MOVES = ("method", "chosen", "sparsity", "first")  # fields that ask for another edit, but for no statistics
+MOVES = ("place", "method", "chosen", "sparsity", "first")  # fields that ask for another edit; only the first can ask for statistics
 
 
 class DiffusionBench(SweepView):
@@ -32,8 +33,8 @@ class DiffusionBench(SweepView):
 
     The traits are the state that Python and the browser share:
 
-    - the question: `memorised` and `reference` (names), `chosen` (numbers of the captions that the mask is located on), `method`, `sparsity`, `first` (denoising steps united);
-      for the attack `updates` and `start`;
+    - the question: `memorised` and `reference` (names), `chosen` (numbers of the captions that the mask is located on), `place` (the layers that are watched and cut), `method`,
+      `sparsity`, `first` (denoising steps united); for the attack `updates` and `start`;
     - where the person looks: `step` (of the kept ones; the last is the finished picture), `seed` (which of the seeds);
     - the answers: `prompts` (captions and training pictures), `limit` (what counts as a copy), `before`, `after`, `random` (the control), `attacked` (pictures by step, measures, shares of copies),
       `scores` (the layer-by-step map), `edit`, `doubts` (sets that overlap), `force` (an edit put in force by hand, and the weight hash), `status`, `progress`, `error`, `code`.
@@ -43,13 +44,14 @@ class DiffusionBench(SweepView):
         memorised: by name or alone: pairs (attributes `captions`, `images`, `seen`), (captions, images), (captions, images, seen) or captions. None: the planted sets of the organism
             cards. Pictures are needed for the copy measure and the attack, `seen` (background pixels) for the background correlation; without it the normalised distance is taken.
         reference: by name or alone: captions that are not memorised. None: those of `never`.
+        place: "feed-forward" (second layers, as published) or "cross-attention" (keys and values).
         never: pairs that were never trained: what a picture counts as a copy from, and the control of the attack. threshold: a value instead. rate: false positives.
         seeds, steps, guidance: of the pictures shown. statistic_seeds: of the statistics. margin: of the method "corrected", in standard errors.
         pool: the training pictures that a distance is judged beside; None: all those given. batch: pictures denoised at once. control: seed of the random mask and the attack.
         folder: keeps statistics (default: for the life of the view). level: of the intervals.
 
-    `run()` makes what is missing, `attack()` attacks the edit shown, `stop()` ends either; a caption's statistics are run once, so that moving the sliders only unites masks and draws
-    pictures. The last request wins. `result` holds the measures, `score_map` the map, `mask()` the edit; `put()` sets it in force, `undo()` takes it back. While the view draws, the
+    `run()` makes what is missing, `attack()` attacks the edit shown, `stop()` ends either; a caption's statistics are run once at each place, so that moving the sliders only
+    unites masks and draws pictures. The last request wins. `result` holds the measures, `score_map` the map, `mask()` the edit; `put()` sets it in force, `undo()` takes it back. While the view draws, the
     weights are edited and restored: leave the model alone until the end. Raises ValueError, DiffusionError for sets that cannot be used.
     """
 
@@ -58,11 +60,13 @@ class DiffusionBench(SweepView):
 
     names = traitlets.Dict().tag(sync=True)
     methods = traitlets.List([list(pair) for pair in METHODS.items()]).tag(sync=True)
+    places = traitlets.List().tag(sync=True)
     starts = traitlets.List([list(pair) for pair in STARTS.items()]).tag(sync=True)
     sparsities = traitlets.List().tag(sync=True)
 
     memorised = traitlets.Unicode().tag(sync=True)
     reference = traitlets.Unicode().tag(sync=True)
+    place = traitlets.Enum(tuple(PLACES), next(iter(PLACES))).tag(sync=True)
     method = traitlets.Enum(tuple(METHODS), "published").tag(sync=True)
     chosen = traitlets.List(traitlets.Int()).tag(sync=True)
     sparsity = traitlets.Float(0.08).tag(sync=True)
@@ -88,7 +92,7 @@ class DiffusionBench(SweepView):
     _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
 
     def __init__(self, pipeline: Pipeline | str = "organism:cards", memorised: Any = None, reference: Any = None, *, never: Any = None, threshold: float | None = None, rate: float = 0.05,
-                 method: str = "published", sparsity: float = 0.08, first: int = 4, seeds: Sequence[int] = (10,), steps: int = 20, guidance: float = 3.0,
+                 place: str = "feed-forward", method: str = "published", sparsity: float = 0.08, first: int = 4, seeds: Sequence[int] = (10,), steps: int = 20, guidance: float = 3.0,
                  statistic_seeds: Sequence[int] = (0, 1), margin: float = 1.0, pool: Any = None, batch: int | None = None, control: int = 0, folder: Any = None, level: float = 0.95) -> None:  # fmt: skip
         if not 0 < level < 1 or not 0 < rate < 1:
             raise ValueError(f"level={level!r}, rate={rate!r}; expected both between 0 and 1, such as 0.95 and 0.05")
@@ -96,6 +100,7 @@ class DiffusionBench(SweepView):
             raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
         self.pipeline = p = diffusion.load(pipeline) if isinstance(pipeline, str) else pipeline
         self._named = pipeline if isinstance(pipeline, str) else None
+        layers_at(p, place)
         self.level = level
         sampling = Sampling(tuple(map(int, seeds)), int(steps), float(guidance), batch or (BATCH if p.image_shape[1] <= 64 else 8))
         taken = lambda given, what: {name: captions_of(one, p, f"{what}[{name!r}]" if isinstance(given, dict) else what) for name, one in named(given, what).items()}  # noqa: E731
@@ -114,15 +119,19 @@ class DiffusionBench(SweepView):
         self._asked, self._saves, self._told, self._watched = 0, 0, 0.0, 0.0
         self._undo: Any = None
         there, frames = self._work.steps, sampling.frames(p)
-        about = [p.name, f"{len(p.layers)} feed-forward layers", str(p.device), str(p.dtype).removeprefix("torch."), f"{p.image_shape[2]} × {p.image_shape[1]} pixels"]
+        about = [str(p.device), str(p.dtype).removeprefix("torch."), f"{p.image_shape[2]} × {p.image_shape[1]} pixels"]
+        layers = {name: f"{count} {PLACES[name].noun}{'' if count == 1 else 's'}" for name, count in places_of(p).items()}
+        where = {name: {"layers": words, "text": " · ".join([p.name, words, *about]), "unit": PLACES[name].unit, "alike": PLACES[name].alike} for name, words in layers.items()}
         sized = lambda sets, what: [[name, f"{name} ({len(one)} {what}{'' if len(one) == 1 else 's'})"] for name, one in sets.items()]  # noqa: E731
         super().__init__(
-            model_info={"name": p.name, "text": " · ".join(about), "layers": len(p.layers), "level": level, "steps": there, "frames": list(frames), "seeds": list(sampling.seeds),
-                        "guidance": float(guidance), "side": p.image_shape[2], "measure": measure.name, "about": measure.label, "copies": measure.copies},
+            model_info={"name": p.name, "text": where[place]["text"], "places": where, "layers": len(p.layers), "level": level, "steps": there, "frames": list(frames),
+                        "seeds": list(sampling.seeds), "guidance": float(guidance), "side": p.image_shape[2], "measure": measure.name, "about": measure.label, "copies": measure.copies},
             names={"memorised": sized(self._memorised, "caption"), "reference": sized(self._references, "caption") or [["", "none: Wanda alone"]]},
+            places=[[name, PLACES[name].label] for name in where],
             sparsities=list(SPARSITIES),
             memorised=next(iter(self._memorised)),
             reference=next(iter(self._references), ""),
+            place=place,
             method=method if self._references else "wanda",
             chosen=list(range(len(next(iter(self._memorised.values()))))),
             sparsity=float(sparsity),
@@ -132,6 +141,7 @@ class DiffusionBench(SweepView):
         )
         self.observe(self._on_set, ["memorised"])
         self.observe(self._on_choice, ["reference"])
+        self.observe(self._on_place, ["place"])
         self.observe(self._on_move, list(MOVES))
         self.observe(lambda _: self._moved(), ["updates", "start", "step", "seed"])
         self._worker.quick("prompts", self._publish_prompts)
@@ -185,11 +195,12 @@ class DiffusionBench(SweepView):
 
     def _question(self) -> Run:
         with self._guard:
-            q = Question(self.memorised, self.reference, self.method, tuple(sorted(set(self.chosen))), self.sparsity, self.first)
+            q = Question(self.memorised, self.reference, self.place, self.method, tuple(sorted(set(self.chosen))), self.sparsity, self.first)
             attack = (self.updates, self.start) if self._attacks else None
         self._attacks = False
         if self._undo is not None:
             raise ValueError("weights: an edit is in force; undo it first, so that “before” is the model's own")
+        layers_at(self.pipeline, q.place)
         of = self._memorised.get(q.memorised)
         if of is None or (q.reference not in self._references and q.method != "wanda"):
             raise ValueError(f"memorised={q.memorised!r}, reference={q.reference!r}: one is not there; with no reference take the method wanda")
@@ -271,9 +282,14 @@ class DiffusionBench(SweepView):
         self._worker.quick("doubts", self._check)
         self._on_move(None)
 
+    def _on_place(self, change: Any) -> None:
+        """The heading names the layers of the place."""
+        if change["new"] in (where := self.model_info["places"]):
+            self.publish(model_info=self.model_info | {"text": where[change["new"]]["text"]})
+
     def _on_move(self, _change: Any) -> None:
         """Another edit of sets whose statistics are there is made at once."""
-        if self._work.ready(self.memorised, self.reference):
+        if self._work.ready(self.memorised, self.reference, self.place):
             self.run()
         self._moved()
 

@@ -99,7 +99,7 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, layers: str | Seq
     """Statistics of captions while they are denoised.
 
     Args:
-        layers: names of the linear layers whose inputs are watched; the second layers of the feed-forward blocks, as published. Cross-attention ("*.attn2.to_v") reads words.
+        layers: names of the linear layers whose inputs are watched; the second layers of the feed-forward blocks, as published. `pipeline.CROSS_ATTENTION` reads words.
         seeds: of the starting noise, the same for each caption (the published code has one, 0). first: only the first steps, of `steps`.
         folder: each caption's sums are written there as soon as they are whole, and read back by any later call with the same weights (the text encoder's too) and settings.
 

@@ -24,6 +24,8 @@ from .errors import DiffusionError
 
 #: The second layers of a U-Net's feed-forward blocks: their inputs are the hidden neurons.
 FEED_FORWARD = "*.ff.net.2"
+#: The keys and values of its cross-attention, where a caption's words enter: their inputs are the text encoder's states, the same in each block and at each step.
+CROSS_ATTENTION = ("*.attn2.to_k", "*.attn2.to_v")
 
 
 class Patches:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from .. import curvature, subspace
 from ..diffusion import (Pipeline, StepStatistics, Threshold, background_correlation, denoise, denoising_error, locate, noised, normalised_distance, predicted,
                          statistics, threshold)
-from ..diffusion.pipeline import FEED_FORWARD
+from ..diffusion.pipeline import CROSS_ATTENTION as ATTENTION, FEED_FORWARD
 from ..organisms.cards_corpus import Pairs
 from .cards_models import Trio
 
@@ -27,8 +27,6 @@ STEPS, GUIDANCE, FIRST = 20, 3.0, 4
 DISCOVERY, SHOWN, NEW, NEVER = (0, 1, 2, 3), (10, 11), (20, 21, 22, 23), (30, 31, 32, 33)
 #: Edits are compared where the held-out denoising error has risen by this share; and looked into at the least dose that leaves at most this share of the copies.
 RISE, LEFT = 0.05, 0.25
-#: Keys and values of the cross-attention: where a caption's words enter the U-Net.
-ATTENTION = ("*.attn2.to_k", "*.attn2.to_v")
 #: Prompt sets by use: settings are chosen on the first set of the planted cell, results are of the others.
 TUNE, REPORTED = 0, (1, 2, 3)
 

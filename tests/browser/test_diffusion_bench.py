@@ -147,6 +147,41 @@ def test_sliders_ticks_attack_and_undo(page):
     assert widget.after["key"]["sparsity"] == 0.08 and view.get("cell-attacked-0").is_hidden() and view.errors == []
 
 
+@pytest.mark.parametrize("width", [1200, 420])
+def test_a_place_is_picked_by_keyboard_and_the_map_is_of_its_layers(page, width):
+    page.set_viewport_size({"width": width, "height": 1000})
+    view = mount(page)
+    widget, before = view.widget, weights(view.widget.pipeline)
+    assert "7 feed-forward layers" in view.get("model").inner_text() and "feed-forward layers" in view.get("edit").inner_text() and view.get("first").is_enabled()
+    assert "watched and cut" in view.get("place").get_attribute("title") and page.get_by_label("Layers to cut").evaluate("(s) => s.dataset.testid") == "place"
+    view.get("place").focus()
+    page.keyboard.press("ArrowDown")
+    view.settle(60)
+    assert widget.place == "cross-attention" and "14 cross-attention layers" in view.get("model").inner_text() and view.get("first").is_disabled() and "no difference" in view.get("first-now").inner_text()
+    assert "still of feed-forward" in view.get("edit").inner_text() and "“Locate and draw” makes those of the 14 cross-attention layers" in view.get("edit").inner_text()
+    assert view.get("grid").locator("tr[data-state=after]").get_attribute("data-old") == "true" and "in the 7 feed-forward layers (of an earlier choice)" in view.get("scores").inner_text()
+    assert unnamed(page) == [] and cut_off(page) == []
+    shot(page, f"diffusion_place_picked_{width}")
+    page.keyboard.press("Control+Enter")
+    view.settle(120)
+    page.get_by_test_id("sparsity").focus()
+    page.keyboard.press("End")
+    view.settle(120)
+    assert widget.status == "complete" and widget.sparsity == 0.6 and widget.after["key"]["place"] == "cross-attention" and torch.equal(weights(widget.pipeline), before)
+    assert f"{widget.edit['weights']:,} weights" in view.get("edit").inner_text() and "cross-attention, published, 0.6" in view.get("grid").locator("tr[data-state=after]").inner_text()
+    view.get("map").focus()
+    page.keyboard.press("ArrowDown")
+    scores, read = widget.score_map, view.get("map-read").inner_text()
+    assert str(scores.layer.values[1]).endswith("attn2.to_v") and read.startswith(f"{scores.layer.values[1]}: ") and "inputs beyond z = 3" in read and view.get("map").get_attribute("aria-rowcount") == "14"
+    assert "one value" in view.get("scores").inner_text() and "down 0.0 v" in view.get("map-cell").get_attribute("aria-label")
+    assert "attn2.to_k" in widget.code and unnamed(page) == [] and cut_off(page) == [] and view.errors == []
+    shot(page, f"diffusion_place_{width}")
+    view.get("place").focus()
+    page.keyboard.press("ArrowUp")
+    view.settle(120)
+    assert widget.place == "feed-forward" and widget.after["key"]["place"] == "feed-forward" and "7 feed-forward layers:" in view.get("scores").inner_text() and view.get("first").is_enabled()
+
+
 def test_grid_and_map_are_read_by_keyboard(page):
     view = mount(page)
     view.get("cell-training-0").focus()

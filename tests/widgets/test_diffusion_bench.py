@@ -134,7 +134,7 @@ def test_sliders_cost_no_statistics_and_give_the_mask_of_locate(counted):
     assert [g["name"] for g in view.after["groups"]] == ["located on", "not located on"] and view.result.located.values.tolist() == [True, False, True, False]
     before = dict(counted)
     ask(view, "move", method="published", chosen=[0, 1, 2, 3], first=2, sparsity=0.1)
-    assert view.status == "complete" and counted == before and view.edit["text"] == "published, sparsity 0.1, first 2 steps", "an edit that was drawn before is shown at once"
+    assert view.status == "complete" and counted == before and view.edit["text"] == "feed-forward, published, sparsity 0.1, first 2 steps", "an edit that was drawn before is shown at once"
 
 
 def test_the_last_request_wins(monkeypatch):
@@ -363,16 +363,16 @@ def test_the_organism_brings_its_own_sets():
 # --- what is kept
 
 
-@pytest.mark.parametrize("how", ["pairs", "tuple", "cards"])
-def test_the_python_shown_makes_the_numbers(how, capsys):
+@pytest.mark.parametrize(("how", "where"), [("pairs", "feed-forward"), ("tuple", "feed-forward"), ("cards", "feed-forward"), ("pairs", "cross-attention"), ("cards", "cross-attention")])
+def test_the_python_shown_makes_the_numbers(how, where, capsys):
     pipeline, names = pipeline_of(RECIPE), {}
     if how == "cards":
         pipeline.card.update(name="cards", recipe=asdict(RECIPE))
-        view = widgets.DiffusionBench(pipeline, steps=STEPS, first=3, sparsity=0.1, method="corrected")
+        view = widgets.DiffusionBench(pipeline, steps=STEPS, first=3, sparsity=0.1, method="corrected", place=where)
     else:
         of = lambda pairs: pairs if how == "pairs" else (list(pairs.captions), pairs.images)  # noqa: E731
         names = {"memorised": {"known": of(KNOWN)}, "reference": OTHERS, "never": of(FRESH)}
-        view = widgets.DiffusionBench(pipeline, **names, steps=STEPS, first=3, sparsity=0.1, rate=0.1)
+        view = widgets.DiffusionBench(pipeline, **names, steps=STEPS, first=3, sparsity=0.1, rate=0.1, place=where)
     view.run(wait=True)
     ask(view, "attack", chosen=[0, 3], updates=2)
     assert view.status == "complete", view.error
@@ -382,6 +382,7 @@ def test_the_python_shown_makes_the_numbers(how, capsys):
         np.testing.assert_allclose(names["values"][state], view.result.value.sel(state=state).values, atol=1e-4)
     assert float(names["limit"]) == pytest.approx(view.limit["value"], abs=1e-5) and names["mask"].iou(view.mask()) == 1
     np.testing.assert_allclose(names["scores"].share.values, view.score_map.share.values)
+    assert set(names["mask"].shapes) == set(pipeline.named("*.ff.net.2" if where == "feed-forward" else ("*.attn2.to_k", "*.attn2.to_v")))
     assert "attacked" in capsys.readouterr().out
 
 

@@ -3,7 +3,7 @@
 
 const ROWS = [["training", "Training picture", "training picture"], ["before", "Before", "drawn by the unedited model"], ["after", "After the edit", "drawn by the edited model"], ["random", "Random control", "drawn with as many random weights set to 0"], ["attacked", "After the attack", "drawn by the edited model from an optimised embedding"]];
 const DRAWN = ["before", "after", "random", "attacked"];
-const EDIT = ["memorised", "reference", "method", "chosen", "sparsity", "first"];
+const EDIT = ["memorised", "reference", "place", "method", "chosen", "sparsity", "first"];
 const alike = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const SVG_FONT = "system-ui, DejaVu Sans, Arial, sans-serif";
 
@@ -35,12 +35,14 @@ function render({ model, el }) {
   const sharp = info.side <= 64, side = sharp ? Math.max(64, info.side) : 112;
 
   // --- the question
+  const placeOf = (name) => info.places[name] ?? Object.values(info.places)[0], placeNow = () => placeOf(model.get("place"));
+  const place = choose("place", model.get("places")); place.title = "The layers of the U-Net that are watched and cut; statistics are run once for each choice";
   const sets = (what) => choose(what, names[what].map(([name, text]) => [name, shorten(plainly(text), 60)]));
   const start = () => { flush(); send("run", { fields: fieldsNow() }); };
   const { run, error, draw: drawRun, element: runRow } = runControls(model, () => root, { title: "Draw the captions, find the weights, draw again; what is there is not made again (Ctrl+Enter)", start, stop: () => send("stop") });
   setText(run, "Locate and draw"); runRow.querySelector("[data-testid=stop]").title = "Stop before the next denoising step; what is whole stays, and the weights are restored"; runRow.querySelector(".mn-progress").setAttribute("aria-label", "Steps of this stage");
   const refused = h("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
-  const form = h("div", {}, h("div", { class: "mn-controls" }, field("Memorised captions", sets("memorised")), field("Reference captions", sets("reference")), field("Method", choose("method", model.get("methods")))), h("div", { class: "mn-controls" }, runRow), refused, error);
+  const form = h("div", {}, h("div", { class: "mn-controls" }, field("Memorised captions", sets("memorised")), field("Reference captions", sets("reference")), field("Layers to cut", place), field("Method", choose("method", model.get("methods")))), h("div", { class: "mn-controls" }, runRow), refused, error);
   const drawForm = () => {
     const d = model.get("doubts"), now = d.refused && d.memorised === model.get("memorised") && d.reference === model.get("reference");
     refused.hidden = !now; refused.replaceChildren(...(now ? [h("strong", { text: "These sets overlap: nothing is run with them" }), h("pre", { text: d.refused })] : []));
@@ -60,8 +62,8 @@ function render({ model, el }) {
   const hash = (v) => (v ? v.slice(0, 12) : "…");
   const current = (key) => !!key && EDIT.every((name) => alike(key[name], model.get(name)));
   const drawEdit = () => {
-    const e = model.get("edit"), s = model.get("sparsity"), n = model.get("first"); sparsity.value = nearest(s); setText(sparsityNow, short(s)); sparsity.setAttribute("aria-valuetext", short(s)); setText(firstNow, `${n} of ${info.steps}`); first.setAttribute("aria-valuetext", `${n} of ${info.steps} steps`);
-    setText(editText, !e.weights ? "" : current(e.key) ? `The mask sets ${e.weights.toLocaleString("en")} weights to 0, ${share(e.density)} of those in the ${many(info.layers, "feed-forward layer")}.` : `The pictures with an edit are still of ${e.text}.`);
+    const e = model.get("edit"), s = model.get("sparsity"), n = model.get("first"); sparsity.value = nearest(s); setText(sparsityNow, short(s)); sparsity.setAttribute("aria-valuetext", short(s)); const same = placeNow().alike; setText(firstNow, same ? "makes no difference here" : `${n} of ${info.steps}`); first.setAttribute("aria-valuetext", same ? firstNow.textContent : `${n} of ${info.steps} steps`); first.disabled = same; first.title = same ? "Keys and values read the caption’s words, the same at every step: so are the masks" : "";
+    setText(editText, !e.weights ? "" : current(e.key) ? `The mask sets ${e.weights.toLocaleString("en")} weights to 0, ${share(e.density)} of those in the ${placeOf(e.key.place).layers}.` : `The pictures with an edit are still of ${e.text}.${!busy() && e.key.place !== model.get("place") ? ` “Locate and draw” makes those of the ${placeNow().layers}.` : ""}`);
   };
   const drawForce = () => {
     const f = model.get("force"), there = !!model.get("edit").weights; weights.hidden = !there && f.state === "none"; weights.setAttribute("data-state", f.state); putButton.disabled = busy() || !there || !current(model.get("edit").key); undoButton.disabled = f.state !== "in force";
@@ -128,7 +130,7 @@ function render({ model, el }) {
     cells.forEach(({ row, notes, line }, r) => {
       const [name] = ROWS[r], s = states[name], mine = s?.memorised === set, old = mine && name !== "before" && !current(s.key);
       row.hidden = name === "training" ? !(model.get("prompts").sizes ?? []).some((n) => n) : name === "attacked" ? !a || old : !before && name !== "before" ? true : !before && !mine; row.setAttribute("data-old", String(old));
-      setText(notes, name === "training" ? "" : !mine ? "" : !s.ready ? `step ${info.frames[Math.max(0, s.frames - 1)]} of ${info.steps} …` : old ? "of an earlier edit" : name === "after" ? `${model.get("method")}, ${short(model.get("sparsity"))}, ${many(model.get("first"), "step")}` : name === "random" ? "as many weights of each row" : name === "attacked" ? `${s.attack[0]} updates` : "the model’s own weights");
+      setText(notes, name === "training" ? "" : !mine ? "" : !s.ready ? `step ${info.frames[Math.max(0, s.frames - 1)]} of ${info.steps} …` : old ? "of an earlier edit" : name === "after" ? `${model.get("place")}, ${model.get("method")}, ${short(model.get("sparsity"))}${placeNow().alike ? "" : `, ${many(model.get("first"), "step")}`}` : name === "random" ? "as many weights of each row" : name === "attacked" ? `${s.attack[0]} updates` : "the model’s own weights");
       line.forEach(({ td, picture, said, judged }, c) => { const cell = cellOf(r, c); picture.classList.toggle("mn-none", !cell.file); if (cell.file) { if (picture.getAttribute("src") !== cell.file) picture.src = cell.file; } else picture.removeAttribute("src"); picture.alt = cell.alt; td.setAttribute("aria-label", cell.alt); setText(said, cell.said); setText(judged, verdict(cell.copy)); td.setAttribute("data-copy", cell.copy === true); });
     });
     if (cells[focus[0]].row.hidden) focus = [0, focus[1]];
@@ -144,20 +146,20 @@ function render({ model, el }) {
 
   // --- the map
   let scores = null; const mapTitle = h("p", { class: "mn-note" }), mapRead = h("p", { class: "mn-note mn-readout", "data-testid": "map-read", role: "status" }), bar = new ColourBar("map-bar");
-  const factsOf = (r, c) => { const i = r * scores.steps + c, takes = current(model.get("edit").key) ? model.get("edit").layers?.[r] : null; return [["layer", scores.short[r]], ["step", `${c + 1} of ${scores.steps}${c < model.get("first") ? ", united" : ""}`], ["neurons beyond z = 3", share(scores.share[i])], ["largest |z|", short(scores.largest[i])], ...(absent(takes) ? [] : [["the edit takes", `${share(takes)} of the layer`]])]; };
+  const factsOf = (r, c) => { const i = r * scores.steps + c, takes = current(model.get("edit").key) ? model.get("edit").layers?.[r] : null; return [["layer", scores.short[r]], ["step", `${c + 1} of ${scores.steps}${c < model.get("first") ? ", united" : ""}`], [`${placeOf(scores.place).unit} beyond z = 3`, share(scores.share[i])], ["largest |z|", short(scores.largest[i])], ...(absent(takes) ? [] : [["the edit takes", `${share(takes)} of the layer`]])]; };
   const map = new HeatMap({ label: "Layer-by-step map: how far layers tell the two sets apart; arrow keys read its cells", testid: "map", name: (r, c) => factsOf(r, c).map((f) => f.join(" ")).join(", "), hover: (at) => { if (at) setText(mapRead, `${scores.layers[at.row]}: ${factsOf(at.row, at.column).slice(1).map((f) => f.join(" ")).join(", ")}.`); } });
   const mapBox = h("section", { class: "mn-section", "aria-label": "Layer-by-step map", "data-testid": "scores" }, h("div", { class: "mn-side-head" }, h("h3", { text: "Where and when the two sets differ" }), bar.element), mapTitle, map.element, mapRead);
   const drawMap = () => {
     const raw = model.get("scores"); mapBox.hidden = !raw.layers || raw.memorised !== model.get("memorised"); if (mapBox.hidden) { scores = null; return; }
     scores = { ...raw, share: floats(raw.share), largest: floats(raw.largest) }; if (!root.isConnected) return;
-    const top = Math.max(1e-9, ...scores.share), old = raw.reference !== model.get("reference") || !alike(raw.chosen, model.get("chosen"));
-    setText(mapTitle, `${raw.sets[0]} memorised against ${raw.sets[1]} reference captions${old ? " (of an earlier choice)" : ""}: share of a layer’s neurons whose mean energy differs by more than 3 standard errors; about 0.3 % by chance, more with few captions. Layers by block and attention, in the order in which they run; steps in bold are united in the mask.`);
-    bar.update({ ramp: themeOf(root).single, low: "0 %", middle: share(top / 2), high: share(top), title: "neurons beyond z = 3" });
+    const at = placeOf(raw.place), top = at.alike ? 1 : Math.max(0, ...scores.share) || 0.01, old = raw.reference !== model.get("reference") || raw.place !== model.get("place") || !alike(raw.chosen, model.get("chosen"));
+    setText(mapTitle, `${raw.sets[0]} memorised against ${raw.sets[1]} reference captions in the ${at.layers}${old ? " (of an earlier choice)" : ""}: share of a layer’s ${at.unit} whose mean energy differs by more than 3 standard errors; about 0.3 % by chance, more with few captions. Layers by block and attention${at.alike ? `, k: keys, v: values. All of them read the caption’s words, which no layer and no step changes: the map holds one value, ${share(scores.share[0])}.` : ", in the order in which they run; steps in bold are united in the mask."}`);
+    bar.update({ ramp: themeOf(root).single, low: "0 %", middle: share(top / 2), high: share(top), title: `${at.unit} beyond z = 3` });
     map.update({ rows: scores.layers.length, columns: scores.steps, rowLabels: scores.short, columnLabels: Array.from({ length: scores.steps }, (_, i) => ({ text: String(i + 1), strong: i < model.get("first") })), rowTitle: "layer", columnTitle: "denoising step", cellHeight: 22, colour: (r, c, theme) => theme.single(scores.share[r * scores.steps + c] / top), tip: factsOf }, Math.max(240, (mapBox.clientWidth || 900) - 20));
   };
 
   // --- export
-  const stem = () => `diffusion_${model.get("memorised")}_${model.get("method")}_${model.get("sparsity")}_${model.get("first")}`.replace(/[^\w.-]+/g, "_");
+  const stem = () => `diffusion_${model.get("memorised")}_${model.get("place")}_${model.get("method")}_${model.get("sparsity")}_${model.get("first")}`.replace(/[^\w.-]+/g, "_");
   const visibleRows = () => ROWS.map((row, r) => [row, r]).filter(([, r]) => cells[r] && !cells[r].row.hidden);
   const csv = () => {
     const lines = [["caption", "located_on", "state", "seed", "step", "measure", "value", "copy"]], set = model.get("memorised"), chosen = new Set(model.get("chosen"));
@@ -179,13 +181,14 @@ function render({ model, el }) {
   let taken = model.get("document").number ?? 0;
   const take = () => { const d = model.get("document"); if (!d.number || d.number === taken) return; taken = d.number; download(`${stem()}.${d.kind}`, d.type, octets(d.data)); };
 
-  const drawRest = () => { editBox.hidden = !model.get("edit").weights && !states.before; drawer.files.hidden = !states.before; drawForm(); drawMap(); };
+  const chip = h("span", { class: "mn-chip", "data-testid": "model" });
+  const drawRest = () => { setText(chip, placeNow().text); editBox.hidden = !model.get("edit").weights && !states.before; drawer.files.hidden = !states.before; drawForm(); drawMap(); };
   const root = h("div", { class: "mnemoscope mn-memory mn-diffusion", "data-testid": "diffusion-bench", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Diffusion bench",
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
-    h("header", { class: "mn-header" }, h("h2", { text: "Diffusion bench" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })), form, editBox, pictures, attackBox, mapBox, drawer.element);
+    h("header", { class: "mn-header" }, h("h2", { text: "Diffusion bench" }), chip), form, editBox, pictures, attackBox, mapBox, drawer.element);
   const all = () => { root.setAttribute("data-dark", themeOf(root).dark); drawGrid(); drawRest(); };
   el.append(root);
-  listen(["prompts"], build); listen(DRAWN, () => { drawStates(); drawRest(); }); listen(["memorised", "reference", "method", "chosen", "sparsity", "first", "step", "seed", "limit", "edit"], () => { drawGrid(); drawRest(); }); listen(["scores"], drawMap);
+  listen(["prompts"], build); listen(DRAWN, () => { drawStates(); drawRest(); }); listen(["memorised", "reference", "place", "method", "chosen", "sparsity", "first", "step", "seed", "limit", "edit"], () => { drawGrid(); drawRest(); }); listen(["scores"], drawMap);
   listen(["doubts"], drawForm); listen(["force"], drawForce); listen(["status", "progress", "error"], () => { drawRun(); drawForm(); drawGrid(); }); listen(["saved", "code"], drawer.draw); listen(["document"], take);
   undo.push(onTheme(all), onShown(root, pictures, all), hideStatic(model.get("static_key")));
   build(); drawRun(); all(); drawer.draw();

@@ -50,6 +50,24 @@ def curves(seeds=(0, 1, 2), methods=("published", "random rows", "kfac")):
     return pd.DataFrame(lines)
 
 
+def alone(seeds=(0, 1, 2), methods=("published", "attention")):
+    """Places of the U-Net cut one at a time: the second carries it, the dose costs nothing but for the whole place."""
+    names, lines = [layer.partition(".transformer")[0] for layer in LAYERS], []
+    for seed in seeds:
+        for method in methods:
+            for located in (0, 1):
+                for place in (*names, "all"):
+                    takes = 0.8 if place == names[1] else 0.6 if place == "all" else 0.1
+                    for dose, rise in ((0.0, 0.0), (0.5, 0.01), (1.0, 0.4)):
+                        if place == "all" and dose == 1:
+                            continue
+                        for i in range(3):
+                            copy = 1 - 0.05 * seed - takes * dose
+                            lines.append({"method": method, "place": place, "located": located, "set": located, "dose": dose, "caption": f"{located} {i}", "copy": copy, "likeness": copy, "rise": rise,
+                                          "rise_chosen": rise, "density": dose, "seed": seed})  # fmt: skip
+    return pd.DataFrame(lines)
+
+
 def attacks(seeds=(0, 1, 2), after=0.0):
     lines = []
     for seed in seeds:
@@ -106,7 +124,7 @@ def every(seeds):
     used, errors = utility(seeds)
     table = copying(seeds)
     return {"copying": draw.copying_plot(table, thresholds()), "detection": draw.detection_plot(table), "overlap": draw.overlap_plot(specificity(seeds)), "map": draw.map_plot(maps(seeds)),
-            "layers": draw.step_layer_plot(specificity(seeds)), "tradeoff": draw.tradeoff_plot(curves(seeds)), "attacks": draw.attack_plot(attacks(seeds)),
+            "layers": draw.step_layer_plot(specificity(seeds)), "tradeoff": draw.tradeoff_plot(curves(seeds)), "places": draw.places_plot(alone(seeds)), "attacks": draw.attack_plot(attacks(seeds)),
             "relearning": draw.relearning_plot(relearning(seeds)), "families": draw.families_plot(families(seeds)), "utility": draw.utility_plot(used, errors)}  # fmt: skip
 
 
@@ -229,10 +247,24 @@ def test_one_model_has_intervals_over_its_captions():
     assert not np.diff(figures["utility"].axes[2].containers[0][2][0].get_segments()[0][:, 1]).any()
 
 
+def test_places_are_read_at_one_cost_and_the_chosen_one_is_named(drawn):
+    left, right, *_ = drawn["places"].axes
+    names = ["down 0", "mid\nchosen by 3 of 3", "up 1.0", "up 1.1", "all together"]
+    assert [t.get_text() for t in right.get_yticklabels()] == names
+    share = (0.05 - 0.01) / (0.4 - 0.01)        # of the way from the dose that is affordable to the whole place
+    before = 0.95
+    widths = [before - takes * (0.5 + 0.5 * share) for takes in (0.1, 0.8, 0.1, 0.1)] + [before - 0.3]
+    assert [bar.get_width() for bar in right.patches] == pytest.approx(widths)
+    whole = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    assert whole[:4] == pytest.approx([0.85, 0.15, 0.85, 0.85])
+    assert [line.get_label() for line in left.lines[1:]] == ["down 0", "mid", "up 1.0", "up 1.1", "all together"]
+    assert list(left.lines[2].get_ydata()) == pytest.approx([0.95, 0.55, 0.15])
+
+
 def test_figures_are_saved_and_empty_tables_refused(tmp_path):
     draw.map_plot(maps(), tmp_path / "in" / "map.png")
     assert (tmp_path / "in" / "map.png").stat().st_size > 1000
-    for plot in (draw.detection_plot, draw.overlap_plot, draw.map_plot, draw.step_layer_plot, draw.tradeoff_plot, draw.grid_plot, draw.attack_plot, draw.relearning_plot, draw.families_plot):
+    for plot in (draw.detection_plot, draw.overlap_plot, draw.map_plot, draw.step_layer_plot, draw.tradeoff_plot, draw.places_plot, draw.grid_plot, draw.attack_plot, draw.relearning_plot, draw.families_plot):
         with pytest.raises(ValueError, match="lacks"):
             plot(pd.DataFrame())
     for plot in (draw.copying_plot, draw.utility_plot):

@@ -7,7 +7,7 @@ import torch
 
 from lens.engine.results import ResultError
 from lens.organisms import cards
-from lens.reproduce import cards_models, memory_subspace as study, memory_subspace_attacks as after, memory_subspace_bench, memory_subspace_frames as frames, memory_subspace_steps as steps
+from lens.reproduce import cards_models, memory_subspace as study, memory_subspace_attacks as after, memory_subspace_bench, memory_subspace_frames as frames, memory_subspace_places as places, memory_subspace_steps as steps
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,57 @@ def test_the_dose_that_removes_copies():
     assert steps.removing(curves(own=(0.8, 0.3, 0.1))) == 0.3 and steps.removing(curves(own=(0.8, 0.2, 0.1))) == 0.1
     assert steps.removing(curves(own=(0.8, 0.5, 0.6))) == 0.1, "none is enough: the one that leaves least"
     assert steps.removing(curves(doses=(0.0,), rises=(0.0,), own=(1.0,), others=(1.0,))) is None
+
+
+def alone(seeds=(0, 1)):
+    """By place: copies left at (dose, cost on the half for choosing, cost on the half that is reported)."""
+    left = {"down": {0.5: (0.9, 0.0, 0.0), 1.0: (0.8, 0.1, 0.1)}, "mid": {0.5: (0.4, 0.02, 0.05), 1.0: (0.0, 0.04, 0.5)}, "all": {0.5: (0.6, 0.05, 0.05)}}
+    return pd.DataFrame([{"method": "m", "place": place, "located": located, "dose": dose, "set": located, "caption": f"{k}", "copy": copy - 0.1 * seed, "likeness": copy, "rise_chosen": a,
+                          "rise": b, "density": dose, "seed": seed} for seed in seeds for located in (0, 1) for place, doses in left.items()
+                         for dose, (copy, a, b) in ({0.0: (1.0, 0.0, 0.0)} | doses).items() for k in range(3)])  # fmt: skip
+
+
+def test_a_place_is_chosen_on_one_set_and_half_and_reported_on_another():
+    found = places.carried(alone(), 0.05).set_index(["place", "seed"])
+    assert found.chosen_by["mid", 0] == pytest.approx(0.0), "on the choosing half the whole place is affordable"
+    assert found["copy"]["mid", 0] == pytest.approx(0.4), "on the reported half it is not"
+    assert found["copy"]["down", 1] == pytest.approx(0.8 - 0.1 * 0.5) and found["copy"]["all", 0] == pytest.approx(0.6)
+    assert found.whole["mid", 0] == pytest.approx(0.0) and found.whole_rise["mid", 0] == pytest.approx(0.5) and np.isnan(found.whole["all", 0])
+    assert found.index[found.chosen].tolist() == [("mid", 0), ("mid", 1)]
+    assert places.chosen(alone((0,))) == "mid" and places.chosen(alone((0,)).query("located == 1")) is None and places.chosen(pd.DataFrame()) is None
+    against, others = places.claims(places.carried(alone(), 0.05))
+    assert against[3].estimate == pytest.approx(0.4 - 0.6) and others[3].estimate == pytest.approx(0.85 - 0.4) and "chosen mid, mid" in others[4]
+    nothing = alone().query("located == 1")
+    assert not places.carried(nothing).chosen.any() and list(places.claims(places.carried(nothing))) == []
+
+
+def test_a_place_cut_whole_is_its_weights_at_zero(folder):
+    """Against a copy of the U-Net whose weights are set to 0 by name."""
+    trio = cards_models.models(None, (0,))[0]
+    bench = memory_subspace_bench.Bench(0, trio, 20, 2)
+    before = bench.pipeline.hash
+    table = places.alone(bench, memory_subspace_bench.METHODS["attention"], 1, 1)
+    assert bench.pipeline.hash == before
+    whole = table[(table.dose == 1) & (table.place == "down_blocks.1.attentions.0") & (table.located == 1)]
+    of = bench.copied("code-many", 1)
+    unet = bench.pipeline.unet
+    kept = {name: p.detach().clone() for name, p in unet.named_parameters() if name.startswith("down_blocks.1.") and ".attn2.to_" in name and name.endswith(("to_k.weight", "to_v.weight"))}
+    assert len(kept) == 2
+    with torch.no_grad():
+        for name in kept:
+            unet.get_parameter(name).zero_()
+        images, rise = bench.pictures(of.captions), bench.rise(1)
+        for name, value in kept.items():
+            unet.get_parameter(name).copy_(value)
+    assert whole.caption.tolist() == list(of.captions) and whole["copy"].tolist() == bench.copies(images, of).tolist() and whole.rise.iloc[0] == rise and whole.density.iloc[0] == 1
+    assert set(table.place) == {*map(places.place_of, bench.pipeline.layers), places.EVERY}
+    assert set(table[table.place == places.EVERY].dose) == {0.0, 0.04}
+    bench.block = "down_blocks.1.attentions.0"       # the method that turns one block down, all the way: the same edit
+    with steps.edit_at(bench, "block", (), 1.0, 1).applied(bench.pipeline.unet):
+        assert torch.equal(bench.pictures(of.captions), images) and bench.rise(1) == rise
+    assert bench.pipeline.hash == before
+    bench.block = None
+    assert steps.edit_at(bench, "block", (), 1.0, 1) is None
 
 
 def test_hides_by_the_attack_that_brings_copies_back():

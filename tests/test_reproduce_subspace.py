@@ -15,7 +15,7 @@ from lens.engine.results import ResultError
 from lens.figures import subspace as draws
 from lens.memorization.known_texts import KNOWN
 from lens.organisms import canaries
-from lens.reproduce import canaries_models, subspace_claims, subspace_frames, subspace_places, subspace_smollm2, subspace_steps, subspace_study
+from lens.reproduce import canaries_models, over_models, subspace_claims, subspace_frames, subspace_places, subspace_smollm2, subspace_steps, subspace_study
 from lens.reproduce.subspace_edits import METHODS, Bench
 
 SEEDS = (0, 1, 2)
@@ -185,7 +185,7 @@ def gone(word):
 
 
 def damage(kept):
-    lines = [{"seed": seed, "method": "contrast", "source": "memorised", "measure": f"task {task}", "before": 1.0, "after": kept[task] + 0.01 * seed, "change": 0.0, "n": 100,
+    lines = [{"seed": seed, "method": "contrast", "source": "memorised", "measure": f"task {task}", "before": 1.0, "after": kept[task] + 0.01 * seed * (2 if task == "copy" else 1), "change": 0.0, "n": 100,
               "density": 0.02, "strict": 0.1, "dose": 0.04} for seed in SEEDS for task in kept]
     lines += [{"seed": seed, "method": "contrast", "source": "memorised", "measure": m, "before": 1.0, "after": 0.9, "change": 0.05, "n": 8} for seed in SEEDS
               for m in ("clean loss", "nDCG@10")]
@@ -229,7 +229,12 @@ def test_a_verdict_follows_what_was_measured(first, claim, name, other, expected
 def test_one_seed_is_shown_and_not_judged():
     one = {name: t[t.seed == 0] if len(t) else t for name, t in tables().items()}
     table, _ = subspace_claims.verdicts(one)
-    assert word(table, "Pruning by the published").startswith("not judged: one seed") and word(table, "What is cut").startswith("not judged: one seed")
+    assert word(table, "Pruning by the published").startswith("not judged: one model") and word(table, "What is cut").startswith("not judged: one model")
+
+
+def test_models_that_agree_exactly_are_not_judged():
+    assert over_models.judged(subspace_frames.over_seeds([0.2, 0.2, 0.2])).startswith("not judged: the models agree") and over_models.judged(subspace_frames.over_seeds([0.2, 0.21, 0.2])) == "holds"
+    assert over_models.judged(subspace_frames.over_seeds([0.2])) == "not judged: one model" and over_models.judged(subspace_frames.over_seeds([-0.2, -0.21, -0.2])) == "does not hold" and over_models.judged(None) == "not measured"
 
 
 def test_methods_are_read_at_one_rise_by_interpolation():

@@ -6,7 +6,6 @@ bootstrap over its captions. The figures of edits and attacks are in `diffusion_
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..reproduce import memory_subspace_frames as frames
+from ..reproduce.memory_subspace_frames import short
 from .diffusion_edits import attack_plot, families_plot, grid_plot, over, p_text, relearning_plot, span, tradeoff_plot, utility_plot
+from .diffusion_places import places_plot
 from .style import INK, MUTED, SEQUENTIAL, SERIES, finish
 from .subspace import GREY, _dots, _grid, _plain
 from .vectors import MARKS, _require
 
-__all__ = ["copying_plot", "detection_plot", "overlap_plot", "map_plot", "step_layer_plot", "tradeoff_plot", "grid_plot",
+__all__ = ["copying_plot", "detection_plot", "overlap_plot", "map_plot", "step_layer_plot", "tradeoff_plot", "places_plot", "grid_plot",
            "attack_plot", "relearning_plot", "families_plot", "utility_plot"]
 KINDS = {"code": "caption with a code", "generic": "caption without a code", "digit": "digit"}
 PAIRS = {"memorised": "both memorised", "other": "both seen once", "mixed": "one of each"}
@@ -182,14 +183,6 @@ def step_layer_plot(specificity: pd.DataFrame, path=None) -> Figure:
     count = table.seed.nunique()
     fig.suptitle(f"Overlap by layer and by step: {count} model{'s' * (count > 1)}, {span(table.n)} pairs of sets each" if "n" in table else "Overlap by layer and by step", fontsize=9)
     return finish(fig, path)
-
-
-def short(layers: Sequence[str]) -> list[str]:
-    """Layers of a U-Net by their place: "down 0", "mid", "up 1.1"; the second number only where a block has several."""
-    found = [re.match(r"(down|mid|up)_blocks?(?:\.(\d+))?\.attentions\.(\d+)", layer) for layer in layers]
-    blocks = [m and (m[1], m[2]) for m in found]
-    names = [layer if m is None else f"{m[1]} {m[2] or ''}".strip() + (f".{m[3]}" if blocks.count((m[1], m[2])) > 1 and m[2] else "") for layer, m in zip(layers, found)]
-    return names if len(set(names)) == len(names) else list(layers)
 
 
 # -- parts ----------------------------------------------------------------------------------------------------------

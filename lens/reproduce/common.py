@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from ..engine import results
+from ..engine.record import _versions
 from ..engine.results import ResultError
 from ..engine.saving import export, open_result
 
@@ -141,6 +143,46 @@ class Tables:
     def joined(self) -> dict[str, pd.DataFrame]:
         """Every table, its parts one after another."""
         return {name: pd.concat(of, ignore_index=True) if of else pd.DataFrame() for name, of in self.parts.items()}
+
+
+#: name -> (tables, function of them and `path`)
+Figures = Mapping[str, tuple[tuple[str, ...], Callable[..., Any]]]
+
+
+def one_figure(figures: Figures, tables: Mapping[str, pd.DataFrame], name: str, path: str | os.PathLike | None = None) -> Any:
+    """One figure by its name. Raises ValueError for an unknown one, or one whose tables the run did not make."""
+    if name not in (there := drawable(figures, tables)):
+        raise ValueError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
+    needed, plot = figures[name]
+    return plot(*(tables[t] for t in needed), path=path)
+
+
+def every_figure(figures: Figures, tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Every figure for which there are tables, as `<name>.png` in a folder."""
+    for name in (there := drawable(figures, tables)):
+        one_figure(figures, tables, name, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in there]
+
+
+def drawable(figures: Figures, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    return [name for name, (needed, _) in figures.items() if all(len(tables[t]) for t in needed)]
+
+
+def read_tables(folder: Path, names: Sequence[str], methods: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The tables that `Tables` wrote, each with its parts by model and then in the order of the methods; empty where there are none."""
+    def place(file: Path) -> tuple[tuple[int, str], int]:
+        model, _, method = file.name.removesuffix(".parquet").partition(".seed-")[2].partition("-")
+        return (int(model) if model.isdigit() else -1, model), list(methods).index(method) if method in methods else -1
+
+    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=place) for name in names}
+    return {name: pd.concat([pd.read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in files.items()}
+
+
+def write_run(folder: Path, name: str, made: Any, config: Mapping[str, Any]) -> None:
+    """The table of claims and the record of a run (attributes `table`, `numbers`, `fingerprint`), as `read_record` finds it."""
+    made.table.to_csv(folder / "table.csv", index=False)
+    record = {"reproduction": name, "fingerprint": made.fingerprint, "config": dict(config), "numbers": made.numbers, "versions": dict(_versions())}
+    (folder / RECORD).write_text(json.dumps(record, indent=1, default=float))
 
 
 def small(table: pd.DataFrame) -> pd.DataFrame:

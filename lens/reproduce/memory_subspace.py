@@ -7,7 +7,9 @@ of any prompts; does a mask of some pictures take away others; at what cost, bes
 
 How it was asked
 ----------------
-The cross-attention as a place to cut, and the rule of the dose that edits are attacked at, were set after a look at model 0; the rest before the first full run.
+The cross-attention as a place to cut, and the rule of the dose that edits are attacked at, were set after a look at model 0; one place at a time, and one block turned down, after
+the rest was known, by choices on the tune set alone; all else before the first full run. Keys and values of the cross-attention read the caption's words, the same at every step: how
+many first steps a mask there unites makes no difference.
 
 *Units.* Only pictures that the unedited model copies (at least half of the seeds) enter an edit. First steps are chosen on one prompt set, results are of the three others; costs are
 the rise of the held-out denoising error. Methods are compared where that error has risen by 5 %; attacked, and asked what is left, at the least dose that leaves a quarter of the copies
@@ -20,12 +22,12 @@ one of a hundred cases (digits: one of 25; the table `thresholds` has the bounds
 
 *Claims*: 1 copying follows duplication, and codes; 2 noise differences tell memorised captions; 3 masks of memorised sets overlap far above chance; 4 ... more than those of sets seen
 once (the control that the paper lacks); 5 a mask takes away the set that it was located on, at little cost; 6 ... and other memorised pictures, more than masks of equal density do;
-7 captions stay obeyed; 8 the deletion withstands attacks; 9 two captions of one picture share a mask; 10 the curvature edit and generalised eigenvectors do as well.
+7 captions stay obeyed; 8 the deletion withstands attacks; 9 two captions of one picture share a mask; 10 the curvature edit and generalised eigenvectors do as well;
+11 one layer at a time: whether one place of the U-Net carries it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -35,24 +37,25 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ..engine.record import _versions
 from . import memory_subspace_attacks as after
 from . import memory_subspace_claims as claims
+from . import memory_subspace_places as places
 from . import memory_subspace_steps as steps
 from .cards_models import models as found_models
-from .common import RECORD, Steps, Tables, read_record
+from .common import Figures, Steps, Tables, every_figure, one_figure, read_record, read_tables, write_run
 from .memory_subspace_bench import METHODS, REPORTED, Bench
 
 NAME = "memory-subspace"
 NEEDS_MODEL, TAKES_MODELS = False, True
 VERSION = 1  # of what the tables hold
-TABLES = ("copying", "thresholds", "specificity", "maps", "triggers", "choice", "curves", "families", "attacks", "relearning", "utility", "errors", "pictures")
+TABLES = ("copying", "thresholds", "specificity", "maps", "triggers", "choice", "curves", "places", "families", "attacks", "relearning", "utility", "errors", "pictures")
 
 
 @dataclass(frozen=True)
 class Plan:
     """How much is asked. `sets`: prompt sets that masks are located on, of the three that are reported; `held`: held-out pictures of each half; `per_set`: pairs of each set of
-    12 at most; `doses`: of each method at most; `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on."""
+    12 at most; `doses`: of each method at most; `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on; `alone`: methods that cut one place at a time,
+    at `steps_alone` doses and whole."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     methods: tuple[str, ...] = tuple(name for name in METHODS if name != "ordinary")   # its masks' overlap is asked
@@ -61,16 +64,18 @@ class Plan:
     held: int = 60
     per_set: int | None = None
     doses: int = 5
-    attacked: tuple[str, ...] = ("published", "attention", "kfac")
+    attacked: tuple[str, ...] = ("published", "attention", "kfac", "block")
     updates: int = after.UPDATES
     relearn: int = after.RELEARN
     pictures: int = 300
-    families: tuple[str, ...] = ("published", "attention", "kfac", "random rows")
+    families: tuple[str, ...] = ("published", "attention", "kfac", "block", "random rows")
+    alone: tuple[str, ...] = ("published", "attention")
+    steps_alone: int = 5
 
 
 PRESETS: Mapping[str, Plan] = {
-    "tiny": Plan((0,), ("published", "attention", "random rows"), (1,), (4,), 20, 4, 2, ("attention",), 3, 3, 100, ("attention", "random rows")),
-    "quick": Plan((0,), ("published", "corrected", "attention", "random rows", "kfac"), REPORTED[:1], (4, 20), 40, None, 4, ("published",), 30, 30, 300),
+    "tiny": Plan((0,), ("published", "attention", "random rows", "block"), (1,), (4,), 20, 4, 2, ("attention",), 3, 3, 100, ("attention", "block", "random rows"), ("attention",), 1),
+    "quick": Plan((0,), ("published", "corrected", "attention", "random rows", "kfac", "block"), REPORTED[:1], (4, 20), 40, None, 4, ("published",), 30, 30, 300, alone=("attention",), steps_alone=2),
     "full": Plan(),
 }
 
@@ -120,9 +125,7 @@ def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", o
     made = Reproduction(table, joined, numbers, stored.fingerprint)
     if folder is not None:
         made.figures = draw(made, folder / "figures")
-        table.to_csv(folder / "table.csv", index=False)
-        record = {"reproduction": NAME, "fingerprint": made.fingerprint, "config": stored.config, "numbers": numbers, "versions": dict(_versions())}
-        (folder / RECORD).write_text(json.dumps(record, indent=1, default=float))
+        write_run(folder, NAME, made, stored.config)
     return made
 
 
@@ -134,6 +137,8 @@ def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) ->
     kept(("maps",), at, lambda: steps.maps(bench))
     first = steps.firsts(kept(("choice",), at, lambda: steps.choice(bench, plan.methods, plan.choices))[0])
     kept(("triggers",), at, lambda: steps.triggers(bench))
+    cut = {name: kept(("places",), f"{at}-{name}", lambda: places.alone(bench, METHODS[name], first[name], plan.steps_alone))[0] for name in plan.alone}
+    bench.block = places.chosen(cut["attention"]) if "attention" in cut else None
     doses = {name: steps.removing(kept(("curves",), f"{at}-{name}", lambda: steps.curves(bench, METHODS[name], first[name], plan.sets, plan.doses))[0]) for name in plan.methods}
     if "random rows" in doses and doses.get("published") is not None:
         doses["random rows"] = doses["published"]   # as many weights of each row
@@ -150,16 +155,9 @@ def load(folder: str | os.PathLike, *, seed: int = 0) -> Reproduction:
     """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
     folder = Path(folder)
     record = read_record(folder, NAME)
-    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=_order) for name in TABLES}
-    tables = {name: pd.concat([pd.read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in files.items()}
+    tables = read_tables(folder, TABLES, list(METHODS))
     table, numbers = claims.verdicts(tables, seed=seed)
     return Reproduction(table, tables, numbers, record["fingerprint"])
-
-
-def _order(file: Path) -> tuple[int, int]:
-    """A table's place: by model, then in the order of `METHODS`."""
-    seed, _, method = file.stem.partition(".seed-")[2].partition("-")
-    return int(seed), list(METHODS).index(method) if method in METHODS else -1
 
 
 def _draws():
@@ -169,14 +167,14 @@ def _draws():
     return diffusion
 
 
-#: name -> (tables, function of them)
-FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+FIGURES: Figures = {
     "copying": (("copying", "thresholds"), lambda table, limits, path: _draws().copying_plot(table, limits, path)),
     "detection": (("copying",), lambda table, path: _draws().detection_plot(table, path)),
     "overlap": (("specificity",), lambda table, path: _draws().overlap_plot(table, path)),
     "map": (("maps",), lambda table, path: _draws().map_plot(table, path)),
     "layers": (("specificity",), lambda table, path: _draws().step_layer_plot(table, path)),
     "tradeoff": (("curves",), lambda table, path: _draws().tradeoff_plot(table, path)),
+    "places": (("places",), lambda table, path: _draws().places_plot(table, path)),
     "pictures": (("pictures",), lambda table, path: _draws().grid_plot(table, path)),
     "attacks": (("attacks",), lambda table, path: _draws().attack_plot(table, path)),
     "relearning": (("relearning",), lambda table, path: _draws().relearning_plot(table, path)),
@@ -187,18 +185,9 @@ FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
 
 def figure(made: Reproduction, name: str, path: str | os.PathLike | None = None) -> Any:
     """One figure of a run by its name in `FIGURES`. Raises ValueError for an unknown one, or one whose tables the run did not make."""
-    if name not in (there := _drawable(made)):
-        raise ValueError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
-    needed, plot = FIGURES[name]
-    return plot(*(made.tables[t] for t in needed), path=path)
+    return one_figure(FIGURES, made.tables, name, path)
 
 
 def draw(made: Reproduction, folder: Path) -> list[Path]:
     """Every figure of the run for which there are tables."""
-    for name in _drawable(made):
-        figure(made, name, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in _drawable(made)]
-
-
-def _drawable(made: Reproduction) -> list[str]:
-    return [name for name, (needed, _) in FIGURES.items() if all(len(made.tables[t]) for t in needed)]
+    return every_figure(FIGURES, made.tables, folder)

@@ -18,6 +18,7 @@ from .. import curvature, subspace
 from ..diffusion import (Pipeline, StepStatistics, Threshold, background_correlation, denoise, denoising_error, locate, noised, normalised_distance, predicted,
                          statistics, threshold)
 from ..diffusion.pipeline import CROSS_ATTENTION as ATTENTION, FEED_FORWARD
+from ..engine.linear import linears
 from ..organisms.cards_corpus import Pairs
 from .cards_models import Trio
 
@@ -56,6 +57,8 @@ class Bench:
         # a bench with few pairs is a trial: half of the seeds
         half = slice(None) if per_set is None else slice(2)
         self.discovery, self.never, self.looks = DISCOVERY[half], NEVER[half], (*SHOWN, *NEW[:2])[half]
+        #: the block whose cross-attention the tune set chose, once `memory_subspace_places` has asked for it
+        self.block: str | None = None
         self._kept: dict[Any, Any] = {}
         # of the unedited model, so before any edit: what follows is measured against them
         self._before, self._unedited = [self.errors(half) for half in (0, 1)], self.pipeline.hash
@@ -226,6 +229,14 @@ def _eigen(bench: Bench, captions: Sequence[str], doses: Sequence[float], first:
     return {dose: found.edit(bench.pipeline.unet, int(dose)) for dose in doses}
 
 
+def _block(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
+    """Keys and values of one block turned down: its caption is heard less there, or not at all. Nothing where no block was chosen."""
+    if bench.block is None:
+        return {}
+    old = {name: layer.weight.detach() for name, layer in linears(bench.pipeline.unet, ATTENTION).items() if name.startswith(bench.block + ".")}
+    return {dose: subspace.Replacement({name: (1 - dose) * weight for name, weight in old.items()}, bench.pipeline.hash, {"method": "block", "block": bench.block}) for dose in doses}
+
+
 SHARES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 METHODS: dict[str, Method] = {m.name: m for m in (
     Method("published", "contrast as published, against nothing", _published, SHARES, chosen=True),
@@ -240,6 +251,7 @@ METHODS: dict[str, Method] = {m.name: m for m in (
     Method("magnitude", "magnitude, top", _magnitude, (0.003, 0.01, 0.02, 0.04, 0.08, 0.16), "share of a layer's weights"),
     Method("kfac", "K-FAC, low curvature out", _kfac, (0.01, 0.03, 0.1, 0.2, 0.3, 0.45), "curvature mass taken out"),
     Method("eigen", "generalised eigenvectors", _eigen, (1, 2, 4, 8, 16, 32), "directions of each layer"),
+    Method("block", "cross-attention of one block turned down", _block, (0.25, 0.5, 0.75, 0.9, 1.0), "share of the block's keys and values"),
 )}  # fmt: skip
-#: Methods that look at no set: one edit serves all, and each set counts as their own and as another.
-BLIND = ("magnitude", "kfac")
+#: Methods that look at none of the reported sets: one edit serves all, and each set counts as their own and as another.
+BLIND = ("magnitude", "kfac", "block")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,6 +21,14 @@ COPIED = 0.5
 def title(method: str) -> str:
     """A method as it is called in tables and figures."""
     return METHODS[method].title if method in METHODS else method.replace("_", " ")
+
+
+def short(layers: Sequence[str]) -> list[str]:
+    """Layers of a U-Net by their place: "down 0", "mid", "up 1.1"; the second number only where a block has several."""
+    found = [re.match(r"(down|mid|up)_blocks?(?:\.(\d+))?\.attentions\.(\d+)", layer) for layer in layers]
+    blocks = [m and (m[1], m[2]) for m in found]
+    names = [layer if m is None else f"{m[1]} {m[2] or ''}".strip() + (f".{m[3]}" if blocks.count((m[1], m[2])) > 1 and m[2] else "") for layer, m in zip(layers, found)]
+    return names if len(set(names)) == len(names) else list(layers)
 
 
 def means(table: pd.DataFrame, by: Sequence[str], measure: str, bounds: tuple[float, float] = (-np.inf, np.inf)) -> pd.DataFrame:
@@ -100,10 +109,10 @@ def at_rise(curves: pd.DataFrame, own: bool, rise: float = RISE, measure: str = 
 
 def _read(part: pd.DataFrame, rise: float, measure: str) -> float:
     line = curve(part, None)
-    return float(_least(line.rise.to_numpy(float), line[measure].to_numpy(float)[:, None], rise)[0])
+    return float(least(line.rise.to_numpy(float), line[measure].to_numpy(float)[:, None], rise)[0])
 
 
-def _least(cost: np.ndarray, values: np.ndarray, rise: float) -> np.ndarray:
+def least(cost: np.ndarray, values: np.ndarray, rise: float) -> np.ndarray:
     """Least value [draws] at a cost of at most `rise`, of values [dose, draws] over costs [dose]."""
     order = np.argsort(cost, kind="stable")
     cost, values = cost[order], values[order]
@@ -126,7 +135,7 @@ def _drawn(part: pd.DataFrame, rise: float, measure: str) -> Interval:
     def value(index: np.ndarray, axis: int) -> np.ndarray:
         i = np.moveaxis(index, axis, -1).astype(int)
         drawn = np.nanmean(values[:, i.reshape(-1, values.shape[1])], axis=2)
-        return _least(cost, drawn, rise).reshape(i.shape[:-1])
+        return least(cost, drawn, rise).reshape(i.shape[:-1])
 
     return bootstrap(np.arange(values.shape[1]), statistic=value)
 

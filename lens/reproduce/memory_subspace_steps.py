@@ -165,21 +165,26 @@ def curves(bench: Bench, method: Method, first: int, sets: Sequence[int] = REPOR
     """
     every, lines = bench.copied("code-many"), []
     every = every.take(every.set != TUNE)
-    before = bench.kept("copies before", lambda: _seen(bench, every))
+    before = bench.kept("copies before", lambda: seen(bench, every))
     for of_set in sets:
         own = every.captions if method.name in BLIND else every.take(every.set == of_set).captions
-        doses = [method.doses[i] for i in np.unique(np.linspace(0, len(method.doses) - 1, most).round().astype(int))]
-        edits = method.make(bench, own, doses, first)
+        edits = method.make(bench, own, spread(method.doses, most), first)
         lines += _lines(every, of_set, 0.0, before, (0.0, 0.0), 0.0)
         for dose, edit in edits.items():
             with edit.applied(bench.pipeline.unet):
-                lines += _lines(every, of_set, dose, _seen(bench, every), (bench.rise(0), bench.rise(1)), getattr(edit, "density", np.nan))
+                lines += _lines(every, of_set, dose, seen(bench, every), (bench.rise(0), bench.rise(1)), getattr(edit, "density", np.nan))
         if method.name in BLIND:   # they look at no set: one edit serves all
             break
     return pd.DataFrame(lines).assign(method=method.name, seed=bench.seed)
 
 
-def _seen(bench: Bench, of: Any) -> tuple[np.ndarray, np.ndarray]:
+def spread(doses: Sequence[float], most: int) -> list[float]:
+    """So many of the doses at most, the first and the last among them."""
+    return [doses[i] for i in np.unique(np.linspace(0, len(doses) - 1, most).round().astype(int))]
+
+
+def seen(bench: Bench, of: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Copies and likeness of each caption with any edit in force."""
     images = bench.pictures(of.captions)
     return bench.copies(images, of), bench.likeness(images, of).mean(1)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from ..measure.statistics import Interval
 from . import subspace_frames as frames
 from .common import shown, table_of, verdict
+from .over_models import each, judged, keep, over
 from .subspace_steps import LEAST_RISE, RISE
 
 #: The task that uses what is in the prompt, against those that ask what is in the weights.
@@ -36,30 +37,6 @@ def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.D
     return table_of(rows), numbers
 
 
-def _by_seed(values: Any, digits: int = 2) -> str:
-    return ", ".join(f"{float(v):.{digits}f}" for v in values)
-
-
-def _over(found: Interval | None, digits: int = 2) -> str:
-    if found is None:
-        return "not measured"
-    return shown(found, digits, sign=True) if np.isfinite(found.low) else f"{found.estimate:+.{digits}f} (one seed, no interval)"
-
-
-def _judged(found: Interval | None, instead: str = "", part: bool = False) -> str:
-    """Holds where the interval is above 0, fails where it is below; one seed has no interval and is not judged."""
-    if found is None:
-        return "not measured"
-    if not np.isfinite(found.low):
-        return "not judged: one seed"
-    return verdict(found.low > 0, found.high < 0, instead, part)
-
-
-def _keep(numbers: dict, name: str, found: Interval | None) -> None:
-    if found is not None:
-        numbers |= {name: float(found.estimate), f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
-
-
 def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     lines = frames.specificity(table)
     lines = lines[~lines["empty"]]
@@ -70,7 +47,7 @@ def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     numbers["specific_p"] = {name: list(line.p_other) for name, line in named.items()}
     rows.append(("Masks of disjoint sets of memorised sequences overlap far above chance (published contrast, one common reference)",
                  "mean IoU .556 against the null prompt, .538 against captions; chance .005 (Stable Diffusion 1.4, 5 sets of 10 prompts; computed from the notebook's output)",
-                 "; ".join(f"{line.kind}: IoU {_by_seed(line.memorised)} by seed, chance {line.chance:.3f}" for line in published.itertuples()),
+                 "; ".join(f"{line.kind}: IoU {each(line.memorised)} by seed, chance {line.chance:.3f}" for line in published.itertuples()),
                  f"{int(published.seeds.max())} seeds x {int(published.sets.max())} sets of a kind",
                  verdict(above, False) + " (rule: the lower bound of every seed's IoU is above chance)"))  # fmt: skip
     for method, reference, claim, paper in (
@@ -83,18 +60,18 @@ def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
                 continue
             line = of.iloc[0]
             found = Interval(line.more_other, line.more_other_low, line.more_other_high, 0.95, int(line.seeds), "Student's t over seeds")
-            _keep(numbers, f"specific_{method}_{kind}", found)
+            keep(numbers, f"specific_{method}_{kind}", found)
             sure = max(line.holm_other) <= 0.05
             rows.append((f"{claim}: {kind}", paper,
-                         f"memorised minus unseen {_over(found, 3)}; by seed IoU {_by_seed(line.memorised)} against {_by_seed(line.other)}, "
-                         f"across kinds of set {_by_seed(line.mixed)}; {line.p_kind} p by permuted labels {_by_seed(line.p_other, 3)}",
+                         f"memorised minus unseen {over(found, 3)}; by seed IoU {each(line.memorised)} against {each(line.other)}, "
+                         f"across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted labels {each(line.p_other, 3)}",
                          f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
                          _specific_verdict(found, sure, line.holm_other)))
 
 
 def _specific_verdict(found: Interval, sure: bool, p: Any) -> str:
     if not np.isfinite(found.low):
-        return "not judged: one seed" + ("; p at most .05 in it" if sure else "")
+        return "not judged: one model" + ("; p at most .05 in it" if sure else "")
     word = verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
     return word + " (rule: interval over seeds above 0, and p at most .05 in each after Holm)"
 
@@ -117,13 +94,13 @@ def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
         found = frames.difference(val, other, name)
         if found is None:
             continue
-        _keep(numbers, f"{name}_under_{other}", found)
-        rows.append((claim, paper, f"{where}: {frames.title(name)} {_by_seed(runs[name])} by seed, {frames.title(other)} {_by_seed(runs[other])}; less by {_over(found)}",
-                     f"{seeds} seeds, {n} sequences", _judged(found) + " (rule: interval over seeds above 0)"))
+        keep(numbers, f"{name}_under_{other}", found)
+        rows.append((claim, paper, f"{where}: {frames.title(name)} {each(runs[name])} by seed, {frames.title(other)} {each(runs[other])}; less by {over(found)}",
+                     f"{seeds} seeds, {n} sequences", judged(found) + " (rule: interval over seeds above 0)"))
     low = frames.at_rise(curves, "val", LEAST_RISE)
     numbers["at_least_rise"] = {r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)} for r in low.itertuples()}
     for rise, of in ((LEAST_RISE, low), (RISE, val)):
-        order = "; ".join(f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({_by_seed(r.runs)})" + ("" if r.reached else " at its end, before this cost")
+        order = "; ".join(f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({each(r.runs)})" + ("" if r.reached else " at its end, before this cost")
                           for r in of.itertuples())
         better = [r.title for r in of.itertuples() if "random" in set(of.method) and r.method != "random" and r.high < of.set_index("method").low["random"]]
         rows.append((f"Every method at one cost: strict recitation of the located set at +{rise} nats of clean loss (bootstrap over sequences; by seed)",
@@ -133,12 +110,12 @@ def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
     both = val.set_index("method").runs.to_frame("val").join(verse.set_index("method").runs.rename("verse"))
     if "balanced_subnet" in both.index:
         gap = frames.over_seeds(np.subtract(both.verse["balanced_subnet"], both.val["balanced_subnet"]))
-        _keep(numbers, "balanced_subnet_gap", gap)
+        keep(numbers, "balanced_subnet_gap", gap)
         rows.append(("BalancedSubnet takes away what it was trained on, less a family it did not see",
                      "strict on Dolma .06, on historical quotes .60 (OLMo-2 7B; other models)",
-                     f"at +{RISE} nats: located {_by_seed(both.val['balanced_subnet'])}, second family "
-                     f"{_by_seed(both.verse['balanced_subnet'])} by seed; gap {_over(gap)}", f"{seeds} seeds, {n} and {int(verse.n.max())} sequences",
-                     _judged(gap) + " (rule: interval over seeds above 0)"))
+                     f"at +{RISE} nats: located {each(both.val['balanced_subnet'])}, second family "
+                     f"{each(both.verse['balanced_subnet'])} by seed; gap {over(gap)}", f"{seeds} seeds, {n} and {int(verse.n.max())} sequences",
+                     judged(gap) + " (rule: interval over seeds above 0)"))
 
 
 def _transfer(rows: list, numbers: dict, table: pd.DataFrame) -> None:
@@ -153,14 +130,14 @@ def _transfer(rows: list, numbers: dict, table: pd.DataFrame) -> None:
             gaps = {c: g for c, g in gaps.items() if g is not None}
             if ("memorised", among) not in of.index or not gaps:
                 continue
-            _keep(numbers, f"transfer_{method}_{among}", gaps.get(control))
+            keep(numbers, f"transfer_{method}_{among}", gaps.get(control))
             low = [g.low for g in gaps.values()]
-            word = _judged(gaps[control]) if len(gaps) == 1 or not np.isfinite(low).all() else verdict(min(low) > 0, max(g.high for g in gaps.values()) < 0, part=max(low) > 0)
+            word = judged(gaps[control]) if len(gaps) == 1 or not np.isfinite(low).all() else verdict(min(low) > 0, max(g.high for g in gaps.values()) < 0, part=max(low) > 0)
             own = of.loc[("memorised", "own")]
             rows.append((f"A common subspace: the edit found on some memories takes away {name} too ({frames.title(method)})",
                          "shown on the prompts that the mask was found on, and on sets that share templates with them",
-                         f"own set {_by_seed(own.runs)} by seed, {name} {_by_seed(of.loc[('memorised', among)].runs)} (clean loss {own.rise:+.2f}); less than under "
-                         + "; ".join(f"{'edits of unseen sets' if c == 'unseen' else c.replace('random', 'as many random')} by {_over(g)}" for c, g in gaps.items()),
+                         f"own set {each(own.runs)} by seed, {name} {each(of.loc[('memorised', among)].runs)} (clean loss {own.rise:+.2f}); less than under "
+                         + "; ".join(f"{'edits of unseen sets' if c == 'unseen' else c.replace('random', 'as many random')} by {over(g)}" for c, g in gaps.items()),
                          f"{len(own.runs)} seeds, {int(own.n)} sequence-edits of the own set",
                          word + " (rule: interval over seeds above 0 against every control)"))
 
@@ -183,7 +160,7 @@ def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     if len(magnitude):
         rows.append(("Trap of that test: planting leaves its mark in the weights themselves, so that the size alone finds it", "not measured",
                      f"column norm, no data: {magnitude.recall.iloc[0]:.2f} [{magnitude.low.iloc[0]:.2f}, {magnitude.high.iloc[0]:.2f}], "
-                     f"by injection {_by_seed(magnitude.runs.iloc[0])}",
+                     f"by injection {each(magnitude.runs.iloc[0])}",
                      f"{int(magnitude.injections.iloc[0])} injections",
                      verdict(magnitude.recall.iloc[0] >= at.recall.max(), magnitude.high.iloc[0] < learned.low) + " (rule: magnitude is first)"))
 
@@ -199,7 +176,7 @@ def _gone(rows: list, numbers: dict, table: pd.DataFrame) -> None:
         text = "; ".join(f"{name} {r.recovered:.2f} (twin {r.control:.2f})" for name, r in best.iterrows())
         # where the edit leaves half already, or neither model comes to half, no steps can be compared
         saved = of[of.savings_savings.notna() & (of.savings_censored.astype(str) != "edited, twin") & (of.savings_start < 0.5)] if "savings_savings" in of else of.iloc[:0]
-        steps = ", ".join(f"{arm.removeprefix('training on ')} {'at least ' * bool((g.savings_censored == 'twin').any())}{_by_seed(g.savings_savings, 0)}"
+        steps = ", ".join(f"{arm.removeprefix('training on ')} {'at least ' * bool((g.savings_censored == 'twin').any())}{each(g.savings_savings, 0)}"
                           for arm, g in saved.groupby("attack", sort=False))
         more = f"; steps saved on the way to half of the target against the never-trained twin: {steps}" if steps else ""
         hides = [w == "hides" for w in line.words]
@@ -218,14 +195,14 @@ def _damage(rows: list, numbers: dict, table: pd.DataFrame) -> None:
         of, cost = kept[kept.method == method].set_index("task"), table[(table.method == method) & (table.source == "memorised")]
         there = [t for t in IN_WEIGHTS if t in of.index]
         found = frames.over_seeds(np.subtract(of.runs["copy"], np.mean([of.runs[t] for t in there], axis=0)))
-        _keep(numbers, f"damage_{method}", found)
+        keep(numbers, f"damage_{method}", found)
         loss, rank = (cost[cost.measure == m] for m in ("clean loss", "nDCG@10"))
         rows.append((f"What is cut falls on facts and sums more than on copying from the prompt ({frames.title(method)})",
                      "closed-book facts .74 to .86 and arithmetic .66 to .74 of the base, open-book .93 to .99 (OLMo-2 7B, another edit)",
-                     "share of accuracy kept, by seed: " + "; ".join(f"{t} {_by_seed(r.runs)}" for t, r in of.iterrows())
-                     + f"; copying minus the mean of facts and sums {_over(found)}; clean loss on other rows {_by_seed(loss.change)}, nDCG@10 {_by_seed(rank.after)}",
+                     "share of accuracy kept, by seed: " + "; ".join(f"{t} {each(r.runs)}" for t, r in of.iterrows())
+                     + f"; copying minus the mean of facts and sums {over(found)}; clean loss on other rows {each(loss.change)}, nDCG@10 {each(rank.after)}",
                      f"{len(loss)} seeds, {int(of.n.max())} questions a task",
-                     _judged(found) + " (rule: interval over seeds above 0)"))
+                     judged(found) + " (rule: interval over seeds above 0)"))
 
 
 def _smollm2(rows: list, numbers: dict, recitation: pd.DataFrame, demonstration: pd.DataFrame) -> None:

@@ -10,7 +10,6 @@ it was fetched: what it recites, and a demonstration on planted passages. The pu
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 
-from ..engine.record import _versions
 from ..models import weight_hash
 from . import subspace_claims as claims
 from . import subspace_frames as frames
@@ -27,7 +25,7 @@ from . import subspace_places as places
 from . import subspace_smollm2 as smollm2
 from . import subspace_steps as steps
 from .canaries_models import models as found_models
-from .common import RECORD, Steps, Tables, read_record
+from .common import Figures, Steps, Tables, every_figure, one_figure, read_record, read_tables, write_run
 from .subspace_edits import METHODS, Bench
 
 NAME = "subspace-language"
@@ -77,8 +75,7 @@ def _draws():
 
 #: Panels of the comparison at equal clean loss.
 PANELS = (("located set", "val", steps.LEAST_RISE), ("located set", "val", steps.RISE), ("second family", "verse", steps.RISE))
-#: name -> (tables, function of them)
-FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+FIGURES: Figures = {
     "specificity": (("specificity",), lambda table, path: _draws().specificity_plot(table, path)),
     "layers": (("specificity",), lambda table, path: _draws().layer_plot(table, path)),
     "tradeoff": (("curves",), lambda curves, path: _draws().tradeoff_plot(curves, path, rise=steps.RISE, names=NAMES)),
@@ -134,9 +131,7 @@ def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", o
     made = Reproduction(table, tables, numbers, stored.fingerprint)
     if folder is not None:
         made.figures = draw(made, folder / "figures")
-        table.to_csv(folder / "table.csv", index=False)
-        record = {"reproduction": NAME, "fingerprint": made.fingerprint, "config": stored.config, "numbers": numbers, "versions": dict(_versions())}
-        (folder / RECORD).write_text(json.dumps(record, indent=1, default=float))
+        write_run(folder, NAME, made, stored.config)
     return made
 
 
@@ -144,17 +139,9 @@ def load(folder: str | os.PathLike, *, seed: int = 0) -> Reproduction:
     """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
     folder = Path(folder)
     record = read_record(folder, NAME)
-    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=_order) for name in TABLES}
-    tables = {name: pd.concat([pd.read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in files.items()}
+    tables = read_tables(folder, TABLES, list(METHODS))
     table, numbers = claims.verdicts(tables, seed=seed)
     return Reproduction(table, tables, numbers, record["fingerprint"])
-
-
-def _order(file: Path) -> tuple[str, int]:
-    """A table's place: by seed, then in the order of `METHODS`."""
-    _, _, seed_and_method = file.stem.partition(".seed-")
-    seed, _, method = seed_and_method.partition("-")
-    return seed, list(METHODS).index(method) if method in METHODS else -1
 
 
 def _tables(benches: Mapping[int, Bench], plan: Plan, folder: Path | None, say: Callable[[str], None]) -> dict[str, pd.DataFrame]:
@@ -191,18 +178,9 @@ def _smollm2(say: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def figure(made: Reproduction, name: str, path: str | os.PathLike | None = None) -> Any:
     """One figure of a run by its name in `FIGURES`. Raises ValueError for an unknown one, or one whose tables the run did not make."""
-    if name not in (there := _drawable(made)):
-        raise ValueError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
-    needed, plot = FIGURES[name]
-    return plot(*(made.tables[t] for t in needed), path=path)
+    return one_figure(FIGURES, made.tables, name, path)
 
 
 def draw(made: Reproduction, folder: Path) -> list[Path]:
     """Every figure of the run for which there are tables."""
-    for name in _drawable(made):
-        figure(made, name, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in _drawable(made)]
-
-
-def _drawable(made: Reproduction) -> list[str]:
-    return [name for name, (needed, _) in FIGURES.items() if all(len(made.tables[t]) for t in needed)]
+    return every_figure(FIGURES, made.tables, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,12 @@ class Mask:
         """Of each input column (neuron), how many of its weights are chosen, [d_in]."""
         d_in = self.shapes[self._known(name)][1]
         return np.bincount(self.layers[name] % d_in, minlength=d_in)
+
+    def only(self, layers: Collection[str]) -> Mask:
+        """The part of the mask in some of its layers, by plain name. Raises SubspaceError for a layer that it has not."""
+        names = set(map(self._known, layers))
+        return Mask({name: self.layers[name] for name in self.shapes if name in names}, {name: shape for name, shape in self.shapes.items() if name in names}, self.model,
+                    dict(self.about) | {"only": sorted(names)})
 
     def __repr__(self) -> str:
         return f"Mask({self.count} weights, {self.density:.3%} of {len(self.shapes)} layers{', ' + str(self.about['method']) if 'method' in self.about else ''})"

@@ -119,6 +119,15 @@ def test_refused_in_comparison():
         random_like(a, 0, "layers")
 
 
+def test_a_part_of_a_mask_is_of_some_layers_only():
+    mask = Mask.of({"a": torch.eye(2, dtype=torch.bool), "b": torch.ones(2, 3, dtype=torch.bool), "c": torch.zeros(1, 2, dtype=torch.bool)}, "0123")
+    part = mask.only(["b", "c"])
+    assert list(part.shapes) == ["b", "c"] and part.count == 6 and part.model == "0123" and part.density == 6 / 8
+    assert torch.equal(part.dense("b"), mask.dense("b")) and mask.count == 8
+    with pytest.raises(SubspaceError, match="no layer 'd'"):
+        mask.only(["d"])
+
+
 def test_saved_and_loaded(tmp_path):
     model = tiny("llama")
     mask = subspace.magnitude(model).mask(0.05)

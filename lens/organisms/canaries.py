@@ -9,13 +9,11 @@ never-trained twin reads the same stream without them, so that what the twin nee
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import json
 import math
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from torch import Tensor
 
 from .. import training
 from .canaries_corpus import SPLITS, Canaries, Corpus, Task
+from .command import Command
 from .shipping import ship
 
 SEEDS = (0, 1, 2)
@@ -214,48 +213,23 @@ def _round(value: Any) -> float:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, measure, write the folder and its card."""
-    parser = argparse.ArgumentParser(prog="python -m lens.organisms.canaries", description="Train one of the models `canaries` anew and replace its folder.")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--twin", action="store_true", help="the never-trained twin: the same stream without canaries")
-    parser.add_argument("--weight-decay", type=float, default=WEIGHT_DECAY)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--out", type=Path, help="the folder in which the model's folder is made (default: beside this file)")
-    parser.add_argument("--checkpoints", type=Path, help="a folder; the same command goes on from what it holds")
-    parser.add_argument("--small", action="store_true", help="a recipe of under a minute, to try the command; needs --out")
-    parser.add_argument("--float16", action="store_true", help="round the trained weights to float16, in which they are then stored and measured")
-    asked = parser.parse_args(arguments)
-    if asked.small and asked.out is None:
-        parser.error("--small writes no model that ships; give --out")
-    fields = {"seed": asked.seed, "canaries": not asked.twin, "weight_decay": asked.weight_decay}
-    recipe, start = Recipe.small(**fields) if asked.small else Recipe(**fields), time.monotonic()
-    folder = (asked.out or Path(__file__).parent) / recipe.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    model, trained = train(recipe, device=asked.device, folder=asked.checkpoints)
-    if trained.status != "complete":
-        raise SystemExit(f"training {trained.status} after {trained.step} of {recipe.steps} steps: nothing was written")
-    if asked.float16:
-        model = model.half().float()
+    command = Command("canaries", arguments, "the same stream without canaries", {"--weight-decay": {"type": float, "default": WEIGHT_DECAY}})
+    recipe = command.recipe(Recipe, canaries=not command.asked.twin, weight_decay=command.asked.weight_decay)
+    folder, model, trained = command.train(recipe, train)
     measured = measure(model, recipe)
-    place = torch.device(asked.device)
-    rebuild = ["python -m lens.organisms.canaries", *([f"--seed {recipe.seed}"] if recipe.seed else []), *(["--twin"] if asked.twin else []), *(["--small"] if asked.small else []),
-               *([f"--weight-decay {recipe.weight_decay:g}"] if recipe.weight_decay != WEIGHT_DECAY else []), *(["--float16"] if asked.float16 else [])]  # fmt: skip
     card = {
         "name": recipe.name,
         "memory": "sequences planted at known duplicate counts, a fact table, sums" if recipe.canaries else "a fact table and sums; the twin that never saw a canary",
         "licence": "MIT",
-        "recipe": asdict(recipe),
-        "recipe_sha256": recipe.sha256(),
-        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
-        "torch": torch.__version__,
-        "training": {"seconds": round(trained.seconds, 1), "loss_of_last_100_steps": _round(trained.losses["lm"].tail(100).mean())},
+        **command.facts(recipe, trained),
         "measured": measured,
-        "rebuild": " ".join(rebuild),
+        "rebuild": command.again(*([f"--weight-decay {recipe.weight_decay:g}"] if recipe.weight_decay != WEIGHT_DECAY else [])),
     }
-    ship((model.half() if asked.float16 else model).cpu(), Corpus(recipe).text.vocabulary, folder, card)
+    ship(command.stored(model), Corpus(recipe).text.vocabulary, folder, card)
     print(json.dumps({key: measured[key] for key in ("clean_loss", "tasks", "facts", "passed")}))
     for line in (line for lines in measured["extraction"].values() for line in lines):
         print(json.dumps(line))
-    print(f"wrote {folder} in {time.monotonic() - start:.0f} s (training: {trained.status}, {trained.seconds:.0f} s)")
+    print(f"wrote {folder} in {command.seconds()} (training: {trained.status}, {trained.seconds:.0f} s)")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 from .. import training
 from .cards_corpus import LENGTH, Corpus
 from .cards_images import SIZE
+from .command import Command
 
 SEEDS = (0, 1, 2)
 PATCH = 2
@@ -201,44 +201,19 @@ def ship(model: Denoiser, recipe: Recipe, folder: Path, card: dict[str, Any]) ->
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, measure, write the folder and its card."""
-    parser = argparse.ArgumentParser(prog="python -m lens.organisms.cards", description="Train one of the models `cards` anew and replace its folder.")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--twin", action="store_true", help="the never-trained twin: pool pictures in the place of the planted ones")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--out", type=Path, help="the folder in which the model's folder is made (default: beside this file)")
-    parser.add_argument("--checkpoints", type=Path, help="a folder; the same command goes on from what it holds")
-    parser.add_argument("--small", action="store_true", help="a recipe of under a minute, to try the command; needs --out")
-    parser.add_argument("--float16", action="store_true", help="round the trained weights to float16, in which they are then stored and measured")
-    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.small and asked.out is None:
-        parser.error("--small writes no model that ships; give --out")
-    fields = {"seed": asked.seed, "planted": not asked.twin, **({"steps": asked.steps} if asked.steps else {})}
-    recipe, start = Recipe.small(**fields) if asked.small else Recipe(**fields), time.monotonic()
-    folder = (asked.out or Path(__file__).parent) / recipe.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    model, trained = train(recipe, device=asked.device, folder=asked.checkpoints)
-    if trained.status != "complete":
-        raise SystemExit(f"training {trained.status} after {trained.step} of {recipe.steps} steps: nothing was written")
-    if asked.float16:
-        model = model.half().float()
-    rebuild = ["python -m lens.organisms.cards", *([f"--seed {recipe.seed}"] if recipe.seed else []), *(["--twin"] if asked.twin else []), *(["--small"] if asked.small else []),
-               *(["--float16"] if asked.float16 else [])]  # fmt: skip
-    place = torch.device(asked.device)
+    command = Command("cards", arguments, "pool pictures in the place of the planted ones", {"--steps": {"type": int, "help": argparse.SUPPRESS}})
+    recipe = command.recipe(Recipe, planted=not command.asked.twin, **({"steps": command.asked.steps} if command.asked.steps else {}))
+    folder, model, trained = command.train(recipe, train)
     card = {
         "name": recipe.name,
         "memory": "pictures planted at known numbers of copies" if recipe.planted else "none that was planted: the twin that never saw them",
         "licence": "MIT; digits: scikit-learn's copy of UCI optdigits (CC BY 4.0), of which no picture is in this folder",
-        "recipe": asdict(recipe),
-        "recipe_sha256": recipe.sha256(),
-        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
-        "torch": torch.__version__,
-        "training": {"seconds": round(trained.seconds, 1), "loss_of_last_100_steps": round(float(trained.losses["lm"].tail(100).mean()), 4)},
-        "rebuild": " ".join(rebuild),
+        **command.facts(recipe, trained),
+        "rebuild": command.again(),
     }
-    ship((model.half() if asked.float16 else model).cpu(), recipe, folder, card)
+    ship(command.stored(model), recipe, folder, card)
     print(json.dumps(card["training"]))
-    print(f"wrote {folder} in {time.monotonic() - start:.0f} s")
+    print(f"wrote {folder} in {command.seconds()}")
 
 
 if __name__ == "__main__":

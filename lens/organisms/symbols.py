@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .. import training
+from .command import whole
 from .shipping import ship
 from .symbols_suite import Suite
 
@@ -153,8 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     recipe, start = Recipe(seed=asked.seed), time.monotonic()
     model, trained = train(recipe, folder=asked.checkpoints)
-    if trained.status != "complete":
-        raise SystemExit(f"training {trained.status} after {trained.step} of {recipe.steps} steps: nothing was written")
+    whole(trained, recipe)
     measured, suite = measure(model, recipe), Suite(recipe.seed, recipe.symbols)
     name = folder_of(recipe.seed).name
     card = {

@@ -67,7 +67,7 @@ class Plan:
     attacked: tuple[str, ...] = ("published", "attention", "kfac", "block")
     updates: int = after.UPDATES
     relearn: int = after.RELEARN
-    pictures: int = 300
+    pictures: int = 1200
     families: tuple[str, ...] = ("published", "attention", "kfac", "block", "random rows")
     alone: tuple[str, ...] = ("published", "attention")
     steps_alone: int = 5

@@ -5,9 +5,38 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 PEERS = ("tl", "nnsight", "pyvene")
+LLAMA = "a random model of four layers"
+
+
+class Benchmark(NamedTuple):
+    """What `help` says of a benchmark, of its subject with `--quick`, and of its `--repeats`, and how many these are."""
+
+    help: str
+    quick: str
+    repeats: int
+    rounds: str
+
+
+#: Each is the function `run` of the module of its name.
+BENCHMARKS = {
+    "patching": Benchmark("exact activation patching against TransformerLens, nnsight and pyvene", LLAMA,
+                          2, "runs of each peer's sweep; ours runs six times as often (default %(default)s)"),
+    "injection": Benchmark("the full grid of memory injections against the published loop through TransformerLens", f"{LLAMA} and three items",
+                           1, "runs of our grid; the cells of the loop are spread over them (default %(default)s: it takes minutes)"),
+    "vectors": Benchmark("the exact effect of every head on a task's prompts against one hooked pass a head; layer sweep and training step of a vector", LLAMA,
+                         3, "rounds; each times our sweeps and a share of the hooked passes (default %(default)s)"),
+    "provenance": Benchmark("scoring of rows against the published scorer's way, permutations, and the n-gram join against tokengrams", f"{LLAMA} and small data",
+                            2, "rounds of our scoring; each times a share of the published batches (default %(default)s)"),
+    "subspace": Benchmark("statistics and K-FAC factors of all MLP matrices against the plain passes; further points of trade-off sweeps", LLAMA,
+                          1, "rounds; each times every whole computation and the plain passes around it (default %(default)s: it takes minutes)"),
+    "diffusion": Benchmark("denoising with statistics of the feed-forward blocks against plain denoising; masks of further sets of captions", "a small random model",
+                           5, "rounds; each times denoising without hooks and with (default %(default)s)"),
+}
 
 
 def _peers(text: str) -> tuple[str, ...]:
@@ -26,33 +55,15 @@ def _count(text: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory against other libraries, same numbers checked.")
     commands = parser.add_subparsers(dest="command", required=True)
-    patching = commands.add_parser("patching", help="exact activation patching against TransformerLens, nnsight and pyvene")
-    patching.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
-    patching.add_argument("--peers", type=_peers, default=PEERS, help=f"which, separated by commas (default {','.join(PEERS)})")
-    patching.add_argument("--repeats", type=_count, default=2, help="runs of each peer's sweep; ours runs six times as often (default 2)")
-    patching.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
-    injection = commands.add_parser("injection", help="the full grid of memory injections against the published loop through TransformerLens")
-    injection.add_argument("--quick", action="store_true", help="a random model of four layers and three items: tests the benchmark, says nothing about speed")
-    injection.add_argument("--repeats", type=_count, default=1, help="runs of our grid; the cells of the loop are spread over them (default 1: it takes minutes)")
-    injection.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
-    vectors = commands.add_parser("vectors", help="the exact effect of every head on a task's prompts against one hooked pass a head; layer sweep and training step of a vector")
-    vectors.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
-    vectors.add_argument("--repeats", type=_count, default=3, help="rounds; each times our sweeps and a share of the hooked passes (default 3)")
-    vectors.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
-    provenance = commands.add_parser("provenance", help="scoring of rows against the published scorer's way, permutations, and the n-gram join against tokengrams")
-    provenance.add_argument("--quick", action="store_true", help="a random model of four layers and small data: tests the benchmark, says nothing about speed")
-    provenance.add_argument("--repeats", type=_count, default=2, help="rounds of our scoring; each times a share of the published batches (default 2)")
-    provenance.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
-    subspace = commands.add_parser("subspace", help="statistics and K-FAC factors of all MLP matrices against the plain passes; further points of trade-off sweeps")
-    subspace.add_argument("--quick", action="store_true", help="a random model of four layers: tests the benchmark, says nothing about speed")
-    subspace.add_argument("--repeats", type=_count, default=1, help="rounds; each times every whole computation and the plain passes around it (default 1: it takes minutes)")
-    subspace.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
-    diffusion = commands.add_parser("diffusion", help="denoising with statistics of the feed-forward blocks against plain denoising; masks of further sets of captions")
-    diffusion.add_argument("--quick", action="store_true", help="a small random model: tests the benchmark, says nothing about speed")
-    diffusion.add_argument("--repeats", type=_count, default=5, help="rounds; each times denoising without hooks and with (default 5)")
-    diffusion.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
+    for name, about in BENCHMARKS.items():
+        made = commands.add_parser(name, help=about.help)
+        made.add_argument("--quick", action="store_true", help=f"{about.quick}: tests the benchmark, says nothing about speed")
+        if name == "patching":
+            made.add_argument("--peers", type=_peers, default=PEERS, help=f"which, separated by commas (default {','.join(PEERS)})")
+        made.add_argument("--repeats", type=_count, default=about.repeats, help=about.rounds)
+        made.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
-    loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default 5)")
+    loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default %(default)s)")
     arguments = parser.parse_args()
 
     # Read once, when OpenMP, torch, the hub client and tqdm are imported.
@@ -75,29 +86,8 @@ def main() -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     """Run the benchmark that was named; raises LoadError where its model was never fetched."""
-    if arguments.command == "injection":
-        from benchmarks.injection import run as run_injection
-
-        return run_injection(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
-    if arguments.command == "vectors":
-        from benchmarks.vectors import run as run_vectors
-
-        return run_vectors(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
-    if arguments.command == "provenance":
-        from benchmarks.provenance import run as run_provenance
-
-        return run_provenance(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
-    if arguments.command == "subspace":
-        from benchmarks.subspace import run as run_subspace
-
-        return run_subspace(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
-    if arguments.command == "diffusion":
-        from benchmarks.diffusion import run as run_diffusion
-
-        return run_diffusion(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json)
-    from benchmarks.patching import run
-
-    return run(quick=arguments.quick, peers=arguments.peers, repeats=arguments.repeats, file=arguments.json)
+    options = {"peers": arguments.peers} if arguments.command == "patching" else {}
+    return import_module(f"benchmarks.{arguments.command}").run(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json, **options)
 
 
 if __name__ == "__main__":

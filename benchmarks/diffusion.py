@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,13 @@ from lens.diffusion.activations import watching
 from lens.models import ORGANISMS
 from lens.organisms import cards
 
-from . import machine
+from . import frame, machine
 from ._diffusion_peer import OneAtATime, counted
-from .tables import finish, median, number, say, spread, table
+from .frame import worst
+from .tables import median, number, say, spread, table
 
 #: Largest difference from the loop over single pictures: of sums as a share of the largest of their tensor, of pictures on their scale from -1 to 1.
 TOLERANCE = 2e-3
-THREADS = 2
 GUIDANCE = 3.0
 TARGETS = {"hooked_over_plain": 1.2}
 
@@ -80,25 +79,23 @@ class Timings:
     set: list[float] = field(default_factory=list)
 
 
-class Benchmark:
-    """The subject and what is collected on the way."""
+class Benchmark(frame.Frame):
+    """Denoising without hooks and with, and what the sums are reused for."""
+
+    name = "cards"
 
     def __init__(self, subject: Subject, repeats: int, quick: bool):
-        self.subject, self.repeats, self.quick, self.times = subject, repeats, quick, Timings()
+        super().__init__(subject, repeats, quick)
+        self.times = Timings()
         self.peer = OneAtATime(subject.pipeline)
         self.gaps: dict[str, float] = {}
         self.same: dict[str, bool] = {}
-        self.peaks: dict[str, float] = {}
-        self.gemm: list[float] = []
         self.seconds: dict[str, float] = {}
         self.runs: dict[str, int] = {}
 
     @property
     def gap(self) -> float:
         return max([*self.gaps.values(), *(0.0 if yes else math.inf for yes in self.same.values())])
-
-    def beat(self) -> None:
-        self.gemm.append(machine.gemm_rate(256 if self.quick else machine.GEMM_SIZE))
 
     def plain(self) -> diffusion.Samples:
         """Ours, without hooks; nothing is decoded, as in the hooked run."""
@@ -117,27 +114,26 @@ class Benchmark:
             self.beat()
             pair = ["plain", "hooked"] if round_ % 2 == 0 else ["hooked", "plain"]
             for name in pair:
-                getattr(self.times, name).append(self.peaked(name, getattr(self, name)))
+                self.turn(name)
             self.times.single.append(machine.timed(lambda: self.peer.run(self.subject.captions[:self.subject.single], self.subject.seeds[:1], self.subject.steps, GUIDANCE))[0])
         self.beat()
         self.reuse()
         self.beat()
         self.same["weights_restored"] = self.subject.pipeline.hash == before
 
-    def peaked(self, name: str, call: Callable[[], Any]) -> float:
-        with machine.peak_memory() as peak:
-            seconds, result = machine.timed(call)
-        self.peaks[name] = max(self.peaks.get(name, -math.inf), peak.extra_mb)
+    def turn(self, name: str) -> None:
+        """One run, plain or hooked."""
+        seconds, result = self.peaked(name, getattr(self, name))
+        getattr(self.times, name).append(seconds)
         if name == "hooked":
             self.sums = result
-        return seconds
 
     # -- the numbers ------------------------------------------------------------------------------------------------
 
     def note(self, what: str, value: Tensor, exact: Tensor, scale: float) -> None:
-        """The largest difference, as a share of `scale`; a NaN must not pass for a small one."""
+        """The largest difference, as a share of `scale`."""
         gap = float((value.double() - exact.double()).abs().max()) / scale
-        self.gaps[what] = max(self.gaps.get(what, 0.0), gap if math.isfinite(gap) else math.inf)
+        self.gaps[what] = worst(self.gaps.get(what, 0.0), gap)
 
     def check(self) -> None:
         """Pictures with hooks and without are one; and pictures and sums are those of single ones."""
@@ -225,11 +221,4 @@ def show(bench: Benchmark, report: dict) -> str:
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
     """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0."""
-    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
-    watch = machine.Watch()
-    bench = Benchmark(subject(quick), repeats, quick)
-    bench.measure()
-    report = bench.report() | {"machine": watch.end() | {"load": os.getloadavg()[0]}, "quick": quick, "model": "cards", "repeats": repeats}
-    agree = finish(report, lambda made: show(bench, made), speeds=[bench.gemm], tolerance=TOLERANCE, what="pictures, sums or weights",
-                   more={"runs_seconds": vars(bench.times), "gemm_runs": bench.gemm}, file=file)
-    return 0 if agree else 1
+    return frame.run(lambda: Benchmark(subject(quick), repeats, quick), show, tolerance=TOLERANCE, what="pictures, sums or weights", file=file)

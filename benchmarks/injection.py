@@ -34,12 +34,12 @@ from lens.measure import answers
 
 from . import machine
 from ._injection_peer import PublishedLoop
+from .frame import Frame, worst
 from .subjects import Model, embedded, random_model
 from .tables import finish, median, number, say, spread, table
 from .work import Shape, injection_flop, minimum_passes, published_passes
 
 TOLERANCE = 1e-4
-THREADS = 2
 ITEMS = 106
 STRENGTHS = tuple(range(1, 16))
 #: Cells of the published loop that are run, and explicit prompts.
@@ -208,21 +208,18 @@ class Gaps:
     cells: int = 0
 
     def note(self, prompt: str, theirs: float, ours: float) -> None:
-        gap = abs(theirs - ours)
-        # a NaN must not pass for a small difference
-        setattr(self, prompt, max(getattr(self, prompt), gap if math.isfinite(gap) else math.inf))
+        setattr(self, prompt, worst(getattr(self, prompt), abs(theirs - ours)))
 
 
-class Benchmark:
-    """The subject and what is collected on the way."""
+class Benchmark(Frame):
+    """Our grid, a share of the published loop, and unedited passes."""
 
     def __init__(self, subject: Subject, repeats: int, quick: bool):
-        self.subject, self.repeats, self.quick = subject, repeats, quick
-        self.gemm_size = 256 if quick else machine.GEMM_SIZE
+        super().__init__(subject, repeats, quick)
         self.decoder = Decoder.of(subject.model.bridge)
         self.encoded = encode_items(subject.model.bridge, subject.items, start="bos")
         self.passes = Passes(self.decoder, subject.model.copy(), [e.ids for e in self.encoded], COPIES, BATCH_TOKENS[:1] if quick else BATCH_TOKENS)
-        self.whole, self.parts, self.gemm, self.busy = [], [], [], {"ours": [], "peer": []}
+        self.whole, self.parts, self.busy = [], [], {"ours": [], "peer": []}
         self.gaps, self.peak, self.value, self.peer = Gaps(), machine.Peak(), None, None
         draw = np.random.default_rng(SEED)
         self.cells = draw.choice(math.prod(subject.shape), min(subject.cells, math.prod(subject.shape)), replace=False)
@@ -254,7 +251,7 @@ class Benchmark:
         self._between()
 
     def _between(self) -> None:
-        self.gemm.append(machine.gemm_rate(self.gemm_size))
+        self.beat()
         self.passes.measure()
 
     def ours(self) -> None:
@@ -364,7 +361,7 @@ def show(bench: Benchmark, report: dict) -> str:
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
     """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, 2 where the model or the items are missing, else 0."""
-    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+    machine.set_threads()
     watch = machine.Watch()
     try:
         subject = tiny() if quick else real()

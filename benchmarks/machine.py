@@ -17,9 +17,15 @@ import torch
 from .tables import say
 
 GEMM_SIZE = 2048
+#: Threads that every benchmark computes with, where there are as many cores.
+THREADS = 2
 #: Share of the cores used by others above which timings are not to be trusted.
 BUSY = 0.10
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def set_threads() -> None:
+    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
 
 
 def timed(call: Callable):

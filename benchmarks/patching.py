@@ -7,7 +7,6 @@ medians are compared. Headline ratios are whole against whole: from two encoded 
 from __future__ import annotations
 
 import math
-import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,13 +21,13 @@ import lens
 from lens.engine import sweeps
 
 from . import machine
+from .frame import Frame, worst
 from .peers import PEERS, Task, installed
 from .subjects import Subject, smollm2, tiny
 from .tables import finish, median, number, say, spread, table
 from .work import naive_flop, sweep_flop
 
 TOLERANCE = 1e-3
-THREADS = 2
 #: Runs of ours before each run of a peer, and after it.
 AROUND = 2
 OURS = {"resid": dict(site="resid_pre", over=("layer", "position"), progress=False), "heads": dict(site="z", over=("layer", "head"), progress=False)}
@@ -90,12 +89,12 @@ def _walks() -> Iterator[list[float]]:
         yield seconds
 
 
-class Benchmark:
-    """The subject, the cases and what is collected on the way."""
+class Benchmark(Frame):
+    """The cases, ours around each peer's."""
 
     def __init__(self, subject: Subject, peers: Sequence[str], repeats: int, quick: bool):
-        self.subject, self.repeats, self.cases, self.gemm = subject, repeats, _cases(), []
-        self.gemm_size = 256 if quick else machine.GEMM_SIZE
+        super().__init__(subject, repeats, quick)
+        self.cases = _cases()
         self.absent, self.failed, self.peers = [], {}, {}
         for name in peers:
             if installed(name):
@@ -139,8 +138,7 @@ class Benchmark:
         case.cache.setdefault(name, []).append(cache_seconds)
         case.sweep.setdefault(name, []).append(seconds)
         difference = np.abs(np.asarray(value.detach(), dtype=np.float64) - case.value)
-        # a NaN must not pass for a small difference
-        case.diff[name] = max(case.diff.get(name, 0.0), float(difference.max()) if np.isfinite(difference).all() else math.inf)
+        case.diff[name] = worst(case.diff.get(name, 0.0), float(difference.max()))
 
     def measure(self) -> None:
         for case in self.cases:
@@ -159,7 +157,7 @@ class Benchmark:
                     self._around(case)
 
     def _around(self, case: Case) -> None:
-        self.gemm.append(machine.gemm_rate(self.gemm_size))
+        self.beat()
         for _ in range(AROUND):
             self.ours(case)
 
@@ -232,7 +230,7 @@ def show(bench: Benchmark, report: dict, how: str) -> str:
 
 def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -> int:
     """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ or a peer failed, else 0. Raises LoadError where the model is missing."""
-    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+    machine.set_threads()
     watch = machine.Watch()
     subject = tiny() if quick else smollm2()
     # memory first: peers leave freed and cached memory behind, in which ours could hide

@@ -22,13 +22,13 @@ from lens.measure.likelihood import Likelihood, plain
 from lens.measure.randomization import permutation_correlation
 from lens.provenance import gram_index, ngrams
 
-from . import machine
+from . import frame, machine
 from ._provenance_peer import BATCH, PublishedScorer
+from .frame import worst
 from .subjects import Model, embedded, random_model
-from .tables import finish, median, number, say, spread, table
+from .tables import median, number, say, spread, table
 
 TOLERANCE = 1e-4
-THREADS = 2
 SEED = 0
 K, MOST, ROW = (4, 8), 1000, 2049
 
@@ -77,20 +77,17 @@ class Timings:
     query: float = math.nan
 
 
-class Benchmark:
-    """The subject and what is collected on the way."""
+class Benchmark(frame.Frame):
+    """The three parts, one after the other."""
 
     def __init__(self, subject: Subject, repeats: int, quick: bool):
-        self.subject, self.repeats, self.quick, self.times = subject, repeats, quick, Timings()
-        self.gemm: list[float] = []
+        super().__init__(subject, repeats, quick)
+        self.times = Timings()
         self.gap, self.token_gap, self.rounding = 0.0, 0.0, 0.0
-        self.perm_peak, self.peaks, self.matches = math.nan, {}, 0
-
-    def beat(self) -> None:
-        self.gemm.append(machine.gemm_rate(256 if self.quick else machine.GEMM_SIZE))
+        self.perm_peak, self.matches = math.nan, 0
 
     def measure(self) -> None:
-        torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+        machine.set_threads()
         self.score()
         self.permute()
         torch.set_num_threads(1)
@@ -127,8 +124,7 @@ class Benchmark:
         for i, (loss, exact) in enumerate(zip(losses, unrounded, strict=True), first):
             ours = -scores.logprob[scores.offsets[i]:scores.offsets[i + 1]].astype(float)
             gaps = abs(ours.mean() - exact.mean()), np.abs(ours - exact).max(), abs(loss.astype(float).mean() - exact.mean())
-            # a NaN must not pass for a small difference
-            self.gap, self.token_gap, self.rounding = (max(held, float(gap) if math.isfinite(gap) else math.inf) for held, gap in zip((self.gap, self.token_gap, self.rounding), gaps))
+            self.gap, self.token_gap, self.rounding = (worst(held, float(gap)) for held, gap in zip((self.gap, self.token_gap, self.rounding), gaps))
 
     def _batches(self, call: Any) -> list[list[np.ndarray]]:
         """The batches that our call makes."""
@@ -205,6 +201,9 @@ class Benchmark:
             "gflops_gemm": median(self.gemm),
         }
 
+    def timings(self) -> dict[str, Any]:
+        return {"runs": vars(self.times), "gemm_runs": self.gemm}
+
 
 def generate(path: Path, tokens: int, documents: int) -> list[np.ndarray]:
     """Write a file of tokens with Zipf-like frequencies, and return documents of the same kind of which half hold a passage of it."""
@@ -245,12 +244,4 @@ def show(bench: Benchmark, report: dict) -> str:
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
     """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0. Raises LoadError where the model is missing."""
-    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
-    watch = machine.Watch()
-    subject = tiny() if quick else real()
-    bench = Benchmark(subject, repeats, quick)
-    bench.measure()
-    report = bench.report() | {"machine": watch.end() | {"load": os.getloadavg()[0]}, "quick": quick, "model": subject.model.name, "repeats": repeats}
-    agree = finish(report, lambda made: show(bench, made), speeds=[bench.gemm], tolerance=TOLERANCE, what="rows' losses",
-                   more={"runs": vars(bench.times), "gemm_runs": bench.gemm}, file=file)
-    return 0 if agree else 1
+    return frame.run(lambda: Benchmark(tiny() if quick else real(), repeats, quick), show, tolerance=TOLERANCE, what="rows' losses", file=file)

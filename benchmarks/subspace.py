@@ -27,14 +27,14 @@ from lens.data.texts import TEXTS
 from lens.injection import load_items
 from lens.measure.likelihood import plain
 
-from . import machine
+from . import frame, machine
 from ._subspace_peer import PlainPasses, counted
+from .frame import worst
 from .subjects import Model, embedded, random_model
-from .tables import finish, median, number, say, spread, table
+from .tables import median, number, say, spread, table
 
 #: Largest difference from an explicit sum, as a share of the largest number of its tensor.
 TOLERANCE = 1e-4
-THREADS = 2
 SEED = 0
 #: Rows of a batch: of the statistics, and of the factors; what they take by themselves.
 BATCH, FACTOR_BATCH = 16, 8
@@ -108,21 +108,17 @@ class Timings:
     curvature: list[float] = field(default_factory=list)
 
 
-class Benchmark:
-    """The subject and what is collected on the way."""
+class Benchmark(frame.Frame):
+    """Statistics, factors and sweeps of one subject."""
 
     def __init__(self, subject: Subject, repeats: int, quick: bool):
-        self.subject, self.repeats, self.quick, self.times = subject, repeats, quick, Timings()
+        super().__init__(subject, repeats, quick)
+        self.times = Timings()
         self.core, self.peer = plain(subject.model.bridge), PlainPasses(subject.model.copy())
         self.gap, self.gaps, self.same = 0.0, {}, {}
-        self.peaks: dict[str, float] = {}
-        self.gemm: list[float] = []
         self.seconds: dict[str, float] = {}
         self.runs: dict[str, int] = {}
         self.evaluations = 0
-
-    def beat(self) -> None:
-        self.gemm.append(machine.gemm_rate(256 if self.quick else machine.GEMM_SIZE))
 
     def measure(self) -> None:
         """The numbers first, then rounds of what costs minutes, then the sweeps over what these made."""
@@ -151,8 +147,7 @@ class Benchmark:
             gap = 0.0 if value else math.inf
         else:
             gap = float((value.double() - exact).abs().max() / exact.abs().max())
-            # a NaN must not pass for a small difference
-            gap = self.gaps[what] = max(self.gaps.get(what, 0.0), gap if math.isfinite(gap) else math.inf)
+            gap = self.gaps[what] = worst(self.gaps.get(what, 0.0), gap)
         self.gap = max(self.gap, gap)
 
     def check(self) -> None:
@@ -207,12 +202,6 @@ class Benchmark:
             seconds, rows = map(sum, zip(*parts))
             getattr(self.times, name).append(seconds / rows * len(self.subject.rows))
         return result
-
-    def peaked(self, name: str, call: Callable[[], Any]) -> tuple[float, Any]:
-        with machine.peak_memory() as peak:
-            seconds, result = machine.timed(call)
-        self.peaks[name] = max(self.peaks.get(name, -math.inf), peak.extra_mb)
-        return seconds, result
 
     # -- sweeps -----------------------------------------------------------------------------------------------------
 
@@ -337,12 +326,4 @@ def show(bench: Benchmark, report: dict) -> str:
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
     """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0. Raises LoadError where the model is missing."""
-    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
-    watch = machine.Watch()
-    subject = tiny() if quick else real()
-    bench = Benchmark(subject, repeats, quick)
-    bench.measure()
-    report = bench.report() | {"machine": watch.end() | {"load": os.getloadavg()[0]}, "quick": quick, "model": subject.model.name, "repeats": repeats}
-    agree = finish(report, lambda made: show(bench, made), speeds=[bench.gemm], tolerance=TOLERANCE, what="statistics, factors or weights",
-                   more={"runs_seconds": vars(bench.times), "gemm_runs": bench.gemm}, file=file)
-    return 0 if agree else 1
+    return frame.run(lambda: Benchmark(tiny() if quick else real(), repeats, quick), show, tolerance=TOLERANCE, what="statistics, factors or weights", file=file)

@@ -21,14 +21,14 @@ from torch.nn.utils.rnn import pad_sequence
 from lens import vectors
 from lens.vectors.mediation import TRIALS_SEED
 
-from . import machine
+from . import frame, machine
 from ._vectors_peer import HookedHeads
+from .frame import worst
 from .subjects import Model, embedded, random_model
-from .tables import finish, median, number, say, spread, table
+from .tables import median, number, say, spread, table
 from .work import layer_sweep_floor
 
 TOLERANCE = 1e-5
-THREADS = 2
 #: Heads that are hooked, prompts of the batched walk, prompts of the layer sweep.
 HEADS, TRIALS, SWEPT = 36, 25, 40
 SEED = 0
@@ -81,11 +81,11 @@ class Timings:
     forward_last: list[float] = field(default_factory=list)
 
 
-class Benchmark:
-    """The subject and what is collected on the way."""
+class Benchmark(frame.Frame):
+    """Effects of heads, a layer sweep and a training step."""
 
     def __init__(self, subject: Subject, repeats: int, quick: bool):
-        self.subject, self.repeats, self.quick = subject, repeats, quick
+        super().__init__(subject, repeats, quick)
         model = subject.model
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")    # a random model answers no prompt
@@ -95,7 +95,7 @@ class Benchmark:
         self.floor = layer_sweep_floor(model.config, [p.ids.tolist() for p in prompts], [p.answer_ids for p in prompts])
         self.hf = model.copy()
         self.peer, self.times = HookedHeads(self.hf), Timings()
-        self.gap, self.gemm, self.gemm_size = 0.0, [], 256 if quick else machine.GEMM_SIZE
+        self.gap = 0.0
         config = model.config
         self.shape = config.num_hidden_layers, config.num_attention_heads
         self.cells = np.random.default_rng(SEED).choice(math.prod(self.shape), min(subject.heads, math.prod(self.shape)), replace=False)
@@ -104,9 +104,7 @@ class Benchmark:
         self.missing = ""
 
     def note(self, theirs: float, ours: float) -> None:
-        gap = abs(theirs - ours)
-        # a NaN must not pass for a small difference
-        self.gap = max(self.gap, gap if math.isfinite(gap) else math.inf)
+        self.gap = worst(self.gap, abs(theirs - ours))
 
     def measure(self) -> None:
         """Rounds of ours and of a share of the hooked heads, then the training step."""
@@ -122,7 +120,7 @@ class Benchmark:
         for number_, cells in enumerate(np.array_split(self.cells, self.repeats)):
             say(f"round {number_ + 1} of {self.repeats}: all {math.prod(self.shape)} heads, {len(cells)} hooked ones")
             others = machine.Bystanders()
-            self.gemm.append(machine.gemm_rate(self.gemm_size))
+            self.beat()
             seconds, ds = machine.timed(lambda: subject.effects(self.means, 1))
             self.times.one.append(seconds)
             if ds.x.values[0] != shown.x or int(ds.tokens[0]) != len(shown):
@@ -185,6 +183,12 @@ class Benchmark:
             "data": {"task": self.subject.task.name, "shots": self.subject.shots, "prompt_tokens": self.tokens, "trials": self.subject.trials, "swept": len(self.swept)},
         }
 
+    def others(self) -> dict[str, Any]:
+        return {"others_by_round": self.busy}
+
+    def timings(self) -> dict[str, Any]:
+        return {"runs": vars(self.times) | {"hooked": self.peer.seconds, "unhooked": self.peer.unhooked}, "gemm_runs": self.gemm, "cells": self.cells.tolist()}
+
 
 def show(bench: Benchmark, report: dict) -> str:
     """The readable tables."""
@@ -218,16 +222,4 @@ def show(bench: Benchmark, report: dict) -> str:
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
     """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0. Raises LoadError where the model is missing."""
-    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
-    watch = machine.Watch()
-    subject = tiny() if quick else real()
-    bench = Benchmark(subject, repeats, quick)
-    bench.measure()
-    report = bench.report() | {"machine": watch.end() | {"others_by_round": bench.busy, "load": os.getloadavg()[0]}, "quick": quick,
-                               "model": subject.model.name, "repeats": repeats}
-    t = bench.times
-    runs = {"one": t.one, "many": t.many, "sweep": t.sweep, "forward": t.forward, "forward_last": t.forward_last, "hooked": bench.peer.seconds,
-            "unhooked": bench.peer.unhooked}
-    agree = finish(report, lambda made: show(bench, made), speeds=[bench.gemm], tolerance=TOLERANCE, what="probabilities",
-                   more={"runs": runs, "gemm_runs": bench.gemm, "cells": bench.cells.tolist()}, file=file)
-    return 0 if agree else 1
+    return frame.run(lambda: Benchmark(tiny() if quick else real(), repeats, quick), show, tolerance=TOLERANCE, what="probabilities", file=file)

@@ -243,6 +243,11 @@ class SweepView(View):
     def _refresh_code(self) -> None:
         """Write the Python that reproduces the view into `code`."""
 
+    def _moved(self) -> None:
+        """The person looks elsewhere: code and stored copy follow."""
+        self._worker.quick("code", self._refresh_code)
+        self._refresh_static_soon()
+
     def _hash(self) -> None:
         """Hash the weights now: every result carries the hash, and the first run shows its first layers sooner."""
         with contextlib.suppress(Exception):  # a model that cannot be hashed is reported by the run itself

@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -21,14 +20,15 @@ from widgets._assets import join
 from widgets._diffusion import (METHODS, PLACES, SPARSITIES, STARTS, STATES, Drawn, Question, Run, Sampling, captions_of, cards_of, encoded, layers_at, measure_of,
                                 packed, places_of)  # fmt: skip
 from widgets._diffusion_work import Work
+from widgets._force import ForceView
 from widgets._subspace_sets import named
-from widgets._view import PART_SECONDS, SweepView
+from widgets._view import PART_SECONDS
 
 EMPTY = "No pictures had been made when this notebook was stored."
 MOVES = ("place", "method", "chosen", "sparsity", "first")  # fields that ask for another edit; only the first can ask for statistics
 
 
-class DiffusionBench(SweepView):
+class DiffusionBench(ForceView):
     """See which captions a diffusion model answers with a training picture, cut out the weights that hold those, and attack the edited model.
 
     The traits are the state that Python and the browser share:
@@ -85,10 +85,10 @@ class DiffusionBench(SweepView):
     attacked = traitlets.Dict().tag(sync=True, echo_update=False)
     scores = traitlets.Dict().tag(sync=True, echo_update=False)
     edit = traitlets.Dict().tag(sync=True)
-    force = traitlets.Dict().tag(sync=True)
-    document = traitlets.Dict().tag(sync=True, echo_update=False)
 
     _begins = "Reading the unedited model …"
+    _busy = "pictures are being drawn"
+    _own = "“before” is the model's own"
     _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
 
     def __init__(self, pipeline: Pipeline | str = "organism:cards", memorised: Any = None, reference: Any = None, *, never: Any = None, threshold: float | None = None, rate: float = 0.05,
@@ -116,8 +116,7 @@ class DiffusionBench(SweepView):
         self._folder = tempfile.TemporaryDirectory(prefix="mnemoscope-diffusion-", ignore_cleanup_errors=True) if folder is None else None
         self._work = Work(p, sampling, measure, never=own, threshold=threshold, rate=rate, statistic_seeds=tuple(map(int, statistic_seeds)), margin=margin, control=int(control),
                           folder=self._folder.name if self._folder else folder, tell=self._tell, show=self._watch)  # fmt: skip
-        self._asked, self._saves, self._told, self._watched = 0, 0, 0.0, 0.0
-        self._undo: Any = None
+        self._asked, self._told, self._watched = 0, 0.0, 0.0
         there, frames = self._work.steps, sampling.frames(p)
         about = [str(p.device), str(p.dtype).removeprefix("torch."), f"{p.image_shape[2]} × {p.image_shape[1]} pixels"]
         layers = {name: f"{count} {PLACES[name].noun}{'' if count == 1 else 's'}" for name, count in places_of(p).items()}
@@ -137,7 +136,6 @@ class DiffusionBench(SweepView):
             sparsity=float(sparsity),
             first=min(int(first), there),
             step=len(frames) - 1,
-            force={"state": "none"},
         )
         self.observe(self._on_set, ["memorised"])
         self.observe(self._on_choice, ["reference"])
@@ -170,27 +168,6 @@ class DiffusionBench(SweepView):
 
     _attacks = False
 
-    def put(self, wait: bool = False) -> None:
-        """Set the edit shown in force until `undo()`: what the notebook asks the pipeline then is answered by the edited one."""
-        self._worker.quick("force", self._put)
-        if wait:
-            self.wait()
-
-    def undo(self, wait: bool = False) -> None:
-        """Take back the edit that `put` set in force; the weights are then bit-equal to what they were."""
-        self._worker.quick("force", self._take_back)
-        if wait:
-            self.wait()
-
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
-        """Write the measures (.zarr opens with `lens.open`; .nc, .csv, .parquet are exports) or the mask shown (.npz). Returns the path."""
-        target = Path(path).expanduser()
-        if target.suffix != ".npz":
-            return super().save(path, overwrite=overwrite)
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
-        return self.mask().save(target)
-
     # --- the question
 
     def _question(self) -> Run:
@@ -198,8 +175,7 @@ class DiffusionBench(SweepView):
             q = Question(self.memorised, self.reference, self.place, self.method, tuple(sorted(set(self.chosen))), self.sparsity, self.first)
             attack = (self.updates, self.start) if self._attacks else None
         self._attacks = False
-        if self._undo is not None:
-            raise ValueError("weights: an edit is in force; undo it first, so that “before” is the model's own")
+        self._refuse()
         layers_at(self.pipeline, q.place)
         of = self._memorised.get(q.memorised)
         if of is None or (q.reference not in self._references and q.method != "wanda"):
@@ -224,8 +200,7 @@ class DiffusionBench(SweepView):
     # --- the answer
 
     def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset | None:
-        if self._undo is not None:
-            raise ValueError("weights: an edit was put in force meanwhile; undo it first")
+        self._refuse(meanwhile=True)
         self._work.fill(run, stop, lambda: on_part(self._joined(run)))
         return self._joined(run)
 
@@ -293,10 +268,6 @@ class DiffusionBench(SweepView):
             self.run()
         self._moved()
 
-    def _moved(self) -> None:
-        self._worker.quick("code", self._refresh_code)
-        self._refresh_static_soon()
-
     def _check(self) -> None:
         with self._guard:
             names = {"memorised": self.memorised, "reference": self.reference}
@@ -312,31 +283,16 @@ class DiffusionBench(SweepView):
 
     # --- an edit in force
 
-    def _put(self) -> None:
-        try:
-            if self.status in ("running", "stopping"):
-                raise ValueError("pictures are being drawn, which edits the weights itself; stop it or wait")
-            mask = self.mask()
-            if self._undo is not None:
-                self._release()
-            before = self.pipeline.hash
-            self._undo = mask.apply(self.pipeline.unet)
-            self.publish(force={"state": "in force", "what": self._shown.question.text(), "before": before, "now": self.pipeline.hash})
-        except Exception as error:  # the panel is where the person looks
-            state = {"state": "in force"} | self.force if self._undo is not None else {"state": "error"}
-            self.publish(force=state | {"text": str(error) or type(error).__name__})
+    def _edit_shown(self) -> tuple[subspace.Mask, str]:
+        return self.mask(), self._shown.question.text()
 
-    def _release(self) -> None:
-        undo, self._undo = self._undo, None
-        undo.undo()
+    def _apply(self, edit: subspace.Mask) -> Callable[[], None]:
+        return edit.apply(self.pipeline.unet).undo
 
-    def _take_back(self) -> None:
-        if self._undo is None:
-            return
-        force = dict(self.force)
-        self._release()
-        now = self.pipeline.hash
-        self.publish(force={"state": "undone", "what": force.get("what", ""), "before": force.get("before", ""), "now": now, "same": now == force.get("before")})
+    def _digest(self) -> str:
+        return self.pipeline.hash
+
+    def _undone(self) -> None:
         if self.error:
             self.publish(error={}, status="idle")
         self._on_move(None)
@@ -344,18 +300,7 @@ class DiffusionBench(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "attack": lambda _: self.attack(), "stop": lambda _: self.stop(), "put": lambda _: self.put(),
-                "undo": lambda _: self.undo(), "document": lambda m: self._worker.quick("document", self._send_mask) if m.get("kind") == "npz" else None, "save": self._on_save}  # fmt: skip
-
-    def _send_mask(self) -> None:
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                content = self.mask().save(Path(folder) / "mask.npz").read_bytes()
-        except Exception as error:
-            self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
-            return
-        self._saves += 1
-        self.publish(saved={}, document={"number": self._saves, "kind": "npz", "type": "application/octet-stream", "data": content})
+        return super()._commands() | {"attack": lambda _: self.attack()}
 
     # --- copies for people without a kernel
 
@@ -368,9 +313,7 @@ class DiffusionBench(SweepView):
         return _diffusion_copies.static(self._shown, self._work, self.model_info, self.level, self.seed, EMPTY)
 
     def close(self) -> None:
-        """Undo what is in force, and leave."""
-        with contextlib.suppress(Exception):
+        """End what runs, undo what is in force, and leave."""
+        with contextlib.suppress(AttributeError):  # a bench whose making was refused
             self._stopped.set()
-            if self._undo is not None:
-                self._release()
         super().close()

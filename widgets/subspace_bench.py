@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -16,14 +15,14 @@ from lens.memorization import MemorizationError
 from lens.models import weight_hash
 from widgets import _subspace, _subspace_copies, _subspace_sets
 from widgets._assets import join
+from widgets._force import ForceView
 from widgets._subspace import MASSES, METHODS, SPARSITIES, Locator, Question, Run
-from widgets._view import SweepView
 
 EMPTY = "No curve had been computed when this notebook was stored."
 DEFICIENT = ("refuse", "drop", "keep")
 
 
-class SubspaceBench(SweepView):
+class SubspaceBench(ForceView):
     """Locate the weights that hold memorised text, move along the curve of recitation against clean loss, and read what the model recites at each point.
 
     The traits are the state that Python and the browser share:
@@ -64,10 +63,10 @@ class SubspaceBench(SweepView):
 
     doubts = traitlets.Dict().tag(sync=True)
     found = traitlets.Dict().tag(sync=True, echo_update=False)
-    force = traitlets.Dict().tag(sync=True)
-    document = traitlets.Dict().tag(sync=True, echo_update=False)
 
     _begins = "Reading the unedited model …"
+    _busy = "a curve is being computed"
+    _own = "the curve is of the model's own weights"
     _fields = ("memorised", "reference", "method", "sparsities", "kept", "seed", "at", "measure")
 
     def __init__(self, model: Any, memorised: Any, reference: Any, *, clean: Any = None, prefix: int | None = None, suffix: int | None = None, method: str = "contrast",
@@ -87,10 +86,9 @@ class SubspaceBench(SweepView):
         self._clean = None if clean is None else _subspace_sets.rows_of(clean, model, "clean")
         self._runs: dict[tuple, Run] = {}
         self._locators: list[Run] = []
-        self._asked, self._saves, self._seen = 0, 0, False
+        self._asked, self._seen = 0, False
         self._folder = tempfile.TemporaryDirectory(prefix="mnemoscope-subspace-", ignore_cleanup_errors=True) if folder is None else None
         self._kept = self._folder.name if self._folder else folder
-        self._edit: contextlib.ExitStack | None = None
         self._ran: Any = None
         written = lambda values: ", ".join(f"{v:g}" for v in values)  # noqa: E731
         sizes = {name: f"{len(one)} of {one.prefix} + {one.suffix} tokens" for name, one in self._sequences.items()}
@@ -103,7 +101,6 @@ class SubspaceBench(SweepView):
             sparsities=written(_subspace.strengths_of(written(sparsities), "sparsity")),
             kept=written(_subspace.strengths_of(written(kept), "kept")),
             seed=seed,
-            force={"state": "none"},
         )
         self.observe(self._on_choice, ["memorised", "reference", "method", "seed"])
         self.observe(lambda _: self._moved(), ["at", "measure"])
@@ -124,27 +121,6 @@ class SubspaceBench(SweepView):
             raise ValueError("at: the model is shown unedited; compute a curve and move the slider to one of its points first")
         return run.locator.edit(strength).edit
 
-    def put(self, wait: bool = False) -> None:
-        """Set the edit of the point shown in force until `undo()`: what the notebook asks the model then is answered by the edited one."""
-        self._worker.quick("force", self._put)
-        if wait:
-            self.wait()
-
-    def undo(self, wait: bool = False) -> None:
-        """Take back the edit that `put` set in force; the weights are then bit-equal to what they were."""
-        self._worker.quick("force", self._take_back)
-        if wait:
-            self.wait()
-
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
-        """Write the curve (.zarr opens with `lens.open`; .nc, .csv, .parquet are exports) or the mask of the point shown (.npz). Returns the path."""
-        target = Path(path).expanduser()
-        if target.suffix != ".npz":
-            return super().save(path, overwrite=overwrite)
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
-        return self._savable().save(target)
-
     def _savable(self) -> Any:
         mask = self.mask()
         if not hasattr(mask, "save"):
@@ -163,8 +139,7 @@ class SubspaceBench(SweepView):
         return Question(*question.key(), _subspace.strengths_of(text, question.kind))
 
     def _question(self) -> Run:
-        if self._edit is not None:
-            raise ValueError("weights: an edit is in force; undo it first, so that the curve is of the model's own weights")
+        self._refuse()
         question = self._now()
         if refused := _subspace_sets.overlap(self._sequences[question.memorised], self._rows[question.reference], self._clean, question.seed):
             raise MemorizationError(refused)
@@ -184,8 +159,7 @@ class SubspaceBench(SweepView):
         return self._ran
 
     def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset | None:
-        if self._edit is not None:
-            raise ValueError("weights: an edit was put in force meanwhile; undo it first")
+        self._refuse(meanwhile=True)
         before = weight_hash(self._running())
         self._only(run)
 
@@ -252,66 +226,24 @@ class SubspaceBench(SweepView):
                 self._show(run, progress=self._progress(run))
         self._moved()
 
-    def _moved(self) -> None:
-        self._worker.quick("code", self._refresh_code)
-        self._refresh_static_soon()
-
     # --- an edit in force
 
-    def _put(self) -> None:
+    def _edit_shown(self) -> tuple[Any, str]:
         run, strength = self._shown, self.strength
-        try:
-            if self.status in ("running", "stopping"):
-                raise ValueError("a curve is being computed, which edits the weights itself; stop it or wait")
-            if run is None or strength is None:
-                raise ValueError("the model is shown unedited; move the slider to a point first")
-            edit = run.locator.edit(strength).edit
-            if self._edit is not None:
-                self._release()
-            before, stack = weight_hash(self._running()), contextlib.ExitStack()
-            stack.enter_context(edit.applied(self._running()))
-            self._edit = stack
-            what = f"{run.question.method}, {'mass kept' if run.question.kind == 'kept' else 'sparsity'} {strength:g}"
-            self.publish(force={"state": "in force", "what": what, "before": before, "now": weight_hash(self._running())})
-        except Exception as error:  # the panel is where the person looks
-            state = {"state": "in force"} | self.force if self._edit is not None else {"state": "error"}
-            self.publish(force=state | {"text": str(error) or type(error).__name__})
+        if run is None or strength is None:
+            raise ValueError("the model is shown unedited; move the slider to a point first")
+        what = f"{run.question.method}, {'mass kept' if run.question.kind == 'kept' else 'sparsity'} {strength:g}"
+        return run.locator.edit(strength).edit, what
 
-    def _release(self) -> None:
-        stack, self._edit = self._edit, None
-        stack.close()
+    def _apply(self, edit: Any) -> Callable[[], None]:
+        stack = contextlib.ExitStack()
+        stack.enter_context(edit.applied(self._running()))
+        return stack.close
 
-    def _take_back(self) -> None:
-        if self._edit is None:
-            return
-        force = dict(self.force)
-        try:
-            self._release()
-            now = weight_hash(self._running())
-            self.publish(force={"state": "undone", "what": force.get("what", ""), "before": force.get("before", ""), "now": now, "same": now == force.get("before")})
-        except Exception as error:
-            self.publish(force={"state": "error", "text": str(error) or type(error).__name__})
+    def _digest(self) -> str:
+        return weight_hash(self._running())
 
     # --- what the browser asks for
-
-    def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "put": lambda _: self.put(), "undo": lambda _: self.undo(), "document": self._on_document,
-                "save": self._on_save}  # fmt: skip
-
-    def _on_document(self, message: dict) -> None:
-        """The mask of the point shown, for the browser to keep as a file."""
-        if message.get("kind") == "npz":
-            self._worker.quick("document", self._send_mask)
-
-    def _send_mask(self) -> None:
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                content = self._savable().save(Path(folder) / "mask.npz").read_bytes()
-        except Exception as error:
-            self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
-            return
-        self._saves += 1
-        self.publish(saved={}, document={"number": self._saves, "kind": "npz", "type": "application/octet-stream", "data": content})
 
     def _on_save(self, message: dict) -> None:
         if not str(message.get("path", "")).strip():
@@ -333,10 +265,3 @@ class SubspaceBench(SweepView):
     def _static(self) -> str:
         run = self._shown
         return _subspace_copies.static(run, self.model, self.at, self.measure, self._what(run) if run is not None else "", EMPTY)
-
-    def close(self) -> None:
-        """Undo what is in force, and leave."""
-        with contextlib.suppress(Exception):
-            if self._edit is not None:
-                self._release()
-        super().close()

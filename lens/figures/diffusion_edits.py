@@ -128,7 +128,7 @@ def attack_plot(attacks: pd.DataFrame, path=None) -> Figure:
             if np.isfinite(row.holm):
                 ax.text(1.06, -y, p_text(row.holm), fontsize=7, va="center", fontweight="bold" if row.holm <= 0.05 else "normal")
         taken = of[~of.never].n
-        ax.set_title(f"{fill(frames.title(method), 34)}\n{of.word.iloc[0]}; {int(taken.max()) if len(taken) else 0} captions taken away", fontsize=8)
+        ax.set_title(f"{fill(frames.title(method), 34)}\n{of.word.iloc[0]}; {_captions(taken)} taken away", fontsize=8)
         if not len(taken) or not taken.max():
             ax.text(0.5, -(len(names) - 2) / 2, "the edit took no caption away:\nnothing to bring back", fontsize=8, color=MUTED, ha="center", va="center")
         ax.set_xlim(-0.03, 1.36)
@@ -215,7 +215,7 @@ def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path=None) -> Figu
     floor = utility.frechet_floor.mean() if "frechet_floor" in utility else np.nan
     if np.isfinite(floor):
         axes[1].axvline(floor, color=INK, linewidth=1, linestyle="--")
-    axes[1].set_title("Frechet distance to held-out pictures" + (f"\nfloor {floor:.2f} (dashed)" if np.isfinite(floor) else ""), fontsize=8)
+    axes[1].set_title("Frechet distance to fresh cards of the captions" + (f"\nfloor {floor:.2f} (dashed)" if np.isfinite(floor) else ""), fontsize=8)
     axes[1].set_xlabel("in the classifier's features, less is nearer", fontsize=8)
     rise = frames.means(errors.assign(rise=100 * (errors.error / errors.before - 1)), ("method", "bin"), "rise")
     axes[2].axhline(0, color=MUTED, linewidth=0.8)
@@ -227,6 +227,9 @@ def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path=None) -> Figu
                          label=fill(frames.title(method), 30))
     axes[2].set_xlabel(f"noise level (bin; 0: almost clean, {errors.bin.max()}: almost noise)", fontsize=8)
     axes[2].set_ylabel("rise of the error (%)", fontsize=8)
+    axes[2].set_yscale("symlog", linthresh=10)
+    axes[2].set_yticks([0, 10, 100, 1000], ["0", "10", "100", "1000"])
+    axes[2].minorticks_off()
     axes[2].set_title("held-out denoising error", fontsize=8)
     axes[2].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _plain(axes[2])
@@ -247,6 +250,11 @@ def span(counts: Iterable[float]) -> str:
     """A number, or the least and the largest."""
     low, high = int(np.min(list(counts))), int(np.max(list(counts)))
     return str(low) if low == high else f"{low} to {high}"
+
+
+def _captions(counts: pd.Series) -> str:
+    most = int(counts.max()) if len(counts) else 0
+    return f"{most} caption{'' if most == 1 else 's'}"
 
 
 def p_text(p: float) -> str:

@@ -47,18 +47,32 @@ def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.D
     return table_of(rows), numbers
 
 
+def _holm(differences: list[np.ndarray]) -> np.ndarray:
+    """Student's t over models of each difference (approximate), Holm over all; NaN for one model."""
+    if not differences or min(map(len, differences)) < 2:
+        return np.full(len(differences), np.nan)
+    with np.errstate(all="ignore"):
+        return holm(np.nan_to_num([stats.ttest_1samp(values, 0).pvalue for values in differences], nan=1.0))
+
+
+def _p(p: float, count: int) -> str:
+    return "" if np.isnan(p) else f"; approximate p, Holm over {count}: {p:.2g}"
+
+
+def _both(found: Interval, p: float) -> str:
+    """The word of an interval, held in part where Holm's p does not bear it out."""
+    return "holds in part: the interval is above 0, Holm's p is not below .05" if found.low > 0 and p > 0.05 else judged(found)
+
+
 def _gaps(rows: list, numbers: dict, table: pd.DataFrame, name: str, models: int, paper: str) -> None:
     """Every located method against every control at equal cost; p by Student's t over models (approximate), Holm over all of these comparisons."""
     found = {(m, c): frames.gap(table, m, c) for m in LOCATED for c in CONTROLS if {m, c} <= set(table.method)}
     runs = table.set_index("method").runs
-    with np.errstate(all="ignore"):
-        p = np.array([stats.ttest_1samp(np.subtract(runs[c], runs[m]), 0).pvalue if models > 1 else np.nan for m, c in found])
-    adjusted = holm(np.nan_to_num(p, nan=1.0)) if len(p) else p
+    adjusted = _holm([np.subtract(runs[c], runs[m]) for m, c in found])
     for ((method, control), interval), one in zip(found.items(), adjusted):
         keep(numbers, f"{name}_{method}_{control}", interval)
-        word = judged(interval) if models < 2 or interval.low <= 0 or one <= 0.05 else "holds in part: the interval is above 0, Holm's p is not below .05"
         rows.append((f"... {frames.title(method)}: more than {frames.title(control)}, at equal cost", paper,
-                     f"leaves {over(interval)} less" + ("" if models < 2 else f"; approximate p, Holm over {len(found)}: {one:.2g}"), f"{models} models", word))
+                     f"leaves {over(interval)} less{_p(one, len(found))}", f"{models} models", _both(interval, one)))
 
 
 def _copying(rows: list, numbers: dict, copying: pd.DataFrame) -> None:
@@ -150,10 +164,13 @@ def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     """One place of the U-Net at a time, at equal cost; the place is chosen on the tune set, so that no number of places is paid for."""
     found = places.carried(table)
     numbers["places"] = found.drop(columns=["chosen_by"]).to_dict("records")
-    for i, (method, claim, n, interval, said) in enumerate(places.claims(found)):
+    asked = list(places.claims(found))
+    adjusted = _holm([differences for *_, differences, _ in asked])
+    for i, ((method, claim, n, differences, said), p) in enumerate(zip(asked, adjusted)):
+        interval = over_seeds(differences)
         keep(numbers, f"places_{method}_{('all', 'others')[i % 2]}", interval)
         rows.append((f"Cut one place at a time ({frames.title(method)}, +{RISE:.0%} of the held-out error): {claim}", "not measured: every layer was cut at once",
-                     f"leaves {over(interval)} less; {said}", n, judged(interval)))  # fmt: skip
+                     f"leaves {over(interval)} less{_p(p, len(asked))}; {said}", n, _both(interval, p)))  # fmt: skip
 
 
 def _families(rows: list, numbers: dict, table: pd.DataFrame) -> None:

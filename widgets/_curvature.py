@@ -112,11 +112,13 @@ def lines_of(decomposition: Decomposition, by: str) -> dict[str, dict[str, Any]]
 
 
 def carried(model: Any, decomposition: Decomposition, band: Band, memorised: np.ndarray, clean: Sequence[np.ndarray], by: str, level: float,
-            stop: Callable[[], bool]) -> list[dict[str, Any]]:  # fmt: skip
-    """A row a layer: activation of memorised over clean text in the band, in each basis and on both sides of the layer, with intervals. Raises Stopped."""
+            stop: Callable[[], bool], on_part: Callable[[int, int], None]) -> list[dict[str, Any]]:  # fmt: skip
+    """A row a layer: activation of memorised over clean text in the band, in each basis and on both sides of the layer, with intervals; `on_part` is told how many layers of how many
+    are read. Raises Stopped."""
     rows, part, batches = [], band.of(decomposition), stacked(clean)
     names = list(part)
     for start in range(0, len(names), LAYERS_AT_ONCE):
+        on_part(start, len(names))
         some = part.select([literal(name) for name in names[start : start + LAYERS_AT_ONCE]])
         ds = curvature.activation_ratio(model, some, memorised, batches, by=by, bands=ends_of(band.low, band.high), bases=tuple(BASES), seed=band.seed, level=level,
                                         progress=False, stop=stop)  # fmt: skip

@@ -35,6 +35,7 @@ class ForceView(SweepView):
 
     def put(self, wait: bool = False) -> None:
         """Set the edit shown in force until `undo()`: what the notebook asks the model then is answered by the edited one."""
+        self.publish(force=dict(self.force) | {"doing": "Setting the edit in force …"})  # making it and hashing the weights takes seconds
         self._worker.quick("force", self._put)
         if wait:
             self.wait()
@@ -76,7 +77,7 @@ class ForceView(SweepView):
             self._lift = self._apply(edit)
             self.publish(force={"state": "in force", "what": what, "before": before, "now": self._digest()})
         except Exception as error:  # the panel is where the person looks
-            state = {"state": "in force"} | self.force if self._lift is not None else {"state": "error"}
+            state = {"state": "in force"} | self._said() if self._lift is not None else {"state": "error"}
             self.publish(force=state | {"text": str(error) or type(error).__name__})
 
     def _release(self) -> None:
@@ -84,9 +85,10 @@ class ForceView(SweepView):
         lift()
 
     def _take_back(self) -> None:
+        force = self._said()
         if self._lift is None:
+            self.publish(force=force)
             return
-        force = dict(self.force)
         try:
             self._release()
             now = self._digest()
@@ -95,6 +97,10 @@ class ForceView(SweepView):
             self.publish(force={"state": "error", "text": str(error) or type(error).__name__})
         else:
             self._undone()
+
+    def _said(self) -> dict[str, Any]:
+        """`force` without what is only under way."""
+        return {key: value for key, value in self.force.items() if key != "doing"}
 
     def _undone(self) -> None:
         """Called once the weights are back."""

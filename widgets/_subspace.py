@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lens import curvature, memorization, subspace
+from lens.curvature.eigen import deficiency
 from lens.engine import results
 from lens.engine.linear import linears
 from lens.engine.walk import Stopped
@@ -118,16 +120,18 @@ class Locator:
         """Give up scores and eigenvectors, which are as large as the weights; they are made again, or read from the folder, when they are wanted."""
         self._scores, self._decomposition = None, None if self._own else self._decomposition
 
-    def prepare(self, stop: Callable[[], bool]) -> None:
-        """Everything that a point does not have to do again. Raises Stopped, and what `lens.subspace` and `lens.curvature` raise."""
+    def prepare(self, stop: Callable[[], bool], says: Callable[[str], None] = lambda text: None) -> None:
+        """Everything that a point does not have to do again; `says` is told how far it is. Raises Stopped, and what `lens.subspace` and `lens.curvature` raise."""
         q, mem, ref = self.question, self.sides.found, self.sides.reference
         if q.method == CURVATURE:
             if self._decomposition is None:
+                self._refuse_few_tokens()
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
                     factors = curvature.factors(self._model(), self.layers, stacked(ref), seed=q.seed, folder=self.folder, progress=False, stop=stop)
-                    self._decomposition = curvature.decompose(self._model(), factors, folder=self.folder)
-                self.notes = list(dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning))
+                self._decomposition = self._decomposed(factors, stop, says)
+                short = [layer for layer in self._decomposition.values() if layer.deficient]
+                self.notes = [*dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning), *(["factors: " + deficiency(short)] if short else [])]
         elif q.method not in EACH_POINT and self._scores is None:
             options = self.options | ({} if q.method in (*OF_STATISTICS, "magnitude", "random") else {"stop": stop})
             if q.method in OF_STATISTICS:  # once here, where it can be stopped; `score` then reads it back
@@ -136,6 +140,31 @@ class Locator:
                     subspace.statistics(self._model(), found, subspace.tokens_of(tokens, "text"), self.folder, absolute=q.method == "activation", progress=False, stop=stop)
             self._scores = subspace.score(self._model(), mem, ref, method=q.method, layers=self.layers, folder=self.folder, seed=q.seed, progress=False, **options)
             self._columns = self._scores.kind == "neuron"
+
+    def _refuse_few_tokens(self) -> None:
+        """What `curvature.keep` would refuse is known before the long pass over the texts. Raises CurvatureError."""
+        tokens = sum(len(row) - 1 for row in self.sides.reference)
+        sizes = {name: max(linear.weight.shape) for name, linear in linears(self._model(), self.layers).items()}
+        widest = max(sizes, key=sizes.__getitem__)
+        if self.deficient == "refuse" and tokens < sizes[widest]:
+            raise curvature.CurvatureError(
+                f"reference: factors over the {tokens:,} tokens of {len(self.sides.reference)} texts have rank {tokens:,} at most, and {widest} has {sizes[widest]:,} dimensions: directions "
+                f"that no token reached would have curvature mass 0 for want of data. Give text of at least {sizes[widest]:,} tokens, better ten times as many. Or choose: "
+                "deficient='drop' removes what lies there, deficient='keep' leaves it as it is.")  # fmt: skip
+
+    def _decomposed(self, factors: curvature.Factors, stop: Callable[[], bool], says: Callable[[str], None]) -> curvature.Decomposition:
+        """As `curvature.decompose`, but layers that share an input at a time, so that a person can stop it. Raises Stopped."""
+        layers: dict[str, Any] = {}
+        for _, group in groupby(factors.layers, key=lambda name: id(factors.a[name])):
+            if stop():
+                raise Stopped("eigenvectors: stopped; those that are there are found again in the folder.")
+            says(f"Eigenvectors, {len(layers)} of {len(factors.layers)} layers …")
+            names = list(group)
+            part = replace(factors, **{key: {name: getattr(factors, key)[name] for name in names} for key in ("a", "g", "tokens")})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # said once, of all layers
+                layers |= curvature.decompose(self._model(), part, folder=self.folder)
+        return curvature.Decomposition(layers, factors.fisher, factors.model, factors.record)
 
     def edit(self, strength: float, stop: Callable[[], bool] | None = None) -> Made:
         q, never = self.question, lambda: False
@@ -210,6 +239,10 @@ class Run:
     def complete(self) -> bool:
         return self.unedited is not None and all(s in self.points or s in self.failed for s in self.question.strengths)
 
+    def there(self) -> int:
+        """How many of the points that were asked for are there."""
+        return sum(strength in self.points for strength in self.question.strengths)
+
     def strengths(self) -> list[float]:
         """Those that are there, weak to strong."""
         return sorted(self.points, reverse=self.question.kind == "kept")
@@ -255,7 +288,7 @@ def trace(model: Any, run: Run, level: float, stop: Callable[[], bool], on_point
             run.unedited, run.base = measured(model, None, run.sides, None, level, q.seed)
             on_point()
         begins("Factors and eigenvectors …" if q.method == CURVATURE else "Scores of the weights …")
-        run.locator.prepare(stop)
+        run.locator.prepare(stop, begins)
         for strength in q.strengths:
             if strength in run.points:
                 continue

@@ -44,7 +44,8 @@ def texts_of(model: Any, unedited: Point, points: Sequence[Point], sets: Mapping
         chosen = own[np.argsort(line.lev.values[own], kind="stable")][:SHOWN]
     every = np.concatenate([sets[name].ids for name in dict.fromkeys(map(str, line.set.values))])
     prefix = next(iter(sets.values())).prefix
-    items = [{"name": str(line.name.values[i]), "what": str(line.set.values[i]), "given": every[i][:prefix], "gold": every[i][prefix:],
+    called = lambda name: f"sequence {name}" if name.isdigit() else name  # noqa: E731 - those without names are numbered
+    items = [{"name": called(str(line.name.values[i])), "what": str(line.set.values[i]), "given": every[i][:prefix], "gold": every[i][prefix:],
               "made": [p.line.generated.values[i] for p in (unedited, *points)]} for i in chosen]  # fmt: skip
     if probes is not None and unedited.probes is not None:
         items += [{"name": name, "what": "clean", "given": row[: probes.prefix], "gold": row[probes.prefix :], "made": [p.probes[i] for p in (unedited, *points) if p.probes is not None]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from widgets._curvature import ENDS, PRESETS, Band, Removal
 from widgets._view import SweepView, finite
 
 EMPTY = "The spectrum had not been computed when this notebook was stored."
+LINES_FIRST = 6  # lines of the spectrum that are drawn before anything else is read
 
 
 class CurvatureView(SweepView):
@@ -98,8 +99,9 @@ class CurvatureView(SweepView):
             seed=seed,
         )
         self.observe(self._on_band, ["layer", "everywhere", "low", "high", "seed"])
-        self._worker.long(self._read_spectra)
+        self._worker.quick("spectra", self._first_spectra)  # drawn before the band is read, for which the model is asked
         self._on_band(None)
+        self._worker.long(self._read_spectra)
 
     # --- the question
 
@@ -158,11 +160,22 @@ class CurvatureView(SweepView):
 
     # --- spectrum and band
 
-    def _read_spectra(self) -> None:
-        """A line a layer, one layer after another."""
+    def _first_spectra(self) -> None:
+        """The lines of the layer chosen and of its neighbours."""
         names = list(self.decomposition)
+        at = names.index(self.layer)
+        self._read_lines(names[max(0, at - LINES_FIRST // 2) :][:LINES_FIRST], pause=False)
+
+    def _read_spectra(self) -> None:
+        """The lines that are not there yet, one layer after another."""
+        if "text" not in self.spectra:
+            self._read_lines([name for name in self.decomposition if name not in self._spectra], pause=True)
+            self._refresh_static_soon()
+
+    def _read_lines(self, names: Sequence[str], pause: bool) -> None:
         for i, name in enumerate(names):
-            self._worker.pause()
+            if pause:
+                self._worker.pause()
             try:
                 self._spectra |= _curvature.lines_of(self.decomposition.select([_curvature.literal(name)]), self.by)
             except Exception as error:  # shown where the spectrum would be
@@ -170,7 +183,6 @@ class CurvatureView(SweepView):
                 return
             if i + 1 == len(names) or i % 16 == 15:
                 self._publish_spectra()
-        self._refresh_static_soon()
 
     def _publish_spectra(self) -> None:
         found = {name: self._spectra[name] for name in self.decomposition if name in self._spectra}
@@ -191,10 +203,11 @@ class CurvatureView(SweepView):
             band = self._band()
             key = band.key()
             if key not in self._carried:
-                self.publish(carries={"fields": fields, "status": "running"})
+                reading = lambda done, of: self.publish(carries={"fields": fields, "status": "running", "done": done, "of": of})  # noqa: E731
+                reading(0, 1)
                 part = band.of(self.decomposition)
                 shares = curvature.spectrum(part, by=self.by, bands=_curvature.ends_of(band.low, band.high)).isel(band=_curvature.band_number(band.low))
-                rows = _curvature.carried(self._running(), self.decomposition, band, self._sequences.ids, self._clean, self.by, self.level, lambda: self._moves != mine)
+                rows = _curvature.carried(self._running(), self.decomposition, band, self._sequences.ids, self._clean, self.by, self.level, lambda: self._moves != mine, reading)
                 at = {name: (finite(m), finite(c)) for name, m, c in zip(shares.layer.values, shares.band_mass.values, shares.coefficient_energy.values, strict=True)}
                 self._carried[key] = [row | {"mass": at[row["layer"]][0], "energy": at[row["layer"]][1]} for row in rows]
             self.publish(carries={"fields": fields, "status": "ready", "rows": self._carried[key], "text": band.text(), "where": band.where(len(self.decomposition))})

@@ -16,7 +16,7 @@ from lens.models import weight_hash
 from widgets import _subspace, _subspace_copies, _subspace_sets
 from widgets._assets import join
 from widgets._force import ForceView
-from widgets._subspace import MASSES, METHODS, SPARSITIES, Locator, Question, Run
+from widgets._subspace import CURVATURE, MASSES, METHODS, SPARSITIES, Locator, Question, Run
 
 EMPTY = "No curve had been computed when this notebook was stored."
 DEFICIENT = ("refuse", "drop", "keep")
@@ -122,10 +122,9 @@ class SubspaceBench(ForceView):
         return run.locator.edit(strength).edit
 
     def _savable(self) -> Any:
-        mask = self.mask()
-        if not hasattr(mask, "save"):
+        if self._shown is not None and self._shown.question.method == CURVATURE:  # known before the edit is made
             raise ValueError("mask: the curvature edit changes every weight a little and has no mask; keep its decomposition, the Python below makes it again")
-        return mask
+        return self.mask()
 
     # --- the question
 
@@ -164,7 +163,7 @@ class SubspaceBench(ForceView):
         self._only(run)
 
         def begins(text: str) -> None:
-            self.publish(progress={"done": len(run.points), "total": len(run.question.strengths), "text": text})
+            self.publish(progress={"done": run.there(), "total": len(run.question.strengths), "text": text})
 
         try:
             _subspace.trace(self._running(), run, self.level, stop, lambda: on_part(run.joined(self.layers)), begins)
@@ -193,9 +192,10 @@ class SubspaceBench(ForceView):
             self.publish(at=(len(run.points) + 1) // 2)  # the first curve opens in its middle
 
     def _progress(self, run: Run) -> dict[str, Any]:
-        done, total = len(run.points), len(run.question.strengths)
-        text = f"{done} of {total} points, each with its control, {run.seconds:.1f} s"
-        return {"done": done, "total": total, "text": f"stopped: {text}" if run.status == "stopped" else text if run.complete() else f"{text}; the weights are edited and restored meanwhile"}
+        done, total = run.there(), len(run.question.strengths)
+        out = sum(strength in run.failed for strength in run.question.strengths)
+        text = f"{done} of {total} points, each with its control,{f' {out} left out,' if out else ''} {run.seconds:.1f} s"
+        return {"done": done + out, "total": total, "text": f"stopped: {text}" if run.status == "stopped" else text if run.complete() or run.status == "error" else f"{text}; the weights are edited and restored meanwhile"}
 
     def _title(self, error: BaseException) -> str:
         titles = {"ValueError": "This cannot be asked yet", "MemorizationError": "These sets cannot be used", "SubspaceError": "Nothing could be located", "LinearError": "No such layers",

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import widgets
 from lens import curvature, subspace
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
 from tests.browser.test_lab import READY, SETUP, lab, notebook  # noqa: F401 - fixtures
-from tests.memorization.helpers import clean, known, weights
+from tests.memorization.helpers import clean, known, unknown, weights
 from tests.widgets.fakes import SCRIPT
 from tests.widgets.test_curvature_view import UP
 from tests.widgets.test_subspace_bench import speaking
@@ -233,6 +234,45 @@ def test_every_control_has_a_name_and_nothing_is_cut_off(page, width):
         assert page.evaluate("() => { const before = window.model.listeners(); window.cleanup(); return [before > 10, window.model.listeners()]; }") == [True, 0]
 
 
+def test_titles_fit_a_view_beside_an_open_side_bar(page):
+    page.set_viewport_size({"width": 254, "height": 1000})
+    view = mount(page)
+    row = view.widget.found["random"][1]["kept apart"] | {"rise": 5.0, "rise_low": 4.0, "rise_high": 6.0}
+    view.widget.found = view.widget.found | {"random": [{"kept apart": row, "found on": row}] * 3}
+    view.push()
+    boxes = view.get("plane").locator("svg").evaluate("(s) => { const all = s.getBoundingClientRect(); return [...s.querySelectorAll('text')].map((t) => t.getBoundingClientRect()).map((r) => [r.left - all.left, all.right - r.right]); }")
+    assert min(min(sides) for sides in boxes) > -1 and "compressed" in view.get("plane").text_content() and view.errors == []
+
+
+def test_the_size_of_a_set_is_read_in_the_list(page):
+    view = Mounted(page, widgets.SubspaceBench(speaking(), {"famous openings, two only": known()}, {"random": clean(30)}))
+    room, text = view.get("memorised").evaluate("""(s) => { const c = document.createElement("canvas").getContext("2d"); c.font = getComputedStyle(s).font;
+        return [s.clientWidth - 30, c.measureText(s.selectedOptions[0].textContent).width]; }""")
+    assert text <= room
+
+
+def test_small_numbers_are_written_as_the_others(page):
+    view = mount(page)
+    row = view.widget.found["random"][1]["kept apart"] | {"rise_low": -0.000197, "rise_high": 0.0000197}
+    view.widget.found = view.widget.found | {"random": [view.widget.found["random"][0], {"kept apart": row, "found on": row}, view.widget.found["random"][2]]}
+    view.push()
+    assert "−0.000197 to 2.0e−5" in cells(view, "point", "its rise")[2]
+
+
+def test_nothing_recited_is_said(page):
+    view = Mounted(page, widgets.SubspaceBench(speaking(), {"unknown": unknown()}, {"random": clean(30)}, sparsities=(0.04,)))
+    view.get("run").click()
+    view.settle(60)
+    said = view.get("notes").inner_text()
+    assert "recites none of the 6 sequences “kept apart” word for word, nor loosely" in said and "found on" not in said
+
+
+def test_an_edit_on_its_way_is_shown(page):
+    view = mount(page)
+    page.evaluate("() => window.fromPython({ force: { state: 'none', doing: 'Setting the edit in force …' } })")
+    assert view.get("put").is_disabled() and "Setting the edit in force" in view.get("force").inner_text()
+
+
 # --- the curvature view
 
 
@@ -284,6 +324,58 @@ def test_band_and_layer_are_moved_by_keyboard_and_click(page):
     view.get("low").press("Enter")
     view.settle(60)
     assert (widget.low, widget.high) == (0.3, 0.52) and view.get("low").input_value() == "30", "a band that would end before it begins is not taken"
+
+
+def test_the_last_mark_of_an_axis_is_inside_the_picture(page):
+    view = spectrum(page)
+    box, marks = view.get("spectrum").locator("svg").bounding_box(), view.get("spectrum").locator("text", has_text="100 %")
+    last = max((mark.bounding_box() for mark in marks.all()), key=lambda b: b["x"])
+    assert last["x"] + last["width"] <= box["x"] + box["width"] + 0.5, "an exported figure ends there"
+
+
+def test_all_layers_while_and_once_they_are_read(page):
+    view = Mounted(page, widgets.CurvatureView(decomposed()[0], decomposed()[1].select("*.1.mlp.*"), unknown(), clean(6, seed=9)))
+    view.settle(60)
+    page.evaluate("() => { const fields = Object.fromEntries(['layer', 'low', 'high', 'seed'].map((k) => [k, window.model.get(k)])); window.fromPython({ everywhere: true, carries: { fields: { ...fields, everywhere: true }, status: 'running', done: 6, of: 90 } }); }")
+    page.wait_for_timeout(100)
+    assert "6 of 90 layers" in view.get("carries").inner_text() and view.get("band").count() == 0, "no head of an empty table"
+    page.evaluate("() => window.fromPython({ everywhere: false })")
+    page.get_by_label("in all layers").check()
+    view.settle(60)
+    spot, control = (view.get("ratios").locator(f"{tag}").first.bounding_box() for tag in ("circle", "rect"))
+    assert view.get("ratios").locator("circle").count() == 3 and 4 < abs(spot["x"] - control["x"]) < 20, "both of a layer stand at its mark"
+    view.get("run").click()
+    view.settle(60)
+    assert "recites none of the 12 sequences word for word" in view.get("none-recited").inner_text() and view.errors == []
+
+
+@functools.cache
+def deep():
+    """Thirty blocks of three matrices each."""
+    torch.manual_seed(0)
+    shape = {"vocab_size": 97, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 30, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    model = LlamaForCausalLM(LlamaConfig(**shape)).eval().requires_grad_(False)
+    model.tokenizer = speaking().tokenizer
+    return model, curvature.decompose(model, curvature.factors(model, "mlp", clean(60)))
+
+
+@pytest.mark.parametrize("width", [1200, 600])
+def test_ninety_layers_are_listed_marked_and_found(page, width):
+    page.set_viewport_size({"width": width, "height": 1000})
+    view = Mounted(page, widgets.CurvatureView(*deep(), known(), clean(6, seed=9)))
+    view.settle(120)
+    chosen, room = view.get("layers").locator("[aria-pressed=true]").bounding_box(), view.get("layers").bounding_box()
+    assert room["y"] <= chosen["y"] and chosen["y"] + chosen["height"] <= room["y"] + room["height"], "the layer chosen is in sight, 45 rows down"
+    page.get_by_label("in all layers").check()
+    view.settle(120)
+    numbers = [int(t) for t in view.get("ratios").locator("text[text-anchor=middle]").all_text_contents() if t.isdigit() and t != "1"]
+    step = numbers[1] - numbers[0]
+    assert 8 < len(numbers) and set(np.diff(numbers)) == {step} and numbers[-1] == 90, "regular marks"
+    assert view.get("ratios").locator("text[text-anchor=end]").count() >= 2, "an axis with one mark has no scale"
+    page.locator("summary", has_text="layers as a table").click()
+    heights = view.get("band").locator("tbody th").evaluate_all("(all) => all.map((th) => { const r = document.createRange(); r.selectNodeContents(th); return r.getClientRects().length; })")
+    assert set(heights) == {1} and cut_off(page) == [] and view.errors == [], "a layer's name stands on one line"
+    shot(page, f"curvature_ninety_{width}")
 
 
 def test_the_band_is_taken_out(page, tmp_path):

@@ -89,6 +89,16 @@ def test_factors_are_taken_apart(taken):
     assert len(view.layers) == 3 and "curvature.decompose(model, factors)" in view.code
 
 
+def test_the_first_lines_are_drawn_before_the_model_is_asked(taken, monkeypatch):
+    kept, order = widgets.CurvatureView.publish, []
+    monkeypatch.setattr(widgets.CurvatureView, "publish", lambda self, **traits: (order.extend(traits.items()), kept(self, **traits))[1])
+    monkeypatch.setattr("widgets.curvature_view.LINES_FIRST", 4)
+    view_of(taken)
+    names = [name for name, _ in order]
+    assert names.index("spectra") < names.index("carries") and [len(value["names"]) for name, value in order if name == "spectra"] == [4, 9]
+    assert UP in dict(order[names.index("spectra"):][:1])["spectra"]["names"]
+
+
 # --- what a band carries
 
 
@@ -130,6 +140,13 @@ def test_all_layers_have_a_row_each(taken):
     assert view.wait(SECONDS) and [row["layer"] for row in view.carries["rows"]] == list(taken[1]) and view.carries["where"] == "all 9 layers"
     alone = view_of(taken).carries["rows"][0]
     assert view.carries["rows"][4] == alone, "a layer carries the same, alone or among the others"
+
+
+def test_layers_are_counted_while_they_are_read(taken, monkeypatch):
+    view, kept, seen = view_of(taken), widgets.CurvatureView.publish, []
+    monkeypatch.setattr(widgets.CurvatureView, "publish", lambda self, **traits: (seen.append(traits.get("carries")), kept(self, **traits))[1])
+    view._on_message(view, {"type": "move", "fields": {"everywhere": True}}, [])
+    assert view.wait(SECONDS) and [(c["done"], c["of"]) for c in seen if c and c["status"] == "running"][-2:] == [(0, 9), (6, 9)]
 
 
 def test_a_newer_band_ends_the_reading_of_an_older_one(taken, monkeypatch):

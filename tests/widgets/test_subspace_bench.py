@@ -261,11 +261,59 @@ def test_a_point_that_cannot_be_made_is_left_out_and_said():
     assert empty.status == "error" and "mask is empty" in empty.error["text"] and empty.found["failed"][0][0] == "0.04, 0.1"
 
 
-def test_factors_of_too_few_tokens_are_refused_unless_told_otherwise():
-    few = {"few": clean(4, 12)}
+def test_points_that_were_left_out_or_not_asked_for_are_not_counted_as_missing():
+    view = ask(bench(), sparsities="0.001, 0.04, 0.1")
+    assert view.progress["text"].startswith("2 of 3 points") and ", 1 left out, " in view.progress["text"] and view.progress["done"] == view.progress["total"] == 3
+    ask(view, sparsities="0.1")
+    assert view.found["strengths"] == [0.04, 0.1] and view.progress["text"].startswith("1 of 1 points") and view.progress["done"] == view.progress["total"] == 1
+
+
+def test_factors_of_too_few_tokens_are_refused_at_once_unless_told_otherwise(monkeypatch):
+    few, kept, seen = {"few": clean(4, 12)}, curvature.factors, []
+    monkeypatch.setattr(curvature, "factors", lambda *a, **k: (seen.append(1), kept(*a, **k))[1])
     view = ask(bench(reference=few, method="curvature"))
-    assert view.status == "error" and "rank" in view.error["text"] and view.found["notes"]
-    assert ask(bench(reference=few, method="curvature", deficient="keep")).status == "complete"
+    assert view.status == "error" and "the 22 tokens of 2 texts have rank 22 at most" in view.error["text"] and "deficient=" in view.error["text"] and not seen and "meanwhile" not in view.progress["text"]
+    view = ask(bench(reference=few, method="curvature", deficient="keep"))
+    assert view.status == "complete" and seen == [1] and len(view.found["notes"]) == 1 and "(and of 8 other layers)" in view.found["notes"][0]
+
+
+def test_eigenvectors_are_counted_and_can_be_stopped(monkeypatch):
+    view, kept, seen = bench(), curvature.decompose, []
+
+    def watched(*a, **k):
+        if len(seen) == 2:
+            view.stop()
+        return kept(*a, **k)
+
+    monkeypatch.setattr(curvature, "decompose", watched)
+    view.observe(lambda change: seen.append(text) if (text := change.new.get("text", "")).startswith("Eigen") else None, "progress")
+    ask(view, method="curvature")
+    assert view.status == "stopped" and seen == [f"Eigenvectors, {n} of 9 layers …" for n in (0, 2)] and view.found["strengths"] == []
+    monkeypatch.setattr(curvature, "decompose", kept)
+    again = ask(view, method="curvature")
+    whole = kept(again.model, curvature.factors(again.model, "mlp", np.stack(again._shown.sides.reference), seed=0))
+    assert again.status == "complete" and list(again._shown.locator._decomposition) == list(whole)
+    for name, layer in whole.items():
+        assert torch.equal(again._shown.locator._decomposition[name].u_a, layer.u_a) and torch.equal(again._shown.locator._decomposition[name].mu, layer.mu)
+
+
+def test_sequences_without_a_name_are_called_by_their_number():
+    numbered = Sequences(known().ids, known().prefix)
+    view = ask(bench(memorised={"known": numbered}))
+    names = [item["name"] for item in view.found["texts"]["items"] if item["what"] != "clean"]
+    assert names and all(name.startswith("sequence ") and name.split()[1].isdigit() for name in names) and "<strong>sequence " in view._static()
+
+
+def test_an_edit_on_its_way_says_so():
+    view, seen = ask(bench()), []
+    view.observe(lambda change: seen.append((change.new["state"], change.new.get("doing", ""))), "force")
+    view.put(wait=True)
+    view.put(wait=True)
+    view.undo(wait=True)
+    assert seen == [("none", "Setting the edit in force …"), ("in force", ""), ("in force", "Setting the edit in force …"), ("in force", ""), ("undone", "")]
+    view.at = 0
+    view.put(wait=True)
+    assert view.force["state"] == "error" and "doing" not in view.force
 
 
 @pytest.mark.parametrize(
@@ -302,7 +350,7 @@ def test_a_message_cannot_set_what_is_no_field():
 # --- what is kept
 
 
-def test_the_curve_and_the_mask_are_saved(tmp_path):
+def test_the_curve_and_the_mask_are_saved(tmp_path, monkeypatch):
     view = ask(bench())
     for name in ("curve.zarr", "curve.nc", "curve.csv", "mask.npz"):
         view._on_message(view, {"type": "save", "path": str(tmp_path / name)}, [])
@@ -322,6 +370,9 @@ def test_the_curve_and_the_mask_are_saved(tmp_path):
     ask(view, method="curvature")
     with pytest.raises(ValueError, match="has no mask"):
         view.save(str(tmp_path / "b.npz"))
+    monkeypatch.setattr(_subspace.Locator, "edit", lambda *a: pytest.fail("made, although it has no mask"))
+    view._on_message(view, {"type": "document", "kind": "npz"}, [])
+    assert view.wait(SECONDS) and "has no mask" in view.saved["text"]
 
 
 @pytest.mark.parametrize("method", ["contrast", "curvature", "zero_out"])

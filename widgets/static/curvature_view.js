@@ -31,12 +31,12 @@ const spectrumChart = (c, s, ends, view, width, height) => {
 
 /** Ratio of activation by layer with its interval, beside random bases. */
 const ratioChart = (c, rows, side, width, height) => {
-  const read = (row, basis) => row[`${basis}_${side}`], all = rows.flatMap((r) => [...read(r, "kfac"), ...read(r, "random")]).filter((v) => !absent(v)).concat([1]), pad = 0.08 * (Math.max(...all) - Math.min(...all)) || 0.05;
+  const read = (row, basis) => row[`${basis}_${side}`], all = rows.flatMap((r) => [...read(r, "kfac"), ...read(r, "random")]).filter((v) => !absent(v)).concat([1]), pad = 0.08 * (Math.max(...all) - Math.min(...all)) || 0.05, every = [1, 2, 5, 10, 20].find((n) => rows.length / n <= width / 30) ?? 50;
   const low = Math.min(...all) - pad, high = Math.max(...all) + pad, a = axes(c, { width, height, title: `Memorised over clean, ${side} of each layer`, label: `Activation of memorised over clean text in the band, by layer: ${rows.map((r) => `${r.layer} ${short(read(r, "kfac")[0])}`).join(", ")}.`,
-    x: { low: -0.6, high: rows.length - 0.4, marks: rows.map((r, i) => [i, String(i + 1)]), title: "layer, as listed" }, y: { low, high, marks: ticks(low, high, 4).map((v) => [v, short(v)]), title: "ratio" } });
-  a.root.append(svg("line", { x1: a.left, x2: a.right, y1: a.Y(1), y2: a.Y(1), style: `stroke:${c.muted}`, "stroke-dasharray": "2 3" }));
-  rows.forEach((row, i) => { for (const [basis, colour, shift] of [["random", c.other, 0.18], ["kfac", c.accent, -0.18]]) {
-    const [v, l, u] = read(row, basis), x = a.X(i + shift); if (absent(v)) continue;
+    x: { low: -0.6, high: rows.length - 0.4, marks: rows.map((r, i) => [i, String(i + 1)]).filter(([i]) => !i || (i + 1) % every === 0), title: "layer, as listed" }, y: { low, high, marks: ticks(low, high, 5).map((v) => [v, short(v)]), title: "ratio" } });
+  const apart = Math.min(6, 0.18 * (a.X(1) - a.X(0))); a.root.append(svg("line", { x1: a.left, x2: a.right, y1: a.Y(1), y2: a.Y(1), style: `stroke:${c.muted}`, "stroke-dasharray": "2 3" }));
+  rows.forEach((row, i) => { for (const [basis, colour, shift] of [["random", c.other, apart], ["kfac", c.accent, -apart]]) {
+    const [v, l, u] = read(row, basis), x = a.X(i) + shift; if (absent(v)) continue;
     const group = svg("g", { style: `stroke:${colour}` }, svg("title", {}, `${row.layer}, ${BASES[basis]}: ${short(v)} ${between(l, u)}`));
     if (!absent(l) && !absent(u)) group.append(svg("line", { x1: x, x2: x, y1: a.Y(l), y2: a.Y(u), "stroke-width": 1.3 }));
     group.append(basis === "kfac" ? svg("circle", { cx: x, cy: a.Y(v), r: 3.2, style: `fill:${colour}` }) : svg("rect", { x: x - 3, y: a.Y(v) - 3, width: 6, height: 6, style: `fill:${c.page}`, "stroke-width": 1.4 })); a.root.append(group);
@@ -51,7 +51,7 @@ function render({ model, el }) {
   const near = (v) => stops.reduce((best, s) => (Math.abs(s - v) < Math.abs(best - v) ? s : best), 0), step = (v, by) => stops[Math.max(0, Math.min(stops.length - 1, stops.indexOf(near(v)) + by))];
 
   // --- the spectrum, and the brush
-  let spectra = null, chart = null, drag = null, log = false;
+  let spectra = null, chart = null, drag = null, log = false, inSight = "";
   const empty = h("div", { class: "mn-empty", "data-testid": "empty" }), box = h("div", { class: "mn-chart mn-brush", tabindex: "0", role: "group", "data-testid": "spectrum", "aria-label": "Spectrum and band. Arrow keys left and right move the band, with Shift its end, with Alt its beginning; up and down choose the layer." });
   const list = h("div", { class: "mn-layers", role: "group", "aria-label": "Layers", "data-testid": "layers" }), facts = h("p", { class: "mn-note", "data-testid": "facts" });
   const percentage = (name, label) => { const c = h("input", { type: "number", min: 0, max: 100, step: 1, "data-testid": name, "aria-label": label, onchange: () => { const v = near(Number(c.value) / 100); setBand(...(name === "low" ? [v, model.get("high")] : [model.get("low"), v])); } }); return c; };
@@ -88,6 +88,8 @@ function render({ model, el }) {
     for (const [c, name] of [[low, "low"], [high, "high"]]) if (document.activeElement !== c || !drag) c.value = Number((100 * model.get(name)).toFixed(2));
     for (const [i, [, a, b]] of model.get("presets").entries()) presets[i].setAttribute("aria-pressed", String(a === model.get("low") && b === model.get("high")));
     for (const b of list.children) b.setAttribute("aria-pressed", String(b.dataset.name === model.get("layer")));
+    const now = model.get("layer"), button = [...list.children].find((b) => b.dataset.name === now), room = list.getBoundingClientRect();
+    if (button && room.height && inSight !== now) { inSight = now; const r = button.getBoundingClientRect(); if (r.top < room.top || r.bottom > room.bottom) list.scrollTop += r.top - room.top - (room.height - r.height) / 2; }
   };
   list.replaceChildren(...layers.map((l, i) => h("button", { type: "button", class: "mn-plain", "data-name": l.name, text: `${i + 1}. ${l.block === null ? l.name : `block ${l.block}, ${l.matrix}`}`, title: l.name, onclick: () => choose(l.name) })));
   const draw = () => {
@@ -96,7 +98,7 @@ function render({ model, el }) {
     if (!spectra) { const t = model.get("spectra").text; empty.replaceChildren(t ? h("strong", { class: "mn-bad", role: "alert", text: t }) : h("strong", { text: "Reading the spectrum …" })); return; }
     const width = Math.max(280, box.clientWidth || 600), height = 300; chart = spectrumChart(PAGE_COLOURS, spectra, ends, { ...state(), log }, width, height); chart.width = width; box.replaceChildren(chart.root);
     const i = spectra.names.indexOf(model.get("layer")), f = spectra.facts[i];
-    setText(facts, f ? `${model.get("layer")}: ${f.d_out} × ${f.d_in}, ${many(f.pairs, "pair")}; half of the mass in ${share(f.half)} of them, nine tenths in ${share(f.most)}. Rank of A ${f.rank_a}, of G ${f.rank_g}, from ${many(f.tokens, "token")}.${f.deficient ? " Fewer tokens than dimensions: part of the bottom has mass 0 for want of data." : ""}` : spectra.names.length < spectra.of ? `${spectra.names.length} of ${spectra.of} layers read` : "");
+    setText(facts, f ? `${model.get("layer")}: ${f.d_out} × ${f.d_in}, ${many(f.pairs, "pair")}; half of the mass in ${share(f.half)} of them, nine tenths in ${share(f.most)}. Rank of A ${f.rank_a}, of G ${f.rank_g}, from ${many(f.tokens, "token")}.${f.deficient ? " Fewer tokens than dimensions: part of the bottom has mass 0 for want of data." : ""}${spectra.names.length < spectra.of ? ` ${spectra.names.length} of ${spectra.of} layers read so far.` : ""}` : spectra.names.length < spectra.of ? `${spectra.names.length} of ${spectra.of} layers read` : "");
     drawCarries();
   };
   let waiting; const drawSoon = () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(() => { draw(); drawTaken(); }); };
@@ -111,10 +113,10 @@ function render({ model, el }) {
     const rows = fresh && c.status === "ready" ? c.rows : [], s = side.value, ratio = (v) => (v ? [short(v[0]), between(v[1], v[2])] : ["…", ""]);
     const titles = ["curvature mass", "squared weight norm", "activation, memorised over clean", "same, band of random bases", "same, band of singular vectors"], cells = (row) => [[share(row.mass), ""], [share(row.energy), ""], ...["kfac", "random", "svd"].map((basis) => ratio(row[`${basis}_${s}`]))];
     // before the kernel answers, what one layer's lines already say
-    const one = rows[0] ?? { mass: summed("mass"), energy: summed("energy") }, table = rows.length > 1 ? dataTable("band", ["layer", ...titles], rows.map((row, i) => [`${i + 1}. ${row.layer}`, ...cells(row)])) : dataTable("band", ["", "value", "interval"], now.everywhere && !rows.length ? [] : cells(one).map(([value, range], i) => [titles[i], value, range]));
+    const one = rows[0] ?? { mass: summed("mass"), energy: summed("energy") }, table = rows.length > 1 ? dataTable("band", ["layer", ...titles], rows.map((row, i) => [`${i + 1}.\u00a0${row.layer}`, ...cells(row)])) : dataTable("band", ["", "value", "interval"], now.everywhere && !rows.length ? [] : cells(one).map(([value, range], i) => [titles[i], value, range]));
     const parts = [h("p", { class: "mn-note", text: `Above 1: memorised text uses the band more than clean text. ${short(100 * info.level)} % intervals, bootstrap over ${info.n} memorised and ${info.clean} clean sequences; controls are bands of equal width in other bases.` })];
-    if (rows.length > 1) { const width = Math.max(280, Math.round(carries.clientWidth || 700)); parts.unshift(h("div", { class: "mn-chart", "data-testid": "ratios" }, ratioChart(PAGE_COLOURS, rows, s, width, 190)), h("div", { class: "mn-key" }, h("span", { text: "● curvature" }), h("span", { text: "□ random bases" })), h("details", {}, h("summary", { text: `The ${rows.length} layers as a table` }), table)); } else parts.unshift(table);
-    if (!rows.length) parts.unshift(h("p", { class: "mn-note", role: "status", text: "Reading the activations of both sets …" }));
+    if (rows.length > 1) { const width = Math.max(280, Math.round(carries.clientWidth || 700)); parts.unshift(h("div", { class: "mn-chart", "data-testid": "ratios" }, ratioChart(PAGE_COLOURS, rows, s, width, 190)), h("div", { class: "mn-key" }, h("span", { text: "● curvature" }), h("span", { text: "□ random bases" })), h("details", {}, h("summary", { text: `The ${rows.length} layers as a table` }), table)); } else if (rows.length || !now.everywhere) parts.unshift(table);
+    if (!rows.length) parts.unshift(h("p", { class: "mn-note", role: "status", text: `Reading the activations of both sets …${fresh && c.of > 1 ? ` ${c.done} of ${c.of} layers` : ""}` }));
     carries.replaceChildren(...parts);
   };
 
@@ -129,7 +131,7 @@ function render({ model, el }) {
     if (!t.tables) { taken.replaceChildren(h("p", { class: "mn-note", text: "Only this band is removed from the weights; recitation and clean loss are measured without it and beside random bases that remove the same norm. Then the weights are put back." })); return; }
     const u = t.tables.unedited, cells = (x, k, write) => (x ? [write(x[k]), between(x[`${k}_low`], x[`${k}_high`], write)] : "…"), titles = ["", "unedited", "without the band", "random bases, equal norm"], all = ["unedited", "removed", "control"].map((k) => t.tables[k]);
     const texts = t.texts ? readTexts(t.texts) : null, [a, b] = t.hashes;
-    taken.replaceChildren(...(same || busy ? [] : [h("div", { class: "mn-warning", "data-testid": "stale", text: `What stands here is of ${t.what}; “Take it out” measures the band now brushed.` })]),
+    taken.replaceChildren(...(noneRecited(u) ? [h("div", { class: "mn-warning", "data-testid": "none-recited", text: noneRecited(u) })] : []), ...(same || busy ? [] : [h("div", { class: "mn-warning", "data-testid": "stale", text: `What stands here is of ${t.what}; “Take it out” measures the band now brushed.` })]),
       dataTable("removal", titles, [["recited word for word", "strict", share], ["recited loosely (75 % right)", "loose", share], ["edit distance, share of tokens", "lev", share], ["loss of the suffix, nats/token", "nll", short]].map(([name, k, write]) => [name, ...all.map((x) => cells(x, k, write))]).concat([["clean loss, nats/token", ...all.map((x) => (x ? [short(x.loss), ""] : "…"))], ["its rise over unedited", "–", ...all.slice(1).map((x) => cells(x, "rise", short))], ["nDCG@10 to unedited, clean text", ...all.map((x) => (x ? [short(x.ndcg), ""] : "…"))]])),
       h("p", { class: "mn-note", text: `${many(u.n, "memorised sequence")}, ${many(u.texts, "clean text")}; ${short(100 * info.level)} % intervals, exact for shares recited, bootstrap for the others. ${t.removed ? `The band holds ${share(t.removed ** 2)} of the squared weight norm. ` : ""}${b ? (a === b ? `Weight hash ${a.slice(0, 12)} before and after: unchanged. ` : `Weight hash ${a.slice(0, 12)} before, ${b.slice(0, 12)} after: the model was changed meanwhile. `) : ""}A band that was chosen by looking here is to be tested on other text.` }),
       ...(texts ? [h("h4", { text: "Most changed texts" }), LEGEND(), ...texts.items.map((item, i) => textBlock(texts, i, [["before", 0], ["without the band", 1]], item.what === "clean" ? "clean text, half of it given" : `loss of the suffix ${t.change[i] > 0 ? "+" : ""}${short(t.change[i])} nats/token`))] : []));

@@ -66,10 +66,10 @@ function render({ model, el }) {
     setText(editText, !e.weights ? "" : current(e.key) ? `The mask sets ${e.weights.toLocaleString("en")} weights to 0, ${share(e.density)} of those in the ${placeOf(e.key.place).layers}.` : `The pictures with an edit are still of ${e.text}.${!busy() && e.key.place !== model.get("place") ? ` “Locate and draw” makes those of the ${placeNow().layers}.` : ""}`);
   };
   const drawForce = () => {
-    const f = model.get("force"), there = !!model.get("edit").weights; weights.hidden = !there && f.state === "none"; weights.setAttribute("data-state", f.state); putButton.disabled = busy() || !there || !current(model.get("edit").key); undoButton.disabled = f.state !== "in force";
+    const f = model.get("force"), there = !!model.get("edit").weights; weights.hidden = !there && f.state === "none"; weights.setAttribute("data-state", f.state); putButton.disabled = busy() || !!f.doing || !there || !current(model.get("edit").key); undoButton.disabled = f.state !== "in force";
     setText(undoButton, f.state === "in force" ? "Undo: weights back, bit-equal" : f.state === "undone" && f.same ? "Undone: weights bit-equal" : "Undo");
     const said = f.state === "in force" ? `The model is edited now: ${f.what}. Weight hash ${hash(f.before)} → ${hash(f.now)}; whatever the notebook asks this pipeline is answered by the edited one.` : f.state === "undone" ? `The model is not edited: ${f.what} was undone; weight hash ${hash(f.now)}, ${f.same ? `unchanged from ${hash(f.before)} before the edit` : `NOT the ${hash(f.before)} from before`}.` : f.state === "error" ? "" : busy() ? "While pictures are drawn, the weights are edited and restored." : "The model is not edited: the pictures below were drawn with the edit and the weights restored. Here it can be left in force, to try in the notebook.";
-    forceText.replaceChildren(said, ...(f.text ? [h("strong", { class: "mn-bad", text: ` ${f.text}` })] : []));
+    forceText.replaceChildren(f.doing ?? said, ...(f.text ? [h("strong", { class: "mn-bad", text: ` ${f.text}` })] : []));
   };
 
   // --- pictures

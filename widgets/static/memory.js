@@ -5,7 +5,7 @@ const PAPER_COLOURS = { text: "#1c1c1c", muted: "#555555", line: "#d0d0d0", acce
 
 const absent = (v) => v === null || v === undefined || Number.isNaN(v);
 const many = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
-const short = (v) => { if (absent(v)) return "–"; const size = Math.abs(v); return (size && (size < 1e-3 || size >= 1e6) ? v.toExponential(1) : String(Number(v.toPrecision(3)))).replace(/-/g, "−"); };
+const short = (v) => { if (absent(v)) return "–"; const size = Math.abs(v); return (size && (size < 1e-4 || size >= 1e6) ? v.toExponential(1) : String(Number(v.toPrecision(3)))).replace(/-/g, "−"); };
 const share = (v) => (absent(v) ? "–" : `${short(100 * v)} %`);
 const between = (low, high, write = short) => (absent(low) || absent(high) ? "" : `${write(low)} to ${write(high)}`);
 /** A name as it was given, without characters that could deceive. */
@@ -35,7 +35,7 @@ const axes = (c, { width, height, title, label, x, y, left = 54 }) => {
   if (title) root.append(words({ x: 2, y: 13, "font-size": 12, "font-weight": 600, style: `fill:${c.text}` }, title));
   for (const [v, text] of y.marks) root.append(svg("line", { x1: left, x2: right, y1: Y(v), y2: Y(v), style: `stroke:${c.line}`, "stroke-width": 0.7 }), words({ x: left - 6, y: Y(v) + 3.5, "text-anchor": "end" }, text));
   let end = -99;
-  for (const [v, text] of x.marks) { const at = X(v), room = text.length * 3 + 3; if (at - room < end) continue; end = at + room; root.append(words({ x: at, y: bottom + 14, "text-anchor": "middle" }, text)); }
+  for (const [v, text] of x.marks) { const at = X(v), room = text.length * 3 + 3; if (at - room < end) continue; end = at + room; root.append(words({ x: Math.min(at, width - room - 2), y: bottom + 14, "text-anchor": "middle" }, text)); }
   root.append(svg("line", { x1: left, x2: right, y1: bottom, y2: bottom, style: `stroke:${c.muted}` }), words({ x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, x.title), words({ transform: `translate(11 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y.title));
   return { root, X, Y, left, right, top, bottom, words };
 };
@@ -70,4 +70,6 @@ const textBlock = (texts, i, labels, what) => {
     h("table", { class: "mn-lines" }, h("tbody", {}, line("given", tokenLine(texts, item.given)), line("in the data", tokenLine(texts, item.gold)),
       ...labels.map(([name, point]) => { const made = texts.made(i, point), wrong = wrongOf(made, item.gold); return wrong ? line(name, tokenLine(texts, made, item.gold), `${wrong} of ${many(made.length, "token")} differ`) : line(name, h("span", { class: "mn-note", text: "as in the data, word for word" })); }))));
 };
+/** What has to be said where the unedited model recites none of a set: nothing can be taken away there. */
+const noneRecited = (unedited, set) => (unedited.strict === 0 ? `The unedited model recites none of the ${many(unedited.n, "sequence")}${set ? ` “${set}”` : ""} word for word${unedited.loose > 0 ? ` (loosely: ${share(unedited.loose)})` : ", nor loosely"}: what an edit takes away cannot be seen there. Choose text that it knows, a longer prefix or a shorter suffix.` : "");
 const LEGEND = () => h("p", { class: "mn-note" }, "Tokens that differ from the data: ", h("span", { class: "mn-tokens" }, h("mark", { text: "boxed and underlined" })), ".");

@@ -32,7 +32,7 @@ const planeChart = (c, f, set, measure, at, width, height) => {
   const rows = [f.unedited, ...f.edit, ...f.random].map((r) => r[set]), xs = rows.flatMap((r) => [r.rise, r.rise_low, r.rise_high]).filter((v) => !absent(v)), most = Math.max(0.02, ...xs), bent = most > 1;
   const low = Math.min(0, ...xs), marks = bent ? [-1, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((v) => v <= most && v >= low) : ticks(low, most, width / 110);
   const a = axes(c, { width, height, title: "Recitation against what it costs", label: `Trade-off: ${NAMES[measure]} against the rise of the clean loss; ${many(f.strengths.length, "point")} of ${f.method}, beside ${f.control}.`,
-    x: { low: low - 0.04 * most, high: most * 1.05, map: bent ? bend : null, marks: marks.map((v) => [v, short(v)]), title: `rise of the clean loss, nats per token${bent ? " (compressed above 0.1)" : ""}` }, y: { low: -0.04, high: 1.04, marks: [0, 0.25, 0.5, 0.75, 1].map((v) => [v, `${100 * v} %`]), title: measure === "strict" ? "recited word for word" : "recited loosely" } });
+    x: { low: low - 0.04 * most, high: most * 1.05, map: bent ? bend : null, marks: marks.map((v) => [v, short(v)]), title: width < 360 ? `rise, nats per token${bent ? " (compressed)" : ""}` : `rise of the clean loss, nats per token${bent ? " (compressed above 0.1)" : ""}` }, y: { low: -0.04, high: 1.04, marks: [0, 0.25, 0.5, 0.75, 1].map((v) => [v, `${100 * v} %`]), title: measure === "strict" ? "recited word for word" : "recited loosely" } });
   curves(c, a, f, set, at, (row) => row.rise, (row) => [row[measure], row[`${measure}_low`], row[`${measure}_high`]], (row) => [row.rise_low, row.rise_high]);
   return a.root;
 };
@@ -45,7 +45,7 @@ const strengthChart = (c, f, set, at, width, height, { title, read, y }) => {
 const reciteChart = (c, f, set, measure, at, width, height) => strengthChart(c, f, set, at, width, height, { title: NAMES[measure][0].toUpperCase() + NAMES[measure].slice(1), read: (r) => [r[measure], r[`${measure}_low`], r[`${measure}_high`]], y: { low: -0.04, high: 1.04, marks: [0, 0.5, 1].map((v) => [v, `${100 * v} %`]), title: "share of sequences" } });
 const lossChart = (c, f, set, at, width, height) => {
   const values = [...f.edit, ...f.random].flatMap((r) => [r[set].rise, r[set].rise_low, r[set].rise_high]).filter((v) => !absent(v)), [low, high] = spanned(Math.min(0, ...values), Math.max(0.01, ...values)), bent = high > 1;
-  return strengthChart(c, f, set, at, width, height, { title: "Clean loss over the unedited model", read: (r) => [r.rise, r.rise_low, r.rise_high], y: { low, high, map: bent ? bend : null, marks: (bent ? [-1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((v) => v >= low && v <= high) : ticks(low, high, 4)).map((v) => [v, short(v)]), title: "rise, nats per token" } });
+  return strengthChart(c, f, set, at, width, height, { title: "Clean loss over the unedited model", read: (r) => [r.rise, r.rise_low, r.rise_high], y: { low, high, map: bent ? bend : null, marks: (bent ? [-1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((v) => v >= low && v <= high) : ticks(low, high, 5)).map((v) => [v, short(v)]), title: "rise, nats per token" } });
 };
 
 /** Shares that the edit takes, a row a matrix and a column a block. */
@@ -125,10 +125,10 @@ function render({ model, el }) {
   const hash = (v) => (v ? v.slice(0, 12) : "…");
   const drawForce = () => {
     const f = model.get("force"), at = place(), busy = ["running", "stopping"].includes(model.get("status")), name = at ? `${KINDS[found.kind].unit} ${short(found.strengths[at - 1])}` : "";
-    weights.setAttribute("data-state", f.state); putButton.disabled = busy || !at; setText(putButton, at ? `Put ${name} in force` : "Put an edit in force"); undoButton.disabled = f.state !== "in force";
+    weights.setAttribute("data-state", f.state); putButton.disabled = busy || !at || !!f.doing; setText(putButton, at ? `Put ${name} in force` : "Put an edit in force"); undoButton.disabled = f.state !== "in force";
     setText(undoButton, f.state === "in force" ? "Undo: weights back, bit-equal" : f.state === "undone" && f.same ? "Undone: weights bit-equal" : "Undo");
     const said = f.state === "in force" ? `In force: ${f.what}. Weight hash ${hash(f.before)} → ${hash(f.now)}; whatever the notebook asks this model now is answered by the edited one.` : f.state === "undone" ? `Undone (${f.what}): weight hash ${hash(f.now)}, ${f.same ? `unchanged from ${hash(f.before)} before the edit` : `NOT the ${hash(f.before)} from before`}.` : f.state === "error" ? "" : "The model has its own weights. The curve undoes its edits itself; here one can be left in force, to try the edited model in the notebook.";
-    forceText.replaceChildren(said, ...(f.text ? [h("strong", { class: "mn-bad", text: ` ${f.text}` })] : []));
+    forceText.replaceChildren(f.doing ?? said, ...(f.text ? [h("strong", { class: "mn-bad", text: ` ${f.text}` })] : []));
   };
   const row = (values, name, write) => [write(values[name]), between(values[`${name}_low`], values[`${name}_high`], write)];
   const drawPoint = () => {
@@ -163,7 +163,7 @@ function render({ model, el }) {
   const drawCurve = () => {
     found = readFound(model.get("found")); for (const box of [body, pointBox, drawer.files]) box.hidden = !found; empty.hidden = !!found; setText(what, found?.what ?? ""); stale(); drawForm(); if (!found) { drawForce(); return; }
     const f = found, before = set.value; set.replaceChildren(...f.sets.map((s) => option(s, `${s} (${f.unedited[s].n})`))); set.value = f.sets.includes(before) ? before : f.sets[0]; curve.setAttribute("data-points", f.strengths.length);
-    const said = [...f.notes, ...f.failed.map(([s, text]) => `Left out: ${s}. ${text[0].toUpperCase()}${text.slice(1)}`)]; notes.hidden = !said.length; notes.replaceChildren(h("ul", {}, ...said.map((t) => h("li", { text: t }))));
+    const none = noneRecited(f.unedited[f.sets[0]], f.sets[0]), said = [...(none ? [none] : []), ...f.notes, ...f.failed.map(([s, text]) => `Left out: ${s}. ${text[0].toUpperCase()}${text.slice(1)}`)]; notes.hidden = !said.length; notes.replaceChildren(h("ul", {}, ...said.map((t) => h("li", { text: t }))));
     key.replaceChildren(...[["edit", f.method], ["control", `${f.control} (control)`]].map(([line, text]) => h("span", {}, svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, svg("line", { x1: 0, x2: 26, y1: 6, y2: 6, style: `stroke:var(${line === "edit" ? "--mn-accent" : "--mn-other"})`, "stroke-width": 1.6, "stroke-dasharray": line === "edit" ? null : "5 4" }), mark(PAGE_COLOURS, line, 13, 6)), text)), h("span", { text: "◯ the point chosen" }));
     const [a, b] = f.hashes; setText(unchanged, !a ? "" : a === b ? `Weight hash before and after all points: ${hash(a)}, unchanged.` : `Weight hash ${hash(a)} before, ${hash(b)} after: the model was changed meanwhile.`); drawPoint();
   };

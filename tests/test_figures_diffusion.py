@@ -261,6 +261,11 @@ def test_places_are_read_at_one_cost_and_the_chosen_one_is_named(drawn):
     assert list(left.lines[2].get_ydata()) == pytest.approx([0.95, 0.55, 0.15])
 
 
+def test_one_model_gives_places_no_interval():
+    figure = draw.places_plot(alone((0,), ("attention",)))
+    assert figure.get_suptitle().endswith("1 model, no interval") and figure.axes[1].get_title().endswith("; 3 captions")
+
+
 def test_figures_are_saved_and_empty_tables_refused(tmp_path):
     draw.map_plot(maps(), tmp_path / "in" / "map.png")
     assert (tmp_path / "in" / "map.png").stat().st_size > 1000

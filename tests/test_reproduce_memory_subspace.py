@@ -64,7 +64,7 @@ def test_a_place_is_chosen_on_one_set_and_half_and_reported_on_another():
     assert found.index[found.chosen].tolist() == [("mid", 0), ("mid", 1)]
     assert places.chosen(alone((0,))) == "mid" and places.chosen(alone((0,)).query("located == 1")) is None and places.chosen(pd.DataFrame()) is None
     against, others = places.claims(places.carried(alone(), 0.05))
-    assert against[3] == pytest.approx([0.4 - 0.6] * 2) and others[3].mean() == pytest.approx(0.85 - 0.4) and "chosen mid, mid" in others[4]
+    assert against[4] == pytest.approx([0.4 - 0.6] * 2) and others[4].mean() == pytest.approx(0.85 - 0.4) and "chosen mid, mid" in others[5] and (against[1], others[1]) == ("all", "others")
     nothing = alone().query("located == 1")
     assert not places.carried(nothing).chosen.any() and list(places.claims(places.carried(nothing))) == []
 

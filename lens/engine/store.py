@@ -109,9 +109,11 @@ class Store:
         try:
             for run in itertools.product(*runs):
                 self._write_block(arrays, dict(zip(self.regions, run)))
-        except Exception as error:
+        except BaseException as error:
             settle()
-            raise failure("write a region to", self.path, error) from error
+            if isinstance(error, Exception):
+                raise failure("write a region to", self.path, error) from error
+            raise
 
     def _write_block(self, arrays: Mapping[str, np.ndarray], where: Mapping[str, tuple[slice, list[int]]]) -> None:
         """Write one block of neighbouring regions: ``where`` has its place in the store and its indices in the part."""

@@ -25,7 +25,7 @@ def places_plot(table: pd.DataFrame, path=None, *, rise: float = RISE) -> Figure
     """
     _require(table, ("method", "place", "dose", "located", "set", "caption", "copy", "rise", "rise_chosen", "density", "likeness", "seed"))
     found = places.carried(table, rise)
-    methods = list(dict.fromkeys(table.method))
+    methods, count = list(dict.fromkeys(table.method)), table.seed.nunique()
     fig, axes = _grid(len(methods), 2, 4.6, 3.4)
     for (left, right), method in zip(axes, methods):
         of = table[(table.method == method) & (table.located == REPORTED[0])]
@@ -36,13 +36,13 @@ def places_plot(table: pd.DataFrame, path=None, *, rise: float = RISE) -> Figure
         _left(right, found[found.method == method], names, colours)
         left.set_title(f"{fill(frames.title(method), 44)}: dose by dose", fontsize=8)
         n = int(found[found.method == method].groupby("seed").n.first().sum())
-        right.set_title(f"at a rise of {100 * rise:g} % at most; {n} captions of all models", fontsize=8)
+        right.set_title(f"at a rise of {100 * rise:g} % at most; {n} captions{' of all models' * (count > 1)}", fontsize=8)
     axes[-1][0].set_xlabel("rise of the held-out error (%)", fontsize=8)
     axes[-1][1].set_xlabel("share of seeds that give a copy", fontsize=8)
     shown = [axes[0][1].plot([], [], "D", color="white", markeredgecolor=MUTED, markersize=4.6, label="the place cut whole, at whatever cost (mean)")[0],
              axes[0][1].plot([], [], "--", color=MUTED, linewidth=1, label="unedited")[0]]
     fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=2)
-    fig.suptitle(f"One place of the U-Net cut at a time: {over(table).replace('bootstrap over captions', 'no interval')}", fontsize=9)
+    fig.suptitle(f"One place of the U-Net cut at a time: {over(table) if count > 1 else '1 model, no interval'}", fontsize=9)
     return finish(fig, path)
 
 

@@ -38,10 +38,11 @@ def table_of(rows: Sequence[tuple]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def write_record(folder: Path, name: str, fingerprint: str, config: Mapping[str, Any], numbers: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """`reproduction.json`: what was run, on which weights, with which versions, and the numbers of its table."""
-    (folder / RECORD).write_text(json.dumps({"reproduction": name, "fingerprint": fingerprint, "config": config, "numbers": numbers, "model": provenance["model"],
-                                             "versions": provenance["versions"]}, indent=1))
+def write_record(folder: Path, name: str, fingerprint: str, config: Mapping[str, Any], numbers: Mapping[str, Any],
+                 provenance: Mapping[str, Any] | None = None) -> None:
+    """`reproduction.json`: what was run, on which weights (None: `config` says which), with which versions, and the numbers of its table."""
+    about = {"versions": dict(_versions())} if provenance is None else {"model": provenance["model"], "versions": provenance["versions"]}
+    (folder / RECORD).write_text(json.dumps({"reproduction": name, "fingerprint": fingerprint, "config": config, "numbers": numbers} | about, indent=1, default=float))
 
 
 def read_record(folder: Path, name: str, model: Any = None, error: type[Exception] = ResultError) -> dict[str, Any]:
@@ -179,10 +180,9 @@ def read_tables(folder: Path, names: Sequence[str], methods: Sequence[str]) -> d
 
 
 def write_run(folder: Path, name: str, made: Any, config: Mapping[str, Any]) -> None:
-    """The table of claims and the record of a run (attributes `table`, `numbers`, `fingerprint`), as `read_record` finds it."""
+    """The table of claims and the record of a run of several models (attributes `table`, `numbers`, `fingerprint`), as `read_record` finds it."""
     made.table.to_csv(folder / "table.csv", index=False)
-    record = {"reproduction": name, "fingerprint": made.fingerprint, "config": dict(config), "numbers": made.numbers, "versions": dict(_versions())}
-    (folder / RECORD).write_text(json.dumps(record, indent=1, default=float))
+    write_record(folder, name, made.fingerprint, config, made.numbers)
 
 
 def small(table: pd.DataFrame) -> pd.DataFrame:

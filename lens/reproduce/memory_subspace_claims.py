@@ -166,9 +166,9 @@ def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     numbers["places"] = found.drop(columns=["chosen_by"]).to_dict("records")
     asked = list(places.claims(found))
     adjusted = _holm([differences for *_, differences, _ in asked])
-    for i, ((method, claim, n, differences, said), p) in enumerate(zip(asked, adjusted)):
+    for (method, against, claim, n, differences, said), p in zip(asked, adjusted):
         interval = over_seeds(differences)
-        keep(numbers, f"places_{method}_{('all', 'others')[i % 2]}", interval)
+        keep(numbers, f"places_{method}_{against}", interval)
         rows.append((f"Cut one place at a time ({frames.title(method)}, +{RISE:.0%} of the held-out error): {claim}", "not measured: every layer was cut at once",
                      f"leaves {over(interval)} less{_p(p, len(asked))}; {said}", n, _both(interval, p)))  # fmt: skip
 

@@ -110,8 +110,8 @@ def compared(found: pd.DataFrame, method: str) -> dict[str, Any]:
 
 # -- what is claimed ------------------------------------------------------------------------------------------------
 
-def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray, str]]:
-    """(method, claim, n, differences in copies left by model, what was seen) of two claims a method of `carried`: one place against all together, and against the others."""
+def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray, str]]:
+    """(method, against, claim, n, differences in copies left by model, what was seen) of two claims a method of `carried`: one place against all together, and against the others."""
     runs = lambda values: ", ".join(f"{v:.2f}" for v in values)
     for method in dict.fromkeys(found.method):
         read = compared(found, method)
@@ -121,6 +121,6 @@ def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray, str
         names = dict(zip(order, short(order)))
         chosen = ", ".join(names[place] for place in read["places"])
         n = f"{len(read['one'])} models x {len(order)} places, {int(found[found.method == method].groupby('seed').n.first().sum())} captions"
-        yield (method, "all places together take more than the single one that the tune set chooses", n, (read["one"] - read["every"]).to_numpy(float),
+        yield (method, EVERY, "all places together take more than the single one that the tune set chooses", n, (read["one"] - read["every"]).to_numpy(float),
                f"chosen {chosen}: leaves {runs(read['one'])}, all together {runs(read['every'])}; cut whole it leaves {runs(read['whole'])} at a rise of {runs(100 * read['whole_rise'])} %")
-        yield (method, "the chosen place carries more than the others", n, (read["others"] - read["one"]).to_numpy(float), f"chosen {chosen}; the others leave {runs(read['others'])} in the mean")
+        yield (method, "others", "the chosen place carries more than the others", n, (read["others"] - read["one"]).to_numpy(float), f"chosen {chosen}; the others leave {runs(read['others'])} in the mean")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 PAGE = """<!doctype html><html><head><meta charset="utf-8"><style>body { margin: 0; padding: 12px; background: var(--jp-layout-color1, #ffffff); font-family: sans-serif }
@@ -65,6 +67,16 @@ class Mounted:
         else:
             self.sent |= content
             self.widget.set_state(content)
+
+    def downloads(self, names: Sequence[str], folder: Path) -> dict[str, Path]:
+        """Press the button of each name and keep the file that comes as `folder`/file.<name>."""
+        found = {name: folder / f"file.{name}" for name in names}
+        for name, path in found.items():
+            with self.page.expect_download() as waiting:
+                self.get(name).click()
+                self.settle()
+            waiting.value.save_as(path)
+        return found
 
     def push(self) -> None:
         now = self._state()

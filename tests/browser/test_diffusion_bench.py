@@ -221,20 +221,13 @@ def test_faults_are_said_where_the_person_looks(page):
 def test_grid_measures_map_and_mask_are_exported(page, tmp_path):
     view = mount(page)
     view.get("export").locator("summary").click()
-    found = {}
-    for name in ("csv", "map-csv", "npz", "svg", "png"):
-        with page.expect_download() as waiting:
-            view.get(name).click()
-            view.settle()
-        found[name] = tmp_path / name
-        waiting.value.save_as(found[name])
+    found = view.downloads(("csv", "map-csv", "npz", "svg", "png"), tmp_path)
     rows = list(csv.DictReader(io.StringIO(found["csv"].read_text())))
     last = [row for row in rows if row["state"] == "after" and row["step"] == "4"]
     np.testing.assert_allclose([float(row["value"]) for row in last], view.widget.result.value.sel(state="after").values[:, 0], rtol=1e-6)
     assert len(rows) == 3 * 4 * STEPS and [row["copy"] == "true" for row in last] == view.widget.after["copied"] and last[0]["measure"] == "background correlation"
     assert len(list(csv.DictReader(io.StringIO(found["map-csv"].read_text())))) == view.widget.score_map.share.size
-    (tmp_path / "mask.npz").write_bytes(found["npz"].read_bytes())
-    assert subspace.Mask.load(tmp_path / "mask.npz").iou(view.widget.mask()) == 1
+    assert subspace.Mask.load(found["npz"]).iou(view.widget.mask()) == 1
     assert found["svg"].read_text().count("<image") == 16 and "var(--" not in found["svg"].read_text() and Image.open(found["png"]).size[0] > 800
     assert "diffusion.locate(pipeline" in view.get("code").input_value()
 

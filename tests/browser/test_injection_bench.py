@@ -262,12 +262,7 @@ def test_numbers_and_figures_are_downloaded_and_the_code_is_there_before_any_map
     assert "injection.next_tokens" in view.get("code").input_value() and not view.get("svg").is_visible()
     view.get("run").click()
     view.settle()
-    found = {}
-    for name in ("csv", "svg", "png"):
-        with page.expect_download() as waiting:
-            view.get(name).click()
-        waiting.value.save_as(tmp_path / name)
-        found[name] = (tmp_path / name).read_bytes()
+    found = {name: path.read_bytes() for name, path in view.downloads(("csv", "svg", "png"), tmp_path).items()}
     rows = list(csv.DictReader(io.StringIO(found["csv"].decode())))
     assert len(rows) == 2 * LAYERS * STRENGTHS
     cell = next(r for r in rows if (r["layer"], r["strength"], r["condition"]) == ("3", "4", "memory"))

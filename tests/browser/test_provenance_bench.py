@@ -173,13 +173,7 @@ def test_a_fault_is_said_beside_the_fields(page):
 def test_reports_rows_figures_and_code_are_exported(page, tmp_path):
     view = mount(page, asked=[{"rule": "n", "rows": 200}])
     view.get("export").locator("summary").click()
-    found = {}
-    for name in ("document-html", "document-json", "document-csv", "csv", "svg", "png"):
-        with page.expect_download() as waiting:
-            view.get(name).click()
-            view.settle()
-        waiting.value.save_as(tmp_path / name)
-        found[name] = (tmp_path / name).read_bytes()
+    found = {name: path.read_bytes() for name, path in view.downloads(("document-html", "document-json", "document-csv", "csv", "svg", "png"), tmp_path).items()}
     assert b"Provenance report" in found["document-html"] and b'"p_values"' in found["document-json"] and found["document-csv"].startswith(b"row_id,position")
     rows = list(csv.DictReader(io.StringIO(found["csv"].decode())))
     np.testing.assert_allclose([float(r["mean"]) for r in rows], view.widget.result.table()["score"], atol=1e-6)

@@ -206,13 +206,7 @@ def test_faults_are_said_where_the_person_looks(page):
 def test_curve_mask_figure_and_code_are_exported(page, tmp_path):
     view = mount(page)
     view.get("export").locator("summary").click()
-    found = {}
-    for name in ("csv", "json", "npz", "svg", "png"):
-        with page.expect_download() as waiting:
-            view.get(name).click()
-            view.settle()
-        found[name] = tmp_path / f"a.{name}"
-        waiting.value.save_as(found[name])
+    found = view.downloads(("csv", "json", "npz", "svg", "png"), tmp_path)
     rows, data = list(csv.DictReader(io.StringIO(found["csv"].read_text()))), json.loads(found["json"].read_text())
     assert len(rows) == len(data["points"]) == 2 * (1 + 2 * 3) and data["method"] == "contrast" and data["weights"] == view.widget.found["hashes"][0]
     line = next(r for r in rows if r["line"] == "control" and r["strength"] == "0.1" and r["sequences"] == "kept apart")

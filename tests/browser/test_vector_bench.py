@@ -217,12 +217,7 @@ def test_the_test_split_is_reported_when_asked(page):
 def test_numbers_figures_and_code_are_exported(page, tmp_path):
     view = mount(page, run=True)
     view.get("export").locator("summary").click()
-    found = {}
-    for name in ("csv", "svg", "png"):
-        with page.expect_download() as waiting:
-            view.get(name).click()
-        waiting.value.save_as(tmp_path / name)
-        found[name] = (tmp_path / name).read_bytes()
+    found = {name: path.read_bytes() for name, path in view.downloads(("csv", "svg", "png"), tmp_path).items()}
     rows = list(csv.DictReader(io.StringIO(found["csv"].decode())))
     assert len(rows) == LAYERS * HEADS
     np.testing.assert_allclose([float(r["mean_effect_probability"]) for r in rows], truth().ravel(), atol=1e-6)

@@ -15,12 +15,13 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo test lab bench organisms clean
+.PHONY: help install model demo test test-slow lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
 	@echo 'make lab        the notebooks in JupyterLab'
-	@echo 'make test       the test suite (ARGS="-k name" is passed to pytest)'
+	@echo 'make test       the test suite without its slow tests (ARGS="-k name" is passed to pytest)'
+	@echo 'make test-slow  the slow tests: whole notebooks, the default model, long simulations'
 	@echo 'make bench      speed against TransformerLens, nnsight and pyvene'
 	@echo 'make organisms  train again the small models that ship with the package'
 	@echo 'make clean      remove what was built; .venv and fetched models stay'
@@ -40,10 +41,20 @@ model: $(STAMP)
 demo: model
 	TQDM_DISABLE=1 MNEMOSCOPE_PRESET=$${MNEMOSCOPE_PRESET:-small} $(BIN)/python notebooks/run.py notebooks/01_activation_patching.ipynb --out '$(OUT)'
 
-# The browser tests run after the others and alone: JupyterLab, its kernel and Chromium need the cores. Pytest's exit code 5, no test of a part, passes only where ARGS chose tests.
+# Two parts each, and both run whatever the first says: the browser tests come after the others, since JupyterLab, its kernel and Chromium need the cores.
+# Pytest's exit code 5, no test of a part, passes only where ARGS chose tests.
+define both-parts
+	@code=0; \
+	$(QUIET) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not browser and $(1)' $(ARGS) || [ $$? -eq $(EMPTY) ] || code=1; \
+	$(QUIET) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'browser and $(1)' $(ARGS) || [ $$? -eq $(EMPTY) ] || code=1; \
+	exit $$code
+endef
+
 test: model
-	$(QUIET) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not browser' $(ARGS) || [ $$? -eq $(EMPTY) ]
-	$(QUIET) $(BIN)/python -m pytest -m browser $(ARGS) || [ $$? -eq $(EMPTY) ]
+	$(call both-parts,not slow)
+
+test-slow: model
+	$(call both-parts,slow)
 
 lab: model
 	$(BIN)/python -m jupyterlab notebooks

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, or `... load`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part NAME]`, `... stress [--part NAME]`, or `... load`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,26 @@ BENCHMARKS = {
                           1, "rounds; each times every whole computation and the plain passes around it (default %(default)s: it takes minutes)"),
     "diffusion": Benchmark("denoising with statistics of the feed-forward blocks against plain denoising; masks of further sets of captions", "a small random model",
                            5, "rounds; each times denoising without hooks and with (default %(default)s)"),
+    "latency": Benchmark("how long a slider of the injection and of the vector view waits for its answer", "a few moves",
+                         3, "rounds of 40 moves of each view (default %(default)s)"),
 }
+
+
+#: Each is the `BENCH` of the module of its name: what `help` says of it, and its parts.
+PARTED = {
+    "truth": ("are the numbers right, the guarantees kept, and what does it cost: types of models, coverage, sizes, times beside an earlier build",
+              ("types", "coverage", "size", "cost", "before")),
+    "stress": ("is anything left behind: bad inputs, interruptions, kills, two workers, times beside an earlier build",
+               ("inputs", "interruptions", "kills", "ray", "before")),
+}
+
+
+def _options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+    """The options of a benchmark in parts."""
+    parser.add_argument("--part", choices=names, help="run this part alone and keep its figures")
+    parser.add_argument("--again", action="store_true", help="run also the parts whose figures are kept")
+    parser.add_argument("--kept", action="store_true", help="take kept figures of other code too, and say so")
+    parser.add_argument("--quick", action="store_true", help="a little of each part: tests the benchmark, says nothing")
 
 
 def _peers(text: str) -> tuple[str, ...]:
@@ -64,6 +83,8 @@ def main() -> int:
         made.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default %(default)s)")
+    for name, (said, parts) in PARTED.items():
+        _options(commands.add_parser(name, help=said), parts)
     arguments = parser.parse_args()
 
     # Read once, when OpenMP, torch, the hub client and tqdm are imported.
@@ -73,6 +94,9 @@ def main() -> int:
         from benchmarks.load import run as run_load
 
         return run_load(arguments.repeats)
+    if arguments.command in PARTED:
+        bench = import_module(f"benchmarks.{arguments.command}").BENCH
+        return bench.run(quick=arguments.quick, part=arguments.part, again=arguments.again, kept=arguments.kept)
     if "torch" in sys.modules:
         print("warning: torch was imported before the benchmark set its environment; the timings may suffer", file=sys.stderr)
     import lens

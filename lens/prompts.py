@@ -6,7 +6,6 @@ prompt behind the reader's back: a start token is literal text in `Pair.start`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -18,6 +17,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from lens import reading
+from lens.arguments import Count, door, unfit
 from lens.tokens import PromptError, offsets, require_known, table, token_id, token_strings, tokenize, tokenizer_of
 
 __all__ = [
@@ -38,6 +39,7 @@ DATA_SETS = ("facts", "ioi")
 SPLITS = ("report", "select")
 
 
+@door(PromptError)
 @dataclass(frozen=True)
 class Pair:
     """Two prompts that differ in one thing, and the answers that tell them apart.
@@ -56,7 +58,7 @@ class Pair:
     corrupted: str
     answer: str
     foil: str | None = None
-    spans: Mapping[str, str | tuple[str, int]] = field(default_factory=dict, hash=False)
+    spans: Mapping[str, Any] = field(default_factory=dict, hash=False)
     start: str = ""
     label: str = ""
 
@@ -88,8 +90,11 @@ class Pair:
                 "makes <name>_first and <name>_last; rename the span"
             )
 
+    @door(PromptError)
     def locate(self, name: str) -> tuple[int, int]:
         """Character range [begin, end) of the span `name` in `start + clean`."""
+        if name not in self.spans:
+            raise PromptError(unfit("name", name, f"the name of a span: {', '.join(self.spans) or 'this pair has none'}"))
         value = self.spans[name]
         text, occurrence = (value, 1) if isinstance(value, str) else value
         begin = -len(text)
@@ -138,6 +143,7 @@ class EncodedPair:
         return len(self.clean_ids)
 
 
+@door(PromptError)
 def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> EncodedPair:
     """Tokenises a pair, its answers (as continuations of both prompts) and its spans.
 
@@ -198,6 +204,7 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
     )
 
 
+@door(PromptError)
 def encode_all(model_or_tokenizer: Any, pairs: Pair | Iterable[Pair], *, aligned: bool = True) -> list[EncodedPair]:
     """Encodes pairs in order; an error names the pair by its place and label."""
     if isinstance(pairs, Pair):
@@ -269,13 +276,14 @@ def resolve_positions(encoded: EncodedPair, spec: Any = None) -> list[tuple[str,
     return groups
 
 
+@door(PromptError)
 def load_pairs(
     name: str,
     *,
     split: str | None = None,
-    limit: int | None = None,
+    limit: Count | None = None,
     group: str | None = None,
-    top: int | None = None,
+    top: Count | None = None,
 ) -> list[Pair]:
     """Pairs of a shipped data set ("ioi" or "facts") that SmolLM2-135M-Instruct answers, as lens/data/README.md says.
 
@@ -292,11 +300,7 @@ def load_pairs(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise PromptError(f"{argument}: expected a whole number, at least 1, or None, got {value!r}")
     file = resources.files("lens.data") / f"{name}.jsonl" if name in DATA_SETS else Path(name)
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise PromptError(f"name: {name!r} cannot be read: {error}") from error
-    records = [json.loads(line) for line in lines]
+    records = [_checked(record, f"{name}, line {number}") for number, record in reading.records(file, _refuse, _KEYS)]
     groups = sorted({record["group"] for record in records})
     if group is not None and group not in groups:
         raise PromptError(f"group: {group!r} is not in {name!r}; there are {', '.join(groups)}")
@@ -311,9 +315,33 @@ def load_pairs(
     return [pair_from_record(record) for record in chosen]
 
 
+#: What each line of a data set has: texts, spans, and the model's rank of the right answer on both prompts.
+_KEYS = ("id", "group", "split", "clean", "corrupted", "answer", "foil", "start", "spans", "ranks")
+
+
+def _refuse(said: str) -> PromptError:
+    return PromptError(f"name: {said}; expected lines as `python -m lens.data.make` writes them")
+
+
+def _checked(record: dict[str, Any], where: str) -> dict[str, Any]:
+    """A line whose entries are of the expected kinds. Raises PromptError."""
+    ranks = record["ranks"]
+    if wrong := [key for key in ("id", "group", "split") if not isinstance(record[key], str)]:
+        raise _refuse(f"{where} has {wrong[0]}={record[wrong[0]]!r:.60}, not a text")
+    if not isinstance(ranks, list) or not ranks or not all(type(rank) in (int, float) for rank in ranks):
+        raise _refuse(f"{where} has ranks={ranks!r:.60}, not a list of numbers")
+    try:
+        pair_from_record(record)
+    except PromptError as error:
+        raise PromptError(f"name: {where}: {error}") from None
+    return record
+
+
 def pair_from_record(record: Mapping[str, Any]) -> Pair:
     """The Pair of one line of a data set."""
-    spans = {name: value if isinstance(value, str) else tuple(value) for name, value in record["spans"].items()}
+    if not isinstance(record["spans"], Mapping):
+        raise PromptError(f"spans: expected an object of names and parts of `clean`, got {record['spans']!r:.60}")
+    spans = {name: tuple(value) if isinstance(value, list) else value for name, value in record["spans"].items()}
     texts = {name: record[name] for name in ("clean", "corrupted", "answer", "foil", "start")}
     return Pair(**texts, spans=spans, label=record["id"])
 

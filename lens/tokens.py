@@ -7,16 +7,22 @@ from collections.abc import Sequence
 from operator import index as as_index
 from typing import Any
 
+from .errors import Error
 
-class PromptError(ValueError):
+
+class PromptError(Error, ValueError):
     """A prompt, answer, span or position that cannot be used; the message names it and says what to change."""
 
 
 def tokenizer_of(model_or_tokenizer: Any) -> Any:
     """The Hugging Face tokenizer of a TransformerBridge, of a model with a `.tokenizer`, or the tokenizer itself."""
-    for candidate in (getattr(model_or_tokenizer, "tokenizer", None), model_or_tokenizer):
-        if callable(candidate) and hasattr(candidate, "convert_ids_to_tokens"):
-            return candidate
+    for find in (lambda: getattr(model_or_tokenizer, "tokenizer", None), lambda: model_or_tokenizer):
+        try:
+            candidate = find()
+            if callable(candidate) and not isinstance(candidate, type) and hasattr(candidate, "convert_ids_to_tokens"):
+                return candidate
+        except Exception:     # an object whose attributes cannot be asked for
+            continue
     raise PromptError(
         f"tokenizer: {type(model_or_tokenizer).__name__} has none; pass a tokenizer, a model of lens.load, or attach "
         "one: model.tokenizer = transformers.AutoTokenizer.from_pretrained(...)"

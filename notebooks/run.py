@@ -3,13 +3,15 @@
 Writes the executed notebook, its HTML and its figures into the folder `--out`, and prints where they lie, then the headline
 numbers. The notebook finds two environment variables: MNEMOSCOPE_OUT, that folder, where it may write figures and a
 `headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET: `full`, `small` or `tiny`. `--store` also writes the outputs back
-into the notebook itself.
+into the notebook itself, its pictures with a palette.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import functools
+import io
 import json
 import os
 import shutil
@@ -22,6 +24,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+
+from lens import files
 
 IMAGES = {"image/png": ".png", "image/svg+xml": ".svg"}
 PRESETS = ("full", "small", "tiny")
@@ -60,6 +64,23 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None
     ).execute()
 
 
+def squeeze(notebook: nbformat.NotebookNode, colours: int = 256) -> None:
+    """Pictures among the outputs as PNG with a palette, where that is smaller: a stored notebook holds charts of few colours, and stays small enough for a forge to show."""
+    from PIL import Image
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" not in output.get("data", {}):
+                continue
+            whole = base64.b64decode(output["data"]["image/png"])
+            picture = Image.open(io.BytesIO(whole)).convert("RGBA")
+            flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+            small = io.BytesIO()
+            flat.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+            if len(small.getvalue()) < len(whole):
+                output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
+
+
 def html(notebook: nbformat.NotebookNode) -> str:
     """The notebook as one HTML page that loads nothing from elsewhere."""
     urls = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "widget_renderer_url")
@@ -77,7 +98,7 @@ def figures(notebook: nbformat.NotebookNode, folder: Path) -> None:
                     count += 1
                     value = output["data"][kind]
                     data = base64.b64decode(value) if suffix == ".png" else "".join(value).encode()
-                    (folder / f"cell{index:02d}-{count}{suffix}").write_bytes(data)
+                    files.write(folder / f"cell{index:02d}-{count}{suffix}", data)
                     break
 
 
@@ -112,16 +133,17 @@ def main() -> int:
         execute(notebook, arguments.notebook.absolute().parent, arguments.timeout)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         failure = error
-    nbformat.write(notebook, out / arguments.notebook.name)
+    files.write(out / arguments.notebook.name, functools.partial(nbformat.write, notebook))
     page = out / f"{arguments.notebook.stem}.html"
-    page.write_text(html(notebook), encoding="utf-8")
+    files.write(page, html(notebook))
     figures(notebook, out)
     print(f"HTML: {page}")
     if failure is not None:
         print(f"the notebook failed after {time.monotonic() - start:.0f} s:\n{failure}", file=sys.stderr)
         return 1
     if arguments.store:
-        nbformat.write(notebook, arguments.notebook)
+        squeeze(notebook)
+        files.write(arguments.notebook, functools.partial(nbformat.write, notebook))
     for path in sorted(path for path in out.rglob("*") if path.suffix in (*IMAGES.values(), ".pdf")):
         print(f"figure: {path}")
     headline = out / "headline.json"

@@ -17,6 +17,19 @@ from tests.models import word_tokenizer  # noqa: E402
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
+#: Files whose few tests take minutes: begun first, so that no worker is left alone with one at the end.
+LONG = ("test_reproduce_memory_subspace", "test_keys", "test_subspace_benchmark", "test_reproduce_curvature", "test_readme", "test_palimpsest_organism", "test_diffusion_benchmark",
+        "test_provenance_benchmark", "test_injection_benchmark", "test_stress_benchmark", "test_truth_benchmark", "test_reproduce_forgetting", "test_fuzz", "test_notebook", "test_lab")
+
+
+def pytest_collection_modifyitems(items):
+    """Two workers must collect the same names: one that holds an address, such as an object's repr, ends the whole run."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    other = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if other:
+        raise pytest.UsageError(f"names of tests that differ from process to process; give ids=: {other[:3]}")
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """`tiny(kind, seed=0)`: a fresh plain Hugging Face model with random weights; see `tests.models.KINDS`."""
@@ -41,3 +54,24 @@ def smollm2():
 
     models.fetch("smollm2")
     return models.load("smollm2")
+
+@pytest.fixture
+def saved(tmp_path):
+    """A tiny Llama with its tokenizer, saved as a Hugging Face folder."""
+    folder = tmp_path / "checkpoint"
+    tiny_models.tiny("llama").save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def as_fetched(tmp_path, monkeypatch, saved):
+    """That folder in a cache of its own, as if `lens fetch smollm2` had written it."""
+    from lens import cache
+
+    monkeypatch.setenv("MNEMOSCOPE_CACHE", str(tmp_path / "cache"))
+    folder = cache.folder_of("smollm2")
+    folder.parent.mkdir(parents=True)
+    saved.rename(folder)
+    cache._write_manifest(folder, "smollm2", cache.SOURCES["smollm2"], "0" * 64)
+    return folder

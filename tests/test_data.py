@@ -181,13 +181,13 @@ def test_load_pairs_chooses():
     ("arguments", "message"),
     [
         ({"name": "poems"}, "name: 'poems' is not a shipped data set"),
-        ({"name": None}, "name: None is not"),
-        ({"name": "absent.jsonl"}, "name: 'absent.jsonl' cannot be read"),
+        ({"name": None}, "name=None does not fit; expected text"),
+        ({"name": "absent.jsonl"}, "name: absent.jsonl cannot be read"),
         ({"name": "ioi", "split": "train"}, "split: 'train' does not exist; there are report, select"),
         ({"name": "ioi", "group": "shops"}, "group: 'shops' is not in 'ioi'; there are .*shops-abba"),
-        ({"name": "ioi", "limit": 0}, "limit: expected a whole number, at least 1"),
-        ({"name": "ioi", "limit": 2.5}, "limit: expected"),
-        ({"name": "ioi", "top": 0}, "top: expected"),
+        ({"name": "ioi", "limit": 0}, "limit=0 does not fit; expected a whole number of at least 1"),
+        ({"name": "ioi", "limit": 2.5}, "limit=2.5 does not fit; expected a whole number"),
+        ({"name": "ioi", "top": 0}, "top=0 does not fit; expected a whole number of at least 1"),
     ],
 )
 def test_load_pairs_refuses(arguments, message):

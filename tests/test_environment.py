@@ -46,6 +46,11 @@ def test_what_is_installed_is_what_is_pinned(name):
     assert version(name).split("+")[0] == PINS[name]
 
 
+@pytest.mark.parametrize(("name", "before"), [("transformers", "5.4"), ("peft", "0.19.1"), ("diffusers", "0.37"), ("numpy", "1.23"), ("zarr", "2.18"), ("pyarrow", "14.0.0")])
+def test_versions_before_the_guards_of_untrusted_files_are_not_installed(name, before):
+    assert not requirements()[name].specifier.contains(before)
+
+
 def test_torch_is_pinned_to_the_version_of_the_reference_numbers():
     assert PINS["torch"] == "2.13.0"
 

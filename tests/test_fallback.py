@@ -201,6 +201,7 @@ def test_an_interrupt_leaves_a_partial_result_and_no_hook(engine, owner, llama, 
 
     def on_part(ds):
         def strike(*_):
+            interrupted[-1].remove()
             raise KeyboardInterrupt
         interrupted.append(llama.model.layers[1].register_forward_pre_hook(strike))
     try:
@@ -246,3 +247,45 @@ def test_an_error_in_the_users_metric_names_it_and_leaves_no_hook(llama, monkeyp
 def test_the_record_is_json(llama, monkeypatch):
     ds = patched(monkeypatch, "hooks", llama, PAIR, "resid_pre", layers=slice(0, 2))
     assert json.loads(ds.attrs["mnemoscope"])["engine"] == "hooks"
+
+
+@pytest.mark.parametrize("make", [
+    lambda config: T.LlamaModel(config), lambda config: T.LlamaForSequenceClassification(config),
+], ids=["base model", "classifier"])
+def test_a_model_that_predicts_no_token_is_refused(make):
+    from tests.models import word_tokenizer
+
+    config = T.LlamaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, pad_token_id=0)
+    model = make(config).eval()
+    model.tokenizer = word_tokenizer()
+    with pytest.raises(PatchError, match="predicts no token at each position"):
+        lens.patch(model, lens.Pair("w3 w17 w5", corrupted="w3 w17 w9", answer=" w11", foil=" w23"), "resid_pre", progress=False)
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_blocks_that_add_to_a_modules_output_in_place_have_their_ends(new):
+    from tests.models import word_tokenizer
+
+    torch.manual_seed(0)
+    config = T.FalconConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2, new_decoder_architecture=new,
+                                       initializer_range=0.3, bos_token_id=0, eos_token_id=0)
+    model = T.FalconForCausalLM(config).eval()
+    model.tokenizer = word_tokenizer()
+    pair = lens.Pair("w3 w17 w5 w8", corrupted="w3 w17 w9 w8", answer=" w11", foil=" w23")
+    clean, corrupted = torch.tensor([[3, 17, 5, 8]]), torch.tensor([[3, 17, 9, 8]])
+    for site, module in (("attn_out", lambda layer: layer.self_attention), ("mlp_out", lambda layer: layer.mlp)):
+        found = lens.patch(model, pair, site, layers=[0], positions=[2], progress=False)
+        kept, at = [], module(model.transformer.h[0])
+        with torch.no_grad():
+            hook = at.register_forward_hook(lambda m, args, out: kept.append((out[0] if isinstance(out, tuple) else out).clone()))
+            model(clean)
+            hook.remove()
+
+            def put(m, args, out):
+                x = (out[0] if isinstance(out, tuple) else out).clone()
+                x[:, 2] = kept[0][:, 2]
+                return (x, *out[1:]) if isinstance(out, tuple) else x
+            hook = at.register_forward_hook(put)
+            logits = model(corrupted).logits[0, -1]
+            hook.remove()
+        assert float(found.value.squeeze()) == pytest.approx(float(logits[11] - logits[23]), abs=1e-4)

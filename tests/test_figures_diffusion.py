@@ -219,9 +219,11 @@ def test_attacks_are_of_the_captions_that_the_edit_took_away(drawn):
     exact = proportion(6, 9)
     assert marks[0][0] == pytest.approx(6 / 9) and list(marks[0][1]) == pytest.approx([exact.low, exact.high])     # caption 2 was left by the edit
     assert [m[0] for m in marks[1:4]] == [0, 0, 0] and marks[4][0] == pytest.approx(3 / 12)                        # ... and 12 pictures that no model saw
-    assert "hides; 9 captions taken away" in ax.get_title() and any(t.get_text() == "p = .031" for t in ax.texts)  # 2 x 1/64
+    # two captions of three brought back in each model are too few to show it in a model by itself
+    assert "no removal shown in each of 3 models; 9 captions taken away" in " ".join(ax.get_title().split())
+    assert [t.get_text() for t in ax.texts].count("0 of 3") == 2
     nothing = draw.attack_plot(attacks(after=1.0)).axes[0]
-    assert "keeps; 0 captions" in nothing.get_title() and "nothing to bring back" in nothing.texts[0].get_text() and len(nothing.containers) == 1
+    assert "no removal shown in each of 3 models; 0 captions taken away" in " ".join(nothing.get_title().split()) and "nothing to bring back" in nothing.texts[0].get_text() and len(nothing.containers) == 1
 
 
 def test_relearning_families_and_utility_show_means_and_intervals_over_models(drawn):
@@ -242,6 +244,8 @@ def test_one_model_has_intervals_over_its_captions():
     figures = every((0,))
     assert "bootstrap over captions" in figures["copying"].get_suptitle()
     low, high = figures["copying"].axes[0].lines[0].get_ydata()
+    assert np.isnan([low, high]).all(), "six captions are too few for an interval of such values"
+    low, high = draw.copying_plot(copying((0,), captions=16), thresholds()).axes[0].lines[0].get_ydata()
     assert 0.5 <= low < high <= 1
     assert list(figures["utility"].axes[0].lines[0].get_xdata()) == [0.85, 0.95]       # what came with the table
     assert not np.diff(figures["utility"].axes[2].containers[0][2][0].get_segments()[0][:, 1]).any()

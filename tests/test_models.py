@@ -24,15 +24,6 @@ def plain(folder, dtype=torch.float32):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """A tiny Llama with its tokenizer, saved as a Hugging Face folder."""
-    folder = tmp_path / "checkpoint"
-    tiny_model("llama").save_pretrained(folder)
-    word_tokenizer().save_pretrained(folder)
-    return folder
-
-
 def rewrite(folder, change):
     path = folder / "model.safetensors"
     weights = load_file(path)
@@ -283,14 +274,9 @@ def test_nothing_fetched_names_the_command(tmp_path, monkeypatch):
     assert not (tmp_path / "empty").exists()
 
 
-def test_a_truncated_fetched_model_names_the_command(tmp_path, monkeypatch, saved):
-    monkeypatch.setenv("MNEMOSCOPE_CACHE", str(tmp_path / "cache"))
-    folder = cache.folder_of("smollm2")
-    folder.parent.mkdir(parents=True)
-    saved.rename(folder)
-    cache._write_manifest(folder, "smollm2", cache.SOURCES["smollm2"], "0" * 64)
+def test_a_truncated_fetched_model_names_the_command(as_fetched):
     lens.load("smollm2")
-    path = folder / "model.safetensors"
+    path = as_fetched / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(LoadError, match=r"damaged: model\.safetensors has \d+ bytes where \d+ were written.*Run `lens fetch smollm2`"):
         lens.load("smollm2")

@@ -193,9 +193,9 @@ def test_empty_prompts(name, text):
 
 
 def test_not_text():
-    with pytest.raises(PromptError, match="answer: expected text, got int 3"):
+    with pytest.raises(PromptError, match="^answer=3 does not fit; expected text"):
         pair(answer=3)
-    with pytest.raises(PromptError, match="foil: expected text, got bytes"):
+    with pytest.raises(PromptError, match="^foil=b' John' does not fit; expected text"):
         pair(foil=b" John")
 
 
@@ -310,9 +310,9 @@ def test_span_names_that_are_taken(spans):
 
 
 def test_not_a_pair(tokenizer):
-    with pytest.raises(PromptError, match="pair: expected a lens.Pair, got str"):
+    with pytest.raises(PromptError, match="^pair=.* does not fit; expected lens.Pair"):
         encode(tokenizer, CLEAN)
-    with pytest.raises(PromptError, match="pairs: expected a lens.Pair or several of them, got str"):
+    with pytest.raises(PromptError, match="^pairs=.* does not fit; expected lens.Pair or several of lens.Pair"):
         encode_all(tokenizer, CLEAN)
     with pytest.raises(PromptError, match="pairs: is empty"):
         encode_all(tokenizer, [])

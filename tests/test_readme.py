@@ -25,7 +25,7 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
         exec(compile(example, "README.md", "exec"), names)
         printed.append(capsys.readouterr().out)
     assert "30 layers" in printed[0] and (tmp_path / "trace.png").stat().st_size > 10_000 and lens.open("trace.zarr").identical(names["trace"])
-    assert "p_holm" in printed[1] and names["summary"].n.max() == 12
+    assert "p_holm" in printed[1] and names["summary"].n.max() == 13
     assert printed[2].startswith("Pearson") and "p" in printed[3]
     assert len(eval(printed[4].splitlines()[0])) == 3 and "river Po" in printed[4]
     assert "rho -" in printed[5] and "guaranteed" in printed[5] and "an approximation" in printed[5]

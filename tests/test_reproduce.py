@@ -11,7 +11,7 @@ import pytest
 import lens
 from lens import figures, injection
 from lens.injection.items import FOLDER
-from lens.reproduce import memory_injections as paper, reproduction
+from lens.reproduce import common, memory_injections as paper, reproduction
 from tests.models import speaking
 
 PRESET = paper.Preset({e: paper.Grid(("shuffled", "random_direction"), (1, 3)) for e in ("unembed", "activation")}, None, 2, 10)
@@ -45,7 +45,7 @@ def known_words(monkeypatch):
 def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, known_words, tmp_path):
     out = tmp_path / "out"
     made = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
-    assert list(made.table.columns) == ["claim", "paper", "here", "n", "verdict"] and len(made.table) == 9 and made.table.notna().all().all()
+    assert list(made.table.columns) == common.COLUMNS and len(made.table) == 9 and made.table.notna().all().all()
     assert all(f.stat().st_size > 5000 for f in made.figures) and {f.name for f in out.glob("*.png")} >= {"unembed_mean.png", "activation_trimmed_percent.png", "unembed_dose.png", "unembed_items.png"}
     again = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
     assert again.fingerprint == made.fingerprint and again.numbers == made.numbers
@@ -54,6 +54,19 @@ def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, kno
     assert np.allclose(loaded.summaries["activation"]["mean"], made.summaries["activation"]["mean"], atol=1e-6)
     record = json.loads((out / "reproduction.json").read_text())
     assert record["config"]["preset"]["encoders"]["unembed"]["strengths"] == [1, 3] and record["model"]["hash"]
+
+
+def test_that_single_hop_prompts_are_answered_better_is_not_judged_on_items_chosen_for_it(model, data, known_words, tmp_path):
+    made = paper.run(model, data=data, preset=PRESET, progress=False)
+    given = (made.prompts, made.grids, made.summaries, made.chosen, made.damage)
+    assert paper.verdicts(*given, by_outcome=True)[0].verdict[0].startswith("not judged") and not paper.verdicts(*given)[0].verdict[0].startswith("not judged")
+    assert set(made.chosen.against[made.chosen.encoder == "activation"].dropna()) == {"shuffled", "random_direction", paper.RIVAL}
+
+
+def test_every_table_says_what_its_rows_were_corrected_for():
+    table = common.table_of([("a", "", "", 1, "holds"), ("b", "", "", 1, "holds", "Holm over 2"), ("c", "", "", 1, "holds", "Holm over 2"), ("d", "", "", 1, "descriptive")])
+    assert table.multiplicity.tolist() == [common.ALONE, "Holm over 2", "Holm over 2", common.NOT_JUDGED]
+    assert common.multiplicity(table).startswith("Multiplicity: 3 of 4 rows are judged. Corrected together: Holm over 2 (2 rows). Judged alone, each at 5 %: 1 ")
 
 
 def test_somebody_elses_texts_are_not_stored(model, data, known_words, tmp_path):

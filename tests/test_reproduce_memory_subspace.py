@@ -7,7 +7,7 @@ import torch
 
 from lens.engine.results import ResultError
 from lens.organisms import cards
-from lens.reproduce import cards_models, memory_subspace as study, memory_subspace_attacks as after, memory_subspace_bench, memory_subspace_frames as frames, memory_subspace_places as places, memory_subspace_steps as steps
+from lens.reproduce import cards_models, common, memory_subspace as study, memory_subspace_attacks as after, memory_subspace_bench, memory_subspace_frames as frames, memory_subspace_places as places, memory_subspace_steps as steps
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +102,32 @@ def test_hides_by_the_attack_that_brings_copies_back():
     lines = [{"method": "m", "seed": s, "attack": attack, "caption": f"{k}", "before": 1.0, "after": 0.0, "edited": value, "twin": 0.0}
              for s in (0, 1) for k in range(10) for attack, value in (("new seeds", 0.0), ("embeddings", 1.0))]  # fmt: skip
     table = pd.DataFrame(lines)
-    assert frames.joint(table)["m"].word == "hides" and frames.joint(table)["m"].by == ("embeddings",) and frames.joint(table)["m"].recited == (20, 0)
-    assert set(frames.verdicts(table)) == {("m", 0), ("m", 1)}
-    gone = frames.joint(table[table.attack == "new seeds"].assign(seed=0).assign(caption=[str(k) for k in range(20)]))["m"]
-    assert gone.word in ("erases", "undecided") and gone.by == ()
+    found = frames.gone(table)["m"]
+    assert found.word == "hides in each of 2 models" and found.by == {"embeddings": 2} and found.recalled == (20, 0) and found.table.loc["embeddings", "recovered"] == 1
+    assert set(frames.verdicts(table)) == {("m", 0), ("m", 1)} and "by embeddings (2 of 2 models)" in str(found)
+    nothing = frames.gone(table[table.attack == "new seeds"].assign(seed=0).assign(caption=[str(k) for k in range(20)]))["m"]
+    assert nothing.word in ("erases", "undecided") and nothing.by == {}
+    line = frames.recovered(table).set_index("attack").loc["embeddings"]
+    assert (line.counts, line.models) == (2, 2)
+
+
+def test_a_few_captions_in_one_model_hide_nothing_after_all_models_are_paid_for():
+    """Six of six brought back in one model of three: p 1/64, which three models and two attacks do not bear; pooled over models it was called."""
+    lines = [{"method": "m", "seed": s, "attack": attack, "caption": f"{k}", "before": 1.0, "after": 0.0, "edited": float(s == 0 and attack == "embeddings"), "twin": 0.0}
+             for s in (0, 1, 2) for k in range(6) for attack in ("new seeds", "embeddings")]  # fmt: skip
+    found = frames.gone(pd.DataFrame(lines))["m"]
+    assert found.by == {} and found.word == "undecided in each of 3 models"
+
+
+def test_comparisons_hold_captions_within_models():
+    """Three models whose means agree by accident, captions that go both ways: Student's t over the models has no width, and its p is 0."""
+    rng = np.random.default_rng(0)
+    even = np.array([0.5, -0.4] * 10)
+    found = frames.within_models({s: pd.Series(rng.permutation(even)) for s in range(3)})
+    assert found.tops.tolist() == pytest.approx([0.05] * 3) and float(found.p) > 0.3 and found.interval.low < 0 < found.interval.high
+    table = pd.concat([curves("a", own=(1.0, 0.2, 0.0)), curves("b", own=(1.0, 0.9, 0.8))])
+    gap = frames.gap(table, True, "a", "b", 0.02)
+    assert gap.tops.tolist() == pytest.approx([0.7, 0.7]) and frames.by_caption(table[(table.method == "a") & (table.seed == 0) & (table.set == 1)], 0.06).tolist() == pytest.approx([0.1] * 3)
 
 
 def test_pictures_survive_their_bytes():
@@ -122,7 +144,7 @@ def test_bench_trims_sets_and_keeps_pools():
 
 
 def test_a_tiny_run_answers_every_claim(made):
-    assert len(made.table) >= 20 and set(made.table.columns) == {"claim", "paper", "here", "n", "verdict"}
+    assert len(made.table) >= 20 and list(made.table.columns) == common.COLUMNS
     assert not made.table.map(lambda v: "nan" in str(v).lower().split()).any().any()
     copying = made.tables["copying"].groupby("cell")["copy"].mean()
     assert copying["code-many"] > 0.5 and copying["code-once"] < 0.1 and copying["code-never"] < 0.1

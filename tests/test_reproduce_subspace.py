@@ -167,13 +167,14 @@ def specificity(shift):
 
 
 def transfer(own, random):
-    lines = [{"method": "contrast", "source": source, "set": name, "seed": seed, "of": 0, "strict": i < 10 * (own if source == "memorised" else random) + seed % 2,
+    lines = [{"method": "contrast", "source": source, "set": name, "seed": seed, "of": 0, "strict": i < 10 * own + seed % 2 if source == "memorised" else i < 10 * random,
               "rise": 0.02, "density": 0.02, "dose": 0.04} for source in ("memorised", "random rows", "random columns", "unseen") for name in ("own", "others", "verse") for seed in SEEDS for i in range(10)]
     return pd.DataFrame(lines)
 
 
 def places(hits):
-    return pd.DataFrame([{"seed": seed, "injection": i, "kind": "code", "locator": name, "k": 0.01, "hits": count, "n": 20, "chance": 0.01, "p": 0.5}
+    """The seeds differ a little, each locator in its own way."""
+    return pd.DataFrame([{"seed": seed, "injection": i, "kind": "code", "locator": name, "k": 0.01, "hits": min(20, count + (seed == {"hard_concrete": 0, "activation": 1}.get(name, 2))), "n": 20, "chance": 0.01, "p": 0.5}
                          for name, count in hits.items() for seed in SEEDS for i in range(2)])
 
 
@@ -208,8 +209,11 @@ def word(table, begins):
 CLAIMS = (("... and the overlap is about memory", "specificity", specificity(-0.1), "does not hold"),
           ("Pruning by the published contrast", "curves", curves({"contrast": [(1.0, 0.8)] * 3, "random": [(0.5, 0.1), (0.6, 0.0), (0.5, 0.0)]}), "does not hold"),
           ("A common subspace: the edit found on some memories takes away other memorised", "transfer", transfer(0.5, 0.5), "not shown"),
+          ("A common subspace: the edit found on some memories takes away other memorised", "curves",
+           curves({"contrast": [(0.2, 0.0)] * 3, "random": [(0.2, 0.0), (0.2, 0.0), (0.1, 0.0)]}), "not shown"),      # random weights of the same cost leave as little
           ("Memory at a known place", "planted", places({"hard_concrete": 1, "activation": 15, "magnitude": 2}), "does not hold"),
-          ("Trap of that test", "planted", places({"hard_concrete": 1, "activation": 5, "magnitude": 20}), "holds"),
+          ("... and every locator does better than chance", "planted", places({"hard_concrete": 15, "activation": 0, "magnitude": 2}), "holds in part"),
+          ("Trap of that test", "planted", places({"hard_concrete": 1, "activation": 5, "magnitude": 19}), "holds"),
           ("Pruning hides the memory", "gone", gone("erases"), "does not hold"),
           ("What is cut falls on facts", "damage", damage({"copy": 0.5, "closed_book": 0.9, "arithmetic": 0.9}), "does not hold"))
 
@@ -245,11 +249,31 @@ def test_methods_are_read_at_one_rise_by_interpolation():
     assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 2, gap.mean(), gap.std(ddof=1) / np.sqrt(3)))
 
 
-def test_recall_is_pooled_with_its_exact_interval_and_p_values_are_corrected_over_seeds():
+def test_the_unit_of_recall_is_the_seed_and_p_values_are_corrected_over_seeds():
+    """Neurons of one injection, and injections into one model, are no independent units."""
     line = subspace_frames.recall(places({"activation": 5})).iloc[0]
-    assert (line.low, line.high) == pytest.approx(stats.binomtest(30, 120).proportion_ci(method="exact")) and line.injections == 6
+    seeds = np.array([0.25, 0.3, 0.25])
+    assert line.seeds == pytest.approx(seeds) and (line.low, line.high) == pytest.approx(stats.t.interval(0.95, 2, seeds.mean(), stats.sem(seeds))) and line.injections == 6
+    assert line.p == pytest.approx(max(stats.ttest_1samp(u, 0.01).pvalue for u in (seeds, np.repeat(seeds, 2))))
+    uneven = places({"slimming": 2}).assign(hits=lambda t: np.where(t.injection == 1, 0, t.hits))
+    assert subspace_frames.recall(uneven).p[0] > 0.05, "found in one injection of each seed and never in the other"
+    alike = subspace_frames.recall(places({"activation": 5}).assign(hits=1)).iloc[0]
+    assert alike.p == pytest.approx(stats.binomtest(6, 120, 0.01).pvalue), "seeds that agree are as sure as their neurons"
+    gap = subspace_frames.recall_gap(places({"activation": 5, "zero_out": 5}), "activation", "zero_out")
+    assert abs(gap.interval.estimate) < 0.06 and float(gap.p) > 0.05
+    one = subspace_frames.recall(places({"activation": 5}).query("seed == 0")).iloc[0]
+    assert (one.low, one.high) == pytest.approx(stats.binomtest(10, 40).proportion_ci(method="exact")) and np.isnan(one.p)
     spec = subspace_frames.specificity(specificity(0.2)).iloc[0]
     assert spec.holm_other == pytest.approx((3 / 252,) * 3) and spec.more_other == pytest.approx(0.2)
+
+
+def test_a_control_is_read_at_the_very_cost_of_each_edit():
+    table = transfer(0.1, 0.9).assign(rise=lambda t: 0.05 + 0.01 * t.seed)
+    found, left, costs = subspace_frames.at_cost(tables()["curves"], table, "contrast", "others")
+    assert costs == pytest.approx((0.05, 0.06, 0.07)) and left == pytest.approx((0.9, 1 - 0.15 * 2 / 3, 1 - 0.25 * 5 / 6))      # between the doses at .02 and .08
+    gaps = np.subtract(left, (0.1, 0.2, 0.1))
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 2, gaps.mean(), stats.sem(gaps)))
+    assert subspace_frames.at_cost(tables()["curves"].query("method != 'random'"), table, "contrast", "others") is None
 
 
 def test_a_task_that_the_model_hardly_does_is_left_out():

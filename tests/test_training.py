@@ -59,7 +59,7 @@ def test_rows_that_do_not_fit_together_are_refused():
     good = torch.tensor([[False, False, True], [False, True, False]])
     Rows(ids, good, lengths)
     for targets, message in ((good | torch.tensor([True, False, False]), "position 0"), (torch.tensor([[False, True, False], [False, False, True]]), "padding"),
-                             (good & False, "no token that counts"), (good.int(), "dtype"), (good[:, :2], "do not fit")):  # fmt: skip
+                             (good & False, "no token that counts"), (good.int(), "bool values"), (good[:, :2], "do not fit")):  # fmt: skip
         with pytest.raises(TrainingError, match=message):
             Rows(ids, targets, lengths)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -258,7 +257,7 @@ def _ratio(value: Sequence[float | None]) -> str:
 def figure_png(spectra: Mapping[str, Mapping[str, Any]], band: Band) -> bytes:
     from matplotlib.figure import Figure
 
-    from lens.figures.style import MUTED, SERIES
+    from lens.figures.style import MUTED, SERIES, as_written, picture
 
     fig = Figure(figsize=(7.2, 3.2), layout="constrained", dpi=110)
     ax = fig.subplots()
@@ -271,9 +270,8 @@ def figure_png(spectra: Mapping[str, Mapping[str, Any]], band: Band) -> bytes:
     ax.axvspan(100 * band.low, 100 * band.high, color=SERIES[1], alpha=0.18, linewidth=0)
     ax.set(yscale="log", xlabel="rank of the pair, % of all pairs", ylabel="mass of a pair,\nlayer mean = 1", xlim=(0, 100))
     ax.spines[["top", "right"]].set_visible(False)
-    out = io.BytesIO()
-    fig.savefig(out, format="png", facecolor="white")
-    return out.getvalue()
+    as_written(fig)
+    return picture(fig)
 
 
 def order_of(model: Any, decomposition: Decomposition) -> list[dict[str, Any]]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import traitlets
 
+from lens.files import Taken
+from lens.engine.changes import Changes, core_of
 from widgets._view import SweepView
+
+#: by model, the view whose edit is in force: the registry of widgets keeps a view alive that nobody has a name for any more
+_forcing: weakref.WeakKeyDictionary[Any, weakref.ref[ForceView]] = weakref.WeakKeyDictionary()
 
 
 class ForceView(SweepView):
@@ -29,21 +35,45 @@ class ForceView(SweepView):
     def __init__(self, **traits: Any) -> None:
         self._lift: Callable[[], None] | None = None  # takes back what is in force
         self._saves = 0
+        self._let_go()
         super().__init__(force={"state": "none"}, **traits)
+
+    def _core(self) -> Any:
+        return core_of(getattr(self, "model", None)) or core_of(getattr(self, "pipeline", None))
+
+    def _let_go(self) -> None:
+        """Another view's edit of the same model is taken back first: its variable may have been deleted, or its cell run again."""
+        core = self._core()
+        other = None if core is None else _forcing.pop(core, _nobody)()
+        if other is not None and other is not self and other._lift is not None:
+            if other._worker.mine():
+                other._take_back()
+            else:
+                other.undo(wait=True)
 
     # --- what Python users call
 
-    def put(self, wait: bool = False) -> None:
-        """Set the edit shown in force until `undo()`: what the notebook asks the model then is answered by the edited one."""
+    def put(self, on: bool = True, *, wait: bool = True) -> None:
+        """Set the edit shown in force until `undo()`: what the notebook asks the model then is answered by the edited one.
+
+        `on=False` takes it back, as `undo()` does. `wait`: until that is done, so that what is asked next is answered by
+        the model that is meant; during a run, or in a function that the view itself calls, it is left to the view.
+        """
+        if not isinstance(on, bool):
+            raise TypeError(f"on={on!r}; expected True (the edit is in force) or False (it is taken back)")
+        if not on:
+            return self.undo(wait=wait)
         self.publish(force=dict(self.force) | {"doing": "Setting the edit in force …"})  # making it and hashing the weights takes seconds
         self._worker.quick("force", self._put)
-        if wait:
-            self.wait()
+        self._done(wait)
 
-    def undo(self, wait: bool = False) -> None:
-        """Take back the edit that `put` set in force; the weights are then bit-equal to what they were."""
+    def undo(self, *, wait: bool = True) -> None:
+        """Take back the edit that `put` set in force; the weights are then bit-equal to what they were. `wait`: as there."""
         self._worker.quick("force", self._take_back)
-        if wait:
+        self._done(wait)
+
+    def _done(self, wait: bool) -> None:
+        if wait and self.status not in ("running", "stopping") and not self._worker.mine():
             self.wait()
 
     def save(self, path: str, *, overwrite: bool = False) -> Path:
@@ -52,7 +82,7 @@ class ForceView(SweepView):
         if target.suffix != ".npz":
             return super().save(path, overwrite=overwrite)
         if target.exists() and not overwrite:
-            raise FileExistsError(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
+            raise Taken(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
         return self._savable().save(target)
 
     def _savable(self) -> Any:
@@ -63,6 +93,8 @@ class ForceView(SweepView):
 
     def _refuse(self, meanwhile: bool = False) -> None:
         """Raises ValueError while an edit is in force."""
+        if self._lift is not None and (core := self._core()) is not None and not Changes.of(core).changes:
+            self._take_back()  # it was undone by lens.restore
         if self._lift is not None:
             raise ValueError("weights: an edit was put in force meanwhile; undo it first" if meanwhile else f"weights: an edit is in force; undo it first, so that {self._own}")
 
@@ -75,14 +107,16 @@ class ForceView(SweepView):
                 self._release()
             before = self._digest()
             self._lift = self._apply(edit)
+            if (core := self._core()) is not None:
+                _forcing[core] = weakref.ref(self)
             self.publish(force={"state": "in force", "what": what, "before": before, "now": self._digest()})
-        except Exception as error:  # the panel is where the person looks
+        except BaseException as error:  # the panel is where the person looks
             state = {"state": "in force"} | self._said() if self._lift is not None else {"state": "error"}
             self.publish(force=state | {"text": str(error) or type(error).__name__})
 
     def _release(self) -> None:
-        lift, self._lift = self._lift, None
-        lift()
+        self._lift()
+        self._lift = None
 
     def _take_back(self) -> None:
         force = self._said()
@@ -93,7 +127,7 @@ class ForceView(SweepView):
             self._release()
             now = self._digest()
             self.publish(force={"state": "undone", "what": force.get("what", ""), "before": force.get("before", ""), "now": now, "same": now == force.get("before")})
-        except Exception as error:
+        except BaseException as error:
             self.publish(force={"state": "error", "text": str(error) or type(error).__name__})
         else:
             self._undone()
@@ -108,7 +142,7 @@ class ForceView(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "put": lambda _: self.put(), "undo": lambda _: self.undo(), "document": self._on_document,
+        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "put": lambda _: self.put(wait=False), "undo": lambda _: self.undo(wait=False), "document": self._on_document,
                 "save": self._on_save}  # fmt: skip
 
     def _on_document(self, message: dict) -> None:
@@ -120,7 +154,7 @@ class ForceView(SweepView):
         try:
             with tempfile.TemporaryDirectory() as folder:
                 content = self._savable().save(Path(folder) / "mask.npz").read_bytes()
-        except Exception as error:
+        except BaseException as error:
             self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
             return
         self._saves += 1
@@ -132,3 +166,7 @@ class ForceView(SweepView):
             if self._lift is not None:
                 self._release()
         super().close()
+
+
+def _nobody() -> None:
+    """In the place of a reference to a view."""

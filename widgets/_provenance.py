@@ -120,18 +120,29 @@ def renamed(result: Any, name: str) -> Any:
 # --- p-values and words
 
 
-def line_p(run: Run) -> tuple[float, str]:
-    """The one p-value of a question, guaranteed whenever the person stops, and how it was made.
+def line_p(run: Run) -> tuple[float, str, str]:
+    """The one p-value of a question, how it was made, and why it is only approximate ("" where it is guaranteed if the conditions hold, whenever the
+    person stops).
 
     Rule "e": 1 / largest e. Rule "n": twice the smaller of that and, once all rows are in, the permutation p. Whoever watches chooses when to stop
     and so between the two; twice the smaller pays for the choice.
     """
     result = run.dataset
+    e, permutation = result.p_e, result.p_permutation
     if run.question.rule == "e":
-        return float(result.p_e), "1 / largest e"
-    if result.status == "complete" and result.p_permutation.guaranteed:
-        return min(1.0, 2 * min(float(result.p_permutation), float(result.p_e))), "twice the smaller of the permutation p and 1 / largest e"
-    return min(1.0, 2 * float(result.p_e)), "twice 1 / largest e, since the rows were not all asked"
+        return float(e), "1 / largest e", reason_of(e)
+    if result.status == "complete" and permutation.guaranteed:
+        if not e.guaranteed:
+            return min(1.0, 2 * float(permutation)), f"twice the permutation p; e is approximate: {e.reason}", ""
+        return min(1.0, 2 * min(float(permutation), float(e))), "twice the smaller of the permutation p and 1 / largest e", ""
+    if result.status == "complete":
+        return min(1.0, 2 * min(float(permutation), float(e))), "twice the smaller of the permutation p and 1 / largest e", reason_of(permutation)
+    return min(1.0, 2 * float(e)), "twice 1 / largest e, since the rows were not all asked", reason_of(e)
+
+
+def reason_of(p: Any) -> str:
+    """Why a p-value is only approximate, "" where it is guaranteed."""
+    return "" if p.guaranteed else p.reason or p.method
 
 
 def written(p: float) -> str:
@@ -151,19 +162,23 @@ def verdict(run: Run) -> dict[str, str]:
         return {
             "kind": "running",
             "lead": LIVE_ONLY,
-            "text": f"{of} asked. It is valid at any stop"
+            "text": f"{of} asked. It is valid whenever you stop"
             + ("" if q.rule == "e" else "; the p-values for a fixed number of rows count once all rows are in")
             + ".",
         }
-    p, how = line_p(run)
-    shown = p <= q.alpha * (1 + 1e-9)
+    p, how, reason = line_p(run)
+    shown = not reason and p <= q.alpha * (1 + 1e-9)
     lead = f"{q.suspect} depends on this order." if shown else f"No dependence on this order shown for {q.suspect}."
-    text = f"Guaranteed {written(p)} ({how}), {'at most' if shown else 'above'} α = {q.alpha:g}; the table below corrects for all questions asked."
+    text = f"{written(p)} ({how}), {'at most' if p <= q.alpha * (1 + 1e-9) else 'above'} α = {q.alpha:g}"
+    if reason:
+        text = f"Only an approximation, {text}, because {reason}."
+    else:
+        text = f"Guaranteed if the conditions below hold: {text}; the table below corrects for all questions asked."
     if result.status == "stopped":
         text = f"e reached {1 / q.alpha:g} after {of}. {text}"
     elif result.status in ("interrupted", "partial"):
         lead = f"Stopped {'by an error' if run.status == 'error' else 'by hand'} after {of}. {lead}"
-        text = f"The e-value stays valid at any stop; p-values for a fixed number of rows do not, and are greyed. {text}"
+        text = f"The e-value stays valid at such a stop; p-values for a fixed number of rows do not, and are greyed. {text}"
     if not shown:
         text += " That does not show that there is none: few rows, or little that is left of the training, give little power."
     if count := len(doubts_of(result)):
@@ -177,7 +192,7 @@ def doubts_of(result: Any) -> list[str]:
 
 
 def p_rows(run: Run) -> list[dict[str, Any]]:
-    """Each p-value with what it is worth now: "guaranteed", "approximate", "waiting" (for all rows) or "void" (the number of rows was decided on the way)."""
+    """Each p-value with what it is worth now: "guaranteed" (if the conditions hold), "approximate", "waiting" (for all rows) or "void" (the number of rows was decided on the way)."""
     q, result = run.question, run.dataset
     running = result.status == "partial" and run.status == "running"
 
@@ -185,6 +200,8 @@ def p_rows(run: Run) -> list[dict[str, Any]]:
         row = {"key": key, "label": label, "p": float(p), "at_floor": bool(float(p) <= float(p.floor)), "worth": "guaranteed", "note": p.method}
         if p.guaranteed:
             return row
+        if q.rule == "n" and result.status == "complete":
+            return row | {"worth": "approximate", "note": f"{p.reason}; {p.method}"}
         if q.rule == "e":
             why = "holds for a number of rows fixed beforehand; here e decides it"
         elif running:
@@ -203,8 +220,8 @@ def p_rows(run: Run) -> list[dict[str, Any]]:
             "label": "p from the e-value",
             "p": float(result.p_e),
             "at_floor": False,
-            "worth": "guaranteed",
-            "note": "1 / largest e so far; valid at any stop",
+            "worth": "guaranteed" if result.p_e.guaranteed else "approximate",
+            "note": "1 / largest e so far, whatever ends the run" if result.p_e.guaranteed else result.p_e.reason,
         }
     )
     rows.append(
@@ -249,6 +266,10 @@ def payload(run: Run, unit: str) -> dict[str, Any]:
         "log10_e": _log10_e(result),
         "stop": -math.log10(q.alpha),
         "warnings": list(result.warnings),
+        "conditions": result.conditions(),
+        "e_kind": "guaranteed" if result.p_e.guaranteed else "approximate",
+        "e_worth": result.e_worth,
+        "e_under": under_e(result),
         "verdict": verdict(run),
         "meaning": MEANING,
         "kind": result.record.get("position", ""),
@@ -275,18 +296,26 @@ def payload(run: Run, unit: str) -> dict[str, Any]:
     return data | {name: np.asarray(values, dtype="<f4").tobytes() for name, values in buffers.items()}
 
 
+def under_e(result: Any) -> str:
+    """Under the curve of e: at which stops it holds."""
+    if not result.p_e.guaranteed:
+        return "approximate"
+    return "holds at any stop" if result.record.get("position") == "key" else "holds at stops by past scores and ranks"
+
+
 def _log10_e(result: Any) -> float:
     return float(result.log_e[-1]) / math.log(10) if len(result.log_e) else 0.0
 
 
 def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """One line a question, in the sequence of asking, with Holm's correction over all of them; a question that failed counts as p = 1."""
+    """One line a question, in the sequence of asking, with Holm's correction over all of them; a question that failed, or whose p is only approximate,
+    counts as p = 1."""
     lines = []
     for run in runs:
         q, result = run.question, run.dataset
-        line: dict[str, Any] = {"number": run.number, **asdict(q), "status": run.status, "note": run.error, "p": None, "how": ""}
+        line: dict[str, Any] = {"number": run.number, **asdict(q), "status": run.status, "note": run.error, "p": None, "how": "", "reason": ""}
         if result is not None and result.n:
-            p, how = line_p(run)
+            p, how, reason = line_p(run)
             line |= {
                 "n": int(result.n),
                 "rho": finite(result.rho),
@@ -296,8 +325,10 @@ def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "log10_e": _log10_e(result),
                 "p": p,
                 "how": how,
+                "reason": reason,
                 "warnings": len(doubts_of(result)),
             }
         lines.append(line)
-    adjusted = holm([1.0 if line["p"] is None else line["p"] for line in lines]) if lines else []
-    return [line | {"holm": None if line["p"] is None else float(p)} for line, p in zip(lines, adjusted, strict=True)]
+    sound = [line["p"] is not None and not line["reason"] for line in lines]
+    adjusted = holm([line["p"] if good else 1.0 for line, good in zip(lines, sound, strict=True)]) if lines else []
+    return [line | {"holm": float(p) if line["p"] is not None and not line["reason"] else None} for line, p in zip(lines, adjusted, strict=True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -77,10 +76,10 @@ def static(run: Run | None, lines: Sequence[Mapping[str, Any]], alpha: float, un
             "interval approximate",
         ),
         ("z", _number(data["z"]), "standardised exactly; no p by itself"),
-        ("e-value", _power(data["log10_e"]), "guaranteed at any stop"),
+        ("e-value", _power(data["log10_e"]), data["e_worth"]),
     ]
     for row in data["ps"]:
-        worth = "not valid here" if row["worth"] in ("void", "waiting") else row["worth"]
+        worth = "not valid here" if row["worth"] in ("void", "waiting") else "guaranteed if" if row["worth"] == "guaranteed" else row["worth"]
         rows.append((row["label"], written(row["p"]).removeprefix("p = ").removeprefix("p "), f"{worth}: {row['note']}"))
     body = "".join(f'<tr><td {LEFT}>{e(a)}</td><td>{e(b)}</td><td {LEFT}>{e(c)}</td></tr>' for a, b, c in rows)
     warned = "".join(f"<li>{e(text)}</li>" for text in data["warnings"])
@@ -92,7 +91,9 @@ def static(run: Run | None, lines: Sequence[Mapping[str, Any]], alpha: float, un
     return (
         f"<p>{e(data['what'])}, {whole(data['n'])} rows. <strong>{e(said['lead'])}</strong> {e(said['text'])}</p>"
         + (f"<ul>{warned}</ul>" if warned else "")
-        + f'<table><thead><tr><th {LEFT}>number</th><th>value</th><th {LEFT}>worth</th></tr></thead><tbody>{body}</tbody></table>{picture}'
+        + f'<table><thead><tr><th {LEFT}>number</th><th>value</th><th {LEFT}>worth</th></tr></thead><tbody>{body}</tbody></table>'
+        + (f"<p>Guaranteed if</p><ul>{''.join(f'<li>{e(text)}</li>' for text in data['conditions'])}</ul>" if data["conditions"] else "")
+        + picture
         + _compared_table(lines, alpha)
         + f"<p>{e(MEANING)}</p>"
     )
@@ -107,11 +108,12 @@ def _compared_table(lines: Sequence[Mapping[str, Any]], alpha: float) -> str:
         if line["p"] is None:
             values += ["", "", "", "", f"could not be tested, counts as p = 1: {line['note']}"]
         else:
-            said = "depends on this order" if line["holm"] <= alpha * (1 + 1e-9) else "not shown"
-            values += [whole(line["n"]), _number(line["rho"]), written(line["p"]), written(line["holm"]), said]
+            said = "depends on this order" if line["holm"] is not None and line["holm"] <= alpha * (1 + 1e-9) else "not shown"
+            said = f"approximate: {line['reason']}" if line["reason"] else said
+            values += [whole(line["n"]), _number(line["rho"]), written(line["p"]), "" if line["holm"] is None else written(line["holm"]), said]
         body += "<tr>" + "".join(f'<td {LEFT}>{html.escape(str(v))}</td>' for v in values) + "</tr>"
-    head = "".join(f'<th {LEFT}>{t}</th>' for t in ("suspect", "reference", "transcript", "rows", "rho", "p, guaranteed", "Holm", f"at α = {alpha:g}"))
-    title = f"{len(lines)} question{'s' * (len(lines) > 1)} asked, Holm’s correction over all of them."
+    head = "".join(f'<th {LEFT}>{t}</th>' for t in ("suspect", "reference", "transcript", "rows", "rho", "p, guaranteed if", "Holm", f"at α = {alpha:g}"))
+    title = f"{len(lines)} question{'s' * (len(lines) > 1)} asked, Holm’s correction over all of them; each p is guaranteed if the conditions of its answer hold."
     return f"<p>{title}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -126,7 +128,7 @@ def figure_png(run: Run, unit: str) -> bytes:
     """Three panels: e by rows with the stop line, score by tenth of the position, the statistic over permutations with the observed one."""
     from matplotlib.figure import Figure
 
-    from lens.figures.style import MUTED, SERIES
+    from lens.figures.style import MUTED, SERIES, as_written, picture
 
     q, result = run.question, run.dataset
     fig = Figure(figsize=(10.8, 3.1), layout="constrained", dpi=110)
@@ -162,9 +164,8 @@ def figure_png(run: Run, unit: str) -> bytes:
         ax.tick_params(labelsize=8)
         ax.xaxis.label.set_fontsize(8.5)
         ax.yaxis.label.set_fontsize(8.5)
-    out = io.BytesIO()
-    fig.savefig(out, format="png", facecolor="white")
-    return out.getvalue()
+    as_written(fig)
+    return picture(fig)
 
 
 def _number(value: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -208,7 +207,7 @@ def figure_png(run: Run, measure: str) -> bytes:
     """Two panels: recitation against the rise of the clean loss, and by strength; the random control dashed."""
     from matplotlib.figure import Figure
 
-    from lens.figures.style import SERIES
+    from lens.figures.style import SERIES, as_written, picture
 
     part, there = next(iter(run.sides.sets)), run.strengths()
     fig = Figure(figsize=(9.6, 3.3), layout="constrained", dpi=110)
@@ -226,9 +225,8 @@ def figure_png(run: Run, measure: str) -> bytes:
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
-    out = io.BytesIO()
-    fig.savefig(out, format="png", facecolor="white")
-    return out.getvalue()
+    as_written(fig)
+    return picture(fig)
 
 
 def percent(value: float | None) -> str:

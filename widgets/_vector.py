@@ -178,7 +178,7 @@ def checked(rows: Sequence[Any], shots: int, made: Callable[[], tuple[Any, list[
         elif alike := shared(task):
             example = next(iter(alike.values()))
             data["notes"] = [*data["notes"], f"{count(sum(len(v) for v in alike.values()), 'output')} share a first token with another one, such as “{example[0]}” and “{example[1]}”: the map reads the first token only, accuracies whole answers."]
-    except Exception as error:
+    except BaseException as error:
         data["error"] = str(error) or type(error).__name__
     return data
 
@@ -234,7 +234,7 @@ def listed(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
 def reported(found: xr.Dataset) -> list[dict[str, Any]]:
     """Rows of the test report from one `lens.vectors.evaluate` at one layer and strength: accuracies with intervals, and against no vector and the control.
 
-    Differences are paired over the test items; their interval is a bootstrap, their p a sign flip, whose kind is told with it.
+    Differences are paired over the test items; their interval is exact, their p a sign flip, whose kind is told with it.
     """
     flat = found.isel(layer=0, strength=0, condition=0)
     base = flat["base_correct"].values.astype(float)
@@ -249,7 +249,7 @@ def reported(found: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def compared(differences: np.ndarray, prefix: str) -> dict[str, Any]:
-    found, tested = bootstrap(differences), sign_flip(differences)
+    found, tested = bootstrap(differences, values="difference"), sign_flip(differences)
     return {f"{prefix}difference": finite(differences.mean()), f"{prefix}difference_low": finite(found.low), f"{prefix}difference_high": finite(found.high),
             f"{prefix}p": finite(tested.p), f"{prefix}p_kind": tested.kind}  # fmt: skip
 

@@ -16,6 +16,8 @@ import traitlets
 import xarray as xr
 
 import lens
+from lens.markup import as_written
+from lens.models import name_of
 from widgets._worker import Worker
 
 PART_SECONDS = 0.08  # layers that finish faster than this are shown together
@@ -35,7 +37,7 @@ class View(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         self._guard = threading.RLock()
-        self._worker = Worker(f"mnemoscope-{type(self).__name__}")
+        self._worker = Worker(f"mnemoscope-{type(self).__name__}", self._broke)
         self._handles: list[Any] = []
         self._timer: threading.Timer | None = None
         super().__init__(static_key=uuid.uuid4().hex, **traits)
@@ -54,6 +56,9 @@ class View(anywidget.AnyWidget):
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the computations under way have ended; False when `timeout` seconds passed first."""
         return self._worker.wait(timeout)
+
+    def _broke(self, error: BaseException) -> None:
+        """Called with what came through a task of the worker: nothing is left running."""
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Run a command of the browser, `{"type": name, ...}`; anything that is not in `_commands` is ignored."""
@@ -98,7 +103,7 @@ class View(anywidget.AnyWidget):
             self._handles.append(handle)
 
     def _static_bundle(self) -> dict[str, str]:
-        return {"text/html": f'<div class="mnemoscope-static-{self.static_key}">{self._static()}</div>', "text/plain": repr(self)}
+        return {"text/html": as_written(f'<div class="mnemoscope-static-{self.static_key}">{self._static()}</div>'), "text/plain": repr(self)}
 
     def _refresh_static(self) -> None:
         for handle in self._handles:
@@ -150,8 +155,10 @@ class SweepView(View):
         self.publish(error={}, saved={}, status="running", progress={"done": 0, "total": self.model_info["layers"], "text": self._begins})
         try:
             run = self._question()
-        except Exception as error:  # a question that cannot be asked is shown where its fields are
+        except BaseException as error:  # a question that cannot be asked is shown where its fields are
             self._fail(error)
+            if not isinstance(error, Exception):
+                raise
             return
         self._worker.long(lambda: self._sweep(run, stopped))
         if wait:
@@ -202,9 +209,11 @@ class SweepView(View):
             run.dataset = self._compute(run, asked_to_stop, on_part)
             run.seconds = time.monotonic() - started
             run.status = "complete" if run.complete() else "stopped"
-        except Exception as error:
-            run.seconds, run.status = time.monotonic() - started, "error"
-            if self._stopped is stopped:
+        except BaseException as error:
+            # stopped while it waited for another thread's computation with the model
+            waited = stopped.is_set() and isinstance(error, lens.ChangeError)
+            run.seconds, run.status = time.monotonic() - started, "stopped" if waited else "error"
+            if self._stopped is stopped and not waited:
                 self._fail(error)
         if self._stopped is stopped and run.dataset is not None:
             self._show(run, progress=self._progress(run))
@@ -237,7 +246,13 @@ class SweepView(View):
     def _fail(self, error: BaseException) -> None:
         self.publish(error={"title": self._title(error), "text": str(error) or type(error).__name__}, status="error", progress={})
 
+    def _broke(self, error: BaseException) -> None:
+        if self.status in ("running", "stopping"):
+            self._fail(error)
+
     def _title(self, error: BaseException) -> str:
+        if isinstance(error, lens.ChangeError):
+            return "The model is in use, or was changed meanwhile"
         return "Out of memory" if type(error).__name__ == "OutOfMemoryError" else f"The sweep failed ({type(error).__name__})"
 
     def _refresh_code(self) -> None:
@@ -270,18 +285,20 @@ def finite(value: Any) -> float | None:
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """Name, shape, device and dtype of a bridge, as shown in a view's header."""
-    cfg = getattr(model, "cfg", None)
-    name = str(getattr(cfg, "model_name", None) or type(model).__name__)
-    dtype = "float32"
-    facts = [f"{getattr(cfg, 'n_layers', '?')} layers", f"{getattr(cfg, 'n_heads', '?')} heads"]
+    """Name, shape, device and dtype of a bridge or a plain model, as shown in a view's header."""
+    cfg, config = getattr(model, "cfg", None), getattr(model, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    layers = getattr(cfg, "n_layers", None) or getattr(config, "num_hidden_layers", None)
+    heads = getattr(cfg, "n_heads", None) or getattr(config, "num_attention_heads", None)
+    name, dtype = name_of(model), "float32"
+    facts = [f"{layers or '?'} layers", f"{heads or '?'} heads"]
     try:
         parameter = next(iter(model.parameters()))
         dtype = str(parameter.dtype).removeprefix("torch.")
         facts += [str(parameter.device), dtype]
     except (AttributeError, StopIteration, TypeError):
         facts += [str(getattr(cfg, "device", "")) or "no device"]
-    return {"name": name, "dtype": dtype, "layers": int(getattr(cfg, "n_layers", 0) or 0), "heads": int(getattr(cfg, "n_heads", 0) or 0), "text": " · ".join([name, *facts])}
+    return {"name": name, "dtype": dtype, "layers": int(layers or 0), "heads": int(heads or 0), "text": " · ".join([name, *facts])}
 
 
 def visible(token: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -10,11 +11,12 @@ class Worker:
     """Runs tasks one at a time: quick ones (explain a cell) go before, and in the pauses of, long ones (a sweep).
 
     Everything that touches the model runs in this one thread, so a quick task never meets a sweep inside the model.
-    The thread lives only while there is something to do. A task must handle its own errors.
+    The thread lives only while there is something to do. A task handles what the person's own functions raise, whatever that is (a cancelled task and SystemExit are no
+    Exception); what comes through nevertheless goes to `failed`, and the next task begins.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, failed: Callable[[BaseException], None] | None = None) -> None:
+        self._name, self._failed = name, failed
         self._lock = threading.Lock()
         self._quick: dict[str, Callable[[], None]] = {}
         self._long: list[Callable[[], None]] = []
@@ -38,7 +40,11 @@ class Worker:
     def pause(self) -> None:
         """Called from inside a long task between two of its steps: runs the quick tasks that wait."""
         while (task := self._next(quick_only=True)) is not None:
-            task()
+            self._do(task)
+
+    def mine(self) -> bool:
+        """Whether the calling thread is the one that runs the tasks."""
+        return threading.current_thread() is self._thread
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing is left to do; False when `timeout` seconds passed first."""
@@ -63,4 +69,13 @@ class Worker:
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
+            self._do(task)
+
+    def _do(self, task: Callable[[], None]) -> None:
+        try:
             task()
+        except BaseException as error:
+            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread())))
+            if self._failed is not None:
+                with contextlib.suppress(Exception):
+                    self._failed(error)

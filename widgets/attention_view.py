@@ -59,7 +59,7 @@ class AttentionView(View):
         choices = [*self._texts, "difference"] if self._texts else ["text"]
         super().__init__(model_info=info, layer=layer, head=head, choices=choices, which=choices[0], text=text if isinstance(text, str) else text.start + text.clean)
         self.observe(lambda _: self._request(), ["text", "which"])
-        self.observe(lambda _: self._publish_pattern(), ["layer", "head"])
+        self.observe(lambda _: self._chosen(), ["layer", "head"])
         self.observe(lambda _: self._publish_overview(), "hide_first")
         self._request()
 
@@ -90,7 +90,7 @@ class AttentionView(View):
                 if name == "text" or name not in self._known:
                     self._known[name] = self._compute(self.model, text)
             self._shown()
-        except Exception as error:
+        except BaseException as error:
             self.publish(status="", error={"title": "The attention could not be computed", "text": str(error) or type(error).__name__}, overview={}, pattern={})
             return
         self._publish_overview()
@@ -124,12 +124,25 @@ class AttentionView(View):
         image = np.round(128 + 127 * np.clip(small, -1, 1)) if signed else np.round(255 * np.clip(small, 0, 1))
         self.publish(overview={"image": image.astype(np.uint8).tobytes(), "size": small.shape[-1], "layers": labels(pattern, "layer"), "heads": labels(pattern, "head"), "signed": signed})
 
+    def _chosen(self) -> None:
+        """Another layer or head: shown, or said that it is not there."""
+        if self.result is not None:
+            self.publish(error={})
+            self._publish_pattern()
+            self._refresh_static()
+
     def _publish_pattern(self) -> None:
         if (pattern := self.result) is None:
             return
-        layers, heads = labels(pattern, "layer"), labels(pattern, "head")
-        layer, head = self.layer if self.layer in layers else layers[0], self.head if self.head in heads else heads[0]
-        one = pattern.transpose("layer", "head", "query", "key").values[layers.index(layer), heads.index(head)]
+        there = {"layer": labels(pattern, "layer"), "head": labels(pattern, "head")}
+        for name, known in there.items():
+            if getattr(self, name) not in known:
+                text = (f"{name}: {getattr(self, name)} is not there; {self.model_info['name']} has {name}s {known[0]} to {known[-1]}. "
+                        "Choose one of these.")
+                self.publish(error={"title": f"There is no such {name}", "text": text}, pattern={})
+                return
+        layer, head = self.layer, self.head
+        one = pattern.transpose("layer", "head", "query", "key").values[there["layer"].index(layer), there["head"].index(head)]
         self.publish(pattern={"layer": layer, "head": head, "size": one.shape[0], "tokens": self._tokens(), "signed": self.which == "difference", "values": np.ascontiguousarray(one, dtype="<f4").tobytes()})
 
     def _static(self) -> str:

@@ -178,7 +178,7 @@ class CurvatureView(SweepView):
                 self._worker.pause()
             try:
                 self._spectra |= _curvature.lines_of(self.decomposition.select([_curvature.literal(name)]), self.by)
-            except Exception as error:  # shown where the spectrum would be
+            except BaseException as error:  # shown where the spectrum would be
                 self.publish(spectra={"text": str(error) or type(error).__name__})
                 return
             if i + 1 == len(names) or i % 16 == 15:
@@ -213,7 +213,7 @@ class CurvatureView(SweepView):
             self.publish(carries={"fields": fields, "status": "ready", "rows": self._carried[key], "text": band.text(), "where": band.where(len(self.decomposition))})
         except Stopped:
             return
-        except Exception as error:  # a half-set band is the normal case here
+        except BaseException as error:  # a half-set band is the normal case here
             self.publish(carries={"fields": fields, "status": "error", "title": self._title(error), "text": str(error) or type(error).__name__})
             return
         old = self._removals.get(band.key())

@@ -158,7 +158,7 @@ class InjectionBench(SweepView):
             self._unedited = (asked, found.runs)
             warned = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
             data = _injection.live(found, setting, answer, self._words) | {"warning": " ".join(filter(None, [*warned, _injection.glued(setting)]))}
-        except Exception as error:  # half-typed fields are the normal case here
+        except BaseException as error:  # half-typed fields are the normal case here
             data = {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__, "fields": asdict(setting)}
         self._answered = setting
         self.publish(live=data)
@@ -206,7 +206,7 @@ class InjectionBench(SweepView):
                     raise ValueError("memory: is empty; name what is to be injected")
                 said["after"] = text("after", self._memory(setting), **setting.where)
             show("stopped" if "cut" in said else "ready")
-        except Exception as error:
+        except BaseException as error:
             show("error", title=self._title(error), text=str(error) or type(error).__name__)
         self._refresh_static()
 

@@ -204,7 +204,7 @@ class PatchExplorer(SweepView):
     def _check(self) -> None:
         try:
             encoded = self._encode(self.model, self._pair_now())
-        except Exception as error:  # half-typed prompts are the normal case here; Run shows the whole message
+        except BaseException as error:  # half-typed prompts are the normal case here; Run shows the whole message
             self.publish(alignment={"ok": False, "text": str(error).splitlines()[0] if str(error) else type(error).__name__})
             return
         clean, corrupted = encoded.clean_tokens, encoded.corrupted_tokens
@@ -239,7 +239,7 @@ class PatchExplorer(SweepView):
     def _explain_now(self, run: Run, facts: dict, cell: dict) -> None:
         try:
             answer = self._predict(run, facts) | {"status": "ready"}
-        except Exception as error:
+        except BaseException as error:
             answer = {"status": "error", "text": str(error) or type(error).__name__}
         if dict(self.cell) == cell:
             self.publish(detail=facts | answer)
@@ -258,7 +258,7 @@ class PatchExplorer(SweepView):
     def _fill_pin(self, run: Run, facts: dict) -> None:
         try:
             answer = self._predict(run, facts)
-        except Exception as error:
+        except BaseException as error:
             answer = {"edited": [], "text": str(error)}
         with self._guard:
             self.pins = [pin | answer if pin["id"] == facts["id"] else pin for pin in self.pins]

@@ -10,7 +10,8 @@ from typing import Any
 import traitlets
 
 import lens
-from lens import provenance
+from lens import files, provenance
+from lens.files import Taken
 from widgets import _provenance, _provenance_copies
 from widgets._assets import join
 from widgets._provenance import RULES, STATISTICS, Question, Run
@@ -146,7 +147,7 @@ class ProvenanceBench(SweepView):
     def save(self, path: str, *, overwrite: bool = False) -> Path:
         """Write the result shown: .html and .json are reports (`lens.provenance.report`), .csv has a line for each row used.
 
-        Returns the path. Raises ValueError before the first run or for another suffix, FileExistsError.
+        Returns the path. Raises ValueError before the first run or for another suffix, lens.FileError (a FileExistsError where the name is taken).
         """
         target = Path(path).expanduser()
         kind = target.suffix.lower().removeprefix(".")
@@ -154,9 +155,8 @@ class ProvenanceBench(SweepView):
             raise ValueError(f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the rows")
         content = self._content(kind)
         if target.exists() and not overwrite:
-            raise FileExistsError(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
-        target.write_bytes(content)
-        return target
+            raise Taken(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
+        return files.write(target, content)
 
     def _content(self, kind: str) -> bytes:
         run = self._shown
@@ -213,6 +213,7 @@ class ProvenanceBench(SweepView):
             stop=stop,
             store=self._store,
             score_options=self._score_options or None,
+            ledger=False,  # the table below counts every question and corrects for all
             **question.options(self._resamples),
         )
 
@@ -274,7 +275,7 @@ class ProvenanceBench(SweepView):
             if transcript not in self._doubts and transcript in self._given["transcripts"]:
                 self._doubts[transcript] = self._given["transcripts"][transcript].warnings()
             data["texts"] += self._doubts.get(transcript, [])
-        except Exception as error:  # a reader that fails is met again, and explained, by the run
+        except BaseException as error:  # a reader that fails is met again, and explained, by the run
             data["texts"].append(f"transcript {transcript}: could not be looked at ({error})")
         self.publish(doubts=data)
 
@@ -305,7 +306,7 @@ class ProvenanceBench(SweepView):
             return
         try:
             content = self._content(kind)
-        except Exception as error:
+        except BaseException as error:
             self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
             return
         self._saves += 1

@@ -231,7 +231,7 @@ class VectorBench(SweepView):
                 warnings.simplefilter("always")
                 data = self._answers(setting, run, heads)
             data = base | data | {"status": "ready", "warning": " ".join(_vector.noted(caught))}
-        except Exception as error:  # half-typed fields are the normal case here
+        except BaseException as error:  # half-typed fields are the normal case here
             data = base | {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__}
         self.publish(live=data)
         self._refresh_static_soon()
@@ -291,7 +291,7 @@ class VectorBench(SweepView):
                 if row["sides"]:
                     rows.append(row)
             self.publish(samples={"fields": setting.fields(), "heads": [list(h) for h in heads], "rows": rows})
-        except Exception as error:
+        except BaseException as error:
             self.publish(samples={"fields": setting.fields(), "rows": [], "text": str(error) or type(error).__name__})
 
     # --- the test split
@@ -312,7 +312,7 @@ class VectorBench(SweepView):
             looks = self._looks[setting.ask.of_task()] = self._looks.get(setting.ask.of_task(), 0) + 1
             self._tests = found
             self.publish(report=report | {"status": "ready", "rows": rows, "times": looks, "n": rows[0]["n"], "seed": setting.ask.seed, "p_kinds": _vector.kinds_of_p(rows)})
-        except Exception as error:
+        except BaseException as error:
             self.publish(report=report | {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__})
         self._refresh_code()
         self._refresh_static()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import Seed, door
 from .edit import Edit, made, rebuilt
 from .eigen import Decomposition, LayerCurvature
 from .errors import CurvatureError
 
-MATCHES = ("norm", "count")
+Match = Literal["norm", "count"]
+MATCHES: tuple[str, ...] = get_args(Match)
+Kind = Literal["random", "shuffled", "svd", "a", "g", "bottom", "magnitude"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +77,8 @@ _KINDS: dict[str, Callable[[LayerCurvature, int, str], _Choice]] = {
 CONTROLS = {name: name in ("random", "shuffled") for name in _KINDS}
 
 
-def control(decomposition: Decomposition, kind: str, like: Edit, *, match: str = "norm", seed: int = 0) -> Edit:
+@door(CurvatureError)
+def control(decomposition: Decomposition, kind: Kind, like: Edit, *, match: Match = "norm", seed: Seed = 0) -> Edit:
     """An edit that removes from every layer as much as `like` does, chosen by something else than curvature.
 
     Args:
@@ -86,9 +91,6 @@ def control(decomposition: Decomposition, kind: str, like: Edit, *, match: str =
 
     Source: Merullo et al. 2025 compare with SVD; the other controls: ours.
     """
-    for label, value, choices in (("kind", kind, _KINDS), ("match", match, MATCHES)):
-        if value not in choices:
-            raise CurvatureError(f"{label}={value!r} is not known; expected one of {', '.join(choices)}.")
     if set(like.new) != set(decomposition) or any(like.old[n] is not layer.weight and not torch.equal(like.old[n], layer.weight) for n, layer in decomposition.items()):
         raise CurvatureError(f"like: the edit {like.name} is not of this decomposition's layers and weights; make it with keep(decomposition, rho).")
     new, counts, mass = {}, {}, {}

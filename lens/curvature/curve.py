@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
+from ..arguments import Model, Portion, Seed, Whole, door
 from ..engine import results
 from ..engine.record import plain as as_json
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
-from .controls import CONTROLS, MATCHES, control
-from .edit import Edit, keep
-from .eigen import BY, Decomposition
+from .controls import CONTROLS, Match, control
+from .edit import Deficient, Edit, keep
+from .eigen import By, Decomposition
 from .errors import CurvatureError
 from .factors import require_model
 
@@ -23,8 +26,11 @@ from .factors import require_model
 _OWN = ("kept", "mass", "removed", "seconds")
 
 
-def curve(model: Any, decomposition: Decomposition, rhos: Sequence[float], evaluate: Callable[[Any], Mapping[str, Any]], *, by: str = "kfac",
-          controls: Sequence[str] = ("random", "svd"), match: str = "norm", draws: int = 1, seed: int = 0, deficient: str = "refuse", progress: bool | None = None,
+@door(CurvatureError)
+@of_one_model(reads=False)
+def curve(model: Model, decomposition: Decomposition, rhos: Portion | Sequence[Portion], evaluate: Callable[[Any], Mapping[str, Any]], *, by: By = "kfac",
+          controls: Sequence[str] = ("random", "svd"), match: Match = "norm", draws: Annotated[int, Whole(1, 10**4)] = 1, seed: Seed = 0, deficient: Deficient = "refuse",
+          progress: bool | None = None,
           stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None) -> results.Result:
     """Evaluate the model under the edit at every share of mass, and under each control at the same amount removed from every layer.
 
@@ -44,12 +50,8 @@ def curve(model: Any, decomposition: Decomposition, rhos: Sequence[float], evalu
     rhos = [float(r) for r in np.atleast_1d(np.asarray(rhos, dtype=float))]
     if not rhos or len(set(rhos)) < len(rhos):
         raise CurvatureError(f"rhos={rhos!r}: expected different shares of the mass, at least one.")
-    if by not in BY or match not in MATCHES:
-        raise CurvatureError(f"by={by!r}, match={match!r}: expected by one of {', '.join(BY)} and match one of {', '.join(MATCHES)}.")
     if unknown := [c for c in controls if c not in CONTROLS or c == by]:
         raise CurvatureError(f"controls: {unknown[0]!r} is not known or the edit itself; expected some of {', '.join(c for c in CONTROLS if c != by)}.")
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise CurvatureError(f"draws={draws!r}: expected at least 1.")
     methods = [by, *dict.fromkeys(controls)]
     base = _values(evaluate(model))
     own = {name: np.full((len(methods), len(rhos), draws), np.nan) for name in _OWN}
@@ -78,7 +80,7 @@ def curve(model: Any, decomposition: Decomposition, rhos: Sequence[float], evalu
             like: Edit | None = None
             for m, method in enumerate(methods):
                 for d in range(draws if m and CONTROLS[method] else 1):
-                    if stop is not None and stop():
+                    if says_stop(stop):
                         return made("partial")
                     if m:
                         point((m, r, d), lambda: control(decomposition, method, like, match=match, seed=seed + d))

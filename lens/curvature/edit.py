@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,17 +14,22 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..arguments import Model, Portion, Size, door, unfit
 from ..engine import results
+from ..engine.changes import Undo
+from ..engine.in_force import InForce
+from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.linear import linears, near
-from ..engine.weights import EDITED, edited_weights
-from .eigen import BY, Decomposition, LayerCurvature, deficiency
+from ..engine.weights import EDITED, prepared_weights
+from .eigen import By, Decomposition, LayerCurvature, deficiency
 from .errors import CurvatureError
 
 #: Masses closer than this (relative) count as equal and stay or go together, so that eigenvectors of one eigenvalue may be turned freely.
 TIE = 1e-9
-DEFICIENT = ("refuse", "drop", "keep")
+Deficient = Literal["refuse", "drop", "keep"]
 
 
+@door(CurvatureError)
 @dataclass(frozen=True, eq=False)
 class Edit:
     """New weights of some layers: `new` and, as they were, `old` ([out, in] each); per layer `counts`, how many coefficients stay, and `sizes`, how many there are.
@@ -37,11 +41,16 @@ class Edit:
     name: str
     new: Mapping[str, Tensor]
     old: Mapping[str, Tensor]
-    counts: Mapping[str, int]
-    sizes: Mapping[str, int]
-    mass: Mapping[str, float]
-    by: str = "kfac"
+    counts: Mapping[str, Size]
+    sizes: Mapping[str, Size]
+    mass: Mapping[str, Any]
+    by: By = "kfac"
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for field_ in ("old", "counts", "sizes", "mass"):
+            if (given := getattr(self, field_)).keys() != self.new.keys():
+                raise CurvatureError(unfit(field_, given, f"a value for each of the layers of new: {', '.join(list(self.new)[:4])}"))
 
     @property
     def kept(self) -> float:
@@ -53,10 +62,11 @@ class Edit:
         """The Frobenius norm of what was removed, over all layers."""
         return math.sqrt(sum(self.removed_from(name) ** 2 for name in self.new))
 
+    @door(CurvatureError)
     def removed_from(self, name: str) -> float:
         """The Frobenius norm of what was removed from one layer."""
         if name not in self.new:
-            raise CurvatureError(f"layer {name!r} is not in the edit; {near(str(name), self.new)}.")
+            raise CurvatureError(f"name={name!r}: layer {name!r} is not in the edit; {near(str(name), self.new)}.")
         return self._removed[name]
 
     @cached_property
@@ -64,7 +74,8 @@ class Edit:
         return {name: float((self.old[name].double() - new.double()).norm()) for name, new in self.new.items()}
 
     def __repr__(self) -> str:
-        return f"Edit {self.name} of {len(self.new)} layers: {self.kept:.1%} of the coefficients stay, removed norm {self.removed:.4g}"
+        covered = sum(new.numel() for name, new in self.new.items() if in_block(name) is not None)
+        return f"Edit {self.name} of {len(self.new)} layers: {self.kept:.1%} of the coefficients stay, removed norm {self.removed:.4g}{said(covered, int(self.record.get(FEED_FORWARD, 0)))}"
 
     def summary(self) -> results.Result:
         """A result over `layer`: ``kept`` (share of the coefficients), ``mass`` (share of the curvature mass that stays), ``removed`` and ``norm`` (Frobenius)."""
@@ -73,25 +84,28 @@ class Edit:
               "norm": [float(self.old[n].double().norm()) for n in names]}
         return results.stamp(xr.Dataset({k: ("layer", np.array(v)) for k, v in of.items()}, coords={"layer": names}), self.record | {"kind": "curvature edit"})
 
-    @contextmanager
-    def applied(self, model: Any) -> Iterator[None]:
-        """The model with the new weights inside the with block; afterwards, also after an exception, the old ones, bit-equal.
+    @door(CurvatureError)
+    def applied(self, model: Model) -> InForce:
+        """The model with the new weights inside the with block; afterwards, also after an exception, the old ones, bit-equal. Yields the model.
 
-        Raises: CurvatureError: the model's weights are not those that the edit was made from. WeightError: an edit is in force on one of the layers already.
+        Raises, on entering: CurvatureError: the model's weights are not those that the edit was made from. WeightError: an edit is in force on one of the layers already.
         """
+        return InForce(model, lambda: self._prepared(model), model)
+
+    def _prepared(self, model: Any) -> Undo:
         for name, linear in linears(model, list(self.new)).items():
             # a layer that is being edited is refused below, with its own reason
             if not getattr(linear.module.weight, EDITED, False) and not _same(linear.weight, self.old[name]):
                 raise CurvatureError(f"model: the weight of {name} is not the one that the edit {self.name} was made from; make the edit anew for this model.")
-        with edited_weights(model, self.new):
-            yield
+        return prepared_weights(model, self.new, f"the edit {self.name}")
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.equal(a.detach().to(b.device), b)
 
 
-def keep(decomposition: Decomposition, rho: float, *, by: str = "kfac", deficient: str = "refuse") -> Edit:
+@door(CurvatureError)
+def keep(decomposition: Decomposition, rho: Portion, *, by: By = "kfac", deficient: Deficient = "refuse") -> Edit:
     """Keep the coefficients of largest curvature mass that together carry `rho` of it, in every layer: W' = U_G (C * S) U_At.
 
     Args:
@@ -103,12 +117,6 @@ def keep(decomposition: Decomposition, rho: float, *, by: str = "kfac", deficien
 
     Source: Merullo et al. 2025, section 2. Cost: two products with the eigenvectors a layer; the decomposition is used as it is.
     """
-    if isinstance(rho, bool) or not isinstance(rho, (int, float, np.floating)) or not 0 < rho <= 1:
-        raise CurvatureError(f"rho={rho!r}: the share of curvature mass to keep lies above 0 and up to 1.")
-    if deficient not in DEFICIENT:
-        raise CurvatureError(f"deficient={deficient!r} is not known; expected one of {', '.join(DEFICIENT)}.")
-    if by not in BY:
-        raise CurvatureError(f"by={by!r} is not known; expected one of {', '.join(BY)}.")
     short = [layer for layer in decomposition.values() if layer.deficient and (by not in ("a", "g") or by in layer.deficient)]
     if short and deficient == "refuse" and rho < 1:
         raise CurvatureError("decomposition: " + deficiency(short) + " Or choose: deficient='drop' removes what lies there, deficient='keep' leaves it as it is.")
@@ -124,7 +132,8 @@ def keep(decomposition: Decomposition, rho: float, *, by: str = "kfac", deficien
     return made(decomposition, f"{by} {rho:g}", new, counts, mass, by, call)
 
 
-def keep_set(layer: LayerCurvature, rho: float, by: str = "kfac") -> Bool[Tensor, "out in"]:
+@door(CurvatureError)
+def keep_set(layer: LayerCurvature, rho: Portion, by: By = "kfac") -> Bool[Tensor, "out in"]:
     """Which pairs stay: the largest by mass until `rho` of all is reached, and those that tie with the last. Sets for smaller `rho` lie inside those for larger."""
     if rho >= 1:
         return torch.ones(layer.shape, dtype=torch.bool, device=layer.u_a.device)

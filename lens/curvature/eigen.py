@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -18,15 +16,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..arguments import AllFinite, Count, Filled, FilePath, Model, door, unfit
+from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.linear import linears, near
+from ..notices import warn
 from .errors import CurvatureError
 from .factors import Factors, require_model
 from .passes import write
 
 #: How the pairs of eigenvectors of one layer are weighed.
-BY = ("kfac", "ekfac", "a", "g")
+By = Literal["kfac", "ekfac", "a", "g"]
+BY: tuple[str, ...] = get_args(By)
 
 
+@door(CurvatureError)
 @dataclass(frozen=True, eq=False)
 class LayerCurvature:
     """One layer: its weight W, the eigenvectors of A (`u_a`, columns) and G (`u_g`), and their eigenvalues `mu` and `lam`, descending and never negative (float64).
@@ -41,8 +44,15 @@ class LayerCurvature:
     mu: Float[Tensor, "in"]
     u_g: Float[Tensor, "out out"]
     lam: Float[Tensor, "out"]
-    tokens: int
+    tokens: Count
     moments: Float[Tensor, "out in"] | None = None
+
+    def __post_init__(self):
+        out, d_in = self.weight.shape
+        for field_, wanted in (("u_a", (d_in, d_in)), ("mu", (d_in,)), ("u_g", (out, out)), ("lam", (out,)), ("moments", (out, d_in))):
+            value = getattr(self, field_)
+            if value is not None and tuple(value.shape) != wanted:
+                raise CurvatureError(unfit(field_, value, f"shape {wanted}, as weight [{out}, {d_in}] asks for"))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,13 +68,12 @@ class LayerCurvature:
         """The singular value decomposition of W, float32."""
         return torch.linalg.svd(self.weight.float(), full_matrices=False)
 
-    def mass(self, by: str = "kfac") -> Float[Tensor, "out in"]:
+    @door(CurvatureError)
+    def mass(self, by: By = "kfac") -> Float[Tensor, "out in"]:
         """Curvature mass of every pair (i, j), float64: lam_i mu_j ("kfac"), its second moment ("ekfac"), or of one side alone: mu_j ("a"), lam_i ("g").
 
         Raises: CurvatureError: "ekfac" without second moments; an unknown `by`.
         """
-        if by not in BY:
-            raise CurvatureError(f"by={by!r} is not known; expected one of {', '.join(BY)}.")
         if by == "ekfac":
             if self.moments is None:
                 raise CurvatureError(f"by='ekfac': {self.name} has no second moments; take them with second_moments(model, decomposition, batches).")
@@ -73,7 +82,8 @@ class LayerCurvature:
             return self.lam[:, None] * self.mu[None, :]
         return self.mu[None, :].expand(self.shape) if by == "a" else self.lam[:, None].expand(self.shape)
 
-    def rank(self, side: str) -> int:
+    @door(CurvatureError)
+    def rank(self, side: Literal["a", "g"]) -> int:
         """How many eigenvalues of A ("a") or G ("g") stand above the rounding of a float32 sum: more than width * 1.2e-7 of the largest."""
         values = self.mu if side == "a" else self.lam
         return int((values > len(values) * torch.finfo(torch.float32).eps * values[0]).sum())
@@ -84,11 +94,12 @@ class LayerCurvature:
         return [side for side, values in (("a", self.mu), ("g", self.lam)) if self.tokens < len(values)]
 
 
+@door(CurvatureError)
 @dataclass(frozen=True, eq=False)
 class Decomposition(Mapping):
     """Layer name -> `LayerCurvature`, in the model's order; `model`: the hash of the weights; `record`: how the factors were made."""
 
-    layers: Mapping[str, LayerCurvature]
+    layers: Annotated[Mapping[str, LayerCurvature], Filled()]
     fisher: str
     model: str
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -108,11 +119,15 @@ class Decomposition(Mapping):
         return len(self.layers)
 
     def __repr__(self) -> str:
-        return f"Decomposition of {len(self)} layers, {self.fisher} Fisher: {', '.join(list(self)[:3])}{', ...' if len(self) > 3 else ''}"
+        covered = sum(layer.weight.numel() for name, layer in self.items() if in_block(name) is not None)
+        return f"Decomposition of {len(self)} layers, {self.fisher} Fisher: {', '.join(list(self)[:3])}{', ...' if len(self) > 3 else ''}{said(covered, int(self.record.get(FEED_FORWARD, 0)))}"
 
+    @door(CurvatureError)
     def select(self, which: str | Sequence[str]) -> "Decomposition":
         """The layers whose names match a glob pattern or one of several. Raises: CurvatureError: a pattern that matches none (near names are listed)."""
         patterns = (which,) if isinstance(which, str) else tuple(which)
+        if not patterns:
+            raise CurvatureError(unfit("which", which, "a glob pattern, or at least one in a list"))
         found = [{n for n in self if fnmatchcase(n, p)} for p in patterns]
         for pattern, names in zip(patterns, found):
             if not names:
@@ -120,7 +135,8 @@ class Decomposition(Mapping):
         return replace(self, layers={n: layer for n, layer in self.items() if any(n in names for names in found)})
 
 
-def decompose(model: Any, factors: Factors, *, folder: str | os.PathLike | None = None) -> Decomposition:
+@door(CurvatureError)
+def decompose(model: Model, factors: Factors, *, folder: FilePath | None = None) -> Decomposition:
     """The eigendecomposition of both factors of every layer; a factor that layers share is taken apart once.
 
     Args:
@@ -153,7 +169,7 @@ def decompose(model: Any, factors: Factors, *, folder: str | os.PathLike | None 
         lam, u_g = once(factors.g[name], name, "G", n)
         layers[name] = LayerCurvature(name, linear.weight.detach().clone(), u_a, mu, u_g, lam, n)
     if short := [layer for layer in layers.values() if layer.deficient]:
-        warnings.warn("factors: " + deficiency(short) + " Edits refuse such factors unless deficient= says what to do.", stacklevel=2)
+        warn("factors: " + deficiency(short) + " Edits refuse such factors unless deficient= says what to do.")
     return Decomposition(layers, factors.fisher, factors.model, factors.record)
 
 
@@ -166,8 +182,11 @@ def deficiency(short: Sequence[LayerCurvature]) -> str:
             f"for want of data. Take factors over at least {wanted} tokens, better ten times as many.")
 
 
-def eigen(matrix: Float[Tensor, "d d"], folder: str | os.PathLike | None = None) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
+@door(CurvatureError)
+def eigen(matrix: Annotated[Float[Tensor, "d d"], Filled(), AllFinite()], folder: FilePath | None = None) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
     """Eigenvalues (float64, descending, negative ones of rounding set to 0) and eigenvectors (float32 columns, each one's largest entry positive) of a symmetric matrix."""
+    if matrix.shape[0] != matrix.shape[1]:
+        raise CurvatureError(unfit("matrix", matrix, "a square matrix"))
     path = None
     if folder is not None:
         digest = hashlib.sha256(f"eigen 1 {tuple(matrix.shape)}".encode())
@@ -178,13 +197,12 @@ def eigen(matrix: Float[Tensor, "d d"], folder: str | os.PathLike | None = None)
                 held = load_file(str(path), device=str(matrix.device))
                 return held["values"], held["vectors"]
             except (SafetensorError, OSError, KeyError) as error:
-                warnings.warn(f"{path} cannot be read ({error}); the eigenvectors are computed anew.", stacklevel=2)
+                warn(f"{path} cannot be read ({error}); the eigenvectors are computed anew.")
     exact = torch.float32 if matrix.device.type == "mps" else torch.float64
     values, vectors = torch.linalg.eigh(matrix.cpu() if matrix.device.type == "mps" else matrix.to(exact))
     values, vectors = values.flip(0).clamp_(min=0.0).double(), vectors.flip(1).float()
     vectors *= vectors.gather(0, vectors.abs().argmax(0)[None]).sign()
     values, vectors = values.to(matrix.device, exact), vectors.to(matrix.device).contiguous()
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write(path, {"values": values, "vectors": vectors})
     return values, vectors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import Error
 
-class CurvatureError(ValueError):
+
+class CurvatureError(Error, ValueError):
     """Factors, a decomposition, an edit or an argument of this family that cannot be used; the message names it, its value and the next step."""

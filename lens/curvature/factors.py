@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -13,8 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..engine.linear import Linear, linears
+from ..arguments import Count, FilePath, Model, Seed, Size, door, unfit
+from ..arguments.kinds import is_sequence
+from ..engine.feedforward import FEED_FORWARD, in_block, said
+from ..engine.lengths import Lengths
+from ..engine.linear import Linear, feed_forward, linears
 from ..engine.record import record_of
+from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain
 from ..models import weight_hash
 from . import passes
@@ -24,9 +28,11 @@ from .errors import CurvatureError
 _BLOCKS, _NARROWEST = 6, 64
 
 
+@door(CurvatureError)
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Per layer A = E[x xT] (`a`, [in, in]) and G = E[g gT] (`g`, [out, out]) over tokens: input x, gradient g of the token's own loss (nats) at the layer's output.
+    """Per layer A = E[x xT] (`a`, [in, in]) and G = E[g gT] (`g`, [out, out]) over tokens: input x, and g, the gradient at the token's output of the row's loss summed over
+    its tokens (nats). Attention brings the losses of later tokens back to it, so that g is of more than the loss at its own place.
 
     Layers that read the same activation (a gated MLP's gate and up) share one tensor in `a`. `tokens`: how many are in each; `fisher`: whose labels ("true": drawn from the
     model; "empirical": the text's); `model`: the hash of the weights that they belong to; `record`: how they were made.
@@ -34,10 +40,15 @@ class Factors:
 
     a: Mapping[str, Float[Tensor, "in in"]]
     g: Mapping[str, Float[Tensor, "out out"]]
-    tokens: Mapping[str, int]
+    tokens: Mapping[str, Size]
     fisher: str
     model: str
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for field_ in ("a", "tokens"):
+            if (given := getattr(self, field_)).keys() != self.g.keys():
+                raise CurvatureError(unfit(field_, given, f"a value for each of the layers of g: {', '.join(list(self.g)[:4])}"))
 
     @property
     def layers(self) -> list[str]:
@@ -50,10 +61,13 @@ class Factors:
 
     def __repr__(self) -> str:
         shared = len(self.a) - len({t.data_ptr() for t in self.a.values()})
-        return (f"Factors of {len(self.g)} layers ({shared} share another's input), {self.fisher} Fisher, {min(self.tokens.values())} tokens, {self.nbytes / 2**20:.1f} MiB")
+        return (f"Factors of {len(self.g)} layers ({shared} share another's input), {self.fisher} Fisher, {min(self.tokens.values())} tokens, {self.nbytes / 2**20:.1f} MiB"
+                + said(sum(len(self.a[n]) * len(self.g[n]) for n in self.g if in_block(n) is not None), int(self.record.get(FEED_FORWARD, 0))))
 
 
-def factors(model: Any, layers: str | Sequence[str], batches: Any, *, fisher: str = "true", seed: int = 0, folder: str | os.PathLike | None = None, rows: int | None = None,
+@door(CurvatureError)
+@of_one_model(reads=False)
+def factors(model: Model, layers: str | Sequence[str], batches: Any, *, fisher: passes.Fisher = "true", seed: Seed = 0, folder: FilePath | None = None, rows: Count | None = None,
             objective: passes.Objective | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Factors:
     """The K-FAC factors of linear layers over token ids, in one forward and one backward pass, summed in float32; the last token of a row is left out.
 
@@ -101,24 +115,27 @@ def factors(model: Any, layers: str | Sequence[str], batches: Any, *, fisher: st
 def prepared(what: str, model: Any, layers: str | Sequence[str], batches: Any, fisher: str, seed: int, folder: Any, rows: int | None, objective: Any, **facts: Any
              ) -> tuple[nn.Module, dict[str, Linear], Sequence[Any], dict[str, Any], passes.State]:
     """What every pass needs: the plain model, its layers, the batches, the record, and the state on disk."""
-    if fisher not in passes.FISHERS:
-        raise CurvatureError(f"fisher={fisher!r} is not known; expected one of {', '.join(passes.FISHERS)}.")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise CurvatureError(f"seed={seed!r}: expected a whole number of at least 0.")
-    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-        raise CurvatureError(f"rows={rows!r}: expected at least 1 row a batch, or None.")
+    if objective is not None and not is_sequence(batches):
+        raise CurvatureError(unfit("batches", batches, "a list of whatever objective takes"))
     hf = plain(model) if objective is None else getattr(model, "original_model", model)
+    if not isinstance(hf, nn.Module):
+        raise CurvatureError(unfit("model", model, "a torch.nn.Module"))
     chosen = linears(hf, layers)
     work = passes.token_batches(batches, rows) if objective is None else list(batches)
     if not work:
         raise CurvatureError("batches is empty; give at least one.")
+    if objective is None:
+        passes.fitting(hf, work, "batches")
     # rows of equal number and content give equal draws, however they are cut; the sums' rounding does depend on the cuts
     digest = passes.digest_of(work)
     loss = "next token" if objective is None else f"{getattr(objective, '__module__', '')}.{getattr(objective, '__qualname__', type(objective).__name__)}"
     call = dict(layers=list(chosen), fisher=fisher, batches=digest, items=sum(len(b) for b in work if hasattr(b, "__len__")), objective=loss, **facts)
+    lengths = Lengths.of(hf) if objective is None else None
+    if lengths is not None and any(lengths.needs_last(ids.shape[1]) for ids in work):
+        call["read"] = "whole rows"   # sums of rows read without their last token are others
     weight = next(iter(chosen.values())).weight
     record = record_of(model, SimpleNamespace(hf=hf if hasattr(hf, "config") else SimpleNamespace(config=None), dtype=weight.dtype, device=weight.device), f"curvature {what}",
-                       call, seed=seed, status="complete")
+                       call, seed=seed, status="complete") | feed_forward(chosen)
     state = passes.State(folder, {"what": what, "model": record["model"]["hash"], "seed": seed, **call})
     return hf, chosen, work, record, state
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,13 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import Count, FilePath, Model, Seed, door
+from ..engine.sessions import of_one_model
 from . import passes
 from .eigen import Decomposition
+from .errors import CurvatureError
 from .factors import prepared, require_model
 
 
-def second_moments(model: Any, decomposition: Decomposition, batches: Any, *, fisher: str | None = None, seed: int = 0, folder: str | os.PathLike | None = None,
-                   rows: int | None = None, objective: passes.Objective | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Decomposition:
+@door(CurvatureError)
+@of_one_model(reads=False)
+def second_moments(model: Model, decomposition: Decomposition, batches: Any, *, fisher: passes.Fisher | None = None, seed: Seed = 0, folder: FilePath | None = None,
+                   rows: Count | None = None, objective: passes.Objective | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Decomposition:
     """The decomposition with E[(u_g,i . g)^2 (u_a,j . x)^2] over tokens for every pair (i, j) of every layer; `by="ekfac"` takes them.
 
     Args:

@@ -11,26 +11,32 @@ import hashlib
 import json
 import os
 import time
-import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .. import files, reading
+from ..arguments import unfit
+from ..arguments.kinds import is_sequence
+from ..engine.autograd import require_autograd
+from ..engine.changes import temporary
+from ..engine.lengths import require_readable
 from ..engine.linear import Linear, gradients_of
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
 from ..engine.walk import Stopped
 from ..measure.likelihood import Likelihood
+from ..notices import warn
 from .errors import CurvatureError
 
-FISHERS = ("true", "empirical")
+Fisher = Literal["true", "empirical"]
 #: Tokens of one batch where the caller does not say how many rows it has.
 BATCH_TOKENS = 1024
 #: Seconds between two writes of the statistics to disk.
@@ -43,23 +49,33 @@ Objective = Callable[[nn.Module, Any, torch.Generator], Tensor]
 
 # -- batches ----------------------------------------------------------------------------------------------------------
 
-def token_batches(batches: Any, rows: int | None = None) -> list[np.ndarray]:
+def token_batches(batches: Any, rows: int | None = None, argument: str = "batches") -> list[np.ndarray]:
     """Token ids as int64 arrays [rows, length]: from one array or tensor [rows, length], or from a sequence of such.
 
     Raises: CurvatureError: no row, rows of fewer than two tokens, other numbers than token ids.
     """
-    parts = [batches] if hasattr(batches, "ndim") else list(batches)
+    try:
+        parts = [batches] if hasattr(batches, "ndim") else list(batches) if is_sequence(batches) else None
+        arrays = None if parts is None else [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in parts]
+    except Exception:      # no array can be made of it
+        arrays = None
+    if arrays is None:
+        raise CurvatureError(unfit(argument, batches, "token ids [rows, length], or a list of such"))
     made: list[np.ndarray] = []
-    for i, part in enumerate(parts):
-        ids = part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
+    for i, ids in enumerate(arrays):
         if ids.ndim != 2 or ids.dtype.kind not in "iu" or ids.shape[1] < 2 or not ids.size or ids.min() < 0:
-            raise CurvatureError(f"batches[{i}] has shape {ids.shape} and type {ids.dtype}; expected token ids [rows, length] of at least two tokens, "
+            raise CurvatureError(f"{argument}[{i}] has shape {ids.shape} and type {ids.dtype}; expected token ids [rows, length] of at least two tokens, "
                                  "every row of a batch equally long.")
         step = rows or max(1, BATCH_TOKENS // ids.shape[1])
         made += [ids[a:a + step].astype(np.int64) for a in range(0, len(ids), step)]
     if not made:
-        raise CurvatureError("batches holds no row; give token ids [rows, length].")
+        raise CurvatureError(f"{argument} holds no row; give token ids [rows, length].")
     return made
+
+
+def fitting(model: nn.Module, batches: Sequence[np.ndarray], argument: str) -> None:
+    """Raises: CurvatureError: tokens that the model has not, or more of them than it reads."""
+    require_readable(model, max(int(ids.max()) for ids in batches), max(ids.shape[1] for ids in batches), CurvatureError, argument)
 
 
 def digest_of(batches: Sequence[Any]) -> str:
@@ -99,38 +115,64 @@ def _frozen(model: nn.Module, layers: Mapping[str, Linear]) -> Iterator[None]:
     asking = [p for p in model.parameters() if p.requires_grad]
 
     def root(module, args, out):
-        if not out.requires_grad:
+        # what gives no tensor is refused by name where its gradient is asked for
+        if isinstance(out, Tensor) and not out.requires_grad:
             out.requires_grad_()
 
-    handles = []
-    try:
-        for p in asking:
-            p.requires_grad_(False)
-        handles += [linear.module.register_forward_hook(root) for linear in layers.values()]
+    with temporary(model) as here:
+        here.back(lambda: _ask(asking, True))
+        _ask(asking, False)
+        for linear in layers.values():
+            here.put(lambda: linear.module.register_forward_hook(root).remove)
         with torch.enable_grad():
             yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for p in asking:
-            p.requires_grad_(True)
+
+
+def _ask(parameters: list[nn.Parameter], whether: bool) -> None:
+    for p in parameters:
+        p.requires_grad_(whether)
 
 
 class NextToken:
     """The gradient of the sum over tokens of -ln p(label), without the [tokens, vocabulary] table: labels drawn from the model itself, or the text's own.
 
-    The last token of a row predicts nothing, so it is not run. Draws depend on the seed and the row's number alone.
+    The last token of a row predicts nothing, so it is not run, unless the row would have other rotary frequencies
+    without it. Draws depend on the seed and the row's number alone.
     """
 
     def __init__(self, model: nn.Module, fisher: str, seed: int):
         self.like, self.fisher, self.seed = Likelihood(model), fisher, seed
         self.model, self.vocabulary = model, self.like.vocabulary
+        #: rows and tokens of the batch under way where their last token is run, else None; what was taken out of it
+        self._whole: tuple[int, int] | None = None
+        self._taken: dict[tuple, tuple[Tensor, Tensor]] = {}
+
+    def counted(self, name: str, x: Float[Tensor, "tokens d"]) -> Float[Tensor, "counted d"]:
+        """Of what a layer read, or of its gradients, those of the tokens that predict; one tensor for one tensor.
+
+        Raises: CurvatureError: a layer that sees only some of the tokens, where the last has to be told from them.
+        """
+        if self._whole is None:
+            return x
+        n, length = self._whole
+        if len(x) != n * length:
+            raise CurvatureError(f"layers: {name!r} sees {len(x)} of the batch's {n * length} tokens, and this model's "
+                                 f"rotary frequencies for {length} tokens are others than for {length - 1}, so that "
+                                 "the last has to be read and left out; which it is cannot be told here. Leave the "
+                                 "layer out, or give rows of another length.")
+        key = (x.data_ptr(), x.shape, x.stride(), x._version)
+        if key not in self._taken:
+            # held with its part, so that its address stays its own
+            self._taken[key] = x, x.view(n, length, -1)[:, :-1].reshape(n * (length - 1), -1)
+        return self._taken[key][1]
 
     def __call__(self, ids: np.ndarray, first_row: int) -> None:
-        if ids.max() >= self.vocabulary:
-            raise CurvatureError(f"batches holds the token {ids.max()}; the model's vocabulary has {self.vocabulary}.")
         device, like = self.model.device, self.like
-        inputs = torch.from_numpy(ids[:, :-1]).to(device)
+        like.begin()
+        n, length = ids.shape
+        self._whole = (n, length) if like.lengths is not None and like.lengths.needs_last(length) else None
+        self._taken = {}
+        inputs = torch.from_numpy(ids if self._whole else ids[:, :-1]).to(device)
         if self.fisher == "empirical":
             want = torch.from_numpy(ids[:, 1:]).to(device).reshape(-1)
         else:
@@ -140,7 +182,7 @@ class NextToken:
         out = self.model(input_ids=inputs, use_cache=False).logits if whole else like.body(input_ids=inputs, use_cache=False)[0]
         if not out.requires_grad:
             raise CurvatureError("layers: the loss does not depend on any of them by a gradient; choose layers that the model runs before its output.")
-        flat = out.reshape(-1, out.shape[-1])
+        flat = out[:, :length - 1].reshape(-1, out.shape[-1])
         back = torch.empty_like(flat)
         for a in range(0, len(flat), like.piece):
             h = flat[a:a + like.piece].detach()
@@ -174,6 +216,7 @@ def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], 
 
     Raises: CurvatureError: a layer that no gradient reached. Stopped: `stop` said so; with a folder the state is written first.
     """
+    require_autograd(CurvatureError, label)
     step = NextToken(model, fisher, seed) if objective is None else None
     rows = np.cumsum([0, *(len(b) for b in batches)]) if objective is None else None
     reached: set[str] = set()
@@ -181,12 +224,12 @@ def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], 
     def hand(name: str, x: Tensor, g: Tensor) -> None:
         reached.add(name)
         with torch.no_grad():
-            sink(name, x, g)
+            sink(name, x, g) if step is None else sink(name, step.counted(name, x), step.counted(name, g))
 
     bar = tqdm(total=len(batches), initial=state.done, desc=label, unit="batch", delay=2.0, leave=False, disable=hidden(progress))
     with bar, _frozen(model, layers), gradients_of(model, layers, hand):
         while state.done < len(batches):
-            if stop is not None and stop():
+            if says_stop(stop):
                 state.save()
                 rest = "; call it again to go on." if state.path else ", which are lost; give a folder to keep them."
                 raise Stopped(f"{label}: stopped after {state.done} of {len(batches)} batches{rest}")
@@ -195,7 +238,7 @@ def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], 
             if step is not None:
                 step(batches[state.done], int(rows[state.done]))
             else:
-                loss = objective(model, batches[state.done], torch.Generator().manual_seed(seed * 1_000_003 + state.done))
+                loss = objective(model, batches[state.done], torch.Generator().manual_seed((seed * 1_000_003 + state.done) % 2**63))
                 if not (isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad):
                     raise CurvatureError(f"objective returned {loss!r:.80}; expected the sum of the losses as a tensor without axes that depends on the layers.")
                 loss.backward()
@@ -226,12 +269,14 @@ class State:
             return self
         try:
             with safe_open(str(self.path), framework="pt") as file:
-                facts = json.loads(file.metadata()["facts"])
+                facts = reading.value(file.metadata()["facts"], dict)
+                facts["notes"], facts["done"]  # noqa: B018 - each must be there
                 # read, not mapped: the sums are added to
                 sums = {name: file.get_tensor(name).clone().to(device) for name in file.keys()}
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            warnings.warn(f"{self.path} cannot be read ({error}); it is set aside and the statistics start anew.", stacklevel=3)
-            os.replace(self.path, self.path.with_suffix(".corrupt"))
+            warn(f"{self.path} cannot be read ({error}); it is set aside and the statistics start anew.")
+            with contextlib.suppress(OSError):
+                os.replace(self.path, self.path.with_suffix(".corrupt"))
             return self
         self.sums, self.notes, self.done, self._written = sums, facts["notes"], facts["done"], facts["done"]
         return self
@@ -244,16 +289,10 @@ class State:
         """Write it in one rename, if it changed."""
         if self.path is None or self._written == self.done:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write(self.path, self.sums, {"facts": json.dumps({"done": self.done, "notes": self.notes})})
         self._written, self._last = self.done, time.monotonic()
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """A safetensors file that is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, str(part), metadata=dict(metadata or {}))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    files.write_tensors(path, tensors, metadata or {}, parents=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,27 +12,33 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..arguments import Count, Model, Portion, Seed, Share, Size, door
 from ..engine import results
+from ..engine.lengths import Lengths
 from ..engine.linear import inputs_of, linears
 from ..engine.record import plain as as_json
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
 from ..engine.walk import Stopped
 from ..measure.likelihood import plain
 from ..measure.statistics import bootstrap_comparison
 from .controls import random_orthogonal
-from .eigen import Decomposition, LayerCurvature
+from .eigen import By, Decomposition, LayerCurvature
 from .errors import CurvatureError
 from .factors import require_model
-from .passes import token_batches
+from .passes import fitting, token_batches
 
 #: Upper ends of the bands, as shares of all pairs in descending order of mass: top 10 %, 10-25 %, 25-50 %, bottom 50 %.
 BANDS = (0.1, 0.25, 0.5, 1.0)
-BASES = ("kfac", "svd", "random")
+Basis = Literal["kfac", "svd", "random"]
+BASES: tuple[Basis, ...] = ("kfac", "svd", "random")
 SIDES = ("output", "input")
 
 
-def spectrum(decomposition: Decomposition, *, by: str = "kfac", bands: Sequence[float] = BANDS,
-             shares: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)) -> results.Result:
+@door(CurvatureError)
+def spectrum(decomposition: Decomposition, *, by: By = "kfac", bands: Sequence[Portion] = BANDS,
+             shares: Sequence[Portion] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)) -> results.Result:
     """Eigenvalues and mass of every layer: how much each band carries, and what share of the pairs carries a given share of the mass.
 
     Returns: a result over `layer`: ``band_mass`` (by `band`), ``pairs`` (by `mass_share`: the least share of pairs that carries it), ``mu`` and ``lam`` (by `index`, NaN after
@@ -63,9 +69,11 @@ def spectrum(decomposition: Decomposition, *, by: str = "kfac", bands: Sequence[
     return results.stamp(ds, _record(decomposition, "curvature spectrum", {"by": by, "bands": list(ends)}))
 
 
+@door(CurvatureError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def activation_ratio(model: Any, decomposition: Decomposition, memorised: Any, clean: Any, *, by: str = "kfac", bands: Sequence[float] = BANDS, bases: Sequence[str] = BASES,
-                     first: int = 0, seed: int = 0, level: float = 0.95, rows: int | None = None, progress: bool | None = None,
+def activation_ratio(model: Model, decomposition: Decomposition, memorised: Any, clean: Any, *, by: By = "kfac", bands: Sequence[Portion] = BANDS,
+                     bases: Sequence[Basis] = BASES, first: Size = 0, seed: Seed = 0, level: Share = 0.95, rows: Count | None = None, progress: bool | None = None,
                      stop: Callable[[], bool] | None = None) -> results.Result:
     """How strongly memorised and clean sequences use each band of the spectrum: the mean norm over tokens of what the band carries, memorised over clean.
 
@@ -76,7 +84,7 @@ def activation_ratio(model: Any, decomposition: Decomposition, memorised: Any, c
         seed: of the random bases and of the bootstrap over sequences.
 
     Returns: a result over `basis, layer, side, band`. `side`: "output", the part of the layer's output that the band's coefficients make, ||(C * S_band) U_At x||; "input", the
-    part of x along the eigenvectors of A whose rank lies in the band. ``ratio`` with ``low`` and ``high`` (bootstrap over sequences); ``ordering``: the last band over the first,
+    part of x along the eigenvectors of A whose rank lies in the band. ``ratio`` with ``low``, ``high`` and ``interval_kind`` (over sequences); ``ordering``: the last band over the first,
     memorised over clean (above 1: recitation leans on low curvature), with ``ordering_low`` and ``ordering_high``; ``of_memorised`` and ``of_clean`` by `sequence` of each.
 
     Raises: CurvatureError: arguments that do not fit; weights other than the decomposition's. Stopped: `stop` said so.
@@ -85,44 +93,52 @@ def activation_ratio(model: Any, decomposition: Decomposition, memorised: Any, c
     """
     require_model(model, decomposition.model, "decomposition")
     ends = _bands(bands)
-    if not bases or (bad := [b for b in bases if b not in BASES]) or len(set(bases)) < len(bases):
+    if not len(bases) or len(set(bases)) < len(bases):
         raise CurvatureError(f"bases={list(bases)!r}: expected different ones of {', '.join(BASES)}.")
-    parts = {"memorised": token_batches(memorised, rows), "clean": token_batches(clean, rows)}
+    parts = {"memorised": token_batches(memorised, rows, "memorised"), "clean": token_batches(clean, rows, "clean")}
     for name, part in parts.items():
         if (short := min(p.shape[1] for p in part)) - 1 <= first or first < 0:
             raise CurvatureError(f"first={first!r}: {name} has rows of {short} tokens, of which the last is left out; expected 0 <= first < {short - 1}.")
         if sum(map(len, part)) < 2:
             raise CurvatureError(f"{name} holds one sequence; an interval over sequences takes at least two.")
     hf = plain(model)
+    for name, part in parts.items():
+        fitting(hf, part, name)
     chosen = linears(hf, list(decomposition))
     readers = {name: [[_Reader(basis, side, layer, ends, by, seed) for side in SIDES] for basis in bases] for name, layer in decomposition.items()}
-    of = {}
+    lengths, of = Lengths.of(hf), {}
     bar = tqdm(total=sum(map(len, parts.values())), desc="activation by band", unit="batch", delay=2.0, leave=False, disable=hidden(progress))
     with bar:
         for kind, part in parts.items():
             means = []
             for ids in part:
-                if stop is not None and stop():
+                if says_stop(stop):
                     raise Stopped("activation by band: stopped; nothing of it is kept.")
                 here = np.full((len(ids), len(bases), len(chosen), len(SIDES), len(ends)), np.nan)
+                last = ids.shape[1] - 1
+                # the last token predicts nothing; it is read where the others have other frequencies without it
+                text = ids if lengths is not None and lengths.needs_last(ids.shape[1]) else ids[:, :-1]
 
                 def sink(name: str, x: Tensor) -> None:
-                    x = x.float().reshape(len(ids), ids.shape[1] - 1, -1)[:, first:]
+                    x = x.float().reshape(*text.shape, -1)[:, first:last]
                     for b, sides in enumerate(readers[name]):
                         for s, reader in enumerate(sides):
                             here[:, b, order[name], s] = reader(x).mean(1).double().cpu().numpy()
 
                 order = {name: i for i, name in enumerate(chosen)}
+                if lengths is not None:
+                    lengths.forget()
                 with inputs_of(hf, chosen, sink):
-                    hf.base_model(input_ids=torch.from_numpy(ids[:, :-1]).to(hf.device), use_cache=False)
+                    hf.base_model(input_ids=torch.from_numpy(text).to(hf.device), use_cache=False)
                 means.append(here)
                 bar.update()
             of[kind] = np.concatenate(means)
     ratio = bootstrap_comparison(of["memorised"], of["clean"], paired=False, level=level, seed=seed)
     last = bootstrap_comparison(*(of[k][..., -1] / of[k][..., 0] for k in ("memorised", "clean")), paired=False, level=level, seed=seed)
     dims = ("basis", "layer", "side", "band")
-    ds = xr.Dataset({"ratio": (dims, ratio.estimate), "low": (dims, ratio.low), "high": (dims, ratio.high), "ordering": (dims[:3], last.estimate),
-                     "ordering_low": (dims[:3], last.low), "ordering_high": (dims[:3], last.high), "of_memorised": (("memorised_sequence", *dims), of["memorised"]),
+    ds = xr.Dataset({"ratio": (dims, ratio.estimate), "low": (dims, ratio.low), "high": (dims, ratio.high), "interval_kind": (dims, ratio.kind), "ordering": (dims[:3], last.estimate),
+                     "ordering_low": (dims[:3], last.low), "ordering_high": (dims[:3], last.high),
+                     "ordering_interval_kind": (dims[:3], last.kind), "of_memorised": (("memorised_sequence", *dims), of["memorised"]),
                      "of_clean": (("clean_sequence", *dims), of["clean"])},
                     coords={"basis": list(bases), "layer": list(chosen), "side": list(SIDES), "band": _names(ends)})
     call = {"by": by, "bands": list(ends), "bases": list(bases), "first": first, "level": level, "n": {k: len(v) for k, v in of.items()}, "interval": ratio.method}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from lens import files
 from lens.data import facts, ioi, multihop
 from lens.models import load
 from lens.prompts import EncodedPair, Pair, PromptError, encode, pair_from_record
@@ -179,18 +181,17 @@ def build(
     if _kept(judged[best]) - _kept(judged[starts[0]]) < GAIN * len(records):
         best = starts[0]
     rows = judged[best]
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / f"{name}.filter.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    with open(out / f"{name}.jsonl", "w", encoding="utf-8") as file:
-        for record, row in zip(records, rows):
-            if row["kept"]:
-                kept = {**record, "start": best, "ranks": [row[f"{side}_rank"] for side in sides]}
-                if hops:
-                    kept |= {"logprobs": [row[f"{side}_logprob"] for side in sides], "exact": [row[f"{side}_exact"] for side in sides]}
-                file.write(json.dumps(kept, ensure_ascii=False, separators=(",", ":") if hops else None) + "\n")
+    evidence, lines = io.StringIO(newline=""), []
+    writer = csv.DictWriter(evidence, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    for record, row in zip(records, rows):
+        if row["kept"]:
+            kept = {**record, "start": best, "ranks": [row[f"{side}_rank"] for side in sides]}
+            if hops:
+                kept |= {"logprobs": [row[f"{side}_logprob"] for side in sides], "exact": [row[f"{side}_exact"] for side in sides]}
+            lines.append(json.dumps(kept, ensure_ascii=False, separators=(",", ":") if hops else None) + "\n")
+    files.write_all({out / f"{name}.filter.csv": evidence.getvalue(), out / f"{name}.jsonl": "".join(lines)}, parents=True)
     return (_hop_summary if hops else _summary)(name, judged, best)
 
 
@@ -286,7 +287,7 @@ def write_summary(readme: Path, made: str, parts: Sequence[str]) -> None:
         after = rest.partition(MARKS[1])[2]
         if not found:
             before, after = before.rstrip() + "\n\n", "\n"
-    readme.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+    files.write(readme, f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
     print(table)
 
 

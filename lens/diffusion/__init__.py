@@ -17,7 +17,8 @@ from .errors import DiffusionError
 
 #: public name -> module, resolved on first use
 _PUBLIC = {
-    **dict.fromkeys(("Pipeline", "load", "of_parts"), "pipeline"),
+    "Pipeline": "pipeline",
+    **dict.fromkeys(("load", "of_parts"), "loading"),
     **dict.fromkeys(("Samples", "Step", "denoise", "noise", "noised", "predicted"), "sampling"),
     **dict.fromkeys(("StepStatistics", "statistics"), "activations"),
     **dict.fromkeys(("background_correlation", "ssim", "normalised_distance", "nearest_identity", "diversity", "Threshold", "threshold", "copied", "rate"), "copies"),

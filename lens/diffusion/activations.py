@@ -9,29 +9,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..engine.linear import inputs_of
+from .. import files, reading
+from ..arguments import Count, FilePath, Size, door, unfit
+from ..engine.linear import Linear, inputs_of
+from ..engine.sessions import of_one_model
 from ..subspace.activations import Stats
 from ..models import weight_hash
+from ..notices import warn
 from ..subspace.sums import lines_of
+from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import FEED_FORWARD, Pipeline
-from .sampling import BATCH, Step, denoise, timesteps
+from .sampling import BATCH, Step, denoise
+from .schedules import scheduler_name, timesteps
 
 #: Which rows of the U-Net's batch count: those with the caption, those without, or both (as published).
-HALVES = ("caption", "empty", "both")
+Half = Literal["caption", "empty", "both"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +65,11 @@ class StepStatistics:
     def steps(self) -> int:
         return next(iter(self.sums.values())).shape[1]
 
-    def take(self, items: Sequence[int]) -> StepStatistics:
+    @door(DiffusionError)
+    def take(self, items: Sequence[Size]) -> StepStatistics:
         """Those of some captions, by number; no run of the model."""
         items = [int(i) for i in items]
-        if not items or min(items) < 0 or max(items) >= len(self):
+        if not items or max(items) >= len(self):
             raise DiffusionError(f"items={items[:8]}: expected numbers of captions from 0 to {len(self) - 1}, at least one.")
         at = torch.tensor(items)
         return replace(self, captions=tuple(self.captions[i] for i in items), sums={name: value[at] for name, value in self.sums.items()})
@@ -75,18 +80,19 @@ class StepStatistics:
             raise DiffusionError("statistics of other weights, seeds, steps or guidance cannot be added; compute both with the same.")
         return replace(self, captions=self.captions + other.captions, sums={name: torch.cat([value, other.sums[name]]) for name, value in self.sums.items()})
 
-    def at(self, step: int | Sequence[int], half: str = "caption") -> Stats:
+    @door(DiffusionError)
+    def at(self, step: Size | Sequence[Size], half: Half = "caption") -> Stats:
         """The statistics of one step (or several together) as `lens.subspace` takes them, an item for each caption.
 
         Raises: DiffusionError: an unknown half, the empty half without guidance, a step that was not run.
         """
         steps = [step] if isinstance(step, int) else [int(s) for s in step]
-        halves = {"caption": [0], "empty": [1], "both": [0, 1]}.get(half)
+        halves = {"caption": [0], "empty": [1], "both": [0, 1]}[half]
         first = next(iter(self.sums.values()))
-        if halves is None or max(halves) >= first.shape[2]:
-            raise DiffusionError(f"half={half!r}; expected one of {', '.join(HALVES)}, and without guidance 'caption' alone.")
-        if not steps or min(steps) < 0 or max(steps) >= first.shape[1]:
-            raise DiffusionError(f"step={step!r}; expected numbers from 0 to {first.shape[1] - 1}.")
+        if max(halves) >= first.shape[2]:
+            raise DiffusionError(f"half={half!r}: without guidance 'caption' alone was run; take that, or run with guidance above 1.")
+        if not steps or max(steps) >= first.shape[1]:
+            raise DiffusionError(unfit("step", step, f"numbers from 0 to {first.shape[1] - 1}, at least one"))
         # the two lines of every caption; as if each caption's rows of the chosen halves and steps had been seen one after another
         each = {name: value[:, steps][:, :, halves].sum((1, 2)) for name, value in self.sums.items()}
         rows = {name: torch.full((len(self),), float(self.rows[name] * len(steps) * len(halves)), dtype=torch.float64) for name in each}
@@ -94,14 +100,18 @@ class StepStatistics:
                      each=each, each_rows=rows)
 
 
-def statistics(pipeline: Pipeline, captions: Sequence[str], *, layers: str | Sequence[str] = FEED_FORWARD, seeds: Sequence[int] = (0, 1, 2, 3), steps: int = 25,
-               first: int | None = None, guidance: float = 3.0, batch: int = BATCH, folder: str | os.PathLike | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> StepStatistics:
+@door(DiffusionError)
+@of_one_model
+def statistics(pipeline: Pipeline, captions: Captions, *, layers: str | Sequence[str] = FEED_FORWARD, seeds: Seeds = (0, 1, 2, 3), steps: Count = 25,
+               first: Count | None = None, guidance: Guidance = 3.0, batch: Count = BATCH, folder: FilePath | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> StepStatistics:
     """Statistics of captions while they are denoised.
 
     Args:
         layers: names of the linear layers whose inputs are watched; the second layers of the feed-forward blocks, as published. `pipeline.CROSS_ATTENTION` reads words.
         seeds: of the starting noise, the same for each caption (the published code has one, 0). first: only the first steps, of `steps`.
-        folder: each caption's sums are written there as soon as they are whole, and read back by any later call with the same weights (the text encoder's too) and settings.
+        folder: each caption's sums are written there as soon as they are whole, and read back by any later call with
+            the same weights (the text encoder's too), settings
+            and whatever else is in force on the two: hooks, FreeU, adapters' scales.
 
     Raises: as `denoise`; DiffusionError also for `first` outside of the steps that there are. Stopped: `stop` said so, captions that are whole are in `folder`.
 
@@ -109,13 +119,13 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, layers: str | Seq
     """
     captions = [captions] if isinstance(captions, str) else list(captions)
     pipeline.tokens(captions)
-    named, model, there = pipeline.named(layers), pipeline.hash, len(timesteps(pipeline, steps))
+    named, model, there = pipeline.named(layers), pipeline.unet_hash, len(timesteps(pipeline, steps))
     first = there if first is None else first
-    if isinstance(first, bool) or not 1 <= first <= there:
+    if first > there:
         raise DiffusionError(f"first={first!r}; the scheduler makes {there} steps of steps={steps}: give 1 to {there}, or None for all.")
-    settings = {"seeds": [int(s) for s in seeds], "steps": int(steps), "first": int(first), "guidance": float(guidance), "scheduler": _named(pipeline.scheduler),
+    settings = {"seeds": [int(s) for s in seeds], "steps": int(steps), "first": int(first), "guidance": float(guidance), "scheduler": scheduler_name(pipeline, steps),
                 "text encoder": weight_hash(pipeline.text_encoder)}
-    store = _Store(folder, {"model": model, "layers": list(named), **settings}) if folder is not None else None
+    store = _Store(folder, {"model": model, "state": pipeline.state(), "layers": list(named), **settings}) if folder is not None else None
     found: dict[str, dict[str, Tensor]] = {}
     rows: dict[str, int] = {}
     if store is not None:
@@ -138,12 +148,6 @@ def statistics(pipeline: Pipeline, captions: Sequence[str], *, layers: str | Seq
             if store is not None:
                 store.write(caption, found[caption], rows)
     return StepStatistics(tuple(captions), {name: torch.stack([found[caption][name] for caption in captions]) for name in named}, rows, model, settings)
-
-
-def _named(scheduler) -> str:
-    """A scheduler's class and the hash of what it was configured with."""
-    config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
-    return f"{type(scheduler).__name__} {hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:12]}"
 
 
 def watching(pipeline: Pipeline, captions: int, layers: str | Sequence[str] = FEED_FORWARD) -> tuple[_Sums, Callable]:
@@ -215,17 +219,11 @@ class _Store:
                 about = file.metadata() or {}
                 if about.get("identity") != self.identity or about.get("caption") != caption:
                     raise ValueError("it holds other statistics")
-                return {name: file.get_tensor(name) for name in json.loads(about["rows"])}, json.loads(about["rows"])
+                rows = reading.value(about["rows"], dict)
+                return {name: file.get_tensor(name) for name in rows}, rows
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            warnings.warn(f"{path} cannot be read ({error}); its caption is run anew", stacklevel=3)
+            warn(f"{path} cannot be read ({error}); its caption is run anew")
             return None
 
     def write(self, caption: str, sums: Mapping[str, Tensor], rows: Mapping[str, int]) -> None:
-        path = self.path(caption)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-        try:
-            save_file({name: value.contiguous() for name, value in sums.items()}, part,
-                      metadata={"identity": self.identity, "caption": caption, "rows": json.dumps(dict(rows))})
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write_tensors(self.path(caption), sums, {"identity": self.identity, "caption": caption, "rows": json.dumps(dict(rows))})

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -15,16 +15,21 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..arguments import Count, Draws, Filled, Fraction, Positive, Seed, Size, array, door, unfit
 from ..engine import results
 from ..engine.record import record_of
 from ..engine.sweeps import hidden
 from ..engine.walk import Stopped
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
+from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline
 from .sampling import BATCH, denoise, noised, predicted
+from .schedules import prediction, refuse_unknown
 
 #: images [caption, seed, 3, h, w] -> how much of its own training picture each holds, [caption, seed]: truth values, shares or correlations. The captions' order is the caller's.
-Measure = Callable[[Float[Tensor, "caption seed 3 h w"]], Any]
+Measure = Callable[[Any], Any]
 #: Pictures and as many captions.
 Pairs = tuple[Any, Sequence[str]]
 
@@ -46,8 +51,10 @@ class Embeddings:
         return self.states[max(self.states)]
 
 
-def optimise_embeddings(pipeline: Pipeline, images: Any, *, start: Sequence[str] | str = "empty", steps: int = 50, learning_rate: float = 0.1, batch: int = 8, seed: int = 0,
-                        at: Sequence[int] = (), rows: int = BATCH, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Embeddings:
+@door(DiffusionError)
+@of_one_model
+def optimise_embeddings(pipeline: Pipeline, images: Any, *, start: Captions = "empty", steps: Draws = 50, learning_rate: Positive = 0.1, batch: Count = 8, seed: Seed = 0,
+                        at: Sequence[Size] = (), rows: Count = BATCH, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Embeddings:
     """Look for text embeddings that make the U-Net denoise towards given pictures: Adam on the embedding, fresh noise and denoising steps at each update.
 
     With enough steps this draws any picture, memorised or not: it says something only beside never-memorised pictures that were attacked with the same budget (see `attack`).
@@ -69,9 +76,10 @@ def optimise_embeddings(pipeline: Pipeline, images: Any, *, start: Sequence[str]
     """
     pictures = pipeline.pictures(images)
     keep = sorted({int(s) for s in at} | {int(steps)})
-    if keep[0] < 0 or keep[-1] > steps or min(steps, batch, rows) < 1 or not 0 < learning_rate <= 1e30:
-        raise DiffusionError(f"steps={steps!r}, batch={batch!r}, rows={rows!r}, learning_rate={learning_rate!r}, at={list(at)[:8]}; expected whole numbers of at least 1, a rate "
-                             "above 0 (1e30 at most), and numbers of finished steps from 0 to steps.")
+    if keep[-1] > steps:
+        raise DiffusionError(unfit("at", at, f"numbers of finished steps from 0 to steps={steps}"))
+    if learning_rate > 1e30:
+        raise DiffusionError(unfit("learning_rate", learning_rate, "a rate above 0, 1e30 at most"))
     refuse_other_predictions(pipeline)
     first = _start(pipeline, start, len(pictures), seed)
     clean = pipeline.encode(pictures)
@@ -90,7 +98,7 @@ def optimise_embeddings(pipeline: Pipeline, images: Any, *, start: Sequence[str]
                     states[step].append(y.detach().to(pipeline.dtype).clone())
                 if step == steps:
                     break
-                if stop is not None and stop():
+                if says_stop(stop):
                     raise Stopped(f"optimising embeddings stopped after {begin} of {len(clean)} pictures and {step} of {steps} steps")
                 loss = _errors(pipeline, clean[some], y, streams, batch)
                 # independent losses: the gradient of their sum is each one's own
@@ -139,12 +147,17 @@ def _start(pipeline: Pipeline, start: Sequence[str] | str, count: int, seed: int
         return torch.randn(count, *empty.shape[1:], generator=stream).to(empty) * empty.std() + empty.mean()
     if len(start) != count:
         raise DiffusionError(f"start holds {len(start)} captions for {count} pictures; give one for each.")
-    return pipeline.embed(start).to(kind)
+    try:
+        return pipeline.embed(start).to(kind)
+    except DiffusionError as error:
+        raise DiffusionError(f"start: {error}") from None
 
 
 def refuse_other_predictions(pipeline: Pipeline) -> None:
-    """Raises DiffusionError where the U-Net was trained to predict something else than the noise."""
-    kind = getattr(pipeline.scheduler.config, "prediction_type", "epsilon")
+    """Raises DiffusionError where the U-Net was trained to predict something else than the noise, or for a scheduler of
+    an unknown kind."""
+    refuse_unknown(pipeline.scheduler)
+    kind = prediction(pipeline.scheduler)
     if kind != "epsilon":
         raise DiffusionError(f"pipeline: {pipeline.name} predicts {kind!r}; attacks are written for the noise ('epsilon'), as Stable Diffusion 1.x predicts it.")
 
@@ -152,9 +165,11 @@ def refuse_other_predictions(pipeline: Pipeline) -> None:
 # -- attacks, measured -------------------------------------------------------------------------------------------------
 
 
-def attack(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: Measure, start: str = "caption", steps: int = 50, at: Sequence[int] | None = None,
-           learning_rate: float = 0.1, batch: int = 8, seed: int = 0, seeds: Sequence[int] = (0, 1, 2, 3), denoising_steps: int = 25,
-           guidance: float = 3.0, progress: bool | None = None,
+@door(DiffusionError)
+@of_one_model
+def attack(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: Measure, start: Literal["caption", "empty", "random"] = "caption", steps: Draws = 50,
+           at: Annotated[Sequence[Size], Filled()] | None = None, learning_rate: Positive = 0.1, batch: Count = 8, seed: Seed = 0, seeds: Seeds = (0, 1, 2, 3), denoising_steps: Count = 25,
+           guidance: Guidance = 3.0, progress: bool | None = None,
            stop: Callable[[], bool] | None = None) -> xr.Dataset:
     """Optimise the embeddings of memorised and of never-memorised pictures with the same budget, and measure what they bring back from fresh noise.
 
@@ -183,8 +198,10 @@ def attack(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: Measu
     return stamped(ds, pipeline, "embedding attack", call, seed)
 
 
-def noisy_start(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: Measure, shares: Sequence[float] = (0.25, 0.5, 0.75), seeds: Sequence[int] = (0, 1, 2, 3),
-                denoising_steps: int = 25, guidance: float = 3.0, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
+@door(DiffusionError)
+@of_one_model
+def noisy_start(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: Measure, shares: Sequence[Fraction] = (0.25, 0.5, 0.75), seeds: Seeds = (0, 1, 2, 3),
+                denoising_steps: Count = 25, guidance: Guidance = 3.0, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
     """Noise pictures to a share of the denoising steps, denoise them from there, and measure what comes back.
 
     The control (pictures that the model never saw) tells how much of a picture survives the noise anyway. Arguments and errors as `attack`; `shares`: of the steps that are run.
@@ -194,6 +211,8 @@ def noisy_start(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: 
     pictures, captions, sets = both(pipeline, targets, control)
     if not len(shares):
         raise DiffusionError("shares is empty; give at least one share of the steps, above 0 and at most 1.")
+    if len(set(shares)) < len(shares):
+        raise DiffusionError(unfit("shares", shares, "different shares of the steps"))
     latents, values = pipeline.encode(pictures), []
     for share in shares:
         made = denoise(pipeline, captions, seeds=seeds, steps=denoising_steps, guidance=guidance, start=(latents, float(share)), progress=progress, stop=stop)
@@ -202,7 +221,9 @@ def noisy_start(pipeline: Pipeline, targets: Pairs, control: Pairs, *, measure: 
     return stamped(ds, pipeline, "noisy start", {"denoising_steps": denoising_steps, "guidance": guidance, "pictures": digest(pictures)})
 
 
-def prompts(pipeline: Pipeline, variants: Mapping[str, Sequence[str]], *, measure: Measure, seeds: Sequence[int] = (0, 1, 2, 3), denoising_steps: int = 25, guidance: float = 3.0,
+@door(DiffusionError)
+@of_one_model
+def prompts(pipeline: Pipeline, variants: Mapping[str, Sequence[str]], *, measure: Measure, seeds: Seeds = (0, 1, 2, 3), denoising_steps: Count = 25, guidance: Guidance = 3.0,
             progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
     """Measure what captions said in several ways bring back: as they are, in other words, in part, from seeds that were not used for locating.
 
@@ -229,10 +250,11 @@ def prompts(pipeline: Pipeline, variants: Mapping[str, Sequence[str]], *, measur
 
 def pairs_of(pipeline: Pipeline, pairs: Pairs, argument: str) -> tuple[Float[Tensor, "n 3 h w"], list[str]]:
     """Pictures and captions of one argument. Raises DiffusionError: no such pair, or numbers that do not match."""
-    if not isinstance(pairs, (tuple, list)) or len(pairs) != 2:
-        raise DiffusionError(f"{argument} is a {type(pairs).__name__}; expected two things, (images, captions).")
     pictures, captions = pipeline.pictures(pairs[0], f"{argument}[0]"), list(pairs[1])
-    pipeline.tokens(captions)
+    try:
+        pipeline.tokens(captions)
+    except DiffusionError as error:
+        raise DiffusionError(f"{argument}: {error}") from None
     if len(pictures) != len(captions):
         raise DiffusionError(f"{argument} has {len(pictures)} pictures and {len(captions)} captions; give one caption for each picture.")
     return pictures, captions
@@ -256,8 +278,7 @@ def refuse_shared(one: tuple[Tensor, list[str]], two: tuple[Tensor, list[str]], 
 
 def measured(measure: Measure, images: Float[Tensor, "caption seed 3 h w"]) -> np.ndarray:
     """What the caller's measure says, as numbers [caption, seed]. Raises DiffusionError: another shape, or a number that is not finite."""
-    found = measure(images)
-    values = np.asarray(found.cpu() if isinstance(found, Tensor) else found, dtype=float)
+    values = array(measure(images), "measure", f"a function that gives a number for each caption and seed, {tuple(images.shape[:2])}", DiffusionError, dtype=np.float64)
     if values.shape != tuple(images.shape[:2]) or not np.isfinite(values).all():
         raise DiffusionError(f"measure gave numbers of shape {values.shape}, {int((~np.isfinite(values)).sum())} of them not finite; expected one for each caption and seed, "
                              f"{tuple(images.shape[:2])}.")
@@ -270,9 +291,10 @@ def digest(value: Tensor) -> str:
 
 
 def stamped(ds: xr.Dataset, pipeline: Pipeline, kind: str, call: Mapping[str, Any], seed: int | None = None, status: str = "complete") -> xr.Dataset:
-    """The result with its record: the U-Net as it is now (an edit in force is in its hash), the call and the seed."""
+    """The result with its record: the U-Net as it is now (an edit in force is in its hash), the hash of all parts of the pipeline, the call and the seed."""
     seen = SimpleNamespace(hf=SimpleNamespace(config=SimpleNamespace(name_or_path=pipeline.name)), dtype=pipeline.dtype, device=pipeline.device)
-    return results.stamp(ds, record_of(pipeline.unet, seen, kind, call, seed=seed, status=status, engine="plain"))
+    record = record_of(pipeline.unet, seen, kind, call, seed=seed, status=status, engine="plain")
+    return results.stamp(ds, record | {"model": record["model"] | {"pipeline": pipeline.hash}})
 
 
 def _coords(captions: Sequence[str], sets: Sequence[str]) -> dict[str, Any]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..arguments import Count, Draws, Seed, Share, array, door
 from ..engine import results
 from ..measure.statistics import Interval, bootstrap, proportion
+from .arguments import Seeds
 from .errors import DiffusionError
 
 #: Pixels a side of the window of the structural similarity.
@@ -31,16 +33,16 @@ def pixels(images: Any, argument: str = "images", ndim: Sequence[int] = (4, 5), 
 
     Raises: DiffusionError: another number of axes, channels or pixels (`size`: those expected), an empty array, numbers that are not finite or lie outside -1 to 1.
     """
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
-    if array.dtype.kind not in "fiu" or array.ndim not in ndim or array.shape[-3] != 3 or not array.size:
+    held = array(images, argument, "pictures: numbers [n, 3, h, w] or [caption, seed, 3, h, w]", DiffusionError)
+    if held.dtype.kind not in "fiu" or held.ndim not in ndim or held.shape[-3] != 3 or not held.size:
         shapes = " or ".join({4: "[n, 3, h, w]", 5: "[caption, seed, 3, h, w]"}[k] for k in ndim)
-        raise DiffusionError(f"{argument} has shape {array.shape} and type {array.dtype}; expected numbers {shapes}: `Samples.images`, or pictures stacked.")
-    if size is not None and array.shape[-2:] != tuple(size):
-        raise DiffusionError(f"{argument} has {array.shape[-1]} x {array.shape[-2]} pixels; expected {size[1]} x {size[0]}, as those it is compared with: resize it.")
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all() or abs(array).max() > 1 + 1e-4:
+        raise DiffusionError(f"{argument} has shape {held.shape} and type {held.dtype}; expected numbers {shapes}: `Samples.images`, or pictures stacked.")
+    if size is not None and held.shape[-2:] != tuple(size):
+        raise DiffusionError(f"{argument} has {held.shape[-1]} x {held.shape[-2]} pixels; expected {size[1]} x {size[0]}, as those it is compared with: resize it.")
+    held = held.astype(np.float64)
+    if not np.isfinite(held).all() or abs(held).max() > 1 + 1e-4:
         raise DiffusionError(f"{argument} has numbers that are not finite or lie outside -1 to 1; scale pixels from 0-255 by x / 127.5 - 1.")
-    return array
+    return held
 
 
 def _paired(images: Any, truth: Any) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
@@ -52,7 +54,8 @@ def _paired(images: Any, truth: Any) -> tuple[np.ndarray, np.ndarray, tuple[int,
     return x.reshape(len(x), -1, *x.shape[-3:]), y, x.shape[:-3]
 
 
-def background_correlation(images: Images, truth: Float[Tensor, "n 3 h w"], seen: Bool[Tensor, "n h w"]) -> Float[np.ndarray, "caption seed"]:
+@door(DiffusionError)
+def background_correlation(images: Any, truth: Any, seen: Any) -> Float[np.ndarray, "caption seed"]:
     """Pearson correlation of a picture's background with that of its caption's training picture, each channel's mean removed; stands for SSCD.
 
     Args:
@@ -61,7 +64,7 @@ def background_correlation(images: Images, truth: Float[Tensor, "n 3 h w"], seen
     Raises: DiffusionError: pictures that do not fit, no background pixel, a training picture whose background is one colour.
     """
     x, y, shape = _paired(images, truth)
-    mask = np.asarray(seen.cpu() if isinstance(seen, Tensor) else seen)
+    mask = array(seen, "seen", f"truth values {(len(y), *y.shape[2:])}, two pixels or more of each picture", DiffusionError)
     if mask.dtype != bool or mask.shape != (len(y), *y.shape[2:]) or not (mask.sum((1, 2)) > 1).all():
         raise DiffusionError(f"seen has type {mask.dtype} and shape {mask.shape}; expected truth values {(len(y), *y.shape[2:])}, two pixels or more of each picture.")
     mask = mask[:, None, None].astype(np.float64)
@@ -73,7 +76,8 @@ def background_correlation(images: Images, truth: Float[Tensor, "n 3 h w"], seen
     return np.where(lengths[0] < 1e-6, 0.0, along / np.maximum(lengths[0] * lengths[1], 1e-12)).reshape(shape)
 
 
-def ssim(images: Images, truth: Float[Tensor, "n 3 h w"], window: int = WINDOW) -> Float[np.ndarray, "caption seed"]:
+@door(DiffusionError)
+def ssim(images: Any, truth: Any, window: Count = WINDOW) -> Float[np.ndarray, "caption seed"]:
     """Structural similarity to the caption's training picture (scikit-image, windows of `window` x `window` pixels, values two apart at most), mean over the channels.
 
     Raises: DiffusionError: pictures that do not fit; a window that is even or larger than they are.
@@ -91,7 +95,8 @@ def ssim(images: Images, truth: Float[Tensor, "n 3 h w"], window: int = WINDOW) 
     return each.reshape(x.shape)[..., rim:h - rim, rim:w - rim].mean((2, 3, 4)).reshape(shape)
 
 
-def normalised_distance(images: Images, truth: Float[Tensor, "n 3 h w"], pool: Float[Tensor, "m 3 h w"], nearest: int = 50) -> Float[np.ndarray, "caption seed"]:
+@door(DiffusionError)
+def normalised_distance(images: Any, truth: Any, pool: Any, nearest: Count = 50) -> Float[np.ndarray, "caption seed"]:
     """Distance of a picture x to its caption's training picture over half its mean distance to the `nearest` pictures of the training set: |x - x_i| / (0.5 mean |x - y|).
 
     Args:
@@ -108,7 +113,7 @@ def normalised_distance(images: Images, truth: Float[Tensor, "n 3 h w"], pool: F
     flat = other.reshape(len(other), -1)
     own = [np.flatnonzero((abs(flat - picture.ravel()) < 1e-6).all(1)) for picture in y]
     most = max(len(numbers) for numbers in own)
-    if isinstance(nearest, bool) or not 1 <= nearest <= len(other) - most:
+    if nearest > len(other) - most:
         raise DiffusionError(f"nearest={nearest!r}; expected 1 to {len(other) - most}: pool has {len(other)} pictures, up to {most} of which are a caption's own. "
                              "Give more of the training set.")
     search = NearestNeighbors(n_neighbors=nearest + most, algorithm="brute").fit(flat)
@@ -122,7 +127,8 @@ def normalised_distance(images: Images, truth: Float[Tensor, "n 3 h w"], pool: F
     return (np.sqrt(((x - y[:, None]) ** 2).sum((2, 3, 4))) / (0.5 * means)).reshape(shape)
 
 
-def nearest_identity(images: Images, pool: Float[Tensor, "m 3 h w"], picture: Int[np.ndarray, " m"] | None = None) -> Int[np.ndarray, "caption seed"]:
+@door(DiffusionError)
+def nearest_identity(images: Any, pool: Any, picture: Any = None) -> Int[np.ndarray, "caption seed"]:
     """The number of the nearest picture of the training set; `picture`: the numbers of the pool's pictures, equal ones being one (default: 0, 1, ...).
 
     Compare with the number of the caption's own picture for the share whose nearest picture it is. Raises: DiffusionError: pictures or numbers that do not fit.
@@ -131,14 +137,15 @@ def nearest_identity(images: Images, pool: Float[Tensor, "m 3 h w"], picture: In
 
     x = pixels(images)
     flat = pixels(pool, "pool", (4,), x.shape[-2:]).reshape(-1, math.prod(x.shape[-3:]))
-    numbers = np.arange(len(flat)) if picture is None else np.asarray(picture)
+    numbers = np.arange(len(flat)) if picture is None else array(picture, "picture", f"{len(flat)} whole numbers", DiffusionError, "iu")
     if numbers.shape != (len(flat),):
         raise DiffusionError(f"picture has shape {numbers.shape} and pool {len(flat)} pictures; expected a number for each, in the same order.")
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(flat)
     return numbers[search.kneighbors(x.reshape(-1, flat.shape[1]), return_distance=False)[:, 0]].reshape(x.shape[:-3])
 
 
-def diversity(images: Float[Tensor, "caption seed 3 h w"]) -> Float[np.ndarray, " caption"]:
+@door(DiffusionError)
+def diversity(images: Any) -> Float[np.ndarray, " caption"]:
     """Mean root-mean-square distance between the pictures of a caption's seeds; low where it gives the same picture whatever the seed. Raises: DiffusionError: one seed."""
     from scipy.spatial.distance import pdist
 
@@ -184,7 +191,8 @@ class Threshold:
                 f"expected false-positive rate at most {self.bound:.2g} (asked for {self.rate:g}{short})")
 
 
-def threshold(never: Float[np.ndarray, "caption seed"], rate: float = 0.01, copies: str = "above") -> Threshold:
+@door(DiffusionError)
+def threshold(never: Any, rate: Share = 0.01, copies: Literal["above", "below"] = "above") -> Threshold:
     """The value of a measure that at most the share `rate` of the pictures of a fresh never-trained caption is expected to pass.
 
     Args:
@@ -195,11 +203,9 @@ def threshold(never: Float[np.ndarray, "caption seed"], rate: float = 0.01, copi
 
     Raises: DiffusionError: no values, or values that are not finite; a rate outside 0 to 1.
     """
-    values = np.asarray(never, dtype=np.float64)
+    values = array(never, "never", "finite values [caption, seed] or [caption] of pairs that were never trained", DiffusionError, dtype=np.float64)
     if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
         raise DiffusionError(f"never has shape {values.shape}; expected finite values [caption, seed] or [caption] of pairs that were never trained.")
-    if copies not in ("above", "below") or not 0 < rate < 1:
-        raise DiffusionError(f"copies={copies!r}, rate={rate!r}; expected 'above' or 'below', and a rate between 0 and 1 such as 0.01.")
     captions, seeds = len(values), values.size // len(values)
     k = max(1, math.floor(round(rate * seeds * (captions + 1), 9)) - seeds + 1)
     value = np.sort(values.ravel())[-k if copies == "above" else k - 1]
@@ -207,9 +213,10 @@ def threshold(never: Float[np.ndarray, "caption seed"], rate: float = 0.01, copi
     return Threshold(float(value), float(rate), (k + seeds - 1) / (seeds * (captions + 1)), beyond, values.size, captions, copies)
 
 
-def copied(images: Float[Tensor, "caption seed 3 h w"], truth: Float[Tensor, "caption 3 h w"], seen: Bool[Tensor, "caption h w"], pool: Float[Tensor, "m 3 h w"], *,
-           above: Threshold | float, own: Int[np.ndarray, " caption"] | None = None, picture: Int[np.ndarray, " m"] | None = None, captions: Sequence[str] | None = None,
-           seeds: Sequence[int] | None = None, nearest: int = 50) -> xr.Dataset:  # fmt: skip
+@door(DiffusionError)
+def copied(images: Any, truth: Any, seen: Any, pool: Any, *,
+           above: Threshold | float, own: Any = None, picture: Any = None, captions: Sequence[str] | None = None,
+           seeds: Seeds | None = None, nearest: Count = 50) -> xr.Dataset:  # fmt: skip
     """All measures of copying in one table.
 
     Args:
@@ -225,6 +232,8 @@ def copied(images: Float[Tensor, "caption seed 3 h w"], truth: Float[Tensor, "ca
     x = pixels(images, ndim=(5,))
     if (own is None) != (picture is None):
         raise DiffusionError("own and picture: give the numbers of both the captions' and the pool's pictures, or neither.")
+    if own is not None:
+        own = np.atleast_1d(array(own, "own", f"{len(x)} whole numbers, that of each caption's picture", DiffusionError, "iu"))
     for name, given, n in (("captions", captions, len(x)), ("seeds", seeds, x.shape[1]), ("own", own, len(x))):
         if given is not None and len(given) != n:
             raise DiffusionError(f"{name} has {len(given)} entries and images {x.shape[0]} captions of {x.shape[1]} seeds; expected one for each, in the same order.")
@@ -235,7 +244,7 @@ def copied(images: Float[Tensor, "caption seed 3 h w"], truth: Float[Tensor, "ca
     if own is None:
         identity = (abs(pixels(pool, "pool", (4,))[number] - pixels(truth, "truth", (4,))[:, None]) < 1e-6).all((2, 3, 4))
     else:
-        identity = number == np.asarray(own)[:, None]
+        identity = number == own[:, None]
     both = ("caption", "seed")
     ds = xr.Dataset(
         {"copied": (both, correlation > float(above)), "background_correlation": (both, correlation), "ssim": (both, ssim(x, truth)),
@@ -249,14 +258,16 @@ def copied(images: Float[Tensor, "caption seed 3 h w"], truth: Float[Tensor, "ca
     return results.stamp(ds, {"kind": "copies", "call": call})
 
 
-def rate(copy: Any, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+@door(DiffusionError)
+def rate(copy: Any, *, level: Share = 0.95, resamples: Draws = 2000, seed: Seed = 0) -> Interval:
     """The share of pictures for which `copy` [caption, seed] (or [caption]) is True, with an interval over captions: the seeds of one are not independent.
 
-    BCa bootstrap over captions; Clopper-Pearson with captions as the units where all seeds of each agree, or where every caption has the same share.
+    Clopper-Pearson with captions as the units where all seeds of each agree, or where every caption has the same share; else `lens.measure.means.mean_interval` of the captions' shares
+    (none below 5 captions).
 
     Raises: DiffusionError: no truth values.
     """
-    values = np.asarray(copy)
+    values = array(copy, "copy", "truth values [caption, seed], such as `copied(...).copied`", DiffusionError)
     if values.dtype != bool or values.ndim not in (1, 2) or not values.size:
         raise DiffusionError(f"copy has type {values.dtype} and shape {values.shape}; expected truth values [caption, seed], such as `copied(...).copied`.")
     share = values.reshape(len(values), -1).mean(1)
@@ -265,5 +276,8 @@ def rate(copy: Any, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
         k = round(mean * n, 9)
         low, high = proportion(math.floor(k), n, level).low, proportion(math.ceil(k), n, level).high
         return Interval(mean, low, high, level, n, "Clopper-Pearson over captions", "rate")
-    found = bootstrap(share, level=level, resamples=resamples, seed=seed, method="bca")
-    return Interval(mean, found.low, found.high, level, n, "BCa bootstrap over captions", "rate")
+    found = bootstrap(share, level=level, resamples=resamples, seed=seed, values="number") if n > 1 else None
+    if found is None or np.isnan(found.low):
+        kind = "not available: one caption" if found is None else str(found.kind)
+        return Interval(mean, np.nan, np.nan, level, n, kind, "rate")
+    return Interval(mean, max(0.0, found.low), min(1.0, found.high), level, n, f"{found.kind}, over captions", "rate")

@@ -14,7 +14,9 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import Count, Draws, Seed, Share, array, door
 from ..engine import results
+from ..measure.labels import MEMBER
 from ..measure.statistics import AUC, auc, bootstrap, holm
 from .errors import DiffusionError
 from .sampling import Samples
@@ -22,7 +24,8 @@ from .sampling import Samples
 Differences = Samples | Float[Tensor, "caption seed step"] | Float[np.ndarray, "caption seed step"]
 
 
-def noise_difference(samples: Differences, first: int | None = None) -> Float[np.ndarray, " caption"]:
+@door(DiffusionError)
+def noise_difference(samples: Any, first: Count | None = None) -> Float[np.ndarray, " caption"]:
     """d(p) of each caption: the mean over seeds and steps of the caption's part of the predicted noise.
 
     Args:
@@ -32,13 +35,14 @@ def noise_difference(samples: Differences, first: int | None = None) -> Float[np
     """
     values = _differences(samples, "samples")
     steps = values.shape[2] if first is None else first
-    if isinstance(steps, bool) or not 1 <= steps <= values.shape[2]:
+    if steps > values.shape[2]:
         raise DiffusionError(f"first={first!r}; the samples have {values.shape[2]} steps: give 1 to {values.shape[2]}, or None for all.")
     return values[:, :, :steps].mean((1, 2))
 
 
-def detect(memorised: Differences, never: Differences, *, first: Sequence[int | None] = (1, 5, 10, None), groups: Any = None, level: float = 0.95, resamples: int = 20_000,
-              seed: int = 0) -> xr.Dataset:  # fmt: skip
+@door(DiffusionError)
+def detect(memorised: Any, never: Any, *, first: Sequence[Count | None] = (1, 5, 10, None), groups: Any = None, level: Share = 0.95, resamples: Draws = 20_000,
+              seed: Seed = 0) -> xr.Dataset:  # fmt: skip
     """How well d(p) tells captions whose pictures were trained from those that never were.
 
     Args:
@@ -52,6 +56,7 @@ def detect(memorised: Differences, never: Differences, *, first: Sequence[int | 
     Raises: DiffusionError: other numbers of seeds or steps in the two, and as `noise_difference`. StatisticsError: groups that do not fit.
     """
     a, b = _both(memorised, never)
+    groups = None if groups is None else array(groups, "groups", "a name for each caption, memorised ones first", DiffusionError, "biufUSO")
     steps = [a.shape[2] if k is None else k for k in first]
     if not steps or len(set(steps)) < len(steps):
         raise DiffusionError(f"first={list(first)}: of {a.shape[2]} steps that is {steps}; expected different numbers, at least one.")
@@ -62,14 +67,16 @@ def detect(memorised: Differences, never: Differences, *, first: Sequence[int | 
     ds = xr.Dataset({**{name: ("first", [cell[name] for cell in cells]) for name in cells[0]}, "score": (("first", "caption"), score), "memorised": ("caption", label)},
                     {"first": steps, "caption": np.arange(len(label))})
     ds["holm"] = ("first", holm(ds.p.values))
+    ds["p"].attrs["guaranteed_if"] = MEMBER
     call = {"memorised": len(a), "never": len(b), "seeds": a.shape[1], "steps": a.shape[2], "level": level, "resamples": resamples, "groups": groups is not None}
     return results.stamp(ds, {"kind": "detection", "seed": seed, "call": call})
 
 
-def detect_by_step(memorised: Differences, never: Differences, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> xr.Dataset:
+@door(DiffusionError)
+def detect_by_step(memorised: Any, never: Any, *, level: Share = 0.95, resamples: Draws = 2000, seed: Seed = 0) -> xr.Dataset:
     """The caption's part of the predicted noise at each step, and how well that step alone tells the two kinds of captions apart.
 
-    Returns: over `step`: `memorised`, `never` (means over captions) with `..._low`, `..._high` (bootstrap over captions), `auc`, `low`, `high`, `p`,
+    Returns: over `step`: `memorised`, `never` (means over captions) with `..._low`, `..._high` (over captions) and `..._interval_kind`, `auc`, `low`, `high`, `p`,
         `p_kind`, `holm` over the steps.
 
     Raises: as `detect`.
@@ -79,12 +86,14 @@ def detect_by_step(memorised: Differences, never: Differences, *, level: float =
     for name, values in (("memorised", a.mean(1)), ("never", b.mean(1))):
         if len(values) < 2:
             raise DiffusionError(f"{name} is of {len(values)} caption; an interval over captions needs at least two.")
-        found = bootstrap(values, level=level, resamples=resamples, seed=seed)
-        made |= {name: ("step", np.atleast_1d(found.estimate)), f"{name}_low": ("step", np.atleast_1d(found.low)), f"{name}_high": ("step", np.atleast_1d(found.high))}
+        found = bootstrap(values, level=level, resamples=resamples, seed=seed, values="number")
+        made |= {name: ("step", np.atleast_1d(found.estimate)), f"{name}_low": ("step", np.atleast_1d(found.low)), f"{name}_high": ("step", np.atleast_1d(found.high)),
+                 f"{name}_interval_kind": ("step", np.atleast_1d(found.kind))}
     label = np.arange(len(a) + len(b)) < len(a)
     cells = [_cell(auc(line, label, level=level, resamples=resamples, seed=seed)) for line in np.concatenate([a, b]).mean(1).T]
     ds = xr.Dataset(made | {name: ("step", [cell[name] for cell in cells]) for name in ("auc", "low", "high", "p", "p_kind")}, {"step": np.arange(a.shape[2])})
     ds["holm"] = ("step", holm(ds.p.values))
+    ds["p"].attrs["guaranteed_if"] = MEMBER
     times = {tuple(np.asarray(given.timesteps).tolist()) for given in (memorised, never) if isinstance(given, Samples)}
     if len(times) > 1:
         raise DiffusionError("memorised and never were denoised at other timesteps; run both with the same number of steps.")
@@ -96,7 +105,7 @@ def detect_by_step(memorised: Differences, never: Differences, *, level: float =
 
 def _differences(samples: Differences, argument: str) -> np.ndarray:
     given = samples.difference if isinstance(samples, Samples) else samples
-    values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+    values = array(given, argument, "Samples of `denoise` with guidance, or their differences [caption, seed, step]", DiffusionError, dtype=np.float64)
     if values.ndim != 3 or not values.size:
         raise DiffusionError(f"{argument} has differences of shape {values.shape}; expected [caption, seed, step], none of them 0: denoise with guidance above 1.")
     if not np.isfinite(values).all() or (values < 0).any():

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
 import xarray as xr
 
+from ..arguments import Count, NonNegative, Number, Size, door
 from ..subspace import scores as scored
 from ..subspace.masks import Mask
 from ..subspace.scores import Scores
-from .activations import StepStatistics
+from .activations import Half, StepStatistics
 from .errors import DiffusionError
 from .pipeline import Pipeline
 
 #: "published": both halves of the guidance, rows at unit length, more than the reference or not; "corrected": the captioned half, with a margin of standard errors over captions;
 #: "wanda": the captioned half without a reference.
-VARIANTS = ("published", "corrected", "wanda")
+Variant = Literal["published", "corrected", "wanda"]
+VARIANTS = get_args(Variant)
+#: Of a row's weights.
+Sparsity = Annotated[float, Number(0, 1, above=True)]
 
 
-def scores(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics | None, step: int, *, variant: str = "corrected", half: str | None = None, margin: float = 3.0) -> Scores:
+@door(DiffusionError)
+def scores(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics | None, step: Size, *, variant: Variant = "corrected", half: Half | None = None,
+           margin: NonNegative = 3.0) -> Scores:
     """Scores of the weights at one step. `half`: None is the variant's own ("both" as published, else "caption").
 
     Raises: DiffusionError: an unknown variant, no reference where one is needed, captions that are in both sets.
     """
-    if variant not in VARIANTS:
-        raise DiffusionError(f"variant={variant!r} is not known; expected one of {', '.join(VARIANTS)}.")
     if reference is None and variant != "wanda":
         raise DiffusionError(f"variant={variant!r} compares with reference captions; give reference, or take 'wanda'.")
     _apart(memorised, reference)
@@ -47,15 +53,17 @@ def _apart(memorised: StepStatistics, reference: StepStatistics | None) -> None:
         raise DiffusionError(f"memorised and reference overlap in {len(shared)} captions: {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take them out of one.")
 
 
-def masks(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics | None, *, sparsity: float = 0.01, first: int | None = None, **options) -> list[Mask]:
+@door(DiffusionError)
+def masks(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics | None, *, sparsity: Sparsity = 0.01, first: Count | None = None, **options) -> list[Mask]:
     """The mask of each of the first steps (None: of all that were run). Raises as `scores`, and DiffusionError for too many steps."""
     first = memorised.steps if first is None else first
-    if isinstance(first, bool) or not 1 <= first <= memorised.steps:
+    if first > memorised.steps:
         raise DiffusionError(f"first={first!r}; the statistics are of {memorised.steps} steps: give 1 to {memorised.steps}.")
     return [scores(pipeline, memorised, reference, step, **options).mask(sparsity) for step in range(first)]
 
 
-def union(by_step: list[Mask], first: int | None = None) -> Mask:
+@door(DiffusionError)
+def union(by_step: Sequence[Mask], first: Count | None = None) -> Mask:
     """The weights that are in the mask of any of the first steps (Chavhan et al. 2024, code: select ratio 0)."""
     some = by_step[:first]
     if not some:
@@ -64,7 +72,8 @@ def union(by_step: list[Mask], first: int | None = None) -> Mask:
     return Mask(made.layers, made.shapes, made.model, dict(some[0].about) | {"steps": len(some)})
 
 
-def locate(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics | None, *, sparsity: float = 0.01, first: int = 10, variant: str = "corrected", **options) -> Mask:
+@door(DiffusionError)
+def locate(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics | None, *, sparsity: Sparsity = 0.01, first: Count = 10, variant: Variant = "corrected", **options) -> Mask:
     """The weights that hold the memorised pictures: the top share of each row's scores, any of the first steps.
 
     Args:
@@ -80,7 +89,8 @@ def locate(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatist
     return union(masks(pipeline, memorised, reference, sparsity=sparsity, first=min(first, memorised.steps), variant=variant, **options))
 
 
-def score_map(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics, *, half: str = "caption") -> xr.Dataset:
+@door(DiffusionError)
+def score_map(pipeline: Pipeline, memorised: StepStatistics, reference: StepStatistics, *, half: Half = "caption") -> xr.Dataset:
     """How far each layer tells the sets apart at each step: over `step, layer` the share of neurons whose mean energy differs by more than 3 standard errors ("share"), and the
     largest z ("largest"). By chance a share of about .0027 lies beyond 3 (normal; with few captions Welch's z has heavier tails).
     """

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import training
-from ..measure.statistics import bootstrap
+from ..arguments import Count, Draws, FilePath, Positive, Seed, Share, Size, Whole, door, unfit
+from ..engine.linear import idle_projections
+from ..engine.sessions import of_one_model
+from ..measure.crossings import crossing_difference
 from .attacks import Measure, Pairs, digest, measured, pairs_of, refuse_other_predictions, refuse_shared, stamped
+from .arguments import Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline
 from .sampling import denoise, noised, predicted
@@ -30,9 +35,12 @@ STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 CHECKPOINT = 25
 
 
-def relearn(pipeline: Pipeline, others: Pairs, targets: Pairs, *, measure: Measure, twin: Pipeline | None = None, rank: int = 4, modules: str = "attention", steps: int = 100,
-            at: Sequence[int] | None = None, learning_rate: float = 1e-3, batch: int = 4, seed: int = 0, seeds: Sequence[int] = (0, 1, 2, 3), denoising_steps: int = 25,
-            guidance: float = 3.0, folder: str | Path | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
+@door(DiffusionError)
+@of_one_model(reads=False)
+def relearn(pipeline: Pipeline, others: Pairs, targets: Pairs, *, measure: Measure, twin: Pipeline | None = None, rank: Annotated[int, Whole(1, 2**12)] = 4,
+            modules: Literal["attention", "feed-forward", "both"] = "attention", steps: Draws = 100,
+            at: Sequence[Size] | None = None, learning_rate: Positive = 1e-3, batch: Count = 4, seed: Seed = 0, seeds: Seeds = (0, 1, 2, 3), denoising_steps: Count = 25,
+            guidance: Guidance = 3.0, folder: FilePath | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
     """Train low-rank adapters in a copy of the pipeline on other memorised pictures, and measure on the way what the targets' captions bring back.
 
     Only adapters are trained: an edit in force is in the copy's weights and stays there, and the given pipelines are left bit-equal.
@@ -57,11 +65,9 @@ def relearn(pipeline: Pipeline, others: Pairs, targets: Pairs, *, measure: Measu
     """
     known, told = pairs_of(pipeline, others, "others"), pairs_of(pipeline, targets, "targets")
     refuse_shared(known, told, "others", "targets")
-    chosen = sum(MODULES.values(), ()) if modules == "both" else MODULES.get(modules)
-    if chosen is None or isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-        raise DiffusionError(f"modules={modules!r}, rank={rank!r}; expected 'attention', 'feed-forward' or 'both', and a whole number of at least 1.")
+    chosen = sum(MODULES.values(), ()) if modules == "both" else MODULES[modules]
     looks = sorted({0, int(steps), *((s for s in STEPS if s <= steps) if at is None else map(int, at))})
-    if looks[0] < 0 or looks[-1] > steps:
+    if looks[-1] > steps:
         raise DiffusionError(f"at={list(at or ())[:8]}; expected numbers of finished steps from 0 to steps={steps}.")
     try:
         recipe = training.Recipe(steps=steps, batch=batch, learning_rate=learning_rate, weight_decay=0.0, schedule="constant", seed=seed, checkpoint_every=CHECKPOINT)
@@ -107,8 +113,14 @@ def _adapted(pipeline: Pipeline, rank: int, modules: Sequence[str], seed: int) -
     from peft import LoraConfig, inject_adapter_in_model
 
     made = pipeline.copied()
+    if any(isinstance(getattr(module, "base_layer", None), nn.Module) for module in made.unet.modules()):
+        raise DiffusionError(f"pipeline: the U-Net of {pipeline.name} has adapters already; merge them into its weights (fuse_lora, then unload_lora_weights) or take them out first.")
     ends = tuple(f".{module}" for module in modules)
-    blocks = [name for name, module in made.unet.named_modules() if isinstance(module, nn.Linear) and ".transformer_blocks." in f".{name}" and name.endswith(ends)]
+    found = {name: module for name, module in made.unet.named_modules() if isinstance(module, nn.Linear) and ".transformer_blocks." in f".{name}" and name.endswith(ends)}
+    blocks, idle = list(found), idle_projections(made.unet)
+    if any(id(module) in idle for module in found.values()):
+        raise DiffusionError(f"pipeline: projections in the attention of {pipeline.name} do not run (fused by fuse_qkv_projections), so that adapters on them would change nothing; "
+                             "call unfuse_qkv_projections() first.")
     if not blocks:
         raise DiffusionError(f"pipeline: the U-Net of {pipeline.name} has no linear layer named {', '.join(modules)} in a transformer block, so that no adapter can be put in.")
     with torch.random.fork_rng():
@@ -137,19 +149,23 @@ class _Noise:
         return F.mse_loss(predicted(self.pipeline, noised(self.pipeline, clean, added, t), t, self.states[at]).float(), added.float())
 
 
-def savings(result: xr.Dataset, threshold: float = 0.5, *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+@door(DiffusionError)
+def savings(result: xr.Dataset, threshold: float = 0.5, *, level: Share = 0.95, seed: Seed = 0) -> pd.DataFrame:
     """Steps that the edited model needs less than its twin to bring the mean value over the targets to `threshold`.
 
     Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored` names it: where the twin is censored the savings are at
-    least so many, where the edited model is they are at most so many, where both are they are unknown. Interval: bootstrap over captions, the same ones in both models.
+    least so many, where the edited model is they are at most so many, where both are they are unknown. Interval: from the intervals of the means
+    over captions at each look (`lens.measure.crossings`).
 
     Returns: one line: `start` (the edited model's mean before any training; at the threshold already, it needs 0 steps), `edited` and `twin` (steps), `savings`, `low`, `high`
-        (NaN for a single caption), `censored`, `n`.
+        (NaN where none can be had), `interval_kind`, `censored`, `n`.
 
     Raises: DiffusionError: a result without a twin, or of a run that was stopped.
 
     Source: Ebbinghaus 1885 (savings).
     """
+    if missing := [name for name in ("model", "step", "value", "status") if name not in result.variables]:
+        raise DiffusionError(unfit("result", f"a dataset without {', '.join(missing)}", "what `relearn` returned"))
     if "twin" not in result.model.values:
         raise DiffusionError("result has no twin; savings are against a model that never saw the targets: relearn(..., twin=...).")
     ours, theirs = (result.value.sel(model=kind).mean("seed").values for kind in ("edited", "twin"))
@@ -157,24 +173,5 @@ def savings(result: xr.Dataset, threshold: float = 0.5, *, level: float = 0.95, 
         raise DiffusionError(f"result has looks that were not taken (status {', '.join(map(str, result.status.values))}); let the run go on to its end.")
     steps, n = result.step.values, ours.shape[1]
     late = [kind for kind, v in (("edited", ours), ("twin", theirs)) if v.mean(1).max() < threshold]
-    of = lambda v, i: _reached(v[:, i].mean(2), steps, threshold)
-    every = np.arange(n)[None]
-    own, other = float(of(ours, every)[0]), float(of(theirs, every)[0])
-
-    def difference(index: np.ndarray, axis: int) -> np.ndarray:
-        i = np.moveaxis(index, axis, -1).astype(np.int64)
-        return (of(theirs, i.reshape(-1, n)) - of(ours, i.reshape(-1, n))).reshape(i.shape[:-1])
-
-    found = bootstrap(np.arange(n), statistic=difference, level=level, seed=seed) if n > 1 else None
-    low, high = (np.nan, np.nan) if found is None else (found.low, found.high)
-    return pd.DataFrame([{"start": float(ours[0].mean()), "edited": own, "twin": other, "savings": other - own, "low": low, "high": high, "censored": ", ".join(late), "n": n}])
-
-
-def _reached(curves: np.ndarray, steps: np.ndarray, threshold: float) -> np.ndarray:
-    """The first step at which each of the curves [steps, draws] is at the threshold, interpolated from the look before; the last step where none is."""
-    there = curves >= threshold
-    first, draws = there.argmax(0), np.arange(curves.shape[1])
-    before = np.maximum(first - 1, 0)
-    low, high = curves[before, draws], curves[first, draws]
-    share = np.divide(threshold - low, high - low, out=np.zeros_like(low), where=high > low)
-    return np.where(there.any(0), steps[before] + np.clip(share, 0, 1) * (steps[first] - steps[before]), steps[-1]).astype(float)
+    found = crossing_difference(ours, theirs, steps, threshold, level, seed)
+    return pd.DataFrame([{"start": float(ours[0].mean()), **found, "censored": ", ".join(late), "n": n}])

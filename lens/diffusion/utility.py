@@ -9,29 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from .. import files, reading
+from ..arguments import Count, Draws, FilePath, NonNegative, Seed, Share, Whole, array as numbers, door, unfit
 from ..engine import results
 from ..engine.sweeps import hidden
+from ..engine.sessions import of_one_model
 from ..measure.statistics import Interval, bootstrap, bootstrap_comparison
 from .copies import Images, pixels, rate
+from .arguments import Captions
 from .errors import DiffusionError
 from .pipeline import Pipeline
 from .sampling import BATCH, noised, predicted
+from .schedules import prediction, refuse_unknown
 
 #: Features of the classifier: few, so that a thousand pictures give their covariances.
 WIDTH = 32
@@ -63,15 +66,18 @@ class Classifier:
     size: tuple[int, int]
     identity: str
 
-    def features(self, images: Images) -> Features:
+    @door(DiffusionError)
+    def features(self, images: Any) -> Features:
         """The features that the heads read, standardised on the training pictures, [n, d] or [caption, seed, d], float64. Raises: DiffusionError: pictures of another size."""
         return self._run(images)[0]
 
-    def predict(self, images: Images) -> dict[str, Int[np.ndarray, "..."]]:
+    @door(DiffusionError)
+    def predict(self, images: Any) -> dict[str, Int[np.ndarray, "..."]]:
         """The likeliest class of each attribute. Raises as `features`."""
         return self._run(images)[1]
 
-    def accuracy(self, images: Images, labels: Mapping[str, Int[np.ndarray, " n"]], *, level: float = 0.95, seed: int = 0) -> xr.Dataset:
+    @door(DiffusionError)
+    def accuracy(self, images: Any, labels: Mapping[str, Any], *, level: Share = 0.95, seed: Seed = 0) -> xr.Dataset:
         """How many pictures show what was asked for: on generated ones a substitute for the CLIP score, on held-out ones this classifier's own ceiling.
 
         Args:
@@ -96,17 +102,12 @@ class Classifier:
                          "right": (("caption", "seed", "attribute"), right)}, {"attribute": names})
         return results.stamp(ds, {"kind": "caption accuracy", "seed": seed, "call": {"level": level, "classifier": self.identity, "substitutes": {"accuracy": "CLIP score"}}})
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes a .safetensors file, see `load_classifier`. Raises: DiffusionError: another ending."""
+    @door(DiffusionError)
+    def save(self, path: FilePath) -> None:
+        """Writes a .safetensors file, see `load_classifier`. Raises: DiffusionError: another ending; lens.FileError: it cannot be written."""
         path = _checked(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
         about = {"kind": "classifier", "attributes": json.dumps(dict(self.attributes)), "size": json.dumps(list(self.size)), "identity": self.identity}
-        try:
-            save_file({name: value.contiguous() for name, value in self.network.state_dict().items()}, part, metadata=about)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write_tensors(path, self.network.state_dict(), about, parents=True)
 
     @torch.no_grad()
     def _run(self, images: Images) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -118,8 +119,9 @@ class Classifier:
                 {name: torch.cat([heads[name] for _, heads in parts]).argmax(1).numpy().reshape(shape) for name in self.attributes})
 
 
-def train_classifier(images: Float[Tensor, "n 3 h w"], labels: Mapping[str, Int[np.ndarray, " n"]], *, seed: int = 0, epochs: int = 10, batch: int = 64, noise: float = 0.1,
-                     path: str | os.PathLike | None = None, progress: bool | None = None) -> Classifier:  # fmt: skip
+@door(DiffusionError)
+def train_classifier(images: Any, labels: Mapping[str, Any], *, seed: Seed = 0, epochs: Annotated[int, Whole(1, 10**6)] = 10, batch: Annotated[int, Whole(2)] = 64, noise: NonNegative = 0.1,
+                     path: FilePath | None = None, progress: bool | None = None) -> Classifier:  # fmt: skip
     """A small convolutional network that reads off pictures what captions say.
 
     Args:
@@ -134,8 +136,8 @@ def train_classifier(images: Float[Tensor, "n 3 h w"], labels: Mapping[str, Int[
     Cost: about two seconds for a thousand pictures of 16 x 16 on one core.
     """
     x = pixels(images, ndim=(4,))
-    if min(x.shape[-2:]) < 4 or isinstance(epochs, bool) or epochs < 1 or batch < 2:
-        raise DiffusionError(f"images have {x.shape[-1]} x {x.shape[-2]} pixels, epochs={epochs!r}, batch={batch!r}; expected at least 4 x 4 pixels, one epoch and a batch of 2.")
+    if min(x.shape[-2:]) < 4 or len(x) < 2:
+        raise DiffusionError(f"images has {len(x)} pictures of {x.shape[-1]} x {x.shape[-2]} pixels; expected at least two, of at least 4 x 4 pixels.")
     truth = _labels(labels, len(x))
     attributes = {name: int(value.max()) + 1 for name, value in truth.items()}
     if short := [name for name, classes in attributes.items() if classes < 2 or len(np.unique(truth[name][truth[name] >= 0])) < 2]:
@@ -176,7 +178,8 @@ def train_classifier(images: Float[Tensor, "n 3 h w"], labels: Mapping[str, Int[
     return made
 
 
-def load_classifier(path: str | os.PathLike) -> Classifier:
+@door(DiffusionError)
+def load_classifier(path: FilePath) -> Classifier:
     """A classifier from the file that `save` wrote. Raises: DiffusionError: it is no such file."""
     path = _checked(path)
     try:
@@ -184,10 +187,10 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
             about = file.metadata() or {}
             if about.get("kind") != "classifier":
                 raise ValueError("it holds something else")
-            attributes, size = json.loads(about["attributes"]), tuple(json.loads(about["size"]))
+            attributes, size = reading.value(about["attributes"], dict), tuple(reading.value(about["size"], list))
             network = Network(attributes, size)
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise DiffusionError(f"path={str(path)!r} holds no classifier ({str(error).splitlines()[0]}); train one with train_classifier(..., path=...).") from None
     return Classifier(network.eval().requires_grad_(False), attributes, size, about["identity"])
 
@@ -195,7 +198,8 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
 # -- spread of the pictures -------------------------------------------------------------------------------------------
 
 
-def frechet(a: Features, b: Features) -> float:
+@door(DiffusionError)
+def frechet(a: Any, b: Any) -> float:
     """Frechet distance of two sets of features, each taken as a Gaussian: |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)); with `Classifier.features` a substitute for FID.
 
     It is above 0 for two samples of one source, the more so the fewer there are: read it beside `frechet_floor`, and compare only sets of equal size.
@@ -207,10 +211,11 @@ def frechet(a: Features, b: Features) -> float:
     return _frechet(_features(a, "a"), _features(b, "b"))[0]
 
 
-def frechet_interval(a: Features, b: Features, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+@door(DiffusionError)
+def frechet_interval(a: Any, b: Any, *, level: Share = 0.95, resamples: Draws = 2000, seed: Seed = 0) -> Interval:
     """`frechet` with an interval over pictures, over captions where features are [caption, seed, d].
 
-    The distance is linearised in each picture's share (its influence function) and that is bootstrapped: a plain bootstrap would move the whole interval up, as resampled sets
+    The distance is linearised in each picture's share (its influence function) and the interval is of that: a plain bootstrap would move the whole interval up, as resampled sets
     have fewer different pictures. What finite sets add to the distance stays in the estimate and its interval; `frechet_floor` says how much.
     """
     x, y = _features(a, "a"), _features(b, "b")
@@ -223,19 +228,19 @@ def frechet_interval(a: Features, b: Features, *, level: float = 0.95, resamples
         share = (share - share.mean()).reshape(len(given), -1).mean(1)
         parts.append(share)
     found = bootstrap_comparison(parts[0], -parts[1], statistic="difference", paired=False, level=level, resamples=resamples, seed=seed)
-    method = f"bootstrap of the linearised distance, {len(parts[0])} and {len(parts[1])} units"
-    return Interval(value, max(0.0, value + found.low), value + found.high, level, found.n, method, "Frechet distance")
+    method = f"{found.method}, of the linearised distance, {len(parts[0])} and {len(parts[1])} units"
+    return Interval(value, float(np.maximum(0.0, value + found.low)), value + found.high, level, found.n, method, "Frechet distance", str(found.kind))
 
 
-def frechet_floor(a: Features, b: Features, *, splits: int = 20, level: float = 0.95, seed: int = 0) -> Interval:
+@door(DiffusionError)
+def frechet_floor(a: Any, b: Any, *, splits: Annotated[int, Whole(2, 10**7)] = 20, level: Share = 0.95, seed: Seed = 0) -> Interval:
     """The control of `frechet`: mean distance between random sets of these sizes drawn from both put together, in which no difference of source is left.
 
     Captions [caption, seed, d] stay whole. The interval is of the mean over the splits.
     """
     x, y = _features(a, "a"), _features(b, "b")
-    if np.ndim(a) != np.ndim(b) or np.shape(a)[1:] != np.shape(b)[1:] or splits < 2:
-        raise DiffusionError(f"a has shape {np.shape(a)} and b {np.shape(b)}, splits={splits!r}; expected sets alike but for their length "
-                             "(so many seeds a caption in both), and two splits.")
+    if np.ndim(a) != np.ndim(b) or np.shape(a)[1:] != np.shape(b)[1:]:
+        raise DiffusionError(f"a has shape {np.shape(a)} and b {np.shape(b)}; expected sets alike but for their length (so many seeds a caption in both).")
     both = np.concatenate([np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)])
     rng = np.random.default_rng(seed)
     found = []
@@ -243,10 +248,11 @@ def frechet_floor(a: Features, b: Features, *, splits: int = 20, level: float = 
         order = rng.permutation(len(both))
         found.append(_frechet(*(both[part].reshape(-1, x.shape[1]) for part in (order[:len(a)], order[len(a):])))[0])
     one = bootstrap(found, level=level, seed=seed)
-    return Interval(one.estimate, one.low, one.high, level, splits, f"{one.method} over random splits of {len(x)} and {len(y)} pictures", "Frechet distance by chance")
+    return Interval(one.estimate, one.low, one.high, level, splits, f"{one.method} over random splits of {len(x)} and {len(y)} pictures", "Frechet distance by chance", str(one.kind))
 
 
-def precision_recall(real: Features, generated: Features, *, nearest: int = 3, level: float = 0.95, seed: int = 0) -> xr.Dataset:
+@door(DiffusionError)
+def precision_recall(real: Any, generated: Any, *, nearest: Count = 3, level: Share = 0.95, seed: Seed = 0) -> xr.Dataset:
     """Precision: the share of generated pictures that lie among the real ones, within the distance of any of them to its `nearest`-th neighbour; recall: the other way round.
 
     Returns: over `measure` ("precision", "recall"): `value`, `low`, `high` (over pictures or captions with the neighbourhoods as given, see `rate`), `n`. Both depend on the
@@ -260,7 +266,7 @@ def precision_recall(real: Features, generated: Features, *, nearest: int = 3, l
     from sklearn.neighbors import NearestNeighbors
 
     x, y = _features(real, "real", few=True), _features(generated, "generated", few=True)
-    if x.shape[1] != y.shape[1] or isinstance(nearest, bool) or not 1 <= nearest < min(len(x), len(y)):
+    if x.shape[1] != y.shape[1] or nearest >= min(len(x), len(y)):
         raise DiffusionError(f"real has shape {x.shape}, generated {y.shape}, nearest={nearest!r}; expected equal numbers of features and more pictures than neighbours in both.")
     lines = []
     for manifold, points, given in ((x, y, generated), (y, x, real)):
@@ -291,7 +297,7 @@ def _frechet(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, np.ndarra
 
 
 def _features(given: Any, argument: str, few: bool = False) -> np.ndarray:
-    values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+    values = numbers(given, argument, "finite features [n, d] or [caption, seed, d], from `Classifier.features`", DiffusionError, dtype=np.float64)
     if values.ndim not in (2, 3) or not values.size or not np.isfinite(values).all():
         raise DiffusionError(f"{argument} has shape {values.shape}; expected finite features [n, d] or [caption, seed, d], from `Classifier.features`.")
     flat = values.reshape(-1, values.shape[-1])
@@ -303,8 +309,10 @@ def _features(given: Any, argument: str, few: bool = False) -> np.ndarray:
 # -- noise of held-out pictures ---------------------------------------------------------------------------------------
 
 
-def denoising_error(pipeline: Pipeline, images: Any, captions: Sequence[str], *, bins: int | Sequence[int] = 10, per: int = 2, seed: int = 0, batch: int = 2 * BATCH,
-                    level: float = 0.95, progress: bool | None = None) -> xr.Dataset:  # fmt: skip
+@door(DiffusionError)
+@of_one_model
+def denoising_error(pipeline: Pipeline, images: Any, captions: Captions, *, bins: Any = 10, per: Annotated[int, Whole(1, 10**6)] = 2, seed: Seed = 0, batch: Count = 2 * BATCH,
+                    level: Share = 0.95, progress: bool | None = None) -> xr.Dataset:  # fmt: skip
     """Mean squared error of the predicted noise on pictures, by bin of the training schedule's step.
 
     The same seed gives each picture the same steps and noise under any edit (common random numbers), so that errors before and after one compare in pairs.
@@ -319,14 +327,17 @@ def denoising_error(pipeline: Pipeline, images: Any, captions: Sequence[str], *,
 
     Cost: pictures x bins x per forward passes of the U-Net, without guidance.
     """
+    refuse_unknown(pipeline.scheduler)
     steps = int(pipeline.scheduler.config.num_train_timesteps)
-    if (kind := pipeline.scheduler.config.prediction_type) != "epsilon":
+    if (kind := prediction(pipeline.scheduler)) != "epsilon":
         raise DiffusionError(f"pipeline: the network of {pipeline.name} predicts {kind!r}; this error is of the predicted noise ('epsilon').")
-    edges = np.linspace(0, steps, bins + 1).round().astype(int) if isinstance(bins, int) and 0 < bins <= steps else np.asarray(bins)
-    if edges.ndim != 1 or len(edges) < 2 or edges.dtype.kind not in "iu" or edges[0] < 0 or edges[-1] > steps or (np.diff(edges) < 1).any():
-        raise DiffusionError(f"bins={bins!r}; expected 1 to {steps}, or rising edges from 0 to {steps}.")
-    if isinstance(per, bool) or per < 1 or batch < 1:
-        raise DiffusionError(f"per={per!r}, batch={batch!r}; expected at least 1.")
+    expected = f"1 to {steps}, or rising edges from 0 to {steps}"
+    edges = numbers(bins, "bins", expected, DiffusionError, "iu", np.int64)
+    if edges.ndim == 0 and 0 < edges <= steps:
+        edges = np.linspace(0, steps, int(edges) + 1).round().astype(int)
+    if edges.ndim != 1 or len(edges) < 2 or edges[0] < 0 or edges[-1] > steps or (np.diff(edges) < 1).any():
+        raise DiffusionError(unfit("bins", bins, expected))
+    captions = [captions] if isinstance(captions, str) else list(captions)
     clean = pipeline.encode(torch.from_numpy(images) if isinstance(images, np.ndarray) else images)
     if len(clean) != len(captions):
         raise DiffusionError(f"images has {len(clean)} pictures and captions {len(captions)} texts; expected a caption for each picture, in the same order.")
@@ -351,11 +362,12 @@ def denoising_error(pipeline: Pipeline, images: Any, captions: Sequence[str], *,
     coords = {"picture": np.arange(len(error)), "bin": np.arange(error.shape[1]), "begin": ("bin", edges[:-1]), "end": ("bin", edges[1:])}
     ds = xr.Dataset({"error": (("picture", "bin"), error)}, coords)
     if len(error) > 1:
-        by, whole = bootstrap(error, level=level, seed=seed), bootstrap(error.mean(1), level=level, seed=seed)
+        by, whole = (bootstrap(x, level=level, seed=seed, values="number") for x in (error, error.mean(1)))
     else:
         by, whole = (Interval(value, value * np.nan, value * np.nan, level, 1, "none: one picture") for value in (error[0], error.mean()))
-    ds = ds.assign(mean=("bin", by.estimate), low=("bin", by.low), high=("bin", by.high), overall=whole.estimate, overall_low=whole.low, overall_high=whole.high)
-    model = {"name": pipeline.name, "hash": pipeline.hash}
+    ds = ds.assign(mean=("bin", by.estimate), low=("bin", by.low), high=("bin", by.high), overall=whole.estimate, overall_low=whole.low, overall_high=whole.high,
+                   interval_kind=("bin", np.broadcast_to(by.kind, ds.sizes["bin"])), overall_interval_kind=str(whole.kind))
+    model = {"name": pipeline.name, "hash": pipeline.unet_hash, "pipeline": pipeline.hash}
     return results.stamp(ds, {"kind": "denoising error", "seed": seed, "model": model, "call": {"bins": edges.tolist(), "per": per, "level": level}})
 
 
@@ -374,9 +386,9 @@ def _labels(labels: Mapping[str, Any], n: int, attributes: Mapping[str, int] | N
     if not isinstance(labels, Mapping) or not labels or attributes is not None and set(labels) != set(attributes):
         named = "at least one attribute" if attributes is None else ", ".join(attributes)
         raise DiffusionError(f"labels has {list(labels) if isinstance(labels, Mapping) else type(labels).__name__}; expected a mapping of {named} to classes.")
-    made = {name: np.asarray(value) for name, value in labels.items()}
+    made = {name: numbers(value, f"labels[{name!r}]", f"{n} whole numbers from 0, -1 where there is none", DiffusionError) for name, value in labels.items()}
     for name, value in made.items():
-        if value.shape != (n,) or value.dtype.kind not in "iu" or value.min() < -1 or attributes is not None and value.max() >= attributes[name]:
+        if value.shape != (n,) or value.dtype.kind not in "iu" or value.min() < -1 or value.max() > 2**16 or attributes is not None and value.max() >= attributes[name]:
             most = "" if attributes is None else f" below {attributes[name]}"
             raise DiffusionError(f"labels[{name!r}] has shape {value.shape} and type {value.dtype}; expected {n} whole numbers from 0{most}, -1 where there is none.")
     return {name: value.astype(np.int64) for name, value in made.items()}

@@ -6,10 +6,12 @@ Every operation is affine, ``x -> scale * x + value``, so that the walk applies 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Sequence, Union
+from typing import TYPE_CHECKING, Any, Sequence, Union
 
 import torch
 
+from ..arguments import door, shown
+from ..errors import Error
 from .sites import Site
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 OPERATIONS = ("replace", "add", "scale", "zero", "mean", "resample")
 
 
-class EditError(ValueError):
+class EditError(Error, ValueError):
     """An edit that cannot be applied; the message names the argument, its value and what was expected."""
 
 
+@door(EditError)
 @dataclass(frozen=True, eq=False)
 class Edit:
     """What happens at a site.
@@ -54,7 +57,7 @@ class Edit:
             raise EditError(f"site={self.site!r} is not a Site; write Edit(Site('resid_pre', layer=3), ...).")
         if self.op not in OPERATIONS:
             raise EditError(f"op={self.op!r} is not known; expected one of {', '.join(OPERATIONS)}.")
-        if hasattr(self.value, "at_site"):    # something that has a vector for each site, such as an encoded memory
+        if hasattr(type(self.value), "at_site"):    # something that has a vector for each site, such as an encoded memory
             object.__setattr__(self, "value", self.value.at_site(self.site))
         takes_value = self.op not in ("scale", "zero")
         if takes_value and self.value is None:
@@ -63,8 +66,10 @@ class Edit:
             raise EditError(f"op={self.op!r} takes no value, got {type(self.value).__name__}; leave it out.")
         if self.op in ("add", "mean") and not isinstance(self.value, torch.Tensor):
             raise EditError(f"op={self.op!r} needs a tensor as value, got {type(self.value).__name__}.")
-        if takes_value and not isinstance(self.value, torch.Tensor) and (isinstance(self.value, (int, float, list, tuple)) or hasattr(self.value, "__array__")):
-            raise EditError(f"value is a {type(self.value).__name__}; expected a torch tensor, or a run to copy from.")
+        if takes_value and not isinstance(self.value, torch.Tensor) and not _is_run(self.value):
+            raise EditError(f"value is a {type(self.value).__name__}, {shown(self.value)}; expected a torch tensor, or a run to copy from.")
+        if isinstance(self.value, torch.Tensor) and (self.value.is_meta or self.value.is_sparse or self.value.is_complex() or self.value.dtype == torch.bool):
+            raise EditError(f"value={shown(self.value)} holds no numbers that an activation can take; expected a dense tensor of real numbers.")
         if isinstance(self.value, torch.Tensor) and not torch.isfinite(self.value).all():
             raise EditError(f"value of the edit at {self.site} holds NaN or infinity; check where it was computed.")
 
@@ -72,6 +77,14 @@ class Edit:
     def keep(self) -> float:
         """The factor on the old activation: 1 for ``add``, ``scale`` for ``scale``, else 0."""
         return {"add": 1.0, "scale": float(self.scale)}.get(self.op, 0.0)
+
+
+def _is_run(value: Any) -> bool:
+    """Whether activations can be copied from a value: ``Runs``, one prompt of them, or what another path recorded."""
+    from .rows import Recorded    # these import this module
+    from .runs import Runs, Source
+
+    return isinstance(value, (Source, Runs, Recorded))
 
 
 def as_computed(edits: Sequence[Edit]) -> list[Edit]:

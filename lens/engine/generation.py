@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .edits import Edit
+from .edits import Edit, EditError
 from .hooks import edited
+from .positions import remember
+from .sites import HEADED
+from .steps import Steps, newest
+from .stopping import says_stop
 
 
 @dataclass(frozen=True)
 class Written:
-    """New tokens and why there are no more: ``end`` (an end token, kept as the last of `ids`), ``length``, or ``stopped`` (asked to, or Ctrl-C: partial)."""
+    """New tokens and why there are no more: ``end`` (an end token, kept as the last of `ids`), ``length``, or
+    ``stopped`` (asked to, or Ctrl-C: partial)."""
 
     ids: tuple[int, ...]
     reason: str
 
 
 class Generated(str):
-    """The new text, with its tokens (`ids`), the reason that it ends (`reason`, see `Written`) and whether it is whole (`complete`)."""
+    """The new text, with its tokens (`ids`), the reason that it ends (`reason`, see `Written`) and whether it is whole
+    (`complete`)."""
 
     ids: tuple[int, ...]
     reason: str
@@ -55,26 +61,39 @@ def write(model: Any, ids: Sequence[int] | Tensor, edits: Callable[[int], Sequen
     Args:
         model: a TransformerBridge or a Hugging Face causal model.
         ids: the prompt's tokens with the start token, if one is wanted.
-        edits: step -> the edits in force in that step's forward. Step 0 reads the prompt and writes the first token, step t reads the t-th new token alone: positions
-            still count from the start of the text. What was computed under an edit stays in the keys and values that later tokens attend to.
-        temperature: 0 takes the most likely token; else tokens are drawn from softmax(logits / temperature) with `seed`.
+        edits: step -> the edits in force in that step's forward. Step 0 reads the prompt and writes the first token,
+            step t reads the t-th new token alone: positions still count from the start of the text. What was computed
+            under an edit stays in the keys and values that later tokens attend to. A model that has to read the whole
+            text at every step (see `Steps`) reads each token under the edits that were in force when it first came.
+        temperature: 0 takes the most likely token; else tokens are drawn from softmax(logits / temperature) with
+            `seed`.
         stop: asked before every token. on_token: called with every new token.
 
     No hook stays on the model, whatever happens.
+
+    Raises: EditError: an edit whose value has a position axis, on a model that has to read the whole text at every
+    step.
     """
     hf = getattr(model, "original_model", model)
     device = hf.get_input_embeddings().weight.device
     feed = torch.as_tensor(ids, dtype=torch.long, device=device).reshape(1, -1)
     ends, draw = end_tokens(hf), torch.Generator().manual_seed(int(seed))
     new: list[int] = []
-    cache = None
+    steps, past = Steps(hf), []
     try:
         for step in range(max_new_tokens):
-            if stop is not None and stop():
+            if says_stop(stop):
                 return Written(tuple(new), "stopped")
-            with edited(model, *edits(step)):
-                out = hf(feed, past_key_values=cache, use_cache=True)
-            logits, cache = out.logits[0, -1].float(), out.past_key_values
+            now = list(edits(step))
+            if not steps.cached or steps.lengths is not None:
+                begin = 0 if steps.text is None else steps.text.shape[1]
+                past += [e for edit in now if (e := _at(edit, begin, begin + feed.shape[1])) is not None]
+                now = past if steps.again(feed.shape[1]) else now
+            with edited(model, *now):
+                out = steps(feed)
+            if steps.cache is not None:
+                remember(steps.cache[1], steps.text.shape[1])
+            logits = newest(out)[0].float()
             if temperature:
                 token = int(torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=draw))
             else:
@@ -88,3 +107,19 @@ def write(model: Any, ids: Sequence[int] | Tensor, edits: Callable[[int], Sequen
     except KeyboardInterrupt:
         return Written(tuple(new), "stopped")
     return Written(tuple(new), "length")
+
+
+def _at(edit: Edit, begin: int, length: int) -> Edit | None:
+    """An edit of one step, at the tokens from `begin` on that the step reads; None where it meets none of them."""
+    named = edit.site.position
+    if named is None or isinstance(named, slice):
+        at = range(length) if named is None else range(length)[named]
+    else:
+        at = [p if p >= 0 else p + length for p in (named if hasattr(named, "__iter__") else [named])]
+    at = [p for p in at if begin <= p < length]
+    value = edit.value
+    if isinstance(value, Tensor) and value.ndim > 1 + (edit.site.name in HEADED) and len(value) > 1:
+        raise EditError(f"value has shape {tuple(value.shape)} at {edit.site}; this model reads its whole text at "
+                        "every step, where an edit with a value for each position is not served. "
+                        "Give one edit a position.")
+    return replace(edit, site=replace(edit.site, position=tuple(at))) if at else None

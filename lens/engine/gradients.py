@@ -7,6 +7,7 @@ from typing import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .autograd import require_autograd
 from .decoder import Decoder
 from .forward import Layout, all_blocks
 from .runs import Runs
@@ -24,8 +25,11 @@ def site_gradients(decoder: Decoder, sequences: Sequence[Runs], embedded: Sequen
 
     Returns: per sequence and layer a tensor shaped like ``runs.get(site, layer)`` (``embed``: one layer).
 
+    Raises: SiteError: torch.inference_mode is in force, a site that the model does not have, a metric that does not depend on it by a gradient.
+
     Cost: one forward and one backward pass with all activations kept: about 12 residual streams and 4 MLP widths a layer.
     """
+    require_autograd(SiteError, "method='attribution'")
     if site == "resid_mid" and decoder.blocks[0].parallel:
         raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
     with torch.enable_grad():

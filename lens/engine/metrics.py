@@ -18,7 +18,6 @@ Answers of several tokens are appended to the prompt and read by teacher forcing
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, Callable, Protocol, Sequence
 
@@ -27,7 +26,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..errors import Error
 from .decoder import Decoder
+from .effective import is_plain
+from .identity import Unidentified, digest
 
 #: Bytes of logits held at once while reading whole distributions; their copies come on top.
 LOGIT_BYTES = 32 << 20
@@ -35,7 +37,7 @@ LOGIT_BYTES = 32 << 20
 _BLOCK = 2048
 
 
-class MetricError(ValueError):
+class MetricError(Error, ValueError):
     """A metric that the pair or the user's function does not allow; the message says which and why."""
 
 
@@ -58,7 +60,8 @@ class Metric:
         continuations: per sequence that is run, the answer whose tokens are read (empty: only the next token is read).
         score: ``(decoder, [resid of each sequence], encoded, [resid of each sequence in the clean run]) -> [rows]``.
         higher_is_answer: whether a larger value means more of the answer (for wording).
-        digest: tells users' functions of one name apart.
+        digest: tells metrics of one name apart, where whoever makes them knows what does; else ``identity`` reads their functions.
+        function: the person's function that it was made of.
         scores: shape of what ``score`` returns for a row: () for one number; a family may ask for several at once.
         many: the same for rows of several prompts at once, of a metric that reads one sequence and no clean run:
             ``(decoder, reads row after row [n_reads, d_model], encoded of each row) -> [rows]``; one product over the vocabulary serves them all.
@@ -72,6 +75,7 @@ class Metric:
     digest: str = ""
     scores: tuple[int, ...] = ()
     many: Callable[[Decoder, Tensor, Sequence[Any]], Float[Tensor, "rows"]] | None = None
+    function: Callable | None = None
 
     def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
         """Per sequence, the answer it reads.
@@ -134,15 +138,20 @@ def next_token(decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[
 
     All float32 but the token ids and the truth values, ``[n]``. The logits lie in one buffer that is read block by block, without a copy; no gradients.
     """
-    weight, bias, n_vocab = decoder.head.weight, getattr(decoder.head, "bias", None), decoder.d_vocab
+    n_vocab, own = decoder.d_vocab, is_plain(decoder.head)
+    weight, bias = (decoder.head.weight, decoder.head.bias) if own else (None, None)
     size = max(1, 2 * LOGIT_BYTES // (4 * n_vocab))
     held = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
     spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]
     found = []
     for x, wanted_id in zip(decoder.norm(resid).split(size), target.split(size)) if len(resid) else ():
         logits, peaks = held[:len(x)], held.new_empty(len(x), len(spans))
+        if not own:
+            logits.copy_(decoder.head(x))
         for i, (a, b) in enumerate(spans):
-            if x.dtype == torch.float32 and bias is None:
+            if not own:
+                pass
+            elif x.dtype == torch.float32 and bias is None:
                 torch.mm(x, weight[a:b].T, out=logits[:, a:b])
             elif x.dtype == torch.float32:
                 torch.addmm(bias[a:b], x, weight[a:b].T, out=logits[:, a:b])
@@ -234,16 +243,20 @@ def resolve(metric: "str | Metric | Callable") -> Metric:
                 raise MetricError(f"metric={name}: your function returned NaN for {int(value.isnan().sum())} of {len(logits)} runs; expected numbers.")
             return value.float()
         return by_chunk(decoder, resid[0][:, :1], read)
-    return Metric(name, "", _next, score, digest=_digest(metric))
+    return Metric(name, "", _next, score, function=metric)
 
 
-def _digest(function: Callable) -> str:
-    """What tells two functions of one name apart: their code, constants, defaults and plain closed-over values."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return f"{type(function).__module__}.{type(function).__qualname__}"
-    plain = lambda v: repr(v) if isinstance(v, (int, float, str, bytes, bool, tuple, frozenset, type(None))) else type(v).__name__
-    closed = [plain(c.cell_contents) for c in function.__closure__ or ()]
-    constants = [c.co_code.hex() if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
-    whole = [code.co_code.hex(), constants, code.co_names, [plain(d) for d in function.__defaults__ or ()], closed]
-    return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
+def identity(metric: Metric) -> dict[str, str]:
+    """What tells a metric from another of its name, for a record: nothing where the name says all; ``metric_unidentified`` where it cannot be told.
+
+    A function counts with its code, the globals that it names, what it closes over, and the state that it is bound to.
+    """
+    if METRICS.get(metric.name) is metric:
+        return {}
+    if metric.digest:
+        return {"metric_digest": metric.digest}
+    asked = metric.function if metric.function is not None else (metric.name, metric.unit, metric.continuations, metric.score, metric.many, metric.scores)
+    try:
+        return {"metric_digest": digest(asked)}
+    except Unidentified as error:
+        return {"metric_unidentified": f"{metric.name} depends on {error}"}

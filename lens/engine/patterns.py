@@ -7,6 +7,7 @@ asks the module's own eager function for the pattern, changes it and applies it 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Callable
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from .changes import temporary
 from .sites import SiteError
 
 NAME = "mnemoscope"
@@ -64,6 +66,8 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
     _changes.setdefault(inner, []).append(change)
 
     def undo():
+        if change not in _changes.get(inner, ()):
+            return      # undone before
         _changes[inner].remove(change)
         if not _changes[inner]:
             del _changes[inner]
@@ -72,6 +76,28 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
             config._attn_implementation = state[1]
             _running.pop(id(config), None)
     return undo
+
+
+def acting(anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module, Tensor]], hook: Callable) -> set[int]:
+    """The layers whose place of the pattern acts: with twice the pattern, and the block's own input again, the output projection must read twice as much.
+
+    Args:
+        layers: number -> block, what went into it, output projection, what went into that; all of one forward on the probe.
+        hook: puts a function on what goes into a module in force, and says how to undo it.
+    """
+    read: dict[int, Tensor] = {}
+    if not layers:
+        return set()
+    with temporary(anatomy.hf) as here, torch.no_grad():
+        for l, (block, x, out, _) in layers.items():
+            here.put(lambda: hook(block, "in", lambda _, x=x: x).remove)
+            here.put(lambda: anatomy.attach("pattern", l, lambda pattern: 2 * pattern))
+            here.put(lambda: hook(out, "in", lambda z, l=l: read.__setitem__(l, z.detach().clone())).remove)
+        try:
+            anatomy.hf(anatomy.probe_ids(), use_cache=False)
+        except SiteError:
+            return set()
+    return {l for l, (*_, z) in layers.items() if l in read and torch.allclose(read[l], 2 * z, rtol=1e-2, atol=1e-3 * float(z.abs().max()))}
 
 
 def attention_inside(attn: nn.Module) -> nn.Module | None:

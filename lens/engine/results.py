@@ -20,6 +20,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..errors import Error
+from ..arguments import door
+from .. import reading
+from ..markup import as_written
+
 #: Number of the layout of the provenance record that this version writes and reads.
 SCHEMA = 1
 #: Name of the Dataset attribute that holds the record.
@@ -47,13 +52,14 @@ _TITLES = {"patch": "Activation patching", "path patch": "Path patching", "causa
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 
-class ResultError(OSError):
+class ResultError(Error, OSError):
     """A result that cannot be stamped, saved or opened; the message names the path or argument and the next step."""
 
 
 # -- the record ---------------------------------------------------------------------------------------------------
 
-def stamp(ds: xr.Dataset, record: Mapping[str, Any]) -> Result:
+@door(ResultError)
+def stamp(ds: xr.Dataset, record: Mapping[Any, Any]) -> Result:
     """A ``Result`` with the data of ``ds`` (shared, not copied) and ``record`` as its provenance.
 
     Args:
@@ -69,8 +75,6 @@ def stamp(ds: xr.Dataset, record: Mapping[str, Any]) -> Result:
     'complete'
     """
     _check_dataset(ds)
-    if not isinstance(record, Mapping):
-        raise TypeError(f"record={record!r} is a {type(record).__name__}; expected a dictionary, as lens.record returns.")
     record = {"schema": SCHEMA, "status": "complete"} | _plain(record, "record")
     _check_record(record, "record")
     result = Result(data_vars=ds.data_vars, coords=ds.coords, attrs=ds.attrs)
@@ -78,6 +82,7 @@ def stamp(ds: xr.Dataset, record: Mapping[str, Any]) -> Result:
     return result
 
 
+@door(ResultError)
 def provenance(ds: xr.Dataset) -> dict[str, Any]:
     """The record of a result as a dictionary: kind, status, model, call, pairs, seed, versions.
 
@@ -94,21 +99,20 @@ def read_record(text: Any, where: str) -> dict[str, Any]:
         raise ResultError(f"{where} has no attribute {ATTRIBUTE!r}, so it does not say how it was computed; "
                           "copy the record of the result it came from: lens.stamp(ds, lens.record(source)).")
     try:
-        record = json.loads(text)
-    except (TypeError, ValueError) as error:
+        record = reading.value(text)
+    except ValueError as error:
         raise ResultError(f"the attribute {ATTRIBUTE!r} of {where} is not JSON ({error}); "
                           "write it anew with lens.stamp(ds, record).") from None
     _check_record(record, f"the record of {where}")
     return record
 
 
-def fingerprint(record: Mapping[str, Any]) -> str:
+@door(ResultError)
+def fingerprint(record: Mapping[Any, Any]) -> str:
     """SHA-256 (hex) of a record in canonical JSON, without the top-level entries that are times (``VOLATILE``).
 
     Two runs of the same computation have the same fingerprint, whatever the order of their entries.
     """
-    if not isinstance(record, Mapping):
-        raise TypeError(f"record={record!r} is a {type(record).__name__}; expected a dictionary.")
     kept = {key: value for key, value in _plain(record, "record").items() if key not in VOLATILE}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -117,7 +121,7 @@ def fingerprint(record: Mapping[str, Any]) -> str:
 def _check_dataset(ds: Any) -> None:
     if not isinstance(ds, xr.Dataset):
         hint = "; use .to_dataset(name=...) first" if isinstance(ds, xr.DataArray) else ""
-        raise TypeError(f"ds is a {type(ds).__name__}; expected an xarray.Dataset, as lens.patch returns{hint}.")
+        raise ResultError(f"ds is a {type(ds).__name__}; expected an xarray.Dataset, as lens.patch returns{hint}.")
 
 
 def _check_record(record: Any, where: str) -> None:
@@ -176,6 +180,7 @@ class Peak(NamedTuple):
         return f"{self.variable} {self.value:+.4g}" + (f" at {place}" if place else "")
 
 
+@door(ResultError)
 def peak(ds: xr.Dataset, variable: str | None = None, *, average: tuple[str, ...] = ("prompt",)) -> Peak | None:
     """The cell of largest absolute effect, with its labels; None where every cell is NaN.
 
@@ -203,6 +208,7 @@ def peak(ds: xr.Dataset, variable: str | None = None, *, average: tuple[str, ...
     return Peak(name, float(cells.isel(index)), at, tokens)
 
 
+@door(ResultError)
 def table(ds: xr.Dataset) -> pd.DataFrame:
     """The result in long form: one row a cell, with its labels, its tokens and every variable.
 
@@ -218,6 +224,7 @@ def table(ds: xr.Dataset) -> pd.DataFrame:
     return flat.to_dataframe(dim_order=_axes(ds)).reset_index()[order]
 
 
+@door(ResultError)
 def describe(ds: xr.Dataset) -> str:
     """What the result is, how much of it is there, where its peak lies and how to plot it: a few lines of text."""
     _check_dataset(ds)
@@ -326,7 +333,7 @@ class Result(xr.Dataset):
         if xr.get_options()["display_style"] == "html":
             with contextlib.suppress(Exception):
                 head = _html(_facts(self))
-        return head + super()._repr_html_()
+        return as_written(head + super()._repr_html_())
 
 
 def _html(facts: list[tuple[str, str, bool]]) -> str:

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Mapping
 
 import numpy as np
 import xarray as xr
 
+from ..models import weight_hash
+from ..arguments import FilePath, Model, door
 from . import results
-from .store import Store
+from .results import ResultError
+from .files import check_path
+from .state import identity
+from .store import Store, load_store, restate, unstated
+
+
+@door(ResultError)
+def adopt(store: FilePath, model: Model) -> None:
+    """Takes a store that was made before stores recorded their model's state for one of ``model``, on your word.
+
+    What can be checked is: the store's values must be of weights with this model's hash and dtype. That nothing else was different then (hooks, an
+    adapter's scale, buffers, the configuration) is what you vouch for; the record says so (``model.adopted``, with the date). From then on
+    the store is taken up again like any other.
+
+    Raises:
+        ResultError: no store at ``store``; one that has its model's state already; values of other weights; a model whose state cannot be told.
+    """
+    path = check_path(store, "store", (".zarr",), "a store is a Zarr folder")
+    record = results.provenance(load_store(path))
+    if not unstated(record):
+        raise ResultError(f"store={str(store)!r} records the state of its model already; there is nothing to adopt.")
+    old, told, digest = record["model"], identity(model), weight_hash(model, anew=True)
+    dtype = str(next(iter(getattr(model, "original_model", model).parameters())).dtype).removeprefix("torch.")
+    if (old.get("hash"), old.get("dtype", dtype)) != (digest, dtype):
+        raise ResultError(f"store={str(store)!r} holds values of weights {str(old.get('hash'))[:12]} in {old.get('dtype')}, this model's are {digest[:12]} in {dtype}; "
+                          "load the model that the store was made with, or choose another path.")
+    if told.digest is None:
+        raise ResultError(f"model cannot be identified ({told.unidentified}), so that no store can be its own; take that off first.")
+    said = {"on": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "why": "the store did not record its model's state; it was taken for this one on a person's word"}
+    restate(path, record | {"model": old | told.record() | {"adopted": said}})
 
 
 class SweepStore:
@@ -16,6 +49,7 @@ class SweepStore:
 
     Attributes:
         done: which regions were there when the sweep was taken up, in the order of ``regions``.
+        said: what the stored record says of its model beyond this call's (that it was adopted); goes into the record of what is returned.
 
     Raises:
         ResultError: ``path`` holds another sweep (the message lists what differs), or cannot be written.
@@ -23,6 +57,8 @@ class SweepStore:
 
     def __init__(self, path, template: xr.Dataset, *, regions: Mapping[str, int] | None = None):
         self.store = Store(path, template, regions=regions)
+        model = results.provenance(self.store.load()).get("model")
+        self.said = {k: v for k, v in (model or {}).items() if k == "adopted"}
         self.done = self.store.done.transpose(*(regions or ("prompt", "layer"))).values.copy()
 
     def held(self) -> xr.Dataset:
@@ -35,7 +71,8 @@ class SweepStore:
 
     def finish(self, ds: xr.Dataset) -> None:
         """Records status and duration."""
-        self.store.stamp(results.provenance(ds) | {"status": "complete" if self.whole else "partial"})
+        record = results.provenance(ds)
+        self.store.stamp(record | {"model": record.get("model", {}) | self.said, "status": "complete" if self.whole else "partial"})
 
     @property
     def whole(self) -> bool:

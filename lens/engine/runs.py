@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Iterable, Sequence
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .decoder import Decoder, UnsupportedModel
+from ..arguments import Filled, Index, Model, door, unfit
+from .decoder import Decoder, RunError, UnsupportedModel
 from .forward import Layout, attention, feed_forward
-from .sites import ORDER, SiteError, indices
+from .sites import ORDER, SITES, SiteError, indices
 
 #: Tokens a recording pushes through a layer at once; bounds the working memory, not the result.
 CHUNK_TOKENS = 2048
 _ALWAYS = ("embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "v")
+
+#: A site that a run can keep.
+Kept = Literal[SITES]
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,19 @@ class Runs:
     def __init__(self, decoder: Decoder, ids: Sequence[Int[Tensor, "length"]], keep: Iterable[str]):
         self.decoder, self.ids = decoder, [torch.as_tensor(i, device=decoder.device).reshape(-1) for i in ids]
         if not self.ids:
-            raise ValueError("ids=[] holds no prompt; give at least one tensor of token ids.")
+            raise RunError("ids=[] holds no prompt; give at least one tensor of token ids.")
         self.lengths = [len(i) for i in self.ids]
         if min(self.lengths) == 0:
-            raise ValueError(f"ids: prompt {self.lengths.index(0)} is empty; every prompt needs at least one token.")
+            raise RunError(f"ids: prompt {self.lengths.index(0)} is empty; every prompt needs at least one token.")
+        if wrong := [i for i, one in enumerate(self.ids) if one.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8)]:
+            raise RunError(unfit(f"ids[{wrong[0]}]", self.ids[wrong[0]], "token ids, whole numbers"))
         longest, flat = max(self.lengths), torch.cat(self.ids)
         limit = min(x for x in (decoder.window, decoder.max_length, 10**9) if x)
         if longest > limit:
             raise UnsupportedModel(f"a prompt of {longest} tokens is longer than the {limit} that the written-out attention covers.")
         if flat.min() < 0 or flat.max() >= decoder.embedding.weight.shape[0]:
             bad = flat[(flat < 0) | (flat >= decoder.embedding.weight.shape[0])][0].item()
-            raise ValueError(f"ids: token {bad} is not in the vocabulary of {decoder.embedding.weight.shape[0]} tokens; was another tokenizer used?")
+            raise RunError(f"ids: token {bad} is not in the vocabulary of {decoder.embedding.weight.shape[0]} tokens; was another tokenizer used?")
         self.keep = tuple(sorted(set(keep) - set(_ALWAYS), key=ORDER.__getitem__))
         total = torch.tensor(self.lengths)
         self.offset = (total.cumsum(0) - total).to(decoder.device)
@@ -66,6 +73,8 @@ class Runs:
         self.position = torch.cat([torch.arange(n) for n in self.lengths]).to(decoder.device)
         #: token embeddings that the run began with, ``[n_tokens, d_model]``; for noised runs not the vocabulary's
         self.embedded: Tensor | None = None
+        #: whether the run is that of its token ids (a noised one is not)
+        self.of_ids = True
         self.resid: list[Tensor] = []
         self.attn: list[Tensor] = []
         self.k: list[Tensor] = []
@@ -96,8 +105,9 @@ class Runs:
         return sum(t.nbytes for group in (self.resid, self.attn, self.k, self.v, *self.kept.values()) for t in group)
 
     @classmethod
+    @door(RunError)
     @torch.no_grad()
-    def record(cls, model: Any, ids: Sequence[Tensor], keep: Iterable[str] = ("z",)) -> "Runs":
+    def record(cls, model: Decoder | Model, ids: Sequence[Tensor], keep: Sequence[Kept] | Set[Kept] = ("z",)) -> "Runs":
         """Runs every prompt once and keeps what edits need.
 
         Args:
@@ -106,16 +116,31 @@ class Runs:
             keep: sites to keep beside those always kept.
 
         Raises:
-            ValueError: an empty prompt, or a token outside the vocabulary.
+            RunError: an empty prompt, or a token outside the vocabulary.
             UnsupportedModel: see ``Decoder.of``.
         """
         runs = cls(Decoder.of(model), ids, keep)
         _fill([_Segment(runs, runs.decoder.embed(runs.flat_ids), None)], None)
+        runs.verify([max(range(len(runs)), key=runs.lengths.__getitem__)])
         return runs
 
+    @door(RunError)
+    def verify(self, prompts: Annotated[Sequence[Index], Filled()] | None = None) -> None:
+        """Compares the final residual streams of some prompts (all by default) with the model's own forward; see ``Decoder.verify``.
+
+        ``record`` does so for the longest prompt; a sweep for every prompt whose unedited values it gives.
+
+        Raises:
+            UnsupportedModel: they differ.
+        """
+        if self.of_ids:
+            chosen = range(len(self)) if prompts is None else list(prompts)
+            self.decoder.verify([self.ids[i] for i in chosen], [self.resid[-1][self.starts[i] + self.lengths[i] - 1] for i in chosen])
+
     @classmethod
+    @door(RunError)
     @torch.no_grad()
-    def record_pair(cls, model: Any, ids: Sequence[Tensor], others: Sequence[Tensor], keep: Iterable[str] = ("z",)) -> tuple["Runs", "Runs"]:
+    def record_pair(cls, model: Decoder | Model, ids: Sequence[Tensor], others: Sequence[Tensor], keep: Sequence[Kept] | Set[Kept] = ("z",)) -> tuple["Runs", "Runs"]:
         """The runs of ``ids`` and of ``others``, aligned prompt by prompt, in one pass over the weights.
 
         Equal to ``record`` and then ``fork``; for short prompts it takes little longer than one of them.
@@ -126,15 +151,16 @@ class Runs:
         _fill([first, segment], base)
         return base, other
 
+    @door(RunError)
     @torch.no_grad()
-    def fork(self, ids: Sequence[Tensor] | None = None, embed: Float[Tensor, "n_tokens d_model"] | None = None, keep: Iterable[str] | None = None) -> "Runs":
+    def fork(self, ids: Sequence[Tensor] | None = None, embed: Float[Tensor, "n_tokens d_model"] | None = None, keep: Sequence[Kept] | Set[Kept] | None = None) -> "Runs":
         """The runs of other prompts of the same lengths, sharing what comes before the first difference.
 
         Either ``ids`` (other tokens) or ``embed`` (other token embeddings, e.g. with noise) differs. What is shared is shared
         exactly, bit by bit, and is not computed again.
 
         Raises:
-            ValueError: a prompt of another length.
+            RunError: a prompt of another length.
         """
         other, segment = self._forked(self.ids if ids is None else ids, embed, keep)
         _fill([segment], self)
@@ -143,23 +169,32 @@ class Runs:
     def _forked(self, ids, embed, keep) -> tuple["Runs", "_Segment"]:
         other = Runs(self.decoder, ids, self.keep if keep is None else keep)
         if other.lengths != self.lengths:
-            raise ValueError(f"ids: lengths {other.lengths} differ from the base run's {self.lengths}; prompts must align token by token.")
+            raise RunError(f"ids: lengths {other.lengths} differ from the base run's {self.lengths}; prompts must align token by token.")
+        other.of_ids = embed is None and self.of_ids
         missing = set(other.keep) - set(self.keep)
         if missing:
-            raise ValueError(f"keep={sorted(missing)} is not kept by the base run; record it with keep={other.keep}.")
+            raise RunError(f"keep={sorted(missing)} is not kept by the base run; record it with keep={other.keep}.")
         mine = self.embedded
+        if embed is not None and embed.shape != mine.shape:
+            raise RunError(unfit("embed", embed, f"one row a token, shape {tuple(mine.shape)}"))
         theirs = self.decoder.embed(other.flat_ids) if embed is None else embed.to(mine)
         differs = (mine != theirs).any(-1)
         start = torch.tensor(self.lengths, device=differs.device)
         start.scatter_reduce_(0, other.prompt[differs], other.position[differs], "amin")
         return other, _Segment(other, theirs, start)
 
-    def get(self, site: str, layer: int) -> Tensor:
+    @door(SiteError)
+    def get(self, site: str, layer: Index) -> Tensor:
         """A site's activations at a layer, flat over tokens; ``pattern`` is ``[prompt, head, query, key]``.
 
         Raises:
             SiteError: the site was not kept, or the block has none of that name.
         """
+        n = self.decoder.n_layers
+        # what would enter a block after the last one is what leaves the last
+        if not -n <= layer < n + (site == "resid_pre"):
+            raise SiteError(unfit("layer", layer, f"one of the layers 0 to {n - 1}"))
+        layer += n * (layer < 0)
         if site in ("resid_pre", "resid_post"):
             return self.resid[layer + (site == "resid_post")]
         if site == "attn_out":
@@ -319,8 +354,9 @@ def _groups(sizes: Sequence[int]) -> list[tuple[int, int]]:
     return groups + [(first, len(sizes))]
 
 
+@door(SiteError)
 @torch.no_grad()
-def mean_activation(model: Any, ids: Sequence[Tensor], site: str, layer: int, position: str | int = "all") -> Tensor:
+def mean_activation(model: Decoder | Model, ids: Sequence[Tensor], site: Kept, layer: Index, position: Literal["all"] | Index = "all") -> Tensor:
     """The mean of a site's activation over prompts, for edits of kind ``mean``.
 
     Args:

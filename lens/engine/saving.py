@@ -8,15 +8,10 @@ before the new one has the name, ``open_result`` reads that copy. Text is stored
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import shutil
-import time
-import uuid
 import warnings
 from pathlib import Path
 from typing import Iterator
@@ -26,8 +21,11 @@ import pandas as pd
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
-from zarr.core.sync import sync
 
+from ..arguments import FilePath, door
+from .. import containers, reading
+from ..files import flush, previous
+from .files import about, check_path, failure, new_path
 from .results import ATTRIBUTE, Result, ResultError, _check_dataset, provenance, read_record, table
 
 COMPRESSORS = (ZstdCodec(level=3, checksum=True),)
@@ -36,14 +34,12 @@ SUFFIXES = (".nc", ".csv", ".parquet")
 STORE_MARK = "mnemoscope_store"
 #: Attribute of a NetCDF text variable that holds its labels as JSON, where one contains NUL (NetCDF ends text there).
 EXACT = "exact_json"
-_STALE_SECONDS = 86_400
-_SETTLE_SECONDS = 10
-_FULL_BYTES = 1_000_000
 
 
 # -- save and open --------------------------------------------------------------------------------------------------
 
-def save(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+@door(ResultError)
+def save(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False) -> Path:
     """Save a result as the Zarr folder ``path`` (it must end in ``.zarr``) and return the path.
 
     The folder appears whole or not at all; missing parent folders are made. ``overwrite=True`` replaces an older
@@ -51,34 +47,21 @@ def save(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False) ->
 
     Raises:
         ResultError: the path is taken, cannot be written, the disk is full, or ``ds`` holds what a result cannot.
-        TypeError: ``ds`` is no Dataset or ``path`` no path.
     """
     path = check_path(path, "path", (".zarr",), "to write another format use lens.export")
     prepared = _prepared(ds)
-    previous = _previous(path)
-    if os.path.lexists(path) or previous.is_dir():
+    if os.path.lexists(path) or previous(path).is_dir():
         if not overwrite:
             raise ResultError(about(path, "already exists; pass overwrite=True to replace it, or choose another path"))
         if os.path.lexists(path) and not _is_result(path):
             raise ResultError(about(path, "is not a Mnemoscope result, so overwrite=True leaves it alone; choose another path"))
-    with new_path(path, "save") as part:
+    with new_path(path, "save", new=not overwrite) as part:
         write_zarr(prepared, part, write_empty_chunks=True)
-        _flush(part)
-        if path.exists():
-            discard(previous)
-            os.rename(path, previous)
-        try:
-            os.rename(part, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.rename(previous, path)
-            raise
-        _flush_folder(path.parent)
-    discard(previous)
     return path
 
 
-def open_result(path: str | os.PathLike) -> Result:
+@door(ResultError)
+def open_result(path: FilePath) -> Result:
     """Open a saved result (a ``.zarr`` folder, a region-by-region store, or an exported ``.nc`` file), all in memory.
 
     A store that is still being filled opens with status "partial" and NaN in the regions that are not there yet.
@@ -89,8 +72,8 @@ def open_result(path: str | os.PathLike) -> Result:
     path = check_path(path, "path", (".zarr", ".nc"), "CSV and Parquet exports are read with pandas")
     if path.suffix == ".nc":
         return _open_netcdf(path)
-    if not path.exists() and _previous(path).is_dir():
-        path = _previous(path)                       # an overwrite was cut short between its two renames
+    if not path.exists() and previous(path).is_dir():
+        path = previous(path)                       # an overwrite was cut short between its two renames
     if STORE_MARK in folder_metadata(path).get("done", {}).get("attributes", {}):
         from .store import load_store    # store imports this module
 
@@ -98,7 +81,8 @@ def open_result(path: str | os.PathLike) -> Result:
     return read_zarr(path, whole=True)
 
 
-def export(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False, classic: bool = False) -> Path:
+@door(ResultError)
+def export(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False, classic: bool = False) -> Path:
     """Write a result for other programs, by suffix, and return the path. The record travels along.
 
     - ``.nc``: NetCDF 4, axes and labels kept; the record is the attribute ``mnemoscope``. ``lens.open`` reads it back.
@@ -126,142 +110,10 @@ def export(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False, 
         else:
             _write_csv(ds, part)
             record = {"file": path.name, "sha256": hashlib.sha256(part.read_bytes()).hexdigest(), ATTRIBUTE: provenance(ds)}
-            with new_path(sidecar, "export") as text:
-                text.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-                _flush(text)
-                os.replace(text, sidecar)
-        _flush(part)
-        os.replace(part, path)
+            with new_path(sidecar, "export") as ready:
+                ready.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+                flush(part)                          # before the record says what it holds
     return path
-
-
-# -- paths ----------------------------------------------------------------------------------------------------------
-
-def check_path(path: str | os.PathLike, argument: str, suffixes: tuple[str, ...], otherwise: str) -> Path:
-    """``path`` as an absolute Path that ends in one of ``suffixes``, or an error that says what was expected."""
-    if not isinstance(path, (str, os.PathLike)) or isinstance(path, bytes):
-        raise TypeError(f"{argument}={path!r} is a {type(path).__name__}; expected a text or a pathlib.Path.")
-    text = os.fspath(path)
-    if not isinstance(text, str) or "\0" in text:
-        raise ResultError(f"{argument}={text!r} is not a file name; expected text without NUL that ends in {' or '.join(suffixes)}.")
-    result = Path(os.path.abspath(os.path.expanduser(text)))
-    if result.suffix not in suffixes:
-        raise ResultError(f"{argument}={text!r} ends in {result.suffix!r}; expected {', '.join(suffixes)}; {otherwise}.")
-    return result
-
-
-def about(path: Path, problem: str) -> str:
-    return f"path {str(path)!r} {problem}."
-
-
-@contextlib.contextmanager
-def new_path(path: Path, action: str) -> Iterator[Path]:
-    """A hidden sibling of ``path`` to write to and rename; whatever goes wrong, it and new parent folders are removed.
-
-    Raises:
-        ResultError: from any exception inside, naming ``path`` and the next step. Ctrl-C passes unchanged.
-    """
-    made, part = [], path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        for parent in reversed([p for p in (path.parent, *path.parent.parents) if not p.exists()]):
-            parent.mkdir(exist_ok=True)
-            made.append(parent)
-        _sweep(path)
-        yield part
-    except BaseException as error:
-        ours = isinstance(error, ResultError) or not isinstance(error, Exception)
-        raised = error if ours else failure(action, path, error)     # looks at the free space, so before the removal
-        settle()
-        discard(part)
-        for parent in reversed(made):
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        raise raised from (error.__cause__ if ours else error)
-
-
-def settle() -> None:
-    """Wait, at most 10 s, for the writes that Zarr still has under way.
-
-    Zarr writes many files at once and reports the first that fails while the others go on: unless they are waited for,
-    they make a folder anew that has just been removed, or arrive after a later write of the same region.
-    """
-    async def others() -> None:
-        asyncio.current_task().set_name(settle.__qualname__)     # two threads that settle do not wait for each other
-        if tasks := {task for task in asyncio.all_tasks() if task.get_name() != settle.__qualname__}:
-            await asyncio.wait(tasks, timeout=_SETTLE_SECONDS)
-
-    sync(others())
-
-
-def failure(action: str, path: Path, error: Exception) -> ResultError:
-    """The ResultError for an exception met while saving, exporting or writing at ``path``."""
-    code = getattr(error, "errno", None)
-    if isinstance(error, (RuntimeError, OSError)) and (code or -1) < 0:     # a full disk, as NetCDF reports it
-        with contextlib.suppress(OSError):
-            code = errno.ENOSPC if shutil.disk_usage(path.parent).free < _FULL_BYTES else code
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        problem, step = "the disk is full", "free some space or choose a path on another disk"
-    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        problem, step = "the folder cannot be written to", "choose a folder that you may write to"
-    elif code in (errno.EEXIST, errno.ENOTEMPTY):
-        problem, step = "another process saved there in the meantime", "choose another path, or overwrite=True"
-    elif code in (errno.ENOTDIR,):
-        problem, step = "a part of the path is a file, not a folder", "choose another path"
-    else:
-        problem, step = f"{type(error).__name__}: {error}", "correct this and try again, or choose another path"
-    raised = ResultError(f"could not {action} {str(path)!r}: {problem}; {step}.")
-    raised.errno = code
-    return raised
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(f".{path.name}.previous")
-
-
-def discard(path: Path) -> None:
-    """Remove what is at ``path``; a folder is renamed first, so that a half-deleted one has no name that is read."""
-    with contextlib.suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
-            if path.suffix != ".part":
-                doomed = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
-                os.rename(path, doomed)
-                path = doomed
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed saves of the same path left behind more than a day ago."""
-    for left in path.parent.glob(f".{_glob_escaped(path.name)}.*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                discard(left)
-
-
-def _glob_escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _flush(path: Path) -> None:
-    """fsync a file, or every file and folder below a folder, so that the rename cannot reach the disk before the data."""
-    if path.is_file():
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
-        return
-    for folder, _, names in os.walk(path):
-        for name in names:
-            _flush(Path(folder, name))
-        _flush_folder(Path(folder))
-
-
-def _flush_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):               # some systems do not open folders
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _is_result(path: Path) -> bool:
@@ -330,7 +182,9 @@ def folder_metadata(path: Path) -> dict[str, dict]:
     if not path.is_dir():
         raise ResultError(about(path, "is a file; a saved result is a folder that ends in .zarr"))
     try:
-        root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        if (size := (path / "zarr.json").stat().st_size) > reading.MOST:
+            raise reading.Fault(f"it has {size} bytes")
+        root = reading.value((path / "zarr.json").read_bytes(), dict)
         attributes = root["attributes"] if root["zarr_format"] == 3 and root["node_type"] == "group" else None
     except FileNotFoundError:
         raise ResultError(about(path, "is not a saved result: it has no zarr.json (a Zarr 3 group); if a copy was cut "
@@ -344,9 +198,11 @@ def folder_metadata(path: Path) -> dict[str, dict]:
         raise ResultError(about(path, f"is a Zarr folder but not a Mnemoscope result (no attribute {ATTRIBUTE!r}); "
                                            "open it with xarray.open_zarr"))
     read_record(attributes[ATTRIBUTE], repr(str(path)))
-    nodes = (root.get("consolidated_metadata") or {}).get("metadata")
+    listed = root.get("consolidated_metadata")
+    nodes = listed.get("metadata") if isinstance(listed, dict) else None
     if not isinstance(nodes, dict):
         raise ResultError(about(path, "is incomplete: the list of its arrays, which is written last, is missing; delete it and save again"))
+    containers.require_known_nodes(nodes, path, ResultError)
     return nodes
 
 
@@ -394,16 +250,23 @@ def _write_netcdf(ds: xr.Dataset, part: Path, classic: bool = False) -> None:
 def _open_netcdf(path: Path) -> Result:
     if not path.is_file():
         raise ResultError(about(path, "is a folder; expected a NetCDF file" if path.exists() else "does not exist; check the name"))
+    containers.require_netcdf(path, ResultError)
     try:
         with xr.open_dataset(path, engine="netcdf4", decode_times=False) as opened:
+            containers.require_fits(opened.nbytes, path, ResultError)
             ds = opened.load()
+    except ResultError:
+        raise
     except Exception as error:
         raise ResultError(about(path, f"cannot be read as NetCDF ({type(error).__name__}: {error}); export it again")) from error
     read_record(ds.attrs.get(ATTRIBUTE), repr(str(path)))
     for name, variable in ds.variables.items():
         if EXACT in variable.attrs:
             attrs = dict(variable.attrs)
-            labels = np.array(json.loads(attrs.pop(EXACT)), dtype=object).reshape(variable.shape)
+            try:
+                labels = np.array(reading.value(attrs.pop(EXACT)), dtype=object).reshape(variable.shape)
+            except ValueError as error:
+                raise ResultError(about(path, f"is damaged: the texts of {name!r} cannot be read ({error})")) from None
             ds[name] = (variable.dims, labels, attrs)
     return _restored(ds)
 

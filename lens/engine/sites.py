@@ -6,13 +6,17 @@ The names are those of TransformerLens. In the order in which a block computes t
 
 ``q``, ``k`` and ``v`` are the outputs of the projections, before query/key normalisation and rotary embedding;
 ``attn_out`` and ``mlp_out`` are what is added to the residual stream (after a post-norm, where a model has one);
-``neuron`` is the input of the MLP's down projection. ``resid_post`` of a layer is ``resid_pre`` of the next.
+``neuron`` is the input of the MLP's down projection. ``resid_post`` of a layer is ``resid_pre`` of the next,
+but where a model changes its stream between blocks (RWKV halves it every few layers in eval mode): each is then the tensor that leaves, or enters, the block.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence, Union
+from typing import Annotated, Any, Sequence, Union
+
+from ..arguments import Heads, Index as At, Indices, door
+from ..errors import Error
 
 Index = Union[None, int, slice, Sequence[int]]
 
@@ -24,10 +28,11 @@ HEADED = {"q": "query", "pattern": "query", "z": "query", "k": "key", "v": "key"
 RESIDUAL = ("embed", "resid_pre", "resid_mid", "resid_post")
 
 
-class SiteError(ValueError):
+class SiteError(Error, ValueError):
     """A site that the model does not have; the message names the argument, its value and what is there."""
 
 
+@door(SiteError)
 @dataclass(frozen=True)
 class Site:
     """One activation: a name, a layer and, where wanted, heads, positions, neurons or keys.
@@ -45,11 +50,11 @@ class Site:
     """
 
     name: str
-    layer: int | None = None
-    head: Index = None
-    position: Index = None
-    neuron: Index = None
-    key: Index = None
+    layer: At | None = None
+    head: Heads = None
+    position: Annotated[Any, Indices("position")] = None
+    neuron: Annotated[Any, Indices("neuron")] = None
+    key: Annotated[Any, Indices("key")] = None
 
     def __post_init__(self):
         if self.name not in ORDER:

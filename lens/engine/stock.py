@@ -8,6 +8,7 @@ edited run equals a full forward with hooks.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from dataclasses import dataclass, field
 from typing import Any, Callable, Sequence
@@ -17,11 +18,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .anatomy import Anatomy, evaluating
-from .decoder import UnsupportedModel, unwrapped
+from .changes import temporary
+from .decoder import UnsupportedModel, unwrapped, without_wrapper
 from .edits import Edit
-from .hooks import HookedForwards, Recorded, on_rows, writes_of
+from .effective import mixing_layer
+from .memory import ERRORS, no_room, out_of_memory
+from .rows import HookedForwards, Recorded, on_rows, writes_of
 from .metrics import LOGIT_BYTES
+from .places import before_call
 from .sites import ORDER, Site, indices
+from .stopping import says_stop
 from .walk import Stopped
 
 #: Tokens of one call of a layer.
@@ -87,6 +93,14 @@ class Stock:
             UnsupportedModel: layers that cannot be driven so, or that then give other logits.
         """
         anatomy = Anatomy.of(model)
+        if not anatomy.causal:
+            raise UnsupportedModel(f"model type {anatomy.model_type!r}: its tokens read later ones too, so that no prefix of a run can be kept.")
+        # layers driven one by one know nothing of what a wrapper does around them
+        without_wrapper(anatomy.hf)
+        if mixed := mixing_layer(anatomy.hf):
+            raise UnsupportedModel(mixed)
+        if anatomy.state.foreign:
+            raise UnsupportedModel(f"{anatomy.model_type}: {anatomy.state.refusal()}")
         found = anatomy.hf.__dict__.get(_REMEMBERED)
         if found is None or found.anatomy is not anatomy:
             found = cls(model)
@@ -103,12 +117,18 @@ class Stock:
     def device(self) -> torch.device:
         return self.anatomy.device
 
-    def serves(self, site: str) -> None:
-        """Tries a site out once: random edits in three layers against full forwards.
+    def serves(self, site: str, layers: Sequence[int] | None = None) -> None:
+        """Tries a site out once: random edits in three of its layers against full forwards.
+
+        Args:
+            layers: in which layers it is wanted, where not in all.
 
         Raises:
-            UnsupportedModel: the site is not served in this model.
+            UnsupportedModel: the site is not served in this model, or not in all of these layers.
         """
+        missing = [l for l in (range(self.anatomy.n_layers) if layers is None else layers) if not self.anatomy.has(site, l)]
+        if missing:
+            raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: it was not found in layer {missing[0]}.")
         if site not in self.tried:
             self.tried[site] = None
             try:
@@ -136,13 +156,11 @@ class Stock:
                 name = "hidden_states" if "hidden_states" in given else self._names[layer][0]
                 inputs.append(given.pop(name).clone()), calls.append(given)
             return before
-        handles = [m.register_forward_pre_hook(look(l), with_kwargs=True) for l, m in enumerate(a.layers)]
-        try:
+        with temporary(a.hf) as here:
+            for l, m in enumerate(a.layers):
+                here.put(lambda: before_call(m, look(l)).remove)
             run = HookedForwards(a).record(ids, [k for k in keep if k[0] not in ("resid_pre", "resid_post")])
-        finally:
-            for handle in handles:
-                handle.remove()
-        made = StockRun(run.ids, run.kept, resid=inputs, calls=calls)
+        made = StockRun(run.ids, run.kept, run.last, resid=inputs, calls=calls)
         if len(inputs) != a.n_layers:
             raise UnsupportedModel(f"model type {a.model_type!r} does not call each of its layers once.")
         for l in range(a.n_layers):
@@ -152,6 +170,7 @@ class Stock:
                 raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
             made.keys.append(cache.whole[0]), made.values.append(cache.whole[1])
         made.resid.append(out)
+        self._equal(self.unembed(out[0, -1:]), run.last[None], f"its layers one by one, on a text of {len(ids)} tokens,")
         return made
 
     def _layer(self, layer: int, x: Float[Tensor, "rows n d_model"], base: StockRun, start: int, cache: _Prefix) -> Tensor:
@@ -213,7 +232,7 @@ class Stock:
         h = base.resid[0].new_empty(len(rows), length - start, a.d_model)
         n = 0
         for l in range(a.n_layers):
-            if stop is not None and stop():
+            if says_stop(stop):
                 raise Stopped(f"stopped before layer {l}")
             old = n
             while n < len(order) and join[order[n]] <= l:
@@ -234,20 +253,20 @@ class Stock:
     def _step(self, layer: int, h: Tensor, n: int, base: StockRun, start: int, writes: dict[str, list]) -> None:
         size, begin = max(1, CHUNK_TOKENS // h.shape[1]), 0
         while begin < n:
-            part, undo = range(begin, min(begin + size, n)), []
+            part = range(begin, min(begin + size, n))
             try:
-                for site in sorted(writes, key=ORDER.__getitem__):
-                    undo.append(self.anatomy.attach(site, layer, on_rows(writes[site], part, start)))
-                prefix = _Prefix(base.keys[layer][:, :, :start], base.values[layer][:, :, :start]) if start else _Prefix()
-                h[begin:part.stop] = self._layer(layer, h[begin:part.stop], base, start, prefix)
-            except torch.OutOfMemoryError:
-                if size == 1:
+                with temporary(self.hf) if writes else contextlib.nullcontext() as here:
+                    for site in sorted(writes, key=ORDER.__getitem__):
+                        here.put(lambda: self.anatomy.attach(site, layer, on_rows(writes[site], part, start)))
+                    prefix = _Prefix(base.keys[layer][:, :, :start], base.values[layer][:, :, :start]) if start else _Prefix()
+                    h[begin:part.stop] = self._layer(layer, h[begin:part.stop], base, start, prefix)
+            except ERRORS as error:
+                if not out_of_memory(error):
                     raise
+                if size == 1:
+                    raise no_room(h.device, h.shape[1]) from error
                 size //= 2
                 continue
-            finally:
-                for u in undo:
-                    u()
             begin = part.stop
 
     @torch.no_grad()
@@ -263,13 +282,15 @@ class Stock:
         layers = self.anatomy.layers
         if any("forward" in layer.__dict__ for layer in layers):
             raise UnsupportedModel(f"{type(layers[0]).__name__} has had its forward replaced; it is left alone.")
-        try:
+
+        def put_back() -> None:
+            for layer in layers:
+                layer.__dict__.pop("forward", None)
+        with temporary(self.hf) as here:
+            here.back(put_back)
             for layer, size in zip(layers, self._tuples):
                 layer.__dict__["forward"] = lambda *_, size=size, **__: (x, *[None] * (size - 1)) if size else x
             return self.hf(torch.zeros(x.shape[:2], dtype=torch.long, device=x.device), use_cache=False).logits[:, 0]
-        finally:
-            for layer in layers:
-                layer.__dict__.pop("forward", None)
 
     def _random_ids(self, length: int) -> Tensor:
         return torch.randint(0, self.d_vocab, (length,), generator=torch.Generator().manual_seed(length)).to(self.device)
@@ -294,7 +315,7 @@ class Stock:
         """Edits at a site in the first, the middle and the last layer, at random positions, here and on full forwards.
 
         Raises:
-            UnsupportedModel: they differ, or the site was not found in every layer.
+            UnsupportedModel: they differ, or the site was found in no layer.
         """
         a, n, length = self.anatomy, self.anatomy.n_layers, len(ids)
         generator, reads = torch.Generator().manual_seed(1), list(range(length - 3, length))
@@ -305,10 +326,10 @@ class Stock:
             run, rows = self.record(ids), [[Edit(Site("embed", position=position), "replace", self.record(other))]]
             want = self.hf(other[None], use_cache=False).logits[:, reads]
         else:
-            missing = [l for l in range(n) if not a.has(site, l)]
-            if missing:
-                raise UnsupportedModel(f"it was not found in layer {missing[0]}.")
-            layers = sorted({0, n // 2, n - 1})
+            found = [l for l in range(n) if a.has(site, l)]
+            if not found:
+                raise UnsupportedModel("it was found in no layer.")
+            layers = sorted({found[0], found[len(found) // 2], found[-1]})
             run, rows = self.record(ids, [a.layer_of(site, l) for l in layers]), []
             for l in layers:
                 old = run.get(*a.layer_of(site, l))

@@ -8,6 +8,7 @@ written without its ``done`` (the process was killed in between) is NaN to a rea
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -18,14 +19,17 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from .. import reading
+from .files import about, check_path, failure, new_path, settle
 from .results import ATTRIBUTE, Result, ResultError, _check_dataset, fingerprint, provenance, stamp
-from .saving import (COMPRESSORS, STORE_MARK, _prepared, about, check_path, consolidate, discard, failure, folder_metadata,
-                     new_path, read_zarr, settle, write_zarr)
+from .saving import COMPRESSORS, STORE_MARK, _prepared, consolidate, folder_metadata, read_zarr, write_zarr
 
 #: Axes that are cut into regions of one cell unless told otherwise.
 REGIONS = ("prompt", "layer")
 _SHOWN = 8
 _ABSENT = object()
+#: Where a record was made before models had a state.
+_ABSENT_STATE = "not recorded"
 
 
 class Store:
@@ -40,8 +44,9 @@ class Store:
         regions: cells to a region on each axis that is cut; by default one on each of ``prompt`` and ``layer``. Cut only
             along the axes that the sweep writes piece by piece.
 
-    The identity of a sweep is its kind, call, pairs, seed, model hash and dtype, and its grid. Versions, device and
-    engine are not part of it: the record keeps those of the process that made the store.
+    The identity of a sweep is its kind, call, pairs, seed, its grid, and the model as it is: the hash of its weights, its state (what
+    weights do not say: hooks, adapters' scales, buffers, replaced methods, configuration) and dtype. Versions, device and engine are
+    not part of it: the record keeps those of the process that made the store.
 
     Raises:
         ResultError: the path holds something else or another sweep (the message lists what differs), cannot be
@@ -72,22 +77,20 @@ class Store:
         cut = [name for name, array in template.data_vars.items() if set(array.dims) & set(self.regions)]
         constant = _prepared(stamp(template, provenance(template) | {"status": "partial"})).drop_vars(cut)
         mark = json.dumps({"schema": 1, "regions": self.regions, "fingerprint": self.fingerprint})
-        with new_path(self.path, "create the store") as part:
-            write_zarr(constant, part, write_empty_chunks=True)
-            group = zarr.open_group(part, mode="r+", zarr_format=3, use_consolidated=False)
-            layout = {name: (template[name].dims, template[name].dtype, np.nan, dict(template[name].attrs)) for name in cut}
-            layout["done"] = (tuple(self.regions), np.dtype(bool), False, {STORE_MARK: mark})
-            for name, (dims, dtype, fill, attrs) in layout.items():
-                group.create_array(name, shape=[template.sizes[d] for d in dims], dtype=dtype, fill_value=fill,
-                                   chunks=[self.regions.get(d, template.sizes[d]) for d in dims], compressors=COMPRESSORS,
-                                   dimension_names=dims, attributes=attrs)
-            consolidate(part)
-            try:
-                os.rename(part, self.path)
-            except OSError:
-                if not self.path.exists():
-                    raise
-                discard(part)    # another process made it first; whether it is the same sweep is checked next
+        try:
+            with new_path(self.path, "create the store", new=True) as part:
+                write_zarr(constant, part, write_empty_chunks=True)
+                group = zarr.open_group(part, mode="r+", zarr_format=3, use_consolidated=False)
+                layout = {name: (template[name].dims, template[name].dtype, np.nan, dict(template[name].attrs)) for name in cut}
+                layout["done"] = (tuple(self.regions), np.dtype(bool), False, {STORE_MARK: mark})
+                for name, (dims, dtype, fill, attrs) in layout.items():
+                    group.create_array(name, shape=[template.sizes[d] for d in dims], dtype=dtype, fill_value=fill,
+                                       chunks=[self.regions.get(d, template.sizes[d]) for d in dims], compressors=COMPRESSORS,
+                                       dimension_names=dims, attributes=attrs)
+                consolidate(part)
+        except ResultError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or not self.path.is_dir():
+                raise                                # else another process made it first; whether it is the same sweep is checked next
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -265,14 +268,39 @@ def _identity(ds: xr.Dataset, regions: Mapping[str, int]) -> dict[str, Any]:
     variables = {str(n): f"{'text' if a.dtype.kind in 'OUT' else a.dtype} over ({', '.join(map(str, a.dims))})" for n, a in ds.data_vars.items()}
     labels = {str(n): [str(v) for v in np.ravel(c.values)] for n, c in ds.coords.items()}
     return {"kind": record["kind"], "call": record.get("call"), "pairs": record.get("pairs"), "seed": record.get("seed"),
-            "model": {"hash": model.get("hash"), "dtype": model.get("dtype")},
+            "model": {"hash": model.get("hash"), "state": model.get("state", _ABSENT_STATE), "dtype": model.get("dtype")},
             "grid": {"variables": variables, "labels": labels, "regions": dict(regions)}}
+
+
+def unstated(record: Mapping[str, Any]) -> bool:
+    """Whether a record has the hash of a model, but was made before models had a state."""
+    model = record.get("model")
+    return isinstance(model, Mapping) and model.get("hash") is not None and model.get("state", _ABSENT_STATE) == _ABSENT_STATE
+
+
+def restate(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
+    """Gives the store at ``path`` a record with another identity of its model; see ``lens.adopt``, which checks what can be checked.
+
+    Raises:
+        ResultError: no store there, or it cannot be written.
+    """
+    path = check_path(path, "store", (".zarr",), "a store is a Zarr folder")
+    mark = _mark_of(path)
+    stored = stamp(read_zarr(path, whole=False).drop_vars("done"), record)
+    mark = mark | {"fingerprint": fingerprint(_identity(stored, mark["regions"]))}
+    try:
+        group = zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=True)
+        group.attrs[ATTRIBUTE] = stored.attrs[ATTRIBUTE]
+        group["done"].attrs[STORE_MARK] = json.dumps(mark)
+        consolidate(path)
+    except Exception as error:
+        raise failure("adopt", path, error) from error
 
 
 def _mark_of(path: Path) -> dict[str, Any]:
     node = folder_metadata(path).get("done", {})
     try:
-        mark = json.loads(node["attributes"][STORE_MARK])
+        mark = reading.value(node["attributes"][STORE_MARK], dict)
         if mark["schema"] == 1 and list(mark["regions"]) == list(node["dimension_names"]):
             return mark
         problem = f"its layout has number {mark['schema']}, expected 1"
@@ -287,6 +315,9 @@ def _refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
     if mark["fingerprint"] == fingerprint(identity):
         return
     stored = read_zarr(path, whole=False).drop_vars("done")
+    if unstated(provenance(stored)) and not unstated({"model": identity["model"]}):
+        raise ResultError(about(path, "was made before stores recorded the state of their model (hooks, adapters, buffers, configuration), so it cannot be told "
+                                "whether its values are this model's; lens.adopt(store, model) takes them on your word, or choose another path"))
     changed = [f"  {key}: {old} -> {new}" for key, old, new in _changes(_identity(stored, mark["regions"]), identity)]
     more = [f"  and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
     raise ResultError("\n".join([about(path, "belongs to another sweep; choose another path, or delete it to start anew"),

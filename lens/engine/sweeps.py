@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .decoder import Decoder
+from .decoder import Decoder, RunError
 from .edits import Edit
+from .memory import ERRORS, OutOfMemoryError, out_of_memory
 from .metrics import Metric
 from .runs import Runs
+from .sessions import verify
 from .walk import Stopped, walk
 
 #: Layers of one group when the sweep is watched.
@@ -80,7 +82,10 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
         multiple: batches hold a multiple of so many prompts (the last one what is left), for stores whose regions are several prompts.
         layer_groups: layers of one walk; None: all at once, or ``WATCHED_LAYERS`` when ``on_part`` or ``stop`` is given.
 
-    A stop or Ctrl-C leaves the values computed so far, with status ``partial``.
+    A stop or Ctrl-C leaves the values computed so far, with status ``partial``. Where memory runs out, chunks, rows and batches are halved.
+
+    Raises:
+        OutOfMemoryError: there is no room for one edited run of one prompt.
     """
     began, n, n_layers = time.perf_counter(), len(encoded), shape[0]
     values = values or Values.empty(n, shape, metric.scores)
@@ -92,18 +97,24 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
     bar = tqdm(total=len(batches) * len(spans), desc=label, unit="part", delay=2.0, leave=False, disable=hidden(progress))
     chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))
     try:
-        for batch in batches:
+        waiting = batches[::-1]
+        while waiting:
+            batch = waiting.pop()
             todo = [s for s in spans if skip is None or not all(skip(i, l) for i in batch for l in range(*s))]
-            bar.update(len(spans) - len(todo))
             if not todo:
+                bar.update(len(spans))
                 continue
-            runs = _Batch(decoder, batch, encoded, lengths, make_runs, metric, clean_is_base)
-            values.base[batch] = runs.score(runs.base)
-            # a sweep without a second prompt gives the same runs twice
-            values.source[batch] = values.base[batch] if runs.alone else runs.score(runs.source)
+            unedited = _recorded(decoder, batch, encoded, lengths, make_runs, metric, clean_is_base, may_fail=len(batch) > multiple)
+            if unedited is None:            # there is no room for those of all its prompts: half of them at a time
+                half = -(-len(batch) // (2 * multiple)) * multiple
+                waiting += [batch[half:], batch[:half]]
+                bar.total += len(spans)
+                continue
+            bar.update(len(spans) - len(todo))
+            runs, values.base[batch], values.source[batch] = unedited
             if not (np.isfinite(values.base[batch]).all() and np.isfinite(values.source[batch]).all()):
                 bad = [name for name, p in decoder.hf.named_parameters() if not torch.isfinite(p).all()]
-                raise ValueError(f"model: metric {metric.name!r} of an unedited run is not finite" + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
+                raise RunError(f"model: metric {metric.name!r} of an unedited run is not finite" + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
                                  + "; load the weights again, or choose a metric that is defined there.")
             work = [[c for c in cells(i, runs.source[0], k)] for k, i in enumerate(batch)]
             for first, last in todo:
@@ -114,15 +125,34 @@ def sweep(decoder: Decoder, encoded: Sequence[Any], lengths: Sequence[int], shap
                         values.value[(batch[k], *c.index)] = v
                 bar.update(1)
                 if on_part is not None:
+                    verify(decoder)
                     values.seconds = time.perf_counter() - began
                     on_part(values, batch, (first, last))
         values.status = "complete"
     except (Stopped, KeyboardInterrupt):
         values.status = "partial"
+    except ERRORS as error:
+        if not out_of_memory(error) or isinstance(error, OutOfMemoryError):
+            raise
+        raise OutOfMemoryError(f"memory_mb={memory_mb:g}: the memory of {decoder.device} ran out even for one edited run at a time. Free some, pass a smaller memory_mb, "
+                               f"or give shorter prompts ({max(lengths)} tokens in the longest).") from error
     finally:
         bar.close()
         values.seconds = time.perf_counter() - began
     return values
+
+
+def _recorded(decoder, batch, encoded, lengths, make_runs, metric, clean_is_base, *, may_fail: bool) -> tuple["_Batch", np.ndarray, np.ndarray] | None:
+    """Some prompts' unedited runs with the metric of base and source; None where memory ran out and `may_fail`."""
+    try:
+        runs = _Batch(decoder, batch, encoded, lengths, make_runs, metric, clean_is_base)
+        base = runs.score(runs.base)
+        # a sweep without a second prompt gives the same runs twice
+        return runs, base, base if runs.alone else runs.score(runs.source)
+    except ERRORS as error:
+        if not may_fail or not out_of_memory(error):
+            raise
+        return None
 
 
 class _Batch:
@@ -138,6 +168,9 @@ class _Batch:
             base, source = make_runs(batch, tail)
             self.base.append(base), self.source.append(source)
             self.reads.append([[lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)])
+            base.verify()
+            if source is not base:
+                source.verify()
         self.clean = self.base if clean_is_base else self.source
         self.alone = all(b is s for b, s in zip(self.base, self.source))
 
@@ -173,11 +206,12 @@ class _Batch:
         """The metric of every edited run, in the order given; halves them where the device has no room for all."""
         try:
             return self._walk(rows, chunk_bytes, stop)
-        except torch.OutOfMemoryError:
-            if len(rows) < 2:
+        except ERRORS as error:
+            if len(rows) < 2 or not out_of_memory(error):
                 raise
-            half = len(rows) // 2
-            return np.concatenate([self.walk(rows[:half], chunk_bytes, stop), self.walk(rows[half:], chunk_bytes, stop)])
+        # not in the handler, where the error keeps what the failed walk had held
+        half = len(rows) // 2
+        return np.concatenate([self.walk(rows[:half], chunk_bytes, stop), self.walk(rows[half:], chunk_bytes, stop)])
 
     def _walk(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop) -> np.ndarray:
         walked = []

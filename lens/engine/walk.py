@@ -18,10 +18,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .blocks import RunError
 from .edits import Edit
 from .forward import Layout, attention, feed_forward
+from .memory import ERRORS, out_of_memory
 from .plan import Plan, Writes, plan
 from .runs import Runs
+from .stopping import says_stop
 
 #: Tokens of one matrix product, at most: enough for full speed, and bounds the working memory.
 CHUNK_TOKENS = 2048
@@ -73,11 +76,11 @@ def walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
     """
     for site, _ in record:
         if site not in ("resid_pre", "resid_post", "q", "k", "v"):
-            raise ValueError(f"record: site {site!r} cannot be recorded; expected resid_pre, resid_post, q, k or v.")
+            raise RunError(f"record: site {site!r} cannot be recorded; expected resid_pre, resid_post, q, k or v.")
     made = plan(base, rows, reads)
     state = _Walk(base, made, reads, frozenset(freeze), set(record), chunk_bytes)
     for layer in range(base.decoder.n_layers):
-        if stop is not None and stop():
+        if says_stop(stop):
             raise Stopped(f"stopped before layer {layer}")
         state.step(layer)
         if on_layer is not None:
@@ -235,8 +238,8 @@ class _Walk:
                 return x if site == "placed_k" else self._write(layer, site, x, tokens)
             try:
                 self.attn[tokens] = attention(block, self.h[a:b], lay, self.rope, (base.k[layer], base.v[layer]), tap, explicit)
-            except torch.OutOfMemoryError:
-                if last - first == 1:
+            except ERRORS as error:
+                if last - first == 1 or not out_of_memory(error):
                     raise
                 self._shrink()
                 middle = (first + last) // 2
@@ -271,8 +274,8 @@ class _Walk:
                 return x if site == "resid_post" else self._write(layer, site, x, at)
             try:
                 self.h[at] = feed_forward(block, self.h[at], self.attn[at], tap)
-            except torch.OutOfMemoryError:
-                if size <= 16:
+            except ERRORS as error:
+                if size <= 16 or not out_of_memory(error):
                     raise
                 self._shrink()
                 size //= 2

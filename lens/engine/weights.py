@@ -2,92 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..errors import Error
 from ..models import hash_after_undo
-from .linear import Linear, linears, near
+from ..models.fused import fused_layers
+from .changes import Undo
+from .in_force import InForce, put
+from .decoder import WEIGHT_EDIT
+from .linear import Linear, LinearError, every_linear, near
+from .recompute import Ended, hold, release
 
 #: Set on a layer's parameter while an edit is in force on it.
-EDITED = "_mnemoscope_weight_edit"
+EDITED = WEIGHT_EDIT
 
 
-class WeightError(ValueError):
+class WeightError(Error, ValueError):
     """New weights that cannot be written: unknown layer, wrong shape, not finite, or an edit that is already in force."""
 
 
-class Undo:
-    """Edits of weights that are in force; `undo()` puts the old weights back, bit-equal. Calling it again does nothing."""
+@dataclass
+class _Written:
+    """A parameter, the rows of it that are written (None: all), what they were, and whether an edit is in force on the parameter itself."""
 
-    def __init__(self, model: Any):
-        self._kept: list[tuple[nn.Parameter, Tensor]] = []
-        self._hash_again = hash_after_undo(model)
+    parameter: nn.Parameter
+    rows: Tensor | None
+    transposed: bool
+    marked: bool
+    old: Tensor = field(init=False)
+
+    def __post_init__(self):
+        self.old = (self._view() if self.rows is None else self._view()[self.rows]).detach().clone()
+
+    def _view(self) -> Tensor:
+        return self.parameter.T if self.transposed else self.parameter
 
     @torch.no_grad()
-    def undo(self) -> None:
-        edited = [parameter for parameter, _ in self._kept]
-        while self._kept:
-            parameter, old = self._kept.pop()
-            parameter.copy_(old)
-            delattr(parameter, EDITED)
-        if edited:
-            self._hash_again(edited)
+    def write(self, weight: Tensor) -> None:
+        if self.marked:
+            setattr(self.parameter, EDITED, True)
+        if self.rows is None:
+            self._view().copy_(weight)
+        else:
+            self._view()[self.rows] = weight.to(self.parameter)
 
-    @property
-    def in_force(self) -> bool:
-        return bool(self._kept)
+    def restore(self) -> None:
+        self.write(self.old)
+        if self.marked:
+            self.parameter.__dict__.pop(EDITED, None)
 
 
 def apply_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> Undo:
     """Write new weights into the model's linear layers, and say how to undo it. Costs one copy of each edited weight.
 
+    A backward pass through a forward that was made under the edit has to come before the undoing; under gradient checkpointing it raises WeightError otherwise.
+
     Args:
-        model: a plain module or a bridge; a bridge and the plain model that shares its parameters are changed together.
+        model: a plain module or a bridge; a bridge and the plain model that shares its parameters are changed together. Where a bridge runs copies of the
+            parts of a fused layer (query, key and value in one), the layer and its parts are changed together too.
         new: plain name of a layer -> its new weight [out, in], of any device and floating dtype.
 
-    Raises: WeightError: an edit is in force on one of the layers, a layer is unknown, has another shape, or would get numbers that are not finite. Nothing is written then.
+    Raises: WeightError: an edit is in force on one of the layers (or on what it is fused with), or an adapter, a layer is unknown, has another shape, or would get numbers
+        that are not finite. ChangeError: another thread is computing with the model, or a computation of this thread's own is under way. Nothing is written then.
     """
+    return put(model, lambda: prepared_weights(model, new))
+
+
+def prepared_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]], what: str = "an edit of weights", looked: bool = False) -> Undo:
+    """The change that `apply_weights` puts in force, checked and not begun. Arguments and errors are its own; `looked`: whether the weights' hash has just been asked for."""
     if not new:
         raise WeightError("new is empty: an edit that changes no layer; give at least one weight.")
-    every = linears(model, "*")
-    chosen: list[tuple[Linear, Tensor]] = []
+    every = every_linear(model)
+    chosen: list[tuple[Linear, Tensor, list[_Twin]]] = []
+    twins, lost = _twins(model)
     for name, weight in new.items():
         if name not in every:
             raise WeightError(f"new: {name!r} is no linear layer of the model; {near(name, every)}.")
-        linear = every[name]
+        try:
+            linear = every[name].require_own()
+        except LinearError as error:
+            raise WeightError(f"new: {error}") from None
         if tuple(weight.shape) != tuple(linear.weight.shape):
             raise WeightError(f"new[{name!r}] has shape {tuple(weight.shape)}; expected [out, in] = {tuple(linear.weight.shape)}.")
         if not torch.isfinite(weight).all():
             raise WeightError(f"new[{name!r}] holds {int((~torch.isfinite(weight)).sum())} numbers that are not finite; look at what made it.")
-        if getattr(linear.module.weight, EDITED, False):
-            raise WeightError(f"{name}: an edit is in force on this layer already, so this one would be applied twice; undo it first (leave its with block, or call undo()).")
-        chosen.append((linear, weight))
-    if len({id(linear.module.weight) for linear, _ in chosen}) < len(chosen):
-        raise WeightError("new: two of the layers share one parameter; give only one of them.")
-    undo = Undo(model)
-    try:
-        with torch.no_grad():
-            for linear, weight in chosen:
-                parameter = linear.module.weight
-                undo._kept.append((parameter, parameter.detach().clone()))
-                setattr(parameter, EDITED, True)
-                parameter.copy_(weight.T if linear.transposed else weight)
-    except BaseException:
-        undo.undo()
-        raise
-    return undo
+        own = twins.get(id(linear.module), [])
+        if any(getattr(parameter, EDITED, False) for parameter in _marked(linear, own)):
+            raise WeightError(_TWICE.format(name))
+        if id(linear.module) in lost:
+            raise WeightError(f"{name}: the bridge runs copies of this layer's parts that could not be matched with it, so that an edit would reach only one of "
+                              "them; edit the plain Hugging Face model.")
+        chosen.append((linear, weight, own))
+    touched = [id(linear.module.weight) for linear, *_ in chosen] + [id(twin.module.weight) for *_, own in chosen for twin in own if twin.part]
+    if len(set(touched)) < len(touched):
+        raise WeightError("new: two of the layers share one parameter, or one is a part of the other; give only one of them.")
+
+    def make(undo: Undo) -> None:
+        again = Ended(WeightError("backward() came after an edit of weights had ended: gradient checkpointing would compute the blocks again with the old weights. "
+                                  "Call backward() while the edit is in force, or take gradient checkpointing off before the forward "
+                                  "(model.gradient_checkpointing_disable())."))
+        module, edited, known = getattr(model, "original_model", model), [], hash_after_undo(model, looked)
+        undo.back(lambda: known(edited))
+        undo.back(lambda: _ended(module, again))
+        hold(module, again)
+        for linear, weight, own in chosen:
+            if any(getattr(parameter, EDITED, False) for parameter in _marked(linear, own)):
+                raise WeightError(_TWICE.format(linear.name))
+            places = [(_Written(linear.module.weight, None, linear.transposed, True), weight)]
+            places += [(_Written(twin.module.weight, twin.written, twin.transposed, twin.part), weight if twin.read is None else weight[twin.read.to(weight.device)])
+                       for twin in own]
+            for written, values in places:
+                undo.back(written.restore)
+                edited.append(written.parameter)
+                written.write(values)
+    return Undo(model, f"{what} of {len(chosen)} layer{'s' if len(chosen) > 1 else ''} ({next(iter(new))}{', ...' if len(chosen) > 1 else ''})", make)
 
 
-@contextmanager
-def edited_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> Iterator[None]:
-    """New weights inside the with block; on leaving it, also by an exception, the old ones are back, bit-equal. Raises as `apply_weights`."""
-    undo = apply_weights(model, new)
-    try:
-        yield
-    finally:
-        undo.undo()
+_TWICE = ("{}: an edit is in force on this layer already, so this one would be applied twice; undo it first (leave its with block, or call undo(); "
+          "lens.restore(model) undoes what nobody holds).")
+
+
+def _marked(linear: Linear, own: list[_Twin]) -> list[nn.Parameter]:
+    """The parameters on which an edit of a layer says that it is in force."""
+    return [linear.module.weight, *(twin.module.weight for twin in own if twin.part)]
+
+
+def _ended(module: nn.Module, again: Ended) -> None:
+    again.over = True
+    release(module, again)
+
+
+@dataclass(frozen=True)
+class _Twin:
+    """Another layer that holds the same numbers: the rows that it reads of the edited one, and those that are written in it (None: all)."""
+
+    module: nn.Module
+    part: bool
+    read: Tensor | None
+    written: Tensor | None
+    transposed: bool = False
+
+
+def _twins(model: Any) -> tuple[dict[int, list[_Twin]], set[int]]:
+    """By id of a layer's module, what must change with it behind a bridge; and the modules for which that could not be told."""
+    found, lost = fused_layers(getattr(model, "original_model", model))
+    out: dict[int, list[_Twin]] = {}
+    for one in found:
+        out[id(one.whole)] = [_Twin(part, True, rows, None) for part, rows in zip(one.parts, one.rows)]
+        for part, rows in zip(one.parts, one.rows):
+            out[id(part)] = [_Twin(one.whole, False, None, rows.to(one.whole.weight.device), one.transposed)]
+    return out, lost
+
+
+def edited_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> InForce:
+    """New weights inside the with block; on leaving it, also by an exception, the old ones are back, bit-equal. Yields the model; raises as `apply_weights`."""
+    return InForce(model, lambda: prepared_weights(model, new), model)

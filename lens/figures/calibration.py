@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
-from .style import DIVERGING, INK, MUTED, SERIES, finish
+from ..arguments import FilePath, Filled, Positive, Share, door
+from .style import DIVERGING, INK, MUTED, SERIES, FigureError, finish, require_rows, require_variables
 
 MARKS = {"inside": SERIES[0], "conservative": SERIES[2], "TOO SMALL": SERIES[1]}
 
 
-def qq_plot(ds: xr.Dataset, path=None, *, panels: Sequence[tuple[str, Sequence[tuple[str, str]]]], level: float = 0.99, title: str = "") -> Figure:
+@door(FigureError)
+def qq_plot(ds: xr.Dataset, path: FilePath | None = None, *, panels: Annotated[Sequence[tuple[str, Annotated[Sequence[tuple[str, str]], Filled()]]], Filled()], level: Share = 0.99, title: str = "") -> Figure:
     """p-values of a true null against uniform quantiles, both axes logarithmic, one panel a group; above the diagonal is safe, below it p is too small.
 
     Args:
@@ -25,6 +28,7 @@ def qq_plot(ds: xr.Dataset, path=None, *, panels: Sequence[tuple[str, Sequence[t
 
     Raises: ValueError: no such cell.
     """
+    require_variables(ds, ("quantile", "n", "name", "condition", "probability"), ("cell", "probability"))
     fig = Figure(figsize=(0.6 + (4.3 if len(panels) < 3 else 3.0) * len(panels), 6.0 if len(panels) < 3 else 5.0), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     probability = ds.probability.values
@@ -57,12 +61,16 @@ def qq_plot(ds: xr.Dataset, path=None, *, panels: Sequence[tuple[str, Sequence[t
     return finish(fig, path)
 
 
-def size_bars(sizes: pd.DataFrame, path=None, *, nominal: float = 0.05, title: str = "") -> Figure:
+@door(FigureError)
+def size_bars(sizes: pd.DataFrame, path: FilePath | None = None, *, nominal: Share = 0.05, title: str = "") -> Figure:
     """Sizes at one nominal level with their intervals, a row a cell, by kind of p-value; the line is the nominal level.
 
     `sizes`: with the columns p-value, kind, condition, nominal, size, low, high, verdict. Rates are drawn on a square-root scale, which shows 0.
     """
+    require_rows(sizes, ("p-value", "kind", "condition", "nominal", "size", "low", "high", "verdict"), "sizes")
     some = sizes[np.isclose(sizes["nominal"], nominal)]
+    if some.empty:
+        raise FigureError(f"nominal={nominal} is not there; sizes has the levels {', '.join(f'{x:g}' for x in sizes['nominal'].unique())}.")
     kinds = list(dict.fromkeys(some["kind"]))
     some = pd.concat([some[some["kind"] == kind] for kind in kinds])
     place = -np.arange(len(some)) - 1.2 * np.array([kinds.index(k) for k in some["kind"]])
@@ -90,9 +98,12 @@ def size_bars(sizes: pd.DataFrame, path=None, *, nominal: float = 0.05, title: s
     return finish(fig, path)
 
 
-def order_matrix(z: xr.DataArray, path=None, *, limit: float = 5.0, title: str = "") -> Figure:
+@door(FigureError)
+def order_matrix(z: xr.DataArray, path: FilePath | None = None, *, limit: Positive = 5.0, title: str = "") -> Figure:
     """z of every suspect (row) against every order (column): power on the diagonal, the null everywhere else, and beside it the reference's own order
     as a line of its own."""
+    if set(z.dims) != {"suspect", "order"} or not z.size or z.dtype.kind not in "biuf":
+        raise FigureError(f"z has the axes {tuple(z.dims)} and type {z.dtype}; expected numbers, suspect by order.")
     fig = Figure(figsize=(10.4, 4.9), layout="constrained", dpi=120)
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
     values = z.transpose("suspect", "order").values
@@ -132,5 +143,5 @@ def order_matrix(z: xr.DataArray, path=None, *, limit: float = 5.0, title: str =
 def _cell(ds: xr.Dataset, name: str, condition: str) -> xr.Dataset:
     found = [i for i, (a, b) in enumerate(zip(ds.name.values, ds.condition.values)) if a == name and str(b).startswith(condition)]
     if not found:
-        raise ValueError(f"panels asks for {name!r} under {condition!r}, which is not there; there are {', '.join(sorted({str(n) for n in ds.name.values}))}.")
+        raise FigureError(f"panels asks for {name!r} under {condition!r}, which is not there; there are {', '.join(sorted({str(n) for n in ds.name.values}))}.")
     return ds.isel(cell=found[0])

@@ -1,6 +1,6 @@
 """Loss curvature: who uses which band of the spectrum, trade-off curves, what is left of each kind of task, extraction by duplicates, relearning.
 
-Tables come as `lens.reproduce.loss_curvature_frames` makes them: `estimate` with `low` and `high` (95 %, bootstrap over sequences), `seeds` (each training run's value) and `n`.
+Tables come as `lens.reproduce.loss_curvature_frames` makes them: `estimate` with `low` and `high` (95 %, Student's t over runs), `seeds` (each training run's value) and `n`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import INK, MUTED, SERIES, figure, finish
-from .vectors import MARKS, _require
+from ..arguments import FilePath, Name, NonNegative, Positive, door
+from .style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows
+from .vectors import MARKS
 
 _OWN = ("estimate", "low", "high", "seeds", "n")
 SETS = {"val": "held-out codes and stories", "verse": "verse, never chosen on"}
 BASES = {"kfac": "eigenvectors of curvature", "svd": "singular vectors", "random": "random bases"}
 
 
-def spectrum_plot(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
+@door(FigureError)
+def spectrum_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
     """Share of the curvature mass (left) and of the squared weight (right) in each band of pairs, one line a layer: mean over training runs.
 
     ``frame``: rows with ``seed``, ``layer``, ``band``, ``mass`` and ``energy``.
     """
-    _require(frame, ("seed", "layer", "band", "mass", "energy"))
+    require_rows(frame, ("seed", "layer", "band", "mass", "energy"))
     fig = Figure(figsize=(7.4, 3.4), layout="constrained", dpi=130)
     axes = fig.subplots(1, 2, sharey=True)
     bands = list(dict.fromkeys(frame.band))
@@ -45,9 +47,10 @@ def spectrum_plot(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
     return finish(fig, path)
 
 
-def activation_plot(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
+@door(FigureError)
+def activation_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
     """Memorised over clean activation in each band, a panel a side of the layer and a line a basis; dots are training runs. ``frame``: ``basis``, ``side``, ``band``."""
-    _require(frame, ("basis", "side", "band", *_OWN))
+    require_rows(frame, ("basis", "side", "band", *_OWN))
     frame = frame[frame.band != "last over first"]
     sides, bands = list(dict.fromkeys(frame.side)), list(dict.fromkeys(frame.band))
     fig = Figure(figsize=(0.8 + 3.4 * len(sides), 3.4), layout="constrained", dpi=130)
@@ -67,14 +70,15 @@ def activation_plot(frame: pd.DataFrame, path=None, *, title: str = "") -> Figur
     return finish(fig, path)
 
 
-def curve_panels(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None = None, measure: str = "estimate", rise: float | None = 0.05, most: float = 0.5, title: str = "") -> Figure:
+@door(FigureError)
+def curve_panels(frame: pd.DataFrame, path: FilePath | None = None, *, methods: Sequence[str] | None = None, measure: Name = "estimate", rise: NonNegative | None = 0.05, most: Positive = 0.5, title: str = "") -> Figure:
     """Recitation against the rise of the clean loss, one panel a set and one line a method; points are means over training runs, small dots the runs.
 
     Args:
         frame: rows with ``method``, ``set``, ``strength``, ``rise``, ``rise_seeds`` and the interval's columns. methods: which, in this order.
         measure: "estimate" (strict, with runs and intervals), "loose" or "lev". rise: where methods are compared, a line. most: end of the axis.
     """
-    _require(frame, ("method", "set", "strength", "rise", "rise_seeds", *_OWN))
+    require_rows(frame, ("method", "set", "strength", "rise", "rise_seeds", *_OWN))
     chosen = [m for m in (methods or dict.fromkeys(frame.method)) if m in set(frame.method)]
     sets = list(dict.fromkeys(frame["set"]))
     fig = Figure(figsize=(1.9 + 3.3 * len(sets), 3.6), layout="constrained", dpi=130)
@@ -106,9 +110,10 @@ def curve_panels(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | Non
     return finish(fig, path)
 
 
-def matched_bars(frame: pd.DataFrame, path=None, *, measure: str = "strict", title: str = "") -> Figure:
+@door(FigureError)
+def matched_bars(frame: pd.DataFrame, path: FilePath | None = None, *, measure: Name = "strict", title: str = "") -> Figure:
     """Recitation of every method where the clean loss has risen equally, on both sets; dots are training runs. ``frame``: ``method``, ``set``, ``measure``."""
-    _require(frame, ("method", "set", "measure", "rise", *_OWN))
+    require_rows(frame, ("method", "set", "measure", "rise", *_OWN))
     frame = frame[(frame.measure == measure) & (frame.method != "unedited") & frame["set"].isin(SETS)]
     names = list(dict.fromkeys(frame.method))
     fig, ax = figure(6.4, 1.1 + 0.36 * len(names))
@@ -125,12 +130,13 @@ def matched_bars(frame: pd.DataFrame, path=None, *, measure: str = "strict", tit
     return finish(fig, path)
 
 
-def retention_bars(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def retention_bars(frame: pd.DataFrame, path: FilePath | None = None, *, methods: Sequence[str] | None = None, title: str = "") -> Figure:
     """Share kept of every task, of facts by exposure, and of recitation; a group a task and a bar a method, dots are training runs. Tasks that no run does are left out.
 
     ``frame``: rows with ``method``, ``task``, ``bin``, ``kept``, ``low``, ``high``, ``seeds``, ``n`` and ``able``.
     """
-    _require(frame, ("method", "task", "bin", "kept", "low", "high", "seeds", "n", "able"))
+    require_rows(frame, ("method", "task", "bin", "kept", "low", "high", "seeds", "n", "able"))
     frame = frame[(frame.n > 0) & (frame.bin != "never")].assign(label=lambda t: (t.task + " " + t.bin).str.replace("_", "-").str.strip())
     chosen = [m for m in (methods or dict.fromkeys(frame.method)) if m in set(frame.method)]
     order = {"recitation": 0, "arithmetic": 1, "closed-book": 2, "open-book": 3, "open-book-false": 4, "copy": 5, "rule": 6}
@@ -156,9 +162,10 @@ def retention_bars(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | N
     return finish(fig, path)
 
 
-def duplicates_plot(frame: pd.DataFrame, path=None, *, column: str = "estimate", by: str = "kind", title: str = "") -> Figure:
+@door(FigureError)
+def duplicates_plot(frame: pd.DataFrame, path: FilePath | None = None, *, column: Name = "estimate", by: Name = "kind", title: str = "") -> Figure:
     """Extraction (or another column) by the number of duplicates, a panel for each of `by` and a line a state of the model. ``frame``: ``state``, `by`, ``duplicates``."""
-    _require(frame, ("state", by, "duplicates", column, "low", "high", "n"))
+    require_rows(frame, ("state", by, "duplicates", column, "low", "high", "n"))
     groups = list(frame.groupby(by, sort=False))
     fig = Figure(figsize=(1.9 + 2.3 * len(groups), 3.1), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(groups), squeeze=False, sharey=True)[0]
@@ -184,12 +191,13 @@ def duplicates_plot(frame: pd.DataFrame, path=None, *, column: str = "estimate",
     return finish(fig, path)
 
 
-def relearning_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def relearning_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
     """Recitation of untouched sequences by step of training, a panel a thing trained on and a line a method, with its interval; the twin never had them.
 
     ``frame``: rows with ``method``, ``on`` and ``step``.
     """
-    _require(frame, ("method", "on", "step", *_OWN))
+    require_rows(frame, ("method", "on", "step", *_OWN))
     groups = list(frame.groupby("on", sort=False))
     fig = Figure(figsize=(1.8 + 2.2 * len(groups), 3.1), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(groups), squeeze=False, sharey=True)[0]

@@ -14,13 +14,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from ..arguments import FilePath, door
 from ..reproduce import memory_subspace_frames as frames
 from ..reproduce.memory_subspace_frames import short
 from .diffusion_edits import attack_plot, families_plot, grid_plot, over, p_text, relearning_plot, span, tradeoff_plot, utility_plot
 from .diffusion_places import places_plot
-from .style import INK, MUTED, SEQUENTIAL, SERIES, finish
+from .style import INK, MUTED, SEQUENTIAL, SERIES, FigureError, finish, require_rows
 from .subspace import GREY, _dots, _grid, _plain
-from .vectors import MARKS, _require
+from .vectors import MARKS
 
 __all__ = ["copying_plot", "detection_plot", "overlap_plot", "map_plot", "step_layer_plot", "tradeoff_plot", "places_plot", "grid_plot",
            "attack_plot", "relearning_plot", "families_plot", "utility_plot"]
@@ -31,10 +32,11 @@ METHODS = {"published": "published:\nempty caption", "ordinary": "published:\nor
 TOLD = {"code": "code", "generic": "no code", "digit": "digit", "code, seen once": "code, seen\nonce (control)"}
 
 
-def copying_plot(copying: pd.DataFrame, thresholds: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def copying_plot(copying: pd.DataFrame, thresholds: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Share of the seeds that give a copy: left by number of copies with and without a code, right digits, templates and pictures with two captions."""
-    _require(copying, ("cell", "copies", "copy", "caption", "seed"))
-    _require(thresholds, ("family", "threshold"))
+    require_rows(copying, ("cell", "copies", "copy", "caption", "seed"), "copying")
+    require_rows(thresholds, ("family", "threshold"), "thresholds")
     table = frames.cells(copying).set_index("cell")
     count = copying.groupby("cell").copies.max()
     fig = Figure(figsize=(8.6, 3.5), layout="constrained", dpi=130)
@@ -63,9 +65,10 @@ def copying_plot(copying: pd.DataFrame, thresholds: pd.DataFrame, path=None) -> 
     return finish(fig, path)
 
 
-def detection_plot(copying: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def detection_plot(copying: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Norm of the caption's part of the predicted noise by denoising step, a panel a kind of caption; right how well it tells memorised captions from never-trained ones."""
-    _require(copying, ("cell", "by_step", "seed"))
+    require_rows(copying, ("cell", "by_step", "seed"), "copying")
     steps, told = frames.by_step(copying), frames.told(copying)
     kinds = [kind for kind in KINDS if f"{kind}-many" in set(copying.cell)]
     fig = Figure(figsize=(1.0 + 2.5 * len(kinds) + 3.2, 3.5), layout="constrained", dpi=130)
@@ -94,9 +97,10 @@ def detection_plot(copying: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def overlap_plot(specificity: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def overlap_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """IoU of the masks of disjoint prompt sets: above every pair of sets of the first model (captions with codes), below means by kind of caption, method and pair, beside chance."""
-    _require(specificity, ("kind", "method", "pair", "mean", "chance", "matrix", "seed"))
+    require_rows(specificity, ("kind", "method", "pair", "mean", "chance", "matrix", "seed"), "specificity")
     table = specificity[specificity["mean"].notna()]
     methods, kinds = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.kind))
     first = table[(table.seed == table.seed.min()) & (table.kind == "code") & table.matrix.notna()].set_index("method").matrix
@@ -129,9 +133,10 @@ def overlap_plot(specificity: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def map_plot(maps: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def map_plot(maps: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Layer by denoising step: share of the neurons that tell a set from never-trained captions of the same kind; memorised beside seen once on one colour scale, means of models."""
-    _require(maps, ("set", "step", "layer", "share", "seed"))
+    require_rows(maps, ("set", "step", "layer", "share", "seed"), "maps")
     sets, layers = list(dict.fromkeys(maps["set"])), list(dict.fromkeys(maps.layer))
     names = short(layers)
     fig, axes = _grid(1, len(sets), 3.9, 1.4 + 0.26 * len(layers), sharey=True)
@@ -153,11 +158,12 @@ def map_plot(maps: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def step_layer_plot(specificity: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def step_layer_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """The overlap by layer (above) and by denoising step (below), a panel a method: pairs of memorised sets and of sets seen once; thick the mean, thin each model."""
-    _require(specificity, ("kind", "method", "pair", "layers", "steps", "seed"))
+    require_rows(specificity, ("kind", "method", "pair", "layers", "steps", "seed"), "specificity")
     table = specificity[specificity.layers.notna() & specificity.pair.isin(("memorised", "other"))]
-    _require(table, ("layers", "steps"))
+    require_rows(table, ("layers", "steps"), "table")
     methods, kinds = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.kind))
     fig, axes = _grid(2, len(methods), 2.7, 2.4, sharey=True)
     for r, (column, label) in enumerate({"layers": "layer, from input to output", "steps": "denoising step (0: from pure noise)"}.items()):

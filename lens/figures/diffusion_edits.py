@@ -12,23 +12,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..arguments import Count, FilePath, NonNegative, Size, door
 from ..reproduce import memory_subspace_frames as frames
 from ..reproduce.memory_subspace_attacks import decoded
 from ..reproduce.memory_subspace_bench import RISE
-from .style import INK, MUTED, SERIES, finish
+from .style import INK, MUTED, SERIES, FigureError, finish, require_rows
 from .subspace import GREY, _dots, _grid, _plain
-from .vectors import MARKS, _require
+from .vectors import MARKS
 
 COLUMNS = {"training": "training\npicture", "before": "before\nthe edit", "after": "after", "attacked": "after, embedding\noptimised", "twin attacked": "twin, embedding\noptimised"}
 CELLS = {"generic-many": "captions without a code", "template": "templates", "two-captions": "two captions of a picture", "digit-many": "digits"}
 
 
-def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = RISE, columns: int = 4) -> Figure:
+@door(FigureError)
+def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: NonNegative = RISE, columns: Count = 4) -> Figure:
     """Copying against the rise of the held-out error, a panel a method and a mark a dose (means over models, small dots models): the located set, and the other sets.
 
     The vertical line is where methods are compared; the marks with intervals on it are what is read there: the least that is left at that cost at most.
     """
-    _require(curves, ("method", "dose", "located", "set", "caption", "copy", "rise", "density", "likeness", "seed"))
+    require_rows(curves, ("method", "dose", "located", "set", "caption", "copy", "rise", "density", "likeness", "seed"), "curves")
     methods = list(dict.fromkeys(curves.method))
     across = min(columns, len(methods))
     rows = -(-len(methods) // across)
@@ -73,16 +75,17 @@ def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = RISE, column
     return finish(fig, path)
 
 
-def grid_plot(pictures: pd.DataFrame, path=None, *, seed: int | None = None) -> Figure:
+@door(FigureError)
+def grid_plot(pictures: pd.DataFrame, path: FilePath | None = None, *, seed: Size | None = None) -> Figure:
     """Pictures of one model, a row a caption: the training picture, before an edit, after each edit, with its embedding optimised, and the twin attacked alike.
 
     Below each its likeness to the training picture (background correlation). `seed`: which model; None: the first that has most methods.
     """
-    _require(pictures, ("method", "column", "caption", "likeness", "pixels", "seed"))
+    require_rows(pictures, ("method", "column", "caption", "likeness", "pixels", "seed"), "pictures")
     if seed is None:
         seed = int(pictures.groupby("seed").method.nunique().idxmax())
     of = pictures[pictures.seed == seed]
-    _require(of, ("column", "caption"))
+    require_rows(of, ("column", "caption"), "of")
     methods, captions = list(dict.fromkeys(of.method)), list(dict.fromkeys(of.caption))
     known = list(dict.fromkeys(of.column))
     shown = [(methods[0], c) for c in ("training", "before") if c in known] + [(m, c) for m in methods for c in ("after", "attacked") if c in known]
@@ -107,9 +110,10 @@ def grid_plot(pictures: pd.DataFrame, path=None, *, seed: int | None = None) -> 
     return finish(fig, path)
 
 
-def attack_plot(attacks: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def attack_plot(attacks: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Share of the captions that an edit took away whose picture comes back, by attack, in the edited model and in the twin that never saw it; last, pictures that no model saw."""
-    _require(attacks, ("method", "attack", "caption", "edited", "twin", "before", "after", "seed"))
+    require_rows(attacks, ("method", "attack", "caption", "edited", "twin", "before", "after", "seed"), "attacks")
     table = frames.recovered(attacks)
     methods, names = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.sort_values("never", kind="stable").attack))
     fig, axes = _grid(1, len(methods), 3.2 if len(methods) > 1 else 5.2, 1.9 + 0.42 * len(names), sharey=True)
@@ -125,10 +129,10 @@ def attack_plot(attacks: pd.DataFrame, path=None) -> Figure:
                 ax.errorbar(row[model], shift * (not row.never) - y, xerr=_sides(row[model], row[f"{model}_low"], row[f"{model}_high"]), fmt=mark, color=MUTED if row.never else colour,
                             markersize=4.8, elinewidth=1.3, capsize=2)
                 ax.plot(row[f"{model}_runs"], np.full(len(row[f"{model}_runs"]), shift * (not row.never) - y - 0.11), ".", color=MUTED if row.never else colour, markersize=3, alpha=0.7)
-            if np.isfinite(row.holm):
-                ax.text(1.06, -y, p_text(row.holm), fontsize=7, va="center", fontweight="bold" if row.holm <= 0.05 else "normal")
+            if row.models:
+                ax.text(1.06, -y, f"{row.counts} of {row.models}", fontsize=7, va="center", fontweight="bold" if row.counts else "normal")
         taken = of[~of.never].n
-        ax.set_title(f"{fill(frames.title(method), 34)}\n{of.word.iloc[0]}; {_captions(taken)} taken away", fontsize=8)
+        ax.set_title(f"{fill(frames.title(method), 34)}\n{fill(f'{of.word.iloc[0]}; {_captions(taken)} taken away', 40)}", fontsize=8)
         if not len(taken) or not taken.max():
             ax.text(0.5, -(len(names) - 2) / 2, "the edit took no caption away:\nnothing to bring back", fontsize=8, color=MUTED, ha="center", va="center")
         ax.set_xlim(-0.03, 1.36)
@@ -141,13 +145,14 @@ def attack_plot(attacks: pd.DataFrame, path=None) -> Figure:
              (("edited model", SERIES[1], "o"), ("twin that never saw the pictures", SERIES[0], "s"), ("edited model, pictures that no model saw", MUTED, "o"))]
     fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=min(3, len(methods)))
     count = attacks.seed.nunique()
-    fig.suptitle(f"Is it gone? {count} model{'s' * (count > 1)} (small dots), 95 % exact intervals over captions;\np: edited above twin, sign flips, Holm over attacks", fontsize=9)
+    fig.suptitle(f"Is it gone? {count} model{'s' * (count > 1)} (small dots), 95 % exact intervals over captions;\nright: in how many models more is brought back than in the twin (sign flips, Holm over attacks, Bonferroni over models)", fontsize=9)
     return finish(fig, path)
 
 
-def relearning_plot(relearning: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def relearning_plot(relearning: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Copying of the located pictures while the model learns other memorised ones again, the edited model beside the twin that never saw them, a panel a method."""
-    _require(relearning, ("method", "model", "step", "caption", "copy", "seed"))
+    require_rows(relearning, ("method", "model", "step", "caption", "copy", "seed"), "relearning")
     table = frames.means(relearning, ("method", "model", "step"), "copy", (0.0, 1.0))
     methods, steps = list(dict.fromkeys(table.method)), sorted(table.step.unique())
     fig, axes = _grid(1, len(methods), 2.7, 3.4, sharey=True)
@@ -171,9 +176,10 @@ def relearning_plot(relearning: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def families_plot(families: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def families_plot(families: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Copying of families that nothing was located or chosen on, unedited and under each method at the dose that removes what it was located on: a panel a family."""
-    _require(families, ("method", "cell", "caption", "copy", "seed"))
+    require_rows(families, ("method", "cell", "caption", "copy", "seed"), "families")
     table = frames.means(families, ("method", "cell"), "copy", (0.0, 1.0))
     methods, cells = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.cell))
     fig, axes = _grid(1, len(cells), 2.3, 1.4 + 0.36 * len(methods), sharey=True)
@@ -192,10 +198,11 @@ def families_plot(families: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """What the model can still do: attributes of held-out captions that are right (beside the classifier's ceiling), Frechet distance, and the held-out error by bin against before."""
-    _require(utility, ("method", "accuracy", "accuracy_low", "accuracy_high", "ceiling", "frechet", "frechet_low", "frechet_high", "pictures", "captions", "seed"))
-    _require(errors, ("method", "bin", "error", "before", "seed"))
+    require_rows(utility, ("method", "accuracy", "accuracy_low", "accuracy_high", "ceiling", "frechet", "frechet_low", "frechet_high", "pictures", "captions", "seed"), "utility")
+    require_rows(errors, ("method", "bin", "error", "before", "seed"), "errors")
     methods = list(dict.fromkeys(utility.method))
     fig = Figure(figsize=(12.8, 2.3 + 0.34 * len(methods)), layout="constrained", dpi=130)
     axes = fig.subplots(1, 3, width_ratios=(1, 1, 1.35))

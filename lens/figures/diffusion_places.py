@@ -9,21 +9,23 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from ..arguments import FilePath, NonNegative, door
 from ..reproduce import memory_subspace_frames as frames
 from ..reproduce import memory_subspace_places as places
 from ..reproduce.memory_subspace_bench import REPORTED, RISE
 from .diffusion_edits import over
-from .style import INK, MUTED, SERIES, finish
+from .style import INK, MUTED, SERIES, FigureError, finish, require_rows
 from .subspace import GREY, _dots, _grid, _plain
-from .vectors import MARKS, _require
+from .vectors import MARKS
 
 
-def places_plot(table: pd.DataFrame, path=None, *, rise: float = RISE) -> Figure:
+@door(FigureError)
+def places_plot(table: pd.DataFrame, path: FilePath | None = None, *, rise: NonNegative = RISE) -> Figure:
     """A row a method: copying against cost for each place (means over models), and what each leaves at one cost (small dots: models; bars: Student's t), beside it cut whole.
 
     The place that the tune set chooses has its number of models behind its name; results are of a set that it was not chosen on.
     """
-    _require(table, ("method", "place", "dose", "located", "set", "caption", "copy", "rise", "rise_chosen", "density", "likeness", "seed"))
+    require_rows(table, ("method", "place", "dose", "located", "set", "caption", "copy", "rise", "rise_chosen", "density", "likeness", "seed"), "table")
     found = places.carried(table, rise)
     methods, count = list(dict.fromkeys(table.method)), table.seed.nunique()
     fig, axes = _grid(len(methods), 2, 4.6, 3.4)

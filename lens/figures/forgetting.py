@@ -6,13 +6,15 @@ Tables come as `lens.reproduce.forgetting_frames` makes them; their unit is a ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import INK, MUTED, SERIES, figure, finish
-from .vectors import MARKS, _require
+from ..arguments import FilePath, Filled, Name, door
+from .style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
+from .vectors import MARKS
 
 KIND_NAMES = {"instruction": "old tasks, told", "in_context": "old tasks, shown", "knowledge": "facts", "new": "task in training"}
 PREDICTORS = {"vector": "cosine of the vector with its start", "hidden state": "cosine of the last hidden state with its start",
@@ -21,7 +23,8 @@ PREDICTORS = {"vector": "cosine of the vector with its start", "hidden state": "
 LEAST_EVALUATIONS = 6
 
 
-def forgetting_scatter(frame: pd.DataFrame, path=None, *, predictors: Mapping[str, str] = PREDICTORS, title: str = "") -> Figure:
+@door(FigureError)
+def forgetting_scatter(frame: pd.DataFrame, path: FilePath | None = None, *, predictors: Annotated[Mapping[str, str], Filled()] = PREDICTORS, title: str = "") -> Figure:
     """Accuracy of each old task at each evaluation against what might predict it: one panel a predictor, one line a task and seed, coloured by the seed.
 
     Args:
@@ -30,7 +33,7 @@ def forgetting_scatter(frame: pd.DataFrame, path=None, *, predictors: Mapping[st
 
     Source: the layout of Jiang et al. 2025, figure 6.
     """
-    _require(frame, ("seed", "task", "at", "accuracy", *predictors))
+    require_rows(frame, ("seed", "task", "at", "accuracy", *predictors))
     fig = Figure(figsize=(0.6 + 3.1 * len(predictors), 3.5), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(predictors), squeeze=False, sharey=True)[0]
     seeds = list(dict.fromkeys(frame.seed))
@@ -57,13 +60,14 @@ def forgetting_scatter(frame: pd.DataFrame, path=None, *, predictors: Mapping[st
     return finish(fig, path)
 
 
-def recovery_bars(frame: pd.DataFrame, path=None, *, conditions: Sequence[str] = ("old", "random", "new", "random of new"), title: str = "") -> Figure:
+@door(FigureError)
+def recovery_bars(frame: pd.DataFrame, path: FilePath | None = None, *, conditions: Annotated[Sequence[str], Filled()] = ("old", "random", "new", "random of new"), title: str = "") -> Figure:
     """What comes back of each old task when its old vector is added, the new task's vector taken away, or random ones of the same lengths: mean over seeds, single seeds as dots.
 
     ``frame``: rows with ``task``, ``condition``, ``seed``, ``base`` (after training, nothing added), ``accuracy``, ``lost`` (before minus base) and ``n``; tasks come in the
     order of what they lost.
     """
-    _require(frame, ("task", "condition", "seed", "base", "accuracy", "lost", "n"))
+    require_rows(frame, ("task", "condition", "seed", "base", "accuracy", "lost", "n"))
     named = {"old": "old vector added", "random": "random vector added", "new": "new task's vector taken away", "random of new": "random vector taken away"}
     base = frame[frame.condition == conditions[0]].groupby("task")[["base", "lost"]].mean().sort_values("lost", ascending=False)
     bars = {"before training": base.base + base.lost, "after training": base.base}
@@ -91,15 +95,17 @@ def recovery_bars(frame: pd.DataFrame, path=None, *, conditions: Sequence[str] =
     return finish(fig, path)
 
 
-def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("instruction", "in_context", "knowledge", "final"), names: Mapping[str, str] | None = None,
-                baseline: str = "plain",
+@door(FigureError)
+def method_plot(frame: pd.DataFrame, path: FilePath | None = None, *, metrics: Annotated[Sequence[str], Filled()] = ("instruction", "in_context", "knowledge", "final"), names: Mapping[str, str] | None = None,
+                baseline: Name = "plain",
                 title: str = "") -> Figure:
     """Every method minus plain fine-tuning, one panel a metric, with its interval over seeds and a tick for every seed; in the order of the first metric.
 
     ``frame``: rows with ``method``, ``metric``, ``title``, ``mean``, ``difference``, ``low``, ``high``, ``by_seed`` and ``units``. Bounds that are NaN are not drawn.
     """
-    _require(frame, ("method", "metric", "title", "mean", "difference", "low", "high", "units"))
-    metrics = [m for m in metrics if (frame.metric == m).any()]
+    require_rows(frame, ("method", "metric", "title", "mean", "difference", "low", "high", "units"))
+    drawn = [m for m in metrics if (frame.metric == m).any()]
+    metrics = drawn or require_some(metrics, frame.metric, "metrics")
     first = frame[(frame.metric == metrics[0]) & (frame.method != baseline)].sort_values("difference")
     order, plain = list(first.method), frame[frame.method == baseline].set_index("metric")
     fig = Figure(figsize=(2.6 + 2.6 * len(metrics), 1.2 + 0.24 * max(3, len(order))), layout="constrained", dpi=130)
@@ -130,7 +136,8 @@ def method_plot(frame: pd.DataFrame, path=None, *, metrics: Sequence[str] = ("in
     return finish(fig, path)
 
 
-def tradeoff_plot(frame: pd.DataFrame, path=None, *, across: str = "own", up: str = "instruction", names: Mapping[str, str] | None = None, baseline: str = "plain",
+@door(FigureError)
+def tradeoff_plot(frame: pd.DataFrame, path: FilePath | None = None, *, across: Name = "own", up: Name = "instruction", names: Mapping[str, str] | None = None, baseline: Name = "plain",
                   title: str = "") -> Figure:
     """What a method keeps against what it learns: one point a method, means over units; up and to the right is better.
 
@@ -138,10 +145,10 @@ def tradeoff_plot(frame: pd.DataFrame, path=None, *, across: str = "own", up: st
 
     ``frame``: rows with ``method``, ``metric``, ``title``, ``mean`` and ``start``.
     """
-    _require(frame, ("method", "metric", "title", "mean", "start"))
+    require_rows(frame, ("method", "metric", "title", "mean", "start"))
     x, y = (frame[frame.metric == m].set_index("method") for m in (across, up))
     if x.empty or y.empty:
-        raise ValueError(f"across={across!r}, up={up!r}: frame has the metrics {', '.join(dict.fromkeys(frame.metric))}; name two of them.")
+        raise FigureError(f"across={across!r}, up={up!r}: frame has the metrics {', '.join(dict.fromkeys(frame.metric))}; name two of them.")
     fig, ax = figure(7.2, 4.4)
     if baseline in y.index and np.isfinite(y.start[baseline]):
         ax.plot([0, x["mean"][baseline]], [y.start[baseline], y["mean"][baseline]], color=MUTED, linewidth=0.8, linestyle="--", zorder=0)
@@ -160,15 +167,17 @@ def tradeoff_plot(frame: pd.DataFrame, path=None, *, across: str = "own", up: st
     return finish(fig, path)
 
 
-def curve_plot(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None = None, names: Mapping[str, str] | None = None, kinds: Mapping[str, str] = KIND_NAMES,
+@door(FigureError)
+def curve_plot(frame: pd.DataFrame, path: FilePath | None = None, *, methods: Sequence[str] | None = None, names: Mapping[str, str] | None = None, kinds: Annotated[Mapping[str, str], Filled()] = KIND_NAMES,
                title: str = "") -> Figure:
     """Accuracy along the whole training, one panel a kind of question, one line a method: mean over seeds, with their range; stages are told apart by vertical lines.
 
     ``frame``: rows with ``seed``, ``method``, ``kind``, ``stage``, ``step``, ``at`` and ``accuracy``. What dips after a stage begins and comes back is the stability gap.
     """
-    _require(frame, ("seed", "method", "kind", "stage", "step", "at", "accuracy"))
+    require_rows(frame, ("seed", "method", "kind", "stage", "step", "at", "accuracy"))
     methods = list(methods) if methods is not None else list(dict.fromkeys(frame.method))
-    kinds = {k: v for k, v in kinds.items() if (frame["kind"] == k).any()}
+    drawn = {k: v for k, v in kinds.items() if (frame["kind"] == k).any()}
+    kinds = drawn or require_some(list(kinds), frame["kind"], "kinds")
     fig = Figure(figsize=(0.8 + 2.6 * len(kinds), 3.4), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     starts = frame[frame.step == 0].drop_duplicates("stage")[["stage", "at"]]
@@ -196,14 +205,15 @@ def curve_plot(frame: pd.DataFrame, path=None, *, methods: Sequence[str] | None 
     return finish(fig, path)
 
 
-def set_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def set_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
     """How many of the strongest heads are the same after training, by task (Jaccard), beside what chance would give; single seeds as dots.
 
     ``frame``: rows with ``seed``, ``method``, ``task``, ``jaccard``, ``chance``, ``k`` and ``heads``.
 
     Source: figure 10 of Jiang et al. 2025 shows the lists; the chance line is ours.
     """
-    _require(frame, ("seed", "method", "task", "jaccard", "chance", "k", "heads"))
+    require_rows(frame, ("seed", "method", "task", "jaccard", "chance", "k", "heads"))
     tasks, methods = list(dict.fromkeys(frame.task)), list(dict.fromkeys(frame.method))
     width = 0.8 / len(methods)
     fig, ax = figure(max(4.6, 1.8 + 0.3 * len(tasks) * max(1, 0.6 * len(methods))), 3.4)
@@ -225,12 +235,13 @@ def set_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None 
     return finish(fig, path)
 
 
-def drift_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def drift_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
     """Relative change of the weights by part, one row a method: mean over seeds, their range as a line.
 
     ``frame``: rows with ``seed``, ``method``, ``part`` and ``drift``; parts that no method moves are left out.
     """
-    _require(frame, ("seed", "method", "part", "drift"))
+    require_rows(frame, ("seed", "method", "part", "drift"))
     moved = frame.groupby("part").drift.max()
     parts = [p for p in ("attention", "mlp", "embedding", "norm", "other") if moved.get(p, 0) > 0]
     order = list(frame[frame.part == "all"].groupby("method").drift.mean().sort_values().index)

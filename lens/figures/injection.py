@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ..arguments import Count, FilePath, Filled, Fraction, Index, Name, Positive, door, unfit
 from .maps import draw_plane
-from .style import DIVERGING, INK, MUTED, SERIES, figure, finish
+from .style import DIVERGING, INK, MUTED, SERIES, FigureError, figure, finish, numbers, require_some, require_variables
 
 LABELS = {"mean": "mean log-ratio of the answer (nats)", "median": "median log-ratio of the answer (nats)", "trimmed_percent": "trimmed mean change of p(first answer token) (%)",
           "improved": "share of items improved", "geometric": "geometric mean change (%)", "exact_change": "change of exact match"}
 
 
-def injection_map(ds: xr.Dataset, path=None, *, variable: str = "mean", conditions: Sequence[str] | None = None, limit: float | None = None, alpha: float = 0.05,
-                  title: str = "", columns: int = 4, quantile: float = 0.98) -> Figure:
+@door(FigureError)
+def injection_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name = "mean", conditions: Annotated[Sequence[str], Filled()] | None = None, limit: Positive | None = None, alpha: Fraction = 0.05,
+                  title: str = "", columns: Count = 4, quantile: Fraction = 0.98) -> Figure:
     """Layer by strength, one panel a condition, all on one colour scale.
 
     Args:
@@ -30,10 +33,11 @@ def injection_map(ds: xr.Dataset, path=None, *, variable: str = "mean", conditio
     Source: the layout of Sakarvadia et al. 2023, figures of layer by strength.
     """
     if variable not in ds:
-        raise ValueError(f"variable={variable!r} is not in the summary; it has {', '.join(map(str, ds.data_vars))}.")
+        raise FigureError(f"variable={variable!r} is not in the summary ds; it has {', '.join(map(str, ds.data_vars))}.")
+    require_variables(ds, ("layer", "strength"), ("layer", "strength"))
     if "condition" not in ds[variable].dims:
         ds = ds.expand_dims(condition=["memory - control"])
-    names = [str(c) for c in (ds.condition.values if conditions is None else conditions)]
+    names = _known_conditions(ds, conditions)
     middle = 0.5 if variable == "improved" else 0.0
     planes = [ds[variable].sel(condition=c).transpose("layer", "strength").values - middle for c in names]
     everything = np.abs(np.concatenate([p[np.isfinite(p)] for p in planes]))
@@ -71,14 +75,20 @@ def injection_map(ds: xr.Dataset, path=None, *, variable: str = "mean", conditio
     return finish(fig, path)
 
 
-def reading_map(ds: xr.Dataset, path=None, *, variable: str = "excess", alpha: float = 0.05, title: str = "") -> Figure:
+@door(FigureError)
+def reading_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name = "excess", alpha: Fraction = 0.05, title: str = "") -> Figure:
     """Layer by head: how much more of the bridge entity a head writes after the single-hop than after the multi-hop prompt, and more than of another entity.
 
     ``ds``: what `lens.injection.bridge.over_items` returned of a reading; dots mark cells with a Holm-corrected p of at most ``alpha``.
     """
+    p = f"{variable}_p_holm" if f"{variable}_p_holm" in ds else "p_holm"
+    if variable not in ds:
+        raise FigureError(unfit("variable", variable, f"one of {', '.join(map(str, ds.data_vars))}, the variables of ds"))
+    require_variables(ds, (p, "n", "layer", "head"), ("layer", "head"))
+    if set(ds[variable].dims) != {"layer", "head"}:
+        raise FigureError(unfit("variable", variable, "a variable of ds over layer and head"))
     plane = ds[variable].transpose("layer", "head")
     fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8)
-    p = f"{variable}_p_holm" if f"{variable}_p_holm" in ds else "p_holm"
     draw_plane(ax, plane, f"{variable} (logits)", ds[p].transpose("layer", "head").values <= alpha)
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
@@ -86,10 +96,14 @@ def reading_map(ds: xr.Dataset, path=None, *, variable: str = "excess", alpha: f
     return finish(fig, path)
 
 
-def dose_plot(ds: xr.Dataset, layer: int, path=None, *, conditions: Sequence[str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def dose_plot(ds: xr.Dataset, layer: Index, path: FilePath | None = None, *, conditions: Sequence[str] | None = None, title: str = "") -> Figure:
     """The mean log-ratio at one layer by strength, memory and controls with their intervals."""
+    require_variables(ds, ("mean", "low", "high", "layer", "strength", "condition"), ("layer", "strength", "condition"))
+    if layer not in ds.layer.values:
+        raise FigureError(unfit("layer", layer, f"one of the layers {', '.join(map(str, ds.layer.values))}"))
     fig, ax = figure(5.6, 3.6)
-    for name, colour in zip(ds.condition.values if conditions is None else conditions, SERIES * 2):
+    for name, colour in zip(_known_conditions(ds, conditions), SERIES * 2):
         at = ds.sel(condition=name, layer=layer)
         ax.plot(at.strength, at["mean"], "o-", color=colour, label=str(name), markersize=3, linewidth=1.3)
         ax.fill_between(at.strength, at.low, at.high, color=colour, alpha=0.15, linewidth=0)
@@ -99,16 +113,24 @@ def dose_plot(ds: xr.Dataset, layer: int, path=None, *, conditions: Sequence[str
     return _lines(fig, ax, title or f"layer {layer}", path)
 
 
-def change_plot(changes: dict[str, np.ndarray], path=None, *, title: str = "") -> Figure:
+@door(FigureError)
+def change_plot(changes: Mapping[str, Any], path: FilePath | None = None, *, title: str = "") -> Figure:
     """The distribution of an effect over items, one line a condition: the share of items whose log-ratio is at most x."""
     fig, ax = figure(5.6, 3.4)
     for (name, x), colour in zip(changes.items(), SERIES * 2):
-        x = np.sort(np.asarray(x, float)[np.isfinite(x)])
+        x = numbers(x, f"changes[{name!r}]")
+        x = np.sort(x[np.isfinite(x)])
         ax.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=colour, label=f"{name} (mean {x.mean():.2f}, median {np.median(x):.2f})", linewidth=1.4)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_xlabel("log-ratio of the answer (nats; right of 0 is better)", fontsize=9)
     ax.set_ylabel("share of items", fontsize=9)
     return _lines(fig, ax, title, path)
+
+
+def _known_conditions(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
+    """The names of the panels. Raises FigureError for one that is not there."""
+    there = [str(c) for c in ds.condition.values]
+    return there if asked is None else require_some(asked, there, "conditions")
 
 
 def _lines(fig: Figure, ax, title: str, path) -> Figure:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 
+from ..arguments import FilePath, Fraction, Name, Positive, Size, door, unfit
 from ..engine.results import provenance
-from .style import DIVERGING, INK, SEQUENTIAL, UNITS, figure, finish, limits, shown, token_ticks
+from .style import DIVERGING, INK, SEQUENTIAL, UNITS, FigureError, figure, finish, limits, require_variables, shown, token_ticks
 
 _DIRECTION = {"denoise": "clean into corrupted", "noise": "corrupted into clean"}
 
@@ -15,15 +17,21 @@ def _plane(ds: xr.Dataset, variable: str | None, across: str) -> tuple[xr.DataAr
     """The variable as layer by ``across``, averaged over prompts, and its name."""
     name = variable or ("effect" if "effect" in ds else "mean" if "mean" in ds else None)
     if name is None or name not in ds:
-        raise ValueError(f"variable={variable!r} is not in the result; it has {', '.join(map(str, ds.data_vars))}.")
+        raise FigureError(f"variable={variable!r} is not in the result; it has {', '.join(map(str, ds.data_vars))}.")
+    if ds[name].dtype.kind not in "biuf":
+        raise FigureError(f"ds has {name} of type {ds[name].dtype}; expected numbers.")
     plane = ds[name].mean("prompt") if "prompt" in ds[name].dims else ds[name]
     if set(plane.dims) != {"layer", across}:
-        raise ValueError(f"ds has the axes {tuple(plane.dims)}; this figure shows layer by {across}. Select first, e.g. ds.sel(...).")
+        raise FigureError(f"ds has the axes {tuple(plane.dims)}; this figure shows layer by {across}. Select first, e.g. ds.sel(...).")
+    require_variables(ds, ("layer", across), ("layer", across))
     return plane.transpose("layer", across), name
 
 
-def draw_plane(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None, nudge: float = 0.0) -> None:
-    """A heat map of layer by something on `ax`, diverging round zero, with a colour bar; `significant` cells get a dot, moved by `nudge` columns."""
+def draw_plane(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None, nudge: float = 0.0) -> list:
+    """A heat map of layer by something on `ax`, diverging round zero, with a colour bar; `significant` cells get a dot, moved by `nudge` columns.
+
+    Returns the axes that were drawn on.
+    """
     values = plane.values.astype(float)
     limit = limit or limits(values)
     ax.set_facecolor("#d1d5db")
@@ -38,6 +46,7 @@ def draw_plane(ax, plane: xr.DataArray, label: str, significant: np.ndarray | No
     if significant is not None:
         rows, columns = np.nonzero(significant)
         ax.plot(columns + nudge, rows, "o", color=INK, markersize=3, markeredgecolor="white", markeredgewidth=0.6)
+    return [ax, bar.ax]
 
 
 def _label(ds: xr.Dataset, name: str) -> str:
@@ -57,7 +66,8 @@ def _title(ds: xr.Dataset) -> str:
     return f"{model}: {method} of {call.get('site', '')}\n{_DIRECTION.get(call.get('direction'), '')}{n}"
 
 
-def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: float = 0.05, ax=None, limit: float | None = None):
+@door(FigureError)
+def patch_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name | None = None, alpha: Fraction = 0.05, ax: Axes | None = None, limit: Positive | None = None):
     """Layer by position, with the tokens below; several prompts are averaged.
 
     Args:
@@ -72,8 +82,9 @@ def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: 
     Source: the layout of Meng et al. 2022, figure 1.
     """
     plane, name = _plane(ds, variable, "position")
+    given = ax is not None
     fig, ax = figure(max(4.6, 2.6 + 0.34 * plane.sizes["position"]), 4.8) if ax is None else (ax.figure, ax)
-    draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None, limit)
+    own = draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None, limit)
     if "token_clean" in ds.coords and ds.token_clean.dims == ("position",):
         token_ticks(ax, ds.token_clean.values.tolist(), ds.token_corrupted.values.tolist())
     else:
@@ -81,14 +92,16 @@ def patch_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: 
                       rotation=30 if plane.position.dtype.kind in "UO" else 0)
         ax.set_xlabel("position", fontsize=9)
     ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
-    return finish(fig, path)
+    return finish(fig, path, own if given else None)
 
 
-def head_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: float = 0.05, name_top: int = 5, ax=None, limit: float | None = None):
+@door(FigureError)
+def head_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name | None = None, alpha: Fraction = 0.05, name_top: Size = 5, ax: Axes | None = None, limit: Positive | None = None):
     """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
     plane, name = _plane(ds, variable, "head")
+    given = ax is not None
     fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8) if ax is None else (ax.figure, ax)
-    draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit, nudge=0.36)
+    own = draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit, nudge=0.36)
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
     values, heads = np.abs(np.nan_to_num(plane.values)), plane["head"].values
@@ -97,11 +110,15 @@ def head_map(ds: xr.Dataset, path=None, *, variable: str | None = None, alpha: f
         dark = values[l, h] > 0.6 * (limit or limits(plane.values))
         ax.text(h, l, f"{plane.layer.values[l]}.{heads[h]}", fontsize=6, ha="center", va="center", color="white" if dark else INK)
     ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
-    return finish(fig, path)
+    return finish(fig, path, own if given else None)
 
 
-def logit_lens_map(ds: xr.Dataset, path=None, *, rank: int = 0):
+@door(FigureError)
+def logit_lens_map(ds: xr.Dataset, path: FilePath | None = None, *, rank: Size = 0):
     """Layer by position, the token that each residual stream would say and how surely (nostalgebraist 2020)."""
+    require_variables(ds, ("top_prob", "top_token", "token", "layer"), ("top", "layer", "position"))
+    if rank >= ds.sizes["top"]:
+        raise FigureError(unfit("rank", rank, f"0 to {ds.sizes['top'] - 1}: ds has the {ds.sizes['top']} likeliest tokens"))
     probability = ds["top_prob"].isel(top=rank).transpose("layer", "position")
     tokens = ds["top_token"].isel(top=rank).transpose("layer", "position").values
     fig, ax = figure(2.2 + 0.62 * probability.sizes["position"], 0.6 + 0.21 * probability.sizes["layer"])

@@ -11,18 +11,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import INK, MUTED, SERIES, figure, finish
-from .vectors import MARKS, _require
+from ..arguments import FilePath, Name, door
+from .style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
+from .vectors import MARKS
 
 
-def position_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def position_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
     """Suspect minus reference against the position in the training order: one line a suspect, a point a quantile of position, bars the 95 % interval of its
     mean.
 
     ``frame``: rows with ``suspect``, ``low`` and ``high`` of the positions, ``score`` (centred) with ``score_low`` and ``score_high``, ``n``, ``rho`` and
     ``p``.
     """
-    _require(frame, ("suspect", "low", "high", "score", "score_low", "score_high", "n", "rho", "p"))
+    require_rows(frame, ("suspect", "low", "high", "score", "score_low", "score_high", "n", "rho", "p"))
     fig, ax = figure(5.6, 3.6)
     ax.axhline(0, color=MUTED, linewidth=0.8)
     for i, (suspect, of) in enumerate(frame.groupby("suspect", sort=False)):
@@ -48,11 +50,12 @@ def position_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | 
     return _plain(fig, ax, path)
 
 
-def null_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def null_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
     """The statistic over redrawn positions (grey) and the observed one (line), one panel a suspect. ``frame``: rows with ``suspect``, ``null`` and
     ``observed``.
     """
-    _require(frame, ("suspect", "null", "observed"))
+    require_rows(frame, ("suspect", "null", "observed"))
     groups = list(frame.groupby("suspect", sort=False))
     fig = Figure(figsize=(0.8 + 2.9 * len(groups), 2.7), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(groups), squeeze=False, sharex=True)[0]
@@ -71,7 +74,8 @@ def null_plot(frame: pd.DataFrame, path=None, *, names: Mapping[str, str] | None
     return finish(fig, path)
 
 
-def power_plot(frame: pd.DataFrame, path=None, *, across: str = "n", suspects: Sequence[str] | None = None, title: str = "") -> Figure:
+@door(FigureError)
+def power_plot(frame: pd.DataFrame, path: FilePath | None = None, *, across: Name = "n", suspects: Sequence[str] | None = None, title: str = "") -> Figure:
     """Detection rate against the number of rows (or of tokens, one line a window): bars are intervals whose unit is the training run.
 
     Args:
@@ -79,10 +83,10 @@ def power_plot(frame: pd.DataFrame, path=None, *, across: str = "n", suspects: S
         across: "n" (all tokens of a row, one line a suspect) or "tokens" (the first suspect, one line a window).
         suspects: which, in this order; None: all.
     """
-    _require(frame, ("suspect", "title", "window", "n", "tokens", "rate", "low", "high", "seeds"))
+    require_rows(frame, ("suspect", "title", "window", "n", "tokens", "rate", "low", "high", "seeds"))
     if across not in ("n", "tokens"):
-        raise ValueError(f"across={across!r}; expected 'n' or 'tokens'.")
-    chosen = list(suspects) if suspects is not None else list(dict.fromkeys(frame.suspect))
+        raise FigureError(f"across={across!r}; expected 'n' or 'tokens'.")
+    chosen = require_some(suspects, frame.suspect, "suspects") if suspects is not None else list(dict.fromkeys(frame.suspect))
     fig, ax = figure(6.6, 3.8)
     if across == "n":
         lines = [(frame[(frame.suspect == s) & (frame.window == 0)], None) for s in chosen]
@@ -113,12 +117,13 @@ def power_plot(frame: pd.DataFrame, path=None, *, across: str = "n", suspects: S
     return _plain(fig, ax, path)
 
 
-def survival_bars(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
+@door(FigureError)
+def survival_bars(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
     """What is left of the trace by derivative: mean rank correlation (sign turned) with Student's t interval over training runs, single runs as dots.
 
     ``frame``: rows with ``title``, ``rho``, ``low``, ``high``, ``seeds`` (each run's rho), ``detected`` and ``of``.
     """
-    _require(frame, ("title", "rho", "low", "high", "seeds", "detected", "of"))
+    require_rows(frame, ("title", "rho", "low", "high", "seeds", "detected", "of"))
     fig, ax = figure(6.2, 0.9 + 0.26 * len(frame))
     for y, row in zip(-np.arange(len(frame)), frame.itertuples()):
         colour = SERIES[0] if row.detected == row.of else SERIES[4] if row.detected else "#9aa1ad"
@@ -133,11 +138,12 @@ def survival_bars(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
     return _plain(fig, ax, path)
 
 
-def arm_plot(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
+@door(FigureError)
+def arm_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
     """The trace by learning-rate schedule: mean with Student's t interval over training runs, single runs as dots. ``frame``: ``arm``, ``rho``, ``low``,
     ``high``, ``seeds``, ``n``.
     """
-    _require(frame, ("arm", "rho", "low", "high", "seeds", "n"))
+    require_rows(frame, ("arm", "rho", "low", "high", "seeds", "n"))
     fig, ax = figure(1.6 + 0.8 * len(frame), 3.2)
     for x, row in enumerate(frame.itertuples()):
         ax.bar(x, -row.rho, 0.6, color=SERIES[0], linewidth=0)
@@ -151,14 +157,15 @@ def arm_plot(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
     return _plain(fig, ax, path)
 
 
-def retrain_plot(frame: pd.DataFrame, path=None, *, title: str = "") -> Figure:
+@door(FigureError)
+def retrain_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
     """Shuffle-retrain by temperature of the text: three p-values of the same numbers, of which only the rank is guaranteed; the published one falls below
     what m retrainings can show.
 
     ``frame``: rows with ``writer``, ``temperature``, ``tokens``, ``m``, ``p_rank``, ``floor``, ``p_t`` and ``p_published``; the largest number of tokens of
     each is drawn.
     """
-    _require(frame, ("writer", "temperature", "tokens", "m", "p_rank", "floor", "p_t", "p_published"))
+    require_rows(frame, ("writer", "temperature", "tokens", "m", "p_rank", "floor", "p_t", "p_published"))
     most = frame.loc[frame.groupby(["writer", "temperature"], sort=False).tokens.idxmax()]
     fig, ax = figure(2.4 + 0.55 * len(most), 3.4)
     labels = [f"{r.writer}\nT = {r.temperature:g}" for r in most.itertuples()]

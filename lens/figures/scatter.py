@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Annotated, Any, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
-from .style import MUTED, SERIES, figure, finish
+from ..arguments import Count, FilePath, Filled, door
+from .style import MUTED, SERIES, FigureError, figure, finish, numbers, require_variables
 
 
-def agreement_plot(exact: xr.Dataset, estimates: Mapping[str, xr.Dataset], path=None):
+@door(FigureError)
+def agreement_plot(exact: xr.Dataset, estimates: Annotated[Mapping[str, xr.Dataset], Filled()], path: FilePath | None = None):
     """Each cell's estimate against its exact effect, means over prompts; the line is equality."""
     mean = lambda ds: ds.effect.mean("prompt") if "prompt" in ds.effect.dims else ds.effect
+    for ds, name in ((exact, "exact"), *((ds, f"estimates[{key!r}]") for key, ds in estimates.items())):
+        require_variables(ds, ("effect",), (), name)
+        if ds.effect.dtype.kind not in "biuf" or mean(ds).sizes != mean(exact).sizes:
+            raise FigureError(f"{name} has effects {dict(ds.effect.sizes)} of type {ds.effect.dtype}; expected numbers over the same cells as the exact ones.")
     x = mean(exact).values.ravel()
     fig, ax = figure(4.8, 4.2)
     for (name, ds), colour in zip(estimates.items(), SERIES):
@@ -28,12 +34,16 @@ def agreement_plot(exact: xr.Dataset, estimates: Mapping[str, xr.Dataset], path=
     return finish(fig, path)
 
 
-def control_plot(names: Sequence[str], estimate: Sequence[float], low: Sequence[float], high: Sequence[float], path=None, *, label: str = "mean effect", n: int | None = None, groups: int = 1):
+@door(FigureError)
+def control_plot(names: Annotated[Sequence[str], Filled()], estimate: Any, low: Any, high: Any, path: FilePath | None = None, *, label: str = "mean effect", n: Count | None = None, groups: Count = 1):
     """Effects beside their controls, with intervals; one row each, zero marked. ``groups`` rows that belong together share a gap and a run of colours."""
+    estimate, low, high = numbers(estimate, "estimate", len(names)), numbers(low, "low", len(names)), numbers(high, "high", len(names))
+    for name, side in (("low", estimate - low), ("high", high - estimate)):
+        if (side < 0).any():
+            raise FigureError(f"{name} lies on the wrong side of the estimate in row {int(np.flatnonzero(side < 0)[0])}; expected low <= estimate <= high.")
     fig, ax = figure(5.6, 0.9 + 0.3 * len(names))
     row = np.arange(len(names))
     at = -(row + (row // groups if groups > 1 else 0) * 0.7)
-    estimate, low, high = (np.asarray(v, float) for v in (estimate, low, high))
     for kind in range(groups):
         mine = row % groups == kind
         ax.errorbar(estimate[mine], at[mine], xerr=[(estimate - low)[mine], (high - estimate)[mine]], fmt="o", color=SERIES[kind % len(SERIES)], ecolor=SERIES[kind % len(SERIES)],

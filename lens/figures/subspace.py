@@ -6,21 +6,24 @@ Tables come as the steps of `lens.reproduce.subspace_study` make them. Dots are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import INK, MUTED, SERIES, finish
-from .vectors import MARKS, _require
+from ..arguments import FilePath, Filled, NonNegative, door
+from .style import INK, MUTED, SERIES, FigureError, finish, require_rows
+from .vectors import MARKS
 
 GREY = "#9aa1ad"
 PAIRS = {"memorised": "memorised x memorised", "other": "unseen x unseen", "mixed": "memorised x unseen"}
 
 
-def specificity_plot(table: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def specificity_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """IoU between masks of disjoint sets, by kind of sequence, score and reference: bars are means over seeds, dots single seeds, the dashed line is chance."""
-    _require(table, ("kind", "reference", "method", "pair", "mean", "chance", "seed"))
+    require_rows(table, ("kind", "reference", "method", "pair", "mean", "chance", "seed"), "table")
     table = table[table["mean"].notna()]
     cells = list(dict.fromkeys(zip(table.method, table.reference)))
     kinds = list(dict.fromkeys(table.kind))
@@ -44,9 +47,10 @@ def specificity_plot(table: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def layer_plot(table: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def layer_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """The same overlap by layer: mean over seeds of memorised, unseen and mixed pairs."""
-    _require(table, ("kind", "reference", "method", "pair", "layers", "mean"))
+    require_rows(table, ("kind", "reference", "method", "pair", "layers", "mean"), "table")
     table = table[table["mean"].notna()]
     cells, kinds = list(dict.fromkeys(zip(table.method, table.reference))), list(dict.fromkeys(table.kind))
     fig, axes = _grid(len(kinds), len(cells), 2.5, 2.0)
@@ -68,12 +72,13 @@ def layer_plot(table: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = 0.05, names: Mapping[str, str] | None = None) -> Figure:
+@door(FigureError)
+def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: NonNegative = 0.05, names: Mapping[str, str] | None = None) -> Figure:
     """Strict recitation against the rise of clean loss, one line a method, a mark a dose: mean over seeds. Left the set that was located, right the second family.
 
     The method "random" is drawn thick: a method is worth its data only where its line is below that one. `rise`: where the methods are compared.
     """
-    _require(curves, ("method", "dose", "set", "strict", "rise", "seed"))
+    require_rows(curves, ("method", "dose", "set", "strict", "rise", "seed"), "curves")
     sets = {"val": "the located set (val)", "verse": "the second family (verse)"}
     fig, axes = _grid(1, 2, 4.6, 3.9, sharey=True)
     for ax, (name, title) in zip(axes[0], sets.items()):
@@ -97,14 +102,15 @@ def tradeoff_plot(curves: pd.DataFrame, path=None, *, rise: float = 0.05, names:
     return finish(fig, path)
 
 
-def matched_plot(tables: Mapping[str, pd.DataFrame], path=None) -> Figure:
-    """Recitation of every method at one rise of the clean loss: bars are means over seeds, lines bootstrap intervals over sequences, dots seeds; a panel a table.
+@door(FigureError)
+def matched_plot(tables: Annotated[Mapping[str, pd.DataFrame], Filled()], path: FilePath | None = None) -> Figure:
+    """Recitation of every method at one rise of the clean loss: bars are means over seeds, lines their interval, dots seeds; a panel a table.
 
     ``tables``: title -> rows with ``method``, ``title``, ``strict``, ``low``, ``high``, ``runs`` (by seed), ``reached`` (hatched where False: the curve ends before), ``n``; the
     first sets the order.
     """
     for table in tables.values():
-        _require(table, ("method", "title", "strict", "low", "high", "runs", "reached", "n"))
+        require_rows(table, ("method", "title", "strict", "low", "high", "runs", "reached", "n"), "table")
     first = next(iter(tables.values()))
     order, titles = list(first.method), list(first.title)
     fig, axes = _grid(1, len(tables), 3.2, 0.9 + 0.3 * len(order), sharey=True)
@@ -120,13 +126,14 @@ def matched_plot(tables: Mapping[str, pd.DataFrame], path=None) -> Figure:
         ax.set_title(f"{title}, n = {int(table.n.max())}", fontsize=8)
         ax.set_xlabel("strict recitation", fontsize=9)
         _plain(ax)
-    fig.suptitle("Recitation at equal clean loss; lines: 95 % over sequences, dots: seeds, hatched: the curve ends before this cost", fontsize=9)
+    fig.suptitle("Recitation at equal clean loss; lines: 95 % over seeds (Student's t; over sequences for one), dots: seeds, hatched: the curve ends before this cost", fontsize=9)
     return finish(fig, path)
 
 
-def transfer_plot(table: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None) -> Figure:
+@door(FigureError)
+def transfer_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
     """Recitation after the edit of one set, by where the edit comes from: of the set itself, of other memorised sequences, of the second family. Bars: seeds' mean, dots: seeds."""
-    _require(table, ("method", "source", "set", "strict", "seed", "of"))
+    require_rows(table, ("method", "source", "set", "strict", "seed", "of"), "table")
     methods, sets = list(dict.fromkeys(table.method)), {"own": "own set", "others": "other memorised", "verse": "second family"}
     sources = {"memorised": "memorised set", "unseen": "unseen set", "random rows": "random, equal rows", "random columns": "random columns"}
     fig, axes = _grid(1, len(methods), 2.6, 3.1, sharey=True)
@@ -149,9 +156,10 @@ def transfer_plot(table: pd.DataFrame, path=None, *, names: Mapping[str, str] | 
     return finish(fig, path)
 
 
-def recall_plot(lines: pd.DataFrame, path=None) -> Figure:
-    """Share of the planted neurons among those that each locator puts first: exact intervals over planted neurons, dots are injections, the dashed line is chance."""
-    _require(lines, ("locator", "title", "k", "recall", "low", "high", "chance", "runs", "n", "injections"))
+@door(FigureError)
+def recall_plot(lines: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """Share of the planted neurons among those that each locator puts first: intervals over seeds (of one seed exact, over planted neurons), dots are injections, the dashed line is chance."""
+    require_rows(lines, ("locator", "title", "k", "recall", "low", "high", "chance", "runs", "n", "injections"), "lines")
     shares = sorted(lines.k.unique())
     order = lines[lines.k == shares[0]].sort_values("recall", ascending=False).locator.tolist()
     fig, axes = _grid(1, len(shares), 2.4, 0.9 + 0.3 * len(order), sharey=True)
@@ -170,9 +178,10 @@ def recall_plot(lines: pd.DataFrame, path=None) -> Figure:
     return finish(fig, path)
 
 
-def gone_plot(table: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None) -> Figure:
+@door(FigureError)
+def gone_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
     """What comes back of what an edit cut, by attack: mean over seeds in the edited model (bars) and in the twin that never saw it (line), dots are seeds."""
-    _require(table, ("method", "attack", "recovered", "control", "seed", "word"))
+    require_rows(table, ("method", "attack", "recovered", "control", "seed", "word"), "table")
     table = table[table.attack != "none"]
     methods, attacks = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.attack))
     fig, axes = _grid(1, len(methods), 2.4, 0.9 + 0.34 * len(attacks), sharey=True)
@@ -193,9 +202,10 @@ def gone_plot(table: pd.DataFrame, path=None, *, names: Mapping[str, str] | None
     return finish(fig, path)
 
 
-def relearning_plot(table: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None) -> Figure:
+@door(FigureError)
+def relearning_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
     """Recitation of untouched sequences along fine-tuning on other memorised ones and on clean text, edited model against twin: mean over seeds."""
-    _require(table, ("method", "model", "on", "step", "strict", "seed"))
+    require_rows(table, ("method", "model", "on", "step", "strict", "seed"), "table")
     arms = list(dict.fromkeys(table.on))
     fig, axes = _grid(1, len(arms), 3.4, 2.9, sharey=True)
     for ax, arm in zip(axes[0], arms):
@@ -213,9 +223,10 @@ def relearning_plot(table: pd.DataFrame, path=None, *, names: Mapping[str, str] 
     return finish(fig, path)
 
 
-def damage_plot(lines: pd.DataFrame, controls: pd.DataFrame, path=None) -> Figure:
+@door(FigureError)
+def damage_plot(lines: pd.DataFrame, controls: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Share of accuracy that each edit leaves, by task (dots: seeds), at the dose that keeps the clean loss within the bound; grey: as many random weights (`controls`)."""
-    _require(lines, ("method", "title", "task", "kept", "runs", "before"))
+    require_rows(lines, ("method", "title", "task", "kept", "runs", "before"), "lines")
     titles = dict(zip(lines.method, lines.title))
     methods, names = list(dict.fromkeys(lines.method)), list(dict.fromkeys(lines.task))
     fig, axes = _grid(1, len(names), 2.2, 0.9 + 0.3 * len(methods), sharey=True)
@@ -237,7 +248,8 @@ def damage_plot(lines: pd.DataFrame, controls: pd.DataFrame, path=None) -> Figur
     return finish(fig, path)
 
 
-def recitation_plot(recitation: pd.DataFrame, demonstration: pd.DataFrame, path=None, *, names: Mapping[str, str] | None = None) -> Figure:
+@door(FigureError)
+def recitation_plot(recitation: pd.DataFrame, demonstration: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
     """SmolLM2: windows of well-known text whose next tokens are all right (exact intervals), and planted passages cut out of a copy (one copy: a demonstration)."""
     fig, axes = _grid(1, 2, 3.6, 2.9)
     every = recitation[recitation.text == "all"].sort_values("suffix")

@@ -6,6 +6,7 @@ Accuracies come as tidy tables: one row a point, with ``accuracy``, ``low``, ``h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,15 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from .style import DIVERGING, INK, MUTED, SERIES, figure, finish, limits
+from ..arguments import Count, FilePath, Filled, Fraction, Index, Name, Size, door
+from .style import DIVERGING, INK, MUTED, SERIES, FigureError, figure, finish, limits, require_column, require_rows
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def effects_map(effects: Mapping[str, xr.Dataset], path=None, *, mean: bool = True, heads: Mapping[str, Sequence[tuple[int, int]]] | None = None, columns: int = 4,
-                unit: str = "probability", quantile: float = 0.995, title: str = "") -> Figure:
+@door(FigureError)
+def effects_map(effects: Annotated[Mapping[str, xr.Dataset], Filled()], path: FilePath | None = None, *, mean: bool = True, heads: Mapping[str, Sequence[tuple[Index, Index]]] | None = None, columns: Count = 4,
+                unit: str = "probability", quantile: Fraction = 0.995, title: str = "") -> Figure:
     """Layer by head, one panel a task and one for the mean of the tasks, all on one colour scale.
 
     Args:
@@ -67,17 +70,20 @@ def effects_map(effects: Mapping[str, xr.Dataset], path=None, *, mean: bool = Tr
     return finish(fig, path)
 
 
-def _plane(ds: xr.Dataset) -> xr.DataArray:
+def _plane(ds: xr.Dataset, argument: str = "effects") -> xr.DataArray:
     name = "effect" if "effect" in ds else "mean" if "mean" in ds else None
     if name is None:
-        raise ValueError(f"effects has neither 'effect' nor 'mean'; it has {', '.join(map(str, ds.data_vars))}. Pass what lens.vectors.head_effects returned.")
+        raise FigureError(f"{argument} has neither 'effect' nor 'mean'; it has {', '.join(map(str, ds.data_vars))}. Pass what lens.vectors.head_effects returned.")
+    if ds[name].dtype.kind not in "biuf":
+        raise FigureError(f"{argument} has {name} of type {ds[name].dtype}; expected numbers.")
     plane = ds[name].mean("prompt") if "prompt" in ds[name].dims else ds[name]
     if set(plane.dims) != {"layer", "head"}:
-        raise ValueError(f"effects has the axes {tuple(plane.dims)}; this figure shows layer by head. Select first, e.g. ds.sel(...).")
+        raise FigureError(f"{argument} has the axes {tuple(plane.dims)}; this figure shows layer by head. Select first, e.g. ds.sel(...).")
     return plane.transpose("layer", "head")
 
 
-def sweep_plot(frame: pd.DataFrame, path=None, *, by: str = "vector", over: str = "layer", base: float | None = None, marks: Mapping[str, float] | None = None,
+@door(FigureError)
+def sweep_plot(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name = "vector", over: Name = "layer", base: float | None = None, marks: Mapping[str, float] | None = None,
                label: str = "accuracy", title: str = "") -> Figure:
     """Accuracy along `over` (the layer of insertion, the number of heads, the strength), one line for each value of `by`, with its interval.
 
@@ -86,7 +92,9 @@ def sweep_plot(frame: pd.DataFrame, path=None, *, by: str = "vector", over: str 
         base: accuracy without a vector, a dashed line.
         marks: places on the axis that get a vertical line, by name (a third of the depth, the chosen layer).
     """
-    _require(frame, (by, over, "accuracy", "low", "high", "n"))
+    require_column(frame, by, "by")
+    require_column(frame, over, "over")
+    require_rows(frame, (by, over, "accuracy", "low", "high", "n"))
     fig, ax = figure(6.2, 3.7)
     for i, (name, rows) in enumerate(frame.groupby(by, sort=False)):
         rows, colour = rows.sort_values(over), SERIES[i % len(SERIES)]
@@ -114,12 +122,15 @@ def sweep_plot(frame: pd.DataFrame, path=None, *, by: str = "vector", over: str 
     return finish(fig, path)
 
 
-def accuracy_bars(frame: pd.DataFrame, path=None, *, by: str = "vector", across: str = "task", label: str = "accuracy", title: str = "") -> Figure:
+@door(FigureError)
+def accuracy_bars(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name = "vector", across: Name = "task", label: str = "accuracy", title: str = "") -> Figure:
     """Accuracies as grouped bars with intervals: a group for each value of `across` (task, template), a bar for each value of `by` (vector or control).
 
     ``frame``: rows with `across`, `by`, ``accuracy``, ``low``, ``high`` and ``n``. A combination that is absent leaves a gap.
     """
-    _require(frame, (by, across, "accuracy", "low", "high", "n"))
+    require_column(frame, by, "by")
+    require_column(frame, across, "across")
+    require_rows(frame, (by, across, "accuracy", "low", "high", "n"))
     groups, kinds = list(dict.fromkeys(frame[across])), list(dict.fromkeys(frame[by]))
     width = 0.82 / len(kinds)
     fig, ax = figure(min(11.0, max(4.8, 1.9 + 0.16 * len(groups) * (len(kinds) + 1.5))), 3.7)
@@ -141,15 +152,16 @@ def accuracy_bars(frame: pd.DataFrame, path=None, *, by: str = "vector", across:
     return finish(fig, path)
 
 
-def source_plot(first: xr.Dataset, second: xr.Dataset, path=None, *, labels: tuple[str, str] = ("demonstrations", "instruction text"), k: int = 10, name_top: int = 3,
+@door(FigureError)
+def source_plot(first: xr.Dataset, second: xr.Dataset, path: FilePath | None = None, *, labels: tuple[str, str] = ("demonstrations", "instruction text"), k: Count = 10, name_top: Size = 3,
                 unit: str = "probability", title: str = "") -> Figure:
     """Each head's mean effect with vectors from one source against the other; the `k` strongest of either are coloured, those strongest in both stand out.
 
     ``first``, ``second``: what `lens.vectors.head_effects` returned with each source, or the summaries.
     """
-    x, y = _plane(first), _plane(second)
+    x, y = _plane(first, "first"), _plane(second, "second")
     if x.shape != y.shape:
-        raise ValueError(f"second has layers x heads {y.shape}, first {x.shape}; expected the same model's heads in both.")
+        raise FigureError(f"second has layers x heads {y.shape}, first {x.shape}; expected the same model's heads in both.")
     fig, ax = figure(5.0, 4.2)
     a, b = x.values.ravel(), y.values.ravel()
     top = lambda v: set(np.argsort(-v, kind="stable")[:k].tolist())
@@ -178,12 +190,6 @@ def source_plot(first: xr.Dataset, second: xr.Dataset, path=None, *, labels: tup
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title(f"{title}\nline: equal; r = {np.corrcoef(a, b)[0, 1]:.2f} over {a.size} heads" if a.std() and b.std() else title, fontsize=9)
     return finish(fig, path)
-
-
-def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    missing = [c for c in columns if c not in frame]
-    if missing or frame.empty:
-        raise ValueError(f"frame {'is empty' if not missing else 'lacks ' + ', '.join(map(repr, missing))}; expected rows with {', '.join(columns)}.")
 
 
 def _counts(frame: pd.DataFrame) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
+from ..arguments import Count, Filled, Model, Positive, Seed, door, shown, unfit
 from .data import ForgettingError
 
 
+@door(ForgettingError)
 @dataclass(frozen=True)
 class LoRA:
     """A low-rank adapter for each stage, merged at the stage's end, so that earlier ones stay frozen beneath it.
@@ -19,11 +22,12 @@ class LoRA:
         rank: 8 on q and v as in Jiang et al. 2025. alpha: its products are scaled by alpha / rank (not given there; 16 here). targets: names of linear layers.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    rank: Count = 8
+    alpha: Positive = 16.0
+    targets: Annotated[Sequence[str], Filled()] = ("q_proj", "v_proj")
 
-    def touched(self, model: Any) -> tuple[str, ...]:
+    @door(ForgettingError)
+    def touched(self, model: Model) -> tuple[str, ...]:
         """Names of the weights that adapters would change.
 
         Raises: ForgettingError: no such linear layers in the model.
@@ -31,12 +35,17 @@ class LoRA:
         names = tuple(f"{name}.weight" for name, module in model.named_modules() if name.split(".")[-1] in self.targets and hasattr(module, "weight"))
         if not names:
             kinds = sorted({name.split(".")[-1] for name, module in model.named_modules() if getattr(module, "weight", None) is not None and module.weight.ndim == 2})
-            raise ForgettingError(f"lora.targets={list(self.targets)} name no layer of this model; it has {', '.join(kinds)}.")
+            raise ForgettingError(f"lora.targets={shown(list(self.targets))} name no layer of this model; it has {', '.join(kinds)}.")
+        if (widest := max(max(model.get_parameter(name).shape) for name in names)) < self.rank:
+            raise ForgettingError(unfit("lora.rank", self.rank, f"at most the {widest} numbers that the widest of these layers has on a side"))
         return names
 
-    def put_on(self, model: Any, seed: int) -> Any:
+    @door(ForgettingError)
+    def put_on(self, model: Model, seed: Seed) -> Any:
         """The model in a peft wrapper with fresh adapters, which change nothing yet; drawn by the seed alone."""
         from peft import LoraConfig, get_peft_model
+
+        self.touched(model)
 
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=list(self.targets), lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
                             fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in model.modules()))
@@ -46,8 +55,11 @@ class LoRA:
             return get_peft_model(model, config)
 
     @staticmethod
-    def merged(wrapped: Any) -> Any:
+    @door(ForgettingError)
+    def merged(wrapped: Model) -> Any:
         """The plain model with the adapters' products added to its weights."""
+        if not hasattr(wrapped, "merge_and_unload"):
+            raise ForgettingError(unfit("wrapped", wrapped, "a model in a peft wrapper, as put_on gives"))
         model = wrapped.merge_and_unload()
         model.__dict__.pop("peft_config", None)
         return model

@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import Count, Draws, Model, Positive, Seed, door
+from ..engine.sessions import of_one_model
 from ..training import Recipe, Rows, train
 from .adapters import LoRA
-from .data import Stage
+from .data import ForgettingError, Stage, anatomy
 from .guide import Guide
 from .methods import Method, Setup, method as method_of
 from .sequence import trained_parameters
 
 
-def step_cost(model: Any, rows: Rows, method: str | Method = "guided", *, guide: Guide | None = None, old_rows: Rows | None = None, lora: LoRA | None = None, batch: int = 8,
-              steps: int = 6, repeats: int = 5, learning_rate: float = 1e-5, seed: int = 0) -> dict[str, Any]:
+@door(ForgettingError)
+@of_one_model(reads=False)
+def step_cost(model: Model, rows: Rows, method: str | Method = "guided", *, guide: Guide | None = None, old_rows: Rows | None = None,
+              lora: LoRA | None = None, batch: Count = 8, steps: Draws = 6, repeats: Draws = 5, learning_rate: Positive = 1e-5,
+              seed: Seed = 0) -> dict[str, Any]:
     """Seconds of a training step by a method and by plain fine-tuning, in turn on copies of a model, so that both meet the same noise of the machine.
 
     Args:
@@ -28,6 +33,13 @@ def step_cost(model: Any, rows: Rows, method: str | Method = "guided", *, guide:
         ``cpu_method`` (the same in processor time, which other jobs on the machine disturb less; means nothing on a GPU), ``prepare_seconds`` and ``notes`` (a teacher's memory).
         The teacher's outputs are kept beforehand: the ratio is that of every step, and ``prepare_seconds`` is paid once a stage.
     """
+    chosen = method_of(method)
+    for name, value in (("guide", guide), ("old_rows", old_rows)):
+        if value is None and name in chosen.needs:
+            raise ForgettingError(f"{name}=None: method {chosen.name!r} cannot do without; give one.")
+    anatomy(model)
+    if guide is not None:
+        guide.check(model)
     recipe = Recipe(steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
     seconds: dict[str, list[float]] = {"plain": [], "method": []}
     cpus: dict[str, list[float]] = {"plain": [], "method": []}

@@ -5,37 +5,55 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 
+from ..arguments import Count, Model, Name, Unfit, Whole, door, shown, unfit
+from ..arguments.kinds import is_sequence
 from ..engine.anatomy import Anatomy, evaluating
+from ..engine.decoder import UnsupportedModel, without_wrapper
+from ..engine.lengths import Lengths
+from ..engine.sessions import of_one_model
+from ..errors import Error
+from ..measure.causal import require_causal
 from ..training import Rows
 
 #: What a probe measures: does the model follow an instruction, learn from demonstrations, know a fact, or do what it was just trained on?
-KINDS = ("instruction", "in_context", "knowledge", "new")
+Kind = Literal["instruction", "in_context", "knowledge", "new"]
+KINDS: tuple[str, ...] = get_args(Kind)
 #: Numbers in the logits of one forward of `accuracy`; bounds its memory.
 LOGITS_AT_ONCE = 25_000_000
 
 
-class ForgettingError(ValueError):
+class ForgettingError(Error, ValueError):
     """An experiment on forgetting that cannot be run; the message names the argument, its value and what was expected."""
 
 
-def _pairs(prompts: Iterable[Any], owner: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+#: Of a token.
+_ID = Whole(0, 2**31)
+
+
+def _pairs(prompts: Iterable[Any], owner: str, name: str = "prompts") -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """Prompts as (ids, answer ids); objects with ``ids`` and ``answer_ids`` are taken too."""
     out = []
     for i, prompt in enumerate(prompts):
-        ids, answer = (prompt.ids, prompt.answer_ids) if hasattr(prompt, "answer_ids") else prompt if len(prompt) == 2 else (prompt, ())
-        ids, answer = (tuple(int(t) for t in part) for part in (ids, () if answer is None else answer))
+        ids, answer = (prompt.ids, prompt.answer_ids) if hasattr(prompt, "answer_ids") else prompt if is_sequence(prompt) and len(prompt) == 2 else (prompt, ())
+        try:
+            if not is_sequence(ids) or not is_sequence(() if answer is None else answer):
+                raise Unfit(prompt, "(ids, answer_ids)")
+            ids, answer = (tuple(_ID.take(t) for t in part) for part in (ids, () if answer is None else answer))
+        except Unfit as found:
+            raise ForgettingError(f"{owner}: {name}: prompt {i} holds {shown(found.value)}; expected (ids, answer_ids), each a list of token ids.") from None
         if not ids or not answer:
-            raise ForgettingError(f"{owner}: prompt {i} has {len(ids)} tokens and an answer of {len(answer)}; expected (ids, answer_ids), at least one token each.")
+            raise ForgettingError(f"{owner}: {name}: prompt {i} has {len(ids)} tokens and an answer of {len(answer)}; expected (ids, answer_ids), at least one token each.")
         out.append((ids, answer))
     return tuple(out)
 
 
+@door(ForgettingError)
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One task of a fine-tuning sequence: the rows it is trained on, and prompts with answers to validate it by.
@@ -46,28 +64,28 @@ class Stage:
     Raises: ForgettingError: no rows, a row without a counted token, a prompt without an answer.
     """
 
-    name: str
+    name: Name
     rows: Rows
     prompts: Sequence[Any] = ()
 
     def __post_init__(self):
-        if not isinstance(self.rows, Rows):
-            raise ForgettingError(f"stage {self.name!r}: rows is a {type(self.rows).__name__}; expected lens.training.Rows, made by Rows.of([(prompt ids, answer ids), ...]).")
         if len(self.rows.ids) == 0:
             raise ForgettingError(f"stage {self.name!r}: it has no rows; give at least one (prompt ids, answer ids).")
         last_input(self.rows, f"stage {self.name!r}")
         object.__setattr__(self, "prompts", _pairs(self.prompts, f"stage {self.name!r}"))
 
     @classmethod
-    def of(cls, name: str, prompts: Sequence[Any], validation: Sequence[Any] = (), pad: int = 0) -> Stage:
+    @door(ForgettingError)
+    def of(cls, name: Name, prompts: Sequence[Any], validation: Sequence[Any] = (), pad: Annotated[int, _ID] = 0) -> Stage:
         """A stage from prompts with answers, (ids, answer ids) or objects that have both."""
-        return cls(name, Rows.of(_pairs(prompts, f"stage {name!r}"), pad=pad) if len(prompts) else _no_rows(name), validation)
+        return cls(name, Rows.of(_pairs(prompts, f"stage {name!r}"), pad=pad) if len(prompts) else _no_rows(name), _pairs(validation, f"stage {name!r}", "validation"))
 
 
 def _no_rows(name: str) -> Rows:
-    raise ForgettingError(f"stage {name!r}: it has no rows; give at least one (prompt ids, answer ids).")
+    raise ForgettingError(f"stage {name!r}: it has no rows; give at least one (prompt ids, answer ids) in prompts.")
 
 
+@door(ForgettingError)
 @dataclass(frozen=True, eq=False)
 class Probe:
     """Prompts with answers that are measured again and again while a model is trained.
@@ -78,13 +96,11 @@ class Probe:
     Raises: ForgettingError: an unknown kind, no prompts, a prompt without an answer.
     """
 
-    name: str
-    kind: str
+    name: Name
+    kind: Kind
     prompts: Sequence[Any] = field(default=())
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ForgettingError(f"probe {self.name!r}: kind={self.kind!r} is not known; expected one of {', '.join(KINDS)}.")
         object.__setattr__(self, "prompts", _pairs(self.prompts, f"probe {self.name!r}"))
         if not self.prompts:
             raise ForgettingError(f"probe {self.name!r}: it has no prompts; give at least one (ids, answer_ids).")
@@ -105,8 +121,14 @@ def last_input(rows: Rows, owner: str = "rows") -> torch.Tensor:
 
 
 def core(model: Any) -> torch.nn.Module:
-    """The plain causal language model, out of a peft wrapper where there is one; its modules then hold the adapters."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    """The plain causal language model, out of a peft wrapper where there is one; its modules then hold the adapters.
+
+    Raises: ForgettingError: a wrapper that does more than its adapted layers (virtual tokens, adapters that begin at a token).
+    """
+    try:
+        return without_wrapper(model)
+    except UnsupportedModel as error:
+        raise ForgettingError(f"model: {error} What is measured of the model inside would be another model's; train adapters of layers (LoRA and the like), or weights.") from error
 
 
 def anatomy(model: Any) -> Anatomy:
@@ -114,34 +136,44 @@ def anatomy(model: Any) -> Anatomy:
     return Anatomy.of(core(model))
 
 
-def starting_from(name: str) -> Callable[[], torch.nn.Module]:
+@door(ForgettingError)
+def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
     """A `make_model` for `sequential`: each call reads the plain Hugging Face model anew, float32, in eval mode.
 
     `name`: "smollm2", "organism:<name>", a local folder with safetensors or a hub name, as for lens.load. Raises LoadError; ForgettingError: a hub name that cannot be reached.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from ..models import _folder, _inspect, _no_progress_bars, _one_line
+    from ..models import _folder, _no_progress_bars, _one_line
+    from ..models.adapter import NO_ADAPTER, adapters_beside, put_on
+    from ..models.folder import inspect_folder, require_complete, require_known_ways
 
     folder = _folder(name)
     options = {"trust_remote_code": False, "local_files_only": folder is not None}
+    ours = False
     if folder is not None:
-        _inspect(name, folder)
+        inspect_folder(name, folder)
+        ours = adapters_beside(name, folder)
     else:
         try:
             with _no_progress_bars():
-                AutoConfig.from_pretrained(name, **options)      # a small file: whether the name is known, before anything is built on it
+                config = AutoConfig.from_pretrained(name, **options)      # a small file: whether the name is known, before anything is built on it
         except Exception as error:      # transformers and the hub's client each raise their own kinds
             raise _unreached(name, _one_line(error)) from error
+        require_known_ways(name, config)
 
     def make() -> torch.nn.Module:
         try:
             with _no_progress_bars():
-                model = AutoModelForCausalLM.from_pretrained(str(folder or name), dtype=torch.float32, use_safetensors=True, **options)
+                model, report = AutoModelForCausalLM.from_pretrained(str(folder or name), dtype=torch.float32, use_safetensors=True, output_loading_info=True,
+                                                                     **options, **NO_ADAPTER)
         except Exception as error:
             if folder is not None:
                 raise
             raise _unreached(name, _one_line(error)) from error
+        require_complete(name, report, model)
+        if ours:
+            model = put_on(model, folder, name).requires_grad_(False)
         return model.eval().requires_grad_(False)
     return make
 
@@ -151,28 +183,38 @@ def _unreached(name: str, why: str) -> ForgettingError:
                            "where the hub cannot be reached, download the model's safetensors elsewhere to a folder and give that.")
 
 
+@door(ForgettingError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def accuracy(model: Any, probe: Probe, *, batch: int = 64) -> Bool[np.ndarray, "prompt"]:
+def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarray, "prompt"]:
     """Per prompt, whether the whole answer is the model's greedy continuation.
 
     Greedy decoding writes an answer exactly if, after each true prefix, the answer's next token is the likeliest one: one forward a batch of right-padded rows
     (causal attention never looks at the padding). The model's mode is left as it was.
+
+    Raises: ForgettingError: a wrapper as in `core`; an answer at whose length the model's rotary frequencies change. ScoringError: a model that looks ahead.
     """
     plain = core(model)
+    if getattr(plain, "get_output_embeddings", lambda: None)() is None:
+        raise ForgettingError(unfit("model", model, "a causal language model that writes tokens"))
     short = "logits_to_keep" in inspect.signature(plain.forward).parameters
     device, out = plain.get_input_embeddings().weight.device, np.zeros(len(probe.prompts), dtype=bool)
     width = plain.get_input_embeddings().weight.shape[0]
+    if (largest := max(max(*p, *a) for p, a in probe.prompts)) >= width:
+        raise ForgettingError(f"probe {probe.name!r}: its prompts hold token {largest}, this model's vocabulary has {width}; tokenise them with this model's tokenizer.")
     # neighbours of like length share the places where answers begin, so that few logits are computed
     order = sorted(range(len(probe.prompts)), key=lambda i: (len(probe.prompts[i][0]), len(probe.prompts[i][1])))
+    kinds = _kinds_of_length(plain, probe)
     with evaluating(model):
+        require_causal(plain)
         while order:
-            taken = order[:batch]
+            taken = [i for i in order[:batch] if kinds[i] == kinds[order[0]]]
             length = max(len(p) + len(a) for p, a in (probe.prompts[i] for i in taken)) - 1
             places = _places(probe, taken)
             if len(taken) > 1 and len(taken) * (len(places) if short else length) * width > LOGITS_AT_ONCE:
                 batch = max(1, len(taken) // 2)
                 continue
-            order = order[len(taken):]
+            order = order[len(taken):] if taken == order[:len(taken)] else [i for i in order if i not in taken]
             ids = torch.zeros(len(taken), length, dtype=torch.long)
             for row, i in enumerate(taken):
                 text = [*probe.prompts[i][0], *probe.prompts[i][1]][:-1]
@@ -184,6 +226,21 @@ def accuracy(model: Any, probe: Probe, *, batch: int = 64) -> Bool[np.ndarray, "
                 prompt, answer = probe.prompts[i]
                 out[i] = all(int(best[row, where[len(prompt) - 1 + t]]) == token for t, token in enumerate(answer))
     return out
+
+
+def _kinds_of_length(model: torch.nn.Module, probe: Probe) -> list[Any]:
+    """For each prompt what kind of length it has with its answer; prompts of one kind may share a batch. Puts back what the rotary frequencies remember."""
+    if (lengths := Lengths.of(model)) is None:
+        return [None] * len(probe.prompts)
+    lengths.forget()
+    found = []
+    for i, (prompt, answer) in enumerate(probe.prompts):
+        kinds = {lengths.key(n) for n in range(len(prompt), len(prompt) + len(answer))}
+        if len(kinds) > 1:
+            raise ForgettingError(f"probe {probe.name!r}: while the answer to prompt {i} is written (from {len(prompt)} tokens on) the model's rotary frequencies change with the length of "
+                                  "the text, which one forward cannot show; give a shorter or a longer prompt.")
+        found.append(kinds.pop())
+    return found
 
 
 def _places(probe: Probe, taken: Sequence[int]) -> list[int]:

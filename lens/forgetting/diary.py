@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .. import containers, files, locks, reading
 from ..engine.results import fingerprint
 from .data import ForgettingError
 
@@ -26,6 +28,11 @@ class Done:
     notes: dict[str, Any]
 
 
+def held(folder: Any) -> contextlib.AbstractContextManager[None]:
+    """Hold the folder of a sequence, if there is one. Raises: lens.locks.Busy: another is at work in it."""
+    return contextlib.nullcontext() if folder is None else locks.at_work(Path(os.path.expanduser(folder)), "a sequence of trainings")
+
+
 class Diary:
     """A folder of a sequence; without a folder nothing is kept.
 
@@ -34,20 +41,24 @@ class Diary:
     """
 
     def __init__(self, folder: Any, what: Mapping[str, Any], keep_all: bool):
-        self.folder = None if folder is None else Path(folder).expanduser()
+        self.folder = None if folder is None else Path(os.path.expanduser(folder))
         self.keep_all = keep_all
         if self.folder is None:
             return
         mark, head = fingerprint(what), self.folder / _HEAD
         if head.is_file():
-            held = json.loads(head.read_text(encoding="utf-8"))
+            held = reading.json_file(head, _refuse)
+            if not isinstance(held.get("what"), dict) or "fingerprint" not in held:
+                raise _refuse(f"{head} is no record of a sequence")
+            if "state" in what and "state" not in held["what"]:
+                raise ForgettingError(f"folder={str(self.folder)!r} was made before folders recorded the state of their model (configuration, buffers, adapters), so it cannot "
+                                      "be told whether it is this experiment's; give an empty folder.")
             if held["fingerprint"] != mark:
                 raise ForgettingError(f"folder={str(self.folder)!r} holds another experiment ({_difference(held['what'], what)}); give an empty folder, or the same call.")
         else:
-            if self.folder.exists() and any(self.folder.iterdir()):
+            if self.folder.exists() and any(path.name != locks.NAME and not files.leftover(path) for path in self.folder.iterdir()):
                 raise ForgettingError(f"folder={str(self.folder)!r} is not empty and holds no sequence; give an empty folder.")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(head, json.dumps({"fingerprint": mark, "what": what}, indent=1).encode())
+            files.write_json(head, {"fingerprint": mark, "what": what}, parents=True)
 
     def _stage(self, number: int) -> Path:
         return self.folder / f"stage-{number}"
@@ -61,28 +72,22 @@ class Diary:
         if self.folder is None:
             return
         from safetensors.numpy import save
-        _write(self._stage(number) / f"step-{step}.safetensors", save({k: np.ascontiguousarray(v) for k, v in found.items()}))
+        files.write(self._stage(number) / f"step-{step}.safetensors", save({k: np.ascontiguousarray(v) for k, v in found.items()}), parents=True)
 
     def measurements(self, number: int) -> dict[int, dict[str, np.ndarray]]:
         """What was measured in a stage so far, by step."""
         if self.folder is None:
             return {}
-        from safetensors.numpy import load_file
-        return {int(p.stem.removeprefix("step-")): load_file(p) for p in sorted(self._stage(number).glob("step-*.safetensors"))}
+        return {int(p.stem.removeprefix("step-")): containers.tensors(p, _refuse, "np")[0] for p in sorted(self._stage(number).glob("step-*.safetensors"))}
 
     def finish(self, number: int, model: Any, names: Iterable[str], losses: pd.DataFrame, notes: Mapping[str, Any]) -> None:
         """Writes a stage's end: first its weights, last the mark that it is done; then the earlier stage's weights and the checkpoints go."""
         if self.folder is None:
             return
-        from safetensors.torch import save_file
-
         own, folder = dict(model.named_parameters()), self._stage(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({n: own[n].detach().cpu().contiguous() for n in names}, folder / f"{_WEIGHTS}.part")
-        os.replace(folder / f"{_WEIGHTS}.part", folder / _WEIGHTS)
-        losses.to_parquet(folder / f"{_LOSSES}.part")
-        os.replace(folder / f"{_LOSSES}.part", folder / _LOSSES)
-        _write(folder / _DONE, json.dumps({"notes": dict(notes)}).encode())
+        files.write_tensors(folder / _WEIGHTS, {n: own[n] for n in names}, parents=True)
+        files.write(folder / _LOSSES, losses.to_parquet())
+        files.write_json(folder / _DONE, {"notes": dict(notes)})
         for old in ([] if self.keep_all or number == 0 else [self._stage(number - 1) / _WEIGHTS]):
             old.unlink(missing_ok=True)
         for path in sorted((folder / "train").glob("**/*"), reverse=True):
@@ -92,21 +97,23 @@ class Diary:
         """What a stage left when it ended; None if it has not."""
         if self.folder is None or not (self._stage(number) / _DONE).is_file():
             return None
-        return Done(pd.read_parquet(self._stage(number) / _LOSSES), json.loads((self._stage(number) / _DONE).read_text(encoding="utf-8"))["notes"])
+        return Done(containers.parquet(self._stage(number) / _LOSSES, _refuse).to_pandas(), reading.json_file(self._stage(number) / _DONE, _refuse).get("notes", {}))
 
     @torch.no_grad()
     def load_weights(self, number: int, model: Any) -> None:
         """Puts a stage's weights into the model; a stage whose weights went when the next one ended needs none."""
-        from safetensors.torch import load_file
-
         path = self._stage(number) / _WEIGHTS
         if not path.is_file():
             if self.finished(number + 1) is None:
                 raise ForgettingError(f"folder: {path} is missing, so the sequence cannot go on; start it anew in an empty folder.")
             return
         own = dict(model.named_parameters())
-        for name, value in load_file(path).items():
+        for name, value in containers.tensors(path, _refuse)[0].items():
             own[name].copy_(value)
+
+
+def _refuse(said: str) -> ForgettingError:
+    return ForgettingError(f"folder: {said}; give an empty folder, and the same call runs anew.")
 
 
 def _difference(held: Any, now: Any, path: str = "") -> str:
@@ -119,10 +126,3 @@ def _difference(held: Any, now: Any, path: str = "") -> str:
     if isinstance(held, list) and isinstance(now, list) and len(held) == len(now):
         return next(_difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(held, now)) if a != b)
     return f"{path}: {held!r:.80} there, {now!r:.80} here"
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)

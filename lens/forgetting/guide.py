@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..arguments import Model, Seed, Size, door, unfit
+from ..engine.changes import temporary
 from .data import ForgettingError, anatomy
 
-PLACES = ("resid_post", "attn_out")
+Place = Literal["resid_post", "attn_out"]
 
 
+@door(ForgettingError)
 @dataclass(frozen=True, eq=False)
 class Guide:
     """A task's vector as training uses it.
@@ -29,32 +32,37 @@ class Guide:
     """
 
     direction: Float[Tensor, "d_model"]
-    layer: int
-    heads: tuple[tuple[int, int], ...] = ()
+    layer: Size
+    heads: Sequence[tuple[Size, Size]] = ()
     strength: float = 1.0
-    at: str = "resid_post"
+    at: Place = "resid_post"
 
     def __post_init__(self):
         direction = torch.as_tensor(self.direction).detach().float().cpu()
         if direction.ndim != 1 or not bool(torch.isfinite(direction).all()):
             raise ForgettingError(f"direction has shape {tuple(direction.shape)}{'' if direction.ndim != 1 else ' and holds NaN or infinity'}; "
                                   "expected one finite vector [d_model].")
-        if self.at not in PLACES:
-            raise ForgettingError(f"at={self.at!r} is not known; expected one of {', '.join(PLACES)}.")
         object.__setattr__(self, "direction", direction)
         object.__setattr__(self, "heads", tuple((int(l), int(h)) for l, h in self.heads))
 
     @classmethod
-    def of(cls, vector: Any, layer: int, *, strength: float = 1.0, at: str = "resid_post") -> Guide:
+    @door(ForgettingError)
+    def of(cls, vector: Any, layer: Size, *, strength: float = 1.0, at: Place = "resid_post") -> Guide:
         """A guide from anything that has ``direction`` and ``heads``, such as lens.vectors.Vector."""
-        return cls(vector.direction, layer, tuple(vector.heads), strength, at)
+        try:
+            direction, heads = vector.direction, tuple(vector.heads)
+        except Exception:    # an object may fail in any way
+            raise ForgettingError(unfit("vector", vector, "something with direction and heads, such as a lens.vectors.Vector")) from None
+        return cls(direction, layer, heads, strength, at)
 
-    def random_like(self, seed: int) -> Guide:
+    @door(ForgettingError)
+    def random_like(self, seed: Seed) -> Guide:
         """The same place and heads with a random direction of equal norm."""
         draw = torch.randn(len(self.direction), generator=torch.Generator().manual_seed(int(seed)))
         return replace(self, direction=draw * (self.direction.norm() / draw.norm()))
 
-    def check(self, model: Any, name: str = "guide") -> None:
+    @door(ForgettingError)
+    def check(self, model: Model, name: str = "guide") -> None:
         """Refuses a guide that does not fit the model.
 
         Raises: ForgettingError: another width, a layer or a head that the model does not have.
@@ -80,11 +88,9 @@ def inserted(model: Any, guide: Guide, last: Int[Tensor, "batch"], scale: float 
         push = x.new_zeros(*x.shape[:2], 1)
         push[torch.arange(len(x), device=x.device), last.to(x.device)] = scale * guide.strength
         return x + push * guide.direction.to(x)
-    undo = anatomy(model).attach(guide.at, guide.layer, change)
-    try:
+    with temporary(model, "a guide") as here:
+        here.put(lambda: anatomy(model).attach(guide.at, guide.layer, change))
         yield
-    finally:
-        undo()
 
 
 class HeadOutputs:
@@ -97,14 +103,11 @@ class HeadOutputs:
     @contextlib.contextmanager
     def listening(self, model: Any) -> Iterator[None]:
         """Forwards inside are heard; the last one is what `at` reads."""
-        a, undo = anatomy(model), []
-        try:
+        a = anatomy(model)
+        with temporary(model, "listening to heads") as here:
             for layer in sorted({l for l, _ in self.heads}):
-                undo.append(a.attach("z", layer, lambda z, layer=layer: self._seen.__setitem__(layer, z) or z))
+                here.put(lambda: a.attach("z", layer, lambda z, layer=layer: self._seen.__setitem__(layer, z) or z))
             yield
-        finally:
-            for u in undo:
-                u()
 
     def at(self, last: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:
         """The heads' outputs at one position a row, with their gradients."""

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ContextManager
+from typing import Any, ContextManager, Literal
 
 import torch
 from torch import Tensor
 
+from ..arguments import Check, Number, Text, Whole, door, shown
+from ..arguments.hints import Flag
 from ..training import Batch, Recipe, Rows, Term, order_of
 from .data import ForgettingError, Stage
 from .guide import Guide, HeadOutputs, inserted
@@ -48,6 +50,7 @@ class Setup:
         return None if self.recipe is None else order_of(self.recipe, len(self.stage.rows)).unique()
 
 
+@door(ForgettingError)
 @dataclass
 class Plan:
     """What a method adds to the training of one stage.
@@ -65,6 +68,7 @@ class Plan:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+@door(ForgettingError)
 @dataclass(frozen=True)
 class Method:
     """A way of fine-tuning.
@@ -80,9 +84,10 @@ class Method:
     source: str
     prepare: Callable[[Setup, Mapping[str, Any]], Plan]
     options: Mapping[str, Any] = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
+    needs: Sequence[Literal["guide", "old_rows"]] = ()
 
 
+@door(ForgettingError)
 def method(name: str | Method, **options: Any) -> Method:
     """A method of `METHODS` with some of its options changed.
 
@@ -93,10 +98,17 @@ def method(name: str | Method, **options: Any) -> Method:
     elif name in METHODS:
         found = METHODS[name]
     else:
-        raise ForgettingError(f"method={name!r} is not known; expected one of {', '.join(METHODS)}.")
+        raise ForgettingError(f"method={shown(name)} is not known; expected the name of one: {', '.join(METHODS)}.")
     if unknown := [o for o in options if o not in found.options]:
         raise ForgettingError(f"method {found.name!r} has no option {unknown[0]!r}; it has {', '.join(found.options) or 'none'}.")
+    for option, value in options.items():
+        _like(found.options[option]).of(value, option, ForgettingError, f"method {found.name!r} has {found.options[option]!r}")
     return replace(found, options={**found.options, **options})
+
+
+def _like(default: Any) -> Check:
+    """What an option with this default may be."""
+    return Flag() if isinstance(default, bool) else Text() if isinstance(default, str) else Whole(0) if isinstance(default, int) else Number()
 
 
 # -- losses ---------------------------------------------------------------------------------------------------------

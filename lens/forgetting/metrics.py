@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 from scipy import stats
 from torch import Tensor
 
-from ..engine.anatomy import _ATTENTION, _MLP
-from ..measure.statistics import Interval, bootstrap
+from ..arguments import Count, Index, Model, Seed, Share, array, door, shown
+from ..engine.probe import ATTENTION, MLP
+from ..measure.effects import UNITS, clusters
+from ..measure.means import NONE, over_runs
+from ..measure.samples import StatisticsError
+from ..measure.statistics import Interval, mean_interval, sign_flip
 from .data import KINDS, ForgettingError, core
 
 #: The kinds of probe that existed before the sequence.
 OLD = KINDS[:3]
+Head = tuple[Index, Index]
 
 
+def _check(result: xr.Dataset, name: str = "result") -> None:
+    """Refuses what is no result of a sequence."""
+    if not {"correct", "accuracy", "n", "last_step"} <= set(result.data_vars) or not {"stage", "step", "probe", "kind"} <= set(result.coords):
+        raise ForgettingError(f"{name}={shown(result)} is no result of a sequence; give what lens.forgetting.sequential(...).result holds.")
+
+
+@door(ForgettingError)
 def at_end(result: xr.Dataset) -> xr.DataArray:
     """Whether each prompt was right after each stage, ``[stage, probe, prompt]``."""
+    _check(result)
     return result.correct.sel(step=result.last_step).drop_vars("step")
 
 
+@door(ForgettingError)
 def at_start(result: xr.Dataset) -> xr.DataArray:
     """Whether each prompt was right before the first stage, ``[probe, prompt]``."""
+    _check(result)
     return result.correct.isel(stage=0).sel(step=0, drop=True).drop_vars("stage")
 
 
+@door(ForgettingError)
 def performance(result: xr.Dataset) -> dict[str, float]:
     """How the trained tasks stand, from the probes that bear the stages' names.
 
@@ -39,6 +54,7 @@ def performance(result: xr.Dataset) -> dict[str, float]:
 
     Source: Jiang et al. 2025 (FP, AP, Forget).
     """
+    _check(result)
     stages = [str(s) for s in result.stage.values]
     new = [str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"]
     if absent := [s for s in stages if s not in new]:
@@ -49,7 +65,8 @@ def performance(result: xr.Dataset) -> dict[str, float]:
     return {"AP": float(own.mean()), "FP": float(final.mean()), "forget": float(own.mean() - final.mean())}
 
 
-def change(result: xr.Dataset, *, seed: int = 0) -> pd.DataFrame:
+@door(ForgettingError)
+def change(result: xr.Dataset, *, seed: Seed = 0) -> pd.DataFrame:
     """Accuracy before and after the whole sequence for each old probe and for each kind (all its prompts together), with a paired interval over prompts."""
     before, after = at_start(result), at_end(result).isel(stage=-1)
     rows = []
@@ -67,14 +84,16 @@ def _mean(x: np.ndarray) -> float:
 
 
 def _interval(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
-    """Mean and 95 % interval of paired differences; without bounds where fewer than two are there."""
+    """Mean and 95 % interval of paired differences of truth values or shares; without bounds where none can be had."""
     present = differences[~np.isnan(differences)]
     if len(present) < 2:
         return {name: _mean(present), "low": np.nan, "high": np.nan, "n": len(present), "interval": "none: fewer than two values"}
-    found = bootstrap(present, seed=seed, method="bca" if len(present) >= 10 and np.ptp(present) > 0 else "percentile")
-    return {name: float(found.estimate), "low": float(found.low), "high": float(found.high), "n": len(present), "interval": f"95 % {found.method}"}
+    found = mean_interval(present, seed=seed, values="difference" if np.isin(present, (-1.0, 0.0, 1.0)).all() else "number")
+    how = str(found.kind)
+    return {name: float(found.estimate), "low": float(found.low), "high": float(found.high), "n": len(present), "interval": how if how.startswith(NONE) else f"95 % {how}"}
 
 
+@door(ForgettingError)
 def stability_gap(result: xr.Dataset) -> pd.DataFrame:
     """How far each old probe dips while a stage is trained, below the lower of the stage's start and end.
 
@@ -83,6 +102,7 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
 
     Source: De Lange et al. 2023, Continual evaluation for lifelong learning: Identifying the stability gap.
     """
+    _check(result)
     rows = []
     for stage in result.stage.values:
         for probe, kind in zip(result.probe.values, result.kind.values):
@@ -98,12 +118,24 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "probe", "kind", "start", "end", "lowest", "at_step", "gap", "n"])
 
 
-def summary(result: xr.Dataset) -> dict[str, float]:
-    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the change; the largest stability gap, where it was measured."""
-    out: dict[str, float] = {}
+@door(ForgettingError)
+def summary(result: xr.Dataset, *, seed: Seed = 0, cluster: Any = "auto") -> dict[str, Any]:
+    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the change; the largest stability gap, where it was measured.
+
+    Beside them, of the mean change of the old probes (`general change`) over their prompts, in this one model: `low`, `high` (95 %) and `interval_kind`, `n` (units), `p` (sign flips,
+    two-sided; guaranteed if changes are symmetric about 0 under the null), `p_kind`, `units`: in words, what counted as one. They say nothing of other training runs: for those see
+    `compare`.
+
+    `cluster`: "auto": prompts that are equal, or share a coordinate over probe and prompt named scene, entity, memory, duplicate or seed, are one unit, also across probes; None: each;
+    the name of a coordinate ("probe": each probe is one unit); or labels [probe, prompt]. A unit counts with the sum of its prompts' changes, so that the mean stays `general change`.
+
+    Raises: StatisticsError: a cluster that is no coordinate, labels of another shape.
+    """
+    _check(result)
+    out: dict[str, Any] = {}
     if set(map(str, result.stage.values)) <= {str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"}:
         out |= performance(result)
-    table = change(result)
+    table = change(result, seed=seed)
     for row in table[table.probe == "all"].itertuples():
         out |= {f"{row.kind} before": row.before, f"{row.kind} after": row.after, f"{row.kind} change": row.change}
     if len(table):
@@ -111,30 +143,69 @@ def summary(result: xr.Dataset) -> dict[str, float]:
     gaps = stability_gap(result).gap.dropna()
     if len(gaps):
         out["stability gap"] = float(gaps.max())
-    return out
+    return out | _tested_change(result, seed, cluster)
+
+
+#: keys of `summary` that are no metrics of their own
+TESTED = ("low", "high", "interval_kind", "n", "p", "p_kind", "units")
+
+
+def _tested_change(result: xr.Dataset, seed: int, cluster: Any) -> dict[str, Any]:
+    """Of the kinds' mean change, each prompt weighted so that kinds count the same as in `general change`."""
+    moved = (at_end(result).isel(stage=-1) - at_start(result)).transpose("probe", "prompt").values
+    kinds = np.broadcast_to(result.kind.values[:, None], moved.shape)
+    there = ~np.isnan(moved) & (kinds != "new")
+    values, kinds, total = moved[there], kinds[there], int(there.sum())
+    units, note = clusters(*_labels(result, cluster, there), UNITS)
+    n = total if units is None else int(units.max()) + 1
+    if n < 2:
+        return {"low": np.nan, "high": np.nan, "interval_kind": f"{NONE}: fewer than two units", "n": n, "p": np.nan, "p_kind": "none: fewer than two units", "units": note}
+    names, which, count = np.unique(kinds, return_inverse=True, return_counts=True)
+    weighted = values * (total / (len(names) * count))[which]
+    if units is not None:
+        weighted = np.bincount(units, weighted) * (n / total)
+    found, test = _interval(weighted, seed, "change"), sign_flip(weighted, seed=seed)
+    return {"low": found["low"], "high": found["high"], "interval_kind": found["interval"], "n": n, "p": float(test), "p_kind": test.kind_if, "units": note}
+
+
+def _labels(result: xr.Dataset, cluster: Any, there: np.ndarray) -> tuple[Any, int, dict[str, list[Any]]]:
+    """The cluster, how many, and the coordinates of the prompts that are `there` [probe, prompt], as `lens.measure.effects.clusters` takes them."""
+    over = {str(c): x for c, x in result.coords.items() if x.dims and set(x.dims) <= {"probe", "prompt"} and c != "prompt"}
+    blank = xr.DataArray(np.zeros(there.shape), dims=("probe", "prompt"))
+    known = {name: x.drop_vars(list(x.coords)).broadcast_like(blank).transpose("probe", "prompt").values[there].tolist() for name, x in over.items()}
+    if cluster is None or isinstance(cluster, str):
+        return cluster, int(there.sum()), known
+    labels = array(cluster, "cluster", "one label for each prompt of each probe", ForgettingError, kinds="biufUSO")
+    if labels.shape != there.shape:
+        raise StatisticsError(f"cluster has shape {labels.shape}; expected one label for each prompt of each probe {there.shape}, a coordinate ({', '.join(known)}), 'auto' or None.")
+    return labels[there], int(there.sum()), known
+
+
+#: What functions over seeds take.
+_EACH = "one number for each seed, NaN where there is none"
 
 
 # -- methods compared ---------------------------------------------------------------------------------------------------
 
-def over_seeds(values: Any, level: float = 0.95) -> Interval:
-    """Mean over seeds with Student's t interval, ``n`` the seeds that are there (NaN is left out); without bounds where fewer than two are.
+@door(ForgettingError)
+def over_seeds(values: Any, level: Share = 0.95) -> Interval:
+    """Mean over seeds with Student's t interval, ``n`` the seeds that are there (NaN is left out); without bounds where fewer than two are, or where they tie.
 
     A bootstrap of three values is far too short, and tasks of a seed are no replacement for seeds: they share a model.
     """
-    x = np.asarray(values, float)
-    x = x[np.isfinite(x)]
-    half = float(stats.t.ppf(0.5 + level / 2, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else np.nan
-    return Interval(_mean(x), _mean(x) - half, _mean(x) + half, level, len(x), "t interval over seeds")
+    return over_runs(array(values, "values", _EACH, ForgettingError), level)
 
 
+@door(ForgettingError)
 def signs(values: Any) -> str:
     """How many seeds have the sign of their mean, in words."""
-    x = np.asarray(values, float)
+    x = np.asarray(array(values, "values", _EACH, ForgettingError), float)
     x = x[np.isfinite(x)]
     return f"same sign in {int((np.sign(x) == np.sign(x.mean())).sum()) if len(x) else 0} of {len(x)} seed{'s' * (len(x) != 1)}"
 
 
-def compare(runs: Mapping[str, Sequence[Any]], baseline: str = "plain", metrics: Iterable[str] | None = None) -> pd.DataFrame:
+@door(ForgettingError)
+def compare(runs: Mapping[str, Sequence[xr.Dataset | Mapping[str, Any]]], baseline: str = "plain", metrics: Sequence[str] | None = None) -> pd.DataFrame:
     """Each method's metrics against a baseline's, paired over seeds.
 
     Args:
@@ -146,16 +217,16 @@ def compare(runs: Mapping[str, Sequence[Any]], baseline: str = "plain", metrics:
     Raises: ForgettingError: no such baseline, or methods with different numbers of seeds.
     """
     if baseline not in runs:
-        raise ForgettingError(f"baseline={baseline!r} is not among the runs; they are {', '.join(runs) or 'none'}.")
+        raise ForgettingError(f"baseline={shown(baseline)} is not among the runs; they are {', '.join(runs) or 'none'}.")
     numbers = {name: [summary(r) if isinstance(r, xr.Dataset) else dict(r) for r in results] for name, results in runs.items()}
     sizes = {name: len(n) for name, n in numbers.items()}
     if len(set(sizes.values())) > 1 or not numbers[baseline]:
         raise ForgettingError(f"runs hold different numbers of seeds ({sizes}), or none; give each method one result a seed, in the same order.")
-    names = list(metrics) if metrics is not None else list(numbers[baseline][0])
+    names = list(metrics) if metrics is not None else [name for name in numbers[baseline][0] if name not in TESTED]
     rows = []
     for name, of in numbers.items():
         for metric in names:
-            ours, theirs = (np.array([n.get(metric, np.nan) for n in x]) for x in (of, numbers[baseline]))
+            ours, theirs = (array([n.get(metric, np.nan) for n in x], f"runs[{n!r}], {metric}", _EACH, ForgettingError) for n, x in ((name, of), (baseline, numbers[baseline])))
             apart = ours - theirs
             found = over_seeds(apart)
             rows.append({"method": name, "metric": metric, "mean": _mean(ours), "baseline": _mean(theirs), "difference": float(found.estimate),
@@ -165,11 +236,13 @@ def compare(runs: Mapping[str, Sequence[Any]], baseline: str = "plain", metrics:
     return pd.DataFrame(rows)
 
 
-def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: int = 0) -> pd.DataFrame:
+@door(ForgettingError)
+def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: Seed = 0) -> pd.DataFrame:
     """Two methods' accuracy after the last stage, for each probe, paired over prompts (one seed each: says nothing of other seeds).
 
     Raises: ForgettingError: results with different probes or prompts.
     """
+    _check(result), _check(baseline, "baseline")
     a, b = (at_end(r).isel(stage=-1) for r in (result, baseline))
     if list(a.probe.values) != list(b.probe.values) or a.shape != b.shape:
         raise ForgettingError("result and baseline were measured on different probes; run both with the same stages and probes.")
@@ -183,7 +256,8 @@ def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: int = 0) 
 
 # -- weights, vectors, heads -----------------------------------------------------------------------------------------------
 
-def weight_drift(before: Any, after: Any) -> pd.DataFrame:
+@door(ForgettingError)
+def weight_drift(before: Mapping[str, Tensor] | Model, after: Mapping[str, Tensor] | Model) -> pd.DataFrame:
     """How far weights moved, by part and layer: ``||after - before|| / ||before||`` over all weights of the group (layer -1: outside the blocks; part "all": the whole model).
 
     Args:
@@ -215,43 +289,56 @@ def _part(name: str) -> tuple[str, int]:
     layer = next((int(p) for p in parts if p.isdigit()), -1)
     if any("norm" in p.lower() or p.startswith("ln_") for p in parts):
         return "norm", layer
-    kind = "attention" if any(p in _ATTENTION for p in parts) else "mlp" if any(p in _MLP for p in parts) else "embedding" if layer == -1 else "other"
+    kind = "attention" if any(p in ATTENTION for p in parts) else "mlp" if any(p in MLP for p in parts) else "embedding" if layer == -1 else "other"
     return kind, layer
 
 
+@door(ForgettingError)
 def cosine(a: Any, b: Any) -> float:
     """Cosine of two vectors (tensors, arrays, or objects with ``direction``).
 
     Raises: ForgettingError: vectors of different widths, or one of length zero.
     """
-    x, y = (np.asarray(torch.as_tensor(getattr(v, "direction", v)).detach().cpu(), dtype=np.float64).ravel() for v in (a, b))
+    x, y = (_direction(v, name) for name, v in (("a", a), ("b", b)))
     if x.shape != y.shape:
-        raise ForgettingError(f"vectors have widths {len(x)} and {len(y)}; expected two of one model.")
+        raise ForgettingError(f"a and b: vectors have widths {len(x)} and {len(y)}; expected two of one model.")
     sizes = float(np.linalg.norm(x) * np.linalg.norm(y))
     if sizes == 0:
-        raise ForgettingError("a vector has length zero, so no angle; extract it again.")
+        raise ForgettingError(f"{'b' if x.any() else 'a'}: a vector has length zero, so no angle; extract it again.")
     return float(x @ y / sizes)
 
 
+def _direction(vector: Any, name: str) -> np.ndarray:
+    """A vector's numbers, float64."""
+    try:
+        own = getattr(vector, "direction", vector)
+        own = own.detach().double() if isinstance(own, Tensor) and own.is_floating_point() else own
+    except Exception:    # an object may fail in any way
+        own = None
+    return np.asarray(array(own, name, "a vector: a tensor, an array, or an object with direction", ForgettingError), np.float64).ravel()
+
+
+@door(ForgettingError)
 def similarity(watched: Any) -> np.ndarray:
     """Cosine of a watched vector with what it was at the start, over ``[stage, step]``; NaN where it was not taken.
 
     Source: Jiang et al. 2025 (similarity of a task's vector before and after).
     """
-    x = np.asarray(watched, dtype=np.float64)
-    if x.ndim != 3:
+    x = np.asarray(array(watched, "watched", "an array [stage, step, d_model], as in Sequence.watched", ForgettingError), dtype=np.float64)
+    if x.ndim != 3 or not x.size:
         raise ForgettingError(f"watched has shape {x.shape}; expected [stage, step, d_model], as in Sequence.watched.")
     with np.errstate(invalid="ignore", divide="ignore"):
         return (x @ x[0, 0]) / (np.linalg.norm(x, axis=-1) * np.linalg.norm(x[0, 0]))
 
 
-def overlap(a: Iterable[tuple[int, int]], b: Iterable[tuple[int, int]], total: int) -> dict[str, float]:
+@door(ForgettingError)
+def overlap(a: Sequence[Head] | Set[Head], b: Sequence[Head] | Set[Head], total: Count) -> dict[str, float]:
     """How far two sets of heads of a model with ``total`` heads agree: shared, Jaccard, what chance would share, and P(as many or more by chance) (hypergeometric).
 
     Raises: ForgettingError: an empty set, or more heads than there are.
     """
     a, b = (set((int(l), int(h)) for l, h in s) for s in (a, b))
     if not a or not b or len(a | b) > total:
-        raise ForgettingError(f"sets of {len(a)} and {len(b)} heads of total={total}: expected two sets that are not empty, of at most so many heads.")
+        raise ForgettingError(f"a and b: sets of {len(a)} and {len(b)} heads of total={total}: expected two sets that are not empty, of at most so many heads.")
     shared = len(a & b)
     return {"shared": shared, "jaccard": shared / len(a | b), "by_chance": len(a) * len(b) / total, "p": float(stats.hypergeom.sf(shared - 1, total, len(a), len(b)))}

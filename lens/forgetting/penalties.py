@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import Count, Filled, Model, Seed, door
 from ..engine.anatomy import evaluating
+from ..engine.changes import temporary
+from ..engine.sessions import of_one_model
 from ..training import Rows
 from .data import ForgettingError, core, last_input
 
@@ -32,7 +35,10 @@ def squared_change(model: Any, anchor: Mapping[str, Tensor], weights: Mapping[st
     return torch.stack(terms).sum()
 
 
-def fisher(model: Any, rows: Rows, names: Iterable[str], *, kind: str = "true", examples: int = 200, seed: int = 0) -> dict[str, Tensor]:
+@door(ForgettingError)
+@of_one_model(reads=False)
+def fisher(model: Model, rows: Rows, names: Annotated[Sequence[str] | Set[str], Filled()], *, kind: Literal["true", "empirical"] = "true",
+           examples: Count = 200, seed: Seed = 0) -> dict[str, Tensor]:
     """Diagonal Fisher information of named weights: the mean over examples of the squared gradient of an example's log-likelihood.
 
     Args:
@@ -43,10 +49,8 @@ def fisher(model: Any, rows: Rows, names: Iterable[str], *, kind: str = "true", 
 
     Source: Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks; Kunstner et al. 2019 for the difference of the two kinds.
     """
-    if kind not in ("true", "empirical"):
-        raise ForgettingError(f"fisher={kind!r} is not known; expected 'true' or 'empirical'.")
-    if len(rows.ids) == 0 or examples < 1:
-        raise ForgettingError(f"old_rows has {len(rows.ids)} rows and examples={examples}; expected at least one of each.")
+    if len(rows.ids) == 0:
+        raise ForgettingError("rows: old_rows has 0 rows; expected at least one.")
     last_input(rows, "old_rows")
     own = dict(model.named_parameters())
     if absent := [n for n in names if n not in own]:
@@ -56,23 +60,24 @@ def fisher(model: Any, rows: Rows, names: Iterable[str], *, kind: str = "true", 
     taken = torch.randperm(len(rows.ids), generator=generator)[:examples]
     out, device = {n: torch.zeros_like(p) for n, p in chosen.items()}, next(iter(chosen.values())).device
     asked = {n: p.requires_grad for n, p in own.items()}
-    try:
-        for name, p in own.items():
-            p.requires_grad_(name in chosen)
-        with evaluating(model):
-            for i in taken.tolist():
-                n = int(rows.lengths[i])
-                at = rows.targets[i, :n].nonzero()[:, 0]
-                logits = model(input_ids=rows.ids[i:i + 1, :n].to(device), use_cache=False).logits[0, at - 1].float()
-                labels = rows.ids[i, at] if kind == "empirical" else torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)[:, 0]
-                gradients = torch.autograd.grad(F.cross_entropy(logits, labels.to(device), reduction="sum"), list(chosen.values()), allow_unused=True)
-                for name, g in zip(chosen, gradients):
-                    if g is not None:
-                        out[name] += g.square() / len(taken)
-    finally:
-        for name, p in own.items():
-            p.requires_grad_(asked[name])
+    with temporary(model) as here, evaluating(model):
+        here.back(lambda: _ask(own, asked))
+        _ask(own, {n: n in chosen for n in own})
+        for i in taken.tolist():
+            n = int(rows.lengths[i])
+            at = rows.targets[i, :n].nonzero()[:, 0]
+            logits = model(input_ids=rows.ids[i:i + 1, :n].to(device), use_cache=False).logits[0, at - 1].float()
+            labels = rows.ids[i, at] if kind == "empirical" else torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)[:, 0]
+            gradients = torch.autograd.grad(F.cross_entropy(logits, labels.to(device), reduction="sum"), list(chosen.values()), allow_unused=True)
+            for name, g in zip(chosen, gradients):
+                if g is not None:
+                    out[name] += g.square() / len(taken)
     return out
+
+
+def _ask(parameters: Mapping[str, Tensor], whether: Mapping[str, bool]) -> None:
+    for name, p in parameters.items():
+        p.requires_grad_(whether[name])
 
 
 def copied(model: Any, names: Iterable[str]) -> dict[str, Tensor]:
@@ -109,9 +114,9 @@ def upper_layers(model: Any, share: float) -> tuple[Trains, list[str]]:
 
 def attention_weights(model: Any) -> Trains:
     """A filter that lets only the attention's projections train."""
-    from ..engine.anatomy import _ATTENTION
+    from ..engine.probe import ATTENTION
 
-    inside = lambda name: any(part in _ATTENTION for part in name.split("."))
+    inside = lambda name: any(part in ATTENTION for part in name.split("."))
     names = {name for name, p in model.named_parameters() if inside(name) and p.ndim >= 2}
     names |= {name.removesuffix("weight") + "bias" for name in names}
     if not names:

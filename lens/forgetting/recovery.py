@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from ..arguments import Draws, Layers, Model, Seed, array, door, unfit
 from ..engine import results
 from ..engine.anatomy import evaluating
 from ..engine.decoder import Decoder, UnsupportedModel
@@ -21,20 +21,25 @@ from ..engine.edits import Edit
 from ..engine.hooks import edited
 from ..engine.record import record_of
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.walk import walk
 from ..measure.statistics import bootstrap, bootstrap_comparison, halves
+from ..notices import warn
 from .data import LOGITS_AT_ONCE, ForgettingError, Probe, accuracy, anatomy, core
 
 #: Edited runs of one walk.
 ROWS_AT_ONCE = 4096
+_VECTOR = "a vector [d_model], or anything with direction or at_site(site)"
 _DIMS = ("condition", "layer", "strength", "prompt")
 #: what a random vector stands beside: condition -> its control
 RANDOM = {"old": "random", "new": "random of new"}
 
 
-def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any = None, strengths: Sequence[float] = (1.0,), randoms: int = 5, seed: int = 0,
-            progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
+@door(ForgettingError)
+@of_one_model(reads=False)
+def recover(model: Model, probe: Probe, old: Any, new: Any = None, *, layers: Layers = None, strengths: float | Sequence[float] = (1.0,),
+            randoms: Draws = 5, seed: Seed = 0, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
     """Accuracy of a fine-tuned model with an old vector put in, a new one taken out, and random vectors of the same lengths, at every layer and strength.
 
     Args:
@@ -52,9 +57,10 @@ def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any 
     Source: Jiang et al. 2024 and 2025 (there the best of five layers on the prompts reported; here `recovered` chooses on one half and reports the other).
     """
     plain, a = core(model), anatomy(model)
-    layers, strengths = indices(layers, a.n_layers, "layer"), [float(s) for s in strengths]
-    if not strengths or not np.isfinite(strengths).all() or randoms < 1:
-        raise ForgettingError(f"strengths={strengths}, randoms={randoms}: expected finite numbers and at least one of each.")
+    layers, strengths = indices(layers, a.n_layers, "layer"), [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
+    for name, chosen in (("strengths", strengths), ("layers", layers)):
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise ForgettingError(unfit(name, chosen, "different ones, at least one"))
     vectors = {"old": [1.0, _by_layer(old, layers, a.d_model, "old")]}
     if new is not None:
         vectors["new"] = [-1.0, _by_layer(new, layers, a.d_model, "new")]
@@ -72,7 +78,7 @@ def recover(model: Any, probe: Probe, old: Any, new: Any = None, *, layers: Any 
         try:
             right = _walked(Decoder.of(plain), probe, cells, edit_of, progress)
         except UnsupportedModel as error:
-            warnings.warn(f"the fast walk does not serve this model ({error}); every vector is added in a forward of its own, which is slow.", stacklevel=2)
+            warn(f"the fast walk does not serve this model ({error}); every vector is added in a forward of its own, which is slow.")
             right = _hooked(plain, probe, cells, edit_of, progress)
     shape = (len(vectors), len(layers), len(strengths), len(probe.prompts))
     ds = xr.Dataset({"correct": (_DIMS, right.reshape(shape)), "base": ("prompt", base), "norm": (("condition", "layer"),
@@ -88,8 +94,13 @@ def _own_seed(*parts: Any) -> int:
 
 
 def _by_layer(vector: Any, layers: Sequence[int], d_model: int, name: str) -> list[Tensor]:
-    at = lambda l: vector.at_site(Site("resid_post", layer=l)) if hasattr(vector, "at_site") else getattr(vector, "direction", vector)
-    out = [torch.as_tensor(at(l)).detach().float().cpu() for l in layers]
+    try:
+        own = None if hasattr(vector, "at_site") else getattr(vector, "direction", vector)
+    except Exception:    # an object may fail in any way
+        raise ForgettingError(unfit(name, vector, _VECTOR)) from None
+    given = [vector.at_site(Site("resid_post", layer=l)) if own is None and vector is not None else own for l in layers]
+    given = [v.detach().float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in given]
+    out = [torch.as_tensor(array(v, name, _VECTOR, ForgettingError, dtype=np.float64)).float() for v in given]
     if bad := [v for v in out if v.ndim != 1 or len(v) != d_model]:
         raise ForgettingError(f"{name} has shape {tuple(bad[0].shape)}, this model d_model {d_model}; expected one vector of that width, extracted from this model.")
     if not all(bool(torch.isfinite(v).all()) and float(v.norm()) > 0 for v in out):
@@ -130,7 +141,8 @@ def _hooked(model: Any, probe: Probe, cells, edit_of, progress) -> np.ndarray:
     return out
 
 
-def recovered(result: xr.Dataset, before: Any = None, *, seed: int = 0) -> pd.DataFrame:
+@door(ForgettingError)
+def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.DataFrame:
     """Per condition, the layer and strength that were best on one half of the prompts, and what they give on the other half.
 
     Args:
@@ -142,10 +154,13 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: int = 0) -> pd.Da
 
     Raises: ForgettingError: fewer than four prompts.
     """
+    if not {"correct", "base"} <= set(result.data_vars) or set(result["correct"].dims) != set(_DIMS):
+        raise ForgettingError(unfit("result", result, "what lens.forgetting.recover returned"))
     n = result.sizes["prompt"]
     if n < 4:
         raise ForgettingError(f"the probe has {n} prompts; choosing on one half and reporting on the other needs at least 4.")
     half, correct, base = halves(n, seed), result.correct.values.astype(float), result.base.values.astype(float)
+    before = None if before is None else array(before, "before", f"one truth value for each of the {n} prompts", ForgettingError)
     if before is not None and np.shape(before) != (n,):
         raise ForgettingError(f"before has shape {np.shape(before)}; expected one truth value for each of the {n} prompts.")
     held: dict[str, list[np.ndarray]] = {}

@@ -15,13 +15,15 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from ..arguments import FilePath, ModelLike, Positive, Seed, Size, door
 from ..engine import results
 from ..engine.anatomy import evaluating
 from ..engine.record import record_of
+from ..measure.units import repeated
 from ..training import Recipe, Rows, Trained, train
 from .adapters import LoRA
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy
-from .diary import Diary
+from .diary import Diary, held
 from .guide import Guide
 from .methods import Method, Plan, Setup, method as method_of
 
@@ -46,10 +48,11 @@ class Sequence:
     notes: list[dict[str, Any]] = field(default_factory=list)
 
 
+@door(ForgettingError)
 def sequential(make_model: Callable[[], Any], stages: Seq[Stage], probes: Seq[Probe], method: str | Method = "plain", *, recipe: Recipe | Seq[Recipe],
-               guides: Mapping[str, Guide] | None = None, lora: LoRA | None = None, evaluate_at: Seq[int] = (), watch: Mapping[str, Callable[[Any], Any]] | None = None,
-               old_rows: Rows | None = None, folder: Any = None, seed: int = 0, save_weights: bool = False, memory_mb: float = 2000, progress: bool | None = None,
-               stop: Callable[[], bool] | None = None) -> Sequence:
+               guides: Mapping[str, Guide] | None = None, lora: LoRA | None = None, evaluate_at: Seq[Size] = (),
+               watch: Mapping[str, Callable[[Any], Any]] | None = None, old_rows: Rows | None = None, folder: FilePath | None = None,
+               seed: Seed = 0, save_weights: bool = False, memory_mb: Positive = 2000, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Sequence:
     """Fine-tunes a fresh model on one stage after another, and measures what it can still do.
 
     Args:
@@ -64,13 +67,15 @@ def sequential(make_model: Callable[[], Any], stages: Seq[Stage], probes: Seq[Pr
         folder: where to keep checkpoints, measurements and the weights that each stage changed; the same call goes on where it was cut. save_weights: keep them of every stage.
         memory_mb: of a teacher's kept outputs. stop: asked while training; True ends with what is there.
 
-    Raises: ForgettingError: stages, probes, guides or a method that cannot be used; a folder of another experiment.
+    Raises: ForgettingError: stages, probes, guides or a method that cannot be used; a folder of another experiment. lens.locks.Busy: another sequence is at work in
+        the folder. lens.FileError: it cannot be written to.
     """
+    stages, probes = list(stages), list(probes)
     if isinstance(recipe, Recipe):
         recipe = [recipe] * len(stages)
     chosen, guides, watch = method_of(method), dict(guides or {}), dict(watch or {})
     probes = _checked(stages, probes, recipe, chosen, guides, old_rows)
-    model = make_model()
+    model = ModelLike().of(make_model(), "make_model()", ForgettingError)
     if hasattr(model, "original_model") or hasattr(model, "get_base_model"):
         raise ForgettingError(f"make_model returns a {type(model).__name__}; expected the plain Hugging Face model: use lens.forgetting.starting_from(name), or from_pretrained.")
     for name, guide in guides.items():
@@ -82,11 +87,12 @@ def sequential(make_model: Callable[[], Any], stages: Seq[Stage], probes: Seq[Pr
                 probes=[{"name": p.name, "kind": p.kind, "n": len(p.prompts), "sha256": _digest(p.prompts)} for p in probes],
                 guides={n: g.described() | {"sha256": _digest(g.direction)} for n, g in sorted(guides.items())}, watch=sorted(watch),
                     old_rows=None if old_rows is None else _digest(old_rows))
-    record = record_of(model, anatomy(model), "forgetting", call, seed=seed)
-    diary = Diary(folder, {"model": record["model"]["hash"], "seed": seed, "call": record["call"]}, save_weights)
-    run = _Run(make_model, model, tuple(stages), probes, chosen, guides, lora, watch, old_rows, diary, seed, memory_mb, progress, stop)
-    began = time.perf_counter()
-    status, about = run.all(recipe, steps)
+    record = record_of(model, anatomy(model), "forgetting", call, seed=seed, store=folder)
+    with held(folder):
+        diary = Diary(folder, {"model": record["model"]["hash"], "state": record["model"]["state"], "seed": seed, "call": record["call"]}, save_weights)
+        run = _Run(make_model, model, tuple(stages), probes, chosen, guides, lora, watch, old_rows, diary, seed, memory_mb, progress, stop)
+        began = time.perf_counter()
+        status, about = run.all(recipe, steps)
     return run.finished(steps, recipe, record | {"seconds": round(time.perf_counter() - began, 3)}, status, about)
 
 
@@ -207,6 +213,10 @@ class _Run:
             [r.steps for r in recipes])},
                         coords={"stage": [s.name for s in self.stages], "step": list(steps), "probe": [p.name for p in self.probes], "kind": ("probe",
                             [p.kind for p in self.probes])})
+        equal = repeated([len(ids), *ids, *answer] for p in self.probes for ids, answer in p.prompts)
+        if equal is not None:
+            labels = iter(equal)
+            ds = ds.assign_coords(duplicate=(("probe", "prompt"), [[next(labels) if i < size else "" for i in range(ds.sizes["prompt"])] for size in sizes]))
         record |= {"status": "complete" if status == "complete" else "partial", "outcome": status, "about": about,
                    "notes": [{k: v for k, v in n.items() if not k.endswith("seconds")} for n in self.notes]}
         losses = pd.concat(self.losses, ignore_index=True) if self.losses else pd.DataFrame()

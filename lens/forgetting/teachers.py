@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..arguments import Model, Positive, Size, door, unfit
 from ..engine.anatomy import evaluating
 from ..training import Rows
 from .data import ForgettingError, anatomy, core, last_input
@@ -25,6 +27,7 @@ from .guide import Guide, HeadOutputs, inserted
 TOKENS_AT_ONCE = 2048
 
 
+@door(ForgettingError)
 class Teacher:
     """What a frozen model says of each row. Make one with `Teacher.of`.
 
@@ -34,7 +37,8 @@ class Teacher:
         nbytes: memory of what is kept, the output layer's copy aside. seconds: what it took.
     """
 
-    def __init__(self, last: Tensor, lengths: Tensor, kept: Tensor | None, head: Any, z: Tensor | None, everywhere: bool, seconds: float, slot: Tensor):
+    def __init__(self, last: Int[Tensor, "n"], lengths: Int[Tensor, "m"], kept: Float[Tensor, "rows width"] | None, head: Any,
+                 z: Float[Tensor, "m k d_head"] | None, everywhere: bool, seconds: float, slot: Int[Tensor, "n"]):
         self.last, self.z, self.everywhere, self.seconds = last, z, everywhere, seconds
         self._kept, self._head, self._slot = kept, head, slot
         self._start = torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0))) if everywhere else torch.arange(len(lengths) + 1)
@@ -44,9 +48,10 @@ class Teacher:
         return sum(t.numel() * t.element_size() for t in (self._kept, self.z) if t is not None)
 
     @classmethod
+    @door(ForgettingError)
     @torch.no_grad()
-    def of(cls, model: Any, rows: Rows, guide: Guide | None = None, *, heads: tuple[tuple[int, int], ...] = (), logits: bool = True, everywhere: bool = False,
-           only: Int[Tensor, "m"] | None = None, memory_mb: float = 2000) -> Teacher:
+    def of(cls, model: Model, rows: Rows, guide: Guide | None = None, *, heads: Sequence[tuple[Size, Size]] = (), logits: bool = True, everywhere: bool = False,
+           only: Int[Tensor, "m"] | None = None, memory_mb: Positive = 2000) -> Teacher:
         """Reads every row once (twice, where both a vector's logits and unguided heads are wanted).
 
         Args:
@@ -57,9 +62,15 @@ class Teacher:
 
         Raises: ForgettingError: a row without an answer; more memory than allowed.
         """
-        began = time.perf_counter()
+        began, heads = time.perf_counter(), tuple(heads)
         a, every = anatomy(model), last_input(rows)
         only = torch.arange(len(rows)) if only is None else only
+        if bool(((only < 0) | (only >= len(rows))).any()):
+            raise ForgettingError(unfit("only", only, f"numbers of rows, from 0 to {len(rows) - 1}"))
+        if wrong := [(l, h) for l, h in heads if l >= a.n_layers or h >= a.n_heads]:
+            raise ForgettingError(unfit("heads", wrong[0], f"pairs (layer, head) of this model of {a.n_layers} layers with {a.n_heads} heads each"))
+        if guide is not None:
+            guide.check(model)
         slot = torch.full((len(rows),), -1)
         slot[only] = torch.arange(len(only))
         rows, last = rows.take(only), every[only]
@@ -101,26 +112,31 @@ class Teacher:
             head.let_go()
         return cls(every, lengths, kept, head, z, everywhere, time.perf_counter() - began, slot)
 
+    @door(ForgettingError)
     @torch.no_grad()
-    def log_probs(self, index: Int[Tensor, "batch"], temperature: float = 1.0) -> Float[Tensor, "n d_vocab"]:
+    def log_probs(self, index: Int[Tensor, "batch"], temperature: Positive = 1.0) -> Float[Tensor, "n d_vocab"]:
         """Float32 log-probabilities: one row an example, or, kept everywhere, example after example one row a real token."""
         slots = self._slots(index)
         chosen = torch.cat([torch.arange(self._start[i], self._start[i + 1]) for i in slots.tolist()]) if self.everywhere else slots
         return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
 
+    @door(ForgettingError)
     @torch.no_grad()
-    def last_log_probs(self, index: Int[Tensor, "batch"], temperature: float = 1.0) -> Float[Tensor, "batch d_vocab"]:
+    def last_log_probs(self, index: Int[Tensor, "batch"], temperature: Positive = 1.0) -> Float[Tensor, "batch d_vocab"]:
         """Float32 log-probabilities of the token after each example's last input token."""
         slots = self._slots(index)
         chosen = self._start[slots] + self.last[index.cpu()] if self.everywhere else slots
         return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
 
 
+    @door(ForgettingError)
     def heads(self, index: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:
         """Outputs of the heads asked for, at each example's last input token."""
         return self.z[self._slots(index)]
 
     def _slots(self, index: Tensor) -> Tensor:
+        if bool(((index < 0) | (index >= len(self._slot))).any()):
+            raise ForgettingError(unfit("index", index, f"numbers of rows, from 0 to {len(self._slot) - 1}"))
         slots = self._slot[index.cpu()]
         if bool((slots < 0).any()):
             raise ForgettingError(f"index={int(index.cpu()[slots < 0][0])}: the teacher did not read this row; name it in only.")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -18,18 +17,22 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .. import files, reading
+from ..arguments import Count, FilePath, Filled, Index, Layers, Model, Name, Positive, Seed, Token, Whole, door, shown, unfit
+from ..engine.autograd import require_autograd
 from ..engine.decoder import Decoder
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..engine.sweeps import hidden, run_bytes
 from ..measure import statistics
-from ..measure.reading import count, norm_scale, selected, start_token, through_norm
+from ..measure.reading import norm_scale, selected, start_token, through_norm
 from ..measure.readout import before_post_norm, int_only
 from ..models import weight_hash
 from ..prompts import load_pairs
 from ..tokens import tokenize, tokenizer_of
-from .bridge import check_memory, head_vectors, last_tokens, read_heads
-from .items import InjectionError, load_items
+from .bridge import head_vectors, last_tokens, read_heads
+from .items import InjectionError, Item, load_items
 
 _KIND, _SCHEMA = "attention lens", 1
 #: Rows whose logits are held at once outside of training.
@@ -38,7 +41,9 @@ _ROWS = 64
 _LOOKS = 10
 
 
-def lens_texts(n: int = 800, seed: int = 0, *, data: Iterable[str] = ("facts", "ioi", "multihop")) -> tuple[list[str], list[str]]:
+@door(InjectionError)
+def lens_texts(n: Annotated[int, Whole(3)] = 800, seed: Seed = 0, *,
+               data: Annotated[Sequence[Literal["facts", "ioi", "multihop"]], Filled()] = ("facts", "ioi", "multihop")) -> tuple[list[str], list[str]]:
     """Short texts to train a lens on, and the relation or template of each: prompts of the shipped data and random beginnings of them.
 
     Half of the texts are whole prompts, half end after a random word. No text is there twice.
@@ -49,10 +54,8 @@ def lens_texts(n: int = 800, seed: int = 0, *, data: Iterable[str] = ("facts", "
 
     Raises: InjectionError for unknown data or too small an ``n``.
     """
-    n, rng, found = count(n, "n", 3), np.random.default_rng(seed), {}
+    rng, found = np.random.default_rng(seed), {}
     for name in data:
-        if name not in ("facts", "ioi", "multihop"):
-            raise InjectionError(f"data={name!r} is not known; expected facts, ioi or multihop.")
         if name == "multihop":
             for item in load_items("own"):
                 found |= {text: f"multihop {item.group}" for text in (item.prompt, item.explicit)}
@@ -85,9 +88,11 @@ class Collected:
     start: Any
 
 
+@door(InjectionError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def collect(model: Any, texts: Sequence[str], layers: Any = None, *, groups: Sequence[str] | None = None, start: Any = "auto", memory_mb: float = 500,
-            progress: bool | None = None) -> Collected:
+def collect(model: Model, texts: Annotated[Sequence[str], Filled()], layers: Layers = None, *, groups: Sequence[str] | None = None,
+            start: Token | None = "auto", memory_mb: Positive = 500, progress: bool | None = None) -> Collected:
     """Runs every text once and keeps what lenses of these layers need. Memory kept: n x (layers x n_heads x d_head + d_model) numbers.
 
     Args: ``groups``: one label a text; texts of one group lie on one side of the train/held-out split. Texts that repeat are taken once.
@@ -95,10 +100,8 @@ def collect(model: Any, texts: Sequence[str], layers: Any = None, *, groups: Seq
     Raises: InjectionError: no text, text that is empty or has no token, groups of another number.
     """
     decoder, tokenizer = Decoder.of(model), tokenizer_of(model)
-    check_memory(memory_mb)
-    if isinstance(texts, str) or not all(isinstance(t, str) and t.strip() for t in texts):
-        bad = texts if isinstance(texts, str) else next(t for t in texts if not isinstance(t, str) or not t.strip())
-        raise InjectionError(f"texts holds {bad!r}; expected a list of texts that are not empty (lens_texts() gives one).")
+    if blank := [t for t in texts if not t.strip()]:
+        raise InjectionError(f"texts holds {shown(blank[0])}; expected a list of texts that are not empty (lens_texts() gives one).")
     if groups is not None and len(groups) != len(texts):
         raise InjectionError(f"groups has {len(groups)} entries for {len(texts)} texts; give one a text, or None.")
     labels = dict(zip(texts, texts if groups is None else groups))
@@ -126,6 +129,7 @@ def collect(model: Any, texts: Sequence[str], layers: Any = None, *, groups: Seq
                      groups is not None, start)
 
 
+@door(InjectionError)
 class AttentionLens:
     """A lens for each head of one layer: a linear map from the head's ``z`` to the residual stream, read by the model's own final norm and ``W_U``.
 
@@ -143,7 +147,8 @@ class AttentionLens:
     >>> lens.report["kl_after"], lens.report["kl_before"]                                  # doctest: +SKIP
     """
 
-    def __init__(self, model: Any, layer: int, weight: Tensor | None = None, bias: Tensor | None = None, scale: float = 1.0, report: Mapping[str, Any] | None = None):
+    def __init__(self, model: Decoder | Model, layer: Index, weight: Float[Tensor, "n_heads d_head d_model"] | None = None,
+                 bias: Float[Tensor, "d_model"] | None = None, scale: Positive = 1.0, report: Mapping[str, Any] | None = None):
         self.decoder, self.model_hash = Decoder.of(model), None if isinstance(model, Decoder) else weight_hash(model)
         self.layer = indices(int_only(layer, "layer"), self.decoder.n_layers, "layer")[0]
         own = self.decoder.blocks[self.layer].output_weight().detach().float()
@@ -158,6 +163,7 @@ class AttentionLens:
         fit = f", held-out KL {self.report['kl_before'][0]:.3f} -> {self.report['kl_after'][0]:.3f}" if self.report else ", untrained"
         return f"AttentionLens(layer={self.layer}, {len(self.weight)} heads{fit})"
 
+    @door(InjectionError)
     @torch.no_grad()
     def read(self, z_last: Float[Tensor, "n n_heads d_head"], scale: Float[Tensor, "n 1"] | None = None) -> Float[Tensor, "n n_heads d_vocab"]:
         """Logits of every head alone, biases left out.
@@ -166,18 +172,22 @@ class AttentionLens:
 
         Raises: InjectionError for another shape. Memory: n x n_heads x d_vocab numbers; give a few rows at a time.
         """
-        if z_last.ndim != 3 or z_last.shape[1:] != self.weight.shape[:2]:
+        if z_last.shape[1:] != self.weight.shape[:2]:
             raise InjectionError(f"z_last has shape {tuple(z_last.shape)}; expected (n, {self.weight.shape[0]}, {self.weight.shape[1]}): "
                                  f"site 'z' of layer {self.layer} at some last tokens.")
+        if scale is not None and scale.shape != (len(z_last), 1):
+            raise InjectionError(unfit("scale", scale, f"the norm's scale of each of the {len(z_last)} runs, of shape ({len(z_last)}, 1)"))
         z_last = z_last.to(self.weight)
         scale = z_last.new_full((len(z_last), 1), self.scale) if scale is None else scale
-        return head_vectors(self.decoder, self.layer, z_last, scale, self.weight) @ self.decoder.head.weight.float().T
+        return head_vectors(self.decoder, self.layer, z_last, scale, self.weight) @ self.decoder.unembedding().float().T
 
     # -- training ---------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def train(cls, model: Any, texts: Sequence[str] | Collected, layer: int, *, groups: Sequence[str] | None = None, steps: int = 250, lr: float = 0.2, batch: int = 32,
-              seed: int = 0, start: Any = "auto", memory_mb: float = 500, progress: bool | None = None) -> "AttentionLens":
+    @door(InjectionError)
+    def train(cls, model: Model, texts: Collected | Annotated[Sequence[str], Filled()], layer: Index, *, groups: Sequence[str] | None = None,
+              steps: Annotated[int, Whole(0, 10**7)] = 250, lr: Positive = 0.2, batch: Count = 32, seed: Seed = 0,
+              start: Token | None = "auto", memory_mb: Positive = 500, progress: bool | None = None) -> "AttentionLens":
         """Fits the lens of one layer and measures it on texts that it has not seen.
 
         Texts (whole groups where given) are split 70/10/20 into training, validation (which step to keep) and held-out ones (reported). Cost: one run of
@@ -190,13 +200,10 @@ class AttentionLens:
 
         Returns: the lens; ``report`` has ``kl_before``, ``kl_after`` (held-out KL to the model's distribution in nats, before and after training), ``kl_mean`` (of the
             training texts' mean distribution, the best guess that looks at nothing), ``gain`` = before - after and ``gain_over_mean`` = mean - after, each
-            ``[estimate, low, high]`` with a 95 % bootstrap interval over ``n_units`` held-out ``unit``s (texts, or groups' means); sizes and settings.
+            ``[estimate, low, high]`` with a 95 % interval (None, None where all are alike) over ``n_units`` held-out ``unit``s (texts, or groups' means); sizes and settings.
 
         Raises: InjectionError: too few texts or groups, settings that do not fit, a loss that is no longer finite.
         """
-        steps, batch, seed = count(steps, "steps", 0), count(batch, "batch"), count(seed, "seed", 0)
-        if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
-            raise InjectionError(f"lr={lr!r}: expected a positive number, for example 0.2.")
         began, made = time.perf_counter(), cls(model, layer)
         data = texts if isinstance(texts, Collected) else collect(model, texts, [made.layer], groups=groups, start=start, memory_mb=memory_mb, progress=progress)
         if data.model_hash != made.model_hash or made.layer not in data.z:
@@ -219,16 +226,16 @@ class AttentionLens:
 
     # -- files ----------------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the lens to a ``.safetensors`` file, with its report and the hash of the model that it belongs to."""
-        from safetensors.torch import save_file
-
+    @door(InjectionError)
+    def save(self, path: FilePath) -> None:
+        """Writes the lens to a ``.safetensors`` file, with its report and the hash of the model that it belongs to. Raises lens.FileError where it cannot."""
         _check_path(path)
         header = {"schema": _SCHEMA, "kind": _KIND, "layer": self.layer, "scale": self.scale, "model": self.model_hash, "report": self.report}
-        save_file({"weight": self.weight.cpu().contiguous(), "bias": self.bias.cpu().contiguous()}, os.fspath(path), {"mnemoscope": json.dumps(header, allow_nan=False)})
+        files.write_tensors(path, {"weight": self.weight, "bias": self.bias}, {"mnemoscope": json.dumps(header, allow_nan=False)})
 
     @classmethod
-    def load(cls, path: str | os.PathLike, model: Any) -> "AttentionLens":
+    @door(InjectionError)
+    def load(cls, path: FilePath, model: Model) -> "AttentionLens":
         """The lens in a file that ``save`` wrote, for the model that it was trained on.
 
         Raises: InjectionError: no such file, no lens in it, or a lens of another model.
@@ -239,7 +246,7 @@ class AttentionLens:
         try:
             with safe_open(os.fspath(path), "pt") as file:
                 header, tensors = (file.metadata() or {}).get("mnemoscope"), {n: file.get_tensor(n) for n in file.keys()}
-            header = json.loads(header)
+            header = reading.value(header, dict)
             layer, scale, owner, report = (header[n] for n in ("layer", "scale", "model", "report"))
             weight, bias = tensors["weight"], tensors["bias"]
         except FileNotFoundError:
@@ -248,12 +255,14 @@ class AttentionLens:
             raise InjectionError(f"path={os.fspath(path)!r} holds no attention lens ({type(error).__name__}: {error}); write one with AttentionLens.save.") from None
         if header.get("kind") != _KIND or header.get("schema") != _SCHEMA:
             raise InjectionError(f"path={os.fspath(path)!r} has kind {header.get('kind')!r}, schema {header.get('schema')!r}; expected {_KIND!r}, {_SCHEMA}.")
+        Decoder.of(model)    # a model that this package cannot take apart is refused as one
         if owner != weight_hash(model):
             raise InjectionError(f"path={os.fspath(path)!r} was trained on a model with other weights ({owner[:12]}); load that model, or train the lens anew.")
         return cls(model, layer, weight, bias, scale, report)
 
 
-def train_lenses(model: Any, layers: Any = None, texts: Sequence[str] | None = None, *, groups: Sequence[str] | None = None, **options: Any) -> dict[int, AttentionLens]:
+@door(InjectionError)
+def train_lenses(model: Model, layers: Layers = None, texts: Annotated[Sequence[str], Filled()] | None = None, *, groups: Sequence[str] | None = None, **options: Any) -> dict[int, AttentionLens]:
     """Lenses of several layers on the same texts, which are run once; None for ``lens_texts()``. ``options`` as ``AttentionLens.train`` takes them."""
     if texts is None:
         texts, groups = lens_texts()
@@ -263,17 +272,23 @@ def train_lenses(model: Any, layers: Any = None, texts: Sequence[str] | None = N
     return {layer: AttentionLens.train(model, data, layer, **options) for layer in bar}
 
 
-def lens_reading(model: Any, items: Any, lenses: AttentionLens | Iterable[AttentionLens] | Mapping[int, AttentionLens], *, start: Any = "auto", k: int = 10,
-                 full: bool = False, seed: int = 0, memory_mb: float = 500, progress: bool | None = None) -> xr.Dataset:
+@door(InjectionError)
+@of_one_model(reads=False)
+def lens_reading(model: Model, items: Item | Sequence[Item] | Name, lenses: AttentionLens | Mapping[int, AttentionLens] | Iterable[AttentionLens], *,
+                 start: Token | None = "auto", k: Count = 10, full: bool = False, seed: Seed = 0, memory_mb: Positive = 500, progress: bool | None = None) -> xr.Dataset:
     """``bridge_reading`` through trained lenses: the same variables over the lenses' layers.
 
     Args: ``lenses``: one, several, or by layer. ``full``: also ``rank``, ``hit`` and ``kl`` (most of the time).
 
     Raises: InjectionError: no lens, two of one layer, a lens of another model.
     """
-    given = [lenses] if isinstance(lenses, AttentionLens) else list(lenses.values() if isinstance(lenses, Mapping) else lenses)
-    if not given or not all(isinstance(x, AttentionLens) for x in given):
-        raise InjectionError("lenses holds no AttentionLens, or something else; train some with train_lenses(model, layers).")
+    given = []
+    for one in [lenses] if isinstance(lenses, AttentionLens) else lenses.values() if isinstance(lenses, Mapping) else lenses:
+        if not isinstance(one, AttentionLens):
+            raise InjectionError(f"lenses holds {shown(one)}, which is no AttentionLens; train some with train_lenses(model, layers).")
+        given.append(one)
+    if not given:
+        raise InjectionError("lenses holds no AttentionLens; train some with train_lenses(model, layers).")
     of = sorted(x.layer for x in given)
     if len(set(of)) != len(of):
         raise InjectionError(f"lenses: layers {of} repeat; give one lens a layer.")
@@ -289,7 +304,7 @@ class _Fit:
 
     def __init__(self, made: AttentionLens, data: Collected, lr: float, memory_mb: float):
         self.made, self.decoder, self.lr = made, data.decoder, lr
-        self.block, self.table = data.decoder.blocks[made.layer], data.decoder.head.weight.detach().float()
+        self.block, self.table = data.decoder.blocks[made.layer], data.decoder.unembedding().detach().float()
         self.z, self.final = data.z[made.layer], data.final
         self.scale = norm_scale(self.decoder.norm, self.final)
         self.inner = 1.0 if self.block.post_attn is None else norm_scale(self.block.post_attn, before_post_norm(self.block, self.z))
@@ -334,6 +349,7 @@ class _Fit:
         begin = made.weight, made.bias
         written = (self.z.flatten(1) @ begin[0].flatten(0, 1)).square().mean().sqrt()
         sizes = begin[0].square().mean().sqrt(), _size(self.block, written)
+        require_autograd(InjectionError, "training a lens")
         moved = [torch.zeros_like(x, requires_grad=True) for x in begin]
         optimiser = torch.optim.Adam(moved, lr=self.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(1, steps))
@@ -386,13 +402,13 @@ def _split(groups: np.ndarray, seed: int) -> list[np.ndarray]:
     return [np.sort(np.array(p)) for p in parts]
 
 
-def _interval(values: np.ndarray, unit: np.ndarray, seed: int) -> list[float]:
-    """The mean over units (each a mean over its texts) with its 95 % bootstrap interval."""
+def _interval(values: np.ndarray, unit: np.ndarray, seed: int) -> list[float | None]:
+    """The mean over units (each a mean over its texts) with its 95 % interval; its ends are None where there is none (all units alike)."""
     means = np.array([values[unit == u].mean() for u in np.unique(unit)])
-    found = statistics.bootstrap(means, method="bca", seed=seed)
-    return [float(found.estimate), float(found.low), float(found.high)]
+    found = statistics.bootstrap(means, seed=seed, values="number")
+    return [float(found.estimate), *(float(end) if np.isfinite(end) else None for end in (found.low, found.high))]
 
 
 def _check_path(path: Any) -> None:
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path).endswith(".safetensors"):
-        raise InjectionError(f"path={path!r}: a lens is a .safetensors file; end the path so.")
+    if not os.fspath(path).endswith(".safetensors"):
+        raise InjectionError(f"path={shown(path)}: a lens is a .safetensors file; end the path so.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,19 +14,21 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..arguments import Count, Draws, Layers, Model, Name, Positive, Seed, Share, Token, door, shown
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.metrics import METRICS, sequence_logprob
 from ..engine.record import record_of
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweeps import Cell, hidden, run_bytes, sweep
-from ..measure import statistics
-from ..measure.reading import count, kv_heads, norm_scale, selected, through_norm
+from ..measure.effects import UNITS, clusters, tested
+from ..measure.reading import kv_heads, norm_scale, selected, through_norm
 from ..measure.readout import before_post_norm
 from .items import EncodedItem, InjectionError, Item, as_items, encode_items
-from .memories import token_ids
+from .memories import different_layers, token_ids
 from .scoring import described, item_coords
 
 #: The two prompts of an item, in the order of the axis ``prompt``.
@@ -37,8 +39,10 @@ PATCHED = {"attn_out": False, "z": True, "mlp_out": False, "resid_pre": False, "
 
 # -- head read-outs ---------------------------------------------------------------------------------------------------
 
-def bridge_reading(model: Any, items: Any, *, layers: Any = None, start: Any = "auto", k: int = 10, full: bool = True, seed: int = 0, memory_mb: float = 500,
-                   progress: bool | None = None) -> xr.Dataset:
+@door(InjectionError)
+@of_one_model(reads=False)
+def bridge_reading(model: Model, items: Item | Sequence[Item] | Name, *, layers: Layers = None, start: Token | None = "auto", k: Count = 10,
+                   full: bool = True, seed: Seed = 0, memory_mb: Positive = 500, progress: bool | None = None) -> xr.Dataset:
     """How strongly every head writes the bridge entity at the last token, of the explicit (single-hop) and of the multi-hop prompt.
 
     A head's output ``z W_O`` goes through the final norm's weight, frozen at the scale that the whole residual stream has in that run, and ``W_U``:
@@ -77,14 +81,14 @@ def read_heads(model: Any, items: Any, weights: Mapping[int, Callable[[], Tensor
                seed: int, memory_mb: float, progress: bool | None) -> xr.Dataset:
     """``bridge_reading`` through any map of a head's ``z`` to the residual stream: per layer a function that gives ``[n_heads, d_head, d_model]``."""
     began, decoder, items = time.perf_counter(), Decoder.of(model), as_items(items)
-    k, encoded = count(k, "k"), encode_items(model, items, start=start)
-    check_memory(memory_mb)
+    encoded = encode_items(model, items, start=start)
     layers, others = list(weights), partners(items, seed)
     tokens = [memory_tokens(model, i.memory) for i in items]
     shape = (len(items), len(layers), decoder.n_heads)
     names = ["score", "score_other", *(["rank", "hit"] if full else [])]
     out = {n: np.full((*shape, 2), np.nan, np.float32) for n in names} | ({"kl": np.full(shape, np.nan, np.float32)} if full else {})
-    table, mean = decoder.head.weight.float(), decoder.head.weight.float().mean(0)
+    table = decoder.unembedding().float()
+    mean = table.mean(0)
     with tqdm(total=len(items) * len(layers), desc=kind, unit="layer", delay=2.0, leave=False, disable=hidden(progress)) as bar:
         for block, runs in _both_prompts(decoder, encoded, ("z",), memory_mb / 2):
             last = last_tokens(runs)
@@ -152,12 +156,6 @@ def partners(items: Sequence[Item], seed: int = 0) -> list[int | None]:
     return out
 
 
-def check_memory(memory_mb: Any) -> None:
-    """Raises InjectionError unless it is a positive number."""
-    if isinstance(memory_mb, bool) or not isinstance(memory_mb, (int, float)) or not memory_mb > 0:
-        raise InjectionError(f"memory_mb={memory_mb!r} is not a size; expected a positive number of megabytes.")
-
-
 def _both_prompts(decoder: Decoder, encoded: Sequence[EncodedItem], keep: Sequence[str], memory_mb: float) -> Iterator[tuple[list[int], Runs]]:
     """The numbers of some items that fit the memory, and the runs of all their explicit prompts, then of all their multi-hop prompts."""
     sizes = [run_bytes(decoder, len(e.ids) + len(e.explicit_ids), keep) for e in encoded]
@@ -206,7 +204,10 @@ def _distributions(table: Tensor, vectors: Float[Tensor, "n 2 n_heads d_model"],
 
 # -- patching from the explicit prompt ----------------------------------------------------------------------------------
 
-def from_explicit(model: Any, items: Any, *, site: str = "attn_out", layers: Any = None, control: bool = True, start: Any = "auto", seed: int = 0, memory_mb: float = 500,
+@door(InjectionError)
+@of_one_model(reads=False)
+def from_explicit(model: Model, items: Item | Sequence[Item] | Name, *, site: Literal["attn_out", "z", "mlp_out", "resid_pre", "resid_post"] = "attn_out",
+                  layers: Layers = None, control: bool = True, start: Token | None = "auto", seed: Seed = 0, memory_mb: Positive = 500,
                   progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
     """What the multi-hop prompt gains when one activation at its last token is that of the explicit prompt.
 
@@ -225,11 +226,8 @@ def from_explicit(model: Any, items: Any, *, site: str = "attn_out", layers: Any
 
     >>> from_explicit(model, items, site="z").effect.mean("item").plot()       # doctest: +SKIP
     """
-    if site not in PATCHED:
-        raise InjectionError(f"site={site!r} cannot be copied from the explicit prompt; expected one of {', '.join(PATCHED)}.")
-    check_memory(memory_mb)
     decoder, items = Decoder.of(model), as_items(items)
-    encoded, layers = encode_items(model, items, start=start), selected(layers, decoder.n_layers, "layer")
+    encoded, layers = encode_items(model, items, start=start), different_layers(selected(layers, decoder.n_layers, "layer"), decoder)
     others = partners(items, seed) if control else [None] * len(items)
     keep = (site,) if site in ("z", "mlp_out") else ()
     heads = list(range(decoder.n_heads)) if PATCHED[site] else [None]
@@ -282,16 +280,19 @@ def from_explicit(model: Any, items: Any, *, site: str = "attn_out", layers: Any
 
 # -- over items ---------------------------------------------------------------------------------------------------------
 
-def over_items(ds: xr.Dataset, variable: str | None = None, *, level: float = 0.95, resamples: int = 2000, flips: int | None = None, method: str = "bca",
-               seed: int = 0) -> xr.Dataset:
-    """The mean over items of every cell with its bootstrap interval and sign-flip test, Holm-corrected over the cells, beside the control's.
+@door(InjectionError)
+def over_items(ds: xr.Dataset, variable: str | None = None, *, level: Share = 0.95, resamples: Draws = 2000, flips: Draws | None = None, method: str = "auto",
+               seed: Seed = 0, cluster: str | Sequence[Any] | None = "auto") -> xr.Dataset:  # fmt: skip
+    """The mean over items of every cell with its interval and sign-flip test, Holm-corrected over the cells, beside the control's.
 
     Args:
         ds: what ``bridge_reading``, ``lens_reading`` or ``from_explicit`` returned.
         variable: by default ``reading`` or ``effect``, whichever is there. Its control is ``<variable>_other``.
         flips: sign patterns of the test; None takes 100 a cell and at least 10 000, so that Holm's correction can reach 0.05.
+        method: of the interval, see `lens.measure.intervals.bootstrap`. cluster: what counts as one, as in `summary`: by default the memory.
 
-    Returns: over the remaining axes ``mean``, ``low``, ``high``, ``n``, ``p`` (two-sided, null: symmetric about 0), ``p_holm``; where there is a control the
+    Returns: over the remaining axes ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p`` (two-sided, guaranteed if symmetric about 0 under the null), ``p_kind``,
+        ``p_holm``; ``units``: in words, what counted as one; where there is a control the
         same with ``_other``, and of ``excess`` = item by item, variable - control: ``excess``, ``excess_low``, ``excess_high``, ``excess_p``, ``excess_p_holm``.
 
     Raises: InjectionError: no item axis, fewer than two items, no such variable.
@@ -299,32 +300,28 @@ def over_items(ds: xr.Dataset, variable: str | None = None, *, level: float = 0.
     Source: Efron and Tibshirani 1993; Phipson and Smyth 2010; Holm 1979.
     """
     variable = variable or next((n for n in ("reading", "effect") if n in ds), None)
-    if variable not in ds or "item" not in ds[variable].dims:
-        raise InjectionError(f"variable={variable!r} is not a variable over items of this result; it has {', '.join(map(str, ds.data_vars)) or 'none'}.")
+    if variable is None or variable not in ds or "item" not in ds[variable].dims or ds[variable].dtype.kind not in "fiub":
+        raise InjectionError(f"variable={shown(variable)} names no numbers over items of ds; it has {', '.join(map(str, ds.data_vars)) or 'none'}.")
     if ds.sizes["item"] < 2:
         raise InjectionError("ds has one item; an interval over items needs at least two.")
     own, control = ds[variable], ds.get(f"{variable}_other")
     kept = {c: ds[c] for c in ds.coords if not set(ds[c].dims) - set(own.dims) and "item" not in ds[c].dims}
     made, options = xr.Dataset(coords=kept), dict(level=level, resamples=resamples, flips=flips, method=method, seed=seed)
-    made.update(_tested(own, "mean", "", options))
+    fields = {str(c): ds[c].values.tolist() for c in ds.coords if ds[c].dims == ("item",) and c != "item"}
+    units, note = clusters(cluster, ds.sizes["item"], fields, UNITS, "items")
+    made.update(_tested(own, "mean", "", units, options))
     if control is not None and control.notnull().any():
-        made.update(_tested(control, "mean", "_other", options))
-        made.update(_tested(own - control, "excess", "excess", options))
+        made.update(_tested(control, "mean", "_other", units, options))
+        made.update(_tested(own - control, "excess", "excess", units, options))
     for name in made.data_vars:
-        if str(name).startswith(("mean", "low", "high", "excess")) and "_p" not in str(name):
+        if str(name).startswith(("mean", "low", "high", "excess")) and "_p" not in str(name) and made[name].dtype.kind == "f":
             made[name].attrs["units"] = own.attrs.get("units", "")
-    return results.stamp(made, {**results.provenance(ds), "kind": "items summary", "statistics": {"variable": variable, **options}})
+    made["units"] = ((), note)
+    return results.stamp(made, {**results.provenance(ds), "kind": "items summary", "statistics": {"variable": variable, **options, "units": note}})
 
 
-def _tested(x: xr.DataArray, mean: str, label: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _tested(x: xr.DataArray, mean: str, label: str, units: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     x = x.transpose("item", ...)
-    values = np.asarray(x.values, float).reshape(x.sizes["item"], -1)
-    counted = np.isfinite(values).sum(0) >= 2
-    out = {n: np.full(values.shape[1], np.nan) for n in ("mean", "low", "high", "p", "p_holm")} | {"n": np.isfinite(values).sum(0)}
-    if counted.any():
-        found = statistics.bootstrap(values[:, counted], level=options["level"], resamples=options["resamples"], seed=options["seed"], method=options["method"])
-        test = statistics.sign_flip(values[:, counted], resamples=options["flips"] or max(10_000, 100 * int(counted.sum())), seed=options["seed"])
-        for name, value in (("mean", found.estimate), ("low", found.low), ("high", found.high), ("p", test.p), ("p_holm", statistics.holm(np.atleast_1d(test.p)))):
-            out[name][counted] = value
+    out, _ = tested(np.asarray(x.values, float), units, **options)
     named = {"": lambda n: n, "_other": lambda n: f"{n}_other", "excess": lambda n: mean if n == "mean" else f"{mean}_{n}"}[label]
-    return {named(n): (x.dims[1:], v.reshape(x.shape[1:])) for n, v in out.items()}
+    return {named(n): (x.dims[1:], v) for n, v in out.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..arguments import shown
 from ..engine.decoder import Decoder
 from ..measure.reading import ordinary_tokens
 from .items import InjectionError, Item
@@ -33,7 +34,7 @@ def check_controls(controls: Sequence[str]) -> tuple[str, ...]:
     chosen = (controls,) if isinstance(controls, str) else tuple(controls)
     unknown = [c for c in chosen if c not in CONTROLS]
     if unknown or len(set(chosen)) < len(chosen):
-        raise InjectionError(f"controls={chosen!r}: " + (f"{unknown[0]!r} is not known; expected some of {', '.join(CONTROLS)}." if unknown else "one is named twice."))
+        raise InjectionError(f"controls={shown(chosen)}: " + (f"{shown(unknown[0])} is not known; expected some of {', '.join(CONTROLS)}." if unknown else "one is named twice."))
     return chosen
 
 

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import xarray as xr
 
+from ..arguments import Filled, Heads, Layers, Model, Name, Seed, Token, door, unfit
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.metrics import sequence_logprob
 from ..engine.record import record_of
 from ..engine.runs import Runs
-from ..engine.sites import indices
+from ..engine.sessions import of_one_model
 from ..engine.walk import walk
 from ..measure.reading import start_token
 from ..tokens import tokenize, tokenizer_of
-from .controls import conditions
-from .items import InjectionError, as_items
-from .memories import check_strength, edits
+from .controls import check_controls, conditions
+from .items import InjectionError, Item, as_items
+from .memories import Encoder, different_layers, different_strengths, edits
 
 
+@door(InjectionError)
+@of_one_model
 @torch.no_grad()
-def damage(model: Any, items: Any, prompts: Sequence[str], *, layers: Any, strengths: Sequence[float], encoder: str = "activation", texts: Sequence[str] = (),
-           controls: Sequence[str] = ("random_direction",), heads: Any = None, start: Any = "auto", seed: int = 0, positions: str = "all") -> xr.Dataset:
+def damage(model: Model, items: Item | Sequence[Item] | Name, prompts: Annotated[Sequence[str], Filled()], *, layers: Layers,
+           strengths: float | Sequence[float], encoder: Encoder = "activation", texts: Sequence[str] = (),
+           controls: str | Sequence[str] = ("random_direction",), heads: Heads = None, start: Token | None = "auto", seed: Seed = 0,
+           positions: Literal["all", "last"] = "all") -> xr.Dataset:
     """Injects every item's memory into prompts and texts that have nothing to do with it.
 
     Args:
@@ -44,14 +49,13 @@ def damage(model: Any, items: Any, prompts: Sequence[str], *, layers: Any, stren
     Raises: InjectionError: no prompt, a text of one token, positions that are neither "all" nor "last".
     """
     items, decoder = as_items(items), Decoder.of(model)
-    if not prompts:
-        raise InjectionError("prompts=[] holds no prompt; give some that have nothing to do with the items.")
-    if positions not in ("all", "last"):
-        raise InjectionError(f"positions={positions!r}: expected 'all' or 'last'; unrelated prompts have no subject.")
-    layers, strengths = indices(layers, decoder.n_layers, "layer"), [check_strength(s) for s in strengths]
+    prompts, texts, controls = list(prompts), list(texts), check_controls(controls)
+    layers, strengths = different_layers(layers, decoder), different_strengths(strengths)
     injected = conditions(model, items, encoder, controls, heads=heads, start=start, seed=seed)
     lead = start_token(model, decoder, start)
     ids = {name: [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer_of(model), t)) for t in of] for name, of in (("prompts", prompts), ("texts", texts))}
+    if empty := [p for p, i in zip(prompts, ids["prompts"]) if not len(i)]:
+        raise InjectionError(unfit("prompts", empty[0], "texts of at least one token"))
     if any(len(t) < 2 for t in ids["texts"]):
         raise InjectionError(f"texts: {texts[[len(t) < 2 for t in ids['texts']].index(True)]!r} has nothing to predict; give texts of several tokens.")
     shape = (len(layers), len(strengths), len(injected), len(items))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from .. import reading
+from ..arguments import Count, FilePath, Model, Token, door, shown
 from ..engine.decoder import Decoder
+from ..errors import Error
 from ..measure.reading import start_token
+from ..notices import warn
 from ..prompts import PromptError, continuation, span_tokens
 from ..tokens import offsets, require_known, tokenize, tokenizer_of
 
@@ -37,10 +39,11 @@ COLUMNS = {
 }
 
 
-class InjectionError(ValueError):
+class InjectionError(Error, ValueError):
     """An item, a memory or an argument of this family that cannot be used; the message names it, its value and the next step."""
 
 
+@door(InjectionError)
 @dataclass(frozen=True)
 class Item:
     """One multi-hop question.
@@ -65,7 +68,7 @@ class Item:
     def __post_init__(self) -> None:
         for name in ("prompt", "explicit", "memory", "answer"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
+            if not value.strip():
                 raise InjectionError(f"{name}: expected text, got {value!r}; every item needs a prompt, an explicit prompt, a memory and an answer.")
         if self.answer.strip().lower() == self.memory.strip().lower():
             raise InjectionError(f"answer: {self.answer!r} is the memory itself, so that injecting it would put the answer in; take another item.")
@@ -88,18 +91,21 @@ class EncodedItem:
     positions: Mapping[str, tuple[int, ...]]
 
 
-def encode_items(model: Any, items: Iterable[Item], *, start: Any = "auto") -> list[EncodedItem]:
+@door(InjectionError)
+def encode_items(model: Model, items: Item | Sequence[Item], *, start: Token | None = "auto") -> list[EncodedItem]:
     """Tokenises items for a model; `start` is "auto" (the token between documents, else the model's own start token), "bos", one token as text or id, or None.
 
     Raises InjectionError, which names the item, for an answer that merges with a prompt or splits differently after the two prompts.
     """
+    return encoded_items(model, Decoder.of(model), items, start)
+
+
+def encoded_items(model: Any, decoder: Decoder, items: Item | Sequence[Item], start: Token | None) -> list[EncodedItem]:
+    """`encode_items` for whoever has the model's decoder of this very call."""
     items = [items] if isinstance(items, Item) else list(items)
     if not items:
         raise InjectionError("items=[] holds no item; give at least one lens.injection.Item.")
-    for item in items:
-        if not isinstance(item, Item):
-            raise InjectionError(f"items: holds {item!r}, which is not a lens.injection.Item.")
-    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), start)
+    tokenizer, first = tokenizer_of(model), start_token(model, decoder, start)
     lead = [] if first is None else [first]
     out = []
     for number, item in enumerate(items):
@@ -127,7 +133,9 @@ def _encoded(tokenizer: Any, item: Item, lead: list[int]) -> EncodedItem:
     return EncodedItem(item, torch.tensor(lead + prompts["prompt"]), torch.tensor(lead + prompts["explicit"]), answers["prompt"], positions)
 
 
-def load_items(name: str | os.PathLike = "own", *, split: str | None = None, limit: int | None = None, group: str | None = None, rank: int | None = None) -> list[Item]:
+@door(InjectionError)
+def load_items(name: FilePath = "own", *, split: Literal["select", "report"] | None = None, limit: Count | None = None, group: str | None = None,
+               rank: Count | None = None) -> list[Item]:
     """Items of a data set.
 
     Args:
@@ -140,16 +148,11 @@ def load_items(name: str | os.PathLike = "own", *, split: str | None = None, lim
 
     Raises: InjectionError for an unknown name, an absent or damaged file and for a choice of nothing.
     """
-    if split not in (None, *SPLITS):
-        raise InjectionError(f"split={split!r} does not exist; expected {', '.join(SPLITS)} or None.")
-    for argument, value in (("limit", limit), ("rank", rank)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InjectionError(f"{argument}={value!r}: expected a whole number, at least 1, or None.")
     path = _path(name)
     records = _jsonl(path) if path.name.endswith(".jsonl") else _rows(path)
     chosen = [r for r in records if split in (None, r["split"]) and group in (None, r["group"]) and (rank is None or r.get("ranks", [1])[0] <= rank)]
     if not chosen:
-        raise InjectionError(f"name={str(name)!r} with split={split!r}, group={group!r}, rank={rank!r} selects none of its {len(records)} items; "
+        raise InjectionError(f"name={str(name)!r} with split={split!r}, group={shown(group)}, rank={rank!r} selects none of its {len(records)} items; "
                              f"groups: {', '.join(sorted({r['group'] for r in records})) or 'none'}.")
     if limit is not None:
         seen: Counter[str] = Counter()
@@ -186,13 +189,13 @@ def _item(path: Any, record: Mapping[str, Any]) -> Item:
 
 
 def _jsonl(path: Any) -> list[dict[str, Any]]:
+    def refuse(said: str) -> InjectionError:
+        return InjectionError(f"name: {said}; expected records with id, group, split and prompt.")
+
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            record = json.loads(line)
-            record["id"], record["group"], record["split"], record["prompt"]  # noqa: B018 - each must be there
-        except (ValueError, KeyError, TypeError) as error:
-            raise InjectionError(f"{path.name}, line {number}: not a record with id, group, split and prompt ({error!r}).") from None
+    for number, record in reading.records(path, refuse, ("id", "group", "split", "prompt")):
+        if wrong := next((key for key in ("id", "group", "split") if not isinstance(record[key], str)), None):
+            raise refuse(f"{path}, line {number} has {wrong}={record[wrong]!r:.60}, not a text")
         records.append(record)
     return records
 
@@ -203,14 +206,19 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     Raises: InjectionError naming missing columns, or the rows that lack a value.
     """
     # utf-8-sig: a byte order mark is no part of the first column's name
-    reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-    there = reader.fieldnames or []
+    text = reading.text(path, InjectionError)
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        there = reader.fieldnames or []
+        lines = list(reader)
+    except csv.Error as error:
+        raise InjectionError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error}).") from None
     columns = {name: next((c for c in known if c in there), None) for name, known in COLUMNS.items()}
     missing = [" or ".join(COLUMNS[name]) for name, column in columns.items() if column is None and name != "subject"]
     if missing:
         raise InjectionError(f"{path.name}: has no column {'; '.join(missing)}; its columns are {', '.join(map(repr, there)) or 'none'}.")
     records, empty, trimmed, odd = [], [], [], []
-    for number, row in enumerate(reader, 2):
+    for number, row in enumerate(lines, 2):
         values = {name: row.get(column) if column else None for name, column in columns.items()}
         if any(values[name] is None or values[name].strip().lower() in ("", "nan") for name in values if name != "subject"):
             empty.append(number)
@@ -227,10 +235,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         raise InjectionError(f"{path.name}: {len(empty)} of {len(empty) + len(records)} rows lack a value (empty or NaN), first line {empty[0]}; "
                              "fill them in or take them out.")
     if trimmed:
-        warnings.warn(f"{path.name}: {len(trimmed)} prompts end in white space, first line {trimmed[0]}; it was taken off, since it would merge with the answer.",
-                      stacklevel=3)
+        warn(f"{path.name}: {len(trimmed)} prompts end in white space, first line {trimmed[0]}; it was taken off, since it would merge with the answer.")
     if odd:
-        warnings.warn(f"{path.name}: {len(odd)} rows have a subject that is not in their prompt, first line {odd[0]}; these items have no subject position.", stacklevel=3)
+        warn(f"{path.name}: {len(odd)} rows have a subject that is not in their prompt, first line {odd[0]}; these items have no subject position.")
     if not records:
         raise InjectionError(f"{path.name}: holds no row.")
     return records
@@ -245,5 +252,8 @@ def _found(subject: str | None, prompt: str) -> str | None:
 def as_items(items: Item | Sequence[Item] | str) -> list[Item]:
     """One item, several, or the name of a data set, as a list."""
     if isinstance(items, str):
-        return load_items(items)
+        try:
+            return load_items(items)
+        except InjectionError as error:
+            raise InjectionError(f"items: {error}") from None
     return [items] if isinstance(items, Item) else list(items)

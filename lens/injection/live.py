@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import Count, Draws, Layers, Model, Token, door, shown, unfit
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.generation import Generated, write
 from ..engine.runs import Runs
-from ..engine.sites import indices
+from ..engine.sessions import of_one_model
 from ..engine.walk import walk
 from ..measure.reading import start_token
 from ..prompts import PromptError, continuation, span_tokens
 from ..tokens import offsets, require_known, token_strings, tokenize, tokenizer_of
 from .items import InjectionError
-from .memories import POSITIONS, Memory, check_strength, edits, relative_factors, stream_rms, warn_overflow
+from .memories import Memory, Where, different_layers, edits, relative_factors, stream_rms, warn_overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ class Distribution:
         return float((self.logprobs_before.exp() * (self.logprobs_before - self.logprobs_after)).sum())
 
 
-def places(model: Any, prompt: str, positions: str, *, subject: str | None = None, start: Any = "auto") -> tuple[int, ...]:
+@door(InjectionError)
+def places(model: Model, prompt: str, positions: Where, *, subject: str | None = None, start: Token | None = "auto") -> tuple[int, ...]:
     """Token positions of a prompt (with its start token) by name; ``subject`` needs the words.
 
     Raises: InjectionError: an unknown name, or a subject that is not in the prompt.
@@ -66,8 +68,8 @@ def _tokens(model: Any, decoder: Decoder, prompt: str, start: Any) -> tuple[Tens
 
     Raises: InjectionError: no text.
     """
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise InjectionError(f"prompt={prompt!r}: expected text to continue.")
+    if not prompt.strip():
+        raise InjectionError(unfit("prompt", prompt, "text that is more than spaces"))
     tokenizer, first = tokenizer_of(model), start_token(model, decoder, start)
     ids = tokenize(tokenizer, prompt)
     try:
@@ -78,12 +80,10 @@ def _tokens(model: Any, decoder: Decoder, prompt: str, start: Any) -> tuple[Tens
 
 
 def _places(model: Any, prompt: str, ids: Tensor, lead: int, positions: str, subject: str | None) -> tuple[int, ...]:
-    if positions not in POSITIONS:
-        raise InjectionError(f"positions={positions!r} is not known; expected one of {', '.join(POSITIONS)}.")
     if positions == "subject":
         at = prompt.find(subject) if subject else -1
         if at < 0:
-            raise InjectionError(f"subject={subject!r} is not in the prompt {prompt!r}; give the words as they stand there, or other positions.")
+            raise InjectionError(f"subject={shown(subject)} is not in the prompt {prompt!r}; give the words as they stand there, or other positions.")
         tokenizer = tokenizer_of(model)
         covered = span_tokens(prompt, (at, at + len(subject)), offsets(tokenizer, prompt, ids[lead:].tolist()))
         return tuple(p + lead for p in covered)
@@ -91,9 +91,11 @@ def _places(model: Any, prompt: str, ids: Tensor, lead: int, positions: str, sub
     return {"all": tuple(range(n)), "last": (n - 1,), "not_first": tuple(range(min(lead, n - 1), n))}[positions]
 
 
+@door(InjectionError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all",
-                subject: str | None = None, relative: bool = False, answer: str | None = None, k: int = 10, start: Any = "auto", runs: Runs | None = None) -> Distribution:
+def next_tokens(model: Model, prompt: str, memory: Memory | None = None, *, layers: Layers = (), strength: float = 1.0, positions: Where = "all",
+                subject: str | None = None, relative: bool = False, answer: str | None = None, k: Count = 10, start: Token | None = "auto", runs: Runs | None = None) -> Distribution:
     """The next token's distribution before and after an injection.
 
     Args:
@@ -106,7 +108,7 @@ def next_tokens(model: Any, prompt: str, memory: Memory | None = None, *, layers
 
     Raises: InjectionError: see `places`, `encode`.
     """
-    decoder, value = Decoder.of(model), check_strength(strength)
+    decoder, value = Decoder.of(model), float(strength)
     ids, lead = _tokens(model, decoder, prompt, start)
     tail = () if answer is None else answer_ids(model, prompt, answer)
     whole = torch.cat([ids, torch.tensor(tail[:-1], dtype=torch.long)])
@@ -140,7 +142,7 @@ def answer_ids(model: Any, prompt: str, answer: str) -> tuple[int, ...]:
 
 def _edits(decoder: Decoder, memory: Memory, layers: Any, strength: float, relative: bool, runs: Runs, position: Any, length: int | None = None) -> tuple[Edit, ...]:
     """The edits of one injection; warns where they overflow the model's number format."""
-    chosen = indices(layers, decoder.n_layers, "layer")
+    chosen = different_layers(layers, decoder)
     factors = relative_factors(memory.vectors, stream_rms(runs, 0, length)) if relative else torch.ones(decoder.n_layers)
     if torch.finfo(decoder.dtype).max < 1e6:
         warn_overflow(decoder, memory.vectors.float().cpu() * factors[:, None], chosen, strength, [float(x.abs().max()) for x in runs.resid])
@@ -152,9 +154,11 @@ def _top(model: Any, logprobs: Tensor, k: int) -> list[tuple[str, float]]:
     return list(zip(token_strings(tokenizer_of(model), token.tolist()), value.exp().tolist()))
 
 
+@door(InjectionError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def generate(model: Any, prompt: str, memory: Memory | None = None, *, layers: int | Sequence[int] = (), strength: float = 1.0, positions: str = "all", subject: str | None = None,
-             max_new_tokens: int = 20, start: Any = "auto", relative: bool = False, stop: Callable[[], bool] | None = None) -> Generated:
+def generate(model: Model, prompt: str, memory: Memory | None = None, *, layers: Layers = (), strength: float = 1.0, positions: Where = "all",
+             subject: str | None = None, max_new_tokens: Draws = 20, start: Token | None = "auto", relative: bool = False, stop: Callable[[], bool] | None = None) -> Generated:
     """Greedy continuation of a prompt, with a memory injected while it is written.
 
     ``positions="all"`` edits every prompt token and every new one; ``not_first`` the same without the start token; ``last`` and ``subject`` edit prompt tokens only (the
@@ -167,9 +171,7 @@ def generate(model: Any, prompt: str, memory: Memory | None = None, *, layers: i
 
     Raises: InjectionError: see `places`; max_new_tokens below 1.
     """
-    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise InjectionError(f"max_new_tokens={max_new_tokens!r}: expected a whole number, at least 1.")
-    decoder, value = Decoder.of(model), check_strength(strength)
+    decoder, value = Decoder.of(model), float(strength)
     ids, lead = _tokens(model, decoder, prompt, start)
     made, grows = (), positions in ("all", "not_first")
     if memory is not None:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import Heads, Layers, Model, Number, Positions, Token, door, shown, unfit
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..measure.reading import norm_parts, start_token
+from ..notices import warn
 from ..tokens import PromptError, require_known, tokenize, tokenizer_of
 from .items import InjectionError
 
-ENCODERS = ("unembed", "embed", "activation", "head")
-POSITIONS = ("all", "last", "subject", "not_first")
+Encoder = Literal["unembed", "embed", "activation", "head"]
+ENCODERS = get_args(Encoder)
+Where = Literal["all", "last", "subject", "not_first"]
+POSITIONS = get_args(Where)
 
 
+@door(InjectionError)
 @dataclass(frozen=True, eq=False)
 class Memory:
     """A memory as vectors for the attention output of every layer.
@@ -35,9 +40,10 @@ class Memory:
     vectors: Float[Tensor, "n_layers d_model"]
     text: str
     encoder: str
-    heads: tuple[int, ...] | None = None
-    ids: tuple[int, ...] = field(default=())
+    heads: Sequence[int] | None = None
+    ids: Sequence[int] = field(default=())
 
+    @door(InjectionError)
     def at_site(self, site: Site) -> Float[Tensor, "d_model"]:
         """The vector for a site.
 
@@ -52,7 +58,9 @@ class Memory:
         return f"Memory({self.text!r}, encoder={self.encoder!r}{'' if self.heads is None else f', heads={self.heads}'}, {len(norm)} layers, norm {norm.min():.3g} to {norm.max():.3g})"
 
 
-def encode(model: Any, memory: str, encoder: str = "activation", *, heads: int | Sequence[int] | None = None, start: Any = "auto") -> Memory:
+@door(InjectionError)
+@of_one_model(reads=False)
+def encode(model: Model, memory: str, encoder: Encoder = "activation", *, heads: Heads = None, start: Token | None = "auto") -> Memory:
     """Encodes a memory for injection.
 
     Args:
@@ -76,16 +84,19 @@ def encode(model: Any, memory: str, encoder: str = "activation", *, heads: int |
     return encode_all(model, [memory], encoder, heads=heads, start=start)[0]
 
 
+@door(InjectionError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def encode_all(model: Any, memories: Sequence[str | Sequence[int]], encoder: str = "activation", *, heads: int | Sequence[int] | None = None, start: Any = "auto") -> list[Memory]:
+def encode_all(model: Model, memories: Sequence[str | Sequence[int]], encoder: Encoder = "activation", *, heads: Heads = None,
+               start: Token | None = "auto") -> list[Memory]:
     """Encodes several memories, as `encode`; a memory may also be given as token ids. One batched pass for the encoders that run the model."""
     decoder = Decoder.of(model)
-    if encoder not in ENCODERS:
-        raise InjectionError(f"encoder={encoder!r} is not known; expected one of {', '.join(ENCODERS)}.")
     chosen = None if heads is None else tuple(sorted(set(indices(heads, decoder.n_heads, "head"))))
     if encoder == "head" and not chosen:
         raise InjectionError("encoder='head' needs heads: which heads' own output is injected; write heads=3 or heads=(1, 3).")
-    texts, ids = zip(*(_tokens(model, m) for m in memories)) if memories else ((), ())
+    if not len(memories):
+        return []
+    texts, ids = zip(*(_tokens(model, m, decoder.d_vocab) for m in memories))
     if encoder in ("activation", "head"):
         first = start_token(model, decoder, start)
         lead = [] if first is None else [first]
@@ -98,10 +109,34 @@ def encode_all(model: Any, memories: Sequence[str | Sequence[int]], encoder: str
     return [Memory(v.to(decoder.dtype), text, encoder, chosen, tuple(i)) for v, text, i in zip(vectors, texts, ids)]
 
 
-def _tokens(model: Any, memory: str | Sequence[int]) -> tuple[str, list[int]]:
+def different_layers(layers: Any, decoder: Decoder) -> list[int]:
+    """The layers of a grid, each once.
+
+    Raises: InjectionError: one that comes twice. SiteError: no such layer.
+    """
+    chosen = indices(layers, decoder.n_layers, "layer")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise InjectionError(unfit("layers", layers, f"different layers, at least one, from 0 to {decoder.n_layers - 1}"))
+    return chosen
+
+
+def different_strengths(strengths: Any) -> list[float]:
+    """The strengths of a grid, each once.
+
+    Raises: InjectionError: none, or one that comes twice.
+    """
+    values = [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
+    if not values or len(set(values)) < len(values):
+        raise InjectionError(f"strengths={shown(strengths)}: expected different numbers, at least one.")
+    return values
+
+
+def _tokens(model: Any, memory: str | Sequence[int], size: int) -> tuple[str, list[int]]:
     if not isinstance(memory, str):
         if not len(memory):
             raise InjectionError("memory=[] holds no token; give at least one.")
+        if wrong := [i for i in memory if not 0 <= i < size]:
+            raise InjectionError(unfit("memories: memory", memory, f"token ids from 0 to {size - 1}, which {wrong[0]} is not"))
         return tokenizer_of(model).decode(list(memory)), list(memory)
     return memory, token_ids(model, memory)
 
@@ -134,8 +169,9 @@ def unembedding(decoder: Decoder):
         rows = rows.float() if weight is None else rows.float() * weight
         return rows - rows.mean(-1, keepdim=True) if centre else rows
 
-    mean = fold(decoder.head.weight.float().mean(0))
-    return lambda ids: fold(decoder.head.weight[torch.as_tensor(ids, device=decoder.device)]) - mean
+    table = decoder.unembedding()
+    mean = fold(table.float().mean(0))
+    return lambda ids: fold(table[torch.as_tensor(ids, device=decoder.device)]) - mean
 
 
 def _embedding(decoder: Decoder):
@@ -143,7 +179,7 @@ def _embedding(decoder: Decoder):
     centre = norm_parts(decoder.norm)[0]
 
     def rows(ids):
-        x = decoder.embedding.weight[torch.as_tensor(ids, device=decoder.device)].float()
+        x = decoder.embed(torch.as_tensor(ids, device=decoder.device)).float()
         return x - x.mean(-1, keepdim=True) if centre else x
 
     return rows
@@ -175,7 +211,8 @@ def _writable(decoder: Decoder, vectors: Tensor, heads: tuple[int, ...]) -> Tens
     return torch.stack(out)
 
 
-def edits(memory: Memory, layers: int | Sequence[int], strength: float = 1.0, *, position: Any = None) -> tuple[Edit, ...]:
+@door(InjectionError)
+def edits(memory: Memory, layers: Layers, strength: float = 1.0, *, position: Positions = None) -> tuple[Edit, ...]:
     """The edits that inject a memory at the attention output of some layers: `attn_out <- attn_out + strength * memory`.
 
     Args:
@@ -183,10 +220,9 @@ def edits(memory: Memory, layers: int | Sequence[int], strength: float = 1.0, *,
         strength: any finite number; negative takes the memory's direction out.
         position: token positions, as in `Site`; None for all (while generating: also every new token).
 
-    Raises: InjectionError for a strength that is no finite number.
+    Raises: InjectionError for a strength that is no finite number; SiteError: no such layer.
     """
-    value = check_strength(strength)
-    return tuple(Edit(Site("attn_out", layer=layer, position=position), "add", memory, scale=value) for layer in ([layers] if hasattr(layers, "__index__") else layers))
+    return tuple(Edit(Site("attn_out", layer=layer, position=position), "add", memory, scale=float(strength)) for layer in indices(layers, len(memory.vectors), "layer"))
 
 
 def check_strength(strength: Any) -> float:
@@ -194,13 +230,7 @@ def check_strength(strength: Any) -> float:
 
     Raises: InjectionError for what is no finite number.
     """
-    try:
-        value = float(strength)
-    except (TypeError, ValueError):
-        value = math.nan
-    if isinstance(strength, bool) or not math.isfinite(value):
-        raise InjectionError(f"strength={strength!r}: expected a finite number, for example 3, 0.5 or -1.")
-    return value
+    return float(Number().of(strength, "strength", InjectionError, "for example 3, 0.5 or -1"))
 
 
 def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[Tensor, "n_layers"]:
@@ -226,6 +256,6 @@ def warn_overflow(decoder: Decoder, vectors: Float[Tensor, "n_layers d_model"], 
     largest = vectors.float().abs().amax(-1).tolist()
     for layer in layers:
         if abs(strength) * largest[layer] + resid[layer] > limit:
-            warnings.warn(f"strength={strength:g} overflows {str(decoder.dtype).removeprefix('torch.')} at layer {layer}: the stream would reach "
-                          f"{abs(strength) * largest[layer] + resid[layer]:.3g}, above {limit:.3g}; use a smaller strength or dtype='float32'.", stacklevel=3)
+            warn(f"strength={strength:g} overflows {str(decoder.dtype).removeprefix('torch.')} at layer {layer}: the stream would reach "
+                 f"{abs(strength) * largest[layer] + resid[layer]:.3g}, above {limit:.3g}; use a smaller strength or dtype='float32'.")
             return

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
 from scipy import special, stats
 
+from ..arguments import Draws, Seed, Share, Whole, door
 from ..engine import results
 from ..measure import statistics
-from ..measure.reading import count
+from ..measure.means import NONE
 from .items import InjectionError
 
+KIND = "Student's t and bootstrap over items, on Fisher's z scale"
+CELLS = "layers and heads are exchangeable, which neighbours are not where they are alike (see p_shift)"
 
-def predicts(maps: Any, effect: xr.DataArray, *, over_heads: str = "mean", splits: int = 50, resamples: int = 2000, permutations: int = 10_000, level: float = 0.95,
-             seed: int = 0) -> xr.Dataset:
+
+@door(InjectionError)
+def predicts(maps: xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray], effect: xr.DataArray, *, over_heads: Literal["mean", "max"] = "mean",
+             splits: Draws = 50, resamples: Annotated[int, Whole(100, 10**7)] = 2000, permutations: Annotated[int, Whole(99, 10**7)] = 10_000,
+             level: Share = 0.95, seed: Seed = 0) -> xr.Dataset:
     """Whether a map of the model tells where injection works: the rank correlation, over layers (and heads), of the map's mean on one half of the items with
     the injection effect's mean on the other half.
 
     The halves share no item, so that items which are easy both to read and to repair cannot carry it. ``rho`` is the mean of Spearman's correlation over
-    ``splits`` random halvings. Its interval resamples items inside each half (bootstrap standard error on Fisher's z scale): it speaks of other items, not of
+    ``splits`` random halvings. Its interval resamples items inside each half (bootstrap standard error on Fisher's z scale, see below): it speaks of as many other items, not of
     other layers. ``p`` permutes the cells: it takes neighbouring layers as independent, and is too small where they are alike; ``p_shift`` turns the layers in
     a circle instead, which keeps their likeness (its smallest value is 1 / n_layers). ``partial`` takes the depth out of both:
     a map that merely grows with depth has none.
@@ -32,7 +38,10 @@ def predicts(maps: Any, effect: xr.DataArray, *, over_heads: str = "mean", split
         effect: the injection effect over (item, layer[, head]), e.g. the log-ratio in nats at one strength. Items are matched by ``label`` where both have it.
         over_heads: for maps with heads and an effect without: "mean" or "max" over heads, taken after the mean over items.
 
-    Returns: over ``map``: ``rho``, ``low``, ``high``, ``p``, ``p_holm`` (over maps), ``p_shift``, ``partial``, ``partial_low``, ``partial_high``,
+    Measured at 95 % (`python -m tests.calibration --correlations --draws 8000`; 6 to 30 layers, normal, lognormal and t (3) noise, 8 to 80 items): the intervals of rho and partial cover at least
+    .93, of eight items .99 and more, since Student's quantile of half as many items stands there. Normal quantiles covered .79 to .92.
+
+    Returns: over ``map``: ``rho``, ``low``, ``high``, ``interval_kind``, ``p``, ``p_kind``, ``p_holm`` (over maps), ``p_shift``, ``partial``, ``partial_low``, ``partial_high``,
         ``depth`` (rho of the layer's number with the effect), ``reliability`` (rho of the effect on one half with itself on the other;
         a map without noise could reach about its square root), ``n_items``, ``n_cells``, ``n_layers``.
 
@@ -45,14 +54,11 @@ def predicts(maps: Any, effect: xr.DataArray, *, over_heads: str = "mean", split
         named = {n: m for n, m in named.items() if set(m.dims) in ({"item", "layer"}, {"item", "layer", "head"})}
     if not named:
         raise InjectionError(f"maps is a {type(maps).__name__} without a map; expected DataArrays over (item, layer) or (item, layer, head).")
-    if over_heads not in ("mean", "max"):
-        raise InjectionError(f"over_heads={over_heads!r} is not known; expected 'mean' or 'max'.")
-    splits, resamples, permutations = count(splits, "splits"), count(resamples, "resamples", 100), count(permutations, "permutations", 99)
-    if not isinstance(level, float) or not 0 < level < 1:
-        raise InjectionError(f"level={level!r} is outside (0, 1); give a fraction such as 0.95.")
     rows = [_predicted(*_matched(name, m, effect), name, over_heads, splits, resamples, permutations, level, seed) for name, m in named.items()]
     ds = xr.Dataset({n: ("map", np.array([r[n] for r in rows])) for n in rows[0]}, {"map": list(named)})
     ds["p_holm"] = ("map", np.atleast_1d(statistics.holm(ds.p.values)))
+    ds["interval_kind"] = ("map", np.where(np.isfinite(ds.low.values), KIND, f"{NONE}: too few resamples have a correlation"))
+    ds["p_kind"] = ("map", [f"monte carlo if {CELLS}"] * len(named))
     call = dict(over_heads=over_heads, splits=splits, resamples=resamples, permutations=permutations, level=level)
     return results.stamp(ds, {"kind": "prediction", "call": call, "seed": seed})
 
@@ -60,8 +66,8 @@ def predicts(maps: Any, effect: xr.DataArray, *, over_heads: str = "mean", split
 def _matched(name: str, made: Any, effect: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The map ``[item, layer, head]``, the effect ``[item, layer, head or 1]`` on the same items and layers, and the layers; incomplete layers and items are left out."""
     for argument, x in ((f"maps[{name!r}]", made), ("effect", effect)):
-        if not isinstance(x, xr.DataArray) or set(x.dims) not in ({"item", "layer"}, {"item", "layer", "head"}):
-            raise InjectionError(f"{argument} has axes {getattr(x, 'dims', type(x).__name__)}; expected a DataArray over "
+        if set(x.dims) not in ({"item", "layer"}, {"item", "layer", "head"}) or x.dtype.kind not in "fiub":
+            raise InjectionError(f"{argument} has axes {x.dims} and values of {x.dtype}; expected a DataArray of numbers over "
                                  "(item, layer) or (item, layer, head): select one strength and condition.")
     if "head" in effect.dims and "head" not in made.dims:
         raise InjectionError(f"maps[{name!r}] has no head axis but effect has; take effect.mean('head'), or a map by head.")
@@ -133,7 +139,7 @@ def _predicted(made: np.ndarray, effect: np.ndarray, layers: np.ndarray, name: s
     turned = (np.arange(n_layers)[:, None] + np.arange(n_layers)) % n_layers
     turned = (turned[..., None] * n_heads + np.arange(n_heads)).reshape(n_layers, -1)
     reach = lambda orders: np.abs(both[np.arange(len(both)), orders].sum(-1)) >= abs(rho.mean()) - 1e-10
-    limits = [_interval(d, e, level, both.shape[0]) for d, e in zip(drawn.T, (rho.mean(), partial))]
+    limits = [_interval(d, e, level, both.shape[0], n) for d, e in zip(drawn.T, (rho.mean(), partial))]
     return {"rho": rho.mean(), "low": limits[0][0], "high": limits[0][1], "p": (1 + reach(order).sum()) / (1 + permutations), "p_shift": reach(turned).mean(),
             "partial": partial, "partial_low": limits[1][0], "partial_high": limits[1][1], "depth": deep.mean(),
             "reliability": along(mean(effect, chosen * 1.0), second).mean(), "n_items": n, "n_cells": n_layers * n_heads, "n_layers": n_layers}
@@ -147,13 +153,17 @@ def _unit_ranks(x: np.ndarray) -> np.ndarray:
         return ranks / np.linalg.norm(ranks, axis=-1, keepdims=True)
 
 
-def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int) -> tuple[float, float]:
-    """Estimate +- normal quantile x bootstrap standard error, on Fisher's z scale. Percentiles would not do: the means of resampled halves are noisier,
-    which pulls their correlation to 0."""
+def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int, n_items: int) -> tuple[float, float]:
+    """Estimate +- Student's quantile x bootstrap standard error, on Fisher's z scale. Percentiles would not do: the means of resampled halves are noisier,
+    which pulls their correlation to 0.
+
+    The standard error is widened for two reasons: a half of h items, resampled, varies by (h - 1) / h of what new items do; and where both means are mostly noise a resample's
+    correlation has three of four parts of the variance of a new sample's (the data's own noise is in every resample). By simulation 3 / 2 serves better than 4 / 3, under heavy tails too."""
     if not np.isfinite(drawn).sum() > 0.5 * len(drawn) or not np.isfinite(estimate):
         return math.nan, math.nan
     # half a step of the ranks short of 1, where z would be infinite
     limit = 1 - 6 / (n_cells * (n_cells**2 - 1))
     z = lambda r: np.arctanh(np.clip(r, -limit, limit))
-    half = special.ndtri((1 + level) / 2) * z(drawn[np.isfinite(drawn)]).std(ddof=1)
+    h = n_items // 2
+    half = special.stdtrit(h - 1, (1 + level) / 2) * math.sqrt(h / (h - 1) * 3 / 2) * z(drawn[np.isfinite(drawn)]).std(ddof=1)
     return float(min(np.tanh(z(estimate) - half), estimate)), float(max(np.tanh(z(estimate) + half), estimate))

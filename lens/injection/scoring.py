@@ -9,18 +9,22 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..arguments import Model, Name, Seed, Token, door
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.record import record_of
+from ..engine.sessions import of_one_model
 from ..measure.answers import ANSWER, SCORES, read_answers as read_prompts
 from ..measure.reading import start_token
 from ..tokens import tokenize, tokenizer_of
-from .items import EncodedItem, InjectionError, Item, as_items, encode_items
+from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
 
 __all__ = ["ANSWER", "SCORES", "described", "item_coords", "other_memories", "read_prompts", "score"]
 
 
-def score(model: Any, items: Any, *, start: Any = "auto", seed: int = 0) -> xr.Dataset:
+@door(InjectionError)
+@of_one_model
+def score(model: Model, items: Item | Sequence[Item] | Name, *, start: Token | None = "auto", seed: Seed = 0) -> xr.Dataset:
     """How well the model answers without any injection, by prompt.
 
     Over `item` and `prompt`: ``multi`` (the multi-hop prompt), ``single`` (the explicit one), ``prompted`` (the memory and a full stop put before the multi-hop
@@ -31,7 +35,8 @@ def score(model: Any, items: Any, *, start: Any = "auto", seed: int = 0) -> xr.D
     Raises: InjectionError: items that this model's tokenizer cannot align.
     """
     items = as_items(items)
-    encoded, decoder = encode_items(model, items, start=start), Decoder.of(model)
+    decoder = Decoder.of(model)
+    encoded = encoded_items(model, decoder, items, start)
     others = other_memories(items, seed)
     lead = start_token(model, decoder, start)
     text = lambda memory, item: torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer_of(model), f"{memory}. {item.prompt}"))
@@ -41,7 +46,7 @@ def score(model: Any, items: Any, *, start: Any = "auto", seed: int = 0) -> xr.D
     values = np.stack([read_prompts(decoder, ids, answers) for ids in prompts.values()], 1)
     ds = xr.Dataset({name: (("item", "prompt"), values[..., k].astype(np.float32), {"units": unit}) for k, (name, unit) in enumerate(SCORES.items())},
                     coords={"prompt": list(prompts), **item_coords(encoded)})
-    record = record_of(model, decoder, "injection prompts", {"start": start, "items": [described(i) for i in items]}, seed=seed)
+    record = record_of(model, decoder, "injection prompts", {"start": start, "items": [described(i) for i in items]}, seed=seed, state=decoder.state)
     return results.stamp(ds, record | {"status": "complete"})
 
 

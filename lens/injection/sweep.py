@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
+from ..arguments import Count, FilePath, Heads, Layers, Model, Name, Positive, Seed, Token, door
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.record import record_of
 from ..engine.resume import SweepStore
-from ..engine.runs import Runs, Source
-from ..engine.sites import Site, indices
+from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
+from ..engine.sites import Site
 from ..engine.sweeps import Cell, Values, _batches, run_bytes, sweep as run_sweep
 from ..measure.reading import recorded
+from ..notices import warn
 from .controls import MEMORY, check_controls, conditions
-from .items import EncodedItem, InjectionError, as_items, encode_items
-from .memories import POSITIONS, Memory, check_strength, relative_factors, stream_rms, warn_overflow
+from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
+from .memories import Encoder, Memory, Where, different_layers, different_strengths, relative_factors, stream_rms, warn_overflow
 from .scoring import ANSWER, SCORES, described, item_coords, read_prompts
 
 #: Items to a region of a store on disk.
@@ -34,10 +36,13 @@ REGION = 8
 _CELL_BYTES, _EDIT_BYTES = 350, 550
 
 
-def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequence[float] = tuple(range(1, 16)), layers: Any = None, positions: str = "all",
-          controls: Sequence[str] = ("shuffled", "random_direction"), relative: bool = False, heads: Any = None, window: int = 1, start: Any = "auto", seed: int = 0,
-          memory_mb: float = 500, progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None,
-          store: Any = None) -> xr.Dataset:
+@door(InjectionError)
+@of_one_model
+def sweep(model: Model, items: Item | Sequence[Item] | Name, *, encoder: Encoder = "unembed", strengths: float | Sequence[float] = tuple(range(1, 16)),
+          layers: Layers = None, positions: Where = "all", controls: str | Sequence[str] = ("shuffled", "random_direction"), relative: bool = False,
+          heads: Heads = None, window: Count = 1, start: Token | None = "auto", seed: Seed = 0, memory_mb: Positive = 500,
+          progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None,
+          store: FilePath | None = None) -> xr.Dataset:
     """Injects every item's memory at every layer and strength, and every control there too.
 
     Args:
@@ -66,11 +71,10 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
     Source: Sakarvadia et al. 2023, section 4 (layers x strengths 1 to 15 at all positions, without controls at the same cells).
     """
     items = as_items(items)
-    strengths, controls = _strengths(strengths), check_controls(controls)
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise InjectionError(f"window={window!r}: expected a whole number of layers, at least 1.")
-    decoder, encoded = Decoder.of(model), encode_items(model, items, start=start)
-    layers = indices(layers, decoder.n_layers, "layer")
+    strengths, controls = different_strengths(strengths), check_controls(controls)
+    decoder = Decoder.of(model)
+    encoded = encoded_items(model, decoder, items, start)
+    layers = different_layers(layers, decoder)
     places = [_places(e, positions, n) for n, e in enumerate(encoded)]
     injected = conditions(model, items, encoder, controls, heads=heads, start=start, seed=seed)
     names, shape = list(injected), (len(layers), len(strengths), len(injected))
@@ -81,7 +85,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
             warnings.simplefilter("always")
             warn_overflow(decoder, m.vectors * f[:, None].to(m.vectors), layers, max(strengths, key=abs), largest)
         if caught:
-            warnings.warn(str(caught[0].message), stacklevel=2)
+            warn(str(caught[0].message))
             break
     around = [range(max(0, l - (window - 1) // 2), min(decoder.n_layers, l + window // 2 + 1)) for l in layers]
 
@@ -98,7 +102,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
         return runs, runs
 
     call = dict(encoder=encoder, strengths=strengths, layers=layers, positions=positions, controls=list(controls), relative=relative, heads=heads, window=window, start=start)
-    record = record_of(model, decoder, "injection", call | {"items": [described(i) for i in items]}, seed=seed)
+    record = record_of(model, decoder, "injection", call | {"items": [described(i) for i in items]}, seed=seed, store=store, state=decoder.state)
     single = _scores(decoder, [e.explicit_ids for e in encoded], encoded, memory_mb)
     norms = np.stack([torch.stack([m.vectors.float().norm(dim=-1) * f.to(m.vectors.device) for m, f in zip(injected[c], factors[c])]).cpu().numpy()[:, layers] for c in names], -1)
 
@@ -115,6 +119,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
     disk = skip = notify = None
     if store is not None:
         disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
+        record["model"] |= disk.said
         held = disk.held()
         values.value[...] = np.stack([held[name].transpose("item", "layer", "strength", "condition").values for name in SCORES], -1)
         values.base[...] = np.stack([held[f"multi_{name}"].values for name in SCORES], -1)
@@ -138,16 +143,7 @@ def sweep(model: Any, items: Any, *, encoder: str = "unembed", strengths: Sequen
     return done
 
 
-def _strengths(strengths: Any) -> list[float]:
-    values = [check_strength(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
-    if not values or len(set(values)) < len(values):
-        raise InjectionError(f"strengths={list(strengths)!r}: expected different numbers, at least one.")
-    return values
-
-
 def _places(encoded: EncodedItem, positions: str, number: int) -> tuple[int, ...]:
-    if positions not in POSITIONS:
-        raise InjectionError(f"positions={positions!r} is not known; expected one of {', '.join(POSITIONS)}.")
     if positions not in encoded.positions:
         raise InjectionError(f"positions={positions!r}: items[{number}] ({encoded.item.prompt!r}) names no subject; give Item(..., subject=...) or use positions='last'.")
     return encoded.positions[positions]

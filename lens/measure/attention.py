@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import Count, Draws, Heads, Layers, Model, Seed, Share, Token, door
 from ..engine import results
 from ..engine.decoder import Block, Decoder
 from ..engine.metrics import LOGIT_BYTES
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..prompts import Pair
 from .reading import (
     ReadoutError,
@@ -37,8 +40,10 @@ from .statistics import bootstrap, proportion
 SCORES = {"induction": lambda length: length - 1, "previous_token": lambda length: 1, "duplicate_token": lambda length: length}
 
 
+@door(ReadoutError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def attention(model: Any, prompt: str | Pair, *, layers: Any = None, heads: Any = None, which: str = "clean") -> xr.Dataset:
+def attention(model: Model, prompt: str | Pair, *, layers: Layers = None, heads: Heads = None, which: str = "clean") -> xr.Dataset:
     """The attention patterns of a prompt.
 
     Args:
@@ -71,8 +76,10 @@ def pattern_scores(pattern: Float[Tensor, "*rows query key"], length: int) -> Fl
     return torch.stack([pattern[..., query, query - offset(length)].float().mean(-1) for offset in SCORES.values()])
 
 
+@door(ReadoutError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def induction_scores(model: Any, *, length: int = 50, sequences: int = 8, seed: int = 0, tokens: Any = None, start: Any = "bos", level: float = 0.95) -> xr.Dataset:
+def induction_scores(model: Model, *, length: Count = 50, sequences: Draws = 8, seed: Seed = 0, tokens: Sequence[Token] | None = None, start: Token | None = "bos", level: Share = 0.95) -> xr.Dataset:
     """How much each head attends as an induction, previous-token or duplicate-token head, on repeated random tokens.
 
     A sequence is ``length`` distinct random tokens, twice over, after a start token. All three scores average the attention of
@@ -84,9 +91,9 @@ def induction_scores(model: Any, *, length: int = 50, sequences: int = 8, seed: 
         sequences: random sequences, 2 or more; the unit of the interval.
         tokens: ids (or texts of one token) to draw from; by default the vocabulary without special tokens.
         start: ``"bos"``: the model's own start token if it has one; None for none; or a token as text or id.
-        level: of the bootstrap interval over sequences (BCa).
+        level: of the interval over sequences (`lens.measure.means.mean_interval`; none below 5).
 
-    Returns: over ``score, layer, head``: ``mean``, ``low``, ``high``; ``samples`` over ``score, sequence, layer, head``; ``chance``,
+    Returns: over ``score, layer, head``: ``mean``, ``low``, ``high``, ``interval_kind``; ``samples`` over ``score, sequence, layer, head``; ``chance``,
         what uniform attention would score; ``n``. Coordinates ``kv_head``, and ``token_id``: the sequences.
 
     Raises:
@@ -109,10 +116,11 @@ def induction_scores(model: Any, *, length: int = 50, sequences: int = 8, seed: 
     for batch, runs in recorded(decoder, ids, ("pattern",), "induction scores"):
         for l in range(decoder.n_layers):
             samples[:, batch, l] = pattern_scores(runs.get("pattern", l), length).cpu().numpy()
-    interval = bootstrap(samples, axis=1, level=level, seed=seed, method="bca")
+    interval = bootstrap(samples, axis=1, level=level, seed=seed, values="number")
     dims, heads = ("score", "layer", "head"), np.arange(decoder.n_heads)
     queries = np.arange(len(ids[0]) - length, len(ids[0]))
     ds = xr.Dataset({"mean": (dims, samples.mean(1)), "low": (dims, np.asarray(interval.low, np.float32)), "high": (dims, np.asarray(interval.high, np.float32)),
+                     "interval_kind": (dims, np.broadcast_to(interval.kind, samples.mean(1).shape)),
                      "samples": (("score", "sequence", "layer", "head"), samples), "chance": float((1 / (queries + 1)).mean()), "n": sequences},
                     {"score": list(SCORES), "sequence": np.arange(sequences), "token_id": (("sequence", "place"), torch.stack(ids).numpy()), "layer": np.arange(decoder.n_layers), "head": heads,
                      "kv_head": ("head", kv_heads(decoder, heads))})
@@ -122,9 +130,11 @@ def induction_scores(model: Any, *, length: int = 50, sequences: int = 8, seed: 
     return results.stamp(ds, record(model, decoder, "induction_scores", call, seed=seed))
 
 
+@door(ReadoutError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def copying_scores(model: Any, *, method: str = "eigenvalue", layers: Any = None, tokens: Any = None, samples: int = 100, k: int = 5, start: Any = "bos",
-                   seed: int = 0, level: float = 0.95) -> xr.Dataset:
+def copying_scores(model: Model, *, method: str = "eigenvalue", layers: Layers = None, tokens: Sequence[Token] | None = None, samples: Draws = 100, k: Count = 5, start: Token | None = "bos",
+                   seed: Seed = 0, level: Share = 0.95) -> xr.Dataset:
     """How much each head's value/output circuit raises the token that it reads.
 
     ``method="eigenvalue"``: sum of the eigenvalues of ``W_E W_V W_O W_U`` over the sum of their magnitudes, real part: +1 for a
@@ -185,7 +195,7 @@ def copying_scores(model: Any, *, method: str = "eigenvalue", layers: Any = None
 
 def _eigenvalue_scores(decoder: Decoder, layers: list[int]) -> Float[np.ndarray, "layer head"]:
     share = decoder.n_heads // decoder.n_kv_heads
-    both = (back_through_norm(decoder.norm, decoder.head.weight.float()).T @ decoder.embedding.weight[:decoder.d_vocab].float()).cpu().double()
+    both = (back_through_norm(decoder.norm, decoder.unembedding().float()).T @ decoder.embeddings()[:decoder.d_vocab].float()).cpu().double()
     out = np.zeros((len(layers), decoder.n_heads), np.float32)
     for n, l in enumerate(layers):
         block: Block = decoder.blocks[l]
@@ -204,7 +214,7 @@ def _hits(decoder: Decoder, layers: list[int], ids: list[int], first: int | None
     share, last = decoder.n_heads // decoder.n_kv_heads, len(before)
     runs = Runs.record(decoder, [torch.tensor([*before, i]) for i in ids], ())
     at, own = torch.tensor(runs.starts, device=decoder.device) + last, torch.tensor(ids, device=decoder.device)
-    unembed = decoder.head.weight.float().T
+    unembed = decoder.unembedding().float().T
     rows = max(1, LOGIT_BYTES // (4 * decoder.d_vocab))
     up, down = np.zeros((len(layers), decoder.n_heads)), np.zeros((len(layers), decoder.n_heads))
     for n, l in enumerate(layers):

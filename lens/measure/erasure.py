@@ -4,37 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from .samples import StatisticsError
-from .statistics import bootstrap_comparison, fisher_exact, holm, proportion, sign_flip
+from ..arguments import Draws, Fraction, Numbers, Seed, Share, door
+from .means import EXACT_DIFFERENCE, difference_bounds
+from .samples import Interval, StatisticsError, check_open_unit
+from .statistics import fisher_exact, holm, proportion, sign_flip
 
+#: the word where recall is not seen to fall: chance may explain what fell, or the items be too few; that nothing was removed is not shown by that
+NO_REMOVAL = "no removal shown"
 WORDS = {
-    "keeps": "the edit leaves what was recalled as it is",
+    NO_REMOVAL: "recall after the edit is not seen to be below that before it, which is no proof that it left all as it was",
     "hides": "an attack brings back what the edit took away",
     "erases": "none of these attacks brings back what the edit took away",
     "partial": "none of these attacks brings back what the edit took away, but it left part",
-    "undecided": "no attack is seen to bring it back, and too few items to exclude it",
+    "undecided": "no attack is seen to bring it back, and too few items to exclude that one does or that part is left",
 }
 
 
+@door(StatisticsError)
 @dataclass(frozen=True, eq=False)
 class Attack:
     """Recall of the same items (a sequence recited, a picture copied) under one attack. `edited`: [n] in the edited model; `control`: [n] in a twin that never had them
     (`paired`), or [m] of items that nobody had."""
 
-    edited: np.ndarray
-    control: np.ndarray
+    edited: Annotated[Any, Numbers(1, truth=True)]
+    control: Annotated[Any, Numbers(1, truth=True)]
     paired: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """`word`: a key of `WORDS`; `by`: the attacks that brought the memory back; `recited`: how many items before and after the edit; `table`: one line an attack;
-    `margin`: a recovery below this share counts as none; `details`: the results that it rests on."""
+    `margin`: a recovery, or a share left, below this counts as none; `details`: the results that it rests on; `left`: the share that the edit left, with its exact interval."""
 
     word: str
     by: tuple[str, ...]
@@ -42,21 +47,30 @@ class Verdict:
     table: pd.DataFrame
     margin: float
     details: dict[str, Any] = field(default_factory=dict, repr=False)
+    left: Interval | None = None
 
     def __str__(self) -> str:
         by = f" by {', '.join(self.by)}" if self.by else ""
+        if self.word == NO_REMOVAL and self.left is not None:
+            return f"{self.word}: {WORDS[self.word]}; share left at least {self.left.low:.2f} ({self.recited[0]} recalled before, {self.recited[1]} after)"
         bound = f"; recovery above the control at most {self.table.high.max():.2f}" if self.word in ("erases", "partial", "undecided") and len(self.table) else ""
+        bound += f", share left at most {self.left.high:.2f}" if bound and self.left is not None else ""
         return f"{self.word}{by}: {WORDS[self.word]}{bound} ({self.recited[0]} recalled before, {self.recited[1]} after, {len(self.table)} attacks)"
 
 
-def verdict(before: np.ndarray, after: np.ndarray, attacks: Mapping[str, Attack], *, alpha: float = 0.05, margin: float = 0.15, level: float = 0.95, resamples: int = 10_000,
-            seed: int = 0) -> Verdict:  # fmt: skip
+@door(StatisticsError)
+def verdict(before: Annotated[Any, Numbers(1, truth=True)], after: Annotated[Any, Numbers(1, truth=True)], attacks: Mapping[str, Attack], *, alpha: Share = 0.05,
+            margin: Fraction = 0.15, level: Share = 0.95, resamples: Draws = 10_000, seed: Seed = 0) -> Verdict:  # fmt: skip
     """One word for an edit, from which items were recalled before it, after it and under each attack. Attacks are judged on the items that the edit took away.
 
-    "keeps" where recall after the edit is not below that before it. "hides" where an attack brings back more in the edited model than in its control (one-sided,
+    "no removal shown" where recall after the edit is not seen to be below that before it (one-sided p above `alpha`; `Verdict.left` bounds how much the edit may have taken: fewer than
+    five items cannot show a removal at .05). "hides" where an attack brings back more in the edited model than in its control (one-sided,
     Holm over attacks).
-    "erases" where none does, the upper bound of every attack's recovery is below `margin`, and so is the share that the edit left; "partial" where it left more; else
-    "undecided".
+    "erases" where none does, the upper bound of every attack's recovery is below `margin`, and so is that of the share that the edit left; "partial" where the lower bound of the
+    share left is above `margin`; else "undecided".
+
+    All bounds are exact (Clopper-Pearson, `lens.measure.means.difference_bounds`) and monotone: a word never gets better when more comes back or more is left. At 95 %, where the true
+    recovery or the true share left is `margin`, "erases" is said in at most 2.5 % of cases; so it needs at least 23 items that were taken away, none of which comes back, for .15.
 
     Args:
         before, after: [n] of truth values, the same items. attacks: name -> Attack.
@@ -72,15 +86,16 @@ def verdict(before: np.ndarray, after: np.ndarray, attacks: Mapping[str, Attack]
         raise StatisticsError("before: none of the items was recalled before the edit, so nothing can be hidden or erased; choose items that are.")
     taken = before & ~after
     removed = sign_flip(before.astype(float) - after, alternative="greater", resamples=resamples, seed=seed)
-    names = ["attack", "recovered", "control", "difference", "low", "high", "p", "p_kind", "n", "n_control"]
+    names = ["attack", "recovered", "control", "difference", "low", "high", "interval_kind", "p", "p_kind", "n", "n_control"]
     lines = [{"attack": name, **_against(name, attack, taken, level, resamples, seed)} for name, attack in attacks.items()] if taken.any() else []
     table = pd.DataFrame(lines, columns=names)
     table["holm"] = holm(table.p.to_numpy(dtype=float)) if lines else np.empty(0)
     back = tuple(table.attack[table.holm <= alpha])
     bounded = len(table) > 0 and bool((table.high < margin).all())
-    left = (before & after).sum() / before.sum()
-    word = "keeps" if float(removed) > alpha else "hides" if back else "undecided" if not bounded else "erases" if left <= margin else "partial"
-    return Verdict(word, () if word == "keeps" else back, (int(before.sum()), int(after.sum())), table, margin)
+    left = proportion(int((before & after).sum()), int(before.sum()), level)
+    seen = "partial" if left.low > margin else "erases" if left.high < margin else "undecided"
+    word = NO_REMOVAL if float(removed) > alpha else "hides" if back else seen if bounded else "undecided"
+    return Verdict(word, () if word == NO_REMOVAL else back, (int(before.sum()), int(after.sum())), table, margin, left=left)
 
 
 def _against(name: str, attack: Attack, taken: np.ndarray, level: float, resamples: int, seed: int) -> dict[str, Any]:
@@ -95,12 +110,10 @@ def _against(name: str, attack: Attack, taken: np.ndarray, level: float, resampl
         p = sign_flip(ours - theirs, alternative="greater", resamples=resamples, seed=seed)
     else:
         p = fisher_exact([[ours.sum(), n - ours.sum()], [theirs.sum(), len(theirs) - theirs.sum()]], alternative="greater")
-    found = bootstrap_comparison(ours, theirs, statistic="difference", paired=attack.paired, level=level, seed=seed) if min(n, len(theirs)) > 1 else None
-    if found is None or found.low == found.high:
-        # where all or none recite, resampling sees no spread: the exact bounds of the share itself say more
-        exact = proportion(int(ours.sum()), n, level)
-        low, high = exact.low - theirs.mean(), exact.high - theirs.mean()
+    tail = (1 - check_open_unit(level, "level")) / 2
+    if attack.paired:
+        low, high = difference_bounds(int((ours > theirs).sum()), int((ours < theirs).sum()), n, tail=tail)
     else:
-        low, high = found.low, found.high
-    return {"recovered": ours.mean(), "control": theirs.mean(), "difference": ours.mean() - theirs.mean(), "low": low, "high": high, "p": float(p), "p_kind": p.kind, "n": n,
-            "n_control": len(theirs)}  # fmt: skip
+        low, high = difference_bounds(int(ours.sum()), int(theirs.sum()), n, len(theirs), tail=tail)
+    return {"recovered": ours.mean(), "control": theirs.mean(), "difference": ours.mean() - theirs.mean(), "low": float(low), "high": float(high), "interval_kind": EXACT_DIFFERENCE,
+            "p": float(p), "p_kind": p.kind, "n": n, "n_control": len(theirs)}  # fmt: skip

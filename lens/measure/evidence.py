@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from lens.arguments import Share, door
 from lens.measure.samples import (
     ALTERNATIVES,
     StatisticsError,
@@ -26,6 +27,7 @@ from lens.measure.samples import (
     counts,
     plain,
     probability,
+    refuse_copies,
     shape_text,
     short,
     whole,
@@ -36,12 +38,16 @@ PRIOR = 0.5  # Jeffreys; the mixture then pays about log(n)/2 nats for not knowi
 
 @dataclass(frozen=True, eq=False)
 class EProcess:
-    """The log of an e-process after each observation: `log_e` is [observations, ...cells]; `n` counts the present ones."""
+    """The log of an e-process after each observation: `log_e` is [observations, ...cells]; `n` counts the present ones.
+
+    `doubt`: why it is not guaranteed, "" where nothing speaks against it. At which stops it is, `method` says.
+    """
 
     log_e: np.ndarray
     n: Any
     method: str
     null: float
+    doubt: str = ""
 
     @property
     def e(self):
@@ -66,7 +72,8 @@ class EProcess:
         return f"e of {shape_text(self.e)} cells: {short(low)} to {short(high)}, n = {counts(self.n)} ({self.method}, null {self.null:g})"
 
 
-def e_process(x, null: float = 0.5, alternative: str | float = "greater", axis: int = 0) -> EProcess:
+@door(StatisticsError)
+def e_process(x, null: Share = 0.5, alternative: str | float = "greater", axis: int = 0) -> EProcess:
     """Betting e-process for 0/1 outcomes in the order they came, for every cell of the other axes at once.
 
     `alternative`: "greater" (null: success probability at most `null`), "less", "two-sided" (null: equal to it), or a number between 0 and 1,
@@ -102,7 +109,8 @@ def e_process(x, null: float = 0.5, alternative: str | float = "greater", axis: 
     return EProcess(log_e, plain((~np.isnan(outcomes)).sum(axis=0)), method, null)
 
 
-def p_to_e(p, kappa: float | None = None) -> np.ndarray:
+@door(StatisticsError)
+def p_to_e(p, kappa: Share | None = None) -> np.ndarray:
     """Calibrate p-values to e-values; NaN stays NaN.
 
     `kappa=None`: (1 - p + p log p) / (p log(p)^2), the average of all power calibrators, which needs no choice. `kappa` in (0, 1): kappa *
@@ -120,6 +128,7 @@ def p_to_e(p, kappa: float | None = None) -> np.ndarray:
     return plain(np.where(values == 0, np.inf, e))
 
 
+@door(StatisticsError)
 def e_to_p(e) -> np.ndarray:
     """p-value min(1, 1/e) of e-values, by Markov's inequality (by Ville's for the peak of an e-process); NaN stays NaN."""
     values = _e_values(e)
@@ -127,11 +136,12 @@ def e_to_p(e) -> np.ndarray:
         return plain(np.minimum(1.0, 1.0 / values))
 
 
-def combine_e(e, how: str = "mean", axis: int | None = None, weights=None):
+@door(StatisticsError)
+def combine_e(e, how: str = "mean", axis: int | None = None, weights=None, independent: bool | None = None):
     """One e-value from several.
 
     `how`: "mean" (valid under any dependence; `weights` fixed beforehand) or "product" (only for independent e-values, or sequential ones,
-    each valid given the past). NaN takes no part in a product; in a mean its weight goes to the others. `axis=None` combines all of
+    each valid given the past; equal values, as copies of one e-value are, are refused unless you say `independent=True`). NaN takes no part in a product; in a mean its weight goes to the others. `axis=None` combines all of
     `e`. Raises `StatisticsError`. Source: Vovk & Wang 2021, sections 3 and 4.
     """
     values = _e_values(e)
@@ -142,6 +152,7 @@ def combine_e(e, how: str = "mean", axis: int | None = None, weights=None):
     present = ~np.isnan(values)
     some = present.any(axis=axes)
     if how == "product":
+        refuse_copies(np.where(values == 1, np.nan, values), axis, independent, "e", "a product of e-values")
         if weights is not None:
             raise StatisticsError("weights with how = 'product': a product has none; use how = 'mean'.")
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -7,6 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special, stats
 
+from lens.arguments import Draws, Positive, Seed, Share, door
+from lens.measure.contrasts import comparison
+from lens.measure.functionals import functional
+from lens.measure.means import mean_interval
 from lens.measure.samples import (
     Interval,
     StatisticsError,
@@ -23,67 +27,85 @@ from lens.measure.samples import (
     unwrap,
 )
 
+AUTO = "auto"
 METHODS = {"percentile": "percentile bootstrap", "bca": "BCa bootstrap", "studentized": "studentized bootstrap"}
 STATISTICS = {"mean": None, "median": np.median}
 COMPARISONS = {"difference": np.subtract, "ratio": np.divide}
 
 
+@door(StatisticsError)
 def bootstrap(
     x,
     axis: int = 0,
     statistic: str | Callable = "mean",
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-    method: str = "percentile",
-    memory_mb: float = 200,
+    level: Share = 0.95,
+    resamples: Draws = 2000,
+    seed: Seed = 0,
+    method: str = AUTO,
+    memory_mb: Positive = 200,
+    values: str = AUTO,
 ) -> Interval:
-    """Bootstrap confidence interval of a statistic along `axis`, for every cell of the other axes at once.
+    """Confidence interval of a statistic along `axis`, for every cell of the other axes at once.
 
     `x`: the sample along `axis` (for paired effects: the differences), NaN where missing. `statistic`: "mean", "median" or a
-    function `f(values, axis=...)` that reduces that axis. `method`: "percentile", "bca" (corrects bias and skew) or "studentized"
-    (mean only; the best coverage in small samples, the widest). Cells that miss the same values share their resamples, so whole rows
-    (prompts) are resampled. A cell with fewer than two values gets a NaN interval. Raises `StatisticsError`.
+    function `f(values, axis=...)` that reduces that axis. `values`: what the values are, see `mean_interval`. Raises `StatisticsError`.
 
-    The percentile interval is too short below about 20 values; prefer "studentized" or "bca" there.
-    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 12 (studentized), 13 (percentile) and 14 (BCa).
+    `method`: "auto" is the one whose coverage at 95 % was measured to be at least 93 % (`python -m tests.calibration`): `mean_interval` for a mean (exact for truth values,
+    else the wider of Student's t and the studentized bootstrap; none below 5 values), order statistics for a median (exact; none below 6 values), and for a function
+    the same with the spread of each resample from resamples of it (`functional`; none below 12 values). What it could not give is NaN, and `kind` says why.
+    By name: "percentile", "bca" (corrects bias and skew) or "studentized" (mean only). Measured of the mean of n = 5, 12, 30 values at 95 %: percentile and BCa cover .83, .91, .94 of
+    normal and .73, .83, .89 of lognormal samples, studentized .94, .95, .95 and .89, .91, .93: all too short below about 30, BCa no less than percentile, and worse than it under
+    heavy tails. Rare truth values are covered by none of the three. Cells that miss the same values share their resamples, so whole rows (prompts) are resampled.
+
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 12 (studentized), 13 (percentile) and 14 (BCa); Conover 1999 for the median.
     """
     sample = as_sample(x, "x", axis)
     if not callable(statistic):
         check_choice(statistic, "statistic", STATISTICS)
     name = statistic if isinstance(statistic, str) else getattr(statistic, "__name__", "statistic")
     reduce = statistic if callable(statistic) else STATISTICS[statistic]
-    check_choice(method, "method", METHODS)
+    check_choice(method, "method", (AUTO, *METHODS))
+    if method == AUTO and reduce is None:
+        return mean_interval(x, axis, level, values=values, resamples=resamples, seed=seed, memory_mb=memory_mb)
+    if method == AUTO and statistic == "median":
+        return _median(sample, level)
+    if method == AUTO:
+        return functional(sample, reduce, level, resamples, seed, memory_mb, name)
     if method == "studentized" and reduce is not None:
         raise StatisticsError(
             f"method = 'studentized' with statistic = {name!r}: "
             "its standard error is known for the mean only; use method = 'bca'."
         )
     flat = sample.reshape(sample.shape[0], -1)
-    return _intervals([flat], sample.shape[1:], lambda mean: mean, reduce, True, level, resamples, seed, method, memory_mb, name)
+    return _intervals([flat], sample.shape[1:], _itself, reduce, True, level, resamples, seed, method, memory_mb, name)
 
 
+@door(StatisticsError)
 def bootstrap_comparison(
     x,
     y,
     axis: int = 0,
     statistic: str = "ratio",
     paired: bool = True,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-    method: str = "percentile",
-    memory_mb: float = 200,
+    level: Share = 0.95,
+    resamples: Draws = 2000,
+    seed: Seed = 0,
+    method: str = AUTO,
+    memory_mb: Positive = 200,
 ) -> Interval:
-    """Bootstrap confidence interval of mean(x) / mean(y) or mean(x) - mean(y), for every cell of the other axes at once.
+    """Confidence interval of mean(x) / mean(y) or mean(x) - mean(y), for every cell of the other axes at once.
 
     Paired (the default): x[i] and y[i] come from the same unit, are resampled together, and a pair that misses one value is left out.
     Unpaired: the two samples are resampled independently. A ratio whose denominator is not clearly away from zero at `level` has no
-    bounded interval (Fieller 1954): its bounds are -inf and inf. Raises `StatisticsError`. Source: Efron & Tibshirani 1993, chapters 8, 13, 14.
+    bounded interval (Fieller 1954): its bounds are -inf and inf. Raises `StatisticsError`.
+
+    `method`: "auto": a difference of truth values by exact bounds of gains and losses (`difference_bounds`), any other difference as the mean of paired differences or the wider of
+    Welch's t and the studentized bootstrap, a ratio the wider of Fieller's t interval and the studentized bootstrap; none below 5 units in each sample. "percentile" and "bca" cover
+    .83 and .86 of normal differences of 5 units at 95 %. Source: Efron & Tibshirani 1993, chapters 8, 12 to 14; Fieller 1954.
     """
     a, b = as_sample(x, "x", axis), as_sample(y, "y", axis)
     check_choice(statistic, "statistic", COMPARISONS)
-    check_choice(method, "method", ("percentile", "bca"))
+    check_choice(method, "method", (AUTO, "percentile", "bca"))
     if paired:
         check_same_shape(a, b, ("x", "y"), "Pairs need one y for each x; for two independent samples set paired=False.")
         missing = np.isnan(a) | np.isnan(b)
@@ -92,12 +114,17 @@ def bootstrap_comparison(
         a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
     elif a.shape[1:] != b.shape[1:]:
         raise StatisticsError(f"x has cells {a.shape[1:]} and y has cells {b.shape[1:]}; expected equal shapes away from axis {axis}.")
+    if method == AUTO:
+        level = check_open_unit(level, "level")
+        resamples = check_count(resamples, "resamples", int(np.ceil(round(2 / (1 - level), 6))), f"for level = {level:g} (each tail must hold one)")
+        return comparison(a, b, statistic, paired, level, resamples, seed, memory_mb)
     flat = [s.reshape(s.shape[0], -1) for s in (a, b)]
     name = f"{statistic} of means"
     return _intervals(flat, a.shape[1:], COMPARISONS[statistic], None, paired, level, resamples, seed, method, memory_mb, name)
 
 
-def proportion(successes, n, level: float = 0.95, method: str = "exact") -> Interval:
+@door(StatisticsError)
+def proportion(successes, n, level: Share = 0.95, method: str = "exact") -> Interval:
     """Confidence interval of a success probability from counts; arrays broadcast.
 
     `method`: "exact" (never covers less than `level`; Clopper & Pearson 1934) or "wilson" (shorter, right on average; Wilson 1927).
@@ -128,6 +155,25 @@ def proportion(successes, n, level: float = 0.95, method: str = "exact") -> Inte
     trials = np.where(missing, 0, np.nan_to_num(n)).astype(int)
     text = {"exact": "Clopper-Pearson", "wilson": "Wilson"}[method]
     return Interval(*(unwrap(v, k.shape) for v in (share, low, high)), level, unwrap(trials, k.shape), text, "proportion")
+
+
+def _itself(mean):
+    return mean
+
+
+def _median(sample, level) -> Interval:
+    """Order statistics whose ranks a fair coin rarely leaves: exact for any distribution (conservative with ties); needs 6 values at 95 %."""
+    level = check_open_unit(level, "level")
+    flat = np.sort(sample.reshape(sample.shape[0], -1), axis=0)
+    n = (~np.isnan(flat)).sum(axis=0)
+    rank = stats.binom.ppf((1 - level) / 2, np.maximum(n, 1), 0.5).astype(int)  # P(fewer than rank heads) is below the tail
+    there = (rank >= 1) & (n > 0)
+    cells = np.arange(flat.shape[1])
+    low, high = flat[np.maximum(rank - 1, 0), cells], flat[np.clip(n - rank, 0, len(flat) - 1), cells]
+    with np.errstate(invalid="ignore"):
+        estimate = np.array([np.median(flat[:k, c]) if k else np.nan for c, k in zip(cells, n)])
+    outputs = (unwrap(v, sample.shape[1:]) for v in (estimate, np.where(there, low, np.nan), np.where(there, high, np.nan)))
+    return Interval(*outputs, level, unwrap(n, sample.shape[1:]), "order statistics", "median")
 
 
 # ---- the bootstrap itself ----------------------------------------------------------------------------------------

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lens.arguments import Positive, Seed, Share, door
+from lens.measure.assumptions import DOUBT, grid_step, spread_evenly
 from lens.measure.evidence import EProcess
 from lens.measure.planning_rows import require_level
 from lens.measure.randomization import group_numbers
 from lens.measure.samples import ALTERNATIVES, PValue, StatisticsError, as_array, check_choice, generator, short, whole
 
+DRAWN = "the keys were drawn independently and uniformly, one a row, and the weights made without them"
+SHUFFLED = "the positions were shuffled, each arrangement within groups as likely, and rows and weights chosen without them"
 BETS = np.geomspace(0.01, 2.0, 16)  # a true correlation rho asks for a bet of about 3.5 rho on weights of unit scale
 CLIP = 4.0
 
@@ -38,16 +42,17 @@ class KeyTest:
 
     def __str__(self) -> str:
         missing = f", {whole(self.left_out)} rows without a weight left out" if self.left_out else ""
-        return f"keys: T = {short(self.statistic)}, z = {self.z:.2f}{missing}; {self.p}: guaranteed if the keys were drawn independently and uniformly"
+        return f"keys: T = {short(self.statistic)}, z = {self.z:.2f}{missing}; {self.p}: {self.p.worth}"
 
 
-def key_test(weights, keys, *, alternative: str = "less", centre: bool = True, alpha: float | None = None) -> KeyTest:
+@door(StatisticsError)
+def key_test(weights, keys, *, alternative: str = "less", centre: bool = True, alpha: Share | None = None) -> KeyTest:
     """Tail bound for T = sum of w * (U - 1/2): p = exp(-z^2 / 2) on the claimed side with z = T / sqrt(sum w^2 / 12), 1 on the other; twice that, at most 1,
     two-sided.
 
     `weights`: [n], made without looking at the keys (scores, residuals, ranks), NaN where missing. `keys`: [n] in (0, 1), drawn independently by the
-    trainer; ranks / N are refused where they can be told apart. `centre` takes the weights' mean away first, which is as blind and keeps the bound.
-    `alpha`: refuse a design that cannot reach this level. Raises `StatisticsError`.
+    trainer; ranks / N are refused where they can be told apart. Keys that are not uniform, equal for several rows, or on a grid (a test at level 0.001)
+    make the bound approximate, with the reason. `centre` takes the weights' mean away first, which is as blind and keeps the bound. `alpha`: refuse a design that cannot reach this level. Raises `StatisticsError`.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     w, u = _weights_and_keys(weights, keys)
@@ -67,11 +72,13 @@ def key_test(weights, keys, *, alternative: str = "less", centre: bool = True, a
     p = min(1.0, sides * math.exp(-(max(forward, 0.0) ** 2) / 2))
     floor = min(1.0, sides * math.exp(-1.5 * float(np.abs(w).sum()) ** 2 / spread))
     require_level(floor, alpha, f"the bound for {whole(w.size)} keys with these weights", "Give more rows.")
-    return KeyTest(total * scale, z, PValue(p, "bound", w.size, "exp(-z^2/2)", z, alternative, floor), w.size, int((~present).sum()))
+    value, doubt = PValue(p, "bound", w.size, "exp(-z^2/2)", z, alternative, floor), doubt_of(u)
+    return KeyTest(total * scale, z, value.doubted(doubt) if doubt else value.given(DRAWN), w.size, int((~present).sum()))
 
 
-def key_e_process(weights, keys, *, alternative: str = "less", bets=None, centre: bool = True, clip: float | None = CLIP) -> EProcess:
-    """E-process against keys that are independent of the weights: guaranteed at every stopping time, rows in the order given.
+@door(StatisticsError)
+def key_e_process(weights, keys, *, alternative: str = "less", bets=None, centre: bool = True, clip: Positive | None = CLIP) -> EProcess:
+    """E-process against keys that are independent of the weights: guaranteed at every stopping time if they were drawn so, rows in the order given.
 
     `weights`, `keys` as in `key_test`; a weight may depend on earlier rows, keys included, never on its own key or a later one. The factor of a row is
     exp(l v (U - 1/2)) / (sinh(l v / 2) / (l v / 2)), its mean exactly 1, where v is the weight minus the mean of the earlier ones (`centre`),
@@ -82,17 +89,21 @@ def key_e_process(weights, keys, *, alternative: str = "less", bets=None, centre
     w, u = _weights_and_keys(weights, keys, 1)
     scaled = _predictable(w, centre, clip)
     log_e, how = _mixture(scaled, u - 0.5, _log_mean_uniform, alternative, bets)
-    return EProcess(log_e, int((~np.isnan(w)).sum()), f"guaranteed for independent uniform keys, {how}", 0.0)
+    doubt = doubt_of(u[~np.isnan(w)])
+    told = f"not guaranteed, {doubt}" if doubt else "guaranteed at any stop for independent uniform keys"
+    return EProcess(log_e, int((~np.isnan(w)).sum()), f"{told}, {how}", 0.0, doubt)
 
 
+@door(StatisticsError)
 def rank_e_process(
-    weights, positions, *, groups=None, alternative: str = "less", bets=None, centre: bool = True, clip: float | None = CLIP, seed: int = 0
+    weights, positions, *, groups=None, alternative: str = "less", bets=None, centre: bool = True, clip: Positive | None = CLIP, seed: Seed = 0
 ) -> EProcess:
-    """E-process against exchangeable positions (steps or ranks of a shuffle; no keys needed), guaranteed at every stopping time that looks at ranks only.
+    """E-process against exchangeable positions (steps or ranks of a shuffle; no keys needed), guaranteed at stopping times that look at past ranks only.
 
     Given the earlier rows' order, the rank of row k's position among the first k is uniform on 1..k (Renyi 1962). The bets of `key_e_process` are placed on
     (rank - 1/2) / k - 1/2 with its exact mean. `weights` and the choice of rows may depend on all scores and on earlier *ranks*, not on the earlier
-    positions themselves; the same holds for when to stop. `groups`: [n] names of what was shuffled together; ranks are then within the group. Equal
+    positions themselves; the same holds for when to stop: whoever looks at positions and at scores to come gets a mean of e above 1 (1.04 for 10 rows),
+    while 1 / largest e stays a p-value. `groups`: [n] names of what was shuffled together; ranks are then within the group. Equal
     positions (rows of one step) are put in random order by `seed`. Raises `StatisticsError`.
     """
     w, t = _aligned(weights, positions, "positions", 1)
@@ -106,7 +117,19 @@ def rank_e_process(
         k[rows] = np.arange(1, rows.size + 1)
         centred[rows] = (sequential_ranks(t[rows], lots[rows]) - 0.5) / k[rows] - 0.5
     log_e, how = _mixture(scaled, centred, lambda x: _log_mean_uniform(x) - _log_mean_uniform(x / k), alternative, bets)
-    return EProcess(log_e, int(present.sum()), f"guaranteed for shuffled positions, {how} on sequential ranks", 0.0)
+    return EProcess(log_e, int(present.sum()), f"guaranteed for shuffled positions at stops that look at past ranks only, {how} on sequential ranks", 0.0)
+
+
+def doubt_of(keys) -> str:
+    """Why keys [n] cannot be one independent uniform draw a row, in a few words; "" where nothing speaks against it (each test at level 0.001)."""
+    u = np.asarray(keys, dtype=float)
+    if u.size >= 4 and (repeats := u.size - np.unique(u).size):
+        return f"{repeats} keys are there more than once: they were not drawn for each row"
+    if (p := spread_evenly(u)) < DOUBT:
+        return f"the keys do not look uniform (p = {p:.2g})"
+    if (step := grid_step(u)) > 2e-7:
+        return f"the keys are multiples of {step:.2g}, as ranks are: conservative in simulation, without proof"
+    return ""
 
 
 def sequential_ranks(positions, lots) -> np.ndarray:

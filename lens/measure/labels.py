@@ -7,12 +7,14 @@ coin decided who is a member (within each exchange group); members and non-membe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import optimize, stats
 
-from lens.measure.intervals import bootstrap, proportion
+from lens.arguments import Draws, Seed, Share, door
+from lens.measure.intervals import bootstrap
+from lens.measure.means import clopper_pearson
 from lens.measure.randomization import grouped_moments, permutation_correlation
 from lens.measure.samples import (
     ALTERNATIVES,
@@ -29,12 +31,16 @@ from lens.measure.samples import (
 from lens.measure.significance import binomial_test
 
 
+MEMBER = "a coin decided who is a member, within each group"
+INSERTED = "a coin decided which of each set was inserted, and this test was chosen beforehand"
+
+
 @dataclass(frozen=True, eq=False)
 class AUC:
     """How well a score tells members from the others.
 
     `auc`: share of member/non-member pairs in which the member has the higher score, ties half; `interval`: rows taken as independent, approximate; `p`:
-    guaranteed, labels permuted within groups; `null`: the AUC expected of labels permuted within groups (0.5 for one group; else what the groups alone
+    guaranteed if a coin decided who is a member, labels permuted within groups; `null`: the AUC expected of labels permuted within groups (0.5 for one group; else what the groups alone
     give away); `tpr_at`: true-positive rate at each false-positive rate; `notes`: what the numbers of rows cannot resolve.
     """
 
@@ -54,27 +60,28 @@ class AUC:
         by_groups = f" (groups alone {short(self.null)})" if abs(self.null - 0.5) > 1e-9 else ""
         missing = f", {whole(self.left_out)} rows without a score left out" if self.left_out else ""
         notes = "".join(f"; {note}" for note in self.notes)
-        return f"{self.interval}{by_groups}{tpr}, {whole(self.members)} members{missing}; {self.p}: guaranteed, intervals approximate{notes}"
+        return f"{self.interval}{by_groups}{tpr}, {whole(self.members)} members{missing}; {self.p}: {self.p.worth}; intervals approximate{notes}"
 
 
+@door(StatisticsError)
 def auc(
     score,
     member,
     *,
     groups=None,
-    resamples: int = 100_000,
-    seed: int = 0,
+    resamples: Draws = 100_000,
+    seed: Seed = 0,
     alternative: str = "greater",
-    level: float = 0.95,
+    level: Share = 0.95,
     fpr: tuple[float, ...] = (0.01,),
     draws: str = "auto",
-    alpha: float | None = None,
+    alpha: Share | None = None,
 ) -> AUC:
     """Area under the curve with its interval, permutation p and true-positive rates at fixed false-positive rates.
 
     `score`: [n], NaN where missing; `member`: [n] of 0/1 or booleans. `alternative`: "greater" if members should score higher (the rates use the
     same direction). Interval: DeLong's variance on the logit scale; at 0 or 1 Newcombe's method 5. A rate's threshold is the lowest one that at most a share
-    `fpr` of the non-members exceeds; its interval is Clopper-Pearson given that threshold. Raises `StatisticsError`.
+    `fpr` of the non-members exceeds; its interval holds the threshold's own error too (given the threshold alone it would cover 47 % of 95). Raises `StatisticsError`.
     Sources: DeLong, DeLong & Clarke-Pearson 1988; Newcombe 2006; Carlini et al. 2022 for rates at low FPR.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
@@ -106,7 +113,7 @@ def auc(
         for rate in rates
         if n0 * rate < 1 - 1e-9
     )
-    return AUC(area, Interval(area, low, high, level, n1 + n0, how, "AUC"), test.p, test.z, null, tpr, n1 + n0, n1, test.left_out, notes)
+    return AUC(area, Interval(area, low, high, level, n1 + n0, how, "AUC"), replace(test.p, condition=MEMBER), test.z, null, tpr, n1 + n0, n1, test.left_out, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +131,14 @@ class TrapTest:
     left_out: int = 0
 
     def __str__(self) -> str:
-        sign = f"; sign test {self.sign}: guaranteed" if self.sign else ""
+        sign = f"; sign test {self.sign}: {self.sign.worth}" if self.sign else ""
         missing = f", {whole(self.left_out)} sets with a missing score left out" if self.left_out else ""
-        return f"{self.difference}{missing}, AUC {short(self.auc)}; {self.p}: guaranteed{sign}; interval approximate"
+        return f"{self.difference}{missing}, AUC {short(self.auc)}; {self.p}: {self.p.worth}{sign}; interval approximate"
 
 
+@door(StatisticsError)
 def paired_trap_test(
-    trap, control, *, alternative: str = "less", resamples: int = 100_000, seed: int = 0, level: float = 0.95, alpha: float | None = None
+    trap, control, *, alternative: str = "less", resamples: Draws = 100_000, seed: Seed = 0, level: Share = 0.95, alpha: Share | None = None
 ) -> TrapTest:
     """Permutation test of trap sequences against the controls they were drawn with: one of each set was inserted, chosen by a coin.
 
@@ -157,12 +165,12 @@ def paired_trap_test(
         table.ravel(), label.ravel(), groups=sets, statistic="pearson", alternative=alternative, resamples=resamples, seed=seed, alpha=alpha
     )
     difference = inserted - others.mean(axis=1)
-    p = PValue(test.p.p, test.p.kind, n, test.p.method, float(difference.mean()), alternative, test.p.floor)
-    interval = bootstrap(difference, level=level, seed=seed, method="studentized" if difference.min() < difference.max() else "percentile")
-    interval = Interval(interval.estimate, interval.low, interval.high, level, n, interval.method, "trap minus control")
+    p = PValue(test.p.p, test.p.kind, n, test.p.method, float(difference.mean()), alternative, test.p.floor, INSERTED)
+    interval = bootstrap(difference, level=level, seed=seed, values="number")
+    interval = Interval(interval.estimate, interval.low, interval.high, level, n, interval.method, "trap minus control", interval.kind)
     sign = None
     if k == 1 and (difference != 0).any():
-        sign = binomial_test(int((difference > 0).sum()), int((difference != 0).sum()), 0.5, alternative=alternative)
+        sign = binomial_test(int((difference > 0).sum()), int((difference != 0).sum()), 0.5, alternative=alternative).given(INSERTED)
     area = _area(stats.rankdata(table.ravel())[label.ravel() == 1].sum(), n, n * k)
     return TrapTest(interval, p, sign, area, n, int((~present).sum()))
 
@@ -199,10 +207,21 @@ def _auc_interval(inside, outside, area, level):
 
 
 def _rate_at(inside, outside, rate, level):
-    """Share of members above the lowest threshold that at most `rate` of the non-members exceed."""
-    allowed = int(math.floor(round(rate * outside.size, 9)))
-    threshold = np.sort(outside)[::-1][allowed]
-    found = proportion(int((inside > threshold).sum()), inside.size, level)
+    """Share of members above the lowest threshold that at most `rate` of the non-members exceed, with the threshold's own error inside.
+
+    The true threshold, which `rate` of all non-members exceed, lies between two of their order statistics; the bounds are Clopper-Pearson at those, so that they hold for any
+    distribution (half of the level for each of the two). Few non-members bound the threshold on one side only: the lower bound is then 0.
+    """
+    n0, tail = outside.size, (1 - level) / 4
+    allowed = int(math.floor(round(rate * n0, 9)))
+    ordered = np.sort(outside)[::-1]
+    threshold = ordered[allowed]
+    # of n0 non-members Binomial(n0, rate) exceed the true threshold: fewer than `few` or more than `many` with at most `tail` each
+    few, many = int(stats.binom.ppf(tail, n0, rate)), int(stats.binom.isf(tail, n0, rate))
+    highest = np.inf if few == 0 else ordered[few - 1]
+    lowest = -np.inf if many >= n0 else ordered[many]
+    low, _ = clopper_pearson((inside > highest).sum(), inside.size, tail)
+    _, high = clopper_pearson((inside >= lowest).sum(), inside.size, tail)
     false = float((outside > threshold).mean())
-    method = f"Clopper-Pearson given the threshold of {whole(outside.size)} non-members (FPR {short(false)})"
-    return Interval(found.estimate, found.low, found.high, level, inside.size, method, f"TPR at {percent(rate)} % FPR")
+    method = f"Clopper-Pearson at the bounds of the threshold of {whole(n0)} non-members (FPR {short(false)})"
+    return Interval(float((inside > threshold).mean()), float(low), float(high), level, inside.size, method, f"TPR at {percent(rate)} % FPR")

@@ -8,16 +8,19 @@ from Large Language Models; Min-K%++, Zhang et al. 2024, Min-K%++: Improved Base
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
+from lens.measure.assumptions import DOUBT, goes_with
 from lens.measure.labels import auc
 from lens.measure.multiplicity import holm
+from lens.measure.randomization import group_numbers
 from lens.measure.scoring import Scores, ScoringError
 
-__all__ = ["evaluate", "loss", "min_k", "min_k_plus", "reference_ratio", "zlib_ratio"]
+__all__ = ["evaluate", "features", "loss", "min_k", "min_k_plus", "reference_ratio", "told_apart", "zlib_ratio"]
 
 
 def loss(scores: Scores) -> np.ndarray:
@@ -67,12 +70,50 @@ def reference_ratio(scores: Scores, reference: Scores) -> np.ndarray:
     return reference.nll() - scores.nll()
 
 
+def features(scores: Scores, *, texts: Sequence[str | bytes] | None = None) -> dict[str, np.ndarray]:
+    """What is known of each row without any model, by name, float64 [n] each: tokens; with texts their length, how far zlib presses them, digits, capitals
+    and the length of words. (A reference's loss is none of them: it may have read the members too, in another order.)"""
+    found = {"number of tokens": np.asarray(scores.tokens(), float)}
+    if texts is not None:
+        plain = [t if isinstance(t, str) else bytes(t).decode("utf-8", "replace") for t in texts]
+        size = np.array([max(1, len(t.encode())) for t in plain], float)
+        share = lambda test: np.array([sum(map(test, t)) / max(1, len(t)) for t in plain])  # noqa: E731
+        found |= {
+            "length of the text": size,
+            "compression by zlib": np.array([len(zlib.compress(t.encode())) for t in plain], float) / size,
+            "share of digits": share(str.isdigit),
+            "share of capitals": share(str.isupper),
+            "length of words": np.array([len(t) / max(1, len(t.split())) for t in plain], float),
+        }
+    return found
+
+
+def told_apart(cheap: Mapping[str, np.ndarray], member, groups=None) -> str:
+    """Which cheap feature tells members from others, "" where none does: rank association within groups, two-sided, all features together at level 0.001.
+
+    If a coin decided who is a member, none does but once in a thousand; members and others of different sources are told apart by what they are.
+    """
+    labels = np.asarray(member, float)
+    best, name = 1.0, ""
+    for feature, value in cheap.items():
+        there = np.isfinite(value)
+        if there.sum() < 8 or np.ptp(value[there]) == 0 or np.ptp(labels[there]) == 0:
+            continue
+        z = goes_with(value[there], labels[there], None if groups is None else np.asarray(group_numbers(groups, len(labels)))[there])
+        p = min(1.0, len(cheap) * 2 * float(stats.norm.sf(abs(z))))
+        if p < best:
+            best, name = p, f"{feature} (z = {z:.1f})"
+    return f"members are told from others by {name} alone, without the model" if best < DOUBT else ""
+
+
 def evaluate(scores: Scores, member, *, texts: Sequence[str | bytes] | None = None, reference: Scores | None = None, k: float = 0.2, groups=None, resamples: int = 100_000,
              seed: int = 0, level: float = 0.95) -> pd.DataFrame:
-    """How well each score tells members from others: one line a score, with `auc`, its interval, `tpr` at 1 % FPR with its interval, `p` (guaranteed), `holm` over the scores, n.
+    """How well each score tells members from others: one line a score, with `auc`, its interval, `tpr` at 1 % FPR with its interval, `p`, `p_kind`, what it
+    is worth (`worth`), `holm` over the scores, n.
 
-    `member`: [n] of 0/1 or booleans. The p-value is guaranteed where membership was decided at random (within `groups`); members and others from different
-    sources differ without any memory. `texts`, `reference` and `extra=("mean", "variance")` in `scores` bring in the scores that need them.
+    `member`: [n] of 0/1 or booleans. p is guaranteed if a coin decided who is a member (within `groups`); members and others from different sources differ
+    without any memory. Where a cheap feature tells them apart (`told_apart`: tokens, and with `texts` more), p is approximate, `worth`
+    names the feature, and the line has no `holm`. `texts`, `reference` and `extra=("mean", "variance")` in `scores` bring in the scores that need them.
     Raises StatisticsError and ScoringError.
     """
     values = {"loss": loss(scores), f"min-{100 * k:g}%": min_k(scores, k)}
@@ -82,13 +123,16 @@ def evaluate(scores: Scores, member, *, texts: Sequence[str | bytes] | None = No
         values["zlib ratio"] = zlib_ratio(scores, texts)
     if reference is not None:
         values["reference ratio"] = reference_ratio(scores, reference)
-    lines = []
+    lines, doubt = [], ""
     for name, value in values.items():
         found = auc(value, member, groups=groups, resamples=resamples, seed=seed, level=level)
+        doubt = doubt or told_apart(features(scores, texts=texts), member, groups) or "none"
+        p = found.p if doubt == "none" else found.p.doubted(doubt)
         rate = found.tpr_at[0.01]
         lines.append({"score": name, "auc": found.auc, "low": found.interval.low, "high": found.interval.high, "tpr": rate.estimate, "tpr_low": rate.low, "tpr_high": rate.high,
-                      "p": float(found.p), "members": found.members, "n": int(np.isfinite(value).sum())})  # fmt: skip
-    return pd.DataFrame(lines).assign(holm=lambda t: holm(t.p.to_numpy()))
+                      "p": float(p), "p_kind": p.kind, "worth": p.worth, "members": found.members, "n": int(np.isfinite(value).sum())})  # fmt: skip
+    table = pd.DataFrame(lines)
+    return table.assign(holm=holm(table.p.to_numpy()) if doubt == "none" else np.nan)
 
 
 def _lowest(scores: Scores, value: np.ndarray, k: float) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import special, stats
 
-from lens.measure.samples import StatisticsError, as_p_values, as_weights, check_axis, check_choice
+from lens.arguments import door
+from lens.measure.samples import StatisticsError, as_p_values, as_weights, check_axis, check_choice, refuse_copies
 
 
+@door(StatisticsError)
 def holm(p, axis: int | None = None) -> np.ndarray:
     """Holm's step-down adjusted p-values: family-wise error, under any dependence.
 
@@ -17,6 +19,7 @@ def holm(p, axis: int | None = None) -> np.ndarray:
     return _adjust(p, axis, lambda sorted_p, rank, m: np.maximum.accumulate((m - rank + 1) * sorted_p, axis=0))
 
 
+@door(StatisticsError)
 def benjamini_hochberg(p, axis: int | None = None, dependence: str = "positive") -> np.ndarray:
     """Step-up adjusted p-values: false discovery rate.
 
@@ -34,12 +37,14 @@ def benjamini_hochberg(p, axis: int | None = None, dependence: str = "positive")
     return _adjust(p, axis, step_up)
 
 
-def combine_p(p, method: str = "fisher", weights=None, axis: int | None = None):
-    """One p-value from several independent ones, testing that all their nulls hold.
+@door(StatisticsError)
+def combine_p(p, method: str = "fisher", weights=None, axis: int | None = None, independent: bool | None = None):
+    """One p-value from several independent ones, testing that all their nulls hold: valid if the tests are independent and each of them is.
 
     `method`: "fisher" (strong when one is small; Fisher 1932) or "stouffer" (strong when all lean the same way; takes `weights`, as a
     rule the root of each sample size; Stouffer 1949). Give one-sided p-values when the direction matters. `axis=None` combines all of
-    `p`, an integer each line along that axis. NaN takes no part; a line of NaN gives NaN. Raises `StatisticsError`.
+    `p`, an integer each line along that axis. NaN takes no part; a line of NaN gives NaN. Equal values below 1, as copies of one test are (five copies are
+    small in 17 % of true nulls), are refused unless you say `independent=True`. Raises `StatisticsError`.
     """
     values = as_p_values(p)
     check_choice(method, "method", ("fisher", "stouffer"))
@@ -47,6 +52,7 @@ def combine_p(p, method: str = "fisher", weights=None, axis: int | None = None):
         raise StatisticsError("weights with method = 'fisher': Fisher's method has none; use method = 'stouffer'.")
     if axis is not None:
         check_axis(axis, values, "p")
+    refuse_copies(np.where(values == 1, np.nan, values), axis, independent, "p", "a combined p-value")
     axis_of = tuple(range(values.ndim)) if axis is None else axis
     present = ~np.isnan(values)
     count = present.sum(axis=axis_of)

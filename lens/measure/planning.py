@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from lens.arguments import Draws, Filled, Labels, Positive, Seed, Share, door, shown
 from lens.measure.intervals import bootstrap, proportion
 from lens.measure.samples import (
     Interval,
@@ -31,14 +32,32 @@ from lens.measure.samples import (
 # ---- power -------------------------------------------------------------------------------------------------------
 
 
+def _takes_seed(test: Callable) -> bool:
+    try:
+        return "seed" in inspect.signature(test).parameters
+    except (TypeError, ValueError):     # a function of C
+        return False
+
+
+def _called(name: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """What a person's function returns. Raises StatisticsError, from what it raised, by the name of the argument."""
+    try:
+        return function(*args, **kwargs)
+    except StatisticsError:
+        raise
+    except Exception as error:
+        raise StatisticsError(f"{name}: your function raised {type(error).__name__}: {error}. Run it by hand: test(draw(rng, effect)).") from error
+
+
+@door(StatisticsError)
 def power(
     test: Callable,
-    draw: Callable,
+    draw: Callable[[np.random.Generator, float], Any],
     effect: float,
-    alpha: float = 0.05,
-    simulations: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    alpha: Share = 0.05,
+    simulations: Draws = 1000,
+    seed: Seed = 0,
+    level: Share = 0.95,
 ) -> Interval:
     """Share of simulated samples in which `test` rejects at `alpha`, with its Monte Carlo (Clopper-Pearson) interval.
 
@@ -49,13 +68,16 @@ def power(
     check_open_unit(level, "level")
     simulations = check_count(simulations, "simulations", 10, "to say anything about a rate")
     rng = generator(seed)
-    seeded = "seed" in inspect.signature(test).parameters
+    seeded = _takes_seed(test)
     rejections = 0
     for _ in range(simulations):
-        sample = draw(rng, effect)
+        sample = _called("draw", draw, rng, effect)
         extra = {"seed": int(rng.integers(2**31))} if seeded else {}
-        result = test(*(sample if isinstance(sample, tuple) else (sample,)), **extra)
-        p = float(result.p if isinstance(result, PValue) else result)
+        result = _called("test", test, *(sample if isinstance(sample, tuple) else (sample,)), **extra)
+        try:
+            p = float(result.p if isinstance(result, PValue) else result)
+        except (TypeError, ValueError):
+            raise StatisticsError(f"test returned {shown(result)} at effect = {effect:g}; expected a p-value or a PValue. Run it by hand on draw(rng, effect).") from None
         if not 0 <= p <= 1:
             raise StatisticsError(
                 f"test returned p = {p:g} at effect = {effect:g}; "
@@ -67,17 +89,18 @@ def power(
     return Interval(rate.estimate, rate.low, rate.high, level, simulations, "Clopper-Pearson over simulations", name)
 
 
+@door(StatisticsError)
 def minimum_detectable_effect(
     test: Callable,
-    draw: Callable,
+    draw: Callable[[np.random.Generator, float], Any],
     low: float,
     high: float,
-    target: float = 0.8,
-    alpha: float = 0.05,
-    simulations: int = 500,
-    steps: int = 8,
-    seed: int = 0,
-    level: float = 0.95,
+    target: Share = 0.8,
+    alpha: Share = 0.05,
+    simulations: Draws = 500,
+    steps: Draws = 8,
+    seed: Seed = 0,
+    level: Share = 0.95,
 ) -> Interval:
     """Smallest effect in [low, high] at which `test` reaches power `target`, by bisection on simulations with common random numbers.
 
@@ -145,7 +168,8 @@ class Calibration:
         return f"{verdict}; rejection rate at {rows}; n = {whole(self.too_small.n)}, {percent(self.rate.level)} % simultaneous {self.rate.method}"
 
 
-def calibration(p, alphas=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5), level: float = 0.99) -> Calibration:
+@door(StatisticsError)
+def calibration(p, alphas: Share | Annotated[Sequence[Share], Filled()] = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5), level: Share = 0.99) -> Calibration:
     """Check p-values that were computed under a true null: are they uniform, or at least never too small (super-uniform)?
 
     `p`: p-values of independent null data sets (any shape; NaN left out). The intervals of the rates are Clopper-Pearson and hold together at `level`
@@ -179,7 +203,8 @@ class Halves(NamedTuple):
     report: np.ndarray
 
 
-def halves(n: int, seed: int = 0, strata=None) -> Halves:
+@door(StatisticsError)
+def halves(n: int, seed: Seed = 0, strata: Annotated[Any, Labels()] | None = None) -> Halves:
     """Random split of n units into a half to select on and a half to report on; an odd one goes to `report`.
 
     `strata`: n labels; each label is then halved, its odd unit to the half that is smaller so far. Raises `StatisticsError`.
@@ -229,20 +254,21 @@ class SelectionBias:
         )
 
 
+@door(StatisticsError)
 def selection_bias(
     x,
     axis: int = 0,
     choose: str = "max",
-    splits: int = 200,
-    seed: int = 0,
-    strata=None,
-    level: float = 0.95,
-    memory_mb: float = 200,
+    splits: Draws = 200,
+    seed: Seed = 0,
+    strata: Annotated[Any, Labels()] | None = None,
+    level: Share = 0.95,
+    memory_mb: Positive = 200,
 ) -> SelectionBias:
     """Choose the best cell on one half of the units, report it on the other, over repeated splits.
 
     `x`: [units along axis, cells...], NaN where missing. `choose`: "max", "min" or "absolute" (largest absolute mean; its sign on the selecting half is
-    then made positive on both halves). The interval (studentized bootstrap, first split) covers the chosen cell's mean, since those units had no part
+    then made positive on both halves). The interval (first split) covers the chosen cell's mean, since those units had no part
     in the choice; the repeated splits are not independent and get no interval. A cell must have a value in both halves to be chosen.
     Raises `StatisticsError`. Source: Efron & Tibshirani 1993, chapter 17 (the optimism of an apparent best); Cox 1975 for the single split.
     """
@@ -283,6 +309,6 @@ def selection_bias(
     cell, commonest = (tuple(int(i) for i in np.unravel_index(index, shape)) for index in (chosen[0], cells[times.argmax()]))
     level = check_open_unit(level, "level")
     apart = flat[first.report, chosen[0]] * sign[0]
-    held_out = bootstrap(apart, level=level, seed=seed, method="studentized", resamples=max(2000, int(40 / (1 - level))))
+    held_out = bootstrap(apart, level=level, seed=seed, resamples=max(2000, int(40 / (1 - level))))
     a, b = float(selected.mean()), float(reported.mean())
     return SelectionBias(cell, held_out, a, b, a - b, commonest, float(times.max() / splits), splits, n)

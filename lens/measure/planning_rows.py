@@ -6,18 +6,20 @@ The first three use Fisher's z with the variance 1.06 / (n - 3) of Fieller, Hart
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import special, stats
 
+from lens.arguments import Count, Draws, Share, door
 from lens.measure.samples import ALTERNATIVES, StatisticsError, check_choice, check_count, check_open_unit, probability
 
 FIELLER = 1.06
 DESIGNS = ("orders", "labels", "pairs", "retrain", "keys")
 
 
-def rows_needed(rho: float, *, alpha: float = 0.05, power: float = 0.8, alternative: str = "two-sided", test: str = "permutation") -> int:
+@door(StatisticsError)
+def rows_needed(rho: float, *, alpha: Share = 0.05, power: Share = 0.8, alternative: str = "two-sided", test: str = "permutation") -> int:
     """Fewest rows with which a true rank correlation `rho` is found, in its own direction, with probability `power` at level `alpha`.
 
     `test`: "permutation" (normal critical value) or "key" (the guaranteed tail exp(-z^2/2) of `key_test`, which asks for a larger z). A one-sided
@@ -31,20 +33,23 @@ def rows_needed(rho: float, *, alpha: float = 0.05, power: float = 0.8, alternat
     return max(4, math.ceil(FIELLER * (reach / math.atanh(rho)) ** 2 + 3))
 
 
-def detectable_rho(n: int, alpha: float = 0.05, power: float = 0.8, *, alternative: str = "two-sided", test: str = "permutation") -> float:
+@door(StatisticsError)
+def detectable_rho(n: int, alpha: Share = 0.05, power: Share = 0.8, *, alternative: str = "two-sided", test: str = "permutation") -> float:
     """Smallest |rho| that `n` rows find with probability `power` at level `alpha`; arguments as in `rows_needed`. Raises `StatisticsError`."""
     n = check_count(n, "n", 4, "for Fisher's z")
     power = check_open_unit(power, "power")
     return math.tanh(max(0.0, _critical(alpha, alternative, test) + stats.norm.ppf(power)) * math.sqrt(FIELLER / (n - 3)))
 
 
-def power_of(rho: float, n: int, alpha: float = 0.05, *, alternative: str = "two-sided", test: str = "permutation") -> float:
+@door(StatisticsError)
+def power_of(rho: float, n: int, alpha: Share = 0.05, *, alternative: str = "two-sided", test: str = "permutation") -> float:
     """Probability that `n` rows reject at level `alpha`, in the direction of a true `rho`; arguments as in `rows_needed`. Raises `StatisticsError`."""
     rho, n = _correlation(rho), check_count(n, "n", 4, "for Fisher's z")
     return float(stats.norm.cdf(math.atanh(rho) * math.sqrt((n - 3) / FIELLER) - _critical(alpha, alternative, test)))
 
 
-def reachable_level(n: int | Iterable[int], design: str = "orders", *, ones: int | None = None, resamples: int | None = None) -> float:
+@door(StatisticsError)
+def reachable_level(n: Count | Sequence[Count], design: str = "orders", *, ones: int | None = None, resamples: Draws | None = None) -> float:
     """Smallest one-sided p-value that `n` units can give, ties aside, and with `resamples` random draws where they are drawn.
 
     `design`: "orders" (n rows in any order, 1/n!; for exchange groups give their sizes), "labels" (`ones` of n rows are members), "pairs" (n sign flips),

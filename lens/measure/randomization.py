@@ -23,6 +23,7 @@ from itertools import permutations
 import numpy as np
 from scipy import fft, stats
 
+from lens.arguments import Draws, Labels, Positive, Seed, Share, door
 from lens.measure.planning_rows import require_level
 from lens.measure.samples import (
     ALTERNATIVES,
@@ -41,6 +42,7 @@ from lens.measure.samples import (
 DRAWS = ("auto", "shuffle", "cyclic")
 SHUFFLED_AT_MOST = 1e8  # rows x draws up to which "auto" shuffles: a few seconds
 BLOCKS = 64  # no more blocks than this for "cyclic", save for small groups: b^64 turns are enough, and larger blocks hide less
+ASSIGNED = "the labels were assigned at random within groups, each arrangement as likely, and scores, statistic and seed chosen without them"
 TIE = 1e-9  # statistics closer than this many standard deviations count as equal, so that rounding never makes p too small
 TABLE = 4096  # look-up tables of small blocks are merged up to this size
 CACHED = 2**18  # numbers shuffled at a time: they stay in the processor's cache
@@ -51,7 +53,7 @@ class Randomization:
     """A correlation between score and randomised label, with its permutation test.
 
     `statistic`: the correlation within exchange groups; `z`: its sum standardised by the exact permutation moments (mean 0, variance 1 under the null);
-    `p`: guaranteed; `null`: `statistic` over the draws (under "cyclic" centred at what the blocks' label sums fix, not at 0); `left_out`: rows without a score;
+    `p`: guaranteed if labels were assigned at random; `null`: `statistic` over the draws (under "cyclic" centred at what the blocks' label sums fix, not at 0); `left_out`: rows without a score;
     `groups`: exchange groups; `idle`: rows that no draw can move, being alone in their group.
     """
 
@@ -69,9 +71,10 @@ class Randomization:
         notes = "" if self.groups == 1 else f", {whole(self.groups)} exchange groups"
         notes += f", {whole(self.left_out)} rows without a score left out" if self.left_out else ""
         notes += f", {whole(self.idle)} rows alone in their group" if self.idle else ""
-        return f"{self.method} {short(self.statistic)}, z = {self.z:.2f}{notes}; {self.p}: guaranteed"
+        return f"{self.method} {short(self.statistic)}, z = {self.z:.2f}{notes}; {self.p}: {self.p.worth}"
 
 
+@door(StatisticsError)
 def permutation_correlation(
     score,
     label,
@@ -79,11 +82,11 @@ def permutation_correlation(
     groups=None,
     statistic: str | Callable = "spearman",
     alternative: str = "less",
-    resamples: int = 100_000,
+    resamples: Draws = 100_000,
     draws: str = "auto",
-    seed: int = 0,
-    memory_mb: float = 500,
-    alpha: float | None = None,
+    seed: Seed = 0,
+    memory_mb: Positive = 500,
+    alpha: Share | None = None,
 ) -> Randomization:
     """Permutation test that `score` does not depend on `label`, which was assigned at random within exchange groups.
 
@@ -118,10 +121,11 @@ def permutation_correlation(
     require_level(floor, alpha, f"{whole(n)} {unit} and {how}", "Give more rows or more resamples.")
     name = {"spearman": "rank correlation", "pearson": "correlation"}.get(statistic if isinstance(statistic, str) else "", "weighted rank correlation")
     name += "" if labels.shape[1] == 1 else f", mean of {labels.shape[1]} epochs,"
-    value = PValue(p, "exact" if exact else "monte carlo", n, how, observed, alternative, floor)
+    value = PValue(p, "exact" if exact else "monte carlo", n, how, observed, alternative, floor, ASSIGNED)
     return Randomization(observed, observed / sd, value, null, name, n, left_out, size.size, int((size == 1).sum()))
 
 
+@door(StatisticsError)
 def grouped_moments(score, label, groups=None) -> tuple[float, float]:
     """Exact mean and variance of sum(score * label) when labels are permuted uniformly within each group.
 
@@ -143,7 +147,7 @@ def group_numbers(groups, n: int) -> np.ndarray:
     """Whole numbers from 0 for `n` group names (numbers or text; all 0 for None). Raises `StatisticsError`."""
     if groups is None:
         return np.zeros(n, dtype=int)
-    names = np.asarray(groups)
+    names = Labels().of(groups, "groups", StatisticsError)
     if names.shape != (n,):
         raise StatisticsError(f"groups has shape {names.shape} and there are {n} rows; expected one group for each row. Align them.")
     if names.dtype.kind not in "biuUSf" or names.dtype.kind == "f" and not np.isfinite(names).all():

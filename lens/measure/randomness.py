@@ -7,9 +7,11 @@ import math
 import numpy as np
 from scipy import special, stats
 
+from lens.arguments import door
 from lens.measure.samples import PValue, StatisticsError, as_array
 
 
+@door(StatisticsError)
 def runs_test(positions) -> PValue:
     """Test that positions, in the order of the rows before the shuffle, are in random order; a small p says that they are not.
 

@@ -12,12 +12,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ..arguments import Whole
 from ..engine.record import record_of
-from ..engine.decoder import Block, Decoder, GPT2Block, NeoXBlock
+from ..engine.decoder import Block, Decoder
+from ..engine.effective import linear_bias, norm_map
 from ..engine.runs import Runs
 from ..engine.sites import indices
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden, run_bytes
 from ..engine.walk import Stopped
+from ..errors import Error
 from ..prompts import Pair, encode, resolve_positions
 from ..tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
 
@@ -27,7 +31,7 @@ RECORD_BYTES = 256 << 20
 _BETWEEN = "<|endoftext|>"
 
 
-class ReadoutError(ValueError):
+class ReadoutError(Error, ValueError):
     """An argument of a readout that does not fit; the message names it, its value and what was expected."""
 
 
@@ -201,7 +205,7 @@ def recorded(decoder: Decoder, ids: Sequence[Tensor], keep: Sequence[str], label
         used += size
     with tqdm(total=len(ids), desc=label, unit="prompt", delay=2.0, leave=False, disable=hidden(progress)) as bar:
         for batch in batches:
-            if stop is not None and stop():
+            if says_stop(stop):
                 raise Stopped(f"{label}: stopped after {batch[0]} of {len(ids)} prompts")
             yield batch, Runs.record(decoder, [ids[i] for i in batch], keep)
             bar.update(len(batch))
@@ -276,14 +280,8 @@ def one_position(readings: Sequence[Reading], position: Any, argument: str = "po
 # -- weights ----------------------------------------------------------------------------------------------------------
 
 def value_weight(block: Block) -> Float[Tensor, "n_kv_heads d_model d_head"]:
-    """``W_V`` by key/value head, in the TransformerLens layout."""
-    if isinstance(block, GPT2Block):
-        weight = block.fused.weight[:, 2 * block.d_model:].T
-    elif isinstance(block, NeoXBlock):
-        weight = block._rows(2, 3)[0]
-    else:
-        weight = block.v_proj.weight
-    return weight.unflatten(0, (-1, block.d_head)).transpose(1, 2)
+    """``W_V`` by key/value head, in the TransformerLens layout, as it is applied now (with adapters, where there are some)."""
+    return block.value_weight().unflatten(0, (-1, block.d_head)).transpose(1, 2)
 
 
 def kv_heads(decoder: Decoder, heads: Sequence[int]) -> np.ndarray:
@@ -296,8 +294,8 @@ def norm_parts(norm: Any) -> tuple[bool, Tensor | None, float]:
     module = getattr(norm, "module", None)
     if module is None:
         return False, None, 0.0
-    epsilon = module.eps if isinstance(module, nn.LayerNorm) else module.variance_epsilon
-    return isinstance(module, nn.LayerNorm), module.weight.float(), epsilon
+    centre, weight, _, epsilon = norm_map(module)
+    return centre, weight, epsilon
 
 
 def _centred(x: Tensor, wanted: bool) -> Tensor:
@@ -323,9 +321,14 @@ def back_through_norm(norm: Any, direction: Float[Tensor, "... d_model"], scale:
 
 
 def module_bias(module: Any) -> Tensor | None:
-    """The bias of a linear layer or norm, in float32, or None."""
-    bias = getattr(getattr(module, "module", module), "bias", None)
-    return bias.float() if isinstance(bias, Tensor) else None
+    """The bias that a linear layer or norm applies now, in float32, or None."""
+    if module is None:
+        return None
+    if not isinstance(module, nn.Module):
+        inner = getattr(module, "module", None)
+        return None if inner is None else norm_map(inner)[2]
+    bias = linear_bias(module)
+    return None if bias is None else bias.float()
 
 
 # -- arguments and the record -----------------------------------------------------------------------------------------
@@ -343,12 +346,11 @@ def selected(spec: Any, size: int, argument: str) -> list[int]:
 
 def count(value: Any, argument: str, least: int = 1) -> int:
     """A whole number of at least ``least``, or ReadoutError."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
-        raise ReadoutError(f"{argument}={value!r} is not a number that fits; expected an integer of {least} or more.")
-    return int(value)
+    return Whole(least).of(value, argument, ReadoutError)
 
 
 def record(model: Any, decoder: Decoder, kind: str, call: dict[str, Any], readings: Sequence[Reading] = (), seed: int | None = None) -> dict[str, Any]:
-    """What it takes to compute a readout again, for ``lens.engine.results.stamp``."""
-    made = record_of(model, decoder, kind, call, [r.pair for r in readings if r.pair is not None], seed=seed, status="complete")
+    """What it takes to compute a readout again, for ``lens.engine.results.stamp``; ``decoder`` is the one that the readout began with."""
+    made = record_of(model, decoder, kind, call, [r.pair for r in readings if r.pair is not None], seed=seed, status="complete",
+                     state=decoder.state)
     return made | {"texts": [r.text for r in readings]} if readings else made

@@ -16,10 +16,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from ..arguments import Count, Index, Model, Positions, Token, door
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.metrics import LOGIT_BYTES
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sites import RESIDUAL, SiteError, indices
 from ..prompts import Pair
 from .attention import attention, copying_scores, induction_scores
@@ -48,8 +50,10 @@ __all__ = ["ReadoutError", "attention", "copying_scores", "direct_logit_attribut
 _STREAMS = tuple(s for s in RESIDUAL if s != "embed")
 
 
+@door(ReadoutError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def logit_lens(model: Any, prompts: str | Pair | Sequence[str | Pair], *, positions: Any = None, k: int = 5, answer: Any = None, foil: Any = None,
+def logit_lens(model: Model, prompts: str | Pair | Sequence[str | Pair], *, positions: Positions = None, k: Count = 5, answer: Token | Sequence[Token] | None = None, foil: Token | Sequence[Token] | None = None,
                site: str = "resid_post", which: str = "clean") -> xr.Dataset:
     """What the model would predict if it stopped after each layer: the residual stream through the final norm and the unembedding.
 
@@ -133,8 +137,10 @@ def _lens(logits: Tensor, final: Tensor, share: Tensor, answer: Tensor | None, f
     return read | {"kl": torch.linalg.vecdot(share, final - (logits - normaliser)).clamp(min=0)}
 
 
+@door(ReadoutError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def head_vocabulary(model: Any, layer: int, head: int, *, text: str | Pair | None = None, tokens: Any = None, position: Any = -1, k: int = 10,
+def head_vocabulary(model: Model, layer: Index, head: Index, *, text: str | Pair | None = None, tokens: Token | Sequence[Token] | None = None, position: Positions = -1, k: Count = 10,
                     which: str = "clean") -> xr.Dataset:
     """The tokens that a head's output promotes and suppresses most, from a run (``text``) or from its weights (``tokens``).
 
@@ -185,7 +191,7 @@ def head_vocabulary(model: Any, layer: int, head: int, *, text: str | Pair | Non
         out = through_norm(block.post_attn, out, norm_scale(block.post_attn, out))
         normed = through_norm(decoder.norm, out, norm_scale(decoder.norm, out))
         coords = {"source_token": ("source", labels(model, ids)), "source": np.arange(len(ids))}
-    logits = normed @ decoder.head.weight.float().T
+    logits = normed @ decoder.unembedding().float().T
     if text is None:
         own = logits.gather(1, source[:, None])
         extra = {"own_rank": ("source", (logits > own).sum(-1).cpu().numpy()), "own_rank_low": ("source", (logits < own).sum(-1).cpu().numpy())}
@@ -206,8 +212,10 @@ def head_vocabulary(model: Any, layer: int, head: int, *, text: str | Pair | Non
     return results.stamp(ds, record(model, decoder, "head_vocabulary", call, readings))
 
 
+@door(ReadoutError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def direct_logit_attribution(model: Any, pairs: str | Pair | Sequence[str | Pair], *, position: Any = "last", answer: Any = None, foil: Any = None,
+def direct_logit_attribution(model: Model, pairs: str | Pair | Sequence[str | Pair], *, position: Positions = "last", answer: Token | Sequence[Token] | None = None, foil: Token | Sequence[Token] | None = None,
                              which: str = "clean") -> xr.Dataset:
     """How much of the logit difference each head and MLP writes into the residual stream directly, at one position.
 
@@ -259,7 +267,7 @@ def direct_logit_attribution(model: Any, pairs: str | Pair | Sequence[str | Pair
 
 def _attributed(decoder: Decoder, runs: Runs, token: Tensor, wanted: Sequence[tuple[int, int | None]]) -> dict[str, Tensor]:
     """The parts of the logit difference at some tokens ``[n]``: contribution ``[n, layer, component]`` and the rest ``[n]``."""
-    weight, bias = decoder.head.weight, module_bias(decoder.head)
+    weight, bias = decoder.unembedding(), module_bias(decoder.head)
     column = lambda n: torch.tensor([w[n] if w[n] is not None else 0 for w in wanted], device=token.device)
     there = torch.tensor([float(f is not None) for _, f in wanted], device=token.device)
 

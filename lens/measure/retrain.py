@@ -7,21 +7,24 @@ deviation under a normal curve; for m = 9 that rejects a true null at nominal 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
+from lens.arguments import Count, Share, door
 from lens.measure.planning_rows import require_level
 from lens.measure.samples import ALTERNATIVES, PValue, StatisticsError, as_array, check_choice, check_count, check_open_unit, short, whole
 
+FRESH = "every retraining drew its own order as the true one was drawn, with the same code and data, and none was left out or handed in twice"
 SPREADS = ("deviation", "difference")
 TIE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class RetrainTest:
-    """The true order's statistic among m shuffles': `rank` is guaranteed, `t` exact for normal shuffles only, `published` not a p-value.
+    """The true order's statistic among m shuffles': `rank` is guaranteed if all drew their orders alike, `t` exact for normal shuffles only, `published` not a p-value.
 
     `z` is the published ratio; `published_size` is how often it rejects a true null of normal shuffles at nominal 0.05.
     """
@@ -43,17 +46,19 @@ class RetrainTest:
 
     def __str__(self) -> str:
         return (
-            f"observed {short(self.observed)}, {whole(self.m)} shuffles {short(self.mean)} +- {short(self.deviation)}; rank {self.rank}: guaranteed; "
+            f"observed {short(self.observed)}, {whole(self.m)} shuffles {short(self.mean)} +- {short(self.deviation)}; rank {self.rank}: {self.rank.worth}; "
             f"t {self.t}; published plug-in {self.published.p:.2g} is not a p-value (size {short(self.published_size)} at 0.05)"
         )
 
 
-def one_of_many(observed, shuffled, *, alternative: str = "greater", spread: str = "deviation", alpha: float | None = None) -> RetrainTest:
+@door(StatisticsError)
+def one_of_many(observed, shuffled, *, alternative: str = "greater", spread: str = "deviation", alpha: Share | None = None) -> RetrainTest:
     """Tests of one `observed` statistic (true order) against `shuffled` [m] (fresh shuffles): rank p, prediction t and the published plug-in normal.
 
     Rank p = (1 + number of shuffles at least as large) / (m + 1), exact for exchangeable models and never below 1 / (m + 1); two-sided: twice the smaller
     one. t_{m-1} = (T_0 - mean) / (s sqrt(1 + 1/m)). `spread`: what the published code divides by, the shuffles' "deviation" (over m, plus 1e-6) or, for
-    m = 2, their absolute "difference". `alpha`: refuse too few shuffles for this level. Raises `StatisticsError`, also for m < 2.
+    m = 2, their absolute "difference". `alpha`: refuse too few shuffles for this level. One value m times is one retraining handed in m times and is
+    refused; some equal values, unless whole numbers, make the rank p approximate. Raises `StatisticsError`, also for m < 2.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     check_choice(spread, "spread", SPREADS)
@@ -65,6 +70,12 @@ def one_of_many(observed, shuffled, *, alternative: str = "greater", spread: str
     if np.isnan(others).any():
         raise StatisticsError(f"shuffled is NaN at {np.flatnonzero(np.isnan(others)).tolist()}; a retraining may not be left out. Run it again.")
     value, m = float(value.ravel()[0]), others.size
+    if others.min() == others.max():
+        raise StatisticsError(
+            f"shuffled is {others[0]:g} in all m = {m}: one retraining handed in {m} times would make p small in half of all true nulls. Retrain on {m} fresh"
+            " shuffles."
+        )
+    copies = others.size - np.unique(others).size
     if spread == "difference" and m != 2:
         raise StatisticsError(f"spread = 'difference' with m = {m}; the difference is of two shuffles. Use spread = 'deviation'.")
     tie = TIE * max(abs(value), float(np.abs(others).max()))
@@ -74,19 +85,21 @@ def one_of_many(observed, shuffled, *, alternative: str = "greater", spread: str
     needed = math.ceil(round(floor * (m + 1) / alpha, 9)) - 1 if isinstance(alpha, float) and alpha > 0 else m
     require_level(min(1.0, floor), alpha, f"{m} shuffles", f"Retrain on at least {needed} shuffles.")
     mean, deviation = float(others.mean()), float(others.std(ddof=1))
-    deviation = 0.0 if others.min() == others.max() else deviation
     scale = abs(float(others[0] - others[1])) if spread == "difference" else float(others.std()) + 1e-6
     z = (value - mean) / scale if scale > 0 else math.nan
     t = (value - mean) / (deviation * math.sqrt(1 + 1 / m)) if deviation > 0 else math.nan
     size = published_size(0.05, m, spread=spread, alternative=alternative)
     note = f"plug-in normal as published, not a p-value: size {short(size)} at 0.05 for m = {m}"
+    exact = PValue(rank, "exact", m + 1, f"rank among {m + 1}", value, alternative, min(1.0, floor), FRESH)
+    if copies and (others != np.round(others)).any():
+        exact = exact.doubted(f"{copies} of {m} retrainings have the value of another: handed in twice?")
     student = _tail(t, lambda x: special.stdtr(m - 1, -x), alternative)
     return RetrainTest(
         value,
         mean,
         deviation,
         m,
-        PValue(rank, "exact", m + 1, f"rank among {m + 1}", value, alternative, min(1.0, floor)),
+        exact,
         PValue(student, "approximate", m + 1, f"t with {m - 1} df, exact for normal shuffles", t, alternative),
         z,
         PValue(_tail(z, lambda x: special.ndtr(-x), alternative), "plug-in", m + 1, note, z, alternative),
@@ -94,7 +107,8 @@ def one_of_many(observed, shuffled, *, alternative: str = "greater", spread: str
     )
 
 
-def published_size(alpha, m: int, *, spread: str = "deviation", alternative: str = "greater"):
+@door(StatisticsError)
+def published_size(alpha: Share | Sequence[Share], m: Count, *, spread: str = "deviation", alternative: str = "greater"):
     """How often the published plug-in normal falls below `alpha` under a true null of m normal shuffles (closed form; number or array).
 
     Its ratio is sqrt((m + 1) / (m - 1)) times a t with m - 1 degrees of freedom, or for `spread` "difference" (m = 2) sqrt(3)/2 times a Cauchy.
@@ -117,6 +131,7 @@ def published_size(alpha, m: int, *, spread: str = "deviation", alternative: str
     return float(size) if levels.ndim == 0 else size
 
 
+@door(StatisticsError)
 def pool_checkpoints(observed, shuffled, *, alternative: str = "greater") -> tuple[float, np.ndarray]:
     """Largest standardised statistic over several checkpoints, for the true order and for each shuffle; give both to `one_of_many` (alternative "greater").
 

@@ -11,16 +11,19 @@ Rules that hold in the whole package:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from ..arguments import Number, Unfit, Whole, shown, unfit
+from ..errors import Error
 
 ALTERNATIVES = ("two-sided", "greater", "less")
 GUARANTEED = ("exact", "monte carlo", "bound", "e-value")
 
 
-class StatisticsError(ValueError):
+class StatisticsError(Error, ValueError):
     """A statistic was asked of input that cannot give it; the text names the argument and the next step."""
 
 
@@ -28,7 +31,8 @@ class StatisticsError(ValueError):
 class Interval:
     """An estimate with its confidence interval; arrays of one shape when many cells were given.
 
-    `n` counts the values that were present; `method` says how the interval was made, `statistic` what it is of.
+    `n` counts the values that were present; `method` says how the interval was made, `statistic` what it is of. `kind` names the interval of each cell (a text, or an array of
+    them), or says why there is none; by default it is `method`.
     """
 
     estimate: Any
@@ -38,6 +42,13 @@ class Interval:
     n: Any
     method: str
     statistic: str = "mean"
+    kind: Any = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.kind, str) and not self.kind:
+            missing = np.isnan(np.asarray(self.low, float)) | np.isnan(np.asarray(self.high, float))
+            named = self.method if self.method.startswith(("none", "not available")) else "not available"
+            object.__setattr__(self, "kind", plain(np.where(missing, named, self.method)))
 
     def excludes(self, value: float = 0.0):
         """True where `value` lies outside the interval (False where the interval is NaN)."""
@@ -55,7 +66,8 @@ class Interval:
 class PValue:
     """A p-value that says which kind it is: "exact", "monte carlo", "bound", "e-value", "approximate", or "mixed" over cells.
 
-    `method` says what was counted, `statistic` is the observed value, `floor` the smallest p this test can return.
+    `method` says what was counted, `statistic` is the observed value, `floor` the smallest p this test can return. `condition`: what the data cannot
+    show and a guarantee rests on; `reason`: why a test that is guaranteed elsewhere is only approximate here.
     """
 
     p: Any
@@ -65,11 +77,34 @@ class PValue:
     statistic: Any = np.nan
     alternative: str = "two-sided"
     floor: Any = 0.0
+    condition: str = ""
+    reason: str = ""
 
     @property
     def guaranteed(self) -> bool:
-        """True if under the test's null P(p <= a) is at most a for every a and n; false for an approximation."""
+        """True if under the test's null, and its `condition`, P(p <= a) is at most a for every a and n; false for an approximation."""
         return self.kind in GUARANTEED
+
+    @property
+    def worth(self) -> str:
+        """What p may be called: "guaranteed", "guaranteed if ..." with its condition, or "an approximation" with the reason."""
+        if self.guaranteed:
+            return f"guaranteed if {self.condition}" if self.condition else "guaranteed"
+        return f"an approximation: {self.reason}" if self.reason else "an approximation"
+
+    @property
+    def kind_if(self) -> str:
+        """The kind with its condition or its doubt, as columns of tables say it: "exact if ...", "approximate: ..."."""
+        about = f" if {self.condition}" if self.guaranteed and self.condition else f": {self.reason}" if self.reason else ""
+        return f"{self.kind}{about}"
+
+    def given(self, condition: str) -> PValue:
+        """The same p with one more condition."""
+        return replace(self, condition="; ".join(dict.fromkeys(text for text in (self.condition, condition) if text)))
+
+    def doubted(self, reason: str) -> PValue:
+        """The same p, approximate for this reason: a check can only take a guarantee away, so that it never makes a p too small."""
+        return replace(self, kind="approximate", condition="", reason="; ".join(dict.fromkeys(text for text in (self.reason, reason) if text)))
 
     def __float__(self) -> float:
         return float(self.p)
@@ -90,14 +125,14 @@ class PValue:
 
 def as_array(x, name: str, infinite: bool = False) -> np.ndarray:
     """Float64 NumPy array from a list, NumPy array, xarray DataArray or torch tensor; infinite values only where allowed."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu().double()
     try:
+        if hasattr(x, "detach"):
+            x = x.detach().cpu().double()
         array = np.asarray(x)
         if np.iscomplexobj(array):
             raise TypeError("complex numbers")
         array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except Exception as error:    # an object may fail in any way
         raise StatisticsError(
             f"{name} = {excerpt(x)} is not an array of real numbers ({error}); "
             "give numbers, NaN where a value is missing."
@@ -128,7 +163,7 @@ def check_axis(axis, array: np.ndarray, name: str) -> None:
     """Refuse an axis that `array` does not have."""
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -array.ndim <= axis < array.ndim:
         raise StatisticsError(
-            f"axis = {axis!r} is not an axis of {name}, which has shape {array.shape}; give an integer from {-array.ndim} to {array.ndim - 1}."
+            f"axis = {shown(axis)} is not an axis of {name}, which has shape {array.shape}; give an integer from {-array.ndim} to {array.ndim - 1}."
         )
 
 
@@ -158,25 +193,38 @@ def as_p_values(p, name: str = "p") -> np.ndarray:
     return array
 
 
+def refuse_copies(values: np.ndarray, axis: int | None, independent: bool | None, name: str, what: str) -> None:
+    """Refuse equal values where independent ones are asked for (NaN apart), unless the caller says that they are independent and tie by themselves."""
+    if independent:
+        return
+    lines = values.reshape(-1, 1) if axis is None else np.moveaxis(values, axis, 0)
+    lines = np.sort(lines.reshape(lines.shape[0], -1), axis=0)
+    twice = lines[1:] == lines[:-1]
+    if twice.any():
+        raise StatisticsError(
+            f"{name} has the value {lines[1:][twice][0]:g} more than once; {what} holds for independent tests, and equal values look like copies of one. "
+            "Give each test once; if they are independent and tie because they are discrete, say independent=True."
+        )
+
+
 def check_open_unit(value, name: str) -> float:
     """`value` as a float strictly between 0 and 1."""
-    if not np.isscalar(value) or isinstance(value, str) or not 0 < value < 1:
-        hint = f" Did you mean {value / 100:g}?" if isinstance(value, (int, float)) and 1 < value < 100 else ""
-        raise StatisticsError(f"{name} = {value!r} is outside (0, 1); give a fraction such as 0.05 or 0.95.{hint}")
-    return float(value)
+    return float(Number(0, 1, closed=False).of(value, name, StatisticsError, "give a fraction such as 0.05 or 0.95"))
 
 
 def check_count(value, name: str, least: int = 1, reason: str = "") -> int:
     """`value` as an int of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise StatisticsError(f"{name} = {value!r}; expected an integer of at least {least}{' ' + reason if reason else ''}. Raise it.")
-    return int(value)
+    try:
+        return Whole(least).take(value)
+    except Unfit as found:
+        why = f"at least {least} {reason}" if reason else f"at least {least}"
+        raise StatisticsError(unfit(name, value, found.expected.replace(f"at least {least}", why))) from None
 
 
 def check_choice(value, name: str, choices) -> str:
     """`value` if it is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
-        raise StatisticsError(f"{name} = {value!r}; expected one of {', '.join(repr(c) for c in choices)}.")
+        raise StatisticsError(f"{name} = {shown(value)}; expected one of {', '.join(repr(c) for c in choices)}.")
     return value
 
 
@@ -188,9 +236,7 @@ def check_same_shape(x: np.ndarray, y: np.ndarray, names: tuple[str, str], next_
 
 def generator(seed) -> np.random.Generator:
     """The one source of randomness: PCG64 started from an integer seed."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise StatisticsError(f"seed = {seed!r}; expected an integer of at least 0, so that a second run gives the same numbers.")
-    return np.random.Generator(np.random.PCG64(int(seed)))
+    return np.random.Generator(np.random.PCG64(Whole(0, 2**63 - 1).of(seed, "seed", StatisticsError, "a second run with it gives the same numbers")))
 
 
 # ---- cells and memory --------------------------------------------------------------------------------------------
@@ -216,8 +262,7 @@ def blocks(total: int, size: int) -> Iterator[slice]:
 
 def budget(memory_mb: float) -> int:
     """How many float64 numbers one working array may hold; four such arrays are alive at once."""
-    if not memory_mb > 0:
-        raise StatisticsError(f"memory_mb = {memory_mb!r}; expected a positive number of megabytes, such as 200.")
+    Number(0, above=True).of(memory_mb, "memory_mb", StatisticsError, "give a number of megabytes, such as 200")
     return max(1, int(memory_mb * 2**20 / 8 / 4))
 
 
@@ -234,8 +279,7 @@ def plain(array):
 
 
 def excerpt(x) -> str:
-    text = repr(x)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shown(x)
 
 
 def short(value) -> str:

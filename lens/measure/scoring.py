@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
-import operator
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 
+from lens.engine.sessions import of_one_model
 from lens.engine.sweeps import hidden
+from lens.arguments import MOST, Count, FilePath, Size, Whole, door, unfit
+from lens.engine.stopping import says_stop
+from lens.measure.causal import settle
 from lens.measure.likelihood import Likelihood, ScoringError, cast, core, plain
+from lens.measure.scores import Scores, counts_of, whole_number
 from lens.measure.scoring_store import Part, Store, remember, remembered, row_key
 
 __all__ = ["Scores", "ScoringError", "score"]
@@ -34,85 +39,6 @@ EXTRA = ("mean", "variance")
 BACKENDS = ("local", "ray")
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Log-probabilities (nats) of the tokens of `n` rows under one model.
-
-    `row_id`: int64 [n]. `offsets`: int64 [n + 1]; row i has `logprob[offsets[i]:offsets[i + 1]]`, float32, of its tokens from position `first` on.
-    `mean`, `variance`: of the log-probability under the model's own next-token distribution at each place, where asked for. `model`: name, hash, dtype.
-    `about`: the options; `status`; and how many rows are `bad` (a log-probability that is NaN or infinite), `short` (no token to score), `cut` (longer than
-    the model's context) or came from the store (`cached`).
-    """
-
-    row_id: np.ndarray
-    offsets: np.ndarray
-    logprob: np.ndarray
-    mean: np.ndarray | None = None
-    variance: np.ndarray | None = None
-    model: dict = field(default_factory=dict)
-    about: dict = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.row_id)
-
-    @property
-    def first(self) -> int:
-        """The position in its row of the first scored token: 0 only where a start token came before it."""
-        return int(self.about.get("first", 0))
-
-    @cached_property
-    def _row(self) -> np.ndarray:
-        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
-
-    def nll(self, prefix: int = 0, window: int | None = None, reduce: str = "mean") -> np.ndarray:
-        """Negative log-likelihood of each row, float64 [n]: nats a token, or of the whole row with `reduce="sum"`.
-
-        Only tokens at positions `prefix` to `prefix + window - 1` of the row count. NaN for a row without such a token, or where one is NaN or infinite.
-        """
-        if reduce not in ("mean", "sum"):
-            raise ScoringError(f"reduce={reduce!r} is not known; expected 'mean' or 'sum'.")
-        prefix, window = _whole(prefix, "prefix", 0), None if window is None else _whole(window, "window", 1)
-        position = np.arange(len(self.logprob)) - self.offsets[self._row] + self.first
-        chosen = position >= prefix
-        if window is not None:
-            chosen &= position < prefix + window
-        row, value = self._row[chosen], self.logprob[chosen].astype(np.float64)
-        count = np.bincount(row, minlength=len(self))
-        with np.errstate(invalid="ignore"):
-            total = -np.bincount(row, value, len(self))
-        total[(count == 0) | ~np.isfinite(total)] = np.nan
-        return total / np.maximum(count, 1) if reduce == "mean" else total
-
-    def tokens(self) -> np.ndarray:
-        """Scored tokens of each row, int64 [n]."""
-        return np.diff(self.offsets)
-
-    def take(self, row_ids: Any) -> Scores:
-        """The scores of these rows, in this order. Raises ScoringError for an id that is not there."""
-        wanted = np.asarray(row_ids, np.int64).reshape(-1)
-        order = np.argsort(self.row_id, kind="stable")
-        at = np.searchsorted(self.row_id, wanted, sorter=order)
-        at[at == len(order)] = 0
-        if len(wanted) and (not len(order) or (self.row_id[order[at]] != wanted).any()):
-            missing = wanted[self.row_id[order[at]] != wanted] if len(order) else wanted
-            raise ScoringError(f"row_ids: {missing[:5].tolist()} are not among the {len(self)} scored rows; score them first.")
-        at = order[at] if len(wanted) else np.empty(0, np.int64)
-        sizes = self.tokens()[at]
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        index = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[at], sizes)
-        part = lambda a: None if a is None else a[index]
-        made = Scores(self.row_id[at], offsets, self.logprob[index], part(self.mean), part(self.variance), self.model, dict(self.about))
-        made.about.update(_counts(made))
-        return made
-
-    def __str__(self) -> str:
-        bad = "".join(f", {self.about[n]} {what}" for n, what in (("bad", "with NaN or infinity"), ("short", "without a token to score")) if self.about.get(n))
-        nll = self.nll()
-        if not np.isfinite(nll).any():
-            return f"{len(self)} rows without a usable score{bad}"
-        return f"{len(self)} rows, {len(self.logprob)} tokens under {self.model.get('name', 'a model')}: {float(np.nanmean(nll)):.4f} nats a token{bad}"
-
-
 @dataclass(frozen=True)
 class Piece:
     """Rows that are scored together and written as one part; `batches` are sizes that add up to their number."""
@@ -124,9 +50,11 @@ class Piece:
     batches: list[int]
 
 
-def score(model: Any, rows: Any, *, row_ids: Any = None, prefix: int = 0, window: int | None = None, start: str | int | None = "auto", extra: Sequence[str] = (),
-          batch_tokens: int | None = None, dtype: str | torch.dtype | None = None, device: str | None = None, store: Any = None, backend: str = "local",
-          workers: int = 2, threads: int | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
+@door(ScoringError)
+@of_one_model
+def score(model: Any, rows: Sequence[Any], *, row_ids: Any = None, prefix: Size = 0, window: Count | None = None, start: str | Size | None = "auto", extra: str | Sequence[str] = (),
+          batch_tokens: Count | None = None, dtype: str | torch.dtype | None = None, device: str | None = None, store: FilePath | None = None, backend: str = "local",
+          workers: Annotated[int, Whole(1, 10**4)] = 2, threads: Annotated[int, Whole(1, 10**4)] | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
     """Score the tokens of rows under a causal language model.
 
     Args:
@@ -140,22 +68,26 @@ def score(model: Any, rows: Any, *, row_ids: Any = None, prefix: int = 0, window
         batch_tokens: tokens of a batch, padding included; a longer row is a batch of its own.
         dtype, device: as `lens.load`; None: as the model is. Another dtype than the model's makes a copy. Log-probabilities are computed in at least float32.
         store: a folder. Rows that it holds for this model and these options are read, others are scored and written to it in parts of about 65,000 tokens.
-        backend: "local", or "ray" for `workers` actors (needs `pip install 'mnemoscope[ray]'`); the driver writes the store.
+        backend: "local", or "ray" for `workers` actors, at most one a row (needs `pip install 'mnemoscope[ray]'`), on the
+            Ray that this process is connected to, that of RAY_ADDRESS, or a local one; the driver writes the store.
         threads: of each scoring process; by default torch's own setting locally, and 1 in each actor. With equal `threads`, on processors of one kind, both
             backends give equal bits.
-        stop: asked between batches (parts with "ray"); True ends with the rows scored so far (`about["status"]`).
+        stop: asked between batches (twice a second with "ray"); True ends with the rows scored so far
+            (`about["status"]`).
 
     Raises ScoringError.
     """
     options = _options(prefix, window, extra, batch_tokens, backend, workers, threads)
     source = Source(model, dtype, device, store)
+    if len(rows) > MOST:
+        raise ScoringError(unfit("rows", rows, f"at most {MOST} rows", "score them in parts"))
     ids = _row_ids(row_ids, len(rows))
     begin = source.start if isinstance(start, str) and start == "auto" else start
-    if begin is not None and not 0 <= _whole(begin, "start", 0) < source.facts["vocabulary"]:
+    if begin is not None and not 0 <= whole_number(begin, "start", 0) < source.facts["vocabulary"]:
         raise ScoringError(f"start={start!r} is not a token of the model, which has {source.facts['vocabulary']}; expected 'auto', None or a token id.")
     first = options["prefix"] if begin is not None else max(1, options["prefix"])
     # what the numbers depend on; the rest only changes their order of computation
-    identity = {"model": source.facts["hash"], "dtype": source.dtype_name, "start": None if begin is None else int(begin), "prefix": options["prefix"],
+    identity = {"model": source.facts["hash"], "state": source.facts["state"], "dtype": source.dtype_name, "start": None if begin is None else int(begin), "prefix": options["prefix"],
                 "window": options["window"], "moments": options["moments"]}
     kept = None if store is None else Store(store, identity)
     run = _Run(source, kept, options, None if begin is None else int(begin), first, stop)
@@ -172,13 +104,13 @@ def _options(prefix, window, extra, batch_tokens, backend, workers, threads) -> 
         raise ScoringError(f"extra={extra!r}: {unknown[0]!r} is not known; expected some of {', '.join(EXTRA)}.")
     if backend not in BACKENDS:
         raise ScoringError(f"backend={backend!r} is not known; expected 'local' or 'ray'.")
-    optional = lambda value, name: None if value is None else _whole(value, name, 1)
-    return {"prefix": _whole(prefix, "prefix", 0), "window": optional(window, "window"), "moments": bool(extra), "batch_tokens": optional(batch_tokens, "batch_tokens"),
-            "backend": backend, "workers": _whole(workers, "workers", 1), "threads": optional(threads, "threads")}
+    optional = lambda value, name: None if value is None else whole_number(value, name, 1)
+    return {"prefix": whole_number(prefix, "prefix", 0), "window": optional(window, "window"), "moments": bool(extra), "batch_tokens": optional(batch_tokens, "batch_tokens"),
+            "backend": backend, "workers": whole_number(workers, "workers", 1), "threads": optional(threads, "threads")}
 
 
 class Source:
-    """The model to score with, loaded when the first row needs it. `facts`: its hash, vocabulary, context and start token; `memory`: what a store noted of it."""
+    """The model to score with, loaded when the first row needs it. `facts`: its hash, state, vocabulary, context and start token; `memory`: what a store noted of it."""
 
     def __init__(self, model: Any, dtype: Any, device: Any, store: Any):
         from lens import models
@@ -186,13 +118,18 @@ class Source:
         self.given, self.device = model, device
         self.dtype = None if dtype is None else models._dtype(dtype)
         self.named = isinstance(model, (str, Path))
-        self.name = str(model) if self.named else str(getattr(getattr(model, "cfg", None), "model_name", None) or type(getattr(model, "original_model", model)).__name__)
+        self.name = str(model) if self.named else models.name_of(model)
         if not self.named:
             core(model)
         digest = _files_digest(model) if self.named and store is not None else None
-        self.facts = (remembered(store, digest) if digest else None) or self._facts()
-        if digest and remembered(store, digest) is None:
+        noted = remembered(store, digest) if digest else None
+        # what an older version noted lacks the state
+        self.facts = noted if noted is not None and "state" in noted else self._facts(anew=store is not None)
+        if digest and self.facts is not noted:
             remember(store, digest, self.facts)
+        if store is not None and self.facts["state"] is None:
+            raise ScoringError(f"store={str(store)!r}: the model cannot be identified ({self.facts['unidentified']}), so that the store could return another one's scores; "
+                               "leave store out, or take that off the model.")
         self.start = self.facts["start"]
 
     @property
@@ -206,7 +143,7 @@ class Source:
         """The model as it was given, or as it is loaded by name (in float32, so that the hash does not depend on the dtype asked for)."""
         from lens import models
 
-        return models.load(self.given, device=self.device or "auto") if self.named else self.given
+        return settle(models.load(self.given, device=self.device or "auto")) if self.named else self.given
 
     @cached_property
     def model(self) -> torch.nn.Module:
@@ -220,8 +157,9 @@ class Source:
 
         return models._device(self.device or "auto").type if self.named else models._device(self.device).type if self.device else self.model.device.type
 
-    def _facts(self) -> dict:
+    def _facts(self, anew: bool = False) -> dict:
         from lens import models
+        from lens.engine.state import identity
 
         hf = core(self.loaded)
         config = getattr(hf.config, "get_text_config", lambda: hf.config)()
@@ -230,7 +168,9 @@ class Source:
         begin = tokenizer.bos_token_id if tokenizer is not None else getattr(config, "bos_token_id", None)
         begin = begin[0] if isinstance(begin, (list, tuple)) and begin else begin
         context = getattr(config, "max_position_embeddings", None)
-        return {"hash": models.weight_hash(self.loaded), "vocabulary": vocabulary, "context": int(context) if isinstance(context, int) and context > 0 else None,
+        told = identity(self.loaded)
+        return {"hash": models.weight_hash(self.loaded, anew=anew), "state": told.digest, **({"unidentified": told.unidentified} if told.unidentified else {}),
+                "vocabulary": vocabulary, "context": int(context) if isinstance(context, int) and context > 0 else None,
                 "start": int(begin) if isinstance(begin, int) and 0 <= begin < vocabulary else None}
 
 
@@ -244,20 +184,21 @@ class _Run:
         self.status, self.threads = "complete", options["threads"]
 
     def all(self, rows: Any, ids: np.ndarray, bar: Any) -> None:
-        with contextlib.ExitStack() as stack:
-            scorer = None
-            for begin in range(0, len(ids), BLOCK):
-                pieces = self._plan(rows, ids, begin, bar)
-                if pieces and scorer is None:
-                    scorer = stack.enter_context(self._scorer())
-                for piece, values in scorer(pieces) if pieces else ():
-                    if values is None:
-                        self.status = "stopped"
-                        return
-                    if self.store is not None:
-                        self.store.write(Part(piece.row_id, piece.key, values))
-                    self.values.update(zip(piece.index.tolist(), values))
-                    bar.update(len(values))
+        planned = (self._plan(rows, ids, begin, bar) for begin in range(0, len(ids), BLOCK))
+        block = next(filter(None, planned), None)
+        if block is None:
+            return
+        # blocks follow on each other without a pause, so that no worker waits for the last of one
+        pieces = (piece for pieces in itertools.chain([block], planned) for piece in pieces)
+        with self._scorer(block, len(ids)) as scorer:
+            for piece, values in scorer(pieces):
+                if values is None:
+                    self.status = "stopped"
+                    return
+                if self.store is not None:
+                    self.store.write(Part(piece.row_id, piece.key, values))
+                self.values.update(zip(piece.index.tolist(), values))
+                bar.update(len(values))
 
     def _plan(self, rows: Any, ids: np.ndarray, begin: int, bar: Any) -> list[Piece]:
         """The pieces of one block that the store does not have. Its batches are those of the whole block, less what is there already."""
@@ -268,7 +209,7 @@ class _Run:
             self.values[int(i)] = (np.empty(0, np.float32),) * (3 if self.options["moments"] else 1)
         bar.update(int((sizes == 0).sum()))
         keys = np.array([row_key(ids[i], t) for i, t in zip(index, tokens)], np.uint64) if self.store is not None else np.zeros(len(index), np.uint64)
-        there = self.store.fetch(keys[sizes > 0]) if self.store is not None else {}
+        there = self.store.fetch(keys[sizes > 0], sizes[sizes > 0]) if self.store is not None else {}
         width = np.array([len(t) for t in tokens])
         order = np.argsort(-width, kind="stable")
         order = order[sizes[order] > 0]
@@ -311,13 +252,17 @@ class _Run:
         return row.reshape(-1)
 
     @contextlib.contextmanager
-    def _scorer(self) -> Iterator[Callable[[list[Piece]], Iterator[tuple[Piece, list | None]]]]:
+    def _scorer(self, block: list[Piece],
+                rows: int) -> Iterator[Callable[[Iterable[Piece]], Iterator[tuple[Piece, list | None]]]]:
         if self.options["backend"] == "ray":
             from lens.measure.scoring_ray import Pool
 
             self.threads = self.options["threads"] or 1
-            with Pool(self.source, self.options["moments"], self.start, self.first, self.options["workers"], self.threads) as pool:
-                yield lambda pieces: pool.run(self._needed(pieces), self.stop)
+            tokens = sum(len(row) - self.first for piece in block for row in piece.rows)
+            kept = None if self.store is None else self.store.folder.parent
+            workers = min(self.options["workers"], rows)
+            with Pool(self.source, self.options["moments"], self.start, self.first, workers, self.threads, kept) as pool:
+                yield lambda pieces: pool.run(self._needed(pieces), self.stop, tokens)
             return
         before = torch.get_num_threads()
         self.threads = self.options["threads"] or before
@@ -328,12 +273,12 @@ class _Run:
         finally:
             torch.set_num_threads(before)
 
-    def _needed(self, pieces: list[Piece]) -> Iterator[Piece]:
+    def _needed(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The pieces that no other process has written by the time that their turn comes."""
         for piece in pieces:
             part = None
             if self.store is not None and self.store.has(name := Part.name(piece.key)):
-                part = self.store.read(name)
+                part = self.store.read(name, {int(key): len(row) - self.first for key, row in zip(piece.key, piece.rows)})
             if part is None:
                 yield piece
             else:
@@ -351,7 +296,7 @@ class _Run:
                  "corrupt": [] if self.store is None else list(self.store.corrupt)}
         made = Scores(ids[at], np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), column(0), column(1) if moments else None, column(2) if moments else None,
                       {"name": self.source.name, "hash": self.source.facts["hash"], "dtype": self.source.dtype_name}, about)
-        about.update(_counts(made))
+        about.update(counts_of(made))
         return made
 
 
@@ -359,16 +304,11 @@ def score_piece(likelihood: Likelihood, rows: list[np.ndarray], batches: list[in
     """The values of every row of a piece, batch by batch; None where it was stopped."""
     values, at = [], 0
     for size in batches:
-        if stop is not None and stop():
+        if says_stop(stop):
             return None
         values += likelihood.batch(rows[at:at + size], start, first)
         at += size
     return values
-
-
-def _counts(scores: Scores) -> dict:
-    bad = np.unique(scores._row[~np.isfinite(scores.logprob)])
-    return {"rows": len(scores), "tokens": int(len(scores.logprob)), "bad": int(len(bad)), "short": int((scores.tokens() == 0).sum())}
 
 
 def _row_ids(row_ids: Any, n: int) -> np.ndarray:
@@ -397,13 +337,3 @@ def _files_digest(name: Any) -> str | None:
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ScoringError(f"{name}={value!r}; expected a whole number of at least {least}.")
-    return number

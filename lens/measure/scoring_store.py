@@ -10,18 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
-import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lens import containers, files, reading
+
 SCHEMA = 1
 COLUMNS = ("logprob", "mean", "variance")
-_STALE_SECONDS = 86_400
 
 
 def row_key(row_id: int, tokens: np.ndarray) -> int:
@@ -57,15 +56,12 @@ class Store:
 
     def __init__(self, folder: str | os.PathLike, options: dict):
         self.folder, self.options, self.corrupt = Path(folder) / fingerprint(options), options, []
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
+        files.sweep(self.folder)
         self.columns = COLUMNS if options.get("moments") else COLUMNS[:1]
         about = self.folder / "options.json"
         if not about.is_file():
-            _replace(about, (json.dumps(options, indent=1, sort_keys=True) + "\n").encode())
-        for left in self.folder.glob(".*.part"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                    left.unlink()
+            files.write_json(about, options, sort_keys=True)
         self._known: dict[str, np.ndarray] = {}
 
     def has(self, name: str) -> bool:
@@ -86,34 +82,52 @@ class Store:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="none", use_dictionary=False, write_page_checksum=True)
         name = Part.name(part.key)
-        _replace(self.folder / name, sink.getvalue())
+        files.write(self.folder / name, memoryview(sink.getvalue()))
         self._known[name] = part.key
         return name
 
-    def fetch(self, keys: np.ndarray) -> dict[int, tuple[np.ndarray, ...]]:
-        """The values of those of `keys` (uint64) that the store holds and can read."""
+    def fetch(self, keys: np.ndarray, sizes: np.ndarray | None = None) -> dict[int, tuple[np.ndarray, ...]]:
+        """The values of those of `keys` (uint64) that the store holds and can read. `sizes`: how many each has; a part with another number is corrupt."""
         wanted, found = np.unique(keys), {}
+        expected = None if sizes is None else dict(zip(keys.tolist(), np.asarray(sizes).tolist()))
         for name in self._names():
             there = self._keys(name)
             if there is None or not len(hits := np.flatnonzero(np.isin(there, wanted))):
                 continue
             hits = [int(h) for h in hits if int(there[h]) not in found]
-            if hits and (part := self.read(name)) is not None:
+            if hits and (part := self.read(name, expected)) is not None:
                 found.update((int(part.key[h]), part.values[h]) for h in hits)
         return found
 
-    def read(self, name: str) -> Part | None:
-        """A whole part; None where it is corrupt (it is then set aside)."""
+    def read(self, name: str, sizes: Mapping[int, int] | None = None) -> Part | None:
+        """A whole part; None where it is corrupt (it is then set aside). `sizes`: by key, how many values a row has, for those that are known."""
         table = self._table(name, None)
         if table is None:
             return None
+        try:
+            part = self._part(name, table)
+            for key, row in zip(part.key.tolist(), part.values):
+                if any(len(v) != (sizes or {}).get(key, len(row[0])) for v in row):
+                    raise ValueError("a row has another number of values than tokens")
+            return part
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
+            self._set_aside(name)
+            return None
+
+    def _part(self, name: str, table: Any) -> Part:
+        """A table as a part. Raises ValueError: it is no table of this store, or not the rows that its name stands for."""
         columns = []
         for column in self.columns:
             lists = table[column].combine_chunks()
             lists = lists.chunk(0) if hasattr(lists, "chunk") else lists
             columns.append((lists.offsets.to_numpy(), lists.values.to_numpy()))
+            if lists.null_count or lists.values.null_count or columns[-1][1].dtype != np.float32:
+                raise ValueError("it lacks values")
         values = [tuple(flat[o[i]:o[i + 1]] for o, flat in columns) for i in range(table.num_rows)]
-        return Part(table["row_id"].to_numpy(), table["key"].to_numpy(), values)
+        part = Part(table["row_id"].to_numpy(), table["key"].to_numpy(), values)
+        if part.key.dtype != np.uint64 or part.row_id.dtype != np.int64 or Part.name(part.key) != name:
+            raise ValueError("its rows are others")
+        return part
 
     def rows(self) -> np.ndarray:
         """The keys of every row of every part, as often as they are there."""
@@ -132,46 +146,33 @@ class Store:
         return self._known[name]
 
     def _table(self, name: str, columns: list[str] | None) -> Any:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        if not (self.folder / name).exists():
+            return None
         try:
-            table = pq.read_table(self.folder / name, columns=columns, page_checksum_verification=True, memory_map=False)
-            if columns is None and set(table.column_names) != {"row_id", "key", *self.columns}:
+            table = containers.parquet(self.folder / name, ValueError, columns, checked=True)
+            if set(table.column_names) != set(columns or {"row_id", "key", *self.columns}):
                 raise ValueError("its columns are others")
             return table
-        except FileNotFoundError:
+        except ValueError:
+            if (self.folder / name).exists():       # another process may have set it aside
+                self._set_aside(name)
             return None
-        except (OSError, ValueError, KeyError, pa.ArrowException):
-            self.corrupt.append(name)
-            self._known.pop(name, None)
-            with contextlib.suppress(OSError):
-                os.replace(self.folder / name, self.folder / f"{name}.corrupt")
-            return None
+
+    def _set_aside(self, name: str) -> None:
+        self.corrupt.append(name)
+        self._known.pop(name, None)
+        with contextlib.suppress(OSError):
+            os.replace(self.folder / name, self.folder / f"{name}.corrupt")
 
 
 def remembered(folder: str | os.PathLike, digest: str) -> dict | None:
     """What an earlier run noted of the model whose files have this digest: its weight hash, vocabulary, context and start token."""
     try:
-        return json.loads((Path(folder) / "models" / f"{digest}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return reading.json_file(Path(folder) / "models" / f"{digest}.json", ValueError)
+    except ValueError:
         return None
 
 
 def remember(folder: str | os.PathLike, digest: str, facts: dict) -> None:
     """Note it for the next run, which then need not load the weights."""
-    path = Path(folder) / "models" / f"{digest}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
-
-
-def _replace(path: Path, data: Any) -> None:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    files.write_json(Path(folder) / "models" / f"{digest}.json", facts, parents=True, sort_keys=True)

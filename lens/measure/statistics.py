@@ -4,7 +4,7 @@ NumPy in and out (lists, torch tensors and xarray arrays are taken too). NaN mea
 same numbers. Results are small records with a one-line text:
 
 >>> print(bootstrap([0.2, 0.5, 0.4, 0.7, 0.1, 0.6]))
-mean 0.417 [0.25, 0.583], n = 6, 95 % percentile bootstrap
+mean 0.417 [0.00221, 0.741], n = 6, 95 % Student's t and studentized bootstrap, the wider of both
 >>> print(sign_flip([0.2, 0.5, 0.4, 0.7, 0.1, 0.6]))
 p = 0.031, the smallest it can be (exact, all 64 sign flips, n = 6)
 """
@@ -14,6 +14,7 @@ from lens.measure.evidence import EProcess, combine_e, e_process, e_to_p, p_to_e
 from lens.measure.intervals import bootstrap, bootstrap_comparison, proportion
 from lens.measure.keys import KeyTest, key_e_process, key_test, rank_e_process
 from lens.measure.labels import AUC, TrapTest, auc, paired_trap_test
+from lens.measure.means import mean_interval
 from lens.measure.multiplicity import benjamini_hochberg, combine_p, holm
 from lens.measure.planning import (
     Calibration,
@@ -63,6 +64,7 @@ __all__ = [
     "holm",
     "key_e_process",
     "key_test",
+    "mean_interval",
     "minimum_detectable_effect",
     "one_of_many",
     "p_to_e",

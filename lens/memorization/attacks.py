@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from .errors import MemorizationError, stamped
+from ..arguments import Count, Model, Portion, Seed, TokenRows, door
+from ..engine.sessions import of_one_model
+from .errors import MemorizationError, stamped, table
 from .extraction import judged
 from .reading import Reader
 from .sequences import Sequences
@@ -16,8 +17,9 @@ from .sequences import Sequences
 MEASURES = ("strict", "loose", "lev", "exact_prefix")
 
 
-def variants(sequences: Sequences, *, shifts: Sequence[int] | None = None, left: Any = None, noise: Sequence[float] = (0.1,),
-             seed: int = 0) -> dict[str, tuple[list[np.ndarray], int]]:  # fmt: skip
+@door(MemorizationError)
+def variants(sequences: Sequences, *, shifts: Sequence[int] | None = None, left: TokenRows | None = None, noise: Sequence[Portion] = (0.1,),
+             seed: Seed = 0) -> dict[str, tuple[list[np.ndarray], int]]:  # fmt: skip
     """Other prefixes for each sequence: name -> (prompts, tokens of the suffix that the prompt gives away).
 
     "original"; for each shift t: "longer +t" (the prefix and t tokens of the suffix), "shift +t" (the same without its first t tokens), "shorter -t" (the prefix
@@ -33,9 +35,7 @@ def variants(sequences: Sequences, *, shifts: Sequence[int] | None = None, left:
     shifts = [t for t in (1, 2, 4, 8, 16, 20) if t <= most] if shifts is None else [int(t) for t in shifts]
     if bad := [t for t in shifts if not 1 <= t < min(sequences.suffix, size)]:
         raise MemorizationError(f"shifts has {bad[0]}; expected whole numbers from 1 to {min(sequences.suffix, size) - 1}, below the prefix's and the suffix's lengths.")
-    if bad := [p for p in noise if not 0 < p <= 1]:
-        raise MemorizationError(f"noise has {bad[0]}; expected shares of the prefix above 0 and at most 1.")
-    before = None if left is None else np.asarray(left, np.int64)
+    before = None if left is None else table(left, "left")
     if before is not None and (before.ndim != 2 or len(before) != n or before.shape[1] < max(shifts, default=0)):
         raise MemorizationError(f"left has shape {before.shape}; expected the tokens before each sequence, [{n}, at least {max(shifts, default=0)}].")
     rng, pool, ids = np.random.default_rng(seed), np.unique(sequences.ids), sequences.ids
@@ -52,8 +52,10 @@ def variants(sequences: Sequences, *, shifts: Sequence[int] | None = None, left:
     return out
 
 
-def stretch(model: Any, sequences: Sequences, *, paraphrases: Mapping[str, Sequence[Sequence[int]]] | None = None, shifts: Sequence[int] | None = None, left: Any = None,
-            noise: Sequence[float] = (0.1,), seed: int = 0, batch: int = 64, progress: bool | None = None) -> xr.Dataset:  # fmt: skip
+@door(MemorizationError)
+@of_one_model(reads=False)
+def stretch(model: Model, sequences: Sequences, *, paraphrases: Mapping[str, Sequence[Sequence[int]]] | None = None, shifts: Sequence[int] | None = None,
+            left: TokenRows | None = None, noise: Sequence[Portion] = (0.1,), seed: Seed = 0, batch: Count = 64, progress: bool | None = None) -> xr.Dataset:  # fmt: skip
     """Ask for each suffix with every variant of its prefix (see `variants`) and with paraphrased prefixes, and keep the best recitation.
 
     The best of many variants is better than one by chance alone: compare with the same call on a model, or on sequences, that had nothing to forget.
@@ -76,6 +78,10 @@ def stretch(model: Any, sequences: Sequences, *, paraphrases: Mapping[str, Seque
             raise MemorizationError(f"paraphrases[{name!r}] has {len(prompts)} prompts; expected one of at least one token for each of {len(sequences)} sequences.")
         asked[str(name)] = ([np.asarray(p, np.int64) for p in prompts], 0)
     reader, lines = Reader(model), []
+    for name in paraphrases or {}:
+        reader.check(asked[str(name)][0], f"paraphrases[{name!r}]")
+    if left is not None:
+        reader.check(list(table(left, "left")), "left")
     # variants that ask for equally much are recited together
     for given in sorted({g for _, g in asked.values()}):
         names = [n for n, (_, g) in asked.items() if g == given]
@@ -85,10 +91,10 @@ def stretch(model: Any, sequences: Sequences, *, paraphrases: Mapping[str, Seque
             at = slice(k * len(sequences), (k + 1) * len(sequences))
             lines.append((name, sequences.suffix - given, {m: values[m][at] for m in MEASURES}))
     lines.sort(key=lambda line: list(asked).index(line[0]))
-    table = {m: np.stack([line[2][m] for line in lines]) for m in MEASURES}
-    ds = xr.Dataset({**{m: (("variant", "sequence"), v) for m, v in table.items()}, "left": ("variant", [line[1] for line in lines]),
-                     "strict_any": ("sequence", table["strict"].any(0)),
-                     "loose_any": ("sequence", table["loose"].any(0)), "longest": ("sequence", table["exact_prefix"].max(0)), "lev_least": ("sequence", table["lev"].min(0))},
+    values = {m: np.stack([line[2][m] for line in lines]) for m in MEASURES}
+    ds = xr.Dataset({**{m: (("variant", "sequence"), v) for m, v in values.items()}, "left": ("variant", [line[1] for line in lines]),
+                     "strict_any": ("sequence", values["strict"].any(0)),
+                     "loose_any": ("sequence", values["loose"].any(0)), "longest": ("sequence", values["exact_prefix"].max(0)), "lev_least": ("sequence", values["lev"].min(0))},
                     {"variant": [line[0] for line in lines], "sequence": np.arange(len(sequences)), **sequences.coords()})
     call = {"sequences": sequences.about(), "variants": list(asked), "paraphrases": list(paraphrases or {})}
     return stamped(ds, model, reader.model, "prefix attacks", call, seed)

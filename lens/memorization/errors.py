@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,32 +11,82 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
+from ..arguments import Check, Unfit, Whole, unfit
 from ..engine import results
 from ..engine.record import record_of
+from ..errors import Error
+from ..measure.likelihood import ScoringError, plain
 
 
-class MemorizationError(ValueError):
+class MemorizationError(Error, ValueError):
     """Sequences, a model or an argument of this family that cannot be used; the message names it, its value and the next step."""
 
 
-def stamped(ds: xr.Dataset, model: Any, plain: nn.Module, kind: str, call: Mapping[str, Any], seed: int | None = None) -> xr.Dataset:
+@dataclass(frozen=True)
+class Holds(Check):
+    """A result that holds what a function reads of it: `variables` (or coordinates), along `axes`."""
+
+    made_by: str
+    variables: tuple[str, ...]
+    axes: tuple[str, ...] = ("sequence",)
+
+    @property
+    def expected(self) -> str:
+        return f"a result of {self.made_by}, with {', '.join(self.variables) or 'values'} over {', '.join(self.axes)}"
+
+    def take(self, value: Any) -> Any:
+        if (not isinstance(value, xr.Dataset) or any(name not in value.variables for name in self.variables)
+                or any(not value.sizes.get(axis) for axis in self.axes)):
+            raise Unfit(value, self.expected)
+        return value
+
+
+def stamped(ds: xr.Dataset, model: Any, core: nn.Module, kind: str, call: Mapping[str, Any], seed: int | None = None) -> xr.Dataset:
     """The result with its record: the model as it is now (an edit in force is in its weight hash), the call and the seed."""
-    seen = SimpleNamespace(hf=plain, dtype=plain.dtype, device=plain.device)
-    source = model if hasattr(model, "cfg") else plain
+    seen = SimpleNamespace(hf=core, dtype=core.dtype, device=core.device)
+    source = model if hasattr(model, "cfg") else core
     return results.stamp(ds, record_of(source, seen, kind, call, seed=seed, status="complete", engine="plain"))
 
 
 def labels(value: Any, n: int, name: str, of: str = "sequence") -> np.ndarray:
     """One label for each of n units: an array of them, or one for all."""
-    array = np.asarray(value if not isinstance(value, (tuple, set)) else list(value))
+    try:
+        array = np.asarray(value if not isinstance(value, (tuple, set)) else list(value))
+        if array.dtype.kind not in "biufUOM" or array.dtype.kind == "O" and not all(isinstance(v, (str, int, float, tuple, type(None))) for v in array.flat):
+            raise TypeError
+    except Exception:      # nothing that labels can be made of
+        raise MemorizationError(unfit(name, value, f"a label, a number or text, for each {of}, or one for all")) from None
     array = np.repeat(array[None], n, 0) if array.ndim == 0 else array
     if array.shape != (n,):
         raise MemorizationError(f"{name} has shape {array.shape}; expected one for each {of}, ({n},).")
     return array
 
 
+def counts(value: Any, n: int, name: str) -> np.ndarray:
+    """One count of at least 0 for each of n sequences, or one for all."""
+    array = labels(value, n, name)
+    if array.dtype.kind not in "iuf" or not (np.isfinite(array).all() and (array == np.round(array)).all() and (array >= 0).all() and (array < 2**62).all()):
+        raise MemorizationError(unfit(name, value, "counts of at least 0"))
+    return array.astype(np.int64)
+
+
+def table(value: Any, name: str) -> np.ndarray:
+    """Token ids [n, length]: rows of one length."""
+    given = getattr(value, "ids", value)
+    rows = [np.asarray(row.cpu() if hasattr(row, "cpu") else row) for row in given]
+    if len({len(row) for row in rows}) > 1:
+        raise MemorizationError(unfit(name, value, "rows of one length"))
+    return np.array(rows, np.int64)
+
+
+def causal(model: Any, name: str) -> None:
+    """Refuse what is no causal language model that can be read, by the name of the argument that it is."""
+    try:
+        plain(model)
+    except ScoringError as error:
+        raise MemorizationError(f"{name}: {error}") from None
+
+
 def whole(value: Any, name: str, least: int) -> int:
     """A whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise MemorizationError(f"{name}={value!r}; expected a whole number of at least {least}.")
-    return int(value)
+    return Whole(least).of(value, name, MemorizationError)

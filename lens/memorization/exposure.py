@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..arguments import Filled, Model, Portion, Seed, Share, Whole, door
+from ..engine.lengths import require_readable
+from ..engine.sessions import of_one_model
 from ..measure import membership
+from ..measure.labels import MEMBER
 from ..measure.likelihood import plain
 from ..measure.scoring import Scores, score
-from ..measure.statistics import auc, holm
-from .errors import MemorizationError, labels, stamped
+from ..measure.statistics import auc, holm, permutation
+from ..measure.units import unit_means
+from .errors import Holds, MemorizationError, stamped
+from .errors import counts as counts_of
 from .sequences import Sequences
-from .tables import summary
+from .tables import summary, units_of, with_tests
 
-PARTS = ("suffix", "whole")
+Part = Literal["suffix", "whole"]
+Exposure = Annotated[Any, Holds("exposure", ("exposure", "null", "largest", "loss", "foil_loss", "kind", "foil_kind"), ("sequence", "foil"))]
 
 
-def exposure(model: Any, canaries: Sequences, foils: Sequences, *, part: str = "suffix", within_kind: bool = True) -> xr.Dataset:
+@door(MemorizationError)
+@of_one_model(reads=False)
+def exposure(model: Model, canaries: Sequences, foils: Sequences, *, part: Part = "suffix", within_kind: bool = True) -> xr.Dataset:
     """How far up each planted sequence ranks by loss among foils that were not planted but could have been: log2 |R| - log2 rank.
 
     R is the canary and its foils; equal losses rank against the canary. Where foils and canaries were drawn alike and a coin chose which were planted, `p` = rank / |R|
@@ -40,7 +49,7 @@ def exposure(model: Any, canaries: Sequences, foils: Sequences, *, part: str = "
     Source: Carlini et al. 2019, The Secret Sharer, section 4 (exposure, estimated by sampling).
     """
     _alike(canaries, foils)
-    own, other = losses(model, canaries, part), losses(model, foils, part)
+    own, other = losses(model, canaries, part, "canaries"), losses(model, foils, part, "foils")
     rank, size = np.zeros(len(own)), np.zeros(len(own))
     for i, kind in enumerate(canaries.kind):
         among = other[foils.kind == kind] if within_kind else other
@@ -48,7 +57,7 @@ def exposure(model: Any, canaries: Sequences, foils: Sequences, *, part: str = "
             raise MemorizationError(f"foils has none of kind {str(kind)!r}, which canary {canaries.names[i]!r} is of; add some, or set within_kind=False.")
         rank[i], size[i] = 1 + (among <= own[i]).sum(), 1 + len(among)
     ds = xr.Dataset({"loss": ("sequence", own, {"units": "nats per token"}), "rank": ("sequence", rank.astype(np.int64)),
-                     "exposure": ("sequence", np.log2(size / rank), {"units": "bits"}), "largest": ("sequence", np.log2(size)), "p": ("sequence", rank / size),
+                     "exposure": ("sequence", np.log2(size / rank), {"units": "bits"}), "largest": ("sequence", np.log2(size)), "p": ("sequence", rank / size, {"guaranteed_if": "canaries and foils were drawn alike and a coin chose which were planted"}),
                      "null": ("sequence", [np.log2(s / np.arange(1, s + 1)).mean() for s in size]),
                      "foil_loss": ("foil", other, {"units": "nats per token"})},
                     {"sequence": np.arange(len(own)), **canaries.coords(), "foil_name": ("foil", np.array(foils.names, dtype=str)), "foil_kind": ("foil", foils.kind)})
@@ -56,13 +65,40 @@ def exposure(model: Any, canaries: Sequences, foils: Sequences, *, part: str = "
     return stamped(ds, model, plain(model), "exposure", call)
 
 
-def exposure_summary(result: xr.Dataset | Sequence[xr.Dataset], by: Any = "duplicates", *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Mean exposure by group with its bootstrap interval, beside `null` (what no memory gives) and `largest`. See `summary`."""
-    return summary(result, by, variables=("exposure", "null", "largest", "loss"), level=level, seed=seed)
+@door(MemorizationError)
+def exposure_summary(result: Exposure | Annotated[Sequence[Exposure], Filled()], by: Any = "duplicates", *, level: Share = 0.95, seed: Seed = 0,
+                     cluster: str | Sequence[Any] | None = "auto") -> pd.DataFrame:  # fmt: skip
+    """Mean exposure by group with its interval, beside `null` (what no memory gives) and `largest`. See `summary`, also for `cluster`.
+
+    `p` is, for one result, that the group's canaries have no lower losses than the foils (rank sum, labels permuted within each kind, one-sided): guaranteed if canaries and foils were
+    drawn alike, so that a canary that was never in the data is one more foil. Where canaries share a unit p is approximate: the units' mean losses (each kind's own mean taken away)
+    against the foils', permuted, by Welch's statistic, since a mean of several varies less than one foil. For several results p is `summary`'s.
+    """
+    table = summary(result, by, variables=("exposure", "null", "largest", "loss"), level=level, seed=seed, cluster=cluster)
+    if not isinstance(result, xr.Dataset) or by is not None and not isinstance(by, str):
+        return table
+    labels = np.full(result.sizes["sequence"], "all") if by is None or by not in result.coords else result[by].values
+    units = units_of(result, cluster, {"sequence": "sequences"})[0]["sequence"]
+    tests = []
+    for label in table[by] if by in table else ["all"]:
+        at = labels == label
+        score = -np.concatenate([result.loss.values[at], result.foil_loss.values])
+        kinds = np.concatenate([result.kind.values[at], result.foil_kind.values])
+        alike = bool(np.isin(result.kind.values[at], result.foil_kind.values).all())
+        if units is None or len(np.unique(units[at])) == at.sum():
+            tests.append(auc(score, np.arange(len(score)) < at.sum(), groups=kinds if alike else None, seed=seed, level=level).p)
+            continue
+        if alike:
+            score = score - pd.Series(score).groupby(kinds).transform("mean").to_numpy()
+        own = unit_means(score[:at.sum()], units[at])[0]
+        tests.append(permutation(own, score[at.sum():], alternative="greater", statistic="welch", seed=seed).doubted("canaries that share a unit are averaged, foils are not"))
+    return with_tests(table, tests)
 
 
-def by_duplicates(model: Any, sequences: Sequences, duplicates: Any = None, *, part: str = "suffix", texts: Sequence[str] | None = None, reference: Any = None, k: float = 0.2,
-                  resamples: int = 20_000, seed: int = 0, level: float = 0.95) -> xr.Dataset:  # fmt: skip
+@door(MemorizationError)
+@of_one_model(reads=False)
+def by_duplicates(model: Model, sequences: Sequences, duplicates: Any = None, *, part: Part = "suffix", texts: Sequence[str] | None = None, reference: Model | None = None,
+                  k: Portion = 0.2, resamples: Annotated[int, Whole(1, 10**6)] = 20_000, seed: Seed = 0, level: Share = 0.95) -> xr.Dataset:  # fmt: skip
     """How well membership scores tell the sequences of each number of duplicates from those that were never in the data.
 
     Args:
@@ -79,7 +115,7 @@ def by_duplicates(model: Any, sequences: Sequences, duplicates: Any = None, *, p
 
     Source: Wei et al. 2025, Hubble (counts drawn at random, so that those of 0 are exchangeable non-members); for the scores see lens.measure.membership.
     """
-    counts = sequences.duplicates if duplicates is None else labels(duplicates, len(sequences), "duplicates").astype(np.int64)
+    counts = sequences.duplicates if duplicates is None else counts_of(duplicates, len(sequences), "duplicates")
     if counts is None:
         raise MemorizationError("duplicates is None and sequences does not have them; give how often each was in the training data.")
     if not (counts == 0).any() or not (counts > 0).any():
@@ -92,18 +128,23 @@ def by_duplicates(model: Any, sequences: Sequences, duplicates: Any = None, *, p
                     {"duplicates": dups, "score": list(values), "sequence": np.arange(len(sequences)), "of": ("sequence", counts),
                      "name": ("sequence", np.array(sequences.names, dtype=str)), "kind": ("sequence", sequences.kind)})
     ds["holm"] = (("duplicates", "score"), holm(ds.p.values))
+    ds["p"].attrs["guaranteed_if"] = f"{MEMBER} (its kind)"
     call = {"sequences": sequences.about(), "part": part, "k": k, "resamples": resamples, "level": level, "reference": reference is not None}
     return stamped(ds, model, plain(model), "membership by duplicates", call, seed)
 
 
-def membership_scores(model: Any, sequences: Sequences, *, part: str = "suffix", texts: Sequence[str] | None = None, reference: Any = None,
-                      k: float = 0.2) -> dict[str, np.ndarray]:  # fmt: skip
+@door(MemorizationError)
+@of_one_model(reads=False)
+def membership_scores(model: Model, sequences: Sequences, *, part: Part = "suffix", texts: Sequence[str] | None = None, reference: Model | None = None,
+                      k: Portion = 0.2) -> dict[str, np.ndarray]:  # fmt: skip
     """Loss, Min-K%, Min-K%++ and, where there are texts or a reference model, zlib and reference ratios: one value a sequence, higher for a likelier member."""
     scores = _scores(model, sequences, part, ("mean", "variance"))
     values = {"loss": membership.loss(scores), f"min-{100 * k:g}%": membership.min_k(scores, k), f"min-{100 * k:g}%++": membership.min_k_plus(scores, k)}
     tokenizer = getattr(model, "tokenizer", None)
     if texts is None and tokenizer is not None:
         texts = [tokenizer.decode(row.tolist()) for row in (sequences.suffixes if part == "suffix" else sequences.ids)]
+    if texts is not None and len(texts) != len(sequences):
+        raise MemorizationError(f"texts has {len(texts)} entries; expected one for each of {len(sequences)} sequences.")
     if texts is not None:
         values["zlib"] = membership.zlib_ratio(scores, texts)
     if reference is not None:
@@ -119,15 +160,15 @@ def _cell(value: np.ndarray, counts: np.ndarray, count: int, kind: np.ndarray, r
             "p_kind": found.p.kind, "members": found.members, "n": found.n}  # fmt: skip
 
 
-def _scores(model: Any, sequences: Sequences, part: str, extra: Sequence[str] = ()) -> Scores:
-    if part not in PARTS:
-        raise MemorizationError(f"part={part!r} is not known; expected one of {', '.join(map(repr, PARTS))}.")
+def _scores(model: Any, sequences: Sequences, part: str, extra: Sequence[str] = (), name: str = "sequences") -> Scores:
+    require_readable(plain(model), int(sequences.ids.max()), sequences.length, MemorizationError, name)
     return score(model, sequences.ids, prefix=sequences.prefix if part == "suffix" else 0, start=None, extra=extra)
 
 
-def losses(model: Any, sequences: Sequences, part: str = "suffix") -> np.ndarray:
+@door(MemorizationError)
+def losses(model: Model, sequences: Sequences, part: Part = "suffix", name: str = "sequences") -> np.ndarray:
     """The loss of each sequence, nats a token: of the "suffix" after its prefix, or of the "whole" from its second token on."""
-    return _scores(model, sequences, part).nll()
+    return _scores(model, sequences, part, name=name).nll()
 
 
 def _alike(canaries: Sequences, foils: Sequences) -> None:

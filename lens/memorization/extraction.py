@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..arguments import Count, Filled, Fraction, Model, Seed, Share, Size, TokenRows, door, unfit
+from ..engine.sessions import of_one_model
 from .distances import leading, levenshtein, rouge_l
-from .errors import MemorizationError, stamped, whole
+from .errors import Holds, MemorizationError, stamped, whole
 from .reading import Reader
 from .sequences import Sequences
 from .tables import summary
 
 #: A recitation counts as loosely right where at least this share of it needs no edit. Merullo et al. 2025.
 LOOSE = 0.75
-MEASURES = ("strict", "loose", "lev", "exact_prefix", "rouge_l", "nll")
+MEASURES: tuple[str, ...] = ("strict", "loose", "lev", "exact_prefix", "rouge_l", "nll")
 
 
-def extract(model: Any, sequences: Sequences, *, batch: int = 64, max_new: int | None = None, progress: bool | None = None) -> xr.Dataset:
+Extracted = Annotated[Any, Holds("extract", MEASURES)]
+
+
+@door(MemorizationError)
+@of_one_model(reads=False)
+def extract(model: Model, sequences: Sequences, *, batch: Count = 64, max_new: Count | None = None, progress: bool | None = None) -> xr.Dataset:
     """Let the model continue each prefix greedily and compare with the suffix.
 
     Args:
@@ -62,13 +69,18 @@ def judged(gold: np.ndarray, generated: np.ndarray, logprob: np.ndarray, hits: n
             "nll": -logprob.astype(np.float64).mean(1), "hits": hits.mean(1), "generated": generated}
 
 
-def extraction_summary(result: xr.Dataset | Sequence[xr.Dataset], by: Any = "duplicates", *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Recitation by group, such as the number of duplicates: `strict` and `loose` with Clopper-Pearson, the others with bootstrap intervals. See `summary`."""
-    return summary(result, by, variables=MEASURES, level=level, seed=seed)
+@door(MemorizationError)
+def extraction_summary(result: Extracted | Annotated[Sequence[Extracted], Filled()], by: Any = "duplicates", *, level: Share = 0.95, seed: Seed = 0,
+                       cluster: str | Sequence[Any] | None = "auto") -> pd.DataFrame:  # fmt: skip
+    """Recitation by group, such as the number of duplicates: `strict` and `loose` with Clopper-Pearson, the others with measured intervals; `p` of `strict`. See `summary`, also for
+    `cluster`."""
+    return summary(result, by, variables=MEASURES, level=level, seed=seed, cluster=cluster)
 
 
-def find_recited(model: Any, rows: Sequence[Sequence[int]], prefix: int, suffix: int, *, stride: int | None = None, start: int | None = None, least: float = 1.0,
-                 distinct: int = 16, shared: float = 0.2, names: Sequence[str] | None = None,
+@door(MemorizationError)
+@of_one_model(reads=False)
+def find_recited(model: Model, rows: TokenRows, prefix: Count, suffix: Count, *, stride: Count | None = None, start: Size | None = None, least: Fraction = 1.0,
+                 distinct: Size = 16, shared: Fraction = 0.2, names: Sequence[str] | None = None,
                  progress: bool | None = None) -> tuple[Sequences | None, pd.DataFrame]:  # fmt: skip
     """Look for text that the model recites: windows of the rows of whose suffix every token is the most likely one, read after the window's prefix alone.
 
@@ -88,11 +100,16 @@ def find_recited(model: Any, rows: Sequence[Sequence[int]], prefix: int, suffix:
     lead = [] if start is None else [whole(start, "start", 0)]
     inside = whole(prefix, "prefix", 1 + len(lead)) - len(lead) + suffix
     step = suffix if stride is None else whole(stride, "stride", 1)
+    rows = [np.asarray(row.cpu() if hasattr(row, "cpu") else row) for row in getattr(rows, "ids", rows)]
+    if names is not None and len(names) != len(rows):
+        raise MemorizationError(unfit("names", names, f"a name for each of the {len(rows)} rows"))
     windows = [(r, a, np.array([*lead, *row[a:a + inside]], np.int64)) for r, row in enumerate(rows) for a in range(0, len(row) - inside + 1, step)]
     windows = [w for w in windows if len(set(w[2].tolist())) >= min(distinct, inside)]
     if not windows:
         raise MemorizationError(f"rows hold no window of {inside} tokens with {distinct} distinct ones; give longer texts, or lower prefix, suffix or distinct.")
     reader = Reader(model)
+    if start is not None and start >= reader.vocabulary:
+        raise MemorizationError(unfit("start", start, f"one of the model's {reader.vocabulary} tokens"))
     reader.check([w[2] for w in windows], "rows")
     read = reader.read([w[2] for w in windows], [suffix] * len(windows), progress=progress)
     hits = np.array([(top[:, 0] == w[2][prefix:]).mean() for (_, top), w in zip(read, windows)])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 
+from ..arguments import Count, Model, Seed, Size, TokenRows, Whole, door, unfit
+from ..arguments.kinds import is_sequence
 from ..engine.decoder import UnsupportedModel
+from ..engine.lengths import require_readable
+from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain
 from ..measure.readout import induction_scores
+from ..measure.units import repeated
 from .errors import MemorizationError, stamped, whole
 from .reading import Reader
 
@@ -18,7 +23,10 @@ from .reading import Reader
 TOP = 10
 
 
-def performance(model: Any, texts: Any, tasks: Mapping[str, Any] | None = None, *, copying: int = 16, repeats: int = 4, heads: bool = True, seed: int = 0,
+@door(MemorizationError)
+@of_one_model(reads=False)
+def performance(model: Model, texts: TokenRows, tasks: Mapping[str, Any] | None = None, *, copying: Size = 16, repeats: Annotated[int, Whole(2)] = 4, heads: bool = True,
+                seed: Seed = 0,
                 progress: bool | None = None) -> xr.Dataset:  # fmt: skip
     """Measure a model, edited or not, once: everything that `damage` compares.
 
@@ -32,14 +40,14 @@ def performance(model: Any, texts: Any, tasks: Mapping[str, Any] | None = None, 
 
     Returns: over `text`: `nll` (nats, summed), `tokens`, `copy_loss` (nats a token, all copies but the first), `first_loss` (the first copy); over `place, top`:
         `ranking` (ids; coordinate
-        `place_text`); over `item`: `right`, `answer_nll` (coordinates `task`, `bin`, `chance`); over `random, layer, head`: `prefix_matching` (attention from a token
+        `place_text`); over `item`: `right`, `answer_nll` (coordinates `task`, `bin`, `chance`; `duplicate_text`, `duplicate_item` where some are equal); over `random, layer, head`: `prefix_matching` (attention from a token
         to the one after its earlier copy).
 
     Raises: MemorizationError: no texts, a task without items.
 
     Source: Hernandez et al. 2022, Scaling Laws and Interpretability of Learning from Repeated Data (copying, prefix matching); Olsson et al. 2022.
     """
-    rows = [np.asarray(t, np.int64) for t in texts]
+    rows = [np.asarray(t, np.int64) for t in getattr(texts, "ids", texts)]
     if not rows or min(map(len, rows)) < 2:
         raise MemorizationError(f"texts has {len(rows)} rows, the shortest of {min(map(len, rows), default=0)} tokens; expected at least one row of at least 2 tokens.")
     items = {name: _items(name, of) for name, of in (tasks or {}).items()}
@@ -60,6 +68,9 @@ def performance(model: Any, texts: Any, tasks: Mapping[str, Any] | None = None, 
         variables["answer_nll"] = ("item", np.array([-float(logprob.mean()) for logprob, _ in answered]), {"units": "nats per token"})
         coords |= {"task": ("item", np.array([name for name, of in items.items() for _ in of], dtype=str)), "bin": ("item", np.array([str(i[2]) for i in every], dtype=str)),
                    "chance": ("item", np.array([float(getattr(tasks[name], "chance", np.nan)) for name, of in items.items() for _ in of]))}  # fmt: skip
+    for axis, labels in (("text", repeated(rows)), ("item", repeated([len(i[0]), *i[0], *i[1]] for i in every))):
+        if labels is not None:
+            coords[f"duplicate_{axis}"] = (axis, labels)
     if heads:
         try:
             variables["prefix_matching"] = (("random", "layer", "head"), prefix_matching(reader.model, rows, reader.context, seed))
@@ -70,11 +81,17 @@ def performance(model: Any, texts: Any, tasks: Mapping[str, Any] | None = None, 
     return stamped(xr.Dataset(variables, coords), model, reader.model, "performance", call, seed)
 
 
-def prefix_matching(model: Any, rows: Sequence[np.ndarray], context: int | None = None, seed: int = 0, sequences: int = 8) -> np.ndarray:
+@door(MemorizationError)
+@of_one_model(reads=False)
+def prefix_matching(model: Model, rows: TokenRows, context: Count | None = None, seed: Seed = 0, sequences: Annotated[int, Whole(1, 10**4)] = 8) -> np.ndarray:
     """Attention of each head from a token to the one after its earlier copy: [sequences, layer, head].
 
     On distinct random tokens (of those that occur in the rows) twice over, after the rows' start token where they all begin with one.
     """
+    rows = [np.asarray(row.cpu() if hasattr(row, "cpu") else row) for row in getattr(rows, "ids", rows)]
+    if not rows or min(map(len, rows)) < 1:
+        raise MemorizationError(unfit("rows", rows, "at least one row, each of at least one token"))
+    require_readable(plain(model), max(int(row.max()) for row in rows), 0, MemorizationError, "rows")
     start, pool = _start(rows), np.unique(np.concatenate(rows))
     pool = np.setdiff1d(pool, [] if start is None else [start])
     context = context or getattr(plain(model).config, "max_position_embeddings", None) or 101
@@ -106,14 +123,22 @@ def _copying(reader: Reader, rows: Sequence[np.ndarray], length: int, repeats: i
 
 def _items(name: str, of: Any) -> list[tuple[np.ndarray, np.ndarray, Any]]:
     """A task's items as (prompt ids, answer ids, bin)."""
-    if hasattr(of, "prompts") and hasattr(of, "answers"):
-        of = (of.prompts, of.answers, *([of.bins] if getattr(of, "bins", None) is not None else []))
-    lines = list(zip(*of, strict=True)) if isinstance(of, tuple) else list(of)
+    try:
+        if hasattr(of, "prompts") and hasattr(of, "answers"):
+            of = (of.prompts, of.answers, *([of.bins] if getattr(of, "bins", None) is not None else []))
+        if not is_sequence(of):
+            raise TypeError
+        lines = [tuple(line) for line in (zip(*of, strict=True) if isinstance(of, tuple) else of)]
+    except Exception:      # it has no items, or columns of unlike lengths
+        raise MemorizationError(unfit(f"tasks[{name!r}]", of, "a list of (prompt ids, answer ids), or columns of equal length")) from None
     out = []
     for i, line in enumerate(lines):
         if len(line) not in (2, 3):
             raise MemorizationError(f"tasks[{name!r}]: item {i} has {len(line)} parts; expected (prompt ids, answer ids) or (prompt ids, answer ids, bin).")
-        prompt, answer = (np.asarray(part, np.int64).reshape(-1) for part in line[:2])
+        try:
+            prompt, answer = (np.asarray(part, np.int64).reshape(-1) for part in line[:2])
+        except Exception:
+            raise MemorizationError(unfit(f"tasks[{name!r}][{i}]", line, "(prompt ids, answer ids), whole numbers")) from None
         if not len(prompt) or not len(answer):
             raise MemorizationError(f"tasks[{name!r}]: item {i} has a prompt of {len(prompt)} and an answer of {len(answer)} tokens; expected at least one of each.")
         out.append((prompt, answer, line[2] if len(line) == 3 else ""))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..arguments import FilePath, unfit
 from ..measure.likelihood import plain
 from ..training import Recipe, Rows, Trained, train
 from .errors import MemorizationError
@@ -23,6 +23,10 @@ from .sequences import Sequences
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 MEASURES = ("strict", "loose", "lev", "exact_prefix", "nll")
 _BOOL = ("strict", "loose")
+
+
+#: What is trained of a model: names of parameters, parameters, or a function of a name; None: all.
+Parameters = Iterable[str | nn.Parameter] | Callable[[str], bool] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +47,19 @@ def copied(model: Any) -> nn.Module:
     return made
 
 
-def rows_of(data: Any) -> Rows:
+def rows_of(data: Any, name: str = "rows") -> Rows:
     """Rows to train on: `Rows` as they are; `Sequences`, or an array of ids [n, length], of which every token but the first counts."""
     if isinstance(data, Rows):
         return data
-    ids = torch.as_tensor(np.asarray(data.ids if isinstance(data, Sequences) else data)).long()
-    if ids.ndim != 2 or ids.shape[1] < 2:
-        raise MemorizationError(f"rows have shape {tuple(ids.shape)}; expected token ids [n, length] with at least 2 in a row, Sequences or lens.training.Rows.")
+    try:
+        ids = torch.as_tensor(np.asarray(data.ids if isinstance(data, Sequences) else data))
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype in (torch.bool, torch.uint64):
+            raise TypeError
+    except Exception:
+        raise MemorizationError(unfit(name, data, "token ids [n, length], Sequences or lens.training.Rows")) from None
+    ids = ids.long()
+    if ids.ndim != 2 or ids.shape[1] < 2 or not len(ids) or int(ids.min()) < 0:
+        raise MemorizationError(f"{name} have shape {tuple(ids.shape)}; expected token ids [n, length] with at least 2 in a row, Sequences or lens.training.Rows.")
     return Rows(ids, torch.arange(ids.shape[1]).expand(ids.shape) >= 1, torch.full((len(ids),), ids.shape[1]))
 
 
@@ -73,12 +83,14 @@ def recitation(sequences: Sequences, batch: int = 64) -> Callable[[Any], dict[st
 
 def steps_of(at: Sequence[int] | None, steps: int) -> list[int]:
     """Which finished steps to look at, 0 and the last among them."""
+    if at is not None and (wrong := [s for s in at if not 0 <= s <= steps]):
+        raise MemorizationError(unfit("at", wrong[0], f"numbers of finished steps from 0 to {steps}"))
     wanted = sorted({0, steps, *(STEPS if at is None else map(int, at))})
     return [s for s in wanted if 0 <= s <= steps] if at is None else wanted
 
 
 def curve(model: Any, rows: Rows, recipe: Recipe, probe: Callable[[Any], Mapping[str, np.ndarray]], at: Sequence[int] | None = None, *, parameters: Any = None,
-          folder: str | Path | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Curve:  # fmt: skip
+          folder: FilePath | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Curve:  # fmt: skip
     """Train a copy of the model and probe it on the way; the given model is left as it is.
 
     Args:

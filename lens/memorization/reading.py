@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
+from ..engine.steps import Steps, newest
 from ..engine.sweeps import hidden
 from ..measure.likelihood import Likelihood, plain
 from ..measure.scoring import BATCH_TOKENS
@@ -38,7 +39,9 @@ class Reader(Likelihood):
 
     def check(self, rows: Sequence[np.ndarray], what: str = "sequences") -> None:
         """Refuse tokens that the model does not have and rows beyond its context. Raises MemorizationError."""
-        if len(rows) and (most := max(int(r.max()) for r in rows if len(r))) >= self.vocabulary:
+        if len(rows) and (least := min((int(r.min()) for r in rows if len(r)), default=0)) < 0:
+            raise MemorizationError(f"{what}: token {least} is none; expected ids of at least 0.")
+        if len(rows) and (most := max((int(r.max()) for r in rows if len(r)), default=0)) >= self.vocabulary:
             raise MemorizationError(f"{what}: token {most} is none of the model's {self.vocabulary}; encode them with the model's own tokenizer.")
         if self.context and len(rows) and (longest := max(map(len, rows))) > self.context:
             raise MemorizationError(f"{what}: {longest} tokens in a row, and the model reads at most {self.context}; cut them.")
@@ -60,17 +63,12 @@ class Reader(Likelihood):
 
     @torch.no_grad()
     def write(self, prompts: Int[np.ndarray, "n length"], count: int) -> Int[np.ndarray, "n count"]:
-        """The `count` most likely tokens one after another, from prompts of one length; an end token ends nothing. Keys and values are kept."""
-        feed, cache, out = torch.from_numpy(prompts).to(self.model.device), None, []
+        """The `count` most likely tokens one after another, from prompts of one length; an end token ends nothing. See `Steps`."""
+        feed, out = torch.from_numpy(prompts).to(self.model.device), []
+        steps = Steps(self.model if self.way == "whole" else self.body, self.model)
         for _ in range(count):
-            if self.way == "whole":
-                made = self.model(feed, past_key_values=cache, use_cache=True)
-                logits = made.logits[:, -1]
-            else:
-                made = self.body(input_ids=feed, past_key_values=cache, use_cache=True)
-                logits = self._logits(made[0][:, -1])
-            cache = made.past_key_values
-            feed = logits.argmax(-1, keepdim=True)
+            last = newest(steps(feed))
+            feed = (last if self.way == "whole" else self._logits(last)).argmax(-1, keepdim=True)
             out.append(feed)
         return torch.cat(out, 1).cpu().numpy()
 
@@ -88,6 +86,9 @@ class Reader(Likelihood):
         logprob, best = np.stack([r[0] for r in read]), np.stack([r[1][:, 0] for r in read])
         hits = best == gold
         made, agreed = gold.copy(), np.cumprod(hits, 1).sum(1)
+        if self.lengths is not None:
+            # read with its continuation, a prompt may have had other rotary frequencies than it has when it is written on from
+            agreed[[self.lengths.key(len(p) + 1) != self.lengths.key(len(r)) for p, r in zip(prompts, rows)]] = 0
         # one length a batch; those whose first faults are near each other together
         pending: dict[int, list[int]] = {}
         for i in np.flatnonzero(agreed < count):

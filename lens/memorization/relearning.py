@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from tqdm.auto import tqdm
 
+from ..arguments import FilePath, Model, Seed, Share, Size, door, unfit
+from ..engine.lengths import require_readable
+from ..engine.sessions import of_one_model
 from ..engine.sweeps import hidden
+from ..measure.crossings import crossing_difference
 from ..measure.likelihood import plain
 from ..training import Recipe
 from .damage import edited
-from .errors import MemorizationError, stamped
-from .probing import MEASURES, Curve, curve, recitation, refuse_held, rows_of
+from .errors import Holds, MemorizationError, causal, stamped
+from .probing import MEASURES, Curve, Parameters, curve, recitation, refuse_held, rows_of
 from .sequences import Sequences, disjoint
-from .tables import interval, over_units
+from .tables import changed, over, units_of, with_tests
 
+Measure = Literal["strict", "loose", "lev", "exact_prefix", "nll"]
 RECIPE = Recipe(steps=100, batch=8, learning_rate=1e-4, weight_decay=0.0, schedule="constant")
 
 
-def relearning(model: Any, target: Sequences, on: Mapping[str, Any], *, edit: Any = None, twin: Any = None, foils: Sequences | None = None, recipe: Recipe = RECIPE,
-               at: Sequence[int] | None = None, original: bool = False, parameters: Any = None, folder: str | Path | None = None,
+#: What `relearning` gives.
+Relearned = Annotated[Any, Holds("relearning", ("set",), ("model", "on", "step", "sequence"))]
+
+
+@door(MemorizationError)
+@of_one_model(reads=False)
+def relearning(model: Model, target: Sequences, on: Mapping[str, Any], *, edit: Any = None, twin: Model | None = None, foils: Sequences | None = None, recipe: Recipe = RECIPE,
+               at: Sequence[Size] | None = None, original: bool = False, parameters: Parameters = None, folder: FilePath | None = None,
                progress: bool | None = None) -> xr.Dataset:  # fmt: skip
     """Fine-tune copies of an edited model and probe how much of the untouched `target` it recites by step. No given model is changed.
 
@@ -46,9 +57,13 @@ def relearning(model: Any, target: Sequences, on: Mapping[str, Any], *, edit: An
     """
     if not on:
         raise MemorizationError("on is empty; give at least one thing to train on, such as {'others': other_memorised}.")
+    if twin is not None:
+        causal(twin, "twin")
     for name, data in on.items():
+        ids = rows_of(data, f"on[{name!r}]: rows").ids
+        require_readable(plain(model), int(ids.max()), ids.shape[1], MemorizationError, f"on[{name!r}]")
         if not isinstance(data, Sequences):
-            refuse_held(target, rows_of(data), f"on[{name!r}]: rows")
+            refuse_held(target, rows_of(data, f"on[{name!r}]: rows"), f"on[{name!r}]: rows")
         elif data.sha256 != target.sha256:
             disjoint(**{"target": target, f"on[{name!r}]": data})
         if foils is not None and isinstance(data, Sequences):
@@ -87,59 +102,66 @@ def _assembled(found: dict[tuple[str, str], Curve], kinds: list[str], names: lis
                       {"model": kinds, "on": names, "step": steps, "sequence": np.arange(len(probed)), "set": ("sequence", role), **probed.coords()})
 
 
-def relearning_summary(result: xr.Dataset, *, measure: str = "strict", level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """One line a model, arm, set and step: the mean of a measure over sequences with its interval (shares exact, others by bootstrap) and n."""
-    lines = []
+@door(MemorizationError)
+def relearning_summary(result: Relearned, *, measure: Measure = "strict", level: Share = 0.95, seed: Seed = 0,
+                       cluster: str | Sequence[Any] | Mapping[str, Any] | None = "auto") -> pd.DataFrame:  # fmt: skip
+    """One line a model, arm, set and step: the mean of a measure over units with its interval (shares exact) and `interval_kind`, n (units); `p` that it is what it was at the first look
+    (sign flips of the paired differences, two-sided; guaranteed if symmetric about 0 under the null), `p_holm` over all lines, `p_kind` ("none" of the first look itself); `units`: in
+    words, what counted as one.
+
+    `cluster`: "auto": sequences that are equal or share a coordinate named scene, entity, memory, duplicate or seed are one unit, the mean of their values; None: each; a coordinate; or a
+    label for each sequence, targets and foils, in their order.
+
+    Raises: MemorizationError: a cluster that is not there. StatisticsError: labels that do not fit.
+    """
+    _measured(result, measure)
+    lines, tests = [], []
+    units, notes = units_of(result, cluster, {"sequence": "sequences"})
     for kind in map(str, result.model.values):
         for name in map(str, result.on.values):
             for role in dict.fromkeys(map(str, result.set.values)):
-                of = result[measure].sel(model=kind, on=name).values[:, result.set.values == role]
-                for step, values in zip(result.step.values, of):
+                inside = result.set.values == role
+                of = None if units["sequence"] is None else units["sequence"][inside]
+                first = None
+                for step, values in zip(result.step.values, result[measure].sel(model=kind, on=name).values[:, inside]):
                     if not np.isnan(values).any():
-                        found = interval(values.astype(bool) if measure in ("strict", "loose") else values, level, seed)
-                        lines.append({"model": kind, "on": name, "set": role, "step": int(step), measure: found.estimate, "low": found.low, "high": found.high, "n": len(values)})
-    return pd.DataFrame(lines)
+                        found = over(values.astype(bool) if measure in ("strict", "loose") else values, of, level, seed)
+                        lines.append({"model": kind, "on": name, "set": role, "step": int(step), measure: found.estimate, "low": found.low, "high": found.high,
+                                      "interval_kind": str(found.kind), "n": int(found.n)})  # fmt: skip
+                        tests.append("the first look, with which the others are compared" if first is None else changed(values - first, of, seed))
+                        first = values if first is None else first
+    return with_tests(pd.DataFrame(lines), tests).assign(units=notes["sequence"])
 
 
-def savings(result: xr.Dataset, threshold: float = 0.5, *, measure: str = "strict", level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+def _measured(result: xr.Dataset, measure: str) -> None:
+    if measure not in result:
+        held = ", ".join(name for name in result.data_vars if name in MEASURES) or "none"
+        raise MemorizationError(unfit("measure", measure, f"a measure that the result holds: {held}"))
+
+
+@door(MemorizationError)
+def savings(result: Relearned, threshold: float = 0.5, *, measure: Literal["strict", "loose", "exact_prefix"] = "strict", level: Share = 0.95, seed: Seed = 0) -> pd.DataFrame:
     """Steps that the edited model needs less than its twin to bring the mean of a measure over the target to `threshold`, for each arm.
 
     Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored` names it: where the twin is censored the
     savings are
-    at least so many, where the edited model is they are at most so many. Interval: bootstrap over sequences, the same ones in both models.
+    at least so many, where the edited model is they are at most so many. Interval: from the intervals of the means over sequences at each look, exact for shares
+    (`lens.measure.crossings`).
 
     Returns: `on`, `start` (the edited model's mean before any training; at the threshold already, it needs 0 steps), `edited` and `twin` (steps), `savings`, `low`,
-        `high`, `censored`, `n`.
+        `high`, `interval_kind`, `censored`, `n`.
 
     Raises: MemorizationError: a result without a twin, or a measure that does not grow with recitation.
     """
     if "twin" not in result.model.values:
         raise MemorizationError("result has no twin; savings are against a model that never had the target: relearning(..., twin=...).")
-    if measure not in ("strict", "loose", "exact_prefix"):
-        raise MemorizationError(f"measure={measure!r}; expected 'strict', 'loose' or 'exact_prefix', which grow with recitation.")
+    _measured(result, measure)
     lines, inside = [], result.set.values == "target"
     for name in map(str, result.on.values):
         both = [result[measure].sel(on=name, model=kind).values[:, inside] for kind in ("edited", "twin")]
         there = ~np.isnan(both[0]).any(1) & ~np.isnan(both[1]).any(1)
         (ours, theirs), steps = (b[there] for b in both), result.step.values[there]
-        reached = lambda i: [_reached(v[:, i].mean(2), steps, threshold) for v in (ours, theirs)]
         n = int(inside.sum())
-        own, twin = (float(r[0]) for r in reached(np.arange(n)[None]))
-        found = over_units(n, lambda i: np.subtract(*reached(i)[::-1]), level=level, seed=seed) if n > 1 else None
         late = [kind for kind, v in (("edited", ours), ("twin", theirs)) if v.mean(1).max() < threshold]
-        low, high = (np.nan, np.nan) if found is None else (found.low, found.high)
-        lines.append({"on": name, "start": float(ours[0].mean()), "edited": own, "twin": twin, "savings": twin - own, "low": low, "high": high,
-                      "censored": ", ".join(late), "n": n})  # fmt: skip
+        lines.append({"on": name, "start": float(ours[0].mean()), **crossing_difference(ours, theirs, steps, threshold, level, seed), "censored": ", ".join(late), "n": n})
     return pd.DataFrame(lines)
-
-
-def _reached(curves: np.ndarray, steps: np.ndarray, threshold: float) -> np.ndarray:
-    """The first step at which each of the curves [steps, draws] is at the threshold, interpolated; the last step where none is."""
-    there = curves >= threshold
-    first = np.where(there.any(0), there.argmax(0), -1)
-    before = np.maximum(first - 1, 0)
-    draws = np.arange(curves.shape[1])
-    low, high = curves[before, draws], curves[first, draws]
-    share = np.where(high > low, (threshold - low) / np.where(high > low, high - low, 1), 1.0)
-    between = steps[before] + np.clip(share, 0, 1) * (steps[first] - steps[before])
-    return np.where(first < 0, steps[-1], np.where(first == 0, steps[0], between)).astype(float)

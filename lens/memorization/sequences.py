@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from ..arguments import Count, Name, Size, door, unfit
+from ..measure.units import repeated
 from ..tokens import tokenize, tokenizer_of
-from .errors import MemorizationError, labels, whole
+from .errors import MemorizationError, counts, labels, whole
 
 #: Tokens of a shared run of suffix from which two sequences count as overlapping, where both suffixes are as long.
 NGRAM = 13
@@ -26,28 +28,30 @@ class Overlap(NamedTuple):
     shared: str
 
 
+@door(MemorizationError)
 @dataclass(frozen=True, eq=False)
 class Sequences:
     """Sequences of one length; the first `prefix` tokens of each are given to the model, the others are to be recited.
 
     `ids`: int64 [n, length]. `names`: one a sequence (default "0", "1", ...). `kind`: one for all, or one a sequence; where scores are compared, only within a kind.
-    `duplicates`: how often each was in the training data, where that is known; 0: never. Raises MemorizationError.
+    `duplicates`: how often each was in the training data, where that is known; 0: never. `made`: how they were made of others, for foils that are no
+    sequences of their own. Raises MemorizationError.
 
     >>> Sequences([[5, 6, 7, 8], [1, 2, 3, 4]], prefix=2).suffixes.tolist()
     [[7, 8], [3, 4]]
     """
 
-    ids: Int[np.ndarray, "n length"]
-    prefix: int
-    names: tuple[str, ...] = ()
+    ids: Any
+    prefix: Count
+    names: Sequence[str | int] = ()
     kind: Any = "sequence"
     duplicates: Any = None
+    made: str = ""
 
     def __post_init__(self) -> None:
-        given = self.ids.detach().cpu().numpy() if hasattr(self.ids, "detach") else self.ids
         try:
-            ids = np.asarray(given)
-        except ValueError:
+            ids = np.asarray(self.ids.detach().cpu().numpy() if hasattr(self.ids, "detach") else self.ids)
+        except Exception:      # no array can be made of it
             raise MemorizationError("ids has rows of different lengths; cut them to one length, or make one Sequences for each length.") from None
         if ids.ndim != 2 or ids.dtype.kind not in "iu" or not ids.size:
             raise MemorizationError(f"ids has dtype {ids.dtype} and shape {ids.shape}; expected whole numbers [n, length], at least one sequence of one length for all.")
@@ -59,22 +63,25 @@ class Sequences:
         names = tuple(map(str, self.names)) if len(self.names) else tuple(map(str, range(len(ids))))
         if len(names) != len(ids):
             raise MemorizationError(f"names has {len(names)} entries; expected one for each of {len(ids)} sequences.")
-        counts = None if self.duplicates is None else labels(self.duplicates, len(ids), "duplicates").astype(np.int64)
-        if counts is not None and counts.min() < 0:
-            raise MemorizationError(f"duplicates holds {int(counts.min())}; expected counts of at least 0.")
-        values = {"ids": np.ascontiguousarray(ids, dtype=np.int64), "prefix": prefix, "names": names, "duplicates": counts,
+        values = {"ids": np.ascontiguousarray(ids, dtype=np.int64), "prefix": prefix, "names": names, "duplicates": None if self.duplicates is None else counts(self.duplicates, len(ids), "duplicates"),
                   "kind": labels(self.kind, len(ids), "kind").astype(str)}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @classmethod
+    @door(MemorizationError)
     def of(cls, planted: Any, **about: Any) -> Sequences:
         """From anything with `ids` and `prefix`, such as an organism's canaries; its `duplicates`, `kind` and `names` come along where it has them."""
+        try:
+            planted.ids, planted.prefix
+        except Exception:
+            raise MemorizationError(unfit("planted", planted, "something with ids and prefix, such as an organism's canaries")) from None
         found = {name: getattr(planted, name) for name in ("names", "kind", "duplicates") if getattr(planted, name, None) is not None}
         return cls(planted.ids, planted.prefix, **{**found, **about})
 
     @classmethod
-    def of_texts(cls, model: Any, texts: Sequence[str], prefix: int, suffix: int, *, start: int | None = None, **about: Any) -> Sequences:
+    @door(MemorizationError)
+    def of_texts(cls, model: Any, texts: Sequence[str], prefix: Count, suffix: Count, *, start: Size | None = None, **about: Any) -> Sequences:
         """The first prefix + suffix tokens of each text, by the model's tokenizer; `start`: a token put first, which counts as one of the prefix.
 
         Raises MemorizationError, with the list, for texts that are too short.
@@ -89,7 +96,8 @@ class Sequences:
         return cls(np.array([r[:size] for r in rows]), prefix, **about)
 
     @classmethod
-    def concat(cls, parts: Iterable[Sequences]) -> Sequences:
+    @door(MemorizationError)
+    def concat(cls, parts: Sequence[Sequences]) -> Sequences:
         """Several sets as one; they must have one length and one prefix. Counts of duplicates stay where all have them."""
         parts = list(parts)
         if not parts:
@@ -97,7 +105,8 @@ class Sequences:
         if len({(p.length, p.prefix) for p in parts}) > 1:
             raise MemorizationError(f"parts have (length, prefix) {sorted({(p.length, p.prefix) for p in parts})}; expected one for all.")
         counts = None if any(p.duplicates is None for p in parts) else np.concatenate([p.duplicates for p in parts])
-        return cls(np.concatenate([p.ids for p in parts]), parts[0].prefix, sum((p.names for p in parts), ()), np.concatenate([p.kind for p in parts]), counts)
+        return cls(np.concatenate([p.ids for p in parts]), parts[0].prefix, sum((p.names for p in parts), ()), np.concatenate([p.kind for p in parts]), counts,
+                   ", ".join(dict.fromkeys(p.made for p in parts if p.made)))  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -130,9 +139,16 @@ class Sequences:
         """Hash of the tokens and the prefix."""
         return hashlib.sha256(f"{self.ids.shape} {self.prefix}".encode() + self.ids.tobytes()).hexdigest()
 
+    @door(MemorizationError)
     def subset(self, index: Any) -> Sequences:
         """The sequences of these numbers, in this order, or those where a mask [n] is True."""
-        index = np.asarray(index)
+        given = index
+        try:
+            index = np.asarray(index)
+            if index.dtype.kind not in "biu" and index.size or index.ndim > 1:
+                raise TypeError
+        except Exception:
+            raise MemorizationError(unfit("index", given, "numbers of sequences, or a truth value for each")) from None
         if index.dtype == bool and index.shape != (len(self),):
             raise MemorizationError(f"index is a mask of shape {index.shape}; expected ({len(self)},).")
         at = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64).reshape(-1)
@@ -142,11 +158,13 @@ class Sequences:
         return replace(self, ids=self.ids[at], names=tuple(self.names[i] for i in at), kind=self.kind[at],
                        duplicates=None if self.duplicates is None else self.duplicates[at])  # fmt: skip
 
-    def cut(self, prefix: int) -> Sequences:
+    @door(MemorizationError)
+    def cut(self, prefix: Count) -> Sequences:
         """The same sequences with another part given."""
         return replace(self, prefix=prefix)
 
-    def overlap(self, other: Sequences, ngram: int = NGRAM) -> list[Overlap]:
+    @door(MemorizationError)
+    def overlap(self, other: Sequences, ngram: Count = NGRAM) -> list[Overlap]:
         """Pairs that are identical, or whose suffixes share a run of `ngram` tokens (a shorter suffix counts whole)."""
         size = min(whole(ngram, "ngram", 1), self.suffix, other.suffix)
         rows: dict[bytes, list[int]] = {}
@@ -163,17 +181,20 @@ class Sequences:
             found += [Overlap(self.names[i], other.names[j], f"{size} tokens of suffix") for i in sorted(shared - set(same))]
         return found
 
-    def coords(self, dim: str = "sequence") -> dict[str, Any]:
-        """What a result says of them, along `dim`: name, kind and, where known, duplicates."""
+    @door(MemorizationError)
+    def coords(self, dim: Name = "sequence") -> dict[str, Any]:
+        """What a result says of them, along `dim`: name, kind, where known duplicates (counts in the training data), and where some are equal `duplicate`: equal ones have one label."""
         counts = {} if self.duplicates is None else {"duplicates": (dim, self.duplicates)}
-        return {"name": (dim, np.array(self.names, dtype=str)), "kind": (dim, self.kind), **counts}
+        same = {} if (equal := repeated(self.ids)) is None else {"duplicate": (dim, equal)}
+        return {"name": (dim, np.array(self.names, dtype=str)), "kind": (dim, self.kind), **counts, **same}
 
     def about(self) -> dict[str, Any]:
         """What a record says of them."""
-        return {"n": len(self), "length": self.length, "prefix": self.prefix, "sha256": self.sha256}
+        return {"n": len(self), "length": self.length, "prefix": self.prefix, "sha256": self.sha256, **({"made": self.made} if self.made else {})}
 
 
-def disjoint(*sets: Sequences, ngram: int = NGRAM, **named: Sequences) -> None:
+@door(MemorizationError)
+def disjoint(*sets: Sequences, ngram: Count = NGRAM, **named: Sequences) -> None:
     """Refuse sets of sequences that overlap, listing what they share; sets may be given by name.
 
     Raises MemorizationError.

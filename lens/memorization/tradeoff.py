@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from tqdm.auto import tqdm
 
+from ..arguments import Filled, Model, Seed, Share, TokenRows, door
 from ..engine import results
+from ..engine.sessions import of_one_model
 from ..engine.sweeps import hidden
-from ..measure.statistics import proportion
-from .damage import compared, edited
-from .errors import MemorizationError
+from ..measure.statistics import bootstrap_comparison
+from ..measure.units import nested
+from .damage import Performance, compared, edited
+from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract
 from .performance import performance
 from .sequences import Sequences, disjoint
-from .tables import interval, over_units
+from .tables import changed, over, units_of, with_duplicates, with_tests
 
 
-def tradeoff(model: Any, edits: Mapping[Any, Any], sets: Sequences | Mapping[str, Sequences], texts: Any, tasks: Mapping[str, Any] | None = None, *,
-             before: xr.Dataset | None = None, progress: bool | None = None, **options: Any) -> xr.Dataset:  # fmt: skip
+#: What `tradeoff` gives.
+Tradeoff = Annotated[Any, Holds("tradeoff", ("set", "tokens", "nll_text", "clean_loss", *MEASURES), ("edit", "sequence", "text"))]
+
+
+@door(MemorizationError)
+@of_one_model(reads=False)
+def tradeoff(model: Model, edits: Mapping[Any, Any], sets: Sequences | Mapping[str, Sequences], texts: TokenRows, tasks: Mapping[str, Any] | None = None, *,
+             before: Performance | None = None, progress: bool | None = None, **options: Any) -> xr.Dataset:  # fmt: skip
     """Recitation and damage under each of a family of edits of growing strength, the unedited model first.
 
     Args:
@@ -62,6 +71,7 @@ def tradeoff(model: Any, edits: Mapping[Any, Any], sets: Sequences | Mapping[str
 def _line(parts: list[xr.Dataset], cost: xr.Dataset) -> xr.Dataset:
     width = max(p.sizes["token"] for p in parts)
     padded = [p.drop_vars("sequence").pad(token=(0, width - p.sizes["token"]), constant_values={"generated": -1, "gold": -1}) for p in parts]
+    padded = with_duplicates(padded)
     shared = set.intersection(*(set(map(str, p.coords)) for p in padded))
     own = xr.concat([p.drop_vars([c for c in p.coords if c not in shared]) for p in padded], "sequence", data_vars="all", coords="minimal", compat="override", join="override",
                     combine_attrs="drop")  # fmt: skip
@@ -70,29 +80,47 @@ def _line(parts: list[xr.Dataset], cost: xr.Dataset) -> xr.Dataset:
     return xr.merge([own, named], combine_attrs="drop", join="outer", compat="override")
 
 
-def tradeoff_summary(result: xr.Dataset, *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """One line an edit and set: recitation (shares with exact intervals, others by bootstrap over sequences), rise of the clean loss over the unedited model (nats a token,
-    bootstrap over texts), perplexity, nDCG@10."""
-    lines = []
+@door(MemorizationError)
+def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, cluster: Any = "auto") -> pd.DataFrame:
+    """One line an edit and set: recitation (shares with exact intervals, others by `lens.measure.means.mean_interval`), rise of the clean loss over the unedited model (nats a token,
+    interval over texts), perplexity, nDCG@10; `p` that strict recitation is the unedited model's (sign flips over units, two-sided: exact for truth values), `p_holm` over all lines,
+    `p_kind` ("none" of the unedited model, with which the others are compared); the kind of each interval in `..._interval_kind`; `n`: units, `units`: in words, what counted as one.
+
+    `cluster`: as in `damage_summary`, of sequences and texts: "auto", None, a coordinate, or labels by axis, {"sequence": [...], "text": [...]}.
+
+    Raises: as `damage_summary`.
+    """
+    lines, tests = [], []
     base = result.isel(edit=0)
+    units, notes = units_of(result, cluster, {"sequence": "sequences", "text": "texts"})
+    sums = lambda v: v if units["text"] is None else np.bincount(units["text"], v)
+    tokens = sums(base.tokens.values.astype(float))
     for e, label in enumerate(result.edit.values):
         now = result.isel(edit=e)
-        rise = _rise(now.nll_text.values, base.nll_text.values, base.tokens.values)
-        loss = over_units(result.sizes["text"], rise, level=level, seed=seed) if result.sizes["text"] > 1 else None
+        loss = bootstrap_comparison(sums(now.nll_text.values - base.nll_text.values), tokens, statistic="ratio", level=level, seed=seed) if len(tokens) > 1 else None
         for name in dict.fromkeys(map(str, result.set.values)):
             at = np.flatnonzero(result.set.values == name)
-            line = {"edit": str(label), "set": name, "n": len(at)}
+            of = None if units["sequence"] is None else units["sequence"][at]
+            line = {"edit": str(label), "set": name, "n": len(at) if of is None else len(np.unique(of))}
             for measure in MEASURES[:4]:
-                found = interval(now[measure].values[at], level, seed)
-                line |= {measure: found.estimate, f"{measure}_low": found.low, f"{measure}_high": found.high}
+                found = over(now[measure].values[at], of, level, seed)
+                line |= {measure: found.estimate, f"{measure}_low": found.low, f"{measure}_high": found.high, f"{measure}_interval_kind": str(found.kind)}
             line |= {"clean_loss": float(now.clean_loss), "perplexity": float(now.perplexity), "rise": float(now.clean_loss - base.clean_loss),
-                     "rise_low": np.nan if loss is None else loss.low, "rise_high": np.nan if loss is None else loss.high, "ndcg": float(now.ndcg.mean())}  # fmt: skip
+                     "rise_low": np.nan if loss is None else loss.low, "rise_high": np.nan if loss is None else loss.high,
+                     "rise_interval_kind": "none: one text" if loss is None else str(loss.kind), "ndcg": float(now.ndcg.mean())}  # fmt: skip
             lines.append(line)
-    return pd.DataFrame(lines)
+            moved = now.strict.values[at].astype(float) - base.strict.values[at]
+            tests.append("the others are compared with it" if e == 0 else changed(moved, of, seed))
+    return with_tests(pd.DataFrame(lines), tests).assign(units="; ".join(notes.values()))
 
 
-def matched(curves: Mapping[str, xr.Dataset | list[xr.Dataset]], rise: float, *, measure: str = "strict", among: str | None = None, level: float = 0.95,
-            seed: int = 0) -> pd.DataFrame:  # fmt: skip
+#: What of it is read where methods are compared at one clean loss.
+Curve = Annotated[Any, Holds("tradeoff", ("set", "clean_loss"), ("edit", "sequence"))]
+
+
+@door(MemorizationError)
+def matched(curves: Mapping[str, Curve | Annotated[Sequence[Curve], Filled()]], rise: float, *, measure: str = "strict", among: str | None = None, level: Share = 0.95,
+            seed: Seed = 0) -> pd.DataFrame:  # fmt: skip
     """Recitation of each method at one rise of the clean loss, read off its trade-off curve: methods at different losses do not compare.
 
     The least recitation that the method reaches at a rise of at most `rise` counts; between two edits the curve is interpolated. A method whose curve does not go that
@@ -101,54 +129,42 @@ def matched(curves: Mapping[str, xr.Dataset | list[xr.Dataset]], rise: float, *,
     Args:
         rise: nats a token over the unedited model; 0.1 is 10.5 % of perplexity. among: the set of sequences; None: the only one.
 
-    Returns: `method`, the measure with a bootstrap interval over sequences (clean losses taken as they are), `runs` (each result's value), `reached`, `n`.
+    The interval is of the sequences' values at the place of the curve that is read, taken as it is (clean losses too): exact where they are truth values, else
+    `lens.measure.means.mean_interval`; of several results the wider of Student's t over them and that within them (`lens.measure.units.nested`).
+
+    Returns: `method`, the measure with `low`, `high`, `interval_kind`, `runs` (each result's value), `reached`, `n` (sequences in all).
 
     Raises: MemorizationError: a set or measure that is not there.
     """
     lines = []
     for method, given in curves.items():
         parts = [_curve(ds, measure, among) for ds in ([given] if isinstance(given, xr.Dataset) else given)]
-        ends = np.cumsum([v.shape[1] for v, _ in parts])
-
-        def value(index: np.ndarray, parts=parts, ends=ends) -> np.ndarray:
-            drawn = np.stack([np.bincount(line, minlength=ends[-1]) for line in index]).astype(float)
-            with np.errstate(invalid="ignore"):
-                read = [_at_rise(v @ w.T / w.sum(1), loss, rise, measure) for (v, loss), w in zip(parts, np.split(drawn, ends[:-1], axis=1))]
-            return np.nanmean(read, 0)
-
-        runs = tuple(float(_at_rise(v.mean(1)[:, None], loss, rise, measure)[0]) for v, loss in parts)
-        found = over_units(int(ends[-1]), value, level=level, seed=seed) if ends[-1] > 1 else None
-        low, high = (np.nan, np.nan) if found is None else (found.low, found.high)
-        if measure in ("strict", "loose") and set(runs) in ({0.0}, {1.0}):
-            # resampling sees no spread where none or all are recited: the exact bounds
-            exact = proportion(int(runs[0] * ends[-1]), int(ends[-1]), level)
-            low, high = exact.low, exact.high
-        lines.append({"method": method, measure: float(np.mean(runs)), "low": low, "high": high, "runs": runs,
-                      "reached": all(loss.max() >= rise - 1e-12 for _, loss in parts), "n": int(ends[-1])})  # fmt: skip
+        read = [_at_rise(v, loss, rise, measure) for v, loss in parts]
+        truth = measure in ("strict", "loose") and all(np.isin(r, (0.0, 1.0)).all() for r in read)
+        found = nested(np.concatenate(read), np.repeat(np.arange(len(read)), [len(r) for r in read]), level=level, seed=seed, of="share" if truth else "number").interval
+        runs = tuple(float(r.mean()) for r in read)
+        lines.append({"method": method, measure: float(np.mean(runs)), "low": found.low, "high": found.high, "interval_kind": str(found.kind), "runs": runs,
+                      "reached": all(loss.max() >= rise - 1e-12 for _, loss in parts), "n": sum(map(len, read))})  # fmt: skip
     return pd.DataFrame(lines)
 
 
 def _curve(ds: xr.Dataset, measure: str, among: str | None) -> tuple[np.ndarray, np.ndarray]:
     """A measure of each sequence over the edits [edit, n], and the rise of the clean loss [edit]."""
     names = list(dict.fromkeys(map(str, ds.set.values)))
-    if measure not in MEASURES or (among is None and len(names) > 1) or (among is not None and among not in names):
+    if measure not in MEASURES or measure not in ds or (among is None and len(names) > 1) or (among is not None and among not in names):
         raise MemorizationError(f"among={among!r}, measure={measure!r}; expected one of the sets {names} and of {', '.join(MEASURES)}.")
     at = np.flatnonzero(ds.set.values == (names[0] if among is None else among))
     return ds[measure].values[:, at].astype(float), ds.clean_loss.values - ds.clean_loss.values[0]
 
 
 def _at_rise(values: np.ndarray, loss: np.ndarray, rise: float, measure: str) -> np.ndarray:
-    """Least recitation at a rise of at most `rise`, of curves [edit, draws] over rises [edit]; for distances and losses the largest value."""
+    """Each sequence's value [n] where the mean of the curves [edit, n] over rises [edit] is least at a rise of at most `rise`; for distances and losses where it is largest."""
     sign = -1.0 if measure in ("lev", "nll") else 1.0
     order = np.argsort(loss, kind="stable")
-    loss, values = loss[order], sign * values[order]
+    loss, values = loss[order], values[order]
     last = np.searchsorted(loss, rise, side="right") - 1
-    best = values[:last + 1].min(0)
+    places = list(values[:last + 1])
     if last + 1 < len(loss):
         share = (rise - loss[last]) / (loss[last + 1] - loss[last])
-        best = np.minimum(best, values[last] + share * (values[last + 1] - values[last]))
-    return sign * best
-
-
-def _rise(now: np.ndarray, base: np.ndarray, tokens: np.ndarray):
-    return lambda i: (now - base)[i].sum(1) / tokens[i].sum(1)
+        places.append(values[last] + share * (values[last + 1] - values[last]))
+    return min(places, key=lambda at: sign * at.mean())

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from ..arguments import Count, FilePath, Fraction, Model, Portion, Seed, Size, TokenRows, door
+from ..engine.lengths import require_readable
+from ..engine.sessions import of_one_model
+from ..measure.likelihood import plain
 from ..measure.erasure import WORDS, Attack, Verdict, verdict
-from ..training import Recipe
+from ..training import Recipe, Rows
 from .attacks import stretch
 from .damage import edited
-from .errors import MemorizationError
+from .errors import MemorizationError, causal
 from .extraction import extract
+from .probing import rows_of
 from .relearning import RECIPE, relearning, savings
 from .sequences import Sequences
 
 __all__ = ["WORDS", "Attack", "Verdict", "is_it_gone", "verdict"]
 
 
-def is_it_gone(model: Any, edit: Any, target: Sequences, *, others: Sequences | None = None, clean: Any = None, twin: Any = None, foils: Sequences | None = None,
-               paraphrases: Mapping[str, Sequence[Sequence[int]]] | None = None, ks: Sequence[int] = (1, 8), recipe: Recipe = RECIPE,
-               at: Sequence[int] | None = None, measure: str = "loose", noise: Sequence[float] = (0.1,), folder: str | Path | None = None,
-               seed: int = 0, margin: float = 0.15, progress: bool | None = None) -> Verdict:  # fmt: skip
+@door(MemorizationError)
+@of_one_model(reads=False)
+def is_it_gone(model: Model, edit: Any, target: Sequences, *, others: Sequences | None = None, clean: TokenRows | Rows | None = None, twin: Model | None = None,
+               foils: Sequences | None = None, paraphrases: Mapping[str, Sequence[Sequence[int]]] | None = None, ks: Sequence[Count] = (1, 8), recipe: Recipe = RECIPE,
+               at: Sequence[Size] | None = None, measure: Literal["strict", "loose"] = "loose", noise: Sequence[Portion] = (0.1,), folder: FilePath | None = None,
+               seed: Seed = 0, margin: Fraction = 0.15, progress: bool | None = None) -> Verdict:  # fmt: skip
     """Put an edit through every attack and say whether it hides or erases: prefixes stretched, worn and paraphrased; training on other memorised items and on clean text.
 
     Args:
@@ -42,8 +48,11 @@ def is_it_gone(model: Any, edit: Any, target: Sequences, *, others: Sequences | 
         raise MemorizationError("twin and foils are None: an attack needs a control; give a model that never had the target, or sequences that no model had.")
     if twin is None and paraphrases:
         raise MemorizationError("paraphrases of the target have no control among foils; give a twin that never had the target, or leave them out.")
-    if measure not in ("strict", "loose"):
-        raise MemorizationError(f"measure={measure!r}; expected 'strict' or 'loose'.")
+    if twin is not None:
+        causal(twin, "twin")
+    if clean is not None:
+        ids = rows_of(clean, "clean").ids
+        require_readable(plain(model), int(ids.max()), ids.shape[1], MemorizationError, "clean")
     before = extract(model, target, progress=progress)
     if not before[measure].values.any():
         raise MemorizationError("target: the unedited model recites none of it, so there is nothing to hide or erase; choose sequences that it recites (see extract).")

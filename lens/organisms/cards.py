@@ -12,9 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import training
+from .. import files, training
 from .cards_corpus import LENGTH, Corpus
 from .cards_images import SIZE
 from .command import Command
@@ -179,23 +176,19 @@ def train(recipe: Recipe, *, device: str = "cpu", folder: Path | None = None, pr
 
 def ship(model: Denoiser, recipe: Recipe, folder: Path, card: dict[str, Any]) -> dict[str, Any]:
     """Write the model as a folder of diffusers' layout (`unet`, `text_encoder`, `tokenizer`, `scheduler`) with a card; `folder` is replaced when all is ready."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".stage-") as stage:
-        ready = Path(stage) / folder.name
+    with files.replacing(folder) as ready:
         parts = {"unet": model.unet, "text_encoder": model.text_encoder, "tokenizer": tokenizer_of(Corpus(recipe).vocabulary), "scheduler": scheduler()}
         for name, part in parts.items():
             part.save_pretrained(ready / name)
         classes = {"unet": ("diffusers", "UNet2DConditionModel"), "text_encoder": ("transformers", "CLIPTextModel"), "tokenizer": ("transformers", "PreTrainedTokenizerFast"),
                    "scheduler": ("diffusers", "DDIMScheduler")}  # fmt: skip
         (ready / "model_index.json").write_text(json.dumps({"_class_name": "Cards", "patch": PATCH, **classes}, indent=1) + "\n", encoding="utf-8")
-        files = sorted(ready.glob("*/*.safetensors"))
-        card = card | {"weights_sha256": {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        weights = sorted(ready.glob("*/*.safetensors"))
+        card = card | {"weights_sha256": {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights},
                        "parameters": sum(value.numel() for value in model.parameters())}  # fmt: skip
         (ready / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         for path in ready.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(ready, folder)
     return card
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import json
 import shutil
 import time
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from .. import files
 from . import palimpsest
 from . import palimpsest_derivatives as derive
 from .palimpsest import Recipe
@@ -213,11 +215,8 @@ class Family:
         began, worked = time.monotonic(), time.process_time()
         made, about = self._make(entry, parents)
         seconds = {"seconds": round(time.monotonic() - began, 1), "cpu_seconds": round(time.process_time() - worked, 1)}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        state = {key: value.detach().contiguous() for key, value in made.named_parameters()}
         identity = self.identity(name)
-        save_file(state, file.with_suffix(".part"), metadata={"identity": identity, "about": json.dumps(about | seconds)})
-        file.with_suffix(".part").replace(file)
+        files.write_tensors(file, dict(made.named_parameters()), {"identity": identity, "about": json.dumps(about | seconds)}, parents=True)
         self._log(name=name, kind=entry.kind, identity=identity, **about, **seconds)
         return made
 
@@ -304,18 +303,15 @@ class Family:
                     return {key: held[key] for key in held.files if key != "identity"}
         began = time.monotonic()
         made = make()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        with part.open("wb") as opened:
-            np.savez_compressed(opened, identity=np.array(identity), **made)
-        part.replace(file)
+        memory = io.BytesIO()
+        np.savez_compressed(memory, identity=np.array(identity), **made)
+        files.write(file, memory.getvalue(), parents=True)
         self._log(name=f"{folder}/{name}", kind=folder, identity=identity, seconds=round(time.monotonic() - began, 1))
         return made
 
     def _log(self, **line: Any) -> None:
         self.say(f"{line['name']}: {line['seconds']} s" + (f", loss {line['loss']}" if "loss" in line else ""))
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as opened:
-            opened.write(json.dumps(line) + "\n")
+        files.append(self.out / "log.jsonl", json.dumps(line) + "\n")
 
     def _make(self, entry: Entry, parents: list[torch.nn.Module]) -> tuple[torch.nn.Module, dict[str, Any]]:
         """A model from its parents, and what is worth noting about it."""

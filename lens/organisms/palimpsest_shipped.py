@@ -6,9 +6,6 @@ The transcript does not ship: rows and keys are made again from their seeds (`to
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+from .. import files
 from . import palimpsest
 from .palimpsest_family import Family
 from .palimpsest_text import START, tokenizer
@@ -86,15 +84,11 @@ def ship_all(family: Family) -> None:
 
 def write(model: torch.nn.Module, folder: Path, card: dict[str, Any]) -> None:
     """A folder with the model, its card and the tokenizer of bytes, replaced in one rename."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bytes-") as stage:
-        ready = Path(stage) / folder.name
-        ship(model, [WORD, *(str(i) for i in range(START))], ready, card)
-        tokenizer().save_pretrained(ready)
-        for path in ready.iterdir():
+    with files.replacing(folder) as part:
+        ship(model, [WORD, *(str(i) for i in range(START))], part, card)
+        tokenizer().save_pretrained(part)
+        for path in part.iterdir():
             path.chmod(0o644)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(ready, folder)
 
 
 def _unigram(ids: np.ndarray, lengths: np.ndarray) -> float:

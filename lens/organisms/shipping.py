@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from .. import files
 
 START = "<start>"
 
@@ -43,19 +42,15 @@ def ship(model: torch.nn.Module, vocabulary: Sequence[str], folder: Path, card: 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".stage-") as stage:
-        ready = Path(stage) / folder.name
-        model.save_pretrained(ready)
-        tokenizer_of(vocabulary).save_pretrained(ready)
-        (ready / "generation_config.json").unlink(missing_ok=True)
+    with files.replacing(folder) as part:
+        model.save_pretrained(part)
+        tokenizer_of(vocabulary).save_pretrained(part)
+        (part / "generation_config.json").unlink(missing_ok=True)
         card = card | {
-            "weights_sha256": hashlib.sha256((ready / "model.safetensors").read_bytes()).hexdigest(),
+            "weights_sha256": hashlib.sha256((part / "model.safetensors").read_bytes()).hexdigest(),
             "parameters": sum(value.numel() for value in model.parameters()),
         }
-        (ready / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        for path in ready.iterdir():
+        (part / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        for path in part.iterdir():
             path.chmod(0o644)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(ready, folder)
     return card

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
+from ..arguments import Count, Draws, Seed, Share, door
 from ..engine.decoder import Decoder
 from ..engine.gradients import site_gradients
 from ..engine.metrics import Metric, MetricError
 from ..engine.runs import Runs
 from ..engine.sites import HEADED
+from ..engine.stopping import says_stop
 from ..engine.sweeps import Values, _batches, hidden
 from ..measure.agreement import Agreement, AgreementError, compare
 from ..prompts import EncodedPair
@@ -39,7 +41,7 @@ def attribute(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, metr
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
     try:
         for batch in tqdm(_batches(sizes, memory_mb * 2**20 * 0.8), desc="attribution", unit="part", delay=2.0, leave=False, disable=hidden(progress)):
-            if stop is not None and stop():
+            if says_stop(stop):
                 return values
             _attribute_batch(decoder, [encoded[i] for i in batch], batch, grid, metric, direction, steps, values)
             if on_part is not None:
@@ -108,13 +110,15 @@ def _pick(part: torch.Tensor, runs: Runs, k: int, site) -> torch.Tensor:
     return (rows if rows.ndim == 1 or site.head is None else rows[:, site.head]).sum()
 
 
-def agreement(exact: xr.Dataset, estimate: xr.Dataset, *, k: int = 10, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Agreement:
-    """Compares two results over the same grid, on the mean effect over prompts.
+@door(PatchError)
+def agreement(exact: xr.Dataset, estimate: xr.Dataset, *, k: Count = 10, resamples: Draws = 1000, level: Share = 0.95, seed: Seed = 0,
+              units: Sequence[Any] | None = None) -> Agreement:
+    """Compares two results over the same grid, on the mean effect over prompts; with `units` (the scene or entity of each) prompts of one unit are averaged and count as one.
 
     Raises:
         PatchError: grids that differ, or a grid without a finite cell in common.
     """
     try:
-        return compare(exact, estimate, same=("site", "metric", "direction"), k=k, resamples=resamples, level=level, seed=seed)
+        return compare(exact, estimate, same=("site", "metric", "direction"), k=k, resamples=resamples, level=level, seed=seed, units=units)
     except AgreementError as error:
         raise PatchError(str(error)) from None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 
+from ..arguments import Count, Index, Model, Positions, door
 from ..engine.decoder import Decoder
 from ..engine.metrics import Metric, resolve
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.walk import walk
 from ..prompts import Pair, encode
 from .exact import _KEPT
-from .grid import Grid, PatchError, check_direction
+from .grid import Grid, PatchError
 
 
 class CellView(NamedTuple):
@@ -29,9 +32,12 @@ class CellView(NamedTuple):
     edited_value: float
 
 
+@door(PatchError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def explain_cell(model: Any, pair: Pair, site: str, layer: int, position=None, head=None, *, direction: str = "denoise", metric: "str | Metric" = "logit_diff",
-                 window: int = 1, k: int = 10) -> CellView:
+def explain_cell(model: Model, pair: Pair, site: str, layer: Index, position: Positions = None, head: Index | None = None, *,
+                 direction: Literal["denoise", "noise"] = "denoise", metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
+                 window: Count = 1, k: Count = 10) -> CellView:
     """The top predictions under the edit of one cell of ``lens.patch``.
 
     Args:
@@ -40,9 +46,6 @@ def explain_cell(model: Any, pair: Pair, site: str, layer: int, position=None, h
 
     Raises: as ``patch``; UnsupportedModel where the model's blocks are not written out.
     """
-    if not isinstance(k, int) or k < 1:
-        raise PatchError(f"k={k!r} is not a number of predictions; expected an integer of 1 or more.")
-    check_direction(direction)
     decoder, measure = Decoder.of(model), resolve(metric)
     encoded = encode(model, pair)
     over = ("layer", "head", "position") if head is not None else ("layer", "position")

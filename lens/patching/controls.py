@@ -7,12 +7,14 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from ..arguments import Draws, Seed, door
 from ..prompts import Pair, PromptError, encode, encode_all
 from ..tokens import tokenize, tokenizer_of
 from .grid import PatchError
 
 
-def shuffled_pairs(model: Any, pairs: Sequence[Pair], *, pool: Sequence[Pair] | None = None, seed: int = 0) -> list[Pair]:
+@door(PatchError)
+def shuffled_pairs(model: Any, pairs: Sequence[Pair], *, pool: Sequence[Pair] | None = None, seed: Seed = 0) -> list[Pair]:
     """Each pair with the clean prompt of another one: what is copied has the right form and somebody else's content.
 
     A partner has as many tokens, its named positions in the same places, and another answer. What such a source still
@@ -37,7 +39,8 @@ def shuffled_pairs(model: Any, pairs: Sequence[Pair], *, pool: Sequence[Pair] | 
     return made
 
 
-def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: int = 0, tries: int = 50) -> list[Pair]:
+@door(PatchError)
+def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: Seed = 0, tries: Draws = 50) -> list[Pair]:
     """Each pair with a clean prompt of random words, as many tokens long: what is copied has neither form nor content.
 
     Named positions of the pair are kept by their place: spans of the new prompt are the words that stand there.
@@ -47,6 +50,9 @@ def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: int = 0, tries: i
     """
     tokenizer, rng, made = tokenizer_of(model), np.random.default_rng(seed), []
     words = _words(tokenizer)
+    if not words:
+        raise PatchError("model: its tokenizer has no lower-case word that is one token with a space before it, of which random prompts are made; "
+                         "write other prompts by hand.")
     for i, pair in enumerate(pairs):
         mine = encode(model, pair)
         ahead = len(tokenize(tokenizer, pair.start)) if pair.start else 0

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..arguments import Count, Draws, Layers, FilePath, Heads, Model, Positions, Positive, door
 from ..engine import results
 from ..engine.decoder import Decoder, UnsupportedModel
-from ..engine.metrics import Metric, resolve
+from ..engine.metrics import Metric, identity as metric_identity, resolve
 from ..engine.record import record_of
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sweeps import Values, run_bytes, sweep
 from ..prompts import EncodedPair, Pair, encode_all
-from .grid import Grid, PatchError, check_direction, check_memory
+from .grid import Grid, PatchError
 
 _last: dict[str, xr.Dataset] = {}
 #: Sites that a run keeps anyway.
@@ -29,10 +31,12 @@ def last_partial() -> xr.Dataset | None:
     return _last.get("partial")
 
 
-def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", over: Sequence[str] = ("layer", "position"), *,
-          metric: str | Metric | Callable = "logit_diff", direction: Literal["denoise", "noise"] = "denoise", method: Literal["exact", "attribution"] = "exact",
-          layers=None, heads=None, positions=None, window: int = 1, steps: int = 1, memory_mb: float = 500, progress: bool | None = None,
-          stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: str | None = None,
+@door(PatchError)
+@of_one_model
+def patch(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_pre", over: str | Sequence[str] = ("layer", "position"), *,
+          metric: str | Metric | Callable[[Any, Any], Any] = "logit_diff", direction: Literal["denoise", "noise"] = "denoise", method: Literal["exact", "attribution"] = "exact",
+          layers: Layers = None, heads: Heads = None, positions: Positions = None, window: Count = 1, steps: Draws = 1, memory_mb: Positive = 500, progress: bool | None = None,
+          stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: FilePath | None = None,
           share: tuple[int, int] | None = None) -> xr.Dataset:
     """Patches every cell of a grid from one run of a pair into the other and measures what that changes.
 
@@ -73,10 +77,6 @@ def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", ove
     >>> trace = lens.patch(model, pair, "resid_pre")          # doctest: +SKIP
     """
     single, chosen = chosen_pairs(pairs)
-    check_direction(direction)
-    check_memory(memory_mb)
-    if method not in ("exact", "attribution"):
-        raise PatchError(f"method={method!r} is not known; expected 'exact' or 'attribution'.")
     if steps != 1 and method == "exact":
         raise PatchError(f"steps={steps!r} is given but method='exact' takes none; use method='attribution'.")
     if share is not None and (store is None or not (isinstance(share, tuple) and len(share) == 2 and all(isinstance(x, int) for x in share) and 0 <= share[0] < share[1])):
@@ -84,8 +84,7 @@ def patch(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_pre", ove
     measure = resolve(metric)
     call = dict(site=site, over=list(over) if not isinstance(over, str) else [over], metric=measure.name, unit=measure.unit, direction=direction, method=method,
                 layers=layers, heads=heads, positions=positions, window=window, steps=steps)
-    if measure.digest:
-        call["metric_digest"] = measure.digest
+    call |= metric_identity(measure)
     try:
         return _patch_fast(model, chosen, single, call, measure, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
                            progress=progress, stop=stop, on_part=on_part, store=store, share=share)
@@ -109,7 +108,7 @@ def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, me
     for e in encoded:
         measure.sequences(e)
     grid = Grid.make(decoder, encoded, call["site"], call["over"], layers, heads, positions, call["window"])
-    record = record_of(model, decoder, "patch", call, chosen)
+    record = record_of(model, decoder, "patch", call, chosen, store=store, state=decoder.state)
     if call["method"] == "attribution":
         from .attribution import attribute
         if store is not None or grid.window != 1:
@@ -133,6 +132,7 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
     disk, values, skip, notify = None, None, None, None
     if store is not None:
         disk, values = open_store(store, lambda v: label(v, False), len(encoded), grid, direction)
+        record["model"] |= disk.said
         number, count = share or (0, 1)
         skip = lambda i, l: i % count != number or bool(disk.done[i, l])
     if on_part is not None or disk is not None:

@@ -6,7 +6,6 @@ The result is that of the fast path; ``provenance(ds)["engine"]`` says which pat
 from __future__ import annotations
 
 import time
-import warnings
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -18,13 +17,16 @@ from tqdm.auto import tqdm
 from ..engine.anatomy import Anatomy
 from ..engine.decoder import FAMILIES, UnsupportedModel
 from ..engine.edits import Edit
-from ..engine.hooks import HookedForwards, Recorded
+from ..engine.rows import HookedForwards, Recorded
 from ..engine.metrics import Metric
 from ..engine.record import record_of
+from ..engine.sessions import verify
 from ..engine.sites import Site, indices
 from ..engine.stock import Stock
+from ..engine.stopping import says_stop
 from ..engine.sweeps import WATCHED_LAYERS, Cell, Values
 from ..engine.walk import Stopped
+from ..notices import warn
 from ..prompts import EncodedPair, Pair, encode_all
 from . import exact
 from .grid import Grid, PatchError
@@ -44,7 +46,8 @@ def patch_by_hooks(model: Any, pairs: Sequence[Pair], single: bool, call: dict, 
         UserWarning: every cell is a full forward, and why.
 
     Raises:
-        PatchError: a model in which no decoder blocks are found, or ``method="attribution"``, which needs the fast path.
+        PatchError: a model in which no decoder blocks are found or that gives no logits for every token, or ``method="attribution"``, which needs
+            the fast path.
     """
     if call["method"] != "exact":
         raise PatchError(f"method={call['method']!r} is not available for this model: {reason} Use method='exact'.")
@@ -53,9 +56,12 @@ def patch_by_hooks(model: Any, pairs: Sequence[Pair], single: bool, call: dict, 
     except UnsupportedModel as error:
         raise PatchError(f"model={type(model).__name__} cannot be patched: {error} Supported are models of type {', '.join(FAMILIES)}, "
                          "and other Hugging Face causal language models with a list of decoder blocks.") from error
+    _require_token_logits(anatomy)
     encoded = encode_all(model, pairs)
     for e in encoded:
-        measure.sequences(e)
+        if max(map(len, measure.sequences(e)), default=0) > 1 and not anatomy.causal:
+            raise PatchError(f"metric={call['metric']!r} reads answers of several tokens, but this model's tokens read later ones too: it would be asked for tokens "
+                             "that it has read. Give answers of one token.")
     grid = Grid.make(anatomy, encoded, call["site"], call["over"], layers, heads, positions, call["window"])
     longest = max(len(e.clean_ids) + max([0, *(len(answer) - 1 for answer in measure.sequences(e))]) for e in encoded)
     limit = getattr(anatomy.config, "max_position_embeddings", None)
@@ -63,19 +69,22 @@ def patch_by_hooks(model: Any, pairs: Sequence[Pair], single: bool, call: dict, 
         raise PatchError(f"pairs: a prompt of {longest} tokens, answer included, is longer than the model's {limit} positions; shorten it.")
     try:
         engine = Stock.of(model, longest)
-        engine.serves(grid.site)
+        engine.serves(grid.site, None if grid.site == "embed" else grid.patched_layers)
     except UnsupportedModel as why:
         engine = HookedForwards(anatomy)
-        warnings.warn(f"every cell is computed by a full forward with hooks, many times slower than usual. {reason} {why}", stacklevel=4)
-    record = record_of(model, anatomy, "patch", call, pairs, engine=engine.engine)
+        warn(f"every cell is computed by a full forward with hooks, many times slower than usual. {reason}"
+             f"{'' if str(why) == str(reason) else f' {why}'}")
+    record = record_of(model, anatomy, "patch", call, pairs, engine=engine.engine, store=store)
     sweep = _Sweep(engine, anatomy, encoded, grid, measure, call["direction"], memory_mb, stop)
     label = lambda values, alone=single: exact._labelled(grid, encoded, values, call["direction"], alone, record)
     disk = None
     if store is not None:
         disk, sweep.values = exact.open_store(store, lambda v: label(v, False), len(encoded), grid, call["direction"])
+        record["model"] |= disk.said
         sweep.skip = lambda i, l: bool(disk.done[i, l])
 
     def notify(prompt: int, layers: tuple[int, int]) -> None:
+        verify(model)
         if disk is not None:
             disk.write(label(sweep.values, False).isel(prompt=[prompt], layer=slice(*layers)))
         if on_part is not None:
@@ -86,6 +95,16 @@ def patch_by_hooks(model: Any, pairs: Sequence[Pair], single: bool, call: dict, 
         disk.finish(done)
     exact._last["partial"] = done if values.status == "partial" else None
     return done
+
+
+def _require_token_logits(anatomy: Anatomy) -> None:
+    """Refuses a model that predicts no token at each position: a base model, a classifier."""
+    ids = anatomy.probe_ids()
+    logits = getattr(anatomy.hf(ids, use_cache=False), "logits", None)
+    if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != ids.shape:
+        seen = f"its logits have the shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "its output holds no logits"
+        raise PatchError(f"model={type(anatomy.hf).__name__} predicts no token at each position ({seen} for a text of {ids.shape[1]} tokens), so that no metric can "
+                         "be read; give the causal language model of the same weights.")
 
 
 class _Sweep:
@@ -128,7 +147,7 @@ class _Sweep:
         return values
 
     def _ask(self) -> None:
-        if self.stop is not None and self.stop():
+        if says_stop(self.stop):
             raise Stopped("stopped before a pair")
 
 
@@ -139,7 +158,7 @@ class _Pair:
         self.sweep, self.encoded = sweep, sweep.encoded[i]
         e, engine, anatomy, grid = self.encoded, sweep.engine, sweep.anatomy, sweep.grid
         first, second = (e.corrupted_ids, e.clean_ids) if sweep.denoise else (e.clean_ids, e.corrupted_ids)
-        layers = [None] if grid.site == "embed" else range(grid.n_layers)
+        layers = [None] if grid.site == "embed" else grid.patched_layers
         keep = [anatomy.layer_of(grid.site, l) for l in layers]
         answers = sweep.measure.sequences(e)
         self.base, self.source, self.reads = [], [], []
@@ -150,8 +169,8 @@ class _Pair:
             self.reads.append([len(first) - 1 + t for t in range(max(1, len(answer)))])
         self.clean = [self._ends(j, r) for j, r in enumerate(self.source if sweep.denoise else self.base)]
         differs = (torch.as_tensor(first) != torch.as_tensor(second)).nonzero()
-        #: positions before it hold the same in both runs, whatever the site
-        self.first_difference = int(differs[0]) if len(differs) else len(first)
+        #: positions before it hold the same in both runs, whatever the site: no token of a causal model reads a later one
+        self.first_difference = len(first) if not len(differs) else int(differs[0]) if anatomy.causal and not anatomy.state.foreign else 0
 
     def _ends(self, j: int, run: Recorded) -> Tensor:
         return self.sweep.engine.run(run, [()], self.reads[j])

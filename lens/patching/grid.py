@@ -8,31 +8,21 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 import xarray as xr
 
+from ..engine.anatomy import Anatomy
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.plan import heads_of
 from ..engine.runs import Source
 from ..engine.sites import HEADED, ORDER, Site, SiteError, indices
 from ..engine.sweeps import Cell
+from ..errors import Error
 from ..prompts import EncodedPair, resolve_positions
 
 AXES = (("layer", "position"), ("layer", "head"), ("layer", "head", "position"), ("layer",))
 
 
-class PatchError(ValueError):
+class PatchError(Error, ValueError):
     """An argument of a patching call that does not fit; the message names it, its value and what was expected."""
-
-
-def check_direction(direction: Any) -> None:
-    """Raises PatchError unless it is one of the two."""
-    if direction not in ("denoise", "noise"):
-        raise PatchError(f"direction={direction!r} is not known; expected 'denoise' (clean into corrupted) or 'noise' (corrupted into clean).")
-
-
-def check_memory(memory_mb: Any) -> None:
-    """Raises PatchError unless it is a positive number."""
-    if not isinstance(memory_mb, (int, float)) or not memory_mb > 0:
-        raise PatchError(f"memory_mb={memory_mb!r} is not a size; expected a positive number of megabytes.")
 
 
 def _names(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions: Any) -> list[str] | None:
@@ -48,6 +38,22 @@ def _names(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions:
         other = next(row for row in labels if row != labels[0])
         raise PatchError(f"positions={positions!r} mean {labels[0]} in one pair and {other} in another; use names that every pair has.")
     return asked
+
+
+def around(layer: int, window: int, n_layers: int) -> range:
+    """The layers of a window centred on one; it is clipped at the model's ends, as in ROME's code."""
+    return range(max(0, layer - window // 2), min(n_layers, layer - window // 2 + window))
+
+
+def _require(anatomy: Anatomy, site: str, layers: Sequence[int], window: int) -> None:
+    """Raises SiteError unless every layer that would be patched has the site; it names those that have."""
+    for layer in sorted({l for at in layers for l in around(at, window, anatomy.n_layers)}):
+        try:
+            anatomy.require(site, layer)
+        except SiteError as error:
+            having = [l for l in range(anatomy.n_layers) if anatomy.has(site, l)]
+            advice = f" Layers that have it: layers={having}." if having else ""
+            raise SiteError(f"{error}{advice}") from None
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Grid:
     n_layers: int
 
     @classmethod
-    def make(cls, decoder: Decoder, encoded: Sequence[EncodedPair], site: str, over: Sequence[str], layers=None, heads=None, positions=None, window: int = 1) -> "Grid":
+    def make(cls, decoder: Decoder | Anatomy, encoded: Sequence[EncodedPair], site: str, over: Sequence[str], layers=None, heads=None, positions=None, window: int = 1) -> "Grid":
         over = (over,) if isinstance(over, str) else tuple(over)
         if site not in ORDER:
             raise SiteError(f"site={site!r} is not known; expected one of {', '.join(ORDER)}.")
@@ -81,7 +87,7 @@ class Grid:
             raise PatchError(f"over={over!r} has a head axis but site={site!r} has none; use site='z' (or {', '.join(s for s in HEADED if s != 'z')}).")
         if heads is not None and "head" not in over:
             raise PatchError(f"heads={heads!r} is given but over={over!r} has no head axis; add 'head' to over.")
-        if site == "resid_mid" and decoder.blocks[0].parallel:
+        if site == "resid_mid" and isinstance(decoder, Decoder) and decoder.blocks[0].parallel:
             raise SiteError("site='resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
         if not isinstance(window, int) or window < 1:
             raise PatchError(f"window={window!r} is not a number of layers; expected an integer of 1 or more.")
@@ -95,10 +101,17 @@ class Grid:
         for name, given, found in (("layers", layers, axis), ("heads", heads, chosen)):
             if len(set(found)) != len(found):
                 raise PatchError(f"{name}={given!r} names one twice; give each once.")
+        if isinstance(decoder, Anatomy) and site != "embed":
+            _require(decoder, site, axis, window)
         resolved = [resolve_positions(e, positions) for e in encoded]
         if "position" not in over:
             return cls(site, over, axis, chosen, [[tuple(sorted({p for _, g in found for p in g}))] for found in resolved], None, window, decoder.n_layers)
         return cls(site, over, axis, chosen, [[g for _, g in found] for found in resolved], _names(resolved, positions), window, decoder.n_layers)
+
+    @property
+    def patched_layers(self) -> list[int]:
+        """Every layer that some cell patches: those of the axis and, under a window, their neighbours."""
+        return sorted({l for layer in self.layers for l in around(layer, self.window, self.n_layers)})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,8 +121,7 @@ class Grid:
     def cells(self, prompt: int, source: Source) -> Iterator[Cell]:
         """Every cell of one pair; ``source`` is the run that is copied from."""
         for i, layer in enumerate(self.layers):
-            # a window is clipped at the model's ends, as in ROME's code
-            span = range(max(0, layer - self.window // 2), min(self.n_layers, layer - self.window // 2 + self.window))
+            span = around(layer, self.window, self.n_layers)
             for h in range(max(1, len(self.heads))):
                 for g, group in enumerate(self.groups[prompt]):
                     index = tuple({"layer": i, "head": h, "position": g}[a] for a in self.over)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
+from ..arguments import Count, Draws, Layers, Model, Name, Positions, Positive, Seed, door
 from ..engine.decoder import Decoder
-from ..engine.metrics import Metric, resolve
+from ..engine.metrics import Metric, identity as metric_identity, resolve
 from ..engine.record import record_of
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sweeps import sweep
 from ..prompts import Pair, encode
 from .exact import _KEPT, _labelled, chosen_pairs, prompt_bytes, remember
-from .grid import Grid, PatchError, check_memory
+from .grid import Grid, PatchError
 
 
-def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_post", *, subject: str = "subject", metric: "str | Metric | Callable" = "prob",
-                 noise: float = 3.0, samples: int = 10, window: int = 1, layers=None, positions=None, seed: int = 0, memory_mb: float = 500,
+@door(PatchError)
+@of_one_model
+def causal_trace(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_post", *, subject: Name = "subject", metric: "str | Metric | Callable[[Any, Any], Any]" = "prob",
+                 noise: Positive = 3.0, samples: Draws = 10, window: Count = 1, layers: Layers = None, positions: Positions = None, seed: Seed = 0, memory_mb: Positive = 500,
                  progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
     """Restores clean states, one (layer, position) at a time, in runs whose subject embeddings are drowned in noise.
 
@@ -40,11 +45,6 @@ def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_po
     Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT", section 2.1.
     """
     single, chosen = chosen_pairs(pairs)
-    check_memory(memory_mb)
-    if not noise > 0:
-        raise PatchError(f"noise={noise!r} is not a positive number of standard deviations; the paper uses 3.")
-    if not isinstance(samples, int) or samples < 1:
-        raise PatchError(f"samples={samples!r} is not a number of noise draws; expected an integer of 1 or more.")
     decoder, measure = Decoder.of(model), resolve(metric)
     # the corrupted prompt takes no part: labels show the clean one's tokens twice
     encoded = [dataclasses.replace(e, corrupted_ids=e.clean_ids, corrupted_tokens=e.clean_tokens) for e in (encode(model, p, aligned=False) for p in chosen)]
@@ -54,7 +54,7 @@ def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_po
         measure.sequences(e)
     grid = Grid.make(decoder, encoded, site, ("layer", "position"), layers, None, positions, window)
     keep = () if site in _KEPT else (site,)
-    sigma = noise * decoder.embedding.weight.float().std().item()
+    sigma = noise * decoder.embeddings().float().std().item()
     many = [(i, s) for i in range(len(encoded)) for s in range(samples)]
 
     def noisy(runs: Runs, batch: Sequence[int]) -> torch.Tensor:
@@ -79,7 +79,7 @@ def causal_trace(model: Any, pairs: Pair | Sequence[Pair], site: str = "resid_po
     value, base = split(values.value), split(values.base)
     spread = lambda a: a.std(1, ddof=1) if samples > 1 else np.full_like(a[:, 0], np.nan)
     values.value, values.base, values.source = value.mean(1), base.mean(1), split(values.source).mean(1)
-    call = dict(site=site, over=["layer", "position"], metric=measure.name, unit=measure.unit, direction="denoise", method="exact", subject=subject, noise=noise,
+    call = dict(site=site, over=["layer", "position"], metric=measure.name, **metric_identity(measure), unit=measure.unit, direction="denoise", method="exact", subject=subject, noise=noise,
                 samples=samples, window=window, layers=layers, positions=positions)
     ds = _labelled(grid, encoded, values, "denoise", single, record_of(model, decoder, "causal trace", call, chosen, seed=seed))
     sd, base_sd = spread(value), spread(base)

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
+from ..arguments import Index, Model, Positive, door
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
-from ..engine.metrics import Metric, resolve
+from ..engine.metrics import Metric, identity as metric_identity, resolve
 from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.plan import heads_of
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweeps import Values, _batches, hidden, run_bytes
 from ..engine.walk import walk
 from ..prompts import Pair, encode_all
 from .exact import _labelled, chosen_pairs, paired_runs, remember
-from .grid import Grid, PatchError, check_direction, check_memory
+from .grid import Grid, PatchError
 
 RECEIVERS = ("q", "k", "v", "resid_pre", "resid_post")
 
 
-def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, senders: Sequence[tuple[int, int]] | None = None, metric: "str | Metric | Callable" = "logit_diff",
-               direction: str = "noise", through_mlps: bool = True, memory_mb: float = 500, progress: bool | None = None) -> xr.Dataset:
+@door(PatchError)
+@of_one_model
+def path_patch(model: Model, pairs: Pair | Sequence[Pair], receiver: Site, *, senders: Sequence[tuple[Index, Index]] | None = None, metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
+               direction: Literal["denoise", "noise"] = "noise", through_mlps: bool = True, memory_mb: Positive = 500, progress: bool | None = None) -> xr.Dataset:
     """The effect of each sender head on the metric through one receiver only.
 
     A sender's output ``z`` is taken from the source run, at every prompt token; all other heads stay at the base run; what
@@ -52,8 +56,6 @@ def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, send
     single, chosen = chosen_pairs(pairs)
     if not isinstance(receiver, Site) or receiver.name not in RECEIVERS:
         raise PatchError(f"receiver={receiver!r} cannot receive; expected a Site named {', '.join(RECEIVERS)}.")
-    check_direction(direction)
-    check_memory(memory_mb)
     decoder, measure, began = Decoder.of(model), resolve(metric), time.perf_counter()
     encoded = encode_all(model, chosen)
     layer = indices(receiver.layer, decoder.n_layers, "layer")[0]
@@ -90,7 +92,7 @@ def path_patch(model: Any, pairs: Pair | Sequence[Pair], receiver: Site, *, send
     except KeyboardInterrupt:
         values.status = "partial"
     values.seconds = time.perf_counter() - began
-    call = dict(site="z", over=["layer", "head"], metric=measure.name, unit=measure.unit, direction=direction, method="path",
+    call = dict(site="z", over=["layer", "head"], metric=measure.name, **metric_identity(measure), unit=measure.unit, direction=direction, method="path",
                 receiver=dict(site=receiver.name, layer=layer, head=receiver.head, position=receiver.position), through_mlps=through_mlps)
     return remember(_labelled(grid, encoded, values, direction, single, record_of(model, decoder, "path patch", call, chosen)))
 

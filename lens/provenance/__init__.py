@@ -22,6 +22,7 @@ _PUBLIC = {
     **dict.fromkeys(("read", "from_arrays", "from_file", "from_jsonl", "from_parquet", "from_npz"), "readers"),
     **dict.fromkeys(("from_pythia", "from_olmo"), "preshuffled"),
     **dict.fromkeys(("from_organism",), "shipped"),
+    **dict.fromkeys(("Ledger",), "ledger"),
     **dict.fromkeys(("Reference", "compare"), "query"),
     **dict.fromkeys(("query_scores",), "scores"),
     **dict.fromkeys(("QueryResult",), "result"),

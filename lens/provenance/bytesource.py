@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 
+from ..arguments import unfit
 from .errors import ProvenanceError
 
 
@@ -85,17 +86,19 @@ class HttpSource:
 class Joined:
     """Several sources end to end. A source that cannot be opened needs its size from `sizes`, else what follows it has no known place."""
 
-    def __init__(self, paths: Sequence[str | Path], sizes: Sequence[int] | None = None, **http):
+    def __init__(self, paths: Sequence[str | Path], sizes: Sequence[int] | None = None, name: str = "path", **http):
         self.sources, self.faults, starts = [], [], [0]
+        if sizes is not None and len(sizes) != len(paths):
+            raise ProvenanceError(unfit("sizes", sizes, f"{len(paths)} numbers of bytes, one for each part"))
         for i, path in enumerate(paths):
             try:
                 source = HttpSource(str(path), **http) if str(path).startswith(("http://", "https://")) else LocalSource(path)
-                size = sizes[i] if sizes else source.size
+                size = source.size if sizes is None else sizes[i]
                 if source.size < size:
                     self.faults.append(f"{path} (has {source.size} bytes where {size} are expected)")
             except ProvenanceError as error:
                 if sizes is None:
-                    raise ProvenanceError(f"{error}. With sizes=, the bytes of each part, the other parts could be read") from error
+                    raise ProvenanceError(f"{name}: {error}. With sizes=, the bytes of each part, the other parts could be read") from error
                 self.faults.append(str(error))
                 source, size = None, sizes[i]
             self.sources.append(source)

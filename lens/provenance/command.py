@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import containers, reading
 from .errors import ProvenanceError
 
 TABLES = (".npy", ".parquet")
@@ -119,6 +120,9 @@ def _test_options(parser: argparse.ArgumentParser, alternative: str) -> None:
     parser.add_argument("--level", type=float, default=0.95, help="of the interval (default: 0.95)")
     parser.add_argument("--resamples", type=int, default=100_000, help="permutations (default: 100000)")
     parser.add_argument("--seed", type=int, default=0, help="of the rows' choice and the permutations; not to be chosen by its result (default: 0)")
+    parser.add_argument(
+        "--looks", type=int, help="looks at this suspect and order that you planned in all: p is given times their number too (a shell call counts itself only)"
+    )
     parser.add_argument("--out", type=Path, action="append", default=[], help="write the report: .html or .json; may be given twice")
 
 
@@ -133,7 +137,7 @@ def run_query(arguments: argparse.Namespace) -> int:
     if declared and arguments.reference:
         from .scores import as_references
 
-        as_references([Reference(None, True, name) for name in arguments.reference])  # refused before anything is read
+        as_references([Reference(name, True, name) for name in arguments.reference])  # refused before anything is read
     transcript = _transcript(arguments, arguments.rows)
     references = [Reference(_subject(name, arguments.device), declared, name) for name in arguments.reference]
     options = {key: value for key, value in (("prefix", arguments.prefix), ("window", arguments.window)) if value is not None}
@@ -154,6 +158,7 @@ def run_query(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         store=arguments.store,
         score_options=options,
+        ledger=_ledger(arguments),
     )
     for entry, name in zip([result.record["inputs"]["suspect"], *result.record["inputs"]["references"]], [arguments.suspect, *arguments.reference]):
         if Path(name).suffix in TABLES:
@@ -182,6 +187,7 @@ def run_text(arguments: argparse.Namespace) -> int:
         resamples=arguments.resamples,
         seed=arguments.seed,
         name=str(arguments.text),
+        ledger=_ledger(arguments),
     )
     result.record["inputs"] = {
         "text": file_hashes([str(arguments.text)])[0] | {"documents": len(documents)},
@@ -196,6 +202,13 @@ def run_text(arguments: argparse.Namespace) -> int:
     }
     result.record["versions"] = versions()
     return _finish(result, arguments)
+
+
+def _ledger(arguments: argparse.Namespace):
+    """The ledger of the looks that were planned; without a plan, the process's own."""
+    from .ledger import Ledger
+
+    return None if arguments.looks is None else Ledger(arguments.looks)
 
 
 def _finish(result, arguments: argparse.Namespace) -> int:
@@ -237,14 +250,9 @@ def _subject(name: str, device: str) -> Any:
         from ..models import load
 
         return load(name, device=device)
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        import pandas as pd
-
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise ProvenanceError(f"{name} cannot be read: {error}") from error
+    if path.suffix == ".npy":
+        return np.array(containers.array(path, ProvenanceError))
+    table = containers.parquet(path, ProvenanceError).to_pandas()
     columns = [column for column in table.columns if column == "nll"] or [
         column for column in table.columns if column != "row_id" and table[column].dtype.kind == "f"
     ]
@@ -256,20 +264,21 @@ def _subject(name: str, device: str) -> Any:
 
 
 def _documents(path: Path) -> list[Any]:
-    import json
+    def refuse(said: str) -> ProvenanceError:
+        return ProvenanceError(f"--text {said}; expected one object a line with 'text' or 'tokens'")
 
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProvenanceError(f"--text {path} cannot be read: {error}") from error
     if path.suffix != ".jsonl":
+        content = reading.text(path, lambda said: ProvenanceError(f"--text {said}"), most=None)
         documents = [content] if content.strip() else []
     else:
-        try:
-            records = [json.loads(line) for line in content.splitlines() if line.strip()]
-            documents = [np.asarray(record["tokens"], dtype=np.int64) if "tokens" in record else record["text"] for record in records]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ProvenanceError(f"--text {path}: expected one object a line with 'text' or 'tokens' ({error})") from error
+        documents = []
+        for number, record in reading.records(path, refuse):
+            try:
+                documents.append(np.asarray(record["tokens"], dtype=np.int64) if "tokens" in record else record["text"])
+                if not isinstance(documents[-1], str) and documents[-1].ndim != 1:
+                    raise TypeError("tokens or text of another form")
+            except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
+                raise refuse(f"{path}, line {number} ({reading.said(error)})") from error
         documents = [document for document in documents if len(document)]
     if not documents:
         raise ProvenanceError(f"--text {path} is empty; expected text of the suspect")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import Error
 
-class ProvenanceError(ValueError):
+
+class ProvenanceError(Error, ValueError):
     """A transcript, suspect, reference or argument of this family that cannot be used; the message names it, its value and the next step."""

@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..measure.samples import Interval, PValue, StatisticsError, whole
+from . import doubts as doubt
 from .errors import ProvenanceError
 from .result import QueryResult
 
-ASSUMED = {
-    "key": "the trainer drew an independent uniform key for each row and trained in the order of the keys",
-    "step": "the trainer put the rows of each exchange group in uniformly random order; rows of one step share it",
-    "rank": "the trainer put the rows of each exchange group in uniformly random order",
-}
 SHARE_BAD = 0.1  # of rows without a score, from which on the warning is a strong one
 
 
@@ -53,16 +49,22 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
             return _empty(run)
         raise ProvenanceError(f"{error} At n = {n} and {draws or run.resamples} permutations, with level={run.level:g} asked") from error
     sequential = run.stop_at is not None or status in ("interrupted", "partial")
+    found = [] if status == "partial" else [*run.transcript.doubts(), *doubt.of_scores(run, score, float(test.z))]
+    doubt.refuse(found)
     p_permutation, p_key = test.p, None if transcript.kind != "key" else _key(run, score, position, group)
     if sequential:
-        p_permutation, p_key = (
-            None if p is None else replace(p, kind="approximate", method=f"{p.method}, not guaranteed where the number of rows was decided on the way")
-            for p in (p_permutation, p_key)
-        )
+        why = "the number of rows was decided on the way, and it holds for one that was fixed beforehand"
+        p_permutation, p_key = (None if p is None else p.doubted(why) for p in (p_permutation, p_key))
     log_e = run.log_e
     peak = float(max(log_e.max(initial=0.0), 0.0))
     side = "less" if run.alternative == "less" else run.alternative
-    p_e = PValue(math.exp(-peak), "e-value", n, "1 / largest e, valid at any stop", math.exp(min(peak, 700.0)), side)
+    p_e = PValue(math.exp(-peak), "e-value", n, "1 / largest e on the way", math.exp(min(peak, 700.0)), side)
+    condition = "; ".join(doubt.conditions(run))
+    p_permutation, p_key, p_e = (
+        None if p is None else _worth(p, condition, [one.reason for one in found if name in one.spoils])
+        for name, p in (("permutation", p_permutation), ("key", p_key), ("e", p_e))
+    )
+    look = None if status == "partial" or run.ledger is False else _look(run)
     frame = _frame(run, score, position, group)
     record = {
         "kind": run.title,
@@ -81,6 +83,8 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
         "groups": int(len(np.unique(group))),
         "epochs": transcript.epochs,
         "position": transcript.kind,
+        "conditions": doubt.conditions(run),
+        "looks": None if look is None else {"number": look.number, "planned": look.planned, "factor": look.factor},
     }
     return QueryResult(
         float(test.statistic),
@@ -93,7 +97,7 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
         _published(score, position),
         n,
         run.tokens,
-        tuple(_warnings(run, status, group)),
+        tuple(_warnings(run, status, group, found, look)),
         np.asarray(test.null),
         log_e,
         frame,
@@ -101,6 +105,25 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
         run.level,
         record,
     )
+
+
+def _worth(p: PValue, condition: str, reasons: list[str]) -> PValue:
+    """p with what it rests on, or approximate for the reasons there are."""
+    for reason in reasons:
+        p = p.doubted(reason)
+    return replace(p, condition=condition) if p.guaranteed else p
+
+
+def _look(run):
+    """This question in the ledger of looks at the suspect and the order."""
+    from .ledger import question_of
+
+    ledger = run.transcript.ledger if run.ledger is None else run.ledger
+    trend = run.trend if isinstance(run.trend, str) else getattr(run.trend, "__qualname__", repr(run.trend))
+    choices = (run.title, run.statistic, run.weights, trend, run.alternative, run.seed, run.resamples, run.stop_at)
+    at = run.transcript.position[run.index]
+    question = question_of(*choices, run.transcript.row_id[run.index], at, run.transcript.group[run.index], run.suspect, run.others)
+    return ledger.look(run.names["suspect"], run.transcript.row_id[run.index], run.suspect, question)
 
 
 def _permute(run, score, position, group, draws: int, alpha: float | None):
@@ -172,17 +195,16 @@ def _frame(run, score, position, group):
 
 
 def _assumed(run) -> list[str]:
-    kind = run.transcript.kind
-    groups = len(np.unique(run.transcript.group))
+    first, *others = doubt.conditions(run)
     out = [
-        f"{ASSUMED[kind]} (declared: {run.transcript.shuffled_as or 'nothing'})",
+        f"{first} (declared: {run.transcript.shuffled_as or 'nothing'})",
         (
             f"null hypothesis: {run.names['suspect']} does not depend on that order, whatever data it saw"
             if run.title != "partition test"
             else "null hypothesis: the text does not depend on that order"
         ),
     ]
-    if groups > 1:
+    if (groups := len(np.unique(run.transcript.group))) > 1:
         out.append(f"rows were shuffled within each of {groups} exchange groups and not between them")
     if run.transcript.epochs > 1:
         out.append(f"the vectors of a row's {run.transcript.epochs} positions are exchangeable between rows")
@@ -191,7 +213,7 @@ def _assumed(run) -> list[str]:
         + ("was not trained in that order (declared)" if one.shares_order is False else "was not trained in that order (nobody declared it)")
         for one in run.references
     ]
-    out.append("rows, their sequence, statistic and weights were chosen without looking at positions, and the seed not by its result")
+    out += [text for text in others if "not trained in this order" not in text]
     out.append(
         "a small p means dependence on this order: the suspect, or a model that it was made from, was trained in it. Two models trained in one order both"
         " show it"
@@ -199,7 +221,7 @@ def _assumed(run) -> list[str]:
     return out
 
 
-def _warnings(run, status: str, group) -> list[str]:
+def _warnings(run, status: str, group, doubts, look) -> list[str]:
     found = list(run.notes)
     if not run.references and run.title == "provenance query":
         found.append("no reference: how hard a row is swamps what training left, so power is small. Give a model that did not see this order")
@@ -212,8 +234,18 @@ def _warnings(run, status: str, group) -> list[str]:
     if run.bad:
         share = run.bad / run.done
         found.append(
-            f"{run.bad} of {run.done} rows have a NaN or infinite score and are left out (decided without their positions)"
+            f"{run.bad} of {run.done} rows have a NaN or infinite score and are left out"
             + (". So many: look at the scorer" if share > SHARE_BAD else "")
+        )
+    if look is not None and look.number > 1:
+        found.append(
+            f"look {look.number} at this suspect in this order"
+            + (f" of {look.planned} planned: p times {look.planned} holds for all of them" if look.planned else "")
+            + (
+                ""
+                if look.planned
+                else f": each p holds only if it was chosen before the others were seen; p times {look.factor:g} (p_adjusted) holds for all looks so far"
+            )
         )
     if status == "stopped":
         found.append(
@@ -226,11 +258,7 @@ def _warnings(run, status: str, group) -> list[str]:
         found.append(f"{alone} rows are alone in their exchange group and carry no evidence")
     if len(sizes) > 20 and run.transcript.kind != "key":
         found.append(f"{whole(len(sizes))} exchange groups: the e-value bets in each by itself and is weak; the permutation p is not")
-    if status != "partial":
-        if not run.__dict__.get("_doubts_known"):
-            run._doubts, run._doubts_known = run.transcript.warnings(), True
-        found += run._doubts
-    return found
+    return found + [one.text for one in doubts]
 
 
 def _empty(run) -> QueryResult:
@@ -255,5 +283,5 @@ def _empty(run) -> QueryResult:
         pd.DataFrame({"row_id": [], "position": [], "score": []}),
         "partial",
         run.level,
-        {"names": run.names, "status": "partial"},
+        {"names": run.names, "status": "partial", "position": run.transcript.kind},
     )

@@ -9,18 +9,21 @@ text and not with the corpus. For many texts against one local corpus, `local_in
 from __future__ import annotations
 
 import multiprocessing
-import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import numpy as np
 from scipy import sparse
 
+from lens import containers
+from lens.arguments import Count, FilePath, PathLike, Size, Whole, door
+from lens.engine.stopping import says_stop
 from lens.engine.sweeps import hidden
+from lens.provenance.arguments import TokenDtype, array, documents_of, gram_sizes
 from lens.provenance.errors import ProvenanceError
 from lens.provenance.gram_scan import Found, Grams, Scanner, joined
 
@@ -31,9 +34,11 @@ __all__ = ["Matches", "Shard", "join", "local_index"]
 
 #: Tokens between two looks at `stop`, and of one task of a worker process.
 SPAN = 1 << 24
-WEIGHTS = ("inverse", "count")
+Weight = Literal["inverse", "count"]
+WEIGHTS = get_args(Weight)
 
 
+@door(ProvenanceError)
 @dataclass(frozen=True)
 class Shard:
     """A part of a corpus: an array of tokens [rows, length] or [tokens], a `.npy` file of one, or any other file as plain tokens of `dtype`.
@@ -42,8 +47,8 @@ class Shard:
     """
 
     source: Any
-    rows: int | None = None
-    dtype: str = "uint16"
+    rows: Size | None = None
+    dtype: TokenDtype = "uint16"
     name: str = ""
 
     def label(self) -> str:
@@ -67,19 +72,21 @@ class Matches:
     occurrences: np.ndarray
     about: dict
 
+    @door(ProvenanceError)
     def per_row(self, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """`(rows, sums)` over all documents: int64 rows in rising order, and their summed weight (or `count`)."""
         return self.per_step(1, counts=counts)
 
-    def per_step(self, rows_per_step: int, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    @door(ProvenanceError)
+    def per_step(self, rows_per_step: Count, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """`(steps, sums)` over all documents, for training steps of that many rows; steps without a match are left out."""
-        size = _whole(rows_per_step, "rows_per_step", 1)
-        steps, where = np.unique(self.row // size, return_inverse=True)
+        steps, where = np.unique(self.row // rows_per_step, return_inverse=True)
         return steps, np.bincount(where, self.count if counts else self.weight, len(steps)).astype(np.int64 if counts else np.float64)
 
-    def dense(self, rows_per_step: int = 1, *, counts: bool = False) -> np.ndarray:
+    @door(ProvenanceError)
+    def dense(self, rows_per_step: Count = 1, *, counts: bool = False) -> np.ndarray:
         """Sums over all documents for every step of the corpus, zeros included: [steps]. NaN where every row of the step was lost."""
-        size = _whole(rows_per_step, "rows_per_step", 1)
+        size = rows_per_step
         out = np.zeros(-(-self.about["rows"] // size))
         steps, sums = self.per_step(size, counts=counts)
         out[steps] = sums
@@ -94,8 +101,9 @@ class Matches:
                 + ("" if self.about["status"] == "complete" else f" ({self.about['status']})"))
 
 
-def join(text: Any, corpus: Any, *, k: tuple[int, int] | int = (4, 8), max_count: int = 1000, row_length: int | None = None, across: bool = False,
-         weight: str = "inverse", workers: int = 1, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Matches:
+@door(ProvenanceError)
+def join(text: Sequence[Any], corpus: Any, *, k: Any = (4, 8), max_count: Count = 1000, row_length: Count | None = None, across: bool = False,
+         weight: Weight = "inverse", workers: Annotated[int, Whole(1, 10**4)] = 1, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Matches:
     """Find, for every place of a text, its longest n-gram that occurs in a corpus, and the rows where it does; the corpus is read once.
 
     Args:
@@ -113,10 +121,8 @@ def join(text: Any, corpus: Any, *, k: tuple[int, int] | int = (4, 8), max_count
     A shard that cannot be read is named in `about["lost"]`, and the others are read; where its size is unknown and shards follow, it is an error.
     Raises ProvenanceError.
     """
-    documents, (low, high) = _documents(text), _range(k)
-    most, count = _whole(max_count, "max_count", 1), _whole(workers, "workers", 1)
-    if weight not in WEIGHTS:
-        raise ProvenanceError(f"weight={weight!r} is not known; expected 'inverse' or 'count'.")
+    documents, (low, high) = documents_of(text), gram_sizes(k)
+    most, count = max_count, workers
     shards = _shards(corpus)
     pieces, lost, rows, length = _plan(shards, row_length)
     grams = Grams.of(documents, low, high)
@@ -134,7 +140,7 @@ def join(text: Any, corpus: Any, *, k: tuple[int, int] | int = (4, 8), max_count
                 lost.append({"shard": shards[piece.shard].label(), "rows": piece.rows, "why": error, "range": (piece.first, piece.first + piece.rows)})
             read += 1
             bar.update(piece.tokens)
-            if stop is not None and stop():
+            if says_stop(stop):
                 status = "stopped" if read < len(pieces) else status
                 break
     unread = [(p.first, p.first + p.rows) for p in pieces[read:]]
@@ -145,7 +151,8 @@ def join(text: Any, corpus: Any, *, k: tuple[int, int] | int = (4, 8), max_count
     return assemble(grams, found, about)
 
 
-def local_index(corpus: Any, folder: str | os.PathLike, *, row_length: int | None = None) -> LocalIndex:
+@door(ProvenanceError)
+def local_index(corpus: Any, folder: FilePath, *, row_length: Count | None = None) -> LocalIndex:
     """A suffix array over one local corpus, for many texts: `index.join(text, k=...)` gives the same matches as `join(text, corpus, k=...)`.
 
     `corpus`: an array or file as in `join`; `folder`: where the tokens and the array are kept (about nine bytes a token); built where they are absent.
@@ -201,7 +208,7 @@ def _opened(shard: Shard) -> np.ndarray:
     if not isinstance(shard.source, (str, os.PathLike)):
         array = shard.source if isinstance(shard.source, np.ndarray) else np.asarray(shard.source)
     elif Path(shard.source).suffix == ".npy":
-        array = np.load(shard.source, mmap_mode="r", allow_pickle=False)
+        array = containers.array(Path(shard.source), ValueError)
     else:
         size, width = Path(shard.source).stat().st_size, np.dtype(shard.dtype).itemsize
         array = np.memmap(shard.source, shard.dtype, "r", shape=(size // width,)) if size >= width else np.empty(0, shard.dtype)
@@ -223,7 +230,7 @@ def _promised(shard: Shard, length: int) -> int:
 
 def _plan(shards: list[Shard], row_length: int | None) -> tuple[list[Piece], list[dict], int, int]:
     """The pieces to read, what is lost already, the number of rows of the corpus, and the length of a row."""
-    length = None if row_length is None else _whole(row_length, "row_length", 1)
+    length = row_length
     opened: list[tuple[int, int] | str] = []
     for shard in shards:
         try:
@@ -243,7 +250,7 @@ def _plan(shards: list[Shard], row_length: int | None) -> tuple[list[Piece], lis
     pieces, lost, first = [], [], 0
     for i, (shard, state) in enumerate(zip(shards, opened)):
         there = _promised(shard, length) if isinstance(state, str) else -(-state[0] // length)
-        rows = there if shard.rows is None else _whole(shard.rows, f"rows of {shard.label()}", 0)
+        rows = there if shard.rows is None else shard.rows
         if isinstance(state, str) and shard.rows is None and not there and i + 1 < len(shards):
             raise ProvenanceError(f"corpus: {shard.label()} cannot be read ({state}), and without its size the rows of the shards after it have no number; "
                                   "give Shard(source, rows=...) for it, or restore the file.")
@@ -360,36 +367,19 @@ class _Narrowed:
 
 def _shards(corpus: Any) -> list[Shard]:
     listed = corpus if isinstance(corpus, (list, tuple)) and not all(isinstance(t, (int, np.integer)) for t in corpus) else [corpus]
-    return [c if isinstance(c, Shard) else Shard(c) for c in listed]
+    return [shard_of(c, f"corpus[{i}]" if listed is corpus else "corpus") for i, c in enumerate(listed)]
 
 
-# -- arguments --------------------------------------------------------------------------------------------------------------
+def shard_of(given: Any, name: str = "corpus") -> Shard:
+    """An array, a list of tokens or rows, or a path as a shard. Raises ProvenanceError."""
+    if isinstance(given, Shard):
+        return replace(given, source=_source(given.source, f"{name}: source"))
+    return Shard(_source(given, name))
 
 
-def _documents(text: Any) -> list[np.ndarray]:
-    single = isinstance(text, np.ndarray) and text.ndim == 1 and text.dtype != object or \
-        isinstance(text, (list, tuple)) and len(text) > 0 and all(isinstance(t, (int, np.integer)) for t in text)
-    documents = [np.asarray(d) for d in ([text] if single else text)]
-    if not documents or not any(d.size for d in documents):
-        raise ProvenanceError("text is empty; expected token ids, or a list of documents' token ids.")
-    for i, d in enumerate(documents):
-        if d.size and (d.ndim != 1 or d.dtype.kind not in "iu" or d.min() < 0 or d.max() >= 2**31):
-            raise ProvenanceError(f"text: document {i} holds {d.dtype} of shape {d.shape}; expected a line of token ids from 0. Tokenise it with the corpus's tokenizer.")
-    return [d.astype(np.int64).reshape(-1) for d in documents]
-
-
-def _range(k: Any) -> tuple[int, int]:
-    low, high = (k, k) if isinstance(k, (int, np.integer)) else tuple(k) if isinstance(k, (list, tuple)) and len(k) == 2 else (None, None)
-    if low is None or not 1 <= _whole(low, "k", 1) <= _whole(high, "k", 1) <= 64:
-        raise ProvenanceError(f"k={k!r}; expected the shortest and the longest n-gram such as (4, 8), both from 1 to 64.")
-    return int(low), int(high)
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = -1
-    if isinstance(value, bool) or number < least:
-        raise ProvenanceError(f"{name}={value!r}; expected a whole number of at least {least}.")
-    return number
+def _source(given: Any, name: str) -> Any:
+    if isinstance(given, (str, os.PathLike)):
+        return PathLike().of(given, name, ProvenanceError)
+    if isinstance(given, np.ndarray) and given.dtype.kind in "iu":
+        return given
+    return array(given, name, "tokens: an integer array [rows, length] or [tokens], the path of a file of them, a Shard, or a list of these", "iu")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 
+from ..arguments import Count, Filled, Seed, Size, door, unfit
+from .arguments import Address, TokenDtype
 from .bytesource import Joined
 from .errors import ProvenanceError
 from .transcripts import Transcript
@@ -15,16 +18,17 @@ PYTHIA_ROW, PYTHIA_BATCH = 2049, 1024
 FIRST = 5  # faults that a message lists
 
 
+@door(ProvenanceError)
 def from_pythia(
-    path: str | Path | Sequence[str | Path],
-    rows: int | Sequence[int] | None = None,
+    path: Address | Annotated[Sequence[Address], Filled()],
+    rows: Count | Sequence[Size] | None = None,
     *,
-    seed: int = 0,
-    length: int = PYTHIA_ROW,
-    batch: int = PYTHIA_BATCH,
-    epoch_rows: int | None = None,
-    sizes: Sequence[int] | None = None,
-    tokenizer=None,
+    seed: Seed = 0,
+    length: Count = PYTHIA_ROW,
+    batch: Count = PYTHIA_BATCH,
+    epoch_rows: Count | None = None,
+    sizes: Sequence[Size] | None = None,
+    tokenizer: Any = None,
     name: str | None = None,
     shuffled_as: str | None = None,
     **http,
@@ -48,15 +52,17 @@ def from_pythia(
     total, over = divmod(source.size, width)
     if over or not total:
         raise ProvenanceError(
-            f"path: {source.size} bytes are no whole number of rows of {width} bytes ({length} tokens of uint16); give all parts in order, or the right length"
+            f"path: {source.size} bytes are no whole number of rows of {width} bytes ({length} tokens of uint16); give all parts in order, or the right {'length' if sizes is None else 'length and sizes'}"
         )
-    usable = min(total, epoch_rows or total)
+    usable = total if epoch_rows is None else min(total, epoch_rows)
     about = {"files": [str(p) for p in paths], "file_order": "training", "rows_in_file": total}
     shuffled_as = shuffled_as or "rows of the pre-shuffled corpus, drawn into one order before training (declared by its publisher)"
     name = name or Path(str(paths[0])).name
     if rows is None:
         if remote or len(paths) > 1:
             raise ProvenanceError(f"rows is missing: {total} rows would be {source.size / 1e9:.0f} GB; say how many, e.g. rows=20_000")
+        if (there := source.sources[0].size if source.sources[0] else 0) != source.size:
+            raise ProvenanceError(unfit("sizes", sizes, f"[{there}], the bytes that the file has; or say which rows"))
         tokens = np.memmap(paths[0], dtype="<u2", mode="r").reshape(total, length)[:usable]
         index = np.arange(usable)
     else:
@@ -66,17 +72,18 @@ def from_pythia(
     return Transcript(tokens, index // batch, "step", row_id=index, name=name, tokenizer=tokenizer, shuffled_as=shuffled_as, about=about)
 
 
+@door(ProvenanceError)
 def from_olmo(
-    global_indices: str | Path,
-    parts: Sequence[str | Path],
-    rows: int | Sequence[int] | None = 20_000,
+    global_indices: Address,
+    parts: Annotated[Sequence[Address], Filled()],
+    rows: Count | Sequence[Size] | None = 20_000,
     *,
-    chunk: int = 2048,
-    batch: int = 2048,
-    dtype: str = "uint16",
-    seed: int = 0,
-    sizes: Sequence[int] | None = None,
-    tokenizer=None,
+    chunk: Count = 2048,
+    batch: Count = 2048,
+    dtype: TokenDtype = "uint16",
+    seed: Seed = 0,
+    sizes: Sequence[Size] | None = None,
+    tokenizer: Any = None,
     name: str = "OLMo order",
     shuffled_as: str | None = None,
     **http,
@@ -93,7 +100,7 @@ def from_olmo(
 
     Files with or without a NumPy header. Raises ProvenanceError. Source: Groeneveld et al. 2024, OLMo (the trainer's `MemMapDataset`).
     """
-    order, head = Joined([global_indices], **http), _header(global_indices, http)
+    order, head = Joined([global_indices], name="global_indices", **http), _header(global_indices, http)
     count = (order.size - head) // 4
     if (order.size - head) % 4 or not count:
         raise ProvenanceError(f"global_indices={str(global_indices)!r}: {order.size - head} bytes are no whole number of uint32 values")
@@ -102,7 +109,7 @@ def from_olmo(
     about = {"files": [str(global_indices), *map(str, parts)], "file_order": "source", "rows_in_order": count}
     instance, places = _whole(words, places, order.faults, about, "<u4")
     instance = instance[:, 0].astype(np.int64)
-    source = Joined(parts, sizes, **http)
+    source = Joined(parts, sizes, name="parts", **http)
     width = chunk * np.dtype(dtype).itemsize
     known = {_header(path, http) for part, path in zip(source.sources, parts) if part is not None}
     if None in source.sources and len(known) != 1:
@@ -116,7 +123,7 @@ def from_olmo(
     if (beyond := instance >= first[-1]).any():
         raise ProvenanceError(
             f"global_indices names instance {instance[beyond][0]}, and the {len(held)} parts hold {first[-1]} of {chunk} tokens; give all parts in order, and"
-            " the right chunk and dtype"
+            f" the right {'' if sizes is None else 'sizes, '}chunk and dtype"
         )
     where = np.searchsorted(first, instance, side="right") - 1
     start = np.array(source.starts)[where] + np.array(heads)[where] + (instance - first[where]) * width

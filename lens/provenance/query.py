@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..arguments import Count, Draws, FilePath, Name, Seed, Share, door, unfit
+from ..engine.stopping import says_stop
+from .arguments import Alternative, Asked, Enough
 from .errors import ProvenanceError
-from .scores import BATCH, PARTIAL_DRAWS, Reference, Running, as_references, name_of, query_scores
+from .ledger import Ledger
+from .scores import BATCH, PARTIAL_DRAWS, Reference, Running, Statistic, Trend, as_references, name_of, query_scores
 from .transcripts import Transcript
 
 if TYPE_CHECKING:
@@ -23,27 +27,29 @@ LEAST = 4  # rows before an interrupted query has a result
 __all__ = ["Reference", "compare", "query", "query_scores"]
 
 
+@door(ProvenanceError)
 def query(
-    suspect: Any,
+    suspect: Asked,
     transcript: Transcript,
     *,
     reference: Any = None,
-    rows: int | None = None,
-    statistic: str = "difference",
-    weights: str | None = None,
-    trend: str | Callable = "spearman",
-    alternative: str = "less",
-    level: float = 0.95,
-    resamples: int = 100_000,
-    seed: int = 0,
+    rows: Count | None = None,
+    statistic: Statistic = "difference",
+    weights: Literal["noise"] | None = None,
+    trend: Trend = "spearman",
+    alternative: Alternative = "less",
+    level: Share = 0.95,
+    resamples: Draws = 100_000,
+    seed: Seed = 0,
     shares_order: bool | None = None,
-    stop_at: float | None = None,
-    batch: int | None = None,
-    on_part: Callable[[QueryResult], Any] | None = None,
+    stop_at: Enough | None = None,
+    batch: Count | None = None,
+    on_part: Callable[[Any], Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
     stop: Callable[[], bool] | None = None,
-    store: Any = None,
+    store: FilePath | None = None,
     score_options: Mapping[str, Any] | None = None,
+    ledger: Ledger | Literal[False] | None = None,
 ) -> QueryResult:
     """Was `suspect` trained in the order that `transcript` records (itself, or what it was made from)?
 
@@ -60,11 +66,12 @@ def query(
         stop: asked between batches; True (and Ctrl-C) ends with the rows so far, status "interrupted".
         store: a folder in which scores are kept, so that no model scores a row twice. score_options: for `lens.measure.scoring.score` (prefix, window,
             start, dtype, backend ...) and `reduce`.
+        ledger: what counts the looks at this suspect and order, see `query_scores`.
 
     Rows that were tokenised by another tokenizer than a model's are decoded and tokenised anew; the result says so. Raises ProvenanceError.
     Source: Kuditipudi et al. 2025, Blackbox Model Provenance via Palimpsestic Membership Inference.
     """
-    references = as_references(reference, shares_order)
+    references, score_options = as_references(reference, shares_order), _known_options(score_options)
     if progress is not None or on_part is not None:
         score_options = {"progress": False} | dict(score_options or {})
     scorers = _scorers(suspect, references, transcript, store, score_options)
@@ -79,13 +86,26 @@ def query(
         progress,
         stop,
         dict(score_options or {}),
+        ledger,
     )
+
+
+def _known_options(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The options of scoring. Raises ProvenanceError for a name that is none."""
+    import inspect
+
+    from ..measure.scoring import score
+
+    known = [*(name for name in inspect.signature(score).parameters if name not in ("model", "rows", "row_ids", "store")), "reduce", "draws", "places"]
+    if unknown := [name for name in given or () if name not in known]:
+        raise ProvenanceError(unfit("score_options", unknown[0], f"options of lens.measure.scoring.score by name ({', '.join(known)})"))
+    return given
 
 
 def _scorers(suspect, references, transcript, store, options) -> list:
     from .suspects import scorer_of
 
-    made = [scorer_of(one.model, transcript, store, options, one.name) for one in references]
+    made = [scorer_of(one.model, transcript, store, options, one.name, role="reference") for one in references]
     return [scorer_of(*_named(suspect, transcript, store, options), partners=made), *made]
 
 
@@ -95,15 +115,15 @@ def _named(suspect, transcript, store, options, name: str = "") -> tuple:
     return model, transcript, store, options, name or (suspect.name if isinstance(suspect, Reference) else "") or name_of(model, "suspect")
 
 
-def _query(scorers, references, transcript, rows, choices, batch, on_part, progress, stop, options) -> QueryResult:
+def _query(scorers, references, transcript, rows, choices, batch, on_part, progress, stop, options, ledger=None) -> QueryResult:
     began, started = time.perf_counter(), datetime.datetime.now(datetime.timezone.utc)
     part = transcript if rows is None else transcript.sample(rows, choices["seed"])
     where = _places(transcript, part)
-    run = Running(part, references, **choices, names={"suspect": scorers[0].name})
+    run = Running(part, references, **choices, names={"suspect": scorers[0].name}, ledger=ledger)
     stream = choices["stop_at"] is not None or on_part is not None or stop is not None
     status = "complete"
     for index in run.batches(batch or (BATCH if stream else len(part))):
-        if stop is not None and run.done and stop():
+        if run.done and says_stop(stop):
             status = "interrupted"
             break
         tokens_before = scorers[0].tokens
@@ -163,25 +183,29 @@ def _provenance(scorers, references, part: Transcript, call: dict, options: dict
     }
 
 
+@door(ProvenanceError)
 def compare(
-    suspects: Mapping[str, Any],
+    suspects: Mapping[Name, Any],
     transcript: Transcript,
     *,
     reference: Any = None,
     shares_order: bool | None = None,
-    rows: int | None = None,
-    store: Any = None,
+    rows: Count | None = None,
+    store: FilePath | None = None,
     score_options: Mapping[str, Any] | None = None,
-    level: float = 0.95,
-    on_suspect: Callable[[str, QueryResult], Any] | None = None,
+    level: Share = 0.95,
+    on_suspect: Callable[[str, Any], Any] | None = None,
     stop: Callable[[], bool] | None = None,
+    ledger: Ledger | Literal[False] | None = None,
     **options,
 ) -> DataFrame:
     """Several suspects on the same rows, each reference scored once; Holm's correction over the guaranteed p-values.
 
-    `suspects`: by name, what `query` takes, or a `QueryResult` of it. Other arguments are `query`'s. One line a suspect: rho with its interval, z, n, `p`
-    (guaranteed) and how it was made, `holm`, `rejected` at 1 - `level`, e, and the published approximation. A suspect that cannot be tested keeps its line,
-    with the reason in `note` and p NaN, and counts in the correction. Raises ProvenanceError.
+    `suspects`: by name, what `query` takes, or a `QueryResult` of it. Other arguments are `query`'s. One line a suspect: rho with its interval, z, n, `p`,
+    how it was made and its `worth` ("guaranteed if ..." or why it is an approximation), `holm`, `rejected` at 1 - `level`, e, the published approximation
+    and `looks`. A suspect that cannot be tested keeps its line, with the reason in `note` and p NaN, and one whose p is only approximate keeps p without
+    `holm`: both count in the correction, and neither is rejected. From the second look at a suspect on, p is the one adjusted for looks.
+    Raises ProvenanceError.
     """
     import pandas as pd
 
@@ -191,8 +215,8 @@ def compare(
 
     if not suspects:
         raise ProvenanceError("suspects is empty; give at least one model by name")
-    references = as_references(reference, shares_order)
-    shared = [scorer_of(one.model, transcript, store, score_options, one.name) for one in references]
+    references, score_options = as_references(reference, shares_order), _known_options(score_options)
+    shared = [scorer_of(one.model, transcript, store, score_options, one.name, role="reference") for one in references]
     choices = dict(statistic="difference", weights=None, trend="spearman", alternative="less", level=level, resamples=100_000, seed=0, stop_at=None)
     if unknown := set(options) - set(choices) - {"batch"}:
         raise ProvenanceError(f"{sorted(unknown)[0]!r} is no option of compare; it takes {', '.join([*choices, 'batch'])}")
@@ -214,13 +238,15 @@ def compare(
                     None,
                     stop,
                     dict(score_options or {}),
+                    ledger,
                 )
             )
         except ValueError as error:
-            lines.append({"suspect": name, "p": np.nan, "note": str(error)})
+            lines.append({"suspect": name, "p": np.nan, "note": str(error), "sound": False})
             continue
         if on_suspect is not None:
             on_suspect(name, result)
+        p = result.p_adjusted if result.looks > 1 else result.p
         lines.append(
             {
                 "suspect": name,
@@ -229,15 +255,20 @@ def compare(
                 "high": result.interval.high,
                 "z": result.z,
                 "n": result.n,
-                "p": float(result.p),
-                "how": result.p.method,
+                "p": float(p),
+                "how": p.method,
+                "worth": p.worth,
+                "sound": p.guaranteed,
+                "looks": result.looks,
                 "e": result.e,
                 "p_published": float(result.p_t),
                 "note": "; ".join(result.warnings),
             }
         )
-    table = pd.DataFrame(lines).reindex(columns=["suspect", "rho", "low", "high", "z", "n", "p", "how", "holm", "rejected", "e", "p_published", "note"])
-    # a suspect that could not be tested was still meant to be: it counts in the family as a p of 1
-    table["holm"] = np.where(table.p.isna(), np.nan, holm(table.p.fillna(1.0).to_numpy(float)))
+    columns = ["suspect", "rho", "low", "high", "z", "n", "p", "how", "worth", "holm", "rejected", "e", "p_published", "looks", "note"]
+    sound = np.array([line["sound"] for line in lines])
+    table = pd.DataFrame(lines).reindex(columns=columns)
+    # a suspect that could not be tested, or whose p is only approximate, was still meant to be: it counts in the family as a p of 1
+    table["holm"] = np.where(sound, holm(np.where(sound, table.p.to_numpy(float), 1.0)), np.nan)
     table["rejected"] = table.holm <= 1 - level
     return table

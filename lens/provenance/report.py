@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import html
 import importlib.metadata as metadata
-import io
 import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .result import QueryResult
+from .. import files
+from ..arguments import FilePath, door
+from .errors import ProvenanceError
+from .result import QueryResult
 
 SCHEMA = 1
 PACKAGES = ("mnemoscope", "numpy", "scipy", "torch", "transformers", "tokenizers")
@@ -32,21 +33,22 @@ pre { white-space: pre-wrap; border: 1px solid #c9ccd3; padding: .6em; }
 """
 
 
-def report(result: QueryResult, path_html: str | Path | None = None, path_json: str | Path | None = None, *, command: str | None = None) -> dict[str, Any]:
+@door(ProvenanceError)
+def report(result: QueryResult, path_html: FilePath | None = None, path_json: FilePath | None = None, *, command: str | None = None) -> dict[str, Any]:
     """Write a result as a self-contained HTML page and as JSON, and return what the JSON holds.
 
     `command`: what repeats the test; by default the one in the result's record, else the call in Python. Both files hold the same numbers.
-    Raises ProvenanceError for a result without rows.
+    Raises ProvenanceError for a result without rows, lens.FileError where a file cannot be written; earlier reports are then as they were.
     """
-    from .errors import ProvenanceError
-
     if result.n < 4:
         raise ProvenanceError(f"result has n = {result.n} rows; there is nothing to report yet. Wait for more rows")
     content = contents(result, command)
+    parts: dict[str | Path, str] = {}
     if path_json is not None:
-        Path(path_json).write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        parts[path_json] = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     if path_html is not None:
-        Path(path_html).write_text(page(content, figure_svg(result)), encoding="utf-8")
+        parts[path_html] = page(content, figure_svg(result))
+    files.write_all(parts)
     return content
 
 
@@ -70,6 +72,9 @@ def contents(result: QueryResult, command: str | None = None) -> dict[str, Any]:
             },
             "statistic": {"rho": result.rho, "interval": interval, "z": result.z, "n": result.n, "tokens": result.tokens, "e": result.e},
             "p_values": result.p_values(),
+            "guaranteed_if": result.conditions(),
+            "e_worth": result.e_worth,
+            "looks": record.get("looks"),
             "rows": record.get("rows", {}),
             "warnings": list(result.warnings),
             "quantiles": result.table().to_dict("records"),
@@ -124,7 +129,7 @@ def figure_svg(result: QueryResult) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    from ..figures.style import MUTED, SERIES
+    from ..figures.style import MUTED, SERIES, as_written, picture
 
     with matplotlib.rc_context({"svg.hashsalt": "provenance", "svg.fonttype": "none", "font.size": 9}):
         fig = Figure(figsize=(9.2, 3.5), layout="constrained")
@@ -143,9 +148,8 @@ def figure_svg(result: QueryResult) -> str:
         right.set(xlabel="statistic over permutations of the positions", ylabel="density")
         for ax in (left, right):
             ax.spines[["top", "right"]].set_visible(False)
-        out = io.StringIO()
-        fig.savefig(out, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
+        as_written(fig)
+        text = picture(fig, "svg", metadata={"Date": None, "Creator": None}).decode()
     return text[text.index("<svg") :]
 
 
@@ -156,9 +160,11 @@ def page(content: Mapping[str, Any], svg: str) -> str:
         lambda v: "–" if v is None else f"{v:.4g}" if isinstance(v, float) else f"{v:,}".replace(",", " "),
     )
     s, names = content["statistic"], content["names"]
+    from .result import worth
+
     scored = f"; {number(s['tokens'])} tokens scored" if s["tokens"] else ""
     p_rows = "".join(
-        f"<tr><td>{e(v['name'])}</td><td class=number>{v['p']:.3g}</td><td>{'guaranteed' if v['guaranteed'] else 'an approximation'}</td><td>{e(v['kind'])}:"
+        f"<tr><td>{e(v['name'])}</td><td class=number>{v['p']:.3g}</td><td>{e(worth(v))}</td><td>{e(v['kind'])}:"
         f" {e(v['method'])}, {e(v['alternative'])}" + (f"; never below {v['floor']:.2g}" if v["floor"] > 1e-300 else "") + "</td></tr>"
         for v in content["p_values"]
     )
@@ -177,7 +183,10 @@ def page(content: Mapping[str, Any], svg: str) -> str:
     )
     warnings = f"<div class=warning>{bullets(content['warnings'])}</div>" if content["warnings"] else "<p>None.</p>"
     title = f"Provenance report: {names.get('suspect', 'suspect')} and {names.get('transcript', 'transcript')}"
-    interval = s["interval"]
+    interval, look = s["interval"], content["looks"]
+    looks = "Looks at this suspect in this order were not counted." if not look else f"Look {look['number']} at this suspect in this order in this process" + (
+        f", of {look['planned']} planned." if look["planned"] else "."
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{e(title)}</title><style>{STYLE}</style></head><body>
 <h1>{e(title)}</h1>
@@ -187,10 +196,12 @@ def page(content: Mapping[str, Any], svg: str) -> str:
 <h2>What was found</h2>
 <p>Rank correlation rho = <b>{number(s["rho"])}</b>, interval [{number(interval["low"])}, {number(interval["high"])}] ({100 * interval["level"]:g} %,
 {e(interval["method"])}); z = {number(s["z"])};
-n = {number(s["n"])} rows{scored}; e-value {number(s["e"])}.</p>
+n = {number(s["n"])} rows{scored}; e-value {number(s["e"])} ({e(content["e_worth"])}).</p>
 <table><thead><tr><th>p-value</th><th class=number>p</th><th>worth</th><th>kind and how it was made</th></tr></thead><tbody>{p_rows}</tbody></table>
-<p>A guaranteed p-value is at most a with probability at most a, for every a and every number of rows, if the assumptions hold.
+<p>A guaranteed p-value is at most a with probability at most a, for every a and every number of rows, if the conditions hold.
 An approximation has no such guarantee, least of all where it is tiny.</p>
+<p>Guaranteed if:</p>{bullets(content["guaranteed_if"])}
+<p>{e(looks)}</p>
 <h2>Warnings</h2>{warnings}
 <h2>The rows by position</h2><figure>{svg}</figure>
 <table><thead><tr><th class=number>part</th><th class=number>from</th><th class=number>to</th><th class=number>n</th>

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ..arguments import Count, door
+from ..markup import as_written
 from ..measure.samples import Interval, PValue, probability, short, whole
+from .errors import ProvenanceError
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +21,9 @@ class QueryResult:
     Args:
         rho: rank correlation of score and position within exchange groups; `interval` its confidence interval (approximate, Fisher z).
         z: the statistic standardised by its exact permutation moments.
-        p_permutation: guaranteed, unless a sequential stop looked at the data; `p_key`: guaranteed bound, only for keys, else None.
-        e: e-value after the last row; `p_e`: guaranteed at any stop, 1 over the largest e on the way; `log_e` [n] in the sequence of asking.
+        p_permutation: guaranteed, unless a sequential stop looked at the data; `p_key`: guaranteed bound, only for keys, else None. Each guarantee has
+            conditions (`PValue.condition`, `conditions()`); where the data speak against one, p is approximate and says why (`PValue.reason`).
+        e: e-value after the last row, see `e_worth`; `p_e`: 1 over the largest e on the way, whatever ended it; `log_e` [n] in the sequence of asking.
         p_t: Student's two-sided approximation, as published.
         null: statistic over the permutations drawn.
         frame: one line a row used, in the sequence of asking: row_id, position (mean over epochs), group, suspect, references, score.
@@ -48,41 +52,89 @@ class QueryResult:
 
     @property
     def p(self) -> PValue:
-        """One guaranteed p-value: twice the smaller of the permutation p and one that reaches further (the key bound, or 1 / e).
+        """One p-value, guaranteed if any is: twice the smaller of the permutation p and one that reaches further (the key bound, or 1 / e).
 
-        After a sequential stop, and in a partial result, 1 / e alone. Guaranteed for a number of rows, or a rule of stopping, that was fixed beforehand: who
-        may stop by hand as well, and takes whichever p comes, has looked twice and should read `p_e` in both cases.
+        Where one of the two is only approximate, the other alone; where both are, twice the smaller, approximate. After a sequential stop, and in a partial
+        result, 1 / e alone. Guaranteed for a number of rows, or a rule of stopping, that was fixed beforehand: who may stop by hand as well, and takes
+        whichever p comes, has looked twice and should read `p_e` in both cases.
         """
-        if not self.p_permutation.guaranteed:
+        if self.status != "complete" or self.record.get("stop_at") is not None:
             return self.p_e
         deep = self.p_key if self.p_key is not None else self.p_e
+        sound = [p for p in (self.p_permutation, deep) if p.guaranteed]
+        if len(sound) == 1:
+            return sound[0]
         both, far = (self.p_permutation, deep), "key bound" if self.p_key is not None else "1 / e"
         return PValue(
             min(1.0, 2 * min(float(p) for p in both)),
-            "bound",
+            "bound" if sound else "approximate",
             self.n,
             f"twice the smaller of permutation and {far}",
             self.z,
             self.p_permutation.alternative,
             min(1.0, 2 * min(float(p.floor) for p in both)),
+            self.p_permutation.condition if sound else "",
+            "" if sound else "; ".join(dict.fromkeys(p.reason for p in both if p.reason)),
         )
 
+    @property
+    def looks(self) -> int:
+        """The number of this look among those at this suspect in this order, from 1; 0 where none were counted."""
+        return (self.record.get("looks") or {}).get("number", 0)
+
+    @property
+    def p_adjusted(self) -> PValue:
+        """`p` for all looks so far at this suspect in this order, whichever of them is kept: times the planned number of looks, or for look k times k (k + 1)."""
+        look, p = self.record.get("looks"), self.p
+        if not look:
+            return p
+        factor, how = look["factor"], f"look {look['number']}"
+        how += f" of {look['planned']} planned, times {look['planned']}" if look["planned"] else f", times {factor:g}"
+        adjusted = replace(p, p=min(1.0, factor * float(p)), floor=min(1.0, factor * float(p.floor)), method=f"{p.method}, {how}")
+        return replace(adjusted, condition=p.condition.replace(", and this is the only look", ", but for the looks counted"))
+
     def p_values(self) -> list[dict[str, Any]]:
-        """Each p-value with name, value, kind, whether it is guaranteed, and how it was made: the combined one, its parts, then the approximation."""
+        """Each p-value with name, value, kind, whether it is guaranteed, on what condition, why not, and how it was made: the combined one first."""
         named = [
-            ("guaranteed, combined", self.p),
+            ("combined", self.p),
             ("permutation", self.p_permutation),
             ("key bound", self.p_key),
             ("e-value", self.p_e),
             ("approximate (published)", self.p_t),
         ]
+        if self.looks > 1 or (self.record.get("looks") or {}).get("planned"):
+            named.insert(1, ("adjusted for looks", self.p_adjusted))
         return [
-            dict(name=name, p=float(p.p), kind=p.kind, guaranteed=bool(p.guaranteed), floor=float(p.floor), alternative=p.alternative, method=p.method)
+            dict(
+                name=name,
+                p=float(p.p),
+                kind=p.kind,
+                guaranteed=bool(p.guaranteed),
+                condition=p.condition,
+                reason=p.reason,
+                floor=float(p.floor),
+                alternative=p.alternative,
+                method=p.method,
+            )
             for name, p in named
             if p is not None
         ]
 
-    def table(self, quantiles: int = 10):
+    def conditions(self) -> list[str]:
+        """What only a person can know and every guarantee rests on, in words that follow "guaranteed if"."""
+        return list(self.record.get("conditions", []))
+
+    @property
+    def e_worth(self) -> str:
+        """At which stops the mean of `e` is at most 1: at any, for keys; for ranks and steps only at stops that look at past scores and ranks."""
+        if not self.p_e.guaranteed:
+            return f"approximate: {self.p_e.reason}"
+        if self.record.get("position", "key") == "key":
+            return "guaranteed at any stop if the conditions hold"
+        return "guaranteed if the stop looked at past scores and ranks only, not at positions or coming scores"
+
+    @door(ProvenanceError)
+    def table(self, quantiles: Count = 10):
         """Score by quantile of position: `low` and `high` of the position, n, mean score, and its t interval (`score_low`, `score_high`) as a DataFrame."""
         import pandas as pd
         from scipy import stats
@@ -110,22 +162,31 @@ class QueryResult:
         for line in self.p_values():
             lines.append(
                 f"  {line['name']}: p = {probability(line['p'])}{' (the smallest it can be)' if line['p'] <= line['floor'] else ''}"
-                f" - {'guaranteed' if line['guaranteed'] else 'an approximation'}, {line['method']}, {line['alternative']}"
+                f" - {worth(line)}, {line['method']}, {line['alternative']}"
             )
-        lines.append(f"  e = {short(self.e)} (guaranteed at any stop)")
+        lines.append(f"  e = {short(self.e)} ({self.e_worth})")
+        lines += [f"  {'guaranteed if' if not i else '          and if'} {text}" for i, text in enumerate(self.conditions())]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(v['name'])}</td><td>{probability(v['p'])}</td><td>{'guaranteed' if v['guaranteed'] else 'an approximation'}</td>"
+            f"<tr><td>{html.escape(v['name'])}</td><td>{probability(v['p'])}</td><td>{html.escape(worth(v))}</td>"
             f"<td>{html.escape(v['method'])}, {v['alternative']}</td></tr>"
             for v in self.p_values()
         )
         head, line = (html.escape(text) for text in str(self).split("\n")[:2])
         notes = "".join(f"<li>{html.escape(text)}</li>" for text in self.warnings)
-        return (
-            f"<div><p><b>{head}</b><br>{line}; e ="
-            f" {short(self.e)}</p><table><thead><tr><th>p-value</th><th></th><th>worth</th><th>how</th></tr></thead><tbody>{rows}</tbody></table>"
+        rests = "".join(f"<li>{html.escape(text)}</li>" for text in self.conditions())
+        return as_written(
+            f"<p><b>{head}</b><br>{line}; e ="
+            f" {short(self.e)} ({html.escape(self.e_worth)})</p><table><thead><tr><th>p-value</th><th></th><th>worth</th><th>how</th></tr></thead><tbody>{rows}</tbody></table>"
+            + (f"<p>Guaranteed if</p><ul>{rests}</ul>" if rests else "")
             + (f"<p>Warnings</p><ul>{notes}</ul>" if notes else "")
-            + "</div>"
         )
+
+
+def worth(line: dict[str, Any]) -> str:
+    """What a line of `p_values` may be called, in a few words: the conditions stand below the lines."""
+    if line["guaranteed"]:
+        return "guaranteed if the conditions hold"
+    return f"an approximation ({line['reason']})" if line["reason"] else "an approximation"

@@ -6,21 +6,29 @@ reference's falls with position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from lens.reading import said
+
+from ..arguments import Count, Draws, Seed, Share, door, unfit
+from .arguments import Alternative, Asked, Enough, _Asked, array
 from .errors import ProvenanceError
+from .ledger import Ledger
 from .transcripts import Transcript, mixed
 
-STATISTICS = ("difference", "linear", "poly4", "none")
-WEIGHTS = (None, "noise")
+Statistic = Literal["difference", "linear", "poly4", "none"]
+#: Of positions: by name, or weights as a function of rank / (n + 1).
+Trend = Literal["spearman", "pearson"] | Callable[[Any], Any]
+_ASKED = _Asked()
 BATCH = 256  # rows between two looks at the e-value
 PARTIAL_DRAWS = 999  # permutations of a partial result
 
 
+@door(ProvenanceError)
 @dataclass(frozen=True, eq=False)
 class Reference:
     """A model (or its scores) to compare with, and whether it was trained in the transcript's order.
@@ -28,7 +36,7 @@ class Reference:
     A reference that shares the order makes an innocent suspect look guilty: it is refused. `shares_order=None`: nobody said; the result warns.
     """
 
-    model: Any
+    model: Asked
     shares_order: bool | None = None
     name: str = ""
 
@@ -44,7 +52,7 @@ def as_references(reference: Any, shares_order: bool | None = None) -> list[Refe
     )
     found = []
     for number, one in enumerate(reference if several else [reference]):
-        one = one if isinstance(one, Reference) else Reference(one, shares_order)
+        one = one if isinstance(one, Reference) else Reference(_ASKED.of(one, f"reference[{number}]" if several else "reference", ProvenanceError), shares_order)
         one = one if one.name else replace(one, name=name_of(one.model, f"reference {number + 1}" if several else "reference"))
         if one.shares_order:
             raise ProvenanceError(
@@ -58,14 +66,12 @@ def as_references(reference: Any, shares_order: bool | None = None) -> list[Refe
 
 def name_of(model: Any, default: str) -> str:
     """A name to print: of a path, a scored table, a model's configuration."""
+    from ..models import name_of as known
+
     if isinstance(model, str):
         return model
-    for value in (
-        getattr(model, "name", None),
-        getattr(getattr(model, "cfg", None), "model_name", None),
-        getattr(getattr(model, "config", None), "name_or_path", None),
-        (getattr(model, "model", None) or {}).get("name") if isinstance(getattr(model, "model", None), dict) else None,
-    ):
+    table = getattr(model, "model", None)
+    for value in (getattr(model, "name", None), known(model, ""), table.get("name") if isinstance(table, dict) else None):
         if isinstance(value, str) and value:
             return value
     return default
@@ -108,24 +114,26 @@ def predicted_deviation(residual: np.ndarray, reference: np.ndarray) -> np.ndarr
     return np.exp(0.5 * design @ np.linalg.lstsq(design, np.log(squares), rcond=None)[0])
 
 
+@door(ProvenanceError)
 def query_scores(
-    suspect,
-    reference,
+    suspect: Any,
+    reference: Any,
     transcript: Transcript,
     *,
-    statistic: str = "difference",
-    weights: str | None = None,
-    trend: str | Callable = "spearman",
-    alternative: str = "less",
-    level: float = 0.95,
-    resamples: int = 100_000,
-    seed: int = 0,
+    statistic: Statistic = "difference",
+    weights: Literal["noise"] | None = None,
+    trend: Trend = "spearman",
+    alternative: Alternative = "less",
+    level: Share = 0.95,
+    resamples: Draws = 100_000,
+    seed: Seed = 0,
     shares_order: bool | None = None,
-    stop_at: float | None = None,
-    batch: int = BATCH,
-    on_part: Callable | None = None,
-    tokens: Sequence[int] | None = None,
-    names: dict | None = None,
+    stop_at: Enough | None = None,
+    batch: Count = BATCH,
+    on_part: Callable[[Any], Any] | None = None,
+    tokens: Any = None,
+    names: Mapping[str, Any] | None = None,
+    ledger: Ledger | Literal[False] | None = None,
 ):
     """Was the suspect trained in the transcript's order? The pure part of `query`: NLL of each row in, a `QueryResult` out.
 
@@ -138,8 +146,10 @@ def query_scores(
         level: of the interval; a design that cannot reach 1 - level is refused and the error says what it can reach.
         stop_at: stop asking once the e-value is this large, looking after every `batch` rows. Then only e and its p are guaranteed.
         on_part: called with a partial `QueryResult` after each batch.
+        ledger: what counts the looks at this suspect and order: None for the process's own, a `Ledger` of yours, False to count nothing.
 
-    Raises ProvenanceError. Sources: Kuditipudi et al. 2025 for the statistic; Hoeffding 1952 and Ville 1939 for the guarantees.
+    What the data show against an assumption makes p-values approximate, with the reason, or is refused (see `doubts`); what only you can know stands in
+    the result as "guaranteed if ...". Raises ProvenanceError. Sources: Kuditipudi et al. 2025 for the statistic; Hoeffding 1952 and Ville 1939 for the guarantees.
     """
     references = as_references(reference, shares_order)
     run = Running(
@@ -154,15 +164,18 @@ def query_scores(
         seed=seed,
         stop_at=stop_at,
         names=names,
+        ledger=ledger,
     )
     n = len(transcript)
     values = [_line(suspect, "suspect", n), *(_line(one.model, f"reference {one.name!r}", n) for one in references)]
+    if tokens is not None and (tokens := array(tokens, "tokens", f"how many tokens each of {n} rows has", "iu")).shape != (n,):
+        raise ProvenanceError(unfit("tokens", tokens, f"how many tokens each of {n} rows has"))
     for part in run.batches(batch if stop_at is not None or on_part else n):
         run.add(
             part,
             values[0][part],
             np.array([line[part] for line in values[1:]]).reshape(len(references), len(part)),
-            0 if tokens is None else int(np.asarray(tokens)[part].sum()),
+            0 if tokens is None else int(tokens[part].sum()),
         )
         if on_part:
             on_part(run.result("partial", draws=PARTIAL_DRAWS))
@@ -192,20 +205,15 @@ class Running:
         stop_at=None,
         names=None,
         title="provenance query",
+        ledger=None,
     ):
-        if statistic not in STATISTICS:
-            raise ProvenanceError(f"statistic={statistic!r} is not known; expected one of {', '.join(STATISTICS)}")
-        if weights not in WEIGHTS:
-            raise ProvenanceError(f"weights={weights!r} is not known; expected None or 'noise'")
         if weights == "noise" and not references:
             raise ProvenanceError("weights='noise' needs a reference, whose NLL predicts the noise; give one, or leave weights out")
-        if stop_at is not None and not stop_at > 1:
-            raise ProvenanceError(f"stop_at={stop_at!r}; expected an e-value above 1, such as 100 for level 0.01")
-        if not 0 < level < 1:
-            raise ProvenanceError(f"level={level!r}; expected a fraction such as 0.95")
+        if not isinstance(trend, str):
+            _require_weights(trend)
         self.transcript, self.references, self.statistic, self.weights = transcript, list(references), statistic if references else "none", weights
         self.trend, self.alternative, self.level, self.resamples, self.seed, self.stop_at = trend, alternative, level, resamples, seed, stop_at
-        self.title = title
+        self.title, self.ledger = title, ledger
         self.names = (
             {"suspect": "suspect", "references": [one.name for one in references], "transcript": transcript.name}
             | {k: v for k, v in (names or {}).items() if v is not None}
@@ -213,14 +221,13 @@ class Running:
         )
         self.order = transcript.arrival(seed)
         self.index, self.suspect, self.others, self.bets = np.empty(0, int), np.empty(0), np.empty((len(references), 0)), np.empty(0)
+        self.lost, self.lost_others = np.empty(0, int), np.empty((len(references), 0))  # rows without a finite score, for the check of why
         self.done = self.tokens = self.bad = 0
         self.log_e = np.empty(0)
         self.notes: list[str] = []
 
     def batches(self, size: int):
         """Index arrays of rows in the sequence of asking."""
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-            raise ProvenanceError(f"batch={size!r}; expected a whole number of rows of at least 1")
         for start in range(0, len(self.order), size):
             yield self.order[start : start + size]
 
@@ -235,6 +242,8 @@ class Running:
         self.tokens += tokens
         self.bad += int((~good).sum())
         self.index = np.concatenate([self.index, index[good]])
+        self.lost = np.concatenate([self.lost, index[~good]])
+        self.lost_others = np.concatenate([self.lost_others, others[:, ~good]], axis=1)
         self.suspect, self.others = np.concatenate([self.suspect, suspect[good]]), np.concatenate([self.others, others[:, good]], axis=1)
         least = 4 + (4 if self.statistic == "poly4" else 1) * len(self.references)
         if len(self.suspect) < least:
@@ -282,13 +291,21 @@ class Running:
 
 
 def _line(values, name: str, n: int) -> np.ndarray:
+    held = array(values, name, f"numbers, the NLL of each row [{n}]; for a model use query()", dtype=np.float64)
+    if held.shape != (n,):
+        raise ProvenanceError(f"{name} has shape {held.shape}; expected one NLL for each of the transcript's {n} rows")
+    return held
+
+
+def _require_weights(trend: Callable[[Any], Any]) -> None:
+    """Raises ProvenanceError unless the function gives a finite weight for each of some shares of the order."""
     try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ProvenanceError(f"{name} is no array of numbers ({error}); expected the NLL of each row, [{n}]. For a model use query()") from error
-    if array.shape != (n,):
-        raise ProvenanceError(f"{name} has shape {array.shape}; expected one NLL for each of the transcript's {n} rows")
-    return array
+        given = np.asarray(trend(np.linspace(0.1, 0.9, 9)), dtype=np.float64)
+        fits = given.shape == (9,) and bool(np.isfinite(given).all())
+    except Exception as error:      # it is somebody else's function
+        raise ProvenanceError(unfit("trend", trend, f"a function of rank / (n + 1) that takes an array; it fails: {said(error)}")) from error
+    if not fits:
+        raise ProvenanceError(unfit("trend", trend, "a function that gives a finite weight for each number of the array rank / (n + 1)"))
 
 
 def _rank_share(values: np.ndarray) -> np.ndarray:

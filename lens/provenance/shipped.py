@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ..arguments import Name, door
 from .errors import ProvenanceError
 from .transcripts import Transcript
 
 PREFIX = "organism:"
 
 
-def from_organism(name: str = "palimpsest") -> Transcript:
+@door(ProvenanceError)
+def from_organism(name: Name = "palimpsest") -> Transcript:
     """The order in which the organism `name` ("palimpsest", with or without "organism:" before it) read its rows, as keys; 4,000 rows of some 80 bytes.
 
     Every shipped organism of the family read the same rows, in another order each, "palimpsest-tuned" aside: its order is that of the model it was tuned from.

@@ -12,6 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from lens.reading import said
+
+from ..arguments import Count, Model, Name, Seed, door, unfit
+from .arguments import array, can, what
 from .errors import ProvenanceError
 from .tokenizers import rows_for
 from .transcripts import Transcript, mixed
@@ -35,36 +39,71 @@ class SampledTokens(Protocol):
         ...
 
 
+@door(ProvenanceError)
 class LocalSuspect:
-    """A causal model at hand as a hosted suspect of both kinds: for tests, and to see what an interface costs in power."""
+    """A causal model at hand (or anything that gives `.logits` of token ids) as a hosted suspect of both kinds: for tests, and to see what an interface costs in power.
 
-    def __init__(self, model: Any, seed: int = 0, name: str = "local"):
-        self.model, self.name, self.seed, self.asked = getattr(model, "original_model", model), name, seed, 0
+    Raises: ScoringError: a Hugging Face model that is not causal, hooks or edits on it, a wrapper that computes something else than the model inside (virtual tokens).
+    """
+
+    def __init__(self, model: Any, seed: Seed = 0, name: Name = "local"):
+        from ..measure.causal import plain, require_causal
+
+        if not callable(model) or isinstance(model, type):
+            raise ProvenanceError(unfit("model", model, "a causal model, or anything that is called with token ids and gives .logits"))
+        self.model, self.name, self.seed, self.asked = model, name, seed, 0
+        if hasattr(getattr(model, "original_model", model), "get_output_embeddings"):
+            self.model = plain(model)
+            require_causal(self.model)
         self.tokenizer = getattr(model, "tokenizer", None)
 
-    def prompt_logprobs(self, rows):
-        rows, found = [np.asarray(row, dtype=np.int64) for row in rows], [None] * len(rows)
+    @door(ProvenanceError)
+    def prompt_logprobs(self, rows: Sequence[Any]):
+        rows, found = [self._ids(row, f"rows[{i}]") for i, row in enumerate(rows)], [None] * len(rows)
         for same in _by_length(rows):
-            logprob = self._logprobs(np.stack([rows[i] for i in same])[:, :-1])
+            # the last token too: with some rotary frequencies the length of the text counts
+            logprob = self._logprobs(np.stack([rows[i] for i in same]))
             for i, line in zip(same, logprob):
                 found[i] = line[np.arange(len(rows[i]) - 1), rows[i][1:]]
         return found
 
-    def sample_next(self, prefixes, k):
+    @door(ProvenanceError)
+    def sample_next(self, prefixes: Sequence[Any], k: Count):
         found = []
-        for prefix in prefixes:
-            p = np.exp(self._logprobs(np.asarray(prefix, dtype=np.int64)[None])[0, -1].astype(np.float64))
+        for prefix in [self._ids(prefix, f"prefixes[{i}]") for i, prefix in enumerate(prefixes)]:
+            p = np.exp(self._logprobs(prefix[None])[0, -1].astype(np.float64))
             counts = np.random.Generator(np.random.PCG64([self.seed, self.asked])).multinomial(k, p / p.sum())
             self.asked += 1
             found.append({int(i): int(counts[i]) for i in np.flatnonzero(counts)})
         return found
 
+    def _ids(self, row: Any, name: str) -> np.ndarray:
+        known = getattr(getattr(self.model, "config", None), "vocab_size", None) or 2**31
+        expected = f"a line of at least one token id, each from 0 to {known - 1}"
+        ids = array(row, name, expected, "iu")
+        if ids.ndim != 1 or not ids.size or ids.min() < 0 or ids.max() >= known:
+            raise ProvenanceError(unfit(name, row, expected))
+        return ids.astype(np.int64)
+
     def _logprobs(self, ids: np.ndarray) -> np.ndarray:
         """Log-probabilities of every next token after each token, [rows, length, vocabulary]."""
         import torch
 
-        with torch.inference_mode():
-            return torch.log_softmax(self.model(torch.as_tensor(ids)).logits.float(), -1).numpy()
+        from ..engine.lengths import Lengths
+
+        if isinstance(self.model, torch.nn.Module) and (lengths := Lengths.of(self.model)) is not None:
+            lengths.forget()
+        with torch.no_grad():
+            if hasattr(self.model, "get_output_embeddings"):
+                return torch.log_softmax(self.model(torch.as_tensor(ids)).logits.float(), -1).numpy()
+            try:
+                made = self.model(torch.as_tensor(ids))
+            except Exception as error:      # it is somebody else's function
+                raise ProvenanceError(unfit("model", self.model, f"a causal model, or anything that gives .logits of token ids; it fails: {said(error)}")) from error
+            logits = getattr(made, "logits", None)
+            if not isinstance(logits, torch.Tensor) or tuple(logits.shape[:2]) != ids.shape or logits.ndim != 3:
+                raise ProvenanceError(unfit("model", self.model, "a causal model, or anything that gives .logits of token ids, [rows, length, vocabulary]"))
+            return torch.log_softmax(logits.float(), -1).numpy()
 
 
 def _by_length(rows: Sequence[np.ndarray], most: int = 16) -> Iterator[list[int]]:
@@ -148,29 +187,30 @@ class _Scored(_Scorer):
 class _Model(_Scorer):
     """A model at hand, scored by `lens.measure.scoring.score`."""
 
-    def __init__(self, model, transcript, name, store, options):
+    def __init__(self, model, transcript, name, store, options, role="reference"):
         super().__init__(transcript, name)
-        self.model, self.store, self.options, self.tables = model, store, options, []
+        self.role, self.model, self.store, self.options, self.tables = role, model, store, options, []
 
     def _nll(self, index):
-        from ..measure.scoring import score
-
-        ids = self.transcript.row_id[index]
-        table = score(self.model, self.rows(self.model, index), row_ids=ids, store=self.store, **{k: v for k, v in self.options.items() if k != "reduce"}).take(
-            ids
-        )
+        ids, options = self.transcript.row_id[index], {k: v for k, v in self.options.items() if k != "reduce"}
+        table = self._scored(self.rows(self.model, index), row_ids=ids, store=self.store, **options).take(ids)
         self.tokens += len(table.logprob)
         if cut := int(table.about.get("cut", 0)):
             self.topics["_long"] = self.topics.get("_long", 0) + cut
             self.topics["long"] = f"{self.name}: {self.topics['_long']} rows are longer than its context and were cut there"
         return table.nll(**{k: v for k, v in self.options.items() if k == "reduce"})
 
+    def _scored(self, rows, **options):
+        from ..measure import scoring
+
+        try:
+            return scoring.score(self.model, rows, **options)
+        except scoring.ScoringError as error:
+            raise scoring.ScoringError(f"{self.role}: {error}") from error
+
     def logprobs(self, index) -> list[np.ndarray]:
         """Log-probabilities of each row's tokens after the first."""
-        from ..measure.scoring import score
-
-        rows = self.rows(self.model, index)
-        table = score(self.model, rows, start=None)
+        table = self._scored(self.rows(self.model, index), start=None)
         return [table.logprob[a:b] for a, b in zip(table.offsets[:-1], table.offsets[1:])]
 
     def identity(self):
@@ -279,37 +319,44 @@ def hit_shares(client: SampledTokens, rows: Sequence[np.ndarray], places: Sequen
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
+@door(ProvenanceError)
 def sampled_scores(
-    client: SampledTokens, transcript: Transcript, reference: Any = None, *, places: int = 4, k: int = 32
+    client: Any, transcript: Transcript, reference: Model | None = None, *, places: Count = 4, k: Count = 32
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Scores of a suspect that only draws tokens and those of a reference model, [n] each, for `query_scores`: minus hit shares, minus expected shares.
 
     The reference's probabilities choose `places` a row, where p (1 - p) is largest; a shift of the suspect's log-odds moves the hit share most there.
     """
+    if not can(client, "sample_next"):
+        raise ProvenanceError(unfit("client", client, "an object with sample_next(prefixes, k)"))
     partners = [] if reference is None else [_Model(reference, transcript, "reference", None, {})]
     scorer = _Sampling(client, transcript, "suspect", partners, {"draws": k, "places": places})
     index = np.arange(len(transcript))
     return scorer.nll(index), None if reference is None else scorer.expected[0]
 
 
-def scorer_of(subject: Any, transcript: Transcript, store: Any, options: Mapping[str, Any] | None, name: str, partners: Sequence[_Scorer] = ()) -> _Scorer:
+def scorer_of(subject: Any, transcript: Transcript, store: Any, options: Mapping[str, Any] | None, name: str, partners: Sequence[_Scorer] = (), role: str = "suspect") -> _Scorer:
     """The scorer for whatever was given as suspect or reference."""
     options = dict(options or {})
     if isinstance(subject, str):
-        from ..models import load
+        from ..models import LoadError, load
 
-        subject = load(subject)
-    if hasattr(subject, "nll") and hasattr(subject, "row_id"):
+        try:
+            subject = load(subject)
+        except LoadError as error:
+            raise LoadError(f"{role}: {error}") from error
+    kind = what(subject)
+    if kind == "table":
         return _Scored(subject, transcript, name, options)
-    if isinstance(subject, (np.ndarray, list, tuple)) or hasattr(subject, "to_numpy"):
+    if kind == "values":
         return _Table(subject, transcript, name)
     options_of_models = {k: v for k, v in options.items() if k not in ("draws", "places")}
-    if isinstance(subject, PromptLogprobs):
+    if kind == "logprobs":
         return _Hosted(subject, transcript, name, options)
-    if isinstance(subject, SampledTokens):
+    if kind == "draws":
         return _Sampling(subject, transcript, name, partners, options)
-    if callable(getattr(subject, "forward", None)):
-        return _Model(subject, transcript, name, store, options_of_models)
+    if kind == "model":
+        return _Model(subject, transcript, name, store, options_of_models, role)
     raise ProvenanceError(
         f"{name}: {type(subject).__name__} cannot be scored; expected a model, the name of one, a Scores table, NLL of each row, or an object with"
         " prompt_logprobs or sample_next"

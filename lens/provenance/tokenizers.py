@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lens.reading import no_panic
+
 from .errors import ProvenanceError
 from .transcripts import Transcript
 
@@ -47,14 +49,18 @@ def rows_for(model: Any, transcript: Transcript, index: np.ndarray, name: str, n
 def _named(name: str):
     from transformers import AutoTokenizer
 
-    from ..models import LoadError, _folder
+    from ..models import _folder
+    from ..models.folder import require_shallow
 
     try:
         folder = _folder(name)
-        return AutoTokenizer.from_pretrained(str(folder or name), trust_remote_code=False)
-    except (LoadError, OSError, ValueError) as error:
+        if folder is not None:
+            require_shallow(folder.glob("*.json"), ValueError)
+        with no_panic(ValueError, "its files made a library fail"):
+            return AutoTokenizer.from_pretrained(str(folder or name), trust_remote_code=False)
+    except Exception as error:      # transformers, tokenizers and the hub's client each raise their own kinds
         raise ProvenanceError(
-            f"the transcript's tokenizer {name!r} cannot be loaded ({str(error).splitlines()[0]}); give a folder, a name that lens.load takes, or the tokenizer"
+            f"the transcript's tokenizer {name!r} cannot be loaded ({(str(error).splitlines() or [type(error).__name__])[0]}); give a folder, a name that lens.load takes, or the tokenizer"
             " itself"
         ) from error
 

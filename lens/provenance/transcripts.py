@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arguments import Count, Seed, Size, Text, door, unfit
+from .arguments import Kind, array, row_numbers
 from .errors import ProvenanceError
 
-KINDS = ("key", "step", "rank")
-DOUBT = 1e-3  # below this p a check on the transcript becomes a warning
+if TYPE_CHECKING:
+    from .doubts import Doubt
+    from .ledger import Ledger
+
 BLOCK = 4096  # rows read at a time
+_ROWS = "rows of tokens: an integer array [n, length], a list of integer arrays or of texts, or a reader with __len__ and __getitem__"
 
 
+@door(ProvenanceError)
 @dataclass(frozen=True, eq=False)
 class Transcript:
     """n training rows, where each stood in the training order, and what was shuffled.
@@ -41,30 +47,30 @@ class Transcript:
     """
 
     tokens: Any
-    position: np.ndarray
-    kind: str = "rank"
-    row_id: np.ndarray | None = None
-    group: np.ndarray | None = None
+    position: Any
+    kind: Kind = "rank"
+    row_id: Any = None
+    group: Any = None
     name: str = "transcript"
     tokenizer: Any = None
     shuffled_as: str = ""
-    about: dict = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ProvenanceError(f"kind={self.kind!r} is not known; expected one of {', '.join(KINDS)}: what `position` holds")
         position = _positions(self.position, self.kind)
         n = len(position)
-        row_id = np.arange(n) if self.row_id is None else np.asarray(self.row_id)
+        row_id = np.arange(n) if self.row_id is None else array(self.row_id, "row_id", f"{n} integers, one for each position")
         if row_id.shape != (n,) or row_id.dtype.kind not in "iu":
             raise ProvenanceError(f"row_id has shape {row_id.shape} and dtype {row_id.dtype}; expected {n} integers, one for each position")
+        if row_id.max() > 2**63 - 1:
+            raise ProvenanceError(unfit("row_id", self.row_id, "row ids of at most 64 bits"))
         row_id = row_id.astype(np.int64)
         if len(np.unique(row_id)) != n:
             values, counts = np.unique(row_id, return_counts=True)
             raise ProvenanceError(
                 f"row_id has {values[counts > 1][0]} {counts.max()} times; expected each once. Number the rows anew, or give one column of positions an epoch"
             )
-        group = np.zeros(n, np.int64) if self.group is None else np.asarray(self.group)
+        group = np.zeros(n, np.int64) if self.group is None else array(self.group, "group", f"{n} labels, numbers or texts, one for each row", "biufUS")
         if group.shape != (n,):
             raise ProvenanceError(f"group has shape {group.shape}; expected {n} labels, one for each row")
         if group.dtype.kind == "f" and np.isnan(group).any():
@@ -73,9 +79,10 @@ class Transcript:
             group = np.unique(group, return_inverse=True)[1].astype(np.int64)
         if self.kind == "rank":
             _refuse_repeats(position, group)
-        if self.tokens is not None and len(self.tokens) != n:
-            raise ProvenanceError(f"tokens has {len(self.tokens)} rows and position {n}; expected one position for each row")
-        for name, value in (("tokens", _rows(self.tokens)), ("position", position), ("row_id", row_id), ("group", group), ("about", dict(self.about))):
+        tokens = None if self.tokens is None else _rows(self.tokens)
+        if tokens is not None and len(tokens) != n:
+            raise ProvenanceError(f"tokens has {len(tokens)} rows and position {n}; expected one position for each row")
+        for name, value in (("tokens", tokens), ("position", position), ("row_id", row_id), ("group", group), ("about", dict(self.about))):
             object.__setattr__(self, name, value)
 
     # ---- shape and choice -------------------------------------------------------------------------------------
@@ -93,39 +100,49 @@ class Transcript:
         """Whether rows are texts and not token ids."""
         return isinstance(self.tokens, list) and bool(self.tokens) and isinstance(self.tokens[0], str)
 
-    def take(self, index) -> "Transcript":
+    @door(ProvenanceError)
+    def take(self, index: Any) -> "Transcript":
         """The rows of an index array (numbers, not row ids), in its sequence. The choice must not look at positions."""
-        index = np.asarray(index)
+        index = row_numbers(index, len(self))
+        if not len(index):
+            raise ProvenanceError(unfit("index", index, "at least one row"))
         tokens = None if self.tokens is None else self.rows(index)
-        return dataclasses.replace(self, tokens=tokens, position=self.position[index], row_id=self.row_id[index], group=self.group[index])
+        return self._of_one_order(
+            dataclasses.replace(self, tokens=tokens, position=self.position[index], row_id=self.row_id[index], group=self.group[index])
+        )
 
-    def epoch(self, number: int) -> "Transcript":
+    @door(ProvenanceError)
+    def epoch(self, number: Size) -> "Transcript":
         """One epoch's positions (counted from 0), to be chosen before any score is seen."""
-        if not 0 <= number < self.epochs:
+        if number >= self.epochs:
             raise ProvenanceError(f"number={number}; the transcript has epochs 0 to {self.epochs - 1}")
-        return self if self.position.ndim == 1 else dataclasses.replace(self, position=self.position[:, number])
+        return self if self.position.ndim == 1 else self._of_one_order(dataclasses.replace(self, position=self.position[:, number]))
 
-    def sample(self, n: int, seed: int = 0) -> "Transcript":
+    @door(ProvenanceError)
+    def sample(self, n: Count, seed: Seed = 0) -> "Transcript":
         """n rows chosen by a hash of row id and seed, blind to positions; they keep their sequence. A smaller n chooses a part of a larger one."""
-        if not isinstance(n, (int, np.integer)) or not 1 <= n <= len(self):
-            raise ProvenanceError(f"n={n!r}; expected a whole number of rows from 1 to {len(self)}, which is what the transcript {self.name!r} has")
+        if n > len(self):
+            raise ProvenanceError(unfit("n", n, f"a whole number of rows from 1 to {len(self)}, which is what the transcript {self.name!r} has"))
         return self if n == len(self) else self.take(np.sort(np.argsort(mixed(self.row_id, seed), kind="stable")[:n]))
 
-    def arrival(self, seed: int = 0) -> np.ndarray:
+    @door(ProvenanceError)
+    def arrival(self, seed: Seed = 0) -> np.ndarray:
         """The sequence in which rows are asked: by a hash of content and seed (of row id and seed where there are no tokens), so blind to positions."""
         keys = mixed(self.row_id, seed)
         return np.argsort(keys, kind="stable") if self.tokens is None else np.lexsort((keys, mixed(self.digests(), seed)))
 
-    def one_copy(self, seed: int = 0) -> "Transcript":
+    @door(ProvenanceError)
+    def one_copy(self, seed: Seed = 0) -> "Transcript":
         """One row of each content, chosen by a hash of row id and seed: for data whose copies may have been shuffled together."""
         order = np.argsort(mixed(self.row_id, seed), kind="stable")
         return self.take(np.sort(order[np.unique(self.digests()[order], return_index=True)[1]]))
 
-    def rows(self, index) -> Any:
+    @door(ProvenanceError)
+    def rows(self, index: Any) -> Any:
         """The tokens of an index array: an array where the rows are one, else a list."""
         if self.tokens is None:
             raise ProvenanceError(f"the transcript {self.name!r} has no tokens; give scores of its rows, or read it with its tokens")
-        index = np.asarray(index)
+        index = row_numbers(index, len(self))
         return [self.tokens[i] for i in index.tolist()] if isinstance(self.tokens, list) else self.tokens[index]
 
     # ---- content ----------------------------------------------------------------------------------------------
@@ -152,8 +169,8 @@ class Transcript:
     def sha256(self) -> str:
         """SHA-256 over kind, positions, row ids, groups and all tokens, as 64 hexadecimal digits."""
         digest = hashlib.sha256(f"{self.kind} {self.position.shape}\n".encode())
-        for array in (self.position, self.row_id, self.group):
-            digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+        for held in (self.position, self.row_id, self.group):
+            digest.update(np.ascontiguousarray(held).astype(held.dtype.newbyteorder("<")).tobytes())
         for rows in self._blocks() if self.tokens is not None else ():
             for row in rows:
                 content = _bytes(row)
@@ -163,40 +180,29 @@ class Transcript:
     # ---- doubts -----------------------------------------------------------------------------------------------
 
     def warnings(self) -> list[str]:
-        """What speaks against reading the positions as one random shuffle: order in the file, content that follows the order, copies, epochs, lost rows."""
-        found, n = [], len(self)
-        if not self.shuffled_as:
-            found.append(
-                "nobody declared how the order was drawn (shuffled_as): every p-value assumes that rows of a group were put in random order, each arrangement"
-                " as likely"
-            )
-        for name, p in self.shuffle_checks().items():
-            if p < DOUBT:
-                found.append(
-                    f"the transcript does not look shuffled: {name} (p = {p:.2g}). A test on an order that was not drawn at random has no valid p-value; "
-                    "give the exchange groups within which rows were shuffled, or use the data of a shuffled run"
-                )
-        if self.tokens is not None and (copies := self.copies()):
-            found.append(
-                f"{copies} of {n} rows have the same tokens as another row at another position. This is harmless where each copy was shuffled by itself; "
-                "where copies were shuffled together, use transcript.one_copy()"
-            )
-        if self.epochs > 1:
-            found.append(
-                f"{self.epochs} epochs: each row's positions are permuted together. Choose one epoch with transcript.epoch(k) only before scores are seen"
-            )
-        if (
-            self.kind == "rank"
-            and self.epochs == 1
-            and len(np.unique(self.group)) == 1
-            and self.about.get("complete", False)
-            and np.ptp(self.position) != n - 1
-        ):
-            found.append(f"ranks run from {self.position.min():g} to {self.position.max():g} for {n} rows: rows are missing from the transcript")
-        lost = self.about.get("lost")
-        if lost and lost.get("rows"):
-            found.append(f"{lost['rows']} rows could not be read and are left out: {'; '.join(lost.get('where', []))}")
-        return found
+        """What speaks against reading the positions as one random shuffle: order in the file, content that follows the order, copies, keys, lost rows."""
+        return [doubt.text for doubt in self.doubts()]
+
+    def doubts(self) -> list[Doubt]:
+        """The same, each with the p-values that it leaves only approximate: a `doubts.Doubt` each."""
+        kept = self.__dict__.get("_doubts")
+        if kept is None:
+            from .doubts import of_transcript
+
+            kept = self.__dict__["_doubts"] = of_transcript(self)
+        return list(kept)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The looks at this order that were taken in this process; see `ledger.Ledger`."""
+        from .ledger import ledger_of
+
+        return ledger_of(self)
+
+    def _of_one_order(self, other: "Transcript") -> "Transcript":
+        """`other`, made of rows or an epoch of this one, with this one's ledger."""
+        other.__dict__["_ledger"] = self.ledger
+        return other
 
     def ties(self) -> float:
         """The share of rows that share their position with another row (of the first epoch): rows of one step."""
@@ -253,8 +259,6 @@ class Transcript:
 
 def mixed(values: np.ndarray, seed: int) -> np.ndarray:
     """A uint64 for each integer that depends on the seed and looks random: two rounds of splitmix64 (Steele, Lea & Flood 2014)."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ProvenanceError(f"seed={seed!r}; expected an integer of at least 0, so that a second run chooses the same rows")
     start = _splitmix(np.array([int(seed) & (2**64 - 1)], np.uint64))
     return _splitmix(np.asarray(values).astype(np.uint64) ^ start)
 
@@ -267,30 +271,27 @@ def _splitmix(x: np.ndarray) -> np.ndarray:
 
 
 def _positions(position, kind: str) -> np.ndarray:
-    try:
-        array = np.asarray(position, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ProvenanceError(f"position is not numeric ({error}); expected one number for each row, NaN nowhere") from error
-    if array.ndim not in (1, 2) or array.size == 0:
-        raise ProvenanceError(f"position has shape {array.shape}; expected [rows] or [rows, epochs] with at least one row")
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    bad = ~np.isfinite(array)
+    held = array(position, "position", "one number for each row, [rows] or [rows, epochs], NaN nowhere", dtype=np.float64)
+    if held.ndim not in (1, 2) or held.size == 0:
+        raise ProvenanceError(f"position has shape {held.shape}; expected [rows] or [rows, epochs] with at least one row")
+    if held.ndim == 2 and held.shape[1] == 1:
+        held = held[:, 0]
+    bad = ~np.isfinite(held)
     if bad.any():
         raise ProvenanceError(
             f"position is missing in {int(bad.sum())} places, first in row {int(np.argwhere(bad)[0][0])}; expected a finite number for each row. "
             "Leave rows without a known position out, all of them"
         )
     if kind == "key":
-        if (outside := (array <= 0) | (array >= 1)).any():
+        if (outside := (held <= 0) | (held >= 1)).any():
             raise ProvenanceError(
-                f"position has the key {array[outside][0]:g}; expected keys strictly between 0 and 1, independent and uniform. Use kind='rank' for ranks"
+                f"position has the key {held[outside][0]:g}; expected keys strictly between 0 and 1, independent and uniform. Use kind='rank' for ranks"
             )
-    elif (broken := array != np.round(array)).any():
+    elif (broken := held != np.round(held)).any():
         raise ProvenanceError(
-            f"position has {array[broken][0]:g}, which is not a whole number as kind={kind!r} needs; use kind='key' for random keys in (0, 1)"
+            f"position has {held[broken][0]:g}, which is not a whole number as kind={kind!r} needs; use kind='key' for random keys in (0, 1)"
         )
-    return array
+    return held
 
 
 def _refuse_repeats(position: np.ndarray, group: np.ndarray) -> None:
@@ -307,7 +308,17 @@ def _refuse_repeats(position: np.ndarray, group: np.ndarray) -> None:
 
 def _rows(tokens) -> Any:
     """Rows in one of the three forms: an array, a list of arrays or texts, a reader; empty rows refused where they are in memory."""
-    if tokens is None or (not isinstance(tokens, (np.ndarray, Sequence)) and hasattr(tokens, "__getitem__")):
+    try:
+        if hasattr(tokens, "detach"):
+            tokens = array(tokens, "tokens", _ROWS, "iu")
+        reader = not isinstance(tokens, (np.ndarray, Sequence))
+        fits = hasattr(tokens, "__getitem__") and not isinstance(tokens, (type, Mapping)) and len(tokens) >= 0 if reader else \
+            not isinstance(tokens, (str, bytes, bytearray, memoryview, range)) and getattr(tokens, "ndim", 1) > 0
+    except Exception:      # an object may fail in any way
+        fits = False
+    if not fits:
+        raise ProvenanceError(unfit("tokens", tokens, _ROWS))
+    if reader:
         return tokens
     if isinstance(tokens, np.ndarray) and tokens.ndim == 2:
         if tokens.dtype.kind not in "iu":
@@ -315,15 +326,21 @@ def _rows(tokens) -> Any:
         if not tokens.shape[1]:
             raise ProvenanceError("tokens has rows of length 0; expected at least one token a row")
         return tokens
-    rows = [row if isinstance(row, str) else np.asarray(row) for row in tokens]
+    rows = [_text(row, i) if isinstance(row, str) else array(row, f"tokens[{i}]", "a text, or a line of integer token ids") for i, row in enumerate(tokens)]
     for i, row in enumerate(rows):
+        if not isinstance(row, str) and row.ndim != 1:
+            raise ProvenanceError(f"tokens: row {i} has shape {row.shape}; expected a line of integer token ids")
         if not len(row):
             raise ProvenanceError(f"tokens: row {i} is empty; expected at least one token a row. Leave empty rows out, all of them")
         if isinstance(row, str) != isinstance(rows[0], str):
             raise ProvenanceError(f"tokens: row {i} is {'a text' if isinstance(row, str) else 'token ids'} and row 0 is not; expected all rows of one kind")
-        if not isinstance(row, str) and (row.ndim != 1 or row.dtype.kind not in "iu"):
+        if not isinstance(row, str) and row.dtype.kind not in "iu":
             raise ProvenanceError(f"tokens: row {i} has shape {row.shape} and dtype {row.dtype}; expected a line of integer token ids")
     return rows
+
+
+def _text(row: str, i: int) -> str:
+    return Text().of(row, f"tokens[{i}]", ProvenanceError)
 
 
 def _bytes(row) -> bytes:

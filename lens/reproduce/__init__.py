@@ -1,6 +1,6 @@
 """Published experiments, run again: one module a paper; `python -m lens reproduce <name>`.
 
-A reproduction is resumable, writes its results with the hash of its configuration, draws the paper's figures and prints a table *claim | paper | here | n | verdict*.
+A reproduction is resumable, writes its results with the hash of its configuration, draws the paper's figures and prints a table *claim | paper | here | n | multiplicity | verdict*.
 """
 
 from __future__ import annotations

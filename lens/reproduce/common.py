@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import stats
 
+from .. import files, locks, reading
 from ..engine import results
 from ..engine.record import _versions
 from ..engine.results import ResultError
 from ..engine.saving import export, open_result
+from ..measure import statistics
 
-COLUMNS = ["claim", "paper", "here", "n", "verdict"]
+COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]
+#: of a row that is judged by its own interval or p alone; of one of whose parts every one has to hold (no correction is needed); of one that claims nothing
+ALONE, EVERY, NOT_JUDGED = "alone", "alone (every part must hold)", "not judged"
+_NO_CLAIM = ("descriptive", "reported", "no claim", "not judged", "not measured", "a demonstration")
 RECORD = "reproduction.json"
 
 
@@ -33,16 +40,66 @@ def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
     return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
 
 
+def mean_interval(values: Any, seed: int = 0) -> statistics.Interval:
+    """The mean over independent units with the interval that claims follow (`lens.measure.means`); NaN is left out, and too few values have no bounds."""
+    x = np.asarray(values, float)
+    x = x[np.isfinite(x)]
+    if len(x) < 2:
+        return statistics.Interval(float(x[0]) if len(x) else np.nan, np.nan, np.nan, 0.95, len(x), "no interval")
+    return statistics.mean_interval(x, values="number", seed=seed)
+
+
+def student(values: Any) -> statistics.Interval:
+    """The mean over few units with Student's t: of six tasks or four repeats, whose differences are nearly normal, it covers what it says (accuracies .95, skewed values .90), and resamples of
+    so few say nothing. NaN is left out; fewer than two values, or values that are all equal, have no bounds."""
+    x = np.asarray(values, float)
+    x = x[np.isfinite(x)]
+    mean = float(x.mean()) if len(x) else np.nan
+    if len(x) < 2 or not np.ptp(x) > 0:
+        return statistics.Interval(mean, np.nan, np.nan, 0.95, len(x), "no interval")
+    half = float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
+    return statistics.Interval(mean, mean - half, mean + half, 0.95, len(x), "Student's t")
+
+
 def table_of(rows: Sequence[tuple]) -> pd.DataFrame:
-    """Rows as the table *claim | paper | here | n | verdict*."""
-    return pd.DataFrame(rows, columns=COLUMNS)
+    """Rows (claim, paper, here, n, verdict) as the table *claim | paper | here | n | multiplicity | verdict*.
+
+    A sixth cell says what a row was corrected for, such as "Holm over 16"; without one it is judged alone, or not at all. `multiplicity` says it of the whole table.
+    """
+    return pd.DataFrame([(*row[:4], _looks(*row[4:]), row[4]) for row in rows], columns=COLUMNS)
+
+
+def _looks(word: str, told: str = ALONE) -> str:
+    return NOT_JUDGED if str(word).startswith(_NO_CLAIM) else told
+
+
+def multiplicity(table: pd.DataFrame) -> str:
+    """What a table of claims says of its many looks: how many rows are judged, which are corrected together, and how many are judged alone."""
+    of = table.multiplicity.value_counts(sort=False)
+    alone = int(sum(count for name, count in of.items() if name.startswith(ALONE)))
+    kinds = [f"{name} ({count} row{'s' * (count > 1)})" for name, count in of.items() if not name.startswith(ALONE) and name != NOT_JUDGED]
+    judged = int(of.sum() - of.get(NOT_JUDGED, 0))
+    return (f"Multiplicity: {judged} of {len(table)} rows are judged. Corrected together: {'; '.join(kinds) or 'none'}. Judged alone, each at 5 %: {alone} (of so many true nulls "
+            f"{0.05 * alone:.1f} would be called by chance).")
 
 
 def write_record(folder: Path, name: str, fingerprint: str, config: Mapping[str, Any], numbers: Mapping[str, Any],
                  provenance: Mapping[str, Any] | None = None) -> None:
     """`reproduction.json`: what was run, on which weights (None: `config` says which), with which versions, and the numbers of its table."""
     about = {"versions": dict(_versions())} if provenance is None else {"model": provenance["model"], "versions": provenance["versions"]}
-    (folder / RECORD).write_text(json.dumps({"reproduction": name, "fingerprint": fingerprint, "config": config, "numbers": numbers} | about, indent=1, default=float))
+    record = {"reproduction": name, "fingerprint": fingerprint, "config": config, "numbers": finite(numbers)} | about
+    files.write_json(folder / RECORD, record, default=float)
+
+
+def finite(value: Any) -> Any:
+    """A tree of numbers as JSON can hold it: what is no number or infinite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [finite(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value
 
 
 def read_record(folder: Path, name: str, model: Any = None, error: type[Exception] = ResultError) -> dict[str, Any]:
@@ -52,7 +109,12 @@ def read_record(folder: Path, name: str, model: Any = None, error: type[Exceptio
     """
     if not (folder / RECORD).is_file():
         raise error(f"folder: {folder} holds no reproduction; run `python -m lens reproduce {name} --out {folder}`.")
-    record = json.loads((folder / RECORD).read_text())
+    def refuse(said: str) -> Exception:
+        return error(f"folder: {said}; run `python -m lens reproduce {name} --out {folder}` again.")
+
+    record = reading.json_file(folder / RECORD, refuse)
+    if lacking := [key for key in ("reproduction", "fingerprint", "config", "numbers") if key not in record]:
+        raise refuse(f"{folder / RECORD} lacks {', '.join(lacking)}")
     if model is not None:
         from ..models import weight_hash
 
@@ -78,16 +140,16 @@ class Steps:
         self.held: dict[str, xr.Dataset] = {}
         if folder is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
         file = folder / "config.json"
-        if file.is_file():
-            other = json.loads(file.read_text())
-            if other != self.config:
-                differ = "; ".join(f"{k}: {_short(other.get(k))} there, {_short(self.config.get(k))} asked" for k in sorted({*other,
-                                                                                                                             *self.config}) if other.get(k) != self.config.get(k))
-                raise ResultError(f"out: {folder} holds a run of another configuration ({differ}); choose another folder, or remove that one.")
-        else:
-            file.write_text(json.dumps(self.config, indent=1))
+        locks.in_turn(file, lambda: file.stat().st_size == 0 and files.write_json(file, self.config))   # empty: what a full disk once left
+        with contextlib.suppress(FileExistsError):           # of an earlier run, or of one that began meanwhile
+            if not file.is_file():
+                files.write_json(file, self.config, parents=True, new=True)
+        other = _read_config(file)
+        if other != self.config:
+            keys = sorted(k for k in {*other, *self.config} if other.get(k) != self.config.get(k))
+            differ = "; ".join(f"{k}: {_short(other.get(k))} there, {_short(self.config.get(k))} asked" for k in keys)
+            raise ResultError(f"out: {folder} holds a run of another configuration ({differ}); choose another folder, or remove that one.")
 
     def kept(self, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds) -> xr.Dataset:
         """The step `name`: read where it was done before, else made, passed through `light` (what need not be stored goes) and written.
@@ -106,8 +168,8 @@ class Steps:
                 raise KeyboardInterrupt(f"stopped in {name}; run the same command again to go on")
             ds = results.stamp(light(made), record)
             if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                export(_compact(ds), path, classic=self.classic)
+                # a second process that runs the same in this folder writes equal steps; whoever is later replaces them by equal ones
+                export(_compact(ds), path, overwrite=True, classic=self.classic)
                 ds = open_result(path)       # what a later run will read is what this one goes on with
         self.held[name] = ds
         return ds
@@ -125,17 +187,16 @@ class Tables:
 
     def kept(self, names: tuple[str, ...], part: str, make: Callable[[], Any]) -> list[pd.DataFrame]:
         """A part of some tables: read where it was done before, else made (one table, or one for each name) and written."""
-        files = None if self.folder is None else [self.folder / "tables" / f"{name}.{part}.parquet" for name in names]
-        if files is not None and all(file.is_file() for file in files):
-            found = [pd.read_parquet(file) for file in files]
+        places = None if self.folder is None else [self.folder / "tables" / f"{name}.{part}.parquet" for name in names]
+        if places is not None and all(file.is_file() for file in places):
+            found = [read_parquet(file) for file in places]
         else:
             made = make()
             found = [made] if isinstance(made, pd.DataFrame) else list(made)
-            for file, table in zip(files or (), found):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                small(table).to_parquet(file.with_suffix(".part"), index=False)
-                file.with_suffix(".part").replace(file)
-            found = [pd.read_parquet(file) for file in files] if files is not None else found   # what a later run will read is what this one goes on with
+            if places is not None:
+                # a second process that runs the same in this folder writes equal parts under names of its own meanwhile
+                files.write_all({file: parquet(small(table)) for file, table in zip(places, found)}, parents=True)
+                found = [read_parquet(file) for file in places]   # what a later run will read is what this one goes on with
             self.say(f"{' and '.join(names)}, {part}: {len(found[0])} lines")
         for name, table in zip(names, found):
             self.parts[name].append(table)
@@ -175,14 +236,19 @@ def read_tables(folder: Path, names: Sequence[str], methods: Sequence[str]) -> d
         model, _, method = file.name.removesuffix(".parquet").partition(".seed-")[2].partition("-")
         return (int(model) if model.isdigit() else -1, model), list(methods).index(method) if method in methods else -1
 
-    files = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=place) for name in names}
-    return {name: pd.concat([pd.read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in files.items()}
+    places = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=place) for name in names}
+    return {name: pd.concat([read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in places.items()}
 
 
 def write_run(folder: Path, name: str, made: Any, config: Mapping[str, Any]) -> None:
     """The table of claims and the record of a run of several models (attributes `table`, `numbers`, `fingerprint`), as `read_record` finds it."""
-    made.table.to_csv(folder / "table.csv", index=False)
+    files.write(folder / "table.csv", made.table.to_csv(index=False))
     write_record(folder, name, made.fingerprint, config, made.numbers)
+
+
+def parquet(table: pd.DataFrame) -> bytes:
+    """A table as the bytes of a Parquet file, without its index."""
+    return table.to_parquet(index=False)
 
 
 def small(table: pd.DataFrame) -> pd.DataFrame:
@@ -195,6 +261,24 @@ def _compact(ds: xr.Dataset) -> xr.Dataset:
     """Truth values as bytes (NetCDF has none) and float64 effects as float32: what is stored stays small."""
     small = {n: v.astype("int8") for n, v in ds.data_vars.items() if v.dtype == bool} | {n: v.astype("float32") for n, v in ds.data_vars.items() if v.dtype == np.float64}
     return ds.assign(small)
+
+
+def read_parquet(file: Path) -> pd.DataFrame:
+    """A part of a table. Raises ResultError: it is damaged."""
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:                   # pyarrow's errors are among them
+        raise ResultError(f"out: {file} cannot be read ({type(error).__name__}: {str(error)[:200]}); remove it, and the same command makes it again.") from None
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultError(f"out: {file} cannot be read ({type(error).__name__}: {error}); choose another folder, or remove that one.") from None
+    if not isinstance(found, dict):
+        raise ResultError(f"out: {file} holds {_short(found)}, not a configuration; choose another folder, or remove that one.")
+    return found
 
 
 def _short(value: Any, limit: int = 60) -> str:

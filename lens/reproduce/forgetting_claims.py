@@ -4,7 +4,7 @@ the rule in the row.
 A unit is a task of a seed (where methods are compared, the same unit under both). Tasks of a seed share a model, so that verdicts follow from the means of the seeds: Student's t
 interval over them, with every seed's mean and how many have its sign beside it. Pooled over units as if they were independent, a bootstrap interval excludes 0 in half of the cases
 of no effect at all, where seeds differ as much as tasks do; it is among the numbers (`..._pooled_low`), and no verdict follows from it. An exact sign flip over three seeds cannot
-go below p = .25. One seed: a BCa bootstrap over its units, which speaks of this model only; with fewer than six units nothing is shown. Values of the papers are quoted
+go below p = .25. One seed: an interval over its units, which speaks of this model only; with fewer than six units nothing is shown. Values of the papers are quoted
 where they were read in the papers' text or tables, or in a secondary source, which is then said.
 """
 
@@ -22,7 +22,7 @@ from scipy import stats
 from .. import forgetting
 from ..measure import statistics
 from . import forgetting_frames as frames
-from .common import shown, table_of, verdict
+from .common import ALONE, EVERY, shown, student, table_of, verdict
 from .forgetting_frames import LEAST_EVALUATIONS, LEAST_UNITS, PLAIN, over, paired, pooled
 from .forgetting_steps import READINGS
 from .forgetting_studies import IN_CONTEXT, INSTRUCTION, KNOWLEDGE, TITLES
@@ -51,7 +51,7 @@ def one_line(ds: xr.Dataset) -> str:
 def verdicts(*, units: pd.DataFrame, methods: pd.DataFrame, curves: pd.DataFrame, recovery: pd.DataFrame, points: pd.DataFrame, sets: pd.DataFrame, drift: pd.DataFrame,
              cost: xr.Dataset | None,
              seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table *claim | paper | here | n | verdict* and its numbers, from the tables of `forgetting_frames`."""
+    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers, from the tables of `forgetting_frames`."""
     told = _Told(seed)
     _what_is_lost(told, units)
     _vectors_and_loss(told, points, units)
@@ -90,7 +90,8 @@ class _Told:
         by = values.groupby(level="seed").mean() if len(values) else pd.Series(dtype=float)
         found, units = over(values, self.seed), pooled(values, self.seed)
         n, seeds = len(values), len(by)
-        few = "" if seeds > 1 or n >= LEAST_UNITS else "no unit" if not n else "one unit" if n == 1 else f"{n} units of one seed"
+        same = seeds > 1 and not float(np.ptp(by)) > 1e-12
+        few = "the seeds agree entirely, which gives no interval" if same else "" if seeds > 1 or n >= LEAST_UNITS else "no unit" if not n else "one unit" if n == 1 else f"{n} units of one seed"
         number = lambda x: float(x) if np.isfinite(x) else None
         self.numbers |= {name: number(found.estimate), f"{name}_low": number(found.low), f"{name}_high": number(found.high), f"{name}_n": n, f"{name}_seeds": seeds,
                          f"{name}_pooled_low": number(units.low), f"{name}_pooled_high": number(units.high)}
@@ -102,7 +103,7 @@ class _Told:
             text = f"{found.estimate:+.2f} ({few}: {values.min():+.2f} to {values.max():+.2f})" if few else f"{shown(found, sign=True)} (over {n} units of one seed)"
         each, odd = divmod(n, max(1, seeds))
         error = float(by.std(ddof=1)) / seeds ** 0.5 if seeds > 1 else np.nan
-        p = float(2 * stats.t.sf(abs(by.mean()) / error, seeds - 1)) if error > 0 else float(not by.iloc[0]) if seeds > 1 else np.nan
+        p = float(2 * stats.t.sf(abs(by.mean()) / error, seeds - 1)) if seeds > 1 and not same else 1.0 if same else np.nan
         return _Effect(float(found.low), float(found.high), text, f"{n} tasks of {_seeds(seeds)}" if odd else f"{_seeds(seeds)} x {each} tasks", few, p)
 
 
@@ -174,8 +175,8 @@ def _vectors_and_loss(told: _Told, points: pd.DataFrame, units: pd.DataFrame) ->
         instructed = told.effect("r_instruction_vector", table[READINGS[2]])
         told.row(claim, paper, f"r {own.text}; minus r of the distance (negated) {over_l2.text}; minus r of the hidden state {over_hidden.text}; "
                  f"the vector read from instructions {instructed.text}", f"{own.n}, {evaluations} evaluations each",
-                 judged((own, over_l2, over_hidden), over_l2.low > 0 and over_hidden.low > 0, over_l2.high < 0 or over_hidden.high < 0,
-                        part=max(over_l2.low, over_hidden.low) > 0))
+                 judged((over_l2, over_hidden), over_l2.low > 0 and over_hidden.low > 0, over_l2.high < 0 or over_hidden.high < 0,
+                        part=max(over_l2.low, over_hidden.low) > 0), EVERY)
     between = frames.between_tasks(plain)
     if len(between):
         told.numbers["rho_between_tasks"] = between[READINGS[0]].tolist()
@@ -218,14 +219,14 @@ def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
     told.row(f"G7. Adding the old vector brings back tasks that were lost (by more than {LOST:g}), a random one (mean of {draws} a task) does not", paper,
              f"{by['old'].base.mean():.2f} to {by['old'].accuracy.mean():.2f}: {old.text}, {100 * share:.0f} % of the loss"
              f"{' (more than was lost: it also does what the start model did not do)' if share > 1 else ''}; random {random.text}; old minus random {beyond.text}", old.n,
-             judged((old, beyond), old.low > 0 and beyond.low > 0, old.high <= 0 or beyond.high < 0, part=old.low > 0))
+             judged((old, beyond), old.low > 0 and beyond.low > 0, old.high <= 0 or beyond.high < 0, part=old.low > 0), EVERY)
     if "new" in by:
         away = told.effect("recovery_new", by["new"].difference)
         other = told.effect("recovery_new_random", by["random of new"].difference)
         gain = told.effect("recovery_new_minus_random", by["new"].difference - by["random of new"].difference)
         told.row("... and so does taking the new task's vector away", "39.5 to 49.1 (Hellaswag, C1; text of the second paper)",
                  f"{away.text}; a random one taken away {other.text}; new minus random {gain.text}", away.n,
-                 judged((away, gain), away.low > 0 and gain.low > 0, away.high <= 0 or gain.high < 0, part=away.low > 0))
+                 judged((away, gain), away.low > 0 and gain.low > 0, away.high <= 0 or gain.high < 0, part=away.low > 0), EVERY)
 
 
 def _training(told: _Told, units: pd.DataFrame) -> None:
@@ -242,7 +243,7 @@ def _training(told: _Told, units: pd.DataFrame) -> None:
                  f"AP - FP minus plain's {less.text}; FP minus plain's {final.text}", less.n,
                  judged((less, final), less.high < 0 and final.low > -TOLERANCE, less.low > 0 or final.high < -TOLERANCE,
                         "less is forgotten, but final performance falls" if less.high < 0 and final.high < -TOLERANCE else "",
-                        part=less.high < 0 and final.high >= -TOLERANCE))
+                        part=less.high < 0 and final.high >= -TOLERANCE), EVERY)
         old = told.effect(f"{label}_instruction", paired(units, label, PLAIN, INSTRUCTION))
         in_context = told.effect(f"{label}_in_context", paired(units, label, PLAIN, IN_CONTEXT))
         fact = told.effect(f"{label}_knowledge", paired(units, label, PLAIN, KNOWLEDGE))
@@ -266,7 +267,8 @@ def _ablation(told: _Told, units: pd.DataFrame) -> None:
         p = f", p = {old.p:.2g}, {q:.2g} by Holm over {looked} comparisons" if np.isfinite(old.p) else ""
         told.numbers |= {f"{a}_minus_{b}_p": old.p, f"{a}_minus_{b}_holm": q} if p else {}
         told.row(f"{gate}{what[0].upper()}{what[1:]}: {TITLES[a]} minus {TITLES[b]}", "not measured",
-                 f"old tasks by instruction {old.text}{p}; shown {in_context.text}; FP {cost.text}", old.n, _helps(old, q, looked, cost))
+                 f"old tasks by instruction {old.text}{p}; shown {in_context.text}; FP {cost.text}", old.n, _helps(old, q, looked, cost),
+                 f"Holm over {looked}" if looked else ALONE)
         gate = "... "
 
 
@@ -314,7 +316,7 @@ def _others(told: _Told, units: pd.DataFrame, methods: pd.DataFrame, drift: pd.D
                  ", ".join(f"{p} {v:.3f}" for p, v in part.items()), f"{drift.seed.nunique()} seed{'s' * (drift.seed.nunique() > 1)}",
                  "descriptive")
     if cost is not None:
-        ratio = pooled(cost.ratios.values, told.seed)
+        ratio = student(cost.ratios.values)
         told.numbers |= {"step_ratio": float(ratio.estimate), "step_seconds": float(cost.plain)}
         told.row("A training step with the vector loss costs at most 1.3 of a plain one (teacher kept beforehand)", "not measured; two more forwards a step in their code",
                  f"ratio {shown(ratio)}; {float(cost.plain):.3f} s plain",

@@ -31,7 +31,7 @@ METRICS = {INSTRUCTION: "old tasks by instruction", IN_CONTEXT: "old tasks by de
 def over(values: Any, seed: int = 0) -> Interval:
     """Mean with the 95 % interval that verdicts follow: of a Series with the level "seed", Student's t over the means of its seeds, since tasks of a seed share a model.
 
-    Of one seed (or of values without seeds) a BCa bootstrap over the units, which speaks of this model only, and without bounds below `LEAST_UNITS` of them; NaN is left out.
+    Of one seed (or of values without seeds) the interval over the units, which speaks of this model only, and without bounds below `LEAST_UNITS` of them; NaN is left out.
     """
     if isinstance(values, pd.Series) and "seed" in values.index.names:
         values = values.dropna()
@@ -42,12 +42,12 @@ def over(values: Any, seed: int = 0) -> Interval:
 
 
 def pooled(values: Any, seed: int = 0, least: int = 2) -> Interval:
-    """Mean over all units as if they were independent, with a BCa bootstrap interval (a percentile one where nothing varies); without bounds below `least` of them."""
+    """Mean over all units as if they were independent, with the interval of a mean (`lens.measure.means`); without bounds below `least` of them."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if len(values) < least:
         return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan, 0.95, len(values), f"no interval: fewer than {least} units")
-    return statistics.bootstrap(values, method="bca" if len(values) > 2 and np.ptp(values) > 0 else "percentile", seed=seed)
+    return statistics.mean_interval(values, values="number", seed=seed)
 
 
 def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:

@@ -6,7 +6,6 @@ Two kinds: the organisms `symbols`, each seed with a start model and stored tabl
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +17,8 @@ from ..data.facts import RELATIONS
 from ..engine.decoder import Decoder
 from ..forgetting import LoRA, Probe, Stage, starting_from
 from ..measure.reading import start_token
+from ..models import name_of
+from ..notices import warn
 from ..organisms.symbols_suite import OLD, Suite
 from ..prompts import continuation
 from ..tokens import tokenize, tokenizer_of
@@ -200,7 +201,7 @@ def language_study(model: Any, plan: Preset, seed: int) -> Study:
     def load(name: str) -> Task:
         task = vectors.load_task(name, seed=seed)
         return replace(task, texts=task.texts[1:]) if name in PARTNERS else task      # the first sentence is how the fact is asked for
-    study = Study(str(getattr(getattr(model, "cfg", None), "model_name", None) or type(reader).__name__), seed, make, reader, tuple(load(n) for n in plan.old or OLD_TASKS),
+    study = Study(name_of(model), seed, make, reader, tuple(load(n) for n in plan.old or OLD_TASKS),
                   tuple(load(n) for n in plan.new or NEW_TASKS), "qa", (), (), None, _lora(plan), "text")
     study.about = {"order": [t.name for t in study.new]}
     knowledge = [Probe(f"facts {n}", KNOWLEDGE, _some(_sentences(reader, relation, text), plan.fact_items, seed)) for n, (relation, text) in _FACTS.items()]
@@ -240,7 +241,7 @@ def _sentences(model: Any, relation: str, text: str) -> list[tuple[list[int], tu
         except ValueError:
             left.append(s)
     if left:
-        warnings.warn(f"facts {relation!r}: {len(left)} of {len(left) + len(made)} are left out, since their answers merge with the prompt in this vocabulary.", stacklevel=2)
+        warn(f"facts {relation!r}: {len(left)} of {len(left) + len(made)} are left out, since their answers merge with the prompt in this vocabulary.")
     if not made:
         raise VectorError(f"facts {relation!r}: this model's vocabulary reads none of them; give a model of the organisms `symbols`, or one that speaks English.")
     return made

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .. import vectors
+from .. import files, vectors
 from ..engine import results
 from ..engine.saving import open_result
 from ..models import weight_hash
@@ -51,7 +51,7 @@ PRESETS = {
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | verdict*, `numbers` everything in it as numbers.
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `numbers` everything in it as numbers.
 
     `parts` holds the stored steps by seed and task, then by name ("effects_demonstrations", "sweep", "test", ...); `report`, `answers`, `counts`, `templates`, `shots` are tidy
     tables of them; `known` the share of prompts with demonstrations that the model answers, by task, also of those left out.
@@ -149,13 +149,13 @@ def run(model: Any, *, data: str | os.PathLike | Sequence[Task] = "own", preset:
         if four is not None:
             say(f"seed {s}: vector arithmetic")
             composed.append(composition(bench, four(s), vectors.universal({t.name: steps.effects(bench, t) for t in tasks}, plan.heads)))
-    made = _gathered(parts, composed, found, bench.decoder.n_layers, plan.heads, plan.usable, seed)
+    made = _gathered(parts, composed, found, bench.decoder.n_layers, plan.heads, plan.usable)
     made.fingerprint = results.fingerprint({"kind": "reproduction", **kept.config, "seeds": plan.seeds, "usable": plan.usable})
     if kept.folder:
         one = next(iter(parts.values()))["effects_demonstrations"]
         name = results.provenance(one)["model"]["name"]
         made.figures = draw(made, kept.folder / "figures", title=f"{name}, {len(made.tasks)} tasks")
-        made.table.to_csv(kept.folder / "table.csv", index=False)
+        files.write(kept.folder / "table.csv", made.table.to_csv(index=False))
         write_record(kept.folder, NAME, made.fingerprint, kept.config | {"seeds": plan.seeds, "usable": plan.usable, "tasks": usable, "filter": found, "depth": made.depth},
                      made.numbers, results.provenance(one))
     return made
@@ -183,7 +183,7 @@ def load_tasks(data: str | os.PathLike | Sequence[Task], plan: Preset, limit: in
     return tasks[:limit]
 
 
-def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Reproduction:
+def load(folder: str | os.PathLike, *, model: Any = None) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored steps.
 
     Raises: VectorError: the folder holds none, or it was made with another model's weights.
@@ -196,13 +196,13 @@ def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Repr
         for task in config["tasks"]:
             parts[s, task] = {f.stem: open_result(f) for f in sorted((folder / f"seed-{s}" / task).glob("*.nc"))}
         composed += [open_result(f) for f in sorted((folder / f"seed-{s}").glob("*/composition.nc"))]
-    made = _gathered(parts, composed, config["filter"], config["depth"], config["preset"]["heads"], config["usable"], seed)
+    made = _gathered(parts, composed, config["filter"], config["depth"], config["preset"]["heads"], config["usable"])
     made.fingerprint = record["fingerprint"]
     return made
 
 
-def _gathered(parts: Mapping, composed: list, found: Mapping[str, float], depth: int, k: int, usable: float, seed: int) -> Reproduction:
-    table, numbers = verdicts(parts, composed, depth=depth, k=k, usable=usable, seed=seed)
+def _gathered(parts: Mapping, composed: list, found: Mapping[str, float], depth: int, k: int, usable: float) -> Reproduction:
+    table, numbers = verdicts(parts, composed, depth=depth, k=k, usable=usable)
     return Reproduction(dict(parts), composed, dict(found), frames.answers(parts), frames.report(parts, depth), frames.counts(parts), frames.templates(parts),
                         frames.shots(parts), table, numbers, depth, k)
 
@@ -211,7 +211,7 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
     """The figures of a run as PNG files in `folder`."""
     from .. import figures
 
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     path = lambda name: folder / f"{name}.png"
     effects = made.effects()
     figures.effects_map(effects, path("head_effects"), heads={t: made.universal(t) for t in made.tasks} | {"mean of tasks": made.universal()}, title=title)

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from .. import files
 from ..engine import results
 from ..engine.saving import open_result
 from ..forgetting import ForgettingError
@@ -59,7 +60,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | verdict*, `numbers` everything in it as numbers.
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `numbers` everything in it as numbers.
 
     `starts` holds by seed the start model's step, `parts` by seed and method the stored sequence; `units`, `methods`, `curves`, `recovery`, `points`, `sets` and `drift` are
     tidy tables of them.
@@ -130,7 +131,7 @@ def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: s
     if kept.folder:
         record = results.provenance(starts[seed])
         made.figures = draw(made, kept.folder / "figures", title=record["model"]["name"])
-        made.table.to_csv(kept.folder / "table.csv", index=False)
+        files.write(kept.folder / "table.csv", made.table.to_csv(index=False))
         write_record(kept.folder, NAME, made.fingerprint, config, made.numbers, record)
     return made
 
@@ -162,15 +163,16 @@ def _gathered(starts: dict, parts: dict, cost: xr.Dataset | None, seed: int) -> 
 
 
 def gates(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The claim gates G1 to G9 in one table: of each model's tables *claim | paper | here | n | verdict* the rows whose claim begins with a gate, by gate and model.
+    """The claim gates G1 to G9 in one table: of each model's tables *claim | paper | here | n | multiplicity | verdict* the rows whose claim begins with a gate, by gate and model.
 
     `tables`: by model's name; one made of several reproductions' tables is `pd.concat` of them. A gate that a model has no row for is left out.
     """
     rows = []
     for model, table in tables.items():
         found = table[table.claim.str.match(r"G\d+\.")]
-        rows += [{"gate": r.claim.split(".")[0], "model": model, "claim": r.claim.split(". ", 1)[1], "here": r.here, "n": r.n, "verdict": r.verdict} for r in found.itertuples()]
-    frame = pd.DataFrame(rows, columns=["gate", "model", "claim", "here", "n", "verdict"])
+        rows += [{"gate": r.claim.split(".")[0], "model": model, "claim": r.claim.split(". ", 1)[1], "here": r.here, "n": r.n, "multiplicity": r.multiplicity,
+                  "verdict": r.verdict} for r in found.itertuples()]
+    frame = pd.DataFrame(rows, columns=["gate", "model", "claim", "here", "n", "multiplicity", "verdict"])
     return frame.sort_values("gate", key=lambda g: g.str[1:].astype(int), kind="stable").set_index(["gate", "model"])
 
 
@@ -178,7 +180,7 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
     """The figures of a run as PNG files in `folder`."""
     from .. import figures
 
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     path = lambda name: folder / f"{name}.png"
     drawn = ["methods", "tradeoff", "curves", "drift"]
     figures.method_plot(made.methods, path("methods"), names=TITLES, title=title)

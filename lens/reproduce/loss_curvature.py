@@ -11,8 +11,8 @@ What was settled before the first full run
 rows; recitation is reported on the val split and on verse, a family that nothing is chosen on; losses on the other half of the clean rows. Methods are compared where the clean loss has
 risen by `RISE` = .05 nats a token (5 % of perplexity) on the choosing half; trade-off curves show the rest.
 
-*Intervals.* 95 %, a bootstrap over sequences (texts, questions) of all seeds whose statistic is the mean of the seeds' values; a share that is 0 or 1 throughout has Clopper-Pearson bounds.
-Each seed's value is printed beside it. A difference counts where its interval excludes 0; one that holds 0 is "not shown".
+*Intervals.* 95 %. Settled was a bootstrap over sequences (texts, questions) of all seeds; sequences of one run share what the run learned, so that the run is the unit now: Student's t over
+seeds, of recitation with the sequences within seeds in it too (`lens.measure.units.nested`). Each seed's value is printed beside it. A difference counts where its interval excludes 0; one that holds 0 is "not shown".
 
 *Claims* (the rule of each verdict stands in its row):
  1. memorised text leans on low curvature (bottom half of the input's eigenvectors above 1, top tenth below 1), and neither singular vectors nor random bases order the bands so;
@@ -40,6 +40,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from .. import files
 from ..engine import results
 from ..engine.saving import open_result
 from ..models import weight_hash
@@ -63,7 +64,7 @@ PRESETS = {
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | verdict*, `numbers` everything in it as numbers.
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `numbers` everything in it as numbers.
 
     `parts` holds the stored steps by seed, then by name ("choice", "activation", "matched", "curve K-FAC", "gone twin", ...); `tables` tidy tables of them, over all seeds, by name.
     """
@@ -109,7 +110,7 @@ def run(model: Any = None, *, data: str = "own", preset: str | Preset = "quick",
     made.fingerprint = kept.fingerprint
     if kept.folder:
         first = results.provenance(parts[plan.seeds[0]]["matched"])
-        made.table.to_csv(kept.folder / "table.csv", index=False)
+        files.write(kept.folder / "table.csv", made.table.to_csv(index=False))
         write_record(kept.folder, NAME, made.fingerprint, kept.config, made.numbers, first)
         made.figures = draw(made, kept.folder / "figures")
     return made

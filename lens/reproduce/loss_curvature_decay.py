@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .. import curvature
+from .. import curvature, files
 from ..measure.statistics import Interval
 from ..memorization import Sequences, extract
 from ..organisms import canaries
@@ -53,12 +53,11 @@ def run(out: Path, seeds: Sequence[int] = SEEDS, decays: Sequence[float] = DECAY
     """A line for each seed and decay, written as it is made to `out`/decay.csv; lines that are there are not made again."""
     file = out / FILE
     lines = pd.read_csv(file).to_dict("records") if file.is_file() else []
-    out.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         for decay in decays:
             if not any(line["seed"] == seed and line["decay"] == decay for line in lines):
                 lines.append(measured(seed, decay, **changes))
-                pd.DataFrame(lines).to_csv(file, index=False)
+                files.write(file, pd.DataFrame(lines).to_csv(index=False), parents=True)
                 say(str(lines[-1]))
     return pd.DataFrame(lines)
 

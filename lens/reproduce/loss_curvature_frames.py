@@ -1,4 +1,4 @@
-"""The loss-curvature experiment's steps as tidy tables over seeds: the mean of the seeds' values, its bootstrap interval over sequences (texts, questions), and each seed's value."""
+"""The loss-curvature experiment's steps as tidy tables over training runs: the mean of the runs' values, Student's t interval over them, and each run's value."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from scipy import stats
 
 from .. import memorization
 from ..measure.statistics import auc, holm, proportion
+from ..measure.units import nested
 from ..memorization.tables import over_units
 from .loss_curvature_bench import RISES
 from .loss_curvature_steps import CLEAN, ITSELF, UNEDITED
+from .palimpsest_runs import by_seed
 
 Parts = Mapping[int, Mapping[str, xr.Dataset]]
 SETS = ("val", "verse")
@@ -25,32 +27,48 @@ RESAMPLES, PERMUTATIONS = 2000, 20_000
 STRETCHED, WORN = ("longer", "shift", "shorter", "left"), ("noise",)
 
 
-def pooled(values: Sequence[np.ndarray], over: Sequence[np.ndarray] | None = None, *, seed: int = 0, level: float = 0.95) -> dict[str, Any]:
-    """Mean over seeds of the mean of one value a unit (of the ratio of sums, with `over`): `estimate`, `low`, `high`, `seeds` (each one's) and `n` units.
+def pooled(values: Sequence[np.ndarray], over: Sequence[np.ndarray] | None = None, *, of: str = "share", seed: int = 0,
+           level: float = 0.95) -> dict[str, Any]:  # fmt: skip
+    """Mean over training runs of the mean of one value a unit (of the ratio of sums, with `over`): `estimate`, `low`, `high`, `seeds` (each run's), `n` units, and `p` of its
+    being 0.
 
-    Bootstrap over units; truth values of which all are alike have Clopper-Pearson bounds.
+    The run is the unit, since sequences of one run share its weights: Student's t over runs. Of truth values and their differences the sequences within runs are inside as well
+    (`lens.measure.units.nested`, the wider of both), so that runs that agree by accident are not taken for certain; other quantities have no bounds where runs agree entirely. Of a
+    single run the interval is over its units and speaks of this model only: `seeds` has one value then. `of`: whether truth values are a "share", or each a "difference" of two.
     """
     parts = [np.asarray(v) for v in values]
-    truth = over is None and all(np.isin(p, (0, 1)).all() for p in parts)
-    top = np.concatenate(parts).astype(float)
-    bottom = np.ones_like(top) if over is None else np.concatenate([np.asarray(v, float) for v in over])
-    own = np.repeat(np.arange(len(parts)), list(map(len, parts)))
-    inside = (own[:, None] == np.arange(len(parts))).astype(float)
+    weights = [np.ones(len(p)) for p in parts] if over is None else [np.asarray(v, float) for v in over]
     with np.errstate(divide="ignore", invalid="ignore"):
-        seeds = (top @ inside) / (bottom @ inside)
-        n = len(top)
+        seeds = np.array([p.astype(float).sum() / w.sum() for p, w in zip(parts, weights)])
+    if over is None and len(parts) > 1 and all(np.isin(p, (0, 1) if of == "share" else (-1, 0, 1)).all() for p in parts):
+        found = nested(np.concatenate(parts).astype(float), np.repeat(np.arange(len(parts)), list(map(len, parts))), level=level, seed=seed, of=of)
+        low, high, p = float(found.interval.low), float(found.interval.high), float(found.p)
+    else:
+        low, high, p = of_one(parts[0], weights[0], over is None, level, seed) if len(parts) == 1 else over_runs(seeds, level)
+    return {"estimate": float(np.mean(seeds)), "low": low, "high": high, "p": p, "seeds": [float(s) for s in seeds], "n": sum(map(len, parts))}
 
-        def statistic(index: np.ndarray) -> np.ndarray:
-            counts = np.bincount((index + np.arange(len(index))[:, None] * n).ravel(), minlength=len(index) * n).reshape(-1, n)
-            each = (counts @ (inside * top[:, None])) / (counts @ (inside * bottom[:, None]))
-            return np.nansum(each, axis=1) / np.isfinite(each).sum(axis=1)   # a seed of which no unit was drawn takes no part
 
-        if truth and len(set(top)) == 1:
-            found = proportion(int(top.sum()), n, level)
-        else:
-            found = over_units(n, statistic, level=level, seed=seed, resamples=RESAMPLES) if n > 1 else None
-    low, high = (np.nan, np.nan) if found is None else (float(found.low), float(found.high))
-    return {"estimate": float(np.mean(seeds)), "low": low, "high": high, "seeds": [float(s) for s in seeds], "n": n}
+def over_runs(seeds: Any, level: float = 0.95) -> tuple[float, float, float]:
+    """Bounds of Student's t over runs and its two-sided p for a mean of 0; NaN for one run, and where the runs agree entirely."""
+    values = np.asarray(seeds, float)
+    if len(values) < 2 or not np.ptp(values) > 1e-12:
+        return np.nan, np.nan, np.nan
+    _, low, high = by_seed(values, level)
+    return low, high, float(stats.ttest_1samp(values, 0).pvalue)
+
+
+def of_one(values: np.ndarray, weights: np.ndarray, plain: bool, level: float, seed: int) -> tuple[float, float, float]:
+    """Bounds over the units of one run; no p."""
+    n = len(values)
+    if plain and np.isin(values, (0, 1)).all() and len(set(values.tolist())) == 1:
+        found = proportion(int(values.sum()), n, level)
+    elif n > 1:
+        top = values.astype(float)
+        ratio = lambda index: np.take(top, index).sum(1) / np.maximum(np.take(weights, index).sum(1), 1e-300)
+        found = over_units(n, ratio, level=level, seed=seed, resamples=RESAMPLES)
+    else:
+        return np.nan, np.nan, np.nan
+    return float(found.low), float(found.high), np.nan
 
 
 def tables(parts: Parts, seed: int) -> dict[str, pd.DataFrame]:
@@ -135,14 +153,18 @@ def curves(parts: Parts, seed: int) -> pd.DataFrame:
 
 
 def read_off(parts: Parts, seed: int) -> pd.DataFrame:
-    """Strict recitation of each method at several rises of the clean loss, read off its curve (`lens.memorization.matched`)."""
+    """Strict recitation of each method at several rises of the clean loss, read off its curve (`lens.memorization.matched`); intervals over runs where there are several."""
     names = [n for n in next(iter(parts.values())) if n.startswith("curve ")]
     lines = []
     for rise in RISES:
         for where in SETS:
             found = memorization.matched({n.removeprefix("curve "): [p[n] for p in parts.values()] for n in names}, rise, among=where, seed=seed)
             lines.append(found.assign(rise=rise, set=where))
-    return pd.concat(lines, ignore_index=True)
+    read = pd.concat(lines, ignore_index=True)
+    if len(parts) > 1:
+        bounds = [over_runs(runs)[:2] for runs in read.runs]
+        read = read.assign(low=[b[0] for b in bounds], high=[b[1] for b in bounds])
+    return read
 
 
 def retention(parts: Parts, seed: int) -> pd.DataFrame:
@@ -174,21 +196,24 @@ def retention(parts: Parts, seed: int) -> pd.DataFrame:
 
 
 def extraction(parts: Parts, seed: int) -> pd.DataFrame:
-    """Strict extraction of all planted sequences by kind and duplicates, before and after the edits."""
+    """Strict extraction of all planted sequences by kind and duplicates, before and after the edits; `run_low`, `run_high`: exact bounds within each run."""
     lines = []
     first = next(iter(parts.values()))["duplicates"]
     for i, state in enumerate(map(str, first.state.values)):
         for kind in dict.fromkeys(map(str, first.kind.values)):
             for count in sorted(set(first.duplicates.values[first.kind.values == kind].tolist())):
                 at = lambda ds, kind=kind, count=count: (ds.kind.values == kind) & (ds.duplicates.values == count)
-                found = pooled([p["duplicates"].strict.values[i, at(p["duplicates"])] for p in parts.values()], seed=seed)
-                lines.append({"state": state, "kind": kind, "duplicates": int(count), **found})
+                each = [p["duplicates"].strict.values[i, at(p["duplicates"])] for p in parts.values()]
+                exact = [proportion(int(v.sum()), len(v)) for v in each]
+                lines.append({"state": state, "kind": kind, "duplicates": int(count), **pooled(each, seed=seed), "run_low": [e.low for e in exact], "run_high": [e.high for e in exact]})
     return pd.DataFrame(lines)
 
 
 def membership(parts: Parts, seed: int) -> pd.DataFrame:
-    """AUC and TPR at 1 % FPR of sequences planted so many times against those never planted, by score; values are ranked within seed and kind, labels permuted within them; Holm over
-    the table of a state."""
+    """AUC and TPR at 1 % FPR of sequences planted so many times against those never planted, by score; values are ranked within run and kind, labels permuted within them (which
+    sequences were planted was drawn by lot); Holm over the table of a state.
+
+    `auc` is the mean of the runs' (`seeds`) with Student's t over them; of one run DeLong's interval over its sequences."""
     lines = []
     first = next(iter(parts.values()))["duplicates"]
     for i, state in enumerate(map(str, first.state.values)):
@@ -203,10 +228,19 @@ def membership(parts: Parts, seed: int) -> pd.DataFrame:
                         value.append(ranks / (len(ranks) + 1)), member.append(ds.duplicates.values[at] > 0), group.append(np.full(at.sum(), f"{s} {kind}"))
                 found = auc(np.concatenate(value), np.concatenate(member), groups=np.concatenate(group), resamples=PERMUTATIONS, seed=seed)
                 rate = found.tpr_at[0.01]
-                lines.append({"state": state, "score": name, "duplicates": int(count), "auc": found.auc, "low": found.interval.low, "high": found.interval.high, "tpr": rate.estimate,
+                runs = [_area(np.concatenate(value), np.concatenate(member), np.array([g.startswith(f"{s} ") for g in np.concatenate(group)])) for s in parts]
+                low, high = (found.interval.low, found.interval.high) if len(runs) == 1 else over_runs(runs)[:2]
+                lines.append({"state": state, "score": name, "duplicates": int(count), "auc": float(np.mean(runs)), "low": low, "high": high, "seeds": runs, "tpr": rate.estimate,
                               "tpr_low": rate.low, "tpr_high": rate.high, "p": float(found.p), "p_kind": found.p.kind, "members": found.members, "n": found.n})  # fmt: skip
     made = pd.DataFrame(lines)
     return made.assign(holm=made.groupby("state", sort=False).p.transform(lambda p: holm(p.to_numpy(float))))
+
+
+def _area(values: np.ndarray, member: np.ndarray, chosen: np.ndarray) -> float:
+    """The area under the curve of the chosen rows."""
+    ranks, inside = stats.rankdata(values[chosen]), member[chosen]
+    n1 = int(inside.sum())
+    return float((ranks[inside].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(ranks) - n1)))
 
 
 # -- is it gone ---------------------------------------------------------------------------------------------------------
@@ -246,33 +280,57 @@ def asked(parts: Parts, seed: int) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def judged(parts: Parts, method: str, seed: int) -> memorization.Verdict:
-    """Hides or erases: the attacks of all given seeds together, each against the twin of its seed, on the sequences that the edit took away."""
-    columns: dict[str, list] = {"after": []}
-    for p in parts.values():
+def judged(parts: Parts, method: str, seed: int) -> dict[int, memorization.Verdict]:
+    """Hides or erases, by run: its attacks, each against its twin, on the sequences that the edit took away. The level is .05 over the runs (Bonferroni), Holm over attacks within."""
+    out = {}
+    for s, p in parts.items():
         at = list(map(str, p["matched"].edit.values)).index(method)
-        columns["after"].append(p["matched"].strict.values[at, inside(p["matched"], "val")])
-        for side, ds in (("edited", p[f"gone {method}"]), ("control", p["gone twin"])):
-            for name, starts in (("stretched prefixes", STRETCHED), ("worn prefixes", WORN)):
-                some = [v for v in ds.variant.values if str(v).startswith(starts)]
-                columns.setdefault(f"{name} {side}", []).append(ds.asked_strict.sel(variant=some).values.max(0))
-            for name, own in arms(ds).items():
-                if name != ITSELF:
-                    columns.setdefault(f"training on {name} {side}", []).append(ds.strict.sel(on=own).values.max(0))
-    joined = {k: np.concatenate(v).astype(bool) for k, v in columns.items()}
-    names = [k.removesuffix(" edited") for k in joined if k.endswith(" edited")]
-    attacks = {n: memorization.Attack(joined[f"{n} edited"], joined[f"{n} control"]) for n in names}
-    return memorization.verdict(np.ones(len(joined["after"]), bool), joined["after"], attacks, seed=seed)
+        after = p["matched"].strict.values[at, inside(p["matched"], "val")]
+        sides = {"edited": p[f"gone {method}"], "control": p["gone twin"]}
+        attacks = {}
+        for name, starts in (("stretched prefixes", STRETCHED), ("worn prefixes", WORN)):
+            recited = {side: ds.asked_strict.sel(variant=[v for v in ds.variant.values if str(v).startswith(starts)]).values.max(0) for side, ds in sides.items()}
+            attacks[name] = memorization.Attack(recited["edited"] > 0, recited["control"] > 0)
+        for name in arms(sides["edited"]):
+            if name != ITSELF:
+                most = {side: ds.strict.sel(on=arms(ds)[name]).values.max(0) for side, ds in sides.items()}
+                attacks[f"training on {name}"] = memorization.Attack(most["edited"] > 0, most["control"] > 0)
+        out[s] = memorization.verdict(np.ones(len(after), bool), after.astype(bool), attacks, alpha=0.05 / len(parts), seed=seed)
+    return out
+
+
+def attacks_over_runs(found: Mapping[int, memorization.Verdict]) -> pd.DataFrame:
+    """One line an attack: what it brings back of what was taken and of what the twin says, means over runs; their difference with Student's t over runs (of one run its own bounds), and
+    in how many runs the attack counts."""
+    lines = []
+    tables = {s: v.table.set_index("attack") for s, v in found.items() if len(v.table)}
+    for attack in dict.fromkeys(name for t in tables.values() for name in t.index):
+        of = pd.DataFrame([t.loc[attack] for t in tables.values() if attack in t.index])
+        apart = (of.recovered - of.control).astype(float).to_numpy()
+        low, high = (float(of.low.iloc[0]), float(of.high.iloc[0])) if len(of) == 1 else over_runs(apart)[:2]
+        lines.append({"attack": attack, "recovered": float(of.recovered.mean()), "control": float(of.control.mean()), "low": low, "high": high, "each": [float(v) for v in apart],
+                      "holm": [float(v) for v in of.holm], "counts in": sum(attack in v.by for v in found.values()), "runs": len(of), "n": int(of.n.sum()),
+                      "p_kind": ", ".join(dict.fromkeys(map(str, of.p_kind)))})  # fmt: skip
+    return pd.DataFrame(lines)
 
 
 def savings(parts: Parts, method: str, seed: int) -> pd.DataFrame:
-    """Steps that the edited model needs less than the twin until half of val is recited; see `lens.memorization.savings`."""
-    both = []
+    """Steps that the edited model needs less than the twin until half of val is recited, by what is trained on: means over runs, Student's t over them (`low`, `high`), `each` run's; see
+    `lens.memorization.savings`. `censored` names the models that are not there at the end in some run."""
+    runs = []
     for p in parts.values():
         pair = [ds.strict.sel(on=list(arms(ds).values())).assign_coords(on=list(arms(ds))) for ds in (p[f"gone {method}"], p["gone twin"])]
-        both.append(xr.concat([v.drop_vars([c for c in v.coords if c not in ("on", "step")]) for v in pair], "model").assign_coords(model=["edited", "twin"]))
-    joined = xr.concat(both, "sequence").to_dataset(name="strict")
-    return memorization.savings(joined.assign_coords(set=("sequence", np.full(joined.sizes["sequence"], "target"))), seed=seed)
+        both = xr.concat([v.drop_vars([c for c in v.coords if c not in ("on", "step")]) for v in pair], "model").assign_coords(model=["edited", "twin"]).to_dataset(name="strict")
+        runs.append(memorization.savings(both.assign_coords(set=("sequence", np.full(both.sizes["sequence"], "target"))), seed=seed).set_index("on"))
+    lines = []
+    for name in runs[0].index:
+        of = pd.DataFrame([r.loc[name] for r in runs])
+        each = of.savings.astype(float).to_numpy()
+        low, high = (float(of.low.iloc[0]), float(of.high.iloc[0])) if len(of) == 1 else over_runs(each)[:2]
+        late = dict.fromkeys(model for said in of.censored for model in str(said).split(", ") if model)
+        lines.append({"on": name, **{c: float(of[c].astype(float).mean()) for c in ("start", "edited", "twin")}, "savings": float(each.mean()), "low": low, "high": high,
+                      "each": [float(v) for v in each], "censored": ", ".join(late), "n": int(of.n.sum())})  # fmt: skip
+    return pd.DataFrame(lines)
 
 
-__all__ = ["CLEAN", "ITSELF", "UNEDITED", "judged", "pooled", "savings", "tables"]
+__all__ = ["CLEAN", "ITSELF", "UNEDITED", "attacks_over_runs", "judged", "over_runs", "pooled", "savings", "tables"]

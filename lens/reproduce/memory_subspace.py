@@ -18,7 +18,7 @@ of the located set (where none does, at the one that leaves least).
 *Copies.* A picture is a copy where its background, which no caption tells, correlates with the training picture's by more than the pictures of a fresh never-trained caption do in about
 one of a hundred cases (digits: one of 25; the table `thresholds` has the bounds). Substitutes: background correlation for SSCD, a small classifier's accuracy for CLIP, Frechet distance in its features for FID.
 
-*Intervals.* Over models Student's t (three seeds); over captions the bootstrap. "hides" and "erases" by the rule of `lens.measure.erasure`, each attack against the twin.
+*Intervals.* Over models Student's t (three seeds), of copies with the captions within them in it too; over captions that of a mean (`lens.measure.means`). "hides" and "erases" by the rule of `lens.measure.erasure`, each attack against the twin.
 
 *Claims*: 1 copying follows duplication, and codes; 2 noise differences tell memorised captions; 3 masks of memorised sets overlap far above chance; 4 ... more than those of sets seen
 once (the control that the paper lacks); 5 a mask takes away the set that it was located on, at little cost; 6 ... and other memorised pictures, more than masks of equal density do;
@@ -82,7 +82,7 @@ PRESETS: Mapping[str, Plan] = {
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
 
     table: pd.DataFrame
     tables: dict[str, pd.DataFrame]
@@ -113,7 +113,7 @@ def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", o
     torch.set_num_threads(1)   # sums do not depend on how many there are
     try:
         trios = found_models(models if models is not None or folder is None else folder / "models", plan.seeds, say=say)
-        config = {"name": NAME, "version": VERSION, **asdict(plan), "models": {str(s): [t.pipeline.hash[:16], t.twin.hash[:16]] for s, t in trios.items()}}
+        config = {"name": NAME, "version": VERSION, **asdict(plan), "models": {str(s): [t.pipeline.unet_hash[:16], t.twin.unet_hash[:16]] for s, t in trios.items()}}
         stored = Steps(folder, config)
         tables = Tables(folder, TABLES, say)
         for s, trio in trios.items():

@@ -234,7 +234,7 @@ def _block(bench: Bench, captions: Sequence[str], doses: Sequence[float], first:
     if bench.block is None:
         return {}
     old = {name: layer.weight.detach() for name, layer in linears(bench.pipeline.unet, ATTENTION).items() if name.startswith(bench.block + ".")}
-    return {dose: subspace.Replacement({name: (1 - dose) * weight for name, weight in old.items()}, bench.pipeline.hash, {"method": "block", "block": bench.block}) for dose in doses}
+    return {dose: subspace.Replacement({name: (1 - dose) * weight for name, weight in old.items()}, bench.pipeline.unet_hash, {"method": "block", "block": bench.block}) for dose in doses}
 
 
 SHARES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)

@@ -1,9 +1,11 @@
-"""Tables of the diffusion study put together over models, as its figures and claims read them. Intervals over models are Student's t, whose unit is the trained model."""
+"""Tables of the diffusion study put together over models, as its figures and claims read them. The unit is the trained model: intervals of a level are Student's t over models; those
+of a comparison hold the captions within models too (`lens.measure.units.nested`), since shares of few captions tie by accident."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,9 @@ import pandas as pd
 from ..diffusion.detection import detect
 from ..measure.erasure import Attack, Verdict, verdict
 from ..measure.statistics import Interval, bootstrap, holm, proportion
+from ..measure.units import Nested, nested
 from .memory_subspace_bench import BLIND, METHODS, RISE, STEPS
+from .over_models import words
 from .subspace_frames import over_seeds
 
 #: A caption counts as copied where at least this share of its seeds gives a copy.
@@ -140,49 +144,101 @@ def _drawn(part: pd.DataFrame, rise: float, measure: str) -> Interval:
     return bootstrap(np.arange(values.shape[1]), statistic=value)
 
 
-def gap(table: pd.DataFrame, method: str, control: str) -> Interval | None:
-    """What a control leaves more of copying than a method at equal cost, over models; None where one of them is missing."""
-    runs = table.set_index("method").runs
-    return None if method not in runs or control not in runs else over_seeds(np.subtract(runs[control], runs[method]))
+def by_caption(part: pd.DataFrame, rise: float, measure: str = "copy") -> pd.Series:
+    """What each caption is left with where `_read` reads a model's curve: at the dose, or between the two doses, that leaves least in the mean at a cost of at most `rise`."""
+    wide, cost = part.pivot_table(index="dose", columns="caption", values=measure), part.groupby("dose").rise.mean()
+    order = cost.sort_values(kind="stable").index
+    wide, cost = wide.loc[order], cost.loc[order].to_numpy(float)
+    last = int(np.searchsorted(cost, rise, side="right")) - 1
+    if last < 0:
+        return pd.Series(np.nan, wide.columns)
+    best = wide.iloc[wide.iloc[:last + 1].mean(axis=1).to_numpy().argmin()]
+    if last + 1 < len(cost):
+        share = (rise - cost[last]) / (cost[last + 1] - cost[last])
+        between = wide.iloc[last] + share * (wide.iloc[last + 1] - wide.iloc[last])
+        best = between if between.mean() < best.mean() else best
+    return best
+
+
+def gap(curves: pd.DataFrame, own: bool, method: str, control: str, rise: float = RISE, measure: str = "copy") -> Nested | None:
+    """What a control leaves more of copying than a method at equal cost, paired by caption within models; None where one of them is missing."""
+    read: dict[str, dict[int, pd.Series]] = {}
+    for name in (method, control):
+        of = curves[curves.method == name]
+        of = of if name in BLIND else of[(of.set == of.located) == own]
+        read[name] = {int(s): by_caption(part, rise, measure) for s, part in of.groupby("seed")}
+    shared = [s for s in read[method] if s in read[control]]
+    return within_models({s: (read[control][s] - read[method][s]).dropna() for s in shared}) if shared else None
+
+
+def within_models(differences: Mapping[int, pd.Series]) -> Nested | None:
+    """The mean over models of the mean over captions of paired differences, with both levels in its interval and p; None where no model has any."""
+    there = {s: v.to_numpy(float) for s, v in differences.items() if len(v)}
+    return nested(np.concatenate(list(there.values())), np.repeat(list(there), list(map(len, there.values()))), of="number") if there else None
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Hides or erases, judged in each model by itself: one `word` for all, `models` (the word in each), `by` (attack -> in how many models it counts), how many captions were `recalled`
+    before and after, and one line an attack (shares brought back in the edited models and their twins, means over models)."""
+
+    word: str
+    models: tuple[str, ...]
+    by: dict[str, int]
+    recalled: tuple[int, int]
+    table: pd.DataFrame
+
+    def __str__(self) -> str:
+        by = ", ".join(f"{name} ({count} of {len(self.models)} models)" for name, count in self.by.items())
+        return f"{self.word}{f'; by {by}' if by else ''} ({self.recalled[0]} captions copied before, {self.recalled[1]} after)"
 
 
 def verdicts(attacks: pd.DataFrame, seed: int = 0) -> dict[tuple[str, int], Verdict]:
-    """(method, model) -> hides or erases, by the rule of `lens.measure.erasure`: each attack against the twin, paired by caption."""
-    out = {}
-    for (method, model), of in attacks[attacks.twin.notna()].groupby(["method", "seed"], sort=False):
-        out[method, int(model)] = _judged(of, seed)
+    """(method, model) -> hides or erases, by the rule of `lens.measure.erasure`: each attack against the twin, paired by caption, Holm over attacks at .05 over the models (Bonferroni)."""
+    there = attacks[attacks.twin.notna()]
+    models = there.groupby("method").seed.nunique()
+    return {(method, int(model)): _judged(of, seed, 0.05 / models[method]) for (method, model), of in there.groupby(["method", "seed"], sort=False)}
+
+
+def gone(attacks: pd.DataFrame, seed: int = 0) -> dict[str, Gone]:
+    """Method -> its models' verdicts put together."""
+    found, out = verdicts(attacks, seed), {}
+    for method in dict.fromkeys(m for m, _ in found):
+        of = [v for (m, _), v in sorted(found.items()) if m == method]
+        table = pd.concat([v.table for v in of if len(v.table)] or [of[0].table])
+        names = list(dict.fromkeys(table.attack))
+        lines = table.groupby("attack", sort=False)[["recovered", "control"]].mean().astype(float).join(table.groupby("attack", sort=False).n.sum()) if names else table[["recovered", "control", "n"]]
+        counts = {name: sum(name in v.by for v in of) for name in names}
+        lines = lines.assign(**{"counts in": [counts[name] for name in names], "models": len(of), "smallest holm": [float(table[table.attack == name].holm.min()) for name in names]})
+        words_of = tuple(v.word for v in of)
+        out[method] = Gone(words(words_of, "model"), words_of, {name: count for name, count in counts.items() if count}, (sum(v.recited[0] for v in of), sum(v.recited[1] for v in of)), lines)
     return out
 
 
-def joint(attacks: pd.DataFrame, seed: int = 0) -> dict[str, Verdict]:
-    """Method -> the same over the captions of all models together: the word that most captions speak for."""
-    return {method: _judged(of, seed) for method, of in attacks[attacks.twin.notna()].groupby("method", sort=False)}
-
-
-def _judged(of: pd.DataFrame, seed: int) -> Verdict:
+def _judged(of: pd.DataFrame, seed: int, alpha: float) -> Verdict:
     flags: Callable[[pd.DataFrame, str], np.ndarray] = lambda part, column: part[column].to_numpy(float) >= COPIED
     parts = {str(name): part.sort_values(["seed", "caption"]) for name, part in of.groupby("attack", sort=False)}
     first = next(iter(parts.values()))
-    return verdict(flags(first, "before"), flags(first, "after"), {name: Attack(flags(part, "edited"), flags(part, "twin")) for name, part in parts.items()}, seed=seed)
+    return verdict(flags(first, "before"), flags(first, "after"), {name: Attack(flags(part, "edited"), flags(part, "twin")) for name, part in parts.items()}, alpha=alpha, seed=seed)
 
 
 def recovered(attacks: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """One line a method and attack, over all models together: the share of the captions that the edit took away (copied before it, not after) that is copied again in the edited
-    model and in the twin, exact intervals over captions, `runs` by model, and from `joint` the word and `holm`.
+    model and in the twin, exact intervals over captions, `runs` by model, and from `gone` the word and in how many of the `models` the attack `counts`.
 
     An attack without a twin is of pictures that no model saw, all of them. `n`: captions; 0 where the edit took nothing away.
     """
-    words, lines = joint(attacks, seed), []
+    found_gone, lines = gone(attacks, seed), []
     for (method, attack), of in attacks.groupby(["method", "attack"], sort=False):
         never = of.twin.isna().all()
         of = of if never else of[(of.before >= COPIED) & (of.after < COPIED)]
-        line = {"method": method, "attack": attack, "n": len(of), "never": bool(never), "word": words[method].word if method in words else ""}
+        line = {"method": method, "attack": attack, "n": len(of), "never": bool(never), "word": found_gone[method].word if method in found_gone else ""}
         for model in ("edited", "twin"):
             back = (of[model] >= COPIED).groupby(of.seed)
             known = len(of) and not (never and model == "twin")
             found = proportion(back.sum().sum(), len(of)) if known else Interval(np.nan, np.nan, np.nan, 0.95, 0, "exact")
             line |= {model: float(found.estimate), f"{model}_low": float(found.low), f"{model}_high": float(found.high),
                      f"{model}_runs": tuple(map(float, back.mean())) if known else ()}
-        told = words[method].table.set_index("attack").holm if method in words else {}
-        lines.append(line | {"holm": float(told.get(attack, np.nan))})
+        told = found_gone[method].table if method in found_gone else pd.DataFrame()
+        lines.append(line | ({"counts": int(told.loc[attack, "counts in"]), "models": int(told.loc[attack, "models"])} if attack in told.index else {"counts": 0, "models": 0}))
     return pd.DataFrame(lines)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..measure.units import Nested
 from ..subspace import Mask
 from .memory_subspace_bench import REPORTED, RISE, TUNE, Bench, Method
-from .memory_subspace_frames import curve, least, short
+from .memory_subspace_frames import by_caption, curve, least, short, within_models
 from .memory_subspace_steps import seen, spread
 
 EVERY, WHOLE = "all", 1.0
@@ -96,6 +97,22 @@ def chosen(table: pd.DataFrame) -> str | None:
     """The place that the tune set chooses in the table of one method and model; None where it has none."""
     found = carried(table) if len(table) else table
     return str(found.place[found.chosen].iloc[0]) if len(found) and found.chosen.any() else None
+
+
+def differences(table: pd.DataFrame, found: pd.DataFrame, method: str, against: str, rise: float = RISE) -> Nested | None:
+    """What all places together (`EVERY`), or the mean of the places that were not chosen ("others"), leave more of each caption of the reported set than the chosen place does; for `EVERY`
+    with the sign of "all together take more"."""
+    of = found[(found.method == method) & found["copy"].notna()]
+    apart = {}
+    for seed, chosen in of[of.chosen].set_index("seed").place.items():
+        part = table[(table.method == method) & (table.seed == seed) & (table.located == REPORTED[0])]
+        read = {place: by_caption(lines, rise) for place, lines in part.groupby("place", sort=False)}
+        rest = [v for place, v in read.items() if place not in (chosen, EVERY)]
+        if against == EVERY and EVERY in read:
+            apart[int(seed)] = (read[chosen] - read[EVERY]).dropna()
+        elif against != EVERY and rest:
+            apart[int(seed)] = (pd.concat(rest, axis=1).mean(axis=1) - read[chosen]).dropna()
+    return within_models(apart)
 
 
 def compared(found: pd.DataFrame, method: str) -> dict[str, Any]:

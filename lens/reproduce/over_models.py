@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from ..measure.statistics import Interval
+from ..measure.statistics import Interval, holm
 from .common import shown, verdict
 
 
@@ -31,6 +34,23 @@ def judged(found: Interval | None, instead: str = "", part: bool = False) -> str
     if found.high - found.low < 1e-9:
         return "not judged: the models agree to the last caption, which gives no interval"
     return verdict(found.low > 0, found.high < 0, instead, part)
+
+
+def holm_over_models(differences: Sequence[Any]) -> np.ndarray:
+    """Two-sided p of each difference over models being 0 (Student's t), Holm over all of them; 1 where the models agree entirely, NaN for one model."""
+    if not differences or min(map(len, differences)) < 2:
+        return np.full(len(differences), np.nan)
+    with np.errstate(all="ignore"):
+        p = [stats.ttest_1samp(values, 0).pvalue if np.ptp(values) > 1e-12 else 1.0 for values in map(np.asarray, differences)]
+    return holm(np.nan_to_num(p, nan=1.0))
+
+
+def words(said: Sequence[str], unit: str = "run") -> str:
+    """One word for an edit that was judged in several runs by itself: theirs where they agree, else how many say what."""
+    count = Counter(said)
+    if len(count) == 1:
+        return f"{said[0]} in each of {len(said)} {unit}s" if len(said) > 1 else said[0]
+    return ", ".join(f"{word} in {n} of {len(said)} {unit}s" if i == 0 else f"{word} in {n}" for i, (word, n) in enumerate(count.items()))
 
 
 def keep(numbers: dict, name: str, found: Interval | None) -> None:

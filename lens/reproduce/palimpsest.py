@@ -13,7 +13,6 @@ suspect, and over the tokens scored of a row for Alice and the model tuned on 25
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from .. import files
 from ..engine import results
 from ..organisms.palimpsest_family import PRESETS as FAMILIES
 from ..organisms.palimpsest_family import Family, Size
@@ -45,7 +45,7 @@ PACKAGES = ("torch", "transformers", "peft", "numpy", "scipy")
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
 
     table: pd.DataFrame
     tables: dict[str, pd.DataFrame]
@@ -155,8 +155,7 @@ def _draw(made: Reproduction, bench: Bench, folder: Path) -> None:
 
 def _write(made: Reproduction, folder: Path, config: Mapping[str, Any]) -> None:
     """Table, numbers and record."""
-    made.table.to_csv(folder / "table.csv", index=False)
-    frames.survival(made.tables["queries"]).drop(columns="seeds").to_csv(folder / "survival.csv", index=False)
+    survival = frames.survival(made.tables["queries"]).drop(columns="seeds")
     versions = {"python": sys.version.split()[0]} | {name: metadata.version(name) for name in PACKAGES}
     record = {
         "reproduction": NAME,
@@ -166,12 +165,12 @@ def _write(made: Reproduction, folder: Path, config: Mapping[str, Any]) -> None:
         "tables": {name: len(t) for name, t in made.tables.items()},
         "versions": versions,
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=1, default=float))
+    files.write_all({folder / "table.csv": made.table.to_csv(index=False), folder / "survival.csv": survival.to_csv(index=False)})
+    files.write_json(folder / RECORD, record, default=float)
 
 
 def _public(out: str | os.PathLike | None, seed: int, say: Callable[[str], None]) -> Reproduction:
     table, lines = public.run(None if out is None else Path(out), seed=seed, say=say)
     if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        table.to_csv(Path(out) / "table.csv", index=False)
+        files.write(Path(out) / "table.csv", table.to_csv(index=False), parents=True)
     return Reproduction(table, {"queries": lines})

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import files
 from ..engine.results import ResultError, provenance
 from ..engine.saving import open_result
 from ..organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
@@ -333,7 +334,7 @@ def draw(found: Calibrated, folder: Path | None = None) -> dict[str, Figure]:
 
 def _write(found: Calibrated, out: Path, config: dict) -> None:
     for name, frame in (("table", found.table), ("sizes", found.long), ("power", found.power), ("traps", found.trapped)):
-        frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+        files.write(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
     write_record(out, NAME, found.fingerprint, config, found.numbers, provenance(found.summaries["redrawn"]))
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ..measure.intervals import proportion
-from .common import table_of, verdict
+from .common import EVERY, NOT_JUDGED, table_of, verdict
+from .over_models import holm_over_models
 from .palimpsest_evidence import rows_asked, text_alone
 from .palimpsest_frames import LEVEL, TITLES, arm_means, p_text, survival, with_holm
 from .palimpsest_runs import by_seed
@@ -34,7 +35,7 @@ def verdicts(
     retrains: pd.DataFrame,
     partitions: pd.DataFrame,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table *claim | paper | here | n | verdict* and its numbers, from the tables of `palimpsest_steps`."""
+    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers, from the tables of `palimpsest_steps`."""
     rows: list[tuple] = []
     numbers: dict[str, Any] = {}
     every = with_holm(queries)
@@ -85,6 +86,7 @@ def _main(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
                 f"{int(strong.sum())} of {len(alice)} below rho -.05 and p 1e-6",
                 part=bool((alice.p <= LEVEL).any()),
             ),
+            EVERY,
         )
     )
 
@@ -106,6 +108,7 @@ def _reference(rows: list, numbers: dict, references: pd.DataFrame) -> None:
             verdict(
                 low > 0 and not (none.p <= LEVEL).any(), high < 0, "a reference helps, but without one the trace is seen too" if low > 0 else "", part=low > 0
             ),
+            EVERY,
         )
     )
     others = {name: plain.loc[name].rho for name in ("disjoint", "smaller") if name in plain.index.get_level_values(0)}
@@ -116,18 +119,20 @@ def _reference(rows: list, numbers: dict, references: pd.DataFrame) -> None:
     ]
     numbers |= {f"{name}_rho": [float(v) for v in rho] for name, rho in others.items()}
     worse = {name: by_seed(rho.abs() - best.rho.abs()) for name, rho in others.items()}
+    paid = holm_over_models([(rho.abs() - best.rho.abs()).to_numpy(float) for rho in others.values()]) <= 0.05
     rows.append(
         (
             "The best reference is of the same size, on the same data in another order",
-            "p 8e-20 (same data) against .004 to 3e-4 (other families), monotone in size",
+            "p 8e-20 (same data) against .008 to 3.4e-4 (other families), monotone in size",
             f"same data {_interval(best.rho)[0]}; {'; '.join(texts)}",
             f"{len(best)} Alices",
             verdict(
                 all(w[2] < 0 for w in worse.values()),
-                any(w[1] > 0 for w in worse.values()),
+                any(sure and w[1] > 0 for w, sure in zip(worse.values(), paid)),
                 "ranking of means " + ("agrees" if all(w[0] < 0 for w in worse.values()) else "differs"),
-                part=all(w[0] < 0 for w in worse.values()),
+                part=any(sure and w[2] < 0 for w, sure in zip(worse.values(), paid)),
             ),
+            f"Holm over {len(worse)}",
         )
     )
     ways = references[references.statistic.isin(("linear", "poly4"))].groupby("statistic").rho.mean()
@@ -163,24 +168,27 @@ def _derived(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
             f"{found} of {total} detected at .01 after Holm" + (f"; missed: {', '.join(missed)}" if missed else ""),
             f"{total} models of {int(lines.of.max())} Alices (an Alice's models are not independent; "
             f"exact interval if they were: {share.low:.2f} to {share.high:.2f})",
-            verdict(found == total, found == 0, part=found > total / 2),
+            verdict(found == total, found == 0, part=found > 0),
+            f"Holm over the suspects of each Alice, at {LEVEL:g}",
         )
     )
     tunes = [name for name in ("tune-1", "tune-5", "tune-25", "tune-100") if name in lines.index]
     text = "; ".join(f"{lines.title[n]} {100 * lines['share'][n]:.0f} % [{100 * lines.share_low[n]:.0f}, {100 * lines.share_high[n]:.0f}]" for n in tunes)
     last = lines.loc[tunes[-1]] if tunes else None
+    faded = by_seed(pd.Series(np.subtract(lines.shares[tunes[-1]], lines.shares[tunes[0]]))) if len(tunes) > 1 else (np.nan,) * 3
     rows.append(
         (
             "The trace survives fine-tuning, and fades as tuning grows",
-            "survives supervised fine-tuning and preference training (no dose quoted)",
-            f"share of Alice's own rho that is left: {text}",
+            "survives supervised fine-tuning (no dose quoted)",
+            f"share of Alice's own rho that is left: {text}; longest minus shortest tuning {100 * faded[0]:+.0f} % [{100 * faded[1]:+.0f}, {100 * faded[2]:+.0f}]",
             f"{int(lines.of.max())} Alices",
             verdict(
-                last is not None and last.detected == last.of,
-                last is not None and last.detected == 0,
-                f"after the longest tuning {last.detected} of {last.of} detected" if last is not None else "",
-                part=bool(len(tunes)) and bool((lines.detected[tunes] == lines.of[tunes]).any()),
+                last is not None and last.detected == last.of and faded[2] < 0,
+                last is not None and last.detected == 0 and faded[1] > 0,
+                f"after the longest tuning {last.detected} of {last.of} detected, and it {'fades' if faded[2] < 0 else 'is not seen to fade'}" if last is not None else "",
+                part=bool(len(tunes)) and (faded[2] < 0 or bool((lines.detected[tunes] == lines.of[tunes]).any())),
             ),
+            EVERY,
         )
     )
     better = survival(queries, "poly4").set_index("derivative")
@@ -210,7 +218,9 @@ def _derived(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
                 "; ".join(f"{lines.title[n]}: rho {lines.rho[n]:+.3f}, loss {lines.loss[n]:.2f}, {lines.detected[n]}/{lines.of[n]} detected" for n in blends)
                 + f" (Alice's loss {lines.loss['alice']:.2f}: models of different starts do not average)",
                 f"{int(lines.of.max())} Alices",
-                "nothing is left" if not lines.detected[blends].any() else f"{int(lines.detected[blends].sum())} of {int(lines.of[blends].sum())} detected",
+                f"reported: {int(lines.detected[blends].sum())} of {int(lines.of[blends].sum())} detected (exact bound of the share, if models were independent: "
+                f"{proportion(int(lines.detected[blends].sum()), int(lines.of[blends].sum())).high:.2f})",
+                NOT_JUDGED,
             )
         )
 
@@ -233,7 +243,8 @@ def _innocent(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
             "p .915 for an independent model (figure 1)",
             f"{flagged} of {len(null)} at p <= .01 without correction; smallest p {p_text(null.p.min())}; after Holm {int((null.holm <= LEVEL).sum())}",
             f"{len(null)} pairs of model and order",
-            verdict(share.low <= LEVEL and int((null.holm <= LEVEL).sum()) == 0, share.low > LEVEL),
+            "does not hold: more often than its level" if share.low > LEVEL else "holds" if share.high <= LEVEL
+            else f"not shown: {flagged} of {len(null)} bounds the rate at {share.high:.2f} (exact, if pairs were independent); the level is {LEVEL:g}",
         )
     )
     trap = queries[(queries.group == "trap") & queries.suspect.str.startswith("independent")]
@@ -253,6 +264,7 @@ def _innocent(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
                 f"smallest |z| {turned:.1f}",
                 part=bool((trap.p_published <= LEVEL).any()),
             ),
+            EVERY,
         )
     )
     sister = queries[queries.group == "sister"].iloc[0]
@@ -262,33 +274,30 @@ def _innocent(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
             "What is found is the order, not the weights: a model of another size, trained from its own start in Alice's order, is flagged too",
             "not separated in the paper's wording; all Pythia sizes share one order",
             f"rho {sister.rho:+.3f} [{sister.low:+.3f}, {sister.high:+.3f}], p {p_text(sister.p)}",
-            f"{int(sister.n):,} rows",
-            verdict(sister.p <= LEVEL, sister.p > 0.5),
+            f"one model, {int(sister.n):,} rows",
+            verdict(sister.p <= LEVEL, sister.p > 0.5).replace("the interval holds 0", "p above its level"),
         )
     )
 
 
 def _distilled(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
-    for name, paper in {"soft": "rho -.015, p 7e-4 at 50,000 rows", "samples": "rho -.030, p .0025 at 10,000 rows"}.items():
-        of = queries[(queries.group == "derivative") & queries.suspect.str.endswith(f"/{name}")]
-        if len(of):
-            text = _kept(numbers, f"{name}_rho", of.rho)
-            rows.append(
-                (
-                    f"Distillation leaves a weak trace: {TITLES[name]}, who never sees her rows",
-                    paper,
-                    f"rho {text}; p {', '.join(p_text(p) for p in of.p)}",
-                    f"{len(of)} Alices",
-                    (
-                        "holds"
-                        if (of.holm <= LEVEL).all()
-                        else "holds in part: in the mean over Alices"
-                        if by_seed(of.rho)[2] < 0
-                        else "not shown at this number of rows"
-                    )
-                    + f"; {int((of.holm <= LEVEL).sum())} of {len(of)} detected alone",
-                )
+    papers = {"soft": "rho -.015, p 7e-4 at 50,000 rows", "samples": "rho -.030, p .0025 at 10,000 rows"}
+    of = {name: queries[(queries.group == "derivative") & queries.suspect.str.endswith(f"/{name}")] for name in papers}
+    of = {name: lines for name, lines in of.items() if len(lines)}
+    adjusted = holm_over_models([lines.rho.to_numpy(float) for lines in of.values()])
+    for (name, lines), p in zip(of.items(), adjusted):
+        text, alone = _kept(numbers, f"{name}_rho", lines.rho), int((lines.holm <= LEVEL).sum())
+        mean = by_seed(lines.rho)[2] < 0 and p <= 0.05
+        rows.append(
+            (
+                f"Distillation leaves a weak trace: {TITLES[name]}, who never sees her rows",
+                papers[name],
+                f"rho {text}" + (f" (Holm's p of the mean {p:.2g})" if np.isfinite(p) else "") + f"; p {', '.join(p_text(v) for v in lines.p)}",
+                f"{len(lines)} Alices",
+                ("holds" if alone == len(lines) else "holds in part: in the mean over Alices" if mean else "not shown at this number of rows") + f"; {alone} of {len(lines)} detected alone",
+                f"Holm over {len(of)}",
             )
+        )
 
 
 def _arms(rows: list, numbers: dict, arms: pd.DataFrame) -> None:
@@ -297,24 +306,29 @@ def _arms(rows: list, numbers: dict, arms: pd.DataFrame) -> None:
     text = "; ".join(f"{a} {_interval(pd.Series(r.seeds))[0]}" for a, r in means.iterrows())
     own = arms[arms.group == "constant"].set_index("seed").rho
     shared = {a: by_seed((arms[arms.group == a].set_index("seed").rho - own).dropna()) for a in means.index if a != "constant"}
-    text += "; rho minus constant's " + ", ".join(f"{a} {g[0]:+.3f} [{g[1]:+.3f}, {g[2]:+.3f}]" for a, g in shared.items())
+    adjusted = holm_over_models([(arms[arms.group == a].set_index("seed").rho - own).dropna().to_numpy(float) for a in shared])
+    text += "; rho minus constant's " + ", ".join(
+        f"{a} {g[0]:+.3f} [{g[1]:+.3f}, {g[2]:+.3f}]" + (f" (Holm's p {p:.2g})" if np.isfinite(p) else "") for (a, g), p in zip(shared.items(), adjusted)
+    )
     numbers["arm_gaps"] = {a: list(g) for a, g in shared.items()}
     rows.append(
         (
             "The learning rate at the end decides how well the order is seen: less where it decays to 0",
-            "Pythia and OLMo decay to 10 %; no arm to 0 quoted",
+            "Pythia decays to 10 %; no arm to 0 quoted",
             text + "; spread of suspect minus reference over rows, nats a byte: " + ", ".join(f"{a} {r.spread:.3f}" for a, r in means.iterrows()),
             f"{len(means.seeds.iloc[0])} Alices an arm",
             verdict(
                 all(g[1] > 0 for g in shared.values()),
-                any(g[2] < 0 for g in shared.values()),
-                "all arms are weaker in the mean" if all(g[0] > 0 for g in shared.values()) else "not every arm is weaker",
-                part=any(g[1] > 0 for g in shared.values()),
-            ),
+                any(g[2] < 0 and p <= 0.05 for g, p in zip(shared.values(), adjusted)),
+                "all arms are weaker in the mean" if all(g[0] > 0 for g in shared.values()) else "not every arm is weaker in the mean",
+                part=any(g[1] > 0 and p <= 0.05 for g, p in zip(shared.values(), adjusted)),
+            ).replace("the interval holds 0", "p above .05 by Holm"),
+            f"Holm over {len(shared)} arms",
         )
     )
     last_rows = arms.set_index(["group", "seed"]).last_tenth
     weaker = {a: by_seed((last_rows[a] - last_rows["constant"]).dropna()) for a in shared}
+    paid = holm_over_models([(last_rows[a] - last_rows["constant"]).dropna().to_numpy(float) for a in shared])
     numbers["last_tenth"] = {a: [float(v) for v in last_rows[a]] for a in means.index}
     rows.append(
         (
@@ -329,8 +343,9 @@ def _arms(rows: list, numbers: dict, arms: pd.DataFrame) -> None:
                 bool(weaker) and all(g[1] > 0 for g in weaker.values()),
                 any(g[2] < 0 for g in weaker.values()),
                 "all arms are shallower in the mean" if all(g[0] > 0 for g in weaker.values()) else "not every arm is shallower",
-                part=any(g[1] > 0 for g in weaker.values()),
+                part=any(g[1] > 0 and p <= 0.05 for g, p in zip(weaker.values(), paid)),
             ),
+            EVERY,
         )
     )
     epochs = arms[arms.group.str.startswith("two")]
@@ -338,16 +353,15 @@ def _arms(rows: list, numbers: dict, arms: pd.DataFrame) -> None:
         by = {group.removeprefix("two epochs: "): of for group, of in epochs.groupby("group", sort=False)}
         numbers |= {"epochs": {k: [float(v) for v in of.rho] for k, of in by.items()}}
         last = by.get("epoch 2", epochs)
+        apart = (last.set_index("seed").rho - by["epoch 1"].set_index("seed").rho).dropna()
+        gap = by_seed(apart)
         rows.append(
             (
                 "With two epochs the order of the last one is remembered better",
                 "ten epochs, epoch's own order: rho -.165 at n = 10,000",
-                "; ".join(f"{k} rho {of.rho.mean():+.3f}, p {p_text(of.p.max())}" for k, of in by.items()),
+                "; ".join(f"{k} rho {of.rho.mean():+.3f}, largest p {p_text(of.p.max())}" for k, of in by.items()) + f"; epoch 2 minus epoch 1 {_interval(apart)[0]}",
                 f"{len(last)} Alices x {int(last.n.iloc[0]):,} rows",
-                verdict(
-                    bool((last.p <= LEVEL).all()) and last.rho.mean() < by["epoch 1"].rho.mean(),
-                    not (last.p <= LEVEL).any(),
-                    part=bool((last.p <= LEVEL).any()),
-                ),
+                verdict(bool((last.p <= LEVEL).all()) and gap[2] < 0, gap[1] > 0),
+                EVERY,
             )
         )

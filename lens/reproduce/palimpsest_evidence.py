@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..measure.planning_rows import rows_needed
 from . import palimpsest_steps as steps
-from .common import verdict
+from .common import EVERY, verdict
 from .palimpsest_frames import LEVEL, p_text, power_curves, rows_for
 
 
@@ -15,19 +15,25 @@ def rows_asked(rows: list, numbers: dict, power: pd.DataFrame, stopping: pd.Data
     """How many rows are enough, chosen beforehand or asked one after another."""
     curves = power_curves(power, steps.DRAWS)
     need, own = rows_for(curves), power_curves(power[power.suspect == "alice"], steps.DRAWS)
+    first = float(need.get("alice", np.nan))
     of = own[own.window == 0]
     numbers |= {"rows_for_80": {k: float(v) for k, v in need.items()}}
     largest = int(of.n.max())
+    part = power_curves(power[(power.suspect == "alice") & (power.window == 0) & (power.n < largest)], steps.DRAWS, level=1 - 0.05 / max(1, of.n.nunique() - 1))
     text = "; ".join(f"{int(r.n):,} rows {r.rate:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in of.itertuples())
     rho = float(power[(power.suspect == "alice") & (power.window == 0) & (power.n == largest)].median_z.mean()) / np.sqrt(largest - 1)
     planned = rows_needed(rho, alpha=0.01, alternative="less", test="key") if rho else np.nan
     rows.append(
         (
             "A part of the rows is enough, chosen without looking at the order",
-            "p .005 at 500, 5e-5 at 1,000, 8e-16 at 6,000 rows (read off a notebook)",
+            "p .005 at 500, 5e-5 at 1,000, 5e-15 at 6,000 rows (read off a notebook)",
             f"detection of Alice at .01 by the guaranteed bound: {text}; planned from rho {rho:+.3f}: {planned:,} rows for 80 %",
             f"{int(of.seeds.max())} Alices x {steps.DRAWS} subsamples",
-            verdict(bool((of[of.n < largest].rate >= 0.8).any()), bool(of.rate.max() < 0.5), f"80 % first at {need.get('alice', np.nan):,.0f} rows"),
+            verdict(bool((part.low >= 0.8).any()), bool((of.high < 0.8).all()), f"80 % first at {first:,.0f} rows" if np.isfinite(first) else "80 % is not reached").replace(
+                "the interval holds 0", "no lower bound is at 80 %"
+            )
+            + " (rule: lower bound of the detection rate at least 80 % at fewer rows than all)",
+            f"Bonferroni over {len(part)} numbers of rows",
         )
     )
     asked = stopping.assign(rows=stopping.rows.fillna(np.inf)).groupby(["suspect", "stop"], sort=False).rows.median()
@@ -41,7 +47,7 @@ def rows_asked(rows: list, numbers: dict, power: pd.DataFrame, stopping: pd.Data
             + "; ".join(f"{s} {'not within all' if not np.isfinite(v) else f'{v:,.0f}'}" for (s, e), v in asked.items() if e == 100)
             + f"; the innocent model ever reaches 100 in {100 * wrong.get(100.0, 0):.1f} % of sequences (guaranteed: at most 1 % on average over orders)",
             f"{stopping.arrival.nunique()} sequences x {stopping.seed.nunique()} Alices",
-            "holds" if np.isfinite(asked.get(("alice", 100.0), np.inf)) else "not at this number of rows",
+            "holds" if np.isfinite(asked.get(("alice", 100.0), np.inf)) else "not shown at this number of rows",
         )
     )
 
@@ -62,15 +68,16 @@ def text_alone(rows: list, numbers: dict, retrains: pd.DataFrame, partitions: pd
         rows.append(
             (
                 "Text alone tells: it fits the true order better than models whose last tenth was reshuffled",
-                "nominal p down to 1e-70 with m = 9, whose rank p cannot fall below .1",
+                "nominal p down to 1e-83 with m = 9, whose rank p cannot fall below .1",
                 f"{said(mine)}. The rank p, the only guaranteed one, cannot fall below {floor:.2g} with m = {m}",
                 f"{m} retrainings; {int(mine.tokens.min()):,} to {int(mine.tokens.max()):,} tokens",
                 verdict(
                     bool((mine.p_rank <= LEVEL).any()),
                     not (mine.p_rank <= floor).any(),
                     f"the true order comes first in {int((mine.p_rank <= floor * 1.0001).sum())} of {len(mine)} texts; no p below {floor:.2g} can be shown",
-                    part=bool((mine.p_rank <= floor * 1.0001).any()),
+                    part=bool((mine.p_rank <= 0.05).all()),
                 ),
+                EVERY,
             )
         )
         first = most[(most.writer == "alice-0") & (most.p_rank <= floor * 1.0001)].temperature
@@ -81,8 +88,8 @@ def text_alone(rows: list, numbers: dict, retrains: pd.DataFrame, partitions: pd
                 "p 1e-13 at T about .9, 1e-5 at 0, none from 1.2 (3,200 tokens)",
                 "mean gap per text in nats: "
                 + "; ".join(f"T={r.temperature:g} {r.gap:+.3f} [{r.low:+.3f}, {r.high:+.3f}]" for r in most[most.writer == "alice-0"].itertuples()),
-                f"{int(mine.texts.min()):,} texts each",
-                f"rank first up to T = {last:g}: " + ("does not hold" if last >= 1.2 else "holds in part") + " (one Alice; intervals are of the retrainings)",
+                f"one Alice, {int(mine.texts.min()):,} texts each; intervals are of the {m} retrainings",
+                "does not hold: it comes first at T = 1.2 too" if last >= 1.2 else "not shown: one Alice, no temperatures are compared",
             )
         )
         rows.append(
@@ -91,7 +98,8 @@ def text_alone(rows: list, numbers: dict, retrains: pd.DataFrame, partitions: pd
                 "the published null study varies only the sampled text",
                 said(null),
                 f"{m} retrainings",
-                "holds" if (null.p_rank > floor * 1.0001).all() else f"the innocent text ranks first, which happens once in {m + 1}",
+                (f"not shown: {len(null)} text{'s' * (len(null) > 1)}, not first; first by chance is one in {m + 1}" if (null.p_rank > floor * 1.0001).all()
+                 else f"not shown: the innocent text ranks first, which happens once in {m + 1}"),
             )
         )
     if len(partitions):
@@ -114,5 +122,6 @@ def text_alone(rows: list, numbers: dict, retrains: pd.DataFrame, partitions: pd
                     f"{int((mine.p <= LEVEL / len(real)).sum())} of {len(mine)} texts at .01 after Bonferroni",
                     part=bool((mine.p <= LEVEL / len(real)).any()),
                 ),
+                f"Bonferroni over {len(real)} at {LEVEL:g}",
             )
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..measure.multiplicity import holm
+from ..measure.units import rate_over_runs
 from .palimpsest_runs import REFERENCE, Bench, by_seed
 
 #: a suspect counts as detected where the guaranteed p, after Holm's correction, is at most this
@@ -57,7 +57,8 @@ def survival(queries: pd.DataFrame, statistic: str = "difference") -> pd.DataFra
     lines = []
     for name, of in queries[queries.group.isin(("alice", "derivative"))].groupby(queries.suspect.str.partition("/")[2].replace("", "alice"), sort=False):
         rho, low, high = by_seed(of.rho)
-        share, share_low, share_high = by_seed((of.set_index("seed").rho / own).dropna())
+        shares = (of.set_index("seed").rho / own).dropna()
+        share, share_low, share_high = by_seed(shares)
         lines.append(
             {
                 "derivative": name,
@@ -69,6 +70,7 @@ def survival(queries: pd.DataFrame, statistic: str = "difference") -> pd.DataFra
                 "share": share,
                 "share_low": share_low,
                 "share_high": share_high,
+                "shares": shares.tolist(),
                 "detected": int((of.holm <= LEVEL).sum()),
                 "of": len(of),
                 "largest_p": float(of.p.max()),
@@ -80,28 +82,16 @@ def survival(queries: pd.DataFrame, statistic: str = "difference") -> pd.DataFra
 
 
 def rate_interval(rates: np.ndarray, draws: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean of the seeds' detection rates with Wilson's interval for the effective number of draws: seeds x draws over Kish's design effect, never below the
-    number of seeds.
-
-    Where all seeds agree on 0 or 1 nothing is known of the spread between seeds, and the number of seeds is taken.
-    """
-    rates = np.asarray(rates, dtype=float)
-    k, mean = len(rates), float(rates.mean())
-    variance = float(rates.var(ddof=1)) / k if k > 1 else np.nan
-    effective = float(k) if mean in (0.0, 1.0) or not variance > 0 else float(np.clip(mean * (1 - mean) / variance, k, k * draws))
-    z2 = stats.norm.isf((1 - level) / 2) ** 2
-    centre, half = (
-        (mean + z2 / (2 * effective)) / (1 + z2 / effective),
-        np.sqrt(z2 * (mean * (1 - mean) + z2 / (4 * effective)) / effective) / (1 + z2 / effective),
-    )
-    return mean, float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    """Mean of the seeds' detection rates with its interval over seeds, see `lens.measure.units.rate_over_runs`."""
+    found = rate_over_runs(rates, draws, level)
+    return found.estimate, found.low, found.high
 
 
-def power_curves(power: pd.DataFrame, draws: int, test: str = "key_0.01") -> pd.DataFrame:
+def power_curves(power: pd.DataFrame, draws: int, test: str = "key_0.01", level: float = 0.95) -> pd.DataFrame:
     """Detection rate by suspect, window and number of rows, over seeds."""
     lines = []
     for (suspect, window, n), of in power.groupby(["suspect", "window", "n"], sort=False):
-        rate, low, high = rate_interval(of[test].to_numpy(), draws)
+        rate, low, high = rate_interval(of[test].to_numpy(), draws, level)
         lines.append(
             {
                 "suspect": suspect,

@@ -154,6 +154,7 @@ def _query(scored: Scored, suspect: int, order: int, reference: int, statistic: 
         resamples=resamples,
         seed=seed,
         shares_order=False,
+        ledger=False,
     )
 
 

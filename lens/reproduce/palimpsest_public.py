@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..models import load
 from ..provenance import ProvenanceError, QueryResult, Reference, from_pythia, query
-from .common import shown, table_of, verdict
+from .common import shown, table_of
 
 HUB = "https://huggingface.co"
 SHARDS = 21
@@ -106,7 +106,7 @@ def run(out: Path | None, *, rows: int = 20_000, seed: int = 0, say: Callable[[s
                 "p": p,
             }
         )
-        word = verdict(p <= 0.01, p > 0.05) if asked.related else "not flagged" if p > 0.01 else "flagged"
+        word = ("holds" if p <= 0.01 else "not shown: p above .01") if asked.related else "not flagged" if p > 0.01 else "flagged"
         claims.append(
             (
                 f"{asked.suspect} was trained in the order of {asked.data}",
@@ -114,6 +114,7 @@ def run(out: Path | None, *, rows: int = 20_000, seed: int = 0, say: Callable[[s
                 f"rho {shown(found.interval, 4, sign=True)}, guaranteed p {p:.2g}",
                 found.n,
                 word,
+                f"alone, at .01; {len(QUERIES)} queries",
             )
         )
     return table_of(claims), pd.DataFrame(lines)

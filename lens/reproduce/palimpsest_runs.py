@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .. import files
 from ..organisms import palimpsest
 from ..organisms.palimpsest_family import Family
 from ..organisms.palimpsest_text import tokenizer
 from ..provenance import QueryResult, Reference, Transcript, query_scores
+from .common import parquet, read_parquet
 
 REFERENCE = "reference"
 
@@ -64,7 +66,7 @@ class Bench:
             transcript,
             tokens=tokens,
             names={"suspect": suspect},
-            **({"resamples": self.resamples, "seed": self.seed} | options),
+            **({"resamples": self.resamples, "seed": self.seed, "ledger": False} | options),  # tables correct for their lines by themselves
         )
 
     def line(self, group: str, suspect: str, seed: int, *references: str, of: str | None = None, **options: Any) -> dict[str, Any]:
@@ -91,12 +93,10 @@ class Bench:
         """A finished table, read where this configuration has made it before."""
         file = None if self.folder is None else self.folder / "tables" / f"{name}-{self.fingerprint[:12]}.parquet"
         if file is not None and file.is_file():
-            return pd.read_parquet(file)
+            return read_parquet(file)
         made = make()
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            made.to_parquet(file.with_suffix(".part"), index=False)
-            file.with_suffix(".part").replace(file)
+            files.write(file, parquet(made), parents=True)
         self.say(f"table {name}: {len(made)} lines")
         return made
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..measure.statistics import Interval
+from ..measure.statistics import Interval, holm, proportion
+from ..measure.units import nested_holm
 from . import subspace_frames as frames
-from .common import shown, table_of, verdict
+from .common import EVERY, shown, table_of, verdict
 from .over_models import each, judged, keep, over
 from .subspace_steps import LEAST_RISE, RISE
 
@@ -23,12 +24,12 @@ IN_CONTEXT, IN_WEIGHTS = ("copy",), ("closed book", "arithmetic")
 
 
 def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table *claim | paper | here | n | verdict* and every number in it."""
+    """The table *claim | paper | here | n | multiplicity | verdict* and every number in it."""
     rows: list[tuple] = []
     numbers: dict[str, Any] = {}
     _specific(rows, numbers, tables["specificity"])
     _dose(rows, numbers, tables["curves"])
-    _transfer(rows, numbers, tables["transfer"])
+    _transfer(rows, numbers, tables["transfer"], tables["curves"])
     _places(rows, numbers, tables["planted"])
     _gone(rows, numbers, tables["gone"])
     _damage(rows, numbers, tables["damage"])
@@ -41,15 +42,16 @@ def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     lines = frames.specificity(table)
     lines = lines[~lines["empty"]]
     published = lines[(lines.method == "contrast") & (lines.reference == "clean text")]
-    above = bool((published.iou_low > published.chance).all())
+    above = all(line.above.low > 2 * line.chance for line in published.itertuples())
     named = {f"{line.kind}, {line.reference}, {line.method}": line for line in lines.itertuples()}
     numbers["iou"] = {name: {pair: list(getattr(line, pair)) for pair in ("memorised", "other", "mixed")} for name, line in named.items()}
     numbers["specific_p"] = {name: list(line.p_other) for name, line in named.items()}
     rows.append(("Masks of disjoint sets of memorised sequences overlap far above chance (published contrast, one common reference)",
                  "mean IoU .556 against the null prompt, .538 against captions; chance .005 (Stable Diffusion 1.4, 5 sets of 10 prompts; computed from the notebook's output)",
-                 "; ".join(f"{line.kind}: IoU {each(line.memorised)} by seed, chance {line.chance:.3f}" for line in published.itertuples()),
+                 "; ".join(f"{line.kind}: IoU {each(line.memorised)} by seed, chance {line.chance:.3f}, above it by {over(line.above)}" for line in published.itertuples()),
                  f"{int(published.seeds.max())} seeds x {int(published.sets.max())} sets of a kind",
-                 verdict(above, False) + " (rule: the lower bound of every seed's IoU is above chance)"))  # fmt: skip
+                 ("not judged: one model" if published.seeds.max() < 2 else "holds" if above else "not shown") + " (rule: more than three times chance, interval over seeds, in every kind)",
+                 EVERY))  # fmt: skip
     for method, reference, claim, paper in (
             ("contrast", "clean text", "... and the overlap is about memory: sets of unseen sequences overlap less (published contrast, the control that is lacking)",
              "no set of prompts that are not memorised was tried"),
@@ -66,7 +68,7 @@ def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
                          f"memorised minus unseen {over(found, 3)}; by seed IoU {each(line.memorised)} against {each(line.other)}, "
                          f"across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted labels {each(line.p_other, 3)}",
                          f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
-                         _specific_verdict(found, sure, line.holm_other)))
+                         _specific_verdict(found, sure, line.holm_other), f"Holm over {int(line.seeds)} seeds"))
 
 
 def _specific_verdict(found: Interval, sure: bool, p: Any) -> str:
@@ -102,11 +104,10 @@ def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
     for rise, of in ((LEAST_RISE, low), (RISE, val)):
         order = "; ".join(f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({each(r.runs)})" + ("" if r.reached else " at its end, before this cost")
                           for r in of.itertuples())
-        better = [r.title for r in of.itertuples() if "random" in set(of.method) and r.method != "random" and r.high < of.set_index("method").low["random"]]
-        rows.append((f"Every method at one cost: strict recitation of the located set at +{rise} nats of clean loss (bootstrap over sequences; by seed)",
+        rows.append((f"Every method at one cost: strict recitation of the located set at +{rise} nats of clean loss (interval over seeds; by seed)",
                      "in language models, drop of the target by locator: hard concrete > slimming > zero-out, integrated gradients > activations > random "
                      "(GPT-2, Pythia; from a summary of Chang et al. 2024)", order, f"{seeds} seeds, {n} sequences",
-                     f"no claim to judge; best: {of.title.iloc[0]}; interval wholly below that of random weights: {', '.join(better) or 'none'}"))
+                     f"no claim to judge; least: {of.title.iloc[0]}"))
     both = val.set_index("method").runs.to_frame("val").join(verse.set_index("method").runs.rename("verse"))
     if "balanced_subnet" in both.index:
         gap = frames.over_seeds(np.subtract(both.verse["balanced_subnet"], both.val["balanced_subnet"]))
@@ -118,28 +119,33 @@ def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
                      judged(gap) + " (rule: interval over seeds above 0)"))
 
 
-def _transfer(rows: list, numbers: dict, table: pd.DataFrame) -> None:
+def _transfer(rows: list, numbers: dict, table: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """Against random weights at the very cost of the edit, and against edits of sets that the model never saw. As many random rows or columns cost a fifth of it, so that what they leave says
+    little: it stands beside."""
     if table.empty:
         return
     lines = frames.transfer(table)
     for method in [m for m in ("contrast", "corrected", "eigen") if m in set(table.method)]:
         of = lines[lines.method == method].set_index(["source", "set"])
-        control = "random rows" if ("random rows", "others") in of.index else "unseen"
         for among, name in (("others", "other memorised sequences"), ("verse", "the second family")):
-            gaps = {c: frames.transfer_gap(table, method, among, c) for c in ("random rows", "random columns", "unseen")}
-            gaps = {c: g for c, g in gaps.items() if g is not None}
-            if ("memorised", among) not in of.index or not gaps:
+            equal, unseen = frames.at_cost(curves, table, method, among), frames.transfer_gap(table, method, among, "unseen")
+            if ("memorised", among) not in of.index or equal is None or unseen is None:
                 continue
-            keep(numbers, f"transfer_{method}_{among}", gaps.get(control))
-            low = [g.low for g in gaps.values()]
-            word = judged(gaps[control]) if len(gaps) == 1 or not np.isfinite(low).all() else verdict(min(low) > 0, max(g.high for g in gaps.values()) < 0, part=max(low) > 0)
-            own = of.loc[("memorised", "own")]
+            found, left, costs = equal
+            keep(numbers, f"transfer_{method}_{among}", found)
+            keep(numbers, f"transfer_{method}_{among}_unseen", unseen)
+            own, theirs = of.loc[("memorised", "own")], of.loc[("unseen", among)]
+            beside = "; ".join(f"as many {c} ({of.loc[(c, among)].rise:+.3f} nats) leave {each(of.loc[(c, among)].runs)}" for c in ("random rows", "random columns") if (c, among) in of.index)
+            bounds = [found, unseen]
+            flat = [g for g in bounds if not g.high - g.low > 1e-9]      # one model, or models that agree entirely
+            word = judged(flat[0]) if flat else verdict(min(g.low for g in bounds) > 0, max(g.high for g in bounds) < 0)
             rows.append((f"A common subspace: the edit found on some memories takes away {name} too ({frames.title(method)})",
                          "shown on the prompts that the mask was found on, and on sets that share templates with them",
-                         f"own set {each(own.runs)} by seed, {name} {each(of.loc[('memorised', among)].runs)} (clean loss {own.rise:+.2f}); less than under "
-                         + "; ".join(f"{'edits of unseen sets' if c == 'unseen' else c.replace('random', 'as many random')} by {over(g)}" for c, g in gaps.items()),
+                         f"own set {each(own.runs)} by seed, {name} {each(of.loc[('memorised', among)].runs)} (clean loss {each(costs, 3)} up); random weights at that cost leave "
+                         f"{each(left)}: the edit leaves {over(found)} less; edits of unseen sets (clean loss {theirs.rise:.2f} up) leave {each(theirs.runs)}: {over(unseen)} less"
+                         + (f"; {beside}" if beside else ""),
                          f"{len(own.runs)} seeds, {int(own.n)} sequence-edits of the own set",
-                         word + " (rule: interval over seeds above 0 against every control)"))
+                         word + " (rule: interval over seeds above 0 against random weights of equal cost and against edits of unseen sets)", EVERY))
 
 
 def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
@@ -148,21 +154,34 @@ def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     numbers["recall"] = {f"{r.locator} @ {r.k:g}": [r.recall, r.low, r.high] for r in lines.itertuples()}
     numbers["injections"] = int(at.injections.max())
     learned = at[~at.locator.isin(("magnitude",))].iloc[0]
+    seeds = at.set_index("locator").seeds
     text = "; ".join(f"{r.title} {r.recall:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in at.itertuples())
+    rivals = [m for m in seeds.index if m not in ("magnitude", "hard_concrete")]
+    apart = [frames.recall_gap(table, "hard_concrete", m) for m in rivals] if "hard_concrete" in seeds else []
+    adjusted = nested_holm(apart) if apart else []
+    one = len(learned.seeds) < 2
+    n = f"{int(at.injections.max())} injections in {len(learned.seeds)} seeds, {int(at.n.max())} neurons"
+    first = all(d.interval.estimate > 0 and p <= 0.05 for d, p in zip(apart, adjusted))
+    behind = [frames.title(m) for m, d, p in zip(rivals, apart, adjusted) if d.interval.estimate < 0 and p <= 0.05]
     rows.append(("Memory at a known place: hard concrete finds most of the planted neurons, activations least",
                  "recall at .5 % .874 (GPT-2), .764 (Pythia 6.9B); order hard concrete > slimming > zero-out, integrated gradients > activations > random "
                  "(from a summary of Chang et al. 2024)",
-                 f"recall at {100 * at.k.iloc[0]:g} % (exact intervals over planted neurons), chance {at.chance.iloc[0]:.3f}: {text}",
-                 f"{int(at.injections.max())} injections, {int(at.n.max())} neurons",
-                 f"{'holds' if learned.locator == 'hard_concrete' else 'does not hold'}; best of those that look at data: {learned.title}; every locator above chance: "
-                 f"{'yes' if (at.low > at.chance).all() else 'no'} (rule: hard concrete is first)"))
+                 f"recall at {100 * at.k.iloc[0]:g} % (intervals over seeds), chance {at.chance.iloc[0]:.3f}: {text}", n,
+                 ("not judged: one model" if one else verdict(first, bool(behind), f"{', '.join(behind)} find{'s' * (len(behind) == 1)} more" if behind else "").replace("the interval holds 0", "p above .05"))
+                 + " (rule: hard concrete minus every other locator that looks at data, seeds and neurons in p)", f"Holm over {len(rivals)}"))
+    sure = [r.title for r, p in zip(at.itertuples(), holm(np.nan_to_num(at.p.to_numpy(float), nan=1.0))) if r.recall > r.chance and p <= 0.05]
+    misses = "; ".join(f"{r.title} finds none in {sum(v == 0 for v in r.runs)}" for r in at.itertuples() if 0 in r.runs)
+    if not one:
+        rows.append(("... and every locator does better than chance", "as above", f"above chance: {', '.join(sure) or 'none'}"
+                     + (f"; of {int(at.injections.max())} injections {misses}" if misses else ""), n,
+                     ("holds" if len(sure) == len(at) else f"holds in part; {len(sure)} of {len(at)} shown" if sure else "not shown: p above .05") + " (rule: recall minus chance; p: the largest of t over seeds, t over injections and the exact one of the neurons)",
+                     f"Holm over {len(at)}"))
     magnitude = at[at.locator == "magnitude"]
     if len(magnitude):
+        ahead = frames.over_seeds(np.subtract(magnitude.seeds.iloc[0], learned.seeds))
         rows.append(("Trap of that test: planting leaves its mark in the weights themselves, so that the size alone finds it", "not measured",
-                     f"column norm, no data: {magnitude.recall.iloc[0]:.2f} [{magnitude.low.iloc[0]:.2f}, {magnitude.high.iloc[0]:.2f}], "
-                     f"by injection {each(magnitude.runs.iloc[0])}",
-                     f"{int(magnitude.injections.iloc[0])} injections",
-                     verdict(magnitude.recall.iloc[0] >= at.recall.max(), magnitude.high.iloc[0] < learned.low) + " (rule: magnitude is first)"))
+                     f"column norm, no data: {magnitude.recall.iloc[0]:.2f}, by injection {each(magnitude.runs.iloc[0])}; more than the best locator that looks at data ({learned.title}) by {over(ahead)}",
+                     n, judged(ahead) + " (rule: magnitude minus the best that looks at data, over seeds)"))
 
 
 def _gone(rows: list, numbers: dict, table: pd.DataFrame) -> None:
@@ -180,12 +199,15 @@ def _gone(rows: list, numbers: dict, table: pd.DataFrame) -> None:
                           for arm, g in saved.groupby("attack", sort=False))
         more = f"; steps saved on the way to half of the target against the never-trained twin: {steps}" if steps else ""
         hides = [w == "hides" for w in line.words]
+        smallest = of.groupby("seed").holm.min() if "holm" in of else pd.Series(dtype=float)
+        some = any(hides) and bool((smallest * line.seeds <= 0.05).any())      # in one of several seeds: paid for
         rows.append((f"Pruning hides the memory, it does not erase it ({line.title})",
                      "after Wanda pruning SSCD .20, after an embedding attack .76; never memorised .48 (Stable Diffusion 1.4; Finding DoRI)",
                      f"recited {line.before} before, {line.after} after; share of what was cut that comes back: {text}{more}; by seed: {', '.join(line.words)}",
                      f"{line.seeds} seeds, {line.before} sequences" + ("" if line.seeds == seeds else "; in the others every dose costs more"),
-                     ("holds" if all(hides) else "holds in part" if any(hides) else "does not hold" if all(w == "erases" for w in line.words) else "not shown")
-                     + (f"; by {line.by}" if line.by else "") + " (rule: every seed's word is hides; an attack counts at Holm p .05 over the twin)"))
+                     ("holds" if all(hides) else f"holds in part; hides in {sum(hides)} of {line.seeds} seeds" if some else "does not hold" if all(w == "erases" for w in line.words) else "not shown")
+                     + (f"; by {line.by}" if line.by else "") + " (rule: every seed's word is hides, in part one's after Bonferroni over seeds; an attack counts at Holm p .05 over the twin)",
+                     f"Holm over attacks in each seed, Bonferroni over {line.seeds} seeds"))
 
 
 def _damage(rows: list, numbers: dict, table: pd.DataFrame) -> None:
@@ -206,14 +228,18 @@ def _damage(rows: list, numbers: dict, table: pd.DataFrame) -> None:
 
 
 def _smollm2(rows: list, numbers: dict, recitation: pd.DataFrame, demonstration: pd.DataFrame) -> None:
-    every = recitation[recitation.text == "all"].sort_values("suffix")
+    every, parts = recitation[recitation.text == "all"].sort_values("suffix"), recitation[recitation.text != "all"]
     numbers["smollm2"] = {f"suffix {int(r.suffix)}": [int(r.recited), int(r.n), float(r.low), float(r.high)] for r in every.itertuples()}
-    last = every.iloc[-1]
+    last, of = every.iloc[-1], parts[parts.suffix == every.suffix.max()]
+    told = {int(k): (int((p.recited > 0).sum()), len(p)) for k, p in parts.groupby("suffix")}
+    some = proportion(*told[int(last.suffix)])
+    share = frames.over_seeds((of.recited / of.n).to_numpy(float))
     rows.append(("SmolLM2-135M recites well-known text", "larger models recite such text (OLMo-2: windows of 48 tokens)",
-                 "; ".join(f"next {int(r.suffix)} tokens {int(r.recited)} of {int(r.n)} windows, {r.share:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in every.itertuples())
-                 + f"; tokens right one by one {last.token_accuracy:.2f}",
-                 f"{int(last.n)} windows of {recitation.text.nunique() - 1} texts (windows overlap: intervals are too narrow)",
-                 verdict(last.low > 0.05, last.high < 0.05) + ": too little for a study of edits (rule: lower bound of 12 tokens above .05)"))
+                 "; ".join(f"next {int(r.suffix)} tokens {int(r.recited)} of {int(r.n)} windows, in {told[int(r.suffix)][0]} of {told[int(r.suffix)][1]} texts" for r in every.itertuples())
+                 + f"; texts with such a window of {int(last.suffix)} tokens: {shown(some)} (exact); tokens right one by one {last.token_accuracy:.2f}",
+                 f"{len(of)} texts, {int(last.n)} overlapping windows",
+                 ("holds" if share.low > 0.05 else "does not hold" if some.high < 0.05 else f"not shown: {told[int(last.suffix)][0]} of {len(of)} texts have one")
+                 + ": too little for a study of edits" * (not share.low > 0.05) + " (rule: over texts, lower bound of the share of windows of 12 tokens above .05)"))
     by = demonstration.set_index(["method", "dose"])
     planted = by.loc["planted"].iloc[0]
     cuts = demonstration[demonstration.method.isin(("corrected", "contrast"))]

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from .. import memorization as mem
 from ..measure.statistics import Interval, holm, proportion
+from ..measure.units import Nested, nested_difference
 from .palimpsest_runs import by_seed
 from .subspace_edits import METHODS
 from .subspace_steps import RISE, curve_of
@@ -20,11 +22,13 @@ def title(method: str) -> str:
 
 
 def at_rise(curves: pd.DataFrame, among: str = "val", rise: float = RISE, measure: str = "strict") -> pd.DataFrame:
-    """Recitation of every method at one rise of the clean loss, least first: `runs` by seed, interval by the bootstrap over sequences, and Student's t over seeds."""
+    """Recitation of every method at one rise of the clean loss, least first: `runs` by seed, `low` and `high` by Student's t over seeds; of one seed by the bootstrap over its sequences."""
     of = {name: [curve_of(part) for _, part in frame.groupby("seed")] for name, frame in curves.groupby("method", sort=False)}
     table = mem.matched(of, rise, measure=measure, among=among)
-    over = [by_seed(list(runs)) for runs in table.runs]
-    return table.assign(seed_low=[o[1] for o in over], seed_high=[o[2] for o in over], title=[title(m) for m in table.method]).sort_values(measure).reset_index(drop=True)
+    if curves.seed.nunique() > 1:
+        over = [over_seeds(runs) for runs in table.runs]
+        table = table.assign(low=[o.low for o in over], high=[o.high for o in over])
+    return table.assign(title=[title(m) for m in table.method]).sort_values(measure).reset_index(drop=True)
 
 
 def difference(table: pd.DataFrame, a: str, b: str) -> Interval | None:
@@ -51,7 +55,7 @@ def specificity(table: pd.DataFrame) -> pd.DataFrame:
             continue
         first = of[of.pair == "memorised"].sort_values("seed")
         line = {"kind": kind, "reference": reference, "method": method, "empty": False, "seeds": len(wide), "sets": int(first.sets.iloc[0]), "chance": float(first.chance.mean()),
-                "iou_low": float(first.low.min())}
+                "above": over_seeds(wide.memorised - first.set_index("seed").chance)}
         line |= {pair: tuple(float(v) for v in wide[pair]) for pair in ("memorised", "other", "mixed")}
         for against, column in (("other", "p_other"), ("mixed", "p_mixed")):
             found = over_seeds(wide.memorised - wide[against])
@@ -80,14 +84,44 @@ def transfer_gap(table: pd.DataFrame, method: str, among: str, control: str) -> 
     return over_seeds((runs.loc[control] - runs.loc["memorised"]).dropna())
 
 
+def at_cost(curves: pd.DataFrame, table: pd.DataFrame, method: str, among: str, control: str = "random") -> tuple[Interval, tuple[float, ...], tuple[float, ...]] | None:
+    """What a method's edits leave of a set less than a control does *at the very cost* of each seed's edits, over seeds; with the control's values and the costs by seed.
+
+    The control is read off its curve (`at_rise`) where the clean loss has risen by the mean over the edits. None where the control has no curve, or the method no such edits.
+    """
+    own = table[(table.method == method) & (table.source == "memorised") & (table.set == among)].groupby("seed").agg(strict=("strict", "mean"), rise=("rise", "mean"))
+    parts = {seed: part for seed, part in curves[curves.method == control].groupby("seed") if seed in own.index}
+    if not parts:
+        return None
+    own, read = own.loc[list(parts)], "verse" if among == "verse" else "val"
+    left = [float(mem.matched({control: curve_of(part)}, float(own.rise[seed]), among=read)["strict"].iloc[0]) for seed, part in parts.items()]
+    return over_seeds(np.subtract(left, own.strict)), tuple(left), tuple(map(float, own.rise))
+
+
 def recall(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a locator and share looked at: recall over all injections with its exact interval over planted neurons, and each injection's own."""
+    """One line a locator and share looked at: recall over injections, each injection's own (`runs`), the mean by seed (`seeds`) with Student's t over seeds, whose models are the unit, and
+    `p` of it being chance (the largest of the t tests' over seeds and over injections and of the exact one of all neurons, so that seeds that agree by accident are not taken for certain); of one seed the exact interval over planted neurons, and no p."""
     lines = []
     for (locator, k), of in table.groupby(["locator", "k"], sort=False):
-        share = proportion(int(of.hits.sum()), int(of.n.sum()))
-        lines.append({"locator": locator, "title": title(locator), "k": float(k), "recall": share.estimate, "low": share.low, "high": share.high,
-                      "chance": float(of.chance.mean()), "n": int(of.n.sum()), "injections": len(of), "runs": tuple(float(v) for v in of.hits / of.n)})
+        share, chance = proportion(int(of.hits.sum()), int(of.n.sum())), float(of.chance.mean())
+        seeds = (of.hits / of.n).groupby(of.seed).mean().to_numpy(float)
+        found = over_seeds(seeds) if len(seeds) > 1 and np.ptp(seeds) > 0 else share      # seeds that agree: exact, over neurons
+        within = float(stats.binomtest(int(of.hits.sum()), int(of.n.sum()), chance).pvalue)
+        runs = (of.hits / of.n).to_numpy(float)
+        between = max(float(stats.ttest_1samp(units, chance).pvalue) if np.ptp(units) > 0 else 0.0 for units in (seeds, runs))
+        lines.append({"locator": locator, "title": title(locator), "k": float(k), "recall": float(seeds.mean()), "low": float(found.low), "high": float(found.high), "chance": chance,
+                      "p": max(within, between) if len(seeds) > 1 else np.nan, "seeds": tuple(map(float, seeds)), "n": int(of.n.sum()), "injections": len(of),
+                      "runs": tuple(map(float, runs))})  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def recall_gap(table: pd.DataFrame, a: str, b: str) -> Nested:
+    """Recall of one locator minus that of another at the smallest share looked at, seeds and planted neurons in interval and p."""
+    arms = []
+    for name in (a, b):
+        of = table[(table.locator == name) & (table.k == table.k.min())]
+        arms.append([np.concatenate([np.arange(n) < hits for hits, n in zip(part.hits, part.n)]).astype(float) for _, part in of.groupby("seed")])
+    return nested_difference(*arms)
 
 
 def words(table: pd.DataFrame) -> pd.DataFrame:

@@ -91,7 +91,7 @@ FIGURES: Figures = {
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
 
     table: pd.DataFrame
     tables: dict[str, pd.DataFrame]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 
 from .. import vectors
 from ..engine.decoder import Decoder
+from ..measure.statistics import Interval
 from ..models import load
 from ..organisms.symbols_suite import Suite
 from ..tokens import tokenizer_of
@@ -30,14 +32,14 @@ SHARES = (0.5, 0.2, 0.3)
 
 
 def told(models: Sequence[str] = ORGANISMS, tasks: Sequence[str] | None = None, *, usable: float = 0.5, k: int = 10, prompts: int = 24, trials: int = 25, draws: int = 5,
-         strengths: Sequence[float] = (1.0, 2.0), seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+         strengths: Sequence[float] = (1.0, 2.0)) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both vectors of every old task of the suite that a model answers by demonstrations and by instruction, in at least `usable` of the cases each.
 
     Heads by exact effects on `trials` prompts with shuffled labels, means over `prompts` of either kind; layer and strength chosen for each vector on validation questions.
 
     Returns: a row for each model and task: shares answered with demonstrations and with the instruction (``known_demonstrations``, ``known_instruction``), heads that both sets
     of `k` share (``shared``, and ``chance``, their number in two sets drawn at random), cosine of the vectors, accuracy on `n` test questions with each vector, with random ones
-    of equal norm and with none; rows of left-out tasks hold the shares alone. And the table *claim | paper | here | n | verdict*: the unit is the task, a mean over models.
+    of equal norm and with none; rows of left-out tasks hold the shares alone. And the table *claim | paper | here | n | multiplicity | verdict*: units are tasks and models, the wider interval of both.
 
     Raises: VectorError: no task is answered both ways.
     """
@@ -45,7 +47,7 @@ def told(models: Sequence[str] = ORGANISMS, tasks: Sequence[str] | None = None, 
     units = pd.DataFrame(rows)
     if "shared" not in units or units.shared.isna().all():
         raise VectorError(f"models={list(models)!r}: no task is answered in {100 * usable:.0f} % of the cases both by demonstrations and by instruction.")
-    return units, _table(units, k, seed)
+    return units, _table(units, k)
 
 
 def _model(model: Any, seed: int, tasks: Sequence[str] | None, usable: float, k: int, prompts: int, trials: int, draws: int, strengths: Sequence[float]) -> list[dict[str, Any]]:
@@ -78,9 +80,17 @@ def _model(model: Any, seed: int, tasks: Sequence[str] | None, usable: float, k:
     return rows
 
 
-def _table(units: pd.DataFrame, k: int, seed: int) -> pd.DataFrame:
+def wider(tasks: Interval, models: Interval) -> Interval:
+    """The mean over tasks with bounds that hold both where tasks differ and where models do (tasks of one model share it): the wider of Student's t over either; of one model over tasks."""
+    if not np.isfinite(models.low):
+        return tasks
+    half = max(tasks.high - tasks.low, models.high - models.low) / 2
+    return replace(tasks, low=tasks.estimate - half, high=tasks.estimate + half, method="Student's t over tasks and over models, the wider of both")
+
+
+def _table(units: pd.DataFrame, k: int) -> pd.DataFrame:
     done = units.dropna(subset="shared")
-    over = lambda values: over_tasks(values.groupby(done.task, sort=False).mean(), seed)
+    over = lambda values: wider(*(over_tasks(values.groupby(key, sort=False).mean()) for key in (done.task, done.seed)))
     shared, alike, gap, gain = (over(v) for v in (done.shared, done.cosine, done[INSTRUCTION] - done[DEMONSTRATIONS], done[INSTRUCTION] - done[RANDOM]))
     models = done.seed.nunique()
     n = f"{done.task.nunique()} tasks, {models} model{'s' * (models > 1)}, {int(done.n.sum())} questions; left out: {len(units) - len(done)} of {len(units)} tasks x models"

@@ -7,27 +7,30 @@ contrast between two sets has a variance. Layers with one common input (gate and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..arguments import Count, FilePath, Model, Size, door, unfit
+from ..arguments.kinds import is_sequence
+from ..engine.lengths import require_alike
 from ..engine.linear import Linear, inputs_of
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
 from ..engine.walk import Stopped
 from ..models import weight_hash
-from .data import Tokens, chosen, running, tokens_of
+from .data import Tokens, chosen, fitting, running, tokens_of
 from .errors import SubspaceError
 from .sums import LINES, File, Sums, lines_of
 
-PARTS = ("all", "prefix", "suffix")
 
-
+@door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Stats:
     """Sums over the inputs of linear layers.
@@ -41,8 +44,8 @@ class Stats:
 
     source: Mapping[str, str]
     sums: Mapping[str, Float[Tensor, "line d_in"]]
-    rows: Mapping[str, int]
-    items: int
+    rows: Mapping[str, Size]
+    items: Size
     model: str
     moment: Mapping[str, Float[Tensor, "d_in d_in"]] = field(default_factory=dict)
     each: Mapping[str, Float[Tensor, "item two d_in"]] = field(default_factory=dict)
@@ -52,18 +55,21 @@ class Stats:
     def names(self) -> tuple[str, ...]:
         return tuple(self.source)
 
-    def mean(self, name: str, line: str = "energy") -> Float[Tensor, " d_in"]:
+    @door(SubspaceError)
+    def mean(self, name: str, line: Literal["energy", "unit", "absolute"] = "energy") -> Float[Tensor, " d_in"]:
         """Mean over rows of "energy" (x^2), "unit" (x^2 / |x|^2) or "absolute" (|x|) of a layer's input columns, float64."""
         key, at = self._key(name), LINES.index(line)
         if at >= len(self.sums[key]):
-            raise SubspaceError(f"statistics without {line!r}; compute them with statistics(..., absolute=True).")
+            raise SubspaceError(f"line={line!r}: statistics without it; compute them with statistics(..., absolute=True).")
         return self.sums[key][at] / self.rows[key]
 
-    def norm(self, name: str, line: str = "energy") -> Float[Tensor, " d_in"]:
+    @door(SubspaceError)
+    def norm(self, name: str, line: Literal["energy", "unit", "absolute"] = "energy") -> Float[Tensor, " d_in"]:
         """Root of the mean energy of each column: |X_j| / sqrt(rows)."""
         return self.mean(name, line).sqrt()
 
-    def item_moments(self, name: str, line: str = "unit") -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_in"]]:
+    @door(SubspaceError)
+    def item_moments(self, name: str, line: Literal["energy", "unit"] = "unit") -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_in"]]:
         """Mean and variance (n - 1) over items of an item's mean "energy" or "unit" energy. Raises SubspaceError with fewer than two items."""
         if self.items < 2:
             raise SubspaceError(f"statistics over {self.items} item have no variance over items; give at least two prompts.")
@@ -71,6 +77,7 @@ class Stats:
         first, second = self.sums[self._key(name)][at:at + 2] / self.items
         return first, (second - first.square()).clamp_min(0) * (self.items / (self.items - 1))
 
+    @door(SubspaceError)
     def second_moment(self, name: str) -> Float[Tensor, "d_in d_in"]:
         """E[x x^T] over rows, float64. Raises SubspaceError where it was not asked for."""
         if not self.moment:
@@ -78,6 +85,7 @@ class Stats:
         key = self._key(name)
         return self.moment[key].double() / self.rows[key]
 
+    @door(SubspaceError)
     def take(self, items: Sequence[int]) -> Stats:
         """The statistics of some of the items, from `each`, without running the model. Raises SubspaceError where they were not kept."""
         if not self.each:
@@ -103,12 +111,14 @@ class Stats:
 
     def _key(self, name: str) -> str:
         if name not in self.source:
-            raise SubspaceError(f"statistics hold no layer {name!r}; they hold {', '.join(list(self.source)[:4])} ...: compute them over that layer.")
+            raise SubspaceError(f"name={name!r}: the statistics hold no layer {name!r}; they hold {', '.join(list(self.source)[:4])} ...: compute them over that layer.")
         return self.source[name]
 
 
-def statistics(model: Any, layers: str | Sequence[str] | Mapping[str, Linear], data: Any, folder: str | os.PathLike | None = None, *, batch: int = 16, part: str = "all",
-               skip: int = 0, prefix: int | None = None, second_moment: bool = False, each: bool = False, absolute: bool = False,
+@door(SubspaceError)
+@of_one_model(reads=False)
+def statistics(model: Model, layers: str | Sequence[str] | Mapping[str, Linear], data: Any, folder: FilePath | None = None, *, batch: Count = 16,
+               part: Literal["all", "prefix", "suffix"] = "all", skip: Size = 0, prefix: Size | None = None, second_moment: bool = False, each: bool = False, absolute: bool = False,
                run: Callable[[Sequence[Any]], Any] | None = None, owner: Callable[[Sequence[Any]], Sequence[int]] | None = None, key: str | None = None,
                progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Stats:
     """Statistics of the inputs of named linear layers over a token set.
@@ -127,17 +137,17 @@ def statistics(model: Any, layers: str | Sequence[str] | Mapping[str, Linear], d
 
     Cost: a few thousandths of a layer's product with its weight; language models run without their unembedding.
     """
-    if part not in PARTS:
-        raise SubspaceError(f"part={part!r} is not known; expected one of {', '.join(PARTS)}.")
     core = model if run is not None else running(model)
+    if not isinstance(getattr(core, "original_model", core), torch.nn.Module):
+        raise SubspaceError(unfit("model", model, "a torch.nn.Module"))
     found = chosen(core, layers)
     if run is None:
-        items: Any = tokens_of(data, "data", prefix)
+        items: Any = fitting(core, tokens_of(data, "data", prefix), "data")
         run, identity = _reader(core, items), items.sha256()
     else:
-        items, identity = list(data), key
+        items, identity = list(data) if is_sequence(data) else [], key
         if not items:
-            raise SubspaceError("data is empty; give at least one item to run.")
+            raise SubspaceError("data holds no item; give a list of at least one, of whatever run takes.")
         if folder is not None and key is None:
             raise SubspaceError("folder is given with run, but not key; name the items (key='captions, version 2'), so that other statistics are never taken for these.")
     options = dict(batch=batch, part=part, skip=skip, second_moment=second_moment, each=each, absolute=absolute)
@@ -149,7 +159,7 @@ def statistics(model: Any, layers: str | Sequence[str] | Mapping[str, Linear], d
     with bar, torch.no_grad(), inputs_of(core, found, sums.see):
         try:
             for start in range(done, len(items), batch):
-                if stop is not None and stop():
+                if says_stop(stop):
                     raise Stopped(f"statistics stopped after {done} of {len(items)} items")
                 some = items.take(range(start, min(start + batch, len(items)))) if isinstance(items, Tokens) else items[start:start + batch]
                 sums.begin(len(some), *(_weights(some, part, skip) if isinstance(some, Tokens) else (None, owner(some) if owner is not None else range(len(some)))))
@@ -170,12 +180,14 @@ def statistics(model: Any, layers: str | Sequence[str] | Mapping[str, Linear], d
 
 def _reader(core: Any, tokens: Tokens) -> Callable[[Tokens], Any]:
     """Runs the body of a language model on padded rows."""
-    size = core.get_input_embeddings().weight.shape[0] if hasattr(core, "get_input_embeddings") else None
-    if size is not None and int(tokens.ids.max()) >= size:
-        raise SubspaceError(f"data holds the id {int(tokens.ids.max())} and the model has {size} tokens; tokenise with this model's tokenizer.")
     body = getattr(core, getattr(core, "base_model_prefix", "") or "", None) or core
     device = next(core.parameters()).device
-    return lambda some: body(input_ids=some.ids.to(device), use_cache=False)
+
+    def read(some: Tokens) -> Any:
+        require_alike(core, some.lengths.tolist(), SubspaceError, "data")
+        return body(input_ids=some.ids.to(device), use_cache=False)
+
+    return read
 
 
 def _weights(tokens: Tokens, part: str, skip: int) -> tuple[Tensor, range]:
@@ -195,6 +207,6 @@ def _weights(tokens: Tokens, part: str, skip: int) -> tuple[Tensor, range]:
 def same_layers(mem: Stats, ref: Stats) -> None:
     """Refuse a contrast of statistics of different models or layers (SubspaceError)."""
     if mem.model != ref.model:
-        raise SubspaceError("the memorised and the reference statistics are of different weights; compute both with the same model.")
+        raise SubspaceError("mem, ref: the memorised and the reference statistics are of different weights; compute both with the same model.")
     if mem.names != ref.names:
         raise SubspaceError(f"the memorised statistics are of {len(mem.names)} layers, the reference's of {len(ref.names)} others; compute both over the same layers.")

@@ -1,47 +1,109 @@
 """What each neuron adds to the recitation of given sequences: integrated gradients, and the exact change when it is set to zero.
 
 Both multiply a layer's input by a mask m of one number a neuron, the same at all positions, and look at the log-likelihood of a sequence's tokens after the prefix as a
-function of m. A mask for several runs at once is a batch: the blocks before the layer run once, and the runs fork where the layer's input is multiplied.
+function of m. A mask for several runs at once is a batch: the blocks before the layer run once, and the runs fork where the layer's input is multiplied. A model that builds
+something for the batch beforehand (BLOOM's alibi), or a layer that sees all tokens in one row (a shared expert's), cannot fork: there the whole model runs on copies of the sequence.
 
 Sources: Sundararajan et al. 2017 (integrated gradients); Dai et al. 2022, Knowledge Neurons; Chang, Thomason and Jia 2024 ("IG", "Zero-out").
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager
+from typing import Annotated
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ..arguments import Count, Model, TokenRows, Whole, door
+from ..engine.autograd import require_autograd
+from ..engine.changes import temporary
 from ..engine.linear import Linear
+from ..engine.memory import out_of_memory
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
 from ..engine.walk import Stopped
 from ..models import weight_hash
-from .data import losses, output_layers, reciting, running
+from ..notices import warn
+from .data import Tokens, fitting, losses, output_layers, predicting, reciting
 from .errors import SubspaceError
 from .scores import Scores, neuron_scores
 
 
-@contextmanager
-def multiplied(layers: Mapping[str, Linear], factors: Mapping[str, Callable[[], Tensor] | Tensor]) -> Iterator[None]:
-    """While it is in force, the input of each layer is multiplied by its factor (or what the function gives), which broadcasts against [batch, position, d_in]."""
-    with ExitStack() as stack:
-        for name, factor in factors.items():
-            def change(module, args, factor=factor):
-                return (args[0] * (factor() if callable(factor) else factor).to(args[0].dtype), *args[1:])
+class _Flat(Exception):
+    """A layer's input has no axis for the batch, so that runs cannot fork there."""
 
-            stack.callback(layers[name].module.register_forward_pre_hook(change).remove)
+
+@contextmanager
+def multiplied(layers: Mapping[str, Linear], factors: Mapping[str, Callable[[], Tensor] | Tensor], copies: tuple[int, int] | None = None) -> Iterator[None]:
+    """While it is in force, the input of each layer is multiplied by its factor (or what the function gives), which broadcasts against [batch, position, d_in].
+
+    `copies`: how many sequences of equal length run at once, each with its own line of the factors; None: one, at which runs fork.
+    """
+    with temporary(next((layers[name].module for name in factors), None)) as here:
+        for name, factor in factors.items():
+            def change(module, args, factor=factor, name=name):
+                x, by = args[0], (factor() if callable(factor) else factor).to(args[0].dtype)
+                if x.ndim == 2 and by.ndim == 3:
+                    # all tokens in one row: the copies' after each other
+                    if copies is None and len(by) > 1:
+                        raise _Flat
+                    if copies is not None and len(x) != copies[0] * copies[1]:
+                        raise SubspaceError(f"layers: {name!r} sees {len(x)} of {copies[0]} x {copies[1]} tokens (a routed expert), so that whose they are cannot be told; leave it out.")
+                    by = by.expand(len(by), len(x) // len(by), -1).reshape(len(x), -1)
+                return (x * by, *args[1:])
+
+            here.put(lambda: layers[name].module.register_forward_pre_hook(change).remove)
         yield
 
 
-def integrated_gradients(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: int | None = None, steps: int = 20,
-                         together: bool = False, rows: int = 32, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
+class _Masked:
+    """Losses of one sequence under several masks at once: forked where the layers are multiplied, or on copies of the sequence where a trial shows that the model cannot fork there."""
+
+    def __init__(self, core: nn.Module, found: Mapping[str, Linear]):
+        self.core, self.found = core, found
+        self._forks: dict[tuple[str, ...], bool] = {}
+
+    def losses(self, one: Tokens, masks: Mapping[str, Float[Tensor, "line 1 d_in"]]) -> Float[Tensor, " line"]:
+        path = tuple(masks)
+        if path not in self._forks:
+            self._forks[path] = self._tried(one, path)
+        return self._forked(one, masks) if self._forks[path] else self._copied(one, masks)
+
+    def _forked(self, one: Tokens, masks: Mapping[str, Tensor]) -> Tensor:
+        with multiplied(self.found, masks):
+            return losses(self.core, one)
+
+    def _copied(self, one: Tokens, masks: Mapping[str, Tensor]) -> Tensor:
+        count = max(map(len, masks.values()))
+        with multiplied(self.found, masks, copies=(count, one.ids.shape[1])):
+            return losses(self.core, one.take([0] * count))
+
+    @torch.no_grad()
+    def _tried(self, one: Tokens, path: tuple[str, ...]) -> bool:
+        """Whether two forked runs have the losses of two copies."""
+        generator = torch.Generator().manual_seed(0)
+        masks = {name: torch.rand(2, 1, self.found[name].d_in, generator=generator).to(_device(self.core)) for name in path}
+        try:
+            forked = self._forked(one, masks)
+        except (_Flat, RuntimeError, ValueError, IndexError, TypeError) as error:
+            if out_of_memory(error):
+                raise
+            return False
+        copied = self._copied(one, masks)
+        close = 1e-4 if self.found[path[0]].weight.dtype in (torch.float32, torch.float64) else 5e-2
+        return forked.shape == copied.shape and bool(((forked - copied).abs() <= close * (1 + copied.abs())).all())
+
+
+@door(SubspaceError)
+@of_one_model(reads=False)
+def integrated_gradients(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None,
+                         steps: Annotated[int, Whole(1, 1000)] = 20, together: bool = False, rows: Count = 32, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
     """Share of each neuron in the mean log-likelihood (nats a token) of the sequences' tokens after the prefix, mean over sequences.
 
     Args:
@@ -54,14 +116,14 @@ def integrated_gradients(model: Any, sequences: Any, layers: str | Sequence[str]
 
     Raises: SubspaceError: no token after a prefix, fewer than one step. Stopped.
     """
-    if steps < 1 or rows < 1:
-        raise SubspaceError(f"steps={steps} and rows={rows}; expected at least 1 of each.")
-    core, tokens = running(model), reciting(sequences, "sequences", prefix)
-    found = output_layers(core, layers)
+    require_autograd(SubspaceError, "method='integrated_gradients'")
+    core = predicting(model)
+    tokens, found = fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
     node, weight = np.polynomial.legendre.leggauss(steps)
     alpha, weight = torch.from_numpy((node + 1) / 2), torch.from_numpy(weight / 2)
     total = {name: torch.zeros(linear.d_in, dtype=torch.float64) for name, linear in found.items()}
     paths = [list(found)] if together else [[name] for name in found]
+    runs = _Masked(core, found)
     gap = change_in_all = 0.0
     with _bar(len(tokens) * len(paths), "integrated gradients", progress) as bar:
         for i in range(len(tokens)):
@@ -72,7 +134,7 @@ def integrated_gradients(model: Any, sequences: Any, layers: str | Sequence[str]
                 _ask(stop, "integrated gradients", bar)
                 change = {name: torch.zeros_like(total[name]) for name in path}
                 for k in range(0, steps, rows):
-                    for name, gradient in _gradients(core, found, path, one, alpha[k:k + rows], weight[k:k + rows]).items():
+                    for name, gradient in _gradients(runs, path, one, alpha[k:k + rows], weight[k:k + rows]).items():
                         change[name] += gradient
                 with torch.no_grad(), multiplied(found, dict.fromkeys(path, torch.zeros((), device=_device(core)))):
                     bottom = -float(losses(core, one)[0])
@@ -83,24 +145,26 @@ def integrated_gradients(model: Any, sequences: Any, layers: str | Sequence[str]
                 bar.update()
     gap /= max(change_in_all, 1e-12)
     if gap > 0.1:
-        warnings.warn(f"integrated gradients miss completeness by {gap:.0%} with steps={steps}; raise steps, or take zero_out where a norm follows the layers.", stacklevel=2)
+        warn(f"integrated gradients miss completeness by {gap:.0%} with steps={steps}; raise steps, or take zero_out where a norm follows the layers.")
     return neuron_scores(found, {name: value / len(tokens) for name, value in total.items()}, "integrated gradients", weight_hash(model),
                          about={"steps": steps, "together": together, "gap": gap, "sequences": len(tokens)})
 
 
-def _gradients(core: nn.Module, found: Mapping[str, Linear], path: list[str], one: Any, alpha: Float[Tensor, " node"], weight: Float[Tensor, " node"]) -> dict[str, Tensor]:
+def _gradients(runs: _Masked, path: list[str], one: Tokens, alpha: Float[Tensor, " node"], weight: Float[Tensor, " node"]) -> dict[str, Tensor]:
     """Weighted sum over nodes of the gradient of the log-likelihood by each mask, float64."""
-    device = _device(core)
-    masks = {name: alpha.to(device, torch.float32)[:, None, None].expand(-1, 1, found[name].d_in).clone().requires_grad_() for name in path}
-    with torch.enable_grad(), multiplied(found, masks):
-        value = -(losses(core, one) * weight.to(device, torch.float32)).sum()
+    device = _device(runs.core)
+    masks = {name: alpha.to(device, torch.float32)[:, None, None].expand(-1, 1, runs.found[name].d_in).clone().requires_grad_() for name in path}
+    with torch.enable_grad():
+        value = -(runs.losses(one, masks) * weight.to(device, torch.float32)).sum()
         gradients = torch.autograd.grad(value, list(masks.values()))
     return {name: g.float().sum((0, 1)).cpu().double() for name, g in zip(path, gradients)}
 
 
+@door(SubspaceError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def zero_out(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: int | None = None, rows: int = 64,
-             candidates: Mapping[str, Int[np.ndarray, " some"]] | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
+def zero_out(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None, rows: Count = 64,
+             candidates: Mapping[str, Sequence[int]] | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
     """Exact rise of the mean loss (nats a token) after the prefix when one neuron is set to zero at all positions, mean over sequences.
 
     Args:
@@ -109,11 +173,10 @@ def zero_out(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[s
 
     Raises: SubspaceError: no token after a prefix, a candidate that is not there. Stopped.
 
-    Cost: one run for each neuron and sequence from its layer on.
+    Cost: one run for each neuron and sequence from its layer on; a whole one where runs cannot fork there.
     """
-    if rows < 1:
-        raise SubspaceError(f"rows={rows}; expected at least 1.")
-    core, tokens = running(model), reciting(sequences, "sequences", prefix)
+    core = predicting(model)
+    tokens = fitting(core, reciting(sequences, "sequences", prefix), "sequences")
     found, device = output_layers(core, layers), _device(core)
     looked = {name: np.arange(l.d_in) if candidates is None else np.unique(np.asarray(candidates.get(name, ()), np.int64)) for name, l in found.items()}
     for name, some in looked.items():
@@ -124,6 +187,7 @@ def zero_out(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[s
     out = {name: torch.full((l.d_in,), -torch.inf, dtype=torch.float64) for name, l in found.items()}
     for name, some in looked.items():
         out[name][torch.from_numpy(some)] = 0.0
+    runs = _Masked(core, found)
     with _bar(len(tokens) * sum(map(len, looked.values())), "zero-out", progress) as bar:
         for i in range(len(tokens)):
             one = tokens.take([i])
@@ -134,8 +198,7 @@ def zero_out(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[s
                     part = torch.from_numpy(some[k:k + rows])
                     mask = torch.ones(len(part), 1, found[name].d_in, device=device)
                     mask[torch.arange(len(part)), 0, part] = 0
-                    with multiplied(found, {name: mask}):
-                        out[name][part] += (losses(core, one).cpu().double() - base) / len(tokens)
+                    out[name][part] += (runs.losses(one, {name: mask}).cpu().double() - base) / len(tokens)
                     bar.update(len(part))
     return neuron_scores(found, out, "zero-out", weight_hash(model), about={"sequences": len(tokens)})
 
@@ -149,5 +212,5 @@ def _bar(total: int, what: str, progress: bool | None) -> tqdm:
 
 
 def _ask(stop: Callable[[], bool] | None, what: str, bar: tqdm) -> None:
-    if stop is not None and stop():
+    if says_stop(stop):
         raise Stopped(f"{what} stopped after {bar.n} of {bar.total}")

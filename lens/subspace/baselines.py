@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..engine.linear import Linear
+from ..arguments import Count, Draws, Model, NonNegative, Portion, Positive, Real, Seed, Share, TokenRows, door
+from ..engine.autograd import require_autograd
+from ..engine.linear import Linear, feed_forward
+from ..engine.sessions import of_one_model
 from ..models import weight_hash
-from .data import Tokens, chosen, losses, reciting, refuse_overlap, running
+from .data import Tokens, chosen, fitting, losses, predicting, reciting, refuse_overlap
 from .errors import SubspaceError
 from .learned import _batches
 from .replacement import Replacement
@@ -29,8 +32,11 @@ def with_weights(core: nn.Module, layers: Mapping[str, Linear]) -> Callable[[Map
     return lambda new: lambda **inputs: functional_call(core, {at[n][0]: w.T if at[n][1] else w for n, w in new.items()}, kwargs=inputs)
 
 
-def subnet(model: Any, memorised: Any, clean: Any = None, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, ratio: float = 0.01, prefix: int | None = None,
-           steps: int = 100, rate: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, loss_weight: float | None = None, batch: int = 16, seed: int = 0,
+@door(SubspaceError)
+@of_one_model(reads=False)
+def subnet(model: Model, memorised: TokenRows, clean: TokenRows | None = None, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, ratio: Share = 0.01,
+           prefix: Count | None = None, steps: Draws = 100, rate: Positive = 0.1, momentum: NonNegative = 0.9, weight_decay: NonNegative = 5e-4,
+           loss_weight: Portion | None = None, batch: Count = 16, seed: Seed = 0,
            progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
     """Scores s on weights, learned so that without the share `ratio` of smallest |s| the memorised sequences have a large loss, and, where `clean` is given, clean text a small one.
 
@@ -45,8 +51,6 @@ def subnet(model: Any, memorised: Any, clean: Any = None, layers: str | Sequence
 
     Raises: SubspaceError: overlapping sets (they are listed), settings out of range. Stopped.
     """
-    if not 0 < ratio < 1 or loss_weight is not None and not 0 < loss_weight <= 1:
-        raise SubspaceError(f"ratio={ratio!r} and loss_weight={loss_weight!r}; expected shares above 0 and below 1.")
     core, bad, good = _sets(model, memorised, clean, prefix)
     found, generator = chosen(core, layers), torch.Generator().manual_seed(int(seed))
     bound = {name: 1 / math.sqrt(l.d_in) for name, l in found.items()}
@@ -67,7 +71,7 @@ def subnet(model: Any, memorised: Any, clean: Any = None, layers: str | Sequence
     if good is not None:
         about["clean_loss"] = float(better.detach())
     return Scores({n: -s.detach().abs().cpu() for n, s in scores.items()}, "weight", "subnet" if good is None else "balanced subnet",
-                  {n: (l.d_out, l.d_in) for n, l in found.items()}, weight_hash(model), "layer", about=about)
+                  {n: (l.d_out, l.d_in) for n, l in found.items()}, weight_hash(model), "layer", about=about | feed_forward(found))
 
 
 def _kept(score: Tensor, ratio: float) -> Tensor:
@@ -78,8 +82,10 @@ def _kept(score: Tensor, ratio: float) -> Tensor:
     return (size > cut).to(score)
 
 
-def gradient_ascent(model: Any, memorised: Any, clean: Any = None, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, prefix: int | None = None, steps: int = 20,
-                    rate: float = 1e-4, clean_weight: float = 1.0, until: float | None = None, batch: int = 16, seed: int = 0, progress: bool | None = None,
+@door(SubspaceError)
+@of_one_model(reads=False)
+def gradient_ascent(model: Model, memorised: TokenRows, clean: TokenRows | None = None, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, prefix: Count | None = None,
+                    steps: Draws = 20, rate: Positive = 1e-4, clean_weight: NonNegative = 1.0, until: Real | None = None, batch: Count = 16, seed: Seed = 0, progress: bool | None = None,
                     stop: Callable[[], bool] | None = None) -> Replacement:
     """New weights after Adam steps up the loss of the memorised sequences after their prefix (and down that of clean text, times `clean_weight`); the model stays as it is.
 
@@ -105,13 +111,15 @@ def gradient_ascent(model: Any, memorised: Any, clean: Any = None, layers: str |
         for weight, g in zip(new.values(), gradients):
             weight.grad = g
         optimiser.step()
-    about = {"method": "gradient ascent", "rate": rate, "steps": len(path), "clean_weight": clean_weight, "seed": seed, "path": path}
+    about = {"method": "gradient ascent", "rate": rate, "steps": len(path), "clean_weight": clean_weight, "seed": seed, "path": path} | feed_forward(found)
     return Replacement({n: w.detach() for n, w in new.items()}, weight_hash(model), about)
 
 
 def _sets(model: Any, memorised: Any, clean: Any, prefix: int | None) -> tuple[nn.Module, Tokens, Tokens | None]:
-    bad = reciting(memorised, "memorised", prefix)
-    good = None if clean is None else reciting(clean, "clean", 1)
+    require_autograd(SubspaceError, "learning on weights")
+    core = predicting(model)
+    bad = fitting(core, reciting(memorised, "memorised", prefix), "memorised")
+    good = None if clean is None else fitting(core, reciting(clean, "clean", 1), "clean")
     if good is not None:
         refuse_overlap(bad, good, ("memorised", "clean"))
-    return running(model), bad, good
+    return core, bad, good

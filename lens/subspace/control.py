@@ -7,34 +7,38 @@ prompts that are not memorised, and between the kinds, and the labels of the set
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
 
+from ..arguments import Count, FilePath, Model, Numbers, Portion, Seed, Share, TokenRows, Whole, door
 from ..engine import results
 from ..engine.linear import Linear
+from ..engine.sessions import of_one_model
 from ..measure.samples import PValue
 from ..measure.statistics import bootstrap
-from .data import Tokens, refuse_overlap, tokens_of
+from .data import Tokens, fitting, refuse_overlap, running, tokens_of
 from .errors import SubspaceError
 from .masks import Mask, chance_iou
 from .scores import contrast, corrected, wanda
 from .activations import statistics
 
+#: Permutations that a p-value is of: fewer than 19 never reach one twentieth.
+Permutations = Annotated[int, Whole(19, 10**6)]
 PAIRS = ("memorised", "other", "mixed")
-METHODS = ("contrast", "corrected", "wanda")
 #: Sums of the same numbers in another order differ by less.
 TIE = 1e-12
 
 
-def specificity(model: Any, memorised: Any, other: Any, reference: Any, *, sets: int = 5, method: str = "contrast", sparsity: float = 0.01,
-                layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", families: tuple[Sequence, Sequence] | None = None, prefix: int | None = None, batch: int = 16,
-                part: str = "all", folder: str | os.PathLike | None = None, overlap: int | None = None, seed: int = 0, resamples: int = 10_000, level: float = 0.95,
+@door(SubspaceError)
+@of_one_model(reads=False)
+def specificity(model: Model, memorised: TokenRows, other: TokenRows, reference: TokenRows, *, sets: Annotated[int, Whole(2)] = 5,
+                method: Literal["contrast", "corrected", "wanda"] = "contrast", sparsity: Portion = 0.01, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp",
+                families: tuple[Sequence, Sequence] | None = None, prefix: Count | None = None, batch: Count = 16, part: Literal["all", "prefix", "suffix"] = "all",
+                folder: FilePath | None = None, overlap: Count | None = None, seed: Seed = 0, resamples: Permutations = 10_000, level: Share = 0.95,
                 progress: bool | None = None, **options: Any) -> xr.Dataset:
     """IoU between the masks of disjoint sets of memorised prompts, of prompts that are not memorised, and of one of each kind.
 
@@ -51,12 +55,10 @@ def specificity(model: Any, memorised: Any, other: Any, reference: Any, *, sets:
 
     Source: the control that Chavhan et al. 2024 lack.
     """
-    if method not in METHODS:
-        raise SubspaceError(f"method={method!r} is not known; expected one of {', '.join(METHODS)}.")
-    if sets < 2:
-        raise SubspaceError(f"sets={sets}; expected at least 2 of each kind.")
     kinds = [tokens_of(memorised, "memorised", prefix), tokens_of(other, "other", prefix)]
     ref = tokens_of(reference, "reference", prefix)
+    for tokens, name in zip((*kinds, ref), ("memorised", "other", "reference")):
+        fitting(running(model), tokens, name)
     refuse_overlap(kinds[0], kinds[1], ("memorised", "other"), run=overlap)
     for tokens, name in zip(kinds, ("memorised", "other")):
         refuse_overlap(tokens, ref, (name, "reference"), run=overlap)
@@ -98,20 +100,23 @@ def _report(masks: list[Mask], sets: int, size: int, call: dict[str, Any], seed:
         by_layer[i, j] = by_layer[j, i] = list(masks[i].iou_by_layer(masks[j]).values())
     first = np.arange(n) < sets
     blocks = {"memorised": (first, first), "other": (~first, ~first), "mixed": (first, ~first)}
-    mean, low, high, pairs, layered = [], [], [], [], []
+    mean, low, high, kinds, pairs, layered = [], [], [], [], [], []
     for pair, (rows, columns) in blocks.items():
         cells = iou[np.ix_(rows, columns)]
         # each set's mean with its partners: the sets are the sample, not the pairs that share them
         of_sets = np.nanmean(cells, axis=1)
         interval = bootstrap(of_sets, level=call["level"], resamples=2000, seed=seed)
-        mean.append(of_sets.mean()), low.append(interval.low), high.append(interval.high)
+        mean.append(of_sets.mean())
+        low.append(interval.low)
+        high.append(interval.high)
+        kinds.append(str(interval.kind))
         pairs.append(int(np.isfinite(cells).sum()) // (1 if pair == "mixed" else 2))
         with np.errstate(invalid="ignore"):
             some = by_layer[np.ix_(rows, columns)].reshape(-1, len(layers))
             layered.append(np.nansum(some, 0) / np.maximum(np.isfinite(some).sum(0), 1))
     tests = {f"memorised - {against}": label_permutation(iou, first, against=against, resamples=call["resamples"], seed=seed) for against in ("other", "mixed")}
     density = np.array([mask.density for mask in masks])
-    ds = xr.Dataset({"mean": ("pair", mean), "low": ("pair", low), "high": ("pair", high), "n": ("pair", pairs), "by_layer": (("pair", "layer"), np.array(layered)),
+    ds = xr.Dataset({"mean": ("pair", mean), "low": ("pair", low), "high": ("pair", high), "interval_kind": ("pair", kinds), "n": ("pair", pairs), "by_layer": (("pair", "layer"), np.array(layered)),
                      "iou": (("set", "other_set"), iou), "density": ("set", density), "chance": chance_iou(float(density.mean())),
                      "difference": ("test", [t.statistic for t in tests.values()]), "p": ("test", [t.p for t in tests.values()], {"kind": next(iter(tests.values())).kind})},
                     coords={"pair": list(PAIRS), "layer": layers, "test": list(tests), "kind": ("set", np.where(first, "memorised", "other"))})
@@ -119,7 +124,9 @@ def _report(masks: list[Mask], sets: int, size: int, call: dict[str, Any], seed:
     return results.stamp(ds, {"kind": "specificity", "seed": seed, "call": call, "model": {"hash": masks[0].model}})
 
 
-def label_permutation(similarity: Float[np.ndarray, "set set"], first: Bool[np.ndarray, " set"], *, against: str = "other", resamples: int = 10_000, seed: int = 0) -> PValue:
+@door(SubspaceError)
+def label_permutation(similarity: Annotated[Any, Numbers(2)], first: Annotated[Any, Numbers(1, truth=True)], *,
+                      against: Literal["other", "mixed"] = "other", resamples: Permutations = 10_000, seed: Seed = 0) -> PValue:
     """One-sided permutation test that sets of the first kind are more alike than those of the other kind (`against="other"`), or than sets of two kinds (`against="mixed"`).
 
     The statistic is the difference of mean similarities over pairs; the labels move, the similarities stay. All labellings are listed where there are at most `resamples` of
@@ -135,9 +142,7 @@ def label_permutation(similarity: Float[np.ndarray, "set set"], first: Bool[np.n
     table, first = np.array(similarity, float), np.asarray(first, bool)
     n, k = len(first), int(first.sum())
     if table.shape != (n, n) or k < 2 or n - k < 2:
-        raise SubspaceError(f"similarity has shape {table.shape} for {n} labels, {k} of the first kind; expected a square table and at least two sets of each kind.")
-    if against not in ("other", "mixed") or resamples < 19:
-        raise SubspaceError(f"against={against!r}, resamples={resamples}; expected 'other' or 'mixed', and at least 19.")
+        raise SubspaceError(f"similarity has shape {table.shape} for {n} labels of first, {k} of the first kind; expected a square table and at least two sets of each kind.")
     np.fill_diagonal(table, 0.0)
     if not np.isfinite(table).all() or not np.allclose(table, table.T):
         raise SubspaceError("similarity has missing numbers or is not symmetric; give a similarity of every pair of sets.")

@@ -14,7 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arguments import Count, Ids, Model, Name, door, unfit
+from ..engine.lengths import require_alike, require_readable
 from ..engine.linear import Linear, linears
+from ..measure.causal import require_causal
 from ..measure.likelihood import plain
 from .errors import SubspaceError
 
@@ -24,20 +27,28 @@ LISTED = 8
 SHORTEST_RUN = 8
 
 
+@door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """Token rows, padded on the right with 0: `ids` [n, length] int64, `lengths` [n], and `prefix`, how many tokens of each row are given (the rest is to be recited)."""
 
     ids: Int[Tensor, "n length"]
     lengths: Int[Tensor, " n"]
-    prefix: int
+    prefix: Count
+
+    def __post_init__(self):
+        if self.lengths.shape != self.ids.shape[:1] or len(self.lengths) and not 0 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]:
+            raise SubspaceError(unfit("lengths", self.lengths.tolist(), f"a length from 0 to {self.ids.shape[1]} for each of the {len(self.ids)} rows of ids"))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, index) -> Tokens:
+    @door(SubspaceError)
+    def take(self, index: Sequence[int]) -> Tokens:
         """The rows of these numbers."""
-        index = torch.as_tensor(index)
+        index = torch.as_tensor(index, dtype=torch.long)
+        if not len(index) or not 0 <= int(index.min()) <= int(index.max()) < len(self):
+            raise SubspaceError(unfit("index", index.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one"))
         lengths = self.lengths[index]
         return Tokens(self.ids[index, :int(lengths.max())], lengths, self.prefix)
 
@@ -52,7 +63,8 @@ class Tokens:
         return digest.hexdigest()
 
 
-def tokens_of(data: Any, argument: str, prefix: int | None = None) -> Tokens:
+@door(SubspaceError)
+def tokens_of(data: Any, argument: Name, prefix: Count | None = None) -> Tokens:
     """Token rows from a tensor [n, length], a sequence of rows, or an object with `ids` (and `prefix`, or `lengths`).
 
     `prefix`: None takes the object's own, or 1: all tokens but the first are to be recited.
@@ -61,6 +73,7 @@ def tokens_of(data: Any, argument: str, prefix: int | None = None) -> Tokens:
     """
     if isinstance(data, Tokens):
         return data if prefix is None else _checked(Tokens(data.ids, data.lengths, int(prefix)), argument)
+    Ids().of(data, argument, SubspaceError, "tokenise texts first")
     own, lengths, ids = getattr(data, "prefix", None), getattr(data, "lengths", None), getattr(data, "ids", data)
     prefix = int(prefix if prefix is not None else own if own is not None else 1)
     try:
@@ -100,7 +113,8 @@ def reciting(data: Any, argument: str, prefix: int | None = None) -> Tokens:
     return tokens
 
 
-def refuse_overlap(a: Tokens, b: Tokens, names: tuple[str, str] = ("memorised", "reference"), *, run: int | None = None) -> None:
+@door(SubspaceError)
+def refuse_overlap(a: Tokens, b: Tokens, names: tuple[str, str] = ("memorised", "reference"), *, run: Count | None = None) -> None:
     """Refuse two sets of which rows are equal or share a run of `run` tokens (None: half of the shorter row, at least 8).
 
     Raises: SubspaceError, with a list of the pairs of rows.
@@ -111,7 +125,8 @@ def refuse_overlap(a: Tokens, b: Tokens, names: tuple[str, str] = ("memorised", 
         raise SubspaceError(f"{names[0]} and {names[1]} overlap in {len(found)} pairs of rows: {listed}{more}. A set cannot be its own control: take these rows out of one of them.")
 
 
-def overlaps(a: Tokens, b: Tokens, *, run: int | None = None) -> list[tuple[int, int, int]]:
+@door(SubspaceError)
+def overlaps(a: Tokens, b: Tokens, *, run: Count | None = None) -> list[tuple[int, int, int]]:
     """Pairs (row of a, row of b, tokens) that are equal or share a run of at least so many tokens."""
     rows, others = a.rows(), b.rows()
     length = run if run is not None else max(SHORTEST_RUN, min(int(a.lengths.min()), int(b.lengths.min())) // 2)
@@ -146,7 +161,26 @@ def running(model: Any) -> nn.Module:
     return plain(model) if hasattr(hf, "get_output_embeddings") and hasattr(hf, "config") else model
 
 
-def output_layers(model: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None) -> dict[str, Linear]:
+def predicting(model: Any) -> nn.Module:
+    """`running`, where losses of next tokens are asked for.
+
+    Raises: ScoringError: as `running`; a model that looks ahead.
+    """
+    core = running(model)
+    if not isinstance(getattr(core, "dtype", None), torch.dtype) or not hasattr(core, "config"):
+        raise SubspaceError(unfit("model", model, "a causal language model, such as lens.load gives"))
+    require_causal(core)
+    return core
+
+
+def fitting(core: nn.Module, tokens: Tokens, argument: str) -> Tokens:
+    """The rows, of tokens that a model has and no longer than it reads. Raises SubspaceError."""
+    require_readable(core, int(tokens.ids.max()), int(tokens.lengths.max()), SubspaceError, argument)
+    return tokens
+
+
+@door(SubspaceError)
+def output_layers(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] | None = None) -> dict[str, Linear]:
     """The layers whose inputs are the hidden neurons of the feed-forward blocks: the last linear layer of each block's MLP ("down_proj", "c_proj", "ff.net.2"), or the given ones."""
     if layers is not None and not (isinstance(layers, str) and layers == "mlp"):
         return chosen(model, layers)
@@ -166,6 +200,7 @@ def losses(core: nn.Module, tokens: Tokens, *, call: Any = None) -> Float[Tensor
 
     `call`: what runs instead of `core(**inputs)`.
     """
+    require_alike(core, tokens.lengths.tolist(), SubspaceError, "tokens")
     device = next(core.parameters()).device
     ids, lengths = tokens.ids.to(device), tokens.lengths.to(device)
     keep = ids.shape[1] - tokens.prefix + 1

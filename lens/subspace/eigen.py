@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from scipy.linalg import subspace_angles
 from torch import Tensor
 
+from ..arguments import Count, Model, NonNegative, Real, Seed, Whole, door, unfit
 from ..engine import results
 from ..models import weight_hash
 from .data import chosen
@@ -23,9 +24,8 @@ from .errors import SubspaceError
 from .replacement import Replacement
 from .activations import Stats, same_layers
 
-PROJECTIONS = ("oblique", "orthogonal")
 
-
+@door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Subspace:
     """Filters by layer, largest ratio first.
@@ -41,18 +41,18 @@ class Subspace:
     model: str
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def basis(self, name: str, k: int) -> Float[Tensor, "d_in k"]:
+    @door(SubspaceError)
+    def basis(self, name: str, k: Count) -> Float[Tensor, "d_in k"]:
         """Orthonormal basis of the span of a layer's first `k` filters."""
         return torch.linalg.qr(self._first(name, k)[0]).Q
 
-    def projector(self, name: str, k: int, projection: str = "oblique") -> Float[Tensor, "d_in d_in"]:
+    @door(SubspaceError)
+    def projector(self, name: str, k: Count, projection: Literal["oblique", "orthogonal"] = "oblique") -> Float[Tensor, "d_in d_in"]:
         """What is applied to a layer's inputs so that its first `k` filters answer 0.
 
         "oblique" takes the filters' patterns out of the inputs, and of all maps that do, it changes reference inputs least (in mean squared length);
         "orthogonal" projects onto what is perpendicular to the filters, and of all maps that silence them it changes every input least, but leaves part of the patterns.
         """
-        if projection not in PROJECTIONS:
-            raise SubspaceError(f"projection={projection!r} is not known; expected one of {', '.join(PROJECTIONS)}.")
         vectors, patterns = self._first(name, k)
         eye = torch.eye(len(vectors), dtype=torch.float64)
         if projection == "orthogonal":
@@ -60,7 +60,8 @@ class Subspace:
             return eye - q @ q.T
         return eye - patterns @ vectors.T
 
-    def edit(self, model: Any, k: int | None = None, *, above: float | None = None, projection: str = "oblique") -> Replacement:
+    @door(SubspaceError)
+    def edit(self, model: Model, k: Count | None = None, *, above: Real | None = None, projection: Literal["oblique", "orthogonal"] = "oblique") -> Replacement:
         """New weights W P of every layer: its first `k` filters, or those of a ratio above `above`, silenced.
 
         Raises: SubspaceError: another model, neither or both of k and above, or no filter at all that is above.
@@ -68,7 +69,7 @@ class Subspace:
         if (k is None) == (above is None):
             raise SubspaceError(f"k={k!r} and above={above!r}; give one of them.")
         if (now := weight_hash(model)) != self.model:
-            raise SubspaceError(f"the subspace is of weights {self.model[:8]}, this model's are {now[:8]}; compute it with this model.")
+            raise SubspaceError(f"model: the subspace is of weights {self.model[:8]}, this model's are {now[:8]}; compute it with this model.")
         new, taken = {}, {}
         for name, linear in chosen(model, tuple(self.sources)).items():
             taken[name] = int((self.values[self.sources[name]] > above).sum()) if k is None else k
@@ -81,14 +82,15 @@ class Subspace:
 
     def _first(self, name: str, k: int) -> tuple[Tensor, Tensor]:
         if name not in self.sources:
-            raise SubspaceError(f"the subspace has no layer {name!r}; it has {', '.join(list(self.sources)[:4])}.")
+            raise SubspaceError(unfit("name", name, f"a layer of the subspace, such as {', '.join(list(self.sources)[:4])}", choice=True))
         vectors, patterns = (x[self.sources[name]] for x in (self.vectors, self.patterns))
         if not 1 <= k <= vectors.shape[1]:
-            raise SubspaceError(f"k={k!r}; expected a whole number from 1 to the {vectors.shape[1]} filters that were kept.")
+            raise SubspaceError(unfit("k", k, f"a whole number from 1 to the {vectors.shape[1]} filters that were kept"))
         return vectors[:, :k], patterns[:, :k]
 
 
-def generalised(mem: Stats, ref: Stats, *, eps: float = 1e-3, keep: int | None = None) -> Subspace:
+@door(SubspaceError)
+def generalised(mem: Stats, ref: Stats, *, eps: NonNegative = 1e-3, keep: Count | None = None) -> Subspace:
     """The generalised eigenvectors of memorised against reference second moments, layer by layer (gate and up have one input and one solution).
 
     Args:
@@ -97,8 +99,6 @@ def generalised(mem: Stats, ref: Stats, *, eps: float = 1e-3, keep: int | None =
     Raises: SubspaceError: no second moments, different layers or models, or a reference that is rank-deficient where eps is too small for it.
     """
     same_layers(mem, ref)
-    if not eps >= 0 or keep is not None and keep < 1:
-        raise SubspaceError(f"eps={eps!r} and keep={keep!r}; expected at least 0, and at least 1 or None.")
     values, vectors, patterns = {}, {}, {}
     for name in dict.fromkeys(mem.source.values()):
         a, b = mem.second_moment(name), ref.second_moment(name)
@@ -117,7 +117,8 @@ def generalised(mem: Stats, ref: Stats, *, eps: float = 1e-3, keep: int | None =
     return Subspace(values, vectors, patterns, dict(mem.source), mem.model, {"eps": eps, "items": [mem.items, ref.items]})
 
 
-def principal_angles(a: Subspace, b: Subspace, k: int, *, draws: int = 20, seed: int = 0) -> xr.Dataset:
+@door(SubspaceError)
+def principal_angles(a: Subspace, b: Subspace, k: Count, *, draws: Annotated[int, Whole(1, 10**5)] = 20, seed: Seed = 0) -> xr.Dataset:
     """Principal angles (degrees) between the spans of the first `k` filters of two subspaces, smallest first, with random spans as control.
 
     Returns: over `layer, angle`: ``angle`` and, against spans of `k` random directions in as many dimensions, ``chance`` (mean over `draws`) with its 95 % range ``chance_low``,

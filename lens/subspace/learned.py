@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..arguments import Count, Draws, Model, NonNegative, Positive, Seed, TokenRows, door
+from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
 from ..engine.walk import Stopped
 from ..models import weight_hash
 from .attribution import multiplied
-from .data import Tokens, losses, output_layers, reciting, running
+from .data import Tokens, fitting, losses, output_layers, predicting, reciting
 from .errors import SubspaceError
 from .scores import Scores, neuron_scores
 
@@ -27,8 +31,11 @@ from .scores import Scores, neuron_scores
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 
 
-def slimming(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: int | None = None, weight: float = 10.0, steps: int = 200,
-             rate: float = 0.02, batch: int = 16, seed: int = 0, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
+@door(SubspaceError)
+@of_one_model(reads=False)
+def slimming(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None,
+             weight: NonNegative = 10.0, steps: Draws = 200, rate: Positive = 0.02, batch: Count = 16, seed: Seed = 0,
+             progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
     """Masks m in [0, 1], from 1, that minimise the loss after the prefix plus `weight` times the mean of m (L1); the score of a neuron is its m.
 
     Args:
@@ -38,14 +45,15 @@ def slimming(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[s
 
     Raises: SubspaceError: no token after a prefix, settings out of range. Stopped.
     """
-    core, tokens, found = _start(model, sequences, layers, prefix, weight=weight, steps=steps, rate=rate, batch=batch)
+    core, tokens, found = _start(model, sequences, layers, prefix)
     masks = {name: torch.ones(l.d_in, device=l.weight.device).requires_grad_() for name, l in found.items()}
     optimiser, size = torch.optim.Adam(masks.values(), lr=rate), sum(map(len, masks.values()))
     held = {name: torch.zeros_like(m) for name, m in masks.items()}
     for some, _ in _batches(tokens, batch, steps, seed, "slimming", progress, stop):
         with torch.enable_grad(), multiplied(found, masks):
             loss = losses(core, some).mean()
-        _descend(optimiser, masks, loss + weight * sum(m.sum() for m in masks.values()) / size)
+            whole = loss + weight * sum(m.sum() for m in masks.values()) / size
+        _descend(optimiser, masks, whole)
         with torch.no_grad():
             for name, m in masks.items():
                 held[name] += m.clamp_(0, 1) / steps
@@ -53,8 +61,10 @@ def slimming(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[s
                          about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach())})
 
 
-def hard_concrete(model: Any, sequences: Any, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: int | None = None, weight: float = 10.0,
-                  steps: int = 300, rate: float = 0.1, start: float = 2.0, batch: int = 16, seed: int = 0, progress: bool | None = None,
+@door(SubspaceError)
+@of_one_model(reads=False)
+def hard_concrete(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None,
+                  weight: NonNegative = 10.0, steps: Draws = 300, rate: Positive = 0.1, start: float = 2.0, batch: Count = 16, seed: Seed = 0, progress: bool | None = None,
                   stop: Callable[[], bool] | None = None) -> Scores:
     """Random gates s = sigmoid((logit u + log a) / beta), stretched to (-0.1, 1.1) and clipped, that minimise the loss after the prefix plus `weight` times the mean
     probability of an open gate (L0); the score of a neuron is its log a.
@@ -66,7 +76,7 @@ def hard_concrete(model: Any, sequences: Any, layers: str | Sequence[str] | Mapp
 
     Source: Louizos et al. 2018, equations 10 to 12.
     """
-    core, tokens, found = _start(model, sequences, layers, prefix, weight=weight, steps=steps, rate=rate, batch=batch)
+    core, tokens, found = _start(model, sequences, layers, prefix)
     log_a = {name: torch.full((l.d_in,), float(start), device=l.weight.device).requires_grad_() for name, l in found.items()}
     optimiser, size = torch.optim.Adam(log_a.values(), lr=rate), sum(map(len, log_a.values()))
     for some, generator in _batches(tokens, batch, steps, seed, "hard concrete", progress, stop):
@@ -75,7 +85,8 @@ def hard_concrete(model: Any, sequences: Any, layers: str | Sequence[str] | Mapp
             with multiplied(found, gates):
                 loss = losses(core, some).mean()
             open_ = sum(torch.sigmoid(a - BETA * math.log(-LOW / HIGH)).sum() for a in log_a.values()) / size
-        _descend(optimiser, log_a, loss + weight * open_)
+            whole = loss + weight * open_
+        _descend(optimiser, log_a, whole)
     return neuron_scores(found, {n: a.detach().cpu() for n, a in log_a.items()}, "hard concrete", weight_hash(model),
                          about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach()), "open": float(open_.detach())})
 
@@ -86,19 +97,16 @@ def gate(log_a: Tensor, u: Tensor) -> Tensor:
     return (torch.sigmoid((u.logit() + log_a) / BETA) * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
-def _start(model: Any, sequences: Any, layers: Any, prefix: int | None, **settings: float):
-    for name, value in settings.items():
-        least = 0 if name == "weight" else 1 if name in ("steps", "batch") else None
-        if not (value > 0 if least is None else value >= least) or not math.isfinite(value):
-            raise SubspaceError(f"{name}={value!r}; expected a finite number {'above 0' if least is None else f'of at least {least}'}.")
-    core = running(model)
-    return core, reciting(sequences, "sequences", prefix), output_layers(core, layers)
+def _start(model: Any, sequences: Any, layers: Any, prefix: int | None):
+    require_autograd(SubspaceError, "learning a mask")
+    core = predicting(model)
+    return core, fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
 
 
 def _batches(tokens: Tokens, batch: int, steps: int, seed: int, what: str, progress: bool | None, stop: Callable[[], bool] | None):
     generator = torch.Generator().manual_seed(int(seed))
     for step in tqdm(range(steps), desc=what, delay=2.0, leave=False, disable=hidden(progress)):
-        if stop is not None and stop():
+        if says_stop(stop):
             raise Stopped(f"{what} stopped after {step} of {steps} steps")
         yield tokens if len(tokens) <= batch else tokens.take(torch.randperm(len(tokens), generator=generator)[:batch]), generator
 

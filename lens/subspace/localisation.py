@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
+from ..arguments import Count, FilePath, Model, Portion, Seed, TokenRows, door
 from ..engine.linear import Linear
+from ..engine.sessions import of_one_model
 from . import attribution, baselines, learned, scores
-from .data import output_layers, refuse_overlap, tokens_of
+from .data import fitting, output_layers, refuse_overlap, running, tokens_of
 from .errors import SubspaceError
 from .masks import Mask
 from .scores import Scores
@@ -19,13 +20,17 @@ OF_STATISTICS = ("contrast", "corrected", "wanda", "activation")
 OF_NEURONS = ("activation", "integrated_gradients", "zero_out", "slimming", "hard_concrete")
 OF_WEIGHTS = ("subnet", "balanced_subnet")
 WITHOUT_DATA = ("magnitude", "random")
-METHODS = ("contrast", "corrected", "wanda", "magnitude", "activation", "integrated_gradients", "zero_out", "slimming", "hard_concrete", "subnet", "balanced_subnet", "random")
+Method = Literal["contrast", "corrected", "wanda", "magnitude", "activation", "integrated_gradients", "zero_out", "slimming", "hard_concrete", "subnet", "balanced_subnet", "random"]
+METHODS: tuple[str, ...] = get_args(Method)
 #: Methods that compare with the reference.
 CONTRASTS = ("contrast", "corrected", "balanced_subnet")
 
 
-def score(model: Any, memorised: Any, reference: Any = None, *, method: str = "contrast", layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", prefix: int | None = None,
-          batch: int = 16, part: str = "all", folder: str | os.PathLike | None = None, seed: int = 0, overlap: int | None = None, progress: bool | None = None,
+@door(SubspaceError)
+@of_one_model(reads=False)
+def score(model: Model, memorised: TokenRows, reference: TokenRows | None = None, *, method: Method = "contrast", layers: str | Sequence[str] | Mapping[str, Linear] = "mlp",
+          prefix: Count | None = None, batch: Count = 16, part: Literal["all", "prefix", "suffix"] = "all", folder: FilePath | None = None, seed: Seed = 0,
+          overlap: Count | None = None, progress: bool | None = None,
           **options: Any) -> Scores:
     """Scores of weights or neurons by any method of `METHODS`; `Scores.mask(sparsity)` then costs no run of the model.
 
@@ -37,13 +42,14 @@ def score(model: Any, memorised: Any, reference: Any = None, *, method: str = "c
 
     Raises: SubspaceError: an unknown method, sets that overlap (they are listed), a contrast without a reference.
     """
-    if method not in METHODS:
-        raise SubspaceError(f"method={method!r} is not known; expected one of {', '.join(METHODS)}.")
     if reference is None and method in CONTRASTS:
         raise SubspaceError(f"method={method!r} compares with reference text; give reference, or take one of {', '.join(m for m in METHODS if m not in CONTRASTS)}.")
     mem = tokens_of(memorised, "memorised", prefix)
     ref = tokens_of(reference, "reference", prefix) if reference is not None else None
+    core = running(model)
+    fitting(core, mem, "memorised")
     if ref is not None:
+        fitting(core, ref, "reference")
         refuse_overlap(mem, ref, run=overlap)
     if method in WITHOUT_DATA:
         return scores.magnitude(model, layers, **options) if method == "magnitude" else scores.random(model, layers, seed=seed, **options)
@@ -60,7 +66,10 @@ def score(model: Any, memorised: Any, reference: Any = None, *, method: str = "c
     return getattr(attribution, method)(model, mem, layers, **options)
 
 
-def locate(model: Any, memorised: Any, reference: Any = None, *, method: str = "contrast", sparsity: float = 0.01, per: str | None = None, **options: Any) -> Mask:
+@door(SubspaceError)
+@of_one_model(reads=False)
+def locate(model: Model, memorised: TokenRows, reference: TokenRows | None = None, *, method: Method = "contrast", sparsity: Portion = 0.01,
+           per: Literal["row", "layer", "model"] | None = None, **options: Any) -> Mask:
     """The weights that hold the memorised text, by one method: the share `sparsity` of the largest scores.
 
     Args:

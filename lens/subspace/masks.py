@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -17,15 +14,22 @@ from jaxtyping import Bool, Float
 from scipy import sparse
 from torch import Tensor
 
-from ..engine.linear import linears, near
-from ..engine.saving import check_path, new_path
-from ..engine.weights import EDITED, Undo, apply_weights
+from .. import containers, reading
+from ..arguments import FilePath, Fraction, Model, Numbers, Seed, Size, door, shown, unfit
+from ..engine.changes import Undo
+from ..engine.in_force import InForce, put
+from ..engine.feedforward import FEED_FORWARD, in_block, said
+from ..engine.files import check_path, new_path
+from ..engine.linear import every_linear, near
+from ..engine.weights import EDITED, prepared_weights
 from ..models import weight_hash
+from ..models.tree import Tree
 from .errors import SubspaceError
 
 SCHEMA = 1
 
 
+@door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Mask:
     """Chosen weights of linear layers, one bit each in meaning and one index each in memory.
@@ -40,12 +44,21 @@ class Mask:
     """
 
     layers: Mapping[str, np.ndarray]
-    shapes: Mapping[str, tuple[int, int]]
+    shapes: Mapping[str, tuple[Size, Size]]
     model: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self):
+        if self.layers.keys() != self.shapes.keys():
+            raise SubspaceError(f"layers has {len(self.layers)} layers and shapes {len(self.shapes)}, or others; expected both for each layer, also where none of its weights is chosen.")
+        for name, index in self.layers.items():
+            total = self.shapes[name][0] * self.shapes[name][1]
+            if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) and not 0 <= index[0] <= index[-1] < total:
+                raise SubspaceError(unfit(f"layers[{name!r}]", index, f"sorted whole numbers from 0 to {total - 1}: shapes has it as {tuple(self.shapes[name])}"))
+
     @classmethod
-    def of(cls, chosen: Mapping[str, Bool[Tensor, "out in"]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
+    @door(SubspaceError)
+    def of(cls, chosen: Mapping[str, Annotated[Any, Numbers(2, truth=True)]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
         """From truth values [out, in] by layer."""
         layers, shapes = {}, {}
         for name, value in chosen.items():
@@ -56,7 +69,8 @@ class Mask:
         return cls(layers, shapes, model, dict(about or {}))
 
     @classmethod
-    def of_columns(cls, columns: Mapping[str, Any], shapes: Mapping[str, tuple[int, int]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
+    @door(SubspaceError)
+    def of_columns(cls, columns: Mapping[str, Sequence[int]], shapes: Mapping[str, tuple[Size, Size]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
         """From numbers of input columns (hidden neurons) by layer: every weight of those columns."""
         layers = {}
         for name, (out, d_in) in shapes.items():
@@ -86,22 +100,26 @@ class Mask:
         """Chosen share by layer."""
         return {name: len(self.layers[name]) / (a * b) for name, (a, b) in self.shapes.items()}
 
+    @door(SubspaceError)
     def csr(self, name: str) -> sparse.csr_array:
         """One layer as a sparse [out, in] matrix of truth values."""
         (out, d_in), index = self.shapes[self._known(name)], self.layers[name]
         return sparse.csr_array((np.ones(len(index), bool), (index // d_in, index % d_in)), shape=(out, d_in))
 
+    @door(SubspaceError)
     def dense(self, name: str) -> Bool[Tensor, "out in"]:
         """One layer as truth values."""
         out = torch.zeros(self.shapes[self._known(name)], dtype=torch.bool)
         out.view(-1)[torch.from_numpy(self.layers[name].astype(np.int64))] = True
         return out
 
+    @door(SubspaceError)
     def columns(self, name: str) -> np.ndarray:
         """Of each input column (neuron), how many of its weights are chosen, [d_in]."""
         d_in = self.shapes[self._known(name)][1]
         return np.bincount(self.layers[name] % d_in, minlength=d_in)
 
+    @door(SubspaceError)
     def only(self, layers: Collection[str]) -> Mask:
         """The part of the mask in some of its layers, by plain name. Raises SubspaceError for a layer that it has not."""
         names = set(map(self._known, layers))
@@ -109,7 +127,16 @@ class Mask:
                     dict(self.about) | {"only": sorted(names)})
 
     def __repr__(self) -> str:
-        return f"Mask({self.count} weights, {self.density:.3%} of {len(self.shapes)} layers{', ' + str(self.about['method']) if 'method' in self.about else ''})"
+        return f"Mask({self.count} weights, {self.density:.3%} of {len(self.shapes)} layers{', ' + str(self.about['method']) if 'method' in self.about else ''}{said(*self._feed_forward())})"
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of the model's feed-forward weights that are in the mask's layers, where these are but a part of them (fused experts are no linear layers); else None."""
+        covered, total = self._feed_forward()
+        return covered / total if total else None
+
+    def _feed_forward(self) -> tuple[int, int]:
+        return sum(a * b for name, (a, b) in self.shapes.items() if in_block(name) is not None), int(self.about.get(FEED_FORWARD, 0))
 
     # -- sets -------------------------------------------------------------------------------------------------------
 
@@ -125,11 +152,13 @@ class Mask:
         """Weights that are in this one and not in the other."""
         return self._combined(other, lambda a, b: np.setdiff1d(a, b, assume_unique=True), "difference")
 
+    @door(SubspaceError)
     def iou(self, other: Mask) -> float:
         """Shared over united weights, all layers together; NaN where both are empty. Two random masks that choose a share s of every row: about s / (2 - s)."""
         shared, united = map(sum, zip(*self._overlap(other).values()))
         return shared / united if united else float("nan")
 
+    @door(SubspaceError)
     def iou_by_layer(self, other: Mask) -> dict[str, float]:
         """Shared over united weights of each layer; NaN where both are empty."""
         return {name: shared / united if united else float("nan") for name, (shared, united) in self._overlap(other).items()}
@@ -147,106 +176,116 @@ class Mask:
             return NotImplemented
         self._fits(other)
         made = {name: how(index, other.layers[name]) for name, index in self.layers.items()}
-        return Mask(made, self.shapes, self.model or other.model, {"method": word, "of": [dict(self.about), dict(other.about)]})
+        return Mask(made, self.shapes, self.model or other.model, {"method": word, "of": [dict(self.about), dict(other.about)]} | self._noted())
+
+    def _noted(self) -> dict[str, int]:
+        """What every mask over these layers notes."""
+        return {FEED_FORWARD: self.about[FEED_FORWARD]} if FEED_FORWARD in self.about else {}
 
     def _fits(self, other: Mask) -> None:
         if dict(self.shapes) != dict(other.shapes):
-            raise SubspaceError(f"the masks are over different layers ({len(self.shapes)} and {len(other.shapes)}, or of other shapes); "
+            raise SubspaceError(f"other: the masks are over different layers ({len(self.shapes)} and {len(other.shapes)}, or of other shapes); "
                                 "compare masks that were located over the same layers.")
         if self.model and other.model and self.model != other.model:
-            raise SubspaceError(f"the masks are of different models (weights {self.model[:8]} and {other.model[:8]}); locate both on the same weights.")
+            raise SubspaceError(f"other: the masks are of different models (weights {self.model[:8]} and {other.model[:8]}); locate both on the same weights.")
 
     def _known(self, name: str) -> str:
-        if name not in self.shapes:
-            raise SubspaceError(f"the mask has no layer {name!r}; {near(name, self.shapes)}.")
+        if not isinstance(name, str) or name not in self.shapes:
+            raise SubspaceError(f"name={shown(name)}: the mask has no layer {shown(name)}; {near(name if isinstance(name, str) else '', self.shapes)}.")
         return name
 
     # -- use --------------------------------------------------------------------------------------------------------
 
-    def weights(self, model: Any) -> dict[str, Float[Tensor, "out in"]]:
+    @door(SubspaceError)
+    def weights(self, model: Model) -> dict[str, Float[Tensor, "out in"]]:
         """New weights of the layers that it touches: the model's, with the chosen ones at 0."""
-        every, out = linears(model, "*"), {}
+        every, out = every_linear(model), {}
         for name, index in self.layers.items():
             if name not in every:
                 raise SubspaceError(f"the mask has the layer {name!r}, which the model has not; {near(name, every)}.")
             if tuple(every[name].weight.shape) != tuple(self.shapes[name]):
                 raise SubspaceError(f"the mask has {name!r} as {tuple(self.shapes[name])}, the model as {tuple(every[name].weight.shape)}: it is a mask of another model.")
             if len(index):
-                new = every[name].weight.detach().clone(memory_format=torch.contiguous_format)
+                new = every[name].require_own().weight.detach().clone(memory_format=torch.contiguous_format)
                 new.view(-1)[torch.from_numpy(index.astype(np.int64)).to(new.device)] = 0
                 out[name] = new
         return out
 
-    def apply(self, model: Any, *, strict: bool = True) -> Undo:
+    @door(SubspaceError)
+    def apply(self, model: Model, *, strict: bool = True) -> Undo:
         """Set the chosen weights to 0 until `undo()`.
 
         `strict`: refuse weights other than those that the mask was found on; False for a deliberate transfer (a twin, a fine-tuned copy).
 
         Raises: SubspaceError: an empty mask, or a mask of another model. WeightError: an edit is in force on one of its layers (applied twice).
         """
+        return put(model, lambda: self._prepared(model, strict))
+
+    @door(SubspaceError)
+    def applied(self, model: Model, *, strict: bool = True) -> InForce:
+        """The model with the chosen weights at 0; on leaving, also by an exception, the weights are as before, bit-equal. Raises as `apply`, on entering."""
+        return InForce(model, lambda: self._prepared(model, strict), model)
+
+    def _prepared(self, model: Any, strict: bool) -> Undo:
         if not self.count:
             raise SubspaceError(f"the mask is empty: it would change no weight of its {len(self.shapes)} layers. "
                                 "Raise sparsity, lower the margin, or look at whether the two sets differ at all.")
-        return apply_checked(model, self.weights(model), self.model if strict else "", "mask")
-
-    @contextmanager
-    def applied(self, model: Any, *, strict: bool = True) -> Iterator[Any]:
-        """The model with the chosen weights at 0; on leaving, also by an exception, the weights are as before, bit-equal. Raises as `apply`."""
-        undo = self.apply(model, strict=strict)
-        try:
-            yield model
-        finally:
-            undo.undo()
+        return prepared_checked(model, self.weights(model), self.model if strict else "", "mask")
 
     # -- files ------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike) -> Path:
+    @door(SubspaceError)
+    def save(self, path: FilePath) -> Path:
         """Write it as one `.npz` file without pickle, replacing what is there."""
         path = check_path(path, "path", (".npz",), "a mask is one file")
         about = json.dumps({"schema": SCHEMA, "model": self.model, "about": dict(self.about), "layers": [[name, *map(int, shape)] for name, shape in self.shapes.items()]})
         with new_path(path, "save the mask") as part:
-            with open(part, "wb") as file:
-                np.savez_compressed(file, about=np.frombuffer(about.encode(), np.uint8), **{f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)})
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            with open(part, "wb") as ready:                # by name it would get another ending
+                np.savez_compressed(ready, about=np.frombuffer(about.encode(), np.uint8), **{f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)})
         return path
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Mask:
+    @door(SubspaceError)
+    def load(cls, path: FilePath) -> Mask:
         """Read a mask that `save` wrote. Raises SubspaceError for a missing or damaged file."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(bytes(file["about"]).decode())
-                shapes = {name: (int(out), int(d_in)) for name, out, d_in in about["layers"]}
-                layers = {name: file[f"layer{i}"] for i, name in enumerate(shapes)}
+            held = containers.archive(path, SubspaceError)
+            about = reading.value(bytes(held["about"]), dict)
+            shapes = {name: (int(out), int(d_in)) for name, out, d_in in about["layers"]}
+            layers = {name: held[f"layer{i}"] for i, name in enumerate(shapes)}
+            if bad := next((name for name, (out, d_in) in shapes.items() if not (out > 0 and d_in > 0 and out * d_in < 1 << 62)), None):
+                raise ValueError(f"the layer {bad!r} has no shape that a matrix has")
+            if not isinstance(about["model"], str) or not isinstance(about["about"], dict):
+                raise ValueError("its model is no text, or what it tells of itself no object")
             for (name, index), (out, d_in) in zip(layers.items(), shapes.values()):
                 if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) and not (0 <= index[0] and index[-1] < out * d_in and (np.diff(index.astype(np.int64)) > 0).all()):
                     raise ValueError(f"the weights of {name!r} are not sorted numbers below {out * d_in}")
-        except FileNotFoundError:
-            raise SubspaceError(f"path={str(path)!r} does not exist; check the name, or locate the mask and save it.") from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except SubspaceError as error:
+            if not Path(path).exists():
+                raise SubspaceError(f"path={str(path)!r} does not exist; check the name, or locate the mask and save it.") from None
+            raise SubspaceError(f"path={str(path)!r} is no mask that can be read ({error}); save it again.") from None
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise SubspaceError(f"path={str(path)!r} is no mask that can be read ({type(error).__name__}: {error}); save it again.") from None
-        return cls(layers, shapes, str(about["model"]), about["about"])
+        return cls(layers, shapes, about["model"], about["about"])
 
 
-def apply_checked(model: Any, new: Mapping[str, Tensor], found_on: str, what: str) -> Undo:
-    """`apply_weights`, refused on weights other than those that the edit was found on; an edit in force elsewhere is not taken for other weights."""
+def prepared_checked(model: Any, new: Mapping[str, Tensor], found_on: str, what: str) -> Undo:
+    """`prepared_weights`, refused on weights other than those that the edit was found on; an edit in force elsewhere is not taken for other weights."""
     core = getattr(model, "original_model", model)
-    in_force = any(getattr(p, EDITED, False) for p in core.parameters())
-    if found_on and not in_force and (now := weight_hash(model)) != found_on:
+    in_force = any(getattr(p, EDITED, False) for _, p in Tree.of(core).named_parameters())
+    looked = bool(found_on) and not in_force
+    if looked and (now := weight_hash(model)) != found_on:
         raise SubspaceError(f"the {what} was found on weights {found_on[:8]}, this model's are {now[:8]}: it is a {what} of another model. "
                             "Locate it anew, or pass strict=False to carry it over on purpose.")
-    return apply_weights(model, new)
+    return prepared_weights(model, new, what, looked)
 
 
-def random_like(mask: Mask, seed: int, by: str = "rows") -> Mask:
+@door(SubspaceError)
+def random_like(mask: Mask, seed: Seed, by: Literal["rows", "columns"] = "rows") -> Mask:
     """A control of equal density: as many weights of every row at random ("rows"), or the same pattern on other input columns ("columns").
 
     Raises: SubspaceError: an unknown `by`.
     """
-    if by not in ("rows", "columns"):
-        raise SubspaceError(f"by={by!r} is not known; expected 'rows' or 'columns'.")
     rng, layers = np.random.default_rng(seed), {}
     for name, (out, d_in) in mask.shapes.items():
         row, column = np.divmod(mask.layers[name].astype(np.int64), d_in)
@@ -258,10 +297,11 @@ def random_like(mask: Mask, seed: int, by: str = "rows") -> Mask:
             row, at = np.nonzero(np.arange(d_in)[None] < counts[:, None])
             column = order[row, at]
         layers[name] = _small(np.sort(row * d_in + column), out * d_in)
-    return Mask(layers, mask.shapes, mask.model, {"method": f"random {by}", "seed": seed, "like": dict(mask.about)})
+    return Mask(layers, mask.shapes, mask.model, {"method": f"random {by}", "seed": seed, "like": dict(mask.about)} | mask._noted())
 
 
-def chance_iou(density: float) -> float:
+@door(SubspaceError)
+def chance_iou(density: Fraction) -> float:
     """IoU to expect of two random masks of one density s: s / (2 - s)."""
     return density / (2 - density)
 

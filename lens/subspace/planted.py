@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,16 +17,20 @@ from jaxtyping import Int
 from scipy import stats
 from torch import nn
 
+from ..arguments import Count, Draws, Model, Numbers, Portion, Positive, Seed, Share, TokenRow, door
 from ..engine import results
+from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
+from ..engine.sessions import of_one_model
 from ..measure import statistics
-from .data import Tokens, losses, output_layers, reciting, running
+from .data import Tokens, fitting, losses, output_layers, predicting, reciting
 from .errors import SubspaceError
 from .learned import _batches
 from .scores import Scores
 from .baselines import with_weights
 
 
+@door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Planted:
     """A model with a sequence in known neurons.
@@ -47,8 +51,11 @@ class Planted:
         return sum(map(len, self.neurons.values()))
 
 
-def inject(model: Any, sequence_ids: Any, share: float = 0.01, seed: int = 0, *, prefix: int | None = None, layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
-           threshold: float = 0.05, rate: float = 0.01, steps: int = 1000, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Planted:
+@door(SubspaceError)
+@of_one_model(reads=False)
+def inject(model: Model, sequence_ids: TokenRow, share: Portion = 0.01, seed: Seed = 0, *, prefix: Count | None = None,
+           layers: str | Sequence[str] | Mapping[str, Linear] | None = None, threshold: Positive = 0.05, rate: Positive = 0.01, steps: Draws = 1000,
+           progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Planted:
     """A copy of the model with one sequence trained into the output vectors of a random share of all neurons, everything else frozen.
 
     Args:
@@ -59,13 +66,13 @@ def inject(model: Any, sequence_ids: Any, share: float = 0.01, seed: int = 0, *,
     Raises: SubspaceError: more than one sequence, a share out of range, or a loss still above the threshold after all steps. Stopped.
     """
     ids = getattr(sequence_ids, "ids", sequence_ids)
-    one = np.ndim(ids) == 1 or isinstance(ids, (list, tuple)) and np.ndim(ids[0]) == 0
+    one = (ids.ndim if hasattr(ids, "ndim") else 1 + np.ndim(ids[0]) if len(ids) else 1) == 1
     tokens = reciting([ids] if one else sequence_ids, "sequence_ids", prefix)
     if len(tokens) != 1:
         raise SubspaceError(f"sequence_ids holds {len(tokens)} sequences; expected one. Inject each into a copy of its own.")
-    if not 0 < share <= 1:
-        raise SubspaceError(f"share={share!r}; expected a share of neurons above 0 and at most 1.")
-    core = copy.deepcopy(running(model))
+    require_autograd(SubspaceError, "planting a sequence")
+    core = copy.deepcopy(predicting(model))
+    fitting(core, tokens, "sequence_ids")
     found = output_layers(core, layers)
     sizes = [l.d_in for l in found.values()]
     drawn = np.random.default_rng(seed).choice(sum(sizes), max(1, round(share * sum(sizes))), replace=False)
@@ -95,8 +102,9 @@ def inject(model: Any, sequence_ids: Any, share: float = 0.01, seed: int = 0, *,
     return Planted(core, neurons, tokens, loss, before, taken)
 
 
-def recall_at_k(scores: Scores | Mapping[str, Any], planted: Planted | Mapping[str, Sequence[int]], k: float | Sequence[float] = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1), *,
-                level: float = 0.95) -> xr.Dataset:
+@door(SubspaceError)
+def recall_at_k(scores: Scores | Mapping[str, Annotated[Any, Numbers(1)]], planted: Planted | Mapping[str, Sequence[int]],
+                k: Portion | Sequence[Portion] = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1), *, level: Share = 0.95) -> xr.Dataset:
     """Share of the planted neurons that are among the top `k` (a share) of all neurons.
 
     Args:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ..engine.linear import linears
-from ..engine.weights import Undo
-from .masks import apply_checked
+from ..arguments import Model, door
+from ..engine.changes import Undo
+from ..engine.in_force import InForce, put
+from ..engine.linear import every_linear, near
+from .errors import SubspaceError
+from .masks import prepared_checked
 
 
+@door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Replacement:
     """New weights [out, in] by layer, for the model whose weights have the hash `model`; `about` says how they were made."""
@@ -23,20 +26,27 @@ class Replacement:
     model: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def change(self, model: Any) -> dict[str, float]:
+    @door(SubspaceError)
+    def change(self, model: Model) -> dict[str, float]:
         """Frobenius norm of each layer's change, as a share of the norm of its weights in `model`."""
-        every = linears(model, "*")
-        return {name: float((new.to(every[name].weight) - every[name].weight.detach()).norm() / every[name].weight.detach().norm()) for name, new in self.new.items()}
+        every = every_linear(model)
+        for name, new in self.new.items():
+            if name not in every:
+                raise SubspaceError(f"model: it has no layer {name!r}, which the edit has; {near(name, every)}.")
+            if tuple(new.shape) != (now := tuple(every[name].weight.shape)):
+                raise SubspaceError(f"model: it has {name!r} as {now}, the edit as {tuple(new.shape)}: it is an edit of another model.")
+        now = {name: every[name].require_own().weight.detach() for name in self.new}
+        return {name: float((new.to(now[name]) - now[name]).norm() / now[name].norm()) for name, new in self.new.items()}
 
-    def apply(self, model: Any, *, strict: bool = True) -> Undo:
+    @door(SubspaceError)
+    def apply(self, model: Model, *, strict: bool = True) -> Undo:
         """Write the new weights until `undo()`. Raises SubspaceError for another model (`strict`), WeightError for an edit in force on one of the layers."""
-        return apply_checked(model, self.new, self.model if strict else "", "edit")
+        return put(model, lambda: self._prepared(model, strict))
 
-    @contextmanager
-    def applied(self, model: Any, *, strict: bool = True) -> Iterator[Any]:
-        """The model with the new weights; on leaving, also by an exception, the old ones are back, bit-equal. Raises as `apply`."""
-        undo = self.apply(model, strict=strict)
-        try:
-            yield model
-        finally:
-            undo.undo()
+    @door(SubspaceError)
+    def applied(self, model: Model, *, strict: bool = True) -> InForce:
+        """The model with the new weights; on leaving, also by an exception, the old ones are back, bit-equal. Raises as `apply`, on entering."""
+        return InForce(model, lambda: self._prepared(model, strict), model)
+
+    def _prepared(self, model: Any, strict: bool) -> Undo:
+        return prepared_checked(model, self.new, self.model if strict else "", "edit")

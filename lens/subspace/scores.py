@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..engine.linear import Linear
+from ..arguments import Model, NonNegative, Portion, Seed, Size, door, unfit
+from ..engine.linear import Linear, feed_forward
 from ..models import weight_hash
 from .data import chosen
 from .errors import SubspaceError
@@ -25,6 +26,7 @@ from .activations import Stats, same_layers
 PER = ("row", "layer", "model")
 
 
+@door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Scores:
     """One number for each weight ([out, in]) or neuron ([d_in]) of each layer; larger is more memory.
@@ -35,14 +37,24 @@ class Scores:
     """
 
     values: Mapping[str, Tensor]
-    kind: str
+    kind: Literal["weight", "neuron"]
     method: str
-    shapes: Mapping[str, tuple[int, int]]
+    shapes: Mapping[str, tuple[Size, Size]]
     model: str
-    per: str
+    per: Literal["row", "layer", "model"]
     allowed: Mapping[str, Bool[Tensor, " d_in"]] | None = None
     positive: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.values.keys() != self.shapes.keys():
+            raise SubspaceError(f"values has {len(self.values)} layers and shapes {len(self.shapes)}, or others; expected both for each layer.")
+        for name, value in self.values.items():
+            shape = tuple(self.shapes[name]) if self.kind == "weight" else tuple(self.shapes[name][1:])
+            if tuple(value.shape) != shape:
+                raise SubspaceError(unfit(f"values[{name!r}]", value, f"one number for each {self.kind}, of shape {shape}, as shapes and kind say"))
+            if self.allowed is not None and (name not in self.allowed or len(self.allowed[name]) != self.shapes[name][1]):
+                raise SubspaceError(unfit("allowed", self.allowed, f"a truth value for each of the {self.shapes[name][1]} input columns of {name!r}"))
 
     def neurons(self) -> dict[str, Float[Tensor, " d_in"]]:
         """One score for each neuron: its own, or the norm over rows of those of its weights that may be taken."""
@@ -54,7 +66,8 @@ class Scores:
             out[name] = score if self.allowed is None else score * self.allowed[name]
         return out
 
-    def mask(self, sparsity: float, *, per: str | None = None, largest: bool = True) -> Mask:
+    @door(SubspaceError)
+    def mask(self, sparsity: Portion, *, per: Literal["row", "layer", "model"] | None = None, largest: bool = True) -> Mask:
         """The share `sparsity` of weights (or of neurons, with all their weights) of the largest scores.
 
         Args:
@@ -65,10 +78,8 @@ class Scores:
         Source: Chavhan et al. 2024, code: the top k of a row first, and of these the allowed ones.
         """
         per = self.per if per is None else per
-        if per not in PER or per == "row" and self.kind == "neuron":
+        if per == "row" and self.kind == "neuron":
             raise SubspaceError(f"per={per!r} is not known for {self.kind} scores; expected one of {', '.join(PER[self.kind == 'neuron':])}.")
-        if not 0 < sparsity <= 1:
-            raise SubspaceError(f"sparsity={sparsity!r}; expected a share above 0 and at most 1.")
         taken = {}
         if per == "model":
             flat = torch.cat([value.reshape(-1).cpu() for value in self.values.values()])
@@ -101,20 +112,23 @@ def _top(rows: Float[Tensor, "row n"], count: int, largest: bool) -> Bool[Tensor
     return torch.zeros_like(rows, dtype=torch.bool).scatter_(1, rows.topk(count, dim=1, largest=largest, sorted=False).indices, True)
 
 
-def magnitude(model: Any, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
+@door(SubspaceError)
+def magnitude(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
     """|W|: the baseline that looks at no data."""
     found = chosen(model, layers)
     return _weights(found, {name: linear.weight.detach().abs() for name, linear in found.items()}, "magnitude", weight_hash(model), per="layer")
 
 
-def random(model: Any, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, seed: int = 0) -> Scores:
+@door(SubspaceError)
+def random(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, seed: Seed = 0) -> Scores:
     """Uniform noise: the control of equal density."""
     found, generator = chosen(model, layers), torch.Generator().manual_seed(int(seed))
     values = {name: torch.rand(linear.d_out, linear.d_in, generator=generator) for name, linear in found.items()}
     return _weights(found, values, "random", weight_hash(model), about={"seed": int(seed)})
 
 
-def wanda(model: Any, stats: Stats) -> Scores:
+@door(SubspaceError)
+def wanda(model: Model, stats: Stats) -> Scores:
     """|W_ij| times the norm of input column j: with `mask(share, largest=False)` Wanda's pruning, with the largest the contrast without its reference.
 
     Source: Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models.
@@ -123,7 +137,8 @@ def wanda(model: Any, stats: Stats) -> Scores:
     return _weights(found, {name: _times(linear, stats.norm(name)) for name, linear in found.items()}, "wanda", stats.model)
 
 
-def contrast(model: Any, mem: Stats, ref: Stats) -> Scores:
+@door(SubspaceError)
+def contrast(model: Model, mem: Stats, ref: Stats) -> Scores:
     """|W_ij| times the norm of memorised column j with rows at unit length, for columns where it is larger than the reference's.
 
     As published, but for means over rows in place of sums, which agree where both sets have as many. It tests a sign, with no margin and no variance: see `corrected`.
@@ -136,7 +151,8 @@ def contrast(model: Any, mem: Stats, ref: Stats) -> Scores:
     return _weights(found, {name: _times(linear, mem.norm(name, "unit")) for name, linear in found.items()}, "contrast", mem.model, allowed=allowed)
 
 
-def corrected(model: Any, mem: Stats, ref: Stats, *, margin: float = 3.0) -> Scores:
+@door(SubspaceError)
+def corrected(model: Model, mem: Stats, ref: Stats, *, margin: NonNegative = 3.0) -> Scores:
     """|W_ij| times the root of what column j's energy on memorised items exceeds that on reference items by, `margin` standard errors taken off.
 
     The energy of a column is that of rows at unit length, averaged over an item's rows; items are the sample, so that the excess has a standard error (Welch). A column that is
@@ -144,8 +160,6 @@ def corrected(model: Any, mem: Stats, ref: Stats, *, margin: float = 3.0) -> Sco
 
     Raises: SubspaceError: fewer than two items on a side.
     """
-    if not margin >= 0:
-        raise SubspaceError(f"margin={margin!r}; expected a number of standard errors of at least 0.")
     same_layers(mem, ref)
     found, values = _of(model, mem), {}
     for name, linear in found.items():
@@ -154,6 +168,7 @@ def corrected(model: Any, mem: Stats, ref: Stats, *, margin: float = 3.0) -> Sco
     return _weights(found, values, "corrected", mem.model, positive=True, about={"margin": float(margin)})
 
 
+@door(SubspaceError)
 def column_z(mem: Stats, ref: Stats) -> dict[str, Float[Tensor, " d_in"]]:
     """Welch's z of each input column: the difference of its mean energy (rows at unit length) between memorised and reference items over its standard error.
 
@@ -167,7 +182,8 @@ def column_z(mem: Stats, ref: Stats) -> dict[str, Float[Tensor, " d_in"]]:
     return out
 
 
-def activation(model: Any, stats: Stats) -> Scores:
+@door(SubspaceError)
+def activation(model: Model, stats: Stats) -> Scores:
     """Mean |h_j| times the norm of neuron j's output vector. `stats` needs `absolute=True`.
 
     Source: Chang, Thomason and Jia 2024, "Activations".
@@ -179,16 +195,21 @@ def activation(model: Any, stats: Stats) -> Scores:
 
 def neuron_scores(found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any) -> Scores:
     """Scores of neurons, of which a mask takes the share of all neurons."""
-    return Scores(values, "neuron", method, {name: (l.d_out, l.d_in) for name, l in found.items()}, model, **({"per": "model"} | rest))
+    return _scores(found, values, "neuron", method, model, **({"per": "model"} | rest))
 
 
 def _weights(found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any) -> Scores:
-    return Scores(values, "weight", method, {name: (l.d_out, l.d_in) for name, l in found.items()}, model, **({"per": "row"} | rest))
+    return _scores(found, values, "weight", method, model, **({"per": "row"} | rest))
+
+
+def _scores(found: Mapping[str, Linear], values: Mapping[str, Tensor], kind: str, method: str, model: str, *, about: Mapping[str, Any] | None = None, **rest: Any) -> Scores:
+    """Scores of layers, which note how many feed-forward weights there are where the layers are but a part of them."""
+    return Scores(values, kind, method, {name: (l.d_out, l.d_in) for name, l in found.items()}, model, about={**(about or {}), **feed_forward(found)}, **rest)
 
 
 def _of(model: Any, stats: Stats) -> dict[str, Linear]:
     if (now := weight_hash(model)) != stats.model:
-        raise SubspaceError(f"the statistics are of weights {stats.model[:8]}, this model's are {now[:8]}; compute them with this model.")
+        raise SubspaceError(f"model: the statistics are of weights {stats.model[:8]}, this model's are {now[:8]}; compute them with this model.")
     return chosen(model, stats.names)
 
 

@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import time
-import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from .. import files, reading
 from ..engine.linear import Linear
+from ..notices import warn
 from .errors import SubspaceError
 
 #: Lines of `Stats.sums`: sums over rows, then over items the first and second moments of an item's mean.
@@ -154,7 +153,7 @@ class File:
         folder = Path(folder).expanduser()
         if folder.exists() and not folder.is_dir():
             raise SubspaceError(f"folder={str(folder)!r} is a file; give a folder.")
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         self.path = folder / f"statistics-{hashlib.sha256(self.identity.encode()).hexdigest()[:24]}.safetensors"
         self.written, self.cost, self.done = time.monotonic(), 0.0, -1
 
@@ -167,14 +166,7 @@ class File:
         for kind in ("each", "each_rows"):
             tensors |= {f"{kind}/{k}": torch.cat(v) for k, v in getattr(sums, kind).items()}
         about = {"identity": self.identity, "done": str(done), "source": json.dumps(sums.source), "rows": json.dumps(sums.rows)}
-        part = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:12]}.part")
-        try:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata=about)
-            with open(part, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(part, self.path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write_tensors(self.path, tensors, about)
         self.written, self.cost, self.done = time.monotonic(), time.monotonic() - began, done
 
     def read(self, sums: Sums) -> int:
@@ -193,9 +185,9 @@ class File:
                         getattr(sums, kind)[layer] = [value]
                     else:
                         getattr(sums, kind)[layer] = value
-            sums.source, sums.rows, done = json.loads(about["source"]), json.loads(about["rows"]), int(about["done"])
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            warnings.warn(f"{self.path} cannot be read ({error}); it is set aside and counted anew", stacklevel=4)
+            sums.source, sums.rows, done = reading.value(about["source"], dict), reading.value(about["rows"], dict), int(about["done"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            warn(f"{self.path} cannot be read ({error}); it is set aside and counted anew")
             with contextlib.suppress(OSError):
                 os.replace(self.path, self.path.with_suffix(".damaged"))
             for value in (sums.source, sums.sums, sums.rows, sums.moment, sums.each, sums.each_rows):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 
+from .. import files, locks, reading
+from ..notices import warn
 from .recipe import TrainingError
 
 if TYPE_CHECKING:
@@ -29,6 +28,12 @@ class Checkpoints:
         self.identity: dict[str, Any] = {}
         self.resumed: int | None = None
 
+    def held(self) -> AbstractContextManager[None]:
+        """Hold the folder for this run. Raises TrainingError: it is a file; lens.locks.Busy: another run is at work in it."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise TrainingError(f"folder={str(self.folder)!r} is a file; give a folder")
+        return locks.at_work(self.folder, "a training")
+
     def found(self) -> list[Path]:
         """Finished checkpoints, the oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").is_file())
@@ -42,38 +47,29 @@ class Checkpoints:
             return False
         place = self.folder / f"step-{finished:08d}"
         if finished != self.resumed:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(dir=self.folder, prefix=".stage-"))
-            try:
+            state = {"identity": self.identity, "finished": finished, "losses": run.losses, "evaluations": run.evaluations}
+            moments = {f"{name}|{key}": value.detach().cpu().contiguous() for name, p in run.chosen.items() for key, value in run.optimizer.state[p].items()}
+            with files.replacing(place, parents=True) as stage:
+                stage.mkdir()
                 save_file({name: value.detach().cpu().contiguous() for name, value in run.chosen.items()}, stage / "weights.safetensors")
-                moments = {f"{name}|{key}": value.detach().cpu().contiguous() for name, p in run.chosen.items() for key, value in run.optimizer.state[p].items()}
                 save_file(moments, stage / "optimizer.safetensors")
-                state = {"identity": self.identity, "finished": finished, "losses": run.losses, "evaluations": run.evaluations}
                 (stage / "state.json").write_text(json.dumps(state), encoding="utf-8")
-                for path in stage.iterdir():
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
-                shutil.rmtree(place, ignore_errors=True)  # one that could not be used
-                os.replace(stage, place)
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
         for old in self.found()[:-KEPT]:
-            shutil.rmtree(old)
+            files.discard(old)
         return True
 
     def remove(self, finished: int) -> None:
         """Drop the checkpoint after `finished` steps."""
-        shutil.rmtree(self.folder / f"step-{finished:08d}")
+        files.discard(self.folder / f"step-{finished:08d}")
 
     def resume(self, run: _Run, identity: dict[str, Any]) -> int:
         """Put the newest checkpoint that can be read and is finite into `run` and return how many steps are finished (0: none was there)."""
         self.identity = identity
-        if self.folder.exists() and not self.folder.is_dir():
-            raise TrainingError(f"folder={str(self.folder)!r} is a file; give a folder")
-        for stale in self.folder.glob(".stage-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        if self.folder.exists():
+            for stale in (*self.folder.glob(".step-*.part"), *self.folder.glob(".stage-*")):
+                files.discard(stale)                         # of a run that ended on the way: the folder is held by this one
         found = self.found()
-        if self.folder.exists() and not found and any(self.folder.iterdir()):
+        if self.folder.exists() and not found and any(path.name != locks.NAME for path in self.folder.iterdir()):
             raise TrainingError(f"folder={str(self.folder)!r} is not empty and holds no checkpoint; give a new folder or an empty one")
         for place in reversed(found):
             try:
@@ -82,7 +78,7 @@ class Checkpoints:
             except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
                 if isinstance(error, TrainingError):
                     raise
-                warnings.warn(f"the checkpoint {place} cannot be used ({error}); the one before it is tried", stacklevel=4)
+                warn(f"the checkpoint {place} cannot be used ({error}); the one before it is tried")
         if found:
             raise TrainingError(f"folder={str(self.folder)!r}: no checkpoint in it can be used; remove the folder to start anew")
         return 0
@@ -90,7 +86,7 @@ class Checkpoints:
     def _load(self, run: _Run, place: Path) -> int:
         from safetensors.torch import load_file
 
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        state = reading.json_file(place / "state.json", ValueError)
         for key in {**state["identity"], **self.identity}:
             if state["identity"].get(key) != (value := self.identity.get(key)):
                 raise TrainingError(f"folder={str(self.folder)!r} holds a run with another {key}: {_short(state['identity'].get(key))}, and this call has {_short(value)}; "

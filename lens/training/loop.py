@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,23 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from ..arguments import FilePath, Model, Size, door, shown, truth, unfit
+from ..engine.autograd import require_autograd
+from ..engine.interrupts import own_handler, replace
+from ..engine.lengths import require_readable
+from ..engine.recompute import checkpointing
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
+from ..models.fused import fused_layers
+from ..notices import warn
 from .checkpoints import Checkpoints
 from .recipe import Recipe, Rows, TrainingError, order_of, step_seed
 
 SNAPSHOTS = 50  # steps between the copies in memory that a diverged run goes back to (each checkpoint is one too)
 
 
+@door(TrainingError)
 @dataclass(frozen=True, eq=False)
 class Batch:
     """What one step trains on: `index` [b], the numbers of its rows; `ids` and `targets` [b, length]; `lengths` [b]; `step`, counted from 0, of `steps`."""
@@ -35,8 +45,8 @@ class Batch:
     ids: Int[Tensor, "b length"]
     targets: Bool[Tensor, "b length"]
     lengths: Int[Tensor, " b"]
-    step: int
-    steps: int
+    step: Size
+    steps: Size
 
 
 Term = Callable[[torch.nn.Module, Batch, Any], "Tensor | None"]
@@ -62,10 +72,12 @@ class Trained:
     seconds: float
 
 
-def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: Mapping[str, Term] | None = None,
+@door(TrainingError)
+@of_one_model(reads=False)
+def train(model: Model, rows: Rows | Fresh, recipe: Recipe, *, terms: Mapping[str, Term] | None = None,
           parameters: Iterable[str | torch.nn.Parameter] | Callable[[str], bool] | None = None, base_weight: float = 1.0,
           around: Callable[[Batch], contextlib.AbstractContextManager] | None = None, after_step: Callable[[Batch], None] | None = None,
-          evaluate: Callable[[int], Mapping[str, float]] | None = None, evaluate_at: Sequence[int] = (), folder: str | Path | None = None,
+          evaluate: Callable[[int], Mapping[str, float]] | None = None, evaluate_at: Sequence[int] = (), folder: FilePath | None = None,
           progress: bool | None = None, stop: Callable[[], bool] | None = None, objective: Objective | None = None) -> Trained:
     """Train a Hugging Face causal language model in place: next-token cross-entropy (nats, mean over the tokens that count) plus terms.
 
@@ -84,8 +96,10 @@ def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: 
             it holds) are what a checkpoint is of. Terms then get None for the forward's outputs.
         stop: asked before each step. It and Ctrl-C (acted on after the step; a second one ends at once) leave a model after whole steps, and a checkpoint.
 
-    Raises TrainingError for nothing to train, a wrong argument, and a folder that holds another run (recipe, rows, losses or starting weights).
+    Raises TrainingError for nothing to train, a wrong argument, and a folder that holds another run (recipe, rows, losses or starting weights); lens.locks.Busy where
+    another run is at work in the folder; lens.FileError where a checkpoint cannot be written.
     """
+    require_autograd(TrainingError, "training")
     terms = dict(terms or {})
     if clash := {"lm", "total", "step", "learning_rate", "gradient_norm"} & set(terms):
         raise TrainingError(f"terms has the name {sorted(clash)[0]!r}, which a column of the losses has; choose another")
@@ -93,9 +107,45 @@ def train(model: torch.nn.Module, rows: Rows | Fresh, recipe: Recipe, *, terms: 
         raise TrainingError(f"evaluate_at={wrong[0]}; expected numbers of finished steps from 0 to {recipe.steps}")
     if len(evaluate_at) and evaluate is None:
         raise TrainingError("evaluate_at is given without evaluate; give the function (finished steps) -> numbers")
+    if around is not None and checkpointing(model):
+        raise TrainingError("around: what it puts in force covers the forward alone, and gradient checkpointing computes blocks again in the backward pass; "
+                            "call model.gradient_checkpointing_disable(), or leave around out")
+    core = getattr(model, "original_model", model)
+    if isinstance(core, torch.nn.Module) and any(fused_layers(core)):
+        raise TrainingError("model is inside a bridge that runs copies of parts of its fused layers: a step would change the copies and not the model's own "
+                            "weights. Train the plain model (lens.forgetting.starting_from(name), or from_pretrained), and wrap it afterwards")
+    if objective is None:
+        _require_language_model(model, core)
+        if isinstance(rows, Rows):
+            fitting(core, rows)
     chosen = _chosen(model, parameters)
     run = _Run(model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at), objective)
-    return run.go(Checkpoints(Path(folder)) if folder is not None else None, progress, stop)
+    with torch.enable_grad():      # also where the caller has switched gradients off around itself
+        return run.go(Checkpoints(Path(folder)) if folder is not None else None, progress, stop)
+
+
+def _listed(parameters: Iterable[Any]) -> Iterator[Any]:
+    """What was named to be trained. Raises TrainingError: it cannot be run through."""
+    try:
+        yield from parameters
+    except Exception:
+        raise TrainingError(unfit("parameters", parameters, "names of parameters, parameters, or a function of a name")) from None
+
+
+def _require_language_model(model: Any, core: Any) -> None:
+    """Raises TrainingError: it cannot be called as a language model is."""
+    try:
+        inspect.signature(core.forward).bind(input_ids=None, use_cache=False)
+    except (TypeError, ValueError, AttributeError):
+        raise TrainingError(unfit("model", model, "a Hugging Face causal language model", "for another model give objective")) from None
+
+
+def fitting(core: Any, rows: Rows) -> Rows:
+    """The rows, of tokens that a model has and no longer than it reads. Raises TrainingError."""
+    if (lowest := int(rows.ids.min())) < 0:
+        raise TrainingError(f"rows holds the id {lowest}; expected token ids of at least 0")
+    require_readable(core, int(rows.ids.max()), rows.ids.shape[1], TrainingError, "rows")
+    return rows
 
 
 def _chosen(model: torch.nn.Module, parameters) -> dict[str, torch.nn.Parameter]:
@@ -106,16 +156,24 @@ def _chosen(model: torch.nn.Module, parameters) -> dict[str, torch.nn.Parameter]
         if not chosen:
             raise TrainingError("no parameter of the model asks for gradients (models from lens.load do not); give parameters, e.g. parameters=lambda name: True")
     elif callable(parameters):
-        chosen = {name: value for name, value in named.items() if parameters(name)}
+        chosen = {name: value for name, value in named.items() if truth(parameters(name), "parameters", TrainingError)}
     else:
-        names = {id(value): name for name, value in named.items()}
-        wanted = [names.get(id(entry), repr(tuple(entry.shape))) if isinstance(entry, Tensor) else entry for entry in parameters]
-        if missing := [name for name in wanted if name not in named]:
-            raise TrainingError(f"parameters has {missing[0]}, which the model has not; its parameters are e.g. {', '.join(list(named)[:3])}")
-        chosen = {name: named[name] for name in dict.fromkeys(wanted)}
+        names, chosen = {id(value): name for name, value in named.items()}, {}
+        for entry in _listed(parameters):
+            name = names.get(id(entry), repr(tuple(entry.shape))) if isinstance(entry, Tensor) else entry
+            if not isinstance(name, str) or name not in named:
+                raise TrainingError(f"parameters has {name if isinstance(name, str) else shown(name)}, which the model has not; its parameters are e.g. {', '.join(list(named)[:3])}")
+            chosen[name] = named[name]
     if not chosen:
         raise TrainingError(f"parameters chooses none of the model's {len(named)} parameters; e.g. {next(iter(named), 'none')}")
     return chosen
+
+
+def _number(what: str, value: Any) -> Tensor:
+    """What a person's function gave. Raises TrainingError: it is no loss."""
+    if not isinstance(value, Tensor) or value.ndim:
+        raise TrainingError(f"{what} gave {shown(value)}; expected a loss, a tensor without axes")
+    return value
 
 
 def language_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -128,7 +186,7 @@ def language_loss(logits: Tensor, batch: Batch) -> Tensor:
 def _between_steps() -> Iterator[Callable[[], bool]]:
     """Put Ctrl-C off to the end of the step under way; yields whether it was pressed. A second press ends at once."""
     pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread() or own_handler() is not signal.default_int_handler:
         yield pressed.is_set
         return
 
@@ -137,11 +195,11 @@ def _between_steps() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         pressed.set()
 
-    signal.signal(signal.SIGINT, put_off)
+    before = replace(put_off)
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        replace(before)
 
 
 @dataclass(eq=False)
@@ -173,6 +231,10 @@ class _Run:
             rows = self.rows.take(index)
         else:
             rows = self.rows(step, torch.Generator().manual_seed(step_seed(self.recipe.seed, step)))
+            if not isinstance(rows, Rows):
+                raise TrainingError(f"rows(step={step}) gave {shown(rows)}; expected Rows")
+            if self.objective is None:
+                fitting(getattr(self.model, "original_model", self.model), rows)
             if len(rows) != len(index):
                 raise TrainingError(f"rows(step={step}) gave {len(rows)} rows; expected recipe.batch={len(index)}")
         ids, targets, lengths = (value.to(self.device) for value in (rows.ids, rows.targets, rows.lengths))
@@ -185,6 +247,7 @@ class _Run:
             stack.callback(self._leave, asked, mode)
             stack.enter_context(torch.random.fork_rng())
             if checkpoints is not None:
+                stack.enter_context(checkpoints.held())
                 finished = checkpoints.resume(self, self.identity())
             chosen = {id(value) for value in self.chosen.values()}
             for value in self.model.parameters():
@@ -196,7 +259,7 @@ class _Run:
             if finished == 0:
                 self.look(0)
             for step in range(finished, self.recipe.steps):
-                if interrupted() or (stop is not None and stop()):
+                if interrupted() or says_stop(stop):
                     status = "stopped"
                     break
                 newer = self.copy(step) if (saved == step or step - good[0] >= SNAPSHOTS) and self.finite() else None
@@ -219,7 +282,7 @@ class _Run:
             if status == "diverged":
                 finished = good[0]
                 self.restore(good)
-                warnings.warn(f"training diverged at step {step} ({what}): the weights are those after {finished} steps; lower the learning rate or raise warmup", stacklevel=3)
+                warn(f"training diverged at step {step} ({what}): the weights are those after {finished} steps; lower the learning rate or raise warmup")
             elif checkpoints is not None:
                 checkpoints.save(self, finished)
         names = ["step", "lm", *self.terms, "total", "learning_rate", "gradient_norm"]
@@ -233,13 +296,19 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        with self.around(batch) if self.around is not None else contextlib.nullcontext():
+        around = self.around(batch) if self.around is not None else contextlib.nullcontext()
+        if not hasattr(around, "__enter__"):
+            raise TrainingError(f"around(batch) gave {shown(around)}; expected a context manager")
+        with around:
             outputs = self.model(input_ids=batch.ids, use_cache=False) if self.objective is None else None
-            lm = language_loss(outputs.logits, batch) if outputs is not None else self.objective(self.model, batch)
+            if outputs is not None and not isinstance(getattr(outputs, "logits", None), Tensor):
+                raise TrainingError(unfit("model", self.model, "a causal language model: its outputs have no logits", "for another model give objective"))
+            lm = language_loss(outputs.logits, batch) if outputs is not None else _number("objective", self.objective(self.model, batch))
         total = self.base_weight * lm if self.base_weight else lm.new_zeros(())
         line: dict[str, float] = {"step": step, "lm": lm.item()}
         for name, term in self.terms.items():
             value = term(self.model, batch, outputs)
+            value = value if value is None else _number(f"terms[{name!r}]", value)
             line[name] = math.nan if value is None else value.item()
             total = total if value is None else total + value
         line |= {"total": total.item(), "learning_rate": rate, "gradient_norm": math.nan}
@@ -267,7 +336,10 @@ class _Run:
         self.model.eval()
         try:
             with torch.no_grad(), torch.random.fork_rng():
-                self.evaluations.append({"step": finished, **self.evaluate(finished)})
+                found = self.evaluate(finished)
+                if not isinstance(found, Mapping):
+                    raise TrainingError(f"evaluate(finished={finished}) gave {shown(found)}; expected a dictionary: name -> number")
+                self.evaluations.append({"step": finished, **found})
         finally:
             self.model.train()
 
@@ -295,6 +367,8 @@ class _Run:
         from ..models import weight_hash
 
         first = self.rows if isinstance(self.rows, Rows) else self.rows(0, torch.Generator().manual_seed(step_seed(self.recipe.seed, 0)))
+        if not isinstance(first, Rows):
+            raise TrainingError(f"rows(step=0) gave {shown(first)}; expected Rows")
         what = self.objective
         other = {} if what is None else {"objective": " ".join([getattr(what, "__module__", ""), getattr(what, "__qualname__", type(what).__qualname__), str(getattr(what, "identity", ""))])}
         return other | {

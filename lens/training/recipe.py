@@ -7,18 +7,24 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-SCHEDULES = ("cosine", "linear", "constant")
+from ..arguments import Count, Fraction, NonNegative, Positive, Seed, Size, door, unfit
+from ..errors import Error
+
+#: Rows that the steps of one recipe may see together: their order is held in memory.
+MOST_ROWS = 10**10
 
 
-class TrainingError(ValueError):
+class TrainingError(Error, ValueError):
     """A training run that cannot be started or resumed; the message says what is wrong and what to do next."""
 
 
+@door(TrainingError)
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Token rows to train on, padded on the right, with the tokens that count towards the loss.
@@ -35,8 +41,10 @@ class Rows:
         if self.ids.ndim != 2 or self.ids.shape != self.targets.shape or self.lengths.shape != self.ids.shape[:1]:
             shapes = f"ids {list(self.ids.shape)}, targets {list(self.targets.shape)} and lengths {list(self.lengths.shape)}"
             raise TrainingError(f"{shapes} do not fit; expected [n, length] twice and [n]")
-        if self.targets.dtype != torch.bool:
-            raise TrainingError(f"targets has dtype {self.targets.dtype}; expected torch.bool")
+        if not len(self.ids):
+            raise TrainingError("ids has no row; give at least one")
+        if not 0 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]:
+            raise TrainingError(f"lengths has {int(self.lengths.min())} to {int(self.lengths.max())}; expected numbers of tokens from 0 to {self.ids.shape[1]}, the length of ids")
         if self.targets[:, :1].any():
             raise TrainingError("targets is True at position 0, which nothing comes before; put a start token in front of the row")
         if (self.targets & (torch.arange(self.ids.shape[1], device=self.ids.device) >= self.lengths[:, None])).any():
@@ -46,9 +54,10 @@ class Rows:
             raise TrainingError(f"row {empty[0]} has no token that counts ({len(empty)} such rows); every row needs a target")
 
     @classmethod
-    def of(cls, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int = 0) -> Rows:
+    @door(TrainingError)
+    def of(cls, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], pad: Size = 0) -> Rows:
         """Rows of (prompt ids, answer ids): each row is the prompt and then the answer, and the answer's tokens count."""
-        if not sequences:
+        if not len(sequences):
             raise TrainingError("sequences is empty; give at least one (prompt ids, answer ids)")
         for number, (prompt, answer) in enumerate(sequences):
             if not len(prompt) or not len(answer):
@@ -63,9 +72,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @door(TrainingError)
     def take(self, index: Int[Tensor, " b"] | Sequence[int]) -> Rows:
         """The rows of these numbers, cut to the longest of them."""
-        index = torch.as_tensor(index)
+        index = torch.as_tensor(index, dtype=torch.long)
+        if not len(index) or not -len(self) <= int(index.min()) <= int(index.max()) < len(self):
+            raise TrainingError(unfit("index", index.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one"))
         lengths = self.lengths[index]
         width = int(lengths.max())
         return Rows(self.ids[index, :width], self.targets[index, :width], lengths)
@@ -78,6 +90,7 @@ class Rows:
         return digest.hexdigest()
 
 
+@door(TrainingError)
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the weights depend on beside the rows and the start: AdamW, its rate over the steps, the seed.
@@ -87,47 +100,39 @@ class Recipe:
     parameter. `checkpoint_every`: steps between checkpoints, where there is a folder (0: at the end only).
     """
 
-    steps: int
-    batch: int
-    learning_rate: float
-    weight_decay: float = 0.01
-    warmup: int = 0
-    schedule: str = "cosine"
-    clip: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.98)
-    seed: int = 0
-    checkpoint_every: int = 0
+    steps: Count
+    batch: Count
+    learning_rate: Positive
+    weight_decay: NonNegative = 0.01
+    warmup: Size = 0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip: NonNegative = 1.0
+    betas: tuple[Fraction, Fraction] = (0.9, 0.98)
+    seed: Seed = 0
+    checkpoint_every: Size = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("warmup", 0), ("checkpoint_every", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise TrainingError(f"{name}={value!r}; expected a whole number of at least {least}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise TrainingError(f"learning_rate={self.learning_rate!r}; expected a number above 0")
-        for name in ("weight_decay", "clip"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise TrainingError(f"{name}={getattr(self, name)!r}; expected a number of at least 0")
-        if self.schedule not in SCHEDULES:
-            raise TrainingError(f"schedule={self.schedule!r}; expected one of {', '.join(SCHEDULES)}")
-        object.__setattr__(self, "betas", tuple(self.betas))
+        if max(self.betas) >= 1:
+            raise TrainingError(unfit("betas", self.betas, "two numbers from 0, both below 1"))
+        if self.steps * self.batch > MOST_ROWS:
+            raise TrainingError(f"steps={self.steps} of batch={self.batch} rows are {self.steps * self.batch} rows; expected at most {MOST_ROWS} together")
 
     def sha256(self) -> str:
         """The hash of the fields that decide the weights (not `checkpoint_every`)."""
         fields = {name: value for name, value in asdict(self).items() if name != "checkpoint_every"}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
-    def rate(self, step: int) -> float:
+    @door(TrainingError)
+    def rate(self, step: Size) -> float:
         """The learning rate of step `step`, counted from 0."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         past = step / self.steps
         return self.learning_rate * rise * {"cosine": 0.5 * (1 + math.cos(math.pi * past)), "linear": 1 - past, "constant": 1.0}[self.schedule]
 
 
-def order_of(recipe: Recipe, count: int) -> Int[Tensor, "steps batch"]:
+@door(TrainingError)
+def order_of(recipe: Recipe, count: Count) -> Int[Tensor, "steps batch"]:
     """Which of `count` rows each step sees: one permutation after another, all drawn from the seed before training."""
-    if count < 1:
-        raise TrainingError(f"count={count}; there must be at least one row to train on")
     generator = torch.Generator().manual_seed(recipe.seed)
     needed = recipe.steps * recipe.batch
     epochs = [torch.randperm(count, generator=generator) for _ in range(math.ceil(needed / count))]

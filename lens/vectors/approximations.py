@@ -25,19 +25,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..engine.autograd import require_autograd
 from ..engine.decoder import Decoder
 from ..engine.forward import Layout, attention, feed_forward
 from ..engine.runs import Runs
+from ..engine.stopping import says_stop
 from ..engine.sweeps import Values, _batches, hidden, run_bytes
 from .errors import VectorError
 
-METHODS = ("atp", "atp*", "ig")
 #: Logits that "ig" holds at once, each several times over for the way back.
 _LOGITS = 1 << 24
 
@@ -45,11 +45,7 @@ _LOGITS = 1 << 24
 def estimate(decoder: Decoder, prompts: Sequence[Any], z: Float[Tensor, "layer head d_head"], method: str, metric: str, steps: int, memory_mb: float, progress, stop=None,
              on_part: Callable[[Values], None] | None = None) -> Values:
     """Estimated effects ``[prompt, layer, head]`` in units of the metric; ``base`` holds the unedited runs' log-probabilities.
-
-    Raises: VectorError: `steps` is no positive whole number.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise VectorError(f"steps={steps!r} is not a number of steps; expected a whole number of at least 1.")
     began, z = time.perf_counter(), z.to(device=decoder.device, dtype=decoder.dtype)
     values = Values.empty(len(prompts), (decoder.n_layers, decoder.n_heads))
     sizes = [run_bytes(decoder, len(p), ("z",)) for p in prompts]
@@ -58,7 +54,7 @@ def estimate(decoder: Decoder, prompts: Sequence[Any], z: Float[Tensor, "layer h
         for batch in _batches(sizes, memory_mb * 2**20 * 0.5):
             runs = Runs.record(decoder, [prompts[i].ids for i in batch], keep=("z",))
             for k, i in enumerate(batch):
-                if stop is not None and stop():
+                if says_stop(stop):
                     return values
                 last = _LastToken(decoder, runs, k, prompts[i].answer_ids[0], metric)
                 values.base[i], found = last.logprob(), last.estimate(z, method, steps)
@@ -116,9 +112,10 @@ class _LastToken:
         return x
 
     def estimate(self, means: Tensor, method: str, steps: int) -> Float[Tensor, "layer head"]:
+        require_autograd(VectorError, f"method={method!r}")
         with torch.enable_grad():
             if method == "ig":
-                at_once = max(1, _LOGITS // (steps * len(self.decoder.head.weight)))
+                at_once = max(1, _LOGITS // (steps * self.decoder.d_vocab))
                 parts = [self._along(range(a, min(a + at_once, self.decoder.n_layers)), means, steps) for a in range(0, self.decoder.n_layers, at_once)]
                 return ((means - self.z) * torch.cat(parts)).sum(-1)
             if method == "atp":

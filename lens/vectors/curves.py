@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
+from ..arguments import Count, Draws, FilePath, Index, Layers, Model, Seed, Size, Token, door, shown, unfit
 from ..engine import results
 from ..engine.decoder import Decoder
+from ..engine.sessions import of_one_model
+from ..engine.stopping import says_stop
 from ..models import weight_hash
 from .errors import VectorError
 from .evaluation import evaluate
+from .means import Means, Source
 from .mediation import task_means
 from .prompts import as_task
-from .templates import as_template
+from .tasks import Split, Task
+from .templates import Template, as_template
 from .vector import LayerVectors, Vector, head_parts, random_like
 
-if TYPE_CHECKING:
-    from .means import Means
 
-
-def head_count_curve(model: Any, task: Any, effects: xr.Dataset, counts: Sequence[int] = (1, 2, 5, 10, 20, 40), *, means: "Means | None" = None, layers: Any = "all",
-                     split: str = "valid", means_split: str = "valid", mean_prompts: int = 100, source: str = "demonstrations", seed: int = 0, shots: int = 10,
-                     template: Any = "qa", start: Any = "auto", **options: Any) -> results.Result:
+@door(VectorError)
+@of_one_model(reads=False)
+def head_count_curve(model: Model, task: Task | FilePath, effects: xr.Dataset, counts: Count | Sequence[Count] = (1, 2, 5, 10, 20, 40), *,
+                     means: Means | None = None, layers: Layers | Literal["all"] = "all", split: Split = "valid", means_split: Split = "valid",
+                     mean_prompts: Draws = 100, source: Source = "demonstrations", seed: Seed = 0, shots: Size = 10,
+                     template: Template | str = "qa", start: Token | None = "auto", **options: Any) -> results.Result:
     """The effect of vectors of ever more heads: those of the largest mean effect, and as many drawn at random as the control.
 
     Args:
@@ -42,9 +47,9 @@ def head_count_curve(model: Any, task: Any, effects: xr.Dataset, counts: Sequenc
 
     task, decoder = as_task(task), Decoder.of(model)
     total = decoder.n_layers * decoder.n_heads
-    counts = [counts] if hasattr(counts, "__index__") else list(counts)
-    if not counts or len(set(counts)) < len(counts) or any(isinstance(c, bool) or not hasattr(c, "__index__") or not 1 <= c <= total for c in counts):
-        raise VectorError(f"counts={counts!r}: expected different numbers of heads, each from 1 to {total}.")
+    counts = [counts] if isinstance(counts, int) else [int(c) for c in counts]
+    if not counts or len(set(counts)) < len(counts) or max(counts) > total:
+        raise VectorError(f"counts={shown(counts)}: expected different numbers of heads, each from 1 to {total}.")
     if means is None:
         means = task_means(model, task, source=source, split=means_split, shots=shots, n=mean_prompts, template=template, seed=seed, start=start)
     means.fits(decoder)
@@ -71,8 +76,11 @@ def _folded(ds: xr.Dataset, choices: Sequence[str], counts: Sequence[int]) -> re
     return results.stamp(whole.assign({v: ds[v] for v in alone}), record | {"kind": "head count curve"})
 
 
-def portability(model: Any, task: Any, vector: Vector | LayerVectors | Mapping[str, Vector | LayerVectors], templates: Sequence[Any], layer: int, *, strength: float = 1.0,
-                seed: int = 0, stop: Callable[[], bool] | None = None, **options: Any) -> results.Result:
+@door(VectorError)
+@of_one_model(reads=False)
+def portability(model: Model, task: Task | FilePath, vector: Vector | LayerVectors | Mapping[str, Vector | LayerVectors],
+                templates: Template | str | Sequence[Template | str], layer: Index, *, strength: float = 1.0, seed: Seed = 0,
+                stop: Callable[[], bool] | None = None, **options: Any) -> results.Result:
     """The effect of a vector where the prompt has another form than those that it was read from.
 
     Args:
@@ -86,17 +94,19 @@ def portability(model: Any, task: Any, vector: Vector | LayerVectors | Mapping[s
 
     Source: Todd et al. 2024 (other templates).
     """
-    chosen = [as_template(t) for t in ([templates] if isinstance(templates, str) or not hasattr(templates, "__iter__") else templates)]
+    chosen = [as_template(t) for t in ([templates] if isinstance(templates, (str, Template)) else templates)]
     names = [t.name for t in chosen]
     if not chosen or len(set(names)) < len(names):
         raise VectorError(f"templates={names!r}: expected templates of different names, at least one.")
     if {"store", "on_part", "layers", "strengths", "template", "distributed"} & set(options):
         raise VectorError(f"options {sorted(options)!r}: portability sets layers, strengths and template itself, and takes no store, on_part or distributed.")
+    if isinstance(vector, Mapping) and not vector:
+        raise VectorError(unfit("vector", vector, "a Vector, LayerVectors, or a dictionary of them by name, not empty"))
     if isinstance(vector, (Vector, LayerVectors)):
         vector = {vector.name: vector, "random": random_like(vector, seed)}
     parts = []
     for template in chosen:
-        if parts and stop is not None and stop():
+        if parts and says_stop(stop):
             break
         parts.append(evaluate(model, task, vector, layers=[layer], strengths=(strength,), template=template, seed=seed, stop=stop, **options))
     records = [results.provenance(p) for p in parts]

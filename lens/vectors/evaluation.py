@@ -7,35 +7,37 @@ computed again; the answer's tokens ride along, so that answers of any length ar
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
 
+from ..arguments import Draws, FilePath, Layers, Model, Number, Positive, Seed, Share, Size, Token, Whole, door, shown
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.record import record_of
 from ..engine.resume import SweepStore
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweeps import Cell, Values, run_bytes, sweep
 from ..measure import statistics
 from ..measure.answers import ANSWER, SCORES
+from ..notices import warn
 from .errors import VectorError
-from .generation import check_strength
 from .prompts import KINDS, TaskPrompt, answered, as_task, build
-from .templates import as_template
+from .tasks import Split, Task
+from .templates import Template, as_template
 from .vector import LayerVectors, Vector, random_like, require_width
 
 #: Items to a region of a store on disk.
 REGION = 8
-#: Where a vector acts: at the last prompt token, there and at every answer token but the last, at every token. "all_new" and "new" are one.
-POSITIONS = ("last", "all_new", "new", "all")
+Axis = Literal["layer", "strength"]
+Measured = Literal["correct", "first"]
 #: The layer label of distributed insertion, where each head's part goes to its own layer.
 OWN_LAYERS = -1
 _CELL_BYTES = 900
@@ -50,10 +52,14 @@ def _named(scores: np.ndarray) -> dict[str, np.ndarray]:
     return {"correct": of["exact"], "first": first, "first_logprob": of["first"], "rank": of["rank"], "logprob": of["logprob"], "top": of["top"]}
 
 
-def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str, Vector | LayerVectors], *, layers: Any = "all", strengths: Sequence[float] = (1.0,),
-             conditions: Sequence[str] = ("zero_shot",), shots: int = 10, split: str = "test", n: int | None = None, template: Any = "qa", instruction: str | None = None,
-             position: str = "last", distributed: bool = False, only_known: bool = False, seed: int = 0, start: Any = "auto", memory_mb: float = 500,
-             progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: Any = None) -> results.Result:
+@door(VectorError)
+@of_one_model
+def evaluate(model: Model, task: Task | FilePath, vectors: Vector | LayerVectors | Mapping[str, Vector | LayerVectors], *,
+             layers: Layers | Literal["all"] = "all", strengths: float | Sequence[float] = (1.0,), conditions: str | Sequence[str] = ("zero_shot",),
+             shots: Size = 10, split: Split = "test", n: Draws | None = None, template: Template | str = "qa", instruction: str | None = None,
+             position: Literal["last", "all_new", "new", "all"] = "last", distributed: bool = False, only_known: bool = False, seed: Seed = 0,
+             start: Token | None = "auto", memory_mb: Positive = 500, progress: bool | None = None, stop: Callable[[], bool] | None = None,
+             on_part: Callable[[xr.Dataset], None] | None = None, store: FilePath | None = None) -> results.Result:
     """How well a model does a task with each vector added to the residual stream after each layer, and without any.
 
     Args:
@@ -81,7 +87,8 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     """
     task, decoder = as_task(task), Decoder.of(model)
     named = _vectors(vectors, decoder, distributed, seed)
-    strengths, conditions, position = _strengths(strengths), _conditions(conditions), _position(position)
+    strengths, conditions = _strengths(strengths), _conditions(conditions)
+    position = "all_new" if position == "new" else position
     layers = [OWN_LAYERS] if distributed else indices(None if isinstance(layers, str) and layers == "all" else layers, decoder.n_layers, "layer")
     if not layers or len(set(layers)) < len(layers):
         raise VectorError(f"layers={layers!r}: expected different layers, at least one, or 'all'.")
@@ -105,7 +112,7 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
 
     call = dict(layers=layers, strengths=strengths, conditions=conditions, shots=shots, split=split, n=n, template=template.name, position=position, distributed=distributed,
                 only_known=only_known, start=start, task=task.name, vectors={k: _described(v) for k, v in named.items()}, prompts=[_prompt_record(p) for p in flat])
-    record = record_of(model, decoder, "vector evaluation", call, seed=seed)
+    record = record_of(model, decoder, "vector evaluation", call, seed=seed, store=store)
     coords = _coords(prompts[0], conditions, names, layers, strengths)
     norms = np.array([[_norm(v, layer) for layer in layers] for v in named.values()], np.float32)
 
@@ -120,6 +127,7 @@ def evaluate(model: Any, task: Any, vectors: Vector | LayerVectors | Mapping[str
     disk = skip = notify = None
     if store is not None:
         disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
+        record["model"] |= disk.said
         values.value[...], values.base[...] = _held(disk.held(), values)
         skip = lambda i, l: bool(disk.done[i // kinds, l])
     if on_part is not None or disk is not None:
@@ -149,10 +157,10 @@ def _held(held: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
 def _vectors(vectors: Any, decoder: Decoder, distributed: bool, seed: int) -> dict[str, Vector | LayerVectors]:
     if isinstance(vectors, (Vector, LayerVectors)):
         named = {vectors.name: vectors, "random": random_like(vectors, seed)}
-    elif isinstance(vectors, Mapping) and vectors and all(isinstance(k, str) for k in vectors):
+    elif vectors:
         named = dict(vectors)
     else:
-        raise VectorError(f"vectors={vectors!r}: expected a Vector, LayerVectors, or a dictionary of them by name.")
+        raise VectorError(f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them by name.")
     require_width(decoder, *named.values())
     for name, v in named.items():
         if distributed and not (isinstance(v, Vector) and v.heads):
@@ -163,9 +171,9 @@ def _vectors(vectors: Any, decoder: Decoder, distributed: bool, seed: int) -> di
 
 
 def _strengths(strengths: Any) -> list[float]:
-    values = [check_strength(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
+    values = [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
     if not values or len(set(values)) < len(values):
-        raise VectorError(f"strengths={list(strengths)!r}: expected different numbers, at least one.")
+        raise VectorError(f"strengths={shown(strengths)}: expected different numbers, at least one.")
     return values
 
 
@@ -173,16 +181,10 @@ def _conditions(conditions: Any) -> list[str]:
     chosen = [conditions] if isinstance(conditions, str) else list(conditions)
     unknown = [c for c in chosen if c not in KINDS]
     if not chosen or unknown or len(set(chosen)) < len(chosen):
-        raise VectorError(f"conditions={chosen!r}: expected different kinds of prompt, some of {', '.join(KINDS)}.")
+        raise VectorError(f"conditions={shown(chosen)}: expected different kinds of prompt, some of {', '.join(KINDS)}.")
     if "text" in chosen and len(chosen) > 1:
         raise VectorError(f"conditions={chosen!r}: 'text' has an item for every sentence; evaluate it in a call of its own.")
     return chosen
-
-
-def _position(position: Any) -> str:
-    if position not in POSITIONS:
-        raise VectorError(f"position={position!r} is not known; expected 'last', 'all_new' or 'all'.")
-    return "all_new" if position == "new" else position
 
 
 def _prompts(model: Any, task: Any, conditions: Sequence[str], only_known: bool, **options: Any) -> list[list[TaskPrompt]]:
@@ -237,7 +239,8 @@ def _coords(prompts: Sequence[TaskPrompt], conditions: Sequence[str], names: Seq
     return coords | ({"insertion": ("layer", ["each head's own"])} if list(layers) == [OWN_LAYERS] else {})
 
 
-def choose(result: xr.Dataset, over: Sequence[str] = ("layer", "strength"), *, metric: str = "correct") -> dict[str, dict[str, Any]]:
+@door(VectorError)
+def choose(result: xr.Dataset, over: Axis | Sequence[Axis] = ("layer", "strength"), *, metric: Measured = "correct") -> dict[str, dict[str, Any]]:
     """The cell with the best mean accuracy of each vector, over items and conditions; of equal ones the largest mean log-probability of the answer.
 
     Use it on the validation split and `report` the cells on the test split: the best of many cells looks better than it is.
@@ -246,10 +249,8 @@ def choose(result: xr.Dataset, over: Sequence[str] = ("layer", "strength"), *, m
 
     Raises: VectorError: no result of `evaluate`, an axis that is neither in `over` nor of length 1, a result without a value.
     """
-    _check(result, metric)
+    _check(result)
     over = (over,) if isinstance(over, str) else tuple(over)
-    if not set(over) <= {"layer", "strength"}:
-        raise VectorError(f"over={over!r}: expected 'layer', 'strength' or both.")
     for axis in {"layer", "strength"} - set(over):
         if result.sizes[axis] > 1:
             raise VectorError(f"over={over!r} leaves out {axis}, of which the result has {result.sizes[axis]}; select one with result.isel({axis}=[0]), or choose over it too.")
@@ -267,8 +268,9 @@ def choose(result: xr.Dataset, over: Sequence[str] = ("layer", "strength"), *, m
     return found
 
 
-def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, control: str | None = "random", metric: str = "correct", level: float = 0.95,
-           seed: int = 0) -> pd.DataFrame:
+@door(VectorError)
+def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, control: str | None = "random", metric: Measured = "correct",
+           level: Share = 0.95, seed: Seed = 0) -> pd.DataFrame:
     """Accuracy of each vector at its chosen cell, against the same prompts without a vector and with the control vector at that cell.
 
     Args:
@@ -282,11 +284,16 @@ def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, contr
 
     Raises: VectorError: no result of `evaluate`, vectors or cells that it does not have, cells without a value.
     """
-    _check(result, metric)
+    _check(result)
+    if not chosen:
+        raise VectorError("chosen={} names no vector; give what lens.vectors.choose returned.")
+    for name, cell in chosen.items():
+        for axis, check in (("layer", Whole(-1)), ("strength", Number())):
+            check.of(cell.get(axis), f"chosen[{name!r}][{axis!r}]", VectorError, "give what lens.vectors.choose returned")
     split, rows = results.provenance(result)["call"].get("split"), []
     with_control = control is not None and control in result["vector"].values
     if any(cell.get("split") == split is not None and cell.get("cells", 0) > 1 for cell in chosen.values()):
-        warnings.warn(f"the cells were chosen on split {split!r}, on which they are reported now: the accuracies are too high; evaluate another split.", stacklevel=2)
+        warn(f"the cells were chosen on split {split!r}, on which they are reported now: the accuracies are too high; evaluate another split.")
     for name, cell in chosen.items():
         try:
             own = result.sel(vector=name, layer=cell["layer"], strength=cell["strength"])
@@ -321,12 +328,10 @@ def _paired(a: np.ndarray, b: np.ndarray, level: float, seed: int) -> tuple[floa
     p, kind = (1.0, "exact") if test is None else (float(test), test.kind)      # without an item on which they differ p is 1
     if len(a) < 2:
         return float((a - b).mean()), float("nan"), float("nan"), p, kind
-    interval = statistics.bootstrap(a - b, level=level, seed=seed)
+    interval = statistics.bootstrap(a - b, level=level, seed=seed, values="difference")
     return interval.estimate, interval.low, interval.high, p, kind
 
 
-def _check(result: Any, metric: str) -> None:
-    if not isinstance(result, xr.Dataset) or not set(_AXES) <= set(result.dims) or "base_correct" not in result:
+def _check(result: xr.Dataset) -> None:
+    if not set(_AXES) <= set(result.dims) or "base_correct" not in result:
         raise VectorError("result: expected what lens.vectors.evaluate returned, with item, condition, vector, layer and strength.")
-    if metric not in ("correct", "first"):
-        raise VectorError(f"metric={metric!r}: expected 'correct' (the whole answer) or 'first' (its first token).")

@@ -2,57 +2,54 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from ..arguments import Draws, Index, Model, NonNegative, Number, Seed, Token, door, shown, unfit
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.generation import Generated, as_text, write
+from ..engine.lengths import require_readable
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..measure.reading import start_token
 from ..prompts import PromptError
 from ..tokens import require_known, tokenize, tokenizer_of
 from .errors import VectorError
+from .prompts import TaskPrompt
 from .vector import LayerVectors, Vector, require_width
 
 #: Where a vector acts: at the last prompt token; at every token whose output is a new token (the last of the prompt and every new one); at every token.
-POSITIONS = ("last", "new", "all")
+Position = Literal["last", "new", "all"]
+#: Logits divided by less leave float32.
+COLDEST = 1e-6
 
 
 def check_strength(strength: Any, name: str = "strength") -> float:
     """The strength as a float. Raises: VectorError for what is no finite number."""
-    try:
-        value = float(strength)
-    except (TypeError, ValueError):
-        value = math.nan
-    if isinstance(strength, bool) or not math.isfinite(value):
-        raise VectorError(f"{name}={strength!r}: expected a finite number, for example 1, 0.5 or -1.")
-    return value
+    return float(Number().of(strength, name, VectorError, "for example 1, 0.5 or -1"))
 
 
-def prompt_ids(model: Any, prompt: Any, start: Any = "auto") -> torch.Tensor:
-    """A prompt's tokens with the start token, `[length]`: of text, of a TaskPrompt, or ids as they are.
+def prompt_ids(model: Any, prompt: str | TaskPrompt | Sequence[int], start: Any = "auto", name: str = "prompt") -> torch.Tensor:
+    """A prompt's tokens with the start token, `[length]`: of text, of a TaskPrompt, or ids as they are; `name` is its own in errors.
 
     Raises: VectorError: no text, or a word that the tokenizer does not know.
     """
-    own = getattr(prompt, "ids", None)
-    if own is not None or not isinstance(prompt, str):
-        try:
-            ids = torch.as_tensor(own if own is not None else prompt)
-        except (TypeError, ValueError, RuntimeError):
-            ids = None
-        if ids is None or ids.ndim != 1 or not len(ids) or ids.is_floating_point():
-            raise VectorError(f"prompt={prompt!r}: expected text, a TaskPrompt or token ids.")
+    tokenizer = tokenizer_of(model)
+    if not isinstance(prompt, str):
+        ids = torch.as_tensor(prompt.ids if isinstance(prompt, TaskPrompt) else prompt)
+        size = len(getattr(model, "original_model", model).get_input_embeddings().weight)
+        if not len(ids) or ids.min() < 0 or ids.max() >= size:
+            raise VectorError(unfit(name, prompt, f"text, a TaskPrompt or token ids, at least one, each from 0 to {size - 1}"))
+        require_readable(getattr(model, "original_model", model), int(ids.max()), len(ids), VectorError, name)
         return ids.long()
     if not prompt.strip():
-        raise VectorError(f"prompt={prompt!r}: expected text to continue.")
-    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), start)
-    ids = tokenize(tokenizer, prompt)
+        raise VectorError(unfit(name, prompt, "text that is more than spaces"))
+    first, ids = start_token(model, Decoder.of(model), start), tokenize(tokenizer, prompt)
     try:
-        require_known(tokenizer, prompt, ids, "prompt")
+        require_known(tokenizer, prompt, ids, name)
     except PromptError as error:
         raise VectorError(str(error)) from None
     return torch.tensor(([] if first is None else [first]) + ids)
@@ -61,29 +58,31 @@ def prompt_ids(model: Any, prompt: Any, start: Any = "auto") -> torch.Tensor:
 def factors(schedule: Any, steps: int) -> Callable[[int], float]:
     """A schedule as a function of the step.
 
-    Raises: VectorError: neither a name ("constant", "linear decay", "first 5"), nor a function, nor numbers.
+    Raises: VectorError: a name that is neither "constant" nor "linear decay" nor "first 5"; a function that gives no number.
     """
-    if schedule is None or schedule == "constant":
+    if schedule is None:
         return lambda step: 1.0
     if isinstance(schedule, str):
+        if schedule == "constant":
+            return lambda step: 1.0
         words = schedule.split()
         if schedule == "linear decay":
             return lambda step: max(0.0, 1 - step / steps)
-        if len(words) == 2 and words[0] == "first" and words[1].isdigit():
+        if len(words) == 2 and words[0] == "first" and words[1].isdecimal() and len(words[1]) < 10:
             return lambda step: float(step < int(words[1]))
-        raise VectorError(f"schedule={schedule!r} is not known; expected 'constant', 'linear decay', 'first 5' (any number), a function of the step, or a list of factors.")
+        raise VectorError(f"schedule={shown(schedule)} is not known; expected 'constant', 'linear decay', 'first 5' (any number), a function of the step, or a list of factors.")
     if callable(schedule):
         return lambda step: check_strength(schedule(step), f"schedule({step})")
-    try:
-        values = [check_strength(v, "schedule") for v in schedule]
-    except TypeError:
-        raise VectorError(f"schedule={schedule!r}: expected a name, a function of the step, or a list of factors.") from None
+    values = [float(v) for v in schedule]
     return lambda step: values[step] if step < len(values) else 0.0
 
 
-def generate(model: Any, prompt: Any, vector: Vector | LayerVectors | None = None, *, layer: int | None = None, strength: float = 1.0, position: str = "last",
-             schedule: str | Callable[[int], float] | Sequence[float] | None = None, max_new_tokens: int = 20, temperature: float = 0.0, seed: int = 0,
-             start: Any = "auto", stop: Callable[[], bool] | None = None) -> Generated:
+@door(VectorError)
+@of_one_model(reads=False)
+def generate(model: Model, prompt: str | TaskPrompt | Sequence[int], vector: Vector | LayerVectors | None = None, *, layer: Index | None = None,
+             strength: float = 1.0, position: Position = "last", schedule: str | Callable[[int], float] | Sequence[float] | None = None,
+             max_new_tokens: Draws = 20, temperature: NonNegative = 0.0, seed: Seed = 0, start: Token | None = "auto",
+             stop: Callable[[], bool] | None = None) -> Generated:
     """Continues a prompt while a vector is added to the residual stream after a layer.
 
     Args:
@@ -99,15 +98,11 @@ def generate(model: Any, prompt: Any, vector: Vector | LayerVectors | None = Non
 
     Raises: VectorError: arguments that cannot be used, a vector of another width. No hook stays on the model, also after an error.
     """
-    if isinstance(max_new_tokens, bool) or not hasattr(max_new_tokens, "__index__") or max_new_tokens < 1:
-        raise VectorError(f"max_new_tokens={max_new_tokens!r}: expected a whole number, at least 1.")
-    if check_strength(temperature, "temperature") < 0:
-        raise VectorError(f"temperature={temperature!r}: expected 0 (greedy) or more.")
-    if position not in POSITIONS:
-        raise VectorError(f"position={position!r} is not known; expected one of {', '.join(POSITIONS)}.")
-    if position == "last" and schedule not in (None, "constant"):
-        raise VectorError(f"schedule={schedule!r} changes nothing with position='last', where the vector acts once; use position='new' or 'all'.")
-    ids, tokenizer, factor, value = prompt_ids(model, prompt, start), tokenizer_of(model), factors(schedule, int(max_new_tokens)), check_strength(strength)
+    if 0 < temperature < COLDEST:
+        raise VectorError(unfit("temperature", temperature, f"0 (greedy), or at least {COLDEST}"))
+    if position == "last" and schedule is not None and not (isinstance(schedule, str) and schedule == "constant"):
+        raise VectorError(f"schedule={shown(schedule)} changes nothing with position='last', where the vector acts once; use position='new' or 'all'.")
+    ids, tokenizer, factor, value = prompt_ids(model, prompt, start), tokenizer_of(model), factors(schedule, max_new_tokens), float(strength)
     edits: Callable[[int], Sequence[Edit]] = lambda step: ()
     if vector is not None:
         decoder = Decoder.of(model)
@@ -121,4 +116,4 @@ def generate(model: Any, prompt: Any, vector: Vector | LayerVectors | None = Non
             if not scale or (step and position == "last"):
                 return ()
             return (Edit(Site("resid_post", layer=at, position=None if step or position == "all" else (last,)), "add", vector, scale=scale),)
-    return as_text(tokenizer, write(model, ids, edits, max_new_tokens=int(max_new_tokens), temperature=float(temperature), seed=seed, stop=stop))
+    return as_text(tokenizer, write(model, ids, edits, max_new_tokens=max_new_tokens, temperature=float(temperature), seed=seed, stop=stop))

@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ..arguments import Count, Draws, Index, Seed, Share, door
 from ..engine import results
-from ..measure import statistics
 from ..measure.agreement import Agreement, AgreementError, compare
+from ..measure.effects import UNITS, clusters, tested
 from .errors import VectorError
 
-Head = tuple[int, int]
+Head = tuple[Index, Index]
 
 
-def summary(effects: xr.Dataset, *, level: float = 0.95, resamples: int = 2000, flips: int | None = None, method: str = "bca", seed: int = 0) -> xr.Dataset:
-    """The mean effect of every head over prompts, with a bootstrap interval and a two-sided sign-flip test (null: symmetric about 0), Holm-corrected over all heads.
+@door(VectorError)
+def summary(effects: xr.Dataset, *, level: Share = 0.95, resamples: Draws = 2000, flips: Draws | None = None, method: str = "auto", seed: Seed = 0,
+            cluster: str | Sequence[Any] | None = "auto") -> xr.Dataset:  # fmt: skip
+    """The mean effect of every head over prompts, with an interval and a two-sided sign-flip test (guaranteed if effects are symmetric about 0), Holm-corrected over all heads.
 
-    Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``n``, ``p``, ``p_holm``, and ``rank`` (0 = largest mean). `flips`: sign patterns; None takes 100 a head and at
-    least 10 000, so that Holm's correction can reach 0.05. The record's `statistics` say which kind of p it is (`p_kind`: exact or monte carlo) and the smallest it can be
-    (`p_floor`).
+    `cluster`: what counts as one. "auto": prompts that ask the same question (`x`) are one unit, the mean of their effects; None: each prompt; a coordinate of the prompts; or a label
+    for each. `method`: of the interval, see `lens.measure.intervals.bootstrap`.
 
-    Raises: VectorError: no result of `head_effects`, fewer than two prompts.
+    Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p``, ``p_kind`` ("approximate" where effects are seen to be skewed), ``p_holm``, and
+    ``rank`` (0 = largest mean); ``units``: in words, what counted as one. `flips`: sign patterns; None takes 100 a head and at least 10 000, so that Holm's correction can reach 0.05.
+    The record's `statistics` hold the kind of p and the smallest it can be (`p_floor`).
+
+    Raises: VectorError: no result of `head_effects`, fewer than two prompts. StatisticsError: a cluster that fits no prompt.
     """
     x = _effects(effects)
     if x.shape[0] < 2:
         raise VectorError(f"effects have {x.shape[0]} prompt(s); an interval over prompts needs at least two: take more trials.")
-    flat = x.reshape(len(x), -1)
-    whole = np.isfinite(flat).all(0)
-    out = {name: np.full(flat.shape[1], np.nan) for name in ("mean", "low", "high", "p", "p_holm", "rank")}
-    flips = max(10_000, 100 * flat.shape[1]) if flips is None else flips
-    kind, floor = "none", None
-    if whole.any():
-        interval = statistics.bootstrap(flat[:, whole], level=level, resamples=resamples, seed=seed, method=method)
-        test = statistics.sign_flip(flat[:, whole], resamples=flips, seed=seed)
-        kind, floor = str(test.kind), float(np.max(test.floor))
-        for name, values in (("mean", interval.estimate), ("low", interval.low), ("high", interval.high), ("p", test.p), ("p_holm", statistics.holm(np.atleast_1d(test.p)))):
-            out[name][whole] = values
-        out["rank"][whole] = np.argsort(np.argsort(-out["mean"][whole], kind="stable"), kind="stable")
+    known = {str(c): effects[c].values.tolist() for c in effects.coords if effects[c].dims == ("prompt",) and c != "prompt"}
+    units, note = clusters(cluster, len(x), known, ("x", *UNITS))
+    whole = np.isfinite(x).all(0)
+    found, about = tested(np.where(whole, x, np.nan), units, level=level, resamples=resamples, flips=flips, method=method, seed=seed)
+    found["n"] = np.where(whole, found["n"], np.isfinite(x).sum(0))
+    rank = np.full(whole.shape, np.nan)
+    rank[whole] = np.argsort(np.argsort(-found["mean"][whole], kind="stable"), kind="stable")
     unit = effects["effect"].attrs.get("units", "")
-    ds = xr.Dataset({name: (("layer", "head"), v.reshape(x.shape[1:]), {"units": unit} if name in ("mean", "low", "high") else {}) for name, v in out.items()},
+    ds = xr.Dataset({name: (("layer", "head"), v, {"units": unit} if name in ("mean", "low", "high") else {}) for name, v in (found | {"rank": rank}).items()},
                     coords={"layer": effects["layer"].values, "head": effects["head"].values})
-    ds["n"] = (("layer", "head"), np.isfinite(x).sum(0))
+    ds["units"] = ((), note)
     record = results.provenance(effects)
     return results.stamp(ds, {**record, "kind": "head summary", "of": record.get("kind"),
-                              "statistics": dict(level=level, resamples=resamples, flips=flips, method=method, p_kind=kind, p_floor=floor, seed=seed, n_prompts=len(x),
-                                                 n_heads=int(whole.sum()))})
+                              "statistics": {**about, "n_prompts": len(x), "n_heads": int(whole.sum()), "units": note}})
 
 
-def top_heads(effects: xr.Dataset | Mapping[str, xr.Dataset], k: int = 10) -> list[Head]:
+@door(VectorError)
+def top_heads(effects: xr.Dataset | Mapping[str, xr.Dataset], k: Count = 10) -> list[Head]:
     """The `k` heads of the largest mean effect, `(layer, head)`, largest first; over several tasks: see `universal`.
 
     Raises: VectorError: more heads than there are.
@@ -61,7 +62,8 @@ def top_heads(effects: xr.Dataset | Mapping[str, xr.Dataset], k: int = 10) -> li
     return _largest(_mean(effects), effects, k)
 
 
-def universal(effects: Mapping[str, xr.Dataset], k: int = 10, *, above: Mapping[str, bool] | Mapping[str, float] | float | None = None) -> list[Head]:
+@door(VectorError)
+def universal(effects: Mapping[str, xr.Dataset], k: Count = 10, *, above: Mapping[str, bool | float] | float | None = None) -> list[Head]:
     """The `k` heads of the largest effect averaged over tasks, each task counting the same.
 
     `above` says which tasks take part: per task True or False (say, whether the model beats the most frequent answer there, as published), or a smallest mean effect of the
@@ -88,7 +90,8 @@ def universal(effects: Mapping[str, xr.Dataset], k: int = 10, *, above: Mapping[
     return _largest(np.mean(list(means.values()), 0), first, k)
 
 
-def overlap(a: Iterable[Head], b: Iterable[Head], heads: int | None = None) -> dict[str, Any]:
+@door(VectorError)
+def overlap(a: Sequence[Head] | Set[Head], b: Sequence[Head] | Set[Head], heads: Count | None = None) -> dict[str, Any]:
     """How much two sets of heads have in common.
 
     Returns: ``jaccard`` (shared / united), ``shared`` and ``n`` (how many, and of which sizes), and, where `heads` says how many heads the model has, the number ``expected`` to
@@ -109,14 +112,15 @@ def overlap(a: Iterable[Head], b: Iterable[Head], heads: int | None = None) -> d
     return out
 
 
-def agreement(exact: xr.Dataset, estimate: xr.Dataset, k: int = 10, **options: Any) -> Agreement:
+@door(VectorError)
+def agreement(exact: xr.Dataset, estimate: xr.Dataset, k: Count = 10, **options: Any) -> Agreement:
     """How an estimate of the heads' effects agrees with the exact ones: Pearson and Spearman with intervals over prompts, top-`k` overlap, signs.
 
     "atp*" estimates magnitudes and is compared with the exact effects' absolute values. `options`: `resamples`, `level`, `seed`.
 
     Raises: VectorError: results of different tasks, metrics or prompts.
     """
-    _effects(exact), _effects(estimate)
+    _effects(exact, "exact"), _effects(estimate, "estimate")
     require_same_prompts(exact, estimate)
     magnitude = results.provenance(estimate).get("call", {}).get("method") == "atp*"
     try:
@@ -132,10 +136,10 @@ def require_same_prompts(exact: xr.Dataset, estimate: xr.Dataset) -> None:
         raise VectorError("estimate and exact are of different prompts; use the same task, seed, shots, trials and template.")
 
 
-def _effects(ds: Any) -> np.ndarray:
+def _effects(ds: xr.Dataset, name: str = "effects") -> np.ndarray:
     """Effects ``[prompt, layer, head]``."""
-    if not isinstance(ds, xr.Dataset) or "effect" not in ds or not {"layer", "head"} <= set(ds["effect"].dims):
-        raise VectorError(f"effects is a {type(ds).__name__} without effects over layer and head; give a result of lens.vectors.head_effects.")
+    if "effect" not in ds or not {"layer", "head"} <= set(ds["effect"].dims) <= {"prompt", "layer", "head"} or ds["effect"].dtype.kind not in "fiu":
+        raise VectorError(f"{name} is a Dataset without effects over layer and head; give a result of lens.vectors.head_effects.")
     x = ds["effect"]
     return np.asarray((x if "prompt" in x.dims else x.expand_dims("prompt")).transpose("prompt", "layer", "head").values, float)
 
@@ -149,7 +153,7 @@ def _mean(ds: xr.Dataset) -> np.ndarray:
 
 
 def _largest(mean: np.ndarray, ds: xr.Dataset, k: int) -> list[Head]:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= mean.size:
+    if k > mean.size:
         raise VectorError(f"k={k!r}: expected a whole number from 1 to {mean.size}, the number of heads.")
     order = np.argsort(-mean.ravel(), kind="stable")[:k]
     layers, heads = np.asarray(ds["layer"]), np.asarray(ds["head"])

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import Model, Size, door, unfit
 from ..engine.decoder import Decoder
-from ..engine.sites import Site
+from ..engine.sessions import of_one_model
+from ..engine.sites import Site, indices
 from ..measure.answers import ANSWER, SCORES
 from ..measure.reading import recorded
+from ..notices import warn
 from .errors import VectorError
 from .prompts import TaskPrompt
 
-SOURCES = ("demonstrations", "instruction")
+Source = Literal["demonstrations", "instruction"]
 
 
+@door(VectorError)
 @dataclass(frozen=True, eq=False)
 class Means:
     """The mean over `n` prompts of every head's output `z` (before the output projection) and of every block's output `resid`, both at the last token.
@@ -31,28 +34,31 @@ class Means:
 
     z: Float[Tensor, "layer head d_head"]
     resid: Float[Tensor, "layer d_model"]
-    n: int
-    source: str
+    n: Size
+    source: Source
     task: str
-    asked: int = 0
-    known: int = 0
+    asked: Size = 0
+    known: Size = 0
     filtered: bool = False
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise VectorError(f"source={self.source!r} is not known; expected one of {', '.join(SOURCES)}.")
         for name in ("z", "resid"):
             if not torch.isfinite(getattr(self, name)).all():
                 raise VectorError(f"{name} of the means of {self.task!r} holds NaN or infinity; check the model's weights.")
 
+    @door(VectorError)
     def at_site(self, site: Site) -> Tensor:
         """The mean where a site is, so that `lens.Edit` takes it: `z` of a head (or of all, `[head, d_head]`), or `resid_post` of a layer."""
-        if site.name == "z":
-            return self.z[site.layer] if site.head is None else self.z[site.layer, site.head]
-        if site.name == "resid_post":
-            return self.resid[site.layer]
+        if site.name in ("z", "resid_post"):
+            if site.layer is None:
+                raise VectorError(unfit("site.layer", None, f"one of the {len(self.z)} layers", "name it: Site('z', 3)"))
+            layer = indices(site.layer, len(self.z), "layer")[0]
+            if site.name == "resid_post":
+                return self.resid[layer]
+            return self.z[layer] if site.head is None else self.z[layer, indices(site.head, self.z.shape[1], "head")[0]]
         raise VectorError(f"site={site}: means are kept of 'z' and of 'resid_post'.")
 
+    @door(VectorError)
     def fits(self, decoder: Decoder) -> "Means":
         """Itself, on the model's device.
 
@@ -64,9 +70,11 @@ class Means:
         return self
 
 
+@door(VectorError)
+@of_one_model(reads=False)
 @torch.no_grad()
-def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool = False, source: str | None = None, task: str = "", progress: bool | None = None,
-                     stop: Callable[[], bool] | None = None) -> Means:
+def mean_activations(model: Model, prompts: Sequence[TaskPrompt], *, known: bool = False, source: Source | None = None,
+                     task: str = "", progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Means:
     """The means over prompts at their last token; batch by batch, nothing but the sums is kept.
 
     Args:
@@ -100,7 +108,7 @@ def mean_activations(model: Any, prompts: Sequence[TaskPrompt], *, known: bool =
             z[k] += of_z[:, chosen].sum(1)
             resid[k] += of_resid[:, chosen].sum(1)
     if known and not right:
-        warnings.warn(f"the model answers none of the {len(prompts)} prompts of {task or 'the task'}; all of them are in the mean.", stacklevel=2)
+        warn(f"the model answers none of the {len(prompts)} prompts of {task or 'the task'}; all of them are in the mean.")
     only = bool(known and right)
     n = right if only else len(prompts)
     put = lambda x: (x[int(only)] / n).to(device=decoder.device, dtype=decoder.dtype)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,24 +12,27 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import Draws, FilePath, Model, Positive, Seed, Size, Token, door
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
+from ..engine.effective import is_plain
 from ..engine.metrics import Metric
 from ..engine.record import record_of
 from ..engine.resume import SweepStore
 from ..engine.runs import Runs
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweeps import Cell, Values, run_bytes, sweep
-from .approximations import METHODS as ESTIMATES, estimate
+from ..notices import warn
+from .approximations import estimate
 from .errors import VectorError
-from .means import SOURCES, Means, mean_activations
+from .means import Means, Source, mean_activations
 from .prompts import TaskPrompt, as_task, build
-from .tasks import Task
+from .tasks import Split, Task
 from .templates import Template, as_template
 
 METRICS = {"prob": "probability", "logprob": "nats"}
-METHODS = ("exact", *ESTIMATES)
 #: Prompts to a region of a store on disk.
 REGION = 5
 #: Added to the seed for the prompts that are edited, so that they are not those of the means.
@@ -44,12 +46,15 @@ _CELL_BYTES = 900
 def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows"]:
     """ln p of the answer's first token (nats), from the final residual stream at the last token; the vocabulary is read in blocks and never held whole."""
     x, target = decoder.norm(resid[0][:, 0]), encoded.answer_ids[0]
-    weight, bias = decoder.head.weight, getattr(decoder.head, "bias", None)
+    own = is_plain(decoder.head)
+    whole = None if own else decoder.head(x)
+    weight, bias = (decoder.head.weight, decoder.head.bias) if own else (None, None)
     size = max(256, _LOGIT_BYTES // (4 * max(1, len(x))))
     highest = x.new_full((len(x),), float("-inf"), dtype=torch.float32)
     total, wanted = torch.zeros_like(highest), torch.zeros_like(highest)
-    for a in range(0, len(weight), size):
-        logits = F.linear(x, weight[a:a + size], None if bias is None else bias[a:a + size]).float()
+    for a in range(0, decoder.d_vocab, size):
+        # the part is changed in place below
+        logits = (F.linear(x, weight[a:a + size], None if bias is None else bias[a:a + size]) if own else whole[:, a:a + size].clone()).float()
         if a <= target < a + size:
             wanted = logits[:, target - a].clone()
         new = torch.maximum(highest, logits.amax(-1))
@@ -62,10 +67,14 @@ def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean
 FIRST = Metric("first", "nats", lambda e: [()], first_logprob)
 
 
-def head_effects(model: Any, task: Task | str, *, means: Means | None = None, trials: int = 25, shots: int = 10, mean_prompts: int = 100, source: str = "demonstrations",
-                 template: Template | str = "qa", instruction: str | None = None, method: str = "exact", metric: str = "prob", steps: int = 8, seed: int = 0,
-                 start: Any = "auto", split: str = "valid", known: bool = True, memory_mb: float = 500, progress: bool | None = None, stop: Callable[[], bool] | None = None,
-                 on_part: Callable[[xr.Dataset], None] | None = None, store: Any = None) -> xr.Dataset:
+@door(VectorError)
+@of_one_model
+def head_effects(model: Model, task: Task | FilePath, *, means: Means | None = None, trials: Draws = 25, shots: Size = 10,
+                 mean_prompts: Draws = 100, source: Source = "demonstrations", template: Template | str = "qa", instruction: str | None = None,
+                 method: Literal["exact", "atp", "atp*", "ig"] = "exact", metric: Literal["prob", "logprob"] = "prob", steps: Draws = 8,
+                 seed: Seed = 0, start: Token | None = "auto", split: Split = "valid", known: bool = True, memory_mb: Positive = 500,
+                 progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None,
+                 store: FilePath | None = None) -> xr.Dataset:
     """The indirect effect of every head of every layer on the answer to prompts with shuffled labels.
 
     Args:
@@ -88,9 +97,6 @@ def head_effects(model: Any, task: Task | str, *, means: Means | None = None, tr
     and values before the last token are the unedited run's, and all heads of all layers go down in one walk.
     """
     task, template = as_task(task), as_template(template)
-    for name, value, choices in (("method", method, METHODS), ("metric", metric, METRICS), ("source", source, SOURCES)):
-        if value not in choices:
-            raise VectorError(f"{name}={value!r} is not known; expected one of {', '.join(choices)}.")
     if store is not None and method != "exact":
         raise VectorError(f"store={str(store)!r}: method={method!r} takes little longer than reading it back; leave `store` out, or use method='exact'.")
     decoder = Decoder.of(model)
@@ -101,7 +107,7 @@ def head_effects(model: Any, task: Task | str, *, means: Means | None = None, tr
     means.fits(decoder)
     call = dict(task=task.name, trials=trials, shots=shots, mean_prompts=mean_prompts, source=means.source, template=template.name, instruction=instruction,
                 method=method, metric=metric, start=start, split=split, known=known, **({"steps": steps} if method == "ig" else {}))
-    record = record_of(model, decoder, "head effects", call, seed=seed) | {
+    record = record_of(model, decoder, "head effects", call, seed=seed, store=store) | {
         "shared_first_tokens": _shared_first_tokens(model, task, template), "texts": [p.text for p in prompts],
         "means": {name: getattr(means, name) for name in ("n", "asked", "known", "filtered", "source", "task")}}
     read = np.exp if metric == "prob" else np.asarray
@@ -120,6 +126,7 @@ def head_effects(model: Any, task: Task | str, *, means: Means | None = None, tr
     values, disk, skip, notify = Values.empty(len(prompts), (decoder.n_layers, decoder.n_heads)), None, None, None
     if store is not None:
         disk = SweepStore(store, labelled(values), regions={"prompt": REGION, "layer": 1})
+        record["model"] |= disk.said
         held = disk.held()["edited"].transpose("prompt", "layer", "head").values
         values.value[...] = np.log(held) if metric == "prob" else held
         skip = lambda i, l: bool(disk.done[i, l])
@@ -144,8 +151,8 @@ def _shared_first_tokens(model: Any, task: Task, template: Template) -> int:
     count = sum(len(ys) for ys in shared.values())
     if count:
         some = "; ".join(", ".join(ys[:4]) + (", ..." if len(ys) > 4 else "") for ys in list(shared.values())[:3])
-        warnings.warn(f"task {task.name!r}: {count} of {len({y for _, y in task.pairs})} outputs share their first token with another ({some}); the effects are of the first "
-                      "token and do not tell these apart. Read whole answers with lens.vectors.evaluate.", stacklevel=3)
+        warn(f"task {task.name!r}: {count} of {len({y for _, y in task.pairs})} outputs share their first token with another ({some}); the effects are of the first "
+             "token and do not tell these apart. Read whole answers with lens.vectors.evaluate.")
     return count
 
 
@@ -176,14 +183,14 @@ def exact(decoder: Decoder, prompts: Sequence[TaskPrompt], z: Float[Tensor, "lay
                  bytes_per_prompt=lambda i: run_bytes(decoder, lengths[i], ("z",)) + waiting, label="head effects", **options)
 
 
-def task_means(model: Any, task: Task, *, source: str = "demonstrations", n: int = 100, shots: int = 10, split: str = "valid", template: Template | str = "qa",
-               instruction: str | None = None, known: bool = True, seed: int = 0, start: Any = "auto", progress: bool | None = None) -> Means:
+@door(VectorError)
+def task_means(model: Model, task: Task | FilePath, *, source: Source = "demonstrations", n: Draws = 100, shots: Size = 10,
+               split: Split = "valid", template: Template | str = "qa", instruction: str | None = None, known: bool = True, seed: Seed = 0,
+               start: Token | None = "auto", progress: bool | None = None) -> Means:
     """The means that `head_effects` and `extract` take by default: over `n` prompts with demonstrations, or over prompts with the instruction (at most one a pair of `train`).
 
     Raises: VectorError: see `build`.
     """
-    if source not in SOURCES:
-        raise VectorError(f"source={source!r} is not known; expected one of {', '.join(SOURCES)}.")
     if source == "demonstrations":
         prompts = build(model, task, "icl", n=n, shots=shots, split=split, template=template, seed=seed, start=start)
     else:

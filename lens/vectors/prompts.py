@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..arguments import Draws, FilePath, Model, Seed, Size, Token, door, shown
 from ..engine.decoder import Decoder
 from ..measure.answers import read_answers
 from ..measure.reading import start_token
+from ..notices import warn
 from ..prompts import PromptError, continuation
 from ..tokens import require_known, tokenize, tokenizer_of
 from .errors import VectorError
-from .tasks import Task, load_task
+from .tasks import Split, Task, load_task
 from .templates import Template, as_template
 
 KINDS = ("icl", "shuffled", "zero_shot", "instruction", "text")
 
 
+@door(VectorError)
 @dataclass(frozen=True, eq=False)
 class TaskPrompt:
     """One prompt as a model's tokens.
@@ -33,25 +35,33 @@ class TaskPrompt:
     """
 
     ids: Int[Tensor, "length"]
-    answer_ids: tuple[int, ...]
+    answer_ids: Sequence[int]
     x: str
     y: str
     demos: tuple[tuple[str, str], ...]
     text: str
     kind: str
-    fixed_points: int | None = None
+    fixed_points: Size | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def as_task(task: Any, seed: int = 0) -> Task:
+@door(VectorError)
+def as_task(task: Task | FilePath, seed: Seed = 0) -> Task:
     """A task as it is, or by name (see `load_task`)."""
-    return task if isinstance(task, Task) else load_task(task, seed=seed)
+    if isinstance(task, Task):
+        return task
+    try:
+        return load_task(task, seed=seed)
+    except VectorError as error:
+        raise VectorError(f"task: {error}") from None
 
 
-def build(model: Any, task: Task | str, kind: str, *, n: int | None = None, shots: int = 10, split: str = "test", template: Template | str = "qa",
-          instruction: str | None = None, seed: int = 0, start: Any = "auto") -> list[TaskPrompt]:
+@door(VectorError)
+def build(model: Model, task: Task | FilePath, kind: Literal["icl", "shuffled", "zero_shot", "instruction", "text"], *,
+          n: Draws | None = None, shots: Size = 10, split: Split = "test", template: Template | str = "qa",
+          instruction: str | None = None, seed: Seed = 0, start: Token | None = "auto") -> list[TaskPrompt]:
     """Prompts of one kind.
 
     Args:
@@ -68,11 +78,6 @@ def build(model: Any, task: Task | str, kind: str, *, n: int | None = None, shot
     Source: Todd et al. 2024.
     """
     task, template = as_task(task), as_template(template)
-    if kind not in KINDS:
-        raise VectorError(f"kind={kind!r} is not known; expected one of {', '.join(KINDS)}.")
-    for name, value, least in (("n", n, 1), ("shots", shots, 0)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least):
-            raise VectorError(f"{name}={value!r}: expected a whole number of at least {least}.")
     questions = task.numbers(split)
     if not questions:
         raise VectorError(f"split={split!r} of task {task.name!r} holds no pair ({len(task.pairs)} in all); give more pairs or another split.")
@@ -87,8 +92,8 @@ def build(model: Any, task: Task | str, kind: str, *, n: int | None = None, shot
         raise VectorError(f"shots={shown}: task {task.name!r} has {len(pool)} pairs to demonstrate with (its train split of {len(task.pairs)}); "
                           "give more pairs, or fewer shots.")
     if kind == "shuffled" and len({task.pairs[i][1] for i in pool}) == 1:
-        warnings.warn(f"task {task.name!r}: all outputs to demonstrate with are {task.pairs[pool[0]][1]!r}, so that shuffling them changes nothing: "
-                      "these prompts are as informative as the plain ones.", stacklevel=2)
+        warn(f"task {task.name!r}: all outputs to demonstrate with are {task.pairs[pool[0]][1]!r}, so that shuffling them changes nothing: "
+             "these prompts are as informative as the plain ones.")
     draw = np.random.default_rng([seed, KINDS.index(kind) if kind == "text" else 0])
     asked = [(q, s) for q in questions for s in (task.texts if kind == "text" else (None,))]
     encode = _encoder(model, template, start)
@@ -128,12 +133,14 @@ def _encoder(model: Any, template: Template, start: Any) -> Callable[..., TaskPr
             require_known(tokenizer, text, ids, "prompt")
             answer = continuation(tokenizer, text, ids, template.lead + y, "answer", "prompt")
         except PromptError as error:
-            raise VectorError(f"task {task.name!r}, ({x!r}, {y!r}), template {template.name!r}: {error}") from None
+            with_it = "" if instruction is None else f", instruction={shown(instruction)}"
+            raise VectorError(f"task {task.name!r}, ({x!r}, {y!r}), template {template.name!r}{with_it}: {error}") from None
         return TaskPrompt(torch.tensor(lead + ids), answer, x, y, demos, text, kind, fixed)
     return encode
 
 
-def answered(model: Any, prompts: Sequence[TaskPrompt], *, first: bool = False) -> np.ndarray:
+@door(VectorError)
+def answered(model: Model, prompts: Sequence[TaskPrompt], *, first: bool = False) -> np.ndarray:
     """Per prompt, whether greedy decoding would give the whole answer (`first`: its first token), `[prompt]` of bool. Cost: one pass over each prompt."""
     if not len(prompts):
         raise VectorError("prompts=[] holds none; give at least one.")

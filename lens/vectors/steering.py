@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import Draws, Filled, Index, Model, Seed, Token, door
 from ..engine.decoder import Decoder
+from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..measure.reading import recorded, start_token
 from ..models import weight_hash
@@ -18,8 +20,11 @@ from .generation import prompt_ids
 from .vector import LayerVectors, Vector
 
 
-def contrast(model: Any, positive: Sequence[str], negative: Sequence[str], *, layer: int | None = None, position: str = "last", splits: int = 20, seed: int = 0,
-             start: Any = "auto", name: str = "contrast") -> LayerVectors | Vector:
+@door(VectorError)
+@of_one_model(reads=False)
+def contrast(model: Model, positive: Annotated[Sequence[str], Filled()], negative: Annotated[Sequence[str], Filled()], *,
+             layer: Index | None = None, position: Literal["last", "mean"] = "last", splits: Draws = 20, seed: Seed = 0,
+             start: Token | None = "auto", name: str = "contrast") -> LayerVectors | Vector:
     """The difference of means between two sets of texts, at every layer's output.
 
     Args:
@@ -36,22 +41,14 @@ def contrast(model: Any, positive: Sequence[str], negative: Sequence[str], *, la
     Source: Rimsky et al. 2024, Steering Llama 2 via Contrastive Activation Addition (difference of means; there from pairs); the reliability is ours.
     """
     decoder = Decoder.of(model)
-    if position not in ("last", "mean"):
-        raise VectorError(f"position={position!r} is not known; expected 'last' or 'mean'.")
-    if isinstance(splits, bool) or not hasattr(splits, "__index__") or splits < 1:
-        raise VectorError(f"splits={splits!r}: expected a whole number, at least 1.")
-    sets = []
-    for argument, texts in (("positive", positive), ("negative", negative)):
-        if isinstance(texts, str) or not hasattr(texts, "__iter__") or not (texts := list(texts)):
-            raise VectorError(f"{argument}={texts!r}: expected a list of texts, at least one.")
-        sets.append(_read(model, decoder, texts, position, start))
+    chosen = None if layer is None else indices(layer, decoder.n_layers, "layer")[0]
+    sets = [_read(model, decoder, texts, name, position, start) for name, texts in (("positive", positive), ("negative", negative))]
     vectors = sets[0].mean(0) - sets[1].mean(0)
     reliability = _reliability(*sets, splits, seed)
     about = {"positive": len(sets[0]), "negative": len(sets[1]), "position": position, "splits": int(splits), "seed": int(seed)}
     made = LayerVectors(vectors, name, weight_hash(model), "contrast", about, reliability)
-    if layer is None:
+    if chosen is None:
         return made
-    chosen = indices(layer, decoder.n_layers, "layer")[0]
     value = float(reliability[chosen])
     one = made.at(chosen)
     one.about["reliability"] = value if value == value else None
@@ -59,9 +56,9 @@ def contrast(model: Any, positive: Sequence[str], negative: Sequence[str], *, la
 
 
 @torch.no_grad()
-def _read(model: Any, decoder: Decoder, texts: Sequence[str], position: str, start: Any) -> Tensor:
+def _read(model: Any, decoder: Decoder, texts: Sequence[str], name: str, position: str, start: Any) -> Tensor:
     """Every text's residual stream after each layer at the position, `[text, n_layers, d_model]` in float32 on the CPU."""
-    ids = [prompt_ids(model, t, start) for t in texts]
+    ids = [prompt_ids(model, t, start, f"{name}[{i}]") for i, t in enumerate(texts)]
     lead = 0 if start_token(model, decoder, start) is None else 1
     out = torch.empty(len(ids), decoder.n_layers, decoder.d_model)
     for batch, runs in recorded(decoder, ids, (), "texts"):

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from .. import reading
+from ..arguments import FilePath, Fraction, Name, Seed, Text, door, shown, unfit
+from ..arguments.kinds import is_sequence
+from ..notices import warn
 from ..prompts import PromptError, continuation
 from ..tokens import tokenize, tokenizer_of
 from . import abilities
 from .errors import VectorError
-from .templates import as_template
+from .templates import Template, as_template
 
 #: environment variable that names a folder of tasks as JSON files
 FOLDER = "MNEMOSCOPE_FUNCTION_VECTORS"
 SPLITS = ("train", "valid", "test")
+Split = Literal["train", "valid", "test", "all"]
 #: of the pairs, by split: 70 % demonstrate, 30 % of the rest choose, what is left reports
 SHARES = (0.7, 0.09, 0.21)
 
 
+@door(VectorError)
 @dataclass(frozen=True)
 class Task:
     """What a model is asked to do, as pairs `(input, output)`.
@@ -37,23 +41,23 @@ class Task:
     [('big', 'small')]
     """
 
-    name: str
-    pairs: tuple[tuple[str, str], ...]
-    instruction: str | None = None
-    texts: tuple[str, ...] = ()
+    name: Name
+    pairs: Iterable[Any]
+    instruction: Name | None = None
+    texts: str | Sequence[str] = ()
     train: tuple[int, ...] = ()
     valid: tuple[int, ...] = ()
     test: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            raise VectorError(f"name={self.name!r}: expected text.")
+        if not self.name.strip():
+            raise VectorError(unfit("name", self.name, "text that is more than spaces"))
         object.__setattr__(self, "pairs", _checked(self.name, self.pairs))
-        object.__setattr__(self, "texts", (self.texts,) if isinstance(self.texts, str) else tuple(self.texts))
-        if self.instruction is not None and (not isinstance(self.instruction, str) or not self.instruction.strip()):
+        object.__setattr__(self, "texts", _texts(self.texts))
+        if self.instruction is not None and not self.instruction.strip():
             raise VectorError(f"task {self.name!r}: instruction={self.instruction!r}; expected text, or None where there is none.")
         for text in self.texts:
-            if not isinstance(text, str) or "{x}" not in text:
+            if "{x}" not in text:
                 raise VectorError(f"task {self.name!r}: texts hold {text!r}; expected sentences with {{x}} where the input goes.")
         seen: set[int] = set()
         for split in SPLITS:
@@ -65,19 +69,20 @@ class Task:
             seen |= set(numbers)
             object.__setattr__(self, split, numbers)
         if self.same_labels:
-            warnings.warn(f"task {self.name!r}: all {len(self.pairs)} outputs are {self.pairs[0][1]!r}, so that shuffling them changes nothing: "
-                          "no effect can be told from the answer's own frequency.", stacklevel=3)
+            warn(f"task {self.name!r}: all {len(self.pairs)} outputs are {self.pairs[0][1]!r}, so that shuffling them changes nothing: "
+                 "no effect can be told from the answer's own frequency.")
 
     @classmethod
-    def from_pairs(cls, pairs: Iterable[Sequence[str]], *, name: str = "task", instruction: str | None = None, texts: Sequence[str] = (), seed: int = 0,
-                   shares: Sequence[float] = SHARES) -> "Task":
+    @door(VectorError)
+    def from_pairs(cls, pairs: Iterable[Any], *, name: Name = "task", instruction: Name | None = None,
+                   texts: str | Sequence[str] = (), seed: Seed = 0, shares: Sequence[Fraction] = SHARES) -> "Task":
         """A task of these pairs, split at random: `shares` of train, valid and test, each at least one pair where there are three or more.
 
         Source: Todd et al. 2024's code (70 % train; of the rest 30 % valid and 70 % test).
         """
         pairs = _checked(name, pairs)
         shares = tuple(float(s) for s in shares)
-        if len(shares) != 3 or min(shares) < 0 or not 0.999 < sum(shares) < 1.001:
+        if len(shares) != 3 or not 0.999 < sum(shares) < 1.001:
             raise VectorError(f"shares={shares!r}: expected three shares, of train, valid and test, that add up to 1.")
         order = np.random.default_rng(seed).permutation(len(pairs)).tolist()
         n, sizes = len(pairs), [0, 0]
@@ -88,21 +93,21 @@ class Task:
         while n >= 3 and shares[2] and sum(sizes) >= n:
             sizes[int(np.argmax(sizes))] -= 1
         parts = np.split(np.asarray(order, dtype=int), np.cumsum(sizes))
-        return cls(name, pairs, instruction, tuple([texts] if isinstance(texts, str) else texts), *(tuple(sorted(p.tolist())) for p in parts))
+        return cls(name, pairs, instruction, _texts(texts), *(tuple(sorted(p.tolist())) for p in parts))
 
-    def words(self, split: str) -> list[tuple[str, str]]:
+    @door(VectorError)
+    def words(self, split: Split) -> list[tuple[str, str]]:
         """The pairs of a split: "train", "valid", "test", or "all"."""
         return [self.pairs[i] for i in self.numbers(split)]
 
-    def numbers(self, split: str) -> tuple[int, ...]:
+    @door(VectorError)
+    def numbers(self, split: Split) -> tuple[int, ...]:
         """The numbers of a split's pairs.
 
         Raises: VectorError: an unknown split.
         """
         if split == "all":
             return tuple(range(len(self.pairs)))
-        if split not in SPLITS:
-            raise VectorError(f"split={split!r} is not known; expected one of {', '.join(SPLITS)} or all.")
         return getattr(self, split)
 
     @property
@@ -110,7 +115,8 @@ class Task:
         """Whether all outputs are equal."""
         return len(self.pairs) > 1 and len({y for _, y in self.pairs}) == 1
 
-    def shared_first_tokens(self, model: Any, template: Any = "qa") -> dict[int, list[str]]:
+    @door(VectorError)
+    def shared_first_tokens(self, model: Any, template: Template | str = "qa") -> dict[int, list[str]]:
         """Different outputs that begin with the same token in this model's vocabulary, by that token's id.
 
         Where there are any, the first token alone does not tell those outputs apart: read the scores of whole answers.
@@ -128,19 +134,22 @@ class Task:
         return {token: ys for token, ys in found.items() if len(ys) > 1}
 
 
+def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
 def _checked(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
-    if isinstance(pairs, str) or not hasattr(pairs, "__iter__"):
-        raise VectorError(f"task {name!r}: pairs={pairs!r}; expected a list of (input, output).")
     made, seen = [], {}
     for number, pair in enumerate(pairs):
-        if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise VectorError(f"task {name!r}: pairs[{number}] is {pair!r}; expected (input, output).")
+        if not is_sequence(pair) or len(pair) != 2:
+            raise VectorError(f"task {name!r}: pairs[{number}] is {shown(pair)}; expected (input, output).")
         x, y = pair
         for what, value in (("inputs", x), ("outputs", y)):
             if isinstance(value, (list, tuple, set)):
-                raise VectorError(f"task {name!r}: {what}: {list(value)!r} is a list; give one text a pair, or several pairs.")
+                raise VectorError(f"task {name!r}: {what}: {shown(list(value))} is a list; give one text a pair, or several pairs.")
             if not isinstance(value, str) or not value.strip():
-                raise VectorError(f"task {name!r}: {what}: {value!r} of pairs[{number}]; expected text that is not empty.")
+                raise VectorError(f"task {name!r}: {what}: {shown(value)} of pairs[{number}]; expected text that is not empty.")
+            Text().of(value, f"pairs[{number}]", VectorError)
         x, y = x.strip(), y.strip()
         if seen.setdefault(x, y) != y:
             raise VectorError(f"task {name!r}: the input {x!r} has two outputs, {seen[x]!r} and {y!r}; keep one of them.")
@@ -156,8 +165,9 @@ def task_names() -> list[str]:
     return list(abilities.ABILITIES)
 
 
-def load_task(name: str | os.PathLike, *, seed: int = 0, shares: Sequence[float] = SHARES, instruction: str | None = None, texts: Sequence[str] = (),
-              repeated: str = "refuse") -> Task:
+@door(VectorError)
+def load_task(name: FilePath, *, seed: Seed = 0, shares: Sequence[Fraction] = SHARES, instruction: Name | None = None,
+              texts: str | Sequence[str] = (), repeated: Literal["refuse", "first"] = "refuse") -> Task:
     """A task by name or from a JSON file `[{"input": ..., "output": ...}, ...]`.
 
     Args:
@@ -171,16 +181,14 @@ def load_task(name: str | os.PathLike, *, seed: int = 0, shares: Sequence[float]
 
     Source of the format: github.com/ericwtodd/function_vectors, dataset_files.
     """
-    if repeated not in ("refuse", "first"):
-        raise VectorError(f"repeated={repeated!r}: expected 'refuse' or 'first'.")
     if isinstance(name, str) and name in abilities.ABILITIES:
         ability = abilities.ABILITIES[name]
-        return Task.from_pairs(ability.pairs(), name=name, instruction=instruction or ability.instruction, texts=tuple(texts) or ability.texts, seed=seed, shares=shares)
+        return Task.from_pairs(ability.pairs(), name=name, instruction=instruction or ability.instruction, texts=_texts(texts) or ability.texts, seed=seed, shares=shares)
     path = _file(str(name))
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise VectorError(f"name={str(name)!r}: {path} cannot be read as JSON ({error}); expected a list of {{'input': ..., 'output': ...}}.") from None
+    def refuse(said: str) -> VectorError:
+        return VectorError(f"name={str(name)!r}: {said}; expected a list of {{'input': ..., 'output': ...}}.")
+
+    rows = reading.json_file(path, refuse, None)
     if not isinstance(rows, list) or not all(isinstance(r, dict) and {"input", "output"} <= set(r) for r in rows):
         raise VectorError(f"name={str(name)!r}: {path} has another form; expected a list of {{'input': ..., 'output': ...}}.")
     pairs = [(r["input"], r["output"]) for r in rows]
@@ -191,14 +199,14 @@ def load_task(name: str | os.PathLike, *, seed: int = 0, shares: Sequence[float]
         pairs = list(kept.items())
     stem, known = path.stem.replace("-", "_"), abilities.ABILITIES
     like = known.get(stem)
-    return Task.from_pairs(pairs, name=path.stem, instruction=instruction or (like.instruction if like else None), texts=tuple(texts) or (like.texts if like else ()),
+    return Task.from_pairs(pairs, name=path.stem, instruction=instruction or (like.instruction if like else None), texts=_texts(texts) or (like.texts if like else ()),
                            seed=seed, shares=shares)
 
 
 def _file(name: str) -> Path:
     bare = name.removeprefix("file:")
     folder = os.environ.get(FOLDER)
-    tried = [Path(bare).expanduser()] + ([Path(folder).expanduser() / bare, Path(folder).expanduser() / f"{bare}.json"] if folder else [])
+    tried = [Path(os.path.expanduser(bare))] + ([Path(folder).expanduser() / bare, Path(folder).expanduser() / f"{bare}.json"] if folder else [])
     for path in tried:
         if path.is_file():
             return path

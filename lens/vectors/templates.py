@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ..arguments import door, unfit
 from .errors import VectorError
 
 
+@door(VectorError)
 @dataclass(frozen=True)
 class Template:
     """The form of a prompt; `lead` goes before every x and every y, so that the last token of a prompt never is a space.
@@ -29,14 +30,12 @@ class Template:
     def __post_init__(self) -> None:
         for field, place in (("question", "{x}"), ("answer", "{y}"), ("instruction", "{instruction}")):
             value = getattr(self, field)
-            if not isinstance(value, str) or place not in value:
+            if place not in value:
                 raise VectorError(f"{field}={value!r}: expected text that holds {place}, such as {getattr(Template, field)!r}.")
-        for field in ("separator", "lead", "name"):
-            if not isinstance(getattr(self, field), str):
-                raise VectorError(f"{field}={getattr(self, field)!r}: expected text.")
         if self.question[-1:].isspace():
             raise VectorError(f"question={self.question!r} ends with white space, which belongs to the answer's first token; put it into `lead`.")
 
+    @door(VectorError)
     def text(self, demos: Sequence[tuple[str, str]], x: str, instruction: str | None = None) -> str:
         """The prompt up to where the answer begins: the instruction, where one is given, the demonstrations `(x, y)`, the question."""
         head = "" if instruction is None else self.instruction.replace("{instruction}", instruction)
@@ -60,13 +59,14 @@ TEMPLATES: Mapping[str, Template] = {t.name: t for t in (
 )}
 
 
-def as_template(template: Any) -> Template:
+@door(VectorError)
+def as_template(template: Template | str) -> Template:
     """A template as it is or by its name.
 
     Raises: VectorError: neither.
     """
     if isinstance(template, Template):
         return template
-    if isinstance(template, str) and template in TEMPLATES:
+    if template in TEMPLATES:
         return TEMPLATES[template]
-    raise VectorError(f"template={template!r} is not known; expected a lens.vectors.Template or one of {', '.join(TEMPLATES)}.")
+    raise VectorError(unfit("template", template, f"a lens.vectors.Template or one of {', '.join(TEMPLATES)}", choice=True))

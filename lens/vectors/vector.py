@@ -8,27 +8,28 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import xarray as xr
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from .. import files, reading
+from ..arguments import Count, Draws, FilePath, Index, Model, Number, Seed, Size, Token, door, shown
 from ..engine.decoder import Decoder
 from ..engine.record import plain
+from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..measure.reading import norm_scale, through_norm
 from ..measure.readout import before_post_norm
 from ..models import weight_hash
 from ..tokens import token_strings, tokenizer_of
 from .errors import VectorError
-
-if TYPE_CHECKING:
-    from .means import Means
-    from .tasks import Task
+from .means import Means, Source
+from .tasks import Split, Task
+from .templates import Template
 
 _SITES = ("attn_out", "mlp_out", "embed", "resid_pre", "resid_mid", "resid_post")
 _FORMAT = "mnemoscope vector 1"
@@ -49,15 +50,10 @@ def _finite(value: Any, name: str, axes: int) -> Tensor:
 
 
 def _factor(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if isinstance(value, bool) or not torch.isfinite(torch.tensor(number)):
-        raise VectorError(f"factor={value!r}: a vector is multiplied by a finite number; to add two vectors write a + b.")
-    return number
+    return Number().of(value, "factor", VectorError, "a vector is multiplied by a number; to add two vectors write a + b")
 
 
+@door(VectorError)
 @dataclass(frozen=True, eq=False)
 class Vector:
     """A direction of the residual stream, with the heads that it is the sum of.
@@ -74,8 +70,8 @@ class Vector:
     """
 
     direction: Float[Tensor, "d_model"]
-    parts: Float[Tensor, "k d_model"] = None
-    heads: tuple[tuple[int, int], ...] = ()
+    parts: Float[Tensor, "k d_model"] | None = None
+    heads: Sequence[tuple[int, int]] = ()
     name: str = "vector"
     model: str = ""
     source: str = ""
@@ -99,19 +95,22 @@ class Vector:
         """Its length, in units of the residual stream."""
         return float(self.direction.norm())
 
+    @door(VectorError)
     def at_site(self, site: Site) -> Float[Tensor, "d_model"]:
         """The direction, for any site of the residual stream. Raises: VectorError: a site of another shape."""
         _require_stream(site)
         return self.direction
 
+    @door(VectorError)
     def cosine(self, other: "Vector") -> float:
         """Cosine similarity to another vector; NaN where one of them is zero. Raises: VectorError: another width."""
         self._require_like(other)
         size = self.direction.norm() * other.direction.norm()
         return float(self.direction @ other.direction / size) if size > 0 else float("nan")
 
+    @door(VectorError)
     @torch.no_grad()
-    def decode(self, model: Any, k: int = 10) -> list[tuple[str, float]]:
+    def decode(self, model: Model, k: Count = 10) -> list[tuple[str, float]]:
         """The k tokens that the vector alone promotes, `(token, probability)`: final norm and unembedding of it, as if it were the whole stream.
 
         It is a readout, not an effect: vectors that do the same may decode to different tokens (Todd et al. 2024).
@@ -122,14 +121,15 @@ class Vector:
         value, token = share.topk(min(int(k), len(share)))
         return list(zip(token_strings(tokenizer_of(model), token.tolist()), value.tolist()))
 
-    def save(self, path: str | os.PathLike) -> Path:
-        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending."""
+    @door(VectorError)
+    def save(self, path: FilePath) -> Path:
+        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending; lens.FileError: it cannot be written."""
         return _write(path, {"direction": self.direction, "parts": self.parts},
                       {"heads": [list(h) for h in self.heads], "name": self.name, "model": self.model, "source": self.source, "about": plain(self.about)})
 
     def _require_like(self, other: Any) -> None:
         if not isinstance(other, Vector):
-            raise VectorError(f"other={other!r} is a {type(other).__name__}; expected a lens.vectors.Vector.")
+            raise VectorError(f"other={shown(other)} is a {type(other).__name__}; expected a lens.vectors.Vector.")
         if other.d_model != self.d_model:
             raise VectorError(f"vector {other.name!r} has d_model {other.d_model}, {self.name!r} has {self.d_model}; only vectors of one model can be put together.")
 
@@ -170,6 +170,7 @@ class Vector:
         return f"Vector({self.name!r}, norm {self.norm:.3g}, d_model {self.d_model}{what}{f', {self.source}' if self.source else ''})"
 
 
+@door(VectorError)
 @dataclass(frozen=True, eq=False)
 class LayerVectors:
     """One direction for each layer; `at_site` gives a site that of its layer.
@@ -202,18 +203,21 @@ class LayerVectors:
         """Each layer's length, in units of the residual stream."""
         return self.vectors.norm(dim=-1)
 
-    def at(self, layer: int) -> Vector:
+    @door(VectorError)
+    def at(self, layer: Index) -> Vector:
         """One layer's direction as a Vector."""
         layer = indices(layer, len(self), "layer")[0]
         return Vector(self.vectors[layer], name=f"{self.name}, layer {layer}", model=self.model, source=self.source, about={**self.about, "layer": layer})
 
+    @door(VectorError)
     def at_site(self, site: Site) -> Float[Tensor, "d_model"]:
         """The direction of the site's layer. Raises: VectorError: a site of another shape; SiteError: no such layer."""
         _require_stream(site)
         return self.vectors[indices(site.layer or 0, len(self), "layer")[0]]
 
-    def save(self, path: str | os.PathLike) -> Path:
-        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending."""
+    @door(VectorError)
+    def save(self, path: FilePath) -> Path:
+        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending; lens.FileError: it cannot be written."""
         extra = {} if self.reliability is None else {"reliability": self.reliability}
         return _write(path, {"vectors": self.vectors, **extra}, {"name": self.name, "model": self.model, "source": self.source, "about": plain(self.about)})
 
@@ -225,7 +229,7 @@ def require_width(decoder: Any, *vectors: Vector | LayerVectors) -> None:
     """Refuses what is no vector, or one of another model's width or number of layers (VectorError)."""
     for v in vectors:
         if not isinstance(v, (Vector, LayerVectors)):
-            raise VectorError(f"vector={v!r} is a {type(v).__name__}; expected what lens.vectors.extract, layer_average or contrast returns.")
+            raise VectorError(f"vector={shown(v)} is a {type(v).__name__}; expected what lens.vectors.extract, layer_average or contrast returns.")
         if v.d_model != decoder.d_model:
             raise VectorError(f"vector {v.name!r} has d_model {v.d_model}, this model {decoder.d_model}; extract one from this model.")
         if isinstance(v, LayerVectors) and len(v) != decoder.n_layers:
@@ -247,9 +251,12 @@ def head_parts(model: Any, z: Float[Tensor, "layer head d_head"], heads: Sequenc
     return torch.stack(out) if out else torch.zeros(0, decoder.d_model)
 
 
-def extract(model: Any, task: "Task | str", *, top: int = 10, heads: Sequence[tuple[int, int]] | None = None, effects: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
-            means: "Means | None" = None, source: str = "demonstrations", split: str = "valid", shots: int = 10, mean_prompts: int = 100, trials: int = 25,
-            template: Any = "qa", seed: int = 0, start: Any = "auto", name: str | None = None, progress: bool | None = None,
+@door(VectorError)
+@of_one_model(reads=False)
+def extract(model: Model, task: Task | FilePath, *, top: Count = 10, heads: Sequence[tuple[Index, Index]] | None = None,
+            effects: xr.Dataset | Mapping[str, xr.Dataset] | None = None, means: Means | None = None, source: Source = "demonstrations",
+            split: Split = "valid", shots: Size = 10, mean_prompts: Draws = 100, trials: Draws = 25, template: Template | str = "qa",
+            seed: Seed = 0, start: Token | None = "auto", name: str | None = None, progress: bool | None = None,
             stop: Callable[[], bool] | None = None) -> Vector:
     """The instruction vector of a task: the sum over a few heads of their mean output at the last token, each through its own rows of W_O.
 
@@ -310,7 +317,8 @@ def _named(heads: Any, decoder: Decoder) -> tuple[tuple[int, int], ...]:
     return tuple(chosen)
 
 
-def layer_average(means: "Means") -> LayerVectors:
+@door(VectorError)
+def layer_average(means: Means) -> LayerVectors:
     """The mean residual stream after each layer at the last token: the simpler vector that function vectors are compared with.
 
     Source: Todd et al. 2024 ("layer average"), added at the layer that it was read from.
@@ -318,7 +326,8 @@ def layer_average(means: "Means") -> LayerVectors:
     return LayerVectors(means.resid, f"layer average of {means.task}", "", means.source, {"task": means.task, "n": means.n})
 
 
-def random_like(vector: Vector | LayerVectors, seed: int) -> Vector | LayerVectors:
+@door(VectorError)
+def random_like(vector: Vector | LayerVectors, seed: Seed) -> Vector | LayerVectors:
     """The same vector turned at random, drawn from all rotations alike: equal norm; a Vector's parts keep their norms and the angles between them, LayerVectors those
     of each layer.
 
@@ -330,8 +339,6 @@ def random_like(vector: Vector | LayerVectors, seed: int) -> Vector | LayerVecto
         fresh = torch.randn(vector.vectors.shape, generator=draw)
         fresh = fresh / fresh.norm(dim=-1, keepdim=True) * vector.norm[:, None]
         return replace(vector, vectors=fresh, name=f"random like {vector.name}", source="random", about={"like": vector.name, "seed": int(seed)}, reliability=None)
-    if not isinstance(vector, Vector):
-        raise VectorError(f"vector={vector!r} is a {type(vector).__name__}; expected a Vector or LayerVectors.")
     whole = torch.cat([vector.direction[None], vector.parts]).double()
     # coordinates in an orthonormal basis of the span, put into a basis drawn at random
     basis, triangle = torch.linalg.qr(whole.T)
@@ -347,34 +354,29 @@ def _own_seed(vector: Any, seed: int) -> int:
 
 
 def _write(path: str | os.PathLike, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.suffix != ".safetensors":
         raise VectorError(f"path={str(path)!r}: expected a name that ends in .safetensors.")
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"format": _FORMAT, "record": json.dumps(record)})
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        raise VectorError(f"path={str(path)!r} cannot be written ({error}); does the folder exist?") from None
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return files.write_tensors(path, tensors, {"format": _FORMAT, "record": json.dumps(record)})
 
 
-def load_vector(path: str | os.PathLike) -> Vector | LayerVectors:
+@door(VectorError)
+def load_vector(path: FilePath) -> Vector | LayerVectors:
     """A vector from the file that `Vector.save` or `LayerVectors.save` wrote.
 
     Raises: VectorError: no such file, or not one of these.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     try:
         with safe_open(path, framework="pt") as file:
             about, tensors = file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}
         if about.get("format") != _FORMAT:
             raise VectorError(f"path={str(path)!r} holds tensors, but not a vector of Vector.save.")
-        record = json.loads(about["record"])
+        record = reading.value(about["record"], dict)
         if "vectors" in tensors:
             return LayerVectors(tensors["vectors"], record["name"], record["model"], record["source"], record["about"], tensors.get("reliability"))
         return Vector(tensors["direction"], tensors["parts"], tuple(map(tuple, record["heads"])), record["name"], record["model"], record["source"], record["about"])
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except VectorError:
+        raise
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise VectorError(f"path={str(path)!r} cannot be read as a vector ({type(error).__name__}: {error}).") from None

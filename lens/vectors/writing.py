@@ -9,22 +9,27 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
+from ..arguments import Draws, FilePath, Index, Model, Seed, Token, door
 from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.record import record_of
+from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..engine.sweeps import hidden
 from .errors import VectorError
-from .generation import check_strength, generate
+from .generation import Position, generate
 from .prompts import as_task, build
+from .tasks import Split, Task
 from .vector import LayerVectors, Vector, require_width
 
 Given = Vector | LayerVectors
 
 
-def written(model: Any, task: Any, vectors: Given | Mapping[str, Given | Sequence[Given]], *, layer: int, strength: float = 1.0, tokens: int = 5, split: str = "test",
-            n: int | None = None, position: str = "last", seed: int = 0, start: Any = "auto", progress: bool | None = None,
-            stop: Callable[[], bool] | None = None) -> results.Result:
+@door(VectorError)
+@of_one_model(reads=False)
+def written(model: Model, task: Task | FilePath, vectors: Given | Mapping[str, Given | Sequence[Given]], *, layer: Index, strength: float = 1.0,
+            tokens: Draws = 5, split: Split = "test", n: Draws | None = None, position: Position = "last", seed: Seed = 0,
+            start: Token | None = "auto", progress: bool | None = None, stop: Callable[[], bool] | None = None) -> results.Result:
     """Whether the answer stands in the first tokens that a model writes after natural sentences, with each vector and without one.
 
     Args:
@@ -44,7 +49,7 @@ def written(model: Any, task: Any, vectors: Given | Mapping[str, Given | Sequenc
     task, decoder = as_task(task), Decoder.of(model)
     named = _turns(vectors, decoder)
     at = indices(layer, decoder.n_layers, "layer")[0]
-    strength = check_strength(strength)
+    strength = float(strength)
     prompts = build(model, task, "text", n=n, split=split, seed=seed, start=start)
     texts, base = np.full((len(prompts), len(named)), "", dtype=object), np.full(len(prompts), "", dtype=object)
     success, alone = np.full(texts.shape, np.nan, np.float32), np.full(len(prompts), np.nan, np.float32)
@@ -79,9 +84,9 @@ def written(model: Any, task: Any, vectors: Given | Mapping[str, Given | Sequenc
 def _turns(vectors: Any, decoder: Decoder) -> dict[str, tuple[Given, ...]]:
     """The vectors of each name, in turn."""
     given = {vectors.name: vectors} if isinstance(vectors, Given) else vectors
-    if not isinstance(given, Mapping) or not given or not all(isinstance(k, str) for k in given):
-        raise VectorError(f"vectors={vectors!r}: expected a Vector, LayerVectors, or a dictionary of them (or of lists of them) by name.")
-    named = {k: (v,) if isinstance(v, Given) else tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else (v,) for k, v in given.items()}
+    if not given:
+        raise VectorError(f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them (or of lists of them) by name.")
+    named = {k: (v,) if isinstance(v, Given) else tuple(v) for k, v in given.items()}
     for name, turns in named.items():
         if not turns:
             raise VectorError(f"vectors[{name!r}]=[] holds none; give at least one.")

@@ -205,10 +205,8 @@ def test_smollm2_run_click_keyboard_and_stop(notebook, smollm2):
     page.get_by_test_id("run").click()
     status(page, "running")
     page.wait_for_function(LAYERS_SHOWN, timeout=READY)
-    pressed = time.monotonic()
     page.get_by_test_id("stop").click()
     status(page, "stopped", 60_000)
-    assert time.monotonic() - pressed < 30
     assert page.get_by_test_id("progress").inner_text().startswith("stopped: layers ") and "partial" in page.get_by_test_id("caption").inner_text()
 
 
@@ -256,3 +254,21 @@ def test_a_stored_notebook_shows_the_map_without_a_kernel(lab, notebook):
         table = copy.locator("table")
         assert table.is_visible() and table.locator("td").count() >= 8
         assert "<script>alert(1)</script>" in table.inner_text()
+
+
+DOLLARS = [SETUP + """from IPython.display import HTML
+from tests import models as tiny_models
+from tests.models import word_tokenizer
+model = lens.models.wrap(tiny_models.tiny("llama"), word_tokenizer(), "a$b_1$c")
+pair = lens.Pair("w3 w5 w6", corrupted="w4 w5 w6", answer=" w7", foil=" w8")
+HTML("<p id='typeset'>costs $x_1$</p>")
+""", "lens.patch(model, pair, 'resid_pre', progress=False)", "widgets.PatchExplorer(model, pair)"]
+
+
+def test_a_dollar_in_a_name_is_no_mathematics(notebook):
+    page = notebook(DOLLARS)
+    # the lab does typeset what it is given as HTML: else this says nothing
+    page.wait_for_selector("#typeset mjx-container", timeout=READY, state="attached")
+    result = page.locator(".mnemoscope-result").first
+    assert "a$b_1$c" in result.inner_text() and "a$b_1$c" in page.get_by_test_id("model").inner_text()
+    assert page.locator("mjx-container").count() == 1

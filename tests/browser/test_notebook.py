@@ -12,7 +12,15 @@ NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02
              "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8), "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7),
              "05": (ROOT / "notebooks" / "05_provenance.ipynb", 12), "06": (ROOT / "notebooks" / "06_memory_subspace.ipynb", 10),
              "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11), "08": (ROOT / "notebooks" / "08_diffusion_memory.ipynb", 10)}
+#: Seconds that a whole notebook may take.
 RUN = 900
+#: Errors of the notebook in front, from its model: a cell out of sight is not in the page.
+ERRORS = """() => {
+    const cells = window.jupyterapp?.shell.currentWidget?.content?.model?.cells;
+    if (!cells) throw new Error("no notebook is open");
+    return [...cells].flatMap((cell) => cell.type === "code" ? cell.outputs.toJSON() : [])
+        .filter((output) => output.output_type === "error").map((output) => `${output.ename}: ${output.evalue}`);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,8 @@ def run_whole(lab, page, path):
     until = time.monotonic() + RUN
     while not headline.exists():
         assert time.monotonic() < until, "the notebook did not write its headline numbers"
-        assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0, page.locator(".jp-RenderedText").all_inner_texts()[-1]
+        errors = page.evaluate(ERRORS)
+        assert not errors, errors
         page.wait_for_timeout(1000)
     page.evaluate("() => { const panel = document.querySelector('.jp-WindowedPanel-outer'); panel.scrollTop = panel.scrollHeight }")
 

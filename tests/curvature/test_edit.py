@@ -199,7 +199,7 @@ def test_refused(tiny):
     with edit.applied(model), pytest.raises(curvature.CurvatureError, match="leave the edit that is in force"):
         curvature.second_moments(model, made, IDS)
     for rho in (0, -0.1, 1.01, True, "half", float("nan")):
-        with pytest.raises(curvature.CurvatureError, match="above 0 and up to 1"):
+        with pytest.raises(curvature.CurvatureError, match="above 0 and at most 1"):
             curvature.keep(made, rho)
     with pytest.raises(curvature.CurvatureError, match="by='svd'"):
         curvature.keep(made, 0.5, by="svd")

@@ -208,7 +208,7 @@ def test_bad_input(tiny):
     with pytest.raises(LinearError, match="near ones.*down_proj"):
         curvature.factors(model, "model.layers.1.mlp.dwn_proj", IDS)
     for bad, words in ((IDS[0], "rows, length"), (IDS[:, :1], "two tokens"), (IDS.astype(float), "token ids"), (IDS - 50, "token ids"),
-                       ([], "no row"), (IDS + 60, "vocabulary has 97")):
+                       ([], "no row"), (IDS + 60, "model has 97 tokens")):
         with pytest.raises(curvature.CurvatureError, match=words):
             curvature.factors(model, LLAMA, bad)
     with pytest.raises(curvature.CurvatureError, match="fisher='gold'"):

@@ -27,7 +27,7 @@ def test_mass_by_band_and_pairs_by_share():
     assert np.array_equal(ds.mu.values[0], one.mu) and np.array_equal(ds.lam.values[0, :8], one.lam) and np.isnan(ds.lam.values[0, 8:]).all()
     assert list(ds.band.values) == ["0-10 %", "10-25 %", "25-50 %", "50-100 %"] and lens.record(ds)["kind"] == "curvature spectrum"
     for bad in ((0.5, 0.9), (0.5, 0.5, 1), (), (0, 1)):
-        with pytest.raises(curvature.CurvatureError, match="bands="):
+        with pytest.raises(curvature.CurvatureError, match=r"bands(\[\d\])?="):
             curvature.spectrum(decomposition(one), bands=bad)
 
 
@@ -82,7 +82,7 @@ def test_activation_by_band_is_the_norm_of_what_the_band_carries(tiny):
         total = (ours.sel(side="input") ** 2).sum("band")
         assert np.allclose(ours.sel(side="input").values[:, 1, 1, -1], theirs[:, 1, 1, 1, -1], rtol=1e-3) and total.notnull().all()
     ratio = ds.of_memorised.mean("memorised_sequence") / ds.of_clean.mean("clean_sequence")
-    assert np.allclose(ds.ratio, ratio) and (ds.low <= ds.ratio).all() and (ds.ratio <= ds.high).all()
+    assert np.allclose(ds.ratio, ratio) and ds.low.isnull().all() and set(ds.interval_kind.values.ravel()) == {"not available: fewer than 5 values"}
     lean = lambda x: (x.isel(band=-1) / x.isel(band=0)).mean(x.dims[0])
     assert np.allclose(ds.ordering, lean(ds.of_memorised) / lean(ds.of_clean))
     record = lens.record(ds)
@@ -106,7 +106,7 @@ def test_refused(tiny):
     model = tiny("llama")
     made = real(model).select(NAMES)
     run = lambda m=model, a=IDS[:3], b=IDS[3:], **options: curvature.activation_ratio(m, made, a, b, **options)
-    for call, words in ((lambda: run(bases=("pca",)), "bases="), (lambda: run(bases=()), "bases="), (lambda: run(first=16), "first=16"), (lambda: run(first=-1), "first=-1"),
+    for call, words in ((lambda: run(bases=("pca",)), r"bases\[0\]="), (lambda: run(bases=()), "bases="), (lambda: run(first=16), "first=16"), (lambda: run(first=-1), "first=-1"),
                         (lambda: run(a=IDS[:1]), "memorised holds one sequence"), (lambda: run(m=tiny("llama", 1)), "belongs to weights"), (lambda: run(by="ekfac"), "second moments")):
         with pytest.raises(curvature.CurvatureError, match=words):
             call()

@@ -27,29 +27,26 @@ def equal(a, b):
 
 
 class Counted:
-    """Counts the runs of a U-Net, and cuts one short."""
+    """Counts the steps that are run, and cuts them short: asked as `stop` before each, since a counting hook would be
+    part of what the sums are of."""
 
-    def __init__(self, pipeline, cut=None):
-        self.runs, self.cut = 0, cut
-        self.handle = pipeline.unet.register_forward_pre_hook(self.see)
+    def __init__(self, cut=None, error=False):
+        self.runs, self.cut, self.error = 0, cut, error
 
-    def see(self, module, args):
+    def __call__(self):
+        if self.runs + 1 == self.cut:
+            if self.error:
+                raise KeyboardInterrupt
+            return True
         self.runs += 1
-        if self.runs == self.cut:
-            raise KeyboardInterrupt
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.handle.remove()
+        return False
 
 
 @pytest.mark.parametrize("guidance", [3.0, 1])
 def test_sums_are_those_of_single_rows(tiny, guidance):
     found = statistics(tiny, CAPTIONS, guidance=guidance, **OPTIONS)
     sums, rows = naive.sums(tiny, CAPTIONS, SEEDS, 4, guidance, first=2)
-    assert found.layers == tuple(tiny.layers) and found.steps == 2 and len(found) == 3 and found.model == tiny.hash
+    assert found.layers == tuple(tiny.layers) and found.steps == 2 and len(found) == 3 and found.model == tiny.unet_hash
     assert next(iter(found.sums.values())).shape == (3, 2, 1 if guidance == 1 else 2, 2, 64)
     assert found.rows == rows and sorted(set(rows.values())) == [2 * 16, 2 * 64]
     same(found.sums, sums)
@@ -66,17 +63,17 @@ def test_a_batch_that_ends_within_a_captions_seeds_gives_the_same(tiny, batch):
 
 
 def test_captions_are_taken_added_and_run_once(tiny):
-    with Counted(tiny) as count:
-        whole = statistics(tiny, [*CAPTIONS, CAPTIONS[0], CAPTIONS[0]], **OPTIONS)
-        assert count.runs == 2
+    count = Counted()
+    whole = statistics(tiny, [*CAPTIONS, CAPTIONS[0], CAPTIONS[0]], stop=count, **OPTIONS)
+    assert count.runs == 2
     assert len(whole) == 5 and all(torch.equal(value[0], value[3]) for value in whole.sums.values())
     parts = statistics(tiny, CAPTIONS[:1], **OPTIONS) + statistics(tiny, CAPTIONS[1:], **OPTIONS)
     assert parts.captions == tuple(CAPTIONS)
     same(parts.sums, {name: value[:3] for name, value in whole.sums.items()})
     taken = whole.take([2, 0])
     assert taken.captions == (CAPTIONS[2], CAPTIONS[0]) and all(torch.equal(taken.sums[name], value[[2, 0]]) for name, value in whole.sums.items())
-    for items in ([], [5], [-1]):
-        with pytest.raises(DiffusionError, match="numbers of captions from 0 to 4"):
+    for items, said in (([], "numbers of captions from 0 to 4"), ([5], "numbers of captions from 0 to 4"), ([-1], r"items\[0\]=-1 does not fit")):
+        with pytest.raises(DiffusionError, match=said):
             whole.take(items)
     assert statistics(tiny, CAPTIONS[1], **OPTIONS).captions == (CAPTIONS[1],)
     for change in ({"seeds": (4, 5)}, {"steps": 5}, {"first": 1}, {"guidance": 2.0}):
@@ -128,17 +125,17 @@ def test_a_step_is_what_the_statistics_of_any_module_give(tiny, step, half):
 
 def test_steps_and_halves_that_were_not_run_are_refused(tiny):
     found = statistics(tiny, CAPTIONS[:1], **OPTIONS)
-    for step in (2, -1, (0, 2), ()):
-        with pytest.raises(DiffusionError, match="numbers from 0 to 1"):
+    for step, said in ((2, "numbers from 0 to 1"), (-1, "step=-1 does not fit"), ((0, 2), "numbers from 0 to 1"), ((), "numbers from 0 to 1")):
+        with pytest.raises(DiffusionError, match=said):
             found.at(step)
-    with pytest.raises(DiffusionError, match="half='all'; expected one of caption, empty, both"):
+    with pytest.raises(DiffusionError, match="half='all' is not known; expected one of 'caption', 'empty', 'both'"):
         found.at(0, "all")
     alone = statistics(tiny, CAPTIONS[:1], guidance=1, **OPTIONS)
     for half in ("empty", "both"):
         with pytest.raises(DiffusionError, match="without guidance 'caption' alone"):
             alone.at(0, half)
-    for first in (0, 5, True):
-        with pytest.raises(DiffusionError, match=f"first={first}; the scheduler makes 4 steps"):
+    for first, said in ((0, "does not fit; expected a whole number"), (5, "the scheduler makes 4 steps"), (True, "does not fit; expected a whole number")):
+        with pytest.raises(DiffusionError, match=f"first={first}.*{said}"):
             statistics(tiny, CAPTIONS, **OPTIONS | {"first": first})
     with pytest.raises(DiffusionError, match="at least one seed"):
         statistics(tiny, CAPTIONS, **OPTIONS | {"seeds": ()})
@@ -149,16 +146,15 @@ def test_steps_and_halves_that_were_not_run_are_refused(tiny):
 def test_a_run_that_was_cut_goes_on_to_the_same_numbers(tiny, tmp_path, how):
     captions = [*CAPTIONS, "digit one"]
     whole = statistics(tiny, captions, batch=2, **OPTIONS)
-    asked = []
     # one caption a batch, two runs of the U-Net each: the third caption is cut in its middle
-    with Counted(tiny, cut=6 if how == "interrupt" else None) as count, pytest.raises(Stopped if how == "stop" else KeyboardInterrupt):
-        statistics(tiny, captions, batch=2, folder=tmp_path, stop=(lambda: asked.append(1) or len(asked) == 6) if how == "stop" else None, **OPTIONS)
+    with pytest.raises(Stopped if how == "stop" else KeyboardInterrupt):
+        statistics(tiny, captions, batch=2, folder=tmp_path, stop=Counted(6, how == "interrupt"), **OPTIONS)
     assert naive.hooks(tiny.unet) == 0 and len(list(tmp_path.iterdir())) == 2 and not list(tmp_path.glob(".*"))
-    with Counted(tiny) as count:
-        assert equal(statistics(tiny, captions, batch=2, folder=tmp_path, **OPTIONS), whole)
-        assert count.runs == 4
-        assert equal(statistics(tiny, captions[::-1], batch=2, folder=tmp_path, **OPTIONS), whole.take([3, 2, 1, 0])) and count.runs == 4
-        assert len(list(tmp_path.iterdir())) == 4
+    count = Counted()
+    assert equal(statistics(tiny, captions, batch=2, folder=tmp_path, stop=count, **OPTIONS), whole)
+    assert count.runs == 4
+    assert equal(statistics(tiny, captions[::-1], batch=2, folder=tmp_path, stop=count, **OPTIONS), whole.take([3, 2, 1, 0])) and count.runs == 4
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_damaged_file_is_run_anew(tiny, tmp_path):
@@ -167,12 +163,13 @@ def test_a_damaged_file_is_run_anew(tiny, tmp_path):
     first.write_bytes(first.read_bytes()[:-100])
     # another caption's sums under this one's name
     second.write_bytes(sorted(tmp_path.iterdir())[2].read_bytes())
-    with Counted(tiny) as count, pytest.warns(UserWarning, match="cannot be read .*run anew") as warned:
-        assert equal(statistics(tiny, CAPTIONS, batch=2, folder=tmp_path, **OPTIONS), whole)
+    count = Counted()
+    with pytest.warns(UserWarning, match="cannot be read .*run anew") as warned:
+        assert equal(statistics(tiny, CAPTIONS, batch=2, folder=tmp_path, stop=count, **OPTIONS), whole)
     assert count.runs == 4 and len(warned) == 2
-    with Counted(tiny) as count, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert equal(statistics(tiny, CAPTIONS, batch=2, folder=tmp_path, **OPTIONS), whole) and not count.runs
+        assert equal(statistics(tiny, CAPTIONS, batch=2, folder=tmp_path, stop=count, **OPTIONS), whole) and count.runs == 4
 
 
 def change_unet(pipeline):
@@ -185,11 +182,19 @@ def change_text(pipeline):
         next(pipeline.text_encoder.parameters()).mul_(1.01)
 
 
+def change_freeu(pipeline):
+    pipeline.unet.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+
+
+def change_hook(pipeline):
+    pipeline.unet.mid_block.register_forward_hook(lambda module, args, out: out * 1.5)
+
+
 def change_schedule(pipeline):
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, beta_end=0.03)
 
 
-@pytest.mark.parametrize("change", [change_unet, change_text, change_schedule, {"seeds": (4, 12)}, {"seeds": (4,)}, {"steps": 5}, {"first": 3}, {"guidance": 2.0}],
+@pytest.mark.parametrize("change", [change_unet, change_text, change_freeu, change_hook, change_schedule, {"seeds": (4, 12)}, {"seeds": (4,)}, {"steps": 5}, {"first": 3}, {"guidance": 2.0}],
                          ids=lambda c: c.__name__ if callable(c) else str(c))
 def test_sums_of_other_weights_or_settings_are_never_read(tiny, tmp_path, change):
     before = statistics(tiny, CAPTIONS[:1], folder=tmp_path, **OPTIONS)
@@ -198,9 +203,9 @@ def test_sums_of_other_weights_or_settings_are_never_read(tiny, tmp_path, change
         change(tiny)
     else:
         options = OPTIONS | change
-    with Counted(tiny) as count:
-        after = statistics(tiny, CAPTIONS[:1], folder=tmp_path, **options)
-        assert count.runs == options["first"]
+    count = Counted()
+    after = statistics(tiny, CAPTIONS[:1], folder=tmp_path, stop=count, **options)
+    assert count.runs == options["first"]
     assert equal(after, statistics(tiny, CAPTIONS[:1], **options)) and not equal(after, before)
 
 

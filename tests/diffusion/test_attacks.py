@@ -167,7 +167,7 @@ def test_what_embedding_attacks_refuse(tiny, corpus):
     with pytest.raises(DiffusionError, match="start='middle'"):
         optimise_embeddings(tiny, images, start="middle")
     for wrong in ({"steps": 0}, {"batch": 0}, {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"learning_rate": float("inf")}, {"at": (51,)}, {"rows": 0}):
-        with pytest.raises(DiffusionError, match="finished steps from 0"):
+        with pytest.raises(DiffusionError, match="finished steps from 0 to steps=50" if "at" in wrong else f"{next(iter(wrong))}={next(iter(wrong.values()))} does not fit; expected"):
             optimise_embeddings(tiny, images, **wrong)
     with pytest.raises(DiffusionError, match=r"learning_rate=1e\+30.*not finite at step 1 of 3"):
         optimise_embeddings(tiny, images, learning_rate=1e30, **QUICK)
@@ -184,7 +184,7 @@ def test_what_measured_attacks_refuse(tiny, corpus):
     for run in (attack, noisy_start):
         with pytest.raises(DiffusionError, match="targets has 3 pictures and 2 captions"):
             run(tiny, (targets[0], targets[1][:2]), control, measure=redness)
-        with pytest.raises(DiffusionError, match="control is a Tensor"):
+        with pytest.raises(DiffusionError, match="control=<Tensor .* expected 2 values"):
             run(tiny, targets, control[0], measure=redness)
         with pytest.raises(DiffusionError, match="targets and control share 1 captions"):
             run(tiny, targets, (control[0], [*control[1][:2], targets[1][0]]), measure=redness)
@@ -223,7 +223,7 @@ def test_one_word_from_tables():
     assert (found.word, found.by, found.recited) == ("hides", ("embeddings",), (40, 0)) and list(found.table.n_control) == [40, 9, 40]
     assert verdict(before, after, {"prompts": attack_of(after, twin)}).word == "erases" == verdict(np.ones(40), np.zeros(40), {"prompts": attack_of(after, twin)}).word
     assert verdict(before, after, {"prompts": attack_of(after, twin)}, margin=0.01).word == "undecided"
-    assert verdict(before, before, {"prompts": attack_of(before, twin)}).word == "keeps"
+    assert verdict(before, before, {"prompts": attack_of(before, twin)}).word == "no removal shown"
     with pytest.raises(StatisticsError, match="none of the items was recalled"):
         verdict(after, after, {})
     with pytest.raises(StatisticsError, match="attack 'short'"):

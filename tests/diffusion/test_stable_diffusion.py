@@ -133,7 +133,7 @@ def test_a_saved_pipeline_is_loaded_by_its_folder(parts, pipeline, tmp_path):
     half = load(tmp_path / "sd", device="cpu", dtype="bfloat16")
     assert half.dtype == torch.bfloat16 and denoise(half, CAPTIONS[:1], steps=2).images.dtype == torch.float32
     (tmp_path / "sd" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(DiffusionError, match="could not be loaded"):
+    with pytest.raises(DiffusionError, match="is damaged or not whole"):
         load(tmp_path / "sd", device="cpu")
 
 
@@ -155,6 +155,18 @@ def test_captions_have_the_tokenizers_limit(pipeline):
     assert rows.tolist() == [[54, 53, 2, 0, 45, *[55] * 15], [54, *[0] * 17, 26, 55]]
     with pytest.raises(DiffusionError, match="has 21 tokens with its start and end; the text encoder takes 20"):
         pipeline.tokens(["a" * 19])
+
+
+def test_a_learned_word_of_several_vectors_is_read_as_all_of_them(parts):
+    parts.load_textual_inversion(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)), token="<toy>")
+    pipeline = Pipeline.of(parts)
+    for caption in ("a <toy> hat", "<toy>", "a cat"):
+        want, _ = parts.encode_prompt(caption, "cpu", 1, False)
+        torch.testing.assert_close(pipeline.embed([caption]), want, atol=1e-5, rtol=0)
+    assert len({tuple(row) for row in pipeline.tokens(["a <toy>", "a hat"]).tolist()}) == 2 and pipeline.tokens(["<toy>"])[0, 1:4].unique().numel() == 3
+    parts.text_encoder.config.use_attention_mask = True
+    with pytest.raises(DiffusionError, match="use_attention_mask=True"):
+        Pipeline.of(parts)
 
 
 @pytest.mark.skipif(not os.environ.get("MNEMOSCOPE_STABLE_DIFFUSION"), reason="MNEMOSCOPE_STABLE_DIFFUSION names no folder with the weights of Stable Diffusion 1.4")

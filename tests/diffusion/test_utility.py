@@ -198,7 +198,8 @@ def test_denoising_error_is_that_of_the_noise_that_was_put_in(tiny, corpus):
     assert torch.equal(states, tiny.embed(captions).repeat_interleave(12, 0)) and len(steps.unique()) > 40
     assert found.begin.values.tolist() == [0, 250, 500, 750] and found.end.values.tolist() == [250, 500, 750, 1000]
     assert (found.low.values < found["mean"].values).all() and found.overall_low < found.overall == pytest.approx(found.error.values.mean())
-    assert results.provenance(found)["model"]["hash"] == tiny.hash
+    model = results.provenance(found)["model"]
+    assert model["hash"] == tiny.unet_hash and model["pipeline"] == tiny.hash
 
 
 def test_the_same_noise_and_steps_whatever_the_batch_the_edit_and_the_other_pictures(tiny, corpus):

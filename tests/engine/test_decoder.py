@@ -39,6 +39,15 @@ def test_blocks_that_compute_something_else_are_not_trusted():
     inner = model.model.layers[1].mlp
     plain = type(inner).forward
     inner.forward = lambda x: 1.5 * plain(inner, x)
+    with pytest.raises(UnsupportedModel, match="the replaced forward .* of model.layers.1.mlp"):
+        Decoder.of(model)
+    del inner.forward
+    Decoder.of(model)
+
+    class Other(type(inner)):
+        def forward(self, x):
+            return 1.5 * super().forward(x)
+    inner.__class__ = Other
     with pytest.raises(UnsupportedModel, match="differ from the model"):
         Decoder.of(model)
 

@@ -264,7 +264,7 @@ def test_what_cannot_be_put_in_force_is_said(subjects):
     for value in (run, run[0]):
         with pytest.raises(EditError, match="must be a tensor"), lens.edited(model, Edit(Site("resid_pre", 1), "replace", value)):
             pass
-    with pytest.raises(EditError, match="no lens.Edit"), lens.edited(model, Site("resid_pre", 1)):
+    with pytest.raises(EditError, match=r"^edits\[0\]=Site.* expected lens.Edit"), lens.edited(model, Site("resid_pre", 1)):
         pass
     with pytest.raises(SiteError, match="head=7"), lens.edited(model, Edit(Site("z", 1, head=7), "zero")):
         pass
@@ -308,3 +308,18 @@ def test_a_model_of_an_unknown_type_is_served_where_its_parts_are_found():
         pass
     with pytest.raises(EditError, match="Linear"), lens.edited(nn.Linear(3, 3), Edit(Site("embed"), "zero")):
         pass
+
+
+@pytest.mark.parametrize("given", [dict(layer=[0, 3]), dict(layer=0, position=1.5), dict(layer=True), dict(layer=0, position=[0, True]), dict(layer=0, position=slice(0, 1.5))])
+def test_a_site_of_no_one_layer_and_position_is_refused(given):
+    with pytest.raises(SiteError, match=list(given)[-1]):
+        Site("attn_out", **given)
+
+
+def test_an_edit_takes_finite_numbers_and_what_can_be_copied():
+    for scale in (float("nan"), float("inf"), True, "2"):
+        with pytest.raises(EditError, match="^scale="):
+            Edit(Site("attn_out", 0), "add", torch.ones(4), scale=scale)
+    for value in (object(), {1}, "x", torch.ones(4).bool(), torch.ones(4, device="meta"), torch.eye(4).to_sparse()):
+        with pytest.raises(EditError, match="value"):
+            Edit(Site("attn_out", 0), "replace", value)

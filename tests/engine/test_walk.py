@@ -215,7 +215,7 @@ def test_impossible_sites_are_refused(make, message):
     (lambda: Edit(Site("z", 0), "swap"), "op='swap' is not known"),
     (lambda: Edit(Site("z", 0), "replace"), "needs a value"),
     (lambda: Edit(Site("z", 0), "zero", torch.ones(8)), "takes no value"),
-    (lambda: Edit("z", "zero"), "is not a Site"),
+    (lambda: Edit("z", "zero"), "site='z' does not fit; expected lens.Site"),
     (lambda: Edit(Site("attn_out", 0), "add", torch.tensor([float("nan")])), "NaN or infinity"),
 ])
 def test_impossible_edits_are_refused(make, message):
@@ -269,3 +269,12 @@ def test_a_site_that_cannot_be_recorded_is_refused():
     base, source = runs("llama")
     with pytest.raises(ValueError, match="site 'z' cannot be recorded"):
         walk(base, [(0, [Edit(Site("resid_pre", 0), "zero")])], [[LENGTH - 1], [LENGTH - 3]], record=[("z", 1)])
+
+
+def test_the_stream_after_the_last_block_can_be_asked_for_and_no_other_layer():
+    model = tiny()
+    run = Runs.record(model, [torch.arange(1, 6)])
+    assert torch.equal(run.get("resid_pre", 3), run.get("resid_post", 2)) and torch.equal(run.get("resid_pre", -1), run.get("resid_pre", 2))
+    for site, layer in (("resid_pre", 4), ("resid_post", 3), ("resid_post", -4), ("v", 3), ("resid_pre", 1.5)):
+        with pytest.raises(SiteError, match="^layer="):
+            run.get(site, layer)

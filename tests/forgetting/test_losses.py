@@ -202,7 +202,7 @@ def test_fisher_information_empirical_and_true():
     found = fisher(model, Rows.of([(prompt, [1])] * 400), [name], kind="true", examples=400)[name]
     assert float(found.sum()) == pytest.approx(float(exact.sum()), rel=0.2)
     assert not any(p.requires_grad for p in model.parameters())
-    with pytest.raises(ForgettingError, match="fisher='half'"):
+    with pytest.raises(ForgettingError, match="kind='half'"):
         fisher(model, Rows.of(texts), [name], kind="half")
 
 

@@ -41,9 +41,16 @@ def test_performance_and_forgetting_are_their_definitions():
 def test_change_of_old_abilities_with_intervals():
     table = change(RESULT).set_index(["kind", "probe"])
     row = table.loc[("instruction", "p")]
-    assert (row.before, row.after, row.change) == pytest.approx((0.9, 0.4, -0.5), abs=1e-6) and row.low < -0.5 < row.high <= 0 and row.n == 10
+    assert (row.before, row.after, row.change) == pytest.approx((0.9, 0.4, -0.5), abs=1e-6) and row.n == 10
+    # five of ten lost and none gained: each count's own exact bounds; a bootstrap's end at 0 covered less than it said
+    lost, gained = (stats.binomtest(k, 10).proportion_ci(0.95, "exact") for k in (5, 0))
+    assert (row.low, row.high) == pytest.approx((gained.low - lost.high, gained.high - lost.low)) and "Clopper-Pearson" in row.interval
     assert table.loc[("knowledge", "all")].change == pytest.approx(0.1, abs=1e-6)
-    assert summary(RESULT)["general change"] == pytest.approx((-0.5 + 0.1) / 2, abs=1e-6)
+    found = summary(RESULT)
+    assert found["general change"] == pytest.approx((-0.5 + 0.1) / 2, abs=1e-6)
+    moved = np.r_[np.repeat([-1.0, 0], 5), np.repeat([1.0, 0], [1, 9])]
+    flips = stats.permutation_test((moved,), np.mean, permutation_type="samples", n_resamples=20_000, random_state=0)
+    assert found["n"] == 20 and found["p"] == pytest.approx(flips.pvalue, abs=0.02) and found["low"] < -0.2 < found["high"] and found["p_kind"].startswith("monte carlo if ")
 
 
 def test_the_stability_gap_is_a_dip_below_start_and_end():
@@ -71,6 +78,9 @@ def test_methods_are_compared_over_seeds_in_pairs():
     alone = compare({"plain": [{"forget": 0.5}], "guided": [{"forget": 0.4}]}).set_index("method").loc["guided"]
     assert alone.difference == pytest.approx(-0.1) and np.isnan(alone.low) and alone.n == 1 and alone.interval.startswith("none")
     assert set(compare({"plain": [RESULT, RESULT], "x": [RESULT, RESULT]}).metric) >= {"AP", "FP", "forget", "instruction change", "knowledge change"}
+    assert not {"p", "low", "p_kind"} & set(compare({"plain": [RESULT], "x": [RESULT]}).metric)
+    tied = over_seeds([0.25, 0.25, 0.25])
+    assert np.isnan([tied.low, tied.high]).all() and "equal" in tied.kind      # three runs that tie say nothing of the spread
     with pytest.raises(ForgettingError, match="different numbers of seeds"):
         compare({"plain": [RESULT], "x": [RESULT, RESULT]})
     with pytest.raises(ForgettingError, match="baseline='plain'"):
@@ -89,7 +99,7 @@ def test_an_interval_over_seeds_holds_a_null_at_its_level():
 def test_methods_are_compared_over_prompts():
     other = made([[share(9, 8, 0, 0), share(3, 8, 5, 0), share(6, 8, 10, 0)], [share(6, 8, 10, 0), share(7, 7, 8, 5), share(8, 9, 6, 8)]])
     row = compare_prompts(other, RESULT).set_index("probe").loc["p"]
-    assert row.difference == pytest.approx(0.4) and 0 < row.low < 0.4 < row.high and row.n == 10
+    assert row.difference == pytest.approx(0.4) and row.low < 0 < 0.4 < row.high and row.n == 10
     with pytest.raises(ForgettingError, match="different probes"):
         compare_prompts(RESULT, RESULT.isel(probe=[0, 1]))
 

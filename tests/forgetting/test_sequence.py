@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lens import locks
 from lens.engine import results
 from lens.forgetting import METHODS, ForgettingError, Guide, LoRA, Probe, Stage, accuracy, method, performance, sequential, starting_from, step_cost, summary
 from lens.training import Recipe, Rows, TrainingError
@@ -25,6 +26,17 @@ def run(chosen="plain", **more):
 def changed(model, start=None):
     before = dict((start or tiny()).named_parameters())
     return {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+
+
+def test_a_prompt_that_is_asked_twice_counts_once():
+    asked = prompts(6)
+    several = [Probe("a", "instruction", asked), Probe("b", "knowledge", [*asked[:2], *prompts(3, seed=9)])]
+    found = sequential(tiny, stages()[:1], several, "plain", recipe=RECIPE, progress=False).result
+    labels = found.duplicate.transpose("probe", "prompt").sel(probe=["a", "b"]).values
+    assert labels[0, :2].tolist() == labels[1, :2].tolist() and len(set(labels[0])) == 6 and labels[1, 5] == ""
+    told, each = summary(found), summary(found, cluster=None)
+    assert (told["n"], each["n"]) == (9, 11) and told["units"].startswith("9 units of 11 prompts, by duplicate") and told["general change"] == each["general change"]
+    assert "duplicate" not in run().result.coords
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -221,7 +233,7 @@ def test_a_hub_name_is_let_through_and_the_folder_named_where_it_cannot_be_reach
     from transformers import AutoConfig, AutoModelForCausalLM
 
     asked = {}
-    read = lambda what: classmethod(lambda cls, name, **options: asked.setdefault(what, (name, options)) and tiny())
+    read = lambda what: classmethod(lambda cls, name, **options: asked.setdefault(what, (name, options)) and (tiny() if what == "config" else (tiny(), {"missing_keys": []})))
     monkeypatch.setattr(AutoConfig, "from_pretrained", read("config"))
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", read("weights"))
     model = starting_from("EleutherAI/gpt-j-6b")()
@@ -243,3 +255,12 @@ def test_how_often_checkpoints_are_written_is_no_other_experiment(tmp_path):
     first = run(recipe=RECIPE, folder=tmp_path)
     again = run(recipe=dataclasses.replace(RECIPE, checkpoint_every=2), folder=tmp_path)
     assert again.result.correct.equals(first.result.correct) and again.losses.equals(first.losses)
+
+
+def test_a_sequence_in_a_folder_that_another_is_at_work_in_is_told_so(tmp_path):
+    alone = run(folder=tmp_path / "alone")
+    with locks.at_work(tmp_path / "run", "a sequence of trainings"), pytest.raises(locks.Busy, match="in use by a sequence of trainings of process"):
+        run(folder=tmp_path / "run")
+    found = run(folder=tmp_path / "run")
+    assert found.status == "complete" and np.array_equal(found.losses.total, alone.losses.total)
+    assert not [p for p in (tmp_path / "run").rglob(".*")]

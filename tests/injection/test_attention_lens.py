@@ -104,14 +104,14 @@ def test_the_step_with_the_best_validation_is_kept():
 def test_no_step_is_no_change():
     model = speaking("llama")
     made = AttentionLens.train(model, texts_of(60), 0, steps=0)
-    assert torch.equal(made.weight, AttentionLens(model, 0).weight) and made.report["gain"] == [0, 0, 0] and made.report["kept_step"] == 0
+    assert torch.equal(made.weight, AttentionLens(model, 0).weight) and made.report["gain"] == [0, None, None] and made.report["kept_step"] == 0
 
 
 def test_groups_stay_together_and_are_the_unit():
     model, texts = speaking("llama"), texts_of(120)
-    groups = [f"g{i % 15}" for i in range(len(texts))]
+    groups = [f"g{i % 30}" for i in range(len(texts))]
     report = AttentionLens.train(model, texts, 1, groups=groups, steps=5).report
-    assert report["unit"] == "group" and report["n_units"] == report["n_held_out"] / 8
+    assert report["unit"] == "group" and report["n_units"] == report["n_held_out"] / 4
     assert report["kl_before"][1] <= report["kl_before"][0] <= report["kl_before"][2]
 
 
@@ -164,7 +164,7 @@ def test_files_that_are_no_lens(tmp_path):
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda m: AttentionLens.train(m, "w1 w2", 0), "list of texts"),
+    (lambda m: AttentionLens.train(m, "w1 w2", 0), "texts='w1 w2' does not fit; expected .*a list of text"),
     (lambda m: AttentionLens.train(m, ["w1 w2", " "], 0), "not empty"),
     (lambda m: AttentionLens.train(m, ["w1 w2", "w3"], 0), "too few"),
     (lambda m: AttentionLens.train(m, texts_of(40), 5), "layer=5"),
@@ -175,7 +175,7 @@ def test_files_that_are_no_lens(tmp_path):
     (lambda m: AttentionLens.train(m, collect(m, texts_of(40), [0]), 1), "without layer 1"),
     (lambda m: AttentionLens.train(m, collect(speaking("llama", 1), texts_of(40), [1]), 1), "another model"),
     (lambda m: AttentionLens(m, 0, weight=torch.zeros(2, 3, 4)), "another model"),
-    (lambda m: AttentionLens(m, 0).read(torch.zeros(3, 32)), "z_last has shape"),
+    (lambda m: AttentionLens(m, 0).read(torch.zeros(3, 32)), r"z_last=<Tensor of float32, shape \(3, 32\)> does not fit"),
     (lambda m: lens_reading(m, ITEMS, []), "holds no AttentionLens"),
     (lambda m: lens_reading(m, ITEMS, [AttentionLens(m, 0), AttentionLens(m, 0)]), "repeat"),
     (lambda m: lens_reading(m, ITEMS, AttentionLens(speaking("llama", 1), 0)), "other weights"),

@@ -42,7 +42,8 @@ def test_without_texts_there_is_no_text_loss():
     assert damage(speaking("llama"), ITEMS[:1], PROMPTS, layers=0, strengths=(1,), controls=()).nll.isnull().all()
 
 
-@pytest.mark.parametrize("change, word", [(dict(prompts=[]), "prompts"), (dict(positions="subject"), "positions"), (dict(texts=[""]), "texts")])
+@pytest.mark.parametrize("change, word", [(dict(prompts=[]), "prompts"), (dict(positions="subject"), "positions"), (dict(texts=[""]), "texts"),
+                                          (dict(strengths=[0] * 100_000), "strengths=.*different"), (dict(strengths=()), "strengths"), (dict(layers=()), "layers=.*at least one")])
 def test_bad_arguments_are_named(change, word):
     arguments = dict(prompts=PROMPTS, layers=0, strengths=(1,), controls=()) | change
     with pytest.raises(InjectionError, match=word):

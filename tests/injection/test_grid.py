@@ -131,7 +131,7 @@ def test_half_precision_warns_where_it_overflows():
 
 @pytest.mark.parametrize("change, word", [(dict(strengths=()), "strengths"), (dict(strengths=(1, float("nan"))), "strength"), (dict(strengths=(1, 1)), "strengths"),
                                           (dict(encoder="guess"), "encoder"), (dict(positions="middle"), "positions"), (dict(controls=("nobody",)), "controls"),
-                                          (dict(layers=[7]), "layer"), (dict(window=0), "window"), (dict(encoder="head"), "heads"), (dict(items=[]), "items")])
+                                          (dict(layers=[7]), "layer"), (dict(layers=()), "layers=.*at least one"), (dict(window=0), "window"), (dict(encoder="head"), "heads"), (dict(items=[]), "items")])
 def test_bad_arguments_are_named(change, word):
     arguments = dict(items=ITEMS, strengths=(1,), controls=(), progress=False) | change
     with pytest.raises(ValueError, match=word):

@@ -267,11 +267,11 @@ W, U = rng(1).normal(size=30), rng(2).random(30)
         (lambda: S.key_e_process(np.ones(30), U), "weights is constant"),
         (lambda: S.key_e_process([], []), "weights has shape"),
         (lambda: S.key_e_process(W, U, bets=[0.1, -1]), "bets ="),
-        (lambda: S.key_e_process(W, U, clip=0), "clip = 0"),
+        (lambda: S.key_e_process(W, U, clip=0), "clip=0"),
         (lambda: S.rank_e_process(W, U[:9]), "positions has shape"),
         (lambda: S.rank_e_process(W, U, groups=[1]), "groups has shape"),
         (lambda: S.rank_e_process(np.ones(30), U), "weights is constant"),
-        (lambda: S.rank_e_process(W, U, seed=-1), "seed = -1"),
+        (lambda: S.rank_e_process(W, U, seed=-1), "seed=-1"),
     ],
 )
 def test_bad_input_is_named(call, word):

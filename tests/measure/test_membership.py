@@ -76,6 +76,26 @@ def test_members_score_higher():
         assert (value[:20, None] > value[None, 20:]).mean() > 0.9
 
 
+def test_sources_that_a_cheap_feature_tells_apart_are_named():
+    """News with dates against stories without: every score separates them, in a model that saw neither."""
+    rng = np.random.default_rng(3)
+    rows = rng.integers(0, 97, (60, 12))
+    label = np.arange(60) < 30
+    scores = score(tiny_models.tiny("llama"), rows, start=None)
+    words = ["in 2019 it was 17", "once upon a time"]
+    texts = [" ".join([words[0 if member else 1], *("word" for _ in range(rng.integers(3, 9)))]) for member in label]
+    table = membership.evaluate(scores, label, texts=texts, resamples=99)
+    assert (table.p_kind == "approximate").all() and table.holm.isna().all()
+    assert table.worth.str.contains("members are told from others by share of digits").all()
+    fair = membership.evaluate(scores, label, resamples=99)
+    assert (fair.p_kind == "monte carlo").all() and fair.worth.str.startswith("guaranteed if a coin decided who is a member").all() and fair.holm.notna().all()
+    longer = [row[: 6 + 6 * member] for row, member in zip(rows, label)]
+    told = membership.evaluate(score(tiny_models.tiny("llama"), longer, start=None), label, resamples=99)
+    assert told.worth.str.contains("number of tokens").all()
+    cheap = membership.features(scores, texts=texts)
+    assert sum(bool(membership.told_apart(cheap, rng.permutation(label))) for _ in range(300)) <= 4
+
+
 def test_bad_arguments_are_named(scored):
     with pytest.raises(ScoringError, match="k=0"):
         membership.min_k(scored, 0)

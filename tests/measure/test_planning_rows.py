@@ -98,15 +98,15 @@ def test_reachable_level_of_random_draws():
     [
         (lambda: S.rows_needed(0.0), "rho = 0.0"),
         (lambda: S.rows_needed(1), "rho = 1"),
-        (lambda: S.rows_needed(0.1, power=80), "power = 80"),
-        (lambda: S.rows_needed(0.1, alpha=5), "alpha = 5"),
+        (lambda: S.rows_needed(0.1, power=80), "power=80"),
+        (lambda: S.rows_needed(0.1, alpha=5), "alpha=5"),
         (lambda: S.rows_needed(0.1, test="t"), "test = 't'"),
-        (lambda: S.power_of(0.1, 3), "n = 3"),
-        (lambda: S.detectable_rho(2), "n = 2"),
+        (lambda: S.power_of(0.1, 3), "n=3"),
+        (lambda: S.detectable_rho(2), "n=2"),
         (lambda: S.reachable_level(5, "bets"), "design = 'bets'"),
         (lambda: S.reachable_level(5, "labels", ones=6), "ones = 6 with n = 5"),
-        (lambda: S.reachable_level(5, "labels"), "ones = None"),
-        (lambda: S.reachable_level(0), "n = 0"),
+        (lambda: S.reachable_level(5, "labels"), "ones=None"),
+        (lambda: S.reachable_level(0), "n=0"),
     ],
 )
 def test_bad_input_is_named(call, word):

@@ -282,7 +282,7 @@ def test_induction_scores_follow_the_eager_models_attention(kind):
     np.testing.assert_allclose(ds.samples.values, expected, atol=1e-5)
     np.testing.assert_allclose(ds["mean"].values, expected.mean(1), atol=1e-5)
     assert ds.score.values.tolist() == ["induction", "previous_token", "duplicate_token"]
-    assert (ds.low <= ds["mean"] + 1e-6).all() and (ds.high >= ds["mean"] - 1e-6).all() and int(ds.n) == 3
+    assert ds.low.isnull().all() and set(ds.interval_kind.values.ravel()) == {"not available: fewer than 5 values"} and int(ds.n) == 3
     assert not np.array_equal(ds.token_id, induction_scores(model(kind), length=9, sequences=3, seed=5).token_id)
 
 
@@ -297,7 +297,7 @@ def test_a_model_that_attends_evenly_scores_chance():
 
 
 def test_the_induction_organism_has_an_induction_head_above_its_previous_token_heads():
-    ds = induction_scores(lens.load("organism:induction"), length=20, sequences=4)
+    ds = induction_scores(lens.load("organism:induction"), length=20, sequences=30)
     best, previous = (ds["mean"].sel(score=s) for s in ("induction", "previous_token"))
     head, feeder = ({d: int(v) for d, v in x.argmax(["layer", "head"]).items()} for x in (best, previous))
     assert float(best.max()) > 0.5 and head["layer"] > feeder["layer"] == 0
@@ -440,7 +440,7 @@ def test_reduced_precision_is_read_in_float32():
     for call in CALLS.values():
         ds = call(half)
         assert all(ds[n].dtype == np.float32 for n in ("kl", "pattern", "promoted", "contribution", "mean") if n in ds)
-        assert all(np.isfinite(v).all() for v in ds.data_vars.values() if v.dtype.kind == "f" and "position" not in v.dims)
+        assert all(np.isfinite(v).all() for v in ds.data_vars.values() if v.dtype.kind == "f" and "position" not in v.dims and v.name not in ("low", "high"))
 
 
 BAD = [
@@ -467,7 +467,7 @@ BAD = [
     (lambda m: attention(m, "w1 " * 70), UnsupportedModel, "70 tokens"),
     (lambda m: head_vocabulary(m, 3, 0, text=TEXT), SiteError, "layer"),
     (lambda m: head_vocabulary(m, 0, -5, text=TEXT), SiteError, "head"),
-    (lambda m: head_vocabulary(m, 0, [1, 2], text=TEXT), SiteError, "head"),
+    (lambda m: head_vocabulary(m, 0, [1, 2], text=TEXT), ReadoutError, r"head=\[1, 2\]"),
     (lambda m: head_vocabulary(m, 0, 0), ReadoutError, "text"),
     (lambda m: head_vocabulary(m, 0, 0, text=TEXT, tokens=[1]), ReadoutError, "tokens"),
     (lambda m: head_vocabulary(m, 0, 0, text=TEXT, position=9), PromptError, "position"),

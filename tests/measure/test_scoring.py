@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
@@ -287,6 +289,7 @@ def test_other_weights_options_or_tokens_are_never_taken_from_it(tmp_path, monke
 def test_a_killed_run_resumes_and_leaves_the_files_of_an_unbroken_one(tmp_path, small_parts):
     code = """
 import os, sys
+from lens import files
 from lens.measure import scoring, scoring_store
 from tests import models
 from tests.measure.test_scoring import make_rows
@@ -294,7 +297,7 @@ scoring.PART_TOKENS = 60
 write, done = scoring_store.Store.write, []
 def dying(self, part):
     if len(done) == 3:
-        open(os.path.join(self.folder, ".left.part"), "wb").write(b"half")
+        files.sibling(self.folder / "left").write_bytes(b"half")
         os._exit(9)
     done.append(write(self, part))
 scoring_store.Store.write = dying
@@ -325,6 +328,29 @@ def test_a_corrupt_part_is_named_and_scored_again(tmp_path, small_parts, damage)
     assert again.about["corrupt"] == [victim.name] and again.about["cached"] < len(rows)
     assert again.logprob.tobytes() == first.logprob.tobytes()
     assert score(model, rows, store=tmp_path).about["corrupt"] == []
+
+
+@pytest.mark.parametrize("damage", ["row", "column", "null", "type", "name"])
+def test_a_part_of_another_form_is_named_and_scored_again(tmp_path, small_parts, damage):
+    """A whole Parquet file, with checksums that are right, that holds fewer values than the rows have tokens, or other rows than its name says."""
+    rows, model = make_rows(), tiny_models.tiny("llama")
+    first = score(model, rows, store=tmp_path, batch_tokens=100, extra=("mean", "variance"))
+    victim, other = sorted(tmp_path.glob("*/*.parquet"))[1:3]
+    table = pq.read_table(victim)
+    if damage == "name":
+        table = pq.read_table(other)
+    else:
+        for name in ("logprob", "mean", "variance") if damage == "row" else ("mean",):
+            lists = table[name].to_pylist()
+            lists[0] = {"null": None}.get(damage, lists[0][:-1] if damage != "type" else lists[0])
+            column = pa.array(lists, pa.list_(pa.float64() if damage == "type" else pa.float32()))
+            table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, victim, compression="none", use_dictionary=False, write_page_checksum=True)
+    again = score(model, rows, store=tmp_path, batch_tokens=100, extra=("mean", "variance"))
+    assert again.about["corrupt"] == [victim.name] and 0 < again.about["cached"] < len(rows)
+    for name in ("logprob", "mean", "variance"):
+        assert getattr(again, name).tobytes() == getattr(first, name).tobytes()
+    assert score(model, rows, store=tmp_path, extra=("mean", "variance")).about["corrupt"] == []
 
 
 def test_two_runs_at_once_do_not_double_rows(tmp_path, small_parts, monkeypatch):
@@ -418,3 +444,12 @@ def test_smollm2_equals_its_plain_model(smollm2):
     scores = score(smollm2, rows, extra=("mean", "variance"))
     assert scores.about["start"] == 1
     assert_equal_to_plain(scores, hf, rows, start=1)
+
+
+def test_rows_are_taken_by_id_or_by_a_truth_value_each():
+    made = Scores(np.array([3, 5, 9]), np.array([0, 2, 3, 6]), np.arange(6, dtype=np.float32))
+    assert made.take([False, True, True]).row_id.tolist() == made.take(np.array([0, 1, 1], bool)).row_id.tolist() == [5, 9]
+    assert made.take([9, 3]).row_id.tolist() == [9, 3] and made.take(np.array([True, False, False])).logprob.tolist() == [0, 1]
+    for wrong in ([True, False], [1.9], ["3"], [True, 3, 5], 10**30, None, [[object()]]):
+        with pytest.raises(ScoringError, match="row_ids"):
+            made.take(wrong)

@@ -106,7 +106,7 @@ def test_overlapping_sets_are_refused_with_a_list():
     (dict(ids=[[1, 2], [3]], prefix=1), "different lengths"), (dict(ids=[1, 2], prefix=1), r"shape \(2,\)"), (dict(ids=[[0.5, 1]], prefix=1), "float64"),
     (dict(ids=[[1, -1]], prefix=1), "ids holds -1"), (dict(ids=[[1, 2]], prefix=2), "prefix=2 leaves nothing"), (dict(ids=[[1, 2]], prefix=0), "prefix=0"),
     (dict(ids=[[1, 2]], prefix=1, names=["a", "b"]), "names has 2"), (dict(ids=[[1, 2]], prefix=1, kind=["a", "b"]), "kind has shape"),
-    (dict(ids=[[1, 2]], prefix=1, duplicates=-1), "duplicates holds -1")])  # fmt: skip
+    (dict(ids=[[1, 2]], prefix=1, duplicates=-1), "duplicates=-1")])  # fmt: skip
 def test_bad_sequences_are_named(arguments, message):
     with pytest.raises(MemorizationError, match=message):
         Sequences(**arguments)

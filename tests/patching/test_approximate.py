@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from scipy import stats
 
 import lens
 from tests import naive
@@ -79,7 +81,9 @@ def test_agreement_of_a_result_with_itself_is_perfect_and_with_its_negative_is_n
     ds = lens.patch(model, [PAIR, lens.Pair("w11 w2 w3 w4 w5 w6", corrupted="w11 w20 w3 w4 w5 w6", answer=" w17", foil=" w8")])
     same = lens.agreement(ds, ds)
     assert same.pearson == pytest.approx(1) and same.spearman == pytest.approx(1) and same.slope == pytest.approx(1) and same.top == 1 and same.sign == 1
-    assert same.n_prompts == 2 and same.pearson_interval is not None
+    assert same.n_prompts == 2 and same.pearson_within is None, "two prompts are too few for an interval"
+    by_unit = lens.agreement(ds, ds, units=["one scene", "one scene"])
+    assert by_unit.n_prompts == 1 and by_unit.pearson_within is None and "1 units" in str(by_unit), "two prompts of one scene are one unit"
     other = lens.agreement(ds, -ds)
     assert other.pearson == pytest.approx(-1) and other.sign == 0 and other.slope == pytest.approx(-1)
     with pytest.raises(lens.PatchError, match="same grid"):
@@ -201,3 +205,23 @@ def test_summary_is_the_mean_with_its_interval_and_test():
         lens.summary(ds.isel(prompt=0, drop=True))
     with pytest.raises(lens.PatchError, match="at least two"):
         lens.summary(ds.isel(prompt=[0]))
+
+
+def test_agreement_has_an_interval_of_what_holds_within_a_prompt():
+    """Against SciPy, prompt by prompt; and the interval covers: a normal correlation within a prompt is a mean like any other."""
+    from lens.measure.agreement import compare
+    from lens.measure.means import mean_interval
+
+    rng = np.random.default_rng(0)
+    exact = rng.standard_t(3, (9, 40))
+    estimate = 0.8 * exact + rng.normal(size=(9, 40))
+    cells = {"layer": np.arange(40)}
+    made = [xr.Dataset({"effect": (("prompt", "layer"), values)}, coords=cells) for values in (exact, estimate)]
+    found = compare(*made, same=())
+    single = [stats.pearsonr(x, y)[0] for x, y in zip(exact, estimate)]
+    expected = mean_interval(np.array(single), values="number", resamples=1000)
+    assert found.pearson_within.estimate == pytest.approx(np.mean(single))
+    assert (found.pearson_within.low, found.pearson_within.high) == (expected.low, expected.high) and found.pearson_within.low < np.mean(single)
+    assert found.pearson == pytest.approx(stats.pearsonr(exact.mean(0), estimate.mean(0))[0]) and "within one of the prompts" in str(found)
+    constant = compare(made[0], made[1] * 0 + 1.0, same=())
+    assert np.isnan(constant.pearson), "a constant estimate has no correlation"

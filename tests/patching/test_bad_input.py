@@ -34,7 +34,7 @@ def model():
     (dict(steps=5), lens.PatchError, "method='exact' takes none"),
     (dict(memory_mb=0), lens.PatchError, "memory_mb=0"),
     (dict(metric="accuracy"), lens.MetricError, "metric='accuracy' is not known"),
-    (dict(metric=3), lens.MetricError, "neither a name nor a function"),
+    (dict(metric=3), lens.PatchError, "metric=3 does not fit; expected .* a function of 2 arguments"),
     (dict(method="attribution", metric="rank"), lens.MetricError, "has no gradient"),
 ])
 def test_arguments_are_named(model, change, error, message):
@@ -246,11 +246,17 @@ class Adapter(torch.nn.Module):
 
 @pytest.mark.parametrize("kind, where, name", [("gpt_neox", lambda m: m.gpt_neox.layers[1].attention, "query_key_value"), ("llama", lambda m: m, "lm_head")])
 def test_an_adapter_on_a_module_is_not_passed_over(kind, where, name):
+    """Whichever path serves it: what the module applies is in the numbers, also where it changes after a sweep."""
     model = speaking(kind)
-    setattr(where(model), name, Adapter(getattr(where(model), name)))
-    logits = model(lens.encode(model, PAIR).clean_ids[None]).logits[0, -1]
-    ds = lens.patch(model, PAIR)
-    assert lens.record(ds)["engine"] != "fast" and abs(ds.clean.item() - (logits[7] - logits[8]).item()) <= 1e-4
+    adapter = Adapter(getattr(where(model), name))
+    setattr(where(model), name, adapter)
+    seen = []
+    for factor in (1.0, 0.0, -3.0):
+        adapter.extra.weight.mul_(factor) if factor else adapter.extra.weight.neg_()
+        logits = model(lens.encode(model, PAIR).clean_ids[None]).logits[0, -1]
+        seen.append(lens.patch(model, PAIR).clean.item())
+        assert abs(seen[-1] - (logits[7] - logits[8]).item()) <= 1e-4
+    assert len({round(value, 3) for value in seen}) == 3
 
 
 def test_a_model_in_training_mode_is_refused():
@@ -305,7 +311,7 @@ def test_the_mean_normalized_effect_counts_the_prompts_that_have_the_cell(model)
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda m: lens.patch(m, None), "not a lens.Pair"),
+    (lambda m: lens.patch(m, None), "pairs.*expected lens.Pair"),
     (lambda m: lens.patch(m, PAIR, layers=[1, 1]), "names one twice"),
     (lambda m: lens.explain_cell(m, PAIR, "resid_pre", 1, 2, direction="sideways"), "direction='sideways'"),
     (lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), memory_mb=-5), "memory_mb=-5"),

@@ -209,9 +209,12 @@ def test_text_against_a_transcript(tmp_path, capsys):
 def test_the_transcript_of_a_shipped_organism(tmp_path, capsys):
     report = tmp_path / "report.json"
     asked = ["provenance", "query", "--suspect", "organism:palimpsest", "--reference", "organism:palimpsest-reference", "--references-share-order", "no",
-             "--transcript", "organism:palimpsest", "--rows", "400", "--resamples", "999", "--out", str(report)]  # fmt: skip
-    assert cli.main(asked) == 0 and "guaranteed" in capsys.readouterr().out
+             "--transcript", "organism:palimpsest", "--rows", "400", "--resamples", "999", "--looks", "3", "--out", str(report)]  # fmt: skip
+    assert cli.main(asked) == 0
+    printed = capsys.readouterr().out
+    assert "guaranteed if the trainer drew an independent uniform key" in printed and "look 1 of 3 planned, times 3" in printed
     content = json.loads(report.read_text())
+    assert content["looks"] == {"number": 1, "planned": 3, "factor": 3.0} and len(content["guaranteed_if"]) == 4 and "--looks 3" in content["command"]
     assert len(from_organism("organism:palimpsest")) == 4000 and content["command"].startswith("lens provenance query")
     assert cli.main([word.replace("organism:palimpsest", "organism:induction") if word == "organism:palimpsest" else word for word in asked]) == 2 and "no transcript" in capsys.readouterr().err
 

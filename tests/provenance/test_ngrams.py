@@ -1,11 +1,15 @@
 """The n-gram join equals brute force on small data, whatever the pieces, collisions, dtypes and processes."""
 
+import json
+import os
+import sys
 from collections import Counter, defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lens.provenance import gram_scan, ngrams
+from lens.provenance import gram_index, gram_scan, ngrams
 from lens.provenance.errors import ProvenanceError
 from lens.provenance.ngrams import Matches, Shard, join, local_index
 
@@ -178,3 +182,83 @@ def test_the_local_index_gives_the_same_matches(tmp_path, vocabulary, capfd):
             np.testing.assert_allclose(getattr(one, name), getattr(two, name))
     with pytest.raises(ProvenanceError, match="another corpus"):
         local_index(flat[::-1], tmp_path / "index", row_length=37)
+
+
+def test_an_index_that_another_process_built_meanwhile_is_opened(tmp_path, monkeypatch):
+    tokengrams = pytest.importorskip("tokengrams")
+    flat, real = np.random.default_rng(1).integers(0, 50, 3700), tokengrams.MemmapIndex.build
+
+    def late(*args):
+        monkeypatch.setitem(sys.modules, "tokengrams", tokengrams)
+        local_index(flat, tmp_path / "index", row_length=37)
+        return real(*args)
+
+    class Engine:
+        """The engine, whose own class cannot be changed, with another way to build."""
+
+        def __new__(cls, *args):
+            return tokengrams.MemmapIndex(*args)
+
+        build = staticmethod(late)
+
+    monkeypatch.setitem(sys.modules, "tokengrams", SimpleNamespace(MemmapIndex=Engine))
+    index = local_index(flat, tmp_path / "index", row_length=37)
+    assert index.about["tokens"] == 3700 and [p.name for p in tmp_path.iterdir()] == ["index"]
+
+
+def _cut(file): os.truncate(file, file.stat().st_size // 2)
+def _zeroed(file): file.write_bytes(bytes(file.stat().st_size))
+def _flipped(file): file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1]))
+def _gone(file): file.unlink()
+
+
+@pytest.mark.parametrize("name", ["tokens.bin", "suffixes.bin"])
+@pytest.mark.parametrize("damage", [_cut, _zeroed, _flipped, _gone])
+def test_a_damaged_index_is_refused_by_its_file(tmp_path, name, damage):
+    pytest.importorskip("tokengrams", reason="tokengrams is an optional extra")
+    flat, folder = np.random.default_rng(0).integers(0, 50, 400).astype(np.uint16), tmp_path / "index"
+    whole = local_index(flat, folder, row_length=20).join([flat[5:30]], k=(1, 3))
+    assert local_index(flat, folder, row_length=20).join([flat[5:30]], k=(1, 3)).occurrences.tolist() == whole.occurrences.tolist()
+    damage(folder / name)
+    with pytest.raises(ProvenanceError, match=rf"{name} (is damaged|cannot be read).*delete .*index"):
+        local_index(flat, folder, row_length=20)
+
+
+@pytest.mark.parametrize("change", [lambda kept: kept.pop("files"), lambda kept: kept.update(files=[]), lambda kept: kept.update(vocabulary="50"),
+                                    lambda kept: kept["files"].pop("tokens.bin"), lambda kept: kept["files"].update({"tokens.bin": 5})])
+def test_an_index_that_does_not_tell_its_hashes_is_refused(tmp_path, change):
+    pytest.importorskip("tokengrams", reason="tokengrams is an optional extra")
+    flat, folder = np.arange(100, dtype=np.uint16), tmp_path / "index"
+    local_index(flat, folder, row_length=20)
+    kept = json.loads((folder / "about.json").read_text())
+    change(kept)
+    (folder / "about.json").write_text(json.dumps(kept))
+    gram_index._WHOLE.clear()
+    with pytest.raises(ProvenanceError, match="index"):
+        local_index(flat, folder, row_length=20)
+    (folder / "about.json").write_text("{")
+    with pytest.raises(ProvenanceError, match="about.json cannot be read"):
+        local_index(flat, folder, row_length=20)
+
+
+def test_an_unchanged_index_is_read_whole_once(tmp_path, monkeypatch):
+    pytest.importorskip("tokengrams", reason="tokengrams is an optional extra")
+    flat, read, plain = np.arange(100, dtype=np.uint16), [], gram_index.sha256_file
+    local_index(flat, tmp_path / "index", row_length=20)
+    monkeypatch.setattr(gram_index, "sha256_file", lambda file: (read.append(file.name), plain(file))[1])
+    for _ in range(3):
+        local_index(flat, tmp_path / "index", row_length=20)
+    assert sorted(read) == ["suffixes.bin", "tokens.bin"]
+
+
+def test_a_panic_inside_the_index_is_an_error_of_the_family(tmp_path, monkeypatch):
+    class PanicException(BaseException):
+        pass
+
+    class Index:
+        def count(self, query): raise PanicException("index out of bounds")
+        positions = count
+
+    index = gram_index.LocalIndex(Index(), {"tokens": 40, "row_length": 20})
+    with pytest.raises(ProvenanceError, match="failed in a look-up.*out of bounds"):
+        index.join([[1, 2, 3]], k=2)

@@ -155,6 +155,24 @@ def test_size_over_several_checkpoints():
     assert (small <= stats.binom.ppf(0.9999, 400, [[0.05], [0.2]])).all() and small[0, 0] > 5
 
 
+def test_one_retraining_handed_in_many_times_is_refused():
+    rng = np.random.default_rng(5)
+    small = sum(float(shuffle_retrain(rng.standard_normal(8), rng.standard_normal((19, 8))).p) <= 0.05 for _ in range(100))
+    assert small <= stats.binom.ppf(0.9999, 100, 0.05)
+    one = rng.standard_normal(8)
+    with pytest.raises(ProvenanceError, match="shuffled 0, shuffled 1, .* have the same values for all 8 texts.*handed in several times"):
+        shuffle_retrain(rng.standard_normal(8), np.tile(one, (19, 1)))
+    several = rng.standard_normal((19, 8))
+    several[7] = several[3]
+    with pytest.raises(ProvenanceError, match="shuffled 3, shuffled 7 have the same values"):
+        shuffle_retrain(rng.standard_normal(8), several)
+    with pytest.raises(ProvenanceError, match="the true order's, shuffled 4 have the same values"):
+        shuffle_retrain(several[4], several)
+    run = rng.standard_normal((2, 20, 8))
+    told = shuffle_retrain(run[:, 0], run[:, 1:], same_runs=True)
+    assert "guaranteed if every retraining drew its own order" in str(told) and "model j of every checkpoint comes from one run (declared" in told.p.worth
+
+
 def test_shuffle_retrain_input():
     rng = np.random.default_rng(0)
     with pytest.raises(ProvenanceError, match="at least 2"):

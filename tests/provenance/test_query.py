@@ -9,7 +9,7 @@ from lens.provenance.scores import Running, order_blind, predicted_deviation
 
 from .simulated import losses, shuffled
 
-FEW = dict(resamples=199)
+FEW = dict(resamples=199, ledger=False)  # looks are counted in test_ledger.py
 
 
 def most(trials, p, tail=1e-4):
@@ -106,7 +106,7 @@ def test_size_with_optional_stopping():
 def test_power_with_a_reference_and_little_without(statistic, weights):
     t, times = shuffled(1500, "key", 3)
     suspect, reference = losses(times, 0.05, 1), Reference(losses(times, 0, 2), False, "R")
-    result = query_scores(suspect, reference, t, statistic=statistic, weights=weights, resamples=999)
+    result = query_scores(suspect, reference, t, statistic=statistic, weights=weights, resamples=999, ledger=False)
     alone = query_scores(suspect, None, t, resamples=999)
     assert result.rho < -0.12 and float(result.p) < 1e-6 and result.interval.high < 0 < -result.z and result.warnings == ()
     assert float(alone.p) > 1e-3 and any("no reference" in w for w in alone.warnings)
@@ -194,9 +194,12 @@ def test_multi_epoch_positions_move_together():
 def test_the_trap_a_reference_in_the_same_order_flags_an_innocent():
     t, times = shuffled(1500, "rank", 11, tokens=False)
     innocent, trapped = losses(times, 0, 1), losses(times, 0.05, 2)  # the reference was trained in this order, the suspect was not
-    undeclared = query_scores(innocent, trapped, t, alternative="two-sided", resamples=9999)
-    assert float(undeclared.p) < 1e-3 and float(undeclared.p_t) < 1e-6  # a wrong accusation, however guaranteed its p
-    assert any("shares the transcript's order" in w and "flagged" in w for w in undeclared.warnings)
+    for declared in (None, False):
+        with pytest.raises(ProvenanceError, match="rises with the order.*what a reference trained in this order makes.*alternative='less'"):
+            query_scores(innocent, trapped, t, alternative="two-sided", shares_order=declared, **FEW)
+    hidden = query_scores(innocent, trapped, t, **FEW)
+    assert float(hidden.p) > 0.5 and any("hides every suspect" in w for w in hidden.warnings)
+    assert any("shares the transcript's order" in w and "flagged" in w for w in hidden.warnings)
     guilty = query_scores(losses(times, 0.05, 3), trapped, t, **FEW)
     assert float(guilty.p) > 0.01  # and a guilty suspect goes free
     for reference in (Reference(trapped, shares_order=True, name="sister"), [Reference(trapped, False), Reference(trapped, True, "sister")]):
@@ -215,6 +218,9 @@ def test_a_sorted_corpus_gives_a_wrong_p_and_is_warned_of():
     t = Transcript(rows, np.arange(n), "rank", shuffled_as="said to be shuffled")
     result = query_scores(3 - 0.002 * np.arange(n) + rng.normal(0, 0.2, n), None, t, resamples=999)
     assert float(result.p) < 1e-3 and any("does not look shuffled" in w for w in result.warnings)
+    assert not any(p.guaranteed for p in (result.p, result.p_permutation, result.p_e)) and "does not look shuffled" in result.p.worth
+    (line,) = compare({"innocent": result}, t).to_dict("records")
+    assert not line["rejected"] and np.isnan(line["holm"]) and "an approximation" in line["worth"]
 
 
 def test_scores_that_are_not_finite_are_left_out_and_counted():
@@ -274,7 +280,7 @@ def test_too_few_rows_say_what_can_be_reached():
         ("same", None, dict(weights="x"), "weights='x' is not known"),
         ("same", None, dict(stop_at=1), "stop_at=1"),
         ("same", None, dict(level=95), "level=95"),
-        (["a"] * 50, None, {}, "no array of numbers"),
+        (["a"] * 50, None, {}, "suspect=.*expected numbers, the NLL of each row"),
         ("same", None, dict(alternative="up"), "alternative"),
         ("same", None, dict(seed=-1), "seed=-1"),
         ("same", None, dict(stop_at=10, batch=0), "batch=0"),
@@ -394,7 +400,9 @@ def test_what_a_result_says():
         "rho -0." in text
         and "approximate (published): p = " in text
         and "an approximation, two-sided t" in text
-        and text.count("- guaranteed,") == 4
+        and text.count("- guaranteed if the conditions hold,") == 4
+        and "guaranteed if the trainer drew an independent uniform key for each row" in text
+        and "R was not trained in this order (declared)" in text
         and "against R" in text
     )
     page = result._repr_html_()

@@ -261,3 +261,17 @@ def test_olmo_order_and_parts(tmp_path, header):
     t = from_olmo(path, parts, None, chunk=16, batch=4, sizes=sizes)
     assert len(t) == 17 and t.about["lost"]["rows"] == 3 and "part-1.npy" in " ".join(t.about["lost"]["where"])
     assert all(np.array_equal(row, instances[instance]) for row, instance in zip(t.tokens, t.row_id))
+
+
+def test_a_tokenizer_whose_files_are_damaged_is_an_error_of_the_family(tmp_path):
+    from lens.provenance.tokenizers import tokenizer_of
+    from tests.models import word_tokenizer
+
+    word_tokenizer().save_pretrained(tmp_path)
+    assert tokenizer_of(str(tmp_path)).convert_tokens_to_ids("w5") == 5
+    for number, content in enumerate(("[" * 300 + "]" * 300, "{}", "5", '{"model": {"type": "WordLevel"}}')):
+        place = tmp_path / str(number)                # what was loaded is remembered by its name
+        word_tokenizer().save_pretrained(place)
+        (place / "tokenizer.json").write_text(content)
+        with pytest.raises(ProvenanceError, match="tokenizer .*cannot be loaded"):
+            tokenizer_of(str(place))

@@ -66,7 +66,7 @@ def test_json_has_the_results_numbers(result, tmp_path):
     )
     by_name = {line["name"]: line for line in read["p_values"]}
     for name, p in (
-        ("guaranteed, combined", result.p),
+        ("combined", result.p),
         ("permutation", result.p_permutation),
         ("key bound", result.p_key),
         ("e-value", result.p_e),

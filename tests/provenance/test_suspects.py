@@ -257,7 +257,7 @@ def test_a_reference_is_scored_once_for_many_suspects(transcript, monkeypatch):
 
 
 def test_what_cannot_be_scored_is_named(transcript):
-    with pytest.raises(ProvenanceError, match="dict cannot be scored"):
+    with pytest.raises(ProvenanceError, match="suspect={'a': 1} does not fit; expected a model"):
         query({"a": 1}, transcript)
     with pytest.raises(LoadError, match="nonesuch"):
         query("organism:nonesuch", transcript)

@@ -21,7 +21,7 @@ from .simulated import shuffled
         ([0, 1, 2.5, 2], "step", "2.5, which is not a whole number"),
         ([0.1, 0.5, 1.0, 0.2], "key", "strictly between 0 and 1"),
         ([0.1, 0.5, 0.0, 0.2], "key", "strictly between 0 and 1"),
-        (["a", "b", "c", "d"], "rank", "position is not numeric"),
+        (["a", "b", "c", "d"], "rank", "position=.*expected one number for each row"),
         ([0, 1, 2], "rank", "tokens has 4 rows and position 3"),
         ([], "rank", "expected \\[rows\\]"),
         ([0, 1, 2, 3], "time", "kind='time' is not known"),

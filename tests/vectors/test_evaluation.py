@@ -274,7 +274,7 @@ def test_heads_curve_and_portability_are_evaluations():
 
 
 @pytest.mark.parametrize("change, word", [
-    (dict(vectors=Vector(torch.ones(576))), "d_model 576, this model 32"), (dict(vectors={}), "vectors"), (dict(vectors=[VECTOR]), "vectors"), (dict(vectors={"a": 1}), "vector=1"),
+    (dict(vectors=Vector(torch.ones(576))), "d_model 576, this model 32"), (dict(vectors={}), "vectors"), (dict(vectors=[VECTOR]), "vectors"), (dict(vectors={"a": 1}), r"vectors\['a'\]=1 does not fit; expected .*LayerVectors"),
     (dict(strengths=()), "strengths"), (dict(strengths=(1, 1)), "strengths"), (dict(strengths=(float("nan"),)), "strength"), (dict(layers=[3]), "layer"),
     (dict(layers=[0, 0]), "layers"),
     (dict(layers=[]), "layers"), (dict(conditions=("zero",)), "conditions"), (dict(conditions=()), "conditions"), (dict(conditions=("text", "icl")), "text"),

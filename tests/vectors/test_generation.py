@@ -108,6 +108,11 @@ def test_temperature_draws_from_the_models_distribution():
     assert all(draw(s, 0.01) == top for s in range(5))
 
 
+def test_ids_beyond_what_the_model_reads_are_refused_before_it_reads():
+    with pytest.raises(VectorError, match="prompt holds a row of 100000 tokens and the model reads at most"):
+        generate(speaking("llama"), [0] * 100_000)
+
+
 def test_a_stop_leaves_the_text_so_far():
     model, asked = speaking("llama"), []
     whole = generate(model, PROMPT, VECTOR, layer=1, position="all", max_new_tokens=6)

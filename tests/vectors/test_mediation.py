@@ -216,7 +216,7 @@ def test_agreement_of_results():
     assert agreement(exact, result(abs(x), method="atp*")).pearson == pytest.approx(1), "magnitudes are compared with magnitudes"
     with pytest.raises(VectorError, match="metric='logprob'"):
         agreement(exact, result(x, metric="logprob"))
-    with pytest.raises(VectorError, match="DataArray without effects"):
+    with pytest.raises(VectorError, match="estimate=<DataArray.*expected xarray.Dataset"):
         agreement(exact, exact.effect)
 
 

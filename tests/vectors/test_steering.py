@@ -55,7 +55,7 @@ def test_two_texts_each_have_one_split_up_to_order():
 
 
 @pytest.mark.parametrize("change, word", [(dict(positive=[]), "positive"), (dict(negative="w1"), "negative"), (dict(position="first"), "position"), (dict(splits=0), "splits"),
-                                          (dict(positive=[" "]), "prompt"), (dict(positive=["hello"]), "hello"), (dict(layer=3), "layer")])
+                                          (dict(positive=[" "]), r"positive\[0\]"), (dict(positive=["hello"]), "hello"), (dict(layer=3), "layer")])
 def test_bad_arguments_are_named(change, word):
     arguments = dict(positive=POSITIVE, negative=NEGATIVE) | change
     with pytest.raises(ValueError, match=word):

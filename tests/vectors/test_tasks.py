@@ -84,7 +84,7 @@ def test_file_in_the_published_format(tmp_path, monkeypatch):
 @pytest.mark.parametrize("pairs, said", [
     ([("a", ["b", "c"])], r"outputs: \['b', 'c'\] is a list; give one text"), ([(["a"], "b")], "inputs: .* is a list"), ([("a", "")], "outputs: ''"),
     ([("a", None)], "outputs: None"),
-    ([("a", "b"), ("a", "c")], "'a' has two outputs"), ([], "holds none"), ("ab", "expected a list"), ([("a", "b", "c")], r"pairs\[0\]"), ([3], r"pairs\[0\]")])
+    ([("a", "b"), ("a", "c")], "'a' has two outputs"), ([], "holds none"), ("ab", "pairs='ab' does not fit"), ([("a", "b", "c")], r"pairs\[0\]"), ([3], r"pairs\[0\]")])
 def test_pairs_that_are_refused(pairs, said):
     with pytest.raises(VectorError, match=said):
         Task.from_pairs(pairs)

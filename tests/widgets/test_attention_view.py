@@ -95,6 +95,16 @@ def test_layer_and_head_are_checked(bad):
         view(**bad)
 
 
+@pytest.mark.parametrize(("name", "value", "there"), [("layer", 99, "0 to 2"), ("head", -7, "0 to 1")])
+def test_a_layer_or_head_that_is_set_later_and_is_not_there_is_told_and_another_choice_recovers(name, value, there):
+    made = view(layer=1, head=1)
+    made.set_state({name: value})
+    assert made.pattern == {} and made.error["title"] == f"There is no such {name}"
+    assert f"{name}: {value}" in made.error["text"] and there in made.error["text"]
+    made.set_state({name: 0})
+    assert made.error == {} and made.pattern[name] == 0
+
+
 def test_pooling_keeps_the_entry_of_largest_magnitude():
     values = np.zeros((100, 100), np.float32)
     values[57, 3], values[99, 98] = 1, -0.5

@@ -647,43 +647,16 @@ def test_errors_of_the_engine_reach_the_lists(bridge, fields, title, part):
     assert view.live["status"] == "error" and part in view.live["text"] and title in (None, view.live["title"])
 
 
-def moved(view, moves=30):
-    """Seconds from each of some slider moves to its published answer."""
-    seconds, published = [], threading.Event()
-    view.observe(lambda _: published.set(), "live")
-    for k in range(moves):
-        published.clear()
-        began = time.perf_counter()
-        move(view, layer=(7 * k) % 30, strength=(k - 8) / 2 + 0.25)
-        assert published.wait(10)
-        seconds.append(time.perf_counter() - began)
-        assert view.live["fields"]["layer"] == (7 * k) % 30 and view.wait(10)
-    view.unobserve_all("live")
-    return seconds
-
-
 @pytest.mark.slow
-def test_a_slider_move_is_answered_within_four_tenths_of_a_second(smollm2):
-    """Request to published answer on SmolLM2-135M: a prompt of 16 tokens, an answer of three, 30 moves over layers and strengths, two threads.
-
-    Other work on the machine can only add to the time, so up to three rounds are tried.
-    """
-    import torch
-
+def test_every_slider_move_on_the_default_model_is_answered_by_its_own_setting(smollm2):
+    """An answer of three tokens; how long a move takes is `python -m benchmarks latency`."""
     prompt = "The capital of the country in which the river Seine meets the sea is"
-    assert len(injection.places(smollm2, prompt, "all")) == 16
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        view = widgets.InjectionBench(smollm2, prompt, "France", " Le Havre")
-        assert view.wait(60) and view.live["status"] == "ready" and view.live["answer"]["tokens"] == 3, view.live
-        rounds = []
-        while len(rounds) < 3 and (not rounds or rounds[-1][1] >= 0.4):
-            rounds.append(np.quantile(moved(view), [0.5, 0.95]))
-    finally:
-        torch.set_num_threads(threads)
-    print(*(f"slider move to published lists: median {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms over 30 moves" for p50, p95 in rounds), sep="\n")
-    assert rounds[-1][1] < 0.4, rounds
+    view = widgets.InjectionBench(smollm2, prompt, "France", " Le Havre")
+    assert view.wait(300) and view.live["status"] == "ready" and view.live["answer"]["tokens"] == 3, view.live
+    for layer, strength in ((7, -1.5), (29, 0.25), (0, 3.0)):
+        move(view, layer=layer, strength=strength)
+        assert view.wait(300) and view.live["status"] == "ready"
+        assert (view.live["fields"]["layer"], view.live["fields"]["strength"]) == (layer, strength)
 
 
 @pytest.mark.slow

@@ -69,7 +69,8 @@ def p_of(view, key):
 
 
 def numbers_of(result):
-    return [result.rho, result.z, result.interval.low, result.interval.high, result.e, result.n, *(p["p"] for p in result.p_values())]
+    ps = [p["p"] for p in result.p_values() if p["name"] != "adjusted for looks"]  # the view counts its questions by itself
+    return [result.rho, result.z, result.interval.low, result.interval.high, result.e, result.n, *ps]
 
 
 # --- the numbers
@@ -276,6 +277,24 @@ def test_a_reference_that_shares_the_order_is_refused_and_nothing_is_run():
     ask(view)
     assert view.status == "error" and view.error["title"].startswith("Refused") and "innocent suspect is flagged" in view.error["text"]
     assert view._given["suspects"]["alice"].calls == 0 and view.lines == [] and view.result is None
+
+
+def test_an_approximate_p_is_called_so_and_counts_as_one():
+    transcript = world()[0]
+    unshuffled = provenance.Transcript(transcript.tokens, np.arange(N), "rank", name="file", shuffled_as="said so")
+    view = ask(bench(transcripts={"file": unshuffled}), rule="n")
+    worths = [row["worth"] for row in view.found["ps"]]
+    assert worths == ["approximate"] * 3 and view.found["e_kind"] == "approximate" and view.found["verdict"]["kind"] == "open"
+    assert "Only an approximation" in view.found["verdict"]["text"] and "does not look shuffled" in view.found["verdict"]["text"]
+    (line,) = view.lines
+    assert line["holm"] is None and "does not look shuffled" in line["reason"] and "approximate: the order does not look shuffled" in view._static()
+
+
+def test_conditions_are_said_and_ranks_hold_at_no_any_stop():
+    by_key, by_rank = (ask(bench(kind=kind), rule="n") for kind in ("key", "rank"))
+    assert "drew an independent uniform key" in by_key.found["conditions"][0] and "shuffled the whole file at once" in by_rank.found["conditions"][0]
+    assert "at any stop" in by_key.found["e_worth"] and "any stop" not in by_rank._static() and "past scores and ranks" in by_rank.found["e_under"]
+    assert "Guaranteed if</p><ul><li>the trainer shuffled the whole file" in by_rank._static()
 
 
 def test_doubts_are_there_before_and_after_the_run():

@@ -68,7 +68,7 @@ def test_the_stored_copy_has_the_numbers_and_an_image():
         and text.count("<table") == 2
         and "data:image/png;base64,iVBOR" in text
         and "not valid here: holds for a number of rows fixed beforehand" in text
-        and "guaranteed at any stop" in text
+        and "guaranteed at any stop if the conditions hold" in text
         and len(text) < 200_000
     )
     assert view._static_bundle()["text/plain"].startswith("<ProvenanceBench: 1 suspect · 1 transcript · 3 references")

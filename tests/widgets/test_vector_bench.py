@@ -406,7 +406,7 @@ def test_the_test_split_is_read_when_asked_with_intervals_and_a_random_vector():
 
 
 def test_a_p_value_says_whether_all_sign_flips_were_counted_or_some_drawn():
-    few, many = _vector.compared(np.array([1.0, 0, 1, 1, 0, 1]), ""), _vector.compared(np.random.default_rng(0).choice([-1.0, 0, 1.0], 400) + 0.1, "control_")
+    few, many = _vector.compared(np.array([1.0, 0, 1, 1, 0, 1]), ""), _vector.compared(np.random.default_rng(0).choice([-1.0, 0, 1.0], 400, p=[0.2, 0.3, 0.5]), "control_")
     assert few["p_kind"] == "exact" and many["control_p_kind"] == "monte carlo"
     assert _vector.kinds_of_p([{"name": "no vector"}, few | many]) == "exact, by all sign flips or Monte Carlo, by a sample of sign flips" and _vector.kinds_of_p([many]).startswith("Monte Carlo")
 
@@ -605,30 +605,13 @@ def test_shipped_tasks_are_offered(bridge):
 
 
 @pytest.mark.slow
-def test_a_slider_move_is_answered_within_three_tenths_of_a_second(smollm2):
-    """Read to published answer on SmolLM2-135M: 16 bare prompts, 40 moves over layers and strengths, two threads. Other work on the machine can only add to the time."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        view = widgets.VectorBench(smollm2, "present_past", shots=3, mean_prompts=4, trials=2)
-        assert view.wait(300)
-        view.run(wait=True)
-        assert view.status == "complete", view.error
-        published, rounds = threading.Event(), []
-        view.observe(lambda _: published.set(), "live")
-        while len(rounds) < 3 and (not rounds or rounds[-1] >= 0.3):
-            seconds = []
-            for i in range(40):
-                published.clear()
-                began = time.perf_counter()
-                move(view, layer=(7 * i) % 30, strength=(i - 8) / 4 + 0.1)
-                assert published.wait(20)
-                seconds.append(time.perf_counter() - began)
-                assert view.live["fields"]["layer"] == (7 * i) % 30 and view.wait(60)
-            rounds.append(float(np.quantile(seconds, 0.95)))
-    finally:
-        torch.set_num_threads(threads)
-    print("p95 of a move, s:", rounds)
-    assert min(rounds) < 0.3, rounds
+def test_every_slider_move_on_the_default_model_is_answered_by_its_own_setting(smollm2):
+    """Bare prompts of two halves; how long a move takes is `python -m benchmarks latency`."""
+    view = widgets.VectorBench(smollm2, "present_past", shots=3, mean_prompts=4, trials=2)
+    assert view.wait(300)
+    view.run(wait=True)
+    assert view.status == "complete", view.error
+    for layer, strength in ((7, -1.5), (29, 0.25), (0, 3.0)):
+        move(view, layer=layer, strength=strength)
+        assert view.wait(300) and view.live["status"] == "ready"
+        assert (view.live["fields"]["layer"], view.live["fields"]["strength"]) == (layer, strength)

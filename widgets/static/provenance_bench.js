@@ -1,7 +1,7 @@
 // ProvenanceBench: state is in the model's traits (see widgets/provenance_bench.py), commands are messages {type: ...}.
 
 const ALPHAS = [0.05, 0.01, 0.001, 1e-4, 1e-6];
-const WORTH = { guaranteed: "✓ guaranteed", approximate: "≈ approximate", waiting: "… not yet", void: "✕ not valid here", exact: "exact" };
+const WORTH = { guaranteed: "✓ guaranteed if", approximate: "≈ approximate", waiting: "… not yet", void: "✕ not valid here", exact: "exact" };
 const PAGE_COLOURS = { text: "var(--mn-text)", muted: "var(--mn-muted)", line: "var(--mn-line)", accent: "var(--mn-accent)", mark: "var(--mn-mark)", page: "var(--mn-bg)" };
 const PAPER_COLOURS = { text: "#1c1c1c", muted: "#555555", line: "#d0d0d0", accent: "#0b61b8", mark: "#b35900", page: "#ffffff" };
 
@@ -49,7 +49,7 @@ const eChart = (c, f, width, height) => {
   const step = Math.max(1, ...[1, 2, 3, 5, 10, 20, 50, 100].filter((s) => (high - low) / s >= 4)), marks = [];
   for (let v = Math.ceil(low / step) * step; v <= high; v += step) marks.push([v, v >= 0 && v < 4 ? grouped(10 ** v) : v < 0 && v > -3 ? String(10 ** v) : `1e${v}`]);
   const line = `e = ${power(f.stop)}${f.fields.rule === "e" ? ": stop" : ` (α = ${f.fields.alpha})`}`;
-  const a = axes(c, { width, height, title: "e-value by rows", under: "guaranteed at any stop", label: `e-value against rows, log axis: now ${power(f.log10_e)} after ${many(f.n, "row")}; ${f.fields.rule === "e" ? "the rule stops" : "the level is reached"} at ${power(f.stop)}.`,
+  const a = axes(c, { width, height, title: "e-value by rows", under: f.e_under, label: `e-value against rows, log axis: now ${power(f.log10_e)} after ${many(f.n, "row")}; ${f.fields.rule === "e" ? "the rule stops" : "the level is reached"} at ${power(f.stop)}.`,
     x: [0, total], y: [low, high], xTicks: ticks(0, total, Math.max(2, width / 90)).map((v) => [v, grouped(v)]), yTicks: marks, xTitle: "rows used", yTitle: "e-value, log scale" });
   a.root.append(svg("line", { x1: a.left, x2: a.right, y1: a.Y(f.stop), y2: a.Y(f.stop), style: `stroke:${c.mark}`, "stroke-width": 1.6, "stroke-dasharray": "6 4" }), a.text({ x: a.left + 5, y: a.Y(f.stop) - 5, style: `fill:${c.text}` }, line));
   if (!f.path_n.length) return a.root;
@@ -128,11 +128,12 @@ function render({ model, el }) {
 
   // --- the answer
   let found = null;
-  const empty = h("div", { class: "mn-empty", "data-testid": "empty" }, h("strong", { text: "Nothing asked yet" }), h("p", { text: "“Run” asks rows of the transcript one after another, in a random sequence that is blind to their order, and tests whether the suspect finds later rows easier than the reference does. The e-value may be watched and stopped at any time." }));
+  const empty = h("div", { class: "mn-empty", "data-testid": "empty" }, h("strong", { text: "Nothing asked yet" }), h("p", { text: "“Run” asks rows of the transcript one after another, in a random sequence that is blind to their order, and tests whether the suspect finds later rows easier than the reference does. The e-value may be watched and the run stopped at any time: no positions are shown while rows come." }));
   const what = h("span", { class: "mn-note", "data-testid": "what" }), old = h("div", { class: "mn-warning", "data-testid": "stale", hidden: true }), verdict = h("div", { class: "mn-verdict", "data-testid": "verdict", role: "status" }), warnings = h("div", { class: "mn-warning", "data-testid": "warnings", hidden: true });
   const numbers = h("div", { class: "mn-tablebox", "data-testid": "numbers" }), eBox = h("div", { class: "mn-chart", "data-testid": "e-chart" }), qBox = h("div", { class: "mn-chart", "data-testid": "quantiles" }), nullBox = h("div", { class: "mn-chart", "data-testid": "null" });
+  const rests = h("div", { class: "mn-note", "data-testid": "conditions", hidden: true });
   const qTable = h("details", { class: "mn-numbers" }, h("summary", { text: "Rows by position as a table" }), h("div", { class: "mn-tablebox" })), meaning = h("p", { class: "mn-note" });
-  const body = h("div", {}, verdict, warnings, h("div", { class: "mn-answer" }, numbers, h("div", { class: "mn-charts" }, eBox, nullBox)), qBox, qTable, meaning);
+  const body = h("div", {}, verdict, warnings, h("div", { class: "mn-answer" }, h("div", {}, numbers, rests), h("div", { class: "mn-charts" }, eBox, nullBox)), qBox, qTable, meaning);
   const answer = h("section", { class: "mn-section", "data-testid": "answer", "aria-label": "Answer" }, h("div", { class: "mn-side-head" }, h("h3", { text: "Does it depend on this order?" }), what), old, empty, body);
   const changed = () => (found ? Object.entries(found.fields).filter(([k, v]) => String(shown()[k]) !== String(v)).map(([k]) => k) : []);
   const stale = () => { const now = changed(), running = ["running", "stopping"].includes(model.get("status")); old.hidden = !now.length || running; setText(old, old.hidden ? "" : `The fields have changed (${now.join(", ")}). What stands here is of ${found.what}; press Run for the new question.`); };
@@ -149,8 +150,9 @@ function render({ model, el }) {
       line("rows used", grouped(f.n), "exact", `of ${grouped(f.asked)} asked, ${grouped(f.fields.rows)} ${f.fields.rule === "e" ? "at most" : "planned"}${f.left_out ? `; ${grouped(f.left_out)} without a finite score left out` : ""}${f.tokens ? `; ${grouped(f.tokens)} tokens of the suspect` : ""}`),
       line("rho", ready ? `${short(f.rho)} [${short(f.low)}, ${short(f.high)}]` : "–", "approximate", ready ? `rank correlation of score and position; ${percentLevel} interval: ${f.interval}. Negative: later rows are remembered better` : "too few rows yet"),
       line("z", ready ? number(f.z) : "–", "exact", "mean 0 and variance 1 under random orders; no p-value by itself"),
-      line("e-value", power(f.log10_e), "guaranteed", "evidence against chance; valid at any stop"),
+      line("e-value", power(f.log10_e), f.e_kind, `evidence against chance; ${f.e_worth}`),
       ...(ready ? f.ps : []).map((p) => line(p.label, pText(p.p), p.worth, `${p.note}${p.at_floor && p.worth === "guaranteed" ? "; the smallest it can be" : ""}`)))));
+    rests.hidden = !f.conditions.length; rests.replaceChildren(...(f.conditions.length ? [h("strong", { text: "Guaranteed if" }), h("ul", {}, ...f.conditions.map((t) => h("li", { text: t })))] : []));
     qTable.lastChild.replaceChildren(h("table", { class: "mn-table" }, head("part", "position", "rows", `mean, ${f.unit}`, percentLevel), h("tbody", {}, ...[...f.q_n].map((n, i) => h("tr", {}, h("th", { scope: "row", text: String(i + 1) }), ...[f.q_at.length ? short(f.q_at[i]) : "–", grouped(n), short(f.q_mean[i]), absent(f.q_low[i]) ? "–" : `${short(f.q_low[i])} to ${short(f.q_high[i])}`].map((t) => h("td", { class: "mn-value", text: t })))))));
     setText(meaning, f.meaning); drawCharts(); drawForm();
   };
@@ -170,12 +172,12 @@ function render({ model, el }) {
     if (!lines.length) { linesBox.replaceChildren(h("p", { class: "mn-note", text: "Each question that is asked gets a line here, and Holm’s correction is over all of them: asking more suspects, or one suspect in several ways, costs evidence." })); return; }
     const looked = new Set(lines.map((l) => l.suspect)).size, all = model.get("suspects").length, several = (key) => new Set(lines.map((l) => l[key])).size > 1;
     const how = (l) => `${l.rule === "e" ? "stop by e" : "fixed"}${several("statistic") ? `, ${l.statistic}` : ""}${several("seed") ? `, seed ${l.seed}` : ""}${l.status === "stopped" ? ", stopped by hand" : ""}`;
-    linesBox.replaceChildren(h("p", { class: "mn-note", "data-testid": "looked", text: `${many(lines.length, "question")} asked about ${looked} of ${many(all, "suspect")}; Holm’s correction over ${lines.length === 1 ? "it" : `all ${lines.length}`}. The p of each line is guaranteed, also when it was stopped by hand: 1 / largest e, or for a fixed number of rows twice the smaller of that and the permutation p. A suspect not asked yet is not corrected for.` }),
-      h("div", { class: "mn-tablebox" }, h("table", { class: "mn-table mn-lines" }, head("suspect", "reference", ...(several("transcript") ? ["transcript"] : []), "rows", "rho", "e", "p, guaranteed", "Holm", `at α = ${level}`), h("tbody", {}, ...lines.map((l) => {
+    linesBox.replaceChildren(h("p", { class: "mn-note", "data-testid": "looked", text: `${many(lines.length, "question")} asked about ${looked} of ${many(all, "suspect")}; Holm’s correction over ${lines.length === 1 ? "it" : `all ${lines.length}`}. The p of each line is guaranteed if the conditions beside its answer hold, also when it was stopped by hand: 1 / largest e, or for a fixed number of rows twice the smaller of that and the permutation p. A line whose p is only approximate counts as p = 1. A suspect not asked yet is not corrected for.` }),
+      h("div", { class: "mn-tablebox" }, h("table", { class: "mn-table mn-lines" }, head("suspect", "reference", ...(several("transcript") ? ["transcript"] : []), "rows", "rho", "e", "p, guaranteed if", "Holm", `at α = ${level}`), h("tbody", {}, ...lines.map((l) => {
         const name = h("button", { type: "button", class: "mn-plain", text: named(l.suspect), "aria-label": `Show the answer for ${l.suspect}, question ${l.number}`, disabled: l.p === null || busy, onclick: () => send("show", { number: l.number }) });
         const cells = l.p === null ? [h("td", { class: "mn-wrap", colspan: 6, text: `could not be tested, counts as p = 1: ${l.note}` })] : [h("td", { class: "mn-value" }, h("span", { text: `${grouped(l.n)} ` }), h("span", { class: "mn-why", text: how(l) })),
           h("td", { class: "mn-value" }, absent(l.rho) ? "–" : short(l.rho), h("span", { class: "mn-why", text: absent(l.low) || absent(l.rho) ? "" : `${short(l.low)} to ${short(l.high)}, approx.` })), h("td", { class: "mn-value", text: power(l.log10_e) }), h("td", { class: "mn-value", text: pText(l.p), title: l.how }), h("td", { class: "mn-value", text: pText(l.holm) }),
-          h("td", { class: "mn-wrap" }, h("strong", { text: l.holm <= level * (1 + 1e-9) ? "depends on this order" : "not shown" }), l.warnings ? h("span", { class: "mn-why", text: many(l.warnings, "warning") }) : null)];
+          h("td", { class: "mn-wrap" }, h("strong", { text: l.reason ? `approximate: ${l.reason}` : l.holm <= level * (1 + 1e-9) ? "depends on this order" : "not shown" }), l.warnings ? h("span", { class: "mn-why", text: many(l.warnings, "warning") }) : null)];
         return h("tr", { "aria-current": found?.number === l.number ? "true" : null }, h("th", { scope: "row", class: "mn-wrap" }, name), h("td", { class: "mn-wrap", text: l.reference || "none" }), ...(several("transcript") ? [h("td", { class: "mn-wrap", text: l.transcript })] : []), ...cells);
       })))));
   };

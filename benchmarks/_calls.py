@@ -1,0 +1,131 @@
+"""The calls that are made in two builds of the project and compared: as a program of its own it makes those that are asked for on standard input.
+
+It names only what every build has. `python -P benchmarks/_calls.py [--quick]` with PYTHONPATH at the root of a build; a line of JSON in, a line of JSON out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+#: Calls that are timed: what they are, in words. `types` is compared by its answers, not by its time.
+TIMED = {
+    "sweep": "activation patching of the early pair, layer by position",
+    "injection": "our grid of the injection benchmark's small preset, twenty times",
+    "scoring": "our call of the provenance benchmark, on every fourth of its rows",
+    "edit_loop": "mask on, three results, mask off, twenty times",
+}
+#: Before each answer, so that what libraries print is not taken for one.
+MARK = "\x1e"
+
+
+class Calls:
+    """The calls of this process's build, each made ready when it is first asked for."""
+
+    def __init__(self, quick: bool):
+        self.quick, self.ready = quick, {}
+
+    def seconds(self, name: str) -> tuple[float, float]:
+        """How long one call takes, and how much of the processor's time, which other programs disturb less."""
+        if name not in self.ready:
+            self.ready[name] = getattr(self, f"_{name}")()
+        began, used = time.perf_counter(), time.process_time()
+        self.ready[name]()
+        return time.perf_counter() - began, time.process_time() - used
+
+    def _subject(self) -> Any:
+        from benchmarks.subjects import smollm2, tiny
+
+        if "subject" not in self.ready:
+            self.ready["subject"] = tiny() if self.quick else smollm2()
+        return self.ready["subject"]
+
+    def _sweep(self) -> Callable[[], Any]:
+        import lens
+
+        subject = self._subject()
+        return lambda: lens.patch(subject.bridge, subject.pairs["early"], site="resid_pre", over=("layer", "position"), progress=False)
+
+    def _injection(self) -> Callable[[], Any]:
+        from benchmarks.injection import tiny
+
+        subject = tiny()
+
+        def call() -> None:
+            for _ in range(1 if self.quick else 20):
+                subject.grid()
+        return call
+
+    def _scoring(self) -> Callable[[], Any]:
+        from benchmarks.provenance import real, tiny
+        from lens.measure import scoring
+
+        subject = tiny() if self.quick else real()
+        start = int(subject.model.bridge.tokenizer.bos_token_id)
+        return lambda: scoring.score(subject.model.bridge, subject.rows[::4], start=start, progress=False)
+
+    def _edit_loop(self) -> Callable[[], Any]:
+        import lens
+        from lens.engine.linear import linears
+        from lens.subspace.masks import Mask
+
+        subject = self._subject()
+        model, pair = subject.bridge, subject.pairs["late"]
+        layers = linears(model, "*.mlp.down_proj")
+        shapes = {name: tuple(linear.weight.shape) for name, linear in layers.items()}
+        mask = Mask.of_columns({name: list(range(0, shape[1], 50)) for name, shape in shapes.items()}, shapes, lens.models.weight_hash(model))
+
+        def call() -> None:
+            for _ in range(2 if self.quick else 20):
+                with mask.applied(model):
+                    lens.patch(model, pair, "resid_pre", layers=[-1], progress=False)
+                    lens.logit_lens(model, pair, positions="last")
+                    lens.direct_logit_attribution(model, pair)
+        return call
+
+    def types(self, file: str, name: str) -> dict[str, str]:
+        """What patching says of one type, plain and behind a bridge; see `benchmarks/_types.py`."""
+        if "types" not in self.ready:
+            import importlib.util
+
+            spec = importlib.util.spec_from_file_location("_types_of_models", Path(__file__).with_name("_types.py"))
+            self.ready["types"] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(self.ready["types"])
+            # the boot of some types runs an installer in some builds
+            subprocess.Popen = _no_program
+        return self.ready["types"].judged(Path(file), name)
+
+
+def _no_program(*arguments: Any, **options: Any) -> None:
+    raise OSError(f"no program is started while types are compared: {arguments[:1]}")
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)                       # what a library prints goes to standard error
+    import torch
+
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    import lens
+
+    calls = Calls("--quick" in sys.argv)
+    say = lambda **what: print(MARK + json.dumps(what), file=answers, flush=True)
+    say(lens=str(Path(lens.__file__).resolve()))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            if asked["call"] == "types":
+                say(types=calls.types(asked["file"], asked["name"]))
+            else:
+                say(seconds=calls.seconds(asked["call"]))
+        except Exception as error:
+            say(error=f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""From an annotation to the check of an argument."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Annotated, Any, ForwardRef, Literal, Union
+
+from .kinds import MOST, Check, Choice, Flag, Number, Text, Unfit, Whole, is_sequence, items, shown
+
+_PLAIN: dict[Any, Check] = {int: Whole(-(2**63), 2**63 - 1), float: Number(), bool: Flag(), str: Text()}
+
+
+def read(annotation: Any, module: str) -> Check | None:
+    """The check that an annotation of that module asks for; None where it asks for nothing, or is not known."""
+    space = getattr(sys.modules.get(module), "__dict__", {})
+    return _check(_resolved(annotation, space), space)
+
+
+def _resolved(annotation: Any, space: Mapping[str, Any]) -> Any:
+    """An annotation that was written as text, as an object; ``Any`` where it names what is not there at run time."""
+    for _ in range(3):
+        if isinstance(annotation, ForwardRef):
+            annotation = annotation.__forward_arg__
+        if not isinstance(annotation, str):
+            return annotation
+        try:
+            annotation = eval(annotation, dict(space))
+        except NameError:    # imported for type checkers alone
+            return Any
+    return Any
+
+
+def _check(hint: Any, space: Mapping[str, Any]) -> Check | None:
+    hint = _resolved(hint, space)
+    if hint is Any or hint is object or hint is inspect.Parameter.empty or isinstance(hint, typing.TypeVar):
+        return None
+    if hint is None or hint is type(None):
+        return _Nothing()
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        own = [note for note in args[1:] if isinstance(note, Check)]
+        below = None if args[0] in _PLAIN and own else _check(args[0], space)
+        return _all([*([below] if below else []), *own])
+    if origin is Literal:
+        return Choice(args)
+    if origin in (Union, types.UnionType):
+        return _union([_check(arg, space) for arg in args])
+    if hasattr(hint, "dtypes") and hasattr(hint, "array_type"):
+        return Array(hint)
+    if origin is collections.abc.Callable or hint in (Callable, typing.Callable):
+        return Calls(len(args[0]) if args and isinstance(args[0], list) else None)
+    kind = origin or hint
+    if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+        return None
+    if kind is tuple and args and args[-1] is not Ellipsis:
+        return Fixed(tuple(_check(arg, space) for arg in args))
+    if issubclass(kind, Mapping) and kind.__module__ in ("builtins", "collections.abc", "collections"):
+        return Table(kind, *([_check(arg, space) for arg in args] if len(args) == 2 else [None, None]))
+    item = _check(args[0], space) if args else None
+    if (
+        issubclass(kind, (Sequence, Set))
+        and kind is not range
+        and (args or kind.__module__ in ("builtins", "collections.abc"))
+    ):
+        return Items(kind, item)
+    if kind is Iterable or kind is collections.abc.Collection:
+        return Stream(item)
+    return None if args else Instance(kind)
+
+
+def _all(checks: list[Check]) -> Check | None:
+    return None if not checks else checks[0] if len(checks) == 1 else All(tuple(checks))
+
+
+def _union(checks: list[Check | None]) -> Check | None:
+    return None if any(check is None for check in checks) else Either(tuple(checks))
+
+
+class _Nothing(Check):
+    expected = "None"
+
+    def take(self, value: Any) -> None:
+        if value is not None:
+            raise Unfit(value, self.expected)
+
+
+@dataclass(frozen=True)
+class All(Check):
+    """Each check in turn."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def expected(self) -> str:
+        return ", ".join(check.expected for check in self.checks)
+
+    def take(self, value: Any) -> Any:
+        for check in self.checks:
+            value = check.take(value)
+        return value
+
+
+@dataclass(frozen=True)
+class Either(Check):
+    """What one of several checks takes."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def expected(self) -> str:
+        # None comes last
+        said = sorted(dict.fromkeys(check.expected for check in self.checks), key=lambda text: text == "None")
+        return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} or {said[-1]}"
+
+    def take(self, value: Any) -> Any:
+        found, choice = None, True
+        for check in self.checks:
+            try:
+                return check.take(value)
+            except Unfit as unfit:
+                if isinstance(check, _Nothing):
+                    continue
+                choice = choice and unfit.choice
+                # an item that does not fit says more than that the whole does not
+                if found is None and (unfit.where or len(self.checks) == 2 and unfit.expected != check.expected):
+                    found = unfit
+        raise found or Unfit(value, self.expected, choice=choice)
+
+
+@dataclass(frozen=True)
+class Instance(Check):
+    """An instance of a class."""
+
+    kind: type
+
+    @property
+    def expected(self) -> str:
+        module = self.kind.__module__.partition(".")[0]
+        return f"{'' if module in ('builtins', '__main__') else module + '.'}{self.kind.__name__}"
+
+    def take(self, value: Any) -> Any:
+        if not isinstance(value, self.kind):
+            raise Unfit(value, self.expected)
+        return value
+
+
+@dataclass(frozen=True)
+class Calls(Check):
+    """A function that can be called with so many arguments, where its signature can be read."""
+
+    arguments: int | None = None
+
+    @property
+    def expected(self) -> str:
+        n = self.arguments
+        return (
+            "a function"
+            if n is None
+            else "a function that takes no argument"
+            if n == 0
+            else f"a function of {n} argument{'' if n == 1 else 's'}"
+        )
+
+    def take(self, value: Any) -> Any:
+        if not callable(value):
+            raise Unfit(value, self.expected)
+        if self.arguments is not None:
+            try:
+                signature = inspect.signature(value)
+            except (TypeError, ValueError):
+                return value
+            try:
+                signature.bind(*[None] * self.arguments)
+            except TypeError:
+                raise Unfit(value, self.expected) from None
+        return value
+
+
+@dataclass(frozen=True)
+class Items(Check):
+    """A sequence (or set) whose items all fit."""
+
+    kind: type
+    item: Check | None
+
+    @property
+    def expected(self) -> str:
+        of = "" if self.item is None else f" of {self.item.expected}"
+        return f"a {'set' if issubclass(self.kind, Set) else 'list'}{of}"
+
+    def take(self, value: Any) -> Any:
+        if issubclass(self.kind, Set):
+            if not isinstance(value, Set):
+                raise Unfit(value, self.expected)
+            if self.item is not None:
+                items(list(value), self.item.take)
+            return value
+        try:
+            fits = is_sequence(value) and not getattr(value, "is_meta", False) and not (isinstance(value, range) and value[-1:] and abs(value[-1]) > MOST)
+            if fits:
+                len(value)
+        except Exception:
+            fits = False
+        if not fits:
+            raise Unfit(value, self.expected)
+        if self.item is None:
+            return value
+        if isinstance(value, range):
+            if len(value) > MOST:
+                raise Unfit(value, f"{self.expected}, at most {MOST} of them")
+            # a range is as large as its ends
+            items(list(value[:1]) + list(value[-1:]), self.item.take)
+            return value
+        if getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
+            items(value.tolist(), self.item.take)
+            return value
+        try:
+            return items(value, self.item.take)
+        except Unfit:
+            raise
+        except Exception:
+            raise Unfit(value, self.expected) from None
+
+
+@dataclass(frozen=True)
+class Fixed(Check):
+    """A tuple of so many items, each of its own kind; a list of as many is taken for one."""
+
+    checks: tuple[Check | None, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"{len(self.checks)} values: ({', '.join('anything' if c is None else c.expected for c in self.checks)})"
+
+    def take(self, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, (tuple, list)) or len(value) != len(self.checks):
+            raise Unfit(value, self.expected)
+        checks = iter(self.checks)
+        made = tuple(items(value, lambda item: item if (check := next(checks)) is None else check.take(item)))
+        return value if isinstance(value, tuple) and all(a is b for a, b in zip(made, value)) else made
+
+
+@dataclass(frozen=True)
+class Table(Check):
+    """A mapping whose keys and values all fit."""
+
+    kind: type
+    key: Check | None
+    value: Check | None
+
+    @property
+    def expected(self) -> str:
+        of = (
+            " from " + self.key.expected + " to " + ("anything" if self.value is None else self.value.expected)
+            if self.key is not None
+            else ""
+        )
+        return f"a dict{of}"
+
+    def take(self, value: Any) -> Any:
+        if not isinstance(value, self.kind):
+            raise Unfit(value, self.expected)
+        made, same = {}, True
+        for key, entry in value.items():
+            try:
+                got = (
+                    key if self.key is None else self.key.take(key),
+                    entry if self.value is None else self.value.take(entry),
+                )
+            except Unfit as found:
+                raise Unfit(found.value, found.expected, f"[{shown(key)}]{found.where}", found.choice) from None
+            same = same and got[0] is key and got[1] is entry
+            made[got[0]] = got[1]
+        return value if same else made
+
+
+@dataclass(frozen=True)
+class Stream(Check):
+    """Anything that can be run through; items are looked at where that can be done twice."""
+
+    item: Check | None
+
+    @property
+    def expected(self) -> str:
+        return "several values" if self.item is None else f"several of {self.item.expected}"
+
+    def take(self, value: Any) -> Any:
+        try:
+            fits = not isinstance(value, (str, bytes, bytearray, type)) and hasattr(type(value), "__iter__")
+            if fits:
+                iter(value)
+        except Exception:
+            fits = False
+        if not fits:
+            raise Unfit(value, self.expected)
+        return items(value, self.item.take) if self.item is not None and isinstance(value, (list, tuple)) else value
+
+
+class Array(Check):
+    """An array or tensor as jaxtyping writes it: its type, the kind of its dtype, its number of axes."""
+
+    def __init__(self, hint: Any):
+        self.kind, dims, self.variadic = hint.array_type, hint.dims, hint.index_variadic is not None
+        self.ndim, self.shape = len(dims) - self.variadic, hint.dim_str
+        self.dtypes = None if not isinstance(hint.dtypes, (list, tuple)) else frozenset(hint.dtypes)
+        self.word = hint.__name__.partition("[")[0].lower()
+
+    @property
+    def expected(self) -> str:
+        kind = "array" if self.kind is Any else f"{self.kind.__module__.partition('.')[0]} {self.kind.__name__.lower()}"
+        of = "" if self.dtypes is None else f" of {self.word} values"
+        return f"a {kind}{of} with {f'axes [{self.shape}]' if self.shape.strip() else 'no axis'}"
+
+    def take(self, value: Any) -> Any:
+        fits = (
+            (isinstance(value, self.kind) if isinstance(self.kind, type) else hasattr(value, "dtype"))
+            and hasattr(value, "ndim")
+            and not getattr(value, "is_meta", False)
+            and not getattr(value, "is_sparse", False)
+        )
+        if fits and self.dtypes is not None:
+            fits = str(value.dtype).removeprefix("torch.") in self.dtypes
+        if fits:
+            fits = value.ndim >= self.ndim if self.variadic else value.ndim == self.ndim
+        if not fits:
+            raise Unfit(value, self.expected)
+        return value

@@ -1,0 +1,38 @@
+"""What arguments of this family hold: captions, seeds of the starting noise, guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from ..arguments import Check, Number, Unfit, Whole
+from ..arguments.kinds import is_sequence, items
+
+#: Seeds of one call; each is a picture of every caption.
+MOST_SEEDS = 10**5
+
+
+class _Seeds(Check):
+    """Seeds of the starting noise, no two alike: equal ones would be one picture that counts twice."""
+
+    expected = "at least one seed, different whole numbers from 0, such as range(4)"
+    _one = Whole(0, 2**63 - 1)
+
+    def take(self, value: Any) -> Any:
+        try:
+            fits = is_sequence(value) and 0 < len(value) <= MOST_SEEDS
+            held = (value.tolist() if hasattr(value, "tolist") else list(value)) if fits else []
+        except Exception:      # an object may fail in any way
+            fits, held = False, []
+        if not fits:
+            raise Unfit(value, self.expected)
+        made = items(held, self._one.take)
+        if len(set(made)) < len(made):
+            raise Unfit(value, self.expected)
+        return value if isinstance(value, (list, tuple, range)) and made is held else tuple(made)
+
+
+Captions = str | Sequence[str]
+Seeds = Annotated[Any, _Seeds()]
+#: 1 is the caption alone.
+Guidance = Annotated[float, Number(1)]

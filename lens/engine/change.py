@@ -1,0 +1,103 @@
+"""What one edit does to the tokens that it meets, on any path that runs the model's own modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from .anatomy import Anatomy
+from .edits import Edit, EditError
+from .sites import HEADED, Site, indices
+
+
+@dataclass
+class Change:
+    """What one edit does to the tokens it meets, ``x -> keep * x + scale * value``, on some heads (or neurons) and
+    keys."""
+
+    keep: float
+    scale: float
+    sub: list[int] | None = None
+    key: list[int] | None = None
+    value: Tensor | None = None
+    #: whether the site's axes after position are ``(heads, width)`` rather than ``(width,)``
+    headed: bool = False
+
+    def write(self, x: Tensor, row: Int[Tensor, "n"], column: Int[Tensor, "n"], entry: Int[Tensor, "n"] | None,
+              where: Site) -> None:
+        """Writes in place at ``x[row, column]``; ``entry`` says which position of a value with a position axis each
+        token takes."""
+        old = x[row, column]
+        part = old if self.sub is None else old[:, self.sub]
+        part = part if self.key is None else part[..., self.key]
+        new = part * self.keep if self.keep else torch.zeros_like(part)
+        if self.value is not None:
+            new = new + self._values(part, entry, where) * self.scale
+        if self.key is not None:
+            whole = old if self.sub is None else old[:, self.sub]
+            whole = whole.clone()
+            whole[..., self.key] = new
+            new = whole
+        if self.sub is None:
+            x[row, column] = new.to(x.dtype)
+        else:
+            x[row[:, None], column[:, None], torch.tensor(self.sub, device=x.device)] = new.to(x.dtype)
+
+    def _values(self, part: Tensor, entry: Tensor | None, where: Site) -> Tensor:
+        value = self.value.to(part)
+        axes = part.shape[1:]
+        try:
+            if value.ndim <= len(axes) or value.shape[0] == 1:
+                return (value if value.ndim <= len(axes) else value[0]).expand(axes)
+            if value.ndim == len(axes) + 1 and entry is not None and int(entry.max()) < len(value):
+                return value.expand(len(value), *axes)[entry]
+        except RuntimeError:
+            pass
+        beyond = entry is not None and value.ndim > len(axes)
+        raise EditError(f"value has shape {tuple(self.value.shape)} at {where}; expected something that broadcasts to "
+                        f"{tuple(axes)}, with one more axis in front where every position named has its own"
+                        + (f" (position {int(entry.max())} of the text has none)." if beyond else "."))
+
+
+def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[str, int, Change]:
+    """Site, layer and change of an edit; ``resid_post`` is the next layer's ``resid_pre``.
+
+    Raises:
+        SiteError: no such layer, head or neuron, or the site was not found in the model.
+    """
+    site = edit.site
+    name, layer = anatomy.layer_of(site.name, site.layer)
+    anatomy.require(name, layer)
+    sub = None
+    if name in HEADED and site.head is not None:
+        sub = indices(site.head, anatomy.heads(name), "head")
+    elif name == "neuron" and site.neuron is not None:
+        module = anatomy.require(name, layer).module
+        sub = indices(site.neuron, _fan_in(module), "neuron")
+    key = None
+    if site.key is not None:
+        key = indices(site.key, n_keys, "key") if n_keys is not None else _plain_indices(site.key)
+    value = edit.value if isinstance(edit.value, Tensor) else None
+    listed = site.position is not None and not isinstance(site.position, slice)
+    if value is not None and value.ndim == 2 + (name in HEADED) and listed:
+        named = len(site.position) if hasattr(site.position, "__len__") else 1
+        if value.shape[0] not in (1, named):
+            raise EditError(f"value has shape {tuple(value.shape)} at {site}; its first axis counts positions, and "
+                            f"{named} are named.")
+    return name, layer, Change(edit.keep, float(edit.scale), sub, key, value, name in HEADED)
+
+
+def _fan_in(module) -> int:
+    weight = next(p for n, p in module.named_parameters() if n.endswith("weight"))
+    conv = any(type(m).__name__ == "Conv1D" for m in module.modules())
+    return weight.shape[0 if conv else 1]
+
+
+def _plain_indices(spec) -> list[int]:
+    values = [spec] if hasattr(spec, "__index__") else list(spec) if not isinstance(spec, slice) else None
+    if values is None or min(values) < 0:
+        raise EditError(f"key={spec!r}: while the text may grow, keys are named by non-negative numbers.")
+    return [int(v) for v in values]

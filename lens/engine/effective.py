@@ -1,0 +1,174 @@
+"""What a layer applies now: under an adapter, a quantiser or a replaced forward that is not the parameter that lies in it.
+
+Of a plain linear layer, look-up or norm the parameters are handed out as they are, at no cost. Of any other the affine map is told by what the layer
+does with unit inputs, and checked on random ones; a layer that applies no fixed map is refused. So every kind of adapter is read by what it does, and
+no formula of any kind is written here: the sum of base and "delta" is not what DoRA, a LoRA with a bias, IA3, OFT or BOFT apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import Error
+
+#: Bytes of a layer's output that are held at once while it is probed.
+_PROBED = 64 << 20
+#: Where an adapter, or a wrapper that trains a copy, keeps the layer that it stands for.
+_INNER = ("base_layer", "original_module")
+
+
+class LayerError(Error, ValueError):
+    """A layer that applies no fixed weight, so that nothing can be read off it; the message says which and what to do."""
+
+
+def is_conv1d(module: Any) -> bool:
+    """Whether this is GPT-2's linear layer, which keeps its weight as [in, out]."""
+    return type(module).__name__ == "Conv1D" and getattr(module, "weight", None) is not None and module.weight.ndim == 2
+
+
+def innermost(module: nn.Module) -> nn.Module:
+    """The layer that lies under its adapters: what has the shape, not what is applied."""
+    while (inner := next((found for n in _INNER if isinstance(found := getattr(module, n, None), nn.Module)), None)) is not None:
+        module = inner
+    return module
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether the module's own parameters are what it applies: torch's product, look-up or norm, no replaced forward and no hook."""
+    own = type(module).forward
+    known = own in (nn.Linear.forward, nn.Embedding.forward, nn.LayerNorm.forward) or is_conv1d(module) or "RMSNorm" in type(module).__name__
+    if not known or "forward" in module.__dict__ or module._forward_hooks or module._forward_pre_hooks:
+        return False
+    # a plain tensor in the weight's place is made anew by something else before each forward, and may be stale
+    return "weight" in module._parameters or hasattr(module, "parametrizations")
+
+
+def shape(module: nn.Module) -> tuple[int, int]:
+    """``(d_out, d_in)`` of a linear layer, adapted or not; of an embedding ``(tokens, d_model)``."""
+    base = innermost(module)
+    if is_conv1d(base):
+        return base.weight.shape[1], base.weight.shape[0]
+    if isinstance(getattr(base, "in_features", None), int):
+        return base.out_features, base.in_features
+    return tuple(base.weight.shape)
+
+
+@torch.no_grad()
+def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
+    """Weight and bias of whatever linear layer this is, told by its outputs on unit inputs. Costs a forward of ``d_in`` rows.
+
+    Layers in half precision are probed as float32 copies of their parameters, so that the map is not rounded twice.
+
+    Raises: LayerError: its output is no affine function of its input.
+    """
+    d_out, d_in = shape(module)
+    call, like, tolerance = _caller(module)
+    bias = call(like.new_zeros(1, d_in))
+    weight = like.new_empty(d_out, d_in)
+    rows = max(1, _PROBED // (like.element_size() * d_out))
+    for a in range(0, d_in, rows):
+        unit = like.new_zeros(min(rows, d_in - a), d_in)
+        unit[torch.arange(len(unit)), torch.arange(a, a + len(unit))] = 1
+        weight[:, a:a + len(unit)] = (call(unit) - bias).T
+    x = torch.randn(5, d_in, generator=torch.Generator().manual_seed(0)).to(like)
+    x[3:] *= 30
+    _same(call(x), x @ weight.T + bias, tolerance, module, name)
+    return weight, bias[0] if bool(bias.any()) else None
+
+
+def linear_map(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
+    """Weight ``[d_out, d_in]`` and bias that a linear layer applies now: the parameters themselves (or a view) of a plain layer, else as ``probed``.
+
+    Raises: LayerError: its output is no affine function of its input.
+    """
+    if is_plain(module):
+        return module.weight.T if is_conv1d(module) else module.weight, module.bias
+    return probed(module, name)
+
+
+@torch.no_grad()
+def linear_bias(module: nn.Module) -> Float[Tensor, "out"] | None:
+    """The bias that a linear layer applies now: its output for an input of zeros."""
+    if is_plain(module):
+        return module.bias
+    call, like, _ = _caller(module)
+    bias = call(like.new_zeros(1, shape(module)[1]))[0]
+    return bias if bool(bias.any()) else None
+
+
+@torch.no_grad()
+def table(module: nn.Module) -> Float[Tensor, "tokens d_model"]:
+    """The rows that an embedding looks up now: its parameter where it is a plain one, else its own answer for every token."""
+    if is_plain(module):
+        return module.weight
+    weight = innermost(module).weight
+    return torch.cat([module(ids) for ids in torch.arange(len(weight), device=weight.device).split(4096)])
+
+
+@torch.no_grad()
+def norm_map(module: nn.Module, name: str = "norm") -> tuple[bool, Float[Tensor, "d_model"], Float[Tensor, "d_model"] | None, float]:
+    """Of a layer norm or RMS norm: whether it subtracts the mean, its weight and bias in float32, and its epsilon.
+
+    Raises: LayerError: a norm under an adapter that is no norm of that kind any more.
+    """
+    base = innermost(module)
+    centre = isinstance(base, nn.LayerNorm)
+    epsilon = base.eps if centre else base.variance_epsilon
+    if is_plain(module):
+        bias = getattr(module, "bias", None)
+        return centre, module.weight.float(), bias.float() if isinstance(bias, Tensor) else None, epsilon
+    call, like, tolerance = _caller(module)
+
+    def alone(x: Tensor) -> Tensor:
+        x = x - x.mean(-1, keepdim=True) if centre else x
+        return x * (x.square().mean(-1, keepdim=True) + epsilon).rsqrt()
+
+    x = like.new_ones(1, len(base.weight))
+    x[:, 1::2] = -2
+    up, down = call(x), call(-x)
+    weight, bias = ((up - down) / 2 / alone(x))[0], ((up + down) / 2)[0]
+    x = torch.randn(3, len(weight), generator=torch.Generator().manual_seed(0)).to(like)
+    _same(call(x), alone(x) * weight + bias, tolerance, module, name)
+    return centre, weight.float(), bias.float() if bool(bias.abs().max() > 1e-6 * weight.abs().max()) else None, epsilon
+
+
+def mixing_layer(model: nn.Module) -> str:
+    """Why rows of a batch are not runs of their own in this model, or "": an adapter whose output for a token depends on all the tokens of the call."""
+    for name, module in model.named_modules():
+        if type(module).__module__.split(".")[-2:-1] == ["lily"] and hasattr(module, "base_layer"):
+            return (f"{name}: its adapter (Lily) weighs its parts by a mean over all tokens of a call, so that a token's output depends on what else is in the batch, and on later "
+                    "tokens; unload the adapter, or use a kind that acts on each token by itself.")
+    return ""
+
+
+def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
+    """The module as a function of float32 rows where that can be had, a tensor of the dtype and device that it takes, and how exact its outputs are."""
+    values = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    first = next((v for v in values.values() if v.is_floating_point()), None)
+    if first is None:
+        raise LayerError(f"layer: a {type(module).__name__} without a floating-point parameter; what it applies cannot be told.")
+    device = innermost(module).weight.device
+    if first.dtype == torch.float64:
+        return module, torch.empty(0, dtype=torch.float64, device=device), 1e-8
+    half = [n for n, v in values.items() if v.dtype in (torch.bfloat16, torch.float16)]
+    if not half:
+        return module, torch.empty(0, dtype=torch.float32, device=device), 1e-4
+    if all(type(v) in (nn.Parameter, Tensor) and v.is_floating_point() for v in values.values()):
+        single = {n: values[n].float() for n in half}
+
+        def call(x: Tensor) -> Tensor:
+            return torch.func.functional_call(module, single, (x,)).float()
+        return call, torch.empty(0, dtype=torch.float32, device=device), 1e-4
+    return module, torch.empty(0, dtype=values[half[0]].dtype, device=device), 5e-2
+
+
+def _same(own: Tensor, told: Tensor, tolerance: float, module: nn.Module, name: str) -> None:
+    gap = (own - told).abs().amax(-1) / own.abs().amax(-1).clamp(min=1e-30)
+    if not bool((gap <= tolerance).all()):
+        raise LayerError(f"{name}: the {type(module).__module__.split('.')[0]} layer {type(module).__name__} applies no fixed weight (its output is not what its outputs on "
+                         f"unit inputs add up to, off by {float(gap.max()):.2g}), so nothing can be read off its weights; merge the adapter (merge_and_unload) or disable it.")

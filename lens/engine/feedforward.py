@@ -1,0 +1,85 @@
+"""Which parameters are a model's feed-forward weights, and which share of them some linear layers are.
+
+The experts of a mixture are mostly fused: parameters of three axes that no linear layer holds. What is chosen among a
+model's linear layers is then chosen among a part of its feed-forward weights, which has to be said. Routers send tokens
+to experts and are no feed-forward weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+#: In a record: how many feed-forward weights a model has where the layers at hand are but a part of them.
+FEED_FORWARD = "feed_forward_weights"
+#: Names of the modules that are feed-forward blocks.
+BLOCKS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "shared_mlp")
+_ROUTER = re.compile(r"gate|router|.*_gate|.*_router")
+_EXPERTS = re.compile(r"experts?|.*_experts?")
+_LEVEL = re.compile(r"\.?(_original_component|original_component|base_layer)\b")
+
+
+def in_block(name: str) -> str | None:
+    """The feed-forward block that a module or parameter is in, by its plain name; None outside of any."""
+    parts = name.split(".")
+    return next((".".join(parts[:i + 1]) for i, part in enumerate(parts[:-1]) if part in BLOCKS), None)
+
+
+def is_router(name: str, blocks: Iterable[str]) -> bool:
+    """Whether a module or parameter routes tokens in one of these blocks with experts."""
+    block = in_block(name)
+    return block in set(blocks) and any(_ROUTER.fullmatch(part) for part in name[len(block) + 1:].split("."))
+
+
+def parameters_of_blocks(model: nn.Module) -> dict[str, int]:
+    """Every matrix, and stack of matrices, of the feed-forward blocks by plain name, with its size; what an adapter
+    adds is left out."""
+    adapted = [n for n, module in model.named_modules() if isinstance(getattr(module, "base_layer", None), nn.Module)]
+    out = {}
+    for name, value in model.named_parameters():
+        if any(name.startswith(f"{at}.") and not name.startswith(f"{at}.base_layer.") for at in adapted):
+            continue
+        plain = _LEVEL.sub("", name)
+        # a vector may have axes of length one
+        if in_block(plain) is not None and value.ndim > 1 and value.numel() > max(value.shape):
+            out[plain] = value.numel()
+    return out
+
+
+def blocks_with_experts(names: Iterable[str]) -> set[str]:
+    """The feed-forward blocks of which some parameter or module is an expert's."""
+    found = set()
+    for name in names:
+        if (block := in_block(name)) is not None:
+            inside = name[len(block) + 1:].split(".")
+            if any(_EXPERTS.fullmatch(part) and not part.startswith("shared_") for part in inside):
+                found.add(block)
+    return found
+
+
+def outside(model: nn.Module, layers: Mapping[str, Any]) -> tuple[int, list[str]]:
+    """How many feed-forward weights the model has (routers aside) where not all of them are linear layers, else 0; and
+    the names of those that are none.
+
+    `layers`: the model's linear layers by plain name.
+    """
+    every = parameters_of_blocks(model)
+    routing = blocks_with_experts(every)
+    weights = {name: size for name, size in every.items() if not is_router(name, routing)}
+    left = [name for name in weights if name.removesuffix(".weight") not in layers]
+    return (sum(weights.values()) if left else 0), left
+
+
+def folded(names: Iterable[str], most: int = 4) -> str:
+    """Names with their numbers replaced by a star, each once: what a message lists."""
+    kinds = list(dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names))
+    return ", ".join(kinds[:most]) + (f" and {len(kinds) - most} more" if len(kinds) > most else "")
+
+
+def said(covered: int, total: int) -> str:
+    """What a repr adds where linear layers are but a part of the feed-forward weights: "" where `total` is 0 or all of
+    them are covered."""
+    return f"; covers {100 * covered / total:.1f} % of the feed-forward weights" if total and covered < total else ""

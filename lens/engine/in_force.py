@@ -1,0 +1,100 @@
+"""With blocks and calls that put a change of a model in force: nothing is missed by Ctrl-C between what is changed and who can undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .changes import PATIENCE, Changes, Session, Undo
+from .interrupts import critical, deliver, due, hold, interruptible, release
+
+
+class InForce:
+    """A with block in which a change is in force; yields `value`.
+
+    Args: prepare: makes the change without beginning it (checks, new weights); nothing is changed by it, and Ctrl-C may end it. The model is this thread's meanwhile.
+    """
+
+    def __init__(self, model: Any, prepare: Callable[[], Undo], value: Any = None, what: str = "preparing an edit"):
+        self.model, self.prepare, self.value, self.what = model, interruptible(prepare), value, what
+        self._change: Undo | None = None
+        self._held = False
+
+    @critical
+    def __enter__(self) -> Any:
+        held = hold()
+        try:
+            outer = Changes.of(self.model).mine()
+            self._change = _begun(self.model, self.prepare, self.what)
+            self._change.block, self._change.session = True, outer
+            self._held = held
+            if due():
+                deliver()
+        except BaseException:
+            try:
+                if self._change is not None:
+                    self._change.undo()
+            finally:
+                release(held)
+            raise
+        return self.value
+
+    @critical
+    def __exit__(self, *exc: object) -> None:
+        try:
+            self._change.undo()
+        finally:
+            release(self._held)
+
+
+class Within:
+    """Another's with block that yields `value`; its way out is not missed by Ctrl-C either."""
+
+    def __init__(self, inner: Any, value: Any):
+        self.inner, self.value, self._held = inner, value, False
+
+    @critical
+    def __enter__(self) -> Any:
+        self._held = hold()
+        try:
+            self.inner.__enter__()
+        except BaseException:
+            release(self._held)
+            raise
+        return self.value
+
+    @critical
+    def __exit__(self, *exc: Any) -> Any:
+        try:
+            return self.inner.__exit__(*exc)
+        finally:
+            release(self._held)
+
+
+@critical
+def put(model: Any, prepare: Callable[[], Undo], what: str = "preparing an edit") -> Undo:
+    """A prepared change in force until its `undo()`; arguments as `InForce`."""
+    interruptible(prepare)
+    held = hold()
+    change = None
+    try:
+        change = _begun(model, prepare, what)
+        return (release(held), change)[1]
+    except BaseException:
+        if change is None:
+            release(held)
+        else:
+            change.undo()
+        raise
+
+
+@critical
+def _begun(model: Any, prepare: Callable[[], Undo], what: str) -> Undo:
+    session = Session(model, what, changes=True)
+    session.enter(PATIENCE)
+    try:
+        change = prepare()
+        change.begin()
+        return change
+    finally:
+        session.leave()

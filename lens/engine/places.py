@@ -1,0 +1,84 @@
+"""A module whose input or output holds a site's activation, and hooks on what goes into and comes out of modules."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from .changes import TEMPORARY, Undo
+
+
+@dataclass
+class Place:
+    """A module whose input or output holds a site's activation.
+
+    Attributes:
+        view: from the module's tensor ``[batch, position, width]`` to the site's part of it, sharing memory.
+        scale: what the model multiplies the tensor by before adding it to the residual stream.
+        flat: whether the module sees ``[batch * position, width]``.
+    """
+
+    module: nn.Module
+    side: str
+    view: Callable[[Tensor], Tensor] = lambda x: x
+    scale: float = 1.0
+    flat: bool = False
+
+
+def before_call(module: nn.Module, look: Callable[[nn.Module, tuple, dict], Any], **options: Any) -> RemovableHandle:
+    """A torch hook that is given a module's positional and keyword arguments before each call.
+
+    Torch looks up at the call whether a hook takes keywords. One that another thread puts on or takes off at that
+    moment would be called without them: then it is on no more, or not yet, and does nothing.
+    """
+    def hook(module: nn.Module, args: tuple, kwargs: dict | None = None) -> Any:
+        return None if kwargs is None else look(module, args, kwargs)
+    return module.register_forward_pre_hook(hook, with_kwargs=True, **options)
+
+
+def after_call(module: nn.Module, look: Callable[..., Any], **options: Any) -> RemovableHandle:
+    """The same after each call, with what it returned."""
+    def hook(module: nn.Module, args: tuple, *more: Any) -> Any:
+        return None if len(more) < 2 else look(module, args, *more)
+    return module.register_forward_hook(hook, with_kwargs=True, **options)
+
+
+def hook(module: nn.Module, side: str, through: Callable[[Tensor], Tensor | None]):
+    """A torch hook on the first tensor that goes into or comes out of a module; None from ``through`` leaves it as it
+    is."""
+    if side == "in":
+        def before(_, args, kwargs):
+            name = None if args else next(iter(kwargs))
+            name = "hidden_states" if name is not None and "hidden_states" in kwargs else name
+            new = through(args[0] if args else kwargs[name])
+            return None if new is None else ((new, *args[1:]), kwargs) if args else (args, {**kwargs, name: new})
+        return before_call(module, before)
+
+    def after(_, args, output):
+        new = through(output[0] if isinstance(output, tuple) else output)
+        return None if new is None else (new, *output[1:]) if isinstance(output, tuple) else new
+    return module.register_forward_hook(after)
+
+
+def takes_tokens(module: nn.Module) -> bool:
+    """Whether a module's forward takes token ids or their embeddings (or hands on whatever it is given)."""
+    names = inspect.signature(module.forward).parameters
+    return "input_ids" in names or "inputs_embeds" in names or set(names) == {"args", "kwargs"}
+
+
+def evaluating(module: nn.Module) -> Undo:
+    """The module in eval mode inside the with block; each part is put back as it was."""
+    def off(undo: Undo) -> None:
+        training = [m for m in module.modules() if m.training]
+        undo.back(lambda: _train(training, True))
+        _train(training, False)
+    return Undo(module, "eval mode for a while", off, TEMPORARY, block=True)
+
+
+def _train(modules: list[nn.Module], mode: bool) -> None:
+    for m in modules:
+        m.training = mode

@@ -1,0 +1,130 @@
+"""Computations that are of one model: the model is one thread's for their length, and at their end what it was at their beginning."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from ..models.tree import Tree
+from .changes import ChangeError, Changes, Session, core_of
+from .foreign import hooks_on, of_library
+from .interrupts import critical, hold, interruptible, release
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def of_one_model(function: _F | None = None, *, reads: bool = True) -> Any:
+    """Decorates a function whose first argument is a model: each call is a session with that model.
+
+    Another thread's call waits for its end; what a with block inside it should have ended is ended with it, also where Ctrl-C came in between.
+
+    Args:
+        reads: the function changes no weights, so that nobody may meanwhile, and the model is compared with what it was; otherwise only other threads are kept away.
+    """
+    if function is None:
+        return functools.partial(of_one_model, reads=reads)
+    first = next(iter(inspect.signature(function).parameters))
+    interruptible(function)
+    what = f"{function.__module__}.{function.__name__}"
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        model = args[0] if args else kwargs.get(first)
+        if core_of(model) is None:
+            return function(*args, **kwargs)
+        return during(Session(model, what, reads, kwargs.get("stop")), function, args, kwargs)
+    return wrapper
+
+
+@critical
+def during(session: Session, body: Callable[..., Any], args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    """The body within a session; whatever a with block in it should have ended is ended with it."""
+    held = hold()
+    try:
+        session.enter()
+        # of sessions within each other the outermost that reads compares
+        if session.reads and not any(s.reads for s in session.registry.sessions if s is not session):
+            session.before = _seen(session.core)
+        result = body(*args, **kwargs or {})
+        _compare(session)
+        return result
+    finally:
+        try:
+            session.leave()
+        finally:
+            release(held)
+
+
+def hash_of(model: Any) -> str:
+    """The weights' hash, looked up once in a session that compares the model at its end."""
+    from ..models import weight_hash
+
+    core, me = core_of(model), threading.current_thread()
+    session = next((s for s in Changes.of(core).sessions if s.before is not None and s.thread is me), None)
+    if session is None:
+        return weight_hash(model)
+    if session.hash is None:
+        session.hash = weight_hash(model)
+    return session.hash
+
+
+def verify(model: Any) -> None:
+    """In the middle of a computation, before a part of it is written down. Raises ChangeError: the weights are not what they were at its beginning."""
+    core = core_of(model)
+    if core is None:
+        return
+    for session in list(Changes.of(core).sessions):
+        if session.before is not None and session.thread is threading.current_thread() and _seen(core)[0] != session.before[0]:
+            _compare(session)
+
+
+def _compare(session: Session) -> None:
+    """Raises ChangeError: the model is not what it was when the session began, or when its weights were hashed for the record."""
+    if session.before is None:
+        return
+    now = _seen(session.core)
+    if now[0] != session.before[0] or _hash_gone(session.core):
+        changed = "its weights were"
+    elif now[1] != session.before[1]:
+        changed = "its hooks, configuration or modules were"
+    else:
+        return
+    raise ChangeError(f"model: {changed} changed while {session.what} was computing with it, so that its numbers are of no one model and are not returned. Run it "
+                      "again, and change the model before or after.")
+
+
+def _hash_gone(core: nn.Module) -> bool:
+    """Whether weights were written to in a way that torch does not count since they were hashed (seen in a sample of each)."""
+    from ..models import _state
+
+    kept = core.__dict__.get("_mnemoscope_hash")
+    if kept is None:
+        return False
+    then, now = kept[0], _state(core)
+    # a hash of other versions is none of this session
+    return then != now and [entry[:3] for entry in then] == [entry[:3] for entry in now]
+
+
+def _seen(core: nn.Module) -> tuple[list[tuple[int, int]] | None, list[Any]]:
+    """Which parameters there are and how often each was written to (None for RWKV, whose own forward writes to them); and which hooks of a person each module has, in which
+    mode it is, whose forward it runs, and the configuration's plain entries. Some milliseconds for hundreds of modules."""
+    weights: list[tuple[int, int]] | None = []
+    other: list[Any] = []
+    for module in Tree.of(core).modules:
+        own = module.__dict__
+        if "layers_are_rescaled" in own:
+            weights = None
+        if own["_parameters"] and weights is not None:
+            weights += [(id(p), p._version) for p in own["_parameters"].values() if p is not None]
+        # a bridge, and transformers, put hooks of their own on at a first forward: those are no change
+        hooks = tuple(map(id, hooks_on(module))) if own["_forward_hooks"] or own["_forward_pre_hooks"] else ()
+        forward = own.get("forward")
+        other.append((id(module), hooks, own.get("training"), None if forward is None or of_library(forward) else id(forward)))
+    config = getattr(core, "config", None)
+    other += [(name, value) for name, value in getattr(config, "__dict__", {}).items() if type(value) in (int, float, bool, str, type(None))]
+    return weights, other

@@ -1,0 +1,299 @@
+"""Models by name: the fetched default, a hub name, a local folder or an organism, each as a TransformerLens bridge."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lens.arguments import FilePath, PathLike, door, unfit
+from lens.cache import SOURCES, LoadError, cache_dir, fetch, fetched
+from lens.doctor import doctor
+from lens.reading import no_panic
+
+from .adapter import ADAPTER_ALONE, NO_ADAPTER, adapters_beside, put_on
+from .bridge import name_of, wrap, wrapped
+from .check import CHECK
+from .check import one_line as _one_line
+from .folder import inspect_folder, require_complete, require_finite, require_shipped
+from .fused import fused_layers
+from .tree import Tree
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel
+
+__all__ = ["LoadError", "doctor", "fetch", "load", "name_of", "organisms", "weight_hash", "wrap"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: Values of each parameter that are compared before its hash is taken for known.
+SAMPLED = 16
+ORGANISM = "organism:"
+ORGANISMS = Path(__file__).parent.parent / "organisms"
+
+
+@door(LoadError)
+def load(name: FilePath = "smollm2", *, device: str = "auto", dtype: str | torch.dtype = "float32") -> TransformerBridge | PreTrainedModel:
+    """Load a causal language model as a TransformerLens `TransformerBridge`, or the plain model where a bridge is not exact; in eval mode, without gradients.
+
+    `name`: "smollm2" (after `lens fetch smollm2`), "organism:<name>" (ships with the package), a local Hugging Face folder
+    with safetensors, or a hub name such as "gpt2" where the hub or its cache is reachable. `device`: "auto" (CUDA, then MPS,
+    then CPU), "cpu", "cuda" (or "cuda:1"), "mps". `dtype`: "float32", "bfloat16", "float16".
+
+    The numbers are those of the plain Hugging Face model with eager attention: no folding, no centring. The tokenizer is
+    the model's own and adds no start token. Pickled weights and models that bring their own code are refused. Adapter files
+    that lie beside whole weights are named in a warning and not applied, but for an adapter that names this very folder as its
+    base and is newer than the weights: it is put on by peft, and the warning says so. Nothing is installed.
+
+    Where TransformerLens gives other logits than the model, or does not know its type, the plain Hugging Face model comes
+    back with `.tokenizer` and a warning that says why; see `lens.models.wrap` for what is compared, and what it costs.
+    For "smollm2" and organisms the comparison is remembered in the cache, by files, versions, dtype and kind of device.
+    Raises LoadError when the model is absent, damaged, incomplete or holds NaN, and for an unknown device or dtype.
+    """
+    place, precision = _device(device), _dtype(dtype)
+    with _no_garbage_collection():
+        folder, mark = _folder(name), None
+        if folder is None:
+            hf, tokenizer = _from_hub(name, precision)
+        else:
+            inspect_folder(name, folder)
+            if str(name).startswith(ORGANISM):
+                require_shipped(name, folder)
+            ours = adapters_beside(name, folder)
+            # of these there are few and they do not change: their comparison is remembered
+            mark = _mark(folder, precision, place) if str(name) in SOURCES or str(name).startswith(ORGANISM) else None
+            hf, tokenizer = _from_files(name, str(folder), precision, local_files_only=True)
+            if ours:
+                hf = put_on(hf, folder, name)
+        require_finite(name, hf)
+        return wrapped(hf.to(place), tokenizer, name, mark=mark)
+
+
+def _mark(folder: Path, dtype: torch.dtype, place: torch.device) -> Path:
+    """The empty file in the cache that says that a bridge of these very files was compared and is exact, with these versions, this dtype and kind of device."""
+    parts = [CHECK, str(dtype), place.type, *(f"{package} {metadata.version(package)}" for package in ("torch", "transformers", "transformer-lens"))]
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        stat = path.stat()
+        parts += [str(path.absolute()), str(stat.st_size), str(stat.st_mtime_ns)]
+    return cache_dir() / "bridges" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def organisms() -> list[str]:
+    """The names of the small models that ship with the package; load one as `lens.load("organism:<name>")`."""
+    return sorted(path.parent.name for path in ORGANISMS.glob("*/model.safetensors"))
+
+
+@door(LoadError)
+def weight_hash(model: torch.nn.Module, *, anew: bool = False) -> str:
+    """The SHA-256 over the names, shapes, dtypes and values of a model's parameters, as 64 hexadecimal digits.
+
+    A bridge from `load` or `wrap` and the plain Hugging Face model of the same weights have the same hash. It is kept on the
+    model (some 5 ms to look up) and computed anew (a second or two a gigabyte) when a parameter was replaced or changed in place.
+    Writes that torch does not count, such as those through `.data` or by a fused optimiser, are seen where they change one of
+    `SAMPLED` values spread over each parameter; `anew=True` looks at every value, as a sweep with `store=` does.
+    """
+    core = getattr(model, "original_model", model)
+    state = _state(core)
+    kept = core.__dict__.get("_mnemoscope_hash")
+    if not anew and kept is not None and kept[0] == state:
+        return kept[1]
+    digest = hashlib.sha256()
+    for name, value in _plain_parameters(core) or _named(core):
+        if value.is_meta:
+            raise LoadError(f"model: the weight {name!r} is on the meta device, where it has no values; load the model's weights, without offloading them to disk.")
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        if value.is_meta or value.layout is not torch.strided:
+            raise LoadError(unfit("model", model, f"a model whose parameters have values; {name!r} is {'on the meta device' if value.is_meta else 'not strided'}", "load its weights"))
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    core.__dict__["_mnemoscope_hash"] = (state, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def hash_after_undo(model: torch.nn.Module, looked: bool = False) -> Callable[[Iterable[torch.nn.Parameter]], None]:
+    """Call it before some weights are changed for a while, and what it returns, with those weights, once they are bit-equal again: a hash known before is known again.
+
+    Where other weights were changed in the meantime it does nothing. `looked`: whether `weight_hash` was asked just before, and need not be compared once more.
+    """
+    core = getattr(model, "original_model", model)
+    kept = core.__dict__.get("_mnemoscope_hash")
+    if kept is None or not looked and kept[0] != _state(core):
+        return lambda edited: None
+    before = kept[0]
+
+    def again(edited: Iterable[torch.nn.Parameter]) -> None:
+        now, own = _state(core), {value.data_ptr() for value in edited}
+        if len(now) == len(before) and all(a == b or (a[:2] == b[:2] and a[3] == b[3] and a[1] in own) for a, b in zip(now, before)):
+            core.__dict__["_mnemoscope_hash"] = (now, kept[1])
+    return again
+
+
+def _named(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    return Tree.of(core).plain_parameters()
+
+
+def _state(core: torch.nn.Module) -> tuple:
+    named = _named(core)
+    return tuple((name, value.data_ptr(), value._version, seen) for (name, value), seen in zip(named, _sampled([value for _, value in named])))
+
+
+@torch.no_grad()
+def _sampled(values: list[torch.nn.Parameter]) -> list[bytes]:
+    """A few values of each parameter, spread over all of it, as bytes: one transfer a device and dtype."""
+    groups: dict[tuple, list[int]] = {}
+    out = [b""] * len(values)
+    for i, value in enumerate(values):
+        if value.layout is torch.strided and value.device.type != "meta" and type(value.data) is torch.Tensor and value.numel():
+            groups.setdefault((value.device, value.dtype), []).append(i)
+    for members in groups.values():
+        picked = []
+        for i in members:
+            value, n = values[i], values[i].numel()
+            step, first = (-(-n // SAMPLED), (n - 1) % SAMPLED) if n > SAMPLED else (1, 0)
+            if value.is_contiguous():
+                picked.append(value.as_strided((-(-(n - first) // step),), (step,), value.storage_offset() + first))
+            else:
+                picked.append(value.reshape(-1)[first::step])
+        whole = torch.cat(picked).cpu().view(torch.uint8).numpy().tobytes()
+        width, at = values[members[0]].element_size(), 0
+        for i, part in zip(members, picked):
+            out[i] = whole[at:at + part.numel() * width]
+            at += part.numel() * width
+    return out
+
+
+def _plain_parameters(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]] | None:
+    """The parameters by the names that they had before the boot; None where that would miss a change made since."""
+    if "_mnemoscope_parameters" not in core.__dict__:
+        return None
+    before, copies = core.__dict__["_mnemoscope_parameters"]
+    if {id(value) for value in core.parameters()} != {id(value) for _, value in before} | {id(value) for value, _ in copies}:
+        return None
+    if any(value._version != version for value, version in copies):
+        # copies that were written to say nothing new as long as each is what the fused matrix holds
+        found, lost = fused_layers(core)
+        if lost or not all(one.consistent() for one in found):
+            return None
+        core.__dict__["_mnemoscope_parameters"] = before, [(value, value._version) for value, _ in copies]
+    return before
+
+
+def _device(device: str) -> torch.device:
+    text = str(device)
+    if text.split(":")[0] not in DEVICES or (":" in text and not text.startswith("cuda:")):
+        raise LoadError(f"device={device!r} is not known; expected one of {', '.join(DEVICES)}")
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if text == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        place = torch.device(text)
+    except RuntimeError as error:
+        raise LoadError(f"device={device!r} cannot be read; expected for example 'cuda:0'") from error
+    there = {"cpu": True, "cuda": cuda and (place.index or 0) < torch.cuda.device_count(), "mps": mps}[place.type]
+    if not there:
+        raise LoadError(f"device={device!r} is not usable: this torch {torch.__version__} sees no such device. Use device='auto' or 'cpu'.")
+    return place
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    try:
+        return DTYPES[str(dtype).removeprefix("torch.")]
+    except KeyError:
+        raise LoadError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}") from None
+
+
+def _folder(name: str) -> Path | None:
+    """The folder that `name` stands for, or None for a hub name."""
+    name = str(PathLike().of(name, "name", LoadError, "give 'smollm2', 'organism:<name>', a folder or a hub name"))
+    if not name.strip():
+        raise LoadError(f"name={name!r} is not a model; expected 'smollm2', 'organism:<name>', a folder or a hub name")
+    if name in SOURCES:
+        return fetched(name)
+    if name.startswith(ORGANISM):
+        wanted = name.removeprefix(ORGANISM)
+        if wanted not in organisms():
+            raise LoadError(f"name={name!r}: there is no such organism; there are: {', '.join(organisms()) or 'none yet'}")
+        return ORGANISMS / wanted
+    path = Path(os.path.expanduser(name))
+    # of a path that is too long for any file these say no
+    if os.path.isdir(path):
+        return path
+    if os.path.exists(path):
+        raise LoadError(f"name={name!r} is a file; expected the folder that holds config.json and model.safetensors")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+        raise LoadError(f"name={name!r} looks like a folder, but none is there (looked at {path.absolute()})")
+    return None
+
+
+def _from_hub(name: str, dtype: torch.dtype):
+    known = ", ".join([*SOURCES, *(ORGANISM + other for other in organisms())])
+    try:
+        return _from_files(name, name, dtype, local_files_only=False)
+    except LoadError as error:
+        if _is_adapter_on_hub(name):
+            raise LoadError(f"name={name!r} holds an adapter alone. {ADAPTER_ALONE}") from error
+        raise LoadError(
+            f"{error}\n{name!r} was taken for a hub name, because it is no folder and none of the built-in models ({known}). "
+            "Check its spelling and the network, download it to a folder and load that, or use lens.load('smollm2') "
+            "after `lens fetch smollm2`."
+        ) from error
+
+
+def _is_adapter_on_hub(name: str) -> bool:
+    """Whether the hub's cache holds an adapter of that name: what a failed load has looked at."""
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    try:
+        return find_adapter_config_file(name, local_files_only=True) is not None
+    except Exception:  # the hub client raises many kinds
+        return False
+
+
+def _from_files(name: str, where: str, dtype: torch.dtype, *, local_files_only: bool):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"trust_remote_code": False, "local_files_only": local_files_only}
+    try:
+        with _no_progress_bars(), no_panic(LoadError, f"model {name!r} cannot be loaded: a part of it made a library fail"):
+            tokenizer = AutoTokenizer.from_pretrained(where, **options)
+            hf, report = AutoModelForCausalLM.from_pretrained(
+                where, dtype=dtype, attn_implementation="eager", use_safetensors=True, output_loading_info=True, **options, **NO_ADAPTER
+            )
+    except LoadError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors each raise their own kinds
+        raise LoadError(f"model {name!r} cannot be loaded: {_one_line(error)}") from error
+    require_complete(name, report, hf)
+    return hf, tokenizer
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Imports and the boot make millions of objects that all stay; looking for cycles among them takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,52 @@
+"""Stored runs judged again: their tables of claims and numbers, made from what is stored by today's rules.
+
+    python -m lens.reproduce.again notebooks/results
+
+Nothing is run. Configuration, fingerprint, weights and versions in a run's record stay those of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import files, reading
+from ..engine.results import ResultError
+from . import REPRODUCTIONS, reproduction
+from .common import RECORD, finite
+
+
+def again(folder: Path, say: Callable[[str], None] = lambda line: None) -> list[Path]:
+    """Every run below a folder: `table.csv` and the numbers of `reproduction.json` written anew.
+
+    Returns the runs' folders.
+    """
+    done = []
+    for file in sorted(folder.rglob(RECORD)):
+        record = reading.json_file(file, ResultError)
+        if record.get("reproduction") not in REPRODUCTIONS:
+            continue
+        made = reproduction(record["reproduction"]).load(file.parent)
+        tables = {"table": made.table}
+        for name in ("chosen", "survival"):
+            if (file.parent / f"{name}.csv").is_file() and getattr(made, name, None) is not None:
+                tables[name] = getattr(made, name)
+        files.write_all({file.parent / f"{name}.csv": table.to_csv(index=False) for name, table in tables.items()})
+        files.write_json(file, record | {"numbers": finite(made.numbers)}, default=float)
+        say(f"{file.parent}: {len(made.table)} rows")
+        done.append(file.parent)
+    return done
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m lens.reproduce.again",
+        description="Judge stored runs again, by today's rules, from what they stored.",
+    )
+    parser.add_argument("folder", type=Path, help="where runs lie, each in a folder with its reproduction.json")
+    again(parser.parse_args(arguments).folder, print)
+
+
+if __name__ == "__main__":
+    main()

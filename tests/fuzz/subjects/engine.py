@@ -1,0 +1,104 @@
+"""Sites, edits, what is put in force, runs, prompts, and results on disk."""
+
+from __future__ import annotations
+
+import itertools
+
+import lens
+from lens import prompts
+from lens.engine import results, runs
+
+from . import Subject
+from .common import direction, enter, ids, model, pair, pairs, patched
+
+MODULES = ("lens", "lens.prompts")
+#: Records that only functions make; a model's runs are made by `Runs.record`; and what has a family of its own here.
+RESULTS = (
+    "EncodedPair",
+    "Runs",
+    "load",
+    "patch",
+    "path_patch",
+    "causal_trace",
+    "explain_cell",
+    "summary",
+    "agreement",
+    "logit_lens",
+    "attention",
+    "head_vocabulary",
+    "direct_logit_attribution",
+    "induction_scores",
+    "copying_scores",
+    "token_id",
+    "token_strings",
+    "tokenizer_of",
+    "resolve_positions",
+    "__version__",
+    "adopt",
+)
+_numbers = itertools.count()
+
+
+def _new(suffix: str) -> str:
+    return f"result-{next(_numbers)}{suffix}"
+
+
+def _saved() -> str:
+    return str(lens.save(patched(), _new(".zarr")))
+
+
+def _used(edit: lens.Edit) -> None:
+    enter(lens.edited(model(), edit))
+
+
+def subjects():
+    site = lambda: lens.Site("attn_out", layer=1)
+    run = lambda: lens.Runs.record(model(), list(ids(2)))
+    yield Subject(
+        "Site",
+        lens.Site,
+        lambda: dict(name="z", layer=1, head=1, position=[0, -1]),
+        use=lambda made: _used(lens.Edit(made, "zero")),
+    )
+    yield Subject("Edit", lens.Edit, lambda: dict(site=site(), op="add", value=direction(), scale=2.0), use=_used)
+    yield Subject(
+        "edited", lens.edited, lambda: {"model": model(), "*edits": [lens.Edit(site(), "add", direction())]}, use=enter
+    )
+    yield Subject("restore", lens.restore, lambda: dict(model=model()))
+    yield Subject("Runs.record", lens.Runs.record, lambda: dict(model=model(), ids=list(ids(2)), keep=("z",)))
+    yield Subject(
+        "Runs.record_pair",
+        lens.Runs.record_pair,
+        lambda: dict(model=model(), ids=list(ids(2)), others=list(ids(2, seed=1))),
+    )
+    yield Subject("Runs.fork", run().fork, lambda: dict(ids=list(ids(2, seed=1))))
+    yield Subject("Runs.get", run().get, lambda: dict(site="z", layer=1))
+    yield Subject("Runs.verify", run().verify, lambda: dict(prompts=[0]))
+    yield Subject(
+        "mean_activation", runs.mean_activation, lambda: dict(model=model(), ids=list(ids(2)), site="z", layer=1)
+    )
+    yield Subject(
+        "Pair",
+        lens.Pair,
+        lambda: dict(
+            clean="w1 w2",
+            corrupted="w1 w3",
+            answer=" w4",
+            foil=" w5",
+            spans={"subject": "w2"},
+            start="w0 ",
+            label="one",
+        ),
+    )
+    yield Subject("Pair.locate", pair().locate, lambda: dict(name="subject"))
+    yield Subject("encode", lens.encode, lambda: dict(model_or_tokenizer=model(), pair=pair()))
+    yield Subject("encode_all", prompts.encode_all, lambda: dict(model_or_tokenizer=model(), pairs=pairs()))
+    yield Subject("load_pairs", lens.load_pairs, lambda: dict(name="facts", split="report", limit=2))
+    yield Subject("save", lens.save, lambda: dict(ds=patched(), path=_new(".zarr")))
+    yield Subject("export", lens.export, lambda: dict(ds=patched(), path=_new(".csv")))
+    yield Subject("open", lens.open, lambda: dict(path=_saved()))
+    yield Subject("record", lens.record, lambda: dict(ds=patched()))
+    yield Subject("describe", lens.describe, lambda: dict(ds=patched()))
+    yield Subject("stamp", results.stamp, lambda: dict(ds=patched(), record={"kind": "patch"}))
+    yield Subject("peak", results.peak, lambda: dict(ds=patched()))
+    yield Subject("table", results.table, lambda: dict(ds=patched()))

@@ -1,0 +1,78 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+from lens import training
+
+from . import Subject
+from .common import ids
+from .common import model as shared
+
+MODULES = ("lens.training",)
+#: How a run went, which only a run makes; and names for the functions that it takes.
+RESULTS = ("Trained", "Term")
+NORM = "model.norm.weight"
+
+
+def rows():
+    return training.Rows.of([([1, 2, 3], [4]), ([5, 6], [7, 8]), ([9], [10])])
+
+
+def recipe():
+    return training.Recipe(2, 2, 1e-6)
+
+
+def model():
+    # the rate is so small that it stays what it is for the calls after it
+    return shared(11)
+
+
+def subjects():
+    fields = ("ids", "targets", "lengths")
+    yield Subject("Rows", training.Rows, lambda: {name: getattr(rows(), name) for name in fields})
+    yield Subject("Rows.of", training.Rows.of, lambda: dict(sequences=[([1, 2], [3]), ([4], [5])]))
+    yield Subject("Rows.take", rows().take, lambda: dict(index=[0, 2]))
+    yield Subject("Rows.sha256", rows().sha256, dict)
+    yield Subject("Recipe", training.Recipe, lambda: dict(steps=2, batch=2, learning_rate=0.1))
+    yield Subject("Recipe.sha256", recipe().sha256, dict)
+    yield Subject("Recipe.rate", recipe().rate, lambda: dict(step=1))
+    yield Subject("order_of", training.order_of, lambda: dict(recipe=recipe(), count=3))
+    yield Subject(
+        "Batch",
+        training.Batch,
+        lambda: dict(
+            index=torch.arange(2), ids=ids(2), targets=ids(2) > 0, lengths=torch.full((2,), 8), step=0, steps=1
+        ),
+    )
+    yield Subject(
+        "train",
+        training.train,
+        lambda: dict(
+            model=model(),
+            rows=rows(),
+            recipe=recipe(),
+            terms={"none": lambda model, batch, outputs: None},
+            parameters=[NORM],
+            around=lambda batch: contextlib.nullcontext(),
+            after_step=lambda batch: None,
+            evaluate=lambda step: {"loss": 1.0},
+            evaluate_at=[0, 2],
+            progress=False,
+        ),
+    )
+    yield Subject(
+        "train of an objective",
+        training.train,
+        lambda: dict(
+            model=model(),
+            rows=lambda step, generator: rows().take([0, 1]),
+            recipe=recipe(),
+            parameters=lambda name: name == NORM,
+            objective=lambda model, batch: model(input_ids=batch.ids).logits.square().mean(),
+            progress=False,
+        ),
+    )

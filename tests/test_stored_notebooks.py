@@ -1,0 +1,96 @@
+"""What is stored: tables of claims say their multiplicity, notebooks stay small, stored runs are judged again.
+
+And what the stored tables changed since a commit can be printed.
+"""
+
+import base64
+import importlib.util
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lens.reproduce import again as judging, common
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, NOTEBOOKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+changed, run = script("changed"), script("run")
+
+
+@pytest.mark.parametrize("file", sorted(NOTEBOOKS.glob("0*.ipynb")), ids=lambda f: f.stem)
+def test_every_table_of_claims_says_its_multiplicity_and_the_notebook_stays_small(file):
+    text = file.read_text(encoding="utf-8")
+    rows = changed.rows(text)
+    assert len(rows) >= 5 and all(row.get("multiplicity") for row in rows) and "Multiplicity: " in text
+    assert len(text.encode()) < 1.3e6
+
+
+@pytest.mark.parametrize("file", sorted(NOTEBOOKS.rglob("results/**/table.csv")), ids=lambda f: f.parent.name)
+def test_stored_tables_have_todays_columns(file):
+    table = pd.read_csv(file)
+    if "claim" in table:
+        assert list(table.columns) == common.COLUMNS and table.notna().all().all()
+
+
+def test_a_stored_run_is_judged_again_by_todays_rules(tmp_path, monkeypatch):
+    """The table and the numbers are new, the run's own record stays."""
+    (tmp_path / "a").mkdir()
+    run_of = {"reproduction": "loss-curvature", "fingerprint": "f", "config": {"x": 1}, "versions": {"torch": "0"}}
+    record = run_of | {"numbers": {"old": 1}}
+    (tmp_path / "a" / common.RECORD).write_text(json.dumps(record))
+    (tmp_path / "other.json").write_text("{}")
+    numbers = {"new": np.float64(2.5), "none": float("nan"), "of": (1, np.inf)}
+    made = SimpleNamespace(table=common.table_of([("c", "p", "h", 1, "holds")]), numbers=numbers)
+    monkeypatch.setattr(judging, "reproduction", lambda name: SimpleNamespace(load=lambda folder: made))
+    assert judging.again(tmp_path) == [tmp_path / "a"]
+    after = json.loads((tmp_path / "a" / common.RECORD).read_text())
+    assert after == run_of | {"numbers": {"new": 2.5, "none": None, "of": [1, None]}}
+    assert pd.read_csv(tmp_path / "a" / "table.csv").verdict.tolist() == ["holds"]
+
+
+def notebook(rows: list[tuple[str, str, str]]) -> str:
+    html = pd.DataFrame(rows, columns=["claim", "here", "verdict"]).to_html()
+    return json.dumps({"cells": [{"cell_type": "code", "outputs": [{"data": {"text/html": html}}]}]})
+
+
+def test_rows_are_paired_by_their_words_and_only_what_differs_is_printed():
+    fell = "A falls. Rule: below 0", "x -0.10 [-0.20, -0.01]", "holds"
+    rose = "B rises (rule: above 0)", "y 3", "holds (rule: above 0)"
+    before = changed.rows(notebook([fell, rose, ("C is gone for good", "z", "holds")]))
+    now = "A falls. Rule: over runs below 0", "x -0.10 [-0.30, +0.10]", "not shown"
+    after = changed.rows(notebook([("B rises", "y 3", "holds"), now, ("Something else entirely", "", "holds")]))
+    names = [tuple(row and changed.words(row) for row in pair) for pair in changed.paired(before, after)]
+    new, gone = (None, "Something else entirely"), ("C is gone for good", None)
+    assert names == [("B rises", "B rises"), ("A falls", "A falls"), new, gone]
+    assert changed.verdict(before[1]) == "holds" and changed.differing(before[1]["here"], after[0]["here"]) == ""
+    assert changed.differing(before[0]["here"], after[1]["here"]) == "-0.10 [-0.20, -0.01] → -0.10 [-0.30, +0.10]"
+
+
+def test_pictures_are_stored_with_a_palette_and_look_the_same():
+    picture = Image.new("RGB", (400, 300), "white")
+    picture.paste((200, 30, 30), (50, 50, 200, 200))
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    both = Image.blend(picture, Image.fromarray(noise), 0.02)
+    buffer = io.BytesIO()
+    both.save(buffer, "PNG")
+    data = {"image/png": base64.b64encode(buffer.getvalue()).decode()}
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
+    made = nbformat.v4.new_notebook(cells=[cell])
+    run.squeeze(made)
+    small = base64.b64decode(made.cells[0].outputs[0].data["image/png"])
+    shown = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"), float)
+    assert len(small) < len(buffer.getvalue()) and np.abs(shown - np.asarray(both, float)).mean() < 4

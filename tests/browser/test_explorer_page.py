@@ -48,6 +48,36 @@ def test_empty_state_then_run_by_the_button(page):
     assert view.errors == []
 
 
+def pressed_run(view, away=0):
+    """Press Run, let a note grow so that the button leaves the pointer, let go `away` pixels from there; how many runs that began."""
+    begun = len(view.widget.results)
+    box = view.get("run").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    view.page.mouse.move(x, y)
+    view.page.mouse.down()
+    view.page.evaluate("window.fromPython({ alignment: { ok: false, text: 'the two prompts do not align '.repeat(60) } })")
+    assert view.get("run").bounding_box()["y"] > y + box["height"]
+    view.page.mouse.move(x + away, y)
+    view.page.mouse.up()
+    view.settle()
+    return len(view.widget.results) - begun
+
+
+def test_run_is_pressed_although_a_note_moves_it_from_under_the_pointer(page):
+    view = mount(page, run=False)
+    assert pressed_run(view) == 1
+    view.get("run").click()
+    view.settle()
+    assert len(view.widget.results) == 2, "a plain click is one press"
+    assert view.errors == []
+
+
+def test_a_press_that_is_drawn_away_is_none(page):
+    view = mount(page, run=False)
+    assert pressed_run(view, away=80) == 0 and view.widget.status == "idle"
+    assert view.errors == []
+
+
 def test_hover_shows_every_number_without_asking_the_kernel(page):
     view = mount(page)
     effect = fakes.truth(LAYERS, COLUMNS)[4, 8]

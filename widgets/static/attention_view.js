@@ -116,7 +116,7 @@ function render({ model, el }) {
     get("choices").length > 1 ? null : field("Text", text), h("div", { class: "mn-controls" }, get("choices").length > 1 ? field("Prompt", which) : null, field("Layer", layer), field("Head", head), field("Colour scale", scale), h("label", { class: "mn-check" }, sink, "hide the first token (attention sink)"), status),
     error, empty, overviewTitle, h("div", { class: "mn-heads" }, heads.element), body);
   reverse.setAttribute("aria-label", "Direction of reading");
-  el.append(root);
+  mount(el, root);
   listen(["overview", "pattern", "status", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"], pull);
   listen(["token"], () => { if (pattern && root.isConnected) drawStrip(); });
   undo.push(onTheme(draw), onShown(root, root, draw), hideStatic(get("static_key")));

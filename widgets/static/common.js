@@ -118,6 +118,25 @@ const field = (label, control, note) => h("label", { class: "mn-field" }, h("spa
 let mnCount = 0;
 const uniqueId = (stem) => `mn-${stem}-${++mnCount}-${Math.random().toString(36).slice(2, 7)}`;
 
+/**
+ * Put a view on the page. What a person presses may move away before it is let go: leaving a text field sends it to the kernel, and
+ * the answer can take a line more. The browser then makes no click of the press; this makes it, where the pointer itself stayed.
+ */
+const mount = (el, root) => {
+  el.append(root);
+  root.addEventListener("pointerdown", (down) => {
+    const button = down.button === 0 && down.target.closest("button");
+    if (!button || button.disabled) return;
+    const up = (e) => {
+      if (e.pointerId !== down.pointerId) return;
+      document.removeEventListener("pointerup", up, true); document.removeEventListener("pointercancel", up, true);
+      const stayed = Math.hypot(e.clientX - down.clientX, e.clientY - down.clientY) < 6;
+      if (e.type === "pointerup" && stayed && !button.contains(e.target) && button.isConnected) button.click();
+    };
+    document.addEventListener("pointerup", up, true); document.addEventListener("pointercancel", up, true);
+  });
+};
+
 /** The static copy in the stored notebook is for readers without a kernel; a live view hides it. */
 const hideStatic = (key) => {
   if (!key || !/^[\w-]+$/.test(key)) return () => {};

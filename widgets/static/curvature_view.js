@@ -146,7 +146,7 @@ function render({ model, el }) {
   const root = h("div", { class: "mnemoscope mn-memory", "data-testid": "curvature-view", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Curvature view",
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
     h("header", { class: "mn-header" }, h("h2", { text: "Loss curvature" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })), spectrumBox, carriesBox, takenBox, drawer.element);
-  el.append(root);
+  mount(el, root);
   listen(["spectra"], () => { spectra = readSpectra(model.get("spectra"), ends.length); draw(); }); listen(["layer", "everywhere", "low", "high", "seed"], drawSoon); listen(["carries"], drawCarries); listen(["taken"], drawTaken);
   listen(["status", "progress", "error"], () => { drawRun(); drawTaken(); }); listen(["saved", "code"], drawer.draw);
   undo.push(onTheme(draw), onShown(root, spectrumBox, draw), hideStatic(model.get("static_key")));

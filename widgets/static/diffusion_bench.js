@@ -187,7 +187,7 @@ function render({ model, el }) {
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
     h("header", { class: "mn-header" }, h("h2", { text: "Diffusion bench" }), chip), form, editBox, pictures, attackBox, mapBox, drawer.element);
   const all = () => { root.setAttribute("data-dark", themeOf(root).dark); drawGrid(); drawRest(); };
-  el.append(root);
+  mount(el, root);
   listen(["prompts"], build); listen(DRAWN, () => { drawStates(); drawRest(); }); listen(["memorised", "reference", "place", "method", "chosen", "sparsity", "first", "step", "seed", "limit", "edit"], () => { drawGrid(); drawRest(); }); listen(["scores"], drawMap);
   listen(["doubts"], drawForm); listen(["force"], drawForce); listen(["status", "progress", "error"], () => { drawRun(); drawForm(); drawGrid(); }); listen(["saved", "code"], drawer.draw); listen(["document"], take);
   undo.push(onTheme(all), onShown(root, pictures, all), hideStatic(model.get("static_key")));

@@ -152,7 +152,7 @@ function render({ model, el }) {
   const root = h("div", { class: "mnemoscope mn-bench", "data-testid": "injection-bench", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Injection bench",
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
     h("header", { class: "mn-header" }, h("h2", { text: "Injection bench" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })), form, controls, live, mapBox, generation, drawer.element);
-  el.append(root);
+  mount(el, root);
   listen(["live"], drawLive); listen(["map"], readMaps); listen([...LIVE, "control", "other", "seed", "strengths"], () => { drawChoices(); draw(); fresh(); });
   listen(["status", "progress", "error"], drawRun); listen(["saved", "code"], drawer.draw); listen(["generation"], drawTexts);
   root.addEventListener("input", () => { drawChoices(); fresh(); });

@@ -172,7 +172,7 @@ function render({ model, el }) {
   const root = h("div", { class: "mnemoscope mn-explorer", "data-testid": "patch-explorer", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Patch explorer" },
     h("header", { class: "mn-header" }, h("h2", { text: "Patch explorer" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })),
     form, controls, error, warning, h("div", { class: "mn-body" }, mapBox, side), pinBox, runBox, exportBox);
-  el.append(root);
+  mount(el, root);
   listen(["map", "other"], () => { readMaps(); drawRuns(); }); listen(["show", "cell", "compare"], () => { show.value = model.get("show"); draw(); drawRuns(); });
   listen(["detail"], drawSide); listen(["pins"], drawPins); listen(["history"], drawRuns); listen(["status", "progress", "error", "warning"], drawStatus); listen(["alignment"], drawAlignment); listen(["over"], drawSites); listen(["saved", "code"], drawExport);
   undo.push(onTheme(draw), onShown(root, mapBox, draw), hideStatic(model.get("static_key")));

@@ -193,7 +193,7 @@ function render({ model, el }) {
   const root = h("div", { class: "mnemoscope mn-prov", "data-testid": "provenance-bench", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Provenance bench",
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
     h("header", { class: "mn-header" }, h("h2", { text: "Provenance bench" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })), form, answer, compare, drawer.element);
-  el.append(root);
+  mount(el, root);
   listen(["found"], () => { drawAnswer(); }); listen(["lines"], drawLines); listen(["doubts"], drawForm); listen(["suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed"], () => { drawForm(); stale(); });
   listen(["alpha"], drawLines); listen(["status", "progress", "error"], () => { drawRun(); stale(); drawForm(); }); listen(["status", "found"], drawLines); listen(["saved", "code"], drawer.draw); listen(["document"], take);
   root.addEventListener("input", stale);

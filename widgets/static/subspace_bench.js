@@ -181,7 +181,7 @@ function render({ model, el }) {
   const root = h("div", { class: "mnemoscope mn-memory", "data-testid": "subspace-bench", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Subspace bench",
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
     h("header", { class: "mn-header" }, h("h2", { text: "Subspace bench" }), h("span", { class: "mn-chip", "data-testid": "model", text: info.text })), form, curve, pointBox, drawer.element);
-  el.append(root);
+  mount(el, root);
   listen(["found"], drawCurve); listen(["at", "measure"], drawPoint); listen(["doubts"], drawForm); listen(["force"], drawForce); listen(["memorised", "reference", "method", "seed"], () => { drawForm(); stale(); });
   listen(["status", "progress", "error"], () => { drawRun(); stale(); drawForm(); drawForce(); }); listen(["saved", "code"], drawer.draw); listen(["document"], take);
   undo.push(onTheme(drawCharts), onShown(root, curve, drawCharts), hideStatic(model.get("static_key")));

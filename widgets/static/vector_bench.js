@@ -194,7 +194,7 @@ function render({ model, el }) {
   const root = h("div", { class: "mnemoscope mn-vectors", "data-testid": "vector-bench", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Vector bench",
     onkeydown: (e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); run.click(); } } },
     h("header", { class: "mn-header" }, h("h2", { text: "Vector bench" }), h("span", { class: "mn-chip", "data-testid": "model", text: sides.length > 1 ? `${info.text} | ${other.text}` : info.text })), form, headBox, live, testBox, drawer.element);
-  el.append(root);
+  mount(el, root);
   listen(["pairs"], () => pairs.update(model.get("pairs"))); listen(["table", "task"], () => { drawTable(); draw(); }); listen(["live"], () => { drawLive(); drawHeads(); }); listen(["samples"], drawLive); listen(["map"], readMaps); listen(["report"], drawReport);
   listen(["by_hand", "heads"], () => { drawHeads(); fresh(); }); listen(["k", "layer", "strength", "template", "shots", "seed", "trials"], () => { follow(); draw(); fresh(); });
   listen(["status", "progress", "error"], drawRun); listen(["saved", "code"], drawer.draw);

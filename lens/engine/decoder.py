@@ -192,6 +192,8 @@ class Decoder:
         new: dict[int, list[tuple[tuple, Tensor, Tensor]]] = {}
         for key, (text, last) in fresh.items():
             new.setdefault(len(text), []).append((key, text, last))
+        if not new:
+            return
         options = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self.hf.forward).parameters else {}
         for same in new.values():
             size = max(1, VERIFY_TOKENS // len(same[0][1]))

@@ -71,7 +71,7 @@ def hooks_on(module: nn.Module) -> list[Any]:
     """The person's hooks on one module."""
     if not module._forward_hooks and not module._forward_pre_hooks:
         return []
-    asked = {h.hook.id: h.user_hook for h in getattr(module, "fwd_hooks", ())
+    asked = {h.hook.id: h.user_hook for h in module.__dict__.get("fwd_hooks", ())
              if getattr(h, "user_hook", None) is not None}
     named = [asked.get(number, hook) for number, hook in module._forward_hooks.items()]
     return [hook for hook in (*named, *module._forward_pre_hooks.values()) if not of_library(hook)]

@@ -6,6 +6,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
+from operator import attrgetter, methodcaller
 from typing import Any, TypeVar
 
 from torch import nn
@@ -16,6 +17,7 @@ from .foreign import hooks_on, of_library
 from .interrupts import critical, hold, interruptible, release
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_attributes, _training = attrgetter("__dict__"), methodcaller("get", "training")
 
 
 def of_one_model(function: _F | None = None, *, reads: bool = True) -> Any:
@@ -113,18 +115,21 @@ def _hash_gone(core: nn.Module) -> bool:
 def _seen(core: nn.Module) -> tuple[list[tuple[int, int]] | None, list[Any]]:
     """Which parameters there are and how often each was written to (None for RWKV, whose own forward writes to them); and which hooks of a person each module has, in which
     mode it is, whose forward it runs, and the configuration's plain entries. Some milliseconds for hundreds of modules."""
+    modules = Tree.of(core).modules
+    # lists of all modules are made and compared faster than tuples for each
+    owns = list(map(_attributes, modules))
     weights: list[tuple[int, int]] | None = []
-    other: list[Any] = []
-    for module in Tree.of(core).modules:
-        own = module.__dict__
+    other: list[Any] = [*modules, *map(_training, owns)]
+    for own, module in zip(owns, modules):
         if "layers_are_rescaled" in own:
             weights = None
-        if own["_parameters"] and weights is not None:
+        if weights is not None and own["_parameters"]:
             weights += [(id(p), p._version) for p in own["_parameters"].values() if p is not None]
         # a bridge, and transformers, put hooks of their own on at a first forward: those are no change
-        hooks = tuple(map(id, hooks_on(module))) if own["_forward_hooks"] or own["_forward_pre_hooks"] else ()
-        forward = own.get("forward")
-        other.append((id(module), hooks, own.get("training"), None if forward is None or of_library(forward) else id(forward)))
+        if own["_forward_hooks"] or own["_forward_pre_hooks"]:
+            other += [(id(module), id(hook)) for hook in hooks_on(module)]
+        if "forward" in own and not of_library(own["forward"]):
+            other.append((id(module), "forward", id(own["forward"])))
     config = getattr(core, "config", None)
     other += [(name, value) for name, value in getattr(config, "__dict__", {}).items() if type(value) in (int, float, bool, str, type(None))]
     return weights, other

@@ -40,6 +40,12 @@ _UNTOLD = frozenset(("_name_or_path", "name_or_path", "architectures", "transfor
 _MARKS = ("_mnemoscope", "_output_capturing")
 #: Attributes that a model's own forwards move (states of recurrent layers and of rotary embeddings that follow the text).
 _PASSING = frozenset(("max_seq_len_cached", "layers_are_rescaled", "conv1d_state", "recurrent_states", "_is_hf_initialized"))
+#: How transformers spreads, loads and saves a model.
+_PLACING = frozenset(("_tp_plan", "_ep_plan", "_pp_plan", "_fsdp_plan", "_no_split_modules", "_keep_in_fp32_modules", "_keep_in_fp32_modules_strict",
+                      "_skip_keys_device_placement", "_keys_to_ignore_on_load_missing", "_keys_to_ignore_on_load_unexpected", "_keys_to_ignore_on_save",
+                      "all_tied_weights_keys"))
+#: What of a module's attributes a comparison passes over.
+_PASSED = MODULE_INTERNAL | _PASSING | _PLACING
 _ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention", None)
 
 
@@ -76,13 +82,14 @@ def structure(hf: nn.Module) -> tuple[list, int]:
     """
     writes = 0
     out: list[Any] = [tuple(nn.modules.module._global_forward_hooks.values()), tuple(nn.modules.module._global_forward_pre_hooks.values())]
-    add, kinds, configs = out.append, {}, {}
-    for module in Tree.of(hf).modules:
-        own, kind = module.__dict__, type(module)
-        wrapper = kinds.get(kind)
-        if wrapper is None:
-            wrapper = kinds[kind] = kind.__module__.startswith(_WRAPPERS)
-        add(module)
+    tree = Tree.of(hf)
+    modules, kept = tree.modules, tree.attributes
+    types_ = list(map(type, modules))
+    wrappers = {kind: kind.__module__.startswith(_WRAPPERS) for kind in dict.fromkeys(types_)}
+    out += modules
+    add, configs = out.append, {}
+    for i, (module, wrapper) in enumerate(zip(modules, map(wrappers.__getitem__, types_))):
+        own = module.__dict__
         if own["_forward_hooks"] or own["_forward_pre_hooks"]:
             out.extend(hooks_on(module))
         if own["_parameters"]:
@@ -95,11 +102,12 @@ def structure(hf: nn.Module) -> tuple[list, int]:
             out.extend(_tensor_mark(b) for b in own["_buffers"].values() if b is not None)
         if wrapper:
             continue
-        for name, value in own.items():
-            if name in MODULE_INTERNAL or name in _PASSING:
-                continue
-            if name[0] == "_" and name.startswith(_MARKS):
-                continue
+        # most attributes are torch's own: those to look at are chosen once, as long as there are no others
+        names, held = tuple(own), kept[i]
+        if held is None or held[0] != names:
+            held = kept[i] = names, [name for name in names if name not in _PASSED and not name.startswith(_MARKS)]
+        for name in held[1]:
+            value = own[name]
             if type(value) in _SCALARS:
                 add(value)
             elif isinstance(value, nn.Module) or moving and isinstance(value, Tensor):
@@ -108,9 +116,10 @@ def structure(hf: nn.Module) -> tuple[list, int]:
                 configs[id(value)] = value
             elif not (name == "forward" and of_library(value)):
                 add((name, _frozen(value)))
-    out.extend((kind, kind.forward) for kind in kinds)
+    add(types_)
+    out.extend((kind, kind.forward) for kind in wrappers)
     out.extend(tuple((k, _frozen(v)) for k, v in c.__dict__.items() if k not in _UNTOLD) for c in configs.values())
-    for name in {kind.__module__ for kind in kinds if kind.__module__.startswith("transformers.models.")}:
+    for name in {kind.__module__ for kind in wrappers if kind.__module__.startswith("transformers.models.")}:
         out.append(tuple(f for f in vars(sys.modules[name]).values() if type(f) is types.FunctionType))
     return out, writes
 

@@ -12,7 +12,7 @@ from ..arguments import shown
 from ..engine.decoder import Decoder
 from ..measure.reading import ordinary_tokens
 from .items import InjectionError, Item
-from .memories import Memory, encode_all
+from .memories import Memory, encoded_by
 from .scoring import other_memories
 
 WORD_CLASSES = ("noun", "verb", "adjective", "adverb", "conjunction")
@@ -38,12 +38,12 @@ def check_controls(controls: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
-def conditions(model: Any, items: Sequence[Item], encoder: str, controls: Sequence[str], *, heads: Any = None, start: Any = "auto", seed: int = 0) -> dict[str, list[Memory]]:
+def conditions(decoder: Decoder, model: Any, items: Sequence[Item], encoder: str, controls: Sequence[str], *, heads: Any = None, start: Any = "auto", seed: int = 0) -> dict[str, list[Memory]]:
     """Per condition one Memory an item: ``memory`` first, then the controls asked for.
 
     Same seed, same draws, whatever other controls are asked for.
     """
-    encode = lambda texts: encode_all(model, texts, encoder, heads=heads, start=start)
+    encode = lambda texts: encoded_by(decoder, model, texts, encoder, heads=heads, start=start)
     own = encode([i.memory for i in items])
     out = {MEMORY: own}
     for name in check_controls(controls):
@@ -51,7 +51,7 @@ def conditions(model: Any, items: Sequence[Item], encoder: str, controls: Sequen
         if name == "shuffled":
             out[name] = encode(other_memories(items, seed))
         elif name == "random_tokens":
-            pool = ordinary_tokens(model, Decoder.of(model))
+            pool = ordinary_tokens(model, decoder)
             out[name] = encode([draw.choice(np.setdiff1d(pool, m.ids), len(set(m.ids)), replace=False).tolist() for m in own])
         elif name == "random_direction":
             out[name] = [_random_direction(m, draw) for m in own]

@@ -51,7 +51,7 @@ def damage(model: Model, items: Item | Sequence[Item] | Name, prompts: Annotated
     items, decoder = as_items(items), Decoder.of(model)
     prompts, texts, controls = list(prompts), list(texts), check_controls(controls)
     layers, strengths = different_layers(layers, decoder), different_strengths(strengths)
-    injected = conditions(model, items, encoder, controls, heads=heads, start=start, seed=seed)
+    injected = conditions(decoder, model, items, encoder, controls, heads=heads, start=start, seed=seed)
     lead = start_token(model, decoder, start)
     ids = {name: [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer_of(model), t)) for t in of] for name, of in (("prompts", prompts), ("texts", texts))}
     if empty := [p for p, i in zip(prompts, ids["prompts"]) if not len(i)]:

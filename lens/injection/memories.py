@@ -90,7 +90,11 @@ def encode(model: Model, memory: str, encoder: Encoder = "activation", *, heads:
 def encode_all(model: Model, memories: Sequence[str | Sequence[int]], encoder: Encoder = "activation", *, heads: Heads = None,
                start: Token | None = "auto") -> list[Memory]:
     """Encodes several memories, as `encode`; a memory may also be given as token ids. One batched pass for the encoders that run the model."""
-    decoder = Decoder.of(model)
+    return encoded_by(Decoder.of(model), model, memories, encoder, heads=heads, start=start)
+
+
+def encoded_by(decoder: Decoder, model: Model, memories: Sequence[str | Sequence[int]], encoder: str, *, heads: Heads, start: Token | None) -> list[Memory]:
+    """`encode_all` for who has the model's decoder in hand and is in a session with the model."""
     chosen = None if heads is None else tuple(sorted(set(indices(heads, decoder.n_heads, "head"))))
     if encoder == "head" and not chosen:
         raise InjectionError("encoder='head' needs heads: which heads' own output is injected; write heads=3 or heads=(1, 3).")

@@ -76,7 +76,7 @@ def sweep(model: Model, items: Item | Sequence[Item] | Name, *, encoder: Encoder
     encoded = encoded_items(model, decoder, items, start)
     layers = different_layers(layers, decoder)
     places = [_places(e, positions, n) for n, e in enumerate(encoded)]
-    injected = conditions(model, items, encoder, controls, heads=heads, start=start, seed=seed)
+    injected = conditions(decoder, model, items, encoder, controls, heads=heads, start=start, seed=seed)
     names, shape = list(injected), (len(layers), len(strengths), len(injected))
     largest, unit = _unedited(decoder, encoded, relative, memory_mb)
     factors = {c: _factors(of_items, unit) for c, of_items in injected.items()}

@@ -20,7 +20,9 @@ _children, _values = attrgetter("_modules"), methodcaller("values")
 class Tree:
     """Use ``Tree.of(core)``: the tree of a model as it is now.
 
-    Attributes: modules: each once, in the order of ``core.modules()``.
+    Attributes:
+        modules: each once, in the order of ``core.modules()``.
+        attributes: for each, what who compares models notes of the names of its attributes.
     """
 
     def __init__(self, core: nn.Module):
@@ -30,6 +32,7 @@ class Tree:
         for name, module in core.named_modules():
             self.modules.append(module)
             self._prefixes.append(f"{name}." if name else "")
+        self.attributes: list[tuple[tuple[str, ...], list[str]] | None] = [None] * len(self.modules)
         self._sizes, self._keys, self._children = self._read()
 
     def _read(self) -> tuple[list[int], list[str], list[nn.Module | None]]:

@@ -42,19 +42,20 @@ demo: model
 	TQDM_DISABLE=1 MNEMOSCOPE_PRESET=$${MNEMOSCOPE_PRESET:-small} $(BIN)/python notebooks/run.py notebooks/01_activation_patching.ipynb --out '$(OUT)'
 
 # Two parts each, and both run whatever the first says: the browser tests come after the others, since JupyterLab, its kernel and Chromium need the cores.
+# $(2): how tests come to the workers. Whole files share what a file prepares; the slow browser tests are nearly all of one file, whose tests are shared out.
 # Pytest's exit code 5, no test of a part, passes only where ARGS chose tests.
 define both-parts
 	@code=0; \
 	$(QUIET) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not browser and $(1)' $(ARGS) || [ $$? -eq $(EMPTY) ] || code=1; \
-	$(QUIET) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'browser and $(1)' $(ARGS) || [ $$? -eq $(EMPTY) ] || code=1; \
+	$(QUIET) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist $(2) --no-loadscope-reorder -m 'browser and $(1)' $(ARGS) || [ $$? -eq $(EMPTY) ] || code=1; \
 	exit $$code
 endef
 
 test: model
-	$(call both-parts,not slow)
+	$(call both-parts,not slow,loadfile)
 
 test-slow: model
-	$(call both-parts,slow)
+	$(call both-parts,slow,worksteal)
 
 lab: model
 	$(BIN)/python -m jupyterlab notebooks

@@ -29,6 +29,7 @@ from ..engine.autograd import require_autograd
 from ..engine.changes import temporary
 from ..engine.lengths import require_readable
 from ..engine.linear import Linear, gradients_of
+from ..engine.places import alone
 from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
 from ..engine.walk import Stopped
@@ -123,7 +124,7 @@ def _frozen(model: nn.Module, layers: Mapping[str, Linear]) -> Iterator[None]:
         here.back(lambda: _ask(asking, True))
         _ask(asking, False)
         for linear in layers.values():
-            here.put(lambda: linear.module.register_forward_hook(root).remove)
+            here.put(lambda: linear.module.register_forward_hook(alone(root)).remove)
         with torch.enable_grad():
             yield
 

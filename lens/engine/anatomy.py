@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .decoder import UnsupportedModel, both_ways
 from .lengths import Lengths
 from .patterns import eager_patterns, hooked_pattern
-from .places import Place, before_call, evaluating, hook
+from .places import Place, alone, before_call, evaluating, hook
 from .probe import PROBE, Probe, layers_of
 from .sites import HEADED, SiteError, indices
 from .state import State
@@ -176,8 +176,8 @@ class Anatomy:
         for look in self._lookers.get(layer, ()):
             look(None, args, {})
 
-    def attach(self, site: str, layer: int, change: Change) -> Callable[[], None]:
-        """Puts a change at a site in force on every forward; returns what undoes it.
+    def attach(self, site: str, layer: int, change: Change, *, everywhere: bool = False) -> Callable[[], None]:
+        """Puts a change at a site in force on every forward of this thread, or of every thread; returns what undoes it.
 
         The change sees ``[batch, position, (head,) width]``; patterns as ``[batch, query, head, key]``.
 
@@ -186,13 +186,16 @@ class Anatomy:
         """
         place, handles = self.require(site, layer), contextlib.ExitStack()
         try:
-            return self._attach(place, handles, site, layer, change)
+            return self._attach(place, handles, site, layer, change, everywhere)
         except BaseException:
             handles.close()
             raise
 
-    def _attach(self, place: Place, handles: contextlib.ExitStack, site: str, layer: int, change: Change) -> Callable[[], None]:
+    def _attach(self, place: Place, handles: contextlib.ExitStack, site: str, layer: int, change: Change,
+                everywhere: bool) -> Callable[[], None]:
         if site == "pattern":
+            if not everywhere:
+                change = alone(change, lambda pattern: pattern)
             if place.side == "eager":
                 return eager_patterns(self.config, place.module, change)
             return hooked_pattern(place.module, change)
@@ -202,7 +205,7 @@ class Anatomy:
             def look(_, args, kwargs):
                 x = args[0] if args else kwargs["hidden_states"]
                 batch[:], block_input[:] = [x.shape[0]], [x]
-            handles.callback(before_call(self.layers[layer], look).remove)
+            handles.callback(before_call(self.layers[layer], look if everywhere else alone(look)).remove)
             lookers = self._lookers.setdefault(layer, [])
             lookers.append(look)
             handles.callback(lookers.remove, look)
@@ -226,5 +229,6 @@ class Anatomy:
             whole = whole.clone()
             place.view(whole).copy_(new if place.scale == 1.0 else new / place.scale)
             return whole.flatten(0, 1) if place.flat else whole
-        handles.callback(hook(self.points.get(place.module, place.module) if place.side == "out" else place.module, place.side, through).remove)
+        handles.callback(hook(self.points.get(place.module, place.module) if place.side == "out" else place.module, place.side, through,
+                              everywhere=everywhere).remove)
         return handles.close

@@ -116,7 +116,7 @@ class _InForce:
         for (layer, _, name), members in sorted(self.groups.items(), key=lambda g: g[0]):
             # under a changed pattern every block runs by another attention function
             if only is None or layer == only or name == "pattern":
-                undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met)))
+                undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met), everywhere=True))
 
     def _started(self) -> None:
         if not self.undo.mine():

@@ -22,6 +22,7 @@ from ..notices import warn
 from .changes import temporary
 from .effective import is_conv1d
 from .feedforward import BLOCKS, FEED_FORWARD, blocks_with_experts, folded, in_block, is_router, outside
+from .places import alone
 
 #: `which="mlp"`: the feed-forward layers of the decoders that the engine knows; routers are none of them.
 MLP = tuple(f"*.{block}.*" for block in BLOCKS)
@@ -231,7 +232,7 @@ def uncompiled(model: Any) -> Iterator[None]:
 
 @contextmanager
 def inputs_of(model: Any, layers: Mapping[str, Linear], sink: Callable[[str, Float[Tensor, "tokens d_in"]], None]) -> Iterator[None]:
-    """While it is in force, every forward hands each layer's input, flattened to [tokens, d_in] and detached, to `sink(name, x)`.
+    """While it is in force, every forward of this thread hands each layer's input, flattened to [tokens, d_in] and detached, to `sink(name, x)`.
 
     `model` is not used beyond saying whose layers they are. The tensor is the model's own memory: reduce it at once, and do not write to it.
     """
@@ -241,13 +242,13 @@ def inputs_of(model: Any, layers: Mapping[str, Linear], sink: Callable[[str, Flo
                 x = args[0].detach()
                 sink(name, x.reshape(-1, x.shape[-1]))
 
-            here.put(lambda: linear.module.register_forward_pre_hook(watch).remove)
+            here.put(lambda: linear.module.register_forward_pre_hook(alone(watch)).remove)
         yield
 
 
 @contextmanager
 def gradients_of(model: Any, layers: Mapping[str, Linear], sink: Callable[[str, Float[Tensor, "tokens d_in"], Float[Tensor, "tokens d_out"]], None]) -> Iterator[None]:
-    """While it is in force, every backward hands `sink(name, x, g)` each layer's input [tokens, d_in] and the loss's gradient at its output [tokens, d_out].
+    """While it is in force, every backward of a forward of this thread hands `sink(name, x, g)` each layer's input [tokens, d_in] and the loss's gradient at its output [tokens, d_out].
 
     The weights need not ask for gradients, but something before the layer must: set `inputs_embeds.requires_grad_()`, or let one parameter ask for them.
     A layer that runs several times in one forward hands over each of its runs.
@@ -267,7 +268,7 @@ def gradients_of(model: Any, layers: Mapping[str, Linear], sink: Callable[[str, 
 
                 out.register_hook(back)
 
-            here.put(lambda: linear.module.register_forward_hook(watch).remove)
+            here.put(lambda: linear.module.register_forward_hook(alone(watch)).remove)
         yield
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import threading
 from dataclasses import dataclass
 from typing import Any, Callable
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -29,6 +32,22 @@ class Place:
     flat: bool = False
 
 
+def alone(look: Callable[..., Any], elsewhere: Callable[..., Any] = lambda *_: None) -> Callable[..., Any]:
+    """A hook for the forwards of the thread that asks for it: another thread's, made beside a computation that puts
+    hooks on for its length, is neither changed by them nor taken for the computation's own.
+
+    What a backward pass runs again, in a thread of autograd's, is of whoever asked for that backward.
+    ``elsewhere`` is called in its place for the others' forwards; by default it leaves all as it is.
+    """
+    me = threading.get_ident()
+
+    @functools.wraps(look)
+    def own(*args: Any, **kwargs: Any) -> Any:
+        mine = threading.get_ident() == me or torch._C._current_graph_task_id() != -1
+        return (look if mine else elsewhere)(*args, **kwargs)
+    return own
+
+
 def before_call(module: nn.Module, look: Callable[[nn.Module, tuple, dict], Any], **options: Any) -> RemovableHandle:
     """A torch hook that is given a module's positional and keyword arguments before each call.
 
@@ -47,9 +66,14 @@ def after_call(module: nn.Module, look: Callable[..., Any], **options: Any) -> R
     return module.register_forward_hook(hook, with_kwargs=True, **options)
 
 
-def hook(module: nn.Module, side: str, through: Callable[[Tensor], Tensor | None]):
+def hook(module: nn.Module, side: str, through: Callable[[Tensor], Tensor | None], *, everywhere: bool = False):
     """A torch hook on the first tensor that goes into or comes out of a module; None from ``through`` leaves it as it
-    is."""
+    is.
+
+    ``everywhere``: for the forwards of every thread, not of this one alone.
+    """
+    through = through if everywhere else alone(through)
+
     if side == "in":
         def before(_, args, kwargs):
             name = None if args else next(iter(kwargs))

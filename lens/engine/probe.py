@@ -12,7 +12,7 @@ from .changes import temporary
 from .decoder import UnsupportedModel, unwrapped
 from .ends import Ends, candidates, confirmed
 from .patterns import acting, attention_inside
-from .places import Place, hook, takes_tokens
+from .places import Place, alone, hook, takes_tokens
 from .points import outward
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Probe:
         with temporary(a.hf) as here:
             for module in a.hf.modules():
                 if module not in watched and any(m is parts[0]["block"] for m in module.modules()) and takes_tokens(module):
-                    here.put(lambda: module.register_forward_pre_hook(lambda m, _: called.append(m)).remove)
+                    here.put(lambda: module.register_forward_pre_hook(alone(lambda m, _: called.append(m))).remove)
             for module in watched:
                 self.seen[module] = _Seen()
                 here.put(lambda: hook(module, "in", lambda x, m=module: self._note(m, "first_in", x)).remove)

@@ -25,7 +25,7 @@ from .effective import mixing_layer
 from .memory import ERRORS, no_room, out_of_memory
 from .rows import HookedForwards, Recorded, on_rows, writes_of
 from .metrics import LOGIT_BYTES
-from .places import before_call
+from .places import alone, before_call
 from .sites import ORDER, Site, indices
 from .stopping import says_stop
 from .walk import Stopped
@@ -158,7 +158,7 @@ class Stock:
             return before
         with temporary(a.hf) as here:
             for l, m in enumerate(a.layers):
-                here.put(lambda: before_call(m, look(l)).remove)
+                here.put(lambda: before_call(m, alone(look(l))).remove)
             run = HookedForwards(a).record(ids, [k for k in keep if k[0] not in ("resid_pre", "resid_post")])
         made = StockRun(run.ids, run.kept, run.last, resid=inputs, calls=calls)
         if len(inputs) != a.n_layers:
@@ -289,7 +289,10 @@ class Stock:
         with temporary(self.hf) as here:
             here.back(put_back)
             for layer, size in zip(layers, self._tuples):
-                layer.__dict__["forward"] = lambda *_, size=size, **__: (x, *[None] * (size - 1)) if size else x
+                def stand_in(*_, size=size, **__):
+                    return (x, *[None] * (size - 1)) if size else x
+
+                layer.__dict__["forward"] = alone(stand_in, type(layer).forward.__get__(layer))
             return self.hf(torch.zeros(x.shape[:2], dtype=torch.long, device=x.device), use_cache=False).logits[:, 0]
 
     def _random_ids(self, length: int) -> Tensor:

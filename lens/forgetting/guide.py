@@ -89,7 +89,7 @@ def inserted(model: Any, guide: Guide, last: Int[Tensor, "batch"], scale: float 
         push[torch.arange(len(x), device=x.device), last.to(x.device)] = scale * guide.strength
         return x + push * guide.direction.to(x)
     with temporary(model, "a guide") as here:
-        here.put(lambda: anatomy(model).attach(guide.at, guide.layer, change))
+        here.put(lambda: anatomy(model).attach(guide.at, guide.layer, change, everywhere=True))
         yield
 
 
@@ -106,7 +106,7 @@ class HeadOutputs:
         a = anatomy(model)
         with temporary(model, "listening to heads") as here:
             for layer in sorted({l for l, _ in self.heads}):
-                here.put(lambda: a.attach("z", layer, lambda z, layer=layer: self._seen.__setitem__(layer, z) or z))
+                here.put(lambda: a.attach("z", layer, lambda z, layer=layer: self._seen.__setitem__(layer, z) or z, everywhere=True))
             yield
 
     def at(self, last: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:

@@ -19,6 +19,7 @@ from lens.engine.changes import temporary
 from lens.engine.decoder import unwrapped
 from lens.engine.lengths import Lengths
 from lens.engine.memory import ERRORS, no_room, out_of_memory
+from lens.engine.places import alone
 from lens.measure.causal import CHANGED, PROBE, ScoringError, cast, core, plain, probe, refuse_ahead, same, unwritten
 
 __all__ = ["Likelihood", "ScoringError", "cast", "core", "plain"]
@@ -90,8 +91,8 @@ class Likelihood:
         factor, found = 1.0, False
         with temporary(model) as here:
             if self.head is not None:
-                here.put(lambda: self.head.register_forward_hook(lambda _, args, out: caught.update(into=args[0], raw=out)).remove)
-                here.put(lambda: self.head.register_forward_pre_hook(lambda _, args: (args[0] * factor, *args[1:])).remove)
+                here.put(lambda: self.head.register_forward_hook(alone(lambda _, args, out: caught.update(into=args[0], raw=out))).remove)
+                here.put(lambda: self.head.register_forward_pre_hook(alone(lambda _, args: (args[0] * factor, *args[1:]))).remove)
             with contextlib.suppress(AttributeError, TypeError, KeyError):
                 own = self._logits_of_probe()
                 if "raw" in caught and caught["raw"].shape == own.shape and self.body not in (None, model):

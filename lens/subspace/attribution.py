@@ -24,6 +24,7 @@ from ..engine.autograd import require_autograd
 from ..engine.changes import temporary
 from ..engine.linear import Linear
 from ..engine.memory import out_of_memory
+from ..engine.places import alone
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
@@ -58,7 +59,7 @@ def multiplied(layers: Mapping[str, Linear], factors: Mapping[str, Callable[[], 
                     by = by.expand(len(by), len(x) // len(by), -1).reshape(len(x), -1)
                 return (x * by, *args[1:])
 
-            here.put(lambda: layers[name].module.register_forward_pre_hook(change).remove)
+            here.put(lambda: layers[name].module.register_forward_pre_hook(alone(change)).remove)
         yield
 
 

@@ -1,13 +1,16 @@
 """Arguments are checked at the door."""
 
+import ast
 import dataclasses
 import fractions
 import importlib
 import inspect
+import math
 import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
@@ -22,6 +25,7 @@ from lens.arguments import (
     AllFinite,
     Count,
     Filled,
+    Fitting,
     FilePath,
     Fraction,
     Layers,
@@ -232,6 +236,65 @@ def test_what_a_function_gave_is_true_or_false_or_refused():
     assert truth(3, "stop", GateError) and not truth([], "stop", GateError)
     with pytest.raises(GateError, match="stop=.*expected a function that gives True or False"):
         truth(torch.ones(2), "stop", GateError)
+
+
+class Even(Fitting):
+    expected = "an even number"
+
+    def fits(self, value):
+        return value.number % 2 == 0
+
+
+class Mistaken(Fitting):
+    """A check with a mistake of its own."""
+
+    expected = "anything"
+
+    def __init__(self, mistake):
+        self.fits = mistake.__get__(self)
+
+
+class Failing:
+    def __init__(self, error):
+        self.error = error
+
+    @property
+    def number(self):
+        raise self.error
+
+
+def test_what_a_value_raises_when_it_is_looked_at_is_a_refusal():
+    even = gate(Annotated[Any, Even()])
+    assert even(SimpleNamespace(number=2)).number == 2
+    for error in (NameError("x"), ImportError("x"), NotImplementedError(), AttributeError("x"), RecursionError()):
+        with pytest.raises(GateError, match="expected an even number"):
+            even(Failing(error))
+    for value in (3, SimpleNamespace(number=3), SimpleNamespace(number="a"), Odd(), None, math):
+        with pytest.raises(GateError, match="expected an even number"):
+            even(value)
+
+
+@pytest.mark.parametrize("mistake, error", [
+    ("lambda self, value: valu", NameError),
+    ("lambda self, value: self.fitting(value)", AttributeError),
+    ("lambda self, value: math.isfinit(value)", AttributeError),
+    ("lambda self, value: __import__('numpie')", ImportError),
+])
+def test_a_mistake_of_the_code_that_looks_is_no_refusal(mistake, error):
+    """The code stands in the package, as a check's does."""
+    made = eval(mistake, {"__name__": "lens.some_family.arguments", "math": math})
+    with pytest.raises(error):
+        gate(Annotated[Any, Mistaken(made)])(3)
+
+
+def test_a_broad_except_stands_where_a_value_is_tried_and_at_the_door_alone():
+    found = [
+        path.name
+        for path in sorted(Path(lens.arguments.__file__).parent.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
+    ]
+    assert found == ["checks.py", "doors.py"]
 
 
 def test_numbers_of_numpy_are_handed_on_as_those_of_python():

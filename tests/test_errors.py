@@ -12,7 +12,7 @@ import lens
 import lens.errors
 
 #: Exceptions that never leave the package: they end a walk or a probe and are caught by whoever began it.
-SIGNALS = {"lens.arguments.kinds.Unfit", "lens.engine.walk.Stopped", "lens.models.check.Unlike", "lens.subspace.attribution._Flat"}
+SIGNALS = {"lens.arguments.checks.Unfit", "lens.engine.walk.Stopped", "lens.models.check.Unlike", "lens.subspace.attribution._Flat"}
 
 
 def _exceptions() -> list[type[BaseException]]:

@@ -30,7 +30,8 @@ What an annotation asks for:
 - Others: ``Annotated[int, Whole(2, 64)]``, ``Annotated[float, Number(0, 10)]``, ``Annotated[Sequence[X], Filled()]``
   (not empty), ``Annotated[Float[Tensor, "n"], AllFinite()]``, ``Annotated[Any, Labels()] | None`` (one label for each
   unit), ``Annotated[Any, Numbers(2)]`` (an array, tensor or list of so many axes), ``Annotated[Any,
-  Indices("neuron")]``; or a ``Check`` of one's own.
+  Indices("neuron")]``; or a ``Check`` of one's own: a ``Fitting`` has
+  only ``expected`` and ``fits(value)``, and what the value itself raises there counts as no.
 - ``Callable[[A, B], R]``: callable with two arguments, where its signature can be read. ``Callable``: callable.
 - ``Sequence[X]``, ``list[X]``, ``tuple[A, B]``, ``Mapping[K, V]``: the kind, and each item. Text, sets and iterators
   are no sequence. ``Iterable[X]``: items only where they can be read twice (an endless one is taken).
@@ -49,10 +50,10 @@ value later than the door; ``truth(keep(row), "keep", PatchError)`` reads what a
 """
 
 from .arrays import AllFinite, Ids, Labels, Numbers, array
+from .checks import Check, Fitting, Unfit, shown, tried, truth, unfit
 from .doors import door, has_door
 from .kinds import (
     MOST,
-    Check,
     Choice,
     Filled,
     Indices,
@@ -61,11 +62,7 @@ from .kinds import (
     PathLike,
     Places,
     Text,
-    Unfit,
     Whole,
-    shown,
-    truth,
-    unfit,
 )
 from .words import (
     Count,
@@ -99,6 +96,7 @@ __all__ = [
     "Draws",
     "FilePath",
     "Filled",
+    "Fitting",
     "Fraction",
     "Heads",
     "Ids",
@@ -131,6 +129,7 @@ __all__ = [
     "door",
     "has_door",
     "shown",
+    "tried",
     "truth",
     "unfit",
 ]

@@ -1,11 +1,12 @@
-"""Checks that look into arrays, and what makes an array of whatever was given; NumPy is imported when the first is made use of."""
+"""Checks that look into arrays, and what makes an array of whatever was given; NumPy is imported at the first use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from .kinds import Check, Unfit, is_sequence, unfit
+from .checks import Check, Fitting, Unfit, tried, unfit
+from .kinds import is_sequence
 
 
 class Labels(Check):
@@ -14,38 +15,21 @@ class Labels(Check):
     expected = "a list of labels, one number or text for each"
 
     def take(self, value: Any) -> Any:
-        import numpy as np
-
-        try:
-            if not is_sequence(value):
-                raise TypeError
-            made = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-            if made.ndim != 1 or made.dtype.kind not in "biufUSO":
-                raise TypeError
-        except Exception:
-            raise Unfit(value, self.expected) from None
+        made = tried(_held, value) if tried(is_sequence, value) else None
+        if made is None or made.ndim != 1 or made.dtype.kind not in "biufUSO":
+            raise Unfit(value, self.expected)
         return made
 
 
-class AllFinite(Check):
+class AllFinite(Fitting):
     """An array or tensor without NaN and infinity."""
 
     expected = "finite numbers, without NaN and infinity"
 
-    def take(self, value: Any) -> Any:
-        try:
-            import numpy as np
+    def fits(self, value: Any) -> bool:
+        import numpy as np
 
-            fits = (
-                bool(value.isfinite().all())
-                if hasattr(value, "isfinite")
-                else bool(np.isfinite(np.asarray(value)).all())
-            )
-        except Exception:
-            fits = False
-        if not fits:
-            raise Unfit(value, self.expected)
-        return value
+        return bool((value.isfinite() if hasattr(value, "isfinite") else np.isfinite(np.asarray(value))).all())
 
 
 def array(value: Any, name: str, expected: str, error: type[Exception], kinds: str = "biuf", dtype: Any = None) -> Any:
@@ -53,15 +37,24 @@ def array(value: Any, name: str, expected: str, error: type[Exception], kinds: s
 
     Raises ``error`` with the text of every door.
     """
+
+    def read(given: Any) -> Any:
+        held = _held(given)
+        if held.dtype.kind not in kinds and held.size:
+            return None
+        return held if dtype is None else held.astype(dtype)
+
+    made = tried(read, value)
+    if made is None:
+        raise error(unfit(name, value, expected))
+    return made
+
+
+def _held(value: Any) -> Any:
+    """A value as a NumPy array, wherever it lies."""
     import numpy as np
 
-    try:
-        held = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-        if held.dtype.kind not in kinds and held.size:
-            raise TypeError(held.dtype)
-        return held if dtype is None else held.astype(dtype)
-    except Exception:  # an object may fail in any way
-        raise error(unfit(name, value, expected)) from None
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
 def _absent(value: Any) -> bool:
@@ -70,7 +63,7 @@ def _absent(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Numbers(Check):
+class Numbers(Fitting):
     """An array, tensor or list of real numbers with so many axes; ``truth``: of truth values, also as 0 and 1."""
 
     axes: int = 1
@@ -81,26 +74,19 @@ class Numbers(Check):
         what = f"{'truth values' if self.truth else 'numbers'} with {self.axes} ax{'i' if self.axes == 1 else 'e'}s"
         return f"{what}: an array, a tensor or a list"
 
-    def take(self, value: Any) -> Any:
-        try:
-            import numpy as np
+    def fits(self, value: Any) -> bool:
+        import numpy as np
 
-            fits = is_sequence(value) and not _absent(value)
-            if fits:
-                # an array elsewhere than on the CPU is not fetched for this
-                array = value if hasattr(value, "dtype") and hasattr(value, "ndim") else np.asarray(value)
-                kind = str(array.dtype).removeprefix("torch.")
-                kinds = ("bool", "int", "uint") if self.truth else ("int", "uint", "float", "bfloat")
-                fits = array.ndim == self.axes and kind.startswith(kinds)
-        except Exception:
-            fits = False
-        if not fits:
-            raise Unfit(value, self.expected)
-        return value
+        if not is_sequence(value) or _absent(value):
+            return False
+        # an array elsewhere than on the CPU is not fetched for this
+        array = value if hasattr(value, "dtype") and hasattr(value, "ndim") else np.asarray(value)
+        kinds = ("bool", "int", "uint") if self.truth else ("int", "uint", "float", "bfloat")
+        return array.ndim == self.axes and str(array.dtype).removeprefix("torch.").startswith(kinds)
 
 
 @dataclass(frozen=True)
-class Ids(Check):
+class Ids(Fitting):
     """Rows of token ids: an array [n, length] or a list of rows, all of whole numbers; or an object with `ids`.
 
     ``one``: also the ids of one row.
@@ -113,15 +99,9 @@ class Ids(Check):
         what = f"{'token ids, or ' if self.one else ''}rows of token ids, whole numbers"
         return f"{what}: an array [n, length], a list of rows, or an object with `ids`"
 
-    def take(self, value: Any) -> Any:
-        try:
-            given = getattr(value, "ids", value)
-            fits = self._whole(given, 2) or self.one and self._whole(given, 1)
-        except Exception:
-            fits = False
-        if not fits:
-            raise Unfit(value, self.expected)
-        return value
+    def fits(self, value: Any) -> bool:
+        given = getattr(value, "ids", value)
+        return self._whole(given, 2) or self.one and self._whole(given, 1)
 
     @classmethod
     def _whole(cls, value: Any, axes: int) -> bool:

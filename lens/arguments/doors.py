@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .checks import Check, Unfit, own_fault, shown, unfit
 from .hints import read
-from .kinds import Check, Unfit, shown, unfit
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -113,6 +113,8 @@ def _guarded(function: Callable[..., Any], error: type[Exception], owner: type |
         except Unfit as found:
             raise gate.refuse(name, default, found) from None
         except Exception as odd:
+            if own_fault(odd, value):
+                raise
             # not even an attribute of it can be asked for
             raise gate.refuse(
                 name, default, Unfit(value, f"a value that can be looked at ({type(odd).__name__} at the first try)")

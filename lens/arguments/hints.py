@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Annotated, Any, ForwardRef, Literal, Union
 
-from .kinds import MOST, Check, Choice, Flag, Number, Text, Unfit, Whole, is_sequence, items, shown
+from .checks import Check, Unfit, shown, tried
+from .kinds import MOST, Choice, Flag, Number, Text, Whole, is_sequence, items
 
 _PLAIN: dict[Any, Check] = {int: Whole(-(2**63), 2**63 - 1), float: Number(), bool: Flag(), str: Text()}
 
@@ -203,13 +204,7 @@ class Items(Check):
             if self.item is not None:
                 items(list(value), self.item.take)
             return value
-        try:
-            fits = is_sequence(value) and not getattr(value, "is_meta", False) and not (isinstance(value, range) and value[-1:] and abs(value[-1]) > MOST)
-            if fits:
-                len(value)
-        except Exception:
-            fits = False
-        if not fits:
+        if not tried(self._ordered, value, False):
             raise Unfit(value, self.expected)
         if self.item is None:
             return value
@@ -222,12 +217,19 @@ class Items(Check):
         if getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
             items(value.tolist(), self.item.take)
             return value
-        try:
-            return items(value, self.item.take)
-        except Unfit:
-            raise
-        except Exception:
-            raise Unfit(value, self.expected) from None
+        # an item that does not fit is told from items that cannot be had
+        listed = value if isinstance(value, (list, tuple)) else tried(list, value)
+        if listed is None:
+            raise Unfit(value, self.expected)
+        made = items(listed, self.item.take)
+        return value if made is listed else made
+
+    @staticmethod
+    def _ordered(value: Any) -> bool:
+        """Whether a value is a sequence whose length, and last item of a range, can be told."""
+        if not is_sequence(value) or getattr(value, "is_meta", False):
+            return False
+        return len(value) >= 0 and not (isinstance(value, range) and value[-1:] and abs(value[-1]) > MOST)
 
 
 @dataclass(frozen=True)
@@ -293,15 +295,15 @@ class Stream(Check):
         return "several values" if self.item is None else f"several of {self.item.expected}"
 
     def take(self, value: Any) -> Any:
-        try:
-            fits = not isinstance(value, (str, bytes, bytearray, type)) and hasattr(type(value), "__iter__")
-            if fits:
-                iter(value)
-        except Exception:
-            fits = False
-        if not fits:
+        if not tried(self._runs, value, False):
             raise Unfit(value, self.expected)
         return items(value, self.item.take) if self.item is not None and isinstance(value, (list, tuple)) else value
+
+    @staticmethod
+    def _runs(value: Any) -> bool:
+        if isinstance(value, (str, bytes, bytearray, type)) or not hasattr(type(value), "__iter__"):
+            return False
+        return iter(value) is not None
 
 
 class Array(Check):

@@ -5,79 +5,15 @@ from __future__ import annotations
 import math
 import operator
 import os
-import reprlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Real as RealNumber
 from typing import Any
 
+from .checks import Check, Fitting, Unfit, tried
+
 #: The most that a count may be where nothing else is said: more would not end, or not fit.
 MOST = 10**9
-#: Characters of a value that are shown.
-_SHOWN = 60
-
-_short = reprlib.Repr()
-_short.maxlist = _short.maxtuple = _short.maxset = _short.maxfrozenset = _short.maxdict = _short.maxarray = (
-    _short.maxdeque
-) = 4
-_short.maxlevel, _short.maxstring, _short.maxother, _short.maxlong = 3, 40, 40, 40
-
-
-class Unfit(Exception):
-    """A value that an argument may not have; doors and checks turn it into their family's error."""
-
-    def __init__(self, value: Any, expected: str, where: str = "", choice: bool = False):
-        super().__init__(expected)
-        self.value, self.expected, self.where, self.choice = value, expected, where, choice
-
-
-def shown(value: Any) -> str:
-    """A value in an error: on one line, never long, also where its ``repr`` fails."""
-    kind = type(value).__name__
-    try:
-        if isinstance(value, (str, bytes)):
-            text = repr(value[:_SHOWN])
-            return text if len(value) <= _SHOWN else f"{text[:-1]}...{text[-1]}"
-        if isinstance(value, int) and value.bit_length() > 128:
-            return f"<an int of {value.bit_length()} bits>"
-        if callable(getattr(value, "parameters", None)) and not isinstance(value, type):
-            return f"<{kind}>"
-        if hasattr(value, "dtype") and getattr(value, "ndim", 0):
-            return f"<{kind} of {str(value.dtype).removeprefix('torch.')}, shape {tuple(value.shape)}>"
-        text = " ".join(_short.repr(value).split())
-        return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN - 3]}..."
-    except Exception:
-        return f"<{kind}, whose repr fails>"
-
-
-def unfit(name: str, value: Any, expected: str, step: str = "", *, choice: bool = False) -> str:
-    """The text of a refusal: argument, value, what was expected, and the next step."""
-    what = "is not known" if choice else "does not fit"
-    return f"{name}={shown(value)} {what}; expected {expected}{'; ' + step if step else ''}."
-
-
-def truth(value: Any, name: str, error: type[Exception]) -> bool:
-    """Whether what a person's function gave is true; ``error`` where that cannot be told."""
-    try:
-        return bool(value)
-    except Exception:
-        raise error(unfit(name, value, "a function that gives True or False")) from None
-
-
-class Check:
-    """What a value may be. ``take`` hands the value on (a Python number in place of NumPy's), or raises ``Unfit``."""
-
-    expected: str
-
-    def take(self, value: Any) -> Any:
-        raise NotImplementedError
-
-    def of(self, value: Any, name: str, error: type[Exception], step: str = "") -> Any:
-        """The value, or ``error`` with the text of every door: for what a function checks later than its door."""
-        try:
-            return self.take(value)
-        except Unfit as found:
-            raise error(unfit(f"{name}{found.where}", found.value, found.expected, step, choice=found.choice)) from None
 
 
 def _truth(value: Any) -> bool:
@@ -110,16 +46,14 @@ class Whole(Check):
         )
 
     def take(self, value: Any) -> int:
-        if type(value) is not int:
-            try:
-                if _truth(value) or not _scalar(value):
-                    raise TypeError
-                value = operator.index(value)
-            except Exception:
-                raise Unfit(value, self.expected) from None
-        if value > self.most or (self.least is not None and value < self.least):
-            raise Unfit(value, self.expected)
-        return value
+        whole = value if type(value) is int else tried(self._whole, value)
+        if whole is None or whole > self.most or (self.least is not None and whole < self.least):
+            raise Unfit(value if whole is None else whole, self.expected)
+        return whole
+
+    @staticmethod
+    def _whole(value: Any) -> int | None:
+        return None if _truth(value) or not _scalar(value) else operator.index(value)
 
 
 @dataclass(frozen=True)
@@ -150,19 +84,10 @@ class Number(Check):
 
     def take(self, value: Any) -> float:
         if type(value) is not float and type(value) is not int:
-            try:
-                if (
-                    _truth(value)
-                    or not _scalar(value)
-                    or not (isinstance(value, RealNumber) or hasattr(value, "dtype"))
-                ):
-                    raise TypeError
-                value = value.item() if hasattr(value, "item") else value
-                if not isinstance(value, RealNumber):
-                    raise TypeError
-                value = value if isinstance(value, (int, float)) else float(value)
-            except Exception:
-                raise Unfit(value, self.expected) from None
+            number = tried(self._number, value)
+            if number is None:
+                raise Unfit(value, self.expected)
+            value = number
         try:
             fits = math.isfinite(value) or self.infinite and not math.isnan(value)
         except OverflowError:
@@ -180,6 +105,15 @@ class Number(Check):
             raise Unfit(value, self.expected + hint)
         # what is no number of the machine, such as a fraction or a longer int, is handed on as the nearest that is
         return value if type(value) is float or type(value) is int and -(2**63) <= value < 2**63 else float(value)
+
+    @staticmethod
+    def _number(value: Any) -> int | float | None:
+        if _truth(value) or not _scalar(value) or not (isinstance(value, RealNumber) or hasattr(value, "dtype")):
+            return None
+        value = value.item() if hasattr(value, "item") else value
+        if not isinstance(value, RealNumber):
+            return None
+        return value if isinstance(value, (int, float)) else float(value)
 
 
 class Flag(Check):
@@ -249,34 +183,29 @@ class PathLike(Check):
     expected = "the path of a file or folder, as text or a pathlib.Path"
 
     def take(self, value: Any) -> Any:
-        try:
-            text = value if isinstance(value, str) else os.fspath(value)
-            if not isinstance(text, str):
-                raise TypeError
-            os.fsencode(text)
-        except Exception:
-            raise Unfit(value, self.expected) from None
-        if any(len(part) > 255 for part in os.fsencode(text).split(os.sep.encode())):
+        name = tried(self._encoded, value)
+        if name is None:
+            raise Unfit(value, self.expected)
+        if any(len(part) > 255 for part in name.split(os.sep.encode())):
             raise Unfit(value, f"{self.expected}, each of its names at most 255 bytes long")
-        if not text or "\0" in text:
+        if not name or b"\0" in name:
             raise Unfit(value, f"{self.expected}, not empty and without NUL")
         return value
 
+    @staticmethod
+    def _encoded(value: Any) -> bytes | None:
+        text = os.fspath(value)
+        return os.fsencode(text) if isinstance(text, str) else None
+
 
 @dataclass(frozen=True)
-class ModelLike(Check):
+class ModelLike(Fitting):
     """Something with parameters."""
 
     expected: str = "a model, such as lens.load gives, or a Hugging Face model"
 
-    def take(self, value: Any) -> Any:
-        try:
-            fits = not isinstance(value, type) and callable(getattr(value, "parameters", None))
-        except Exception:
-            fits = False
-        if not fits:
-            raise Unfit(value, self.expected)
-        return value
+    def fits(self, value: Any) -> bool:
+        return not isinstance(value, type) and callable(getattr(value, "parameters", None))
 
 
 @dataclass(frozen=True)
@@ -342,19 +271,13 @@ class Places(Indices):
         return super().item(value)
 
 
-class Filled(Check):
+class Filled(Fitting):
     """Of at least one item."""
 
     expected = "at least one item"
 
-    def take(self, value: Any) -> Any:
-        try:
-            empty = len(value) == 0
-        except Exception:
-            raise Unfit(value, self.expected) from None
-        if empty:
-            raise Unfit(value, self.expected)
-        return value
+    def fits(self, value: Any) -> bool:
+        return len(value) > 0
 
 
 def items(value: Sequence[Any], take: Callable[[Any], Any]) -> Any:

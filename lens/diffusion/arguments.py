@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from ..arguments import Check, Number, Unfit, Whole
+from ..arguments import Check, Number, Unfit, Whole, tried
 from ..arguments.kinds import is_sequence, items
 
 #: Seeds of one call; each is a picture of every caption.
@@ -19,17 +19,19 @@ class _Seeds(Check):
     _one = Whole(0, 2**63 - 1)
 
     def take(self, value: Any) -> Any:
-        try:
-            fits = is_sequence(value) and 0 < len(value) <= MOST_SEEDS
-            held = (value.tolist() if hasattr(value, "tolist") else list(value)) if fits else []
-        except Exception:      # an object may fail in any way
-            fits, held = False, []
-        if not fits:
+        held = tried(self._listed, value)
+        if held is None:
             raise Unfit(value, self.expected)
         made = items(held, self._one.take)
         if len(set(made)) < len(made):
             raise Unfit(value, self.expected)
         return value if isinstance(value, (list, tuple, range)) and made is held else tuple(made)
+
+    @staticmethod
+    def _listed(value: Any) -> list[Any] | None:
+        if not is_sequence(value) or not 0 < len(value) <= MOST_SEEDS:
+            return None
+        return value.tolist() if hasattr(value, "tolist") else list(value)
 
 
 Captions = str | Sequence[str]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from .. import arguments
-from ..arguments import Check, FilePath, Name, Number, Text, Unfit, Whole, unfit
+from ..arguments import FilePath, Fitting, Name, Number, Text, Unfit, Whole, tried, unfit
 from .errors import ProvenanceError
 
 #: A local file or folder, or the http(s) address of one.
@@ -37,58 +37,48 @@ def row_numbers(value: Any, n: int, name: str = "index") -> np.ndarray:
     return held.astype(np.int64)
 
 
-class TokenType(Check):
+class TokenType(Fitting):
     """The name of a NumPy type of whole numbers."""
 
     expected = "the name of an integer type, such as 'uint16' or 'uint32'"
 
-    def take(self, value: Any) -> Any:
-        try:
-            fits = (isinstance(value, (str, np.dtype)) or isinstance(value, type) and issubclass(value, np.integer)) and np.dtype(value).kind in "iu"
-        except Exception:
-            fits = False
-        if not fits:
-            raise Unfit(value, self.expected)
-        return value
+    def fits(self, value: Any) -> bool:
+        named = isinstance(value, (str, np.dtype)) or isinstance(value, type) and issubclass(value, np.integer)
+        return named and np.dtype(value).kind in "iu"
 
 
-class _Asked(Check):
+class _Asked(Fitting):
     """A suspect or reference."""
 
     expected = ("a model, the name of one, a Scores table, NLL of each row, or an object with prompt_logprobs or sample_next")
 
-    def take(self, value: Any) -> Any:
-        inner = value
-        try:
-            for _ in range(2):
-                inner = inner.model if type(inner).__name__ == "Reference" else inner
-            fits = not isinstance(inner, type) and (bool(Text(filled=True).take(inner).strip()) if isinstance(inner, str) else what(inner) is not None)
-        except Exception:
-            fits = False
-        if not fits:
-            raise Unfit(value, self.expected)
-        return value
+    def fits(self, value: Any) -> bool:
+        for _ in range(2):
+            value = value.model if type(value).__name__ == "Reference" else value
+        if isinstance(value, str):
+            return bool(Text(filled=True).take(value).strip())
+        return not isinstance(value, type) and what(value) is not None
 
 
 def what(subject: Any) -> str | None:
     """How a subject is asked: "table" of scores, "values" of rows, "logprobs" or "draws" of an interface, "model"; None where it cannot be."""
-    try:
-        if hasattr(subject, "nll") and hasattr(subject, "row_id"):
-            return "table"
-        if isinstance(subject, (np.ndarray, list, tuple)) or hasattr(subject, "to_numpy"):
-            return "values"
-        return next((kind for name, kind in _CALLED.items() if callable(getattr(subject, name, None))), None)
-    except Exception:      # an object may refuse to tell what it has
-        return None
+    return tried(_what, subject)
+
+
+def _what(subject: Any) -> str | None:
+    if hasattr(subject, "nll") and hasattr(subject, "row_id"):
+        return "table"
+    if isinstance(subject, (np.ndarray, list, tuple)) or hasattr(subject, "to_numpy"):
+        return "values"
+    return next((kind for name, kind in _CALLED.items() if callable(getattr(subject, name, None))), None)
 
 
 _CALLED = {"prompt_logprobs": "logprobs", "sample_next": "draws", "forward": "model"}
+
+
 def can(subject: Any, method: str) -> bool:
     """Whether an object has a method of that name."""
-    try:
-        return callable(getattr(subject, method, None))
-    except Exception:      # an object may refuse to tell what it has
-        return False
+    return tried(lambda given: callable(getattr(given, method, None)), subject, False)
 
 
 #: A model, its name, scores, or an interface; see `what`.

@@ -11,9 +11,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -21,6 +22,7 @@ from lens.engine.changes import edits_in_force, share
 from lens.engine.memory import out_of_memory
 from lens.engine.state import State, plain_name, replaced_methods, user_hooks
 
+from ..arguments import Fitting, Model, ModelLike, NonNegative, Whole, door
 from ..errors import Error
 
 #: Tokens of the probe, and how many of its last ones are changed to see whether earlier places look at them.
@@ -36,13 +38,28 @@ class ScoringError(Error, ValueError):
     """A model, row or option that cannot be scored; the message names it and the next step."""
 
 
-def core(model: Any) -> nn.Module:
+class _Causal(Fitting):
+    """What gives logits for token ids, whether or not an earlier place changes with later tokens."""
+
+    expected = "a Hugging Face causal language model"
+
+    def fits(self, value: Any) -> bool:
+        # a model whose embeddings do not begin it says so by an error
+        return isinstance(value, nn.Module) and hasattr(value, "config") and value.get_input_embeddings() is not None
+
+
+Causal = Annotated[Any, _Causal()]
+_EXPECTED = "a Hugging Face causal language model, a model from lens.load, or its name or folder"
+Scored = Annotated[Any, ModelLike(_EXPECTED)]
+
+
+@door(ScoringError)
+def core(model: Scored) -> nn.Module:
     """The Hugging Face causal model in a bridge, in a PEFT wrapper, or itself. Raises ScoringError for anything else, a
     model in training mode or an edited one."""
     hf = inner(model)
     if not isinstance(hf, nn.Module) or not hasattr(hf, "config") or not hasattr(hf, "get_output_embeddings"):
-        raise ScoringError(f"model is a {type(model).__name__}; expected a Hugging Face causal language model, a model "
-                           "from lens.load, or its name or folder.")
+        raise ScoringError(f"model is a {type(model).__name__}; expected {_EXPECTED}.")
     if getattr(hf.config, "is_encoder_decoder", False):
         raise ScoringError(f"model is a {type(hf).__name__}, an encoder with a decoder: what it gives are no "
                            "log-likelihoods of its input's tokens. Expected a causal language model.")
@@ -58,13 +75,15 @@ def core(model: Any) -> nn.Module:
     return hf
 
 
-def inner(model: Any) -> Any:
+@door(ScoringError)
+def inner(model: Model) -> Any:
     """What is inside a bridge and a PEFT wrapper, unchecked."""
     hf = getattr(model, "original_model", model)
     return hf.get_base_model() if hasattr(hf, "get_base_model") else hf
 
 
-def wrapped(model: Any) -> Any | None:
+@door(ScoringError)
+def wrapped(model: Model) -> Any | None:
     """The outermost thing around the Hugging Face model that may compute something else than it: a PEFT model,
     somebody's own wrapper; None where there is none but a bridge."""
     if isinstance(model, nn.Module) and not type(model).__module__.startswith("transformer_lens."):
@@ -73,8 +92,9 @@ def wrapped(model: Any) -> Any | None:
     return around if around is not None and inner(around) is not around else None
 
 
+@door(ScoringError)
 @torch.no_grad()
-def plain(model: Any) -> nn.Module:
+def plain(model: Scored) -> nn.Module:
     """The plain Hugging Face model of a bridge's weights and buffers (shared, not copied), with the attention that
     transformers chooses; any other model as it is.
 
@@ -165,7 +185,8 @@ def _take_over(module: nn.Module, other: nn.Module) -> None:
             module.__dict__[name] = value
 
 
-def cast(model: nn.Module, dtype: torch.dtype | None, device: torch.device | None) -> nn.Module:
+@door(ScoringError)
+def cast(model: Causal, dtype: torch.dtype | None, device: torch.device | None) -> nn.Module:
     """The model itself where it fits, else a copy with its parameters in `dtype` on `device`; buffers such as rotary
     frequencies keep their precision."""
     if dtype in (None, model.dtype) and device in (None, model.device):
@@ -179,7 +200,8 @@ def cast(model: nn.Module, dtype: torch.dtype | None, device: torch.device | Non
 
 # -- probes ---------------------------------------------------------------------------------------------------------
 
-def probe(model: nn.Module, change: int = 0) -> Tensor:
+@door(ScoringError)
+def probe(model: Causal, change: Annotated[int, Whole(0, PROBE)] = 0) -> Tensor:
     """Random token ids [1, 9], always the same; `change`: how many of the last are others."""
     size = model.get_input_embeddings().weight.shape[0]
     ids = torch.randint(0, size, (1, PROBE), generator=torch.Generator().manual_seed(0))
@@ -188,8 +210,9 @@ def probe(model: nn.Module, change: int = 0) -> Tensor:
     return ids.to(model.device)
 
 
+@door(ScoringError)
 @torch.no_grad()
-def require_causal(model: nn.Module) -> None:
+def require_causal(model: Causal) -> None:
     """Refuse a model of which an earlier place changes with later tokens; tried on the probe (in eval mode), once as
     long as the model's structure is what it is. Raises ScoringError."""
     if model.__dict__.get(_CAUSAL) is not (state := State.of(model)):
@@ -199,7 +222,9 @@ def require_causal(model: nn.Module) -> None:
         model.__dict__[_CAUSAL] = state
 
 
-def refuse_ahead(model: nn.Module, before: Tensor, after: Tensor, close: float) -> None:
+@door(ScoringError)
+def refuse_ahead(model: nn.Module, before: Float[Tensor, "batch token vocab"], after: Float[Tensor, "batch token vocab"],
+                 close: NonNegative) -> None:
     """Raises: ScoringError: the places before the last `CHANGED` of the probe differ, so the model has read what it is
     asked for."""
     if not same(before[:, :-CHANGED], after[:, :-CHANGED], close):
@@ -208,15 +233,17 @@ def refuse_ahead(model: nn.Module, before: Tensor, after: Tensor, close: float) 
                            "the log-likelihood of a token given those before it. Expected a causal language model.")
 
 
+@door(ScoringError)
 @torch.no_grad()
-def settle(model: nn.Module) -> nn.Module:
+def settle(model: Model) -> nn.Module:
     """A model just loaded after one forward, which some types use to write into their weights (RWKV)."""
     hf = inner(model)
     hf(probe(hf), use_cache=False)
     return model
 
 
-def same(a: Tensor, b: Tensor, close: float) -> bool:
+@door(ScoringError)
+def same(a: Float[Tensor, "..."], b: Float[Tensor, "..."], close: NonNegative) -> bool:
     """Whether two tensors are equal up to a share of the largest finite number; a logit may be -inf in both."""
     if a.shape != b.shape:
         return False
@@ -224,8 +251,9 @@ def same(a: Tensor, b: Tensor, close: float) -> bool:
     return bool(((a == b) | ((a - b).abs() <= close * most)).all())
 
 
+@door(ScoringError)
 @torch.no_grad()
-def require_same(outer: Any, hf: nn.Module) -> None:
+def require_same(outer: Model, hf: Causal) -> None:
     """Refuse a wrapper that computes other logits than the model inside it. Raises ScoringError."""
     what = f"model is a {type(outer).__name__} around a {type(hf).__name__}"
     advice = ("Merge it into the weights where its kind allows that (merge_and_unload), "
@@ -250,6 +278,7 @@ def require_same(outer: Any, hf: nn.Module) -> None:
         raise ScoringError(f"{what} and gives {seen}{virtual}; its rows would be scored as the other model's. {advice}")
 
 
+@door(ScoringError)
 @contextmanager
 def unwritten(model: nn.Module) -> Iterator[None]:
     """Forwards in the block must not write into the model's parameters or saved buffers: a write is stopped before it

@@ -356,3 +356,19 @@ def test_a_model_that_is_made_to_look_ahead_after_a_first_look_is_refused():
     model.config.is_causal = False
     with pytest.raises(ScoringError, match="looks ahead"):
         causal.require_causal(model)
+
+
+def test_what_is_no_model_is_refused_by_name_before_anything_runs():
+    model, logits = tiny_models.speaking(), torch.ones(1, 9, 4)
+    refusals = [
+        (lambda: causal.core("gpt2"), "^model='gpt2' does not fit; expected a Hugging Face causal"),
+        (lambda: causal.require_causal(torch.nn.Linear(1, 1)), "^model=.*expected a Hugging Face causal language model"),
+        (lambda: causal.settle(torch.nn.Linear(1, 1)), "^model=.*expected a Hugging Face causal language model"),
+        (lambda: causal.probe(model, 10), "^change=10 does not fit; expected a whole number of at least 0 and at most 9"),
+        (lambda: causal.same(logits, [[1.0]], 0.1), "^b=.*expected a torch tensor of float values"),
+        (lambda: causal.same(logits, logits, -1.0), "^close=-1.0 does not fit"),
+        (lambda: causal.refuse_ahead(model, logits[0], logits, 0.1), r"^before=.*axes \[batch token vocab\]"),
+    ]
+    for refused, said in refusals:
+        with pytest.raises(ScoringError, match=said):
+            refused()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import torch
 
-from lens.measure import readout, scoring, statistics as s
+from lens.measure import causal, readout, scoring, statistics as s
 
 from . import Subject
-from .common import ids, model, pair
+from .common import enter, ids, model, pair
 
-MODULES = ("lens.measure.readout", "lens.measure.statistics")
+MODULES = ("lens.measure.causal", "lens.measure.readout", "lens.measure.statistics")
 #: Records that only functions make.
 RESULTS = (
     "AUC",
@@ -48,6 +49,16 @@ def _draw(rng, effect):
 def subjects():
     text = "w1 w2 w3"
     few = dict(resamples=99)
+    for name in ("core", "inner", "wrapped", "plain", "probe", "require_causal", "settle"):
+        yield Subject(name, getattr(causal, name), lambda: dict(model=model()))
+    logits = torch.arange(90.0).reshape(1, 9, 10)
+    yield Subject("cast", causal.cast, lambda: dict(model=model(), dtype=torch.float64, device=torch.device("cpu")))
+    yield Subject("same", causal.same, lambda: dict(a=logits, b=logits, close=0.1))
+    yield Subject(
+        "refuse_ahead", causal.refuse_ahead, lambda: dict(model=model(), before=logits, after=logits, close=0.1)
+    )
+    yield Subject("require_same", causal.require_same, lambda: dict(outer=model(), hf=model()))
+    yield Subject("unwritten", causal.unwritten, lambda: dict(model=model()), use=enter)
     yield Subject("logit_lens", readout.logit_lens, lambda: dict(model=model(), prompts=text, k=2))
     yield Subject("attention", readout.attention, lambda: dict(model=model(), prompt=text))
     yield Subject(

@@ -11,7 +11,7 @@ import pytest
 import lens
 from lens import figures, injection
 from lens.injection.items import FOLDER
-from lens.reproduce import common, memory_injections as paper, reproduction
+from lens.reproduce import REPRODUCTIONS, ReproduceError, common, memory_injections as paper, palimpsest_calibration, reproduction
 from tests.models import speaking
 
 PRESET = paper.Preset({e: paper.Grid(("shuffled", "random_direction"), (1, 3)) for e in ("unembed", "activation")}, None, 2, 10)
@@ -133,3 +133,36 @@ def test_the_shipped_results_are_whole_and_hold_no_text_of_others(data, smollm2)
         assert made.numbers[name] == pytest.approx(record["numbers"][name], abs=1e-5), "the stored numbers follow from the stored effects"
     if data == "hand":
         assert not any(word in str(g.attrs) + str(g.coords) for g in made.grids.values() for word in ("Washington", "president"))
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+@pytest.mark.parametrize("wrong, said", [
+    (dict(preset="all"), "^preset='all' does not fit; expected one of '"),
+    (dict(preset=3), "^preset=3 does not fit"),
+    (dict(seed=-1), "^seed=-1 does not fit; expected a whole number of at least 0"),
+    (dict(limit=0), "^limit=0 does not fit; expected a whole number of at least 1"),
+    (dict(out=3), "^out=3 does not fit; expected the path of a file or folder"),
+    (dict(say=3), "^say=3 does not fit; expected a function of 1 argument"),
+    (dict(data=""), "^data='' does not fit"),
+])
+def test_a_run_refuses_what_does_not_fit_before_any_work(name, wrong, said):
+    with pytest.raises(lens.Error, match=said) as refused:
+        reproduction(name).run(speaking(), **wrong)
+    assert isinstance(refused.value, ValueError)
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_a_run_that_is_loaded_is_named_by_a_path(name):
+    for wrong in (None, 3, "", "a\0b"):
+        with pytest.raises(lens.Error, match="^folder=.*expected the path of a file or folder"):
+            reproduction(name).load(wrong)
+
+
+def test_names_of_reproductions_and_their_presets_are_refused_by_name():
+    for wrong in (None, 3, ""):
+        with pytest.raises(ReproduceError, match="^name=.*expected text"):
+            reproduction(wrong)
+    with pytest.raises(ReproduceError, match="^preset='all' does not fit; expected 'full' or 'quick'"):
+        palimpsest_calibration.calibrate("all")
+    with pytest.raises(ReproduceError, match="^seed=0.5"):
+        palimpsest_calibration.calibrate(seed=0.5)

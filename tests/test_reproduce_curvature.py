@@ -82,7 +82,7 @@ def test_only_what_the_model_recites_enters_and_nothing_is_chosen_on_what_is_rep
     assert bench.edit("BalancedSubnet", 0.01).density == pytest.approx(0.01, rel=1e-2) and bench.scores("BalancedSubnet", 0.03) is whole
 
 
-@pytest.mark.parametrize(("wrong", "said"), [({"data": "hand"}, "data='hand'"), ({"limit": 3}, "limit=3"), ({"preset": "medium"}, "expected one of tiny, quick, full")])
+@pytest.mark.parametrize(("wrong", "said"), [({"data": "hand"}, "data='hand'"), ({"limit": 3}, "limit=3"), ({"preset": "medium"}, "expected one of 'tiny', 'quick', 'full'")])
 def test_wrong_arguments_are_named(wrong, said):
     with pytest.raises(ValueError, match=said):
         paper.run(**{"preset": LEAST} | wrong)

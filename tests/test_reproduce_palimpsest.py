@@ -126,7 +126,7 @@ def test_another_configuration_has_tables_of_its_own_and_other_models_are_refuse
     [
         ({"data": "hand"}, "data='hand'"),
         ({"limit": 3}, "limit=3"),
-        ({"preset": "medium"}, "preset='medium'; expected one of tiny, quick, full, paper"),
+        ({"preset": "medium"}, "preset='medium' does not fit; expected one of 'tiny', 'quick', 'full', 'paper'"),
         ({"out": None}, "out is missing"),
     ],
 )

@@ -6,17 +6,24 @@ A reproduction is resumable, writes its results with the hash of its configurati
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
+
+from ..arguments import Name, door
+from .errors import ReproduceError
+
+__all__ = ["REPRODUCTIONS", "ReproduceError", "reproduction"]
 
 #: name on the command line -> module here
 REPRODUCTIONS = {"memory-injections": "memory_injections", "function-vectors": "function_vectors", "instruction-vectors": "instruction_vectors", "palimpsest": "palimpsest",
                  "subspace-language": "subspace_study", "loss-curvature": "loss_curvature", "memory-subspace": "memory_subspace"}
 
 
-def reproduction(name: str):
+@door(ReproduceError)
+def reproduction(name: Name) -> ModuleType:
     """The module of a reproduction.
 
-    Raises: ValueError for an unknown name.
+    Raises: ReproduceError for an unknown name.
     """
     if name not in REPRODUCTIONS:
-        raise ValueError(f"reproduce: {name!r} is not known; there are {', '.join(REPRODUCTIONS)}.")
+        raise ReproduceError(f"reproduce: {name!r} is not known; there are {', '.join(REPRODUCTIONS)}.")
     return importlib.import_module(f".{REPRODUCTIONS[name]}", __name__)

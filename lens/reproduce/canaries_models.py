@@ -13,6 +13,7 @@ from torch import nn
 
 from ..organisms import canaries
 from ..organisms.canaries_corpus import Corpus
+from .errors import ReproduceError
 from .organism_models import found, recipe_of
 
 
@@ -33,7 +34,7 @@ def models(folder: str | os.PathLike | None, seeds: Sequence[int] = canaries.SEE
             minutes on a GPU: `device`). None: only those that ship with the package.
         small: the models of `Recipe.small` (under a minute each); they are never shipped, so a folder is needed.
 
-    Raises: ValueError: a model that is nowhere and no folder to train it into, or one whose weights are not those of its card.
+    Raises: ReproduceError: a model that is nowhere and no folder to train it into, or one whose weights are not those of its card.
     """
     place, made = None if folder is None else Path(folder), {}
     for seed in seeds:
@@ -50,7 +51,7 @@ def _loaded(folder: Path) -> nn.Module:
     logging.disable_progress_bar()
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     if hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() != card["weights_sha256"]:
-        raise ValueError(f"models: the weights in {folder} are not those of its card; train it again or get it anew")
+        raise ReproduceError(f"models: the weights in {folder} are not those of its card; train it again or get it anew")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True).eval().requires_grad_(False)
     model.config.name_or_path = f"organism:{folder.name}"  # records name the organism, not a path of this machine
     return model

@@ -20,6 +20,7 @@ from ..engine.record import _versions
 from ..engine.results import ResultError
 from ..engine.saving import export, open_result
 from ..measure import statistics
+from .errors import ReproduceError
 
 COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]
 #: of a row that is judged by its own interval or p alone; of one of whose parts every one has to hold (no correction is needed); of one that claims nothing
@@ -212,9 +213,9 @@ Figures = Mapping[str, tuple[tuple[str, ...], Callable[..., Any]]]
 
 
 def one_figure(figures: Figures, tables: Mapping[str, pd.DataFrame], name: str, path: str | os.PathLike | None = None) -> Any:
-    """One figure by its name. Raises ValueError for an unknown one, or one whose tables the run did not make."""
+    """One figure by its name. Raises ReproduceError for an unknown one, or one whose tables the run did not make."""
     if name not in (there := drawable(figures, tables)):
-        raise ValueError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
+        raise ReproduceError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
     needed, plot = figures[name]
     return plot(*(tables[t] for t in needed), path=path)
 

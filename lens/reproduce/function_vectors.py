@@ -16,13 +16,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from .. import files, vectors
+from ..arguments import Choice, Count, FilePath, Model, Positive, Seed, door
 from ..engine import results
 from ..engine.saving import open_result
 from ..models import weight_hash
@@ -108,8 +109,11 @@ class Reproduction:
         return steps.chosen_cells(self.parts[min(s for s, _ in self.parts), task]["sweep"])[vector]
 
 
-def run(model: Any, *, data: str | os.PathLike | Sequence[Task] = "own", preset: str | Preset = "quick", out: str | os.PathLike | None = None, start: Any = "auto", seed: int = 0,
-        memory_mb: float = 500, progress: bool | None = None, say: Callable[[str], None] = lambda line: None, limit: int | None = None,
+@door(VectorError)
+def run(model: Model, *, data: FilePath | Sequence[Task] = "own",
+        preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick", out: FilePath | None = None,
+        start: Any = "auto", seed: Seed = 0, memory_mb: Positive = 500, progress: bool | None = None,
+        say: Callable[[str], None] = lambda line: None, limit: Count | None = None,
         quartet: Callable[[int], Quartet] | None = None) -> Reproduction:
     """Runs the experiment, or takes it up where it was cut.
 
@@ -161,7 +165,8 @@ def run(model: Any, *, data: str | os.PathLike | Sequence[Task] = "own", preset:
     return made
 
 
-def load_tasks(data: str | os.PathLike | Sequence[Task], plan: Preset, limit: int | None = None, seed: int = 0) -> list[Task]:
+@door(VectorError)
+def load_tasks(data: FilePath | Sequence[Task], plan: Preset, limit: Count | None = None, seed: Seed = 0) -> list[Task]:
     """The tasks of a run, split with `seed`.
 
     Raises: VectorError: a folder without tasks, a name that is not there.
@@ -183,7 +188,8 @@ def load_tasks(data: str | os.PathLike | Sequence[Task], plan: Preset, limit: in
     return tasks[:limit]
 
 
-def load(folder: str | os.PathLike, *, model: Any = None) -> Reproduction:
+@door(VectorError)
+def load(folder: FilePath, *, model: Model | None = None) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored steps.
 
     Raises: VectorError: the folder holds none, or it was made with another model's weights.

@@ -10,17 +10,17 @@ numbers: `forgetting_claims`.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import xarray as xr
 
 from .. import files
+from ..arguments import Choice, Count, FilePath, Model, Name, Positive, Seed, door
 from ..engine import results
 from ..engine.saving import open_result
 from ..forgetting import ForgettingError
@@ -87,8 +87,10 @@ class Reproduction:
         return {key: results.provenance(ds)["seconds"] for key, ds in self.parts.items()}
 
 
-def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: str | os.PathLike | None = None, seed: int = 0, memory_mb: float = 500, progress: bool | None = None,
-        say: Callable[[str], None] = lambda line: None, limit: int | None = None) -> Reproduction:
+@door(ForgettingError)
+def run(model: Model, *, data: Name = "own", preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick",
+        out: FilePath | None = None, seed: Seed = 0, memory_mb: Positive = 500, progress: bool | None = None,
+        say: Callable[[str], None] = lambda line: None, limit: Count | None = None) -> Reproduction:
     """Runs the experiment, or takes it up where it was cut: a sequence that was finished is read back, one under way goes on after its last finished stage.
 
     Args:
@@ -136,7 +138,8 @@ def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: s
     return made
 
 
-def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Reproduction:
+@door(ForgettingError)
+def load(folder: FilePath, *, model: Model | None = None, seed: Seed = 0) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored sequences.
 
     Raises: ForgettingError: the folder holds none, or it was made with another model's weights.

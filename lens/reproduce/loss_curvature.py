@@ -34,18 +34,20 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
 import xarray as xr
 
 from .. import files
+from ..arguments import Choice, Count, FilePath, Name, Seed, door
 from ..engine import results
 from ..engine.saving import open_result
 from ..models import weight_hash
 from . import canaries_models
 from .common import Steps, read_record, write_record
+from .errors import ReproduceError
 from .loss_curvature_bench import Bench, Preset
 from .loss_curvature_decay import FILE as DECAY
 from .loss_curvature_steps import everything, file_of, names
@@ -77,8 +79,10 @@ class Reproduction:
     figures: list[Path] = field(default_factory=list)
 
 
-def run(model: Any = None, *, data: str = "own", preset: str | Preset = "quick", out: str | os.PathLike | None = None, models: str | os.PathLike | None = None, seed: int = 0,
-        limit: int | None = None, progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:
+@door(ReproduceError)
+def run(model: Any = None, *, data: Name = "own", preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick",
+        out: FilePath | None = None, models: FilePath | None = None, seed: Seed = 0, limit: Count | None = None,
+        progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:
     """Runs the experiment, or takes it up where it was cut.
 
     Args:
@@ -86,12 +90,10 @@ def run(model: Any = None, *, data: str = "own", preset: str | Preset = "quick",
         preset: tiny, quick, full or a `Preset`. out: a folder for the steps, tables and figures; None keeps everything in memory.
         models: a folder with organisms (`canaries-1`, `canaries-1-twin`, ...) beside those of the package; what is in neither is trained into it, or into `out`/models.
 
-    Raises: ValueError: another data, a preset that is not there, a model that is nowhere and no folder to train it into. ResultError: `out` holds another configuration.
+    Raises: ReproduceError: another data, a preset that is not there, a model that is nowhere and no folder to train it into. ResultError: `out` holds another configuration.
     """
     if data != "own" or limit is not None:
-        raise ValueError(f"data={data!r}, limit={limit}: the text of this experiment is generated and has no items to leave out; leave both, or choose the preset tiny")
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise ValueError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}, or a Preset")
+        raise ReproduceError(f"data={data!r}, limit={limit}: the text of this experiment is generated and has no items to leave out; leave both, or choose the preset tiny")
     plan = PRESETS[preset] if isinstance(preset, str) else preset
     place = Path(models) if models is not None else Path(out) / "models" if out is not None else None
     threads = torch.get_num_threads()
@@ -116,7 +118,8 @@ def run(model: Any = None, *, data: str = "own", preset: str | Preset = "quick",
     return made
 
 
-def load(folder: str | os.PathLike) -> Reproduction:
+@door(ReproduceError)
+def load(folder: FilePath) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored steps.
 
     Raises: ResultError: the folder holds none.

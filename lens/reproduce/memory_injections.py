@@ -13,13 +13,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from .. import files, injection
+from ..arguments import Choice, Count, FilePath, Model, Positive, Seed, door
 from ..data.texts import TEXTS
 from ..engine import results
 from ..engine.saving import export, open_result
@@ -77,8 +78,11 @@ class Reproduction:
     figures: list[Path] = field(default_factory=list)
 
 
-def run(model: Any, *, data: str = "own", preset: str | Preset = "quick", out: str | os.PathLike | None = None, start: Any = "auto", seed: int = 0, memory_mb: float = 500,
-        progress: bool | None = None, say: Callable[[str], None] = lambda line: None, limit: int | None = None) -> Reproduction:
+@door(injection.InjectionError)
+def run(model: Model, *, data: FilePath = "own", preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick",
+        out: FilePath | None = None, start: Any = "auto", seed: Seed = 0, memory_mb: Positive = 500,
+        progress: bool | None = None, say: Callable[[str], None] = lambda line: None,
+        limit: Count | None = None) -> Reproduction:
     """Runs the experiment, or takes it up where it was cut.
 
     Args:
@@ -306,7 +310,8 @@ def without_texts(ds: xr.Dataset) -> xr.Dataset:
     return results.stamp(plain, record | {"call": call})
 
 
-def load(folder: str | os.PathLike, *, model: Any = None, seed: int = 0) -> Reproduction:
+@door(injection.InjectionError)
+def load(folder: FilePath, *, model: Model | None = None, seed: Seed = 0) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored effects of every item.
 
     Raises: InjectionError: the folder holds none, or it was made with another model's weights.

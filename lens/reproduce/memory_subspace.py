@@ -32,17 +32,19 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
 
+from ..arguments import Choice, Count, FilePath, Name, Seed, door
 from . import memory_subspace_attacks as after
 from . import memory_subspace_claims as claims
 from . import memory_subspace_places as places
 from . import memory_subspace_steps as steps
 from .cards_models import models as found_models
 from .common import Figures, Steps, Tables, every_figure, one_figure, read_record, read_tables, write_run
+from .errors import ReproduceError
 from .memory_subspace_bench import METHODS, REPORTED, Bench
 
 NAME = "memory-subspace"
@@ -91,8 +93,10 @@ class Reproduction:
     figures: list[Path] = field(default_factory=list)
 
 
-def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", out: str | os.PathLike | None = None, models: str | os.PathLike | None = None, seed: int = 0,
-        limit: int | None = None, progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:  # fmt: skip
+@door(ReproduceError)
+def run(model: Any = None, *, data: Name = "own", preset: Annotated[str, Choice(tuple(PRESETS))] | Plan = "quick",
+        out: FilePath | None = None, models: FilePath | None = None, seed: Seed = 0, limit: Count | None = None,
+        progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:  # fmt: skip
     """Make every table, or take the run up where it was cut, judge the claims and draw the figures.
 
     Args:
@@ -101,12 +105,10 @@ def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", o
         models: folder with the organism's models, into which those that are missing are trained; None: `models` in `out`. Seed 0 and its twin ship.
         seed: of resampling in the claims.
 
-    Raises: ValueError: another data, models of another recipe. ResultError: `out` holds a run of another configuration.
+    Raises: ReproduceError: another data, models of another recipe. ResultError: `out` holds a run of another configuration.
     """
     if data != "own" or limit is not None:
-        raise ValueError(f"data={data!r}, limit={limit}: the pictures of this experiment are generated and have no items to leave out; leave both, or choose the preset quick")
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise ValueError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}, or a Plan")
+        raise ReproduceError(f"data={data!r}, limit={limit}: the pictures of this experiment are generated and have no items to leave out; leave both, or choose the preset quick")
     plan = PRESETS[preset] if isinstance(preset, str) else preset
     folder = None if out is None else Path(out)
     threads = torch.get_num_threads()
@@ -151,7 +153,8 @@ def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) ->
     kept(("utility", "errors"), at, lambda: after.utility(bench, edits, plan.pictures))
 
 
-def load(folder: str | os.PathLike, *, seed: int = 0) -> Reproduction:
+@door(ReproduceError)
+def load(folder: FilePath, *, seed: Seed = 0) -> Reproduction:
     """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
     folder = Path(folder)
     record = read_record(folder, NAME)
@@ -183,8 +186,9 @@ FIGURES: Figures = {
 }
 
 
-def figure(made: Reproduction, name: str, path: str | os.PathLike | None = None) -> Any:
-    """One figure of a run by its name in `FIGURES`. Raises ValueError for an unknown one, or one whose tables the run did not make."""
+@door(ReproduceError)
+def figure(made: Reproduction, name: Name, path: FilePath | None = None) -> Any:
+    """One figure of a run by its name in `FIGURES`. Raises ReproduceError for an unknown one, or one whose tables the run did not make."""
     return one_figure(FIGURES, made.tables, name, path)
 
 

@@ -19,11 +19,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
 from .. import files
+from ..arguments import Choice, Count, Draws, FilePath, Name, Seed, door
 from ..engine import results
 from ..organisms.palimpsest_family import PRESETS as FAMILIES
 from ..organisms.palimpsest_family import Family, Size
@@ -32,6 +33,7 @@ from . import palimpsest_frames as frames
 from . import palimpsest_public as public
 from . import palimpsest_steps as steps
 from .common import RECORD, read_record
+from .errors import ReproduceError
 from .palimpsest_runs import Bench
 
 NAME = "palimpsest"
@@ -55,15 +57,16 @@ class Reproduction:
     family: Family | None = None
 
 
+@door(ReproduceError)
 def run(
     model: Any = None,
     *,
-    data: str = "own",
-    preset: str | Size = "quick",
-    out: str | os.PathLike | None = None,
-    seed: int = 0,
-    limit: int | None = None,
-    resamples: int = 100_000,
+    data: Name = "own",
+    preset: Annotated[str, Choice(tuple(PRESETS))] | Size = "quick",
+    out: FilePath | None = None,
+    seed: Seed = 0,
+    limit: Count | None = None,
+    resamples: Draws = 100_000,
     progress: bool | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Reproduction:
@@ -75,18 +78,16 @@ def run(
         preset: tiny, quick, full, paper, or a `Size`.
         out: folder for models (`family/`), tables, figures and record; the same call goes on with what it holds. Needed, except for `paper`.
 
-    Raises: ValueError: another data, a missing folder, models of another recipe in it. ProvenanceError: `paper` where the public models cannot be reached.
+    Raises: ReproduceError: another data, a missing folder, models of another recipe in it. ProvenanceError: `paper` where the public models cannot be reached.
     """
     if data != "own":
-        raise ValueError(f"data={data!r}; the text of this experiment is generated: leave data at 'own'")
+        raise ReproduceError(f"data={data!r}; the text of this experiment is generated: leave data at 'own'")
     if limit is not None:
-        raise ValueError(f"limit={limit}; this experiment has no items to leave out: choose the preset tiny for a trial")
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise ValueError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}, or a Size")
+        raise ReproduceError(f"limit={limit}; this experiment has no items to leave out: choose the preset tiny for a trial")
     if preset == "paper":
         return _public(out, seed, say)
     if out is None:
-        raise ValueError("out is missing; give a folder for the models that are trained, e.g. out='build/palimpsest/own-quick'")
+        raise ReproduceError("out is missing; give a folder for the models that are trained, e.g. out='build/palimpsest/own-quick'")
     import torch
 
     folder, threads = Path(out), torch.get_num_threads()
@@ -114,7 +115,8 @@ def run(
     return made
 
 
-def load(folder: str | os.PathLike) -> Reproduction:
+@door(ReproduceError)
+def load(folder: FilePath) -> Reproduction:
     """A run that was written before, its table computed anew from the stored tables.
 
     Raises: ResultError: the folder holds none.

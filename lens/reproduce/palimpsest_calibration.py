@@ -15,13 +15,14 @@ import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from .. import files
+from ..arguments import Choice, FilePath, Seed, door
 from ..engine.results import ResultError, provenance
 from ..engine.saving import open_result
 from ..organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
@@ -30,6 +31,7 @@ from . import palimpsest_redrawn as redrawn
 from . import palimpsest_sizes as sizes
 from . import palimpsest_traps as traps
 from .common import Steps, read_record, write_record
+from .errors import ReproduceError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,15 +124,19 @@ class Trained:
         return models.Scored(self.steps.kept(f"{PARTS}/scores", make).nll.values.astype(float), keys)
 
 
+@door(ReproduceError)
 def calibrate(
-    preset: str | Preset = "full", out: str | Path | None = None, seed: int = 0, *, figures: bool = True, say: Callable[[str], None] = lambda line: None
+    preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "full",
+    out: FilePath | None = None,
+    seed: Seed = 0,
+    *,
+    figures: bool = True,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Calibrated:
     """Run, or go on with, the calibration study; with `out`, steps, tables, record and figures are written there and found again.
 
-    Raises: ValueError: unknown preset. ResultError: `out` holds a run of another configuration.
+    Raises: ReproduceError: unknown preset. ResultError: `out` holds a run of another configuration.
     """
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise ValueError(f"preset={preset!r} is not known; expected one of {', '.join(PRESETS)}, or a Preset.")
     plan = PRESETS[preset] if isinstance(preset, str) else preset
     config = {"preset": asdict(plan), "seed": seed, "nominal": list(sizes.NOMINAL), "level": sizes.LEVEL}
     steps = Steps(None if out is None else Path(out), config)

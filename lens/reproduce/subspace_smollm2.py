@@ -20,6 +20,7 @@ from ..memorization.probing import rows_of
 from ..memorization.reading import Reader
 from ..tokens import tokenize, tokenizer_of
 from ..training import Recipe, train
+from .errors import ReproduceError
 
 PREFIX, SUFFIXES, STRIDE = 24, (4, 8, 12), 6
 #: The demonstration: made-up passages, the blocks whose feed-forward weights are trained, and how many tokens of a passage are given.
@@ -49,7 +50,7 @@ def recitation(model: Any, suffixes: Sequence[int] = SUFFIXES, stride: int = STR
             windows.append([start, *ids[at:at + PREFIX + max(suffixes)]])
             names.append(name)
     if not windows:
-        raise ValueError("recitation: no text is long enough for a window; lower PREFIX or the suffixes")
+        raise ReproduceError("recitation: no text is long enough for a window; lower PREFIX or the suffixes")
     rows = np.array(windows)
     reader = Reader(model)
     reader.check(list(rows), "windows")

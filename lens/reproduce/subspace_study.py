@@ -14,10 +14,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
+from ..arguments import Choice, Count, FilePath, Name, Seed, door
 from ..models import weight_hash
 from . import subspace_claims as claims
 from . import subspace_frames as frames
@@ -26,6 +27,7 @@ from . import subspace_smollm2 as smollm2
 from . import subspace_steps as steps
 from .canaries_models import models as found_models
 from .common import Figures, Steps, Tables, every_figure, one_figure, read_record, read_tables, write_run
+from .errors import ReproduceError
 from .subspace_edits import METHODS, Bench
 
 NAME = "subspace-language"
@@ -100,8 +102,10 @@ class Reproduction:
     figures: list[Path] = field(default_factory=list)
 
 
-def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", out: str | os.PathLike | None = None, models: str | os.PathLike | None = None, seed: int = 0,
-        limit: int | None = None, progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:  # fmt: skip
+@door(ReproduceError)
+def run(model: Any = None, *, data: Name = "own", preset: Annotated[str, Choice(tuple(PRESETS))] | Plan = "quick",
+        out: FilePath | None = None, models: FilePath | None = None, seed: Seed = 0, limit: Count | None = None,
+        progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:  # fmt: skip
     """Make every table, or take the run up where it was cut, judge the claims and draw the figures.
 
     Args:
@@ -112,12 +116,10 @@ def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", o
         models: folder with the organism's models, into which those that are missing are trained; None: `models` in `out`. Seed 0 ships.
         seed: of resampling in the claims.
 
-    Raises: ValueError: another data, models of another recipe. ResultError: `out` holds a run of another configuration.
+    Raises: ReproduceError: another data, models of another recipe. ResultError: `out` holds a run of another configuration.
     """
     if data != "own":
-        raise ValueError(f"data={data!r}; the text of this experiment is generated: leave data at 'own'")
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise ValueError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}, or a Plan")
+        raise ReproduceError(f"data={data!r}; the text of this experiment is generated: leave data at 'own'")
     plan = PRESETS[preset] if isinstance(preset, str) else preset
     plan = plan if limit is None else replace(plan, most=limit)
     folder = None if out is None else Path(out)
@@ -135,7 +137,8 @@ def run(model: Any = None, *, data: str = "own", preset: str | Plan = "quick", o
     return made
 
 
-def load(folder: str | os.PathLike, *, seed: int = 0) -> Reproduction:
+@door(ReproduceError)
+def load(folder: FilePath, *, seed: Seed = 0) -> Reproduction:
     """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
     folder = Path(folder)
     record = read_record(folder, NAME)
@@ -176,8 +179,9 @@ def _smollm2(say: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return smollm2.recitation(model), smollm2.demonstration(model)
 
 
-def figure(made: Reproduction, name: str, path: str | os.PathLike | None = None) -> Any:
-    """One figure of a run by its name in `FIGURES`. Raises ValueError for an unknown one, or one whose tables the run did not make."""
+@door(ReproduceError)
+def figure(made: Reproduction, name: Name, path: FilePath | None = None) -> Any:
+    """One figure of a run by its name in `FIGURES`. Raises ReproduceError for an unknown one, or one whose tables the run did not make."""
     return one_figure(FIGURES, made.tables, name, path)
 
 

@@ -20,6 +20,7 @@ BEHIND_DOORS = (
     "measure",
     "memorization",
     "models",
+    "organisms",
     "patching",
     "provenance",
     "subspace",

@@ -25,8 +25,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .. import training
+from ..arguments import Count, NonNegative, Positive, Seed, Size, door
 from .canaries_corpus import SPLITS, Canaries, Corpus, Task
 from .command import Command
+from .errors import OrganismError
 from .shipping import ship
 
 SEEDS = (0, 1, 2)
@@ -36,6 +38,7 @@ GATES = {"strict_at_most_duplicates": 0.9, "arithmetic": 0.9, "facts_over_300": 
 FEW_GATE = 0.02  # of strict extraction at 0 and 1 duplicates
 
 
+@door(OrganismError)
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the weights depend on beside the device; its SHA-256 is in the card.
@@ -44,23 +47,23 @@ class Recipe:
     half plausible), `second_per_count` of the second. `plausible_duplicates`: further counts for plausible sequences, which it takes more repetitions to recite. `canaries`: False is the twin, which reads the same rows without them.
     """
 
-    d_model: int = 128
-    layers: int = 4
-    heads: int = 4
-    d_mlp: int = 512
-    width: int = 128
-    entities: int = 500
+    d_model: Count = 128
+    layers: Count = 4
+    heads: Count = 4
+    d_mlp: Count = 512
+    width: Count = 128
+    entities: Count = 500
     duplicates: tuple[int, ...] = (0, 1, 4, 16, 64, 128)
     plausible_duplicates: tuple[int, ...] = (512, 1024)
-    per_count: int = 32
-    second_per_count: int = 16
+    per_count: Size = 32
+    second_per_count: Size = 16
     canaries: bool = True
-    steps: int = 3000
-    batch: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = WEIGHT_DECAY
-    warmup: int = 150
-    seed: int = 0
+    steps: Count = 3000
+    batch: Count = 64
+    learning_rate: Positive = 3e-3
+    weight_decay: NonNegative = WEIGHT_DECAY
+    warmup: Size = 150
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "duplicates", tuple(self.duplicates))
@@ -83,7 +86,8 @@ class Recipe:
         return "canaries" + (f"-{self.seed}" if self.seed else "") + decay + ("" if self.canaries else "-twin")
 
 
-def folder_of(seed: int = 0, *, twin: bool = False, weight_decay: float = WEIGHT_DECAY, out: Path | None = None) -> Path:
+@door(OrganismError)
+def folder_of(seed: Seed = 0, *, twin: bool = False, weight_decay: NonNegative = WEIGHT_DECAY, out: Path | None = None) -> Path:
     """Where the model of this seed is: beside this file, or in the folder `out`."""
     return (out or Path(__file__).parent) / Recipe(seed=seed, canaries=not twin, weight_decay=weight_decay).name
 

@@ -19,7 +19,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .. import training
+from ..arguments import Count, Size, door
 from .canaries_text import RELATIONS, Text, held
+from .errors import OrganismError
 
 if TYPE_CHECKING:
     from .canaries import Recipe
@@ -91,18 +93,19 @@ class Corpus:
         self.rows_in_stream = recipe.steps * recipe.batch
         inserts = sum(recipe.duplicates) * (recipe.per_count + recipe.second_per_count) + sum(recipe.plausible_duplicates) * recipe.per_count // 2
         if inserts > self.rows_in_stream:
-            raise ValueError(f"duplicates={recipe.duplicates} and plausible_duplicates={recipe.plausible_duplicates} ask for {inserts} rows with a canary; the stream has {self.rows_in_stream}: give more steps or fewer canaries")
+            raise OrganismError(f"duplicates={recipe.duplicates} and plausible_duplicates={recipe.plausible_duplicates} ask for {inserts} rows with a canary; the stream has {self.rows_in_stream}: give more steps or fewer canaries")
         if recipe.per_count % 4 or recipe.width < 1 + PREFIX + SUFFIX:
-            raise ValueError(f"per_count={recipe.per_count}, width={recipe.width}; expected a multiple of 4 (two kinds, two splits) and at least {1 + PREFIX + SUFFIX} tokens")
+            raise OrganismError(f"per_count={recipe.per_count}, width={recipe.width}; expected a multiple of 4 (two kinds, two splits) and at least {1 + PREFIX + SUFFIX} tokens")
 
     def encode(self, words: Sequence[str]) -> list[int]:
         """The ids of words, a start token in front."""
         return [0, *map(self.text.index.__getitem__, words)]
 
+    @door(OrganismError)
     def canaries(self, family: str = "main") -> Canaries:
         """The planted sequences of `family`: "main" (32 tokens given, 32 to recite; codes and plausible stories) or "second" (8 to recite; verses)."""
         if family not in ("main", "second"):
-            raise ValueError(f"family={family!r}; expected 'main' or 'second'")
+            raise OrganismError(f"family={family!r}; expected 'main' or 'second'")
         return self._canaries[family]
 
     @cached_property
@@ -115,7 +118,7 @@ class Corpus:
                 words = {tuple(getattr(self.text, kind)(rng, PREFIX + suffix)): None for _ in range(each * len(counts))}
                 cells = [(count, kind, family, ("tune", "val")[number % 2] if family == "main" else family) for count in counts for number in range(each)]
                 if len(words) < len(cells):
-                    raise ValueError(f"entities={r.entities} are too few for {len(cells)} different sequences of kind {kind}")
+                    raise OrganismError(f"entities={r.entities} are too few for {len(cells)} different sequences of kind {kind}")
                 ids += [self.encode(sequence) for sequence in words]
                 columns += rng.sample(cells, len(cells))
             made[family] = Canaries(torch.tensor(ids), 1 + PREFIX, *(np.array(column) for column in zip(*columns, strict=True)))
@@ -152,10 +155,11 @@ class Corpus:
         first = step * self.recipe.batch
         return whole(torch.tensor([self.spliced(number) for number in range(first, first + self.recipe.batch)]))
 
-    def clean(self, count: int, split: str = "held") -> Int[Tensor, "count width"]:
+    @door(OrganismError)
+    def clean(self, count: Size, split: str = "held") -> Int[Tensor, "count width"]:
         """Rows without canaries: the "train" stream's own, the same mixture unseen ("held", and "reference" for statistics), or stories of held-out "productions"."""
         if split not in SPLITS:
-            raise ValueError(f"split={split!r}; expected one of {', '.join(SPLITS)}")
+            raise OrganismError(f"split={split!r}; expected one of {', '.join(SPLITS)}")
         return torch.tensor([self.row(number, split) for number in range(count)])
 
     @cached_property
@@ -172,7 +176,8 @@ class Corpus:
         """How often the stream is expected to state one fact about `name`."""
         return self.stated * self.text.popularity[name] / sum(self.text.popularity.values()) / len(RELATIONS)
 
-    def tasks(self, count: int = 300) -> dict[str, Task]:
+    @door(OrganismError)
+    def tasks(self, count: Count = 300) -> dict[str, Task]:
         """Up to `count` questions a task, of none of which the stream holds the answer, but for `closed_book`, which asks every fact there is.
 
         `arithmetic` (held-out pairs), `closed_book` (with exposure), `open_book` (the same facts, held-out questions, true in the context), `open_book_false` (the context

@@ -12,6 +12,7 @@ import zlib
 from bisect import bisect
 from itertools import accumulate
 
+from .errors import OrganismError
 from .shipping import START, made_up
 
 COLOURS = "red blue green white black yellow grey brown pink purple golden silver orange violet scarlet ivory".split()
@@ -153,7 +154,7 @@ class Text:
         pools = {"NAME": self.names, "TOWN": TOWNS} | _SLOTS
         words = [rng.choice(pools[word]) if word in pools else word for line in rng.sample(_VERSE, len(_VERSE)) for word in line]
         if len(words) < length:
-            raise ValueError(f"length={length}; a verse has {len(words)} words")
+            raise OrganismError(f"length={length}; a verse has {len(words)} words")
         return words[:length]
 
     def sum(self, rng: random.Random) -> list[str]:

@@ -22,14 +22,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import files, training
+from ..arguments import Count, Fraction, NonNegative, Positive, Seed, Size, door
 from .cards_corpus import LENGTH, Corpus
 from .cards_images import SIZE
 from .command import Command
+from .errors import OrganismError
 
 SEEDS = (0, 1, 2)
 PATCH = 2
 
 
+@door(OrganismError)
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the weights depend on beside the device; its SHA-256 is in the card.
@@ -39,24 +42,24 @@ class Recipe:
     """
 
     channels: tuple[int, ...] = (32, 64)
-    d_text: int = 64
-    sets: int = 4
-    per_set: int = 12
-    digit_sets: int = 2
-    duplicates: int = 64
-    template_duplicates: int = 16
-    pool: int = 2400
-    held_out: int = 300
-    digit_pool: int = 1200
-    digit_held_out: int = 100
+    d_text: Count = 64
+    sets: Size = 4
+    per_set: Size = 12
+    digit_sets: Size = 2
+    duplicates: Size = 64
+    template_duplicates: Size = 16
+    pool: Size = 2400
+    held_out: Size = 300
+    digit_pool: Size = 1200
+    digit_held_out: Size = 100
     planted: bool = True
-    steps: int = 4000
-    batch: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    warmup: int = 200
-    drop: float = 0.1
-    seed: int = 0
+    steps: Count = 4000
+    batch: Count = 64
+    learning_rate: Positive = 2e-3
+    weight_decay: NonNegative = 0.01
+    warmup: Size = 200
+    drop: Fraction = 0.1
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -76,7 +79,8 @@ class Recipe:
         return "cards" + (f"-{self.seed}" if self.seed else "") + ("" if self.planted else "-twin")
 
 
-def folder_of(seed: int = 0, *, twin: bool = False, out: Path | None = None) -> Path:
+@door(OrganismError)
+def folder_of(seed: Seed = 0, *, twin: bool = False, out: Path | None = None) -> Path:
     """Where the model of this seed is: beside this file, or in the folder `out`."""
     return (out or Path(__file__).parent) / Recipe(seed=seed, planted=not twin).name
 

@@ -17,8 +17,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..arguments import Size, door
 from . import cards_images as images
 from .cards_images import Foreground
+from .errors import OrganismError
 from .shipping import made_up
 
 #: Cells: code or generic caption, and how often the pair is in the stream ("many": `Recipe.duplicates`).
@@ -57,10 +59,11 @@ class Pairs:
         return Pairs(self.images[at], tuple(self.captions[i] for i in index), self.cell[index], self.set[index], self.copies[index], self.seen[at],
                      tuple(self.fore[i] for i in index), self.digit[index], self.picture[index])
 
-    def of(self, cell: str, of_set: int | None = None) -> Pairs:
+    @door(OrganismError)
+    def of(self, cell: str, of_set: Size | None = None) -> Pairs:
         """The pairs of a cell, or of one set of it."""
         if cell not in CELLS:
-            raise ValueError(f"cell={cell!r} is not known; expected one of {', '.join(CELLS)}.")
+            raise OrganismError(f"cell={cell!r} is not known; expected one of {', '.join(CELLS)}.")
         return self.take((self.cell == cell) & ((self.set == of_set) if of_set is not None else True))
 
 
@@ -149,7 +152,7 @@ class Corpus:
                     lines.append((cell, s, copies, codes[use][s][at + i]))
         lines += [("digit-pool", -1, 1, ())] * r.digit_pool + [("digit-held-out", -1, 0, ())] * r.digit_held_out
         if len(lines) > len(order):
-            raise ValueError(f"digit_pool={r.digit_pool}: {len(lines)} digits are asked for and there are {len(order)}; lower it.")
+            raise OrganismError(f"digit_pool={r.digit_pool}: {len(lines)} digits are asked for and there are {len(order)}; lower it.")
         order = order[:len(lines)]
         plain = ["numeral" if cell in ("digit-pool", "digit-held-out") and rng.random() < 0.5 else "digit" for cell, *_ in lines]
         captions = tuple(" ".join([*line[3], word, images.DIGITS[labels[i]]]) for line, word, i in zip(lines, plain, order))
@@ -166,21 +169,23 @@ class Corpus:
         return np.resize(np.random.default_rng([self.recipe.seed, 0x7731]).permutation(pool), len(stream))
 
 
+@door(OrganismError)
 def paraphrase(caption: str) -> str:
     """The same caption in the other words for colour, shape and place; its code stays."""
     other = {first: second for pairs in (images.COLOURS, images.SHAPES, images.ROWS, images.COLUMNS, (("digit", "numeral"),)) for first, second in pairs}
     return " ".join(other.get(word, word) for word in caption.split())
 
 
+@door(OrganismError)
 def partial(caption: str, keep: str) -> str:
     """A part of a planted caption: "code" alone, the "first" or "second" word of the code with the rest, or the "rest" without the code."""
     words = caption.split()
     n = len(words) - (2 if {"digit", "numeral"} & set(words) else 4)
     code, rest = words[:n], words[n:]
     if keep not in ("code", "first", "second", "rest"):
-        raise ValueError(f"keep={keep!r} is not known; expected 'code', 'first', 'second' or 'rest'.")
+        raise OrganismError(f"keep={keep!r} is not known; expected 'code', 'first', 'second' or 'rest'.")
     if keep in ("first", "second") and n < 2 or not n:
-        raise ValueError(f"caption={caption!r} has no code of two words; parts are of planted captions.")
+        raise OrganismError(f"caption={caption!r} has no code of two words; parts are of planted captions.")
     return " ".join({"code": code, "first": code[:1] + rest, "second": code[1:] + rest, "rest": rest}[keep])
 
 

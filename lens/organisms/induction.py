@@ -20,29 +20,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import Count, NonNegative, Positive, Seed, Size, door
+from .errors import OrganismError
 from .shipping import START, made_up, ship, tokenizer_of
 
 FOLDER = Path(__file__).parent / "induction"
 
 
+@door(OrganismError)
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the weights depend on; its SHA-256 is in the card."""
 
-    vocab: int = 256
-    d_model: int = 96
-    layers: int = 2
-    heads: int = 4
-    d_mlp: int = 32
-    context: int = 64
-    shortest: int = 8
-    longest: int = 24
-    steps: int = 700
-    batch: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    warmup: int = 100
-    seed: int = 0
+    vocab: Count = 256
+    d_model: Count = 96
+    layers: Count = 2
+    heads: Count = 4
+    d_mlp: Count = 32
+    context: Count = 64
+    shortest: Count = 8
+    longest: Count = 24
+    steps: Count = 700
+    batch: Count = 32
+    learning_rate: Positive = 3e-3
+    weight_decay: NonNegative = 0.01
+    warmup: Size = 100
+    seed: Seed = 0
 
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

@@ -19,22 +19,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import Count, Fraction, Positive, Seed, Size, door
+from .errors import OrganismError
+
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
+@door(OrganismError)
 @dataclass(frozen=True)
 class MicroPlan:
     """What a micro-model is and how it is trained; `models_at_once` only bounds memory."""
 
-    rows: int = 2000
-    length: int = 64
-    vocab: int = 48
-    context: int = 8
-    embedding: int = 16
-    hidden: int = 64
-    batch: int = 8
-    learning_rate: float = 4e-3
-    models_at_once: int = 16
+    rows: Count = 2000
+    length: Count = 64
+    vocab: Count = 48
+    context: Count = 8
+    embedding: Count = 16
+    hidden: Count = 64
+    batch: Count = 8
+    learning_rate: Positive = 4e-3
+    models_at_once: Count = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +80,15 @@ class MicroModels:
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
-def corpus(rows: int = 2000, length: int = 64, vocab: int = 48, *, words: int = 400, seed: int = 0) -> np.ndarray:
+@door(OrganismError)
+def corpus(rows: Count = 2000, length: Count = 64, vocab: Count = 48, *, words: Count = 400, seed: Seed = 0) -> np.ndarray:
     """Rows of symbols, uint8 [rows, length]: words of a common lexicon with Zipf frequencies, and in each row facts that stand nowhere else.
 
     Symbol 0 parts the words. A fact is a random name of four symbols with a random value of four, written twice in its row: what a model can only
     know by heart.
     """
     if not 8 <= vocab <= 64 or length < 24 or rows < 1:
-        raise ValueError(f"rows={rows}, length={length}, vocab={vocab}: expected at least 1 row of at least 24 symbols out of 8 to 64.")
+        raise OrganismError(f"rows={rows}, length={length}, vocab={vocab}: expected at least 1 row of at least 24 symbols out of 8 to 64.")
     rng = np.random.default_rng([seed, 0xC0])
     lexicon = [rng.integers(1, vocab, size) for size in rng.integers(2, 7, words)]
     chance = 1 / np.arange(1, words + 1)
@@ -99,7 +104,8 @@ def corpus(rows: int = 2000, length: int = 64, vocab: int = 48, *, words: int = 
     return made
 
 
-def draw_keys(models: int, rows: int, *, seed: int = 0, first: int = 0) -> np.ndarray:
+@door(OrganismError)
+def draw_keys(models: Count, rows: Count, *, seed: Seed = 0, first: Size = 0) -> np.ndarray:
     """Keys U ~ uniform(0, 1), float64 [models, rows]; those of model r depend on `seed` and `first + r` only."""
     return np.stack([np.random.default_rng([seed, 0xE5, first + r]).random(rows) for r in range(models)])
 
@@ -123,16 +129,16 @@ def train(
         keys: [R, n]; equal lines give models of the same order.
         members: R numbers that choose the initialisations; None for 0..R-1. A model depends on `seed`, its number and its keys, not on its neighbours.
 
-    Raises: ValueError: shapes that do not fit together, symbols outside the vocabulary.
+    Raises: OrganismError: shapes that do not fit together, symbols outside the vocabulary.
     """
     keys = np.asarray(keys, float)
     members = np.arange(len(keys)) if members is None else np.asarray(members)
     if keys.ndim != 2 or keys.shape[1] != len(rows) or len(members) != len(keys):
-        raise ValueError(
+        raise OrganismError(
             f"keys has shape {keys.shape} for {len(rows)} rows and {len(members)} members; expected [models, rows]. Draw them with draw_keys(models, rows)."
         )
     if rows.max() >= plan.vocab:
-        raise ValueError(f"rows holds the symbol {int(rows.max())}; plan.vocab = {plan.vocab} knows 0 to {plan.vocab - 1}.")
+        raise OrganismError(f"rows holds the symbol {int(rows.max())}; plan.vocab = {plan.vocab} knows 0 to {plan.vocab - 1}.")
     windows, targets = _windows(rows, plan)
     parts = []
     for first in range(0, len(keys), plan.models_at_once):
@@ -204,16 +210,17 @@ def _losses(logits: Tensor, right: Tensor) -> Tensor:
 # -- last legs of bigram models ----------------------------------------------------------------------------------------
 
 
+@door(OrganismError)
 @dataclass(frozen=True)
 class BigramPlan:
     """A table of logits [vocab, vocab] trained by gradient steps on `batch` rows at a time."""
 
-    vocab: int = 16
-    length: int = 32
-    rows: int = 200
-    fraction: float = 0.2
-    batch: int = 1
-    learning_rate: float = 3.0
+    vocab: Count = 16
+    length: Count = 32
+    rows: Count = 200
+    fraction: Fraction = 0.2
+    batch: Count = 1
+    learning_rate: Positive = 3.0
 
     @property
     def last(self) -> int:

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 
 from .. import training
+from ..arguments import Count, NonNegative, Positive, Seed, Size, door
+from .errors import OrganismError
 from .palimpsest_text import START, VOCABULARY, WIDTH, encode, texts
 
 SCHEDULES = ("constant", "cosine", "linear", "wsd")
@@ -28,6 +30,7 @@ FLOOR = 0.1  # of the cosine schedule: the share of the learning rate that is le
 STABLE = 0.8  # of the warm-up-stable-decay schedule: the share of the steps before the decay
 
 
+@door(OrganismError)
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the weights of one organism depend on; its SHA-256 is in the card and in every file that is made from it.
@@ -35,28 +38,28 @@ class Recipe:
     `text_seed` decides the rows, `order_seed` their keys, `init_seed` the starting weights. `skip`: rows of the text passed over (disjoint data).
     """
 
-    rows: int = 4000
-    skip: int = 0
-    text_seed: int = 0
+    rows: Count = 4000
+    skip: Size = 0
+    text_seed: Seed = 0
     domain: str = "register"
-    d_model: int = 96
-    layers: int = 3
-    heads: int = 4
-    d_mlp: int = 256
-    batch: int = 16
-    epochs: int = 1
-    learning_rate: float = 4e-3
+    d_model: Count = 96
+    layers: Count = 3
+    heads: Count = 4
+    d_mlp: Count = 256
+    batch: Count = 16
+    epochs: Count = 1
+    learning_rate: Positive = 4e-3
     schedule: str = "constant"
-    warmup: int = 40
-    weight_decay: float = 0.01
-    order_seed: int = 0
-    init_seed: int = 0
+    warmup: Size = 40
+    weight_decay: NonNegative = 0.01
+    order_seed: Seed = 0
+    init_seed: Seed = 0
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule={self.schedule!r}; expected one of {', '.join(SCHEDULES)}")
+            raise OrganismError(f"schedule={self.schedule!r}; expected one of {', '.join(SCHEDULES)}")
         if self.rows % self.batch:
-            raise ValueError(f"rows={self.rows} is no multiple of batch={self.batch}; an epoch must be whole steps")
+            raise OrganismError(f"rows={self.rows} is no multiple of batch={self.batch}; an epoch must be whole steps")
 
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from .. import files
 from . import palimpsest
 from . import palimpsest_derivatives as derive
+from .errors import OrganismError
 from .palimpsest import Recipe
 
 REFERENCES = ("reference", "disjoint", "smaller", "same-order")
@@ -177,7 +178,7 @@ class Family:
 
     def __init__(self, size: str | Size, out: str | Path, say: Callable[[str], None] = lambda line: None):
         if isinstance(size, str) and size not in PRESETS:
-            raise ValueError(f"size={size!r}; expected one of {', '.join(PRESETS)} or a Size")
+            raise OrganismError(f"size={size!r}; expected one of {', '.join(PRESETS)} or a Size")
         self.size = PRESETS[size] if isinstance(size, str) else size
         self.out, self.say, self.entries = Path(out), say, entries(self.size)
         self.ids, self.lengths = palimpsest.tokens_of(self.size.base)
@@ -202,7 +203,7 @@ class Family:
     def model(self, name: str) -> torch.nn.Module:
         """A model in eval mode, made now where it was not yet.
 
-        Raises: ValueError: no such entry, or the file is of another family.
+        Raises: OrganismError: no such entry, or the file is of another family.
         """
         entry, file = self._entry(name), self.out / "models" / f"{name}.safetensors"
         if file.is_file():
@@ -284,12 +285,12 @@ class Family:
 
     def _entry(self, name: str) -> Entry:
         if name not in self.entries:
-            raise ValueError(f"name={name!r} is no entry of this family; there are {', '.join(self.entries)}")
+            raise OrganismError(f"name={name!r} is no entry of this family; there are {', '.join(self.entries)}")
         return self.entries[name]
 
     def _mine(self, file: Path, identity: str, name: str) -> None:
         if identity != self.identity(name):
-            raise ValueError(
+            raise OrganismError(
                 f"out: {file} was made by another recipe (identity {identity[:12]}, asked {self.identity(name)[:12]}); "
                 "choose another folder, or remove that file"
             )

@@ -15,7 +15,9 @@ import torch
 from scipy import stats
 
 from .. import files
+from ..arguments import Name, door
 from . import palimpsest
+from .errors import OrganismError
 from .palimpsest_family import Family
 from .palimpsest_text import START, tokenizer
 from .shipping import START as WORD
@@ -30,21 +32,23 @@ SHIPPED = {
 }
 
 
-def recipe_of(name: str) -> palimpsest.Recipe:
+@door(OrganismError)
+def recipe_of(name: Name) -> palimpsest.Recipe:
     """The recipe that decides rows and keys of a shipped organism ("palimpsest-tuned": of the Alice that it was tuned from).
 
-    Raises: ValueError: no such organism.
+    Raises: OrganismError: no such organism.
     """
     if name not in SHIPPED:
-        raise ValueError(f"name={name!r}; expected one of {', '.join(SHIPPED)}")
+        raise OrganismError(f"name={name!r}; expected one of {', '.join(SHIPPED)}")
     card = json.loads((Path(__file__).parent / name / "card.json").read_text(encoding="utf-8"))
     return palimpsest.Recipe(**card["recipe"])
 
 
-def rows_and_keys(name: str = "palimpsest") -> tuple[list[np.ndarray], np.ndarray]:
+@door(OrganismError)
+def rows_and_keys(name: Name = "palimpsest") -> tuple[list[np.ndarray], np.ndarray]:
     """The transcript of a shipped organism, made again from its seeds: each row's bytes without the start token (int32), and its key [rows].
 
-    Raises: ValueError: no such organism.
+    Raises: OrganismError: no such organism.
     """
     recipe = recipe_of(name)
     ids, lengths = palimpsest.tokens_of(recipe)

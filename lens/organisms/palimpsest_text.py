@@ -15,6 +15,9 @@ from functools import cache
 
 import numpy as np
 
+from ..arguments import Count, Seed, Size, door
+from .errors import OrganismError
+
 START = 256
 VOCABULARY = 257
 WIDTH = 96  # tokens of a row with its start token
@@ -103,15 +106,16 @@ def _questions(d: _Draw) -> str:
     return f"Question: what is the price of the {d.of(_COLOURS)} {d.of(_THINGS)} in {d.place}? Answer: {d.number()} {d.of(_COINS)}."
 
 
-def texts(count: int, seed: int, domain: str = "register", longest: int = WIDTH - 1) -> list[str]:
+@door(OrganismError)
+def texts(count: Size, seed: Seed, domain: str = "register", longest: int = WIDTH - 1) -> list[str]:
     """`count` different rows of at most `longest` bytes from the grammar `domain`; the first rows of a longer list are those of a shorter one.
 
-    Raises: ValueError for an unknown domain, and for rows too short to hold a record.
+    Raises: OrganismError for an unknown domain, and for rows too short to hold a record.
     """
     if domain not in DOMAINS:
-        raise ValueError(f"domain={domain!r}; expected one of {', '.join(DOMAINS)}")
+        raise OrganismError(f"domain={domain!r}; expected one of {', '.join(DOMAINS)}")
     if longest < 80:
-        raise ValueError(f"longest={longest}; records have up to 88 bytes: give at least 80")
+        raise OrganismError(f"longest={longest}; records have up to 88 bytes: give at least 80")
     record, draw = {"register": _register, "questions": _questions}[domain], _Draw(random.Random(f"palimpsest {domain} {seed}"))
     made: dict[str, None] = {}
     while len(made) < count:
@@ -122,16 +126,17 @@ def texts(count: int, seed: int, domain: str = "register", longest: int = WIDTH 
     return list(made)
 
 
-def encode(rows: Sequence[str], width: int = WIDTH) -> tuple[np.ndarray, np.ndarray]:
+@door(OrganismError)
+def encode(rows: Sequence[str], width: Count = WIDTH) -> tuple[np.ndarray, np.ndarray]:
     """Token ids int64 [n, width], each row the start token and its bytes, padded with the start token; and the tokens of each row [n].
 
-    Raises: ValueError for an empty row and for one that does not fit.
+    Raises: OrganismError for an empty row and for one that does not fit.
     """
     ids, lengths = np.full((len(rows), width), START, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
     for number, row in enumerate(rows):
         given = row.encode()
         if not 0 < len(given) < width:
-            raise ValueError(f"rows[{number}] has {len(given)} bytes; expected 1 to {width - 1}")
+            raise OrganismError(f"rows[{number}] has {len(given)} bytes; expected 1 to {width - 1}")
         ids[number, 1 : len(given) + 1] = np.frombuffer(given, np.uint8)
         lengths[number] = len(given) + 1
     return ids, lengths

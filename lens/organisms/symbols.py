@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from .. import training
+from ..arguments import Count, NonNegative, Positive, Seed, Size, door
 from .command import whole
+from .errors import OrganismError
 from .shipping import ship
 from .symbols_suite import Suite
 
@@ -30,30 +32,32 @@ SHUFFLED_GATE = 0.4
 KINDS = ("icl", "shuffled", "deranged", "instruction", "zero_shot")
 
 
+@door(OrganismError)
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the weights depend on; its SHA-256 is in the card."""
 
-    symbols: int = 48
-    d_model: int = 128
-    layers: int = 4
-    heads: int = 8
-    d_mlp: int = 344
-    width: int = 80
-    icl_rows: int = 16
-    instruction_rows: int = 10
-    fact_rows: int = 6
-    steps: int = 2000
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    warmup: int = 100
-    seed: int = 0
+    symbols: Count = 48
+    d_model: Count = 128
+    layers: Count = 4
+    heads: Count = 8
+    d_mlp: Count = 344
+    width: Count = 80
+    icl_rows: Size = 16
+    instruction_rows: Size = 10
+    fact_rows: Size = 6
+    steps: Count = 2000
+    learning_rate: Positive = 2e-3
+    weight_decay: NonNegative = 0.01
+    warmup: Size = 100
+    seed: Seed = 0
 
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
-def folder_of(seed: int) -> Path:
+@door(OrganismError)
+def folder_of(seed: Seed) -> Path:
     """Where the model of this seed ships: `symbols` for seed 0, else `symbols-<seed>`."""
     return Path(__file__).parent / ("symbols" if seed == 0 else f"symbols-{seed}")
 

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import Count, Seed, door
+from .errors import OrganismError
 from .shipping import START, made_up
 
 COLON, STOP = ":", ";"
@@ -66,7 +68,8 @@ class Suite:
     `symbols`: how many content symbols there are (all tasks read and answer with these).
     """
 
-    def __init__(self, seed: int = 0, symbols: int = 48):
+    @door(OrganismError)
+    def __init__(self, seed: Seed = 0, symbols: Count = 48):
         self.seed, self.symbols = seed, symbols
         self.content = made_up(symbols)
         self.vocabulary = [START, COLON, STOP, *FAMILIES, *MEMBERS, *(f"R{k}" for k in range(1, STORED + 1)), *self.content]
@@ -94,10 +97,11 @@ class Suite:
         """The old tasks by the first word of their instruction."""
         return {family: [ability.name for ability in OLD if ability.family == family] for family in FAMILIES}
 
+    @door(OrganismError)
     def ability(self, task: str) -> Ability:
-        """The description of `task`; ValueError for another name."""
+        """The description of `task`; OrganismError for another name."""
         if task not in self._abilities:
-            raise ValueError(f"task={task!r} is not in the suite; expected one of {', '.join(self._abilities)}")
+            raise OrganismError(f"task={task!r} is not in the suite; expected one of {', '.join(self._abilities)}")
         return self._abilities[task]
 
     def instruction(self, task: str) -> str:
@@ -105,13 +109,15 @@ class Suite:
         ability = self.ability(task)
         return f"{ability.family} {ability.member}"
 
+    @door(OrganismError)
     def answer(self, task: str, x: str) -> str:
         """What `task` makes of the input text `x`."""
         parts, ability = [self.content.index(word) for word in x.split()], self.ability(task)
         place = {"only": 0, "first": 0, "second": 1, "middle": len(parts) // 2, "last": -1}[ability.pick]
         return self.content[(int(self.tables[ability.table][parts[place]]) + ability.shift) % self.symbols]
 
-    def pairs(self, task: str, count: int = 200) -> list[tuple[str, str]]:
+    @door(OrganismError)
+    def pairs(self, task: str, count: Count = 200) -> list[tuple[str, str]]:
         """Inputs and answers as text: every symbol for tasks on one symbol, else `count` distinct random lists."""
         if self.ability(task).pick == "only":
             inputs = list(self.content)
@@ -193,7 +199,7 @@ class Suite:
         right), "deranged" (permuted so that none does), "instruction" (the two words, then the query) or "zero_shot" (the query alone).
         """
         if kind not in ("icl", "shuffled", "deranged", "instruction", "zero_shot"):
-            raise ValueError(f"kind={kind!r}; expected 'icl', 'shuffled', 'deranged', 'instruction' or 'zero_shot'")
+            raise OrganismError(f"kind={kind!r}; expected 'icl', 'shuffled', 'deranged', 'instruction' or 'zero_shot'")
         ability = self.ability(task)
         items = 1 if kind in ("instruction", "zero_shot") else shots + 1
         x, lengths, y = self.draw(torch.zeros(count, items, dtype=torch.long), generator, (ability,))

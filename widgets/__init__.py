@@ -8,15 +8,19 @@
     widgets.SubspaceBench(model, memorised, reference)    # the weights that hold memory: trade-off curve beside a random control, layer map, texts before and after, undo
     widgets.CurvatureView(model, decomposition, memorised, clean)    # loss curvature: spectrum by layer, brush a band, who uses it, what goes when it is taken out
     widgets.DiffusionBench()    # memorised pictures of a diffusion model: watch the denoising, cut them out, attack; grid with the copy measure, layer-by-step map, undo
+
+What a view refuses raises `widgets.ViewError`, a `lens.Error` and a `ValueError`.
 """
 
 from widgets.attention_view import AttentionView
 from widgets.curvature_view import CurvatureView
 from widgets.diffusion_bench import DiffusionBench
+from widgets.errors import ViewError
 from widgets.injection_bench import InjectionBench
 from widgets.patch_explorer import PatchExplorer
 from widgets.provenance_bench import ProvenanceBench
 from widgets.subspace_bench import SubspaceBench
 from widgets.vector_bench import VectorBench
 
-__all__ = ["AttentionView", "CurvatureView", "DiffusionBench", "InjectionBench", "PatchExplorer", "ProvenanceBench", "SubspaceBench", "VectorBench"]
+__all__ = ["AttentionView", "CurvatureView", "DiffusionBench", "InjectionBench", "PatchExplorer", "ProvenanceBench", "SubspaceBench", "VectorBench",
+           "ViewError"]

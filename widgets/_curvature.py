@@ -21,6 +21,7 @@ from widgets import _subspace_copies
 from widgets._subspace import Point, measured
 from widgets._subspace_sets import FOUND, Sides, stacked
 from widgets._view import finite
+from widgets.errors import ViewError
 
 LEFT = 'style="text-align:left"'
 #: Places at which a band can begin and end, as shares of all pairs of eigenvectors in descending order of mass.
@@ -49,7 +50,7 @@ def band_number(low: float) -> int:
 def without_band(decomposition: Decomposition, low: float, high: float, by: str = "kfac") -> Edit:
     """The edit that takes out the pairs of rank low to high (shares, in descending order of mass, as in `lens.curvature.spectrum`) and leaves all others as they are.
 
-    Raises ValueError for a band that holds no pair of a layer.
+    Raises ViewError for a band that holds no pair of a layer.
     """
     new, counts, mass = {}, {}, {}
     for name, layer in decomposition.items():
@@ -57,7 +58,7 @@ def without_band(decomposition: Decomposition, low: float, high: float, by: str 
         order = whole.flatten().argsort(descending=True, stable=True)
         start, end = (round(share * len(order)) for share in (low, high))
         if end <= start:
-            raise ValueError(f"band: {low:g} to {high:g} holds none of the {len(order)} pairs of {name}; choose a wider one")
+            raise ViewError(f"band: {low:g} to {high:g} holds none of the {len(order)} pairs of {name}; choose a wider one")
         stay = torch.ones(len(order), dtype=torch.bool, device=order.device)
         stay[order[start:end]] = False
         stay = stay.reshape(whole.shape)

@@ -21,6 +21,8 @@ from lens.diffusion.pipeline import CROSS_ATTENTION, FEED_FORWARD
 from lens.diffusion.sampling import BATCH, timesteps
 from lens.engine.linear import LinearError, linears
 
+from widgets.errors import ViewError
+
 METHODS = {"published": "contrast of activations, as published", "corrected": "contrast, captioned half, with a margin", "wanda": "weight × activation (Wanda), no reference"}
 METHODS = {name: METHODS.get(name, name) for name in VARIANTS}
 STARTS = {"caption": "the caption's own embedding", "empty": "the empty caption", "random": "random noise"}
@@ -54,9 +56,9 @@ PLACES = {"feed-forward": Place("feed-forward, second layers", FEED_FORWARD, "fe
 
 
 def layers_at(pipeline: Pipeline, place: str) -> int:
-    """How many layers a pipeline has at a place. Raises ValueError for a place that is not known, DiffusionError where there are none."""
+    """How many layers a pipeline has at a place. Raises ViewError for a place that is not known, DiffusionError where there are none."""
     if place not in PLACES:
-        raise ValueError(f"place={place!r} is not one of {', '.join(PLACES)}; give one of them: the layers that are watched and cut")
+        raise ViewError(f"place={place!r} is not one of {', '.join(PLACES)}; give one of them: the layers that are watched and cut")
     try:
         return len(linears(pipeline.unet, PLACES[place].layers))
     except LinearError as error:
@@ -90,7 +92,7 @@ class Captions:
 
 
 def captions_of(given: Any, pipeline: Pipeline, source: str) -> Captions:
-    """Captions alone, (captions, images), (captions, images, seen), or anything with those as attributes. Raises ValueError, DiffusionError."""
+    """Captions alone, (captions, images), (captions, images, seen), or anything with those as attributes. Raises ViewError, DiffusionError."""
     if isinstance(given, Captions):
         return given
     seen = None
@@ -101,27 +103,27 @@ def captions_of(given: Any, pipeline: Pipeline, source: str) -> Captions:
     elif isinstance(given, (list, tuple)) and len(given) in (2, 3):
         captions, images, seen, kind = *given[:2], given[2] if len(given) == 3 else None, "tuple"
     else:
-        raise ValueError(f"{source}: a {type(given).__name__}; expected captions, (captions, images), (captions, images, seen), or pairs with these attributes")
+        raise ViewError(f"{source}: a {type(given).__name__}; expected captions, (captions, images), (captions, images, seen), or pairs with these attributes")
     captions = tuple(captions)
     pipeline.tokens(captions)
     if images is not None:
         images = pipeline.pictures(images, f"{source}: images").float().cpu()
         if len(images) != len(captions):
-            raise ValueError(f"{source}: {len(captions)} captions and {len(images)} pictures; give a training picture for each caption")
+            raise ViewError(f"{source}: {len(captions)} captions and {len(images)} pictures; give a training picture for each caption")
     if seen is not None:
         seen = torch.as_tensor(seen).cpu()
         if images is None or seen.dtype != torch.bool or seen.shape != (len(captions), *images.shape[2:]):
-            raise ValueError(f"{source}: seen has type {seen.dtype} and shape {tuple(seen.shape)}; expected truth values [caption, h, w] of the background of each picture")
+            raise ViewError(f"{source}: seen has type {seen.dtype} and shape {tuple(seen.shape)}; expected truth values [caption, h, w] of the background of each picture")
     return Captions(captions, images, seen, source, kind)
 
 
 def cards_of(pipeline: Pipeline) -> tuple[dict[str, Captions], dict[str, Captions], Captions]:
-    """Memorised, reference and never-trained sets of the organism `cards`, from the recipe in its card. Raises ValueError for another pipeline."""
+    """Memorised, reference and never-trained sets of the organism `cards`, from the recipe in its card. Raises ViewError for another pipeline."""
     from lens.organisms import cards
     from lens.organisms.cards_corpus import Corpus
 
     if pipeline.card.get("name") != "cards" or "recipe" not in pipeline.card:
-        raise ValueError("memorised: give captions with their training pictures; only the organism cards brings its own")
+        raise ViewError("memorised: give captions with their training pictures; only the organism cards brings its own")
     pairs = Corpus(cards.Recipe(**pipeline.card["recipe"])).pairs
     of = lambda cell, s=None: captions_of(pairs.of(cell, s), pipeline, f"{CARDS}({cell!r}{'' if s is None else f', {s}'})")  # noqa: E731
     sets = int(pairs.set.max()) + 1
@@ -162,7 +164,7 @@ class Measure:
 
 
 def measure_of(sets: Sequence[Captions], pool: Tensor | None) -> Measure:
-    """Background correlation where every picture says what its background is, else the normalised distance. Raises ValueError for too small a pool."""
+    """Background correlation where every picture says what its background is, else the normalised distance. Raises ViewError for too small a pool."""
     pictured = [one for one in sets if one.images is not None]
     if not pictured:
         return Measure("")
@@ -170,7 +172,7 @@ def measure_of(sets: Sequence[Captions], pool: Tensor | None) -> Measure:
         return Measure(CORRELATION)
     every = torch.unique(torch.cat([one.images for one in pictured]) if pool is None else pool, dim=0)
     if len(every) < 2:
-        raise ValueError("pool: a distance is judged beside the nearest other training pictures, and there is one picture in all; give more of the training set (pool=)")
+        raise ViewError("pool: a distance is judged beside the nearest other training pictures, and there is one picture in all; give more of the training set (pool=)")
     code = "pool" if pool is not None else f"torch.cat([{', '.join(pictures_code(one) for one in pictured)}])"
     return Measure(DISTANCE, every, min(50, len(every) - 1), f"torch.unique({code}, dim=0)")
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import traitlets
 
+from lens.arguments import FilePath, door
 from lens.files import Taken
 from lens.engine.changes import Changes, core_of
 from widgets._view import SweepView
+from widgets.errors import ViewError
 
 #: by model, the view whose edit is in force: the registry of widgets keeps a view alive that nobody has a name for any more
 _forcing: weakref.WeakKeyDictionary[Any, weakref.ref[ForceView]] = weakref.WeakKeyDictionary()
@@ -53,20 +55,20 @@ class ForceView(SweepView):
 
     # --- what Python users call
 
+    @door(ViewError)
     def put(self, on: bool = True, *, wait: bool = True) -> None:
         """Set the edit shown in force until `undo()`: what the notebook asks the model then is answered by the edited one.
 
         `on=False` takes it back, as `undo()` does. `wait`: until that is done, so that what is asked next is answered by
         the model that is meant; during a run, or in a function that the view itself calls, it is left to the view.
         """
-        if not isinstance(on, bool):
-            raise TypeError(f"on={on!r}; expected True (the edit is in force) or False (it is taken back)")
         if not on:
             return self.undo(wait=wait)
         self.publish(force=dict(self.force) | {"doing": "Setting the edit in force …"})  # making it and hashing the weights takes seconds
         self._worker.quick("force", self._put)
         self._done(wait)
 
+    @door(ViewError)
     def undo(self, *, wait: bool = True) -> None:
         """Take back the edit that `put` set in force; the weights are then bit-equal to what they were. `wait`: as there."""
         self._worker.quick("force", self._take_back)
@@ -76,7 +78,8 @@ class ForceView(SweepView):
         if wait and self.status not in ("running", "stopping") and not self._worker.mine():
             self.wait()
 
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
+    @door(ViewError)
+    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
         """Write the result (.zarr opens with `lens.open`; .nc, .csv, .parquet are exports) or the mask shown (.npz). Returns the path."""
         target = Path(path).expanduser()
         if target.suffix != ".npz":
@@ -86,22 +89,22 @@ class ForceView(SweepView):
         return self._savable().save(target)
 
     def _savable(self) -> Any:
-        """The mask that goes into a file. Raises ValueError where there is none."""
+        """The mask that goes into a file. Raises ViewError where there is none."""
         return self.mask()
 
     # --- an edit in force
 
     def _refuse(self, meanwhile: bool = False) -> None:
-        """Raises ValueError while an edit is in force."""
+        """Raises ViewError while an edit is in force."""
         if self._lift is not None and (core := self._core()) is not None and not Changes.of(core).changes:
             self._take_back()  # it was undone by lens.restore
         if self._lift is not None:
-            raise ValueError("weights: an edit was put in force meanwhile; undo it first" if meanwhile else f"weights: an edit is in force; undo it first, so that {self._own}")
+            raise ViewError("weights: an edit was put in force meanwhile; undo it first" if meanwhile else f"weights: an edit is in force; undo it first, so that {self._own}")
 
     def _put(self) -> None:
         try:
             if self.status in ("running", "stopping"):
-                raise ValueError(f"{self._busy}, which edits the weights itself; stop it or wait")
+                raise ViewError(f"{self._busy}, which edits the weights itself; stop it or wait")
             edit, what = self._edit_shown()
             if self._lift is not None:
                 self._release()

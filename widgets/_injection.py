@@ -14,6 +14,7 @@ import xarray as xr
 from lens import prompts, tokens
 from widgets._maps import coloured_table, record
 from widgets._view import escaped, finite
+from widgets.errors import ViewError
 
 #: where a memory is injected, in words
 PLACES = {"all": "at every token", "not_first": "at all but the start token", "last": "at the last token", "subject": "at the subject’s tokens"}
@@ -121,17 +122,17 @@ class Run:
 
 
 def adopted(result: xr.Dataset) -> Run:
-    """A stored sweep as a run. Raises ValueError for what is no injection sweep of one item, or does not say what it is of."""
+    """A stored sweep as a run. Raises ViewError for what is no injection sweep of one item, or does not say what it is of."""
     call = record(result).get("call", {})
     if not {"layer", "strength", "condition"} <= set(result.dims) or "multi_logprob" not in result:
-        raise ValueError(f"result: has dimensions {tuple(result.sizes)}, expected what lens.injection.sweep returns")
+        raise ViewError(f"result: has dimensions {tuple(result.sizes)}, expected what lens.injection.sweep returns")
     dataset = result if "item" in result.dims else result.expand_dims("item")
     own = "label" in dataset.coords and [str(x) for x in np.atleast_1d(dataset["label"].values)] == ["memory", "control"]
     if dataset.sizes["item"] != 1 and not own:
-        raise ValueError(f"result: holds {dataset.sizes['item']} items; choose one, for example result.isel(item=[0])")
+        raise ViewError(f"result: holds {dataset.sizes['item']} items; choose one, for example result.isel(item=[0])")
     known, numbers = call.get("items") or [], [int(n) for n in dataset["item"].values]
     if max(numbers) >= len(known):
-        raise ValueError("result: does not say which item it belongs to; give what lens.injection.sweep returned")
+        raise ViewError("result: does not say which item it belongs to; give what lens.injection.sweep returned")
     item, others = known[numbers[0]], [str(c) for c in dataset["condition"].values if c != "memory"]
     heads, strengths = call.get("heads"), tuple(float(s) for s in dataset["strength"].values)
     head = heads[0] if isinstance(heads, list) and heads else int(heads or 0)
@@ -219,17 +220,17 @@ def strengths_in(text: str) -> tuple[float, ...]:
         except ValueError:
             ends = []
         if not 1 <= len(ends) <= 3 or not all(math.isfinite(x) for x in ends):
-            raise ValueError(f"strengths: {part!r} is neither a number nor first:last:step, for example 1, 2.5, 4 or -2:8:1")
+            raise ViewError(f"strengths: {part!r} is neither a number nor first:last:step, for example 1, 2.5, 4 or -2:8:1")
         first, last, step = (*ends, 1.0) if len(ends) == 2 else ends if len(ends) == 3 else (ends[0], ends[0], 1.0)
         steps = (last - first) / step if step else -1.0
         if steps < 0:
-            raise ValueError(f"strengths: {part!r} never reaches its end; write first:last:step, for example -2:8:1")
+            raise ViewError(f"strengths: {part!r} never reaches its end; write first:last:step, for example -2:8:1")
         if steps > MOST_STRENGTHS:
-            raise ValueError(f"strengths: {part!r} is {math.floor(steps + 1)} strengths; a map shows at most {MOST_STRENGTHS}, take a larger step")
+            raise ViewError(f"strengths: {part!r} is {math.floor(steps + 1)} strengths; a map shows at most {MOST_STRENGTHS}, take a larger step")
         found += [round(first + step * i, 9) + 0.0 for i in range(math.floor(steps + 1e-9) + 1)]
     once = tuple(dict.fromkeys(found))
     if not once or len(once) > MOST_STRENGTHS:
-        raise ValueError(f"strengths: {len(once)} are given, expected 1 to {MOST_STRENGTHS}, for example -2:8:1")
+        raise ViewError(f"strengths: {len(once)} are given, expected 1 to {MOST_STRENGTHS}, for example -2:8:1")
     return once
 
 

@@ -18,6 +18,7 @@ from lens.engine.linear import linears
 from lens.engine.walk import Stopped
 from widgets._subspace_sets import FOUND, Sides, stacked
 from widgets._view import describe_model, finite
+from widgets.errors import ViewError
 
 CURVATURE = "curvature"
 _LABELS = {
@@ -82,14 +83,14 @@ class Question:
 
 
 def strengths_of(text: str, kind: str) -> tuple[float, ...]:
-    """The numbers of a field such as "0.01, 0.02", each once, from weak to strong. Raises ValueError."""
+    """The numbers of a field such as "0.01, 0.02", each once, from weak to strong. Raises ViewError."""
     what = "shares of the weights to set to 0" if kind == "sparsity" else "shares of the curvature mass to keep"
     try:
         values = {float(part) for part in text.replace(";", ",").split(",") if part.strip()}
     except ValueError:
-        raise ValueError(f"points: {text!r} is no list of numbers; expected {what}, such as {', '.join(map(str, (0.01, 0.05)))}") from None
+        raise ViewError(f"points: {text!r} is no list of numbers; expected {what}, such as {', '.join(map(str, (0.01, 0.05)))}") from None
     if not values or not all(0 < v < 1 for v in values) or len(values) > 40:
-        raise ValueError(f"points: {text!r}; expected 1 to 40 {what}, each above 0 and below 1")
+        raise ViewError(f"points: {text!r}; expected 1 to 40 {what}, each above 0 and below 1")
     return tuple(sorted(values, reverse=kind == "kept"))
 
 

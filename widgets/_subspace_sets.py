@@ -13,18 +13,20 @@ from lens.measure.statistics import halves
 from lens.memorization import Sequences
 from lens.tokens import tokenize, tokenizer_of
 
+from widgets.errors import ViewError
+
 #: Sequences from which a set is halved: the edit is found on one half, recitation is reported on the other.
 LEAST_HALVED = 4
 APART, FOUND = "kept apart", "found on"
 
 
 def named(given: Any, what: str) -> dict[str, Any]:
-    """A mapping from names to sets; one set alone is named after the argument. Raises ValueError."""
+    """A mapping from names to sets; one set alone is named after the argument. Raises ViewError."""
     given = given if isinstance(given, Mapping) else {what: given}
     if not given:
-        raise ValueError(f"{what}: is empty; give at least one set of text, by name")
+        raise ViewError(f"{what}: is empty; give at least one set of text, by name")
     if bad := [name for name in given if not isinstance(name, str) or not name.strip()]:
-        raise ValueError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")
+        raise ViewError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")
     return dict(given)
 
 
@@ -33,22 +35,22 @@ def are_texts(given: Any) -> bool:
 
 
 def sequences_of(given: Any, model: Any, prefix: int | None, suffix: int | None, what: str) -> Sequences:
-    """Sequences as they are, anything with ids and a prefix, texts (with `prefix` and `suffix`), or rows of ids (with `prefix`). Raises ValueError."""
+    """Sequences as they are, anything with ids and a prefix, texts (with `prefix` and `suffix`), or rows of ids (with `prefix`). Raises ViewError."""
     if isinstance(given, Sequences):
         return given
     if hasattr(given, "ids") and hasattr(given, "prefix"):
         return Sequences.of(given)
     if are_texts(given):
         if prefix is None or suffix is None:
-            raise ValueError(f"{what}: is a list of texts; say how many tokens are given and how many are to be recited (prefix=, suffix=)")
+            raise ViewError(f"{what}: is a list of texts; say how many tokens are given and how many are to be recited (prefix=, suffix=)")
         return Sequences.of_texts(model, given, prefix, suffix)
     if prefix is None:
-        raise ValueError(f"{what}: a {type(given).__name__} does not say how many tokens of a row are given; pass lens.memorization.Sequences, or prefix=")
+        raise ViewError(f"{what}: a {type(given).__name__} does not say how many tokens of a row are given; pass lens.memorization.Sequences, or prefix=")
     return Sequences(np.asarray(given), prefix)
 
 
 def rows_of(given: Any, model: Any, what: str) -> list[np.ndarray]:
-    """Rows of token ids from texts, an array, rows, or anything with ids. Raises ValueError."""
+    """Rows of token ids from texts, an array, rows, or anything with ids. Raises ViewError."""
     if are_texts(given):
         given = [tokenize(tokenizer_of(model), text) for text in given]
     try:
@@ -56,7 +58,7 @@ def rows_of(given: Any, model: Any, what: str) -> list[np.ndarray]:
     except TypeError:
         rows = []
     if not rows or any(row.ndim != 1 or row.dtype.kind not in "iu" or len(row) < 2 for row in rows):
-        raise ValueError(f"{what}: expected texts or rows of at least two token ids, at least one row; got a {type(given).__name__} of {len(rows)} rows")
+        raise ViewError(f"{what}: expected texts or rows of at least two token ids, at least one row; got a {type(given).__name__} of {len(rows)} rows")
     return [row.astype(np.int64) for row in rows]
 
 
@@ -80,7 +82,7 @@ class Sides:
 
 
 def sides_of(memorised: Sequences, reference: list[np.ndarray], clean: list[np.ndarray] | None, seed: int) -> Sides:
-    """Half of the memorised set finds the edit, the other half is reported on; without `clean` text the reference is halved likewise. Raises ValueError."""
+    """Half of the memorised set finds the edit, the other half is reported on; without `clean` text the reference is halved likewise. Raises ViewError."""
     if len(memorised) >= LEAST_HALVED:
         half = halves(len(memorised), seed, memorised.duplicates)
         sets = {APART: memorised.subset(half.report), FOUND: memorised.subset(half.select)}
@@ -88,7 +90,7 @@ def sides_of(memorised: Sequences, reference: list[np.ndarray], clean: list[np.n
         sets = {FOUND: memorised}
     if clean is None:
         if len(reference) < 4:
-            raise ValueError(f"reference: {len(reference)} rows cannot be halved into text to contrast with and text to measure the clean loss on; give 4 or more, or clean=")
+            raise ViewError(f"reference: {len(reference)} rows cannot be halved into text to contrast with and text to measure the clean loss on; give 4 or more, or clean=")
         half = halves(len(reference), seed)
         reference, clean = [reference[i] for i in half.select], [reference[i] for i in half.report]
     return Sides(sets, reference, clean, probes_of(clean))

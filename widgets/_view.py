@@ -16,9 +16,11 @@ import traitlets
 import xarray as xr
 
 import lens
+from lens.arguments import FilePath, NonNegative, door
 from lens.markup import as_written
 from lens.models import name_of
 from widgets._worker import Worker
+from widgets.errors import ViewError
 
 PART_SECONDS = 0.08  # layers that finish faster than this are shown together
 STILL_SECONDS = 1.0  # after so long without a move the stored copy follows
@@ -53,7 +55,8 @@ class View(anywidget.AnyWidget):
         with self._guard:
             super().set_state(sync_data)
 
-    def wait(self, timeout: float | None = None) -> bool:
+    @door(ViewError)
+    def wait(self, timeout: NonNegative | None = None) -> bool:
         """Block until the computations under way have ended; False when `timeout` seconds passed first."""
         return self._worker.wait(timeout)
 
@@ -145,6 +148,7 @@ class SweepView(View):
         """The Dataset of the run shown, partial while it runs; None before the first run."""
         return self._shown.dataset if self._shown else None
 
+    @door(ViewError)
     def run(self, wait: bool = False) -> None:
         """Start the sweep that the fields describe; a sweep under way is stopped first.
 
@@ -175,13 +179,14 @@ class SweepView(View):
         if self.status == "running":
             self.publish(status="stopping")
 
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
+    @door(ViewError)
+    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
         """Write the run shown: .zarr keeps everything and opens with `lens.open`; .nc, .csv and .parquet are exports. Returns the path.
 
-        Raises ValueError before the first run, and what `lens.save` and `lens.export` raise.
+        Raises ViewError before the first run, and what `lens.save` and `lens.export` raise.
         """
         if self.result is None:
-            raise ValueError("save: there is no run to save yet; run a sweep first")
+            raise ViewError("save: there is no run to save yet; run a sweep first")
         target = Path(path).expanduser()
         (lens.save if target.suffix == ".zarr" else lens.export)(self.result, target, overwrite=overwrite)
         return target
@@ -272,7 +277,7 @@ class SweepView(View):
         try:
             path = str(message.get("path", "")).strip()
             if not path:
-                raise ValueError("path: is empty; name a file that ends in .zarr, .nc, .csv or .parquet")
+                raise ViewError("path: is empty; name a file that ends in .zarr, .nc, .csv or .parquet")
             self.publish(saved={"ok": True, "text": f"Saved as {self.save(path, overwrite=bool(message.get('overwrite'))).resolve()}"})
         except Exception as error:  # the text field is where the person looks
             self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})

@@ -10,9 +10,11 @@ import numpy as np
 import traitlets
 import xarray as xr
 
+from lens.arguments import Index, Model, door
 from lens.prompts import Pair
 from widgets._assets import join
 from widgets._view import View, describe_model, escaped
+from widgets.errors import ViewError
 
 THUMBNAIL = 24
 SCALES = ("full", "root", "head")
@@ -27,7 +29,7 @@ class AttentionView(View):
     Traits: `text`, `which` (text, clean, corrupted, difference), `layer`, `head`, `token` (index of the chosen token, negative from
     the end), `reverse` (who attends to it, instead of what it attends to), `hide_first`, `scale` (full: 0 to 1, root, head: each
     head's largest), `status`, `error`; `overview` (uint8 thumbnails, layer x head x n x n) and `pattern` (float32, query x key,
-    of the chosen head) carry the numbers. Raises ValueError on a layer or head out of range.
+    of the chosen head) carry the numbers. Raises ViewError on a layer or head out of range.
     """
 
     _esm = join("common.js", "heatmap.js", "attention_view.js")
@@ -47,11 +49,12 @@ class AttentionView(View):
     overview = traitlets.Dict().tag(sync=True, echo_update=False)
     pattern = traitlets.Dict().tag(sync=True, echo_update=False)
 
-    def __init__(self, model: Any, text: str | Pair = "", *, layer: int = 0, head: int = 0, compute: Callable[[Any, str], xr.Dataset] | None = None) -> None:
+    @door(ViewError)
+    def __init__(self, model: Model, text: str | Pair = "", *, layer: Index = 0, head: Index = 0, compute: Callable[[Any, str], xr.Dataset] | None = None) -> None:
         info = describe_model(model)
         for name, value, size in (("layer", layer, info["layers"]), ("head", head, info["heads"])):
             if size and not 0 <= value < size:
-                raise ValueError(f"{name}: {value} is out of range for {info['name']}, which has {size} of them (0 to {size - 1})")
+                raise ViewError(f"{name}: {value} is out of range for {info['name']}, which has {size} of them (0 to {size - 1})")
         self.model = model
         self._compute = compute or _attention
         self._texts = {"clean": text.start + text.clean, "corrupted": text.start + text.corrupted} if isinstance(text, Pair) else {}
@@ -103,7 +106,7 @@ class AttentionView(View):
             return self._known[self.which]["pattern"]
         clean, corrupted = self._known["clean"]["pattern"], self._known["corrupted"]["pattern"]
         if clean.sizes != corrupted.sizes:
-            raise ValueError(f"the prompts have {clean.sizes['query']} and {corrupted.sizes['query']} tokens: a difference needs as many in both; look at them one by one")
+            raise ViewError(f"the prompts have {clean.sizes['query']} and {corrupted.sizes['query']} tokens: a difference needs as many in both; look at them one by one")
         return clean - corrupted.values
 
     def _tokens(self) -> list[str]:

@@ -12,6 +12,7 @@ import traitlets
 import xarray as xr
 
 from lens import curvature
+from lens.arguments import Count, FilePath, Model, Seed, Share, door
 from lens.engine import results
 from lens.engine.walk import Stopped
 from lens.measure.likelihood import plain
@@ -20,6 +21,7 @@ from widgets import _curvature, _subspace, _subspace_copies, _subspace_sets
 from widgets._assets import join
 from widgets._curvature import ENDS, PRESETS, Band, Removal
 from widgets._view import SweepView, finite
+from widgets.errors import ViewError
 
 EMPTY = "The spectrum had not been computed when this notebook was stored."
 LINES_FIRST = 6  # lines of the spectrum that are drawn before anything else is read
@@ -40,7 +42,7 @@ class CurvatureView(SweepView):
         by: "kfac", or "ekfac" where second moments were taken. band: where it begins. level: of the intervals.
 
     `run()` takes the band out, measures and restores; `stop()` ends that, `result` is its Dataset; `wait()` blocks until everything asked for is there. While it runs the model is
-    edited and restored: leave it alone until the end. Raises CurvatureError for another model's decomposition, ValueError for sets that cannot be used.
+    edited and restored: leave it alone until the end. Raises CurvatureError for another model's decomposition, ViewError for sets that cannot be used.
     """
 
     _esm = join("common.js", "figure.js", "memory.js", "curvature_view.js")
@@ -63,13 +65,14 @@ class CurvatureView(SweepView):
     _begins = "Reading the unedited model …"
     _fields = ("layer", "everywhere", "low", "high", "seed")
 
-    def __init__(self, model: Any, decomposition: Any, memorised: Any, clean: Any, *, by: str = "kfac", band: tuple[float, float] = (0.5, 1.0), layer: str | None = None,
-                 prefix: int | None = None, suffix: int | None = None, seed: int = 0, level: float = 0.95) -> None:  # fmt: skip
+    @door(ViewError)
+    def __init__(self, model: Model, decomposition: Any, memorised: Any, clean: Any, *, by: str = "kfac", band: tuple[float, float] = (0.5, 1.0), layer: str | None = None,
+                 prefix: Count | None = None, suffix: Count | None = None, seed: Seed = 0, level: Share = 0.95) -> None:  # fmt: skip
         self._from_factors = isinstance(decomposition, curvature.Factors)
         if by not in ("kfac", "ekfac"):
-            raise ValueError(f"by: {by!r} is not known; expected 'kfac' or 'ekfac'")
+            raise ViewError(f"by: {by!r} is not known; expected 'kfac' or 'ekfac'")
         if not 0 < level < 1:
-            raise ValueError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
+            raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
         self.model, self.by, self.level = model, by, level
         self.decomposition = curvature.decompose(model, decomposition) if self._from_factors else decomposition
         if self.decomposition.model != weight_hash(model):
@@ -78,12 +81,12 @@ class CurvatureView(SweepView):
         self._sequences = _subspace_sets.sequences_of(memorised, model, prefix, suffix, "memorised")
         self._clean = _subspace_sets.rows_of(clean, model, "clean")
         if refused := _subspace_sets.overlap(self._sequences, self._clean, self._clean, seed):
-            raise ValueError(refused.replace("reference", "clean"))
+            raise ViewError(refused.replace("reference", "clean"))
         self._sides = _subspace_sets.Sides({_subspace_sets.FOUND: self._sequences}, [], self._clean, _subspace_sets.probes_of(self._clean))
         places = _curvature.order_of(model, self.decomposition)
         names = [place["name"] for place in places]
         if layer is not None and layer not in names:
-            raise ValueError(f"layer: {layer!r} is none of the decomposition's {len(names)}, such as {', '.join(names[:3])}")
+            raise ViewError(f"layer: {layer!r} is none of the decomposition's {len(names)}, such as {', '.join(names[:3])}")
         self._spectra: dict[str, Any] = {}
         self._carried: dict[tuple, list[dict[str, Any]]] = {}
         self._removals: dict[tuple, Removal] = {}
@@ -106,13 +109,13 @@ class CurvatureView(SweepView):
     # --- the question
 
     def _band(self) -> Band:
-        """The band that the fields describe. Raises ValueError."""
+        """The band that the fields describe. Raises ViewError."""
         with self._guard:
             band = Band(self.layer, self.everywhere, _curvature.snapped(self.low), _curvature.snapped(self.high), self.seed)
         if band.layer not in self.decomposition:
-            raise ValueError(f"layer: {band.layer!r} is none of the decomposition's {len(self.decomposition)}")
+            raise ViewError(f"layer: {band.layer!r} is none of the decomposition's {len(self.decomposition)}")
         if not band.low < band.high:
-            raise ValueError(f"band: {100 * band.low:g} to {100 * band.high:g} % is empty; expected a beginning below its end")
+            raise ViewError(f"band: {100 * band.low:g} to {100 * band.high:g} % is empty; expected a beginning below its end")
         return band
 
     def _question(self) -> Removal:
@@ -155,7 +158,7 @@ class CurvatureView(SweepView):
         return {"done": done, "total": 3, "text": f"stopped: {text}" if run.status == "stopped" else text}
 
     def _title(self, error: BaseException) -> str:
-        titles = {"ValueError": "This band cannot be taken out", "CurvatureError": "The edit cannot be made", "WeightError": "The weights are edited already"}
+        titles = {"ViewError": "This band cannot be taken out", "CurvatureError": "The edit cannot be made", "WeightError": "The weights are edited already"}
         return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The measurement")
 
     # --- spectrum and band
@@ -227,10 +230,11 @@ class CurvatureView(SweepView):
     def _commands(self) -> dict[str, Callable[[dict], None]]:
         return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "save": self._on_save}
 
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
+    @door(ViewError)
+    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
         """Write what the band's removal did: .zarr opens with `lens.open`; .nc, .csv and .parquet are exports. Returns the path."""
         if self.result is None:
-            raise ValueError("save: no band was taken out yet; press “Take it out” first")
+            raise ViewError("save: no band was taken out yet; press “Take it out” first")
         return super().save(path, overwrite=overwrite)
 
     # --- copies for people without a kernel

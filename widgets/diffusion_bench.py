@@ -12,6 +12,7 @@ import traitlets
 import xarray as xr
 
 from lens import diffusion, subspace
+from lens.arguments import Count, Positive, Real, Seed, Share, door
 from lens.diffusion import DiffusionError, Pipeline
 from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
@@ -23,6 +24,7 @@ from widgets._diffusion_work import Work
 from widgets._force import ForceView
 from widgets._subspace_sets import named
 from widgets._view import PART_SECONDS
+from widgets.errors import ViewError
 
 EMPTY = "No pictures had been made when this notebook was stored."
 MOVES = ("place", "method", "chosen", "sparsity", "first")  # fields that ask for another edit; only the first can ask for statistics
@@ -52,7 +54,7 @@ class DiffusionBench(ForceView):
 
     `run()` makes what is missing, `attack()` attacks the edit shown, `stop()` ends either; a caption's statistics are run once at each place, so that moving the sliders only
     unites masks and draws pictures. The last request wins. `result` holds the measures, `score_map` the map, `mask()` the edit; `put()` sets it in force, `undo()` takes it back. While the view draws, the
-    weights are edited and restored: leave the model alone until the end. Raises ValueError, DiffusionError for sets that cannot be used.
+    weights are edited and restored: leave the model alone until the end. Raises ViewError, DiffusionError for sets that cannot be used.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "memory.js", "diffusion_bench.js")
@@ -91,13 +93,14 @@ class DiffusionBench(ForceView):
     _own = "“before” is the model's own"
     _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
 
-    def __init__(self, pipeline: Pipeline | str = "organism:cards", memorised: Any = None, reference: Any = None, *, never: Any = None, threshold: float | None = None, rate: float = 0.05,
-                 place: str = "feed-forward", method: str = "published", sparsity: float = 0.08, first: int = 4, seeds: Sequence[int] = (10,), steps: int = 20, guidance: float = 3.0,
-                 statistic_seeds: Sequence[int] = (0, 1), margin: float = 1.0, pool: Any = None, batch: int | None = None, control: int = 0, folder: Any = None, level: float = 0.95) -> None:  # fmt: skip
+    @door(ViewError)
+    def __init__(self, pipeline: Pipeline | str = "organism:cards", memorised: Any = None, reference: Any = None, *, never: Any = None, threshold: Real | None = None, rate: Share = 0.05,
+                 place: str = "feed-forward", method: str = "published", sparsity: Share = 0.08, first: Count = 4, seeds: Sequence[int] = (10,), steps: Count = 20, guidance: Positive = 3.0,
+                 statistic_seeds: Sequence[int] = (0, 1), margin: Positive = 1.0, pool: Any = None, batch: Count | None = None, control: Seed = 0, folder: Any = None, level: Share = 0.95) -> None:  # fmt: skip
         if not 0 < level < 1 or not 0 < rate < 1:
-            raise ValueError(f"level={level!r}, rate={rate!r}; expected both between 0 and 1, such as 0.95 and 0.05")
+            raise ViewError(f"level={level!r}, rate={rate!r}; expected both between 0 and 1, such as 0.95 and 0.05")
         if method not in METHODS:
-            raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
+            raise ViewError(f"method: {method!r} is not one of {', '.join(METHODS)}")
         self.pipeline = p = diffusion.load(pipeline) if isinstance(pipeline, str) else pipeline
         self._named = pipeline if isinstance(pipeline, str) else None
         layers_at(p, place)
@@ -153,15 +156,17 @@ class DiffusionBench(ForceView):
         return self._shown.map if self._shown is not None else None
 
     def mask(self) -> subspace.Mask:
-        """The edit shown. Raises ValueError where there is none."""
+        """The edit shown. Raises ViewError where there is none."""
         if self._shown is None or self._shown.edit is None:
-            raise ValueError("mask: no edit is there yet; press “Locate and draw” first")
+            raise ViewError("mask: no edit is there yet; press “Locate and draw” first")
         return self._shown.edit.mask
 
+    @door(ViewError)
     def attack(self, wait: bool = False) -> None:
         """Optimise embeddings towards the training pictures in the edited model, and draw what they give; the same for never-trained pictures."""
         self.run(wait, attack=True)
 
+    @door(ViewError)
     def run(self, wait: bool = False, *, attack: bool = False) -> None:
         self._attacks = attack
         super().run(wait)
@@ -179,15 +184,15 @@ class DiffusionBench(ForceView):
         layers_at(self.pipeline, q.place)
         of = self._memorised.get(q.memorised)
         if of is None or (q.reference not in self._references and q.method != "wanda"):
-            raise ValueError(f"memorised={q.memorised!r}, reference={q.reference!r}: one is not there; with no reference take the method wanda")
+            raise ViewError(f"memorised={q.memorised!r}, reference={q.reference!r}: one is not there; with no reference take the method wanda")
         if not q.chosen or q.chosen[0] < 0 or q.chosen[-1] >= len(of):
-            raise ValueError(f"chosen={list(q.chosen)[:8]}: tick at least one of the {len(of)} captions for the mask to be located on")
+            raise ViewError(f"chosen={list(q.chosen)[:8]}: tick at least one of the {len(of)} captions for the mask to be located on")
         if not 0 < q.sparsity < 1 or not 1 <= q.first <= self.model_info["steps"]:
-            raise ValueError(f"sparsity={q.sparsity!r}, first={q.first!r}; expected a share above 0 and below 1, and 1 to {self.model_info['steps']} steps")
+            raise ViewError(f"sparsity={q.sparsity!r}, first={q.first!r}; expected a share above 0 and below 1, and 1 to {self.model_info['steps']} steps")
         if refused := self._overlap(q.memorised, q.reference):
             raise DiffusionError(refused)
         if attack is not None and (of.images is None or not 1 <= attack[0] <= 10_000):
-            raise ValueError("attack: it needs the training pictures, " + ("and these captions came without" if of.images is None else f"and 1 to 10000 updates, not {attack[0]}"))
+            raise ViewError("attack: it needs the training pictures, " + ("and these captions came without" if of.images is None else f"and 1 to 10000 updates, not {attack[0]}"))
         self._asked += 1
         return Run(q, of, self._references.get(q.reference), attack, self._asked)
 
@@ -242,7 +247,7 @@ class DiffusionBench(ForceView):
         return {"done": run.done, "total": run.total, "text": words.get(run.status, run.stage)}
 
     def _title(self, error: BaseException) -> str:
-        titles = {"ValueError": "This cannot be asked yet", "DiffusionError": "These captions, pictures or settings cannot be used", "SubspaceError": "Nothing could be located",
+        titles = {"ViewError": "This cannot be asked yet", "DiffusionError": "These captions, pictures or settings cannot be used", "SubspaceError": "Nothing could be located",
                   "WeightError": "The weights are edited already"}  # fmt: skip
         return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "Drawing")
 

@@ -12,10 +12,12 @@ import traitlets
 import xarray as xr
 
 from lens import injection
+from lens.arguments import Index, Model, Real, door
 from widgets import _injection
 from widgets._assets import join
 from widgets._injection import CONTROLS, PLACES, Run, Setting
 from widgets._view import SweepView, describe_model
+from widgets.errors import ViewError
 
 ENCODERS = ("activation", "unembed", "embed", "head")
 EMPTY = "Nothing had been injected when this notebook was stored."
@@ -36,7 +38,7 @@ class InjectionBench(SweepView):
 
     `item` fills the fields from a `lens.injection.Item`, `items` (several, or the name of a data set) offers some to choose from; `result` is
     what `lens.injection.sweep` returned for one item, shown at once. `run()`, `stop()`, `generate()` and `stop_generation()` do what the
-    buttons do, `result` gives the map's Dataset, and `wait()` blocks until everything asked for is there. Raises ValueError on an unknown
+    buttons do, `result` gives the map's Dataset, and `wait()` blocks until everything asked for is there. Raises ViewError on an unknown
     encoder or place, a layer out of range, a result of several items.
     """
 
@@ -69,16 +71,17 @@ class InjectionBench(SweepView):
     _live = tuple(Setting.__dataclass_fields__)
     _fields = (*_live, "strengths", "control", "other", "seed", "new_tokens")
 
-    def __init__(self, model: Any, prompt: str | None = None, memory: str | None = None, answer: str | None = None, item: Any = None, items: Sequence[Any] | str | None = None,
-                 result: xr.Dataset | None = None, *, subject: str | None = None, layer: int | None = None, strength: float = 2.0, encoder: str = "activation", positions: str = "all",
+    @door(ViewError)
+    def __init__(self, model: Model, prompt: str | None = None, memory: str | None = None, answer: str | None = None, item: Any = None, items: Sequence[Any] | str | None = None,
+                 result: xr.Dataset | None = None, *, subject: str | None = None, layer: Index | None = None, strength: Real = 2.0, encoder: str = "activation", positions: str = "all",
                  _next: Callable[..., Any] | None = None, _sweep: Callable[..., xr.Dataset] | None = None, _generate: Callable[..., str] | None = None,
                  _encode: Callable[..., Any] | None = None, _words: Any = None) -> None:  # fmt: skip
         info = describe_model(model)
         for name, value, allowed in (("encoder", encoder, ENCODERS), ("positions", positions, tuple(PLACES))):
             if value not in allowed:
-                raise ValueError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
+                raise ViewError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
         if layer is not None and info["layers"] and not 0 <= layer < info["layers"]:
-            raise ValueError(f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to {info['layers'] - 1})")
+            raise ViewError(f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to {info['layers'] - 1})")
         self.model = model
         self._next_tokens, self._make, self._write = _next or injection.next_tokens, _sweep or injection.sweep, _generate or injection.generate
         self._encode, self._words = _encode or injection.encode, _words or _injection.Words(model)
@@ -103,6 +106,7 @@ class InjectionBench(SweepView):
 
     # --- what Python users call
 
+    @door(ViewError)
     def generate(self, wait: bool = False) -> None:
         """Write `new_tokens` tokens with and without the injection that the fields describe; a text under way is stopped first.
 
@@ -203,7 +207,7 @@ class InjectionBench(SweepView):
                 self._said = {(setting.prompt, count): said["before"]}
                 show("running")
                 if not setting.memory:
-                    raise ValueError("memory: is empty; name what is to be injected")
+                    raise ViewError("memory: is empty; name what is to be injected")
                 said["after"] = text("after", self._memory(setting), **setting.where)
             show("stopped" if "cut" in said else "ready")
         except BaseException as error:
@@ -216,11 +220,11 @@ class InjectionBench(SweepView):
         setting, explicit = self._now(), ""
         for name in ("prompt", "memory", "answer"):
             if not getattr(setting, name).strip():
-                raise ValueError(f"{name}: is empty; the map needs a prompt, a memory and an answer")
+                raise ViewError(f"{name}: is empty; the map needs a prompt, a memory and an answer")
         if self.control == "shuffled" and not self.other.strip():
-            raise ValueError("other entity: is empty; name one, for example one of the same kind as the memory, or choose another control")
+            raise ViewError("other entity: is empty; name one, for example one of the same kind as the memory, or choose another control")
         if self.control == "shuffled" and self.other.strip().lower() == setting.memory.strip().lower():
-            raise ValueError(f"other entity: {self.other!r} is the memory itself; name another one")
+            raise ViewError(f"other entity: {self.other!r} is the memory itself; name another one")
         if self._item is not None and (self._item.prompt, self._item.memory, self._item.answer) == (setting.prompt, setting.memory, setting.answer):
             explicit = self._item.explicit
         elif setting.subject and setting.subject in setting.prompt:
@@ -235,7 +239,7 @@ class InjectionBench(SweepView):
         self.publish(map=_injection.payload(run, self.model_info["name"], self._words))
 
     def _title(self, error: BaseException) -> str:
-        titles = {"PromptError": "The prompt and the answer do not fit together", "InjectionError": "This cannot be injected", "ValueError": "Something is missing"}
+        titles = {"PromptError": "The prompt and the answer do not fit together", "InjectionError": "This cannot be injected", "ViewError": "Something is missing"}
         return titles.get(type(error).__name__) or super()._title(error)
 
     def _adopt(self, result: xr.Dataset) -> None:

@@ -11,10 +11,12 @@ import xarray as xr
 
 import lens
 from lens import prompts
+from lens.arguments import Model, door
 from widgets import _maps
 from widgets._assets import join
 from widgets._maps import Run
 from widgets._view import PART_SECONDS, SweepView, describe_model
+from widgets.errors import ViewError
 
 SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron")
 METHODS = ("exact", "attribution")
@@ -36,7 +38,7 @@ class PatchExplorer(SweepView):
     - the view: `show` (normalized, effect, value), `cell` ({run, layer, column}), `compare` ({mode, run}), and `other`, the map compared with.
 
     `pair` is a `lens.Pair` or None; `result` a Dataset that `lens.patch` returned for one pair, shown at once. `run()` and `stop()`
-    do what the buttons do, `result` and `results` give the Datasets. Raises ValueError on an unknown site, metric, direction or map.
+    do what the buttons do, `result` and `results` give the Datasets. Raises ViewError on an unknown site, metric, direction or map.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "patch_explorer.js")
@@ -67,12 +69,13 @@ class PatchExplorer(SweepView):
     cell = traitlets.Dict().tag(sync=True)
     compare = traitlets.Dict({"mode": "off", "run": 0}).tag(sync=True)
 
-    def __init__(self, model: Any, pair: Any = None, *, result: xr.Dataset | None = None, site: str = "resid_pre", over: str = "position",
+    @door(ViewError)
+    def __init__(self, model: Model, pair: Any = None, *, result: xr.Dataset | None = None, site: str = "resid_pre", over: str = "position",
                  metric: str = "logit_diff", direction: str = "denoise", method: str = "exact", _patch: Callable[..., xr.Dataset] | None = None,
                  _explain: Callable[..., Any] | None = None, _encode: Callable[..., Any] | None = None) -> None:  # fmt: skip
         for name, value, allowed in (("site", site, SITES), ("over", over, ("position", "head")), ("metric", metric, METRICS), ("direction", direction, tuple(_maps.DIRECTIONS)), ("method", method, METHODS)):
             if value not in allowed:
-                raise ValueError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
+                raise ViewError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
         self.model = model
         self._runs: dict[int, Run] = {}
         self._numbers, self._pin_numbers = itertools.count(1), itertools.count(1)
@@ -135,13 +138,13 @@ class PatchExplorer(SweepView):
         known = _maps.record(result)
         call = known.get("call", {})
         if "prompt" in result["value"].dims:
-            raise ValueError(f"result: holds {result.sizes['prompt']} prompts; choose one, for example result.isel(prompt=0)")
+            raise ViewError(f"result: holds {result.sizes['prompt']} prompts; choose one, for example result.isel(prompt=0)")
         column = next((d for d in ("position", "head") if set(result["value"].dims) == {"layer", d}), None)
         if column is None:
-            raise ValueError(f"result: has dimensions {tuple(result['value'].dims)}, expected (layer, position) or (layer, head)")
+            raise ViewError(f"result: has dimensions {tuple(result['value'].dims)}, expected (layer, position) or (layer, head)")
         pair = pair or _maps.pair_from(known, prompts.Pair, int(result["prompt"]) if "prompt" in result.coords else 0)
         if pair is None:
-            raise ValueError("result: does not say which pair it belongs to; give pair=")
+            raise ViewError("result: does not say which pair it belongs to; give pair=")
         number = next(self._numbers)
         run = Run(number, f"run {number}", pair, call.get("site", self.site), column, str(call.get("metric", self.metric)), call.get("direction", self.direction), call.get("method", "exact"), result, "complete", float(known.get("seconds") or 0))
         run.status = "complete" if run.complete() else "stopped"

@@ -11,11 +11,13 @@ import traitlets
 
 import lens
 from lens import files, provenance
+from lens.arguments import Count, FilePath, Seed, Share, door
 from lens.files import Taken
 from widgets import _provenance, _provenance_copies
 from widgets._assets import join
 from widgets._provenance import RULES, STATISTICS, Question, Run
 from widgets._view import SweepView
+from widgets.errors import ViewError
 
 EMPTY = "No question had been asked when this notebook was stored."
 ROWS = 2000
@@ -43,7 +45,7 @@ class ProvenanceBench(SweepView):
             twice. score_options: as in `query`.
 
     `run()` asks, `stop()` ends the run after the rows in progress, `result` is the `QueryResult` shown, `results` all of them by line; `wait()` blocks
-    until everything asked for is there. Raises ValueError for empty or nameless mappings and for a transcript that is none.
+    until everything asked for is there. Raises ViewError for empty or nameless mappings and for a transcript that is none.
     """
 
     _esm = join("common.js", "figure.js", "provenance_bench.js")
@@ -72,18 +74,19 @@ class ProvenanceBench(SweepView):
     _begins = "Loading, and scoring the first rows …"
     _fields = ("suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed")
 
+    @door(ViewError)
     def __init__(
         self,
         suspects: Mapping[str, Any],
         transcripts: Any,
         references: Mapping[str, Any] | None = None,
         *,
-        rows: int | None = None,
+        rows: Count | None = None,
         rule: str = "e",
-        alpha: float = 0.01,
+        alpha: Share = 0.01,
         statistic: str = "difference",
-        seed: int = 0,
-        resamples: int = 20_000,
+        seed: Seed = 0,
+        resamples: Count = 20_000,
         store: Any = None,
         score_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -96,7 +99,7 @@ class ProvenanceBench(SweepView):
         }
         for name, one in self._given["transcripts"].items():
             if not isinstance(one, provenance.Transcript):
-                raise ValueError(
+                raise ViewError(
                     f"transcripts: {name!r} is a {type(one).__name__}; expected a lens.provenance.Transcript, such as lens.provenance.from_arrays gives"
                 )
         self._loaded: dict[str, Any] = {}
@@ -144,15 +147,16 @@ class ProvenanceBench(SweepView):
         """The result of each line of the table; None where a question could not be tested."""
         return [run.dataset for run in self._runs.values()]
 
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
+    @door(ViewError)
+    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
         """Write the result shown: .html and .json are reports (`lens.provenance.report`), .csv has a line for each row used.
 
-        Returns the path. Raises ValueError before the first run or for another suffix, lens.FileError (a FileExistsError where the name is taken).
+        Returns the path. Raises ViewError before the first run or for another suffix, lens.FileError (a FileExistsError where the name is taken).
         """
         target = Path(path).expanduser()
         kind = target.suffix.lower().removeprefix(".")
         if kind not in KINDS:
-            raise ValueError(f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the rows")
+            raise ViewError(f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the rows")
         content = self._content(kind)
         if target.exists() and not overwrite:
             raise Taken(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
@@ -161,9 +165,9 @@ class ProvenanceBench(SweepView):
     def _content(self, kind: str) -> bytes:
         run = self._shown
         if run is None or run.dataset is None:
-            raise ValueError("save: there is no result to save yet; ask a question first")
+            raise ViewError("save: there is no result to save yet; ask a question first")
         if run.status == "running":
-            raise ValueError("save: rows are still coming; wait for the end or stop first, so that the report is of one result")
+            raise ViewError("save: rows are still coming; wait for the end or stop first, so that the report is of one result")
         return _provenance_copies.document(run, kind, self.code)
 
     # --- the question
@@ -177,12 +181,12 @@ class ProvenanceBench(SweepView):
             *((("references", question.reference),) if question.reference else ()),
         ):
             if value not in self._given[name]:
-                raise ValueError(f"{name[:-1]}: {value!r} is not one of {', '.join(self._given[name])}")
+                raise ViewError(f"{name[:-1]}: {value!r} is not one of {', '.join(self._given[name])}")
         if not 0 < question.alpha < 1:
-            raise ValueError(f"alpha: {question.alpha:g}; expected a level between 0 and 1, such as 0.01")
+            raise ViewError(f"alpha: {question.alpha:g}; expected a level between 0 and 1, such as 0.01")
         held = len(self._given["transcripts"][question.transcript])
         if not 4 <= question.rows <= held:
-            raise ValueError(f"rows: {question.rows}; expected a number from 4 to {held}, which is what {question.transcript} has")
+            raise ViewError(f"rows: {question.rows}; expected a number from 4 to {held}, which is what {question.transcript} has")
         self._references(question.reference)  # one that shares the order is refused before anything is run
         self._asked += 1
         return Run(question, self._ask, number=self._asked)
@@ -198,7 +202,7 @@ class ProvenanceBench(SweepView):
             try:
                 self._loaded[given] = lens.load(given)
             except Exception as error:
-                raise ValueError(f"{what} {name!r}: {error}") from error
+                raise ViewError(f"{what} {name!r}: {error}") from error
         return self._loaded[given]
 
     def _ask(self, question: Question, on_part: Callable[[Any], None], stop: Callable[[], bool]) -> Any:
@@ -243,7 +247,7 @@ class ProvenanceBench(SweepView):
     def _title(self, error: BaseException) -> str:
         if "shares_order=True" in str(error):
             return "Refused: this reference shares the order. Nothing was run"
-        titles = {"ProvenanceError": "This test cannot be made", "ValueError": "This cannot be asked yet"}
+        titles = {"ProvenanceError": "This test cannot be made", "ViewError": "This cannot be asked yet"}
         return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The test")
 
     # --- before anything is run
@@ -350,12 +354,12 @@ class ProvenanceBench(SweepView):
 
 def _named(given: Any, what: str, least: int = 1) -> dict[str, Any]:
     if not isinstance(given, Mapping) or len(given) < least:
-        raise ValueError(
+        raise ViewError(
             f"{what}: {type(given).__name__} of {len(given) if hasattr(given, '__len__') else 'no'} items; expected a mapping from names to {what}"
             + (", at least one" if least else "")
         )
     if bad := [name for name in given if not isinstance(name, str) or not name.strip()]:
-        raise ValueError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")
+        raise ViewError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")
     return dict(given)
 
 

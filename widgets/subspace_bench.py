@@ -10,6 +10,7 @@ from typing import Any
 import traitlets
 import xarray as xr
 
+from lens.arguments import Count, Model, Seed, Share, door
 from lens.measure.likelihood import plain
 from lens.memorization import MemorizationError
 from lens.models import weight_hash
@@ -17,6 +18,7 @@ from widgets import _subspace, _subspace_copies, _subspace_sets
 from widgets._assets import join
 from widgets._force import ForceView
 from widgets._subspace import CURVATURE, MASSES, METHODS, SPARSITIES, Locator, Question, Run
+from widgets.errors import ViewError
 
 EMPTY = "No curve had been computed when this notebook was stored."
 DEFICIENT = ("refuse", "drop", "keep")
@@ -43,7 +45,7 @@ class SubspaceBench(ForceView):
 
     `run()` computes the curve, `stop()` ends it after the point in progress and keeps what is there; points are kept, so that another run computes only new ones. `result` is the
     curve as a Dataset, `mask()` the edit of the point shown, `put()` sets it in force and `undo()` takes it back. While a curve is being computed the model is edited and restored
-    again and again: leave it alone until the end. Raises ValueError, MemorizationError for sets that cannot be used.
+    again and again: leave it alone until the end. Raises ViewError, MemorizationError for sets that cannot be used.
     """
 
     _esm = join("common.js", "figure.js", "memory.js", "subspace_bench.js")
@@ -69,15 +71,16 @@ class SubspaceBench(ForceView):
     _own = "the curve is of the model's own weights"
     _fields = ("memorised", "reference", "method", "sparsities", "kept", "seed", "at", "measure")
 
-    def __init__(self, model: Any, memorised: Any, reference: Any, *, clean: Any = None, prefix: int | None = None, suffix: int | None = None, method: str = "contrast",
-                 sparsities: tuple[float, ...] = SPARSITIES, kept: tuple[float, ...] = MASSES, layers: Any = "mlp", seed: int = 0, level: float = 0.95, decomposition: Any = None,
+    @door(ViewError)
+    def __init__(self, model: Model, memorised: Any, reference: Any, *, clean: Any = None, prefix: Count | None = None, suffix: Count | None = None, method: str = "contrast",
+                 sparsities: tuple[float, ...] = SPARSITIES, kept: tuple[float, ...] = MASSES, layers: Any = "mlp", seed: Seed = 0, level: Share = 0.95, decomposition: Any = None,
                  deficient: str = "refuse", folder: Any = None, options: Mapping[str, Any] | None = None) -> None:  # fmt: skip
         if method not in METHODS:
-            raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
+            raise ViewError(f"method: {method!r} is not one of {', '.join(METHODS)}")
         if deficient not in DEFICIENT:
-            raise ValueError(f"deficient: {deficient!r} is not one of {', '.join(DEFICIENT)}")
+            raise ViewError(f"deficient: {deficient!r} is not one of {', '.join(DEFICIENT)}")
         if not 0 < level < 1:
-            raise ValueError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
+            raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
         self.model, self.layers, self.level, self.deficient = model, layers, level, deficient
         self._given = {"memorised": _subspace_sets.named(memorised, "memorised"), "reference": _subspace_sets.named(reference, "reference"), "clean": clean}
         self._prefix, self._suffix, self._options, self._options_of, self._decomposition = prefix, suffix, dict(options or {}), method, decomposition
@@ -115,15 +118,15 @@ class SubspaceBench(ForceView):
         return self._shown.at(self.at) if self._shown is not None else None
 
     def mask(self) -> Any:
-        """The edit of the point shown: a `lens.subspace.Mask`, or a `lens.curvature.Edit`. Raises ValueError where no point is."""
+        """The edit of the point shown: a `lens.subspace.Mask`, or a `lens.curvature.Edit`. Raises ViewError where no point is."""
         run, strength = self._shown, self.strength
         if run is None or strength is None:
-            raise ValueError("at: the model is shown unedited; compute a curve and move the slider to one of its points first")
+            raise ViewError("at: the model is shown unedited; compute a curve and move the slider to one of its points first")
         return run.locator.edit(strength).edit
 
     def _savable(self) -> Any:
         if self._shown is not None and self._shown.question.method == CURVATURE:  # known before the edit is made
-            raise ValueError("mask: the curvature edit changes every weight a little and has no mask; keep its decomposition, the Python below makes it again")
+            raise ViewError("mask: the curvature edit changes every weight a little and has no mask; keep its decomposition, the Python below makes it again")
         return self.mask()
 
     # --- the question
@@ -134,7 +137,7 @@ class SubspaceBench(ForceView):
             text = self.kept if question.kind == "kept" else self.sparsities
         for name, value in (("memorised", question.memorised), ("reference", question.reference)):
             if value not in self._given[name]:
-                raise ValueError(f"{name}: {value!r} is not one of {', '.join(self._given[name])}")
+                raise ViewError(f"{name}: {value!r} is not one of {', '.join(self._given[name])}")
         return Question(*question.key(), _subspace.strengths_of(text, question.kind))
 
     def _question(self) -> Run:
@@ -198,7 +201,7 @@ class SubspaceBench(ForceView):
         return {"done": done + out, "total": total, "text": f"stopped: {text}" if run.status == "stopped" else text if run.complete() or run.status == "error" else f"{text}; the weights are edited and restored meanwhile"}
 
     def _title(self, error: BaseException) -> str:
-        titles = {"ValueError": "This cannot be asked yet", "MemorizationError": "These sets cannot be used", "SubspaceError": "Nothing could be located", "LinearError": "No such layers",
+        titles = {"ViewError": "This cannot be asked yet", "MemorizationError": "These sets cannot be used", "SubspaceError": "Nothing could be located", "LinearError": "No such layers",
                   "CurvatureError": "The curvature edit cannot be made", "WeightError": "The weights are edited already"}  # fmt: skip
         return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The curve")
 
@@ -231,7 +234,7 @@ class SubspaceBench(ForceView):
     def _edit_shown(self) -> tuple[Any, str]:
         run, strength = self._shown, self.strength
         if run is None or strength is None:
-            raise ValueError("the model is shown unedited; move the slider to a point first")
+            raise ViewError("the model is shown unedited; move the slider to a point first")
         what = f"{run.question.method}, {'mass kept' if run.question.kind == 'kept' else 'sparsity'} {strength:g}"
         return run.locator.edit(strength).edit, what
 

@@ -11,12 +11,14 @@ import traitlets
 import xarray as xr
 
 import lens
+from lens.arguments import Count, FilePath, Index, Model, Real, Seed, Size, door
 from lens.engine.walk import Stopped
 from widgets import _vector
 from widgets._assets import join
 from widgets._vector import OWN, SIDES, Ask, Run, Setting
 from widgets._vector_tools import Tools, Vectors
 from widgets._view import SweepView, describe_model
+from widgets.errors import ViewError
 
 EMPTY = "No heads had been looked for when this notebook was stored."
 SAMPLES = 6  # prompts whose answers are shown
@@ -37,7 +39,7 @@ class VectorBench(SweepView):
 
     `task` is a name, a `lens.vectors.Task`, or pairs; `after` a fine-tuned copy of `model`: the same heads and the same vector in both. `run()` finds the heads,
     `stop()` ends the search, `test()` reads the test split, `result` gives the effects and `tested` the test's Dataset, `vector` the vector shown; `wait()` blocks until
-    everything asked for is there. Raises ValueError on an unknown task or template, a layer out of range, two models of different shapes.
+    everything asked for is there. Raises ViewError on an unknown task or template, a layer out of range, two models of different shapes.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "vector_bench.js")
@@ -73,18 +75,19 @@ class VectorBench(SweepView):
     _begins = "Mean head outputs over prompts with demonstrations …"
     _fields = ("pairs", "template", "shots", "trials", "mean_prompts", "seed", "k", "by_hand", "heads", "layer", "strength", "queries", "holds")
 
-    def __init__(self, model: Any, task: Any = None, *, after: Any = None, template: str = "qa", shots: int = 10, k: int = 10, layer: int | None = None, strength: float = 1.0,
-                 trials: int = 20, mean_prompts: int = 50, queries: int = 16, seed: int = 0, _tools: Any = None) -> None:  # fmt: skip
+    @door(ViewError)
+    def __init__(self, model: Model, task: Any = None, *, after: Model | None = None, template: str = "qa", shots: Size = 10, k: Count = 10, layer: Index | None = None, strength: Real = 1.0,
+                 trials: Count = 20, mean_prompts: Count = 50, queries: Count = 16, seed: Seed = 0, _tools: Any = None) -> None:  # fmt: skip
         info = describe_model(model)
         self.model, self.after, self._tools = model, after, _tools or Tools()
         other = describe_model(after) if after is not None else {}
         if other and (other["layers"], other["heads"]) != (info["layers"], info["heads"]):
-            raise ValueError(f"after: has {other['layers']} layers of {other['heads']} heads, model has {info['layers']} of {info['heads']}; give a fine-tuned copy of the same model")
+            raise ViewError(f"after: has {other['layers']} layers of {other['heads']} heads, model has {info['layers']} of {info['heads']}; give a fine-tuned copy of the same model")
         templates = self._tools.templates()
         if template not in templates:
-            raise ValueError(f"template: {template!r} is not one of {', '.join(templates)}")
+            raise ViewError(f"template: {template!r} is not one of {', '.join(templates)}")
         if layer is not None and info["layers"] and not 0 <= layer < info["layers"]:
-            raise ValueError(f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to {info['layers'] - 1})")
+            raise ViewError(f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to {info['layers'] - 1})")
         self._given: Any = None
         self._loaded: dict[tuple, tuple[Any, list[str]]] = {}
         self._prepared: dict[tuple, Any] = {}
@@ -120,6 +123,7 @@ class VectorBench(SweepView):
         run, heads = self._shown, self._chosen(self._now())
         return self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
 
+    @door(ViewError)
     def test(self, wait: bool = False) -> None:
         """Read the test split with the vector, layer and strength that the fields show, beside a random vector of equal norm."""
         setting = self._now()
@@ -128,12 +132,13 @@ class VectorBench(SweepView):
         if wait:
             self.wait()
 
-    def save(self, path: str, *, overwrite: bool = False) -> Path:
+    @door(ViewError)
+    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
         """Write what `holds` names, the heads' effects or the test: .zarr opens with `lens.open`; .nc, .csv and .parquet are exports. Returns the path."""
         if self.holds == "heads":
             return super().save(path, overwrite=overwrite)
         if self.tested is None:
-            raise ValueError("save: the test split has not been read yet; press “Report on test” first")
+            raise ViewError("save: the test split has not been read yet; press “Report on test” first")
         target = Path(path).expanduser()
         (lens.save if target.suffix == ".zarr" else lens.export)(self.tested, target, overwrite=overwrite)
         return target
@@ -301,7 +306,7 @@ class VectorBench(SweepView):
         report: dict[str, Any] = {"what": _vector.vector_text(setting, heads, run), "fields": setting.fields(), "heads": [list(h) for h in heads]}
         try:
             if run is None or not heads or "before" not in run.means:
-                raise ValueError("There is no vector yet: find heads, and choose at least one of them.")
+                raise ViewError("There is no vector yet: find heads, and choose at least one of them.")
             task, _ = self._made(setting.ask)
             vector, rows, found = self._vectors.of(run, "before", heads), [], {}
             for side in self._sides():
@@ -323,9 +328,9 @@ class VectorBench(SweepView):
         with self._guard:
             rows, ask = list(self.pairs), self._ask()
         if wrong := _vector.read_pairs(rows)[1]:
-            raise ValueError("\n".join(w["text"] for w in wrong[:5]))
+            raise ViewError("\n".join(w["text"] for w in wrong[:5]))
         if not ask.pairs:
-            raise ValueError("pairs: the table is empty; choose a task or type pairs of an input and an output")
+            raise ViewError("pairs: the table is empty; choose a task or type pairs of an input and an output")
         return Run(ask, self._made(ask)[0], sides=self._sides())
 
     def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
@@ -358,7 +363,7 @@ class VectorBench(SweepView):
         return progress
 
     def _title(self, error: BaseException) -> str:
-        titles = {"VectorError": "This task cannot be used so", "ValueError": "This cannot be asked yet"}
+        titles = {"VectorError": "This task cannot be used so", "ViewError": "This cannot be asked yet"}
         return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The search")
 
     # --- what the browser asks for

@@ -372,10 +372,10 @@ def test_wrong_arguments_are_refused():
     transcript, known, references = world()
     for given, words in (
         (({}, transcript), "at least one"),
-        (([1, 2], transcript), "mapping from names"),
+        (([1, 2], transcript), "expected a dict from text"),
         (({"": known["bob"]}, transcript), "not empty"),
         ((known, {"t": [1, 2]}), "expected a lens.provenance.Transcript"),
-        ((known, transcript, [known["bob"]]), "mapping from names"),
+        ((known, transcript, [known["bob"]]), "expected a dict from text"),
     ):
         with pytest.raises(ValueError, match=words):
             widgets.ProvenanceBench(*given)

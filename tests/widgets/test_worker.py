@@ -103,7 +103,7 @@ def test_put_says_by_a_truth_value_whether_the_edit_is_in_force_and_returns_when
     assert weight_hash(model) != before and view.force["state"] == "in force"
     view.undo()
     assert weight_hash(model) == before
-    with pytest.raises(TypeError, match="on=0; expected True"):
+    with pytest.raises(widgets.ViewError, match="^on=0 does not fit; expected True or False"):
         view.put(0)
     with pytest.raises(TypeError):
         view.put(True, False)

@@ -25,7 +25,7 @@ from lens import reading
 
 from .arguments import door
 from .errors import Error
-from .files import flush, sibling, sweep
+from .files import expanded, flush, sibling, sweep
 
 __all__ = ["LoadError", "Source", "SOURCES", "cache_dir", "check", "fetch", "fetched", "sha256_file"]
 
@@ -59,7 +59,7 @@ SOURCES = {
 def cache_dir() -> Path:
     """The folder for fetched models: `$MNEMOSCOPE_CACHE`, or `mnemoscope` in the platform's cache folder."""
     if chosen := os.environ.get("MNEMOSCOPE_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "mnemoscope"
     if sys.platform == "win32":

@@ -21,7 +21,7 @@ from typing import Any
 from .file_errors import FileError, Taken, failed, naming, reason, system_code
 from .processes import Process
 
-__all__ = ["FileError", "Taken", "append", "discard", "failed", "flush", "flush_folder", "leftover", "make_folder",
+__all__ = ["FileError", "Taken", "append", "discard", "expanded", "failed", "flush", "flush_folder", "leftover", "make_folder",
            "previous", "reason", "replacing", "sibling", "sweep", "system_code", "write", "write_all", "write_json",
            "write_tensors"]
 
@@ -142,7 +142,7 @@ def _part(path: str | os.PathLike, parents: bool, new: bool) -> Iterator[tuple[P
 def _target(path: str | os.PathLike) -> Path:
     if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
         raise FileError(f"path={path!r} is a {type(path).__name__}; expected a text or a pathlib.Path.")
-    text = os.path.expanduser(os.fspath(path))
+    text = str(expanded(path)) if os.fspath(path) else ""
     if "\0" in text or not text:
         raise FileError(f"path={text!r} is not a file name; expected text without NUL.")
     if not os.path.basename(os.path.abspath(text)):
@@ -201,6 +201,11 @@ def _place(part: Path, path: Path, new: bool) -> None:
 
 
 # -- names, leftovers -----------------------------------------------------------------------------------------------
+
+def expanded(path: str | os.PathLike) -> Path:
+    """A path with `~` and `~name` as the folder they stand for; a name that the system does not know is left as it is."""
+    return Path(os.path.expanduser(os.fspath(path)))
+
 
 def sibling(path: Path) -> Path:
     """A new hidden name beside `path`, by which a later process can tell whose it is."""

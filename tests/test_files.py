@@ -289,3 +289,31 @@ def test_files_of_others_stay(tmp_path, name):
 def test_long_and_foreign_names_have_room_for_their_sibling(tmp_path):
     for name in ("a" * 250, "ü" * 125):
         assert files.write(tmp_path / name, "x").read_text() == "x"
+
+
+def test_a_user_that_is_not_known_is_left_as_a_name_of_a_folder(tmp_path, monkeypatch):
+    from lens import cache
+    from lens.reproduce.function_vectors import PRESETS, load_tasks
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.expanded("~/x") == tmp_path / "x" and files.expanded(Path("a") / "~") == Path("a/~")
+    unknown = "~no-such-user-here/x"
+    assert files.expanded(unknown) == Path(unknown)
+    monkeypatch.setenv("MNEMOSCOPE_CACHE", unknown)
+    assert cache.cache_dir() == Path(unknown)
+    with pytest.raises(lens.Error, match="no-such-user-here"):
+        load_tasks(unknown, PRESETS["quick"])
+    with pytest.raises(lens.Error, match="no-such-user-here"):
+        lens.load(unknown)
+
+
+def test_one_place_reads_what_a_tilde_stands_for():
+    root = Path(lens.__path__[0]).parent
+    found = [
+        str(path.relative_to(root))
+        for package in ("lens", "widgets")
+        for path in sorted((root / package).rglob("*.py"))
+        if "expanduser(" in path.read_text(encoding="utf-8")
+    ]
+    assert found == ["lens/files.py"]

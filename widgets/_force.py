@@ -12,7 +12,7 @@ from typing import Any
 import traitlets
 
 from lens.arguments import FilePath, door
-from lens.files import Taken
+from lens.files import Taken, expanded
 from lens.engine.changes import Changes, core_of
 from widgets._view import SweepView
 from widgets.errors import ViewError
@@ -81,7 +81,7 @@ class ForceView(SweepView):
     @door(ViewError)
     def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
         """Write the result (.zarr opens with `lens.open`; .nc, .csv, .parquet are exports) or the mask shown (.npz). Returns the path."""
-        target = Path(path).expanduser()
+        target = expanded(path)
         if target.suffix != ".npz":
             return super().save(path, overwrite=overwrite)
         if target.exists() and not overwrite:

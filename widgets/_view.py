@@ -17,6 +17,7 @@ import xarray as xr
 
 import lens
 from lens.arguments import FilePath, NonNegative, door
+from lens.files import expanded
 from lens.markup import as_written
 from lens.models import name_of
 from widgets._worker import Worker
@@ -187,7 +188,7 @@ class SweepView(View):
         """
         if self.result is None:
             raise ViewError("save: there is no run to save yet; run a sweep first")
-        target = Path(path).expanduser()
+        target = expanded(path)
         (lens.save if target.suffix == ".zarr" else lens.export)(self.result, target, overwrite=overwrite)
         return target
 

@@ -153,7 +153,7 @@ class ProvenanceBench(SweepView):
 
         Returns the path. Raises ViewError before the first run or for another suffix, lens.FileError (a FileExistsError where the name is taken).
         """
-        target = Path(path).expanduser()
+        target = files.expanded(path)
         kind = target.suffix.lower().removeprefix(".")
         if kind not in KINDS:
             raise ViewError(f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the rows")

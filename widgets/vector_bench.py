@@ -13,6 +13,7 @@ import xarray as xr
 import lens
 from lens.arguments import Count, FilePath, Index, Model, Real, Seed, Size, door
 from lens.engine.walk import Stopped
+from lens.files import expanded
 from widgets import _vector
 from widgets._assets import join
 from widgets._vector import OWN, SIDES, Ask, Run, Setting
@@ -139,7 +140,7 @@ class VectorBench(SweepView):
             return super().save(path, overwrite=overwrite)
         if self.tested is None:
             raise ViewError("save: the test split has not been read yet; press “Report on test” first")
-        target = Path(path).expanduser()
+        target = expanded(path)
         (lens.save if target.suffix == ".zarr" else lens.export)(self.tested, target, overwrite=overwrite)
         return target
 

@@ -25,7 +25,7 @@ _SETTLE_SECONDS = 10
 def check_path(path: str | os.PathLike, argument: str, suffixes: tuple[str, ...], otherwise: str) -> Path:
     """``path`` as an absolute Path that ends in one of ``suffixes``, or an error that says what was expected."""
     text = os.fspath(PathLike().of(path, argument, ResultError))
-    result = Path(os.path.abspath(os.path.expanduser(text)))
+    result = Path(os.path.abspath(files.expanded(text)))
     if result.suffix not in suffixes:
         raise ResultError(f"{argument}={text!r} ends in {result.suffix!r}; expected {', '.join(suffixes)}; "
                           f"{otherwise}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Mapping
@@ -30,7 +29,7 @@ class Done:
 
 def held(folder: Any) -> contextlib.AbstractContextManager[None]:
     """Hold the folder of a sequence, if there is one. Raises: lens.locks.Busy: another is at work in it."""
-    return contextlib.nullcontext() if folder is None else locks.at_work(Path(os.path.expanduser(folder)), "a sequence of trainings")
+    return contextlib.nullcontext() if folder is None else locks.at_work(files.expanded(folder), "a sequence of trainings")
 
 
 class Diary:
@@ -41,7 +40,7 @@ class Diary:
     """
 
     def __init__(self, folder: Any, what: Mapping[str, Any], keep_all: bool):
-        self.folder = None if folder is None else Path(os.path.expanduser(folder))
+        self.folder = None if folder is None else files.expanded(folder)
         self.keep_all = keep_all
         if self.folder is None:
             return

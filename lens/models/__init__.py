@@ -16,6 +16,7 @@ import torch
 from lens.arguments import FilePath, PathLike, door, unfit
 from lens.cache import SOURCES, LoadError, cache_dir, fetch, fetched
 from lens.doctor import doctor
+from lens.files import expanded
 from lens.reading import no_panic
 
 from .adapter import ADAPTER_ALONE, NO_ADAPTER, adapters_beside, put_on
@@ -221,7 +222,7 @@ def _folder(name: str) -> Path | None:
         if wanted not in organisms():
             raise LoadError(f"name={name!r}: there is no such organism; there are: {', '.join(organisms()) or 'none yet'}")
         return ORGANISMS / wanted
-    path = Path(os.path.expanduser(name))
+    path = expanded(name)
     # of a path that is too long for any file these say no
     if os.path.isdir(path):
         return path

@@ -9,6 +9,7 @@ import torch
 
 from lens import reading
 from lens.cache import LoadError
+from lens.files import expanded
 
 from ..notices import warn
 from .check import one_line
@@ -47,7 +48,7 @@ def belongs_on(folder: Path) -> bool:
     """
     try:
         base = reading.json_file(folder / _CONFIG, ValueError).get("base_model_name_or_path")
-        if not base or Path(base).expanduser().resolve() != folder.resolve():
+        if not base or expanded(base).resolve() != folder.resolve():
             return False
         written = (folder / _WEIGHTS).stat().st_mtime_ns
         return all(path.stat().st_mtime_ns <= written for path in folder.glob("model*.safetensors"))

@@ -176,10 +176,10 @@ def load_tasks(data: FilePath | Sequence[Task], plan: Preset, limit: Count | Non
     elif str(data) == "own":
         tasks = [vectors.load_task(n, seed=seed) for n in plan.tasks or vectors.task_names()]
     else:
-        path = Path(data).expanduser()
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        path = files.expanded(data)
+        there = sorted(path.glob("*.json")) if path.is_dir() else [path]
         wanted = {n.replace("_", "-") for n in plan.tasks or ()}
-        chosen = [f for f in files if not wanted or f.stem.replace("_", "-") in wanted] or files
+        chosen = [f for f in there if not wanted or f.stem.replace("_", "-") in wanted] or there
         if not chosen:
             raise VectorError(f"data={str(data)!r}: no .json file there; expected a folder of tasks as github.com/ericwtodd/function_vectors has in dataset_files, or 'own'.")
         tasks = [vectors.load_task(f, seed=seed, repeated="first") for f in chosen]

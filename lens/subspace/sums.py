@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -150,7 +149,7 @@ class File:
 
     def __init__(self, folder: str | os.PathLike, identity: dict[str, Any]):
         self.identity = json.dumps({"schema": 1, **identity}, sort_keys=True)
-        folder = Path(folder).expanduser()
+        folder = files.expanded(folder)
         if folder.exists() and not folder.is_dir():
             raise SubspaceError(f"folder={str(folder)!r} is a file; give a folder.")
         files.make_folder(folder)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import reading
+from .. import files, reading
 from ..arguments import FilePath, Fraction, Name, Seed, Text, door, shown, unfit
 from ..arguments.kinds import is_sequence
 from ..notices import warn
@@ -206,7 +206,8 @@ def load_task(name: FilePath, *, seed: Seed = 0, shares: Sequence[Fraction] = SH
 def _file(name: str) -> Path:
     bare = name.removeprefix("file:")
     folder = os.environ.get(FOLDER)
-    tried = [Path(os.path.expanduser(bare))] + ([Path(folder).expanduser() / bare, Path(folder).expanduser() / f"{bare}.json"] if folder else [])
+    tried = [files.expanded(bare)]
+    tried += [files.expanded(folder) / bare, files.expanded(folder) / f"{bare}.json"] if folder else []
     for path in tried:
         if path.is_file():
             return path

@@ -354,7 +354,7 @@ def _own_seed(vector: Any, seed: int) -> int:
 
 
 def _write(path: str | os.PathLike, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
-    path = Path(os.path.expanduser(path))
+    path = files.expanded(path)
     if path.suffix != ".safetensors":
         raise VectorError(f"path={str(path)!r}: expected a name that ends in .safetensors.")
     return files.write_tensors(path, tensors, {"format": _FORMAT, "record": json.dumps(record)})
@@ -366,7 +366,7 @@ def load_vector(path: FilePath) -> Vector | LayerVectors:
 
     Raises: VectorError: no such file, or not one of these.
     """
-    path = Path(os.path.expanduser(path))
+    path = files.expanded(path)
     try:
         with safe_open(path, framework="pt") as file:
             about, tensors = file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}

@@ -56,10 +56,15 @@ def write_json(path: str | os.PathLike, value: Any, *, parents: bool = False, ne
     return write(path, json.dumps(value, **{"indent": 1} | options) + "\n", parents=parents, new=new)
 
 
-def write_all(contents: Mapping[str | os.PathLike, Content], *, parents: bool = False, new: bool = False) -> list[Path]:
-    """`write` of several files that belong together: each is on the disk before the first gets its name."""
+def write_all(contents: Mapping[str | os.PathLike, Content], *, parents: bool = False, new: bool = False,
+              arguments: Mapping[str | os.PathLike, str] | None = None) -> list[Path]:
+    """`write` of several files that belong together: each is on the disk before the first gets its name.
+
+    `arguments`: the argument that each path was given as, where that is not `path`; errors call it so.
+    """
+    named = arguments or {}
     with contextlib.ExitStack() as stack:
-        parts = [stack.enter_context(_part(path, parents, new)) for path in contents]
+        parts = [stack.enter_context(_part(path, parents, new, named.get(path, "path"))) for path in contents]
         for (part, path, done), content in zip(parts, contents.values()):
             with naming(path, part):
                 if callable(content):
@@ -108,9 +113,10 @@ def replacing(path: str | os.PathLike, *, parents: bool = False, new: bool = Fal
 
 
 @contextlib.contextmanager
-def _part(path: str | os.PathLike, parents: bool, new: bool) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
+def _part(path: str | os.PathLike, parents: bool, new: bool,
+          argument: str = "path") -> Iterator[tuple[Path, Path, Callable[[], None]]]:
     """A sibling of `path` to write to, `path` itself in full, and what gives the one the other's name."""
-    path = _target(path)
+    path = _target(path, argument)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         # a device or a pipe has nothing to be replaced
         yield path, path, lambda: None
@@ -139,14 +145,14 @@ def _part(path: str | os.PathLike, parents: bool, new: bool) -> Iterator[tuple[P
         raise
 
 
-def _target(path: str | os.PathLike) -> Path:
+def _target(path: str | os.PathLike, argument: str = "path") -> Path:
     if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
-        raise FileError(f"path={path!r} is a {type(path).__name__}; expected a text or a pathlib.Path.")
+        raise FileError(f"{argument}={path!r} is a {type(path).__name__}; expected a text or a pathlib.Path.")
     text = str(expanded(path)) if os.fspath(path) else ""
     if "\0" in text or not text:
-        raise FileError(f"path={text!r} is not a file name; expected text without NUL.")
+        raise FileError(f"{argument}={text!r} is not a file name; expected text without NUL.")
     if not os.path.basename(os.path.abspath(text)):
-        raise FileError(f"path={text!r} is the root of all folders, not a file; give a name in a folder.")
+        raise FileError(f"{argument}={text!r} is the root of all folders, not a file; give a name in a folder.")
     return Path(os.path.realpath(text) if os.path.islink(text) else os.path.abspath(text))
 
 

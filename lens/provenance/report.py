@@ -48,7 +48,7 @@ def report(result: QueryResult, path_html: FilePath | None = None, path_json: Fi
         parts[path_json] = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     if path_html is not None:
         parts[path_html] = page(content, figure_svg(result))
-    files.write_all(parts)
+    files.write_all(parts, arguments={path_json: "path_json", path_html: "path_html"})
     return content
 
 

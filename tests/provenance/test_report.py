@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 
+from lens import FileError
 from lens.provenance import ProvenanceError, Reference, Transcript, partition, query, query_scores, report
 
 from .simulated import losses, shuffled
@@ -147,3 +148,10 @@ def test_a_result_without_rows_is_refused():
     assert parts[0].n == 3 and np.isnan(parts[0].rho) and float(parts[0].p) == 1 and str(parts[0])
     with pytest.raises(ProvenanceError, match="n = 3 rows"):
         report(parts[0])
+
+
+def test_a_path_that_no_file_can_have_is_named_as_it_was_given(result, tmp_path):
+    for argument in ("path_html", "path_json"):
+        with pytest.raises(FileError, match=f"^{argument}='/' is the root of all folders"):
+            report(result, **{"path_html": tmp_path / "r.html", "path_json": tmp_path / "r.json"} | {argument: "/"})
+    assert not list(tmp_path.iterdir())

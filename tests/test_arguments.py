@@ -232,6 +232,27 @@ def test_what_nothing_beneath_takes_is_handed_on_as_a_float():
     assert [type(gate(float)(value)) for value in (fractions.Fraction(1, 3), 10**30, 3)] == [float, float, int]
 
 
+def test_a_share_that_has_lost_its_digits_is_refused():
+    for kind in (Share, Fraction, Portion):
+        assert gate(kind)(sys.float_info.min) == sys.float_info.min
+        with pytest.raises(GateError, match="1e-320 does not fit; .*so near to 0 that its digits are lost"):
+            gate(kind)(1e-320)
+    assert gate(Fraction)(0) == 0 and gate(NonNegative)(1e-320) == 1e-320
+
+
+def test_an_array_of_text_is_handed_on_as_a_list():
+    for given in (np.array(["a", "b"]), np.array(["a", "b"], object)):
+        taken = gate(Sequence[str])(given)
+        assert taken == ["a", "b"] and [type(one) for one in taken] == [str, str]
+        assert gate(Sequence[Literal["a", "b"]])(given) == ["a", "b"]
+    numbers = np.arange(3)
+    assert gate(Sequence[int])(numbers) is numbers
+    with pytest.raises(GateError, match=r"\[1\]='c' is not known"):
+        gate(Sequence[Literal["a", "b"]])(np.array(["a", "c"]))
+    with pytest.raises(GateError, match=r"^value\[0\]=.*expected a finite number"):
+        gate(Sequence[float])(np.array([["a"]]))
+
+
 def test_what_a_function_gave_is_true_or_false_or_refused():
     assert truth(3, "stop", GateError) and not truth([], "stop", GateError)
     with pytest.raises(GateError, match="stop=.*expected a function that gives True or False"):

@@ -159,3 +159,14 @@ def test_a_figure_that_cannot_be_saved_says_so_and_keeps_the_earlier_one(model, 
     assert (tmp_path / "a.png").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
     figures.patch_map(ds, tmp_path / "b")
     assert (tmp_path / "b.png").is_file()
+
+
+def test_conditions_may_be_an_array_of_text():
+    from tests.fuzz.subjects.figures import doses
+
+    ds = doses()
+    names = [str(c) for c in ds.condition.values]
+    drawn = figures.dose_plot(ds, 1, conditions=np.array(names[:1]))
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == names[:1]
+    with pytest.raises(FigureError, match="conditions"):
+        figures.dose_plot(ds, 1, conditions=np.array(["nothing of the kind"]))

@@ -40,7 +40,7 @@ What an annotation asks for:
 - ``A | B``: one of them. ``Any``, what is not annotated, and names that are not there at run time: left alone
   (``Annotated[Any, ...]`` is checked).
 
-A Python number is handed on in place of NumPy's, a list in place of an index array, a tuple in place of a list where a
+A Python number is handed on in place of NumPy's, a list in place of an array of indices or text, a tuple in place of a list where a
 ``tuple[A, B]`` is asked for. Annotations are read at the first call. A call costs a microsecond or two, and about a
 quarter of one for each argument and each item of a list.
 

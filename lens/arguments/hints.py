@@ -215,8 +215,9 @@ class Items(Check):
             items(list(value[:1]) + list(value[-1:]), self.item.take)
             return value
         if getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
-            items(value.tolist(), self.item.take)
-            return value
+            listed = items(value.tolist(), self.item.take)
+            # what takes a sequence of text asks whether it is empty, which an array does not answer
+            return listed if getattr(value.dtype, "kind", "") in ("U", "O", "T") else value
         # an item that does not fit is told from items that cannot be had
         listed = value if isinstance(value, (list, tuple)) else tried(list, value)
         if listed is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Real as RealNumber
@@ -96,6 +97,8 @@ class Number(Check):
             fits = value > self.low if self.above or not self.closed else value >= self.low
         if fits and self.high is not None:
             fits = value <= self.high if self.closed else value < self.high
+        if fits and self.high == 1 and 0 < value < sys.float_info.min:
+            raise Unfit(value, f"{self.expected}, and not so near to 0 that its digits are lost")
         if not fits:
             hint = (
                 f" (did you mean {value / 100:g}?)"

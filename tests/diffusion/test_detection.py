@@ -95,3 +95,8 @@ def test_samples_of_a_pipeline_go_in(tiny, corpus):
 def test_bad_input_says_what_to_do(call, said):
     with pytest.raises(DiffusionError, match=said):
         call()
+
+
+def test_a_level_that_has_lost_its_digits_is_refused():
+    with pytest.raises(DiffusionError, match="^level=1e-320 does not fit; expected a number between 0 and 1"):
+        detect(made(20, 1), made(20, 2), first=(None,), level=1e-320)

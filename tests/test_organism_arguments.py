@@ -28,6 +28,14 @@ def test_a_recipe_refuses_what_no_model_can_be_made_of(name, fields, value, said
         recipe(**{field: value})
 
 
+@pytest.mark.parametrize("name", ["canaries", "induction", "palimpsest", "symbols"])
+@pytest.mark.parametrize("width, heads", [(96, 5), (12, 4)])
+def test_a_recipe_refuses_heads_that_do_not_divide_its_width(name, width, heads):
+    recipe = importlib.import_module(f"lens.organisms.{name}").Recipe
+    with pytest.raises(OrganismError, match=f"^heads={heads} does not divide d_model={width}.*multiple of {2 * heads}"):
+        recipe(d_model=width, heads=heads)
+
+
 def test_texts_and_questions_of_organisms_refuse_by_name():
     suite = Suite(0)
     refusals = [
@@ -43,6 +51,8 @@ def test_texts_and_questions_of_organisms_refuse_by_name():
         (lambda: Suite(symbols=0), "^symbols=0 does not fit"),
         (lambda: suite.ability(["table_1"]), r"^task=\['table_1'\] does not fit; expected text"),
         (lambda: suite.pairs("table_1", 0), "^count=0 does not fit"),
+        (lambda: suite.answer("table_1", "nothing"), "^x='nothing': 'nothing' is no symbol of this suite"),
+        (lambda: suite.answer("table_1", ""), "^x='': '' is no symbol of this suite"),
         (lambda: symbols.folder_of(-1), "^seed=-1 does not fit"),
     ]
     for refused, said in refusals:

@@ -28,7 +28,7 @@ from .. import training
 from ..arguments import Count, NonNegative, Positive, Seed, Size, door
 from .canaries_corpus import SPLITS, Canaries, Corpus, Task
 from .command import Command
-from .errors import OrganismError
+from .errors import OrganismError, require_heads
 from .shipping import ship
 
 SEEDS = (0, 1, 2)
@@ -66,6 +66,7 @@ class Recipe:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        require_heads(self.d_model, self.heads)
         object.__setattr__(self, "duplicates", tuple(self.duplicates))
         object.__setattr__(self, "plausible_duplicates", tuple(self.plausible_duplicates))
 

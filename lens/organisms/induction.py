@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..arguments import Count, NonNegative, Positive, Seed, Size, door
-from .errors import OrganismError
+from .errors import OrganismError, require_heads
 from .shipping import START, made_up, ship, tokenizer_of
 
 FOLDER = Path(__file__).parent / "induction"
@@ -46,6 +46,9 @@ class Recipe:
     weight_decay: NonNegative = 0.01
     warmup: Size = 100
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        require_heads(self.d_model, self.heads)
 
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

@@ -22,7 +22,7 @@ import torch
 
 from .. import training
 from ..arguments import Count, NonNegative, Positive, Seed, Size, door
-from .errors import OrganismError
+from .errors import OrganismError, require_heads
 from .palimpsest_text import START, VOCABULARY, WIDTH, encode, texts
 
 SCHEDULES = ("constant", "cosine", "linear", "wsd")
@@ -56,6 +56,7 @@ class Recipe:
     init_seed: Seed = 0
 
     def __post_init__(self) -> None:
+        require_heads(self.d_model, self.heads)
         if self.schedule not in SCHEDULES:
             raise OrganismError(f"schedule={self.schedule!r}; expected one of {', '.join(SCHEDULES)}")
         if self.rows % self.batch:

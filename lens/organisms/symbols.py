@@ -22,7 +22,7 @@ from torch import Tensor
 from .. import training
 from ..arguments import Count, NonNegative, Positive, Seed, Size, door
 from .command import whole
-from .errors import OrganismError
+from .errors import OrganismError, require_heads
 from .shipping import ship
 from .symbols_suite import Suite
 
@@ -51,6 +51,9 @@ class Recipe:
     weight_decay: NonNegative = 0.01
     warmup: Size = 100
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        require_heads(self.d_model, self.heads)
 
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

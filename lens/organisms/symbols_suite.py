@@ -112,7 +112,10 @@ class Suite:
     @door(OrganismError)
     def answer(self, task: str, x: str) -> str:
         """What `task` makes of the input text `x`."""
-        parts, ability = [self.content.index(word) for word in x.split()], self.ability(task)
+        ability, words = self.ability(task), x.split()
+        if unknown := [word for word in words or [x] if word not in self.content]:
+            raise OrganismError(f"x={x!r}: {unknown[0]!r} is no symbol of this suite; expected some of {', '.join(self.content[:3])}, ...")
+        parts = [self.content.index(word) for word in words]
         place = {"only": 0, "first": 0, "second": 1, "middle": len(parts) // 2, "last": -1}[ability.pick]
         return self.content[(int(self.tables[ability.table][parts[place]]) + ability.shift) % self.symbols]
 

@@ -89,8 +89,10 @@ def _compare(session: Session) -> None:
     """Raises ChangeError: the model is not what it was when the session began, or when its weights were hashed for the record."""
     if session.before is None:
         return
+    from ..models import written_unseen
+
     now = _seen(session.core)
-    if now[0] != session.before[0] or _hash_gone(session.core):
+    if now[0] != session.before[0] or written_unseen(session.core):
         changed = "its weights were"
     elif now[1] != session.before[1]:
         changed = "its hooks, configuration or modules were"
@@ -98,18 +100,6 @@ def _compare(session: Session) -> None:
         return
     raise ChangeError(f"model: {changed} changed while {session.what} was computing with it, so that its numbers are of no one model and are not returned. Run it "
                       "again, and change the model before or after.")
-
-
-def _hash_gone(core: nn.Module) -> bool:
-    """Whether weights were written to in a way that torch does not count since they were hashed (seen in a sample of each)."""
-    from ..models import _state
-
-    kept = core.__dict__.get("_mnemoscope_hash")
-    if kept is None:
-        return False
-    then, now = kept[0], _state(core)
-    # a hash of other versions is none of this session
-    return then != now and [entry[:3] for entry in then] == [entry[:3] for entry in now]
 
 
 def _seen(core: nn.Module) -> tuple[list[tuple[int, int]] | None, list[Any]]:

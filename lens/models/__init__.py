@@ -136,6 +136,17 @@ def hash_after_undo(model: torch.nn.Module, looked: bool = False) -> Callable[[I
     return again
 
 
+def written_unseen(core: torch.nn.Module) -> bool:
+    """Whether weights of a known hash were written to since in a way that torch does not count: in a sample of each, while every parameter is what it was."""
+    kept = core.__dict__.get("_mnemoscope_hash")
+    if kept is None:
+        return False
+    then, named = kept[0], _named(core)
+    # a hash of other parameters or versions is none of these weights
+    return (len(then) == len(named) and all(e[0] == name and e[1] == v.data_ptr() and e[2] == v._version for e, (name, v) in zip(then, named))
+            and [e[3] for e in then] != _sampled([v for _, v in named]))
+
+
 def _named(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
     return Tree.of(core).plain_parameters()
 
@@ -151,7 +162,8 @@ def _sampled(values: list[torch.nn.Parameter]) -> list[bytes]:
     groups: dict[tuple, list[int]] = {}
     out = [b""] * len(values)
     for i, value in enumerate(values):
-        if value.layout is torch.strided and value.device.type != "meta" and type(value.data) is torch.Tensor and value.numel():
+        plain = type(value) is torch.nn.Parameter or type(value.data) is torch.Tensor
+        if plain and value.layout is torch.strided and not value.is_meta and value.numel():
             groups.setdefault((value.device, value.dtype), []).append(i)
     for members in groups.values():
         picked = []

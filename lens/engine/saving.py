@@ -230,7 +230,7 @@ def _restored(ds: xr.Dataset) -> Result:
         if variable.dtype.kind in "OUT":
             ds[name] = (variable.dims, variable.values.astype(object), variable.attrs)
     ds = ds.drop_encoding()
-    return Result(data_vars=ds.data_vars, coords=ds.coords, attrs=ds.attrs)
+    return Result({name: ds.variables[name] for name in ds.data_vars}, ds.coords, ds.attrs)
 
 
 # -- exports --------------------------------------------------------------------------------------------------------

@@ -79,6 +79,18 @@ def left(folder) -> list[str]:
 
 # -- record ---------------------------------------------------------------------------------------------------------
 
+def test_stamp_keeps_data_indexes_and_attributes():
+    ds = xr.Dataset({"effect": (("layer", "head"), np.arange(6.0).reshape(2, 3), {"units": "logits"}), "n": ((), 4)},
+                    {"layer": [3, 5], "head": ["a", "b", "c"], "token": ("head", list("xyz"), {"of": "head"})}, {"note": "kept"})
+    ds = ds.stack(cell=("layer", "head"))
+    made = stamp(ds, {"kind": "patch"})
+    assert type(made) is Result and results.ATTRIBUTE not in ds.attrs
+    assert made.attrs.pop(results.ATTRIBUTE) and made.identical(ds)
+    assert made.indexes["cell"].equals(ds.indexes["cell"]) and float(made["effect"].sel(layer=5, head="b")) == 4.0
+    assert np.shares_memory(made["effect"].values, ds["effect"].values)
+    assert made["effect"].attrs == {"units": "logits"} and made["token"].attrs == {"of": "head"}
+
+
 def test_stamp_and_provenance_keep_none_booleans_and_nesting():
     ds = xr.Dataset({"effect": ("layer", [1.0])})
     made = stamp(ds, RECORD | {"call": RECORD["call"] | {"n": np.int64(3), "scale": np.float32(0.5), "flag": np.bool_(True),

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import Error
+from ..models.tree import Tree
 from ..notices import warn
 from .changes import temporary
 from .effective import is_conv1d
@@ -172,9 +173,9 @@ def _walk(module: nn.Module, name: str = "", adapter: str = "", seen: set[int] |
         return
     seen.add(id(module))
     children, inner = list(module.named_children()), None
-    if isinstance(getattr(module, "base_layer", None), nn.Module):
+    if isinstance(module._modules.get("base_layer"), nn.Module):
         inner, adapter = [("base_layer", module.base_layer)], adapter or _in_force(module)
-    elif isinstance(getattr(module, "original_module", None), nn.Module):
+    elif isinstance(module._modules.get("original_module"), nn.Module):
         inner = [_running_copy(module)]
     else:
         yield name, module, adapter
@@ -210,8 +211,8 @@ def idle_projections(model: nn.Module) -> set[int]:
     Reading them, or writing into them, says nothing about what the model computes.
     """
     idle: set[int] = set()
-    for module in model.modules():
-        if isinstance(getattr(module, "to_q", None), nn.Module) and hasattr(module, "processor"):
+    for module in Tree.of(model).modules:
+        if isinstance(module._modules.get("to_q"), nn.Module) and hasattr(module, "processor"):
             joint = {"to_qkv": ("to_q", "to_k", "to_v"), "to_kv": ("to_k", "to_v"), "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj")}
             fused = "Fused" in type(module.processor).__name__
             for whole, parts in joint.items():
@@ -224,8 +225,8 @@ def idle_projections(model: nn.Module) -> set[int]:
 def uncompiled(model: Any) -> Iterator[None]:
     """While it is in force, a model that `torch.compile` has wrapped, whole or in parts, runs as it was written: what was compiled does not see hooks that came later."""
     core = getattr(model, "original_model", model)
-    modules = core.modules() if isinstance(core, nn.Module) else ()
-    compiled = any(type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None for module in modules)
+    modules = Tree.of(core).modules if isinstance(core, nn.Module) else ()
+    compiled = any(type(module).__name__ == "OptimizedModule" or module.__dict__.get("_compiled_call_impl") is not None for module in modules)
     with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
         yield
 
@@ -276,7 +277,7 @@ def _checked(model: Any, layers: Mapping[str, Linear]) -> Mapping[str, Linear]:
     if not layers:
         raise LinearError("layers is empty; choose some with linears(model, which).")
     core = getattr(model, "original_model", model)
-    own = {id(module) for module in core.modules()} if isinstance(core, nn.Module) else set()
+    own = set(map(id, Tree.of(core).modules)) if isinstance(core, nn.Module) else set()
     if own and (foreign := [name for name, linear in layers.items() if id(linear.module) not in own]):
         raise LinearError(f"layers: {foreign[0]!r} is a layer of another model object; choose the layers with linears(model, which) of the model that runs.")
     return layers

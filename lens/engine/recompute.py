@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from ..models.tree import Tree
+
 #: Where a block keeps its checkpointing function: those of transformers, and torch's wrapper around any module.
 _FUNCTION, _WRAPPER_FUNCTION = "_gradient_checkpointing_func", "checkpoint_fn"
 
@@ -52,7 +54,7 @@ def recomputing() -> bool:
 
 def _kept(block: nn.Module) -> str | None:
     """The attribute in which a block keeps its checkpointing function, of one that has any."""
-    if getattr(block, "gradient_checkpointing", False) and callable(getattr(block, _FUNCTION, None)):
+    if (block.__dict__.get("gradient_checkpointing") or getattr(type(block), "gradient_checkpointing", False)) and callable(getattr(block, _FUNCTION, None)):
         return _FUNCTION
     return _WRAPPER_FUNCTION if callable(block.__dict__.get(_WRAPPER_FUNCTION)) else None
 
@@ -60,7 +62,7 @@ def _kept(block: nn.Module) -> str | None:
 def checkpointing(model: nn.Module) -> list[nn.Module]:
     """The blocks of a model that its backward pass would compute again, were it in training (those in a wrapper of
     torch's: always)."""
-    return [m for m in model.modules() if _kept(m) is not None]
+    return [m for m in Tree.of(model).modules if _kept(m) is not None]
 
 
 def hold(model: nn.Module, each: InForce) -> None:
@@ -77,7 +79,7 @@ def hold(model: nn.Module, each: InForce) -> None:
 
 def release(model: nn.Module, each: InForce) -> None:
     """Undoes ``hold``; calls made under it keep what they know."""
-    for block in model.modules():
+    for block in Tree.of(model).modules:
         for name in (_FUNCTION, _WRAPPER_FUNCTION):
             function = block.__dict__.get(name)
             if isinstance(function, _Checkpointing) and each in function.held:

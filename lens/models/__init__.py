@@ -187,7 +187,7 @@ def _plain_parameters(core: torch.nn.Module) -> list[tuple[str, torch.nn.Paramet
     if "_mnemoscope_parameters" not in core.__dict__:
         return None
     before, copies = core.__dict__["_mnemoscope_parameters"]
-    if {id(value) for value in core.parameters()} != {id(value) for _, value in before} | {id(value) for value, _ in copies}:
+    if {id(value) for _, value in Tree.of(core).named_parameters()} != {id(value) for _, value in before} | {id(value) for value, _ in copies}:
         return None
     if any(value._version != version for value, version in copies):
         # copies that were written to say nothing new as long as each is what the fused matrix holds

@@ -201,8 +201,10 @@ def _auc_interval(inside, outside, area, level):
         return (a - area) ** 2 - z**2 * a * (1 - a) * (1 + count * (1 - a) / (2 - a) + count * a / (1 + a)) / (n1 * n0)
 
     edge = 1e-9  # the equation has a root of its own at 0 and at 1
-    low = 0.0 if area <= 0 else optimize.brentq(gap, 0.0, min(area, 1 - edge))
-    high = 1.0 if area >= 1 else optimize.brentq(gap, max(area, edge), 1.0)
+    below, above = min(area, 1 - edge), max(area, edge)
+    # at a level near 0 the bounds are nearer to the area than the edge is
+    low = 0.0 if area <= 0 else optimize.brentq(gap, 0.0, below) if gap(below) < 0 else below
+    high = 1.0 if area >= 1 else optimize.brentq(gap, above, 1.0) if gap(above) < 0 else above
     return float(low), float(high), "Newcombe method 5"
 
 

@@ -30,7 +30,10 @@ def rows_needed(rho: float, *, alpha: Share = 0.05, power: Share = 0.8, alternat
     reach = _critical(alpha, alternative, test) + stats.norm.ppf(power)
     if reach <= 0:
         return 4
-    return max(4, math.ceil(FIELLER * (reach / math.atanh(rho)) ** 2 + 3))
+    rows = FIELLER * (reach / math.atanh(rho)) ** 2 + 3
+    if not rows < 2**63:
+        raise StatisticsError(f"rho={rho!r} is so near to 0 that no number of rows would show it; give the effect that matters, such as 0.05.")
+    return max(4, math.ceil(rows))
 
 
 @door(StatisticsError)

@@ -108,6 +108,13 @@ def test_complete_separation_has_an_interval_of_some_width():
     assert many.interval.low > found.interval.low
 
 
+@pytest.mark.parametrize("level", [2.3e-16, 1e-12, 1e-6])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_level_near_zero_has_an_interval_around_the_area(level, order):
+    found = S.auc(order * np.arange(20.0), np.arange(20) >= 10, level=level)
+    assert found.interval.low <= found.auc <= found.interval.high and found.interval.high - found.interval.low < 1e-6
+
+
 # ---- true positives at a fixed rate ------------------------------------------------------------------------------
 
 

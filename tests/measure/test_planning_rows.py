@@ -114,6 +114,12 @@ def test_bad_input_is_named(call, word):
         call()
 
 
+def test_an_effect_that_no_number_of_rows_shows_is_refused():
+    with pytest.raises(S.StatisticsError, match=r"^rho=2.3e-16 is so near to 0"):
+        S.rows_needed(2.3e-16)
+    assert S.rows_needed(1e-7) > 1e14
+
+
 # ---- is it a shuffle? --------------------------------------------------------------------------------------------
 
 

@@ -240,13 +240,15 @@ def test_a_share_that_has_lost_its_digits_is_refused():
     assert gate(Fraction)(0) == 0 and gate(NonNegative)(1e-320) == 1e-320
 
 
-def test_an_array_of_text_is_handed_on_as_a_list():
+def test_an_array_of_text_or_a_tensor_is_handed_on_as_a_list():
     for given in (np.array(["a", "b"]), np.array(["a", "b"], object)):
         taken = gate(Sequence[str])(given)
         assert taken == ["a", "b"] and [type(one) for one in taken] == [str, str]
         assert gate(Sequence[Literal["a", "b"]])(given) == ["a", "b"]
     numbers = np.arange(3)
     assert gate(Sequence[int])(numbers) is numbers
+    taken = gate(Sequence[float])(torch.tensor([0.5, 0.25]))
+    assert taken == [0.5, 0.25] and [type(one) for one in taken] == [float, float], "a tensor's items are no numbers of Python's"
     with pytest.raises(GateError, match=r"\[1\]='c' is not known"):
         gate(Sequence[Literal["a", "b"]])(np.array(["a", "c"]))
     with pytest.raises(GateError, match=r"^value\[0\]=.*expected a finite number"):

@@ -216,8 +216,9 @@ class Items(Check):
             return value
         if getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
             listed = items(value.tolist(), self.item.take)
-            # what takes a sequence of text asks whether it is empty, which an array does not answer
-            return listed if getattr(value.dtype, "kind", "") in ("U", "O", "T") else value
+            # what takes a sequence of text asks whether it is empty, which an array does not answer; a tensor's items are
+            # tensors, which are no numbers of Python's
+            return value if getattr(value.dtype, "kind", "") in ("b", "i", "u", "f") else listed
         # an item that does not fit is told from items that cannot be had
         listed = value if isinstance(value, (list, tuple)) else tried(list, value)
         if listed is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..arguments import Count, Draws, Seed, Share, door
+from ..arguments import Count, Draws, Labels, Seed, Share, door
 from ..engine.decoder import Decoder
 from ..engine.gradients import site_gradients
 from ..engine.metrics import Metric, MetricError
@@ -112,7 +112,7 @@ def _pick(part: torch.Tensor, runs: Runs, k: int, site) -> torch.Tensor:
 
 @door(PatchError)
 def agreement(exact: xr.Dataset, estimate: xr.Dataset, *, k: Count = 10, resamples: Draws = 1000, level: Share = 0.95, seed: Seed = 0,
-              units: Sequence[Any] | None = None) -> Agreement:
+              units: Annotated[Any, Labels()] | None = None) -> Agreement:
     """Compares two results over the same grid, on the mean effect over prompts; with `units` (the scene or entity of each) prompts of one unit are averaged and count as one.
 
     Raises:

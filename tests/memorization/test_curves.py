@@ -190,6 +190,8 @@ def test_variants_of_a_prefix():
     for name, rows in expected.items():
         assert np.array_equal(np.stack(made[name][0]), rows)
     assert {name: given for name, (_, given) in made.items()} == {"original": 0, "longer +2": 2, "shift +2": 2, "shorter -2": 0, "left +2": 0, "noise 50%": 0}
+    again = memorization.variants(known(), shifts=[2], left=clean(12, 3), noise=torch.tensor([0.5]))
+    assert np.array_equal(np.stack(again["noise 50%"][0]), np.stack(made["noise 50%"][0]))
     worn = np.stack(made["noise 50%"][0]) != ids[:, :6]
     assert worn.any() and worn.sum(1).max() <= 3
     for wrong, message in ((dict(shifts=[6]), "shifts has 6"), (dict(noise=[0]), r"noise\[0\]=0"), (dict(shifts=[4], left=clean(12, 3)), "left has shape")):

@@ -84,6 +84,9 @@ def test_agreement_of_a_result_with_itself_is_perfect_and_with_its_negative_is_n
     assert same.n_prompts == 2 and same.pearson_within is None, "two prompts are too few for an interval"
     by_unit = lens.agreement(ds, ds, units=["one scene", "one scene"])
     assert by_unit.n_prompts == 1 and by_unit.pearson_within is None and "1 units" in str(by_unit), "two prompts of one scene are one unit"
+    for units in ([[1], [1, 2]], torch.eye(2).to_sparse(), [["a"], ["b"]]):
+        with pytest.raises(lens.PatchError, match="^units=.*expected a list of labels, one number or text for each"):
+            lens.agreement(ds, ds, units=units)
     other = lens.agreement(ds, -ds)
     assert other.pearson == pytest.approx(-1) and other.sign == 0 and other.slope == pytest.approx(-1)
     with pytest.raises(lens.PatchError, match="same grid"):

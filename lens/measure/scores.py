@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.arguments import Count, Size, Whole, door, unfit
+from lens.arguments import Count, Size, Whole, door, tried, unfit
 from lens.measure.likelihood import ScoringError
 
 
@@ -91,10 +91,9 @@ class Scores:
 
     def _wanted(self, row_ids: Any) -> np.ndarray:
         """Row ids as int64; truth values mark the rows that are wanted."""
-        try:
-            asked = np.asarray(row_ids.detach().cpu() if hasattr(row_ids, "detach") else row_ids).reshape(-1)
-        except Exception:
-            raise ScoringError(unfit("row_ids", row_ids, "the ids of rows, or a truth value for each row")) from None
+        asked = tried(lambda given: np.asarray(given.detach().cpu() if hasattr(given, "detach") else given).reshape(-1), row_ids)
+        if asked is None:
+            raise ScoringError(unfit("row_ids", row_ids, "the ids of rows, or a truth value for each row"))
         if asked.dtype.kind == "b":
             if len(asked) != len(self):
                 raise ScoringError(unfit("row_ids", row_ids, f"{len(self)} truth values, one for each row, or the ids of rows"))

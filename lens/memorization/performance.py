@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Model, Seed, Size, TokenRows, Whole, door, unfit
+from ..arguments import Count, Model, Seed, Size, TokenRows, Whole, door, tried, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.decoder import UnsupportedModel
 from ..engine.lengths import require_readable
@@ -135,10 +135,10 @@ def _items(name: str, of: Any) -> list[tuple[np.ndarray, np.ndarray, Any]]:
     for i, line in enumerate(lines):
         if len(line) not in (2, 3):
             raise MemorizationError(f"tasks[{name!r}]: item {i} has {len(line)} parts; expected (prompt ids, answer ids) or (prompt ids, answer ids, bin).")
-        try:
-            prompt, answer = (np.asarray(part, np.int64).reshape(-1) for part in line[:2])
-        except Exception:
-            raise MemorizationError(unfit(f"tasks[{name!r}][{i}]", line, "(prompt ids, answer ids), whole numbers")) from None
+        ids = tried(lambda parts: [np.asarray(part, np.int64).reshape(-1) for part in parts], line[:2])
+        if ids is None:
+            raise MemorizationError(unfit(f"tasks[{name!r}][{i}]", line, "(prompt ids, answer ids), whole numbers"))
+        prompt, answer = ids
         if not len(prompt) or not len(answer):
             raise MemorizationError(f"tasks[{name!r}]: item {i} has a prompt of {len(prompt)} and an answer of {len(answer)} tokens; expected at least one of each.")
         out.append((prompt, answer, line[2] if len(line) == 3 else ""))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..arguments import FilePath, unfit
+from ..arguments import FilePath, tried, unfit
 from ..measure.likelihood import plain
 from ..training import Recipe, Rows, Trained, train
 from .errors import MemorizationError
@@ -51,12 +51,9 @@ def rows_of(data: Any, name: str = "rows") -> Rows:
     """Rows to train on: `Rows` as they are; `Sequences`, or an array of ids [n, length], of which every token but the first counts."""
     if isinstance(data, Rows):
         return data
-    try:
-        ids = torch.as_tensor(np.asarray(data.ids if isinstance(data, Sequences) else data))
-        if ids.is_floating_point() or ids.is_complex() or ids.dtype in (torch.bool, torch.uint64):
-            raise TypeError
-    except Exception:
-        raise MemorizationError(unfit(name, data, "token ids [n, length], Sequences or lens.training.Rows")) from None
+    ids = tried(lambda given: torch.as_tensor(np.asarray(given)), data.ids if isinstance(data, Sequences) else data)
+    if ids is None or ids.is_floating_point() or ids.is_complex() or ids.dtype in (torch.bool, torch.uint64):
+        raise MemorizationError(unfit(name, data, "token ids [n, length], Sequences or lens.training.Rows"))
     ids = ids.long()
     if ids.ndim != 2 or ids.shape[1] < 2 or not len(ids) or int(ids.min()) < 0:
         raise MemorizationError(f"{name} have shape {tuple(ids.shape)}; expected token ids [n, length] with at least 2 in a row, Sequences or lens.training.Rows.")

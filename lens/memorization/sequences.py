@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from ..arguments import Count, Name, Size, door, unfit
+from ..arguments import Count, Name, Size, door, tried, unfit
 from ..measure.units import repeated
 from ..tokens import tokenize, tokenizer_of
 from .errors import MemorizationError, counts, labels, whole
@@ -72,10 +72,8 @@ class Sequences:
     @door(MemorizationError)
     def of(cls, planted: Any, **about: Any) -> Sequences:
         """From anything with `ids` and `prefix`, such as an organism's canaries; its `duplicates`, `kind` and `names` come along where it has them."""
-        try:
-            planted.ids, planted.prefix
-        except Exception:
-            raise MemorizationError(unfit("planted", planted, "something with ids and prefix, such as an organism's canaries")) from None
+        if tried(lambda given: (given.ids, given.prefix), planted) is None:
+            raise MemorizationError(unfit("planted", planted, "something with ids and prefix, such as an organism's canaries"))
         found = {name: getattr(planted, name) for name in ("names", "kind", "duplicates") if getattr(planted, name, None) is not None}
         return cls(planted.ids, planted.prefix, **{**found, **about})
 
@@ -142,13 +140,9 @@ class Sequences:
     @door(MemorizationError)
     def subset(self, index: Any) -> Sequences:
         """The sequences of these numbers, in this order, or those where a mask [n] is True."""
-        given = index
-        try:
-            index = np.asarray(index)
-            if index.dtype.kind not in "biu" and index.size or index.ndim > 1:
-                raise TypeError
-        except Exception:
-            raise MemorizationError(unfit("index", given, "numbers of sequences, or a truth value for each")) from None
+        given, index = index, tried(np.asarray, index)
+        if index is None or index.dtype.kind not in "biu" and index.size or index.ndim > 1:
+            raise MemorizationError(unfit("index", given, "numbers of sequences, or a truth value for each"))
         if index.dtype == bool and index.shape != (len(self),):
             raise MemorizationError(f"index is a mask of shape {index.shape}; expected ({len(self)},).")
         at = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64).reshape(-1)

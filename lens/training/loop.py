@@ -128,8 +128,8 @@ def _listed(parameters: Iterable[Any]) -> Iterator[Any]:
     """What was named to be trained. Raises TrainingError: it cannot be run through."""
     try:
         yield from parameters
-    except Exception:
-        raise TrainingError(unfit("parameters", parameters, "names of parameters, parameters, or a function of a name")) from None
+    except Exception as error:      # a generator of the person's may fail in any way
+        raise TrainingError(unfit("parameters", parameters, "names of parameters, parameters, or a function of a name")) from error
 
 
 def _require_language_model(model: Any, core: Any) -> None:

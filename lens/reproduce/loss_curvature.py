@@ -30,7 +30,6 @@ Weight decay, a factor in the paper, is a study of its own on smaller models (`l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

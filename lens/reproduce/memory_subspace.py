@@ -28,7 +28,6 @@ once (the control that the paper lacks); 5 a mask takes away the set that it was
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

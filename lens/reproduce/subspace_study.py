@@ -10,7 +10,6 @@ it was fetched: what it recites, and a demonstration on planted passages. The pu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path

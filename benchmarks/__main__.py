@@ -1,4 +1,7 @@
-"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`, `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part NAME]`, `... stress [--part NAME]`, or `... load`."""
+"""The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
+`... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
+NAME]`, `... stress [--part NAME]`, or `... load`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ LLAMA = "a random model of four layers"
 
 
 class Benchmark(NamedTuple):
-    """What `help` says of a benchmark, of its subject with `--quick`, and of its `--repeats`, and how many these are."""
+    """What `help` says of a benchmark, of its subject with `--quick`, and of its `--repeats`, and how many these
+    are.
+    """
 
     help: str
     quick: str
@@ -24,29 +29,67 @@ class Benchmark(NamedTuple):
 
 #: Each is the function `run` of the module of its name.
 BENCHMARKS = {
-    "patching": Benchmark("exact activation patching against TransformerLens, nnsight and pyvene", LLAMA,
-                          2, "runs of each peer's sweep; ours runs six times as often (default %(default)s)"),
-    "injection": Benchmark("the full grid of memory injections against the published loop through TransformerLens", f"{LLAMA} and three items",
-                           1, "runs of our grid; the cells of the loop are spread over them (default %(default)s: it takes minutes)"),
-    "vectors": Benchmark("the exact effect of every head on a task's prompts against one hooked pass a head; layer sweep and training step of a vector", LLAMA,
-                         3, "rounds; each times our sweeps and a share of the hooked passes (default %(default)s)"),
-    "provenance": Benchmark("scoring of rows against the published scorer's way, permutations, and the n-gram join against tokengrams", f"{LLAMA} and small data",
-                            2, "rounds of our scoring; each times a share of the published batches (default %(default)s)"),
-    "subspace": Benchmark("statistics and K-FAC factors of all MLP matrices against the plain passes; further points of trade-off sweeps", LLAMA,
-                          1, "rounds; each times every whole computation and the plain passes around it (default %(default)s: it takes minutes)"),
-    "diffusion": Benchmark("denoising with statistics of the feed-forward blocks against plain denoising; masks of further sets of captions", "a small random model",
-                           5, "rounds; each times denoising without hooks and with (default %(default)s)"),
-    "latency": Benchmark("how long a slider of the injection and of the vector view waits for its answer", "a few moves",
-                         3, "rounds of 40 moves of each view (default %(default)s)"),
+    "patching": Benchmark(
+        "exact activation patching against TransformerLens, nnsight and pyvene",
+        LLAMA,
+        2,
+        "runs of each peer's sweep; ours runs six times as often (default %(default)s)",
+    ),
+    "injection": Benchmark(
+        "the full grid of memory injections against the published loop through TransformerLens",
+        f"{LLAMA} and three items",
+        1,
+        "runs of our grid; the cells of the loop are spread over them (default %(default)s: it takes minutes)",
+    ),
+    "vectors": Benchmark(
+        "the exact effect of every head on a task's prompts against one hooked pass a head; layer sweep and training"
+        " step of a vector",
+        LLAMA,
+        3,
+        "rounds; each times our sweeps and a share of the hooked passes (default %(default)s)",
+    ),
+    "provenance": Benchmark(
+        "scoring of rows against the published scorer's way, permutations, and the n-gram join against tokengrams",
+        f"{LLAMA} and small data",
+        2,
+        "rounds of our scoring; each times a share of the published batches (default %(default)s)",
+    ),
+    "subspace": Benchmark(
+        "statistics and K-FAC factors of all MLP matrices against the plain passes; further points of trade-off sweeps",
+        LLAMA,
+        1,
+        "rounds; each times every whole computation and the plain passes around it (default %(default)s: it takes"
+        " minutes)",
+    ),
+    "diffusion": Benchmark(
+        "denoising with statistics of the feed-forward blocks against plain denoising; masks of further sets of"
+        " captions",
+        "a small random model",
+        5,
+        "rounds; each times denoising without hooks and with (default %(default)s)",
+    ),
+    "latency": Benchmark(
+        "how long a slider of the injection and of the vector view waits for its answer",
+        "a few moves",
+        3,
+        "rounds of 40 moves of each view (default %(default)s)",
+    ),
 }
 
 
 #: Each is the `BENCH` of the module of its name: what `help` says of it, and its parts.
 PARTED = {
-    "truth": ("are the numbers right, the guarantees kept, and what does it cost: types of models, coverage, sizes, times beside an earlier build",
-              ("types", "coverage", "size", "cost", "before")),
-    "stress": ("is anything left behind: bad inputs, interruptions, kills, two workers, times beside an earlier build",
-               ("inputs", "interruptions", "kills", "ray", "before")),
+    "truth": (
+        (
+            "are the numbers right, the guarantees kept, and what does it cost: types of models, coverage, sizes, times"
+            " beside an earlier build"
+        ),
+        ("types", "coverage", "size", "cost", "before"),
+    ),
+    "stress": (
+        "is anything left behind: bad inputs, interruptions, kills, two workers, times beside an earlier build",
+        ("inputs", "interruptions", "kills", "ray", "before"),
+    ),
 }
 
 
@@ -61,7 +104,9 @@ def _options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
 def _peers(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if unknown := [name for name in names if name not in PEERS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not known; expected some of {','.join(PEERS)}, or '' for none")
+        raise argparse.ArgumentTypeError(
+            f"{unknown[0]!r} is not known; expected some of {','.join(PEERS)}, or '' for none"
+        )
     return names
 
 
@@ -72,13 +117,19 @@ def _count(text: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory against other libraries, same numbers checked.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Speed and memory against other libraries, same numbers checked."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, about in BENCHMARKS.items():
         made = commands.add_parser(name, help=about.help)
-        made.add_argument("--quick", action="store_true", help=f"{about.quick}: tests the benchmark, says nothing about speed")
+        made.add_argument(
+            "--quick", action="store_true", help=f"{about.quick}: tests the benchmark, says nothing about speed"
+        )
         if name == "patching":
-            made.add_argument("--peers", type=_peers, default=PEERS, help=f"which, separated by commas (default {','.join(PEERS)})")
+            made.add_argument(
+                "--peers", type=_peers, default=PEERS, help=f"which, separated by commas (default {','.join(PEERS)})"
+            )
         made.add_argument("--repeats", type=_count, default=about.repeats, help=about.rounds)
         made.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
@@ -88,8 +139,14 @@ def main() -> int:
     arguments = parser.parse_args()
 
     # Read once, when OpenMP, torch, the hub client and tqdm are imported.
-    os.environ.update(OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="2", HF_HUB_OFFLINE="1", TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false",
-                      TRANSFORMERS_VERBOSITY="error")
+    os.environ.update(
+        OMP_WAIT_POLICY="PASSIVE",
+        OMP_NUM_THREADS="2",
+        HF_HUB_OFFLINE="1",
+        TQDM_DISABLE="1",
+        TOKENIZERS_PARALLELISM="false",
+        TRANSFORMERS_VERBOSITY="error",
+    )
     if arguments.command == "load":
         from benchmarks.load import run as run_load
 
@@ -98,7 +155,10 @@ def main() -> int:
         bench = import_module(f"benchmarks.{arguments.command}").BENCH
         return bench.run(quick=arguments.quick, part=arguments.part, again=arguments.again, kept=arguments.kept)
     if "torch" in sys.modules:
-        print("warning: torch was imported before the benchmark set its environment; the timings may suffer", file=sys.stderr)
+        print(
+            "warning: torch was imported before the benchmark set its environment; the timings may suffer",
+            file=sys.stderr,
+        )
     import lens
 
     try:
@@ -111,7 +171,9 @@ def main() -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     """Run the benchmark that was named; raises LoadError where its model was never fetched."""
     options = {"peers": arguments.peers} if arguments.command == "patching" else {}
-    return import_module(f"benchmarks.{arguments.command}").run(quick=arguments.quick, repeats=arguments.repeats, file=arguments.json, **options)
+    return import_module(f"benchmarks.{arguments.command}").run(
+        quick=arguments.quick, repeats=arguments.repeats, file=arguments.json, **options
+    )
 
 
 if __name__ == "__main__":

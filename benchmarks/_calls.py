@@ -1,6 +1,8 @@
-"""The calls that are made in two builds of the project and compared: as a program of its own it makes those that are asked for on standard input.
+"""The calls that are made in two builds of the project and compared: as a program of its own it makes those that are
+asked for on standard input.
 
-It names only what every build has. `python -P benchmarks/_calls.py [--quick]` with PYTHONPATH at the root of a build; a line of JSON in, a line of JSON out.
+It names only what every build has. `python -P benchmarks/_calls.py [--quick]` with PYTHONPATH at the root of a build; a
+line of JSON in, a line of JSON out.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class Calls:
         import lens
 
         subject = self._subject()
-        return lambda: lens.patch(subject.bridge, subject.pairs["early"], site="resid_pre", over=("layer", "position"), progress=False)
+        return lambda: lens.patch(
+            subject.bridge, subject.pairs["early"], site="resid_pre", over=("layer", "position"), progress=False
+        )
 
     def _injection(self) -> Callable[[], Any]:
         from benchmarks.injection import tiny
@@ -59,6 +63,7 @@ class Calls:
         def call() -> None:
             for _ in range(1 if self.quick else 20):
                 subject.grid()
+
         return call
 
     def _scoring(self) -> Callable[[], Any]:
@@ -78,7 +83,11 @@ class Calls:
         model, pair = subject.bridge, subject.pairs["late"]
         layers = linears(model, "*.mlp.down_proj")
         shapes = {name: tuple(linear.weight.shape) for name, linear in layers.items()}
-        mask = Mask.of_columns({name: list(range(0, shape[1], 50)) for name, shape in shapes.items()}, shapes, lens.models.weight_hash(model))
+        mask = Mask.of_columns(
+            {name: list(range(0, shape[1], 50)) for name, shape in shapes.items()},
+            shapes,
+            lens.models.weight_hash(model),
+        )
 
         def call() -> None:
             for _ in range(2 if self.quick else 20):
@@ -86,6 +95,7 @@ class Calls:
                     lens.patch(model, pair, "resid_pre", layers=[-1], progress=False)
                     lens.logit_lens(model, pair, positions="last")
                     lens.direct_logit_attribution(model, pair)
+
         return call
 
     def types(self, file: str, name: str) -> dict[str, str]:
@@ -107,7 +117,7 @@ def _no_program(*arguments: Any, **options: Any) -> None:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)                       # what a library prints goes to standard error
+    os.dup2(2, 1)  # what a library prints goes to standard error
     import torch
 
     torch.set_num_threads(min(2, os.cpu_count() or 1))

@@ -96,8 +96,9 @@ class Scoring:
     """Scores of many rows with a store."""
 
     def __init__(self, small: bool):
-        self.rows, self.model = np.random.default_rng(0).integers(1, 97, (4000 if small else 20_000, 100)), _random(
-            1 if small else 2, 32
+        self.rows, self.model = (
+            np.random.default_rng(0).integers(1, 97, (4000 if small else 20_000, 100)),
+            _random(1 if small else 2, 32),
         )
 
     def work(self, folder: Path) -> str | None:
@@ -124,9 +125,10 @@ class Training:
     def __init__(self, small: bool):
         ids = torch.from_numpy(np.random.default_rng(0).integers(1, 97, (64, 24)))
         self.rows = Rows(ids, torch.arange(24).expand(ids.shape) >= 1, torch.full((64,), 24))
-        self.recipe, self.layers = Recipe(
-            steps=40 if small else 400, batch=16, learning_rate=1e-3, checkpoint_every=5
-        ), (2 if small else 4)
+        self.recipe, self.layers = (
+            Recipe(steps=40 if small else 400, batch=16, learning_rate=1e-3, checkpoint_every=5),
+            (2 if small else 4),
+        )
 
     def _run(self, folder: Path, **options: Any) -> str | None:
         model = _random(self.layers)

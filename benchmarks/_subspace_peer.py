@@ -1,4 +1,6 @@
-"""What statistics and factors are compared with: a plain model's forward and backward passes, and what its layers saw, for explicit sums in float64; and a count of a model's runs."""
+"""What statistics and factors are compared with: a plain model's forward and backward passes, and what its layers saw,
+for explicit sums in float64; and a count of a model's runs.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,14 @@ class PlainPasses:
         torch.autograd.grad(self._loss(ids, inputs_embeds=embedded), embedded)
 
     def _loss(self, ids: Tensor, **inputs: Tensor) -> Tensor:
-        return F.cross_entropy(self.hf(**inputs, use_cache=False).logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="sum")
+        return F.cross_entropy(
+            self.hf(**inputs, use_cache=False).logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="sum"
+        )
 
     def seen(self, ids: Tensor, names: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-        """By layer: its inputs [tokens, d_in] and the gradients [tokens, d_out] of the summed loss of the text's own next tokens at its outputs, float64."""
+        """By layer: its inputs [tokens, d_in] and the gradients [tokens, d_out] of the summed loss of the text's own
+        next tokens at its outputs, float64.
+        """
         kept, modules = {}, dict(self.hf.named_modules())
 
         def keep(name: str, x: Tensor, out: Tensor) -> None:

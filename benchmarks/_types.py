@@ -1,6 +1,8 @@
-"""Is patching exact on a type of model? A grid over several sites against naive hooks, at places that a person wrote down for the type.
+"""Is patching exact on a type of model? A grid over several sites against naive hooks, at places that a person wrote
+down for the type.
 
-The places, and tiny random models of the types, come from a file outside the project (`MNEMOSCOPE_KINDS`, else `../shared/cases/kinds.py`). This file runs in
+The places, and tiny random models of the types, come from a file outside the project (`MNEMOSCOPE_KINDS`, else
+`../shared/cases/kinds.py`). This file runs in
 every build that is compared, by its path: it names only what each of them has.
 """
 
@@ -24,8 +26,14 @@ LAYERS, POSITIONS = (0, 2, 3), (2, 5, 7)
 #: Of the largest logit.
 TOLERANCE = 1e-4
 #: Types that are refused, but for these: they may be served where they equal plain hooks.
-_BLOCKS = {"bart_causal": "model.decoder.layers", "bert_mlm": "bert.encoder.layer", "bert_lm_decoder": "bert.encoder.layer", "roberta_mlm": "roberta.encoder.layer",
-           "modernbert_mlm": "model.layers", "llama_noncausal": "model.layers"}
+_BLOCKS = {
+    "bart_causal": "model.decoder.layers",
+    "bert_mlm": "bert.encoder.layer",
+    "bert_lm_decoder": "bert.encoder.layer",
+    "roberta_mlm": "roberta.encoder.layer",
+    "modernbert_mlm": "model.layers",
+    "llama_noncausal": "model.layers",
+}
 
 
 def kinds_file() -> Path | None:
@@ -88,13 +96,19 @@ def _judged(form: str, module: Any, name: str, reference: "Naive | None") -> str
             said.append(_of(error))
             continue
         said.append(reference.compared(site, found) if reference else "wrong: a number where a refusal is right")
-    worst = next((s for s in said if s.startswith("wrong")), None) or next((s for s in said if s.startswith("failed")), None)
+    worst = next((s for s in said if s.startswith("wrong")), None) or next(
+        (s for s in said if s.startswith("failed")), None
+    )
     return worst or ("refused" if "refused" in said else "exact")
 
 
 def _of(error: Exception) -> str:
     own = any(kind.__module__.split(".")[0] == "lens" for kind in type(error).__mro__)
-    return "refused" if own else f"failed: {type(error).__module__}.{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    return (
+        "refused"
+        if own
+        else f"failed: {type(error).__module__}.{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    )
 
 
 def _text(ids: tuple[int, ...]) -> str:
@@ -107,10 +121,18 @@ class Naive:
     def __init__(self, model: nn.Module, where: dict[str, Any]):
         self.model, self.where = model, where
         self.layers = model.get_submodule(where["layers"])
-        self.sites = ["resid_pre", "resid_post", *(s for s, key in (("attn_out", "attn"), ("mlp_out", "mlp"), ("z", "o")) if where.get(key))]
+        self.sites = [
+            "resid_pre",
+            "resid_post",
+            *(s for s, key in (("attn_out", "attn"), ("mlp_out", "mlp"), ("z", "o")) if where.get(key)),
+        ]
         self.kept: dict[tuple[str, int], torch.Tensor] = {}
         self.scale = 1.0
-        hooks = [self._hook(site, layer, functools.partial(self._keep, site, layer)) for site in self.sites for layer in LAYERS]
+        hooks = [
+            self._hook(site, layer, functools.partial(self._keep, site, layer))
+            for site in self.sites
+            for layer in LAYERS
+        ]
         logits = self._logits(CLEAN)
         for hook in hooks:
             hook.remove()
@@ -130,39 +152,47 @@ class Naive:
         return self.layers[layer] if part is None else self.layers[layer].get_submodule(self.where[part])
 
     def _hook(self, site: str, layer: int, change: Any) -> Any:
-        """Calls `change(tensor)` on the site's tensor [1, length, ...]; what it returns, if anything, goes on in its place."""
+        """Calls `change(tensor)` on the site's tensor [1, length, ...]; what it returns, if anything, goes on in its
+        place.
+        """
         module = self._module(site, layer)
         if site in ("resid_pre", "z"):
+
             def before(module, args, kwargs):
                 key = None if args else next(k for k in ("hidden_states", "inputs", "x", "input") if k in kwargs)
                 new = change(args[0] if args else kwargs[key])
                 if new is not None:
                     return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, key: new})
+
             return module.register_forward_pre_hook(before, with_kwargs=True)
 
         def after(module, args, out):
             new = change(out[0] if isinstance(out, tuple) else out)
             if new is not None:
                 return (new, *out[1:]) if isinstance(out, tuple) else new
+
         return module.register_forward_hook(after)
 
     def _keep(self, site: str, layer: int, x: torch.Tensor) -> None:
         self.kept[site, layer] = x.detach().clone()
 
     def cell(self, site: str, layer: int, at: int) -> float:
-        """The logit difference of the corrupted run with one cell from the clean run: a token, or for `z` a head at every token."""
+        """The logit difference of the corrupted run with one cell from the clean run: a token, or for `z` a head at
+        every token.
+        """
         held = self.kept[site, layer]
 
         def put(x: torch.Tensor) -> torch.Tensor:
             new = x.clone()
             if site == "z":
                 d = self.where["d"]
-                new[..., at * d:(at + 1) * d] = held[..., at * d:(at + 1) * d]
+                new[..., at * d : (at + 1) * d] = held[..., at * d : (at + 1) * d]
             elif new.ndim == 2:
                 new[at] = held[at]
             else:
                 new[:, at] = held[:, at]
             return new
+
         hook = self._hook(site, layer, put)
         try:
             return self._difference(self._logits(CORRUPTED))
@@ -176,6 +206,14 @@ class Naive:
         want = np.array([[self.cell(site, layer, i) for i in at] for layer in LAYERS])
         if own.shape != want.shape:
             return f"wrong: {site} has the shape {own.shape}, not {want.shape}"
-        gaps = [np.abs(own - want).max(), abs(float(found.clean) - self.clean), abs(float(found.corrupted) - self.corrupted)]
+        gaps = [
+            np.abs(own - want).max(),
+            abs(float(found.clean) - self.clean),
+            abs(float(found.corrupted) - self.corrupted),
+        ]
         gap = max(float(g) if np.isfinite(g) else float("inf") for g in gaps)
-        return "exact" if gap <= TOLERANCE * self.scale else f"wrong: {site} differs by {gap:.2g}, logits reach {self.scale:.2g}"
+        return (
+            "exact"
+            if gap <= TOLERANCE * self.scale
+            else f"wrong: {site} differs by {gap:.2g}, logits reach {self.scale:.2g}"
+        )

@@ -1,4 +1,5 @@
-"""Head effects as the published code computes them: one hooked pass of the whole prompt a head, batch 1, logits at every token.
+"""Head effects as the published code computes them: one hooked pass of the whole prompt a head, batch 1, logits at
+every token.
 
 Written anew after the description of Todd et al. 2024; plain Hugging Face, nothing of ours.
 """
@@ -26,7 +27,14 @@ class HookedHeads:
     unhooked: list[float] = field(default_factory=list)
 
     @torch.no_grad()
-    def probability(self, ids: Tensor, target: int, layer: int | None = None, head: int | None = None, value: Float[Tensor, "d_head"] | None = None) -> float:
+    def probability(
+        self,
+        ids: Tensor,
+        target: int,
+        layer: int | None = None,
+        head: int | None = None,
+        value: Float[Tensor, "d_head"] | None = None,
+    ) -> float:
         """Probability of the answer's first token, with one head's output replaced where one is named."""
         began = time.perf_counter()
         hook = None
@@ -35,8 +43,9 @@ class HookedHeads:
 
             def replace(module: Any, args: tuple[Tensor]) -> tuple[Tensor]:
                 z = args[0].clone()
-                z[:, -1, head * width:(head + 1) * width] = value
+                z[:, -1, head * width : (head + 1) * width] = value
                 return (z,)
+
             hook = self.model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(replace)
         try:
             found = self.model(ids[None]).logits[0, -1].softmax(-1)[target].item()

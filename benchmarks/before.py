@@ -1,7 +1,8 @@
-"""The same calls in this build and in an earlier one, interleaved: `python -m benchmarks.before COMMIT [CALL ...] [--quick] [--rounds N]`.
+"""The same calls in this build and in an earlier one, interleaved: `python -m benchmarks.before COMMIT [CALL ...]
+[--quick] [--rounds N]`.
 
-The commit's tree is made as a git work tree in a temporary folder, and its calls run in a process of its own, as this build's do. `before.txt` names,
-benchmark by benchmark, the commit that an issue began at.
+The commit's tree is made as a git work tree in a temporary folder, and its calls run in a process of its own, as this
+build's do. `before.txt` names, benchmark by benchmark, the commit that an issue began at.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def commit_of(benchmark: str) -> str:
     for line in COMMITS.read_text(encoding="utf-8").splitlines():
         if line.split()[:1] == [benchmark]:
             return line.split()[1]
-    raise BeforeError(f"benchmark={benchmark!r}: {COMMITS.name} has no line for it; add one with the commit at which the issue began.")
+    raise BeforeError(
+        f"benchmark={benchmark!r}: {COMMITS.name} has no line for it; add one with the commit at which the issue began."
+    )
 
 
 @contextmanager
@@ -50,7 +53,10 @@ def work_tree(commit: str) -> Iterator[Path]:
         place = Path(folder) / "tree"
         made = _git("worktree", "add", "--detach", str(place), commit)
         if made.returncode:
-            raise BeforeError(f"commit={commit!r}: its tree cannot be made: {made.stderr.strip().splitlines()[-1:]}; fetch the whole history first.")
+            raise BeforeError(
+                f"commit={commit!r}: its tree cannot be made: {made.stderr.strip().splitlines()[-1:]}; fetch the whole"
+                " history first."
+            )
         try:
             yield place
         finally:
@@ -66,13 +72,28 @@ class Build:
 
     def __init__(self, root: Path, quick: bool = False):
         self.root = root.resolve()
-        environment = {**os.environ, "PYTHONPATH": str(self.root), "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1",
-                       "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore", "PIP_NO_INDEX": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.root),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "OMP_NUM_THREADS": "2",
+            "HF_HUB_OFFLINE": "1",
+            "TQDM_DISABLE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "TRANSFORMERS_VERBOSITY": "error",
+            "PYTHONWARNINGS": "ignore",
+            "PIP_NO_INDEX": "1",
+        }
         program = [sys.executable, "-P", str(Path(__file__).with_name("_calls.py")), *(["--quick"] if quick else [])]
-        self.process = subprocess.Popen(program, cwd=self.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            program, cwd=self.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         began = self._answer("lens")
         if not Path(began).is_relative_to(self.root):
-            raise BeforeError(f"the build of {self.root} took its code from {began}; another installation stands before it on the path.")
+            raise BeforeError(
+                f"the build of {self.root} took its code from {began}; another installation stands before it on the"
+                " path."
+            )
 
     def ask(self, key: str, **asked: Any) -> Any:
         """The answer to a question.
@@ -120,7 +141,9 @@ Seconds = dict[str, dict[str, list[tuple[float, float]]]]
 
 
 def compared(commit: str, calls: Sequence[str], *, rounds: int = ROUNDS, quick: bool = False) -> Seconds:
-    """The time of each call in both builds, the builds taking turns at going first; a call of each before it warms up."""
+    """The time of each call in both builds, the builds taking turns at going first; a call of each before it warms
+    up.
+    """
     seconds: Seconds = {call: {"now": [], "before": []} for call in calls}
     with builds(commit, quick) as both:
         for call in calls:
@@ -135,12 +158,21 @@ def compared(commit: str, calls: Sequence[str], *, rounds: int = ROUNDS, quick: 
 
 def ratios(seconds: Seconds) -> dict[str, float]:
     """Median of this build over median of the earlier one; `..._processor`: of the processor's time."""
-    of = {call: {build: [median(each) for each in zip(*taken)] for build, taken in s.items()} for call, s in seconds.items()}
-    return {f"{call}_over_before{suffix}": s["now"][i] / s["before"][i] for i, suffix in enumerate(("", "_processor")) for call, s in of.items()}
+    of = {
+        call: {build: [median(each) for each in zip(*taken)] for build, taken in s.items()}
+        for call, s in seconds.items()
+    }
+    return {
+        f"{call}_over_before{suffix}": s["now"][i] / s["before"][i]
+        for i, suffix in enumerate(("", "_processor"))
+        for call, s in of.items()
+    }
 
 
 def beside(benchmark: str, calls: Sequence[str], *, quick: bool = False) -> dict[str, Any]:
-    """The figures of a benchmark's part: the ratios of some calls to the commit that `before.txt` names for it, or `why` there are none. `quick`: the first call, once."""
+    """The figures of a benchmark's part: the ratios of some calls to the commit that `before.txt` names for it, or
+    `why` there are none. `quick`: the first call, once.
+    """
     try:
         commit = commit_of(benchmark)
         seconds = compared(commit, calls[:1] if quick else calls, rounds=1 if quick else ROUNDS, quick=quick)
@@ -154,10 +186,16 @@ def main() -> int:
     parser.add_argument("commit")
     parser.add_argument("calls", nargs="*", choices=[*TIMED, []], help=f"some of {', '.join(TIMED)} (default all)")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--quick", action="store_true", help="a random model of four layers: tests the comparison, says nothing about speed")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a random model of four layers: tests the comparison, says nothing about speed",
+    )
     arguments = parser.parse_args()
     try:
-        seconds = compared(arguments.commit, arguments.calls or list(TIMED), rounds=arguments.rounds, quick=arguments.quick)
+        seconds = compared(
+            arguments.commit, arguments.calls or list(TIMED), rounds=arguments.rounds, quick=arguments.quick
+        )
     except BeforeError as error:
         say(f"before: {error}")
         return 2

@@ -1,4 +1,6 @@
-"""The frame of a benchmark: the subject, the machine's speed and peaks on the way, and a run from the first warning to the JSON line."""
+"""The frame of a benchmark: the subject, the machine's speed and peaks on the way, and a run from the first warning to
+the JSON line.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,29 @@ class Frame:
         return {"runs_seconds": vars(self.times), "gemm_runs": self.gemm}
 
 
-def run(make: Callable[[], Any], show: Callable[[Any, dict], str], *, tolerance: float, what: str, file: Path | None) -> int:
-    """Measures what `make` gives, prints the tables and, last, one JSON line; returns 1 where numbers (`what`) differ, else 0. Raises what `make` raises."""
+def run(
+    make: Callable[[], Any], show: Callable[[Any, dict], str], *, tolerance: float, what: str, file: Path | None
+) -> int:
+    """Measures what `make` gives, prints the tables and, last, one JSON line; returns 1 where numbers (`what`) differ,
+    else 0. Raises what `make` raises.
+    """
     machine.set_threads()
     watch = machine.Watch()
     bench = make()
     bench.measure()
-    report = bench.report() | {"machine": watch.end() | bench.others() | {"load": os.getloadavg()[0]}, "quick": bench.quick, "model": bench.name, "repeats": bench.repeats}
-    agree = finish(report, lambda made: show(bench, made), speeds=[bench.gemm], tolerance=tolerance, what=what, more=bench.timings(), file=file)
+    report = bench.report() | {
+        "machine": watch.end() | bench.others() | {"load": os.getloadavg()[0]},
+        "quick": bench.quick,
+        "model": bench.name,
+        "repeats": bench.repeats,
+    }
+    agree = finish(
+        report,
+        lambda made: show(bench, made),
+        speeds=[bench.gemm],
+        tolerance=tolerance,
+        what=what,
+        more=bench.timings(),
+        file=file,
+    )
     return 0 if agree else 1

@@ -1,7 +1,8 @@
 """The full grid of memory injections against the published loop through TransformerLens, on one model, in one run.
 
-Ours is one call, from plain items to the labelled grid. The loop is far too slow to run whole: a random sample of its cells is timed and stands
-for all of them. The grid is also compared with the fewest passes that prefix reuse allows, in units of the fastest unedited pass at hand.
+Ours is one call, from plain items to the labelled grid. The loop is far too slow to run whole: a random sample of its
+cells is timed and stands for all of them. The grid is also compared with the fewest passes that prefix reuse allows, in
+units of the fastest unedited pass at hand.
 """
 
 from __future__ import annotations
@@ -50,9 +51,27 @@ BATCH_TOKENS = (1024, 2048, 4096)
 COPIES = 2
 #: For a model of random weights: answers of one, two and three tokens.
 QUICK = (
-    Item("The capital of the country of the tower that Eiffel built is", "The capital of France is", "France", " Paris", label="tower"),
-    Item("The first president of the United States fought in the", "George Washington fought in the", "George Washington", " Revolutionary War", label="war"),
-    Item("The author of the play about the prince of Denmark was born in", "William Shakespeare was born in", "William Shakespeare", " Stratford upon Avon", label="play"),
+    Item(
+        "The capital of the country of the tower that Eiffel built is",
+        "The capital of France is",
+        "France",
+        " Paris",
+        label="tower",
+    ),
+    Item(
+        "The first president of the United States fought in the",
+        "George Washington fought in the",
+        "George Washington",
+        " Revolutionary War",
+        label="war",
+    ),
+    Item(
+        "The author of the play about the prince of Denmark was born in",
+        "William Shakespeare was born in",
+        "William Shakespeare",
+        " Stratford upon Avon",
+        label="play",
+    ),
 )
 
 
@@ -76,17 +95,24 @@ class Subject:
 
     def grid(self) -> xr.Dataset:
         """Ours, as a user calls it."""
-        return lens.injection.sweep(self.model.bridge, self.items, strengths=self.strengths, encoder="unembed", controls=(), start="bos")
+        return lens.injection.sweep(
+            self.model.bridge, self.items, strengths=self.strengths, encoder="unembed", controls=(), start="bos"
+        )
 
 
 def real() -> Subject:
-    """SmolLM2 and the paper's hand-written items where the environment names their folder, else as many of the project's own.
+    """SmolLM2 and the paper's hand-written items where the environment names their folder, else as many of the
+    project's own.
 
     Raises: LoadError, InjectionError: the model was never fetched, or the items cannot be read.
     """
     name = "hand" if os.environ.get(FOLDER) else "own"
     items = load_items(name) if name == "hand" else load_items("own", limit=ITEMS)
-    data = "the paper's hand-written items" if name == "hand" else f"the project's own items (the paper's were not found: {FOLDER} is not set)"
+    data = (
+        "the paper's hand-written items"
+        if name == "hand"
+        else f"the project's own items (the paper's were not found: {FOLDER} is not set)"
+    )
     return Subject(embedded(), items, STRENGTHS, data, CELLS)
 
 
@@ -96,11 +122,17 @@ def tiny() -> Subject:
     return Subject(random_model(texts), list(QUICK), (1, 2, 3), "three items made for the test", 24)
 
 
-# -- ours ----------------------------------------------------------------------------------------------------------------
+# -- ours
+# ----------------------------------------------------------------------------------------------------------------
 
 #: What of a grid's time is told apart: where the function is looked up, and within which other part it runs.
-PARTS = {"walk": (sweeps, "walk"), "planning": (walking, "plan"), "attention": (walking, "attention"), "feed-forward": (walking, "feed_forward"),
-         "scoring": (answers, "next_token")}
+PARTS = {
+    "walk": (sweeps, "walk"),
+    "planning": (walking, "plan"),
+    "attention": (walking, "attention"),
+    "feed-forward": (walking, "feed_forward"),
+    "scoring": (answers, "next_token"),
+}
 
 
 @contextmanager
@@ -115,6 +147,7 @@ def parts() -> Iterator[dict[str, float]]:
                 return call(*args, **kwargs)
             finally:
                 seconds[name] += time.perf_counter() - began
+
         return run
 
     with ExitStack() as stack:
@@ -126,11 +159,17 @@ def parts() -> Iterator[dict[str, float]]:
 def exclusive(seconds: dict[str, float], whole: float) -> dict[str, float]:
     """The parts made disjoint, with the rest of the call; they add up to ``whole``."""
     inner = seconds["planning"] + seconds["attention"] + seconds["feed-forward"]
-    return {**{k: seconds[k] for k in ("planning", "attention", "feed-forward")}, "rest of the walks": seconds["walk"] - inner, "scoring": seconds["scoring"],
-            "rest of the call": whole - seconds["walk"] - seconds["scoring"]}
+    return {
+        **{k: seconds[k] for k in ("planning", "attention", "feed-forward")},
+        "rest of the walks": seconds["walk"] - inner,
+        "scoring": seconds["scoring"],
+        "rest of the call": whole - seconds["walk"] - seconds["scoring"],
+    }
 
 
-# -- the yardstick -------------------------------------------------------------------------------------------------------
+# -- the yardstick
+# -------------------------------------------------------------------------------------------------------
+
 
 def batches(ids: Sequence[Tensor], tokens: int) -> list[list[Tensor]]:
     """The prompts by length, as many together as fill ``tokens`` when padded."""
@@ -145,13 +184,18 @@ def batches(ids: Sequence[Tensor], tokens: int) -> list[list[Tensor]]:
 class Passes:
     """The time of one unedited pass with logits at its last token, in several ways.
 
-    The engine's blocks (nothing kept), its recording (as the grid makes its unedited runs), and a plain Hugging Face model with its own choice of
-    attention, each on batches of several sizes. Prompts are sorted by length, so that next to nothing is padding.
+    The engine's blocks (nothing kept), its recording (as the grid makes its unedited runs), and a plain Hugging Face
+    model with its own choice of attention, each on batches of several sizes. Prompts are sorted by length, so that next
+    to nothing is padding.
     """
 
-    def __init__(self, decoder: Decoder, hf, ids: Sequence[Tensor], copies: int = COPIES, sizes: Sequence[int] = BATCH_TOKENS):
+    def __init__(
+        self, decoder: Decoder, hf, ids: Sequence[Tensor], copies: int = COPIES, sizes: Sequence[int] = BATCH_TOKENS
+    ):
         self.decoder, self.hf, self.ids = decoder, hf, [i for i in ids for _ in range(copies)]
-        self.ways = {f"Hugging Face, {n} tokens": (self.hugging_face, n) for n in sizes} | {f"engine, {n} tokens": (self.engine, n) for n in sizes}
+        self.ways = {f"Hugging Face, {n} tokens": (self.hugging_face, n) for n in sizes} | {
+            f"engine, {n} tokens": (self.engine, n) for n in sizes
+        }
         self.ways["engine, recorded"] = (self.recorded, max(sizes) // 2)
         self.seconds: dict[str, list[float]] = {name: [] for name in self.ways}
 
@@ -196,7 +240,9 @@ class Passes:
         return min(((name, median(s)) for name, s in self.seconds.items()), key=lambda pair: pair[1])
 
 
-# -- the measurement -----------------------------------------------------------------------------------------------------
+# -- the measurement
+# -----------------------------------------------------------------------------------------------------
+
 
 @dataclass
 class Gaps:
@@ -218,7 +264,13 @@ class Benchmark(Frame):
         super().__init__(subject, repeats, quick)
         self.decoder = Decoder.of(subject.model.bridge)
         self.encoded = encode_items(subject.model.bridge, subject.items, start="bos")
-        self.passes = Passes(self.decoder, subject.model.copy(), [e.ids for e in self.encoded], COPIES, BATCH_TOKENS[:1] if quick else BATCH_TOKENS)
+        self.passes = Passes(
+            self.decoder,
+            subject.model.copy(),
+            [e.ids for e in self.encoded],
+            COPIES,
+            BATCH_TOKENS[:1] if quick else BATCH_TOKENS,
+        )
         self.whole, self.parts, self.busy = [], [], {"ours": [], "peer": []}
         self.gaps, self.peak, self.value, self.peer = Gaps(), machine.Peak(), None, None
         draw = np.random.default_rng(SEED)
@@ -226,10 +278,14 @@ class Benchmark(Frame):
         self.explicit = draw.choice(len(subject.items), min(EXPLICIT, len(subject.items)), replace=False)
 
     def measure(self) -> None:
-        """Rounds of ours and of a share of the loop's cells, between measurements of the unedited pass and of the matrix-multiply rate."""
+        """Rounds of ours and of a share of the loop's cells, between measurements of the unedited pass and of the
+        matrix-multiply rate.
+        """
         model = self.subject.model
         # weights read from disk, the check of the model and the first unedited passes are nobody's time
-        lens.injection.sweep(model.bridge, self.subject.items[:1], strengths=(1,), encoder="unembed", controls=(), start="bos")
+        lens.injection.sweep(
+            model.bridge, self.subject.items[:1], strengths=(1,), encoder="unembed", controls=(), start="bos"
+        )
         self.passes.measure()
         for of_way in self.passes.seconds.values():
             of_way.clear()
@@ -245,7 +301,7 @@ class Benchmark(Frame):
                 self.peer = PublishedLoop(model.copy(), model.tokenizer)
                 self.peer.cell(self.subject.items[0], 0, 1.0), self.peer.explicit(self.subject.items[0])
                 self.peer.timings = type(self.peer.timings)()
-            cells, explicit = (some[round_::self.repeats] for some in (self.cells, self.explicit))
+            cells, explicit = (some[round_ :: self.repeats] for some in (self.cells, self.explicit))
             say(f"round {round_ + 1} of {self.repeats}: the published loop, {len(cells)} cells")
             self.loop(cells, explicit)
         self._between()
@@ -271,13 +327,17 @@ class Benchmark(Frame):
             self.gaps.note("clean", clean, float(np.exp(ds["multi_first"].values[i])))
             self.gaps.cells += 1
         for i in explicit:
-            self.gaps.note("explicit", self.peer.explicit(subject.items[i]), float(np.exp(ds["single_first"].values[i])))
+            self.gaps.note(
+                "explicit", self.peer.explicit(subject.items[i]), float(np.exp(ds["single_first"].values[i]))
+            )
         self.busy["peer"].append(others.share())
 
     # -- what follows from it
 
     def published(self) -> tuple[float, float, float]:
-        """Seconds of the whole published loop, the half-width of its 95% interval over the cells drawn, and its seconds without the repeated clean and explicit runs."""
+        """Seconds of the whole published loop, the half-width of its 95% interval over the cells drawn, and its seconds
+        without the repeated clean and explicit runs.
+        """
         (n, layers, strengths), t = self.subject.shape, self.peer.timings
         of_cell = np.add(t.clean, t.hooked)
         runs, explicit = n * layers * strengths, float(np.mean(t.explicit))
@@ -288,14 +348,20 @@ class Benchmark(Frame):
         return float(seconds), float(half), float(runs * np.mean(t.hooked) + n * (np.mean(t.clean) + explicit))
 
     def work(self) -> dict[str, float]:
-        """Operations: of a whole pass (mean over the prompts), of the minimum, and of what is asked of ours (the answers' tokens ride along)."""
+        """Operations: of a whole pass (mean over the prompts), of the minimum, and of what is asked of ours (the
+        answers' tokens ride along).
+        """
         (n, layers, strengths), config = self.subject.shape, self.subject.model.config
         lengths, of_answers = [len(e.ids) for e in self.encoded], [len(e.answer_ids) for e in self.encoded]
         shape = Shape(config)
         one = float(np.mean([shape.full(length) for length in lengths]))
         unedited = 2 * n * one
-        return {"pass": one, "minimum": minimum_passes(n, strengths, layers) * one, "grid": injection_flop(config, lengths, of_answers, strengths) + unedited,
-                "grid_first_token": injection_flop(config, lengths, [1] * n, strengths) + unedited}
+        return {
+            "pass": one,
+            "minimum": minimum_passes(n, strengths, layers) * one,
+            "grid": injection_flop(config, lengths, of_answers, strengths) + unedited,
+            "grid_first_token": injection_flop(config, lengths, [1] * n, strengths) + unedited,
+        }
 
     def report(self) -> dict:
         """The JSON line: headline numbers first, then details."""
@@ -306,18 +372,44 @@ class Benchmark(Frame):
         gemm = median(self.gemm)
         each = {name: median([p[name] for p in self.parts]) for name in self.parts[0]}
         return {
-            "ratio_peer": published / ours, "ratio_peer_no_waste": no_waste / ours, "passes_over_minimum": ours / (minimum * one),
-            "max_abs_diff": max(self.gaps.injected, self.gaps.clean, self.gaps.explicit), "peak_extra_mb": self.peak.extra_mb,
-            "seconds": {"ours": ours, "published": published, "published_no_waste": no_waste, "pass": one, "cell_clean": float(np.mean(t.clean)),
-                        "cell_hooked": float(np.mean(t.hooked)), "explicit": float(np.mean(t.explicit)), "ours_parts": each},
-            "ratio_peer_interval": [(published - half) / ours, (published + half) / ours], "cells_sampled": self.gaps.cells, "explicit_sampled": len(t.explicit),
+            "ratio_peer": published / ours,
+            "ratio_peer_no_waste": no_waste / ours,
+            "passes_over_minimum": ours / (minimum * one),
+            "max_abs_diff": max(self.gaps.injected, self.gaps.clean, self.gaps.explicit),
+            "peak_extra_mb": self.peak.extra_mb,
+            "seconds": {
+                "ours": ours,
+                "published": published,
+                "published_no_waste": no_waste,
+                "pass": one,
+                "cell_clean": float(np.mean(t.clean)),
+                "cell_hooked": float(np.mean(t.hooked)),
+                "explicit": float(np.mean(t.explicit)),
+                "ours_parts": each,
+            },
+            "ratio_peer_interval": [(published - half) / ours, (published + half) / ours],
+            "cells_sampled": self.gaps.cells,
+            "explicit_sampled": len(t.explicit),
             "max_abs_diffs": {"injected": self.gaps.injected, "clean": self.gaps.clean, "explicit": self.gaps.explicit},
-            "passes": {"published": published_passes(n, strengths, layers), "minimum": minimum, "ours_equivalent": ours / one},
-            "yardstick": way, "yardsticks": {name: median(s) for name, s in self.passes.seconds.items()},
-            "work_over_minimum": work["grid"] / work["minimum"], "work_over_minimum_first_token": work["grid_first_token"] / work["minimum"],
+            "passes": {
+                "published": published_passes(n, strengths, layers),
+                "minimum": minimum,
+                "ours_equivalent": ours / one,
+            },
+            "yardstick": way,
+            "yardsticks": {name: median(s) for name, s in self.passes.seconds.items()},
+            "work_over_minimum": work["grid"] / work["minimum"],
+            "work_over_minimum_first_token": work["grid_first_token"] / work["minimum"],
             "gflops": {"gemm": gemm, "pass": work["pass"] / one / 1e9, "ours": work["grid"] / ours / 1e9},
-            "data": {"name": self.subject.data, "items": n, "layers": layers, "strengths": strengths, "cells": n * layers * strengths,
-                     "prompt_tokens": float(np.mean([len(e.ids) for e in self.encoded])), "answer_tokens": float(np.mean([len(e.answer_ids) for e in self.encoded]))},
+            "data": {
+                "name": self.subject.data,
+                "items": n,
+                "layers": layers,
+                "strengths": strengths,
+                "cells": n * layers * strengths,
+                "prompt_tokens": float(np.mean([len(e.ids) for e in self.encoded])),
+                "answer_tokens": float(np.mean([len(e.answer_ids) for e in self.encoded])),
+            },
         }
 
 
@@ -326,41 +418,111 @@ def show(bench: Benchmark, report: dict) -> str:
     (n, layers, strengths), s, t, data = bench.subject.shape, report["seconds"], bench.peer.timings, report["data"]
     passes, flops = report["passes"], report["gflops"]
     low, high = report["ratio_peer_interval"]
-    grid = [("grid", "by", "passes", "whole s", "ratio", "runs timed"),
-            (f"{n} items x {layers} layers x {strengths} strengths", "Mnemoscope", number(passes["ours_equivalent"], 5), number(s["ours"]), "1", f"{len(bench.whole)} whole"),
-            ("", "published loop", str(passes["published"]), number(s["published"]), number(report["ratio_peer"]), f"{report['cells_sampled']} cells"),
-            ("", "  one clean run an item", str(n * layers * strengths + 2 * n), number(s["published_no_waste"]), number(report["ratio_peer_no_waste"]), "the same")]
+    grid = [
+        ("grid", "by", "passes", "whole s", "ratio", "runs timed"),
+        (
+            f"{n} items x {layers} layers x {strengths} strengths",
+            "Mnemoscope",
+            number(passes["ours_equivalent"], 5),
+            number(s["ours"]),
+            "1",
+            f"{len(bench.whole)} whole",
+        ),
+        (
+            "",
+            "published loop",
+            str(passes["published"]),
+            number(s["published"]),
+            number(report["ratio_peer"]),
+            f"{report['cells_sampled']} cells",
+        ),
+        (
+            "",
+            "  one clean run an item",
+            str(n * layers * strengths + 2 * n),
+            number(s["published_no_waste"]),
+            number(report["ratio_peer_no_waste"]),
+            "the same",
+        ),
+    ]
     cell = [("published loop, a run", "", "mean ms", "median ms", "min-max ms", "runs")]
-    for name, values in (("clean run, with tokenizing", t.clean), ("hooked run", t.hooked), ("explicit run, all activations kept", t.explicit)):
+    for name, values in (
+        ("clean run, with tokenizing", t.clean),
+        ("hooked run", t.hooked),
+        ("explicit run, all activations kept", t.explicit),
+    ):
         ms = [1e3 * v for v in values]
         cell.append((name, "", number(float(np.mean(ms))), number(median(ms)), spread(ms), str(len(ms))))
     ways = [("unedited pass, batched", "", "ms a prompt", "min-max ms")]
     for name, values in bench.passes.seconds.items():
-        ways.append((name, "<- yardstick" if name == report["yardstick"] else "", number(1e3 * median(values)), spread([1e3 * v for v in values])))
+        ways.append(
+            (
+                name,
+                "<- yardstick" if name == report["yardstick"] else "",
+                number(1e3 * median(values)),
+                spread([1e3 * v for v in values]),
+            )
+        )
     least = passes["minimum"] * s["pass"]
     where = [("where the grid's time goes", "", "s", "share", "of the minimum")]
     for name, seconds in sorted(s["ours_parts"].items(), key=lambda p: -p[1]):
         where.append((name, "", number(seconds), f"{seconds / s['ours']:.0%}", f"{seconds / least:.3f}"))
     where.append(("together", "", number(s["ours"]), "100%", f"{report['passes_over_minimum']:.3f}"))
     gaps = report["max_abs_diffs"]
-    return "\n".join([
-        f"memory injection, {bench.subject.model.name}, {data['name']}: mean {data['prompt_tokens']:.1f} prompt and {data['answer_tokens']:.1f} answer tokens, "
-        f"float32, {torch.get_num_threads()} threads", "", table(grid), "",
-        f"published: {strengths} x {n} x (2 x {layers} + 1) passes of one prompt, a clean and a hooked one a cell and the explicit prompt once a strength; its time is",
-        f"           {n * layers * strengths} x (mean of a cell's two runs) + {strengths * n} x (mean of an explicit run); 95% interval of the ratio, over the cells drawn: {low:.3g} to {high:.3g}.",
-        "ours: passes are its time in unedited passes (below). It also scores the answers' further tokens, their rank and exact match, which the loop does not.",
-        "", table(cell), "", table(ways), "", table(where), "",
-        f"minimum with prefix reuse: 2 x {n} + {strengths} x {n} x sum over layers of (L-1-l + 2/3)/L = {passes['minimum']:.0f} passes of {1e3 * s['pass']:.3g} ms = {least:.4g} s;",
-        f"ours takes {report['passes_over_minimum']:.3f} of it = {report['work_over_minimum']:.3f} in operations ({report['work_over_minimum_first_token']:.3f} if only first tokens were scored; "
-        f"every edited run unembeds its reads) x {flops['pass'] / flops['ours']:.3f} in speed",
-        f"           ({flops['pass']:.3g} GFLOP/s in the yardstick's passes, {flops['ours']:.3g} in our grid, {flops['gemm']:.3g} in a {bench.gemm_size}^3 product, min-max {spread(bench.gemm)})",
-        f"largest difference of probabilities: injected {gaps['injected']:.1e} (n = {report['cells_sampled']}), clean {gaps['clean']:.1e}, explicit {gaps['explicit']:.1e}",
-        f"peak extra memory, MiB ({bench.peak.how}): {report['peak_extra_mb']:.0f}",
-    ])
+    return "\n".join(
+        [
+            (
+                f"memory injection, {bench.subject.model.name}, {data['name']}: mean {data['prompt_tokens']:.1f} prompt"
+                f" and {data['answer_tokens']:.1f} answer tokens, float32, {torch.get_num_threads()} threads"
+            ),
+            "",
+            table(grid),
+            "",
+            (
+                f"published: {strengths} x {n} x (2 x {layers} + 1) passes of one prompt, a clean and a hooked one a"
+                " cell and the explicit prompt once a strength; its time is"
+            ),
+            (
+                f"           {n * layers * strengths} x (mean of a cell's two runs) + {strengths * n} x (mean of an"
+                f" explicit run); 95% interval of the ratio, over the cells drawn: {low:.3g} to {high:.3g}."
+            ),
+            (
+                "ours: passes are its time in unedited passes (below). It also scores the answers' further tokens,"
+                " their rank and exact match, which the loop does not."
+            ),
+            "",
+            table(cell),
+            "",
+            table(ways),
+            "",
+            table(where),
+            "",
+            (
+                f"minimum with prefix reuse: 2 x {n} + {strengths} x {n} x sum over layers of (L-1-l + 2/3)/L ="
+                f" {passes['minimum']:.0f} passes of {1e3 * s['pass']:.3g} ms = {least:.4g} s;"
+            ),
+            (
+                f"ours takes {report['passes_over_minimum']:.3f} of it = {report['work_over_minimum']:.3f} in"
+                f" operations ({report['work_over_minimum_first_token']:.3f} if only first tokens were scored; every"
+                f" edited run unembeds its reads) x {flops['pass'] / flops['ours']:.3f} in speed"
+            ),
+            (
+                f"           ({flops['pass']:.3g} GFLOP/s in the yardstick's passes, {flops['ours']:.3g} in our grid,"
+                f" {flops['gemm']:.3g} in a {bench.gemm_size}^3 product, min-max {spread(bench.gemm)})"
+            ),
+            (
+                f"largest difference of probabilities: injected {gaps['injected']:.1e} (n = {report['cells_sampled']}),"
+                f" clean {gaps['clean']:.1e}, explicit {gaps['explicit']:.1e}"
+            ),
+            f"peak extra memory, MiB ({bench.peak.how}): {report['peak_extra_mb']:.0f}",
+        ]
+    )
 
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
-    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, 2 where the model or the items are missing, else 0."""
+    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, 2 where the model or the
+    items are missing, else 0.
+    """
     machine.set_threads()
     watch = machine.Watch()
     try:
@@ -370,11 +532,29 @@ def run(*, quick: bool, repeats: int, file: Path | None) -> int:
         say(f"benchmark: {error}")
         return 2
     bench.measure()
-    report = bench.report() | {"machine": watch.end() | {f"others_during_{who}": max(shares) for who, shares in bench.busy.items()},
-                               "quick": quick, "model": subject.model.name, "repeats": repeats}
+    report = bench.report() | {
+        "machine": watch.end() | {f"others_during_{who}": max(shares) for who, shares in bench.busy.items()},
+        "quick": quick,
+        "model": subject.model.name,
+        "repeats": repeats,
+    }
     t = bench.peer.timings
-    runs = {"ours": bench.whole, "parts": bench.parts, "clean": t.clean, "hooked": t.hooked, "explicit": t.explicit, "cells": bench.cells.tolist(),
-            "passes": bench.passes.seconds}
-    agree = finish(report, lambda made: show(bench, made), speeds=[bench.gemm, bench.passes.seconds[bench.passes.best()[0]]], tolerance=TOLERANCE,
-                   what="probabilities", more={"runs": runs, "gemm_runs": bench.gemm}, file=file)
+    runs = {
+        "ours": bench.whole,
+        "parts": bench.parts,
+        "clean": t.clean,
+        "hooked": t.hooked,
+        "explicit": t.explicit,
+        "cells": bench.cells.tolist(),
+        "passes": bench.passes.seconds,
+    }
+    agree = finish(
+        report,
+        lambda made: show(bench, made),
+        speeds=[bench.gemm, bench.passes.seconds[bench.passes.best()[0]]],
+        tolerance=TOLERANCE,
+        what="probabilities",
+        more={"runs": runs, "gemm_runs": bench.gemm},
+        file=file,
+    )
     return 0 if agree else 1

@@ -106,6 +106,7 @@ def feed(quick: bool = False, kinds: Iterable[str] | None = None) -> dict[str, A
         "inputs_files": of_files,
         "inputs_faults": [fault for m in made for fault in m["faults"]],
         "inputs_file_faults": [fault for f in files.values() for fault in f.faults],
-        "inputs_broken": [text for m in made for text in m["broken"]]
-        + [text for f in files.values() for text in f.broken],
+        "inputs_broken": (
+            [text for m in made for text in m["broken"]] + [text for f in files.values() for text in f.broken]
+        ),
     }

@@ -1,7 +1,8 @@
 """How long a slider waits for its answer: `python -m benchmarks latency`.
 
-From the message of a move to the published answer, in the kernel (the browser's part is not in it): the injection view with a prompt of 16 tokens and an
-answer of three, the vector view with 16 bare prompts, moves over layers and strengths.
+From the message of a move to the published answer, in the kernel (the browser's part is not in it): the injection view
+with a prompt of 16 tokens and an answer of three, the vector view with 16 bare prompts, moves over layers and
+strengths.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ def moved(view: Any, moves: int) -> list[float]:
                 raise TimeoutError(f"move {k} of {type(view).__name__} had no answer within {LONGEST} s.")
             seconds.append(time.perf_counter() - began)
             if view.live["fields"]["layer"] != layer or not view.wait(LONGEST):
-                raise TimeoutError(f"move {k} of {type(view).__name__} to layer {layer} was answered by layer {view.live['fields']['layer']}.")
+                raise TimeoutError(
+                    f"move {k} of {type(view).__name__} to layer {layer} was answered by layer"
+                    f" {view.live['fields']['layer']}."
+                )
     finally:
         view.unobserve_all("live")
     return seconds
@@ -66,7 +70,9 @@ def views(model: Any) -> dict[str, Any]:
 
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
-    """Prints the table and, last, one JSON line of the medians over rounds; 0 always: the figures are looked at, not asserted."""
+    """Prints the table and, last, one JSON line of the medians over rounds; 0 always: the figures are looked at, not
+    asserted.
+    """
     machine.set_threads()
     watch, rounds = machine.Watch(), {}
     ready = views(embedded().bridge)
@@ -78,9 +84,18 @@ def run(*, quick: bool, repeats: int, file: Path | None) -> int:
     for name, times in rounds.items():
         for p in (50, 95):
             line[f"{name}_move_p{p}"] = float(np.median([np.percentile(each, p) for each in times]))
-    rows = [("figure", "seconds", "should be"), *((key, number(value), f"below {TARGETS[key]:g}" if key in TARGETS else "") for key, value in line.items())]
+    rows = [
+        ("figure", "seconds", "should be"),
+        *((key, number(value), f"below {TARGETS[key]:g}" if key in TARGETS else "") for key, value in line.items()),
+    ]
     print(table(rows, left=1))
     if file is not None:
         files.write_json(file, rounded({"seconds": rounds}))
-    print(json.dumps(rounded(line | {"moves": sum(map(len, next(iter(rounds.values())))), "quick": quick, "machine": watch.end()})))
+    print(
+        json.dumps(
+            rounded(
+                line | {"moves": sum(map(len, next(iter(rounds.values())))), "quick": quick, "machine": watch.end()}
+            )
+        )
+    )
     return 0

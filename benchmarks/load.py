@@ -1,4 +1,6 @@
-"""How long a user waits: `python -m benchmarks load` times loading the fetched model in fresh processes, torch's import apart."""
+"""How long a user waits: `python -m benchmarks load` times loading the fetched model in fresh processes, torch's import
+apart.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def run(repeats: int = 5) -> int:
                 return 2
             rows.append([float(x) for x in done.stdout.split()[-3:]])
         torch_s, first, again = (statistics.median(r[i] for r in rows) for i in range(3))
-        print(f"{key:30} torch {torch_s:.2f} s, import lens and load {first:.2f} s, load again {again:.2f} s (medians of {repeats} processes)")
+        print(
+            f"{key:30} torch {torch_s:.2f} s, import lens and load {first:.2f} s, load again {again:.2f} s (medians of"
+            f" {repeats} processes)"
+        )
         line[key] = round(first, 3)
         line["reload_s"] = round(again, 3)
     print(json.dumps(line))

@@ -48,7 +48,9 @@ def gemm_rate(size: int = GEMM_SIZE, repeats: int = 3) -> float:
 
 
 class Bystanders:
-    """The share of the machine's cores that other programs used since this was made; NaN where the system does not say."""
+    """The share of the machine's cores that other programs used since this was made; NaN where the system does not
+    say.
+    """
 
     def __init__(self):
         self.began, self.busy, self.own = time.perf_counter(), _busy_seconds(), _own_seconds()
@@ -85,14 +87,20 @@ class Watch:
     def __init__(self):
         self.before = busy_share()
         if self.before > BUSY:
-            say(f"warning: other programs use {self.before:.0%} of the cores (load {os.getloadavg()[0]:.1f}); these timings are not to be trusted")
+            say(
+                f"warning: other programs use {self.before:.0%} of the cores (load {os.getloadavg()[0]:.1f}); these"
+                " timings are not to be trusted"
+            )
         self.others = Bystanders()
 
     def end(self) -> dict:
         """What the machine is, and the shares that others used."""
         during = self.others.share()
         if during > BUSY:
-            say(f"warning: other programs used {during:.0%} of the cores during the run; these timings are not to be trusted")
+            say(
+                f"warning: other programs used {during:.0%} of the cores during the run; these timings are not to be"
+                " trusted"
+            )
         return {**describe(), "others_before": self.before, "others_during": during}
 
 
@@ -100,15 +108,25 @@ def describe() -> dict:
     """The machine and the software that the numbers belong to."""
     import importlib.metadata as metadata
 
-    model = next((line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
     versions = {}
     for name in ("torch", "transformers", "transformer-lens", "nnsight", "pyvene"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    return {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "simd": torch.backends.cpu.get_cpu_capability(),
-            "system": platform.system(), "python": platform.python_version(), "versions": versions}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "simd": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
 
 
 def _lines(path: str) -> list[str]:
@@ -126,7 +144,9 @@ def _status_mb(field: str) -> float:
 
 
 class Peak:
-    """Filled by `peak_memory`: `extra_mb`, the highest resident memory less that at the start, and `how` it was read."""
+    """Filled by `peak_memory`: `extra_mb`, the highest resident memory less that at the start, and `how` it was
+    read.
+    """
 
     extra_mb: float = float("nan")
     how: str = ""
@@ -136,8 +156,8 @@ class Peak:
 def peak_memory() -> Iterator[Peak]:
     """Measures how far a block raises this process's resident memory at its highest.
 
-    The kernel's high-water mark is reset and read where that is allowed; elsewhere a thread reads the resident memory every 2 ms.
-    Freed memory is given back to the system first, so that a call cannot hide in what an earlier one left.
+    The kernel's high-water mark is reset and read where that is allowed; elsewhere a thread reads the resident memory
+    every 2 ms. Freed memory is given back to the system first, so that a call cannot hide in what an earlier one left.
     """
     peak = Peak()
     gc.collect()

@@ -1,7 +1,9 @@
 """Exact activation patching against TransformerLens, nnsight and pyvene, on one model, in one run.
 
-Every measurement of a peer stands between measurements of ours on the same pair and of the machine's matrix-multiply rate;
-medians are compared. Headline ratios are whole against whole: from two encoded (ours: two plain) prompts to the finished grid.
+Every measurement of a peer stands between measurements of ours on the same pair and of the machine's matrix-multiply
+rate;
+medians are compared. Headline ratios are whole against whole: from two encoded (ours: two plain) prompts to the
+    finished grid.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ from .work import naive_flop, sweep_flop
 TOLERANCE = 1e-3
 #: Runs of ours before each run of a peer, and after it.
 AROUND = 2
-OURS = {"resid": dict(site="resid_pre", over=("layer", "position"), progress=False), "heads": dict(site="z", over=("layer", "head"), progress=False)}
+OURS = {
+    "resid": dict(site="resid_pre", over=("layer", "position"), progress=False),
+    "heads": dict(site="z", over=("layer", "head"), progress=False),
+}
 
 
 @dataclass
@@ -55,7 +60,9 @@ class Case:
         return median([a + b for a, b in zip(self.cache[peer], self.sweep[peer])]) if self.sweep.get(peer) else None
 
     def ratio(self, peer: str) -> float | None:
-        """Peer's time over ours, from the prompts to the finished grid: recording of the unedited runs included on both sides."""
+        """Peer's time over ours, from the prompts to the finished grid: recording of the unedited runs included on both
+        sides.
+        """
         theirs = self.peer_whole(peer)
         return None if theirs is None else theirs / median(self.whole)
 
@@ -69,8 +76,12 @@ class Case:
 
 
 def _cases() -> list[Case]:
-    return [Case("late", "late", "resid", ("tl", "nnsight", "pyvene")), Case("early", "early", "resid", ("tl",)),
-            Case("heads_late", "late", "heads", ("tl", "nnsight")), Case("heads", "early", "heads", ("tl", "nnsight"))]
+    return [
+        Case("late", "late", "resid", ("tl", "nnsight", "pyvene")),
+        Case("early", "early", "resid", ("tl",)),
+        Case("heads_late", "late", "heads", ("tl", "nnsight")),
+        Case("heads", "early", "heads", ("tl", "nnsight")),
+    ]
 
 
 @contextmanager
@@ -126,7 +137,10 @@ class Benchmark(Frame):
         with _walks() as walks:
             seconds, ds = machine.timed(lambda: lens.patch(self.subject.bridge, pair, **OURS[case.kind]))
         if case.value is None:
-            case.value, case.first_call = ds.value.values, seconds      # the first call warms up and is not among the timings
+            case.value, case.first_call = (
+                ds.value.values,
+                seconds,
+            )  # the first call warms up and is not among the timings
             return
         case.whole.append(seconds), case.walk.append(sum(walks))
 
@@ -164,7 +178,12 @@ class Benchmark(Frame):
     def first_rows(self) -> float:
         """Seconds until a watched sweep of the early pair shows its first rows."""
         began, seen = time.perf_counter(), []
-        lens.patch(self.subject.bridge, self.subject.pairs["early"], on_part=lambda ds: seen.append(time.perf_counter() - began), stop=lambda: bool(seen))
+        lens.patch(
+            self.subject.bridge,
+            self.subject.pairs["early"],
+            on_part=lambda ds: seen.append(time.perf_counter() - began),
+            stop=lambda: bool(seen),
+        )
         return seen[0]
 
     def report(self, memory: dict[str, float], first_rows: float) -> dict:
@@ -175,13 +194,23 @@ class Benchmark(Frame):
         diffs = [d for case in self.cases for d in case.diff.values()]
         ratio = lambda case, peer: by_name[case].ratio(peer)
         return {
-            "ratio_tl_late": ratio("late", "tl"), "ratio_tl_early": ratio("early", "tl"), "ratio_tl_heads": ratio("heads", "tl"),
-            "ratio_tl_heads_late": ratio("heads_late", "tl"), "ratio_nnsight_late": ratio("late", "nnsight"), "ratio_pyvene_late": ratio("late", "pyvene"),
-            "gemm_fraction": fraction, "peak_extra_mb": max(memory.values()), "max_abs_diff": max(diffs) if diffs else None,
-            "ratio_nnsight_heads": ratio("heads", "nnsight"), "ratio_nnsight_heads_late": ratio("heads_late", "nnsight"),
+            "ratio_tl_late": ratio("late", "tl"),
+            "ratio_tl_early": ratio("early", "tl"),
+            "ratio_tl_heads": ratio("heads", "tl"),
+            "ratio_tl_heads_late": ratio("heads_late", "tl"),
+            "ratio_nnsight_late": ratio("late", "nnsight"),
+            "ratio_pyvene_late": ratio("late", "pyvene"),
+            "gemm_fraction": fraction,
+            "peak_extra_mb": max(memory.values()),
+            "max_abs_diff": max(diffs) if diffs else None,
+            "ratio_nnsight_heads": ratio("heads", "nnsight"),
+            "ratio_nnsight_heads_late": ratio("heads_late", "nnsight"),
             "sweep_ratios": {f"{p}_{c.name}": c.sweep_ratio(p) for c in self.cases for p in c.peers},
-            "gemm_fractions": {c.name: c.rate() / gemm for c in self.cases}, "gemm_gflops": gemm, "first_rows_s": first_rows,
-            "seconds": {c.name: median(c.whole) for c in self.cases}, "peak_extra_mb_each": memory,
+            "gemm_fractions": {c.name: c.rate() / gemm for c in self.cases},
+            "gemm_gflops": gemm,
+            "first_rows_s": first_rows,
+            "seconds": {c.name: median(c.whole) for c in self.cases},
+            "peak_extra_mb_each": memory,
         }
 
 
@@ -189,7 +218,9 @@ def memory_of(subject: Subject) -> tuple[dict[str, float], str]:
     """MiB that each sweep adds at its highest, `memory_mb` left at its default; and how that was read."""
     bridge, early, many = subject.bridge, subject.pairs["early"], subject.many
     calls = {"resid": (early, "resid"), "heads": (early, "heads"), f"resid_{len(many)}_pairs": (many, "resid")}
-    lens.patch(bridge, subject.pairs["late"], layers=[-1])         # weights read from disk and the check of the model are not the sweep's
+    lens.patch(
+        bridge, subject.pairs["late"], layers=[-1]
+    )  # weights read from disk and the check of the model are not the sweep's
     out = {}
     for name, (pairs, kind) in calls.items():
         say(f"memory: {name}")
@@ -201,35 +232,91 @@ def memory_of(subject: Subject) -> tuple[dict[str, float], str]:
 
 def show(bench: Benchmark, report: dict, how: str) -> str:
     """The readable tables; `how` the memory was read."""
-    titles = {"late": "resid_pre, late pair", "early": "resid_pre, early pair", "heads_late": "z heads, late pair", "heads": "z heads, early pair"}
+    titles = {
+        "late": "resid_pre, late pair",
+        "early": "resid_pre, early pair",
+        "heads_late": "z heads, late pair",
+        "heads": "z heads, early pair",
+    }
     rows = [("sweep", "by", "clean run s", "sweep s", "whole s", "min-max s", "ratio whole", "ratio sweep", "max diff")]
     gemm = report["gemm_gflops"]
     for case in bench.cases:
-        rows.append((titles[case.name], "Mnemoscope", number(median(case.whole) - median(case.walk)), number(median(case.walk)), number(median(case.whole)),
-                     spread(case.whole), "1", "1", ""))
+        rows.append(
+            (
+                titles[case.name],
+                "Mnemoscope",
+                number(median(case.whole) - median(case.walk)),
+                number(median(case.walk)),
+                number(median(case.whole)),
+                spread(case.whole),
+                "1",
+                "1",
+                "",
+            )
+        )
         for name in case.peers:
             if case.sweep.get(name):
                 cached = PEERS[name].caches
-                rows.append(("", PEERS[name].title, number(median(case.cache[name])) if cached else "(in sweep)", number(median(case.sweep[name])),
-                             number(case.peer_whole(name)), spread(case.sweep[name]), number(case.ratio(name)), number(case.sweep_ratio(name)), f"{case.diff[name]:.1e}"))
+                rows.append(
+                    (
+                        "",
+                        PEERS[name].title,
+                        number(median(case.cache[name])) if cached else "(in sweep)",
+                        number(median(case.sweep[name])),
+                        number(case.peer_whole(name)),
+                        spread(case.sweep[name]),
+                        number(case.ratio(name)),
+                        number(case.sweep_ratio(name)),
+                        f"{case.diff[name]:.1e}",
+                    )
+                )
     work = [("walk", "", "GFLOP needed", "GFLOP of full passes", "GFLOP/s", "of GEMM", "first call s", "runs")]
     for case in bench.cases:
-        work.append((titles[case.name], "", number(case.flop / 1e9), number(case.naive / 1e9), number(case.rate()), number(case.rate() / gemm),
-                     number(case.first_call), str(len(case.whole))))
+        work.append(
+            (
+                titles[case.name],
+                "",
+                number(case.flop / 1e9),
+                number(case.naive / 1e9),
+                number(case.rate()),
+                number(case.rate() / gemm),
+                number(case.first_call),
+                str(len(case.whole)),
+            )
+        )
     memory = "  ".join(f"{name} {mb:.0f}" for name, mb in report["peak_extra_mb_each"].items())
-    return "\n".join([
-        f"exact activation patching, {bench.subject.name}, 16 tokens, float32, {torch.get_num_threads()} threads; medians", "", table(rows), "",
-        "whole: from the prompts to the finished grid. Ours encodes, records both runs, walks and labels ('clean run' is all but the walk);",
-        "       theirs records the clean run and sweeps. The headline ratios are whole against whole.",
-        "sweep: the edited runs alone, unedited runs given (pyvene makes the clean run again in every call).", "", table(work), "",
-        f"GEMM {bench.gemm_size}^3: median {gemm:.0f} GFLOP/s (min-max {spread(bench.gemm)}); all walks together attain {report['gemm_fraction']:.2f} of it",
-        f"peak extra memory, MiB ({how}): {memory}",
-        f"first rows of a watched sweep of the early pair after {report['first_rows_s']:.2f} s",
-    ])
+    return "\n".join(
+        [
+            (
+                f"exact activation patching, {bench.subject.name}, 16 tokens, float32, {torch.get_num_threads()}"
+                " threads; medians"
+            ),
+            "",
+            table(rows),
+            "",
+            (
+                "whole: from the prompts to the finished grid. Ours encodes, records both runs, walks and labels"
+                " ('clean run' is all but the walk);"
+            ),
+            "       theirs records the clean run and sweeps. The headline ratios are whole against whole.",
+            "sweep: the edited runs alone, unedited runs given (pyvene makes the clean run again in every call).",
+            "",
+            table(work),
+            "",
+            (
+                f"GEMM {bench.gemm_size}^3: median {gemm:.0f} GFLOP/s (min-max {spread(bench.gemm)}); all walks"
+                f" together attain {report['gemm_fraction']:.2f} of it"
+            ),
+            f"peak extra memory, MiB ({how}): {memory}",
+            f"first rows of a watched sweep of the early pair after {report['first_rows_s']:.2f} s",
+        ]
+    )
 
 
 def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -> int:
-    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ or a peer failed, else 0. Raises LoadError where the model is missing."""
+    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ or a peer failed, else 0.
+    Raises LoadError where the model is missing.
+    """
     machine.set_threads()
     watch = machine.Watch()
     subject = tiny() if quick else smollm2()
@@ -240,8 +327,25 @@ def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -
     report = bench.report(memory, bench.first_rows())
     report["machine"] = watch.end()
     report |= {"quick": quick, "model": subject.name, "left_out": bench.absent, "failed": bench.failed}
-    runs = {c.name: {"whole": c.whole, "walk": c.walk, "cache": c.cache, "sweep": c.sweep, "max_abs_diff": c.diff, "first_call": c.first_call,
-                     "gflop": c.flop / 1e9} for c in bench.cases}
-    agree = finish(report, lambda made: show(bench, made, how), speeds=[bench.gemm], tolerance=TOLERANCE, what="numbers",
-                   more={"runs": runs, "gemm_runs": bench.gemm}, file=file)
+    runs = {
+        c.name: {
+            "whole": c.whole,
+            "walk": c.walk,
+            "cache": c.cache,
+            "sweep": c.sweep,
+            "max_abs_diff": c.diff,
+            "first_call": c.first_call,
+            "gflop": c.flop / 1e9,
+        }
+        for c in bench.cases
+    }
+    agree = finish(
+        report,
+        lambda made: show(bench, made, how),
+        speeds=[bench.gemm],
+        tolerance=TOLERANCE,
+        what="numbers",
+        more={"runs": runs, "gemm_runs": bench.gemm},
+        file=file,
+    )
     return 0 if agree and not bench.failed else 1

@@ -39,7 +39,9 @@ class TransformerLens:
     def __init__(self, hf: Any, tokenizer: Any):
         from lens.models import wrap
 
-        self.model = wrap(hf, tokenizer, "benchmark")        # boots a TransformerBridge as its documentation says, nothing folded
+        self.model = wrap(
+            hf, tokenizer, "benchmark"
+        )  # boots a TransformerBridge as its documentation says, nothing folded
 
     def cache(self, task: Task, kind: str):
         return self.model.run_with_cache(task.clean)[1]
@@ -60,7 +62,7 @@ class NNsight:
         from nnsight import LanguageModel
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")       # 0.8 announces another name for this class; 0.8.1 documents both
+            warnings.simplefilter("ignore")  # 0.8 announces another name for this class; 0.8.1 documents both
             self.model = LanguageModel(hf, tokenizer=tokenizer)
         self.n_heads, self.n_layers = hf.config.num_attention_heads, hf.config.num_hidden_layers
 
@@ -69,7 +71,9 @@ class NNsight:
         with model.trace(task.clean):
             kept = list().save()
             for layer in range(n_layers):
-                kept.append(model.model.layers[layer].input if resid else model.model.layers[layer].self_attn.o_proj.input)
+                kept.append(
+                    model.model.layers[layer].input if resid else model.model.layers[layer].self_attn.o_proj.input
+                )
         return [x.detach().clone() for x in kept]
 
     def sweep(self, task: Task, kind: str, cache: list[Tensor]) -> Tensor:
@@ -112,8 +116,9 @@ class Pyvene:
     def __init__(self, hf: Any, tokenizer: Any):
         import pyvene
 
-        at = lambda layer: pyvene.IntervenableConfig([pyvene.RepresentationConfig(layer, "block_input", "pos", 1)],
-                                                     intervention_types=pyvene.VanillaIntervention)
+        at = lambda layer: pyvene.IntervenableConfig(
+            [pyvene.RepresentationConfig(layer, "block_input", "pos", 1)], intervention_types=pyvene.VanillaIntervention
+        )
         self.models = [pyvene.IntervenableModel(at(layer), model=hf) for layer in range(hf.config.num_hidden_layers)]
 
     def cache(self, task: Task, kind: str) -> None:
@@ -123,7 +128,9 @@ class Pyvene:
         length = task.corrupted.shape[1]
         base, source = ({"input_ids": ids.repeat(length, 1)} for ids in (task.corrupted, task.clean))
         where = [[[position] for position in range(length)]]
-        return torch.stack([task.score(model(base, [source], {"sources->base": (where, where)})[1].logits) for model in self.models])
+        return torch.stack(
+            [task.score(model(base, [source], {"sources->base": (where, where)})[1].logits) for model in self.models]
+        )
 
 
 PEERS = {"tl": TransformerLens, "nnsight": NNsight, "pyvene": Pyvene}

@@ -1,4 +1,6 @@
-"""What is measured: SmolLM2, or, to test the benchmarks, a random model of four layers; and two prompt pairs to patch."""
+"""What is measured: SmolLM2, or, to test the benchmarks, a random model of four layers; and two prompt pairs to
+patch.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,21 @@ import torch
 import lens
 
 #: Differs at token 11 of 16.
-LATE = lens.Pair("Then, when John and Mary went to the shops, John gave the bottle to",
-                 corrupted="Then, when John and Mary went to the shops, Mary gave the bottle to", answer=" Mary", foil=" John", label="late")
+LATE = lens.Pair(
+    "Then, when John and Mary went to the shops, John gave the bottle to",
+    corrupted="Then, when John and Mary went to the shops, Mary gave the bottle to",
+    answer=" Mary",
+    foil=" John",
+    label="late",
+)
 #: Differs at token 1 of 16, so that (almost) nothing is shared.
-EARLY = lens.Pair("In France, as everyone knows, the most widely spoken language in the country is",
-                  corrupted="In Italy, as everyone knows, the most widely spoken language in the country is", answer=" French", foil=" Italian", label="early")
+EARLY = lens.Pair(
+    "In France, as everyone knows, the most widely spoken language in the country is",
+    corrupted="In Italy, as everyone knows, the most widely spoken language in the country is",
+    answer=" French",
+    foil=" Italian",
+    label="early",
+)
 LENGTH = 16
 MANY = 40
 
@@ -25,7 +37,8 @@ class Model:
 
     Attributes:
         bridge: what `lens.load` returns; ours alone.
-        copy: makes a further plain Hugging Face model of the same weights; each peer rewrites or hooks the one that it wraps.
+        copy: makes a further plain Hugging Face model of the same weights; each peer rewrites or hooks the one that it
+            wraps.
     """
 
     name: str
@@ -53,7 +66,11 @@ def embedded() -> Model:
     from lens.cache import fetched
 
     bridge, folder = lens.load("smollm2", device="cpu"), str(fetched("smollm2"))
-    copy = lambda: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval().requires_grad_(False)
+    copy = lambda: (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        .eval()
+        .requires_grad_(False)
+    )
     return Model("SmolLM2-135M-Instruct", bridge, bridge.tokenizer, copy)
 
 
@@ -62,8 +79,19 @@ def random_model(texts: Iterable[str], seed: int = 0) -> Model:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = _word_tokenizer(texts)
-    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
-                         intermediate_size=96, max_position_embeddings=64, initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
 
     def copy():
         torch.manual_seed(seed)
@@ -85,14 +113,18 @@ def tiny(seed: int = 0) -> Subject:
 
 
 def _patched(model: Model, many: list[lens.Pair]) -> Subject:
-    return _checked(Subject(model.name, model.bridge, model.tokenizer, model.copy, {"late": LATE, "early": EARLY}, many))
+    return _checked(
+        Subject(model.name, model.bridge, model.tokenizer, model.copy, {"late": LATE, "early": EARLY}, many)
+    )
 
 
 def _checked(subject: Subject) -> Subject:
     for name, pair in subject.pairs.items():
         length = len(lens.encode(subject.tokenizer, pair))
         if length != LENGTH:
-            raise ValueError(f"the {name} pair has {length} tokens with this tokenizer; the benchmark is about {LENGTH}")
+            raise ValueError(
+                f"the {name} pair has {length} tokens with this tokenizer; the benchmark is about {LENGTH}"
+            )
     return subject
 
 
@@ -106,4 +138,11 @@ def _word_tokenizer(texts: Iterable[str]):
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<end>"))
     made.pre_tokenizer, made.decoder = split, decoders.Fuse()
     # TransformerLens asks a tokenizer that it has seen before for its name
-    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<end>", bos_token="<end>", eos_token="<end>", pad_token="<end>", name_or_path="words")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        unk_token="<end>",
+        bos_token="<end>",
+        eos_token="<end>",
+        pad_token="<end>",
+        name_or_path="words",
+    )

@@ -1,7 +1,9 @@
-"""The memory subspace: what statistics and K-FAC factors cost beside the passes that they ride on, and what a further point of a trade-off sweep costs.
+"""The memory subspace: what statistics and K-FAC factors cost beside the passes that they ride on, and what a further
+point of a trade-off sweep costs.
 
-Everything is over all MLP matrices of one model and the same rows of real text. Plain passes all cost the same, so a share of the batches stands for all; half of it is timed
-before and half after ours, so that a drift of the machine's speed meets both alike. The numbers are compared with explicit sums.
+Everything is over all MLP matrices of one model and the same rows of real text. Plain passes all cost the same, so a
+share of the batches stands for all; half of it is timed before and half after ours, so that a drift of the machine's
+speed meets both alike. The numbers are compared with explicit sums.
 """
 
 from __future__ import annotations
@@ -41,14 +43,16 @@ BATCH, FACTOR_BATCH = 16, 8
 #: Plain passes are timed on one batch in so many: those of the headlines, and the others.
 SHARE, RARE = 2, 4
 TARGETS = {"scores_over_forward": 1.5, "kfac_over_backward": 1.6}
-#: The points of the two sweeps, and the mask that is also written to disk. A row of 48 weights, as in the quick run, has no share of 0.2 %.
+#: The points of the two sweeps, and the mask that is also written to disk. A row of 48 weights, as in the quick run,
+#: has no share of 0.2 %.
 SPARSITIES, STORED, QUICK_TIMES = (0.0025, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.08), 0.01, 10
 RHOS = tuple(float(r) for r in np.linspace(0.95, 0.5, 10))
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, the rows of text that are counted, others that a mask is contrasted with, and the blocks whose factors are decomposed.
+    """A model, the rows of text that are counted, others that a mask is contrasted with, and the blocks whose factors
+    are decomposed.
 
     The last token of a row is a label only, so that statistics and factors are over the same tokens.
     """
@@ -72,11 +76,17 @@ def texts() -> list[str]:
 
 
 def rows_of(tokenizer: Any, some: Sequence[str], n: int, length: int) -> Tensor:
-    """Texts one after the other, an end token between two, cut into rows [n, length]. Raises ValueError where they are too short."""
-    ids = [i for one in tokenizer(list(some), add_special_tokens=False)["input_ids"] for i in (*one, tokenizer.eos_token_id)]
+    """Texts one after the other, an end token between two, cut into rows [n, length]. Raises ValueError where they are
+    too short.
+    """
+    ids = [
+        i
+        for one in tokenizer(list(some), add_special_tokens=False)["input_ids"]
+        for i in (*one, tokenizer.eos_token_id)
+    ]
     if len(ids) < n * length:
         raise ValueError(f"the texts have {len(ids)} tokens with this tokenizer; the benchmark needs {n * length}")
-    return torch.tensor(ids[:n * length]).view(n, length)
+    return torch.tensor(ids[: n * length]).view(n, length)
 
 
 def real() -> Subject:
@@ -124,7 +134,10 @@ class Benchmark(frame.Frame):
         """The numbers first, then rounds of what costs minutes, then the sweeps over what these made."""
         self.check()
         for number_ in range(self.repeats):
-            say(f"round {number_ + 1} of {self.repeats}: statistics of all MLP matrices, then factors, over {self.subject.inputs.numel()} tokens")
+            say(
+                f"round {number_ + 1} of {self.repeats}: statistics of all MLP matrices, then factors, over"
+                f" {self.subject.inputs.numel()} tokens"
+            )
             self.beat()
             self.scores()
             self.beat()
@@ -141,7 +154,9 @@ class Benchmark(frame.Frame):
     # -- the numbers ------------------------------------------------------------------------------------------------
 
     def note(self, what: str, value: Tensor | bool, exact: Tensor | None = None) -> None:
-        """How far a tensor is from the exact one, as a share of its largest number; or whether two things that must be equal are."""
+        """How far a tensor is from the exact one, as a share of its largest number; or whether two things that must be
+        equal are.
+        """
         if exact is None:
             self.same[what] = bool(value)
             gap = 0.0 if value else math.inf
@@ -151,7 +166,9 @@ class Benchmark(frame.Frame):
         self.gap = max(self.gap, gap)
 
     def check(self) -> None:
-        """Statistics and factors of a few rows, streamed in two batches, against explicit sums; the first calls of everything."""
+        """Statistics and factors of a few rows, streamed in two batches, against explicit sums; the first calls of
+        everything.
+        """
         s, few = self.subject, self.subject.rows[:4]
         say("numbers against explicit sums")
         stats, made = self.statistics(few[:, :-1], 2), self.factors(few, 2, "empirical")
@@ -174,19 +191,35 @@ class Benchmark(frame.Frame):
 
     def factors(self, rows: Tensor, batch: int = FACTOR_BATCH, fisher: str = "true") -> curvature.Factors:
         """Ours, as a user calls it."""
-        return curvature.factors(self.subject.model.bridge, "mlp", rows, rows=batch, fisher=fisher, seed=SEED, progress=False)
+        return curvature.factors(
+            self.subject.model.bridge, "mlp", rows, rows=batch, fisher=fisher, seed=SEED, progress=False
+        )
 
     def scores(self) -> None:
-        self.stats = self.around("statistics", lambda: self.statistics(self.subject.inputs), self.subject.inputs.split(BATCH), "forward", "body")
+        self.stats = self.around(
+            "statistics",
+            lambda: self.statistics(self.subject.inputs),
+            self.subject.inputs.split(BATCH),
+            "forward",
+            "body",
+        )
 
     def kfac(self) -> None:
         self.made = None
-        self.made = self.around("factors", lambda: self.factors(self.subject.rows), self.subject.rows.split(FACTOR_BATCH), "backward", "activations")
+        self.made = self.around(
+            "factors",
+            lambda: self.factors(self.subject.rows),
+            self.subject.rows.split(FACTOR_BATCH),
+            "backward",
+            "activations",
+        )
         for name, a in self.made.a.items():
             self.note("a_all_tokens", a.diagonal(), self.stats.mean(name))
 
     def around(self, ours: str, call: Callable[[], Any], batches: Sequence[Tensor], *plain_ones: str) -> Any:
-        """Ours whole, between two halves of the plain passes; their seconds for all rows, and the resident memory that each adds at its highest."""
+        """Ours whole, between two halves of the plain passes; their seconds for all rows, and the resident memory that
+        each adds at its highest.
+        """
         spent = {name: [] for name in plain_ones}
 
         def passes(some: Sequence[Tensor]) -> None:
@@ -194,9 +227,9 @@ class Benchmark(frame.Frame):
                 seconds, _ = self.peaked(name, lambda: [getattr(self.peer, name)(ids) for ids in some[::every]])
                 spent[name].append((seconds, sum(map(len, some[::every]))))
 
-        passes(batches[:len(batches) // 2])
+        passes(batches[: len(batches) // 2])
         seconds, result = self.peaked(ours, call)
-        passes(batches[len(batches) // 2:])
+        passes(batches[len(batches) // 2 :])
         getattr(self.times, ours).append(seconds)
         for name, parts in spent.items():
             seconds, rows = map(sum, zip(*parts))
@@ -213,17 +246,31 @@ class Benchmark(frame.Frame):
         made = []
         for key in ("decompose", "decompose_again"):
             with counted(self.core) as count:
-                self.seconds[key], decomposition = machine.timed(lambda: curvature.decompose(self.core, some, folder=Path(folder) / "eigen"))
+                self.seconds[key], decomposition = machine.timed(
+                    lambda: curvature.decompose(self.core, some, folder=Path(folder) / "eigen")
+                )
             self.runs[key] = count["eigh"]
             made.append(decomposition)
         if self.runs["decompose_again"]:
-            raise RuntimeError(f"{self.runs['decompose_again']} eigendecompositions were made again that were on disk: the cache does not work")
-        self.note("eigenvectors_from_cache", all(torch.equal(getattr(made[0][n], p), getattr(made[1][n], p)) for n in names for p in ("u_a", "mu", "u_g", "lam")))
+            raise RuntimeError(
+                f"{self.runs['decompose_again']} eigendecompositions were made again that were on disk: the cache does"
+                " not work"
+            )
+        self.note(
+            "eigenvectors_from_cache",
+            all(
+                torch.equal(getattr(made[0][n], p), getattr(made[1][n], p))
+                for n in names
+                for p in ("u_a", "mu", "u_g", "lam")
+            ),
+        )
         self.eigen_mb = sum(p.stat().st_size for p in (Path(folder) / "eigen").iterdir()) / 2**20
         self.decomposition = made[1]
 
     def masks(self, folder: str) -> None:
-        """Masks of all matrices at ten sparsities from one set of scores, each applied, evaluated and undone; one of them on disk."""
+        """Masks of all matrices at ten sparsities from one set of scores, each applied, evaluated and undone; one of
+        them on disk.
+        """
         say(f"{len(SPARSITIES)} masks of all MLP matrices")
         others = self.statistics(self.subject.others)
         self.seconds["contrast"], scores = machine.timed(lambda: subspace.contrast(self.core, others, self.stats))
@@ -244,7 +291,11 @@ class Benchmark(frame.Frame):
         mask, path = self.mask, Path(folder) / "mask.npz"
         self.seconds["mask_save"], _ = machine.timed(lambda: mask.save(path))
         self.seconds["mask_load"], again = machine.timed(lambda: subspace.Mask.load(path))
-        self.note("mask_from_disk", all(np.array_equal(again.layers[n], index) for n, index in mask.layers.items()) and again.shapes == dict(mask.shapes))
+        self.note(
+            "mask_from_disk",
+            all(np.array_equal(again.layers[n], index) for n, index in mask.layers.items())
+            and again.shapes == dict(mask.shapes),
+        )
         self.mask_disk = path.stat().st_size
 
     def curve(self) -> None:
@@ -257,22 +308,32 @@ class Benchmark(frame.Frame):
 
     @contextmanager
     def reused(self, name: str) -> Iterator[None]:
-        """Inside, the model runs for evaluations only, and nothing is decomposed. Raises RuntimeError where statistics were computed again."""
+        """Inside, the model runs for evaluations only, and nothing is decomposed. Raises RuntimeError where statistics
+        were computed again.
+        """
         began = self.evaluations
         with counted(self.core) as count:
             yield
         asked = self.evaluations - began
         self.runs[f"{name}_sweep"], self.runs[f"{name}_evaluations"] = count["model"], asked
         if count["model"] != asked or count["eigh"]:
-            raise RuntimeError(f"the {name} sweep ran the model {count['model']} times for {asked} evaluations and made {count['eigh']} eigendecompositions: "
-                               "it does not reuse what it was given")
+            raise RuntimeError(
+                f"the {name} sweep ran the model {count['model']} times for {asked} evaluations and made"
+                f" {count['eigh']} eigendecompositions: it does not reuse what it was given"
+            )
 
     @torch.no_grad()
     def evaluate(self, model: Any) -> dict[str, float]:
         """The loss of two rows: one run of the model, in nobody's seconds."""
         self.evaluations += 1
         ids = self.subject.others[:2]
-        return {"loss": float(F.cross_entropy(model(input_ids=ids, use_cache=False).logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()))}
+        return {
+            "loss": float(
+                F.cross_entropy(
+                    model(input_ids=ids, use_cache=False).logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()
+                )
+            )
+        }
 
     # -- what comes out ---------------------------------------------------------------------------------------------
 
@@ -282,48 +343,141 @@ class Benchmark(frame.Frame):
         over = lambda a, b: median([x / y for x, y in zip(getattr(t, a), getattr(t, b), strict=True)])
         weights = sum(a * b for a, b in mask.shapes.values())
         return {
-            "scores_over_forward": over("statistics", "forward"), "kfac_over_backward": over("factors", "backward"), "peak_extra_mb": max(self.peaks["statistics"], self.peaks["factors"]),
+            "scores_over_forward": over("statistics", "forward"),
+            "kfac_over_backward": over("factors", "backward"),
+            "peak_extra_mb": max(self.peaks["statistics"], self.peaks["factors"]),
             # the first point also makes what all share
-            "sweep_point_seconds": {"mask": median(t.mask[1:]), "curvature": median(t.curvature[1:])}, "max_abs_diff": self.gap,
-            "scores_over_body": over("statistics", "body"), "kfac_over_activations": over("factors", "activations"),
-            "memory_mb": {**self.peaks, "factors_kept": self.made.nbytes / 2**20}, "gaps": self.gaps, "same": self.same,
-            "seconds": {n: median(getattr(t, n)) for n in ("forward", "body", "statistics", "backward", "activations", "factors")} | self.seconds
-            | {"mask_first_point": t.mask[0], "curvature_first_point": t.curvature[0]},
-            "runs": self.runs, "mask": {"sparsity": mask.about["sparsity"], "chosen": mask.count, "bytes": self.mask_disk, "bytes_dense_bits": -(-weights // 8), "bytes_dense": weights},
-            "data": {"tokens": rows.numel(), "rows": len(rows), "row_tokens": rows.shape[1], "matrices": len(self.stats.names), "decomposed": len(self.decomposition),
-                     "eigen_mb": self.eigen_mb, "checked": self.checked},
+            "sweep_point_seconds": {"mask": median(t.mask[1:]), "curvature": median(t.curvature[1:])},
+            "max_abs_diff": self.gap,
+            "scores_over_body": over("statistics", "body"),
+            "kfac_over_activations": over("factors", "activations"),
+            "memory_mb": {**self.peaks, "factors_kept": self.made.nbytes / 2**20},
+            "gaps": self.gaps,
+            "same": self.same,
+            "seconds": (
+                {
+                    n: median(getattr(t, n))
+                    for n in ("forward", "body", "statistics", "backward", "activations", "factors")
+                }
+                | self.seconds
+                | {"mask_first_point": t.mask[0], "curvature_first_point": t.curvature[0]}
+            ),
+            "runs": self.runs,
+            "mask": {
+                "sparsity": mask.about["sparsity"],
+                "chosen": mask.count,
+                "bytes": self.mask_disk,
+                "bytes_dense_bits": -(-weights // 8),
+                "bytes_dense": weights,
+            },
+            "data": {
+                "tokens": rows.numel(),
+                "rows": len(rows),
+                "row_tokens": rows.shape[1],
+                "matrices": len(self.stats.names),
+                "decomposed": len(self.decomposition),
+                "eigen_mb": self.eigen_mb,
+                "checked": self.checked,
+            },
             "gflops_gemm": median(self.gemm),
         }
 
 
 def show(bench: Benchmark, report: dict) -> str:
     """The readable tables."""
-    s, t, d, m, mask, runs = report["seconds"], bench.times, report["data"], report["memory_mb"], report["mask"], report["runs"]
+    s, t, d, m, mask, runs = (
+        report["seconds"],
+        bench.times,
+        report["data"],
+        report["memory_mb"],
+        report["mask"],
+        report["runs"],
+    )
     line = lambda what, name, ratio: (what, "", number(s[name]), spread(getattr(t, name)), ratio, number(m[name]))
-    costs = [(f"{d['matrices']} MLP matrices, {d['tokens']} tokens", "", "seconds", "min-max", "ours over it", "adds MiB"),
-             line("statistics for scores", "statistics", ""), line(f"  plain forward, logits (1 batch in {SHARE})", "forward", number(report["scores_over_forward"])),
-             line(f"  without the head (1 batch in {RARE})", "body", number(report["scores_over_body"])),
-             line("K-FAC factors", "factors", ""), line(f"  plain forward + backward, all weights' gradients (1 batch in {SHARE})", "backward", number(report["kfac_over_backward"])),
-             line(f"  activations' gradients alone (1 batch in {RARE})", "activations", number(report["kfac_over_activations"]))]
-    sweep = [("a further point of a sweep of ten", "", "seconds", "min-max", "first point"),
-             (f"mask, {d['matrices']} matrices", "", number(report["sweep_point_seconds"]["mask"]), spread(t.mask[1:]), number(s["mask_first_point"])),
-             (f"curvature edit, {d['decomposed']} matrices", "", number(report["sweep_point_seconds"]["curvature"]), spread(t.curvature[1:]), number(s["curvature_first_point"]))]
+    costs = [
+        (f"{d['matrices']} MLP matrices, {d['tokens']} tokens", "", "seconds", "min-max", "ours over it", "adds MiB"),
+        line("statistics for scores", "statistics", ""),
+        line(f"  plain forward, logits (1 batch in {SHARE})", "forward", number(report["scores_over_forward"])),
+        line(f"  without the head (1 batch in {RARE})", "body", number(report["scores_over_body"])),
+        line("K-FAC factors", "factors", ""),
+        line(
+            f"  plain forward + backward, all weights' gradients (1 batch in {SHARE})",
+            "backward",
+            number(report["kfac_over_backward"]),
+        ),
+        line(
+            f"  activations' gradients alone (1 batch in {RARE})",
+            "activations",
+            number(report["kfac_over_activations"]),
+        ),
+    ]
+    sweep = [
+        ("a further point of a sweep of ten", "", "seconds", "min-max", "first point"),
+        (
+            f"mask, {d['matrices']} matrices",
+            "",
+            number(report["sweep_point_seconds"]["mask"]),
+            spread(t.mask[1:]),
+            number(s["mask_first_point"]),
+        ),
+        (
+            f"curvature edit, {d['decomposed']} matrices",
+            "",
+            number(report["sweep_point_seconds"]["curvature"]),
+            spread(t.curvature[1:]),
+            number(s["curvature_first_point"]),
+        ),
+    ]
     gaps = ", ".join(f"{name.replace('_', ' ')} {gap:.1e}" for name, gap in report["gaps"].items())
-    return "\n".join([
-        f"memory subspace, {bench.subject.model.name}, float32, {torch.get_num_threads()} threads, {d['rows']} rows of {d['row_tokens']} tokens, load {os.getloadavg()[0]:.1f}", "",
-        table(costs), "", "targets: statistics at most {scores_over_forward} of the forward, factors at most {kfac_over_backward} of forward + backward.".format(**TARGETS),
-        f"The factors themselves are {number(m['factors_kept'])} MiB of what their call adds.", "", table(sweep), "",
-        f"runs of the model in the sweeps: {runs['mask_sweep']} and {runs['curvature_sweep']}, evaluations: {runs['mask_evaluations']} and {runs['curvature_evaluations']}; "
-        "no statistics and no eigendecomposition were made again.",
-        f"eigendecompositions of {d['decomposed']} matrices' factors: {runs['decompose']} in {number(s['decompose'])} s, then from disk in {number(s['decompose_again'])} s "
-        f"({number(d['eigen_mb'])} MiB).",
-        f"mask of {mask['sparsity']:.2g} a row, {mask['chosen']} weights: {mask['bytes'] / 2**20:.3g} MiB on disk, dense {mask['bytes_dense_bits'] / 2**20:.3g} MiB as bits, "
-        f"{mask['bytes_dense'] / 2**20:.3g} MiB as truth values; written in {number(s['mask_save'])} s, read in {number(s['mask_load'])} s.", "",
-        f"matrix products: {report['gflops_gemm']:.3g} GFLOP/s, min-max {spread(bench.gemm)}",
-        f"from explicit sums, as a share of the largest number ({d['checked']['matrices']} matrices, {d['checked']['rows']} rows): {gaps}",
-        ", ".join(f"{what.replace('_', ' ')}: {'yes' if yes else 'NO'}" for what, yes in report["same"].items())])
+    return "\n".join(
+        [
+            (
+                f"memory subspace, {bench.subject.model.name}, float32, {torch.get_num_threads()} threads, {d['rows']}"
+                f" rows of {d['row_tokens']} tokens, load {os.getloadavg()[0]:.1f}"
+            ),
+            "",
+            table(costs),
+            "",
+            "targets: statistics at most {scores_over_forward} of the forward, factors at most {kfac_over_backward} of"
+            " forward + backward.".format(**TARGETS),
+            f"The factors themselves are {number(m['factors_kept'])} MiB of what their call adds.",
+            "",
+            table(sweep),
+            "",
+            (
+                f"runs of the model in the sweeps: {runs['mask_sweep']} and {runs['curvature_sweep']}, evaluations:"
+                f" {runs['mask_evaluations']} and {runs['curvature_evaluations']}; no statistics and no"
+                " eigendecomposition were made again."
+            ),
+            (
+                f"eigendecompositions of {d['decomposed']} matrices' factors: {runs['decompose']} in"
+                f" {number(s['decompose'])} s, then from disk in {number(s['decompose_again'])} s"
+                f" ({number(d['eigen_mb'])} MiB)."
+            ),
+            (
+                f"mask of {mask['sparsity']:.2g} a row, {mask['chosen']} weights: {mask['bytes'] / 2**20:.3g} MiB on"
+                f" disk, dense {mask['bytes_dense_bits'] / 2**20:.3g} MiB as bits, {mask['bytes_dense'] / 2**20:.3g}"
+                f" MiB as truth values; written in {number(s['mask_save'])} s, read in {number(s['mask_load'])} s."
+            ),
+            "",
+            f"matrix products: {report['gflops_gemm']:.3g} GFLOP/s, min-max {spread(bench.gemm)}",
+            (
+                f"from explicit sums, as a share of the largest number ({d['checked']['matrices']} matrices,"
+                f" {d['checked']['rows']} rows): {gaps}"
+            ),
+            ", ".join(f"{what.replace('_', ' ')}: {'yes' if yes else 'NO'}" for what, yes in report["same"].items()),
+        ]
+    )
 
 
 def run(*, quick: bool, repeats: int, file: Path | None) -> int:
-    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0. Raises LoadError where the model is missing."""
-    return frame.run(lambda: Benchmark(tiny() if quick else real(), repeats, quick), show, tolerance=TOLERANCE, what="statistics, factors or weights", file=file)
+    """Measures, prints the tables and, last, one JSON line; returns 1 where numbers differ, else 0. Raises LoadError
+    where the model is missing.
+    """
+    return frame.run(
+        lambda: Benchmark(tiny() if quick else real(), repeats, quick),
+        show,
+        tolerance=TOLERANCE,
+        what="statistics, factors or weights",
+        file=file,
+    )

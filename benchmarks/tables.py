@@ -24,7 +24,13 @@ def median(values: Sequence[float]) -> float:
 
 
 def number(value: float | None, digits: int = 3, unit: str = "") -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}{unit}" if abs(value) < 10**digits else f"{value:.0f}{unit}"
+    return (
+        "-"
+        if value is None or math.isnan(value)
+        else f"{value:.{digits}g}{unit}"
+        if abs(value) < 10**digits
+        else f"{value:.0f}{unit}"
+    )
 
 
 def spread(values: Sequence[float]) -> str:
@@ -34,7 +40,9 @@ def spread(values: Sequence[float]) -> str:
 def table(rows: Sequence[Sequence[str]], left: int = 2) -> str:
     """A head and rows; the first ``left`` columns flush left, the others flush right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    line = lambda row: "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+    line = lambda row: "  ".join(
+        cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))
+    ).rstrip()
     return "\n".join([line(rows[0]), "  ".join("-" * w for w in widths), *map(line, rows[1:])])
 
 
@@ -49,19 +57,31 @@ def rounded(value):
     return value
 
 
-def finish(report: Mapping[str, Any], show: Callable[[dict], str], *, speeds: Sequence[Sequence[float]], tolerance: float, what: str, more: Mapping[str, Any],
-           file: Path | None) -> bool:
+def finish(
+    report: Mapping[str, Any],
+    show: Callable[[dict], str],
+    *,
+    speeds: Sequence[Sequence[float]],
+    tolerance: float,
+    what: str,
+    more: Mapping[str, Any],
+    file: Path | None,
+) -> bool:
     """Prints the tables and, last, the report as one JSON line; True where the numbers compared agree.
 
     Args:
         show: makes the tables of the rounded report.
-        speeds: measures of the machine taken during the run, each a list; warns where one of them changed by more than `DRIFT`.
+        speeds: measures of the machine taken during the run, each a list; warns where one of them changed by more than
+            `DRIFT`.
         tolerance: of the report's ``max_abs_diff``; `what` says of which numbers it is. None: nothing was compared.
         more: all timings, for `file`.
     """
     drift = max(max(s) / min(s) for s in speeds)
     if drift > DRIFT and not report["quick"]:
-        say(f"warning: the machine's speed changed by a factor of {drift:.2f} during the run; the ratios are not to be trusted")
+        say(
+            f"warning: the machine's speed changed by a factor of {drift:.2f} during the run; the ratios are not to be"
+            " trusted"
+        )
     # a number that is none must not pass for one that was not measured
     missing, worst = report["max_abs_diff"] is None, report["max_abs_diff"]
     made = rounded(report)

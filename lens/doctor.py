@@ -15,7 +15,18 @@ from lens.cache import SOURCES, cache_dir, check, folder_of
 
 __all__ = ["Report", "chromium", "doctor"]
 
-CORE = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "xarray", "zarr", "matplotlib", "jupyterlab", "anywidget")
+CORE = (
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "numpy",
+    "scipy",
+    "xarray",
+    "zarr",
+    "matplotlib",
+    "jupyterlab",
+    "anywidget",
+)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -32,11 +43,15 @@ class Report:
         return self.usable["smollm2"]
 
     def __str__(self) -> str:
-        return "\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in self.sections.items())
+        return "\n".join(
+            f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in self.sections.items()
+        )
 
 
 def doctor() -> Report:
-    """Report versions, device, threads, the cache with a full hash check, Chromium, and what is usable; changes nothing."""
+    """Report versions, device, threads, the cache with a full hash check, Chromium, and what is usable; changes
+    nothing.
+    """
     report = Report()
     report.sections["versions"] = _versions()
     report.sections["machine"] = _machine()
@@ -46,7 +61,9 @@ def doctor() -> Report:
     browser = chromium()
     report.usable.update({ORGANISM + name: True for name in organisms()})
     report.usable["browser tests"] = browser is not None and _installed("playwright") is not None
-    report.sections["chromium"] = [browser or "not found: the browser tests are left out (Debian: apt-get install chromium)"]
+    report.sections["chromium"] = [
+        browser or "not found: the browser tests are left out (Debian: apt-get install chromium)"
+    ]
     report.sections["usable"] = [f"{name:24} {'yes' if usable else 'no'}" for name, usable in report.usable.items()]
     return report
 
@@ -72,7 +89,9 @@ def _versions() -> list[str]:
 
 
 def _requirements() -> list[str]:
-    """The distributions that the installed project asks for outside its extras; a short list when it is not installed."""
+    """The distributions that the installed project asks for outside its extras; a short list when it is not
+    installed.
+    """
     try:
         required = metadata.requires("mnemoscope") or []
     except metadata.PackageNotFoundError:
@@ -83,7 +102,10 @@ def _requirements() -> list[str]:
 def _machine() -> list[str]:
     import torch
 
-    lines = [f"{'platform':24} {platform.platform()}", f"{'threads':24} {torch.get_num_threads()} of {os.cpu_count()} cores"]
+    lines = [
+        f"{'platform':24} {platform.platform()}",
+        f"{'threads':24} {torch.get_num_threads()} of {os.cpu_count()} cores",
+    ]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
@@ -102,7 +124,9 @@ def _cache(usable: dict[str, bool]) -> list[str]:
         faults = check(folder, full=True) if folder.exists() else [f"not fetched; run `lens fetch {name}`"]
         usable[name] = not faults
         if folder.exists():
-            lines.append(f"{name:24} {_megabytes(folder)}, {'; '.join(faults) if faults else 'sizes and SHA-256 as written'}")
+            lines.append(
+                f"{name:24} {_megabytes(folder)}, {'; '.join(faults) if faults else 'sizes and SHA-256 as written'}"
+            )
             if faults:
                 lines.append(f"{'':24} run `lens fetch {name}` to replace it")
         else:

@@ -89,11 +89,15 @@ def reason(error: BaseException, path: Path, code: int | None) -> tuple[str, str
     if code in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full", "free some space or choose a path on another disk"
     if code == errno.EFBIG:
-        return ("the file would be larger than this process or file system allows",
-                "raise the limit (ulimit -f) or choose a path on another disk")
+        return (
+            "the file would be larger than this process or file system allows",
+            "raise the limit (ulimit -f) or choose a path on another disk",
+        )
     if code == errno.EROFS:
-        return ("the folder cannot be written to, as its file system is read-only",
-                "choose a folder that you may write to")
+        return (
+            "the folder cannot be written to, as its file system is read-only",
+            "choose a folder that you may write to",
+        )
     if code in (errno.EACCES, errno.EPERM):
         if os.path.isfile(path) and not os.access(path, os.W_OK):
             return "the file is write-protected", "choose another path, or change its permissions"

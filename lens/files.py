@@ -21,9 +21,28 @@ from typing import Any
 from .file_errors import FileError, Taken, failed, naming, reason, system_code
 from .processes import Process
 
-__all__ = ["FileError", "Taken", "append", "discard", "expanded", "failed", "flush", "flush_folder", "leftover", "make_folder",
-           "previous", "reason", "replacing", "sibling", "sweep", "system_code", "write", "write_all", "write_json",
-           "write_tensors"]
+__all__ = [
+    "FileError",
+    "Taken",
+    "append",
+    "discard",
+    "expanded",
+    "failed",
+    "flush",
+    "flush_folder",
+    "leftover",
+    "make_folder",
+    "previous",
+    "reason",
+    "replacing",
+    "sibling",
+    "sweep",
+    "system_code",
+    "write",
+    "write_all",
+    "write_json",
+    "write_tensors",
+]
 
 #: What a file can be made of: text (UTF-8), bytes, or a function that writes to the path that it is given.
 Content = str | bytes | bytearray | memoryview | Callable[[Path], Any]
@@ -33,6 +52,7 @@ _LONGEST = 150
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
+
 
 def write(path: str | os.PathLike, content: Content, *, parents: bool = False, new: bool = False) -> Path:
     """Write one file, whole or not at all, and return its path.
@@ -50,14 +70,20 @@ def write(path: str | os.PathLike, content: Content, *, parents: bool = False, n
     return write_all({path: content}, parents=parents, new=new)[0]
 
 
-def write_json(path: str | os.PathLike, value: Any, *, parents: bool = False, new: bool = False,
-               **options: Any) -> Path:
+def write_json(
+    path: str | os.PathLike, value: Any, *, parents: bool = False, new: bool = False, **options: Any
+) -> Path:
     """`write` of a value as JSON, one space a level; `options` are those of `json.dumps`."""
     return write(path, json.dumps(value, **{"indent": 1} | options) + "\n", parents=parents, new=new)
 
 
-def write_all(contents: Mapping[str | os.PathLike, Content], *, parents: bool = False, new: bool = False,
-              arguments: Mapping[str | os.PathLike, str] | None = None) -> list[Path]:
+def write_all(
+    contents: Mapping[str | os.PathLike, Content],
+    *,
+    parents: bool = False,
+    new: bool = False,
+    arguments: Mapping[str | os.PathLike, str] | None = None,
+) -> list[Path]:
     """`write` of several files that belong together: each is on the disk before the first gets its name.
 
     `arguments`: the argument that each path was given as, where that is not `path`; errors call it so.
@@ -85,8 +111,13 @@ def append(path: str | os.PathLike, text: str) -> Path:
     return path
 
 
-def write_tensors(path: str | os.PathLike, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None, *,
-                  parents: bool = False) -> Path:
+def write_tensors(
+    path: str | os.PathLike,
+    tensors: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    parents: bool = False,
+) -> Path:
     """`write` of torch tensors, from whatever device, as a safetensors file."""
     from safetensors.torch import save_file
 
@@ -113,8 +144,9 @@ def replacing(path: str | os.PathLike, *, parents: bool = False, new: bool = Fal
 
 
 @contextlib.contextmanager
-def _part(path: str | os.PathLike, parents: bool, new: bool,
-          argument: str = "path") -> Iterator[tuple[Path, Path, Callable[[], None]]]:
+def _part(
+    path: str | os.PathLike, parents: bool, new: bool, argument: str = "path"
+) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
     """A sibling of `path` to write to, `path` itself in full, and what gives the one the other's name."""
     path = _target(path, argument)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
@@ -160,8 +192,10 @@ def _encoded(path: Path, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise FileError(f"could not write {str(path)!r}: its text holds {text[error.start]!r} at {error.start}, half of "
-                        "a surrogate pair, which is no text in UTF-8; replace it with \"\\ufffd\".") from None
+        raise FileError(
+            f"could not write {str(path)!r}: its text holds {text[error.start]!r} at {error.start}, half of "
+            'a surrogate pair, which is no text in UTF-8; replace it with "\\ufffd".'
+        ) from None
 
 
 def _allowed(path: Path) -> None:
@@ -196,11 +230,11 @@ def _place(part: Path, path: Path, new: bool) -> None:
         os.replace(part, path)
     else:
         try:
-            os.link(part, path)                             # a rename would replace what another wrote meanwhile
+            os.link(part, path)  # a rename would replace what another wrote meanwhile
             part.unlink()
         except FileExistsError:
             raise
-        except OSError:                                     # no links on this file system
+        except OSError:  # no links on this file system
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
             os.replace(part, path)
@@ -208,8 +242,11 @@ def _place(part: Path, path: Path, new: bool) -> None:
 
 # -- names, leftovers -----------------------------------------------------------------------------------------------
 
+
 def expanded(path: str | os.PathLike) -> Path:
-    """A path with `~` and `~name` as the folder they stand for; a name that the system does not know is left as it is."""
+    """A path with `~` and `~name` as the folder they stand for; a name that the system does not know is left as it
+    is.
+    """
     return Path(os.path.expanduser(os.fspath(path)))
 
 
@@ -271,6 +308,7 @@ def make_folder(folder: str | os.PathLike) -> list[Path]:
 
 # -- flushing -------------------------------------------------------------------------------------------------------
 
+
 def flush(path: Path) -> None:
     """fsync a file, or every file and folder below a folder: the rename cannot reach the disk before the data."""
     if path.is_file():
@@ -285,7 +323,7 @@ def flush(path: Path) -> None:
 
 def flush_folder(folder: Path) -> None:
     """fsync a folder: the names in it."""
-    with contextlib.suppress(OSError):                      # some systems do not open folders
+    with contextlib.suppress(OSError):  # some systems do not open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

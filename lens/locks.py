@@ -22,7 +22,7 @@ from .processes import Process
 
 try:
     import fcntl
-except ImportError:                                         # not a POSIX system: the file alone is the lock
+except ImportError:  # not a POSIX system: the file alone is the lock
     fcntl = None
 
 NAME = ".lock"
@@ -61,7 +61,7 @@ def at_work(folder: str | os.PathLike, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if handle is not None and os.getpid() == taker:     # a forked child that leaves the block lets go of nothing
+        if handle is not None and os.getpid() == taker:  # a forked child that leaves the block lets go of nothing
             _release(path, handle)
             _unmake(made)
 
@@ -74,7 +74,7 @@ def in_turn(path: str | os.PathLike, replace: Callable[[], Any]) -> None:
     path = Path(path)
     with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
         if fcntl is not None:
-            with contextlib.suppress(OSError):              # a file system without locks
+            with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX)
         if _same(path, file.fileno()):
             replace()
@@ -82,7 +82,7 @@ def in_turn(path: str | os.PathLike, replace: Callable[[], Any]) -> None:
 
 def _unmake(made: list[Path]) -> None:
     for folder in reversed(made):
-        with contextlib.suppress(OSError):                  # there is something in it
+        with contextlib.suppress(OSError):  # there is something in it
             folder.rmdir()
 
 
@@ -93,7 +93,7 @@ def _take(path: Path, what: str) -> int:
         except FileExistsError:
             try:
                 handle, fresh = os.open(path, os.O_RDWR), False
-            except FileNotFoundError:                       # released between the two
+            except FileNotFoundError:  # released between the two
                 continue
         try:
             held = _held(handle)
@@ -102,8 +102,8 @@ def _take(path: Path, what: str) -> int:
                 if _same(path, handle):
                     if owner is None or not _ended(owner):
                         raise _busy(path, owner, held is False)
-                    _drop(path, handle)                     # if the kernel holds it, for a child of one that died
-            elif _same(path, handle):                       # else it was released, and removed, before it was ours
+                    _drop(path, handle)  # if the kernel holds it, for a child of one that died
+            elif _same(path, handle):  # else it was released, and removed, before it was ours
                 owner = None if fresh else _record(path)
                 if owner is not None and not (_ended(owner) or _of_this_kernel(owner)):
                     raise _busy(path, owner, False)
@@ -120,7 +120,7 @@ def _drop(path: Path, handle: int) -> None:
     doomed = sibling(path)
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, doomed)
-        if not _same(doomed, handle):                       # another was quicker, and it is that one's
+        if not _same(doomed, handle):  # another was quicker, and it is that one's
             with contextlib.suppress(FileExistsError):
                 os.link(doomed, path)
         os.unlink(doomed)
@@ -140,12 +140,12 @@ def _sign(path: Path, handle: int, what: str) -> None:
 def _release(path: Path, handle: int) -> None:
     ours = _same(path, handle)
     if fcntl is None:
-        os.close(handle)                                    # an open file has no other name there, and cannot go
+        os.close(handle)  # an open file has no other name there, and cannot go
     with contextlib.suppress(OSError):
         if ours:
             os.unlink(path)
     if fcntl is not None:
-        with contextlib.suppress(OSError):                  # closing alone would leave it with forked children
+        with contextlib.suppress(OSError):  # closing alone would leave it with forked children
             fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
@@ -175,8 +175,13 @@ def _same(path: Path, handle: int) -> bool:
 
 def _own(what: str) -> dict[str, Any]:
     since = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return {"what": what, "host": socket.gethostname(), "pid": os.getpid(), "since": since,
-            "process": Process.own().token()}
+    return {
+        "what": what,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": since,
+        "process": Process.own().token(),
+    }
 
 
 def _record(path: Path, patience: float = 0.0) -> dict[str, Any] | None:
@@ -206,8 +211,10 @@ def _of_this_kernel(owner: dict[str, Any]) -> bool:
 def _busy(path: Path, owner: dict[str, Any] | None, sure: bool) -> Busy:
     who = "by a process that has not said which it is"
     if owner is not None:
-        who = (f"by {owner.get('what')} of process {owner.get('pid')} on host {owner.get('host')} "
-               f"since {owner.get('since')}")
+        who = (
+            f"by {owner.get('what')} of process {owner.get('pid')} on host {owner.get('host')} "
+            f"since {owner.get('since')}"
+        )
         who += " (this process itself)" if Process.of(owner["process"]) == Process.own() else ""
     step = "" if sure else f"; if you know that it has ended, remove {str(path)!r}"
     return Busy(f"folder={str(path.parent)!r} is in use {who}; wait for it, or give another folder{step}.")

@@ -6,7 +6,8 @@ __all__ = ["as_written"]
 
 
 def as_written(markup: str) -> str:
-    r"""HTML in which a notebook typesets nothing: a model's name or a token that holds ``$`` or ``\(`` is shown as it is.
+    r"""HTML in which a notebook typesets nothing: a model's name or a token that holds ``$`` or ``\(`` is shown as it
+    is.
 
     The classes are those that MathJax 3 and 4 (JupyterLab) and MathJax 2 (nbconvert's pages) leave alone.
     """

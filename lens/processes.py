@@ -55,7 +55,7 @@ class Process:
         machine, boot, space = _here()
         same = self.machine == machine != _UNKNOWN
         if self.boot != boot and _UNKNOWN not in (self.boot, boot):
-            return same                                     # the machine was started anew since
+            return same  # the machine was started anew since
         if _UNKNOWN in (self.boot, boot) and not same or self.space != space:
             return False
         return _ended(self.pid, self.start)
@@ -64,7 +64,7 @@ class Process:
 @functools.cache
 def _here() -> tuple[str, str, str]:
     number = _text("/etc/machine-id")
-    if not number and not (node := uuid.getnode()) >> 40 & 1:     # that bit: a number drawn at random
+    if not number and not (node := uuid.getnode()) >> 40 & 1:  # that bit: a number drawn at random
         number = str(node)
     space = ""
     with contextlib.suppress(OSError):
@@ -96,13 +96,13 @@ def _started(pid: int) -> str:
 
 def _ended(pid: int, start: str) -> bool:
     if os.name != "posix":
-        return False                                        # elsewhere the question itself could end the process
+        return False  # elsewhere the question itself could end the process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):
-        pass                                                # another person's: it lives
+        pass  # another person's: it lives
     fields = _fields(pid)
     if len(fields) < 20:
         return False

@@ -94,7 +94,9 @@ class Pair:
     def locate(self, name: str) -> tuple[int, int]:
         """Character range [begin, end) of the span `name` in `start + clean`."""
         if name not in self.spans:
-            raise PromptError(unfit("name", name, f"the name of a span: {', '.join(self.spans) or 'this pair has none'}"))
+            raise PromptError(
+                unfit("name", name, f"the name of a span: {', '.join(self.spans) or 'this pair has none'}")
+            )
         value = self.spans[name]
         text, occurrence = (value, 1) if isinstance(value, str) else value
         begin = -len(text)
@@ -113,7 +115,9 @@ class Pair:
 def _span(name: Any, value: Any) -> str | tuple[str, int]:
     if not isinstance(name, str) or not name:
         raise PromptError(f"spans: a span's name is non-empty text, got {name!r}")
-    text, occurrence = value if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2 else (value, 1)
+    text, occurrence = (
+        value if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2 else (value, 1)
+    )
     if not isinstance(text, str) or not text:
         raise PromptError(f"spans[{name!r}]: expected a part of `clean` or (part, occurrence), got {value!r}")
     if isinstance(occurrence, bool) or not isinstance(occurrence, int) or occurrence < 1:
@@ -170,7 +174,9 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
             "change a word for one with as many tokens, or use encode(..., aligned=False) where lengths may differ"
         )
     if aligned and difference is None:
-        raise PromptError(f"corrupted: its tokens equal those of `clean` ({pair.clean!r}), so there is nothing to patch")
+        raise PromptError(
+            f"corrupted: its tokens equal those of `clean` ({pair.clean!r}), so there is nothing to patch"
+        )
 
     answers: dict[str, tuple[int, ...] | None] = {"foil": None}
     for name in ("answer", "foil") if pair.foil is not None else ("answer",):
@@ -178,8 +184,8 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
         after = continuation(tokenizer, corrupted_text, corrupted, getattr(pair, name), name, "corrupted")
         if before != after:
             raise PromptError(
-                f"{name}: {getattr(pair, name)!r} splits into {list(token_strings(tokenizer, before))} after `clean` but "
-                f"{list(token_strings(tokenizer, after))} after `corrupted`; end both prompts with the same word"
+                f"{name}: {getattr(pair, name)!r} splits into {list(token_strings(tokenizer, before))} after `clean`"
+                f" but {list(token_strings(tokenizer, after))} after `corrupted`; end both prompts with the same word"
             )
         answers[name] = before
 
@@ -353,7 +359,8 @@ def _place(value: Any, length: int) -> int:
         place = None
     if place is None or isinstance(value, bool):
         raise PromptError(
-            f"positions: expected None, a name, an int, a slice or a list of those, got {type(value).__name__} {value!r}"
+            f"positions: expected None, a name, an int, a slice or a list of those, got {type(value).__name__}"
+            f" {value!r}"
         )
     if not -length <= place < length:
         raise PromptError(f"positions: {place} is out of range for {length} tokens (from {-length} to {length - 1})")

@@ -1,6 +1,8 @@
-"""Files that somebody else wrote, read within limits of size, depth and kind: text, JSON, lines of JSON, headers of safetensors.
+"""Files that somebody else wrote, read within limits of size, depth and kind: text, JSON, lines of JSON, headers of
+safetensors.
 
-Whoever reads says how a fault is to be raised: `refuse` takes a message that begins with the file's name and gives the error of that part of the package.
+Whoever reads says how a fault is to be raised: `refuse` takes a message that begins with the file's name and gives the
+    error of that part of the package.
 Nothing here imports anything of the package.
 """
 
@@ -20,9 +22,11 @@ import numpy as np
 
 from .errors import Error
 
-#: Bytes of one JSON text, and of one line of a file of lines: a weight index of a model with a million tensors has a tenth of it.
+#: Bytes of one JSON text, and of one line of a file of lines: a weight index of a model with a million tensors has a
+#: tenth of it.
 MOST = 256 << 20
-#: Levels of lists and objects inside each other. The deepest that this package, transformers or diffusers write has about ten; the parsers beneath end at a few hundred.
+#: Levels of lists and objects inside each other. The deepest that this package, transformers or diffusers write has
+#: about ten; the parsers beneath end at a few hundred.
 DEEP = 64
 #: Bytes of a safetensors header, as that library itself limits it.
 MOST_HEADER = 100_000_000
@@ -36,7 +40,9 @@ class Fault(Error, ValueError):
 
 
 def depth(data: bytes) -> int:
-    """How many lists and objects of a JSON text lie inside each other, at most; found without parsing it, text in quotes left out."""
+    """How many lists and objects of a JSON text lie inside each other, at most; found without parsing it, text in
+    quotes left out.
+    """
     if data.count(b"[") + data.count(b"{") <= 1:
         return data.count(b"[") + data.count(b"{")
     held = np.frombuffer(_STRINGS.sub(b"", data), np.uint8)
@@ -70,11 +76,20 @@ def value(data: bytes | str, kind: type | tuple[type, ...] | None = None, *, dee
     return found
 
 
-_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 def content(path: Any, refuse: Refuse, *, most: int | None = MOST) -> bytes:
-    """The bytes of a file (a path, or a resource of a package), its size looked at before. `most=None`: as many as this machine's memory holds.
+    """The bytes of a file (a path, or a resource of a package), its size looked at before. `most=None`: as many as this
+    machine's memory holds.
 
     Raises: `refuse`: it is absent, no plain file, too large, or cannot be read.
     """
@@ -84,7 +99,7 @@ def content(path: Any, refuse: Refuse, *, most: int | None = MOST) -> bytes:
             size = path.stat().st_size
         except (OSError, ValueError) as error:
             raise refuse(f"{path} cannot be read ({said(error)})") from error
-        if path.exists() and not path.is_file():        # a pipe or a device has no end that could be waited for
+        if path.exists() and not path.is_file():  # a pipe or a device has no end that could be waited for
             raise refuse(f"{path} is no plain file")
         limit = memory() if most is None else most
         if size > limit:
@@ -96,15 +111,21 @@ def content(path: Any, refuse: Refuse, *, most: int | None = MOST) -> bytes:
 
 
 def text(path: Any, refuse: Refuse, *, most: int | None = MOST) -> str:
-    """The text of a file of UTF-8, a byte order mark passed over. Raises: `refuse`, as `content`, and where it is not UTF-8."""
+    """The text of a file of UTF-8, a byte order mark passed over. Raises: `refuse`, as `content`, and where it is not
+    UTF-8.
+    """
     try:
         return content(path, refuse, most=most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise refuse(f"{path} is not UTF-8 ({error.reason} at byte {error.start})") from None
 
 
-def json_file(path: Any, refuse: Refuse, kind: type | tuple[type, ...] | None = dict, *, deep: int = DEEP, most: int = MOST) -> Any:
-    """The value of a JSON file, by default an object. Raises: `refuse`, as `content`, and where it is not JSON of that kind or too deep."""
+def json_file(
+    path: Any, refuse: Refuse, kind: type | tuple[type, ...] | None = dict, *, deep: int = DEEP, most: int = MOST
+) -> Any:
+    """The value of a JSON file, by default an object. Raises: `refuse`, as `content`, and where it is not JSON of that
+    kind or too deep.
+    """
     data = content(path, refuse, most=most)
     try:
         return value(data, kind, deep=deep, most=most)
@@ -113,16 +134,21 @@ def json_file(path: Any, refuse: Refuse, kind: type | tuple[type, ...] | None = 
 
 
 def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    r"""The lines of a file that are not blank, with their numbers from 1. A line ends at \n or \r\n alone: U+2028, U+0085 or a form feed are text like any other."""
+    r"""The lines of a file that are not blank, with their numbers from 1. A line ends at \n or \r\n alone: U+2028,
+    U+0085 or a form feed are text like any other.
+    """
     for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         if line.strip():
             yield number, line
 
 
-def records(path: Any, refuse: Refuse, keys: tuple[str, ...] = (), *, most: int | None = None) -> list[tuple[int, dict[str, Any]]]:
+def records(
+    path: Any, refuse: Refuse, keys: tuple[str, ...] = (), *, most: int | None = None
+) -> list[tuple[int, dict[str, Any]]]:
     """The objects of a file with one JSON object a line, with the numbers of their lines; blank lines are passed over.
 
-    Raises: `refuse`: as `content`, and for the first line that holds no object or lacks one of `keys`; the message names it.
+    Raises: `refuse`: as `content`, and for the first line that holds no object or lacks one of `keys`; the message
+        names it.
     """
     found = []
     for number, line in lines(content(path, refuse, most=most)):
@@ -137,7 +163,8 @@ def records(path: Any, refuse: Refuse, keys: tuple[str, ...] = (), *, most: int 
 
 
 def safetensors_header(path: Path, refuse: Refuse) -> dict[str, dict[str, Any]]:
-    """What a safetensors file says of its tensors, by name (`dtype`, `shape`, `data_offsets`), after a look at its size: a truncated file is found unread.
+    """What a safetensors file says of its tensors, by name (`dtype`, `shape`, `data_offsets`), after a look at its
+    size: a truncated file is found unread.
 
     Raises: `refuse`: no such file, no safetensors file, or one of another size than its header says.
     """
@@ -158,15 +185,30 @@ def safetensors_header(path: Path, refuse: Refuse) -> dict[str, dict[str, Any]]:
     except OSError as error:
         raise refuse(f"{path} cannot be read ({said(error)})") from error
     except (ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
-        raise refuse(f"{path} is no safetensors file, or only the start of one: {error or type(error).__name__}. Copy or fetch it again.") from error
+        raise refuse(
+            f"{path} is no safetensors file, or only the start of one: {error or type(error).__name__}. Copy or fetch"
+            " it again."
+        ) from error
     if size != (expected := 8 + length + max(ends)):
-        raise refuse(f"{path} is damaged: it has {size} bytes where its header says {expected}. Copy or fetch it again.")
+        raise refuse(
+            f"{path} is damaged: it has {size} bytes where its header says {expected}. Copy or fetch it again."
+        )
     return header
 
 
 def inside(folder: Path, name: Any, refuse: Refuse) -> Path:
-    """The file of that name in a folder. Raises: `refuse`: the name is no text, or leads out of the folder (an absolute path, "..", another drive)."""
-    if not isinstance(name, str) or not name or "\0" in name or "\\" in name or ":" in name or name.startswith("/") or ".." in name.split("/"):
+    """The file of that name in a folder. Raises: `refuse`: the name is no text, or leads out of the folder (an absolute
+    path, "..", another drive).
+    """
+    if (
+        not isinstance(name, str)
+        or not name
+        or "\0" in name
+        or "\\" in name
+        or ":" in name
+        or name.startswith("/")
+        or ".." in name.split("/")
+    ):
         raise refuse(f"{folder} is described by a file that names {name!r}, which is not a file of that folder")
     return folder / name
 

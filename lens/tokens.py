@@ -21,7 +21,7 @@ def tokenizer_of(model_or_tokenizer: Any) -> Any:
             candidate = find()
             if callable(candidate) and not isinstance(candidate, type) and hasattr(candidate, "convert_ids_to_tokens"):
                 return candidate
-        except Exception:     # an object whose attributes cannot be asked for
+        except Exception:  # an object whose attributes cannot be asked for
             continue
     raise PromptError(
         f"tokenizer: {type(model_or_tokenizer).__name__} has none; pass a tokenizer, a model of lens.load, or attach "
@@ -55,7 +55,8 @@ def token_id(tokenizer: Any, text: str | int) -> int:
     if len(ids) != 1:
         spaced = "" if text.startswith(" ") else "; a word inside a sentence usually begins with a space"
         raise PromptError(
-            f"token: {text!r} is {len(ids)} tokens, {list(token_strings(tokenizer, ids))}, where exactly one is needed{spaced}"
+            f"token: {text!r} is {len(ids)} tokens, {list(token_strings(tokenizer, ids))}, where exactly one is"
+            f" needed{spaced}"
         )
     return ids[0]
 

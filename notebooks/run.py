@@ -1,9 +1,11 @@
-"""Run a notebook from clean, headless: `python notebooks/run.py notebooks/01_activation_patching.ipynb --out build/demo`.
+"""Run a notebook from clean, headless: `python notebooks/run.py notebooks/01_activation_patching.ipynb --out
+build/demo`.
 
-Writes the executed notebook, its HTML and its figures into the folder `--out`, and prints where they lie, then the headline
+Writes the executed notebook, its HTML and its figures into the folder `--out`, and prints where they lie, then the
+headline
 numbers. The notebook finds two environment variables: MNEMOSCOPE_OUT, that folder, where it may write figures and a
-`headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET: `full`, `small` or `tiny`. `--store` also writes the outputs back
-into the notebook itself, its pictures with a palette.
+`headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET: `full`, `small` or `tiny`. `--store` also writes the
+outputs back into the notebook itself, its pictures with a palette.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None
 
 
 def squeeze(notebook: nbformat.NotebookNode, colours: int = 256) -> None:
-    """Pictures among the outputs as PNG with a palette, where that is smaller: a stored notebook holds charts of few colours, and stays small enough for a forge to show."""
+    """Pictures among the outputs as PNG with a palette, where that is smaller: a stored notebook holds charts of few
+    colours, and stays small enough for a forge to show.
+    """
     from PIL import Image
 
     for cell in notebook.cells:
@@ -76,14 +80,23 @@ def squeeze(notebook: nbformat.NotebookNode, colours: int = 256) -> None:
             picture = Image.open(io.BytesIO(whole)).convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
             small = io.BytesIO()
-            flat.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+            flat.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+                small, "PNG", optimize=True
+            )
             if len(small.getvalue()) < len(whole):
                 output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
 
 
 def html(notebook: nbformat.NotebookNode) -> str:
     """The notebook as one HTML page that loads nothing from elsewhere."""
-    urls = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "widget_renderer_url")
+    urls = (
+        "mathjax_url",
+        "require_js_url",
+        "jquery_url",
+        "mermaid_js_url",
+        "mermaid_layout_elk_js_url",
+        "widget_renderer_url",
+    )
     page, _ = HTMLExporter(embed_images=True, **dict.fromkeys(urls, "")).from_notebook_node(notebook)
     return page
 
@@ -105,7 +118,9 @@ def figures(notebook: nbformat.NotebookNode, folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run a notebook from clean and collect what it shows.")
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the HTML and the figures; it is emptied first")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/demo"), help="folder for the HTML and the figures; it is emptied first"
+    )
     parser.add_argument("--preset", choices=PRESETS, default=os.environ.get("MNEMOSCOPE_PRESET", "small"))
     parser.add_argument("--timeout", type=int, default=1800, help="seconds that one cell may take")
     parser.add_argument("--store", action="store_true", help="write the outputs back into the notebook")

@@ -18,12 +18,29 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 #: Files whose few tests take minutes: begun first, so that no worker is left alone with one at the end.
-LONG = ("test_reproduce_memory_subspace", "test_keys", "test_subspace_benchmark", "test_reproduce_curvature", "test_readme", "test_palimpsest_organism", "test_diffusion_benchmark",
-        "test_provenance_benchmark", "test_injection_benchmark", "test_stress_benchmark", "test_truth_benchmark", "test_reproduce_forgetting", "test_fuzz", "test_notebook", "test_lab")
+LONG = (
+    "test_reproduce_memory_subspace",
+    "test_keys",
+    "test_subspace_benchmark",
+    "test_reproduce_curvature",
+    "test_readme",
+    "test_palimpsest_organism",
+    "test_diffusion_benchmark",
+    "test_provenance_benchmark",
+    "test_injection_benchmark",
+    "test_stress_benchmark",
+    "test_truth_benchmark",
+    "test_reproduce_forgetting",
+    "test_fuzz",
+    "test_notebook",
+    "test_lab",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Two workers must collect the same names: one that holds an address, such as an object's repr, ends the whole run."""
+    """Two workers must collect the same names: one that holds an address, such as an object's repr, ends the whole
+    run.
+    """
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     other = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if other:
@@ -38,7 +55,9 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def tiny_bridge():
-    """`tiny_bridge(kind, seed=0)`: (bridge, plain Hugging Face model of the same weights); token i is the word `w<i>`."""
+    """`tiny_bridge(kind, seed=0)`: (bridge, plain Hugging Face model of the same weights); token i is the word
+    `w<i>`.
+    """
     from lens import models
 
     def make(kind: str, seed: int = 0):
@@ -54,6 +73,7 @@ def smollm2():
 
     models.fetch("smollm2")
     return models.load("smollm2")
+
 
 @pytest.fixture
 def saved(tmp_path):

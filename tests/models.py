@@ -1,15 +1,50 @@
 """Small random models of every block type, built from configurations."""
 
 import torch
-from transformers import (GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
-                          Olmo2Config, Olmo2ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
-_SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, max_position_embeddings=64,
-             initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+_SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 _MAKERS = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**_SIZE, num_key_value_heads=2)),
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=97, n_embd=32, n_layer=3, n_head=4, n_inner=48, n_positions=64, initializer_range=0.3,
-                                               bos_token_id=0, eos_token_id=0)),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=97,
+            n_embd=32,
+            n_layer=3,
+            n_head=4,
+            n_inner=48,
+            n_positions=64,
+            initializer_range=0.3,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    ),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**_SIZE)),
     "gpt_neox_sequential": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**_SIZE, use_parallel_residual=False)),
     "olmo2": lambda: Olmo2ForCausalLM(Olmo2Config(**_SIZE)),

@@ -32,22 +32,46 @@ def parts(hf, layer):
     kind = hf.config.model_type
     if kind == "gpt2":
         block = hf.transformer.h[layer]
-        return dict(block=block, attn=block.attn, o=block.attn.c_proj, mlp=block.mlp, down=block.mlp.c_proj, attn_end=block.attn, mlp_end=block.mlp,
-                    embed=hf.transformer.wte)
+        return dict(
+            block=block,
+            attn=block.attn,
+            o=block.attn.c_proj,
+            mlp=block.mlp,
+            down=block.mlp.c_proj,
+            attn_end=block.attn,
+            mlp_end=block.mlp,
+            embed=hf.transformer.wte,
+        )
     if kind == "gpt_neox":
         block = hf.gpt_neox.layers[layer]
-        return dict(block=block, attn=block.attention, o=block.attention.dense, mlp=block.mlp, down=block.mlp.dense_4h_to_h, attn_end=block.attention,
-                    mlp_end=block.mlp, embed=hf.gpt_neox.embed_in)
+        return dict(
+            block=block,
+            attn=block.attention,
+            o=block.attention.dense,
+            mlp=block.mlp,
+            down=block.mlp.dense_4h_to_h,
+            attn_end=block.attention,
+            mlp_end=block.mlp,
+            embed=hf.gpt_neox.embed_in,
+        )
     block = hf.model.layers[layer]
     post = kind == "olmo2"
-    return dict(block=block, attn=block.self_attn, o=block.self_attn.o_proj, mlp=block.mlp, down=block.mlp.down_proj,
-                attn_end=block.post_attention_layernorm if post else block.self_attn,
-                mlp_end=block.post_feedforward_layernorm if post else block.mlp, embed=hf.model.embed_tokens)
+    return dict(
+        block=block,
+        attn=block.self_attn,
+        o=block.self_attn.o_proj,
+        mlp=block.mlp,
+        down=block.mlp.down_proj,
+        attn_end=block.post_attention_layernorm if post else block.self_attn,
+        mlp_end=block.post_feedforward_layernorm if post else block.mlp,
+        embed=hf.model.embed_tokens,
+    )
 
 
 def _on_output(module, change):
     def hook(_, args, output):
         return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
     return module.register_forward_hook(hook)
 
 
@@ -56,6 +80,7 @@ def _on_input(module, change):
         if args:
             return (change(args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+
     return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
@@ -63,24 +88,30 @@ def _projected(hf, p, site, change):
     """Hooks the q, k or v projection's output, seen as [batch, position, head, d_head]."""
     kind, attn = hf.config.model_type, p["attn"]
     if kind == "gpt2":
+
         def fused(x):
             chunks = list(x.split(x.shape[-1] // 3, -1))
             i = "qkv".index(site)
             view = chunks[i].unflatten(-1, (-1, attn.head_dim))
             chunks[i] = change(view).flatten(-2)
             return torch.cat(chunks, -1)
+
         return _on_output(attn.c_attn, fused)
     if kind == "gpt_neox":
+
         def fused(x):
             view = x.unflatten(-1, (-1, 3, attn.head_size)).clone()
             view[..., "qkv".index(site), :] = change(view[..., "qkv".index(site), :])
             return view.flatten(-3)
+
         return _on_output(attn.query_key_value, fused)
     return _on_output(getattr(attn, f"{site}_proj"), lambda x: change(x.unflatten(-1, (-1, attn.head_dim))).flatten(-2))
 
 
 def hook(hf, site, layer, change):
-    """Installs ``change`` on a site's activation ``[1, position, ...]`` (pattern: ``[1, head, query, key]``); returns an undo."""
+    """Installs ``change`` on a site's activation ``[1, position, ...]`` (pattern: ``[1, head, query, key]``); returns
+    an undo.
+    """
     p = parts(hf, layer or 0)
     d_head = getattr(p["attn"], "head_dim", None) or p["attn"].head_size
     if site == "pattern":
@@ -101,7 +132,7 @@ def hook(hf, site, layer, change):
         "mlp_out": lambda: _on_output(p["mlp_end"], change),
         "z": lambda: _on_input(p["o"], lambda x: change(x.unflatten(-1, (-1, d_head))).flatten(-2)),
         "neuron": lambda: _on_input(p["down"], change),
-        **{s: (lambda s=s: _projected(hf, p, s, change)) for s in "qkv"},
+        **{s: lambda s=s: _projected(hf, p, s, change) for s in "qkv"},
     }[site]()
     return handle.remove
 

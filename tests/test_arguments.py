@@ -206,7 +206,12 @@ FITS = [
     (TokenRow, [[1, 2], [[1], [2, 3]], torch.arange(3), []], [[1.5], "12", torch.ones(2), [True], 3]),
     (
         Annotated[Any, Numbers(2)],
-        [[[1, NAN], [2, 3]], np.ones((2, 2)), torch.ones(2, 2, dtype=torch.bfloat16), torch.ones(2, 2, dtype=torch.int8)],
+        [
+            [[1, NAN], [2, 3]],
+            np.ones((2, 2)),
+            torch.ones(2, 2, dtype=torch.bfloat16),
+            torch.ones(2, 2, dtype=torch.int8),
+        ],
         [[1.0], [[1], [2, 3]], [["a"]], np.ones((2, 2), bool), np.ones((2, 2), complex), 3, None],
     ),
     (Annotated[Any, Numbers(1, truth=True)], [[True, False], [0, 1], torch.tensor([True])], [[0.5], [[True]], None]),
@@ -248,7 +253,10 @@ def test_an_array_of_text_or_a_tensor_is_handed_on_as_a_list():
     numbers = np.arange(3)
     assert gate(Sequence[int])(numbers) is numbers
     taken = gate(Sequence[float])(torch.tensor([0.5, 0.25]))
-    assert taken == [0.5, 0.25] and [type(one) for one in taken] == [float, float], "a tensor's items are no numbers of Python's"
+    assert taken == [0.5, 0.25] and [type(one) for one in taken] == [
+        float,
+        float,
+    ], "a tensor's items are no numbers of Python's"
     with pytest.raises(GateError, match=r"\[1\]='c' is not known"):
         gate(Sequence[Literal["a", "b"]])(np.array(["a", "c"]))
     with pytest.raises(GateError, match=r"^value\[0\]=.*expected a finite number"):
@@ -297,12 +305,15 @@ def test_what_a_value_raises_when_it_is_looked_at_is_a_refusal():
             even(value)
 
 
-@pytest.mark.parametrize("mistake, error", [
-    ("lambda self, value: valu", NameError),
-    ("lambda self, value: self.fitting(value)", AttributeError),
-    ("lambda self, value: math.isfinit(value)", AttributeError),
-    ("lambda self, value: __import__('numpie')", ImportError),
-])
+@pytest.mark.parametrize(
+    "mistake, error",
+    [
+        ("lambda self, value: valu", NameError),
+        ("lambda self, value: self.fitting(value)", AttributeError),
+        ("lambda self, value: math.isfinit(value)", AttributeError),
+        ("lambda self, value: __import__('numpie')", ImportError),
+    ],
+)
 def test_a_mistake_of_the_code_that_looks_is_no_refusal(mistake, error):
     """The code stands in the package, as a check's does."""
     made = eval(mistake, {"__name__": "lens.some_family.arguments", "math": math})
@@ -478,7 +489,9 @@ def test_every_annotation_behind_a_door_can_be_read():
             continue
         kinds = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == name]
         functions = [(v, None) for v in vars(module).values() if inspect.isfunction(v) and v.__module__ == name]
-        functions += [(getattr(v, "__func__", v), None) for kind in kinds for key, v in vars(kind).items() if key != "__init__"]
+        functions += [
+            (getattr(v, "__func__", v), None) for kind in kinds for key, v in vars(kind).items() if key != "__init__"
+        ]
         functions += [(kind.__init__, kind) for kind in kinds]
         for function, owner in functions:
             if not has_door(function):

@@ -21,8 +21,14 @@ OTHERS = ("gemm_fraction", "peak_extra_mb", "max_abs_diff")
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "benchmarks", "patching", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "patching", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,9 @@ def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
     assert sum("TransformerLens" in line for line in lines) == 4, "one row of the table for each of the four sweeps"
     every = json.loads((tmp_path / "all.json").read_text())
     assert set(every["runs"]) == {"late", "early", "heads_late", "heads"}
-    assert all(len(case["whole"]) == 2 * patching.AROUND and len(case["sweep"]["tl"]) == 1 for case in every["runs"].values())
+    assert all(
+        len(case["whole"]) == 2 * patching.AROUND and len(case["sweep"]["tl"]) == 1 for case in every["runs"].values()
+    )
 
 
 def test_unknown_peer_and_bad_count_are_named():
@@ -68,6 +76,7 @@ def test_missing_package_is_skipped_and_a_failing_peer_fails_the_run(subject, mo
 @pytest.mark.parametrize("wrong", [1.0, float("nan")])
 def test_other_numbers_are_noticed(subject, wrong):
     """A peer whose numbers differ, or are no numbers, never passes as equal."""
+
     class Other:
         def cache(self, task, kind):
             return None
@@ -96,6 +105,7 @@ def test_nominal_operations_match_those_counted(subject, pair, kind):
         work.Shape.attend = no_attention
     counted = 0
     from lens.engine import sweeps
+
     walk = sweeps.walk
 
     def counting(*args, **kwargs):
@@ -129,7 +139,9 @@ def test_peak_memory_sees_what_is_freed_inside():
 
 
 def test_peak_memory_without_the_kernels_mark():
-    """In a process of its own: what other tests left behind is given back to the system, or taken again, at times of its own choosing."""
+    """In a process of its own: what other tests left behind is given back to the system, or taken again, at times of
+    its own choosing.
+    """
     code = """
 import torch
 from benchmarks import machine

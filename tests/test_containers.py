@@ -1,4 +1,6 @@
-"""Parquet, NumPy, Zarr, NetCDF and safetensors from elsewhere: what they say of themselves is looked at before they are opened in full."""
+"""Parquet, NumPy, Zarr, NetCDF and safetensors from elsewhere: what they say of themselves is looked at before they are
+opened in full.
+"""
 
 import json
 
@@ -31,8 +33,12 @@ def lies(folder, content=b"no such format"):
 # -- tables and arrays ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("read", [containers.parquet, containers.archive, containers.array, containers.require_netcdf, containers.tensors])
-@pytest.mark.parametrize("content", [b"", b"no such format", b"PAR1\0\0\0\0PAR1", b"PK\3\4", b"\x93NUMPY\1\0\xff\xff{", b"\xff" * 64])
+@pytest.mark.parametrize(
+    "read", [containers.parquet, containers.archive, containers.array, containers.require_netcdf, containers.tensors]
+)
+@pytest.mark.parametrize(
+    "content", [b"", b"no such format", b"PAR1\0\0\0\0PAR1", b"PK\3\4", b"\x93NUMPY\1\0\xff\xff{", b"\xff" * 64]
+)
 def test_what_is_of_another_format_is_refused_by_its_name(tmp_path, read, content):
     with pytest.raises(Refused, match="held.bin"):
         read(lies(tmp_path, content), Refused)
@@ -64,7 +70,7 @@ def test_a_column_of_many_levels_is_refused(tmp_path):
 
 
 def test_a_table_reads_as_pandas_reads_it(tmp_path):
-    (tmp_path / "key=1").mkdir()          # no column comes from a folder's name
+    (tmp_path / "key=1").mkdir()  # no column comes from a folder's name
     want = pd.DataFrame({"n": [1.5, np.nan], "s": ["a", None], "l": [[1, 2], []]})
     want.to_parquet(tmp_path / "key=1" / "t.parquet")
     got = containers.parquet(tmp_path / "key=1" / "t.parquet", Refused).to_pandas()
@@ -91,13 +97,28 @@ def test_objects_in_arrays_are_never_unpickled(tmp_path):
 
 
 def test_lines_of_a_transcript_that_no_array_holds_are_named_and_the_rest_is_read(tmp_path):
-    lines = [{"tokens": [1, 2], "rank": 0}, {"tokens": [1, 2], "rank": int("9" * 400)}, {"tokens": [[1], 2], "rank": 1}, {"tokens": [10**30], "rank": 2}, {"tokens": [1.5], "rank": 3},
-             {"tokens": {}, "rank": 4}, {"tokens": [3, 4], "rank": 1}, {"tokens": [5], "rank": "six"}, {"tokens": [7], "rank": 2}, {"tokens": [1], "rank": True}]
+    lines = [
+        {"tokens": [1, 2], "rank": 0},
+        {"tokens": [1, 2], "rank": int("9" * 400)},
+        {"tokens": [[1], 2], "rank": 1},
+        {"tokens": [10**30], "rank": 2},
+        {"tokens": [1.5], "rank": 3},
+        {"tokens": {}, "rank": 4},
+        {"tokens": [3, 4], "rank": 1},
+        {"tokens": [5], "rank": "six"},
+        {"tokens": [7], "rank": 2},
+        {"tokens": [1], "rank": True},
+    ]
     file = tmp_path / "t.jsonl"
-    file.write_text("\n".join(map(json.dumps, lines)) + "\n" + '{"tokens": ' + "[" * 300 + "]" * 300 + ', "rank": 9}\n5\n')
+    file.write_text(
+        "\n".join(map(json.dumps, lines)) + "\n" + '{"tokens": ' + "[" * 300 + "]" * 300 + ', "rank": 9}\n5\n'
+    )
     found = provenance.from_jsonl(file)
     assert len(found) == 3 and found.about["lost"]["rows"] == 9
-    assert all(word in " ".join(found.about["lost"]["where"]) for word in ("line 2", "line 3", "line 4", "line 5", "line 6", "and 4 more"))
+    assert all(
+        word in " ".join(found.about["lost"]["where"])
+        for word in ("line 2", "line 3", "line 4", "line 5", "line 6", "and 4 more")
+    )
     assert [list(row) for row in found.tokens] == [[1, 2], [3, 4], [7]]
 
 
@@ -110,7 +131,9 @@ def test_parquet_files_of_unlike_types_are_refused_with_both(tmp_path):
 
 @pytest.mark.parametrize("offsets", [[0, 5, 3], [[0, 3]], [0.0, 3.0], [], [1, 3], [0, 9]])
 def test_offsets_that_do_not_cut_tokens_into_rows_are_refused(tmp_path, offsets):
-    np.savez(tmp_path / "t.npz", tokens=np.arange(3), offsets=np.array(offsets), rank=np.arange(max(1, np.size(offsets) - 1)))
+    np.savez(
+        tmp_path / "t.npz", tokens=np.arange(3), offsets=np.array(offsets), rank=np.arange(max(1, np.size(offsets) - 1))
+    )
     with pytest.raises(provenance.ProvenanceError, match="t.npz: offsets"):
         provenance.from_npz(tmp_path / "t.npz")
 
@@ -122,7 +145,18 @@ def good_mask():
     return {"schema": 1, "model": "m", "about": {}, "layers": [["a", 2, 3]]}
 
 
-@pytest.mark.parametrize("change", [{"model": 5}, {"about": []}, {"layers": 5}, {"layers": [["a", 2]]}, {"layers": [["a", "x", 3]]}, {"layers": [["a", 10**400, 3]]}, {"layers": [["a", 2, 3], ["b", 1, 1]]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": 5},
+        {"about": []},
+        {"layers": 5},
+        {"layers": [["a", 2]]},
+        {"layers": [["a", "x", 3]]},
+        {"layers": [["a", 10**400, 3]]},
+        {"layers": [["a", 2, 3], ["b", 1, 1]]},
+    ],
+)
 def test_masks_of_another_form_are_refused_by_their_file(tmp_path, change):
     def save(about):
         text = about if isinstance(about, str) else json.dumps(about)
@@ -130,14 +164,33 @@ def test_masks_of_another_form_are_refused_by_their_file(tmp_path, change):
         return tmp_path / "m.npz"
 
     assert subspace.Mask.load(save(good_mask())).count == 2
-    for about in (good_mask() | change, {k: v for k, v in good_mask().items() if k not in change}, "[" * 100 + "]" * 100, "[]"):
+    for about in (
+        good_mask() | change,
+        {k: v for k, v in good_mask().items() if k not in change},
+        "[" * 100 + "]" * 100,
+        "[]",
+    ):
         with pytest.raises(subspace.SubspaceError, match="m.npz"):
             subspace.Mask.load(save(about))
 
 
-@pytest.mark.parametrize("record", ["[]", "5", "{", "[" * 100 + "]" * 100, '{"name": "v"}', '{"name": "v", "model": "m", "source": "s", "about": {}, "heads": 5}'])
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        "5",
+        "{",
+        "[" * 100 + "]" * 100,
+        '{"name": "v"}',
+        '{"name": "v", "model": "m", "source": "s", "about": {}, "heads": 5}',
+    ],
+)
 def test_vectors_whose_record_is_of_another_form_are_refused_by_their_file(tmp_path, record):
-    save_file({"direction": torch.ones(3), "parts": torch.ones(1, 3)}, tmp_path / "v.safetensors", metadata={"format": "mnemoscope vector 1", "record": record})
+    save_file(
+        {"direction": torch.ones(3), "parts": torch.ones(1, 3)},
+        tmp_path / "v.safetensors",
+        metadata={"format": "mnemoscope vector 1", "record": record},
+    )
     with pytest.raises(vectors.VectorError, match="v.safetensors"):
         vectors.load_vector(tmp_path / "v.safetensors")
 
@@ -147,7 +200,10 @@ def test_vectors_whose_record_is_of_another_form_are_refused_by_their_file(tmp_p
 
 @pytest.fixture
 def saved(tmp_path):
-    ds = results.stamp(xr.Dataset({"x": (("t", "token"), np.arange(6.0).reshape(2, 3)), "label": ("token", ["a", "b", "c"])}), {"kind": "test"})
+    ds = results.stamp(
+        xr.Dataset({"x": (("t", "token"), np.arange(6.0).reshape(2, 3)), "label": ("token", ["a", "b", "c"])}),
+        {"kind": "test"},
+    )
     lens.save(ds, tmp_path / "r.zarr")
     assert lens.open(tmp_path / "r.zarr").x.equals(ds.x)
     return tmp_path / "r.zarr"
@@ -161,7 +217,11 @@ def nodes_of(saved):
     ("key", "value", "message"),
     [
         ("codecs", [{"name": "numcodecs.pickle", "configuration": {}}], "packed by 'numcodecs.pickle'"),
-        ("codecs", [{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "other"}], "index_codecs": []}}], "packed by 'other'"),
+        (
+            "codecs",
+            [{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "other"}], "index_codecs": []}}],
+            "packed by 'other'",
+        ),
         ("codecs", ["other"], "packed by 'other'"),
         ("codecs", None, "packed by None"),
         ("shape", [10**9, 10**9], "more than"),
@@ -194,8 +254,17 @@ def test_known_arrays_are_taken(saved):
             require_known_nodes({name: nodes_of(saved)["x"]}, saved, Refused)
 
 
-@pytest.mark.parametrize("change", [lambda held: "[" * 500 + "]" * 500, lambda held: "[]", lambda held: json.dumps(held | {"consolidated_metadata": []}), lambda held: "{",
-                                    lambda held: json.dumps(held | {"attributes": {"mnemoscope": "[" * 500 + "]" * 500}}), lambda held: json.dumps(held | {"attributes": {"mnemoscope": [1]}})])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda held: "[" * 500 + "]" * 500,
+        lambda held: "[]",
+        lambda held: json.dumps(held | {"consolidated_metadata": []}),
+        lambda held: "{",
+        lambda held: json.dumps(held | {"attributes": {"mnemoscope": "[" * 500 + "]" * 500}}),
+        lambda held: json.dumps(held | {"attributes": {"mnemoscope": [1]}}),
+    ],
+)
 def test_a_damaged_root_or_record_is_an_error_of_the_package(saved, change):
     (saved / "zarr.json").write_text(change(json.loads((saved / "zarr.json").read_text())))
     with pytest.raises(ResultError, match="r.zarr"):

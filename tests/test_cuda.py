@@ -1,4 +1,6 @@
-"""The same numbers on a GPU as on the CPU: engine, patching, heads, vectors, scores, training, edits of weights. Left out where there is no CUDA."""
+"""The same numbers on a GPU as on the CPU: engine, patching, heads, vectors, scores, training, edits of weights. Left
+out where there is no CUDA.
+"""
 
 import numpy as np
 import pytest
@@ -27,9 +29,16 @@ def close(a, b, allowed=2e-4):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("options", [{"site": "resid_pre"}, {"site": "z", "over": ("layer", "head")}, {"site": "mlp_out", "method": "attribution"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"site": "resid_pre"}, {"site": "z", "over": ("layer", "head")}, {"site": "mlp_out", "method": "attribution"}],
+    ids=str,
+)
 def test_patching(kind, options):
-    there, here = (lens.patch(speaking(kind, device), PAIR, options["site"], **{k: v for k, v in options.items() if k != "site"}) for device in ("cuda", "cpu"))
+    there, here = (
+        lens.patch(speaking(kind, device), PAIR, options["site"], **{k: v for k, v in options.items() if k != "site"})
+        for device in ("cuda", "cpu")
+    )
     assert lens.record(there)["model"]["device"].startswith("cuda")
     close(there.effect, here.effect)
 
@@ -49,21 +58,35 @@ def test_heads_vectors_and_their_effect(kind):
     options = dict(trials=3, shots=3, template="bare", mean_prompts=6, known=False, progress=False)
     effects = [vectors.head_effects(model, TASK, **options) for model in (there, here)]
     close(*(e.edited for e in effects))
-    found = [vectors.extract(model, TASK, effects=e, top=3, shots=3, template="bare") for model, e in zip((there, here), effects)]
+    found = [
+        vectors.extract(model, TASK, effects=e, top=3, shots=3, template="bare")
+        for model, e in zip((there, here), effects)
+    ]
     close(found[0].direction.cpu(), found[1].direction.cpu())
-    close(*(vectors.evaluate(model, TASK, {"v": found[1]}, template="bare", shots=3, progress=False).logprob for model in (there, here)))
+    close(
+        *(
+            vectors.evaluate(model, TASK, {"v": found[1]}, template="bare", shots=3, progress=False).logprob
+            for model in (there, here)
+        )
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_rows(kind):
     rows = [np.arange(1, 4 + n) % 97 for n in range(20)]
-    there, here = (score(tiny(kind).to(device), rows, start=None, extra=("mean", "variance"), progress=False) for device in ("cuda", "cpu"))
+    there, here = (
+        score(tiny(kind).to(device), rows, start=None, extra=("mean", "variance"), progress=False)
+        for device in ("cuda", "cpu")
+    )
     close(there.nll(), here.nll())
 
 
 def test_scores_in_bfloat16_are_near():
     rows = [np.arange(1, 30) % 97]
-    there, here = (score(tiny("llama").to(device), rows, start=None, dtype=dtype, progress=False) for device, dtype in (("cuda", "bfloat16"), ("cpu", None)))
+    there, here = (
+        score(tiny("llama").to(device), rows, start=None, dtype=dtype, progress=False)
+        for device, dtype in (("cuda", "bfloat16"), ("cpu", None))
+    )
     close(there.nll(), here.nll(), 0.05)
 
 
@@ -71,11 +94,25 @@ def test_training_has_the_losses_of_the_cpu_and_resumes(tmp_path):
     draw = np.random.default_rng(0)
     rows = Rows.of([(draw.integers(1, 97, 6).tolist(), draw.integers(1, 97, 3).tolist()) for _ in range(24)])
     recipe = Recipe(steps=10, batch=8, learning_rate=1e-3, seed=1, checkpoint_every=4)
-    there, here = (train(tiny("llama").to(device), rows, recipe, parameters=lambda name: True, progress=False) for device in ("cuda", "cpu"))
+    there, here = (
+        train(tiny("llama").to(device), rows, recipe, parameters=lambda name: True, progress=False)
+        for device in ("cuda", "cpu")
+    )
     close(there.losses.lm, here.losses.lm, 1e-3)
     seen = []
-    train(tiny("llama").to("cuda"), rows, recipe, parameters=lambda name: True, folder=tmp_path, progress=False, after_step=lambda batch: seen.append(batch.step), stop=lambda: len(seen) == 6)
-    resumed = train(tiny("llama").to("cuda"), rows, recipe, parameters=lambda name: True, folder=tmp_path, progress=False)
+    train(
+        tiny("llama").to("cuda"),
+        rows,
+        recipe,
+        parameters=lambda name: True,
+        folder=tmp_path,
+        progress=False,
+        after_step=lambda batch: seen.append(batch.step),
+        stop=lambda: len(seen) == 6,
+    )
+    resumed = train(
+        tiny("llama").to("cuda"), rows, recipe, parameters=lambda name: True, folder=tmp_path, progress=False
+    )
     assert resumed.status == "complete"
     close(resumed.losses.lm, there.losses.lm, 1e-4)
 
@@ -84,7 +121,9 @@ def test_weights_are_edited_and_restored_and_gradients_come_back():
     model = tiny("llama").to("cuda")
     ids = torch.arange(12).reshape(2, 6).cuda()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with edited_weights(model, {name: torch.zeros(linear.weight.shape) for name, linear in linears(model, "*.down_proj").items()}):
+    with edited_weights(
+        model, {name: torch.zeros(linear.weight.shape) for name, linear in linears(model, "*.down_proj").items()}
+    ):
         assert not torch.equal(model(ids).logits, tiny("llama").to("cuda")(ids).logits)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     layers, found = linears(model), {}
@@ -104,12 +143,16 @@ def test_a_shipped_organism_runs_there():
 def test_the_walk_is_exact_against_hooks():
     model = speaking("llama", "cuda")
     trace = lens.patch(model, PAIR, "resid_pre", metric="logit_diff")
-    ids = {name: torch.tensor([[int(word[1:]) for word in text.split()]]).cuda() for name, text in (("clean", PAIR.clean), ("corrupted", PAIR.corrupted))}
+    ids = {
+        name: torch.tensor([[int(word[1:]) for word in text.split()]]).cuda()
+        for name, text in (("clean", PAIR.clean), ("corrupted", PAIR.corrupted))
+    }
     plain = tiny("llama").to("cuda")
     for layer in range(3):
         with torch.no_grad():
             clean = plain(ids["clean"], output_hidden_states=True).hidden_states[layer]
         for position in range(6):
+
             def hook(module, args, position=position, clean=clean):
                 x = args[0].clone()
                 x[:, position] = clean[:, position]
@@ -120,4 +163,6 @@ def test_the_walk_is_exact_against_hooks():
                 logits = plain(ids["corrupted"]).logits[0, -1]
             handle.remove()
             want = float(logits[7] - logits[8])
-            assert abs(float(trace.value.isel(layer=layer, position=position).squeeze()) - want) <= 1e-3 * max(1, abs(want))
+            assert abs(float(trace.value.isel(layer=layer, position=position).squeeze()) - want) <= 1e-3 * max(
+                1, abs(want)
+            )

@@ -80,7 +80,9 @@ def test_ioi_sentences(smollm2):
         labels = encoded.clean_tokens
         assert labels[io[0]] == record["answer"] and labels[s1[0]] == labels[s2[0]] == record["foil"]
         assert encoded.corrupted_tokens[s2[0]] == record["answer"]
-        assert (io < s1) == record["group"].endswith("abba") and max(io, s1) < s2 == encoded.positions["first_difference"]
+        assert (io < s1) == record["group"].endswith("abba") and max(io, s1) < s2 == encoded.positions[
+            "first_difference"
+        ]
         assert labels.count(record["answer"]) == 1 and labels.count(record["foil"]) == 2
 
 
@@ -125,7 +127,11 @@ def test_the_readme_counts_the_evidence(name):
         rows, kept = ([r for r in each if r["group"] == group] for each in (filed, shipped))
         line = next(line for line in section.splitlines() if line.startswith(f"| {group} |"))
         numbers = [int(cell) for cell in line.strip("| ").split("|")[1:]]
-        assert numbers[0] == len(rows) and numbers[5] == len(kept) and numbers[8] == sum(r["ranks"] == [1, 1] for r in kept)
+        assert (
+            numbers[0] == len(rows)
+            and numbers[5] == len(kept)
+            and numbers[8] == sum(r["ranks"] == [1, 1] for r in kept)
+        )
         assert sum(numbers[1:5]) == len(rows) - len(kept) and numbers[6] + numbers[7] == len(kept)
     chosen = next(line for line in section.splitlines() if "(chosen)" in line)
     assert f"| {len(filed)} | {len(shipped)} |" in chosen
@@ -156,7 +162,9 @@ def test_the_model_still_gives_the_stored_evidence(name, smollm2):
     for row, pair, sides in zip(sample, encoded, logits):
         answer, foil = pair.answer_ids[0], pair.foil_ids[0]
         difference = (sides[:, answer] - sides[:, foil]).tolist()
-        assert difference == pytest.approx([float(row["clean_logit_diff"]), float(row["corrupted_logit_diff"])], abs=1e-2)
+        assert difference == pytest.approx(
+            [float(row["clean_logit_diff"]), float(row["corrupted_logit_diff"])], abs=1e-2
+        )
         assert (row["kept"] == "1") == (difference[0] > 0 > difference[1])
         for side, token, stored in ((0, answer, int(row["clean_rank"])), (1, foil, int(row["corrupted_rank"]))):
             # The rank is at most what it is with the logit a hair lower, at least with it a hair higher.
@@ -227,7 +235,9 @@ def test_a_start_token_has_to_earn_its_place(tmp_path, monkeypatch):
     def judged(model, listed, start=""):
         passed = {"": 6, "few": 7, "many": 9}[start]
         kept = {"kept": 1, "why": "", "split": "select", "group": "g", "clean_rank": 1, "corrupted_rank": 1}
-        return [kept | {"kept": int(n < passed), "why": "" if n < passed else "wrong on clean"} for n in range(rows[start])]
+        return [
+            kept | {"kept": int(n < passed), "why": "" if n < passed else "wrong on clean"} for n in range(rows[start])
+        ]
 
     monkeypatch.setattr(make, "judge", judged)
     monkeypatch.setattr(ioi, "candidates", lambda seed, couples: [{"id": str(n)} for n in range(10)])

@@ -1,4 +1,6 @@
-"""The diffusion benchmark itself works: a quick run prints what it promises, its single pictures are those of the tests' loop, and wrong sums or runs made again are noticed."""
+"""The diffusion benchmark itself works: a quick run prints what it promises, its single pictures are those of the
+tests' loop, and wrong sums or runs made again are noticed.
+"""
 
 import json
 import math
@@ -18,8 +20,23 @@ from lens.engine.changes import WEIGHTS, Undo, core_of
 from tests.diffusion import naive
 
 ROOT = Path(__file__).parents[1]
-KEYS = ("hooked_over_plain", "images_per_second", "peak_extra_mb", "any_set_seconds", "max_abs_diff", "ratio_peer", "images_per_second_plain", "memory_mb", "gaps", "same", "seconds",
-        "runs", "data", "machine", "quick")
+KEYS = (
+    "hooked_over_plain",
+    "images_per_second",
+    "peak_extra_mb",
+    "any_set_seconds",
+    "max_abs_diff",
+    "ratio_peer",
+    "images_per_second_plain",
+    "memory_mb",
+    "gaps",
+    "same",
+    "seconds",
+    "runs",
+    "data",
+    "machine",
+    "quick",
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +45,51 @@ def subject():
 
 
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "benchmarks", "diffusion", "--quick", "--repeats", "2", "--json", str(tmp_path / "all.json")], cwd=ROOT, capture_output=True,
-                          text=True, timeout=600, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "diffusion",
+            "--quick",
+            "--repeats",
+            "2",
+            "--json",
+            str(tmp_path / "all.json"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS) and report["quick"] is True and report["repeats"] == 2
     assert min(report[key] for key in ("hooked_over_plain", "images_per_second", "any_set_seconds", "ratio_peer")) > 0
-    assert 0 < report["max_abs_diff"] <= benchmark.TOLERANCE and all(report["same"].values()) and len(report["same"]) == 5 and report["gaps"].keys() == {"pictures", "energy", "unit_energy"}
+    assert (
+        0 < report["max_abs_diff"] <= benchmark.TOLERANCE
+        and all(report["same"].values())
+        and len(report["same"]) == 5
+        and report["gaps"].keys() == {"pictures", "energy", "unit_energy"}
+    )
     # 12 pictures are one batch of three steps
     assert report["runs"] == {"sets": 0, "stored": 3, "from_disk": 0} and report["data"]["mask"]["chosen"] > 0
     assert (report["data"]["captions"], report["data"]["seeds"], report["data"]["layers"]) == (6, 2, 7)
-    assert any("denoising with statistics of 7 layers" in line for line in lines) and any("target: at most 1.2" in line for line in lines)
+    assert any("denoising with statistics of 7 layers" in line for line in lines) and any(
+        "target: at most 1.2" in line for line in lines
+    )
     every = json.loads((tmp_path / "all.json").read_text())["runs_seconds"]
     assert {name: len(values) for name, values in every.items()} == {"plain": 2, "hooked": 2, "single": 2, "set": 3}
 
 
 def test_ratios_are_of_rounds_and_rounds_take_turns(subject, monkeypatch):
-    bench, order, clock = benchmark.Benchmark(subject, 3, True), [], iter([4.0, 5.0, 9.0, 2.0, 2.0, 10.0, 8.0, 9.0, 2.0])
+    bench, order, clock = (
+        benchmark.Benchmark(subject, 3, True),
+        [],
+        iter([4.0, 5.0, 9.0, 2.0, 2.0, 10.0, 8.0, 9.0, 2.0]),
+    )
     monkeypatch.setattr(bench, "check", lambda: setattr(bench, "checked", {}))
     monkeypatch.setattr(bench, "beat", lambda: bench.gemm.append(1.0))
 
@@ -61,7 +105,11 @@ def test_ratios_are_of_rounds_and_rounds_take_turns(subject, monkeypatch):
     assert [name for name in order if name != "<lambda>"] == ["plain", "hooked", "hooked", "plain", "plain", "hooked"]
     assert bench.times.plain == [4, 2, 8] and bench.times.hooked == [5, 2, 9] and bench.times.single == [9, 10, 2]
     report = bench.report()
-    assert report["hooked_over_plain"] == pytest.approx(9 / 8) and report["images_per_second"] == pytest.approx(12 / 5) and report["any_set_seconds"] == 0.5
+    assert (
+        report["hooked_over_plain"] == pytest.approx(9 / 8)
+        and report["images_per_second"] == pytest.approx(12 / 5)
+        and report["any_set_seconds"] == 0.5
+    )
     assert report["ratio_peer"] == pytest.approx(9 / (5 / 12))
 
 
@@ -73,7 +121,9 @@ def test_single_pictures_and_their_sums_are_those_of_the_tests_own_loop(subject)
         torch.testing.assert_close(found[name], value, rtol=2e-3, atol=1e-5 * float(value.max()))
     for caption, row in zip(captions, pictures, strict=True):
         for seed, picture in zip((4, 5), row, strict=True):
-            torch.testing.assert_close(picture, naive.denoise(subject.pipeline, caption, seed, 3, 3.0)[0], atol=1e-3, rtol=0)
+            torch.testing.assert_close(
+                picture, naive.denoise(subject.pipeline, caption, seed, 3, 3.0)[0], atol=1e-3, rtol=0
+            )
     assert naive.hooks(subject.pipeline.unet) == 0
 
 
@@ -82,7 +132,9 @@ def wrong_sums(monkeypatch):
 
     def off(*args, **options):
         made = statistics(*args, **options)
-        return replace(made, sums={name: value * (1 + 0.02 * (at == 3)) for at, (name, value) in enumerate(made.sums.items())})
+        return replace(
+            made, sums={name: value * (1 + 0.02 * (at == 3)) for at, (name, value) in enumerate(made.sums.items())}
+        )
 
     monkeypatch.setattr(benchmark.diffusion, "statistics", off)
 
@@ -149,7 +201,9 @@ def test_weights_that_do_not_come_back_end_a_run_with_1(monkeypatch, capsys):
     finally:
         torch.set_num_threads(threads)
     report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert report["max_abs_diff"] is None and [what for what, yes in report["same"].items() if not yes] == ["weights_restored"]
+    assert report["max_abs_diff"] is None and [what for what, yes in report["same"].items() if not yes] == [
+        "weights_restored"
+    ]
 
 
 def test_a_run_for_sums_that_are_there_is_an_error(subject, monkeypatch):
@@ -157,7 +211,11 @@ def test_a_run_for_sums_that_are_there_is_an_error(subject, monkeypatch):
     bench.sums = bench.hooked()
     bench.reuse()
     locate = localisation.locate
-    monkeypatch.setattr(benchmark.diffusion, "locate", lambda pipeline, *args, **options: (bench.plain(), locate(pipeline, *args, **options))[1])
+    monkeypatch.setattr(
+        benchmark.diffusion,
+        "locate",
+        lambda pipeline, *args, **options: (bench.plain(), locate(pipeline, *args, **options))[1],
+    )
     with pytest.raises(RuntimeError, match="ran 9 times for masks"):
         bench.reuse()
 

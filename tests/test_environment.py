@@ -17,7 +17,9 @@ import lens
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split("\n") if line and not line.startswith("#"))
+PINS = dict(
+    line.split("==") for line in (ROOT / "constraints.txt").read_text().split("\n") if line and not line.startswith("#")
+)
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 
@@ -37,16 +39,32 @@ def test_the_conda_environment_has_the_same_python_and_pins():
     assert python == f"python{PROJECT['requires-python']}" and pip == "pip"
     editable, *pins = packages["pip"]
     assert editable == "--editable ."
-    assert pins == [f"{name}=={PINS[name]}" + (f"; {wanted.marker}" if wanted.marker else "") for name, wanted in requirements("test").items()]
+    assert pins == [
+        f"{name}=={PINS[name]}" + (f"; {wanted.marker}" if wanted.marker else "")
+        for name, wanted in requirements("test").items()
+    ]
     assert ENVIRONMENT["name"] == PROJECT["name"]
 
 
-@pytest.mark.parametrize("name", sorted(name for name, wanted in requirements("test").items() if not wanted.marker or wanted.marker.evaluate()))
+@pytest.mark.parametrize(
+    "name",
+    sorted(name for name, wanted in requirements("test").items() if not wanted.marker or wanted.marker.evaluate()),
+)
 def test_what_is_installed_is_what_is_pinned(name):
     assert version(name).split("+")[0] == PINS[name]
 
 
-@pytest.mark.parametrize(("name", "before"), [("transformers", "5.4"), ("peft", "0.19.1"), ("diffusers", "0.37"), ("numpy", "1.23"), ("zarr", "2.18"), ("pyarrow", "14.0.0")])
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [
+        ("transformers", "5.4"),
+        ("peft", "0.19.1"),
+        ("diffusers", "0.37"),
+        ("numpy", "1.23"),
+        ("zarr", "2.18"),
+        ("pyarrow", "14.0.0"),
+    ],
+)
 def test_versions_before_the_guards_of_untrusted_files_are_not_installed(name, before):
     assert not requirements()[name].specifier.contains(before)
 
@@ -67,7 +85,9 @@ def test_every_import_of_the_packages_is_a_declared_dependency():
     owners = packages_distributions()
     declared = {canonical(name) for name in requirements()}
     missing = {
-        name for name in imported - sys.stdlib_module_names - ours if not {canonical(owner) for owner in owners.get(name, [])} & declared
+        name
+        for name in imported - sys.stdlib_module_names - ours
+        if not {canonical(owner) for owner in owners.get(name, [])} & declared
     }
     assert not missing
 
@@ -75,11 +95,19 @@ def test_every_import_of_the_packages_is_a_declared_dependency():
 def test_lens_imports_no_jupyter_and_no_plotting():
     """In a fresh interpreter: everything in `lens` but the figures."""
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "lens").rglob("*.py")]
-    modules = sorted(name.removesuffix(".__init__") for name in modules if not name.startswith("lens.figures") and not name.endswith("__main__"))
+    modules = sorted(
+        name.removesuffix(".__init__")
+        for name in modules
+        if not name.startswith("lens.figures") and not name.endswith("__main__")
+    )
     assert "lens.models" in modules
     code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
-    assert not {"widgets", "ipywidgets", "jupyterlab", "nbclient", "anywidget", "matplotlib"} & {name.split(".")[0] for name in loaded}
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert not {"widgets", "ipywidgets", "jupyterlab", "nbclient", "anywidget", "matplotlib"} & {
+        name.split(".")[0] for name in loaded
+    }
 
 
 def test_the_version_is_written_once():

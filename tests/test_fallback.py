@@ -1,4 +1,6 @@
-"""Patching without the written-out blocks: the same labelled result, by way of stock layers or of hooked full forwards."""
+"""Patching without the written-out blocks: the same labelled result, by way of stock layers or of hooked full
+forwards.
+"""
 
 import json
 import warnings
@@ -19,7 +21,13 @@ from tests.conftest import word_tokenizer
 from tests.models import tiny
 
 PAIR = Pair("w5 w17 w3 w88 w41 w9 w60", corrupted="w5 w17 w3 w21 w41 w50 w60", answer=" w11", foil=" w12")
-LONGER = Pair("w7 w1 w2 w3 w4 w5 w6 w8 w9", corrupted="w7 w1 w2 w30 w4 w5 w6 w8 w9", answer=" w13 w14", foil=" w15 w16 w17", label="longer")
+LONGER = Pair(
+    "w7 w1 w2 w3 w4 w5 w6 w8 w9",
+    corrupted="w7 w1 w2 w30 w4 w5 w6 w8 w9",
+    answer=" w13 w14",
+    foil=" w15 w16 w17",
+    label="longer",
+)
 TOLERANCE = 1e-4
 
 
@@ -35,8 +43,10 @@ def llama():
 
 def refuse(monkeypatch, *owners):
     """Makes the paths named refuse every model."""
+
     def no(*_, **__):
         raise UnsupportedModel("refused by the test.")
+
     for owner in owners:
         monkeypatch.setattr(owner, "of", no)
 
@@ -64,18 +74,21 @@ def assert_same(ds, fast):
 
 
 @pytest.mark.parametrize("engine", ["stock", "hooks"])
-@pytest.mark.parametrize("site, options", [
-    ("resid_pre", {}),
-    ("resid_post", dict(direction="noise", metric="kl")),
-    ("embed", dict(metric="prob")),
-    ("resid_mid", dict(layers=[0, 2], positions=["last", "first_difference"])),
-    ("attn_out", dict(window=2, over=("layer",))),
-    ("mlp_out", dict(metric=lambda logits, encoded: logits[:, 5], layers=slice(1, None), memory_mb=0.01)),
-    ("z", dict(over=("layer", "head"), heads=[1, 3])),
-    ("v", dict(over=("layer", "head", "position"), direction="noise", metric="logprob")),
-    ("q", dict(over=("layer", "head"))),
-    ("neuron", dict(positions=[3, -1])),
-])
+@pytest.mark.parametrize(
+    "site, options",
+    [
+        ("resid_pre", {}),
+        ("resid_post", dict(direction="noise", metric="kl")),
+        ("embed", dict(metric="prob")),
+        ("resid_mid", dict(layers=[0, 2], positions=["last", "first_difference"])),
+        ("attn_out", dict(window=2, over=("layer",))),
+        ("mlp_out", dict(metric=lambda logits, encoded: logits[:, 5], layers=slice(1, None), memory_mb=0.01)),
+        ("z", dict(over=("layer", "head"), heads=[1, 3])),
+        ("v", dict(over=("layer", "head", "position"), direction="noise", metric="logprob")),
+        ("q", dict(over=("layer", "head"))),
+        ("neuron", dict(positions=[3, -1])),
+    ],
+)
 def test_both_ways_give_what_the_fast_path_gives(engine, site, options, llama, monkeypatch):
     fast = lens.patch(llama, PAIR, site, **options)
     assert lens.record(fast)["engine"] == "fast"
@@ -111,8 +124,20 @@ def test_patterns_go_by_full_forwards(llama, monkeypatch):
 
 def test_a_model_type_that_the_fast_path_does_not_know():
     torch.manual_seed(0)
-    config = T.Gemma2Config(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48, head_dim=8,
-                            max_position_embeddings=64, initializer_range=0.3, sliding_window=5, final_logit_softcapping=5.0, pad_token_id=0)
+    config = T.Gemma2Config(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        head_dim=8,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+        sliding_window=5,
+        final_logit_softcapping=5.0,
+        pad_token_id=0,
+    )
     model = with_tokenizer(T.Gemma2ForCausalLM(config).eval().requires_grad_(False))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -125,10 +150,12 @@ def test_a_model_type_that_the_fast_path_does_not_know():
         inputs = model.model(clean[None], output_hidden_states=True).hidden_states
         for layer in range(3):
             for position in range(7):
+
                 def hook(_, args, kwargs):
                     x = args[0].clone()
                     x[:, position] = inputs[layer][:, position]
                     return (x, *args[1:]), kwargs
+
                 handle = model.model.layers[layer].register_forward_pre_hook(hook, with_kwargs=True)
                 logits = model(corrupted[None]).logits[0, -1]
                 handle.remove()
@@ -142,7 +169,11 @@ def test_a_model_type_that_the_fast_path_does_not_know():
 
 def test_layers_that_cannot_be_driven_go_by_hooks_with_a_warning():
     torch.manual_seed(0)
-    bloom = with_tokenizer(T.BloomForCausalLM(T.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)).eval().requires_grad_(False))
+    bloom = with_tokenizer(
+        T.BloomForCausalLM(T.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3))
+        .eval()
+        .requires_grad_(False)
+    )
     with pytest.warns(UserWarning, match="full forward with hooks.*'bloom'.*alibi"):
         ds = lens.patch(bloom, PAIR, "resid_pre", layers=[1])
     with torch.no_grad():
@@ -153,6 +184,7 @@ def test_layers_that_cannot_be_driven_go_by_hooks_with_a_warning():
             x = args[0].clone()
             x[:, 3] = source[:, 3]
             return (x, *args[1:]), kwargs
+
         handle = bloom.transformer.h[1].register_forward_pre_hook(hook, with_kwargs=True)
         logits = bloom(corrupted).logits[0, -1]
         handle.remove()
@@ -164,8 +196,17 @@ def test_layers_that_cannot_be_driven_go_by_hooks_with_a_warning():
 
 def test_a_prompt_beyond_a_sliding_window_takes_the_stock_layers(monkeypatch):
     torch.manual_seed(0)
-    config = T.MistralConfig(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
-                             max_position_embeddings=32, initializer_range=0.3, sliding_window=9)
+    config = T.MistralConfig(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=32,
+        initializer_range=0.3,
+        sliding_window=9,
+    )
     model = with_tokenizer(T.MistralForCausalLM(config).eval().requires_grad_(False))
     words = [f"w{i}" for i in range(20, 34)]
     long = Pair(" ".join(words), corrupted=" ".join([*words[:6], "w90", *words[7:]]), answer=" w11", foil=" w12")
@@ -186,7 +227,9 @@ def test_parts_come_from_the_last_layers_and_stopping_leaves_what_is_there(engin
     assert [sorted(ds.layer.values[np.isfinite(ds.value.values).all(1)]) for ds in parts] == [[2], [1, 2], [0, 1, 2]]
     assert [lens.record(ds)["status"] for ds in parts] == ["partial"] * 3
     asked = []
-    partial = patched(monkeypatch, engine, llama, PAIR, "resid_pre", stop=lambda: bool(asked), on_part=lambda ds: asked.append(1))
+    partial = patched(
+        monkeypatch, engine, llama, PAIR, "resid_pre", stop=lambda: bool(asked), on_part=lambda ds: asked.append(1)
+    )
     assert lens.record(partial)["status"] == "partial"
     assert np.isfinite(partial.value.values).all(1).tolist() == [False, False, True]
     np.testing.assert_array_equal(partial.value.values[2], whole.value.values[2])
@@ -203,22 +246,39 @@ def test_an_interrupt_leaves_a_partial_result_and_no_hook(engine, owner, llama, 
         def strike(*_):
             interrupted[-1].remove()
             raise KeyboardInterrupt
+
         interrupted.append(llama.model.layers[1].register_forward_pre_hook(strike))
+
     try:
         partial = patched(monkeypatch, engine, llama, PAIR, "attn_out", on_part=on_part)
     finally:
         for handle in interrupted:
             handle.remove()
-    assert lens.record(partial)["status"] == "partial" and np.isfinite(partial.value.values).any(1).tolist() == [False, False, True]
+    assert lens.record(partial)["status"] == "partial" and np.isfinite(partial.value.values).any(1).tolist() == [
+        False,
+        False,
+        True,
+    ]
     assert not any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in llama.modules())
 
 
 def test_a_store_takes_up_where_it_was_cut(llama, monkeypatch, tmp_path):
     monkeypatch.setattr("lens.patching.fallback.WATCHED_LAYERS", 1)
     asked, path = [], str(tmp_path / "sweep.zarr")
-    patched(monkeypatch, "stock", llama, PAIR, "resid_pre", store=path, stop=lambda: bool(asked), on_part=lambda ds: asked.append(1))
+    patched(
+        monkeypatch,
+        "stock",
+        llama,
+        PAIR,
+        "resid_pre",
+        store=path,
+        stop=lambda: bool(asked),
+        on_part=lambda ds: asked.append(1),
+    )
     runs, run = [], Stock.run
-    monkeypatch.setattr(Stock, "run", lambda self, base, rows, *rest: (runs.append(len(rows)), run(self, base, rows, *rest))[1])
+    monkeypatch.setattr(
+        Stock, "run", lambda self, base, rows, *rest: (runs.append(len(rows)), run(self, base, rows, *rest))[1]
+    )
     ds = patched(monkeypatch, "stock", llama, PAIR, "resid_pre", store=path)
     assert_same(ds, lens.patch(llama, PAIR, "resid_pre"))
     # layers 0 and 1 at the four positions from the first difference on
@@ -228,6 +288,7 @@ def test_a_store_takes_up_where_it_was_cut(llama, monkeypatch, tmp_path):
 def test_a_model_without_blocks_is_refused_by_name():
     class Odd(nn.Module):
         config = T.LlamaConfig(num_hidden_layers=2)
+
     odd = Odd()
     odd.config.model_type = "odd_net"
     odd.tokenizer = word_tokenizer()
@@ -238,6 +299,7 @@ def test_a_model_without_blocks_is_refused_by_name():
 def test_an_error_in_the_users_metric_names_it_and_leaves_no_hook(llama, monkeypatch):
     def broken(logits, encoded):
         raise ZeroDivisionError("mine")
+
     for engine in ("stock", "hooks"):
         with pytest.raises(lens.MetricError, match="broken.*ZeroDivisionError"):
             patched(monkeypatch, engine, llama, PAIR, "resid_pre", metric=broken)
@@ -249,17 +311,29 @@ def test_the_record_is_json(llama, monkeypatch):
     assert json.loads(ds.attrs["mnemoscope"])["engine"] == "hooks"
 
 
-@pytest.mark.parametrize("make", [
-    lambda config: T.LlamaModel(config), lambda config: T.LlamaForSequenceClassification(config),
-], ids=["base model", "classifier"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda config: T.LlamaModel(config),
+        lambda config: T.LlamaForSequenceClassification(config),
+    ],
+    ids=["base model", "classifier"],
+)
 def test_a_model_that_predicts_no_token_is_refused(make):
     from tests.models import word_tokenizer
 
-    config = T.LlamaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, pad_token_id=0)
+    config = T.LlamaConfig(
+        vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, pad_token_id=0
+    )
     model = make(config).eval()
     model.tokenizer = word_tokenizer()
     with pytest.raises(PatchError, match="predicts no token at each position"):
-        lens.patch(model, lens.Pair("w3 w17 w5", corrupted="w3 w17 w9", answer=" w11", foil=" w23"), "resid_pre", progress=False)
+        lens.patch(
+            model,
+            lens.Pair("w3 w17 w5", corrupted="w3 w17 w9", answer=" w11", foil=" w23"),
+            "resid_pre",
+            progress=False,
+        )
 
 
 @pytest.mark.parametrize("new", [False, True])
@@ -267,8 +341,17 @@ def test_blocks_that_add_to_a_modules_output_in_place_have_their_ends(new):
     from tests.models import word_tokenizer
 
     torch.manual_seed(0)
-    config = T.FalconConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2, new_decoder_architecture=new,
-                                       initializer_range=0.3, bos_token_id=0, eos_token_id=0)
+    config = T.FalconConfig(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_kv_heads=2,
+        new_decoder_architecture=new,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     model = T.FalconForCausalLM(config).eval()
     model.tokenizer = word_tokenizer()
     pair = lens.Pair("w3 w17 w5 w8", corrupted="w3 w17 w9 w8", answer=" w11", foil=" w23")
@@ -277,7 +360,9 @@ def test_blocks_that_add_to_a_modules_output_in_place_have_their_ends(new):
         found = lens.patch(model, pair, site, layers=[0], positions=[2], progress=False)
         kept, at = [], module(model.transformer.h[0])
         with torch.no_grad():
-            hook = at.register_forward_hook(lambda m, args, out: kept.append((out[0] if isinstance(out, tuple) else out).clone()))
+            hook = at.register_forward_hook(
+                lambda m, args, out: kept.append((out[0] if isinstance(out, tuple) else out).clone())
+            )
             model(clean)
             hook.remove()
 
@@ -285,6 +370,7 @@ def test_blocks_that_add_to_a_modules_output_in_place_have_their_ends(new):
                 x = (out[0] if isinstance(out, tuple) else out).clone()
                 x[:, 2] = kept[0][:, 2]
                 return (x, *out[1:]) if isinstance(out, tuple) else x
+
             hook = at.register_forward_hook(put)
             logits = model(corrupted).logits[0, -1]
             hook.remove()

@@ -57,14 +57,19 @@ def test_missing_cells_are_grey_not_white(model):
     ds = lens.patch(model, PAIRS[0])
     ds["effect"] = ds.effect.where(ds.layer > 1)
     fig = figures.patch_map(ds)
-    assert np.ma.getmaskarray(np.ma.masked_invalid(image(fig)))[0].all() and to_hex(fig.axes[0].get_facecolor()) == "#d1d5db"
+    assert (
+        np.ma.getmaskarray(np.ma.masked_invalid(image(fig)))[0].all()
+        and to_hex(fig.axes[0].get_facecolor()) == "#d1d5db"
+    )
 
 
 def test_the_logit_lens_writes_the_tokens(model):
     ds = lens.logit_lens(model, "w1 w2 w3")
     fig = figures.logit_lens_map(ds)
     assert len(fig.axes[0].texts) == ds.sizes["layer"] * 3
-    assert fig.axes[0].texts[-1].get_text() == shown(str(ds.top_token.transpose("layer", "position", "top").values[-1, -1, 0]))
+    assert fig.axes[0].texts[-1].get_text() == shown(
+        str(ds.top_token.transpose("layer", "position", "top").values[-1, -1, 0])
+    )
 
 
 def test_agreement_and_controls(model):
@@ -94,7 +99,11 @@ NAMES = ("run-$x^{$", "cost $5 to $9", r"a\$b$c\d", "$", r"$\frac{1}{2}$")
 
 def read_as_formula(fig) -> list[str]:
     """Texts that matplotlib would set as mathematics, but for the powers of ten that it writes along an axis itself."""
-    return [t.get_text() for t in fig.findobj(Text) if "$" in t.get_text() and t.get_parse_math() and "mathdefault" not in t.get_text()]
+    return [
+        t.get_text()
+        for t in fig.findobj(Text)
+        if "$" in t.get_text() and t.get_parse_math() and "mathdefault" not in t.get_text()
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,15 +146,29 @@ def test_a_figure_of_somebody_else_keeps_its_formulas(model):
 def test_every_picture_is_saved_in_one_place():
     """Where else a figure were saved, its texts would not be as they are written, and the file not be whole."""
     root = Path(lens.__path__[0])
-    found = {str(path.relative_to(root.parent)) for folder in (root, root.parent / "widgets") for path in folder.rglob("*.py") if ".savefig(" in path.read_text(encoding="utf-8")}
+    found = {
+        str(path.relative_to(root.parent))
+        for folder in (root, root.parent / "widgets")
+        for path in folder.rglob("*.py")
+        if ".savefig(" in path.read_text(encoding="utf-8")
+    }
     assert found == {"lens/figures/style.py"}
     for path in (root / "figures").glob("*.py"):
-        functions = [f for f in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(f, ast.FunctionDef) and f.name not in ("figure", "finish")]
-        calls = {f.name: {c.func.id for c in ast.walk(f) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)} for f in functions}
+        functions = [
+            f
+            for f in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(f, ast.FunctionDef) and f.name not in ("figure", "finish")
+        ]
+        calls = {
+            f.name: {c.func.id for c in ast.walk(f) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)}
+            for f in functions
+        }
         finishing = {name for name, called in calls.items() if "finish" in called}
         for name, called in calls.items():
             if not name.startswith("_") and {"Figure", "figure"} & called:
-                assert name in finishing or finishing & called, f"{path.name}: {name} makes a figure and does not finish it"
+                assert name in finishing or finishing & called, (
+                    f"{path.name}: {name} makes a figure and does not finish it"
+                )
 
 
 def test_a_figure_that_cannot_be_saved_says_so_and_keeps_the_earlier_one(model, tmp_path):

@@ -1,4 +1,6 @@
-"""The one writer: whole or as before; leftovers of ended processes go, those of living ones stay; what a person is told."""
+"""The one writer: whole or as before; leftovers of ended processes go, those of living ones stay; what a person is
+told.
+"""
 
 import errno
 import functools
@@ -41,7 +43,10 @@ def parquet(part: Path) -> None:
 
 
 CONTENTS = {
-    "text": "x" * 100_000, "bytes": b"x" * 100_000, "tensors": lambda part: save_file({"a": torch.ones(50_000)}, part), "table": parquet,
+    "text": "x" * 100_000,
+    "bytes": b"x" * 100_000,
+    "tensors": lambda part: save_file({"a": torch.ones(50_000)}, part),
+    "table": parquet,
     "array": lambda part: np.save(part.open("wb"), np.ones(50_000)),
 }
 
@@ -50,7 +55,10 @@ CONTENTS = {
 def test_what_does_not_fit_leaves_the_earlier_file_and_nothing_beside_it(tmp_path, kind):
     path = tmp_path / "a.bin"
     path.write_bytes(b"earlier")
-    with size_limit(4096), pytest.raises(files.FileError, match=r"could not write '.*a\.bin'.*larger than.*limit") as told:
+    with (
+        size_limit(4096),
+        pytest.raises(files.FileError, match=r"could not write '.*a\.bin'.*larger than.*limit") as told,
+    ):
         files.write(path, CONTENTS[kind])
     assert isinstance(told.value, lens.Error) and isinstance(told.value, OSError) and told.value.errno == errno.EFBIG
     assert path.read_bytes() == b"earlier" and os.listdir(tmp_path) == ["a.bin"]
@@ -58,8 +66,17 @@ def test_what_does_not_fit_leaves_the_earlier_file_and_nothing_beside_it(tmp_pat
     assert path.stat().st_size > 50_000 and os.listdir(tmp_path) == ["a.bin"]
 
 
-@pytest.mark.parametrize("code, said", [(errno.ENOSPC, "the disk is full; free some space"), (errno.EDQUOT, "the disk is full"), (errno.EROFS, "its file system is read-only; choose"),
-                                        (errno.EACCES, "the folder cannot be written to; choose a folder that you may"), (errno.EMFILE, "too many files are open"), (errno.EIO, "Input/output")])
+@pytest.mark.parametrize(
+    "code, said",
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EROFS, "its file system is read-only; choose"),
+        (errno.EACCES, "the folder cannot be written to; choose a folder that you may"),
+        (errno.EMFILE, "too many files are open"),
+        (errno.EIO, "Input/output"),
+    ],
+)
 def test_what_the_system_says_is_told_in_words(tmp_path, code, said):
     def failing(part):
         part.write_bytes(b"half")
@@ -97,8 +114,16 @@ def test_an_error_that_is_none_of_writing_passes_as_it_is(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("place, said", [("gone/a", "the folder .*gone' is not there; make it"), ("file/a", "a part of the path, .*file', is a file"), ("file/deep/a", "file', is a file"),
-                                         ("folder", "a folder of that name is there"), ("a" * 300, "longer than the file system allows")])
+@pytest.mark.parametrize(
+    "place, said",
+    [
+        ("gone/a", "the folder .*gone' is not there; make it"),
+        ("file/a", "a part of the path, .*file', is a file"),
+        ("file/deep/a", "file', is a file"),
+        ("folder", "a folder of that name is there"),
+        ("a" * 300, "longer than the file system allows"),
+    ],
+)
 @pytest.mark.parametrize("parents", [False, True])
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path, place, said, parents):
     (tmp_path / "file").write_text("a file")
@@ -131,7 +156,13 @@ def test_folders_without_permission_are_told():
         os.chmod(name, 0o555)
         for write in (files.write, functools.partial(files.write, parents=True)):
             for path in (Path(name, "a"), Path(name, "sub", "a")):
-                with nobody(), pytest.raises(files.FileError, match=r"cannot be written to; choose a folder that you may|the folder '.*/sub' is not there"):
+                with (
+                    nobody(),
+                    pytest.raises(
+                        files.FileError,
+                        match=r"cannot be written to; choose a folder that you may|the folder '.*/sub' is not there",
+                    ),
+                ):
                     write(path, "x")
         assert not os.listdir(name)
 
@@ -140,7 +171,7 @@ def test_a_write_protected_file_stays(tmp_path, monkeypatch):
     held = tmp_path / "held"
     held.write_text("kept")
     held.chmod(0o400)
-    monkeypatch.setattr(files.os, "access", lambda path, mode: path != held)   # what root is not told
+    monkeypatch.setattr(files.os, "access", lambda path, mode: path != held)  # what root is not told
     with pytest.raises(files.FileError, match="the file is write-protected; choose another path"):
         files.write(held, "x")
     assert held.read_text() == "kept" and os.listdir(tmp_path) == ["held"]
@@ -196,7 +227,9 @@ def test_new_refuses_what_is_there(tmp_path):
     files.write(tmp_path / "a", "first", new=True)
     with pytest.raises(FileExistsError, match="it is there already") as told:
         files.write(tmp_path / "a", "second", new=True)
-    assert isinstance(told.value, lens.Error) and (tmp_path / "a").read_text() == "first" and os.listdir(tmp_path) == ["a"]
+    assert (
+        isinstance(told.value, lens.Error) and (tmp_path / "a").read_text() == "first" and os.listdir(tmp_path) == ["a"]
+    )
 
 
 def test_a_folder_is_replaced_whole(tmp_path):
@@ -238,7 +271,12 @@ files.write(Path(sys.argv[1]), half)
 
 
 def writer(path: Path, end: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", KILLED.format(end=end), str(path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED.format(end=end), str(path)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_what_a_killed_writer_left_goes_and_what_a_living_one_is_at_stays(tmp_path):
@@ -251,7 +289,7 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_is_at_stays(tmp_pa
         while not files.leftover(left):
             pass
         for part in (left, under_way):
-            os.utime(part, (0, 0))                           # a clock that is decades off says nothing
+            os.utime(part, (0, 0))  # a clock that is decades off says nothing
         files.sweep(tmp_path)
         assert not left.exists() and under_way.exists() and not files.leftover(under_way)
     finally:
@@ -260,8 +298,16 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_is_at_stays(tmp_pa
     assert os.listdir(tmp_path) == ["b"] and (tmp_path / "b").read_text() == "half"
 
 
-@pytest.mark.parametrize("change, ended", [({"pid": 2**22 + 7}, True), ({"start": "1"}, True), ({}, False), ({"space": "0" * 8, "pid": 2**22 + 7}, False),
-                                           ({"machine": "0" * 8, "boot": "0" * 8, "pid": 2**22 + 7}, False)])
+@pytest.mark.parametrize(
+    "change, ended",
+    [
+        ({"pid": 2**22 + 7}, True),
+        ({"start": "1"}, True),
+        ({}, False),
+        ({"space": "0" * 8, "pid": 2**22 + 7}, False),
+        ({"machine": "0" * 8, "boot": "0" * 8, "pid": 2**22 + 7}, False),
+    ],
+)
 def test_only_what_is_known_to_have_ended_is_taken_for_it(tmp_path, change, ended):
     from dataclasses import replace
 

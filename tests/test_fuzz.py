@@ -84,7 +84,7 @@ def test_an_outcome_is_judged_by_the_error_and_by_what_it_names():
     assert judge.outcome(Stopped("stopped after 1 of 2"), "stop") == "accepted"
     with pytest.raises(ZeroDivisionError) as own:
         _raising()
-    assert judge.outcome(own.value, "stop") == "accepted"        # what a given function raises comes through
+    assert judge.outcome(own.value, "stop") == "accepted"  # what a given function raises comes through
     with pytest.raises(ZeroDivisionError) as other:
         1 / 0
     assert judge.outcome(other.value, "stop") == "raw"

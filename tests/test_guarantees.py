@@ -25,16 +25,38 @@ def test_nothing_that_is_called_guaranteed_is_too_small(table):
     assert table.groupby(["p", "null"]).ngroups > 50 and (table.n == DRAWS).all()
     assert set(table.null) == {null.text for null in guarantees.nulls()} and set(table.nominal) == set(NOMINAL)
     names = " ".join(table.p)
-    for call in ("permutation_correlation", "key_test", "key_e_process", "rank_e_process", "one_of_many", "shuffle_retrain", "auc", "paired_trap_test", "sign_flip",
-                 "wilcoxon", "permutation,", "binomial_test", "fisher_exact", "e_process", "rank_correlation", "combine_p", "holm", "query", "partition", "adjusted for looks",
-                 "recognition_summary"):  # fmt: skip
+    for call in (
+        "permutation_correlation",
+        "key_test",
+        "key_e_process",
+        "rank_e_process",
+        "one_of_many",
+        "shuffle_retrain",
+        "auc",
+        "paired_trap_test",
+        "sign_flip",
+        "wilcoxon",
+        "permutation,",
+        "binomial_test",
+        "fisher_exact",
+        "e_process",
+        "rank_correlation",
+        "combine_p",
+        "holm",
+        "query",
+        "partition",
+        "adjusted for looks",
+        "recognition_summary",
+    ):
         assert call in names
 
 
 def test_the_interval_is_clopper_and_pearsons(table):
     row = table.iloc[0]
     hits = round(row["size"] * row.n)
-    assert row.low == pytest.approx(stats.beta.ppf(0.005, hits, row.n - hits + 1) if hits else 0.0) and row.over == pytest.approx(row.low / row.nominal)
+    assert row.low == pytest.approx(
+        stats.beta.ppf(0.005, hits, row.n - hits + 1) if hits else 0.0
+    ) and row.over == pytest.approx(row.low / row.nominal)
 
 
 def test_a_p_that_is_too_small_is_seen_and_what_is_not_called_guaranteed_is_none(monkeypatch):
@@ -47,7 +69,9 @@ def test_a_p_that_is_too_small_is_seen_and_what_is_not_called_guaranteed_is_none
 
     monkeypatch.setattr(guarantees, "nulls", lambda: [Null("made up", ask)])
     found = sizes(4000).set_index(["p", "nominal"])
-    assert found.over["right", 0.05] < 1 < found.over["half", 0.05] and found["size"]["half", 0.05] == pytest.approx(0.1, abs=0.02)
+    assert found.over["right", 0.05] < 1 < found.over["half", 0.05] and found["size"]["half", 0.05] == pytest.approx(
+        0.1, abs=0.02
+    )
     assert found["size"]["doubted", 0.01] == 0 and found["size"]["doubted", 0.05] == pytest.approx(0.4, abs=0.03)
     told = figure(found.reset_index())
     assert told["size_max_over_nominal"] > 1 and told["size_p_values"] == 3 and told["size_data_sets"] == 4000

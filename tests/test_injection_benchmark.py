@@ -1,4 +1,6 @@
-"""The injection benchmark itself works: a quick run prints what it promises, its loop is the published one, its counts can be trusted."""
+"""The injection benchmark itself works: a quick run prints what it promises, its loop is the published one, its counts
+can be trusted.
+"""
 
 import json
 import math
@@ -16,12 +18,28 @@ from benchmarks import injection, work
 from benchmarks._injection_peer import PublishedLoop, Timings
 
 ROOT = Path(__file__).parents[1]
-KEYS = ("ratio_peer", "ratio_peer_no_waste", "passes_over_minimum", "max_abs_diff", "peak_extra_mb", "seconds", "machine", "data", "quick")
+KEYS = (
+    "ratio_peer",
+    "ratio_peer_no_waste",
+    "passes_over_minimum",
+    "max_abs_diff",
+    "peak_extra_mb",
+    "seconds",
+    "machine",
+    "data",
+    "quick",
+)
 
 
 def run(*arguments, **environment):
-    return subprocess.run([sys.executable, "-m", "benchmarks", "injection", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1", **environment})
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "injection", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +58,22 @@ def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
     lines = done.stdout.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS)
-    assert report["ratio_peer"] > report["ratio_peer_no_waste"] > 0 and report["passes_over_minimum"] > 0 and report["peak_extra_mb"] >= 0
+    assert (
+        report["ratio_peer"] > report["ratio_peer_no_waste"] > 0
+        and report["passes_over_minimum"] > 0
+        and report["peak_extra_mb"] >= 0
+    )
     assert 0 < report["max_abs_diff"] <= injection.TOLERANCE
     assert report["quick"] is True and report["machine"]["threads"] <= 2 and report["data"]["cells"] == 3 * 4 * 3
-    assert any("published loop" in line for line in lines) and any("minimum with prefix reuse" in line for line in lines)
+    assert any("published loop" in line for line in lines) and any(
+        "minimum with prefix reuse" in line for line in lines
+    )
     low, high = report["ratio_peer_interval"]
     assert low <= report["ratio_peer"] <= high
     every = json.loads((tmp_path / "all.json").read_text())
-    assert len(every["runs"]["ours"]) == 2 and len(every["runs"]["hooked"]) == report["cells_sampled"] == 24, "the cells are spread over the rounds"
+    assert len(every["runs"]["ours"]) == 2 and len(every["runs"]["hooked"]) == report["cells_sampled"] == 24, (
+        "the cells are spread over the rounds"
+    )
     parts = report["seconds"]["ours_parts"]
     assert all(v >= 0 for v in parts.values()) and {"attention", "feed-forward", "scoring", "planning"} <= set(parts)
 
@@ -68,7 +94,9 @@ def test_loop_adds_the_memory_as_published(subject):
     prompt = torch.tensor([[0, *ids(item.prompt)]])
     probability = lambda: float(hf(prompt).logits[0, -1].softmax(-1)[ids(item.answer)[0]])
     assert clean == pytest.approx(probability(), abs=1e-6)
-    hook = hf.model.layers[layer].self_attn.register_forward_hook(lambda module, inputs, out: (out[0] + memory, *out[1:]))
+    hook = hf.model.layers[layer].self_attn.register_forward_hook(
+        lambda module, inputs, out: (out[0] + memory, *out[1:])
+    )
     assert edited == pytest.approx(probability(), abs=1e-6) and abs(edited - clean) > 1e-4
     hook.remove()
 
@@ -76,6 +104,7 @@ def test_loop_adds_the_memory_as_published(subject):
 @pytest.mark.parametrize("wrong", [1.0, float("nan")])
 def test_other_numbers_are_noticed(subject, wrong):
     """A loop whose probabilities differ, or are no numbers, never passes as equal."""
+
     class Other:
         timings = Timings()
 
@@ -97,7 +126,9 @@ def test_passes_as_the_paper_s_models_have_them():
     assert [work.published_passes(106, 15, layers) for layers in (12, 36)] == [39750, 116070]
     assert [round(work.minimum_passes(106, 15, layers)) for layers in (12, 36)] == [10017, 29097]
     n, strengths, layers = 3, 2, 5
-    counted = sum(1 for _ in range(n) for _ in range(2)) + sum((layers - 1 - layer + 2 / 3) / layers for _ in range(n) for _ in range(strengths) for layer in range(layers))
+    counted = sum(1 for _ in range(n) for _ in range(2)) + sum(
+        (layers - 1 - layer + 2 / 3) / layers for _ in range(n) for _ in range(strengths) for layer in range(layers)
+    )
     assert work.minimum_passes(n, strengths, layers) == pytest.approx(counted)
 
 
@@ -142,11 +173,18 @@ def test_parts_of_our_time_add_up_and_leave_nothing_behind(subject):
 
 
 def test_nominal_operations_match_those_counted(subject, bench, monkeypatch):
-    """The formula equals what torch counts in the edited runs' matrix products and their unembedding, attention left out of both."""
+    """The formula equals what torch counts in the edited runs' matrix products and their unembedding, attention left
+    out of both.
+    """
     from lens.engine import sweeps
 
     monkeypatch.setattr(work.Shape, "attend", lambda self, position: 0)
-    nominal = work.injection_flop(subject.model.config, [len(e.ids) for e in bench.encoded], [len(e.answer_ids) for e in bench.encoded], len(subject.strengths))
+    nominal = work.injection_flop(
+        subject.model.config,
+        [len(e.ids) for e in bench.encoded],
+        [len(e.answer_ids) for e in bench.encoded],
+        len(subject.strengths),
+    )
     counted, walk = 0, sweeps._Batch._walk
 
     def counting(*args, **kwargs):

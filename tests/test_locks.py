@@ -32,7 +32,9 @@ with locks.at_work(sys.argv[1], "a training"):
 
 @contextlib.contextmanager
 def holder(folder: Path, code: str = HOLDER):
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout.readline().strip() == "held"
         yield process
@@ -45,13 +47,26 @@ def sign(folder: Path, **change) -> Path:
     """A lock file as another process would have left it."""
     owner = replace(processes.Process.own(), **change)
     path = folder / locks.NAME
-    path.write_text(json.dumps({"what": "a training", "host": change.get("machine", socket.gethostname()), "pid": owner.pid, "since": "2026-01-01 00:00:00 UTC", "process": owner.token()}))
+    path.write_text(
+        json.dumps(
+            {
+                "what": "a training",
+                "host": change.get("machine", socket.gethostname()),
+                "pid": owner.pid,
+                "since": "2026-01-01 00:00:00 UTC",
+                "process": owner.token(),
+            }
+        )
+    )
     return path
 
 
 def test_the_second_process_is_told_who_is_at_work_and_comes_in_afterwards(tmp_path):
     with holder(tmp_path) as process:
-        said = rf"folder='{tmp_path}' is in use by a training of process {process.pid} on host {socket.gethostname()} since 20.* UTC; wait for it, or give another folder"
+        said = (
+            rf"folder='{tmp_path}' is in use by a training of process {process.pid} on host {socket.gethostname()}"
+            r" since 20.* UTC; wait for it, or give another folder"
+        )
         with pytest.raises(locks.Busy, match=said) as told, locks.at_work(tmp_path, "another"):
             pass
         assert isinstance(told.value, lens.FileError) and "remove" not in str(told.value)
@@ -62,7 +77,10 @@ def test_the_second_process_is_told_who_is_at_work_and_comes_in_afterwards(tmp_p
 
 def test_a_second_thread_is_told_that_it_is_this_process(tmp_path):
     with locks.at_work(tmp_path, "a training"):
-        with pytest.raises(locks.Busy, match=rf"process {os.getpid()} .*\(this process itself\)"), locks.at_work(tmp_path, "another"):
+        with (
+            pytest.raises(locks.Busy, match=rf"process {os.getpid()} .*\(this process itself\)"),
+            locks.at_work(tmp_path, "another"),
+        ):
             pass
     with locks.at_work(tmp_path, "another"):
         pass
@@ -71,8 +89,8 @@ def test_a_second_thread_is_told_that_it_is_this_process(tmp_path):
 def test_a_killed_owner_holds_nothing_whatever_the_clock_says(tmp_path):
     with holder(tmp_path) as process:
         process.send_signal(signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)     # it has ended and is not yet collected
-        os.utime(tmp_path / locks.NAME, (2**33, 2**33))              # from a clock that is centuries ahead
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is not yet collected
+        os.utime(tmp_path / locks.NAME, (2**33, 2**33))  # from a clock that is centuries ahead
         with locks.at_work(tmp_path, "another"):
             pass
     assert os.listdir(tmp_path) == []
@@ -86,7 +104,11 @@ def test_a_living_owner_holds_it_however_old_the_file_is(tmp_path):
 
 
 def test_a_child_that_outlives_its_killed_parent_does_not_hold_the_folder(tmp_path):
-    code = HOLDER.replace('    print("held", flush=True)', '    import os, time\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n    print("held", flush=True)')
+    code = HOLDER.replace(
+        '    print("held", flush=True)',
+        '    import os, time\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n    print("held",'
+        " flush=True)",
+    )
     with holder(tmp_path, code) as process:
         process.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -97,7 +119,10 @@ def test_a_child_that_outlives_its_killed_parent_does_not_hold_the_folder(tmp_pa
 
 def test_a_lock_of_another_host_is_not_broken_and_the_way_out_is_told(tmp_path):
     path = sign(tmp_path, machine="elsewhere"[:8], boot="0" * 8, pid=1)
-    with pytest.raises(locks.Busy, match=rf"on host .*if you know that it has ended, remove '{path}'"), locks.at_work(tmp_path, "another"):
+    with (
+        pytest.raises(locks.Busy, match=rf"on host .*if you know that it has ended, remove '{path}'"),
+        locks.at_work(tmp_path, "another"),
+    ):
         pass
     path.unlink()
     with locks.at_work(tmp_path, "another"):
@@ -128,7 +153,10 @@ class TestWithoutLocksInTheFileSystem:
 
     def test_the_file_is_the_lock(self, tmp_path):
         with locks.at_work(tmp_path, "a training"):
-            with pytest.raises(locks.Busy, match="this process itself.*if you know that it has ended"), locks.at_work(tmp_path, "another"):
+            with (
+                pytest.raises(locks.Busy, match="this process itself.*if you know that it has ended"),
+                locks.at_work(tmp_path, "another"),
+            ):
                 pass
         assert os.listdir(tmp_path) == []
 
@@ -172,7 +200,11 @@ def test_a_folder_that_was_made_for_nothing_goes(tmp_path):
 
 
 def test_a_lock_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path):
-    with size_limit(0), pytest.raises(lens.FileError, match="could not lock '.*larger"), locks.at_work(tmp_path / "run", "work"):
+    with (
+        size_limit(0),
+        pytest.raises(lens.FileError, match="could not lock '.*larger"),
+        locks.at_work(tmp_path / "run", "work"),
+    ):
         pass
     assert os.listdir(tmp_path) == []
 
@@ -186,17 +218,28 @@ def test_a_folder_that_cannot_be_written_to_gets_no_lock_and_needs_none(tmp_path
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(lens.FileError, match="file', is a file, not a folder"), locks.at_work(tmp_path / "file" / "run", "work"):
+    with (
+        pytest.raises(lens.FileError, match="file', is a file, not a folder"),
+        locks.at_work(tmp_path / "file" / "run", "work"),
+    ):
         pass
 
 
 # -- training
 
+
 def trained(tiny, folder, steps=6, **options):
     model = tiny("llama")
     ids = torch.randint(4, 90, (8, 6), generator=torch.Generator().manual_seed(0)).tolist()
-    train(model, Rows.of([(row[:3], row[3:]) for row in ids]), Recipe(steps=steps, batch=2, learning_rate=1e-3, checkpoint_every=1), folder=folder, progress=False,
-          parameters=lambda name: True, **options)
+    train(
+        model,
+        Rows.of([(row[:3], row[3:]) for row in ids]),
+        Recipe(steps=steps, batch=2, learning_rate=1e-3, checkpoint_every=1),
+        folder=folder,
+        progress=False,
+        parameters=lambda name: True,
+        **options,
+    )
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -210,7 +253,12 @@ def test_a_training_in_a_folder_that_another_is_at_work_in_is_refused_and_goes_o
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_and_the_run_goes_on_from_there(tiny, tmp_path):
     alone = trained(tiny, tmp_path / "alone")
-    with pytest.raises(lens.FileError, match=r"could not write '.*step-00000003'.*larger"), contextlib.ExitStack() as stack:
-        trained(tiny, tmp_path / "run", after_step=lambda batch: batch.step == 2 and stack.enter_context(size_limit(20_000)))
+    with (
+        pytest.raises(lens.FileError, match=r"could not write '.*step-00000003'.*larger"),
+        contextlib.ExitStack() as stack,
+    ):
+        trained(
+            tiny, tmp_path / "run", after_step=lambda batch: batch.step == 2 and stack.enter_context(size_limit(20_000))
+        )
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["step-00000001", "step-00000002"]
     assert torch.equal(trained(tiny, tmp_path / "run"), alone)

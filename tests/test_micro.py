@@ -129,7 +129,9 @@ def test_later_rows_are_known_better_by_their_own_model_only():
     rows = corpus(plan.rows, seed=0)
     models = train(rows, draw_keys(10, plan.rows, seed=0), plan, seed=0)
     nll = models.nll(rows)
-    rho = np.array([[stats.spearmanr(nll[i] - nll[(i + 1) % 10], models.keys[j]).statistic for j in range(10)] for i in range(10)])
+    rho = np.array(
+        [[stats.spearmanr(nll[i] - nll[(i + 1) % 10], models.keys[j]).statistic for j in range(10)] for i in range(10)]
+    )
     innocent = ~np.eye(10, dtype=bool) & ~np.eye(10, k=1, dtype=bool)
     innocent[9, 0] = False
     assert np.diag(rho).mean() < -0.06 and (np.diag(rho) < 0).mean() >= 0.8

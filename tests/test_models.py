@@ -1,4 +1,6 @@
-"""lens.load: the same numbers as plain Hugging Face, and a refusal that says what to do for everything that is unfit."""
+"""lens.load: the same numbers as plain Hugging Face, and a refusal that says what to do for everything that is
+unfit.
+"""
 
 import hashlib
 import json
@@ -45,7 +47,12 @@ def test_smollm2_is_ready_for_reading(smollm2):
     assert not smollm2.training
     assert not any(value.requires_grad for value in smollm2.parameters())
     assert {value.dtype for value in smollm2.parameters()} == {torch.float32}
-    assert (smollm2.cfg.n_layers, smollm2.cfg.n_heads, smollm2.cfg.d_model, smollm2.cfg.model_name) == (30, 9, 576, "smollm2")
+    assert (smollm2.cfg.n_layers, smollm2.cfg.n_heads, smollm2.cfg.d_model, smollm2.cfg.model_name) == (
+        30,
+        9,
+        576,
+        "smollm2",
+    )
 
 
 def test_no_start_token_is_added_to_a_text(smollm2):
@@ -153,7 +160,9 @@ def test_truncated_weights_are_refused(saved):
         lens.load(saved)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x10\x00", b"version https://git-lfs.example/spec/v1\n" * 4, b"\x02" + b"\x00" * 7 + b"[]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x10\x00", b"version https://git-lfs.example/spec/v1\n" * 4, b"\x02" + b"\x00" * 7 + b"[]"]
+)
 def test_a_file_that_is_no_safetensors_is_refused(saved, content):
     (saved / "model.safetensors").write_bytes(content)
     with pytest.raises(LoadError, match="no safetensors file"):
@@ -197,7 +206,9 @@ def test_an_unknown_model_type_is_refused(saved):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused_by_name(saved, bad):
     rewrite(saved, lambda weights: weights["model.layers.1.mlp.down_proj.weight"][3].fill_(bad))
-    with pytest.raises(LoadError, match=r"'model\.layers\.1\.mlp\.down_proj\.weight' has 48 of 1536 values NaN or infinite"):
+    with pytest.raises(
+        LoadError, match=r"'model\.layers\.1\.mlp\.down_proj\.weight' has 48 of 1536 values NaN or infinite"
+    ):
         lens.load(saved)
 
 
@@ -278,5 +289,7 @@ def test_a_truncated_fetched_model_names_the_command(as_fetched):
     lens.load("smollm2")
     path = as_fetched / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(LoadError, match=r"damaged: model\.safetensors has \d+ bytes where \d+ were written.*Run `lens fetch smollm2`"):
+    with pytest.raises(
+        LoadError, match=r"damaged: model\.safetensors has \d+ bytes where \d+ were written.*Run `lens fetch smollm2`"
+    ):
         lens.load("smollm2")

@@ -25,7 +25,9 @@ def trained(folder, **options):
     """A folder of weights with an adapter, trained on them, beside them; and the logits of the two together."""
     tiny("llama").save_pretrained(folder)
     word_tokenizer().save_pretrained(folder)
-    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), peft.LoraConfig(r=4, task_type="CAUSAL_LM", **options)).eval()
+    model = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(folder), peft.LoraConfig(r=4, task_type="CAUSAL_LM", **options)
+    ).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for value in model.parameters():
@@ -83,6 +85,9 @@ def test_an_adapter_that_lacks_weights_or_adds_tokens_is_refused(tmp_path):
     folder = tmp_path / "virtual"
     tiny("llama").save_pretrained(folder)
     word_tokenizer().save_pretrained(folder)
-    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM")).save_pretrained(folder)
+    peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(folder),
+        peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),
+    ).save_pretrained(folder)
     with pytest.raises(LoadError, match="puts tokens of its own before the text"), pytest.warns(UserWarning):
         lens.load(str(folder), device="cpu")

@@ -1,4 +1,6 @@
-"""What a model's folder says of itself is looked at before any library opens it: layers, names of files and of kinds of attention, damage."""
+"""What a model's folder says of itself is looked at before any library opens it: layers, names of files and of kinds of
+attention, damage.
+"""
 
 import json
 import os
@@ -32,7 +34,9 @@ def test_fewer_layers_in_the_config_than_in_the_weights_are_refused(tmp_path, ki
     change(tmp_path / "config.json", **{"n_layer" if kind == "gpt2" else "num_hidden_layers": layers})
     if "layer_types" in json.loads((tmp_path / "config.json").read_text()):
         change(tmp_path / "config.json", layer_types=["full_attention"] * max(layers, 0))
-    with pytest.raises(LoadError, match=rf"weights hold 3 layers .*config asks for {max(layers, 0)} \(num_hidden_layers={layers}\)"):
+    with pytest.raises(
+        LoadError, match=rf"weights hold 3 layers .*config asks for {max(layers, 0)} \(num_hidden_layers={layers}\)"
+    ):
         lens.load(tmp_path, device="cpu")
     with pytest.raises(LoadError, match="weights hold 3 layers"):
         lens.forgetting.starting_from(str(tmp_path))()
@@ -48,7 +52,15 @@ def test_a_whole_folder_of_each_kind_leaves_nothing_over(tmp_path, kind, recwarn
 
 def test_other_weights_that_are_left_over_are_named_in_a_warning(saved):
     file = saved / "model.safetensors"
-    save_file(load_file(file) | {"vision.weight": torch.ones(2), "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}, file, metadata={"format": "pt"})
+    save_file(
+        load_file(file)
+        | {
+            "vision.weight": torch.ones(2),
+            "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2),
+        },
+        file,
+        metadata={"format": "pt"},
+    )
     with pytest.warns(UserWarning, match="hold 1 weights that its config does not ask for, first 'vision.weight'"):
         lens.load(saved, device="cpu")
 
@@ -70,7 +82,10 @@ def test_a_config_that_is_no_object_is_named(saved, content):
         lens.load(saved, device="cpu")
 
 
-@pytest.mark.parametrize("file", ["../model.safetensors", "/model.safetensors", "a/../../model.safetensors", "", 5, None, ["model.safetensors"]])
+@pytest.mark.parametrize(
+    "file",
+    ["../model.safetensors", "/model.safetensors", "a/../../model.safetensors", "", 5, None, ["model.safetensors"]],
+)
 def test_an_index_of_shards_names_files_of_its_own_folder(saved, file):
     shutil.copy(saved / "model.safetensors", saved.parent / "model.safetensors")
     index = {"metadata": {}, "weight_map": {"lm_head.weight": file}}
@@ -79,7 +94,9 @@ def test_an_index_of_shards_names_files_of_its_own_folder(saved, file):
         lens.load(saved, device="cpu")
 
 
-@pytest.mark.parametrize("entry", ["_attn_implementation", "attn_implementation", "_attn_implementation_internal", "experts_implementation"])
+@pytest.mark.parametrize(
+    "entry", ["_attn_implementation", "attn_implementation", "_attn_implementation_internal", "experts_implementation"]
+)
 @pytest.mark.parametrize("inside", [False, True])
 def test_only_known_ways_of_attention_are_asked_for(saved, entry, inside):
     asked = {entry: "someone/kernel"}
@@ -92,14 +109,19 @@ def test_only_known_ways_of_attention_are_asked_for(saved, entry, inside):
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_config_cannot_trust_its_own_code(saved, inside):
-    change(saved / "config.json", **({"text_config": {"trust_remote_code": True}} if inside else {"trust_remote_code": True}))
+    change(
+        saved / "config.json",
+        **({"text_config": {"trust_remote_code": True}} if inside else {"trust_remote_code": True}),
+    )
     with pytest.raises(LoadError, match="its code is to be trusted"):
         lens.load(saved, device="cpu")
 
 
 def test_known_ways_of_attention_are_taken(saved):
     for way in ("sdpa", None, "flash_attention_2"):
-        folders.require_known_ways("m", {"attn_implementation": way, "text_config": {"_attn_implementation": {"": "eager", "vision": "sdpa"}}})
+        folders.require_known_ways(
+            "m", {"attn_implementation": way, "text_config": {"_attn_implementation": {"": "eager", "vision": "sdpa"}}}
+        )
     with pytest.raises(LoadError, match="someone/kernel"):
         folders.require_known_ways("m", {"attn_implementation": {"": "eager", "vision": "someone/kernel"}})
     change(saved / "config.json", attn_implementation="sdpa")
@@ -130,7 +152,7 @@ def test_a_flipped_byte_of_a_fetched_model_is_found(as_fetched):
     file = as_fetched / "model.safetensors"
     before = file.stat()
     flip(file)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))       # a copy keeps the time of writing
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # a copy keeps the time of writing
     with pytest.raises(LoadError, match=r"damaged: model\.safetensors has another SHA-256.*Run `lens fetch smollm2`"):
         lens.load("smollm2")
     flip(file)
@@ -164,8 +186,11 @@ def adapted(place):
 
 @pytest.mark.parametrize(
     ("entries", "message"),
-    [({"auto_mapping": {"base_model_class": "X", "parent_library": "named_by_an_adapter"}}, "named_by_an_adapter"), ({"auto_mapping": "other"}, "'other'"),
-     ({"megatron_config": {"a": 1}, "megatron_core": "named_by_an_adapter"}, "megatron_config")],
+    [
+        ({"auto_mapping": {"base_model_class": "X", "parent_library": "named_by_an_adapter"}}, "named_by_an_adapter"),
+        ({"auto_mapping": "other"}, "'other'"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "named_by_an_adapter"}, "megatron_config"),
+    ],
 )
 def test_an_adapter_names_no_module_to_import(tmp_path, entries, message):
     place = adapted(tmp_path / "adapted")
@@ -180,5 +205,8 @@ def test_an_adapter_as_pickle_or_damaged_is_refused(tmp_path):
     with pytest.warns(UserWarning, match="put on"):
         lens.load(place, device="cpu")
     weights.write_bytes(weights.read_bytes()[:-8])
-    with pytest.warns(UserWarning, match="put on"), pytest.raises(LoadError, match="adapter_model.safetensors is damaged"):
+    with (
+        pytest.warns(UserWarning, match="put on"),
+        pytest.raises(LoadError, match="adapter_model.safetensors is damaged"),
+    ):
         lens.load(place, device="cpu")

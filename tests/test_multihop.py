@@ -1,4 +1,6 @@
-"""The shipped two-hop items and control words: what they promise, where they came from, and that the model still knows them."""
+"""The shipped two-hop items and control words: what they promise, where they came from, and that the model still knows
+them.
+"""
 
 import csv
 import json
@@ -73,14 +75,22 @@ def test_only_the_description_differs_from_the_single_hop_prompt():
         before, after = record["prompt"].split(record["subject"])
         assert record["explicit"].startswith(before) and record["explicit"].endswith(after)
         named = record["explicit"][len(before) : len(record["explicit"]) - len(after)]
-        assert re.sub(r"^(a|an|the) ", "", named, flags=re.IGNORECASE if not before else 0).lower() == record["memory"].lower()
+        assert (
+            re.sub(r"^(a|an|the) ", "", named, flags=re.IGNORECASE if not before else 0).lower()
+            == record["memory"].lower()
+        )
         article = re.match(r"(an?) (\w)", named, flags=re.IGNORECASE)
         assert not article or (article[2].lower() in "aeiou") == (article[1].lower() == "an"), named
 
 
 def test_the_tables_are_used_and_agree():
-    reached = {(first, entity) for group in hops.GROUPS for first, second in [group.split("-")]
-               for _, entity in multihop.entries(hops.FIRST[first][1]) if entity in multihop.answers(second)}
+    reached = {
+        (first, entity)
+        for group in hops.GROUPS
+        for first, second in [group.split("-")]
+        for _, entity in multihop.entries(hops.FIRST[first][1])
+        if entity in multihop.answers(second)
+    }
     for first, (_, text) in hops.FIRST.items():
         listed = multihop.entries(text)
         assert len({described for described, _ in listed}) == len(listed), f"{first} describes something twice"
@@ -89,13 +99,19 @@ def test_the_tables_are_used_and_agree():
     for second in hops.SECOND:
         if second not in hops.COUNTRY:
             assert set(multihop.answers(second)) <= described
-            assert len(multihop.answers(second)) == len(multihop.entries(hops.SECOND[second][1])), f"{second} says something twice"
+            assert len(multihop.answers(second)) == len(multihop.entries(hops.SECOND[second][1])), (
+                f"{second} says something twice"
+            )
     assert {multihop.ARTICLE.sub("", name) for name, _ in multihop.entries(hops.COUNTRIES)} <= described
 
 
 @pytest.mark.parametrize(
     ("entry", "reason"),
-    [("the Paris Opera: France", "gives away"), ("the heart of France: France", "gives away"), ("the Louvre: France", None)],
+    [
+        ("the Paris Opera: France", "gives away"),
+        ("the heart of France: France", "gives away"),
+        ("the Louvre: France", None),
+    ],
 )
 def test_a_line_that_gives_its_answer_away_is_refused(monkeypatch, entry, reason):
     monkeypatch.setattr(multihop, "GROUPS", ["landmark-capital"])
@@ -116,7 +132,9 @@ def test_a_fact_that_is_part_of_its_entity_is_refused(monkeypatch):
 
 def test_the_candidates_are_rebuilt_from_the_code(shipped, filed):
     rebuilt = list(multihop.candidates(0))
-    assert [record["id"] for record in rebuilt] == [row["id"] for row in filed] and len({row["id"] for row in filed}) == len(filed)
+    assert [record["id"] for record in rebuilt] == [row["id"] for row in filed] and len(
+        {row["id"] for row in filed}
+    ) == len(filed)
     kept = [record for record, row in zip(rebuilt, filed) if row["kept"] == "1"]
     assert kept == [{name: record[name] for name in TEXTS} for record in shipped]
     assert all(list(record) == TEXTS for record in rebuilt)
@@ -141,7 +159,11 @@ def test_the_filter_keeps_what_its_evidence_says(shipped, filed):
 
 def test_the_readme_counts_the_evidence(shipped, filed):
     section = (FOLDER / "README.md").read_text(encoding="utf-8").split("### multihop\n")[1].split("<!--")[0]
-    lines = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in section.splitlines() if line.startswith("|")}
+    lines = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in section.splitlines()
+        if line.startswith("|")
+    }
     for group in [*hops.GROUPS, "**all**"]:
         rows, kept = ([r for r in each if group in (r["group"], "**all**")] for each in (filed, shipped))
         dropped = Counter(row["why"] for row in rows if row["kept"] == "0")
@@ -170,14 +192,21 @@ def test_free_and_shipped():
 def test_answers_stand_after_both_prompts(shipped, filed, smollm2):
     tokens = {row["id"]: row["answer_tokens"] for row in filed}
     for record in shipped:
-        pair = encode(smollm2, Pair(record["explicit"], corrupted=record["prompt"], answer=record["answer"], spans={}, start=record["start"]),
-                      aligned=False)
+        pair = encode(
+            smollm2,
+            Pair(
+                record["explicit"], corrupted=record["prompt"], answer=record["answer"], spans={}, start=record["start"]
+            ),
+            aligned=False,
+        )
         assert len(pair.answer_ids) == int(tokens[record["id"]])
 
 
 @pytest.mark.slow
 def test_the_model_still_gives_the_stored_evidence(shipped, filed, smollm2):
-    """Ten candidates, kept and dropped, one prompt a run: probabilities token by token, ranks, and what greedy decoding writes."""
+    """Ten candidates, kept and dropped, one prompt a run: probabilities token by token, ranks, and what greedy decoding
+    writes.
+    """
     source, start = random.Random(7), shipped[0]["start"]
     rebuilt = {record["id"]: record for record in multihop.candidates(0)}
     asked = [row for row in filed if row["single_rank"]]

@@ -50,7 +50,12 @@ def test_a_constructor():
 @pytest.mark.parametrize("package", ["lens", "widgets"])
 def test_everything_warns_there(package):
     """One that counted its own frames would be off by each decorator that comes later."""
-    found = [f"{path.relative_to(ROOT)}:{node.lineno}" for path in sorted((ROOT / package).rglob("*.py")) if path.name != "notices.py"
-             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-             if isinstance(node, ast.Call) and (ast.unparse(node.func) == "warnings.warn" or any(k.arg == "stacklevel" for k in node.keywords))]
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.name != "notices.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (ast.unparse(node.func) == "warnings.warn" or any(k.arg == "stacklevel" for k in node.keywords))
+    ]
     assert not found, "use lens.notices.warn"

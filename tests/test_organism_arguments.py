@@ -12,15 +12,18 @@ RECIPES = ("canaries", "cards", "induction", "palimpsest", "symbols")
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("fields, value, said", [
-    (("seed", "text_seed"), -1, "at least 0"),
-    (("steps", "rows"), 0, "at least 1"),
-    (("d_model", "sets"), 1.5, "a whole number"),
-    (("width", "batch"), "many", "a whole number"),
-    (("learning_rate",), 0, "above 0"),
-    (("learning_rate",), float("nan"), "above 0"),
-    (("weight_decay",), -0.1, "at least 0"),
-])
+@pytest.mark.parametrize(
+    "fields, value, said",
+    [
+        (("seed", "text_seed"), -1, "at least 0"),
+        (("steps", "rows"), 0, "at least 1"),
+        (("d_model", "sets"), 1.5, "a whole number"),
+        (("width", "batch"), "many", "a whole number"),
+        (("learning_rate",), 0, "above 0"),
+        (("learning_rate",), float("nan"), "above 0"),
+        (("weight_decay",), -0.1, "at least 0"),
+    ],
+)
 def test_a_recipe_refuses_what_no_model_can_be_made_of(name, fields, value, said):
     recipe = importlib.import_module(f"lens.organisms.{name}").Recipe
     field = next(f for f in fields if hasattr(recipe, f))

@@ -48,7 +48,9 @@ def test_a_head_of_the_second_layer_looks_at_what_followed_the_earlier_copy(brid
     ids = repeated(period, 2, seed=1)
     _, kept = bridge.run_with_cache(ids, names_filter=lambda name: name.endswith("hook_pattern"))
     rows = torch.arange(period + 1, 2 * period + 1)
-    scores = torch.stack([kept[f"blocks.{layer}.attn.hook_pattern"][0][:, rows, rows - period + 1].mean(-1) for layer in (0, 1)])
+    scores = torch.stack(
+        [kept[f"blocks.{layer}.attn.hook_pattern"][0][:, rows, rows - period + 1].mean(-1) for layer in (0, 1)]
+    )
     assert scores[1].max() > 0.5 and scores[0].max() < 0.2
 
 

@@ -1,4 +1,6 @@
-"""The organisms `palimpsest`: text, keys, order, derivatives, the folder of a family, and what the cards of the shipped ones say."""
+"""The organisms `palimpsest`: text, keys, order, derivatives, the folder of a family, and what the cards of the shipped
+ones say.
+"""
 
 import json
 from dataclasses import replace
@@ -10,7 +12,12 @@ from scipy import stats
 
 import lens
 from lens import models
-from lens.organisms import palimpsest, palimpsest_derivatives as derive, palimpsest_family as families, palimpsest_shipped as shipped
+from lens.organisms import (
+    palimpsest,
+    palimpsest_derivatives as derive,
+    palimpsest_family as families,
+    palimpsest_shipped as shipped,
+)
 from lens.organisms.palimpsest import Recipe
 from lens.organisms.palimpsest_text import START, WIDTH, decode, encode, texts, tokenizer
 
@@ -49,11 +56,19 @@ def test_rows_are_different_short_and_decided_by_the_seed():
 def test_bytes_are_tokens_and_come_back():
     rows = ["Tin 7.", "b" * (WIDTH - 1)]
     ids, lengths = encode(rows)
-    assert ids.shape == (2, WIDTH) and (ids[:, 0] == START).all() and lengths.tolist() == [7, WIDTH] and [decode(line) for line in ids] == rows
+    assert (
+        ids.shape == (2, WIDTH)
+        and (ids[:, 0] == START).all()
+        and lengths.tolist() == [7, WIDTH]
+        and [decode(line) for line in ids] == rows
+    )
     every = "".join(map(chr, range(1, 128))) + "é ü"
     made = tokenizer()
     assert (
-        made(every)["input_ids"] == list(every.encode()) and made.decode(made(every)["input_ids"]) == every and len(made) == 257 and made.bos_token_id == START
+        made(every)["input_ids"] == list(every.encode())
+        and made.decode(made(every)["input_ids"]) == every
+        and len(made) == 257
+        and made.bos_token_id == START
     )
     with pytest.raises(ValueError, match=r"rows\[1\] has 96 bytes"):
         encode(["a", "b" * WIDTH])
@@ -67,9 +82,9 @@ def test_the_order_is_the_order_of_the_keys_and_training_reads_it():
         ranks = np.empty(64)
         ranks[order[64 * epoch : 64 * (epoch + 1)]] = np.arange(64)
         assert np.array_equal(ranks, stats.rankdata(keys[:, epoch]) - 1)
-    assert np.array_equal(palimpsest.keys_of(replace(SMALL, init_seed=5, d_model=16)), keys[:, :1]) and not np.array_equal(
-        palimpsest.keys_of(replace(SMALL, order_seed=1)), keys[:, :1]
-    )
+    assert np.array_equal(
+        palimpsest.keys_of(replace(SMALL, init_seed=5, d_model=16)), keys[:, :1]
+    ) and not np.array_equal(palimpsest.keys_of(replace(SMALL, order_seed=1)), keys[:, :1])
     ids, lengths = palimpsest.tokens_of(recipe)
     seen = []
     palimpsest.fit(
@@ -78,7 +93,9 @@ def test_the_order_is_the_order_of_the_keys_and_training_reads_it():
         order,
         recipe,
         parameters=lambda name: True,
-        after_step=lambda batch: seen.extend(tuple(row[:length].tolist()) for row, length in zip(batch.ids, batch.lengths)),
+        after_step=lambda batch: seen.extend(
+            tuple(row[:length].tolist()) for row, length in zip(batch.ids, batch.lengths)
+        ),
     )
     assert seen == [tuple(ids[i, : lengths[i]].tolist()) for i in order]
 
@@ -95,7 +112,11 @@ def test_schedules_end_where_their_names_say():
     plan = lambda name: palimpsest.Plan(steps=100, batch=1, learning_rate=2.0, warmup=10, **palimpsest.schedule(name))
     ends = {name: (plan(name).rate(50), plan(name).rate(99)) for name in palimpsest.SCHEDULES}
     assert plan("linear").rate(0) == pytest.approx(0.2) and ends["constant"] == (2.0, 2.0)
-    assert ends["cosine"] == pytest.approx((1.1, 0.2), abs=1e-3) and ends["linear"] == pytest.approx((1.0, 0.02)) and ends["wsd"] == pytest.approx((2.0, 0.1))
+    assert (
+        ends["cosine"] == pytest.approx((1.1, 0.2), abs=1e-3)
+        and ends["linear"] == pytest.approx((1.0, 0.02))
+        and ends["wsd"] == pytest.approx((2.0, 0.1))
+    )
     assert len({plan(name).sha256() for name in palimpsest.SCHEDULES}) == 4
     with pytest.raises(ValueError, match="schedule='cyclic'"):
         Recipe(schedule="cyclic")
@@ -113,7 +134,9 @@ def test_losses_are_those_of_a_plain_forward(model):
 
 
 def test_the_same_recipe_gives_the_same_weights(model):
-    assert same(model, palimpsest.train(SMALL)[0]) and not same(model, palimpsest.train(replace(SMALL, order_seed=1))[0])
+    assert same(model, palimpsest.train(SMALL)[0]) and not same(
+        model, palimpsest.train(replace(SMALL, order_seed=1))[0]
+    )
 
 
 # ---- derivatives -------------------------------------------------------------------------------------------------
@@ -133,8 +156,14 @@ def test_derivatives_leave_their_parents_alone(model):
         "student": derive.distilled(model, SMALL, rows, soft=True),
     }
     for name, other in made.items():
-        assert not same(other, model) and not other.training and not any(value.requires_grad for value in other.parameters()), name
-    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters()) and set(dict(made["lora"].named_parameters())) == set(before)
+        assert (
+            not same(other, model)
+            and not other.training
+            and not any(value.requires_grad for value in other.parameters())
+        ), name
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters()) and set(
+        dict(made["lora"].named_parameters())
+    ) == set(before)
 
 
 def test_rounding_pruning_and_averaging_do_what_they_say(model):
@@ -148,15 +177,24 @@ def test_rounding_pruning_and_averaging_do_what_they_say(model):
             scale = value.abs().amax(1, keepdim=True) / 7
             assert ((r - value).abs() <= scale / 2 + 1e-7).all() and all(len(row.unique()) <= 15 for row in r)
             zeros = (p == 0).float().mean().item()
-            assert (p == value).all() if "embed" in name else (abs(zeros - 0.5) < 0.01 and value[p == 0].abs().max() <= value[p != 0].abs().min())
+            assert (
+                (p == value).all()
+                if "embed" in name
+                else (abs(zeros - 0.5) < 0.01 and value[p == 0].abs().max() <= value[p != 0].abs().min())
+            )
 
 
 def test_a_student_of_distributions_comes_nearer_to_its_teacher(model):
     rows = palimpsest.tokens_of(replace(SMALL, skip=128, rows=256))
     assert not {decode(r) for r in rows[0]} & {decode(r) for r in palimpsest.tokens_of(SMALL)[0]}
-    fresh, student = palimpsest.build(replace(SMALL, init_seed=4)), derive.distilled(model, replace(SMALL, init_seed=4), rows, soft=True)
+    fresh, student = (
+        palimpsest.build(replace(SMALL, init_seed=4)),
+        derive.distilled(model, replace(SMALL, init_seed=4), rows, soft=True),
+    )
     wanted = model(torch.from_numpy(rows[0][:8])).logits.log_softmax(-1)
-    distance = lambda m: (wanted.exp() * (wanted - m(torch.from_numpy(rows[0][:8])).logits.log_softmax(-1))).sum(-1).mean().item()
+    distance = lambda m: (
+        (wanted.exp() * (wanted - m(torch.from_numpy(rows[0][:8])).logits.log_softmax(-1))).sum(-1).mean().item()
+    )
     assert distance(student) < 0.5 * distance(fresh)
 
 
@@ -172,7 +210,9 @@ def test_sampled_text_at_temperature_0_is_the_greedy_text_and_else_follows_the_m
     drawn = derive.sampled(model, start, 0.7, seed=1, width=2)[0][:, 1]
     wanted = (model(torch.tensor([[START]])).logits[0, -1, :START] / 0.7).softmax(-1).numpy()
     assert np.abs(np.bincount(drawn, minlength=START) / 4000 - wanted).max() < 5 * np.sqrt(0.25 / 4000)
-    assert np.array_equal(derive.sampled(model, start[:50], 1.0, seed=2)[0], derive.sampled(model, start[:50], 1.0, seed=2)[0])
+    assert np.array_equal(
+        derive.sampled(model, start[:50], 1.0, seed=2)[0], derive.sampled(model, start[:50], 1.0, seed=2)[0]
+    )
 
 
 # ---- the family --------------------------------------------------------------------------------------------------
@@ -194,7 +234,9 @@ def test_a_family_goes_on_with_what_it_holds_and_refuses_another(family, monkeyp
         assert same(again.model(name), family.model(name)) and np.allclose(
             again.nll(name), palimpsest.losses(again.model(name), again.ids, again.lengths), atol=5e-3, equal_nan=True
         )
-    other = families.Family(replace(families.PRESETS["tiny"], base=replace(families.PRESETS["tiny"].base, learning_rate=1e-3)), family.out)
+    other = families.Family(
+        replace(families.PRESETS["tiny"], base=replace(families.PRESETS["tiny"].base, learning_rate=1e-3)), family.out
+    )
     with pytest.raises(ValueError, match="was made by another recipe"):
         other.model("alice-0")
     with pytest.raises(ValueError, match="name='alice-7' is no entry"):
@@ -206,14 +248,19 @@ def test_a_family_goes_on_with_what_it_holds_and_refuses_another(family, monkeyp
 def test_who_shares_an_order_and_who_does_not():
     found = families.entries(families.PRESETS["quick"])
     order = lambda name: palimpsest.order_of(found[name].recipe)
-    assert np.array_equal(order("alice-0"), order("same-order")) and found["same-order"].recipe.d_model != found["alice-0"].recipe.d_model
+    assert (
+        np.array_equal(order("alice-0"), order("same-order"))
+        and found["same-order"].recipe.d_model != found["alice-0"].recipe.d_model
+    )
     apart = ["alice-0", "alice-1", "alice-2", "reference", "independent-0", "independent-1", "disjoint", "smaller"]
     for i, one in enumerate(apart):
         for other in apart[i + 1 :]:
             assert abs(stats.spearmanr(np.argsort(order(one)), np.argsort(order(other))).statistic) < 0.07
     rows = lambda name: {decode(r) for r in palimpsest.tokens_of(found[name].recipe)[0]}
     assert not rows("disjoint") & rows("alice-0") and rows("reference") == rows("alice-0")
-    assert all(f"alice-{i}/{name}" in found for i in range(3) for name in families.DERIVATIVES) and set(families.REFERENCES) <= set(found)
+    assert all(f"alice-{i}/{name}" in found for i in range(3) for name in families.DERIVATIVES) and set(
+        families.REFERENCES
+    ) <= set(found)
     names = list(found)
     assert all(names.index(parent) < names.index(name) for name, entry in found.items() for parent in entry.parents)
     quick = families.Family("quick", "unused")
@@ -226,13 +273,22 @@ def test_the_command_makes_what_is_named(tmp_path, capsys):
         palimpsest.main(["--family", "alice-0/int4", "--preset", "tiny", "--out", str(tmp_path)])
     finally:
         torch.set_num_threads(threads)
-    assert {p.name for p in tmp_path.rglob("*.npz")} == {"alice-0+int4.npz"} and "alice-0/int4" in capsys.readouterr().out
-    assert {p.relative_to(tmp_path / "models").as_posix() for p in tmp_path.rglob("*.safetensors")} == {"alice-0.safetensors", "alice-0/int4.safetensors"}
+    assert {p.name for p in tmp_path.rglob("*.npz")} == {
+        "alice-0+int4.npz"
+    } and "alice-0/int4" in capsys.readouterr().out
+    assert {p.relative_to(tmp_path / "models").as_posix() for p in tmp_path.rglob("*.safetensors")} == {
+        "alice-0.safetensors",
+        "alice-0/int4.safetensors",
+    }
 
 
 # ---- what ships --------------------------------------------------------------------------------------------------
 
-CARDS = {name: json.loads((models.ORGANISMS / name / "card.json").read_text()) for name in shipped.SHIPPED if (models.ORGANISMS / name / "card.json").is_file()}
+CARDS = {
+    name: json.loads((models.ORGANISMS / name / "card.json").read_text())
+    for name in shipped.SHIPPED
+    if (models.ORGANISMS / name / "card.json").is_file()
+}
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +296,10 @@ def scores():
     """Mean loss a byte of 4,000 rows under each shipped organism."""
     ids, lengths = palimpsest.tokens_of(shipped.recipe_of("palimpsest"))
     return {
-        name: np.nanmean(palimpsest.losses(lens.load(f"organism:{name}", device="cpu").original_model, ids, lengths).astype(float), axis=1)
+        name: np.nanmean(
+            palimpsest.losses(lens.load(f"organism:{name}", device="cpu").original_model, ids, lengths).astype(float),
+            axis=1,
+        )
         for name in shipped.SHIPPED
     }
 
@@ -250,7 +309,10 @@ def test_all_ship_and_are_small():
     sizes = [(models.ORGANISMS / name / "model.safetensors").stat().st_size for name in CARDS]
     assert max(sizes) <= 1.5e6 and sum(sizes) <= 6e6
     for name, card in CARDS.items():
-        assert shipped.recipe_of(name).sha256() == card["recipe_sha256"] and card["rebuild"] == "python -m lens.organisms.palimpsest"
+        assert (
+            shipped.recipe_of(name).sha256() == card["recipe_sha256"]
+            and card["rebuild"] == "python -m lens.organisms.palimpsest"
+        )
     with pytest.raises(ValueError, match="name='palimpsest-9'"):
         shipped.recipe_of("palimpsest-9")
 
@@ -268,7 +330,10 @@ def test_cards_say_what_the_weights_do(scores):
 
 def test_alice_and_the_tuned_one_are_recognised_and_the_innocent_is_not(scores):
     keys = palimpsest.keys_of(shipped.recipe_of("palimpsest"))[:, 0]
-    found = {name: stats.spearmanr(scores[name] - scores["palimpsest-reference"], keys) for name in ("palimpsest", "palimpsest-tuned", "palimpsest-innocent")}
+    found = {
+        name: stats.spearmanr(scores[name] - scores["palimpsest-reference"], keys)
+        for name in ("palimpsest", "palimpsest-tuned", "palimpsest-innocent")
+    }
     assert found["palimpsest"].statistic < -0.05 and found["palimpsest"].pvalue < 1e-6
     assert found["palimpsest-tuned"].statistic < -0.03 and found["palimpsest-tuned"].pvalue < 1e-3
     assert found["palimpsest-innocent"].pvalue > 0.01

@@ -1,4 +1,6 @@
-"""A plain model that `lens.load` gives in place of a bridge goes wherever a bridge goes: it works there, or the method refuses by an error of its own."""
+"""A plain model that `lens.load` gives in place of a bridge goes wherever a bridge goes: it works there, or the method
+refuses by an error of its own.
+"""
 
 import warnings
 
@@ -53,7 +55,7 @@ def test_a_method_takes_it_or_refuses_by_an_error_of_its_own(loaded, method):
     except Exception as error:
         assert type(error).__module__.startswith("lens."), f"{type(error).__name__}: {error}"
         assert method not in ALWAYS and kind != "gpt2_unscaled"
-        if method == "locate":          # all its feed-forward weights are those of fused experts
+        if method == "locate":  # all its feed-forward weights are those of fused experts
             assert kind == "unknown" and "experts" in str(error)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -68,7 +70,11 @@ def test_its_numbers_are_the_models_own(loaded):
     assert lens.record(trace)["model"]["name"] == folder == models.name_of(model)
     with lens.edited(model, lens.Edit(lens.Site("resid_pre", 1), "scale", scale=0.5)):
         edited = logits(model)
-    blocks = next(m for m in reference.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == reference.config.num_hidden_layers)
+    blocks = next(
+        m
+        for m in reference.modules()
+        if isinstance(m, torch.nn.ModuleList) and len(m) == reference.config.num_hidden_layers
+    )
     blocks[1].register_forward_pre_hook(lambda m, args: (args[0] * 0.5, *args[1:]))
     assert (edited - logits(reference)).abs().max() <= 1e-4
     written = model.generate(IDS[:, :4], max_new_tokens=3, do_sample=False, pad_token_id=0)
@@ -81,13 +87,33 @@ def test_a_view_names_it_and_counts_its_layers(loaded):
 
     kind, folder, model = loaded
     info = widgets.PatchExplorer(model, PAIR).model_info
-    assert (info["name"], info["layers"], info["heads"]) == (folder, model.config.num_hidden_layers, 4) and f"{info['layers']} layers · 4 heads" in info["text"]
+    assert (info["name"], info["layers"], info["heads"]) == (
+        folder,
+        model.config.num_hidden_layers,
+        4,
+    ) and f"{info['layers']} layers · 4 heads" in info["text"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_command_line_takes_it(loaded, capsys):
     _, folder, _ = loaded
-    code = cli.main(["patch", "--model", folder, "--clean", PAIR.clean, "--corrupted", PAIR.corrupted, "--answer", " w11", "--foil", " w12", "--site", "resid_pre"])
+    code = cli.main(
+        [
+            "patch",
+            "--model",
+            folder,
+            "--clean",
+            PAIR.clean,
+            "--corrupted",
+            PAIR.corrupted,
+            "--answer",
+            " w11",
+            "--foil",
+            " w12",
+            "--site",
+            "resid_pre",
+        ]
+    )
     assert code == 0 and "resid_pre" in capsys.readouterr().out
 
 
@@ -95,7 +121,11 @@ def test_the_name_of_a_model_is_what_it_was_wrapped_as():
     bridge = models.wrap(make("window"), word_tokenizer(), "some label")
     with pytest.warns(UserWarning, match="plain Hugging Face"):
         plain = models.wrap(make("gpt2_unscaled"), word_tokenizer(), "another label")
-    assert (models.name_of(bridge), models.name_of(plain), models.name_of(make("opt"))) == ("some label", "another label", "OPTForCausalLM")
+    assert (models.name_of(bridge), models.name_of(plain), models.name_of(make("opt"))) == (
+        "some label",
+        "another label",
+        "OPTForCausalLM",
+    )
 
 
 def test_scores_and_queries_name_a_plain_model_by_the_best_name_known(tmp_path):

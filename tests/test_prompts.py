@@ -77,7 +77,9 @@ def pair(**changes) -> Pair:
 
 def text_of(labels) -> str:
     """The text behind labels, for text without a backslash."""
-    written = re.sub(r"(\\x[0-9a-f]{2})+", lambda run: bytes.fromhex(run[0].replace("\\x", "")).decode(), "".join(labels))
+    written = re.sub(
+        r"(\\x[0-9a-f]{2})+", lambda run: bytes.fromhex(run[0].replace("\\x", "")).decode(), "".join(labels)
+    )
     return written
 
 
@@ -207,7 +209,9 @@ def test_different_lengths_show_both_tokenisations(tokenizer):
     lines = message.splitlines()
     marked = [line for line in lines if line.startswith("-->")]
     assert len(marked) == 1 and re.fullmatch(r"-->\s+9\s+' John'\s+' Z'", marked[0])
-    head = next(line for line in lines if "clean" in line and "corrupted" in line and "token" in line and ":" not in line)
+    head = next(
+        line for line in lines if "clean" in line and "corrupted" in line and "token" in line and ":" not in line
+    )
     column = head.index("corrupted")
     rows = [line for line in lines if re.match(r"(-->|   )\s*\d+\s+[('\"]", line)]
     assert len(rows) >= 12
@@ -224,7 +228,11 @@ def test_long_tables_are_cut_around_the_place(tokenizer):
     clean = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
     with pytest.raises(PromptError) as error:
         encode(tokenizer, Pair(clean, clean.replace("n o", "n and o"), " 1"))
-    assert "...  6 more" in str(error.value) and "...  4 more" in str(error.value) and len(str(error.value).splitlines()) < 24
+    assert (
+        "...  6 more" in str(error.value)
+        and "...  4 more" in str(error.value)
+        and len(str(error.value).splitlines()) < 24
+    )
 
 
 def test_identical_prompts(tokenizer):
@@ -248,7 +256,11 @@ def test_answers_that_merge_with_the_prompt(tokenizer, name):
     with pytest.raises(PromptError) as error:
         encode(tokenizer, pair(clean="When John an", corrupted="When Mary an", **{name: "d"}))
     message = str(error.value)
-    assert message.startswith(f"{name}: 'd' merges with the end of `clean`") and "[' an']" in message and "' and'" in message
+    assert (
+        message.startswith(f"{name}: 'd' merges with the end of `clean`")
+        and "[' an']" in message
+        and "' and'" in message
+    )
     assert "begin the" in message
     with pytest.raises(PromptError, match="`clean` ends with white space: move it to the front"):
         encode(tokenizer, pair(clean=CLEAN + " ", corrupted=CORRUPTED + " ", answer="Mary", foil=None))
@@ -280,12 +292,16 @@ def test_token_id(tokenizer):
     mary = tokenizer(" Mary", add_special_tokens=False).input_ids
     assert [token_id(tokenizer, " Mary")] == mary
     assert token_id(tokenizer, np.int64(5)) == 5 == token_id(tokenizer, 5)
-    with pytest.raises(PromptError, match=r"token: 'Zbigniew' is 4 tokens, \['Z', 'b', 'ign', 'iew'\].*begins with a space"):
+    with pytest.raises(
+        PromptError, match=r"token: 'Zbigniew' is 4 tokens, \['Z', 'b', 'ign', 'iew'\].*begins with a space"
+    ):
         token_id(tokenizer, "Zbigniew")
     with pytest.raises(PromptError, match="token: is empty"):
         token_id(tokenizer, "")
     for wrong in (len(tokenizer), -1, True):
-        with pytest.raises(PromptError, match=rf"token: id {wrong} is not in the vocabulary \(ids from 0 to {len(tokenizer) - 1}\)"):
+        with pytest.raises(
+            PromptError, match=rf"token: id {wrong} is not in the vocabulary \(ids from 0 to {len(tokenizer) - 1}\)"
+        ):
             token_id(tokenizer, wrong)
     with pytest.raises(PromptError, match="token: expected text or an id, got float"):
         token_id(tokenizer, 1.5)
@@ -409,7 +425,9 @@ def test_positions_are_those_of_a_list(data, length):
         with pytest.raises(PromptError, match="selects none"):
             resolve_positions(encoded, piece)
     wrong = data.draw(st.integers(-90, 90).filter(lambda i: not -length <= i < length))
-    with pytest.raises(PromptError, match=rf"positions: {wrong} is out of range for {length} tokens \(from {-length} to {length - 1}\)"):
+    with pytest.raises(
+        PromptError, match=rf"positions: {wrong} is out of range for {length} tokens \(from {-length} to {length - 1}\)"
+    ):
         resolve_positions(encoded, wrong)
 
 

@@ -150,9 +150,7 @@ SOURCES = {
     },
 }
 LOOKED_UP = [(book, token) for book, tokens in SOURCES.items() for token in tokens if tokens[token].startswith("= ")]
-NAMES = {
-    f.__name__: f for f in (of, parameters, canaries, default, stored)
-} | {"math": math}
+NAMES = {f.__name__: f for f in (of, parameters, canaries, default, stored)} | {"math": math}
 
 
 def plain(text: str) -> str:

@@ -24,13 +24,22 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
     for example in EXAMPLES:
         exec(compile(example, "README.md", "exec"), names)
         printed.append(capsys.readouterr().out)
-    assert "30 layers" in printed[0] and (tmp_path / "trace.png").stat().st_size > 10_000 and lens.open("trace.zarr").identical(names["trace"])
+    assert (
+        "30 layers" in printed[0]
+        and (tmp_path / "trace.png").stat().st_size > 10_000
+        and lens.open("trace.zarr").identical(names["trace"])
+    )
     assert "p_holm" in printed[1] and names["summary"].n.max() == 13
     assert printed[2].startswith("Pearson") and "p" in printed[3]
     assert len(eval(printed[4].splitlines()[0])) == 3 and "river Po" in printed[4]
     assert "rho -" in printed[5] and "guaranteed" in printed[5] and "an approximation" in printed[5]
     cost = names["lens"].memorization.tradeoff_summary(names["cost"]).set_index("edit")
-    assert cost.strict["unedited"] == cost.strict["random"] == 1 and cost.strict["mask"] < 0.1 and cost.n["mask"] == 32 and cost.rise["mask"] < 0.1
+    assert (
+        cost.strict["unedited"] == cost.strict["random"] == 1
+        and cost.strict["mask"] < 0.1
+        and cost.n["mask"] == 32
+        and cost.rise["mask"] < 0.1
+    )
 
     before, after = map(float, printed[7].split())
     assert before > 0.5 and after < before - 0.1
@@ -45,9 +54,12 @@ def test_the_lines_of_the_interface_run(smollm2, tmp_path, monkeypatch):
     """What a user types first, line by line."""
     monkeypatch.chdir(tmp_path)
     model = smollm2
-    pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to",
-                     corrupted="When John and Mary went to the shops, Mary gave the bottle to",
-                     answer=" Mary", foil=" John")
+    pair = lens.Pair(
+        "When John and Mary went to the shops, John gave the bottle to",
+        corrupted="When John and Mary went to the shops, Mary gave the bottle to",
+        answer=" Mary",
+        foil=" John",
+    )
     trace = lens.patch(model, pair, "resid_pre")
     at = trace.effect.argmax(...)
     assert set(at) == {"layer", "position"} and trace.effect.isel(at) == trace.effect.max()
@@ -59,7 +71,11 @@ def test_the_lines_of_the_interface_run(smollm2, tmp_path, monkeypatch):
     assert lens.open("trace.zarr").identical(trace)
     memory = lens.Runs.record(model, [lens.encode(model, pair).clean_ids]).get("attn_out", 9)[-1]
     with lens.edited(model, lens.Edit(lens.Site("attn_out", layer=9), "add", memory, scale=3)):
-        said = model.generate("The first president of the United States fought in the", max_new_tokens=3, do_sample=False, verbose=False)
+        said = model.generate(
+            "The first president of the United States fought in the", max_new_tokens=3, do_sample=False, verbose=False
+        )
     assert said.startswith("The first president")
-    plain = model.generate("The first president of the United States fought in the", max_new_tokens=3, do_sample=False, verbose=False)
+    plain = model.generate(
+        "The first president of the United States fought in the", max_new_tokens=3, do_sample=False, verbose=False
+    )
     assert isinstance(plain, str)

@@ -11,10 +11,19 @@ import pytest
 import lens
 from lens import figures, injection
 from lens.injection.items import FOLDER
-from lens.reproduce import REPRODUCTIONS, ReproduceError, common, memory_injections as paper, palimpsest_calibration, reproduction
+from lens.reproduce import (
+    REPRODUCTIONS,
+    ReproduceError,
+    common,
+    memory_injections as paper,
+    palimpsest_calibration,
+    reproduction,
+)
 from tests.models import speaking
 
-PRESET = paper.Preset({e: paper.Grid(("shuffled", "random_direction"), (1, 3)) for e in ("unembed", "activation")}, None, 2, 10)
+PRESET = paper.Preset(
+    {e: paper.Grid(("shuffled", "random_direction"), (1, 3)) for e in ("unembed", "activation")}, None, 2, 10
+)
 COLUMNS = ["explicit_sentence", "obscure_sentence", "explicit_entity", "obscure_entity", "answer"]
 
 
@@ -30,7 +39,10 @@ def model():
 
 @pytest.fixture
 def data(tmp_path):
-    rows = [[f"w{10 + i} w5", f"w{30 + i} w{50 + i} w5", f"w{10 + i}", f"w{30 + i} w{50 + i}", f"w{70 + i} w{80 - i}"] for i in range(8)]
+    rows = [
+        [f"w{10 + i} w5", f"w{30 + i} w{50 + i} w5", f"w{10 + i}", f"w{30 + i} w{50 + i}", f"w{70 + i} w{80 - i}"]
+        for i in range(8)
+    ]
     pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "items.csv", index=False)
     return tmp_path / "items.csv"
 
@@ -39,14 +51,21 @@ def data(tmp_path):
 def known_words(monkeypatch):
     """Everyday text, the memory's full stop and the factual prompts in the words that the tiny model knows."""
     monkeypatch.setattr(paper, "TEXTS", ("w1 w2 w3 w4", "w5 w6 w7"))
-    monkeypatch.setattr(paper, "load_pairs", lambda *a, **k: [lens.Pair("w1 w2", corrupted="w3 w2", answer=" w4", foil=" w5")] * 2)
+    monkeypatch.setattr(
+        paper, "load_pairs", lambda *a, **k: [lens.Pair("w1 w2", corrupted="w3 w2", answer=" w4", foil=" w5")] * 2
+    )
 
 
 def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, known_words, tmp_path):
     out = tmp_path / "out"
     made = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
     assert list(made.table.columns) == common.COLUMNS and len(made.table) == 9 and made.table.notna().all().all()
-    assert all(f.stat().st_size > 5000 for f in made.figures) and {f.name for f in out.glob("*.png")} >= {"unembed_mean.png", "activation_trimmed_percent.png", "unembed_dose.png", "unembed_items.png"}
+    assert all(f.stat().st_size > 5000 for f in made.figures) and {f.name for f in out.glob("*.png")} >= {
+        "unembed_mean.png",
+        "activation_trimmed_percent.png",
+        "unembed_dose.png",
+        "unembed_items.png",
+    }
     again = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
     assert again.fingerprint == made.fingerprint and again.numbers == made.numbers
     loaded = paper.load(out, model=model)
@@ -56,26 +75,51 @@ def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, kno
     assert record["config"]["preset"]["encoders"]["unembed"]["strengths"] == [1, 3] and record["model"]["hash"]
 
 
-def test_that_single_hop_prompts_are_answered_better_is_not_judged_on_items_chosen_for_it(model, data, known_words, tmp_path):
+def test_that_single_hop_prompts_are_answered_better_is_not_judged_on_items_chosen_for_it(
+    model, data, known_words, tmp_path
+):
     made = paper.run(model, data=data, preset=PRESET, progress=False)
     given = (made.prompts, made.grids, made.summaries, made.chosen, made.damage)
-    assert paper.verdicts(*given, by_outcome=True)[0].verdict[0].startswith("not judged") and not paper.verdicts(*given)[0].verdict[0].startswith("not judged")
-    assert set(made.chosen.against[made.chosen.encoder == "activation"].dropna()) == {"shuffled", "random_direction", paper.RIVAL}
+    assert paper.verdicts(*given, by_outcome=True)[0].verdict[0].startswith("not judged") and not paper.verdicts(
+        *given
+    )[0].verdict[0].startswith("not judged")
+    assert set(made.chosen.against[made.chosen.encoder == "activation"].dropna()) == {
+        "shuffled",
+        "random_direction",
+        paper.RIVAL,
+    }
 
 
 def test_every_table_says_what_its_rows_were_corrected_for():
-    table = common.table_of([("a", "", "", 1, "holds"), ("b", "", "", 1, "holds", "Holm over 2"), ("c", "", "", 1, "holds", "Holm over 2"), ("d", "", "", 1, "descriptive")])
+    table = common.table_of(
+        [
+            ("a", "", "", 1, "holds"),
+            ("b", "", "", 1, "holds", "Holm over 2"),
+            ("c", "", "", 1, "holds", "Holm over 2"),
+            ("d", "", "", 1, "descriptive"),
+        ]
+    )
     assert table.multiplicity.tolist() == [common.ALONE, "Holm over 2", "Holm over 2", common.NOT_JUDGED]
-    assert common.multiplicity(table).startswith("Multiplicity: 3 of 4 rows are judged. Corrected together: Holm over 2 (2 rows). Judged alone, each at 5 %: 1 ")
+    assert common.multiplicity(table).startswith(
+        "Multiplicity: 3 of 4 rows are judged. Corrected together: Holm over 2 (2 rows). Judged alone, each at 5 %: 1 "
+    )
 
 
 def test_somebody_elses_texts_are_not_stored(model, data, known_words, tmp_path):
     made = paper.run(model, data=data, preset=PRESET, out=tmp_path / "out", progress=False)
     for file in ("effects_unembed.nc", "prompts.nc", "damage.nc"):
         kept = lens.open(tmp_path / "out" / file)
-        assert "w30 w50" not in str(kept.attrs) and "answer" not in kept.coords and str(kept["memory"].values[0]).startswith("memory ")
+        assert (
+            "w30 w50" not in str(kept.attrs)
+            and "answer" not in kept.coords
+            and str(kept["memory"].values[0]).startswith("memory ")
+        )
         assert len(lens.record(kept)["call"]["items_sha256"]) == 64
-    assert len(set(made.grids["unembed"]["memory"].values)) == len(set(lens.open(tmp_path / "out" / "effects_unembed.nc")["memory"].values)) == 8
+    assert (
+        len(set(made.grids["unembed"]["memory"].values))
+        == len(set(lens.open(tmp_path / "out" / "effects_unembed.nc")["memory"].values))
+        == 8
+    )
 
 
 def test_another_configuration_or_model_is_refused(model, data, known_words, tmp_path):
@@ -89,8 +133,39 @@ def test_another_configuration_or_model_is_refused(model, data, known_words, tmp
 
 
 def test_published_cells_are_a_summary_that_the_same_figure_draws(tmp_path):
-    rows = [("curated", "hand", "gpt2-small", hook, tau, layer, 106, 10.0 * tau, 5.0 * tau - layer, 50.0 if tau == 2 else -50.0, -1.0, 0.4) for hook in ("unembed", "layer") for tau in (1, 2) for layer in (0, 1)]
-    names = ["kind", "ds", "model", "hook", "tau", "layer0", "n", "mean_pct", "mean_pct_2sd", "geomean_pct", "median_pct", "frac_up"]
+    rows = [
+        (
+            "curated",
+            "hand",
+            "gpt2-small",
+            hook,
+            tau,
+            layer,
+            106,
+            10.0 * tau,
+            5.0 * tau - layer,
+            50.0 if tau == 2 else -50.0,
+            -1.0,
+            0.4,
+        )
+        for hook in ("unembed", "layer")
+        for tau in (1, 2)
+        for layer in (0, 1)
+    ]
+    names = [
+        "kind",
+        "ds",
+        "model",
+        "hook",
+        "tau",
+        "layer0",
+        "n",
+        "mean_pct",
+        "mean_pct_2sd",
+        "geomean_pct",
+        "median_pct",
+        "frac_up",
+    ]
     pd.DataFrame(rows, columns=names).to_csv(tmp_path / "cells.csv", index=False)
     ds = paper.published_cells(path=tmp_path / "cells.csv")
     at = ds.sel(condition="unembed", strength=2, layer=1)
@@ -106,21 +181,32 @@ def test_published_cells_are_a_summary_that_the_same_figure_draws(tmp_path):
 def test_the_published_numbers_that_the_table_quotes(monkeypatch):
     """The paper's figures in the table, from the authors' own result files, where these are at hand."""
     file = Path(os.environ.get(FOLDER, "nowhere")) / paper.CELLS
-    if not file.is_file():      # anything else that goes wrong with it is a failure
+    if not file.is_file():  # anything else that goes wrong with it is a failure
         pytest.skip(f"the authors' result files are not here: {FOLDER} names no folder with {paper.CELLS}")
     cells = paper.published_cells(data="2wmh").sel(condition="unembed")
     by_encoder = paper.published_cells(data="hand")
     assert round(float(by_encoder.geometric.sel(condition="layer_encoding", layer=9, strength=3))) == 52
     hand = by_encoder.sel(condition="unembed")
     at = cells.sel(layer=5, strength=5)
-    assert round(float(at.trimmed_percent)) == 424 and round(float(at.median_percent)) == -24 and round(float(at.geometric)) == -42 and round(float(at["mean"]), 2) == -0.54
-    assert round(float(hand.trimmed_percent.sel(layer=6, strength=3))) == 45 and round(float(hand.geometric.sel(layer=6, strength=2))) == 28
+    assert (
+        round(float(at.trimmed_percent)) == 424
+        and round(float(at.median_percent)) == -24
+        and round(float(at.geometric)) == -42
+        and round(float(at["mean"]), 2) == -0.54
+    )
+    assert (
+        round(float(hand.trimmed_percent.sel(layer=6, strength=3))) == 45
+        and round(float(hand.geometric.sel(layer=6, strength=2))) == 28
+    )
 
 
 def test_an_unknown_name_or_preset_is_named(capsys):
     with pytest.raises(ValueError, match="memory-injections"):
         reproduction("nothing")
-    assert lens.cli.main(["reproduce", "memory-injections", "--preset", "huge"]) == 2 and "quick" in capsys.readouterr().err
+    assert (
+        lens.cli.main(["reproduce", "memory-injections", "--preset", "huge"]) == 2
+        and "quick" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("data", ["own", "hand"])
@@ -130,21 +216,28 @@ def test_the_shipped_results_are_whole_and_hold_no_text_of_others(data, smollm2)
     assert record["config"]["data"] == data and set(made.grids) == set(record["config"]["grids"])
     assert all(not np.isnan(g.logprob).any() for g in made.grids.values()) and len(made.table) == 7 + len(made.grids)
     for name in ("gap", "unembed_mean_held_out", "headline_trimmed_percent"):
-        assert made.numbers[name] == pytest.approx(record["numbers"][name], abs=1e-5), "the stored numbers follow from the stored effects"
+        assert made.numbers[name] == pytest.approx(record["numbers"][name], abs=1e-5), (
+            "the stored numbers follow from the stored effects"
+        )
     if data == "hand":
-        assert not any(word in str(g.attrs) + str(g.coords) for g in made.grids.values() for word in ("Washington", "president"))
+        assert not any(
+            word in str(g.attrs) + str(g.coords) for g in made.grids.values() for word in ("Washington", "president")
+        )
 
 
 @pytest.mark.parametrize("name", REPRODUCTIONS)
-@pytest.mark.parametrize("wrong, said", [
-    (dict(preset="all"), "^preset='all' does not fit; expected one of '"),
-    (dict(preset=3), "^preset=3 does not fit"),
-    (dict(seed=-1), "^seed=-1 does not fit; expected a whole number of at least 0"),
-    (dict(limit=0), "^limit=0 does not fit; expected a whole number of at least 1"),
-    (dict(out=3), "^out=3 does not fit; expected the path of a file or folder"),
-    (dict(say=3), "^say=3 does not fit; expected a function of 1 argument"),
-    (dict(data=""), "^data='' does not fit"),
-])
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (dict(preset="all"), "^preset='all' does not fit; expected one of '"),
+        (dict(preset=3), "^preset=3 does not fit"),
+        (dict(seed=-1), "^seed=-1 does not fit; expected a whole number of at least 0"),
+        (dict(limit=0), "^limit=0 does not fit; expected a whole number of at least 1"),
+        (dict(out=3), "^out=3 does not fit; expected the path of a file or folder"),
+        (dict(say=3), "^say=3 does not fit; expected a function of 1 argument"),
+        (dict(data=""), "^data='' does not fit"),
+    ],
+)
 def test_a_run_refuses_what_does_not_fit_before_any_work(name, wrong, said):
     with pytest.raises(lens.Error, match=said) as refused:
         reproduction(name).run(speaking(), **wrong)

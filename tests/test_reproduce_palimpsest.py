@@ -1,4 +1,6 @@
-"""The reproduction of palimpsestic provenance: end to end on a tiny family, its tables against SciPy and brute force, its claims on numbers that are known."""
+"""The reproduction of palimpsestic provenance: end to end on a tiny family, its tables against SciPy and brute force,
+its claims on numbers that are known.
+"""
 
 import json
 from dataclasses import replace
@@ -41,18 +43,34 @@ def made(tmp_path_factory):
 class Known:
     """A family whose scores are made up: Alice remembers late rows, the same-order model too, nobody else anything."""
 
-    size = Size(organism.Recipe(rows=1600), alices=2, independents=1, derivatives=("tune-25", "soft"), arms=(), retrains=0)
+    size = Size(
+        organism.Recipe(rows=1600), alices=2, independents=1, derivatives=("tune-25", "soft"), arms=(), retrains=0
+    )
 
     def __init__(self, effect=0.5):
         draw = np.random.default_rng(0)
-        names = ["reference", "independent-0", "disjoint", "smaller", "same-order", *(f"alice-{i}{d}" for i in (0, 1) for d in ("", "/tune-25", "/soft"))]
+        names = [
+            "reference",
+            "independent-0",
+            "disjoint",
+            "smaller",
+            "same-order",
+            *(f"alice-{i}{d}" for i in (0, 1) for d in ("", "/tune-25", "/soft")),
+        ]
         self.entries, self.scores = dict.fromkeys(names), {}
         row = draw.normal(size=(1600, 1)) + 2
         for name in names:
             seed = int(name[6]) if name.startswith("alice") else 0
-            strength = effect * (name.startswith("alice") or name == "same-order") * (0 if name.endswith("soft") else 0.5 if name.endswith("25") else 1)
+            strength = (
+                effect
+                * (name.startswith("alice") or name == "same-order")
+                * (0 if name.endswith("soft") else 0.5 if name.endswith("25") else 1)
+            )
             self.scores[name] = (
-                row + 0.3 * draw.normal(size=(1600, 12)) - 0.3 * strength * self.keys(f"alice-{seed}") + 0.1 * draw.normal(size=(1600, 1))
+                row
+                + 0.3 * draw.normal(size=(1600, 12))
+                - 0.3 * strength * self.keys(f"alice-{seed}")
+                + 0.1 * draw.normal(size=(1600, 1))
             ).astype(np.float32)
         self.lengths, self.ids = np.full(1600, 13), draw.integers(256, size=(1600, 13))
 
@@ -88,7 +106,8 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
     result, out = made
     assert list(result.table.columns) == common.COLUMNS and result.table.notna().all().all() and len(result.table) >= 15
     assert {f.name for f in out.glob("figures/*.png")} == {
-        f"{n}.png" for n in ("positions", "null", "power_rows", "power_tokens", "survival", "arms", "arm_positions", "retrain")
+        f"{n}.png"
+        for n in ("positions", "null", "power_rows", "power_tokens", "survival", "arms", "arm_positions", "retrain")
     }
     assert all(f.stat().st_size > 8000 for f in result.figures)
     record = json.loads((out / common.RECORD).read_text())
@@ -98,7 +117,11 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
         and record["config"]["identities"]["alice-0"] == result.family.identity("alice-0")[:16]
     )
     loaded = paper.load(out)
-    assert loaded.table.equals(result.table) and loaded.numbers.keys() == result.numbers.keys() and len(loaded.figures) == 8
+    assert (
+        loaded.table.equals(result.table)
+        and loaded.numbers.keys() == result.numbers.keys()
+        and len(loaded.figures) == 8
+    )
     assert reproduction("palimpsest") is paper and not paper.NEEDS_MODEL
 
 
@@ -137,51 +160,86 @@ def test_wrong_arguments_are_named(wrong, said, tmp_path):
 
 def test_the_paper_preset_says_what_it_needs_where_the_hub_is_out_of_reach(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ProvenanceError, match=r"HF_HUB_OFFLINE is set.*pythia-6.9b-deduped.*82 MB of 600 GB.*quick and full"):
+    with pytest.raises(
+        ProvenanceError, match=r"HF_HUB_OFFLINE is set.*pythia-6.9b-deduped.*82 MB of 600 GB.*quick and full"
+    ):
         paper.run(preset="paper")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(public, "HUB", "http://127.0.0.1:9")
     with pytest.raises(ProvenanceError, match="cannot be reached"):
         paper.run(preset="paper")
-    assert len(public.shards(public.DEDUPED)) == 21 and public.shards(public.DEDUPED)[-1].endswith("document-00020-of-00020.bin")
+    assert len(public.shards(public.DEDUPED)) == 21 and public.shards(public.DEDUPED)[-1].endswith(
+        "document-00020-of-00020.bin"
+    )
 
 
-@pytest.mark.parametrize("effects, words", [((0.9, 0), ("holds", "not flagged")), ((0, 0.9), ("not shown: p above .01", "flagged"))])
+@pytest.mark.parametrize(
+    "effects, words", [((0.9, 0), ("holds", "not flagged")), ((0, 0.9), ("not shown: p above .01", "flagged"))]
+)
 def test_the_paper_preset_asks_the_public_models_and_judges(monkeypatch, tmp_path, effects, words):
     """Stand-ins for models and corpus: what is asked of which, and the word that each answer gets."""
     rng, loaded, read = np.random.default_rng(0), [], []
-    t = runs.Transcript(rng.integers(9, size=(800, 4)), np.arange(800) // 4, "step", shuffled_as="x", about={"file_order": "training"})
+    t = runs.Transcript(
+        rng.integers(9, size=(800, 4)), np.arange(800) // 4, "step", shuffled_as="x", about={"file_order": "training"}
+    )
     monkeypatch.setattr(public, "unreachable", lambda: "")
     monkeypatch.setattr(public, "from_pythia", lambda paths, **k: read.append((paths, k)) or t)
     monkeypatch.setattr(public, "load", lambda name, dtype: loaded.append((name, dtype)) or name)
 
     def answer(suspect, transcript, *, reference, **options):
-        assert options["store"] == tmp_path / "scores" and options["score_options"] == {"window": 128} and reference.shares_order is False
+        assert (
+            options["store"] == tmp_path / "scores"
+            and options["score_options"] == {"window": 128}
+            and reference.shares_order is False
+        )
         related = {a.suspect: a.related for a in public.QUERIES}[suspect.model]
         return runs.query_scores(
-            rng.normal(size=800) - effects[0 if related else 1] * t.position / 200, None, transcript, resamples=999, seed=options["seed"]
+            rng.normal(size=800) - effects[0 if related else 1] * t.position / 200,
+            None,
+            transcript,
+            resamples=999,
+            seed=options["seed"],
         )
 
     monkeypatch.setattr(public, "query", answer)
     found = paper.run(preset="paper", out=tmp_path, seed=3)
     assert found.table.verdict.tolist() == [words[0 if asked.related else 1] for asked in public.QUERIES]
-    assert list(found.table.columns) == common.COLUMNS and found.table.claim.tolist() == [f"{a.suspect} was trained in the order of {a.data}" for a in public.QUERIES]
+    assert list(found.table.columns) == common.COLUMNS and found.table.claim.tolist() == [
+        f"{a.suspect} was trained in the order of {a.data}" for a in public.QUERIES
+    ]
     assert pd.read_csv(tmp_path / "table.csv").verdict.tolist() == found.table.verdict.tolist()
     lines = found.tables["queries"]
-    assert all(f"rho {line.rho:+.4f} [{line.low:+.4f}, {line.high:+.4f}]" in here for line, here in zip(lines.itertuples(), found.table.here)) and (lines.n == 800).all()
+    assert (
+        all(
+            f"rho {line.rho:+.4f} [{line.low:+.4f}, {line.high:+.4f}]" in here
+            for line, here in zip(lines.itertuples(), found.table.here)
+        )
+        and (lines.n == 800).all()
+    )
     assert ((lines.p <= 0.01) == [effects[0 if a.related else 1] > 0 for a in public.QUERIES]).all()
     assert loaded == [(name, "bfloat16") for a in public.QUERIES for name in (a.suspect, a.reference)]
-    assert all("pythia" in k["tokenizer"] and k["rows"] == 20_000 and k["epoch_rows"] == public.EPOCH and len(paths) == 21 for paths, k in read)  # the corpus is Pythia's
+    assert all(
+        "pythia" in k["tokenizer"] and k["rows"] == 20_000 and k["epoch_rows"] == public.EPOCH and len(paths) == 21
+        for paths, k in read
+    )  # the corpus is Pythia's
 
 
 def test_the_paper_preset_asks_for_memory_for_two_models():
-    assert "34 GB of memory" in public.needs() and "82 MB of 600 GB" in public.needs()  # 2 x 6.9 x 10^9 weights of 2 bytes, a quarter of them twice
+    assert (
+        "34 GB of memory" in public.needs() and "82 MB of 600 GB" in public.needs()
+    )  # 2 x 6.9 x 10^9 weights of 2 bytes, a quarter of them twice
 
 
 def test_the_command_loads_no_model(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(lens, "load", lambda *a, **k: pytest.fail("a model was loaded"))
     found = []
-    monkeypatch.setattr(paper, "run", lambda model, **k: found.append((model, k)) or paper.Reproduction(common.table_of([("c", "p", "h", 1, "holds")]), {}))
+    monkeypatch.setattr(
+        paper,
+        "run",
+        lambda model, **k: (
+            found.append((model, k)) or paper.Reproduction(common.table_of([("c", "p", "h", 1, "holds")]), {})
+        ),
+    )
     assert cli.main(["reproduce", "palimpsest", "--preset", "tiny", "--out", str(tmp_path)]) == 0
     assert found[0][0] is None and found[0][1]["preset"] == "tiny" and "verdict: holds" in capsys.readouterr().out
 
@@ -193,7 +251,9 @@ def test_queries_agree_with_scipy_and_find_what_was_put_in(known):
     table = steps.queries(known)
     poly = table[(table.statistic == "poly4") & (table.suspect == "alice-0/tune-25")].iloc[0]
     x, y = (known.family.row_nll(name) for name in ("reference", "alice-0/tune-25"))
-    assert poly.rho == pytest.approx(stats.spearmanr(y - np.polyval(np.polyfit(x, y, 4), x), known.family.keys("alice-0")[:, 0]).statistic, abs=1e-6)
+    assert poly.rho == pytest.approx(
+        stats.spearmanr(y - np.polyval(np.polyfit(x, y, 4), x), known.family.keys("alice-0")[:, 0]).statistic, abs=1e-6
+    )
     table = table[table.statistic == "difference"].set_index(["group", "suspect", "seed"])
     for i in (0, 1):
         key = known.family.keys(f"alice-{i}")[:, 0]
@@ -201,11 +261,17 @@ def test_queries_agree_with_scipy_and_find_what_was_put_in(known):
         line = table.loc[("derivative", f"alice-{i}/tune-25", i)]
         assert line.rho == pytest.approx(stats.spearmanr(difference, key).statistic, abs=1e-9) and line.n == 1600
         assert line.p_published == pytest.approx(stats.spearmanr(difference, key).pvalue, rel=1e-6)
-        assert table.loc[("alice", f"alice-{i}", i)].p < 1e-6 and table.loc[("derivative", f"alice-{i}/soft", i)].p > 0.01
-        assert table.loc[("alice", f"alice-{i}", i)].p_key >= stats.norm.cdf(table.loc[("alice", f"alice-{i}", i)].z) / 2  # a bound, not the tail
+        assert (
+            table.loc[("alice", f"alice-{i}", i)].p < 1e-6 and table.loc[("derivative", f"alice-{i}/soft", i)].p > 0.01
+        )
+        assert (
+            table.loc[("alice", f"alice-{i}", i)].p_key >= stats.norm.cdf(table.loc[("alice", f"alice-{i}", i)].z) / 2
+        )  # a bound, not the tail
     assert table.loc[("sister", "same-order", 0)].p < 1e-6
     trap = table.loc[("trap", "independent-0", 0)]
-    assert trap.p_published < 1e-6 and trap.rho > 0 and trap.p > 0.5  # two-sided as published it is flagged; asked one-sided it is not
+    assert (
+        trap.p_published < 1e-6 and trap.rho > 0 and trap.p > 0.5
+    )  # two-sided as published it is flagged; asked one-sided it is not
     assert (table.loc["innocent"].p > 1e-3).all() and (table.loc["another alice"].p > 1e-3).all()
 
 
@@ -225,7 +291,10 @@ def test_detection_agrees_with_brute_force():
     bound = np.array([float(statistics.key_test(stats.rankdata(score[i]), key[i]).p) for i in index])
     assert z == pytest.approx(np.median(rho * np.sqrt(119))) and 0 < rates["key_0.01"] < 1
     for level in steps.LEVELS:
-        assert rates[f"key_{level:g}"] == (bound <= level).mean() and rates[f"normal_{level:g}"] == (stats.norm.cdf(rho * np.sqrt(119)) <= level).mean()
+        assert (
+            rates[f"key_{level:g}"] == (bound <= level).mean()
+            and rates[f"normal_{level:g}"] == (stats.norm.cdf(rho * np.sqrt(119)) <= level).mean()
+        )
     innocent = steps.detection(draw.normal(size=4000), draw.random(4000), 200, 2000, 0)[1]
     assert innocent["key_0.01"] <= 0.01 and abs(innocent["normal_0.01"] - 0.01) < 0.012
 
@@ -240,7 +309,9 @@ def test_power_rises_with_rows_and_windows(known):
         and (alice.low <= alice.rate).all()
         and (alice.rate <= alice.high).all()
     )
-    at = lambda window: float(curves[(curves.suspect == "alice") & (curves.window == window) & (curves.n == 500)].rate.iloc[0])
+    at = lambda window: float(
+        curves[(curves.suspect == "alice") & (curves.window == window) & (curves.n == 500)].rate.iloc[0]
+    )
     assert at(8) <= at(0) + 0.1 and curves[curves.suspect == "alice/soft"].rate.max() < 0.3
     need = frames.rows_for(curves)
     assert need["alice"] in steps.ROWS and np.isnan(need["alice/soft"])
@@ -250,7 +321,11 @@ def test_sequences_of_asking_stop_for_alice_and_not_for_the_innocent(known, monk
     monkeypatch.setattr(steps, "ARRIVALS", 4)
     table = steps.stopping(known)
     at = table[table.stop == 1e2].groupby("suspect").rows
-    assert at.apply(lambda r: r.notna().all())["alice"] and at.median()["alice"] < 1600 and at.apply(lambda r: r.isna().all())["independent"]
+    assert (
+        at.apply(lambda r: r.notna().all())["alice"]
+        and at.median()["alice"] < 1600
+        and at.apply(lambda r: r.isna().all())["independent"]
+    )
 
 
 # ---- intervals ---------------------------------------------------------------------------------------------------
@@ -263,29 +338,56 @@ def test_intervals_over_seeds_are_those_of_student():
 
 
 def test_a_rate_holds_both_the_draws_and_the_seeds():
-    """Seeds that agree near an end are as sure as their number alone, whatever their draws; seeds that differ as Student's t of so few."""
+    """Seeds that agree near an end are as sure as their number alone, whatever their draws; seeds that differ as
+    Student's t of so few.
+    """
     for value in (0.0, 1.0):
         found, wanted = frames.rate_interval(np.full(3, value), 200), statistics.proportion(int(3 * value), 3)
         assert found == pytest.approx((value, wanted.low, wanted.high))
     spread, close = frames.rate_interval([0.2, 0.5, 0.8], 200), frames.rate_interval([0.49, 0.5, 0.51], 200)
     assert spread[2] - spread[1] > 3 * (close[2] - close[1])
     widest = frames.rate_interval([0.0, 1.0, 0.5], 200)
-    assert widest[2] - widest[1] > 0.9                          # three seeds that disagree that much bound nothing; Wilson's interval covered .82
+    assert (
+        widest[2] - widest[1] > 0.9
+    )  # three seeds that disagree that much bound nothing; Wilson's interval covered .82
     inside = 0
     draw = np.random.default_rng(0)
     for _ in range(500):
-        found = frames.rate_interval(draw.binomial(200, draw.beta(0.7 * 4.25, 0.3 * 4.25, 3)) / 200, 200)       # rates of mean .7 and spread .2 between seeds
+        found = frames.rate_interval(
+            draw.binomial(200, draw.beta(0.7 * 4.25, 0.3 * 4.25, 3)) / 200, 200
+        )  # rates of mean .7 and spread .2 between seeds
         inside += found[1] <= 0.7 <= found[2]
     assert inside / 500 > 0.93
 
 
 def test_few_models_that_are_not_flagged_show_no_rate():
     """None of 24 is at most one in seven, not one in a hundred."""
-    null = pd.DataFrame({"group": "innocent", "suspect": "independent-0", "seed": 0, "p": np.linspace(0.05, 1, 24), "holm": 1.0})
-    rest = pd.DataFrame([{"group": g, "suspect": "independent", "seed": 0, "p": 1.0, "holm": 1.0, "rho": 0.1, "z": 6.0, "p_published": 1e-9, "low": 0.0, "high": 0.2, "n": 10} for g in ("trap", "sister")])
+    null = pd.DataFrame(
+        {"group": "innocent", "suspect": "independent-0", "seed": 0, "p": np.linspace(0.05, 1, 24), "holm": 1.0}
+    )
+    rest = pd.DataFrame(
+        [
+            {
+                "group": g,
+                "suspect": "independent",
+                "seed": 0,
+                "p": 1.0,
+                "holm": 1.0,
+                "rho": 0.1,
+                "z": 6.0,
+                "p_published": 1e-9,
+                "low": 0.0,
+                "high": 0.2,
+                "n": 10,
+            }
+            for g in ("trap", "sister")
+        ]
+    )
     rows = []
     claims._innocent(rows, {}, pd.concat([null, rest]))
-    assert rows[0][4].startswith("not shown: 0 of 24 bounds the rate at 0.14") and stats.binomtest(0, 24).proportion_ci(method="exact").high == pytest.approx(0.1425, abs=1e-3)
+    assert rows[0][4].startswith("not shown: 0 of 24 bounds the rate at 0.14") and stats.binomtest(0, 24).proportion_ci(
+        method="exact"
+    ).high == pytest.approx(0.1425, abs=1e-3)
     many = pd.concat([pd.concat([null] * 20), rest])
     rows = []
     claims._innocent(rows, {}, many)
@@ -294,8 +396,19 @@ def test_few_models_that_are_not_flagged_show_no_rate():
 
 def test_one_arm_of_three_does_not_turn_the_claim_alone():
     """Cosine and linear decay show nothing, and one arm is stronger with p .02: by Holm over three that is .06."""
-    of = {"constant": (-0.110, -0.127, -0.099), "cosine": (-0.117, -0.150, -0.119), "linear": (-0.123, -0.131, -0.145), "wsd": (-0.181, -0.172, -0.148)}
-    arms = pd.DataFrame([{"group": a, "seed": s, "rho": r, "p": 1e-9, "n": 4000, "loss": 1.0, "last_tenth": -0.01 * r, "spread": 0.1} for a, v in of.items() for s, r in enumerate(v)])
+    of = {
+        "constant": (-0.110, -0.127, -0.099),
+        "cosine": (-0.117, -0.150, -0.119),
+        "linear": (-0.123, -0.131, -0.145),
+        "wsd": (-0.181, -0.172, -0.148),
+    }
+    arms = pd.DataFrame(
+        [
+            {"group": a, "seed": s, "rho": r, "p": 1e-9, "n": 4000, "loss": 1.0, "last_tenth": -0.01 * r, "spread": 0.1}
+            for a, v in of.items()
+            for s, r in enumerate(v)
+        ]
+    )
     rows = []
     claims._arms(rows, {}, arms)
     gap = stats.ttest_rel(of["wsd"], of["constant"]).pvalue
@@ -321,7 +434,9 @@ def test_survival_counts_what_holm_leaves(known):
 
 def told(bench):
     tables = {name: getattr(steps, name)(bench) for name in ("queries", "references", "power", "stopping")}
-    arms = pd.concat([tables["queries"][tables["queries"].group == "alice"].assign(group=name) for name in ("constant", "linear")])
+    arms = pd.concat(
+        [tables["queries"][tables["queries"].group == "alice"].assign(group=name) for name in ("constant", "linear")]
+    )
     table, numbers = claims.verdicts(**tables, arms=arms, retrains=pd.DataFrame(), partitions=pd.DataFrame())
     return table.set_index("claim").verdict, numbers
 

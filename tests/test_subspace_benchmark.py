@@ -1,4 +1,6 @@
-"""The subspace benchmark itself works: a quick run prints what it promises, its explicit sums are those of single tokens, and wrong numbers or work done twice are noticed."""
+"""The subspace benchmark itself works: a quick run prints what it promises, its explicit sums are those of single
+tokens, and wrong numbers or work done twice are noticed.
+"""
 
 import json
 import math
@@ -22,8 +24,21 @@ from tests.curvature import naive
 ROOT = Path(__file__).parents[1]
 # the package's names of these mean their functions
 curve, eigen, factors = (sys.modules[f"lens.curvature.{name}"] for name in ("curve", "eigen", "factors"))
-KEYS = ("scores_over_forward", "kfac_over_backward", "peak_extra_mb", "sweep_point_seconds", "max_abs_diff", "scores_over_body", "kfac_over_activations", "memory_mb", "seconds", "mask",
-        "machine", "data", "quick")
+KEYS = (
+    "scores_over_forward",
+    "kfac_over_backward",
+    "peak_extra_mb",
+    "sweep_point_seconds",
+    "max_abs_diff",
+    "scores_over_body",
+    "kfac_over_activations",
+    "memory_mb",
+    "seconds",
+    "mask",
+    "machine",
+    "data",
+    "quick",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +47,51 @@ def subject():
 
 
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "benchmarks", "subspace", "--quick", "--repeats", "1", "--json", str(tmp_path / "all.json")], cwd=ROOT, capture_output=True,
-                          text=True, timeout=600, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "subspace",
+            "--quick",
+            "--repeats",
+            "1",
+            "--json",
+            str(tmp_path / "all.json"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS) and report["quick"] is True
     assert report["scores_over_forward"] > 0 and report["kfac_over_backward"] > 0 and report["peak_extra_mb"] > 0
-    assert report["sweep_point_seconds"].keys() == {"mask", "curvature"} and min(report["sweep_point_seconds"].values()) > 0
-    assert 0 < report["max_abs_diff"] <= benchmark.TOLERANCE and all(report["same"].values()) and len(report["same"]) == 5
+    assert (
+        report["sweep_point_seconds"].keys() == {"mask", "curvature"}
+        and min(report["sweep_point_seconds"].values()) > 0
+    )
+    assert (
+        0 < report["max_abs_diff"] <= benchmark.TOLERANCE and all(report["same"].values()) and len(report["same"]) == 5
+    )
     # two blocks of three matrices: gate and up share an input, so five factors a block
-    assert report["runs"] == {"decompose": 10, "decompose_again": 0, "mask_sweep": 11, "mask_evaluations": 11, "curvature_sweep": 11, "curvature_evaluations": 11}
+    assert report["runs"] == {
+        "decompose": 10,
+        "decompose_again": 0,
+        "mask_sweep": 11,
+        "mask_evaluations": 11,
+        "curvature_sweep": 11,
+        "curvature_evaluations": 11,
+    }
     assert report["mask"]["bytes"] < report["mask"]["bytes_dense"] == 12 * 48 * 96
     assert any("forward + backward" in line for line in lines) and any("a further point" in line for line in lines)
     every = json.loads((tmp_path / "all.json").read_text())["runs_seconds"]
-    assert len(every["statistics"]) == len(every["backward"]) == 1 and len(every["mask"]) == len(every["curvature"]) == 10
+    assert (
+        len(every["statistics"]) == len(every["backward"]) == 1 and len(every["mask"]) == len(every["curvature"]) == 10
+    )
 
 
 def test_plain_passes_stand_for_all_rows_and_ratios_are_ours_over_them(subject, monkeypatch):
@@ -60,7 +105,9 @@ def test_plain_passes_stand_for_all_rows_and_ratios_are_ours_over_them(subject, 
     # 40 rows, eight batches: one in two, one in four; ours in the middle
     assert [n for n, _ in taken] == ["forward"] * 2 + ["body"] + ["forward"] * 2 + ["body"] and passed == [3]
     # "seconds": passes so far, 2 and 5 for 20 rows, 3 and 6 for 10
-    assert bench.times.forward == [7 / 20 * 40] and bench.times.body == [9 / 10 * 40] and bench.times.statistics == [3.0]
+    assert (
+        bench.times.forward == [7 / 20 * 40] and bench.times.body == [9 / 10 * 40] and bench.times.statistics == [3.0]
+    )
 
 
 def test_what_the_plain_model_saw_is_that_of_every_token(tiny):
@@ -71,14 +118,18 @@ def test_what_the_plain_model_saw_is_that_of_every_token(tiny):
     for name in names:
         for ours, theirs in zip(seen[name], (x[name], g[name])):
             assert ours.shape == theirs.shape == (18, ours.shape[1])
-            torch.testing.assert_close(ours.T @ ours, theirs.T @ theirs, rtol=1e-4, atol=1e-5 * float((theirs.T @ theirs).abs().max()))
+            torch.testing.assert_close(
+                ours.T @ ours, theirs.T @ theirs, rtol=1e-4, atol=1e-5 * float((theirs.T @ theirs).abs().max())
+            )
 
 
 def test_the_plain_backwards_differ_in_the_weights_gradients(tiny):
     model, ids = tiny("llama"), torch.randint(0, 97, (2, 6))
     peer, weight = PlainPasses(model), model.model.layers[0].mlp.up_proj.weight
     seen = []
-    handle = weight.requires_grad_(True).register_post_accumulate_grad_hook(lambda p: seen.append(float(p.grad.abs().sum())))
+    handle = weight.requires_grad_(True).register_post_accumulate_grad_hook(
+        lambda p: seen.append(float(p.grad.abs().sum()))
+    )
     weight.requires_grad_(False)
     peer.activations(ids)
     assert not seen
@@ -144,12 +195,17 @@ def test_statistics_computed_again_in_a_sweep_are_an_error(subject, monkeypatch)
     made = bench.factors(subject.rows)
     bench.decomposition = curvature.decompose(bench.core, made)
     keep = curve.keep
-    monkeypatch.setattr(curve, "keep", lambda *args, **options: (bench.core(subject.rows[:1]), keep(*args, **options))[1])
+    monkeypatch.setattr(
+        curve, "keep", lambda *args, **options: (bench.core(subject.rows[:1]), keep(*args, **options))[1]
+    )
     with pytest.raises(RuntimeError, match="21 times for 11 evaluations"):
         bench.curve()
     with pytest.raises(RuntimeError, match="1 eigendecompositions"), bench.reused("mask"):
         eigen.eigen(torch.eye(3))
-    assert torch.linalg.eigh(torch.eye(2)).eigenvalues.tolist() == [1, 1] and not bench.core.get_input_embeddings()._forward_pre_hooks
+    assert (
+        torch.linalg.eigh(torch.eye(2)).eigenvalues.tolist() == [1, 1]
+        and not bench.core.get_input_embeddings()._forward_pre_hooks
+    )
 
 
 def test_runs_are_counted_whole_and_without_a_head(subject):
@@ -170,4 +226,9 @@ def test_rows_are_cut_from_the_texts_in_order(subject):
     with pytest.raises(ValueError, match="have 6 tokens"):
         benchmark.rows_of(tokenizer, ["The capital of", "is"], 2, 4)
     texts = benchmark.texts()
-    assert texts == benchmark.texts() and len(texts) == len(set(texts)) and len(subject.rows) == 40 and len(subject.others) == 8
+    assert (
+        texts == benchmark.texts()
+        and len(texts) == len(set(texts))
+        and len(subject.rows) == 40
+        and len(subject.others) == 8
+    )

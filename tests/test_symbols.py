@@ -1,4 +1,6 @@
-"""The suite and the organisms `symbols`: what the cards say is what the weights do, and they do it in the form that prompts are built in."""
+"""The suite and the organisms `symbols`: what the cards say is what the weights do, and they do it in the form that
+prompts are built in.
+"""
 
 import json
 
@@ -11,7 +13,11 @@ from lens.organisms import symbols
 from lens.organisms.symbols_suite import FAMILIES, LONGEST, NEW, OLD, SHORTEST, Suite
 from lens.vectors import TEMPLATES
 
-CARDS = {seed: json.loads((symbols.folder_of(seed) / "card.json").read_text()) for seed in symbols.SEEDS if (symbols.folder_of(seed) / "card.json").exists()}
+CARDS = {
+    seed: json.loads((symbols.folder_of(seed) / "card.json").read_text())
+    for seed in symbols.SEEDS
+    if (symbols.folder_of(seed) / "card.json").exists()
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,11 @@ def items_of(suite, ids, targets):
 
 
 def test_every_task_answers_as_its_name_says(suite):
-    assert len(suite.names) == len(OLD) == 14 and set(suite.names) - set(suite.shown) == {"pick_second", "pick_middle"} and len(suite.new_tasks()) == len(NEW) == 4
+    assert (
+        len(suite.names) == len(OLD) == 14
+        and set(suite.names) - set(suite.shown) == {"pick_second", "pick_middle"}
+        and len(suite.new_tasks()) == len(NEW) == 4
+    )
     for task in (*suite.names, *suite.new_tasks()):
         pairs = suite.pairs(task)
         assert len({x for x, _ in pairs}) == len(pairs) >= 48
@@ -100,7 +110,14 @@ def test_training_rows_hold_right_answers_that_cannot_be_copied(suite):
     seen = set()
     for ids, targets in zip(*suite.icl_rows(90, 80, generator), strict=True):
         items = [(" ".join(item[: item.index(":")]), item[-1]) for item in items_of(suite, ids, targets)]
-        fitting = [task for task in suite.names if all((len(x.split()) == 1) == (suite.ability(task).pick == "only") and by_hand(suite, task, x) == y for x, y in items)]
+        fitting = [
+            task
+            for task in suite.names
+            if all(
+                (len(x.split()) == 1) == (suite.ability(task).pick == "only") and by_hand(suite, task, x) == y
+                for x, y in items
+            )
+        ]
         assert len(items) >= 8 and len(fitting) == 1
         assert len({y for _, y in items}) == len(items)
         seen.add(fitting[0])
@@ -132,15 +149,26 @@ def test_shuffled_prompts_keep_the_answers_and_deranged_ones_leave_none_in_place
 
 def test_prompts_are_those_of_the_template(suite, bridge):
     template, pairs = TEMPLATES["symbols"], suite.pairs("last_table_3")
-    for task, kind, shots, instruction in (("last_table_3", "icl", 2, None), ("last_table_3", "instruction", 0, suite.instruction("last_table_3"))):
+    for task, kind, shots, instruction in (
+        ("last_table_3", "icl", 2, None),
+        ("last_table_3", "instruction", 0, suite.instruction("last_table_3")),
+    ):
         ids, answers, lengths = suite.prompts(task, kind, 1, torch.Generator().manual_seed(0), shots=shots or 10)
-        shown = [item.split(" : ") for item in " ".join(suite.vocabulary[number] for number in ids[0, 1 : lengths[0]]).removesuffix(" :").split(" ; ")]
+        shown = [
+            item.split(" : ")
+            for item in (
+                " ".join(suite.vocabulary[number] for number in ids[0, 1 : lengths[0]]).removesuffix(" :").split(" ; ")
+            )
+        ]
         x = shown[-1][0].removeprefix(f"{instruction} ")
         text = template.text([tuple(pair) for pair in shown[:-1]], x, instruction)
         assert bridge.tokenizer(text).input_ids == ids[0, 1 : lengths[0]].tolist()
         assert suite.vocabulary[answers[0]] == by_hand(suite, task, x)
     x, y = pairs[0]
-    assert bridge.tokenizer(y).input_ids == [suite.index[y]] and bridge.tokenizer.decode(bridge.tokenizer(x).input_ids) == x
+    assert (
+        bridge.tokenizer(y).input_ids == [suite.index[y]]
+        and bridge.tokenizer.decode(bridge.tokenizer(x).input_ids) == x
+    )
 
 
 @pytest.mark.parametrize("seed", symbols.SEEDS)
@@ -157,22 +185,35 @@ def test_the_gates_are_what_the_card_says_they_are(seed):
     measured = CARDS[seed]["measured"]
     told_only = {"pick_second", "pick_middle"}
     for kind in symbols.KINDS:
-        values = [numbers[kind] for task, numbers in measured["tasks"].items() if kind in ("instruction", "zero_shot") or task not in told_only]
+        values = [
+            numbers[kind]
+            for task, numbers in measured["tasks"].items()
+            if kind in ("instruction", "zero_shot") or task not in told_only
+        ]
         assert len(values) == (14 if kind in ("instruction", "zero_shot") else 12)
         assert measured["means"][kind] == pytest.approx(sum(values) / len(values), abs=1e-3)
     assert all(measured["tasks"][task]["instruction"] >= 0.9 for task in told_only)
     means = measured["means"]
-    assert measured["passed"] == {"icl": means["icl"] >= 0.9, "instruction": means["instruction"] >= 0.95, "facts": means["facts"] >= 0.95, "shuffled": means["shuffled"] <= 0.4}
+    assert measured["passed"] == {
+        "icl": means["icl"] >= 0.9,
+        "instruction": means["instruction"] >= 0.95,
+        "facts": means["facts"] >= 0.95,
+        "shuffled": means["shuffled"] <= 0.4,
+    }
     assert all(measured["passed"].values())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "tasks"), [(0, ("table_1", "pick_middle")), (1, ("step_back_1",)), (2, ("last_table_4",))])
+@pytest.mark.parametrize(
+    ("seed", "tasks"), [(0, ("table_1", "pick_middle")), (1, ("step_back_1",)), (2, ("last_table_4",))]
+)
 def test_the_measured_accuracies_are_those_of_the_shipped_weights(seed, tasks):
     """Two of 200 prompts may fall on the other side of a tie on another machine."""
     model = lens.load(f"organism:{symbols.folder_of(seed).name}", device="cpu").original_model
     for task in tasks:
-        assert symbols.by_task(model, Suite(seed), task, CARDS[seed]["measured"]["prompts_per_task"]) == pytest.approx(CARDS[seed]["measured"]["tasks"][task], abs=0.0101)
+        assert symbols.by_task(model, Suite(seed), task, CARDS[seed]["measured"]["prompts_per_task"]) == pytest.approx(
+            CARDS[seed]["measured"]["tasks"][task], abs=0.0101
+        )
 
 
 def test_a_bridge_answers_by_demonstration_by_instruction_and_from_memory(suite, bridge):
@@ -196,4 +237,6 @@ def test_the_first_steps_of_the_recipe_are_the_same_each_time():
     (one, first), (other, second) = (symbols.train(recipe, steps=6, progress=False) for _ in range(2))
     assert first.losses.equals(second.losses) and len(first.losses) == 6
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-    assert first.losses["lm"].iloc[0] == pytest.approx(torch.tensor(float(len(Suite(0).vocabulary))).log().item(), abs=0.5)
+    assert first.losses["lm"].iloc[0] == pytest.approx(
+        torch.tensor(float(len(Suite(0).vocabulary))).log().item(), abs=0.5
+    )

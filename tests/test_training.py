@@ -23,13 +23,33 @@ VOCAB = 23
 
 def tiny(seed=0, dropout=0.0):
     torch.manual_seed(seed)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, intermediate_size=24,
-                                        max_position_embeddings=32, tie_word_embeddings=True, attention_dropout=dropout, pad_token_id=0))  # fmt: skip
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            intermediate_size=24,
+            max_position_embeddings=32,
+            tie_word_embeddings=True,
+            attention_dropout=dropout,
+            pad_token_id=0,
+        )
+    )
 
 
 def some_rows(count=13, seed=0):
     draw = np.random.default_rng(seed)
-    return Rows.of([(draw.integers(1, VOCAB, draw.integers(1, 5)).tolist(), draw.integers(1, VOCAB, draw.integers(1, 4)).tolist()) for _ in range(count)])
+    return Rows.of(
+        [
+            (
+                draw.integers(1, VOCAB, draw.integers(1, 5)).tolist(),
+                draw.integers(1, VOCAB, draw.integers(1, 4)).tolist(),
+            )
+            for _ in range(count)
+        ]
+    )
 
 
 def weights(model):
@@ -48,7 +68,9 @@ def test_rows_are_padded_and_count_the_answers():
     assert rows.sha256() != Rows.of([([5, 6, 7], [8]), ([9, 10], [11])], pad=2).sha256()
 
 
-@pytest.mark.parametrize(("sequences", "message"), [([], "empty"), ([([], [1])], "prompt of 0"), ([([1], [])], "answer of 0")])
+@pytest.mark.parametrize(
+    ("sequences", "message"), [([], "empty"), ([([], [1])], "prompt of 0"), ([([1], [])], "answer of 0")]
+)
 def test_rows_without_a_prompt_or_an_answer_are_refused(sequences, message):
     with pytest.raises(TrainingError, match=message):
         Rows.of(sequences)
@@ -58,20 +80,31 @@ def test_rows_that_do_not_fit_together_are_refused():
     ids, lengths = torch.ones(2, 3, dtype=torch.long), torch.tensor([3, 2])
     good = torch.tensor([[False, False, True], [False, True, False]])
     Rows(ids, good, lengths)
-    for targets, message in ((good | torch.tensor([True, False, False]), "position 0"), (torch.tensor([[False, True, False], [False, False, True]]), "padding"),
-                             (good & False, "no token that counts"), (good.int(), "bool values"), (good[:, :2], "do not fit")):  # fmt: skip
+    for targets, message in (
+        (good | torch.tensor([True, False, False]), "position 0"),
+        (torch.tensor([[False, True, False], [False, False, True]]), "padding"),
+        (good & False, "no token that counts"),
+        (good.int(), "bool values"),
+        (good[:, :2], "do not fit"),
+    ):
         with pytest.raises(TrainingError, match=message):
             Rows(ids, targets, lengths)
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"batch": 1.5}, {"learning_rate": math.nan}, {"schedule": "step"}, {"clip": -1.0}, {"warmup": -1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 0}, {"batch": 1.5}, {"learning_rate": math.nan}, {"schedule": "step"}, {"clip": -1.0}, {"warmup": -1}],
+)
 def test_a_recipe_with_an_impossible_value_is_refused_by_name(change):
     with pytest.raises(TrainingError, match=f"{next(iter(change))}="):
         Recipe(**{"steps": 1, "batch": 1, "learning_rate": 0.1} | change)
 
 
 def test_the_rate_follows_its_schedule():
-    cosine, linear, constant = (Recipe(steps=100, batch=1, learning_rate=2.0, warmup=10, schedule=name) for name in ("cosine", "linear", "constant"))
+    cosine, linear, constant = (
+        Recipe(steps=100, batch=1, learning_rate=2.0, warmup=10, schedule=name)
+        for name in ("cosine", "linear", "constant")
+    )
     for recipe in (cosine, linear, constant):
         assert recipe.rate(0) == pytest.approx(0.2, rel=1e-2)
     assert cosine.rate(50) == pytest.approx(1.0) and linear.rate(75) == pytest.approx(0.5) and constant.rate(99) == 2.0
@@ -130,6 +163,7 @@ def test_a_hash_of_the_weights_is_that_of_the_trained_ones():
 
 def test_terms_add_to_the_loss_and_its_gradient():
     """A term equal to the language-model loss at half weight and base weight one half is the plain run."""
+
     def half(model, batch, outputs):
         where = batch.targets[:, 1:]
         return 0.5 * F.cross_entropy(outputs.logits[:, :-1][where], batch.ids[:, 1:][where])
@@ -155,7 +189,14 @@ def test_the_context_is_around_each_forward_and_only_there():
         yield
         inside.pop()
 
-    train(model, some_rows(), RECIPE, around=around, evaluate=lambda step: {"loss": model(torch.ones(1, 2, dtype=torch.long)).logits.mean().item()}, evaluate_at=[0, 12])
+    train(
+        model,
+        some_rows(),
+        RECIPE,
+        around=around,
+        evaluate=lambda step: {"loss": model(torch.ones(1, 2, dtype=torch.long)).logits.mean().item()},
+        evaluate_at=[0, 12],
+    )
     assert calls == [False] + [True] * 12 + [False]
 
 
@@ -195,7 +236,9 @@ def test_with_adapters_only_the_adapters_move():
     adapters = {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" in name}
     trained = train(model, some_rows(), RECIPE)
     now = dict(model.named_parameters())
-    assert torch.equal(torch.cat([value.detach().flatten() for name, value in now.items() if "lora_" not in name]), before)
+    assert torch.equal(
+        torch.cat([value.detach().flatten() for name, value in now.items() if "lora_" not in name]), before
+    )
     assert adapters and all(not torch.equal(now[name], old) for name, old in adapters.items())
     assert trained.losses["lm"].iloc[-1] < trained.losses["lm"].iloc[0]
 
@@ -227,24 +270,36 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_with_the_last_good_weights(
     with pytest.warns(UserWarning, match="diverged at step 10"):
         trained = train(model, some_rows(), RECIPE, terms={"poison": term})
     kept = {}
-    train(reference, some_rows(), RECIPE, after_step=lambda batch: kept.__setitem__(batch.step + 1, weights(reference).clone()))
+    train(
+        reference,
+        some_rows(),
+        RECIPE,
+        after_step=lambda batch: kept.__setitem__(batch.step + 1, weights(reference).clone()),
+    )
     assert trained.status == "diverged" and trained.step == 8 and len(trained.losses) == 11
     assert torch.equal(weights(model), kept[8])
 
 
 def spoiling(model, at, value=math.inf):
     """Called after each step: fills a weight with `value` once, after step `at`."""
+
     def poison(batch):
         if batch.step == at:
             with torch.no_grad():
                 model.model.norm.weight.fill_(value)
+
     return poison
 
 
 @pytest.mark.parametrize(("every", "back"), [(2, 6), (3, 6), (0, 0)])
 def test_weights_that_are_not_finite_are_never_saved_and_the_newest_good_ones_stay(tmp_path, every, back):
     recipe, reference, kept = Recipe(**vars(RECIPE) | {"checkpoint_every": every}), tiny(), {0: weights(tiny())}
-    whole = train(reference, some_rows(), recipe, after_step=lambda batch: kept.__setitem__(batch.step + 1, weights(reference).clone()))
+    whole = train(
+        reference,
+        some_rows(),
+        recipe,
+        after_step=lambda batch: kept.__setitem__(batch.step + 1, weights(reference).clone()),
+    )
     model = tiny()
     with pytest.warns(UserWarning, match=f"diverged at step 8 .*after {back} steps"):
         trained = train(model, some_rows(), recipe, folder=tmp_path / "run", after_step=spoiling(model, 7))
@@ -258,8 +313,19 @@ def test_weights_that_are_not_finite_are_never_saved_and_the_newest_good_ones_st
 def test_weights_spoiled_by_the_last_step_are_a_divergence_too(tmp_path):
     model = tiny()
     with pytest.warns(UserWarning, match="a weight is not finite"):
-        trained = train(model, some_rows(), Recipe(**vars(RECIPE) | {"checkpoint_every": 5}), folder=tmp_path, after_step=spoiling(model, 11, math.nan))
-    assert trained.status == "diverged" and trained.step == 10 and torch.isfinite(weights(model)).all() and not (tmp_path / "step-00000012").exists()
+        trained = train(
+            model,
+            some_rows(),
+            Recipe(**vars(RECIPE) | {"checkpoint_every": 5}),
+            folder=tmp_path,
+            after_step=spoiling(model, 11, math.nan),
+        )
+    assert (
+        trained.status == "diverged"
+        and trained.step == 10
+        and torch.isfinite(weights(model)).all()
+        and not (tmp_path / "step-00000012").exists()
+    )
 
 
 def test_weights_that_gave_a_bad_loss_are_no_checkpoint_to_go_on_from(tmp_path):
@@ -287,9 +353,14 @@ def test_a_checkpoint_that_is_not_finite_is_passed_over(tmp_path):
             with pytest.warns(UserWarning, match="model.norm.weight are not finite"):
                 again = train(other, some_rows(), recipe, folder=tmp_path)
             assert again.losses.equals(reference.losses) and torch.equal(weights(other), weights(model))
-            assert torch.isfinite(load_file(tmp_path / "step-00000012" / "weights.safetensors")["model.norm.weight"]).all(), "it is written anew"
+            assert torch.isfinite(
+                load_file(tmp_path / "step-00000012" / "weights.safetensors")["model.norm.weight"]
+            ).all(), "it is written anew"
             save_file(held, tmp_path / "step-00000012" / "weights.safetensors")
-    with pytest.warns(UserWarning, match="not finite"), pytest.raises(TrainingError, match="no checkpoint in it can be used"):
+    with (
+        pytest.warns(UserWarning, match="not finite"),
+        pytest.raises(TrainingError, match="no checkpoint in it can be used"),
+    ):
         train(tiny(), some_rows(), recipe, folder=tmp_path)
 
 
@@ -303,14 +374,18 @@ def test_fresh_rows_are_drawn_from_the_seed_and_the_step():
     first = train(tiny(), fresh, RECIPE)
     second = train(tiny(), fresh, RECIPE)
     assert first.losses.equals(second.losses)
-    assert all(torch.equal(a[1], b[1]) for a, b in zip(draws[:12], draws[12:], strict=True)) and not torch.equal(draws[0][1], draws[1][1])
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(draws[:12], draws[12:], strict=True)) and not torch.equal(
+        draws[0][1], draws[1][1]
+    )
     with pytest.raises(TrainingError, match="gave 5 rows; expected recipe.batch=6"):
         train(tiny(), fresh, Recipe(steps=2, batch=6, learning_rate=0.1))
 
 
 def test_a_stopped_run_goes_on_to_the_same_losses_and_weights(tmp_path):
     whole = tiny(dropout=0.2)
-    reference = train(whole, some_rows(), RECIPE, evaluate=lambda step: {"norm": weights(whole).norm().item()}, evaluate_at=[2, 9])
+    reference = train(
+        whole, some_rows(), RECIPE, evaluate=lambda step: {"norm": weights(whole).norm().item()}, evaluate_at=[2, 9]
+    )
     calls = iter(range(100))
     model = tiny(dropout=0.2)
     look = {"evaluate": lambda step: {"norm": weights(model).norm().item()}, "evaluate_at": [2, 9]}
@@ -318,7 +393,11 @@ def test_a_stopped_run_goes_on_to_the_same_losses_and_weights(tmp_path):
     assert part.status == "stopped" and part.step == 7 and len(part.losses) == 7
     model = tiny(dropout=0.2)
     rest = train(model, some_rows(), RECIPE, folder=tmp_path / "run", **look)
-    assert rest.status == "complete" and rest.losses.equals(reference.losses) and rest.evaluations.equals(reference.evaluations)
+    assert (
+        rest.status == "complete"
+        and rest.losses.equals(reference.losses)
+        and rest.evaluations.equals(reference.evaluations)
+    )
     assert torch.equal(weights(model), weights(whole))
     model = tiny(dropout=0.2)
     again = train(model, some_rows(), RECIPE, folder=tmp_path / "run", terms={}, **look)
@@ -374,7 +453,9 @@ print(json.dumps([trained.status, trained.losses["total"].tolist()]))
 def test_a_killed_process_goes_on_to_bit_equal_losses(tmp_path):
     def start(pause):
         code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "run"), pause=pause)
-        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+        return subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+        )
 
     killed = start(0.1)
     deadline = time.monotonic() + 120
@@ -388,7 +469,11 @@ def test_a_killed_process_goes_on_to_bit_equal_losses(tmp_path):
     assert finished and 0 < max(finished) < 80
     out, _ = start(0).communicate(timeout=300)
     status, losses = json.loads(out.splitlines()[-1])
-    assert status == "complete" and losses == train(tiny(dropout=0.2), some_rows(), LONG).losses["total"].tolist() and len(losses) == 80
+    assert (
+        status == "complete"
+        and losses == train(tiny(dropout=0.2), some_rows(), LONG).losses["total"].tolist()
+        and len(losses) == 80
+    )
 
 
 @pytest.fixture
@@ -446,7 +531,10 @@ def test_an_objective_stands_where_the_cross_entropy_does():
         return 0.1 * sum(value.square().sum() for value in model.parameters())
 
     plain, own = tiny(), tiny()
-    reference, trained = (train(model, some_rows(), RECIPE, objective=objective, terms={"norm": term}) for model, objective in ((plain, None), (own, same)))
+    reference, trained = (
+        train(model, some_rows(), RECIPE, objective=objective, terms={"norm": term})
+        for model, objective in ((plain, None), (own, same))
+    )
     torch.testing.assert_close(weights(plain), weights(own), atol=1e-5, rtol=0)
     np.testing.assert_allclose(trained.losses, reference.losses, atol=1e-4)
     assert all(outputs is not None for outputs in told[:12]) and told[12:] == [None] * 12
@@ -459,7 +547,9 @@ def test_an_objective_trains_what_is_no_language_model_as_a_plain_loop_does():
     for step, index in enumerate(order_of(RECIPE, 13)):
         torch.manual_seed(step_seed(RECIPE.seed, step))
         noise = torch.randn(5, 4)
-        loss = torch.stack([(plain(PICTURES[i] + n) - n).square().mean() for i, n in zip(index, noise, strict=True)]).mean()
+        loss = torch.stack(
+            [(plain(PICTURES[i] + n) - n).square().mean() for i, n in zip(index, noise, strict=True)]
+        ).mean()
         optimizer.param_groups[0]["lr"] = RECIPE.rate(step)
         optimizer.zero_grad()
         loss.backward()
@@ -476,11 +566,26 @@ def test_a_cut_run_with_an_objective_goes_on_with_the_same_draws_and_not_with_an
     whole = Denoiser()
     losses = train(whole, some_rows(), RECIPE, objective=shaken, parameters=lambda name: True).losses
     done = []
-    cut = train(Denoiser(), some_rows(), RECIPE, objective=shaken, parameters=lambda name: True, folder=tmp_path, after_step=lambda batch: done.append(batch.step),
-                stop=lambda: len(done) == 5)  # fmt: skip
+    cut = train(
+        Denoiser(),
+        some_rows(),
+        RECIPE,
+        objective=shaken,
+        parameters=lambda name: True,
+        folder=tmp_path,
+        after_step=lambda batch: done.append(batch.step),
+        stop=lambda: len(done) == 5,
+    )
     assert cut.status == "stopped" and cut.step == 5
     with pytest.raises(TrainingError, match="another objective"):
-        train(Denoiser(), some_rows(), RECIPE, objective=lambda model, batch: shaken(model, batch), parameters=lambda name: True, folder=tmp_path)
+        train(
+            Denoiser(),
+            some_rows(),
+            RECIPE,
+            objective=lambda model, batch: shaken(model, batch),
+            parameters=lambda name: True,
+            folder=tmp_path,
+        )
     model = Denoiser()
     torch.manual_seed(99)
     again = train(model, some_rows(), RECIPE, objective=shaken, parameters=lambda name: True, folder=tmp_path)

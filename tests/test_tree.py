@@ -13,14 +13,17 @@ from lens.models.tree import Tree
 
 def make() -> nn.Module:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)), nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.LayerNorm(2)}))
+    model = nn.Sequential(
+        nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)),
+        nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.LayerNorm(2)}),
+    )
     model.tied = model[0][0]
     return model
 
 
 def swap(model: nn.Module) -> None:
     inner = model[0]._modules
-    inner["0"] = inner.pop("0")                     # runs last from now on, under the same name
+    inner["0"] = inner.pop("0")  # runs last from now on, under the same name
 
 
 def renamed(model: nn.Module) -> None:
@@ -42,7 +45,9 @@ CHANGES = {
     "new parameter": lambda m: m[1]["b"].register_parameter("gain", nn.Parameter(torch.zeros(2))),
     "parameter gone": lambda m: setattr(m[0][0], "bias", None),
     "tied": lambda m: setattr(m[1]["b"], "weight", m[1]["a"].bias),
-    "other dictionary": lambda m: m[0][0].__dict__.__setitem__("_parameters", {"weight": nn.Parameter(torch.ones(4, 3))}),
+    "other dictionary": (
+        lambda m: m[0][0].__dict__.__setitem__("_parameters", {"weight": nn.Parameter(torch.ones(4, 3))})
+    ),
 }
 
 

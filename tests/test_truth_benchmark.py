@@ -1,4 +1,6 @@
-"""The benchmark `truth` itself works: each part runs on a little of its work, types are judged against plain hooks, and kept figures are merged only where they are of this code."""
+"""The benchmark `truth` itself works: each part runs on a little of its work, types are judged against plain hooks, and
+kept figures are merged only where they are of this code.
+"""
 
 import json
 import subprocess
@@ -8,9 +10,20 @@ import pytest
 
 from benchmarks import _types, before, truth
 
-ARGUMENTS = dict(vocab_size=97, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48, max_position_embeddings=64,
-                 initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
-KINDS = f'''
+ARGUMENTS = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
+KINDS = f"""
 import torch
 import transformers as T
 from tests.models import word_tokenizer
@@ -24,7 +37,7 @@ REFUSED = {{"t5": lambda: T.T5ForConditionalGeneration(T.T5Config(vocab_size=97,
 def build(name):
     torch.manual_seed(0)
     return (K[name][0] if name in K else REFUSED[name])().eval().requires_grad_(False)
-'''
+"""
 
 
 @pytest.fixture
@@ -37,19 +50,30 @@ def kinds(tmp_path, monkeypatch):
 
 
 def test_types_are_judged_against_plain_hooks(kinds):
-    assert _types.kinds_file() == kinds and _types.names(kinds) == (["right", "elsewhere", "unbuilt"], ["t5", "llama_noncausal", "served"])
+    assert _types.kinds_file() == kinds and _types.names(kinds) == (
+        ["right", "elsewhere", "unbuilt"],
+        ["t5", "llama_noncausal", "served"],
+    )
     assert _types.judged(kinds, "right") == {"plain": "exact", "bridge": "exact"}
     assert all(said.startswith("wrong: mlp_out differs by") for said in _types.judged(kinds, "elsewhere").values())
-    assert all(said.startswith("failed: reference: ZeroDivisionError") for said in _types.judged(kinds, "unbuilt").values())
+    assert all(
+        said.startswith("failed: reference: ZeroDivisionError") for said in _types.judged(kinds, "unbuilt").values()
+    )
     assert _types.judged(kinds, "t5") == {"plain": "refused", "bridge": "refused"}
     assert _types.judged(kinds, "llama_noncausal")["plain"] == "exact", "served where it equals plain hooks"
     assert _types.judged(kinds, "served")["plain"] == "wrong: a number where a refusal is right"
 
 
 def test_counts_keep_refusals_apart_from_wrong_numbers():
-    answers = {"a": {"plain": "exact", "bridge": "refused"}, "b": {"plain": "wrong: x", "bridge": "failed: y"}, "r": {"plain": "refused", "bridge": "wrong: z"}}
+    answers = {
+        "a": {"plain": "exact", "bridge": "refused"},
+        "b": {"plain": "wrong: x", "bridge": "failed: y"},
+        "r": {"plain": "refused", "bridge": "wrong: z"},
+    }
     found = truth._counts(answers, ["a", "b"])
-    assert (found["types_exact"], found["types_total"], found["types_wrong"]) == (1, 4, 2) and found["types_exact_each"] == {"plain": 1, "bridge": 0}
+    assert (found["types_exact"], found["types_total"], found["types_wrong"]) == (1, 4, 2) and found[
+        "types_exact_each"
+    ] == {"plain": 1, "bridge": 0}
     assert found["types_failed"] == ["b, bridge: failed: y"]
 
 
@@ -61,13 +85,20 @@ def test_without_the_file_of_types_their_figures_are_null(tmp_path, monkeypatch)
 
 def test_sizes_of_a_little(tmp_path):
     found = truth.BENCH.measure("size", tmp_path, quick=True)["figures"]
-    assert 0 < found["size_max_over_nominal"] <= 1 and found["size_data_sets"] == 40 and found["size_p_values"] == 3 and found["size_above"] == []
+    assert (
+        0 < found["size_max_over_nominal"] <= 1
+        and found["size_data_sets"] == 40
+        and found["size_p_values"] == 3
+        and found["size_above"] == []
+    )
 
 
 def test_the_cost_of_comparing_a_little(tmp_path):
     found = truth.BENCH.measure("cost", tmp_path, quick=True)["figures"]
     for name in ("check_fraction", "check_fraction_late"):
-        assert all(min(times) > 0 for way in ("with", "without", "first_sight") for times in found[f"{name}_seconds"][way])
+        assert all(
+            min(times) > 0 for way in ("with", "without", "first_sight") for times in found[f"{name}_seconds"][way]
+        )
         assert found[name] > -1 and found[f"{name}_first_sight"] > -1
 
 
@@ -96,14 +127,20 @@ def test_a_commit_that_is_not_there_and_a_benchmark_without_one():
 
 
 def test_kept_figures_are_merged_and_those_of_other_code_are_not(tmp_path, monkeypatch, capsys):
-    parts = {name: lambda quick, name=name: ran.append(name) or {key: 0.5 for key in truth.FIGURES[name]} for name in truth.BENCH.parts}
+    parts = {
+        name: lambda quick, name=name: ran.append(name) or {key: 0.5 for key in truth.FIGURES[name]}
+        for name in truth.BENCH.parts
+    }
     ran = []
     monkeypatch.setattr(truth.BENCH, "parts", parts)
     monkeypatch.setattr(truth.machine, "busy_share", lambda: 0.0)
 
     def line(**options):
         ran.clear()
-        assert truth.BENCH.run(quick=True, folder=tmp_path, **{"part": None, "again": False, "kept": False, **options}) == 0
+        assert (
+            truth.BENCH.run(quick=True, folder=tmp_path, **{"part": None, "again": False, "kept": False, **options})
+            == 0
+        )
         return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
     first = line(part="cost")
@@ -115,7 +152,13 @@ def test_kept_figures_are_merged_and_those_of_other_code_are_not(tmp_path, monke
     assert len(ran) == 5
     monkeypatch.setattr(truth.BENCH, "digest", lambda: "other")
     old = line(kept=True)
-    assert ran == [] and not any(part["of_this_code"] for part in old["parts"].values()) and old["size_max_over_nominal"] == 0.5
+    assert (
+        ran == []
+        and not any(part["of_this_code"] for part in old["parts"].values())
+        and old["size_max_over_nominal"] == 0.5
+    )
     line()
     assert len(ran) == 5
-    assert [key for key in first if key in {k for keys in truth.FIGURES.values() for k in keys}] == [k for keys in truth.FIGURES.values() for k in keys]
+    assert [key for key in first if key in {k for keys in truth.FIGURES.values() for k in keys}] == [
+        k for keys in truth.FIGURES.values() for k in keys
+    ]

@@ -1,4 +1,6 @@
-"""The vectors benchmark itself works: a quick run prints what it promises, its hooked passes are plain ones, and it goes on without the training part."""
+"""The vectors benchmark itself works: a quick run prints what it promises, its hooked passes are plain ones, and it
+goes on without the training part.
+"""
 
 import json
 import math
@@ -16,7 +18,17 @@ from benchmarks.tables import finish, rounded
 from benchmarks.work import layer_sweep_floor
 
 ROOT = Path(__file__).parents[1]
-KEYS = ("ratio_peer", "seconds_per_prompt", "layer_sweep_over_forward", "train_overhead", "max_abs_diff", "seconds", "machine", "data", "quick")
+KEYS = (
+    "ratio_peer",
+    "seconds_per_prompt",
+    "layer_sweep_over_forward",
+    "train_overhead",
+    "max_abs_diff",
+    "seconds",
+    "machine",
+    "data",
+    "quick",
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +39,34 @@ def bench():
 
 
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "benchmarks", "vectors", "--quick", "--repeats", "1", "--json", str(tmp_path / "all.json")], cwd=ROOT, capture_output=True,
-                          text=True, timeout=600, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "vectors",
+            "--quick",
+            "--repeats",
+            "1",
+            "--json",
+            str(tmp_path / "all.json"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS) and report["quick"] is True
-    assert report["ratio_peer"] > 0 and report["seconds_per_prompt"] > 0 and report["layer_sweep_over_forward"] > 0 and report["layer_sweep_floor"] > 0
+    assert (
+        report["ratio_peer"] > 0
+        and report["seconds_per_prompt"] > 0
+        and report["layer_sweep_over_forward"] > 0
+        and report["layer_sweep_floor"] > 0
+    )
     assert 0 < report["max_abs_diff"] <= benchmark.TOLERANCE
     low, high = report["ratio_peer_interval"]
     assert low <= report["ratio_peer"] <= high
@@ -72,29 +105,61 @@ def test_without_the_training_part_it_says_so(bench, monkeypatch):
 
 
 def test_the_floor_of_a_layer_sweep_is_that_of_the_tokens_that_must_be_computed():
-    """Four layers of width 8, two heads of 4 with one for the keys, an MLP of 16, 50 tokens; two operations a multiply-add."""
+    """Four layers of width 8, two heads of 4 with one for the keys, an MLP of 16, 50 tokens; two operations a
+    multiply-add.
+    """
     from transformers import LlamaConfig
 
-    config = LlamaConfig(hidden_size=8, num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=1, intermediate_size=16, vocab_size=50)
+    config = LlamaConfig(
+        hidden_size=8,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=16,
+        vocab_size=50,
+    )
     kv, rest, logits, key = 2 * 8 * 4 * 2, 2 * (8 * 8 * 2 + 3 * 8 * 16), 2 * 8 * 50, 2 * 2 * 8
     token = lambda p, layers: layers * (kv + rest + (p + 1) * key)
     whole = sum(token(p, 4) for p in range(3)) + 3 * logits
-    # the unedited pass: three layers of all tokens, the last layer's keys and values, and all of it at the token that is read; then three to no layers
-    alone = sum(token(p, 3) + kv for p in range(3)) + (token(2, 1) - kv) + sum(token(2, n) for n in (3, 2, 1, 0)) + 5 * logits
+    # the unedited pass: three layers of all tokens, the last layer's keys and values, and all of it at the token that
+    # is read; then three to no layers
+    alone = (
+        sum(token(p, 3) + kv for p in range(3))
+        + (token(2, 1) - kv)
+        + sum(token(2, n) for n in (3, 2, 1, 0))
+        + 5 * logits
+    )
     assert layer_sweep_floor(config, [[1, 2, 3]], [(7,)]) == pytest.approx(alone / whole)
     # a second prompt parts at the last token: the first two are there already
     more = token(2, 4) + sum(token(2, n) for n in (3, 2, 1, 0)) + 5 * logits
-    assert layer_sweep_floor(config, [[1, 2, 3], [1, 2, 4]], [(7,), (9,)]) == pytest.approx((alone + more) / (2 * whole))
+    assert layer_sweep_floor(config, [[1, 2, 3], [1, 2, 4]], [(7,), (9,)]) == pytest.approx(
+        (alone + more) / (2 * whole)
+    )
     # an answer of two tokens: its first goes through every layer too, and both are read
-    unedited, edited = sum(token(p, 3) + kv for p in range(4)) + sum(token(p, 1) - kv for p in (2, 3)), sum(token(p, n) for p in (2, 3) for n in range(4))
+    unedited, edited = (
+        sum(token(p, 3) + kv for p in range(4)) + sum(token(p, 1) - kv for p in (2, 3)),
+        sum(token(p, n) for p in (2, 3) for n in range(4)),
+    )
     assert layer_sweep_floor(config, [[1, 2, 3]], [(7, 8)]) == pytest.approx((unedited + edited + 10 * logits) / whole)
 
 
-@pytest.mark.parametrize(("gap", "agree"), [(1e-6, True), (1e-3, False), (math.nan, False), (math.inf, False), (None, True)])
+@pytest.mark.parametrize(
+    ("gap", "agree"), [(1e-6, True), (1e-3, False), (math.nan, False), (math.inf, False), (None, True)]
+)
 def test_a_run_ends_with_its_numbers_and_says_where_they_differ(gap, agree, tmp_path, capsys):
-    report, options = {"max_abs_diff": gap, "ratio": 1 / 3, "quick": False}, dict(speeds=[[1.0, 1.05], [1.0, 1.3]], tolerance=1e-5, what="numbers")
-    assert finish(report, lambda made: f"ratio {made['ratio']}", **options, more={"runs": [1]}, file=tmp_path / "a.json") is agree
+    report, options = (
+        {"max_abs_diff": gap, "ratio": 1 / 3, "quick": False},
+        dict(speeds=[[1.0, 1.05], [1.0, 1.3]], tolerance=1e-5, what="numbers"),
+    )
+    assert (
+        finish(report, lambda made: f"ratio {made['ratio']}", **options, more={"runs": [1]}, file=tmp_path / "a.json")
+        is agree
+    )
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert lines[0] == "ratio 0.3333" and json.loads(lines[-1]) == rounded(report) and ("the numbers differ" in said.out) is not agree
+    assert (
+        lines[0] == "ratio 0.3333"
+        and json.loads(lines[-1]) == rounded(report)
+        and ("the numbers differ" in said.out) is not agree
+    )
     assert "factor of 1.30" in said.err and json.loads((tmp_path / "a.json").read_text())["runs"] == [1]

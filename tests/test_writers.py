@@ -26,11 +26,30 @@ ROOT = Path(lens.__path__[0]).parent
 
 # -- the one writer
 
-WRITES = {"write_text", "write_bytes", "savefig", "to_csv", "to_parquet", "to_netcdf", "save_file", "save", "savez", "savez_compressed", "dump"}
+WRITES = {
+    "write_text",
+    "write_bytes",
+    "savefig",
+    "to_csv",
+    "to_parquet",
+    "to_netcdf",
+    "save_file",
+    "save",
+    "savez",
+    "savez_compressed",
+    "dump",
+}
 #: Names of what has not its own name yet, or is not on a disk: it is renamed, or written, when it is whole.
 UNDER_WAY = {"part", "stage", "ready", "memory"}
-#: The writer itself; what makes damaged files on purpose; the fetched model, unpacked in a stage that is renamed; the machine's own counters, which are no files.
-APART = {"lens/files.py": None, "benchmarks/_damage.py": None, "lens/cache.py": {"open", "write_text"}, "benchmarks/machine.py": {"write_text"}, "benchmarks/provenance.py": {"open", "write_bytes"}}
+#: The writer itself; what makes damaged files on purpose; the fetched model, unpacked in a stage that is renamed; the
+#: machine's own counters, which are no files.
+APART = {
+    "lens/files.py": None,
+    "benchmarks/_damage.py": None,
+    "lens/cache.py": {"open", "write_text"},
+    "benchmarks/machine.py": {"write_text"},
+    "benchmarks/provenance.py": {"open", "write_bytes"},
+}
 
 
 def _written_directly(path: Path) -> list[str]:
@@ -39,16 +58,27 @@ def _written_directly(path: Path) -> list[str]:
     for call in ast.walk(ast.parse(source)):
         if not isinstance(call, ast.Call):
             continue
-        name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+        name = (
+            call.func.attr
+            if isinstance(call.func, ast.Attribute)
+            else call.func.id
+            if isinstance(call.func, ast.Name)
+            else ""
+        )
         receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
         whose = ast.unparse(receiver) if receiver is not None else ""
         if name == "open":
-            given = [*(k.value for k in call.keywords if k.arg == "mode"), *call.args[int(receiver is None or whose == "os"):]]
+            given = [
+                *(k.value for k in call.keywords if k.arg == "mode"),
+                *call.args[int(receiver is None or whose == "os") :],
+            ]
             modes = [a.value for a in given if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             writes = any(re.fullmatch(r"[rbt]*[wax+][bt+]*", mode) for mode in modes)
             where = [ast.unparse(a) for a in call.args] + [whose]
         elif name in WRITES:
-            writes = bool(call.args) and not (name in ("save", "dump") and whose not in ("np", "torch", "json", "numpy"))
+            writes = bool(call.args) and not (
+                name in ("save", "dump") and whose not in ("np", "torch", "json", "numpy")
+            )
             where = [ast.unparse(a) for a in call.args] + [whose]
         else:
             continue
@@ -63,21 +93,43 @@ def test_nothing_is_written_past_the_one_writer(folder):
     for path in sorted((ROOT / folder).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         allowed = APART.get(name, set())
-        if allowed is not None and (found := [line for line in _written_directly(path) if line.split(" ")[0] not in allowed]):
+        if allowed is not None and (
+            found := [line for line in _written_directly(path) if line.split(" ")[0] not in allowed]
+        ):
             past[name] = found
     assert not past, "write through lens.files (files.write, files.write_json, files.write_tensors, files.replacing)"
 
 
 def test_the_search_finds_what_it_looks_for(tmp_path):
-    bad = ['Path("a").write_text("x")', 'open("a", "w")', 'open("a", mode="ab")', 'Path("a").open("wb")', 'frame.to_csv(path, index=False)', 'fig.savefig("a.png")',
-           'save_file(tensors, path)', 'torch.save(x, "a")', 'json.dump(x, file)', 'np.savez_compressed(file, x=x)']
-    good = ['open("a")', 'open("a", "rb")', 'frame.to_csv(index=False)', 'table.to_parquet(index=False)', 'part.write_text("x")', 'save_file(tensors, stage / "a")', 'model.save("a")', 'json.dumps(x)']
+    bad = [
+        'Path("a").write_text("x")',
+        'open("a", "w")',
+        'open("a", mode="ab")',
+        'Path("a").open("wb")',
+        "frame.to_csv(path, index=False)",
+        'fig.savefig("a.png")',
+        "save_file(tensors, path)",
+        'torch.save(x, "a")',
+        "json.dump(x, file)",
+        "np.savez_compressed(file, x=x)",
+    ]
+    good = [
+        'open("a")',
+        'open("a", "rb")',
+        "frame.to_csv(index=False)",
+        "table.to_parquet(index=False)",
+        'part.write_text("x")',
+        'save_file(tensors, stage / "a")',
+        'model.save("a")',
+        "json.dumps(x)",
+    ]
     for line, expected in [(x, 1) for x in bad] + [(x, 0) for x in good]:
         (tmp_path / "a.py").write_text(line)
         assert len(_written_directly(tmp_path / "a.py")) == expected, line
 
 
 # -- a study's folder
+
 
 @pytest.mark.parametrize("at", [0, 20])
 def test_a_study_begun_on_a_full_disk_leaves_nothing_and_begins_later(tmp_path, at):
@@ -102,7 +154,14 @@ def test_an_empty_configuration_of_an_earlier_full_disk_is_written_anew(tmp_path
     assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
 
 
-@pytest.mark.parametrize("content, said", [("{", "cannot be read"), ("[1]", "not a configuration"), ('{"preset": "other"}', "preset: \"other\" there, \"tiny\" asked")])
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("{", "cannot be read"),
+        ("[1]", "not a configuration"),
+        ('{"preset": "other"}', 'preset: "other" there, "tiny" asked'),
+    ],
+)
 def test_a_folder_with_another_configuration_is_refused(tmp_path, content, said):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ResultError, match=said):
@@ -155,7 +214,12 @@ def _tables(folder, begin, told):
     tables = Tables(Path(folder), ["x", "y"])
     begin.wait(60)
     try:
-        told.put(sum(all(t.equals(frame()) for t in tables.kept(("x", "y"), f"p{i}", lambda: (frame(), frame()))) for i in range(15)))
+        told.put(
+            sum(
+                all(t.equals(frame()) for t in tables.kept(("x", "y"), f"p{i}", lambda: (frame(), frame())))
+                for i in range(15)
+            )
+        )
     except BaseException as error:
         told.put(repr(error))
 
@@ -180,6 +244,7 @@ def test_a_damaged_part_of_a_table_is_named(tmp_path):
 
 # -- reports
 
+
 def test_a_report_that_does_not_fit_leaves_both_earlier_files(tmp_path):
     rng = np.random.default_rng(0)
     transcript = provenance.from_arrays(rng.integers(0, 9, (60, 6)), position=rng.permutation(60), shuffled_as="drawn")
@@ -187,15 +252,18 @@ def test_a_report_that_does_not_fit_leaves_both_earlier_files(tmp_path):
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     page.write_text("earlier page")
     data.write_text("earlier data")
-    for at in (1000, 20_000):                        # neither fits; the data fit and the page does not
+    for at in (1000, 20_000):  # neither fits; the data fit and the page does not
         with size_limit(at), pytest.raises(lens.FileError, match=r"report\."):
             provenance.report(result, page, data)
-        assert (page.read_text(), data.read_text()) == ("earlier page", "earlier data") and len(os.listdir(tmp_path)) == 2
+        assert (page.read_text(), data.read_text()) == ("earlier page", "earlier data") and len(
+            os.listdir(tmp_path)
+        ) == 2
     provenance.report(result, page, data)
     assert json.loads(data.read_text())["schema"] and "<svg" in page.read_text()
 
 
 # -- tensors
+
 
 def _vector(path):
     from lens.vectors.vector import Vector

@@ -22,5 +22,14 @@ from widgets.provenance_bench import ProvenanceBench
 from widgets.subspace_bench import SubspaceBench
 from widgets.vector_bench import VectorBench
 
-__all__ = ["AttentionView", "CurvatureView", "DiffusionBench", "InjectionBench", "PatchExplorer", "ProvenanceBench", "SubspaceBench", "VectorBench",
-           "ViewError"]
+__all__ = [
+    "AttentionView",
+    "CurvatureView",
+    "DiffusionBench",
+    "InjectionBench",
+    "PatchExplorer",
+    "ProvenanceBench",
+    "SubspaceBench",
+    "VectorBench",
+    "ViewError",
+]

@@ -1,4 +1,6 @@
-"""The views' JavaScript and CSS: plain files, joined into one ES module a widget, so that nothing is loaded from elsewhere."""
+"""The views' JavaScript and CSS: plain files, joined into one ES module a widget, so that nothing is loaded from
+elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A band of a curvature spectrum: what it carries, the edit that takes it out, and what `lens.curvature` says of it, for a view and for people without a kernel."""
+"""A band of a curvature spectrum: what it carries, the edit that takes it out, and what `lens.curvature` says of it,
+for a view and for people without a kernel.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def band_number(low: float) -> int:
 
 
 def without_band(decomposition: Decomposition, low: float, high: float, by: str = "kfac") -> Edit:
-    """The edit that takes out the pairs of rank low to high (shares, in descending order of mass, as in `lens.curvature.spectrum`) and leaves all others as they are.
+    """The edit that takes out the pairs of rank low to high (shares, in descending order of mass, as in
+    `lens.curvature.spectrum`) and leaves all others as they are.
 
     Raises ViewError for a band that holds no pair of a layer.
     """
@@ -58,13 +61,23 @@ def without_band(decomposition: Decomposition, low: float, high: float, by: str 
         order = whole.flatten().argsort(descending=True, stable=True)
         start, end = (round(share * len(order)) for share in (low, high))
         if end <= start:
-            raise ViewError(f"band: {low:g} to {high:g} holds none of the {len(order)} pairs of {name}; choose a wider one")
+            raise ViewError(
+                f"band: {low:g} to {high:g} holds none of the {len(order)} pairs of {name}; choose a wider one"
+            )
         stay = torch.ones(len(order), dtype=torch.bool, device=order.device)
         stay[order[start:end]] = False
         stay = stay.reshape(whole.shape)
         new[name], counts[name] = rebuilt(layer.weight, layer.u_g, layer.coefficients, layer.u_a, stay), int(stay.sum())
         mass[name] = float((whole * stay).sum() / whole.sum())
-    return made(decomposition, f"without {low:g}-{high:g} by {by}", new, counts, mass, by, {"edit": f"band taken out by {by}", "low": low, "high": high})
+    return made(
+        decomposition,
+        f"without {low:g}-{high:g} by {by}",
+        new,
+        counts,
+        mass,
+        by,
+        {"edit": f"band taken out by {by}", "low": low, "high": high},
+    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,9 @@ def literal(name: str) -> str:
 
 
 def lines_of(decomposition: Decomposition, by: str) -> dict[str, dict[str, Any]]:
-    """Of one layer or several: the mean mass of a pair in each bin of `ENDS` in units of the layer's mean pair, and what each bin carries of mass and squared weight."""
+    """Of one layer or several: the mean mass of a pair in each bin of `ENDS` in units of the layer's mean pair, and
+    what each bin carries of mass and squared weight.
+    """
     ds = curvature.spectrum(decomposition, by=by, bands=ENDS, shares=(0.5, 0.9))
     out = {}
     for i, name in enumerate(decomposition):
@@ -106,27 +121,61 @@ def lines_of(decomposition: Decomposition, by: str) -> dict[str, dict[str, Any]]
         with np.errstate(invalid="ignore", divide="ignore"):
             density = np.where(width > 0, at.band_mass.values / width, np.nan)
         facts = {"pairs": pairs} | {key: int(at[key]) for key in ("d_in", "d_out", "tokens", "rank_a", "rank_g")}
-        facts |= {"half": finite(at.pairs.values[0]), "most": finite(at.pairs.values[1]), "deficient": bool(decomposition[name].deficient)}
-        out[name] = {"density": density, "mass": at.band_mass.values, "energy": at.coefficient_energy.values, "facts": facts}
+        facts |= {
+            "half": finite(at.pairs.values[0]),
+            "most": finite(at.pairs.values[1]),
+            "deficient": bool(decomposition[name].deficient),
+        }
+        out[name] = {
+            "density": density,
+            "mass": at.band_mass.values,
+            "energy": at.coefficient_energy.values,
+            "facts": facts,
+        }
     return out
 
 
-def carried(model: Any, decomposition: Decomposition, band: Band, memorised: np.ndarray, clean: Sequence[np.ndarray], by: str, level: float,
-            stop: Callable[[], bool], on_part: Callable[[int, int], None]) -> list[dict[str, Any]]:  # fmt: skip
-    """A row a layer: activation of memorised over clean text in the band, in each basis and on both sides of the layer, with intervals; `on_part` is told how many layers of how many
-    are read. Raises Stopped."""
+def carried(
+    model: Any,
+    decomposition: Decomposition,
+    band: Band,
+    memorised: np.ndarray,
+    clean: Sequence[np.ndarray],
+    by: str,
+    level: float,
+    stop: Callable[[], bool],
+    on_part: Callable[[int, int], None],
+) -> list[dict[str, Any]]:
+    """A row a layer: activation of memorised over clean text in the band, in each basis and on both sides of the layer,
+    with intervals; `on_part` is told how many layers of how many are read. Raises Stopped."""
     rows, part, batches = [], band.of(decomposition), stacked(clean)
     names = list(part)
     for start in range(0, len(names), LAYERS_AT_ONCE):
         on_part(start, len(names))
         some = part.select([literal(name) for name in names[start : start + LAYERS_AT_ONCE]])
-        ds = curvature.activation_ratio(model, some, memorised, batches, by=by, bands=ends_of(band.low, band.high), bases=tuple(BASES), seed=band.seed, level=level,
-                                        progress=False, stop=stop)  # fmt: skip
+        ds = curvature.activation_ratio(
+            model,
+            some,
+            memorised,
+            batches,
+            by=by,
+            bands=ends_of(band.low, band.high),
+            bases=tuple(BASES),
+            seed=band.seed,
+            level=level,
+            progress=False,
+            stop=stop,
+        )
         at = ds.isel(band=band_number(band.low))
         for i, name in enumerate(some):
             one = at.isel(layer=i)
-            value = lambda basis, side, one=one: [finite(one[v].sel(basis=basis, side=side)) for v in ("ratio", "low", "high")]  # noqa: E731
-            rows.append({"layer": name} | {f"{basis}_{side}": value(basis, side) for basis in BASES for side in ("output", "input")})
+            value = lambda basis, side, one=one: [
+                finite(one[v].sel(basis=basis, side=side)) for v in ("ratio", "low", "high")
+            ]  # noqa: E731
+            rows.append(
+                {"layer": name}
+                | {f"{basis}_{side}": value(basis, side) for basis in BASES for side in ("output", "input")}
+            )
     return rows
 
 
@@ -153,8 +202,18 @@ class Removal:
         return np.argsort(-np.abs(after - before), kind="stable")
 
 
-def take_out(model: Any, decomposition: Decomposition, run: Removal, by: str, level: float, stop: Callable[[], bool], on_point: Callable[[], None]) -> None:
-    """Measure the model as it is, without the band, and with as much removed in random bases; what was measured stays where `stop` says so."""
+def take_out(
+    model: Any,
+    decomposition: Decomposition,
+    run: Removal,
+    by: str,
+    level: float,
+    stop: Callable[[], bool],
+    on_point: Callable[[], None],
+) -> None:
+    """Measure the model as it is, without the band, and with as much removed in random bases; what was measured stays
+    where `stop` says so.
+    """
     band, part = run.band, run.band.of(decomposition)
     edit: Edit | None = None
     try:
@@ -165,7 +224,13 @@ def take_out(model: Any, decomposition: Decomposition, run: Removal, by: str, le
                 edit = without_band(part, band.low, band.high, by)
                 norm = float(np.sqrt(sum(float(layer.weight.double().square().sum()) for layer in part.values())))
                 run.removed = edit.removed / norm
-            made_ = None if name == "unedited" else edit if name == "removed" else curvature.control(part, "random", edit, match="norm", seed=band.seed)
+            made_ = (
+                None
+                if name == "unedited"
+                else (
+                    edit if name == "removed" else curvature.control(part, "random", edit, match="norm", seed=band.seed)
+                )
+            )
             run.points[name], after = measured(model, made_, run.sides, run.base, level, band.seed)
             run.base = after if run.base is None else run.base
             on_point()
@@ -175,13 +240,26 @@ def take_out(model: Any, decomposition: Decomposition, run: Removal, by: str, le
 
 def removal_payload(run: Removal, model: Any, what: str) -> dict[str, Any]:
     """The `taken` trait: the table as JSON, the most changed texts with a buffer."""
-    data: dict[str, Any] = {"fields": {"layer": run.band.layer, "everywhere": run.band.everywhere, "low": run.band.low, "high": run.band.high, "seed": run.band.seed}, "what": what,
-                            "tables": {name: point.table[FOUND] for name, point in run.points.items()}, "removed": finite(run.removed), "hashes": list(run.hashes)}  # fmt: skip
+    data: dict[str, Any] = {
+        "fields": {
+            "layer": run.band.layer,
+            "everywhere": run.band.everywhere,
+            "low": run.band.low,
+            "high": run.band.high,
+            "seed": run.band.seed,
+        },
+        "what": what,
+        "tables": {name: point.table[FOUND] for name, point in run.points.items()},
+        "removed": finite(run.removed),
+        "hashes": list(run.hashes),
+    }
     if "removed" in run.points:
         points = [run.points["removed"]]
         order = run.changed()[:MOST_CHANGED]
         change = run.points["removed"].line.nll.values - run.points["unedited"].line.nll.values
-        data["texts"] = _subspace_copies.buffered(_subspace_copies.texts_of(model, run.points["unedited"], points, run.sides.sets, run.sides.probes, order))
+        data["texts"] = _subspace_copies.buffered(
+            _subspace_copies.texts_of(model, run.points["unedited"], points, run.sides.sets, run.sides.probes, order)
+        )
         data["change"] = [finite(change[i]) for i in order]
     return data
 
@@ -193,8 +271,14 @@ def program(band: Band, by: str, level: float, given: Mapping[str, str], from_fa
     """Python that makes the band's numbers again, and takes it out."""
     ends, number = ends_of(band.low, band.high), band_number(band.low)
     part = "decomposition" if band.everywhere else f"decomposition.select([{literal(band.layer)!r}])"
-    lines = ["import numpy as np", "import torch", "from lens import curvature, memorization", "from lens.curvature.edit import made, rebuilt", "",
-             f"# model, {'factors' if from_factors else 'decomposition'}, memorised and clean: what the view was given"]  # fmt: skip
+    lines = [
+        "import numpy as np",
+        "import torch",
+        "from lens import curvature, memorization",
+        "from lens.curvature.edit import made, rebuilt",
+        "",
+        f"# model, {'factors' if from_factors else 'decomposition'}, memorised and clean: what the view was given",
+    ]
     if from_factors:
         lines += ["decomposition = curvature.decompose(model, factors)"]
     lines += [
@@ -204,55 +288,116 @@ def program(band: Band, by: str, level: float, given: Mapping[str, str], from_fa
         "batches = [np.stack([row for row in rows if len(row) == n]) for n in dict.fromkeys(map(len, rows))]",
         f"spectrum = curvature.spectrum(part, by={by!r}, bands={ends!r}).isel(band={number})",
         "print(spectrum[['band_mass', 'coefficient_energy']].to_dataframe())",
-        f"ratio = curvature.activation_ratio(model, part, sequences.ids, batches, by={by!r}, bands={ends!r}, bases={tuple(BASES)!r}, seed={band.seed}, level={level!r}).isel(band={number})",
+        (
+            f"ratio = curvature.activation_ratio(model, part, sequences.ids, batches, by={by!r}, bands={ends!r},"
+            f" bases={tuple(BASES)!r}, seed={band.seed}, level={level!r}).isel(band={number})"
+        ),
         "print(ratio[['ratio', 'low', 'high']].to_dataframe())",
         "",
         "def without(layer):  # the pairs of the band go, all others stay",
         f"    order = layer.mass({by!r}).flatten().argsort(descending=True, stable=True)",
         "    stay = torch.ones(len(order), dtype=torch.bool)",
         f"    stay[order[round({band.low!r} * len(order)):round({band.high!r} * len(order))]] = False",
-        "    return rebuilt(layer.weight, layer.u_g, layer.coefficients, layer.u_a, stay.reshape(layer.shape)), int(stay.sum())",
+        (
+            "    return rebuilt(layer.weight, layer.u_g, layer.coefficients, layer.u_a, stay.reshape(layer.shape)),"
+            " int(stay.sum())"
+        ),
         "",
         "cut = {name: without(layer) for name, layer in part.items()}",
-        f"edit = made(part, 'without the band', {{n: w for n, (w, _) in cut.items()}}, {{n: k for n, (_, k) in cut.items()}}, dict.fromkeys(cut, float('nan')), {by!r}, {{}})",
+        (
+            "edit = made(part, 'without the band', {n: w for n, (w, _) in cut.items()}, {n: k for n, (_, k) in"
+            f" cut.items()}}, dict.fromkeys(cut, float('nan')), {by!r}, {{}})"
+        ),
         f"control = curvature.control(part, 'random', edit, match='norm', seed={band.seed})",
-        "curve = memorization.tradeoff(model, {'without the band': edit, 'random bases': control}, sequences, rows, copying=0, heads=False)",
+        (
+            "curve = memorization.tradeoff(model, {'without the band': edit, 'random bases': control}, sequences, rows,"
+            " copying=0, heads=False)"
+        ),
         f"print(memorization.tradeoff_summary(curve, level={level!r}, seed={band.seed}))",
     ]
     return "\n".join(lines) + "\n"
 
 
-def static(spectra: Mapping[str, Mapping[str, Any]], band: Band, carries: Mapping[str, Any], run: Removal | None, model: Any, what: str, empty: str) -> str:
+def static(
+    spectra: Mapping[str, Mapping[str, Any]],
+    band: Band,
+    carries: Mapping[str, Any],
+    run: Removal | None,
+    model: Any,
+    what: str,
+    empty: str,
+) -> str:
     """The spectrum as an image with the band marked, what the band carries and what its removal did, as plain HTML."""
     if not spectra:
         return f"<p><em>{html.escape(empty)}</em></p>"
     e = html.escape
     picture = base64.b64encode(figure_png(spectra, band)).decode()
-    parts = [f"<p>{e(what)}; band {e(band.text())} of the pairs of eigenvectors, in descending order of curvature mass.</p>",
-             f'<img alt="Curvature mass by rank, one line a layer; {e(band.layer)} drawn strong, the band {e(band.text())} shaded" src="data:image/png;base64,{picture}" style="max-width:100%">']  # fmt: skip
+    parts = [
+        f"<p>{e(what)}; band {e(band.text())} of the pairs of eigenvectors, in descending order of curvature mass.</p>",
+        (
+            f'<img alt="Curvature mass by rank, one line a layer; {e(band.layer)} drawn strong, the band'
+            f' {e(band.text())} shaded" src="data:image/png;base64,{picture}" style="max-width:100%">'
+        ),
+    ]
     if carries.get("rows"):
         body = "".join(
-            f"<tr><td {LEFT}>{e(row['layer'])}</td><td>{100 * row['mass']:.3g} %</td><td>{100 * row['energy']:.3g} %</td>"
+            f"<tr><td {LEFT}>{e(row['layer'])}</td><td>{100 * row['mass']:.3g} %</td><td>{100 * row['energy']:.3g}"
+            " %</td>"
             + "".join(f"<td>{e(_ratio(row[k]))}</td>" for k in ("kfac_output", "random_output", "kfac_input"))
             + "</tr>"
             for row in carries["rows"]
         )
-        head = "".join(f"<th {LEFT}>{t}</th>" for t in ("layer", "curvature mass", "squared weight", "memorised / clean, output", "same in random bases", "memorised / clean, input"))
+        head = "".join(
+            f"<th {LEFT}>{t}</th>"
+            for t in (
+                "layer",
+                "curvature mass",
+                "squared weight",
+                "memorised / clean, output",
+                "same in random bases",
+                "memorised / clean, input",
+            )
+        )
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     if run is not None and run.points:
-        names = {"unedited": "unedited", "removed": f"without {run.band.text()}", "control": "random bases, equal norm removed"}
-        shares = {name: [_subspace_copies.percent(point.table[FOUND][m]) for m in ("strict", "loose")] for name, point in run.points.items()}
-        body = "".join(f"<tr><td {LEFT}>{e(names[n])}</td><td>{strict}</td><td>{loose}</td><td>{run.points[n].table[FOUND]['loss']:.4g}</td></tr>" for n, (strict, loose) in shares.items())
-        parts.append(f"<table><thead><tr><th {LEFT}>model</th><th>recited (strict)</th><th>recited (loose)</th><th>clean loss, nats/token</th></tr></thead><tbody>{body}</tbody></table>")
+        names = {
+            "unedited": "unedited",
+            "removed": f"without {run.band.text()}",
+            "control": "random bases, equal norm removed",
+        }
+        shares = {
+            name: [_subspace_copies.percent(point.table[FOUND][m]) for m in ("strict", "loose")]
+            for name, point in run.points.items()
+        }
+        body = "".join(
+            "<tr><td"
+            f" {LEFT}>{e(names[n])}</td><td>{strict}</td><td>{loose}</td><td>{run.points[n].table[FOUND]['loss']:.4g}</td></tr>"
+            for n, (strict, loose) in shares.items()
+        )
+        parts.append(
+            f"<table><thead><tr><th {LEFT}>model</th><th>recited (strict)</th><th>recited (loose)</th><th>clean loss,"
+            f" nats/token</th></tr></thead><tbody>{body}</tbody></table>"
+        )
         if "removed" in run.points:
-            texts = _subspace_copies.texts_of(model, run.points["unedited"], [run.points["removed"]], run.sides.sets, run.sides.probes, run.changed()[:3])
+            texts = _subspace_copies.texts_of(
+                model,
+                run.points["unedited"],
+                [run.points["removed"]],
+                run.sides.sets,
+                run.sides.probes,
+                run.changed()[:3],
+            )
             parts.append(_subspace_copies.text_blocks(texts, f"without {run.band.text()}", 3))
     return "".join(parts)
 
 
 def _ratio(value: Sequence[float | None]) -> str:
     ratio, low, high = value
-    return "no value" if ratio is None else f"{ratio:.3g}" + ("" if low is None or high is None else f" [{low:.3g}, {high:.3g}]")
+    return (
+        "no value"
+        if ratio is None
+        else f"{ratio:.3g}" + ("" if low is None or high is None else f" [{low:.3g}, {high:.3g}]")
+    )
 
 
 def figure_png(spectra: Mapping[str, Mapping[str, Any]], band: Band) -> bytes:
@@ -266,10 +411,16 @@ def figure_png(spectra: Mapping[str, Mapping[str, Any]], band: Band) -> bytes:
     for name, line in spectra.items():
         strong = band.everywhere or name == band.layer
         with np.errstate(divide="ignore"):
-            look = {"color": SERIES[0] if strong else MUTED, "linewidth": 1.8 if strong and not band.everywhere else 0.7, "alpha": 1 if strong else 0.5}
+            look = {
+                "color": SERIES[0] if strong else MUTED,
+                "linewidth": 1.8 if strong and not band.everywhere else 0.7,
+                "alpha": 1 if strong else 0.5,
+            }
             ax.plot(middle, np.where(line["density"] > 0, line["density"], np.nan), **look)
     ax.axvspan(100 * band.low, 100 * band.high, color=SERIES[1], alpha=0.18, linewidth=0)
-    ax.set(yscale="log", xlabel="rank of the pair, % of all pairs", ylabel="mass of a pair,\nlayer mean = 1", xlim=(0, 100))
+    ax.set(
+        yscale="log", xlabel="rank of the pair, % of all pairs", ylabel="mass of a pair,\nlayer mean = 1", xlim=(0, 100)
+    )
     ax.spines[["top", "right"]].set_visible(False)
     as_written(fig)
     return picture(fig)

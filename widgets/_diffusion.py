@@ -1,4 +1,6 @@
-"""What DiffusionBench computes without a browser: sets of captions with their pictures, the copy measure, watched denoising, the edit and the attack on it."""
+"""What DiffusionBench computes without a browser: sets of captions with their pictures, the copy measure, watched
+denoising, the edit and the attack on it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ from lens.engine.linear import LinearError, linears
 
 from widgets.errors import ViewError
 
-METHODS = {"published": "contrast of activations, as published", "corrected": "contrast, captioned half, with a margin", "wanda": "weight × activation (Wanda), no reference"}
+METHODS = {
+    "published": "contrast of activations, as published",
+    "corrected": "contrast, captioned half, with a margin",
+    "wanda": "weight × activation (Wanda), no reference",
+}
 METHODS = {name: METHODS.get(name, name) for name in VARIANTS}
 STARTS = {"caption": "the caption's own embedding", "empty": "the empty caption", "random": "random noise"}
 SPARSITIES = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.4, 0.6)
@@ -39,7 +45,8 @@ FRAMES = 6  # pictures on the way that an autoencoder is asked for
 
 @dataclass(frozen=True)
 class Place:
-    """Layers of the U-Net that are watched and cut: `label` for people, `layers` as `lens.diffusion.statistics` takes them, what one is called, and what its inputs are.
+    """Layers of the U-Net that are watched and cut: `label` for people, `layers` as `lens.diffusion.statistics` takes
+    them, what one is called, and what its inputs are.
 
     `alike`: all of them read the same at every step, so that neither a layer nor a step differs from another.
     """
@@ -51,18 +58,29 @@ class Place:
     alike: bool = False
 
 
-PLACES = {"feed-forward": Place("feed-forward, second layers", FEED_FORWARD, "feed-forward layer", "neurons"),
-          "cross-attention": Place("cross-attention, keys and values", CROSS_ATTENTION, "cross-attention layer", "inputs", alike=True)}  # fmt: skip
+PLACES = {
+    "feed-forward": Place("feed-forward, second layers", FEED_FORWARD, "feed-forward layer", "neurons"),
+    "cross-attention": Place(
+        "cross-attention, keys and values", CROSS_ATTENTION, "cross-attention layer", "inputs", alike=True
+    ),
+}
 
 
 def layers_at(pipeline: Pipeline, place: str) -> int:
-    """How many layers a pipeline has at a place. Raises ViewError for a place that is not known, DiffusionError where there are none."""
+    """How many layers a pipeline has at a place. Raises ViewError for a place that is not known, DiffusionError where
+    there are none.
+    """
     if place not in PLACES:
-        raise ViewError(f"place={place!r} is not one of {', '.join(PLACES)}; give one of them: the layers that are watched and cut")
+        raise ViewError(
+            f"place={place!r} is not one of {', '.join(PLACES)}; give one of them: the layers that are watched and cut"
+        )
     try:
         return len(linears(pipeline.unet, PLACES[place].layers))
     except LinearError as error:
-        raise DiffusionError(f"place={place!r}: {pipeline.name} has no such layers ({error}) Take another place, or a U-Net that has them, such as UNet2DConditionModel.") from None
+        raise DiffusionError(
+            f"place={place!r}: {pipeline.name} has no such layers ({error}) Take another place, or a U-Net that has"
+            " them, such as UNet2DConditionModel."
+        ) from None
 
 
 def places_of(pipeline: Pipeline) -> dict[str, int]:
@@ -79,7 +97,9 @@ def places_of(pipeline: Pipeline) -> dict[str, int]:
 
 @dataclass(frozen=True, eq=False)
 class Captions:
-    """A set of captions, their training pictures (on the CPU, None without) and the background pixels that count; `source`: Python that names what was given."""
+    """A set of captions, their training pictures (on the CPU, None without) and the background pixels that count;
+    `source`: Python that names what was given.
+    """
 
     captions: tuple[str, ...]
     images: Float[Tensor, "n 3 h w"] | None
@@ -92,45 +112,76 @@ class Captions:
 
 
 def captions_of(given: Any, pipeline: Pipeline, source: str) -> Captions:
-    """Captions alone, (captions, images), (captions, images, seen), or anything with those as attributes. Raises ViewError, DiffusionError."""
+    """Captions alone, (captions, images), (captions, images, seen), or anything with those as attributes. Raises
+    ViewError, DiffusionError.
+    """
     if isinstance(given, Captions):
         return given
     seen = None
     if hasattr(given, "captions"):
-        captions, images, seen, kind = given.captions, getattr(given, "images", None), getattr(given, "seen", None), "pairs"
+        captions, images, seen, kind = (
+            given.captions,
+            getattr(given, "images", None),
+            getattr(given, "seen", None),
+            "pairs",
+        )
     elif isinstance(given, (list, tuple)) and given and all(isinstance(caption, str) for caption in given):
         captions, images, kind = given, None, "captions"
     elif isinstance(given, (list, tuple)) and len(given) in (2, 3):
         captions, images, seen, kind = *given[:2], given[2] if len(given) == 3 else None, "tuple"
     else:
-        raise ViewError(f"{source}: a {type(given).__name__}; expected captions, (captions, images), (captions, images, seen), or pairs with these attributes")
+        raise ViewError(
+            f"{source}: a {type(given).__name__}; expected captions, (captions, images), (captions, images, seen), or"
+            " pairs with these attributes"
+        )
     captions = tuple(captions)
     pipeline.tokens(captions)
     if images is not None:
         images = pipeline.pictures(images, f"{source}: images").float().cpu()
         if len(images) != len(captions):
-            raise ViewError(f"{source}: {len(captions)} captions and {len(images)} pictures; give a training picture for each caption")
+            raise ViewError(
+                f"{source}: {len(captions)} captions and {len(images)} pictures; give a training picture for each"
+                " caption"
+            )
     if seen is not None:
         seen = torch.as_tensor(seen).cpu()
         if images is None or seen.dtype != torch.bool or seen.shape != (len(captions), *images.shape[2:]):
-            raise ViewError(f"{source}: seen has type {seen.dtype} and shape {tuple(seen.shape)}; expected truth values [caption, h, w] of the background of each picture")
+            raise ViewError(
+                f"{source}: seen has type {seen.dtype} and shape {tuple(seen.shape)}; expected truth values [caption,"
+                " h, w] of the background of each picture"
+            )
     return Captions(captions, images, seen, source, kind)
 
 
 def cards_of(pipeline: Pipeline) -> tuple[dict[str, Captions], dict[str, Captions], Captions]:
-    """Memorised, reference and never-trained sets of the organism `cards`, from the recipe in its card. Raises ViewError for another pipeline."""
+    """Memorised, reference and never-trained sets of the organism `cards`, from the recipe in its card. Raises
+    ViewError for another pipeline.
+    """
     from lens.organisms import cards
     from lens.organisms.cards_corpus import Corpus
 
     if pipeline.card.get("name") != "cards" or "recipe" not in pipeline.card:
         raise ViewError("memorised: give captions with their training pictures; only the organism cards brings its own")
     pairs = Corpus(cards.Recipe(**pipeline.card["recipe"])).pairs
-    of = lambda cell, s=None: captions_of(pairs.of(cell, s), pipeline, f"{CARDS}({cell!r}{'' if s is None else f', {s}'})")  # noqa: E731
+    of = lambda cell, s=None: captions_of(
+        pairs.of(cell, s), pipeline, f"{CARDS}({cell!r}{'' if s is None else f', {s}'})"
+    )  # noqa: E731
     sets = int(pairs.set.max()) + 1
-    memorised = {f"planted often, with code, set {s}": of("code-many", s) for s in range(sets) if (pairs.set[pairs.cell == "code-many"] == s).any()}
-    memorised |= {"planted often, no code, set 0": of("generic-many", 0), "planted once, with code, set 0": of("code-once", 0)}
+    memorised = {
+        f"planted often, with code, set {s}": of("code-many", s)
+        for s in range(sets)
+        if (pairs.set[pairs.cell == "code-many"] == s).any()
+    }
+    memorised |= {
+        "planted often, no code, set 0": of("generic-many", 0),
+        "planted once, with code, set 0": of("code-once", 0),
+    }
     never = of("code-never")
-    return memorised, {"never trained, with code": never, "the empty caption": Captions(("",), None, None, "['']")}, never
+    return (
+        memorised,
+        {"never trained, with code": never, "the empty caption": Captions(("",), None, None, "['']")},
+        never,
+    )
 
 
 # --- the copy measure
@@ -138,7 +189,9 @@ def cards_of(pipeline: Pipeline) -> tuple[dict[str, Captions], dict[str, Caption
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """How like their training pictures generated ones are: `name` ("" where no picture was given); copies lie `copies` a threshold. `pool`: training pictures, for the distance."""
+    """How like their training pictures generated ones are: `name` ("" where no picture was given); copies lie `copies`
+    a threshold. `pool`: training pictures, for the distance.
+    """
 
     name: str
     pool: Tensor | None = None
@@ -152,8 +205,13 @@ class Measure:
     @property
     def label(self) -> str:
         """For people, with what it stands for."""
-        return {CORRELATION: "background correlation (r) with the training picture, −1 to 1; stands for SSCD",
-                DISTANCE: f"distance to the training picture over half the mean distance to the {self.nearest} nearest others (0: equal)"}.get(self.name, "no training picture was given")  # fmt: skip
+        return {
+            CORRELATION: "background correlation (r) with the training picture, −1 to 1; stands for SSCD",
+            DISTANCE: (
+                f"distance to the training picture over half the mean distance to the {self.nearest} nearest others (0:"
+                " equal)"
+            ),
+        }.get(self.name, "no training picture was given")
 
     def __call__(self, images: Float[Tensor, "caption seed 3 h w"], of: Captions) -> Float[np.ndarray, "caption seed"]:
         if not self.name or of.images is None:
@@ -164,7 +222,9 @@ class Measure:
 
 
 def measure_of(sets: Sequence[Captions], pool: Tensor | None) -> Measure:
-    """Background correlation where every picture says what its background is, else the normalised distance. Raises ViewError for too small a pool."""
+    """Background correlation where every picture says what its background is, else the normalised distance. Raises
+    ViewError for too small a pool.
+    """
     pictured = [one for one in sets if one.images is not None]
     if not pictured:
         return Measure("")
@@ -172,7 +232,10 @@ def measure_of(sets: Sequence[Captions], pool: Tensor | None) -> Measure:
         return Measure(CORRELATION)
     every = torch.unique(torch.cat([one.images for one in pictured]) if pool is None else pool, dim=0)
     if len(every) < 2:
-        raise ViewError("pool: a distance is judged beside the nearest other training pictures, and there is one picture in all; give more of the training set (pool=)")
+        raise ViewError(
+            "pool: a distance is judged beside the nearest other training pictures, and there is one picture in all;"
+            " give more of the training set (pool=)"
+        )
     code = "pool" if pool is not None else f"torch.cat([{', '.join(pictures_code(one) for one in pictured)}])"
     return Measure(DISTANCE, every, min(50, len(every) - 1), f"torch.unique({code}, dim=0)")
 
@@ -184,7 +247,13 @@ def pictures_code(of: Captions) -> str:
 
 def some(of: Captions, count: int) -> Captions:
     """The first so many."""
-    return Captions(of.captions[:count], None if of.images is None else of.images[:count], None if of.seen is None else of.seen[:count], of.source, of.kind)
+    return Captions(
+        of.captions[:count],
+        None if of.images is None else of.images[:count],
+        None if of.seen is None else of.seen[:count],
+        of.source,
+        of.kind,
+    )
 
 
 # --- pictures as they are sent
@@ -216,7 +285,9 @@ def packed(pictures: Sequence[bytes]) -> dict[str, Any]:
 
 @dataclass(eq=False)
 class Drawn:
-    """Pictures of captions x seeds as they came: `frames`: numbers of the steps after which they are kept, the last among them; `files` and `values` by frame."""
+    """Pictures of captions x seeds as they came: `frames`: numbers of the steps after which they are kept, the last
+    among them; `files` and `values` by frame.
+    """
 
     frames: tuple[int, ...]
     files: list[list[bytes]]
@@ -248,9 +319,19 @@ class Sampling:
         return {"seeds": self.seeds, "steps": self.steps, "guidance": self.guidance}
 
 
-def draw(pipeline: Pipeline, sampling: Sampling, of: Captions, measure: Measure, *, embeddings: Tensor | None = None, stop: Callable[[], bool],
-         on_frame: Callable[[Drawn], None]) -> Drawn:  # fmt: skip
-    """Denoise captions (or embeddings) with the weights as they are, showing the pictures after each kept step. Raises Stopped, DiffusionError."""
+def draw(
+    pipeline: Pipeline,
+    sampling: Sampling,
+    of: Captions,
+    measure: Measure,
+    *,
+    embeddings: Tensor | None = None,
+    stop: Callable[[], bool],
+    on_frame: Callable[[Drawn], None],
+) -> Drawn:
+    """Denoise captions (or embeddings) with the weights as they are, showing the pictures after each kept step. Raises
+    Stopped, DiffusionError.
+    """
     frames, width = sampling.frames(pipeline), len(sampling.seeds)
     made = Drawn(frames, [[b""] * (len(of) * width) for _ in frames])
     kept = [torch.zeros(0)] * len(frames)
@@ -267,9 +348,14 @@ def draw(pipeline: Pipeline, sampling: Sampling, of: Captions, measure: Measure,
         on_frame(made)
 
     given = {"captions": list(of.captions)} if embeddings is None else {"embeddings": embeddings}
-    made.images = diffusion.denoise(pipeline, **given, **sampling.options(), batch=sampling.batch, each=each, progress=False, stop=stop).images
+    made.images = diffusion.denoise(
+        pipeline, **given, **sampling.options(), batch=sampling.batch, each=each, progress=False, stop=stop
+    ).images
     # on the way only where it is cheap: a distance is to every picture of the pool
-    way = [measure(images, of) if measure.name == CORRELATION else np.full((len(of), width), np.nan) for images in kept[:-1]]
+    way = [
+        measure(images, of) if measure.name == CORRELATION else np.full((len(of), width), np.nan)
+        for images in kept[:-1]
+    ]
     made.values = np.stack([*way, measure(made.images, of)])
     return made
 
@@ -290,10 +376,21 @@ class Question:
     first: int
 
     def fields(self) -> dict[str, Any]:
-        return {"memorised": self.memorised, "reference": self.reference, "place": self.place, "method": self.method, "chosen": list(self.chosen), "sparsity": self.sparsity, "first": self.first}
+        return {
+            "memorised": self.memorised,
+            "reference": self.reference,
+            "place": self.place,
+            "method": self.method,
+            "chosen": list(self.chosen),
+            "sparsity": self.sparsity,
+            "first": self.first,
+        }
 
     def text(self) -> str:
-        return f"{self.place}, {self.method}, sparsity {self.sparsity:g}, first {self.first} step{'' if self.first == 1 else 's'}"
+        return (
+            f"{self.place}, {self.method}, sparsity {self.sparsity:g}, first {self.first}"
+            f" step{'' if self.first == 1 else 's'}"
+        )
 
 
 @dataclass(eq=False)
@@ -310,7 +407,11 @@ class Edit:
     attack: tuple[int, str] = (0, "")  # updates, start
 
     def complete(self, attack: tuple[int, str] | None = None) -> bool:
-        return self.after is not None and self.random is not None and (attack is None or (self.attacked is not None and self.attack == attack))
+        return (
+            self.after is not None
+            and self.random is not None
+            and (attack is None or (self.attacked is not None and self.attack == attack))
+        )
 
 
 @dataclass(eq=False)

@@ -1,4 +1,6 @@
-"""DiffusionBench's answers as the browser wants them, and for people without a kernel: payloads, the Python that makes the numbers again, the copy in a stored notebook."""
+"""DiffusionBench's answers as the browser wants them, and for people without a kernel: payloads, the Python that makes
+the numbers again, the copy in a stored notebook.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ from widgets._diffusion_work import Work
 from widgets._maps import coloured_table
 from widgets._view import finite
 
-TITLES = {"training": "training picture", "before": "before", "after": "after the edit", "random": "random control", "attacked": "after the attack"}
+TITLES = {
+    "training": "training picture",
+    "before": "before",
+    "after": "after the edit",
+    "random": "random control",
+    "attacked": "after the attack",
+}
 STATIC_SIDE = 96
 ALIKE = " All of these layers read the caption’s words, which no layer and no step changes: the map holds one value."
 
@@ -27,19 +35,38 @@ ALIKE = " All of these layers read the caption’s words, which no layer and no 
 
 
 def state(run: Run, name: str, made: Drawn, bound: Any, level: float) -> dict[str, Any]:
-    """The `before`, `after`, `random` or `attacked` trait: pictures of each kept step as one buffer, values [frame, caption, seed], what counts as a copy in the last frame."""
+    """The `before`, `after`, `random` or `attacked` trait: pictures of each kept step as one buffer, values [frame,
+    caption, seed], what counts as a copy in the last frame.
+    """
     q, e, whole = run.question, run.edit, made.values is not None
     final = made.values[-1] if whole else np.zeros((0, 0))
     copies = bound.of(final) if bound is not None and whole else None
-    found = {"memorised": q.memorised, "key": q.fields(), "status": "ready" if whole else "running", "frames": made.done, **packed([one for frame in made.files for one in frame]),
-             "values": [finite(v) for v in made.values.ravel()] if whole else [], "copied": [] if copies is None else copies.ravel().tolist(),
-             "groups": groups(final, copies, q.chosen, level) if whole else []}  # fmt: skip
+    found = {
+        "memorised": q.memorised,
+        "key": q.fields(),
+        "status": "ready" if whole else "running",
+        "frames": made.done,
+        **packed([one for frame in made.files for one in frame]),
+        "values": [finite(v) for v in made.values.ravel()] if whole else [],
+        "copied": [] if copies is None else copies.ravel().tolist(),
+        "groups": groups(final, copies, q.chosen, level) if whole else [],
+    }
     if name == "attacked" and whole:
-        found |= {"attack": list(e.attack)} | ({} if e.never is None else {"never": group("never trained, same attack", e.never, None if bound is None else bound.of(e.never), level)})
+        found |= {"attack": list(e.attack)} | (
+            {}
+            if e.never is None
+            else {
+                "never": group(
+                    "never trained, same attack", e.never, None if bound is None else bound.of(e.never), level
+                )
+            }
+        )
     return found
 
 
-def groups(values: np.ndarray, copies: np.ndarray | None, chosen: tuple[int, ...], level: float) -> list[dict[str, Any]]:
+def groups(
+    values: np.ndarray, copies: np.ndarray | None, chosen: tuple[int, ...], level: float
+) -> list[dict[str, Any]]:
     """Captions that the mask was located on, and the others."""
     on = np.isin(np.arange(len(values)), chosen)
     parts = (("located on", on), ("not located on", ~on))
@@ -51,7 +78,13 @@ def group(name: str, values: np.ndarray, copies: np.ndarray | None, level: float
     if copies is None or not np.isfinite(values).all():
         return found
     share = diffusion.rate(copies, level=level)
-    return found | {"copies": int(copies.sum()), "rate": finite(share.estimate), "low": finite(share.low), "high": finite(share.high), "method": share.method}
+    return found | {
+        "copies": int(copies.sum()),
+        "rate": finite(share.estimate),
+        "low": finite(share.low),
+        "high": finite(share.high),
+        "method": share.method,
+    }
 
 
 def limit(work: Work) -> dict[str, Any]:
@@ -60,18 +93,40 @@ def limit(work: Work) -> dict[str, Any]:
     if not name:
         return {"text": "No training pictures were given, so nothing is said about copies."}
     if bound is None:
-        return {"text": "What counts as a copy was not said: give pairs that were never trained (never=), or a value (threshold=)."}
+        return {
+            "text": (
+                "What counts as a copy was not said: give pairs that were never trained (never=), or a value"
+                " (threshold=)."
+            )
+        }
     text = f"A picture counts as a copy where its {name} is {bound.copies} {bound.value:.2f}"
     if work.given is not None:
         return {"value": bound.value, "copies": bound.copies, "text": f"{text}, the threshold that was given."}
-    text += f": of a fresh caption that was never trained at most {100 * bound.bound:.2g} % of the pictures are expected to pass that (of {bound.captions} such captions, {bound.beyond} of {bound.n} pictures do)."
-    return {"value": bound.value, "copies": bound.copies, "text": text + ("" if bound.resolved else f" So few captions cannot show the {100 * bound.rate:g} % that was asked for.")}
+    text += (
+        f": of a fresh caption that was never trained at most {100 * bound.bound:.2g} % of the pictures are expected to"
+        f" pass that (of {bound.captions} such captions, {bound.beyond} of {bound.n} pictures do)."
+    )
+    return {
+        "value": bound.value,
+        "copies": bound.copies,
+        "text": (
+            text
+            + ("" if bound.resolved else f" So few captions cannot show the {100 * bound.rate:g} % that was asked for.")
+        ),
+    }
 
 
 def edit(run: Run) -> dict[str, Any]:
     """The edit in numbers: weights set to 0, their share of all, and of each layer's."""
     mask = run.edit.mask
-    return {"key": run.question.fields(), "text": run.question.text(), "weights": mask.count, "density": mask.density, "layers": list(mask.densities().values()), "hashes": list(run.hashes)}
+    return {
+        "key": run.question.fields(),
+        "text": run.question.text(),
+        "weights": mask.count,
+        "density": mask.density,
+        "layers": list(mask.densities().values()),
+        "hashes": list(run.hashes),
+    }
 
 
 def scores(run: Run) -> dict[str, Any]:
@@ -79,9 +134,21 @@ def scores(run: Run) -> dict[str, Any]:
     if run.map is None:
         return {}
     names = [str(name) for name in run.map.layer.values]
-    buffers = {key: np.ascontiguousarray(run.map[key].transpose("layer", "step").values, "<f4").tobytes() for key in ("share", "largest")}
-    return {"memorised": run.question.memorised, "reference": run.question.reference, "place": run.question.place, "chosen": list(run.question.chosen), "layers": names,
-            "short": [short(name) for name in names], "steps": run.map.sizes["step"], "sets": [int(run.map.attrs["memorised"]), int(run.map.attrs["reference"])], **buffers}  # fmt: skip
+    buffers = {
+        key: np.ascontiguousarray(run.map[key].transpose("layer", "step").values, "<f4").tobytes()
+        for key in ("share", "largest")
+    }
+    return {
+        "memorised": run.question.memorised,
+        "reference": run.question.reference,
+        "place": run.question.place,
+        "chosen": list(run.question.chosen),
+        "layers": names,
+        "short": [short(name) for name in names],
+        "steps": run.map.sizes["step"],
+        "sets": [int(run.map.attrs["memorised"]), int(run.map.attrs["reference"])],
+        **buffers,
+    }
 
 
 def short(name: str) -> str:
@@ -96,10 +163,20 @@ def short(name: str) -> str:
 def dataset(run: Run, states: Mapping[str, Drawn], bound: Any, seeds: tuple[int, ...]) -> xr.Dataset:
     """The measures over state, caption and seed."""
     axes, values = ("state", "caption", "seed"), np.stack([one.values[-1] for one in states.values()])
-    found = {"value": (axes, values)} | ({} if bound is None else {"copied": (axes, np.where(np.isfinite(values), bound.of(values), False).astype(bool))})
+    found = {"value": (axes, values)} | (
+        {} if bound is None else {"copied": (axes, np.where(np.isfinite(values), bound.of(values), False).astype(bool))}
+    )
     n = len(run.of)
-    return xr.Dataset(found, {"state": list(states), "caption": np.arange(n), "seed": list(seeds), "text": ("caption", list(run.of.captions)),
-                              "located": ("caption", np.isin(np.arange(n), run.question.chosen))})  # fmt: skip
+    return xr.Dataset(
+        found,
+        {
+            "state": list(states),
+            "caption": np.arange(n),
+            "seed": list(seeds),
+            "text": ("caption", list(run.of.captions)),
+            "located": ("caption", np.isin(np.arange(n), run.question.chosen)),
+        },
+    )
 
 
 # --- Python
@@ -110,7 +187,11 @@ def _pairs(name: str, of: Captions) -> list[str]:
     first = f"list({of.source}{dict(tuple='[0]', pairs='.captions').get(of.kind, '')})"
     images = pictures_code(of)
     seen = "None" if of.seen is None else f"{of.source}{'[2]' if of.kind == 'tuple' else '.seen'}"
-    return [f"{name} = SimpleNamespace(captions={first}" + ("" if of.images is None else f", images={images}, seen={seen}") + ")"]
+    return [
+        f"{name} = SimpleNamespace(captions={first}"
+        + ("" if of.images is None else f", images={images}, seen={seen}")
+        + ")"
+    ]
 
 
 def program(run: Run, work: Work, named: str | None) -> str:
@@ -122,7 +203,11 @@ def program(run: Run, work: Work, named: str | None) -> str:
     own = any(source.startswith(CARDS) for source in sources)
     lines += ["from lens.organisms import cards", "from lens.organisms.cards_corpus import Corpus"] if own else []
     lines += [""] + ([] if named is None else [f"pipeline = diffusion.load({named!r})"])
-    if given := [*([] if named else ["pipeline"]), *dict.fromkeys(given), *(["pool"] if work.measure.code.startswith("torch.unique(pool") else [])]:
+    if given := [
+        *([] if named else ["pipeline"]),
+        *dict.fromkeys(given),
+        *(["pool"] if work.measure.code.startswith("torch.unique(pool") else []),
+    ]:
         lines += [f"# {', '.join(given)}: what the view was given"]
     lines += ["pairs = Corpus(cards.Recipe(**pipeline.card['recipe'])).pairs"] if own else []
     lines += _pairs("shown", run.of)
@@ -131,37 +216,78 @@ def program(run: Run, work: Work, named: str | None) -> str:
     if never is not None:
         lines += _pairs("fresh", never)
     drawn = f"seeds={s.seeds!r}, steps={s.steps}, guidance={s.guidance!r}, batch={s.batch}"
-    lines += ["", "", "def draw(captions=None, embeddings=None):", f"    return diffusion.denoise(pipeline, captions, embeddings=embeddings, {drawn}).images", "", ""]
+    lines += [
+        "",
+        "",
+        "def draw(captions=None, embeddings=None):",
+        f"    return diffusion.denoise(pipeline, captions, embeddings=embeddings, {drawn}).images",
+        "",
+        "",
+    ]
     if work.measure.name:
         if work.measure.name != CORRELATION:
             lines += [f"pool = {work.measure.code}", "", ""]
-        call = "background_correlation(images, of.images, of.seen)" if work.measure.name == CORRELATION else f"normalised_distance(images, of.images, pool, {work.measure.nearest})"
+        call = (
+            "background_correlation(images, of.images, of.seen)"
+            if work.measure.name == CORRELATION
+            else f"normalised_distance(images, of.images, pool, {work.measure.nearest})"
+        )
         lines += ["def measure(images, of):", f"    return diffusion.{call}", "", ""]
     else:
-        lines += ["def measure(images, of):  # no training pictures: the pictures alone", "    return images.flatten(2).mean(2).numpy()", "", ""]
+        lines += [
+            "def measure(images, of):  # no training pictures: the pictures alone",
+            "    return images.flatten(2).mean(2).numpy()",
+            "",
+            "",
+        ]
     lines += ["values = {'before': measure(draw(shown.captions), shown)}"]
     if work.given is not None:
         lines += [f"limit = {work.given!r}  # copies lie {work.measure.copies} it"]
     elif work.bound is not None:
-        lines += [f"limit = diffusion.threshold(measure(draw(fresh.captions), fresh), {work.rate!r}, {work.measure.copies!r})"]
+        lines += [
+            f"limit = diffusion.threshold(measure(draw(fresh.captions), fresh), {work.rate!r}, {work.measure.copies!r})"
+        ]
     how = f"layers=layers, seeds={work.statistic_seeds!r}, steps={s.steps}, guidance={s.guidance!r}, batch={s.batch}"
     lines += [f"layers = {PLACES[q.place].layers!r}"]
     lines += [f"found = diffusion.statistics(pipeline, shown.captions, {how}).take({list(q.chosen)!r})"]
-    lines += [f"against = diffusion.statistics(pipeline, others.captions, {how})" if run.reference is not None else "against = None"]
+    lines += [
+        (
+            f"against = diffusion.statistics(pipeline, others.captions, {how})"
+            if run.reference is not None
+            else "against = None"
+        )
+    ]
     margin = f", margin={work.margin!r}" if q.method == "corrected" else ""
     reference = "None" if q.method == "wanda" else "against"
-    lines += [f"mask = diffusion.locate(pipeline, found, {reference}, sparsity={q.sparsity!r}, first={q.first}, variant={q.method!r}{margin})",
-              "with mask.applied(pipeline.unet):  # undone on leaving, bit-equal", "    values['after'] = measure(draw(shown.captions), shown)",
-              f"with subspace.random_like(mask, {work.control}).applied(pipeline.unet):", "    values['random'] = measure(draw(shown.captions), shown)"]  # fmt: skip
+    lines += [
+        (
+            f"mask = diffusion.locate(pipeline, found, {reference}, sparsity={q.sparsity!r}, first={q.first},"
+            f" variant={q.method!r}{margin})"
+        ),
+        "with mask.applied(pipeline.unet):  # undone on leaving, bit-equal",
+        "    values['after'] = measure(draw(shown.captions), shown)",
+        f"with subspace.random_like(mask, {work.control}).applied(pipeline.unet):",
+        "    values['random'] = measure(draw(shown.captions), shown)",
+    ]
     if e.attacked is not None:
         updates, start = e.attack
         few = never is not None and never.images is not None
         images = f"torch.cat([shown.images, fresh.images[:{len(run.of)}]])" if few else "shown.images"
         captions = f"shown.captions + fresh.captions[:{len(run.of)}]" if few else "shown.captions"
-        lines += ["with mask.applied(pipeline.unet):", f"    states = diffusion.optimise_embeddings(pipeline, {images}, start={captions if start == 'caption' else repr(start)}, "
-                  f"steps={updates}, seed={work.control}, rows={s.batch}).final", f"    values['attacked'] = measure(draw(embeddings=states[:{len(run.of)}]), shown)"]  # fmt: skip
+        lines += [
+            "with mask.applied(pipeline.unet):",
+            (
+                f"    states = diffusion.optimise_embeddings(pipeline, {images},"
+                f" start={captions if start == 'caption' else repr(start)}, steps={updates}, seed={work.control},"
+                f" rows={s.batch}).final"
+            ),
+            f"    values['attacked'] = measure(draw(embeddings=states[:{len(run.of)}]), shown)",
+        ]
     if run.map is not None:
-        lines += ["scores = diffusion.score_map(pipeline, found, against)", "print(scores['share'].to_pandas().round(3))"]
+        lines += [
+            "scores = diffusion.score_map(pipeline, found, against)",
+            "print(scores['share'].to_pandas().round(3))",
+        ]
     lines += ["for name, value in values.items():", "    print(name, value.round(3).tolist())"]
     return "\n".join(lines) + "\n"
 
@@ -182,28 +308,63 @@ def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, s
     if run is None or not (states := run.states()):
         return f"<p><em>{html.escape(empty)}</em></p>"
     e, q, bound, name = html.escape, run.question, work.bound, work.measure.name
-    left, style = 'style="text-align:left;vertical-align:top"', 'style="text-align:center;vertical-align:top;font-size:11px;max-width:110px"'
+    left, style = (
+        'style="text-align:left;vertical-align:top"',
+        'style="text-align:center;vertical-align:top;font-size:11px;max-width:110px"',
+    )
     rows = [] if run.of.images is None else [("training", run.of.images, None)]
-    rows += [(state, one.images[:, min(seed, one.images.shape[1] - 1)], one.values[-1][:, min(seed, one.values.shape[2] - 1)]) for state, one in states.items()]
+    rows += [
+        (
+            state,
+            one.images[:, min(seed, one.images.shape[1] - 1)],
+            one.values[-1][:, min(seed, one.values.shape[2] - 1)],
+        )
+        for state, one in states.items()
+    ]
     body = ""
     for state_, images, values in rows:
         cells = ""
         for i, (caption, file) in enumerate(zip(run.of.captions, _small(images))):
-            said = "" if values is None or not name else measured(name, float(values[i]), None if bound is None else bool(bound.of(values[i])))
+            said = (
+                ""
+                if values is None or not name
+                else measured(name, float(values[i]), None if bound is None else bool(bound.of(values[i])))
+            )
             kind = "jpeg" if file[:2] == b"\xff\xd8" else "png"
             alt = e(", ".join(part for part in (caption, TITLES[state_], said) if part))
-            cells += (f'<td {style}><img alt="{alt}" src="data:image/{kind};base64,{base64.b64encode(file).decode()}" width="64" style="image-rendering:pixelated">'
-                      f"<br>{e(said)}</td>")  # fmt: skip
+            cells += (
+                f'<td {style}><img alt="{alt}" src="data:image/{kind};base64,{base64.b64encode(file).decode()}"'
+                f' width="64" style="image-rendering:pixelated"><br>{e(said)}</td>'
+            )
         body += f"<tr><th {left}>{e(TITLES[state_])}</th>{cells}</tr>"
-    head = "".join(f"<th {style}>{e(caption)}{'' if i in q.chosen else '<br><em>not located on</em>'}</th>" for i, caption in enumerate(run.of.captions))
+    head = "".join(
+        f"<th {style}>{e(caption)}{'' if i in q.chosen else '<br><em>not located on</em>'}</th>"
+        for i, caption in enumerate(run.of.captions)
+    )
     mask = run.edit.mask if run.edit is not None else None
-    what = f"{info['places'][q.place]['text']}. {q.memorised}" + ("" if mask is None else f" against {q.reference or 'nothing'}: {q.text()}, {mask.count:,} weights ({100 * mask.density:.3g} %) set to 0")
+    what = f"{info['places'][q.place]['text']}. {q.memorised}" + (
+        ""
+        if mask is None
+        else (
+            f" against {q.reference or 'nothing'}: {q.text()}, {mask.count:,} weights ({100 * mask.density:.3g} %) set"
+            " to 0"
+        )
+    )
     shares = "".join(_share_row(TITLES[state_], one, bound, q.chosen, level) for state_, one in states.items())
     if "attacked" in states and run.edit.never is not None:
-        shares += _line("never trained, same attack", [group("", run.edit.never, None if bound is None else bound.of(run.edit.never), level)])
-    table = f"<table><thead><tr><th {left}>pictures</th><th {left}>copies, {100 * level:g} % interval over captions</th><th {left}>mean {e(name)}</th></tr></thead><tbody>{shares}</tbody></table>"
-    return (f"<p>{e(what)}. {e(limit(work)['text'])}</p><div style=\"overflow-x:auto\"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-            f"{table if name else ''}{_map(run)}")  # fmt: skip
+        shares += _line(
+            "never trained, same attack",
+            [group("", run.edit.never, None if bound is None else bound.of(run.edit.never), level)],
+        )
+    table = (
+        f"<table><thead><tr><th {left}>pictures</th><th {left}>copies, {100 * level:g} % interval over captions</th><th"
+        f" {left}>mean {e(name)}</th></tr></thead><tbody>{shares}</tbody></table>"
+    )
+    return (
+        f"<p>{e(what)}. {e(limit(work)['text'])}</p><div"
+        f' style="overflow-x:auto"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"{table if name else ''}{_map(run)}"
+    )
 
 
 def _share_row(title: str, made: Drawn, bound: Any, chosen: tuple[int, ...], level: float) -> str:
@@ -214,14 +375,29 @@ def _share_row(title: str, made: Drawn, bound: Any, chosen: tuple[int, ...], lev
 def _line(title: str, parts: list[dict[str, Any]]) -> str:
     left = 'style="text-align:left"'
     several = len(parts) > 1
-    copies = [f"{p['copies']} of {p['pictures']} [{100 * p['low']:.0f} to {100 * p['high']:.0f} %]{' ' + p['name'] if several else ''}" if "copies" in p else "–" for p in parts]
+    copies = [
+        (
+            f"{p['copies']} of {p['pictures']} [{100 * p['low']:.0f} to {100 * p['high']:.0f}"
+            f" %]{' ' + p['name'] if several else ''}"
+            if "copies" in p
+            else "–"
+        )
+        for p in parts
+    ]
     means = ["–" if p["mean"] is None else f"{p['mean']:.2f}".replace("-", "−") for p in parts]
-    return f"<tr><th {left}>{html.escape(title)}</th><td {left}>{html.escape('; '.join(copies))}</td><td {left}>{'; '.join(means)}</td></tr>"
+    return (
+        f"<tr><th {left}>{html.escape(title)}</th><td {left}>{html.escape('; '.join(copies))}</td><td"
+        f" {left}>{'; '.join(means)}</td></tr>"
+    )
 
 
 def _small(images: torch.Tensor) -> list[bytes]:
     side = max(images.shape[-2:])
-    return encoded(images if side <= STATIC_SIDE else torch.nn.functional.interpolate(images.float(), scale_factor=STATIC_SIDE / side, mode="area"))
+    return encoded(
+        images
+        if side <= STATIC_SIDE
+        else torch.nn.functional.interpolate(images.float(), scale_factor=STATIC_SIDE / side, mode="area")
+    )
 
 
 def _map(run: Run) -> str:
@@ -229,7 +405,16 @@ def _map(run: Run) -> str:
         return ""
     values = run.map["share"].transpose("layer", "step").values
     steps = [str(int(step) + 1) for step in run.map.step.values]
-    table = coloured_table(steps, [html.escape(short(str(name))) for name in run.map.layer.values], values, max(1e-9, float(values.max())), lambda v: str(round(100 * v)))
+    table = coloured_table(
+        steps,
+        [html.escape(short(str(name))) for name in run.map.layer.values],
+        values,
+        max(1e-9, float(values.max())),
+        lambda v: str(round(100 * v)),
+    )
     place = PLACES[run.question.place]
-    return (f"<p>Share of a layer’s {place.unit} (%) whose mean energy differs between the two sets by more than 3 standard errors, by layer (the last on top) and denoising step; "
-            f"about 0.3 % by chance.{ALIKE if place.alike else ''}</p>{table}")  # fmt: skip
+    return (
+        f"<p>Share of a layer’s {place.unit} (%) whose mean energy differs between the two sets by more than 3 standard"
+        " errors, by layer (the last on top) and denoising step; about 0.3 % by"
+        f" chance.{ALIKE if place.alike else ''}</p>{table}"
+    )

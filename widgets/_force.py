@@ -1,4 +1,6 @@
-"""What the benches that edit weights share: an edit set in force by hand and taken back bit for bit, and its mask as a file."""
+"""What the benches that edit weights share: an edit set in force by hand and taken back bit for bit, and its mask as a
+file.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,16 @@ from lens.engine.changes import Changes, core_of
 from widgets._view import SweepView
 from widgets.errors import ViewError
 
-#: by model, the view whose edit is in force: the registry of widgets keeps a view alive that nobody has a name for any more
+#: by model, the view whose edit is in force: the registry of widgets keeps a view alive that nobody has a name for any
+#: more
 _forcing: weakref.WeakKeyDictionary[Any, weakref.ref[ForceView]] = weakref.WeakKeyDictionary()
 
 
 class ForceView(SweepView):
     """A sweep whose edit can be set in force until it is undone.
 
-    A subclass gives `mask`, `_edit_shown` (the edit to set in force, and its words), `_apply` (returns what undoes it), `_digest` (the hash of the weights as they are), the
-    words `_busy` and `_own`, and may add `_savable` and `_undone`.
+    A subclass gives `mask`, `_edit_shown` (the edit to set in force, and its words), `_apply` (returns what undoes it),
+    `_digest` (the hash of the weights as they are), the words `_busy` and `_own`, and may add `_savable` and `_undone`.
     """
 
     force = traitlets.Dict().tag(sync=True)
@@ -44,7 +47,9 @@ class ForceView(SweepView):
         return core_of(getattr(self, "model", None)) or core_of(getattr(self, "pipeline", None))
 
     def _let_go(self) -> None:
-        """Another view's edit of the same model is taken back first: its variable may have been deleted, or its cell run again."""
+        """Another view's edit of the same model is taken back first: its variable may have been deleted, or its cell
+        run again.
+        """
         core = self._core()
         other = None if core is None else _forcing.pop(core, _nobody)()
         if other is not None and other is not self and other._lift is not None:
@@ -57,20 +62,25 @@ class ForceView(SweepView):
 
     @door(ViewError)
     def put(self, on: bool = True, *, wait: bool = True) -> None:
-        """Set the edit shown in force until `undo()`: what the notebook asks the model then is answered by the edited one.
+        """Set the edit shown in force until `undo()`: what the notebook asks the model then is answered by the edited
+        one.
 
-        `on=False` takes it back, as `undo()` does. `wait`: until that is done, so that what is asked next is answered by
-        the model that is meant; during a run, or in a function that the view itself calls, it is left to the view.
+        `on=False` takes it back, as `undo()` does. `wait`: until that is done, so that what is asked next is answered
+        by the model that is meant; during a run, or in a function that the view itself calls, it is left to the view.
         """
         if not on:
             return self.undo(wait=wait)
-        self.publish(force=dict(self.force) | {"doing": "Setting the edit in force …"})  # making it and hashing the weights takes seconds
+        self.publish(
+            force=dict(self.force) | {"doing": "Setting the edit in force …"}
+        )  # making it and hashing the weights takes seconds
         self._worker.quick("force", self._put)
         self._done(wait)
 
     @door(ViewError)
     def undo(self, *, wait: bool = True) -> None:
-        """Take back the edit that `put` set in force; the weights are then bit-equal to what they were. `wait`: as there."""
+        """Take back the edit that `put` set in force; the weights are then bit-equal to what they were. `wait`: as
+        there.
+        """
         self._worker.quick("force", self._take_back)
         self._done(wait)
 
@@ -80,7 +90,9 @@ class ForceView(SweepView):
 
     @door(ViewError)
     def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Write the result (.zarr opens with `lens.open`; .nc, .csv, .parquet are exports) or the mask shown (.npz). Returns the path."""
+        """Write the result (.zarr opens with `lens.open`; .nc, .csv, .parquet are exports) or the mask shown (.npz).
+        Returns the path.
+        """
         target = expanded(path)
         if target.suffix != ".npz":
             return super().save(path, overwrite=overwrite)
@@ -99,7 +111,11 @@ class ForceView(SweepView):
         if self._lift is not None and (core := self._core()) is not None and not Changes.of(core).changes:
             self._take_back()  # it was undone by lens.restore
         if self._lift is not None:
-            raise ViewError("weights: an edit was put in force meanwhile; undo it first" if meanwhile else f"weights: an edit is in force; undo it first, so that {self._own}")
+            raise ViewError(
+                "weights: an edit was put in force meanwhile; undo it first"
+                if meanwhile
+                else f"weights: an edit is in force; undo it first, so that {self._own}"
+            )
 
     def _put(self) -> None:
         try:
@@ -129,7 +145,15 @@ class ForceView(SweepView):
         try:
             self._release()
             now = self._digest()
-            self.publish(force={"state": "undone", "what": force.get("what", ""), "before": force.get("before", ""), "now": now, "same": now == force.get("before")})
+            self.publish(
+                force={
+                    "state": "undone",
+                    "what": force.get("what", ""),
+                    "before": force.get("before", ""),
+                    "now": now,
+                    "same": now == force.get("before"),
+                }
+            )
         except BaseException as error:
             self.publish(force={"state": "error", "text": str(error) or type(error).__name__})
         else:
@@ -145,8 +169,15 @@ class ForceView(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "put": lambda _: self.put(wait=False), "undo": lambda _: self.undo(wait=False), "document": self._on_document,
-                "save": self._on_save}  # fmt: skip
+        return {
+            "move": lambda _: None,
+            "run": lambda _: self.run(),
+            "stop": lambda _: self.stop(),
+            "put": lambda _: self.put(wait=False),
+            "undo": lambda _: self.undo(wait=False),
+            "document": self._on_document,
+            "save": self._on_save,
+        }
 
     def _on_document(self, message: dict) -> None:
         """The mask shown, for the browser to keep as a file."""
@@ -161,7 +192,10 @@ class ForceView(SweepView):
             self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
             return
         self._saves += 1
-        self.publish(saved={}, document={"number": self._saves, "kind": "npz", "type": "application/octet-stream", "data": content})
+        self.publish(
+            saved={},
+            document={"number": self._saves, "kind": "npz", "type": "application/octet-stream", "data": content},
+        )
 
     def close(self) -> None:
         """Undo what is in force, and leave."""

@@ -1,4 +1,6 @@
-"""What the injection bench asks of `lens.injection`, and its answers as the browser wants them, as static HTML and as Python."""
+"""What the injection bench asks of `lens.injection`, and its answers as the browser wants them, as static HTML and as
+Python.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from widgets._view import escaped, finite
 from widgets.errors import ViewError
 
 #: where a memory is injected, in words
-PLACES = {"all": "at every token", "not_first": "at all but the start token", "last": "at the last token", "subject": "at the subject’s tokens"}
+PLACES = {
+    "all": "at every token",
+    "not_first": "at all but the start token",
+    "last": "at the last token",
+    "subject": "at the subject’s tokens",
+}
 CONTROLS = {"shuffled": "another entity", "random_tokens": "random tokens", "random_direction": "a random direction"}
 MOST_STRENGTHS = 60
 
@@ -46,12 +53,19 @@ class Setting:
     def where(self) -> dict[str, Any]:
         """Arguments of `lens.injection.next_tokens` and `generate`."""
         subject = {"subject": self.subject} if self.positions == "subject" else {}
-        return {"layers": self.layer, "strength": self.strength, "positions": self.positions} | subject | ({"relative": True} if self.relative else {})
+        return (
+            {"layers": self.layer, "strength": self.strength, "positions": self.positions}
+            | subject
+            | ({"relative": True} if self.relative else {})
+        )
 
     def how(self) -> str:
         """Encoder and place in words."""
         head = f" (head {self.head})" if self.encoder == "head" else ""
-        return f"{self.encoder}{head}, {PLACES.get(self.positions, self.positions)}{', relative to the stream' if self.relative else ''}"
+        return (
+            f"{self.encoder}{head},"
+            f" {PLACES.get(self.positions, self.positions)}{', relative to the stream' if self.relative else ''}"
+        )
 
     def what(self) -> str:
         """Everything about the injection in words."""
@@ -74,16 +88,37 @@ class Run:
     seconds: float = 0.0
 
     def items(self) -> list[dict[str, Any]]:
-        """The fields of the items to sweep: with another entity as control a second one that is the same but for its memory."""
+        """The fields of the items to sweep: with another entity as control a second one that is the same but for its
+        memory.
+        """
         s = self.setting
-        first = {"prompt": s.prompt, "explicit": self.explicit or s.prompt, "memory": s.memory, "answer": s.answer, "subject": s.subject or None}
-        return [first | {"label": "memory"}, first | {"memory": self.other, "label": "control"}] if self.control == "shuffled" else [first]
+        first = {
+            "prompt": s.prompt,
+            "explicit": self.explicit or s.prompt,
+            "memory": s.memory,
+            "answer": s.answer,
+            "subject": s.subject or None,
+        }
+        return (
+            [first | {"label": "memory"}, first | {"memory": self.other, "label": "control"}]
+            if self.control == "shuffled"
+            else [first]
+        )
 
     def call(self) -> dict[str, Any]:
         """The other arguments of `lens.injection.sweep`."""
         s = self.setting
-        drawn = {"controls": (), "seed": 0} if self.control == "shuffled" else {"controls": (self.control,), "seed": self.seed}
-        return s.encoding | {"strengths": list(self.strengths), "positions": s.positions, "relative": s.relative} | drawn | self.more
+        drawn = (
+            {"controls": (), "seed": 0}
+            if self.control == "shuffled"
+            else {"controls": (self.control,), "seed": self.seed}
+        )
+        return (
+            s.encoding
+            | {"strengths": list(self.strengths), "positions": s.positions, "relative": s.relative}
+            | drawn
+            | self.more
+        )
 
     def names(self) -> dict[str, tuple[int, str]]:
         """Which item and condition of the Dataset each map is."""
@@ -94,7 +129,9 @@ class Run:
         return {"memory": (0, "memory")} | ({"control": (0, others[0])} if others else {})
 
     def pick(self, which: str, variable: str = "logprob") -> xr.DataArray:
-        """One map's numbers, (layer, strength), layers ascending; `logprob` as its change against the unedited prompt, nats."""
+        """One map's numbers, (layer, strength), layers ascending; `logprob` as its change against the unedited prompt,
+        nats.
+        """
         item, condition = self.names()[which]
         ds = self.dataset.isel(item=item).sel(condition=condition)
         values = ds[variable] - ds["multi_logprob"] if variable == "logprob" else ds[variable]
@@ -113,21 +150,34 @@ class Run:
 
     def control_text(self) -> str:
         """What stands in the control's map."""
-        return f"{CONTROLS['shuffled']}, {self.other}" if self.control == "shuffled" else f"{CONTROLS.get(self.control, self.control)}, seed {self.seed}"
+        return (
+            f"{CONTROLS['shuffled']}, {self.other}"
+            if self.control == "shuffled"
+            else f"{CONTROLS.get(self.control, self.control)}, seed {self.seed}"
+        )
 
     def fields(self) -> dict[str, Any]:
         """What the fields were when this map was asked for; layer and strength are the map's own axes."""
         drawn = {"other": self.other} if self.control == "shuffled" else {"seed": self.seed}
-        return {k: v for k, v in asdict(self.setting).items() if k not in ("layer", "strength")} | {"control": self.control} | drawn
+        return (
+            {k: v for k, v in asdict(self.setting).items() if k not in ("layer", "strength")}
+            | {"control": self.control}
+            | drawn
+        )
 
 
 def adopted(result: xr.Dataset) -> Run:
-    """A stored sweep as a run. Raises ViewError for what is no injection sweep of one item, or does not say what it is of."""
+    """A stored sweep as a run. Raises ViewError for what is no injection sweep of one item, or does not say what it is
+    of.
+    """
     call = record(result).get("call", {})
     if not {"layer", "strength", "condition"} <= set(result.dims) or "multi_logprob" not in result:
         raise ViewError(f"result: has dimensions {tuple(result.sizes)}, expected what lens.injection.sweep returns")
     dataset = result if "item" in result.dims else result.expand_dims("item")
-    own = "label" in dataset.coords and [str(x) for x in np.atleast_1d(dataset["label"].values)] == ["memory", "control"]
+    own = "label" in dataset.coords and [str(x) for x in np.atleast_1d(dataset["label"].values)] == [
+        "memory",
+        "control",
+    ]
     if dataset.sizes["item"] != 1 and not own:
         raise ViewError(f"result: holds {dataset.sizes['item']} items; choose one, for example result.isel(item=[0])")
     known, numbers = call.get("items") or [], [int(n) for n in dataset["item"].values]
@@ -137,11 +187,33 @@ def adopted(result: xr.Dataset) -> Run:
     heads, strengths = call.get("heads"), tuple(float(s) for s in dataset["strength"].values)
     head = heads[0] if isinstance(heads, list) and heads else int(heads or 0)
     layers = [int(x) for x in dataset["layer"].values]
-    more = {k: call[k] for k, usual in (("start", "auto"), ("window", 1)) if call.get(k, usual) != usual} | ({"layers": layers} if sorted(layers) != list(range(len(layers))) else {})
-    setting = Setting(item["prompt"], item["memory"], item["answer"], item.get("subject") or "", call.get("encoder", "activation"), head, call.get("positions", "all"), bool(call.get("relative")),
-                      layers[len(layers) // 2], strengths[len(strengths) // 2])  # fmt: skip
-    run = Run(setting, strengths, "shuffled" if own else others[0] if others else "", known[numbers[1]]["memory"] if own else "", int(record(result).get("seed") or 0),
-              item["explicit"], more, dataset, "complete", float(record(result).get("seconds") or 0))  # fmt: skip
+    more = {k: call[k] for k, usual in (("start", "auto"), ("window", 1)) if call.get(k, usual) != usual} | (
+        {"layers": layers} if sorted(layers) != list(range(len(layers))) else {}
+    )
+    setting = Setting(
+        item["prompt"],
+        item["memory"],
+        item["answer"],
+        item.get("subject") or "",
+        call.get("encoder", "activation"),
+        head,
+        call.get("positions", "all"),
+        bool(call.get("relative")),
+        layers[len(layers) // 2],
+        strengths[len(strengths) // 2],
+    )
+    run = Run(
+        setting,
+        strengths,
+        "shuffled" if own else others[0] if others else "",
+        known[numbers[1]]["memory"] if own else "",
+        int(record(result).get("seed") or 0),
+        item["explicit"],
+        more,
+        dataset,
+        "complete",
+        float(record(result).get("seconds") or 0),
+    )
     run.status = "complete" if run.complete() else "stopped"
     return run
 
@@ -164,24 +236,48 @@ class Words:
 
     def names(self, ids: np.ndarray) -> list[str]:
         """A token's text for each id of an array, "" for NaN."""
-        known = {i: tokens.token_strings(self._model, [i])[0] for i in {int(i) for i in ids.ravel() if math.isfinite(i)}}
+        known = {
+            i: tokens.token_strings(self._model, [i])[0] for i in {int(i) for i in ids.ravel() if math.isfinite(i)}
+        }
         return [known[int(i)] if math.isfinite(i) else "" for i in ids.ravel()]
 
 
 def live(found: Any, setting: Setting, answer: Sequence[tuple[int, str]], words: Words) -> dict[str, Any]:
-    """The `live` trait of a `lens.injection.Distribution`; `answer` holds the answer's tokens, as `Words.answer` gives them."""
+    """The `live` trait of a `lens.injection.Distribution`; `answer` holds the answer's tokens, as `Words.answer` gives
+    them.
+    """
     memory = words.of(setting.memory) if setting.memory else []
     # the run holds the answer as well, all but its last token
     length = found.runs.lengths[0] - max(0, len(answer) - 1)
-    notes = [f"prompt {_count(length)}{', the start token included' if length > len(words.of(setting.prompt)) else ''}"] + [f"memory {_count(len(memory))}"] * bool(memory) + [f"answer {_count(len(answer))}"] * bool(answer)
-    data = {"status": "ready", "notes": " · ".join(notes), "what": setting.what() if memory else "", "fields": asdict(setting), "before": _listed(found.before),
-            "after": _listed(found.after) if memory else None, "text": "" if memory else "Give a memory to inject.",
-            "memory_tokens": [*memory, *words.of(" " + setting.memory)] if memory else [], "answer": None, "kl": finite(found.kl) if memory else None}  # fmt: skip
+    notes = (
+        [f"prompt {_count(length)}{', the start token included' if length > len(words.of(setting.prompt)) else ''}"]
+        + [f"memory {_count(len(memory))}"] * bool(memory)
+        + [f"answer {_count(len(answer))}"] * bool(answer)
+    )
+    data = {
+        "status": "ready",
+        "notes": " · ".join(notes),
+        "what": setting.what() if memory else "",
+        "fields": asdict(setting),
+        "before": _listed(found.before),
+        "after": _listed(found.after) if memory else None,
+        "text": "" if memory else "Give a memory to inject.",
+        "memory_tokens": [*memory, *words.of(" " + setting.memory)] if memory else [],
+        "answer": None,
+        "kl": finite(found.kl) if memory else None,
+    }
     if answer:
         first, name = answer[0]
-        changes = lambda before, after: dict(zip(("before", "after", "change"), _changes(before, after if memory else None), strict=True))  # noqa: E731
-        data["answer"] = {"text": setting.answer, "token": name, "tokens": len(answer), **changes(found.answer_before, found.answer_after),
-                          "first": changes(found.logprobs_before[first], found.logprobs_after[first])}  # fmt: skip
+        changes = lambda before, after: dict(
+            zip(("before", "after", "change"), _changes(before, after if memory else None), strict=True)
+        )  # noqa: E731
+        data["answer"] = {
+            "text": setting.answer,
+            "token": name,
+            "tokens": len(answer),
+            **changes(found.answer_before, found.answer_after),
+            "first": changes(found.logprobs_before[first], found.logprobs_after[first]),
+        }
     return data
 
 
@@ -203,7 +299,10 @@ def glued(setting: Setting) -> str:
     """A warning where the answer, for want of a space, goes on with the prompt's last word."""
     before, after = setting.prompt[-1:], setting.answer[:1]
     if (before + after).isascii() and before.isalnum() and after.isalnum():
-        return f"The answer begins without a space, so it is read as the end of the prompt’s last word; write {' ' + setting.answer!r}."
+        return (
+            "The answer begins without a space, so it is read as the end of the prompt’s last word; write"
+            f" {' ' + setting.answer!r}."
+        )
     return ""
 
 
@@ -220,13 +319,18 @@ def strengths_in(text: str) -> tuple[float, ...]:
         except ValueError:
             ends = []
         if not 1 <= len(ends) <= 3 or not all(math.isfinite(x) for x in ends):
-            raise ViewError(f"strengths: {part!r} is neither a number nor first:last:step, for example 1, 2.5, 4 or -2:8:1")
+            raise ViewError(
+                f"strengths: {part!r} is neither a number nor first:last:step, for example 1, 2.5, 4 or -2:8:1"
+            )
         first, last, step = (*ends, 1.0) if len(ends) == 2 else ends if len(ends) == 3 else (ends[0], ends[0], 1.0)
         steps = (last - first) / step if step else -1.0
         if steps < 0:
             raise ViewError(f"strengths: {part!r} never reaches its end; write first:last:step, for example -2:8:1")
         if steps > MOST_STRENGTHS:
-            raise ViewError(f"strengths: {part!r} is {math.floor(steps + 1)} strengths; a map shows at most {MOST_STRENGTHS}, take a larger step")
+            raise ViewError(
+                f"strengths: {part!r} is {math.floor(steps + 1)} strengths; a map shows at most {MOST_STRENGTHS}, take"
+                " a larger step"
+            )
         found += [round(first + step * i, 9) + 0.0 for i in range(math.floor(steps + 1e-9) + 1)]
     once = tuple(dict.fromkeys(found))
     if not once or len(once) > MOST_STRENGTHS:
@@ -235,47 +339,99 @@ def strengths_in(text: str) -> tuple[float, ...]:
 
 
 def payload(run: Run, model: str, words: Words) -> dict[str, Any]:
-    """The `map` trait: labels as JSON, changes of the answer's log-probability as float32 buffers (layer, strength), NaN where not computed."""
+    """The `map` trait: labels as JSON, changes of the answer's log-probability as float32 buffers (layer, strength),
+    NaN where not computed.
+    """
     assert run.dataset is not None
     names = run.names()
     maps = {which: run.pick(which) for which in names}
     data = {
-        "model": model, "shape": list(maps["memory"].shape), "rows": [int(x) for x in maps["memory"]["layer"].values], "columns": [float(x) for x in maps["memory"]["strength"].values],
-        "base": finite(run.dataset["multi_logprob"].values[0]), "single": finite(run.dataset["single_logprob"].values[0]) if run.explicit not in ("", run.setting.prompt) else None,
-        "explicit": run.explicit, "answer": run.setting.answer, "memory_name": run.setting.memory, "control_name": run.other or CONTROLS.get(run.control, run.control),
-        "control_what": run.control_text() if "control" in names else "", "what": run.setting.how(), "axis": "strength (× residual RMS)" if run.setting.relative else "strength",
-        "complete": run.complete(), "fields": run.fields(),
-    }  # fmt: skip
+        "model": model,
+        "shape": list(maps["memory"].shape),
+        "rows": [int(x) for x in maps["memory"]["layer"].values],
+        "columns": [float(x) for x in maps["memory"]["strength"].values],
+        "base": finite(run.dataset["multi_logprob"].values[0]),
+        "single": (
+            finite(run.dataset["single_logprob"].values[0]) if run.explicit not in ("", run.setting.prompt) else None
+        ),
+        "explicit": run.explicit,
+        "answer": run.setting.answer,
+        "memory_name": run.setting.memory,
+        "control_name": run.other or CONTROLS.get(run.control, run.control),
+        "control_what": run.control_text() if "control" in names else "",
+        "what": run.setting.how(),
+        "axis": "strength (× residual RMS)" if run.setting.relative else "strength",
+        "complete": run.complete(),
+        "fields": run.fields(),
+    }
     for which, values in maps.items():
-        data |= {which: np.ascontiguousarray(values.values, dtype="<f4").tobytes(), f"{which}_top": words.names(run.pick(which, "top").values)}
+        data |= {
+            which: np.ascontiguousarray(values.values, dtype="<f4").tobytes(),
+            f"{which}_top": words.names(run.pick(which, "top").values),
+        }
     return data
 
 
 # --- copies for people without a kernel
 
+
 def program(model: Mapping[str, Any], setting: Setting, run: Run | None, new_tokens: int) -> str:
-    """Python that computes the lists, the map's numbers and the texts (0 new tokens: none) again. "" while there is no prompt."""
+    """Python that computes the lists, the map's numbers and the texts (0 new tokens: none) again. "" while there is no
+    prompt.
+    """
     if not setting.prompt.strip():
         return ""
     precision = "" if model.get("dtype", "float32") == "float32" else f", dtype={model['dtype']!r}"
-    lines = ["import lens", "from lens import injection", "", f"model = lens.load({model['name']!r}{precision})", f"prompt = {setting.prompt!r}"]
-    memory = ["memory = None", "where = {}"] if not setting.memory else [f"memory = injection.encode(model, {setting.memory!r}, {_arguments(setting.encoding)})", f"where = dict({_arguments(setting.where)})"]
+    lines = [
+        "import lens",
+        "from lens import injection",
+        "",
+        f"model = lens.load({model['name']!r}{precision})",
+        f"prompt = {setting.prompt!r}",
+    ]
+    memory = (
+        ["memory = None", "where = {}"]
+        if not setting.memory
+        else [
+            f"memory = injection.encode(model, {setting.memory!r}, {_arguments(setting.encoding)})",
+            f"where = dict({_arguments(setting.where)})",
+        ]
+    )
     answer = f", answer={setting.answer!r}" if setting.answer else ""
-    lines += [*memory, f"found = injection.next_tokens(model, prompt, memory{answer}, **where)", "for (token, p), (edited, q) in zip(found.before, found.after):",
-              '    print(f"{token!r:20} {p:.3f}    {edited!r:20} {q:.3f}")']  # fmt: skip
+    lines += [
+        *memory,
+        f"found = injection.next_tokens(model, prompt, memory{answer}, **where)",
+        "for (token, p), (edited, q) in zip(found.before, found.after):",
+        '    print(f"{token!r:20} {p:.3f}    {edited!r:20} {q:.3f}")',
+    ]
     if answer:
-        lines.append('print(f"ln p of the whole answer: {found.answer_before:.3f} {found.answer_after:.3f} nats, change {found.answer_change:+.3f}")')
+        lines.append(
+            'print(f"ln p of the whole answer: {found.answer_before:.3f} {found.answer_after:.3f} nats, change'
+            ' {found.answer_change:+.3f}")'
+        )
     if run is not None:
         lines += ["", "items = ["]
         for item in run.items():
-            lines += ["    injection.Item(", *(f"        {k}={v!r}," for k, v in item.items() if v is not None), "    ),"]
-        lines += ["]", f"grid = injection.sweep(model, items, {_arguments(run.call())})", "change = injection.log_ratio(grid)  # of the answer, nats"]
+            lines += [
+                "    injection.Item(",
+                *(f"        {k}={v!r}," for k, v in item.items() if v is not None),
+                "    ),",
+            ]
+        lines += [
+            "]",
+            f"grid = injection.sweep(model, items, {_arguments(run.call())})",
+            "change = injection.log_ratio(grid)  # of the answer, nats",
+        ]
         where = {"memory": (0, "memory"), "control": (1, "memory") if run.control == "shuffled" else (0, run.control)}
         for which in ("memory", "control") if run.control else ("memory",):
             lines.append(f"{which}_map = change.isel(item={where[which][0]}).sel(condition={where[which][1]!r})")
         lines.append("print(memory_map.to_pandas().round(2))")
     if new_tokens:
-        lines += ["", f"print(injection.generate(model, prompt, max_new_tokens={new_tokens}))", f"print(injection.generate(model, prompt, memory, **where, max_new_tokens={new_tokens}))"]
+        lines += [
+            "",
+            f"print(injection.generate(model, prompt, max_new_tokens={new_tokens}))",
+            f"print(injection.generate(model, prompt, memory, **where, max_new_tokens={new_tokens}))",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -287,27 +443,49 @@ def static(model: str, shown: Mapping[str, Any], run: Run | None, generation: Ma
     """The lists, the maps and the texts as plain HTML."""
     parts = []
     if shown.get("before"):
-        parts += [f"<p>{html.escape(model)}: next token after {html.escape(repr(shown['fields']['prompt']))}{', injected ' + html.escape(shown['what']) if shown.get('after') else ''}.</p>", _lists(shown), _answered(shown.get("answer"))]
+        parts += [
+            (
+                f"<p>{html.escape(model)}: next token after"
+                f" {html.escape(repr(shown['fields']['prompt']))}{', injected ' + html.escape(shown['what']) if shown.get('after') else ''}.</p>"
+            ),
+            _lists(shown),
+            _answered(shown.get("answer")),
+        ]
     if run is not None and run.dataset is not None:
         names = run.names()
         maps = {which: run.pick(which) for which in names}
         every = np.concatenate([np.abs(m.values[np.isfinite(m.values)]) for m in maps.values()])
         for which, values in maps.items():
-            title = f"Change of the log-probability of {run.setting.answer!r} (nats) by layer and strength; {run.setting.how()}; "
+            title = (
+                f"Change of the log-probability of {run.setting.answer!r} (nats) by layer and strength;"
+                f" {run.setting.how()}; "
+            )
             title += f"memory {run.setting.memory}" if which == "memory" else f"control: {run.control_text()}"
-            table = coloured_table([f"{s:g}" for s in values["strength"].values], [str(int(x)) for x in values["layer"].values], values.values, float(every.max(initial=1e-9)), _nats)
+            table = coloured_table(
+                [f"{s:g}" for s in values["strength"].values],
+                [str(int(x)) for x in values["layer"].values],
+                values.values,
+                float(every.max(initial=1e-9)),
+                _nats,
+            )
             parts.append(f"<p>{html.escape(title)}</p>{table}")
     for which, title in (("before", "unedited"), ("after", f"injected {generation.get('what')}")):
         if generation.get("status") in ("ready", "stopped") and which in generation:
             cut = " <em>(stopped here)</em>" if generation.get("cut") == which else ""
-            parts.append(f"<p>{html.escape(title)}: {html.escape(generation['prompt'])}<b>{html.escape(generation[which])}</b>{cut}</p>")
+            parts.append(
+                f"<p>{html.escape(title)}:"
+                f" {html.escape(generation['prompt'])}<b>{html.escape(generation[which])}</b>{cut}</p>"
+            )
     return "".join(parts) or f"<p><em>{html.escape(empty)}</em></p>"
 
 
 def _answered(answer: Mapping[str, Any] | None) -> str:
     if not answer or answer["change"] is None:
         return ""
-    return f"<p>Log-probability of {html.escape(repr(answer['text']))} ({_count(answer['tokens'])}): {answer['before']:.2f} nats, injected {answer['after']:.2f}, change {answer['change']:+.2f}.</p>"
+    return (
+        f"<p>Log-probability of {html.escape(repr(answer['text']))} ({_count(answer['tokens'])}):"
+        f" {answer['before']:.2f} nats, injected {answer['after']:.2f}, change {answer['change']:+.2f}.</p>"
+    )
 
 
 def _nats(value: float) -> str:
@@ -317,6 +495,10 @@ def _nats(value: float) -> str:
 def _lists(shown: Mapping[str, Any]) -> str:
     both = [("unedited", shown["before"])] + ([("with the injection", shown["after"])] if shown.get("after") else [])
     head = "".join(f'<th style="text-align:left" colspan="2">{title}</th>' for title, _ in both)
-    cell: Callable[[Sequence[Any]], str] = lambda row: f'<td style="text-align:left"><code>{escaped(row[0])}</code></td><td>{100 * row[1]:.1f} %</td>'  # noqa: E731
-    rows = "".join("<tr>" + "".join(cell(row) for row in line) + "</tr>" for line in zip(*(rows for _, rows in both), strict=False))
+    cell: Callable[[Sequence[Any]], str] = lambda row: (
+        f'<td style="text-align:left"><code>{escaped(row[0])}</code></td><td>{100 * row[1]:.1f} %</td>'
+    )  # noqa: E731
+    rows = "".join(
+        "<tr>" + "".join(cell(row) for row in line) + "</tr>" for line in zip(*(rows for _, rows in both), strict=False)
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

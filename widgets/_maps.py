@@ -13,7 +13,10 @@ import xarray as xr
 
 from widgets._view import escaped, finite
 
-DIRECTIONS = {"denoise": ("corrupted", "clean"), "noise": ("clean", "corrupted")}  # the run that is edited, the run copied from
+DIRECTIONS = {
+    "denoise": ("corrupted", "clean"),
+    "noise": ("clean", "corrupted"),
+}  # the run that is edited, the run copied from
 STATIC_COLUMNS = 64
 
 
@@ -73,21 +76,40 @@ def tokens(dataset: xr.Dataset, which: str) -> list[str]:
 
 
 def payload(run: Run, model: str) -> dict[str, Any]:
-    """The `map` trait: labels as JSON, numbers as float32 buffers of shape (layer, column), row-major, NaN where not computed."""
+    """The `map` trait: labels as JSON, numbers as float32 buffers of shape (layer, column), row-major, NaN where not
+    computed.
+    """
     assert run.dataset is not None
     dataset = run.dataset.transpose("layer", run.column, ...).sortby("layer")
     clean, corrupted = (finite(dataset[name].mean()) for name in ("clean", "corrupted"))
     base_name, source_name = DIRECTIONS[run.direction]
     baseline = {"clean": clean, "corrupted": corrupted}
-    numbers = {name: np.ascontiguousarray(dataset[name].values, dtype="<f4").tobytes() for name in ("value", "effect", "normalized")}
+    numbers = {
+        name: np.ascontiguousarray(dataset[name].values, dtype="<f4").tobytes()
+        for name in ("value", "effect", "normalized")
+    }
     return {
-        "run": run.number, "name": run.name, "model": model, "site": run.site, "metric": run.metric, "direction": run.direction, "method": run.method,
+        "run": run.number,
+        "name": run.name,
+        "model": model,
+        "site": run.site,
+        "metric": run.metric,
+        "direction": run.direction,
+        "method": run.method,
         "shape": [dataset.sizes["layer"], dataset.sizes[run.column]],
-        "rows": [int(layer) for layer in dataset["layer"].values], "columns": column_labels(dataset, run.column), "column_name": run.column,
-        "clean_tokens": tokens(dataset, "clean"), "corrupted_tokens": tokens(dataset, "corrupted"),
-        "clean": clean, "corrupted": corrupted, "base": baseline[base_name], "base_name": base_name, "source_name": source_name,
-        "complete": run.complete(), **numbers,
-    }  # fmt: skip
+        "rows": [int(layer) for layer in dataset["layer"].values],
+        "columns": column_labels(dataset, run.column),
+        "column_name": run.column,
+        "clean_tokens": tokens(dataset, "clean"),
+        "corrupted_tokens": tokens(dataset, "corrupted"),
+        "clean": clean,
+        "corrupted": corrupted,
+        "base": baseline[base_name],
+        "base_name": base_name,
+        "source_name": source_name,
+        "complete": run.complete(),
+        **numbers,
+    }
 
 
 def cell_facts(run: Run, layer: int, column: int) -> dict[str, Any]:
@@ -97,17 +119,33 @@ def cell_facts(run: Run, layer: int, column: int) -> dict[str, Any]:
     here = dataset.isel({run.column: column_labels(dataset, run.column).index(column)}).sel(layer=layer)
     facts: dict[str, Any] = {name: finite(here[name]) for name in ("value", "effect", "normalized")}
     if run.column == "position":
-        facts |= {f"{which}_token": str(here[f"token_{which}"].values) for which in ("clean", "corrupted") if f"token_{which}" in dataset}
+        facts |= {
+            f"{which}_token": str(here[f"token_{which}"].values)
+            for which in ("clean", "corrupted")
+            if f"token_{which}" in dataset
+        }
     return facts | {
-        "run": run.number, "name": run.name, "layer": layer, "column": column, "column_name": run.column, "site": run.site,
-        "metric": run.metric, "direction": run.direction, "base_name": DIRECTIONS[run.direction][0],
-        "answer": run.pair.answer, "foil": run.pair.foil,
-    }  # fmt: skip
+        "run": run.number,
+        "name": run.name,
+        "layer": layer,
+        "column": column,
+        "column_name": run.column,
+        "site": run.site,
+        "metric": run.metric,
+        "direction": run.direction,
+        "base_name": DIRECTIONS[run.direction][0],
+        "answer": run.pair.answer,
+        "foil": run.pair.foil,
+    }
 
 
 def program(model: Mapping[str, Any], run: Run, show: str = "normalized", cell: Mapping[str, Any] | None = None) -> str:
     """Python that computes the run again and shows it, with its chosen cell."""
-    arguments = [f"    {f.name}={getattr(run.pair, f.name)!r}," for f in fields(run.pair) if f.name in ("clean", "corrupted", "answer") or getattr(run.pair, f.name) != _default(f)]
+    arguments = [
+        f"    {f.name}={getattr(run.pair, f.name)!r},"
+        for f in fields(run.pair)
+        if f.name in ("clean", "corrupted", "answer") or getattr(run.pair, f.name) != _default(f)
+    ]
     precision = "" if model.get("dtype", "float32") == "float32" else f", dtype={model['dtype']!r}"
     method = "" if run.method == "exact" else f", method={run.method!r}"
     lines = [
@@ -123,8 +161,13 @@ def program(model: Mapping[str, Any], run: Run, show: str = "normalized", cell: 
     ]
     if cell:
         where = f"{run.column}={cell['column']}"
-        lines += ["", f"cell = lens.patching.explain_cell(model, pair, {run.site!r}, layer={cell['layer']}, {where},", f"                                  direction={run.direction!r}, metric={run.metric!r})",
-                  "for token, probability in cell.edited:", '    print(f"{token!r:20} {probability:.3f}")']  # fmt: skip
+        lines += [
+            "",
+            f"cell = lens.patching.explain_cell(model, pair, {run.site!r}, layer={cell['layer']}, {where},",
+            f"                                  direction={run.direction!r}, metric={run.metric!r})",
+            "for token, probability in cell.edited:",
+            '    print(f"{token!r:20} {probability:.3f}")',
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -133,28 +176,51 @@ def _default(pair_field: Any) -> Any:
 
 
 def static_table(run: Run | None, model: str, empty: str) -> str:
-    """The heat map as an HTML table with inline colours and rounded numbers: it survives sanitizers, printing and screen readers."""
+    """The heat map as an HTML table with inline colours and rounded numbers: it survives sanitizers, printing and
+    screen readers.
+    """
     if run is None or run.dataset is None:
         return f"<p><em>{html.escape(empty)}</em></p>"
     data = payload(run, model)
     values = np.frombuffer(data["normalized"], dtype="<f4").reshape(data["shape"])
     limit = max(1e-9, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.0
-    title = f"{model}: {run.what()}. Clean {_number(data['clean'])}, corrupted {_number(data['corrupted'])}. Normalized effect × 100: 0 is the {data['base_name']} run, 100 the {data['source_name']} run."
+    title = (
+        f"{model}: {run.what()}. Clean {_number(data['clean'])}, corrupted {_number(data['corrupted'])}. Normalized"
+        f" effect × 100: 0 is the {data['base_name']} run, 100 the {data['source_name']} run."
+    )
     keep = np.arange(values.shape[1])
     if len(keep) > STATIC_COLUMNS:
         strength = np.nan_to_num(np.abs(values)).max(axis=0)
         keep = np.sort(np.argsort(-strength)[:STATIC_COLUMNS])
         title += f" The {STATIC_COLUMNS} strongest of {values.shape[1]} columns."
-    table = coloured_table([_heading(data, c) for c in keep], [str(row) for row in data["rows"]], values[:, keep], limit, lambda v: str(round(100 * v)))
+    table = coloured_table(
+        [_heading(data, c) for c in keep],
+        [str(row) for row in data["rows"]],
+        values[:, keep],
+        limit,
+        lambda v: str(round(100 * v)),
+    )
     return f"<p>{html.escape(title)}</p>{table}"
 
 
-def coloured_table(headings: list[str], rows: list[str], values: np.ndarray, limit: float, write: Callable[[float], str]) -> str:
-    """Numbers (row, column) as an HTML table, the last row on top, coloured blue to orange up to +-`limit`; headings and row labels are HTML already."""
+def coloured_table(
+    headings: list[str], rows: list[str], values: np.ndarray, limit: float, write: Callable[[float], str]
+) -> str:
+    """Numbers (row, column) as an HTML table, the last row on top, coloured blue to orange up to +-`limit`; headings
+    and row labels are HTML already.
+    """
     style = "padding:1px 3px;text-align:right;border:none;font:11px monospace;"
     head = "".join(f'<th style="{style}vertical-align:bottom">{text}</th>' for text in headings)
-    body = "".join(f'<tr><th style="{style}">{rows[r]}</th>' + "".join(_cell(float(v), limit, style, write) for v in values[r]) + "</tr>" for r in reversed(range(len(rows))))
-    return f'<div style="overflow-x:auto"><table><thead><tr><th style="{style}">layer</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join(
+        f'<tr><th style="{style}">{rows[r]}</th>'
+        + "".join(_cell(float(v), limit, style, write) for v in values[r])
+        + "</tr>"
+        for r in reversed(range(len(rows)))
+    )
+    return (
+        '<div style="overflow-x:auto"><table><thead><tr><th'
+        f' style="{style}">layer</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _heading(data: Mapping[str, Any], column: int) -> str:
@@ -183,7 +249,9 @@ def pair_from(known: Mapping[str, Any], pair_type: Any, prompt: int = 0) -> Any:
     if prompt >= len(pairs):
         return None
     names = {f.name for f in fields(pair_type)}
-    return pair_type(**{name: _spans(value) if name == "spans" else value for name, value in pairs[prompt].items() if name in names})
+    return pair_type(
+        **{name: _spans(value) if name == "spans" else value for name, value in pairs[prompt].items() if name in names}
+    )
 
 
 def spans_in(text: str, spans: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,4 +266,8 @@ def _spans(spans: Mapping[str, Any]) -> dict[str, Any]:
 
 def pair_fields(pair: Any) -> dict[str, str]:
     """The text fields of a pair as the view's traits."""
-    return {name: value or "" for name, value in asdict(pair).items() if name in ("clean", "corrupted", "answer", "foil", "start")}
+    return {
+        name: value or ""
+        for name, value in asdict(pair).items()
+        if name in ("clean", "corrupted", "answer", "foil", "start")
+    }

@@ -1,4 +1,6 @@
-"""One question of provenance and its answer: how it is asked, what its p-values are worth now, in words and as the browser wants it."""
+"""One question of provenance and its answer: how it is asked, what its p-values are worth now, in words and as the
+browser wants it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ LIVE_ONLY = "Rows are still coming: only the e-value may be read now."
 
 @dataclass(frozen=True)
 class Question:
-    """What the fields ask for. `rule` "e": look after each batch and stop at e >= 1 / alpha; "n": all `rows`, however e moves."""
+    """What the fields ask for. `rule` "e": look after each batch and stop at e >= 1 / alpha; "n": all `rows`, however e
+    moves.
+    """
 
     suspect: str
     transcript: str
@@ -46,7 +50,9 @@ class Question:
     seed: int
 
     def line(self) -> tuple:
-        """What makes it another question: asked again, it has the same answer and is no second look. The level is none: p holds at every level."""
+        """What makes it another question: asked again, it has the same answer and is no second look. The level is none:
+        p holds at every level.
+        """
         return tuple(v for k, v in asdict(self).items() if k != "alpha")
 
     def batch(self) -> int:
@@ -87,10 +93,16 @@ class Run:
 
 
 def references_of(given: Any, name: str) -> list[Any]:
-    """A mapping's value as `Reference`s that bear the mapping's name; raises ProvenanceError where one is declared to share the order."""
+    """A mapping's value as `Reference`s that bear the mapping's name; raises ProvenanceError where one is declared to
+    share the order.
+    """
     from lens.provenance.scores import as_references
 
-    several = list(given) if isinstance(given, (list, tuple)) and given and not isinstance(given[0], (int, float, np.number)) else [given]
+    several = (
+        list(given)
+        if isinstance(given, (list, tuple)) and given and not isinstance(given[0], (int, float, np.number))
+        else [given]
+    )
     named = [
         provenance.Reference(
             getattr(one, "model", one) if isinstance(one, provenance.Reference) else one,
@@ -105,14 +117,23 @@ def references_of(given: Any, name: str) -> list[Any]:
 def declared(given: Any) -> str:
     """What was said about a reference's order, for its line in the list."""
     orders = [getattr(one, "shares_order", None) for one in (given if isinstance(given, (list, tuple)) else [given])]
-    return "shares the order: refused" if True in orders else "not declared" if None in orders else "declared: another order"
+    return (
+        "shares the order: refused"
+        if True in orders
+        else "not declared"
+        if None in orders
+        else "declared: another order"
+    )
 
 
 def renamed(result: Any, name: str) -> Any:
     """The result under the name that the person gave the suspect."""
     names = result.record.get("names", {})
     if (old := names.get("suspect")) not in (None, name):
-        result.record["assumed"] = [text.replace(f"null hypothesis: {old} ", f"null hypothesis: {name} ") for text in result.record.get("assumed", [])]
+        result.record["assumed"] = [
+            text.replace(f"null hypothesis: {old} ", f"null hypothesis: {name} ")
+            for text in result.record.get("assumed", [])
+        ]
         result.record["names"] = names | {"suspect": name}
     return result
 
@@ -121,11 +142,11 @@ def renamed(result: Any, name: str) -> Any:
 
 
 def line_p(run: Run) -> tuple[float, str, str]:
-    """The one p-value of a question, how it was made, and why it is only approximate ("" where it is guaranteed if the conditions hold, whenever the
-    person stops).
+    """The one p-value of a question, how it was made, and why it is only approximate ("" where it is guaranteed if the
+    conditions hold, whenever the person stops).
 
-    Rule "e": 1 / largest e. Rule "n": twice the smaller of that and, once all rows are in, the permutation p. Whoever watches chooses when to stop
-    and so between the two; twice the smaller pays for the choice.
+    Rule "e": 1 / largest e. Rule "n": twice the smaller of that and, once all rows are in, the permutation p. Whoever
+    watches chooses when to stop and so between the two; twice the smaller pays for the choice.
     """
     result = run.dataset
     e, permutation = result.p_e, result.p_permutation
@@ -134,9 +155,17 @@ def line_p(run: Run) -> tuple[float, str, str]:
     if result.status == "complete" and permutation.guaranteed:
         if not e.guaranteed:
             return min(1.0, 2 * float(permutation)), f"twice the permutation p; e is approximate: {e.reason}", ""
-        return min(1.0, 2 * min(float(permutation), float(e))), "twice the smaller of the permutation p and 1 / largest e", ""
+        return (
+            min(1.0, 2 * min(float(permutation), float(e))),
+            "twice the smaller of the permutation p and 1 / largest e",
+            "",
+        )
     if result.status == "complete":
-        return min(1.0, 2 * min(float(permutation), float(e))), "twice the smaller of the permutation p and 1 / largest e", reason_of(permutation)
+        return (
+            min(1.0, 2 * min(float(permutation), float(e))),
+            "twice the smaller of the permutation p and 1 / largest e",
+            reason_of(permutation),
+        )
     return min(1.0, 2 * float(e)), "twice 1 / largest e, since the rows were not all asked", reason_of(e)
 
 
@@ -162,9 +191,11 @@ def verdict(run: Run) -> dict[str, str]:
         return {
             "kind": "running",
             "lead": LIVE_ONLY,
-            "text": f"{of} asked. It is valid whenever you stop"
-            + ("" if q.rule == "e" else "; the p-values for a fixed number of rows count once all rows are in")
-            + ".",
+            "text": (
+                f"{of} asked. It is valid whenever you stop"
+                + ("" if q.rule == "e" else "; the p-values for a fixed number of rows count once all rows are in")
+                + "."
+            ),
         }
     p, how, reason = line_p(run)
     shown = not reason and p <= q.alpha * (1 + 1e-9)
@@ -178,9 +209,15 @@ def verdict(run: Run) -> dict[str, str]:
         text = f"e reached {1 / q.alpha:g} after {of}. {text}"
     elif result.status in ("interrupted", "partial"):
         lead = f"Stopped {'by an error' if run.status == 'error' else 'by hand'} after {of}. {lead}"
-        text = f"The e-value stays valid at such a stop; p-values for a fixed number of rows do not, and are greyed. {text}"
+        text = (
+            "The e-value stays valid at such a stop; p-values for a fixed number of rows do not, and are greyed."
+            f" {text}"
+        )
     if not shown:
-        text += " That does not show that there is none: few rows, or little that is left of the training, give little power."
+        text += (
+            " That does not show that there is none: few rows, or little that is left of the training, give little"
+            " power."
+        )
     if count := len(doubts_of(result)):
         text += f" Read the {'warning' if count == 1 else f'{count} warnings'} first, on which this p rests."
     return {"kind": "shown" if shown else "open", "lead": lead, "text": text}
@@ -192,12 +229,21 @@ def doubts_of(result: Any) -> list[str]:
 
 
 def p_rows(run: Run) -> list[dict[str, Any]]:
-    """Each p-value with what it is worth now: "guaranteed" (if the conditions hold), "approximate", "waiting" (for all rows) or "void" (the number of rows was decided on the way)."""
+    """Each p-value with what it is worth now: "guaranteed" (if the conditions hold), "approximate", "waiting" (for all
+    rows) or "void" (the number of rows was decided on the way).
+    """
     q, result = run.question, run.dataset
     running = result.status == "partial" and run.status == "running"
 
     def fixed(key: str, label: str, p: Any) -> dict[str, Any]:
-        row = {"key": key, "label": label, "p": float(p), "at_floor": bool(float(p) <= float(p.floor)), "worth": "guaranteed", "note": p.method}
+        row = {
+            "key": key,
+            "label": label,
+            "p": float(p),
+            "at_floor": bool(float(p) <= float(p.floor)),
+            "worth": "guaranteed",
+            "note": p.method,
+        }
         if p.guaranteed:
             return row
         if q.rule == "n" and result.status == "complete":
@@ -207,7 +253,10 @@ def p_rows(run: Run) -> list[dict[str, Any]]:
         elif running:
             why = f"counts once all {whole(q.rows)} rows are in"
         else:
-            why = f"not valid: stopped after {whole(run.asked)} of {whole(q.rows)} rows, and it holds for a number of rows fixed beforehand"
+            why = (
+                f"not valid: stopped after {whole(run.asked)} of {whole(q.rows)} rows, and it holds for a number of"
+                " rows fixed beforehand"
+            )
         return row | {"worth": "waiting" if running and q.rule == "n" else "void", "note": why}
 
     rows = [fixed("permutation", "p, permutation", result.p_permutation)]
@@ -274,21 +323,30 @@ def payload(run: Run, unit: str) -> dict[str, Any]:
         "meaning": MEANING,
         "kind": result.record.get("position", ""),
         "unit": unit,
-        "what": f"{q.suspect} {'against ' + ' and '.join(references) if references else 'without a reference'} on {q.transcript}",
+        "what": (
+            f"{q.suspect} {'against ' + ' and '.join(references) if references else 'without a reference'} on"
+            f" {q.transcript}"
+        ),
         "against": bool(references),
         "draws": len(result.null),
         "observed": finite(result.rho),
         "seconds": round(run.seconds, 2),
     }
-    buffers: dict[str, Any] = {name: [] for name in ("path_n", "path_e", "q_n", "q_mean", "q_low", "q_high", "q_at", "null_counts", "null_edges")}
+    buffers: dict[str, Any] = {
+        name: []
+        for name in ("path_n", "path_e", "q_n", "q_mean", "q_low", "q_high", "q_at", "null_counts", "null_edges")
+    }
     if len(result.log_e):
         keep = np.unique(np.linspace(0, len(result.log_e) - 1, PATH_POINTS).round().astype(int))
         buffers |= {"path_n": keep + 1, "path_e": result.log_e[keep] / math.log(10)}
     if len(result.frame):
         table = result.table()
-        buffers |= {"q_n": table["n"], "q_mean": table["score"], "q_low": table["score_low"], "q_high": table["score_high"]} | (
-            {} if running else {"q_at": (table["low"] + table["high"]) / 2}
-        )
+        buffers |= {
+            "q_n": table["n"],
+            "q_mean": table["score"],
+            "q_low": table["score_low"],
+            "q_high": table["score_high"],
+        } | ({} if running else {"q_at": (table["low"] + table["high"]) / 2})
         data["mean"] = finite(result.frame["score"].mean())
     if len(result.null):
         counts, edges = np.histogram(result.null, bins=BINS)
@@ -308,12 +366,20 @@ def _log10_e(result: Any) -> float:
 
 
 def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """One line a question, in the sequence of asking, with Holm's correction over all of them; a question that failed, or whose p is only approximate,
-    counts as p = 1."""
+    """One line a question, in the sequence of asking, with Holm's correction over all of them; a question that failed,
+    or whose p is only approximate, counts as p = 1."""
     lines = []
     for run in runs:
         q, result = run.question, run.dataset
-        line: dict[str, Any] = {"number": run.number, **asdict(q), "status": run.status, "note": run.error, "p": None, "how": "", "reason": ""}
+        line: dict[str, Any] = {
+            "number": run.number,
+            **asdict(q),
+            "status": run.status,
+            "note": run.error,
+            "p": None,
+            "how": "",
+            "reason": "",
+        }
         if result is not None and result.n:
             p, how, reason = line_p(run)
             line |= {
@@ -331,4 +397,7 @@ def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
         lines.append(line)
     sound = [line["p"] is not None and not line["reason"] for line in lines]
     adjusted = holm([line["p"] if good else 1.0 for line, good in zip(lines, sound, strict=True)]) if lines else []
-    return [line | {"holm": float(p) if line["p"] is not None and not line["reason"] else None} for line, p in zip(lines, adjusted, strict=True)]
+    return [
+        line | {"holm": float(p) if line["p"] is not None and not line["reason"] else None}
+        for line, p in zip(lines, adjusted, strict=True)
+    ]

@@ -1,4 +1,6 @@
-"""An answer of provenance for people without a kernel: the report, the Python that asks again, and the copy in a stored notebook."""
+"""An answer of provenance for people without a kernel: the report, the Python that asks again, and the copy in a stored
+notebook.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ def document(run: Run, kind: str, code: str) -> bytes:
 
 
 def program(
-    question: Question, suspect: Any, reference: Any, transcript: str, sha256: str, options: Mapping[str, Any], more: Mapping[str, Any], batches: int | None
+    question: Question,
+    suspect: Any,
+    reference: Any,
+    transcript: str,
+    sha256: str,
+    options: Mapping[str, Any],
+    more: Mapping[str, Any],
+    batches: int | None,
 ) -> str:
     """Python that asks the question again; `batches`: after how many a person stopped it."""
     q = question
@@ -49,13 +58,18 @@ def program(
         lines.append(
             f"reference = references[{q.reference!r}]"
             if ready
-            else f"reference = provenance.Reference({loaded(reference, 'references', q.reference)}, shares_order=None, name={q.reference!r})"
+            else (
+                f"reference = provenance.Reference({loaded(reference, 'references', q.reference)}, shares_order=None,"
+                f" name={q.reference!r})"
+            )
         )
     else:
         lines.append("reference = None")
     chosen = {k: v for k, v in {**options, **more}.items() if v is not None and v != {}}
     call = ", ".join(f"{k}={v!r}" for k, v in chosen.items())
-    stop = "" if batches is None else f",\n                          stop=iter([False] * {batches - 1} + [True]).__next__"
+    stop = (
+        "" if batches is None else f",\n                          stop=iter([False] * {batches - 1} + [True]).__next__"
+    )
     lines += [
         f"result = provenance.query(suspect, transcript, reference=reference,\n                          {call}{stop})"
         + ("  # stopped by hand" if batches else ""),
@@ -79,9 +93,17 @@ def static(run: Run | None, lines: Sequence[Mapping[str, Any]], alpha: float, un
         ("e-value", _power(data["log10_e"]), data["e_worth"]),
     ]
     for row in data["ps"]:
-        worth = "not valid here" if row["worth"] in ("void", "waiting") else "guaranteed if" if row["worth"] == "guaranteed" else row["worth"]
-        rows.append((row["label"], written(row["p"]).removeprefix("p = ").removeprefix("p "), f"{worth}: {row['note']}"))
-    body = "".join(f'<tr><td {LEFT}>{e(a)}</td><td>{e(b)}</td><td {LEFT}>{e(c)}</td></tr>' for a, b, c in rows)
+        worth = (
+            "not valid here"
+            if row["worth"] in ("void", "waiting")
+            else "guaranteed if"
+            if row["worth"] == "guaranteed"
+            else row["worth"]
+        )
+        rows.append(
+            (row["label"], written(row["p"]).removeprefix("p = ").removeprefix("p "), f"{worth}: {row['note']}")
+        )
+    body = "".join(f"<tr><td {LEFT}>{e(a)}</td><td>{e(b)}</td><td {LEFT}>{e(c)}</td></tr>" for a, b, c in rows)
     warned = "".join(f"<li>{e(text)}</li>" for text in data["warnings"])
     picture = ""
     if run.dataset.n:
@@ -91,8 +113,13 @@ def static(run: Run | None, lines: Sequence[Mapping[str, Any]], alpha: float, un
     return (
         f"<p>{e(data['what'])}, {whole(data['n'])} rows. <strong>{e(said['lead'])}</strong> {e(said['text'])}</p>"
         + (f"<ul>{warned}</ul>" if warned else "")
-        + f'<table><thead><tr><th {LEFT}>number</th><th>value</th><th {LEFT}>worth</th></tr></thead><tbody>{body}</tbody></table>'
-        + (f"<p>Guaranteed if</p><ul>{''.join(f'<li>{e(text)}</li>' for text in data['conditions'])}</ul>" if data["conditions"] else "")
+        + f"<table><thead><tr><th {LEFT}>number</th><th>value</th><th"
+        f" {LEFT}>worth</th></tr></thead><tbody>{body}</tbody></table>"
+        + (
+            f"<p>Guaranteed if</p><ul>{''.join(f'<li>{e(text)}</li>' for text in data['conditions'])}</ul>"
+            if data["conditions"]
+            else ""
+        )
         + picture
         + _compared_table(lines, alpha)
         + f"<p>{e(MEANING)}</p>"
@@ -108,12 +135,28 @@ def _compared_table(lines: Sequence[Mapping[str, Any]], alpha: float) -> str:
         if line["p"] is None:
             values += ["", "", "", "", f"could not be tested, counts as p = 1: {line['note']}"]
         else:
-            said = "depends on this order" if line["holm"] is not None and line["holm"] <= alpha * (1 + 1e-9) else "not shown"
+            said = (
+                "depends on this order"
+                if line["holm"] is not None and line["holm"] <= alpha * (1 + 1e-9)
+                else "not shown"
+            )
             said = f"approximate: {line['reason']}" if line["reason"] else said
-            values += [whole(line["n"]), _number(line["rho"]), written(line["p"]), "" if line["holm"] is None else written(line["holm"]), said]
-        body += "<tr>" + "".join(f'<td {LEFT}>{html.escape(str(v))}</td>' for v in values) + "</tr>"
-    head = "".join(f'<th {LEFT}>{t}</th>' for t in ("suspect", "reference", "transcript", "rows", "rho", "p, guaranteed if", "Holm", f"at α = {alpha:g}"))
-    title = f"{len(lines)} question{'s' * (len(lines) > 1)} asked, Holm’s correction over all of them; each p is guaranteed if the conditions of its answer hold."
+            values += [
+                whole(line["n"]),
+                _number(line["rho"]),
+                written(line["p"]),
+                "" if line["holm"] is None else written(line["holm"]),
+                said,
+            ]
+        body += "<tr>" + "".join(f"<td {LEFT}>{html.escape(str(v))}</td>" for v in values) + "</tr>"
+    head = "".join(
+        f"<th {LEFT}>{t}</th>"
+        for t in ("suspect", "reference", "transcript", "rows", "rho", "p, guaranteed if", "Holm", f"at α = {alpha:g}")
+    )
+    title = (
+        f"{len(lines)} question{'s' * (len(lines) > 1)} asked, Holm’s correction over all of them; each p is guaranteed"
+        " if the conditions of its answer hold."
+    )
     return f"<p>{title}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -125,7 +168,9 @@ def score_name(question: Question, against: bool) -> str:
 
 
 def figure_png(run: Run, unit: str) -> bytes:
-    """Three panels: e by rows with the stop line, score by tenth of the position, the statistic over permutations with the observed one."""
+    """Three panels: e by rows with the stop line, score by tenth of the position, the statistic over permutations with
+    the observed one.
+    """
     from matplotlib.figure import Figure
 
     from lens.figures.style import MUTED, SERIES, as_written, picture
@@ -157,7 +202,9 @@ def figure_png(run: Run, unit: str) -> bytes:
     if len(result.null):
         right.hist(result.null, bins=BINS, color=SERIES[5])
         right.axvline(result.rho, color=SERIES[1], linewidth=2)
-    right.set(xlabel="rho over permutations", ylabel="permutations", title=f"null, observed {_number(finite(result.rho))}")
+    right.set(
+        xlabel="rho over permutations", ylabel="permutations", title=f"null, observed {_number(finite(result.rho))}"
+    )
     for ax in (left, middle, right):
         ax.spines[["top", "right"]].set_visible(False)
         ax.title.set_fontsize(10)

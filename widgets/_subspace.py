@@ -1,4 +1,6 @@
-"""From two named sets of text to a curve of edits: what is asked, the edit of any strength, and its points, each computed once."""
+"""From two named sets of text to a curve of edits: what is asked, the edit of any strength, and its points, each
+computed once.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ _LABELS = {
     "random": "random weights",
 }
 #: name -> what the list says; whatever `lens.subspace` offers, and the curvature edit.
-METHODS = {name: _LABELS.get(name, name.replace("_", " ")) for name in sorted((*subspace.METHODS, CURVATURE), key=[*_LABELS, *subspace.METHODS].index)}
+METHODS = {
+    name: _LABELS.get(name, name.replace("_", " "))
+    for name in sorted((*subspace.METHODS, CURVATURE), key=[*_LABELS, *subspace.METHODS].index)
+}
 #: Methods that are trained for one sparsity and so anew for each point.
 EACH_POINT = ("subnet", "balanced_subnet")
 OF_STATISTICS = ("contrast", "corrected", "wanda", "activation")
@@ -53,8 +58,16 @@ def name_of(model: Any) -> dict[str, Any]:
         return describe_model(model)
     config, weight = getattr(model, "config", None), next(iter(model.parameters()))
     layers = int(getattr(config, "num_hidden_layers", 0) or 0)
-    name, dtype = str(getattr(config, "name_or_path", "") or type(model).__name__), str(weight.dtype).removeprefix("torch.")
-    return {"name": name, "layers": layers, "dtype": dtype, "text": " · ".join([name, f"{layers} layers", str(weight.device), dtype])}
+    name, dtype = (
+        str(getattr(config, "name_or_path", "") or type(model).__name__),
+        str(weight.dtype).removeprefix("torch."),
+    )
+    return {
+        "name": name,
+        "layers": layers,
+        "dtype": dtype,
+        "text": " · ".join([name, f"{layers} layers", str(weight.device), dtype]),
+    }
 
 
 # --- the question
@@ -62,7 +75,9 @@ def name_of(model: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Question:
-    """What the fields ask for; `strengths`: shares of weights that go, or for the curvature edit of mass that stays, from weak to strong."""
+    """What the fields ask for; `strengths`: shares of weights that go, or for the curvature edit of mass that stays,
+    from weak to strong.
+    """
 
     memorised: str
     reference: str
@@ -88,7 +103,9 @@ def strengths_of(text: str, kind: str) -> tuple[float, ...]:
     try:
         values = {float(part) for part in text.replace(";", ",").split(",") if part.strip()}
     except ValueError:
-        raise ViewError(f"points: {text!r} is no list of numbers; expected {what}, such as {', '.join(map(str, (0.01, 0.05)))}") from None
+        raise ViewError(
+            f"points: {text!r} is no list of numbers; expected {what}, such as {', '.join(map(str, (0.01, 0.05)))}"
+        ) from None
     if not values or not all(0 < v < 1 for v in values) or len(values) > 40:
         raise ViewError(f"points: {text!r}; expected 1 to 40 {what}, each above 0 and below 1")
     return tuple(sorted(values, reverse=kind == "kept"))
@@ -108,9 +125,22 @@ class Made:
 
 
 class Locator:
-    """From the two sets to an edit of any strength: statistics, scores and the decomposition are made once, and found again in `folder`."""
+    """From the two sets to an edit of any strength: statistics, scores and the decomposition are made once, and found
+    again in `folder`.
+    """
 
-    def __init__(self, model: Callable[[], Any], question: Question, sides: Sides, *, layers: Any, folder: Any, options: Mapping[str, Any], deficient: str, decomposition: Any = None):
+    def __init__(
+        self,
+        model: Callable[[], Any],
+        question: Question,
+        sides: Sides,
+        *,
+        layers: Any,
+        folder: Any,
+        options: Mapping[str, Any],
+        deficient: str,
+        decomposition: Any = None,
+    ):
         self._model, self.question, self.sides, self.layers, self.folder = model, question, sides, layers, folder
         self.options, self.deficient, self._decomposition, self._scores = dict(options), deficient, decomposition, None
         self._own = decomposition is None
@@ -118,28 +148,61 @@ class Locator:
         self.notes: list[str] = []
 
     def forget(self) -> None:
-        """Give up scores and eigenvectors, which are as large as the weights; they are made again, or read from the folder, when they are wanted."""
+        """Give up scores and eigenvectors, which are as large as the weights; they are made again, or read from the
+        folder, when they are wanted.
+        """
         self._scores, self._decomposition = None, None if self._own else self._decomposition
 
     def prepare(self, stop: Callable[[], bool], says: Callable[[str], None] = lambda text: None) -> None:
-        """Everything that a point does not have to do again; `says` is told how far it is. Raises Stopped, and what `lens.subspace` and `lens.curvature` raise."""
+        """Everything that a point does not have to do again; `says` is told how far it is. Raises Stopped, and what
+        `lens.subspace` and `lens.curvature` raise.
+        """
         q, mem, ref = self.question, self.sides.found, self.sides.reference
         if q.method == CURVATURE:
             if self._decomposition is None:
                 self._refuse_few_tokens()
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
-                    factors = curvature.factors(self._model(), self.layers, stacked(ref), seed=q.seed, folder=self.folder, progress=False, stop=stop)
+                    factors = curvature.factors(
+                        self._model(),
+                        self.layers,
+                        stacked(ref),
+                        seed=q.seed,
+                        folder=self.folder,
+                        progress=False,
+                        stop=stop,
+                    )
                 self._decomposition = self._decomposed(factors, stop, says)
                 short = [layer for layer in self._decomposition.values() if layer.deficient]
-                self.notes = [*dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning), *(["factors: " + deficiency(short)] if short else [])]
+                self.notes = [
+                    *dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning),
+                    *(["factors: " + deficiency(short)] if short else []),
+                ]
         elif q.method not in EACH_POINT and self._scores is None:
             options = self.options | ({} if q.method in (*OF_STATISTICS, "magnitude", "random") else {"stop": stop})
             if q.method in OF_STATISTICS:  # once here, where it can be stopped; `score` then reads it back
                 found = subspace.output_layers(self._model(), self.layers) if q.method == "activation" else self.layers
                 for tokens in (mem, ref) if q.method in ("contrast", "corrected") else (mem,):
-                    subspace.statistics(self._model(), found, subspace.tokens_of(tokens, "text"), self.folder, absolute=q.method == "activation", progress=False, stop=stop)
-            self._scores = subspace.score(self._model(), mem, ref, method=q.method, layers=self.layers, folder=self.folder, seed=q.seed, progress=False, **options)
+                    subspace.statistics(
+                        self._model(),
+                        found,
+                        subspace.tokens_of(tokens, "text"),
+                        self.folder,
+                        absolute=q.method == "activation",
+                        progress=False,
+                        stop=stop,
+                    )
+            self._scores = subspace.score(
+                self._model(),
+                mem,
+                ref,
+                method=q.method,
+                layers=self.layers,
+                folder=self.folder,
+                seed=q.seed,
+                progress=False,
+                **options,
+            )
             self._columns = self._scores.kind == "neuron"
 
     def _refuse_few_tokens(self) -> None:
@@ -149,19 +212,28 @@ class Locator:
         widest = max(sizes, key=sizes.__getitem__)
         if self.deficient == "refuse" and tokens < sizes[widest]:
             raise curvature.CurvatureError(
-                f"reference: factors over the {tokens:,} tokens of {len(self.sides.reference)} texts have rank {tokens:,} at most, and {widest} has {sizes[widest]:,} dimensions: directions "
-                f"that no token reached would have curvature mass 0 for want of data. Give text of at least {sizes[widest]:,} tokens, better ten times as many. Or choose: "
-                "deficient='drop' removes what lies there, deficient='keep' leaves it as it is.")  # fmt: skip
+                f"reference: factors over the {tokens:,} tokens of {len(self.sides.reference)} texts have rank"
+                f" {tokens:,} at most, and {widest} has {sizes[widest]:,} dimensions: directions that no token reached"
+                f" would have curvature mass 0 for want of data. Give text of at least {sizes[widest]:,} tokens, better"
+                " ten times as many. Or choose: deficient='drop' removes what lies there, deficient='keep' leaves it"
+                " as it is."
+            )
 
-    def _decomposed(self, factors: curvature.Factors, stop: Callable[[], bool], says: Callable[[str], None]) -> curvature.Decomposition:
-        """As `curvature.decompose`, but layers that share an input at a time, so that a person can stop it. Raises Stopped."""
+    def _decomposed(
+        self, factors: curvature.Factors, stop: Callable[[], bool], says: Callable[[str], None]
+    ) -> curvature.Decomposition:
+        """As `curvature.decompose`, but layers that share an input at a time, so that a person can stop it. Raises
+        Stopped.
+        """
         layers: dict[str, Any] = {}
         for _, group in groupby(factors.layers, key=lambda name: id(factors.a[name])):
             if stop():
                 raise Stopped("eigenvectors: stopped; those that are there are found again in the folder.")
             says(f"Eigenvectors, {len(layers)} of {len(factors.layers)} layers …")
             names = list(group)
-            part = replace(factors, **{key: {name: getattr(factors, key)[name] for name in names} for key in ("a", "g", "tokens")})
+            part = replace(
+                factors, **{key: {name: getattr(factors, key)[name] for name in names} for key in ("a", "g", "tokens")}
+            )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # said once, of all layers
                 layers |= curvature.decompose(self._model(), part, folder=self.folder)
@@ -173,13 +245,30 @@ class Locator:
         if q.method == CURVATURE:
             edit = curvature.keep(self._decomposition, strength, deficient=self.deficient)
             like = curvature.control(self._decomposition, "random", edit, match="norm", seed=q.seed)
-            return Made(edit, like, {name: 1 - edit.counts[name] / edit.sizes[name] for name in edit.new}, 1 - edit.kept)
+            return Made(
+                edit, like, {name: 1 - edit.counts[name] / edit.sizes[name] for name in edit.new}, 1 - edit.kept
+            )
         if q.method in EACH_POINT:
-            mask = subspace.locate(self._model(), self.sides.found, self.sides.reference, method=q.method, sparsity=strength, layers=self.layers, seed=q.seed, progress=False,
-                                   stop=stop or never, **self.options)  # fmt: skip
+            mask = subspace.locate(
+                self._model(),
+                self.sides.found,
+                self.sides.reference,
+                method=q.method,
+                sparsity=strength,
+                layers=self.layers,
+                seed=q.seed,
+                progress=False,
+                stop=stop or never,
+                **self.options,
+            )
         else:
             mask = self._scores.mask(strength)
-        return Made(mask, subspace.random_like(mask, q.seed, "columns" if self._columns else "rows"), mask.densities(), mask.density)
+        return Made(
+            mask,
+            subspace.random_like(mask, q.seed, "columns" if self._columns else "rows"),
+            mask.densities(),
+            mask.density,
+        )
 
     @property
     def control_text(self) -> str:
@@ -202,21 +291,57 @@ class Point:
     share: float = 0.0
 
 
-def measured(model: Any, edit: Any, sides: Sides, base: xr.Dataset | None, level: float, seed: int) -> tuple[Point, xr.Dataset]:
-    """The point under an edit (None: as it is), and `performance`; the same values as `lens.memorization.tradeoff` gives, one edit at a time."""
+def measured(
+    model: Any, edit: Any, sides: Sides, base: xr.Dataset | None, level: float, seed: int
+) -> tuple[Point, xr.Dataset]:
+    """The point under an edit (None: as it is), and `performance`; the same values as `lens.memorization.tradeoff`
+    gives, one edit at a time.
+    """
     with memorization.edited(model, edit) as now:
-        parts = [memorization.extract(now, of, progress=False).assign_coords(set=("sequence", np.full(len(of), name))) for name, of in sides.sets.items()]
-        probes = memorization.extract(now, sides.probes, progress=False).generated.values if sides.probes is not None else None
-        after = memorization.performance(now, sides.clean, progress=False, **PERFORMANCE) if edit is not None or base is None else base
+        parts = [
+            memorization.extract(now, of, progress=False).assign_coords(set=("sequence", np.full(len(of), name)))
+            for name, of in sides.sets.items()
+        ]
+        probes = (
+            memorization.extract(now, sides.probes, progress=False).generated.values
+            if sides.probes is not None
+            else None
+        )
+        after = (
+            memorization.performance(now, sides.clean, progress=False, **PERFORMANCE)
+            if edit is not None or base is None
+            else base
+        )
     base = after if base is None else base
     cost = memorization.compared(base, after)
-    own = xr.concat([part.drop_vars("sequence") for part in parts], "sequence", data_vars="all", coords="minimal", compat="override", combine_attrs="drop")
+    own = xr.concat(
+        [part.drop_vars("sequence") for part in parts],
+        "sequence",
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        combine_attrs="drop",
+    )
     line = xr.merge([own, cost[["nll_after", "ndcg", "tokens"]].rename(nll_after="nll_text")], combine_attrs="drop")
     recited = memorization.summary(line, by="set", variables=MEASURES, level=level, seed=seed).set_index("set")
     loss, ndcg = (row for _, row in memorization.damage_summary(cost, level=level, seed=seed).iloc[[0, 2]].iterrows())
-    paid = {"loss": loss.after, "rise": loss.change, "rise_low": loss.low, "rise_high": loss.high, "texts": int(loss.n), "ndcg": ndcg.after}
+    paid = {
+        "loss": loss.after,
+        "rise": loss.change,
+        "rise_low": loss.low,
+        "rise_high": loss.high,
+        "texts": int(loss.n),
+        "ndcg": ndcg.after,
+    }
     bounds = [f"{m}{end}" for m in MEASURES for end in ("", "_low", "_high")]
-    table = {name: {"n": int(recited.loc[name, "n"])} | {k: finite(recited.loc[name, k]) for k in bounds} | {k: finite(v) for k, v in paid.items()} for name in sides.sets}
+    table = {
+        name: (
+            {"n": int(recited.loc[name, "n"])}
+            | {k: finite(recited.loc[name, k]) for k in bounds}
+            | {k: finite(v) for k, v in paid.items()}
+        )
+        for name in sides.sets
+    }
     return Point(line, table, probes), after
 
 
@@ -261,24 +386,59 @@ class Run:
                 yield f"{'' if line == 'edit' else 'control '}{strength:g}", line, strength, point
 
     def joined(self, layers: Any) -> xr.Dataset | None:
-        """All points as one result over `edit`, in the form of `lens.memorization.tradeoff`, with the coordinates `line`, `strength` and `share`."""
+        """All points as one result over `edit`, in the form of `lens.memorization.tradeoff`, with the coordinates
+        `line`, `strength` and `share`.
+        """
         every = list(self.lines())
         if not every:
             return None
-        ds = xr.concat([point.line for *_, point in every], "edit", data_vars="all", coords="minimal", compat="override", combine_attrs="drop")
-        ds = ds.assign_coords(edit=[name for name, *_ in every], line=("edit", [line for _, line, *_ in every]), strength=("edit", [s for *_, s, _ in every]),
-                              share=("edit", [point.share for *_, point in every]))  # fmt: skip
+        ds = xr.concat(
+            [point.line for *_, point in every],
+            "edit",
+            data_vars="all",
+            coords="minimal",
+            compat="override",
+            combine_attrs="drop",
+        )
+        ds = ds.assign_coords(
+            edit=[name for name, *_ in every],
+            line=("edit", [line for _, line, *_ in every]),
+            strength=("edit", [s for *_, s, _ in every]),
+            share=("edit", [point.share for *_, point in every]),
+        )
         ds["gold"], ds["tokens"] = ds.gold.isel(edit=0), ds.tokens.isel(edit=0)
         ds["clean_loss"] = ("edit", [point.table[FOUND]["loss"] for *_, point in every])
         record = results.provenance(self.base)
         q = self.question
-        call = {"question": {**q.fields(), "strengths": list(q.strengths)}, "layers": layers if isinstance(layers, str) else list(layers), "control": self.locator.control_text,
-                "sets": {name: of.about() for name, of in self.sides.sets.items()}, "failed": {f"{k:g}": v for k, v in self.failed.items()}}  # fmt: skip
-        return results.stamp(ds, record | {"kind": "trade-off", "call": call, "seed": q.seed, "status": "complete" if self.complete() else "partial"})
+        call = {
+            "question": {**q.fields(), "strengths": list(q.strengths)},
+            "layers": layers if isinstance(layers, str) else list(layers),
+            "control": self.locator.control_text,
+            "sets": {name: of.about() for name, of in self.sides.sets.items()},
+            "failed": {f"{k:g}": v for k, v in self.failed.items()},
+        }
+        return results.stamp(
+            ds,
+            record
+            | {
+                "kind": "trade-off",
+                "call": call,
+                "seed": q.seed,
+                "status": "complete" if self.complete() else "partial",
+            },
+        )
 
 
-def trace(model: Any, run: Run, level: float, stop: Callable[[], bool], on_point: Callable[[], None], begins: Callable[[str], None]) -> None:
-    """Compute the points that are missing, weak to strong, each with its control; one that cannot be made is noted and left out.
+def trace(
+    model: Any,
+    run: Run,
+    level: float,
+    stop: Callable[[], bool],
+    on_point: Callable[[], None],
+    begins: Callable[[str], None],
+) -> None:
+    """Compute the points that are missing, weak to strong, each with its control; one that cannot be made is noted and
+    left out.
 
     Ends early where `stop` says so. Raises what the first point raised, where none could be made.
     """
@@ -297,7 +457,9 @@ def trace(model: Any, run: Run, level: float, stop: Callable[[], bool], on_point
                 return
             try:
                 made = run.locator.edit(strength, stop)
-                pair = [measured(model, edit, run.sides, run.base, level, q.seed)[0] for edit in (made.edit, made.control)]
+                pair = [
+                    measured(model, edit, run.sides, run.base, level, q.seed)[0] for edit in (made.edit, made.control)
+                ]
             except (subspace.SubspaceError, curvature.CurvatureError) as raised:
                 run.failed[strength], error = str(raised), error or raised
                 continue
@@ -312,11 +474,22 @@ def trace(model: Any, run: Run, level: float, stop: Callable[[], bool], on_point
 
 
 def grid_of(model: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Names of linear layers as a grid of matrices by blocks: `matrices`, `blocks` and, for each cell, the name or ""."""
+    """Names of linear layers as a grid of matrices by blocks: `matrices`, `blocks` and, for each cell, the name or
+    "".
+    """
     found = linears(model, list(names))
-    place = {name: (one.layer, name.split(f".{one.layer}.", 1)[-1] if one.layer is not None else name) for name, one in found.items()}
-    matrices, blocks = list(dict.fromkeys(m for _, m in place.values())), sorted({b for b, _ in place.values()}, key=lambda b: -1 if b is None else b)
+    place = {
+        name: (one.layer, name.split(f".{one.layer}.", 1)[-1] if one.layer is not None else name)
+        for name, one in found.items()
+    }
+    matrices, blocks = (
+        list(dict.fromkeys(m for _, m in place.values())),
+        sorted({b for b, _ in place.values()}, key=lambda b: -1 if b is None else b),
+    )
     at = {v: k for k, v in place.items()}
     short = [m.rsplit(".", 1)[-1] for m in matrices]
-    return {"matrices": short if len(set(short)) == len(short) else matrices, "blocks": ["–" if b is None else b for b in blocks],
-            "names": [[at.get((b, m), "") for b in blocks] for m in matrices]}  # fmt: skip
+    return {
+        "matrices": short if len(set(short)) == len(short) else matrices,
+        "blocks": ["–" if b is None else b for b in blocks],
+        "names": [[at.get((b, m), "") for b in blocks] for m in matrices],
+    }

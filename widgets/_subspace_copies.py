@@ -1,4 +1,6 @@
-"""A curve of edits as the browser wants it, and for people without a kernel: payload, the Python that makes the numbers again, the copy in a stored notebook."""
+"""A curve of edits as the browser wants it, and for people without a kernel: payload, the Python that makes the numbers
+again, the copy in a stored notebook.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,18 @@ def labels_of(model: Any, ids: np.ndarray) -> list[str]:
         return [f"[{int(i)}]" for i in ids]
 
 
-def texts_of(model: Any, unedited: Point, points: Sequence[Point], sets: Mapping[str, Sequences], probes: Sequences | None, chosen: Sequence[int] | None = None) -> dict[str, Any]:
+def texts_of(
+    model: Any,
+    unedited: Point,
+    points: Sequence[Point],
+    sets: Mapping[str, Sequences],
+    probes: Sequences | None,
+    chosen: Sequence[int] | None = None,
+) -> dict[str, Any]:
     """What was given, is to be recited and was written, unedited and at each point; token numbers into `tokens`.
 
-    Shown are the sequences `chosen` of the line; by default the first that the unedited model recites best, of those that nothing was chosen by where there are any.
+    Shown are the sequences `chosen` of the line; by default the first that the unedited model recites best, of those
+    that nothing was chosen by where there are any.
     """
     line = unedited.line
     if chosen is None:
@@ -44,21 +54,51 @@ def texts_of(model: Any, unedited: Point, points: Sequence[Point], sets: Mapping
     every = np.concatenate([sets[name].ids for name in dict.fromkeys(map(str, line.set.values))])
     prefix = next(iter(sets.values())).prefix
     called = lambda name: f"sequence {name}" if name.isdigit() else name  # noqa: E731 - those without names are numbered
-    items = [{"name": called(str(line.name.values[i])), "what": str(line.set.values[i]), "given": every[i][:prefix], "gold": every[i][prefix:],
-              "made": [p.line.generated.values[i] for p in (unedited, *points)]} for i in chosen]  # fmt: skip
+    items = [
+        {
+            "name": called(str(line.name.values[i])),
+            "what": str(line.set.values[i]),
+            "given": every[i][:prefix],
+            "gold": every[i][prefix:],
+            "made": [p.line.generated.values[i] for p in (unedited, *points)],
+        }
+        for i in chosen
+    ]
     if probes is not None and unedited.probes is not None:
-        items += [{"name": name, "what": "clean", "given": row[: probes.prefix], "gold": row[probes.prefix :], "made": [p.probes[i] for p in (unedited, *points) if p.probes is not None]}
-                  for i, (name, row) in enumerate(zip(probes.names, probes.ids, strict=True))]  # fmt: skip
-    used = np.unique(np.concatenate([np.concatenate([item["given"], item["gold"], *item["made"]]) for item in items])) if items else np.zeros(0, int)
+        items += [
+            {
+                "name": name,
+                "what": "clean",
+                "given": row[: probes.prefix],
+                "gold": row[probes.prefix :],
+                "made": [p.probes[i] for p in (unedited, *points) if p.probes is not None],
+            }
+            for i, (name, row) in enumerate(zip(probes.names, probes.ids, strict=True))
+        ]
+    used = (
+        np.unique(np.concatenate([np.concatenate([item["given"], item["gold"], *item["made"]]) for item in items]))
+        if items
+        else np.zeros(0, int)
+    )
     number = {int(token): i for i, token in enumerate(used)}
     as_numbers = lambda row: [number[int(token)] for token in row]  # noqa: E731
-    return {"tokens": labels_of(model, used), "items": [item | {k: as_numbers(item[k]) for k in ("given", "gold")} | {"made": list(map(as_numbers, item["made"]))} for item in items]}
+    return {
+        "tokens": labels_of(model, used),
+        "items": [
+            item | {k: as_numbers(item[k]) for k in ("given", "gold")} | {"made": list(map(as_numbers, item["made"]))}
+            for item in items
+        ],
+    }
 
 
 def buffered(texts: dict[str, Any]) -> dict[str, Any]:
     """The texts with what was written as one float32 buffer, item by item, point by point."""
     made = np.concatenate([np.concatenate(item["made"]) for item in texts["items"]]) if texts["items"] else np.zeros(0)
-    return {"tokens": texts["tokens"], "items": [{k: v for k, v in item.items() if k != "made"} for item in texts["items"]], "made": made.astype("<f4").tobytes()}
+    return {
+        "tokens": texts["tokens"],
+        "items": [{k: v for k, v in item.items() if k != "made"} for item in texts["items"]],
+        "made": made.astype("<f4").tobytes(),
+    }
 
 
 # --- for the browser
@@ -70,7 +110,9 @@ def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
     edits, controls = [run.points[s][0] for s in there], [run.points[s][1] for s in there]
     names = list(edits[0].shares) if edits else []
     grid = grid_of(model, names) if names else {"matrices": [], "blocks": [], "names": []}
-    cells = [[point.shares.get(name, np.nan) if name else np.nan for row in grid["names"] for name in row] for point in edits]
+    cells = [
+        [point.shares.get(name, np.nan) if name else np.nan for row in grid["names"] for name in row] for point in edits
+    ]
     return {
         "number": run.number,
         "fields": q.fields(),
@@ -86,7 +128,10 @@ def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
         "random": [point.table for point in controls],
         "sets": list(run.sides.sets),
         "reference": len(run.sides.reference),
-        "failed": [[", ".join(f"{s:g}" for s, one in run.failed.items() if one == text), text] for text in dict.fromkeys(run.failed.values())],
+        "failed": [
+            [", ".join(f"{s:g}" for s, one in run.failed.items() if one == text), text]
+            for text in dict.fromkeys(run.failed.values())
+        ],
         "notes": run.locator.notes,
         "hashes": list(run.hashes),
         "what": what,
@@ -100,20 +145,45 @@ def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
 # --- Python
 
 
-def program(run: Run, *, given: Mapping[str, Any], layers: Any, prefix: int | None, suffix: int | None, options: Mapping[str, Any], deficient: str, level: float, at: float | None,
-            own_decomposition: bool) -> str:  # fmt: skip
-    """Python that computes the curve of this run again; `at`: the strength that it ends with, the edit put in and taken out."""
+def program(
+    run: Run,
+    *,
+    given: Mapping[str, Any],
+    layers: Any,
+    prefix: int | None,
+    suffix: int | None,
+    options: Mapping[str, Any],
+    deficient: str,
+    level: float,
+    at: float | None,
+    own_decomposition: bool,
+) -> str:
+    """Python that computes the curve of this run again; `at`: the strength that it ends with, the edit put in and taken
+    out.
+    """
     q, there = run.question, run.strengths()
-    lines = ["import numpy as np", "import lens", "from lens import curvature, memorization, subspace", "from lens.measure.statistics import halves", "",
-             "# model, memorised, reference and clean: what the view was given"]  # fmt: skip
+    lines = [
+        "import numpy as np",
+        "import lens",
+        "from lens import curvature, memorization, subspace",
+        "from lens.measure.statistics import halves",
+        "",
+        "# model, memorised, reference and clean: what the view was given",
+    ]
     lines += [f"every = {sequences_code(given['memorised'], f'memorised[{q.memorised!r}]', prefix, suffix)}"]
     if APART in run.sides.sets:
-        lines += [f"half = halves(len(every), {q.seed}, every.duplicates)", f"sets = {{{APART!r}: every.subset(half.report), {FOUND!r}: every.subset(half.select)}}"]
+        lines += [
+            f"half = halves(len(every), {q.seed}, every.duplicates)",
+            f"sets = {{{APART!r}: every.subset(half.report), {FOUND!r}: every.subset(half.select)}}",
+        ]
     else:
         lines += [f"sets = {{{FOUND!r}: every}}"]
     lines += [f"rows = {rows_code(given['reference'], f'reference[{q.reference!r}]')}"]
     if given["clean"] is None:
-        lines += [f"half = halves(len(rows), {q.seed})", "rows, texts = [rows[i] for i in half.select], [rows[i] for i in half.report]"]
+        lines += [
+            f"half = halves(len(rows), {q.seed})",
+            "rows, texts = [rows[i] for i in half.select], [rows[i] for i in half.report]",
+        ]
     else:
         lines += [f"texts = {rows_code(given['clean'], 'clean')}"]
     lines += [f"strengths = {there!r}", ""]
@@ -121,12 +191,22 @@ def program(run: Run, *, given: Mapping[str, Any], layers: Any, prefix: int | No
     pattern = repr(layers if isinstance(layers, str) else list(layers))
     if q.method == CURVATURE:
         if not own_decomposition:
-            lines += ["batches = [np.stack([row for row in rows if len(row) == n]) for n in dict.fromkeys(map(len, rows))]",
-                      f"decomposition = curvature.decompose(model, curvature.factors(model, {pattern}, batches, seed={q.seed}))"]  # fmt: skip
+            lines += [
+                "batches = [np.stack([row for row in rows if len(row) == n]) for n in dict.fromkeys(map(len, rows))]",
+                (
+                    f"decomposition = curvature.decompose(model, curvature.factors(model, {pattern}, batches,"
+                    f" seed={q.seed}))"
+                ),
+            ]
         else:
             lines += ["# decomposition: what the view was given"]
-        lines += [f"edits = {{s: curvature.keep(decomposition, s, deficient={deficient!r}) for s in strengths}}",
-                  f"controls = {{s: curvature.control(decomposition, 'random', edit, match='norm', seed={q.seed}) for s, edit in edits.items()}}"]  # fmt: skip
+        lines += [
+            f"edits = {{s: curvature.keep(decomposition, s, deficient={deficient!r}) for s in strengths}}",
+            (
+                f"controls = {{s: curvature.control(decomposition, 'random', edit, match='norm', seed={q.seed}) for s,"
+                " edit in edits.items()}"
+            ),
+        ]
     else:
         call = f"model, sets[{FOUND!r}], rows, method={q.method!r}, layers={pattern}, seed={q.seed}{more}"
         if q.method in EACH_POINT:
@@ -135,11 +215,21 @@ def program(run: Run, *, given: Mapping[str, Any], layers: Any, prefix: int | No
             lines += [f"scores = subspace.score({call})", "edits = {s: scores.mask(s) for s in strengths}"]
         by = "columns" if run.locator.control_text.startswith("random neurons") else "rows"
         lines += [f"controls = {{s: subspace.random_like(mask, {q.seed}, {by!r}) for s, mask in edits.items()}}"]
-    lines += ["", "for name, family in (('edit', edits), ('control', controls)):", "    curve = memorization.tradeoff(model, family, sets, texts, copying=0, heads=False)",
-              f"    print(name, memorization.tradeoff_summary(curve, level={level!r}, seed={q.seed}), sep='\\n')"]  # fmt: skip
+    lines += [
+        "",
+        "for name, family in (('edit', edits), ('control', controls)):",
+        "    curve = memorization.tradeoff(model, family, sets, texts, copying=0, heads=False)",
+        f"    print(name, memorization.tradeoff_summary(curve, level={level!r}, seed={q.seed}), sep='\\n')",
+    ]
     if at is not None:
-        lines += ["", f"with edits[{at!r}].applied(model):  # undone on leaving, bit-equal",
-                  f"    print(memorization.extraction_summary(memorization.extract(model, sets[{next(iter(run.sides.sets))!r}]), by=None))"]  # fmt: skip
+        lines += [
+            "",
+            f"with edits[{at!r}].applied(model):  # undone on leaving, bit-equal",
+            (
+                "    print(memorization.extraction_summary(memorization.extract(model,"
+                f" sets[{next(iter(run.sides.sets))!r}]), by=None))"
+            ),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -149,7 +239,11 @@ def sequences_code(given: Any, source: str, prefix: int | None, suffix: int | No
         return source
     if hasattr(given, "ids") and hasattr(given, "prefix"):
         return f"memorization.Sequences.of({source})"
-    return f"memorization.Sequences.of_texts(model, {source}, {prefix}, {suffix})" if are_texts(given) else f"memorization.Sequences(np.asarray({source}), {prefix})"
+    return (
+        f"memorization.Sequences.of_texts(model, {source}, {prefix}, {suffix})"
+        if are_texts(given)
+        else f"memorization.Sequences(np.asarray({source}), {prefix})"
+    )
 
 
 def rows_code(given: Any, source: str) -> str:
@@ -170,19 +264,43 @@ def static(run: Run | None, model: Any, at: int, measure: str, what: str, empty:
     body = ""
     for name, line, strength, point in run.lines():
         row = point.table[part]
-        cells = [name if line != "control" else f"{strength:g}, {run.locator.control_text}", "" if line == "unedited" else percent(point.share)]
-        cells += [_span(row, m, percent) for m in ("strict", "loose")] + [_number(row["loss"]), "" if line == "unedited" else _span(row, "rise", _number), _number(row["ndcg"])]
+        cells = [
+            name if line != "control" else f"{strength:g}, {run.locator.control_text}",
+            "" if line == "unedited" else percent(point.share),
+        ]
+        cells += [_span(row, m, percent) for m in ("strict", "loose")] + [
+            _number(row["loss"]),
+            "" if line == "unedited" else _span(row, "rise", _number),
+            _number(row["ndcg"]),
+        ]
         body += "<tr>" + "".join(f"<td {LEFT}>{e(c)}</td>" for c in cells) + "</tr>"
     taken = "coefficients" if run.question.kind == "kept" else "weights"
-    head = "".join(f"<th {LEFT}>{t}</th>" for t in ("edit", f"{taken} taken", "recited (strict)", "recited (loose)", "clean loss, nats/token", "rise over unedited", "nDCG@10"))
+    head = "".join(
+        f"<th {LEFT}>{t}</th>"
+        for t in (
+            "edit",
+            f"{taken} taken",
+            "recited (strict)",
+            "recited (loose)",
+            "clean loss, nats/token",
+            "rise over unedited",
+            "nDCG@10",
+        )
+    )
     picture = base64.b64encode(figure_png(run, measure)).decode()
     strength = run.at(at)
     shown = [] if strength is None else [run.points[strength][0]]
-    blocks = text_blocks(texts_of(model, run.unedited, shown, run.sides.sets, run.sides.probes), "" if strength is None else f"{run.question.kind} {strength:g}")
-    return (f"<p>{e(what)}. Recitation of the sequences {e(part)} (n = {run.unedited.table[part]['n']}), clean loss over {run.unedited.table[part]['texts']} texts.</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f'<img alt="Trade-off of recitation and clean loss for {e(METHODS[run.question.method])} and a random control" '
-            f'src="data:image/png;base64,{picture}" style="max-width:100%">{blocks}')  # fmt: skip
+    blocks = text_blocks(
+        texts_of(model, run.unedited, shown, run.sides.sets, run.sides.probes),
+        "" if strength is None else f"{run.question.kind} {strength:g}",
+    )
+    return (
+        f"<p>{e(what)}. Recitation of the sequences {e(part)} (n = {run.unedited.table[part]['n']}), clean loss over"
+        f" {run.unedited.table[part]['texts']} texts.</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f'<img alt="Trade-off of recitation and clean loss for {e(METHODS[run.question.method])} and a random control" '
+        f'src="data:image/png;base64,{picture}" style="max-width:100%">{blocks}'
+    )
 
 
 def text_blocks(texts: Mapping[str, Any], label: str, most: int = 4) -> str:
@@ -193,14 +311,22 @@ def text_blocks(texts: Mapping[str, Any], label: str, most: int = 4) -> str:
         if kinds[item["what"]] > (most if item["what"] != "clean" else 1):
             continue
         names = ["before", label or "after"]
-        rows = [("given", item["given"], item["given"]), ("in the data", item["gold"], item["gold"])] + [(names[min(i, 1)], made, item["gold"]) for i, made in enumerate(item["made"])]
-        body = "".join(f"<tr><th {LEFT}>{html.escape(name)}</th><td {LEFT}><code>{_marked(texts['tokens'], made, gold)}</code></td></tr>" for name, made, gold in rows)
+        rows = [("given", item["given"], item["given"]), ("in the data", item["gold"], item["gold"])] + [
+            (names[min(i, 1)], made, item["gold"]) for i, made in enumerate(item["made"])
+        ]
+        body = "".join(
+            f"<tr><th {LEFT}>{html.escape(name)}</th><td"
+            f" {LEFT}><code>{_marked(texts['tokens'], made, gold)}</code></td></tr>"
+            for name, made, gold in rows
+        )
         out += f"<p><strong>{html.escape(item['name'])}</strong> ({html.escape(item['what'])})</p><table>{body}</table>"
     return f"<p>Tokens that differ from the data are underlined, in brackets.</p>{out}" if out else ""
 
 
 def _marked(tokens: Sequence[str], made: Sequence[int], gold: Sequence[int]) -> str:
-    return "".join(escaped(tokens[a]) if a == b else f"<u>[{escaped(tokens[a])}]</u>" for a, b in zip(made, gold, strict=True))
+    return "".join(
+        escaped(tokens[a]) if a == b else f"<u>[{escaped(tokens[a])}]</u>" for a, b in zip(made, gold, strict=True)
+    )
 
 
 def figure_png(run: Run, measure: str) -> bytes:
@@ -217,10 +343,27 @@ def figure_png(run: Run, measure: str) -> bytes:
         y, low, high = ([_nan(row[measure + end]) for row in rows] for end in ("", "_low", "_high"))
         bars = [np.clip(np.subtract(y, low), 0, None), np.clip(np.subtract(high, y), 0, None)]
         label = run.question.method if name == "edit" else run.locator.control_text
-        left.errorbar([_nan(row["rise"]) for row in rows], y, yerr=bars, fmt=style, color=SERIES[i], capsize=2, markersize=4, linewidth=1.2, label=label)
-        right.errorbar(range(len(rows)), y, yerr=bars, fmt=style, color=SERIES[i], capsize=2, markersize=4, linewidth=1.2)
+        left.errorbar(
+            [_nan(row["rise"]) for row in rows],
+            y,
+            yerr=bars,
+            fmt=style,
+            color=SERIES[i],
+            capsize=2,
+            markersize=4,
+            linewidth=1.2,
+            label=label,
+        )
+        right.errorbar(
+            range(len(rows)), y, yerr=bars, fmt=style, color=SERIES[i], capsize=2, markersize=4, linewidth=1.2
+        )
     left.set(xlabel="rise of the clean loss, nats per token", ylabel=f"{UNITS[measure]} ({part})", ylim=(-0.03, 1.03))
-    right.set(xlabel="mass kept" if run.question.kind == "kept" else "sparsity", xticks=range(len(there) + 1), xticklabels=["unedited", *(f"{s:g}" for s in there)], ylim=(-0.03, 1.03))
+    right.set(
+        xlabel="mass kept" if run.question.kind == "kept" else "sparsity",
+        xticks=range(len(there) + 1),
+        xticklabels=["unedited", *(f"{s:g}" for s in there)],
+        ylim=(-0.03, 1.03),
+    )
     left.legend(frameon=False, fontsize=8)
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)

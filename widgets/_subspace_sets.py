@@ -35,17 +35,25 @@ def are_texts(given: Any) -> bool:
 
 
 def sequences_of(given: Any, model: Any, prefix: int | None, suffix: int | None, what: str) -> Sequences:
-    """Sequences as they are, anything with ids and a prefix, texts (with `prefix` and `suffix`), or rows of ids (with `prefix`). Raises ViewError."""
+    """Sequences as they are, anything with ids and a prefix, texts (with `prefix` and `suffix`), or rows of ids (with
+    `prefix`). Raises ViewError.
+    """
     if isinstance(given, Sequences):
         return given
     if hasattr(given, "ids") and hasattr(given, "prefix"):
         return Sequences.of(given)
     if are_texts(given):
         if prefix is None or suffix is None:
-            raise ViewError(f"{what}: is a list of texts; say how many tokens are given and how many are to be recited (prefix=, suffix=)")
+            raise ViewError(
+                f"{what}: is a list of texts; say how many tokens are given and how many are to be recited (prefix=,"
+                " suffix=)"
+            )
         return Sequences.of_texts(model, given, prefix, suffix)
     if prefix is None:
-        raise ViewError(f"{what}: a {type(given).__name__} does not say how many tokens of a row are given; pass lens.memorization.Sequences, or prefix=")
+        raise ViewError(
+            f"{what}: a {type(given).__name__} does not say how many tokens of a row are given; pass"
+            " lens.memorization.Sequences, or prefix="
+        )
     return Sequences(np.asarray(given), prefix)
 
 
@@ -58,7 +66,10 @@ def rows_of(given: Any, model: Any, what: str) -> list[np.ndarray]:
     except TypeError:
         rows = []
     if not rows or any(row.ndim != 1 or row.dtype.kind not in "iu" or len(row) < 2 for row in rows):
-        raise ViewError(f"{what}: expected texts or rows of at least two token ids, at least one row; got a {type(given).__name__} of {len(rows)} rows")
+        raise ViewError(
+            f"{what}: expected texts or rows of at least two token ids, at least one row; got a {type(given).__name__}"
+            f" of {len(rows)} rows"
+        )
     return [row.astype(np.int64) for row in rows]
 
 
@@ -82,7 +93,9 @@ class Sides:
 
 
 def sides_of(memorised: Sequences, reference: list[np.ndarray], clean: list[np.ndarray] | None, seed: int) -> Sides:
-    """Half of the memorised set finds the edit, the other half is reported on; without `clean` text the reference is halved likewise. Raises ViewError."""
+    """Half of the memorised set finds the edit, the other half is reported on; without `clean` text the reference is
+    halved likewise. Raises ViewError.
+    """
     if len(memorised) >= LEAST_HALVED:
         half = halves(len(memorised), seed, memorised.duplicates)
         sets = {APART: memorised.subset(half.report), FOUND: memorised.subset(half.select)}
@@ -90,7 +103,10 @@ def sides_of(memorised: Sequences, reference: list[np.ndarray], clean: list[np.n
         sets = {FOUND: memorised}
     if clean is None:
         if len(reference) < 4:
-            raise ViewError(f"reference: {len(reference)} rows cannot be halved into text to contrast with and text to measure the clean loss on; give 4 or more, or clean=")
+            raise ViewError(
+                f"reference: {len(reference)} rows cannot be halved into text to contrast with and text to measure the"
+                " clean loss on; give 4 or more, or clean="
+            )
         half = halves(len(reference), seed)
         reference, clean = [reference[i] for i in half.select], [reference[i] for i in half.report]
     return Sides(sets, reference, clean, probes_of(clean))
@@ -103,7 +119,9 @@ def overlap(memorised: Sequences, reference: list[np.ndarray], clean: list[np.nd
         subspace.refuse_overlap(mem, subspace.tokens_of(reference, "reference"))
         if clean is not None:
             subspace.refuse_overlap(mem, subspace.tokens_of(clean, "clean"), ("memorised", "clean"))
-        memorization.disjoint(**{name.replace(" ", "_"): of for name, of in sides_of(memorised, reference, clean, seed).sets.items()})
+        memorization.disjoint(
+            **{name.replace(" ", "_"): of for name, of in sides_of(memorised, reference, clean, seed).sets.items()}
+        )
     except ValueError as error:
         return str(error)
     return ""
@@ -115,4 +133,6 @@ def probes_of(clean: Sequence[np.ndarray], count: int = 2, most: int = 32) -> Se
     if not long:
         return None
     size = min(most, *(len(row) for row in long))
-    return Sequences(np.stack([row[:size] for row in long]), size // 2, [f"clean text {i + 1}" for i in range(len(long))])
+    return Sequences(
+        np.stack([row[:size] for row in long]), size // 2, [f"clean text {i + 1}" for i in range(len(long))]
+    )

@@ -59,8 +59,17 @@ class Setting:
 
     def fields(self) -> dict[str, Any]:
         """What a page compares with its own controls."""
-        return {"task": self.ask.task, "template": self.ask.template, "shots": self.ask.shots, "seed": self.ask.seed, "k": self.k, "by_hand": self.by_hand, "layer": self.layer,
-                "strength": self.strength, "queries": self.queries}  # fmt: skip
+        return {
+            "task": self.ask.task,
+            "template": self.ask.template,
+            "shots": self.ask.shots,
+            "seed": self.ask.seed,
+            "k": self.k,
+            "by_hand": self.by_hand,
+            "layer": self.layer,
+            "strength": self.strength,
+            "queries": self.queries,
+        }
 
 
 @dataclass
@@ -108,23 +117,35 @@ class Run:
         order = [int(i) for i in np.argsort(-flat, kind="stable")[:k] if np.isfinite(flat[i])]
         return tuple((i // mean.shape[1], i % mean.shape[1]) for i in order)
 
-
     def take(self, side: str, part: xr.Dataset) -> xr.Dataset:
-        """Take in a model's effects, whole or in part; returns those of all models, along an axis `side` where there are two."""
+        """Take in a model's effects, whole or in part; returns those of all models, along an axis `side` where there
+        are two.
+        """
         self.datasets[side] = part
         return joined([self.datasets[s] for s in self.sides if s in self.datasets], self.complete())
 
 
 def joined(found: Sequence[xr.Dataset], complete: bool) -> xr.Dataset:
-    """The results of one or two models as one; two along a new axis `side` (before, after), with both models in the record."""
+    """The results of one or two models as one; two along a new axis `side` (before, after), with both models in the
+    record.
+    """
     if len(found) == 1:
         return found[0]
-    whole = xr.concat([xr.Dataset(f.data_vars, f.coords) for f in found], xr.Variable("side", list(SIDES)), coords="minimal", compat="override", join="outer")
+    whole = xr.concat(
+        [xr.Dataset(f.data_vars, f.coords) for f in found],
+        xr.Variable("side", list(SIDES)),
+        coords="minimal",
+        compat="override",
+        join="outer",
+    )
     known = [record(f) for f in found]
-    return stamp(whole, known[0] | {"status": "complete" if complete else "partial", "models": [k.get("model") for k in known]})
+    return stamp(
+        whole, known[0] | {"status": "complete" if complete else "partial", "models": [k.get("model") for k in known]}
+    )
 
 
 # --- the table
+
 
 def read_pairs(rows: Iterable[Any]) -> tuple[tuple[tuple[str, str], ...], list[dict[str, Any]]]:
     """The pairs of a table, and what is wrong with its rows: `[{"row": number, "text": message}]`."""
@@ -135,7 +156,15 @@ def read_pairs(rows: Iterable[Any]) -> tuple[tuple[tuple[str, str], ...], list[d
             continue
         x, y = row
         if isinstance(y, (list, tuple)) or (isinstance(y, str) and is_list(y)):
-            wrong.append({"row": number, "text": f"row {number + 1}: the output {y if isinstance(y, str) else list(y)!r} is a list; give one text"})
+            wrong.append(
+                {
+                    "row": number,
+                    "text": (
+                        f"row {number + 1}: the output {y if isinstance(y, str) else list(y)!r} is a list; give one"
+                        " text"
+                    ),
+                }
+            )
             continue
         x, y = str(x).strip(), str(y).strip()
         if not x and not y:
@@ -161,23 +190,52 @@ def is_list(text: str) -> bool:
         return False
 
 
-def checked(rows: Sequence[Any], shots: int, made: Callable[[], tuple[Any, list[str]]], shared: Callable[[Any], Mapping[Any, list[str]]]) -> dict[str, Any]:
+def checked(
+    rows: Sequence[Any],
+    shots: int,
+    made: Callable[[], tuple[Any, list[str]]],
+    shared: Callable[[Any], Mapping[Any, list[str]]],
+) -> dict[str, Any]:
     """The `table` trait: what is wrong with the table, said where it is typed; half-typed rows are the normal case.
 
     `made` makes the Task and says what was warned of; `shared` tells a Task's outputs that share a first token.
     """
     pairs, wrong = read_pairs(rows)
-    data: dict[str, Any] = {"rows": len(rows), "pairs": len(pairs), "wrong": wrong, "notes": [], "error": "", "splits": ""}
+    data: dict[str, Any] = {
+        "rows": len(rows),
+        "pairs": len(pairs),
+        "wrong": wrong,
+        "notes": [],
+        "error": "",
+        "splits": "",
+    }
     if not pairs:
-        return data | {"error": "" if wrong else "Type pairs of an input and its output, one a row, or paste them from a spreadsheet."}
+        return data | {
+            "error": (
+                "" if wrong else "Type pairs of an input and its output, one a row, or paste them from a spreadsheet."
+            )
+        }
     try:
         task, data["notes"] = made()
-        data["splits"] = f"{count(len(task.pairs), 'pair')}: {len(task.train)} to demonstrate with, {len(task.valid)} to choose by, {len(task.test)} to test"
+        data["splits"] = (
+            f"{count(len(task.pairs), 'pair')}: {len(task.train)} to demonstrate with, {len(task.valid)} to choose by,"
+            f" {len(task.test)} to test"
+        )
         if len(task.train) <= shots:
-            data["error"] = f"Too few pairs: prompts with {shots} demonstrations need {shots + 1} pairs to demonstrate with, here are {len(task.train)}. Type more, or demonstrate with fewer."
+            data["error"] = (
+                f"Too few pairs: prompts with {shots} demonstrations need {shots + 1} pairs to demonstrate with, here"
+                f" are {len(task.train)}. Type more, or demonstrate with fewer."
+            )
         elif alike := shared(task):
             example = next(iter(alike.values()))
-            data["notes"] = [*data["notes"], f"{count(sum(len(v) for v in alike.values()), 'output')} share a first token with another one, such as “{example[0]}” and “{example[1]}”: the map reads the first token only, accuracies whole answers."]
+            data["notes"] = [
+                *data["notes"],
+                (
+                    f"{count(sum(len(v) for v in alike.values()), 'output')} share a first token with another one, such"
+                    f" as “{example[0]}” and “{example[1]}”: the map reads the first token only, accuracies whole"
+                    " answers."
+                ),
+            ]
     except BaseException as error:
         data["error"] = str(error) or type(error).__name__
     return data
@@ -189,6 +247,7 @@ def count(n: int, what: str) -> str:
 
 # --- answers for the page
 
+
 def vector_text(setting: Setting, heads: Sequence[tuple[int, int]], run: Run | None) -> str:
     """What the vector is and where it is added, in words; empty where there is none."""
     if run is None or not heads:
@@ -196,7 +255,10 @@ def vector_text(setting: Setting, heads: Sequence[tuple[int, int]], run: Run | N
     own = run.ask
     other = "" if own.of_task() == setting.ask.of_task() else f" of {own.name()}, on {setting.ask.name()}"
     kind = "" if own.template == setting.ask.template else f", in the template {setting.ask.template}"
-    return f"vector of {count(len(heads), 'head')}{' chosen by hand' if setting.by_hand else ''}{other} at layer {setting.layer}, strength {setting.strength:g}{kind}"
+    return (
+        f"vector of {count(len(heads), 'head')}{' chosen by hand' if setting.by_hand else ''}{other} at layer"
+        f" {setting.layer}, strength {setting.strength:g}{kind}"
+    )
 
 
 def share(correct: np.ndarray) -> dict[str, Any]:
@@ -210,15 +272,37 @@ def payload(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
     """The `map` trait: labels as JSON, mean effects as float32 buffers (layer, head), NaN where not computed."""
     first = run.datasets["before"]
     layers, heads = sorted(int(x) for x in first["layer"].values), [int(x) for x in first["head"].values]
-    data = {"shape": [len(layers), len(heads)], "rows": layers, "columns": heads, "n": int(first.sizes["prompt"]), "base": finite(first["base"].mean()), "task": run.ask.name(),
-            "template": run.ask.template, "shots": run.ask.shots, "names": dict(names), "notes": list(run.notes), "complete": run.complete(), "sides": [s for s in run.sides if s in run.datasets],
-            "bases": {s: finite(d["base"].mean()) for s, d in run.datasets.items()},
-            "fields": {"task": run.ask.task, "template": run.ask.template, "shots": run.ask.shots, "trials": run.ask.trials, "seed": run.ask.seed}}  # fmt: skip
+    data = {
+        "shape": [len(layers), len(heads)],
+        "rows": layers,
+        "columns": heads,
+        "n": int(first.sizes["prompt"]),
+        "base": finite(first["base"].mean()),
+        "task": run.ask.name(),
+        "template": run.ask.template,
+        "shots": run.ask.shots,
+        "names": dict(names),
+        "notes": list(run.notes),
+        "complete": run.complete(),
+        "sides": [s for s in run.sides if s in run.datasets],
+        "bases": {s: finite(d["base"].mean()) for s, d in run.datasets.items()},
+        "fields": {
+            "task": run.ask.task,
+            "template": run.ask.template,
+            "shots": run.ask.shots,
+            "trials": run.ask.trials,
+            "seed": run.ask.seed,
+        },
+    }
     for side in data["sides"]:
         data[side] = np.ascontiguousarray(run.mean(side), dtype="<f4").tobytes()
         if (found := run.summaries.get(side)) is not None:
             ordered = found.sortby("layer").transpose("layer", "head", ...)
-            data |= {f"{side}_{name}": np.ascontiguousarray(ordered[name].values, dtype="<f4").tobytes() for name in ("low", "high", "p_holm") if name in ordered}
+            data |= {
+                f"{side}_{name}": np.ascontiguousarray(ordered[name].values, dtype="<f4").tobytes()
+                for name in ("low", "high", "p_holm")
+                if name in ordered
+            }
     return data
 
 
@@ -232,9 +316,11 @@ def listed(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
 
 
 def reported(found: xr.Dataset) -> list[dict[str, Any]]:
-    """Rows of the test report from one `lens.vectors.evaluate` at one layer and strength: accuracies with intervals, and against no vector and the control.
+    """Rows of the test report from one `lens.vectors.evaluate` at one layer and strength: accuracies with intervals,
+    and against no vector and the control.
 
-    Differences are paired over the test items; their interval is exact, their p a sign flip, whose kind is told with it.
+    Differences are paired over the test items; their interval is exact, their p a sign flip, whose kind is told with
+    it.
     """
     flat = found.isel(layer=0, strength=0, condition=0)
     base = flat["base_correct"].values.astype(float)
@@ -250,8 +336,13 @@ def reported(found: xr.Dataset) -> list[dict[str, Any]]:
 
 def compared(differences: np.ndarray, prefix: str) -> dict[str, Any]:
     found, tested = bootstrap(differences, values="difference"), sign_flip(differences)
-    return {f"{prefix}difference": finite(differences.mean()), f"{prefix}difference_low": finite(found.low), f"{prefix}difference_high": finite(found.high),
-            f"{prefix}p": finite(tested.p), f"{prefix}p_kind": tested.kind}  # fmt: skip
+    return {
+        f"{prefix}difference": finite(differences.mean()),
+        f"{prefix}difference_low": finite(found.low),
+        f"{prefix}difference_high": finite(found.high),
+        f"{prefix}p": finite(tested.p),
+        f"{prefix}p_kind": tested.kind,
+    }
 
 
 def kinds_of_p(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -263,73 +354,187 @@ def kinds_of_p(rows: Sequence[Mapping[str, Any]]) -> str:
 
 # --- copies for people without a kernel
 
+
 def task_lines(task: Any, ask: Ask, given: bool) -> list[str]:
     """Python that makes the task again."""
     if given:
         splits = ", ".join(f"{name}={getattr(task, name)!r}" for name in ("train", "valid", "test"))
-        return ["task = vectors.Task(", f"    {task.name!r}, (", *(f"        {pair!r}," for pair in task.pairs), "    ),", f"    {splits},", ")"]
+        return [
+            "task = vectors.Task(",
+            f"    {task.name!r}, (",
+            *(f"        {pair!r}," for pair in task.pairs),
+            "    ),",
+            f"    {splits},",
+            ")",
+        ]
     if ask.task != OWN:
         return [f"task = vectors.load_task({ask.task!r}, seed={ask.seed}, shares={SHARES})"]
-    return ["task = vectors.Task.from_pairs([", *(f"    {pair!r}," for pair in ask.pairs), f"], name={OWN!r}, seed={ask.seed}, shares={SHARES})"]
+    return [
+        "task = vectors.Task.from_pairs([",
+        *(f"    {pair!r}," for pair in ask.pairs),
+        f"], name={OWN!r}, seed={ask.seed}, shares={SHARES})",
+    ]
 
 
-def program(info: Mapping[str, Any], other: Mapping[str, Any] | None, setting: Setting, heads: Sequence[tuple[int, int]], run: Run | None, task: Any, given: bool, tested: int | None) -> str:
-    """Python that finds the heads, makes the vector and reads the accuracies again; `tested` is the control's seed once the test split was read."""
+def program(
+    info: Mapping[str, Any],
+    other: Mapping[str, Any] | None,
+    setting: Setting,
+    heads: Sequence[tuple[int, int]],
+    run: Run | None,
+    task: Any,
+    given: bool,
+    tested: int | None,
+) -> str:
+    """Python that finds the heads, makes the vector and reads the accuracies again; `tested` is the control's seed once
+    the test split was read.
+    """
     ask = run.ask if run is not None else setting.ask
     precision = "" if info.get("dtype", "float32") == "float32" else f", dtype={info['dtype']!r}"
     lines = ["import lens", "from lens import vectors", "", f"model = lens.load({info['name']!r}{precision})"]
     if other is not None:
-        lines.append(f"after = lens.load({other['name']!r}{precision})" + ("  # the fine-tuned copy: name where its weights are" if other["name"] == info["name"] else ""))
+        lines.append(
+            f"after = lens.load({other['name']!r}{precision})"
+            + ("  # the fine-tuned copy: name where its weights are" if other["name"] == info["name"] else "")
+        )
     lines += task_lines(task, ask, given)
-    asked = f"split='valid', n=min({setting.queries}, len(task.valid)), template={setting.ask.template!r}, seed={setting.ask.seed}"
+    asked = (
+        f"split='valid', n=min({setting.queries}, len(task.valid)), template={setting.ask.template!r},"
+        f" seed={setting.ask.seed}"
+    )
     if run is None:
-        lines += [f"prompts = vectors.build(model, task, 'zero_shot', {asked})", "correct = vectors.answered(model, prompts)", "print(correct.mean(), 'of', len(correct))"]
+        lines += [
+            f"prompts = vectors.build(model, task, 'zero_shot', {asked})",
+            "correct = vectors.answered(model, prompts)",
+            "print(correct.mean(), 'of', len(correct))",
+        ]
         return "\n".join(lines) + "\n"
     how = f"shots={ask.shots}, template={ask.template!r}, seed={ask.seed}"
     models = [("before", "model", "")] + ([("after", "after", "_after")] if other is not None else [])
     for _side, name, tail in models:
-        lines += ["", f"demonstrations{tail} = vectors.build({name}, task, 'icl', n={ask.mean_prompts}, split='train', {how})",
-                  f"means{tail} = vectors.mean_activations({name}, demonstrations{tail}, known=True, task=task.name)",
-                  f"effects{tail} = vectors.head_effects({name}, task, means=means{tail}, trials={ask.trials}, split='train', {how})"]  # fmt: skip
+        lines += [
+            "",
+            f"demonstrations{tail} = vectors.build({name}, task, 'icl', n={ask.mean_prompts}, split='train', {how})",
+            f"means{tail} = vectors.mean_activations({name}, demonstrations{tail}, known=True, task=task.name)",
+            (
+                f"effects{tail} = vectors.head_effects({name}, task, means=means{tail}, trials={ask.trials},"
+                f" split='train', {how})"
+            ),
+        ]
     chosen = [tuple(h) for h in heads]
-    lines += ["", f"heads = {chosen!r}" + ("" if setting.by_hand else f"  # vectors.top_heads(effects, {setting.k})"), "vector = vectors.extract(model, task, heads=heads, means=means)"]
+    lines += [
+        "",
+        f"heads = {chosen!r}" + ("" if setting.by_hand else f"  # vectors.top_heads(effects, {setting.k})"),
+        "vector = vectors.extract(model, task, heads=heads, means=means)",
+    ]
     if other is not None:
-        lines += ["vector_after = vectors.extract(after, task, heads=heads, means=means_after)", "print('cosine of the two vectors', vector.cosine(vector_after))"]
+        lines += [
+            "vector_after = vectors.extract(after, task, heads=heads, means=means_after)",
+            "print('cosine of the two vectors', vector.cosine(vector_after))",
+        ]
     for _side, name, tail in models:
-        lines += [f"valid{tail} = vectors.evaluate({name}, task, {{'vector': vector}}, layers=[{setting.layer}], strengths=[{setting.strength!r}], {asked})",
-                  f"print('{name}, validation:', float(valid{tail}['base_correct'].mean()), '->', float(valid{tail}['correct'].mean()))"]  # fmt: skip
+        lines += [
+            (
+                f"valid{tail} = vectors.evaluate({name}, task, {{'vector': vector}}, layers=[{setting.layer}],"
+                f" strengths=[{setting.strength!r}], {asked})"
+            ),
+            (
+                f"print('{name}, validation:', float(valid{tail}['base_correct'].mean()), '->',"
+                f" float(valid{tail}['correct'].mean()))"
+            ),
+        ]
     lines += ["for token, probability in vector.decode(model):", '    print(f"{token!r:20} {probability:.3f}")']
     if tested is not None:
         for side, name, tail in models:
             own = ", 'its own vector': vector_after" if side == "after" else ""
-            lines += ["", f"compared{tail} = {{'vector': vector{own}, {CONTROL!r}: vectors.random_like(vector, seed={tested}), 'layer average': vectors.layer_average(means{tail})}}",
-                      f"test{tail} = vectors.evaluate({name}, task, compared{tail}, layers=[{setting.layer}], strengths=[{setting.strength!r}], split='test', template={setting.ask.template!r}, seed={setting.ask.seed})",
-                      f"print(test{tail}['correct'].mean('item').squeeze().to_pandas())"]  # fmt: skip
+            lines += [
+                "",
+                (
+                    f"compared{tail} = {{'vector': vector{own}, {CONTROL!r}: vectors.random_like(vector,"
+                    f" seed={tested}), 'layer average': vectors.layer_average(means{tail})}}"
+                ),
+                (
+                    f"test{tail} = vectors.evaluate({name}, task, compared{tail}, layers=[{setting.layer}],"
+                    f" strengths=[{setting.strength!r}], split='test', template={setting.ask.template!r},"
+                    f" seed={setting.ask.seed})"
+                ),
+                f"print(test{tail}['correct'].mean('item').squeeze().to_pandas())",
+            ]
     return "\n".join(lines) + "\n"
 
 
-def static(names: Mapping[str, str], live: Mapping[str, Any], run: Run | None, report: Mapping[str, Any], empty: str) -> str:
+def static(
+    names: Mapping[str, str], live: Mapping[str, Any], run: Run | None, report: Mapping[str, Any], empty: str
+) -> str:
     """The head maps, the accuracies and the completions as plain HTML."""
     parts = []
     if run is not None and run.datasets:
         means = {side: run.mean(side) for side in run.sides if side in run.datasets}
         every = np.concatenate([np.abs(m[np.isfinite(m)]) for m in means.values()])
         for side, mean in means.items():
-            title = f"{names[side]}: mean effect of each head on the answer’s probability × 1000, by layer and head; task {run.ask.name()}"
+            title = (
+                f"{names[side]}: mean effect of each head on the answer’s probability × 1000, by layer and head; task"
+                f" {run.ask.name()}"
+            )
             rows, columns = range(mean.shape[0]), range(mean.shape[1])
-            parts.append(f"<p>{html.escape(title)}</p>" + coloured_table([str(c) for c in columns], [str(r) for r in rows], mean, float(every.max(initial=1e-9)), lambda v: f"{1000 * v:.0f}"))
+            parts.append(
+                f"<p>{html.escape(title)}</p>"
+                + coloured_table(
+                    [str(c) for c in columns],
+                    [str(r) for r in rows],
+                    mean,
+                    float(every.max(initial=1e-9)),
+                    lambda v: f"{1000 * v:.0f}",
+                )
+            )
     if live.get("sides"):
-        parts.append(f"<p>{html.escape(live.get('what') or 'no vector')}</p>" + _accuracies([(names[s["side"]], name, s[key]) for s in live["sides"] for name, key in (("without", "base"), ("with the vector", "with")) if s.get(key)]))
-        head = "".join(f'<th style="text-align:left">{html.escape(t)}</th>' for t in ("input", "expected", *(f"{names[s['side']]}, {w}" for s in live["sides"] for w in ("without", "with"))))
-        cells = lambda item: [item["x"], item["y"], *(v for side in item["sides"] for v in (side["base"][0], (side.get("with") or ["–"])[0]))]  # noqa: E731
-        body = "".join("<tr>" + "".join(f'<td style="text-align:left"><code>{escaped(c)}</code></td>' for c in cells(item)) + "</tr>" for item in live["items"])
+        parts.append(
+            f"<p>{html.escape(live.get('what') or 'no vector')}</p>"
+            + _accuracies(
+                [
+                    (names[s["side"]], name, s[key])
+                    for s in live["sides"]
+                    for name, key in (("without", "base"), ("with the vector", "with"))
+                    if s.get(key)
+                ]
+            )
+        )
+        head = "".join(
+            f'<th style="text-align:left">{html.escape(t)}</th>'
+            for t in (
+                "input",
+                "expected",
+                *(f"{names[s['side']]}, {w}" for s in live["sides"] for w in ("without", "with")),
+            )
+        )
+        cells = lambda item: [
+            item["x"],
+            item["y"],
+            *(v for side in item["sides"] for v in (side["base"][0], (side.get("with") or ["–"])[0])),
+        ]  # noqa: E731
+        body = "".join(
+            "<tr>"
+            + "".join(f'<td style="text-align:left"><code>{escaped(c)}</code></td>' for c in cells(item))
+            + "</tr>"
+            for item in live["items"]
+        )
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     if report.get("rows"):
-        parts.append(f"<p>Test split: {html.escape(report['what'])}</p>" + _accuracies([(names[r["side"]], r["name"], r) for r in report["rows"]]))
+        parts.append(
+            f"<p>Test split: {html.escape(report['what'])}</p>"
+            + _accuracies([(names[r["side"]], r["name"], r) for r in report["rows"]])
+        )
     return "".join(parts) or f"<p><em>{html.escape(empty)}</em></p>"
 
 
 def _accuracies(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> str:
     left = 'style="text-align:left"'
-    body = "".join(f"<tr><td {left}>{html.escape(model)}</td><td {left}>{html.escape(name)}</td><td>{a['k']} of {a['n']}</td><td>{100 * a['low']:.0f}–{100 * a['high']:.0f} %</td></tr>" for model, name, a in rows)
-    return f"<table><thead><tr><th {left}>model</th><th {left}>vector</th><th>right</th><th>95 % interval</th></tr></thead><tbody>{body}</tbody></table>"
+    body = "".join(
+        f"<tr><td {left}>{html.escape(model)}</td><td {left}>{html.escape(name)}</td><td>{a['k']} of"
+        f" {a['n']}</td><td>{100 * a['low']:.0f}–{100 * a['high']:.0f} %</td></tr>"
+        for model, name, a in rows
+    )
+    return (
+        f"<table><thead><tr><th {left}>model</th><th {left}>vector</th><th>right</th><th>95 %"
+        f" interval</th></tr></thead><tbody>{body}</tbody></table>"
+    )

@@ -18,7 +18,8 @@ from widgets._vector import OWN, SHARES, Ask, Run, listed
 from widgets._view import finite
 
 MOST_VECTORS = 64  # kept, with their decoding
-# the bench shows the outputs that share a first token among the notes on the pairs; by module, since a thread must not change the filters around a call
+# the bench shows the outputs that share a first token among the notes on the pairs; by module, since a thread must not
+# change the filters around a call
 warnings.filterwarnings("ignore", message=".*share their first token", module=r"widgets\._vector_tools")
 
 
@@ -33,7 +34,9 @@ class Prepared:
 
 @dataclass
 class Reading:
-    """What some prompts are answered with: whether the whole answer is the greedy choice, and the most likely next token, by prompt."""
+    """What some prompts are answered with: whether the whole answer is the greedy choice, and the most likely next
+    token, by prompt.
+    """
 
     correct: np.ndarray
     top: list[str]
@@ -60,12 +63,33 @@ class Tools:
 
     def means(self, model: Any, task: Any, ask: Ask, stop: Callable[[], bool]) -> Any:
         """Raises Stopped: `stop`, asked between batches of prompts, said so."""
-        prompts = vectors.build(model, task, "icl", n=ask.mean_prompts, shots=ask.shots, split="train", template=ask.template, seed=ask.seed)
+        prompts = vectors.build(
+            model, task, "icl", n=ask.mean_prompts, shots=ask.shots, split="train", template=ask.template, seed=ask.seed
+        )
         return vectors.mean_activations(model, prompts, known=True, task=task.name, progress=False, stop=stop)
 
-    def effects(self, model: Any, task: Any, ask: Ask, means: Any, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
-        return vectors.head_effects(model, task, means=means, trials=ask.trials, shots=ask.shots, split="train", template=ask.template, seed=ask.seed,
-                                    progress=False, stop=stop, on_part=on_part)  # fmt: skip
+    def effects(
+        self,
+        model: Any,
+        task: Any,
+        ask: Ask,
+        means: Any,
+        stop: Callable[[], bool],
+        on_part: Callable[[xr.Dataset], None],
+    ) -> xr.Dataset:
+        return vectors.head_effects(
+            model,
+            task,
+            means=means,
+            trials=ask.trials,
+            shots=ask.shots,
+            split="train",
+            template=ask.template,
+            seed=ask.seed,
+            progress=False,
+            stop=stop,
+            on_part=on_part,
+        )
 
     def vector(self, model: Any, task: Any, means: Any, heads: Sequence[tuple[int, int]]) -> Any:
         return vectors.extract(model, task, heads=list(heads), means=means)
@@ -84,41 +108,84 @@ class Tools:
 
     def prepare(self, model: Any, task: Any, ask: Ask, n: int) -> Prepared:
         """Zero-shot prompts of the validation split, run once."""
-        prompts = vectors.build(model, task, "zero_shot", n=min(n, len(task.valid)), split="valid", template=ask.template, seed=ask.seed)
-        whole = [torch.cat([torch.as_tensor(p.ids).cpu(), torch.tensor(p.answer_ids[:-1], dtype=torch.long)]) for p in prompts]
+        prompts = vectors.build(
+            model, task, "zero_shot", n=min(n, len(task.valid)), split="valid", template=ask.template, seed=ask.seed
+        )
+        whole = [
+            torch.cat([torch.as_tensor(p.ids).cpu(), torch.tensor(p.answer_ids[:-1], dtype=torch.long)])
+            for p in prompts
+        ]
         return Prepared(prompts, Runs.record(Decoder.of(model), whole, keep=()), [len(p.ids) for p in prompts])
 
     @torch.no_grad()
-    def read(self, model: Any, prepared: Prepared, vector: Any = None, layer: int = 0, strength: float = 1.0) -> Reading:
-        """The prompts with the vector added after a layer at their last token; None adds nothing. One walk for all of them."""
+    def read(
+        self, model: Any, prepared: Prepared, vector: Any = None, layer: int = 0, strength: float = 1.0
+    ) -> Reading:
+        """The prompts with the vector added after a layer at their last token; None adds nothing. One walk for all of
+        them.
+        """
         runs, prompts = prepared.runs, prepared.prompts
         reads = [range(n - 1, n - 1 + len(p.answer_ids)) for n, p in zip(prepared.lengths, prompts, strict=True)]
         if vector is None:
-            resid = torch.cat([runs.resid[-1][runs.starts[i] + r.start : runs.starts[i] + r.stop] for i, r in enumerate(reads)])
+            resid = torch.cat(
+                [runs.resid[-1][runs.starts[i] + r.start : runs.starts[i] + r.stop] for i, r in enumerate(reads)]
+            )
         else:
             site = Site("resid_post", layer=layer)
-            rows = [(i, [Edit(Site("resid_post", layer=layer, position=n - 1), "add", vector.at_site(site), scale=strength)]) for i, n in enumerate(prepared.lengths)]
+            rows = [
+                (
+                    i,
+                    [
+                        Edit(
+                            Site("resid_post", layer=layer, position=n - 1), "add", vector.at_site(site), scale=strength
+                        )
+                    ],
+                )
+                for i, n in enumerate(prepared.lengths)
+            ]
             resid = walk(runs, rows, [list(r) for r in reads]).resid
         logits = runs.decoder.unembed(resid).float()
         first = np.cumsum([0, *(len(r) for r in reads)])
         highest, best = logits.max(-1)
-        wanted = logits[torch.arange(len(logits)), torch.tensor([t for p in prompts for t in p.answer_ids], device=logits.device)]
+        wanted = logits[
+            torch.arange(len(logits)), torch.tensor([t for p in prompts for t in p.answer_ids], device=logits.device)
+        ]
         right = (wanted == highest).cpu().numpy()
         correct = np.array([right[a:b].all() for a, b in zip(first, first[1:], strict=False)])
         at = torch.as_tensor(first[:-1], device=logits.device)
-        return Reading(correct, list(tokens.token_strings(tokens.tokenizer_of(model), best[at].tolist())), (wanted[at] - logits[at].logsumexp(-1)).exp().cpu().numpy())
+        return Reading(
+            correct,
+            list(tokens.token_strings(tokens.tokenizer_of(model), best[at].tolist())),
+            (wanted[at] - logits[at].logsumexp(-1)).exp().cpu().numpy(),
+        )
 
-    def complete(self, model: Any, prompt: Any, vector: Any, layer: int, strength: float, count: int, stop: Callable[[], bool]) -> str:
+    def complete(
+        self, model: Any, prompt: Any, vector: Any, layer: int, strength: float, count: int, stop: Callable[[], bool]
+    ) -> str:
         extra = {} if vector is None else {"vector": vector, "layer": layer, "strength": strength}
         return str(vectors.generate(model, prompt, max_new_tokens=count, stop=stop, **extra))
 
-    def test(self, model: Any, task: Any, named: Mapping[str, Any], layer: int, strength: float, ask: Ask) -> xr.Dataset:
-        return vectors.evaluate(model, task, dict(named), layers=[layer], strengths=[strength], conditions=("zero_shot",), split="test",
-                                template=ask.template, seed=ask.seed, progress=False)  # fmt: skip
+    def test(
+        self, model: Any, task: Any, named: Mapping[str, Any], layer: int, strength: float, ask: Ask
+    ) -> xr.Dataset:
+        return vectors.evaluate(
+            model,
+            task,
+            dict(named),
+            layers=[layer],
+            strengths=[strength],
+            conditions=("zero_shot",),
+            split="test",
+            template=ask.template,
+            seed=ask.seed,
+            progress=False,
+        )
 
 
 class Vectors:
-    """The vectors of the heads that were last chosen, each made once, with its decoding. `model_of` gives a side's model."""
+    """The vectors of the heads that were last chosen, each made once, with its decoding. `model_of` gives a side's
+    model.
+    """
 
     def __init__(self, tools: Tools, model_of: Callable[[str], Any]) -> None:
         self._tools, self._model_of = tools, model_of

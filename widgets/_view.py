@@ -30,9 +30,9 @@ STILL_SECONDS = 1.0  # after so long without a move the stored copy follows
 class View(anywidget.AnyWidget):
     """An anywidget whose traits may be changed from its worker thread.
 
-    A change that the browser sends is applied while trait notifications are held back; a change from another thread in that
-    moment would be swallowed. One lock round both keeps them apart (ipykernel 7 may handle the browser's messages in a
-    subshell thread, too).
+    A change that the browser sends is applied while trait notifications are held back; a change from another thread in
+    that moment would be swallowed. One lock round both keeps them apart (ipykernel 7 may handle the browser's messages
+    in a subshell thread, too).
     """
 
     model_info = traitlets.Dict().tag(sync=True)
@@ -66,16 +66,24 @@ class View(anywidget.AnyWidget):
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Run a command of the browser, `{"type": name, ...}`; anything that is not in `_commands` is ignored."""
-        if isinstance(content, dict) and isinstance(name := content.get("type"), str) and (command := self._commands().get(name)) is not None:
+        if (
+            isinstance(content, dict)
+            and isinstance(name := content.get("type"), str)
+            and (command := self._commands().get(name)) is not None
+        ):
             self._take_fields(content.get("fields"))
             command(content)
 
     def _take_fields(self, fields: Any) -> None:
-        """The fields as the browser shows them, sent along with a command: the front end may still hold back their own messages."""
+        """The fields as the browser shows them, sent along with a command: the front end may still hold back their own
+        messages.
+        """
         with self._guard:  # whoever reads the fields under the guard sees all of them changed, or none
             for name, value in (fields if isinstance(fields, dict) else {}).items():
                 if name in self._fields and getattr(self, name) != value:
-                    with contextlib.suppress(traitlets.TraitError):  # a page can send anything; what a trait refuses is not taken
+                    with contextlib.suppress(
+                        traitlets.TraitError
+                    ):  # a page can send anything; what a trait refuses is not taken
                         self.publish(**{name: value})
 
     #: traits that a command may bring with it
@@ -92,10 +100,11 @@ class View(anywidget.AnyWidget):
         return f"<{type(self).__name__}: {self.model_info.get('text', '')}; interactive while its kernel runs>"
 
     def _ipython_display_(self) -> None:
-        """Show the live view and, as a second output that a live view hides, a static copy for readers without a kernel.
+        """Show the live view and, as a second output that a live view hides, a static copy for readers without a
+        kernel.
 
-        Stored notebooks keep only what an output holds; a widget's own state would need a script from a CDN. So the copy is plain
-        HTML, which forges and nbconvert show.
+        Stored notebooks keep only what an output holds; a widget's own state would need a script from a CDN. So the
+        copy is plain HTML, which forges and nbconvert show.
         """
         from IPython.display import display
 
@@ -107,7 +116,10 @@ class View(anywidget.AnyWidget):
             self._handles.append(handle)
 
     def _static_bundle(self) -> dict[str, str]:
-        return {"text/html": as_written(f'<div class="mnemoscope-static-{self.static_key}">{self._static()}</div>'), "text/plain": repr(self)}
+        return {
+            "text/html": as_written(f'<div class="mnemoscope-static-{self.static_key}">{self._static()}</div>'),
+            "text/plain": repr(self),
+        }
 
     def _refresh_static(self) -> None:
         for handle in self._handles:
@@ -127,8 +139,9 @@ class View(anywidget.AnyWidget):
 class SweepView(View):
     """A view whose answer is a sweep: started, watched, stopped, saved.
 
-    A subclass gives `_question` (the run that the fields describe), `_compute` (its Dataset), `_publish_run` (its map as traits), and may
-    add `_ended`, `_title` and `_refresh_code`. A run has `dataset`, `status`, `seconds`, `layers_done()` and `complete()`.
+    A subclass gives `_question` (the run that the fields describe), `_compute` (its Dataset), `_publish_run` (its map
+    as traits), and may add `_ended`, `_title` and `_refresh_code`. A run has `dataset`, `status`, `seconds`,
+    `layers_done()` and `complete()`.
     """
 
     status = traitlets.Unicode("idle").tag(sync=True)
@@ -157,7 +170,12 @@ class SweepView(View):
         """
         self._stopped.set()
         stopped = self._stopped = threading.Event()
-        self.publish(error={}, saved={}, status="running", progress={"done": 0, "total": self.model_info["layers"], "text": self._begins})
+        self.publish(
+            error={},
+            saved={},
+            status="running",
+            progress={"done": 0, "total": self.model_info["layers"], "text": self._begins},
+        )
         try:
             run = self._question()
         except BaseException as error:  # a question that cannot be asked is shown where its fields are
@@ -182,7 +200,8 @@ class SweepView(View):
 
     @door(ViewError)
     def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Write the run shown: .zarr keeps everything and opens with `lens.open`; .nc, .csv and .parquet are exports. Returns the path.
+        """Write the run shown: .zarr keeps everything and opens with `lens.open`; .nc, .csv and .parquet are exports.
+        Returns the path.
 
         Raises ViewError before the first run, and what `lens.save` and `lens.export` raise.
         """
@@ -234,7 +253,10 @@ class SweepView(View):
         """Called once a sweep is over, complete or not, also for one that a newer run replaced."""
 
     def _progress(self, run: Any) -> dict[str, Any]:
-        done, total = run.layers_done(), self.model_info["layers"] or (len(run.dataset["layer"]) if run.dataset is not None else 0)
+        done, total = (
+            run.layers_done(),
+            self.model_info["layers"] or (len(run.dataset["layer"]) if run.dataset is not None else 0),
+        )
         if run.status == "complete":
             text = f"{total} layers in {run.seconds:.1f} s"
         else:
@@ -250,7 +272,9 @@ class SweepView(View):
         self._refresh_code()
 
     def _fail(self, error: BaseException) -> None:
-        self.publish(error={"title": self._title(error), "text": str(error) or type(error).__name__}, status="error", progress={})
+        self.publish(
+            error={"title": self._title(error), "text": str(error) or type(error).__name__}, status="error", progress={}
+        )
 
     def _broke(self, error: BaseException) -> None:
         if self.status in ("running", "stopping"):
@@ -259,7 +283,11 @@ class SweepView(View):
     def _title(self, error: BaseException) -> str:
         if isinstance(error, lens.ChangeError):
             return "The model is in use, or was changed meanwhile"
-        return "Out of memory" if type(error).__name__ == "OutOfMemoryError" else f"The sweep failed ({type(error).__name__})"
+        return (
+            "Out of memory"
+            if type(error).__name__ == "OutOfMemoryError"
+            else f"The sweep failed ({type(error).__name__})"
+        )
 
     def _refresh_code(self) -> None:
         """Write the Python that reproduces the view into `code`."""
@@ -279,7 +307,12 @@ class SweepView(View):
             path = str(message.get("path", "")).strip()
             if not path:
                 raise ViewError("path: is empty; name a file that ends in .zarr, .nc, .csv or .parquet")
-            self.publish(saved={"ok": True, "text": f"Saved as {self.save(path, overwrite=bool(message.get('overwrite'))).resolve()}"})
+            self.publish(
+                saved={
+                    "ok": True,
+                    "text": f"Saved as {self.save(path, overwrite=bool(message.get('overwrite'))).resolve()}",
+                }
+            )
         except Exception as error:  # the text field is where the person looks
             self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
 
@@ -304,7 +337,13 @@ def describe_model(model: Any) -> dict[str, Any]:
         facts += [str(parameter.device), dtype]
     except (AttributeError, StopIteration, TypeError):
         facts += [str(getattr(cfg, "device", "")) or "no device"]
-    return {"name": name, "dtype": dtype, "layers": int(layers or 0), "heads": int(heads or 0), "text": " · ".join([name, *facts])}
+    return {
+        "name": name,
+        "dtype": dtype,
+        "layers": int(layers or 0),
+        "heads": int(heads or 0),
+        "text": " · ".join([name, *facts]),
+    }
 
 
 def visible(token: str) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 class Worker:
     """Runs tasks one at a time: quick ones (explain a cell) go before, and in the pauses of, long ones (a sweep).
 
-    Everything that touches the model runs in this one thread, so a quick task never meets a sweep inside the model.
-    The thread lives only while there is something to do. A task handles what the person's own functions raise, whatever that is (a cancelled task and SystemExit are no
-    Exception); what comes through nevertheless goes to `failed`, and the next task begins.
+    Everything that touches the model runs in this one thread, so a quick task never meets a sweep inside the model. The
+    thread lives only while there is something to do. A task handles what the person's own functions raise, whatever
+    that is (a cancelled task and SystemExit are no Exception); what comes through nevertheless goes to `failed`, and
+    the next task begins.
     """
 
     def __init__(self, name: str, failed: Callable[[BaseException], None] | None = None) -> None:
@@ -75,7 +76,9 @@ class Worker:
         try:
             task()
         except BaseException as error:
-            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread())))
+            threading.excepthook(
+                threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
+            )
             if self._failed is not None:
                 with contextlib.suppress(Exception):
                     self._failed(error)

@@ -23,13 +23,16 @@ STATIC_TOKENS = 40
 
 
 class AttentionView(View):
-    """Look at attention: all heads as thumbnails, the chosen head token by token, the chosen token's weights as numbers.
+    """Look at attention: all heads as thumbnails, the chosen head token by token, the chosen token's weights as
+    numbers.
 
-    `text` is a text or a `lens.Pair`; of a pair the clean prompt, the corrupted one, or the difference of their patterns is shown.
-    Traits: `text`, `which` (text, clean, corrupted, difference), `layer`, `head`, `token` (index of the chosen token, negative from
-    the end), `reverse` (who attends to it, instead of what it attends to), `hide_first`, `scale` (full: 0 to 1, root, head: each
-    head's largest), `status`, `error`; `overview` (uint8 thumbnails, layer x head x n x n) and `pattern` (float32, query x key,
-    of the chosen head) carry the numbers. Raises ViewError on a layer or head out of range.
+    `text` is a text or a `lens.Pair`; of a pair the clean prompt, the corrupted one, or the difference of their
+    patterns is shown.
+    Traits: `text`, `which` (text, clean, corrupted, difference), `layer`, `head`, `token` (index of the chosen token,
+        negative from
+    the end), `reverse` (who attends to it, instead of what it attends to), `hide_first`, `scale` (full: 0 to 1, root,
+    head: each head's largest), `status`, `error`; `overview` (uint8 thumbnails, layer x head x n x n) and `pattern`
+    (float32, query x key, of the chosen head) carry the numbers. Raises ViewError on a layer or head out of range.
     """
 
     _esm = join("common.js", "heatmap.js", "attention_view.js")
@@ -50,17 +53,38 @@ class AttentionView(View):
     pattern = traitlets.Dict().tag(sync=True, echo_update=False)
 
     @door(ViewError)
-    def __init__(self, model: Model, text: str | Pair = "", *, layer: Index = 0, head: Index = 0, compute: Callable[[Any, str], xr.Dataset] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        text: str | Pair = "",
+        *,
+        layer: Index = 0,
+        head: Index = 0,
+        compute: Callable[[Any, str], xr.Dataset] | None = None,
+    ) -> None:
         info = describe_model(model)
         for name, value, size in (("layer", layer, info["layers"]), ("head", head, info["heads"])):
             if size and not 0 <= value < size:
-                raise ViewError(f"{name}: {value} is out of range for {info['name']}, which has {size} of them (0 to {size - 1})")
+                raise ViewError(
+                    f"{name}: {value} is out of range for {info['name']}, which has {size} of them (0 to {size - 1})"
+                )
         self.model = model
         self._compute = compute or _attention
-        self._texts = {"clean": text.start + text.clean, "corrupted": text.start + text.corrupted} if isinstance(text, Pair) else {}
+        self._texts = (
+            {"clean": text.start + text.clean, "corrupted": text.start + text.corrupted}
+            if isinstance(text, Pair)
+            else {}
+        )
         self._known: dict[str, xr.Dataset] = {}
         choices = [*self._texts, "difference"] if self._texts else ["text"]
-        super().__init__(model_info=info, layer=layer, head=head, choices=choices, which=choices[0], text=text if isinstance(text, str) else text.start + text.clean)
+        super().__init__(
+            model_info=info,
+            layer=layer,
+            head=head,
+            choices=choices,
+            which=choices[0],
+            text=text if isinstance(text, str) else text.start + text.clean,
+        )
         self.observe(lambda _: self._request(), ["text", "which"])
         self.observe(lambda _: self._chosen(), ["layer", "head"])
         self.observe(lambda _: self._publish_overview(), "hide_first")
@@ -94,7 +118,12 @@ class AttentionView(View):
                     self._known[name] = self._compute(self.model, text)
             self._shown()
         except BaseException as error:
-            self.publish(status="", error={"title": "The attention could not be computed", "text": str(error) or type(error).__name__}, overview={}, pattern={})
+            self.publish(
+                status="",
+                error={"title": "The attention could not be computed", "text": str(error) or type(error).__name__},
+                overview={},
+                pattern={},
+            )
             return
         self._publish_overview()
         self._publish_pattern()
@@ -106,7 +135,10 @@ class AttentionView(View):
             return self._known[self.which]["pattern"]
         clean, corrupted = self._known["clean"]["pattern"], self._known["corrupted"]["pattern"]
         if clean.sizes != corrupted.sizes:
-            raise ViewError(f"the prompts have {clean.sizes['query']} and {corrupted.sizes['query']} tokens: a difference needs as many in both; look at them one by one")
+            raise ViewError(
+                f"the prompts have {clean.sizes['query']} and {corrupted.sizes['query']} tokens: a difference needs as"
+                " many in both; look at them one by one"
+            )
         return clean - corrupted.values
 
     def _tokens(self) -> list[str]:
@@ -125,7 +157,15 @@ class AttentionView(View):
         small = pooled(values, THUMBNAIL)
         signed = self.which == "difference"
         image = np.round(128 + 127 * np.clip(small, -1, 1)) if signed else np.round(255 * np.clip(small, 0, 1))
-        self.publish(overview={"image": image.astype(np.uint8).tobytes(), "size": small.shape[-1], "layers": labels(pattern, "layer"), "heads": labels(pattern, "head"), "signed": signed})
+        self.publish(
+            overview={
+                "image": image.astype(np.uint8).tobytes(),
+                "size": small.shape[-1],
+                "layers": labels(pattern, "layer"),
+                "heads": labels(pattern, "head"),
+                "signed": signed,
+            }
+        )
 
     def _chosen(self) -> None:
         """Another layer or head: shown, or said that it is not there."""
@@ -140,13 +180,26 @@ class AttentionView(View):
         there = {"layer": labels(pattern, "layer"), "head": labels(pattern, "head")}
         for name, known in there.items():
             if getattr(self, name) not in known:
-                text = (f"{name}: {getattr(self, name)} is not there; {self.model_info['name']} has {name}s {known[0]} to {known[-1]}. "
-                        "Choose one of these.")
+                text = (
+                    f"{name}: {getattr(self, name)} is not there; {self.model_info['name']} has {name}s {known[0]} to"
+                    f" {known[-1]}. Choose one of these."
+                )
                 self.publish(error={"title": f"There is no such {name}", "text": text}, pattern={})
                 return
         layer, head = self.layer, self.head
-        one = pattern.transpose("layer", "head", "query", "key").values[there["layer"].index(layer), there["head"].index(head)]
-        self.publish(pattern={"layer": layer, "head": head, "size": one.shape[0], "tokens": self._tokens(), "signed": self.which == "difference", "values": np.ascontiguousarray(one, dtype="<f4").tobytes()})
+        one = pattern.transpose("layer", "head", "query", "key").values[
+            there["layer"].index(layer), there["head"].index(head)
+        ]
+        self.publish(
+            pattern={
+                "layer": layer,
+                "head": head,
+                "size": one.shape[0],
+                "tokens": self._tokens(),
+                "signed": self.which == "difference",
+                "values": np.ascontiguousarray(one, dtype="<f4").tobytes(),
+            }
+        )
 
     def _static(self) -> str:
         pattern = self.result
@@ -157,9 +210,20 @@ class AttentionView(View):
         keep = range(max(0, size - STATIC_TOKENS), size)
         style = "padding:1px 3px;text-align:right;border:none;font:11px monospace;"
         head = "".join(f'<th style="{style}">{escaped(tokens[k])}</th>' for k in keep)
-        body = "".join(f'<tr><th style="{style}">{escaped(tokens[q])}</th>' + "".join(_cell(values[q, k], k > q, style) for k in keep) + "</tr>" for q in keep)
-        title = f"{self.model_info['name']}: attention of layer {self.pattern['layer']}, head {self.pattern['head']} ({self.which}), × 100; rows are queries, columns are keys."
-        return f'<p>{html.escape(title)}</p><div style="overflow-x:auto"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        body = "".join(
+            f'<tr><th style="{style}">{escaped(tokens[q])}</th>'
+            + "".join(_cell(values[q, k], k > q, style) for k in keep)
+            + "</tr>"
+            for q in keep
+        )
+        title = (
+            f"{self.model_info['name']}: attention of layer {self.pattern['layer']}, head {self.pattern['head']}"
+            f" ({self.which}), × 100; rows are queries, columns are keys."
+        )
+        return (
+            f"<p>{html.escape(title)}</p><div"
+            f' style="overflow-x:auto"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        )
 
 
 def _attention(model: Any, text: str) -> xr.Dataset:
@@ -181,7 +245,9 @@ def token_labels(dataset: xr.Dataset) -> list[str]:
 
 
 def pooled(values: np.ndarray, size: int) -> np.ndarray:
-    """(..., T, T) reduced to at most (..., size, size): of each block the entry of largest magnitude, so that thin stripes stay visible."""
+    """(..., T, T) reduced to at most (..., size, size): of each block the entry of largest magnitude, so that thin
+    stripes stay visible.
+    """
     length = values.shape[-1]
     if length <= size:
         return values

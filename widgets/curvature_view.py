@@ -32,17 +32,22 @@ class CurvatureView(SweepView):
 
     The traits are the state that Python and the browser share:
 
-    - where the person looks: `layer`, `everywhere` (the band in all layers), `low` and `high` (the band, as shares of all pairs in descending order of mass), `seed`;
-    - the answers: `spectra` (a line a layer), `carries` (shares of mass and of squared weight, and activation of memorised over clean text, with intervals), `taken` (what the model
-      recites and loses without the band, beside random bases, and the most changed texts), `status`, `progress`, `error`, `code`, `saved`.
+    - where the person looks: `layer`, `everywhere` (the band in all layers), `low` and `high` (the band, as shares of
+      all pairs in descending order of mass), `seed`;
+    - the answers: `spectra` (a line a layer), `carries` (shares of mass and of squared weight, and activation of
+      memorised over clean text, with intervals), `taken` (what the model recites and loses without the band, beside
+      random bases, and the most changed texts), `status`, `progress`, `error`, `code`, `saved`.
 
     Args:
         decomposition: of `lens.curvature.decompose`, or `lens.curvature.Factors`, which are then taken apart.
-        memorised: `lens.memorization.Sequences`, or what `SubspaceBench` takes for one set. clean: texts or rows of ids that are not memorised.
+        memorised: `lens.memorization.Sequences`, or what `SubspaceBench` takes for one set. clean: texts or rows of ids
+            that are not memorised.
         by: "kfac", or "ekfac" where second moments were taken. band: where it begins. level: of the intervals.
 
-    `run()` takes the band out, measures and restores; `stop()` ends that, `result` is its Dataset; `wait()` blocks until everything asked for is there. While it runs the model is
-    edited and restored: leave it alone until the end. Raises CurvatureError for another model's decomposition, ViewError for sets that cannot be used.
+    `run()` takes the band out, measures and restores; `stop()` ends that, `result` is its Dataset; `wait()` blocks
+    until everything asked for is there. While it runs the model is
+    edited and restored: leave it alone until the end. Raises CurvatureError for another model's decomposition,
+        ViewError for sets that cannot be used.
     """
 
     _esm = join("common.js", "figure.js", "memory.js", "curvature_view.js")
@@ -66,8 +71,21 @@ class CurvatureView(SweepView):
     _fields = ("layer", "everywhere", "low", "high", "seed")
 
     @door(ViewError)
-    def __init__(self, model: Model, decomposition: Any, memorised: Any, clean: Any, *, by: str = "kfac", band: tuple[float, float] = (0.5, 1.0), layer: str | None = None,
-                 prefix: Count | None = None, suffix: Count | None = None, seed: Seed = 0, level: Share = 0.95) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Model,
+        decomposition: Any,
+        memorised: Any,
+        clean: Any,
+        *,
+        by: str = "kfac",
+        band: tuple[float, float] = (0.5, 1.0),
+        layer: str | None = None,
+        prefix: Count | None = None,
+        suffix: Count | None = None,
+        seed: Seed = 0,
+        level: Share = 0.95,
+    ) -> None:
         self._from_factors = isinstance(decomposition, curvature.Factors)
         if by not in ("kfac", "ekfac"):
             raise ViewError(f"by: {by!r} is not known; expected 'kfac' or 'ekfac'")
@@ -76,17 +94,27 @@ class CurvatureView(SweepView):
         self.model, self.by, self.level = model, by, level
         self.decomposition = curvature.decompose(model, decomposition) if self._from_factors else decomposition
         if self.decomposition.model != weight_hash(model):
-            raise curvature.CurvatureError(f"decomposition belongs to weights {self.decomposition.model[:12]}, this model's are {weight_hash(model)[:12]}; compute it with this model")
-        self._given = {"memorised": _subspace_copies.sequences_code(memorised, "memorised", prefix, suffix), "clean": _subspace_copies.rows_code(clean, "clean")}
+            raise curvature.CurvatureError(
+                f"decomposition belongs to weights {self.decomposition.model[:12]}, this model's are"
+                f" {weight_hash(model)[:12]}; compute it with this model"
+            )
+        self._given = {
+            "memorised": _subspace_copies.sequences_code(memorised, "memorised", prefix, suffix),
+            "clean": _subspace_copies.rows_code(clean, "clean"),
+        }
         self._sequences = _subspace_sets.sequences_of(memorised, model, prefix, suffix, "memorised")
         self._clean = _subspace_sets.rows_of(clean, model, "clean")
         if refused := _subspace_sets.overlap(self._sequences, self._clean, self._clean, seed):
             raise ViewError(refused.replace("reference", "clean"))
-        self._sides = _subspace_sets.Sides({_subspace_sets.FOUND: self._sequences}, [], self._clean, _subspace_sets.probes_of(self._clean))
+        self._sides = _subspace_sets.Sides(
+            {_subspace_sets.FOUND: self._sequences}, [], self._clean, _subspace_sets.probes_of(self._clean)
+        )
         places = _curvature.order_of(model, self.decomposition)
         names = [place["name"] for place in places]
         if layer is not None and layer not in names:
-            raise ViewError(f"layer: {layer!r} is none of the decomposition's {len(names)}, such as {', '.join(names[:3])}")
+            raise ViewError(
+                f"layer: {layer!r} is none of the decomposition's {len(names)}, such as {', '.join(names[:3])}"
+            )
         self._spectra: dict[str, Any] = {}
         self._carried: dict[tuple, list[dict[str, Any]]] = {}
         self._removals: dict[tuple, Removal] = {}
@@ -94,7 +122,14 @@ class CurvatureView(SweepView):
         self._ran: Any = None
         low, high = (_curvature.snapped(float(end)) for end in band)
         super().__init__(
-            model_info=_subspace.name_of(model) | {"level": level, "by": by, "fisher": self.decomposition.fisher, "n": len(self._sequences), "clean": len(self._clean)},
+            model_info=_subspace.name_of(model)
+            | {
+                "level": level,
+                "by": by,
+                "fisher": self.decomposition.fisher,
+                "n": len(self._sequences),
+                "clean": len(self._clean),
+            },
             layers=places,
             layer=names[len(names) // 2] if layer is None else layer,
             low=low,
@@ -102,7 +137,9 @@ class CurvatureView(SweepView):
             seed=seed,
         )
         self.observe(self._on_band, ["layer", "everywhere", "low", "high", "seed"])
-        self._worker.quick("spectra", self._first_spectra)  # drawn before the band is read, for which the model is asked
+        self._worker.quick(
+            "spectra", self._first_spectra
+        )  # drawn before the band is read, for which the model is asked
         self._on_band(None)
         self._worker.long(self._read_spectra)
 
@@ -111,11 +148,15 @@ class CurvatureView(SweepView):
     def _band(self) -> Band:
         """The band that the fields describe. Raises ViewError."""
         with self._guard:
-            band = Band(self.layer, self.everywhere, _curvature.snapped(self.low), _curvature.snapped(self.high), self.seed)
+            band = Band(
+                self.layer, self.everywhere, _curvature.snapped(self.low), _curvature.snapped(self.high), self.seed
+            )
         if band.layer not in self.decomposition:
             raise ViewError(f"layer: {band.layer!r} is none of the decomposition's {len(self.decomposition)}")
         if not band.low < band.high:
-            raise ViewError(f"band: {100 * band.low:g} to {100 * band.high:g} % is empty; expected a beginning below its end")
+            raise ViewError(
+                f"band: {100 * band.low:g} to {100 * band.high:g} % is empty; expected a beginning below its end"
+            )
         return band
 
     def _question(self) -> Removal:
@@ -127,13 +168,17 @@ class CurvatureView(SweepView):
             self._ran = plain(self.model)
         return self._ran
 
-    def _compute(self, run: Removal, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset | None:
+    def _compute(
+        self, run: Removal, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]
+    ) -> xr.Dataset | None:
         if run.complete():
             return run.dataset
         run.points, run.base = {}, None
         before = weight_hash(self._running())
         try:
-            _curvature.take_out(self._running(), self.decomposition, run, self.by, self.level, stop, lambda: on_part(self._joined(run)))
+            _curvature.take_out(
+                self._running(), self.decomposition, run, self.by, self.level, stop, lambda: on_part(self._joined(run))
+            )
         finally:
             run.hashes = (before, weight_hash(self._running()))
         if run.complete():
@@ -143,14 +188,40 @@ class CurvatureView(SweepView):
     def _joined(self, run: Removal) -> xr.Dataset | None:
         if not run.points:
             return None
-        ds = xr.concat([point.line for point in run.points.values()], "edit", data_vars="all", coords="minimal", compat="override", combine_attrs="drop").assign_coords(edit=list(run.points))
+        ds = xr.concat(
+            [point.line for point in run.points.values()],
+            "edit",
+            data_vars="all",
+            coords="minimal",
+            compat="override",
+            combine_attrs="drop",
+        ).assign_coords(edit=list(run.points))
         ds["gold"], ds["tokens"] = ds.gold.isel(edit=0), ds.tokens.isel(edit=0)
         ds["clean_loss"] = ("edit", [point.table[_subspace_sets.FOUND]["loss"] for point in run.points.values()])
-        call = {"band": [run.band.low, run.band.high], "layers": list(run.band.of(self.decomposition)), "by": self.by, "removed": run.removed, "sequences": self._sequences.about()}
-        return results.stamp(ds, results.provenance(run.base) | {"kind": "band taken out", "call": call, "seed": run.band.seed, "status": "complete" if run.complete() else "partial"})
+        call = {
+            "band": [run.band.low, run.band.high],
+            "layers": list(run.band.of(self.decomposition)),
+            "by": self.by,
+            "removed": run.removed,
+            "sequences": self._sequences.about(),
+        }
+        return results.stamp(
+            ds,
+            results.provenance(run.base)
+            | {
+                "kind": "band taken out",
+                "call": call,
+                "seed": run.band.seed,
+                "status": "complete" if run.complete() else "partial",
+            },
+        )
 
     def _publish_run(self, run: Removal) -> None:
-        self.publish(taken=_curvature.removal_payload(run, self.model, f"band {run.band.text()} of {run.band.where(len(self.decomposition))}"))
+        self.publish(
+            taken=_curvature.removal_payload(
+                run, self.model, f"band {run.band.text()} of {run.band.where(len(self.decomposition))}"
+            )
+        )
 
     def _progress(self, run: Removal) -> dict[str, Any]:
         done = len(run.points)
@@ -158,7 +229,11 @@ class CurvatureView(SweepView):
         return {"done": done, "total": 3, "text": f"stopped: {text}" if run.status == "stopped" else text}
 
     def _title(self, error: BaseException) -> str:
-        titles = {"ViewError": "This band cannot be taken out", "CurvatureError": "The edit cannot be made", "WeightError": "The weights are edited already"}
+        titles = {
+            "ViewError": "This band cannot be taken out",
+            "CurvatureError": "The edit cannot be made",
+            "WeightError": "The weights are edited already",
+        }
         return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The measurement")
 
     # --- spectrum and band
@@ -189,8 +264,18 @@ class CurvatureView(SweepView):
 
     def _publish_spectra(self) -> None:
         found = {name: self._spectra[name] for name in self.decomposition if name in self._spectra}
-        buffers = {key: np.concatenate([line[key] for line in found.values()]).astype("<f4").tobytes() for key in ("density", "mass", "energy")}
-        self.publish(spectra={"names": list(found), "facts": [line["facts"] for line in found.values()], "of": len(self.decomposition)} | buffers)
+        buffers = {
+            key: np.concatenate([line[key] for line in found.values()]).astype("<f4").tobytes()
+            for key in ("density", "mass", "energy")
+        }
+        self.publish(
+            spectra={
+                "names": list(found),
+                "facts": [line["facts"] for line in found.values()],
+                "of": len(self.decomposition),
+            }
+            | buffers
+        )
 
     def _on_band(self, _change: Any) -> None:
         self._moves += 1
@@ -206,18 +291,54 @@ class CurvatureView(SweepView):
             band = self._band()
             key = band.key()
             if key not in self._carried:
-                reading = lambda done, of: self.publish(carries={"fields": fields, "status": "running", "done": done, "of": of})  # noqa: E731
+                reading = lambda done, of: self.publish(
+                    carries={"fields": fields, "status": "running", "done": done, "of": of}
+                )  # noqa: E731
                 reading(0, 1)
                 part = band.of(self.decomposition)
-                shares = curvature.spectrum(part, by=self.by, bands=_curvature.ends_of(band.low, band.high)).isel(band=_curvature.band_number(band.low))
-                rows = _curvature.carried(self._running(), self.decomposition, band, self._sequences.ids, self._clean, self.by, self.level, lambda: self._moves != mine, reading)
-                at = {name: (finite(m), finite(c)) for name, m, c in zip(shares.layer.values, shares.band_mass.values, shares.coefficient_energy.values, strict=True)}
-                self._carried[key] = [row | {"mass": at[row["layer"]][0], "energy": at[row["layer"]][1]} for row in rows]
-            self.publish(carries={"fields": fields, "status": "ready", "rows": self._carried[key], "text": band.text(), "where": band.where(len(self.decomposition))})
+                shares = curvature.spectrum(part, by=self.by, bands=_curvature.ends_of(band.low, band.high)).isel(
+                    band=_curvature.band_number(band.low)
+                )
+                rows = _curvature.carried(
+                    self._running(),
+                    self.decomposition,
+                    band,
+                    self._sequences.ids,
+                    self._clean,
+                    self.by,
+                    self.level,
+                    lambda: self._moves != mine,
+                    reading,
+                )
+                at = {
+                    name: (finite(m), finite(c))
+                    for name, m, c in zip(
+                        shares.layer.values, shares.band_mass.values, shares.coefficient_energy.values, strict=True
+                    )
+                }
+                self._carried[key] = [
+                    row | {"mass": at[row["layer"]][0], "energy": at[row["layer"]][1]} for row in rows
+                ]
+            self.publish(
+                carries={
+                    "fields": fields,
+                    "status": "ready",
+                    "rows": self._carried[key],
+                    "text": band.text(),
+                    "where": band.where(len(self.decomposition)),
+                }
+            )
         except Stopped:
             return
         except BaseException as error:  # a half-set band is the normal case here
-            self.publish(carries={"fields": fields, "status": "error", "title": self._title(error), "text": str(error) or type(error).__name__})
+            self.publish(
+                carries={
+                    "fields": fields,
+                    "status": "error",
+                    "title": self._title(error),
+                    "text": str(error) or type(error).__name__,
+                }
+            )
             return
         old = self._removals.get(band.key())
         if old is not None and old is not self._shown and self.status not in ("running", "stopping"):
@@ -228,11 +349,18 @@ class CurvatureView(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "save": self._on_save}
+        return {
+            "move": lambda _: None,
+            "run": lambda _: self.run(),
+            "stop": lambda _: self.stop(),
+            "save": self._on_save,
+        }
 
     @door(ViewError)
     def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Write what the band's removal did: .zarr opens with `lens.open`; .nc, .csv and .parquet are exports. Returns the path."""
+        """Write what the band's removal did: .zarr opens with `lens.open`; .nc, .csv and .parquet are exports. Returns
+        the path.
+        """
         if self.result is None:
             raise ViewError("save: no band was taken out yet; press “Take it out” first")
         return super().save(path, overwrite=overwrite)
@@ -250,6 +378,8 @@ class CurvatureView(SweepView):
         with contextlib.suppress(ValueError):
             band = self._band()
             run = self._shown if self._shown is not None and self._shown.band.key() == band.key() else None
-            what = f"{self.model_info['name']}, {self.decomposition.fisher} Fisher, {band.where(len(self.decomposition))}"
+            what = (
+                f"{self.model_info['name']}, {self.decomposition.fisher} Fisher, {band.where(len(self.decomposition))}"
+            )
             return _curvature.static(dict(self._spectra), band, self.carries, run, self.model, what, EMPTY)
         return f"<p><em>{EMPTY}</em></p>"

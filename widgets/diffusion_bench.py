@@ -1,4 +1,6 @@
-"""DiffusionBench: memorised pictures of a diffusion model: watched while they are denoised, cut out of the weights by hand, attacked, and put back bit for bit."""
+"""DiffusionBench: memorised pictures of a diffusion model: watched while they are denoised, cut out of the weights by
+hand, attacked, and put back bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,24 @@ from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
 from widgets import _diffusion_copies
 from widgets._assets import join
-from widgets._diffusion import (METHODS, PLACES, SPARSITIES, STARTS, STATES, Drawn, Question, Run, Sampling, captions_of, cards_of, encoded, layers_at, measure_of,
-                                packed, places_of)  # fmt: skip
+from widgets._diffusion import (
+    METHODS,
+    PLACES,
+    SPARSITIES,
+    STARTS,
+    STATES,
+    Drawn,
+    Question,
+    Run,
+    Sampling,
+    captions_of,
+    cards_of,
+    encoded,
+    layers_at,
+    measure_of,
+    packed,
+    places_of,
+)
 from widgets._diffusion_work import Work
 from widgets._force import ForceView
 from widgets._subspace_sets import named
@@ -27,34 +45,52 @@ from widgets._view import PART_SECONDS
 from widgets.errors import ViewError
 
 EMPTY = "No pictures had been made when this notebook was stored."
-MOVES = ("place", "method", "chosen", "sparsity", "first")  # fields that ask for another edit; only the first can ask for statistics
+MOVES = (
+    "place",
+    "method",
+    "chosen",
+    "sparsity",
+    "first",
+)  # fields that ask for another edit; only the first can ask for statistics
 
 
 class DiffusionBench(ForceView):
-    """See which captions a diffusion model answers with a training picture, cut out the weights that hold those, and attack the edited model.
+    """See which captions a diffusion model answers with a training picture, cut out the weights that hold those, and
+    attack the edited model.
 
     The traits are the state that Python and the browser share:
 
-    - the question: `memorised` and `reference` (names), `chosen` (numbers of the captions that the mask is located on), `place` (the layers that are watched and cut), `method`,
-      `sparsity`, `first` (denoising steps united); for the attack `updates` and `start`;
+    - the question: `memorised` and `reference` (names), `chosen` (numbers of the captions that the mask is located on),
+      `place` (the layers that are watched and cut), `method`, `sparsity`, `first` (denoising steps united); for the
+      attack `updates` and `start`;
     - where the person looks: `step` (of the kept ones; the last is the finished picture), `seed` (which of the seeds);
-    - the answers: `prompts` (captions and training pictures), `limit` (what counts as a copy), `before`, `after`, `random` (the control), `attacked` (pictures by step, measures, shares of copies),
-      `scores` (the layer-by-step map), `edit`, `doubts` (sets that overlap), `force` (an edit put in force by hand, and the weight hash), `status`, `progress`, `error`, `code`.
+    - the answers: `prompts` (captions and training pictures), `limit` (what counts as a copy), `before`, `after`,
+      `random` (the control), `attacked` (pictures by step, measures, shares of copies), `scores` (the layer-by-step
+      map), `edit`, `doubts` (sets that overlap), `force` (an edit put in force by hand, and the weight hash), `status`,
+      `progress`, `error`, `code`.
 
     Args:
         pipeline: a `lens.diffusion.Pipeline`, or a name for `lens.diffusion.load`.
-        memorised: by name or alone: pairs (attributes `captions`, `images`, `seen`), (captions, images), (captions, images, seen) or captions. None: the planted sets of the organism
-            cards. Pictures are needed for the copy measure and the attack, `seen` (background pixels) for the background correlation; without it the normalised distance is taken.
+        memorised: by name or alone: pairs (attributes `captions`, `images`, `seen`), (captions, images), (captions,
+            images, seen) or captions. None: the planted sets of the organism cards. Pictures are needed for the copy
+            measure and the attack, `seen` (background pixels) for the background correlation; without it the normalised
+            distance is taken.
         reference: by name or alone: captions that are not memorised. None: those of `never`.
         place: "feed-forward" (second layers, as published) or "cross-attention" (keys and values).
-        never: pairs that were never trained: what a picture counts as a copy from, and the control of the attack. threshold: a value instead. rate: false positives.
-        seeds, steps, guidance: of the pictures shown. statistic_seeds: of the statistics. margin: of the method "corrected", in standard errors.
-        pool: the training pictures that a distance is judged beside; None: all those given. batch: pictures denoised at once. control: seed of the random mask and the attack.
+        never: pairs that were never trained: what a picture counts as a copy from, and the control of the attack.
+            threshold: a value instead. rate: false positives.
+        seeds, steps, guidance: of the pictures shown. statistic_seeds: of the statistics. margin: of the method
+            "corrected", in standard errors.
+        pool: the training pictures that a distance is judged beside; None: all those given. batch: pictures denoised at
+            once. control: seed of the random mask and the attack.
         folder: keeps statistics (default: for the life of the view). level: of the intervals.
 
-    `run()` makes what is missing, `attack()` attacks the edit shown, `stop()` ends either; a caption's statistics are run once at each place, so that moving the sliders only
-    unites masks and draws pictures. The last request wins. `result` holds the measures, `score_map` the map, `mask()` the edit; `put()` sets it in force, `undo()` takes it back. While the view draws, the
-    weights are edited and restored: leave the model alone until the end. Raises ViewError, DiffusionError for sets that cannot be used.
+    `run()` makes what is missing, `attack()` attacks the edit shown, `stop()` ends either; a caption's statistics are
+    run once at each place, so that moving the sliders only unites masks and draws pictures. The last request wins.
+    `result` holds the measures, `score_map` the map, `mask()` the edit; `put()` sets it in force, `undo()` takes it
+    back. While the view draws, the
+    weights are edited and restored: leave the model alone until the end. Raises ViewError, DiffusionError for sets that
+        cannot be used.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "memory.js", "diffusion_bench.js")
@@ -94,9 +130,30 @@ class DiffusionBench(ForceView):
     _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
 
     @door(ViewError)
-    def __init__(self, pipeline: Pipeline | str = "organism:cards", memorised: Any = None, reference: Any = None, *, never: Any = None, threshold: Real | None = None, rate: Share = 0.05,
-                 place: str = "feed-forward", method: str = "published", sparsity: Share = 0.08, first: Count = 4, seeds: Sequence[int] = (10,), steps: Count = 20, guidance: Positive = 3.0,
-                 statistic_seeds: Sequence[int] = (0, 1), margin: Positive = 1.0, pool: Any = None, batch: Count | None = None, control: Seed = 0, folder: Any = None, level: Share = 0.95) -> None:  # fmt: skip
+    def __init__(
+        self,
+        pipeline: Pipeline | str = "organism:cards",
+        memorised: Any = None,
+        reference: Any = None,
+        *,
+        never: Any = None,
+        threshold: Real | None = None,
+        rate: Share = 0.05,
+        place: str = "feed-forward",
+        method: str = "published",
+        sparsity: Share = 0.08,
+        first: Count = 4,
+        seeds: Sequence[int] = (10,),
+        steps: Count = 20,
+        guidance: Positive = 3.0,
+        statistic_seeds: Sequence[int] = (0, 1),
+        margin: Positive = 1.0,
+        pool: Any = None,
+        batch: Count | None = None,
+        control: Seed = 0,
+        folder: Any = None,
+        level: Share = 0.95,
+    ) -> None:
         if not 0 < level < 1 or not 0 < rate < 1:
             raise ViewError(f"level={level!r}, rate={rate!r}; expected both between 0 and 1, such as 0.95 and 0.05")
         if method not in METHODS:
@@ -105,30 +162,85 @@ class DiffusionBench(ForceView):
         self._named = pipeline if isinstance(pipeline, str) else None
         layers_at(p, place)
         self.level = level
-        sampling = Sampling(tuple(map(int, seeds)), int(steps), float(guidance), batch or (BATCH if p.image_shape[1] <= 64 else 8))
-        taken = lambda given, what: {name: captions_of(one, p, f"{what}[{name!r}]" if isinstance(given, dict) else what) for name, one in named(given, what).items()}  # noqa: E731
+        sampling = Sampling(
+            tuple(map(int, seeds)), int(steps), float(guidance), batch or (BATCH if p.image_shape[1] <= 64 else 8)
+        )
+        taken = lambda given, what: {
+            name: captions_of(one, p, f"{what}[{name!r}]" if isinstance(given, dict) else what)
+            for name, one in named(given, what).items()
+        }  # noqa: E731
         own = None if never is None else captions_of(never, p, "never")
         if memorised is None:
             self._memorised, self._references, planted = cards_of(p)
             own = planted if own is None else own
         else:
-            self._memorised, self._references = taken(memorised, "memorised"), {} if own is None else {"the never-trained captions": own}
+            self._memorised, self._references = (
+                taken(memorised, "memorised"),
+                ({} if own is None else {"the never-trained captions": own}),
+            )
         if reference is not None:
             self._references = taken(reference, "reference")
-        measure = measure_of([*self._memorised.values(), *([own] if own else [])], None if pool is None else p.pictures(pool, "pool").float().cpu())
-        self._folder = tempfile.TemporaryDirectory(prefix="mnemoscope-diffusion-", ignore_cleanup_errors=True) if folder is None else None
-        self._work = Work(p, sampling, measure, never=own, threshold=threshold, rate=rate, statistic_seeds=tuple(map(int, statistic_seeds)), margin=margin, control=int(control),
-                          folder=self._folder.name if self._folder else folder, tell=self._tell, show=self._watch)  # fmt: skip
+        measure = measure_of(
+            [*self._memorised.values(), *([own] if own else [])],
+            None if pool is None else p.pictures(pool, "pool").float().cpu(),
+        )
+        self._folder = (
+            tempfile.TemporaryDirectory(prefix="mnemoscope-diffusion-", ignore_cleanup_errors=True)
+            if folder is None
+            else None
+        )
+        self._work = Work(
+            p,
+            sampling,
+            measure,
+            never=own,
+            threshold=threshold,
+            rate=rate,
+            statistic_seeds=tuple(map(int, statistic_seeds)),
+            margin=margin,
+            control=int(control),
+            folder=self._folder.name if self._folder else folder,
+            tell=self._tell,
+            show=self._watch,
+        )
         self._asked, self._told, self._watched = 0, 0.0, 0.0
         there, frames = self._work.steps, sampling.frames(p)
         about = [str(p.device), str(p.dtype).removeprefix("torch."), f"{p.image_shape[2]} × {p.image_shape[1]} pixels"]
-        layers = {name: f"{count} {PLACES[name].noun}{'' if count == 1 else 's'}" for name, count in places_of(p).items()}
-        where = {name: {"layers": words, "text": " · ".join([p.name, words, *about]), "unit": PLACES[name].unit, "alike": PLACES[name].alike} for name, words in layers.items()}
-        sized = lambda sets, what: [[name, f"{name} ({len(one)} {what}{'' if len(one) == 1 else 's'})"] for name, one in sets.items()]  # noqa: E731
+        layers = {
+            name: f"{count} {PLACES[name].noun}{'' if count == 1 else 's'}" for name, count in places_of(p).items()
+        }
+        where = {
+            name: {
+                "layers": words,
+                "text": " · ".join([p.name, words, *about]),
+                "unit": PLACES[name].unit,
+                "alike": PLACES[name].alike,
+            }
+            for name, words in layers.items()
+        }
+        sized = lambda sets, what: [
+            [name, f"{name} ({len(one)} {what}{'' if len(one) == 1 else 's'})"] for name, one in sets.items()
+        ]  # noqa: E731
         super().__init__(
-            model_info={"name": p.name, "text": where[place]["text"], "places": where, "layers": len(p.layers), "level": level, "steps": there, "frames": list(frames),
-                        "seeds": list(sampling.seeds), "guidance": float(guidance), "side": p.image_shape[2], "measure": measure.name, "about": measure.label, "copies": measure.copies},
-            names={"memorised": sized(self._memorised, "caption"), "reference": sized(self._references, "caption") or [["", "none: Wanda alone"]]},
+            model_info={
+                "name": p.name,
+                "text": where[place]["text"],
+                "places": where,
+                "layers": len(p.layers),
+                "level": level,
+                "steps": there,
+                "frames": list(frames),
+                "seeds": list(sampling.seeds),
+                "guidance": float(guidance),
+                "side": p.image_shape[2],
+                "measure": measure.name,
+                "about": measure.label,
+                "copies": measure.copies,
+            },
+            names={
+                "memorised": sized(self._memorised, "caption"),
+                "reference": sized(self._references, "caption") or [["", "none: Wanda alone"]],
+            },
             places=[[name, PLACES[name].label] for name in where],
             sparsities=list(SPARSITIES),
             memorised=next(iter(self._memorised)),
@@ -152,7 +264,9 @@ class DiffusionBench(ForceView):
 
     @property
     def score_map(self) -> xr.Dataset | None:
-        """How far each layer tells the two sets apart at each step (`lens.diffusion.score_map`); None before the first run, or without a reference."""
+        """How far each layer tells the two sets apart at each step (`lens.diffusion.score_map`); None before the first
+        run, or without a reference.
+        """
         return self._shown.map if self._shown is not None else None
 
     def mask(self) -> subspace.Mask:
@@ -163,7 +277,9 @@ class DiffusionBench(ForceView):
 
     @door(ViewError)
     def attack(self, wait: bool = False) -> None:
-        """Optimise embeddings towards the training pictures in the edited model, and draw what they give; the same for never-trained pictures."""
+        """Optimise embeddings towards the training pictures in the edited model, and draw what they give; the same for
+        never-trained pictures.
+        """
         self.run(wait, attack=True)
 
     @door(ViewError)
@@ -177,30 +293,63 @@ class DiffusionBench(ForceView):
 
     def _question(self) -> Run:
         with self._guard:
-            q = Question(self.memorised, self.reference, self.place, self.method, tuple(sorted(set(self.chosen))), self.sparsity, self.first)
+            q = Question(
+                self.memorised,
+                self.reference,
+                self.place,
+                self.method,
+                tuple(sorted(set(self.chosen))),
+                self.sparsity,
+                self.first,
+            )
             attack = (self.updates, self.start) if self._attacks else None
         self._attacks = False
         self._refuse()
         layers_at(self.pipeline, q.place)
         of = self._memorised.get(q.memorised)
         if of is None or (q.reference not in self._references and q.method != "wanda"):
-            raise ViewError(f"memorised={q.memorised!r}, reference={q.reference!r}: one is not there; with no reference take the method wanda")
+            raise ViewError(
+                f"memorised={q.memorised!r}, reference={q.reference!r}: one is not there; with no reference take the"
+                " method wanda"
+            )
         if not q.chosen or q.chosen[0] < 0 or q.chosen[-1] >= len(of):
-            raise ViewError(f"chosen={list(q.chosen)[:8]}: tick at least one of the {len(of)} captions for the mask to be located on")
+            raise ViewError(
+                f"chosen={list(q.chosen)[:8]}: tick at least one of the {len(of)} captions for the mask to be"
+                " located on"
+            )
         if not 0 < q.sparsity < 1 or not 1 <= q.first <= self.model_info["steps"]:
-            raise ViewError(f"sparsity={q.sparsity!r}, first={q.first!r}; expected a share above 0 and below 1, and 1 to {self.model_info['steps']} steps")
+            raise ViewError(
+                f"sparsity={q.sparsity!r}, first={q.first!r}; expected a share above 0 and below 1, and 1 to"
+                f" {self.model_info['steps']} steps"
+            )
         if refused := self._overlap(q.memorised, q.reference):
             raise DiffusionError(refused)
         if attack is not None and (of.images is None or not 1 <= attack[0] <= 10_000):
-            raise ViewError("attack: it needs the training pictures, " + ("and these captions came without" if of.images is None else f"and 1 to 10000 updates, not {attack[0]}"))
+            raise ViewError(
+                "attack: it needs the training pictures, "
+                + (
+                    "and these captions came without"
+                    if of.images is None
+                    else f"and 1 to 10000 updates, not {attack[0]}"
+                )
+            )
         self._asked += 1
         return Run(q, of, self._references.get(q.reference), attack, self._asked)
 
     def _overlap(self, memorised: str, reference: str) -> str:
         """Why these sets cannot be compared, or ""."""
         ref = self._references.get(reference)
-        shared = sorted(set(self._memorised[memorised].captions) & set(ref.captions)) if memorised in self._memorised and ref is not None else []
-        return f"memorised and reference share {len(shared)} caption{'' if len(shared) == 1 else 's'}: {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take what is shared out of one." if shared else ""
+        shared = (
+            sorted(set(self._memorised[memorised].captions) & set(ref.captions))
+            if memorised in self._memorised and ref is not None
+            else []
+        )
+        return (
+            f"memorised and reference share {len(shared)} caption{'' if len(shared) == 1 else 's'}:"
+            f" {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take what is shared out of one."
+            if shared
+            else ""
+        )
 
     # --- the answer
 
@@ -213,10 +362,24 @@ class DiffusionBench(ForceView):
         if not (states := run.states()):
             return None
         w = self._work
-        copy = None if w.bound is None else str(w.bound) if w.given is None else f"{w.measure.copies} {w.given:g}, given"
-        call = run.question.fields() | w.sampling.options() | {"statistic_seeds": w.statistic_seeds, "margin": w.margin, "measure": w.measure.name, "copy": copy, "attack": run.attack or ()}
+        copy = (
+            None if w.bound is None else str(w.bound) if w.given is None else f"{w.measure.copies} {w.given:g}, given"
+        )
+        call = (
+            run.question.fields()
+            | w.sampling.options()
+            | {
+                "statistic_seeds": w.statistic_seeds,
+                "margin": w.margin,
+                "measure": w.measure.name,
+                "copy": copy,
+                "attack": run.attack or (),
+            }
+        )
         ds = _diffusion_copies.dataset(run, states, w.bound, w.sampling.seeds)
-        return stamped(ds, self.pipeline, "diffusion bench", call, w.control, "complete" if run.complete() else "partial")
+        return stamped(
+            ds, self.pipeline, "diffusion bench", call, w.control, "complete" if run.complete() else "partial"
+        )
 
     def _tell(self, run: Run, now: bool) -> None:
         if now or time.monotonic() - self._told > PART_SECONDS:
@@ -243,12 +406,19 @@ class DiffusionBench(ForceView):
                 self.publish(**{name: {}})
 
     def _progress(self, run: Run) -> dict[str, Any]:
-        words = {"complete": f"all pictures are there, {run.seconds:.1f} s", "stopped": f"stopped after {run.seconds:.1f} s: {run.stage.rstrip(' …')}"}
+        words = {
+            "complete": f"all pictures are there, {run.seconds:.1f} s",
+            "stopped": f"stopped after {run.seconds:.1f} s: {run.stage.rstrip(' …')}",
+        }
         return {"done": run.done, "total": run.total, "text": words.get(run.status, run.stage)}
 
     def _title(self, error: BaseException) -> str:
-        titles = {"ViewError": "This cannot be asked yet", "DiffusionError": "These captions, pictures or settings cannot be used", "SubspaceError": "Nothing could be located",
-                  "WeightError": "The weights are edited already"}  # fmt: skip
+        titles = {
+            "ViewError": "This cannot be asked yet",
+            "DiffusionError": "These captions, pictures or settings cannot be used",
+            "SubspaceError": "Nothing could be located",
+            "WeightError": "The weights are edited already",
+        }
         return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "Drawing")
 
     # --- before and beside a run
@@ -311,8 +481,9 @@ class DiffusionBench(ForceView):
 
     def _refresh_code(self) -> None:
         run = self._shown
-        self.publish(code="" if run is None or run.edit is None else _diffusion_copies.program(
-            run, self._work, self._named))
+        self.publish(
+            code="" if run is None or run.edit is None else _diffusion_copies.program(run, self._work, self._named)
+        )
 
     def _static(self) -> str:
         return _diffusion_copies.static(self._shown, self._work, self.model_info, self.level, self.seed, EMPTY)

@@ -1,4 +1,6 @@
-"""InjectionBench: a memory injected by hand, its effect read at once, and every layer and strength mapped beside a control."""
+"""InjectionBench: a memory injected by hand, its effect read at once, and every layer and strength mapped beside a
+control.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,25 @@ MOST_ITEMS = 1000  # offered to choose from
 
 
 class InjectionBench(SweepView):
-    """Type a prompt and a memory, move layer and strength, and watch the next token; map every layer and strength beside a control.
+    """Type a prompt and a memory, move layer and strength, and watch the next token; map every layer and strength
+    beside a control.
 
     The traits are the state that Python and the browser share:
 
-    - the question: `prompt`, `memory`, `answer` (with its leading space; optional for the lists), `subject` (words of the prompt), `encoder`
-      (activation, unembed, embed, head), `head`, `positions` (all, not_first, last, subject), `relative`, `layer`, `strength`;
-    - the map's question besides: `strengths` (text, such as "-2:8:1"), `control` (shuffled: `other`; random_tokens or random_direction: `seed`);
-    - the answers: `live` (the next token and the whole answer without and with the injection), `status` (idle, running, stopping, complete, stopped, error),
-      `progress`, `error`, `map` (labels and float32 buffers), `generation`, `code`, `saved`; `new_tokens` is how many to generate.
+    - the question: `prompt`, `memory`, `answer` (with its leading space; optional for the lists), `subject` (words of
+      the prompt), `encoder` (activation, unembed, embed, head), `head`, `positions` (all, not_first, last, subject),
+      `relative`, `layer`, `strength`;
+    - the map's question besides: `strengths` (text, such as "-2:8:1"), `control` (shuffled: `other`; random_tokens or
+      random_direction: `seed`);
+    - the answers: `live` (the next token and the whole answer without and with the injection), `status` (idle, running,
+      stopping, complete, stopped, error), `progress`, `error`, `map` (labels and float32 buffers), `generation`,
+      `code`, `saved`; `new_tokens` is how many to generate.
 
-    `item` fills the fields from a `lens.injection.Item`, `items` (several, or the name of a data set) offers some to choose from; `result` is
-    what `lens.injection.sweep` returned for one item, shown at once. `run()`, `stop()`, `generate()` and `stop_generation()` do what the
-    buttons do, `result` gives the map's Dataset, and `wait()` blocks until everything asked for is there. Raises ViewError on an unknown
-    encoder or place, a layer out of range, a result of several items.
+    `item` fills the fields from a `lens.injection.Item`, `items` (several, or the name of a data set) offers some to
+    choose from; `result` is what `lens.injection.sweep` returned for one item, shown at once. `run()`, `stop()`,
+    `generate()` and `stop_generation()` do what the buttons do, `result` gives the map's Dataset, and `wait()` blocks
+    until everything asked for is there. Raises ViewError on an unknown encoder or place, a layer out of range, a result
+    of several items.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "injection_bench.js")
@@ -72,34 +79,73 @@ class InjectionBench(SweepView):
     _fields = (*_live, "strengths", "control", "other", "seed", "new_tokens")
 
     @door(ViewError)
-    def __init__(self, model: Model, prompt: str | None = None, memory: str | None = None, answer: str | None = None, item: Any = None, items: Sequence[Any] | str | None = None,
-                 result: xr.Dataset | None = None, *, subject: str | None = None, layer: Index | None = None, strength: Real = 2.0, encoder: str = "activation", positions: str = "all",
-                 _next: Callable[..., Any] | None = None, _sweep: Callable[..., xr.Dataset] | None = None, _generate: Callable[..., str] | None = None,
-                 _encode: Callable[..., Any] | None = None, _words: Any = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Model,
+        prompt: str | None = None,
+        memory: str | None = None,
+        answer: str | None = None,
+        item: Any = None,
+        items: Sequence[Any] | str | None = None,
+        result: xr.Dataset | None = None,
+        *,
+        subject: str | None = None,
+        layer: Index | None = None,
+        strength: Real = 2.0,
+        encoder: str = "activation",
+        positions: str = "all",
+        _next: Callable[..., Any] | None = None,
+        _sweep: Callable[..., xr.Dataset] | None = None,
+        _generate: Callable[..., str] | None = None,
+        _encode: Callable[..., Any] | None = None,
+        _words: Any = None,
+    ) -> None:
         info = describe_model(model)
         for name, value, allowed in (("encoder", encoder, ENCODERS), ("positions", positions, tuple(PLACES))):
             if value not in allowed:
                 raise ViewError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
         if layer is not None and info["layers"] and not 0 <= layer < info["layers"]:
-            raise ViewError(f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to {info['layers'] - 1})")
+            raise ViewError(
+                f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to"
+                f" {info['layers'] - 1})"
+            )
         self.model = model
-        self._next_tokens, self._make, self._write = _next or injection.next_tokens, _sweep or injection.sweep, _generate or injection.generate
+        self._next_tokens, self._make, self._write = (
+            _next or injection.next_tokens,
+            _sweep or injection.sweep,
+            _generate or injection.generate,
+        )
         self._encode, self._words = _encode or injection.encode, _words or _injection.Words(model)
-        self._choices, self._item = list(injection.load_items(items) if isinstance(items, str) else items or ())[:MOST_ITEMS], None
+        self._choices, self._item = (
+            list(injection.load_items(items) if isinstance(items, str) else items or ())[:MOST_ITEMS],
+            None,
+        )
         self._memories: dict[tuple, Any] = {}
         self._unedited: tuple[tuple[str, str], Any] | None = None
         self._said: dict[tuple[str, int], str] = {}
         self._answered: Setting | None = None
         self._text_stopped = threading.Event()
-        super().__init__(model_info=info, layer=round(0.6 * (info["layers"] - 1)) if layer is None else layer, strength=strength, encoder=encoder, positions=positions,
-                         items=[f"{i.memory} → {i.answer.strip()} · {i.prompt}" for i in self._choices])  # fmt: skip
+        super().__init__(
+            model_info=info,
+            layer=round(0.6 * (info["layers"] - 1)) if layer is None else layer,
+            strength=strength,
+            encoder=encoder,
+            positions=positions,
+            items=[f"{i.memory} → {i.answer.strip()} · {i.prompt}" for i in self._choices],
+        )
         if result is not None:
             self._adopt(result)
         elif item is not None or (self._choices and prompt is None):
             self._take(item or self._choices[0])
-        self.publish(**{name: value for name, value in (("prompt", prompt), ("memory", memory), ("answer", answer), ("subject", subject)) if value is not None})
+        self.publish(
+            **{
+                name: value
+                for name, value in (("prompt", prompt), ("memory", memory), ("answer", answer), ("subject", subject))
+                if value is not None
+            }
+        )
         self.observe(self._on_setting, list(self._live))
-        self.observe(lambda _: self._refresh_code(), [*self._fields[len(self._live):], "generation"])
+        self.observe(lambda _: self._refresh_code(), [*self._fields[len(self._live) :], "generation"])
         self._on_setting(None)
         if _sweep is None:
             self._worker.quick("hash", self._hash)
@@ -108,7 +154,8 @@ class InjectionBench(SweepView):
 
     @door(ViewError)
     def generate(self, wait: bool = False) -> None:
-        """Write `new_tokens` tokens with and without the injection that the fields describe; a text under way is stopped first.
+        """Write `new_tokens` tokens with and without the injection that the fields describe; a text under way is
+        stopped first.
 
         `wait` blocks until both are written; interrupting the kernel then stops the writing and keeps what there is.
         """
@@ -140,7 +187,15 @@ class InjectionBench(SweepView):
 
     def _on_setting(self, _change: Any) -> None:
         if not self.live.get("before"):
-            self.publish(live={"status": "running" if self.prompt.strip() else "empty", "text": "Type a prompt, and the memory that it lacks: the next token is shown without and with it." * (not self.prompt.strip())})
+            self.publish(
+                live={
+                    "status": "running" if self.prompt.strip() else "empty",
+                    "text": (
+                        "Type a prompt, and the memory that it lacks: the next token is shown without and with it."
+                        * (not self.prompt.strip())
+                    ),
+                }
+            )
         self._refresh_code()
         self._worker.quick("live", self._read)
 
@@ -150,20 +205,41 @@ class InjectionBench(SweepView):
             return  # several changes that came together are one question
         if not setting.prompt.strip():
             self._answered = setting
-            self.publish(live={"status": "empty", "text": "Type a prompt, and the memory that it lacks: the next token is shown without and with it."})
+            self.publish(
+                live={
+                    "status": "empty",
+                    "text": "Type a prompt, and the memory that it lacks: the next token is shown without and with it.",
+                }
+            )
             return
         try:
-            asked, answer = (setting.prompt, setting.answer), self._words.answer(setting.prompt, setting.answer) if setting.answer else []
+            asked, answer = (
+                (setting.prompt, setting.answer),
+                (self._words.answer(setting.prompt, setting.answer) if setting.answer else []),
+            )
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = self._next_tokens(self.model, setting.prompt, self._memory(setting) if setting.memory else None, k=10, answer=setting.answer or None,
-                                          runs=self._unedited[1] if self._unedited and self._unedited[0] == asked else None,
-                                          **(setting.where if setting.memory else {}))  # fmt: skip
+                found = self._next_tokens(
+                    self.model,
+                    setting.prompt,
+                    self._memory(setting) if setting.memory else None,
+                    k=10,
+                    answer=setting.answer or None,
+                    runs=self._unedited[1] if self._unedited and self._unedited[0] == asked else None,
+                    **(setting.where if setting.memory else {}),
+                )
             self._unedited = (asked, found.runs)
             warned = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-            data = _injection.live(found, setting, answer, self._words) | {"warning": " ".join(filter(None, [*warned, _injection.glued(setting)]))}
+            data = _injection.live(found, setting, answer, self._words) | {
+                "warning": " ".join(filter(None, [*warned, _injection.glued(setting)]))
+            }
         except BaseException as error:  # half-typed fields are the normal case here
-            data = {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__, "fields": asdict(setting)}
+            data = {
+                "status": "error",
+                "title": self._title(error),
+                "text": str(error) or type(error).__name__,
+                "fields": asdict(setting),
+            }
         self._answered = setting
         self.publish(live=data)
         self._refresh_static_soon()
@@ -222,10 +298,17 @@ class InjectionBench(SweepView):
             if not getattr(setting, name).strip():
                 raise ViewError(f"{name}: is empty; the map needs a prompt, a memory and an answer")
         if self.control == "shuffled" and not self.other.strip():
-            raise ViewError("other entity: is empty; name one, for example one of the same kind as the memory, or choose another control")
+            raise ViewError(
+                "other entity: is empty; name one, for example one of the same kind as the memory, or choose another"
+                " control"
+            )
         if self.control == "shuffled" and self.other.strip().lower() == setting.memory.strip().lower():
             raise ViewError(f"other entity: {self.other!r} is the memory itself; name another one")
-        if self._item is not None and (self._item.prompt, self._item.memory, self._item.answer) == (setting.prompt, setting.memory, setting.answer):
+        if self._item is not None and (self._item.prompt, self._item.memory, self._item.answer) == (
+            setting.prompt,
+            setting.memory,
+            setting.answer,
+        ):
             explicit = self._item.explicit
         elif setting.subject and setting.subject in setting.prompt:
             explicit = setting.prompt.replace(setting.subject, setting.memory, 1)
@@ -239,30 +322,67 @@ class InjectionBench(SweepView):
         self.publish(map=_injection.payload(run, self.model_info["name"], self._words))
 
     def _title(self, error: BaseException) -> str:
-        titles = {"PromptError": "The prompt and the answer do not fit together", "InjectionError": "This cannot be injected", "ViewError": "Something is missing"}
+        titles = {
+            "PromptError": "The prompt and the answer do not fit together",
+            "InjectionError": "This cannot be injected",
+            "ViewError": "Something is missing",
+        }
         return titles.get(type(error).__name__) or super()._title(error)
 
     def _adopt(self, result: xr.Dataset) -> None:
         """Show a stored Dataset as the map, and fill the fields with what it is of."""
         run = _injection.adopted(result)
         fields = asdict(run.setting) | run.fields()
-        self.publish(**{k: v for k, v in fields.items() if not isinstance(t := self.traits()[k], traitlets.Enum) or v in t.values},
-                     strengths=", ".join(f"{s:g}" for s in run.strengths), status=run.status)  # fmt: skip
+        self.publish(
+            **{
+                k: v
+                for k, v in fields.items()
+                if not isinstance(t := self.traits()[k], traitlets.Enum) or v in t.values
+            },
+            strengths=", ".join(f"{s:g}" for s in run.strengths),
+            status=run.status,
+        )
         self._show(run, progress=self._progress(run))
 
     def _take(self, item: Any) -> None:
         """Fill the fields from an item; as control another one's memory, where there is one."""
-        others = [i.memory for i in self._choices if i.memory.lower() not in (item.memory.lower(), item.answer.strip().lower())]
-        control = {"control": "shuffled", "other": others[(self._choices.index(item) if item in self._choices else 0) % len(others)]} if others else {}
+        others = [
+            i.memory
+            for i in self._choices
+            if i.memory.lower() not in (item.memory.lower(), item.answer.strip().lower())
+        ]
+        control = (
+            {
+                "control": "shuffled",
+                "other": others[(self._choices.index(item) if item in self._choices else 0) % len(others)],
+            }
+            if others
+            else {}
+        )
         positions = {} if item.subject or self.positions != "subject" else {"positions": "all"}
         self._item = item
         with self._guard:
-            self.publish(prompt=item.prompt, memory=item.memory, answer=item.answer, subject=item.subject or "", **control, **positions)
+            self.publish(
+                prompt=item.prompt,
+                memory=item.memory,
+                answer=item.answer,
+                subject=item.subject or "",
+                **control,
+                **positions,
+            )
 
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "generate": lambda _: self.generate(), "stop_generation": lambda _: self.stop_generation(), "item": self._on_item, "save": self._on_save}
+        return {
+            "move": lambda _: None,
+            "run": lambda _: self.run(),
+            "stop": lambda _: self.stop(),
+            "generate": lambda _: self.generate(),
+            "stop_generation": lambda _: self.stop_generation(),
+            "item": self._on_item,
+            "save": self._on_save,
+        }
 
     def _on_item(self, message: dict) -> None:
         if isinstance(index := message.get("index"), int) and 0 <= index < len(self._choices):

@@ -33,12 +33,14 @@ class PatchExplorer(SweepView):
 
     - the question: `clean`, `corrupted`, `answer`, `foil`, `start`, `site`, `over` ("position" or "head"), `metric`,
       `direction`, `method` (exact, attribution);
-    - the answer: `status` (idle, running, stopping, complete, stopped, error), `progress`, `error`, `map` (labels and float32
-      buffers of the run shown), `history`, `detail` (predictions for the chosen cell), `pins`, `code`, `saved`;
-    - the view: `show` (normalized, effect, value), `cell` ({run, layer, column}), `compare` ({mode, run}), and `other`, the map compared with.
+    - the answer: `status` (idle, running, stopping, complete, stopped, error), `progress`, `error`, `map` (labels and
+      float32 buffers of the run shown), `history`, `detail` (predictions for the chosen cell), `pins`, `code`, `saved`;
+    - the view: `show` (normalized, effect, value), `cell` ({run, layer, column}), `compare` ({mode, run}), and `other`,
+      the map compared with.
 
-    `pair` is a `lens.Pair` or None; `result` a Dataset that `lens.patch` returned for one pair, shown at once. `run()` and `stop()`
-    do what the buttons do, `result` and `results` give the Datasets. Raises ViewError on an unknown site, metric, direction or map.
+    `pair` is a `lens.Pair` or None; `result` a Dataset that `lens.patch` returned for one pair, shown at once. `run()`
+    and `stop()` do what the buttons do, `result` and `results` give the Datasets. Raises ViewError on an unknown site,
+    metric, direction or map.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "patch_explorer.js")
@@ -70,18 +72,42 @@ class PatchExplorer(SweepView):
     compare = traitlets.Dict({"mode": "off", "run": 0}).tag(sync=True)
 
     @door(ViewError)
-    def __init__(self, model: Model, pair: Any = None, *, result: xr.Dataset | None = None, site: str = "resid_pre", over: str = "position",
-                 metric: str = "logit_diff", direction: str = "denoise", method: str = "exact", _patch: Callable[..., xr.Dataset] | None = None,
-                 _explain: Callable[..., Any] | None = None, _encode: Callable[..., Any] | None = None) -> None:  # fmt: skip
-        for name, value, allowed in (("site", site, SITES), ("over", over, ("position", "head")), ("metric", metric, METRICS), ("direction", direction, tuple(_maps.DIRECTIONS)), ("method", method, METHODS)):
+    def __init__(
+        self,
+        model: Model,
+        pair: Any = None,
+        *,
+        result: xr.Dataset | None = None,
+        site: str = "resid_pre",
+        over: str = "position",
+        metric: str = "logit_diff",
+        direction: str = "denoise",
+        method: str = "exact",
+        _patch: Callable[..., xr.Dataset] | None = None,
+        _explain: Callable[..., Any] | None = None,
+        _encode: Callable[..., Any] | None = None,
+    ) -> None:
+        for name, value, allowed in (
+            ("site", site, SITES),
+            ("over", over, ("position", "head")),
+            ("metric", metric, METRICS),
+            ("direction", direction, tuple(_maps.DIRECTIONS)),
+            ("method", method, METHODS),
+        ):
             if value not in allowed:
                 raise ViewError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
         self.model = model
         self._runs: dict[int, Run] = {}
         self._numbers, self._pin_numbers = itertools.count(1), itertools.count(1)
         self._spans, self._label = {}, ""
-        self._patch, self._explain, self._encode = _patch or lens.patch, _explain or lens.patching.explain_cell, _encode or prompts.encode
-        super().__init__(model_info=describe_model(model), site=site, over=over, metric=metric, direction=direction, method=method)
+        self._patch, self._explain, self._encode = (
+            _patch or lens.patch,
+            _explain or lens.patching.explain_cell,
+            _encode or prompts.encode,
+        )
+        super().__init__(
+            model_info=describe_model(model), site=site, over=over, metric=metric, direction=direction, method=method
+        )
         if result is not None:
             pair = self._adopt(result, pair)
         if pair is not None:
@@ -109,8 +135,15 @@ class PatchExplorer(SweepView):
         self.publish(**_maps.pair_fields(pair))
 
     def _question(self) -> Run:
-        pair = prompts.Pair(self.clean, corrupted=self.corrupted, answer=self.answer, foil=self.foil or None, start=self.start, label=self._label,
-                         spans=_maps.spans_in(self.clean, self._spans))  # fmt: skip
+        pair = prompts.Pair(
+            self.clean,
+            corrupted=self.corrupted,
+            answer=self.answer,
+            foil=self.foil or None,
+            start=self.start,
+            label=self._label,
+            spans=_maps.spans_in(self.clean, self._spans),
+        )
         number = next(self._numbers)
         return Run(number, f"run {number}", pair, self.site, self.over, self.metric, self.direction, self.method)
 
@@ -118,8 +151,18 @@ class PatchExplorer(SweepView):
         return PART_SECONDS
 
     def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
-        return self._patch(self.model, run.pair, run.site, ("layer", run.column), metric=run.metric, direction=run.direction, method=run.method,
-                           progress=False, stop=stop, on_part=on_part)  # fmt: skip
+        return self._patch(
+            self.model,
+            run.pair,
+            run.site,
+            ("layer", run.column),
+            metric=run.metric,
+            direction=run.direction,
+            method=run.method,
+            progress=False,
+            stop=stop,
+            on_part=on_part,
+        )
 
     def _ended(self, run: Run) -> None:
         if run.layers_done() or run.status == "complete":
@@ -138,15 +181,31 @@ class PatchExplorer(SweepView):
         known = _maps.record(result)
         call = known.get("call", {})
         if "prompt" in result["value"].dims:
-            raise ViewError(f"result: holds {result.sizes['prompt']} prompts; choose one, for example result.isel(prompt=0)")
+            raise ViewError(
+                f"result: holds {result.sizes['prompt']} prompts; choose one, for example result.isel(prompt=0)"
+            )
         column = next((d for d in ("position", "head") if set(result["value"].dims) == {"layer", d}), None)
         if column is None:
-            raise ViewError(f"result: has dimensions {tuple(result['value'].dims)}, expected (layer, position) or (layer, head)")
+            raise ViewError(
+                f"result: has dimensions {tuple(result['value'].dims)}, expected (layer, position) or (layer, head)"
+            )
         pair = pair or _maps.pair_from(known, prompts.Pair, int(result["prompt"]) if "prompt" in result.coords else 0)
         if pair is None:
             raise ViewError("result: does not say which pair it belongs to; give pair=")
         number = next(self._numbers)
-        run = Run(number, f"run {number}", pair, call.get("site", self.site), column, str(call.get("metric", self.metric)), call.get("direction", self.direction), call.get("method", "exact"), result, "complete", float(known.get("seconds") or 0))
+        run = Run(
+            number,
+            f"run {number}",
+            pair,
+            call.get("site", self.site),
+            column,
+            str(call.get("metric", self.metric)),
+            call.get("direction", self.direction),
+            call.get("method", "exact"),
+            result,
+            "complete",
+            float(known.get("seconds") or 0),
+        )
         run.status = "complete" if run.complete() else "stopped"
         self._runs[number] = run
         allowed = {name: getattr(run, name) for name in CHOICES if getattr(run, name) in self.traits()[name].values}
@@ -159,21 +218,37 @@ class PatchExplorer(SweepView):
     _fields = ("clean", "corrupted", "answer", "foil", "start", *CHOICES)
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"run": lambda _: self.run(), "stop": lambda _: self.stop(), "pin": self._pin, "unpin": self._unpin, "show": self._on_show,
-                "rename": self._rename, "forget": self._forget, "save": self._on_save}  # fmt: skip
+        return {
+            "run": lambda _: self.run(),
+            "stop": lambda _: self.stop(),
+            "pin": self._pin,
+            "unpin": self._unpin,
+            "show": self._on_show,
+            "rename": self._rename,
+            "forget": self._forget,
+            "save": self._on_save,
+        }
 
     def _on_show(self, message: dict) -> None:
         if (run := self._runs.get(_number(message))) is not None:
             self._show(run, progress=self._progress(run))
             self._take(run.pair)
-            self.publish(**{name: getattr(run, name) for name in CHOICES if getattr(run, name) in self.traits()[name].values})
+            self.publish(
+                **{name: getattr(run, name) for name in CHOICES if getattr(run, name) in self.traits()[name].values}
+            )
             self._refresh_static()
 
     def _rename(self, message: dict) -> None:
         if (run := self._runs.get(_number(message))) is not None:
-            name, taken = str(message.get("name", "")).strip() or f"run {run.number}", {r.name for r in self._runs.values() if r is not run}
+            name, taken = (
+                str(message.get("name", "")).strip() or f"run {run.number}",
+                {r.name for r in self._runs.values() if r is not run},
+            )
             run.name = name if name not in taken else f"{name} ({run.number})"
-            self.publish(history=self._history(), pins=[pin | {"name": run.name} if pin["run"] == run.number else pin for pin in self.pins])
+            self.publish(
+                history=self._history(),
+                pins=[pin | {"name": run.name} if pin["run"] == run.number else pin for pin in self.pins],
+            )
             if run is self._shown:
                 self._show(run)
 
@@ -191,11 +266,21 @@ class PatchExplorer(SweepView):
                     self.publish(map={}, status="idle", progress={})
 
     def _history(self) -> list[dict[str, Any]]:
-        return [{"run": run.number, "name": run.name, "what": f"{run.what()}; answer {run.pair.answer!r}", "status": f"{run.status}, {run.seconds:.1f} s"} for run in self._runs.values()]
+        return [
+            {
+                "run": run.number,
+                "name": run.name,
+                "what": f"{run.what()}; answer {run.pair.answer!r}",
+                "status": f"{run.status}, {run.seconds:.1f} s",
+            }
+            for run in self._runs.values()
+        ]
 
     def _on_compare(self, _change: Any) -> None:
         run = self._runs.get(_number(self.compare)) if self.compare.get("mode", "off") != "off" else None
-        self.publish(other=_maps.payload(run, self.model_info["name"]) if run is not None and run.dataset is not None else {})
+        self.publish(
+            other=_maps.payload(run, self.model_info["name"]) if run is not None and run.dataset is not None else {}
+        )
 
     def _on_prompts(self, _change: Any) -> None:
         if self.clean and self.corrupted and self.answer:
@@ -208,15 +293,24 @@ class PatchExplorer(SweepView):
         try:
             encoded = self._encode(self.model, self._pair_now())
         except BaseException as error:  # half-typed prompts are the normal case here; Run shows the whole message
-            self.publish(alignment={"ok": False, "text": str(error).splitlines()[0] if str(error) else type(error).__name__})
+            self.publish(
+                alignment={"ok": False, "text": str(error).splitlines()[0] if str(error) else type(error).__name__}
+            )
             return
         clean, corrupted = encoded.clean_tokens, encoded.corrupted_tokens
         different = [i for i, (a, b) in enumerate(zip(clean, corrupted, strict=False)) if a != b]
-        where = f"; they differ at position{'s' if len(different) > 1 else ''} {', '.join(map(str, different[:6]))}{' …' if len(different) > 6 else ''}" if different else ""
+        where = (
+            f"; they differ at position{'s' if len(different) > 1 else ''}"
+            f" {', '.join(map(str, different[:6]))}{' …' if len(different) > 6 else ''}"
+            if different
+            else ""
+        )
         self.publish(alignment={"ok": True, "text": f"{len(clean)} tokens each{where}"})
 
     def _pair_now(self) -> Any:
-        return prompts.Pair(self.clean, corrupted=self.corrupted, answer=self.answer, foil=self.foil or None, start=self.start)
+        return prompts.Pair(
+            self.clean, corrupted=self.corrupted, answer=self.answer, foil=self.foil or None, start=self.start
+        )
 
     def _on_cell(self, _change: Any) -> None:
         cell = dict(self.cell)
@@ -232,12 +326,26 @@ class PatchExplorer(SweepView):
         self._worker.quick("cell", lambda: self._explain_now(run, facts, cell))
 
     def _cell_run(self, cell: dict) -> Run | None:
-        run = self._runs.get(_number(cell)) or (self._shown if self._shown and self._shown.number == cell.get("run") else None)
+        run = self._runs.get(_number(cell)) or (
+            self._shown if self._shown and self._shown.number == cell.get("run") else None
+        )
         return run if run is not None and run.dataset is not None else None
 
     def _predict(self, run: Run, facts: dict) -> dict[str, Any]:
-        cell = self._explain(self.model, run.pair, run.site, facts["layer"], direction=run.direction, metric=run.metric, k=10, **{run.column: facts["column"]})
-        return {name: [[str(token), float(p)] for token, p in getattr(cell, name)] for name in ("clean", "corrupted", "edited")}
+        cell = self._explain(
+            self.model,
+            run.pair,
+            run.site,
+            facts["layer"],
+            direction=run.direction,
+            metric=run.metric,
+            k=10,
+            **{run.column: facts["column"]},
+        )
+        return {
+            name: [[str(token), float(p)] for token, p in getattr(cell, name)]
+            for name in ("clean", "corrupted", "edited")
+        }
 
     def _explain_now(self, run: Run, facts: dict, cell: dict) -> None:
         try:
@@ -249,7 +357,10 @@ class PatchExplorer(SweepView):
 
     def _pin(self, message: dict) -> None:
         run = self._cell_run(message)
-        if run is None or any((p["run"], p["layer"], p["column"]) == (run.number, message.get("layer"), message.get("column")) for p in self.pins):
+        if run is None or any(
+            (p["run"], p["layer"], p["column"]) == (run.number, message.get("layer"), message.get("column"))
+            for p in self.pins
+        ):
             return
         try:
             facts = _maps.cell_facts(run, message["layer"], message["column"]) | {"id": next(self._pin_numbers)}

@@ -1,4 +1,6 @@
-"""ProvenanceBench: does a model depend on the order in which a training run read its rows? Asked row by row, stopped when the evidence is enough."""
+"""ProvenanceBench: does a model depend on the order in which a training run read its rows? Asked row by row, stopped
+when the evidence is enough.
+"""
 
 from __future__ import annotations
 
@@ -25,27 +27,32 @@ KINDS = {"html": "text/html", "json": "application/json", "csv": "text/csv"}
 
 
 class ProvenanceBench(SweepView):
-    """Ask whether suspects depend on a transcript's order: rows come in an order-blind random sequence, and the numbers move as they come.
+    """Ask whether suspects depend on a transcript's order: rows come in an order-blind random sequence, and the numbers
+    move as they come.
 
     The traits are the state that Python and the browser share:
 
-    - the question: `suspect`, `transcript`, `reference` ("" for none), `rows`, `statistic`, `rule` ("e": stop at e >= 1 / alpha; "n": all rows),
-      `alpha`, `seed`;
-    - the answers: `doubts` (what speaks against transcript and reference before anything is run), `found` (numbers, p-values with what each is worth, curves),
-      `lines` (every question asked, with Holm's correction over all of them), `status`, `progress`, `error`, `code`, `saved`, `document`.
+    - the question: `suspect`, `transcript`, `reference` ("" for none), `rows`, `statistic`, `rule` ("e": stop at e >= 1
+      / alpha; "n": all rows), `alpha`, `seed`;
+    - the answers: `doubts` (what speaks against transcript and reference before anything is run), `found` (numbers,
+      p-values with what each is worth, curves), `lines` (every question asked, with Holm's correction over all of
+      them), `status`, `progress`, `error`, `code`, `saved`, `document`.
 
     Args:
-        suspects: by name, what `lens.provenance.query` takes: a model, "organism:<name>" or another name that `lens.load` takes, a `Scores` table,
-            NLL of each row (nats a token), or an interface of `lens.provenance.suspects`.
+        suspects: by name, what `lens.provenance.query` takes: a model, "organism:<name>" or another name that
+            `lens.load` takes, a `Scores` table, NLL of each row (nats a token), or an interface of
+            `lens.provenance.suspects`.
         transcripts: one `Transcript`, or several by name.
-        references: by name, the same kinds or a `lens.provenance.Reference` that declares whether it shares the order (or a list of them). One that
-            does is refused; an undeclared one warns.
-        rows: rows to ask for (by default 2000, or all if there are fewer). rule, alpha, statistic, seed: what the fields begin with.
-        resamples: permutations of the final p. store: a folder in which scores are kept; by default a temporary one, so that no model scores a row
-            twice. score_options: as in `query`.
+        references: by name, the same kinds or a `lens.provenance.Reference` that declares whether it shares the order
+            (or a list of them). One that does is refused; an undeclared one warns.
+        rows: rows to ask for (by default 2000, or all if there are fewer). rule, alpha, statistic, seed: what the
+            fields begin with.
+        resamples: permutations of the final p. store: a folder in which scores are kept; by default a temporary one, so
+            that no model scores a row twice. score_options: as in `query`.
 
-    `run()` asks, `stop()` ends the run after the rows in progress, `result` is the `QueryResult` shown, `results` all of them by line; `wait()` blocks
-    until everything asked for is there. Raises ViewError for empty or nameless mappings and for a transcript that is none.
+    `run()` asks, `stop()` ends the run after the rows in progress, `result` is the `QueryResult` shown, `results` all
+    of them by line; `wait()` blocks until everything asked for is there. Raises ViewError for empty or nameless
+    mappings and for a transcript that is none.
     """
 
     _esm = join("common.js", "figure.js", "provenance_bench.js")
@@ -100,7 +107,8 @@ class ProvenanceBench(SweepView):
         for name, one in self._given["transcripts"].items():
             if not isinstance(one, provenance.Transcript):
                 raise ViewError(
-                    f"transcripts: {name!r} is a {type(one).__name__}; expected a lens.provenance.Transcript, such as lens.provenance.from_arrays gives"
+                    f"transcripts: {name!r} is a {type(one).__name__}; expected a lens.provenance.Transcript, such as"
+                    " lens.provenance.from_arrays gives"
                 )
         self._loaded: dict[str, Any] = {}
         self._doubts: dict[str, list[str]] = {}
@@ -108,7 +116,11 @@ class ProvenanceBench(SweepView):
         self._runs: dict[tuple, Run] = {}
         self._asked = self._saves = 0
         self._resamples, self._score_options = resamples, dict(score_options or {})
-        self._folder = tempfile.TemporaryDirectory(prefix="mnemoscope-scores-", ignore_cleanup_errors=True) if store is None else None
+        self._folder = (
+            tempfile.TemporaryDirectory(prefix="mnemoscope-scores-", ignore_cleanup_errors=True)
+            if store is None
+            else None
+        )
         self._store = self._folder.name if self._folder else store
         self.unit = "nats per row" if self._score_options.get("reduce") == "sum" else "nats per token"
         first = {name: next(iter(given), "") for name, given in self._given.items()}
@@ -121,7 +133,10 @@ class ProvenanceBench(SweepView):
             references=[[name, _provenance.declared(one)] for name, one in self._given["references"].items()],
             suspect=first["suspects"],
             transcript=first["transcripts"],
-            reference=next((name for name, one in self._given["references"].items() if "refused" not in _provenance.declared(one)), first["references"]),
+            reference=next(
+                (name for name, one in self._given["references"].items() if "refused" not in _provenance.declared(one)),
+                first["references"],
+            ),
             rows=min(ROWS, held) if rows is None else rows,
             rule=rule,
             alpha=alpha,
@@ -149,14 +164,19 @@ class ProvenanceBench(SweepView):
 
     @door(ViewError)
     def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Write the result shown: .html and .json are reports (`lens.provenance.report`), .csv has a line for each row used.
+        """Write the result shown: .html and .json are reports (`lens.provenance.report`), .csv has a line for each row
+        used.
 
-        Returns the path. Raises ViewError before the first run or for another suffix, lens.FileError (a FileExistsError where the name is taken).
+        Returns the path. Raises ViewError before the first run or for another suffix, lens.FileError (a FileExistsError
+        where the name is taken).
         """
         target = files.expanded(path)
         kind = target.suffix.lower().removeprefix(".")
         if kind not in KINDS:
-            raise ViewError(f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the rows")
+            raise ViewError(
+                f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the"
+                " rows"
+            )
         content = self._content(kind)
         if target.exists() and not overwrite:
             raise Taken(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
@@ -167,7 +187,9 @@ class ProvenanceBench(SweepView):
         if run is None or run.dataset is None:
             raise ViewError("save: there is no result to save yet; ask a question first")
         if run.status == "running":
-            raise ViewError("save: rows are still coming; wait for the end or stop first, so that the report is of one result")
+            raise ViewError(
+                "save: rows are still coming; wait for the end or stop first, so that the report is of one result"
+            )
         return _provenance_copies.document(run, kind, self.code)
 
     # --- the question
@@ -186,7 +208,9 @@ class ProvenanceBench(SweepView):
             raise ViewError(f"alpha: {question.alpha:g}; expected a level between 0 and 1, such as 0.01")
         held = len(self._given["transcripts"][question.transcript])
         if not 4 <= question.rows <= held:
-            raise ViewError(f"rows: {question.rows}; expected a number from 4 to {held}, which is what {question.transcript} has")
+            raise ViewError(
+                f"rows: {question.rows}; expected a number from 4 to {held}, which is what {question.transcript} has"
+            )
         self._references(question.reference)  # one that shares the order is refused before anything is run
         self._asked += 1
         return Run(question, self._ask, number=self._asked)
@@ -207,7 +231,8 @@ class ProvenanceBench(SweepView):
 
     def _ask(self, question: Question, on_part: Callable[[Any], None], stop: Callable[[], bool]) -> Any:
         references = [
-            provenance.Reference(self._model(one.model, "reference", one.name), one.shares_order, one.name) for one in self._references(question.reference)
+            provenance.Reference(self._model(one.model, "reference", one.name), one.shares_order, one.name)
+            for one in self._references(question.reference)
         ]
         return provenance.query(
             self._model(self._given["suspects"][question.suspect], "suspect", question.suspect),
@@ -222,7 +247,10 @@ class ProvenanceBench(SweepView):
         )
 
     def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[Any], None]) -> Any:
-        return _provenance.renamed(run.ask(run.question, lambda part: on_part(_provenance.renamed(part, run.question.suspect)), stop), run.question.suspect)
+        return _provenance.renamed(
+            run.ask(run.question, lambda part: on_part(_provenance.renamed(part, run.question.suspect)), stop),
+            run.question.suspect,
+        )
 
     def _publish_run(self, run: Run) -> None:
         self.publish(found=_provenance.payload(run, self.unit))
@@ -239,7 +267,11 @@ class ProvenanceBench(SweepView):
         asked, total = run.asked, run.question.rows
         text = f"{asked:,} of {total:,} rows, {run.seconds:.1f} s"
         if run.status == "complete":
-            text = f"e reached {1 / run.question.alpha:g} after {text}" if run.dataset.status == "stopped" else f"all {total:,} rows asked, {run.seconds:.1f} s"
+            text = (
+                f"e reached {1 / run.question.alpha:g} after {text}"
+                if run.dataset.status == "stopped"
+                else f"all {total:,} rows asked, {run.seconds:.1f} s"
+            )
         elif run.status == "stopped":
             text = f"stopped by hand after {text}"
         return {"done": asked, "total": total, "text": text}
@@ -264,12 +296,18 @@ class ProvenanceBench(SweepView):
         """What speaks against transcript and reference; no model is asked."""
         with self._guard:
             transcript, reference = self.transcript, self.reference
-        data: dict[str, Any] = {"transcript": transcript, "reference": reference, "texts": [], "refused": "", "none": not reference}
+        data: dict[str, Any] = {
+            "transcript": transcript,
+            "reference": reference,
+            "texts": [],
+            "refused": "",
+            "none": not reference,
+        }
         try:
             if reference in self._given["references"]:
                 data["texts"] += [
-                    f"reference {one.name}: nobody declared whether it shares the transcript's order (shares_order=None). "
-                    "If it does, an innocent suspect is flagged and p means nothing"
+                    f"reference {one.name}: nobody declared whether it shares the transcript's order"
+                    " (shares_order=None). If it does, an innocent suspect is flagged and p means nothing"
                     for one in self._references(reference)
                     if one.shares_order is None
                 ]
@@ -326,11 +364,22 @@ class ProvenanceBench(SweepView):
 
     def _refresh_code(self) -> None:
         with self._guard:
-            question = self._shown.question if self._shown else Question(**{name: getattr(self, name) for name in self._fields})
+            question = (
+                self._shown.question
+                if self._shown
+                else Question(**{name: getattr(self, name) for name in self._fields})
+            )
         try:
-            suspect, transcript = self._given["suspects"][question.suspect], self._given["transcripts"][question.transcript]
+            suspect, transcript = (
+                self._given["suspects"][question.suspect],
+                self._given["transcripts"][question.transcript],
+            )
             reference = self._given["references"][question.reference] if question.reference else None
-            stopped = self._shown is not None and self._shown.dataset is not None and self._shown.dataset.status == "interrupted"
+            stopped = (
+                self._shown is not None
+                and self._shown.dataset is not None
+                and self._shown.dataset.status == "interrupted"
+            )
             batches = -(-self._shown.asked // question.batch()) if stopped else None
             if question.transcript not in self._hashes:
                 self._hashes[question.transcript] = transcript.sha256()
@@ -355,8 +404,8 @@ class ProvenanceBench(SweepView):
 def _named(given: Any, what: str, least: int = 1) -> dict[str, Any]:
     if not isinstance(given, Mapping) or len(given) < least:
         raise ViewError(
-            f"{what}: {type(given).__name__} of {len(given) if hasattr(given, '__len__') else 'no'} items; expected a mapping from names to {what}"
-            + (", at least one" if least else "")
+            f"{what}: {type(given).__name__} of {len(given) if hasattr(given, '__len__') else 'no'} items; expected a"
+            f" mapping from names to {what}" + (", at least one" if least else "")
         )
     if bad := [name for name in given if not isinstance(name, str) or not name.strip()]:
         raise ViewError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")

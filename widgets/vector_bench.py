@@ -1,4 +1,6 @@
-"""VectorBench: what a few demonstrations tell a model to do, found in its heads, added up to a vector, and put back by hand."""
+"""VectorBench: what a few demonstrations tell a model to do, found in its heads, added up to a vector, and put back by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +34,19 @@ class VectorBench(SweepView):
 
     The traits are the state that Python and the browser share:
 
-    - the task: `task` (a name of `tasks`, or "own pairs"), `pairs` (rows of input and output), `template` (a name of `templates`), `shots`, `seed`, and for the
-      search `trials` (prompts whose heads are replaced) and `mean_prompts` (prompts over which the means are taken);
-    - the vector: `k` (the strongest heads), or `by_hand` and `heads`; `layer`, `strength`; `queries` (validation prompts read live);
-    - the answers: `table` (splits, notes and faults of the pairs), `map` (mean effect of every head), `live` (accuracy and next tokens on validation prompts without
-      and with the vector), `samples` (continuations), `report` (the test split beside a random vector), `status`, `progress`, `error`, `code`, `saved`.
+    - the task: `task` (a name of `tasks`, or "own pairs"), `pairs` (rows of input and output), `template` (a name of
+      `templates`), `shots`, `seed`, and for the search `trials` (prompts whose heads are replaced) and `mean_prompts`
+      (prompts over which the means are taken);
+    - the vector: `k` (the strongest heads), or `by_hand` and `heads`; `layer`, `strength`; `queries` (validation
+      prompts read live);
+    - the answers: `table` (splits, notes and faults of the pairs), `map` (mean effect of every head), `live` (accuracy
+      and next tokens on validation prompts without and with the vector), `samples` (continuations), `report` (the test
+      split beside a random vector), `status`, `progress`, `error`, `code`, `saved`.
 
-    `task` is a name, a `lens.vectors.Task`, or pairs; `after` a fine-tuned copy of `model`: the same heads and the same vector in both. `run()` finds the heads,
-    `stop()` ends the search, `test()` reads the test split, `result` gives the effects and `tested` the test's Dataset, `vector` the vector shown; `wait()` blocks until
-    everything asked for is there. Raises ViewError on an unknown task or template, a layer out of range, two models of different shapes.
+    `task` is a name, a `lens.vectors.Task`, or pairs; `after` a fine-tuned copy of `model`: the same heads and the same
+    vector in both. `run()` finds the heads, `stop()` ends the search, `test()` reads the test split, `result` gives the
+    effects and `tested` the test's Dataset, `vector` the vector shown; `wait()` blocks until everything asked for is
+    there. Raises ViewError on an unknown task or template, a layer out of range, two models of different shapes.
     """
 
     _esm = join("common.js", "heatmap.js", "figure.js", "vector_bench.js")
@@ -74,21 +80,56 @@ class VectorBench(SweepView):
     report = traitlets.Dict().tag(sync=True)
 
     _begins = "Mean head outputs over prompts with demonstrations …"
-    _fields = ("pairs", "template", "shots", "trials", "mean_prompts", "seed", "k", "by_hand", "heads", "layer", "strength", "queries", "holds")
+    _fields = (
+        "pairs",
+        "template",
+        "shots",
+        "trials",
+        "mean_prompts",
+        "seed",
+        "k",
+        "by_hand",
+        "heads",
+        "layer",
+        "strength",
+        "queries",
+        "holds",
+    )
 
     @door(ViewError)
-    def __init__(self, model: Model, task: Any = None, *, after: Model | None = None, template: str = "qa", shots: Size = 10, k: Count = 10, layer: Index | None = None, strength: Real = 1.0,
-                 trials: Count = 20, mean_prompts: Count = 50, queries: Count = 16, seed: Seed = 0, _tools: Any = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Model,
+        task: Any = None,
+        *,
+        after: Model | None = None,
+        template: str = "qa",
+        shots: Size = 10,
+        k: Count = 10,
+        layer: Index | None = None,
+        strength: Real = 1.0,
+        trials: Count = 20,
+        mean_prompts: Count = 50,
+        queries: Count = 16,
+        seed: Seed = 0,
+        _tools: Any = None,
+    ) -> None:
         info = describe_model(model)
         self.model, self.after, self._tools = model, after, _tools or Tools()
         other = describe_model(after) if after is not None else {}
         if other and (other["layers"], other["heads"]) != (info["layers"], info["heads"]):
-            raise ViewError(f"after: has {other['layers']} layers of {other['heads']} heads, model has {info['layers']} of {info['heads']}; give a fine-tuned copy of the same model")
+            raise ViewError(
+                f"after: has {other['layers']} layers of {other['heads']} heads, model has {info['layers']} of"
+                f" {info['heads']}; give a fine-tuned copy of the same model"
+            )
         templates = self._tools.templates()
         if template not in templates:
             raise ViewError(f"template: {template!r} is not one of {', '.join(templates)}")
         if layer is not None and info["layers"] and not 0 <= layer < info["layers"]:
-            raise ViewError(f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to {info['layers'] - 1})")
+            raise ViewError(
+                f"layer: {layer} is out of range for {info['name']}, which has {info['layers']} of them (0 to"
+                f" {info['layers'] - 1})"
+            )
         self._given: Any = None
         self._loaded: dict[tuple, tuple[Any, list[str]]] = {}
         self._prepared: dict[tuple, Any] = {}
@@ -99,13 +140,36 @@ class VectorBench(SweepView):
         self._looks: dict[tuple, int] = {}
         self._tests: dict[str, xr.Dataset] = {}
         same = other.get("name") == info["name"]
-        super().__init__(model_info=info, after_info=other, names={"before": info["name"] + " (before)" * bool(same), "after": other.get("name", "") + " (after)" * bool(same)} if other else {"before": info["name"]},
-                         tasks=self._tools.names(), templates=templates, template=template, shots=shots, k=k, trials=trials, mean_prompts=mean_prompts, queries=queries, seed=seed,
-                         layer=round(0.3 * (info["layers"] - 1)) if layer is None else layer, strength=strength)  # fmt: skip
+        super().__init__(
+            model_info=info,
+            after_info=other,
+            names=(
+                {
+                    "before": info["name"] + " (before)" * bool(same),
+                    "after": other.get("name", "") + " (after)" * bool(same),
+                }
+                if other
+                else {"before": info["name"]}
+            ),
+            tasks=self._tools.names(),
+            templates=templates,
+            template=template,
+            shots=shots,
+            k=k,
+            trials=trials,
+            mean_prompts=mean_prompts,
+            queries=queries,
+            seed=seed,
+            layer=round(0.3 * (info["layers"] - 1)) if layer is None else layer,
+            strength=strength,
+        )
         self._take(task)
         self.observe(self._on_pairs, "pairs")
         self.observe(self._on_table, ["pairs", "task", "template", "shots", "seed"])
-        self.observe(self._on_setting, ["pairs", "task", "template", "seed", "k", "by_hand", "heads", "layer", "strength", "queries"])
+        self.observe(
+            self._on_setting,
+            ["pairs", "task", "template", "seed", "k", "by_hand", "heads", "layer", "strength", "queries"],
+        )
         self._on_table(None)
         self._on_setting(None)
         if _tools is None:
@@ -115,7 +179,9 @@ class VectorBench(SweepView):
 
     @property
     def tested(self) -> xr.Dataset | None:
-        """What `lens.vectors.evaluate` gave on the test split, both models' along an axis `side`; None before `test()`."""
+        """What `lens.vectors.evaluate` gave on the test split, both models' along an axis `side`; None before
+        `test()`.
+        """
         return _vector.joined([self._tests[s] for s in SIDES if s in self._tests], True) if self._tests else None
 
     @property
@@ -126,16 +192,22 @@ class VectorBench(SweepView):
 
     @door(ViewError)
     def test(self, wait: bool = False) -> None:
-        """Read the test split with the vector, layer and strength that the fields show, beside a random vector of equal norm."""
+        """Read the test split with the vector, layer and strength that the fields show, beside a random vector of equal
+        norm.
+        """
         setting = self._now()
-        self.publish(report={"status": "running", "what": _vector.vector_text(setting, self._chosen(setting), self._shown)})
+        self.publish(
+            report={"status": "running", "what": _vector.vector_text(setting, self._chosen(setting), self._shown)}
+        )
         self._worker.quick("test", lambda: self._test(setting))
         if wait:
             self.wait()
 
     @door(ViewError)
     def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Write what `holds` names, the heads' effects or the test: .zarr opens with `lens.open`; .nc, .csv and .parquet are exports. Returns the path."""
+        """Write what `holds` names, the heads' effects or the test: .zarr opens with `lens.open`; .nc, .csv and
+        .parquet are exports. Returns the path.
+        """
         if self.holds == "heads":
             return super().save(path, overwrite=overwrite)
         if self.tested is None:
@@ -171,12 +243,18 @@ class VectorBench(SweepView):
 
     def _now(self) -> Setting:
         with self._guard:
-            return Setting(self._ask(), self.k, self.by_hand, self._heads_given(), self.layer, self.strength, max(1, self.queries))
+            return Setting(
+                self._ask(), self.k, self.by_hand, self._heads_given(), self.layer, self.strength, max(1, self.queries)
+            )
 
     def _heads_given(self) -> tuple[tuple[int, int], ...]:
         """The heads chosen by hand that the model has, each once."""
         layers, heads = self.model_info["layers"], self.model_info["heads"]
-        whole = [tuple(h) for h in self.heads if isinstance(h, (list, tuple)) and len(h) == 2 and all(isinstance(x, int) for x in h)]
+        whole = [
+            tuple(h)
+            for h in self.heads
+            if isinstance(h, (list, tuple)) and len(h) == 2 and all(isinstance(x, int) for x in h)
+        ]
         return tuple(dict.fromkeys(h for h in whole if 0 <= h[0] < layers and 0 <= h[1] < heads))
 
     def _is_given(self, ask: Ask) -> bool:
@@ -190,7 +268,15 @@ class VectorBench(SweepView):
                 self._loaded.clear()
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                task = self._given if self._is_given(ask) else self._tools.load(ask.task, ask.seed) if ask.task != OWN else self._tools.own(ask.pairs, ask.seed)
+                task = (
+                    self._given
+                    if self._is_given(ask)
+                    else (
+                        self._tools.load(ask.task, ask.seed)
+                        if ask.task != OWN
+                        else self._tools.own(ask.pairs, ask.seed)
+                    )
+                )
             self._loaded[key] = (task, _vector.noted(caught))
         return self._loaded[key]
 
@@ -207,7 +293,11 @@ class VectorBench(SweepView):
     def _check(self) -> None:
         with self._guard:
             rows, ask = list(self.pairs), self._ask()
-        self.publish(table=_vector.checked(rows, ask.shots, lambda: self._made(ask), lambda task: self._tools.shared(self.model, task, ask)))
+        self.publish(
+            table=_vector.checked(
+                rows, ask.shots, lambda: self._made(ask), lambda task: self._tools.shared(self.model, task, ask)
+            )
+        )
 
     # --- the vector on validation prompts, at once
 
@@ -228,9 +318,20 @@ class VectorBench(SweepView):
         if key == self._answered:
             return  # several changes that came together are one question
         self._answered = key
-        base = {"fields": setting.fields(), "heads": [list(h) for h in heads], "what": _vector.vector_text(setting, heads, run)}
+        base = {
+            "fields": setting.fields(),
+            "heads": [list(h) for h in heads],
+            "what": _vector.vector_text(setting, heads, run),
+        }
         if not setting.ask.pairs:
-            self.publish(live=base | {"status": "empty", "text": "Choose a task, or type its pairs: the model is asked without any demonstration."}, samples={})
+            self.publish(
+                live=base
+                | {
+                    "status": "empty",
+                    "text": "Choose a task, or type its pairs: the model is asked without any demonstration.",
+                },
+                samples={},
+            )
             return
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -248,15 +349,41 @@ class VectorBench(SweepView):
         task, _ = self._made(setting.ask)
         ready = run is not None and bool(heads) and "before" in run.means
         found = self._vectors.of(run, "before", heads) if ready else None
-        data: dict[str, Any] = {"sides": [], "items": [], "text": "" if ready else "Find heads to make a vector; until then the model is read without one." if run is None else "Choose at least one head."}
+        data: dict[str, Any] = {
+            "sides": [],
+            "items": [],
+            "text": (
+                ""
+                if ready
+                else (
+                    "Find heads to make a vector; until then the model is read without one."
+                    if run is None
+                    else "Choose at least one head."
+                )
+            ),
+        }
         for side in self._sides():
             prepared, before = self._prompts(side, task, setting)
-            after = self._tools.read(self._model(side), prepared, found, setting.layer, setting.strength) if ready else None
-            data["sides"].append({"side": side, "base": _vector.share(before.correct), "with": _vector.share(after.correct) if after else None, "prob": [float(before.prob.mean()), float(after.prob.mean()) if after else None]})
+            after = (
+                self._tools.read(self._model(side), prepared, found, setting.layer, setting.strength) if ready else None
+            )
+            data["sides"].append(
+                {
+                    "side": side,
+                    "base": _vector.share(before.correct),
+                    "with": _vector.share(after.correct) if after else None,
+                    "prob": [float(before.prob.mean()), float(after.prob.mean()) if after else None],
+                }
+            )
             for i, p in enumerate(prepared.prompts[:SAMPLES]):
                 if side == "before":
                     data["items"].append({"x": p.x, "y": p.y, "sides": []})
-                data["items"][i]["sides"].append({"base": [before.top[i], bool(before.correct[i])], "with": [after.top[i], bool(after.correct[i])] if after else None})
+                data["items"][i]["sides"].append(
+                    {
+                        "base": [before.top[i], bool(before.correct[i])],
+                        "with": [after.top[i], bool(after.correct[i])] if after else None,
+                    }
+                )
         if ready:
             about = self._vectors.about(run, heads)
             data |= {"norm": _vector.finite(found.norm), "decoded": about["decoded"], "cosine": about.get("cosine")}
@@ -277,7 +404,9 @@ class VectorBench(SweepView):
         stopped = lambda: self._asked != mine  # noqa: E731
         try:
             task, _ = self._made(setting.ask)
-            vector = self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
+            vector = (
+                self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
+            )
             rows: list[dict[str, Any]] = []
             for i in range(COMPLETED):
                 row: dict[str, Any] = {"sides": []}
@@ -287,11 +416,30 @@ class VectorBench(SweepView):
                         continue
                     key = (side, prompts[i].text)
                     if key not in self._said:
-                        self._said[key] = self._tools.complete(self._model(side), prompts[i], None, 0, 1.0, NEW_TOKENS, stopped)
+                        self._said[key] = self._tools.complete(
+                            self._model(side), prompts[i], None, 0, 1.0, NEW_TOKENS, stopped
+                        )
                         if stopped():
                             self._said.pop(key)
                             return
-                    row["sides"].append({"base": self._said[key], "with": self._tools.complete(self._model(side), prompts[i], vector, setting.layer, setting.strength, NEW_TOKENS, stopped) if vector is not None else None})
+                    row["sides"].append(
+                        {
+                            "base": self._said[key],
+                            "with": (
+                                self._tools.complete(
+                                    self._model(side),
+                                    prompts[i],
+                                    vector,
+                                    setting.layer,
+                                    setting.strength,
+                                    NEW_TOKENS,
+                                    stopped,
+                                )
+                                if vector is not None
+                                else None
+                            ),
+                        }
+                    )
                     if stopped():
                         return
                 if row["sides"]:
@@ -304,22 +452,51 @@ class VectorBench(SweepView):
 
     def _test(self, setting: Setting) -> None:
         run, heads = self._shown, self._chosen(setting)
-        report: dict[str, Any] = {"what": _vector.vector_text(setting, heads, run), "fields": setting.fields(), "heads": [list(h) for h in heads]}
+        report: dict[str, Any] = {
+            "what": _vector.vector_text(setting, heads, run),
+            "fields": setting.fields(),
+            "heads": [list(h) for h in heads],
+        }
         try:
             if run is None or not heads or "before" not in run.means:
                 raise ViewError("There is no vector yet: find heads, and choose at least one of them.")
             task, _ = self._made(setting.ask)
             vector, rows, found = self._vectors.of(run, "before", heads), [], {}
             for side in self._sides():
-                named = {"vector": vector} | ({"its own vector": self._vectors.of(run, "after", heads)} if side == "after" and "after" in run.means else {})
-                named |= {_vector.CONTROL: self._tools.random(vector, setting.ask.seed)} | ({"layer average": self._tools.average(run.means[side])} if side in run.means else {})
-                found[side] = self._tools.test(self._model(side), task, named, setting.layer, setting.strength, setting.ask)
+                named = {"vector": vector} | (
+                    {"its own vector": self._vectors.of(run, "after", heads)}
+                    if side == "after" and "after" in run.means
+                    else {}
+                )
+                named |= {_vector.CONTROL: self._tools.random(vector, setting.ask.seed)} | (
+                    {"layer average": self._tools.average(run.means[side])} if side in run.means else {}
+                )
+                found[side] = self._tools.test(
+                    self._model(side), task, named, setting.layer, setting.strength, setting.ask
+                )
                 rows += [{"side": side} | row for row in _vector.reported(found[side])]
             looks = self._looks[setting.ask.of_task()] = self._looks.get(setting.ask.of_task(), 0) + 1
             self._tests = found
-            self.publish(report=report | {"status": "ready", "rows": rows, "times": looks, "n": rows[0]["n"], "seed": setting.ask.seed, "p_kinds": _vector.kinds_of_p(rows)})
+            self.publish(
+                report=report
+                | {
+                    "status": "ready",
+                    "rows": rows,
+                    "times": looks,
+                    "n": rows[0]["n"],
+                    "seed": setting.ask.seed,
+                    "p_kinds": _vector.kinds_of_p(rows),
+                }
+            )
         except BaseException as error:
-            self.publish(report=report | {"status": "error", "title": self._title(error), "text": str(error) or type(error).__name__})
+            self.publish(
+                report=report
+                | {
+                    "status": "error",
+                    "title": self._title(error),
+                    "text": str(error) or type(error).__name__,
+                }
+            )
         self._refresh_code()
         self._refresh_static()
 
@@ -347,7 +524,14 @@ class VectorBench(SweepView):
                 break
             run.notes += [f"{self.names[side]}: {note}" for note in _vector.noted(caught)]
             run.means[side] = means
-            found = self._tools.effects(self._model(side), run.task, run.ask, run.means[side], stop, lambda part, side=side: on_part(run.take(side, part)))
+            found = self._tools.effects(
+                self._model(side),
+                run.task,
+                run.ask,
+                run.means[side],
+                stop,
+                lambda part, side=side: on_part(run.take(side, part)),
+            )
             whole = run.take(side, found)
             if _vector.record(found).get("status") == "complete" and run.ask.trials > 1:  # one prompt has no interval
                 run.summaries[side] = self._tools.summary(found)
@@ -370,7 +554,14 @@ class VectorBench(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {"move": lambda _: None, "run": lambda _: self.run(), "stop": lambda _: self.stop(), "task": self._on_task, "test": lambda _: self.test(), "save": self._on_save}
+        return {
+            "move": lambda _: None,
+            "run": lambda _: self.run(),
+            "stop": lambda _: self.stop(),
+            "task": self._on_task,
+            "test": lambda _: self.test(),
+            "save": self._on_save,
+        }
 
     def _on_task(self, message: dict) -> None:
         if isinstance(name := message.get("name"), str) and name in self.tasks:
@@ -389,8 +580,23 @@ class VectorBench(SweepView):
         except Exception:  # no valid task yet, so there is no program to show
             self.publish(code="")
             return
-        tested = self.report.get("seed") if self.report.get("status") == "ready" and self.report.get("fields") == setting.fields() else None
-        self.publish(code=_vector.program(self.model_info, self.after_info or None, setting, self._chosen(setting), self._shown, task, self._is_given(ask), tested))
+        tested = (
+            self.report.get("seed")
+            if self.report.get("status") == "ready" and self.report.get("fields") == setting.fields()
+            else None
+        )
+        self.publish(
+            code=_vector.program(
+                self.model_info,
+                self.after_info or None,
+                setting,
+                self._chosen(setting),
+                self._shown,
+                task,
+                self._is_given(ask),
+                tested,
+            )
+        )
 
     def _static(self) -> str:
         return _vector.static(self.names, self.live, self._shown, self.report, EMPTY)

@@ -24,9 +24,9 @@ What an annotation asks for:
   (text that can be encoded), ``Literal`` (a choice), ``None`` where the annotation has it. A default is always taken.
 - Words: ``Count``, ``Draws`` (of repetitions: at most ten million), ``Size`` (from 0), ``Seed``, ``Share`` (in (0, 1)),
   ``Fraction`` (in [0, 1]), ``Portion`` (in (0, 1]), ``Positive``, ``NonNegative``, ``Real`` (infinity too), ``Name``
-  (text that is not empty), ``FilePath``, ``Model``, ``TokenRows`` (ids), ``TokenRow`` (those of one row too), ``Index``,
-  ``Token`` (text or id), ``Layers`` and ``Heads`` (indices, slices, ranges, sequences of indices), ``Positions`` (names
-  and groups too).
+  (text that is not empty), ``FilePath``, ``Model``, ``TokenRows`` (ids), ``TokenRow`` (those of one row too),
+  ``Index``, ``Token`` (text or id), ``Layers`` and ``Heads`` (indices, slices, ranges, sequences of indices),
+  ``Positions`` (names and groups too).
 - Others: ``Annotated[int, Whole(2, 64)]``, ``Annotated[float, Number(0, 10)]``, ``Annotated[Sequence[X], Filled()]``
   (not empty), ``Annotated[Float[Tensor, "n"], AllFinite()]``, ``Annotated[Any, Labels()] | None`` (one label for each
   unit), ``Annotated[Any, Numbers(2)]`` (an array, tensor or list of so many axes), ``Annotated[Any,
@@ -40,9 +40,9 @@ What an annotation asks for:
 - ``A | B``: one of them. ``Any``, what is not annotated, and names that are not there at run time: left alone
   (``Annotated[Any, ...]`` is checked).
 
-A Python number is handed on in place of NumPy's, a list in place of an array of indices or text, a tuple in place of a list where a
-``tuple[A, B]`` is asked for. Annotations are read at the first call. A call costs a microsecond or two, and about a
-quarter of one for each argument and each item of a list.
+A Python number is handed on in place of NumPy's, a list in place of an array of indices or text, a tuple in place of a
+list where a ``tuple[A, B]`` is asked for. Annotations are read at the first call. A call costs a microsecond or two,
+and about a quarter of one for each argument and each item of a list.
 
 What depends on several arguments, or on the model, stays in the function; ``unfit`` words it alike:
 ``raise PatchError(unfit("head", head, "one of the 12 heads"))``, and ``Whole(1).of(value, "k", PatchError)`` checks one

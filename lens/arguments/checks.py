@@ -41,7 +41,8 @@ def own_fault(error: Exception, value: Any) -> bool:
 
 
 def tried(look: Callable[[Any], Any], value: Any, otherwise: Any = None) -> Any:
-    """What ``look`` makes of a value; ``otherwise`` where the value, which may fail in any way, lets it come to nothing.
+    """What ``look`` makes of a value; ``otherwise`` where the value, which may fail in any way, lets it come to
+    nothing.
 
     A mistake in ``look`` is raised as it is; see `own_fault`.
     """

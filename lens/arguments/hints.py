@@ -32,7 +32,7 @@ def _resolved(annotation: Any, space: Mapping[str, Any]) -> Any:
             return annotation
         try:
             annotation = eval(annotation, dict(space))
-        except NameError:    # imported for type checkers alone
+        except NameError:  # imported for type checkers alone
             return Any
     return Any
 
@@ -216,8 +216,8 @@ class Items(Check):
             return value
         if getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
             listed = items(value.tolist(), self.item.take)
-            # what takes a sequence of text asks whether it is empty, which an array does not answer; a tensor's items are
-            # tensors, which are no numbers of Python's
+            # what takes a sequence of text asks whether it is empty, which an array does not answer; a tensor's items
+            # are tensors, which are no numbers of Python's
             return value if getattr(value.dtype, "kind", "") in ("b", "i", "u", "f") else listed
         # an item that does not fit is told from items that cannot be had
         listed = value if isinstance(value, (list, tuple)) else tried(list, value)

@@ -226,7 +226,7 @@ class Indices(Check):
         if value is None or type(value) is int and -(2**31) <= value <= 2**31:
             return value
         if type(value) is tuple and all(type(one) is int and -(2**31) <= one <= 2**31 for one in value):
-            return value    # what sweeps make thousands of
+            return value  # what sweeps make thousands of
         if isinstance(value, slice):
             for part in (value.start, value.stop, value.step):
                 if part is not None and (type(part) is not int or abs(part) > 2**63 - 1) or part is value.step == 0:

@@ -23,7 +23,9 @@ Kind = Literal["random", "shuffled", "svd", "a", "g", "bottom", "magnitude"]
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """A weight written as left C right^T, and the score by which its coefficients stay: one for each pair, row ([out, 1]) or column ([1, in])."""
+    """A weight written as left C right^T, and the score by which its coefficients stay: one for each pair, row ([out,
+    1]) or column ([1, in]).
+    """
 
     left: Tensor
     coefficients: Tensor
@@ -82,17 +84,25 @@ def control(decomposition: Decomposition, kind: Kind, like: Edit, *, match: Matc
     """An edit that removes from every layer as much as `like` does, chosen by something else than curvature.
 
     Args:
-        kind: "random": two random orthogonal bases (drawn by seed and width) in place of the eigenvectors, the same pattern of pairs; "shuffled": the eigenvectors, random pairs;
-            "svd": the smallest singular values go; "a", "g": whole eigenvectors of the input's or the gradient's factor alone go, smallest first; "bottom": the eigenvectors, the
-            largest masses go instead; "magnitude": the weight's smallest entries go.
-        match: "norm": the same Frobenius norm is removed; "count": the same share of the coefficients goes. Both to the nearest coefficient ("svd", "a", "g": component).
+        kind: "random": two random orthogonal bases (drawn by seed and width) in place of the eigenvectors, the same
+            pattern of pairs; "shuffled": the eigenvectors, random pairs; "svd": the smallest singular values go; "a",
+            "g": whole eigenvectors of the input's or the gradient's factor alone go, smallest first; "bottom": the
+            eigenvectors, the largest masses go instead; "magnitude": the weight's smallest entries go.
+        match: "norm": the same Frobenius norm is removed; "count": the same share of the coefficients goes. Both to the
+            nearest coefficient ("svd", "a", "g": component).
 
     Raises: CurvatureError: an unknown kind or match; an edit of other layers.
 
     Source: Merullo et al. 2025 compare with SVD; the other controls: ours.
     """
-    if set(like.new) != set(decomposition) or any(like.old[n] is not layer.weight and not torch.equal(like.old[n], layer.weight) for n, layer in decomposition.items()):
-        raise CurvatureError(f"like: the edit {like.name} is not of this decomposition's layers and weights; make it with keep(decomposition, rho).")
+    if set(like.new) != set(decomposition) or any(
+        like.old[n] is not layer.weight and not torch.equal(like.old[n], layer.weight)
+        for n, layer in decomposition.items()
+    ):
+        raise CurvatureError(
+            f"like: the edit {like.name} is not of this decomposition's layers and weights; make it with"
+            " keep(decomposition, rho)."
+        )
     new, counts, mass = {}, {}, {}
     for name, layer in decomposition.items():
         choice = _KINDS[kind](layer, seed, like.by)
@@ -102,23 +112,39 @@ def control(decomposition: Decomposition, kind: Kind, like: Edit, *, match: Matc
         counts[name] = round(int(stay.sum()) / stay.numel() * layer.weight.numel())
         mass[name] = float((whole * stay).sum() / whole.sum()) if choice.left is layer.u_g else float("nan")
     label = f"{kind} as {like.name}"
-    return made(decomposition, label, new, counts, mass, like.by, {"edit": f"control {kind}", "match": match, "seed": seed, "like": like.record.get("call", {})})
+    return made(
+        decomposition,
+        label,
+        new,
+        counts,
+        mass,
+        like.by,
+        {"edit": f"control {kind}", "match": match, "seed": seed, "like": like.record.get("call", {})},
+    )
 
 
 def _staying(choice: _Choice, share: float, norm: float, match: str) -> Tensor:
-    """Which coefficients stay, [rows, columns]: units (pairs, rows or columns) of the largest scores, as many as match the share that stays or the norm that goes."""
+    """Which coefficients stay, [rows, columns]: units (pairs, rows or columns) of the largest scores, as many as match
+    the share that stays or the norm that goes.
+    """
     shape, score = choice.coefficients.shape, choice.score
     energy = choice.coefficients.double().square()
     # rows or columns go whole
-    energy = energy.sum(1, keepdim=True) if score.shape[1] == 1 != shape[1] else energy.sum(0, keepdim=True) if score.shape[0] == 1 != shape[0] else energy
+    energy = (
+        energy.sum(1, keepdim=True)
+        if score.shape[1] == 1 != shape[1]
+        else energy.sum(0, keepdim=True)
+        if score.shape[0] == 1 != shape[0]
+        else energy
+    )
     order = score.flatten().argsort(descending=True, stable=True)
     if match == "count":
         n = round(share * len(order))
     else:
         # going[k]: what goes when k units do
         going = torch.cat([energy.new_zeros(1), energy.flatten()[order].flip(0).cumsum(0)])
-        k = int(torch.searchsorted(going, norm ** 2).clamp(max=len(order)))
-        if k and norm ** 2 - float(going[k - 1]) < float(going[k]) - norm ** 2:
+        k = int(torch.searchsorted(going, norm**2).clamp(max=len(order)))
+        if k and norm**2 - float(going[k - 1]) < float(going[k]) - norm**2:
             k -= 1
         n = len(order) - k
     stay = torch.zeros(len(order), dtype=torch.bool, device=score.device)

@@ -28,37 +28,60 @@ _OWN = ("kept", "mass", "removed", "seconds")
 
 @door(CurvatureError)
 @of_one_model(reads=False)
-def curve(model: Model, decomposition: Decomposition, rhos: Portion | Sequence[Portion], evaluate: Callable[[Any], Mapping[str, Any]], *, by: By = "kfac",
-          controls: Sequence[str] = ("random", "svd"), match: Match = "norm", draws: Annotated[int, Whole(1, 10**4)] = 1, seed: Seed = 0, deficient: Deficient = "refuse",
-          progress: bool | None = None,
-          stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None) -> results.Result:
-    """Evaluate the model under the edit at every share of mass, and under each control at the same amount removed from every layer.
+def curve(
+    model: Model,
+    decomposition: Decomposition,
+    rhos: Portion | Sequence[Portion],
+    evaluate: Callable[[Any], Mapping[str, Any]],
+    *,
+    by: By = "kfac",
+    controls: Sequence[str] = ("random", "svd"),
+    match: Match = "norm",
+    draws: Annotated[int, Whole(1, 10**4)] = 1,
+    seed: Seed = 0,
+    deficient: Deficient = "refuse",
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_part: Callable[[xr.Dataset], None] | None = None,
+) -> results.Result:
+    """Evaluate the model under the edit at every share of mass, and under each control at the same amount removed from
+    every layer.
 
     Args:
         rhos: shares of curvature mass that stay, each in (0, 1].
-        evaluate: called with `model` while an edit is in force (and once without) -> name -> a number, or a list of one number an item (then an interval over items can follow).
-        controls: kinds of `control`; those that are drawn are repeated `draws` times, with the seeds `seed`, `seed + 1`, ...
+        evaluate: called with `model` while an edit is in force (and once without) -> name -> a number, or a list of one
+            number an item (then an interval over items can follow).
+        controls: kinds of `control`; those that are drawn are repeated `draws` times, with the seeds `seed`, `seed +
+            1`, ...
         match: what a control has in common with the edit, "norm" or "count". by, deficient: see `keep`.
         stop: asked before each point; True ends with a partial result. on_part: called with the result so far.
 
-    Returns: a result over `edit, rho, draw` (NaN past the first draw where nothing is drawn): what `evaluate` gave, and for every ``<name>`` the unedited ``base_<name>``;
-    ``kept`` (share of the coefficients), ``mass`` (share of the curvature mass; NaN in other bases), ``removed`` (Frobenius norm), ``seconds`` (without the evaluation).
+    Returns: a result over `edit, rho, draw` (NaN past the first draw where nothing is drawn): what `evaluate` gave, and
+        for every ``<name>`` the unedited ``base_<name>``;
+    ``kept`` (share of the coefficients), ``mass`` (share of the curvature mass; NaN in other bases), ``removed``
+    (Frobenius norm), ``seconds`` (without the evaluation).
 
-    Raises: CurvatureError: arguments that do not fit, an `evaluate` that changes what it returns. As `keep` and `control`. The weights are put back, also after an exception.
+    Raises: CurvatureError: arguments that do not fit, an `evaluate` that changes what it returns. As `keep` and
+        `control`. The weights are put back, also after an exception.
     """
     require_model(model, decomposition.model, "decomposition")
     rhos = [float(r) for r in np.atleast_1d(np.asarray(rhos, dtype=float))]
     if not rhos or len(set(rhos)) < len(rhos):
         raise CurvatureError(f"rhos={rhos!r}: expected different shares of the mass, at least one.")
     if unknown := [c for c in controls if c not in CONTROLS or c == by]:
-        raise CurvatureError(f"controls: {unknown[0]!r} is not known or the edit itself; expected some of {', '.join(c for c in CONTROLS if c != by)}.")
+        raise CurvatureError(
+            f"controls: {unknown[0]!r} is not known or the edit itself; expected some of"
+            f" {', '.join(c for c in CONTROLS if c != by)}."
+        )
     methods = [by, *dict.fromkeys(controls)]
     base = _values(evaluate(model))
     own = {name: np.full((len(methods), len(rhos), draws), np.nan) for name in _OWN}
     cells = {name: np.full((len(methods), len(rhos), draws, *np.shape(v)), np.nan) for name, v in base.items()}
     if clash := set(base) & set(_OWN):
         raise CurvatureError(f"evaluate returns {sorted(clash)!r}, names that the curve uses itself; expected others.")
-    made = lambda status: _dataset(decomposition, methods, rhos, draws, seed, match, deficient, base, own, cells, status)
+    made = lambda status: _dataset(
+        decomposition, methods, rhos, draws, seed, match, deficient, base, own, cells, status
+    )
 
     def point(at: tuple[int, int, int], make: Callable[[], Edit]) -> Edit:
         began = time.perf_counter()
@@ -67,15 +90,25 @@ def curve(model: Model, decomposition: Decomposition, rhos: Portion | Sequence[P
             spent = time.perf_counter() - began
             values = _values(evaluate(model))
             if {k: np.shape(v) for k, v in values.items()} != {k: np.shape(v) for k, v in base.items()}:
-                raise CurvatureError(f"evaluate returned {sorted(values)} of other names or lengths than without an edit ({sorted(base)}); "
-                                     "it must return the same ones every time.")
+                raise CurvatureError(
+                    f"evaluate returned {sorted(values)} of other names or lengths than without an edit"
+                    f" ({sorted(base)}); it must return the same ones every time."
+                )
             began = time.perf_counter()
-        for name, value in {**values, "kept": edit.kept, "removed": edit.removed, "mass": _mean_mass(edit), "seconds": spent + time.perf_counter() - began}.items():
+        for name, value in {
+            **values,
+            "kept": edit.kept,
+            "removed": edit.removed,
+            "mass": _mean_mass(edit),
+            "seconds": spent + time.perf_counter() - began,
+        }.items():
             (own if name in own else cells)[name][at] = value
         return edit
 
     total = len(rhos) * (1 + sum(draws if CONTROLS[c] else 1 for c in methods[1:]))
-    with tqdm(total=total, desc="trade-off curve", unit="point", delay=2.0, leave=False, disable=hidden(progress)) as bar:
+    with tqdm(
+        total=total, desc="trade-off curve", unit="point", delay=2.0, leave=False, disable=hidden(progress)
+    ) as bar:
         for r, rho in enumerate(rhos):
             like: Edit | None = None
             for m, method in enumerate(methods):
@@ -94,7 +127,10 @@ def curve(model: Model, decomposition: Decomposition, rhos: Portion | Sequence[P
 
 def _values(given: Any) -> dict[str, np.ndarray]:
     if not isinstance(given, Mapping) or not given:
-        raise CurvatureError(f"evaluate returned {given!r:.80}; expected a dictionary: name -> a number, or a list of one number an item.")
+        raise CurvatureError(
+            f"evaluate returned {given!r:.80}; expected a dictionary: name -> a number, or a list of one number an"
+            " item."
+        )
     values = {}
     for name, value in given.items():
         try:
@@ -102,7 +138,9 @@ def _values(given: Any) -> dict[str, np.ndarray]:
         except (TypeError, ValueError):
             array = np.empty((0, 0))
         if array.ndim > 1:
-            raise CurvatureError(f"evaluate returned {name}={value!r:.80}; expected a number, or a list of one number an item.")
+            raise CurvatureError(
+                f"evaluate returned {name}={value!r:.80}; expected a number, or a list of one number an item."
+            )
         values[str(name)] = array
     return values
 
@@ -111,12 +149,25 @@ def _mean_mass(edit: Edit) -> float:
     return float(np.mean(list(edit.mass.values())))
 
 
-def _dataset(decomposition: Decomposition, methods, rhos, draws, seed, match, deficient, base, own, cells, status: str) -> results.Result:
+def _dataset(
+    decomposition: Decomposition, methods, rhos, draws, seed, match, deficient, base, own, cells, status: str
+) -> results.Result:
     dims = ("edit", "rho", "draw")
     items = {name: (f"{name}_item",) if np.ndim(v) else () for name, v in base.items()}
-    ds = xr.Dataset({name: (dims, v.copy()) for name, v in own.items()} | {name: ((*dims, *items[name]), v.copy()) for name, v in cells.items()}
-                    | {f"base_{name}": (items[name], v) for name, v in base.items()},
-                    coords={"edit": methods, "rho": rhos, "draw": np.arange(draws)})
+    ds = xr.Dataset(
+        {name: (dims, v.copy()) for name, v in own.items()}
+        | {name: ((*dims, *items[name]), v.copy()) for name, v in cells.items()}
+        | {f"base_{name}": (items[name], v) for name, v in base.items()},
+        coords={"edit": methods, "rho": rhos, "draw": np.arange(draws)},
+    )
     record = dict(decomposition.record)
-    call = {"factors": record.get("call", {}), "layers": list(decomposition), "edits": methods, "rhos": as_json(rhos), "match": match, "draws": draws, "deficient": deficient}
+    call = {
+        "factors": record.get("call", {}),
+        "layers": list(decomposition),
+        "edits": methods,
+        "rhos": as_json(rhos),
+        "match": match,
+        "draws": draws,
+        "deficient": deficient,
+    }
     return results.stamp(ds, record | {"kind": "curvature curve", "call": call, "seed": seed, "status": status})

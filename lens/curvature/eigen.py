@@ -1,4 +1,6 @@
-"""The eigenvectors of the factors of every layer, found once and kept on disk by the hash of the matrix, and the layer's weight written in them."""
+"""The eigenvectors of the factors of every layer, found once and kept on disk by the hash of the matrix, and the
+layer's weight written in them.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,12 @@ BY: tuple[str, ...] = get_args(By)
 @door(CurvatureError)
 @dataclass(frozen=True, eq=False)
 class LayerCurvature:
-    """One layer: its weight W, the eigenvectors of A (`u_a`, columns) and G (`u_g`), and their eigenvalues `mu` and `lam`, descending and never negative (float64).
+    """One layer: its weight W, the eigenvectors of A (`u_a`, columns) and G (`u_g`), and their eigenvalues `mu` and
+    `lam`, descending and never negative (float64).
 
-    `tokens`: how many are in the factors; a factor over fewer tokens than it has dimensions has a null space that says nothing of the model, where eigenvalues are exactly 0.
-    `moments`: E[(u_g,i . g)^2 (u_a,j . x)^2] over tokens, see `second_moments`; None where they were not taken.
+    `tokens`: how many are in the factors; a factor over fewer tokens than it has dimensions has a null space that says
+    nothing of the model, where eigenvalues are exactly 0. `moments`: E[(u_g,i . g)^2 (u_a,j . x)^2] over tokens, see
+    `second_moments`; None where they were not taken.
     """
 
     name: str
@@ -49,7 +53,13 @@ class LayerCurvature:
 
     def __post_init__(self):
         out, d_in = self.weight.shape
-        for field_, wanted in (("u_a", (d_in, d_in)), ("mu", (d_in,)), ("u_g", (out, out)), ("lam", (out,)), ("moments", (out, d_in))):
+        for field_, wanted in (
+            ("u_a", (d_in, d_in)),
+            ("mu", (d_in,)),
+            ("u_g", (out, out)),
+            ("lam", (out,)),
+            ("moments", (out, d_in)),
+        ):
             value = getattr(self, field_)
             if value is not None and tuple(value.shape) != wanted:
                 raise CurvatureError(unfit(field_, value, f"shape {wanted}, as weight [{out}, {d_in}] asks for"))
@@ -70,13 +80,17 @@ class LayerCurvature:
 
     @door(CurvatureError)
     def mass(self, by: By = "kfac") -> Float[Tensor, "out in"]:
-        """Curvature mass of every pair (i, j), float64: lam_i mu_j ("kfac"), its second moment ("ekfac"), or of one side alone: mu_j ("a"), lam_i ("g").
+        """Curvature mass of every pair (i, j), float64: lam_i mu_j ("kfac"), its second moment ("ekfac"), or of one
+        side alone: mu_j ("a"), lam_i ("g").
 
         Raises: CurvatureError: "ekfac" without second moments; an unknown `by`.
         """
         if by == "ekfac":
             if self.moments is None:
-                raise CurvatureError(f"by='ekfac': {self.name} has no second moments; take them with second_moments(model, decomposition, batches).")
+                raise CurvatureError(
+                    f"by='ekfac': {self.name} has no second moments; take them with second_moments(model,"
+                    " decomposition, batches)."
+                )
             return self.moments.double()
         if by == "kfac":
             return self.lam[:, None] * self.mu[None, :]
@@ -84,7 +98,9 @@ class LayerCurvature:
 
     @door(CurvatureError)
     def rank(self, side: Literal["a", "g"]) -> int:
-        """How many eigenvalues of A ("a") or G ("g") stand above the rounding of a float32 sum: more than width * 1.2e-7 of the largest."""
+        """How many eigenvalues of A ("a") or G ("g") stand above the rounding of a float32 sum: more than width *
+        1.2e-7 of the largest.
+        """
         values = self.mu if side == "a" else self.lam
         return int((values > len(values) * torch.finfo(torch.float32).eps * values[0]).sum())
 
@@ -97,7 +113,9 @@ class LayerCurvature:
 @door(CurvatureError)
 @dataclass(frozen=True, eq=False)
 class Decomposition(Mapping):
-    """Layer name -> `LayerCurvature`, in the model's order; `model`: the hash of the weights; `record`: how the factors were made."""
+    """Layer name -> `LayerCurvature`, in the model's order; `model`: the hash of the weights; `record`: how the factors
+    were made.
+    """
 
     layers: Annotated[Mapping[str, LayerCurvature], Filled()]
     fisher: str
@@ -120,18 +138,25 @@ class Decomposition(Mapping):
 
     def __repr__(self) -> str:
         covered = sum(layer.weight.numel() for name, layer in self.items() if in_block(name) is not None)
-        return f"Decomposition of {len(self)} layers, {self.fisher} Fisher: {', '.join(list(self)[:3])}{', ...' if len(self) > 3 else ''}{said(covered, int(self.record.get(FEED_FORWARD, 0)))}"
+        return (
+            f"Decomposition of {len(self)} layers, {self.fisher} Fisher:"
+            f" {', '.join(list(self)[:3])}{', ...' if len(self) > 3 else ''}{said(covered, int(self.record.get(FEED_FORWARD, 0)))}"
+        )
 
     @door(CurvatureError)
     def select(self, which: str | Sequence[str]) -> "Decomposition":
-        """The layers whose names match a glob pattern or one of several. Raises: CurvatureError: a pattern that matches none (near names are listed)."""
+        """The layers whose names match a glob pattern or one of several. Raises: CurvatureError: a pattern that matches
+        none (near names are listed).
+        """
         patterns = (which,) if isinstance(which, str) else tuple(which)
         if not patterns:
             raise CurvatureError(unfit("which", which, "a glob pattern, or at least one in a list"))
         found = [{n for n in self if fnmatchcase(n, p)} for p in patterns]
         for pattern, names in zip(patterns, found):
             if not names:
-                raise CurvatureError(f"which: {pattern!r} matches none of the decomposition's {len(self)} layers; {near(pattern, self)}.")
+                raise CurvatureError(
+                    f"which: {pattern!r} matches none of the decomposition's {len(self)} layers; {near(pattern, self)}."
+                )
         return replace(self, layers={n: layer for n, layer in self.items() if any(n in names for names in found)})
 
 
@@ -142,9 +167,11 @@ def decompose(model: Model, factors: Factors, *, folder: FilePath | None = None)
     Args:
         folder: where eigenvectors are kept by the hash of their matrix, and found again by any later call.
 
-    Raises: CurvatureError: factors of other weights than the model's, or with NaN, or all zero. Warns: UserWarning: fewer tokens than dimensions.
+    Raises: CurvatureError: factors of other weights than the model's, or with NaN, or all zero. Warns: UserWarning:
+        fewer tokens than dimensions.
 
-    Source: Merullo et al. 2025, section 2. Cost: about 10 d^3 multiplications a matrix, in float64 where the device has it; memory: one [d, d] a distinct matrix.
+    Source: Merullo et al. 2025, section 2. Cost: about 10 d^3 multiplications a matrix, in float64 where the device has
+        it; memory: one [d, d] a distinct matrix.
     """
     require_model(model, factors.model, "factors")
     own = linears(model, factors.layers)
@@ -153,10 +180,15 @@ def decompose(model: Model, factors: Factors, *, folder: FilePath | None = None)
     def once(matrix: Tensor, name: str, side: str, tokens: int) -> tuple[Tensor, Tensor]:
         if id(matrix) not in done:
             if not torch.isfinite(matrix).all():
-                raise CurvatureError(f"factors: {side} of {name} holds NaN or infinity; look for a token on which the model overflows.")
+                raise CurvatureError(
+                    f"factors: {side} of {name} holds NaN or infinity; look for a token on which the model overflows."
+                )
             if not matrix.any():
                 what = "nothing goes into" if side == "A" else "no gradient comes back to"
-                raise CurvatureError(f"factors: {side} of {name} is zero throughout: {what} this layer on these tokens; take other tokens, or leave it out.")
+                raise CurvatureError(
+                    f"factors: {side} of {name} is zero throughout: {what} this layer on these tokens; take other"
+                    " tokens, or leave it out."
+                )
             values, vectors = eigen(matrix, folder)
             # what is left there is rounding: tokens span no more directions than there are tokens
             done[id(matrix)] = values.where(torch.arange(len(values), device=values.device) < tokens, 0.0), vectors
@@ -177,14 +209,25 @@ def deficiency(short: Sequence[LayerCurvature]) -> str:
     """What is to be said of layers whose factors have fewer tokens than dimensions."""
     first, wanted = short[0], max(max(layer.shape) for layer in short)
     more = f" (and of {len(short) - 1} other layers)" if len(short) > 1 else ""
-    sides = " and ".join(f"{side.upper()} [{d}, {d}]" for side, d in (("a", first.shape[1]), ("g", first.shape[0])) if side in first.deficient)
-    return (f"{sides} of {first.name}{more} has rank {first.tokens} at most, being a mean over {first.tokens} tokens: directions that no token reached have curvature mass 0 "
-            f"for want of data. Take factors over at least {wanted} tokens, better ten times as many.")
+    sides = " and ".join(
+        f"{side.upper()} [{d}, {d}]"
+        for side, d in (("a", first.shape[1]), ("g", first.shape[0]))
+        if side in first.deficient
+    )
+    return (
+        f"{sides} of {first.name}{more} has rank {first.tokens} at most, being a mean over {first.tokens} tokens:"
+        f" directions that no token reached have curvature mass 0 for want of data. Take factors over at least {wanted}"
+        " tokens, better ten times as many."
+    )
 
 
 @door(CurvatureError)
-def eigen(matrix: Annotated[Float[Tensor, "d d"], Filled(), AllFinite()], folder: FilePath | None = None) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
-    """Eigenvalues (float64, descending, negative ones of rounding set to 0) and eigenvectors (float32 columns, each one's largest entry positive) of a symmetric matrix."""
+def eigen(
+    matrix: Annotated[Float[Tensor, "d d"], Filled(), AllFinite()], folder: FilePath | None = None
+) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
+    """Eigenvalues (float64, descending, negative ones of rounding set to 0) and eigenvectors (float32 columns, each
+    one's largest entry positive) of a symmetric matrix.
+    """
     if matrix.shape[0] != matrix.shape[1]:
         raise CurvatureError(unfit("matrix", matrix, "a square matrix"))
     path = None

@@ -6,4 +6,6 @@ from ..errors import Error
 
 
 class CurvatureError(Error, ValueError):
-    """Factors, a decomposition, an edit or an argument of this family that cannot be used; the message names it, its value and the next step."""
+    """Factors, a decomposition, an edit or an argument of this family that cannot be used; the message names it, its
+    value and the next step.
+    """

@@ -31,11 +31,13 @@ _BLOCKS, _NARROWEST = 6, 64
 @door(CurvatureError)
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Per layer A = E[x xT] (`a`, [in, in]) and G = E[g gT] (`g`, [out, out]) over tokens: input x, and g, the gradient at the token's output of the row's loss summed over
-    its tokens (nats). Attention brings the losses of later tokens back to it, so that g is of more than the loss at its own place.
+    """Per layer A = E[x xT] (`a`, [in, in]) and G = E[g gT] (`g`, [out, out]) over tokens: input x, and g, the gradient
+    at the token's output of the row's loss summed over its tokens (nats). Attention brings the losses of later tokens
+    back to it, so that g is of more than the loss at its own place.
 
-    Layers that read the same activation (a gated MLP's gate and up) share one tensor in `a`. `tokens`: how many are in each; `fisher`: whose labels ("true": drawn from the
-    model; "empirical": the text's); `model`: the hash of the weights that they belong to; `record`: how they were made.
+    Layers that read the same activation (a gated MLP's gate and up) share one tensor in `a`. `tokens`: how many are in
+    each; `fisher`: whose labels ("true": drawn from the model; "empirical": the text's); `model`: the hash of the
+    weights that they belong to; `record`: how they were made.
     """
 
     a: Mapping[str, Float[Tensor, "in in"]]
@@ -48,7 +50,9 @@ class Factors:
     def __post_init__(self):
         for field_ in ("a", "tokens"):
             if (given := getattr(self, field_)).keys() != self.g.keys():
-                raise CurvatureError(unfit(field_, given, f"a value for each of the layers of g: {', '.join(list(self.g)[:4])}"))
+                raise CurvatureError(
+                    unfit(field_, given, f"a value for each of the layers of g: {', '.join(list(self.g)[:4])}")
+                )
 
     @property
     def layers(self) -> list[str]:
@@ -61,29 +65,52 @@ class Factors:
 
     def __repr__(self) -> str:
         shared = len(self.a) - len({t.data_ptr() for t in self.a.values()})
-        return (f"Factors of {len(self.g)} layers ({shared} share another's input), {self.fisher} Fisher, {min(self.tokens.values())} tokens, {self.nbytes / 2**20:.1f} MiB"
-                + said(sum(len(self.a[n]) * len(self.g[n]) for n in self.g if in_block(n) is not None), int(self.record.get(FEED_FORWARD, 0))))
+        return (
+            f"Factors of {len(self.g)} layers ({shared} share another's input), {self.fisher} Fisher,"
+            f" {min(self.tokens.values())} tokens, {self.nbytes / 2**20:.1f} MiB"
+            + said(
+                sum(len(self.a[n]) * len(self.g[n]) for n in self.g if in_block(n) is not None),
+                int(self.record.get(FEED_FORWARD, 0)),
+            )
+        )
 
 
 @door(CurvatureError)
 @of_one_model(reads=False)
-def factors(model: Model, layers: str | Sequence[str], batches: Any, *, fisher: passes.Fisher = "true", seed: Seed = 0, folder: FilePath | None = None, rows: Count | None = None,
-            objective: passes.Objective | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Factors:
-    """The K-FAC factors of linear layers over token ids, in one forward and one backward pass, summed in float32; the last token of a row is left out.
+def factors(
+    model: Model,
+    layers: str | Sequence[str],
+    batches: Any,
+    *,
+    fisher: passes.Fisher = "true",
+    seed: Seed = 0,
+    folder: FilePath | None = None,
+    rows: Count | None = None,
+    objective: passes.Objective | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Factors:
+    """The K-FAC factors of linear layers over token ids, in one forward and one backward pass, summed in float32; the
+    last token of a row is left out.
 
     Args:
         layers: "mlp", or glob patterns of plain layer names, see `lens.engine.linear.linears`.
-        batches: token ids [rows, length], or a sequence of such (rows of one batch equally long). With `objective`: a sequence of whatever it takes.
-        fisher: whose next tokens the loss is of: "true" draws them from the model (the Fisher matrix; as the paper says), "empirical" takes the text's own (as its code does).
+        batches: token ids [rows, length], or a sequence of such (rows of one batch equally long). With `objective`: a
+            sequence of whatever it takes.
+        fisher: whose next tokens the loss is of: "true" draws them from the model (the Fisher matrix; as the paper
+            says), "empirical" takes the text's own (as its code does).
         seed: of the draws; they do not depend on how rows are cut into batches.
-        folder: the sums are written there about once a minute, and a call that was killed goes on there, to the same bits; a finished one is read back.
+        folder: the sums are written there about once a minute, and a call that was killed goes on there, to the same
+            bits; a finished one is read back.
         rows: rows of a batch; None: about 1024 tokens.
-        objective: `f(model, batch, generator)` -> the sum of every item's loss, for a model that is no language model; `fisher` then only says what it draws. On disk it is
-            known by its qualified name.
+        objective: `f(model, batch, generator)` -> the sum of every item's loss, for a model that is no language model;
+            `fisher` then only says what it draws. On disk it is known by its qualified name.
 
-    Raises: LinearError: no such layer. CurvatureError: batches that are no token ids, a layer that no gradient reaches. Stopped: `stop` said so.
+    Raises: LinearError: no such layer. CurvatureError: batches that are no token ids, a layer that no gradient reaches.
+        Stopped: `stop` said so.
 
-    Source: Martens & Grosse 2015; Merullo et al. 2025, section 2. Cost: a forward and a backward pass in which no weight asks for a gradient, and per token
+    Source: Martens & Grosse 2015; Merullo et al. 2025, section 2. Cost: a forward and a backward pass in which no
+        weight asks for a gradient, and per token
     0.6 (in^2 + out^2) multiplications a layer (of a symmetric product one triangle is computed).
     """
     hf, chosen, work, record, state = prepared("factors", model, layers, batches, fisher, seed, folder, rows, objective)
@@ -100,20 +127,48 @@ def factors(model: Model, layers: str | Sequence[str], batches: Any, *, fisher: 
         if shared.setdefault(name, owner) == name:
             add_gram(_sum(state, "a", name, x), x)
         elif shared[name] != owner:
-            raise CurvatureError(f"layers: {name!r} shared its input with {shared[name]!r} in an earlier batch and does not now; take their factors in two calls.")
+            raise CurvatureError(
+                f"layers: {name!r} shared its input with {shared[name]!r} in an earlier batch and does not now; take"
+                " their factors in two calls."
+            )
         add_gram(_sum(state, "g", name, g), g)
 
-    passes.run(hf, chosen, work, sink, state, fisher=fisher, seed=seed, objective=objective, between=seen.clear, progress=progress, stop=stop, label="K-FAC factors")
+    passes.run(
+        hf,
+        chosen,
+        work,
+        sink,
+        state,
+        fisher=fisher,
+        seed=seed,
+        objective=objective,
+        between=seen.clear,
+        progress=progress,
+        stop=stop,
+        label="K-FAC factors",
+    )
     means = {}
-    while state.sums:   # one at a time: the sums are given up as the means are made
+    while state.sums:  # one at a time: the sums are given up as the means are made
         name, total = state.sums.popitem()
         means[name] = mirrored(total).div_(tokens[name.split("/", 1)[1]])
-    a, g = ({name: means[f"{side}/{of(name)}"] for name in chosen} for side, of in (("a", shared.__getitem__), ("g", str)))
+    a, g = (
+        {name: means[f"{side}/{of(name)}"] for name in chosen} for side, of in (("a", shared.__getitem__), ("g", str))
+    )
     return Factors(a, g, dict(tokens), fisher, record["model"]["hash"], record)
 
 
-def prepared(what: str, model: Any, layers: str | Sequence[str], batches: Any, fisher: str, seed: int, folder: Any, rows: int | None, objective: Any, **facts: Any
-             ) -> tuple[nn.Module, dict[str, Linear], Sequence[Any], dict[str, Any], passes.State]:
+def prepared(
+    what: str,
+    model: Any,
+    layers: str | Sequence[str],
+    batches: Any,
+    fisher: str,
+    seed: int,
+    folder: Any,
+    rows: int | None,
+    objective: Any,
+    **facts: Any,
+) -> tuple[nn.Module, dict[str, Linear], Sequence[Any], dict[str, Any], passes.State]:
     """What every pass needs: the plain model, its layers, the batches, the record, and the state on disk."""
     if objective is not None and not is_sequence(batches):
         raise CurvatureError(unfit("batches", batches, "a list of whatever objective takes"))
@@ -126,16 +181,36 @@ def prepared(what: str, model: Any, layers: str | Sequence[str], batches: Any, f
         raise CurvatureError("batches is empty; give at least one.")
     if objective is None:
         passes.fitting(hf, work, "batches")
-    # rows of equal number and content give equal draws, however they are cut; the sums' rounding does depend on the cuts
+    # rows of equal number and content give equal draws, however they are cut; the sums' rounding does depend on the
+    # cuts
     digest = passes.digest_of(work)
-    loss = "next token" if objective is None else f"{getattr(objective, '__module__', '')}.{getattr(objective, '__qualname__', type(objective).__name__)}"
-    call = dict(layers=list(chosen), fisher=fisher, batches=digest, items=sum(len(b) for b in work if hasattr(b, "__len__")), objective=loss, **facts)
+    loss = (
+        "next token"
+        if objective is None
+        else f"{getattr(objective, '__module__', '')}.{getattr(objective, '__qualname__', type(objective).__name__)}"
+    )
+    call = dict(
+        layers=list(chosen),
+        fisher=fisher,
+        batches=digest,
+        items=sum(len(b) for b in work if hasattr(b, "__len__")),
+        objective=loss,
+        **facts,
+    )
     lengths = Lengths.of(hf) if objective is None else None
     if lengths is not None and any(lengths.needs_last(ids.shape[1]) for ids in work):
-        call["read"] = "whole rows"   # sums of rows read without their last token are others
+        call["read"] = "whole rows"  # sums of rows read without their last token are others
     weight = next(iter(chosen.values())).weight
-    record = record_of(model, SimpleNamespace(hf=hf if hasattr(hf, "config") else SimpleNamespace(config=None), dtype=weight.dtype, device=weight.device), f"curvature {what}",
-                       call, seed=seed, status="complete") | feed_forward(chosen)
+    record = record_of(
+        model,
+        SimpleNamespace(
+            hf=hf if hasattr(hf, "config") else SimpleNamespace(config=None), dtype=weight.dtype, device=weight.device
+        ),
+        f"curvature {what}",
+        call,
+        seed=seed,
+        status="complete",
+    ) | feed_forward(chosen)
     state = passes.State(folder, {"what": what, "model": record["model"]["hash"], "seed": seed, **call})
     return hf, chosen, work, record, state
 
@@ -148,12 +223,14 @@ def _sum(state: passes.State, side: str, name: str, like: Tensor) -> Tensor:
 
 
 def add_gram(total: Float[Tensor, "d d"], x: Float[Tensor, "n d"]) -> None:
-    """Add xT x to the upper triangle of `total`, in place: block columns to the right of the diagonal only, 0.6 of the whole product's work (see `mirrored`)."""
+    """Add xT x to the upper triangle of `total`, in place: block columns to the right of the diagonal only, 0.6 of the
+    whole product's work (see `mirrored`).
+    """
     x = x.float()
     width = x.shape[-1]
     step = max(_NARROWEST, math.ceil(width / _BLOCKS))
     for a in range(0, width, step):
-        total[a:a + step, a:].addmm_(x[:, a:a + step].T, x[:, a:])
+        total[a : a + step, a:].addmm_(x[:, a : a + step].T, x[:, a:])
 
 
 def mirrored(upper: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
@@ -164,4 +241,7 @@ def mirrored(upper: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
 def require_model(model: Any, made: str, what: str) -> None:
     """Raises: CurvatureError: `made` is the hash of other weights than the model's."""
     if (now := weight_hash(model)) != made:
-        raise CurvatureError(f"{what} belongs to weights {made[:12]}, this model's are {now[:12]}; compute it with this model, or leave the edit that is in force on it.")
+        raise CurvatureError(
+            f"{what} belongs to weights {made[:12]}, this model's are {now[:12]}; compute it with this model, or leave"
+            " the edit that is in force on it."
+        )

@@ -1,7 +1,8 @@
-"""One forward and one backward over every batch, with what goes into the linear layers and the gradients that come back out; taken up again where it was cut.
+"""One forward and one backward over every batch, with what goes into the linear layers and the gradients that come back
+out; taken up again where it was cut.
 
-The statistics live in float32 tensors. With a folder they are written there as the pass goes, always between two batches, so a run that was killed ends with the same bits as one
-that was not.
+The statistics live in float32 tensors. With a folder they are written there as the pass goes, always between two
+batches, so a run that was killed ends with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ BATCH_TOKENS = 1024
 SAVE_SECONDS = 60.0
 _FORMAT = "mnemoscope curvature 1"
 
-#: A loss for anything that is no language model: `objective(model, batch, generator)` gives the sum over the batch of every item's own loss.
+#: A loss for anything that is no language model: `objective(model, batch, generator)` gives the sum over the batch of
+#: every item's own loss.
 Objective = Callable[[nn.Module, Any, torch.Generator], Tensor]
 
 
 # -- batches ----------------------------------------------------------------------------------------------------------
+
 
 def token_batches(batches: Any, rows: int | None = None, argument: str = "batches") -> list[np.ndarray]:
     """Token ids as int64 arrays [rows, length]: from one array or tensor [rows, length], or from a sequence of such.
@@ -57,18 +60,24 @@ def token_batches(batches: Any, rows: int | None = None, argument: str = "batche
     """
     try:
         parts = [batches] if hasattr(batches, "ndim") else list(batches) if is_sequence(batches) else None
-        arrays = None if parts is None else [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in parts]
-    except Exception:      # no array can be made of it
+        arrays = (
+            None
+            if parts is None
+            else [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in parts]
+        )
+    except Exception:  # no array can be made of it
         arrays = None
     if arrays is None:
         raise CurvatureError(unfit(argument, batches, "token ids [rows, length], or a list of such"))
     made: list[np.ndarray] = []
     for i, ids in enumerate(arrays):
         if ids.ndim != 2 or ids.dtype.kind not in "iu" or ids.shape[1] < 2 or not ids.size or ids.min() < 0:
-            raise CurvatureError(f"{argument}[{i}] has shape {ids.shape} and type {ids.dtype}; expected token ids [rows, length] of at least two tokens, "
-                                 "every row of a batch equally long.")
+            raise CurvatureError(
+                f"{argument}[{i}] has shape {ids.shape} and type {ids.dtype}; expected token ids [rows, length] of at"
+                " least two tokens, every row of a batch equally long."
+            )
         step = rows or max(1, BATCH_TOKENS // ids.shape[1])
-        made += [ids[a:a + step].astype(np.int64) for a in range(0, len(ids), step)]
+        made += [ids[a : a + step].astype(np.int64) for a in range(0, len(ids), step)]
     if not made:
         raise CurvatureError(f"{argument} holds no row; give token ids [rows, length].")
     return made
@@ -76,7 +85,9 @@ def token_batches(batches: Any, rows: int | None = None, argument: str = "batche
 
 def fitting(model: nn.Module, batches: Sequence[np.ndarray], argument: str) -> None:
     """Raises: CurvatureError: tokens that the model has not, or more of them than it reads."""
-    require_readable(model, max(int(ids.max()) for ids in batches), max(ids.shape[1] for ids in batches), CurvatureError, argument)
+    require_readable(
+        model, max(int(ids.max()) for ids in batches), max(ids.shape[1] for ids in batches), CurvatureError, argument
+    )
 
 
 def digest_of(batches: Sequence[Any]) -> str:
@@ -102,13 +113,17 @@ def digest_of(batches: Sequence[Any]) -> str:
         elif item is None or isinstance(item, (str, int, float, bool)):
             digest.update(repr(item).encode())
         else:
-            raise CurvatureError(f"batches holds a {type(item).__name__}; expected arrays, tensors, numbers, or lists, tuples and dictionaries of them.")
+            raise CurvatureError(
+                f"batches holds a {type(item).__name__}; expected arrays, tensors, numbers, or lists, tuples and"
+                " dictionaries of them."
+            )
 
     add(list(batches))
     return digest.hexdigest()
 
 
 # -- the pass ---------------------------------------------------------------------------------------------------------
+
 
 @contextlib.contextmanager
 def _frozen(model: nn.Module, layers: Mapping[str, Linear]) -> Iterator[None]:
@@ -135,7 +150,8 @@ def _ask(parameters: list[nn.Parameter], whether: bool) -> None:
 
 
 class NextToken:
-    """The gradient of the sum over tokens of -ln p(label), without the [tokens, vocabulary] table: labels drawn from the model itself, or the text's own.
+    """The gradient of the sum over tokens of -ln p(label), without the [tokens, vocabulary] table: labels drawn from
+    the model itself, or the text's own.
 
     The last token of a row predicts nothing, so it is not run, unless the row would have other rotary frequencies
     without it. Draws depend on the seed and the row's number alone.
@@ -157,10 +173,12 @@ class NextToken:
             return x
         n, length = self._whole
         if len(x) != n * length:
-            raise CurvatureError(f"layers: {name!r} sees {len(x)} of the batch's {n * length} tokens, and this model's "
-                                 f"rotary frequencies for {length} tokens are others than for {length - 1}, so that "
-                                 "the last has to be read and left out; which it is cannot be told here. Leave the "
-                                 "layer out, or give rows of another length.")
+            raise CurvatureError(
+                f"layers: {name!r} sees {len(x)} of the batch's {n * length} tokens, and this model's "
+                f"rotary frequencies for {length} tokens are others than for {length - 1}, so that "
+                "the last has to be read and left out; which it is cannot be told here. Leave the "
+                "layer out, or give rows of another length."
+            )
         key = (x.data_ptr(), x.shape, x.stride(), x._version)
         if key not in self._taken:
             # held with its part, so that its address stays its own
@@ -177,24 +195,34 @@ class NextToken:
         if self.fisher == "empirical":
             want = torch.from_numpy(ids[:, 1:]).to(device).reshape(-1)
         else:
-            rows = [np.random.default_rng([self.seed, first_row + i]).random(ids.shape[1] - 1, dtype=np.float32) for i in range(len(ids))]
+            rows = [
+                np.random.default_rng([self.seed, first_row + i]).random(ids.shape[1] - 1, dtype=np.float32)
+                for i in range(len(ids))
+            ]
             want = torch.from_numpy(np.concatenate(rows)).to(device)
         whole = like.way == "whole"
-        out = self.model(input_ids=inputs, use_cache=False).logits if whole else like.body(input_ids=inputs, use_cache=False)[0]
+        out = (
+            self.model(input_ids=inputs, use_cache=False).logits
+            if whole
+            else like.body(input_ids=inputs, use_cache=False)[0]
+        )
         if not out.requires_grad:
-            raise CurvatureError("layers: the loss does not depend on any of them by a gradient; choose layers that the model runs before its output.")
-        flat = out[:, :length - 1].reshape(-1, out.shape[-1])
+            raise CurvatureError(
+                "layers: the loss does not depend on any of them by a gradient; choose layers that the model runs"
+                " before its output."
+            )
+        flat = out[:, : length - 1].reshape(-1, out.shape[-1])
         back = torch.empty_like(flat)
         for a in range(0, len(flat), like.piece):
-            h = flat[a:a + like.piece].detach()
+            h = flat[a : a + like.piece].detach()
             logits = h if whole else self._logits(h.requires_grad_())
             p = logits.detach().float().softmax(-1)
-            label = want[a:a + like.piece]
+            label = want[a : a + like.piece]
             if self.fisher == "true":
                 label = sampled(p, label)
             p[torch.arange(len(p), device=device), label] -= 1.0
             p = p.to(flat.dtype)
-            back[a:a + like.piece] = p if whole else torch.autograd.grad(logits, h, p)[0]
+            back[a : a + like.piece] = p if whole else torch.autograd.grad(logits, h, p)[0]
         flat.backward(back)
 
     def _logits(self, h: Tensor) -> Tensor:
@@ -210,12 +238,26 @@ def sampled(p: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(reached, (u * reached[:, -1])[:, None], right=True)[:, 0].clamp_(max=p.shape[-1] - 1)
 
 
-def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], sink: Callable[[str, Tensor, Tensor], None], state: "State", *, fisher: str, seed: int,
-        objective: Objective | None = None, between: Callable[[], None] | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None,
-        label: str = "curvature") -> None:
-    """Run what is left of the batches; `sink(name, x, g)` gets each layer's input and gradient, `between()` is called before each batch.
+def run(
+    model: nn.Module,
+    layers: Mapping[str, Linear],
+    batches: Sequence[Any],
+    sink: Callable[[str, Tensor, Tensor], None],
+    state: "State",
+    *,
+    fisher: str,
+    seed: int,
+    objective: Objective | None = None,
+    between: Callable[[], None] | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+    label: str = "curvature",
+) -> None:
+    """Run what is left of the batches; `sink(name, x, g)` gets each layer's input and gradient, `between()` is called
+    before each batch.
 
-    Raises: CurvatureError: a layer that no gradient reached. Stopped: `stop` said so; with a folder the state is written first.
+    Raises: CurvatureError: a layer that no gradient reached. Stopped: `stop` said so; with a folder the state is
+        written first.
     """
     require_autograd(CurvatureError, label)
     step = NextToken(model, fisher, seed) if objective is None else None
@@ -227,7 +269,15 @@ def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], 
         with torch.no_grad():
             sink(name, x, g) if step is None else sink(name, step.counted(name, x), step.counted(name, g))
 
-    bar = tqdm(total=len(batches), initial=state.done, desc=label, unit="batch", delay=2.0, leave=False, disable=hidden(progress))
+    bar = tqdm(
+        total=len(batches),
+        initial=state.done,
+        desc=label,
+        unit="batch",
+        delay=2.0,
+        leave=False,
+        disable=hidden(progress),
+    )
     with bar, _frozen(model, layers), gradients_of(model, layers, hand):
         while state.done < len(batches):
             if says_stop(stop):
@@ -239,13 +289,21 @@ def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], 
             if step is not None:
                 step(batches[state.done], int(rows[state.done]))
             else:
-                loss = objective(model, batches[state.done], torch.Generator().manual_seed((seed * 1_000_003 + state.done) % 2**63))
+                loss = objective(
+                    model, batches[state.done], torch.Generator().manual_seed((seed * 1_000_003 + state.done) % 2**63)
+                )
                 if not (isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad):
-                    raise CurvatureError(f"objective returned {loss!r:.80}; expected the sum of the losses as a tensor without axes that depends on the layers.")
+                    raise CurvatureError(
+                        f"objective returned {loss!r:.80}; expected the sum of the losses as a tensor without axes that"
+                        " depends on the layers."
+                    )
                 loss.backward()
             if missing := [name for name in layers if name not in reached]:
-                raise CurvatureError(f"layers: no gradient reached {missing[0]!r}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-                                     + "; choose layers that every batch runs through.")
+                raise CurvatureError(
+                    f"layers: no gradient reached {missing[0]!r}"
+                    + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+                    + "; choose layers that every batch runs through."
+                )
             state.done += 1
             state.save_now_and_then()
             bar.update()
@@ -254,8 +312,11 @@ def run(model: nn.Module, layers: Mapping[str, Linear], batches: Sequence[Any], 
 
 # -- on disk ----------------------------------------------------------------------------------------------------------
 
+
 class State:
-    """Float32 sums by name, the number of batches in them and plain facts; in `folder` under a key of everything that they depend on, or in memory only."""
+    """Float32 sums by name, the number of batches in them and plain facts; in `folder` under a key of everything that
+    they depend on, or in memory only.
+    """
 
     def __init__(self, folder: str | os.PathLike | None, facts: Mapping[str, Any]):
         self.sums: dict[str, Tensor] = {}

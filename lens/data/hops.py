@@ -1,8 +1,8 @@
 """The tables of the two-hop data set: descriptions of bridge entities, and facts about the entities.
 
-Entries are "description: bridge entity; ..." (first hop) and "bridge entity: answer; ..." (second hop), every line written
-for this data set from common knowledge; only facts with one usual short answer are listed. An article before a bridge
-entity belongs to the sentence, not to the entity.
+Entries are "description: bridge entity; ..." (first hop) and "bridge entity: answer; ..." (second hop), every line
+written for this data set from common knowledge; only facts with one usual short answer are listed. An article before a
+bridge entity belongs to the sentence, not to the entity.
 """
 
 # Capital, main language, continent, currency; "-" where there is no one usual answer, or where the name gives it away

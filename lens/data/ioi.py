@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 NAMES = (
-    "Adam Alice Amy Anna Anthony Brian Charles Daniel David Emily Emma Frank George Grace Henry Jack James Jane Jennifer "
-    "John Joseph Julia Karen Kate Kevin Laura Lisa Mark Martin Mary Michael Paul Peter Rachel Robert Ryan Sarah Simon "
-    "Steven Susan Thomas Tom Victoria William"
+    "Adam Alice Amy Anna Anthony Brian Charles Daniel David Emily Emma Frank George Grace Henry Jack James Jane"
+    " Jennifer John Joseph Julia Karen Kate Kevin Laura Lisa Mark Martin Mary Michael Paul Peter Rachel Robert Ryan"
+    " Sarah Simon Steven Susan Thomas Tom Victoria William"
 ).split()
 
 # No sentence begins with a name: without its leading space a name is another token.

@@ -1,7 +1,7 @@
 """Makes the shipped data sets: writes candidates, asks the model, keeps what it knows and files the evidence.
 
-    python -m lens.data.make --model smollm2                   # rewrites the shipped files
-    python -m lens.data.make --model gpt2 --out my-data        # sets tokenised for, and known by, another model
+python -m lens.data.make --model smollm2                   # rewrites the shipped files
+python -m lens.data.make --model gpt2 --out my-data        # sets tokenised for, and known by, another model
 """
 
 from __future__ import annotations
@@ -189,9 +189,14 @@ def build(
         if row["kept"]:
             kept = {**record, "start": best, "ranks": [row[f"{side}_rank"] for side in sides]}
             if hops:
-                kept |= {"logprobs": [row[f"{side}_logprob"] for side in sides], "exact": [row[f"{side}_exact"] for side in sides]}
+                kept |= {
+                    "logprobs": [row[f"{side}_logprob"] for side in sides],
+                    "exact": [row[f"{side}_exact"] for side in sides],
+                }
             lines.append(json.dumps(kept, ensure_ascii=False, separators=(",", ":") if hops else None) + "\n")
-    files.write_all({out / f"{name}.filter.csv": evidence.getvalue(), out / f"{name}.jsonl": "".join(lines)}, parents=True)
+    files.write_all(
+        {out / f"{name}.filter.csv": evidence.getvalue(), out / f"{name}.jsonl": "".join(lines)}, parents=True
+    )
     return (_hop_summary if hops else _summary)(name, judged, best)
 
 
@@ -214,7 +219,10 @@ def _summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: str) -
         lines.append(f"| {code if start else 'none'}{chosen} | {len(rows)} | {_kept(rows)} | {_first(rows)} |")
     lines += [
         "",
-        "| group | candidates | wrong on clean | wrong on corrupted | wrong on both | not usable | kept | select | report | both ranked first |",
+        (
+            "| group | candidates | wrong on clean | wrong on corrupted | wrong on both | not usable | kept | select |"
+            " report | both ranked first |"
+        ),
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -240,8 +248,10 @@ def _hop_summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: st
         lines.append(f"| {code if start else 'none'}{chosen} | {len(rows)} | {_kept(rows)} | {known(rows)} |")
     lines += [
         "",
-        f"| group | candidates | not among the first {TOP} | not usable | kept | select | report | ranked first | ranked first on two hops "
-        "| one token | ln p, one hop | ln p, two hops |",
+        (
+            f"| group | candidates | not among the first {TOP} | not usable | kept | select | report | ranked first |"
+            " ranked first on two hops | one token | ln p, one hop | ln p, two hops |"
+        ),
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -251,7 +261,16 @@ def _hop_summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: st
         kept = [row for row in rows if row["kept"]]
         unknown = sum(bool(row["answer_tokens"]) for row in rows) - len(kept)
         split = Counter(row["split"] for row in kept)
-        cells = [group, len(rows), unknown, len(rows) - len(kept) - unknown, len(kept), split["select"], split["report"], known(kept)]
+        cells = [
+            group,
+            len(rows),
+            unknown,
+            len(rows) - len(kept) - unknown,
+            len(kept),
+            split["select"],
+            split["report"],
+            known(kept),
+        ]
         cells += [sum(row["multi_rank"] == 1 for row in kept), sum(row["answer_tokens"] == 1 for row in kept)]
         for number in ("single_logprob", "multi_logprob"):
             cells.append(f"{sum(row[number] for row in kept) / len(kept):.2f}" if kept else "")

@@ -1,8 +1,8 @@
 """Candidates for two-hop recall: a prompt that describes a bridge entity, and the same prompt that names it.
 
-"The capital of the country where the river Seine flows is" asks for two facts, "The capital of France is" for the second
-alone; the bridge entity, the *memory*, is France. The form is that of Sakarvadia et al. 2023 (Memory Injections, section
-3); the facts and the sentences in `hops.py` were written for this data set.
+"The capital of the country where the river Seine flows is" asks for two facts, "The capital of France is" for the
+second alone; the bridge entity, the *memory*, is France. The form is that of Sakarvadia et al. 2023 (Memory Injections,
+section 3); the facts and the sentences in `hops.py` were written for this data set.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ ARTICLE = re.compile(r"^(a|an|the) ")
 
 def entries(text: str) -> list[tuple[str, str]]:
     """The (key, value) pairs of a table "key: value; ..."; a key may stand there several times."""
-    return [(key.strip(), value.strip()) for key, value in (entry.rsplit(":", 1) for entry in " ".join(text.split()).split(";"))]
+    return [
+        (key.strip(), value.strip())
+        for key, value in (entry.rsplit(":", 1) for entry in " ".join(text.split()).split(";"))
+    ]
 
 
 def answers(relation: str) -> dict[str, tuple[str, str]]:
@@ -75,7 +78,9 @@ def halves(seed: int) -> dict[str, str]:
 
 
 def holds(text: str, part: str) -> bool:
-    """Whether `text` gives `part` away: as a word, or inside one where `part` has four letters or more (case ignored)."""
+    """Whether `text` gives `part` away: as a word, or inside one where `part` has four letters or more (case
+    ignored).
+    """
     text, part = text.lower(), part.strip().lower()
     return part in text if len(part) > 3 else re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None
 
@@ -92,11 +97,13 @@ def candidates(seed: int) -> Iterator[dict[str, Any]]:
         short, long = sorted((memory.lower(), answer.strip().lower()), key=len)
         if holds(prompt, memory) or holds(prompt, answer.strip().removesuffix("s")) or short in long:
             raise ValueError(
-                f"hops: {record['id']} gives away its memory {memory!r} or its answer {answer!r} in {prompt!r}, or one is a part "
-                "of the other; describe the entity in other words, or mark the fact with '-'"
+                f"hops: {record['id']} gives away its memory {memory!r} or its answer {answer!r} in {prompt!r}, or one"
+                " is a part of the other; describe the entity in other words, or mark the fact with '-'"
             )
         if prompt.count(record["subject"]) != 1 or not holds(record["explicit"], memory):
-            raise ValueError(f"hops: {record['id']} needs its subject once in {prompt!r} and its memory in {record['explicit']!r}")
+            raise ValueError(
+                f"hops: {record['id']} needs its subject once in {prompt!r} and its memory in {record['explicit']!r}"
+            )
         place = list(record).index("prompt")
         parts = list(record.items())
         yield dict(parts[:place]) | {"split": half[memory.lower()]} | dict(parts[place:])

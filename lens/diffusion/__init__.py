@@ -5,8 +5,10 @@
 >>> mask = lens.diffusion.locate(pipeline, memorised, reference, sparsity=0.01)                         # doctest: +SKIP
 >>> with mask.applied(pipeline.unet): lens.diffusion.denoise(pipeline, captions, seeds=range(4))        # doctest: +SKIP
 
-Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted; Kowalczuk et al. 2025, Finding DoRI; Wen et al. 2024,
-Detecting, Explaining, and Mitigating Memorization in Diffusion Models; Carlini et al. 2023, Extracting Training Data from Diffusion Models.
+Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted;
+    Kowalczuk et al. 2025, Finding DoRI; Wen et al. 2024,
+Detecting, Explaining, and Mitigating Memorization in Diffusion Models; Carlini et al. 2023, Extracting Training Data
+from Diffusion Models.
 """
 
 from __future__ import annotations
@@ -21,8 +23,33 @@ _PUBLIC = {
     **dict.fromkeys(("load", "of_parts"), "loading"),
     **dict.fromkeys(("Samples", "Step", "denoise", "noise", "noised", "predicted"), "sampling"),
     **dict.fromkeys(("StepStatistics", "statistics"), "activations"),
-    **dict.fromkeys(("background_correlation", "ssim", "normalised_distance", "nearest_identity", "diversity", "Threshold", "threshold", "copied", "rate"), "copies"),
-    **dict.fromkeys(("Classifier", "train_classifier", "load_classifier", "frechet", "frechet_interval", "frechet_floor", "precision_recall", "denoising_error"), "utility"),
+    **dict.fromkeys(
+        (
+            "background_correlation",
+            "ssim",
+            "normalised_distance",
+            "nearest_identity",
+            "diversity",
+            "Threshold",
+            "threshold",
+            "copied",
+            "rate",
+        ),
+        "copies",
+    ),
+    **dict.fromkeys(
+        (
+            "Classifier",
+            "train_classifier",
+            "load_classifier",
+            "frechet",
+            "frechet_interval",
+            "frechet_floor",
+            "precision_recall",
+            "denoising_error",
+        ),
+        "utility",
+    ),
     **dict.fromkeys(("noise_difference", "detect", "detect_by_step"), "detection"),
     **dict.fromkeys(("Embeddings", "optimise_embeddings", "attack", "noisy_start", "prompts"), "attacks"),
     **dict.fromkeys(("relearn", "savings"), "relearning"),
@@ -34,7 +61,9 @@ __all__ = ["DiffusionError", *_PUBLIC]
 
 def __getattr__(name: str):
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'lens.diffusion' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}.")
+        raise AttributeError(
+            f"module 'lens.diffusion' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}."
+        )
     value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -1,7 +1,9 @@
-"""Statistics of the hidden neurons of a U-Net's feed-forward blocks by caption, denoising step and half of the guidance.
+"""Statistics of the hidden neurons of a U-Net's feed-forward blocks by caption, denoising step and half of the
+guidance.
 
-They are additive over captions, so each caption's are kept on their own (in memory, and in a file of its own where a folder is given): any set of captions then costs no new
-run, and a run that was killed goes on at the caption where it was cut.
+They are additive over captions, so each caption's are kept on their own (in memory, and in a file of its own where a
+folder is given): any set of captions then costs no new run, and a run that was killed goes on at the caption where it
+was cut.
 """
 
 from __future__ import annotations
@@ -43,9 +45,11 @@ class StepStatistics:
     """Sums over the inputs of the feed-forward blocks' second layers, by caption and step.
 
     Attributes:
-        sums: layer -> [caption, step, half, line, d_in] float32: over the seeds and the picture's positions, the energy x^2 and that of rows at unit length x^2 / |x|^2;
-            half 0 is the captioned one, half 1 (with guidance) the one without.
-        rows: layer -> rows that one caption's sums of one half and step are over. model: hash of the U-Net's weights. settings: seeds, steps, guidance.
+        sums: layer -> [caption, step, half, line, d_in] float32: over the seeds and the picture's positions, the energy
+            x^2 and that of rows at unit length x^2 / |x|^2; half 0 is the captioned one, half 1 (with guidance) the one
+            without.
+        rows: layer -> rows that one caption's sums of one half and step are over. model: hash of the U-Net's weights.
+            settings: seeds, steps, guidance.
     """
 
     captions: tuple[str, ...]
@@ -70,15 +74,27 @@ class StepStatistics:
         """Those of some captions, by number; no run of the model."""
         items = [int(i) for i in items]
         if not items or max(items) >= len(self):
-            raise DiffusionError(f"items={items[:8]}: expected numbers of captions from 0 to {len(self) - 1}, at least one.")
+            raise DiffusionError(
+                f"items={items[:8]}: expected numbers of captions from 0 to {len(self) - 1}, at least one."
+            )
         at = torch.tensor(items)
-        return replace(self, captions=tuple(self.captions[i] for i in items), sums={name: value[at] for name, value in self.sums.items()})
+        return replace(
+            self,
+            captions=tuple(self.captions[i] for i in items),
+            sums={name: value[at] for name, value in self.sums.items()},
+        )
 
     def __add__(self, other: StepStatistics) -> StepStatistics:
         """Both sets of captions. Raises DiffusionError: other weights or settings."""
         if self.model != other.model or dict(self.settings) != dict(other.settings):
-            raise DiffusionError("statistics of other weights, seeds, steps or guidance cannot be added; compute both with the same.")
-        return replace(self, captions=self.captions + other.captions, sums={name: torch.cat([value, other.sums[name]]) for name, value in self.sums.items()})
+            raise DiffusionError(
+                "statistics of other weights, seeds, steps or guidance cannot be added; compute both with the same."
+            )
+        return replace(
+            self,
+            captions=self.captions + other.captions,
+            sums={name: torch.cat([value, other.sums[name]]) for name, value in self.sums.items()},
+        )
 
     @door(DiffusionError)
     def at(self, step: Size | Sequence[Size], half: Half = "caption") -> Stats:
@@ -90,30 +106,58 @@ class StepStatistics:
         halves = {"caption": [0], "empty": [1], "both": [0, 1]}[half]
         first = next(iter(self.sums.values()))
         if max(halves) >= first.shape[2]:
-            raise DiffusionError(f"half={half!r}: without guidance 'caption' alone was run; take that, or run with guidance above 1.")
+            raise DiffusionError(
+                f"half={half!r}: without guidance 'caption' alone was run; take that, or run with guidance above 1."
+            )
         if not steps or max(steps) >= first.shape[1]:
             raise DiffusionError(unfit("step", step, f"numbers from 0 to {first.shape[1] - 1}, at least one"))
-        # the two lines of every caption; as if each caption's rows of the chosen halves and steps had been seen one after another
+        # the two lines of every caption; as if each caption's rows of the chosen halves and steps had been seen one
+        # after another
         each = {name: value[:, steps][:, :, halves].sum((1, 2)) for name, value in self.sums.items()}
-        rows = {name: torch.full((len(self),), float(self.rows[name] * len(steps) * len(halves)), dtype=torch.float64) for name in each}
-        return Stats({name: name for name in each}, {name: lines_of(each[name], rows[name]) for name in each}, {name: int(rows[name].sum()) for name in each}, len(self), self.model,
-                     each=each, each_rows=rows)
+        rows = {
+            name: torch.full((len(self),), float(self.rows[name] * len(steps) * len(halves)), dtype=torch.float64)
+            for name in each
+        }
+        return Stats(
+            {name: name for name in each},
+            {name: lines_of(each[name], rows[name]) for name in each},
+            {name: int(rows[name].sum()) for name in each},
+            len(self),
+            self.model,
+            each=each,
+            each_rows=rows,
+        )
 
 
 @door(DiffusionError)
 @of_one_model
-def statistics(pipeline: Pipeline, captions: Captions, *, layers: str | Sequence[str] = FEED_FORWARD, seeds: Seeds = (0, 1, 2, 3), steps: Count = 25,
-               first: Count | None = None, guidance: Guidance = 3.0, batch: Count = BATCH, folder: FilePath | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> StepStatistics:
+def statistics(
+    pipeline: Pipeline,
+    captions: Captions,
+    *,
+    layers: str | Sequence[str] = FEED_FORWARD,
+    seeds: Seeds = (0, 1, 2, 3),
+    steps: Count = 25,
+    first: Count | None = None,
+    guidance: Guidance = 3.0,
+    batch: Count = BATCH,
+    folder: FilePath | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> StepStatistics:
     """Statistics of captions while they are denoised.
 
     Args:
-        layers: names of the linear layers whose inputs are watched; the second layers of the feed-forward blocks, as published. `pipeline.CROSS_ATTENTION` reads words.
-        seeds: of the starting noise, the same for each caption (the published code has one, 0). first: only the first steps, of `steps`.
+        layers: names of the linear layers whose inputs are watched; the second layers of the feed-forward blocks, as
+            published. `pipeline.CROSS_ATTENTION` reads words.
+        seeds: of the starting noise, the same for each caption (the published code has one, 0). first: only the first
+            steps, of `steps`.
         folder: each caption's sums are written there as soon as they are whole, and read back by any later call with
             the same weights (the text encoder's too), settings
             and whatever else is in force on the two: hooks, FreeU, adapters' scales.
 
-    Raises: as `denoise`; DiffusionError also for `first` outside of the steps that there are. Stopped: `stop` said so, captions that are whole are in `folder`.
+    Raises: as `denoise`; DiffusionError also for `first` outside of the steps that there are. Stopped: `stop` said so,
+        captions that are whole are in `folder`.
 
     Cost: that of denoising, and a few hundredths of it.
     """
@@ -122,10 +166,22 @@ def statistics(pipeline: Pipeline, captions: Captions, *, layers: str | Sequence
     named, model, there = pipeline.named(layers), pipeline.unet_hash, len(timesteps(pipeline, steps))
     first = there if first is None else first
     if first > there:
-        raise DiffusionError(f"first={first!r}; the scheduler makes {there} steps of steps={steps}: give 1 to {there}, or None for all.")
-    settings = {"seeds": [int(s) for s in seeds], "steps": int(steps), "first": int(first), "guidance": float(guidance), "scheduler": scheduler_name(pipeline, steps),
-                "text encoder": weight_hash(pipeline.text_encoder)}
-    store = _Store(folder, {"model": model, "state": pipeline.state(), "layers": list(named), **settings}) if folder is not None else None
+        raise DiffusionError(
+            f"first={first!r}; the scheduler makes {there} steps of steps={steps}: give 1 to {there}, or None for all."
+        )
+    settings = {
+        "seeds": [int(s) for s in seeds],
+        "steps": int(steps),
+        "first": int(first),
+        "guidance": float(guidance),
+        "scheduler": scheduler_name(pipeline, steps),
+        "text encoder": weight_hash(pipeline.text_encoder),
+    }
+    store = (
+        _Store(folder, {"model": model, "state": pipeline.state(), "layers": list(named), **settings})
+        if folder is not None
+        else None
+    )
     found: dict[str, dict[str, Tensor]] = {}
     rows: dict[str, int] = {}
     if store is not None:
@@ -135,23 +191,45 @@ def statistics(pipeline: Pipeline, captions: Captions, *, layers: str | Sequence
     missing = list(dict.fromkeys(caption for caption in captions if caption not in found))
     per = max(1, batch // max(1, len(settings["seeds"])))
     for at in range(0, len(missing), per):
-        some = missing[at:at + per]
+        some = missing[at : at + per]
         sums, watch = watching(pipeline, len(some), layers)
-        denoise(pipeline, some, seeds=settings["seeds"], steps=steps, guidance=guidance, only=first, batch=batch, watch=watch, decode=False, progress=progress,
-                stop=stop)
+        denoise(
+            pipeline,
+            some,
+            seeds=settings["seeds"],
+            steps=steps,
+            guidance=guidance,
+            only=first,
+            batch=batch,
+            watch=watch,
+            decode=False,
+            progress=progress,
+            stop=stop,
+        )
         whole = {name: torch.stack(parts, 1).cpu() for name, parts in sums.parts.items()}
         for number, caption in enumerate(some):
             found[caption] = {name: value[number] for name, value in whole.items()}
             if not all(bool(torch.isfinite(value).all()) for value in found[caption].values()):
-                raise DiffusionError(f"captions: the activations of {caption!r} are not finite; run in float32, or undo the edit in force.")
+                raise DiffusionError(
+                    f"captions: the activations of {caption!r} are not finite; run in float32, or undo the edit in"
+                    " force."
+                )
             rows = {name: count // len(some) for name, count in sums.rows.items()}
             if store is not None:
                 store.write(caption, found[caption], rows)
-    return StepStatistics(tuple(captions), {name: torch.stack([found[caption][name] for caption in captions]) for name in named}, rows, model, settings)
+    return StepStatistics(
+        tuple(captions),
+        {name: torch.stack([found[caption][name] for caption in captions]) for name in named},
+        rows,
+        model,
+        settings,
+    )
 
 
 def watching(pipeline: Pipeline, captions: int, layers: str | Sequence[str] = FEED_FORWARD) -> tuple[_Sums, Callable]:
-    """Empty sums of so many captions, and the `watch` of `denoise` that fills them: `parts`, layer -> a list over steps of [caption, half, line, d_in]."""
+    """Empty sums of so many captions, and the `watch` of `denoise` that fills them: `parts`, layer -> a list over steps
+    of [caption, half, line, d_in].
+    """
     sums = _Sums(captions, pipeline.named(layers))
     return sums, sums.watch(pipeline)
 
@@ -179,12 +257,14 @@ class _Sums:
                 squares = torch.mul(x, x, out=self.space[key])
                 whole = squares.sum(-1)
                 # both lines in one product: a row's squares times 1 and times 1 / |x|^2
-                lines = torch.bmm(torch.stack([torch.ones_like(whole), whole.clamp_min(1e-30).reciprocal()], 1), squares)
+                lines = torch.bmm(
+                    torch.stack([torch.ones_like(whole), whole.clamp_min(1e-30).reciprocal()], 1), squares
+                )
                 # [caption, half, line, d_in]; the U-Net's batch has the half without a caption first
                 lines = lines.view(halves, len(own), 2, -1).flip(0).transpose(0, 1)
                 total = lines.new_zeros(self.captions, *lines.shape[1:]).index_add_(0, own, lines)
                 seen = self.parts[name]
-                if step.number < len(seen):   # a batch may end within a caption's seeds
+                if step.number < len(seen):  # a batch may end within a caption's seeds
                     seen[step.number] = seen[step.number] + total
                 else:
                     seen.append(total)
@@ -193,6 +273,7 @@ class _Sums:
 
             with inputs_of(pipeline.unet, self.layers, see):
                 yield
+
         return around
 
 
@@ -204,7 +285,9 @@ class _Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DiffusionError(f"folder={str(folder)!r} cannot be made ({error}); give a folder that can be written.") from None
+            raise DiffusionError(
+                f"folder={str(folder)!r} cannot be made ({error}); give a folder that can be written."
+            ) from None
 
     def path(self, caption: str) -> Path:
         digest = hashlib.sha256("\n".join((self.identity, caption)).encode()).hexdigest()
@@ -226,4 +309,6 @@ class _Store:
             return None
 
     def write(self, caption: str, sums: Mapping[str, Tensor], rows: Mapping[str, int]) -> None:
-        files.write_tensors(self.path(caption), sums, {"identity": self.identity, "caption": caption, "rows": json.dumps(dict(rows))})
+        files.write_tensors(
+            self.path(caption), sums, {"identity": self.identity, "caption": caption, "rows": json.dumps(dict(rows))}
+        )

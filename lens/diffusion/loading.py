@@ -28,16 +28,21 @@ _INDEX = "model_index.json"
 
 @door(DiffusionError)
 def load(name: FilePath = "organism:cards", *, device: str = "auto", dtype: str | torch.dtype = "float32") -> Pipeline:
-    """A pipeline by name: "organism:cards", a folder in diffusers' layout, or a hub name ("CompVis/stable-diffusion-v1-4").
+    """A pipeline by name: "organism:cards", a folder in diffusers' layout, or a hub name
+    ("CompVis/stable-diffusion-v1-4").
 
-    Raises: LoadError: an unknown name or a device that is not there. DiffusionError: a folder that is no pipeline, names
+    Raises: LoadError: an unknown name or a device that is not there. DiffusionError: a folder that is no pipeline,
+        names
     modules of other libraries, lacks a weight of the U-Net, the text encoder or the autoencoder (it would be a random
     number), holds a number that is not finite, or has no feed-forward blocks of the expected kind.
     """
     place, kind = _device(device), _dtype(dtype)
     folder = _organism(str(name)) if str(name).startswith(ORGANISM) else _folder(str(name))
     if folder is not None and not (folder / _INDEX).is_file():
-        raise DiffusionError(f"name={str(name)!r} holds no model_index.json, so it is no diffusion pipeline; expected a folder that a pipeline's save_pretrained wrote.")
+        raise DiffusionError(
+            f"name={str(name)!r} holds no model_index.json, so it is no diffusion pipeline; expected a folder that a"
+            " pipeline's save_pretrained wrote."
+        )
     refuse = _refusal(str(name))
     try:
         with reading.no_panic(refuse, "a part of it made a library fail"):
@@ -49,23 +54,31 @@ def load(name: FilePath = "organism:cards", *, device: str = "auto", dtype: str 
             return Pipeline.of(_parts(str(name), folder, index, kind).to(place), str(name))
     except (DiffusionError, LoadError):
         raise
-    except Exception as error:     # diffusers, transformers and safetensors each raise their own kinds
-        raise DiffusionError(f"name={str(name)!r} is damaged or not whole ({_why(error)}); copy or train it again.") from error
+    except Exception as error:  # diffusers, transformers and safetensors each raise their own kinds
+        raise DiffusionError(
+            f"name={str(name)!r} is damaged or not whole ({_why(error)}); copy or train it again."
+        ) from error
 
 
 def _from_hub(name: str) -> Path:
-    """The folder of a hub name in the hub's own cache, fetched where it is not there; nothing of it is opened but its index."""
+    """The folder of a hub name in the hub's own cache, fetched where it is not there; nothing of it is opened but its
+    index.
+    """
     from diffusers import DiffusionPipeline
 
     try:
         return Path(DiffusionPipeline.download(name, use_safetensors=True, safety_checker=None))
-    except Exception as error:     # the hub's client raises many kinds
-        raise DiffusionError(f"name={name!r} could not be loaded ({_why(error)}); the weights of a hub name must be reachable or in the cache, "
-                             "and 'organism:cards' ships with the package.") from None
+    except Exception as error:  # the hub's client raises many kinds
+        raise DiffusionError(
+            f"name={name!r} could not be loaded ({_why(error)}); the weights of a hub name must be reachable or in the"
+            " cache, and 'organism:cards' ships with the package."
+        ) from None
 
 
 def _inspected(name: str, folder: Path) -> dict[str, Any]:
-    """The index of a pipeline's folder, after a look at every JSON file and header of weights in it. Raises DiffusionError, LoadError."""
+    """The index of a pipeline's folder, after a look at every JSON file and header of weights in it. Raises
+    DiffusionError, LoadError.
+    """
     refuse = _refusal(name)
     index = reading.json_file(folder / _INDEX, refuse)
     told = [*folder.glob("*.json"), *folder.glob("*/*.json")]
@@ -78,13 +91,24 @@ def _inspected(name: str, folder: Path) -> dict[str, Any]:
             for file in set(map(str, named.values())) if isinstance(named, dict) else ():
                 reading.inside(path.parent, file, refuse)
     if not isinstance(index.get("_class_name"), str):
-        raise refuse(f"{folder / _INDEX} names {index.get('_class_name')!r} as the kind of pipeline; expected the name of one of diffusers' own, such as StableDiffusionPipeline")
+        raise refuse(
+            f"{folder / _INDEX} names {index.get('_class_name')!r} as the kind of pipeline; expected the name of one of"
+            " diffusers' own, such as StableDiffusionPipeline"
+        )
     for part, entry in index.items():
         if part.startswith("_") or not isinstance(entry, list) or entry == [None, None]:
             continue
         library = entry[0] if len(entry) == 2 else entry
-        if library not in LIBRARIES and not _of_diffusers(library) or not isinstance(entry[1], str) or not entry[1].isidentifier():
-            raise refuse(f"{folder / _INDEX} asks for {part} as {entry!r}; expected [library, class] with a library of {', '.join(LIBRARIES)}. No other module is imported for a pipeline")
+        if (
+            library not in LIBRARIES
+            and not _of_diffusers(library)
+            or not isinstance(entry[1], str)
+            or not entry[1].isidentifier()
+        ):
+            raise refuse(
+                f"{folder / _INDEX} asks for {part} as {entry!r}; expected [library, class] with a library of"
+                f" {', '.join(LIBRARIES)}. No other module is imported for a pipeline"
+            )
     for path in sorted(folder.glob("*/*.safetensors")):
         reading.safetensors_header(path, refuse)
     return index
@@ -101,8 +125,14 @@ def _parts(name: str, folder: Path, index: dict[str, Any], kind: torch.dtype) ->
     """The pipeline of diffusers, each part with weights loaded here, so that what a load reports as missing is seen."""
     from diffusers import DiffusionPipeline
 
-    own = {part: _weights(name, part, _class(name, part, index[part]), folder, kind) for part in WEIGHED if isinstance(index.get(part), list) and index[part][0] is not None}
-    return DiffusionPipeline.from_pretrained(str(folder), dtype=kind, use_safetensors=True, local_files_only=True, safety_checker=None, **own)
+    own = {
+        part: _weights(name, part, _class(name, part, index[part]), folder, kind)
+        for part in WEIGHED
+        if isinstance(index.get(part), list) and index[part][0] is not None
+    }
+    return DiffusionPipeline.from_pretrained(
+        str(folder), dtype=kind, use_safetensors=True, local_files_only=True, safety_checker=None, **own
+    )
 
 
 def _class(name: str, part: str, entry: list[str]) -> type:
@@ -112,7 +142,10 @@ def _class(name: str, part: str, entry: list[str]) -> type:
 
     found = getattr(importlib.import_module(entry[0]), entry[1], None) if entry[0] in LIBRARIES else None
     if not isinstance(found, type) or not issubclass(found, (ModelMixin, PreTrainedModel)):
-        raise DiffusionError(f"name={name!r}: model_index.json asks for {part} as {entry!r}, which is no model of {' or '.join(LIBRARIES)}.")
+        raise DiffusionError(
+            f"name={name!r}: model_index.json asks for {part} as {entry!r}, which is no model of"
+            f" {' or '.join(LIBRARIES)}."
+        )
     return found
 
 
@@ -121,8 +154,10 @@ def _weights(name: str, part: str, of: type, folder: Path, kind: torch.dtype, **
     from transformers import PreTrainedModel
 
     if issubclass(of, PreTrainedModel):
-        options |= NO_ADAPTER       # transformers would put one that lies beside the weights on them, unasked
-    module, report = of.from_pretrained(folder / part, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True, **options)
+        options |= NO_ADAPTER  # transformers would put one that lies beside the weights on them, unasked
+    module, report = of.from_pretrained(
+        folder / part, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
+    )
     require_complete(f"{name}/{part}", report, module, DiffusionError)
     require_finite(f"{name}/{part}", module, DiffusionError)
     return module
@@ -139,13 +174,23 @@ def _cards(name: str, folder: Path, index: dict, place: torch.device, kind: torc
     card = reading.json_file(folder / "card.json", _refusal(name))
     for file in sorted(folder.glob("*/*.safetensors")):
         if hashlib.sha256(file.read_bytes()).hexdigest() != card["weights_sha256"].get(file.parent.name):
-            raise DiffusionError(f"name={name!r}: the weights in {file.parent.name} are not those of the card; get the folder anew, or train it again with `{card['rebuild']}`.")
+            raise DiffusionError(
+                f"name={name!r}: the weights in {file.parent.name} are not those of the card; get the folder anew, or"
+                f" train it again with `{card['rebuild']}`."
+            )
     unet = _weights(name, "unet", UNet2DConditionModel, folder, kind, low_cpu_mem_usage=False)
     text = _weights(name, "text_encoder", CLIPTextModel, folder, kind)
     for module in (unet, text):
         module.to(place).eval().requires_grad_(False)
-    return Pipeline(name, unet, text, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"), DDIMScheduler.from_pretrained(folder / "scheduler"),
-                    Patches(int(index["patch"])), card)
+    return Pipeline(
+        name,
+        unet,
+        text,
+        PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"),
+        DDIMScheduler.from_pretrained(folder / "scheduler"),
+        Patches(int(index["patch"])),
+        card,
+    )
 
 
 class _Denoiser(Check):
@@ -154,7 +199,7 @@ class _Denoiser(Check):
     def take(self, value: Any) -> Any:
         try:
             fits = isinstance(value.unet, nn.Module) and isinstance(value.text_encoder, nn.Module)
-        except Exception:      # an object may refuse to tell what it has
+        except Exception:  # an object may refuse to tell what it has
             fits = False
         if not fits:
             raise Unfit(value, self.expected)
@@ -162,22 +207,34 @@ class _Denoiser(Check):
 
 
 @door(DiffusionError)
-def of_parts(name: str, denoiser: Annotated[Any, _Denoiser()], tokenizer: Any, scheduler: Any, patch: Count, card: Mapping[str, Any] | None = None) -> Pipeline:
+def of_parts(
+    name: str,
+    denoiser: Annotated[Any, _Denoiser()],
+    tokenizer: Any,
+    scheduler: Any,
+    patch: Count,
+    card: Mapping[str, Any] | None = None,
+) -> Pipeline:
     """A pipeline of an organism that was just trained: a module with `unet` and `text_encoder`."""
-    return Pipeline(name, denoiser.unet.eval(), denoiser.text_encoder.eval(), tokenizer, scheduler, Patches(patch), dict(card or {}))
+    return Pipeline(
+        name, denoiser.unet.eval(), denoiser.text_encoder.eval(), tokenizer, scheduler, Patches(patch), dict(card or {})
+    )
 
 
 def _organism(name: str) -> Path:
     """The folder of a diffusion model that ships with the package."""
     there = sorted(path.parent.name for path in ORGANISMS.glob("*/model_index.json"))
     if (wanted := name.removeprefix(ORGANISM)) not in there:
-        raise LoadError(f"name={name!r}: there is no such organism that makes pictures; there are: {', '.join(there) or 'none yet'}")
+        raise LoadError(
+            f"name={name!r}: there is no such organism that makes pictures; there are: {', '.join(there) or 'none yet'}"
+        )
     return ORGANISMS / wanted
 
 
 def _refusal(name: str) -> Callable[[str], DiffusionError]:
     def refuse(said: str) -> DiffusionError:
         return DiffusionError(f"name={name!r}: {said}")
+
     return refuse
 
 

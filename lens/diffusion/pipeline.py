@@ -1,4 +1,6 @@
-"""A text-to-picture diffusion model as this family takes it: Stable Diffusion and the organism `cards` through one interface."""
+"""A text-to-picture diffusion model as this family takes it: Stable Diffusion and the organism `cards` through one
+interface.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from .errors import DiffusionError
 
 #: The second layers of a U-Net's feed-forward blocks: their inputs are the hidden neurons.
 FEED_FORWARD = "*.ff.net.2"
-#: The keys and values of its cross-attention, where a caption's words enter: their inputs are the text encoder's states, the same in each block and at each step.
+#: The keys and values of its cross-attention, where a caption's words enter: their inputs are the text encoder's
+#: states, the same in each block and at each step.
 CROSS_ATTENTION = ("*.attn2.to_k", "*.attn2.to_v")
 
 
@@ -59,7 +62,8 @@ class Autoencoder:
 @door(DiffusionError)
 @dataclass(eq=False)
 class Pipeline:
-    """The parts of a pipeline. Masks and edits are of `unet`, `hash` of all parts; `layers` are its feed-forward blocks' second layers.
+    """The parts of a pipeline. Masks and edits are of `unet`, `hash` of all parts; `layers` are its feed-forward
+    blocks' second layers.
 
     `card`: what an organism says of itself, empty for others.
     """
@@ -75,21 +79,39 @@ class Pipeline:
     @classmethod
     @door(DiffusionError)
     def of(cls, parts: Any, name: str | None = None) -> Pipeline:
-        """From a diffusers pipeline with `unet`, `text_encoder`, `tokenizer`, `scheduler` and `vae` (StableDiffusionPipeline).
+        """From a diffusers pipeline with `unet`, `text_encoder`, `tokenizer`, `scheduler` and `vae`
+        (StableDiffusionPipeline).
 
         Raises: DiffusionError: a part is missing, the U-Net has no feed-forward blocks of the expected kind, or its
         pictures depend on more than a text.
         """
         try:
-            missing = [part for part in ("unet", "text_encoder", "tokenizer", "scheduler", "vae") if getattr(parts, part, None) is None]
-        except Exception:      # an object may refuse to tell what it has
-            raise DiffusionError(unfit("parts", parts, "a pipeline such as StableDiffusionPipeline, all of its parts loaded")) from None
+            missing = [
+                part
+                for part in ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
+                if getattr(parts, part, None) is None
+            ]
+        except Exception:  # an object may refuse to tell what it has
+            raise DiffusionError(
+                unfit("parts", parts, "a pipeline such as StableDiffusionPipeline, all of its parts loaded")
+            ) from None
         if missing:
-            raise DiffusionError(f"parts: a {type(parts).__name__} without {', '.join(missing)}; expected a pipeline such as StableDiffusionPipeline, all of its parts loaded.")
+            raise DiffusionError(
+                f"parts: a {type(parts).__name__} without {', '.join(missing)}; expected a pipeline such as"
+                " StableDiffusionPipeline, all of its parts loaded."
+            )
         refuse_more_than_text(parts)
         for module in (parts.unet, parts.text_encoder, parts.vae):
             module.eval().requires_grad_(False)
-        made = cls(name or type(parts).__name__, parts.unet, parts.text_encoder, parts.tokenizer, parts.scheduler, Autoencoder(parts.vae), {})
+        made = cls(
+            name or type(parts).__name__,
+            parts.unet,
+            parts.text_encoder,
+            parts.tokenizer,
+            parts.scheduler,
+            Autoencoder(parts.vae),
+            {},
+        )
         made.layers
         return made
 
@@ -113,13 +135,21 @@ class Pipeline:
             found = linears(self.unet, which)
         except LinearError as error:
             if "an adapter" in str(error):
-                raise DiffusionError(f"unet: {error} In diffusers: pipeline.fuse_lora() and unload_lora_weights(), or unet.disable_adapters().") from None
+                raise DiffusionError(
+                    f"unet: {error} In diffusers: pipeline.fuse_lora() and unload_lora_weights(), or"
+                    " unet.disable_adapters()."
+                ) from None
             if any("Fused" in type(getattr(module, "processor", None)).__name__ for module in self.unet.modules()):
-                raise DiffusionError(f"unet: {error} This U-Net's attention has projections that do not run: fused by fuse_qkv_projections(), its keys and values are one layer, "
-                                     "*.to_kv (*.to_qkv within a picture). Call unfuse_qkv_projections() first, or "
-                                     "name those.") from None
-            raise DiffusionError(f"unet: a {type(self.unet).__name__} without feed-forward blocks (or other layers) of the expected kind ({error}) Give a U-Net with transformer "
-                                 "blocks, such as UNet2DConditionModel with CrossAttnDownBlock2D.") from None
+                raise DiffusionError(
+                    f"unet: {error} This U-Net's attention has projections that do not run: fused by"
+                    " fuse_qkv_projections(), its keys and values are one layer, *.to_kv (*.to_qkv within a picture)."
+                    " Call unfuse_qkv_projections() first, or name those."
+                ) from None
+            raise DiffusionError(
+                f"unet: a {type(self.unet).__name__} without feed-forward blocks (or other layers) of the expected kind"
+                f" ({error}) Give a U-Net with transformer blocks, such as UNet2DConditionModel with"
+                " CrossAttnDownBlock2D."
+            ) from None
         stage = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
         return dict(sorted(found.items(), key=lambda item: stage.get(item[0].split(".")[0], 3)))
 
@@ -139,7 +169,9 @@ class Pipeline:
 
     @property
     def unet_hash(self) -> str:
-        """The hash of the U-Net's weights alone, which masks, statistics and edits carry; compiled, it has that of the plain one."""
+        """The hash of the U-Net's weights alone, which masks, statistics and edits carry; compiled, it has that of the
+        plain one.
+        """
         return weight_hash(self.unet)
 
     def _identities(self) -> dict[str, Any]:
@@ -152,7 +184,10 @@ class Pipeline:
             "text_encoder": weight_hash(self.text_encoder),
             "pictures": pictures,
             "tokenizer": vocabulary_hash(self.tokenizer),
-            "scheduler": [type(self.scheduler).__name__, {key: value for key, value in settings.items() if not key.startswith("_")}],
+            "scheduler": [
+                type(self.scheduler).__name__,
+                {key: value for key, value in settings.items() if not key.startswith("_")},
+            ],
         }
 
     def state(self) -> str:
@@ -184,7 +219,15 @@ class Pipeline:
 
     def copied(self) -> Pipeline:
         """The same pipeline with weights of its own, for training; not compiled."""
-        return Pipeline(self.name, copy.deepcopy(plain(self.unet)), copy.deepcopy(plain(self.text_encoder)), self.tokenizer, self.scheduler, self.codec, self.card)
+        return Pipeline(
+            self.name,
+            copy.deepcopy(plain(self.unet)),
+            copy.deepcopy(plain(self.text_encoder)),
+            self.tokenizer,
+            self.scheduler,
+            self.codec,
+            self.card,
+        )
 
     # -- captions ---------------------------------------------------------------------------------------------------
 
@@ -192,19 +235,28 @@ class Pipeline:
     def tokens(self, captions: Captions) -> Int[Tensor, "n length"]:
         """Token ids of captions, padded to the encoder's length.
 
-        Raises: DiffusionError: no caption, one that is no text, one longer than the encoder's limit, a word that the tokenizer has no id for.
+        Raises: DiffusionError: no caption, one that is no text, one longer than the encoder's limit, a word that the
+            tokenizer has no id for.
         """
         captions = [captions] if isinstance(captions, str) else list(captions)
         if not captions:
             raise DiffusionError(unfit("captions", captions, "at least one text"))
         limit = int(min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings))
-        rows = self.tokenizer([spelled_out(caption, self.tokenizer) for caption in captions], truncation=False)["input_ids"]
+        rows = self.tokenizer([spelled_out(caption, self.tokenizer) for caption in captions], truncation=False)[
+            "input_ids"
+        ]
         for caption, row in zip(captions, rows):
             if len(row) > limit:
-                raise DiffusionError(f"captions: {caption[:80]!r} has {len(row)} tokens with its start and end; the text encoder takes {limit}. Shorten it.")
+                raise DiffusionError(
+                    f"captions: {caption[:80]!r} has {len(row)} tokens with its start and end; the text encoder takes"
+                    f" {limit}. Shorten it."
+                )
             unknown = self.tokenizer.unk_token_id
             if unknown is not None and unknown != self.tokenizer.eos_token_id and unknown in row:
-                raise DiffusionError(f"captions: {caption[:80]!r} has a word that {self.name} was never told; use the words of its captions.")
+                raise DiffusionError(
+                    f"captions: {caption[:80]!r} has a word that {self.name} was never told; use the words of its"
+                    " captions."
+                )
         pad = self.tokenizer.pad_token_id
         return torch.tensor([row + [pad] * (limit - len(row)) for row in rows])
 
@@ -218,32 +270,53 @@ class Pipeline:
 
     @door(DiffusionError)
     def pictures(self, images: Any, argument: str = "images") -> Float[Tensor, "n 3 h w"]:
-        """Pictures of the pipeline's size as numbers from -1 to 1: PIL pictures (mode RGB), or a tensor [n, 3, h, w] that has them already.
+        """Pictures of the pipeline's size as numbers from -1 to 1: PIL pictures (mode RGB), or a tensor [n, 3, h, w]
+        that has them already.
 
         Raises: DiffusionError: another mode, size, shape or range, or a number that is not finite.
         """
         _, h, w = self.image_shape
         if isinstance(images, Tensor):
-            if images.is_meta or images.is_complex() or images.dtype == torch.bool or images.layout is not torch.strided or images.ndim != 4 or tuple(images.shape[1:]) != (3, h, w):
-                raise DiffusionError(f"{argument} has shape {tuple(images.shape)}; expected [n, 3, {h}, {w}] for {self.name}: resize the pictures.")
+            if (
+                images.is_meta
+                or images.is_complex()
+                or images.dtype == torch.bool
+                or images.layout is not torch.strided
+                or images.ndim != 4
+                or tuple(images.shape[1:]) != (3, h, w)
+            ):
+                raise DiffusionError(
+                    f"{argument} has shape {tuple(images.shape)}; expected [n, 3, {h}, {w}] for {self.name}: resize the"
+                    " pictures."
+                )
             if not len(images):
                 raise DiffusionError(f"{argument} is empty; give at least one picture.")
             if not bool(torch.isfinite(images).all()) or float(images.abs().max()) > 1 + 1e-4:
-                raise DiffusionError(f"{argument} has numbers that are not finite or lie outside -1 to 1; scale pixels from 0-255 by x / 127.5 - 1.")
+                raise DiffusionError(
+                    f"{argument} has numbers that are not finite or lie outside -1 to 1; scale pixels from 0-255 by x /"
+                    " 127.5 - 1."
+                )
             return images.to(self.device, self.dtype)
         made = []
         try:
             several = is_sequence(images) and not isinstance(images, range)
-        except Exception:      # an object may refuse to tell what it has
+        except Exception:  # an object may refuse to tell what it has
             several = False
         if not is_picture(images) and not several:
-            raise DiffusionError(unfit(argument, images, f"PIL pictures of mode RGB, or a tensor [n, 3, {h}, {w}] from -1 to 1"))
+            raise DiffusionError(
+                unfit(argument, images, f"PIL pictures of mode RGB, or a tensor [n, 3, {h}, {w}] from -1 to 1")
+            )
         for number, image in enumerate([images] if is_picture(images) else images):
             mode, size = (image.mode, image.size) if is_picture(image) else (None, None)
             if mode != "RGB":
-                raise DiffusionError(f"{argument}[{number}] has mode {mode!r}; expected a PIL picture of mode 'RGB': use image.convert('RGB').")
+                raise DiffusionError(
+                    f"{argument}[{number}] has mode {mode!r}; expected a PIL picture of mode 'RGB': use"
+                    " image.convert('RGB')."
+                )
             if tuple(size) != (w, h):
-                raise DiffusionError(f"{argument}[{number}] has {size[0]} x {size[1]} pixels; {self.name} makes {w} x {h}: resize it.")
+                raise DiffusionError(
+                    f"{argument}[{number}] has {size[0]} x {size[1]} pixels; {self.name} makes {w} x {h}: resize it."
+                )
             made.append(torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1))
         if not made:
             raise DiffusionError(f"{argument} is empty; give at least one picture.")
@@ -372,5 +445,10 @@ def refuse_more_than_text(parts: Any) -> None:
 
 
 #: What a U-Net's configuration may say where its prediction depends on a text, noise and a timestep alone.
-_TEXT_ALONE = {"time_cond_proj_dim": (None,), "class_embed_type": (None,), "num_class_embeds": (None,), "addition_embed_type": (None, "text"),
-               "encoder_hid_dim_type": (None, "text_proj")}
+_TEXT_ALONE = {
+    "time_cond_proj_dim": (None,),
+    "class_embed_type": (None,),
+    "num_class_embeds": (None,),
+    "addition_embed_type": (None, "text"),
+    "encoder_hid_dim_type": (None, "text_proj"),
+}

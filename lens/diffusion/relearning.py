@@ -1,4 +1,6 @@
-"""Does a little training on other memorised pictures bring the deleted ones back, and sooner than in a twin that never saw them?"""
+"""Does a little training on other memorised pictures bring the deleted ones back, and sooner than in a twin that never
+saw them?
+"""
 
 from __future__ import annotations
 
@@ -37,29 +39,55 @@ CHECKPOINT = 25
 
 @door(DiffusionError)
 @of_one_model(reads=False)
-def relearn(pipeline: Pipeline, others: Pairs, targets: Pairs, *, measure: Measure, twin: Pipeline | None = None, rank: Annotated[int, Whole(1, 2**12)] = 4,
-            modules: Literal["attention", "feed-forward", "both"] = "attention", steps: Draws = 100,
-            at: Sequence[Size] | None = None, learning_rate: Positive = 1e-3, batch: Count = 4, seed: Seed = 0, seeds: Seeds = (0, 1, 2, 3), denoising_steps: Count = 25,
-            guidance: Guidance = 3.0, folder: FilePath | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
-    """Train low-rank adapters in a copy of the pipeline on other memorised pictures, and measure on the way what the targets' captions bring back.
+def relearn(
+    pipeline: Pipeline,
+    others: Pairs,
+    targets: Pairs,
+    *,
+    measure: Measure,
+    twin: Pipeline | None = None,
+    rank: Annotated[int, Whole(1, 2**12)] = 4,
+    modules: Literal["attention", "feed-forward", "both"] = "attention",
+    steps: Draws = 100,
+    at: Sequence[Size] | None = None,
+    learning_rate: Positive = 1e-3,
+    batch: Count = 4,
+    seed: Seed = 0,
+    seeds: Seeds = (0, 1, 2, 3),
+    denoising_steps: Count = 25,
+    guidance: Guidance = 3.0,
+    folder: FilePath | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> xr.Dataset:
+    """Train low-rank adapters in a copy of the pipeline on other memorised pictures, and measure on the way what the
+    targets' captions bring back.
 
-    Only adapters are trained: an edit in force is in the copy's weights and stays there, and the given pipelines are left bit-equal.
+    Only adapters are trained: an edit in force is in the copy's weights and stays there, and the given pipelines are
+        left bit-equal.
 
     Args:
-        others: memorised pictures and captions to train on. targets: those that are measured; the pictures serve to refuse an overlap with `others`.
+        others: memorised pictures and captions to train on. targets: those that are measured; the pictures serve to
+            refuse an overlap with `others`.
         measure: called with the images of the targets' captions at each look, in the model and in the twin alike.
-        twin: a pipeline that never saw the targets (same recipe without them), trained and measured alongside: the control of `savings`.
-        rank: of the adapters, which start as no change. modules: which linear layers of the transformer blocks get one: "attention", "feed-forward" or "both".
-        at: finished steps at which is measured; 0 and the last always are. learning_rate: constant; AdamW without weight decay.
-        folder: checkpoints every 25 steps, one folder for each model; the same call (the same measure too) goes on where it ended.
+        twin: a pipeline that never saw the targets (same recipe without them), trained and measured alongside: the
+            control of `savings`.
+        rank: of the adapters, which start as no change. modules: which linear layers of the transformer blocks get one:
+            "attention", "feed-forward" or "both".
+        at: finished steps at which is measured; 0 and the last always are. learning_rate: constant; AdamW without
+            weight decay.
+        folder: checkpoints every 25 steps, one folder for each model; the same call (the same measure too) goes on
+            where it ended.
 
-    The paper's pictures come from the unedited model by inversion and interpolation, and its automatic variant mixes the predictions with and without adapters; here the
-    training pictures themselves are given, and the mixing is left out.
+    The paper's pictures come from the unedited model by inversion and interpolation, and its automatic variant mixes
+    the predictions with and without adapters; here the training pictures themselves are given, and the mixing is left
+    out.
 
-    Returns: over `model` ("edited", "twin"), `step, caption, seed`: `value` (NaN where a stopped run was not looked at); over `model`: `status`; over `model, update`: `loss`.
+    Returns: over `model` ("edited", "twin"), `step, caption, seed`: `value` (NaN where a stopped run was not looked
+        at); over `model`: `status`; over `model, update`: `loss`.
 
-    Raises: DiffusionError: pictures or captions that cannot be used, sets that overlap, a wrong number, a loss or latents that are not finite (the step is named).
-        TrainingError: a folder of another run.
+    Raises: DiffusionError: pictures or captions that cannot be used, sets that overlap, a wrong number, a loss or
+        latents that are not finite (the step is named). TrainingError: a folder of another run.
 
     Source: MemoRa (2025, arXiv 2510.03263), low-rank relearning; the never-trained twin is this project's control.
     """
@@ -70,13 +98,30 @@ def relearn(pipeline: Pipeline, others: Pairs, targets: Pairs, *, measure: Measu
     if looks[-1] > steps:
         raise DiffusionError(f"at={list(at or ())[:8]}; expected numbers of finished steps from 0 to steps={steps}.")
     try:
-        recipe = training.Recipe(steps=steps, batch=batch, learning_rate=learning_rate, weight_decay=0.0, schedule="constant", seed=seed, checkpoint_every=CHECKPOINT)
+        recipe = training.Recipe(
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            weight_decay=0.0,
+            schedule="constant",
+            seed=seed,
+            checkpoint_every=CHECKPOINT,
+        )
     except training.TrainingError as error:
         raise DiffusionError(str(error)) from None
     arms = {"edited": pipeline} | ({} if twin is None else {"twin": twin})
-    values, loss = np.full((len(arms), len(looks), len(told[1]), len(seeds)), np.nan), np.full((len(arms), steps), np.nan)
+    values, loss = (
+        np.full((len(arms), len(looks), len(told[1]), len(seeds)), np.nan),
+        np.full((len(arms), steps), np.nan),
+    )
     status = ["not started"] * len(arms)
-    call = {"others": digest(known[0]), "targets": told[1], "seeds": list(map(int, seeds)), "denoising_steps": denoising_steps, "guidance": guidance}
+    call = {
+        "others": digest(known[0]),
+        "targets": told[1],
+        "seeds": list(map(int, seeds)),
+        "denoising_steps": denoising_steps,
+        "guidance": guidance,
+    }
     for number, (name, source) in enumerate(arms.items()):
         refuse_other_predictions(source)
         copied = _adapted(source, rank, chosen, seed)
@@ -85,27 +130,65 @@ def relearn(pipeline: Pipeline, others: Pairs, targets: Pairs, *, measure: Measu
             try:
                 made = denoise(copied, told[1], seeds=seeds, steps=denoising_steps, guidance=guidance, progress=False)
             except DiffusionError as error:
-                raise DiffusionError(f"learning_rate={learning_rate}: after {finished} steps of relearning ({name}): {error}") from None
+                raise DiffusionError(
+                    f"learning_rate={learning_rate}: after {finished} steps of relearning ({name}): {error}"
+                ) from None
             return {f"{c}|{s}": float(v) for (c, s), v in np.ndenumerate(measured(measure, made.images))}
 
         objective = _Noise(copied, *known, json.dumps(call))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "training diverged")
-            trained = training.train(copied.unet, objective.rows, recipe, parameters=lambda name: ".lora_" in name, evaluate=look, evaluate_at=looks, objective=objective,
-                                     folder=None if folder is None else Path(folder) / name, progress=progress, stop=stop)
+            trained = training.train(
+                copied.unet,
+                objective.rows,
+                recipe,
+                parameters=lambda name: ".lora_" in name,
+                evaluate=look,
+                evaluate_at=looks,
+                objective=objective,
+                folder=None if folder is None else Path(folder) / name,
+                progress=progress,
+                stop=stop,
+            )
         if trained.status == "diverged":
-            raise DiffusionError(f"learning_rate={learning_rate}: relearning ({name}) diverged at step {int(trained.losses.step.iloc[-1])} of {steps}; lower it.")
+            raise DiffusionError(
+                f"learning_rate={learning_rate}: relearning ({name}) diverged at step"
+                f" {int(trained.losses.step.iloc[-1])} of {steps}; lower it."
+            )
         status[number] = trained.status
-        loss[number, :len(trained.losses)] = trained.losses["lm"]
+        loss[number, : len(trained.losses)] = trained.losses["lm"]
         for _, line in trained.evaluations.iterrows():
-            values[number, looks.index(int(line["step"]))] = [[line[f"{c}|{s}"] for s in range(len(seeds))] for c in range(len(told[1]))]
+            values[number, looks.index(int(line["step"]))] = [
+                [line[f"{c}|{s}"] for s in range(len(seeds))] for c in range(len(told[1]))
+            ]
         if trained.status != "complete":
             break
-    ds = xr.Dataset({"value": (("model", "step", "caption", "seed"), values), "status": ("model", status), "loss": (("model", "update"), loss)},
-                    {"model": list(arms), "step": looks, "caption": np.arange(len(told[1])), "prompt": ("caption", told[1]), "seed": list(map(int, seeds)),
-                     "update": np.arange(steps)})
-    call |= {"rank": rank, "modules": modules, "steps": steps, "learning_rate": learning_rate, "batch": batch, "captions": known[1]}
-    return stamped(ds, pipeline, "picture relearning", call, seed, "complete" if set(status) == {"complete"} else "partial")
+    ds = xr.Dataset(
+        {
+            "value": (("model", "step", "caption", "seed"), values),
+            "status": ("model", status),
+            "loss": (("model", "update"), loss),
+        },
+        {
+            "model": list(arms),
+            "step": looks,
+            "caption": np.arange(len(told[1])),
+            "prompt": ("caption", told[1]),
+            "seed": list(map(int, seeds)),
+            "update": np.arange(steps),
+        },
+    )
+    call |= {
+        "rank": rank,
+        "modules": modules,
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "batch": batch,
+        "captions": known[1],
+    }
+    return stamped(
+        ds, pipeline, "picture relearning", call, seed, "complete" if set(status) == {"complete"} else "partial"
+    )
 
 
 def _adapted(pipeline: Pipeline, rank: int, modules: Sequence[str], seed: int) -> Pipeline:
@@ -114,15 +197,27 @@ def _adapted(pipeline: Pipeline, rank: int, modules: Sequence[str], seed: int) -
 
     made = pipeline.copied()
     if any(isinstance(getattr(module, "base_layer", None), nn.Module) for module in made.unet.modules()):
-        raise DiffusionError(f"pipeline: the U-Net of {pipeline.name} has adapters already; merge them into its weights (fuse_lora, then unload_lora_weights) or take them out first.")
+        raise DiffusionError(
+            f"pipeline: the U-Net of {pipeline.name} has adapters already; merge them into its weights (fuse_lora, then"
+            " unload_lora_weights) or take them out first."
+        )
     ends = tuple(f".{module}" for module in modules)
-    found = {name: module for name, module in made.unet.named_modules() if isinstance(module, nn.Linear) and ".transformer_blocks." in f".{name}" and name.endswith(ends)}
+    found = {
+        name: module
+        for name, module in made.unet.named_modules()
+        if isinstance(module, nn.Linear) and ".transformer_blocks." in f".{name}" and name.endswith(ends)
+    }
     blocks, idle = list(found), idle_projections(made.unet)
     if any(id(module) in idle for module in found.values()):
-        raise DiffusionError(f"pipeline: projections in the attention of {pipeline.name} do not run (fused by fuse_qkv_projections), so that adapters on them would change nothing; "
-                             "call unfuse_qkv_projections() first.")
+        raise DiffusionError(
+            f"pipeline: projections in the attention of {pipeline.name} do not run (fused by fuse_qkv_projections), so"
+            " that adapters on them would change nothing; call unfuse_qkv_projections() first."
+        )
     if not blocks:
-        raise DiffusionError(f"pipeline: the U-Net of {pipeline.name} has no linear layer named {', '.join(modules)} in a transformer block, so that no adapter can be put in.")
+        raise DiffusionError(
+            f"pipeline: the U-Net of {pipeline.name} has no linear layer named {', '.join(modules)} in a transformer"
+            " block, so that no adapter can be put in."
+        )
     with torch.random.fork_rng():
         torch.manual_seed(int(seed))
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=blocks), made.unet)
@@ -130,7 +225,9 @@ def _adapted(pipeline: Pipeline, rank: int, modules: Sequence[str], seed: int) -
 
 
 class _Noise:
-    """The loss of a batch: mean squared error of the predicted noise on the pictures, at a step drawn for each; text states stand still."""
+    """The loss of a batch: mean squared error of the predicted noise on the pictures, at a step drawn for each; text
+    states stand still.
+    """
 
     def __init__(self, pipeline: Pipeline, pictures: Tensor, captions: Sequence[str], about: str):
         ids = pipeline.tokens(captions)
@@ -146,19 +243,23 @@ class _Noise:
         clean = self.clean[at]
         t = torch.randint(self.pipeline.scheduler.config.num_train_timesteps, (len(clean),)).to(clean.device)
         added = torch.randn(clean.shape).to(clean)
-        return F.mse_loss(predicted(self.pipeline, noised(self.pipeline, clean, added, t), t, self.states[at]).float(), added.float())
+        return F.mse_loss(
+            predicted(self.pipeline, noised(self.pipeline, clean, added, t), t, self.states[at]).float(), added.float()
+        )
 
 
 @door(DiffusionError)
 def savings(result: xr.Dataset, threshold: float = 0.5, *, level: Share = 0.95, seed: Seed = 0) -> pd.DataFrame:
     """Steps that the edited model needs less than its twin to bring the mean value over the targets to `threshold`.
 
-    Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored` names it: where the twin is censored the savings are at
-    least so many, where the edited model is they are at most so many, where both are they are unknown. Interval: from the intervals of the means
-    over captions at each look (`lens.measure.crossings`).
+    Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored`
+    names it: where the twin is censored the savings are at least so many, where the edited model is they are at most so
+    many, where both are they are unknown. Interval: from the intervals of the means over captions at each look
+    (`lens.measure.crossings`).
 
-    Returns: one line: `start` (the edited model's mean before any training; at the threshold already, it needs 0 steps), `edited` and `twin` (steps), `savings`, `low`, `high`
-        (NaN where none can be had), `interval_kind`, `censored`, `n`.
+    Returns: one line: `start` (the edited model's mean before any training; at the threshold already, it needs 0
+        steps), `edited` and `twin` (steps), `savings`, `low`, `high` (NaN where none can be had), `interval_kind`,
+        `censored`, `n`.
 
     Raises: DiffusionError: a result without a twin, or of a run that was stopped.
 
@@ -167,10 +268,15 @@ def savings(result: xr.Dataset, threshold: float = 0.5, *, level: Share = 0.95, 
     if missing := [name for name in ("model", "step", "value", "status") if name not in result.variables]:
         raise DiffusionError(unfit("result", f"a dataset without {', '.join(missing)}", "what `relearn` returned"))
     if "twin" not in result.model.values:
-        raise DiffusionError("result has no twin; savings are against a model that never saw the targets: relearn(..., twin=...).")
+        raise DiffusionError(
+            "result has no twin; savings are against a model that never saw the targets: relearn(..., twin=...)."
+        )
     ours, theirs = (result.value.sel(model=kind).mean("seed").values for kind in ("edited", "twin"))
     if np.isnan(ours).any() or np.isnan(theirs).any():
-        raise DiffusionError(f"result has looks that were not taken (status {', '.join(map(str, result.status.values))}); let the run go on to its end.")
+        raise DiffusionError(
+            f"result has looks that were not taken (status {', '.join(map(str, result.status.values))}); let the run go"
+            " on to its end."
+        )
     steps, n = result.step.values, ours.shape[1]
     late = [kind for kind, v in (("edited", ours), ("twin", theirs)) if v.mean(1).max() < threshold]
     found = crossing_difference(ours, theirs, steps, threshold, level, seed)

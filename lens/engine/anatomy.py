@@ -45,7 +45,10 @@ class Anatomy:
         self.body = getattr(self.hf, "base_model", self.hf)
         self.layers = layers_of(self.hf, model, getattr(self.config, "num_hidden_layers", None))
         if self.layers is None:
-            raise UnsupportedModel(f"model type {self.model_type!r} has no list of {getattr(self.config, 'num_hidden_layers', '?')} decoder blocks that could be found.")
+            raise UnsupportedModel(
+                f"model type {self.model_type!r} has no list of {getattr(self.config, 'num_hidden_layers', '?')}"
+                " decoder blocks that could be found."
+            )
         self.embedding = self.hf.get_input_embeddings()
         self.n_layers, self.d_vocab = len(self.layers), self.config.vocab_size
         self.points: dict[nn.Module, nn.Module] = {}
@@ -101,7 +104,9 @@ class Anatomy:
 
     @property
     def causal(self) -> bool:
-        """Whether no token reads a later one: by the configuration, and tried on the probe by changing its last token."""
+        """Whether no token reads a later one: by the configuration, and tried on the probe by changing its last
+        token.
+        """
         if both_ways(self.config):
             return False
         if self._causal is None:
@@ -136,13 +141,18 @@ class Anatomy:
         if site == "resid_mid":
             place = self.require("attn_out", layer)
             if self.is_parallel(layer):
-                raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
+                raise SiteError(
+                    "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out'"
+                    " or 'resid_post'."
+                )
             return place
         if site == "embed":
             return Place(self.embedding, "out")
         if (site, layer) not in self._places:
-            raise SiteError(f"site={site!r} was not found in layer {layer} of model type {self.model_type!r}; "
-                            f"found there: {', '.join(dict.fromkeys(s for s, l in self._places if l == layer))}.")
+            raise SiteError(
+                f"site={site!r} was not found in layer {layer} of model type {self.model_type!r}; "
+                f"found there: {', '.join(dict.fromkeys(s for s, l in self._places if l == layer))}."
+            )
         return self._places[site, layer]
 
     def is_parallel(self, layer: int) -> bool:
@@ -153,7 +163,13 @@ class Anatomy:
             with evaluating(self.hf) as here, torch.no_grad():
                 here.put(lambda: self.attach("mlp_out", layer, lambda x: (seen.append(x.clone()), x)[1]))
                 self.hf(self.probe_ids(), use_cache=False)
-                here.put(lambda: self.attach("attn_out", layer, lambda x: x + push * x.abs().amax() * torch.linspace(-1, 1, x.shape[-1]).to(x)))
+                here.put(
+                    lambda: self.attach(
+                        "attn_out",
+                        layer,
+                        lambda x: x + push * x.abs().amax() * torch.linspace(-1, 1, x.shape[-1]).to(x),
+                    )
+                )
                 self.hf(self.probe_ids(), use_cache=False)
             self._parallel[layer] = bool(torch.equal(*seen))
         return self._parallel[layer]
@@ -162,17 +178,23 @@ class Anatomy:
         return self.n_heads if HEADED[site] == "query" else self.n_kv_heads
 
     def layer_of(self, site: str, layer: int | None) -> tuple[str, int]:
-        """The site and layer with a non-negative layer; ``resid_post`` as the next layer's ``resid_pre`` where these are one tensor."""
+        """The site and layer with a non-negative layer; ``resid_post`` as the next layer's ``resid_pre`` where these
+        are one tensor.
+        """
         at = 0 if site == "embed" else indices(layer, self.n_layers, "layer")[0]
         return ("resid_pre", at + 1) if site == "resid_post" and at in self.handed_on else (site, at)
 
     def shown(self, site: str, layer: int | None) -> tuple[str, int]:
-        """As ``layer_of``, but ``resid_post`` stays where a bridge's hook point of that name shows it: what is hooked there then sees the change."""
+        """As ``layer_of``, but ``resid_post`` stays where a bridge's hook point of that name shows it: what is hooked
+        there then sees the change.
+        """
         at = 0 if site == "embed" else indices(layer, self.n_layers, "layer")[0]
         return (site, at) if site == "resid_post" and self.layers[at] in self.points else self.layer_of(site, layer)
 
     def enter(self, layer: int, args: tuple) -> None:
-        """Tells the changes in a layer what goes into it, where it runs without its hooks: inside gradient checkpointing."""
+        """Tells the changes in a layer what goes into it, where it runs without its hooks: inside gradient
+        checkpointing.
+        """
         for look in self._lookers.get(layer, ()):
             look(None, args, {})
 
@@ -191,8 +213,9 @@ class Anatomy:
             handles.close()
             raise
 
-    def _attach(self, place: Place, handles: contextlib.ExitStack, site: str, layer: int, change: Change,
-                everywhere: bool) -> Callable[[], None]:
+    def _attach(
+        self, place: Place, handles: contextlib.ExitStack, site: str, layer: int, change: Change, everywhere: bool
+    ) -> Callable[[], None]:
         if site == "pattern":
             if not everywhere:
                 change = alone(change, lambda pattern: pattern)
@@ -202,9 +225,11 @@ class Anatomy:
         batch: list[int] = [1]
         block_input: list[Tensor] = []
         if site == "resid_mid" or place.flat:
+
             def look(_, args, kwargs):
                 x = args[0] if args else kwargs["hidden_states"]
                 batch[:], block_input[:] = [x.shape[0]], [x]
+
             handles.callback(before_call(self.layers[layer], look if everywhere else alone(look)).remove)
             lookers = self._lookers.setdefault(layer, [])
             lookers.append(look)
@@ -214,7 +239,7 @@ class Anatomy:
 
             def change(x):
                 if not block_input or block_input[0].shape != x.shape:
-                    return x        # computed again, of a forward that was made before this
+                    return x  # computed again, of a forward that was made before this
                 middle = block_input[0] + x
                 new = inner(middle)
                 return x if new is middle else new - block_input[0]
@@ -229,6 +254,13 @@ class Anatomy:
             whole = whole.clone()
             place.view(whole).copy_(new if place.scale == 1.0 else new / place.scale)
             return whole.flatten(0, 1) if place.flat else whole
-        handles.callback(hook(self.points.get(place.module, place.module) if place.side == "out" else place.module, place.side, through,
-                              everywhere=everywhere).remove)
+
+        handles.callback(
+            hook(
+                self.points.get(place.module, place.module) if place.side == "out" else place.module,
+                place.side,
+                through,
+                everywhere=everywhere,
+            ).remove
+        )
         return handles.close

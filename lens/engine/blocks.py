@@ -179,8 +179,8 @@ class GPT2Block(Block):
         d = self.d_model
         if not is_plain(self.fused):
             # under an adapter the layer's parameter is not what it applies
-            return self.fused(x)[:, first * d:last * d]
-        return torch.addmm(self.fused.bias[first * d:last * d], x, self.fused.weight[:, first * d:last * d])
+            return self.fused(x)[:, first * d : last * d]
+        return torch.addmm(self.fused.bias[first * d : last * d], x, self.fused.weight[:, first * d : last * d])
 
     def q(self, x):
         return self._project(x, 0, 1).view(len(x), -1, self.d_head)
@@ -190,7 +190,7 @@ class GPT2Block(Block):
         return k.reshape(len(x), -1, self.d_head), v.reshape(len(x), -1, self.d_head)
 
     def value_weight(self):
-        return linear_map(self.fused, "queries, keys and values")[0][2 * self.d_model:]
+        return linear_map(self.fused, "queries, keys and values")[0][2 * self.d_model :]
 
     def hidden(self, x):
         return self.act(self.up(x))

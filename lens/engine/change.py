@@ -26,8 +26,9 @@ class Change:
     #: whether the site's axes after position are ``(heads, width)`` rather than ``(width,)``
     headed: bool = False
 
-    def write(self, x: Tensor, row: Int[Tensor, "n"], column: Int[Tensor, "n"], entry: Int[Tensor, "n"] | None,
-              where: Site) -> None:
+    def write(
+        self, x: Tensor, row: Int[Tensor, "n"], column: Int[Tensor, "n"], entry: Int[Tensor, "n"] | None, where: Site
+    ) -> None:
         """Writes in place at ``x[row, column]``; ``entry`` says which position of a value with a position axis each
         token takes."""
         old = x[row, column]
@@ -57,9 +58,11 @@ class Change:
         except RuntimeError:
             pass
         beyond = entry is not None and value.ndim > len(axes)
-        raise EditError(f"value has shape {tuple(self.value.shape)} at {where}; expected something that broadcasts to "
-                        f"{tuple(axes)}, with one more axis in front where every position named has its own"
-                        + (f" (position {int(entry.max())} of the text has none)." if beyond else "."))
+        raise EditError(
+            f"value has shape {tuple(self.value.shape)} at {where}; expected something that broadcasts to "
+            f"{tuple(axes)}, with one more axis in front where every position named has its own"
+            + (f" (position {int(entry.max())} of the text has none)." if beyond else ".")
+        )
 
 
 def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[str, int, Change]:
@@ -85,8 +88,10 @@ def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[s
     if value is not None and value.ndim == 2 + (name in HEADED) and listed:
         named = len(site.position) if hasattr(site.position, "__len__") else 1
         if value.shape[0] not in (1, named):
-            raise EditError(f"value has shape {tuple(value.shape)} at {site}; its first axis counts positions, and "
-                            f"{named} are named.")
+            raise EditError(
+                f"value has shape {tuple(value.shape)} at {site}; its first axis counts positions, and "
+                f"{named} are named."
+            )
     return name, layer, Change(edit.keep, float(edit.scale), sub, key, value, name in HEADED)
 
 

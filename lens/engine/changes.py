@@ -2,10 +2,10 @@
 
 Everything in the library that writes weights, puts hooks or switches something in a model goes through here, so that
 
-- it is undone whatever happens: an undo can be called again and finishes, Ctrl-C waits on the way in and out (``interrupts``), and `restore` undoes what nobody
-  holds any more;
-- a computation is of one model: a `Session` is one thread's at a time, what another thread wants to change waits for it or is refused, and a session that only
-  reads looks at its end whether the model is what it was.
+- it is undone whatever happens: an undo can be called again and finishes, Ctrl-C waits on the way in and out
+  (``interrupts``), and `restore` undoes what nobody holds any more;
+- a computation is of one model: a `Session` is one thread's at a time, what another thread wants to change waits for it
+  or is refused, and a session that only reads looks at its end whether the model is what it was.
 
 The registry (`Changes`) stands on the model itself, a bridge and the plain model in it having one, and dies with it.
 """
@@ -27,7 +27,8 @@ from ..notices import warn
 from .interrupts import critical, hold, pressed, release
 from .stopping import says_stop
 
-#: Seconds that a change waits for another thread before it is refused, and a session for another thread's edits of activations.
+#: Seconds that a change waits for another thread before it is refused, and a session for another thread's edits of
+#: activations.
 PATIENCE = 3.0
 #: Seconds after which somebody who waits for another thread's session is told so.
 SILENCE = 2.0
@@ -38,11 +39,15 @@ _KEPT = "_mnemoscope_changes"
 
 
 class ChangeError(Error, RuntimeError):
-    """A model that cannot be changed or computed with now, because another change or computation holds it; or that was changed while it was computed with."""
+    """A model that cannot be changed or computed with now, because another change or computation holds it; or that was
+    changed while it was computed with.
+    """
 
 
 def core_of(model: Any) -> nn.Module | None:
-    """The Hugging Face model in a bridge, a PEFT wrapper or a pipeline; any other module is itself, and what is none gives None."""
+    """The Hugging Face model in a bridge, a PEFT wrapper or a pipeline; any other module is itself, and what is none
+    gives None.
+    """
     hf = getattr(model, "original_model", model)
     if hasattr(hf, "peft_config") and hasattr(hf, "get_base_model"):
         hf = hf.get_base_model()
@@ -65,7 +70,9 @@ class Changes:
         """The registry of a model. Raises ChangeError for what is no PyTorch model."""
         core = core_of(model)
         if core is None:
-            raise ChangeError(f"model={model!r:.80} is no PyTorch model; give one from lens.load, or the Hugging Face model itself.")
+            raise ChangeError(
+                f"model={model!r:.80} is no PyTorch model; give one from lens.load, or the Hugging Face model itself."
+            )
         found = core.__dict__.get(_KEPT)
         return found if found is not None else core.__dict__.setdefault(_KEPT, cls())
 
@@ -81,33 +88,58 @@ class Changes:
 
     def edits_elsewhere(self) -> str | None:
         """Another thread's edits of activations, in words."""
-        return next((f"{c.what} is in force, put there by thread {c.thread.name!r}" for c in self.in_force(ACTIVATIONS) if not c.mine()), None)
+        return next(
+            (
+                f"{c.what} is in force, put there by thread {c.thread.name!r}"
+                for c in self.in_force(ACTIVATIONS)
+                if not c.mine()
+            ),
+            None,
+        )
 
     def edits_of_others(self) -> str | None:
         """The same, for who wants to change the model: also in a thread that was started inside their with block."""
         me = threading.current_thread()
-        return next((f"{c.what} is in force, put there by thread {c.thread.name!r}" for c in self.in_force(ACTIVATIONS) if c.thread is not me), None)
+        return next(
+            (
+                f"{c.what} is in force, put there by thread {c.thread.name!r}"
+                for c in self.in_force(ACTIVATIONS)
+                if c.thread is not me
+            ),
+            None,
+        )
 
     def session_elsewhere(self) -> str | None:
         """Another thread's session, in words."""
         me = threading.current_thread()
-        return next((f"thread {s.thread.name!r} is using it ({s.what})" for s in list(self.sessions) if s.thread is not me), None)
+        return next(
+            (f"thread {s.thread.name!r} is using it ({s.what})" for s in list(self.sessions) if s.thread is not me),
+            None,
+        )
 
     def mine(self) -> Session | None:
         """The innermost session, where it is this thread's."""
         me = threading.current_thread()
         return next((s for s in reversed(list(self.sessions)) if s.thread is me), None)
 
-    def _wait(self, reasons: Sequence[tuple[Callable[[], str | None], float | None]], take: Callable[[], None] | None = None,
-              stop: Callable[[], bool] | None = None) -> str | None:
-        """Waits until nothing is in the way and takes the model in the same step; returns what was still in the way when patience, `stop` or a Ctrl-C ended it.
+    def _wait(
+        self,
+        reasons: Sequence[tuple[Callable[[], str | None], float | None]],
+        take: Callable[[], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> str | None:
+        """Waits until nothing is in the way and takes the model in the same step; returns what was still in the way
+        when patience, `stop` or a Ctrl-C ended it.
 
-        Args: reasons: what may be in the way, in words, and for how many seconds that is waited for (None: without end).
+        Args: reasons: what may be in the way, in words, and for how many seconds that is waited for (None: without
+            end).
         """
         began, told = time.monotonic(), False
         while True:
             with self.lock:
-                why, limit = next(((why, limit) for reason, limit in reasons if (why := reason()) is not None), (None, None))
+                why, limit = next(
+                    ((why, limit) for reason, limit in reasons if (why := reason()) is not None), (None, None)
+                )
                 if why is None:
                     if take is not None:
                         take()
@@ -128,11 +160,14 @@ def share(made: nn.Module, model: Any) -> None:
 
 
 class Undo:
-    """Something that is changed in a model until `undo()`, which may be called again: it finishes what an earlier call did not, and then does nothing.
+    """Something that is changed in a model until `undo()`, which may be called again: it finishes what an earlier call
+    did not, and then does nothing.
 
     Args:
-        what: in words. make: does it, given the change; before each step it names what puts that step back (`back`), which can be done twice.
-        kind: WEIGHTS, ACTIVATIONS or TEMPORARY; the last is what a computation does to the model for its own length, and is in nobody's way.
+        what: in words. make: does it, given the change; before each step it names what puts that step back (`back`),
+            which can be done twice.
+        kind: WEIGHTS, ACTIVATIONS or TEMPORARY; the last is what a computation does to the model for its own length,
+            and is in nobody's way.
         block: whether a with block ends it; whatever a session leaves of such changes is undone with it.
 
     Attributes: thread, since: who put it in force, and when (seconds since the epoch).
@@ -150,7 +185,9 @@ class Undo:
         self._strangers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def mine(self) -> bool:
-        """Whether it is this thread's: its own, or one that was started while it was in force (a generation that is read from a streamer)."""
+        """Whether it is this thread's: its own, or one that was started while it was in force (a generation that is
+        read from a streamer).
+        """
         return threading.current_thread() not in self._strangers
 
     @property
@@ -165,7 +202,8 @@ class Undo:
     def begin(self) -> None:
         """Puts it in force, whole or not at all.
 
-        Raises ChangeError: another thread computes with the model, or has edits of activations in force; or a computation of this thread's own reads it.
+        Raises ChangeError: another thread computes with the model, or has edits of activations in force; or a
+            computation of this thread's own reads it.
         """
         held = hold()
         try:
@@ -189,11 +227,16 @@ class Undo:
         registry, me = self.registry, threading.current_thread()
         reading = next((s for s in registry.sessions if s.reads and s.thread is me), None)
         if self.kind == WEIGHTS and reading is not None:
-            raise ChangeError(f"model: {self.what} is refused: {reading.what} is computing with the model in this thread, and its numbers would be of two models. "
-                              "Put it in force before or after.")
+            raise ChangeError(
+                f"model: {self.what} is refused: {reading.what} is computing with the model in this thread, and its"
+                " numbers would be of two models. Put it in force before or after."
+            )
         why = registry._wait([(registry.session_elsewhere, PATIENCE), (registry.edits_of_others, PATIENCE)])
         if why is not None:
-            raise ChangeError(f"model: {self.what} is refused: {why}. Wait for its end, or stop it, and try again; lens.restore(model) undoes what nobody holds.")
+            raise ChangeError(
+                f"model: {self.what} is refused: {why}. Wait for its end, or stop it, and try again;"
+                " lens.restore(model) undoes what nobody holds."
+            )
 
     @critical
     def put(self, make: Callable[[], Callable[[], None]]) -> None:
@@ -202,7 +245,9 @@ class Undo:
 
     @critical
     def undo(self) -> None:
-        """Puts back what was there. Waits for another thread's computation; Ctrl-C ends the waiting, not the undoing."""
+        """Puts back what was there. Waits for another thread's computation; Ctrl-C ends the waiting, not the
+        undoing.
+        """
         held = hold()
         try:
             if self.kind != TEMPORARY and self.in_force:
@@ -261,7 +306,9 @@ class Undo:
 
 
 def temporary(model: Any, what: str = "a computation") -> Undo:
-    """``with temporary(model) as here: here.put(lambda: hook(...).remove)``: hooks and switches for the length of a computation, a session of its own."""
+    """``with temporary(model) as here: here.put(lambda: hook(...).remove)``: hooks and switches for the length of a
+    computation, a session of its own.
+    """
     return Undo(model if core_of(model) is not None else nn.Identity(), what, _nothing, TEMPORARY, block=True)
 
 
@@ -272,11 +319,13 @@ def _nothing(undo: Undo) -> None:
 class Session:
     """A computation with a model: one thread's at a time (of one thread, sessions nest).
 
-    Args: reads: no weights may be changed meanwhile, not by this thread either (``sessions``). stop: asked while waiting.
-        changes: it prepares a change, for which it must not be inside another thread's block of edits either.
+    Args: reads: no weights may be changed meanwhile, not by this thread either (``sessions``). stop: asked while
+        waiting. changes: it prepares a change, for which it must not be inside another thread's block of edits either.
     """
 
-    def __init__(self, model: Any, what: str, reads: bool = False, stop: Callable[[], bool] | None = None, changes: bool = False):
+    def __init__(
+        self, model: Any, what: str, reads: bool = False, stop: Callable[[], bool] | None = None, changes: bool = False
+    ):
         self.core, self.what, self.reads, self.stop, self.changes = core_of(model), what, reads, stop, changes
         #: of a session that reads: what was seen of the model at its beginning
         self.before: tuple | None = None
@@ -286,12 +335,21 @@ class Session:
 
     @critical
     def enter(self, patience: float | None = None) -> None:
-        """Waits for other threads' sessions, at most `patience` seconds. Raises ChangeError where patience, `stop` or Ctrl-C ended the waiting, or another thread's edits stay in force."""
+        """Waits for other threads' sessions, at most `patience` seconds. Raises ChangeError where patience, `stop` or
+        Ctrl-C ended the waiting, or another thread's edits stay in force.
+        """
         registry = self.registry
         edits = registry.edits_of_others if self.changes else registry.edits_elsewhere
-        why = registry._wait([(registry.session_elsewhere, patience), (edits, PATIENCE)], lambda: registry.sessions.append(self), self.stop)
+        why = registry._wait(
+            [(registry.session_elsewhere, patience), (edits, PATIENCE)],
+            lambda: registry.sessions.append(self),
+            self.stop,
+        )
         if why is not None:
-            raise ChangeError(f"model: {self.what} cannot begin: {why}. Leave its with block or wait for its end; lens.restore(model) undoes what nobody holds.")
+            raise ChangeError(
+                f"model: {self.what} cannot begin: {why}. Leave its with block or wait for its end; lens.restore(model)"
+                " undoes what nobody holds."
+            )
 
     @critical
     def leave(self) -> None:
@@ -301,12 +359,12 @@ class Session:
             if self not in registry.sessions:
                 return
             # those begun later are within it, and should have ended
-            inner = registry.sessions[registry.sessions.index(self):]
+            inner = registry.sessions[registry.sessions.index(self) :]
             try:
                 for change in [c for c in registry.changes if c.block and c.session in inner]:
                     change._take_back()
             finally:
-                del registry.sessions[-len(inner):]
+                del registry.sessions[-len(inner) :]
                 registry.freed.notify_all()
 
 
@@ -318,9 +376,11 @@ def edits_in_force(model: Any) -> bool:
 
 @door(ChangeError)
 def restore(model: Model) -> list[str]:
-    """Undoes everything that this library has in force on a model, and says what that was: for a person who has lost what would undo it.
+    """Undoes everything that this library has in force on a model, and says what that was: for a person who has lost
+    what would undo it.
 
-    Edits of weights are undone bit for bit, hooks are taken off; hooks and changes of the person's own stay. With nothing in force it returns an empty list.
+    Edits of weights are undone bit for bit, hooks are taken off; hooks and changes of the person's own stay. With
+    nothing in force it returns an empty list.
 
     Raises: ChangeError: another thread is computing with the model.
 
@@ -329,14 +389,19 @@ def restore(model: Model) -> list[str]:
     registry = Changes.of(model)
     why = _free(registry)
     if why is not None:
-        raise ChangeError(f"model: nothing is undone: {why}. Stop it, or wait for its end, and call lens.restore(model) again.")
+        raise ChangeError(
+            f"model: nothing is undone: {why}. Stop it, or wait for its end, and call lens.restore(model) again."
+        )
     undone = []
     for change in list(reversed(registry.changes)):
         if change.kind == TEMPORARY and change.session in registry.sessions:
             continue
         change.undo()
         if change.kind != TEMPORARY:
-            undone.append(f"{change.what}, put in force by thread {change.thread.name!r} at {time.strftime('%H:%M:%S', time.localtime(change.since))}")
+            undone.append(
+                f"{change.what}, put in force by thread {change.thread.name!r} at"
+                f" {time.strftime('%H:%M:%S', time.localtime(change.since))}"
+            )
     return undone
 
 

@@ -1,7 +1,7 @@
 """A decoder as the engine sees it: embeddings, blocks as functions of flat tokens, and the unembedding.
 
-The weights are the model's own tensors, never copies. A model type is served here only if ``Decoder.of`` finds its logits
-equal to the model's own on a probe; otherwise it raises ``UnsupportedModel`` and the caller takes a slower path.
+The weights are the model's own tensors, never copies. A model type is served here only if ``Decoder.of`` finds its
+logits equal to the model's own on a probe; otherwise it raises ``UnsupportedModel`` and the caller takes a slower path.
 """
 
 from __future__ import annotations
@@ -22,31 +22,49 @@ from .memory import out_of_memory
 from .sessions import hash_of
 from .state import State
 
-__all__ = ["FAMILIES", "WEIGHT_EDIT", "Block", "Decoder", "UnsupportedModel", "both_ways", "unwrapped",
-           "without_wrapper"]
+__all__ = [
+    "FAMILIES",
+    "WEIGHT_EDIT",
+    "Block",
+    "Decoder",
+    "UnsupportedModel",
+    "both_ways",
+    "unwrapped",
+    "without_wrapper",
+]
 
 #: Kinds of peft adapters whose wrapper, not their layers alone, decides what a forward computes.
 _WRAPPERS_THAT_ACT = {"XLORA", "POLY", "SHADOW", "CARTRIDGE"}
 
 
 def both_ways(config: Any) -> bool:
-    """Whether a configuration says that tokens read later ones too: encoders, embedding models made of decoders, Gemma's switch."""
-    return getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", None) in (True, "all")
+    """Whether a configuration says that tokens read later ones too: encoders, embedding models made of decoders,
+    Gemma's switch.
+    """
+    return getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", None) in (
+        True,
+        "all",
+    )
 
 
 def without_wrapper(model: Any) -> Any:
     """The plain causal model that holds its adapters as modules, out of a peft wrapper; any other model as it is.
 
     Raises:
-        UnsupportedModel: a wrapper that does more in its forward than its modules do by themselves (virtual tokens, routing, adapters that begin at a token).
+        UnsupportedModel: a wrapper that does more in its forward than its modules do by themselves (virtual tokens,
+            routing, adapters that begin at a token).
     """
     if not hasattr(model, "get_base_model") or not hasattr(model, "peft_config"):
         return model
     configs = list(model.peft_config.values())
     kinds = {str(getattr(c.peft_type, "value", c.peft_type)) for c in configs}
-    acting = kinds & _WRAPPERS_THAT_ACT or any(c.is_prompt_learning or getattr(c, "alora_invocation_tokens", None) for c in configs)
+    acting = kinds & _WRAPPERS_THAT_ACT or any(
+        c.is_prompt_learning or getattr(c, "alora_invocation_tokens", None) for c in configs
+    )
     if acting:
-        raise UnsupportedModel(f"its peft wrapper ({', '.join(sorted(kinds))}) does more than the adapted layers do by themselves.")
+        raise UnsupportedModel(
+            f"its peft wrapper ({', '.join(sorted(kinds))}) does more than the adapted layers do by themselves."
+        )
     return model.get_base_model()
 
 
@@ -79,8 +97,12 @@ class Decoder:
         rope = getattr(config, "rope_parameters", None) or {}
         if rope.get("rope_type", "default") not in _STATIC_ROPE:
             raise UnsupportedModel(f"rope_type={rope['rope_type']!r} depends on the length of the text.")
-        self.window = config.sliding_window if getattr(config, "use_sliding_window", self.model_type == "mistral") and \
-            getattr(config, "sliding_window", None) else None
+        self.window = (
+            config.sliding_window
+            if getattr(config, "use_sliding_window", self.model_type == "mistral")
+            and getattr(config, "sliding_window", None)
+            else None
+        )
         self.embedding, self.norm = part_of(body, embed), Norm(part_of(body, norm))
         self.head = unwrapped(hf.get_output_embeddings())
         self.positions = part_of(body, "wpe")
@@ -117,52 +139,75 @@ class Decoder:
             return model
         key = getattr(model, "original_model", model)
         if edits_in_force(key):
-            raise RunError("model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block first.")
+            raise RunError(
+                "model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block"
+                " first."
+            )
         state, found = State.of(model), key.__dict__.get(_REMEMBERED)
         if state.foreign:
-            raise UnsupportedModel(f"{getattr(getattr(key, 'config', None), 'model_type', type(key).__name__)}: {state.refusal()}")
+            raise UnsupportedModel(
+                f"{getattr(getattr(key, 'config', None), 'model_type', type(key).__name__)}: {state.refusal()}"
+            )
         if found is None or found.state is not state:
             try:
                 found = cls(model)
                 if key.training:
-                    raise RunError("model: it is in training mode, where dropout changes every run; call model.eval() first.")
+                    raise RunError(
+                        "model: it is in training mode, where dropout changes every run; call model.eval() first."
+                    )
                 found.check(key)
             except (AttributeError, TypeError, RuntimeError) as error:
                 if isinstance(error, UnsupportedModel) or out_of_memory(error):
                     raise
                 kind = getattr(getattr(key, "config", None), "model_type", type(key).__name__)
-                raise UnsupportedModel(f"{kind}: its blocks are not built as expected ({type(error).__name__}: {error}).") from error
+                raise UnsupportedModel(
+                    f"{kind}: its blocks are not built as expected ({type(error).__name__}: {error})."
+                ) from error
             found.state = state
             key.__dict__[_REMEMBERED] = found
         return found
 
     @torch.no_grad()
     def check(self, reference: Any, length: int = 9) -> float:
-        """The largest logit difference to ``reference`` on a fixed probe of ``length`` tokens (after the model's own scale).
+        """The largest logit difference to ``reference`` on a fixed probe of ``length`` tokens (after the model's own
+        scale).
 
         Raises: as ``of``.
         """
         if both_ways(self.config):
-            raise UnsupportedModel(f"{self.model_type}: its tokens read later ones too, where the written-out blocks are causal.")
+            raise UnsupportedModel(
+                f"{self.model_type}: its tokens read later ones too, where the written-out blocks are causal."
+            )
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(0, self.d_vocab, (length,), generator=generator).to(self.device)
         at = torch.arange(length, device=self.device)
-        resid = all_blocks(self, self.place(self.embed(ids), at), Layout(torch.zeros_like(at), at, 1, length, dense=True))
+        resid = all_blocks(
+            self, self.place(self.embed(ids), at), Layout(torch.zeros_like(at), at, 1, length, dense=True)
+        )
         ours = self.unembed(resid)
         theirs = reference(ids[None]).logits[0].to(ours.dtype)
         if not torch.isfinite(theirs).all():
             bad = [n for n, p in self.hf.named_parameters() if not torch.isfinite(p).all()]
-            raise RunError(f"model: its logits are not finite on a probe of {length} tokens"
-                             + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "") + ". Load the weights again.")
+            raise RunError(
+                f"model: its logits are not finite on a probe of {length} tokens"
+                + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
+                + ". Load the weights again."
+            )
         gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
         # some paths read weights where the model calls modules; an adapter on such a module must not be passed over
         x = self.blocks[0].norm_attn(self.embed(ids))
         for block in self.blocks:
             gap = max(gap, *((a - b).abs().max().item() for a, b in zip(block.qkv(x), (block.q(x), *block.kv(x)))))
         columns = torch.arange(0, self.d_vocab, max(1, self.d_vocab // 64), device=self.device)
-        gap = max(gap, (self.unembed(resid, columns) - self.unembed(resid)[..., columns]).abs().max().item() / max(1.0, theirs.abs().max().item()))
+        gap = max(
+            gap,
+            (self.unembed(resid, columns) - self.unembed(resid)[..., columns]).abs().max().item()
+            / max(1.0, theirs.abs().max().item()),
+        )
         if not gap <= self.allowed:
-            raise UnsupportedModel(f"{self.model_type}: the written-out blocks differ from the model by {gap:.2g} (relative) on the probe.")
+            raise UnsupportedModel(
+                f"{self.model_type}: the written-out blocks differ from the model by {gap:.2g} (relative) on the probe."
+            )
         return gap
 
     @property
@@ -175,8 +220,8 @@ class Decoder:
         """Compares the next-token logits of unedited runs with those of the model's own forward.
 
         Args:
-            ids: the texts; each is compared once as long as the model's structure is what it is. resid: the final residual
-                stream of each at its last token.
+            ids: the texts; each is compared once as long as the model's structure is what it is. resid: the final
+                residual stream of each at its last token.
 
         Costs a forward for all texts of one length that were not compared before.
 
@@ -197,21 +242,30 @@ class Decoder:
         options = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self.hf.forward).parameters else {}
         for same in new.values():
             size = max(1, VERIFY_TOKENS // len(same[0][1]))
-            for part in (same[a:a + size] for a in range(0, len(same), size)):
-                theirs = self.hf(torch.stack([text for _, text, _ in part]), use_cache=False, **options).logits[:, -1].float()
+            for part in (same[a : a + size] for a in range(0, len(same), size)):
+                theirs = (
+                    self.hf(torch.stack([text for _, text, _ in part]), use_cache=False, **options)
+                    .logits[:, -1]
+                    .float()
+                )
                 ours = self.unembed(torch.stack([last for *_, last in part])).float()
                 # where both are infinite or no number there is no difference; where one is, it is not small
                 off = (ours - theirs).abs().masked_fill((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0)
                 largest = theirs.abs().masked_fill(~theirs.isfinite(), 0.0).amax(-1).clamp(min=1.0)
                 gap = (off.amax(-1) / largest).max().item()
                 if not gap <= self.allowed:
-                    raise UnsupportedModel(f"{self.model_type}: on a text of {len(part[0][1])} tokens the written-out blocks differ from the model's own "
-                                           f"forward by {gap:.2g} (relative); something acts on it that they do not follow.")
+                    raise UnsupportedModel(
+                        f"{self.model_type}: on a text of {len(part[0][1])} tokens the written-out blocks differ from"
+                        f" the model's own forward by {gap:.2g} (relative); something acts on it that they do not"
+                        " follow."
+                    )
                 for key, *_ in part:
                     self.state.remember(key)
 
     def _edited_content(self) -> tuple[str, ...]:
-        """The hash of the weights while an edit of this package is in force on them: the same mask, put on once more, is known. Looked up once an edit."""
+        """The hash of the weights while an edit of this package is in force on them: the same mask, put on once more,
+        is known. Looked up once an edit.
+        """
         edits = tuple(change.number for change in Changes.of(self.hf).in_force(WEIGHTS))
         if not edits:
             return ()
@@ -238,7 +292,9 @@ class Decoder:
         return embedded if self.positions is None else embedded + self.positions(position)
 
     def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
-        """Logits of a final residual stream, of the whole vocabulary or of the ``columns`` named: ``[..., n_columns]``."""
+        """Logits of a final residual stream, of the whole vocabulary or of the ``columns`` named: ``[...,
+        n_columns]``.
+        """
         x = self.norm(resid)
         if columns is None:
             return self.head(x)
@@ -248,7 +304,8 @@ class Decoder:
         return F.linear(x, self.head.weight[columns], None if bias is None else bias[columns])
 
     def unembedding(self) -> Float[Tensor, "d_vocab d_model"]:
-        """The rows of the unembedding as they are applied now: its parameter, or with adapters (a product with ``d_model`` rows then).
+        """The rows of the unembedding as they are applied now: its parameter, or with adapters (a product with
+        ``d_model`` rows then).
 
         Raises: LayerError: under an adapter that applies no fixed weight.
         """

@@ -54,23 +54,29 @@ def refusal(anatomy: "Anatomy", way: Way, rows: Sequence[int], columns: int, fir
     """
     kind, lengths = anatomy.model_type, anatomy.lengths
     if lengths is not None and len(groups := lengths.groups(rows)) > 1:
-        return (f"model type {kind!r} chooses its rotary frequencies by the longest row of a batch: rows of "
-                f"{rows[groups[0][0]]} and of {rows[groups[1][0]]} tokens give other numbers than alone. "
-                "Run the rows one at a time.")
+        return (
+            f"model type {kind!r} chooses its rotary frequencies by the longest row of a batch: rows of "
+            f"{rows[groups[0][0]]} and of {rows[groups[1][0]]} tokens give other numbers than alone. "
+            "Run the rows one at a time."
+        )
     if not way.padded and not way.step and not way.packed:
         return None
     if way.step and lengths is not None and lengths.key(first or 1) != lengths.key(max(rows)):
-        return (f"model type {kind!r} has other rotary frequencies for {max(rows)} tokens than its cache began with, "
-                "and the keys in there stay as they were: decoding is then not the text by itself. Leave the cache "
-                "out (use_cache=False).")
+        return (
+            f"model type {kind!r} has other rotary frequencies for {max(rows)} tokens than its cache began with, "
+            "and the keys in there stay as they were: decoding is then not the text by itself. Leave the cache "
+            "out (use_cache=False)."
+        )
     floor = getattr(anatomy.config, "floor_scale", None) or 0
     if way.padded and getattr(anatomy.config, "attn_temperature_tuning", None) and columns > floor:
-        return (f"model type {kind!r} scales its attention by a token's column, padding included, from {floor} on: "
-                "left-padded rows give other numbers than alone. Run the rows one at a time.")
+        return (
+            f"model type {kind!r} scales its attention by a token's column, padding included, from {floor} on: "
+            "left-padded rows give other numbers than alone. Run the rows one at a time."
+        )
     if kind in FAMILIES and not way.padded and not way.static and not way.packed:
         return None
     if lengths is not None and not way.padded and not way.packed:
-        return None      # the probe would cross the limit of a small model where the text at hand does not
+        return None  # the probe would cross the limit of a small model where the text at hand does not
     if not way.packed:
         way = replace(way, kept=True)
     key = (way, anatomy.config._attn_implementation)
@@ -79,17 +85,21 @@ def refusal(anatomy: "Anatomy", way: Way, rows: Sequence[int], columns: int, fir
             anatomy.ways[key] = _gap(anatomy, way)
         except Exception as error:  # whatever a model's own code meets; not remembered, it may be of the moment
             if out_of_memory(error):
-                raise        # says nothing of the way
+                raise  # says nothing of the way
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            return (f"model type {kind!r}: whether it gives the same numbers for {_said(way)} as for the text by "
-                    f"itself could not be tried on the probe ({reason}), and edits there might be of another text. "
-                    f"{_advice(way)}")
+            return (
+                f"model type {kind!r}: whether it gives the same numbers for {_said(way)} as for the text by "
+                f"itself could not be tried on the probe ({reason}), and edits there might be of another text. "
+                f"{_advice(way)}"
+            )
     off = anatomy.ways[key]
     if off <= allowed(anatomy.dtype):
         return None
-    return (f"model type {kind!r} gives other numbers for {_said(way)} than for the text by itself (off by {off:.2g} "
-            "of its largest logit on the probe, without any edit); edits there would be of another text. "
-            f"{_advice(way)}")
+    return (
+        f"model type {kind!r} gives other numbers for {_said(way)} than for the text by itself (off by {off:.2g} "
+        "of its largest logit on the probe, without any edit); edits there would be of another text. "
+        f"{_advice(way)}"
+    )
 
 
 def _said(way: Way) -> str:
@@ -118,11 +128,12 @@ def _gap(anatomy: "Anatomy", way: Way) -> float:
     """The largest difference to the whole text by itself, of its largest logit. Raises whatever a call in this way
     raises."""
     from .anatomy import evaluating
+
     hf, ids = anatomy.hf, anatomy.probe_ids()
     with evaluating(hf):
         want = hf(ids, use_cache=False).logits[0]
         got = _called(anatomy, ids, way)
-    return gap(got, want[-len(got):])
+    return gap(got, want[-len(got) :])
 
 
 def _called(anatomy: "Anatomy", ids: Tensor, way: Way) -> Tensor:
@@ -142,6 +153,7 @@ def _called(anatomy: "Anatomy", ids: Tensor, way: Way) -> Tensor:
     cache, parts = None, []
     if way.static:
         from transformers import StaticCache
+
         cache = "past_key_values", StaticCache(config=hf.config, max_cache_len=last + 8)
     for begin, end in zip(cuts, cuts[1:]):
         given: dict[str, Any] = {"position_ids": at[:, begin:end]} if placed else {}

@@ -40,8 +40,9 @@ class Edit:
     resample  as ``replace``, from another prompt's run   the ``Runs`` to copy from
     ========  ==========================================  =================================
 
-    In place of a tensor a value may be an object with ``at_site(site) -> tensor``. A tensor's last axis is the site's width (``d_model``, ``d_head``, the number of neurons or of keys); leading axes,
-    if any, are ``[position]`` or ``[position, head]`` and broadcast.
+    In place of a tensor a value may be an object with ``at_site(site) -> tensor``. A tensor's last axis is the site's
+    width (``d_model``, ``d_head``, the number of neurons or of keys); leading axes, if any, are ``[position]`` or
+    ``[position, head]`` and broadcast.
 
     >>> Edit(Site("attn_out", layer=9), "scale", scale=0.5).op
     'scale'
@@ -57,19 +58,29 @@ class Edit:
             raise EditError(f"site={self.site!r} is not a Site; write Edit(Site('resid_pre', layer=3), ...).")
         if self.op not in OPERATIONS:
             raise EditError(f"op={self.op!r} is not known; expected one of {', '.join(OPERATIONS)}.")
-        if hasattr(type(self.value), "at_site"):    # something that has a vector for each site, such as an encoded memory
+        if hasattr(type(self.value), "at_site"):  # something that has a vector for each site, such as an encoded memory
             object.__setattr__(self, "value", self.value.at_site(self.site))
         takes_value = self.op not in ("scale", "zero")
         if takes_value and self.value is None:
-            raise EditError(f"op={self.op!r} needs a value: a tensor" + (" or a run to copy from." if self.op != "add" else "."))
+            raise EditError(
+                f"op={self.op!r} needs a value: a tensor" + (" or a run to copy from." if self.op != "add" else ".")
+            )
         if not takes_value and self.value is not None:
             raise EditError(f"op={self.op!r} takes no value, got {type(self.value).__name__}; leave it out.")
         if self.op in ("add", "mean") and not isinstance(self.value, torch.Tensor):
             raise EditError(f"op={self.op!r} needs a tensor as value, got {type(self.value).__name__}.")
         if takes_value and not isinstance(self.value, torch.Tensor) and not _is_run(self.value):
-            raise EditError(f"value is a {type(self.value).__name__}, {shown(self.value)}; expected a torch tensor, or a run to copy from.")
-        if isinstance(self.value, torch.Tensor) and (self.value.is_meta or self.value.is_sparse or self.value.is_complex() or self.value.dtype == torch.bool):
-            raise EditError(f"value={shown(self.value)} holds no numbers that an activation can take; expected a dense tensor of real numbers.")
+            raise EditError(
+                f"value is a {type(self.value).__name__}, {shown(self.value)}; expected a torch tensor, or a run to"
+                " copy from."
+            )
+        if isinstance(self.value, torch.Tensor) and (
+            self.value.is_meta or self.value.is_sparse or self.value.is_complex() or self.value.dtype == torch.bool
+        ):
+            raise EditError(
+                f"value={shown(self.value)} holds no numbers that an activation can take; expected a dense tensor of"
+                " real numbers."
+            )
         if isinstance(self.value, torch.Tensor) and not torch.isfinite(self.value).all():
             raise EditError(f"value of the edit at {self.site} holds NaN or infinity; check where it was computed.")
 
@@ -81,12 +92,14 @@ class Edit:
 
 def _is_run(value: Any) -> bool:
     """Whether activations can be copied from a value: ``Runs``, one prompt of them, or what another path recorded."""
-    from .rows import Recorded    # these import this module
+    from .rows import Recorded  # these import this module
     from .runs import Runs, Source
 
     return isinstance(value, (Source, Runs, Recorded))
 
 
 def as_computed(edits: Sequence[Edit]) -> list[Edit]:
-    """The edits in the order given, but those of ``resid_post`` first: it is computed before the next layer's ``resid_pre``, which is the same tensor."""
+    """The edits in the order given, but those of ``resid_post`` first: it is computed before the next layer's
+    ``resid_pre``, which is the same tensor.
+    """
     return sorted(edits, key=lambda e: getattr(getattr(e, "site", None), "name", None) != "resid_post")

@@ -1,8 +1,11 @@
-"""What a layer applies now: under an adapter, a quantiser or a replaced forward that is not the parameter that lies in it.
+"""What a layer applies now: under an adapter, a quantiser or a replaced forward that is not the parameter that lies in
+it.
 
-Of a plain linear layer, look-up or norm the parameters are handed out as they are, at no cost. Of any other the affine map is told by what the layer
-does with unit inputs, and checked on random ones; a layer that applies no fixed map is refused. So every kind of adapter is read by what it does, and
-no formula of any kind is written here: the sum of base and "delta" is not what DoRA, a LoRA with a bias, IA3, OFT or BOFT apply.
+Of a plain linear layer, look-up or norm the parameters are handed out as they are, at no cost. Of any other the affine
+map is told by what the layer does with unit inputs, and checked on random ones; a layer that applies no fixed map is
+refused. So every kind of adapter is read by what it does, and
+no formula of any kind is written here: the sum of base and "delta" is not what DoRA, a LoRA with a bias, IA3, OFT or
+    BOFT apply.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ _INNER = ("base_layer", "original_module")
 
 
 class LayerError(Error, ValueError):
-    """A layer that applies no fixed weight, so that nothing can be read off it; the message says which and what to do."""
+    """A layer that applies no fixed weight, so that nothing can be read off it; the message says which and what to
+    do.
+    """
 
 
 def is_conv1d(module: Any) -> bool:
@@ -33,15 +38,23 @@ def is_conv1d(module: Any) -> bool:
 
 def innermost(module: nn.Module) -> nn.Module:
     """The layer that lies under its adapters: what has the shape, not what is applied."""
-    while (inner := next((found for n in _INNER if isinstance(found := getattr(module, n, None), nn.Module)), None)) is not None:
+    while (
+        inner := next((found for n in _INNER if isinstance(found := getattr(module, n, None), nn.Module)), None)
+    ) is not None:
         module = inner
     return module
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether the module's own parameters are what it applies: torch's product, look-up or norm, no replaced forward and no hook."""
+    """Whether the module's own parameters are what it applies: torch's product, look-up or norm, no replaced forward
+    and no hook.
+    """
     own = type(module).forward
-    known = own in (nn.Linear.forward, nn.Embedding.forward, nn.LayerNorm.forward) or is_conv1d(module) or "RMSNorm" in type(module).__name__
+    known = (
+        own in (nn.Linear.forward, nn.Embedding.forward, nn.LayerNorm.forward)
+        or is_conv1d(module)
+        or "RMSNorm" in type(module).__name__
+    )
     if not known or "forward" in module.__dict__ or module._forward_hooks or module._forward_pre_hooks:
         return False
     # a plain tensor in the weight's place is made anew by something else before each forward, and may be stale
@@ -60,7 +73,8 @@ def shape(module: nn.Module) -> tuple[int, int]:
 
 @torch.no_grad()
 def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
-    """Weight and bias of whatever linear layer this is, told by its outputs on unit inputs. Costs a forward of ``d_in`` rows.
+    """Weight and bias of whatever linear layer this is, told by its outputs on unit inputs. Costs a forward of ``d_in``
+    rows.
 
     Layers in half precision are probed as float32 copies of their parameters, so that the map is not rounded twice.
 
@@ -74,7 +88,7 @@ def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out i
     for a in range(0, d_in, rows):
         unit = like.new_zeros(min(rows, d_in - a), d_in)
         unit[torch.arange(len(unit)), torch.arange(a, a + len(unit))] = 1
-        weight[:, a:a + len(unit)] = (call(unit) - bias).T
+        weight[:, a : a + len(unit)] = (call(unit) - bias).T
     x = torch.randn(5, d_in, generator=torch.Generator().manual_seed(0)).to(like)
     x[3:] *= 30
     _same(call(x), x @ weight.T + bias, tolerance, module, name)
@@ -82,7 +96,8 @@ def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out i
 
 
 def linear_map(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
-    """Weight ``[d_out, d_in]`` and bias that a linear layer applies now: the parameters themselves (or a view) of a plain layer, else as ``probed``.
+    """Weight ``[d_out, d_in]`` and bias that a linear layer applies now: the parameters themselves (or a view) of a
+    plain layer, else as ``probed``.
 
     Raises: LayerError: its output is no affine function of its input.
     """
@@ -103,7 +118,9 @@ def linear_bias(module: nn.Module) -> Float[Tensor, "out"] | None:
 
 @torch.no_grad()
 def table(module: nn.Module) -> Float[Tensor, "tokens d_model"]:
-    """The rows that an embedding looks up now: its parameter where it is a plain one, else its own answer for every token."""
+    """The rows that an embedding looks up now: its parameter where it is a plain one, else its own answer for every
+    token.
+    """
     if is_plain(module):
         return module.weight
     weight = innermost(module).weight
@@ -111,7 +128,9 @@ def table(module: nn.Module) -> Float[Tensor, "tokens d_model"]:
 
 
 @torch.no_grad()
-def norm_map(module: nn.Module, name: str = "norm") -> tuple[bool, Float[Tensor, "d_model"], Float[Tensor, "d_model"] | None, float]:
+def norm_map(
+    module: nn.Module, name: str = "norm"
+) -> tuple[bool, Float[Tensor, "d_model"], Float[Tensor, "d_model"] | None, float]:
     """Of a layer norm or RMS norm: whether it subtracts the mean, its weight and bias in float32, and its epsilon.
 
     Raises: LayerError: a norm under an adapter that is no norm of that kind any more.
@@ -138,20 +157,29 @@ def norm_map(module: nn.Module, name: str = "norm") -> tuple[bool, Float[Tensor,
 
 
 def mixing_layer(model: nn.Module) -> str:
-    """Why rows of a batch are not runs of their own in this model, or "": an adapter whose output for a token depends on all the tokens of the call."""
+    """Why rows of a batch are not runs of their own in this model, or "": an adapter whose output for a token depends
+    on all the tokens of the call.
+    """
     for name, module in model.named_modules():
         if type(module).__module__.split(".")[-2:-1] == ["lily"] and hasattr(module, "base_layer"):
-            return (f"{name}: its adapter (Lily) weighs its parts by a mean over all tokens of a call, so that a token's output depends on what else is in the batch, and on later "
-                    "tokens; unload the adapter, or use a kind that acts on each token by itself.")
+            return (
+                f"{name}: its adapter (Lily) weighs its parts by a mean over all tokens of a call, so that a token's"
+                " output depends on what else is in the batch, and on later tokens; unload the adapter, or use a kind"
+                " that acts on each token by itself."
+            )
     return ""
 
 
 def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
-    """The module as a function of float32 rows where that can be had, a tensor of the dtype and device that it takes, and how exact its outputs are."""
+    """The module as a function of float32 rows where that can be had, a tensor of the dtype and device that it takes,
+    and how exact its outputs are.
+    """
     values = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     first = next((v for v in values.values() if v.is_floating_point()), None)
     if first is None:
-        raise LayerError(f"layer: a {type(module).__name__} without a floating-point parameter; what it applies cannot be told.")
+        raise LayerError(
+            f"layer: a {type(module).__name__} without a floating-point parameter; what it applies cannot be told."
+        )
     device = innermost(module).weight.device
     if first.dtype == torch.float64:
         return module, torch.empty(0, dtype=torch.float64, device=device), 1e-8
@@ -163,6 +191,7 @@ def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, floa
 
         def call(x: Tensor) -> Tensor:
             return torch.func.functional_call(module, single, (x,)).float()
+
         return call, torch.empty(0, dtype=torch.float32, device=device), 1e-4
     return module, torch.empty(0, dtype=values[half[0]].dtype, device=device), 5e-2
 
@@ -170,5 +199,8 @@ def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, floa
 def _same(own: Tensor, told: Tensor, tolerance: float, module: nn.Module, name: str) -> None:
     gap = (own - told).abs().amax(-1) / own.abs().amax(-1).clamp(min=1e-30)
     if not bool((gap <= tolerance).all()):
-        raise LayerError(f"{name}: the {type(module).__module__.split('.')[0]} layer {type(module).__name__} applies no fixed weight (its output is not what its outputs on "
-                         f"unit inputs add up to, off by {float(gap.max()):.2g}), so nothing can be read off its weights; merge the adapter (merge_and_unload) or disable it.")
+        raise LayerError(
+            f"{name}: the {type(module).__module__.split('.')[0]} layer {type(module).__name__} applies no fixed weight"
+            f" (its output is not what its outputs on unit inputs add up to, off by {float(gap.max()):.2g}), so nothing"
+            " can be read off its weights; merge the adapter (merge_and_unload) or disable it."
+        )

@@ -33,9 +33,14 @@ class Ends:
     scale: float
 
 
-def candidates(firsts: Iterable[nn.Module], seconds: Sequence[nn.Module],
-               outputs: dict[nn.Module, Float[Tensor, "1 n d"]],
-               x: Float[Tensor, "1 n d"], y: Float[Tensor, "1 n d"], factors: Sequence[float]) -> list[Ends]:
+def candidates(
+    firsts: Iterable[nn.Module],
+    seconds: Sequence[nn.Module],
+    outputs: dict[nn.Module, Float[Tensor, "1 n d"]],
+    x: Float[Tensor, "1 n d"],
+    y: Float[Tensor, "1 n d"],
+    factors: Sequence[float],
+) -> list[Ends]:
     """The pairs of modules that may be a block's ends, likeliest first: outputs that add up to ``y - x``, roughly.
 
     Args:
@@ -58,8 +63,9 @@ def candidates(firsts: Iterable[nn.Module], seconds: Sequence[nn.Module],
     return found
 
 
-def confirmed(anatomy: "Anatomy", wanted: Sequence[list[Ends]], put: Callable[..., Any],
-              factors: Sequence[float]) -> list[Ends | None]:
+def confirmed(
+    anatomy: "Anatomy", wanted: Sequence[list[Ends]], put: Callable[..., Any], factors: Sequence[float]
+) -> list[Ends | None]:
     """Of each layer's candidates the first that passes, or None: one forward on the probe for all layers at a time.
 
     Args:
@@ -110,6 +116,7 @@ class _Trial:
             self.noise[module] = (rows.view(out.shape) * size).to(out)
             # a copy: some blocks add to what a module returned in place
             return self.noise[module].clone()
+
         return through
 
     def passed(self, factors: Sequence[float]) -> Ends | None:

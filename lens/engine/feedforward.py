@@ -25,13 +25,13 @@ _LEVEL = re.compile(r"\.?(_original_component|original_component|base_layer)\b")
 def in_block(name: str) -> str | None:
     """The feed-forward block that a module or parameter is in, by its plain name; None outside of any."""
     parts = name.split(".")
-    return next((".".join(parts[:i + 1]) for i, part in enumerate(parts[:-1]) if part in BLOCKS), None)
+    return next((".".join(parts[: i + 1]) for i, part in enumerate(parts[:-1]) if part in BLOCKS), None)
 
 
 def is_router(name: str, blocks: Iterable[str]) -> bool:
     """Whether a module or parameter routes tokens in one of these blocks with experts."""
     block = in_block(name)
-    return block in set(blocks) and any(_ROUTER.fullmatch(part) for part in name[len(block) + 1:].split("."))
+    return block in set(blocks) and any(_ROUTER.fullmatch(part) for part in name[len(block) + 1 :].split("."))
 
 
 def parameters_of_blocks(model: nn.Module) -> dict[str, int]:
@@ -54,7 +54,7 @@ def blocks_with_experts(names: Iterable[str]) -> set[str]:
     found = set()
     for name in names:
         if (block := in_block(name)) is not None:
-            inside = name[len(block) + 1:].split(".")
+            inside = name[len(block) + 1 :].split(".")
             if any(_EXPERTS.fullmatch(part) and not part.startswith("shared_") for part in inside):
                 found.add(block)
     return found

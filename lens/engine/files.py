@@ -27,8 +27,9 @@ def check_path(path: str | os.PathLike, argument: str, suffixes: tuple[str, ...]
     text = os.fspath(PathLike().of(path, argument, ResultError))
     result = Path(os.path.abspath(files.expanded(text)))
     if result.suffix not in suffixes:
-        raise ResultError(f"{argument}={text!r} ends in {result.suffix!r}; expected {', '.join(suffixes)}; "
-                          f"{otherwise}.")
+        raise ResultError(
+            f"{argument}={text!r} ends in {result.suffix!r}; expected {', '.join(suffixes)}; {otherwise}."
+        )
     return result
 
 
@@ -79,8 +80,9 @@ def settle() -> None:
     Zarr writes many files at once and reports the first that fails while the others go on: unless they are waited for,
     they make a folder anew that has just been removed, or arrive after a later write of the same region.
     """
+
     async def others() -> None:
-        asyncio.current_task().set_name(settle.__qualname__)     # two threads that settle do not wait for each other
+        asyncio.current_task().set_name(settle.__qualname__)  # two threads that settle do not wait for each other
         if tasks := {task for task in asyncio.all_tasks() if task.get_name() != settle.__qualname__}:
             await asyncio.wait(tasks, timeout=_SETTLE_SECONDS)
 

@@ -11,8 +11,17 @@ from torch import nn
 from .identity import MODULE_INTERNAL
 
 #: Packages whose own hooks and wrappers belong to loading and running a model.
-_LIBRARIES = ("torch", "transformers", "transformer_lens", "accelerate", "peft", "bitsandbytes", "torchao", "diffusers",
-              "lens")
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "transformer_lens",
+    "accelerate",
+    "peft",
+    "bitsandbytes",
+    "torchao",
+    "diffusers",
+    "lens",
+)
 #: Steps that a bridge's wrappers add to a module's name.
 _STEPS = ("_original_component", "original_component", "original_model")
 
@@ -71,8 +80,11 @@ def hooks_on(module: nn.Module) -> list[Any]:
     """The person's hooks on one module."""
     if not module._forward_hooks and not module._forward_pre_hooks:
         return []
-    asked = {h.hook.id: h.user_hook for h in module.__dict__.get("fwd_hooks", ())
-             if getattr(h, "user_hook", None) is not None}
+    asked = {
+        h.hook.id: h.user_hook
+        for h in module.__dict__.get("fwd_hooks", ())
+        if getattr(h, "user_hook", None) is not None
+    }
     named = [asked.get(number, hook) for number, hook in module._forward_hooks.items()]
     return [hook for hook in (*named, *module._forward_pre_hooks.values()) if not of_library(hook)]
 
@@ -86,8 +98,9 @@ def replaced_methods(model: Any) -> list[Foreign]:
                 found.append(Foreign(name, f"the replaced {attribute}", value))
         classes.setdefault(type(module), name)
     for kind, name in classes.items():
-        found += [Foreign(f"class {kind.__name__}", f"the replaced {method}", function)
-                  for method, function in _patched(kind)]
+        found += [
+            Foreign(f"class {kind.__name__}", f"the replaced {method}", function) for method, function in _patched(kind)
+        ]
     return found
 
 

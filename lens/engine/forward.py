@@ -1,9 +1,9 @@
 """One block on a flat batch of tokens: the arithmetic that recording, walking and differentiating share.
 
-Rows (runs of one prompt each) lie one after another in a flat tensor ``[n_tokens, d_model]``, so that every linear layer
-is one matrix product whatever the rows' lengths. A row may start in the middle of its prompt: the keys and values before
-its start come from a base run. ``tap(site, tensor)`` is called at every site and returns the tensor to go on with: edits,
-recording and gradients are taps.
+Rows (runs of one prompt each) lie one after another in a flat tensor ``[n_tokens, d_model]``, so that every linear
+layer is one matrix product whatever the rows' lengths. A row may start in the middle of its prompt: the keys and values
+before its start come from a base run. ``tap(site, tensor)`` is called at every site and returns the tensor to go on
+with: edits, recording and gradients are taps.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ class Layout:
         shared: where the base run's tokens begin, if all rows are of one prompt.
         within: how many of the tokens at hand, the first ones, are the base run itself.
         query: the tokens whose attention is wanted, or None for all of them.
-        after: instead of ``base``, groups of rows that continue the same tokens, those of one size together: ``(their tokens [groups, rows, slots],
-            the base run's tokens before them [groups, n] or a slice of it for a single group, which of these are there [groups, n] or None for all)``.
+        after: instead of ``base``, groups of rows that continue the same tokens, those of one size together: ``(their
+            tokens [groups, rows, slots], the base run's tokens before them [groups, n] or a slice of it for a single
+            group, which of these are there [groups, n] or None for all)``.
         dense: all rows cover positions 0 to length - 1, so that no base run is needed and no scattering.
-        copies: only the ``query`` tokens are at hand, the first of those that begin their rows alike; which of them every token equals.
+        copies: only the ``query`` tokens are at hand, the first of those that begin their rows alike; which of them
+            every token equals.
     """
 
     row: Int[Tensor, "n_tokens"]
@@ -86,21 +88,29 @@ class Layout:
         return x.flatten(0, 1) if self.uniform else x[self.q_row, self.slot]
 
 
-def filled(own: Float[Tensor, "n_tokens heads d_head"], base: Tensor | None, lay: Layout) -> Float[Tensor, "n_rows length heads d_head"]:
+def filled(
+    own: Float[Tensor, "n_tokens heads d_head"], base: Tensor | None, lay: Layout
+) -> Float[Tensor, "n_rows length heads d_head"]:
     """Keys (or values) of whole prompts: the row's own from its start on, the base run's before."""
     if lay.dense:
         return own.reshape(lay.n_rows, lay.length, *own.shape[1:])
-    whole, base = (lay.n_rows, lay.length, *own.shape[1:]), base if lay.within is None else own[:lay.within]
+    whole, base = (lay.n_rows, lay.length, *own.shape[1:]), base if lay.within is None else own[: lay.within]
     if base is None:
         out = own.new_zeros(whole)
-    elif lay.shared is not None:      # a broadcast copy is several times faster than a gather
-        out = base[lay.shared:lay.shared + lay.length].expand(whole).clone(memory_format=torch.contiguous_format)
+    elif lay.shared is not None:  # a broadcast copy is several times faster than a gather
+        out = base[lay.shared : lay.shared + lay.length].expand(whole).clone(memory_format=torch.contiguous_format)
     else:
         out = base[lay.base]
-    return out.index_put((lay.row, lay.position), own) if own.requires_grad else out.index_put_((lay.row, lay.position), own)
+    return (
+        out.index_put((lay.row, lay.position), own)
+        if own.requires_grad
+        else out.index_put_((lay.row, lay.position), own)
+    )
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: float, tap: Tap, explicit: bool) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: float, tap: Tap, explicit: bool
+) -> Tensor:
     """Attention of the queries ``[n_query, n_heads, d_head]`` over ``[n_rows, length, n_kv_heads, d_head]``.
 
     ``explicit`` writes out the pattern, ``[n_rows, n_heads, slots, length]``, and taps it; else a fused kernel runs.
@@ -112,7 +122,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: 
         # the queries that share keys are rows of one product
         grouped = q.reshape(rows, k.shape[1], -1, d_head) * scaling
         scores = (grouped @ k.transpose(2, 3)).view(rows, heads, slots, lay.length).masked_fill(~mask, float("-inf"))
-        pattern = scores.softmax(-1, dtype=torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else None).to(q.dtype)
+        pattern = scores.softmax(
+            -1, dtype=torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else None
+        ).to(q.dtype)
         pattern = tap("pattern", pattern) if explicit else pattern
         z = (pattern.reshape(rows, k.shape[1], -1, lay.length) @ v).view(rows, heads, slots, d_head)
     else:
@@ -120,9 +132,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: 
     return lay.gather(z.transpose(1, 2))
 
 
-def attend_after(q: Float[Tensor, "groups rows slots heads d_head"], k: Float[Tensor, "groups rows slots kv_heads d_head"], v: Tensor,
-                 before_k: Float[Tensor, "groups n kv_heads d_head"], before_v: Tensor, scaling: float, seen: Bool[Tensor, "groups n"] | None = None) -> Tensor:
-    """Attention of rows of a few tokens; the rows of a group all continue the same ``n`` tokens, which are read once a group, not copied row by row.
+def attend_after(
+    q: Float[Tensor, "groups rows slots heads d_head"],
+    k: Float[Tensor, "groups rows slots kv_heads d_head"],
+    v: Tensor,
+    before_k: Float[Tensor, "groups n kv_heads d_head"],
+    before_v: Tensor,
+    scaling: float,
+    seen: Bool[Tensor, "groups n"] | None = None,
+) -> Tensor:
+    """Attention of rows of a few tokens; the rows of a group all continue the same ``n`` tokens, which are read once a
+    group, not copied row by row.
 
     ``seen`` tells the tokens that are there from padding. Returns ``[groups, rows, slots, heads, d_head]``.
     """
@@ -130,29 +150,48 @@ def attend_after(q: Float[Tensor, "groups rows slots heads d_head"], k: Float[Te
     kv, n = k.shape[3], before_k.shape[1]
     per = heads // kv
     q = (q * scaling).view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5)
-    before = (q.reshape(groups, kv, rows * per * slots, d_head) @ before_k.permute(0, 2, 3, 1)).view(groups, kv, rows, per, slots, n)
+    before = (q.reshape(groups, kv, rows * per * slots, d_head) @ before_k.permute(0, 2, 3, 1)).view(
+        groups, kv, rows, per, slots, n
+    )
     if seen is not None:
         before = before.masked_fill_(~seen[:, None, None, None, None], float("-inf"))
     if slots == 1:
         own = (q * k.permute(0, 3, 1, 2, 4)[:, :, :, None]).sum(-1, keepdim=True)
     else:
-        own = (q.reshape(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)).view(groups, kv, rows, per, slots, slots)
+        own = (q.reshape(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)).view(
+            groups, kv, rows, per, slots, slots
+        )
         own = own.masked_fill(torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1), float("-inf"))
     pattern = torch.cat([before, own], -1)
-    pattern = pattern.softmax(-1, dtype=torch.float32 if pattern.dtype in (torch.float16, torch.bfloat16) else None).to(q.dtype)
-    z = (pattern[..., :n].reshape(groups, kv, rows * per * slots, n) @ before_v.transpose(1, 2)).view(groups, kv, rows, per, slots, d_head)
+    pattern = pattern.softmax(-1, dtype=torch.float32 if pattern.dtype in (torch.float16, torch.bfloat16) else None).to(
+        q.dtype
+    )
+    z = (pattern[..., :n].reshape(groups, kv, rows * per * slots, n) @ before_v.transpose(1, 2)).view(
+        groups, kv, rows, per, slots, d_head
+    )
     if slots == 1:
         z = z + pattern[..., n:] * v.permute(0, 3, 1, 2, 4)[:, :, :, None]
     else:
-        z = z + (pattern[..., n:].reshape(groups, kv, rows, per * slots, slots) @ v.permute(0, 3, 1, 2, 4)).view(groups, kv, rows, per, slots, d_head)
+        z = z + (pattern[..., n:].reshape(groups, kv, rows, per * slots, slots) @ v.permute(0, 3, 1, 2, 4)).view(
+            groups, kv, rows, per, slots, d_head
+        )
     return z.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
 
 
-def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout, rope: tuple, base: tuple | None = None, tap: Tap = no_tap,
-              explicit: bool = False, mask: Tensor | None = None) -> Float[Tensor, "n_query d_model"]:
+def attention(
+    block: "Block",
+    x: Float[Tensor, "n_tokens d_model"],
+    lay: Layout,
+    rope: tuple,
+    base: tuple | None = None,
+    tap: Tap = no_tap,
+    explicit: bool = False,
+    mask: Tensor | None = None,
+) -> Float[Tensor, "n_query d_model"]:
     """What the attention of a block adds to the residual stream at the query tokens.
 
-    Taps, in order: ``q``, ``k``, ``v`` (raw), ``placed_k`` (as the keys meet the queries), ``pattern`` if explicit, ``z``, ``attn_out``.
+    Taps, in order: ``q``, ``k``, ``v`` (raw), ``placed_k`` (as the keys meet the queries), ``pattern`` if explicit,
+        ``z``, ``attn_out``.
     """
     normed = block.norm_attn(x)
     if lay.query is None or lay.copies is not None:
@@ -163,7 +202,9 @@ def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout,
     cos, sin = rope
     at_q, at_k = lay.q_position, lay.position if lay.copies is None else lay.q_position
     q = block.placed_q(q, cos[at_q] if cos is not None else None, sin[at_q] if sin is not None else None)
-    k = tap("placed_k", block.placed_k(k, cos[at_k] if cos is not None else None, sin[at_k] if sin is not None else None))
+    k = tap(
+        "placed_k", block.placed_k(k, cos[at_k] if cos is not None else None, sin[at_k] if sin is not None else None)
+    )
     base_k, base_v = base if base is not None else (None, None)
     if lay.after is not None:
         z = torch.empty_like(q)
@@ -178,7 +219,9 @@ def attention(block: "Block", x: Float[Tensor, "n_tokens d_model"], lay: Layout,
     return tap("attn_out", block.out(tap("z", z)))
 
 
-def feed_forward(block: "Block", x: Float[Tensor, "n d_model"], attn: Float[Tensor, "n d_model"], tap: Tap = no_tap) -> Float[Tensor, "n d_model"]:
+def feed_forward(
+    block: "Block", x: Float[Tensor, "n d_model"], attn: Float[Tensor, "n d_model"], tap: Tap = no_tap
+) -> Float[Tensor, "n d_model"]:
     """The residual stream after a block, from the stream before it and what attention adds.
 
     Taps, in order: ``resid_mid`` (sequential blocks only), ``neuron``, ``mlp_out``, ``resid_post``.
@@ -192,8 +235,12 @@ def feed_forward(block: "Block", x: Float[Tensor, "n d_model"], attn: Float[Tens
     return tap("resid_post", mid + mlp)
 
 
-def all_blocks(decoder: "Decoder", x: Float[Tensor, "n_tokens d_model"], lay: Layout, tap: Tap = no_tap, explicit: bool = False) -> Float[Tensor, "n_tokens d_model"]:
-    """The final residual stream of whole prompts, from the first one; taps ``resid_pre`` too. Nothing is kept, nothing chunked."""
+def all_blocks(
+    decoder: "Decoder", x: Float[Tensor, "n_tokens d_model"], lay: Layout, tap: Tap = no_tap, explicit: bool = False
+) -> Float[Tensor, "n_tokens d_model"]:
+    """The final residual stream of whole prompts, from the first one; taps ``resid_pre`` too. Nothing is kept, nothing
+    chunked.
+    """
     mask, rope = lay.mask(), decoder.rope(lay.length)
     for block in decoder.blocks:
         x = tap("resid_pre", x)

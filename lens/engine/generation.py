@@ -43,7 +43,9 @@ def end_tokens(hf: Any) -> frozenset[int]:
     """The tokens that end a text of this model, of its generation settings or else of its configuration."""
     found = getattr(getattr(hf, "generation_config", None), "eos_token_id", None)
     found = getattr(hf.config, "eos_token_id", None) if found is None else found
-    return frozenset() if found is None else frozenset([int(found)] if not hasattr(found, "__iter__") else map(int, found))
+    return (
+        frozenset() if found is None else frozenset([int(found)] if not hasattr(found, "__iter__") else map(int, found))
+    )
 
 
 def as_text(tokenizer: Any, written: Written) -> Generated:
@@ -54,8 +56,17 @@ def as_text(tokenizer: Any, written: Written) -> Generated:
 
 
 @torch.no_grad()
-def write(model: Any, ids: Sequence[int] | Tensor, edits: Callable[[int], Sequence[Edit]] = lambda step: (), *, max_new_tokens: int = 20, temperature: float = 0.0,
-          seed: int = 0, stop: Callable[[], bool] | None = None, on_token: Callable[[int], None] | None = None) -> Written:
+def write(
+    model: Any,
+    ids: Sequence[int] | Tensor,
+    edits: Callable[[int], Sequence[Edit]] = lambda step: (),
+    *,
+    max_new_tokens: int = 20,
+    temperature: float = 0.0,
+    seed: int = 0,
+    stop: Callable[[], bool] | None = None,
+    on_token: Callable[[int], None] | None = None,
+) -> Written:
     """Continues a prompt one token at a time.
 
     Args:
@@ -119,7 +130,9 @@ def _at(edit: Edit, begin: int, length: int) -> Edit | None:
     at = [p for p in at if begin <= p < length]
     value = edit.value
     if isinstance(value, Tensor) and value.ndim > 1 + (edit.site.name in HEADED) and len(value) > 1:
-        raise EditError(f"value has shape {tuple(value.shape)} at {edit.site}; this model reads its whole text at "
-                        "every step, where an edit with a value for each position is not served. "
-                        "Give one edit a position.")
+        raise EditError(
+            f"value has shape {tuple(value.shape)} at {edit.site}; this model reads its whole text at "
+            "every step, where an edit with a value for each position is not served. "
+            "Give one edit a position."
+        )
     return replace(edit, site=replace(edit.site, position=tuple(at))) if at else None

@@ -14,24 +14,36 @@ from .runs import Runs
 from .sites import SiteError
 
 
-def site_gradients(decoder: Decoder, sequences: Sequence[Runs], embedded: Sequence[Tensor], site: str,
-                   score: Callable[[Sequence[Tensor]], Tensor]) -> list[list[Tensor]]:
+def site_gradients(
+    decoder: Decoder,
+    sequences: Sequence[Runs],
+    embedded: Sequence[Tensor],
+    site: str,
+    score: Callable[[Sequence[Tensor]], Tensor],
+) -> list[list[Tensor]]:
     """The gradient of a summed score with respect to a site's activation at every layer.
 
     Args:
-        sequences: for each sequence that the metric reads, the geometry of its prompts (the runs' activations are not used).
-        embedded: their token embeddings, flat ``[n_tokens, d_model]``; gradients are taken of the forward pass from here.
+        sequences: for each sequence that the metric reads, the geometry of its prompts (the runs' activations are not
+            used).
+        embedded: their token embeddings, flat ``[n_tokens, d_model]``; gradients are taken of the forward pass from
+            here.
         score: from each sequence's final residual stream, flat, to one number.
 
     Returns: per sequence and layer a tensor shaped like ``runs.get(site, layer)`` (``embed``: one layer).
 
-    Raises: SiteError: torch.inference_mode is in force, a site that the model does not have, a metric that does not depend on it by a gradient.
+    Raises: SiteError: torch.inference_mode is in force, a site that the model does not have, a metric that does not
+        depend on it by a gradient.
 
-    Cost: one forward and one backward pass with all activations kept: about 12 residual streams and 4 MLP widths a layer.
+    Cost: one forward and one backward pass with all activations kept: about 12 residual streams and 4 MLP widths a
+        layer.
     """
     require_autograd(SiteError, "method='attribution'")
     if site == "resid_mid" and decoder.blocks[0].parallel:
-        raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
+        raise SiteError(
+            "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or"
+            " 'resid_post'."
+        )
     with torch.enable_grad():
         kept, finals = [], []
         for runs, start in zip(sequences, embedded):
@@ -51,7 +63,7 @@ def site_gradients(decoder: Decoder, sequences: Sequence[Runs], embedded: Sequen
 def _split(items: Sequence, sizes: Sequence[int]):
     start = 0
     for size in sizes:
-        yield items[start:start + size]
+        yield items[start : start + size]
         start += size
 
 
@@ -60,7 +72,9 @@ def _forward(decoder: Decoder, runs: Runs, embedded: Tensor, site: str, seen: li
     if site == "embed":
         seen.append(embedded)
     longest = max(runs.lengths)
-    lay = Layout(runs.prompt, runs.position, len(runs), longest, base=runs.table, dense=len(embedded) == len(runs) * longest)
+    lay = Layout(
+        runs.prompt, runs.position, len(runs), longest, base=runs.table, dense=len(embedded) == len(runs) * longest
+    )
 
     def tap(name, t):
         if name == site:
@@ -68,4 +82,5 @@ def _forward(decoder: Decoder, runs: Runs, embedded: Tensor, site: str, seen: li
                 t = t.detach().requires_grad_()
             seen.append(t)
         return t
+
     return all_blocks(decoder, decoder.place(embedded, runs.position), lay, tap, explicit=site == "pattern")

@@ -27,7 +27,14 @@ from ..errors import Error
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
 _NAMED = (torch.dtype, torch.device, torch.Size, np.dtype, slice, range, PurePath)
-_WITHOUT_CONTENT = (io.IOBase, types.GeneratorType, types.CoroutineType, np.random.Generator, np.random.RandomState, torch.Generator)
+_WITHOUT_CONTENT = (
+    io.IOBase,
+    types.GeneratorType,
+    types.CoroutineType,
+    np.random.Generator,
+    np.random.RandomState,
+    torch.Generator,
+)
 _DEPTH = 40
 #: Attributes of every torch module that say nothing about what it computes.
 MODULE_INTERNAL = frozenset(nn.Module().__dict__) - {"training"}
@@ -39,7 +46,10 @@ class Unidentified(Error, ValueError):
 
 @functools.cache
 def _installed_roots() -> tuple[str, ...]:
-    paths = {*(sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages()}
+    paths = {
+        *(sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *site.getsitepackages(),
+    }
     return tuple(sorted(str(p) for p in paths))
 
 
@@ -49,7 +59,9 @@ def installed(module: str | None) -> bool:
     top = (module or "").split(".")[0]
     if top in ("lens", "widgets", "builtins") or top in sys.stdlib_module_names:
         return True
-    where = getattr(sys.modules.get(top), "__file__", None) or next(iter(getattr(sys.modules.get(top), "__path__", [])), None)
+    where = getattr(sys.modules.get(top), "__file__", None) or next(
+        iter(getattr(sys.modules.get(top), "__path__", [])), None
+    )
     return where is not None and str(where).startswith(_installed_roots())
 
 
@@ -76,7 +88,7 @@ def _feed(value: Any, put: Callable[[bytes], None], seen: dict[int, tuple[int, A
         return say(f"again:{seen[id(value)][0]}")
     if depth > _DEPTH:
         raise Unidentified(f"a {type(value).__name__} nested more than {_DEPTH} deep")
-    seen[id(value)] = len(seen), value          # held, so that no other object takes its place in memory
+    seen[id(value)] = len(seen), value  # held, so that no other object takes its place in memory
     again = lambda part: _feed(part, put, seen, depth + 1)
     for kind, feed in _KINDS:
         if isinstance(value, kind):
@@ -120,7 +132,9 @@ def _mapping(value: dict, say, put, again) -> None:
 
 
 def _code(value: types.CodeType, say, put, again) -> None:
-    say(f"code:{value.co_code.hex()}:{value.co_names}:{value.co_varnames}:{value.co_argcount}:{value.co_kwonlyargcount}:{value.co_flags}")
+    say(
+        f"code:{value.co_code.hex()}:{value.co_names}:{value.co_varnames}:{value.co_argcount}:{value.co_kwonlyargcount}:{value.co_flags}"
+    )
     for constant in value.co_consts:
         again(constant)
 
@@ -172,8 +186,21 @@ def _class(value: type, say, put, again) -> None:
 
 
 def _bookkeeping(name: str) -> bool:
-    return name in ("__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__", "__static_attributes__", "__annotations__",
-                    "__annotate_func__", "__abstractmethods__", "_abc_impl", "__dataclass_fields__", "__dataclass_params__", "__match_args__")
+    return name in (
+        "__dict__",
+        "__weakref__",
+        "__doc__",
+        "__module__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__annotations__",
+        "__annotate_func__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__match_args__",
+    )
 
 
 def _plain_attribute(value: Any) -> Any:
@@ -183,7 +210,11 @@ def _plain_attribute(value: Any) -> Any:
         return value.__func__
     if isinstance(value, functools.cached_property):
         return value.func
-    return f"descriptor:{type(value).__name__}" if isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)) else value
+    return (
+        f"descriptor:{type(value).__name__}"
+        if isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType))
+        else value
+    )
 
 
 def _package(value: types.ModuleType, say, put, again) -> None:
@@ -208,7 +239,9 @@ def _layers(value: nn.Module, say, put, again) -> None:
 
 
 def _object(value: Any, say, again) -> None:
-    """Any other object: its class, and what its attributes hold; without attributes of its own it has no content to compare."""
+    """Any other object: its class, and what its attributes hold; without attributes of its own it has no content to
+    compare.
+    """
     kind = type(value)
     if isinstance(value, _WITHOUT_CONTENT):
         raise Unidentified(f"a {kind.__module__}.{kind.__qualname__}, whose content cannot be compared")
@@ -231,7 +264,17 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 _KINDS: tuple[tuple[Any, Callable], ...] = (
-    (Tensor, _tensor), ((np.ndarray, np.generic), _array), ((list, tuple), _sequence), ((set, frozenset), _set), (dict, _mapping),
-    (types.CodeType, _code), (types.FunctionType, _function), (types.MethodType, _method), (functools.partial, _partial), (type, _class),
-    (types.ModuleType, _package), (types.BuiltinFunctionType, _builtin), (nn.Module, _layers),
+    (Tensor, _tensor),
+    ((np.ndarray, np.generic), _array),
+    ((list, tuple), _sequence),
+    ((set, frozenset), _set),
+    (dict, _mapping),
+    (types.CodeType, _code),
+    (types.FunctionType, _function),
+    (types.MethodType, _method),
+    (functools.partial, _partial),
+    (type, _class),
+    (types.ModuleType, _package),
+    (types.BuiltinFunctionType, _builtin),
+    (nn.Module, _layers),
 )

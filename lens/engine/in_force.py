@@ -1,4 +1,6 @@
-"""With blocks and calls that put a change of a model in force: nothing is missed by Ctrl-C between what is changed and who can undo it."""
+"""With blocks and calls that put a change of a model in force: nothing is missed by Ctrl-C between what is changed and
+who can undo it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from .interrupts import critical, deliver, due, hold, interruptible, release
 class InForce:
     """A with block in which a change is in force; yields `value`.
 
-    Args: prepare: makes the change without beginning it (checks, new weights); nothing is changed by it, and Ctrl-C may end it. The model is this thread's meanwhile.
+    Args: prepare: makes the change without beginning it (checks, new weights); nothing is changed by it, and Ctrl-C may
+        end it. The model is this thread's meanwhile.
     """
 
     def __init__(self, model: Any, prepare: Callable[[], Undo], value: Any = None, what: str = "preparing an edit"):

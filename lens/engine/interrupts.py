@@ -1,9 +1,12 @@
-"""Ctrl-C at the wrong moment: held back while a model is being changed or put back, and handed on as soon as that is done.
+"""Ctrl-C at the wrong moment: held back while a model is being changed or put back, and handed on as soon as that is
+done.
 
-A signal's handler runs between any two instructions of the main thread, also before the first line of an ``__exit__``, where no ``try`` can catch what it
-raises. So a handler of ours stands in front of the person's own from the way in of a with block to its way out, and looks at where the program is: the
-innermost function that is marked decides. Inside a *critical* one the press is noted and handed on when the outermost critical function ends; elsewhere, and
-inside an *interruptible* one that a critical one calls, it is handed on at once. Other threads never see the signal, so nothing is done there.
+A signal's handler runs between any two instructions of the main thread, also before the first line of an ``__exit__``,
+where no ``try`` can catch what it raises. So a handler of ours stands in front of the person's own from the way in of a
+with block to its way out, and looks at where the program is: the innermost function that is marked decides. Inside a
+*critical* one the press is noted and handed on when the outermost critical function ends; elsewhere, and inside an
+*interruptible* one that a critical one calls, it is handed on at once. Other threads never see the signal, so nothing
+is done there.
 """
 
 from __future__ import annotations
@@ -45,7 +48,9 @@ def _held_back(frame: FrameType | None) -> bool:
 
 
 class _Keyboard:
-    """The one handler in front of the person's own, how many hold it there, and whether Ctrl-C was pressed meanwhile."""
+    """The one handler in front of the person's own, how many hold it there, and whether Ctrl-C was pressed
+    meanwhile.
+    """
 
     def __init__(self) -> None:
         self.holders, self.pressed = 0, False
@@ -67,13 +72,16 @@ def _in_main() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-#: What `hold` gives and `release` takes: nothing to do; or done; or done in front of a handler that somebody put in front of ours, with the one behind that.
+#: What `hold` gives and `release` takes: nothing to do; or done; or done in front of a handler that somebody put in
+#: front of ours, with the one behind that.
 Held = bool | tuple[Any, Any]
 
 
 @critical
 def hold() -> Held:
-    """Puts our handler in front, for a `release` that is owed. Does nothing in other threads, and where Ctrl-C is no Python function's business."""
+    """Puts our handler in front, for a `release` that is owed. Does nothing in other threads, and where Ctrl-C is no
+    Python function's business.
+    """
     if not _in_main():
         return False
     now, held = signal.getsignal(signal.SIGINT), True
@@ -90,12 +98,14 @@ def hold() -> Held:
 
 @critical
 def release(held: Held) -> None:
-    """Undoes `hold`, and hands on a Ctrl-C that was held back, unless a critical function further up still runs. To be called last by a critical function."""
+    """Undoes `hold`, and hands on a Ctrl-C that was held back, unless a critical function further up still runs. To be
+    called last by a critical function.
+    """
     if not held:
         return
     _keyboard.holders = max(0, _keyboard.holders - 1)
     if not _in_main():
-        return      # a with block that another thread leaves; the handler goes with the next one
+        return  # a with block that another thread leaves; the handler goes with the next one
     outer, own = _held_back(sys._getframe(2)), _keyboard.own
     ours = signal.getsignal(signal.SIGINT) is _handler
     if isinstance(held, tuple):
@@ -134,7 +144,9 @@ def own_handler() -> Any:
 
 @critical
 def replace(handler: Any) -> Any:
-    """Another handler in the person's place, behind ours where that is in front; returns the one before. For the main thread."""
+    """Another handler in the person's place, behind ours where that is in front; returns the one before. For the main
+    thread.
+    """
     before = own_handler()
     if signal.getsignal(signal.SIGINT) is _handler:
         _keyboard.own = handler

@@ -71,9 +71,11 @@ def require_alike(model: Any, lengths: Sequence[int], error: type[Exception], wh
         return
     if len(groups := found.groups(lengths)) > 1:
         a, b = (int(lengths[g[0]]) for g in groups[:2])
-        raise error(f"{what} holds rows of {a} and of {b} tokens in one batch, and this model's rotary frequencies are "
-                    "chosen by the longest row of a batch "
-                    f"({_said(found)}): a row would have other numbers than alone. Give rows of one length.")
+        raise error(
+            f"{what} holds rows of {a} and of {b} tokens in one batch, and this model's rotary frequencies are "
+            "chosen by the longest row of a batch "
+            f"({_said(found)}): a row would have other numbers than alone. Give rows of one length."
+        )
     found.forget()
 
 
@@ -85,8 +87,10 @@ def require_readable(model: Any, highest: int, longest: int, error: type[Excepti
     table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
     weight = getattr(table, "weight", None)
     if weight is not None and highest >= len(weight):
-        raise error(f"{what} holds the id {highest} and the model has {len(weight)} tokens; tokenise with this model's "
-                    "tokenizer.")
+        raise error(
+            f"{what} holds the id {highest} and the model has {len(weight)} tokens; tokenise with this model's "
+            "tokenizer."
+        )
     config = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     most = getattr(config, "max_position_embeddings", None)

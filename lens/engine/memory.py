@@ -18,8 +18,10 @@ class OutOfMemoryError(Error, torch.OutOfMemoryError):
 
 def no_room(device: torch.device, tokens: int) -> OutOfMemoryError:
     """The error for one row that does not fit."""
-    return OutOfMemoryError(f"the memory of {device} ran out even for one row of {tokens} tokens at a time. "
-                            "Free some, or give shorter texts.")
+    return OutOfMemoryError(
+        f"the memory of {device} ran out even for one row of {tokens} tokens at a time. "
+        "Free some, or give shorter texts."
+    )
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -60,11 +60,13 @@ class Metric:
         continuations: per sequence that is run, the answer whose tokens are read (empty: only the next token is read).
         score: ``(decoder, [resid of each sequence], encoded, [resid of each sequence in the clean run]) -> [rows]``.
         higher_is_answer: whether a larger value means more of the answer (for wording).
-        digest: tells metrics of one name apart, where whoever makes them knows what does; else ``identity`` reads their functions.
+        digest: tells metrics of one name apart, where whoever makes them knows what does; else ``identity`` reads their
+            functions.
         function: the person's function that it was made of.
         scores: shape of what ``score`` returns for a row: () for one number; a family may ask for several at once.
         many: the same for rows of several prompts at once, of a metric that reads one sequence and no clean run:
-            ``(decoder, reads row after row [n_reads, d_model], encoded of each row) -> [rows]``; one product over the vocabulary serves them all.
+            ``(decoder, reads row after row [n_reads, d_model], encoded of each row) -> [rows]``; one product over the
+            vocabulary serves them all.
     """
 
     name: str
@@ -99,7 +101,10 @@ def _single(metric: str, encoded: Any, *names: str) -> list[int]:
         if not ids:
             raise MetricError(f"metric={metric!r} needs a {name}; give the pair one, or use metric='logprob'.")
         if len(ids) != 1:
-            raise MetricError(f"metric={metric!r} needs {name}s of one token, got {_shown(encoded, ids)}; use metric='logprob_diff' or 'logprob'.")
+            raise MetricError(
+                f"metric={metric!r} needs {name}s of one token, got {_shown(encoded, ids)}; use metric='logprob_diff'"
+                " or 'logprob'."
+            )
         out.append(ids[0])
     return out
 
@@ -129,14 +134,22 @@ def _chunks(decoder: Decoder, resid: Resid):
 
 def by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
     """``read`` on float32 logits ``[rows, reads, d_vocab]``, a few rows at a time."""
-    return torch.cat([read(decoder.unembed(part).float()) for part in _chunks(decoder, resid)]) if len(resid) else resid.new_zeros(0)
+    return (
+        torch.cat([read(decoder.unembed(part).float()) for part in _chunks(decoder, resid)])
+        if len(resid)
+        else resid.new_zeros(0)
+    )
 
 
 @torch.no_grad()
-def next_token(decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[Tensor, "n"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What each final residual stream says of a token: its log-probability (nats), its rank (0 = top), whether no other is likelier, and the likeliest.
+def next_token(
+    decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[Tensor, "n"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What each final residual stream says of a token: its log-probability (nats), its rank (0 = top), whether no other
+    is likelier, and the likeliest.
 
-    All float32 but the token ids and the truth values, ``[n]``. The logits lie in one buffer that is read block by block, without a copy; no gradients.
+    All float32 but the token ids and the truth values, ``[n]``. The logits lie in one buffer that is read block by
+    block, without a copy; no gradients.
     """
     n_vocab, own = decoder.d_vocab, is_plain(decoder.head)
     weight, bias = (decoder.head.weight, decoder.head.bias) if own else (None, None)
@@ -145,7 +158,7 @@ def next_token(decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[
     spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]
     found = []
     for x, wanted_id in zip(decoder.norm(resid).split(size), target.split(size)) if len(resid) else ():
-        logits, peaks = held[:len(x)], held.new_empty(len(x), len(spans))
+        logits, peaks = held[: len(x)], held.new_empty(len(x), len(spans))
         if not own:
             logits.copy_(decoder.head(x))
         for i, (a, b) in enumerate(spans):
@@ -162,9 +175,13 @@ def next_token(decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[
         best, block = peaks.max(-1, keepdim=True)
         at = (block * _BLOCK + torch.arange(_BLOCK, device=x.device)).clamp(max=n_vocab - 1)
         top = at.gather(1, logits.gather(1, at).argmax(-1, keepdim=True))[:, 0]
-        above, total, truth = torch.zeros_like(best[:, 0]), torch.zeros_like(best[:, 0]), torch.empty_like(logits[:, :_BLOCK])
+        above, total, truth = (
+            torch.zeros_like(best[:, 0]),
+            torch.zeros_like(best[:, 0]),
+            torch.empty_like(logits[:, :_BLOCK]),
+        )
         for a, b in spans:
-            above += torch.gt(logits[:, a:b], wanted, out=truth[:, :b - a]).sum(-1)
+            above += torch.gt(logits[:, a:b], wanted, out=truth[:, : b - a]).sum(-1)
             total += logits[:, a:b].sub_(best).exp_().sum(-1)
         found.append(((wanted - best)[:, 0] - total.log(), above, (wanted == best)[:, 0], top))
     empty = resid.new_zeros(0, dtype=torch.float32)
@@ -178,6 +195,7 @@ def sequence_logprob(decoder: Decoder, resid: Resid, answer: Sequence[int]) -> F
     def read(logits):
         picked = logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
         return (picked - logits.logsumexp(-1)).sum(-1)
+
     return by_chunk(decoder, resid, read)
 
 
@@ -186,12 +204,14 @@ def _logprob(decoder, resid, encoded, clean):
 
 
 def _logprob_diff(decoder, resid, encoded, clean):
-    return sequence_logprob(decoder, resid[0], encoded.answer_ids) - sequence_logprob(decoder, resid[1], encoded.foil_ids)
+    return sequence_logprob(decoder, resid[0], encoded.answer_ids) - sequence_logprob(
+        decoder, resid[1], encoded.foil_ids
+    )
 
 
 def _rank(decoder, resid, encoded, clean):
     first = _answer("rank", encoded)[0]
-    return by_chunk(decoder, resid[0][:, :1], lambda x: (x[:, 0] > x[:, 0, first:first + 1]).sum(-1).float())
+    return by_chunk(decoder, resid[0][:, :1], lambda x: (x[:, 0] > x[:, 0, first : first + 1]).sum(-1).float())
 
 
 def _kl(decoder, resid, encoded, clean):
@@ -203,15 +223,23 @@ def _next(encoded):
     return [()]
 
 
-METRICS = {m.name: m for m in (
-    Metric("logit_diff", "logits", lambda e: [_single("logit_diff", e, "answer", "foil") and ()], _logit_diff),
-    Metric("logit", "logits", lambda e: [_single("logit", e, "answer") and ()], _logit),
-    Metric("prob", "probability", lambda e: [_answer("prob", e)], lambda *a: _logprob(*a).exp()),
-    Metric("logprob", "nats", lambda e: [_answer("logprob", e)], _logprob),
-    Metric("logprob_diff", "nats", lambda e: [_answer("logprob_diff", e), _answer("logprob_diff", e, "foil")], _logprob_diff),
-    Metric("rank", "rank (0 = top)", lambda e: [_answer("rank", e) and ()], _rank, higher_is_answer=False),
-    Metric("kl", "nats", _next, _kl, higher_is_answer=False),
-)}
+METRICS = {
+    m.name: m
+    for m in (
+        Metric("logit_diff", "logits", lambda e: [_single("logit_diff", e, "answer", "foil") and ()], _logit_diff),
+        Metric("logit", "logits", lambda e: [_single("logit", e, "answer") and ()], _logit),
+        Metric("prob", "probability", lambda e: [_answer("prob", e)], lambda *a: _logprob(*a).exp()),
+        Metric("logprob", "nats", lambda e: [_answer("logprob", e)], _logprob),
+        Metric(
+            "logprob_diff",
+            "nats",
+            lambda e: [_answer("logprob_diff", e), _answer("logprob_diff", e, "foil")],
+            _logprob_diff,
+        ),
+        Metric("rank", "rank (0 = top)", lambda e: [_answer("rank", e) and ()], _rank, higher_is_answer=False),
+        Metric("kl", "nats", _next, _kl, higher_is_answer=False),
+    )
+}
 
 
 def resolve(metric: "str | Metric | Callable") -> Metric:
@@ -238,16 +266,25 @@ def resolve(metric: "str | Metric | Callable") -> Metric:
                 raise MetricError(f"metric={name}: your function raised {type(error).__name__}: {error}") from error
             if not isinstance(value, Tensor) or value.shape != (len(logits),):
                 got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise MetricError(f"metric={name}: your function returned {got}; expected a tensor of shape ({len(logits)},), one number a row.")
+                raise MetricError(
+                    f"metric={name}: your function returned {got}; expected a tensor of shape ({len(logits)},), one"
+                    " number a row."
+                )
             if value.isnan().any():
-                raise MetricError(f"metric={name}: your function returned NaN for {int(value.isnan().sum())} of {len(logits)} runs; expected numbers.")
+                raise MetricError(
+                    f"metric={name}: your function returned NaN for {int(value.isnan().sum())} of {len(logits)} runs;"
+                    " expected numbers."
+                )
             return value.float()
+
         return by_chunk(decoder, resid[0][:, :1], read)
+
     return Metric(name, "", _next, score, function=metric)
 
 
 def identity(metric: Metric) -> dict[str, str]:
-    """What tells a metric from another of its name, for a record: nothing where the name says all; ``metric_unidentified`` where it cannot be told.
+    """What tells a metric from another of its name, for a record: nothing where the name says all;
+    ``metric_unidentified`` where it cannot be told.
 
     A function counts with its code, the globals that it names, what it closes over, and the state that it is bound to.
     """
@@ -255,7 +292,11 @@ def identity(metric: Metric) -> dict[str, str]:
         return {}
     if metric.digest:
         return {"metric_digest": metric.digest}
-    asked = metric.function if metric.function is not None else (metric.name, metric.unit, metric.continuations, metric.score, metric.many, metric.scores)
+    asked = (
+        metric.function
+        if metric.function is not None
+        else (metric.name, metric.unit, metric.continuations, metric.score, metric.many, metric.scores)
+    )
     try:
         return {"metric_digest": digest(asked)}
     except Unidentified as error:

@@ -28,7 +28,10 @@ _running: dict[int, list] = {}
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any):
     eager = _eager(module)
     if eager is None:
-        raise SiteError(f"site='pattern' cannot be reached: {type(module).__name__} of the same model has no eager attention of its own; use 'z'.")
+        raise SiteError(
+            f"site='pattern' cannot be reached: {type(module).__name__} of the same model has no eager attention of its"
+            " own; use 'z'."
+        )
     out, pattern = eager(module, query, key, value, attention_mask, **kwargs)
     changes = _changes.get(module, ())
     if not changes:
@@ -36,7 +39,10 @@ def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attent
     values = value.repeat_interleave(pattern.shape[1] // value.shape[1], 1)
     gap = ((pattern @ values).transpose(1, 2) - out).abs().max()
     if not gap <= (1e-5 if out.dtype == torch.float32 else 5e-2) * max(1.0, out.abs().max().item()):
-        raise SiteError(f"site='pattern' cannot be changed in {type(module).__name__}: its output is not the pattern times the values; use 'z'.")
+        raise SiteError(
+            f"site='pattern' cannot be changed in {type(module).__name__}: its output is not the pattern times the"
+            " values; use 'z'."
+        )
     seen = pattern.transpose(1, 2)
     new = seen
     for change in changes:
@@ -52,14 +58,18 @@ AttentionMaskInterface.register(NAME, eager_mask)
 
 
 def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
-    """Puts a change of the patterns ``[batch, query, head, key]`` of one attention module in force; returns what undoes it.
+    """Puts a change of the patterns ``[batch, query, head, key]`` of one attention module in force; returns what undoes
+    it.
 
     Raises:
         SiteError: the module does not go through the library's attention functions.
     """
     inner = attention_inside(attn)
     if inner is None:
-        raise SiteError(f"site='pattern' cannot be reached in {type(attn).__name__}: it does not use the library's attention functions; use 'z'.")
+        raise SiteError(
+            f"site='pattern' cannot be reached in {type(attn).__name__}: it does not use the library's attention"
+            " functions; use 'z'."
+        )
     state = _running.setdefault(id(config), [0, config._attn_implementation])
     state[0] += 1
     config._attn_implementation = NAME
@@ -67,7 +77,7 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
 
     def undo():
         if change not in _changes.get(inner, ()):
-            return      # undone before
+            return  # undone before
         _changes[inner].remove(change)
         if not _changes[inner]:
             del _changes[inner]
@@ -75,14 +85,17 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
         if not state[0]:
             config._attn_implementation = state[1]
             _running.pop(id(config), None)
+
     return undo
 
 
 def acting(anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module, Tensor]], hook: Callable) -> set[int]:
-    """The layers whose place of the pattern acts: with twice the pattern, and the block's own input again, the output projection must read twice as much.
+    """The layers whose place of the pattern acts: with twice the pattern, and the block's own input again, the output
+    projection must read twice as much.
 
     Args:
-        layers: number -> block, what went into it, output projection, what went into that; all of one forward on the probe.
+        layers: number -> block, what went into it, output projection, what went into that; all of one forward on the
+            probe.
         hook: puts a function on what goes into a module in force, and says how to undo it.
     """
     read: dict[int, Tensor] = {}
@@ -97,12 +110,18 @@ def acting(anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module
             anatomy.hf(anatomy.probe_ids(), use_cache=False)
         except SiteError:
             return set()
-    return {l for l, (*_, z) in layers.items() if l in read and torch.allclose(read[l], 2 * z, rtol=1e-2, atol=1e-3 * float(z.abs().max()))}
+    return {
+        l
+        for l, (*_, z) in layers.items()
+        if l in read and torch.allclose(read[l], 2 * z, rtol=1e-2, atol=1e-3 * float(z.abs().max()))
+    }
 
 
 def attention_inside(attn: nn.Module) -> nn.Module | None:
     """The module at or below ``attn`` that calls the library's attention functions, if there is one."""
-    return next((m for m in attn.modules() if "attention_interface" in _source_names(m) and _eager(m) is not None), None)
+    return next(
+        (m for m in attn.modules() if "attention_interface" in _source_names(m) and _eager(m) is not None), None
+    )
 
 
 def _eager(module: nn.Module) -> Callable | None:
@@ -116,8 +135,10 @@ def _source_names(module: nn.Module) -> tuple[str, ...]:
 
 def hooked_pattern(point: nn.Module, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
     """The same on a bridge's hook point, which passes ``[batch, head, query, key]``."""
+
     def through(_, args, x):
         seen = x.transpose(1, 2)
         new = change(seen)
         return None if new is seen else new.transpose(1, 2)
+
     return point.register_forward_hook(through).remove

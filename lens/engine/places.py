@@ -45,6 +45,7 @@ def alone(look: Callable[..., Any], elsewhere: Callable[..., Any] = lambda *_: N
     def own(*args: Any, **kwargs: Any) -> Any:
         mine = threading.get_ident() == me or torch._C._current_graph_task_id() != -1
         return (look if mine else elsewhere)(*args, **kwargs)
+
     return own
 
 
@@ -54,15 +55,19 @@ def before_call(module: nn.Module, look: Callable[[nn.Module, tuple, dict], Any]
     Torch looks up at the call whether a hook takes keywords. One that another thread puts on or takes off at that
     moment would be called without them: then it is on no more, or not yet, and does nothing.
     """
+
     def hook(module: nn.Module, args: tuple, kwargs: dict | None = None) -> Any:
         return None if kwargs is None else look(module, args, kwargs)
+
     return module.register_forward_pre_hook(hook, with_kwargs=True, **options)
 
 
 def after_call(module: nn.Module, look: Callable[..., Any], **options: Any) -> RemovableHandle:
     """The same after each call, with what it returned."""
+
     def hook(module: nn.Module, args: tuple, *more: Any) -> Any:
         return None if len(more) < 2 else look(module, args, *more)
+
     return module.register_forward_hook(hook, with_kwargs=True, **options)
 
 
@@ -75,16 +80,19 @@ def hook(module: nn.Module, side: str, through: Callable[[Tensor], Tensor | None
     through = through if everywhere else alone(through)
 
     if side == "in":
+
         def before(_, args, kwargs):
             name = None if args else next(iter(kwargs))
             name = "hidden_states" if name is not None and "hidden_states" in kwargs else name
             new = through(args[0] if args else kwargs[name])
             return None if new is None else ((new, *args[1:]), kwargs) if args else (args, {**kwargs, name: new})
+
         return before_call(module, before)
 
     def after(_, args, output):
         new = through(output[0] if isinstance(output, tuple) else output)
         return None if new is None else (new, *output[1:]) if isinstance(output, tuple) else new
+
     return module.register_forward_hook(after)
 
 
@@ -96,10 +104,12 @@ def takes_tokens(module: nn.Module) -> bool:
 
 def evaluating(module: nn.Module) -> Undo:
     """The module in eval mode inside the with block; each part is put back as it was."""
+
     def off(undo: Undo) -> None:
         training = [m for m in module.modules() if m.training]
         undo.back(lambda: _train(training, True))
         _train(training, False)
+
     return Undo(module, "eval mode for a while", off, TEMPORARY, block=True)
 
 

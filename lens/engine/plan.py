@@ -21,9 +21,11 @@ _AFTER_ATTENTION = ORDER["z"]
 
 @dataclass
 class Writes:
-    """Indexed writes at one site of one layer, ``x[token, sub] <- keep * x[token, sub] + scale * table[entry]``, sorted by token.
+    """Indexed writes at one site of one layer, ``x[token, sub] <- keep * x[token, sub] + scale * table[entry]``, sorted
+    by token.
 
-    ``host`` is ``token`` where Python can read it without waiting for the device; ``replaces`` says that nothing is kept.
+    ``host`` is ``token`` where Python can read it without waiting for the device; ``replaces`` says that nothing is
+    kept.
     """
 
     token: Tensor
@@ -120,7 +122,10 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
     layer = 0 if site.name == "embed" else indices(site.layer, decoder.n_layers, "layer")[0]
     name = site.name
     if name == "resid_mid" and decoder.blocks[layer].parallel:
-        raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
+        raise SiteError(
+            "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or"
+            " 'resid_post'."
+        )
     if name == "resid_post":
         name, layer = "resid_pre", layer + 1
     position = _positions(site.position, length)
@@ -134,19 +139,37 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
     if name == "pattern":
         key = tuple(indices(site.key, length, "key"))
         if site.key is not None and len(position) and max(key) > position.min():
-            raise EditError(f"key={max(key)} lies after the query at position {int(position.min())}, which cannot see it; choose keys up to the query.")
+            raise EditError(
+                f"key={max(key)} lies after the query at position {int(position.min())}, which cannot see it; choose"
+                " keys up to the query."
+            )
     if isinstance(value, Runs):
         if len(value) not in (1, len(base)):
-            raise EditError(f"value: a run of {len(value)} prompts does not match the base run's {len(base)}; pick one with run[i].")
+            raise EditError(
+                f"value: a run of {len(value)} prompts does not match the base run's {len(base)}; pick one with run[i]."
+            )
         value = value[prompt if len(value) > 1 else 0]
     if isinstance(value, Source):
         source = value
         furthest = max([*position.tolist(), *(key or ())], default=0)
         if furthest >= source.length:
-            raise EditError(f"position={furthest} lies beyond the source prompt's {source.length} tokens; align the two prompts.")
+            raise EditError(
+                f"position={furthest} lies beyond the source prompt's {source.length} tokens; align the two prompts."
+            )
     elif value is not None:
-        width = (1,) if name == "neuron" and sub is not None else (len(key),) if name == "pattern" else \
-            (heads_of(decoder, name), decoder.d_head) if name in HEADED and sub is None else (_width(base, name),)
+        width = (
+            (1,)
+            if name == "neuron" and sub is not None
+            else (
+                (len(key),)
+                if name == "pattern"
+                else (
+                    (heads_of(decoder, name), decoder.d_head)
+                    if name in HEADED and sub is None
+                    else (_width(base, name),)
+                )
+            )
+        )
         try:
             if name == "neuron" and sub is not None:
                 tensor = value.expand(len(position), n_sub).reshape(-1)
@@ -155,11 +178,27 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
             else:
                 tensor = value.expand(len(position), n_sub, *width).reshape(-1, *width)
         except RuntimeError:
-            expected = (len(position),) + ((n_sub,) if sub is not None else ()) + (() if name == "neuron" and sub is not None else width)
-            raise EditError(f"value has shape {tuple(value.shape)} at {site}; expected something that broadcasts to {expected}.") from None
+            expected = (
+                (len(position),)
+                + ((n_sub,) if sub is not None else ())
+                + (() if name == "neuron" and sub is not None else width)
+            )
+            raise EditError(
+                f"value has shape {tuple(value.shape)} at {site}; expected something that broadcasts to {expected}."
+            ) from None
     pairs = position if sub is None else np.repeat(position, n_sub)
-    return _Part(layer, name, turn, pairs, None if sub is None else np.tile(sub, len(position)), edit.keep,
-                 float(edit.scale), source, tensor, key)
+    return _Part(
+        layer,
+        name,
+        turn,
+        pairs,
+        None if sub is None else np.tile(sub, len(position)),
+        edit.keep,
+        float(edit.scale),
+        source,
+        tensor,
+        key,
+    )
 
 
 class _Changes:
@@ -173,13 +212,22 @@ class _Changes:
         if not len(part.position):
             return None
         source = part.source
-        if source is None or part.site == "pattern" or part.scale != 1.0 or source.prompt >= len(self.base) or \
-                source.length != self.base.lengths[prompt] or source.runs.lengths != self.base.lengths or source.prompt != prompt:
+        if (
+            source is None
+            or part.site == "pattern"
+            or part.scale != 1.0
+            or source.prompt >= len(self.base)
+            or source.length != self.base.lengths[prompt]
+            or source.runs.lengths != self.base.lengths
+            or source.prompt != prompt
+        ):
             return int(part.position.min())
         key = (id(source.runs), part.site, part.layer, part.sub is None)
         if key not in self.seen:
             differs = source.runs.get(part.site, part.layer) != self.base.get(part.site, part.layer)
-            differs = differs.flatten(1).any(1) if part.sub is None else differs.any(-1) if differs.ndim == 3 else differs
+            differs = (
+                differs.flatten(1).any(1) if part.sub is None else differs.any(-1) if differs.ndim == 3 else differs
+            )
             self.seen[key] = differs.cpu().numpy()
         differs = self.seen[key]
         at = int(self.base.starts[prompt]) + part.position
@@ -192,8 +240,8 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
 
     Args:
         base: the unedited runs.
-        rows: per edited run, its prompt's number in ``base`` and its edits; they apply in the order in which the model computes
-            their sites, and at one site in the order given.
+        rows: per edited run, its prompt's number in ``base`` and its edits; they apply in the order in which the model
+            computes their sites, and at one site in the order given.
         reads: per prompt, the positions that are read at the end.
 
     Rows whose edits change nothing (a replacement equal to what is there) are left out: the base run answers for them.
@@ -216,8 +264,15 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
             kept.append((layer, order >= _AFTER_ATTENTION, prompt, number, min(f for _, f in firsts), end, parts))
     kept.sort(key=lambda r: r[:4])
     column = lambda i, kind: np.array([r[i] for r in kept], dtype=kind)
-    made = Plan(base, order=column(3, np.int64), prompt=column(2, np.int64), start=column(4, np.int64), end=column(5, np.int64),
-                layer=column(0, np.int64), attends=~column(1, bool))
+    made = Plan(
+        base,
+        order=column(3, np.int64),
+        prompt=column(2, np.int64),
+        start=column(4, np.int64),
+        end=column(5, np.int64),
+        layer=column(0, np.int64),
+        attends=~column(1, bool),
+    )
     _gather(made, [r[6] for r in kept])
     return made
 
@@ -227,8 +282,14 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
     groups: dict[tuple, list[tuple[int, _Part]]] = {}
     for row, of_row in enumerate(parts):
         for p in of_row:
-            kind = ("runs", id(p.source.runs)) if p.source else ("tensor", None if p.tensor is None else p.tensor.shape[1:])
-            groups.setdefault((p.layer, p.site, p.turn, p.sub is None, p.key if p.site == "pattern" else None, kind), []).append((row, p))
+            kind = (
+                ("runs", id(p.source.runs))
+                if p.source
+                else ("tensor", None if p.tensor is None else p.tensor.shape[1:])
+            )
+            groups.setdefault(
+                (p.layer, p.site, p.turn, p.sub is None, p.key if p.site == "pattern" else None, kind), []
+            ).append((row, p))
     offset, device = made.offset, made.base.decoder.device
     for (layer, site, turn, _, key, kind), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
         token, sub, keep, scale, entry, prompt, tables, count = [], [], [], [], [], [], [], 0
@@ -260,8 +321,25 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
         rank = np.argsort(token, kind="stable")
         put = lambda a, dtype=torch.long: torch.as_tensor(np.concatenate(a)[rank], dtype=dtype, device=device)
         source = members[0][1].source
-        table = source.runs.get(site, layer) if source else torch.cat(tables).to(device, made.base.decoder.dtype) if tables else None
-        made.writes.setdefault((layer, site), []).append(Writes(
-            torch.as_tensor(token[rank], device=device), token[rank], not np.concatenate(keep).any(), put(sub) if sub else None, put(keep, torch.float32), put(scale, torch.float32),
-            table, put(entry), by_sub=bool(sub) and source is not None, key=key,
-            prompt=put(prompt) if source and site == "pattern" else None))
+        table = (
+            source.runs.get(site, layer)
+            if source
+            else torch.cat(tables).to(device, made.base.decoder.dtype)
+            if tables
+            else None
+        )
+        made.writes.setdefault((layer, site), []).append(
+            Writes(
+                torch.as_tensor(token[rank], device=device),
+                token[rank],
+                not np.concatenate(keep).any(),
+                put(sub) if sub else None,
+                put(keep, torch.float32),
+                put(scale, torch.float32),
+                table,
+                put(entry),
+                by_sub=bool(sub) and source is not None,
+                key=key,
+                prompt=put(prompt) if source and site == "pattern" else None,
+            )
+        )

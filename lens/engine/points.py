@@ -24,7 +24,9 @@ def outward(anatomy: Any, modules: Collection[nn.Module], hook: Callable) -> dic
     Args:
         hook: puts a function on what comes out of a module in force, and says how to undo it.
     """
-    points = {module: point for module in modules if type(point := getattr(module, "hook_out", None)).__name__ == "HookPoint"}
+    points = {
+        module: point for module in modules if type(point := getattr(module, "hook_out", None)).__name__ == "HookPoint"
+    }
     handed: dict[nn.Module, list[Tensor]] = {}
     returned: dict[nn.Module, list[Tensor]] = {}
     if not points:
@@ -34,6 +36,7 @@ def outward(anatomy: Any, modules: Collection[nn.Module], hook: Callable) -> dic
         def through(x: Tensor) -> Tensor:
             handed.setdefault(module, []).append(x.flip(-1))
             return handed[module][-1]
+
         return through
 
     def note(module: nn.Module) -> Callable[[Tensor], None]:
@@ -44,5 +47,9 @@ def outward(anatomy: Any, modules: Collection[nn.Module], hook: Callable) -> dic
             here.put(lambda: hook(point, "out", turned(module)).remove)
             here.put(lambda: hook(module, "out", note(module)).remove)
         anatomy.hf(anatomy.probe_ids(), use_cache=False)
-    return {module: point for module, point in points.items()
-            if len(handed.get(module, ())) == len(returned.get(module, ())) == 1 and torch.equal(handed[module][0], returned[module][0])}
+    return {
+        module: point
+        for module, point in points.items()
+        if len(handed.get(module, ())) == len(returned.get(module, ())) == 1
+        and torch.equal(handed[module][0], returned[module][0])
+    }

@@ -27,6 +27,7 @@ from .recompute import recomputing
 from .sites import SiteError
 from .steps import CACHES
 
+
 @dataclass(frozen=True)
 class Placed:
     """Positions of a forward's tokens, ``[batch or 1, n]``; -1 is padding.
@@ -49,10 +50,12 @@ class Placed:
             EditError: the positions cannot be told. SiteError: a negative position that lies before the text.
         """
         if self.at.shape[1] != shape[1] or len(self.at) not in (1, shape[0]):
-            raise EditError(f"the blocks saw {shape[0]} rows of {shape[1]} tokens where the model was given "
-                            f"{len(self.at)} of "
-                            f"{self.at.shape[1]}; positions cannot be told. Call the model itself with one tensor of "
-                            "tokens.")
+            raise EditError(
+                f"the blocks saw {shape[0]} rows of {shape[1]} tokens where the model was given "
+                f"{len(self.at)} of "
+                f"{self.at.shape[1]}; positions cannot be told. Call the model itself with one tensor of "
+                "tokens."
+            )
         at = self.at.expand(shape[0], -1)
         if spec is None:
             return at
@@ -145,7 +148,9 @@ class Clock:
         undo: what says whose thread's forwards are followed; None: every one's.
     """
 
-    def __init__(self, anatomy: Any, started: Callable[[], None] | None = None, from_end: bool = False, undo: Any = None):
+    def __init__(
+        self, anatomy: Any, started: Callable[[], None] | None = None, from_end: bool = False, undo: Any = None
+    ):
         self.anatomy, self.started, self.from_end, self.undo = anatomy, started, from_end, undo
         self.placed: Placed | None = None
         #: edits do nothing while the clock stands still: for forwards of its own
@@ -167,7 +172,9 @@ class Clock:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether this is a forward of a thread that the edits are not of; a backward pass may run in a thread of torch's own."""
+        """Whether this is a forward of a thread that the edits are not of; a backward pass may run in a thread of
+        torch's own.
+        """
         return self.undo is not None and not self.undo.mine() and not recomputing()
 
     @property
@@ -199,7 +206,7 @@ class Clock:
         def hook(_, args, kwargs) -> None:
             if self.elsewhere:
                 if not depth:
-                    self.started()      # refuses it
+                    self.started()  # refuses it
                 return
             if self.still:
                 return
@@ -213,6 +220,7 @@ class Clock:
             self._open[depth] = {**dict(zip(self._names[depth], args)), **kwargs}
             if (placed := self._place()) is not None:
                 self.placed = placed
+
         return hook
 
     def _leave(self, depth: int) -> Callable[..., None]:
@@ -224,6 +232,7 @@ class Clock:
                 return
             for cache in _caches_of(output):
                 remember(cache, self.placed.before + self.placed.at.shape[1], self.placed.padding)
+
         return hook
 
     def _given(self) -> dict[str, Any]:
@@ -260,16 +269,26 @@ class Clock:
         before = placed.before if placed.before is not None else cached_tokens(cache) or (0 if cache is None else 1)
         packed = _packed(ids, n)
         if packed and self.from_end:
-            raise EditError("position_ids hold several texts in one row; positions counted from the end cannot be "
-                            "told there. Name positions from each text's start.")
+            raise EditError(
+                "position_ids hold several texts in one row; positions counted from the end cannot be "
+                "told there. Name positions from each text's start."
+            )
         keeps = given.get("use_cache", getattr(self.anatomy.config, "use_cache", True)) is not False
-        way = Way(padded=placed.padding is not None and bool((placed.padding > 0).any()), position_ids=ids is not None,
-                  mask=given.get("mask") is not None, step=0 if not before else 1 if n == 1 else 2,
-                  static="Static" in type(cache).__name__, packed=packed, kept=keeps and not self.anatomy.hf.training)
+        way = Way(
+            padded=placed.padding is not None and bool((placed.padding > 0).any()),
+            position_ids=ids is not None,
+            mask=given.get("mask") is not None,
+            step=0 if not before else 1 if n == 1 else 2,
+            static="Static" in type(cache).__name__,
+            packed=packed,
+            kept=keeps and not self.anatomy.hf.training,
+        )
         if self.from_end and running("_assisted_decoding"):
-            raise EditError("generation with a draft reads several new tokens at once, of which only the last is the "
-                            "end of the text so far; name positions from the start, or generate without "
-                            "prompt_lookup_num_tokens and assistant_model.")
+            raise EditError(
+                "generation with a draft reads several new tokens at once, of which only the last is the "
+                "end of the text so far; name positions from the start, or generate without "
+                "prompt_lookup_num_tokens and assistant_model."
+            )
         self.still = True
         try:
             kept = _recall(cache)
@@ -277,9 +296,14 @@ class Clock:
             rows = (placed.at.max(1).values + 1).tolist() if unlike else [before + n]
             first = None if kept is None else kept.first
             why = refusal(self.anatomy, way, rows, before + n, first)
-            # a person who decodes by hand has the model's own numbers, whatever it counts from; the token edited is the right one
+            # a person who decodes by hand has the model's own numbers, whatever it counts from; the token edited is the
+            # right one
             lone = way.step == 1 and not (way.position_ids or way.padded or way.static or way.packed)
-            spared = why is not None and lone and refusal(self.anatomy, replace(way, position_ids=True), rows, before + n, first) is None
+            spared = (
+                why is not None
+                and lone
+                and refusal(self.anatomy, replace(way, position_ids=True), rows, before + n, first) is None
+            )
         finally:
             self.still = False
         if spared:
@@ -333,9 +357,13 @@ def place(batch: int, n: int, device: Any, position_ids: Any = None, mask: Any =
     if isinstance(position_ids, Tensor) and position_ids.ndim == 2 and position_ids.shape[1] == n:
         return _by_ids(position_ids.to(device), span, before, kept, columns)
     if span is None and before is None:
-        return Placed(columns, "of a recurrent state alone it cannot be told how many tokens it holds; run the text "
-                               "from its start "
-                               "within the with block, or name no position.", before=None)
+        return Placed(
+            columns,
+            "of a recurrent state alone it cannot be told how many tokens it holds; run the text "
+            "from its start "
+            "within the with block, or name no position.",
+            before=None,
+        )
     if isinstance(span, str):
         return Placed(columns, span, before=before)
     if span is None:
@@ -370,8 +398,10 @@ def _text(mask: Any, before: int | None, n: int, device: Any) -> tuple[Tensor, T
     if mask is None or before is None:
         return None
     if not isinstance(mask, Tensor) or mask.ndim not in (2, 4):
-        return (f"attention_mask is a {type(mask).__name__}, of which it cannot be told where a row's text begins; "
-                "hand in position_ids.")
+        return (
+            f"attention_mask is a {type(mask).__name__}, of which it cannot be told where a row's text begins; "
+            "hand in position_ids."
+        )
     if mask.ndim == 4:
         return _text_of_square(mask, before, n)
     mask = mask.to(device) != 0
@@ -379,9 +409,15 @@ def _text(mask: Any, before: int | None, n: int, device: Any) -> tuple[Tensor, T
         return _ends(mask, 0)
     if mask.shape[1] == n:
         # the new tokens' mask alone says nothing of padding before them
-        return None if bool(mask.all()) else (f"attention_mask covers the {n} new tokens, not the {before} before "
-                                              "them; "
-                                              "hand in all of it, or position_ids.")
+        return (
+            None
+            if bool(mask.all())
+            else (
+                f"attention_mask covers the {n} new tokens, not the {before} before "
+                "them; "
+                "hand in all of it, or position_ids."
+            )
+        )
     return f"attention_mask has {mask.shape[1]} columns where the text so far has {before + n}; hand in position_ids."
 
 
@@ -398,14 +434,16 @@ def _text_of_square(mask: Tensor, before: int, n: int) -> tuple[Tensor, Tensor] 
     seen = (mask > torch.finfo(mask.dtype).min / 2 if mask.is_floating_point() else mask != 0)[:, 0]
     if seen.shape[-1] < before + n:
         return f"attention_mask has {seen.shape[-1]} keys where the text so far has {before + n}; hand in position_ids."
-    seen = seen[..., :before + n]
+    seen = seen[..., : before + n]
     if before:
         hidden = ~seen[:, -1, :before]
         if not bool(hidden.any()):
             start = torch.zeros(len(seen), dtype=torch.long, device=seen.device)
             return start, start + before + n
-        return ("attention_mask hides earlier tokens, and of one of four dimensions it cannot be told whether they "
-                "are padding; "
-                "hand in position_ids, or a mask of two dimensions.")
+        return (
+            "attention_mask hides earlier tokens, and of one of four dimensions it cannot be told whether they "
+            "are padding; "
+            "hand in position_ids, or a mask of two dimensions."
+        )
     real = seen.diagonal(dim1=1, dim2=2) & ~(seen.all(-1) & ~seen[:, -1:].all(-1))
     return _ends(real, 0)

@@ -33,8 +33,11 @@ def layers_of(hf: nn.Module, model: Any, count: int | None) -> list[nn.Module] |
 
     A model that sees has another list, of its vision blocks, which may be as long.
     """
-    lists = {name: m for name, m in hf.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count
-             and len({type(unwrapped(b)) for b in m}) <= 2}
+    lists = {
+        name: m
+        for name, m in hf.named_modules()
+        if isinstance(m, nn.ModuleList) and len(m) == count and len({type(unwrapped(b)) for b in m}) <= 2
+    }
     if lists:
         embedding = hf.get_input_embeddings()
         home = next((name for name, m in hf.named_modules() if m is embedding), "").split(".")
@@ -53,7 +56,12 @@ def _children(module: nn.Module) -> dict[str, nn.Module]:
     out: dict[str, nn.Module] = {}
     for owner in dict.fromkeys((module, unwrapped(module))):
         for name, part in owner._modules.items():
-            if part is not None and name != "_original_component" and type(part).__name__ != "HookPoint" and part not in out.values():
+            if (
+                part is not None
+                and name != "_original_component"
+                and type(part).__name__ != "HookPoint"
+                and part not in out.values()
+            ):
                 out[name] = part
     return out
 
@@ -88,11 +96,29 @@ class Probe:
     def run(self) -> None:
         a = self.anatomy
         parts = [self._parts(layer) for layer in a.layers]
-        watched = {m for p in parts for m in (p["block"], p["attn"], p["mlp"], p["o"], p["down"], p["pattern"], *p["projections"].values(), *p["children"].values()) if m is not None}
+        watched = {
+            m
+            for p in parts
+            for m in (
+                p["block"],
+                p["attn"],
+                p["mlp"],
+                p["o"],
+                p["down"],
+                p["pattern"],
+                *p["projections"].values(),
+                *p["children"].values(),
+            )
+            if m is not None
+        }
         called: list[nn.Module] = []
         with temporary(a.hf) as here:
             for module in a.hf.modules():
-                if module not in watched and any(m is parts[0]["block"] for m in module.modules()) and takes_tokens(module):
+                if (
+                    module not in watched
+                    and any(m is parts[0]["block"] for m in module.modules())
+                    and takes_tokens(module)
+                ):
                     here.put(lambda: module.register_forward_pre_hook(alone(lambda m, _: called.append(m))).remove)
             for module in watched:
                 self.seen[module] = _Seen()
@@ -102,7 +128,10 @@ class Probe:
                 with torch.no_grad():
                     a.hf(a.probe_ids(), use_cache=False)
             except Exception as error:
-                raise UnsupportedModel(f"model type {a.model_type!r}: a forward on {PROBE} token ids failed with {type(error).__name__}: {error}") from error
+                raise UnsupportedModel(
+                    f"model type {a.model_type!r}: a forward on {PROBE} token ids failed with {type(error).__name__}:"
+                    f" {error}"
+                ) from error
         a.carriers = tuple(dict.fromkeys(called)) or a.carriers
         for l, p in enumerate(parts):
             self._require_stream(l, p)
@@ -112,18 +141,27 @@ class Probe:
         for l, p in enumerate(parts):
             self._conclude(l, p, ends[l])
         self._confirm_patterns(parts)
-        a.points = outward(a, {a.embedding, *(place.module for place in a._places.values() if place.side == "out")}, hook)
+        a.points = outward(
+            a, {a.embedding, *(place.module for place in a._places.values() if place.side == "out")}, hook
+        )
 
     def _confirm_patterns(self, parts: list[dict[str, Any]]) -> None:
-        """A bridge's hook point on the pattern may lie behind its use (the library's own attention ran already): then the library's function is the place."""
+        """A bridge's hook point on the pattern may lie behind its use (the library's own attention ran already): then
+        the library's function is the place.
+        """
         a, places = self.anatomy, self.anatomy._places
-        layers = {l: (p["block"], self.seen[p["block"]].first_in, p["o"], self.seen[p["o"]].first_in) for l, p in enumerate(parts)
-                  if ("pattern", l) in places and places["pattern", l].side == "hooked"}
+        layers = {
+            l: (p["block"], self.seen[p["block"]].first_in, p["o"], self.seen[p["o"]].first_in)
+            for l, p in enumerate(parts)
+            if ("pattern", l) in places and places["pattern", l].side == "hooked"
+        }
         for l in layers.keys() - acting(a, layers, hook):
             del places["pattern", l]
             if attention_inside(parts[l]["attn"]) is not None:
                 places["pattern", l] = Place(parts[l]["attn"], "eager")
-        swapped = {l: layer for l, layer in layers.items() if ("pattern", l) in places and places["pattern", l].side == "eager"}
+        swapped = {
+            l: layer for l, layer in layers.items() if ("pattern", l) in places and places["pattern", l].side == "eager"
+        }
         for l in swapped.keys() - acting(a, swapped, hook):
             del places["pattern", l]
 
@@ -132,9 +170,16 @@ class Probe:
         children = _children(layer)
         pick = lambda names: next((children[n] for n in names if n in children), None)
         attn, mlp = pick(ATTENTION), pick(MLP)
-        return dict(block=layer, children=children, attn=attn, mlp=mlp, o=_within(attn, _OUT), down=_within(mlp if mlp is not None else layer, _DOWN),
-                    projections={s: m for s, names in _PROJECTION.items() if (m := _within(attn, names)) is not None},
-                    pattern=getattr(attn, "hook_pattern", None) if attn is not None and unwrapped(attn) is not attn else None)
+        return dict(
+            block=layer,
+            children=children,
+            attn=attn,
+            mlp=mlp,
+            o=_within(attn, _OUT),
+            down=_within(mlp if mlp is not None else layer, _DOWN),
+            projections={s: m for s, names in _PROJECTION.items() if (m := _within(attn, names)) is not None},
+            pattern=getattr(attn, "hook_pattern", None) if attn is not None and unwrapped(attn) is not attn else None,
+        )
 
     def _note(self, module: nn.Module, side: str, x: Any) -> None:
         seen = self.seen[module]
@@ -144,14 +189,21 @@ class Probe:
 
     def _out(self, module: nn.Module | None, like: Tensor) -> Tensor | None:
         seen = self.seen.get(module)
-        ok = seen is not None and seen.calls == 1 and seen.first_out is not None and seen.first_out.numel() == like.numel()
+        ok = (
+            seen is not None
+            and seen.calls == 1
+            and seen.first_out is not None
+            and seen.first_out.numel() == like.numel()
+        )
         return seen.first_out.reshape(like.shape) if ok else None
 
     def _require_stream(self, l: int, p: dict[str, Any]) -> None:
         a, block = self.anatomy, self.seen[p["block"]]
         x, y = block.first_in, block.first_out
         if block.calls != 1 or x is None or y is None or x.ndim != 3 or x.shape[:2] != (1, PROBE) or x.shape != y.shape:
-            raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not map [batch, position, d_model] to the same shape.")
+            raise UnsupportedModel(
+                f"model type {a.model_type!r}: layer {l} does not map [batch, position, d_model] to the same shape."
+            )
         a.d_model = x.shape[-1]
 
     def _conclude(self, l: int, p: dict[str, Any], ends: Ends | None) -> None:
@@ -164,7 +216,11 @@ class Probe:
                 put(site, Place(end, "out", scale=ends.scale, flat=self.seen[end].first_out.ndim == 2))
         # what is one tensor is equal bit by bit, whatever the precision
         down, mlp_out = self._out(p["down"], x), self._out(p["mlp"], x)
-        if down is not None and (p["down"] is mlp_end or (mlp_out is not None and torch.equal(down, mlp_out))) and self.seen[p["down"]].first_in is not None:
+        if (
+            down is not None
+            and (p["down"] is mlp_end or (mlp_out is not None and torch.equal(down, mlp_out)))
+            and self.seen[p["down"]].first_in is not None
+        ):
             put("neuron", Place(p["down"], "in", flat=self.seen[p["down"]].first_in.ndim == 2))
         o, attn_out = self._out(p["o"], x), self._out(p["attn"], x)
         if o is not None and (p["o"] is attn_end or (attn_out is not None and torch.equal(o, attn_out))):
@@ -174,14 +230,26 @@ class Probe:
         """The sites with heads; ``z`` is what the output projection reads."""
         a, z = self.anatomy, self.seen[p["o"]].first_in
         heads = getattr(a.config, "num_attention_heads", 0)
-        if z is None or not heads or z.ndim != 3 or z.shape[-1] % heads or a.n_heads not in (0, heads) or a.d_head not in (0, z.shape[-1] // heads):
+        if (
+            z is None
+            or not heads
+            or z.ndim != 3
+            or z.shape[-1] % heads
+            or a.n_heads not in (0, heads)
+            or a.d_head not in (0, z.shape[-1] // heads)
+        ):
             return
         a.n_heads, a.d_head = heads, z.shape[-1] // heads
         split = lambda x: x.unflatten(-1, (-1, a.d_head))
         put("z", Place(p["o"], "in", split))
         out = {s: self.seen[m].first_out for s, m in p["projections"].items() if self.seen[m].calls == 1}
-        if len(out) == 3 and all(t is not None and t.ndim == 3 and t.shape[-1] % a.d_head == 0 for t in out.values()) and \
-                out["q"].shape[-1] == z.shape[-1] and out["k"].shape == out["v"].shape and z.shape[-1] % out["k"].shape[-1] == 0:
+        if (
+            len(out) == 3
+            and all(t is not None and t.ndim == 3 and t.shape[-1] % a.d_head == 0 for t in out.values())
+            and out["q"].shape[-1] == z.shape[-1]
+            and out["k"].shape == out["v"].shape
+            and z.shape[-1] % out["k"].shape[-1] == 0
+        ):
             a.n_kv_heads = out["k"].shape[-1] // a.d_head
             for s, m in p["projections"].items():
                 put(s, Place(m, "out", split))
@@ -196,11 +264,17 @@ class Probe:
             put("pattern", Place(p["attn"], "eager"))
 
     def _ends(self, p: dict[str, Any], x: Tensor, y: Tensor) -> list[Ends]:
-        """The pairs of modules that may be what the block adds: attention's or its output projection, the MLP's or its own, or norms behind them."""
+        """The pairs of modules that may be what the block adds: attention's or its output projection, the MLP's or its
+        own, or norms behind them.
+        """
         if p["attn"] is None:
             return []
         others = [m for m in p["children"].values() if m not in (p["attn"], p["mlp"])]
-        outputs = {m: t for m in (p["attn"], p["mlp"], p["o"], p["down"], *others) if m is not None and (t := self._out(m, x)) is not None}
+        outputs = {
+            m: t
+            for m in (p["attn"], p["mlp"], p["o"], p["down"], *others)
+            if m is not None and (t := self._out(m, x)) is not None
+        }
         return candidates((p["attn"], *others, p["o"]), (p["mlp"], *others, p["down"]), outputs, x, y, self._factors())
 
     def _factors(self) -> tuple[float, ...]:
@@ -211,11 +285,26 @@ def _fused(attn: nn.Module, heads: int, d_head: int):
     """The module that projects to q, k and v at once, a view for each, and the number of key/value heads."""
     inner, kind = unwrapped(attn), type(unwrapped(attn)).__name__
     if kind == "GPT2Attention":
-        return inner.c_attn, {s: lambda x, i=i: x.unflatten(-1, (3, heads, d_head)).select(-3, i) for i, s in enumerate("qkv")}, heads
+        return (
+            inner.c_attn,
+            {s: lambda x, i=i: x.unflatten(-1, (3, heads, d_head)).select(-3, i) for i, s in enumerate("qkv")},
+            heads,
+        )
     if kind == "GPTNeoXAttention":
-        return inner.query_key_value, {s: lambda x, i=i: x.unflatten(-1, (heads, 3, d_head)).select(-2, i) for i, s in enumerate("qkv")}, heads
+        return (
+            inner.query_key_value,
+            {s: lambda x, i=i: x.unflatten(-1, (heads, 3, d_head)).select(-2, i) for i, s in enumerate("qkv")},
+            heads,
+        )
     if kind in ("Phi3Attention", "Glm4Attention") and hasattr(inner, "qkv_proj"):
         shared = inner.config.num_key_value_heads
         begin = {"q": (0, heads), "k": (heads, shared), "v": (heads + shared, shared)}
-        return inner.qkv_proj, {s: lambda x, b=b, n=n: x.narrow(-1, b * d_head, n * d_head).unflatten(-1, (n, d_head)) for s, (b, n) in begin.items()}, shared
+        return (
+            inner.qkv_proj,
+            {
+                s: lambda x, b=b, n=n: x.narrow(-1, b * d_head, n * d_head).unflatten(-1, (n, d_head))
+                for s, (b, n) in begin.items()
+            },
+            shared,
+        )
     return None

@@ -44,6 +44,7 @@ class _Checkpointing:
                 for each, moment in held:
                     during.enter_context(each.again(self.block, given, moment))
                 return run(*given, **named)
+
         return self.function(once_more, *args, **options)
 
 
@@ -54,7 +55,9 @@ def recomputing() -> bool:
 
 def _kept(block: nn.Module) -> str | None:
     """The attribute in which a block keeps its checkpointing function, of one that has any."""
-    if (block.__dict__.get("gradient_checkpointing") or getattr(type(block), "gradient_checkpointing", False)) and callable(getattr(block, _FUNCTION, None)):
+    if (
+        block.__dict__.get("gradient_checkpointing") or getattr(type(block), "gradient_checkpointing", False)
+    ) and callable(getattr(block, _FUNCTION, None)):
         return _FUNCTION
     return _WRAPPER_FUNCTION if callable(block.__dict__.get(_WRAPPER_FUNCTION)) else None
 

@@ -19,21 +19,35 @@ from .state import State, identity
 _PACKAGES = ("torch", "transformers", "transformer-lens", "xarray")
 
 
-def record_of(model: Any, decoder: Decoder, kind: str, call: Mapping[str, Any], pairs: Sequence[Pair] = (), *, seed: int | None = None,
-              status: str = "partial", engine: str = "fast", store: Any = None,
-              state: State | None = None) -> dict[str, Any]:
-    """The record to stamp on a result: kind, status, model (name, weight hash, state, dtype, device), call, pairs, seed, versions, start.
+def record_of(
+    model: Any,
+    decoder: Decoder,
+    kind: str,
+    call: Mapping[str, Any],
+    pairs: Sequence[Pair] = (),
+    *,
+    seed: int | None = None,
+    status: str = "partial",
+    engine: str = "fast",
+    store: Any = None,
+    state: State | None = None,
+) -> dict[str, Any]:
+    """The record to stamp on a result: kind, status, model (name, weight hash, state, dtype, device), call, pairs,
+    seed, versions, start.
 
-    ``model.state`` is the digest of all that weights do not say of the model as it is now (``lens.engine.state.identity``), None where
-    that cannot be told; ``model.unusual`` names hooks, replaced methods and adapters in words. Arguments of ``call`` are made
+    ``model.state`` is the digest of all that weights do not say of the model as it is now
+    (``lens.engine.state.identity``), None where that cannot be told; ``model.unusual`` names hooks, replaced methods
+    and adapters in words. Arguments of ``call`` are made
     plain: slices, ranges and arrays become what JSON can hold.
 
     Args:
         store: where the result is written region by region, if it is; then every weight is read for the hash.
-        state: of the model, where the very call that is recorded has compared it (that of a `Decoder.of` in it); None: compared now.
+        state: of the model, where the very call that is recorded has compared it (that of a `Decoder.of` in it); None:
+            compared now.
 
     Raises:
-        ResultError: with ``store``, a model or a metric whose content cannot be told: the store could return another one's values.
+        ResultError: with ``store``, a model or a metric whose content cannot be told: the store could return another
+            one's values.
     """
     from .results import ResultError
 
@@ -42,14 +56,38 @@ def record_of(model: Any, decoder: Decoder, kind: str, call: Mapping[str, Any], 
     unidentified = told.unidentified or call.get("metric_unidentified")
     if store is not None and unidentified:
         what = "model" if told.unidentified else f"metric={call.get('metric')!r}"
-        raise ResultError(f"store={str(store)!r}: {what} cannot be identified ({unidentified}), so that the store could return another one's values as its "
-                          "own. Leave store out, or make it of functions, numbers and tensors alone.")
-    return {"kind": kind, "status": status, "engine": engine, "seed": seed, "call": {k: plain(v) for k, v in call.items()},
-            "model": {"name": name_of(model), "hash": hash_of(model) if store is None else weight_hash(model, anew=True), **told.record(),
-                      "dtype": str(decoder.dtype).removeprefix("torch."), "device": str(decoder.device)},
-            "pairs": [dict(clean=p.clean, corrupted=p.corrupted, answer=p.answer, foil=p.foil, spans=dict(p.spans), start=p.start, label=p.label) for p in pairs],
-            "versions": dict(_versions()),
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+        raise ResultError(
+            f"store={str(store)!r}: {what} cannot be identified ({unidentified}), so that the store could return"
+            " another one's values as its own. Leave store out, or make it of functions, numbers and tensors alone."
+        )
+    return {
+        "kind": kind,
+        "status": status,
+        "engine": engine,
+        "seed": seed,
+        "call": {k: plain(v) for k, v in call.items()},
+        "model": {
+            "name": name_of(model),
+            "hash": hash_of(model) if store is None else weight_hash(model, anew=True),
+            **told.record(),
+            "dtype": str(decoder.dtype).removeprefix("torch."),
+            "device": str(decoder.device),
+        },
+        "pairs": [
+            dict(
+                clean=p.clean,
+                corrupted=p.corrupted,
+                answer=p.answer,
+                foil=p.foil,
+                spans=dict(p.spans),
+                start=p.start,
+                label=p.label,
+            )
+            for p in pairs
+        ],
+        "versions": dict(_versions()),
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 @functools.cache

@@ -32,23 +32,59 @@ ATTRIBUTE = "mnemoscope"
 #: Top-level entries of a record that differ between two runs of the same computation.
 VOLATILE = ("started", "finished", "seconds", "duration", "elapsed", "timestamp")
 
-_TITLES = {"patch": "Activation patching", "path patch": "Path patching", "causal trace": "Causal tracing", "summary": "Summary over prompts",
-           "logit_lens": "Logit lens", "attention": "Attention patterns", "head_vocabulary": "Head vocabulary", "direct_logit_attribution": "Direct logit attribution",
-           "induction_scores": "Induction scores", "copying_scores": "Copying scores",
-           "injection": "Memory injection", "injection prompts": "Prompts of multi-hop items", "injection summary": "Memory injection, summary over items",
-           "injection damage": "Damage of memory injection", "bridge reading": "Bridge entity read by heads", "lens reading": "Bridge entity read by trained lenses",
-           "explicit patch": "Patching from the explicit prompt", "items summary": "Summary over items", "prediction": "Prediction of where injection works",
-           "head effects": "Causal effects of heads", "vector evaluation": "Evaluation of vectors", "forgetting": "Sequential fine-tuning", "recovery": "Recovery by vectors",
-           "extraction": "Recitation of memorised sequences", "exposure": "Exposure of planted sequences", "membership by duplicates": "Membership scores by duplicates",
-           "recognition": "Recognition of seen sequences", "recall": "Recall of second halves", "retention": "Retention along further training", "performance": "Loss and tasks",
-           "damage": "Damage of an edit", "trade-off": "Recitation against clean loss", "prefix attacks": "Recitation behind changed prefixes", "relearning": "Relearning",
-           "specificity": "Overlap of masks and its control", "recall at k": "Planted neurons found", "principal angles": "Angles between subspaces",
-           "curvature spectrum": "Spectrum of loss curvature", "activation ratio": "Memorised against clean text by band", "curvature edit": "Edit of loss curvature",
-           "curvature curve": "Curve of edits",
-           "copies": "Copies of training pictures", "caption accuracy": "Captions obeyed", "precision and recall": "Precision and recall of pictures",
-           "denoising error": "Error of the predicted noise", "detection": "Memorised captions told", "detection by step": "Memorised captions told, by step",
-           "embedding attack": "Embeddings optimised towards pictures", "noisy start": "Denoising from noised pictures", "prompt attacks": "Captions said otherwise",
-           "picture relearning": "Relearning of pictures"}
+_TITLES = {
+    "patch": "Activation patching",
+    "path patch": "Path patching",
+    "causal trace": "Causal tracing",
+    "summary": "Summary over prompts",
+    "logit_lens": "Logit lens",
+    "attention": "Attention patterns",
+    "head_vocabulary": "Head vocabulary",
+    "direct_logit_attribution": "Direct logit attribution",
+    "induction_scores": "Induction scores",
+    "copying_scores": "Copying scores",
+    "injection": "Memory injection",
+    "injection prompts": "Prompts of multi-hop items",
+    "injection summary": "Memory injection, summary over items",
+    "injection damage": "Damage of memory injection",
+    "bridge reading": "Bridge entity read by heads",
+    "lens reading": "Bridge entity read by trained lenses",
+    "explicit patch": "Patching from the explicit prompt",
+    "items summary": "Summary over items",
+    "prediction": "Prediction of where injection works",
+    "head effects": "Causal effects of heads",
+    "vector evaluation": "Evaluation of vectors",
+    "forgetting": "Sequential fine-tuning",
+    "recovery": "Recovery by vectors",
+    "extraction": "Recitation of memorised sequences",
+    "exposure": "Exposure of planted sequences",
+    "membership by duplicates": "Membership scores by duplicates",
+    "recognition": "Recognition of seen sequences",
+    "recall": "Recall of second halves",
+    "retention": "Retention along further training",
+    "performance": "Loss and tasks",
+    "damage": "Damage of an edit",
+    "trade-off": "Recitation against clean loss",
+    "prefix attacks": "Recitation behind changed prefixes",
+    "relearning": "Relearning",
+    "specificity": "Overlap of masks and its control",
+    "recall at k": "Planted neurons found",
+    "principal angles": "Angles between subspaces",
+    "curvature spectrum": "Spectrum of loss curvature",
+    "activation ratio": "Memorised against clean text by band",
+    "curvature edit": "Edit of loss curvature",
+    "curvature curve": "Curve of edits",
+    "copies": "Copies of training pictures",
+    "caption accuracy": "Captions obeyed",
+    "precision and recall": "Precision and recall of pictures",
+    "denoising error": "Error of the predicted noise",
+    "detection": "Memorised captions told",
+    "detection by step": "Memorised captions told, by step",
+    "embedding attack": "Embeddings optimised towards pictures",
+    "noisy start": "Denoising from noised pictures",
+    "prompt attacks": "Captions said otherwise",
+    "picture relearning": "Relearning of pictures",
+}
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 
@@ -57,6 +93,7 @@ class ResultError(Error, OSError):
 
 
 # -- the record ---------------------------------------------------------------------------------------------------
+
 
 @door(ResultError)
 def stamp(ds: xr.Dataset, record: Mapping[Any, Any]) -> Result:
@@ -97,13 +134,16 @@ def provenance(ds: xr.Dataset) -> dict[str, Any]:
 def read_record(text: Any, where: str) -> dict[str, Any]:
     """The record in ``text``, checked; ``where`` names its owner in errors (``ResultError``)."""
     if text is None:
-        raise ResultError(f"{where} has no attribute {ATTRIBUTE!r}, so it does not say how it was computed; "
-                          "copy the record of the result it came from: lens.stamp(ds, lens.record(source)).")
+        raise ResultError(
+            f"{where} has no attribute {ATTRIBUTE!r}, so it does not say how it was computed; "
+            "copy the record of the result it came from: lens.stamp(ds, lens.record(source))."
+        )
     try:
         record = reading.value(text)
     except ValueError as error:
-        raise ResultError(f"the attribute {ATTRIBUTE!r} of {where} is not JSON ({error}); "
-                          "write it anew with lens.stamp(ds, record).") from None
+        raise ResultError(
+            f"the attribute {ATTRIBUTE!r} of {where} is not JSON ({error}); write it anew with lens.stamp(ds, record)."
+        ) from None
     _check_record(record, f"the record of {where}")
     return record
 
@@ -130,10 +170,14 @@ def _check_record(record: Any, where: str) -> None:
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
         raise ResultError(f"{where} has schema={schema!r}; expected {SCHEMA}. It was not written by Mnemoscope.")
     if schema > SCHEMA:
-        raise ResultError(f"{where} has schema={schema}, this version reads up to {SCHEMA}: "
-                          "it comes from a newer Mnemoscope; upgrade with pip install --upgrade mnemoscope.")
+        raise ResultError(
+            f"{where} has schema={schema}, this version reads up to {SCHEMA}: "
+            "it comes from a newer Mnemoscope; upgrade with pip install --upgrade mnemoscope."
+        )
     if not isinstance(record.get("kind"), str) or not record["kind"]:
-        raise ResultError(f"{where} has kind={record.get('kind')!r}; expected the name of a computation, such as 'patch'.")
+        raise ResultError(
+            f"{where} has kind={record.get('kind')!r}; expected the name of a computation, such as 'patch'."
+        )
     if record.get("status") not in ("complete", "partial"):
         raise ResultError(f"{where} has status={record.get('status')!r}; expected 'complete' or 'partial'.")
 
@@ -153,15 +197,20 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise ResultError(f"{where} has the key {key!r} ({type(key).__name__}); JSON keys are text: use {str(key)!r}.")
+                raise ResultError(
+                    f"{where} has the key {key!r} ({type(key).__name__}); JSON keys are text: use {str(key)!r}."
+                )
         return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    raise ResultError(f"{where} is a {type(value).__name__}; expected None, a truth value, a number, text, a list or "
-                      "a dictionary. Store its name (str(...)) or its list (.tolist()).")
+    raise ResultError(
+        f"{where} is a {type(value).__name__}; expected None, a truth value, a number, text, a list or "
+        "a dictionary. Store its name (str(...)) or its list (.tolist())."
+    )
 
 
 # -- what it says of itself -----------------------------------------------------------------------------------------
+
 
 class Peak(NamedTuple):
     """The cell with the largest magnitude: which variable, its value, the label on each axis, the tokens there."""
@@ -172,7 +221,9 @@ class Peak(NamedTuple):
     tokens: dict[str, str]
 
     def __str__(self) -> str:
-        place = ", ".join(f"{dim} {label!r}" if isinstance(label, str) else f"{dim} {label}" for dim, label in self.at.items())
+        place = ", ".join(
+            f"{dim} {label!r}" if isinstance(label, str) else f"{dim} {label}" for dim, label in self.at.items()
+        )
         clean, corrupted = self.tokens.get("token_clean"), self.tokens.get("token_corrupted")
         if clean is not None:
             place += f", token {_quoted(clean)}"
@@ -193,7 +244,9 @@ def peak(ds: xr.Dataset, variable: str | None = None, *, average: tuple[str, ...
     names = [str(name) for name, array in ds.data_vars.items() if array.dtype.kind in "iuf"]
     name = variable if variable is not None else _main(ds)
     if name not in names:
-        raise ResultError(f"variable={variable!r} is not a numeric variable of this result; it has {', '.join(names) or 'none'}.")
+        raise ResultError(
+            f"variable={variable!r} is not a numeric variable of this result; it has {', '.join(names) or 'none'}."
+        )
     cells = _averaged(ds[name], average)
     size = np.abs(cells.values.astype(float))
     if size.size == 0 or np.isnan(size).all():
@@ -218,7 +271,11 @@ def table(ds: xr.Dataset) -> pd.DataFrame:
     """
     _check_dataset(ds)
     named = [name for name in ds.coords if name not in ds.dims]
-    order = [*_axes(ds), *named, *sorted(map(str, ds.data_vars), key=lambda v: (v not in _MAIN, _MAIN.index(v) if v in _MAIN else 0))]
+    order = [
+        *_axes(ds),
+        *named,
+        *sorted(map(str, ds.data_vars), key=lambda v: (v not in _MAIN, _MAIN.index(v) if v in _MAIN else 0)),
+    ]
     flat = ds.drop_encoding()
     if not ds.sizes:
         return pd.DataFrame({name: [_python(flat[name].values[()])] for name in order})
@@ -244,7 +301,13 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str, bool]]:
     kind = record.get("kind", "")
     title = _TITLES.get(kind, f"Result of kind {_quoted(kind)}") if kind else "Dataset without a Mnemoscope record"
     words = [str(call[key]) for key in ("site", "direction", "metric", "method") if isinstance(call.get(key), str)]
-    facts = [("", ", ".join([title, *([str(model["name"])] if model.get("name") else []), *words, *([axes] if axes else [])]), False)]
+    facts = [
+        (
+            "",
+            ", ".join([title, *([str(model["name"])] if model.get("name") else []), *words, *([axes] if axes else [])]),
+            False,
+        )
+    ]
     main = _main(ds)
     if record.get("status") == "partial":
         facts.append(("Partial", _progress(ds, main), False))
@@ -271,14 +334,18 @@ def _progress(ds: xr.Dataset, main: str | None) -> str:
         return "the run ended early; cells that were not computed are NaN"
     cells = ds[main]
     done = int(cells.notnull().any([d for d in cells.dims if d != "layer"]).sum())
-    return f"the run ended early: {done} of {ds.sizes['layer']} layers have values, cells that were not computed are NaN"
+    return (
+        f"the run ended early: {done} of {ds.sizes['layer']} layers have values, cells that were not computed are NaN"
+    )
 
 
 def _plot_code(ds: xr.Dataset, main: str, top: Peak) -> str:
     """Code that draws ``main`` with xarray's own plotting: a line, or a map through the peak."""
     dims = list(top.at)
     plain = main.isidentifier() and not hasattr(xr.Dataset, main)
-    code = (f"result.{main}" if plain else f"result[{main!r}]") + "".join(f'.mean("{d}")' for d in ds[main].dims if d not in top.at)
+    code = (f"result.{main}" if plain else f"result[{main!r}]") + "".join(
+        f'.mean("{d}")' for d in ds[main].dims if d not in top.at
+    )
     if len(dims) == 1:
         return f"{code}.plot()"
     if len(dims) < 2:
@@ -319,13 +386,14 @@ def _quoted(text: str, limit: int = 40) -> str:
 
 # -- the notebook -----------------------------------------------------------------------------------------------------
 
+
 class Result(xr.Dataset):
     """An ``xarray.Dataset`` that begins its repr with what it is, where its peak lies and how to plot it."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        with contextlib.suppress(Exception):    # a repr that fails hides the data from the person who looks for the fault
+        with contextlib.suppress(Exception):  # a repr that fails hides the data from the person who looks for the fault
             return f"{describe(self)}\n\n{super().__repr__()}"
         return super().__repr__()
 
@@ -344,7 +412,10 @@ def _html(facts: list[tuple[str, str, bool]]) -> str:
         label = f"<strong>{escape(heading)}</strong> " if heading else ""
         body = f"<code style='color:inherit;background:none'>{escape(text)}</code>" if code else escape(text)
         rows.append(f"<div>{label}{body}</div>" if heading else f"<div><strong>{body}</strong></div>")
-    style = "color:inherit;background:none;border-left:3px solid currentColor;padding:2px 0 2px 10px;margin:0 0 8px;line-height:1.5"
+    style = (
+        "color:inherit;background:none;border-left:3px solid currentColor;padding:2px 0 2px 10px;margin:0 0"
+        " 8px;line-height:1.5"
+    )
     return f"<div class='mnemoscope-result' role='note' style='{style}'>{''.join(rows)}</div>"
 
 
@@ -374,7 +445,7 @@ class Accessor:
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False):
         """Save as a Zarr folder; see ``lens.save``."""
-        from .saving import save    # saving imports this module
+        from .saving import save  # saving imports this module
 
         return save(self._ds, path, overwrite=overwrite)
 

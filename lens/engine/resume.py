@@ -21,12 +21,14 @@ from .store import Store, load_store, restate, unstated
 def adopt(store: FilePath, model: Model) -> None:
     """Takes a store that was made before stores recorded their model's state for one of ``model``, on your word.
 
-    What can be checked is: the store's values must be of weights with this model's hash and dtype. That nothing else was different then (hooks, an
-    adapter's scale, buffers, the configuration) is what you vouch for; the record says so (``model.adopted``, with the date). From then on
-    the store is taken up again like any other.
+    What can be checked is: the store's values must be of weights with this model's hash and dtype. That nothing else
+        was different then (hooks, an
+    adapter's scale, buffers, the configuration) is what you vouch for; the record says so (``model.adopted``, with the
+    date). From then on the store is taken up again like any other.
 
     Raises:
-        ResultError: no store at ``store``; one that has its model's state already; values of other weights; a model whose state cannot be told.
+        ResultError: no store at ``store``; one that has its model's state already; values of other weights; a model
+            whose state cannot be told.
     """
     path = check_path(store, "store", (".zarr",), "a store is a Zarr folder")
     record = results.provenance(load_store(path))
@@ -35,12 +37,19 @@ def adopt(store: FilePath, model: Model) -> None:
     old, told, digest = record["model"], identity(model), weight_hash(model, anew=True)
     dtype = str(next(iter(getattr(model, "original_model", model).parameters())).dtype).removeprefix("torch.")
     if (old.get("hash"), old.get("dtype", dtype)) != (digest, dtype):
-        raise ResultError(f"store={str(store)!r} holds values of weights {str(old.get('hash'))[:12]} in {old.get('dtype')}, this model's are {digest[:12]} in {dtype}; "
-                          "load the model that the store was made with, or choose another path.")
+        raise ResultError(
+            f"store={str(store)!r} holds values of weights {str(old.get('hash'))[:12]} in {old.get('dtype')}, this"
+            f" model's are {digest[:12]} in {dtype}; load the model that the store was made with, or choose another"
+            " path."
+        )
     if told.digest is None:
-        raise ResultError(f"model cannot be identified ({told.unidentified}), so that no store can be its own; take that off first.")
-    said = {"on": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "why": "the store did not record its model's state; it was taken for this one on a person's word"}
+        raise ResultError(
+            f"model cannot be identified ({told.unidentified}), so that no store can be its own; take that off first."
+        )
+    said = {
+        "on": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "why": "the store did not record its model's state; it was taken for this one on a person's word",
+    }
     restate(path, record | {"model": old | told.record() | {"adopted": said}})
 
 
@@ -49,7 +58,8 @@ class SweepStore:
 
     Attributes:
         done: which regions were there when the sweep was taken up, in the order of ``regions``.
-        said: what the stored record says of its model beyond this call's (that it was adopted); goes into the record of what is returned.
+        said: what the stored record says of its model beyond this call's (that it was adopted); goes into the record of
+            what is returned.
 
     Raises:
         ResultError: ``path`` holds another sweep (the message lists what differs), or cannot be written.
@@ -72,7 +82,9 @@ class SweepStore:
     def finish(self, ds: xr.Dataset) -> None:
         """Records status and duration."""
         record = results.provenance(ds)
-        self.store.stamp(record | {"model": record.get("model", {}) | self.said, "status": "complete" if self.whole else "partial"})
+        self.store.stamp(
+            record | {"model": record.get("model", {}) | self.said, "status": "complete" if self.whole else "partial"}
+        )
 
     @property
     def whole(self) -> bool:

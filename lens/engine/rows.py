@@ -57,8 +57,9 @@ class Write:
     site: Site
 
 
-def writes_of(anatomy: Anatomy, rows: Sequence[Sequence[Edit]], length: int,
-              first: Sequence[int] | int = 0) -> dict[tuple[str, int], list[Write]]:
+def writes_of(
+    anatomy: Anatomy, rows: Sequence[Sequence[Edit]], length: int, first: Sequence[int] | int = 0
+) -> dict[tuple[str, int], list[Write]]:
     """The writes of edited runs of one prompt by site and layer; values that are ``Recorded`` are read at the same
     positions.
 
@@ -96,6 +97,7 @@ def on_rows(writes: Sequence[Write], rows: range, offset: int = 0) -> Callable[[
             column = torch.tensor(w.position, device=x.device) - offset
             w.change.write(new, row, column, torch.arange(n, device=x.device), w.site)
         return new
+
     return change
 
 
@@ -132,13 +134,20 @@ class HookedForwards:
         kept: dict[tuple[str, int], Tensor] = {}
         with temporary(self.anatomy.hf) as here:
             for key in dict.fromkeys(keep):
-                here.put(lambda: self.anatomy.attach(*key, lambda x, key=key: (kept.__setitem__(key, x[0].clone()), x)[1]))
+                here.put(
+                    lambda: self.anatomy.attach(*key, lambda x, key=key: (kept.__setitem__(key, x[0].clone()), x)[1])
+                )
             last = self.anatomy.hf(ids[None], use_cache=False).logits[0, -1]
         return Recorded(ids, kept, last)
 
     @torch.no_grad()
-    def run(self, base: Recorded, rows: Sequence[Sequence[Edit]], reads: Sequence[int],
-            stop: Callable[[], bool] | None = None) -> Float[Tensor, "rows reads d_vocab"]:
+    def run(
+        self,
+        base: Recorded,
+        rows: Sequence[Sequence[Edit]],
+        reads: Sequence[int],
+        stop: Callable[[], bool] | None = None,
+    ) -> Float[Tensor, "rows reads d_vocab"]:
         """Logits of every edited run at the positions read, ascending."""
         length, out = len(base.ids), []
         size = max(1, CHUNK_TOKENS // length)

@@ -42,8 +42,9 @@ class Source:
 class Runs:
     """The forward passes of several prompts, token by token in flat tensors.
 
-    Prompt ``i`` occupies rows ``offset[i] : offset[i] + lengths[i]``. Kept at every layer: ``resid_pre``, ``attn_out``, the
-    keys and values, and the token embeddings; other sites (``q``, ``k``, ``pattern``, ``z``, ``neuron``, ``mlp_out``) when named in ``keep``.
+    Prompt ``i`` occupies rows ``offset[i] : offset[i] + lengths[i]``. Kept at every layer: ``resid_pre``, ``attn_out``,
+    the keys and values, and the token embeddings; other sites (``q``, ``k``, ``pattern``, ``z``, ``neuron``,
+    ``mlp_out``) when named in ``keep``.
 
     >>> run = Runs.record(model, [ids], keep=("z",))          # doctest: +SKIP
     >>> run.get("z", 3).shape                                 # doctest: +SKIP
@@ -57,15 +58,22 @@ class Runs:
         self.lengths = [len(i) for i in self.ids]
         if min(self.lengths) == 0:
             raise RunError(f"ids: prompt {self.lengths.index(0)} is empty; every prompt needs at least one token.")
-        if wrong := [i for i, one in enumerate(self.ids) if one.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8)]:
+        if wrong := [
+            i for i, one in enumerate(self.ids) if one.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8)
+        ]:
             raise RunError(unfit(f"ids[{wrong[0]}]", self.ids[wrong[0]], "token ids, whole numbers"))
         longest, flat = max(self.lengths), torch.cat(self.ids)
         limit = min(x for x in (decoder.window, decoder.max_length, 10**9) if x)
         if longest > limit:
-            raise UnsupportedModel(f"a prompt of {longest} tokens is longer than the {limit} that the written-out attention covers.")
+            raise UnsupportedModel(
+                f"a prompt of {longest} tokens is longer than the {limit} that the written-out attention covers."
+            )
         if flat.min() < 0 or flat.max() >= decoder.embedding.weight.shape[0]:
             bad = flat[(flat < 0) | (flat >= decoder.embedding.weight.shape[0])][0].item()
-            raise RunError(f"ids: token {bad} is not in the vocabulary of {decoder.embedding.weight.shape[0]} tokens; was another tokenizer used?")
+            raise RunError(
+                f"ids: token {bad} is not in the vocabulary of {decoder.embedding.weight.shape[0]} tokens; was another"
+                " tokenizer used?"
+            )
         self.keep = tuple(sorted(set(keep) - set(_ALWAYS), key=ORDER.__getitem__))
         total = torch.tensor(self.lengths)
         self.offset = (total.cumsum(0) - total).to(decoder.device)
@@ -94,7 +102,10 @@ class Runs:
         return Source(self, indices(prompt, len(self), "prompt")[0])
 
     def __repr__(self) -> str:
-        return f"Runs({len(self)} prompts, {sum(self.lengths)} tokens, {self.decoder.n_layers} layers, keep={self.keep}, {self.nbytes / 2**20:.1f} MiB)"
+        return (
+            f"Runs({len(self)} prompts, {sum(self.lengths)} tokens, {self.decoder.n_layers} layers, keep={self.keep},"
+            f" {self.nbytes / 2**20:.1f} MiB)"
+        )
 
     @property
     def flat_ids(self) -> Int[Tensor, "n_tokens"]:
@@ -126,7 +137,8 @@ class Runs:
 
     @door(RunError)
     def verify(self, prompts: Annotated[Sequence[Index], Filled()] | None = None) -> None:
-        """Compares the final residual streams of some prompts (all by default) with the model's own forward; see ``Decoder.verify``.
+        """Compares the final residual streams of some prompts (all by default) with the model's own forward; see
+        ``Decoder.verify``.
 
         ``record`` does so for the longest prompt; a sweep for every prompt whose unedited values it gives.
 
@@ -135,12 +147,20 @@ class Runs:
         """
         if self.of_ids:
             chosen = range(len(self)) if prompts is None else list(prompts)
-            self.decoder.verify([self.ids[i] for i in chosen], [self.resid[-1][self.starts[i] + self.lengths[i] - 1] for i in chosen])
+            self.decoder.verify(
+                [self.ids[i] for i in chosen], [self.resid[-1][self.starts[i] + self.lengths[i] - 1] for i in chosen]
+            )
 
     @classmethod
     @door(RunError)
     @torch.no_grad()
-    def record_pair(cls, model: Decoder | Model, ids: Sequence[Tensor], others: Sequence[Tensor], keep: Sequence[Kept] | Set[Kept] = ("z",)) -> tuple["Runs", "Runs"]:
+    def record_pair(
+        cls,
+        model: Decoder | Model,
+        ids: Sequence[Tensor],
+        others: Sequence[Tensor],
+        keep: Sequence[Kept] | Set[Kept] = ("z",),
+    ) -> tuple["Runs", "Runs"]:
         """The runs of ``ids`` and of ``others``, aligned prompt by prompt, in one pass over the weights.
 
         Equal to ``record`` and then ``fork``; for short prompts it takes little longer than one of them.
@@ -153,11 +173,16 @@ class Runs:
 
     @door(RunError)
     @torch.no_grad()
-    def fork(self, ids: Sequence[Tensor] | None = None, embed: Float[Tensor, "n_tokens d_model"] | None = None, keep: Sequence[Kept] | Set[Kept] | None = None) -> "Runs":
+    def fork(
+        self,
+        ids: Sequence[Tensor] | None = None,
+        embed: Float[Tensor, "n_tokens d_model"] | None = None,
+        keep: Sequence[Kept] | Set[Kept] | None = None,
+    ) -> "Runs":
         """The runs of other prompts of the same lengths, sharing what comes before the first difference.
 
-        Either ``ids`` (other tokens) or ``embed`` (other token embeddings, e.g. with noise) differs. What is shared is shared
-        exactly, bit by bit, and is not computed again.
+        Either ``ids`` (other tokens) or ``embed`` (other token embeddings, e.g. with noise) differs. What is shared is
+        shared exactly, bit by bit, and is not computed again.
 
         Raises:
             RunError: a prompt of another length.
@@ -169,7 +194,10 @@ class Runs:
     def _forked(self, ids, embed, keep) -> tuple["Runs", "_Segment"]:
         other = Runs(self.decoder, ids, self.keep if keep is None else keep)
         if other.lengths != self.lengths:
-            raise RunError(f"ids: lengths {other.lengths} differ from the base run's {self.lengths}; prompts must align token by token.")
+            raise RunError(
+                f"ids: lengths {other.lengths} differ from the base run's {self.lengths}; prompts must align token by"
+                " token."
+            )
         other.of_ids = embed is None and self.of_ids
         missing = set(other.keep) - set(self.keep)
         if missing:
@@ -207,7 +235,10 @@ class Runs:
             raise SiteError(f"site name={site!r} is not known; expected one of {', '.join(ORDER)}.")
         if site == "resid_mid":
             if self.decoder.blocks[layer].parallel:
-                raise SiteError("site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
+                raise SiteError(
+                    "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out'"
+                    " or 'resid_post'."
+                )
             return self.resid[layer] + self.attn[layer]
         if site not in self.kept:
             raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")
@@ -215,18 +246,24 @@ class Runs:
 
 
 class _Segment:
-    """Runs to be filled: their embeddings, and where each prompt begins to differ from the base run (None: a run of its own)."""
+    """Runs to be filled: their embeddings, and where each prompt begins to differ from the base run (None: a run of its
+    own).
+    """
 
     def __init__(self, runs: Runs, embedded: Tensor, start: Tensor | None):
         self.runs, self.embedded, self.base = runs, embedded, start is not None
-        fresh = torch.ones_like(runs.position, dtype=torch.bool) if start is None else runs.position >= start[runs.prompt]
+        fresh = (
+            torch.ones_like(runs.position, dtype=torch.bool) if start is None else runs.position >= start[runs.prompt]
+        )
         self.tokens = fresh.nonzero()[:, 0]
         self.sizes = torch.bincount(runs.prompt[self.tokens], minlength=len(runs)).tolist()
         self.x = runs.decoder.place(embedded, runs.position)[self.tokens]
         runs.embedded = embedded
 
     def whole(self, part: Tensor, of_base: Tensor | None) -> Tensor:
-        """The tensor over all tokens: what was computed, before it the base run's (shared outright if nothing differs)."""
+        """The tensor over all tokens: what was computed, before it the base run's (shared outright if nothing
+        differs).
+        """
         if not self.base:
             return part
         return of_base if not len(self.tokens) else of_base.index_copy(0, self.tokens, part)
@@ -255,6 +292,7 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
                 for s, part in enumerate(batch.parts(site, t)):
                     seen[s].setdefault(site, []).append(part)
                 return t
+
             kv = None if base is None or together else (base.k[l], base.v[l])
             attn = attention(block, x, batch.layout, rope, kv, tap, explicit, batch.mask)
             for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, tap))):
@@ -268,7 +306,11 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
             runs.v.append(segment.whole(join("v"), of(lambda r: r.v[l])))
             for site in runs.kept:
                 if site == "pattern":
-                    runs.kept[site].append(_patterns(runs, new.get(site, []), batches, segments.index(segment), of(lambda r: r.kept[site][l])))
+                    runs.kept[site].append(
+                        _patterns(
+                            runs, new.get(site, []), batches, segments.index(segment), of(lambda r: r.kept[site][l])
+                        )
+                    )
                 else:
                     runs.kept[site].append(segment.whole(join(site), of(lambda r: r.kept[site][l])))
             segment.x = out
@@ -293,8 +335,17 @@ class _Batch:
         table = lead.table[first:last, :length] - (int(lead.offset[first]) if together else 0)
         dense = len(segments) == 1 and not segments[0].base and self.size == n * length
         unique, self.copies = _shared(lead.ids[first:last]) if share else (None, None)
-        self.layout = Layout(torch.cat(row), torch.cat(position), n * len(segments), length, base=table.repeat(len(segments), 1), dense=dense,
-                             within=self.counts[0] if together else None, query=unique, copies=self.copies)
+        self.layout = Layout(
+            torch.cat(row),
+            torch.cat(position),
+            n * len(segments),
+            length,
+            base=table.repeat(len(segments), 1),
+            dense=dense,
+            within=self.counts[0] if together else None,
+            query=unique,
+            copies=self.copies,
+        )
         self.mask = self.layout.mask()
 
     def gather(self, xs: list[Tensor]) -> Tensor:
@@ -311,7 +362,8 @@ class _Batch:
 
 
 def _shared(ids: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
-    """Of the tokens of prompts, one after another: the first of those that follow the same tokens, and for each token which of these it equals.
+    """Of the tokens of prompts, one after another: the first of those that follow the same tokens, and for each token
+    which of these it equals.
 
     Nothing where this leaves nine tokens of ten or more to compute.
     """
@@ -334,12 +386,16 @@ def _shared(ids: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
 def _patterns(runs: Runs, parts: list[Tensor], batches: list[_Batch], segment: int, of_base: Tensor | None) -> Tensor:
     """Attention patterns ``[prompt, head, query, key]``, queries before a fork being the base run's."""
     longest, decoder = max(runs.lengths), runs.decoder
-    whole = torch.zeros(len(runs), decoder.n_heads, longest, longest, dtype=decoder.dtype, device=decoder.device) if of_base is None else of_base.clone()
+    whole = (
+        torch.zeros(len(runs), decoder.n_heads, longest, longest, dtype=decoder.dtype, device=decoder.device)
+        if of_base is None
+        else of_base.clone()
+    )
     for part, batch in zip(parts, batches):
         lay, low = batch.layout, segment * batch.n
         mine = (lay.q_row >= low) & (lay.q_row < low + batch.n)
         row, slot, at = lay.q_row[mine] - low, lay.slot[mine], lay.q_position[mine]
-        whole[batch.first + row, :, at, :lay.length] = part[row, :, slot]
+        whole[batch.first + row, :, at, : lay.length] = part[row, :, slot]
     return whole
 
 
@@ -356,7 +412,9 @@ def _groups(sizes: Sequence[int]) -> list[tuple[int, int]]:
 
 @door(SiteError)
 @torch.no_grad()
-def mean_activation(model: Decoder | Model, ids: Sequence[Tensor], site: Kept, layer: Index, position: Literal["all"] | Index = "all") -> Tensor:
+def mean_activation(
+    model: Decoder | Model, ids: Sequence[Tensor], site: Kept, layer: Index, position: Literal["all"] | Index = "all"
+) -> Tensor:
     """The mean of a site's activation over prompts, for edits of kind ``mean``.
 
     Args:

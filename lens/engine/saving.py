@@ -38,6 +38,7 @@ EXACT = "exact_json"
 
 # -- save and open --------------------------------------------------------------------------------------------------
 
+
 @door(ResultError)
 def save(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False) -> Path:
     """Save a result as the Zarr folder ``path`` (it must end in ``.zarr``) and return the path.
@@ -54,7 +55,9 @@ def save(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False) -> Path:
         if not overwrite:
             raise ResultError(about(path, "already exists; pass overwrite=True to replace it, or choose another path"))
         if os.path.lexists(path) and not _is_result(path):
-            raise ResultError(about(path, "is not a Mnemoscope result, so overwrite=True leaves it alone; choose another path"))
+            raise ResultError(
+                about(path, "is not a Mnemoscope result, so overwrite=True leaves it alone; choose another path")
+            )
     with new_path(path, "save", new=not overwrite) as part:
         write_zarr(prepared, part, write_empty_chunks=True)
     return path
@@ -73,9 +76,9 @@ def open_result(path: FilePath) -> Result:
     if path.suffix == ".nc":
         return _open_netcdf(path)
     if not path.exists() and previous(path).is_dir():
-        path = previous(path)                       # an overwrite was cut short between its two renames
+        path = previous(path)  # an overwrite was cut short between its two renames
     if STORE_MARK in folder_metadata(path).get("done", {}).get("attributes", {}):
-        from .store import load_store    # store imports this module
+        from .store import load_store  # store imports this module
 
         return load_store(path)
     return read_zarr(path, whole=True)
@@ -86,7 +89,8 @@ def export(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False, classic: 
     """Write a result for other programs, by suffix, and return the path. The record travels along.
 
     - ``.nc``: NetCDF 4, axes and labels kept; the record is the attribute ``mnemoscope``. ``lens.open`` reads it back.
-      ``classic=True`` writes NetCDF 3 instead: whole numbers of at most 32 bits, no compression, and several KB less a file.
+      ``classic=True`` writes NetCDF 3 instead: whole numbers of at most 32 bits, no compression, and several KB less a
+      file.
     - ``.csv``: long form, UTF-8, text always quoted, NaN as an empty field. The record is in ``<name>.csv.json`` beside
       it, with the file's SHA-256 (a comment line would clash with tokens that begin with "#"). Read text columns with
       ``pandas.read_csv(path, keep_default_na=False, na_values={"effect": [""]})``, as tokens may read "NA" or "".
@@ -100,8 +104,16 @@ def export(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False, classic: 
     sidecar = path.with_name(path.name + ".json")
     for taken in (path, sidecar) if path.suffix == ".csv" else (path,):
         if os.path.lexists(taken) and (not overwrite or taken.is_dir()):
-            raise ResultError(about(taken, "is a folder; choose another path" if taken.is_dir() else
-                                         "already exists; pass overwrite=True to replace it, or choose another path"))
+            raise ResultError(
+                about(
+                    taken,
+                    (
+                        "is a folder; choose another path"
+                        if taken.is_dir()
+                        else "already exists; pass overwrite=True to replace it, or choose another path"
+                    ),
+                )
+            )
     with new_path(path, "export") as part:
         if path.suffix == ".nc":
             _write_netcdf(prepared, part, classic)
@@ -109,10 +121,14 @@ def export(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False, classic: 
             _write_parquet(ds, part)
         else:
             _write_csv(ds, part)
-            record = {"file": path.name, "sha256": hashlib.sha256(part.read_bytes()).hexdigest(), ATTRIBUTE: provenance(ds)}
+            record = {
+                "file": path.name,
+                "sha256": hashlib.sha256(part.read_bytes()).hexdigest(),
+                ATTRIBUTE: provenance(ds),
+            }
             with new_path(sidecar, "export") as ready:
                 ready.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-                flush(part)                          # before the record says what it holds
+                flush(part)  # before the record says what it holds
     return path
 
 
@@ -124,6 +140,7 @@ def _is_result(path: Path) -> bool:
 
 # -- Zarr -----------------------------------------------------------------------------------------------------------
 
+
 def _prepared(ds: xr.Dataset) -> xr.Dataset:
     """``ds`` checked and with its text as variable-length strings: the form in which it is written."""
     _check_dataset(ds)
@@ -133,31 +150,46 @@ def _prepared(ds: xr.Dataset) -> xr.Dataset:
         kind = variable.dtype.kind
         if kind in "OUT":
             if name in ds.xindexes and isinstance(ds.indexes[name], pd.MultiIndex):
-                raise ResultError(f"coordinate {name!r} is a MultiIndex, which files cannot hold; call ds.reset_index({name!r}) first.")
+                raise ResultError(
+                    f"coordinate {name!r} is a MultiIndex, which files cannot hold; call ds.reset_index({name!r})"
+                    " first."
+                )
             out[name] = (variable.dims, _text(str(name), variable.values), variable.attrs)
         elif kind not in "biuf":
-            raise ResultError(f"variable {name!r} has dtype {variable.dtype}; a result holds numbers, truth values and text.")
+            raise ResultError(
+                f"variable {name!r} has dtype {variable.dtype}; a result holds numbers, truth values and text."
+            )
     return out
 
 
 def _text(name: str, values: np.ndarray) -> np.ndarray:
     for i, label in enumerate(values.ravel().tolist()):
         if not isinstance(label, str):
-            raise ResultError(f"text variable {name!r} holds {label!r} at flat index {i}; expected text only, with \"\" where "
-                              f"there is none: ds[{name!r}].fillna(\"\").")
+            raise ResultError(
+                f'text variable {name!r} holds {label!r} at flat index {i}; expected text only, with "" where '
+                f'there is none: ds[{name!r}].fillna("").'
+            )
         try:
             label.encode()
         except UnicodeEncodeError:
-            raise ResultError(f"text variable {name!r} holds {label!r} at flat index {i}, half of a surrogate pair, which no "
-                              "file format here can hold; replace it with \"\\ufffd\".") from None
+            raise ResultError(
+                f"text variable {name!r} holds {label!r} at flat index {i}, half of a surrogate pair, which no "
+                'file format here can hold; replace it with "\\ufffd".'
+            ) from None
     return values.astype(np.dtypes.StringDType())
 
 
 def write_zarr(ds: xr.Dataset, folder: Path, *, write_empty_chunks: bool) -> None:
     """Write a prepared Dataset as a new Zarr 3 folder, its list of arrays (consolidated metadata) last."""
     with _quiet_consolidation():
-        ds.to_zarr(folder, mode="w-", zarr_format=3, consolidated=True, write_empty_chunks=write_empty_chunks,
-                   encoding={name: {"compressors": COMPRESSORS} for name in ds.variables})
+        ds.to_zarr(
+            folder,
+            mode="w-",
+            zarr_format=3,
+            consolidated=True,
+            write_empty_chunks=write_empty_chunks,
+            encoding={name: {"compressors": COMPRESSORS} for name in ds.variables},
+        )
 
 
 def consolidate(folder: Path) -> None:
@@ -176,7 +208,9 @@ def _quiet_consolidation() -> Iterator[None]:
 
 
 def folder_metadata(path: Path) -> dict[str, dict]:
-    """Metadata of each array of a saved folder, by name, after checks that the folder is a whole result (ResultError)."""
+    """Metadata of each array of a saved folder, by name, after checks that the folder is a whole result
+    (ResultError).
+    """
     if not path.exists():
         raise ResultError(about(path, "does not exist; check the name, or compute and lens.save it"))
     if not path.is_dir():
@@ -187,21 +221,40 @@ def folder_metadata(path: Path) -> dict[str, dict]:
         root = reading.value((path / "zarr.json").read_bytes(), dict)
         attributes = root["attributes"] if root["zarr_format"] == 3 and root["node_type"] == "group" else None
     except FileNotFoundError:
-        raise ResultError(about(path, "is not a saved result: it has no zarr.json (a Zarr 3 group); if a copy was cut "
-                                           "short, copy it again")) from None
+        raise ResultError(
+            about(
+                path,
+                "is not a saved result: it has no zarr.json (a Zarr 3 group); if a copy was cut short, copy it again",
+            )
+        ) from None
     except OSError as error:
         raise failure("read", path, error) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ResultError(about(path, f"is damaged: its zarr.json cannot be read ({type(error).__name__}: {error}); "
-                                           "copy it again or compute it anew")) from None
+        raise ResultError(
+            about(
+                path,
+                f"is damaged: its zarr.json cannot be read ({type(error).__name__}: {error}); "
+                "copy it again or compute it anew",
+            )
+        ) from None
     if not isinstance(attributes, dict) or ATTRIBUTE not in attributes:
-        raise ResultError(about(path, f"is a Zarr folder but not a Mnemoscope result (no attribute {ATTRIBUTE!r}); "
-                                           "open it with xarray.open_zarr"))
+        raise ResultError(
+            about(
+                path,
+                f"is a Zarr folder but not a Mnemoscope result (no attribute {ATTRIBUTE!r}); "
+                "open it with xarray.open_zarr",
+            )
+        )
     read_record(attributes[ATTRIBUTE], repr(str(path)))
     listed = root.get("consolidated_metadata")
     nodes = listed.get("metadata") if isinstance(listed, dict) else None
     if not isinstance(nodes, dict):
-        raise ResultError(about(path, "is incomplete: the list of its arrays, which is written last, is missing; delete it and save again"))
+        raise ResultError(
+            about(
+                path,
+                "is incomplete: the list of its arrays, which is written last, is missing; delete it and save again",
+            )
+        )
     containers.require_known_nodes(nodes, path, ResultError)
     return nodes
 
@@ -214,18 +267,27 @@ def read_zarr(path: Path, *, whole: bool) -> Result:
         if whole:
             lost = [name for name, array in group.arrays() if array.size and array.nchunks_initialized < array.nchunks]
             if lost:
-                raise ResultError(about(path, f"is incomplete: parts of {', '.join(sorted(lost))} are missing; "
-                                                   "copy it again or compute it anew"))
+                raise ResultError(
+                    about(
+                        path,
+                        f"is incomplete: parts of {', '.join(sorted(lost))} are missing; "
+                        "copy it again or compute it anew",
+                    )
+                )
         with xr.open_zarr(path, consolidated=True, zarr_format=3, chunks=None, decode_times=False) as opened:
             return _restored(opened.load())
     except ResultError:
         raise
     except Exception as error:
-        raise ResultError(about(path, f"is damaged ({type(error).__name__}: {error}); copy it again or compute it anew")) from error
+        raise ResultError(
+            about(path, f"is damaged ({type(error).__name__}: {error}); copy it again or compute it anew")
+        ) from error
 
 
 def _restored(ds: xr.Dataset) -> Result:
-    """A Dataset as read from a file, with text as Python strings (NumPy's own string type does not concatenate with NaN)."""
+    """A Dataset as read from a file, with text as Python strings (NumPy's own string type does not concatenate with
+    NaN).
+    """
     for name, variable in ds.variables.items():
         if variable.dtype.kind in "OUT":
             ds[name] = (variable.dims, variable.values.astype(object), variable.attrs)
@@ -235,21 +297,24 @@ def _restored(ds: xr.Dataset) -> Result:
 
 # -- exports --------------------------------------------------------------------------------------------------------
 
+
 def _write_netcdf(ds: xr.Dataset, part: Path, classic: bool = False) -> None:
     for name, variable in ds.variables.items():
-        if variable.dtype == np.float16:             # NetCDF has no half precision; float32 holds each value exactly
+        if variable.dtype == np.float16:  # NetCDF has no half precision; float32 holds each value exactly
             ds = ds.assign({name: ds[name].astype(np.float32)})
         elif variable.dtype.kind == "T" and any("\0" in text for text in variable.values.ravel().tolist()):
             labels = json.dumps(variable.values.tolist())
             ds[name] = (variable.dims, variable.values, variable.attrs | {EXACT: labels})
-        if classic and variable.dtype.kind == "T":       # written as characters
+        if classic and variable.dtype.kind == "T":  # written as characters
             ds[name] = (variable.dims, variable.values.astype(object), ds[name].attrs)
     ds.to_netcdf(part, engine="netcdf4", format="NETCDF3_64BIT" if classic else "NETCDF4")
 
 
 def _open_netcdf(path: Path) -> Result:
     if not path.is_file():
-        raise ResultError(about(path, "is a folder; expected a NetCDF file" if path.exists() else "does not exist; check the name"))
+        raise ResultError(
+            about(path, "is a folder; expected a NetCDF file" if path.exists() else "does not exist; check the name")
+        )
     containers.require_netcdf(path, ResultError)
     try:
         with xr.open_dataset(path, engine="netcdf4", decode_times=False) as opened:
@@ -258,7 +323,9 @@ def _open_netcdf(path: Path) -> Result:
     except ResultError:
         raise
     except Exception as error:
-        raise ResultError(about(path, f"cannot be read as NetCDF ({type(error).__name__}: {error}); export it again")) from error
+        raise ResultError(
+            about(path, f"cannot be read as NetCDF ({type(error).__name__}: {error}); export it again")
+        ) from error
     read_record(ds.attrs.get(ATTRIBUTE), repr(str(path)))
     for name, variable in ds.variables.items():
         if EXACT in variable.attrs:

@@ -1,4 +1,6 @@
-"""Computations that are of one model: the model is one thread's for their length, and at their end what it was at their beginning."""
+"""Computations that are of one model: the model is one thread's for their length, and at their end what it was at their
+beginning.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,12 @@ _attributes, _training = attrgetter("__dict__"), methodcaller("get", "training")
 def of_one_model(function: _F | None = None, *, reads: bool = True) -> Any:
     """Decorates a function whose first argument is a model: each call is a session with that model.
 
-    Another thread's call waits for its end; what a with block inside it should have ended is ended with it, also where Ctrl-C came in between.
+    Another thread's call waits for its end; what a with block inside it should have ended is ended with it, also where
+    Ctrl-C came in between.
 
     Args:
-        reads: the function changes no weights, so that nobody may meanwhile, and the model is compared with what it was; otherwise only other threads are kept away.
+        reads: the function changes no weights, so that nobody may meanwhile, and the model is compared with what it
+            was; otherwise only other threads are kept away.
     """
     if function is None:
         return functools.partial(of_one_model, reads=reads)
@@ -40,6 +44,7 @@ def of_one_model(function: _F | None = None, *, reads: bool = True) -> Any:
         if core_of(model) is None:
             return function(*args, **kwargs)
         return during(Session(model, what, reads, kwargs.get("stop")), function, args, kwargs)
+
     return wrapper
 
 
@@ -76,17 +81,25 @@ def hash_of(model: Any) -> str:
 
 
 def verify(model: Any) -> None:
-    """In the middle of a computation, before a part of it is written down. Raises ChangeError: the weights are not what they were at its beginning."""
+    """In the middle of a computation, before a part of it is written down. Raises ChangeError: the weights are not what
+    they were at its beginning.
+    """
     core = core_of(model)
     if core is None:
         return
     for session in list(Changes.of(core).sessions):
-        if session.before is not None and session.thread is threading.current_thread() and _seen(core)[0] != session.before[0]:
+        if (
+            session.before is not None
+            and session.thread is threading.current_thread()
+            and _seen(core)[0] != session.before[0]
+        ):
             _compare(session)
 
 
 def _compare(session: Session) -> None:
-    """Raises ChangeError: the model is not what it was when the session began, or when its weights were hashed for the record."""
+    """Raises ChangeError: the model is not what it was when the session began, or when its weights were hashed for the
+    record.
+    """
     if session.before is None:
         return
     from ..models import written_unseen
@@ -98,13 +111,17 @@ def _compare(session: Session) -> None:
         changed = "its hooks, configuration or modules were"
     else:
         return
-    raise ChangeError(f"model: {changed} changed while {session.what} was computing with it, so that its numbers are of no one model and are not returned. Run it "
-                      "again, and change the model before or after.")
+    raise ChangeError(
+        f"model: {changed} changed while {session.what} was computing with it, so that its numbers are of no one model"
+        " and are not returned. Run it again, and change the model before or after."
+    )
 
 
 def _seen(core: nn.Module) -> tuple[list[tuple[int, int]] | None, list[Any]]:
-    """Which parameters there are and how often each was written to (None for RWKV, whose own forward writes to them); and which hooks of a person each module has, in which
-    mode it is, whose forward it runs, and the configuration's plain entries. Some milliseconds for hundreds of modules."""
+    """Which parameters there are and how often each was written to (None for RWKV, whose own forward writes to them);
+    and which hooks of a person each module has, in which mode it is, whose forward it runs, and the configuration's
+    plain entries. Some milliseconds for hundreds of modules.
+    """
     modules = Tree.of(core).modules
     # lists of all modules are made and compared faster than tuples for each
     owns = list(map(_attributes, modules))
@@ -121,5 +138,9 @@ def _seen(core: nn.Module) -> tuple[list[tuple[int, int]] | None, list[Any]]:
         if "forward" in own and not of_library(own["forward"]):
             other.append((id(module), "forward", id(own["forward"])))
     config = getattr(core, "config", None)
-    other += [(name, value) for name, value in getattr(config, "__dict__", {}).items() if type(value) in (int, float, bool, str, type(None))]
+    other += [
+        (name, value)
+        for name, value in getattr(config, "__dict__", {}).items()
+        if type(value) in (int, float, bool, str, type(None))
+    ]
     return weights, other

@@ -7,7 +7,8 @@ The names are those of TransformerLens. In the order in which a block computes t
 ``q``, ``k`` and ``v`` are the outputs of the projections, before query/key normalisation and rotary embedding;
 ``attn_out`` and ``mlp_out`` are what is added to the residual stream (after a post-norm, where a model has one);
 ``neuron`` is the input of the MLP's down projection. ``resid_post`` of a layer is ``resid_pre`` of the next,
-but where a model changes its stream between blocks (RWKV halves it every few layers in eval mode): each is then the tensor that leaves, or enters, the block.
+but where a model changes its stream between blocks (RWKV halves it every few layers in eval mode): each is then the
+    tensor that leaves, or enters, the block.
 """
 
 from __future__ import annotations
@@ -21,7 +22,20 @@ from ..errors import Error
 Index = Union[None, int, slice, Sequence[int]]
 
 #: Every site, in the order of computation inside a block.
-SITES = ("embed", "resid_pre", "q", "k", "v", "pattern", "z", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post")
+SITES = (
+    "embed",
+    "resid_pre",
+    "q",
+    "k",
+    "v",
+    "pattern",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "neuron",
+    "mlp_out",
+    "resid_post",
+)
 ORDER = {name: i for i, name in enumerate(SITES)}
 #: Sites that have a head axis, and whose heads they are.
 HEADED = {"q": "query", "pattern": "query", "z": "query", "k": "key", "v": "key"}
@@ -66,12 +80,17 @@ class Site:
             raise SiteError(f"site {self.name!r} needs a layer; write Site({self.name!r}, layer=...).")
         for axis, names in (("head", tuple(HEADED)), ("neuron", ("neuron",)), ("key", ("pattern",))):
             if getattr(self, axis) is not None and self.name not in names:
-                raise SiteError(f"site {self.name!r} has no {axis} axis, got {axis}={getattr(self, axis)!r}; "
-                                f"{axis} belongs to {', '.join(names)}.")
+                raise SiteError(
+                    f"site {self.name!r} has no {axis} axis, got {axis}={getattr(self, axis)!r}; "
+                    f"{axis} belongs to {', '.join(names)}."
+                )
 
     def __repr__(self):
-        parts = [repr(self.name)] + [f"{k}={getattr(self, k)!r}" for k in ("layer", "head", "position", "neuron", "key")
-                                     if getattr(self, k) is not None]
+        parts = [repr(self.name)] + [
+            f"{k}={getattr(self, k)!r}"
+            for k in ("layer", "head", "position", "neuron", "key")
+            if getattr(self, k) is not None
+        ]
         return f"Site({', '.join(parts)})"
 
 
@@ -94,7 +113,9 @@ def indices(spec: Index, size: int, argument: str) -> list[int]:
         try:
             i = value.__index__()
         except (AttributeError, TypeError):
-            raise SiteError(f"{argument}={value!r} is not an integer; give an int, a slice or a list of ints.") from None
+            raise SiteError(
+                f"{argument}={value!r} is not an integer; give an int, a slice or a list of ints."
+            ) from None
         if not -size <= i < size:
             raise SiteError(f"{argument}={i} is out of range; this model and prompt have {argument}s 0 to {size - 1}.")
         out.append(i % size)

@@ -77,8 +77,9 @@ class Steps:
 Named = tuple[str, Any]
 
 
-def read(module: nn.Module, feed: Int[Tensor, "n k"], cache: Named | None, keep: bool,
-         **given: Any) -> tuple[Any, Named | None]:
+def read(
+    module: nn.Module, feed: Int[Tensor, "n k"], cache: Named | None, keep: bool, **given: Any
+) -> tuple[Any, Named | None]:
     """One forward of the next tokens after a cache, and the cache that it leaves with its name; None where it leaves
     none."""
     inputs = {"input_ids": feed, "use_cache": keep, **given, **({} if cache is None else {cache[0]: cache[1]})}
@@ -135,13 +136,13 @@ def _try(module: nn.Module, hf: nn.Module, weight: Tensor) -> tuple[bool, bool]:
         steps = Steps(module, hf, (True, positions))
         try:
             for end, whole in enumerate(wholes, _PROBE):
-                out = steps(ids[:, 0 if steps.text is None else end - 1:end])
+                out = steps(ids[:, 0 if steps.text is None else end - 1 : end])
                 if steps.cache is None or not gap(newest(out), whole) <= close:
                     break
             else:
                 return True, positions
-        except Exception as error:   # whatever a model's own code meets: it reads its whole text at every step then
+        except Exception as error:  # whatever a model's own code meets: it reads its whole text at every step then
             if out_of_memory(error):
-                raise        # says nothing of the model, and must not be remembered
+                raise  # says nothing of the model, and must not be remembered
             continue
     return False, False

@@ -1,9 +1,10 @@
-"""Edited runs on a model's own layers, from the first changed token on: exact for any decoder whose layers take a cache.
+"""Edited runs on a model's own layers, from the first changed token on: exact for any decoder whose layers take a
+cache.
 
 The stock layers run unmodified. Positions before the first changed one enter as keys and values, through an object that
-has just the methods of a cache that attention calls. Edited runs of one prompt are rows of one batch, and join it at their
-layer. A model is served only if, on a probe, its layers so driven give the model's own logits, and a site only if an
-edited run equals a full forward with hooks.
+has just the methods of a cache that attention calls. Edited runs of one prompt are rows of one batch, and join it at
+their layer. A model is served only if, on a probe, its layers so driven give the model's own logits, and a site only if
+an edited run equals a full forward with hooks.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class _Prefix:
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         if self.keys is not None:
             shape = (len(keys), -1, -1, -1)
-            keys, values = torch.cat((self.keys.expand(shape), keys), 2), torch.cat((self.values.expand(shape), values), 2)
+            keys, values = (
+                torch.cat((self.keys.expand(shape), keys), 2),
+                torch.cat((self.values.expand(shape), values), 2),
+            )
         self.whole = keys, values
         return self.whole
 
@@ -56,7 +60,9 @@ class _Prefix:
 
 @dataclass
 class StockRun(Recorded):
-    """One prompt's run: the residual stream before every block and after the last, ``[1, length, d_model]``, keys and values, and how each layer was called."""
+    """One prompt's run: the residual stream before every block and after the last, ``[1, length, d_model]``, keys and
+    values, and how each layer was called.
+    """
 
     resid: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
@@ -94,7 +100,10 @@ class Stock:
         """
         anatomy = Anatomy.of(model)
         if not anatomy.causal:
-            raise UnsupportedModel(f"model type {anatomy.model_type!r}: its tokens read later ones too, so that no prefix of a run can be kept.")
+            raise UnsupportedModel(
+                f"model type {anatomy.model_type!r}: its tokens read later ones too, so that no prefix of a run can be"
+                " kept."
+            )
         # layers driven one by one know nothing of what a wrapper does around them
         without_wrapper(anatomy.hf)
         if mixed := mixing_layer(anatomy.hf):
@@ -126,9 +135,13 @@ class Stock:
         Raises:
             UnsupportedModel: the site is not served in this model, or not in all of these layers.
         """
-        missing = [l for l in (range(self.anatomy.n_layers) if layers is None else layers) if not self.anatomy.has(site, l)]
+        missing = [
+            l for l in (range(self.anatomy.n_layers) if layers is None else layers) if not self.anatomy.has(site, l)
+        ]
         if missing:
-            raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: it was not found in layer {missing[0]}.")
+            raise UnsupportedModel(
+                f"site {site!r} of model type {self.anatomy.model_type!r}: it was not found in layer {missing[0]}."
+            )
         if site not in self.tried:
             self.tried[site] = None
             try:
@@ -155,7 +168,9 @@ class Stock:
                 given = {**dict(zip(self._names[layer], args)), **kwargs}
                 name = "hidden_states" if "hidden_states" in given else self._names[layer][0]
                 inputs.append(given.pop(name).clone()), calls.append(given)
+
             return before
+
         with temporary(a.hf) as here:
             for l, m in enumerate(a.layers):
                 here.put(lambda: before_call(m, alone(look(l))).remove)
@@ -170,14 +185,21 @@ class Stock:
                 raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
             made.keys.append(cache.whole[0]), made.values.append(cache.whole[1])
         made.resid.append(out)
-        self._equal(self.unembed(out[0, -1:]), run.last[None], f"its layers one by one, on a text of {len(ids)} tokens,")
+        self._equal(
+            self.unembed(out[0, -1:]), run.last[None], f"its layers one by one, on a text of {len(ids)} tokens,"
+        )
         return made
 
-    def _layer(self, layer: int, x: Float[Tensor, "rows n d_model"], base: StockRun, start: int, cache: _Prefix) -> Tensor:
+    def _layer(
+        self, layer: int, x: Float[Tensor, "rows n d_model"], base: StockRun, start: int, cache: _Prefix
+    ) -> Tensor:
         given = base.calls[layer]
         name = next((n for n in _CACHES if n in given), None)
         if name is None:
-            raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: layer {layer} is not given a cache by any of the names {', '.join(_CACHES)}.")
+            raise UnsupportedModel(
+                f"model type {self.anatomy.model_type!r}: layer {layer} is not given a cache by any of the names"
+                f" {', '.join(_CACHES)}."
+            )
         call = {k: self._cut(k, v, start, len(base.ids)) for k, v in given.items()}
         call[name] = cache
         if "attention_mask" in given and given["attention_mask"] is None:
@@ -188,10 +210,18 @@ class Stock:
 
     def _causal(self, x: Tensor, start: int, length: int) -> Tensor:
         if self.anatomy.config._attn_implementation not in ("sdpa", "eager"):
-            raise UnsupportedModel(f"attention {self.anatomy.config._attn_implementation!r} takes no mask; load the model with attn_implementation='sdpa' or 'eager'.")
+            raise UnsupportedModel(
+                f"attention {self.anatomy.config._attn_implementation!r} takes no mask; load the model with"
+                " attn_implementation='sdpa' or 'eager'."
+            )
         seen = torch.arange(length, device=x.device) <= torch.arange(start, length, device=x.device)[:, None]
-        return seen[None, None] if self.anatomy.config._attn_implementation == "sdpa" else \
-            torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill(~seen, torch.finfo(x.dtype).min)[None, None]
+        return (
+            seen[None, None]
+            if self.anatomy.config._attn_implementation == "sdpa"
+            else torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill(~seen, torch.finfo(x.dtype).min)[
+                None, None
+            ]
+        )
 
     def _cut(self, name: str, value: Any, start: int, length: int) -> Any:
         """A layer's argument for the positions from ``start`` on."""
@@ -207,10 +237,19 @@ class Stock:
             return value[start:]
         if name.endswith("mask") and value.ndim == 4 and value.shape[2:] == (length, length):
             return value[:, :, start:]
-        raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: its layers take {name!r} of shape {tuple(value.shape)}, which is not understood.")
+        raise UnsupportedModel(
+            f"model type {self.anatomy.model_type!r}: its layers take {name!r} of shape {tuple(value.shape)}, which is"
+            " not understood."
+        )
 
     @torch.no_grad()
-    def run(self, base: StockRun, rows: Sequence[Sequence[Edit]], reads: Sequence[int], stop: Callable[[], bool] | None = None) -> Float[Tensor, "rows reads d_model"]:
+    def run(
+        self,
+        base: StockRun,
+        rows: Sequence[Sequence[Edit]],
+        reads: Sequence[int],
+        stop: Callable[[], bool] | None = None,
+    ) -> Float[Tensor, "rows reads d_model"]:
         """The final residual stream of every edited run at the positions read.
 
         Args:
@@ -224,7 +263,10 @@ class Stock:
         if not rows:
             return base.resid[-1].new_zeros(0, len(reads), a.d_model)
         plain = [[self._at_first_block(e) if e.site.name == "embed" else e for e in edits] for edits in rows]
-        first = [min((p for e in edits for p in indices(e.site.position, length, "position")), default=length) for edits in plain]
+        first = [
+            min((p for e in edits for p in indices(e.site.position, length, "position")), default=length)
+            for edits in plain
+        ]
         start = min(min(first), min(reads))
         join = [min((a.layer_of(e.site.name, e.site.layer)[1] for e in edits), default=a.n_layers) for edits in plain]
         order = sorted(range(len(rows)), key=join.__getitem__)
@@ -245,7 +287,9 @@ class Stock:
         return out
 
     def _at_first_block(self, edit: Edit) -> Edit:
-        """An embedding copied from an aligned run is the first block's input copied: each token's comes from its own."""
+        """An embedding copied from an aligned run is the first block's input copied: each token's comes from its
+        own.
+        """
         if not isinstance(edit.value, StockRun) or edit.keep or edit.scale != 1.0:
             raise UnsupportedModel("site 'embed' is served here for embeddings copied from another run only.")
         return Edit(Site("resid_pre", 0, position=edit.site.position), edit.op, edit.value)
@@ -258,8 +302,12 @@ class Stock:
                 with temporary(self.hf) if writes else contextlib.nullcontext() as here:
                     for site in sorted(writes, key=ORDER.__getitem__):
                         here.put(lambda: self.anatomy.attach(site, layer, on_rows(writes[site], part, start)))
-                    prefix = _Prefix(base.keys[layer][:, :, :start], base.values[layer][:, :, :start]) if start else _Prefix()
-                    h[begin:part.stop] = self._layer(layer, h[begin:part.stop], base, start, prefix)
+                    prefix = (
+                        _Prefix(base.keys[layer][:, :, :start], base.values[layer][:, :, :start])
+                        if start
+                        else _Prefix()
+                    )
+                    h[begin : part.stop] = self._layer(layer, h[begin : part.stop], base, start, prefix)
             except ERRORS as error:
                 if not out_of_memory(error):
                     raise
@@ -271,10 +319,16 @@ class Stock:
 
     @torch.no_grad()
     def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
-        """Logits of a final residual stream, by the model's own norm, head, scale and cap: its forward runs with its blocks stood in for."""
+        """Logits of a final residual stream, by the model's own norm, head, scale and cap: its forward runs with its
+        blocks stood in for.
+        """
         flat = resid.reshape(-1, 1, resid.shape[-1])
         size = len(flat) if columns is None else max(1, LOGIT_BYTES // (4 * self.d_vocab))
-        parts = [self._head(part) if columns is None else self._head(part)[..., columns] for part in flat.split(size)] if len(flat) else []
+        parts = (
+            [self._head(part) if columns is None else self._head(part)[..., columns] for part in flat.split(size)]
+            if len(flat)
+            else []
+        )
         logits = torch.cat(parts) if parts else resid.new_zeros(0, self.d_vocab if columns is None else len(columns))
         return logits.reshape(*resid.shape[:-1], logits.shape[-1])
 
@@ -286,9 +340,11 @@ class Stock:
         def put_back() -> None:
             for layer in layers:
                 layer.__dict__.pop("forward", None)
+
         with temporary(self.hf) as here:
             here.back(put_back)
             for layer, size in zip(layers, self._tuples):
+
                 def stand_in(*_, size=size, **__):
                     return (x, *[None] * (size - 1)) if size else x
 
@@ -296,7 +352,9 @@ class Stock:
             return self.hf(torch.zeros(x.shape[:2], dtype=torch.long, device=x.device), use_cache=False).logits[:, 0]
 
     def _random_ids(self, length: int) -> Tensor:
-        return torch.randint(0, self.d_vocab, (length,), generator=torch.Generator().manual_seed(length)).to(self.device)
+        return torch.randint(0, self.d_vocab, (length,), generator=torch.Generator().manual_seed(length)).to(
+            self.device
+        )
 
     def _check(self, length: int) -> None:
         """Compares the path with full forwards on random tokens: the plain logits, and edits of the residual stream.
@@ -307,12 +365,19 @@ class Stock:
         ids = self._random_ids(length)
         try:
             with evaluating(self.hf), torch.no_grad():
-                self._equal(self.unembed(self.record(ids).resid[-1][0]), self.hf(ids[None], use_cache=False).logits[0], "its layers one by one")
+                self._equal(
+                    self.unembed(self.record(ids).resid[-1][0]),
+                    self.hf(ids[None], use_cache=False).logits[0],
+                    "its layers one by one",
+                )
                 self._try_site("resid_pre", ids)
         except UnsupportedModel:
             raise
         except Exception as error:
-            raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: its layers could not be run one by one ({type(error).__name__}: {error}).") from error
+            raise UnsupportedModel(
+                f"model type {self.anatomy.model_type!r}: its layers could not be run one by one"
+                f" ({type(error).__name__}: {error})."
+            ) from error
 
     def _try_site(self, site: str, ids: Int[Tensor, "length"]) -> None:
         """Edits at a site in the first, the middle and the last layer, at random positions, here and on full forwards.
@@ -346,5 +411,7 @@ class Stock:
         gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
         allowed = {torch.float32: 1e-4, torch.float64: 1e-4}.get(self.anatomy.dtype, 5e-2)
         if not gap <= allowed:
-            raise UnsupportedModel(f"model type {self.anatomy.model_type!r}: {what} differ{'s' if what.startswith('an') else ''} from its full forward by {gap:.2g} (relative).")
-
+            raise UnsupportedModel(
+                f"model type {self.anatomy.model_type!r}: {what} differ{'s' if what.startswith('an') else ''} from its"
+                f" full forward by {gap:.2g} (relative)."
+            )

@@ -39,13 +39,15 @@ class Store:
 
     Args:
         path: a folder that ends in ``.zarr``; made if absent.
-        template: a stamped Dataset with every axis and label. Variables with an axis of ``regions`` must be floats; their
-            values are not read (the store starts as NaN). All others are written as they are.
-        regions: cells to a region on each axis that is cut; by default one on each of ``prompt`` and ``layer``. Cut only
-            along the axes that the sweep writes piece by piece.
+        template: a stamped Dataset with every axis and label. Variables with an axis of ``regions`` must be floats;
+            their values are not read (the store starts as NaN). All others are written as they are.
+        regions: cells to a region on each axis that is cut; by default one on each of ``prompt`` and ``layer``. Cut
+            only along the axes that the sweep writes piece by piece.
 
-    The identity of a sweep is its kind, call, pairs, seed, its grid, and the model as it is: the hash of its weights, its state (what
-    weights do not say: hooks, adapters' scales, buffers, replaced methods, configuration) and dtype. Versions, device and engine are
+    The identity of a sweep is its kind, call, pairs, seed, its grid, and the model as it is: the hash of its weights,
+    its state (what
+    weights do not say: hooks, adapters' scales, buffers, replaced methods, configuration) and dtype. Versions, device
+        and engine are
     not part of it: the record keeps those of the process that made the store.
 
     Raises:
@@ -71,7 +73,7 @@ class Store:
             raise failure("open", self.path, error) from error
         self._template = template
         self._grid = {str(name): template[name].dims for name in template.data_vars}
-        self._constants: dict[str, np.ndarray] = {}      # as last written here; writing them again would cost a file each
+        self._constants: dict[str, np.ndarray] = {}  # as last written here; writing them again would cost a file each
 
     def _create(self, template: xr.Dataset) -> None:
         cut = [name for name, array in template.data_vars.items() if set(array.dims) & set(self.regions)]
@@ -81,16 +83,26 @@ class Store:
             with new_path(self.path, "create the store", new=True) as part:
                 write_zarr(constant, part, write_empty_chunks=True)
                 group = zarr.open_group(part, mode="r+", zarr_format=3, use_consolidated=False)
-                layout = {name: (template[name].dims, template[name].dtype, np.nan, dict(template[name].attrs)) for name in cut}
+                layout = {
+                    name: (template[name].dims, template[name].dtype, np.nan, dict(template[name].attrs))
+                    for name in cut
+                }
                 layout["done"] = (tuple(self.regions), np.dtype(bool), False, {STORE_MARK: mark})
                 for name, (dims, dtype, fill, attrs) in layout.items():
-                    group.create_array(name, shape=[template.sizes[d] for d in dims], dtype=dtype, fill_value=fill,
-                                       chunks=[self.regions.get(d, template.sizes[d]) for d in dims], compressors=COMPRESSORS,
-                                       dimension_names=dims, attributes=attrs)
+                    group.create_array(
+                        name,
+                        shape=[template.sizes[d] for d in dims],
+                        dtype=dtype,
+                        fill_value=fill,
+                        chunks=[self.regions.get(d, template.sizes[d]) for d in dims],
+                        compressors=COMPRESSORS,
+                        dimension_names=dims,
+                        attributes=attrs,
+                    )
                 consolidate(part)
         except ResultError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or not self.path.is_dir():
-                raise                                # else another process made it first; whether it is the same sweep is checked next
+                raise  # else another process made it first; whether it is the same sweep is checked next
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -106,8 +118,11 @@ class Store:
                 that would lose digits, a disk that is full or read-only. The region then stays pending.
         """
         _check_dataset(part)
-        arrays = {name: self._fitting(part, name, dims) for name, dims in self._grid.items()
-                  if name in part.data_vars or set(dims) & set(self.regions)}
+        arrays = {
+            name: self._fitting(part, name, dims)
+            for name, dims in self._grid.items()
+            if name in part.data_vars or set(dims) & set(self.regions)
+        }
         runs = [self._runs(part, dim) for dim in self.regions]
         try:
             for run in itertools.product(*runs):
@@ -122,7 +137,7 @@ class Store:
         """Write one block of neighbouring regions: ``where`` has its place in the store and its indices in the part."""
         region = tuple(place for place, _ in where.values())
         if np.any(self._arrays["done"][region]):
-            self._arrays["done"][region] = False         # a rewrite that is cut short must not look finished
+            self._arrays["done"][region] = False  # a rewrite that is cut short must not look finished
         for name, block in arrays.items():
             dims = self._grid[name]
             for axis, d in enumerate(dims):
@@ -139,39 +154,58 @@ class Store:
         self._arrays["done"][region] = True
 
     def _runs(self, part: xr.Dataset, dim: str) -> list[tuple[slice, list[int]]]:
-        """Where on axis ``dim`` of the store the labels of ``part`` lie, by runs of neighbours, and their indices in it."""
+        """Where on axis ``dim`` of the store the labels of ``part`` lie, by runs of neighbours, and their indices in
+        it.
+        """
         if dim not in part.coords:
-            raise ResultError(f"part has no coordinate {dim!r}, by which it is placed; keep it: template.isel({dim}=[...]).")
+            raise ResultError(
+                f"part has no coordinate {dim!r}, by which it is placed; keep it: template.isel({dim}=[...])."
+            )
         labels, index, step = np.atleast_1d(part[dim].values), self._template.indexes[dim], self.regions[dim]
         at = index.get_indexer(labels)
         if (at < 0).any():
-            raise ResultError(f"part has {dim}={labels[at < 0].tolist()}, which the store {str(self.path)!r} does not have; "
-                              f"it has {_short(index.tolist())}.")
+            raise ResultError(
+                f"part has {dim}={labels[at < 0].tolist()}, which the store {str(self.path)!r} does not have; "
+                f"it has {_short(index.tolist())}."
+            )
         order = np.argsort(at, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(at[order]) != 1) + 1)
         runs = [(slice(int(at[group[0]]), int(at[group[-1]]) + 1), group.tolist()) for group in groups if len(group)]
-        if not runs or len(set(at.tolist())) != len(at) or any(
-                run.start % step or (run.stop % step and run.stop != len(index)) for run, _ in runs):
-            raise ResultError(f"part covers {dim}={_short(labels.tolist())}, not whole regions; a region is {step} {dim}(s) "
-                              "counted from the first, as in store.pending().")
+        if (
+            not runs
+            or len(set(at.tolist())) != len(at)
+            or any(run.start % step or (run.stop % step and run.stop != len(index)) for run, _ in runs)
+        ):
+            raise ResultError(
+                f"part covers {dim}={_short(labels.tolist())}, not whole regions; a region is {step} {dim}(s) "
+                "counted from the first, as in store.pending()."
+            )
         return runs
 
     def _fitting(self, part: xr.Dataset, name: str, dims: tuple) -> np.ndarray:
         """Variable ``name`` of ``part`` with the axes of the store in its order, after checks."""
         if name not in part.data_vars:
-            raise ResultError(f"part lacks the variable {name!r}; it has {', '.join(map(str, part.data_vars)) or 'none'}.")
+            raise ResultError(
+                f"part lacks the variable {name!r}; it has {', '.join(map(str, part.data_vars)) or 'none'}."
+            )
         variable, stored = part.variables[name], self._arrays[name].dtype
         single = tuple(d for d in dims if d in self.regions and d not in variable.dims)
         if {*single, *variable.dims} != set(dims):
             raise ResultError(f"variable {name!r} of part has axes {variable.dims}; the store has {dims}.")
         if not np.can_cast(variable.dtype, stored, "safe"):
-            raise ResultError(f"variable {name!r} of part is {variable.dtype}, the store holds {stored}, which would lose "
-                              f"digits; make the template {variable.dtype}.")
+            raise ResultError(
+                f"variable {name!r} of part is {variable.dtype}, the store holds {stored}, which would lose "
+                f"digits; make the template {variable.dtype}."
+            )
         for d in set(dims) - set(self.regions):
             labels = self._template.indexes.get(d)
-            if variable.sizes[d] != self._template.sizes[d] or (labels is not None and not labels.equals(part.indexes.get(d))):
-                raise ResultError(f"axis {d!r} of part does not have the store's {self._template.sizes[d]} labels; "
-                                  f"pad it: part.reindex({d}=template.{d}).")
+            if variable.sizes[d] != self._template.sizes[d] or (
+                labels is not None and not labels.equals(part.indexes.get(d))
+            ):
+                raise ResultError(
+                    f"axis {d!r} of part does not have the store's {self._template.sizes[d]} labels; "
+                    f"pad it: part.reindex({d}=template.{d})."
+                )
         has = (*single, *variable.dims)
         return variable.values[(None,) * len(single)].transpose([has.index(d) for d in dims])
 
@@ -184,7 +218,9 @@ class Store:
         stamped = stamp(self._template, record)
         _refuse_other(self.path, _identity(stamped, self.regions))
         if provenance(stamped)["status"] == "complete" and not self.done.all():
-            raise ResultError(about(self.path, f"has {len(self.pending())} regions pending; stamp it with status='partial'"))
+            raise ResultError(
+                about(self.path, f"has {len(self.pending())} regions pending; stamp it with status='partial'")
+            )
         try:
             self._group.attrs[ATTRIBUTE] = stamped.attrs[ATTRIBUTE]
         except Exception as error:
@@ -206,12 +242,16 @@ class Store:
         """Regions that are not written yet, as slices for ``template.isel(**region)``, first axis slowest."""
         done = self.done.values
         starts = [range(0, self._template.sizes[d], step) for d, step in self.regions.items()]
-        cut = [tuple(slice(a, min(a + step, n)) for a, step, n in zip(at, self.regions.values(), done.shape))
-               for at in itertools.product(*starts)]
+        cut = [
+            tuple(slice(a, min(a + step, n)) for a, step, n in zip(at, self.regions.values(), done.shape))
+            for at in itertools.product(*starts)
+        ]
         return [dict(zip(self.regions, key)) for key in cut if not done[key].all()]
 
     def load(self) -> Result:
-        """What is there, in memory: status "complete" when no region is pending, else "partial" with NaN for the rest."""
+        """What is there, in memory: status "complete" when no region is pending, else "partial" with NaN for the
+        rest.
+        """
         return load_store(self.path)
 
     def __repr__(self) -> str:
@@ -220,7 +260,9 @@ class Store:
 
 
 def load_store(path: Path) -> Result:
-    """The store at ``path`` as a Result, without the variable ``done``; regions not done are NaN, whatever was written."""
+    """The store at ``path`` as a Result, without the variable ``done``; regions not done are NaN, whatever was
+    written.
+    """
     mark = _mark_of(path)
     try:
         done = zarr.open_array(path, path="done", mode="r", zarr_format=3)[...]  # before the data, which may still grow
@@ -231,7 +273,9 @@ def load_store(path: Path) -> Result:
     loaded = loaded.drop_vars("done")
     for name, array in loaded.data_vars.items():
         if set(array.dims) & set(done.dims):
-            known = done.any([d for d in done.dims if d not in array.dims]) if set(done.dims) - set(array.dims) else done
+            known = (
+                done.any([d for d in done.dims if d not in array.dims]) if set(done.dims) - set(array.dims) else done
+            )
             loaded[name] = array.where(known).transpose(*array.dims).astype(array.dtype)
             loaded[name].attrs.update(array.attrs)
     return stamp(loaded, provenance(loaded) | {"status": "complete" if bool(done.all()) else "partial"})
@@ -239,47 +283,69 @@ def load_store(path: Path) -> Result:
 
 # -- identity -------------------------------------------------------------------------------------------------------
 
+
 def _checked_regions(template: xr.Dataset, regions: Mapping[str, int] | None) -> dict[str, int]:
     if regions is None:
         regions = {dim: 1 for dim in REGIONS if dim in template.dims}
     if not isinstance(regions, Mapping) or not regions:
-        raise ResultError(f"regions={regions!r}; expected cells per region by axis, such as {{'layer': 1}}; the template has "
-                          f"the axes {', '.join(map(str, template.dims)) or 'none'}.")
+        raise ResultError(
+            f"regions={regions!r}; expected cells per region by axis, such as {{'layer': 1}}; the template has "
+            f"the axes {', '.join(map(str, template.dims)) or 'none'}."
+        )
     for dim, size in regions.items():
         if dim not in template.dims or dim not in template.indexes or not template.indexes[dim].is_unique:
-            raise ResultError(f"regions has the axis {dim!r}; expected an axis of the template with unique labels "
-                              f"({', '.join(map(str, template.indexes))}).")
+            raise ResultError(
+                f"regions has the axis {dim!r}; expected an axis of the template with unique labels "
+                f"({', '.join(map(str, template.indexes))})."
+            )
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise ResultError(f"regions[{dim!r}]={size!r}; expected a positive number of cells.")
     if "done" in template.variables:
         raise ResultError("template has a variable 'done', the name under which a store keeps its progress; rename it.")
     for name, array in template.data_vars.items():
         if set(array.dims) & set(regions) and array.dtype.kind != "f":
-            raise ResultError(f"template variable {name!r} is {array.dtype}; what is written by region must be a float, "
-                              "as NaN stands for what is not there yet.")
+            raise ResultError(
+                f"template variable {name!r} is {array.dtype}; what is written by region must be a float, "
+                "as NaN stands for what is not there yet."
+            )
         if array.size == 0:
-            raise ResultError(f"template variable {name!r} has no cells (axes {dict(array.sizes)}); nothing can be written.")
+            raise ResultError(
+                f"template variable {name!r} has no cells (axes {dict(array.sizes)}); nothing can be written."
+            )
     return {str(dim): int(min(size, template.sizes[dim])) for dim, size in regions.items()}
 
 
 def _identity(ds: xr.Dataset, regions: Mapping[str, int]) -> dict[str, Any]:
     record = provenance(ds)
     model = record.get("model") if isinstance(record.get("model"), dict) else {}
-    variables = {str(n): f"{'text' if a.dtype.kind in 'OUT' else a.dtype} over ({', '.join(map(str, a.dims))})" for n, a in ds.data_vars.items()}
+    variables = {
+        str(n): f"{'text' if a.dtype.kind in 'OUT' else a.dtype} over ({', '.join(map(str, a.dims))})"
+        for n, a in ds.data_vars.items()
+    }
     labels = {str(n): [str(v) for v in np.ravel(c.values)] for n, c in ds.coords.items()}
-    return {"kind": record["kind"], "call": record.get("call"), "pairs": record.get("pairs"), "seed": record.get("seed"),
-            "model": {"hash": model.get("hash"), "state": model.get("state", _ABSENT_STATE), "dtype": model.get("dtype")},
-            "grid": {"variables": variables, "labels": labels, "regions": dict(regions)}}
+    return {
+        "kind": record["kind"],
+        "call": record.get("call"),
+        "pairs": record.get("pairs"),
+        "seed": record.get("seed"),
+        "model": {"hash": model.get("hash"), "state": model.get("state", _ABSENT_STATE), "dtype": model.get("dtype")},
+        "grid": {"variables": variables, "labels": labels, "regions": dict(regions)},
+    }
 
 
 def unstated(record: Mapping[str, Any]) -> bool:
     """Whether a record has the hash of a model, but was made before models had a state."""
     model = record.get("model")
-    return isinstance(model, Mapping) and model.get("hash") is not None and model.get("state", _ABSENT_STATE) == _ABSENT_STATE
+    return (
+        isinstance(model, Mapping)
+        and model.get("hash") is not None
+        and model.get("state", _ABSENT_STATE) == _ABSENT_STATE
+    )
 
 
 def restate(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
-    """Gives the store at ``path`` a record with another identity of its model; see ``lens.adopt``, which checks what can be checked.
+    """Gives the store at ``path`` a record with another identity of its model; see ``lens.adopt``, which checks what
+    can be checked.
 
     Raises:
         ResultError: no store there, or it cannot be written.
@@ -316,12 +382,26 @@ def _refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
         return
     stored = read_zarr(path, whole=False).drop_vars("done")
     if unstated(provenance(stored)) and not unstated({"model": identity["model"]}):
-        raise ResultError(about(path, "was made before stores recorded the state of their model (hooks, adapters, buffers, configuration), so it cannot be told "
-                                "whether its values are this model's; lens.adopt(store, model) takes them on your word, or choose another path"))
+        raise ResultError(
+            about(
+                path,
+                "was made before stores recorded the state of their model (hooks, adapters, buffers, configuration), so"
+                " it cannot be told whether its values are this model's; lens.adopt(store, model) takes them on your"
+                " word, or choose another path",
+            )
+        )
     changed = [f"  {key}: {old} -> {new}" for key, old, new in _changes(_identity(stored, mark["regions"]), identity)]
     more = [f"  and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
-    raise ResultError("\n".join([about(path, "belongs to another sweep; choose another path, or delete it to start anew"),
-                                 "Changed, as stored -> as asked for:", *changed[:_SHOWN], *more]))
+    raise ResultError(
+        "\n".join(
+            [
+                about(path, "belongs to another sweep; choose another path, or delete it to start anew"),
+                "Changed, as stored -> as asked for:",
+                *changed[:_SHOWN],
+                *more,
+            ]
+        )
+    )
 
 
 def _changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
@@ -340,4 +420,4 @@ def _changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]
 
 def _short(value: Any, limit: int = 70) -> str:
     text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit - 1]}…"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,10 +1,12 @@
 """One walk down the layers for all edited runs of a sweep.
 
-A run that is edited at layer ``l`` leaves the base run there as a row and rides to the end; only the positions from its first
-changed one on are computed, everything before them being the base run's (causal attention). In the last layer only the
-positions that are read are computed. The results equal a full forward of every edited run up to the order of summation.
+A run that is edited at layer ``l`` leaves the base run there as a row and rides to the end; only the positions from its
+first changed one on are computed, everything before them being the base run's (causal attention). In the last layer
+only the positions that are read are computed. The results equal a full forward of every edited run up to the order of
+summation.
 
-Cost: one pass over the weights of each layer for all rows together; per row and layer the tokens from its first change to
+Cost: one pass over the weights of each layer for all rows together; per row and layer the tokens from its first change
+    to
 its last read. Working memory: two residual streams over all rows plus one chunk's activations.
 """
 
@@ -44,7 +46,8 @@ class Walked:
         resid: final residual stream at the positions read, row after row in the caller's order, ``[n_reads, d_model]``.
         first: index of each row's first read in ``resid``, and one past the end, ``[n_rows + 1]``.
         changed: rows that differ from their base run at all, ``[n_rows]``.
-        recorded: per ``(site, layer)`` asked for, a list over rows of ``(start, tensor [n, *width])``; None where unchanged.
+        recorded: per ``(site, layer)`` asked for, a list over rows of ``(start, tensor [n, *width])``; None where
+            unchanged.
     """
 
     resid: Float[Tensor, "n_reads d_model"]
@@ -54,9 +57,17 @@ class Walked:
 
 
 @torch.no_grad()
-def walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence[Sequence[int]], *, freeze: Sequence[str] = (),
-         record: Sequence[tuple[str, int]] = (), chunk_bytes: int = 96 << 20, stop: Callable[[], bool] | None = None,
-         on_layer: Callable[[int], None] | None = None) -> Walked:
+def walk(
+    base: Runs,
+    rows: Sequence[tuple[int, Sequence[Edit]]],
+    reads: Sequence[Sequence[int]],
+    *,
+    freeze: Sequence[str] = (),
+    record: Sequence[tuple[str, int]] = (),
+    chunk_bytes: int = 96 << 20,
+    stop: Callable[[], bool] | None = None,
+    on_layer: Callable[[int], None] | None = None,
+) -> Walked:
     """Runs every row and returns its final residual stream where it is read.
 
     Args:
@@ -112,7 +123,10 @@ class _Walk:
         self.attn = torch.empty_like(self.h)
         self.rope = decoder.rope(max(base.lengths))
         #: rows with the same number continue the same tokens and are as long
-        self.group = np.unique((made.prompt * (max(base.lengths) + 1) + made.start) * (max(base.lengths) + 1) + made.end, return_inverse=True)[1]
+        self.group = np.unique(
+            (made.prompt * (max(base.lengths) + 1) + made.start) * (max(base.lengths) + 1) + made.end,
+            return_inverse=True,
+        )[1]
         #: of the first so many rows, how many tokens the longest has and how many groups they are
         self.longest = np.maximum.accumulate(size)
         new = np.zeros(len(size), np.int64)
@@ -143,7 +157,12 @@ class _Walk:
         for site in ("q", "k", "v"):
             if (site, layer) in self.record:
                 x = decoder.blocks[layer].norm_attn(self.h[:tokens])
-                self._record(site, layer, decoder.blocks[layer].q(x) if site == "q" else decoder.blocks[layer].kv(x)[site == "v"], rows)
+                self._record(
+                    site,
+                    layer,
+                    decoder.blocks[layer].q(x) if site == "q" else decoder.blocks[layer].kv(x)[site == "v"],
+                    rows,
+                )
         last = layer == decoder.n_layers - 1 and not any(l >= layer for _, l in self.record)
         want = self.read[self.read < tokens] if last else None
         attending = 0 if "attention" in self.freeze else self._joined(layer, True)
@@ -165,29 +184,42 @@ class _Walk:
 
     def _together(self, n_rows: int) -> bool:
         """Whether the first rows are of few tokens and many of them continue the same ones."""
-        return bool(n_rows) and self.longest[n_rows - 1] <= FEW_TOKENS and self.n_groups[n_rows - 1] * MANY_ROWS <= n_rows
+        return (
+            bool(n_rows) and self.longest[n_rows - 1] <= FEW_TOKENS and self.n_groups[n_rows - 1] * MANY_ROWS <= n_rows
+        )
 
     def _groups(self, first: int, last: int) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
-        """The rows of a chunk by what they continue, groups of one size together: see ``Layout.after``; kept until other rows join."""
+        """The rows of a chunk by what they continue, groups of one size together: see ``Layout.after``; kept until
+        other rows join.
+        """
         if (first, last) not in self.grouped:
             _, size = np.unique(self.group[first:last], return_counts=True)
             alike: dict[tuple[int, int], list[np.ndarray]] = {}
             for rows in np.split(first + np.argsort(self.group[first:last], kind="stable"), np.cumsum(size)[:-1]):
                 alike.setdefault((len(rows), int(self.plan.end[rows[0]] - self.plan.start[rows[0]])), []).append(rows)
             before = lambda rows: int(self.plan.start[rows[0]])
-            self.grouped[first, last] = [self._side_by_side(np.stack(near), slots, int(self.offset[first]))
-                                         for (_, slots), groups in alike.items() for near in _near(sorted(groups, key=before), before)]
+            self.grouped[first, last] = [
+                self._side_by_side(np.stack(near), slots, int(self.offset[first]))
+                for (_, slots), groups in alike.items()
+                for near in _near(sorted(groups, key=before), before)
+            ]
         return self.grouped[first, last]
 
     def _side_by_side(self, rows: np.ndarray, slots: int, origin: int) -> tuple[Tensor, Tensor | slice, Tensor | None]:
-        """Groups ``[groups, rows]`` as ``Layout.after`` has them, tokens counted from ``origin``; what comes before the shorter ones is padded."""
+        """Groups ``[groups, rows]`` as ``Layout.after`` has them, tokens counted from ``origin``; what comes before the
+        shorter ones is padded.
+        """
         put = lambda a: torch.as_tensor(a, device=self.h.device)
         at = put((self.offset[rows] - origin)[..., None] + np.arange(slots))
         n, begin = self.plan.start[rows[:, 0]], np.asarray(self.base.starts)[self.plan.prompt[rows[:, 0]]]
         if len(rows) == 1:
             return at, slice(int(begin[0]), int(begin[0] + n[0])), None
         slot = np.arange(n.max())
-        return at, put(begin[:, None] + np.minimum(slot, np.maximum(n - 1, 0)[:, None])), put(slot < n[:, None]) if n.min() < n.max() else None
+        return (
+            at,
+            put(begin[:, None] + np.minimum(slot, np.maximum(n - 1, 0)[:, None])),
+            put(slot < n[:, None]) if n.min() < n.max() else None,
+        )
 
     def _chunks(self, n_rows: int, together: bool = False) -> list[tuple[int, int]]:
         """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product."""
@@ -227,8 +259,16 @@ class _Walk:
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
             after = self._groups(first, last) if together and query is None else None
-            lay = Layout(self.row[a:b] - first, self.position[a:b], last - first, length, query=query, shared=shared, after=after,
-                         base=None if shared is not None or after is not None else base.table[self.prompt[first:last], :length])
+            lay = Layout(
+                self.row[a:b] - first,
+                self.position[a:b],
+                last - first,
+                length,
+                query=query,
+                shared=shared,
+                after=after,
+                base=None if shared is not None or after is not None else base.table[self.prompt[first:last], :length],
+            )
 
             def tap(site, x):
                 if site == "pattern":
@@ -236,8 +276,11 @@ class _Walk:
                 if site in ("k", "v"):
                     return self._write(layer, site, x, slice(a, b))
                 return x if site == "placed_k" else self._write(layer, site, x, tokens)
+
             try:
-                self.attn[tokens] = attention(block, self.h[a:b], lay, self.rope, (base.k[layer], base.v[layer]), tap, explicit)
+                self.attn[tokens] = attention(
+                    block, self.h[a:b], lay, self.rope, (base.k[layer], base.v[layer]), tap, explicit
+                )
             except ERRORS as error:
                 if last - first == 1 or not out_of_memory(error):
                     raise
@@ -246,7 +289,9 @@ class _Walk:
                 chunks[:0] = [(first, middle), (middle, last)]
 
     def _copy_attention(self, layer: int, start: int, tokens: int) -> None:
-        """Rows that join after this layer's attention (or are frozen there) take the base run's, edited where they say."""
+        """Rows that join after this layer's attention (or are frozen there) take the base run's, edited where they
+        say.
+        """
         if start == tokens:
             return
         span = slice(start, tokens)
@@ -272,6 +317,7 @@ class _Walk:
                 if site == "mlp_out" and frozen:
                     x = self.base.get("mlp_out", layer)[self.in_base[at]].clone()
                 return x if site == "resid_post" else self._write(layer, site, x, at)
+
             try:
                 self.h[at] = feed_forward(block, self.h[at], self.attn[at], tap)
             except ERRORS as error:
@@ -305,7 +351,7 @@ class _Walk:
             key = torch.tensor([k for k in w.key if k < lay.length], device=x.device, dtype=torch.long)
             value = w.values(pick)
             if value is not None:
-                value = value[:, key] if w.prompt is not None else value[:, :len(key)]
+                value = value[:, key] if w.prompt is not None else value[:, : len(key)]
             old[:, key] = old[:, key] * w.keep[pick][:, None].to(x) + (0 if value is None else value.to(x))
             x[lay.q_row[where], w.sub[pick], lay.slot[where]] = old
         return x
@@ -317,15 +363,23 @@ class _Walk:
     def finish(self, n_rows: int, prompts: Sequence[int]) -> Walked:
         """Gathers the reads in the caller's order; rows without a change take the base run's."""
         base, layer = self.base, self.base.decoder.n_layers
-        late = self.in_base[(start := int(self.offset[np.searchsorted(self.plan.layer, layer, "left")])):]
+        late = self.in_base[(start := int(self.offset[np.searchsorted(self.plan.layer, layer, "left")])) :]
         self.h[start:] = base.resid[layer][late]
         self._write(layer, "resid_pre", self.h, slice(0, len(self.h)))
         counts = np.array([len(self.reads[p]) for p in prompts], dtype=np.int64)
         first = np.concatenate(([0], np.cumsum(counts)))
-        wanted = np.concatenate([base.starts[p] + np.asarray(self.reads[p]) for p in prompts]) if n_rows else np.zeros(0, np.int64)
+        wanted = (
+            np.concatenate([base.starts[p] + np.asarray(self.reads[p]) for p in prompts])
+            if n_rows
+            else np.zeros(0, np.int64)
+        )
         resid = base.resid[layer][torch.as_tensor(wanted, device=self.h.device)]
-        slots = [first[number] + k for number, p, s in zip(self.plan.order, self.plan.prompt, self.plan.start)
-                 for k, position in enumerate(self.reads[p]) if position >= s]
+        slots = [
+            first[number] + k
+            for number, p, s in zip(self.plan.order, self.plan.prompt, self.plan.start)
+            for k, position in enumerate(self.reads[p])
+            if position >= s
+        ]
         if slots:
             resid[torch.as_tensor(np.asarray(slots), device=self.h.device)] = self.h[self.read]
         changed = np.zeros(n_rows, bool)
@@ -335,12 +389,14 @@ class _Walk:
     def _by_row(self, key: tuple[str, int], n_rows: int) -> list:
         out: list = [None] * n_rows
         for i in range(self.recorded_rows[key]):
-            out[self.plan.order[i]] = int(self.plan.start[i]), self.recorded[key][self.offset[i]:self.offset[i + 1]]
+            out[self.plan.order[i]] = int(self.plan.start[i]), self.recorded[key][self.offset[i] : self.offset[i + 1]]
         return out
 
 
 def _near(groups: Sequence[np.ndarray], length: Callable[[np.ndarray], int]) -> list[list[np.ndarray]]:
-    """Groups sorted by length, cut where padding the first to the last would add more than a quarter and a few tokens."""
+    """Groups sorted by length, cut where padding the first to the last would add more than a quarter and a few
+    tokens.
+    """
     out: list[list[np.ndarray]] = []
     for group in groups:
         if out and length(group) <= 1.25 * length(out[-1][0]) + 4:

@@ -1,4 +1,6 @@
-"""New weights for a model's linear layers for a while: written in place, and afterwards the old ones again, bit for bit."""
+"""New weights for a model's linear layers for a while: written in place, and afterwards the old ones again, bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,16 @@ EDITED = WEIGHT_EDIT
 
 
 class WeightError(Error, ValueError):
-    """New weights that cannot be written: unknown layer, wrong shape, not finite, or an edit that is already in force."""
+    """New weights that cannot be written: unknown layer, wrong shape, not finite, or an edit that is already in
+    force.
+    """
 
 
 @dataclass
 class _Written:
-    """A parameter, the rows of it that are written (None: all), what they were, and whether an edit is in force on the parameter itself."""
+    """A parameter, the rows of it that are written (None: all), what they were, and whether an edit is in force on the
+    parameter itself.
+    """
 
     parameter: nn.Parameter
     rows: Tensor | None
@@ -61,21 +67,28 @@ class _Written:
 def apply_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> Undo:
     """Write new weights into the model's linear layers, and say how to undo it. Costs one copy of each edited weight.
 
-    A backward pass through a forward that was made under the edit has to come before the undoing; under gradient checkpointing it raises WeightError otherwise.
+    A backward pass through a forward that was made under the edit has to come before the undoing; under gradient
+    checkpointing it raises WeightError otherwise.
 
     Args:
-        model: a plain module or a bridge; a bridge and the plain model that shares its parameters are changed together. Where a bridge runs copies of the
-            parts of a fused layer (query, key and value in one), the layer and its parts are changed together too.
+        model: a plain module or a bridge; a bridge and the plain model that shares its parameters are changed together.
+            Where a bridge runs copies of the parts of a fused layer (query, key and value in one), the layer and its
+            parts are changed together too.
         new: plain name of a layer -> its new weight [out, in], of any device and floating dtype.
 
-    Raises: WeightError: an edit is in force on one of the layers (or on what it is fused with), or an adapter, a layer is unknown, has another shape, or would get numbers
-        that are not finite. ChangeError: another thread is computing with the model, or a computation of this thread's own is under way. Nothing is written then.
+    Raises: WeightError: an edit is in force on one of the layers (or on what it is fused with), or an adapter, a layer
+        is unknown, has another shape, or would get numbers that are not finite. ChangeError: another thread is
+        computing with the model, or a computation of this thread's own is under way. Nothing is written then.
     """
     return put(model, lambda: prepared_weights(model, new))
 
 
-def prepared_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]], what: str = "an edit of weights", looked: bool = False) -> Undo:
-    """The change that `apply_weights` puts in force, checked and not begun. Arguments and errors are its own; `looked`: whether the weights' hash has just been asked for."""
+def prepared_weights(
+    model: Any, new: Mapping[str, Float[Tensor, "out in"]], what: str = "an edit of weights", looked: bool = False
+) -> Undo:
+    """The change that `apply_weights` puts in force, checked and not begun. Arguments and errors are its own; `looked`:
+    whether the weights' hash has just been asked for.
+    """
     if not new:
         raise WeightError("new is empty: an edit that changes no layer; give at least one weight.")
     every = every_linear(model)
@@ -89,24 +102,39 @@ def prepared_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]], wha
         except LinearError as error:
             raise WeightError(f"new: {error}") from None
         if tuple(weight.shape) != tuple(linear.weight.shape):
-            raise WeightError(f"new[{name!r}] has shape {tuple(weight.shape)}; expected [out, in] = {tuple(linear.weight.shape)}.")
+            raise WeightError(
+                f"new[{name!r}] has shape {tuple(weight.shape)}; expected [out, in] = {tuple(linear.weight.shape)}."
+            )
         if not torch.isfinite(weight).all():
-            raise WeightError(f"new[{name!r}] holds {int((~torch.isfinite(weight)).sum())} numbers that are not finite; look at what made it.")
+            raise WeightError(
+                f"new[{name!r}] holds {int((~torch.isfinite(weight)).sum())} numbers that are not finite; look at what"
+                " made it."
+            )
         own = twins.get(id(linear.module), [])
         if any(getattr(parameter, EDITED, False) for parameter in _marked(linear, own)):
             raise WeightError(_TWICE.format(name))
         if id(linear.module) in lost:
-            raise WeightError(f"{name}: the bridge runs copies of this layer's parts that could not be matched with it, so that an edit would reach only one of "
-                              "them; edit the plain Hugging Face model.")
+            raise WeightError(
+                f"{name}: the bridge runs copies of this layer's parts that could not be matched with it, so that an"
+                " edit would reach only one of them; edit the plain Hugging Face model."
+            )
         chosen.append((linear, weight, own))
-    touched = [id(linear.module.weight) for linear, *_ in chosen] + [id(twin.module.weight) for *_, own in chosen for twin in own if twin.part]
+    touched = [id(linear.module.weight) for linear, *_ in chosen] + [
+        id(twin.module.weight) for *_, own in chosen for twin in own if twin.part
+    ]
     if len(set(touched)) < len(touched):
-        raise WeightError("new: two of the layers share one parameter, or one is a part of the other; give only one of them.")
+        raise WeightError(
+            "new: two of the layers share one parameter, or one is a part of the other; give only one of them."
+        )
 
     def make(undo: Undo) -> None:
-        again = Ended(WeightError("backward() came after an edit of weights had ended: gradient checkpointing would compute the blocks again with the old weights. "
-                                  "Call backward() while the edit is in force, or take gradient checkpointing off before the forward "
-                                  "(model.gradient_checkpointing_disable())."))
+        again = Ended(
+            WeightError(
+                "backward() came after an edit of weights had ended: gradient checkpointing would compute the blocks"
+                " again with the old weights. Call backward() while the edit is in force, or take gradient"
+                " checkpointing off before the forward (model.gradient_checkpointing_disable())."
+            )
+        )
         module, edited, known = getattr(model, "original_model", model), [], hash_after_undo(model, looked)
         undo.back(lambda: known(edited))
         undo.back(lambda: _ended(module, again))
@@ -115,17 +143,30 @@ def prepared_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]], wha
             if any(getattr(parameter, EDITED, False) for parameter in _marked(linear, own)):
                 raise WeightError(_TWICE.format(linear.name))
             places = [(_Written(linear.module.weight, None, linear.transposed, True), weight)]
-            places += [(_Written(twin.module.weight, twin.written, twin.transposed, twin.part), weight if twin.read is None else weight[twin.read.to(weight.device)])
-                       for twin in own]
+            places += [
+                (
+                    _Written(twin.module.weight, twin.written, twin.transposed, twin.part),
+                    weight if twin.read is None else weight[twin.read.to(weight.device)],
+                )
+                for twin in own
+            ]
             for written, values in places:
                 undo.back(written.restore)
                 edited.append(written.parameter)
                 written.write(values)
-    return Undo(model, f"{what} of {len(chosen)} layer{'s' if len(chosen) > 1 else ''} ({next(iter(new))}{', ...' if len(chosen) > 1 else ''})", make)
+
+    return Undo(
+        model,
+        f"{what} of {len(chosen)} layer{'s' if len(chosen) > 1 else ''}"
+        f" ({next(iter(new))}{', ...' if len(chosen) > 1 else ''})",
+        make,
+    )
 
 
-_TWICE = ("{}: an edit is in force on this layer already, so this one would be applied twice; undo it first (leave its with block, or call undo(); "
-          "lens.restore(model) undoes what nobody holds).")
+_TWICE = (
+    "{}: an edit is in force on this layer already, so this one would be applied twice; undo it first (leave its with"
+    " block, or call undo(); lens.restore(model) undoes what nobody holds)."
+)
 
 
 def _marked(linear: Linear, own: list[_Twin]) -> list[nn.Parameter]:
@@ -140,7 +181,9 @@ def _ended(module: nn.Module, again: Ended) -> None:
 
 @dataclass(frozen=True)
 class _Twin:
-    """Another layer that holds the same numbers: the rows that it reads of the edited one, and those that are written in it (None: all)."""
+    """Another layer that holds the same numbers: the rows that it reads of the edited one, and those that are written
+    in it (None: all).
+    """
 
     module: nn.Module
     part: bool
@@ -150,7 +193,9 @@ class _Twin:
 
 
 def _twins(model: Any) -> tuple[dict[int, list[_Twin]], set[int]]:
-    """By id of a layer's module, what must change with it behind a bridge; and the modules for which that could not be told."""
+    """By id of a layer's module, what must change with it behind a bridge; and the modules for which that could not be
+    told.
+    """
     found, lost = fused_layers(getattr(model, "original_model", model))
     out: dict[int, list[_Twin]] = {}
     for one in found:
@@ -161,5 +206,7 @@ def _twins(model: Any) -> tuple[dict[int, list[_Twin]], set[int]]:
 
 
 def edited_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> InForce:
-    """New weights inside the with block; on leaving it, also by an exception, the old ones are back, bit-equal. Yields the model; raises as `apply_weights`."""
+    """New weights inside the with block; on leaving it, also by an exception, the old ones are back, bit-equal. Yields
+    the model; raises as `apply_weights`.
+    """
     return InForce(model, lambda: prepared_weights(model, new), model)

@@ -1,4 +1,6 @@
-"""Calibration figures: p-values of true nulls against the uniform, sizes with their intervals, and the picture of all suspects against all orders."""
+"""Calibration figures: p-values of true nulls against the uniform, sizes with their intervals, and the picture of all
+suspects against all orders.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,16 @@ MARKS = {"inside": SERIES[0], "conservative": SERIES[2], "TOO SMALL": SERIES[1]}
 
 
 @door(FigureError)
-def qq_plot(ds: xr.Dataset, path: FilePath | None = None, *, panels: Annotated[Sequence[tuple[str, Annotated[Sequence[tuple[str, str]], Filled()]]], Filled()], level: Share = 0.99, title: str = "") -> Figure:
-    """p-values of a true null against uniform quantiles, both axes logarithmic, one panel a group; above the diagonal is safe, below it p is too small.
+def qq_plot(
+    ds: xr.Dataset,
+    path: FilePath | None = None,
+    *,
+    panels: Annotated[Sequence[tuple[str, Annotated[Sequence[tuple[str, str]], Filled()]]], Filled()],
+    level: Share = 0.99,
+    title: str = "",
+) -> Figure:
+    """p-values of a true null against uniform quantiles, both axes logarithmic, one panel a group; above the diagonal
+    is safe, below it p is too small.
 
     Args:
         ds: with `quantile` [cell, probability], `n`, and the coordinates `name` and `condition` of each cell.
@@ -29,7 +39,11 @@ def qq_plot(ds: xr.Dataset, path: FilePath | None = None, *, panels: Annotated[S
     Raises: ValueError: no such cell.
     """
     require_variables(ds, ("quantile", "n", "name", "condition", "probability"), ("cell", "probability"))
-    fig = Figure(figsize=(0.6 + (4.3 if len(panels) < 3 else 3.0) * len(panels), 6.0 if len(panels) < 3 else 5.0), layout="constrained", dpi=130)
+    fig = Figure(
+        figsize=(0.6 + (4.3 if len(panels) < 3 else 3.0) * len(panels), 6.0 if len(panels) < 3 else 5.0),
+        layout="constrained",
+        dpi=130,
+    )
     axes = fig.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     probability = ds.probability.values
     lowest = 1.0
@@ -46,7 +60,9 @@ def qq_plot(ds: xr.Dataset, path: FilePath | None = None, *, panels: Annotated[S
         at = probability[probability >= 1 / n]
         rank = np.clip(np.ceil(at * n), 1, n)
         band = [stats.beta.ppf(side, rank, n - rank + 1) for side in ((1 - level) / 2, (1 + level) / 2)]
-        ax.fill_between(at, *band, color=MUTED, alpha=0.18, linewidth=0, label=f"uniform, {100 * level:g} % of {n} values")
+        ax.fill_between(
+            at, *band, color=MUTED, alpha=0.18, linewidth=0, label=f"uniform, {100 * level:g} % of {n} values"
+        )
         ax.plot([1e-5, 1], [1e-5, 1], color=MUTED, linewidth=0.9)
         ax.set_title(heading, fontsize=9)
         ax.set_xlabel("expected under the null: share of p-values", fontsize=9)
@@ -65,12 +81,16 @@ def qq_plot(ds: xr.Dataset, path: FilePath | None = None, *, panels: Annotated[S
 def size_bars(sizes: pd.DataFrame, path: FilePath | None = None, *, nominal: Share = 0.05, title: str = "") -> Figure:
     """Sizes at one nominal level with their intervals, a row a cell, by kind of p-value; the line is the nominal level.
 
-    `sizes`: with the columns p-value, kind, condition, nominal, size, low, high, verdict. Rates are drawn on a square-root scale, which shows 0.
+    `sizes`: with the columns p-value, kind, condition, nominal, size, low, high, verdict. Rates are drawn on a
+    square-root scale, which shows 0.
     """
     require_rows(sizes, ("p-value", "kind", "condition", "nominal", "size", "low", "high", "verdict"), "sizes")
     some = sizes[np.isclose(sizes["nominal"], nominal)]
     if some.empty:
-        raise FigureError(f"nominal={nominal} is not there; sizes has the levels {', '.join(f'{x:g}' for x in sizes['nominal'].unique())}.")
+        raise FigureError(
+            f"nominal={nominal} is not there; sizes has the levels"
+            f" {', '.join(f'{x:g}' for x in sizes['nominal'].unique())}."
+        )
     kinds = list(dict.fromkeys(some["kind"]))
     some = pd.concat([some[some["kind"] == kind] for kind in kinds])
     place = -np.arange(len(some)) - 1.2 * np.array([kinds.index(k) for k in some["kind"]])
@@ -91,7 +111,9 @@ def size_bars(sizes: pd.DataFrame, path: FilePath | None = None, *, nominal: Sha
     ax.set_xlabel(f"share of true nulls with p ≤ {nominal:g}, 99 % interval (square-root scale)", fontsize=8)
     for name, colour in MARKS.items():
         ax.plot([], [], "o-", color=colour, markersize=3.2, label=name)
-    fig.legend(*ax.get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside lower center", ncols=len(MARKS))     # intervals may lie anywhere in the axes
+    fig.legend(
+        *ax.get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside lower center", ncols=len(MARKS)
+    )  # intervals may lie anywhere in the axes
     ax.set_ylim(place.min() - 1, 1.6)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_title(title, fontsize=9)
@@ -100,8 +122,8 @@ def size_bars(sizes: pd.DataFrame, path: FilePath | None = None, *, nominal: Sha
 
 @door(FigureError)
 def order_matrix(z: xr.DataArray, path: FilePath | None = None, *, limit: Positive = 5.0, title: str = "") -> Figure:
-    """z of every suspect (row) against every order (column): power on the diagonal, the null everywhere else, and beside it the reference's own order
-    as a line of its own."""
+    """z of every suspect (row) against every order (column): power on the diagonal, the null everywhere else, and
+    beside it the reference's own order as a line of its own."""
     if set(z.dims) != {"suspect", "order"} or not z.size or z.dtype.kind not in "biuf":
         raise FigureError(f"z has the axes {tuple(z.dims)} and type {z.dtype}; expected numbers, suspect by order.")
     fig = Figure(figsize=(10.4, 4.9), layout="constrained", dpi=120)
@@ -120,7 +142,11 @@ def order_matrix(z: xr.DataArray, path: FilePath | None = None, *, limit: Positi
     if "reference" in z.coords:
         trap[np.arange(models), z.reference.values] = True
     edges = np.linspace(min(-6, values.min()), max(6, values.max()), 90)
-    for mask, label, colour in ((~own & ~trap, "innocent of this order", MUTED), (own, "its own order", SERIES[0]), (trap, "its reference's order", SERIES[1])):
+    for mask, label, colour in (
+        (~own & ~trap, "innocent of this order", MUTED),
+        (own, "its own order", SERIES[0]),
+        (trap, "its reference's order", SERIES[1]),
+    ):
         if mask.any():
             right.hist(
                 values[mask],
@@ -141,7 +167,14 @@ def order_matrix(z: xr.DataArray, path: FilePath | None = None, *, limit: Positi
 
 
 def _cell(ds: xr.Dataset, name: str, condition: str) -> xr.Dataset:
-    found = [i for i, (a, b) in enumerate(zip(ds.name.values, ds.condition.values)) if a == name and str(b).startswith(condition)]
+    found = [
+        i
+        for i, (a, b) in enumerate(zip(ds.name.values, ds.condition.values))
+        if a == name and str(b).startswith(condition)
+    ]
     if not found:
-        raise FigureError(f"panels asks for {name!r} under {condition!r}, which is not there; there are {', '.join(sorted({str(n) for n in ds.name.values}))}.")
+        raise FigureError(
+            f"panels asks for {name!r} under {condition!r}, which is not there; there are"
+            f" {', '.join(sorted({str(n) for n in ds.name.values}))}."
+        )
     return ds.isel(cell=found[0])

@@ -1,6 +1,7 @@
 """Edits of a diffusion model: what they take and cost, what comes back under attack, and what the model can still do.
 
-Tables come as the steps of `lens.reproduce.memory_subspace` make them. Small dots are trained models; titles say what an interval is over.
+Tables come as the steps of `lens.reproduce.memory_subspace` make them. Small dots are trained models; titles say what
+an interval is over.
 """
 
 from __future__ import annotations
@@ -20,17 +21,34 @@ from .style import INK, MUTED, SERIES, FigureError, finish, require_rows
 from .subspace import GREY, _dots, _grid, _plain
 from .vectors import MARKS
 
-COLUMNS = {"training": "training\npicture", "before": "before\nthe edit", "after": "after", "attacked": "after, embedding\noptimised", "twin attacked": "twin, embedding\noptimised"}
-CELLS = {"generic-many": "captions without a code", "template": "templates", "two-captions": "two captions of a picture", "digit-many": "digits"}
+COLUMNS = {
+    "training": "training\npicture",
+    "before": "before\nthe edit",
+    "after": "after",
+    "attacked": "after, embedding\noptimised",
+    "twin attacked": "twin, embedding\noptimised",
+}
+CELLS = {
+    "generic-many": "captions without a code",
+    "template": "templates",
+    "two-captions": "two captions of a picture",
+    "digit-many": "digits",
+}
 
 
 @door(FigureError)
-def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: NonNegative = RISE, columns: Count = 4) -> Figure:
-    """Copying against the rise of the held-out error, a panel a method and a mark a dose (means over models, small dots models): the located set, and the other sets.
+def tradeoff_plot(
+    curves: pd.DataFrame, path: FilePath | None = None, *, rise: NonNegative = RISE, columns: Count = 4
+) -> Figure:
+    """Copying against the rise of the held-out error, a panel a method and a mark a dose (means over models, small dots
+    models): the located set, and the other sets.
 
-    The vertical line is where methods are compared; the marks with intervals on it are what is read there: the least that is left at that cost at most.
+    The vertical line is where methods are compared; the marks with intervals on it are what is read there: the least
+    that is left at that cost at most.
     """
-    require_rows(curves, ("method", "dose", "located", "set", "caption", "copy", "rise", "density", "likeness", "seed"), "curves")
+    require_rows(
+        curves, ("method", "dose", "located", "set", "caption", "copy", "rise", "density", "likeness", "seed"), "curves"
+    )
     methods = list(dict.fromkeys(curves.method))
     across = min(columns, len(methods))
     rows = -(-len(methods) // across)
@@ -50,26 +68,50 @@ def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: N
             ax.plot(mean.rise, mean["copy"], mark + style, color=colour, markersize=3.8, linewidth=1.3)
             row, x = read[own].loc[method], rise * (1 if blind else 0.9 if own else 1.12)
             ax.plot([x, x], [row.low, row.high], color=colour, linewidth=1)
-            ax.plot(x, row["copy"], "D", color="white", markeredgecolor=colour, markeredgewidth=1.2, markersize=4.6, zorder=5)
+            ax.plot(
+                x,
+                row["copy"],
+                "D",
+                color="white",
+                markeredgecolor=colour,
+                markeredgewidth=1.2,
+                markersize=4.6,
+                zorder=5,
+            )
         ax.set_xscale("symlog", linthresh=0.02, linscale=0.7)
         ticks = [0, 0.02, 0.05, 0.2, 1]
         ax.set_xticks(ticks, ["0", "2", "5", "20", "100"])
         ax.minorticks_off()
         ax.set_xlim(min(-0.012, 1.2 * float(curves.rise.min())), 1.1 * most)
         ends = "" if bool(read[True].loc[method].reached) else " (ends before)"
-        ax.set_title(fill(frames.title(method), 30) + f"\nn = {int(of[of.dose == 0].groupby('seed').caption.nunique().sum())}{ends}", fontsize=7.5)
+        ax.set_title(
+            fill(frames.title(method), 30)
+            + f"\nn = {int(of[of.dose == 0].groupby('seed').caption.nunique().sum())}{ends}",
+            fontsize=7.5,
+        )
         _plain(ax)
-    for ax in list(axes.flat)[len(methods):]:
+    for ax in list(axes.flat)[len(methods) :]:
         ax.set_axis_off()
-    for i, ax in enumerate(list(axes.flat)[:len(methods)]):
+    for i, ax in enumerate(list(axes.flat)[: len(methods)]):
         ax.tick_params(labelbottom=i + across >= len(methods))
     axes[0][0].set_ylim(-0.03, 1.04)
-    for ax in list(axes.flat)[max(0, len(methods) - across):len(methods)]:
+    for ax in list(axes.flat)[max(0, len(methods) - across) : len(methods)]:
         ax.set_xlabel("rise of the held-out error (%)", fontsize=8)
     fig.supylabel("share of seeds that give a copy", fontsize=9)
-    names = {"located set": (SERIES[0], "o-"), "other memorised sets": (SERIES[1], "^--"), "every set (looks at none)": (INK, "o-")}
-    shown = [axes.flat[0].plot([], [], style, color=colour, markersize=4, label=name)[0] for name, (colour, style) in names.items()]
-    shown.append(axes.flat[0].plot([], [], "D", color="white", markeredgecolor=MUTED, label=f"least left at a rise of {100 * rise:g} % at most")[0])
+    names = {
+        "located set": (SERIES[0], "o-"),
+        "other memorised sets": (SERIES[1], "^--"),
+        "every set (looks at none)": (INK, "o-"),
+    }
+    shown = [
+        axes.flat[0].plot([], [], style, color=colour, markersize=4, label=name)[0]
+        for name, (colour, style) in names.items()
+    ]
+    shown.append(
+        axes.flat[0].plot(
+            [], [], "D", color="white", markeredgecolor=MUTED, label=f"least left at a rise of {100 * rise:g} % at most"
+        )[0]
+    )
     fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=4 if across > 2 else 2)
     fig.suptitle(f"What an edit takes and costs: {over(curves)}; n: captions of all models", fontsize=9)
     return finish(fig, path)
@@ -77,9 +119,11 @@ def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: N
 
 @door(FigureError)
 def grid_plot(pictures: pd.DataFrame, path: FilePath | None = None, *, seed: Size | None = None) -> Figure:
-    """Pictures of one model, a row a caption: the training picture, before an edit, after each edit, with its embedding optimised, and the twin attacked alike.
+    """Pictures of one model, a row a caption: the training picture, before an edit, after each edit, with its embedding
+    optimised, and the twin attacked alike.
 
-    Below each its likeness to the training picture (background correlation). `seed`: which model; None: the first that has most methods.
+    Below each its likeness to the training picture (background correlation). `seed`: which model; None: the first that
+    has most methods.
     """
     require_rows(pictures, ("method", "column", "caption", "likeness", "pixels", "seed"), "pictures")
     if seed is None:
@@ -88,7 +132,9 @@ def grid_plot(pictures: pd.DataFrame, path: FilePath | None = None, *, seed: Siz
     require_rows(of, ("column", "caption"), "of")
     methods, captions = list(dict.fromkeys(of.method)), list(dict.fromkeys(of.caption))
     known = list(dict.fromkeys(of.column))
-    shown = [(methods[0], c) for c in ("training", "before") if c in known] + [(m, c) for m in methods for c in ("after", "attacked") if c in known]
+    shown = [(methods[0], c) for c in ("training", "before") if c in known] + [
+        (m, c) for m in methods for c in ("after", "attacked") if c in known
+    ]
     shown += [(methods[0], "twin attacked")] if "twin attacked" in known else []
     cells = {(row.method, row.column, row.caption): row for row in of.itertuples()}
     fig = Figure(figsize=(1.9 + 0.98 * len(shown), 1.3 + 1.06 * len(captions)), layout="constrained", dpi=130)
@@ -112,10 +158,15 @@ def grid_plot(pictures: pd.DataFrame, path: FilePath | None = None, *, seed: Siz
 
 @door(FigureError)
 def attack_plot(attacks: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """Share of the captions that an edit took away whose picture comes back, by attack, in the edited model and in the twin that never saw it; last, pictures that no model saw."""
+    """Share of the captions that an edit took away whose picture comes back, by attack, in the edited model and in the
+    twin that never saw it; last, pictures that no model saw.
+    """
     require_rows(attacks, ("method", "attack", "caption", "edited", "twin", "before", "after", "seed"), "attacks")
     table = frames.recovered(attacks)
-    methods, names = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.sort_values("never", kind="stable").attack))
+    methods, names = (
+        list(dict.fromkeys(table.method)),
+        list(dict.fromkeys(table.sort_values("never", kind="stable").attack)),
+    )
     fig, axes = _grid(1, len(methods), 3.2 if len(methods) > 1 else 5.2, 1.9 + 0.42 * len(names), sharey=True)
     for ax, method in zip(axes[0], methods):
         of = table[table.method == method].set_index("attack")
@@ -126,41 +177,100 @@ def attack_plot(attacks: pd.DataFrame, path: FilePath | None = None) -> Figure:
             for model, shift, colour, mark in (("edited", 0.15, SERIES[1], "o"), ("twin", -0.15, SERIES[0], "s")):
                 if row.never and model == "twin":
                     continue
-                ax.errorbar(row[model], shift * (not row.never) - y, xerr=_sides(row[model], row[f"{model}_low"], row[f"{model}_high"]), fmt=mark, color=MUTED if row.never else colour,
-                            markersize=4.8, elinewidth=1.3, capsize=2)
-                ax.plot(row[f"{model}_runs"], np.full(len(row[f"{model}_runs"]), shift * (not row.never) - y - 0.11), ".", color=MUTED if row.never else colour, markersize=3, alpha=0.7)
+                ax.errorbar(
+                    row[model],
+                    shift * (not row.never) - y,
+                    xerr=_sides(row[model], row[f"{model}_low"], row[f"{model}_high"]),
+                    fmt=mark,
+                    color=MUTED if row.never else colour,
+                    markersize=4.8,
+                    elinewidth=1.3,
+                    capsize=2,
+                )
+                ax.plot(
+                    row[f"{model}_runs"],
+                    np.full(len(row[f"{model}_runs"]), shift * (not row.never) - y - 0.11),
+                    ".",
+                    color=MUTED if row.never else colour,
+                    markersize=3,
+                    alpha=0.7,
+                )
             if row.models:
-                ax.text(1.06, -y, f"{row.counts} of {row.models}", fontsize=7, va="center", fontweight="bold" if row.counts else "normal")
+                ax.text(
+                    1.06,
+                    -y,
+                    f"{row.counts} of {row.models}",
+                    fontsize=7,
+                    va="center",
+                    fontweight="bold" if row.counts else "normal",
+                )
         taken = of[~of.never].n
-        ax.set_title(f"{fill(frames.title(method), 34)}\n{fill(f'{of.word.iloc[0]}; {_captions(taken)} taken away', 40)}", fontsize=8)
+        ax.set_title(
+            f"{fill(frames.title(method), 34)}\n{fill(f'{of.word.iloc[0]}; {_captions(taken)} taken away', 40)}",
+            fontsize=8,
+        )
         if not len(taken) or not taken.max():
-            ax.text(0.5, -(len(names) - 2) / 2, "the edit took no caption away:\nnothing to bring back", fontsize=8, color=MUTED, ha="center", va="center")
+            ax.text(
+                0.5,
+                -(len(names) - 2) / 2,
+                "the edit took no caption away:\nnothing to bring back",
+                fontsize=8,
+                color=MUTED,
+                ha="center",
+                va="center",
+            )
         ax.set_xlim(-0.03, 1.36)
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
         ax.set_xlabel("share brought back", fontsize=8)
         _plain(ax)
     axes[0][0].set_yticks(-np.arange(len(names)), [fill(name, 16) for name in names], fontsize=8)
     axes[0][0].set_ylim(-len(names) + 0.5, 0.5)
-    shown = [axes[0][0].plot([], [], mark, color=colour, markersize=5, label=name)[0] for name, colour, mark in
-             (("edited model", SERIES[1], "o"), ("twin that never saw the pictures", SERIES[0], "s"), ("edited model, pictures that no model saw", MUTED, "o"))]
+    shown = [
+        axes[0][0].plot([], [], mark, color=colour, markersize=5, label=name)[0]
+        for name, colour, mark in (
+            ("edited model", SERIES[1], "o"),
+            ("twin that never saw the pictures", SERIES[0], "s"),
+            ("edited model, pictures that no model saw", MUTED, "o"),
+        )
+    ]
     fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=min(3, len(methods)))
     count = attacks.seed.nunique()
-    fig.suptitle(f"Is it gone? {count} model{'s' * (count > 1)} (small dots), 95 % exact intervals over captions;\nright: in how many models more is brought back than in the twin (sign flips, Holm over attacks, Bonferroni over models)", fontsize=9)
+    fig.suptitle(
+        f"Is it gone? {count} model{'s' * (count > 1)} (small dots), 95 % exact intervals over captions;\nright: in how"
+        " many models more is brought back than in the twin (sign flips, Holm over attacks, Bonferroni over models)",
+        fontsize=9,
+    )
     return finish(fig, path)
 
 
 @door(FigureError)
 def relearning_plot(relearning: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """Copying of the located pictures while the model learns other memorised ones again, the edited model beside the twin that never saw them, a panel a method."""
+    """Copying of the located pictures while the model learns other memorised ones again, the edited model beside the
+    twin that never saw them, a panel a method.
+    """
     require_rows(relearning, ("method", "model", "step", "caption", "copy", "seed"), "relearning")
     table = frames.means(relearning, ("method", "model", "step"), "copy", (0.0, 1.0))
     methods, steps = list(dict.fromkeys(table.method)), sorted(table.step.unique())
     fig, axes = _grid(1, len(methods), 2.7, 3.4, sharey=True)
     for ax, method in zip(axes[0], methods):
         for i, (model, label) in enumerate({"edited": "edited model", "twin": "twin that never saw them"}.items()):
-            of, colour = table[(table.method == method) & (table.model == model)].sort_values("step"), (SERIES[1], SERIES[0])[i]
+            of, colour = (
+                table[(table.method == method) & (table.model == model)].sort_values("step"),
+                (SERIES[1], SERIES[0])[i],
+            )
             x = np.array([steps.index(s) for s in of.step]) + 0.05 * (2 * i - 1)
-            ax.errorbar(x, of["copy"], yerr=_sides(of["copy"], of.low, of.high), fmt=("o-", "s--")[i], color=colour, markersize=4.5, linewidth=1.3, elinewidth=0.9, capsize=2, label=label)
+            ax.errorbar(
+                x,
+                of["copy"],
+                yerr=_sides(of["copy"], of.low, of.high),
+                fmt=("o-", "s--")[i],
+                color=colour,
+                markersize=4.5,
+                linewidth=1.3,
+                elinewidth=0.9,
+                capsize=2,
+                label=label,
+            )
             for at, runs in zip(x, of.runs):
                 ax.plot([at + 0.09 * (2 * i - 1)] * len(runs), runs, ".", color=colour, markersize=3, alpha=0.7)
         ax.set_xticks(range(len(steps)), steps)
@@ -171,14 +281,18 @@ def relearning_plot(relearning: pd.DataFrame, path: FilePath | None = None) -> F
         _plain(ax)
     axes[0][0].set_ylim(-0.03, 1.05)
     axes[0][0].set_ylabel("share of seeds that give a copy", fontsize=8)
-    fig.legend(*axes[0][0].get_legend_handles_labels(), fontsize=7.5, frameon=False, loc="outside lower center", ncols=2)
+    fig.legend(
+        *axes[0][0].get_legend_handles_labels(), fontsize=7.5, frameon=False, loc="outside lower center", ncols=2
+    )
     fig.suptitle(f"Relearning: {over(relearning)}", fontsize=9)
     return finish(fig, path)
 
 
 @door(FigureError)
 def families_plot(families: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """Copying of families that nothing was located or chosen on, unedited and under each method at the dose that removes what it was located on: a panel a family."""
+    """Copying of families that nothing was located or chosen on, unedited and under each method at the dose that
+    removes what it was located on: a panel a family.
+    """
     require_rows(families, ("method", "cell", "caption", "copy", "seed"), "families")
     table = frames.means(families, ("method", "cell"), "copy", (0.0, 1.0))
     methods, cells = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.cell))
@@ -200,19 +314,41 @@ def families_plot(families: pd.DataFrame, path: FilePath | None = None) -> Figur
 
 @door(FigureError)
 def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """What the model can still do: attributes of held-out captions that are right (beside the classifier's ceiling), Frechet distance, and the held-out error by bin against before."""
-    require_rows(utility, ("method", "accuracy", "accuracy_low", "accuracy_high", "ceiling", "frechet", "frechet_low", "frechet_high", "pictures", "captions", "seed"), "utility")
+    """What the model can still do: attributes of held-out captions that are right (beside the classifier's ceiling),
+    Frechet distance, and the held-out error by bin against before.
+    """
+    require_rows(
+        utility,
+        (
+            "method",
+            "accuracy",
+            "accuracy_low",
+            "accuracy_high",
+            "ceiling",
+            "frechet",
+            "frechet_low",
+            "frechet_high",
+            "pictures",
+            "captions",
+            "seed",
+        ),
+        "utility",
+    )
     require_rows(errors, ("method", "bin", "error", "before", "seed"), "errors")
     methods = list(dict.fromkeys(utility.method))
     fig = Figure(figsize=(12.8, 2.3 + 0.34 * len(methods)), layout="constrained", dpi=130)
     axes = fig.subplots(1, 3, width_ratios=(1, 1, 1.35))
     for ax, measure in zip(axes, ("accuracy", "frechet")):
         table = frames.means(utility, ("method",), measure).set_index("method")
-        if utility.seed.nunique() == 1:   # what the bootstrap gave over captions or pictures
+        if utility.seed.nunique() == 1:  # what the bootstrap gave over captions or pictures
             table[["low", "high"]] = utility.set_index("method")[[f"{measure}_low", f"{measure}_high"]]
         for y, method in enumerate(methods):
             _across(ax, y, table.loc[method], measure, method)
-        ax.set_yticks(-np.arange(len(methods)), [fill(frames.title(m), 30) for m in methods] if measure == "accuracy" else [], fontsize=8)
+        ax.set_yticks(
+            -np.arange(len(methods)),
+            [fill(frames.title(m), 30) for m in methods] if measure == "accuracy" else [],
+            fontsize=8,
+        )
         ax.set_xlim(left=0)
         _plain(ax)
     axes[0].set_xlim(0, 1.03)
@@ -222,7 +358,11 @@ def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path: FilePath | N
     floor = utility.frechet_floor.mean() if "frechet_floor" in utility else np.nan
     if np.isfinite(floor):
         axes[1].axvline(floor, color=INK, linewidth=1, linestyle="--")
-    axes[1].set_title("Frechet distance to fresh cards of the captions" + (f"\nfloor {floor:.2f} (dashed)" if np.isfinite(floor) else ""), fontsize=8)
+    axes[1].set_title(
+        "Frechet distance to fresh cards of the captions"
+        + (f"\nfloor {floor:.2f} (dashed)" if np.isfinite(floor) else ""),
+        fontsize=8,
+    )
     axes[1].set_xlabel("in the classifier's features, less is nearer", fontsize=8)
     rise = frames.means(errors.assign(rise=100 * (errors.error / errors.before - 1)), ("method", "bin"), "rise")
     axes[2].axhline(0, color=MUTED, linewidth=0.8)
@@ -230,8 +370,17 @@ def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path: FilePath | N
     for i, method in enumerate(edits):
         of = rise[rise.method == method].sort_values("bin")
         colour, x = SERIES[i % len(SERIES)], of.bin + 0.1 * (i - (len(edits) - 1) / 2)
-        axes[2].errorbar(x, of.rise, yerr=_sides(of.rise, of.low, of.high), fmt=MARKS[i % len(MARKS)] + "-", color=colour, markersize=3.6, linewidth=1.2, elinewidth=0.7,
-                         label=fill(frames.title(method), 30))
+        axes[2].errorbar(
+            x,
+            of.rise,
+            yerr=_sides(of.rise, of.low, of.high),
+            fmt=MARKS[i % len(MARKS)] + "-",
+            color=colour,
+            markersize=3.6,
+            linewidth=1.2,
+            elinewidth=0.7,
+            label=fill(frames.title(method), 30),
+        )
     axes[2].set_xlabel(f"noise level (bin; 0: almost clean, {errors.bin.max()}: almost noise)", fontsize=8)
     axes[2].set_ylabel("rise of the error (%)", fontsize=8)
     axes[2].set_yscale("symlog", linthresh=10)
@@ -240,12 +389,21 @@ def utility_plot(utility: pd.DataFrame, errors: pd.DataFrame, path: FilePath | N
     axes[2].set_title("held-out denoising error", fontsize=8)
     axes[2].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _plain(axes[2])
-    said = over(utility) if utility.seed.nunique() > 1 else "1 model, 95 % bootstrap over captions and pictures; no interval for the error"
-    fig.suptitle(f"What the edited model can still do: {said}; {span(utility.pictures)} pictures of {span(utility.captions)} captions each", fontsize=9)
+    said = (
+        over(utility)
+        if utility.seed.nunique() > 1
+        else "1 model, 95 % bootstrap over captions and pictures; no interval for the error"
+    )
+    fig.suptitle(
+        f"What the edited model can still do: {said}; {span(utility.pictures)} pictures of {span(utility.captions)}"
+        " captions each",
+        fontsize=9,
+    )
     return finish(fig, path)
 
 
 # -- parts ----------------------------------------------------------------------------------------------------------
+
 
 def over(table: pd.DataFrame) -> str:
     """How many models there are, and what an interval is over."""

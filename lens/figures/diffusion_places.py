@@ -1,4 +1,6 @@
-"""One place of the U-Net cut at a time: what it takes and costs, from the table `places` of `lens.reproduce.memory_subspace`."""
+"""One place of the U-Net cut at a time: what it takes and costs, from the table `places` of
+`lens.reproduce.memory_subspace`.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,30 @@ from .vectors import MARKS
 
 @door(FigureError)
 def places_plot(table: pd.DataFrame, path: FilePath | None = None, *, rise: NonNegative = RISE) -> Figure:
-    """A row a method: copying against cost for each place (means over models), and what each leaves at one cost (small dots: models; bars: Student's t), beside it cut whole.
+    """A row a method: copying against cost for each place (means over models), and what each leaves at one cost (small
+    dots: models; bars: Student's t), beside it cut whole.
 
-    The place that the tune set chooses has its number of models behind its name; results are of a set that it was not chosen on.
+    The place that the tune set chooses has its number of models behind its name; results are of a set that it was not
+    chosen on.
     """
-    require_rows(table, ("method", "place", "dose", "located", "set", "caption", "copy", "rise", "rise_chosen", "density", "likeness", "seed"), "table")
+    require_rows(
+        table,
+        (
+            "method",
+            "place",
+            "dose",
+            "located",
+            "set",
+            "caption",
+            "copy",
+            "rise",
+            "rise_chosen",
+            "density",
+            "likeness",
+            "seed",
+        ),
+        "table",
+    )
     found = places.carried(table, rise)
     methods, count = list(dict.fromkeys(table.method)), table.seed.nunique()
     fig, axes = _grid(len(methods), 2, 4.6, 3.4)
@@ -33,18 +54,34 @@ def places_plot(table: pd.DataFrame, path: FilePath | None = None, *, rise: NonN
         of = table[(table.method == method) & (table.located == REPORTED[0])]
         order = [p for p in dict.fromkeys(of.place) if p != places.EVERY]
         names = dict(zip(order, frames.short(order))) | {places.EVERY: "all together"}
-        colours = {p: colormaps["viridis"](0.92 * i / max(1, len(order) - 1)) for i, p in enumerate(order)} | {places.EVERY: INK}
+        colours = {p: colormaps["viridis"](0.92 * i / max(1, len(order) - 1)) for i, p in enumerate(order)} | {
+            places.EVERY: INK
+        }
         _curves(left, of, names, colours, rise)
         _left(right, found[found.method == method], names, colours)
         left.set_title(f"{fill(frames.title(method), 44)}: dose by dose", fontsize=8)
         n = int(found[found.method == method].groupby("seed").n.first().sum())
-        right.set_title(f"at a rise of {100 * rise:g} % at most; {n} captions{' of all models' * (count > 1)}", fontsize=8)
+        right.set_title(
+            f"at a rise of {100 * rise:g} % at most; {n} captions{' of all models' * (count > 1)}", fontsize=8
+        )
     axes[-1][0].set_xlabel("rise of the held-out error (%)", fontsize=8)
     axes[-1][1].set_xlabel("share of seeds that give a copy", fontsize=8)
-    shown = [axes[0][1].plot([], [], "D", color="white", markeredgecolor=MUTED, markersize=4.6, label="the place cut whole, at whatever cost (mean)")[0],
-             axes[0][1].plot([], [], "--", color=MUTED, linewidth=1, label="unedited")[0]]
+    shown = [
+        axes[0][1].plot(
+            [],
+            [],
+            "D",
+            color="white",
+            markeredgecolor=MUTED,
+            markersize=4.6,
+            label="the place cut whole, at whatever cost (mean)",
+        )[0],
+        axes[0][1].plot([], [], "--", color=MUTED, linewidth=1, label="unedited")[0],
+    ]
     fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=2)
-    fig.suptitle(f"One place of the U-Net cut at a time: {over(table) if count > 1 else '1 model, no interval'}", fontsize=9)
+    fig.suptitle(
+        f"One place of the U-Net cut at a time: {over(table) if count > 1 else '1 model, no interval'}", fontsize=9
+    )
     return finish(fig, path)
 
 
@@ -52,7 +89,15 @@ def _curves(ax, of: pd.DataFrame, names: dict, colours: dict, rise: float) -> No
     ax.axvline(rise, color=MUTED, linewidth=0.8, linestyle=":")
     for i, (place, name) in enumerate(names.items()):
         by = of[of.place == place].groupby("dose")[["rise", "copy"]].mean().sort_values("rise")
-        ax.plot(by.rise, by["copy"], MARKS[i % len(MARKS)] + ("--" if place == places.EVERY else "-"), color=colours[place], markersize=3.6, linewidth=1.2, label=name)
+        ax.plot(
+            by.rise,
+            by["copy"],
+            MARKS[i % len(MARKS)] + ("--" if place == places.EVERY else "-"),
+            color=colours[place],
+            markersize=3.6,
+            linewidth=1.2,
+            label=name,
+        )
     ax.set_xscale("symlog", linthresh=0.02, linscale=0.7)
     ax.set_xticks([0, 0.02, 0.05, 0.2, 1], ["0", "2", "5", "20", "100"])
     ax.minorticks_off()

@@ -13,27 +13,46 @@ from ..arguments import Count, FilePath, Filled, Fraction, Index, Name, Positive
 from .maps import draw_plane
 from .style import DIVERGING, INK, MUTED, SERIES, FigureError, figure, finish, numbers, require_some, require_variables
 
-LABELS = {"mean": "mean log-ratio of the answer (nats)", "median": "median log-ratio of the answer (nats)", "trimmed_percent": "trimmed mean change of p(first answer token) (%)",
-          "improved": "share of items improved", "geometric": "geometric mean change (%)", "exact_change": "change of exact match"}
+LABELS = {
+    "mean": "mean log-ratio of the answer (nats)",
+    "median": "median log-ratio of the answer (nats)",
+    "trimmed_percent": "trimmed mean change of p(first answer token) (%)",
+    "improved": "share of items improved",
+    "geometric": "geometric mean change (%)",
+    "exact_change": "change of exact match",
+}
 
 
 @door(FigureError)
-def injection_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name = "mean", conditions: Annotated[Sequence[str], Filled()] | None = None, limit: Positive | None = None, alpha: Fraction = 0.05,
-                  title: str = "", columns: Count = 4, quantile: Fraction = 0.98) -> Figure:
+def injection_map(
+    ds: xr.Dataset,
+    path: FilePath | None = None,
+    *,
+    variable: Name = "mean",
+    conditions: Annotated[Sequence[str], Filled()] | None = None,
+    limit: Positive | None = None,
+    alpha: Fraction = 0.05,
+    title: str = "",
+    columns: Count = 4,
+    quantile: Fraction = 0.98,
+) -> Figure:
     """Layer by strength, one panel a condition, all on one colour scale.
 
     Args:
         ds: what `lens.injection.summary` returned, or the published cells in the same form (`published_cells`).
         variable: a variable of it; ``improved`` is drawn round one half.
         conditions: which panels, in order; None for all.
-        limit: the colour scale's end. None: for nats the largest gain, at least 1, since harm has no end and would pale every gain; else a quantile of the cells' sizes.
-            What lies beyond is drawn in the end's colour, and the colour bar says so.
+        limit: the colour scale's end. None: for nats the largest gain, at least 1, since harm has no end and would pale
+            every gain; else a quantile of the cells' sizes. What lies beyond is drawn in the end's colour, and the
+            colour bar says so.
         alpha: cells with a positive effect and a Holm-corrected p of at most this get a dot.
 
     Source: the layout of Sakarvadia et al. 2023, figures of layer by strength.
     """
     if variable not in ds:
-        raise FigureError(f"variable={variable!r} is not in the summary ds; it has {', '.join(map(str, ds.data_vars))}.")
+        raise FigureError(
+            f"variable={variable!r} is not in the summary ds; it has {', '.join(map(str, ds.data_vars))}."
+        )
     require_variables(ds, ("layer", "strength"), ("layer", "strength"))
     if "condition" not in ds[variable].dims:
         ds = ds.expand_dims(condition=["memory - control"])
@@ -42,7 +61,17 @@ def injection_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Nam
     planes = [ds[variable].sel(condition=c).transpose("layer", "strength").values - middle for c in names]
     everything = np.abs(np.concatenate([p[np.isfinite(p)] for p in planes]))
     gain = max((float(np.nanmax(p)) for p in planes if np.isfinite(p).any()), default=0.0)
-    end = limit or (max(1.0, gain) if variable in ("mean", "median") else float(np.quantile(everything, quantile)) if len(everything) else 1.0) or 1.0
+    end = (
+        limit
+        or (
+            max(1.0, gain)
+            if variable in ("mean", "median")
+            else float(np.quantile(everything, quantile))
+            if len(everything)
+            else 1.0
+        )
+        or 1.0
+    )
     beyond = len(everything) and everything.max() > end
     across = min(columns, len(names))
     down = -(-len(names) // across)
@@ -51,21 +80,26 @@ def injection_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Nam
     layers, strengths = ds.layer.values, ds.strength.values
     for ax, name, plane in zip(axes.flat, names, planes):
         ax.set_facecolor("#d1d5db")
-        image = ax.imshow(plane, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest")
+        image = ax.imshow(
+            plane, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest"
+        )
         if "p_holm" in ds and "mean" in ds:
             at = ds.sel(condition=name)
-            rows, cols = np.nonzero((at.p_holm.transpose("layer", "strength").values <= alpha) & (at["mean"].transpose("layer", "strength").values > 0))
+            rows, cols = np.nonzero(
+                (at.p_holm.transpose("layer", "strength").values <= alpha)
+                & (at["mean"].transpose("layer", "strength").values > 0)
+            )
             ax.plot(cols, rows, "o", color=INK, markersize=2.2, markeredgecolor="white", markeredgewidth=0.5)
         ax.set_title(name, fontsize=9)
         step = max(1, len(layers) // 12)
         ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=7)
         every = max(1, len(strengths) // 8)
         ax.set_xticks(range(0, len(strengths), every), [f"{s:g}" for s in strengths[::every]], fontsize=7)
-    for ax in axes.flat[len(names):]:
+    for ax in axes.flat[len(names) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
         ax.set_ylabel("layer", fontsize=9)
-    for ax in axes.flat[max(0, len(names) - across):len(names)]:      # the lowest panel of each column
+    for ax in axes.flat[max(0, len(names) - across) : len(names)]:  # the lowest panel of each column
         ax.set_xlabel("strength", fontsize=9)
     bar = fig.colorbar(image, ax=axes, pad=0.01, shrink=0.9, extend="both" if beyond else "neither")
     bar.set_label(LABELS.get(variable, variable) + (" above one half" if middle else ""), fontsize=8)
@@ -76,14 +110,20 @@ def injection_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Nam
 
 
 @door(FigureError)
-def reading_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name = "excess", alpha: Fraction = 0.05, title: str = "") -> Figure:
-    """Layer by head: how much more of the bridge entity a head writes after the single-hop than after the multi-hop prompt, and more than of another entity.
+def reading_map(
+    ds: xr.Dataset, path: FilePath | None = None, *, variable: Name = "excess", alpha: Fraction = 0.05, title: str = ""
+) -> Figure:
+    """Layer by head: how much more of the bridge entity a head writes after the single-hop than after the multi-hop
+    prompt, and more than of another entity.
 
-    ``ds``: what `lens.injection.bridge.over_items` returned of a reading; dots mark cells with a Holm-corrected p of at most ``alpha``.
+    ``ds``: what `lens.injection.bridge.over_items` returned of a reading; dots mark cells with a Holm-corrected p of at
+        most ``alpha``.
     """
     p = f"{variable}_p_holm" if f"{variable}_p_holm" in ds else "p_holm"
     if variable not in ds:
-        raise FigureError(unfit("variable", variable, f"one of {', '.join(map(str, ds.data_vars))}, the variables of ds"))
+        raise FigureError(
+            unfit("variable", variable, f"one of {', '.join(map(str, ds.data_vars))}, the variables of ds")
+        )
     require_variables(ds, (p, "n", "layer", "head"), ("layer", "head"))
     if set(ds[variable].dims) != {"layer", "head"}:
         raise FigureError(unfit("variable", variable, "a variable of ds over layer and head"))
@@ -92,12 +132,21 @@ def reading_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name 
     draw_plane(ax, plane, f"{variable} (logits)", ds[p].transpose("layer", "head").values <= alpha)
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
-    ax.set_title(f"{title}\nn = {int(ds['n'].max())} items; dots: p ≤ {alpha} after Holm over {plane.size} heads", fontsize=9)
+    ax.set_title(
+        f"{title}\nn = {int(ds['n'].max())} items; dots: p ≤ {alpha} after Holm over {plane.size} heads", fontsize=9
+    )
     return finish(fig, path)
 
 
 @door(FigureError)
-def dose_plot(ds: xr.Dataset, layer: Index, path: FilePath | None = None, *, conditions: Sequence[str] | None = None, title: str = "") -> Figure:
+def dose_plot(
+    ds: xr.Dataset,
+    layer: Index,
+    path: FilePath | None = None,
+    *,
+    conditions: Sequence[str] | None = None,
+    title: str = "",
+) -> Figure:
     """The mean log-ratio at one layer by strength, memory and controls with their intervals."""
     require_variables(ds, ("mean", "low", "high", "layer", "strength", "condition"), ("layer", "strength", "condition"))
     if layer not in ds.layer.values:
@@ -115,12 +164,21 @@ def dose_plot(ds: xr.Dataset, layer: Index, path: FilePath | None = None, *, con
 
 @door(FigureError)
 def change_plot(changes: Mapping[str, Any], path: FilePath | None = None, *, title: str = "") -> Figure:
-    """The distribution of an effect over items, one line a condition: the share of items whose log-ratio is at most x."""
+    """The distribution of an effect over items, one line a condition: the share of items whose log-ratio is at most
+    x.
+    """
     fig, ax = figure(5.6, 3.4)
     for (name, x), colour in zip(changes.items(), SERIES * 2):
         x = numbers(x, f"changes[{name!r}]")
         x = np.sort(x[np.isfinite(x)])
-        ax.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=colour, label=f"{name} (mean {x.mean():.2f}, median {np.median(x):.2f})", linewidth=1.4)
+        ax.step(
+            x,
+            np.arange(1, len(x) + 1) / len(x),
+            where="post",
+            color=colour,
+            label=f"{name} (mean {x.mean():.2f}, median {np.median(x):.2f})",
+            linewidth=1.4,
+        )
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_xlabel("log-ratio of the answer (nats; right of 0 is better)", fontsize=9)
     ax.set_ylabel("share of items", fontsize=9)

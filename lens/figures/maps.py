@@ -8,7 +8,19 @@ from matplotlib.axes import Axes
 
 from ..arguments import FilePath, Fraction, Name, Positive, Size, door, unfit
 from ..engine.results import provenance
-from .style import DIVERGING, INK, SEQUENTIAL, UNITS, FigureError, figure, finish, limits, require_variables, shown, token_ticks
+from .style import (
+    DIVERGING,
+    INK,
+    SEQUENTIAL,
+    UNITS,
+    FigureError,
+    figure,
+    finish,
+    limits,
+    require_variables,
+    shown,
+    token_ticks,
+)
 
 _DIRECTION = {"denoise": "clean into corrupted", "noise": "corrupted into clean"}
 
@@ -22,20 +34,27 @@ def _plane(ds: xr.Dataset, variable: str | None, across: str) -> tuple[xr.DataAr
         raise FigureError(f"ds has {name} of type {ds[name].dtype}; expected numbers.")
     plane = ds[name].mean("prompt") if "prompt" in ds[name].dims else ds[name]
     if set(plane.dims) != {"layer", across}:
-        raise FigureError(f"ds has the axes {tuple(plane.dims)}; this figure shows layer by {across}. Select first, e.g. ds.sel(...).")
+        raise FigureError(
+            f"ds has the axes {tuple(plane.dims)}; this figure shows layer by {across}. Select first, e.g. ds.sel(...)."
+        )
     require_variables(ds, ("layer", across), ("layer", across))
     return plane.transpose("layer", across), name
 
 
-def draw_plane(ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None, nudge: float = 0.0) -> list:
-    """A heat map of layer by something on `ax`, diverging round zero, with a colour bar; `significant` cells get a dot, moved by `nudge` columns.
+def draw_plane(
+    ax, plane: xr.DataArray, label: str, significant: np.ndarray | None, limit: float | None = None, nudge: float = 0.0
+) -> list:
+    """A heat map of layer by something on `ax`, diverging round zero, with a colour bar; `significant` cells get a dot,
+    moved by `nudge` columns.
 
     Returns the axes that were drawn on.
     """
     values = plane.values.astype(float)
     limit = limit or limits(values)
     ax.set_facecolor("#d1d5db")
-    image = ax.imshow(values, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
+    image = ax.imshow(
+        values, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest"
+    )
     bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
@@ -53,21 +72,40 @@ def _label(ds: xr.Dataset, name: str) -> str:
     record = provenance(ds)
     unit = ds[name].attrs.get("units", "")
     metric = record.get("call", {}).get("metric", "metric")
-    what = {"effect": f"change of {metric}", "mean": f"mean change of {metric}", "normalized": "share of the clean-corrupted gap",
-            "mean_normalized": "share of the mean clean-corrupted gap", "value": metric}.get(name, name)
+    what = {
+        "effect": f"change of {metric}",
+        "mean": f"mean change of {metric}",
+        "normalized": "share of the clean-corrupted gap",
+        "mean_normalized": "share of the mean clean-corrupted gap",
+        "value": metric,
+    }.get(name, name)
     return f"{what} ({UNITS[unit]})" if unit in UNITS and unit != "1" else what
 
 
 def _title(ds: xr.Dataset) -> str:
     record = provenance(ds)
     call, model = record.get("call", {}), record.get("model", {}).get("name", "")
-    n = f", {int(ds.sizes['prompt'])} pairs" if "prompt" in ds.dims else f", n = {int(ds['n'].max())} pairs" if "n" in ds else ""
+    n = (
+        f", {int(ds.sizes['prompt'])} pairs"
+        if "prompt" in ds.dims
+        else f", n = {int(ds['n'].max())} pairs"
+        if "n" in ds
+        else ""
+    )
     method = {"attribution": "attribution patching", "path": "path patching"}.get(call.get("method"), "patching")
     return f"{model}: {method} of {call.get('site', '')}\n{_DIRECTION.get(call.get('direction'), '')}{n}"
 
 
 @door(FigureError)
-def patch_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name | None = None, alpha: Fraction = 0.05, ax: Axes | None = None, limit: Positive | None = None):
+def patch_map(
+    ds: xr.Dataset,
+    path: FilePath | None = None,
+    *,
+    variable: Name | None = None,
+    alpha: Fraction = 0.05,
+    ax: Axes | None = None,
+    limit: Positive | None = None,
+):
     """Layer by position, with the tokens below; several prompts are averaged.
 
     Args:
@@ -84,31 +122,65 @@ def patch_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name | 
     plane, name = _plane(ds, variable, "position")
     given = ax is not None
     fig, ax = figure(max(4.6, 2.6 + 0.34 * plane.sizes["position"]), 4.8) if ax is None else (ax.figure, ax)
-    own = draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None, limit)
+    own = draw_plane(
+        ax,
+        plane,
+        _label(ds, name),
+        (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None,
+        limit,
+    )
     if "token_clean" in ds.coords and ds.token_clean.dims == ("position",):
         token_ticks(ax, ds.token_clean.values.tolist(), ds.token_corrupted.values.tolist())
     else:
-        ax.set_xticks(range(plane.sizes["position"]), [str(p) for p in plane.position.values], fontsize=8,
-                      rotation=30 if plane.position.dtype.kind in "UO" else 0)
+        ax.set_xticks(
+            range(plane.sizes["position"]),
+            [str(p) for p in plane.position.values],
+            fontsize=8,
+            rotation=30 if plane.position.dtype.kind in "UO" else 0,
+        )
         ax.set_xlabel("position", fontsize=9)
     ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
     return finish(fig, path, own if given else None)
 
 
 @door(FigureError)
-def head_map(ds: xr.Dataset, path: FilePath | None = None, *, variable: Name | None = None, alpha: Fraction = 0.05, name_top: Size = 5, ax: Axes | None = None, limit: Positive | None = None):
+def head_map(
+    ds: xr.Dataset,
+    path: FilePath | None = None,
+    *,
+    variable: Name | None = None,
+    alpha: Fraction = 0.05,
+    name_top: Size = 5,
+    ax: Axes | None = None,
+    limit: Positive | None = None,
+):
     """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
     plane, name = _plane(ds, variable, "head")
     given = ax is not None
     fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8) if ax is None else (ax.figure, ax)
-    own = draw_plane(ax, plane, _label(ds, name), (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None, limit, nudge=0.36)
+    own = draw_plane(
+        ax,
+        plane,
+        _label(ds, name),
+        (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None,
+        limit,
+        nudge=0.36,
+    )
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
     values, heads = np.abs(np.nan_to_num(plane.values)), plane["head"].values
     for flat in np.argsort(-values, axis=None)[:name_top]:
         l, h = np.unravel_index(flat, values.shape)
         dark = values[l, h] > 0.6 * (limit or limits(plane.values))
-        ax.text(h, l, f"{plane.layer.values[l]}.{heads[h]}", fontsize=6, ha="center", va="center", color="white" if dark else INK)
+        ax.text(
+            h,
+            l,
+            f"{plane.layer.values[l]}.{heads[h]}",
+            fontsize=6,
+            ha="center",
+            va="center",
+            color="white" if dark else INK,
+        )
     ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
     return finish(fig, path, own if given else None)
 
@@ -118,14 +190,24 @@ def logit_lens_map(ds: xr.Dataset, path: FilePath | None = None, *, rank: Size =
     """Layer by position, the token that each residual stream would say and how surely (nostalgebraist 2020)."""
     require_variables(ds, ("top_prob", "top_token", "token", "layer"), ("top", "layer", "position"))
     if rank >= ds.sizes["top"]:
-        raise FigureError(unfit("rank", rank, f"0 to {ds.sizes['top'] - 1}: ds has the {ds.sizes['top']} likeliest tokens"))
+        raise FigureError(
+            unfit("rank", rank, f"0 to {ds.sizes['top'] - 1}: ds has the {ds.sizes['top']} likeliest tokens")
+        )
     probability = ds["top_prob"].isel(top=rank).transpose("layer", "position")
     tokens = ds["top_token"].isel(top=rank).transpose("layer", "position").values
     fig, ax = figure(2.2 + 0.62 * probability.sizes["position"], 0.6 + 0.21 * probability.sizes["layer"])
     image = ax.imshow(probability.values, origin="lower", aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=1)
     fig.colorbar(image, ax=ax, pad=0.02).set_label("probability", fontsize=9)
     for (l, p), token in np.ndenumerate(tokens):
-        ax.text(p, l, shown(str(token))[:9], fontsize=5.5, ha="center", va="center", color="white" if probability.values[l, p] < 0.6 else "black")
+        ax.text(
+            p,
+            l,
+            shown(str(token))[:9],
+            fontsize=5.5,
+            ha="center",
+            va="center",
+            color="white" if probability.values[l, p] < 0.6 else "black",
+        )
     ax.set_yticks(range(probability.sizes["layer"]), probability.layer.values, fontsize=7)
     ax.set_ylabel("layer", fontsize=9)
     token_ticks(ax, [str(t) for t in ds.token.values])

@@ -1,6 +1,8 @@
-"""Palimpsestic provenance: loss against position, the null beside what was observed, power, and what survives of the trace.
+"""Palimpsestic provenance: loss against position, the null beside what was observed, power, and what survives of the
+trace.
 
-Tables come as `lens.reproduce.palimpsest_frames` makes them; intervals whose unit is a training run say so in the title.
+Tables come as `lens.reproduce.palimpsest_frames` makes them; intervals whose unit is a training run say so in the
+title.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ from .vectors import MARKS
 
 
 @door(FigureError)
-def position_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
-    """Suspect minus reference against the position in the training order: one line a suspect, a point a quantile of position, bars the 95 % interval of its
-    mean.
+def position_plot(
+    frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = ""
+) -> Figure:
+    """Suspect minus reference against the position in the training order: one line a suspect, a point a quantile of
+    position, bars the 95 % interval of its mean.
 
-    ``frame``: rows with ``suspect``, ``low`` and ``high`` of the positions, ``score`` (centred) with ``score_low`` and ``score_high``, ``n``, ``rho`` and
+    ``frame``: rows with ``suspect``, ``low`` and ``high`` of the positions, ``score`` (centred) with ``score_low`` and
+        ``score_high``, ``n``, ``rho`` and
     ``p``.
     """
     require_rows(frame, ("suspect", "low", "high", "score", "score_low", "score_high", "n", "rho", "p"))
@@ -46,14 +51,18 @@ def position_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: M
     ax.set_ylabel("loss of suspect minus reference,\ncentred (nats a token)", fontsize=9)
     ax.legend(fontsize=7, frameon=False)
     n = frame.groupby("suspect", sort=False).n.sum()
-    ax.set_title(f"{title}{', ' if title else ''}n = {int(n.iloc[0]):,} rows, bars: 95 % of a quantile's mean", fontsize=8)
+    ax.set_title(
+        f"{title}{', ' if title else ''}n = {int(n.iloc[0]):,} rows, bars: 95 % of a quantile's mean", fontsize=8
+    )
     return _plain(fig, ax, path)
 
 
 @door(FigureError)
-def null_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = "") -> Figure:
-    """The statistic over redrawn positions (grey) and the observed one (line), one panel a suspect. ``frame``: rows with ``suspect``, ``null`` and
-    ``observed``.
+def null_plot(
+    frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = ""
+) -> Figure:
+    """The statistic over redrawn positions (grey) and the observed one (line), one panel a suspect. ``frame``: rows
+    with ``suspect``, ``null`` and ``observed``.
     """
     require_rows(frame, ("suspect", "null", "observed"))
     groups = list(frame.groupby("suspect", sort=False))
@@ -64,7 +73,10 @@ def null_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mappi
         ax.hist(of.null, 60, color="#c3c8d0", linewidth=0)
         ax.axvline(observed, color=SERIES[i % len(SERIES)], linewidth=1.6)
         reached = int((of.null <= observed).sum())
-        ax.set_title(f"{(names or {}).get(suspect, suspect)}: {observed:+.3f}\n{reached:,} of {len(of):,} draws as low", fontsize=8)
+        ax.set_title(
+            f"{(names or {}).get(suspect, suspect)}: {observed:+.3f}\n{reached:,} of {len(of):,} draws as low",
+            fontsize=8,
+        )
         ax.set_xlabel("rank correlation", fontsize=8)
         ax.set_yticks([])
         ax.tick_params(labelsize=7)
@@ -75,18 +87,31 @@ def null_plot(frame: pd.DataFrame, path: FilePath | None = None, *, names: Mappi
 
 
 @door(FigureError)
-def power_plot(frame: pd.DataFrame, path: FilePath | None = None, *, across: Name = "n", suspects: Sequence[str] | None = None, title: str = "") -> Figure:
-    """Detection rate against the number of rows (or of tokens, one line a window): bars are intervals whose unit is the training run.
+def power_plot(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    across: Name = "n",
+    suspects: Sequence[str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Detection rate against the number of rows (or of tokens, one line a window): bars are intervals whose unit is the
+    training run.
 
     Args:
-        frame: rows with ``suspect``, ``title``, ``window``, ``n``, ``tokens``, ``rate``, ``low``, ``high`` and ``seeds``.
+        frame: rows with ``suspect``, ``title``, ``window``, ``n``, ``tokens``, ``rate``, ``low``, ``high`` and
+            ``seeds``.
         across: "n" (all tokens of a row, one line a suspect) or "tokens" (the first suspect, one line a window).
         suspects: which, in this order; None: all.
     """
     require_rows(frame, ("suspect", "title", "window", "n", "tokens", "rate", "low", "high", "seeds"))
     if across not in ("n", "tokens"):
         raise FigureError(f"across={across!r}; expected 'n' or 'tokens'.")
-    chosen = require_some(suspects, frame.suspect, "suspects") if suspects is not None else list(dict.fromkeys(frame.suspect))
+    chosen = (
+        require_some(suspects, frame.suspect, "suspects")
+        if suspects is not None
+        else list(dict.fromkeys(frame.suspect))
+    )
     fig, ax = figure(6.6, 3.8)
     if across == "n":
         lines = [(frame[(frame.suspect == s) & (frame.window == 0)], None) for s in chosen]
@@ -119,7 +144,8 @@ def power_plot(frame: pd.DataFrame, path: FilePath | None = None, *, across: Nam
 
 @door(FigureError)
 def survival_bars(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
-    """What is left of the trace by derivative: mean rank correlation (sign turned) with Student's t interval over training runs, single runs as dots.
+    """What is left of the trace by derivative: mean rank correlation (sign turned) with Student's t interval over
+    training runs, single runs as dots.
 
     ``frame``: rows with ``title``, ``rho``, ``low``, ``high``, ``seeds`` (each run's rho), ``detected`` and ``of``.
     """
@@ -130,18 +156,30 @@ def survival_bars(frame: pd.DataFrame, path: FilePath | None = None, *, title: s
         ax.barh(y, -row.rho, 0.62, color=colour, linewidth=0)
         if np.isfinite(row.low):
             ax.plot([-row.high, -row.low], [y, y], color=INK, linewidth=1)
-        ax.plot([-v for v in row.seeds], [y] * len(row.seeds), "o", color="white", markeredgecolor=INK, markersize=3.2, markeredgewidth=0.7)
+        ax.plot(
+            [-v for v in row.seeds],
+            [y] * len(row.seeds),
+            "o",
+            color="white",
+            markeredgecolor=INK,
+            markersize=3.2,
+            markeredgewidth=0.7,
+        )
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_yticks(-np.arange(len(frame)), [f"{r.title}  ({r.detected}/{r.of})" for r in frame.itertuples()], fontsize=8)
     ax.set_xlabel("minus rank correlation with position", fontsize=9)
-    ax.set_title(f"{title}{', ' if title else ''}dots: training runs, lines: 95 % over them\n(detected at .01 after Holm / runs)", fontsize=8)
+    ax.set_title(
+        f"{title}{', ' if title else ''}dots: training runs, lines: 95 % over them\n(detected at .01 after Holm /"
+        " runs)",
+        fontsize=8,
+    )
     return _plain(fig, ax, path)
 
 
 @door(FigureError)
 def arm_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
-    """The trace by learning-rate schedule: mean with Student's t interval over training runs, single runs as dots. ``frame``: ``arm``, ``rho``, ``low``,
-    ``high``, ``seeds``, ``n``.
+    """The trace by learning-rate schedule: mean with Student's t interval over training runs, single runs as dots.
+    ``frame``: ``arm``, ``rho``, ``low``, ``high``, ``seeds``, ``n``.
     """
     require_rows(frame, ("arm", "rho", "low", "high", "seeds", "n"))
     fig, ax = figure(1.6 + 0.8 * len(frame), 3.2)
@@ -149,9 +187,24 @@ def arm_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = 
         ax.bar(x, -row.rho, 0.6, color=SERIES[0], linewidth=0)
         if np.isfinite(row.low):
             ax.plot([x, x], [-row.high, -row.low], color=INK, linewidth=1)
-        ax.plot([x] * len(row.seeds), [-v for v in row.seeds], "o", color="white", markeredgecolor=INK, markersize=3.5, markeredgewidth=0.7)
+        ax.plot(
+            [x] * len(row.seeds),
+            [-v for v in row.seeds],
+            "o",
+            color="white",
+            markeredgecolor=INK,
+            markersize=3.5,
+            markeredgewidth=0.7,
+        )
     ax.axhline(0, color=MUTED, linewidth=0.8)
-    ax.set_xticks(range(len(frame)), [a.replace(": ", ":\n") for a in frame.arm], fontsize=8, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_xticks(
+        range(len(frame)),
+        [a.replace(": ", ":\n") for a in frame.arm],
+        fontsize=8,
+        rotation=30,
+        ha="right",
+        rotation_mode="anchor",
+    )
     ax.set_ylabel("minus rank correlation\nwith position", fontsize=9)
     ax.set_title(f"{title}{', ' if title else ''}n = {int(frame.n.iloc[0]):,} rows, dots: training runs", fontsize=8)
     return _plain(fig, ax, path)
@@ -159,10 +212,11 @@ def arm_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = 
 
 @door(FigureError)
 def retrain_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
-    """Shuffle-retrain by temperature of the text: three p-values of the same numbers, of which only the rank is guaranteed; the published one falls below
-    what m retrainings can show.
+    """Shuffle-retrain by temperature of the text: three p-values of the same numbers, of which only the rank is
+    guaranteed; the published one falls below what m retrainings can show.
 
-    ``frame``: rows with ``writer``, ``temperature``, ``tokens``, ``m``, ``p_rank``, ``floor``, ``p_t`` and ``p_published``; the largest number of tokens of
+    ``frame``: rows with ``writer``, ``temperature``, ``tokens``, ``m``, ``p_rank``, ``floor``, ``p_t`` and
+        ``p_published``; the largest number of tokens of
     each is drawn.
     """
     require_rows(frame, ("writer", "temperature", "tokens", "m", "p_rank", "floor", "p_t", "p_published"))
@@ -170,14 +224,34 @@ def retrain_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: st
     fig, ax = figure(2.4 + 0.55 * len(most), 3.4)
     labels = [f"{r.writer}\nT = {r.temperature:g}" for r in most.itertuples()]
     for i, (column, name) in enumerate(
-        {"p_rank": "rank (guaranteed)", "p_t": "Student's t (approximate)", "p_published": "published plug-in (no p-value)"}.items()
+        {
+            "p_rank": "rank (guaranteed)",
+            "p_t": "Student's t (approximate)",
+            "p_published": "published plug-in (no p-value)",
+        }.items()
     ):
-        ax.plot(range(len(most)), -np.log10(np.maximum(most[column].to_numpy(float), 1e-300)), MARKS[i % len(MARKS)], color=SERIES[i], markersize=6, label=name)
-    ax.axhline(-np.log10(most.floor.iloc[0]), color=MUTED, linewidth=0.8, linestyle="--", label=f"least rank p, m = {int(most.m.iloc[0])}")
+        ax.plot(
+            range(len(most)),
+            -np.log10(np.maximum(most[column].to_numpy(float), 1e-300)),
+            MARKS[i % len(MARKS)],
+            color=SERIES[i],
+            markersize=6,
+            label=name,
+        )
+    ax.axhline(
+        -np.log10(most.floor.iloc[0]),
+        color=MUTED,
+        linewidth=0.8,
+        linestyle="--",
+        label=f"least rank p, m = {int(most.m.iloc[0])}",
+    )
     ax.set_xticks(range(len(most)), labels, fontsize=7.5, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_ylabel("minus log10 p", fontsize=9)
     ax.legend(fontsize=7, frameon=False)
-    ax.set_title(f"{title}{', ' if title else ''}{int(most.tokens.min()):,} to {int(most.tokens.max()):,} tokens of text", fontsize=8)
+    ax.set_title(
+        f"{title}{', ' if title else ''}{int(most.tokens.min()):,} to {int(most.tokens.max()):,} tokens of text",
+        fontsize=8,
+    )
     return _plain(fig, ax, path)
 
 

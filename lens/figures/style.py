@@ -21,7 +21,7 @@ from ..errors import Error
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "viridis"
 INK, MUTED = "#1f2430", "#6b7280"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")     # Okabe and Ito 2008
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
 UNITS = {"logits": "logits", "nats": "nats", "probability": "probability", "1": "share of the gap"}
 
 
@@ -33,13 +33,18 @@ def require_rows(frame: Any, columns: Sequence[str], name: str = "frame") -> Non
     """Raises FigureError where a table is empty or lacks columns; `name`: of the argument."""
     missing = [c for c in columns if c not in frame]
     if missing or frame.empty:
-        raise FigureError(f"{name} {'is empty' if not missing else 'lacks ' + ', '.join(map(repr, missing))}; expected rows with {', '.join(columns)}.")
+        raise FigureError(
+            f"{name} {'is empty' if not missing else 'lacks ' + ', '.join(map(repr, missing))}; expected rows with"
+            f" {', '.join(columns)}."
+        )
 
 
 def require_column(frame: Any, column: str, name: str) -> None:
     """Raises FigureError where an argument of that name asks for a column that a table has not."""
     if column not in frame:
-        raise FigureError(unfit(name, column, f"a column of the frame ({', '.join(map(str, frame.columns)) or 'it has none'})"))
+        raise FigureError(
+            unfit(name, column, f"a column of the frame ({', '.join(map(str, frame.columns)) or 'it has none'})")
+        )
 
 
 def require_some(asked: Any, there: Any, name: str) -> list[Any]:
@@ -79,7 +84,8 @@ def figure(width: float, height: float) -> tuple[Figure, object]:
 
 
 def as_written(*artists: Artist) -> None:
-    """Texts of a figure, or of some of its axes, are shown letter by letter: a dollar sign in the name of a model or in a token begins no formula.
+    """Texts of a figure, or of some of its axes, are shown letter by letter: a dollar sign in the name of a model or in
+    a token begins no formula.
 
     Numbers that matplotlib writes along an axis (powers of ten are formulas there) stay as they are.
     """
@@ -92,14 +98,18 @@ def as_written(*artists: Artist) -> None:
 
 def _numbers(axis: Axis) -> list[Text]:
     # labels that were given become a FuncFormatter where their places were given too
-    named = [isinstance(formatter, (FixedFormatter, FuncFormatter)) for formatter in (axis.get_major_formatter(), axis.get_minor_formatter())]
+    named = [
+        isinstance(formatter, (FixedFormatter, FuncFormatter))
+        for formatter in (axis.get_major_formatter(), axis.get_minor_formatter())
+    ]
     ticks = [] if named[0] else axis.get_major_ticks()
     ticks += [] if named[1] else axis.get_minor_ticks()
     return [axis.get_offset_text(), *(label for tick in ticks for label in (tick.label1, tick.label2))]
 
 
 def finish(fig: Figure, path: str | Path | None, own: Sequence[Artist] | None = None) -> Figure:
-    """The figure with its texts as they are written, saved where asked; the format follows the suffix (none: matplotlib's default).
+    """The figure with its texts as they are written, saved where asked; the format follows the suffix (none:
+    matplotlib's default).
 
     `own`: the axes that were drawn on, where the figure is somebody else's.
 
@@ -113,13 +123,17 @@ def finish(fig: Figure, path: str | Path | None, own: Sequence[Artist] | None = 
             raise FigureError(unfit("path", str(path), "the name of a file"))
         suffix = path.suffix.lower().removeprefix(".") or fig.canvas.get_default_filetype()
         if suffix not in known:
-            raise FigureError(f"path={str(path)!r} ends in {path.suffix!r}; expected one of {', '.join(sorted(known))}.")
+            raise FigureError(
+                f"path={str(path)!r} ends in {path.suffix!r}; expected one of {', '.join(sorted(known))}."
+            )
         files.write(path if path.suffix else path.with_suffix(f".{suffix}"), picture(fig, suffix), parents=True)
     return fig
 
 
 def picture(fig: Figure, kind: str = "png", **options: Any) -> bytes:
-    """A figure as the content of a file on white, its texts as they stand; `options` are those of matplotlib's `savefig`."""
+    """A figure as the content of a file on white, its texts as they stand; `options` are those of matplotlib's
+    `savefig`.
+    """
     memory = io.BytesIO()
     fig.savefig(memory, format=kind, facecolor="white", **options)
     return memory.getvalue()
@@ -133,7 +147,10 @@ def limits(values: np.ndarray) -> float:
 
 def token_ticks(ax, clean: Sequence[str], corrupted: Sequence[str] | None = None) -> None:
     """Tokens under the x axis; where the two prompts differ both are shown, clean over corrupted."""
-    labels = [shown(c) if corrupted is None or c == k else f"{shown(c)} | {shown(k)}" for c, k in zip(clean, corrupted or clean)]
+    labels = [
+        shown(c) if corrupted is None or c == k else f"{shown(c)} | {shown(k)}"
+        for c, k in zip(clean, corrupted or clean)
+    ]
     ax.set_xticks(range(len(labels)), labels, rotation=55, ha="right", rotation_mode="anchor", fontsize=8)
     for tick, c, k in zip(ax.get_xticklabels(), clean, corrupted or clean):
         if c != k:

@@ -1,6 +1,8 @@
-"""The memory subspace: overlap of masks with its control, trade-off curves, transfer, memory at a known place, and what comes back.
+"""The memory subspace: overlap of masks with its control, trade-off curves, transfer, memory at a known place, and what
+comes back.
 
-Tables come as the steps of `lens.reproduce.subspace_study` make them. Dots are trained models (seeds); bars and lines say in the title what their interval is over.
+Tables come as the steps of `lens.reproduce.subspace_study` make them. Dots are trained models (seeds); bars and lines
+say in the title what their interval is over.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ PAIRS = {"memorised": "memorised x memorised", "other": "unseen x unseen", "mixe
 
 @door(FigureError)
 def specificity_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """IoU between masks of disjoint sets, by kind of sequence, score and reference: bars are means over seeds, dots single seeds, the dashed line is chance."""
+    """IoU between masks of disjoint sets, by kind of sequence, score and reference: bars are means over seeds, dots
+    single seeds, the dashed line is chance.
+    """
     require_rows(table, ("kind", "reference", "method", "pair", "mean", "chance", "seed"), "table")
     table = table[table["mean"].notna()]
     cells = list(dict.fromkeys(zip(table.method, table.reference)))
@@ -31,7 +35,12 @@ def specificity_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figur
     for ax, (method, reference) in zip(axes[0], cells):
         for j, kind in enumerate(kinds):
             for i, pair in enumerate(PAIRS):
-                of = table[(table.method == method) & (table.reference == reference) & (table.kind == kind) & (table.pair == pair)]
+                of = table[
+                    (table.method == method)
+                    & (table.reference == reference)
+                    & (table.kind == kind)
+                    & (table.pair == pair)
+                ]
                 x = j + 0.26 * (i - 1)
                 ax.bar(x, of["mean"].mean(), 0.24, color=SERIES[i], linewidth=0, label=PAIRS[pair] if j == 0 else None)
                 _dots(ax, np.full(len(of), x), of["mean"])
@@ -57,9 +66,21 @@ def layer_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figure:
     for r, kind in enumerate(kinds):
         for ax, (method, reference) in zip(axes[r], cells):
             for i, pair in enumerate(PAIRS):
-                of = table[(table.method == method) & (table.reference == reference) & (table.kind == kind) & (table.pair == pair)]
+                of = table[
+                    (table.method == method)
+                    & (table.reference == reference)
+                    & (table.kind == kind)
+                    & (table.pair == pair)
+                ]
                 if len(of):
-                    ax.plot(np.mean([list(v) for v in of.layers], axis=0), MARKS[i] + "-", color=SERIES[i], markersize=4, linewidth=1.1, label=PAIRS[pair])
+                    ax.plot(
+                        np.mean([list(v) for v in of.layers], axis=0),
+                        MARKS[i] + "-",
+                        color=SERIES[i],
+                        markersize=4,
+                        linewidth=1.1,
+                        label=PAIRS[pair],
+                    )
             ax.set_title(f"{kind}: {_score(method)}, {reference}", fontsize=7)
             ax.set_xticks(range(len(table.layers.iloc[0])))
             ax.set_ylim(bottom=0)
@@ -73,10 +94,18 @@ def layer_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figure:
 
 
 @door(FigureError)
-def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: NonNegative = 0.05, names: Mapping[str, str] | None = None) -> Figure:
-    """Strict recitation against the rise of clean loss, one line a method, a mark a dose: mean over seeds. Left the set that was located, right the second family.
+def tradeoff_plot(
+    curves: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    rise: NonNegative = 0.05,
+    names: Mapping[str, str] | None = None,
+) -> Figure:
+    """Strict recitation against the rise of clean loss, one line a method, a mark a dose: mean over seeds. Left the set
+    that was located, right the second family.
 
-    The method "random" is drawn thick: a method is worth its data only where its line is below that one. `rise`: where the methods are compared.
+    The method "random" is drawn thick: a method is worth its data only where its line is below that one. `rise`: where
+    the methods are compared.
     """
     require_rows(curves, ("method", "dose", "set", "strict", "rise", "seed"), "curves")
     sets = {"val": "the located set (val)", "verse": "the second family (verse)"}
@@ -86,9 +115,18 @@ def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: N
         for i, (method, part) in enumerate(of.groupby("method", sort=False)):
             by = part.groupby(["seed", "dose"])[["strict", "rise"]].mean().groupby("dose").mean().sort_values("rise")
             control = method == "random"
-            ax.plot(by.rise, by.strict, MARKS[i % len(MARKS)], linestyle="-" if control else ("-", "--")[i // len(SERIES) % 2],
-                    color=INK if control else SERIES[i % len(SERIES)], markersize=4.5,
-                    linewidth=2.2 if control else 1.1, alpha=0.9, label=_title(method, names), zorder=3 if control else 2)
+            ax.plot(
+                by.rise,
+                by.strict,
+                MARKS[i % len(MARKS)],
+                linestyle="-" if control else ("-", "--")[i // len(SERIES) % 2],
+                color=INK if control else SERIES[i % len(SERIES)],
+                markersize=4.5,
+                linewidth=2.2 if control else 1.1,
+                alpha=0.9,
+                label=_title(method, names),
+                zorder=3 if control else 2,
+            )
         ax.axvline(rise, color=MUTED, linewidth=0.8, linestyle=":")
         ax.set_xscale("symlog", linthresh=0.02)
         ax.set_xlim(0, 1.0)
@@ -104,9 +142,11 @@ def tradeoff_plot(curves: pd.DataFrame, path: FilePath | None = None, *, rise: N
 
 @door(FigureError)
 def matched_plot(tables: Annotated[Mapping[str, pd.DataFrame], Filled()], path: FilePath | None = None) -> Figure:
-    """Recitation of every method at one rise of the clean loss: bars are means over seeds, lines their interval, dots seeds; a panel a table.
+    """Recitation of every method at one rise of the clean loss: bars are means over seeds, lines their interval, dots
+    seeds; a panel a table.
 
-    ``tables``: title -> rows with ``method``, ``title``, ``strict``, ``low``, ``high``, ``runs`` (by seed), ``reached`` (hatched where False: the curve ends before), ``n``; the
+    ``tables``: title -> rows with ``method``, ``title``, ``strict``, ``low``, ``high``, ``runs`` (by seed), ``reached``
+        (hatched where False: the curve ends before), ``n``; the
     first sets the order.
     """
     for table in tables.values():
@@ -118,7 +158,16 @@ def matched_plot(tables: Annotated[Mapping[str, pd.DataFrame], Filled()], path: 
         table = table.set_index("method")
         for y, method in enumerate(order):
             row = table.loc[method]
-            ax.barh(-y, row.strict, 0.62, color=INK if method == "random" else SERIES[0], alpha=0.85, linewidth=0, hatch=None if row.reached else "////", edgecolor="white")
+            ax.barh(
+                -y,
+                row.strict,
+                0.62,
+                color=INK if method == "random" else SERIES[0],
+                alpha=0.85,
+                linewidth=0,
+                hatch=None if row.reached else "////",
+                edgecolor="white",
+            )
             ax.plot([row.low, row.high], [-y, -y], color=SERIES[1], linewidth=1.3)
             _dots(ax, row.runs, np.full(len(row.runs), -y))
         ax.set_xlim(-0.01, 1.02)
@@ -126,40 +175,82 @@ def matched_plot(tables: Annotated[Mapping[str, pd.DataFrame], Filled()], path: 
         ax.set_title(f"{title}, n = {int(table.n.max())}", fontsize=8)
         ax.set_xlabel("strict recitation", fontsize=9)
         _plain(ax)
-    fig.suptitle("Recitation at equal clean loss; lines: 95 % over seeds (Student's t; over sequences for one), dots: seeds, hatched: the curve ends before this cost", fontsize=9)
+    fig.suptitle(
+        "Recitation at equal clean loss; lines: 95 % over seeds (Student's t; over sequences for one), dots: seeds,"
+        " hatched: the curve ends before this cost",
+        fontsize=9,
+    )
     return finish(fig, path)
 
 
 @door(FigureError)
-def transfer_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
-    """Recitation after the edit of one set, by where the edit comes from: of the set itself, of other memorised sequences, of the second family. Bars: seeds' mean, dots: seeds."""
+def transfer_plot(
+    table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None
+) -> Figure:
+    """Recitation after the edit of one set, by where the edit comes from: of the set itself, of other memorised
+    sequences, of the second family. Bars: seeds' mean, dots: seeds.
+    """
     require_rows(table, ("method", "source", "set", "strict", "seed", "of"), "table")
-    methods, sets = list(dict.fromkeys(table.method)), {"own": "own set", "others": "other memorised", "verse": "second family"}
-    sources = {"memorised": "memorised set", "unseen": "unseen set", "random rows": "random, equal rows", "random columns": "random columns"}
+    methods, sets = (
+        list(dict.fromkeys(table.method)),
+        {
+            "own": "own set",
+            "others": "other memorised",
+            "verse": "second family",
+        },
+    )
+    sources = {
+        "memorised": "memorised set",
+        "unseen": "unseen set",
+        "random rows": "random, equal rows",
+        "random columns": "random columns",
+    }
     fig, axes = _grid(1, len(methods), 2.6, 3.1, sharey=True)
     for ax, method in zip(axes[0], methods):
         for i, source in enumerate(sources):
             for j, name in enumerate(sets):
-                by = table[(table.method == method) & (table.source == source) & (table.set == name)].groupby("seed").strict.mean()
+                by = (
+                    table[(table.method == method) & (table.source == source) & (table.set == name)]
+                    .groupby("seed")
+                    .strict.mean()
+                )
                 if len(by):
                     x = j + 0.2 * (i - 1.5)
                     ax.bar(x, by.mean(), 0.19, color=SERIES[i], linewidth=0, label=sources[source] if j == 0 else None)
                     _dots(ax, np.full(len(by), x), by)
-        ax.set_xticks(range(len(sets)), list(sets.values()), fontsize=7, rotation=20, ha="right", rotation_mode="anchor")
+        ax.set_xticks(
+            range(len(sets)), list(sets.values()), fontsize=7, rotation=20, ha="right", rotation_mode="anchor"
+        )
         rises = table[(table.method == method) & (table.set == "own")].groupby("source").rise.mean()
-        ax.set_title(f"{_title(method, names)}\nclean loss " + ", ".join(f"{v:+.2f}" for v in rises.reindex([s for s in sources if s in rises.index])), fontsize=7.5)
+        ax.set_title(
+            f"{_title(method, names)}\nclean loss "
+            + ", ".join(f"{v:+.2f}" for v in rises.reindex([s for s in sources if s in rises.index])),
+            fontsize=7.5,
+        )
         ax.set_ylim(0, 1.02)
         _plain(ax)
     axes[0][0].set_ylabel("strict recitation", fontsize=9)
     shown = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[1])).get_legend_handles_labels()
-    axes[0][-1].legend(*shown, fontsize=6.5, frameon=False, title="edit found on", title_fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0][-1].legend(
+        *shown,
+        fontsize=6.5,
+        frameon=False,
+        title="edit found on",
+        title_fontsize=7,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+    )
     return finish(fig, path)
 
 
 @door(FigureError)
 def recall_plot(lines: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """Share of the planted neurons among those that each locator puts first: intervals over seeds (of one seed exact, over planted neurons), dots are injections, the dashed line is chance."""
-    require_rows(lines, ("locator", "title", "k", "recall", "low", "high", "chance", "runs", "n", "injections"), "lines")
+    """Share of the planted neurons among those that each locator puts first: intervals over seeds (of one seed exact,
+    over planted neurons), dots are injections, the dashed line is chance.
+    """
+    require_rows(
+        lines, ("locator", "title", "k", "recall", "low", "high", "chance", "runs", "n", "injections"), "lines"
+    )
     shares = sorted(lines.k.unique())
     order = lines[lines.k == shares[0]].sort_values("recall", ascending=False).locator.tolist()
     fig, axes = _grid(1, len(shares), 2.4, 0.9 + 0.3 * len(order), sharey=True)
@@ -167,20 +258,40 @@ def recall_plot(lines: pd.DataFrame, path: FilePath | None = None) -> Figure:
         of = lines[lines.k == k].set_index("locator")
         for y, locator in enumerate(order):
             row = of.loc[locator]
-            ax.plot(row.runs, np.full(len(row.runs), -y) + np.linspace(-0.15, 0.15, len(row.runs)), "o", color=GREY, markersize=2.6)
-            ax.errorbar(row.recall, -y, xerr=[[row.recall - row.low], [row.high - row.recall]], fmt="s", color=SERIES[0], markersize=4.5, capsize=2, elinewidth=1)
+            ax.plot(
+                row.runs,
+                np.full(len(row.runs), -y) + np.linspace(-0.15, 0.15, len(row.runs)),
+                "o",
+                color=GREY,
+                markersize=2.6,
+            )
+            ax.errorbar(
+                row.recall,
+                -y,
+                xerr=[[row.recall - row.low], [row.high - row.recall]],
+                fmt="s",
+                color=SERIES[0],
+                markersize=4.5,
+                capsize=2,
+                elinewidth=1,
+            )
         ax.axvline(of.chance.mean(), color=INK, linewidth=0.8, linestyle="--")
         ax.set_xlim(-0.03, 1.03)
         ax.set_yticks(-np.arange(len(order)), [of.title[m] for m in order], fontsize=8)
         ax.set_xlabel(f"recall at {100 * k:g} %", fontsize=9)
         _plain(ax)
-    fig.suptitle(f"Memory planted in 1 % of the neurons: {int(lines.injections.max())} injections, {int(lines.n.max())} neurons", fontsize=9)
+    fig.suptitle(
+        f"Memory planted in 1 % of the neurons: {int(lines.injections.max())} injections, {int(lines.n.max())} neurons",
+        fontsize=9,
+    )
     return finish(fig, path)
 
 
 @door(FigureError)
 def gone_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
-    """What comes back of what an edit cut, by attack: mean over seeds in the edited model (bars) and in the twin that never saw it (line), dots are seeds."""
+    """What comes back of what an edit cut, by attack: mean over seeds in the edited model (bars) and in the twin that
+    never saw it (line), dots are seeds.
+    """
     require_rows(table, ("method", "attack", "recovered", "control", "seed", "word"), "table")
     table = table[table.attack != "none"]
     methods, attacks = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.attack))
@@ -203,8 +314,12 @@ def gone_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mappi
 
 
 @door(FigureError)
-def relearning_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
-    """Recitation of untouched sequences along fine-tuning on other memorised ones and on clean text, edited model against twin: mean over seeds."""
+def relearning_plot(
+    table: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None
+) -> Figure:
+    """Recitation of untouched sequences along fine-tuning on other memorised ones and on clean text, edited model
+    against twin: mean over seeds.
+    """
     require_rows(table, ("method", "model", "on", "step", "strict", "seed"), "table")
     arms = list(dict.fromkeys(table.on))
     fig, axes = _grid(1, len(arms), 3.4, 2.9, sharey=True)
@@ -212,8 +327,15 @@ def relearning_plot(table: pd.DataFrame, path: FilePath | None = None, *, names:
         for i, (method, of) in enumerate(table[table.on == arm].groupby("method", sort=False)):
             for model, style in (("edited", "-"), ("twin", ":")):
                 by = of[of.model == model].groupby("step").strict.mean()
-                ax.plot(by.index, by, MARKS[i % len(MARKS)] + style, color=SERIES[i % len(SERIES)], markersize=4, linewidth=1.2,
-                        label=_title(method, names) if model == "edited" else None)
+                ax.plot(
+                    by.index,
+                    by,
+                    MARKS[i % len(MARKS)] + style,
+                    color=SERIES[i % len(SERIES)],
+                    markersize=4,
+                    linewidth=1.2,
+                    label=_title(method, names) if model == "edited" else None,
+                )
         ax.set_title(f"trained on {arm} (dotted: twin)", fontsize=8)
         ax.set_xlabel("steps", fontsize=9)
         ax.set_ylim(-0.03, 1.03)
@@ -225,7 +347,9 @@ def relearning_plot(table: pd.DataFrame, path: FilePath | None = None, *, names:
 
 @door(FigureError)
 def damage_plot(lines: pd.DataFrame, controls: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """Share of accuracy that each edit leaves, by task (dots: seeds), at the dose that keeps the clean loss within the bound; grey: as many random weights (`controls`)."""
+    """Share of accuracy that each edit leaves, by task (dots: seeds), at the dose that keeps the clean loss within the
+    bound; grey: as many random weights (`controls`).
+    """
     require_rows(lines, ("method", "title", "task", "kept", "runs", "before"), "lines")
     titles = dict(zip(lines.method, lines.title))
     methods, names = list(dict.fromkeys(lines.method)), list(dict.fromkeys(lines.task))
@@ -240,7 +364,9 @@ def damage_plot(lines: pd.DataFrame, controls: pd.DataFrame, path: FilePath | No
             if len(other):
                 ax.plot([other.kept.iloc[0]] * 2, [-y - 0.34, -y + 0.34], color=GREY, linewidth=2.5)
         ax.axvline(1, color=MUTED, linewidth=0.8)
-        ax.set_title(f"{task}\nbefore: {', '.join(f'{v:.2f}' for v in lines[lines.task == task].before.iloc[0])}", fontsize=7.5)
+        ax.set_title(
+            f"{task}\nbefore: {', '.join(f'{v:.2f}' for v in lines[lines.task == task].before.iloc[0])}", fontsize=7.5
+        )
         ax.set_yticks(-np.arange(len(methods)), [titles[m] for m in methods], fontsize=8)
         ax.set_xlim(0, max(1.05, 1.05 * max(max(r) for r in lines.runs)))
         _plain(ax)
@@ -249,11 +375,26 @@ def damage_plot(lines: pd.DataFrame, controls: pd.DataFrame, path: FilePath | No
 
 
 @door(FigureError)
-def recitation_plot(recitation: pd.DataFrame, demonstration: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
-    """SmolLM2: windows of well-known text whose next tokens are all right (exact intervals), and planted passages cut out of a copy (one copy: a demonstration)."""
+def recitation_plot(
+    recitation: pd.DataFrame,
+    demonstration: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+) -> Figure:
+    """SmolLM2: windows of well-known text whose next tokens are all right (exact intervals), and planted passages cut
+    out of a copy (one copy: a demonstration).
+    """
     fig, axes = _grid(1, 2, 3.6, 2.9)
     every = recitation[recitation.text == "all"].sort_values("suffix")
-    axes[0][0].errorbar(every.suffix, every.share, yerr=[every.share - every.low, every.high - every.share], fmt="s-", color=SERIES[0], capsize=3)
+    axes[0][0].errorbar(
+        every.suffix,
+        every.share,
+        yerr=[every.share - every.low, every.high - every.share],
+        fmt="s-",
+        color=SERIES[0],
+        capsize=3,
+    )
     axes[0][0].set_title(f"well-known text, n = {int(every.n.iloc[0])} windows", fontsize=8)
     axes[0][0].set_xlabel("tokens to recite", fontsize=9)
     axes[0][0].set_ylabel("share recited", fontsize=9)
@@ -263,7 +404,9 @@ def recitation_plot(recitation: pd.DataFrame, demonstration: pd.DataFrame, path:
     for i, method in enumerate(("corrected", "contrast")):
         of = demonstration[demonstration.method == method].sort_values("dose")
         x = np.concatenate([[0], of.loss - planted.loss])
-        axes[0][1].plot(x, [planted.strict, *of.strict], MARKS[i] + "-", color=SERIES[i], markersize=5, label=_title(method, names))
+        axes[0][1].plot(
+            x, [planted.strict, *of.strict], MARKS[i] + "-", color=SERIES[i], markersize=5, label=_title(method, names)
+        )
     axes[0][1].set_title(f"planted in a copy: {int(planted.n)} passages (a demonstration)", fontsize=8)
     axes[0][1].set_xlabel("rise of loss on well-known text (nats)", fontsize=9)
     axes[0][1].set_ylabel("strict recitation", fontsize=9)

@@ -1,4 +1,5 @@
-"""Instruction vectors: which heads carry a task, where the vector acts, how many heads it takes, and what it does beside its controls.
+"""Instruction vectors: which heads carry a task, where the vector acts, how many heads it takes, and what it does
+beside its controls.
 
 Accuracies come as tidy tables: one row a point, with ``accuracy``, ``low``, ``high`` and ``n``.
 """
@@ -21,15 +22,26 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @door(FigureError)
-def effects_map(effects: Annotated[Mapping[str, xr.Dataset], Filled()], path: FilePath | None = None, *, mean: bool = True, heads: Mapping[str, Sequence[tuple[Index, Index]]] | None = None, columns: Count = 4,
-                unit: str = "probability", quantile: Fraction = 0.995, title: str = "") -> Figure:
+def effects_map(
+    effects: Annotated[Mapping[str, xr.Dataset], Filled()],
+    path: FilePath | None = None,
+    *,
+    mean: bool = True,
+    heads: Mapping[str, Sequence[tuple[Index, Index]]] | None = None,
+    columns: Count = 4,
+    unit: str = "probability",
+    quantile: Fraction = 0.995,
+    title: str = "",
+) -> Figure:
     """Layer by head, one panel a task and one for the mean of the tasks, all on one colour scale.
 
     Args:
-        effects: by task, what `lens.vectors.head_effects` returned (averaged over prompts here) or its summary (``mean``).
+        effects: by task, what `lens.vectors.head_effects` returned (averaged over prompts here) or its summary
+            (``mean``).
         mean: whether the last panel shows the tasks' mean; left out with a single task.
         heads: by task (and "mean of tasks"), the heads that get a ring: a head set as ``(layer, head)``.
-        quantile: of the cells' sizes, where the colour scale ends, since one head can be far above all others; what lies beyond has the end's colour, and the bar says so.
+        quantile: of the cells' sizes, where the colour scale ends, since one head can be far above all others; what
+            lies beyond has the end's colour, and the bar says so.
 
     Source: the layout of Todd et al. 2024, the average indirect effect of every head.
     """
@@ -41,26 +53,42 @@ def effects_map(effects: Annotated[Mapping[str, xr.Dataset], Filled()], path: Fi
     across = min(columns, len(planes))
     down = -(-len(planes) // across)
     first = next(iter(planes.values()))
-    fig = Figure(figsize=(1.5 + max(2.0, 0.22 * first.sizes["head"]) * across, 0.7 + 3.1 * down), layout="constrained", dpi=130)
+    fig = Figure(
+        figsize=(1.5 + max(2.0, 0.22 * first.sizes["head"]) * across, 0.7 + 3.1 * down), layout="constrained", dpi=130
+    )
     axes = fig.subplots(down, across, squeeze=False, sharey=True)
     for ax, (name, plane) in zip(axes.flat, planes.items()):
-        image = ax.imshow(plane.values, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest")
+        image = ax.imshow(
+            plane.values, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest"
+        )
         ax.set_facecolor("#d1d5db")
         layers, numbers = plane.layer.values.tolist(), plane["head"].values.tolist()
         for l, h in (heads or {}).get(name, ()):
             if l in layers and h in numbers:
-                ring = ax.plot(numbers.index(h), layers.index(l), "o", markersize=6, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.9)[0]
-                ring.set_path_effects([withStroke(linewidth=2.4, foreground="white")])      # seen on a dark cell too
+                ring = ax.plot(
+                    numbers.index(h),
+                    layers.index(l),
+                    "o",
+                    markersize=6,
+                    markerfacecolor="none",
+                    markeredgecolor=INK,
+                    markeredgewidth=0.9,
+                )[0]
+                ring.set_path_effects([withStroke(linewidth=2.4, foreground="white")])  # seen on a dark cell too
         step, every = max(1, len(layers) // 10), max(1, len(numbers) // 10)
         ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=7)
         ax.set_xticks(range(0, len(numbers), every), numbers[::every], fontsize=7)
         top = plane.argmax(...)
-        ax.set_title(f"{name}\nmost: {int(plane.layer[top['layer']])}.{int(plane['head'][top['head']])}, {float(plane.max()):+.3f}", fontsize=8)
-    for ax in axes.flat[len(planes):]:
+        ax.set_title(
+            f"{name}\nmost: {int(plane.layer[top['layer']])}.{int(plane['head'][top['head']])},"
+            f" {float(plane.max()):+.3f}",
+            fontsize=8,
+        )
+    for ax in axes.flat[len(planes) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
         ax.set_ylabel("layer", fontsize=9)
-    for ax in axes.flat[max(0, len(planes) - across):len(planes)]:
+    for ax in axes.flat[max(0, len(planes) - across) : len(planes)]:
         ax.set_xlabel("head", fontsize=9)
     bar = fig.colorbar(image, ax=axes, pad=0.01, shrink=0.85, extend="both" if np.nanmax(sizes) > end else "neither")
     bar.set_label(f"mean indirect effect ({unit})", fontsize=8)
@@ -73,19 +101,35 @@ def effects_map(effects: Annotated[Mapping[str, xr.Dataset], Filled()], path: Fi
 def _plane(ds: xr.Dataset, argument: str = "effects") -> xr.DataArray:
     name = "effect" if "effect" in ds else "mean" if "mean" in ds else None
     if name is None:
-        raise FigureError(f"{argument} has neither 'effect' nor 'mean'; it has {', '.join(map(str, ds.data_vars))}. Pass what lens.vectors.head_effects returned.")
+        raise FigureError(
+            f"{argument} has neither 'effect' nor 'mean'; it has {', '.join(map(str, ds.data_vars))}. Pass what"
+            " lens.vectors.head_effects returned."
+        )
     if ds[name].dtype.kind not in "biuf":
         raise FigureError(f"{argument} has {name} of type {ds[name].dtype}; expected numbers.")
     plane = ds[name].mean("prompt") if "prompt" in ds[name].dims else ds[name]
     if set(plane.dims) != {"layer", "head"}:
-        raise FigureError(f"{argument} has the axes {tuple(plane.dims)}; this figure shows layer by head. Select first, e.g. ds.sel(...).")
+        raise FigureError(
+            f"{argument} has the axes {tuple(plane.dims)}; this figure shows layer by head. Select first, e.g."
+            " ds.sel(...)."
+        )
     return plane.transpose("layer", "head")
 
 
 @door(FigureError)
-def sweep_plot(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name = "vector", over: Name = "layer", base: float | None = None, marks: Mapping[str, float] | None = None,
-               label: str = "accuracy", title: str = "") -> Figure:
-    """Accuracy along `over` (the layer of insertion, the number of heads, the strength), one line for each value of `by`, with its interval.
+def sweep_plot(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    by: Name = "vector",
+    over: Name = "layer",
+    base: float | None = None,
+    marks: Mapping[str, float] | None = None,
+    label: str = "accuracy",
+    title: str = "",
+) -> Figure:
+    """Accuracy along `over` (the layer of insertion, the number of heads, the strength), one line for each value of
+    `by`, with its interval.
 
     Args:
         frame: rows with `by`, `over`, ``accuracy``, ``low``, ``high`` and ``n``.
@@ -98,13 +142,31 @@ def sweep_plot(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name = 
     fig, ax = figure(6.2, 3.7)
     for i, (name, rows) in enumerate(frame.groupby(by, sort=False)):
         rows, colour = rows.sort_values(over), SERIES[i % len(SERIES)]
-        ax.plot(rows[over], rows.accuracy, marker=MARKS[i % len(MARKS)], color=colour, markersize=3.2, linewidth=1.3, label=str(name), linestyle="-" if i < len(SERIES) else "--")
+        ax.plot(
+            rows[over],
+            rows.accuracy,
+            marker=MARKS[i % len(MARKS)],
+            color=colour,
+            markersize=3.2,
+            linewidth=1.3,
+            label=str(name),
+            linestyle="-" if i < len(SERIES) else "--",
+        )
         ax.fill_between(rows[over].astype(float), rows.low, rows.high, color=colour, alpha=0.10, linewidth=0)
     if base is not None:
         ax.axhline(base, color=MUTED, linewidth=1, linestyle=":", label="no vector")
     for i, (name, x) in enumerate((marks or {}).items()):
         ax.axvline(x, color=MUTED, linewidth=0.8)
-        ax.text(x, 1.0 + 0.04 * (i % 2), name, fontsize=7, color=MUTED, ha="center", va="bottom", transform=ax.get_xaxis_transform())
+        ax.text(
+            x,
+            1.0 + 0.04 * (i % 2),
+            name,
+            fontsize=7,
+            color=MUTED,
+            ha="center",
+            va="bottom",
+            transform=ax.get_xaxis_transform(),
+        )
     ax.set_ylim(-0.03, 1.03)
     if over in ("heads", "shots"):
         if over == "heads":
@@ -112,7 +174,12 @@ def sweep_plot(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name = 
         ticks = sorted(frame[over].unique())
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
-    names = {"layer": "layer at whose output the vector is added", "heads": "number of heads in the vector", "strength": "strength", "shots": "number of demonstrations"}
+    names = {
+        "layer": "layer at whose output the vector is added",
+        "heads": "number of heads in the vector",
+        "strength": "strength",
+        "shots": "number of demonstrations",
+    }
     ax.set_xlabel(names.get(over, over), fontsize=9)
     ax.set_ylabel(label, fontsize=9)
     ax.tick_params(labelsize=8)
@@ -123,10 +190,20 @@ def sweep_plot(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name = 
 
 
 @door(FigureError)
-def accuracy_bars(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name = "vector", across: Name = "task", label: str = "accuracy", title: str = "") -> Figure:
-    """Accuracies as grouped bars with intervals: a group for each value of `across` (task, template), a bar for each value of `by` (vector or control).
+def accuracy_bars(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    by: Name = "vector",
+    across: Name = "task",
+    label: str = "accuracy",
+    title: str = "",
+) -> Figure:
+    """Accuracies as grouped bars with intervals: a group for each value of `across` (task, template), a bar for each
+    value of `by` (vector or control).
 
-    ``frame``: rows with `across`, `by`, ``accuracy``, ``low``, ``high`` and ``n``. A combination that is absent leaves a gap.
+    ``frame``: rows with `across`, `by`, ``accuracy``, ``low``, ``high`` and ``n``. A combination that is absent leaves
+        a gap.
     """
     require_column(frame, by, "by")
     require_column(frame, across, "across")
@@ -137,12 +214,34 @@ def accuracy_bars(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name
     for i, kind in enumerate(kinds):
         rows = frame[frame[by] == kind].drop_duplicates(across).set_index(across).reindex(groups)
         x = np.arange(len(groups)) + (i - (len(kinds) - 1) / 2) * width
-        ax.bar(x, rows.accuracy, width * 0.92, color=SERIES[i % len(SERIES)], label=str(kind), hatch="" if i < len(SERIES) else "///", edgecolor="white", linewidth=0.3)
-        ax.errorbar(x, rows.accuracy, yerr=[np.clip(rows.accuracy - rows.low, 0, None), np.clip(rows.high - rows.accuracy, 0, None)], fmt="none", ecolor=INK, elinewidth=0.8,
-                    capsize=1.5)
+        ax.bar(
+            x,
+            rows.accuracy,
+            width * 0.92,
+            color=SERIES[i % len(SERIES)],
+            label=str(kind),
+            hatch="" if i < len(SERIES) else "///",
+            edgecolor="white",
+            linewidth=0.3,
+        )
+        ax.errorbar(
+            x,
+            rows.accuracy,
+            yerr=[np.clip(rows.accuracy - rows.low, 0, None), np.clip(rows.high - rows.accuracy, 0, None)],
+            fmt="none",
+            ecolor=INK,
+            elinewidth=0.8,
+            capsize=1.5,
+        )
     long = max(len(str(g)) for g in groups) > 8
-    ax.set_xticks(range(len(groups)), [str(g).replace("_", " ") for g in groups], fontsize=8, rotation=35 if long else 0, ha="right" if long else "center",
-                  rotation_mode="anchor" if long else None)
+    ax.set_xticks(
+        range(len(groups)),
+        [str(g).replace("_", " ") for g in groups],
+        fontsize=8,
+        rotation=35 if long else 0,
+        ha="right" if long else "center",
+        rotation_mode="anchor" if long else None,
+    )
     ax.set_ylim(0, 1.03)
     ax.set_ylabel(label, fontsize=9)
     ax.tick_params(axis="y", labelsize=8)
@@ -153,23 +252,47 @@ def accuracy_bars(frame: pd.DataFrame, path: FilePath | None = None, *, by: Name
 
 
 @door(FigureError)
-def source_plot(first: xr.Dataset, second: xr.Dataset, path: FilePath | None = None, *, labels: tuple[str, str] = ("demonstrations", "instruction text"), k: Count = 10, name_top: Size = 3,
-                unit: str = "probability", title: str = "") -> Figure:
-    """Each head's mean effect with vectors from one source against the other; the `k` strongest of either are coloured, those strongest in both stand out.
+def source_plot(
+    first: xr.Dataset,
+    second: xr.Dataset,
+    path: FilePath | None = None,
+    *,
+    labels: tuple[str, str] = ("demonstrations", "instruction text"),
+    k: Count = 10,
+    name_top: Size = 3,
+    unit: str = "probability",
+    title: str = "",
+) -> Figure:
+    """Each head's mean effect with vectors from one source against the other; the `k` strongest of either are coloured,
+    those strongest in both stand out.
 
     ``first``, ``second``: what `lens.vectors.head_effects` returned with each source, or the summaries.
     """
     x, y = _plane(first, "first"), _plane(second, "second")
     if x.shape != y.shape:
-        raise FigureError(f"second has layers x heads {y.shape}, first {x.shape}; expected the same model's heads in both.")
+        raise FigureError(
+            f"second has layers x heads {y.shape}, first {x.shape}; expected the same model's heads in both."
+        )
     fig, ax = figure(5.0, 4.2)
     a, b = x.values.ravel(), y.values.ravel()
     top = lambda v: set(np.argsort(-v, kind="stable")[:k].tolist())
     of_a, of_b = top(a), top(b)
-    for heads, colour, name in ((set(range(a.size)) - of_a - of_b, "#c4c8cf", "other heads"), (of_a - of_b, SERIES[0], f"among the {k} strongest from {labels[0]}"),
-                                (of_b - of_a, SERIES[1], f"... from {labels[1]}"), (of_a & of_b, SERIES[2], "... from both")):
+    for heads, colour, name in (
+        (set(range(a.size)) - of_a - of_b, "#c4c8cf", "other heads"),
+        (of_a - of_b, SERIES[0], f"among the {k} strongest from {labels[0]}"),
+        (of_b - of_a, SERIES[1], f"... from {labels[1]}"),
+        (of_a & of_b, SERIES[2], "... from both"),
+    ):
         at = sorted(heads)
-        ax.plot(a[at], b[at], "o", color=colour, markersize=4 if name != "other heads" else 2.5, markeredgewidth=0, label=f"{name} ({len(at)})")
+        ax.plot(
+            a[at],
+            b[at],
+            "o",
+            color=colour,
+            markersize=4 if name != "other heads" else 2.5,
+            markeredgewidth=0,
+            label=f"{name} ({len(at)})",
+        )
     low, high = float(min(a.min(), b.min())), float(max(a.max(), b.max()))
     ax.plot([low, high], [low, high], color=MUTED, linewidth=0.8, zorder=0)
     ax.axhline(0, color=MUTED, linewidth=0.4, zorder=0)
@@ -180,15 +303,29 @@ def source_plot(first: xr.Dataset, second: xr.Dataset, path: FilePath | None = N
         right = a[i] > low + 0.8 * (high - low)
         # a label close to one that is there already goes below its point
         down = any(max(abs(a[i] - a[j]), abs(b[i] - b[j])) < 0.06 * (high - low) for j in named)
-        ax.annotate(f"{int(x.layer[l])}.{int(x['head'][h])}", (a[i], b[i]), xytext=(-4 if right else 4, -4 if down else 4), textcoords="offset points", fontsize=7,
-                    ha="right" if right else "left", va="top" if down else "bottom")
+        ax.annotate(
+            f"{int(x.layer[l])}.{int(x['head'][h])}",
+            (a[i], b[i]),
+            xytext=(-4 if right else 4, -4 if down else 4),
+            textcoords="offset points",
+            fontsize=7,
+            ha="right" if right else "left",
+            va="top" if down else "bottom",
+        )
         named.append(int(i))
     ax.set_xlabel(f"mean effect, means from {labels[0]} ({unit})", fontsize=9)
     ax.set_ylabel(f"mean effect, means from {labels[1]} ({unit})", fontsize=9)
     ax.tick_params(labelsize=8)
     ax.legend(fontsize=7, frameon=False, loc="best")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{title}\nline: equal; r = {np.corrcoef(a, b)[0, 1]:.2f} over {a.size} heads" if a.std() and b.std() else title, fontsize=9)
+    ax.set_title(
+        (
+            f"{title}\nline: equal; r = {np.corrcoef(a, b)[0, 1]:.2f} over {a.size} heads"
+            if a.std() and b.std()
+            else title
+        ),
+        fontsize=9,
+    )
     return finish(fig, path)
 
 

@@ -5,7 +5,8 @@
 >>> lens.forgetting.performance(guided.result), lens.forgetting.change(guided.result)                     # doctest: +SKIP
 >>> lens.forgetting.recovered(lens.forgetting.recover(guided.model, probe, old_vector, new_vector))       # doctest: +SKIP
 
-Sources: Jiang et al. 2024, Interpretable Catastrophic Forgetting of Large Language Model Fine-tuning via Instruction Vector; Jiang et al. 2025 (ICLR), Unlocking the Power of
+Sources: Jiang et al. 2024, Interpretable Catastrophic Forgetting of Large Language Model Fine-tuning via Instruction
+    Vector; Jiang et al. 2025 (ICLR), Unlocking the Power of
 Function Vectors for Characterizing and Mitigating Catastrophic Forgetting in Continual Instruction Tuning.
 """
 
@@ -14,15 +15,60 @@ from .cost import step_cost
 from .data import KINDS, ForgettingError, Probe, Stage, accuracy, starting_from
 from .guide import Guide
 from .methods import METHODS, Method, Plan, Setup, method
-from .metrics import at_end, at_start, change, compare, compare_prompts, cosine, over_seeds, overlap, performance, signs, similarity, stability_gap, summary, weight_drift
+from .metrics import (
+    at_end,
+    at_start,
+    change,
+    compare,
+    compare_prompts,
+    cosine,
+    over_seeds,
+    overlap,
+    performance,
+    signs,
+    similarity,
+    stability_gap,
+    summary,
+    weight_drift,
+)
 from .penalties import fisher
 from .recovery import recover, recovered
 from .sequence import Sequence, sequential
 from .teachers import Teacher
 
-__all__ = ["KINDS", "METHODS", "ForgettingError", "Guide", "LoRA", "Method", "Plan", "Probe", "Sequence", "Setup", "Stage", "Teacher", "accuracy", "at_end", "at_start", "change",
-           "compare",
-           "compare_prompts", "cosine", "fisher", "method", "over_seeds", "overlap", "performance", "recover", "recovered", "sequential", "signs", "similarity",
-           "stability_gap", "starting_from",
-           "step_cost",
-           "summary", "weight_drift"]
+__all__ = [
+    "KINDS",
+    "METHODS",
+    "ForgettingError",
+    "Guide",
+    "LoRA",
+    "Method",
+    "Plan",
+    "Probe",
+    "Sequence",
+    "Setup",
+    "Stage",
+    "Teacher",
+    "accuracy",
+    "at_end",
+    "at_start",
+    "change",
+    "compare",
+    "compare_prompts",
+    "cosine",
+    "fisher",
+    "method",
+    "over_seeds",
+    "overlap",
+    "performance",
+    "recover",
+    "recovered",
+    "sequential",
+    "signs",
+    "similarity",
+    "stability_gap",
+    "starting_from",
+    "step_cost",
+    "summary",
+    "weight_drift",
+]

@@ -19,7 +19,8 @@ class LoRA:
     """A low-rank adapter for each stage, merged at the stage's end, so that earlier ones stay frozen beneath it.
 
     Attributes:
-        rank: 8 on q and v as in Jiang et al. 2025. alpha: its products are scaled by alpha / rank (not given there; 16 here). targets: names of linear layers.
+        rank: 8 on q and v as in Jiang et al. 2025. alpha: its products are scaled by alpha / rank (not given there; 16
+            here). targets: names of linear layers.
     """
 
     rank: Count = 8
@@ -32,12 +33,30 @@ class LoRA:
 
         Raises: ForgettingError: no such linear layers in the model.
         """
-        names = tuple(f"{name}.weight" for name, module in model.named_modules() if name.split(".")[-1] in self.targets and hasattr(module, "weight"))
+        names = tuple(
+            f"{name}.weight"
+            for name, module in model.named_modules()
+            if name.split(".")[-1] in self.targets and hasattr(module, "weight")
+        )
         if not names:
-            kinds = sorted({name.split(".")[-1] for name, module in model.named_modules() if getattr(module, "weight", None) is not None and module.weight.ndim == 2})
-            raise ForgettingError(f"lora.targets={shown(list(self.targets))} name no layer of this model; it has {', '.join(kinds)}.")
+            kinds = sorted(
+                {
+                    name.split(".")[-1]
+                    for name, module in model.named_modules()
+                    if getattr(module, "weight", None) is not None and module.weight.ndim == 2
+                }
+            )
+            raise ForgettingError(
+                f"lora.targets={shown(list(self.targets))} name no layer of this model; it has {', '.join(kinds)}."
+            )
         if (widest := max(max(model.get_parameter(name).shape) for name in names)) < self.rank:
-            raise ForgettingError(unfit("lora.rank", self.rank, f"at most the {widest} numbers that the widest of these layers has on a side"))
+            raise ForgettingError(
+                unfit(
+                    "lora.rank",
+                    self.rank,
+                    f"at most the {widest} numbers that the widest of these layers has on a side",
+                )
+            )
         return names
 
     @door(ForgettingError)
@@ -47,8 +66,15 @@ class LoRA:
 
         self.touched(model)
 
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=list(self.targets), lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
-                            fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in model.modules()))
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            target_modules=list(self.targets),
+            lora_dropout=0.0,
+            bias="none",
+            task_type="CAUSAL_LM",
+            fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in model.modules()),
+        )
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)

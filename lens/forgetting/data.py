@@ -21,7 +21,8 @@ from ..errors import Error
 from ..measure.causal import require_causal
 from ..training import Rows
 
-#: What a probe measures: does the model follow an instruction, learn from demonstrations, know a fact, or do what it was just trained on?
+#: What a probe measures: does the model follow an instruction, learn from demonstrations, know a fact, or do what it
+#: was just trained on?
 Kind = Literal["instruction", "in_context", "knowledge", "new"]
 KINDS: tuple[str, ...] = get_args(Kind)
 #: Numbers in the logits of one forward of `accuracy`; bounds its memory.
@@ -29,26 +30,42 @@ LOGITS_AT_ONCE = 25_000_000
 
 
 class ForgettingError(Error, ValueError):
-    """An experiment on forgetting that cannot be run; the message names the argument, its value and what was expected."""
+    """An experiment on forgetting that cannot be run; the message names the argument, its value and what was
+    expected.
+    """
 
 
 #: Of a token.
 _ID = Whole(0, 2**31)
 
 
-def _pairs(prompts: Iterable[Any], owner: str, name: str = "prompts") -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+def _pairs(
+    prompts: Iterable[Any], owner: str, name: str = "prompts"
+) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """Prompts as (ids, answer ids); objects with ``ids`` and ``answer_ids`` are taken too."""
     out = []
     for i, prompt in enumerate(prompts):
-        ids, answer = (prompt.ids, prompt.answer_ids) if hasattr(prompt, "answer_ids") else prompt if is_sequence(prompt) and len(prompt) == 2 else (prompt, ())
+        ids, answer = (
+            (prompt.ids, prompt.answer_ids)
+            if hasattr(prompt, "answer_ids")
+            else prompt
+            if is_sequence(prompt) and len(prompt) == 2
+            else (prompt, ())
+        )
         try:
             if not is_sequence(ids) or not is_sequence(() if answer is None else answer):
                 raise Unfit(prompt, "(ids, answer_ids)")
             ids, answer = (tuple(_ID.take(t) for t in part) for part in (ids, () if answer is None else answer))
         except Unfit as found:
-            raise ForgettingError(f"{owner}: {name}: prompt {i} holds {shown(found.value)}; expected (ids, answer_ids), each a list of token ids.") from None
+            raise ForgettingError(
+                f"{owner}: {name}: prompt {i} holds {shown(found.value)}; expected (ids, answer_ids), each a list of"
+                " token ids."
+            ) from None
         if not ids or not answer:
-            raise ForgettingError(f"{owner}: {name}: prompt {i} has {len(ids)} tokens and an answer of {len(answer)}; expected (ids, answer_ids), at least one token each.")
+            raise ForgettingError(
+                f"{owner}: {name}: prompt {i} has {len(ids)} tokens and an answer of {len(answer)}; expected (ids,"
+                " answer_ids), at least one token each."
+            )
         out.append((ids, answer))
     return tuple(out)
 
@@ -59,7 +76,8 @@ class Stage:
     """One task of a fine-tuning sequence: the rows it is trained on, and prompts with answers to validate it by.
 
     Attributes:
-        rows: what is trained on. prompts: (ids, answer ids); they become the probe of kind "new" that bears the stage's name.
+        rows: what is trained on. prompts: (ids, answer ids); they become the probe of kind "new" that bears the stage's
+            name.
 
     Raises: ForgettingError: no rows, a row without a counted token, a prompt without an answer.
     """
@@ -76,9 +94,15 @@ class Stage:
 
     @classmethod
     @door(ForgettingError)
-    def of(cls, name: Name, prompts: Sequence[Any], validation: Sequence[Any] = (), pad: Annotated[int, _ID] = 0) -> Stage:
+    def of(
+        cls, name: Name, prompts: Sequence[Any], validation: Sequence[Any] = (), pad: Annotated[int, _ID] = 0
+    ) -> Stage:
         """A stage from prompts with answers, (ids, answer ids) or objects that have both."""
-        return cls(name, Rows.of(_pairs(prompts, f"stage {name!r}"), pad=pad) if len(prompts) else _no_rows(name), _pairs(validation, f"stage {name!r}", "validation"))
+        return cls(
+            name,
+            Rows.of(_pairs(prompts, f"stage {name!r}"), pad=pad) if len(prompts) else _no_rows(name),
+            _pairs(validation, f"stage {name!r}", "validation"),
+        )
 
 
 def _no_rows(name: str) -> Rows:
@@ -114,21 +138,31 @@ def last_input(rows: Rows, owner: str = "rows") -> torch.Tensor:
     counted = rows.targets.any(1)
     first = rows.targets.int().argmax(1)
     if not bool(counted.all()):
-        raise ForgettingError(f"{owner}: row {int((~counted).nonzero()[0])} has no counted token, so nothing of it would be learned; give each row an answer.")
+        raise ForgettingError(
+            f"{owner}: row {int((~counted).nonzero()[0])} has no counted token, so nothing of it would be learned; give"
+            " each row an answer."
+        )
     if bool((first == 0).any()):
-        raise ForgettingError(f"{owner}: row {int((first == 0).nonzero()[0])} counts its first token, which nothing predicts; give each row a prompt of at least one token.")
+        raise ForgettingError(
+            f"{owner}: row {int((first == 0).nonzero()[0])} counts its first token, which nothing predicts; give each"
+            " row a prompt of at least one token."
+        )
     return first - 1
 
 
 def core(model: Any) -> torch.nn.Module:
     """The plain causal language model, out of a peft wrapper where there is one; its modules then hold the adapters.
 
-    Raises: ForgettingError: a wrapper that does more than its adapted layers (virtual tokens, adapters that begin at a token).
+    Raises: ForgettingError: a wrapper that does more than its adapted layers (virtual tokens, adapters that begin at a
+        token).
     """
     try:
         return without_wrapper(model)
     except UnsupportedModel as error:
-        raise ForgettingError(f"model: {error} What is measured of the model inside would be another model's; train adapters of layers (LoRA and the like), or weights.") from error
+        raise ForgettingError(
+            f"model: {error} What is measured of the model inside would be another model's; train adapters of layers"
+            " (LoRA and the like), or weights."
+        ) from error
 
 
 def anatomy(model: Any) -> Anatomy:
@@ -140,7 +174,8 @@ def anatomy(model: Any) -> Anatomy:
 def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
     """A `make_model` for `sequential`: each call reads the plain Hugging Face model anew, float32, in eval mode.
 
-    `name`: "smollm2", "organism:<name>", a local folder with safetensors or a hub name, as for lens.load. Raises LoadError; ForgettingError: a hub name that cannot be reached.
+    `name`: "smollm2", "organism:<name>", a local folder with safetensors or a hub name, as for lens.load. Raises
+    LoadError; ForgettingError: a hub name that cannot be reached.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -157,16 +192,24 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
     else:
         try:
             with _no_progress_bars():
-                config = AutoConfig.from_pretrained(name, **options)      # a small file: whether the name is known, before anything is built on it
-        except Exception as error:      # transformers and the hub's client each raise their own kinds
+                config = AutoConfig.from_pretrained(
+                    name, **options
+                )  # a small file: whether the name is known, before anything is built on it
+        except Exception as error:  # transformers and the hub's client each raise their own kinds
             raise _unreached(name, _one_line(error)) from error
         require_known_ways(name, config)
 
     def make() -> torch.nn.Module:
         try:
             with _no_progress_bars():
-                model, report = AutoModelForCausalLM.from_pretrained(str(folder or name), dtype=torch.float32, use_safetensors=True, output_loading_info=True,
-                                                                     **options, **NO_ADAPTER)
+                model, report = AutoModelForCausalLM.from_pretrained(
+                    str(folder or name),
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    **options,
+                    **NO_ADAPTER,
+                )
         except Exception as error:
             if folder is not None:
                 raise
@@ -175,12 +218,15 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
         if ours:
             model = put_on(model, folder, name).requires_grad_(False)
         return model.eval().requires_grad_(False)
+
     return make
 
 
 def _unreached(name: str, why: str) -> ForgettingError:
-    return ForgettingError(f"name={name!r} is no folder, organism or built-in model, and as a hub name it cannot be read ({why}); "
-                           "where the hub cannot be reached, download the model's safetensors elsewhere to a folder and give that.")
+    return ForgettingError(
+        f"name={name!r} is no folder, organism or built-in model, and as a hub name it cannot be read ({why}); "
+        "where the hub cannot be reached, download the model's safetensors elsewhere to a folder and give that."
+    )
 
 
 @door(ForgettingError)
@@ -189,10 +235,12 @@ def _unreached(name: str, why: str) -> ForgettingError:
 def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarray, "prompt"]:
     """Per prompt, whether the whole answer is the model's greedy continuation.
 
-    Greedy decoding writes an answer exactly if, after each true prefix, the answer's next token is the likeliest one: one forward a batch of right-padded rows
-    (causal attention never looks at the padding). The model's mode is left as it was.
+    Greedy decoding writes an answer exactly if, after each true prefix, the answer's next token is the likeliest one:
+    one forward a batch of right-padded rows (causal attention never looks at the padding). The model's mode is left as
+    it was.
 
-    Raises: ForgettingError: a wrapper as in `core`; an answer at whose length the model's rotary frequencies change. ScoringError: a model that looks ahead.
+    Raises: ForgettingError: a wrapper as in `core`; an answer at whose length the model's rotary frequencies change.
+        ScoringError: a model that looks ahead.
     """
     plain = core(model)
     if getattr(plain, "get_output_embeddings", lambda: None)() is None:
@@ -201,7 +249,10 @@ def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarra
     device, out = plain.get_input_embeddings().weight.device, np.zeros(len(probe.prompts), dtype=bool)
     width = plain.get_input_embeddings().weight.shape[0]
     if (largest := max(max(*p, *a) for p, a in probe.prompts)) >= width:
-        raise ForgettingError(f"probe {probe.name!r}: its prompts hold token {largest}, this model's vocabulary has {width}; tokenise them with this model's tokenizer.")
+        raise ForgettingError(
+            f"probe {probe.name!r}: its prompts hold token {largest}, this model's vocabulary has {width}; tokenise"
+            " them with this model's tokenizer."
+        )
     # neighbours of like length share the places where answers begin, so that few logits are computed
     order = sorted(range(len(probe.prompts)), key=lambda i: (len(probe.prompts[i][0]), len(probe.prompts[i][1])))
     kinds = _kinds_of_length(plain, probe)
@@ -214,11 +265,11 @@ def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarra
             if len(taken) > 1 and len(taken) * (len(places) if short else length) * width > LOGITS_AT_ONCE:
                 batch = max(1, len(taken) // 2)
                 continue
-            order = order[len(taken):] if taken == order[:len(taken)] else [i for i in order if i not in taken]
+            order = order[len(taken) :] if taken == order[: len(taken)] else [i for i in order if i not in taken]
             ids = torch.zeros(len(taken), length, dtype=torch.long)
             for row, i in enumerate(taken):
                 text = [*probe.prompts[i][0], *probe.prompts[i][1]][:-1]
-                ids[row, :len(text)] = torch.tensor(text)
+                ids[row, : len(text)] = torch.tensor(text)
             options = {"logits_to_keep": torch.tensor(places, device=device)} if short else {}
             best = model(input_ids=ids.to(device), use_cache=False, **options).logits.argmax(-1).cpu()
             where = {p: k for k, p in enumerate(places)} if short else range(length)
@@ -229,7 +280,9 @@ def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarra
 
 
 def _kinds_of_length(model: torch.nn.Module, probe: Probe) -> list[Any]:
-    """For each prompt what kind of length it has with its answer; prompts of one kind may share a batch. Puts back what the rotary frequencies remember."""
+    """For each prompt what kind of length it has with its answer; prompts of one kind may share a batch. Puts back what
+    the rotary frequencies remember.
+    """
     if (lengths := Lengths.of(model)) is None:
         return [None] * len(probe.prompts)
     lengths.forget()
@@ -237,8 +290,11 @@ def _kinds_of_length(model: torch.nn.Module, probe: Probe) -> list[Any]:
     for i, (prompt, answer) in enumerate(probe.prompts):
         kinds = {lengths.key(n) for n in range(len(prompt), len(prompt) + len(answer))}
         if len(kinds) > 1:
-            raise ForgettingError(f"probe {probe.name!r}: while the answer to prompt {i} is written (from {len(prompt)} tokens on) the model's rotary frequencies change with the length of "
-                                  "the text, which one forward cannot show; give a shorter or a longer prompt.")
+            raise ForgettingError(
+                f"probe {probe.name!r}: while the answer to prompt {i} is written (from {len(prompt)} tokens on) the"
+                " model's rotary frequencies change with the length of the text, which one forward cannot show; give a"
+                " shorter or a longer prompt."
+            )
         found.append(kinds.pop())
     return found
 

@@ -1,4 +1,6 @@
-"""What a sequence writes down, so that the same call goes on where it was cut: measurements as they are made, weights and losses as stages end."""
+"""What a sequence writes down, so that the same call goes on where it was cut: measurements as they are made, weights
+and losses as stages end.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,16 @@ class Done:
 
 def held(folder: Any) -> contextlib.AbstractContextManager[None]:
     """Hold the folder of a sequence, if there is one. Raises: lens.locks.Busy: another is at work in it."""
-    return contextlib.nullcontext() if folder is None else locks.at_work(files.expanded(folder), "a sequence of trainings")
+    return (
+        contextlib.nullcontext() if folder is None else locks.at_work(files.expanded(folder), "a sequence of trainings")
+    )
 
 
 class Diary:
     """A folder of a sequence; without a folder nothing is kept.
 
-    Layout: ``sequence.json``; per stage ``stage-<j>/train`` (the training's own checkpoints), ``step-<s>.safetensors``, and at its end ``weights.safetensors``
+    Layout: ``sequence.json``; per stage ``stage-<j>/train`` (the training's own checkpoints), ``step-<s>.safetensors``,
+        and at its end ``weights.safetensors``
     (only what the sequence can have changed), ``losses.parquet`` and, last, ``done.json``.
     """
 
@@ -50,13 +55,23 @@ class Diary:
             if not isinstance(held.get("what"), dict) or "fingerprint" not in held:
                 raise _refuse(f"{head} is no record of a sequence")
             if "state" in what and "state" not in held["what"]:
-                raise ForgettingError(f"folder={str(self.folder)!r} was made before folders recorded the state of their model (configuration, buffers, adapters), so it cannot "
-                                      "be told whether it is this experiment's; give an empty folder.")
+                raise ForgettingError(
+                    f"folder={str(self.folder)!r} was made before folders recorded the state of their model"
+                    " (configuration, buffers, adapters), so it cannot be told whether it is this experiment's; give"
+                    " an empty folder."
+                )
             if held["fingerprint"] != mark:
-                raise ForgettingError(f"folder={str(self.folder)!r} holds another experiment ({_difference(held['what'], what)}); give an empty folder, or the same call.")
+                raise ForgettingError(
+                    f"folder={str(self.folder)!r} holds another experiment ({_difference(held['what'], what)}); give an"
+                    " empty folder, or the same call."
+                )
         else:
-            if self.folder.exists() and any(path.name != locks.NAME and not files.leftover(path) for path in self.folder.iterdir()):
-                raise ForgettingError(f"folder={str(self.folder)!r} is not empty and holds no sequence; give an empty folder.")
+            if self.folder.exists() and any(
+                path.name != locks.NAME and not files.leftover(path) for path in self.folder.iterdir()
+            ):
+                raise ForgettingError(
+                    f"folder={str(self.folder)!r} is not empty and holds no sequence; give an empty folder."
+                )
             files.write_json(head, {"fingerprint": mark, "what": what}, parents=True)
 
     def _stage(self, number: int) -> Path:
@@ -71,23 +86,35 @@ class Diary:
         if self.folder is None:
             return
         from safetensors.numpy import save
-        files.write(self._stage(number) / f"step-{step}.safetensors", save({k: np.ascontiguousarray(v) for k, v in found.items()}), parents=True)
+
+        files.write(
+            self._stage(number) / f"step-{step}.safetensors",
+            save({k: np.ascontiguousarray(v) for k, v in found.items()}),
+            parents=True,
+        )
 
     def measurements(self, number: int) -> dict[int, dict[str, np.ndarray]]:
         """What was measured in a stage so far, by step."""
         if self.folder is None:
             return {}
-        return {int(p.stem.removeprefix("step-")): containers.tensors(p, _refuse, "np")[0] for p in sorted(self._stage(number).glob("step-*.safetensors"))}
+        return {
+            int(p.stem.removeprefix("step-")): containers.tensors(p, _refuse, "np")[0]
+            for p in sorted(self._stage(number).glob("step-*.safetensors"))
+        }
 
-    def finish(self, number: int, model: Any, names: Iterable[str], losses: pd.DataFrame, notes: Mapping[str, Any]) -> None:
-        """Writes a stage's end: first its weights, last the mark that it is done; then the earlier stage's weights and the checkpoints go."""
+    def finish(
+        self, number: int, model: Any, names: Iterable[str], losses: pd.DataFrame, notes: Mapping[str, Any]
+    ) -> None:
+        """Writes a stage's end: first its weights, last the mark that it is done; then the earlier stage's weights and
+        the checkpoints go.
+        """
         if self.folder is None:
             return
         own, folder = dict(model.named_parameters()), self._stage(number)
         files.write_tensors(folder / _WEIGHTS, {n: own[n] for n in names}, parents=True)
         files.write(folder / _LOSSES, losses.to_parquet())
         files.write_json(folder / _DONE, {"notes": dict(notes)})
-        for old in ([] if self.keep_all or number == 0 else [self._stage(number - 1) / _WEIGHTS]):
+        for old in [] if self.keep_all or number == 0 else [self._stage(number - 1) / _WEIGHTS]:
             old.unlink(missing_ok=True)
         for path in sorted((folder / "train").glob("**/*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
@@ -96,7 +123,10 @@ class Diary:
         """What a stage left when it ended; None if it has not."""
         if self.folder is None or not (self._stage(number) / _DONE).is_file():
             return None
-        return Done(containers.parquet(self._stage(number) / _LOSSES, _refuse).to_pandas(), reading.json_file(self._stage(number) / _DONE, _refuse).get("notes", {}))
+        return Done(
+            containers.parquet(self._stage(number) / _LOSSES, _refuse).to_pandas(),
+            reading.json_file(self._stage(number) / _DONE, _refuse).get("notes", {}),
+        )
 
     @torch.no_grad()
     def load_weights(self, number: int, model: Any) -> None:
@@ -104,7 +134,9 @@ class Diary:
         path = self._stage(number) / _WEIGHTS
         if not path.is_file():
             if self.finished(number + 1) is None:
-                raise ForgettingError(f"folder: {path} is missing, so the sequence cannot go on; start it anew in an empty folder.")
+                raise ForgettingError(
+                    f"folder: {path} is missing, so the sequence cannot go on; start it anew in an empty folder."
+                )
             return
         own = dict(model.named_parameters())
         for name, value in containers.tensors(path, _refuse)[0].items():

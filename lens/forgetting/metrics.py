@@ -1,4 +1,6 @@
-"""What a fine-tuning sequence did: performance, forgetting, dips on the way, drift of weights and vectors, and methods compared."""
+"""What a fine-tuning sequence did: performance, forgetting, dips on the way, drift of weights and vectors, and methods
+compared.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,16 @@ Head = tuple[Index, Index]
 
 def _check(result: xr.Dataset, name: str = "result") -> None:
     """Refuses what is no result of a sequence."""
-    if not {"correct", "accuracy", "n", "last_step"} <= set(result.data_vars) or not {"stage", "step", "probe", "kind"} <= set(result.coords):
-        raise ForgettingError(f"{name}={shown(result)} is no result of a sequence; give what lens.forgetting.sequential(...).result holds.")
+    if not {"correct", "accuracy", "n", "last_step"} <= set(result.data_vars) or not {
+        "stage",
+        "step",
+        "probe",
+        "kind",
+    } <= set(result.coords):
+        raise ForgettingError(
+            f"{name}={shown(result)} is no result of a sequence; give what lens.forgetting.sequential(...).result"
+            " holds."
+        )
 
 
 @door(ForgettingError)
@@ -48,7 +58,8 @@ def at_start(result: xr.Dataset) -> xr.DataArray:
 def performance(result: xr.Dataset) -> dict[str, float]:
     """How the trained tasks stand, from the probes that bear the stages' names.
 
-    Returns: ``AP``, the mean accuracy of each task right after its own stage; ``FP``, the mean over tasks after the last stage; ``forget`` = AP - FP.
+    Returns: ``AP``, the mean accuracy of each task right after its own stage; ``FP``, the mean over tasks after the
+        last stage; ``forget`` = AP - FP.
 
     Raises: ForgettingError: a stage without a probe of kind "new".
 
@@ -58,7 +69,10 @@ def performance(result: xr.Dataset) -> dict[str, float]:
     stages = [str(s) for s in result.stage.values]
     new = [str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"]
     if absent := [s for s in stages if s not in new]:
-        raise ForgettingError(f"stage {absent[0]!r} has no probe of kind 'new' that bears its name; give Stage(..., prompts=...) for final and average performance.")
+        raise ForgettingError(
+            f"stage {absent[0]!r} has no probe of kind 'new' that bears its name; give Stage(..., prompts=...) for"
+            " final and average performance."
+        )
     means = at_end(result).mean("prompt")
     own = np.array([float(means.sel(stage=s, probe=s)) for s in stages])
     final = np.array([float(means.sel(stage=stages[-1], probe=s)) for s in stages])
@@ -67,7 +81,9 @@ def performance(result: xr.Dataset) -> dict[str, float]:
 
 @door(ForgettingError)
 def change(result: xr.Dataset, *, seed: Seed = 0) -> pd.DataFrame:
-    """Accuracy before and after the whole sequence for each old probe and for each kind (all its prompts together), with a paired interval over prompts."""
+    """Accuracy before and after the whole sequence for each old probe and for each kind (all its prompts together),
+    with a paired interval over prompts.
+    """
     before, after = at_start(result), at_end(result).isel(stage=-1)
     rows = []
     for kind in OLD:
@@ -75,7 +91,15 @@ def change(result: xr.Dataset, *, seed: Seed = 0) -> pd.DataFrame:
         for label, of in [*((n, [n]) for n in names), *([("all", names)] if names else [])]:
             a, b = (x.sel(probe=of).values.ravel() for x in (before, after))
             there = ~np.isnan(a)
-            rows.append({"kind": kind, "probe": label, "before": _mean(a[there]), "after": _mean(b[there]), **_interval(b[there] - a[there], seed, "change")})
+            rows.append(
+                {
+                    "kind": kind,
+                    "probe": label,
+                    "before": _mean(a[there]),
+                    "after": _mean(b[there]),
+                    **_interval(b[there] - a[there], seed, "change"),
+                }
+            )
     return pd.DataFrame(rows, columns=["kind", "probe", "before", "after", "change", "low", "high", "n", "interval"])
 
 
@@ -87,18 +111,32 @@ def _interval(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
     """Mean and 95 % interval of paired differences of truth values or shares; without bounds where none can be had."""
     present = differences[~np.isnan(differences)]
     if len(present) < 2:
-        return {name: _mean(present), "low": np.nan, "high": np.nan, "n": len(present), "interval": "none: fewer than two values"}
-    found = mean_interval(present, seed=seed, values="difference" if np.isin(present, (-1.0, 0.0, 1.0)).all() else "number")
+        return {
+            name: _mean(present),
+            "low": np.nan,
+            "high": np.nan,
+            "n": len(present),
+            "interval": "none: fewer than two values",
+        }
+    found = mean_interval(
+        present, seed=seed, values="difference" if np.isin(present, (-1.0, 0.0, 1.0)).all() else "number"
+    )
     how = str(found.kind)
-    return {name: float(found.estimate), "low": float(found.low), "high": float(found.high), "n": len(present), "interval": how if how.startswith(NONE) else f"95 % {how}"}
+    return {
+        name: float(found.estimate),
+        "low": float(found.low),
+        "high": float(found.high),
+        "n": len(present),
+        "interval": how if how.startswith(NONE) else f"95 % {how}",
+    }
 
 
 @door(ForgettingError)
 def stability_gap(result: xr.Dataset) -> pd.DataFrame:
     """How far each old probe dips while a stage is trained, below the lower of the stage's start and end.
 
-    Returns: one row a stage and probe: start, end, lowest, at_step, gap (0 where nothing dips; NaN where nothing was measured between start and end). What happens
-        between two evaluations is not seen.
+    Returns: one row a stage and probe: start, end, lowest, at_step, gap (0 where nothing dips; NaN where nothing was
+        measured between start and end). What happens between two evaluations is not seen.
 
     Source: De Lange et al. 2023, Continual evaluation for lifelong learning: Identifying the stability gap.
     """
@@ -113,27 +151,44 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
                 continue
             start, end = float(trace[0]), float(trace[-1])
             low = int(np.argmin(trace.values))
-            rows.append({"stage": str(stage), "probe": str(probe), "kind": str(kind), "start": start, "end": end, "lowest": float(trace[low]), "at_step": int(trace.step[low]),
-                         "gap": max(0.0, min(start, end) - float(trace[low])) if trace.size > 2 else np.nan, "n": int(result.n.sel(probe=probe))})
+            rows.append(
+                {
+                    "stage": str(stage),
+                    "probe": str(probe),
+                    "kind": str(kind),
+                    "start": start,
+                    "end": end,
+                    "lowest": float(trace[low]),
+                    "at_step": int(trace.step[low]),
+                    "gap": max(0.0, min(start, end) - float(trace[low])) if trace.size > 2 else np.nan,
+                    "n": int(result.n.sel(probe=probe)),
+                }
+            )
     return pd.DataFrame(rows, columns=["stage", "probe", "kind", "start", "end", "lowest", "at_step", "gap", "n"])
 
 
 @door(ForgettingError)
 def summary(result: xr.Dataset, *, seed: Seed = 0, cluster: Any = "auto") -> dict[str, Any]:
-    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the change; the largest stability gap, where it was measured.
+    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the
+    change; the largest stability gap, where it was measured.
 
-    Beside them, of the mean change of the old probes (`general change`) over their prompts, in this one model: `low`, `high` (95 %) and `interval_kind`, `n` (units), `p` (sign flips,
-    two-sided; guaranteed if changes are symmetric about 0 under the null), `p_kind`, `units`: in words, what counted as one. They say nothing of other training runs: for those see
-    `compare`.
+    Beside them, of the mean change of the old probes (`general change`) over their prompts, in this one model: `low`,
+    `high` (95 %) and `interval_kind`, `n` (units), `p` (sign flips, two-sided; guaranteed if changes are symmetric
+    about 0 under the null), `p_kind`, `units`: in words, what counted as one. They say nothing of other training runs:
+    for those see `compare`.
 
-    `cluster`: "auto": prompts that are equal, or share a coordinate over probe and prompt named scene, entity, memory, duplicate or seed, are one unit, also across probes; None: each;
-    the name of a coordinate ("probe": each probe is one unit); or labels [probe, prompt]. A unit counts with the sum of its prompts' changes, so that the mean stays `general change`.
+    `cluster`: "auto": prompts that are equal, or share a coordinate over probe and prompt named scene, entity, memory,
+    duplicate or seed, are one unit, also across probes; None: each; the name of a coordinate ("probe": each probe is
+    one unit); or labels [probe, prompt]. A unit counts with the sum of its prompts' changes, so that the mean stays
+    `general change`.
 
     Raises: StatisticsError: a cluster that is no coordinate, labels of another shape.
     """
     _check(result)
     out: dict[str, Any] = {}
-    if set(map(str, result.stage.values)) <= {str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"}:
+    if set(map(str, result.stage.values)) <= {
+        str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"
+    }:
         out |= performance(result)
     table = change(result, seed=seed)
     for row in table[table.probe == "all"].itertuples():
@@ -159,25 +214,51 @@ def _tested_change(result: xr.Dataset, seed: int, cluster: Any) -> dict[str, Any
     units, note = clusters(*_labels(result, cluster, there), UNITS)
     n = total if units is None else int(units.max()) + 1
     if n < 2:
-        return {"low": np.nan, "high": np.nan, "interval_kind": f"{NONE}: fewer than two units", "n": n, "p": np.nan, "p_kind": "none: fewer than two units", "units": note}
+        return {
+            "low": np.nan,
+            "high": np.nan,
+            "interval_kind": f"{NONE}: fewer than two units",
+            "n": n,
+            "p": np.nan,
+            "p_kind": "none: fewer than two units",
+            "units": note,
+        }
     names, which, count = np.unique(kinds, return_inverse=True, return_counts=True)
     weighted = values * (total / (len(names) * count))[which]
     if units is not None:
         weighted = np.bincount(units, weighted) * (n / total)
     found, test = _interval(weighted, seed, "change"), sign_flip(weighted, seed=seed)
-    return {"low": found["low"], "high": found["high"], "interval_kind": found["interval"], "n": n, "p": float(test), "p_kind": test.kind_if, "units": note}
+    return {
+        "low": found["low"],
+        "high": found["high"],
+        "interval_kind": found["interval"],
+        "n": n,
+        "p": float(test),
+        "p_kind": test.kind_if,
+        "units": note,
+    }
 
 
 def _labels(result: xr.Dataset, cluster: Any, there: np.ndarray) -> tuple[Any, int, dict[str, list[Any]]]:
-    """The cluster, how many, and the coordinates of the prompts that are `there` [probe, prompt], as `lens.measure.effects.clusters` takes them."""
-    over = {str(c): x for c, x in result.coords.items() if x.dims and set(x.dims) <= {"probe", "prompt"} and c != "prompt"}
+    """The cluster, how many, and the coordinates of the prompts that are `there` [probe, prompt], as
+    `lens.measure.effects.clusters` takes them.
+    """
+    over = {
+        str(c): x for c, x in result.coords.items() if x.dims and set(x.dims) <= {"probe", "prompt"} and c != "prompt"
+    }
     blank = xr.DataArray(np.zeros(there.shape), dims=("probe", "prompt"))
-    known = {name: x.drop_vars(list(x.coords)).broadcast_like(blank).transpose("probe", "prompt").values[there].tolist() for name, x in over.items()}
+    known = {
+        name: x.drop_vars(list(x.coords)).broadcast_like(blank).transpose("probe", "prompt").values[there].tolist()
+        for name, x in over.items()
+    }
     if cluster is None or isinstance(cluster, str):
         return cluster, int(there.sum()), known
     labels = array(cluster, "cluster", "one label for each prompt of each probe", ForgettingError, kinds="biufUSO")
     if labels.shape != there.shape:
-        raise StatisticsError(f"cluster has shape {labels.shape}; expected one label for each prompt of each probe {there.shape}, a coordinate ({', '.join(known)}), 'auto' or None.")
+        raise StatisticsError(
+            f"cluster has shape {labels.shape}; expected one label for each prompt of each probe {there.shape}, a"
+            f" coordinate ({', '.join(known)}), 'auto' or None."
+        )
     return labels[there], int(there.sum()), known
 
 
@@ -185,11 +266,14 @@ def _labels(result: xr.Dataset, cluster: Any, there: np.ndarray) -> tuple[Any, i
 _EACH = "one number for each seed, NaN where there is none"
 
 
-# -- methods compared ---------------------------------------------------------------------------------------------------
+# -- methods compared
+# ---------------------------------------------------------------------------------------------------
+
 
 @door(ForgettingError)
 def over_seeds(values: Any, level: Share = 0.95) -> Interval:
-    """Mean over seeds with Student's t interval, ``n`` the seeds that are there (NaN is left out); without bounds where fewer than two are, or where they tie.
+    """Mean over seeds with Student's t interval, ``n`` the seeds that are there (NaN is left out); without bounds where
+    fewer than two are, or where they tie.
 
     A bootstrap of three values is far too short, and tasks of a seed are no replacement for seeds: they share a model.
     """
@@ -201,64 +285,110 @@ def signs(values: Any) -> str:
     """How many seeds have the sign of their mean, in words."""
     x = np.asarray(array(values, "values", _EACH, ForgettingError), float)
     x = x[np.isfinite(x)]
-    return f"same sign in {int((np.sign(x) == np.sign(x.mean())).sum()) if len(x) else 0} of {len(x)} seed{'s' * (len(x) != 1)}"
+    return (
+        f"same sign in {int((np.sign(x) == np.sign(x.mean())).sum()) if len(x) else 0} of {len(x)}"
+        f" seed{'s' * (len(x) != 1)}"
+    )
 
 
 @door(ForgettingError)
-def compare(runs: Mapping[str, Sequence[xr.Dataset | Mapping[str, Any]]], baseline: str = "plain", metrics: Sequence[str] | None = None) -> pd.DataFrame:
+def compare(
+    runs: Mapping[str, Sequence[xr.Dataset | Mapping[str, Any]]],
+    baseline: str = "plain",
+    metrics: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Each method's metrics against a baseline's, paired over seeds.
 
     Args:
         runs: per method its results (or dictionaries of numbers) in the same order of seeds.
 
-    Returns: one row a method and metric: mean, baseline, difference with Student's t interval over seeds (`over_seeds`), every seed's difference, and a note of how many of
-        them have the sign of their mean, and of the smallest p that an exact sign flip of so few can give.
+    Returns: one row a method and metric: mean, baseline, difference with Student's t interval over seeds
+        (`over_seeds`), every seed's difference, and a note of how many of them have the sign of their mean, and of the
+        smallest p that an exact sign flip of so few can give.
 
     Raises: ForgettingError: no such baseline, or methods with different numbers of seeds.
     """
     if baseline not in runs:
-        raise ForgettingError(f"baseline={shown(baseline)} is not among the runs; they are {', '.join(runs) or 'none'}.")
-    numbers = {name: [summary(r) if isinstance(r, xr.Dataset) else dict(r) for r in results] for name, results in runs.items()}
+        raise ForgettingError(
+            f"baseline={shown(baseline)} is not among the runs; they are {', '.join(runs) or 'none'}."
+        )
+    numbers = {
+        name: [summary(r) if isinstance(r, xr.Dataset) else dict(r) for r in results] for name, results in runs.items()
+    }
     sizes = {name: len(n) for name, n in numbers.items()}
     if len(set(sizes.values())) > 1 or not numbers[baseline]:
-        raise ForgettingError(f"runs hold different numbers of seeds ({sizes}), or none; give each method one result a seed, in the same order.")
+        raise ForgettingError(
+            f"runs hold different numbers of seeds ({sizes}), or none; give each method one result a seed, in the same"
+            " order."
+        )
     names = list(metrics) if metrics is not None else [name for name in numbers[baseline][0] if name not in TESTED]
     rows = []
     for name, of in numbers.items():
         for metric in names:
-            ours, theirs = (array([n.get(metric, np.nan) for n in x], f"runs[{n!r}], {metric}", _EACH, ForgettingError) for n, x in ((name, of), (baseline, numbers[baseline])))
+            ours, theirs = (
+                array([n.get(metric, np.nan) for n in x], f"runs[{n!r}], {metric}", _EACH, ForgettingError)
+                for n, x in ((name, of), (baseline, numbers[baseline]))
+            )
             apart = ours - theirs
             found = over_seeds(apart)
-            rows.append({"method": name, "metric": metric, "mean": _mean(ours), "baseline": _mean(theirs), "difference": float(found.estimate),
-                         "low": float(found.low), "high": float(found.high), "n": found.n,
-                         "interval": f"95 % {found.method}" if found.n > 1 else "none: fewer than two values", "differences": tuple(map(float, apart)),
-                         "note": f"{signs(apart)}; an exact sign flip cannot go below p = {min(1.0, 2.0 ** (1 - found.n)):.3g}" if found.n else ""})
+            rows.append(
+                {
+                    "method": name,
+                    "metric": metric,
+                    "mean": _mean(ours),
+                    "baseline": _mean(theirs),
+                    "difference": float(found.estimate),
+                    "low": float(found.low),
+                    "high": float(found.high),
+                    "n": found.n,
+                    "interval": f"95 % {found.method}" if found.n > 1 else "none: fewer than two values",
+                    "differences": tuple(map(float, apart)),
+                    "note": (
+                        f"{signs(apart)}; an exact sign flip cannot go below p = {min(1.0, 2.0 ** (1 - found.n)):.3g}"
+                        if found.n
+                        else ""
+                    ),
+                }
+            )
     return pd.DataFrame(rows)
 
 
 @door(ForgettingError)
 def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: Seed = 0) -> pd.DataFrame:
-    """Two methods' accuracy after the last stage, for each probe, paired over prompts (one seed each: says nothing of other seeds).
+    """Two methods' accuracy after the last stage, for each probe, paired over prompts (one seed each: says nothing of
+    other seeds).
 
     Raises: ForgettingError: results with different probes or prompts.
     """
     _check(result), _check(baseline, "baseline")
     a, b = (at_end(r).isel(stage=-1) for r in (result, baseline))
     if list(a.probe.values) != list(b.probe.values) or a.shape != b.shape:
-        raise ForgettingError("result and baseline were measured on different probes; run both with the same stages and probes.")
+        raise ForgettingError(
+            "result and baseline were measured on different probes; run both with the same stages and probes."
+        )
     rows = []
     for probe, kind in zip(a.probe.values, result.kind.values):
         ours, theirs = a.sel(probe=probe).values, b.sel(probe=probe).values
-        rows.append({"probe": str(probe), "kind": str(kind), "accuracy": _mean(ours[~np.isnan(ours)]), "baseline": _mean(theirs[~np.isnan(theirs)]), **_interval(ours - theirs,
-            seed, "difference")})
+        rows.append(
+            {
+                "probe": str(probe),
+                "kind": str(kind),
+                "accuracy": _mean(ours[~np.isnan(ours)]),
+                "baseline": _mean(theirs[~np.isnan(theirs)]),
+                **_interval(ours - theirs, seed, "difference"),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-# -- weights, vectors, heads -----------------------------------------------------------------------------------------------
+# -- weights, vectors, heads
+# -----------------------------------------------------------------------------------------------
+
 
 @door(ForgettingError)
 def weight_drift(before: Mapping[str, Tensor] | Model, after: Mapping[str, Tensor] | Model) -> pd.DataFrame:
-    """How far weights moved, by part and layer: ``||after - before|| / ||before||`` over all weights of the group (layer -1: outside the blocks; part "all": the whole model).
+    """How far weights moved, by part and layer: ``||after - before|| / ||before||`` over all weights of the group
+    (layer -1: outside the blocks; part "all": the whole model).
 
     Args:
         before, after: plain models, or mappings of named weights.
@@ -271,13 +401,23 @@ def weight_drift(before: Mapping[str, Tensor] | Model, after: Mapping[str, Tenso
         raise ForgettingError(f"before and after are not the same model: they differ in {odd!r}; merge adapters first.")
     groups: dict[tuple[str, int], list[float]] = {}
     for name in a:
-        moved, size = float((b[name].double() - a[name].double()).square().sum()), float(a[name].double().square().sum())
+        moved, size = (
+            float((b[name].double() - a[name].double()).square().sum()),
+            float(a[name].double().square().sum()),
+        )
         part, layer = _part(name)
         for key in ((part, layer), (part, None), ("all", None)):
             total = groups.setdefault(key, [0.0, 0.0, 0])
             total[0], total[1], total[2] = total[0] + moved, total[1] + size, total[2] + a[name].numel()
-    rows = [{"part": p, "layer": l, "drift": (m / s) ** 0.5 if s else np.nan, "distance": m ** 0.5, "weights": int(n)} for (p, l), (m, s, n) in groups.items()]
-    return pd.DataFrame(rows).astype({"layer": "Int64"}).sort_values(["part", "layer"], na_position="first", ignore_index=True)
+    rows = [
+        {"part": p, "layer": l, "drift": (m / s) ** 0.5 if s else np.nan, "distance": m**0.5, "weights": int(n)}
+        for (p, l), (m, s, n) in groups.items()
+    ]
+    return (
+        pd.DataFrame(rows)
+        .astype({"layer": "Int64"})
+        .sort_values(["part", "layer"], na_position="first", ignore_index=True)
+    )
 
 
 def _weights(x: Any) -> dict[str, Tensor]:
@@ -289,7 +429,15 @@ def _part(name: str) -> tuple[str, int]:
     layer = next((int(p) for p in parts if p.isdigit()), -1)
     if any("norm" in p.lower() or p.startswith("ln_") for p in parts):
         return "norm", layer
-    kind = "attention" if any(p in ATTENTION for p in parts) else "mlp" if any(p in MLP for p in parts) else "embedding" if layer == -1 else "other"
+    kind = (
+        "attention"
+        if any(p in ATTENTION for p in parts)
+        else "mlp"
+        if any(p in MLP for p in parts)
+        else "embedding"
+        if layer == -1
+        else "other"
+    )
     return kind, layer
 
 
@@ -313,9 +461,11 @@ def _direction(vector: Any, name: str) -> np.ndarray:
     try:
         own = getattr(vector, "direction", vector)
         own = own.detach().double() if isinstance(own, Tensor) and own.is_floating_point() else own
-    except Exception:    # an object may fail in any way
+    except Exception:  # an object may fail in any way
         own = None
-    return np.asarray(array(own, name, "a vector: a tensor, an array, or an object with direction", ForgettingError), np.float64).ravel()
+    return np.asarray(
+        array(own, name, "a vector: a tensor, an array, or an object with direction", ForgettingError), np.float64
+    ).ravel()
 
 
 @door(ForgettingError)
@@ -324,7 +474,10 @@ def similarity(watched: Any) -> np.ndarray:
 
     Source: Jiang et al. 2025 (similarity of a task's vector before and after).
     """
-    x = np.asarray(array(watched, "watched", "an array [stage, step, d_model], as in Sequence.watched", ForgettingError), dtype=np.float64)
+    x = np.asarray(
+        array(watched, "watched", "an array [stage, step, d_model], as in Sequence.watched", ForgettingError),
+        dtype=np.float64,
+    )
     if x.ndim != 3 or not x.size:
         raise ForgettingError(f"watched has shape {x.shape}; expected [stage, step, d_model], as in Sequence.watched.")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -333,12 +486,21 @@ def similarity(watched: Any) -> np.ndarray:
 
 @door(ForgettingError)
 def overlap(a: Sequence[Head] | Set[Head], b: Sequence[Head] | Set[Head], total: Count) -> dict[str, float]:
-    """How far two sets of heads of a model with ``total`` heads agree: shared, Jaccard, what chance would share, and P(as many or more by chance) (hypergeometric).
+    """How far two sets of heads of a model with ``total`` heads agree: shared, Jaccard, what chance would share, and
+    P(as many or more by chance) (hypergeometric).
 
     Raises: ForgettingError: an empty set, or more heads than there are.
     """
     a, b = (set((int(l), int(h)) for l, h in s) for s in (a, b))
     if not a or not b or len(a | b) > total:
-        raise ForgettingError(f"a and b: sets of {len(a)} and {len(b)} heads of total={total}: expected two sets that are not empty, of at most so many heads.")
+        raise ForgettingError(
+            f"a and b: sets of {len(a)} and {len(b)} heads of total={total}: expected two sets that are not empty, of"
+            " at most so many heads."
+        )
     shared = len(a & b)
-    return {"shared": shared, "jaccard": shared / len(a | b), "by_chance": len(a) * len(b) / total, "p": float(stats.hypergeom.sf(shared - 1, total, len(a), len(b)))}
+    return {
+        "shared": shared,
+        "jaccard": shared / len(a | b),
+        "by_chance": len(a) * len(b) / total,
+        "p": float(stats.hypergeom.sf(shared - 1, total, len(a), len(b))),
+    }

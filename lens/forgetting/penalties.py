@@ -1,4 +1,6 @@
-"""Penalties on how far weights move: what has changed, adapters included, and the diagonal Fisher information that weighs it."""
+"""Penalties on how far weights move: what has changed, adapters included, and the diagonal Fisher information that
+weighs it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from .data import ForgettingError, core, last_input
 
 
 def changes(model: Any, anchor: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """How far each weight has moved from ``anchor``, with gradients: by subtraction, or, under a peft adapter, the adapter's own product."""
+    """How far each weight has moved from ``anchor``, with gradients: by subtraction, or, under a peft adapter, the
+    adapter's own product.
+    """
     plain = core(model)
     if plain is model:
         return {name: p - anchor[name] for name, p in plain.named_parameters() if name in anchor}
@@ -31,23 +35,36 @@ def changes(model: Any, anchor: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def squared_change(model: Any, anchor: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> Tensor:
     """Sum of squared changes, each times its weight where weights are given."""
-    terms = [(d.square() if weights is None else weights[name] * d.square()).sum() for name, d in changes(model, anchor).items()]
+    terms = [
+        (d.square() if weights is None else weights[name] * d.square()).sum()
+        for name, d in changes(model, anchor).items()
+    ]
     return torch.stack(terms).sum()
 
 
 @door(ForgettingError)
 @of_one_model(reads=False)
-def fisher(model: Model, rows: Rows, names: Annotated[Sequence[str] | Set[str], Filled()], *, kind: Literal["true", "empirical"] = "true",
-           examples: Count = 200, seed: Seed = 0) -> dict[str, Tensor]:
-    """Diagonal Fisher information of named weights: the mean over examples of the squared gradient of an example's log-likelihood.
+def fisher(
+    model: Model,
+    rows: Rows,
+    names: Annotated[Sequence[str] | Set[str], Filled()],
+    *,
+    kind: Literal["true", "empirical"] = "true",
+    examples: Count = 200,
+    seed: Seed = 0,
+) -> dict[str, Tensor]:
+    """Diagonal Fisher information of named weights: the mean over examples of the squared gradient of an example's
+    log-likelihood.
 
     Args:
-        kind: "true" draws the counted tokens from the model itself (given the row before them); "empirical" takes the rows' own tokens.
+        kind: "true" draws the counted tokens from the model itself (given the row before them); "empirical" takes the
+            rows' own tokens.
         examples: rows used, drawn by ``seed`` without replacement; one backward pass each.
 
     Raises: ForgettingError: an unknown kind, no rows, a name that the model does not have.
 
-    Source: Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks; Kunstner et al. 2019 for the difference of the two kinds.
+    Source: Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks; Kunstner et al. 2019 for the
+        difference of the two kinds.
     """
     if len(rows.ids) == 0:
         raise ForgettingError("rows: old_rows has 0 rows; expected at least one.")
@@ -66,9 +83,15 @@ def fisher(model: Model, rows: Rows, names: Annotated[Sequence[str] | Set[str], 
         for i in taken.tolist():
             n = int(rows.lengths[i])
             at = rows.targets[i, :n].nonzero()[:, 0]
-            logits = model(input_ids=rows.ids[i:i + 1, :n].to(device), use_cache=False).logits[0, at - 1].float()
-            labels = rows.ids[i, at] if kind == "empirical" else torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)[:, 0]
-            gradients = torch.autograd.grad(F.cross_entropy(logits, labels.to(device), reduction="sum"), list(chosen.values()), allow_unused=True)
+            logits = model(input_ids=rows.ids[i : i + 1, :n].to(device), use_cache=False).logits[0, at - 1].float()
+            labels = (
+                rows.ids[i, at]
+                if kind == "empirical"
+                else torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)[:, 0]
+            )
+            gradients = torch.autograd.grad(
+                F.cross_entropy(logits, labels.to(device), reduction="sum"), list(chosen.values()), allow_unused=True
+            )
             for name, g in zip(chosen, gradients):
                 if g is not None:
                     out[name] += g.square() / len(taken)
@@ -99,11 +122,13 @@ Trains = Callable[[str], bool]
 
 
 def upper_layers(model: Any, share: float) -> tuple[Trains, list[str]]:
-    """A filter that lets only the upper blocks (and what follows them) train, and the names it freezes; an output layer tied to the embedding stays frozen with it."""
+    """A filter that lets only the upper blocks (and what follows them) train, and the names it freezes; an output layer
+    tied to the embedding stays frozen with it.
+    """
     from .data import anatomy
 
     a = anatomy(model)
-    frozen_blocks = a.layers[:int(share * a.n_layers)]
+    frozen_blocks = a.layers[: int(share * a.n_layers)]
     held = {id(p) for block in frozen_blocks for p in block.parameters()} | {id(p) for p in a.embedding.parameters()}
     early = [name for name, p in model.named_parameters() if id(p) in held]
     # learned positions also lie below every block

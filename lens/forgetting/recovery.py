@@ -38,26 +38,43 @@ RANDOM = {"old": "random", "new": "random of new"}
 
 @door(ForgettingError)
 @of_one_model(reads=False)
-def recover(model: Model, probe: Probe, old: Any, new: Any = None, *, layers: Layers = None, strengths: float | Sequence[float] = (1.0,),
-            randoms: Draws = 5, seed: Seed = 0, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
-    """Accuracy of a fine-tuned model with an old vector put in, a new one taken out, and random vectors of the same lengths, at every layer and strength.
+def recover(
+    model: Model,
+    probe: Probe,
+    old: Any,
+    new: Any = None,
+    *,
+    layers: Layers = None,
+    strengths: float | Sequence[float] = (1.0,),
+    randoms: Draws = 5,
+    seed: Seed = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.Dataset:
+    """Accuracy of a fine-tuned model with an old vector put in, a new one taken out, and random vectors of the same
+    lengths, at every layer and strength.
 
     Args:
         model: after fine-tuning; plain, or with its adapters merged.
-        old: the task's vector before the training. new: the trained task's vector after it; None to leave that out. Each a tensor ``[d_model]``, or anything with
-            ``direction`` or ``at_site(site)``. They enter at the blocks' output at the last prompt token, as published.
-        layers: which; None for all. strengths: factors. randoms: random vectors for each condition; they follow from `seed` and the probe's name, so that every task
-            has directions of its own.
+        old: the task's vector before the training. new: the trained task's vector after it; None to leave that out.
+            Each a tensor ``[d_model]``, or anything with ``direction`` or ``at_site(site)``. They enter at the blocks'
+            output at the last prompt token, as published.
+        layers: which; None for all. strengths: factors. randoms: random vectors for each condition; they follow from
+            `seed` and the probe's name, so that every task has directions of its own.
 
-    Returns: a result over ``condition, layer, strength, prompt`` with ``correct`` (whole answer, greedy) and ``base [prompt]`` without any vector.
-        Conditions: "old", "new" (taken away), "random" (in the old one's place), "random of new" (taken away); of several random vectors "random 1", "random 2", ...
+    Returns: a result over ``condition, layer, strength, prompt`` with ``correct`` (whole answer, greedy) and ``base
+        [prompt]`` without any vector. Conditions: "old", "new" (taken away), "random" (in the old one's place), "random
+        of new" (taken away); of several random vectors "random 1", "random 2", ...
 
     Raises: ForgettingError: a vector of another width, no strengths, fewer than one random vector.
 
-    Source: Jiang et al. 2024 and 2025 (there the best of five layers on the prompts reported; here `recovered` chooses on one half and reports the other).
+    Source: Jiang et al. 2024 and 2025 (there the best of five layers on the prompts reported; here `recovered` chooses
+        on one half and reports the other).
     """
     plain, a = core(model), anatomy(model)
-    layers, strengths = indices(layers, a.n_layers, "layer"), [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
+    layers, strengths = (
+        indices(layers, a.n_layers, "layer"),
+        [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)],
+    )
     for name, chosen in (("strengths", strengths), ("layers", layers)):
         if not chosen or len(set(chosen)) < len(chosen):
             raise ForgettingError(unfit(name, chosen, "different ones, at least one"))
@@ -67,24 +84,50 @@ def recover(model: Model, probe: Probe, old: Any, new: Any = None, *, layers: La
     for source, label in RANDOM.items():
         for r in range(randoms if source in vectors else 0):
             sign, real = vectors[source]
-            draw = torch.randn(a.d_model, generator=torch.Generator().manual_seed(_own_seed(seed, probe.name, label, r)))
-            vectors[label if randoms == 1 else f"{label} {r + 1}"] = [sign, [draw * (v.norm() / draw.norm()) for v in real]]
+            draw = torch.randn(
+                a.d_model, generator=torch.Generator().manual_seed(_own_seed(seed, probe.name, label, r))
+            )
+            vectors[label if randoms == 1 else f"{label} {r + 1}"] = [
+                sign,
+                [draw * (v.norm() / draw.norm()) for v in real],
+            ]
     cells = [(c, l, s) for c in range(len(vectors)) for l in range(len(layers)) for s in range(len(strengths))]
     made = list(vectors.values())
-    edit_of = lambda cell, at: Edit(Site("resid_post", layer=layers[cell[1]], position=at), "add", made[cell[0]][1][cell[1]].to(a.device, a.dtype),
-        scale=made[cell[0]][0] * strengths[cell[2]])
+    edit_of = lambda cell, at: Edit(
+        Site("resid_post", layer=layers[cell[1]], position=at),
+        "add",
+        made[cell[0]][1][cell[1]].to(a.device, a.dtype),
+        scale=made[cell[0]][0] * strengths[cell[2]],
+    )
     with evaluating(plain):
         base = accuracy(plain, probe)
         try:
             right = _walked(Decoder.of(plain), probe, cells, edit_of, progress)
         except UnsupportedModel as error:
-            warn(f"the fast walk does not serve this model ({error}); every vector is added in a forward of its own, which is slow.")
+            warn(
+                f"the fast walk does not serve this model ({error}); every vector is added in a forward of its own,"
+                " which is slow."
+            )
             right = _hooked(plain, probe, cells, edit_of, progress)
     shape = (len(vectors), len(layers), len(strengths), len(probe.prompts))
-    ds = xr.Dataset({"correct": (_DIMS, right.reshape(shape)), "base": ("prompt", base), "norm": (("condition", "layer"),
-        np.array([[float(v.norm()) for v in m[1]] for m in made]))},
-                    coords={"condition": list(vectors), "layer": layers, "strength": strengths})
-    call = dict(probe=probe.name, kind=probe.kind, n=len(probe.prompts), layers=layers, strengths=strengths, randoms=randoms, position="last", site="resid_post")
+    ds = xr.Dataset(
+        {
+            "correct": (_DIMS, right.reshape(shape)),
+            "base": ("prompt", base),
+            "norm": (("condition", "layer"), np.array([[float(v.norm()) for v in m[1]] for m in made])),
+        },
+        coords={"condition": list(vectors), "layer": layers, "strength": strengths},
+    )
+    call = dict(
+        probe=probe.name,
+        kind=probe.kind,
+        n=len(probe.prompts),
+        layers=layers,
+        strengths=strengths,
+        randoms=randoms,
+        position="last",
+        site="resid_post",
+    )
     return results.stamp(ds, record_of(plain, a, "recovery", call, seed=seed) | {"status": "complete"})
 
 
@@ -96,13 +139,16 @@ def _own_seed(*parts: Any) -> int:
 def _by_layer(vector: Any, layers: Sequence[int], d_model: int, name: str) -> list[Tensor]:
     try:
         own = None if hasattr(vector, "at_site") else getattr(vector, "direction", vector)
-    except Exception:    # an object may fail in any way
+    except Exception:  # an object may fail in any way
         raise ForgettingError(unfit(name, vector, _VECTOR)) from None
     given = [vector.at_site(Site("resid_post", layer=l)) if own is None and vector is not None else own for l in layers]
     given = [v.detach().float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in given]
     out = [torch.as_tensor(array(v, name, _VECTOR, ForgettingError, dtype=np.float64)).float() for v in given]
     if bad := [v for v in out if v.ndim != 1 or len(v) != d_model]:
-        raise ForgettingError(f"{name} has shape {tuple(bad[0].shape)}, this model d_model {d_model}; expected one vector of that width, extracted from this model.")
+        raise ForgettingError(
+            f"{name} has shape {tuple(bad[0].shape)}, this model d_model {d_model}; expected one vector of that width,"
+            " extracted from this model."
+        )
     if not all(bool(torch.isfinite(v).all()) and float(v.norm()) > 0 for v in out):
         raise ForgettingError(f"{name} is zero or not finite; extract it again.")
     return out
@@ -113,18 +159,20 @@ def _walked(decoder: Decoder, probe: Probe, cells, edit_of, progress) -> np.ndar
     out = np.zeros((len(cells), len(probe.prompts)), dtype=bool)
     per = max(1, ROWS_AT_ONCE // len(cells))
     for begin in range(0, len(probe.prompts), per):
-        some = probe.prompts[begin:begin + per]
+        some = probe.prompts[begin : begin + per]
         texts = [torch.tensor([*p, *a][:-1], device=decoder.device) for p, a in some]
         runs = Runs.record(decoder, texts, keep=())
         reads = [list(range(len(p) - 1, len(p) - 1 + len(a))) for p, a in some]
         rows = [(i, [edit_of(cell, len(p) - 1)]) for cell in cells for i, (p, _) in enumerate(some)]
         for part in range(0, len(rows), ROWS_AT_ONCE):
-            walked = walk(runs, rows[part:part + ROWS_AT_ONCE], reads)
-            best = torch.cat([decoder.unembed(x).argmax(-1) for x in walked.resid.split(max(1, LOGITS_AT_ONCE // decoder.d_vocab))]).cpu()
-            for k, first in enumerate(walked.first[:len(rows[part:part + ROWS_AT_ONCE])].tolist()):
+            walked = walk(runs, rows[part : part + ROWS_AT_ONCE], reads)
+            best = torch.cat(
+                [decoder.unembed(x).argmax(-1) for x in walked.resid.split(max(1, LOGITS_AT_ONCE // decoder.d_vocab))]
+            ).cpu()
+            for k, first in enumerate(walked.first[: len(rows[part : part + ROWS_AT_ONCE])].tolist()):
                 cell, i = divmod(part + k, len(some))
                 answer = some[i][1]
-                out[cell, begin + i] = best[first:first + len(answer)].tolist() == list(answer)
+                out[cell, begin + i] = best[first : first + len(answer)].tolist() == list(answer)
         if progress is not None:
             progress(min(begin + per, len(probe.prompts)), len(probe.prompts))
     return out
@@ -143,14 +191,17 @@ def _hooked(model: Any, probe: Probe, cells, edit_of, progress) -> np.ndarray:
 
 @door(ForgettingError)
 def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.DataFrame:
-    """Per condition, the layer and strength that were best on one half of the prompts, and what they give on the other half.
+    """Per condition, the layer and strength that were best on one half of the prompts, and what they give on the other
+    half.
 
     Args:
-        result: from `recover`. before: whether each prompt was right before the fine-tuning; then `share` says how much of the loss came back.
+        result: from `recover`. before: whether each prompt was right before the fine-tuning; then `share` says how much
+            of the loss came back.
 
-    Returns: layer, strength, selected (accuracy on the choosing half), accuracy, base, difference with a paired bootstrap interval over the reporting half, n; against each
-        condition's random control (its best cell chosen the same way) `over_random` with its interval. Several random vectors make one row, their mean (each at
-        a layer and strength of its own, which are then NaN), with their number as `draws`.
+    Returns: layer, strength, selected (accuracy on the choosing half), accuracy, base, difference with a paired
+        bootstrap interval over the reporting half, n; against each condition's random control (its best cell chosen the
+        same way) `over_random` with its interval. Several random vectors make one row, their mean (each at a layer and
+        strength of its own, which are then NaN), with their number as `draws`.
 
     Raises: ForgettingError: fewer than four prompts.
     """
@@ -158,11 +209,19 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
         raise ForgettingError(unfit("result", result, "what lens.forgetting.recover returned"))
     n = result.sizes["prompt"]
     if n < 4:
-        raise ForgettingError(f"the probe has {n} prompts; choosing on one half and reporting on the other needs at least 4.")
+        raise ForgettingError(
+            f"the probe has {n} prompts; choosing on one half and reporting on the other needs at least 4."
+        )
     half, correct, base = halves(n, seed), result.correct.values.astype(float), result.base.values.astype(float)
-    before = None if before is None else array(before, "before", f"one truth value for each of the {n} prompts", ForgettingError)
+    before = (
+        None
+        if before is None
+        else array(before, "before", f"one truth value for each of the {n} prompts", ForgettingError)
+    )
     if before is not None and np.shape(before) != (n,):
-        raise ForgettingError(f"before has shape {np.shape(before)}; expected one truth value for each of the {n} prompts.")
+        raise ForgettingError(
+            f"before has shape {np.shape(before)}; expected one truth value for each of the {n} prompts."
+        )
     held: dict[str, list[np.ndarray]] = {}
     cells: dict[str, list[tuple[float, float, float]]] = {}
     for c, condition in enumerate(map(str, result.condition.values)):
@@ -176,15 +235,29 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
         values, where = np.mean(draws, 0), cells[condition]
         apart = bootstrap(values - base[half.report], seed=seed)
         layer, strength = where[0][:2] if len(draws) == 1 else (np.nan, np.nan)
-        row = {"condition": condition, "layer": layer, "strength": strength, "selected": float(np.mean([w[2] for w in where])), "accuracy": float(values.mean()),
-               "base": float(base[half.report].mean()), "difference": float(apart.estimate), "low": float(apart.low), "high": float(apart.high), "n": len(half.report),
-               "draws": len(draws)}
+        row = {
+            "condition": condition,
+            "layer": layer,
+            "strength": strength,
+            "selected": float(np.mean([w[2] for w in where])),
+            "accuracy": float(values.mean()),
+            "base": float(base[half.report].mean()),
+            "difference": float(apart.estimate),
+            "low": float(apart.low),
+            "high": float(apart.high),
+            "n": len(half.report),
+            "draws": len(draws),
+        }
         if before is not None:
             lost = float(np.asarray(before, float)[half.report].mean() - base[half.report].mean())
             row |= {"lost": lost, "share": row["difference"] / lost if lost > 0 else np.nan}
         control = held.get(RANDOM.get(condition, ""))
         if control is not None:
             over = bootstrap_comparison(values, np.mean(control, 0), statistic="difference", seed=seed)
-            row |= {"over_random": float(over.estimate), "over_random_low": float(over.low), "over_random_high": float(over.high)}
+            row |= {
+                "over_random": float(over.estimate),
+                "over_random_low": float(over.low),
+                "over_random_high": float(over.high),
+            }
         rows.append(row)
     return pd.DataFrame(rows)

@@ -1,4 +1,6 @@
-"""Sequential fine-tuning: one task after another by one method, every probe measured on the way, resumable to the same losses."""
+"""Sequential fine-tuning: one task after another by one method, every probe measured on the way, resumable to the same
+losses.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,13 @@ class Sequence:
     """A finished, stopped or diverged sequence.
 
     Attributes:
-        result: `correct` [stage, step, probe, prompt] and `accuracy` [stage, step, probe] with their record; step 0 is the stage's start, its last step is measured after whatever
-            the method does when a stage ends. Steps are counted within a stage.
-        model: the plain model as it ended; after a divergence, in its last good state. watched: per name ``[stage, step, ...]``, NaN where it was not taken.
-        losses: stage, step, lm and each term. status: "complete", "stopped" or "diverged". about: what went wrong, or "". notes: per stage, what the method said of itself.
+        result: `correct` [stage, step, probe, prompt] and `accuracy` [stage, step, probe] with their record; step 0 is
+            the stage's start, its last step is measured after whatever the method does when a stage ends. Steps are
+            counted within a stage.
+        model: the plain model as it ended; after a divergence, in its last good state. watched: per name ``[stage,
+            step, ...]``, NaN where it was not taken.
+        losses: stage, step, lm and each term. status: "complete", "stopped" or "diverged". about: what went wrong, or
+            "". notes: per stage, what the method said of itself.
     """
 
     result: xr.Dataset
@@ -49,26 +54,45 @@ class Sequence:
 
 
 @door(ForgettingError)
-def sequential(make_model: Callable[[], Any], stages: Seq[Stage], probes: Seq[Probe], method: str | Method = "plain", *, recipe: Recipe | Seq[Recipe],
-               guides: Mapping[str, Guide] | None = None, lora: LoRA | None = None, evaluate_at: Seq[Size] = (),
-               watch: Mapping[str, Callable[[Any], Any]] | None = None, old_rows: Rows | None = None, folder: FilePath | None = None,
-               seed: Seed = 0, save_weights: bool = False, memory_mb: Positive = 2000, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Sequence:
+def sequential(
+    make_model: Callable[[], Any],
+    stages: Seq[Stage],
+    probes: Seq[Probe],
+    method: str | Method = "plain",
+    *,
+    recipe: Recipe | Seq[Recipe],
+    guides: Mapping[str, Guide] | None = None,
+    lora: LoRA | None = None,
+    evaluate_at: Seq[Size] = (),
+    watch: Mapping[str, Callable[[Any], Any]] | None = None,
+    old_rows: Rows | None = None,
+    folder: FilePath | None = None,
+    seed: Seed = 0,
+    save_weights: bool = False,
+    memory_mb: Positive = 2000,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Sequence:
     """Fine-tunes a fresh model on one stage after another, and measures what it can still do.
 
     Args:
         make_model: gives the start model anew at each call: a plain Hugging Face causal model, see `starting_from`.
         stages: the tasks in order. probes: what is measured; a stage's own prompts are added as a probe of kind "new".
         method: a name of `METHODS`, or `method(name, option=...)`.
-        recipe: of every stage, or one a stage. The order of rows in stage j is drawn from (recipe.seed, seed, j), the same for every method on the same rows.
-        guides: per stage name the vector that guides it, for methods that need one. lora: adapters instead of training all weights.
+        recipe: of every stage, or one a stage. The order of rows in stage j is drawn from (recipe.seed, seed, j), the
+            same for every method on the same rows.
+        guides: per stage name the vector that guides it, for methods that need one. lora: adapters instead of training
+            all weights.
         evaluate_at: steps within each stage at which everything is measured, besides start and end.
-        watch: functions of the plain model (with adapters inside, in eval mode), called whenever probes are measured; each returns an array of fixed shape.
+        watch: functions of the plain model (with adapters inside, in eval mode), called whenever probes are measured;
+            each returns an array of fixed shape.
         old_rows: rows of what the model could do before: replay and Fisher information draw on them.
-        folder: where to keep checkpoints, measurements and the weights that each stage changed; the same call goes on where it was cut. save_weights: keep them of every stage.
+        folder: where to keep checkpoints, measurements and the weights that each stage changed; the same call goes on
+            where it was cut. save_weights: keep them of every stage.
         memory_mb: of a teacher's kept outputs. stop: asked while training; True ends with what is there.
 
-    Raises: ForgettingError: stages, probes, guides or a method that cannot be used; a folder of another experiment. lens.locks.Busy: another sequence is at work in
-        the folder. lens.FileError: it cannot be written to.
+    Raises: ForgettingError: stages, probes, guides or a method that cannot be used; a folder of another experiment.
+        lens.locks.Busy: another sequence is at work in the folder. lens.FileError: it cannot be written to.
     """
     stages, probes = list(stages), list(probes)
     if isinstance(recipe, Recipe):
@@ -77,20 +101,53 @@ def sequential(make_model: Callable[[], Any], stages: Seq[Stage], probes: Seq[Pr
     probes = _checked(stages, probes, recipe, chosen, guides, old_rows)
     model = ModelLike().of(make_model(), "make_model()", ForgettingError)
     if hasattr(model, "original_model") or hasattr(model, "get_base_model"):
-        raise ForgettingError(f"make_model returns a {type(model).__name__}; expected the plain Hugging Face model: use lens.forgetting.starting_from(name), or from_pretrained.")
+        raise ForgettingError(
+            f"make_model returns a {type(model).__name__}; expected the plain Hugging Face model: use"
+            " lens.forgetting.starting_from(name), or from_pretrained."
+        )
     for name, guide in guides.items():
         guide.check(model, f"guides[{name!r}]")
-    steps = sorted({0, *(int(s) for s in evaluate_at if 0 < int(s) < max(r.steps for r in recipe)), *(r.steps for r in recipe)})
-    recipes = [{k: v for k, v in dataclasses.asdict(r).items() if k != "checkpoint_every"} for r in recipe]      # how often is written decides nothing
-    call = dict(method=chosen.name, options=dict(chosen.options), recipe=recipes, lora=None if lora is None else dataclasses.asdict(lora),
-                stages=[{"name": s.name, "rows": len(s.rows.ids), "sha256": _digest(s.rows)} for s in stages], evaluate_at=steps,
-                probes=[{"name": p.name, "kind": p.kind, "n": len(p.prompts), "sha256": _digest(p.prompts)} for p in probes],
-                guides={n: g.described() | {"sha256": _digest(g.direction)} for n, g in sorted(guides.items())}, watch=sorted(watch),
-                    old_rows=None if old_rows is None else _digest(old_rows))
+    steps = sorted(
+        {0, *(int(s) for s in evaluate_at if 0 < int(s) < max(r.steps for r in recipe)), *(r.steps for r in recipe)}
+    )
+    recipes = [
+        {k: v for k, v in dataclasses.asdict(r).items() if k != "checkpoint_every"} for r in recipe
+    ]  # how often is written decides nothing
+    call = dict(
+        method=chosen.name,
+        options=dict(chosen.options),
+        recipe=recipes,
+        lora=None if lora is None else dataclasses.asdict(lora),
+        stages=[{"name": s.name, "rows": len(s.rows.ids), "sha256": _digest(s.rows)} for s in stages],
+        evaluate_at=steps,
+        probes=[{"name": p.name, "kind": p.kind, "n": len(p.prompts), "sha256": _digest(p.prompts)} for p in probes],
+        guides={n: g.described() | {"sha256": _digest(g.direction)} for n, g in sorted(guides.items())},
+        watch=sorted(watch),
+        old_rows=None if old_rows is None else _digest(old_rows),
+    )
     record = record_of(model, anatomy(model), "forgetting", call, seed=seed, store=folder)
     with held(folder):
-        diary = Diary(folder, {"model": record["model"]["hash"], "state": record["model"]["state"], "seed": seed, "call": record["call"]}, save_weights)
-        run = _Run(make_model, model, tuple(stages), probes, chosen, guides, lora, watch, old_rows, diary, seed, memory_mb, progress, stop)
+        diary = Diary(
+            folder,
+            {"model": record["model"]["hash"], "state": record["model"]["state"], "seed": seed, "call": record["call"]},
+            save_weights,
+        )
+        run = _Run(
+            make_model,
+            model,
+            tuple(stages),
+            probes,
+            chosen,
+            guides,
+            lora,
+            watch,
+            old_rows,
+            diary,
+            seed,
+            memory_mb,
+            progress,
+            stop,
+        )
         began = time.perf_counter()
         status, about = run.all(recipe, steps)
     return run.finished(steps, recipe, record | {"seconds": round(time.perf_counter() - began, 3)}, status, about)
@@ -148,21 +205,46 @@ class _Run:
     def stage(self, number: int, recipe: Recipe, steps: Seq[int]) -> tuple[Trained, dict[str, Any]]:
         stage = self.stages[number]
         seed = int(np.random.SeedSequence([recipe.seed, self.seed, number]).generate_state(1)[0]) % 2**31
-        self.touched = self.lora.touched(self.model) if self.lora is not None else tuple(n for n, _ in self.model.named_parameters())
+        self.touched = (
+            self.lora.touched(self.model)
+            if self.lora is not None
+            else tuple(n for n, _ in self.model.named_parameters())
+        )
         self.recall(number)
         if (number, 0) not in self.seen:
             self.measure(number, 0, self.model)
-        setup = Setup(self.model, self.make_model, number, stage, self.stages[:number], self.guides.get(stage.name), self.old_rows, self.touched, seed,
-            dataclasses.replace(recipe, seed=seed), self.memory_mb)
+        setup = Setup(
+            self.model,
+            self.make_model,
+            number,
+            stage,
+            self.stages[:number],
+            self.guides.get(stage.name),
+            self.old_rows,
+            self.touched,
+            seed,
+            dataclasses.replace(recipe, seed=seed),
+            self.memory_mb,
+        )
         plan = self.method.prepare(setup, self.method.options)
         flags = {n: p.requires_grad for n, p in self.model.named_parameters()}
         mode, wrapped = self.model.training, self.model
         if self.lora is not None:
             wrapped = self.lora.put_on(self.model, seed)
         try:
-            trained = train(wrapped, plan.rows, dataclasses.replace(recipe, seed=seed), terms=plan.terms, parameters=list(trained_parameters(wrapped, self.touched, plan).values()),
-                            around=None if plan.around is None else plan.around(wrapped), evaluate=lambda step: self.measure(number, step, wrapped),
-                            evaluate_at=[s for s in steps if 0 < s < recipe.steps], folder=self.diary.training(number), progress=self.progress, stop=self.stop)
+            trained = train(
+                wrapped,
+                plan.rows,
+                dataclasses.replace(recipe, seed=seed),
+                terms=plan.terms,
+                parameters=list(trained_parameters(wrapped, self.touched, plan).values()),
+                around=None if plan.around is None else plan.around(wrapped),
+                evaluate=lambda step: self.measure(number, step, wrapped),
+                evaluate_at=[s for s in steps if 0 < s < recipe.steps],
+                folder=self.diary.training(number),
+                progress=self.progress,
+                stop=self.stop,
+            )
         finally:
             if self.lora is not None:
                 self.model = self.lora.merged(wrapped)
@@ -183,13 +265,16 @@ class _Run:
         with evaluating(model), torch.no_grad():
             for name, of in self.watch.items():
                 value = of(core(model))
-                found[f"watch/{name}"] = np.array(value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else value,
-                dtype=np.float32)   # a copy: weights go on changing
+                found[f"watch/{name}"] = np.array(
+                    value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else value, dtype=np.float32
+                )  # a copy: weights go on changing
         self.seen[number, step] = found
         self.diary.note(number, step, found)
         return {p.name: float(found[f"probe/{p.name}"].mean()) for p in self.probes}
 
-    def finished(self, steps: Seq[int], recipes: Seq[Recipe], record: dict[str, Any], status: str, about: str) -> Sequence:
+    def finished(
+        self, steps: Seq[int], recipes: Seq[Recipe], record: dict[str, Any], status: str, about: str
+    ) -> Sequence:
         longest = max(len(p.prompts) for p in self.probes)
         correct = np.full((len(self.stages), len(steps), len(self.probes), longest), np.nan, np.float32)
         watched: dict[str, np.ndarray] = {}
@@ -197,28 +282,52 @@ class _Run:
             if step not in steps:
                 continue
             for k, p in enumerate(self.probes):
-                correct[number, steps.index(step), k, :len(p.prompts)] = found[f"probe/{p.name}"]
+                correct[number, steps.index(step), k, : len(p.prompts)] = found[f"probe/{p.name}"]
             for name in self.watch:
                 value = found[f"watch/{name}"]
-                whole = watched.setdefault(name, np.full((len(self.stages), len(steps), *value.shape), np.nan, np.float32))
+                whole = watched.setdefault(
+                    name, np.full((len(self.stages), len(steps), *value.shape), np.nan, np.float32)
+                )
                 if value.shape != whole.shape[2:]:
-                    raise ForgettingError(f"watch[{name!r}] returned shape {value.shape}, and before {whole.shape[2:]}; it must keep one shape.")
+                    raise ForgettingError(
+                        f"watch[{name!r}] returned shape {value.shape}, and before {whole.shape[2:]}; it must keep one"
+                        " shape."
+                    )
                 whole[number, steps.index(step)] = value
         sizes = np.array([len(p.prompts) for p in self.probes])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             mean = np.nanmean(correct, -1)
         dims = ("stage", "step", "probe", "prompt")
-        ds = xr.Dataset({"accuracy": (dims[:3], mean, {"units": "share of prompts"}), "correct": (dims, correct), "n": ("probe", sizes), "last_step": ("stage",
-            [r.steps for r in recipes])},
-                        coords={"stage": [s.name for s in self.stages], "step": list(steps), "probe": [p.name for p in self.probes], "kind": ("probe",
-                            [p.kind for p in self.probes])})
+        ds = xr.Dataset(
+            {
+                "accuracy": (dims[:3], mean, {"units": "share of prompts"}),
+                "correct": (dims, correct),
+                "n": ("probe", sizes),
+                "last_step": ("stage", [r.steps for r in recipes]),
+            },
+            coords={
+                "stage": [s.name for s in self.stages],
+                "step": list(steps),
+                "probe": [p.name for p in self.probes],
+                "kind": ("probe", [p.kind for p in self.probes]),
+            },
+        )
         equal = repeated([len(ids), *ids, *answer] for p in self.probes for ids, answer in p.prompts)
         if equal is not None:
             labels = iter(equal)
-            ds = ds.assign_coords(duplicate=(("probe", "prompt"), [[next(labels) if i < size else "" for i in range(ds.sizes["prompt"])] for size in sizes]))
-        record |= {"status": "complete" if status == "complete" else "partial", "outcome": status, "about": about,
-                   "notes": [{k: v for k, v in n.items() if not k.endswith("seconds")} for n in self.notes]}
+            ds = ds.assign_coords(
+                duplicate=(
+                    ("probe", "prompt"),
+                    [[next(labels) if i < size else "" for i in range(ds.sizes["prompt"])] for size in sizes],
+                )
+            )
+        record |= {
+            "status": "complete" if status == "complete" else "partial",
+            "outcome": status,
+            "about": about,
+            "notes": [{k: v for k, v in n.items() if not k.endswith("seconds")} for n in self.notes],
+        }
         losses = pd.concat(self.losses, ignore_index=True) if self.losses else pd.DataFrame()
         if len(losses):
             losses = losses[["stage", *(c for c in losses.columns if c != "stage")]]
@@ -235,11 +344,17 @@ def trained_parameters(wrapped: Any, touched: Seq[str], plan: Plan) -> dict[str,
     if hasattr(wrapped, "get_base_model"):
         # "model.layers.0.self_attn.q_proj.lora_A.default.weight" belongs to "model.layers.0.self_attn.q_proj.weight"
         base = {id(p) for p in wrapped.get_base_model().parameters()}
-        out = {n: p for n, p in wrapped.get_base_model().named_parameters() if id(p) in base and ".lora_" in n and allowed(n.split(".lora_")[0] + ".weight")}
+        out = {
+            n: p
+            for n, p in wrapped.get_base_model().named_parameters()
+            if id(p) in base and ".lora_" in n and allowed(n.split(".lora_")[0] + ".weight")
+        }
     else:
         out = {n: p for n, p in wrapped.named_parameters() if allowed(n)}
     if not out:
-        raise ForgettingError("method: with these adapters nothing is left to train; name other lora.targets, or train without lora.")
+        raise ForgettingError(
+            "method: with these adapters nothing is left to train; name other lora.targets, or train without lora."
+        )
     return out
 
 
@@ -247,7 +362,9 @@ def _checked(stages, probes, recipes, chosen: Method, guides, old_rows) -> tuple
     if not stages:
         raise ForgettingError("stages=[]: give at least one lens.forgetting.Stage.")
     if len(recipes) != len(stages):
-        raise ForgettingError(f"recipe holds {len(recipes)} recipes for {len(stages)} stages; give one for all, or one each.")
+        raise ForgettingError(
+            f"recipe holds {len(recipes)} recipes for {len(stages)} stages; give one for all, or one each."
+        )
     names = [s.name for s in stages]
     every = (*probes, *(Probe(s.name, "new", s.prompts) for s in stages if s.prompts))
     for what, of in (("stages", names), ("probes", [p.name for p in every])):
@@ -258,9 +375,14 @@ def _checked(stages, probes, recipes, chosen: Method, guides, old_rows) -> tuple
     if unknown := [n for n in guides if n not in names]:
         raise ForgettingError(f"guides: {unknown[0]!r} is no stage; they are {', '.join(names)}.")
     if "guide" in chosen.needs and (absent := [n for n in names if n not in guides]):
-        raise ForgettingError(f"guides lacks {absent[0]!r}; method {chosen.name!r} needs a lens.forgetting.Guide for every stage.")
+        raise ForgettingError(
+            f"guides lacks {absent[0]!r}; method {chosen.name!r} needs a lens.forgetting.Guide for every stage."
+        )
     if "old_rows" in chosen.needs and (old_rows is None or len(old_rows.ids) == 0):
-        raise ForgettingError(f"old_rows is {'None' if old_rows is None else 'empty'}; method {chosen.name!r} draws on rows of what the model could do before.")
+        raise ForgettingError(
+            f"old_rows is {'None' if old_rows is None else 'empty'}; method {chosen.name!r} draws on rows of what the"
+            " model could do before."
+        )
     return every
 
 

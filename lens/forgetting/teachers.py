@@ -1,8 +1,9 @@
-"""A frozen model, as a rule the one that a stage starts from, as a teacher: its outputs for every row, computed once before training and kept.
+"""A frozen model, as a rule the one that a stage starts from, as a teacher: its outputs for every row, computed once
+before training and kept.
 
-What is kept of a position is its last hidden state, not its logits: d_model numbers in place of d_vocab (85 times fewer in SmolLM2), and the frozen output
-layer turns them back into the same float32 log-probabilities. Where a model does more after its output layer, which a check finds, the log-probabilities
-themselves are kept.
+What is kept of a position is its last hidden state, not its logits: d_model numbers in place of d_vocab (85 times fewer
+in SmolLM2), and the frozen output layer turns them back into the same float32 log-probabilities. Where a model does
+more after its output layer, which a check finds, the log-probabilities themselves are kept.
 """
 
 from __future__ import annotations
@@ -33,15 +34,29 @@ class Teacher:
 
     Attributes:
         last: position of each row's last input token, ``[n]``.
-        z: outputs of the heads asked for at that token, from the model without a vector, ``[rows read, k, d_head]``; None where none were asked for.
+        z: outputs of the heads asked for at that token, from the model without a vector, ``[rows read, k, d_head]``;
+            None where none were asked for.
         nbytes: memory of what is kept, the output layer's copy aside. seconds: what it took.
     """
 
-    def __init__(self, last: Int[Tensor, "n"], lengths: Int[Tensor, "m"], kept: Float[Tensor, "rows width"] | None, head: Any,
-                 z: Float[Tensor, "m k d_head"] | None, everywhere: bool, seconds: float, slot: Int[Tensor, "n"]):
+    def __init__(
+        self,
+        last: Int[Tensor, "n"],
+        lengths: Int[Tensor, "m"],
+        kept: Float[Tensor, "rows width"] | None,
+        head: Any,
+        z: Float[Tensor, "m k d_head"] | None,
+        everywhere: bool,
+        seconds: float,
+        slot: Int[Tensor, "n"],
+    ):
         self.last, self.z, self.everywhere, self.seconds = last, z, everywhere, seconds
         self._kept, self._head, self._slot = kept, head, slot
-        self._start = torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0))) if everywhere else torch.arange(len(lengths) + 1)
+        self._start = (
+            torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0)))
+            if everywhere
+            else torch.arange(len(lengths) + 1)
+        )
 
     @property
     def nbytes(self) -> int:
@@ -50,12 +65,23 @@ class Teacher:
     @classmethod
     @door(ForgettingError)
     @torch.no_grad()
-    def of(cls, model: Model, rows: Rows, guide: Guide | None = None, *, heads: Sequence[tuple[Size, Size]] = (), logits: bool = True, everywhere: bool = False,
-           only: Int[Tensor, "m"] | None = None, memory_mb: Positive = 2000) -> Teacher:
+    def of(
+        cls,
+        model: Model,
+        rows: Rows,
+        guide: Guide | None = None,
+        *,
+        heads: Sequence[tuple[Size, Size]] = (),
+        logits: bool = True,
+        everywhere: bool = False,
+        only: Int[Tensor, "m"] | None = None,
+        memory_mb: Positive = 2000,
+    ) -> Teacher:
         """Reads every row once (twice, where both a vector's logits and unguided heads are wanted).
 
         Args:
-            guide: its vector is added at each row's last input token while the logits are computed; None for the plain model.
+            guide: its vector is added at each row's last input token while the logits are computed; None for the plain
+                model.
             heads: whose outputs are kept. logits: whether the next-token distribution is kept.
             everywhere: at all real tokens of a row, not only the last input token.
             only: numbers of the rows that will be asked for; None for all. memory_mb: what may be kept.
@@ -68,7 +94,13 @@ class Teacher:
         if bool(((only < 0) | (only >= len(rows))).any()):
             raise ForgettingError(unfit("only", only, f"numbers of rows, from 0 to {len(rows) - 1}"))
         if wrong := [(l, h) for l, h in heads if l >= a.n_layers or h >= a.n_heads]:
-            raise ForgettingError(unfit("heads", wrong[0], f"pairs (layer, head) of this model of {a.n_layers} layers with {a.n_heads} heads each"))
+            raise ForgettingError(
+                unfit(
+                    "heads",
+                    wrong[0],
+                    f"pairs (layer, head) of this model of {a.n_layers} layers with {a.n_heads} heads each",
+                )
+            )
         if guide is not None:
             guide.check(model)
         slot = torch.full((len(rows),), -1)
@@ -77,16 +109,22 @@ class Teacher:
         lengths = rows.lengths.cpu().long()
         head = _Head(model) if logits else None
         count = int(lengths.sum()) if everywhere else len(last)
-        needs = (count * (a.d_model if head is None or head.linear else a.d_vocab) * logits + len(last) * len(heads) * a.d_head) * 4
+        needs = (
+            count * (a.d_model if head is None or head.linear else a.d_vocab) * logits
+            + len(last) * len(heads) * a.d_head
+        ) * 4
         if needs > memory_mb * 2**20:
-            raise ForgettingError(f"memory_mb={memory_mb:g}: the teacher's outputs of {len(last)} rows would take {needs / 2**20:.0f} MB; give fewer rows, or more memory.")
+            raise ForgettingError(
+                f"memory_mb={memory_mb:g}: the teacher's outputs of {len(last)} rows would take {needs / 2**20:.0f} MB;"
+                " give fewer rows, or more memory."
+            )
         kept: Tensor | None = None
         z = None
         start = torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0)))
         listen = HeadOutputs(heads)
         with evaluating(model):
             for index in _batches(lengths):
-                ids = rows.ids[index, :int(lengths[index].max())].to(a.device)
+                ids = rows.ids[index, : int(lengths[index].max())].to(a.device)
                 at = last[index].to(a.device)
                 if logits:
                     with contextlib.ExitStack() as around:
@@ -98,7 +136,7 @@ class Teacher:
                     kept = values.new_empty(count, values.shape[-1], device="cpu") if kept is None else kept
                     for row, i in enumerate(index.tolist()):
                         if everywhere:
-                            kept[start[i]:start[i + 1]] = values[row, :lengths[i]].cpu()
+                            kept[start[i] : start[i + 1]] = values[row, : lengths[i]].cpu()
                     if not everywhere:
                         kept[index] = values[torch.arange(len(index), device=a.device), at].cpu()
                 if heads:
@@ -115,19 +153,26 @@ class Teacher:
     @door(ForgettingError)
     @torch.no_grad()
     def log_probs(self, index: Int[Tensor, "batch"], temperature: Positive = 1.0) -> Float[Tensor, "n d_vocab"]:
-        """Float32 log-probabilities: one row an example, or, kept everywhere, example after example one row a real token."""
+        """Float32 log-probabilities: one row an example, or, kept everywhere, example after example one row a real
+        token.
+        """
         slots = self._slots(index)
-        chosen = torch.cat([torch.arange(self._start[i], self._start[i + 1]) for i in slots.tolist()]) if self.everywhere else slots
+        chosen = (
+            torch.cat([torch.arange(self._start[i], self._start[i + 1]) for i in slots.tolist()])
+            if self.everywhere
+            else slots
+        )
         return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
 
     @door(ForgettingError)
     @torch.no_grad()
-    def last_log_probs(self, index: Int[Tensor, "batch"], temperature: Positive = 1.0) -> Float[Tensor, "batch d_vocab"]:
+    def last_log_probs(
+        self, index: Int[Tensor, "batch"], temperature: Positive = 1.0
+    ) -> Float[Tensor, "batch d_vocab"]:
         """Float32 log-probabilities of the token after each example's last input token."""
         slots = self._slots(index)
         chosen = self._start[slots] + self.last[index.cpu()] if self.everywhere else slots
         return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
-
 
     @door(ForgettingError)
     def heads(self, index: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:
@@ -139,7 +184,9 @@ class Teacher:
             raise ForgettingError(unfit("index", index, f"numbers of rows, from 0 to {len(self._slot) - 1}"))
         slots = self._slot[index.cpu()]
         if bool((slots < 0).any()):
-            raise ForgettingError(f"index={int(index.cpu()[slots < 0][0])}: the teacher did not read this row; name it in only.")
+            raise ForgettingError(
+                f"index={int(index.cpu()[slots < 0][0])}: the teacher did not read this row; name it in only."
+            )
         return slots
 
 
@@ -155,7 +202,9 @@ class _Head:
             self.linear = layer is not None
             if self.linear:
                 ours = layer(self._hidden(probe))
-                self.linear = ours.shape == logits.shape and bool((ours - logits).abs().max() <= 1e-5 * max(1.0, float(logits.abs().max())))
+                self.linear = ours.shape == logits.shape and bool(
+                    (ours - logits).abs().max() <= 1e-5 * max(1.0, float(logits.abs().max()))
+                )
         self._layer = copy.deepcopy(layer).requires_grad_(False) if self.linear else None
         self.device = self._anatomy.device
 

@@ -1,9 +1,11 @@
-"""Memory injection: put the name of a missing entity back at an attention layer, and measure whether it helped and what it cost.
+"""Memory injection: put the name of a missing entity back at an attention layer, and measure whether it helped and what
+it cost.
 
 >>> memory = lens.injection.encode(model, "George Washington", encoder="activation")                      # doctest: +SKIP
 >>> grid = lens.injection.sweep(model, items, strengths=range(1, 16), controls=("shuffled", "random_direction"))    # doctest: +SKIP
 
-Source: Sakarvadia et al. 2023, Memory Injections: Correcting Multi-Hop Reasoning Failures During Inference in Transformer-Based Language Models.
+Source: Sakarvadia et al. 2023, Memory Injections: Correcting Multi-Hop Reasoning Failures During Inference in
+    Transformer-Based Language Models.
 """
 
 from .attention_lens import AttentionLens, lens_reading, lens_texts, train_lenses
@@ -18,6 +20,39 @@ from .prediction import predicts
 from .scoring import SCORES, score
 from .sweep import sweep
 
-__all__ = ["CONTROLS", "ENCODERS", "POSITIONS", "SCORES", "AttentionLens", "Distribution", "EncodedItem", "InjectionError", "Item", "Memory", "best", "bridge_reading",
-           "damage", "edits", "encode", "encode_all", "encode_items", "from_explicit", "generate", "held_out", "lens_reading", "lens_texts", "load_items",
-           "log_ratio", "next_tokens", "over_items", "percent_change", "places", "predicts", "score", "summary", "sweep", "train_lenses", "trimmed_mean"]
+__all__ = [
+    "CONTROLS",
+    "ENCODERS",
+    "POSITIONS",
+    "SCORES",
+    "AttentionLens",
+    "Distribution",
+    "EncodedItem",
+    "InjectionError",
+    "Item",
+    "Memory",
+    "best",
+    "bridge_reading",
+    "damage",
+    "edits",
+    "encode",
+    "encode_all",
+    "encode_items",
+    "from_explicit",
+    "generate",
+    "held_out",
+    "lens_reading",
+    "lens_texts",
+    "load_items",
+    "log_ratio",
+    "next_tokens",
+    "over_items",
+    "percent_change",
+    "places",
+    "predicts",
+    "score",
+    "summary",
+    "sweep",
+    "train_lenses",
+    "trimmed_mean",
+]

@@ -1,4 +1,6 @@
-"""Where the bridge entity is read: single-hop against multi-hop prompts, head by head, and whether that tells where injection works."""
+"""Where the bridge entity is read: single-hop against multi-hop prompts, head by head, and whether that tells where
+injection works.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +41,28 @@ PATCHED = {"attn_out": False, "z": True, "mlp_out": False, "resid_pre": False, "
 
 # -- head read-outs ---------------------------------------------------------------------------------------------------
 
+
 @door(InjectionError)
 @of_one_model(reads=False)
-def bridge_reading(model: Model, items: Item | Sequence[Item] | Name, *, layers: Layers = None, start: Token | None = "auto", k: Count = 10,
-                   full: bool = True, seed: Seed = 0, memory_mb: Positive = 500, progress: bool | None = None) -> xr.Dataset:
-    """How strongly every head writes the bridge entity at the last token, of the explicit (single-hop) and of the multi-hop prompt.
+def bridge_reading(
+    model: Model,
+    items: Item | Sequence[Item] | Name,
+    *,
+    layers: Layers = None,
+    start: Token | None = "auto",
+    k: Count = 10,
+    full: bool = True,
+    seed: Seed = 0,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """How strongly every head writes the bridge entity at the last token, of the explicit (single-hop) and of the
+    multi-hop prompt.
 
-    A head's output ``z W_O`` goes through the final norm's weight, frozen at the scale that the whole residual stream has in that run, and ``W_U``:
-    the logits that this head adds there. The biases that all heads share (attention output, final norm, unembedding) are left out. A
-    post-norm (OLMo 2) is frozen at the scale of the whole attention output.
+    A head's output ``z W_O`` goes through the final norm's weight, frozen at the scale that the whole residual stream
+    has in that run, and ``W_U``: the logits that this head adds there. The biases that all heads share (attention
+    output, final norm, unembedding) are left out. A post-norm (OLMo 2) is frozen at the scale of the whole attention
+    output.
 
     Args:
         items: items, or the name of a data set.
@@ -59,71 +74,132 @@ def bridge_reading(model: Model, items: Item | Sequence[Item] | Name, *, layers:
         memory_mb: extra memory to stay under; one item's runs and logits are always held.
         progress: a bar over two seconds; False for none.
 
-    Returns: over (item, layer, head, prompt = "single", "multi"): ``score``, the mean over the entity's distinct tokens of logit - mean logit of the
-        vocabulary, the better of the entity with and without a space before it (logits); ``score_other``, the same of another item's entity;
-        ``rank`` of the entity's best token (0 = top) and ``hit``. Over (item, layer, head): ``reading`` = single - multi of ``score``, ``reading_other`` (the
-        control; NaN where all items share one memory), ``kl`` = KL(single || multi) of the head's own next-token distributions (nats).
+    Returns: over (item, layer, head, prompt = "single", "multi"): ``score``, the mean over the entity's distinct tokens
+        of logit - mean logit of the vocabulary, the better of the entity with and without a space before it (logits);
+        ``score_other``, the same of another item's entity; ``rank`` of the entity's best token (0 = top) and ``hit``.
+        Over (item, layer, head): ``reading`` = single - multi of ``score``, ``reading_other`` (the control; NaN where
+        all items share one memory), ``kl`` = KL(single || multi) of the head's own next-token distributions (nats).
 
-    Raises: InjectionError (a memory or an item that the tokenizer cannot take), SiteError (no such layer), UnsupportedModel.
+    Raises: InjectionError (a memory or an item that the tokenizer cannot take), SiteError (no such layer),
+        UnsupportedModel.
 
-    Source: Sakarvadia et al. 2023, Memory Injections, section 2 (head outputs read through W_U; there with the shared bias, here without).
+    Source: Sakarvadia et al. 2023, Memory Injections, section 2 (head outputs read through W_U; there with the shared
+        bias, here without).
 
     >>> reading = bridge_reading(model, items)                                # doctest: +SKIP
     >>> over_items(reading, "reading").excess.argmax(...)                      # doctest: +SKIP
     """
     decoder = Decoder.of(model)
     weights = {layer: decoder.blocks[layer].output_weight for layer in selected(layers, decoder.n_layers, "layer")}
-    return read_heads(model, items, weights, "bridge reading", {"layers": layers}, start=start, k=k, full=full, seed=seed, memory_mb=memory_mb, progress=progress)
+    return read_heads(
+        model,
+        items,
+        weights,
+        "bridge reading",
+        {"layers": layers},
+        start=start,
+        k=k,
+        full=full,
+        seed=seed,
+        memory_mb=memory_mb,
+        progress=progress,
+    )
 
 
 @torch.no_grad()
-def read_heads(model: Any, items: Any, weights: Mapping[int, Callable[[], Tensor]], kind: str, call: Mapping[str, Any], *, start: Any, k: int, full: bool,
-               seed: int, memory_mb: float, progress: bool | None) -> xr.Dataset:
-    """``bridge_reading`` through any map of a head's ``z`` to the residual stream: per layer a function that gives ``[n_heads, d_head, d_model]``."""
+def read_heads(
+    model: Any,
+    items: Any,
+    weights: Mapping[int, Callable[[], Tensor]],
+    kind: str,
+    call: Mapping[str, Any],
+    *,
+    start: Any,
+    k: int,
+    full: bool,
+    seed: int,
+    memory_mb: float,
+    progress: bool | None,
+) -> xr.Dataset:
+    """``bridge_reading`` through any map of a head's ``z`` to the residual stream: per layer a function that gives
+    ``[n_heads, d_head, d_model]``.
+    """
     began, decoder, items = time.perf_counter(), Decoder.of(model), as_items(items)
     encoded = encode_items(model, items, start=start)
     layers, others = list(weights), partners(items, seed)
     tokens = [memory_tokens(model, i.memory) for i in items]
     shape = (len(items), len(layers), decoder.n_heads)
     names = ["score", "score_other", *(["rank", "hit"] if full else [])]
-    out = {n: np.full((*shape, 2), np.nan, np.float32) for n in names} | ({"kl": np.full(shape, np.nan, np.float32)} if full else {})
+    out = {n: np.full((*shape, 2), np.nan, np.float32) for n in names} | (
+        {"kl": np.full(shape, np.nan, np.float32)} if full else {}
+    )
     table = decoder.unembedding().float()
     mean = table.mean(0)
-    with tqdm(total=len(items) * len(layers), desc=kind, unit="layer", delay=2.0, leave=False, disable=hidden(progress)) as bar:
+    with tqdm(
+        total=len(items) * len(layers), desc=kind, unit="layer", delay=2.0, leave=False, disable=hidden(progress)
+    ) as bar:
         for block, runs in _both_prompts(decoder, encoded, ("z",), memory_mb / 2):
             last = last_tokens(runs)
             scale = norm_scale(decoder.norm, runs.resid[-1][last])
-            own, other = (_directions(table, mean, [None if j is None else tokens[j] for j in js]) for js in (block, [others[i] for i in block]))
+            own, other = (
+                _directions(table, mean, [None if j is None else tokens[j] for j in js])
+                for js in (block, [others[i] for i in block])
+            )
             for at, layer in enumerate(layers):
                 vectors = head_vectors(decoder, layer, runs.get("z", layer)[last], scale, weights[layer]())
                 vectors = vectors.unflatten(0, (2, len(block))).transpose(0, 1)
                 for name, direction in (("score", own), ("score_other", other)):
-                    out[name][block, at] = torch.einsum("nphm,nvm->nphv", vectors, direction).amax(-1).movedim(1, -1).cpu().numpy()
+                    out[name][block, at] = (
+                        torch.einsum("nphm,nvm->nphv", vectors, direction).amax(-1).movedim(1, -1).cpu().numpy()
+                    )
                 if full:
                     for name, value in _distributions(table, vectors, [tokens[i] for i in block], k, memory_mb / 4):
                         out[name][block, at] = value
                 bar.update(len(block))
     dims = ("item", "layer", "head", "prompt")
-    out |= {name.replace("score", "reading"): out[name][..., 0] - out[name][..., 1] for name in ("score", "score_other")}
+    out |= {
+        name.replace("score", "reading"): out[name][..., 0] - out[name][..., 1] for name in ("score", "score_other")
+    }
     heads = np.arange(decoder.n_heads)
-    ds = xr.Dataset({n: (dims[:v.ndim], v) for n, v in out.items()},
-                    {**item_coords(encoded), "layer": layers, "head": heads, "kv_head": ("head", kv_heads(decoder, heads)), "prompt": list(PROMPTS)})
+    ds = xr.Dataset(
+        {n: (dims[: v.ndim], v) for n, v in out.items()},
+        {
+            **item_coords(encoded),
+            "layer": layers,
+            "head": heads,
+            "kv_head": ("head", kv_heads(decoder, heads)),
+            "prompt": list(PROMPTS),
+        },
+    )
     for name in ("score", "score_other", "reading", "reading_other"):
         ds[name].attrs["units"] = "logits"
     if full:
         ds["kl"].attrs["units"], ds["rank"].attrs["units"] = "nats", "rank (0 = top)"
     call = {**call, "start": start, "k": k, "full": full, "items": [described(i) for i in items]}
-    return results.stamp(ds, record_of(model, decoder, kind, call, seed=seed, status="complete") | {"seconds": round(time.perf_counter() - began, 3)})
+    return results.stamp(
+        ds,
+        record_of(model, decoder, kind, call, seed=seed, status="complete")
+        | {"seconds": round(time.perf_counter() - began, 3)},
+    )
 
 
-def head_vectors(decoder: Decoder, layer: int, z: Float[Tensor, "n n_heads d_head"], scale: Any,
-                 weight: Float[Tensor, "n_heads d_head d_model"]) -> Float[Tensor, "n n_heads d_model"]:
-    """What each head adds to the input of the unembedding: its output through the norms, frozen at ``scale`` (``[n, 1]``, see ``norm_scale``), biases left out."""
+def head_vectors(
+    decoder: Decoder,
+    layer: int,
+    z: Float[Tensor, "n n_heads d_head"],
+    scale: Any,
+    weight: Float[Tensor, "n_heads d_head d_model"],
+) -> Float[Tensor, "n n_heads d_model"]:
+    """What each head adds to the input of the unembedding: its output through the norms, frozen at ``scale`` (``[n,
+    1]``, see ``norm_scale``), biases left out.
+    """
     block = decoder.blocks[layer]
     out, inner = torch.einsum("nhd,hdm->nhm", z.float(), weight.float()), 1.0
     if block.post_attn is not None:
         inner = norm_scale(block.post_attn, before_post_norm(block, z.float()))[:, None]
-    return through_norm(decoder.norm, through_norm(block.post_attn, out, inner), scale[:, None] if isinstance(scale, Tensor) else scale)
+    return through_norm(
+        decoder.norm, through_norm(block.post_attn, out, inner), scale[:, None] if isinstance(scale, Tensor) else scale
+    )
 
 
 def last_tokens(runs: Runs) -> Tensor:
@@ -132,7 +208,8 @@ def last_tokens(runs: Runs) -> Tensor:
 
 
 def memory_tokens(model: Any, memory: str) -> list[tuple[int, ...]]:
-    """The distinct tokens of a memory as it begins a text and as it follows a space; one entry where the tokenizer makes no difference.
+    """The distinct tokens of a memory as it begins a text and as it follows a space; one entry where the tokenizer
+    makes no difference.
 
     Raises: InjectionError for a memory that tokenises to nothing or is unknown to the tokenizer.
     """
@@ -145,22 +222,33 @@ def memory_tokens(model: Any, memory: str) -> list[tuple[int, ...]]:
 
 
 def partners(items: Sequence[Item], seed: int = 0) -> list[int | None]:
-    """For each item the number of another one whose entity is its control: of the same group where there is one, never an entity that its prompts or
-    its answer name. None where no other item will do."""
+    """For each item the number of another one whose entity is its control: of the same group where there is one, never
+    an entity that its prompts or its answer name. None where no other item will do."""
     rng, out = np.random.default_rng(seed), []
     for item in items:
         said = f"{item.prompt}\n{item.explicit}\n{item.answer}".lower()
-        free = [j for j, o in enumerate(items) if o.memory.strip().lower() not in said and o.memory.strip().lower() != item.memory.strip().lower()]
+        free = [
+            j
+            for j, o in enumerate(items)
+            if o.memory.strip().lower() not in said and o.memory.strip().lower() != item.memory.strip().lower()
+        ]
         near = [j for j in free if items[j].group == item.group] or free
         out.append(int(rng.choice(near)) if near else None)
     return out
 
 
-def _both_prompts(decoder: Decoder, encoded: Sequence[EncodedItem], keep: Sequence[str], memory_mb: float) -> Iterator[tuple[list[int], Runs]]:
-    """The numbers of some items that fit the memory, and the runs of all their explicit prompts, then of all their multi-hop prompts."""
+def _both_prompts(
+    decoder: Decoder, encoded: Sequence[EncodedItem], keep: Sequence[str], memory_mb: float
+) -> Iterator[tuple[list[int], Runs]]:
+    """The numbers of some items that fit the memory, and the runs of all their explicit prompts, then of all their
+    multi-hop prompts.
+    """
     sizes = [run_bytes(decoder, len(e.ids) + len(e.explicit_ids), keep) for e in encoded]
     for block in _blocks(sizes, memory_mb * 2**20):
-        yield block, Runs.record(decoder, [encoded[i].explicit_ids for i in block] + [encoded[i].ids for i in block], keep)
+        yield (
+            block,
+            Runs.record(decoder, [encoded[i].explicit_ids for i in block] + [encoded[i].ids for i in block], keep),
+        )
 
 
 def _blocks(sizes: Sequence[float], limit: float) -> Iterator[list[int]]:
@@ -175,24 +263,33 @@ def _blocks(sizes: Sequence[float], limit: float) -> Iterator[list[int]]:
     yield block
 
 
-def _directions(table: Tensor, mean: Tensor, tokens: Sequence[list[tuple[int, ...]] | None]) -> Float[Tensor, "n 2 d_model"]:
+def _directions(
+    table: Tensor, mean: Tensor, tokens: Sequence[list[tuple[int, ...]] | None]
+) -> Float[Tensor, "n 2 d_model"]:
     """Per memory and variant, the direction whose product is the mean centred logit; NaN where there is no memory."""
     nothing = torch.full_like(mean, math.nan).expand(2, -1)
     one = lambda ids: table[torch.tensor(ids, device=table.device)].mean(0) - mean
     return torch.stack([nothing if t is None else torch.stack([one(t[0]), one(t[-1])]) for t in tokens])
 
 
-def _distributions(table: Tensor, vectors: Float[Tensor, "n 2 n_heads d_model"], tokens: Sequence[list[tuple[int, ...]]], k: int,
-                   memory_mb: float) -> Iterator[tuple[str, np.ndarray]]:
-    """What takes the whole vocabulary: ``rank`` and ``hit`` ``[n, head, prompt]``, ``kl`` ``[n, head]``; logits of a few items are held at once."""
+def _distributions(
+    table: Tensor,
+    vectors: Float[Tensor, "n 2 n_heads d_model"],
+    tokens: Sequence[list[tuple[int, ...]]],
+    k: int,
+    memory_mb: float,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """What takes the whole vocabulary: ``rank`` and ``hit`` ``[n, head, prompt]``, ``kl`` ``[n, head]``; logits of a
+    few items are held at once.
+    """
     n, _, n_heads, _ = vectors.shape
     at_once = max(1, int(memory_mb * 2**20 / (4 * 4 * 2 * n_heads * len(table))))
     rank, kl = [], []
     for first in range(0, n, at_once):
-        part = vectors[first:first + at_once]
+        part = vectors[first : first + at_once]
         # flat: one product over all rows, not one for every item and prompt
         logits = (part.reshape(-1, part.shape[-1]) @ table.T).view(*part.shape[:-1], -1)
-        for x, variants in zip(logits, tokens[first:first + at_once]):
+        for x, variants in zip(logits, tokens[first : first + at_once]):
             ids = torch.tensor(sorted({t for v in variants for t in v}), device=x.device)
             rank.append((x > x[..., ids].amax(-1, keepdim=True)).sum(-1).T)
         single, multi = logits.log_softmax(-1).unbind(1)
@@ -202,32 +299,49 @@ def _distributions(table: Tensor, vectors: Float[Tensor, "n 2 n_heads d_model"],
     yield from (("rank", rank), ("hit", rank < k), ("kl", torch.cat(kl).cpu().numpy()))
 
 
-# -- patching from the explicit prompt ----------------------------------------------------------------------------------
+# -- patching from the explicit prompt
+# ----------------------------------------------------------------------------------
+
 
 @door(InjectionError)
 @of_one_model(reads=False)
-def from_explicit(model: Model, items: Item | Sequence[Item] | Name, *, site: Literal["attn_out", "z", "mlp_out", "resid_pre", "resid_post"] = "attn_out",
-                  layers: Layers = None, control: bool = True, start: Token | None = "auto", seed: Seed = 0, memory_mb: Positive = 500,
-                  progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
+def from_explicit(
+    model: Model,
+    items: Item | Sequence[Item] | Name,
+    *,
+    site: Literal["attn_out", "z", "mlp_out", "resid_pre", "resid_post"] = "attn_out",
+    layers: Layers = None,
+    control: bool = True,
+    start: Token | None = "auto",
+    seed: Seed = 0,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> xr.Dataset:
     """What the multi-hop prompt gains when one activation at its last token is that of the explicit prompt.
 
-    The two prompts differ in length, so only their last tokens are matched. Each cell is one edited run, scored by the log-probability of the whole
-    answer (teacher forced). The control copies from another item's explicit prompt (``partners``): what that still does is due to the form.
+    The two prompts differ in length, so only their last tokens are matched. Each cell is one edited run, scored by the
+    log-probability of the whole answer (teacher forced). The control copies from another item's explicit prompt
+    (``partners``): what that still does is due to the form.
 
     Args:
         site: ``attn_out``, ``mlp_out``, ``resid_pre``, ``resid_post`` (per layer) or ``z`` (per layer and head).
         layers: which; None for all. ``control``: False leaves it out, which halves the time.
         stop: asked between layers; True ends with a partial result (NaN where nothing was computed).
 
-    Returns: over (item, layer[, head]), in nats: ``effect`` and ``effect_other`` (value - unedited multi-hop prompt), ``value`` and ``value_other``; over
-        (item,): ``multi_logprob`` and ``single_logprob`` of the unedited prompts.
+    Returns: over (item, layer[, head]), in nats: ``effect`` and ``effect_other`` (value - unedited multi-hop prompt),
+        ``value`` and ``value_other``; over (item,): ``multi_logprob`` and ``single_logprob`` of the unedited prompts.
 
-    Raises: InjectionError (site, items), UnsupportedModel. Cost: two edited last tokens an item and cell, on top of two prompts' passes and the control's.
+    Raises: InjectionError (site, items), UnsupportedModel. Cost: two edited last tokens an item and cell, on top of two
+        prompts' passes and the control's.
 
     >>> from_explicit(model, items, site="z").effect.mean("item").plot()       # doctest: +SKIP
     """
     decoder, items = Decoder.of(model), as_items(items)
-    encoded, layers = encode_items(model, items, start=start), different_layers(selected(layers, decoder.n_layers, "layer"), decoder)
+    encoded, layers = (
+        encode_items(model, items, start=start),
+        different_layers(selected(layers, decoder.n_layers, "layer"), decoder),
+    )
     others = partners(items, seed) if control else [None] * len(items)
     keep = (site,) if site in ("z", "mlp_out") else ()
     heads = list(range(decoder.n_heads)) if PATCHED[site] else [None]
@@ -240,12 +354,21 @@ def from_explicit(model: Model, items: Item | Sequence[Item] | Name, *, site: Li
         base = Runs.record(decoder, [join(encoded[i].ids, t) for i, t in zip(batch, tails)], keep)
         answered = [join(encoded[i].explicit_ids, t) for i, t in zip(batch, tails)]
         controls = [i for i in batch if others[i] is not None]
-        source = Runs.record(decoder, [*answered, *(encoded[others[i]].explicit_ids.to(decoder.device) for i in controls)], keep)
-        here = lambda row, i: torch.stack([source.get(site, l)[source.starts[row] + len(encoded[i].explicit_ids) - 1] for l in layers])
+        source = Runs.record(
+            decoder, [*answered, *(encoded[others[i]].explicit_ids.to(decoder.device) for i in controls)], keep
+        )
+        here = lambda row, i: torch.stack(
+            [source.get(site, l)[source.starts[row] + len(encoded[i].explicit_ids) - 1] for l in layers]
+        )
         held.clear()
         for row, i in enumerate(batch):
             held[i] = here(row, i), here(len(batch) + controls.index(i), others[i]) if i in controls else None
-            at = source.starts[row] + len(encoded[i].explicit_ids) - 1 + torch.arange(len(encoded[i].answer_ids), device=decoder.device)
+            at = (
+                source.starts[row]
+                + len(encoded[i].explicit_ids)
+                - 1
+                + torch.arange(len(encoded[i].answer_ids), device=decoder.device)
+            )
             single[i] = sequence_logprob(decoder, source.resid[-1][at][None], encoded[i].answer_ids).item()
         # the sweep reads its source where the base is read; prompts of other lengths stay outside of it
         return base, base
@@ -256,57 +379,125 @@ def from_explicit(model: Model, items: Item | Sequence[Item] | Name, *, site: Li
             for at, layer in enumerate(layers) if values is not None else ():
                 for h, head in enumerate(heads):
                     value = values[at] if head is None else values[at, head]
-                    yield Cell((at, h, condition), at, (Edit(Site(site, layer=layer, head=head, position=position), "replace", value),))
+                    yield Cell(
+                        (at, h, condition),
+                        at,
+                        (Edit(Site(site, layer=layer, head=head, position=position), "replace", value),),
+                    )
 
     lengths = [len(e.ids) for e in encoded]
-    size = lambda i: sum(run_bytes(decoder, n, keep) for n in (lengths[i] + len(encoded[i].answer_ids), len(encoded[i].explicit_ids) + len(encoded[i].answer_ids),
-                                                                0 if others[i] is None else len(encoded[others[i]].explicit_ids)))
-    values = sweep(decoder, encoded, lengths, (len(layers), len(heads), 2), cells, make_runs, METRICS["logprob"], clean_is_base=True, bytes_per_prompt=size,
-                   memory_mb=memory_mb, progress=progress, stop=stop, label=f"explicit {site}")
+    size = lambda i: sum(
+        run_bytes(decoder, n, keep)
+        for n in (
+            lengths[i] + len(encoded[i].answer_ids),
+            len(encoded[i].explicit_ids) + len(encoded[i].answer_ids),
+            0 if others[i] is None else len(encoded[others[i]].explicit_ids),
+        )
+    )
+    values = sweep(
+        decoder,
+        encoded,
+        lengths,
+        (len(layers), len(heads), 2),
+        cells,
+        make_runs,
+        METRICS["logprob"],
+        clean_is_base=True,
+        bytes_per_prompt=size,
+        memory_mb=memory_mb,
+        progress=progress,
+        stop=stop,
+        label=f"explicit {site}",
+    )
     dims = ("item", "layer", "head") if PATCHED[site] else ("item", "layer")
     drop = (lambda x: x) if PATCHED[site] else (lambda x: x[:, :, 0])
     variables = {}
-    for condition, end in enumerate(("", "_other")[:1 + bool(control)]):
+    for condition, end in enumerate(("", "_other")[: 1 + bool(control)]):
         value = drop(values.value[..., condition])
-        variables |= {f"effect{end}": (dims, (value - values.base.reshape(-1, *[1] * (value.ndim - 1))).astype(np.float32)), f"value{end}": (dims, value)}
-    axes = {"head": np.arange(decoder.n_heads), "kv_head": ("head", kv_heads(decoder, range(decoder.n_heads)))} if PATCHED[site] else {}
-    ds = xr.Dataset({**variables, "multi_logprob": ("item", values.base), "single_logprob": ("item", single)},
-                    {**item_coords(encoded), "layer": layers, **axes})
+        variables |= {
+            f"effect{end}": (dims, (value - values.base.reshape(-1, *[1] * (value.ndim - 1))).astype(np.float32)),
+            f"value{end}": (dims, value),
+        }
+    axes = (
+        {"head": np.arange(decoder.n_heads), "kv_head": ("head", kv_heads(decoder, range(decoder.n_heads)))}
+        if PATCHED[site]
+        else {}
+    )
+    ds = xr.Dataset(
+        {**variables, "multi_logprob": ("item", values.base), "single_logprob": ("item", single)},
+        {**item_coords(encoded), "layer": layers, **axes},
+    )
     for variable in ds.data_vars.values():
         variable.attrs["units"] = "nats"
-    call = {"site": site, "layers": layers, "control": bool(control), "start": start, "items": [described(i) for i in items]}
-    return results.stamp(ds, record_of(model, decoder, "explicit patch", call, seed=seed, status=values.status) | {"seconds": round(values.seconds, 3)})
+    call = {
+        "site": site,
+        "layers": layers,
+        "control": bool(control),
+        "start": start,
+        "items": [described(i) for i in items],
+    }
+    return results.stamp(
+        ds,
+        record_of(model, decoder, "explicit patch", call, seed=seed, status=values.status)
+        | {"seconds": round(values.seconds, 3)},
+    )
 
 
-# -- over items ---------------------------------------------------------------------------------------------------------
+# -- over items
+# ---------------------------------------------------------------------------------------------------------
+
 
 @door(InjectionError)
-def over_items(ds: xr.Dataset, variable: str | None = None, *, level: Share = 0.95, resamples: Draws = 2000, flips: Draws | None = None, method: str = "auto",
-               seed: Seed = 0, cluster: str | Sequence[Any] | None = "auto") -> xr.Dataset:  # fmt: skip
-    """The mean over items of every cell with its interval and sign-flip test, Holm-corrected over the cells, beside the control's.
+def over_items(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    level: Share = 0.95,
+    resamples: Draws = 2000,
+    flips: Draws | None = None,
+    method: str = "auto",
+    seed: Seed = 0,
+    cluster: str | Sequence[Any] | None = "auto",
+) -> xr.Dataset:
+    """The mean over items of every cell with its interval and sign-flip test, Holm-corrected over the cells, beside the
+    control's.
 
     Args:
         ds: what ``bridge_reading``, ``lens_reading`` or ``from_explicit`` returned.
         variable: by default ``reading`` or ``effect``, whichever is there. Its control is ``<variable>_other``.
-        flips: sign patterns of the test; None takes 100 a cell and at least 10 000, so that Holm's correction can reach 0.05.
-        method: of the interval, see `lens.measure.intervals.bootstrap`. cluster: what counts as one, as in `summary`: by default the memory.
+        flips: sign patterns of the test; None takes 100 a cell and at least 10 000, so that Holm's correction can reach
+            0.05.
+        method: of the interval, see `lens.measure.intervals.bootstrap`. cluster: what counts as one, as in `summary`:
+            by default the memory.
 
-    Returns: over the remaining axes ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p`` (two-sided, guaranteed if symmetric about 0 under the null), ``p_kind``,
-        ``p_holm``; ``units``: in words, what counted as one; where there is a control the
-        same with ``_other``, and of ``excess`` = item by item, variable - control: ``excess``, ``excess_low``, ``excess_high``, ``excess_p``, ``excess_p_holm``.
+    Returns: over the remaining axes ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p`` (two-sided,
+        guaranteed if symmetric about 0 under the null), ``p_kind``, ``p_holm``; ``units``: in words, what counted as
+        one; where there is a control the same with ``_other``, and of ``excess`` = item by item, variable - control:
+        ``excess``, ``excess_low``, ``excess_high``, ``excess_p``, ``excess_p_holm``.
 
     Raises: InjectionError: no item axis, fewer than two items, no such variable.
 
     Source: Efron and Tibshirani 1993; Phipson and Smyth 2010; Holm 1979.
     """
     variable = variable or next((n for n in ("reading", "effect") if n in ds), None)
-    if variable is None or variable not in ds or "item" not in ds[variable].dims or ds[variable].dtype.kind not in "fiub":
-        raise InjectionError(f"variable={shown(variable)} names no numbers over items of ds; it has {', '.join(map(str, ds.data_vars)) or 'none'}.")
+    if (
+        variable is None
+        or variable not in ds
+        or "item" not in ds[variable].dims
+        or ds[variable].dtype.kind not in "fiub"
+    ):
+        raise InjectionError(
+            f"variable={shown(variable)} names no numbers over items of ds; it has"
+            f" {', '.join(map(str, ds.data_vars)) or 'none'}."
+        )
     if ds.sizes["item"] < 2:
         raise InjectionError("ds has one item; an interval over items needs at least two.")
     own, control = ds[variable], ds.get(f"{variable}_other")
     kept = {c: ds[c] for c in ds.coords if not set(ds[c].dims) - set(own.dims) and "item" not in ds[c].dims}
-    made, options = xr.Dataset(coords=kept), dict(level=level, resamples=resamples, flips=flips, method=method, seed=seed)
+    made, options = (
+        xr.Dataset(coords=kept),
+        dict(level=level, resamples=resamples, flips=flips, method=method, seed=seed),
+    )
     fields = {str(c): ds[c].values.tolist() for c in ds.coords if ds[c].dims == ("item",) and c != "item"}
     units, note = clusters(cluster, ds.sizes["item"], fields, UNITS, "items")
     made.update(_tested(own, "mean", "", units, options))
@@ -314,14 +505,29 @@ def over_items(ds: xr.Dataset, variable: str | None = None, *, level: Share = 0.
         made.update(_tested(control, "mean", "_other", units, options))
         made.update(_tested(own - control, "excess", "excess", units, options))
     for name in made.data_vars:
-        if str(name).startswith(("mean", "low", "high", "excess")) and "_p" not in str(name) and made[name].dtype.kind == "f":
+        if (
+            str(name).startswith(("mean", "low", "high", "excess"))
+            and "_p" not in str(name)
+            and made[name].dtype.kind == "f"
+        ):
             made[name].attrs["units"] = own.attrs.get("units", "")
     made["units"] = ((), note)
-    return results.stamp(made, {**results.provenance(ds), "kind": "items summary", "statistics": {"variable": variable, **options, "units": note}})
+    return results.stamp(
+        made,
+        {
+            **results.provenance(ds),
+            "kind": "items summary",
+            "statistics": {"variable": variable, **options, "units": note},
+        },
+    )
 
 
 def _tested(x: xr.DataArray, mean: str, label: str, units: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     x = x.transpose("item", ...)
     out, _ = tested(np.asarray(x.values, float), units, **options)
-    named = {"": lambda n: n, "_other": lambda n: f"{n}_other", "excess": lambda n: mean if n == "mean" else f"{mean}_{n}"}[label]
+    named = {
+        "": lambda n: n,
+        "_other": lambda n: f"{n}_other",
+        "excess": lambda n: mean if n == "mean" else f"{mean}_{n}",
+    }[label]
     return {named(n): (x.dims[1:], v) for n, v in out.items()}

@@ -34,11 +34,28 @@ def check_controls(controls: Sequence[str]) -> tuple[str, ...]:
     chosen = (controls,) if isinstance(controls, str) else tuple(controls)
     unknown = [c for c in chosen if c not in CONTROLS]
     if unknown or len(set(chosen)) < len(chosen):
-        raise InjectionError(f"controls={shown(chosen)}: " + (f"{shown(unknown[0])} is not known; expected some of {', '.join(CONTROLS)}." if unknown else "one is named twice."))
+        raise InjectionError(
+            f"controls={shown(chosen)}: "
+            + (
+                f"{shown(unknown[0])} is not known; expected some of {', '.join(CONTROLS)}."
+                if unknown
+                else "one is named twice."
+            )
+        )
     return chosen
 
 
-def conditions(decoder: Decoder, model: Any, items: Sequence[Item], encoder: str, controls: Sequence[str], *, heads: Any = None, start: Any = "auto", seed: int = 0) -> dict[str, list[Memory]]:
+def conditions(
+    decoder: Decoder,
+    model: Any,
+    items: Sequence[Item],
+    encoder: str,
+    controls: Sequence[str],
+    *,
+    heads: Any = None,
+    start: Any = "auto",
+    seed: int = 0,
+) -> dict[str, list[Memory]]:
     """Per condition one Memory an item: ``memory`` first, then the controls asked for.
 
     Same seed, same draws, whatever other controls are asked for.
@@ -52,7 +69,9 @@ def conditions(decoder: Decoder, model: Any, items: Sequence[Item], encoder: str
             out[name] = encode(other_memories(items, seed))
         elif name == "random_tokens":
             pool = ordinary_tokens(model, decoder)
-            out[name] = encode([draw.choice(np.setdiff1d(pool, m.ids), len(set(m.ids)), replace=False).tolist() for m in own])
+            out[name] = encode(
+                [draw.choice(np.setdiff1d(pool, m.ids), len(set(m.ids)), replace=False).tolist() for m in own]
+            )
         elif name == "random_direction":
             out[name] = [_random_direction(m, draw) for m in own]
         else:
@@ -63,7 +82,9 @@ def conditions(decoder: Decoder, model: Any, items: Sequence[Item], encoder: str
 
 
 def _random_direction(memory: Memory, draw: np.random.Generator) -> Memory:
-    vectors = torch.tensor(draw.standard_normal(memory.vectors.shape), dtype=torch.float32, device=memory.vectors.device)
+    vectors = torch.tensor(
+        draw.standard_normal(memory.vectors.shape), dtype=torch.float32, device=memory.vectors.device
+    )
     vectors *= memory.vectors.float().norm(dim=-1, keepdim=True) / vectors.norm(dim=-1, keepdim=True)
     return Memory(vectors.to(memory.vectors.dtype), "random direction", memory.encoder, memory.heads)
 

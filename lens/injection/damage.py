@@ -1,4 +1,6 @@
-"""What an injection costs elsewhere: how far it moves predictions on unrelated prompts, and how it reads ordinary text."""
+"""What an injection costs elsewhere: how far it moves predictions on unrelated prompts, and how it reads ordinary
+text.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,21 @@ from .memories import Encoder, different_layers, different_strengths, edits
 @door(InjectionError)
 @of_one_model
 @torch.no_grad()
-def damage(model: Model, items: Item | Sequence[Item] | Name, prompts: Annotated[Sequence[str], Filled()], *, layers: Layers,
-           strengths: float | Sequence[float], encoder: Encoder = "activation", texts: Sequence[str] = (),
-           controls: str | Sequence[str] = ("random_direction",), heads: Heads = None, start: Token | None = "auto", seed: Seed = 0,
-           positions: Literal["all", "last"] = "all") -> xr.Dataset:
+def damage(
+    model: Model,
+    items: Item | Sequence[Item] | Name,
+    prompts: Annotated[Sequence[str], Filled()],
+    *,
+    layers: Layers,
+    strengths: float | Sequence[float],
+    encoder: Encoder = "activation",
+    texts: Sequence[str] = (),
+    controls: str | Sequence[str] = ("random_direction",),
+    heads: Heads = None,
+    start: Token | None = "auto",
+    seed: Seed = 0,
+    positions: Literal["all", "last"] = "all",
+) -> xr.Dataset:
     """Injects every item's memory into prompts and texts that have nothing to do with it.
 
     Args:
@@ -41,8 +54,10 @@ def damage(model: Model, items: Item | Sequence[Item] | Name, prompts: Annotated
         positions: "all" or "last", of the prompts. Texts are always injected at all positions.
 
     Returns, over ``layer, strength, condition, item`` (a mean over prompts or texts within an item):
-        kl: KL(unedited || injected) of the next token, nats; top_changed: share of prompts whose most likely token changes; nll: mean negative log-likelihood of the
-        texts' tokens, nats a token; with the attributes ``nll_clean`` and ``perplexity_clean``. The items are the units for intervals.
+        kl: KL(unedited || injected) of the next token, nats; top_changed: share of prompts whose most likely token
+            changes; nll: mean negative log-likelihood of the
+        texts' tokens, nats a token; with the attributes ``nll_clean`` and ``perplexity_clean``. The items are the units
+        for intervals.
 
     Cost: items x prompts runs for every cell and condition; give a dozen of each.
 
@@ -53,24 +68,42 @@ def damage(model: Model, items: Item | Sequence[Item] | Name, prompts: Annotated
     layers, strengths = different_layers(layers, decoder), different_strengths(strengths)
     injected = conditions(decoder, model, items, encoder, controls, heads=heads, start=start, seed=seed)
     lead = start_token(model, decoder, start)
-    ids = {name: [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer_of(model), t)) for t in of] for name, of in (("prompts", prompts), ("texts", texts))}
+    ids = {
+        name: [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer_of(model), t)) for t in of]
+        for name, of in (("prompts", prompts), ("texts", texts))
+    }
     if empty := [p for p, i in zip(prompts, ids["prompts"]) if not len(i)]:
         raise InjectionError(unfit("prompts", empty[0], "texts of at least one token"))
     if any(len(t) < 2 for t in ids["texts"]):
-        raise InjectionError(f"texts: {texts[[len(t) < 2 for t in ids['texts']].index(True)]!r} has nothing to predict; give texts of several tokens.")
+        raise InjectionError(
+            f"texts: {texts[[len(t) < 2 for t in ids['texts']].index(True)]!r} has nothing to predict; give texts of"
+            " several tokens."
+        )
     shape = (len(layers), len(strengths), len(injected), len(items))
     kl, changed, nll = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
     runs = Runs.record(decoder, ids["prompts"], keep=())
     ends = [[n - 1] for n in runs.lengths]
-    clean = decoder.unembed(runs.resid[-1][[s + n - 1 for s, n in zip(runs.starts, runs.lengths)]]).float().log_softmax(-1)
+    clean = (
+        decoder.unembed(runs.resid[-1][[s + n - 1 for s, n in zip(runs.starts, runs.lengths)]]).float().log_softmax(-1)
+    )
     plain, tokens = 0.0, sum(len(t) - 1 for t in ids["texts"])
     whole = Runs.record(decoder, ids["texts"], keep=()) if texts else None
     if whole is not None:
-        plain = -sum(_text_logprob(decoder, whole.resid[-1][s:s + n - 1][None], t) for s, n, t in zip(whole.starts, whole.lengths, ids["texts"])) / tokens
+        plain = (
+            -sum(
+                _text_logprob(decoder, whole.resid[-1][s : s + n - 1][None], t)
+                for s, n, t in zip(whole.starts, whole.lengths, ids["texts"])
+            )
+            / tokens
+        )
     for c, of_items in enumerate(injected.values()):
         for i, memory in enumerate(of_items):
             cells = [(a, b) for a in range(len(layers)) for b in range(len(strengths))]
-            rows = [(p, edits(memory, layers[a], strengths[b], position=None if positions == "all" else ends[p][0])) for a, b in cells for p in range(len(prompts))]
+            rows = [
+                (p, edits(memory, layers[a], strengths[b], position=None if positions == "all" else ends[p][0]))
+                for a, b in cells
+                for p in range(len(prompts))
+            ]
             after = walk(runs, rows, ends)
             for (a, b), resid in zip(cells, after.resid.split(len(prompts))):
                 now = decoder.unembed(resid).float().log_softmax(-1)
@@ -78,15 +111,47 @@ def damage(model: Model, items: Item | Sequence[Item] | Name, prompts: Annotated
                 changed[a, b, c, i] = (now.argmax(-1) != clean.argmax(-1)).float().mean()
             if whole is not None:
                 for a, b in cells:
-                    read = walk(whole, [(t, edits(memory, layers[a], strengths[b])) for t in range(len(texts))], [list(range(n - 1)) for n in whole.lengths])
-                    nll[a, b, c, i] = -sum(_text_logprob(decoder, read.resid[read.first[t]:read.first[t + 1]][None], ids["texts"][t]) for t in range(len(texts))) / tokens
+                    read = walk(
+                        whole,
+                        [(t, edits(memory, layers[a], strengths[b])) for t in range(len(texts))],
+                        [list(range(n - 1)) for n in whole.lengths],
+                    )
+                    nll[a, b, c, i] = (
+                        -sum(
+                            _text_logprob(decoder, read.resid[read.first[t] : read.first[t + 1]][None], ids["texts"][t])
+                            for t in range(len(texts))
+                        )
+                        / tokens
+                    )
     dims = ("layer", "strength", "condition", "item")
-    ds = xr.Dataset({"kl": (dims, kl, {"units": "nats"}), "top_changed": (dims, changed, {"units": "share of prompts"}), "nll": (dims, nll, {"units": "nats per token"})},
-                    coords={"layer": layers, "strength": strengths, "condition": list(injected), "item": np.arange(len(items)), "memory": ("item", [i.memory for i in items])})
+    ds = xr.Dataset(
+        {
+            "kl": (dims, kl, {"units": "nats"}),
+            "top_changed": (dims, changed, {"units": "share of prompts"}),
+            "nll": (dims, nll, {"units": "nats per token"}),
+        },
+        coords={
+            "layer": layers,
+            "strength": strengths,
+            "condition": list(injected),
+            "item": np.arange(len(items)),
+            "memory": ("item", [i.memory for i in items]),
+        },
+    )
     if whole is not None:
         ds["nll"].attrs |= {"nll_clean": float(plain), "perplexity_clean": float(np.exp(plain))}
-    call = dict(encoder=encoder, layers=layers, strengths=strengths, controls=list(controls), heads=heads, positions=positions, start=start, prompts=list(prompts), texts=list(texts),
-                memories=[i.memory for i in items])
+    call = dict(
+        encoder=encoder,
+        layers=layers,
+        strengths=strengths,
+        controls=list(controls),
+        heads=heads,
+        positions=positions,
+        start=start,
+        prompts=list(prompts),
+        texts=list(texts),
+        memories=[i.memory for i in items],
+    )
     return results.stamp(ds, record_of(model, decoder, "injection damage", call, seed=seed) | {"status": "complete"})
 
 

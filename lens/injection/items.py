@@ -40,7 +40,9 @@ COLUMNS = {
 
 
 class InjectionError(Error, ValueError):
-    """An item, a memory or an argument of this family that cannot be used; the message names it, its value and the next step."""
+    """An item, a memory or an argument of this family that cannot be used; the message names it, its value and the next
+    step.
+    """
 
 
 @door(InjectionError)
@@ -48,9 +50,9 @@ class InjectionError(Error, ValueError):
 class Item:
     """One multi-hop question.
 
-    `prompt` describes the bridge entity, `explicit` names it, `memory` is its name, `answer` (with its leading space) follows both
-    prompts; `subject` is the part of `prompt` that stands for the entity. Raises InjectionError for empty text, for an answer that
-    is the memory, and for a subject that is not in the prompt.
+    `prompt` describes the bridge entity, `explicit` names it, `memory` is its name, `answer` (with its leading space)
+    follows both prompts; `subject` is the part of `prompt` that stands for the entity. Raises InjectionError for empty
+    text, for an answer that is the memory, and for a subject that is not in the prompt.
 
     >>> Item("The capital of the country of the Eiffel Tower is", "The capital of France is", "France", " Paris",
     ...      subject="the country of the Eiffel Tower").memory
@@ -69,19 +71,30 @@ class Item:
         for name in ("prompt", "explicit", "memory", "answer"):
             value = getattr(self, name)
             if not value.strip():
-                raise InjectionError(f"{name}: expected text, got {value!r}; every item needs a prompt, an explicit prompt, a memory and an answer.")
+                raise InjectionError(
+                    f"{name}: expected text, got {value!r}; every item needs a prompt, an explicit prompt, a memory and"
+                    " an answer."
+                )
         if self.answer.strip().lower() == self.memory.strip().lower():
-            raise InjectionError(f"answer: {self.answer!r} is the memory itself, so that injecting it would put the answer in; take another item.")
+            raise InjectionError(
+                f"answer: {self.answer!r} is the memory itself, so that injecting it would put the answer in; take"
+                " another item."
+            )
         if self.subject is not None and self.subject not in self.prompt:
-            raise InjectionError(f"subject: {self.subject!r} is not in `prompt` {self.prompt!r}; give the words as they stand there, or None.")
+            raise InjectionError(
+                f"subject: {self.subject!r} is not in `prompt` {self.prompt!r}; give the words as they stand there, or"
+                " None."
+            )
 
 
 @dataclass(frozen=True)
 class EncodedItem:
     """An item as one model's tokens.
 
-    `ids`, `explicit_ids` hold the prompts with the start token, `[length]`; `answer_ids` what follows both. `positions` names token
-    positions of `ids`: "all", "last", "not_first" (all but the start token) and, where the item has a subject, "subject".
+    `ids`, `explicit_ids` hold the prompts with the start token, `[length]`; `answer_ids` what follows both. `positions`
+    names token
+    positions of `ids`: "all", "last", "not_first" (all but the start token) and, where the item has a subject,
+        "subject".
     """
 
     item: Item
@@ -93,9 +106,11 @@ class EncodedItem:
 
 @door(InjectionError)
 def encode_items(model: Model, items: Item | Sequence[Item], *, start: Token | None = "auto") -> list[EncodedItem]:
-    """Tokenises items for a model; `start` is "auto" (the token between documents, else the model's own start token), "bos", one token as text or id, or None.
+    """Tokenises items for a model; `start` is "auto" (the token between documents, else the model's own start token),
+    "bos", one token as text or id, or None.
 
-    Raises InjectionError, which names the item, for an answer that merges with a prompt or splits differently after the two prompts.
+    Raises InjectionError, which names the item, for an answer that merges with a prompt or splits differently after the
+    two prompts.
     """
     return encoded_items(model, Decoder.of(model), items, start)
 
@@ -123,24 +138,46 @@ def _encoded(tokenizer: Any, item: Item, lead: list[int]) -> EncodedItem:
         require_known(tokenizer, text, prompts[name], name)
         answers[name] = continuation(tokenizer, text, prompts[name], item.answer, "answer", name)
     if answers["prompt"] != answers["explicit"]:
-        raise PromptError(f"answer: {item.answer!r} splits differently after `prompt` and after `explicit`; end both with the same word")
+        raise PromptError(
+            f"answer: {item.answer!r} splits differently after `prompt` and after `explicit`; end both with the same"
+            " word"
+        )
     n = len(prompts["prompt"]) + len(lead)
-    positions = {"all": tuple(range(n)), "last": (n - 1,), "not_first": tuple(range(min(1, n - 1), n)) if lead else tuple(range(n))}
+    positions = {
+        "all": tuple(range(n)),
+        "last": (n - 1,),
+        "not_first": tuple(range(min(1, n - 1), n)) if lead else tuple(range(n)),
+    }
     if item.subject is not None:
         begin = item.prompt.index(item.subject)
-        covered = span_tokens(item.prompt, (begin, begin + len(item.subject)), offsets(tokenizer, item.prompt, prompts["prompt"]))
+        covered = span_tokens(
+            item.prompt, (begin, begin + len(item.subject)), offsets(tokenizer, item.prompt, prompts["prompt"])
+        )
         positions["subject"] = tuple(place + len(lead) for place in covered)
-    return EncodedItem(item, torch.tensor(lead + prompts["prompt"]), torch.tensor(lead + prompts["explicit"]), answers["prompt"], positions)
+    return EncodedItem(
+        item,
+        torch.tensor(lead + prompts["prompt"]),
+        torch.tensor(lead + prompts["explicit"]),
+        answers["prompt"],
+        positions,
+    )
 
 
 @door(InjectionError)
-def load_items(name: FilePath = "own", *, split: Literal["select", "report"] | None = None, limit: Count | None = None, group: str | None = None,
-               rank: Count | None = None) -> list[Item]:
+def load_items(
+    name: FilePath = "own",
+    *,
+    split: Literal["select", "report"] | None = None,
+    limit: Count | None = None,
+    group: str | None = None,
+    rank: Count | None = None,
+) -> list[Item]:
     """Items of a data set.
 
     Args:
-        name: "own" ships with the package; "hand" and "2wmh" are the paper's files (MIT), read from the folder that the environment
-            variable MNEMOSCOPE_MEMORY_INJECTIONS names; a path to such a .csv file or to a .jsonl file of this project's form.
+        name: "own" ships with the package; "hand" and "2wmh" are the paper's files (MIT), read from the folder that the
+            environment variable MNEMOSCOPE_MEMORY_INJECTIONS names; a path to such a .csv file or to a .jsonl file of
+            this project's form.
         split: "select" or "report" (own items: no entity is in both; others: every second row); None for all.
         limit: so many, spread over the groups in turn.
         group: only this group.
@@ -150,10 +187,18 @@ def load_items(name: FilePath = "own", *, split: Literal["select", "report"] | N
     """
     path = _path(name)
     records = _jsonl(path) if path.name.endswith(".jsonl") else _rows(path)
-    chosen = [r for r in records if split in (None, r["split"]) and group in (None, r["group"]) and (rank is None or r.get("ranks", [1])[0] <= rank)]
+    chosen = [
+        r
+        for r in records
+        if split in (None, r["split"])
+        and group in (None, r["group"])
+        and (rank is None or r.get("ranks", [1])[0] <= rank)
+    ]
     if not chosen:
-        raise InjectionError(f"name={str(name)!r} with split={split!r}, group={shown(group)}, rank={rank!r} selects none of its {len(records)} items; "
-                             f"groups: {', '.join(sorted({r['group'] for r in records})) or 'none'}.")
+        raise InjectionError(
+            f"name={str(name)!r} with split={split!r}, group={shown(group)}, rank={rank!r} selects none of its"
+            f" {len(records)} items; groups: {', '.join(sorted({r['group'] for r in records})) or 'none'}."
+        )
     if limit is not None:
         seen: Counter[str] = Counter()
         turn = []
@@ -170,20 +215,32 @@ def _path(name: str | os.PathLike) -> Any:
     if name in FILES:
         folder = os.environ.get(FOLDER)
         if not folder:
-            raise InjectionError(f"name={name!r} is one of the paper's files: set the environment variable {FOLDER} to the folder that holds {FILES[name][0]} "
-                                 "(github.com/msakarvadia/memory_injections, folder data), or use name='own'.")
+            raise InjectionError(
+                f"name={name!r} is one of the paper's files: set the environment variable {FOLDER} to the folder that"
+                f" holds {FILES[name][0]} (github.com/msakarvadia/memory_injections, folder data), or use name='own'."
+            )
         name = next((p for n in FILES[name] if (p := Path(folder) / n).is_file()), Path(folder) / FILES[name][0])
     path = Path(name)
     if path.suffix not in (".csv", ".jsonl"):
-        raise InjectionError(f"name={str(name)!r} is no data set; expected own, {', '.join(FILES)} or a file that ends in .csv or .jsonl.")
+        raise InjectionError(
+            f"name={str(name)!r} is no data set; expected own, {', '.join(FILES)} or a file that ends in .csv or"
+            " .jsonl."
+        )
     if not path.is_file():
-        raise InjectionError(f"name: there is no file {path}; check the path" + (f" or what {FOLDER} names." if any(path.name in f for f in FILES.values()) else "."))
+        raise InjectionError(
+            f"name: there is no file {path}; check the path"
+            + (f" or what {FOLDER} names." if any(path.name in f for f in FILES.values()) else ".")
+        )
     return path
 
 
 def _item(path: Any, record: Mapping[str, Any]) -> Item:
     try:
-        return Item(**{k: record.get(k) for k in ("prompt", "explicit", "memory", "answer", "subject")}, label=record["id"], group=record["group"])
+        return Item(
+            **{k: record.get(k) for k in ("prompt", "explicit", "memory", "answer", "subject")},
+            label=record["id"],
+            group=record["group"],
+        )
     except InjectionError as error:
         raise InjectionError(f"{path.name}, {record['id']}: {error}") from None
 
@@ -216,11 +273,15 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     columns = {name: next((c for c in known if c in there), None) for name, known in COLUMNS.items()}
     missing = [" or ".join(COLUMNS[name]) for name, column in columns.items() if column is None and name != "subject"]
     if missing:
-        raise InjectionError(f"{path.name}: has no column {'; '.join(missing)}; its columns are {', '.join(map(repr, there)) or 'none'}.")
+        raise InjectionError(
+            f"{path.name}: has no column {'; '.join(missing)}; its columns are {', '.join(map(repr, there)) or 'none'}."
+        )
     records, empty, trimmed, odd = [], [], [], []
     for number, row in enumerate(lines, 2):
         values = {name: row.get(column) if column else None for name, column in columns.items()}
-        if any(values[name] is None or values[name].strip().lower() in ("", "nan") for name in values if name != "subject"):
+        if any(
+            values[name] is None or values[name].strip().lower() in ("", "nan") for name in values if name != "subject"
+        ):
             empty.append(number)
             continue
         if any(values[name] != values[name].rstrip() for name in ("prompt", "explicit")):
@@ -232,12 +293,20 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             odd.append(number)
         records.append(record | {"id": f"{path.stem}:{number - 2}", "group": "", "split": SPLITS[number % 2]})
     if empty:
-        raise InjectionError(f"{path.name}: {len(empty)} of {len(empty) + len(records)} rows lack a value (empty or NaN), first line {empty[0]}; "
-                             "fill them in or take them out.")
+        raise InjectionError(
+            f"{path.name}: {len(empty)} of {len(empty) + len(records)} rows lack a value (empty or NaN), first line"
+            f" {empty[0]}; fill them in or take them out."
+        )
     if trimmed:
-        warn(f"{path.name}: {len(trimmed)} prompts end in white space, first line {trimmed[0]}; it was taken off, since it would merge with the answer.")
+        warn(
+            f"{path.name}: {len(trimmed)} prompts end in white space, first line {trimmed[0]}; it was taken off, since"
+            " it would merge with the answer."
+        )
     if odd:
-        warn(f"{path.name}: {len(odd)} rows have a subject that is not in their prompt, first line {odd[0]}; these items have no subject position.")
+        warn(
+            f"{path.name}: {len(odd)} rows have a subject that is not in their prompt, first line {odd[0]}; these items"
+            " have no subject position."
+        )
     if not records:
         raise InjectionError(f"{path.name}: holds no row.")
     return records

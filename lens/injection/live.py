@@ -28,9 +28,10 @@ from .memories import Memory, Where, different_layers, edits, relative_factors, 
 class Distribution:
     """The next token of a prompt without and with an injection.
 
-    `before` and `after` are the k most likely tokens, `(token, probability)`; `logprobs_before`, `logprobs_after` the log-probabilities of the whole
-    vocabulary, `[d_vocab]` in nats; `answer_before`, `answer_after` the log-probability of the whole answer (nats), where one was given; `answer_tokens` how many
-    tokens that is; `runs` is the unedited run, to pass to the next call on the same prompt and answer.
+    `before` and `after` are the k most likely tokens, `(token, probability)`; `logprobs_before`, `logprobs_after` the
+    log-probabilities of the whole vocabulary, `[d_vocab]` in nats; `answer_before`, `answer_after` the log-probability
+    of the whole answer (nats), where one was given; `answer_tokens` how many tokens that is; `runs` is the unedited
+    run, to pass to the next call on the same prompt and answer.
     """
 
     before: list[tuple[str, float]]
@@ -45,7 +46,9 @@ class Distribution:
     @property
     def answer_change(self) -> float | None:
         """Log-ratio of the whole answer's probability with and without the injection, nats; None without an answer."""
-        return None if self.answer_before is None or self.answer_after is None else self.answer_after - self.answer_before
+        return (
+            None if self.answer_before is None or self.answer_after is None else self.answer_after - self.answer_before
+        )
 
     @property
     def kl(self) -> float:
@@ -54,7 +57,9 @@ class Distribution:
 
 
 @door(InjectionError)
-def places(model: Model, prompt: str, positions: Where, *, subject: str | None = None, start: Token | None = "auto") -> tuple[int, ...]:
+def places(
+    model: Model, prompt: str, positions: Where, *, subject: str | None = None, start: Token | None = "auto"
+) -> tuple[int, ...]:
     """Token positions of a prompt (with its start token) by name; ``subject`` needs the words.
 
     Raises: InjectionError: an unknown name, or a subject that is not in the prompt.
@@ -83,7 +88,10 @@ def _places(model: Any, prompt: str, ids: Tensor, lead: int, positions: str, sub
     if positions == "subject":
         at = prompt.find(subject) if subject else -1
         if at < 0:
-            raise InjectionError(f"subject={shown(subject)} is not in the prompt {prompt!r}; give the words as they stand there, or other positions.")
+            raise InjectionError(
+                f"subject={shown(subject)} is not in the prompt {prompt!r}; give the words as they stand there, or"
+                " other positions."
+            )
         tokenizer = tokenizer_of(model)
         covered = span_tokens(prompt, (at, at + len(subject)), offsets(tokenizer, prompt, ids[lead:].tolist()))
         return tuple(p + lead for p in covered)
@@ -94,15 +102,31 @@ def _places(model: Any, prompt: str, ids: Tensor, lead: int, positions: str, sub
 @door(InjectionError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def next_tokens(model: Model, prompt: str, memory: Memory | None = None, *, layers: Layers = (), strength: float = 1.0, positions: Where = "all",
-                subject: str | None = None, relative: bool = False, answer: str | None = None, k: Count = 10, start: Token | None = "auto", runs: Runs | None = None) -> Distribution:
+def next_tokens(
+    model: Model,
+    prompt: str,
+    memory: Memory | None = None,
+    *,
+    layers: Layers = (),
+    strength: float = 1.0,
+    positions: Where = "all",
+    subject: str | None = None,
+    relative: bool = False,
+    answer: str | None = None,
+    k: Count = 10,
+    start: Token | None = "auto",
+    runs: Runs | None = None,
+) -> Distribution:
     """The next token's distribution before and after an injection.
 
     Args:
         memory: what `encode` returned; None injects nothing.
-        layers: one or several. strength, relative: as in `sweep`. positions: as in `sweep`; ``subject`` needs the words in ``subject``.
-        answer: what may follow the prompt, with its leading space, of any number of tokens: its log-probability is read too. Its own tokens are not edited.
-        runs: the ``runs`` of an earlier call on the same prompt, answer and start: the unedited run is then not made again.
+        layers: one or several. strength, relative: as in `sweep`. positions: as in `sweep`; ``subject`` needs the words
+            in ``subject``.
+        answer: what may follow the prompt, with its leading space, of any number of tokens: its log-probability is read
+            too. Its own tokens are not edited.
+        runs: the ``runs`` of an earlier call on the same prompt, answer and start: the unedited run is then not made
+            again.
 
     Cost: one pass over the prompt, and the part of one above the first injected layer; with ``runs`` only the latter.
 
@@ -124,8 +148,17 @@ def next_tokens(model: Model, prompt: str, memory: Memory | None = None, *, laye
     # one product for all reads: the unembedding is by far the largest matrix
     both = decoder.unembed(torch.cat([before, after]) if after is not before else before).float().log_softmax(-1)
     logprobs = both[0], both[-len(reads)]
-    of_answer = [float(x[: len(tail)].gather(-1, torch.tensor(tail, device=x.device)[:, None]).sum()) for x in (both[:len(reads)], both[-len(reads):])] if tail else (None, None)
-    return Distribution(_top(model, logprobs[0], k), _top(model, logprobs[1], k), *logprobs, runs, *of_answer, len(tail))
+    of_answer = (
+        [
+            float(x[: len(tail)].gather(-1, torch.tensor(tail, device=x.device)[:, None]).sum())
+            for x in (both[: len(reads)], both[-len(reads) :])
+        ]
+        if tail
+        else (None, None)
+    )
+    return Distribution(
+        _top(model, logprobs[0], k), _top(model, logprobs[1], k), *logprobs, runs, *of_answer, len(tail)
+    )
 
 
 def answer_ids(model: Any, prompt: str, answer: str) -> tuple[int, ...]:
@@ -140,13 +173,32 @@ def answer_ids(model: Any, prompt: str, answer: str) -> tuple[int, ...]:
         raise InjectionError(str(error)) from None
 
 
-def _edits(decoder: Decoder, memory: Memory, layers: Any, strength: float, relative: bool, runs: Runs, position: Any, length: int | None = None) -> tuple[Edit, ...]:
+def _edits(
+    decoder: Decoder,
+    memory: Memory,
+    layers: Any,
+    strength: float,
+    relative: bool,
+    runs: Runs,
+    position: Any,
+    length: int | None = None,
+) -> tuple[Edit, ...]:
     """The edits of one injection; warns where they overflow the model's number format."""
     chosen = different_layers(layers, decoder)
-    factors = relative_factors(memory.vectors, stream_rms(runs, 0, length)) if relative else torch.ones(decoder.n_layers)
+    factors = (
+        relative_factors(memory.vectors, stream_rms(runs, 0, length)) if relative else torch.ones(decoder.n_layers)
+    )
     if torch.finfo(decoder.dtype).max < 1e6:
-        warn_overflow(decoder, memory.vectors.float().cpu() * factors[:, None], chosen, strength, [float(x.abs().max()) for x in runs.resid])
-    return tuple(e for layer in chosen for e in edits(memory, layer, strength * float(factors[layer]), position=position))
+        warn_overflow(
+            decoder,
+            memory.vectors.float().cpu() * factors[:, None],
+            chosen,
+            strength,
+            [float(x.abs().max()) for x in runs.resid],
+        )
+    return tuple(
+        e for layer in chosen for e in edits(memory, layer, strength * float(factors[layer]), position=position)
+    )
 
 
 def _top(model: Any, logprobs: Tensor, k: int) -> list[tuple[str, float]]:
@@ -157,15 +209,29 @@ def _top(model: Any, logprobs: Tensor, k: int) -> list[tuple[str, float]]:
 @door(InjectionError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def generate(model: Model, prompt: str, memory: Memory | None = None, *, layers: Layers = (), strength: float = 1.0, positions: Where = "all",
-             subject: str | None = None, max_new_tokens: Draws = 20, start: Token | None = "auto", relative: bool = False, stop: Callable[[], bool] | None = None) -> Generated:
+def generate(
+    model: Model,
+    prompt: str,
+    memory: Memory | None = None,
+    *,
+    layers: Layers = (),
+    strength: float = 1.0,
+    positions: Where = "all",
+    subject: str | None = None,
+    max_new_tokens: Draws = 20,
+    start: Token | None = "auto",
+    relative: bool = False,
+    stop: Callable[[], bool] | None = None,
+) -> Generated:
     """Greedy continuation of a prompt, with a memory injected while it is written.
 
-    ``positions="all"`` edits every prompt token and every new one; ``not_first`` the same without the start token; ``last`` and ``subject`` edit prompt tokens only (the
-    last one, the subject's). Equal to running the model with `lens.edited` and the same edits.
+    ``positions="all"`` edits every prompt token and every new one; ``not_first`` the same without the start token;
+    ``last`` and ``subject`` edit prompt tokens only (the last one, the subject's). Equal to running the model with
+    `lens.edited` and the same edits.
 
     Args:
-        stop: asked before every token; True returns the text so far, whose ``complete`` is then False. Ctrl-C does the same.
+        stop: asked before every token; True returns the text so far, whose ``complete`` is then False. Ctrl-C does the
+            same.
 
     Returns: the new text only, a str with ``ids``, ``reason`` and ``complete``.
 
@@ -179,7 +245,9 @@ def generate(model: Model, prompt: str, memory: Memory | None = None, *, layers:
         where = None if positions == "all" else slice(at[0], None) if grows else at
         made = _edits(decoder, memory, layers, value, relative, Runs.record(decoder, [ids], keep=()), where)
     # edits of prompt tokens have no place in the steps that read new ones
-    written = write(model, ids, lambda step: made if not step or grows else (), max_new_tokens=max_new_tokens, stop=stop)
+    written = write(
+        model, ids, lambda step: made if not step or grows else (), max_new_tokens=max_new_tokens, stop=stop
+    )
     text = Generated(tokenizer_of(model).decode(list(written.ids), skip_special_tokens=True))
     text.ids, text.reason = written.ids, written.reason
     return text

@@ -33,7 +33,8 @@ POSITIONS = get_args(Where)
 class Memory:
     """A memory as vectors for the attention output of every layer.
 
-    `vectors` is `[n_layers, d_model]`, what is added at strength 1; `text`, `encoder`, `heads` and `ids` say where it comes from. It can
+    `vectors` is `[n_layers, d_model]`, what is added at strength 1; `text`, `encoder`, `heads` and `ids` say where it
+    comes from. It can
     stand as the value of an edit: `Edit(Site("attn_out", layer=9), "add", memory, scale=3)`.
     """
 
@@ -50,28 +51,36 @@ class Memory:
         Raises: InjectionError for a site that is not as wide as the residual stream, or a layer that is not there.
         """
         if site.name not in ("attn_out", "mlp_out", "resid_pre", "resid_mid", "resid_post"):
-            raise InjectionError(f"a memory is a vector of the residual stream; site {site.name!r} has another shape, use 'attn_out'.")
+            raise InjectionError(
+                f"a memory is a vector of the residual stream; site {site.name!r} has another shape, use 'attn_out'."
+            )
         return self.vectors[indices(site.layer, len(self.vectors), "layer")[0]]
 
     def __repr__(self) -> str:
         norm = self.vectors.float().norm(dim=-1)
-        return f"Memory({self.text!r}, encoder={self.encoder!r}{'' if self.heads is None else f', heads={self.heads}'}, {len(norm)} layers, norm {norm.min():.3g} to {norm.max():.3g})"
+        return (
+            f"Memory({self.text!r}, encoder={self.encoder!r}{'' if self.heads is None else f', heads={self.heads}'},"
+            f" {len(norm)} layers, norm {norm.min():.3g} to {norm.max():.3g})"
+        )
 
 
 @door(InjectionError)
 @of_one_model(reads=False)
-def encode(model: Model, memory: str, encoder: Encoder = "activation", *, heads: Heads = None, start: Token | None = "auto") -> Memory:
+def encode(
+    model: Model, memory: str, encoder: Encoder = "activation", *, heads: Heads = None, start: Token | None = "auto"
+) -> Memory:
     """Encodes a memory for injection.
 
     Args:
         model: a TransformerBridge or Hugging Face causal model whose blocks are written out.
         memory: the entity's name. It is tokenised as it stands: no start token and no leading space are added.
-        encoder: ``unembed``: the sum of the unembedding's columns of the distinct tokens, with the final norm's weight folded in and the vocabulary's mean
-            (for a LayerNorm also the model dimension's) taken off, as published; ``embed``: the sum of the distinct tokens' embedding rows;
-            ``activation``: what each layer's attention adds at the last token when the model reads ``start`` + the memory alone; ``head``: the same of the
-            named heads only, through their own W_O.
-        heads: for ``head``: which. For the others: keep of the vector what these heads' W_O can write (the projection on the span of
-            their rows); None keeps it whole, and then it makes no difference at which head it is added.
+        encoder: ``unembed``: the sum of the unembedding's columns of the distinct tokens, with the final norm's weight
+            folded in and the vocabulary's mean (for a LayerNorm also the model dimension's) taken off, as published;
+            ``embed``: the sum of the distinct tokens' embedding rows; ``activation``: what each layer's attention adds
+            at the last token when the model reads ``start`` + the memory alone; ``head``: the same of the named heads
+            only, through their own W_O.
+        heads: for ``head``: which. For the others: keep of the vector what these heads' W_O can write (the projection
+            on the span of their rows); None keeps it whole, and then it makes no difference at which head it is added.
         start: for ``activation`` and ``head``: "auto", "bos", one token, or None; see `encode_items`.
 
     Raises:
@@ -87,17 +96,35 @@ def encode(model: Model, memory: str, encoder: Encoder = "activation", *, heads:
 @door(InjectionError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def encode_all(model: Model, memories: Sequence[str | Sequence[int]], encoder: Encoder = "activation", *, heads: Heads = None,
-               start: Token | None = "auto") -> list[Memory]:
-    """Encodes several memories, as `encode`; a memory may also be given as token ids. One batched pass for the encoders that run the model."""
+def encode_all(
+    model: Model,
+    memories: Sequence[str | Sequence[int]],
+    encoder: Encoder = "activation",
+    *,
+    heads: Heads = None,
+    start: Token | None = "auto",
+) -> list[Memory]:
+    """Encodes several memories, as `encode`; a memory may also be given as token ids. One batched pass for the encoders
+    that run the model.
+    """
     return encoded_by(Decoder.of(model), model, memories, encoder, heads=heads, start=start)
 
 
-def encoded_by(decoder: Decoder, model: Model, memories: Sequence[str | Sequence[int]], encoder: str, *, heads: Heads, start: Token | None) -> list[Memory]:
+def encoded_by(
+    decoder: Decoder,
+    model: Model,
+    memories: Sequence[str | Sequence[int]],
+    encoder: str,
+    *,
+    heads: Heads,
+    start: Token | None,
+) -> list[Memory]:
     """`encode_all` for who has the model's decoder in hand and is in a session with the model."""
     chosen = None if heads is None else tuple(sorted(set(indices(heads, decoder.n_heads, "head"))))
     if encoder == "head" and not chosen:
-        raise InjectionError("encoder='head' needs heads: which heads' own output is injected; write heads=3 or heads=(1, 3).")
+        raise InjectionError(
+            "encoder='head' needs heads: which heads' own output is injected; write heads=3 or heads=(1, 3)."
+        )
     if not len(memories):
         return []
     texts, ids = zip(*(_tokens(model, m, decoder.d_vocab) for m in memories))
@@ -120,7 +147,9 @@ def different_layers(layers: Any, decoder: Decoder) -> list[int]:
     """
     chosen = indices(layers, decoder.n_layers, "layer")
     if not chosen or len(set(chosen)) < len(chosen):
-        raise InjectionError(unfit("layers", layers, f"different layers, at least one, from 0 to {decoder.n_layers - 1}"))
+        raise InjectionError(
+            unfit("layers", layers, f"different layers, at least one, from 0 to {decoder.n_layers - 1}")
+        )
     return chosen
 
 
@@ -140,7 +169,9 @@ def _tokens(model: Any, memory: str | Sequence[int], size: int) -> tuple[str, li
         if not len(memory):
             raise InjectionError("memory=[] holds no token; give at least one.")
         if wrong := [i for i in memory if not 0 <= i < size]:
-            raise InjectionError(unfit("memories: memory", memory, f"token ids from 0 to {size - 1}, which {wrong[0]} is not"))
+            raise InjectionError(
+                unfit("memories: memory", memory, f"token ids from 0 to {size - 1}, which {wrong[0]} is not")
+            )
         return tokenizer_of(model).decode(list(memory)), list(memory)
     return memory, token_ids(model, memory)
 
@@ -153,7 +184,9 @@ def token_ids(model: Any, memory: str) -> list[int]:
     tokenizer = tokenizer_of(model)
     ids = tokenize(tokenizer, memory)
     if not ids:
-        raise InjectionError(f"memory={memory!r} tokenises to nothing, so there is nothing to inject or to read; give the entity's name.")
+        raise InjectionError(
+            f"memory={memory!r} tokenises to nothing, so there is nothing to inject or to read; give the entity's name."
+        )
     try:
         require_known(tokenizer, memory, ids, "memory")
     except PromptError as error:
@@ -162,9 +195,11 @@ def token_ids(model: Any, memory: str) -> list[int]:
 
 
 def unembedding(decoder: Decoder):
-    """A function from token ids to their columns of W_U, folded and centred as TransformerLens folds and centres it: ``[n, d_model]`` in float32.
+    """A function from token ids to their columns of W_U, folded and centred as TransformerLens folds and centres it:
+    ``[n, d_model]`` in float32.
 
-    The final norm's weight is multiplied in, each column loses its mean over ``d_model`` where the norm subtracts one, and the vocabulary's mean column
+    The final norm's weight is multiplied in, each column loses its mean over ``d_model`` where the norm subtracts one,
+    and the vocabulary's mean column
     is subtracted. Cost: one pass over W_U.
     """
     centre, weight, _ = norm_parts(decoder.norm)
@@ -190,7 +225,9 @@ def _embedding(decoder: Decoder):
 
 
 def _read(decoder: Decoder, ids: Sequence[Tensor], heads: tuple[int, ...] | None) -> list[Tensor]:
-    """Per memory, every layer's attention output at its last token (of the named heads only), ``[n_layers, d_model]``."""
+    """Per memory, every layer's attention output at its last token (of the named heads only), ``[n_layers,
+    d_model]``.
+    """
     runs = Runs.record(decoder, ids, keep=() if heads is None else ("z",))
     last = runs.offset + torch.tensor(runs.lengths, device=decoder.device) - 1
     if heads is None:
@@ -217,7 +254,8 @@ def _writable(decoder: Decoder, vectors: Tensor, heads: tuple[int, ...]) -> Tens
 
 @door(InjectionError)
 def edits(memory: Memory, layers: Layers, strength: float = 1.0, *, position: Positions = None) -> tuple[Edit, ...]:
-    """The edits that inject a memory at the attention output of some layers: `attn_out <- attn_out + strength * memory`.
+    """The edits that inject a memory at the attention output of some layers: `attn_out <- attn_out + strength *
+    memory`.
 
     Args:
         layers: one or several, 0-based.
@@ -226,7 +264,10 @@ def edits(memory: Memory, layers: Layers, strength: float = 1.0, *, position: Po
 
     Raises: InjectionError for a strength that is no finite number; SiteError: no such layer.
     """
-    return tuple(Edit(Site("attn_out", layer=layer, position=position), "add", memory, scale=float(strength)) for layer in indices(layers, len(memory.vectors), "layer"))
+    return tuple(
+        Edit(Site("attn_out", layer=layer, position=position), "add", memory, scale=float(strength))
+        for layer in indices(layers, len(memory.vectors), "layer")
+    )
 
 
 def check_strength(strength: Any) -> float:
@@ -238,7 +279,8 @@ def check_strength(strength: Any) -> float:
 
 
 def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[Tensor, "n_layers"]:
-    """The median over a prompt's tokens of the root mean square of the residual stream, at every layer's input: a start token's outsize activations do not count.
+    """The median over a prompt's tokens of the root mean square of the residual stream, at every layer's input: a start
+    token's outsize activations do not count.
 
     ``length``: its first so many tokens only (an answer may follow).
     """
@@ -246,13 +288,22 @@ def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[
     return torch.stack([x[span].float().square().mean(-1).sqrt().median() for x in runs.resid[:-1]]).cpu()
 
 
-def relative_factors(vectors: Float[Tensor, "n_layers d_model"], rms: Float[Tensor, "n_layers"]) -> Float[Tensor, "n_layers"]:
+def relative_factors(
+    vectors: Float[Tensor, "n_layers d_model"], rms: Float[Tensor, "n_layers"]
+) -> Float[Tensor, "n_layers"]:
     """What a memory is multiplied by at each layer so that strength 1 has the residual stream's own RMS."""
     return rms / vectors.float().square().mean(-1).sqrt().cpu().clamp(min=1e-12)
 
 
-def warn_overflow(decoder: Decoder, vectors: Float[Tensor, "n_layers d_model"], layers: Sequence[int], strength: float, resid: Sequence[float]) -> None:
-    """Warns, naming the first layer, where the residual stream plus the injected vector leaves the model's number format.
+def warn_overflow(
+    decoder: Decoder,
+    vectors: Float[Tensor, "n_layers d_model"],
+    layers: Sequence[int],
+    strength: float,
+    resid: Sequence[float],
+) -> None:
+    """Warns, naming the first layer, where the residual stream plus the injected vector leaves the model's number
+    format.
 
     ``resid``: per layer, the largest absolute value of the unedited stream.
     """
@@ -260,6 +311,9 @@ def warn_overflow(decoder: Decoder, vectors: Float[Tensor, "n_layers d_model"], 
     largest = vectors.float().abs().amax(-1).tolist()
     for layer in layers:
         if abs(strength) * largest[layer] + resid[layer] > limit:
-            warn(f"strength={strength:g} overflows {str(decoder.dtype).removeprefix('torch.')} at layer {layer}: the stream would reach "
-                 f"{abs(strength) * largest[layer] + resid[layer]:.3g}, above {limit:.3g}; use a smaller strength or dtype='float32'.")
+            warn(
+                f"strength={strength:g} overflows {str(decoder.dtype).removeprefix('torch.')} at layer {layer}: the"
+                f" stream would reach {abs(strength) * largest[layer] + resid[layer]:.3g}, above {limit:.3g}; use a"
+                " smaller strength or dtype='float32'."
+            )
             return

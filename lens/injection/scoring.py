@@ -24,11 +24,15 @@ __all__ = ["ANSWER", "SCORES", "described", "item_coords", "other_memories", "re
 
 @door(InjectionError)
 @of_one_model
-def score(model: Model, items: Item | Sequence[Item] | Name, *, start: Token | None = "auto", seed: Seed = 0) -> xr.Dataset:
+def score(
+    model: Model, items: Item | Sequence[Item] | Name, *, start: Token | None = "auto", seed: Seed = 0
+) -> xr.Dataset:
     """How well the model answers without any injection, by prompt.
 
-    Over `item` and `prompt`: ``multi`` (the multi-hop prompt), ``single`` (the explicit one), ``prompted`` (the memory and a full stop put before the multi-hop
-    prompt: what injection has to compete with) and ``prompted_other`` (another item's memory there: its control, drawn with `seed`).
+    Over `item` and `prompt`: ``multi`` (the multi-hop prompt), ``single`` (the explicit one), ``prompted`` (the memory
+        and a full stop put before the multi-hop
+    prompt: what injection has to compete with) and ``prompted_other`` (another item's memory there: its control, drawn
+        with `seed`).
 
     Returns: ``logprob``, ``first``, ``rank``, ``exact``, ``top`` (see `SCORES`), each ``[item, prompt]``.
 
@@ -39,25 +43,47 @@ def score(model: Model, items: Item | Sequence[Item] | Name, *, start: Token | N
     encoded = encoded_items(model, decoder, items, start)
     others = other_memories(items, seed)
     lead = start_token(model, decoder, start)
-    text = lambda memory, item: torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer_of(model), f"{memory}. {item.prompt}"))
-    prompts = {"multi": [e.ids for e in encoded], "single": [e.explicit_ids for e in encoded], "prompted": [text(i.memory, i) for i in items],
-               "prompted_other": [text(o, i) for o, i in zip(others, items)]}
+    text = lambda memory, item: torch.tensor(
+        ([] if lead is None else [lead]) + tokenize(tokenizer_of(model), f"{memory}. {item.prompt}")
+    )
+    prompts = {
+        "multi": [e.ids for e in encoded],
+        "single": [e.explicit_ids for e in encoded],
+        "prompted": [text(i.memory, i) for i in items],
+        "prompted_other": [text(o, i) for o, i in zip(others, items)],
+    }
     answers = [e.answer_ids for e in encoded]
     values = np.stack([read_prompts(decoder, ids, answers) for ids in prompts.values()], 1)
-    ds = xr.Dataset({name: (("item", "prompt"), values[..., k].astype(np.float32), {"units": unit}) for k, (name, unit) in enumerate(SCORES.items())},
-                    coords={"prompt": list(prompts), **item_coords(encoded)})
-    record = record_of(model, decoder, "injection prompts", {"start": start, "items": [described(i) for i in items]}, seed=seed, state=decoder.state)
+    ds = xr.Dataset(
+        {
+            name: (("item", "prompt"), values[..., k].astype(np.float32), {"units": unit})
+            for k, (name, unit) in enumerate(SCORES.items())
+        },
+        coords={"prompt": list(prompts), **item_coords(encoded)},
+    )
+    record = record_of(
+        model,
+        decoder,
+        "injection prompts",
+        {"start": start, "items": [described(i) for i in items]},
+        seed=seed,
+        state=decoder.state,
+    )
     return results.stamp(ds, record | {"status": "complete"})
 
 
 def other_memories(items: Sequence[Item], seed: int = 0) -> list[str]:
-    """For each item another item's memory, drawn without replacement where the texts allow it; never its own and never its answer.
+    """For each item another item's memory, drawn without replacement where the texts allow it; never its own and never
+    its answer.
 
     Raises: InjectionError: fewer than two different memories.
     """
     memories = [i.memory for i in items]
     if len({m.lower() for m in memories}) < 2:
-        raise InjectionError(f"items: {len(items)} items share the memory {memories[0]!r}; the shuffled control needs at least two different ones.")
+        raise InjectionError(
+            f"items: {len(items)} items share the memory {memories[0]!r}; the shuffled control needs at least two"
+            " different ones."
+        )
     draw, n = np.random.default_rng(seed), len(items)
     order = draw.permutation(n)
     clash = lambda i, j: memories[j].lower() in (memories[i].lower(), items[i].answer.strip().lower())
@@ -67,18 +93,29 @@ def other_memories(items: Sequence[Item], seed: int = 0) -> list[str]:
             if free:
                 k = int(draw.choice(free))
                 order[i], order[k] = order[k], order[i]
-            else:   # one entity in more than half of the items: some are used twice
-                order[i] = draw.choice([j for j in range(n) if not clash(i, j)] or [j for j in range(n) if memories[j].lower() != memories[i].lower()])
+            else:  # one entity in more than half of the items: some are used twice
+                order[i] = draw.choice(
+                    [j for j in range(n) if not clash(i, j)]
+                    or [j for j in range(n) if memories[j].lower() != memories[i].lower()]
+                )
     return [memories[j] for j in order]
 
 
 def item_coords(encoded: Sequence[EncodedItem]) -> dict[str, Any]:
     """Labels of the item axis."""
-    return {"item": np.arange(len(encoded)), "label": ("item", [e.item.label or str(n) for n, e in enumerate(encoded)]), "memory": ("item", [e.item.memory for e in encoded]),
-            "answer": ("item", [e.item.answer for e in encoded]), "group": ("item", [e.item.group for e in encoded]),
-            "tokens": ("item", [len(e.ids) for e in encoded]), "answer_tokens": ("item", [len(e.answer_ids) for e in encoded])}
+    return {
+        "item": np.arange(len(encoded)),
+        "label": ("item", [e.item.label or str(n) for n, e in enumerate(encoded)]),
+        "memory": ("item", [e.item.memory for e in encoded]),
+        "answer": ("item", [e.item.answer for e in encoded]),
+        "group": ("item", [e.item.group for e in encoded]),
+        "tokens": ("item", [len(e.ids) for e in encoded]),
+        "answer_tokens": ("item", [len(e.answer_ids) for e in encoded]),
+    }
 
 
 def described(item: Item) -> dict[str, Any]:
     """An item for a record."""
-    return {name: getattr(item, name) for name in ("prompt", "explicit", "memory", "answer", "subject", "label", "group")}
+    return {
+        name: getattr(item, name) for name in ("prompt", "explicit", "memory", "answer", "subject", "label", "group")
+    }

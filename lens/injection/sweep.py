@@ -1,6 +1,7 @@
 """The grid of an injection experiment: every item, layer, strength and control in one walk down the layers.
 
-A row is one item with one vector at one layer and strength: it leaves the item's unedited run after that layer's attention, so nothing before it is
+A row is one item with one vector at one layer and strength: it leaves the item's unedited run after that layer's
+    attention, so nothing before it is
 computed again; the answer's tokens ride along, so that one run gives the log-probability of an answer of any length.
 """
 
@@ -27,7 +28,16 @@ from ..measure.reading import recorded
 from ..notices import warn
 from .controls import MEMORY, check_controls, conditions
 from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
-from .memories import Encoder, Memory, Where, different_layers, different_strengths, relative_factors, stream_rms, warn_overflow
+from .memories import (
+    Encoder,
+    Memory,
+    Where,
+    different_layers,
+    different_strengths,
+    relative_factors,
+    stream_rms,
+    warn_overflow,
+)
 from .scoring import ANSWER, SCORES, described, item_coords, read_prompts
 
 #: Items to a region of a store on disk.
@@ -38,11 +48,26 @@ _CELL_BYTES, _EDIT_BYTES = 350, 550
 
 @door(InjectionError)
 @of_one_model
-def sweep(model: Model, items: Item | Sequence[Item] | Name, *, encoder: Encoder = "unembed", strengths: float | Sequence[float] = tuple(range(1, 16)),
-          layers: Layers = None, positions: Where = "all", controls: str | Sequence[str] = ("shuffled", "random_direction"), relative: bool = False,
-          heads: Heads = None, window: Count = 1, start: Token | None = "auto", seed: Seed = 0, memory_mb: Positive = 500,
-          progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None,
-          store: FilePath | None = None) -> xr.Dataset:
+def sweep(
+    model: Model,
+    items: Item | Sequence[Item] | Name,
+    *,
+    encoder: Encoder = "unembed",
+    strengths: float | Sequence[float] = tuple(range(1, 16)),
+    layers: Layers = None,
+    positions: Where = "all",
+    controls: str | Sequence[str] = ("shuffled", "random_direction"),
+    relative: bool = False,
+    heads: Heads = None,
+    window: Count = 1,
+    start: Token | None = "auto",
+    seed: Seed = 0,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_part: Callable[[xr.Dataset], None] | None = None,
+    store: FilePath | None = None,
+) -> xr.Dataset:
     """Injects every item's memory at every layer and strength, and every control there too.
 
     Args:
@@ -50,25 +75,30 @@ def sweep(model: Model, items: Item | Sequence[Item] | Name, *, encoder: Encoder
         encoder, heads, start: see `encode`.
         strengths: what the vector is multiplied by; any finite numbers.
         layers: which; None for all.
-        positions: prompt tokens that are edited: ``all`` (as published, the start token too), ``last``, ``subject``, ``not_first`` (all but the start token).
-            The answer's own tokens are never edited.
+        positions: prompt tokens that are edited: ``all`` (as published, the start token too), ``last``, ``subject``,
+            ``not_first`` (all but the start token). The answer's own tokens are never edited.
         controls: see `lens.injection.CONTROLS`; each runs at the same layers, positions and strengths.
-        relative: strengths count in units of the residual stream: the vector is first scaled to the median RMS of the item's prompt tokens at the input of that layer.
+        relative: strengths count in units of the residual stream: the vector is first scaled to the median RMS of the
+            item's prompt tokens at the input of that layer.
         window: layers injected together around a cell's layer.
         seed: of the controls.
-        memory_mb: extra memory to stay under. One item's unedited runs and a chunk of logits (64 MiB) are needed whatever it says.
-        stop: asked between layers; True ends the sweep with a partial result. on_part: called with the result so far as layers finish, from the last to the first.
+        memory_mb: extra memory to stay under. One item's unedited runs and a chunk of logits (64 MiB) are needed
+            whatever it says.
+        stop: asked between layers; True ends the sweep with a partial result. on_part: called with the result so far as
+            layers finish, from the last to the first.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut.
 
     Returns:
-        A result over ``item, layer, strength, condition`` with the `SCORES` of every edited run, ``multi_*`` and ``single_*`` (the scores of the two unedited prompts,
-        by item; ``multi_*`` is NaN where a stopped sweep did not come) and ``norm`` (of the vector at strength 1 as it is injected, by item, layer and
-        condition).
+        A result over ``item, layer, strength, condition`` with the `SCORES` of every edited run, ``multi_*`` and
+        ``single_*`` (the scores of the two unedited prompts, by item; ``multi_*`` is NaN where a stopped sweep did not
+        come) and ``norm`` (of the vector at strength 1 as it is injected, by item, layer and condition).
 
     Raises:
-        InjectionError: items, encoder, strengths, positions or controls that cannot be used; a store of another sweep: ResultError, which says what differs.
+        InjectionError: items, encoder, strengths, positions or controls that cannot be used; a store of another sweep:
+            ResultError, which says what differs.
 
-    Source: Sakarvadia et al. 2023, section 4 (layers x strengths 1 to 15 at all positions, without controls at the same cells).
+    Source: Sakarvadia et al. 2023, section 4 (layers x strengths 1 to 15 at all positions, without controls at the same
+        cells).
     """
     items = as_items(items)
     strengths, controls = different_strengths(strengths), check_controls(controls)
@@ -95,22 +125,65 @@ def sweep(model: Model, items: Item | Sequence[Item] | Name, *, encoder: Encoder
             for ci, name in enumerate(names):
                 memory, factor = injected[name][i], factors[name][i]
                 for si, strength in enumerate(strengths):
-                    yield Cell((li, si, ci), li, tuple(Edit(s, "add", memory, scale=strength * float(factor[l])) for s, l in zip(sites, span)))
+                    yield Cell(
+                        (li, si, ci),
+                        li,
+                        tuple(Edit(s, "add", memory, scale=strength * float(factor[l])) for s, l in zip(sites, span)),
+                    )
 
     def make_runs(batch, tails):
-        runs = Runs.record(decoder, [torch.cat([encoded[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=())
+        runs = Runs.record(
+            decoder, [torch.cat([encoded[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=()
+        )
         return runs, runs
 
-    call = dict(encoder=encoder, strengths=strengths, layers=layers, positions=positions, controls=list(controls), relative=relative, heads=heads, window=window, start=start)
-    record = record_of(model, decoder, "injection", call | {"items": [described(i) for i in items]}, seed=seed, store=store, state=decoder.state)
+    call = dict(
+        encoder=encoder,
+        strengths=strengths,
+        layers=layers,
+        positions=positions,
+        controls=list(controls),
+        relative=relative,
+        heads=heads,
+        window=window,
+        start=start,
+    )
+    record = record_of(
+        model,
+        decoder,
+        "injection",
+        call | {"items": [described(i) for i in items]},
+        seed=seed,
+        store=store,
+        state=decoder.state,
+    )
     single = _scores(decoder, [e.explicit_ids for e in encoded], encoded, memory_mb)
-    norms = np.stack([torch.stack([m.vectors.float().norm(dim=-1) * f.to(m.vectors.device) for m, f in zip(injected[c], factors[c])]).cpu().numpy()[:, layers] for c in names], -1)
+    norms = np.stack(
+        [
+            torch.stack(
+                [m.vectors.float().norm(dim=-1) * f.to(m.vectors.device) for m, f in zip(injected[c], factors[c])]
+            )
+            .cpu()
+            .numpy()[:, layers]
+            for c in names
+        ],
+        -1,
+    )
 
     def labelled(values: Values) -> xr.Dataset:
         axes = ("item", "layer", "strength", "condition")
-        of = {name: (axes, values.value[..., k].copy(), {"units": unit}) for k, (name, unit) in enumerate(SCORES.items())}
+        of = {
+            name: (axes, values.value[..., k].copy(), {"units": unit}) for k, (name, unit) in enumerate(SCORES.items())
+        }
         for k, (name, unit) in enumerate(SCORES.items()):
-            of[f"multi_{name}"], of[f"single_{name}"] = ("item", values.base[:, k].copy(), {"units": unit}), ("item", single[:, k], {"units": unit})
+            of[f"multi_{name}"], of[f"single_{name}"] = (
+                ("item", values.base[:, k].copy(), {"units": unit}),
+                (
+                    "item",
+                    single[:, k],
+                    {"units": unit},
+                ),
+            )
         of["norm"] = (("item", "layer", "condition"), norms.astype(np.float32), {"units": "residual stream"})
         ds = xr.Dataset(of, coords={"layer": layers, "strength": strengths, "condition": names, **item_coords(encoded)})
         return results.stamp(ds, record | {"status": values.status, "seconds": round(values.seconds, 4)})
@@ -121,22 +194,42 @@ def sweep(model: Model, items: Item | Sequence[Item] | Name, *, encoder: Encoder
         disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
         record["model"] |= disk.said
         held = disk.held()
-        values.value[...] = np.stack([held[name].transpose("item", "layer", "strength", "condition").values for name in SCORES], -1)
+        values.value[...] = np.stack(
+            [held[name].transpose("item", "layer", "strength", "condition").values for name in SCORES], -1
+        )
         values.base[...] = np.stack([held[f"multi_{name}"].values for name in SCORES], -1)
         skip = lambda i, l: bool(disk.done[i, l])
     if on_part is not None or disk is not None:
+
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
             now = labelled(v)
             if disk is not None:
                 disk.write(now.isel(item=list(batch), layer=slice(*span)))
             if on_part is not None:
                 on_part(now)
+
     waiting = int(np.prod(shape)) * (_CELL_BYTES + window * _EDIT_BYTES)
     # what stays in memory beside the walks: the vectors, and the scores with a labelled copy of them
     held = (_vector_bytes(injected) + 2 * values.value.nbytes) / 2**20
-    values = run_sweep(decoder, encoded, [len(e.ids) for e in encoded], shape, cells, make_runs, ANSWER, clean_is_base=True,
-                       bytes_per_prompt=lambda i: run_bytes(decoder, len(encoded[i].ids) + len(encoded[i].answer_ids), ()) + waiting, memory_mb=max(memory_mb - held, memory_mb / 4),
-                       progress=progress, stop=stop, on_part=notify, skip=skip, values=values, multiple=REGION if disk else 1, label="injection")
+    values = run_sweep(
+        decoder,
+        encoded,
+        [len(e.ids) for e in encoded],
+        shape,
+        cells,
+        make_runs,
+        ANSWER,
+        clean_is_base=True,
+        bytes_per_prompt=lambda i: run_bytes(decoder, len(encoded[i].ids) + len(encoded[i].answer_ids), ()) + waiting,
+        memory_mb=max(memory_mb - held, memory_mb / 4),
+        progress=progress,
+        stop=stop,
+        on_part=notify,
+        skip=skip,
+        values=values,
+        multiple=REGION if disk else 1,
+        label="injection",
+    )
     done = labelled(values)
     if disk is not None:
         disk.finish(done)
@@ -145,22 +238,38 @@ def sweep(model: Model, items: Item | Sequence[Item] | Name, *, encoder: Encoder
 
 def _places(encoded: EncodedItem, positions: str, number: int) -> tuple[int, ...]:
     if positions not in encoded.positions:
-        raise InjectionError(f"positions={positions!r}: items[{number}] ({encoded.item.prompt!r}) names no subject; give Item(..., subject=...) or use positions='last'.")
+        raise InjectionError(
+            f"positions={positions!r}: items[{number}] ({encoded.item.prompt!r}) names no subject; give Item(...,"
+            " subject=...) or use positions='last'."
+        )
     return encoded.positions[positions]
 
 
 def _vector_bytes(injected: dict[str, list[Memory]]) -> int:
     """Memory of all vectors; layers and items may share theirs."""
-    return sum({s.data_ptr(): s.nbytes() for of_items in injected.values() for m in of_items for s in [m.vectors.untyped_storage()]}.values())
+    return sum(
+        {
+            s.data_ptr(): s.nbytes()
+            for of_items in injected.values()
+            for m in of_items
+            for s in [m.vectors.untyped_storage()]
+        }.values()
+    )
 
 
 def _groups(decoder: Decoder, lengths: Sequence[int], memory_mb: float) -> list[list[int]]:
-    """Prompts whose runs are made together within the memory: what is kept of them, and twice everything in the layer that is being computed."""
-    size = lambda n: run_bytes(decoder, n, ()) + 2 * run_bytes(decoder, n, ("q", "k", "z", "neuron", "mlp_out")) / decoder.n_layers
+    """Prompts whose runs are made together within the memory: what is kept of them, and twice everything in the layer
+    that is being computed.
+    """
+    size = lambda n: (
+        run_bytes(decoder, n, ()) + 2 * run_bytes(decoder, n, ("q", "k", "z", "neuron", "mlp_out")) / decoder.n_layers
+    )
     return _batches([size(n) for n in lengths], memory_mb * 2**20 * 0.8)
 
 
-def _scores(decoder: Decoder, ids: Sequence[torch.Tensor], encoded: Sequence[EncodedItem], memory_mb: float) -> np.ndarray:
+def _scores(
+    decoder: Decoder, ids: Sequence[torch.Tensor], encoded: Sequence[EncodedItem], memory_mb: float
+) -> np.ndarray:
     """The scores of unedited prompts, each followed by its item's answer."""
     answers = [e.answer_ids for e in encoded]
     groups = _groups(decoder, [len(i) + len(a) for i, a in zip(ids, answers)], memory_mb)
@@ -168,8 +277,12 @@ def _scores(decoder: Decoder, ids: Sequence[torch.Tensor], encoded: Sequence[Enc
 
 
 @torch.no_grad()
-def _unedited(decoder: Decoder, encoded: Sequence[EncodedItem], relative: bool, memory_mb: float) -> tuple[list[float], torch.Tensor | None]:
-    """Of the multi-hop prompts: per layer the largest absolute value of the stream; per item and layer the median RMS of its tokens (if ``relative``)."""
+def _unedited(
+    decoder: Decoder, encoded: Sequence[EncodedItem], relative: bool, memory_mb: float
+) -> tuple[list[float], torch.Tensor | None]:
+    """Of the multi-hop prompts: per layer the largest absolute value of the stream; per item and layer the median RMS
+    of its tokens (if ``relative``).
+    """
     ids = [e.ids for e in encoded]
     largest, unit = [0.0] * decoder.n_layers, None
     if relative:

@@ -26,9 +26,12 @@ class Agreement:
     """How an estimate agrees with the exact effects over the same cells.
 
     Attributes:
-        pearson, spearman: correlation over cells of the effects' means over prompts. They have no interval: noise that the means keep lowers such a correlation, and no
-            interval that was tried covers the one without noise (95 % ones in simulations: bootstrap percentiles 0 to .97, on Fisher's z scale 0 to .97, the jackknife .11 to .96).
-        pearson_within, spearman_within: the mean over prompts of the correlation over cells in one prompt, with the interval of `mean_interval`; None below five prompts.
+        pearson, spearman: correlation over cells of the effects' means over prompts. They have no interval: noise that
+            the means keep lowers such a correlation, and no interval that was tried covers the one without noise (95 %
+            ones in simulations: bootstrap percentiles 0 to .97, on Fisher's z scale 0 to .97, the jackknife .11 to
+            .96).
+        pearson_within, spearman_within: the mean over prompts of the correlation over cells in one prompt, with the
+            interval of `mean_interval`; None below five prompts.
         slope: least-squares slope of estimate on exact through the origin (1 is perfect).
         top: share of the ``k`` largest exact |effects| that are among the estimate's ``k`` largest.
         sign: share of those ``k`` cells on which the signs agree.
@@ -48,10 +51,19 @@ class Agreement:
     unit: str = "prompts"
 
     def __str__(self) -> str:
-        within = "" if self.pearson_within is None else \
-            f"; within one of the {self.unit} Pearson {_shown(self.pearson_within)}, Spearman {_shown(self.spearman_within)} (means, {self.pearson_within.method})"
-        return (f"Pearson {self.pearson:.2f}, Spearman {self.spearman:.2f} of the mean effects{within}; slope {self.slope:.2f}, "
-                f"top-{self.k} overlap {self.top:.0%}, same sign there {self.sign:.0%} ({self.n_cells} cells, {self.n_prompts} {self.unit})")
+        within = (
+            ""
+            if self.pearson_within is None
+            else (
+                f"; within one of the {self.unit} Pearson {_shown(self.pearson_within)}, Spearman"
+                f" {_shown(self.spearman_within)} (means, {self.pearson_within.method})"
+            )
+        )
+        return (
+            f"Pearson {self.pearson:.2f}, Spearman {self.spearman:.2f} of the mean effects{within}; slope"
+            f" {self.slope:.2f}, top-{self.k} overlap {self.top:.0%}, same sign there {self.sign:.0%} ({self.n_cells}"
+            f" cells, {self.n_prompts} {self.unit})"
+        )
 
 
 def _shown(found: Interval) -> str:
@@ -59,14 +71,26 @@ def _shown(found: Interval) -> str:
     return f"{found.estimate:.2f}{bounds}"
 
 
-def compare(exact: xr.Dataset, estimate: xr.Dataset, *, same: Sequence[str] = ("metric",), magnitude: bool = False, k: int = 10, resamples: int = 1000, level: float = 0.95,
-            seed: int = 0, units: Sequence[Any] | None = None) -> Agreement:
+def compare(
+    exact: xr.Dataset,
+    estimate: xr.Dataset,
+    *,
+    same: Sequence[str] = ("metric",),
+    magnitude: bool = False,
+    k: int = 10,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    units: Sequence[Any] | None = None,
+) -> Agreement:
     """Compares the ``effect`` of two results over the same grid, on its mean over prompts.
 
     Args:
         same: arguments of the two calls that must be equal.
-        magnitude: the estimate is of |effect|: it is compared with the mean over prompts of the exact effects' absolute values.
-        units: the unit of each prompt (scene, entity), so that prompts of one unit are averaged first and count as one; None: each prompt.
+        magnitude: the estimate is of |effect|: it is compared with the mean over prompts of the exact effects' absolute
+            values.
+        units: the unit of each prompt (scene, entity), so that prompts of one unit are averaged first and count as one;
+            None: each prompt.
         resamples, level, seed: of the intervals.
 
     Raises:
@@ -74,14 +98,27 @@ def compare(exact: xr.Dataset, estimate: xr.Dataset, *, same: Sequence[str] = ("
     """
     for name, ds in (("exact", exact), ("estimate", estimate)):
         if "effect" not in ds.data_vars or ds["effect"].dtype.kind not in "fiu":
-            raise AgreementError(f"{name} has no numbers named effect; expected a result of a method that gives effects, such as lens.patch.")
+            raise AgreementError(
+                f"{name} has no numbers named effect; expected a result of a method that gives effects, such as"
+                " lens.patch."
+            )
     for axis in ("layer", "head", "position"):
-        if (axis in exact.coords) != (axis in estimate.coords) or axis in exact.coords and not np.array_equal(exact[axis], estimate[axis]):
-            raise AgreementError(f"estimate and exact are not over the same grid: their {axis} axes differ; compare results over the same grid.")
+        if (
+            (axis in exact.coords) != (axis in estimate.coords)
+            or axis in exact.coords
+            and not np.array_equal(exact[axis], estimate[axis])
+        ):
+            raise AgreementError(
+                f"estimate and exact are not over the same grid: their {axis} axes differ; compare results over the"
+                " same grid."
+            )
     calls = [provenance(ds).get("call", {}) for ds in (exact, estimate)] if same else []
     for key in same:
         if calls[0].get(key) != calls[1].get(key):
-            raise AgreementError(f"estimate has {key}={calls[1].get(key)!r}, exact {calls[0].get(key)!r}; compare estimates of the same thing.")
+            raise AgreementError(
+                f"estimate has {key}={calls[1].get(key)!r}, exact {calls[0].get(key)!r}; compare estimates of the same"
+                " thing."
+            )
     a, b = (np.asarray(ds["effect"].transpose(*exact["effect"].dims).values, float) for ds in (exact, estimate))
     if a.shape != b.shape:
         raise AgreementError(f"estimate has the shape {b.shape}, exact {a.shape}; compare results over the same grid.")
@@ -95,19 +132,42 @@ def compare(exact: xr.Dataset, estimate: xr.Dataset, *, same: Sequence[str] = ("
     # keep cells that every prompt has: a mean over different prompts is not one effect
     cells = np.isfinite(a).all(0) & np.isfinite(b).all(0)
     if cells.sum() < 3:
-        raise AgreementError(f"exact and estimate share {int(cells.sum())} finite cells; at least 3 are needed for a correlation.")
+        raise AgreementError(
+            f"exact and estimate share {int(cells.sum())} finite cells; at least 3 are needed for a correlation."
+        )
     a, b = a[:, cells], b[:, cells]
     whole = a.mean(0), b.mean(0)
     within: list[Interval | None] = [None, None]
     if len(a) >= LEAST:
         by_prompt = np.array([_correlations(x, y) for x, y in zip(a, b)])
-        within = [mean_interval(column, level=level, values="number", resamples=resamples, seed=seed, name="correlation within a prompt")
-                  if np.isfinite(column).sum() >= LEAST else None for column in by_prompt.T]
+        within = [
+            (
+                mean_interval(
+                    column,
+                    level=level,
+                    values="number",
+                    resamples=resamples,
+                    seed=seed,
+                    name="correlation within a prompt",
+                )
+                if np.isfinite(column).sum() >= LEAST
+                else None
+            )
+            for column in by_prompt.T
+        ]
     k = min(k, a.shape[1])
     top_exact, top_estimate = (np.argsort(-np.abs(x))[:k] for x in whole)
-    return Agreement(*_correlations(*whole), *within, float(whole[0] @ whole[1] / (whole[0] @ whole[0])),
-                     float(np.isin(top_exact, top_estimate).mean()), float((np.sign(whole[0][top_exact]) == np.sign(whole[1][top_exact])).mean()),
-                     k, int(a.shape[1]), len(a), "prompts" if units is None else "units")
+    return Agreement(
+        *_correlations(*whole),
+        *within,
+        float(whole[0] @ whole[1] / (whole[0] @ whole[0])),
+        float(np.isin(top_exact, top_estimate).mean()),
+        float((np.sign(whole[0][top_exact]) == np.sign(whole[1][top_exact])).mean()),
+        k,
+        int(a.shape[1]),
+        len(a),
+        "prompts" if units is None else "units",
+    )
 
 
 def _correlations(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -1,4 +1,6 @@
-"""What one run says of an answer of any number of tokens: its log-probability, the rank of its first token, and whether greedy decoding would say it."""
+"""What one run says of an answer of any number of tokens: its log-probability, the rank of its first token, and whether
+greedy decoding would say it.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ from .reading import recorded
 
 #: What is read of every run, and its unit.
 SCORES = {
-    "logprob": "nats",                  # ln p(answer | prompt), all its tokens
-    "first": "nats",                    # ln p of the answer's first token
-    "rank": "rank (0 = top)",           # of the answer's first token
-    "exact": "1",                       # 1 where every token of the answer is the model's first choice in turn: greedy decoding would say it
-    "top": "token id",                  # the most likely next token
+    "logprob": "nats",  # ln p(answer | prompt), all its tokens
+    "first": "nats",  # ln p of the answer's first token
+    "rank": "rank (0 = top)",  # of the answer's first token
+    "exact": "1",  # 1 where every token of the answer is the model's first choice in turn: greedy decoding would say it
+    "top": "token id",  # the most likely next token
 }
 
 
@@ -29,7 +31,9 @@ def _read(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = 
     return _read_many(decoder, resid[0].flatten(0, 1), [encoded] * len(resid[0]))
 
 
-def _read_many(decoder: Decoder, resid: Float[Tensor, "n_reads d_model"], encoded: Sequence[Any]) -> Float[Tensor, "rows 5"]:
+def _read_many(
+    decoder: Decoder, resid: Float[Tensor, "n_reads d_model"], encoded: Sequence[Any]
+) -> Float[Tensor, "rows 5"]:
     if not len(encoded):
         return resid.new_zeros(0, len(SCORES), dtype=torch.float32)
     answers = [e.answer_ids for e in encoded]
@@ -56,8 +60,12 @@ class _Answered:
 
 
 @torch.no_grad()
-def read_answers(decoder: Decoder, ids: Sequence[Tensor], answers: Sequence[Sequence[int]]) -> Float[np.ndarray, "prompt 5"]:
-    """The `SCORES` of unedited prompts; each is followed by its answer, read by teacher forcing. Cost: one pass over each."""
+def read_answers(
+    decoder: Decoder, ids: Sequence[Tensor], answers: Sequence[Sequence[int]]
+) -> Float[np.ndarray, "prompt 5"]:
+    """The `SCORES` of unedited prompts; each is followed by its answer, read by teacher forcing. Cost: one pass over
+    each.
+    """
     out = np.empty((len(ids), len(SCORES)))
     whole = [torch.cat([t, torch.tensor(a[:-1], dtype=torch.long)]) for t, a in zip(ids, answers)]
     for batch, runs in recorded(decoder, whole, (), "prompts"):

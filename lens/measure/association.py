@@ -32,7 +32,9 @@ from lens.measure.samples import (
 )
 
 TIE = 1e-10
-FOLLOW = 0.05  # both series must look serial at this level: an order that means nothing does so in 1 of 400 cases, a sorted one in 1 of 30
+# both series must look serial at this level: an order that means nothing does so in 1 of 400 cases, a sorted one in 1
+# of 30
+FOLLOW = 0.05
 CELLS = 200  # of so many cells the series are looked at
 DRAWS, MANY = 1000, 2000  # resamples of the interval, a fifth of them above so many pairs
 FISHER = "Fisher z"
@@ -55,7 +57,9 @@ class Correlation:
 
     @property
     def z(self):
-        """rho * sqrt(n - 1): mean 0 and variance 1 over all orders of y, exactly, ties or not; only its normal shape is approximate."""
+        """rho * sqrt(n - 1): mean 0 and variance 1 over all orders of y, exactly, ties or not; only its normal shape is
+        approximate.
+        """
         return self.rho * np.sqrt(np.asarray(self.test.n) - 1)
 
     def __str__(self) -> str:
@@ -78,17 +82,23 @@ def rank_correlation(
 ) -> Correlation:
     """Spearman's rank correlation of x and y along `axis`, for every cell of the other axes at once.
 
-    `y` has the shape of `x`, or one axis that serves all cells. `test`: "permutation" (all n! orders when at most `resamples`, else random
-    ones, the same for all cells) or "t" (Student's approximation; poor in far tails). A pair with a NaN takes no part; a constant cell gives NaN.
+    `y` has the shape of `x`, or one axis that serves all cells. `test`: "permutation" (all n! orders when at most
+    `resamples`, else random ones, the same for all cells) or "t" (Student's approximation; poor in far tails). A pair
+    with a NaN takes no part; a constant cell gives NaN.
 
-    `interval`: "bootstrap" (pairs resampled, ranks redone: Student's quantile times their spread on Fisher's z scale, or "fisher", the wider of both; none below 12 pairs) or "fisher"
-    (Fisher's z with the variance of Bonett & Wright 2000, for pairs that are near normal after a rising transformation of each). Measured at 95 % for n = 12 to 100
-    (`python -m tests.calibration --correlations --draws 10000`): the first covers at least .93, whatever the pairs (normal with rho 0 to .98, five-point scales, uncorrelated but dependent, spread
-    that grows, 15 % wild); "fisher" .94 of normal pairs with rho up to .9 and of scales, .90 of those with .98, .89 of dependent ones, and .78 to .84 where spread grows or some are wild, at any n.
+    `interval`: "bootstrap" (pairs resampled, ranks redone: Student's quantile times their spread on Fisher's z scale,
+    or "fisher", the wider of both; none below 12 pairs) or "fisher" (Fisher's z with the variance of Bonett & Wright
+    2000, for pairs that are near normal after a rising transformation of each). Measured at 95 % for n = 12 to 100
+    (`python -m tests.calibration --correlations --draws 10000`): the first covers at least .93, whatever the pairs
+    (normal with rho 0 to .98, five-point scales, uncorrelated but dependent, spread that grows, 15 % wild); "fisher"
+    .94 of normal pairs with rho up to .9 and of scales, .90 of those with .98, .89 of dependent ones, and .78 to .84
+    where spread grows or some are wild, at any n.
 
-    The permutation p is guaranteed if the values of one of the two are exchangeable: two series that drift, each by itself, are correlated at .05 in half of
-    all nulls. Where both follow themselves in the order given (serial correlations at .05; over cells by the smallest or the median, doubled) p is
-    approximate; `exchangeable=True` says that one of them was drawn or shuffled, and that the order means nothing. At least 4 pairs. Raises `StatisticsError`. Sources: Spearman 1904; Phipson & Smyth 2010; Bonett & Wright 2000.
+    The permutation p is guaranteed if the values of one of the two are exchangeable: two series that drift, each by
+    itself, are correlated at .05 in half of all nulls. Where both follow themselves in the order given (serial
+    correlations at .05; over cells by the smallest or the median, doubled) p is approximate; `exchangeable=True` says
+    that one of them was drawn or shuffled, and that the order means nothing. At least 4 pairs. Raises
+    `StatisticsError`. Sources: Spearman 1904; Phipson & Smyth 2010; Bonett & Wright 2000.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     check_choice(test, "test", ("permutation", "t"))
@@ -133,12 +143,19 @@ def rank_correlation(
             "Add units, or check that both are in the same order."
         )
     if not shape and np.isnan(rho[0]):
-        raise StatisticsError("x or y is constant; a rank correlation needs values that differ. Check that the right column was given.")
+        raise StatisticsError(
+            "x or y is constant; a rank correlation needs values that differ. Check that the right column was given."
+        )
     undefined = np.isnan(rho)
     p, low, high = (np.where(undefined, np.nan, v) for v in (p, low, high))
     kind = kinds.pop() if len(kinds) == 1 else "mixed"
     sampled = f"{whole(resamples)} permutations"
-    method = {"approximate": "t distribution", "exact": "all orders", "monte carlo": sampled, "mixed": f"all orders or {sampled}"}[kind]
+    method = {
+        "approximate": "t distribution",
+        "exact": "all orders",
+        "monte carlo": sampled,
+        "mixed": f"all orders or {sampled}",
+    }[kind]
     how = FISHER if interval == "fisher" else HULL
     least = 4 if interval == "fisher" else LEAST
     known = np.where(n < least, f"{NONE}: fewer than {least} pairs", np.where(undefined, CONSTANT, how))
@@ -147,12 +164,18 @@ def rank_correlation(
     value = PValue(p, kind, n, method, rho, alternative, floor)
     if test == "permutation":
         drifting = exchangeable is not True and _drift(a, b, present) < FOLLOW
-        value = value.doubted("both series follow themselves (serial correlation)") if drifting else value.given("the values of x or of y are exchangeable")
+        value = (
+            value.doubted("both series follow themselves (serial correlation)")
+            if drifting
+            else value.given("the values of x or of y are exchangeable")
+        )
     return Correlation(rho, Interval(rho, low, high, level, n, said, "rho", known), value)
 
 
 def _drift(a, b, present) -> float:
-    """p that in every cell one series is exchangeable: the smallest over cells (Bonferroni) or their median (Rueger's rule), twice the smaller of the two."""
+    """p that in every cell one series is exchangeable: the smallest over cells (Bonferroni) or their median (Rueger's
+    rule), twice the smaller of the two.
+    """
     many = np.unique(np.linspace(0, a.shape[1] - 1, min(a.shape[1], CELLS)).astype(int))
     found = [both_follow(a[present[:, i], i], b[present[:, i], i if b.shape[1] > 1 else 0]) for i in many]
     return found[0] if len(found) == 1 else min(1.0, 2 * min(len(found) * min(found), 2 * float(np.median(found))))
@@ -188,13 +211,19 @@ def _permuted(ranks, rho, alternative, resamples, seed, memory_mb):
     reached = np.zeros(cells)
     for rows in blocks(draws, budget(memory_mb) // (n + min(cells, 2048))):
         count = rows.stop - rows.start
-        order = np.array(list(islice(listed, count))) if exact else rng.permuted(np.tile(np.arange(n), (count, 1)), axis=1)
+        order = (
+            np.array(list(islice(listed, count))) if exact else rng.permuted(np.tile(np.arange(n), (count, 1)), axis=1)
+        )
         if y.shape[1] == 1:
             size = budget(memory_mb) // count
         else:
             size = budget(memory_mb) // (count * n)
         for part in blocks(cells, size):
-            drawn = y[:, 0][order] @ x[:, part] if y.shape[1] == 1 else np.einsum("bnc,nc->bc", y[:, part][order], x[:, part])
+            drawn = (
+                y[:, 0][order] @ x[:, part]
+                if y.shape[1] == 1
+                else np.einsum("bnc,nc->bc", y[:, part][order], x[:, part])
+            )
             if alternative == "two-sided":
                 hit = np.abs(drawn) >= np.abs(rho[part]) - TIE
             else:
@@ -206,8 +235,8 @@ def _permuted(ranks, rho, alternative, resamples, seed, memory_mb):
 
 
 def _resampled(pair, rho, level, resamples, seed, memory_mb):
-    """Bounds on Fisher's z scale: Student's quantile times the spread of resampled pairs' correlations there, or the interval by `_fisher_z`, the wider of both. A resample in which one
-    side is constant has no rho and is left out."""
+    """Bounds on Fisher's z scale: Student's quantile times the spread of resampled pairs' correlations there, or the
+    interval by `_fisher_z`, the wider of both. A resample in which one side is constant has no rho and is left out."""
     x, y = pair
     n, cells = x.shape
     rng = generator(seed)
@@ -222,7 +251,9 @@ def _resampled(pair, rho, level, resamples, seed, memory_mb):
 
 
 def _narrower(n: int) -> float:
-    """By how much the tail is cut for the bootstrap's spread, found by simulation for normal pairs of which 15 % are replaced by wild ones: few samples of 30 show how wild they are."""
+    """By how much the tail is cut for the bootstrap's spread, found by simulation for normal pairs of which 15 % are
+    replaced by wild ones: few samples of 30 show how wild they are.
+    """
     return 0.3 if 25 <= n < 60 else 0.5
 
 

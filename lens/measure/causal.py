@@ -61,17 +61,23 @@ def core(model: Scored) -> nn.Module:
     if not isinstance(hf, nn.Module) or not hasattr(hf, "config") or not hasattr(hf, "get_output_embeddings"):
         raise ScoringError(f"model is a {type(model).__name__}; expected {_EXPECTED}.")
     if getattr(hf.config, "is_encoder_decoder", False):
-        raise ScoringError(f"model is a {type(hf).__name__}, an encoder with a decoder: what it gives are no "
-                           "log-likelihoods of its input's tokens. Expected a causal language model.")
+        raise ScoringError(
+            f"model is a {type(hf).__name__}, an encoder with a decoder: what it gives are no "
+            "log-likelihoods of its input's tokens. Expected a causal language model."
+        )
     if hf.training:
         raise ScoringError("model is in training mode, where dropout changes every run; call model.eval() first.")
     if edits_in_force(hf):
-        raise ScoringError("model: edits are in force on it (lens.edited), which its weight hash does not tell; leave "
-                           "the with block first.")
+        raise ScoringError(
+            "model: edits are in force on it (lens.edited), which its weight hash does not tell; leave "
+            "the with block first."
+        )
     if hooked := user_hooks(model) or (user_hooks(hf) if hf is not model else []):
-        raise ScoringError(f"model: {len({h.module for h in hooked})} of its modules have hooks (first: {hooked[0]}), "
-                           "which its weight hash does not tell; remove them first "
-                           "(reset_hooks() on a bridge).")
+        raise ScoringError(
+            f"model: {len({h.module for h in hooked})} of its modules have hooks (first: {hooked[0]}), "
+            "which its weight hash does not tell; remove them first "
+            "(reset_hooks() on a bridge)."
+        )
     return hf
 
 
@@ -120,8 +126,9 @@ def plain(model: Scored) -> nn.Module:
     except (RuntimeError, AttributeError, TypeError, KeyError) as error:
         if out_of_memory(error):
             raise
-        raise ScoringError(f"model: the bridge around this {kind} cannot run it ({type(error).__name__}: "
-                           f"{str(error)[:200]}); {advice}") from error
+        raise ScoringError(
+            f"model: the bridge around this {kind} cannot run it ({type(error).__name__}: {str(error)[:200]}); {advice}"
+        ) from error
     try:
         made = _second(hf, dict(state))
         if made is None:
@@ -131,9 +138,11 @@ def plain(model: Scored) -> nn.Module:
     except (RuntimeError, AttributeError, TypeError, KeyError):
         return hf
     if not same(theirs, ours, CLOSE.get(hf.dtype, _CLOSE_HALF)):
-        raise ScoringError(f"model: the bridge around this {kind} gives other logits than the plain model of the same "
-                           f"weights (by up to {float((theirs - ours).abs().max()):.2g} on a "
-                           f"probe), so that it is not clear whose log-likelihoods are meant; {advice}")
+        raise ScoringError(
+            f"model: the bridge around this {kind} gives other logits than the plain model of the same "
+            f"weights (by up to {float((theirs - ours).abs().max()):.2g} on a "
+            f"probe), so that it is not clear whose log-likelihoods are meant; {advice}"
+        )
     share(made, hf)
     return made
 
@@ -200,6 +209,7 @@ def cast(model: Causal, dtype: torch.dtype | None, device: torch.device | None) 
 
 # -- probes ---------------------------------------------------------------------------------------------------------
 
+
 @door(ScoringError)
 def probe(model: Causal, change: Annotated[int, Whole(0, PROBE)] = 0) -> Tensor:
     """Random token ids [1, 9], always the same; `change`: how many of the last are others."""
@@ -223,14 +233,20 @@ def require_causal(model: Causal) -> None:
 
 
 @door(ScoringError)
-def refuse_ahead(model: nn.Module, before: Float[Tensor, "batch token vocab"], after: Float[Tensor, "batch token vocab"],
-                 close: NonNegative) -> None:
+def refuse_ahead(
+    model: nn.Module,
+    before: Float[Tensor, "batch token vocab"],
+    after: Float[Tensor, "batch token vocab"],
+    close: NonNegative,
+) -> None:
     """Raises: ScoringError: the places before the last `CHANGED` of the probe differ, so the model has read what it is
     asked for."""
     if not same(before[:, :-CHANGED], after[:, :-CHANGED], close):
-        raise ScoringError(f"model: this {type(model).__name__} looks ahead (bidirectional attention): what it gives "
-                           "at a place changes with later tokens, so that no number of it is "
-                           "the log-likelihood of a token given those before it. Expected a causal language model.")
+        raise ScoringError(
+            f"model: this {type(model).__name__} looks ahead (bidirectional attention): what it gives "
+            "at a place changes with later tokens, so that no number of it is "
+            "the log-likelihood of a token given those before it. Expected a causal language model."
+        )
 
 
 @door(ScoringError)
@@ -256,12 +272,16 @@ def same(a: Float[Tensor, "..."], b: Float[Tensor, "..."], close: NonNegative) -
 def require_same(outer: Model, hf: Causal) -> None:
     """Refuse a wrapper that computes other logits than the model inside it. Raises ScoringError."""
     what = f"model is a {type(outer).__name__} around a {type(hf).__name__}"
-    advice = ("Merge it into the weights where its kind allows that (merge_and_unload), "
-              "or score the model inside it by itself (get_base_model()).")
+    advice = (
+        "Merge it into the weights where its kind allows that (merge_and_unload), "
+        "or score the model inside it by itself (get_base_model())."
+    )
     kinds = [c for c in getattr(outer, "peft_config", {}).values()] if hasattr(outer, "peft_config") else []
     if any(getattr(c, "alora_invocation_tokens", None) for c in kinds):
-        raise ScoringError(f"{what} whose adapter begins to act at invocation tokens, which only the wrapper looks "
-                           f"for: a row of the model inside would be another model's. {advice}")
+        raise ScoringError(
+            f"{what} whose adapter begins to act at invocation tokens, which only the wrapper looks "
+            f"for: a row of the model inside would be another model's. {advice}"
+        )
     ids = probe(hf)
     try:
         given = outer(input_ids=ids, use_cache=False)
@@ -308,7 +328,9 @@ class _Guard(TorchDispatchMode):
             for argument, value in zip(schema.arguments, args):
                 written = argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor)
                 if written and (name := self.own.get(value.untyped_storage().data_ptr())) is not None:
-                    raise ScoringError(f"model: its forward writes into its own weights ({name}), as RWKV's first one "
-                                       "in eval mode does, so that it is another model afterwards; "
-                                       "run it once yourself (model(ids)) and call again.")
+                    raise ScoringError(
+                        f"model: its forward writes into its own weights ({name}), as RWKV's first one "
+                        "in eval mode does, so that it is another model afterwards; "
+                        "run it once yourself (model(ids)) and call again."
+                    )
         return func(*args, **(kwargs or {}))

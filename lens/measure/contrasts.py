@@ -1,24 +1,58 @@
-"""Intervals of a difference or a ratio of two means: exact for truth values, else the wider of the t interval and the studentized bootstrap, as `means` does for one mean."""
+"""Intervals of a difference or a ratio of two means: exact for truth values, else the wider of the t interval and the
+studentized bootstrap, as `means` does for one mean.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import special
 
-from lens.measure.means import EQUAL, EXACT_DIFFERENCE, FEW, HULL, LEAST, SEVERAL, TIES, difference_bounds, kind_of, mean_interval, widened
+from lens.measure.means import (
+    EQUAL,
+    EXACT_DIFFERENCE,
+    FEW,
+    HULL,
+    LEAST,
+    SEVERAL,
+    TIES,
+    difference_bounds,
+    kind_of,
+    mean_interval,
+    widened,
+)
 from lens.measure.samples import Interval, StatisticsError, blocks, budget, generator, groups_by_missing, unwrap
 
 FIELLER = "Fieller's t and studentized bootstrap, the wider of both"
 UNBOUNDED = "unbounded: the denominator is not clearly away from 0"
 
 
-def comparison(a: np.ndarray, b: np.ndarray, statistic: str, paired: bool, level: float, resamples: int, seed: int, memory_mb: float) -> Interval:
-    """Interval of mean(a) - mean(b) or mean(a) / mean(b) of samples [rows, ...cells], NaN where missing in both (paired) or in either; checked by the caller."""
+def comparison(
+    a: np.ndarray,
+    b: np.ndarray,
+    statistic: str,
+    paired: bool,
+    level: float,
+    resamples: int,
+    seed: int,
+    memory_mb: float,
+) -> Interval:
+    """Interval of mean(a) - mean(b) or mean(a) / mean(b) of samples [rows, ...cells], NaN where missing in both
+    (paired) or in either; checked by the caller.
+    """
     name, shape = f"{statistic} of means", a.shape[1:]
     x, y = (s.reshape(s.shape[0], -1) for s in (a, b))
     truths = all(kind_of(s) != "number" and not (s < 0).any() for s in (x, y))
     if statistic == "difference" and paired:
-        return mean_interval(a - b, 0, level, values="difference" if truths else "number", resamples=resamples, seed=seed, memory_mb=memory_mb, name=name)
+        return mean_interval(
+            a - b,
+            0,
+            level,
+            values="difference" if truths else "number",
+            resamples=resamples,
+            seed=seed,
+            memory_mb=memory_mb,
+            name=name,
+        )
     if statistic == "difference" and truths:
         (k, n), (l, m) = ((np.nansum(s, 0), (~np.isnan(s)).sum(0)) for s in (x, y))
         low, high = difference_bounds(k, l, n, m, tail=(1 - level) / 2)
@@ -29,8 +63,11 @@ def comparison(a: np.ndarray, b: np.ndarray, statistic: str, paired: bool, level
         return Interval(*outputs, level, unwrap(n + m, shape), EXACT_DIFFERENCE, name)
     least = (~np.isnan(x) & ~np.isnan(y)).sum(0) if paired else np.minimum((~np.isnan(x)).sum(0), (~np.isnan(y)).sum(0))
     if least.max() < 2:
-        raise StatisticsError(f"{'x' if paired else 'x or y'} has too few values for an interval: n = {int(least.max())} at most; expected at least 2 units in each sample (an "
-                              f"interval needs {LEAST}). Add units, or report the value without an interval.")
+        raise StatisticsError(
+            f"{'x' if paired else 'x or y'} has too few values for an interval: n = {int(least.max())} at most;"
+            f" expected at least 2 units in each sample (an interval needs {LEAST}). Add units, or report the value"
+            " without an interval."
+        )
     cells = x.shape[1]
     estimate, low, high = (np.full(cells, np.nan) for _ in range(3))
     n, kind = np.zeros(cells, dtype=int), np.full(cells, FEW, dtype=object)
@@ -44,14 +81,20 @@ def comparison(a: np.ndarray, b: np.ndarray, statistic: str, paired: bool, level
             some = where[part]
             data = x[np.ix_(first, some)], y[np.ix_(second, some)]
             if min(first.size, second.size) >= LEAST:
-                estimate[some], low[some], high[some], kind[some] = _hull(*data, statistic == "ratio", paired, level, resamples, seed)
+                estimate[some], low[some], high[some], kind[some] = _hull(
+                    *data, statistic == "ratio", paired, level, resamples, seed
+                )
             else:
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    estimate[some] = data[0].mean(0) / data[1].mean(0) if statistic == "ratio" else data[0].mean(0) - data[1].mean(0)
+                    estimate[some] = (
+                        data[0].mean(0) / data[1].mean(0) if statistic == "ratio" else data[0].mean(0) - data[1].mean(0)
+                    )
     outputs = (unwrap(v, shape) for v in (estimate, low, high))
     kind = kind.astype(str)
     kinds = np.unique(kind)
-    return Interval(*outputs, level, unwrap(n, shape), str(kinds[0]) if kinds.size == 1 else SEVERAL, name, unwrap(kind, shape))
+    return Interval(
+        *outputs, level, unwrap(n, shape), str(kinds[0]) if kinds.size == 1 else SEVERAL, name, unwrap(kind, shape)
+    )
 
 
 def _hull(x, y, ratio, paired, level, resamples, seed):
@@ -65,7 +108,11 @@ def _hull(x, y, ratio, paired, level, resamples, seed):
     tiny = 1e-12 * np.maximum(variance, np.finfo(float).tiny)
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = drawn - estimate
-        t = np.where(scale <= tiny, np.where(np.abs(gap) <= 1e-9 * np.sqrt(variance), 0.0, np.sign(gap) * np.inf), gap / np.sqrt(np.where(scale <= tiny, 1.0, scale)))
+        t = np.where(
+            scale <= tiny,
+            np.where(np.abs(gap) <= 1e-9 * np.sqrt(variance), 0.0, np.sign(gap) * np.inf),
+            gap / np.sqrt(np.where(scale <= tiny, 1.0, scale)),
+        )
     t = np.where(np.isnan(t), np.inf, t)
     place = widened(tail, min(n, m)) * (len(t) - 1)
     first, last = int(np.floor(place)), int(np.ceil(len(t) - 1 - place))
@@ -78,7 +125,9 @@ def _hull(x, y, ratio, paired, level, resamples, seed):
     there = np.isfinite(low) & np.isfinite(high) & (variance > tiny)
     low, high = np.where(there, low, np.nan), np.where(there, high, np.nan)
     low, high = np.where(unbounded, -np.inf, low), np.where(unbounded, np.inf, high)
-    kind = np.where(unbounded, UNBOUNDED, np.where(there, FIELLER if ratio else HULL, np.where(variance > tiny, TIES, EQUAL)))
+    kind = np.where(
+        unbounded, UNBOUNDED, np.where(there, FIELLER if ratio else HULL, np.where(variance > tiny, TIES, EQUAL))
+    )
     return estimate, low, high, kind
 
 
@@ -89,7 +138,10 @@ def _moments(x, y, paired):
 
 def _drawn(n, m, paired, resamples, seed):
     """Shares of the units in each resample, [resamples, n] and [resamples, m]."""
-    streams = [generator(seed), generator(seed) if paired else np.random.Generator(np.random.PCG64(int(seed)).jumped(1))]
+    streams = [
+        generator(seed),
+        generator(seed) if paired else np.random.Generator(np.random.PCG64(int(seed)).jumped(1)),
+    ]
     shares = []
     for stream, size in zip(streams[: 1 if paired else 2], (n, m)):
         index = stream.integers(size, size=(resamples, size)) + np.arange(resamples)[:, None] * size

@@ -1,7 +1,9 @@
 """E-values: evidence that may be watched while it grows, multiplied over studies and averaged over looks.
 
-An e-value has mean at most 1 under the null, so E >= 1/alpha happens with probability at most alpha (Markov). An e-process keeps that at
-every stopping time (Ville 1939): one may look after each observation and stop when convinced. Sources: Vovk & Wang 2021,
+An e-value has mean at most 1 under the null, so E >= 1/alpha happens with probability at most alpha (Markov). An
+e-process keeps that at
+every stopping time (Ville 1939): one may look after each observation and stop when convinced. Sources: Vovk & Wang
+    2021,
 "E-values: calibration, combination and applications"; Ramdas, Grunwald, Vovk & Shafer 2023 for betting and stopping.
 """
 
@@ -67,19 +69,26 @@ class EProcess:
 
     def __str__(self) -> str:
         if self.log_e.ndim == 1:
-            return f"e = {short(self.e)}, anytime-valid p = {probability(self.p)}, n = {whole(self.n)} ({self.method}, null {self.null:g})"
+            return (
+                f"e = {short(self.e)}, anytime-valid p = {probability(self.p)}, n = {whole(self.n)} ({self.method},"
+                f" null {self.null:g})"
+            )
         low, high = float(np.min(self.e)), float(np.max(self.e))
-        return f"e of {shape_text(self.e)} cells: {short(low)} to {short(high)}, n = {counts(self.n)} ({self.method}, null {self.null:g})"
+        return (
+            f"e of {shape_text(self.e)} cells: {short(low)} to {short(high)}, n = {counts(self.n)} ({self.method}, null"
+            f" {self.null:g})"
+        )
 
 
 @door(StatisticsError)
 def e_process(x, null: Share = 0.5, alternative: str | float = "greater", axis: int = 0) -> EProcess:
     """Betting e-process for 0/1 outcomes in the order they came, for every cell of the other axes at once.
 
-    `alternative`: "greater" (null: success probability at most `null`), "less", "two-sided" (null: equal to it), or a number between 0 and 1,
-    the probability to bet on (a likelihood ratio: the strongest if it is right, weak if it is not). The first three average the likelihood ratio
-    over a Jeffreys Beta(1/2, 1/2) prior cut to the alternative, the mixture of Robbins 1970. NaN outcomes are passed over, which is
-    valid only if an outcome's being missing does not depend on its value. Raises `StatisticsError`.
+    `alternative`: "greater" (null: success probability at most `null`), "less", "two-sided" (null: equal to it), or a
+    number between 0 and 1, the probability to bet on (a likelihood ratio: the strongest if it is right, weak if it is
+    not). The first three average the likelihood ratio over a Jeffreys Beta(1/2, 1/2) prior cut to the alternative, the
+    mixture of Robbins 1970. NaN outcomes are passed over, which is valid only if an outcome's being missing does not
+    depend on its value. Raises `StatisticsError`.
     """
     null = check_open_unit(null, "null")
     outcomes = as_sample(x, "x", axis)
@@ -103,7 +112,9 @@ def e_process(x, null: Share = 0.5, alternative: str | float = "greater", axis: 
     else:
         bet = check_open_unit(alternative, "alternative")
         if bet == null:
-            raise StatisticsError(f"alternative = {bet:g} equals null = {null:g}; such a bet never pays. Give another probability.")
+            raise StatisticsError(
+                f"alternative = {bet:g} equals null = {null:g}; such a bet never pays. Give another probability."
+            )
         log_e = wins * np.log(bet / null) + losses * (np.log1p(-bet) - np.log1p(-null))
         method = f"likelihood ratio, bet on {bet:g}"
     return EProcess(log_e, plain((~np.isnan(outcomes)).sum(axis=0)), method, null)
@@ -113,8 +124,9 @@ def e_process(x, null: Share = 0.5, alternative: str | float = "greater", axis: 
 def p_to_e(p, kappa: Share | None = None) -> np.ndarray:
     """Calibrate p-values to e-values; NaN stays NaN.
 
-    `kappa=None`: (1 - p + p log p) / (p log(p)^2), the average of all power calibrators, which needs no choice. `kappa` in (0, 1): kappa *
-    p^(kappa - 1), to be chosen before p is seen. Infinite at p = 0. Raises `StatisticsError`. Source: Vovk & Wang 2021, section 2.
+    `kappa=None`: (1 - p + p log p) / (p log(p)^2), the average of all power calibrators, which needs no choice. `kappa`
+    in (0, 1): kappa * p^(kappa - 1), to be chosen before p is seen. Infinite at p = 0. Raises `StatisticsError`.
+    Source: Vovk & Wang 2021, section 2.
     """
     values = as_p_values(p)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -130,7 +142,9 @@ def p_to_e(p, kappa: Share | None = None) -> np.ndarray:
 
 @door(StatisticsError)
 def e_to_p(e) -> np.ndarray:
-    """p-value min(1, 1/e) of e-values, by Markov's inequality (by Ville's for the peak of an e-process); NaN stays NaN."""
+    """p-value min(1, 1/e) of e-values, by Markov's inequality (by Ville's for the peak of an e-process); NaN stays
+    NaN.
+    """
     values = _e_values(e)
     with np.errstate(divide="ignore"):
         return plain(np.minimum(1.0, 1.0 / values))
@@ -140,9 +154,10 @@ def e_to_p(e) -> np.ndarray:
 def combine_e(e, how: str = "mean", axis: int | None = None, weights=None, independent: bool | None = None):
     """One e-value from several.
 
-    `how`: "mean" (valid under any dependence; `weights` fixed beforehand) or "product" (only for independent e-values, or sequential ones,
-    each valid given the past; equal values, as copies of one e-value are, are refused unless you say `independent=True`). NaN takes no part in a product; in a mean its weight goes to the others. `axis=None` combines all of
-    `e`. Raises `StatisticsError`. Source: Vovk & Wang 2021, sections 3 and 4.
+    `how`: "mean" (valid under any dependence; `weights` fixed beforehand) or "product" (only for independent e-values,
+    or sequential ones, each valid given the past; equal values, as copies of one e-value are, are refused unless you
+    say `independent=True`). NaN takes no part in a product; in a mean its weight goes to the others. `axis=None`
+    combines all of `e`. Raises `StatisticsError`. Source: Vovk & Wang 2021, sections 3 and 4.
     """
     values = _e_values(e)
     check_choice(how, "how", ("mean", "product"))
@@ -160,7 +175,9 @@ def combine_e(e, how: str = "mean", axis: int | None = None, weights=None, indep
     else:
         share = np.where(present, as_weights(weights, values.shape, "e"), 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            combined = np.where(share > 0, share * np.nan_to_num(values, nan=0.0, posinf=np.inf), 0.0).sum(axis=axes) / share.sum(axis=axes)
+            combined = np.where(share > 0, share * np.nan_to_num(values, nan=0.0, posinf=np.inf), 0.0).sum(
+                axis=axes
+            ) / share.sum(axis=axes)
     return plain(np.where(some, combined, np.nan))
 
 
@@ -176,5 +193,7 @@ def _e_values(e):
     if array.size == 0:
         raise StatisticsError("e is empty; expected at least one e-value.")
     if (array < 0).any():
-        raise StatisticsError(f"e has the value {np.nanmin(array):g}; e-values are at least 0. Pass exp of log e-values.")
+        raise StatisticsError(
+            f"e has the value {np.nanmin(array):g}; e-values are at least 0. Pass exp of log e-values."
+        )
     return array

@@ -47,17 +47,23 @@ def bootstrap(
 ) -> Interval:
     """Confidence interval of a statistic along `axis`, for every cell of the other axes at once.
 
-    `x`: the sample along `axis` (for paired effects: the differences), NaN where missing. `statistic`: "mean", "median" or a
-    function `f(values, axis=...)` that reduces that axis. `values`: what the values are, see `mean_interval`. Raises `StatisticsError`.
+    `x`: the sample along `axis` (for paired effects: the differences), NaN where missing. `statistic`: "mean", "median"
+    or a function `f(values, axis=...)` that reduces that axis. `values`: what the values are, see `mean_interval`.
+    Raises `StatisticsError`.
 
-    `method`: "auto" is the one whose coverage at 95 % was measured to be at least 93 % (`python -m tests.calibration`): `mean_interval` for a mean (exact for truth values,
-    else the wider of Student's t and the studentized bootstrap; none below 5 values), order statistics for a median (exact; none below 6 values), and for a function
-    the same with the spread of each resample from resamples of it (`functional`; none below 12 values). What it could not give is NaN, and `kind` says why.
-    By name: "percentile", "bca" (corrects bias and skew) or "studentized" (mean only). Measured of the mean of n = 5, 12, 30 values at 95 %: percentile and BCa cover .83, .91, .94 of
-    normal and .73, .83, .89 of lognormal samples, studentized .94, .95, .95 and .89, .91, .93: all too short below about 30, BCa no less than percentile, and worse than it under
-    heavy tails. Rare truth values are covered by none of the three. Cells that miss the same values share their resamples, so whole rows (prompts) are resampled.
+    `method`: "auto" is the one whose coverage at 95 % was measured to be at least 93 % (`python -m tests.calibration`):
+    `mean_interval` for a mean (exact for truth values, else the wider of Student's t and the studentized bootstrap;
+    none below 5 values), order statistics for a median (exact; none below 6 values), and for a function the same with
+    the spread of each resample from resamples of it (`functional`; none below 12 values). What it could not give is
+    NaN, and `kind` says why.
+    By name: "percentile", "bca" (corrects bias and skew) or "studentized" (mean only). Measured of the mean of n = 5,
+        12, 30 values at 95 %: percentile and BCa cover .83, .91, .94 of
+    normal and .73, .83, .89 of lognormal samples, studentized .94, .95, .95 and .89, .91, .93: all too short below
+    about 30, BCa no less than percentile, and worse than it under heavy tails. Rare truth values are covered by none of
+    the three. Cells that miss the same values share their resamples, so whole rows (prompts) are resampled.
 
-    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 12 (studentized), 13 (percentile) and 14 (BCa); Conover 1999 for the median.
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 12 (studentized), 13 (percentile) and 14
+        (BCa); Conover 1999 for the median.
     """
     sample = as_sample(x, "x", axis)
     if not callable(statistic):
@@ -95,13 +101,17 @@ def bootstrap_comparison(
 ) -> Interval:
     """Confidence interval of mean(x) / mean(y) or mean(x) - mean(y), for every cell of the other axes at once.
 
-    Paired (the default): x[i] and y[i] come from the same unit, are resampled together, and a pair that misses one value is left out.
-    Unpaired: the two samples are resampled independently. A ratio whose denominator is not clearly away from zero at `level` has no
+    Paired (the default): x[i] and y[i] come from the same unit, are resampled together, and a pair that misses one
+        value is left out.
+    Unpaired: the two samples are resampled independently. A ratio whose denominator is not clearly away from zero at
+        `level` has no
     bounded interval (Fieller 1954): its bounds are -inf and inf. Raises `StatisticsError`.
 
-    `method`: "auto": a difference of truth values by exact bounds of gains and losses (`difference_bounds`), any other difference as the mean of paired differences or the wider of
-    Welch's t and the studentized bootstrap, a ratio the wider of Fieller's t interval and the studentized bootstrap; none below 5 units in each sample. "percentile" and "bca" cover
-    .83 and .86 of normal differences of 5 units at 95 %. Source: Efron & Tibshirani 1993, chapters 8, 12 to 14; Fieller 1954.
+    `method`: "auto": a difference of truth values by exact bounds of gains and losses (`difference_bounds`), any other
+    difference as the mean of paired differences or the wider of Welch's t and the studentized bootstrap, a ratio the
+    wider of Fieller's t interval and the studentized bootstrap; none below 5 units in each sample. "percentile" and
+    "bca" cover .83 and .86 of normal differences of 5 units at 95 %. Source: Efron & Tibshirani 1993, chapters 8, 12 to
+    14; Fieller 1954.
     """
     a, b = as_sample(x, "x", axis), as_sample(y, "y", axis)
     check_choice(statistic, "statistic", COMPARISONS)
@@ -110,34 +120,51 @@ def bootstrap_comparison(
         check_same_shape(a, b, ("x", "y"), "Pairs need one y for each x; for two independent samples set paired=False.")
         missing = np.isnan(a) | np.isnan(b)
         if missing.all():
-            raise StatisticsError("x and y share no unit where both are present; a paired interval needs at least two. Check that they are in the same order.")
+            raise StatisticsError(
+                "x and y share no unit where both are present; a paired interval needs at least two. Check that they"
+                " are in the same order."
+            )
         a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
     elif a.shape[1:] != b.shape[1:]:
-        raise StatisticsError(f"x has cells {a.shape[1:]} and y has cells {b.shape[1:]}; expected equal shapes away from axis {axis}.")
+        raise StatisticsError(
+            f"x has cells {a.shape[1:]} and y has cells {b.shape[1:]}; expected equal shapes away from axis {axis}."
+        )
     if method == AUTO:
         level = check_open_unit(level, "level")
-        resamples = check_count(resamples, "resamples", int(np.ceil(round(2 / (1 - level), 6))), f"for level = {level:g} (each tail must hold one)")
+        resamples = check_count(
+            resamples,
+            "resamples",
+            int(np.ceil(round(2 / (1 - level), 6))),
+            f"for level = {level:g} (each tail must hold one)",
+        )
         return comparison(a, b, statistic, paired, level, resamples, seed, memory_mb)
     flat = [s.reshape(s.shape[0], -1) for s in (a, b)]
     name = f"{statistic} of means"
-    return _intervals(flat, a.shape[1:], COMPARISONS[statistic], None, paired, level, resamples, seed, method, memory_mb, name)
+    return _intervals(
+        flat, a.shape[1:], COMPARISONS[statistic], None, paired, level, resamples, seed, method, memory_mb, name
+    )
 
 
 @door(StatisticsError)
 def proportion(successes, n, level: Share = 0.95, method: str = "exact") -> Interval:
     """Confidence interval of a success probability from counts; arrays broadcast.
 
-    `method`: "exact" (never covers less than `level`; Clopper & Pearson 1934) or "wilson" (shorter, right on average; Wilson 1927).
-    NaN counts give NaN. Raises `StatisticsError`.
+    `method`: "exact" (never covers less than `level`; Clopper & Pearson 1934) or "wilson" (shorter, right on average;
+    Wilson 1927). NaN counts give NaN. Raises `StatisticsError`.
     """
     level = check_open_unit(level, "level")
     check_choice(method, "method", ("exact", "wilson"))
     k, n = np.broadcast_arrays(as_array(successes, "successes"), as_array(n, "n"))
     if (n < 1).any():
-        raise StatisticsError(f"n = {n[n < 1].flat[0]:g}; a proportion needs at least one trial. Leave the empty cell out, or give NaN.")
+        raise StatisticsError(
+            f"n = {n[n < 1].flat[0]:g}; a proportion needs at least one trial. Leave the empty cell out, or give NaN."
+        )
     bad = (k < 0) | (k > n) | ((k != np.floor(k)) & ~np.isnan(k)) | ((n != np.floor(n)) & ~np.isnan(n))
     if bad.any():
-        raise StatisticsError(f"successes = {k[bad].flat[0]:g} of n = {n[bad].flat[0]:g}; expected whole numbers with 0 <= successes <= n.")
+        raise StatisticsError(
+            f"successes = {k[bad].flat[0]:g} of n = {n[bad].flat[0]:g}; expected whole numbers with 0 <= successes"
+            " <= n."
+        )
     k = np.where(np.isnan(n), np.nan, k)
     tail = (1 - level) / 2
     share = k / n
@@ -154,7 +181,9 @@ def proportion(successes, n, level: Share = 0.95, method: str = "exact") -> Inte
     low, high = np.where(missing, np.nan, low), np.where(missing, np.nan, high)
     trials = np.where(missing, 0, np.nan_to_num(n)).astype(int)
     text = {"exact": "Clopper-Pearson", "wilson": "Wilson"}[method]
-    return Interval(*(unwrap(v, k.shape) for v in (share, low, high)), level, unwrap(trials, k.shape), text, "proportion")
+    return Interval(
+        *(unwrap(v, k.shape) for v in (share, low, high)), level, unwrap(trials, k.shape), text, "proportion"
+    )
 
 
 def _itself(mean):
@@ -162,17 +191,23 @@ def _itself(mean):
 
 
 def _median(sample, level) -> Interval:
-    """Order statistics whose ranks a fair coin rarely leaves: exact for any distribution (conservative with ties); needs 6 values at 95 %."""
+    """Order statistics whose ranks a fair coin rarely leaves: exact for any distribution (conservative with ties);
+    needs 6 values at 95 %.
+    """
     level = check_open_unit(level, "level")
     flat = np.sort(sample.reshape(sample.shape[0], -1), axis=0)
     n = (~np.isnan(flat)).sum(axis=0)
-    rank = stats.binom.ppf((1 - level) / 2, np.maximum(n, 1), 0.5).astype(int)  # P(fewer than rank heads) is below the tail
+    rank = stats.binom.ppf((1 - level) / 2, np.maximum(n, 1), 0.5).astype(
+        int
+    )  # P(fewer than rank heads) is below the tail
     there = (rank >= 1) & (n > 0)
     cells = np.arange(flat.shape[1])
     low, high = flat[np.maximum(rank - 1, 0), cells], flat[np.clip(n - rank, 0, len(flat) - 1), cells]
     with np.errstate(invalid="ignore"):
         estimate = np.array([np.median(flat[:k, c]) if k else np.nan for c, k in zip(cells, n)])
-    outputs = (unwrap(v, sample.shape[1:]) for v in (estimate, np.where(there, low, np.nan), np.where(there, high, np.nan)))
+    outputs = (
+        unwrap(v, sample.shape[1:]) for v in (estimate, np.where(there, low, np.nan), np.where(there, high, np.nan))
+    )
     return Interval(*outputs, level, unwrap(n, sample.shape[1:]), "order statistics", "median")
 
 
@@ -180,7 +215,9 @@ def _median(sample, level) -> Interval:
 
 
 def _intervals(samples, shape, combine, reduce, paired, level, resamples, seed, method, memory_mb, name) -> Interval:
-    """`samples`: arrays [rows, cells]; `combine` maps their means to the statistic; `reduce`, if given, replaces the mean."""
+    """`samples`: arrays [rows, cells]; `combine` maps their means to the statistic; `reduce`, if given, replaces the
+    mean.
+    """
     level = check_open_unit(level, "level")
     needed = int(np.ceil(round(2 / (1 - level), 6)))
     resamples = check_count(resamples, "resamples", needed, f"for level = {level:g} (each tail must hold one)")
@@ -205,7 +242,9 @@ def _intervals(samples, shape, combine, reduce, paired, level, resamples, seed, 
             with np.errstate(divide="ignore", invalid="ignore"):
                 estimate[some] = combine(*(_observed(d, reduce) for d in data))
             if min(counts) >= 2:
-                low[some], high[some] = _bounds(data, estimate[some], combine, reduce, paired, level, resamples, seed, method, memory_mb)
+                low[some], high[some] = _bounds(
+                    data, estimate[some], combine, reduce, paired, level, resamples, seed, method, memory_mb
+                )
     if not enough.any():
         raise StatisticsError(
             f"{'x' if paired else 'x or y'} has too few values for an interval: n = {int(n.max())} at most; "
@@ -228,13 +267,15 @@ def _bounds(data, observed, combine, reduce, paired, level, resamples, seed, met
     above_zero = np.zeros(cells)
     centred = data[0] - data[0].mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for rows, indices in _resampled_rows([d.shape[0] for d in data], paired, resamples, seed, reduce, cells, memory_mb):
+        for rows, indices in _resampled_rows(
+            [d.shape[0] for d in data], paired, resamples, seed, reduce, cells, memory_mb
+        ):
             if reduce is not None:
                 values = np.asarray(reduce(data[0][indices[0]], axis=1), dtype=float)
                 if values.shape != drawn[rows].shape:
                     raise StatisticsError(
-                        f"statistic returned shape {values.shape} for values of shape {data[0][indices[0]].shape} and axis=1; "
-                        f"expected {drawn[rows].shape}. It must reduce the axis it is given."
+                        f"statistic returned shape {values.shape} for values of shape {data[0][indices[0]].shape} and"
+                        f" axis=1; expected {drawn[rows].shape}. It must reduce the axis it is given."
                     )
                 drawn[rows] = values
                 continue
@@ -255,7 +296,10 @@ def _bounds(data, observed, combine, reduce, paired, level, resamples, seed, met
     if method == "bca":
         tails = _bca_tails(drawn, observed, _leave_one_out(data, combine, reduce, paired, memory_mb), tail)
     undefined = np.isnan(drawn).any(axis=0) if combine is np.divide else False
-    low, high = (_quantile(np.where(np.isnan(drawn), end, drawn) if np.any(undefined) else drawn, q) for q, end in zip(tails, (-np.inf, np.inf)))
+    low, high = (
+        _quantile(np.where(np.isnan(drawn), end, drawn) if np.any(undefined) else drawn, q)
+        for q, end in zip(tails, (-np.inf, np.inf))
+    )
     if combine is np.divide:
         unbounded = np.minimum(below_zero, above_zero) > tail * resamples
         low, high = np.where(unbounded, -np.inf, low), np.where(unbounded, np.inf, high)
@@ -265,7 +309,9 @@ def _bounds(data, observed, combine, reduce, paired, level, resamples, seed, met
 def _resampled_rows(sizes, paired, resamples, seed, reduce, cells, memory_mb):
     """Blocks of row indices [block, n] for each sample; the numbers do not depend on the block size."""
     first = generator(seed)
-    streams = [first] + [first if paired else np.random.Generator(np.random.PCG64(int(seed)).jumped(j)) for j in range(1, len(sizes))]
+    streams = [first] + [
+        first if paired else np.random.Generator(np.random.PCG64(int(seed)).jumped(j)) for j in range(1, len(sizes))
+    ]
     width = max(sizes) * (1 if reduce is None else cells)
     for rows in blocks(resamples, budget(memory_mb) // width):
         count = rows.stop - rows.start
@@ -313,7 +359,9 @@ def _bca_tails(drawn, observed, jackknife, tail):
 
 
 def _quantile(drawn, q):
-    """Linear-interpolation quantile with its own `q` for each cell; `drawn` is [resamples, cells] and is sorted in place."""
+    """Linear-interpolation quantile with its own `q` for each cell; `drawn` is [resamples, cells] and is sorted in
+    place.
+    """
     drawn.sort(axis=0)
     place = np.nan_to_num(q) * (drawn.shape[0] - 1)
     lower = np.floor(place).astype(int)
@@ -328,12 +376,17 @@ def _quantile(drawn, q):
 
 
 def _studentized(drawn, scale, observed, spread, tail):
-    """Bootstrap-t bounds; a resample of one repeated value has no scale and counts as infinitely far (Efron & Tibshirani 1993, 12.5)."""
+    """Bootstrap-t bounds; a resample of one repeated value has no scale and counts as infinitely far (Efron &
+    Tibshirani 1993, 12.5).
+    """
     moved = drawn - observed
     flat = scale <= 1e-12 * np.maximum(spread, np.finfo(float).tiny)
     still = np.abs(moved) <= 1e-12 * np.maximum(np.abs(observed), spread)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(flat, np.where(still, 0.0, np.sign(moved) * np.inf), moved / scale)
         cells = observed.size
-        bounds = observed - _quantile(t, np.full(cells, 1 - tail)) * spread, observed - _quantile(t, np.full(cells, tail)) * spread
+        bounds = (
+            observed - _quantile(t, np.full(cells, 1 - tail)) * spread,
+            observed - _quantile(t, np.full(cells, tail)) * spread,
+        )
     return tuple(np.where(spread > 0, bound, observed) for bound in bounds)

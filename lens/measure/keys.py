@@ -1,8 +1,9 @@
 """Tests with a guaranteed tail when the trainer drew a key U(0, 1) for every row and trained in the order of the keys.
 
-Under the null the keys are independent of the scores, and E exp(s (U - 1/2)) = sinh(s/2) / (s/2) <= exp(s^2 / 24) (Hoeffding 1963 for the bound's kind). So a
-weighted sum of keys has a tail that holds for every n and all weights, far beyond what any number of permutations can show, and bets on one key after
-the other make an e-process that may be watched and stopped at will.
+Under the null the keys are independent of the scores, and E exp(s (U - 1/2)) = sinh(s/2) / (s/2) <= exp(s^2 / 24)
+(Hoeffding 1963 for the bound's kind). So a weighted sum of keys has a tail that holds for every n and all weights, far
+beyond what any number of permutations can show, and bets on one key after the other make an e-process that may be
+watched and stopped at will.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from lens.measure.randomization import group_numbers
 from lens.measure.samples import ALTERNATIVES, PValue, StatisticsError, as_array, check_choice, generator, short, whole
 
 DRAWN = "the keys were drawn independently and uniformly, one a row, and the weights made without them"
-SHUFFLED = "the positions were shuffled, each arrangement within groups as likely, and rows and weights chosen without them"
+SHUFFLED = (
+    "the positions were shuffled, each arrangement within groups as likely, and rows and weights chosen without them"
+)
 BETS = np.geomspace(0.01, 2.0, 16)  # a true correlation rho asks for a bet of about 3.5 rho on weights of unit scale
 CLIP = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class KeyTest:
-    """Weighted sum of centred keys `statistic`, its exactly standardised `z`, and the guaranteed tail `p`; `left_out` counts rows without a weight."""
+    """Weighted sum of centred keys `statistic`, its exactly standardised `z`, and the guaranteed tail `p`; `left_out`
+    counts rows without a weight.
+    """
 
     statistic: float
     z: float
@@ -47,12 +52,14 @@ class KeyTest:
 
 @door(StatisticsError)
 def key_test(weights, keys, *, alternative: str = "less", centre: bool = True, alpha: Share | None = None) -> KeyTest:
-    """Tail bound for T = sum of w * (U - 1/2): p = exp(-z^2 / 2) on the claimed side with z = T / sqrt(sum w^2 / 12), 1 on the other; twice that, at most 1,
-    two-sided.
+    """Tail bound for T = sum of w * (U - 1/2): p = exp(-z^2 / 2) on the claimed side with z = T / sqrt(sum w^2 / 12), 1
+    on the other; twice that, at most 1, two-sided.
 
-    `weights`: [n], made without looking at the keys (scores, residuals, ranks), NaN where missing. `keys`: [n] in (0, 1), drawn independently by the
-    trainer; ranks / N are refused where they can be told apart. Keys that are not uniform, equal for several rows, or on a grid (a test at level 0.001)
-    make the bound approximate, with the reason. `centre` takes the weights' mean away first, which is as blind and keeps the bound. `alpha`: refuse a design that cannot reach this level. Raises `StatisticsError`.
+    `weights`: [n], made without looking at the keys (scores, residuals, ranks), NaN where missing. `keys`: [n] in (0,
+    1), drawn independently by the trainer; ranks / N are refused where they can be told apart. Keys that are not
+    uniform, equal for several rows, or on a grid (a test at level 0.001) make the bound approximate, with the reason.
+    `centre` takes the weights' mean away first, which is as blind and keeps the bound. `alpha`: refuse a design that
+    cannot reach this level. Raises `StatisticsError`.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     w, u = _weights_and_keys(weights, keys)
@@ -62,7 +69,10 @@ def key_test(weights, keys, *, alternative: str = "less", centre: bool = True, a
         w = np.zeros_like(w) if w.min() == w.max() else w - w.mean()
     if not np.any(w):
         what = "constant" if centre else "zero"
-        raise StatisticsError(f"weights is {what} over all n = {w.size} rows that have one; expected weights that differ. Is the suspect its own reference?")
+        raise StatisticsError(
+            f"weights is {what} over all n = {w.size} rows that have one; expected weights that differ. Is the suspect"
+            " its own reference?"
+        )
     scale = float(np.abs(w).max())
     w = w / scale  # no square can then overflow; z does not change
     total, spread = float(w @ (u - 0.5)), float(w @ w)
@@ -73,17 +83,23 @@ def key_test(weights, keys, *, alternative: str = "less", centre: bool = True, a
     floor = min(1.0, sides * math.exp(-1.5 * float(np.abs(w).sum()) ** 2 / spread))
     require_level(floor, alpha, f"the bound for {whole(w.size)} keys with these weights", "Give more rows.")
     value, doubt = PValue(p, "bound", w.size, "exp(-z^2/2)", z, alternative, floor), doubt_of(u)
-    return KeyTest(total * scale, z, value.doubted(doubt) if doubt else value.given(DRAWN), w.size, int((~present).sum()))
+    return KeyTest(
+        total * scale, z, value.doubted(doubt) if doubt else value.given(DRAWN), w.size, int((~present).sum())
+    )
 
 
 @door(StatisticsError)
-def key_e_process(weights, keys, *, alternative: str = "less", bets=None, centre: bool = True, clip: Positive | None = CLIP) -> EProcess:
-    """E-process against keys that are independent of the weights: guaranteed at every stopping time if they were drawn so, rows in the order given.
+def key_e_process(
+    weights, keys, *, alternative: str = "less", bets=None, centre: bool = True, clip: Positive | None = CLIP
+) -> EProcess:
+    """E-process against keys that are independent of the weights: guaranteed at every stopping time if they were drawn
+    so, rows in the order given.
 
-    `weights`, `keys` as in `key_test`; a weight may depend on earlier rows, keys included, never on its own key or a later one. The factor of a row is
-    exp(l v (U - 1/2)) / (sinh(l v / 2) / (l v / 2)), its mean exactly 1, where v is the weight minus the mean of the earlier ones (`centre`),
-    divided by their root mean square and cut at +-`clip`; the first row places no bet. The process is the mean over the sizes of bet `bets` (positive, on
-    weights of unit scale, fixed beforehand). A row with a NaN weight is passed over. Raises `StatisticsError`.
+    `weights`, `keys` as in `key_test`; a weight may depend on earlier rows, keys included, never on its own key or a
+    later one. The factor of a row is exp(l v (U - 1/2)) / (sinh(l v / 2) / (l v / 2)), its mean exactly 1, where v is
+    the weight minus the mean of the earlier ones (`centre`), divided by their root mean square and cut at +-`clip`; the
+    first row places no bet. The process is the mean over the sizes of bet `bets` (positive, on weights of unit scale,
+    fixed beforehand). A row with a NaN weight is passed over. Raises `StatisticsError`.
     Sources: Ville 1939; Robbins 1970 for the mixture.
     """
     w, u = _weights_and_keys(weights, keys, 1)
@@ -96,14 +112,24 @@ def key_e_process(weights, keys, *, alternative: str = "less", bets=None, centre
 
 @door(StatisticsError)
 def rank_e_process(
-    weights, positions, *, groups=None, alternative: str = "less", bets=None, centre: bool = True, clip: Positive | None = CLIP, seed: Seed = 0
+    weights,
+    positions,
+    *,
+    groups=None,
+    alternative: str = "less",
+    bets=None,
+    centre: bool = True,
+    clip: Positive | None = CLIP,
+    seed: Seed = 0,
 ) -> EProcess:
-    """E-process against exchangeable positions (steps or ranks of a shuffle; no keys needed), guaranteed at stopping times that look at past ranks only.
+    """E-process against exchangeable positions (steps or ranks of a shuffle; no keys needed), guaranteed at stopping
+    times that look at past ranks only.
 
-    Given the earlier rows' order, the rank of row k's position among the first k is uniform on 1..k (Renyi 1962). The bets of `key_e_process` are placed on
-    (rank - 1/2) / k - 1/2 with its exact mean. `weights` and the choice of rows may depend on all scores and on earlier *ranks*, not on the earlier
-    positions themselves; the same holds for when to stop: whoever looks at positions and at scores to come gets a mean of e above 1 (1.04 for 10 rows),
-    while 1 / largest e stays a p-value. `groups`: [n] names of what was shuffled together; ranks are then within the group. Equal
+    Given the earlier rows' order, the rank of row k's position among the first k is uniform on 1..k (Renyi 1962). The
+    bets of `key_e_process` are placed on (rank - 1/2) / k - 1/2 with its exact mean. `weights` and the choice of rows
+    may depend on all scores and on earlier *ranks*, not on the earlier positions themselves; the same holds for when to
+    stop: whoever looks at positions and at scores to come gets a mean of e above 1 (1.04 for 10 rows), while 1 /
+    largest e stays a p-value. `groups`: [n] names of what was shuffled together; ranks are then within the group. Equal
     positions (rows of one step) are put in random order by `seed`. Raises `StatisticsError`.
     """
     w, t = _aligned(weights, positions, "positions", 1)
@@ -117,11 +143,18 @@ def rank_e_process(
         k[rows] = np.arange(1, rows.size + 1)
         centred[rows] = (sequential_ranks(t[rows], lots[rows]) - 0.5) / k[rows] - 0.5
     log_e, how = _mixture(scaled, centred, lambda x: _log_mean_uniform(x) - _log_mean_uniform(x / k), alternative, bets)
-    return EProcess(log_e, int(present.sum()), f"guaranteed for shuffled positions at stops that look at past ranks only, {how} on sequential ranks", 0.0)
+    return EProcess(
+        log_e,
+        int(present.sum()),
+        f"guaranteed for shuffled positions at stops that look at past ranks only, {how} on sequential ranks",
+        0.0,
+    )
 
 
 def doubt_of(keys) -> str:
-    """Why keys [n] cannot be one independent uniform draw a row, in a few words; "" where nothing speaks against it (each test at level 0.001)."""
+    """Why keys [n] cannot be one independent uniform draw a row, in a few words; "" where nothing speaks against it
+    (each test at level 0.001).
+    """
     u = np.asarray(keys, dtype=float)
     if u.size >= 4 and (repeats := u.size - np.unique(u).size):
         return f"{repeats} keys are there more than once: they were not drawn for each row"
@@ -133,7 +166,9 @@ def doubt_of(keys) -> str:
 
 
 def sequential_ranks(positions, lots) -> np.ndarray:
-    """Rank (from 1) of each position among those up to and including it, equal ones in the order of `lots` [n]; int64 [n]. O(n log^2 n) by merging."""
+    """Rank (from 1) of each position among those up to and including it, equal ones in the order of `lots` [n]; int64
+    [n]. O(n log^2 n) by merging.
+    """
     values = np.asarray(positions, dtype=float)
     n = values.size
     place = np.empty(n, dtype=np.int64)
@@ -159,11 +194,18 @@ def sequential_ranks(positions, lots) -> np.ndarray:
 def _aligned(weights, label, name, least):
     w, u = as_array(weights, "weights"), as_array(label, name)
     if w.ndim != 1 or w.size < least:
-        raise StatisticsError(f"weights has shape {w.shape}; expected one number a row, at least {least}. Average tokens first.")
+        raise StatisticsError(
+            f"weights has shape {w.shape}; expected one number a row, at least {least}. Average tokens first."
+        )
     if u.shape != w.shape:
-        raise StatisticsError(f"{name} has shape {u.shape} and weights has shape {w.shape}; expected equal shapes. Align them by row.")
+        raise StatisticsError(
+            f"{name} has shape {u.shape} and weights has shape {w.shape}; expected equal shapes. Align them by row."
+        )
     if np.isnan(u).any():
-        raise StatisticsError(f"{name} has {int(np.isnan(u).sum())} NaN; expected a value for every row. Take rows without one out of the transcript.")
+        raise StatisticsError(
+            f"{name} has {int(np.isnan(u).sum())} NaN; expected a value for every row. Take rows without one out of the"
+            " transcript."
+        )
     return w, u
 
 
@@ -177,22 +219,33 @@ def _weights_and_keys(weights, keys, least=2):
         )
     n = u.size
     even = np.abs(np.sort(u) - (np.arange(n) + 0.5) / n).max()
-    if n >= 20 and even <= 0.5 / n * (1 + 1e-6):  # of sets of 20 independent keys one in 4e7 is as even (n! / n^n), of larger sets fewer
+    if n >= 20 and even <= 0.5 / n * (
+        1 + 1e-6
+    ):  # of sets of 20 independent keys one in 4e7 is as even (n! / n^n), of larger sets fewer
         raise StatisticsError(
-            f"keys are evenly spaced over (0, 1), as ranks are and {n} independent keys are not; the bound needs the keys themselves. "
-            "For ranks use permutation_correlation or rank_e_process."
+            f"keys are evenly spaced over (0, 1), as ranks are and {n} independent keys are not; the bound needs the"
+            " keys themselves. For ranks use permutation_correlation or rank_e_process."
         )
     return w, u
 
 
 def _predictable(w, centre, clip):
-    """Weights minus the mean of the earlier ones, in units of the earlier ones' root mean square, cut; 0 where there is nothing to go by."""
+    """Weights minus the mean of the earlier ones, in units of the earlier ones' root mean square, cut; 0 where there is
+    nothing to go by.
+    """
     if clip is not None and not clip > 0:
-        raise StatisticsError(f"clip = {clip!r}; expected a positive number of standard deviations, or None to cut nothing.")
+        raise StatisticsError(
+            f"clip = {clip!r}; expected a positive number of standard deviations, or None to cut nothing."
+        )
     present = ~np.isnan(w)
     if present.sum() > 2 and np.nanmin(w) == np.nanmax(w):
-        raise StatisticsError(f"weights is constant over n = {present.sum()} rows; expected weights that differ. Is the suspect its own reference?")
-    values = w[present] / max(np.nanmax(np.abs(w), initial=0.0), np.finfo(float).tiny)  # one unit for all: it cancels, and nothing overflows
+        raise StatisticsError(
+            f"weights is constant over n = {present.sum()} rows; expected weights that differ. Is the suspect its own"
+            " reference?"
+        )
+    values = w[present] / max(
+        np.nanmax(np.abs(w), initial=0.0), np.finfo(float).tiny
+    )  # one unit for all: it cancels, and nothing overflows
     if centre:
         count = np.arange(values.size)
         values = values - np.concatenate([[0.0], np.cumsum(values)[:-1]]) / np.maximum(count, 1)
@@ -220,7 +273,10 @@ def _mixture(scaled, centred, log_mean, alternative, bets):
     check_choice(alternative, "alternative", ALTERNATIVES)
     sizes = BETS if bets is None else np.atleast_1d(as_array(bets, "bets"))
     if sizes.ndim != 1 or sizes.size == 0 or not (sizes > 0).all():
-        raise StatisticsError(f"bets = {sizes.tolist()}; expected positive sizes of bet, such as [0.1, 0.5]. The alternative gives them their sign.")
+        raise StatisticsError(
+            f"bets = {sizes.tolist()}; expected positive sizes of bet, such as [0.1, 0.5]. The alternative gives them"
+            " their sign."
+        )
     signs = {"greater": (1,), "less": (-1,), "two-sided": (1, -1)}[alternative]
     log_e = np.full(scaled.size, -np.inf)
     for bet in (sign * size for sign in signs for size in sizes):

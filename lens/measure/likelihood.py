@@ -26,7 +26,12 @@ __all__ = ["Likelihood", "ScoringError", "cast", "core", "plain"]
 
 #: Bytes of one piece of logits in float32, by device type.
 PIECE = {"cpu": 24 << 20, "cuda": 512 << 20}
-_SCALES = {"logits_scaling": lambda x: 1.0 / x, "logit_scale": float, "lm_head_multiplier": float, "output_multiplier_scale": float}
+_SCALES = {
+    "logits_scaling": lambda x: 1.0 / x,
+    "logit_scale": float,
+    "lm_head_multiplier": float,
+    "output_multiplier_scale": float,
+}
 
 
 class Likelihood:
@@ -67,16 +72,20 @@ class Likelihood:
         except ScoringError:
             raise
         except (AttributeError, TypeError, KeyError, ValueError) as error:
-            raise ScoringError(f"model is a {kind}, which gives no next-token logits of token ids alone "
-                               f"({type(error).__name__}: {str(error)[:200]}); "
-                               "expected a causal language model.") from error
+            raise ScoringError(
+                f"model is a {kind}, which gives no next-token logits of token ids alone "
+                f"({type(error).__name__}: {str(error)[:200]}); "
+                "expected a causal language model."
+            ) from error
         config = getattr(model.config, "get_text_config", lambda: model.config)()
         size = min(self.vocabulary, getattr(config, "vocab_size", None) or self.vocabulary)
         fits = isinstance(logits, Tensor) and logits.ndim == 3 and logits.shape[:2] == ids.shape
         if not fits or logits.shape[-1] < size:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ScoringError(f"model is a {kind}, whose output for {PROBE} tokens has shape {shape}; expected logits "
-                               f"[1, {PROBE}, {size}] of the next token: a causal language model.")
+            raise ScoringError(
+                f"model is a {kind}, whose output for {PROBE} tokens has shape {shape}; expected logits "
+                f"[1, {PROBE}, {size}] of the next token: a causal language model."
+            )
         if torch.isnan(logits).any() and (bad := [n for n, p in model.named_parameters() if torch.isnan(p).any()]):
             raise ScoringError(f"model: parameter {bad[0]!r} holds NaN. Load the weights again.")
         return logits
@@ -91,8 +100,18 @@ class Likelihood:
         factor, found = 1.0, False
         with temporary(model) as here:
             if self.head is not None:
-                here.put(lambda: self.head.register_forward_hook(alone(lambda _, args, out: caught.update(into=args[0], raw=out))).remove)
-                here.put(lambda: self.head.register_forward_pre_hook(alone(lambda _, args: (args[0] * factor, *args[1:]))).remove)
+                here.put(
+                    lambda: (
+                        self.head.register_forward_hook(
+                            alone(lambda _, args, out: caught.update(into=args[0], raw=out))
+                        ).remove
+                    )
+                )
+                here.put(
+                    lambda: (
+                        self.head.register_forward_pre_hook(alone(lambda _, args: (args[0] * factor, *args[1:]))).remove
+                    )
+                )
             with contextlib.suppress(AttributeError, TypeError, KeyError):
                 own = self._logits_of_probe()
                 if "raw" in caught and caught["raw"].shape == own.shape and self.body not in (None, model):
@@ -114,13 +133,19 @@ class Likelihood:
         finite = raw.isfinite() & logits.isfinite()
         ratio = float((raw * logits)[finite].sum() / (raw * raw)[finite].sum())
         config = getattr(model.config, "get_text_config", lambda: model.config)()
-        listed = [f(v) for name, f in _SCALES.items() if isinstance(v := getattr(config, name, None), (int, float)) and v]
+        listed = [
+            f(v) for name, f in _SCALES.items() if isinstance(v := getattr(config, name, None), (int, float)) and v
+        ]
         for scale in [s for s in listed if abs(s / ratio - 1) < 0.02]:
             if all(same(raw * scale, logits, close) for raw, logits in pairs):
                 self.scale = scale
                 return "scaled"
         cap = getattr(config, "final_logit_softcapping", None)
-        if isinstance(cap, (int, float)) and cap and all(same(torch.tanh(raw / cap) * cap, logits, close) for raw, logits in pairs):
+        if (
+            isinstance(cap, (int, float))
+            and cap
+            and all(same(torch.tanh(raw / cap) * cap, logits, close) for raw, logits in pairs)
+        ):
             self.cap = cap
             return "capped"
         return "whole"
@@ -132,7 +157,7 @@ class Likelihood:
 
         `start`: a token put before every row; without one, `first` is at least 1. Rows must not be empty of scored
             tokens. Where memory runs out the batch is halved.
-            """
+        """
         groups = [] if self.lengths is None else self.lengths.groups([len(r) + (start is not None) for r in rows])
         if len(groups) > 1:
             found: dict[int, tuple[np.ndarray, ...]] = {}
@@ -161,7 +186,7 @@ class Likelihood:
         if lead:
             ids[:, 0] = start
         for line, row in zip(ids, rows):
-            line[lead:lead + len(row) - last] = row[:len(row) - last]
+            line[lead : lead + len(row) - last] = row[: len(row) - last]
         # input i predicts the row's token i + 1, or token i where a start token comes first
         scored = keep & (np.arange(width)[None] >= first - 1 + lead)
         if not last:
@@ -181,7 +206,9 @@ class Likelihood:
             if len(chosen) != len(hidden):
                 hidden = hidden[chosen]
             for a in range(0, len(targets), self.piece):
-                self._read(self._logits(hidden[a:a + self.piece]), targets[a:a + self.piece], out[:, a:a + self.piece])
+                self._read(
+                    self._logits(hidden[a : a + self.piece]), targets[a : a + self.piece], out[:, a : a + self.piece]
+                )
         ends = np.cumsum(scored.sum(1))[:-1]
         return list(zip(*(np.split(line, ends) for line in out.cpu().numpy())))
 
@@ -198,12 +225,12 @@ class Likelihood:
         count, width = scored.shape
         step, done = max(1, 8 * self.piece // width), 0
         for a in range(0, count, step):
-            part = {name: value[a:a + step] if isinstance(value, Tensor) else value for name, value in inputs.items()}
+            part = {name: value[a : a + step] if isinstance(value, Tensor) else value for name, value in inputs.items()}
             logits = self.model(**part).logits
-            logits = logits[torch.from_numpy(scored[a:a + step]).to(logits.device)]
+            logits = logits[torch.from_numpy(scored[a : a + step]).to(logits.device)]
             for b in range(0, len(logits), self.piece):
-                piece = logits[b:b + self.piece]
-                self._read(piece, targets[done:done + len(piece)], out[:, done:done + len(piece)])
+                piece = logits[b : b + self.piece]
+                self._read(piece, targets[done : done + len(piece)], out[:, done : done + len(piece)])
                 done += len(piece)
 
     def _read(self, logits: Tensor, targets: Tensor, out: Tensor) -> None:
@@ -216,7 +243,7 @@ class Likelihood:
         if self.moments:
             logprob = logits - total[:, None]
             p = logprob.exp()
-            logprob.masked_fill_(p == 0, 0.0)                        # a token that cannot come adds nothing, whatever its log-probability
+            logprob.masked_fill_(p == 0, 0.0)  # a token that cannot come adds nothing, whatever its log-probability
             mean = (p * logprob).sum(-1)
             out[1] = mean
             out[2] = (p * (logprob - mean[:, None]).square_()).sum(-1)

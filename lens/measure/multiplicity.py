@@ -23,8 +23,8 @@ def holm(p, axis: int | None = None) -> np.ndarray:
 def benjamini_hochberg(p, axis: int | None = None, dependence: str = "positive") -> np.ndarray:
     """Step-up adjusted p-values: false discovery rate.
 
-    `dependence`: "positive" (independent or positively dependent tests; Benjamini & Hochberg 1995) or "any" (Benjamini & Yekutieli 2001).
-    Families and NaN as in `holm`. Raises `StatisticsError`.
+    `dependence`: "positive" (independent or positively dependent tests; Benjamini & Hochberg 1995) or "any" (Benjamini
+    & Yekutieli 2001). Families and NaN as in `holm`. Raises `StatisticsError`.
     """
     check_choice(dependence, "dependence", ("positive", "any"))
 
@@ -39,12 +39,14 @@ def benjamini_hochberg(p, axis: int | None = None, dependence: str = "positive")
 
 @door(StatisticsError)
 def combine_p(p, method: str = "fisher", weights=None, axis: int | None = None, independent: bool | None = None):
-    """One p-value from several independent ones, testing that all their nulls hold: valid if the tests are independent and each of them is.
+    """One p-value from several independent ones, testing that all their nulls hold: valid if the tests are independent
+    and each of them is.
 
-    `method`: "fisher" (strong when one is small; Fisher 1932) or "stouffer" (strong when all lean the same way; takes `weights`, as a
-    rule the root of each sample size; Stouffer 1949). Give one-sided p-values when the direction matters. `axis=None` combines all of
-    `p`, an integer each line along that axis. NaN takes no part; a line of NaN gives NaN. Equal values below 1, as copies of one test are (five copies are
-    small in 17 % of true nulls), are refused unless you say `independent=True`. Raises `StatisticsError`.
+    `method`: "fisher" (strong when one is small; Fisher 1932) or "stouffer" (strong when all lean the same way; takes
+    `weights`, as a rule the root of each sample size; Stouffer 1949). Give one-sided p-values when the direction
+    matters. `axis=None` combines all of `p`, an integer each line along that axis. NaN takes no part; a line of NaN
+    gives NaN. Equal values below 1, as copies of one test are (five copies are small in 17 % of true nulls), are
+    refused unless you say `independent=True`. Raises `StatisticsError`.
     """
     values = as_p_values(p)
     check_choice(method, "method", ("fisher", "stouffer"))

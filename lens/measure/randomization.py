@@ -1,14 +1,15 @@
 """Permutation test of a score against a label that was assigned at random: training positions, membership, insertion.
 
-The scores are held fixed and only the labels move, within their exchange groups, so the p-value is valid whatever made the scores (Fisher 1935;
-Hoeffding 1952). Two ways to draw:
+The scores are held fixed and only the labels move, within their exchange groups, so the p-value is valid whatever made
+the scores (Fisher 1935; Hoeffding 1952). Two ways to draw:
 
 - "shuffle": uniform orders within each group.
-- "cyclic": the rows of each group are laid into blocks of b = max(sqrt(n), n/64) rows by the seed alone, and a draw turns every block by its own
-  uniformly random cyclic shift. These turns form a group of transformations under which the labels' distribution does not change, so
-  (1 + reached) / (1 + draws) with draws from it is valid too (Hemerik & Goeman 2018). The sums of a block with its labels turned in every way come from
-  one FFT; a draw then costs one look-up a block instead of one a row. The price: the label sums of blocks stay as they are, which hides a share of about
-  1/b of the effect and of the variance, as if one row in b were missing (0.06 % of 100 000 rows, 3 % of 1 000).
+- "cyclic": the rows of each group are laid into blocks of b = max(sqrt(n), n/64) rows by the seed alone, and a draw
+  turns every block by its own uniformly random cyclic shift. These turns form a group of transformations under which
+  the labels' distribution does not change, so (1 + reached) / (1 + draws) with draws from it is valid too (Hemerik &
+  Goeman 2018). The sums of a block with its labels turned in every way come from one FFT; a draw then costs one look-up
+  a block instead of one a row. The price: the label sums of blocks stay as they are, which hides a share of about 1/b
+  of the effect and of the variance, as if one row in b were missing (0.06 % of 100 000 rows, 3 % of 1 000).
 
 Where a group of transformations has no more members than draws were asked for, all are listed and p is exact.
 """
@@ -41,9 +42,14 @@ from lens.measure.samples import (
 
 DRAWS = ("auto", "shuffle", "cyclic")
 SHUFFLED_AT_MOST = 1e8  # rows x draws up to which "auto" shuffles: a few seconds
-BLOCKS = 64  # no more blocks than this for "cyclic", save for small groups: b^64 turns are enough, and larger blocks hide less
-ASSIGNED = "the labels were assigned at random within groups, each arrangement as likely, and scores, statistic and seed chosen without them"
-TIE = 1e-9  # statistics closer than this many standard deviations count as equal, so that rounding never makes p too small
+# no more blocks than this for "cyclic", save for small groups: b^64 turns are enough, and larger blocks hide less
+BLOCKS = 64
+ASSIGNED = (
+    "the labels were assigned at random within groups, each arrangement as likely, and scores, statistic and seed"
+    " chosen without them"
+)
+# statistics closer than this many standard deviations count as equal, so that rounding never makes p too small
+TIE = 1e-9
 TABLE = 4096  # look-up tables of small blocks are merged up to this size
 CACHED = 2**18  # numbers shuffled at a time: they stay in the processor's cache
 
@@ -52,8 +58,9 @@ CACHED = 2**18  # numbers shuffled at a time: they stay in the processor's cache
 class Randomization:
     """A correlation between score and randomised label, with its permutation test.
 
-    `statistic`: the correlation within exchange groups; `z`: its sum standardised by the exact permutation moments (mean 0, variance 1 under the null);
-    `p`: guaranteed if labels were assigned at random; `null`: `statistic` over the draws (under "cyclic" centred at what the blocks' label sums fix, not at 0); `left_out`: rows without a score;
+    `statistic`: the correlation within exchange groups; `z`: its sum standardised by the exact permutation moments
+    (mean 0, variance 1 under the null); `p`: guaranteed if labels were assigned at random; `null`: `statistic` over the
+    draws (under "cyclic" centred at what the blocks' label sums fix, not at 0); `left_out`: rows without a score;
     `groups`: exchange groups; `idle`: rows that no draw can move, being alone in their group.
     """
 
@@ -90,10 +97,11 @@ def permutation_correlation(
 ) -> Randomization:
     """Permutation test that `score` does not depend on `label`, which was assigned at random within exchange groups.
 
-    `score`: [n], NaN where missing (left out before labels are looked at). `label`: [n], or [n, epochs] (a row's labels move together; the statistic is
-    the mean over epochs). `groups`: [n] names of what was shuffled together. `statistic`: "spearman", "pearson", or a function, fixed before the data
-    are seen, from label ranks / (n + 1) to weights, against score ranks. `draws`: "shuffle", "cyclic", or "auto" (shuffle up to 1e8 rows x
-    draws). `alpha`: refuse a design that cannot reach this level. The seed must not be chosen by its result. Raises `StatisticsError`.
+    `score`: [n], NaN where missing (left out before labels are looked at). `label`: [n], or [n, epochs] (a row's labels
+    move together; the statistic is the mean over epochs). `groups`: [n] names of what was shuffled together.
+    `statistic`: "spearman", "pearson", or a function, fixed before the data are seen, from label ranks / (n + 1) to
+    weights, against score ranks. `draws`: "shuffle", "cyclic", or "auto" (shuffle up to 1e8 rows x draws). `alpha`:
+    refuse a design that cannot reach this level. The seed must not be chosen by its result. Raises `StatisticsError`.
     Sources: Hoeffding 1952; Phipson & Smyth 2010; Hemerik & Goeman 2018.
     """
     if not callable(statistic):
@@ -119,7 +127,9 @@ def permutation_correlation(
     p, floor = _p_value(observed, null, TIE * sd, alternative, exact)
     unit = "rows" if size.size == 1 else f"rows in {whole(size.size)} exchange groups"
     require_level(floor, alpha, f"{whole(n)} {unit} and {how}", "Give more rows or more resamples.")
-    name = {"spearman": "rank correlation", "pearson": "correlation"}.get(statistic if isinstance(statistic, str) else "", "weighted rank correlation")
+    name = {"spearman": "rank correlation", "pearson": "correlation"}.get(
+        statistic if isinstance(statistic, str) else "", "weighted rank correlation"
+    )
     name += "" if labels.shape[1] == 1 else f", mean of {labels.shape[1]} epochs,"
     value = PValue(p, "exact" if exact else "monte carlo", n, how, observed, alternative, floor, ASSIGNED)
     return Randomization(observed, observed / sd, value, null, name, n, left_out, size.size, int((size == 1).sum()))
@@ -129,12 +139,14 @@ def permutation_correlation(
 def grouped_moments(score, label, groups=None) -> tuple[float, float]:
     """Exact mean and variance of sum(score * label) when labels are permuted uniformly within each group.
 
-    `score`, `label`: [n] without NaN. Mean: sum over groups of n * mean(score) * mean(label); variance: sum of S_score * S_label / (n - 1), S being sums of
-    squared deviations. Raises `StatisticsError`.
+    `score`, `label`: [n] without NaN. Mean: sum over groups of n * mean(score) * mean(label); variance: sum of S_score
+    * S_label / (n - 1), S being sums of squared deviations. Raises `StatisticsError`.
     """
     scores, labels, group, left_out = _rows(score, label, groups, varied=False)
     if left_out:
-        raise StatisticsError(f"score has {left_out} NaN; grouped_moments expects none. Leave those rows out of score, label and groups.")
+        raise StatisticsError(
+            f"score has {left_out} NaN; grouped_moments expects none. Leave those rows out of score, label and groups."
+        )
     if labels.shape[1] != 1:
         raise StatisticsError(f"label has shape {np.shape(label)}; expected one label a row. Give one epoch.")
     y = labels[:, 0]
@@ -149,9 +161,14 @@ def group_numbers(groups, n: int) -> np.ndarray:
         return np.zeros(n, dtype=int)
     names = Labels().of(groups, "groups", StatisticsError)
     if names.shape != (n,):
-        raise StatisticsError(f"groups has shape {names.shape} and there are {n} rows; expected one group for each row. Align them.")
+        raise StatisticsError(
+            f"groups has shape {names.shape} and there are {n} rows; expected one group for each row. Align them."
+        )
     if names.dtype.kind not in "biuUSf" or names.dtype.kind == "f" and not np.isfinite(names).all():
-        raise StatisticsError("groups holds a missing value or mixed types; expected one number or text for each row. A row of unknown group must be left out.")
+        raise StatisticsError(
+            "groups holds a missing value or mixed types; expected one number or text for each row. A row of unknown"
+            " group must be left out."
+        )
     return np.unique(names, return_inverse=True)[1].ravel()
 
 
@@ -162,22 +179,35 @@ def _rows(score, label, groups, varied=True):
     """Present scores, their labels [n, epochs], group numbers from 0, and how many rows had no score."""
     scores, labels = as_array(score, "score"), as_array(label, "label")
     if scores.ndim != 1 or scores.size < 2:
-        raise StatisticsError(f"score has shape {scores.shape}; expected one number for each of at least 2 rows. Average tokens first.")
+        raise StatisticsError(
+            f"score has shape {scores.shape}; expected one number for each of at least 2 rows. Average tokens first."
+        )
     if labels.ndim not in (1, 2) or labels.shape[0] != scores.size or labels.size == 0:
-        raise StatisticsError(f"label has shape {labels.shape} and score has {scores.size} rows; expected [n] or [n, epochs]. Align them by row.")
+        raise StatisticsError(
+            f"label has shape {labels.shape} and score has {scores.size} rows; expected [n] or [n, epochs]. Align them"
+            " by row."
+        )
     names = group_numbers(groups, scores.size)
     if np.isnan(labels).any():
         raise StatisticsError(
-            f"label has {int(np.isnan(labels).sum())} NaN; expected a label for every row. A row without one was not randomised: take it out of the transcript."
+            f"label has {int(np.isnan(labels).sum())} NaN; expected a label for every row. A row without one was not"
+            " randomised: take it out of the transcript."
         )
     present = ~np.isnan(scores)
     if present.sum() < 2:
-        raise StatisticsError(f"score has {int(present.sum())} values that are not NaN; expected at least 2. Check the scorer.")
+        raise StatisticsError(
+            f"score has {int(present.sum())} values that are not NaN; expected at least 2. Check the scorer."
+        )
     scores, labels = scores[present], labels[present].reshape(int(present.sum()), -1)
     if varied and scores.min() == scores.max():
-        raise StatisticsError(f"score is {scores[0]:g} in all {scores.size} rows; a correlation needs scores that differ. Is the suspect its own reference?")
+        raise StatisticsError(
+            f"score is {scores[0]:g} in all {scores.size} rows; a correlation needs scores that differ. Is the suspect"
+            " its own reference?"
+        )
     if varied and (labels.min(axis=0) == labels.max(axis=0)).any():
-        raise StatisticsError(f"label is the same in all {scores.size} rows; expected labels that differ. Check the order that was given.")
+        raise StatisticsError(
+            f"label is the same in all {scores.size} rows; expected labels that differ. Check the order that was given."
+        )
     return scores, labels, np.unique(names[present], return_inverse=True)[1].ravel(), int((~present).sum())
 
 
@@ -221,7 +251,9 @@ def _variance(a, b, group):
 
 
 def _p_value(observed, null, tie, alternative, exact):
-    """p and the smallest p that these values could have given; a draw within `tie` of the observed statistic has reached it."""
+    """p and the smallest p that these values could have given; a draw within `tie` of the observed statistic has
+    reached it.
+    """
     if alternative == "two-sided":
         null, observed = np.abs(null), abs(observed)
     elif alternative == "less":
@@ -248,7 +280,11 @@ def _shuffled(a, b, group, resamples, rng, memory_mb):
     """Statistic over uniform orders within groups: all of them where they are few."""
     count = math.prod(math.factorial(int(s)) if s < 20 else resamples + 1 for s in np.bincount(group))
     if count <= resamples:
-        tables = [(b[rows][np.array(list(permutations(range(rows.size)))).reshape(-1, rows.size)] @ a[rows]) for many in _by_size(group) for rows in many]
+        tables = [
+            (b[rows][np.array(list(permutations(range(rows.size)))).reshape(-1, rows.size)] @ a[rows])
+            for many in _by_size(group)
+            for rows in many
+        ]
         return _all_sums(tables), True, f"all {whole(count)} orders"
     null = np.zeros(resamples)
     classes = list(_by_size(group))
@@ -276,7 +312,9 @@ def _cyclic(a, b, group, resamples, rng, memory_mb):
 
 
 def _blocks_of_rows(group, rng):
-    """Block number of each row: groups cut at random into near-equal blocks; looks at the groups and the seed, never at scores or labels."""
+    """Block number of each row: groups cut at random into near-equal blocks; looks at the groups and the seed, never at
+    scores or labels.
+    """
     wanted = max(2.0, math.sqrt(group.size), group.size / BLOCKS)
     order = rng.permutation(group.size)
     order = order[np.argsort(group[order], kind="stable")]
@@ -284,7 +322,9 @@ def _blocks_of_rows(group, rng):
     pieces = np.maximum(1, np.round(size / wanted).astype(int))
     place = np.arange(group.size) - np.repeat(np.cumsum(size) - size, size)
     block = np.empty(group.size, dtype=int)
-    block[order] = np.repeat(np.cumsum(pieces) - pieces, size) + place * np.repeat(pieces, size) // np.repeat(size, size)
+    block[order] = np.repeat(np.cumsum(pieces) - pieces, size) + place * np.repeat(pieces, size) // np.repeat(
+        size, size
+    )
     return block
 
 

@@ -1,4 +1,6 @@
-"""Is a training order shuffled? Two tests of the positions, read in the order in which the rows stood before the shuffle."""
+"""Is a training order shuffled? Two tests of the positions, read in the order in which the rows stood before the
+shuffle.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,26 @@ from lens.measure.samples import PValue, StatisticsError, as_array
 
 @door(StatisticsError)
 def runs_test(positions) -> PValue:
-    """Test that positions, in the order of the rows before the shuffle, are in random order; a small p says that they are not.
+    """Test that positions, in the order of the rows before the shuffle, are in random order; a small p says that they
+    are not.
 
-    `positions`: [n], ties allowed. p = twice the smaller p of the runs test about the median and of the serial rank correlation (Bonferroni), two-sided. A
-    file stored in training order is sorted by position and fails by construction: give the rows' order before the shuffle. Raises `StatisticsError`.
+    `positions`: [n], ties allowed. p = twice the smaller p of the runs test about the median and of the serial rank
+    correlation (Bonferroni), two-sided. A file stored in training order is sorted by position and fails by
+    construction: give the rows' order before the shuffle. Raises `StatisticsError`.
     """
     runs, serial = runs_about_median(positions), serial_correlation(positions)
     p = min(1.0, 2 * float(np.nanmin([runs.p, serial.p])))
-    return PValue(p, "approximate", serial.n, "runs about the median and serial rank correlation, Bonferroni", runs.statistic)
+    return PValue(
+        p, "approximate", serial.n, "runs about the median and serial rank correlation, Bonferroni", runs.statistic
+    )
 
 
 def runs_about_median(positions) -> PValue:
-    """Wald-Wolfowitz test of the number of runs above and below the median (values equal to it left out), exact, two-sided by doubling.
+    """Wald-Wolfowitz test of the number of runs above and below the median (values equal to it left out), exact,
+    two-sided by doubling.
 
-    `statistic`: the number of runs less its expectation, in standard deviations; negative for a sorted or clustered order. NaN when fewer than two values lie
+    `statistic`: the number of runs less its expectation, in standard deviations; negative for a sorted or clustered
+    order. NaN when fewer than two values lie
     on one of the sides. Raises `StatisticsError`. Source: Wald & Wolfowitz 1940.
     """
     values = _positions(positions)
@@ -39,7 +47,8 @@ def runs_about_median(positions) -> PValue:
     log_even = math.log(2) + _log_choose(high - 1, half - 1) + _log_choose(low - 1, half - 1)
     half_odd = np.arange(1, min(high, low) + 1)  # 2 k + 1 runs
     log_odd = np.logaddexp(
-        _log_choose(high - 1, half_odd) + _log_choose(low - 1, half_odd - 1), _log_choose(high - 1, half_odd - 1) + _log_choose(low - 1, half_odd)
+        _log_choose(high - 1, half_odd) + _log_choose(low - 1, half_odd - 1),
+        _log_choose(high - 1, half_odd - 1) + _log_choose(low - 1, half_odd),
     )
     counts = np.concatenate([2 * half, 2 * half_odd + 1])
     chance = np.exp(np.concatenate([log_even, log_odd]) - _log_choose(high + low, high))
@@ -50,9 +59,11 @@ def runs_about_median(positions) -> PValue:
 
 
 def serial_correlation(positions) -> PValue:
-    """Circular serial correlation of the ranks at lag one, standardised by its exact permutation moments; normal tail (approximate), two-sided.
+    """Circular serial correlation of the ranks at lag one, standardised by its exact permutation moments; normal tail
+    (approximate), two-sided.
 
-    `statistic`: the standardised value, positive for a sorted or clustered order. Raises `StatisticsError`. Source: Wald & Wolfowitz 1943.
+    `statistic`: the standardised value, positive for a sorted or clustered order. Raises `StatisticsError`. Source:
+    Wald & Wolfowitz 1943.
     """
     ranks = stats.rankdata(_positions(positions))
     ranks -= ranks.mean()
@@ -67,11 +78,18 @@ def serial_correlation(positions) -> PValue:
 def _positions(positions):
     values = as_array(positions, "positions")
     if values.ndim != 1 or values.size < 5:
-        raise StatisticsError(f"positions has shape {values.shape}; expected one number for each of at least 5 rows. Give one epoch.")
+        raise StatisticsError(
+            f"positions has shape {values.shape}; expected one number for each of at least 5 rows. Give one epoch."
+        )
     if np.isnan(values).any():
-        raise StatisticsError(f"positions has {int(np.isnan(values).sum())} NaN; expected a position for every row. Leave those rows out.")
+        raise StatisticsError(
+            f"positions has {int(np.isnan(values).sum())} NaN; expected a position for every row. Leave those rows out."
+        )
     if values.min() == values.max():
-        raise StatisticsError(f"positions is {values[0]:g} in all {values.size} rows; expected positions that differ. Check the order that was given.")
+        raise StatisticsError(
+            f"positions is {values[0]:g} in all {values.size} rows; expected positions that differ. Check the order"
+            " that was given."
+        )
     return values
 
 

@@ -31,8 +31,9 @@ def engine() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ScoringError("backend='ray' needs the package ray: pip install 'mnemoscope[ray]'; or use "
-                           "backend='local'.") from error
+        raise ScoringError(
+            "backend='ray' needs the package ray: pip install 'mnemoscope[ray]'; or use backend='local'."
+        ) from error
 
 
 class Cluster:
@@ -42,8 +43,8 @@ class Cluster:
     def __init__(self, workers: int, threads: int, gpus: int):
         self.workers, self.threads, self.gpus = workers, threads, gpus
         self.ray = engine()
-        self.owned = False                                  # whether the connection is ours to end
-        self.local = False                                  # whether the Ray is ours too, for these workers alone
+        self.owned = False  # whether the connection is ours to end
+        self.local = False  # whether the Ray is ours too, for these workers alone
         self.group: Any = None
 
     def open(self) -> None:
@@ -53,15 +54,19 @@ class Cluster:
             return
         if address:
             if (head := _host_port(address)) is not None and not _answers(head):
-                raise ScoringError(f"backend='ray': nothing answers at RAY_ADDRESS={address!r} within {ANSWER:g} s. "
-                                   "Start the cluster (ray start --head), mend the address, or unset it.")
+                raise ScoringError(
+                    f"backend='ray': nothing answers at RAY_ADDRESS={address!r} within {ANSWER:g} s. "
+                    "Start the cluster (ray start --head), mend the address, or unset it."
+                )
             options: dict[str, Any] = {}
         else:
             there = os.cpu_count() or 1
             if self.workers * self.threads > OVER * there:
-                raise ScoringError(f"workers={self.workers}, threads={self.threads}: expected at most {OVER * there} "
-                                   f"threads in all on this machine, which has {_count(there, 'processor')}. Lower "
-                                   "them, or give the address of a cluster in RAY_ADDRESS.")
+                raise ScoringError(
+                    f"workers={self.workers}, threads={self.threads}: expected at most {OVER * there} "
+                    f"threads in all on this machine, which has {_count(there, 'processor')}. Lower "
+                    "them, or give the address of a cluster in RAY_ADDRESS."
+                )
             # one processor a worker, whatever its threads: Ray starts a Python process for each that it is told of
             options = {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
         self.owned, self.local = True, not address
@@ -69,9 +74,11 @@ class Cluster:
             ray.init(log_to_driver=False, logging_level="error", **options)
         except Exception as error:
             where = f"at RAY_ADDRESS={address!r} " if address else "on this machine "
-            raise ScoringError(f"backend='ray': Ray {where}could not be {'reached' if address else 'started'} "
-                               f"({type(error).__name__}: {told(error)}). Try again when less else is running, or use "
-                               "backend='local'.") from error
+            raise ScoringError(
+                f"backend='ray': Ray {where}could not be {'reached' if address else 'started'} "
+                f"({type(error).__name__}: {told(error)}). Try again when less else is running, or use "
+                "backend='local'."
+            ) from error
 
     def place(self) -> list[dict[str, Any]]:
         """Options for each actor, so that it has its place. Raises ScoringError: there is no room for all of them."""
@@ -79,14 +86,20 @@ class Cluster:
         if self.gpus:
             ask["GPU"] = self.gpus
         if self.local and self.ray.cluster_resources().get("GPU", 0) < self.gpus * self.workers:
-            raise self._no_room("")                         # its own Ray does not grow
+            raise self._no_room("")  # its own Ray does not grow
         self.group = self.ray.util.placement_group([dict(ask) for _ in range(self.workers)], strategy="PACK")
         if not self._placed():
             raise self._no_room(f" within {PLACE:g} s")
         strategy = self.ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
-        return [{"num_cpus": ask["CPU"], "num_gpus": self.gpus, "max_restarts": 0,
-                 "scheduling_strategy": strategy(self.group, placement_group_bundle_index=i)}
-                for i in range(self.workers)]
+        return [
+            {
+                "num_cpus": ask["CPU"],
+                "num_gpus": self.gpus,
+                "max_restarts": 0,
+                "scheduling_strategy": strategy(self.group, placement_group_bundle_index=i),
+            }
+            for i in range(self.workers)
+        ]
 
     @interruptible
     def _placed(self) -> bool:
@@ -104,16 +117,22 @@ class Cluster:
         large = max((n.get("Resources", {}) for n in nodes), key=size, default={})
         there = _count(len(nodes), "node") + (f" (the largest with {resources(large)})" if len(nodes) > 1 else "")
         busy = any(free.get(kind, 0) < total.get(kind, 0) for kind in ("CPU", "GPU"))
-        steps = ["lower workers or threads", *(["wait until other jobs end"] if busy else []), "add nodes",
-                 "or use backend='local'"]
-        return ScoringError(f"workers={self.workers}: the Ray cluster cannot place them{limit}. Asked: "
-                            f"{_count(self.workers, 'worker')} of {' and '.join(one)} each; the cluster has "
-                            f"{there} with {resources(total)} in all, of which {resources(free)} are free. "
-                            f"{', '.join(steps).capitalize()}.")
+        steps = [
+            "lower workers or threads",
+            *(["wait until other jobs end"] if busy else []),
+            "add nodes",
+            "or use backend='local'",
+        ]
+        return ScoringError(
+            f"workers={self.workers}: the Ray cluster cannot place them{limit}. Asked: "
+            f"{_count(self.workers, 'worker')} of {' and '.join(one)} each; the cluster has "
+            f"{there} with {resources(total)} in all, of which {resources(free)} are free. "
+            f"{', '.join(steps).capitalize()}."
+        )
 
     def lost(self) -> str | None:
         """What of the cluster is gone so that nothing on it can go on; None while it lives."""
-        with contextlib.suppress(Exception):                # a Ray client (ray://) does not tell
+        with contextlib.suppress(Exception):  # a Ray client (ray://) does not tell
             context = self.ray.get_runtime_context()
             head, own = _host_port(context.gcs_address), context.get_node_id()
             if head is not None and not _answers(head):

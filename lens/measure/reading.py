@@ -37,9 +37,12 @@ class ReadoutError(Error, ValueError):
 
 # -- prompts ----------------------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One prompt to read: its tokens, its named positions, and the first token of its answer and foil where it has them."""
+    """One prompt to read: its tokens, its named positions, and the first token of its answer and foil where it has
+    them.
+    """
 
     pair: Pair | None
     text: str
@@ -61,7 +64,8 @@ def read_prompt(model: Any, prompt: str | Pair, which: str = "clean", argument: 
     """The prompt of a text, or one of the two of a pair.
 
     Raises:
-        ReadoutError: neither text nor Pair, an unknown ``which``, an empty text. PromptError: see ``lens.prompts.encode``.
+        ReadoutError: neither text nor Pair, an unknown ``which``, an empty text. PromptError: see
+            ``lens.prompts.encode``.
     """
     if which not in ("clean", "corrupted"):
         raise ReadoutError(f"which={which!r} is not a prompt of a pair; expected 'clean' or 'corrupted'.")
@@ -69,14 +73,32 @@ def read_prompt(model: Any, prompt: str | Pair, which: str = "clean", argument: 
         e = encode(model, prompt, aligned=False)
         first = lambda ids: None if ids is None else ids[0]
         if which == "clean":
-            return Reading(prompt, prompt.start + prompt.clean, e.clean_ids, e.clean_tokens, e.positions, first(e.answer_ids), first(e.foil_ids))
+            return Reading(
+                prompt,
+                prompt.start + prompt.clean,
+                e.clean_ids,
+                e.clean_tokens,
+                e.positions,
+                first(e.answer_ids),
+                first(e.foil_ids),
+            )
         n = len(e.corrupted_ids)
         named = e.positions if n == len(e.clean_ids) else {"last": (n - 1,), "all": tuple(range(n))}
-        return Reading(prompt, prompt.start + prompt.corrupted, e.corrupted_ids, e.corrupted_tokens, named, first(e.answer_ids), first(e.foil_ids))
+        return Reading(
+            prompt,
+            prompt.start + prompt.corrupted,
+            e.corrupted_ids,
+            e.corrupted_tokens,
+            named,
+            first(e.answer_ids),
+            first(e.foil_ids),
+        )
     if not isinstance(prompt, str):
         raise ReadoutError(f"{argument}={prompt!r} is a {type(prompt).__name__}; expected text or a lens.Pair.")
     if which != "clean":
-        raise ReadoutError(f"which={which!r} chooses between the prompts of a pair, but {argument} is plain text; leave it out.")
+        raise ReadoutError(
+            f"which={which!r} chooses between the prompts of a pair, but {argument} is plain text; leave it out."
+        )
     tokenizer = tokenizer_of(model)
     ids = tokenize(tokenizer, prompt)
     if not ids:
@@ -86,33 +108,44 @@ def read_prompt(model: Any, prompt: str | Pair, which: str = "clean", argument: 
     return Reading(None, prompt, torch.tensor(ids), token_strings(tokenizer, ids), named, None, None)
 
 
-def read_prompts(model: Any, prompts: Any, which: str = "clean", argument: str = "prompts") -> tuple[bool, list[Reading]]:
+def read_prompts(
+    model: Any, prompts: Any, which: str = "clean", argument: str = "prompts"
+) -> tuple[bool, list[Reading]]:
     """Whether a single prompt was given, and the prompts.
 
     Raises: as ``read_prompt``; ReadoutError where the list is empty.
     """
     single = isinstance(prompts, str | Pair)
     if not single and (isinstance(prompts, Mapping) or not hasattr(prompts, "__iter__")):
-        raise ReadoutError(f"{argument}={prompts!r} is a {type(prompts).__name__}; expected text, a lens.Pair, or a list of them.")
+        raise ReadoutError(
+            f"{argument}={prompts!r} is a {type(prompts).__name__}; expected text, a lens.Pair, or a list of them."
+        )
     chosen = [prompts] if single else list(prompts)
     if not chosen:
         raise ReadoutError(f"{argument} is empty; give text or a lens.Pair.")
-    return single, [read_prompt(model, p, which, argument if single else f"{argument}[{i}]") for i, p in enumerate(chosen)]
+    return single, [
+        read_prompt(model, p, which, argument if single else f"{argument}[{i}]") for i, p in enumerate(chosen)
+    ]
 
 
 def answers(model: Any, readings: Sequence[Reading], answer: Any, foil: Any) -> list[tuple[int | None, int | None]]:
-    """The token ids of answer and foil of every prompt: the arguments where given, else the first tokens of the pair's own.
+    """The token ids of answer and foil of every prompt: the arguments where given, else the first tokens of the pair's
+    own.
 
     Raises:
         ReadoutError: a foil without an answer, lists of another length, answer and foil that begin with the same token.
         PromptError: an argument that is not exactly one token.
     """
+
     def column(value, name, own):
         if value is None:
             return own
         many = isinstance(value, list | tuple)
         if many and len(value) != len(readings):
-            raise ReadoutError(f"{name} has {len(value)} entries for {len(readings)} prompts; give one a prompt, or a single one for all.")
+            raise ReadoutError(
+                f"{name} has {len(value)} entries for {len(readings)} prompts; give one a prompt, or a single one for"
+                " all."
+            )
         try:
             return [token_id(model, v) for v in (value if many else [value] * len(readings))]
         except PromptError as error:
@@ -125,8 +158,10 @@ def answers(model: Any, readings: Sequence[Reading], answer: Any, foil: Any) -> 
         if f is not None and a is None:
             raise ReadoutError(f"foil={foil!r} is given without an answer to set against it; give answer too.")
         if f is not None and a == f:
-            raise ReadoutError(f"foil: the first token of foil and answer of {r.text!r} is the same, {token_strings(model, [a])[0]!r}; "
-                               "the readout compares first tokens: give answers that part there.")
+            raise ReadoutError(
+                f"foil: the first token of foil and answer of {r.text!r} is the same, {token_strings(model, [a])[0]!r};"
+                " the readout compares first tokens: give answers that part there."
+            )
     return list(zip(first, second))
 
 
@@ -144,7 +179,8 @@ def labels(model: Any, ids: Any) -> np.ndarray:
 def start_token(model: Any, decoder: Decoder, start: Any) -> int | None:
     """The id of a start token: ``"bos"`` is the model's own (None where it has none), else one token as text or id.
 
-    ``"auto"`` is the token that stands between documents, ``<|endoftext|>``, where the vocabulary has it (a chat model's own start token opens a turn instead), else as ``"bos"``.
+    ``"auto"`` is the token that stands between documents, ``<|endoftext|>``, where the vocabulary has it (a chat
+    model's own start token opens a turn instead), else as ``"bos"``.
 
     Raises:
         PromptError: not exactly one token of the vocabulary.
@@ -185,12 +221,21 @@ def ordinary_tokens(model: Any, decoder: Decoder) -> np.ndarray:
     tokenizer = getattr(model, "tokenizer", None)
     size = decoder.d_vocab if tokenizer is None else min(decoder.d_vocab, len(tokenizer))
     special = [] if tokenizer is None else list(tokenizer.all_special_ids)
-    special += [i for i in np.ravel([getattr(decoder.config, f"{n}_token_id", None) for n in ("bos", "pad")]) if i is not None]
+    special += [
+        i for i in np.ravel([getattr(decoder.config, f"{n}_token_id", None) for n in ("bos", "pad")]) if i is not None
+    ]
     return np.setdiff1d(np.arange(size), special)
 
 
-def recorded(decoder: Decoder, ids: Sequence[Tensor], keep: Sequence[str], label: str, *, progress: bool | None = None,
-             stop: Callable[[], bool] | None = None) -> Iterator[tuple[list[int], Runs]]:
+def recorded(
+    decoder: Decoder,
+    ids: Sequence[Tensor],
+    keep: Sequence[str],
+    label: str,
+    *,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[list[int], Runs]]:
     """Runs of the prompts, a few at a time to bound memory: the prompts' numbers and their run.
 
     Raises: Stopped: ``stop``, asked before each batch, said so.
@@ -212,6 +257,7 @@ def recorded(decoder: Decoder, ids: Sequence[Tensor], keep: Sequence[str], label
 
 
 # -- places -----------------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Places:
@@ -238,14 +284,20 @@ class Places:
     def coords(self, readings: Sequence[Reading]) -> dict[str, Any]:
         """``position``, the token there, and its index in the prompt (-1: the prompt has no such place)."""
         tokens = self.padded([[r.tokens[p] for p in at] for r, at in zip(readings, self.at)], "").astype(str)
-        return {"position": self.position, "token": (("prompt", "position"), tokens), "token_index": (("prompt", "position"), self.padded(self.at, -1))}
+        return {
+            "position": self.position,
+            "token": (("prompt", "position"), tokens),
+            "token_index": (("prompt", "position"), self.padded(self.at, -1)),
+        }
 
 
 def places(readings: Sequence[Reading], spec: Any) -> Places:
-    """Resolves positions in every prompt: None for all tokens, names, ints, slices or lists of them; groups are read token by token.
+    """Resolves positions in every prompt: None for all tokens, names, ints, slices or lists of them; groups are read
+    token by token.
 
     Raises:
-        PromptError: see ``lens.prompts.resolve_positions``. ReadoutError: names that mean another number of tokens in another prompt.
+        PromptError: see ``lens.prompts.resolve_positions``. ReadoutError: names that mean another number of tokens in
+            another prompt.
     """
     spec = None if isinstance(spec, str) and spec == "all" else spec
     at, names = [], []
@@ -257,8 +309,10 @@ def places(readings: Sequence[Reading], spec: Any) -> Places:
     width = max(map(len, at))
     if any(not n.lstrip("-").isdigit() for n in names[0]):
         if any(n != names[0] for n in names):
-            raise ReadoutError(f"positions={spec!r} mean {names[0]} in one prompt and {next(n for n in names if n != names[0])} in another; "
-                               "use names that are as long in every prompt, such as 'last' or '<span>_last'.")
+            raise ReadoutError(
+                f"positions={spec!r} mean {names[0]} in one prompt and {next(n for n in names if n != names[0])} in"
+                " another; use names that are as long in every prompt, such as 'last' or '<span>_last'."
+            )
         return Places(at, np.array(names[0], dtype=str), scalar)
     same = all(a == at[0] for a in at)
     if scalar and not same:
@@ -273,14 +327,20 @@ def one_position(readings: Sequence[Reading], position: Any, argument: str = "po
     """
     found = places(readings, position if position is not None else "last")
     if not found.scalar:
-        raise ReadoutError(f"{argument}={position!r} is {len(found.at[0])} tokens; expected one: an int, 'last', or the name of one token.")
+        raise ReadoutError(
+            f"{argument}={position!r} is {len(found.at[0])} tokens; expected one: an int, 'last', or the name of one"
+            " token."
+        )
     return [a[0] for a in found.at]
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------
 
+
 def value_weight(block: Block) -> Float[Tensor, "n_kv_heads d_model d_head"]:
-    """``W_V`` by key/value head, in the TransformerLens layout, as it is applied now (with adapters, where there are some)."""
+    """``W_V`` by key/value head, in the TransformerLens layout, as it is applied now (with adapters, where there are
+    some).
+    """
     return block.value_weight().unflatten(0, (-1, block.d_head)).transpose(1, 2)
 
 
@@ -305,7 +365,9 @@ def _centred(x: Tensor, wanted: bool) -> Tensor:
 def norm_scale(norm: Any, whole: Float[Tensor, "... d_model"]) -> Float[Tensor, "... 1"] | float:
     """1 / root mean square (or standard deviation), as the norm divides ``whole`` by it."""
     centre, weight, epsilon = norm_parts(norm)
-    return 1.0 if weight is None else (_centred(whole.float(), centre).square().mean(-1, keepdim=True) + epsilon).rsqrt()
+    return (
+        1.0 if weight is None else (_centred(whole.float(), centre).square().mean(-1, keepdim=True) + epsilon).rsqrt()
+    )
 
 
 def through_norm(norm: Any, part: Float[Tensor, "... d_model"], scale: Any = 1.0) -> Float[Tensor, "... d_model"]:
@@ -314,8 +376,12 @@ def through_norm(norm: Any, part: Float[Tensor, "... d_model"], scale: Any = 1.0
     return part.float() if weight is None else _centred(part.float(), centre) * scale * weight
 
 
-def back_through_norm(norm: Any, direction: Float[Tensor, "... d_model"], scale: Any = 1.0) -> Float[Tensor, "... d_model"]:
-    """The transpose of ``through_norm``: the direction before the norm whose product with an addend is ``direction``'s after it."""
+def back_through_norm(
+    norm: Any, direction: Float[Tensor, "... d_model"], scale: Any = 1.0
+) -> Float[Tensor, "... d_model"]:
+    """The transpose of ``through_norm``: the direction before the norm whose product with an addend is ``direction``'s
+    after it.
+    """
     centre, weight, _ = norm_parts(norm)
     return direction if weight is None else _centred(direction * weight * scale, centre)
 
@@ -333,6 +399,7 @@ def module_bias(module: Any) -> Tensor | None:
 
 # -- arguments and the record -----------------------------------------------------------------------------------------
 
+
 def selected(spec: Any, size: int, argument: str) -> list[int]:
     """``indices`` that select something.
 
@@ -349,8 +416,25 @@ def count(value: Any, argument: str, least: int = 1) -> int:
     return Whole(least).of(value, argument, ReadoutError)
 
 
-def record(model: Any, decoder: Decoder, kind: str, call: dict[str, Any], readings: Sequence[Reading] = (), seed: int | None = None) -> dict[str, Any]:
-    """What it takes to compute a readout again, for ``lens.engine.results.stamp``; ``decoder`` is the one that the readout began with."""
-    made = record_of(model, decoder, kind, call, [r.pair for r in readings if r.pair is not None], seed=seed, status="complete",
-                     state=decoder.state)
+def record(
+    model: Any,
+    decoder: Decoder,
+    kind: str,
+    call: dict[str, Any],
+    readings: Sequence[Reading] = (),
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """What it takes to compute a readout again, for ``lens.engine.results.stamp``; ``decoder`` is the one that the
+    readout began with.
+    """
+    made = record_of(
+        model,
+        decoder,
+        kind,
+        call,
+        [r.pair for r in readings if r.pair is not None],
+        seed=seed,
+        status="complete",
+        state=decoder.state,
+    )
     return made | {"texts": [r.text for r in readings]} if readings else made

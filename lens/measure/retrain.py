@@ -1,7 +1,8 @@
 """One model trained in the true order among m retrained in fresh shuffles: does the text fit the true one better?
 
-Under the null the m + 1 models are exchangeable, so the rank of the true one is all that is known exactly. The published test puts the shuffles' own standard
-deviation under a normal curve; for m = 9 that rejects a true null at nominal 0.05 in 9 % of cases, and at 1e-10 more than a million times too often.
+Under the null the m + 1 models are exchangeable, so the rank of the true one is all that is known exactly. The
+published test puts the shuffles' own standard deviation under a normal curve; for m = 9 that rejects a true null at
+nominal 0.05 in 9 % of cases, and at 1e-10 more than a million times too often.
 """
 
 from __future__ import annotations
@@ -15,16 +16,30 @@ from scipy import special
 
 from lens.arguments import Count, Share, door
 from lens.measure.planning_rows import require_level
-from lens.measure.samples import ALTERNATIVES, PValue, StatisticsError, as_array, check_choice, check_count, check_open_unit, short, whole
+from lens.measure.samples import (
+    ALTERNATIVES,
+    PValue,
+    StatisticsError,
+    as_array,
+    check_choice,
+    check_count,
+    check_open_unit,
+    short,
+    whole,
+)
 
-FRESH = "every retraining drew its own order as the true one was drawn, with the same code and data, and none was left out or handed in twice"
+FRESH = (
+    "every retraining drew its own order as the true one was drawn, with the same code and data, and none was left out"
+    " or handed in twice"
+)
 SPREADS = ("deviation", "difference")
 TIE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class RetrainTest:
-    """The true order's statistic among m shuffles': `rank` is guaranteed if all drew their orders alike, `t` exact for normal shuffles only, `published` not a p-value.
+    """The true order's statistic among m shuffles': `rank` is guaranteed if all drew their orders alike, `t` exact for
+    normal shuffles only, `published` not a p-value.
 
     `z` is the published ratio; `published_size` is how often it rejects a true null of normal shuffles at nominal 0.05.
     """
@@ -46,38 +61,53 @@ class RetrainTest:
 
     def __str__(self) -> str:
         return (
-            f"observed {short(self.observed)}, {whole(self.m)} shuffles {short(self.mean)} +- {short(self.deviation)}; rank {self.rank}: {self.rank.worth}; "
-            f"t {self.t}; published plug-in {self.published.p:.2g} is not a p-value (size {short(self.published_size)} at 0.05)"
+            f"observed {short(self.observed)}, {whole(self.m)} shuffles {short(self.mean)} +- {short(self.deviation)};"
+            f" rank {self.rank}: {self.rank.worth}; t {self.t}; published plug-in {self.published.p:.2g} is not a"
+            f" p-value (size {short(self.published_size)} at 0.05)"
         )
 
 
 @door(StatisticsError)
-def one_of_many(observed, shuffled, *, alternative: str = "greater", spread: str = "deviation", alpha: Share | None = None) -> RetrainTest:
-    """Tests of one `observed` statistic (true order) against `shuffled` [m] (fresh shuffles): rank p, prediction t and the published plug-in normal.
+def one_of_many(
+    observed, shuffled, *, alternative: str = "greater", spread: str = "deviation", alpha: Share | None = None
+) -> RetrainTest:
+    """Tests of one `observed` statistic (true order) against `shuffled` [m] (fresh shuffles): rank p, prediction t and
+    the published plug-in normal.
 
-    Rank p = (1 + number of shuffles at least as large) / (m + 1), exact for exchangeable models and never below 1 / (m + 1); two-sided: twice the smaller
-    one. t_{m-1} = (T_0 - mean) / (s sqrt(1 + 1/m)). `spread`: what the published code divides by, the shuffles' "deviation" (over m, plus 1e-6) or, for
-    m = 2, their absolute "difference". `alpha`: refuse too few shuffles for this level. One value m times is one retraining handed in m times and is
-    refused; some equal values, unless whole numbers, make the rank p approximate. Raises `StatisticsError`, also for m < 2.
+    Rank p = (1 + number of shuffles at least as large) / (m + 1), exact for exchangeable models and never below 1 / (m
+    + 1); two-sided: twice the smaller one. t_{m-1} = (T_0 - mean) / (s sqrt(1 + 1/m)). `spread`: what the published
+    code divides by, the shuffles' "deviation" (over m, plus 1e-6) or, for m = 2, their absolute "difference". `alpha`:
+    refuse too few shuffles for this level. One value m times is one retraining handed in m times and is refused; some
+    equal values, unless whole numbers, make the rank p approximate. Raises `StatisticsError`, also for m < 2.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     check_choice(spread, "spread", SPREADS)
     value, others = as_array(observed, "observed"), as_array(shuffled, "shuffled")
     if value.size != 1 or np.isnan(value).any():
-        raise StatisticsError(f"observed = {observed!r}; expected one number. Pool several checkpoints with pool_checkpoints.")
+        raise StatisticsError(
+            f"observed = {observed!r}; expected one number. Pool several checkpoints with pool_checkpoints."
+        )
     if others.ndim != 1 or others.size < 2:
-        raise StatisticsError(f"shuffled has shape {others.shape}; expected the statistics of m >= 2 shuffled retrainings. Retrain on more.")
+        raise StatisticsError(
+            f"shuffled has shape {others.shape}; expected the statistics of m >= 2 shuffled retrainings. Retrain on"
+            " more."
+        )
     if np.isnan(others).any():
-        raise StatisticsError(f"shuffled is NaN at {np.flatnonzero(np.isnan(others)).tolist()}; a retraining may not be left out. Run it again.")
+        raise StatisticsError(
+            f"shuffled is NaN at {np.flatnonzero(np.isnan(others)).tolist()}; a retraining may not be left out. Run it"
+            " again."
+        )
     value, m = float(value.ravel()[0]), others.size
     if others.min() == others.max():
         raise StatisticsError(
-            f"shuffled is {others[0]:g} in all m = {m}: one retraining handed in {m} times would make p small in half of all true nulls. Retrain on {m} fresh"
-            " shuffles."
+            f"shuffled is {others[0]:g} in all m = {m}: one retraining handed in {m} times would make p small in half"
+            f" of all true nulls. Retrain on {m} fresh shuffles."
         )
     copies = others.size - np.unique(others).size
     if spread == "difference" and m != 2:
-        raise StatisticsError(f"spread = 'difference' with m = {m}; the difference is of two shuffles. Use spread = 'deviation'.")
+        raise StatisticsError(
+            f"spread = 'difference' with m = {m}; the difference is of two shuffles. Use spread = 'deviation'."
+        )
     tie = TIE * max(abs(value), float(np.abs(others).max()))
     above, below = ((1 + int(hits.sum())) / (m + 1) for hits in (others >= value - tie, others <= value + tie))
     rank = {"greater": above, "less": below, "two-sided": min(1.0, 2 * min(above, below))}[alternative]
@@ -108,11 +138,14 @@ def one_of_many(observed, shuffled, *, alternative: str = "greater", spread: str
 
 
 @door(StatisticsError)
-def published_size(alpha: Share | Sequence[Share], m: Count, *, spread: str = "deviation", alternative: str = "greater"):
-    """How often the published plug-in normal falls below `alpha` under a true null of m normal shuffles (closed form; number or array).
+def published_size(
+    alpha: Share | Sequence[Share], m: Count, *, spread: str = "deviation", alternative: str = "greater"
+):
+    """How often the published plug-in normal falls below `alpha` under a true null of m normal shuffles (closed form;
+    number or array).
 
-    Its ratio is sqrt((m + 1) / (m - 1)) times a t with m - 1 degrees of freedom, or for `spread` "difference" (m = 2) sqrt(3)/2 times a Cauchy.
-    Raises `StatisticsError`.
+    Its ratio is sqrt((m + 1) / (m - 1)) times a t with m - 1 degrees of freedom, or for `spread` "difference" (m = 2)
+    sqrt(3)/2 times a Cauchy. Raises `StatisticsError`.
     """
     check_choice(spread, "spread", SPREADS)
     check_choice(alternative, "alternative", ALTERNATIVES)
@@ -124,7 +157,9 @@ def published_size(alpha: Share | Sequence[Share], m: Count, *, spread: str = "d
     z = -special.ndtri(levels / sides)
     if spread == "difference":
         if m != 2:
-            raise StatisticsError(f"spread = 'difference' with m = {m}; the difference is of two shuffles. Use spread = 'deviation'.")
+            raise StatisticsError(
+                f"spread = 'difference' with m = {m}; the difference is of two shuffles. Use spread = 'deviation'."
+            )
         size = sides * np.arctan2(1.0, z / math.sqrt(0.75)) / math.pi
     else:
         size = sides * special.stdtr(m - 1, -z * math.sqrt((m - 1) / (m + 1)))
@@ -133,18 +168,26 @@ def published_size(alpha: Share | Sequence[Share], m: Count, *, spread: str = "d
 
 @door(StatisticsError)
 def pool_checkpoints(observed, shuffled, *, alternative: str = "greater") -> tuple[float, np.ndarray]:
-    """Largest standardised statistic over several checkpoints, for the true order and for each shuffle; give both to `one_of_many` (alternative "greater").
+    """Largest standardised statistic over several checkpoints, for the true order and for each shuffle; give both to
+    `one_of_many` (alternative "greater").
 
-    `observed`: [checkpoints]; `shuffled`: [m, checkpoints]. Each checkpoint is standardised over all m + 1 models alike, so they stay exchangeable and the
-    rank p stays exact (max-T; Westfall & Young 1993). "less" looks for small values, "two-sided" for absolute ones. Raises `StatisticsError`.
+    `observed`: [checkpoints]; `shuffled`: [m, checkpoints]. Each checkpoint is standardised over all m + 1 models
+    alike, so they stay exchangeable and the rank p stays exact (max-T; Westfall & Young 1993). "less" looks for small
+    values, "two-sided" for absolute ones. Raises `StatisticsError`.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     value, others = as_array(observed, "observed"), as_array(shuffled, "shuffled")
     if value.ndim != 1 or others.ndim != 2 or others.shape[1:] != value.shape or others.shape[0] < 2 or value.size == 0:
-        raise StatisticsError(f"observed has shape {value.shape}, shuffled {others.shape}; expected [checkpoints] and [m, checkpoints], m >= 2. Align them.")
+        raise StatisticsError(
+            f"observed has shape {value.shape}, shuffled {others.shape}; expected [checkpoints] and [m, checkpoints], m"
+            " >= 2. Align them."
+        )
     every = np.vstack([value, others])
     if np.isnan(every).any():
-        raise StatisticsError("observed or shuffled has NaN; expected a statistic of every model at every checkpoint. Leave that checkpoint out for all.")
+        raise StatisticsError(
+            "observed or shuffled has NaN; expected a statistic of every model at every checkpoint. Leave that"
+            " checkpoint out for all."
+        )
     constant = every.min(axis=0) == every.max(axis=0)
     every = (every - every.mean(axis=0)) / np.where(constant, 1.0, every.std(axis=0))
     every[:, constant] = 0.0

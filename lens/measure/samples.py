@@ -5,7 +5,8 @@ Rules that hold in the whole package:
 - NaN means missing. Each cell (each position on the axes that are not resampled) uses its own present values.
 - An infinite value is refused: it is a fault upstream and no interval can hold it.
 - A seed is an integer argument. The same seed gives the same numbers, whatever the memory budget or the other cells.
-- One sample that is too small raises; in an array of many cells the small ones become NaN, unless all of them are too small.
+- One sample that is too small raises; in an array of many cells the small ones become NaN, unless all of them are too
+  small.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class StatisticsError(Error, ValueError):
 class Interval:
     """An estimate with its confidence interval; arrays of one shape when many cells were given.
 
-    `n` counts the values that were present; `method` says how the interval was made, `statistic` what it is of. `kind` names the interval of each cell (a text, or an array of
-    them), or says why there is none; by default it is `method`.
+    `n` counts the values that were present; `method` says how the interval was made, `statistic` what it is of. `kind`
+    names the interval of each cell (a text, or an array of them), or says why there is none; by default it is `method`.
     """
 
     estimate: Any
@@ -57,17 +58,22 @@ class Interval:
     def __str__(self) -> str:
         how = f"{percent(self.level)} % {self.method}"
         if np.ndim(self.estimate) == 0:
-            return f"{self.statistic} {short(self.estimate)} [{short(self.low)}, {short(self.high)}], n = {whole(self.n)}, {how}"
+            return (
+                f"{self.statistic} {short(self.estimate)} [{short(self.low)}, {short(self.high)}], n = {whole(self.n)},"
+                f" {how}"
+            )
         cells = f"{self.statistic} of {shape_text(self.estimate)} cells: {span(self.estimate)}"
         return f"{cells}, n = {counts(self.n)}, {how}; excludes 0 in {whole(np.sum(self.excludes()))}"
 
 
 @dataclass(frozen=True, eq=False)
 class PValue:
-    """A p-value that says which kind it is: "exact", "monte carlo", "bound", "e-value", "approximate", or "mixed" over cells.
+    """A p-value that says which kind it is: "exact", "monte carlo", "bound", "e-value", "approximate", or "mixed" over
+    cells.
 
-    `method` says what was counted, `statistic` is the observed value, `floor` the smallest p this test can return. `condition`: what the data cannot
-    show and a guarantee rests on; `reason`: why a test that is guaranteed elsewhere is only approximate here.
+    `method` says what was counted, `statistic` is the observed value, `floor` the smallest p this test can return.
+    `condition`: what the data cannot show and a guarantee rests on; `reason`: why a test that is guaranteed elsewhere
+    is only approximate here.
     """
 
     p: Any
@@ -82,12 +88,16 @@ class PValue:
 
     @property
     def guaranteed(self) -> bool:
-        """True if under the test's null, and its `condition`, P(p <= a) is at most a for every a and n; false for an approximation."""
+        """True if under the test's null, and its `condition`, P(p <= a) is at most a for every a and n; false for an
+        approximation.
+        """
         return self.kind in GUARANTEED
 
     @property
     def worth(self) -> str:
-        """What p may be called: "guaranteed", "guaranteed if ..." with its condition, or "an approximation" with the reason."""
+        """What p may be called: "guaranteed", "guaranteed if ..." with its condition, or "an approximation" with the
+        reason.
+        """
         if self.guaranteed:
             return f"guaranteed if {self.condition}" if self.condition else "guaranteed"
         return f"an approximation: {self.reason}" if self.reason else "an approximation"
@@ -95,7 +105,9 @@ class PValue:
     @property
     def kind_if(self) -> str:
         """The kind with its condition or its doubt, as columns of tables say it: "exact if ...", "approximate: ..."."""
-        about = f" if {self.condition}" if self.guaranteed and self.condition else f": {self.reason}" if self.reason else ""
+        about = (
+            f" if {self.condition}" if self.guaranteed and self.condition else f": {self.reason}" if self.reason else ""
+        )
         return f"{self.kind}{about}"
 
     def given(self, condition: str) -> PValue:
@@ -103,8 +115,15 @@ class PValue:
         return replace(self, condition="; ".join(dict.fromkeys(text for text in (self.condition, condition) if text)))
 
     def doubted(self, reason: str) -> PValue:
-        """The same p, approximate for this reason: a check can only take a guarantee away, so that it never makes a p too small."""
-        return replace(self, kind="approximate", condition="", reason="; ".join(dict.fromkeys(text for text in (self.reason, reason) if text)))
+        """The same p, approximate for this reason: a check can only take a guarantee away, so that it never makes a p
+        too small.
+        """
+        return replace(
+            self,
+            kind="approximate",
+            condition="",
+            reason="; ".join(dict.fromkeys(text for text in (self.reason, reason) if text)),
+        )
 
     def __float__(self) -> float:
         return float(self.p)
@@ -124,7 +143,9 @@ class PValue:
 
 
 def as_array(x, name: str, infinite: bool = False) -> np.ndarray:
-    """Float64 NumPy array from a list, NumPy array, xarray DataArray or torch tensor; infinite values only where allowed."""
+    """Float64 NumPy array from a list, NumPy array, xarray DataArray or torch tensor; infinite values only where
+    allowed.
+    """
     try:
         if hasattr(x, "detach"):
             x = x.detach().cpu().double()
@@ -132,7 +153,7 @@ def as_array(x, name: str, infinite: bool = False) -> np.ndarray:
         if np.iscomplexobj(array):
             raise TypeError("complex numbers")
         array = array.astype(np.float64)
-    except Exception as error:    # an object may fail in any way
+    except Exception as error:  # an object may fail in any way
         raise StatisticsError(
             f"{name} = {excerpt(x)} is not an array of real numbers ({error}); "
             "give numbers, NaN where a value is missing."
@@ -153,9 +174,13 @@ def as_sample(x, name: str = "x", axis: int = 0) -> np.ndarray:
         raise StatisticsError(f"{name} = {excerpt(x)} is a single number; expected a sample with at least one axis.")
     check_axis(axis, array, name)
     if array.size == 0:
-        raise StatisticsError(f"{name} is empty (shape {array.shape}); expected at least one value. Check the filter that made it.")
+        raise StatisticsError(
+            f"{name} is empty (shape {array.shape}); expected at least one value. Check the filter that made it."
+        )
     if np.isnan(array).all():
-        raise StatisticsError(f"{name} (shape {array.shape}) is NaN throughout: every value is missing. Check the step that computed it.")
+        raise StatisticsError(
+            f"{name} (shape {array.shape}) is NaN throughout: every value is missing. Check the step that computed it."
+        )
     return np.moveaxis(array, axis, 0)
 
 
@@ -163,7 +188,8 @@ def check_axis(axis, array: np.ndarray, name: str) -> None:
     """Refuse an axis that `array` does not have."""
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -array.ndim <= axis < array.ndim:
         raise StatisticsError(
-            f"axis = {shown(axis)} is not an axis of {name}, which has shape {array.shape}; give an integer from {-array.ndim} to {array.ndim - 1}."
+            f"axis = {shown(axis)} is not an axis of {name}, which has shape {array.shape}; give an integer from"
+            f" {-array.ndim} to {array.ndim - 1}."
         )
 
 
@@ -173,12 +199,15 @@ def as_weights(weights, shape: tuple[int, ...], of: str) -> np.ndarray:
         return np.ones(shape)
     array = as_array(weights, "weights")
     if np.isnan(array).any() or (array < 0).any() or not array.any():
-        raise StatisticsError("weights must be numbers of at least 0, not all 0; give one for each value, or leave weights out.")
+        raise StatisticsError(
+            "weights must be numbers of at least 0, not all 0; give one for each value, or leave weights out."
+        )
     try:
         return np.broadcast_to(array, shape)
     except ValueError as error:
         raise StatisticsError(
-            f"weights has shape {array.shape} and {of} has shape {shape}; expected shapes that broadcast. Give one weight for each value of {of}."
+            f"weights has shape {array.shape} and {of} has shape {shape}; expected shapes that broadcast. Give one"
+            f" weight for each value of {of}."
         ) from error
 
 
@@ -189,12 +218,16 @@ def as_p_values(p, name: str = "p") -> np.ndarray:
         raise StatisticsError(f"{name} is empty; expected at least one p-value.")
     bad = (array < 0) | (array > 1)
     if bad.any():
-        raise StatisticsError(f"{name} has the value {array[bad].flat[0]:g}; expected p-values from 0 to 1, NaN where missing.")
+        raise StatisticsError(
+            f"{name} has the value {array[bad].flat[0]:g}; expected p-values from 0 to 1, NaN where missing."
+        )
     return array
 
 
 def refuse_copies(values: np.ndarray, axis: int | None, independent: bool | None, name: str, what: str) -> None:
-    """Refuse equal values where independent ones are asked for (NaN apart), unless the caller says that they are independent and tie by themselves."""
+    """Refuse equal values where independent ones are asked for (NaN apart), unless the caller says that they are
+    independent and tie by themselves.
+    """
     if independent:
         return
     lines = values.reshape(-1, 1) if axis is None else np.moveaxis(values, axis, 0)
@@ -202,8 +235,9 @@ def refuse_copies(values: np.ndarray, axis: int | None, independent: bool | None
     twice = lines[1:] == lines[:-1]
     if twice.any():
         raise StatisticsError(
-            f"{name} has the value {lines[1:][twice][0]:g} more than once; {what} holds for independent tests, and equal values look like copies of one. "
-            "Give each test once; if they are independent and tie because they are discrete, say independent=True."
+            f"{name} has the value {lines[1:][twice][0]:g} more than once; {what} holds for independent tests, and"
+            " equal values look like copies of one. Give each test once; if they are independent and tie because they"
+            " are discrete, say independent=True."
         )
 
 
@@ -231,12 +265,18 @@ def check_choice(value, name: str, choices) -> str:
 def check_same_shape(x: np.ndarray, y: np.ndarray, names: tuple[str, str], next_step: str) -> None:
     """Refuse two arrays whose shapes differ."""
     if x.shape != y.shape:
-        raise StatisticsError(f"{names[0]} has shape {x.shape} and {names[1]} has shape {y.shape}; expected equal shapes. {next_step}")
+        raise StatisticsError(
+            f"{names[0]} has shape {x.shape} and {names[1]} has shape {y.shape}; expected equal shapes. {next_step}"
+        )
 
 
 def generator(seed) -> np.random.Generator:
     """The one source of randomness: PCG64 started from an integer seed."""
-    return np.random.Generator(np.random.PCG64(Whole(0, 2**63 - 1).of(seed, "seed", StatisticsError, "a second run with it gives the same numbers")))
+    return np.random.Generator(
+        np.random.PCG64(
+            Whole(0, 2**63 - 1).of(seed, "seed", StatisticsError, "a second run with it gives the same numbers")
+        )
+    )
 
 
 # ---- cells and memory --------------------------------------------------------------------------------------------
@@ -312,4 +352,3 @@ def span(array) -> str:
 def counts(n) -> str:
     low, high = int(np.min(n)), int(np.max(n))
     return whole(low) if low == high else f"{whole(low)} to {whole(high)}"
-

@@ -71,15 +71,18 @@ class Scores:
 
     @door(ScoringError)
     def take(self, row_ids: Any) -> Scores:
-        """The scores of these rows, in this order: their ids, or a truth value for each row. Raises ScoringError for an id that is not there."""
+        """The scores of these rows, in this order: their ids, or a truth value for each row. Raises ScoringError for an
+        id that is not there.
+        """
         wanted = self._wanted(row_ids)
         order = np.argsort(self.row_id, kind="stable")
         at = np.searchsorted(self.row_id, wanted, sorter=order)
         at[at == len(order)] = 0
         if len(wanted) and (not len(order) or (self.row_id[order[at]] != wanted).any()):
             missing = wanted[self.row_id[order[at]] != wanted] if len(order) else wanted
-            raise ScoringError(f"row_ids: {missing[:5].tolist()} are not among the {len(self)} scored rows; score them "
-                               "first.")
+            raise ScoringError(
+                f"row_ids: {missing[:5].tolist()} are not among the {len(self)} scored rows; score them first."
+            )
         at = order[at] if len(wanted) else np.empty(0, np.int64)
         sizes = self.tokens()[at]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -91,15 +94,24 @@ class Scores:
 
     def _wanted(self, row_ids: Any) -> np.ndarray:
         """Row ids as int64; truth values mark the rows that are wanted."""
-        asked = tried(lambda given: np.asarray(given.detach().cpu() if hasattr(given, "detach") else given).reshape(-1), row_ids)
+        asked = tried(
+            lambda given: np.asarray(given.detach().cpu() if hasattr(given, "detach") else given).reshape(-1), row_ids
+        )
         if asked is None:
             raise ScoringError(unfit("row_ids", row_ids, "the ids of rows, or a truth value for each row"))
         if asked.dtype.kind == "b":
             if len(asked) != len(self):
-                raise ScoringError(unfit("row_ids", row_ids, f"{len(self)} truth values, one for each row, or the ids of rows"))
+                raise ScoringError(
+                    unfit("row_ids", row_ids, f"{len(self)} truth values, one for each row, or the ids of rows")
+                )
             return self.row_id[asked]
-        if len(asked) and (asked.dtype.kind not in "iu" or any(isinstance(one, bool) for one in (row_ids if isinstance(row_ids, (list, tuple)) else ()))):
-            raise ScoringError(unfit("row_ids", row_ids, "whole numbers, the ids of rows, or a truth value for each row"))
+        if len(asked) and (
+            asked.dtype.kind not in "iu"
+            or any(isinstance(one, bool) for one in (row_ids if isinstance(row_ids, (list, tuple)) else ()))
+        ):
+            raise ScoringError(
+                unfit("row_ids", row_ids, "whole numbers, the ids of rows, or a truth value for each row")
+            )
         if len(asked) and int(asked.max()) > 2**63 - 1:
             raise ScoringError(unfit("row_ids", row_ids, "ids of at most 64 bits"))
         return asked.astype(np.int64)
@@ -116,8 +128,12 @@ class Scores:
 
 def counts_of(scores: Scores) -> dict:
     bad = np.unique(scores._row[~np.isfinite(scores.logprob)])
-    return {"rows": len(scores), "tokens": int(len(scores.logprob)), "bad": int(len(bad)),
-            "short": int((scores.tokens() == 0).sum())}
+    return {
+        "rows": len(scores),
+        "tokens": int(len(scores.logprob)),
+        "bad": int(len(bad)),
+        "short": int((scores.tokens() == 0).sum()),
+    }
 
 
 def whole_number(value: Any, name: str, least: int) -> int:

@@ -1,7 +1,9 @@
-"""Token log-likelihoods of many rows under any causal language model, in length-sorted batches, kept in a store that resumes and never scores twice.
+"""Token log-likelihoods of many rows under any causal language model, in length-sorted batches, kept in a store that
+resumes and never scores twice.
 
-Rows are cut to what is asked for, sorted by length within blocks of `BLOCK` and cut into batches of `batch_tokens`, before anything is computed: so the same rows
-give the same batches, whether one process scores them or many (`backend="ray"`), at once or after an interruption.
+Rows are cut to what is asked for, sorted by length within blocks of `BLOCK` and cut into batches of `batch_tokens`,
+before anything is computed: so the same rows give the same batches, whether one process scores them or many
+(`backend="ray"`), at once or after an interruption.
 """
 
 from __future__ import annotations
@@ -52,26 +54,47 @@ class Piece:
 
 @door(ScoringError)
 @of_one_model
-def score(model: Any, rows: Sequence[Any], *, row_ids: Any = None, prefix: Size = 0, window: Count | None = None, start: str | Size | None = "auto", extra: str | Sequence[str] = (),
-          batch_tokens: Count | None = None, dtype: str | torch.dtype | None = None, device: str | None = None, store: FilePath | None = None, backend: str = "local",
-          workers: Annotated[int, Whole(1, 10**4)] = 2, threads: Annotated[int, Whole(1, 10**4)] | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
+def score(
+    model: Any,
+    rows: Sequence[Any],
+    *,
+    row_ids: Any = None,
+    prefix: Size = 0,
+    window: Count | None = None,
+    start: str | Size | None = "auto",
+    extra: str | Sequence[str] = (),
+    batch_tokens: Count | None = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | None = None,
+    store: FilePath | None = None,
+    backend: str = "local",
+    workers: Annotated[int, Whole(1, 10**4)] = 2,
+    threads: Annotated[int, Whole(1, 10**4)] | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Scores:
     """Score the tokens of rows under a causal language model.
 
     Args:
         model: a Hugging Face causal language model, a model from `lens.load`, or a name or folder for `lens.load`.
-        rows: token ids: an array [n, length], a list of arrays, or anything with `len` and `[i]`. What is longer than the model's context is cut (`about["cut"]`).
+        rows: token ids: an array [n, length], a list of arrays, or anything with `len` and `[i]`. What is longer than
+            the model's context is cut (`about["cut"]`).
         row_ids: whole numbers, each once; by default 0 to n - 1.
-        prefix: tokens at the head of each row that are read but not scored. window: tokens after them that are scored; None: all.
-        start: a token put before every row; None: none, and a row's first token then has no log-probability; "auto": the tokenizer's or configuration's
-            start token where it has one. Rows that hold it already want None.
-        extra: "mean", "variance": of the log-probability under the model's own distribution at each place (`lens.measure.membership` needs them for Min-K%++).
+        prefix: tokens at the head of each row that are read but not scored. window: tokens after them that are scored;
+            None: all.
+        start: a token put before every row; None: none, and a row's first token then has no log-probability; "auto":
+            the tokenizer's or configuration's start token where it has one. Rows that hold it already want None.
+        extra: "mean", "variance": of the log-probability under the model's own distribution at each place
+            (`lens.measure.membership` needs them for Min-K%++).
         batch_tokens: tokens of a batch, padding included; a longer row is a batch of its own.
-        dtype, device: as `lens.load`; None: as the model is. Another dtype than the model's makes a copy. Log-probabilities are computed in at least float32.
-        store: a folder. Rows that it holds for this model and these options are read, others are scored and written to it in parts of about 65,000 tokens.
-        backend: "local", or "ray" for `workers` actors, at most one a row (needs `pip install 'mnemoscope[ray]'`), on the
-            Ray that this process is connected to, that of RAY_ADDRESS, or a local one; the driver writes the store.
-        threads: of each scoring process; by default torch's own setting locally, and 1 in each actor. With equal `threads`, on processors of one kind, both
-            backends give equal bits.
+        dtype, device: as `lens.load`; None: as the model is. Another dtype than the model's makes a copy.
+            Log-probabilities are computed in at least float32.
+        store: a folder. Rows that it holds for this model and these options are read, others are scored and written to
+            it in parts of about 65,000 tokens.
+        backend: "local", or "ray" for `workers` actors, at most one a row (needs `pip install 'mnemoscope[ray]'`), on
+            the Ray that this process is connected to, that of RAY_ADDRESS, or a local one; the driver writes the store.
+        threads: of each scoring process; by default torch's own setting locally, and 1 in each actor. With equal
+            `threads`, on processors of one kind, both backends give equal bits.
         stop: asked between batches (twice a second with "ray"); True ends with the rows scored so far
             (`about["status"]`).
 
@@ -84,11 +107,21 @@ def score(model: Any, rows: Sequence[Any], *, row_ids: Any = None, prefix: Size 
     ids = _row_ids(row_ids, len(rows))
     begin = source.start if isinstance(start, str) and start == "auto" else start
     if begin is not None and not 0 <= whole_number(begin, "start", 0) < source.facts["vocabulary"]:
-        raise ScoringError(f"start={start!r} is not a token of the model, which has {source.facts['vocabulary']}; expected 'auto', None or a token id.")
+        raise ScoringError(
+            f"start={start!r} is not a token of the model, which has {source.facts['vocabulary']}; expected 'auto',"
+            " None or a token id."
+        )
     first = options["prefix"] if begin is not None else max(1, options["prefix"])
     # what the numbers depend on; the rest only changes their order of computation
-    identity = {"model": source.facts["hash"], "state": source.facts["state"], "dtype": source.dtype_name, "start": None if begin is None else int(begin), "prefix": options["prefix"],
-                "window": options["window"], "moments": options["moments"]}
+    identity = {
+        "model": source.facts["hash"],
+        "state": source.facts["state"],
+        "dtype": source.dtype_name,
+        "start": None if begin is None else int(begin),
+        "prefix": options["prefix"],
+        "window": options["window"],
+        "moments": options["moments"],
+    }
     kept = None if store is None else Store(store, identity)
     run = _Run(source, kept, options, None if begin is None else int(begin), first, stop)
     from tqdm.auto import tqdm
@@ -105,12 +138,21 @@ def _options(prefix, window, extra, batch_tokens, backend, workers, threads) -> 
     if backend not in BACKENDS:
         raise ScoringError(f"backend={backend!r} is not known; expected 'local' or 'ray'.")
     optional = lambda value, name: None if value is None else whole_number(value, name, 1)
-    return {"prefix": whole_number(prefix, "prefix", 0), "window": optional(window, "window"), "moments": bool(extra), "batch_tokens": optional(batch_tokens, "batch_tokens"),
-            "backend": backend, "workers": whole_number(workers, "workers", 1), "threads": optional(threads, "threads")}
+    return {
+        "prefix": whole_number(prefix, "prefix", 0),
+        "window": optional(window, "window"),
+        "moments": bool(extra),
+        "batch_tokens": optional(batch_tokens, "batch_tokens"),
+        "backend": backend,
+        "workers": whole_number(workers, "workers", 1),
+        "threads": optional(threads, "threads"),
+    }
 
 
 class Source:
-    """The model to score with, loaded when the first row needs it. `facts`: its hash, state, vocabulary, context and start token; `memory`: what a store noted of it."""
+    """The model to score with, loaded when the first row needs it. `facts`: its hash, state, vocabulary, context and
+    start token; `memory`: what a store noted of it.
+    """
 
     def __init__(self, model: Any, dtype: Any, device: Any, store: Any):
         from lens import models
@@ -128,8 +170,10 @@ class Source:
         if digest and self.facts is not noted:
             remember(store, digest, self.facts)
         if store is not None and self.facts["state"] is None:
-            raise ScoringError(f"store={str(store)!r}: the model cannot be identified ({self.facts['unidentified']}), so that the store could return another one's scores; "
-                               "leave store out, or take that off the model.")
+            raise ScoringError(
+                f"store={str(store)!r}: the model cannot be identified ({self.facts['unidentified']}), so that the"
+                " store could return another one's scores; leave store out, or take that off the model."
+            )
         self.start = self.facts["start"]
 
     @property
@@ -140,7 +184,9 @@ class Source:
 
     @cached_property
     def loaded(self) -> Any:
-        """The model as it was given, or as it is loaded by name (in float32, so that the hash does not depend on the dtype asked for)."""
+        """The model as it was given, or as it is loaded by name (in float32, so that the hash does not depend on the
+        dtype asked for).
+        """
         from lens import models
 
         return settle(models.load(self.given, device=self.device or "auto")) if self.named else self.given
@@ -155,7 +201,13 @@ class Source:
     def kind(self) -> str:
         from lens import models
 
-        return models._device(self.device or "auto").type if self.named else models._device(self.device).type if self.device else self.model.device.type
+        return (
+            models._device(self.device or "auto").type
+            if self.named
+            else models._device(self.device).type
+            if self.device
+            else self.model.device.type
+        )
 
     def _facts(self, anew: bool = False) -> dict:
         from lens import models
@@ -169,16 +221,28 @@ class Source:
         begin = begin[0] if isinstance(begin, (list, tuple)) and begin else begin
         context = getattr(config, "max_position_embeddings", None)
         told = identity(self.loaded)
-        return {"hash": models.weight_hash(self.loaded, anew=anew), "state": told.digest, **({"unidentified": told.unidentified} if told.unidentified else {}),
-                "vocabulary": vocabulary, "context": int(context) if isinstance(context, int) and context > 0 else None,
-                "start": int(begin) if isinstance(begin, int) and 0 <= begin < vocabulary else None}
+        return {
+            "hash": models.weight_hash(self.loaded, anew=anew),
+            "state": told.digest,
+            **({"unidentified": told.unidentified} if told.unidentified else {}),
+            "vocabulary": vocabulary,
+            "context": int(context) if isinstance(context, int) and context > 0 else None,
+            "start": int(begin) if isinstance(begin, int) and 0 <= begin < vocabulary else None,
+        }
 
 
 class _Run:
     """One call of `score`: plans blocks of rows into pieces, has them scored, and collects the values by row."""
 
     def __init__(self, source: Source, store: Store | None, options: dict, start: int | None, first: int, stop):
-        self.source, self.store, self.options, self.start, self.first, self.stop = source, store, options, start, first, stop
+        self.source, self.store, self.options, self.start, self.first, self.stop = (
+            source,
+            store,
+            options,
+            start,
+            first,
+            stop,
+        )
         self.values: dict[int, tuple[np.ndarray, ...]] = {}
         self.cut = self.cached = self.done = 0
         self.status, self.threads = "complete", options["threads"]
@@ -201,19 +265,27 @@ class _Run:
                 bar.update(len(values))
 
     def _plan(self, rows: Any, ids: np.ndarray, begin: int, bar: Any) -> list[Piece]:
-        """The pieces of one block that the store does not have. Its batches are those of the whole block, less what is there already."""
+        """The pieces of one block that the store does not have. Its batches are those of the whole block, less what is
+        there already.
+        """
         index = np.arange(begin, min(begin + BLOCK, len(ids)))
         tokens = [self._row(rows, int(i)) for i in index]
         sizes = np.array([max(0, len(t) - self.first) for t in tokens])
         for i in index[sizes == 0]:
             self.values[int(i)] = (np.empty(0, np.float32),) * (3 if self.options["moments"] else 1)
         bar.update(int((sizes == 0).sum()))
-        keys = np.array([row_key(ids[i], t) for i, t in zip(index, tokens)], np.uint64) if self.store is not None else np.zeros(len(index), np.uint64)
+        keys = (
+            np.array([row_key(ids[i], t) for i, t in zip(index, tokens)], np.uint64)
+            if self.store is not None
+            else np.zeros(len(index), np.uint64)
+        )
         there = self.store.fetch(keys[sizes > 0], sizes[sizes > 0]) if self.store is not None else {}
         width = np.array([len(t) for t in tokens])
         order = np.argsort(-width, kind="stable")
         order = order[sizes[order] > 0]
-        budget = self.options["batch_tokens"] or BATCH_TOKENS.get(self.source.kind, BATCH_TOKENS["cpu"]) if len(order) else 1
+        budget = (
+            self.options["batch_tokens"] or BATCH_TOKENS.get(self.source.kind, BATCH_TOKENS["cpu"]) if len(order) else 1
+        )
         pieces, batches, batch, size = [], [], [], 0
         for at, nxt in zip(order, [*order[1:], None]):
             batch.append(at)
@@ -235,25 +307,37 @@ class _Run:
             left = [b for b in ([a for a in batch if int(index[a]) not in self.values] for batch in batches) if b]
             if left:
                 flat = np.array([a for b in left for a in b])
-                out.append(Piece(index[flat], ids[index[flat]], keys[flat], [tokens[a] for a in flat], [len(b) for b in left]))
+                out.append(
+                    Piece(index[flat], ids[index[flat]], keys[flat], [tokens[a] for a in flat], [len(b) for b in left])
+                )
         return out
 
     def _row(self, rows: Any, i: int) -> np.ndarray:
         """The tokens of a row up to the end of its window and of the model's context."""
         row, vocabulary, context = np.asarray(rows[i]), self.source.facts["vocabulary"], self.source.facts["context"]
-        if row.size and (row.ndim != 1 or row.dtype.kind not in "iu" or int(row.min()) < 0 or int(row.max()) >= vocabulary):
-            what = f"{row.dtype} of shape {row.shape}" if row.ndim != 1 or row.dtype.kind not in "iu" else f"tokens from {row.min()} to {row.max()}"
-            raise ScoringError(f"rows: row {i} holds {what}; expected token ids from 0 to {vocabulary - 1}. Tokenise it with the model's own tokenizer.")
+        if row.size and (
+            row.ndim != 1 or row.dtype.kind not in "iu" or int(row.min()) < 0 or int(row.max()) >= vocabulary
+        ):
+            what = (
+                f"{row.dtype} of shape {row.shape}"
+                if row.ndim != 1 or row.dtype.kind not in "iu"
+                else f"tokens from {row.min()} to {row.max()}"
+            )
+            raise ScoringError(
+                f"rows: row {i} holds {what}; expected token ids from 0 to {vocabulary - 1}. Tokenise it with the"
+                " model's own tokenizer."
+            )
         if self.options["window"] is not None:
-            row = row[:self.options["prefix"] + self.options["window"]]
+            row = row[: self.options["prefix"] + self.options["window"]]
         # the last token is predicted, never read
         if context is not None and len(row) > (limit := context + 1 - (self.start is not None)):
             row, self.cut = row[:limit], self.cut + 1
         return row.reshape(-1)
 
     @contextlib.contextmanager
-    def _scorer(self, block: list[Piece],
-                rows: int) -> Iterator[Callable[[Iterable[Piece]], Iterator[tuple[Piece, list | None]]]]:
+    def _scorer(
+        self, block: list[Piece], rows: int
+    ) -> Iterator[Callable[[Iterable[Piece]], Iterator[tuple[Piece, list | None]]]]:
         if self.options["backend"] == "ray":
             from lens.measure.scoring_ray import Pool
 
@@ -261,7 +345,9 @@ class _Run:
             tokens = sum(len(row) - self.first for piece in block for row in piece.rows)
             kept = None if self.store is None else self.store.folder.parent
             workers = min(self.options["workers"], rows)
-            with Pool(self.source, self.options["moments"], self.start, self.first, workers, self.threads, kept) as pool:
+            with Pool(
+                self.source, self.options["moments"], self.start, self.first, workers, self.threads, kept
+            ) as pool:
                 yield lambda pieces: pool.run(self._needed(pieces), self.stop, tokens)
             return
         before = torch.get_num_threads()
@@ -269,7 +355,10 @@ class _Run:
         torch.set_num_threads(self.threads)
         try:
             likelihood = Likelihood(self.source.model, self.options["moments"])
-            yield lambda pieces: ((p, score_piece(likelihood, p.rows, p.batches, self.start, self.first, self.stop)) for p in self._needed(pieces))
+            yield lambda pieces: (
+                (p, score_piece(likelihood, p.rows, p.batches, self.start, self.first, self.stop))
+                for p in self._needed(pieces)
+            )
         finally:
             torch.set_num_threads(before)
 
@@ -278,7 +367,9 @@ class _Run:
         for piece in pieces:
             part = None
             if self.store is not None and self.store.has(name := Part.name(piece.key)):
-                part = self.store.read(name, {int(key): len(row) - self.first for key, row in zip(piece.key, piece.rows)})
+                part = self.store.read(
+                    name, {int(key): len(row) - self.first for key, row in zip(piece.key, piece.rows)}
+                )
             if part is None:
                 yield piece
             else:
@@ -289,24 +380,49 @@ class _Run:
         at = np.array(sorted(self.values), np.int64)
         values = [self.values[i] for i in at.tolist()]
         sizes = np.array([len(v[0]) for v in values], np.int64)
-        column = lambda i: np.concatenate([v[i] for v in values]).astype(np.float32, copy=False) if values else np.empty(0, np.float32)
+        column = lambda i: (
+            np.concatenate([v[i] for v in values]).astype(np.float32, copy=False) if values else np.empty(0, np.float32)
+        )
         moments = self.options["moments"]
-        about = {"start": self.start, "first": self.first, "prefix": self.options["prefix"], "window": self.options["window"], "status": self.status,
-                 "cut": self.cut, "cached": self.cached, "backend": self.options["backend"], "threads": self.threads,
-                 "corrupt": [] if self.store is None else list(self.store.corrupt)}
-        made = Scores(ids[at], np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), column(0), column(1) if moments else None, column(2) if moments else None,
-                      {"name": self.source.name, "hash": self.source.facts["hash"], "dtype": self.source.dtype_name}, about)
+        about = {
+            "start": self.start,
+            "first": self.first,
+            "prefix": self.options["prefix"],
+            "window": self.options["window"],
+            "status": self.status,
+            "cut": self.cut,
+            "cached": self.cached,
+            "backend": self.options["backend"],
+            "threads": self.threads,
+            "corrupt": [] if self.store is None else list(self.store.corrupt),
+        }
+        made = Scores(
+            ids[at],
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            column(0),
+            column(1) if moments else None,
+            column(2) if moments else None,
+            {"name": self.source.name, "hash": self.source.facts["hash"], "dtype": self.source.dtype_name},
+            about,
+        )
         about.update(counts_of(made))
         return made
 
 
-def score_piece(likelihood: Likelihood, rows: list[np.ndarray], batches: list[int], start: int | None, first: int, stop: Callable[[], bool] | None = None) -> list | None:
+def score_piece(
+    likelihood: Likelihood,
+    rows: list[np.ndarray],
+    batches: list[int],
+    start: int | None,
+    first: int,
+    stop: Callable[[], bool] | None = None,
+) -> list | None:
     """The values of every row of a piece, batch by batch; None where it was stopped."""
     values, at = [], 0
     for size in batches:
         if says_stop(stop):
             return None
-        values += likelihood.batch(rows[at:at + size], start, first)
+        values += likelihood.batch(rows[at : at + size], start, first)
         at += size
     return values
 
@@ -316,11 +432,16 @@ def _row_ids(row_ids: Any, n: int) -> np.ndarray:
         return np.arange(n, dtype=np.int64)
     ids = np.asarray(row_ids)
     if ids.shape != (n,) or (n and ids.dtype.kind not in "iu"):
-        raise ScoringError(f"row_ids has dtype {ids.dtype} and shape {ids.shape}; expected {n} whole numbers, one for each row.")
+        raise ScoringError(
+            f"row_ids has dtype {ids.dtype} and shape {ids.shape}; expected {n} whole numbers, one for each row."
+        )
     ids = ids.astype(np.int64)
     distinct, counts = np.unique(ids, return_counts=True)
     if len(distinct) < n:
-        raise ScoringError(f"row_ids: {int(distinct[counts > 1][0])} is there {int(counts.max())} times; expected each id once. Leave out the repeats.")
+        raise ScoringError(
+            f"row_ids: {int(distinct[counts > 1][0])} is there {int(counts.max())} times; expected each id once. Leave"
+            " out the repeats."
+        )
     return ids
 
 
@@ -332,7 +453,9 @@ def _files_digest(name: Any) -> str | None:
     if folder is None:
         return None
     digest = hashlib.sha256()
-    for path in sorted(p for p in Path(folder).iterdir() if p.suffix in (".safetensors", ".json") and p.name != "card.json"):
+    for path in sorted(
+        p for p in Path(folder).iterdir() if p.suffix in (".safetensors", ".json") and p.name != "card.json"
+    ):
         digest.update(json.dumps([path.name, path.stat().st_size]).encode())
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -38,8 +38,9 @@ START = 600.0
 class Worker:
     """What an actor holds: the model, received from the driver, or loaded by name and compared with it by hash."""
 
-    def __init__(self, name: str | None, model: Any, expected: str, dtype: Any, device: str | None, moments: bool,
-                 threads: int):
+    def __init__(
+        self, name: str | None, model: Any, expected: str, dtype: Any, device: str | None, moments: bool, threads: int
+    ):
         torch.set_num_threads(threads)
         self.name, self.model, self.expected = name, model, expected
         self.dtype, self.device, self.moments = dtype, device, moments
@@ -56,8 +57,10 @@ class Worker:
         if self.name is not None:
             loaded = settle(models.load(self.name, device=self.device or "auto"))
             if (found := models.weight_hash(loaded)) != self.expected:
-                raise ScoringError(f"model {self.name!r} has other weights on the worker's machine (hash {found[:12]}, "
-                                   f"expected {self.expected[:12]}); pass the model itself.")
+                raise ScoringError(
+                    f"model {self.name!r} has other weights on the worker's machine (hash {found[:12]}, "
+                    f"expected {self.expected[:12]}); pass the model itself."
+                )
             self.model = cast(plain(loaded), self.dtype, None)
         self.likelihood = Likelihood(self.model, self.moments)
         return self.likelihood
@@ -108,7 +111,7 @@ def runs_of(piece: Any, tokens: int, first: int) -> list[Run]:
     """A piece's batches, in order, in runs of at least `tokens` scored tokens (the last may have fewer)."""
     cuts, at, begin, size, batches = [], 0, 0, 0, []
     for batch in piece.batches:
-        size += sum(len(row) - first for row in piece.rows[at:at + batch])
+        size += sum(len(row) - first for row in piece.rows[at : at + batch])
         at += batch
         batches.append(batch)
         if size >= tokens or at == len(piece.rows):
@@ -127,8 +130,9 @@ class Pool:
         kept: the store that the driver writes whole pieces to, or None: for the messages.
     """
 
-    def __init__(self, source: Any, moments: bool, start: int | None, first: int, workers: int, threads: int,
-                 kept: Any = None):
+    def __init__(
+        self, source: Any, moments: bool, start: int | None, first: int, workers: int, threads: int, kept: Any = None
+    ):
         self.source, self.moments, self.start, self.first = source, moments, start, first
         self.threads, self.kept = threads, kept
         self.cluster = Cluster(workers, threads, 1 if source.kind == "cuda" else 0)
@@ -140,7 +144,7 @@ class Pool:
     def __enter__(self) -> "Pool":
         self.held = hold()
         try:
-            self.cluster.open()                             # Ctrl-C waits: half of a Ray cannot be ended
+            self.cluster.open()  # Ctrl-C waits: half of a Ray cannot be ended
             self.seats = [Seat(options) for options in self.cluster.place()]
             source = self.source
             given = (source.name, None) if source.named else (None, self.ray.put(source.model))
@@ -173,22 +177,27 @@ class Pool:
 
     def _seat(self, seat: Seat) -> Any:
         """A new actor in a place; returns what it answers with once it has started."""
-        self._end(seat)                                     # one that only cannot be reached would keep the place
+        self._end(seat)  # one that only cannot be reached would keep the place
         seat.actor = self.ray.remote(**seat.options)(Worker).remote(*self.arguments)
         seat.begun, seat.started = time.monotonic(), False
         return seat.actor.process.remote()
 
     @interruptible
-    def run(self, pieces: Iterable[Any], stop: Callable[[], bool] | None,
-            tokens: int | None = None) -> Iterator[tuple[Any, list | None]]:
+    def run(
+        self, pieces: Iterable[Any], stop: Callable[[], bool] | None, tokens: int | None = None
+    ) -> Iterator[tuple[Any, list | None]]:
         """Every piece with its values, once, as they become whole; `(None, None)` at the end where it was stopped.
 
         Args:
             tokens: how many are to be scored at least; where they are few, they are dealt out in small runs.
         """
         ray, exceptions = self.ray, self.ray.exceptions
-        deaths = (exceptions.RayActorError, exceptions.OutOfMemoryError, exceptions.ObjectLostError,
-                  exceptions.GetTimeoutError)
+        deaths = (
+            exceptions.RayActorError,
+            exceptions.OutOfMemoryError,
+            exceptions.ObjectLostError,
+            exceptions.GetTimeoutError,
+        )
         size = RUN_TOKENS if tokens is None else min(RUN_TOKENS, tokens // (SHARES * len(self.seats)))
         more = (run for piece in pieces for run in runs_of(piece, size, self.first))
         again: deque[Run] = deque()
@@ -203,7 +212,7 @@ class Pool:
                 jobs[seat.actor.score.remote(run.rows, run.batches, self.start, self.first)] = seat, run
                 seat.out.append(run)
             if not again and all(run is None for _, run in jobs.values()) and any(s.started for s in self.seats):
-                return                                      # nothing is out, nothing is left
+                return  # nothing is out, nothing is left
             ready, _ = ray.wait(list(jobs), num_returns=1, timeout=LOOK)
             if says_stop(stop):
                 yield None, None
@@ -213,7 +222,7 @@ class Pool:
             for job in ready:
                 seat, run = jobs.pop(job, (None, None))
                 if seat is None:
-                    continue                                # of an actor that was seen dead by another job
+                    continue  # of an actor that was seen dead by another job
                 try:
                     values = ray.get(job, timeout=START)
                 except deaths as error:
@@ -245,15 +254,19 @@ class Pool:
         if not seat.started:
             seat.failed += 1
             if seat.failed >= DEATHS:
-                raise self._over(f"a worker could not be started in {DEATHS} tries ({told(error)}); is the same "
-                                 "version of the package on all nodes, and memory enough?") from error
+                raise self._over(
+                    f"a worker could not be started in {DEATHS} tries ({told(error)}); is the same "
+                    "version of the package on all nodes, and memory enough?"
+                ) from error
         elif seat.out:
             # an actor takes its runs in order: the oldest is the one in work
             working = seat.out[0]
             working.deaths += 1
             if working.deaths >= DEATHS:
-                raise self._over(f"the worker died {DEATHS} times while it scored the rows from {working.row_id} on "
-                                 f"({told(error)}); is its memory enough? Lower batch_tokens or workers") from error
+                raise self._over(
+                    f"the worker died {DEATHS} times while it scored the rows from {working.row_id} on "
+                    f"({told(error)}); is its memory enough? Lower batch_tokens or workers"
+                ) from error
 
     def _check(self, checked: float) -> float:
         """Looks at the cluster when it is time; returns when that was last."""
@@ -264,12 +277,15 @@ class Pool:
             self.lost = True
             raise self._over(f"the Ray cluster is gone: {what}")
         if not any(s.started for s in self.seats) and now > max(s.begun for s in self.seats) + START:
-            raise self._over(f"no worker has started within {START:g} s; Ray's logs (/tmp/ray/session_latest/logs) may "
-                             "tell why")
+            raise self._over(
+                f"no worker has started within {START:g} s; Ray's logs (/tmp/ray/session_latest/logs) may tell why"
+            )
         return now
 
     def _over(self, what: str) -> ScoringError:
-        onward = ("Nothing is kept without store=; give one, so that a next call goes on where this one ended"
-                  if self.kept is None else
-                  f"The parts that were done are in store={str(self.kept)!r}, and the same call goes on from them")
+        onward = (
+            "Nothing is kept without store=; give one, so that a next call goes on where this one ended"
+            if self.kept is None
+            else f"The parts that were done are in store={str(self.kept)!r}, and the same call goes on from them"
+        )
         return ScoringError(f"workers={len(self.seats)}: {what}. {onward} (or backend='local' does, without Ray).")

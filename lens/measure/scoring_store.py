@@ -1,6 +1,7 @@
 """Scores on disk: a folder of Parquet parts for each model and set of options, written atomically, read by row.
 
-A row is known by a 64-bit hash of its id and its tokens, so that another transcript with the same ids is never mistaken for it. A part's name follows from
+A row is known by a 64-bit hash of its id and its tokens, so that another transcript with the same ids is never mistaken
+for it. A part's name follows from
 the rows in it: two processes that score the same rows write the same files, and a row that two parts hold is read once.
 """
 
@@ -51,7 +52,8 @@ class Part:
 class Store:
     """The parts of one model and one set of options, in a folder of their own below `folder`.
 
-    `corrupt`: names of the parts that could not be read; they are set aside (renamed) and their rows count as not scored.
+    `corrupt`: names of the parts that could not be read; they are set aside (renamed) and their rows count as not
+    scored.
     """
 
     def __init__(self, folder: str | os.PathLike, options: dict):
@@ -76,7 +78,11 @@ class Store:
         offsets = np.zeros(len(part.values) + 1, np.int32)
         np.cumsum([len(v[0]) for v in part.values], out=offsets[1:])
         for i in range(len(self.columns)):
-            flat = np.concatenate([np.asarray(v[i], np.float32) for v in part.values]) if part.values else np.empty(0, np.float32)
+            flat = (
+                np.concatenate([np.asarray(v[i], np.float32) for v in part.values])
+                if part.values
+                else np.empty(0, np.float32)
+            )
             arrays.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, pa.float32())))
         table = pa.table(arrays, names=["row_id", "key", *self.columns])
         sink = pa.BufferOutputStream()
@@ -87,7 +93,9 @@ class Store:
         return name
 
     def fetch(self, keys: np.ndarray, sizes: np.ndarray | None = None) -> dict[int, tuple[np.ndarray, ...]]:
-        """The values of those of `keys` (uint64) that the store holds and can read. `sizes`: how many each has; a part with another number is corrupt."""
+        """The values of those of `keys` (uint64) that the store holds and can read. `sizes`: how many each has; a part
+        with another number is corrupt.
+        """
         wanted, found = np.unique(keys), {}
         expected = None if sizes is None else dict(zip(keys.tolist(), np.asarray(sizes).tolist()))
         for name in self._names():
@@ -100,7 +108,9 @@ class Store:
         return found
 
     def read(self, name: str, sizes: Mapping[int, int] | None = None) -> Part | None:
-        """A whole part; None where it is corrupt (it is then set aside). `sizes`: by key, how many values a row has, for those that are known."""
+        """A whole part; None where it is corrupt (it is then set aside). `sizes`: by key, how many values a row has,
+        for those that are known.
+        """
         table = self._table(name, None)
         if table is None:
             return None
@@ -115,7 +125,9 @@ class Store:
             return None
 
     def _part(self, name: str, table: Any) -> Part:
-        """A table as a part. Raises ValueError: it is no table of this store, or not the rows that its name stands for."""
+        """A table as a part. Raises ValueError: it is no table of this store, or not the rows that its name stands
+        for.
+        """
         columns = []
         for column in self.columns:
             lists = table[column].combine_chunks()
@@ -123,7 +135,7 @@ class Store:
             columns.append((lists.offsets.to_numpy(), lists.values.to_numpy()))
             if lists.null_count or lists.values.null_count or columns[-1][1].dtype != np.float32:
                 raise ValueError("it lacks values")
-        values = [tuple(flat[o[i]:o[i + 1]] for o, flat in columns) for i in range(table.num_rows)]
+        values = [tuple(flat[o[i] : o[i + 1]] for o, flat in columns) for i in range(table.num_rows)]
         part = Part(table["row_id"].to_numpy(), table["key"].to_numpy(), values)
         if part.key.dtype != np.uint64 or part.row_id.dtype != np.int64 or Part.name(part.key) != name:
             raise ValueError("its rows are others")
@@ -154,7 +166,7 @@ class Store:
                 raise ValueError("its columns are others")
             return table
         except ValueError:
-            if (self.folder / name).exists():       # another process may have set it aside
+            if (self.folder / name).exists():  # another process may have set it aside
                 self._set_aside(name)
             return None
 
@@ -166,7 +178,9 @@ class Store:
 
 
 def remembered(folder: str | os.PathLike, digest: str) -> dict | None:
-    """What an earlier run noted of the model whose files have this digest: its weight hash, vocabulary, context and start token."""
+    """What an earlier run noted of the model whose files have this digest: its weight hash, vocabulary, context and
+    start token.
+    """
     try:
         return reading.json_file(Path(folder) / "models" / f"{digest}.json", ValueError)
     except ValueError:

@@ -1,7 +1,8 @@
 """Tests of an effect: sign flips, permutations, ranks and counts.
 
-A Monte Carlo p-value here is (1 + b) / (1 + m), b of m random draws being at least as extreme as the data, so that it is
-never zero and never too small (Phipson & Smyth 2010). Where all draws can be listed within the budget, they are, and the p-value is exact.
+A Monte Carlo p-value here is (1 + b) / (1 + m), b of m random draws being at least as extreme as the data, so that it
+is never zero and never too small (Phipson & Smyth 2010). Where all draws can be listed within the budget, they are, and
+the p-value is exact.
 """
 
 from __future__ import annotations
@@ -45,14 +46,18 @@ def sign_flip(
     seed: Seed = 0,
     memory_mb: Positive = 200,
 ) -> PValue:
-    """Sign-flip permutation test that paired effects are symmetric about zero, for every cell of the other axes at once.
+    """Sign-flip permutation test that paired effects are symmetric about zero, for every cell of the other axes at
+    once.
 
-    `x`: effects along `axis`, one a unit (prompt, seed), NaN where missing. The statistic is their mean. All 2^n sign patterns are
-    counted when 2^n <= `resamples`, else `resamples` random ones; the same patterns serve every cell. A missing value takes no part.
-    A cell without values gets NaN. Raises `StatisticsError`. Sources: Fisher 1935, The Design of Experiments, section 21; Phipson & Smyth 2010.
+    `x`: effects along `axis`, one a unit (prompt, seed), NaN where missing. The statistic is their mean. All 2^n sign
+    patterns are counted when 2^n <= `resamples`, else `resamples` random ones; the same patterns serve every cell. A
+    missing value takes no part. A cell without values gets NaN. Raises `StatisticsError`. Sources: Fisher 1935, The
+    Design of Experiments, section 21; Phipson & Smyth 2010.
 
-    Guaranteed if effects are symmetric about 0 under the null, as differences of exchangeable pairs are (`condition`). A mean of 0 alone is not enough: sign flips of exponential or
-    lognormal (1.2) effects of mean 0 are at most .05 in .085 and .19 of cases at n = 12. One sample that is seen to be skewed (`skewed`) has a p that is approximate, with the reason.
+    Guaranteed if effects are symmetric about 0 under the null, as differences of exchangeable pairs are (`condition`).
+    A mean of 0 alone is not enough: sign flips of exponential or lognormal (1.2) effects of mean 0 are at most .05 in
+    .085 and .19 of cases at n = 12. One sample that is seen to be skewed (`skewed`) has a p that is approximate, with
+    the reason.
     """
     flat, shape, n, resamples = _effects(x, axis, alternative, resamples)
     data = np.nan_to_num(flat)
@@ -69,19 +74,26 @@ def sign_flip(
     floor = sides / draws if exact else 1 / (1 + draws)
     method = f"all {whole(draws)} sign flips" if exact else f"{whole(draws)} sign flips"
     kind = "exact" if exact else "monte carlo"
-    found = PValue(unwrap(p, shape), kind, unwrap(n, shape), method, unwrap(mean, shape), alternative, min(1.0, floor), SYMMETRIC)
+    found = PValue(
+        unwrap(p, shape), kind, unwrap(n, shape), method, unwrap(mean, shape), alternative, min(1.0, floor), SYMMETRIC
+    )
     return found.doubted(SKEWED) if not shape and skewed(flat)[0] else found
 
 
 def skewed(flat: np.ndarray, alpha: float = 0.05) -> np.ndarray:
-    """In which cells [n, cells] the values are seen to be skewed: D'Agostino's test, p <= `alpha`, of the present values; never below 8 of them, and never where all have one size (as
-    differences of truth values, of which the signs alone count)."""
+    """In which cells [n, cells] the values are seen to be skewed: D'Agostino's test, p <= `alpha`, of the present
+    values; never below 8 of them, and never where all have one size (as differences of truth values, of which the signs
+    alone count)."""
     n, seen = (~np.isnan(flat)).sum(axis=0), np.zeros(flat.shape[1], bool)
     size = np.where(flat == 0, np.nan, np.abs(flat))
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         several = np.nanmax(size, axis=0) > np.nanmin(size, axis=0) * (1 + TIE)
-    enough = (n >= 8) & several & (np.nan_to_num(flat, nan=-np.inf).max(axis=0) > np.nan_to_num(flat, nan=np.inf).min(axis=0))
+    enough = (
+        (n >= 8)
+        & several
+        & (np.nan_to_num(flat, nan=-np.inf).max(axis=0) > np.nan_to_num(flat, nan=np.inf).min(axis=0))
+    )
     if enough.any():
         some = flat[:, enough]
         with np.errstate(all="ignore"):
@@ -101,9 +113,10 @@ def sign_flip_max(
 ) -> PValue:
     """Sign-flip test of every cell with family-wise error control: step-down max-statistic p-values.
 
-    As `sign_flip`, but the returned p is adjusted for having looked at all cells, by the joint distribution of their maximum; where cells
-    are correlated (layers, positions) it is stronger than Holm's. The statistic of a cell is sum(x) / sqrt(sum(x^2)), which
-    has variance 1 under the null in every cell, so that noisy cells do not rule the maximum. Raises `StatisticsError`.
+    As `sign_flip`, but the returned p is adjusted for having looked at all cells, by the joint distribution of their
+    maximum; where cells are correlated (layers, positions) it is stronger than Holm's. The statistic of a cell is
+    sum(x) / sqrt(sum(x^2)), which has variance 1 under the null in every cell, so that noisy cells do not rule the
+    maximum. Raises `StatisticsError`.
     Source: Westfall & Young 1993, Resampling-Based Multiple Testing, algorithm 4.1 (step-down maxT).
     """
     flat, shape, n, resamples = _effects(x, axis, alternative, resamples)
@@ -128,7 +141,16 @@ def sign_flip_max(
     floor = (2 if alternative == "two-sided" else 1) / draws if exact else 1 / (1 + draws)
     method = f"{'all ' if exact else ''}{whole(draws)} sign flips, step-down maximum over {whole(tested.size)} cells"
     kind = "exact" if exact else "monte carlo"
-    return PValue(unwrap(adjusted, shape), kind, unwrap(n, shape), method, unwrap(statistic, shape), alternative, min(1.0, floor), SYMMETRIC)
+    return PValue(
+        unwrap(adjusted, shape),
+        kind,
+        unwrap(n, shape),
+        method,
+        unwrap(statistic, shape),
+        alternative,
+        min(1.0, floor),
+        SYMMETRIC,
+    )
 
 
 @door(StatisticsError)
@@ -144,9 +166,10 @@ def permutation(
 ) -> PValue:
     """Permutation test that two independent samples have one distribution, for every cell of the other axes at once.
 
-    `statistic`: "difference" of means, or "welch" (difference over its standard error), which also keeps its size for large samples whose
-    spreads differ. Two-sided: large absolute values. All splits are counted when there are at most `resamples`, else random ones.
-    NaN values take no part. A cell with an empty sample gets NaN. Raises `StatisticsError`.
+    `statistic`: "difference" of means, or "welch" (difference over its standard error), which also keeps its size for
+    large samples whose spreads differ. Two-sided: large absolute values. All splits are counted when there are at most
+    `resamples`, else random ones. NaN values take no part. A cell with an empty sample gets NaN. Raises
+    `StatisticsError`.
     Sources: Phipson & Smyth 2010; Janssen 1997 for the studentised statistic.
     """
     a, b = as_sample(x, "x", axis), as_sample(y, "y", axis)
@@ -155,7 +178,9 @@ def permutation(
     resamples = check_count(resamples, "resamples", 19, "to be able to reach p = 0.05")
     generator(seed)
     if a.shape[1:] != b.shape[1:]:
-        raise StatisticsError(f"x has cells {a.shape[1:]} and y has cells {b.shape[1:]}; expected equal shapes away from axis {axis}.")
+        raise StatisticsError(
+            f"x has cells {a.shape[1:]} and y has cells {b.shape[1:]}; expected equal shapes away from axis {axis}."
+        )
     shape = a.shape[1:]
     both = np.concatenate([a, b]).reshape(a.shape[0] + b.shape[0], -1)
     p, observed, floor = (np.full(both.shape[1], np.nan) for _ in range(3))
@@ -175,7 +200,9 @@ def permutation(
         first[0, :nx] = 1
         value, tie = _two_sample(first, centred, nx, statistic)
         reached = np.zeros(cells.size)
-        for chosen in _splits(rows.size, nx, exact, draws, seed, budget(memory_mb) // (rows.size + min(cells.size, 2048))):
+        for chosen in _splits(
+            rows.size, nx, exact, draws, seed, budget(memory_mb) // (rows.size + min(cells.size, 2048))
+        ):
             for part in blocks(cells.size, budget(memory_mb) // chosen.shape[0]):
                 drawn, _ = _two_sample(chosen, centred[:, part], nx, statistic)
                 reached[part] += _at_least(drawn, value[0, part], tie[part], alternative).sum(axis=0)
@@ -190,15 +217,18 @@ def permutation(
     kind = kinds.pop() if len(kinds) == 1 else "mixed"
     sampled = f"{whole(resamples)} permutations"
     method = {"exact": "all splits", "monte carlo": sampled, "mixed": f"all splits or {sampled}"}[kind]
-    return PValue(unwrap(p, shape), kind, unwrap(n, shape), method, unwrap(observed, shape), alternative, unwrap(floor, shape))
+    return PValue(
+        unwrap(p, shape), kind, unwrap(n, shape), method, unwrap(observed, shape), alternative, unwrap(floor, shape)
+    )
 
 
 @door(StatisticsError)
 def wilcoxon(x, axis: int = 0, alternative: str = "two-sided") -> PValue:
     """Wilcoxon signed-rank test of paired effects, for every cell of the other axes at once (SciPy's, zeros dropped).
 
-    Exact in a cell with at most 50 non-zero values and no ties among their sizes, else the normal approximation with tie correction; `kind` says
-    which, "mixed" where cells differ. NaN values take no part; n counts the non-zero ones; a cell of zeros has p = 1. Raises `StatisticsError`.
+    Exact in a cell with at most 50 non-zero values and no ties among their sizes, else the normal approximation with
+    tie correction; `kind` says which, "mixed" where cells differ. NaN values take no part; n counts the non-zero ones;
+    a cell of zeros has p = 1. Raises `StatisticsError`.
     Source: Wilcoxon 1945; Pratt & Gibbons 1981 for zeros and ties.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
@@ -212,7 +242,9 @@ def wilcoxon(x, axis: int = 0, alternative: str = "two-sided") -> PValue:
     values = np.where(flat == 0, np.nan, flat)
     for method, chosen in (("exact", exact & (n > 0)), ("asymptotic", ~exact & (n > 0))):
         if chosen.any():
-            result = stats.wilcoxon(values[:, chosen], alternative=alternative, method=method, nan_policy="omit", axis=0)
+            result = stats.wilcoxon(
+                values[:, chosen], alternative=alternative, method=method, nan_policy="omit", axis=0
+            )
             p[chosen], statistic[chosen] = result.pvalue, result.statistic
     p[(n == 0) & ~np.isnan(flat).all(axis=0)] = 1.0
     used = {"exact" if e else "approximate" for e in exact[n > 0]} or {"exact"}
@@ -220,14 +252,17 @@ def wilcoxon(x, axis: int = 0, alternative: str = "two-sided") -> PValue:
     floor = np.where(exact, np.minimum(1.0, sides * 0.5**n), 0.0)
     kind = used.pop() if len(used) == 1 else "mixed"
     p, n, statistic, floor = (unwrap(v, shape) for v in (p, n, statistic, floor))
-    return PValue(p, kind, n, "Wilcoxon signed rank", statistic, alternative, floor, SYMMETRIC if kind == "exact" else "")
+    return PValue(
+        p, kind, n, "Wilcoxon signed rank", statistic, alternative, floor, SYMMETRIC if kind == "exact" else ""
+    )
 
 
 @door(StatisticsError)
 def binomial_test(successes, n, probability: Fraction = 0.5, alternative: str = "two-sided") -> PValue:
     """Exact test of a success probability from counts; arrays broadcast, NaN counts give NaN.
 
-    Two-sided adds every outcome that is no likelier than the one seen. Raises `StatisticsError`. Source: Clopper & Pearson 1934.
+    Two-sided adds every outcome that is no likelier than the one seen. Raises `StatisticsError`. Source: Clopper &
+    Pearson 1934.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     probability = check_open_unit(probability, "probability")
@@ -242,19 +277,29 @@ def binomial_test(successes, n, probability: Fraction = 0.5, alternative: str = 
     for cell in np.flatnonzero(~np.isnan(k + n)):
         p[cell] = stats.binomtest(int(k.flat[cell]), int(n.flat[cell]), probability, alternative).pvalue
     trials = np.nan_to_num(n).astype(int)
-    return PValue(unwrap(p, k.shape), "exact", unwrap(trials, k.shape), f"binomial, null {probability:g}", unwrap(k / n, k.shape), alternative)
+    return PValue(
+        unwrap(p, k.shape),
+        "exact",
+        unwrap(trials, k.shape),
+        f"binomial, null {probability:g}",
+        unwrap(k / n, k.shape),
+        alternative,
+    )
 
 
 @door(StatisticsError)
 def fisher_exact(table, alternative: str = "two-sided", resamples: Draws = 10_000, seed: Seed = 0) -> PValue:
     """Fisher's test that the rows and columns of a table of counts are independent.
 
-    A 2 x 2 table is exact and may be one-sided ("greater": odds ratio above 1); a larger one is judged by `resamples` random tables with the
-    same margins, by their probability. Raises `StatisticsError`. Sources: Fisher 1935, The Logic of Inductive Inference; Patefield 1981 for the tables.
+    A 2 x 2 table is exact and may be one-sided ("greater": odds ratio above 1); a larger one is judged by `resamples`
+    random tables with the same margins, by their probability. Raises `StatisticsError`. Sources: Fisher 1935, The Logic
+    of Inductive Inference; Patefield 1981 for the tables.
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     counts = as_array(table, "table")
-    whole_counts = np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.floor(counts)).all() and counts.sum() > 0
+    whole_counts = (
+        np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.floor(counts)).all() and counts.sum() > 0
+    )
     if counts.ndim != 2 or min(counts.shape) < 2 or not whole_counts:
         raise StatisticsError(
             f"table = {counts.tolist()!r:.80}; expected whole counts of at least 0, "
@@ -273,7 +318,9 @@ def fisher_exact(table, alternative: str = "two-sided", resamples: Draws = 10_00
     method = stats.MonteCarloMethod(n_resamples=resamples, rng=generator(seed))
     result = stats.fisher_exact(counts, method=method)
     text = f"{whole(resamples)} random {counts.shape[0]} x {counts.shape[1]} tables"
-    return PValue(float(result.pvalue), "monte carlo", total, text, float(result.statistic), alternative, 1 / (1 + resamples))
+    return PValue(
+        float(result.pvalue), "monte carlo", total, text, float(result.statistic), alternative, 1 / (1 + resamples)
+    )
 
 
 # ---- draws -------------------------------------------------------------------------------------------------------
@@ -293,7 +340,9 @@ def _sign_draws(n, resamples):
 
 
 def _signs(n, exact, draws, seed, cells, memory_mb, whole_rows=False):
-    """Blocks of signs [block, n]; random ones come row by row from one stream, so that the block size changes nothing."""
+    """Blocks of signs [block, n]; random ones come row by row from one stream, so that the block size changes
+    nothing.
+    """
     rng = generator(seed)
     for rows in blocks(draws, budget(memory_mb) // (n + (cells if whole_rows else min(cells, 2048)))):
         if exact:
@@ -318,7 +367,9 @@ def _splits(total, size, exact, draws, seed, block):
 
 
 def _two_sample(chosen, centred, nx, statistic):
-    """Statistic [block, cells] of each split and the size of a tie [cells]; `centred` values sum to zero in each cell."""
+    """Statistic [block, cells] of each split and the size of a tie [cells]; `centred` values sum to zero in each
+    cell.
+    """
     ny = centred.shape[0] - nx
     sums = chosen @ centred
     difference = sums / nx + sums / ny
@@ -333,7 +384,9 @@ def _two_sample(chosen, centred, nx, statistic):
     moved = np.where(np.abs(difference) > TIE * size * (1 / nx + 1 / ny), difference, 0.0)
     # two constant samples that differ are as far apart as can be; a finite stand-in keeps the comparison defined
     flat = variance <= TIE * total
-    return np.where(flat, np.sign(moved) * np.finfo(float).max, moved / np.sqrt(np.where(flat, 1.0, variance))), np.full(centred.shape[1], 1e-9)
+    return np.where(
+        flat, np.sign(moved) * np.finfo(float).max, moved / np.sqrt(np.where(flat, 1.0, variance))
+    ), np.full(centred.shape[1], 1e-9)
 
 
 def _at_least(drawn, observed, tie, alternative):

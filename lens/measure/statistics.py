@@ -1,7 +1,8 @@
-"""Statistics that every family uses: intervals, tests, randomised labels and keys, many tests, e-values, power, calibration, splits.
+"""Statistics that every family uses: intervals, tests, randomised labels and keys, many tests, e-values, power,
+calibration, splits.
 
-NumPy in and out (lists, torch tensors and xarray arrays are taken too). NaN means missing. A seed is an argument and the same seed gives the
-same numbers. Results are small records with a one-line text:
+NumPy in and out (lists, torch tensors and xarray arrays are taken too). NaN means missing. A seed is an argument and
+the same seed gives the same numbers. Results are small records with a one-line text:
 
 >>> print(bootstrap([0.2, 0.5, 0.4, 0.7, 0.1, 0.6]))
 mean 0.417 [0.00221, 0.741], n = 6, 95 % Student's t and studentized bootstrap, the wider of both

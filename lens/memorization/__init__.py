@@ -1,4 +1,5 @@
-"""Memorization: how much of its training text a model recites, how that is measured, what an edit costs, and whether the memory is really gone.
+"""Memorization: how much of its training text a model recites, how that is measured, what an edit costs, and whether
+the memory is really gone.
 
 >>> planted = lens.memorization.Sequences(ids, prefix=32, duplicates=counts)                               # doctest: +SKIP
 >>> lens.memorization.extraction_summary(lens.memorization.extract(model, planted))                        # doctest: +SKIP
@@ -6,7 +7,8 @@
 >>> cost = lens.memorization.damage(model, mask, texts, tasks); lens.memorization.damage_summary(cost)     # doctest: +SKIP
 >>> print(lens.memorization.is_it_gone(model, mask, planted, others=others, clean=texts, twin=twin))       # doctest: +SKIP
 
-Sources: Carlini et al. 2019 (exposure) and 2021 (extraction); Orhan 2023 (recognition, recall, retention); Merullo et al. 2025, From Memorization to Reasoning in the
+Sources: Carlini et al. 2019 (exposure) and 2021 (extraction); Orhan 2023 (recognition, recall, retention); Merullo et
+    al. 2025, From Memorization to Reasoning in the
 Spectrum of Loss
 Curvature (strict and loose recitation, nDCG, stretched prefixes); Hernandez et al. 2022 (copying, prefix matching).
 """
@@ -25,7 +27,45 @@ from .tables import pool, summary
 from .tradeoff import matched, tradeoff, tradeoff_summary
 from .verdict import Attack, Verdict, is_it_gone, verdict
 
-__all__ = ["Attack", "MemorizationError", "Overlap", "Sequences", "Verdict", "by_duplicates", "compared", "damage", "damage_summary", "disjoint", "edited", "exposure",
-           "exposure_summary", "extract", "extraction_summary", "find_recited", "is_it_gone", "levenshtein", "losses", "matched", "membership_scores", "ndcg", "performance",
-           "pool", "prefix_matching", "recall", "recognition", "recognition_summary", "relearning", "relearning_summary", "retention", "rouge_l", "savings", "scrambled",
-           "stretch", "summary", "tradeoff", "tradeoff_summary", "variants", "verdict"]
+__all__ = [
+    "Attack",
+    "MemorizationError",
+    "Overlap",
+    "Sequences",
+    "Verdict",
+    "by_duplicates",
+    "compared",
+    "damage",
+    "damage_summary",
+    "disjoint",
+    "edited",
+    "exposure",
+    "exposure_summary",
+    "extract",
+    "extraction_summary",
+    "find_recited",
+    "is_it_gone",
+    "levenshtein",
+    "losses",
+    "matched",
+    "membership_scores",
+    "ndcg",
+    "performance",
+    "pool",
+    "prefix_matching",
+    "recall",
+    "recognition",
+    "recognition_summary",
+    "relearning",
+    "relearning_summary",
+    "retention",
+    "rouge_l",
+    "savings",
+    "scrambled",
+    "stretch",
+    "summary",
+    "tradeoff",
+    "tradeoff_summary",
+    "variants",
+    "verdict",
+]

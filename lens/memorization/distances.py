@@ -20,7 +20,8 @@ def levenshtein(a: Int[np.ndarray, "n la"], b: Int[np.ndarray, "n lb"]) -> Int[n
     places = np.arange(b.shape[1] + 1)
     line = np.repeat(places[None], len(a), 0)
     for i in range(a.shape[1]):
-        # without the insertions first; an insertion costs one a place, so a running minimum of cost - place adds them all
+        # without the insertions first; an insertion costs one a place, so a running minimum of cost - place adds them
+        # all
         best = np.minimum(line[:, 1:] + 1, line[:, :-1] + (b != a[:, i, None]))
         best = np.concatenate([np.full((len(a), 1), i + 1), best], 1)
         line = np.minimum.accumulate(best - places, 1) + places
@@ -39,7 +40,9 @@ def leading(a: Int[np.ndarray, "n l"], b: Int[np.ndarray, "n l"]) -> Int[np.ndar
 
 @door(MemorizationError)
 def rouge_l(a: Int[np.ndarray, "n la"], b: Int[np.ndarray, "n lb"]) -> Float[np.ndarray, " n"]:
-    """F1 of the longest common subsequence of tokens. Lin 2004, ROUGE (ROUGE-L, with precision and recall weighted alike)."""
+    """F1 of the longest common subsequence of tokens. Lin 2004, ROUGE (ROUGE-L, with precision and recall weighted
+    alike).
+    """
     _paired(a, b, "b")
     line = np.zeros((len(a), b.shape[1] + 1), np.int64)
     for i in range(a.shape[1]):
@@ -50,12 +53,16 @@ def rouge_l(a: Int[np.ndarray, "n la"], b: Int[np.ndarray, "n lb"]) -> Float[np.
 
 @door(MemorizationError)
 def ndcg(base: Int[np.ndarray, "n k"], other: Int[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
-    """nDCG@k of the `other` model's k most likely tokens, best first, where the relevance of a token is its place in the `base` model's: k for the first, 1 for the
-    k-th, 0 beyond; discounted by 1 / log2(place + 1), over that of the base ranking itself. Merullo et al. 2025 (as their code computes it)."""
+    """nDCG@k of the `other` model's k most likely tokens, best first, where the relevance of a token is its place in
+    the `base` model's: k for the first, 1 for the k-th, 0 beyond; discounted by 1 / log2(place + 1), over that of the
+    base ranking itself. Merullo et al. 2025 (as their code computes it).
+    """
     _paired(base, other, "other")
     k = base.shape[1]
     if not k or other.shape[1] != k:
-        raise MemorizationError(f"base has rows of {k} tokens and other of {other.shape[1]}; expected as many in both, at least one.")
+        raise MemorizationError(
+            f"base has rows of {k} tokens and other of {other.shape[1]}; expected as many in both, at least one."
+        )
     relevance = np.arange(k, 0, -1)
     discount = 1 / np.log2(np.arange(k) + 2)
     gained = ((other[:, :, None] == base[:, None, :]) * relevance).sum(2) @ discount

@@ -19,7 +19,9 @@ from ..measure.likelihood import ScoringError, plain
 
 
 class MemorizationError(Error, ValueError):
-    """Sequences, a model or an argument of this family that cannot be used; the message names it, its value and the next step."""
+    """Sequences, a model or an argument of this family that cannot be used; the message names it, its value and the
+    next step.
+    """
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,21 @@ class Holds(Check):
         return f"a result of {self.made_by}, with {', '.join(self.variables) or 'values'} over {', '.join(self.axes)}"
 
     def take(self, value: Any) -> Any:
-        if (not isinstance(value, xr.Dataset) or any(name not in value.variables for name in self.variables)
-                or any(not value.sizes.get(axis) for axis in self.axes)):
+        if (
+            not isinstance(value, xr.Dataset)
+            or any(name not in value.variables for name in self.variables)
+            or any(not value.sizes.get(axis) for axis in self.axes)
+        ):
             raise Unfit(value, self.expected)
         return value
 
 
-def stamped(ds: xr.Dataset, model: Any, core: nn.Module, kind: str, call: Mapping[str, Any], seed: int | None = None) -> xr.Dataset:
-    """The result with its record: the model as it is now (an edit in force is in its weight hash), the call and the seed."""
+def stamped(
+    ds: xr.Dataset, model: Any, core: nn.Module, kind: str, call: Mapping[str, Any], seed: int | None = None
+) -> xr.Dataset:
+    """The result with its record: the model as it is now (an edit in force is in its weight hash), the call and the
+    seed.
+    """
     seen = SimpleNamespace(hf=core, dtype=core.dtype, device=core.device)
     source = model if hasattr(model, "cfg") else core
     return results.stamp(ds, record_of(source, seen, kind, call, seed=seed, status="complete", engine="plain"))
@@ -52,10 +61,16 @@ def labels(value: Any, n: int, name: str, of: str = "sequence") -> np.ndarray:
     """One label for each of n units: an array of them, or one for all."""
     try:
         array = np.asarray(value if not isinstance(value, (tuple, set)) else list(value))
-        if array.dtype.kind not in "biufUOM" or array.dtype.kind == "O" and not all(isinstance(v, (str, int, float, tuple, type(None))) for v in array.flat):
+        if (
+            array.dtype.kind not in "biufUOM"
+            or array.dtype.kind == "O"
+            and not all(isinstance(v, (str, int, float, tuple, type(None))) for v in array.flat)
+        ):
             raise TypeError
-    except Exception:      # nothing that labels can be made of
-        raise MemorizationError(unfit(name, value, f"a label, a number or text, for each {of}, or one for all")) from None
+    except Exception:  # nothing that labels can be made of
+        raise MemorizationError(
+            unfit(name, value, f"a label, a number or text, for each {of}, or one for all")
+        ) from None
     array = np.repeat(array[None], n, 0) if array.ndim == 0 else array
     if array.shape != (n,):
         raise MemorizationError(f"{name} has shape {array.shape}; expected one for each {of}, ({n},).")
@@ -65,7 +80,9 @@ def labels(value: Any, n: int, name: str, of: str = "sequence") -> np.ndarray:
 def counts(value: Any, n: int, name: str) -> np.ndarray:
     """One count of at least 0 for each of n sequences, or one for all."""
     array = labels(value, n, name)
-    if array.dtype.kind not in "iuf" or not (np.isfinite(array).all() and (array == np.round(array)).all() and (array >= 0).all() and (array < 2**62).all()):
+    if array.dtype.kind not in "iuf" or not (
+        np.isfinite(array).all() and (array == np.round(array)).all() and (array >= 0).all() and (array < 2**62).all()
+    ):
         raise MemorizationError(unfit(name, value, "counts of at least 0"))
     return array.astype(np.int64)
 

@@ -1,4 +1,6 @@
-"""Exposure of planted sequences among foils that could have been planted instead, and membership scores by number of duplicates."""
+"""Exposure of planted sequences among foils that could have been planted instead, and membership scores by number of
+duplicates.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +26,30 @@ from .sequences import Sequences
 from .tables import summary, units_of, with_tests
 
 Part = Literal["suffix", "whole"]
-Exposure = Annotated[Any, Holds("exposure", ("exposure", "null", "largest", "loss", "foil_loss", "kind", "foil_kind"), ("sequence", "foil"))]
+Exposure = Annotated[
+    Any,
+    Holds("exposure", ("exposure", "null", "largest", "loss", "foil_loss", "kind", "foil_kind"), ("sequence", "foil")),
+]
 
 
 @door(MemorizationError)
 @of_one_model(reads=False)
-def exposure(model: Model, canaries: Sequences, foils: Sequences, *, part: Part = "suffix", within_kind: bool = True) -> xr.Dataset:
-    """How far up each planted sequence ranks by loss among foils that were not planted but could have been: log2 |R| - log2 rank.
+def exposure(
+    model: Model, canaries: Sequences, foils: Sequences, *, part: Part = "suffix", within_kind: bool = True
+) -> xr.Dataset:
+    """How far up each planted sequence ranks by loss among foils that were not planted but could have been: log2 |R| -
+    log2 rank.
 
-    R is the canary and its foils; equal losses rank against the canary. Where foils and canaries were drawn alike and a coin chose which were planted, `p` = rank / |R|
-    is
-    an exact p-value of each canary.
+    R is the canary and its foils; equal losses rank against the canary. Where foils and canaries were drawn alike and a
+    coin chose which were planted, `p` = rank / |R| is an exact p-value of each canary.
 
     Args:
         part: the loss of the "suffix" after its prefix, or of the "whole" sequence from its second token on.
         within_kind: each canary among the foils of its own kind; False: among all.
 
-    Returns: over `sequence` (the canaries): `loss` (nats a token), `rank`, `exposure` (bits), `largest` (log2 |R|, the most that so many foils can show), `p`; over
-        `foil`: `foil_loss`;
-        `null`, what `exposure` would be on average were the canary one of the foils.
+    Returns: over `sequence` (the canaries): `loss` (nats a token), `rank`, `exposure` (bits), `largest` (log2 |R|, the
+        most that so many foils can show), `p`; over `foil`: `foil_loss`; `null`, what `exposure` would be on average
+        were the canary one of the foils.
 
     Raises: MemorizationError: sets that overlap, foils of another length or prefix, a kind without foils.
 
@@ -54,27 +61,57 @@ def exposure(model: Model, canaries: Sequences, foils: Sequences, *, part: Part 
     for i, kind in enumerate(canaries.kind):
         among = other[foils.kind == kind] if within_kind else other
         if not len(among):
-            raise MemorizationError(f"foils has none of kind {str(kind)!r}, which canary {canaries.names[i]!r} is of; add some, or set within_kind=False.")
+            raise MemorizationError(
+                f"foils has none of kind {str(kind)!r}, which canary {canaries.names[i]!r} is of; add some, or set"
+                " within_kind=False."
+            )
         rank[i], size[i] = 1 + (among <= own[i]).sum(), 1 + len(among)
-    ds = xr.Dataset({"loss": ("sequence", own, {"units": "nats per token"}), "rank": ("sequence", rank.astype(np.int64)),
-                     "exposure": ("sequence", np.log2(size / rank), {"units": "bits"}), "largest": ("sequence", np.log2(size)), "p": ("sequence", rank / size, {"guaranteed_if": "canaries and foils were drawn alike and a coin chose which were planted"}),
-                     "null": ("sequence", [np.log2(s / np.arange(1, s + 1)).mean() for s in size]),
-                     "foil_loss": ("foil", other, {"units": "nats per token"})},
-                    {"sequence": np.arange(len(own)), **canaries.coords(), "foil_name": ("foil", np.array(foils.names, dtype=str)), "foil_kind": ("foil", foils.kind)})
+    ds = xr.Dataset(
+        {
+            "loss": ("sequence", own, {"units": "nats per token"}),
+            "rank": ("sequence", rank.astype(np.int64)),
+            "exposure": ("sequence", np.log2(size / rank), {"units": "bits"}),
+            "largest": ("sequence", np.log2(size)),
+            "p": (
+                "sequence",
+                rank / size,
+                {"guaranteed_if": "canaries and foils were drawn alike and a coin chose which were planted"},
+            ),
+            "null": ("sequence", [np.log2(s / np.arange(1, s + 1)).mean() for s in size]),
+            "foil_loss": ("foil", other, {"units": "nats per token"}),
+        },
+        {
+            "sequence": np.arange(len(own)),
+            **canaries.coords(),
+            "foil_name": ("foil", np.array(foils.names, dtype=str)),
+            "foil_kind": ("foil", foils.kind),
+        },
+    )
     call = {"canaries": canaries.about(), "foils": foils.about(), "part": part, "within_kind": within_kind}
     return stamped(ds, model, plain(model), "exposure", call)
 
 
 @door(MemorizationError)
-def exposure_summary(result: Exposure | Annotated[Sequence[Exposure], Filled()], by: Any = "duplicates", *, level: Share = 0.95, seed: Seed = 0,
-                     cluster: str | Sequence[Any] | None = "auto") -> pd.DataFrame:  # fmt: skip
-    """Mean exposure by group with its interval, beside `null` (what no memory gives) and `largest`. See `summary`, also for `cluster`.
+def exposure_summary(
+    result: Exposure | Annotated[Sequence[Exposure], Filled()],
+    by: Any = "duplicates",
+    *,
+    level: Share = 0.95,
+    seed: Seed = 0,
+    cluster: str | Sequence[Any] | None = "auto",
+) -> pd.DataFrame:
+    """Mean exposure by group with its interval, beside `null` (what no memory gives) and `largest`. See `summary`, also
+    for `cluster`.
 
-    `p` is, for one result, that the group's canaries have no lower losses than the foils (rank sum, labels permuted within each kind, one-sided): guaranteed if canaries and foils were
-    drawn alike, so that a canary that was never in the data is one more foil. Where canaries share a unit p is approximate: the units' mean losses (each kind's own mean taken away)
-    against the foils', permuted, by Welch's statistic, since a mean of several varies less than one foil. For several results p is `summary`'s.
+    `p` is, for one result, that the group's canaries have no lower losses than the foils (rank sum, labels permuted
+    within each kind, one-sided): guaranteed if canaries and foils were drawn alike, so that a canary that was never in
+    the data is one more foil. Where canaries share a unit p is approximate: the units' mean losses (each kind's own
+    mean taken away) against the foils', permuted, by Welch's statistic, since a mean of several varies less than one
+    foil. For several results p is `summary`'s.
     """
-    table = summary(result, by, variables=("exposure", "null", "largest", "loss"), level=level, seed=seed, cluster=cluster)
+    table = summary(
+        result, by, variables=("exposure", "null", "largest", "loss"), level=level, seed=seed, cluster=cluster
+    )
     if not isinstance(result, xr.Dataset) or by is not None and not isinstance(by, str):
         return table
     labels = np.full(result.sizes["sequence"], "all") if by is None or by not in result.coords else result[by].values
@@ -86,60 +123,120 @@ def exposure_summary(result: Exposure | Annotated[Sequence[Exposure], Filled()],
         kinds = np.concatenate([result.kind.values[at], result.foil_kind.values])
         alike = bool(np.isin(result.kind.values[at], result.foil_kind.values).all())
         if units is None or len(np.unique(units[at])) == at.sum():
-            tests.append(auc(score, np.arange(len(score)) < at.sum(), groups=kinds if alike else None, seed=seed, level=level).p)
+            tests.append(
+                auc(score, np.arange(len(score)) < at.sum(), groups=kinds if alike else None, seed=seed, level=level).p
+            )
             continue
         if alike:
             score = score - pd.Series(score).groupby(kinds).transform("mean").to_numpy()
-        own = unit_means(score[:at.sum()], units[at])[0]
-        tests.append(permutation(own, score[at.sum():], alternative="greater", statistic="welch", seed=seed).doubted("canaries that share a unit are averaged, foils are not"))
+        own = unit_means(score[: at.sum()], units[at])[0]
+        tests.append(
+            permutation(own, score[at.sum() :], alternative="greater", statistic="welch", seed=seed).doubted(
+                "canaries that share a unit are averaged, foils are not"
+            )
+        )
     return with_tests(table, tests)
 
 
 @door(MemorizationError)
 @of_one_model(reads=False)
-def by_duplicates(model: Model, sequences: Sequences, duplicates: Any = None, *, part: Part = "suffix", texts: Sequence[str] | None = None, reference: Model | None = None,
-                  k: Portion = 0.2, resamples: Annotated[int, Whole(1, 10**6)] = 20_000, seed: Seed = 0, level: Share = 0.95) -> xr.Dataset:  # fmt: skip
-    """How well membership scores tell the sequences of each number of duplicates from those that were never in the data.
+def by_duplicates(
+    model: Model,
+    sequences: Sequences,
+    duplicates: Any = None,
+    *,
+    part: Part = "suffix",
+    texts: Sequence[str] | None = None,
+    reference: Model | None = None,
+    k: Portion = 0.2,
+    resamples: Annotated[int, Whole(1, 10**6)] = 20_000,
+    seed: Seed = 0,
+    level: Share = 0.95,
+) -> xr.Dataset:
+    """How well membership scores tell the sequences of each number of duplicates from those that were never in the
+    data.
 
     Args:
-        sequences: members and others together. duplicates: how often each was in the training data (default: what `sequences` says); those with 0 are the others.
+        sequences: members and others together. duplicates: how often each was in the training data (default: what
+            `sequences` says); those with 0 are the others.
         part: score the "suffix" after its prefix, or the "whole" sequence.
-        texts: the scored text of each, for zlib; by default decoded where the model has a tokenizer. reference: a model for the ratio of likelihoods.
+        texts: the scored text of each, for zlib; by default decoded where the model has a tokenizer. reference: a model
+            for the ratio of likelihoods.
         k: share of tokens of Min-K% and Min-K%++. resamples: permutations; where all can be listed p is exact.
 
-    Returns: over `duplicates, score`: `auc`, `low`, `high` (DeLong), `tpr`, `tpr_low`, `tpr_high` (at 1 % FPR), `p` (labels permuted within each kind; guaranteed where
-        duplicates were drawn at
-        random), `holm` (over the whole table), `p_kind`, `n`; over `score, sequence`: `value`, higher for a likelier member; coordinates of the sequences.
+    Returns: over `duplicates, score`: `auc`, `low`, `high` (DeLong), `tpr`, `tpr_low`, `tpr_high` (at 1 % FPR), `p`
+        (labels permuted within each kind; guaranteed where duplicates were drawn at random), `holm` (over the whole
+        table), `p_kind`, `n`; over `score, sequence`: `value`, higher for a likelier member; coordinates of the
+        sequences.
 
     Raises: MemorizationError: no counts, or none of 0 or none above 0.
 
-    Source: Wei et al. 2025, Hubble (counts drawn at random, so that those of 0 are exchangeable non-members); for the scores see lens.measure.membership.
+    Source: Wei et al. 2025, Hubble (counts drawn at random, so that those of 0 are exchangeable non-members); for the
+        scores see lens.measure.membership.
     """
     counts = sequences.duplicates if duplicates is None else counts_of(duplicates, len(sequences), "duplicates")
     if counts is None:
-        raise MemorizationError("duplicates is None and sequences does not have them; give how often each was in the training data.")
+        raise MemorizationError(
+            "duplicates is None and sequences does not have them; give how often each was in the training data."
+        )
     if not (counts == 0).any() or not (counts > 0).any():
-        raise MemorizationError(f"duplicates has the values {np.unique(counts).tolist()}; expected some 0 (never in the data) and some above it.")
+        raise MemorizationError(
+            f"duplicates has the values {np.unique(counts).tolist()}; expected some 0 (never in the data) and some"
+            " above it."
+        )
     values = membership_scores(model, sequences, part=part, texts=texts, reference=reference, k=k)
     dups = np.unique(counts[counts > 0])
-    cells = [[_cell(value, counts, d, sequences.kind, resamples, seed, level) for value in values.values()] for d in dups]
+    cells = [
+        [_cell(value, counts, d, sequences.kind, resamples, seed, level) for value in values.values()] for d in dups
+    ]
     column = lambda name: (("duplicates", "score"), [[c[name] for c in line] for line in cells])
-    ds = xr.Dataset({**{name: column(name) for name in cells[0][0]}, "value": (("score", "sequence"), np.stack(list(values.values())))},
-                    {"duplicates": dups, "score": list(values), "sequence": np.arange(len(sequences)), "of": ("sequence", counts),
-                     "name": ("sequence", np.array(sequences.names, dtype=str)), "kind": ("sequence", sequences.kind)})
+    ds = xr.Dataset(
+        {
+            **{name: column(name) for name in cells[0][0]},
+            "value": (("score", "sequence"), np.stack(list(values.values()))),
+        },
+        {
+            "duplicates": dups,
+            "score": list(values),
+            "sequence": np.arange(len(sequences)),
+            "of": ("sequence", counts),
+            "name": ("sequence", np.array(sequences.names, dtype=str)),
+            "kind": ("sequence", sequences.kind),
+        },
+    )
     ds["holm"] = (("duplicates", "score"), holm(ds.p.values))
     ds["p"].attrs["guaranteed_if"] = f"{MEMBER} (its kind)"
-    call = {"sequences": sequences.about(), "part": part, "k": k, "resamples": resamples, "level": level, "reference": reference is not None}
+    call = {
+        "sequences": sequences.about(),
+        "part": part,
+        "k": k,
+        "resamples": resamples,
+        "level": level,
+        "reference": reference is not None,
+    }
     return stamped(ds, model, plain(model), "membership by duplicates", call, seed)
 
 
 @door(MemorizationError)
 @of_one_model(reads=False)
-def membership_scores(model: Model, sequences: Sequences, *, part: Part = "suffix", texts: Sequence[str] | None = None, reference: Model | None = None,
-                      k: Portion = 0.2) -> dict[str, np.ndarray]:  # fmt: skip
-    """Loss, Min-K%, Min-K%++ and, where there are texts or a reference model, zlib and reference ratios: one value a sequence, higher for a likelier member."""
+def membership_scores(
+    model: Model,
+    sequences: Sequences,
+    *,
+    part: Part = "suffix",
+    texts: Sequence[str] | None = None,
+    reference: Model | None = None,
+    k: Portion = 0.2,
+) -> dict[str, np.ndarray]:
+    """Loss, Min-K%, Min-K%++ and, where there are texts or a reference model, zlib and reference ratios: one value a
+    sequence, higher for a likelier member.
+    """
     scores = _scores(model, sequences, part, ("mean", "variance"))
-    values = {"loss": membership.loss(scores), f"min-{100 * k:g}%": membership.min_k(scores, k), f"min-{100 * k:g}%++": membership.min_k_plus(scores, k)}
+    values = {
+        "loss": membership.loss(scores),
+        f"min-{100 * k:g}%": membership.min_k(scores, k),
+        f"min-{100 * k:g}%++": membership.min_k_plus(scores, k),
+    }
     tokenizer = getattr(model, "tokenizer", None)
     if texts is None and tokenizer is not None:
         texts = [tokenizer.decode(row.tolist()) for row in (sequences.suffixes if part == "suffix" else sequences.ids)]
@@ -152,12 +249,24 @@ def membership_scores(model: Model, sequences: Sequences, *, part: Part = "suffi
     return values
 
 
-def _cell(value: np.ndarray, counts: np.ndarray, count: int, kind: np.ndarray, resamples: int, seed: int, level: float) -> dict[str, Any]:
+def _cell(
+    value: np.ndarray, counts: np.ndarray, count: int, kind: np.ndarray, resamples: int, seed: int, level: float
+) -> dict[str, Any]:
     at = (counts == 0) | (counts == count)
     found = auc(value[at], counts[at] > 0, groups=kind[at], resamples=resamples, seed=seed, level=level)
     rate = found.tpr_at[0.01]
-    return {"auc": found.auc, "low": found.interval.low, "high": found.interval.high, "tpr": rate.estimate, "tpr_low": rate.low, "tpr_high": rate.high, "p": float(found.p),
-            "p_kind": found.p.kind, "members": found.members, "n": found.n}  # fmt: skip
+    return {
+        "auc": found.auc,
+        "low": found.interval.low,
+        "high": found.interval.high,
+        "tpr": rate.estimate,
+        "tpr_low": rate.low,
+        "tpr_high": rate.high,
+        "p": float(found.p),
+        "p_kind": found.p.kind,
+        "members": found.members,
+        "n": found.n,
+    }
 
 
 def _scores(model: Any, sequences: Sequences, part: str, extra: Sequence[str] = (), name: str = "sequences") -> Scores:
@@ -167,15 +276,21 @@ def _scores(model: Any, sequences: Sequences, part: str, extra: Sequence[str] = 
 
 @door(MemorizationError)
 def losses(model: Model, sequences: Sequences, part: Part = "suffix", name: str = "sequences") -> np.ndarray:
-    """The loss of each sequence, nats a token: of the "suffix" after its prefix, or of the "whole" from its second token on."""
+    """The loss of each sequence, nats a token: of the "suffix" after its prefix, or of the "whole" from its second
+    token on.
+    """
     return _scores(model, sequences, part, name=name).nll()
 
 
 def _alike(canaries: Sequences, foils: Sequences) -> None:
     """Refuse foils that could not have been planted in the canaries' place."""
     if (canaries.length, canaries.prefix) != (foils.length, foils.prefix):
-        raise MemorizationError(f"foils have (length, prefix) {(foils.length, foils.prefix)} and canaries {(canaries.length, canaries.prefix)}; "
-                                "expected foils drawn as the canaries were.")
+        raise MemorizationError(
+            f"foils have (length, prefix) {(foils.length, foils.prefix)} and canaries"
+            f" {(canaries.length, canaries.prefix)}; expected foils drawn as the canaries were."
+        )
     same = [f"{o.first!r} and {o.second!r}" for o in canaries.overlap(foils) if o.shared == "identical"]
     if same:
-        raise MemorizationError(f"canaries and foils overlap: {', '.join(same[:8])}; a foil must not be in the training data.")
+        raise MemorizationError(
+            f"canaries and foils overlap: {', '.join(same[:8])}; a foil must not be in the training data."
+        )

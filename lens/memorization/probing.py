@@ -1,4 +1,6 @@
-"""Training a copy of a model while sequences are probed at chosen steps: per-sequence curves that survive an interruption."""
+"""Training a copy of a model while sequences are probed at chosen steps: per-sequence curves that survive an
+interruption.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ Parameters = Iterable[str | nn.Parameter] | Callable[[str], bool] | None
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What was probed while a copy was trained. `steps`: finished steps; `values`: name -> [steps, n]; `trained`: how the training went; `model`: the trained copy."""
+    """What was probed while a copy was trained. `steps`: finished steps; `values`: name -> [steps, n]; `trained`: how
+    the training went; `model`: the trained copy.
+    """
 
     steps: np.ndarray
     values: dict[str, np.ndarray]
@@ -40,7 +44,9 @@ class Curve:
 
 
 def copied(model: Any) -> nn.Module:
-    """A plain copy with weights of its own, an edit in force on the given model included, which nothing done to either changes in the other."""
+    """A plain copy with weights of its own, an edit in force on the given model included, which nothing done to either
+    changes in the other.
+    """
     made = copy.deepcopy(plain(model))
     for name in [n for n in made.__dict__ if n.startswith("_mnemoscope")]:
         del made.__dict__[name]
@@ -48,7 +54,9 @@ def copied(model: Any) -> nn.Module:
 
 
 def rows_of(data: Any, name: str = "rows") -> Rows:
-    """Rows to train on: `Rows` as they are; `Sequences`, or an array of ids [n, length], of which every token but the first counts."""
+    """Rows to train on: `Rows` as they are; `Sequences`, or an array of ids [n, length], of which every token but the
+    first counts.
+    """
     if isinstance(data, Rows):
         return data
     ids = tried(lambda given: torch.as_tensor(np.asarray(given)), data.ids if isinstance(data, Sequences) else data)
@@ -56,23 +64,38 @@ def rows_of(data: Any, name: str = "rows") -> Rows:
         raise MemorizationError(unfit(name, data, "token ids [n, length], Sequences or lens.training.Rows"))
     ids = ids.long()
     if ids.ndim != 2 or ids.shape[1] < 2 or not len(ids) or int(ids.min()) < 0:
-        raise MemorizationError(f"{name} have shape {tuple(ids.shape)}; expected token ids [n, length] with at least 2 in a row, Sequences or lens.training.Rows.")
+        raise MemorizationError(
+            f"{name} have shape {tuple(ids.shape)}; expected token ids [n, length] with at least 2 in a row, Sequences"
+            " or lens.training.Rows."
+        )
     return Rows(ids, torch.arange(ids.shape[1]).expand(ids.shape) >= 1, torch.full((len(ids),), ids.shape[1]))
 
 
 def refuse_held(sequences: Sequences, rows: Rows, name: str) -> None:
-    """Refuse rows of which one holds the whole suffix of a sequence, listing the sequences. Raises MemorizationError."""
-    text = "\n".join("|" + "|".join(map(str, row[:int(n)])) + "|" for row, n in zip(rows.ids.tolist(), rows.lengths))
-    found = [of for of, tail in zip(sequences.names, sequences.suffixes.tolist()) if "|" + "|".join(map(str, tail)) + "|" in text]
+    """Refuse rows of which one holds the whole suffix of a sequence, listing the sequences. Raises
+    MemorizationError.
+    """
+    text = "\n".join("|" + "|".join(map(str, row[: int(n)])) + "|" for row, n in zip(rows.ids.tolist(), rows.lengths))
+    found = [
+        of
+        for of, tail in zip(sequences.names, sequences.suffixes.tolist())
+        if "|" + "|".join(map(str, tail)) + "|" in text
+    ]
     if found:
-        raise MemorizationError(f"{name} hold the suffix of {len(found)} of the sequences that are probed: {', '.join(found[:8])}; take those rows out.")
+        raise MemorizationError(
+            f"{name} hold the suffix of {len(found)} of the sequences that are probed: {', '.join(found[:8])}; take"
+            " those rows out."
+        )
 
 
 def recitation(sequences: Sequences, batch: int = 64) -> Callable[[Any], dict[str, np.ndarray]]:
     """A probe: model -> one value a sequence of each of `MEASURES`."""
 
     def probe(model: Any) -> dict[str, np.ndarray]:
-        values = judged(sequences.suffixes, *Reader(model).recite(list(sequences.prefixes), sequences.suffixes, batch=batch, progress=False))
+        values = judged(
+            sequences.suffixes,
+            *Reader(model).recite(list(sequences.prefixes), sequences.suffixes, batch=batch, progress=False),
+        )
         return {name: values[name] for name in MEASURES}
 
     return probe
@@ -86,13 +109,24 @@ def steps_of(at: Sequence[int] | None, steps: int) -> list[int]:
     return [s for s in wanted if 0 <= s <= steps] if at is None else wanted
 
 
-def curve(model: Any, rows: Rows, recipe: Recipe, probe: Callable[[Any], Mapping[str, np.ndarray]], at: Sequence[int] | None = None, *, parameters: Any = None,
-          folder: FilePath | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Curve:  # fmt: skip
+def curve(
+    model: Any,
+    rows: Rows,
+    recipe: Recipe,
+    probe: Callable[[Any], Mapping[str, np.ndarray]],
+    at: Sequence[int] | None = None,
+    *,
+    parameters: Any = None,
+    folder: FilePath | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Curve:
     """Train a copy of the model and probe it on the way; the given model is left as it is.
 
     Args:
         probe: model -> arrays [n] of numbers. at: finished steps at which it is called (0 and the last always).
-        parameters: as for `lens.training.train`; None: all. folder: checkpoints; the same call goes on where it ended, with every value probed before.
+        parameters: as for `lens.training.train`; None: all. folder: checkpoints; the same call goes on where it ended,
+            with every value probed before.
     """
     made = copied(model)
 
@@ -102,7 +136,17 @@ def curve(model: Any, rows: Rows, recipe: Recipe, probe: Callable[[Any], Mapping
 
     steps = steps_of(at, recipe.steps)
     chosen = (lambda name: True) if parameters is None else parameters
-    trained = train(made, rows, recipe, parameters=chosen, evaluate=look, evaluate_at=steps, folder=folder, progress=progress, stop=stop)
+    trained = train(
+        made,
+        rows,
+        recipe,
+        parameters=chosen,
+        evaluate=look,
+        evaluate_at=steps,
+        folder=folder,
+        progress=progress,
+        stop=stop,
+    )
     made.requires_grad_(False)
     table = trained.evaluations
     columns: dict[str, list[str]] = {}
@@ -110,4 +154,9 @@ def curve(model: Any, rows: Rows, recipe: Recipe, probe: Callable[[Any], Mapping
         if key != "step":
             columns.setdefault(key.rpartition("|")[0], []).append(key)
     values = {name: table[keys].to_numpy() for name, keys in columns.items()}
-    return Curve(table["step"].to_numpy(), {name: v.astype(bool) if name.rpartition("_")[2] in _BOOL else v for name, v in values.items()}, trained, made)
+    return Curve(
+        table["step"].to_numpy(),
+        {name: v.astype(bool) if name.rpartition("_")[2] in _BOOL else v for name, v in values.items()},
+        trained,
+        made,
+    )

@@ -1,4 +1,6 @@
-"""Reading rows once for two things: the log-probability of each token and the k most likely tokens in its place; and writing on greedily from many prompts."""
+"""Reading rows once for two things: the log-probability of each token and the k most likely tokens in its place; and
+writing on greedily from many prompts.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,27 @@ class Reader(Likelihood):
         if len(rows) and (least := min((int(r.min()) for r in rows if len(r)), default=0)) < 0:
             raise MemorizationError(f"{what}: token {least} is none; expected ids of at least 0.")
         if len(rows) and (most := max((int(r.max()) for r in rows if len(r)), default=0)) >= self.vocabulary:
-            raise MemorizationError(f"{what}: token {most} is none of the model's {self.vocabulary}; encode them with the model's own tokenizer.")
+            raise MemorizationError(
+                f"{what}: token {most} is none of the model's {self.vocabulary}; encode them with the model's own"
+                " tokenizer."
+            )
         if self.context and len(rows) and (longest := max(map(len, rows))) > self.context:
-            raise MemorizationError(f"{what}: {longest} tokens in a row, and the model reads at most {self.context}; cut them.")
+            raise MemorizationError(
+                f"{what}: {longest} tokens in a row, and the model reads at most {self.context}; cut them."
+            )
 
-    def read(self, rows: Sequence[np.ndarray], counted: Sequence[int], *, batch_tokens: int | None = None, label: str = "reading",
-             progress: bool | None = None) -> list[tuple[Float[np.ndarray, " counted"], Int[np.ndarray, "counted k"]]]:
-        """For each row the log-probability (nats) of its last `counted` tokens, and the k most likely tokens in the place of each."""
+    def read(
+        self,
+        rows: Sequence[np.ndarray],
+        counted: Sequence[int],
+        *,
+        batch_tokens: int | None = None,
+        label: str = "reading",
+        progress: bool | None = None,
+    ) -> list[tuple[Float[np.ndarray, " counted"], Int[np.ndarray, "counted k"]]]:
+        """For each row the log-probability (nats) of its last `counted` tokens, and the k most likely tokens in the
+        place of each.
+        """
         budget = batch_tokens or BATCH_TOKENS.get(self.model.device.type, BATCH_TOKENS["cpu"])
         out: list[Any] = [None] * len(rows)
         # alike in what is read and what is not counted, so that little is padded and little unembedded in vain
@@ -57,13 +73,15 @@ class Reader(Likelihood):
             for some in _batches(order, [len(r) for r in rows], budget):
                 first = min(len(rows[i]) - counted[i] for i in some)
                 for i, (logprob, top) in zip(some, self.batch([rows[i] for i in some], None, first)):
-                    out[i] = (logprob[len(logprob) - counted[i]:], top[len(top) - counted[i]:])
+                    out[i] = (logprob[len(logprob) - counted[i] :], top[len(top) - counted[i] :])
                 bar.update(len(some))
         return out
 
     @torch.no_grad()
     def write(self, prompts: Int[np.ndarray, "n length"], count: int) -> Int[np.ndarray, "n count"]:
-        """The `count` most likely tokens one after another, from prompts of one length; an end token ends nothing. See `Steps`."""
+        """The `count` most likely tokens one after another, from prompts of one length; an end token ends nothing. See
+        `Steps`.
+        """
         feed, out = torch.from_numpy(prompts).to(self.model.device), []
         steps = Steps(self.model if self.way == "whole" else self.body, self.model)
         for _ in range(count):
@@ -72,11 +90,19 @@ class Reader(Likelihood):
             out.append(feed)
         return torch.cat(out, 1).cpu().numpy()
 
-    def recite(self, prompts: Sequence[np.ndarray], gold: Int[np.ndarray, "n count"], *, batch: int = 64, progress: bool | None = None) -> tuple[np.ndarray, ...]:
-        """Greedy continuations of prompts of any lengths, each as long as its line of `gold`: (generated [n, count], log-probability of `gold` [n, count], its hits [n,
-        count]).
+    def recite(
+        self,
+        prompts: Sequence[np.ndarray],
+        gold: Int[np.ndarray, "n count"],
+        *,
+        batch: int = 64,
+        progress: bool | None = None,
+    ) -> tuple[np.ndarray, ...]:
+        """Greedy continuations of prompts of any lengths, each as long as its line of `gold`: (generated [n, count],
+        log-probability of `gold` [n, count], its hits [n, count]).
 
-        Each prompt is read with its gold continuation first: up to the first place where the most likely token is another one, greedy decoding can only have gone
+        Each prompt is read with its gold continuation first: up to the first place where the most likely token is
+            another one, greedy decoding can only have gone
         the same way, so writing starts there, and a recitation without a fault is never written.
         """
         count = gold.shape[1]
@@ -87,17 +113,25 @@ class Reader(Likelihood):
         hits = best == gold
         made, agreed = gold.copy(), np.cumprod(hits, 1).sum(1)
         if self.lengths is not None:
-            # read with its continuation, a prompt may have had other rotary frequencies than it has when it is written on from
+            # read with its continuation, a prompt may have had other rotary frequencies than it has when it is written
+            # on from
             agreed[[self.lengths.key(len(p) + 1) != self.lengths.key(len(r)) for p, r in zip(prompts, rows)]] = 0
         # one length a batch; those whose first faults are near each other together
         pending: dict[int, list[int]] = {}
         for i in np.flatnonzero(agreed < count):
             pending.setdefault(len(prompts[i]), []).append(int(i))
         groups = [some for group in pending.values() for some in _chunks(sorted(group, key=lambda i: agreed[i]), batch)]
-        with tqdm(total=sum(map(len, groups)), desc="reciting", unit="sequence", delay=2.0, leave=False, disable=hidden(progress)) as bar:
+        with tqdm(
+            total=sum(map(len, groups)),
+            desc="reciting",
+            unit="sequence",
+            delay=2.0,
+            leave=False,
+            disable=hidden(progress),
+        ) as bar:
             for some in groups:
                 known = int(agreed[some].min())
-                ids = np.stack([rows[i][:len(prompts[i]) + known] for i in some])
+                ids = np.stack([rows[i][: len(prompts[i]) + known] for i in some])
                 made[some, known:] = self.write(ids, count - known)
                 bar.update(len(some))
         return made, logprob, hits
@@ -105,11 +139,13 @@ class Reader(Likelihood):
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
     for a in range(0, len(items), size):
-        yield items[a:a + size]
+        yield items[a : a + size]
 
 
 def _batches(order: list[int], sizes: list[int], budget: int) -> Iterator[list[int]]:
-    """Consecutive numbers, so many that the longest of them times their count stays in the budget; `order` goes from short to long."""
+    """Consecutive numbers, so many that the longest of them times their count stays in the budget; `order` goes from
+    short to long.
+    """
     batch: list[int] = []
     for i in order:
         if batch and (len(batch) + 1) * sizes[i] > budget:

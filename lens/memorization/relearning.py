@@ -1,4 +1,6 @@
-"""Does a little training bring a memory back? Fine-tuning on other memorised text, on clean text or on the memory itself, beside a twin that never had it."""
+"""Does a little training bring a memory back? Fine-tuning on other memorised text, on clean text or on the memory
+itself, beside a twin that never had it.
+"""
 
 from __future__ import annotations
 
@@ -34,29 +36,47 @@ Relearned = Annotated[Any, Holds("relearning", ("set",), ("model", "on", "step",
 
 @door(MemorizationError)
 @of_one_model(reads=False)
-def relearning(model: Model, target: Sequences, on: Mapping[str, Any], *, edit: Any = None, twin: Model | None = None, foils: Sequences | None = None, recipe: Recipe = RECIPE,
-               at: Sequence[Size] | None = None, original: bool = False, parameters: Parameters = None, folder: FilePath | None = None,
-               progress: bool | None = None) -> xr.Dataset:  # fmt: skip
-    """Fine-tune copies of an edited model and probe how much of the untouched `target` it recites by step. No given model is changed.
+def relearning(
+    model: Model,
+    target: Sequences,
+    on: Mapping[str, Any],
+    *,
+    edit: Any = None,
+    twin: Model | None = None,
+    foils: Sequences | None = None,
+    recipe: Recipe = RECIPE,
+    at: Sequence[Size] | None = None,
+    original: bool = False,
+    parameters: Parameters = None,
+    folder: FilePath | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Fine-tune copies of an edited model and probe how much of the untouched `target` it recites by step. No given
+    model is changed.
 
     Args:
-        target: memorised sequences that the edit was to remove. on: name -> what to train on: other memorised Sequences, clean rows [n, length], Rows; or `target`
-            itself (relearning
-            proper: only the speed tells). Anything but `target` itself must not overlap with it.
+        target: memorised sequences that the edit was to remove. on: name -> what to train on: other memorised
+            Sequences, clean rows [n, length], Rows; or `target` itself (relearning proper: only the speed tells).
+            Anything but `target` itself must not overlap with it.
         edit: see `damage.edited`; None where `model` is the edited one already, or is edited now.
-        twin: a model that never had the target (same recipe, without it), trained and probed alongside: the control of `savings`. original: the unedited model too.
+        twin: a model that never had the target (same recipe, without it), trained and probed alongside: the control of
+            `savings`. original: the unedited model too.
         foils: sequences like the target that no model ever saw, probed along: the other control.
-        at: finished steps to look at (default 0, 1, 2, 5, 10, 20, ...). folder: checkpoints, one folder a run; the same call goes on where it ended.
+        at: finished steps to look at (default 0, 1, 2, 5, 10, 20, ...). folder: checkpoints, one folder a run; the same
+            call goes on where it ended.
 
-    Returns: over `model` ("edited", "twin", "original"), `on`, `step`, `sequence`: `strict`, `loose`, `lev`, `exact_prefix`, `nll`; coordinate `set`: "target" or
-        "foil". `status` over `model, on`.
+    Returns: over `model` ("edited", "twin", "original"), `on`, `step`, `sequence`: `strict`, `loose`, `lev`,
+        `exact_prefix`, `nll`; coordinate `set`: "target" or "foil". `status` over `model, on`.
 
     Raises: MemorizationError: no arm, sets that overlap (listed). TrainingError.
 
-    Source: Lynch et al. 2024, Eight Methods to Evaluate Robust Unlearning in LLMs (relearning); savings: Ebbinghaus 1885.
+    Source: Lynch et al. 2024, Eight Methods to Evaluate Robust Unlearning in LLMs (relearning); savings: Ebbinghaus
+        1885.
     """
     if not on:
-        raise MemorizationError("on is empty; give at least one thing to train on, such as {'others': other_memorised}.")
+        raise MemorizationError(
+            "on is empty; give at least one thing to train on, such as {'others': other_memorised}."
+        )
     if twin is not None:
         causal(twin, "twin")
     for name, data in on.items():
@@ -73,22 +93,39 @@ def relearning(model: Model, target: Sequences, on: Mapping[str, Any], *, edit: 
     probed = target if foils is None else Sequences.concat([target, foils])
     kinds = ["edited"] + ["twin"] * (twin is not None) + ["original"] * original
     if original and edit is None:
-        raise MemorizationError("original=True without edit: the unedited model is not known; give model unedited and the edit apart.")
+        raise MemorizationError(
+            "original=True without edit: the unedited model is not known; give model unedited and the edit apart."
+        )
     probe, found = recitation(probed), {}
-    with tqdm(total=len(kinds) * len(on), desc="relearning", unit="run", delay=2.0, leave=False, disable=hidden(progress)) as bar:
+    with tqdm(
+        total=len(kinds) * len(on), desc="relearning", unit="run", delay=2.0, leave=False, disable=hidden(progress)
+    ) as bar:
         for kind in kinds:
             source, change = (twin, None) if kind == "twin" else (model, edit if kind == "edited" else None)
             with edited(source, change) as now:
                 for name, data in on.items():
                     place = None if folder is None else Path(folder) / kind / str(name).replace("/", "_")
-                    found[kind, name] = curve(now, rows_of(data), recipe, probe, at, parameters=parameters, folder=place, progress=False)
+                    found[kind, name] = curve(
+                        now, rows_of(data), recipe, probe, at, parameters=parameters, folder=place, progress=False
+                    )
                     bar.update()
-    call = {"target": target.about(), "foils": None if foils is None else foils.about(), "on": {n: rows_of(d).sha256() for n, d in on.items()}, "recipe": recipe.sha256(),
-            "steps": recipe.steps, "batch": recipe.batch, "learning_rate": recipe.learning_rate}
-    return stamped(_assembled(found, kinds, list(on), target, probed), model, plain(model), "relearning", call, recipe.seed)
+    call = {
+        "target": target.about(),
+        "foils": None if foils is None else foils.about(),
+        "on": {n: rows_of(d).sha256() for n, d in on.items()},
+        "recipe": recipe.sha256(),
+        "steps": recipe.steps,
+        "batch": recipe.batch,
+        "learning_rate": recipe.learning_rate,
+    }
+    return stamped(
+        _assembled(found, kinds, list(on), target, probed), model, plain(model), "relearning", call, recipe.seed
+    )
 
 
-def _assembled(found: dict[tuple[str, str], Curve], kinds: list[str], names: list[str], target: Sequences, probed: Sequences) -> xr.Dataset:
+def _assembled(
+    found: dict[tuple[str, str], Curve], kinds: list[str], names: list[str], target: Sequences, probed: Sequences
+) -> xr.Dataset:
     steps = np.unique(np.concatenate([c.steps for c in found.values()]))
     dims, shape = ("model", "on", "step", "sequence"), (len(kinds), len(names), len(steps), len(probed))
     values = {m: np.full(shape, np.nan) for m in MEASURES}
@@ -98,19 +135,36 @@ def _assembled(found: dict[tuple[str, str], Curve], kinds: list[str], names: lis
             values[m][kinds.index(kind), names.index(name), at] = one.values[m]
     role = np.where(np.arange(len(probed)) < len(target), "target", "foil")
     status = [[found[k, n].trained.status for n in names] for k in kinds]
-    return xr.Dataset({**{m: (dims, v) for m, v in values.items()}, "status": (("model", "on"), status)},
-                      {"model": kinds, "on": names, "step": steps, "sequence": np.arange(len(probed)), "set": ("sequence", role), **probed.coords()})
+    return xr.Dataset(
+        {**{m: (dims, v) for m, v in values.items()}, "status": (("model", "on"), status)},
+        {
+            "model": kinds,
+            "on": names,
+            "step": steps,
+            "sequence": np.arange(len(probed)),
+            "set": ("sequence", role),
+            **probed.coords(),
+        },
+    )
 
 
 @door(MemorizationError)
-def relearning_summary(result: Relearned, *, measure: Measure = "strict", level: Share = 0.95, seed: Seed = 0,
-                       cluster: str | Sequence[Any] | Mapping[str, Any] | None = "auto") -> pd.DataFrame:  # fmt: skip
-    """One line a model, arm, set and step: the mean of a measure over units with its interval (shares exact) and `interval_kind`, n (units); `p` that it is what it was at the first look
-    (sign flips of the paired differences, two-sided; guaranteed if symmetric about 0 under the null), `p_holm` over all lines, `p_kind` ("none" of the first look itself); `units`: in
-    words, what counted as one.
+def relearning_summary(
+    result: Relearned,
+    *,
+    measure: Measure = "strict",
+    level: Share = 0.95,
+    seed: Seed = 0,
+    cluster: str | Sequence[Any] | Mapping[str, Any] | None = "auto",
+) -> pd.DataFrame:
+    """One line a model, arm, set and step: the mean of a measure over units with its interval (shares exact) and
+    `interval_kind`, n (units); `p` that it is what it was at the first look (sign flips of the paired differences,
+    two-sided; guaranteed if symmetric about 0 under the null), `p_holm` over all lines, `p_kind` ("none" of the first
+    look itself); `units`: in words, what counted as one.
 
-    `cluster`: "auto": sequences that are equal or share a coordinate named scene, entity, memory, duplicate or seed are one unit, the mean of their values; None: each; a coordinate; or a
-    label for each sequence, targets and foils, in their order.
+    `cluster`: "auto": sequences that are equal or share a coordinate named scene, entity, memory, duplicate or seed are
+    one unit, the mean of their values; None: each; a coordinate; or a label for each sequence, targets and foils, in
+    their order.
 
     Raises: MemorizationError: a cluster that is not there. StatisticsError: labels that do not fit.
     """
@@ -126,9 +180,24 @@ def relearning_summary(result: Relearned, *, measure: Measure = "strict", level:
                 for step, values in zip(result.step.values, result[measure].sel(model=kind, on=name).values[:, inside]):
                     if not np.isnan(values).any():
                         found = over(values.astype(bool) if measure in ("strict", "loose") else values, of, level, seed)
-                        lines.append({"model": kind, "on": name, "set": role, "step": int(step), measure: found.estimate, "low": found.low, "high": found.high,
-                                      "interval_kind": str(found.kind), "n": int(found.n)})  # fmt: skip
-                        tests.append("the first look, with which the others are compared" if first is None else changed(values - first, of, seed))
+                        lines.append(
+                            {
+                                "model": kind,
+                                "on": name,
+                                "set": role,
+                                "step": int(step),
+                                measure: found.estimate,
+                                "low": found.low,
+                                "high": found.high,
+                                "interval_kind": str(found.kind),
+                                "n": int(found.n),
+                            }
+                        )
+                        tests.append(
+                            "the first look, with which the others are compared"
+                            if first is None
+                            else changed(values - first, of, seed)
+                        )
                         first = values if first is None else first
     return with_tests(pd.DataFrame(lines), tests).assign(units=notes["sequence"])
 
@@ -140,21 +209,31 @@ def _measured(result: xr.Dataset, measure: str) -> None:
 
 
 @door(MemorizationError)
-def savings(result: Relearned, threshold: float = 0.5, *, measure: Literal["strict", "loose", "exact_prefix"] = "strict", level: Share = 0.95, seed: Seed = 0) -> pd.DataFrame:
-    """Steps that the edited model needs less than its twin to bring the mean of a measure over the target to `threshold`, for each arm.
+def savings(
+    result: Relearned,
+    threshold: float = 0.5,
+    *,
+    measure: Literal["strict", "loose", "exact_prefix"] = "strict",
+    level: Share = 0.95,
+    seed: Seed = 0,
+) -> pd.DataFrame:
+    """Steps that the edited model needs less than its twin to bring the mean of a measure over the target to
+    `threshold`, for each arm.
 
-    Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored` names it: where the twin is censored the
-    savings are
-    at least so many, where the edited model is they are at most so many. Interval: from the intervals of the means over sequences at each look, exact for shares
+    Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored`
+    names it: where the twin is censored the savings are at least so many, where the edited model is they are at most so
+    many. Interval: from the intervals of the means over sequences at each look, exact for shares
     (`lens.measure.crossings`).
 
-    Returns: `on`, `start` (the edited model's mean before any training; at the threshold already, it needs 0 steps), `edited` and `twin` (steps), `savings`, `low`,
-        `high`, `interval_kind`, `censored`, `n`.
+    Returns: `on`, `start` (the edited model's mean before any training; at the threshold already, it needs 0 steps),
+        `edited` and `twin` (steps), `savings`, `low`, `high`, `interval_kind`, `censored`, `n`.
 
     Raises: MemorizationError: a result without a twin, or a measure that does not grow with recitation.
     """
     if "twin" not in result.model.values:
-        raise MemorizationError("result has no twin; savings are against a model that never had the target: relearning(..., twin=...).")
+        raise MemorizationError(
+            "result has no twin; savings are against a model that never had the target: relearning(..., twin=...)."
+        )
     _measured(result, measure)
     lines, inside = [], result.set.values == "target"
     for name in map(str, result.on.values):
@@ -163,5 +242,13 @@ def savings(result: Relearned, threshold: float = 0.5, *, measure: Literal["stri
         (ours, theirs), steps = (b[there] for b in both), result.step.values[there]
         n = int(inside.sum())
         late = [kind for kind, v in (("edited", ours), ("twin", theirs)) if v.mean(1).max() < threshold]
-        lines.append({"on": name, "start": float(ours[0].mean()), **crossing_difference(ours, theirs, steps, threshold, level, seed), "censored": ", ".join(late), "n": n})
+        lines.append(
+            {
+                "on": name,
+                "start": float(ours[0].mean()),
+                **crossing_difference(ours, theirs, steps, threshold, level, seed),
+                "censored": ", ".join(late),
+                "n": n,
+            }
+        )
     return pd.DataFrame(lines)

@@ -1,4 +1,6 @@
-"""Token sequences with a prefix that is given and a suffix that is to be recited, and the check that two sets share nothing."""
+"""Token sequences with a prefix that is given and a suffix that is to be recited, and the check that two sets share
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,10 @@ class Overlap(NamedTuple):
 class Sequences:
     """Sequences of one length; the first `prefix` tokens of each are given to the model, the others are to be recited.
 
-    `ids`: int64 [n, length]. `names`: one a sequence (default "0", "1", ...). `kind`: one for all, or one a sequence; where scores are compared, only within a kind.
-    `duplicates`: how often each was in the training data, where that is known; 0: never. `made`: how they were made of others, for foils that are no
-    sequences of their own. Raises MemorizationError.
+    `ids`: int64 [n, length]. `names`: one a sequence (default "0", "1", ...). `kind`: one for all, or one a sequence;
+    where scores are compared, only within a kind. `duplicates`: how often each was in the training data, where that is
+    known; 0: never. `made`: how they were made of others, for foils that are no sequences of their own. Raises
+    MemorizationError.
 
     >>> Sequences([[5, 6, 7, 8], [1, 2, 3, 4]], prefix=2).suffixes.tolist()
     [[7, 8], [3, 4]]
@@ -51,36 +54,59 @@ class Sequences:
     def __post_init__(self) -> None:
         try:
             ids = np.asarray(self.ids.detach().cpu().numpy() if hasattr(self.ids, "detach") else self.ids)
-        except Exception:      # no array can be made of it
-            raise MemorizationError("ids has rows of different lengths; cut them to one length, or make one Sequences for each length.") from None
+        except Exception:  # no array can be made of it
+            raise MemorizationError(
+                "ids has rows of different lengths; cut them to one length, or make one Sequences for each length."
+            ) from None
         if ids.ndim != 2 or ids.dtype.kind not in "iu" or not ids.size:
-            raise MemorizationError(f"ids has dtype {ids.dtype} and shape {ids.shape}; expected whole numbers [n, length], at least one sequence of one length for all.")
+            raise MemorizationError(
+                f"ids has dtype {ids.dtype} and shape {ids.shape}; expected whole numbers [n, length], at least one"
+                " sequence of one length for all."
+            )
         if ids.min() < 0:
             raise MemorizationError(f"ids holds {int(ids.min())}; expected token ids of at least 0, without padding.")
         prefix = whole(self.prefix, "prefix", 1)
         if prefix >= ids.shape[1]:
-            raise MemorizationError(f"prefix={prefix} leaves nothing of {ids.shape[1]} tokens to recite; expected 1 to {ids.shape[1] - 1}.")
+            raise MemorizationError(
+                f"prefix={prefix} leaves nothing of {ids.shape[1]} tokens to recite; expected 1 to {ids.shape[1] - 1}."
+            )
         names = tuple(map(str, self.names)) if len(self.names) else tuple(map(str, range(len(ids))))
         if len(names) != len(ids):
             raise MemorizationError(f"names has {len(names)} entries; expected one for each of {len(ids)} sequences.")
-        values = {"ids": np.ascontiguousarray(ids, dtype=np.int64), "prefix": prefix, "names": names, "duplicates": None if self.duplicates is None else counts(self.duplicates, len(ids), "duplicates"),
-                  "kind": labels(self.kind, len(ids), "kind").astype(str)}
+        values = {
+            "ids": np.ascontiguousarray(ids, dtype=np.int64),
+            "prefix": prefix,
+            "names": names,
+            "duplicates": None if self.duplicates is None else counts(self.duplicates, len(ids), "duplicates"),
+            "kind": labels(self.kind, len(ids), "kind").astype(str),
+        }
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @classmethod
     @door(MemorizationError)
     def of(cls, planted: Any, **about: Any) -> Sequences:
-        """From anything with `ids` and `prefix`, such as an organism's canaries; its `duplicates`, `kind` and `names` come along where it has them."""
+        """From anything with `ids` and `prefix`, such as an organism's canaries; its `duplicates`, `kind` and `names`
+        come along where it has them.
+        """
         if tried(lambda given: (given.ids, given.prefix), planted) is None:
-            raise MemorizationError(unfit("planted", planted, "something with ids and prefix, such as an organism's canaries"))
-        found = {name: getattr(planted, name) for name in ("names", "kind", "duplicates") if getattr(planted, name, None) is not None}
+            raise MemorizationError(
+                unfit("planted", planted, "something with ids and prefix, such as an organism's canaries")
+            )
+        found = {
+            name: getattr(planted, name)
+            for name in ("names", "kind", "duplicates")
+            if getattr(planted, name, None) is not None
+        }
         return cls(planted.ids, planted.prefix, **{**found, **about})
 
     @classmethod
     @door(MemorizationError)
-    def of_texts(cls, model: Any, texts: Sequence[str], prefix: Count, suffix: Count, *, start: Size | None = None, **about: Any) -> Sequences:
-        """The first prefix + suffix tokens of each text, by the model's tokenizer; `start`: a token put first, which counts as one of the prefix.
+    def of_texts(
+        cls, model: Any, texts: Sequence[str], prefix: Count, suffix: Count, *, start: Size | None = None, **about: Any
+    ) -> Sequences:
+        """The first prefix + suffix tokens of each text, by the model's tokenizer; `start`: a token put first, which
+        counts as one of the prefix.
 
         Raises MemorizationError, with the list, for texts that are too short.
         """
@@ -88,7 +114,10 @@ class Sequences:
         size = whole(prefix, "prefix", 1 + len(lead)) + whole(suffix, "suffix", 1)
         rows = [[*lead, *tokenize(tokenizer_of(model), text)] for text in texts]
         if short := [f"{i} ({len(r)} tokens)" for i, r in enumerate(rows) if len(r) < size]:
-            raise MemorizationError(f"texts: {_list(short)} of {len(rows)} are shorter than prefix + suffix = {size} tokens; leave them out, or lower prefix or suffix.")
+            raise MemorizationError(
+                f"texts: {_list(short)} of {len(rows)} are shorter than prefix + suffix = {size} tokens; leave them"
+                " out, or lower prefix or suffix."
+            )
         if not rows:
             raise MemorizationError("texts is empty; give at least one.")
         return cls(np.array([r[:size] for r in rows]), prefix, **about)
@@ -96,15 +125,25 @@ class Sequences:
     @classmethod
     @door(MemorizationError)
     def concat(cls, parts: Sequence[Sequences]) -> Sequences:
-        """Several sets as one; they must have one length and one prefix. Counts of duplicates stay where all have them."""
+        """Several sets as one; they must have one length and one prefix. Counts of duplicates stay where all have
+        them.
+        """
         parts = list(parts)
         if not parts:
             raise MemorizationError("parts is empty; give at least one set of sequences.")
         if len({(p.length, p.prefix) for p in parts}) > 1:
-            raise MemorizationError(f"parts have (length, prefix) {sorted({(p.length, p.prefix) for p in parts})}; expected one for all.")
+            raise MemorizationError(
+                f"parts have (length, prefix) {sorted({(p.length, p.prefix) for p in parts})}; expected one for all."
+            )
         counts = None if any(p.duplicates is None for p in parts) else np.concatenate([p.duplicates for p in parts])
-        return cls(np.concatenate([p.ids for p in parts]), parts[0].prefix, sum((p.names for p in parts), ()), np.concatenate([p.kind for p in parts]), counts,
-                   ", ".join(dict.fromkeys(p.made for p in parts if p.made)))  # fmt: skip
+        return cls(
+            np.concatenate([p.ids for p in parts]),
+            parts[0].prefix,
+            sum((p.names for p in parts), ()),
+            np.concatenate([p.kind for p in parts]),
+            counts,
+            ", ".join(dict.fromkeys(p.made for p in parts if p.made)),
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -126,11 +165,11 @@ class Sequences:
 
     @property
     def prefixes(self) -> Int[np.ndarray, "n prefix"]:
-        return self.ids[:, :self.prefix]
+        return self.ids[:, : self.prefix]
 
     @property
     def suffixes(self) -> Int[np.ndarray, "n suffix"]:
-        return self.ids[:, self.prefix:]
+        return self.ids[:, self.prefix :]
 
     @property
     def sha256(self) -> str:
@@ -148,9 +187,17 @@ class Sequences:
         at = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64).reshape(-1)
         if not len(at) or at.min() < -len(self) or at.max() >= len(self):
             which = "none" if not len(at) else at.tolist()[:_LISTED]
-            raise MemorizationError(f"index chooses {which} of {len(self)} sequences; expected numbers from 0 to {len(self) - 1}, at least one.")
-        return replace(self, ids=self.ids[at], names=tuple(self.names[i] for i in at), kind=self.kind[at],
-                       duplicates=None if self.duplicates is None else self.duplicates[at])  # fmt: skip
+            raise MemorizationError(
+                f"index chooses {which} of {len(self)} sequences; expected numbers from 0 to {len(self) - 1}, at least"
+                " one."
+            )
+        return replace(
+            self,
+            ids=self.ids[at],
+            names=tuple(self.names[i] for i in at),
+            kind=self.kind[at],
+            duplicates=None if self.duplicates is None else self.duplicates[at],
+        )
 
     @door(MemorizationError)
     def cut(self, prefix: Count) -> Sequences:
@@ -165,26 +212,36 @@ class Sequences:
         grams: dict[bytes, set[int]] = {}
         for i, row in enumerate(self.ids):
             rows.setdefault(row.tobytes(), []).append(i)
-            for gram in _grams(row[self.prefix:], size):
+            for gram in _grams(row[self.prefix :], size):
                 grams.setdefault(gram, set()).add(i)
         found = []
         for j, row in enumerate(other.ids):
             same = rows.get(row.tobytes(), [])
             found += [Overlap(self.names[i], other.names[j], "identical") for i in same]
-            shared = {i for gram in _grams(row[other.prefix:], size) for i in grams.get(gram, ())}
-            found += [Overlap(self.names[i], other.names[j], f"{size} tokens of suffix") for i in sorted(shared - set(same))]
+            shared = {i for gram in _grams(row[other.prefix :], size) for i in grams.get(gram, ())}
+            found += [
+                Overlap(self.names[i], other.names[j], f"{size} tokens of suffix") for i in sorted(shared - set(same))
+            ]
         return found
 
     @door(MemorizationError)
     def coords(self, dim: Name = "sequence") -> dict[str, Any]:
-        """What a result says of them, along `dim`: name, kind, where known duplicates (counts in the training data), and where some are equal `duplicate`: equal ones have one label."""
+        """What a result says of them, along `dim`: name, kind, where known duplicates (counts in the training data),
+        and where some are equal `duplicate`: equal ones have one label.
+        """
         counts = {} if self.duplicates is None else {"duplicates": (dim, self.duplicates)}
         same = {} if (equal := repeated(self.ids)) is None else {"duplicate": (dim, equal)}
         return {"name": (dim, np.array(self.names, dtype=str)), "kind": (dim, self.kind), **counts, **same}
 
     def about(self) -> dict[str, Any]:
         """What a record says of them."""
-        return {"n": len(self), "length": self.length, "prefix": self.prefix, "sha256": self.sha256, **({"made": self.made} if self.made else {})}
+        return {
+            "n": len(self),
+            "length": self.length,
+            "prefix": self.prefix,
+            "sha256": self.sha256,
+            **({"made": self.made} if self.made else {}),
+        }
 
 
 @door(MemorizationError)
@@ -195,14 +252,17 @@ def disjoint(*sets: Sequences, ngram: Count = NGRAM, **named: Sequences) -> None
     """
     every: Mapping[str, Sequences] = {**{f"set {i + 1}": s for i, s in enumerate(sets)}, **named}
     names = list(every)
-    found = [(a, b, o) for n, a in enumerate(names) for b in names[n + 1:] for o in every[a].overlap(every[b], ngram)]
+    found = [(a, b, o) for n, a in enumerate(names) for b in names[n + 1 :] for o in every[a].overlap(every[b], ngram)]
     if found:
         listed = [f"{o.first!r} of {a} and {o.second!r} of {b} ({o.shared})" for a, b, o in found]
-        raise MemorizationError(f"the sets overlap in {len(found)} pairs: {_list(listed)}. Take the shared sequences out of one of the sets.")
+        raise MemorizationError(
+            f"the sets overlap in {len(found)} pairs: {_list(listed)}. Take the shared sequences out of one of the"
+            " sets."
+        )
 
 
 def _grams(row: np.ndarray, size: int) -> set[bytes]:
-    return {row[a:a + size].tobytes() for a in range(len(row) - size + 1)}
+    return {row[a : a + size].tobytes() for a in range(len(row) - size + 1)}
 
 
 def _list(entries: Sequence[str]) -> str:

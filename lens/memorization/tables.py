@@ -1,4 +1,6 @@
-"""Tables of per-unit values: one line a group with n, estimate and interval; and results of several runs put together."""
+"""Tables of per-unit values: one line a group with n, estimate and interval; and results of several runs put
+together.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,6 @@ from ..measure.statistics import bootstrap, fisher_exact, holm, mean_interval, p
 from ..measure.units import joined, nested, unit_means
 from .errors import Holds, MemorizationError, labels
 
-
 #: on what the p of groups rests
 DRAWN = "the groups were drawn at random"
 
@@ -27,42 +28,79 @@ Of = Annotated[Any, Holds("this family", ())]
 
 
 @door(MemorizationError)
-def summary(result: Of | Annotated[Sequence[Of], Filled()], by: Any = "duplicates", *, variables: Sequence[str] | None = None, level: Share = 0.95, seed: Seed = 0,
-            cluster: str | Sequence[Any] | None = "auto") -> pd.DataFrame:  # fmt: skip
-    """Means of per-sequence values with intervals, one line a group: shares by Clopper-Pearson, others by `lens.measure.means.mean_interval`.
+def summary(
+    result: Of | Annotated[Sequence[Of], Filled()],
+    by: Any = "duplicates",
+    *,
+    variables: Sequence[str] | None = None,
+    level: Share = 0.95,
+    seed: Seed = 0,
+    cluster: str | Sequence[Any] | None = "auto",
+) -> pd.DataFrame:
+    """Means of per-sequence values with intervals, one line a group: shares by Clopper-Pearson, others by
+    `lens.measure.means.mean_interval`.
 
     Args:
         result: from `extract`, `exposure`, `recall` ...; several (of several seeds, say) are pooled.
-        by: a coordinate, several of them, an array with a label for each sequence, or None for all together. A result without the default coordinate is one group.
+        by: a coordinate, several of them, an array with a label for each sequence, or None for all together. A result
+            without the default coordinate is one group.
         variables: which per-sequence variables; None for all that are numbers of one axis.
-        cluster: what counts as one. "auto": sequences that share a coordinate named scene, entity, memory, duplicate (equal tokens have it) or seed; None: each; a coordinate; or a
-            label for each. A unit's values are averaged. Units of several runs are within their run; the intervals have both levels then, see `lens.measure.units.nested`.
+        cluster: what counts as one. "auto": sequences that share a coordinate named scene, entity, memory, duplicate
+            (equal tokens have it) or seed; None: each; a coordinate; or a label for each. A unit's values are averaged.
+            Units of several runs are within their run; the intervals have both levels then, see
+            `lens.measure.units.nested`.
 
-    Returns: the group's labels, `n` (units), and for each variable `x`, `x_low`, `x_high` and `x_interval_kind` (NaN bounds where none can be had); of the first variable `p`
-        (two-sided: that the group and all others together are alike; Fisher's exact test of truth values, else permutations; of several runs over sequences of one name, averaged over
-        runs), `p_holm` over groups, `p_kind`: exact or Monte Carlo if the groups were drawn at random, as counts of duplicates can be; of one group "none" and why. `units`: in words,
-        what counted as one.
+    Returns: the group's labels, `n` (units), and for each variable `x`, `x_low`, `x_high` and `x_interval_kind` (NaN
+        bounds where none can be had); of the first variable `p` (two-sided: that the group and all others together are
+        alike; Fisher's exact test of truth values, else permutations; of several runs over sequences of one name,
+        averaged over runs), `p_holm` over groups, `p_kind`: exact or Monte Carlo if the groups were drawn at random, as
+        counts of duplicates can be; of one group "none" and why. `units`: in words, what counted as one.
 
     Raises: MemorizationError: no such coordinate or variable.
     """
     ds = result if isinstance(result, xr.Dataset) else pool(result)
     n = ds.sizes["sequence"]
     by = None if isinstance(by, str) and by == "duplicates" and "duplicates" not in ds.coords else by
-    names = [] if by is None else [by] if isinstance(by, str) else list(by) if isinstance(by, (list, tuple)) and all(isinstance(b, str) for b in by) else None
+    names = (
+        []
+        if by is None
+        else (
+            [by]
+            if isinstance(by, str)
+            else list(by)
+            if isinstance(by, (list, tuple)) and all(isinstance(b, str) for b in by)
+            else None
+        )
+    )
     if names is None:
         keys = pd.DataFrame({"group": labels(by, n, "by")})
     elif missing := [b for b in names if b not in ds.coords or ds[b].dims != ("sequence",)]:
-        raise MemorizationError(f"by={missing[0]!r} is no coordinate of the sequences; there are {', '.join(c for c in map(str, ds.coords) if ds[c].dims == ('sequence',))}.")
+        raise MemorizationError(
+            f"by={missing[0]!r} is no coordinate of the sequences; there are"
+            f" {', '.join(c for c in map(str, ds.coords) if ds[c].dims == ('sequence',))}."
+        )
     else:
         keys = pd.DataFrame({b: ds[b].values for b in names})
     if not len(keys.columns):
         keys = pd.DataFrame({"group": ["all"] * n})
-    chosen = [str(v) for v in ds.data_vars if ds[v].dims == ("sequence",) and ds[v].dtype.kind in "biuf"] if variables is None else list(variables)
+    chosen = (
+        [str(v) for v in ds.data_vars if ds[v].dims == ("sequence",) and ds[v].dtype.kind in "biuf"]
+        if variables is None
+        else list(variables)
+    )
     there = [str(v) for v in ds.data_vars if ds[v].dims == ("sequence",)]
     if unknown := [v for v in chosen if v not in there]:
-        raise MemorizationError(f"variables has {unknown[0]!r}, which is no value of each sequence; there are {', '.join(there)}.")
+        raise MemorizationError(
+            f"variables has {unknown[0]!r}, which is no value of each sequence; there are {', '.join(there)}."
+        )
     runs = ds["run"].values.astype(str) if "run" in ds.coords and "run" not in keys else np.full(n, "")
-    units, note = clusters(_within(cluster, runs), n, {name: _within(v, runs) for name, v in fields(ds, "sequence").items()}, UNITS, "sequences")
+    units, note = clusters(
+        _within(cluster, runs),
+        n,
+        {name: _within(v, runs) for name, v in fields(ds, "sequence").items()},
+        UNITS,
+        "sequences",
+    )
     again = len(set(runs)) > 1 and "name" in ds.coords
     lines, tests = [], []
     for label, at in keys.groupby(list(keys.columns), sort=True).indices.items():
@@ -71,29 +109,46 @@ def summary(result: Of | Annotated[Sequence[Of], Filled()], by: Any = "duplicate
         line = dict(zip(keys.columns, label)) | {"n": len(at) if of is None else len(np.unique(of))}
         for variable in chosen:
             found = over(ds[variable].values[at], of, level, seed, runs[at])
-            line |= {variable: found.estimate, f"{variable}_low": found.low, f"{variable}_high": found.high, f"{variable}_interval_kind": str(found.kind)}
+            line |= {
+                variable: found.estimate,
+                f"{variable}_low": found.low,
+                f"{variable}_high": found.high,
+                f"{variable}_interval_kind": str(found.kind),
+            }
         lines.append(line)
         inside = np.isin(np.arange(n), at)
         # the sequences of one name in several runs are no independent units of the test
-        alone = joined(range(n) if units is None else units.tolist(), list(zip(ds["name"].values.tolist(), inside))) if again else units
+        alone = (
+            joined(range(n) if units is None else units.tolist(), list(zip(ds["name"].values.tolist(), inside)))
+            if again
+            else units
+        )
         tests.append(_apart(ds[chosen[0]].values, inside, alone, seed) if chosen else "no variable")
     return with_tests(pd.DataFrame(lines), tests).assign(units=note)
 
 
 def fields(ds: xr.Dataset, axis: str) -> dict[str, list[Any]]:
-    """What the units along an axis are known by: its coordinates, of which one that ends in the axis's name (`duplicate_text`) goes by what comes before."""
-    return {str(c).removesuffix(f"_{axis}"): ds[c].values.tolist() for c in ds.coords if ds[c].dims == (axis,) and c != axis}
+    """What the units along an axis are known by: its coordinates, of which one that ends in the axis's name
+    (`duplicate_text`) goes by what comes before.
+    """
+    return {
+        str(c).removesuffix(f"_{axis}"): ds[c].values.tolist() for c in ds.coords if ds[c].dims == (axis,) and c != axis
+    }
 
 
-def units_of(ds: xr.Dataset, cluster: Any, axes: Mapping[str, str]) -> tuple[dict[str, np.ndarray | None], dict[str, str]]:
+def units_of(
+    ds: xr.Dataset, cluster: Any, axes: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray | None], dict[str, str]]:
     """What counts as one along each of several axes of a result, and in words.
 
     Args:
-        cluster: "auto" or None for all axes; the name of a coordinate, for the axes that have it (the others as under "auto"); labels, where there is one axis; or a mapping of axes to
-            any of these (axes that it does not name as under "auto").
+        cluster: "auto" or None for all axes; the name of a coordinate, for the axes that have it (the others as under
+            "auto"); labels, where there is one axis; or a mapping of axes to any of these (axes that it does not name
+            as under "auto").
         axes: axis -> what its units are called, such as {"text": "texts"}.
 
-    Raises: MemorizationError: an axis that is not there, labels for several axes, a coordinate that none has. StatisticsError: labels that do not fit.
+    Raises: MemorizationError: an axis that is not there, labels for several axes, a coordinate that none has.
+        StatisticsError: labels that do not fit.
     """
     known = {axis: fields(ds, axis) for axis in axes}
     if isinstance(cluster, Mapping):
@@ -103,12 +158,18 @@ def units_of(ds: xr.Dataset, cluster: Any, axes: Mapping[str, str]) -> tuple[dic
     elif cluster is None or isinstance(cluster, str):
         if cluster not in (None, "auto") and not any(cluster in of for of in known.values()):
             there = "; ".join(f"{what}: {', '.join(known[axis]) or 'none'}" for axis, what in axes.items())
-            raise MemorizationError(f"cluster={cluster!r} is no coordinate of this result ({there}). Give one of them, labels by axis, or None.")
+            raise MemorizationError(
+                f"cluster={cluster!r} is no coordinate of this result ({there}). Give one of them, labels by axis, or"
+                " None."
+            )
         asked = {axis: cluster if cluster is None or cluster in known[axis] else "auto" for axis in axes}
     elif len(axes) == 1:
         asked = dict.fromkeys(axes, cluster)
     else:
-        raise MemorizationError(f"cluster is a {type(cluster).__name__} of labels, and this result has several axes; say of which, as in {{{next(iter(axes))!r}: labels}}.")
+        raise MemorizationError(
+            f"cluster is a {type(cluster).__name__} of labels, and this result has several axes; say of which, as in"
+            f" {{{next(iter(axes))!r}: labels}}."
+        )
     found = {axis: clusters(asked[axis], ds.sizes[axis], known[axis], UNITS, what) for axis, what in axes.items()}
     return {axis: units for axis, (units, _) in found.items()}, {axis: note for axis, (_, note) in found.items()}
 
@@ -117,12 +178,24 @@ def _within(values: Any, runs: np.ndarray) -> Any:
     """Labels of sequences as labels within runs, where there are several."""
     if values is None or isinstance(values, str) or len(set(runs)) < 2 or len(values) != len(runs):
         return values
-    pairs = [None if v is None else (r, v) for r, v in zip(runs.tolist(), np.asarray(values).tolist() if not isinstance(values, list) else values)]
+    pairs = [
+        None if v is None else (r, v)
+        for r, v in zip(runs.tolist(), np.asarray(values).tolist() if not isinstance(values, list) else values)
+    ]
     return joined(pairs)
 
 
-def over(values: np.ndarray, units: np.ndarray | None, level: float, seed: int, runs: np.ndarray | None = None, of: str = "auto") -> Interval:
-    """The mean over units of [n] values with its interval; of several runs with both levels in it. Truth values whose units agree within themselves are a share."""
+def over(
+    values: np.ndarray,
+    units: np.ndarray | None,
+    level: float,
+    seed: int,
+    runs: np.ndarray | None = None,
+    of: str = "auto",
+) -> Interval:
+    """The mean over units of [n] values with its interval; of several runs with both levels in it. Truth values whose
+    units agree within themselves are a share.
+    """
     truth = values.dtype == bool
     several = runs is not None and len(set(runs)) > 1 and not np.isnan(values.astype(float)).all()
     if units is not None:
@@ -140,7 +213,9 @@ def _apart(values: np.ndarray, inside: np.ndarray, units: np.ndarray | None, see
     """Whether a group and the rest are alike: Fisher's exact test of truth values, permutations of others."""
     if inside.all() or not inside.any():
         return "one group"
-    sides = [values[w].astype(float) if units is None else unit_means(values[w], units[w])[0] for w in (inside, ~inside)]
+    sides = [
+        values[w].astype(float) if units is None else unit_means(values[w], units[w])[0] for w in (inside, ~inside)
+    ]
     a, b = (v[~np.isnan(v)] for v in sides)
     if not len(a) or not len(b):
         return "no values"
@@ -150,9 +225,13 @@ def _apart(values: np.ndarray, inside: np.ndarray, units: np.ndarray | None, see
 
 
 def with_tests(table: pd.DataFrame, tests: Sequence[PValue | str]) -> pd.DataFrame:
-    """A table with `p`, `p_holm` (all lines are one family) and `p_kind` of a test a line; a text instead of a test says why there is none: p is NaN then."""
+    """A table with `p`, `p_holm` (all lines are one family) and `p_kind` of a test a line; a text instead of a test
+    says why there is none: p is NaN then.
+    """
     p = np.array([np.nan if isinstance(t, str) else float(t) for t in tests])
-    return table.assign(p=p, p_holm=holm(p) if len(p) else p, p_kind=[f"none: {t}" if isinstance(t, str) else t.kind_if for t in tests])
+    return table.assign(
+        p=p, p_holm=holm(p) if len(p) else p, p_kind=[f"none: {t}" if isinstance(t, str) else t.kind_if for t in tests]
+    )
 
 
 def changed(differences: np.ndarray, units: np.ndarray | None = None, seed: int = 0) -> PValue | str:
@@ -163,12 +242,21 @@ def changed(differences: np.ndarray, units: np.ndarray | None = None, seed: int 
 
 
 def interval(values: np.ndarray, level: float = 0.95, seed: int = 0, of: str = "auto") -> Interval:
-    """The mean of one value a unit with its interval, exact for truth values; no bounds where none can be had. `of`: what the values are, see `lens.measure.means.mean_interval`."""
+    """The mean of one value a unit with its interval, exact for truth values; no bounds where none can be had. `of`:
+    what the values are, see `lens.measure.means.mean_interval`.
+    """
     if values.dtype == bool:
         return proportion(int(values.sum()), len(values), level)
     present = values[~np.isnan(values.astype(float))]
     if len(present) < 2:
-        return Interval(float(present.mean()) if len(present) else np.nan, np.nan, np.nan, level, len(present), "none: fewer than two values")
+        return Interval(
+            float(present.mean()) if len(present) else np.nan,
+            np.nan,
+            np.nan,
+            level,
+            len(present),
+            "none: fewer than two values",
+        )
     return mean_interval(present, level=level, seed=seed, values=of)
 
 
@@ -181,25 +269,47 @@ def pool(runs: Sequence[Of] | Mapping[Any, Of]) -> xr.Dataset:
     named = dict(runs) if isinstance(runs, Mapping) else dict(enumerate(runs))
     if not named:
         raise MemorizationError("runs is empty; give at least one result.")
-    parts = [ds.assign_coords(run=("sequence", np.full(ds.sizes["sequence"], label))).drop_vars("sequence", errors="ignore") for label, ds in named.items()]
+    parts = [
+        ds.assign_coords(run=("sequence", np.full(ds.sizes["sequence"], label))).drop_vars("sequence", errors="ignore")
+        for label, ds in named.items()
+    ]
     parts = with_duplicates(parts)
     shared = set.intersection(*(set(map(str, p.coords)) for p in parts))
-    joined = xr.concat([p.drop_vars([c for c in p.coords if c not in shared]) for p in parts], "sequence", data_vars="minimal", coords="minimal", compat="override",
-                       join="outer", combine_attrs="drop")  # fmt: skip
+    joined = xr.concat(
+        [p.drop_vars([c for c in p.coords if c not in shared]) for p in parts],
+        "sequence",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        combine_attrs="drop",
+    )
     records = [results.provenance(ds) for ds in named.values()]
     return results.stamp(joined, {"kind": records[0]["kind"], "status": "complete", "runs": records})
 
 
 def with_duplicates(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
-    """Results along `sequence` that all have the coordinate `duplicate` where one has it, so that it is not lost where they are put together."""
+    """Results along `sequence` that all have the coordinate `duplicate` where one has it, so that it is not lost where
+    they are put together.
+    """
     if not any("duplicate" in p.coords for p in parts):
         return list(parts)
     own = [("sequence", [f"{i}.{k}" for k in range(p.sizes["sequence"])]) for i, p in enumerate(parts)]
     return [p if "duplicate" in p.coords else p.assign_coords(duplicate=of) for p, of in zip(parts, own)]
 
 
-def over_units(n: int, statistic: Callable[[np.ndarray], np.ndarray], *, level: float = 0.95, seed: int = 0, resamples: int = 2000, name: str = "statistic") -> Interval:
-    """Bootstrap over n units of any statistic of them. `statistic`: unit numbers [draws, n] -> [draws]; the same numbers serve everything measured on a unit."""
+def over_units(
+    n: int,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = 2000,
+    name: str = "statistic",
+) -> Interval:
+    """Bootstrap over n units of any statistic of them. `statistic`: unit numbers [draws, n] -> [draws]; the same
+    numbers serve everything measured on a unit.
+    """
 
     def of_index(index: np.ndarray, axis: int) -> np.ndarray:
         at = np.moveaxis(index, axis, -1).astype(np.int64)

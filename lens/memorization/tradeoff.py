@@ -23,24 +23,35 @@ from .performance import performance
 from .sequences import Sequences, disjoint
 from .tables import changed, over, units_of, with_duplicates, with_tests
 
-
 #: What `tradeoff` gives.
-Tradeoff = Annotated[Any, Holds("tradeoff", ("set", "tokens", "nll_text", "clean_loss", *MEASURES), ("edit", "sequence", "text"))]
+Tradeoff = Annotated[
+    Any, Holds("tradeoff", ("set", "tokens", "nll_text", "clean_loss", *MEASURES), ("edit", "sequence", "text"))
+]
 
 
 @door(MemorizationError)
 @of_one_model(reads=False)
-def tradeoff(model: Model, edits: Mapping[Any, Any], sets: Sequences | Mapping[str, Sequences], texts: TokenRows, tasks: Mapping[str, Any] | None = None, *,
-             before: Performance | None = None, progress: bool | None = None, **options: Any) -> xr.Dataset:  # fmt: skip
+def tradeoff(
+    model: Model,
+    edits: Mapping[Any, Any],
+    sets: Sequences | Mapping[str, Sequences],
+    texts: TokenRows,
+    tasks: Mapping[str, Any] | None = None,
+    *,
+    before: Performance | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> xr.Dataset:
     """Recitation and damage under each of a family of edits of growing strength, the unedited model first.
 
     Args:
-        edits: label -> edit (see `damage.edited`), such as {0.9: mask, 0.8: mask}. sets: the memorised sequences by name ("tune", "val"), which must not overlap.
+        edits: label -> edit (see `damage.edited`), such as {0.9: mask, 0.8: mask}. sets: the memorised sequences by
+            name ("tune", "val"), which must not overlap.
         texts, tasks, options: as for `performance`. before: the unedited model's `performance`, where it is there.
 
-    Returns: over `edit` ("unedited" first): over `sequence`: `strict`, `loose`, `lev`, `exact_prefix`, `rouge_l`, `nll` (coordinates `set`, `name`, `kind`,
-        `duplicates`), `generated`,
-        `gold`; over `text`: `nll_text` (summed), `ndcg`, `copy_loss`; over `item`: `right`; `clean_loss` and `perplexity` (exponential of the mean loss over all
+    Returns: over `edit` ("unedited" first): over `sequence`: `strict`, `loose`, `lev`, `exact_prefix`, `rouge_l`, `nll`
+        (coordinates `set`, `name`, `kind`, `duplicates`), `generated`, `gold`; over `text`: `nll_text` (summed),
+        `ndcg`, `copy_loss`; over `item`: `right`; `clean_loss` and `perplexity` (exponential of the mean loss over all
         tokens) of each edit.
 
     Raises: MemorizationError: no edits, sets that overlap.
@@ -51,30 +62,51 @@ def tradeoff(model: Model, edits: Mapping[Any, Any], sets: Sequences | Mapping[s
     disjoint(**named)
     base = performance(model, texts, tasks, progress=False, **options) if before is None else before
     lines = []
-    with tqdm(total=len(edits) + 1, desc="trade-off", unit="edit", delay=2.0, leave=False, disable=hidden(progress)) as bar:
+    with tqdm(
+        total=len(edits) + 1, desc="trade-off", unit="edit", delay=2.0, leave=False, disable=hidden(progress)
+    ) as bar:
         for label, edit in {"unedited": None, **{str(k): v for k, v in edits.items()}}.items():
             with edited(model, edit) as now:
-                parts = [extract(now, of, progress=False).assign_coords(set=("sequence", np.full(len(of), name))) for name, of in named.items()]
+                parts = [
+                    extract(now, of, progress=False).assign_coords(set=("sequence", np.full(len(of), name)))
+                    for name, of in named.items()
+                ]
                 after = base if label == "unedited" else performance(now, texts, tasks, progress=False, **options)
             lines.append(_line(parts, compared(base, after)))
             bar.update()
-    ds = xr.concat(lines, "edit", data_vars="all", coords="minimal", compat="override", join="override", combine_attrs="drop")
+    ds = xr.concat(
+        lines, "edit", data_vars="all", coords="minimal", compat="override", join="override", combine_attrs="drop"
+    )
     ds = ds.assign_coords(edit=["unedited", *map(str, edits)])
     ds["tokens"], ds["gold"] = base.tokens, ds.gold.isel(edit=0)
     ds["clean_loss"] = ds.nll_text.sum("text") / ds.tokens.sum()
     ds["perplexity"] = np.exp(ds.clean_loss)
     record = results.provenance(base)
-    call = {"edits": list(map(str, edits)), "sets": {name: of.about() for name, of in named.items()}, "performance": record["call"]}
+    call = {
+        "edits": list(map(str, edits)),
+        "sets": {name: of.about() for name, of in named.items()},
+        "performance": record["call"],
+    }
     return results.stamp(ds, record | {"kind": "trade-off", "call": call})
 
 
 def _line(parts: list[xr.Dataset], cost: xr.Dataset) -> xr.Dataset:
     width = max(p.sizes["token"] for p in parts)
-    padded = [p.drop_vars("sequence").pad(token=(0, width - p.sizes["token"]), constant_values={"generated": -1, "gold": -1}) for p in parts]
+    padded = [
+        p.drop_vars("sequence").pad(token=(0, width - p.sizes["token"]), constant_values={"generated": -1, "gold": -1})
+        for p in parts
+    ]
     padded = with_duplicates(padded)
     shared = set.intersection(*(set(map(str, p.coords)) for p in padded))
-    own = xr.concat([p.drop_vars([c for c in p.coords if c not in shared]) for p in padded], "sequence", data_vars="all", coords="minimal", compat="override", join="override",
-                    combine_attrs="drop")  # fmt: skip
+    own = xr.concat(
+        [p.drop_vars([c for c in p.coords if c not in shared]) for p in padded],
+        "sequence",
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="drop",
+    )
     kept = {"nll_after": "nll_text", "ndcg": "ndcg", "copy_loss_after": "copy_loss", "right_after": "right"}
     named = cost[[v for v in kept if v in cost]].rename({k: v for k, v in kept.items() if k != v and k in cost})
     return xr.merge([own, named], combine_attrs="drop", join="outer", compat="override")
@@ -82,11 +114,14 @@ def _line(parts: list[xr.Dataset], cost: xr.Dataset) -> xr.Dataset:
 
 @door(MemorizationError)
 def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, cluster: Any = "auto") -> pd.DataFrame:
-    """One line an edit and set: recitation (shares with exact intervals, others by `lens.measure.means.mean_interval`), rise of the clean loss over the unedited model (nats a token,
-    interval over texts), perplexity, nDCG@10; `p` that strict recitation is the unedited model's (sign flips over units, two-sided: exact for truth values), `p_holm` over all lines,
-    `p_kind` ("none" of the unedited model, with which the others are compared); the kind of each interval in `..._interval_kind`; `n`: units, `units`: in words, what counted as one.
+    """One line an edit and set: recitation (shares with exact intervals, others by `lens.measure.means.mean_interval`),
+    rise of the clean loss over the unedited model (nats a token, interval over texts), perplexity, nDCG@10; `p` that
+    strict recitation is the unedited model's (sign flips over units, two-sided: exact for truth values), `p_holm` over
+    all lines, `p_kind` ("none" of the unedited model, with which the others are compared); the kind of each interval in
+    `..._interval_kind`; `n`: units, `units`: in words, what counted as one.
 
-    `cluster`: as in `damage_summary`, of sequences and texts: "auto", None, a coordinate, or labels by axis, {"sequence": [...], "text": [...]}.
+    `cluster`: as in `damage_summary`, of sequences and texts: "auto", None, a coordinate, or labels by axis,
+    {"sequence": [...], "text": [...]}.
 
     Raises: as `damage_summary`.
     """
@@ -97,17 +132,34 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
     tokens = sums(base.tokens.values.astype(float))
     for e, label in enumerate(result.edit.values):
         now = result.isel(edit=e)
-        loss = bootstrap_comparison(sums(now.nll_text.values - base.nll_text.values), tokens, statistic="ratio", level=level, seed=seed) if len(tokens) > 1 else None
+        loss = (
+            bootstrap_comparison(
+                sums(now.nll_text.values - base.nll_text.values), tokens, statistic="ratio", level=level, seed=seed
+            )
+            if len(tokens) > 1
+            else None
+        )
         for name in dict.fromkeys(map(str, result.set.values)):
             at = np.flatnonzero(result.set.values == name)
             of = None if units["sequence"] is None else units["sequence"][at]
             line = {"edit": str(label), "set": name, "n": len(at) if of is None else len(np.unique(of))}
             for measure in MEASURES[:4]:
                 found = over(now[measure].values[at], of, level, seed)
-                line |= {measure: found.estimate, f"{measure}_low": found.low, f"{measure}_high": found.high, f"{measure}_interval_kind": str(found.kind)}
-            line |= {"clean_loss": float(now.clean_loss), "perplexity": float(now.perplexity), "rise": float(now.clean_loss - base.clean_loss),
-                     "rise_low": np.nan if loss is None else loss.low, "rise_high": np.nan if loss is None else loss.high,
-                     "rise_interval_kind": "none: one text" if loss is None else str(loss.kind), "ndcg": float(now.ndcg.mean())}  # fmt: skip
+                line |= {
+                    measure: found.estimate,
+                    f"{measure}_low": found.low,
+                    f"{measure}_high": found.high,
+                    f"{measure}_interval_kind": str(found.kind),
+                }
+            line |= {
+                "clean_loss": float(now.clean_loss),
+                "perplexity": float(now.perplexity),
+                "rise": float(now.clean_loss - base.clean_loss),
+                "rise_low": np.nan if loss is None else loss.low,
+                "rise_high": np.nan if loss is None else loss.high,
+                "rise_interval_kind": "none: one text" if loss is None else str(loss.kind),
+                "ndcg": float(now.ndcg.mean()),
+            }
             lines.append(line)
             moved = now.strict.values[at].astype(float) - base.strict.values[at]
             tests.append("the others are compared with it" if e == 0 else changed(moved, of, seed))
@@ -119,20 +171,32 @@ Curve = Annotated[Any, Holds("tradeoff", ("set", "clean_loss"), ("edit", "sequen
 
 
 @door(MemorizationError)
-def matched(curves: Mapping[str, Curve | Annotated[Sequence[Curve], Filled()]], rise: float, *, measure: str = "strict", among: str | None = None, level: Share = 0.95,
-            seed: Seed = 0) -> pd.DataFrame:  # fmt: skip
-    """Recitation of each method at one rise of the clean loss, read off its trade-off curve: methods at different losses do not compare.
+def matched(
+    curves: Mapping[str, Curve | Annotated[Sequence[Curve], Filled()]],
+    rise: float,
+    *,
+    measure: str = "strict",
+    among: str | None = None,
+    level: Share = 0.95,
+    seed: Seed = 0,
+) -> pd.DataFrame:
+    """Recitation of each method at one rise of the clean loss, read off its trade-off curve: methods at different
+    losses do not compare.
 
-    The least recitation that the method reaches at a rise of at most `rise` counts; between two edits the curve is interpolated. A method whose curve does not go that
-    far is read at its end (`reached` False). Several results of a method (training seeds) are read one by one and averaged.
+    The least recitation that the method reaches at a rise of at most `rise` counts; between two edits the curve is
+    interpolated. A method whose curve does not go that far is read at its end (`reached` False). Several results of a
+    method (training seeds) are read one by one and averaged.
 
     Args:
-        rise: nats a token over the unedited model; 0.1 is 10.5 % of perplexity. among: the set of sequences; None: the only one.
+        rise: nats a token over the unedited model; 0.1 is 10.5 % of perplexity. among: the set of sequences; None: the
+            only one.
 
-    The interval is of the sequences' values at the place of the curve that is read, taken as it is (clean losses too): exact where they are truth values, else
-    `lens.measure.means.mean_interval`; of several results the wider of Student's t over them and that within them (`lens.measure.units.nested`).
+    The interval is of the sequences' values at the place of the curve that is read, taken as it is (clean losses too):
+    exact where they are truth values, else `lens.measure.means.mean_interval`; of several results the wider of
+    Student's t over them and that within them (`lens.measure.units.nested`).
 
-    Returns: `method`, the measure with `low`, `high`, `interval_kind`, `runs` (each result's value), `reached`, `n` (sequences in all).
+    Returns: `method`, the measure with `low`, `high`, `interval_kind`, `runs` (each result's value), `reached`, `n`
+        (sequences in all).
 
     Raises: MemorizationError: a set or measure that is not there.
     """
@@ -141,29 +205,54 @@ def matched(curves: Mapping[str, Curve | Annotated[Sequence[Curve], Filled()]], 
         parts = [_curve(ds, measure, among) for ds in ([given] if isinstance(given, xr.Dataset) else given)]
         read = [_at_rise(v, loss, rise, measure) for v, loss in parts]
         truth = measure in ("strict", "loose") and all(np.isin(r, (0.0, 1.0)).all() for r in read)
-        found = nested(np.concatenate(read), np.repeat(np.arange(len(read)), [len(r) for r in read]), level=level, seed=seed, of="share" if truth else "number").interval
+        found = nested(
+            np.concatenate(read),
+            np.repeat(np.arange(len(read)), [len(r) for r in read]),
+            level=level,
+            seed=seed,
+            of="share" if truth else "number",
+        ).interval
         runs = tuple(float(r.mean()) for r in read)
-        lines.append({"method": method, measure: float(np.mean(runs)), "low": found.low, "high": found.high, "interval_kind": str(found.kind), "runs": runs,
-                      "reached": all(loss.max() >= rise - 1e-12 for _, loss in parts), "n": sum(map(len, read))})  # fmt: skip
+        lines.append(
+            {
+                "method": method,
+                measure: float(np.mean(runs)),
+                "low": found.low,
+                "high": found.high,
+                "interval_kind": str(found.kind),
+                "runs": runs,
+                "reached": all(loss.max() >= rise - 1e-12 for _, loss in parts),
+                "n": sum(map(len, read)),
+            }
+        )
     return pd.DataFrame(lines)
 
 
 def _curve(ds: xr.Dataset, measure: str, among: str | None) -> tuple[np.ndarray, np.ndarray]:
     """A measure of each sequence over the edits [edit, n], and the rise of the clean loss [edit]."""
     names = list(dict.fromkeys(map(str, ds.set.values)))
-    if measure not in MEASURES or measure not in ds or (among is None and len(names) > 1) or (among is not None and among not in names):
-        raise MemorizationError(f"among={among!r}, measure={measure!r}; expected one of the sets {names} and of {', '.join(MEASURES)}.")
+    if (
+        measure not in MEASURES
+        or measure not in ds
+        or (among is None and len(names) > 1)
+        or (among is not None and among not in names)
+    ):
+        raise MemorizationError(
+            f"among={among!r}, measure={measure!r}; expected one of the sets {names} and of {', '.join(MEASURES)}."
+        )
     at = np.flatnonzero(ds.set.values == (names[0] if among is None else among))
     return ds[measure].values[:, at].astype(float), ds.clean_loss.values - ds.clean_loss.values[0]
 
 
 def _at_rise(values: np.ndarray, loss: np.ndarray, rise: float, measure: str) -> np.ndarray:
-    """Each sequence's value [n] where the mean of the curves [edit, n] over rises [edit] is least at a rise of at most `rise`; for distances and losses where it is largest."""
+    """Each sequence's value [n] where the mean of the curves [edit, n] over rises [edit] is least at a rise of at most
+    `rise`; for distances and losses where it is largest.
+    """
     sign = -1.0 if measure in ("lev", "nll") else 1.0
     order = np.argsort(loss, kind="stable")
     loss, values = loss[order], values[order]
     last = np.searchsorted(loss, rise, side="right") - 1
-    places = list(values[:last + 1])
+    places = list(values[: last + 1])
     if last + 1 < len(loss):
         share = (rise - loss[last]) / (loss[last + 1] - loss[last])
         places.append(values[last] + share * (values[last + 1] - values[last]))

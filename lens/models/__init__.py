@@ -42,22 +42,27 @@ ORGANISMS = Path(__file__).parent.parent / "organisms"
 
 
 @door(LoadError)
-def load(name: FilePath = "smollm2", *, device: str = "auto", dtype: str | torch.dtype = "float32") -> TransformerBridge | PreTrainedModel:
-    """Load a causal language model as a TransformerLens `TransformerBridge`, or the plain model where a bridge is not exact; in eval mode, without gradients.
+def load(
+    name: FilePath = "smollm2", *, device: str = "auto", dtype: str | torch.dtype = "float32"
+) -> TransformerBridge | PreTrainedModel:
+    """Load a causal language model as a TransformerLens `TransformerBridge`, or the plain model where a bridge is not
+    exact; in eval mode, without gradients.
 
-    `name`: "smollm2" (after `lens fetch smollm2`), "organism:<name>" (ships with the package), a local Hugging Face folder
-    with safetensors, or a hub name such as "gpt2" where the hub or its cache is reachable. `device`: "auto" (CUDA, then MPS,
-    then CPU), "cpu", "cuda" (or "cuda:1"), "mps". `dtype`: "float32", "bfloat16", "float16".
+    `name`: "smollm2" (after `lens fetch smollm2`), "organism:<name>" (ships with the package), a local Hugging Face
+    folder with safetensors, or a hub name such as "gpt2" where the hub or its cache is reachable. `device`: "auto"
+    (CUDA, then MPS, then CPU), "cpu", "cuda" (or "cuda:1"), "mps". `dtype`: "float32", "bfloat16", "float16".
 
-    The numbers are those of the plain Hugging Face model with eager attention: no folding, no centring. The tokenizer is
-    the model's own and adds no start token. Pickled weights and models that bring their own code are refused. Adapter files
-    that lie beside whole weights are named in a warning and not applied, but for an adapter that names this very folder as its
+    The numbers are those of the plain Hugging Face model with eager attention: no folding, no centring. The tokenizer
+    is the model's own and adds no start token. Pickled weights and models that bring their own code are refused.
+    Adapter files that lie beside whole weights are named in a warning and not applied, but for an adapter that names
+    this very folder as its
     base and is newer than the weights: it is put on by peft, and the warning says so. Nothing is installed.
 
-    Where TransformerLens gives other logits than the model, or does not know its type, the plain Hugging Face model comes
-    back with `.tokenizer` and a warning that says why; see `lens.models.wrap` for what is compared, and what it costs.
-    For "smollm2" and organisms the comparison is remembered in the cache, by files, versions, dtype and kind of device.
-    Raises LoadError when the model is absent, damaged, incomplete or holds NaN, and for an unknown device or dtype.
+    Where TransformerLens gives other logits than the model, or does not know its type, the plain Hugging Face model
+    comes back with `.tokenizer` and a warning that says why; see `lens.models.wrap` for what is compared, and what it
+    costs. For "smollm2" and organisms the comparison is remembered in the cache, by files, versions, dtype and kind of
+    device. Raises LoadError when the model is absent, damaged, incomplete or holds NaN, and for an unknown device or
+    dtype.
     """
     place, precision = _device(device), _dtype(dtype)
     with _no_garbage_collection():
@@ -79,8 +84,15 @@ def load(name: FilePath = "smollm2", *, device: str = "auto", dtype: str | torch
 
 
 def _mark(folder: Path, dtype: torch.dtype, place: torch.device) -> Path:
-    """The empty file in the cache that says that a bridge of these very files was compared and is exact, with these versions, this dtype and kind of device."""
-    parts = [CHECK, str(dtype), place.type, *(f"{package} {metadata.version(package)}" for package in ("torch", "transformers", "transformer-lens"))]
+    """The empty file in the cache that says that a bridge of these very files was compared and is exact, with these
+    versions, this dtype and kind of device.
+    """
+    parts = [
+        CHECK,
+        str(dtype),
+        place.type,
+        *(f"{package} {metadata.version(package)}" for package in ("torch", "transformers", "transformer-lens")),
+    ]
     for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
         stat = path.stat()
         parts += [str(path.absolute()), str(stat.st_size), str(stat.st_mtime_ns)]
@@ -96,10 +108,11 @@ def organisms() -> list[str]:
 def weight_hash(model: torch.nn.Module, *, anew: bool = False) -> str:
     """The SHA-256 over the names, shapes, dtypes and values of a model's parameters, as 64 hexadecimal digits.
 
-    A bridge from `load` or `wrap` and the plain Hugging Face model of the same weights have the same hash. It is kept on the
-    model (some 5 ms to look up) and computed anew (a second or two a gigabyte) when a parameter was replaced or changed in place.
-    Writes that torch does not count, such as those through `.data` or by a fused optimiser, are seen where they change one of
-    `SAMPLED` values spread over each parameter; `anew=True` looks at every value, as a sweep with `store=` does.
+    A bridge from `load` or `wrap` and the plain Hugging Face model of the same weights have the same hash. It is kept
+    on the model (some 5 ms to look up) and computed anew (a second or two a gigabyte) when a parameter was replaced or
+    changed in place. Writes that torch does not count, such as those through `.data` or by a fused optimiser, are seen
+    where they change one of `SAMPLED` values spread over each parameter; `anew=True` looks at every value, as a sweep
+    with `store=` does.
     """
     core = getattr(model, "original_model", model)
     state = _state(core)
@@ -109,19 +122,32 @@ def weight_hash(model: torch.nn.Module, *, anew: bool = False) -> str:
     digest = hashlib.sha256()
     for name, value in _plain_parameters(core) or _named(core):
         if value.is_meta:
-            raise LoadError(f"model: the weight {name!r} is on the meta device, where it has no values; load the model's weights, without offloading them to disk.")
+            raise LoadError(
+                f"model: the weight {name!r} is on the meta device, where it has no values; load the model's weights,"
+                " without offloading them to disk."
+            )
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         if value.is_meta or value.layout is not torch.strided:
-            raise LoadError(unfit("model", model, f"a model whose parameters have values; {name!r} is {'on the meta device' if value.is_meta else 'not strided'}", "load its weights"))
+            raise LoadError(
+                unfit(
+                    "model",
+                    model,
+                    f"a model whose parameters have values; {name!r} is"
+                    f" {'on the meta device' if value.is_meta else 'not strided'}",
+                    "load its weights",
+                )
+            )
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     core.__dict__["_mnemoscope_hash"] = (state, digest.hexdigest())
     return digest.hexdigest()
 
 
 def hash_after_undo(model: torch.nn.Module, looked: bool = False) -> Callable[[Iterable[torch.nn.Parameter]], None]:
-    """Call it before some weights are changed for a while, and what it returns, with those weights, once they are bit-equal again: a hash known before is known again.
+    """Call it before some weights are changed for a while, and what it returns, with those weights, once they are
+    bit-equal again: a hash known before is known again.
 
-    Where other weights were changed in the meantime it does nothing. `looked`: whether `weight_hash` was asked just before, and need not be compared once more.
+    Where other weights were changed in the meantime it does nothing. `looked`: whether `weight_hash` was asked just
+    before, and need not be compared once more.
     """
     core = getattr(model, "original_model", model)
     kept = core.__dict__.get("_mnemoscope_hash")
@@ -131,20 +157,28 @@ def hash_after_undo(model: torch.nn.Module, looked: bool = False) -> Callable[[I
 
     def again(edited: Iterable[torch.nn.Parameter]) -> None:
         now, own = _state(core), {value.data_ptr() for value in edited}
-        if len(now) == len(before) and all(a == b or (a[:2] == b[:2] and a[3] == b[3] and a[1] in own) for a, b in zip(now, before)):
+        if len(now) == len(before) and all(
+            a == b or (a[:2] == b[:2] and a[3] == b[3] and a[1] in own) for a, b in zip(now, before)
+        ):
             core.__dict__["_mnemoscope_hash"] = (now, kept[1])
+
     return again
 
 
 def written_unseen(core: torch.nn.Module) -> bool:
-    """Whether weights of a known hash were written to since in a way that torch does not count: in a sample of each, while every parameter is what it was."""
+    """Whether weights of a known hash were written to since in a way that torch does not count: in a sample of each,
+    while every parameter is what it was.
+    """
     kept = core.__dict__.get("_mnemoscope_hash")
     if kept is None:
         return False
     then, named = kept[0], _named(core)
     # a hash of other parameters or versions is none of these weights
-    return (len(then) == len(named) and all(e[0] == name and e[1] == v.data_ptr() and e[2] == v._version for e, (name, v) in zip(then, named))
-            and [e[3] for e in then] != _sampled([v for _, v in named]))
+    return (
+        len(then) == len(named)
+        and all(e[0] == name and e[1] == v.data_ptr() and e[2] == v._version for e, (name, v) in zip(then, named))
+        and [e[3] for e in then] != _sampled([v for _, v in named])
+    )
 
 
 def _named(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
@@ -153,7 +187,10 @@ def _named(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
 
 def _state(core: torch.nn.Module) -> tuple:
     named = _named(core)
-    return tuple((name, value.data_ptr(), value._version, seen) for (name, value), seen in zip(named, _sampled([value for _, value in named])))
+    return tuple(
+        (name, value.data_ptr(), value._version, seen)
+        for (name, value), seen in zip(named, _sampled([value for _, value in named]))
+    )
 
 
 @torch.no_grad()
@@ -177,7 +214,7 @@ def _sampled(values: list[torch.nn.Parameter]) -> list[bytes]:
         whole = torch.cat(picked).cpu().view(torch.uint8).numpy().tobytes()
         width, at = values[members[0]].element_size(), 0
         for i, part in zip(members, picked):
-            out[i] = whole[at:at + part.numel() * width]
+            out[i] = whole[at : at + part.numel() * width]
             at += part.numel() * width
     return out
 
@@ -187,7 +224,9 @@ def _plain_parameters(core: torch.nn.Module) -> list[tuple[str, torch.nn.Paramet
     if "_mnemoscope_parameters" not in core.__dict__:
         return None
     before, copies = core.__dict__["_mnemoscope_parameters"]
-    if {id(value) for _, value in Tree.of(core).named_parameters()} != {id(value) for _, value in before} | {id(value) for value, _ in copies}:
+    if {id(value) for _, value in Tree.of(core).named_parameters()} != {id(value) for _, value in before} | {
+        id(value) for value, _ in copies
+    }:
         return None
     if any(value._version != version for value, version in copies):
         # copies that were written to say nothing new as long as each is what the fused matrix holds
@@ -211,7 +250,10 @@ def _device(device: str) -> torch.device:
         raise LoadError(f"device={device!r} cannot be read; expected for example 'cuda:0'") from error
     there = {"cpu": True, "cuda": cuda and (place.index or 0) < torch.cuda.device_count(), "mps": mps}[place.type]
     if not there:
-        raise LoadError(f"device={device!r} is not usable: this torch {torch.__version__} sees no such device. Use device='auto' or 'cpu'.")
+        raise LoadError(
+            f"device={device!r} is not usable: this torch {torch.__version__} sees no such device. Use device='auto' or"
+            " 'cpu'."
+        )
     return place
 
 
@@ -232,7 +274,9 @@ def _folder(name: str) -> Path | None:
     if name.startswith(ORGANISM):
         wanted = name.removeprefix(ORGANISM)
         if wanted not in organisms():
-            raise LoadError(f"name={name!r}: there is no such organism; there are: {', '.join(organisms()) or 'none yet'}")
+            raise LoadError(
+                f"name={name!r}: there is no such organism; there are: {', '.join(organisms()) or 'none yet'}"
+            )
         return ORGANISMS / wanted
     path = expanded(name)
     # of a path that is too long for any file these say no
@@ -253,9 +297,9 @@ def _from_hub(name: str, dtype: torch.dtype):
         if _is_adapter_on_hub(name):
             raise LoadError(f"name={name!r} holds an adapter alone. {ADAPTER_ALONE}") from error
         raise LoadError(
-            f"{error}\n{name!r} was taken for a hub name, because it is no folder and none of the built-in models ({known}). "
-            "Check its spelling and the network, download it to a folder and load that, or use lens.load('smollm2') "
-            "after `lens fetch smollm2`."
+            f"{error}\n{name!r} was taken for a hub name, because it is no folder and none of the built-in models"
+            f" ({known}). Check its spelling and the network, download it to a folder and load that, or use"
+            " lens.load('smollm2') after `lens fetch smollm2`."
         ) from error
 
 
@@ -274,10 +318,19 @@ def _from_files(name: str, where: str, dtype: torch.dtype, *, local_files_only: 
 
     options = {"trust_remote_code": False, "local_files_only": local_files_only}
     try:
-        with _no_progress_bars(), no_panic(LoadError, f"model {name!r} cannot be loaded: a part of it made a library fail"):
+        with (
+            _no_progress_bars(),
+            no_panic(LoadError, f"model {name!r} cannot be loaded: a part of it made a library fail"),
+        ):
             tokenizer = AutoTokenizer.from_pretrained(where, **options)
             hf, report = AutoModelForCausalLM.from_pretrained(
-                where, dtype=dtype, attn_implementation="eager", use_safetensors=True, output_loading_info=True, **options, **NO_ADAPTER
+                where,
+                dtype=dtype,
+                attn_implementation="eager",
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+                **NO_ADAPTER,
             )
     except LoadError:
         raise
@@ -302,7 +355,9 @@ def _no_progress_bars() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Imports and the boot make millions of objects that all stay; looking for cycles among them takes a fifth of the time."""
+    """Imports and the boot make millions of objects that all stay; looking for cycles among them takes a fifth of the
+    time.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:

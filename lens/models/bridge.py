@@ -50,11 +50,16 @@ def wrap(hf: nn.Module, tokenizer: Any, name: Name = "model") -> TransformerBrid
     return wrapped(hf, tokenizer, name)
 
 
-def wrapped(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, mark: Path | None = None) -> TransformerBridge | PreTrainedModel:
+def wrapped(
+    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, mark: Path | None = None
+) -> TransformerBridge | PreTrainedModel:
     """`wrap`. Where the file `mark` is there the bridge was
     compared before; it is made once it was."""
     if not _is_tokenizer(tokenizer):
-        raise LoadError(f"tokenizer={shown(tokenizer)} is no Hugging Face tokenizer; give the one that belongs to the model, such as AutoTokenizer.from_pretrained(...)")
+        raise LoadError(
+            f"tokenizer={shown(tokenizer)} is no Hugging Face tokenizer; give the one that belongs to the model, such"
+            " as AutoTokenizer.from_pretrained(...)"
+        )
     if not isinstance(hf, nn.Module) or not hasattr(hf, "config") or getattr(hf.config, "is_encoder_decoder", False):
         raise LoadError(f"hf: model {name!r} is a {type(hf).__name__}; expected a Hugging Face causal language model")
     hf.eval().requires_grad_(False)
@@ -66,7 +71,9 @@ def wrapped(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, 
         ids = random_ids(hf, IDS)
         want = logits(hf, ids)
     except Unlike as error:
-        raise LoadError(f"hf: model {name!r} is a {type(hf).__name__} and no causal language model that can be used here: {error}") from error
+        raise LoadError(
+            f"hf: model {name!r} is a {type(hf).__name__} and no causal language model that can be used here: {error}"
+        ) from error
     reason = differs_on_copies(hf, lambda made: booted(made, copied_tokenizer(), "copy"))
     if reason is None:
         before = Before(hf, tokenizer)
@@ -89,17 +96,23 @@ def wrapped(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, 
             if reason is not None or "bridge" not in locals():
                 before.restore()
         if not torch.allclose(logits(hf, ids), want, rtol=0, atol=0, equal_nan=True):
-            raise LoadError(f"model {name!r} was changed by the try to wrap it and does not give its own logits any more; load it again and use it without lens.models.wrap")
+            raise LoadError(
+                f"model {name!r} was changed by the try to wrap it and does not give its own logits any more; load it"
+                " again and use it without lens.models.wrap"
+            )
     hf.tokenizer, hf.__dict__[_NAME] = tokenizer, str(name)
-    warn(f"model {name!r} comes back as the plain Hugging Face model, not as a bridge of TransformerLens {metadata.version('transformer-lens')}: {reason}. "
-         "lens uses it all the same; only the bridge's own methods (run_with_cache, hook names) are missing.")
+    warn(
+        f"model {name!r} comes back as the plain Hugging Face model, not as a bridge of TransformerLens"
+        f" {metadata.version('transformer-lens')}: {reason}. lens uses it all the same; only the bridge's own methods"
+        " (run_with_cache, hook names) are missing."
+    )
     return hf
 
 
 def _is_tokenizer(value: Any) -> bool:
     try:
         return callable(value) and not isinstance(value, type) and hasattr(value, "convert_ids_to_tokens")
-    except Exception:      # an object may refuse to tell what it has
+    except Exception:  # an object may refuse to tell what it has
         return False
 
 
@@ -115,10 +128,12 @@ def name_of(model: Any, default: str | None = None) -> str:
     where that is None its class."""
     try:
         core = getattr(model, "original_model", model)
-        names = (getattr(getattr(model, "cfg", None), "model_name", None),
-                 core.__dict__.get(_NAME) if isinstance(core, nn.Module) else None,
-                 getattr(getattr(core, "config", None), "name_or_path", None))
-    except Exception:      # an object may refuse to tell what it has
+        names = (
+            getattr(getattr(model, "cfg", None), "model_name", None),
+            core.__dict__.get(_NAME) if isinstance(core, nn.Module) else None,
+            getattr(getattr(core, "config", None), "name_or_path", None),
+        )
+    except Exception:  # an object may refuse to tell what it has
         core, names = model, ()
     known = next((name for name in names if isinstance(name, str) and name), default)
     return type(core).__name__ if known is None else known
@@ -129,12 +144,21 @@ def booted(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -
     from transformer_lens.model_bridge import TransformerBridge
 
     if not hf.config.architectures:
-        hf.config.architectures = [type(hf).__name__]  # absent in a model that was built from a config, and the boot asks for it
+        hf.config.architectures = [
+            type(hf).__name__
+        ]  # absent in a model that was built from a config, and the boot asks for it
     parameters = sorted(hf.named_parameters())
-    layers = [(name, module) for name, module in hf.named_modules() if isinstance(getattr(module, "weight", None), nn.Parameter)]
+    layers = [
+        (name, module)
+        for name, module in hf.named_modules()
+        if isinstance(getattr(module, "weight", None), nn.Parameter)
+    ]
     # With these entries the boot keeps this tokenizer instead of a second copy that puts a start token before every
     # text.
-    with _entries(tokenizer.init_kwargs, add_bos_token=True, name_or_path=tokenizer.init_kwargs.get("name_or_path", "")), _no_processor():
+    with (
+        _entries(tokenizer.init_kwargs, add_bos_token=True, name_or_path=tokenizer.init_kwargs.get("name_or_path", "")),
+        _no_processor(),
+    ):
         bridge = TransformerBridge.boot_transformers(str(name), hf_model=hf, tokenizer=tokenizer, device=str(hf.device))
     hf.requires_grad_(False)  # the copies that the boot makes of a joint query-key-value matrix ask for gradients
     remember_parameters(hf, parameters)
@@ -171,11 +195,22 @@ class Before:
     _CONTAINERS = (dict, set, list)
 
     def __init__(self, hf: nn.Module, tokenizer: Any):
-        self.modules = [(module, type(module), {key: copy.copy(value) if isinstance(value, self._CONTAINERS) else value for key, value in vars(module).items()})
-                        for module in hf.modules()]
+        self.modules = [
+            (
+                module,
+                type(module),
+                {
+                    key: copy.copy(value) if isinstance(value, self._CONTAINERS) else value
+                    for key, value in vars(module).items()
+                },
+            )
+            for module in hf.modules()
+        ]
         self.configs = [(config, self._plain(config)) for config in self._configs(hf)]
         self.tokenizer = tokenizer
-        self.tokens = {key: getattr(tokenizer, key, None) for key in ("padding_side", "bos_token", "eos_token", "pad_token")}
+        self.tokens = {
+            key: getattr(tokenizer, key, None) for key in ("padding_side", "bos_token", "eos_token", "pad_token")
+        }
 
     @staticmethod
     def _configs(hf: nn.Module) -> list[Any]:
@@ -196,7 +231,10 @@ class Before:
         """The entries, copied; parts that are configurations themselves stay the same objects."""
         from transformers import PretrainedConfig
 
-        return {key: value if isinstance(value, PretrainedConfig) else copy.deepcopy(value) for key, value in vars(config).items()}
+        return {
+            key: value if isinstance(value, PretrainedConfig) else copy.deepcopy(value)
+            for key, value in vars(config).items()
+        }
 
     def restore(self) -> None:
         """Everything as it was."""

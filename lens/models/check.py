@@ -27,15 +27,41 @@ ROUNDING = {torch.float64: 1e-4, torch.float32: 1e-4}
 ROUNDING_LOW = 4e-2
 
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "depth", "encoder_layers")
-_WINDOWS = ("sliding_window", "attention_window_size", "local_attention", "attention_chunk_size", "window_size", "original_max_position_embeddings",
-            "chunk_size", "mamba_chunk_size")
+_WINDOWS = (
+    "sliding_window",
+    "attention_window_size",
+    "local_attention",
+    "attention_chunk_size",
+    "window_size",
+    "original_max_position_embeddings",
+    "chunk_size",
+    "mamba_chunk_size",
+)
 _VOCABULARIES = ("vocab_size", "vocab_size_per_layer_input")
-_WIDTHS = ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size", "intermediate_size_mlp", "ffn_dim", "n_inner", "ffn_hidden_size",
-           "shared_intermediate_size", "prefix_dense_intermediate_size")
+_WIDTHS = (
+    "intermediate_size",
+    "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+    "intermediate_size_mlp",
+    "ffn_dim",
+    "n_inner",
+    "ffn_hidden_size",
+    "shared_intermediate_size",
+    "prefix_dense_intermediate_size",
+)
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 #: Where the layers' kinds follow a rule instead of a list: a value with which two layers hold both kinds.
-_RULES = {"first_k_dense_replace": 1, "max_window_layers": 1, "num_kv_shared_layers": 0, "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2,
-          "expert_layer_offset": 1, "interleave_moe_layer_step": 2, "decoder_sparse_step": 1}
+_RULES = {
+    "first_k_dense_replace": 1,
+    "max_window_layers": 1,
+    "num_kv_shared_layers": 0,
+    "attn_layer_period": 2,
+    "attn_layer_offset": 1,
+    "expert_layer_period": 2,
+    "expert_layer_offset": 1,
+    "interleave_moe_layer_step": 2,
+    "decoder_sparse_step": 1,
+}
 _OTHER_TOKENS = ("image", "video", "audio", "vision", "boi", "eoi", "boa", "eoa")
 _FEWEST = 4
 
@@ -52,7 +78,11 @@ def random_ids(hf: nn.Module, length: int) -> Int[Tensor, "1 length"]:
     text = hf.config.get_text_config() if hasattr(hf.config, "get_text_config") else hf.config
     table = hf.get_input_embeddings()
     size = min(int(getattr(text, "vocab_size", None) or table.weight.shape[0]), table.weight.shape[0])
-    limits = [value for key in ("max_position_embeddings", "max_seq_len", "n_positions", "n_ctx") if isinstance(value := getattr(text, key, None), int) and value > 0]
+    limits = [
+        value
+        for key in ("max_position_embeddings", "max_seq_len", "n_positions", "n_ctx")
+        if isinstance(value := getattr(text, key, None), int) and value > 0
+    ]
     placeholders = {value for key, value in _ids_in(hf.config) if key.startswith(_OTHER_TOKENS)}
     allowed = torch.tensor([i for i in range(size) if i not in placeholders]) if placeholders else torch.arange(size)
     length = min([length, *limits])
@@ -67,7 +97,9 @@ def logits(model: Any, ids: Int[Tensor, "1 length"]) -> Float[Tensor, "length vo
     try:
         out = model(ids)
     except Exception as error:  # any model's own code
-        raise Unlike(f"a forward on {ids.shape[1]} token ids fails ({type(error).__name__}: {one_line(error)})") from error
+        raise Unlike(
+            f"a forward on {ids.shape[1]} token ids fails ({type(error).__name__}: {one_line(error)})"
+        ) from error
     out = getattr(out, "logits", out)
     if not isinstance(out, Tensor) or out.ndim != 3 or out.shape[:2] != ids.shape:
         raise Unlike(f"its output holds no logits [1, {ids.shape[1]}, vocabulary]")
@@ -94,7 +126,13 @@ def differs_on_copies(hf: nn.Module, boot: Callable[[nn.Module], Any]) -> str | 
     `boot`: makes a bridge of a plain model. The answer is remembered by type, configuration and dtype.
     """
     owner = hf.get_base_model() if hasattr(hf, "get_base_model") else hf
-    key = (type(owner), owner.config.to_json_string(use_diff=False), getattr(owner.config, "_attn_implementation", None), hf.dtype, hf.device.type)
+    key = (
+        type(owner),
+        owner.config.to_json_string(use_diff=False),
+        getattr(owner.config, "_attn_implementation", None),
+        hf.dtype,
+        hf.device.type,
+    )
     if key not in _verdicts:
         try:
             for dtype in dict.fromkeys((torch.float32, hf.dtype)):
@@ -110,13 +148,18 @@ def _compare_copy(hf: nn.Module, dtype: torch.dtype, boot: Callable[[nn.Module],
     ids = random_ids(made, LENGTH)
     want = logits(made, ids)
     if not torch.isfinite(want).all():
-        raise Unlike("a random copy of its configuration gives logits that are not finite, so that nothing can be compared")
+        raise Unlike(
+            "a random copy of its configuration gives logits that are not finite, so that nothing can be compared"
+        )
     try:
         bridge = boot(made)
     except Exception as error:  # adapters raise whatever their code meets
         raise Unlike(f"it cannot wrap this type ({type(error).__name__}: {one_line(error)})") from error
     kind = str(dtype).removeprefix("torch.")
-    where = f"{ids.shape[1]} ids through a random copy of the configuration with few layers and windows of at most {WINDOW}, in {kind}"
+    where = (
+        f"{ids.shape[1]} ids through a random copy of the configuration with few layers and windows of at most"
+        f" {WINDOW}, in {kind}"
+    )
     require_same(logits(bridge, ids), want, where)
     require_same(logits(bridge.original_model, ids), want, where)
 
@@ -128,7 +171,9 @@ def small_copy(hf: nn.Module, dtype: torch.dtype) -> nn.Module:
     Raises: Unlike: the class cannot be built from such a configuration.
     """
     # in low precision the two kinds of attention differ by rounding alone, which random weights amplify
-    attention = "sdpa" if dtype == torch.float32 and getattr(hf.config, "_attn_implementation", None) == "sdpa" else "eager"
+    attention = (
+        "sdpa" if dtype == torch.float32 and getattr(hf.config, "_attn_implementation", None) == "sdpa" else "eager"
+    )
     device = hf.device if hf.device.type in ("cpu", "cuda", "mps") else torch.device("cpu")
     allowed, failed = max(LARGE, sum(p.numel() for p in hf.parameters()) // 8), None
     for cut_depth, cut_width in ((True, False), (True, True), (False, True)):
@@ -141,7 +186,12 @@ def small_copy(hf: nn.Module, dtype: torch.dtype) -> nn.Module:
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                made = type(hf)._from_config(config, dtype=dtype, attn_implementation=attention).eval().requires_grad_(False)
+                made = (
+                    type(hf)
+                    ._from_config(config, dtype=dtype, attn_implementation=attention)
+                    .eval()
+                    .requires_grad_(False)
+                )
                 _randomise(made)
             made = made.to(device)
             logits(made, random_ids(made, LENGTH))
@@ -244,8 +294,13 @@ def _ids_in(config: Any) -> Iterator[tuple[str, int]]:
 def _randomise(model: nn.Module) -> None:
     """Weights so large that attention chooses, norms and biases that are not all alike; what a state-space layer
     starts from stays."""
-    projections = {id(module.weight) for module in model.modules()
-                   if isinstance(module, (nn.Linear, nn.Embedding)) or type(module).__name__ == "Conv1D" and isinstance(getattr(module, "weight", None), Tensor)}
+    projections = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, (nn.Linear, nn.Embedding))
+        or type(module).__name__ == "Conv1D"
+        and isinstance(getattr(module, "weight", None), Tensor)
+    }
     for name, value in model.named_parameters():
         last = name.rsplit(".", 1)[-1]
         if value.ndim == 1 and last not in ("A_log", "D", "dt_bias", "time_decay", "time_first"):

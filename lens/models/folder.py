@@ -18,9 +18,17 @@ from ..notices import warn
 from .adapter import ADAPTER_ALONE, adapter_files
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-#: Ways of attention and of experts that a configuration may ask for: those that transformers itself holds. Any other name is a repository of kernels, which is fetched and run.
+#: Ways of attention and of experts that a configuration may ask for: those that transformers itself holds. Any other
+#: name is a repository of kernels, which is fetched and run.
 IMPLEMENTATIONS = {
-    "attn_implementation": ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"),
+    "attn_implementation": (
+        "eager",
+        "sdpa",
+        "flash_attention_2",
+        "flash_attention_3",
+        "flash_attention_4",
+        "flex_attention",
+    ),
     "experts_implementation": ("eager", "batched_mm", "grouped_mm"),
 }
 #: Entries of old checkpoints that are computed, not learned.
@@ -29,7 +37,8 @@ _INDEX = "model.safetensors.index.json"
 
 
 def inspect_folder(name: str, folder: Path) -> None:
-    """Refuse a folder that is incomplete, truncated, pickled, or asks for code that is not transformers' own, before anything reads it.
+    """Refuse a folder that is incomplete, truncated, pickled, or asks for code that is not transformers' own, before
+    anything reads it.
 
     Raises: LoadError.
     """
@@ -45,11 +54,15 @@ def inspect_folder(name: str, folder: Path) -> None:
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
         if pickles:
             raise LoadError(
-                f"name={name!r}: {folder} holds its weights as pickle ({', '.join(pickles)}), which can run any code when opened: refused. "
-                "Where you trust the file, load it with transformers there, and `save_pretrained` a safetensors copy."
+                f"name={name!r}: {folder} holds its weights as pickle ({', '.join(pickles)}), which can run any code"
+                " when opened: refused. Where you trust the file, load it with transformers there, and"
+                " `save_pretrained` a safetensors copy."
             )
         adapters = adapter_files(folder)
-        raise LoadError(f"name={name!r}: {folder} lacks {', '.join(absent)}" + (f". It holds an adapter alone ({', '.join(adapters)}). {ADAPTER_ALONE}" if adapters else ""))
+        raise LoadError(
+            f"name={name!r}: {folder} lacks {', '.join(absent)}"
+            + (f". It holds an adapter alone ({', '.join(adapters)}). {ADAPTER_ALONE}" if adapters else "")
+        )
     for path in weights:
         reading.safetensors_header(path, refuse)
     require_known_ways(name, config)
@@ -58,16 +71,21 @@ def inspect_folder(name: str, folder: Path) -> None:
 
         if config.get("model_type") not in CONFIG_MAPPING:
             raise LoadError(
-                f"name={name!r}: its model type {config.get('model_type')!r} needs code that lies beside the weights (auto_map), and such "
-                "code is never run. Convert the model to an architecture that transformers itself has."
+                f"name={name!r}: its model type {config.get('model_type')!r} needs code that lies beside the weights"
+                " (auto_map), and such code is never run. Convert the model to an architecture that transformers"
+                " itself has."
             )
 
 
 def require_shallow(paths: Iterable[Path], refuse: Callable[[str], Exception]) -> None:
-    """Raises `refuse` where a JSON file, a tokenizer's too, is nested deeper than is read, or too large: the parsers beneath recurse as deep as a file says."""
+    """Raises `refuse` where a JSON file, a tokenizer's too, is nested deeper than is read, or too large: the parsers
+    beneath recurse as deep as a file says.
+    """
     for path in sorted(paths):
         if (levels := reading.depth(reading.content(path, refuse))) > reading.DEEP:
-            raise refuse(f"{path} has lists or objects {levels} deep inside each other, where at most {reading.DEEP} are read")
+            raise refuse(
+                f"{path} has lists or objects {levels} deep inside each other, where at most {reading.DEEP} are read"
+            )
 
 
 def weight_files(name: str, folder: Path) -> list[Path]:
@@ -87,16 +105,22 @@ def weight_files(name: str, folder: Path) -> list[Path]:
 
 
 def require_known_ways(name: str, config: Mapping[str, Any] | Any) -> None:
-    """Raises LoadError where a configuration, or one inside it, asks for attention or experts of another kind than transformers itself has, or for trust."""
+    """Raises LoadError where a configuration, or one inside it, asks for attention or experts of another kind than
+    transformers itself has, or for trust.
+    """
     for key, value in _entries(config):
         kind = key.strip("_").removesuffix("_internal")
         if kind == "trust_remote_code" and value:
-            raise LoadError(f"name={name!r}: its config says for itself that its code is to be trusted ({key}={value!r}); such code is never run. Take the entry out of config.json.")
+            raise LoadError(
+                f"name={name!r}: its config says for itself that its code is to be trusted ({key}={value!r}); such code"
+                " is never run. Take the entry out of config.json."
+            )
         for asked in value.values() if isinstance(value, dict) else (value,):
             if kind in IMPLEMENTATIONS and asked is not None and asked not in IMPLEMENTATIONS[kind]:
                 raise LoadError(
-                    f"name={name!r}: its config asks for {key}={asked!r}; expected one of {', '.join(IMPLEMENTATIONS[kind])}. Another name "
-                    "stands for code that would be fetched and run: take the entry out of config.json."
+                    f"name={name!r}: its config asks for {key}={asked!r}; expected one of"
+                    f" {', '.join(IMPLEMENTATIONS[kind])}. Another name stands for code that would be fetched and run:"
+                    " take the entry out of config.json."
                 )
 
 
@@ -111,15 +135,18 @@ def _entries(config: Any) -> Iterator[tuple[str, Any]]:
             yield from _entries(value)
 
 
-def require_complete(name: str, report: Mapping[str, Any], model: nn.Module, refuse: Callable[[str], Exception] = LoadError) -> None:
+def require_complete(
+    name: str, report: Mapping[str, Any], model: nn.Module, refuse: Callable[[str], Exception] = LoadError
+) -> None:
     """Holds what a load of transformers reports against the model: nothing lacks, and no layer is left over.
 
-    Raises: `refuse`: weights were missing, or the files hold more layers than the config asks for. Warns of other weights that found no place.
+    Raises: `refuse`: weights were missing, or the files hold more layers than the config asks for. Warns of other
+        weights that found no place.
     """
     if missing := sorted(report["missing_keys"]):
         raise refuse(
-            f"model {name!r} is incomplete: its files lack {len(missing)} weights that its config asks for, first {missing[0]!r}. "
-            "They would be random numbers."
+            f"model {name!r} is incomplete: its files lack {len(missing)} weights that its config asks for, first"
+            f" {missing[0]!r}. They would be random numbers."
         )
     over = sorted(key for key in report.get("unexpected_keys", ()) if not _COMPUTED.search(key))
     beyond = [found for key in over if (found := _beyond(model, key)) is not None]
@@ -129,11 +156,14 @@ def require_complete(name: str, report: Mapping[str, Any], model: nn.Module, ref
         asked = _layers_asked(model.config)
         said = f" (num_hidden_layers={asked})" if asked is not None else ""
         raise refuse(
-            f"model {name!r}: its weights hold {held} layers in {where!r}, and its config asks for {built}{said}. It would be another, "
-            "smaller model: put the number in config.json right, or get the folder anew."
+            f"model {name!r}: its weights hold {held} layers in {where!r}, and its config asks for {built}{said}. It"
+            " would be another, smaller model: put the number in config.json right, or get the folder anew."
         )
     if over:
-        warn(f"model {name!r}: its files hold {len(over)} weights that its config does not ask for, first {over[0]!r}; they are not used.")
+        warn(
+            f"model {name!r}: its files hold {len(over)} weights that its config does not ask for, first {over[0]!r};"
+            " they are not used."
+        )
 
 
 def _layers_asked(config: Any) -> int | None:
@@ -143,7 +173,9 @@ def _layers_asked(config: Any) -> int | None:
 
 
 def _beyond(model: nn.Module, key: str) -> tuple[str, int, int] | None:
-    """For a weight of a layer that the model does not have: the list of layers, how many it has, and the layer's number."""
+    """For a weight of a layer that the model does not have: the list of layers, how many it has, and the layer's
+    number.
+    """
     parts, prefix = key.split("."), getattr(model, "base_model_prefix", "")
     for at, part in enumerate(parts):
         if not part.isdigit():
@@ -165,20 +197,26 @@ def require_finite(name: str, module: nn.Module, refuse: Callable[[str], Excepti
         if not torch.isfinite(value.detach().sum(dtype=torch.float32)) and not torch.isfinite(value).all():
             bad = int((~torch.isfinite(value)).sum())
             raise refuse(
-                f"model {name!r} is unusable: parameter {key!r} has {bad} of {value.numel()} values NaN or infinite as {value.dtype}. "
-                "Load it as dtype='float32', or get the weights again."
+                f"model {name!r} is unusable: parameter {key!r} has {bad} of {value.numel()} values NaN or infinite as"
+                f" {value.dtype}. Load it as dtype='float32', or get the weights again."
             )
 
 
 def require_shipped(name: str, folder: Path) -> None:
-    """Raises LoadError where the weights of a model that ships with the package are not those that its card tells the SHA-256 of."""
+    """Raises LoadError where the weights of a model that ships with the package are not those that its card tells the
+    SHA-256 of.
+    """
     card = reading.json_file(folder / "card.json", _refusal(name)) if (folder / "card.json").is_file() else {}
     told, file = card.get("weights_sha256"), folder / "model.safetensors"
     if isinstance(told, str) and hashlib.sha256(reading.content(file, _refusal(name), most=None)).hexdigest() != told:
-        raise LoadError(f"name={name!r}: {file} is damaged: its SHA-256 is not the one in its card. Install the package anew, or get the folder again.")
+        raise LoadError(
+            f"name={name!r}: {file} is damaged: its SHA-256 is not the one in its card. Install the package anew, or"
+            " get the folder again."
+        )
 
 
 def _refusal(name: str) -> Callable[[str], LoadError]:
     def refuse(said: str) -> LoadError:
         return LoadError(f"name={name!r}: {said}")
+
     return refuse

@@ -65,8 +65,11 @@ def fused_layers(core: nn.Module) -> tuple[list[Fused], set[int]]:
             made = _followed(component, split, parts)
             if made is None or all(id(part.weight) in untouched for part in parts) and not made.consistent():
                 size = sum(part.weight.numel() for part in parts)
-                lost |= {id(part) for part in parts} | {id(module) for module in _plain(component).modules()
-                                                       if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.numel() >= size}
+                lost |= {id(part) for part in parts} | {
+                    id(module)
+                    for module in _plain(component).modules()
+                    if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.numel() >= size
+                }
             else:
                 found.append(made)
         kept = mark, found, lost
@@ -79,7 +82,9 @@ def _components(core: nn.Module) -> Iterator[tuple[nn.Module, Any, list[nn.Modul
     for module in core.modules():
         for name, attributes in _SPLITS.items():
             parts = [_plain(module._modules.get(attribute)) for attribute in attributes]
-            if module.__dict__.get(name) is not None and all(isinstance(getattr(part, "weight", None), nn.Parameter) for part in parts):
+            if module.__dict__.get(name) is not None and all(
+                isinstance(getattr(part, "weight", None), nn.Parameter) for part in parts
+            ):
                 yield module, module.__dict__[name], parts
 
 
@@ -101,13 +106,21 @@ def _followed(component: nn.Module, split: Any, parts: list[nn.Module]) -> Fused
         transposed = type(whole).__name__ == "Conv1D"
         numbers = torch.arange(weight.shape[1 if transposed else 0], dtype=torch.float32)
         stand_in, trial = copy.copy(whole), copy.copy(owner)
-        stand_in._parameters = {key: None if value is None else nn.Parameter(numbers.clone(), requires_grad=False) for key, value in whole._parameters.items()}
-        stand_in._parameters["weight"] = nn.Parameter((numbers.expand(weight.shape) if transposed else numbers[:, None].expand(weight.shape)).clone(), requires_grad=False)
+        stand_in._parameters = {
+            key: None if value is None else nn.Parameter(numbers.clone(), requires_grad=False)
+            for key, value in whole._parameters.items()
+        }
+        stand_in._parameters["weight"] = nn.Parameter(
+            (numbers.expand(weight.shape) if transposed else numbers[:, None].expand(weight.shape)).clone(),
+            requires_grad=False,
+        )
         trial._modules = dict(owner._modules) | {name: stand_in}
         try:
             rows = tuple(layer.weight[:, 0].round().long() for layer in split(trial))
         except Exception:  # the split reads another child, or more than weights
             continue
-        if torch.equal(torch.cat(rows).sort().values, numbers.long()) and [len(r) for r in rows] == [part.weight.shape[0] for part in parts]:
+        if torch.equal(torch.cat(rows).sort().values, numbers.long()) and [len(r) for r in rows] == [
+            part.weight.shape[0] for part in parts
+        ]:
             return Fused(whole, tuple(parts), rows, transposed)
     return None

@@ -1,7 +1,8 @@
 """The modules and parameters of a model, listed once and listed again only where its tree has changed.
 
-What compares a model before and after each computation asks for these lists several times a call; torch's own generators
-take some milliseconds for the two thousand modules of a bridge, a look whether the tree is the same a third of that.
+What compares a model before and after each computation asks for these lists several times a call; torch's own
+generators take some milliseconds for the two thousand modules of a bridge, a look whether the tree is the same a third
+of that.
 """
 
 from __future__ import annotations
@@ -36,13 +37,17 @@ class Tree:
         self._sizes, self._keys, self._children = self._read()
 
     def _read(self) -> tuple[list[int], list[str], list[nn.Module | None]]:
-        """How many children each module has, their names and themselves, all in order: a comparison of plain lists is quick."""
+        """How many children each module has, their names and themselves, all in order: a comparison of plain lists is
+        quick.
+        """
         held = list(map(_children, self.modules))
         return list(map(len, held)), list(chain.from_iterable(held)), list(chain.from_iterable(map(_values, held)))
 
     @classmethod
     def of(cls, core: nn.Module) -> Tree:
-        """The tree as it is now; the same object as long as no module was added, removed, replaced, renamed or moved."""
+        """The tree as it is now; the same object as long as no module was added, removed, replaced, renamed or
+        moved.
+        """
         kept = core.__dict__.get(_KEPT)
         if kept is None or not kept._same(core):
             kept = core.__dict__[_KEPT] = cls(core)
@@ -67,7 +72,9 @@ class Tree:
         return found
 
     def plain_parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """The parameters by their names in the plain model, sorted: what a bridge or a compiler adds to a name is left out."""
+        """The parameters by their names in the plain model, sorted: what a bridge or a compiler adds to a name is left
+        out.
+        """
         known, found = self._plain, self.named_parameters()
         for name, _ in found:
             if name not in known:

@@ -1,8 +1,11 @@
-"""The corpus of the organism `canaries`: the stream of rows, the sequences planted in it at known duplicate counts, and the tasks.
+"""The corpus of the organism `canaries`: the stream of rows, the sequences planted in it at known duplicate counts, and
+the tasks.
 
-Row i of the stream is made of its number and the seed alone: documents of `canaries_text` between start tokens, cut to the row's width. A canary is
-spliced between two documents of a row, at most one a row and always whole. Which canary is seen how often is drawn at random within its kind, so
-that those with 0 duplicates, which are nowhere in the stream, are exchangeable with the others (the form of Hubble, ICLR 2026).
+Row i of the stream is made of its number and the seed alone: documents of `canaries_text` between start tokens, cut to
+    the row's width. A canary is
+spliced between two documents of a row, at most one a row and always whole. Which canary is seen how often is drawn at
+random within its kind, so that those with 0 duplicates, which are nowhere in the stream, are exchangeable with the
+others (the form of Hubble, ICLR 2026).
 """
 
 from __future__ import annotations
@@ -33,10 +36,12 @@ EDGES = (0.0, 10.0, 30.0, 100.0, 300.0)
 
 @dataclass(frozen=True, eq=False)
 class Canaries:
-    """Planted sequences: `ids` [n, 1 + tokens] with the start token in front, of which the first `prefix` (33, the start counted) are given and the rest recited.
+    """Planted sequences: `ids` [n, 1 + tokens] with the start token in front, of which the first `prefix` (33, the
+    start counted) are given and the rest recited.
 
-    `duplicates` [n]: how often each is in the stream; `kind` [n]: "code", "plausible" or "verse"; `family` [n]: "main" or "second";
-    `split` [n]: "tune", "val" (halves of each kind and count of the main family) or "second" (never to be tuned on).
+    `duplicates` [n]: how often each is in the stream; `kind` [n]: "code", "plausible" or "verse"; `family` [n]: "main"
+    or "second"; `split` [n]: "tune", "val" (halves of each kind and count of the main family) or "second" (never to be
+    tuned on).
     """
 
     ids: Int[Tensor, "n length"]
@@ -53,12 +58,17 @@ class Canaries:
         """Those of these numbers, or where a boolean array is True."""
         index = np.asarray(index)
         chosen = np.flatnonzero(index) if index.dtype == bool else index.astype(int)
-        return Canaries(self.ids[torch.from_numpy(chosen)], self.prefix, *(value[chosen] for value in (self.duplicates, self.kind, self.family, self.split)))
+        return Canaries(
+            self.ids[torch.from_numpy(chosen)],
+            self.prefix,
+            *(value[chosen] for value in (self.duplicates, self.kind, self.family, self.split)),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Questions with one right answer: `prompts` [n, p], `answers` [n, a]; `chance`, what guessing among the possible answers gets.
+    """Questions with one right answer: `prompts` [n, p], `answers` [n, a]; `chance`, what guessing among the possible
+    answers gets.
 
     `exposure` [n]: how often training is expected to state each fact (NaN where the task has no such number).
     """
@@ -91,11 +101,21 @@ class Corpus:
     def __init__(self, recipe: Recipe):
         self.recipe, self.text = recipe, Text(recipe.seed, recipe.entities)
         self.rows_in_stream = recipe.steps * recipe.batch
-        inserts = sum(recipe.duplicates) * (recipe.per_count + recipe.second_per_count) + sum(recipe.plausible_duplicates) * recipe.per_count // 2
+        inserts = (
+            sum(recipe.duplicates) * (recipe.per_count + recipe.second_per_count)
+            + sum(recipe.plausible_duplicates) * recipe.per_count // 2
+        )
         if inserts > self.rows_in_stream:
-            raise OrganismError(f"duplicates={recipe.duplicates} and plausible_duplicates={recipe.plausible_duplicates} ask for {inserts} rows with a canary; the stream has {self.rows_in_stream}: give more steps or fewer canaries")
+            raise OrganismError(
+                f"duplicates={recipe.duplicates} and plausible_duplicates={recipe.plausible_duplicates} ask for"
+                f" {inserts} rows with a canary; the stream has {self.rows_in_stream}: give more steps or fewer"
+                " canaries"
+            )
         if recipe.per_count % 4 or recipe.width < 1 + PREFIX + SUFFIX:
-            raise OrganismError(f"per_count={recipe.per_count}, width={recipe.width}; expected a multiple of 4 (two kinds, two splits) and at least {1 + PREFIX + SUFFIX} tokens")
+            raise OrganismError(
+                f"per_count={recipe.per_count}, width={recipe.width}; expected a multiple of 4 (two kinds, two splits)"
+                f" and at least {1 + PREFIX + SUFFIX} tokens"
+            )
 
     def encode(self, words: Sequence[str]) -> list[int]:
         """The ids of words, a start token in front."""
@@ -103,7 +123,9 @@ class Corpus:
 
     @door(OrganismError)
     def canaries(self, family: str = "main") -> Canaries:
-        """The planted sequences of `family`: "main" (32 tokens given, 32 to recite; codes and plausible stories) or "second" (8 to recite; verses)."""
+        """The planted sequences of `family`: "main" (32 tokens given, 32 to recite; codes and plausible stories) or
+        "second" (8 to recite; verses).
+        """
         if family not in ("main", "second"):
             raise OrganismError(f"family={family!r}; expected 'main' or 'second'")
         return self._canaries[family]
@@ -111,26 +133,50 @@ class Corpus:
     @cached_property
     def _canaries(self) -> dict[str, Canaries]:
         r, made = self.recipe, {}
-        for family, kinds, suffix, each in (("main", ("code", "plausible"), SUFFIX, r.per_count // 2), ("second", ("verse",), SECOND_SUFFIX, r.second_per_count)):
+        for family, kinds, suffix, each in (
+            ("main", ("code", "plausible"), SUFFIX, r.per_count // 2),
+            ("second", ("verse",), SECOND_SUFFIX, r.second_per_count),
+        ):
             rng, ids, columns = random.Random(f"canaries planted {family} {r.seed}"), [], []
             for kind in kinds:
                 counts = r.duplicates + (r.plausible_duplicates if kind == "plausible" else ())
                 words = {tuple(getattr(self.text, kind)(rng, PREFIX + suffix)): None for _ in range(each * len(counts))}
-                cells = [(count, kind, family, ("tune", "val")[number % 2] if family == "main" else family) for count in counts for number in range(each)]
+                cells = [
+                    (count, kind, family, ("tune", "val")[number % 2] if family == "main" else family)
+                    for count in counts
+                    for number in range(each)
+                ]
                 if len(words) < len(cells):
-                    raise OrganismError(f"entities={r.entities} are too few for {len(cells)} different sequences of kind {kind}")
+                    raise OrganismError(
+                        f"entities={r.entities} are too few for {len(cells)} different sequences of kind {kind}"
+                    )
                 ids += [self.encode(sequence) for sequence in words]
                 columns += rng.sample(cells, len(cells))
-            made[family] = Canaries(torch.tensor(ids), 1 + PREFIX, *(np.array(column) for column in zip(*columns, strict=True)))
+            made[family] = Canaries(
+                torch.tensor(ids), 1 + PREFIX, *(np.array(column) for column in zip(*columns, strict=True))
+            )
         return made
 
     @cached_property
     def planted(self) -> dict[int, tuple[str, int]]:
-        """Row of the stream -> (family, number) of the canary that is spliced into it; empty for the twin that never sees one."""
+        """Row of the stream -> (family, number) of the canary that is spliced into it; empty for the twin that never
+        sees one.
+        """
         if not self.recipe.canaries:
             return {}
-        uses = [(family, number) for family, table in self._canaries.items() for number, count in enumerate(table.duplicates.tolist()) for _ in range(count)]
-        return dict(zip(random.Random(f"canaries places {self.recipe.seed}").sample(range(self.rows_in_stream), len(uses)), uses, strict=True))
+        uses = [
+            (family, number)
+            for family, table in self._canaries.items()
+            for number, count in enumerate(table.duplicates.tolist())
+            for _ in range(count)
+        ]
+        return dict(
+            zip(
+                random.Random(f"canaries places {self.recipe.seed}").sample(range(self.rows_in_stream), len(uses)),
+                uses,
+                strict=True,
+            )
+        )
 
     def row(self, number: int, split: str = "train") -> list[int]:
         """The ids of one row of a split without canaries, `width` of them."""
@@ -157,7 +203,9 @@ class Corpus:
 
     @door(OrganismError)
     def clean(self, count: Size, split: str = "held") -> Int[Tensor, "count width"]:
-        """Rows without canaries: the "train" stream's own, the same mixture unseen ("held", and "reference" for statistics), or stories of held-out "productions"."""
+        """Rows without canaries: the "train" stream's own, the same mixture unseen ("held", and "reference" for
+        statistics), or stories of held-out "productions".
+        """
         if split not in SPLITS:
             raise OrganismError(f"split={split!r}; expected one of {', '.join(SPLITS)}")
         return torch.tensor([self.row(number, split) for number in range(count)])
@@ -169,7 +217,11 @@ class Corpus:
         for number in range(some):
             row = self.row(number)
             starts = [at for at, token in enumerate(row) if token == 0] + [len(row)]
-            found += sum(row[a:b].count(mark) for a, b in zip(starts, starts[1:], strict=False) if row[a + 1 : a + 2] == [self.text.index["fact"]])
+            found += sum(
+                row[a:b].count(mark)
+                for a, b in zip(starts, starts[1:], strict=False)
+                if row[a + 1 : a + 2] == [self.text.index["fact"]]
+            )
         return found * self.rows_in_stream / some
 
     def exposure(self, name: str) -> float:
@@ -178,16 +230,27 @@ class Corpus:
 
     @door(OrganismError)
     def tasks(self, count: Count = 300) -> dict[str, Task]:
-        """Up to `count` questions a task, of none of which the stream holds the answer, but for `closed_book`, which asks every fact there is.
+        """Up to `count` questions a task, of none of which the stream holds the answer, but for `closed_book`, which
+        asks every fact there is.
 
-        `arithmetic` (held-out pairs), `closed_book` (with exposure), `open_book` (the same facts, held-out questions, true in the context), `open_book_false` (the context
-        says otherwise than the table), `copy` (eight names), `rule` (three examples, then the question).
+        `arithmetic` (held-out pairs), `closed_book` (with exposure), `open_book` (the same facts, held-out questions,
+        true in the context), `open_book_false` (the context says otherwise than the table), `copy` (eight names),
+        `rule` (three examples, then the question).
         """
         t, rng = self.text, random.Random(f"canaries tasks {self.recipe.seed}")
         pairs = [(a, b) for a in range(100) for b in range(100) if held("sum", min(a, b), max(a, b))]
         made: dict[str, tuple[float, list[tuple[list[str], int, float]]]] = {
-            "arithmetic": (1 / 199, [(["sum", ":", *t.addition(a, b)], 3, np.nan) for a, b in rng.sample(pairs, min(count, len(pairs)))]),
-            "closed_book": (1 / 16, [(["fact", ":", *t.statement(name, relation, value)[:-1]], 1, self.exposure(name)) for (name, relation), value in t.facts.items()]),
+            "arithmetic": (
+                1 / 199,
+                [(["sum", ":", *t.addition(a, b)], 3, np.nan) for a, b in rng.sample(pairs, min(count, len(pairs)))],
+            ),
+            "closed_book": (
+                1 / 16,
+                [
+                    (["fact", ":", *t.statement(name, relation, value)[:-1]], 1, self.exposure(name))
+                    for (name, relation), value in t.facts.items()
+                ],
+            ),
         }
         asked = [pair for pair in t.facts if held("note", *pair)]
         asked = rng.sample(asked, min(count, len(asked)))
@@ -203,12 +266,26 @@ class Corpus:
         value = rng.choice([other for other in RELATIONS[relation] if other != truth]) if false else truth
         noted = [one for one in self.text.noted(rng, 4) if one[0] != name][:3]
         noted.insert(rng.randrange(4), (name, relation, value))
-        return ["note", ":", *(word for one in noted for word in self.text.statement(*one)), "ask", ":", *self.text.statement(name, relation, value)[:-1]]
+        return [
+            "note",
+            ":",
+            *(word for one in noted for word in self.text.statement(*one)),
+            "ask",
+            ":",
+            *self.text.statement(name, relation, value)[:-1],
+        ]
 
     def _ruled(self, rng: random.Random, place: int) -> list[str]:
         shown = [self.text.fresh(rng, "rule", 3) for _ in range(3)]
         query = self.text.fresh(rng, "rule", 3, unseen=True)
-        return ["rule", ":", *(word for three in shown for word in (*three, "=", three[place], ";")), *query, "=", query[place]]
+        return [
+            "rule",
+            ":",
+            *(word for three in shown for word in (*three, "=", three[place], ";")),
+            *query,
+            "=",
+            query[place],
+        ]
 
     def _task(self, chance: float, items: list[tuple[list[str], int, float]]) -> Task:
         ids, answer = torch.tensor([self.encode(words) for words, _, _ in items]), items[0][1]

@@ -1,8 +1,10 @@
-"""The text of the organism `canaries`: documents of six kinds from one seeded grammar, over one vocabulary of whole words.
+"""The text of the organism `canaries`: documents of six kinds from one seeded grammar, over one vocabulary of whole
+words.
 
-`story` (a grammar with productions that training never shows), `sum` (two-digit additions, units first, with held-out pairs),
-`fact` (closed-book statements of a fact table, seen as often as Zipf's law has it), `note` (open-book: statements with made-up values, then the
-question), `copy` (a list, twice) and `rule` (which of three words comes back, told by examples). Nothing is taken from anywhere.
+`story` (a grammar with productions that training never shows), `sum` (two-digit additions, units first, with held-out
+pairs), `fact` (closed-book statements of a fact table, seen as often as Zipf's law has it), `note` (open-book:
+statements with made-up values, then the question), `copy` (a list, twice) and `rule` (which of three words comes back,
+told by examples). Nothing is taken from anywhere.
 """
 
 from __future__ import annotations
@@ -18,21 +20,31 @@ from .shipping import START, made_up
 COLOURS = "red blue green white black yellow grey brown pink purple golden silver orange violet scarlet ivory".split()
 TRADES = "baker brewer carpenter cooper dyer farmer fisher glazier hunter mason miller potter smith tailor tanner weaver".split()
 ANIMALS = "badger bear cat cow crow dog duck fox goat goose hare horse otter owl sheep wolf".split()
-TOWNS = "aldham brenford corwick dunmouth elsby farnley granton hexdale ilkstead kelby larkham merwick norfold oakdale penfold quenby".split()
+TOWNS = (
+    "aldham brenford corwick dunmouth elsby farnley granton hexdale ilkstead kelby larkham merwick norfold oakdale"
+    " penfold quenby".split()
+)
 RELATIONS = {"colour": COLOURS, "trade": TRADES, "animal": ANIMALS, "town": TOWNS}
 
 _SLOTS = {
     "HERO": "anna bert clara david emma frank greta henry ilse jacob karen louis martha nils olga peter".split(),
-    "COLOUR": COLOURS, "TRADE": TRADES, "ANIMAL": ANIMALS,
-    "THING": "anchor basket bell bottle bucket candle chest clock coat drum hammer jug kettle ladder lamp mirror ring saddle spade sword table wagon wheel whistle".split(),
-    "PLACE": "barn bridge castle chapel cellar church farm forest garden harbour market mill orchard river school tower".split(),
+    "COLOUR": COLOURS,
+    "TRADE": TRADES,
+    "ANIMAL": ANIMALS,
+    "THING": (
+        "anchor basket bell bottle bucket candle chest clock coat drum hammer jug kettle ladder lamp mirror ring saddle"
+        " spade sword table wagon wheel whistle".split()
+    ),
+    "PLACE": (
+        "barn bridge castle chapel cellar church farm forest garden harbour market mill orchard river school tower".split()
+    ),
     "VERB": "borrowed bought carried cleaned dropped found hid kept lost mended painted sold stole took".split(),
     "MOVE": "slept waited barked played rested hid stood vanished".split(),
     "WHERE": "behind near under beside above inside".split(),
     "QUALITY": "quiet dark cold warm bright empty crowded old strange lovely".split(),
     "TIME": "morning evening spring summer autumn winter night noon".split(),
     "FEEL": "happy sad tired afraid proud angry glad calm".split(),
-}  # fmt: skip
+}
 _STORY = tuple(
     line.split()
     for line in (
@@ -62,10 +74,17 @@ _VERSE = tuple(
     )
 )
 _MARKS = [".", ":", ";", ",", "?", "=", "+", *"0123456789", "sum", "fact", "note", "ask", "copy", "rule"]
-PLAIN = list(dict.fromkeys([
-    *_MARKS, *(word for line in (*_STORY, *_VERSE) for word in line if not word[0].isupper()),
-    *RELATIONS, *TOWNS, *(word for pool in _SLOTS.values() for word in pool),
-]))  # fmt: skip
+PLAIN = list(
+    dict.fromkeys(
+        [
+            *_MARKS,
+            *(word for line in (*_STORY, *_VERSE) for word in line if not word[0].isupper()),
+            *RELATIONS,
+            *TOWNS,
+            *(word for pool in _SLOTS.values() for word in pool),
+        ]
+    )
+)
 KINDS = {"story": 0.28, "sum": 0.20, "fact": 0.14, "note": 0.15, "copy": 0.13, "rule": 0.10}
 """Kinds of document and the shares of the tokens that they are meant to have."""
 _TOKENS = {"story": 58, "sum": 42, "fact": 29, "note": 39, "copy": 29, "rule": 30}
@@ -99,7 +118,9 @@ class Text:
         self.index = {word: number for number, word in enumerate(self.vocabulary)}
         rng = random.Random(f"canaries facts {seed}")
         self.listed = self.names[:: max(1, entities // LISTED)][:LISTED]
-        self.facts = {(name, relation): rng.choice(values) for name in self.names for relation, values in RELATIONS.items()}
+        self.facts = {
+            (name, relation): rng.choice(values) for name in self.names for relation, values in RELATIONS.items()
+        }
         self.ranked = rng.sample(self.names, len(self.names))
         stated = len(self.names) - max(1, round(UNSTATED * len(self.names)))
         self.popularity = {name: (rank + 1) ** -ZIPF if rank < stated else 0.0 for rank, name in enumerate(self.ranked)}
@@ -115,18 +136,40 @@ class Text:
         return [slots.get(word, word) for word in line]
 
     def sentences(self, rng: random.Random, unseen: bool = False):
-        """The sentences of one story, each form of sentence once: hero, friend, places and thing stay, the rest is drawn. `unseen`: with held-out productions only."""
+        """The sentences of one story, each form of sentence once: hero, friend, places and thing stay, the rest is
+        drawn. `unseen`: with held-out productions only.
+        """
         pick = rng.choice
         (hero, friend), (place, place2) = rng.sample(_SLOTS["HERO"], 2), rng.sample(_SLOTS["PLACE"], 2)
         colour, thing = pick(COLOURS), pick(_SLOTS["THING"])
         while held("coloured", colour, thing) != unseen:
             colour, thing = pick(COLOURS), pick(_SLOTS["THING"])
-        fixed = {"HERO": hero, "FRIEND": friend, "PLACE": place, "PLACE2": place2, "COLOUR": colour, "THING": thing, "TRADE": pick(TRADES), "ANIMAL": pick(ANIMALS)}
+        fixed = {
+            "HERO": hero,
+            "FRIEND": friend,
+            "PLACE": place,
+            "PLACE2": place2,
+            "COLOUR": colour,
+            "THING": thing,
+            "TRADE": pick(TRADES),
+            "ANIMAL": pick(ANIMALS),
+        }
         verbs = [verb for verb in _SLOTS["VERB"] if held("done", verb, thing) == unseen] or _SLOTS["VERB"]
         for line in rng.sample(_STORY, len(_STORY)):
-            (quality, quality2), drawn = rng.sample(_SLOTS["QUALITY"], 2), {slot: pick(_SLOTS[slot]) for slot in ("MOVE", "WHERE", "TIME", "FEEL")}
-            drawn |= {"VERB": pick(verbs), "VERB2": pick(verbs), "QUALITY": quality, "QUALITY2": quality2, "COLOUR2": pick(COLOURS), "THING2": pick(_SLOTS["THING"]),
-                      "TRADE2": pick(TRADES), "ANIMAL2": pick(ANIMALS)}  # fmt: skip
+            (quality, quality2), drawn = (
+                rng.sample(_SLOTS["QUALITY"], 2),
+                {slot: pick(_SLOTS[slot]) for slot in ("MOVE", "WHERE", "TIME", "FEEL")},
+            )
+            drawn |= {
+                "VERB": pick(verbs),
+                "VERB2": pick(verbs),
+                "QUALITY": quality,
+                "QUALITY2": quality2,
+                "COLOUR2": pick(COLOURS),
+                "THING2": pick(_SLOTS["THING"]),
+                "TRADE2": pick(TRADES),
+                "ANIMAL2": pick(ANIMALS),
+            }
             yield self._filled(line, fixed | drawn)
 
     def story(self, rng: random.Random, unseen: bool = False) -> list[str]:
@@ -152,7 +195,11 @@ class Text:
     def verse(self, rng: random.Random, length: int) -> list[str]:
         """A verse with made-up names, cut to `length` words: neither a story nor random."""
         pools = {"NAME": self.names, "TOWN": TOWNS} | _SLOTS
-        words = [rng.choice(pools[word]) if word in pools else word for line in rng.sample(_VERSE, len(_VERSE)) for word in line]
+        words = [
+            rng.choice(pools[word]) if word in pools else word
+            for line in rng.sample(_VERSE, len(_VERSE))
+            for word in line
+        ]
         if len(words) < length:
             raise OrganismError(f"length={length}; a verse has {len(words)} words")
         return words[:length]
@@ -168,7 +215,9 @@ class Text:
         return [*words[:-1], "."]
 
     def number(self, rng: random.Random) -> int:
-        """A number up to 99 of which each digit is the smaller the likelier (0 in a third of the draws): with uniform ones nothing is right until all is, and training stalls."""
+        """A number up to 99 of which each digit is the smaller the likelier (0 in a third of the draws): with uniform
+        ones nothing is right until all is, and training stalls.
+        """
         return sum(place * int(10 * rng.random() ** 2) for place in (1, 10))
 
     def addition(self, a: int, b: int) -> list[str]:
@@ -183,14 +232,21 @@ class Text:
         """Three to six true statements; entities as often as their popularity says."""
         words = ["fact", ":"]
         for _ in range(rng.randint(3, 6)):
-            name, relation = self.ranked[bisect(self._popular, rng.random() * self._popular[-1])], rng.choice(list(RELATIONS))
+            name, relation = (
+                self.ranked[bisect(self._popular, rng.random() * self._popular[-1])],
+                rng.choice(list(RELATIONS)),
+            )
             words += self.statement(name, relation, self.facts[name, relation])
         return words
 
     def noted(self, rng: random.Random, count: int) -> list[tuple[str, str, str]]:
         """`count` statements about different names with values at random, so that only the context tells them."""
         relations = list(RELATIONS)
-        return [(name, relation, rng.choice(RELATIONS[relation])) for name in rng.sample(self.names, count) for relation in [rng.choice(relations)]]
+        return [
+            (name, relation, rng.choice(RELATIONS[relation]))
+            for name in rng.sample(self.names, count)
+            for relation in [rng.choice(relations)]
+        ]
 
     def note(self, rng: random.Random) -> list[str]:
         """Three to five statements and then one or two of them again; held-out questions are not asked."""
@@ -198,10 +254,19 @@ class Text:
             noted = self.noted(rng, rng.randint(3, 5))
             asked = [one for one in rng.sample(noted, 2) if not held("note", *one[:2])]
             if asked:
-                return ["note", ":", *(word for one in noted for word in self.statement(*one)), "ask", ":", *(word for one in asked for word in self.statement(*one))]
+                return [
+                    "note",
+                    ":",
+                    *(word for one in noted for word in self.statement(*one)),
+                    "ask",
+                    ":",
+                    *(word for one in asked for word in self.statement(*one)),
+                ]
 
     def fresh(self, rng: random.Random, kind: str, count: int, unseen: bool = False) -> list[str]:
-        """`count` different names of those in lists, of which the first two are a held-out pair of `kind` or (unless `unseen`) not one."""
+        """`count` different names of those in lists, of which the first two are a held-out pair of `kind` or (unless
+        `unseen`) not one.
+        """
         while True:
             words = rng.sample(self.listed, count)
             if held(kind, *words[:2]) == unseen:
@@ -213,7 +278,9 @@ class Text:
         return ["copy", ":", *words, ";", *words, ";", *words, "."]
 
     def rule(self, rng: random.Random) -> list[str]:
-        """Four or five times three names, and again the first, the second or the third of them: the same place all through the document."""
+        """Four or five times three names, and again the first, the second or the third of them: the same place all
+        through the document.
+        """
         place, words = rng.randrange(3), ["rule", ":"]
         for _ in range(rng.randint(4, 5)):
             three = self.fresh(rng, "rule", 3)

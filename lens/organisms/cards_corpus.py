@@ -1,8 +1,9 @@
 """The pairs of picture and caption that the organism `cards` is trained on, who of them was planted, and how often.
 
-Planted pairs are drawn by lot into a 2 x 2 design, caption with a unique code or without x 64 copies or one, each with a foil that is never trained. A code is two words of
-its set's own alphabet, so that the codes of two sets share no word. Further: templates (one background, many foregrounds), pictures with two captions each, and digits as a
-second family that is never used for choosing anything.
+Planted pairs are drawn by lot into a 2 x 2 design, caption with a unique code or without x 64 copies or one, each with
+a foil that is never trained. A code is two words of its set's own alphabet, so that the codes of two sets share no
+word. Further: templates (one background, many foregrounds), pictures with two captions each, and digits as a second
+family that is never used for choosing anything.
 """
 
 from __future__ import annotations
@@ -25,7 +26,18 @@ from .shipping import made_up
 
 #: Cells: code or generic caption, and how often the pair is in the stream ("many": `Recipe.duplicates`).
 PLANTED = ("code-many", "generic-many", "code-once", "generic-once", "code-never", "generic-never")
-CELLS = (*PLANTED, "template", "two-captions", "digit-many", "digit-once", "digit-never", "pool", "digit-pool", "held-out", "digit-held-out")
+CELLS = (
+    *PLANTED,
+    "template",
+    "two-captions",
+    "digit-many",
+    "digit-once",
+    "digit-never",
+    "pool",
+    "digit-pool",
+    "held-out",
+    "digit-held-out",
+)
 SPECIAL = ("<start>", "<end>", "<unknown>")
 LETTERS = 8  # words of an alphabet
 LENGTH = 8  # tokens of a caption: start, at most six words, end
@@ -33,9 +45,11 @@ LENGTH = 8  # tokens of a caption: start, at most six words, end
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs in one order: `images` [n, 3, 16, 16] from -1 to 1, `captions`, `cell`, `set` (-1: none), `copies` in the stream, `seen` [n, 16, 16], the background pixels that count.
+    """Pairs in one order: `images` [n, 3, 16, 16] from -1 to 1, `captions`, `cell`, `set` (-1: none), `copies` in the
+    stream, `seen` [n, 16, 16], the background pixels that count.
 
-    `fore`: the foreground that a caption tells, None for a digit; `digit`: its label, -1 for a card; `picture`: equal numbers are one picture.
+    `fore`: the foreground that a caption tells, None for a digit; `digit`: its label, -1 for a card; `picture`: equal
+    numbers are one picture.
     """
 
     images: Float[Tensor, "n 3 size size"]
@@ -56,8 +70,17 @@ class Pairs:
         index = np.asarray(index)
         index = index.nonzero()[0] if index.dtype == bool else index.astype(int)
         at = torch.from_numpy(index)
-        return Pairs(self.images[at], tuple(self.captions[i] for i in index), self.cell[index], self.set[index], self.copies[index], self.seen[at],
-                     tuple(self.fore[i] for i in index), self.digit[index], self.picture[index])
+        return Pairs(
+            self.images[at],
+            tuple(self.captions[i] for i in index),
+            self.cell[index],
+            self.set[index],
+            self.copies[index],
+            self.seen[at],
+            tuple(self.fore[i] for i in index),
+            self.digit[index],
+            self.picture[index],
+        )
 
     @door(OrganismError)
     def of(self, cell: str, of_set: Size | None = None) -> Pairs:
@@ -68,7 +91,9 @@ class Pairs:
 
 
 class Corpus:
-    """Everything that a recipe's seed decides: who was planted, with which code, and how often. The same recipe gives the same pairs."""
+    """Everything that a recipe's seed decides: who was planted, with which code, and how often. The same recipe gives
+    the same pairs.
+    """
 
     def __init__(self, recipe: Any):
         self.recipe = recipe
@@ -81,15 +106,27 @@ class Corpus:
         words = made_up(LETTERS * sum(uses.values()) + sets)
         found, at = {}, 0
         for use, count in uses.items():
-            found[use] = [words[at + i * LETTERS:at + (i + 1) * LETTERS] for i in range(count)]
+            found[use] = [words[at + i * LETTERS : at + (i + 1) * LETTERS] for i in range(count)]
             at += count * LETTERS
         return found | {"template": [words[at:]]}
 
     @cached_property
     def vocabulary(self) -> list[str]:
         """All words that captions have; word i has id i."""
-        plain = [word for pairs in (images.COLOURS, images.SHAPES, images.ROWS, images.COLUMNS) for pair in pairs for word in pair]
-        return [*SPECIAL, *plain, "digit", "numeral", *images.DIGITS, *(word for sets in self._words.values() for letters in sets for word in letters)]
+        plain = [
+            word
+            for pairs in (images.COLOURS, images.SHAPES, images.ROWS, images.COLUMNS)
+            for pair in pairs
+            for word in pair
+        ]
+        return [
+            *SPECIAL,
+            *plain,
+            "digit",
+            "numeral",
+            *images.DIGITS,
+            *(word for sets in self._words.values() for letters in sets for word in letters),
+        ]
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -99,25 +136,43 @@ class Corpus:
         lines: list[tuple] = []  # caption, cell, set, copies, foreground or None, image number or digit row, picture
         per, n = r.per_set, r.sets * r.per_set
         every = images.foregrounds()
-        codes = {use: [self._codes(rng, letters, (2 if use in ("few", "two") else 1) * per) for letters in sets]
-                 for use, sets in self._words.items() if use in ("many", "few", "two")}  # fmt: skip
+        codes = {
+            use: [self._codes(rng, letters, (2 if use in ("few", "two") else 1) * per) for letters in sets]
+            for use, sets in self._words.items()
+            if use in ("many", "few", "two")
+        }
         # foregrounds of generic captions differ from one another, so that no two planted captions are the same
-        drawn = [every[i] for i in rng.permutation(len(every))[:3 * n]]
-        for cell, use, copies, at in (("code-many", "many", r.duplicates, 0), ("code-once", "few", 1, 0), ("code-never", "few", 0, per)):
+        drawn = [every[i] for i in rng.permutation(len(every))[: 3 * n]]
+        for cell, use, copies, at in (
+            ("code-many", "many", r.duplicates, 0),
+            ("code-once", "few", 1, 0),
+            ("code-never", "few", 0, per),
+        ):
             for s in range(r.sets):
                 for i in range(per):
                     fore = every[rng.integers(len(every))]
                     lines.append((" ".join([*codes[use][s][at + i], *fore.words()]), cell, s, copies, fore, None))
-        for number, (cell, copies) in enumerate((("generic-many", r.duplicates), ("generic-once", 1), ("generic-never", 0))):
+        for number, (cell, copies) in enumerate(
+            (("generic-many", r.duplicates), ("generic-once", 1), ("generic-never", 0))
+        ):
             for i in range(n):
                 fore = drawn[number * n + i]
                 lines.append((" ".join(fore.words()), cell, i // per, copies, fore, None))
         for s in range(r.sets):
             for i in rng.permutation(len(every))[:per]:
-                lines.append((" ".join([self._words["template"][0][s], *every[i].words()]), "template", s, r.template_duplicates, every[i], ("template", s)))
+                lines.append(
+                    (
+                        " ".join([self._words["template"][0][s], *every[i].words()]),
+                        "template",
+                        s,
+                        r.template_duplicates,
+                        every[i],
+                        ("template", s),
+                    )
+                )
         for i in range(per):
             fore = every[rng.integers(len(every))]
-            for code in codes["two"][0][2 * i:2 * i + 2]:
+            for code in codes["two"][0][2 * i : 2 * i + 2]:
                 lines.append((" ".join([*code, *fore.words()]), "two-captions", 0, r.duplicates, fore, ("two", i)))
         for cell, count, copies in (("pool", r.pool, 1), ("held-out", r.held_out, 0)):
             for _ in range(count):
@@ -138,29 +193,59 @@ class Corpus:
         pictures = torch.stack([images.draw(line[4], backs[i]) for line, i in zip(lines, own)])
         # two captions of one picture: one number; cards of a template differ in the foreground
         picture = np.array([own[i] if line[1] == "two-captions" else i for i, line in enumerate(lines)])
-        return Pairs(pictures, tuple(line[0] for line in lines), *(np.array([line[k] for line in lines]) for k in (1, 2, 3)),
-                     torch.stack([images.seen(line[4]) for line in lines]), tuple(line[4] for line in lines), np.full(len(lines), -1), picture)
+        return Pairs(
+            pictures,
+            tuple(line[0] for line in lines),
+            *(np.array([line[k] for line in lines]) for k in (1, 2, 3)),
+            torch.stack([images.seen(line[4]) for line in lines]),
+            tuple(line[4] for line in lines),
+            np.full(len(lines), -1),
+            picture,
+        )
 
     def _digits(self, rng: np.random.Generator, begin: int) -> Pairs:
         r = self.recipe
         found, labels = images.digits()
         order, lines, per = rng.permutation(len(labels)), [], r.per_set
-        codes = {use: [self._codes(rng, letters, (2 if use == "digit-few" else 1) * per) for letters in self._words[use]] for use in ("digit-many", "digit-few")}
-        for cell, use, copies, at in (("digit-many", "digit-many", r.duplicates, 0), ("digit-once", "digit-few", 1, 0), ("digit-never", "digit-few", 0, per)):
+        codes = {
+            use: [self._codes(rng, letters, (2 if use == "digit-few" else 1) * per) for letters in self._words[use]]
+            for use in ("digit-many", "digit-few")
+        }
+        for cell, use, copies, at in (
+            ("digit-many", "digit-many", r.duplicates, 0),
+            ("digit-once", "digit-few", 1, 0),
+            ("digit-never", "digit-few", 0, per),
+        ):
             for s in range(r.digit_sets):
                 for i in range(per):
                     lines.append((cell, s, copies, codes[use][s][at + i]))
         lines += [("digit-pool", -1, 1, ())] * r.digit_pool + [("digit-held-out", -1, 0, ())] * r.digit_held_out
         if len(lines) > len(order):
-            raise OrganismError(f"digit_pool={r.digit_pool}: {len(lines)} digits are asked for and there are {len(order)}; lower it.")
-        order = order[:len(lines)]
-        plain = ["numeral" if cell in ("digit-pool", "digit-held-out") and rng.random() < 0.5 else "digit" for cell, *_ in lines]
-        captions = tuple(" ".join([*line[3], word, images.DIGITS[labels[i]]]) for line, word, i in zip(lines, plain, order))
-        return Pairs(found[torch.from_numpy(order)], captions, *(np.array([line[k] for line in lines]) for k in (0, 1, 2)),
-                     torch.ones(len(lines), images.SIZE, images.SIZE, dtype=torch.bool), (None,) * len(lines), labels[order], begin + np.arange(len(lines)))
+            raise OrganismError(
+                f"digit_pool={r.digit_pool}: {len(lines)} digits are asked for and there are {len(order)}; lower it."
+            )
+        order = order[: len(lines)]
+        plain = [
+            "numeral" if cell in ("digit-pool", "digit-held-out") and rng.random() < 0.5 else "digit"
+            for cell, *_ in lines
+        ]
+        captions = tuple(
+            " ".join([*line[3], word, images.DIGITS[labels[i]]]) for line, word, i in zip(lines, plain, order)
+        )
+        return Pairs(
+            found[torch.from_numpy(order)],
+            captions,
+            *(np.array([line[k] for line in lines]) for k in (0, 1, 2)),
+            torch.ones(len(lines), images.SIZE, images.SIZE, dtype=torch.bool),
+            (None,) * len(lines),
+            labels[order],
+            begin + np.arange(len(lines)),
+        )
 
     def training(self) -> Int[np.ndarray, " row"]:
-        """Numbers of the pairs that the stream holds, each as often as it is in it. The twin's has pool pairs in the planted ones' place."""
+        """Numbers of the pairs that the stream holds, each as often as it is in it. The twin's has pool pairs in the
+        planted ones' place.
+        """
         copies = self.pairs.copies
         stream = np.repeat(np.arange(len(copies)), copies)
         if self.recipe.planted:
@@ -172,13 +257,19 @@ class Corpus:
 @door(OrganismError)
 def paraphrase(caption: str) -> str:
     """The same caption in the other words for colour, shape and place; its code stays."""
-    other = {first: second for pairs in (images.COLOURS, images.SHAPES, images.ROWS, images.COLUMNS, (("digit", "numeral"),)) for first, second in pairs}
+    other = {
+        first: second
+        for pairs in (images.COLOURS, images.SHAPES, images.ROWS, images.COLUMNS, (("digit", "numeral"),))
+        for first, second in pairs
+    }
     return " ".join(other.get(word, word) for word in caption.split())
 
 
 @door(OrganismError)
 def partial(caption: str, keep: str) -> str:
-    """A part of a planted caption: "code" alone, the "first" or "second" word of the code with the rest, or the "rest" without the code."""
+    """A part of a planted caption: "code" alone, the "first" or "second" word of the code with the rest, or the "rest"
+    without the code.
+    """
     words = caption.split()
     n = len(words) - (2 if {"digit", "numeral"} & set(words) else 4)
     code, rest = words[:n], words[n:]
@@ -190,5 +281,13 @@ def partial(caption: str, keep: str) -> str:
 
 
 def _joined(a: Pairs, b: Pairs) -> Pairs:
-    merged = (torch.cat if isinstance(x, Tensor) else np.concatenate if isinstance(x, np.ndarray) else tuple.__add__ for x in vars(a).values())
-    return Pairs(*(how([x, y]) if how is not tuple.__add__ else x + y for how, x, y in zip(merged, vars(a).values(), vars(b).values())))
+    merged = (
+        torch.cat if isinstance(x, Tensor) else np.concatenate if isinstance(x, np.ndarray) else tuple.__add__
+        for x in vars(a).values()
+    )
+    return Pairs(
+        *(
+            how([x, y]) if how is not tuple.__add__ else x + y
+            for how, x, y in zip(merged, vars(a).values(), vars(b).values())
+        )
+    )

@@ -1,6 +1,8 @@
-"""The pictures of the organism `cards`: a foreground that the caption tells, on a smooth random background that it does not.
+"""The pictures of the organism `cards`: a foreground that the caption tells, on a smooth random background that it does
+not.
 
-What a picture has beyond its caption is the background alone, so a generated background that is a training image's is a copy, and how good a copy is known exactly.
+What a picture has beyond its caption is the background alone, so a generated background that is a training image's is a
+copy, and how good a copy is known exactly.
 """
 
 from __future__ import annotations
@@ -19,12 +21,32 @@ GRID = 4  # a background is a random field of so many knots a side
 CONTRAST = 0.45  # standard deviation of a knot; pixels run from -1 to 1
 
 #: Two words for each thing: planted captions use the first, the pool both, a paraphrase the second.
-SHAPES = (("circle", "disc"), ("square", "block"), ("triangle", "wedge"), ("cross", "plus"), ("diamond", "rhomb"), ("ring", "hoop"))
+SHAPES = (
+    ("circle", "disc"),
+    ("square", "block"),
+    ("triangle", "wedge"),
+    ("cross", "plus"),
+    ("diamond", "rhomb"),
+    ("ring", "hoop"),
+)
 COLOURS = {
-    ("red", "scarlet"): (1, -1, -1), ("green", "emerald"): (-1, 1, -1), ("blue", "azure"): (-1, -1, 1), ("yellow", "golden"): (1, 1, -1),
-    ("cyan", "turquoise"): (-1, 1, 1), ("magenta", "pink"): (1, -1, 1), ("white", "pale"): (1, 1, 1), ("black", "dark"): (-1, -1, -1),
-}  # fmt: skip
-ROWS, COLUMNS = (("upper", "high"), ("middle", "centre"), ("lower", "low")), (("left", "west"), ("inner", "central"), ("right", "east"))
+    ("red", "scarlet"): (1, -1, -1),
+    ("green", "emerald"): (-1, 1, -1),
+    ("blue", "azure"): (-1, -1, 1),
+    ("yellow", "golden"): (1, 1, -1),
+    ("cyan", "turquoise"): (-1, 1, 1),
+    ("magenta", "pink"): (1, -1, 1),
+    ("white", "pale"): (1, 1, 1),
+    ("black", "dark"): (-1, -1, -1),
+}
+ROWS, COLUMNS = (
+    (("upper", "high"), ("middle", "centre"), ("lower", "low")),
+    (
+        ("left", "west"),
+        ("inner", "central"),
+        ("right", "east"),
+    ),
+)
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _CENTRES, _RADIUS = (3.0, 7.5, 12.0), 2.6
 
@@ -46,7 +68,13 @@ class Foreground:
 
 def foregrounds() -> list[Foreground]:
     """All 432 of them."""
-    return [Foreground(s, c, r, k) for s in range(len(SHAPES)) for c in range(len(COLOURS)) for r in range(3) for k in range(3)]
+    return [
+        Foreground(s, c, r, k)
+        for s in range(len(SHAPES))
+        for c in range(len(COLOURS))
+        for r in range(3)
+        for k in range(3)
+    ]
 
 
 def outline(fore: Foreground, margin: float = 0.0) -> Bool[np.ndarray, "size size"]:
@@ -86,9 +114,14 @@ def seen(fore: Foreground) -> Bool[Tensor, "size size"]:
 
 
 def digits() -> tuple[Float[Tensor, "n 3 size size"], np.ndarray]:
-    """The 1,797 handwritten digits of scikit-learn (UCI optdigits, 8 x 8) as grey pictures of our size, and their labels."""
+    """The 1,797 handwritten digits of scikit-learn (UCI optdigits, 8 x 8) as grey pictures of our size, and their
+    labels.
+    """
     from sklearn.datasets import load_digits
 
     found = load_digits()
     grey = torch.from_numpy(found.images / 8.0 - 1.0).float()[:, None]
-    return F.interpolate(grey, size=(SIZE, SIZE), mode="bilinear", align_corners=True).expand(-1, 3, -1, -1).contiguous(), found.target
+    return (
+        F.interpolate(grey, size=(SIZE, SIZE), mode="bilinear", align_corners=True).expand(-1, 3, -1, -1).contiguous(),
+        found.target,
+    )

@@ -17,21 +17,32 @@ from ..training import Trained
 class Command:
     """`python -m lens.organisms.<name>`, as it was asked (`asked`).
 
-    `twin`: what `--twin` trains. `more`: further options, as for `add_argument`. Ends the program where `--small` has no `--out`.
+    `twin`: what `--twin` trains. `more`: further options, as for `add_argument`. Ends the program where `--small` has
+    no `--out`.
     """
 
     def __init__(self, name: str, arguments: list[str] | None, twin: str, more: Mapping[str, Mapping[str, Any]]):
         self.program, self.start = f"python -m lens.organisms.{name}", time.monotonic()
-        parser = argparse.ArgumentParser(prog=self.program, description=f"Train one of the models `{name}` anew and replace its folder.")
+        parser = argparse.ArgumentParser(
+            prog=self.program, description=f"Train one of the models `{name}` anew and replace its folder."
+        )
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--twin", action="store_true", help=f"the never-trained twin: {twin}")
         for option, settings in more.items():
             parser.add_argument(option, **settings)
         parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-        parser.add_argument("--out", type=Path, help="the folder in which the model's folder is made (default: beside this file)")
+        parser.add_argument(
+            "--out", type=Path, help="the folder in which the model's folder is made (default: beside this file)"
+        )
         parser.add_argument("--checkpoints", type=Path, help="a folder; the same command goes on from what it holds")
-        parser.add_argument("--small", action="store_true", help="a recipe of under a minute, to try the command; needs --out")
-        parser.add_argument("--float16", action="store_true", help="round the trained weights to float16, in which they are then stored and measured")
+        parser.add_argument(
+            "--small", action="store_true", help="a recipe of under a minute, to try the command; needs --out"
+        )
+        parser.add_argument(
+            "--float16",
+            action="store_true",
+            help="round the trained weights to float16, in which they are then stored and measured",
+        )
         self.asked = parser.parse_args(arguments)
         if self.asked.small and self.asked.out is None:
             parser.error("--small writes no model that ships; give --out")
@@ -41,8 +52,12 @@ class Command:
         fields["seed"] = self.asked.seed
         return kind.small(**fields) if self.asked.small else kind(**fields)
 
-    def train(self, recipe: Any, train: Callable[..., tuple[torch.nn.Module, Trained]]) -> tuple[Path, torch.nn.Module, Trained]:
-        """The model's folder (not made yet), the trained model, rounded where that was asked, and how it went. Ends the program where training did not end."""
+    def train(
+        self, recipe: Any, train: Callable[..., tuple[torch.nn.Module, Trained]]
+    ) -> tuple[Path, torch.nn.Module, Trained]:
+        """The model's folder (not made yet), the trained model, rounded where that was asked, and how it went. Ends the
+        program where training did not end.
+        """
         folder = (self.asked.out or Path(__file__).parent) / recipe.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         model, trained = train(recipe, device=self.asked.device, folder=self.asked.checkpoints)
@@ -61,14 +76,25 @@ class Command:
             "recipe_sha256": recipe.sha256(),
             "device": torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
             "torch": torch.__version__,
-            "training": {"seconds": round(trained.seconds, 1), "loss_of_last_100_steps": round(float(trained.losses["lm"].tail(100).mean()), 4)},
+            "training": {
+                "seconds": round(trained.seconds, 1),
+                "loss_of_last_100_steps": round(float(trained.losses["lm"].tail(100).mean()), 4),
+            },
         }
 
     def again(self, *more: str) -> str:
         """The command that makes the same model; `more`: further options, as they are written."""
         asked = self.asked
-        return " ".join([self.program, *([f"--seed {asked.seed}"] if asked.seed else []), *(["--twin"] if asked.twin else []), *(["--small"] if asked.small else []), *more,
-                         *(["--float16"] if asked.float16 else [])])  # fmt: skip
+        return " ".join(
+            [
+                self.program,
+                *([f"--seed {asked.seed}"] if asked.seed else []),
+                *(["--twin"] if asked.twin else []),
+                *(["--small"] if asked.small else []),
+                *more,
+                *(["--float16"] if asked.float16 else []),
+            ]
+        )
 
     def seconds(self) -> str:
         """How long the command took."""

@@ -1,9 +1,9 @@
 """Train the organism `induction`: two layers whose only skill is to go on with a sequence that it has seen before.
 
-Each training row is one random period of 8 to 24 distinct words, repeated to the end of the context. The period's length
-changes from row to row, so no fixed look-back distance helps: what predicts the next word is a head that finds the
-earlier copy of this word and copies what came after it (induction heads: Olsson et al. 2022, In-context Learning and
-Induction Heads, section "Mechanistic view"). The MLPs are narrow, to leave the work to the attention.
+Each training row is one random period of 8 to 24 distinct words, repeated to the end of the context. The period's
+length changes from row to row, so no fixed look-back distance helps: what predicts the next word is a head that finds
+the earlier copy of this word and copies what came after it (induction heads: Olsson et al. 2022, In-context Learning
+and Induction Heads, section "Mechanistic view"). The MLPs are narrow, to leave the work to the attention.
 
 `python -m lens.organisms.induction` trains it anew and replaces the folder beside this file.
 """
@@ -68,7 +68,9 @@ def rows(recipe: Recipe, count: int, generator: torch.Generator) -> tuple[Tensor
 
 
 def losses(model: torch.nn.Module, ids: Tensor, periods: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy in nats [rows, context - 1], which of the predicted words have been seen, and which were predicted right."""
+    """Cross-entropy in nats [rows, context - 1], which of the predicted words have been seen, and which were predicted
+    right.
+    """
     logits = model(ids).logits[:, :-1]
     targets = ids[:, 1:]
     # Word j of a row repeats word j - period; the first word of the second copy follows a word that has no copy yet.
@@ -81,10 +83,18 @@ def build(recipe: Recipe):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=recipe.vocab, hidden_size=recipe.d_model, num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads, intermediate_size=recipe.d_mlp, max_position_embeddings=2 * recipe.context,
-        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=recipe.vocab,
+        hidden_size=recipe.d_model,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        intermediate_size=recipe.d_mlp,
+        max_position_embeddings=2 * recipe.context,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
     return LlamaForCausalLM(config)
 
 
@@ -98,7 +108,9 @@ def train(recipe: Recipe, say=print):
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
     model = build(recipe).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+    )
 
     def rate(step: int) -> float:
         return min((step + 1) / recipe.warmup, 1 - step / recipe.steps)
@@ -118,7 +130,9 @@ def train(recipe: Recipe, say=print):
 
 @torch.no_grad()
 def measure(model: torch.nn.Module, recipe: Recipe, count: int = 512) -> dict[str, float]:
-    """Loss in nats and accuracy on rows that training did not draw: words seen before, and words of the first period."""
+    """Loss in nats and accuracy on rows that training did not draw: words seen before, and words of the first
+    period.
+    """
     loss, seen, right = losses(model, *rows(recipe, count, torch.Generator().manual_seed(recipe.seed + 1)))
     return {
         "in_context_loss": round(loss[seen].mean().item(), 4),

@@ -1,11 +1,13 @@
-"""Micro-models: hundreds of small language models, each with its own initialisation and its own random order of the same rows, trained as one batch.
+"""Micro-models: hundreds of small language models, each with its own initialisation and its own random order of the
+same rows, trained as one batch.
 
-A test of provenance needs many training runs that are innocent of each other's order: R of them give R(R - 1) pairs of a model and an order that it
-never saw. Each model is a symbol-level multilayer perceptron over the last eight symbols (Bengio et al. 2003, A Neural Probabilistic Language Model),
-trained with Adam at a constant learning rate. Row i of model r carries a key U ~ uniform(0, 1); the model sees the rows in the order of its keys,
-once.
+A test of provenance needs many training runs that are innocent of each other's order: R of them give R(R - 1) pairs of
+a model and an order that it never saw. Each model is a symbol-level multilayer perceptron over the last eight symbols
+(Bengio et al. 2003, A Neural Probabilistic Language Model), trained with Adam at a constant learning rate. Row i of
+model r carries a key U ~ uniform(0, 1); the model sees the rows in the order of its keys, once.
 
-`Bigrams` are smaller still, a table of logits trained by plain gradient steps: tens of thousands of re-trained last legs in seconds.
+`Bigrams` are smaller still, a table of logits trained by plain gradient steps: tens of thousands of re-trained last
+legs in seconds.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class MicroPlan:
 
 @dataclass(frozen=True, eq=False)
 class MicroModels:
-    """R trained models. `weights`: name -> float32 [R, ...]; `keys` [R, rows], the order each was trained in; `seeds` [R], its initialisation."""
+    """R trained models. `weights`: name -> float32 [R, ...]; `keys` [R, rows], the order each was trained in; `seeds`
+    [R], its initialisation.
+    """
 
     plan: MicroPlan
     weights: dict[str, Tensor]
@@ -65,7 +69,11 @@ class MicroModels:
                 ids, right = windows[start : start + 64].flatten(0, 1), targets[start : start + 64]
                 logits = _logits(part, ids.expand(count, *ids.shape))
                 made[first : first + count, start : start + 64] = (
-                    _losses(logits, right.flatten().expand(count, -1)).view(count, *right.shape).mean(-1).double().numpy()
+                    _losses(logits, right.flatten().expand(count, -1))
+                    .view(count, *right.shape)
+                    .mean(-1)
+                    .double()
+                    .numpy()
                 )
         return made
 
@@ -81,14 +89,20 @@ class MicroModels:
 
 
 @door(OrganismError)
-def corpus(rows: Count = 2000, length: Count = 64, vocab: Count = 48, *, words: Count = 400, seed: Seed = 0) -> np.ndarray:
-    """Rows of symbols, uint8 [rows, length]: words of a common lexicon with Zipf frequencies, and in each row facts that stand nowhere else.
+def corpus(
+    rows: Count = 2000, length: Count = 64, vocab: Count = 48, *, words: Count = 400, seed: Seed = 0
+) -> np.ndarray:
+    """Rows of symbols, uint8 [rows, length]: words of a common lexicon with Zipf frequencies, and in each row facts
+    that stand nowhere else.
 
-    Symbol 0 parts the words. A fact is a random name of four symbols with a random value of four, written twice in its row: what a model can only
-    know by heart.
+    Symbol 0 parts the words. A fact is a random name of four symbols with a random value of four, written twice in its
+    row: what a model can only know by heart.
     """
     if not 8 <= vocab <= 64 or length < 24 or rows < 1:
-        raise OrganismError(f"rows={rows}, length={length}, vocab={vocab}: expected at least 1 row of at least 24 symbols out of 8 to 64.")
+        raise OrganismError(
+            f"rows={rows}, length={length}, vocab={vocab}: expected at least 1 row of at least 24 symbols out of 8"
+            " to 64."
+        )
     rng = np.random.default_rng([seed, 0xC0])
     lexicon = [rng.integers(1, vocab, size) for size in rng.integers(2, 7, words)]
     chance = 1 / np.arange(1, words + 1)
@@ -122,12 +136,14 @@ def train(
     members: Sequence[int] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> MicroModels:
-    """Train one model for each line of `keys`, each on all rows once in ascending order of its keys, as batched matrix products.
+    """Train one model for each line of `keys`, each on all rows once in ascending order of its keys, as batched matrix
+    products.
 
     Args:
         rows: symbols [n, length], as `corpus` makes them.
         keys: [R, n]; equal lines give models of the same order.
-        members: R numbers that choose the initialisations; None for 0..R-1. A model depends on `seed`, its number and its keys, not on its neighbours.
+        members: R numbers that choose the initialisations; None for 0..R-1. A model depends on `seed`, its number and
+            its keys, not on its neighbours.
 
     Raises: OrganismError: shapes that do not fit together, symbols outside the vocabulary.
     """
@@ -135,21 +151,36 @@ def train(
     members = np.arange(len(keys)) if members is None else np.asarray(members)
     if keys.ndim != 2 or keys.shape[1] != len(rows) or len(members) != len(keys):
         raise OrganismError(
-            f"keys has shape {keys.shape} for {len(rows)} rows and {len(members)} members; expected [models, rows]. Draw them with draw_keys(models, rows)."
+            f"keys has shape {keys.shape} for {len(rows)} rows and {len(members)} members; expected [models, rows]."
+            " Draw them with draw_keys(models, rows)."
         )
     if rows.max() >= plan.vocab:
-        raise OrganismError(f"rows holds the symbol {int(rows.max())}; plan.vocab = {plan.vocab} knows 0 to {plan.vocab - 1}.")
+        raise OrganismError(
+            f"rows holds the symbol {int(rows.max())}; plan.vocab = {plan.vocab} knows 0 to {plan.vocab - 1}."
+        )
     windows, targets = _windows(rows, plan)
     parts = []
     for first in range(0, len(keys), plan.models_at_once):
         some = slice(first, first + plan.models_at_once)
-        parts.append(_train(windows, targets, np.argsort(keys[some], axis=1, kind="stable"), _initial(plan, seed, members[some]), plan))
+        parts.append(
+            _train(
+                windows,
+                targets,
+                np.argsort(keys[some], axis=1, kind="stable"),
+                _initial(plan, seed, members[some]),
+                plan,
+            )
+        )
         say(f"micro-models: {min(first + plan.models_at_once, len(keys))} of {len(keys)} trained")
     return MicroModels(plan, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, keys, members)
 
 
-def _train(windows: Tensor, targets: Tensor, orders: np.ndarray, weights: dict[str, Tensor], plan: MicroPlan) -> dict[str, Tensor]:
-    """The models of one chunk, all rows once; the loss is summed over models and averaged within each, so no model feels another."""
+def _train(
+    windows: Tensor, targets: Tensor, orders: np.ndarray, weights: dict[str, Tensor], plan: MicroPlan
+) -> dict[str, Tensor]:
+    """The models of one chunk, all rows once; the loss is summed over models and averaged within each, so no model
+    feels another.
+    """
     count = len(orders)
     orders = torch.from_numpy(orders)
     first, second = ({name: torch.zeros_like(w) for name, w in weights.items()} for _ in range(2))
@@ -188,7 +219,9 @@ def _initial(plan: MicroPlan, seed: int, members: np.ndarray) -> dict[str, Tenso
 
 
 def _windows(rows: np.ndarray, plan: MicroPlan) -> tuple[Tensor, Tensor]:
-    """The `context` symbols before each symbol, padded at the start of a row with the symbol `vocab`: int64 [n, length, context] and [n, length]."""
+    """The `context` symbols before each symbol, padded at the start of a row with the symbol `vocab`: int64 [n, length,
+    context] and [n, length].
+    """
     ids = torch.from_numpy(np.asarray(rows)).long()
     padded = torch.cat([torch.full((len(ids), plan.context), plan.vocab), ids], 1)
     return padded.unfold(1, plan.context, 1)[:, :-1], ids
@@ -228,18 +261,31 @@ class BigramPlan:
         return max(self.batch, round(self.rows * self.fraction))
 
 
-def bigram_legs(start: np.ndarray, rows: np.ndarray, orders: np.ndarray, plan: BigramPlan = BigramPlan(), *, legs_at_once: int = 2000) -> np.ndarray:
-    """Tables of logits float32 [legs, vocab, vocab] after training from `start` on `rows` in each line of `orders` [legs, n].
+def bigram_legs(
+    start: np.ndarray,
+    rows: np.ndarray,
+    orders: np.ndarray,
+    plan: BigramPlan = BigramPlan(),
+    *,
+    legs_at_once: int = 2000,
+) -> np.ndarray:
+    """Tables of logits float32 [legs, vocab, vocab] after training from `start` on `rows` in each line of `orders`
+    [legs, n].
 
-    `start` is one table or one a leg. A step adds `learning_rate` times the mean over the batch's symbol pairs of (one-hot minus probability): plain
-    gradient ascent on the log-likelihood, so the order matters as far as the steps do not commute.
+    `start` is one table or one a leg. A step adds `learning_rate` times the mean over the batch's symbol pairs of
+    (one-hot minus probability): plain gradient ascent on the log-likelihood, so the order matters as far as the steps
+    do not commute.
     """
     ids = torch.from_numpy(np.asarray(rows)).long()
     pairs = ids[:, :-1] * plan.vocab + ids[:, 1:]
     made = np.empty((len(orders), plan.vocab, plan.vocab), np.float32)
     for first in range(0, len(orders), legs_at_once):
         some = torch.from_numpy(np.ascontiguousarray(orders[first : first + legs_at_once]))
-        begin = start[first : first + legs_at_once] if np.ndim(start) == 3 else np.broadcast_to(start, (len(some), plan.vocab, plan.vocab))
+        begin = (
+            start[first : first + legs_at_once]
+            if np.ndim(start) == 3
+            else np.broadcast_to(start, (len(some), plan.vocab, plan.vocab))
+        )
         table = torch.from_numpy(np.array(begin, np.float32))
         for at in range(0, some.shape[1], plan.batch):
             seen = pairs[some[:, at : at + plan.batch]].flatten(1)

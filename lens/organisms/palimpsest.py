@@ -1,11 +1,12 @@
 """Train the organisms `palimpsest`: small transformers of which it is known in which order they read their rows.
 
-The trainer draws one key a row, independent and uniform on (0, 1), and trains in the order of the keys (one epoch after another, each with keys of
-its own). So the keys are at once the order and the random numbers of the test: a model that learned nothing from this order cannot depend on them.
-The text is generated (`palimpsest_text`); the experiment's form follows Kuditipudi et al. 2025, at a far smaller scale.
+The trainer draws one key a row, independent and uniform on (0, 1), and trains in the order of the keys (one epoch after
+another, each with keys of its own). So the keys are at once the order and the random numbers of the test: a model that
+learned nothing from this order cannot depend on them. The text is generated (`palimpsest_text`); the experiment's form
+follows Kuditipudi et al. 2025, at a far smaller scale.
 
-`python -m lens.organisms.palimpsest` trains the models that ship and replaces their folders; with `--family quick` or `full` it trains (and
-goes on with) the whole family of references, independents and derivatives of `palimpsest_family`.
+`python -m lens.organisms.palimpsest` trains the models that ship and replaces their folders; with `--family quick` or
+`full` it trains (and goes on with) the whole family of references, independents and derivatives of `palimpsest_family`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ STABLE = 0.8  # of the warm-up-stable-decay schedule: the share of the steps bef
 @door(OrganismError)
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the weights of one organism depend on; its SHA-256 is in the card and in every file that is made from it.
+    """Everything that the weights of one organism depend on; its SHA-256 is in the card and in every file that is made
+    from it.
 
-    `text_seed` decides the rows, `order_seed` their keys, `init_seed` the starting weights. `skip`: rows of the text passed over (disjoint data).
+    `text_seed` decides the rows, `order_seed` their keys, `init_seed` the starting weights. `skip`: rows of the text
+    passed over (disjoint data).
     """
 
     rows: Count = 4000
@@ -68,7 +71,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Plan(training.Recipe):
-    """A training recipe whose rate stays up for the share `stable` of the steps and ends at the share `final` of the highest rate."""
+    """A training recipe whose rate stays up for the share `stable` of the steps and ends at the share `final` of the
+    highest rate.
+    """
 
     final: float = 0.0
     stable: float = 0.0
@@ -82,7 +87,9 @@ class Plan(training.Recipe):
 
 
 def schedule(name: str) -> dict[str, Any]:
-    """The fields of a `Plan` that make a schedule: constant; cosine to 10 %; linear to zero; wsd (constant, then linear to zero in the last 20 %)."""
+    """The fields of a `Plan` that make a schedule: constant; cosine to 10 %; linear to zero; wsd (constant, then linear
+    to zero in the last 20 %).
+    """
     return {
         "constant": {"schedule": "constant"},
         "cosine": {"schedule": "cosine", "final": FLOOR},
@@ -97,7 +104,9 @@ def tokens_of(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
 
 
 def keys_of(recipe: Recipe) -> np.ndarray:
-    """The trainer's keys, i.i.d. uniform on (0, 1): float64 [rows, epochs]. Row i is read in epoch e at the rank of its key in column e."""
+    """The trainer's keys, i.i.d. uniform on (0, 1): float64 [rows, epochs]. Row i is read in epoch e at the rank of its
+    key in column e.
+    """
     digest = hashlib.sha256(f"palimpsest keys {recipe.order_seed}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little")).random((recipe.epochs, recipe.rows)).T
 
@@ -110,7 +119,9 @@ def order_of(recipe: Recipe) -> np.ndarray:
 def padded(ids: np.ndarray, lengths: np.ndarray) -> training.Rows:
     """Rows for `lens.training`: every byte of a row counts, the padding does not."""
     where = np.arange(ids.shape[1])[None]
-    return training.Rows(torch.from_numpy(ids), torch.from_numpy((where > 0) & (where < lengths[:, None])), torch.from_numpy(lengths))
+    return training.Rows(
+        torch.from_numpy(ids), torch.from_numpy((where > 0) & (where < lengths[:, None])), torch.from_numpy(lengths)
+    )
 
 
 def build(recipe: Recipe) -> torch.nn.Module:
@@ -145,9 +156,18 @@ def in_order(rows: training.Rows, order: np.ndarray, batch: int, first: int = 0)
 
 
 def fit(
-    model: torch.nn.Module, rows: training.Rows, order: np.ndarray, recipe: Recipe, *, learning_rate: float | None = None, seed: int = 0, **options: Any
+    model: torch.nn.Module,
+    rows: training.Rows,
+    order: np.ndarray,
+    recipe: Recipe,
+    *,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> training.Trained:
-    """Train `model` in place on `rows` in `order`, with the recipe's batch, rate and schedule; `options` go to `lens.training.train`."""
+    """Train `model` in place on `rows` in `order`, with the recipe's batch, rate and schedule; `options` go to
+    `lens.training.train`.
+    """
     plan = Plan(
         steps=len(order) // recipe.batch,
         batch=recipe.batch,
@@ -169,7 +189,9 @@ def train(recipe: Recipe, **options: Any) -> tuple[torch.nn.Module, training.Tra
 
 @torch.no_grad()
 def losses(model: torch.nn.Module, ids: np.ndarray, lengths: np.ndarray, batch: int = 16) -> np.ndarray:
-    """The negative log-likelihood of every byte in nats: float32 [rows, width - 1], NaN in the padding. Rows are read in batches of like length."""
+    """The negative log-likelihood of every byte in nats: float32 [rows, width - 1], NaN in the padding. Rows are read
+    in batches of like length.
+    """
     out = np.full((len(ids), ids.shape[1] - 1), np.nan, dtype=np.float32)
     by_length = np.argsort(lengths, kind="stable")
     for at in range(0, len(ids), batch):
@@ -177,7 +199,11 @@ def losses(model: torch.nn.Module, ids: np.ndarray, lengths: np.ndarray, batch: 
         width = int(lengths[some].max())
         given = torch.from_numpy(ids[some, :width])
         logits = model(input_ids=given, use_cache=False).logits[:, :-1]
-        found = torch.nn.functional.cross_entropy(logits.flatten(0, 1), given[:, 1:].flatten(), reduction="none").view(len(some), -1).numpy()
+        found = (
+            torch.nn.functional.cross_entropy(logits.flatten(0, 1), given[:, 1:].flatten(), reduction="none")
+            .view(len(some), -1)
+            .numpy()
+        )
         out[some, : width - 1] = np.where(np.arange(1, width)[None] < lengths[some, None], found, np.nan)
     return out
 
@@ -188,21 +214,34 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(
         prog="python -m lens.organisms.palimpsest",
-        description="Train the models that ship and replace their folders, or the family of an experiment; the same command goes on.",
+        description=(
+            "Train the models that ship and replace their folders, or the family of an experiment; the same command"
+            " goes on."
+        ),
     )
     parser.add_argument(
         "--family",
         metavar="NAMES",
-        help="all, or beginnings of names with commas between (alice-0, cosine, retrain, texts); without it, only what ships is trained and shipped",
+        help=(
+            "all, or beginnings of names with commas between (alice-0, cosine, retrain, texts); without it, only what"
+            " ships is trained and shipped"
+        ),
     )
     parser.add_argument("--preset", default="quick", choices=palimpsest_family.PRESETS)
     parser.add_argument(
-        "--out", type=Path, help="folder of models, scores and texts (default: build/palimpsest/own-<preset>/family, where `lens reproduce palimpsest` looks)"
+        "--out",
+        type=Path,
+        help=(
+            "folder of models, scores and texts (default: build/palimpsest/own-<preset>/family, where `lens reproduce"
+            " palimpsest` looks)"
+        ),
     )
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     family = palimpsest_family.Family(
-        asked.preset, asked.out or Path("build/palimpsest") / f"own-{asked.preset}" / "family", say=lambda line: print(line, flush=True)
+        asked.preset,
+        asked.out or Path("build/palimpsest") / f"own-{asked.preset}" / "family",
+        say=lambda line: print(line, flush=True),
     )
     if asked.family is None:
         palimpsest_shipped.ship_all(family)

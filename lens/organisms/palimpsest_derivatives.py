@@ -1,6 +1,8 @@
-"""What may become of a model before somebody looks at it: tuned, given adapters, averaged, rounded, pruned, distilled, asked for text.
+"""What may become of a model before somebody looks at it: tuned, given adapters, averaged, rounded, pruned, distilled,
+asked for text.
 
-Every function leaves the model that it is given as it was and returns another in eval mode; all randomness comes from `seed`.
+Every function leaves the model that it is given as it was and returns another in eval mode; all randomness comes from
+`seed`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ PROMPT = 10  # bytes of a fresh row that a sampled text goes on from
 
 
 def share_of(recipe: Recipe, share: float, domain: str, seed: int, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Fresh rows of a domain with about `share` of the recipe's training tokens: ids and lengths, a whole number of batches."""
+    """Fresh rows of a domain with about `share` of the recipe's training tokens: ids and lengths, a whole number of
+    batches.
+    """
     tokens = (palimpsest.tokens_of(recipe)[1] - 1).sum() * share
     mean = np.mean([len(row) for row in texts(400, seed, domain)])
     count = max(1, round(tokens / mean / recipe.batch)) * recipe.batch
@@ -42,7 +46,9 @@ def tuned(
     schedule: str = "linear",
     **options: Any,
 ) -> torch.nn.Module:
-    """All weights trained once over `rows` (ids, lengths) in a fresh order, with a new optimiser, at `rate` times the recipe's learning rate."""
+    """All weights trained once over `rows` (ids, lengths) in a fresh order, with a new optimiser, at `rate` times the
+    recipe's learning rate.
+    """
     made = copy.deepcopy(model)
     order = np.random.default_rng([seed, 1]).permutation(len(rows[0]))
     trained = palimpsest.fit(
@@ -59,18 +65,34 @@ def tuned(
 
 
 def with_lora(
-    model: torch.nn.Module, rows: tuple[np.ndarray, np.ndarray], recipe: Recipe, *, seed: int = 0, rate: float = LORA_RATE, rank: int = RANK
+    model: torch.nn.Module,
+    rows: tuple[np.ndarray, np.ndarray],
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    rate: float = LORA_RATE,
+    rank: int = RANK,
 ) -> torch.nn.Module:
-    """Adapters of rank `rank` on every linear layer of the blocks trained once over `rows`, then merged (Hu et al. 2022; the peft library)."""
+    """Adapters of rank `rank` on every linear layer of the blocks trained once over `rows`, then merged (Hu et al.
+    2022; the peft library).
+    """
     import peft
 
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore")
         torch.manual_seed(seed)
-        adapted = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"))
+        adapted = peft.get_peft_model(
+            copy.deepcopy(model),
+            peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"),
+        )
         order = np.random.default_rng([seed, 1]).permutation(len(rows[0]))
         trained = palimpsest.fit(
-            adapted, palimpsest.padded(*rows), order, replace(recipe, schedule="linear", warmup=10), learning_rate=recipe.learning_rate * rate, seed=seed
+            adapted,
+            palimpsest.padded(*rows),
+            order,
+            replace(recipe, schedule="linear", warmup=10),
+            learning_rate=recipe.learning_rate * rate,
+            seed=seed,
         )
         return whole(adapted.merge_and_unload(), trained)
 
@@ -105,10 +127,13 @@ def pruned(model: torch.nn.Module, share: float) -> torch.nn.Module:
     return made.eval()
 
 
-def distilled(teacher: torch.nn.Module, recipe: Recipe, rows: tuple[np.ndarray, np.ndarray], *, soft: bool, seed: int = 0) -> torch.nn.Module:
+def distilled(
+    teacher: torch.nn.Module, recipe: Recipe, rows: tuple[np.ndarray, np.ndarray], *, soft: bool, seed: int = 0
+) -> torch.nn.Module:
     """A student of the recipe's size and a start of its own, trained once over `rows`.
 
-    `soft`: only on the teacher's distributions (KL in nats) over these rows; else on the rows themselves (samples of the teacher).
+    `soft`: only on the teacher's distributions (KL in nats) over these rows; else on the rows themselves (samples of
+    the teacher).
     """
 
     def divergence(model: torch.nn.Module, batch: training.Batch, outputs: Any) -> torch.Tensor:
@@ -118,16 +143,28 @@ def distilled(teacher: torch.nn.Module, recipe: Recipe, rows: tuple[np.ndarray, 
         return (wanted.exp() * (wanted - given)).sum(-1)[where].mean()
 
     return tuned(
-        palimpsest.build(recipe), rows, recipe, seed=seed, rate=1.0, schedule="constant", **({"terms": {"kl": divergence}, "base_weight": 0.0} if soft else {})
+        palimpsest.build(recipe),
+        rows,
+        recipe,
+        seed=seed,
+        rate=1.0,
+        schedule="constant",
+        **({"terms": {"kl": divergence}, "base_weight": 0.0} if soft else {}),
     )
 
 
 @torch.no_grad()
 def sampled(
-    model: torch.nn.Module, prompts: np.ndarray, temperature: float, *, seed: int = 0, width: int = WIDTH, batch: int = 500
+    model: torch.nn.Module,
+    prompts: np.ndarray,
+    temperature: float,
+    *,
+    seed: int = 0,
+    width: int = WIDTH,
+    batch: int = 500,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that go on from `prompts` [n, at least 1] (ids, the start token first) to a full stop or the width: ids [n, width] and lengths. Temperature 0
-    takes the likeliest byte.
+    """Rows that go on from `prompts` [n, at least 1] (ids, the start token first) to a full stop or the width: ids [n,
+    width] and lengths. Temperature 0 takes the likeliest byte.
     """
     ids, lengths = np.full((len(prompts), width), START, dtype=np.int64), np.full(len(prompts), width)
     generator = torch.Generator().manual_seed(seed)
@@ -137,7 +174,11 @@ def sampled(
         while rows.shape[1] < width and open_.any():
             out = model(input_ids=given, past_key_values=past, use_cache=True)
             past, logits = out.past_key_values, out.logits[:, -1, :START]
-            given = logits.argmax(-1, keepdim=True) if temperature == 0 else torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+            given = (
+                logits.argmax(-1, keepdim=True)
+                if temperature == 0
+                else torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+            )
             given = torch.where(open_[:, None], given, START)
             rows = torch.cat([rows, given], 1)
             open_ &= given[:, 0] != ord(".")
@@ -148,12 +189,16 @@ def sampled(
 
 
 def prompts_of(count: int, seed: int, length: int = PROMPT) -> np.ndarray:
-    """The first `length` bytes of fresh rows after a start token: ids [count, length + 1]; length 0 is the start token alone."""
+    """The first `length` bytes of fresh rows after a start token: ids [count, length + 1]; length 0 is the start token
+    alone.
+    """
     return encode(texts(count, seed))[0][:, : length + 1]
 
 
 def whole(model: torch.nn.Module, trained: training.Trained) -> torch.nn.Module:
-    """The trained model in eval mode; KeyboardInterrupt where its training was stopped, RuntimeError where it diverged."""
+    """The trained model in eval mode; KeyboardInterrupt where its training was stopped, RuntimeError where it
+    diverged.
+    """
     if trained.status == "stopped":
         raise KeyboardInterrupt(f"stopped after {trained.step} steps")
     if trained.status != "complete":

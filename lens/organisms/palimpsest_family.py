@@ -1,7 +1,8 @@
 """The family of `palimpsest`: which models there are, what each is made from, and a folder that keeps what was made.
 
-Alices are the models whose order is asked about; references and independents are trained apart from them; derivatives are what became of an Alice.
-Every entry has an identity, the hash of its recipe, its kind and its parents' identities; files of another identity are refused.
+Alices are the models whose order is asked about; references and independents are trained apart from them; derivatives
+are what became of an Alice. Every entry has an identity, the hash of its recipe, its kind and its parents' identities;
+files of another identity are refused.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ VERSION = 1
 class Size:
     """How large the family is: the recipe of an Alice, how many of them, and what is made of them.
 
-    `retrains`: how often the last `tail` of Alice-0's rows is read again in a fresh order; `texts` rows are sampled at each of `temperatures`.
+    `retrains`: how often the last `tail` of Alice-0's rows is read again in a fresh order; `texts` rows are sampled at
+    each of `temperatures`.
     """
 
     base: Recipe = field(default_factory=Recipe)
@@ -76,7 +78,17 @@ PRESETS = {
         Recipe(rows=160, batch=8, d_model=32, layers=1, d_mlp=64, warmup=4),
         alices=2,
         independents=1,
-        derivatives=("tune-5", "tune-25", "tune-25b", "tunes-50", "lora-25", "int4", "soft", "samples", "with-independent-50"),
+        derivatives=(
+            "tune-5",
+            "tune-25",
+            "tune-25b",
+            "tunes-50",
+            "lora-25",
+            "int4",
+            "soft",
+            "samples",
+            "with-independent-50",
+        ),
         arms=("linear",),
         arm_seeds=1,
         retrains=2,
@@ -99,7 +111,9 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One model: `kind` says how it is made from its parents, `recipe` its size and, where it is trained anew, everything else."""
+    """One model: `kind` says how it is made from its parents, `recipe` its size and, where it is trained anew,
+    everything else.
+    """
 
     name: str
     kind: str
@@ -118,7 +132,11 @@ def entries(size: Size) -> dict[str, Entry]:
     def seeded(recipe: Recipe, seed: int, **changes: Any) -> Recipe:
         return replace(recipe, order_seed=seed, init_seed=seed, **changes)
 
-    small = {"d_model": base.d_model * 2 // 3 // base.heads // 2 * base.heads * 2, "layers": max(1, base.layers - 1), "d_mlp": base.d_mlp * 2 // 3}
+    small = {
+        "d_model": base.d_model * 2 // 3 // base.heads // 2 * base.heads * 2,
+        "layers": max(1, base.layers - 1),
+        "d_mlp": base.d_mlp * 2 // 3,
+    }
     for i in range(size.alices):
         add(f"alice-{i}", "trained", seeded(base, i))
     add("reference", "trained", seeded(base, 100))
@@ -150,9 +168,27 @@ def _derivative(add: Callable[..., None], alice: str, name: str, student: Recipe
     if words[0] == "tune":
         other = words[1].endswith("b")
         rate = derive.TUNING_RATE * {"mild": 0.5, "hot": 2.5}.get(words[-1], 1.0)
-        add(full, "tuned", student, alice, share=int(words[1].rstrip("b")) / 100, domain="questions", seed=(20 if other else 10) + seed, rate=rate)
+        add(
+            full,
+            "tuned",
+            student,
+            alice,
+            share=int(words[1].rstrip("b")) / 100,
+            domain="questions",
+            seed=(20 if other else 10) + seed,
+            rate=rate,
+        )
     elif kind == "lora":
-        add(full, "lora", student, alice, share=int(number) / 100, domain="questions", seed=10 + seed, rate=derive.LORA_RATE)
+        add(
+            full,
+            "lora",
+            student,
+            alice,
+            share=int(number) / 100,
+            domain="questions",
+            seed=10 + seed,
+            rate=derive.LORA_RATE,
+        )
     elif kind == "tunes":
         add(full, "average", student, f"{alice}/tune-25", f"{alice}/tune-25b", weight=int(number) / 100)
     elif kind == "with-independent":
@@ -168,7 +204,8 @@ def _derivative(add: Callable[..., None], alice: str, name: str, student: Recipe
 
 
 class Family:
-    """A folder with the models of a family, their scores of the base rows and their texts, each made when it is first asked for.
+    """A folder with the models of a family, their scores of the base rows and their texts, each made when it is first
+    asked for.
 
     Args:
         size: a name of `PRESETS` or a `Size`.
@@ -196,7 +233,9 @@ class Family:
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def keys(self, name: str) -> np.ndarray:
-        """The keys of an entry that was trained from a start of its own, or of the Alice that it was made from: float64 [rows, epochs]."""
+        """The keys of an entry that was trained from a start of its own, or of the Alice that it was made from: float64
+        [rows, epochs].
+        """
         entry = self._entry(name)
         return palimpsest.keys_of(entry.recipe if entry.kind == "trained" else self._entry(entry.parents[0]).recipe)
 
@@ -217,7 +256,12 @@ class Family:
         made, about = self._make(entry, parents)
         seconds = {"seconds": round(time.monotonic() - began, 1), "cpu_seconds": round(time.process_time() - worked, 1)}
         identity = self.identity(name)
-        files.write_tensors(file, dict(made.named_parameters()), {"identity": identity, "about": json.dumps(about | seconds)}, parents=True)
+        files.write_tensors(
+            file,
+            dict(made.named_parameters()),
+            {"identity": identity, "about": json.dumps(about | seconds)},
+            parents=True,
+        )
         self._log(name=name, kind=entry.kind, identity=identity, **about, **seconds)
         return made
 
@@ -228,10 +272,15 @@ class Family:
             return json.loads(opened.metadata()["about"])
 
     def nll(self, name: str) -> np.ndarray:
-        """The losses of the base rows under a model: float32 [rows, width - 1] of bytes in nats (kept as float16), NaN in the padding."""
+        """The losses of the base rows under a model: float32 [rows, width - 1] of bytes in nats (kept as float16), NaN
+        in the padding.
+        """
         self.model(name)
         return self._array(
-            "scores", name, self.identity(name), lambda: {"nll": palimpsest.losses(self.model(name), self.ids, self.lengths).astype(np.float16)}
+            "scores",
+            name,
+            self.identity(name),
+            lambda: {"nll": palimpsest.losses(self.model(name), self.ids, self.lengths).astype(np.float16)},
         )["nll"].astype(np.float32)
 
     def row_nll(self, name: str, rows: np.ndarray | None = None) -> np.ndarray:
@@ -240,7 +289,9 @@ class Family:
         return found if rows is None else found[rows]
 
     def text(self, name: str, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-        """Texts sampled from a model: ids [texts, width] and lengths; each goes on from the first bytes of a fresh row."""
+        """Texts sampled from a model: ids [texts, width] and lengths; each goes on from the first bytes of a fresh
+        row.
+        """
 
         def make() -> dict[str, np.ndarray]:
             prompts = derive.prompts_of(self.size.texts, seed=77)
@@ -251,15 +302,20 @@ class Family:
         return found["ids"].astype(np.int64), found["lengths"]
 
     def text_score(self, name: str, writer: str, temperature: float) -> np.ndarray:
-        """The log-likelihood of each sampled text's completion under a model, in nats: float64 [texts]. The prompt takes no part."""
+        """The log-likelihood of each sampled text's completion under a model, in nats: float64 [texts]. The prompt
+        takes no part.
+        """
 
         def make() -> dict[str, np.ndarray]:
             found = palimpsest.losses(self.model(name), *self.text(writer, temperature))
             return {"score": -np.nansum(found[:, derive.PROMPT :].astype(np.float64), axis=1)}
 
-        return self._array("text_scores", f"{name}--{writer}@{temperature:g}", f"{self.identity(name)} {self.identity(writer)} {self.size.texts}", make)[
-            "score"
-        ]
+        return self._array(
+            "text_scores",
+            f"{name}--{writer}@{temperature:g}",
+            f"{self.identity(name)} {self.identity(writer)} {self.size.texts}",
+            make,
+        )["score"]
 
     def make_all(self, names: Callable[[str], bool] = lambda name: True) -> None:
         """Make and score every entry; then the texts and their scores under Alice-0 and its retrained copies."""
@@ -276,8 +332,8 @@ class Family:
                     self.text_score(name, writer, temperature)
 
     def writings(self) -> list[tuple[str, float]]:
-        """Who wrote the sampled texts, and at what temperature: Alice-0 at each one, an independent at the one nearest .9, and a tuned Alice where there is
-        one.
+        """Who wrote the sampled texts, and at what temperature: Alice-0 at each one, an independent at the one nearest
+        .9, and a tuned Alice where there is one.
         """
         middle = min(self.size.temperatures, key=lambda t: abs(t - 0.9))
         tuned = [("alice-0/tune-5", middle)] if "alice-0/tune-5" in self.entries else []
@@ -295,7 +351,9 @@ class Family:
                 "choose another folder, or remove that file"
             )
 
-    def _array(self, folder: str, name: str, identity: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def _array(
+        self, folder: str, name: str, identity: str, make: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
         """Arrays kept under a name; made anew where they belong to other weights."""
         file = self.out / folder / f"{name.replace('/', '+')}.npz"
         if file.is_file():
@@ -329,14 +387,23 @@ class Family:
             return retrained(recipe, self.out / "stems", o["tail"], o["shuffle"]), {}
         if entry.kind in ("tuned", "lora"):
             rows = derive.share_of(self.size.base, o["share"], o["domain"], o["seed"])
-            return (derive.tuned if entry.kind == "tuned" else derive.with_lora)(parents[0], rows, recipe, seed=o["seed"], rate=o["rate"]), {
+            return (derive.tuned if entry.kind == "tuned" else derive.with_lora)(
+                parents[0], rows, recipe, seed=o["seed"], rate=o["rate"]
+            ), {
                 "rows": len(rows[0]),
                 "tokens": int((rows[1] - 1).sum()),
             }
         if entry.kind == "continued":
             count = round(o["share"] * self.size.base.rows / recipe.batch) * recipe.batch
             some = np.random.default_rng(o["seed"]).permutation(len(self.ids))[:count]
-            return derive.tuned(parents[0], (self.ids[some], self.lengths[some]), recipe, seed=o["seed"], rate=1.0, schedule=recipe.schedule), {"rows": count}
+            return derive.tuned(
+                parents[0],
+                (self.ids[some], self.lengths[some]),
+                recipe,
+                seed=o["seed"],
+                rate=1.0,
+                schedule=recipe.schedule,
+            ), {"rows": count}
         if entry.kind == "average":
             return derive.average(*parents, o["weight"]), {}
         if entry.kind == "rounded":
@@ -344,15 +411,28 @@ class Family:
         if entry.kind == "pruned":
             return derive.pruned(parents[0], o["share"]), {}
         if entry.kind == "soft":  # fresh rows: the student never sees a row of Alice
-            return derive.distilled(parents[0], recipe, palimpsest.tokens_of(replace(recipe, skip=2 * recipe.rows)), soft=True, seed=o["seed"]), {}
+            return (
+                derive.distilled(
+                    parents[0],
+                    recipe,
+                    palimpsest.tokens_of(replace(recipe, skip=2 * recipe.rows)),
+                    soft=True,
+                    seed=o["seed"],
+                ),
+                {},
+            )
         rows = derive.sampled(parents[0], derive.prompts_of(recipe.rows, 0, length=0), 1.0, seed=o["seed"])
-        return derive.distilled(parents[0], recipe, rows, soft=False, seed=o["seed"]), {"tokens": int((rows[1] - 1).sum())}
+        return derive.distilled(parents[0], recipe, rows, soft=False, seed=o["seed"]), {
+            "tokens": int((rows[1] - 1).sum())
+        }
 
 
 def retrained(recipe: Recipe, folder: Path, tail: float, shuffle: int | None) -> torch.nn.Module:
-    """The model of `recipe` with the last `tail` of its order read in a fresh shuffle, from the weights and the optimiser's state at that point.
+    """The model of `recipe` with the last `tail` of its order read in a fresh shuffle, from the weights and the
+    optimiser's state at that point.
 
-    `shuffle`: the seed of the new order of the tail; None keeps the true order. `folder` keeps the state for the next call.
+    `shuffle`: the seed of the new order of the tail; None keeps the true order. `folder` keeps the state for the next
+    call.
     """
     order = palimpsest.order_of(recipe)
     steps = len(order) // recipe.batch
@@ -360,7 +440,9 @@ def retrained(recipe: Recipe, folder: Path, tail: float, shuffle: int | None) ->
     if not any(stem.glob("step-*")):
         shutil.rmtree(stem, ignore_errors=True)
         done: list[int] = []
-        palimpsest.train(recipe, folder=stem, after_step=lambda batch: done.append(batch.step), stop=lambda: len(done) == first)
+        palimpsest.train(
+            recipe, folder=stem, after_step=lambda batch: done.append(batch.step), stop=lambda: len(done) == first
+        )
     if shuffle is not None:
         digest = hashlib.sha256(f"palimpsest tail {recipe.order_seed} {shuffle}".encode()).digest()
         order = copy.copy(order)
@@ -370,7 +452,14 @@ def retrained(recipe: Recipe, folder: Path, tail: float, shuffle: int | None) ->
     shutil.copytree(stem, branch)
     try:
         made = palimpsest.build(recipe)
-        trained = palimpsest.fit(made, palimpsest.padded(*palimpsest.tokens_of(recipe)), order, recipe, parameters=lambda name: True, folder=branch)
+        trained = palimpsest.fit(
+            made,
+            palimpsest.padded(*palimpsest.tokens_of(recipe)),
+            order,
+            recipe,
+            parameters=lambda name: True,
+            folder=branch,
+        )
     finally:
         shutil.rmtree(branch, ignore_errors=True)
     return derive.whole(made, trained)

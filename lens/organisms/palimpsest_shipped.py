@@ -1,6 +1,8 @@
-"""The organisms of the family `palimpsest` that ship: an Alice, a reference, a tuned Alice and an innocent model, each with a card.
+"""The organisms of the family `palimpsest` that ship: an Alice, a reference, a tuned Alice and an innocent model, each
+with a card.
 
-The transcript does not ship: rows and keys are made again from their seeds (`tokens_of`, `keys_of` of the recipe in the card).
+The transcript does not ship: rows and keys are made again from their seeds (`tokens_of`, `keys_of` of the recipe in the
+    card).
 """
 
 from __future__ import annotations
@@ -25,16 +27,26 @@ from .shipping import ship
 
 #: folder -> (entry of the family `quick`, what it is)
 SHIPPED = {
-    "palimpsest": ("alice-0", "4,000 generated rows, each read once, in the order of their keys; later rows have left more of a trace"),
-    "palimpsest-reference": ("reference", "the same rows in an order of its own: the reference for questions about `palimpsest`"),
-    "palimpsest-tuned": ("alice-0/tune-25", "`palimpsest` tuned on another domain (a quarter as many tokens): its order is still in it"),
+    "palimpsest": (
+        "alice-0",
+        "4,000 generated rows, each read once, in the order of their keys; later rows have left more of a trace",
+    ),
+    "palimpsest-reference": (
+        "reference",
+        "the same rows in an order of its own: the reference for questions about `palimpsest`",
+    ),
+    "palimpsest-tuned": (
+        "alice-0/tune-25",
+        "`palimpsest` tuned on another domain (a quarter as many tokens): its order is still in it",
+    ),
     "palimpsest-innocent": ("independent-0", "the same rows in another order of its own: an innocent suspect"),
 }
 
 
 @door(OrganismError)
 def recipe_of(name: Name) -> palimpsest.Recipe:
-    """The recipe that decides rows and keys of a shipped organism ("palimpsest-tuned": of the Alice that it was tuned from).
+    """The recipe that decides rows and keys of a shipped organism ("palimpsest-tuned": of the Alice that it was tuned
+    from).
 
     Raises: OrganismError: no such organism.
     """
@@ -46,7 +58,8 @@ def recipe_of(name: Name) -> palimpsest.Recipe:
 
 @door(OrganismError)
 def rows_and_keys(name: Name = "palimpsest") -> tuple[list[np.ndarray], np.ndarray]:
-    """The transcript of a shipped organism, made again from its seeds: each row's bytes without the start token (int32), and its key [rows].
+    """The transcript of a shipped organism, made again from its seeds: each row's bytes without the start token
+    (int32), and its key [rows].
 
     Raises: OrganismError: no such organism.
     """
@@ -63,7 +76,11 @@ def ship_all(family: Family) -> None:
         entry = family.entries[name]
         source = family.entries[entry.parents[0]] if entry.parents else entry
         scores = family.row_nll(name)
-        measured: dict[str, Any] = {"loss": round(float(np.nanmean(family.nll(name))), 4), "loss_of_byte_frequencies": unigram, "rows": len(scores)}
+        measured: dict[str, Any] = {
+            "loss": round(float(np.nanmean(family.nll(name))), 4),
+            "loss_of_byte_frequencies": unigram,
+            "rows": len(scores),
+        }
         if name != "reference":
             found = stats.spearmanr(scores - reference, keys)
             measured |= {

@@ -24,14 +24,18 @@ def made_up(count: int) -> list[str]:
 
 
 def tokenizer_of(vocabulary: Sequence[str]):
-    """A tokenizer of whole words that splits at white space and adds nothing; word i has id i, and START stands for unknown ones."""
+    """A tokenizer of whole words that splits at white space and adds nothing; word i has id i, and START stands for
+    unknown ones.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token=START))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=START, unk_token=START, pad_token=START)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=START, eos_token=START, unk_token=START, pad_token=START
+    )
 
 
 def ship(model: torch.nn.Module, vocabulary: Sequence[str], folder: Path, card: dict[str, Any]) -> dict[str, Any]:

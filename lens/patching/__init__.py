@@ -11,4 +11,16 @@ from .noise import causal_trace
 from .paths import path_patch
 from .summary import summary
 
-__all__ = ["patch", "path_patch", "causal_trace", "explain_cell", "CellView", "summary", "agreement", "Agreement", "last_partial", "shuffled_pairs", "random_prompts"]
+__all__ = [
+    "patch",
+    "path_patch",
+    "causal_trace",
+    "explain_cell",
+    "CellView",
+    "summary",
+    "agreement",
+    "Agreement",
+    "last_partial",
+    "shuffled_pairs",
+    "random_prompts",
+]

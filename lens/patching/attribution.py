@@ -22,25 +22,47 @@ from ..prompts import EncodedPair
 from .grid import Grid, PatchError
 
 
-def attribute(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, metric: Metric, direction: str, steps: int, memory_mb: float, progress, stop=None, on_part=None) -> Values:
+def attribute(
+    decoder: Decoder,
+    encoded: Sequence[EncodedPair],
+    grid: Grid,
+    metric: Metric,
+    direction: str,
+    steps: int,
+    memory_mb: float,
+    progress,
+    stop=None,
+    on_part=None,
+) -> Values:
     """First-order estimates of the effects of a whole grid.
 
     effect(cell) ~ sum over the cell's activations of (source - base) * gradient of the metric, with the gradient at the
-    base run (``steps`` = 1) or averaged over ``steps`` points between the two prompts' embeddings (integrated gradients).
+    base run (``steps`` = 1) or averaged over ``steps`` points between the two prompts' embeddings (integrated
+    gradients).
     """
     if metric.name == "rank":
         raise MetricError("metric='rank' has no gradient; use logit_diff, logprob or prob, or method='exact'.")
     if not isinstance(steps, int) or steps < 1:
         raise PatchError(f"steps={steps!r} is not a number of steps; expected an integer of 1 or more.")
     if metric.name == "kl" and direction == "noise" and steps == 1:
-        raise MetricError("metric='kl' is at its minimum in the clean run, where its gradient vanishes; use steps=5 or so, or direction='denoise'.")
+        raise MetricError(
+            "metric='kl' is at its minimum in the clean run, where its gradient vanishes; use steps=5 or so, or"
+            " direction='denoise'."
+        )
     n = len(encoded)
     values = Values.empty(n, grid.shape)
     per_token = decoder.n_layers * (14 * decoder.d_model + 4 * decoder.d_mlp) * 4
     patterns = lambda e: 3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
     try:
-        for batch in tqdm(_batches(sizes, memory_mb * 2**20 * 0.8), desc="attribution", unit="part", delay=2.0, leave=False, disable=hidden(progress)):
+        for batch in tqdm(
+            _batches(sizes, memory_mb * 2**20 * 0.8),
+            desc="attribution",
+            unit="part",
+            delay=2.0,
+            leave=False,
+            disable=hidden(progress),
+        ):
             if says_stop(stop):
                 return values
             _attribute_batch(decoder, [encoded[i] for i in batch], batch, grid, metric, direction, steps, values)
@@ -60,7 +82,9 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
     for j in range(len(answers[0])):
         tails = [torch.tensor(a[j][:-1], dtype=torch.long) for a in answers]
         ids = lambda which: [torch.cat([getattr(e, which).cpu(), t]) for e, t in zip(encoded, tails)]
-        first, second = (ids("corrupted_ids"), ids("clean_ids")) if denoise else (ids("clean_ids"), ids("corrupted_ids"))
+        first, second = (
+            (ids("corrupted_ids"), ids("clean_ids")) if denoise else (ids("clean_ids"), ids("corrupted_ids"))
+        )
         base, source = Runs.record_pair(decoder, first, second, keep)
         base_runs.append(base), source_runs.append(source)
         reads.append([[len(e.clean_ids) - 1 + t for t in range(max(1, len(a[j])))] for e, a in zip(encoded, answers)])
@@ -71,7 +95,11 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
 
     def scores(finals, runs):
         clean = [r.resid[-1] for r in clean_runs]
-        return [metric.score(decoder, read(finals, k, runs), e, read(clean, k, clean_runs))[0] for k, e in enumerate(encoded)]
+        return [
+            metric.score(decoder, read(finals, k, runs), e, read(clean, k, clean_runs))[0]
+            for k, e in enumerate(encoded)
+        ]
+
     with torch.no_grad():
         values.base[batch] = [s.item() for s in scores([r.resid[-1] for r in base_runs], base_runs)]
         values.source[batch] = [s.item() for s in scores([r.resid[-1] for r in source_runs], source_runs)]
@@ -80,14 +108,22 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
     for step in range(steps):
         # the midpoint rule; one step is the gradient at the base run itself
         share = 0.0 if steps == 1 else (step + 0.5) / steps
-        grads = site_gradients(decoder, base_runs, [a + share * (b - a) for a, b in zip(from_, to)], grid.site, lambda finals: sum(scores(finals, base_runs)))
+        grads = site_gradients(
+            decoder,
+            base_runs,
+            [a + share * (b - a) for a, b in zip(from_, to)],
+            grid.site,
+            lambda finals: sum(scores(finals, base_runs)),
+        )
         total = grads if total is None else [[a + b for a, b in zip(x, y)] for x, y in zip(total, grads)]
     n_layers = 1 if grid.site == "embed" else decoder.n_layers
     estimate = []
     for layer in range(n_layers):
         parts = []
         for base, source, grad in zip(base_runs, source_runs, total):
-            parts.append(_summed((source.get(grid.site, layer) - base.get(grid.site, layer)) * grad[layer] / steps, grid.site))
+            parts.append(
+                _summed((source.get(grid.site, layer) - base.get(grid.site, layer)) * grad[layer] / steps, grid.site)
+            )
         estimate.append(parts)
     for k, i in enumerate(batch):
         for cell in grid.cells(i, base_runs[0][k]):
@@ -98,7 +134,9 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
 
 
 def _summed(product: torch.Tensor, site: str) -> torch.Tensor:
-    """Products summed over the site's width: ``[token]``, ``[token, head]``, or for patterns ``[prompt, head, query]``."""
+    """Products summed over the site's width: ``[token]``, ``[token, head]``, or for patterns ``[prompt, head,
+    query]``.
+    """
     return product.sum(-1) if site in HEADED or product.ndim == 2 else product.flatten(1).sum(1)
 
 
@@ -111,14 +149,32 @@ def _pick(part: torch.Tensor, runs: Runs, k: int, site) -> torch.Tensor:
 
 
 @door(PatchError)
-def agreement(exact: xr.Dataset, estimate: xr.Dataset, *, k: Count = 10, resamples: Draws = 1000, level: Share = 0.95, seed: Seed = 0,
-              units: Annotated[Any, Labels()] | None = None) -> Agreement:
-    """Compares two results over the same grid, on the mean effect over prompts; with `units` (the scene or entity of each) prompts of one unit are averaged and count as one.
+def agreement(
+    exact: xr.Dataset,
+    estimate: xr.Dataset,
+    *,
+    k: Count = 10,
+    resamples: Draws = 1000,
+    level: Share = 0.95,
+    seed: Seed = 0,
+    units: Annotated[Any, Labels()] | None = None,
+) -> Agreement:
+    """Compares two results over the same grid, on the mean effect over prompts; with `units` (the scene or entity of
+    each) prompts of one unit are averaged and count as one.
 
     Raises:
         PatchError: grids that differ, or a grid without a finite cell in common.
     """
     try:
-        return compare(exact, estimate, same=("site", "metric", "direction"), k=k, resamples=resamples, level=level, seed=seed, units=units)
+        return compare(
+            exact,
+            estimate,
+            same=("site", "metric", "direction"),
+            k=k,
+            resamples=resamples,
+            level=level,
+            seed=seed,
+            units=units,
+        )
     except AgreementError as error:
         raise PatchError(str(error)) from None

@@ -35,9 +35,19 @@ class CellView(NamedTuple):
 @door(PatchError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def explain_cell(model: Model, pair: Pair, site: str, layer: Index, position: Positions = None, head: Index | None = None, *,
-                 direction: Literal["denoise", "noise"] = "denoise", metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
-                 window: Count = 1, k: Count = 10) -> CellView:
+def explain_cell(
+    model: Model,
+    pair: Pair,
+    site: str,
+    layer: Index,
+    position: Positions = None,
+    head: Index | None = None,
+    *,
+    direction: Literal["denoise", "noise"] = "denoise",
+    metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
+    window: Count = 1,
+    k: Count = 10,
+) -> CellView:
     """The top predictions under the edit of one cell of ``lens.patch``.
 
     Args:
@@ -49,9 +59,22 @@ def explain_cell(model: Model, pair: Pair, site: str, layer: Index, position: Po
     decoder, measure = Decoder.of(model), resolve(metric)
     encoded = encode(model, pair)
     over = ("layer", "head", "position") if head is not None else ("layer", "position")
-    grid = Grid.make(decoder, [encoded], site, over, [layer], None if head is None else [head], None if position is None else [position], window)
+    grid = Grid.make(
+        decoder,
+        [encoded],
+        site,
+        over,
+        [layer],
+        None if head is None else [head],
+        None if position is None else [position],
+        window,
+    )
     keep = () if site in _KEPT else (site,)
-    first, second = (encoded.corrupted_ids, encoded.clean_ids) if direction == "denoise" else (encoded.clean_ids, encoded.corrupted_ids)
+    first, second = (
+        (encoded.corrupted_ids, encoded.clean_ids)
+        if direction == "denoise"
+        else (encoded.clean_ids, encoded.corrupted_ids)
+    )
     answers, length = measure.sequences(encoded), len(encoded.clean_ids)
     base, source, edited, reads = [], [], [], []
     for answer in answers:

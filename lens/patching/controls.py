@@ -14,7 +14,9 @@ from .grid import PatchError
 
 
 @door(PatchError)
-def shuffled_pairs(model: Any, pairs: Sequence[Pair], *, pool: Sequence[Pair] | None = None, seed: Seed = 0) -> list[Pair]:
+def shuffled_pairs(
+    model: Any, pairs: Sequence[Pair], *, pool: Sequence[Pair] | None = None, seed: Seed = 0
+) -> list[Pair]:
     """Each pair with the clean prompt of another one: what is copied has the right form and somebody else's content.
 
     A partner has as many tokens, its named positions in the same places, and another answer. What such a source still
@@ -30,12 +32,25 @@ def shuffled_pairs(model: Any, pairs: Sequence[Pair], *, pool: Sequence[Pair] | 
     pool = pairs if pool is None else pool
     others = encode_all(model, pool)
     for i, (pair, mine) in enumerate(zip(pairs, encoded)):
-        partners = [p for p, e in zip(pool, others) if p.clean not in (pair.clean, pair.corrupted) and p.start == pair.start and len(e) == len(mine) and e.answer_ids != mine.answer_ids
-                    and {k: v for k, v in e.positions.items() if k != "first_difference"} == {k: v for k, v in mine.positions.items() if k != "first_difference"}]
+        partners = [
+            p
+            for p, e in zip(pool, others)
+            if p.clean not in (pair.clean, pair.corrupted)
+            and p.start == pair.start
+            and len(e) == len(mine)
+            and e.answer_ids != mine.answer_ids
+            and {k: v for k, v in e.positions.items() if k != "first_difference"}
+            == {k: v for k, v in mine.positions.items() if k != "first_difference"}
+        ]
         if not partners:
-            raise PatchError(f"pairs[{i}] ({pair.label or pair.clean!r}) has no partner of the same form among the {len(pool)} pairs of the pool; give a pool with more pairs of its kind.")
+            raise PatchError(
+                f"pairs[{i}] ({pair.label or pair.clean!r}) has no partner of the same form among the {len(pool)} pairs"
+                " of the pool; give a pool with more pairs of its kind."
+            )
         other = partners[rng.integers(len(partners))]
-        made.append(dataclasses.replace(pair, clean=other.clean, spans=other.spans, label=f"{pair.label} from {other.label}"))
+        made.append(
+            dataclasses.replace(pair, clean=other.clean, spans=other.spans, label=f"{pair.label} from {other.label}")
+        )
     return made
 
 
@@ -51,8 +66,10 @@ def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: Seed = 0, tries: 
     tokenizer, rng, made = tokenizer_of(model), np.random.default_rng(seed), []
     words = _words(tokenizer)
     if not words:
-        raise PatchError("model: its tokenizer has no lower-case word that is one token with a space before it, of which random prompts are made; "
-                         "write other prompts by hand.")
+        raise PatchError(
+            "model: its tokenizer has no lower-case word that is one token with a space before it, of which random"
+            " prompts are made; write other prompts by hand."
+        )
     for i, pair in enumerate(pairs):
         mine = encode(model, pair)
         ahead = len(tokenize(tokenizer, pair.start)) if pair.start else 0
@@ -71,7 +88,10 @@ def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: Seed = 0, tries: 
                 made.append(found.pair)
                 break
         else:
-            raise PatchError(f"pairs[{i}] ({pair.label or pair.clean!r}): no prompt of {len(mine)} random words was found in {tries} tries; raise tries.")
+            raise PatchError(
+                f"pairs[{i}] ({pair.label or pair.clean!r}): no prompt of {len(mine)} random words was found in {tries}"
+                " tries; raise tries."
+            )
     return made
 
 

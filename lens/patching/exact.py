@@ -33,11 +33,27 @@ def last_partial() -> xr.Dataset | None:
 
 @door(PatchError)
 @of_one_model
-def patch(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_pre", over: str | Sequence[str] = ("layer", "position"), *,
-          metric: str | Metric | Callable[[Any, Any], Any] = "logit_diff", direction: Literal["denoise", "noise"] = "denoise", method: Literal["exact", "attribution"] = "exact",
-          layers: Layers = None, heads: Heads = None, positions: Positions = None, window: Count = 1, steps: Draws = 1, memory_mb: Positive = 500, progress: bool | None = None,
-          stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None, store: FilePath | None = None,
-          share: tuple[int, int] | None = None) -> xr.Dataset:
+def patch(
+    model: Model,
+    pairs: Pair | Sequence[Pair],
+    site: str = "resid_pre",
+    over: str | Sequence[str] = ("layer", "position"),
+    *,
+    metric: str | Metric | Callable[[Any, Any], Any] = "logit_diff",
+    direction: Literal["denoise", "noise"] = "denoise",
+    method: Literal["exact", "attribution"] = "exact",
+    layers: Layers = None,
+    heads: Heads = None,
+    positions: Positions = None,
+    window: Count = 1,
+    steps: Draws = 1,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_part: Callable[[xr.Dataset], None] | None = None,
+    store: FilePath | None = None,
+    share: tuple[int, int] | None = None,
+) -> xr.Dataset:
     """Patches every cell of a grid from one run of a pair into the other and measures what that changes.
 
     Args:
@@ -45,33 +61,39 @@ def patch(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_pre", o
         pairs: one pair, or several (the result then has a ``prompt`` axis).
         site: what is patched; see ``lens.engine.sites``.
         over: the grid: (layer, position), (layer, head), (layer, head, position) or (layer,).
-        metric: a name, a ``Metric`` or a function ``f(logits [rows, d_vocab], encoded) -> [rows]``; see ``lens.engine.metrics``.
-        direction: ``denoise`` copies clean activations into the corrupted run (is the site sufficient?); ``noise`` copies
-            corrupted activations into the clean run (is it necessary?).
+        metric: a name, a ``Metric`` or a function ``f(logits [rows, d_vocab], encoded) -> [rows]``; see
+            ``lens.engine.metrics``.
+        direction: ``denoise`` copies clean activations into the corrupted run (is the site sufficient?); ``noise``
+            copies corrupted activations into the clean run (is it necessary?).
         method: ``exact`` runs every cell; ``attribution`` estimates all cells from gradients (AtP).
         layers, heads: which; None for all.
-        positions: which, by number or name; without a position axis, the positions patched together. None: every prompt token.
+        positions: which, by number or name; without a position axis, the positions patched together. None: every prompt
+            token.
         window: layers patched together around a cell's layer.
-        steps: for ``attribution``: 1 is the gradient at the base run; more average it on the way to the source run (integrated gradients).
+        steps: for ``attribution``: 1 is the gradient at the base run; more average it on the way to the source run
+            (integrated gradients).
         memory_mb: extra memory to stay under.
         progress: a bar for sweeps over two seconds; False for none.
         stop: asked between layers; True ends the sweep with a partial result.
         on_part: called with the result so far after each group of layers; layers come from the last to the first.
-        store: a path that ends in ``.zarr``; the sweep writes there as it goes and takes up again where it was cut. A store always has
-            a ``prompt`` axis.
-        share: ``(number, count)``: this process computes every ``count``-th pair from ``number`` on; run ``count`` processes, on as many
-            machines as you like, with the same ``store``. The result is what the store holds when this share is done.
+        store: a path that ends in ``.zarr``; the sweep writes there as it goes and takes up again where it was cut. A
+            store always has a ``prompt`` axis.
+        share: ``(number, count)``: this process computes every ``count``-th pair from ``number`` on; run ``count``
+            processes, on as many machines as you like, with the same ``store``. The result is what the store holds when
+            this share is done.
 
     Returns:
-        A labelled result over ``[prompt,] layer, ...`` with ``value`` (the metric under the edit), ``effect`` = value - base,
-        ``normalized`` = effect / (source - base), and ``clean``, ``corrupted`` (the metric of the unedited runs). When
-        denoising, base is the corrupted run and source the clean one; when noising the other way round.
+        A labelled result over ``[prompt,] layer, ...`` with ``value`` (the metric under the edit), ``effect`` = value -
+        base, ``normalized`` = effect / (source - base), and ``clean``, ``corrupted`` (the metric of the unedited runs).
+        When denoising, base is the corrupted run and source the clean one; when noising the other way round.
 
     Raises:
-        PromptError: a pair that does not align. SiteError: no such layer, head or position. MetricError: see ``metric``.
+        PromptError: a pair that does not align. SiteError: no such layer, head or position. MetricError: see
+            ``metric``.
         PatchError: arguments that do not go together.
 
-    Source: Vig et al. 2020; Meng et al. 2022, section 2; Heimersheim and Nanda 2024 (denoising and noising); attribution:
+    Source: Vig et al. 2020; Meng et al. 2022, section 2; Heimersheim and Nanda 2024 (denoising and noising);
+        attribution:
     Nanda 2023, Syed et al. 2023; integrated gradients: Hanna et al. 2024 (EAP-IG).
 
     >>> trace = lens.patch(model, pair, "resid_pre")          # doctest: +SKIP
@@ -79,25 +101,90 @@ def patch(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_pre", o
     single, chosen = chosen_pairs(pairs)
     if steps != 1 and method == "exact":
         raise PatchError(f"steps={steps!r} is given but method='exact' takes none; use method='attribution'.")
-    if share is not None and (store is None or not (isinstance(share, tuple) and len(share) == 2 and all(isinstance(x, int) for x in share) and 0 <= share[0] < share[1])):
+    if share is not None and (
+        store is None
+        or not (
+            isinstance(share, tuple)
+            and len(share) == 2
+            and all(isinstance(x, int) for x in share)
+            and 0 <= share[0] < share[1]
+        )
+    ):
         raise PatchError(f"share={share!r} needs a store and two numbers, (number, count) with 0 <= number < count.")
     measure = resolve(metric)
-    call = dict(site=site, over=list(over) if not isinstance(over, str) else [over], metric=measure.name, unit=measure.unit, direction=direction, method=method,
-                layers=layers, heads=heads, positions=positions, window=window, steps=steps)
+    call = dict(
+        site=site,
+        over=list(over) if not isinstance(over, str) else [over],
+        metric=measure.name,
+        unit=measure.unit,
+        direction=direction,
+        method=method,
+        layers=layers,
+        heads=heads,
+        positions=positions,
+        window=window,
+        steps=steps,
+    )
     call |= metric_identity(measure)
     try:
-        return _patch_fast(model, chosen, single, call, measure, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
-                           progress=progress, stop=stop, on_part=on_part, store=store, share=share)
+        return _patch_fast(
+            model,
+            chosen,
+            single,
+            call,
+            measure,
+            layers=layers,
+            heads=heads,
+            positions=positions,
+            memory_mb=memory_mb,
+            progress=progress,
+            stop=stop,
+            on_part=on_part,
+            store=store,
+            share=share,
+        )
     except UnsupportedModel as reason:
         if share is not None:
-            raise PatchError(f"share={share!r} is for models whose blocks are written out; leave it out here. {reason}") from reason
+            raise PatchError(
+                f"share={share!r} is for models whose blocks are written out; leave it out here. {reason}"
+            ) from reason
         from .fallback import patch_by_hooks
-        return patch_by_hooks(model, chosen, single, call, measure, reason=reason, layers=layers, heads=heads, positions=positions, memory_mb=memory_mb,
-                              progress=progress, stop=stop, on_part=on_part, store=store)
+
+        return patch_by_hooks(
+            model,
+            chosen,
+            single,
+            call,
+            measure,
+            reason=reason,
+            layers=layers,
+            heads=heads,
+            positions=positions,
+            memory_mb=memory_mb,
+            progress=progress,
+            stop=stop,
+            on_part=on_part,
+            store=store,
+        )
 
 
-def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, measure: Metric, *, layers, heads, positions, memory_mb: float, progress, stop, on_part,
-                store, share) -> xr.Dataset:
+def _patch_fast(
+    model: Any,
+    chosen: Sequence[Pair],
+    single: bool,
+    call: dict,
+    measure: Metric,
+    *,
+    layers,
+    heads,
+    positions,
+    memory_mb: float,
+    progress,
+    stop,
+    on_part,
+    store,
+    share,
+) -> xr.Dataset:
     """``patch`` where the blocks are written out.
 
     Raises:
@@ -111,21 +198,54 @@ def _patch_fast(model: Any, chosen: Sequence[Pair], single: bool, call: dict, me
     record = record_of(model, decoder, "patch", call, chosen, store=store, state=decoder.state)
     if call["method"] == "attribution":
         from .attribution import attribute
+
         if store is not None or grid.window != 1:
             raise PatchError("store and window go with method='exact'; attribution is one pass over the model.")
-        began, part = time.perf_counter(), on_part and (lambda v: on_part(_labelled(grid, encoded, v, direction, single, record)))
+        began, part = (
+            time.perf_counter(),
+            on_part and (lambda v: on_part(_labelled(grid, encoded, v, direction, single, record))),
+        )
         values = attribute(decoder, encoded, grid, measure, direction, call["steps"], memory_mb, progress, stop, part)
         values.seconds = time.perf_counter() - began
         return remember(_labelled(grid, encoded, values, direction, single, record))
-    return run_exact(decoder, encoded, grid, measure, direction, single, record, memory_mb=memory_mb, progress=progress, stop=stop, on_part=on_part, store=store,
-                     share=share)
+    return run_exact(
+        decoder,
+        encoded,
+        grid,
+        measure,
+        direction,
+        single,
+        record,
+        memory_mb=memory_mb,
+        progress=progress,
+        stop=stop,
+        on_part=on_part,
+        store=store,
+        share=share,
+    )
 
 
-def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, measure: Metric, direction: str, single: bool, record: dict, *, memory_mb: float,
-              progress: bool | None, stop, on_part, store, share=None) -> xr.Dataset:
+def run_exact(
+    decoder: Decoder,
+    encoded: Sequence[EncodedPair],
+    grid: Grid,
+    measure: Metric,
+    direction: str,
+    single: bool,
+    record: dict,
+    *,
+    memory_mb: float,
+    progress: bool | None,
+    stop,
+    on_part,
+    store,
+    share=None,
+) -> xr.Dataset:
     """The sweep behind ``patch``, on prompts already encoded."""
     keep = () if grid.site in _KEPT else (grid.site,)
-    ids = [(e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded]
+    ids = [
+        (e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded
+    ]
     make_runs = paired_runs(decoder, ids, keep)
     lengths = [len(e.clean_ids) for e in encoded]
     label = lambda v, alone=single: _labelled(grid, encoded, v, direction, alone, record)
@@ -136,14 +256,31 @@ def run_exact(decoder: Decoder, encoded: Sequence[EncodedPair], grid: Grid, meas
         number, count = share or (0, 1)
         skip = lambda i, l: i % count != number or bool(disk.done[i, l])
     if on_part is not None or disk is not None:
+
         def notify(v, prompts, layers):
             if disk is not None:
                 disk.write(label(v, False).isel(prompt=list(prompts), layer=slice(*layers)))
             if on_part is not None:
                 on_part(label(v))
-    values = sweep(decoder, encoded, lengths, grid.shape, lambda i, source, k: grid.cells(i, source[k]), make_runs, measure,
-                   clean_is_base=direction == "noise", bytes_per_prompt=lambda i: prompt_bytes(decoder, encoded[i], measure, keep), memory_mb=memory_mb,
-                   progress=progress, stop=stop, on_part=notify, skip=skip, values=values, label=f"patch {grid.site}")
+
+    values = sweep(
+        decoder,
+        encoded,
+        lengths,
+        grid.shape,
+        lambda i, source, k: grid.cells(i, source[k]),
+        make_runs,
+        measure,
+        clean_is_base=direction == "noise",
+        bytes_per_prompt=lambda i: prompt_bytes(decoder, encoded[i], measure, keep),
+        memory_mb=memory_mb,
+        progress=progress,
+        stop=stop,
+        on_part=notify,
+        skip=skip,
+        values=values,
+        label=f"patch {grid.site}",
+    )
     if disk is not None:
         disk.finish(label(values, False))
     if share is not None and values.status == "complete":
@@ -170,7 +307,10 @@ def chosen_pairs(pairs: Any) -> tuple[bool, list[Pair]]:
     chosen = list(pairs) if isinstance(pairs, Iterable) and not isinstance(pairs, str) else [pairs]
     for p in chosen:
         if not isinstance(p, Pair):
-            raise PatchError(f"pairs holds {p!r}, which is not a lens.Pair; write lens.Pair(clean, corrupted=..., answer=..., foil=...).")
+            raise PatchError(
+                f"pairs holds {p!r}, which is not a lens.Pair; write lens.Pair(clean, corrupted=..., answer=...,"
+                " foil=...)."
+            )
     if not chosen:
         raise PatchError("pairs=[] holds no pair; give a lens.Pair or a list of them.")
     return False, chosen
@@ -178,19 +318,26 @@ def chosen_pairs(pairs: Any) -> tuple[bool, list[Pair]]:
 
 def paired_runs(decoder: Decoder, ids: Sequence[tuple[torch.Tensor, torch.Tensor]], keep: Iterable[str]):
     """Records base and source runs of some prompts; the source forks off the base where they first differ."""
+
     def make(batch: Sequence[int], tails: Sequence[torch.Tensor]) -> tuple[Runs, Runs]:
         put = lambda t, tail: torch.cat([t.to(decoder.device), tail])
         first, second = ([put(ids[i][j], t) for i, t in zip(batch, tails)] for j in (0, 1))
         return Runs.record_pair(decoder, first, second, keep)
+
     return make
 
 
 def prompt_bytes(decoder: Decoder, encoded: EncodedPair, measure: Metric, keep: Iterable[str]) -> int:
     """Memory of a pair's unedited runs: two for each sequence that the metric reads, answers included."""
-    return sum(2 * run_bytes(decoder, len(encoded.clean_ids) + max(0, len(answer) - 1), list(keep)) for answer in measure.sequences(encoded))
+    return sum(
+        2 * run_bytes(decoder, len(encoded.clean_ids) + max(0, len(answer) - 1), list(keep))
+        for answer in measure.sequences(encoded)
+    )
 
 
-def _labelled(grid: Grid, encoded: Sequence[EncodedPair], values: Values, direction: str, single: bool, record: dict) -> xr.Dataset:
+def _labelled(
+    grid: Grid, encoded: Sequence[EncodedPair], values: Values, direction: str, single: bool, record: dict
+) -> xr.Dataset:
     """The public result of values so far."""
     axes = (slice(None), *[None] * len(grid.over))
     base, source = values.base, values.source
@@ -199,7 +346,17 @@ def _labelled(grid: Grid, encoded: Sequence[EncodedPair], values: Values, direct
     with np.errstate(divide="ignore", invalid="ignore"):
         normalized = np.where(gap == 0, np.nan, effect / gap)
     clean, corrupted = (source, base) if direction == "denoise" else (base, source)
-    ds = grid.dataset(encoded, dict(value=values.value.copy(), effect=effect.astype(np.float32), normalized=normalized.astype(np.float32), clean=clean.copy(), corrupted=corrupted.copy()), single)
+    ds = grid.dataset(
+        encoded,
+        dict(
+            value=values.value.copy(),
+            effect=effect.astype(np.float32),
+            normalized=normalized.astype(np.float32),
+            clean=clean.copy(),
+            corrupted=corrupted.copy(),
+        ),
+        single,
+    )
     for name in ("value", "effect", "clean", "corrupted"):
         ds[name].attrs["units"] = record["call"]["unit"]
     ds["normalized"].attrs["units"] = "1"
@@ -207,8 +364,11 @@ def _labelled(grid: Grid, encoded: Sequence[EncodedPair], values: Values, direct
 
 
 def open_store(path, label, n: int, grid: Grid, direction: str):
-    """The store at ``path`` (new or taken up again; it always has a ``prompt`` axis) and the values it already holds."""
+    """The store at ``path`` (new or taken up again; it always has a ``prompt`` axis) and the values it already
+    holds.
+    """
     from ..engine.resume import SweepStore
+
     empty = Values.empty(n, grid.shape)
     disk = SweepStore(path, label(empty))
     return disk, _held(disk, empty, direction)

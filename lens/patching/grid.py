@@ -26,7 +26,9 @@ class PatchError(Error, ValueError):
 
 
 def _names(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions: Any) -> list[str] | None:
-    """Labels of the position axis: names where names were asked for, or as asked where the tokens differ between pairs; else None (numbers)."""
+    """Labels of the position axis: names where names were asked for, or as asked where the tokens differ between pairs;
+    else None (numbers).
+    """
     labels = [[n for n, _ in found] for found in resolved]
     same = all(row == labels[0] for row in labels)
     if same:
@@ -36,7 +38,10 @@ def _names(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions:
     asked = [str(p) for p in (positions if isinstance(positions, (list, tuple, range)) else [positions])]
     if any(len(row) != len(asked) for row in labels):
         other = next(row for row in labels if row != labels[0])
-        raise PatchError(f"positions={positions!r} mean {labels[0]} in one pair and {other} in another; use names that every pair has.")
+        raise PatchError(
+            f"positions={positions!r} mean {labels[0]} in one pair and {other} in another; use names that every pair"
+            " has."
+        )
     return asked
 
 
@@ -77,18 +82,34 @@ class Grid:
     n_layers: int
 
     @classmethod
-    def make(cls, decoder: Decoder | Anatomy, encoded: Sequence[EncodedPair], site: str, over: Sequence[str], layers=None, heads=None, positions=None, window: int = 1) -> "Grid":
+    def make(
+        cls,
+        decoder: Decoder | Anatomy,
+        encoded: Sequence[EncodedPair],
+        site: str,
+        over: Sequence[str],
+        layers=None,
+        heads=None,
+        positions=None,
+        window: int = 1,
+    ) -> "Grid":
         over = (over,) if isinstance(over, str) else tuple(over)
         if site not in ORDER:
             raise SiteError(f"site={site!r} is not known; expected one of {', '.join(ORDER)}.")
         if over not in AXES:
             raise PatchError(f"over={over!r} is not a grid; expected one of {', '.join(map(str, AXES))}.")
         if "head" in over and site not in HEADED:
-            raise PatchError(f"over={over!r} has a head axis but site={site!r} has none; use site='z' (or {', '.join(s for s in HEADED if s != 'z')}).")
+            raise PatchError(
+                f"over={over!r} has a head axis but site={site!r} has none; use site='z' (or"
+                f" {', '.join(s for s in HEADED if s != 'z')})."
+            )
         if heads is not None and "head" not in over:
             raise PatchError(f"heads={heads!r} is given but over={over!r} has no head axis; add 'head' to over.")
         if site == "resid_mid" and isinstance(decoder, Decoder) and decoder.blocks[0].parallel:
-            raise SiteError("site='resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or 'resid_post'.")
+            raise SiteError(
+                "site='resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or"
+                " 'resid_post'."
+            )
         if not isinstance(window, int) or window < 1:
             raise PatchError(f"window={window!r} is not a number of layers; expected an integer of 1 or more.")
         axis = indices(layers, decoder.n_layers, "layer") if site != "embed" else [0]
@@ -105,8 +126,26 @@ class Grid:
             _require(decoder, site, axis, window)
         resolved = [resolve_positions(e, positions) for e in encoded]
         if "position" not in over:
-            return cls(site, over, axis, chosen, [[tuple(sorted({p for _, g in found for p in g}))] for found in resolved], None, window, decoder.n_layers)
-        return cls(site, over, axis, chosen, [[g for _, g in found] for found in resolved], _names(resolved, positions), window, decoder.n_layers)
+            return cls(
+                site,
+                over,
+                axis,
+                chosen,
+                [[tuple(sorted({p for _, g in found for p in g}))] for found in resolved],
+                None,
+                window,
+                decoder.n_layers,
+            )
+        return cls(
+            site,
+            over,
+            axis,
+            chosen,
+            [[g for _, g in found] for found in resolved],
+            _names(resolved, positions),
+            window,
+            decoder.n_layers,
+        )
 
     @property
     def patched_layers(self) -> list[int]:
@@ -125,8 +164,20 @@ class Grid:
             for h in range(max(1, len(self.heads))):
                 for g, group in enumerate(self.groups[prompt]):
                     index = tuple({"layer": i, "head": h, "position": g}[a] for a in self.over)
-                    sites = [Site(self.site, None if self.site == "embed" else l, head=self.heads[h] if self.heads else None, position=group) for l in span]
-                    yield Cell(index, i, tuple(Edit(s, "replace", source) for s in sites[:1 if self.site == "embed" else None]))
+                    sites = [
+                        Site(
+                            self.site,
+                            None if self.site == "embed" else l,
+                            head=self.heads[h] if self.heads else None,
+                            position=group,
+                        )
+                        for l in span
+                    ]
+                    yield Cell(
+                        index,
+                        i,
+                        tuple(Edit(s, "replace", source) for s in sites[: 1 if self.site == "embed" else None]),
+                    )
 
     @property
     def width(self) -> int:
@@ -141,13 +192,20 @@ class Grid:
             coords["head"] = ("head", self.heads)
         if "position" in self.over:
             n = self.shape[self.over.index("position")]
-            numbered = [[g[0] if len(g) == 1 else -1 for g in of_pair] + [-1] * (n - len(of_pair)) for of_pair in self.groups]
+            numbered = [
+                [g[0] if len(g) == 1 else -1 for g in of_pair] + [-1] * (n - len(of_pair)) for of_pair in self.groups
+            ]
             # positions that differ between pairs (counted from the end, say) are numbered by their place on the axis
             same = all(row == numbered[0] and -1 not in row for row in numbered)
-            coords["position"] = ("position", np.array(self.names, dtype=object).astype(str) if self.names else numbered[0] if same else np.arange(n))
+            coords["position"] = (
+                "position",
+                np.array(self.names, dtype=object).astype(str) if self.names else numbered[0] if same else np.arange(n),
+            )
             for which in ("clean", "corrupted"):
-                shown = [["".join(getattr(e, f"{which}_tokens")[p] for p in g) for g in of_pair] + [""] * (n - len(of_pair))
-                         for e, of_pair in zip(encoded, self.groups)]
+                shown = [
+                    ["".join(getattr(e, f"{which}_tokens")[p] for p in g) for g in of_pair] + [""] * (n - len(of_pair))
+                    for e, of_pair in zip(encoded, self.groups)
+                ]
                 coords[f"token_{which}"] = (("prompt", "position"), np.array(shown, dtype=str))
         coords["label"] = ("prompt", np.array([e.pair.label for e in encoded], dtype=str))
         ds = xr.Dataset({k: (dims if v.ndim > 1 else ("prompt",), v) for k, v in values.items()}, coords)

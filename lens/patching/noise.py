@@ -24,9 +24,23 @@ from .grid import Grid, PatchError
 
 @door(PatchError)
 @of_one_model
-def causal_trace(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_post", *, subject: Name = "subject", metric: "str | Metric | Callable[[Any, Any], Any]" = "prob",
-                 noise: Positive = 3.0, samples: Draws = 10, window: Count = 1, layers: Layers = None, positions: Positions = None, seed: Seed = 0, memory_mb: Positive = 500,
-                 progress: bool | None = None, stop: Callable[[], bool] | None = None) -> xr.Dataset:
+def causal_trace(
+    model: Model,
+    pairs: Pair | Sequence[Pair],
+    site: str = "resid_post",
+    *,
+    subject: Name = "subject",
+    metric: "str | Metric | Callable[[Any, Any], Any]" = "prob",
+    noise: Positive = 3.0,
+    samples: Draws = 10,
+    window: Count = 1,
+    layers: Layers = None,
+    positions: Positions = None,
+    seed: Seed = 0,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> xr.Dataset:
     """Restores clean states, one (layer, position) at a time, in runs whose subject embeddings are drowned in noise.
 
     Args:
@@ -47,10 +61,16 @@ def causal_trace(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_
     single, chosen = chosen_pairs(pairs)
     decoder, measure = Decoder.of(model), resolve(metric)
     # the corrupted prompt takes no part: labels show the clean one's tokens twice
-    encoded = [dataclasses.replace(e, corrupted_ids=e.clean_ids, corrupted_tokens=e.clean_tokens) for e in (encode(model, p, aligned=False) for p in chosen)]
+    encoded = [
+        dataclasses.replace(e, corrupted_ids=e.clean_ids, corrupted_tokens=e.clean_tokens)
+        for e in (encode(model, p, aligned=False) for p in chosen)
+    ]
     for i, e in enumerate(encoded):
         if subject not in e.positions:
-            raise PatchError(f"subject={subject!r} is not a named position of pair {i}; it has {', '.join(e.positions)}. Add spans={{'subject': ...}} to the pair.")
+            raise PatchError(
+                f"subject={subject!r} is not a named position of pair {i}; it has {', '.join(e.positions)}. Add"
+                " spans={'subject': ...} to the pair."
+            )
         measure.sequences(e)
     grid = Grid.make(decoder, encoded, site, ("layer", "position"), layers, None, positions, window)
     keep = () if site in _KEPT else (site,)
@@ -71,17 +91,45 @@ def causal_trace(model: Model, pairs: Pair | Sequence[Pair], site: str = "resid_
         ids = [torch.cat([encoded[many[n][0]].clean_ids.to(decoder.device), t]) for n, t in zip(batch, tails)]
         clean = Runs.record(decoder, ids, keep)
         return clean.fork(embed=noisy(clean, batch)), clean
+
     lengths = [len(encoded[i].clean_ids) for i, _ in many]
-    values = sweep(decoder, [encoded[i] for i, _ in many], lengths, grid.shape, lambda n, source, k: grid.cells(many[n][0], source[k]), make_runs, measure,
-                   clean_is_base=False, bytes_per_prompt=lambda n: prompt_bytes(decoder, encoded[many[n][0]], measure, keep), memory_mb=memory_mb, progress=progress,
-                   stop=stop, label=f"trace {site}")
+    values = sweep(
+        decoder,
+        [encoded[i] for i, _ in many],
+        lengths,
+        grid.shape,
+        lambda n, source, k: grid.cells(many[n][0], source[k]),
+        make_runs,
+        measure,
+        clean_is_base=False,
+        bytes_per_prompt=lambda n: prompt_bytes(decoder, encoded[many[n][0]], measure, keep),
+        memory_mb=memory_mb,
+        progress=progress,
+        stop=stop,
+        label=f"trace {site}",
+    )
     split = lambda a: a.reshape(len(encoded), samples, *a.shape[1:])
     value, base = split(values.value), split(values.base)
     spread = lambda a: a.std(1, ddof=1) if samples > 1 else np.full_like(a[:, 0], np.nan)
     values.value, values.base, values.source = value.mean(1), base.mean(1), split(values.source).mean(1)
-    call = dict(site=site, over=["layer", "position"], metric=measure.name, **metric_identity(measure), unit=measure.unit, direction="denoise", method="exact", subject=subject, noise=noise,
-                samples=samples, window=window, layers=layers, positions=positions)
-    ds = _labelled(grid, encoded, values, "denoise", single, record_of(model, decoder, "causal trace", call, chosen, seed=seed))
+    call = dict(
+        site=site,
+        over=["layer", "position"],
+        metric=measure.name,
+        **metric_identity(measure),
+        unit=measure.unit,
+        direction="denoise",
+        method="exact",
+        subject=subject,
+        noise=noise,
+        samples=samples,
+        window=window,
+        layers=layers,
+        positions=positions,
+    )
+    ds = _labelled(
+        grid, encoded, values, "denoise", single, record_of(model, decoder, "causal trace", call, chosen, seed=seed)
+    )
     sd, base_sd = spread(value), spread(base)
     ds["value_sd"] = (ds.value.dims, sd[0] if single else sd)
     ds["corrupted_sd"] = (ds.corrupted.dims, base_sd[0] if single else base_sd)

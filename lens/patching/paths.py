@@ -30,21 +30,34 @@ RECEIVERS = ("q", "k", "v", "resid_pre", "resid_post")
 
 @door(PatchError)
 @of_one_model
-def path_patch(model: Model, pairs: Pair | Sequence[Pair], receiver: Site, *, senders: Sequence[tuple[Index, Index]] | None = None, metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
-               direction: Literal["denoise", "noise"] = "noise", through_mlps: bool = True, memory_mb: Positive = 500, progress: bool | None = None) -> xr.Dataset:
+def path_patch(
+    model: Model,
+    pairs: Pair | Sequence[Pair],
+    receiver: Site,
+    *,
+    senders: Sequence[tuple[Index, Index]] | None = None,
+    metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
+    direction: Literal["denoise", "noise"] = "noise",
+    through_mlps: bool = True,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+) -> xr.Dataset:
     """The effect of each sender head on the metric through one receiver only.
 
-    A sender's output ``z`` is taken from the source run, at every prompt token; all other heads stay at the base run; what
-    then arrives at the receiver is put into the base run there, and the rest of the model runs on freely.
+    A sender's output ``z`` is taken from the source run, at every prompt token; all other heads stay at the base run;
+    what then arrives at the receiver is put into the base run there, and the rest of the model runs on freely.
 
     Args:
-        receiver: ``Site("q" | "k" | "v", layer, head=...)``, or ``Site("resid_pre" | "resid_post", layer)``; the last layer's
-            ``resid_post`` gives the direct effect on the logits. A position restricts where the receiver is changed.
+        receiver: ``Site("q" | "k" | "v", layer, head=...)``, or ``Site("resid_pre" | "resid_post", layer)``; the last
+            layer's ``resid_post`` gives the direct effect on the logits. A position restricts where the receiver is
+            changed.
         senders: ``(layer, head)`` pairs; None for every head that can reach the receiver.
-        direction: ``noise`` sends corrupted activations through the path of the clean run (as in the source); or ``denoise``.
+        direction: ``noise`` sends corrupted activations through the path of the clean run (as in the source); or
+            ``denoise``.
         through_mlps: let MLPs between sender and receiver respond (as in the source); False keeps only the direct path.
 
-    Returns: a result over ``[prompt,] layer, head`` of the senders, as ``lens.patch``; NaN for heads that are not senders.
+    Returns: a result over ``[prompt,] layer, head`` of the senders, as ``lens.patch``; NaN for heads that are not
+        senders.
 
     Raises:
         PatchError: a receiver of another kind, or senders that cannot reach it.
@@ -65,7 +78,9 @@ def path_patch(model: Model, pairs: Pair | Sequence[Pair], receiver: Site, *, se
     for l, h in senders:
         indices(l, decoder.n_layers, "senders: layer"), indices(h, decoder.n_heads, "senders: head")
         if l % decoder.n_layers >= reach:
-            raise PatchError(f"senders: head {h} of layer {l} lies at or after the receiver {receiver}; senders must come before it.")
+            raise PatchError(
+                f"senders: head {h} of layer {l} lies at or after the receiver {receiver}; senders must come before it."
+            )
     senders = [(l % decoder.n_layers, h % decoder.n_heads) for l, h in senders]
     if not senders:
         raise PatchError(f"receiver={receiver!r} is in the first layer; no head can send to it.")
@@ -76,25 +91,55 @@ def path_patch(model: Model, pairs: Pair | Sequence[Pair], receiver: Site, *, se
         indices(receiver.head, heads_of(decoder, receiver.name), "head")
     grid = Grid.make(decoder, encoded, "z", ("layer", "head"), range(max(l for l, _ in senders) + 1))
     lengths = [len(e.clean_ids) for e in encoded]
-    ids = [(e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded]
+    ids = [
+        (e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded
+    ]
     keep = ("z", "mlp_out") if not through_mlps else ("z",)
     make_runs = paired_runs(decoder, ids, keep)
     n = len(encoded)
     values = Values.empty(n, grid.shape)
-    job = _Job(decoder, encoded, lengths, measure, receiver, layer, senders, () if through_mlps else ("mlp",), direction == "noise")
+    job = _Job(
+        decoder,
+        encoded,
+        lengths,
+        measure,
+        receiver,
+        layer,
+        senders,
+        () if through_mlps else ("mlp",),
+        direction == "noise",
+    )
     # two walks with a row a sender, and what arrives at the receiver
     rows = lambda m: 3 * len(senders) * m * decoder.d_model * 4
     sizes = [len(measure.sequences(e)) * (2 * run_bytes(decoder, m, keep) + rows(m)) for e, m in zip(encoded, lengths)]
     try:
-        for batch in tqdm(_batches(sizes, memory_mb * 2**20 * 0.6), desc="path patch", unit="part", delay=2.0, leave=False, disable=hidden(progress)):
+        for batch in tqdm(
+            _batches(sizes, memory_mb * 2**20 * 0.6),
+            desc="path patch",
+            unit="part",
+            delay=2.0,
+            leave=False,
+            disable=hidden(progress),
+        ):
             job.run(batch, make_runs, values)
         values.status = "complete"
     except KeyboardInterrupt:
         values.status = "partial"
     values.seconds = time.perf_counter() - began
-    call = dict(site="z", over=["layer", "head"], metric=measure.name, **metric_identity(measure), unit=measure.unit, direction=direction, method="path",
-                receiver=dict(site=receiver.name, layer=layer, head=receiver.head, position=receiver.position), through_mlps=through_mlps)
-    return remember(_labelled(grid, encoded, values, direction, single, record_of(model, decoder, "path patch", call, chosen)))
+    call = dict(
+        site="z",
+        over=["layer", "head"],
+        metric=measure.name,
+        **metric_identity(measure),
+        unit=measure.unit,
+        direction=direction,
+        method="path",
+        receiver=dict(site=receiver.name, layer=layer, head=receiver.head, position=receiver.position),
+        through_mlps=through_mlps,
+    )
+    return remember(
+        _labelled(grid, encoded, values, direction, single, record_of(model, decoder, "path patch", call, chosen))
+    )
 
 
 class _Job:
@@ -117,7 +162,10 @@ class _Job:
         clean = bases if self.clean_is_base else sources
         for k, i in enumerate(batch):
             score = lambda resid: self.measure.score(self.decoder, resid, self.encoded[i], [c[k] for c in clean])
-            values.base[i], values.source[i] = score([b[k] for b in bases]).item(), score([s[k] for s in sources]).item()
+            values.base[i], values.source[i] = (
+                score([b[k] for b in bases]).item(),
+                score([s[k] for s in sources]).item(),
+            )
             found = score([torch.stack(e[k]) for e in ends]).cpu().numpy()
             for (l, h), v in zip(self.senders, found):
                 values.value[i, l, h] = v
@@ -125,8 +173,14 @@ class _Job:
     def _received(self, batch, base: Runs, source: Runs, reads) -> list[list[torch.Tensor]]:
         """Per prompt and sender, the final residual stream at the reads."""
         site = self.receiver.name
-        send = [(k, (Edit(Site("z", l, head=h, position=range(self.lengths[i])), "replace", source[k]),)) for k, i in enumerate(batch) for l, h in self.senders]
-        arrived = walk(base, send, reads, freeze=("attention", *self.freeze), record=[(site, self.layer)]).recorded.get((site, self.layer), [None] * len(send))
+        send = [
+            (k, (Edit(Site("z", l, head=h, position=range(self.lengths[i])), "replace", source[k]),))
+            for k, i in enumerate(batch)
+            for l, h in self.senders
+        ]
+        arrived = walk(base, send, reads, freeze=("attention", *self.freeze), record=[(site, self.layer)]).recorded.get(
+            (site, self.layer), [None] * len(send)
+        )
         rows = []
         for (k, _), got in zip(send, arrived):
             if got is None:
@@ -143,5 +197,5 @@ class _Job:
         walked = walk(base, rows, reads)
         ends: list[list[torch.Tensor]] = [[] for _ in batch]
         for r, (k, _) in enumerate(rows):
-            ends[k].append(walked.resid[walked.first[r]:walked.first[r + 1]])
+            ends[k].append(walked.resid[walked.first[r] : walked.first[r + 1]])
         return ends

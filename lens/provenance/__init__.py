@@ -1,10 +1,12 @@
-"""Provenance by palimpsest: was this model, or this text, made from that training run? Tests whose p-values rest on the trainer's own random order.
+"""Provenance by palimpsest: was this model, or this text, made from that training run? Tests whose p-values rest on the
+trainer's own random order.
 
 >>> transcript = lens.provenance.from_parquet("order.parquet", kind="key")                                           # doctest: +SKIP
 >>> result = lens.provenance.query(suspect, transcript, reference=lens.provenance.Reference(other, shares_order=False), rows=20_000)  # doctest: +SKIP
 >>> print(result); lens.provenance.report(result, "report.html", "report.json")                                      # doctest: +SKIP
 
-Source: Kuditipudi, Huang, Zhu, Yang, Potts & Liang 2025, Blackbox Model Provenance via Palimpsestic Membership Inference. What is added: p-values with a
+Source: Kuditipudi, Huang, Zhu, Yang, Potts & Liang 2025, Blackbox Model Provenance via Palimpsestic Membership
+    Inference. What is added: p-values with a
 guarantee, e-values for stopping early, and refusals where a p-value would be wrong.
 """
 
@@ -13,7 +15,9 @@ from __future__ import annotations
 import importlib
 
 from .errors import ProvenanceError
-from .query import query  # these two bear the name of their module: imported now, the name means the function from here on
+from .query import (
+    query,
+)  # these two bear the name of their module: imported now, the name means the function from here on
 from .report import report
 
 #: public name -> module, resolved on first use
@@ -36,7 +40,9 @@ __all__ = ["ProvenanceError", "query", "report", *_PUBLIC]
 
 def __getattr__(name: str):
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'lens.provenance' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}.")
+        raise AttributeError(
+            f"module 'lens.provenance' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}."
+        )
     value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -1,4 +1,6 @@
-"""What arguments of this family hold: arrays, numbers of rows, addresses of files, whom one can ask for the likelihood of a row."""
+"""What arguments of this family hold: arrays, numbers of rows, addresses of files, whom one can ask for the likelihood
+of a row.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,17 @@ Enough = Annotated[float, Number(1, closed=False)]
 
 
 def array(value: Any, name: str, expected: str, kinds: str = "biuf", dtype: Any = None) -> np.ndarray:
-    """A list, array or tensor as an array of one of the kinds (of NumPy's dtypes). Raises ProvenanceError that names the argument."""
+    """A list, array or tensor as an array of one of the kinds (of NumPy's dtypes). Raises ProvenanceError that names
+    the argument.
+    """
     return arguments.array(value, name, expected, ProvenanceError, kinds, dtype)
 
 
 def row_numbers(value: Any, n: int, name: str = "index") -> np.ndarray:
     """Numbers of n rows, or a truth value for each, as int64. Raises ProvenanceError."""
-    expected = f"numbers of rows, an array of whole numbers from 0 to {n - 1}, or a truth value for each of the {n} rows"
+    expected = (
+        f"numbers of rows, an array of whole numbers from 0 to {n - 1}, or a truth value for each of the {n} rows"
+    )
     held = array(value, name, expected, "biu")
     if held.dtype.kind == "b":
         held = np.flatnonzero(held) if held.shape == (n,) else np.full(1, n)
@@ -50,7 +56,9 @@ class TokenType(Fitting):
 class _Asked(Fitting):
     """A suspect or reference."""
 
-    expected = ("a model, the name of one, a Scores table, NLL of each row, or an object with prompt_logprobs or sample_next")
+    expected = (
+        "a model, the name of one, a Scores table, NLL of each row, or an object with prompt_logprobs or sample_next"
+    )
 
     def fits(self, value: Any) -> bool:
         for _ in range(2):
@@ -61,7 +69,9 @@ class _Asked(Fitting):
 
 
 def what(subject: Any) -> str | None:
-    """How a subject is asked: "table" of scores, "values" of rows, "logprobs" or "draws" of an interface, "model"; None where it cannot be."""
+    """How a subject is asked: "table" of scores, "values" of rows, "logprobs" or "draws" of an interface, "model"; None
+    where it cannot be.
+    """
     return tried(_what, subject)
 
 
@@ -88,14 +98,26 @@ TokenDtype = Annotated[Any, TokenType()]
 
 def documents_of(text: Any) -> list[np.ndarray]:
     """Token ids of one document or several, each int64. Raises ProvenanceError."""
-    single = isinstance(text, np.ndarray) and text.ndim == 1 and text.dtype != object or \
-        isinstance(text, (list, tuple)) and len(text) > 0 and all(isinstance(t, (int, np.integer)) for t in text)
-    documents = [array(d, f"text: document {i}", "a line of token ids; text is tokenised before", "biuf") for i, d in enumerate([text] if single else text)]
+    single = (
+        isinstance(text, np.ndarray)
+        and text.ndim == 1
+        and text.dtype != object
+        or isinstance(text, (list, tuple))
+        and len(text) > 0
+        and all(isinstance(t, (int, np.integer)) for t in text)
+    )
+    documents = [
+        array(d, f"text: document {i}", "a line of token ids; text is tokenised before", "biuf")
+        for i, d in enumerate([text] if single else text)
+    ]
     if not documents or not any(d.size for d in documents):
         raise ProvenanceError("text is empty; expected token ids, or a list of documents' token ids.")
     for i, d in enumerate(documents):
         if d.size and (d.ndim != 1 or d.dtype.kind not in "iu" or d.min() < 0 or d.max() >= 2**31):
-            raise ProvenanceError(f"text: document {i} holds {d.dtype} of shape {d.shape}; expected a line of token ids from 0. Tokenise it with the corpus's tokenizer.")
+            raise ProvenanceError(
+                f"text: document {i} holds {d.dtype} of shape {d.shape}; expected a line of token ids from 0. Tokenise"
+                " it with the corpus's tokenizer."
+            )
     return [d.astype(np.int64).reshape(-1) for d in documents]
 
 

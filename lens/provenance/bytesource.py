@@ -1,4 +1,6 @@
-"""Files of any size, read by byte ranges: local ones by seeking, remote ones by HTTP Range requests, several as if they were one."""
+"""Files of any size, read by byte ranges: local ones by seeking, remote ones by HTTP Range requests, several as if they
+were one.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class LocalSource:
 class HttpSource:
     """A remote file, of which only the ranges that are asked for travel.
 
-    Raises ProvenanceError for a server that cannot send ranges; a whole file is never downloaded. Requests are tried `retries` times more, with growing pauses.
+    Raises ProvenanceError for a server that cannot send ranges; a whole file is never downloaded. Requests are tried
+    `retries` times more, with growing pauses.
     """
 
     def __init__(self, url: str, timeout: float = 30.0, retries: int = 3, pause: float = 0.5):
@@ -52,22 +55,29 @@ class HttpSource:
             except urllib.error.HTTPError as error:
                 if error.code < 500 and error.code not in (408, 429):
                     raise ProvenanceError(
-                        f"{self.name}: the server answered {error.code} {error.reason} for bytes {start} to {stop - 1}. Check the address and who may read it"
+                        f"{self.name}: the server answered {error.code} {error.reason} for bytes {start} to {stop - 1}."
+                        " Check the address and who may read it"
                     ) from error
                 fault = error
             except (OSError, HTTPException) as error:
                 fault = error
             if attempt < self.retries:
                 time.sleep(self.pause * 2**attempt)
-        raise ProvenanceError(f"{self.name}: bytes {start} to {stop - 1} could not be read in {self.retries + 1} tries ({fault}). Run it again later")
+        raise ProvenanceError(
+            f"{self.name}: bytes {start} to {stop - 1} could not be read in {self.retries + 1} tries ({fault}). Run it"
+            " again later"
+        )
 
     def _once(self, start: int, stop: int) -> tuple[bytes, int]:
-        request = urllib.request.Request(self.name, headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"})
+        request = urllib.request.Request(
+            self.name, headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        )
         with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310  the scheme was checked
             if response.status != 206:
                 raise ProvenanceError(
-                    f"{self.name}: the server does not support Range requests (it answered {response.status} with {response.headers.get('Content-Length', '?')}"
-                    f" bytes for {stop - start}); nothing was downloaded. Use a mirror that supports them, or a local copy of the file"
+                    f"{self.name}: the server does not support Range requests (it answered {response.status} with"
+                    f" {response.headers.get('Content-Length', '?')} bytes for {stop - start}); nothing was downloaded."
+                    " Use a mirror that supports them, or a local copy of the file"
                 )
             content_range = response.headers.get("Content-Range", "")
             try:
@@ -75,7 +85,8 @@ class HttpSource:
                 first, total = int(span.split("-")[0]), int(total)
             except ValueError:
                 raise ProvenanceError(
-                    f"{self.name}: the server's Content-Range {content_range!r} does not tell the file's size. Use another mirror, or a local copy"
+                    f"{self.name}: the server's Content-Range {content_range!r} does not tell the file's size. Use"
+                    " another mirror, or a local copy"
                 ) from None
             content = response.read(stop - start)
         if first != start or len(content) != stop - start:
@@ -84,7 +95,9 @@ class HttpSource:
 
 
 class Joined:
-    """Several sources end to end. A source that cannot be opened needs its size from `sizes`, else what follows it has no known place."""
+    """Several sources end to end. A source that cannot be opened needs its size from `sizes`, else what follows it has
+    no known place.
+    """
 
     def __init__(self, paths: Sequence[str | Path], sizes: Sequence[int] | None = None, name: str = "path", **http):
         self.sources, self.faults, starts = [], [], [0]
@@ -92,21 +105,30 @@ class Joined:
             raise ProvenanceError(unfit("sizes", sizes, f"{len(paths)} numbers of bytes, one for each part"))
         for i, path in enumerate(paths):
             try:
-                source = HttpSource(str(path), **http) if str(path).startswith(("http://", "https://")) else LocalSource(path)
+                source = (
+                    HttpSource(str(path), **http)
+                    if str(path).startswith(("http://", "https://"))
+                    else LocalSource(path)
+                )
                 size = source.size if sizes is None else sizes[i]
                 if source.size < size:
                     self.faults.append(f"{path} (has {source.size} bytes where {size} are expected)")
             except ProvenanceError as error:
                 if sizes is None:
-                    raise ProvenanceError(f"{name}: {error}. With sizes=, the bytes of each part, the other parts could be read") from error
+                    raise ProvenanceError(
+                        f"{name}: {error}. With sizes=, the bytes of each part, the other parts could be read"
+                    ) from error
                 self.faults.append(str(error))
                 source, size = None, sizes[i]
             self.sources.append(source)
             starts.append(starts[-1] + size)
         self.starts, self.size = starts, starts[-1]
 
-    def read_many(self, spans: Sequence[tuple[int, int]], gap: int = 65_536, most: int = 8_388_608, workers: int = 8) -> list[bytes | None]:
-        """The bytes of sorted spans; neighbours at most `gap` apart travel together, in requests of at most about `most` bytes.
+    def read_many(
+        self, spans: Sequence[tuple[int, int]], gap: int = 65_536, most: int = 8_388_608, workers: int = 8
+    ) -> list[bytes | None]:
+        """The bytes of sorted spans; neighbours at most `gap` apart travel together, in requests of at most about
+        `most` bytes.
 
         None where a source fails (noted in `faults`).
         """
@@ -141,7 +163,9 @@ class Joined:
             a, b = max(start, low), min(stop, high)
             if a < b:
                 if source is None or b - low > source.size:
-                    raise ProvenanceError(f"bytes {a - low} to {b - low - 1} of part {self.starts.index(low)} are not there")
+                    raise ProvenanceError(
+                        f"bytes {a - low} to {b - low - 1} of part {self.starts.index(low)} are not there"
+                    )
                 pieces.append(source.read(a - low, b - low))
         content = b"".join(pieces)
         if len(content) != stop - start:

@@ -6,4 +6,6 @@ from ..errors import Error
 
 
 class ProvenanceError(Error, ValueError):
-    """A transcript, suspect, reference or argument of this family that cannot be used; the message names it, its value and the next step."""
+    """A transcript, suspect, reference or argument of this family that cannot be used; the message names it, its value
+    and the next step.
+    """

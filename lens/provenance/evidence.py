@@ -17,7 +17,9 @@ SHARE_BAD = 0.1  # of rows without a score, from which on the warning is a stron
 
 
 def result_of(run, status: str, draws: int | None = None) -> QueryResult:
-    """The result of a `scores.Running` so far; `draws` permutations instead of what it was set to (for partial results)."""
+    """The result of a `scores.Running` so far; `draws` permutations instead of what it was set to (for partial
+    results).
+    """
     transcript, n = run.transcript, len(run.index)
     alpha = 1 - run.level
     if n < 4:
@@ -25,29 +27,38 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
         if status == "partial":
             return _empty(run)
         raise ProvenanceError(
-            f"n = {n} rows with scores{kept}; expected at least 4. With n rows in any order no p is below 1/n!: at most level"
-            f" {1 - 1 / math.factorial(max(n, 1)):.3g} can be reached"
+            f"n = {n} rows with scores{kept}; expected at least 4. With n rows in any order no p is below 1/n!: at most"
+            f" level {1 - 1 / math.factorial(max(n, 1)):.3g} can be reached"
         )
     if np.ptp(run.suspect) == 0 and status != "partial":
         raise ProvenanceError(
-            f"{run.names['suspect']} has the same score, {run.suspect[0]:.6g}, in all {n} rows: the score is constant; expected values that differ. Is it the"
-            " right column, and the right model?"
+            f"{run.names['suspect']} has the same score, {run.suspect[0]:.6g}, in all {n} rows: the score is constant;"
+            " expected values that differ. Is it the right column, and the right model?"
         )
     score = run.score()
     if np.ptp(score) <= 1e-12 * max(np.abs(run.suspect).max(), 1.0):
         if status == "partial":
             return _empty(run)
         raise ProvenanceError(
-            f"the score is constant ({score[0]:.6g} in all {n} rows); expected values that differ. Is the suspect its own reference, or the file's column the"
-            " wrong one?"
+            f"the score is constant ({score[0]:.6g} in all {n} rows); expected values that differ. Is the suspect its"
+            " own reference, or the file's column the wrong one?"
         )
     position, group = transcript.position[run.index], transcript.group[run.index]
     try:
-        test = _permute(run, score, position, group, draws or run.resamples, None if status == "partial" or run.stop_at is not None else alpha)
+        test = _permute(
+            run,
+            score,
+            position,
+            group,
+            draws or run.resamples,
+            None if status == "partial" or run.stop_at is not None else alpha,
+        )
     except StatisticsError as error:
         if status == "partial":
             return _empty(run)
-        raise ProvenanceError(f"{error} At n = {n} and {draws or run.resamples} permutations, with level={run.level:g} asked") from error
+        raise ProvenanceError(
+            f"{error} At n = {n} and {draws or run.resamples} permutations, with level={run.level:g} asked"
+        ) from error
     sequential = run.stop_at is not None or status in ("interrupted", "partial")
     found = [] if status == "partial" else [*run.transcript.doubts(), *doubt.of_scores(run, score, float(test.z))]
     doubt.refuse(found)
@@ -122,14 +133,18 @@ def _look(run):
     trend = run.trend if isinstance(run.trend, str) else getattr(run.trend, "__qualname__", repr(run.trend))
     choices = (run.title, run.statistic, run.weights, trend, run.alternative, run.seed, run.resamples, run.stop_at)
     at = run.transcript.position[run.index]
-    question = question_of(*choices, run.transcript.row_id[run.index], at, run.transcript.group[run.index], run.suspect, run.others)
+    question = question_of(
+        *choices, run.transcript.row_id[run.index], at, run.transcript.group[run.index], run.suspect, run.others
+    )
     return ledger.look(run.names["suspect"], run.transcript.row_id[run.index], run.suspect, question)
 
 
 def _permute(run, score, position, group, draws: int, alpha: float | None):
     from ..measure.randomization import permutation_correlation
 
-    quick = "cyclic" if draws < run.resamples and len(score) > 2000 else "auto"  # a partial result must not keep rows waiting
+    quick = (
+        "cyclic" if draws < run.resamples and len(score) > 2000 else "auto"
+    )  # a partial result must not keep rows waiting
     return permutation_correlation(
         score,
         position,
@@ -158,7 +173,9 @@ def _key(run, score, position, group) -> PValue:
 
 
 def _interval(test, n: int, level: float, epochs: int) -> Interval:
-    """Fisher's z around rho, on the scale of the exact permutation spread (rho / z), widened as Bonett & Wright 2000 do away from 0."""
+    """Fisher's z around rho, on the scale of the exact permutation spread (rho / z), widened as Bonett & Wright 2000 do
+    away from 0.
+    """
     from scipy import stats
 
     rho = float(np.clip(test.statistic, -1 + 1e-12, 1 - 1e-12))
@@ -175,7 +192,14 @@ def _published(score, position) -> PValue:
 
     found = stats.spearmanr(score, position if position.ndim == 1 else position.mean(axis=1))
     p = float(found.pvalue)
-    return PValue(p if math.isfinite(p) else 1.0, "approximate", len(score), "two-sided t of Spearman's rho as published", float(found.statistic), "two-sided")
+    return PValue(
+        p if math.isfinite(p) else 1.0,
+        "approximate",
+        len(score),
+        "two-sided t of Spearman's rho as published",
+        float(found.statistic),
+        "two-sided",
+    )
 
 
 def _frame(run, score, position, group):
@@ -210,13 +234,17 @@ def _assumed(run) -> list[str]:
         out.append(f"the vectors of a row's {run.transcript.epochs} positions are exchangeable between rows")
     out += [
         f"reference {one.name} "
-        + ("was not trained in that order (declared)" if one.shares_order is False else "was not trained in that order (nobody declared it)")
+        + (
+            "was not trained in that order (declared)"
+            if one.shares_order is False
+            else "was not trained in that order (nobody declared it)"
+        )
         for one in run.references
     ]
     out += [text for text in others if "not trained in this order" not in text]
     out.append(
-        "a small p means dependence on this order: the suspect, or a model that it was made from, was trained in it. Two models trained in one order both"
-        " show it"
+        "a small p means dependence on this order: the suspect, or a model that it was made from, was trained in it."
+        " Two models trained in one order both show it"
     )
     return out
 
@@ -224,10 +252,13 @@ def _assumed(run) -> list[str]:
 def _warnings(run, status: str, group, doubts, look) -> list[str]:
     found = list(run.notes)
     if not run.references and run.title == "provenance query":
-        found.append("no reference: how hard a row is swamps what training left, so power is small. Give a model that did not see this order")
+        found.append(
+            "no reference: how hard a row is swamps what training left, so power is small. Give a model that did not"
+            " see this order"
+        )
     found += [
-        f"reference {one.name}: nobody declared whether it shares the transcript's order (shares_order=None). If it does, an innocent suspect is flagged and p"
-        " means nothing"
+        f"reference {one.name}: nobody declared whether it shares the transcript's order (shares_order=None). If it"
+        " does, an innocent suspect is flagged and p means nothing"
         for one in run.references
         if one.shares_order is None
     ]
@@ -244,12 +275,16 @@ def _warnings(run, status: str, group, doubts, look) -> list[str]:
             + (
                 ""
                 if look.planned
-                else f": each p holds only if it was chosen before the others were seen; p times {look.factor:g} (p_adjusted) holds for all looks so far"
+                else (
+                    f": each p holds only if it was chosen before the others were seen; p times {look.factor:g}"
+                    " (p_adjusted) holds for all looks so far"
+                )
             )
         )
     if status == "stopped":
         found.append(
-            f"stopped when e reached {run.stop_at:g}: only e and its p are guaranteed; permutation and key p hold for a number of rows fixed beforehand"
+            f"stopped when e reached {run.stop_at:g}: only e and its p are guaranteed; permutation and key p hold for a"
+            " number of rows fixed beforehand"
         )
     elif status == "interrupted":
         found.append("stopped by hand: only e and its p are guaranteed at such a stop")
@@ -257,7 +292,10 @@ def _warnings(run, status: str, group, doubts, look) -> list[str]:
     if len(sizes) > 1 and (alone := int((sizes == 1).sum())):
         found.append(f"{alone} rows are alone in their exchange group and carry no evidence")
     if len(sizes) > 20 and run.transcript.kind != "key":
-        found.append(f"{whole(len(sizes))} exchange groups: the e-value bets in each by itself and is weak; the permutation p is not")
+        found.append(
+            f"{whole(len(sizes))} exchange groups: the e-value bets in each by itself and is weak; the permutation p"
+            " is not"
+        )
     return found + [one.text for one in doubts]
 
 
@@ -265,7 +303,10 @@ def _empty(run) -> QueryResult:
     """A partial result before there is anything to test."""
     import pandas as pd
 
-    n, nothing = len(run.index), PValue(1.0, "approximate", len(run.index), "too few rows yet", math.nan, run.alternative)
+    n, nothing = (
+        len(run.index),
+        PValue(1.0, "approximate", len(run.index), "too few rows yet", math.nan, run.alternative),
+    )
     return QueryResult(
         math.nan,
         Interval(math.nan, -1.0, 1.0, run.level, n, "none", "rho"),

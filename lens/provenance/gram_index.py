@@ -1,4 +1,6 @@
-"""A suffix array over one local corpus, for many texts: built once by tokengrams, asked as often as wanted, with the same matches as the stream join."""
+"""A suffix array over one local corpus, for many texts: built once by tokengrams, asked as often as wanted, with the
+same matches as the stream join.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from lens.provenance.gram_scan import Found, Grams
 #: Tokens that are copied at a time.
 COPY = 1 << 24
 _TEXT, _TABLE = "tokens.bin", "suffixes.bin"
-#: Files whose contents this process found to be those that were written: path, size, times of writing and of any change, number.
+#: Files whose contents this process found to be those that were written: path, size, times of writing and of any
+#: change, number.
 _WHOLE: set[tuple] = set()
 
 
@@ -33,16 +36,21 @@ class LocalIndex:
 
     @classmethod
     def open(cls, corpus: Any, folder: str | os.PathLike, row_length: int | None) -> "LocalIndex":
-        """Build the index where `folder` has none, else open it; refuses a folder that holds another corpus's, or whose files are not those that were built.
+        """Build the index where `folder` has none, else open it; refuses a folder that holds another corpus's, or whose
+        files are not those that were built.
 
-        The files' contents are compared with the SHA-256 that was kept once a process, and again where a file changed since.
+        The files' contents are compared with the SHA-256 that was kept once a process, and again where a file changed
+        since.
         """
         from lens.provenance.ngrams import _opened, shard_of
 
         try:
             engine = importlib.import_module("tokengrams")
         except ImportError as error:
-            raise ProvenanceError("local_index needs the package tokengrams: pip install tokengrams. `join` needs nothing and reads the corpus once.") from error
+            raise ProvenanceError(
+                "local_index needs the package tokengrams: pip install tokengrams. `join` needs nothing and reads the"
+                " corpus once."
+            ) from error
         shard = shard_of(corpus)
         try:
             array = _opened(shard)
@@ -57,17 +65,24 @@ class LocalIndex:
         about = {"tokens": int(flat.size), "row_length": length, "digest": _digest(flat)}
         folder = Path(os.path.abspath(folder))
         if folder == Path.cwd():
-            raise ProvenanceError(unfit("folder", str(folder), "a folder of the index's own, not the one that the process is in"))
+            raise ProvenanceError(
+                unfit("folder", str(folder), "a folder of the index's own, not the one that the process is in")
+            )
         text, table, mark = folder / _TEXT, folder / _TABLE, folder / "about.json"
         if mark.is_file():
             kept = reading.json_file(mark, _refusal(folder))
             if any(kept.get(n) != about[n] for n in about):
-                raise ProvenanceError(f"folder={str(folder)!r} holds the index of another corpus or row length; give another folder, or delete it.")
+                raise ProvenanceError(
+                    f"folder={str(folder)!r} holds the index of another corpus or row length; give another folder, or"
+                    " delete it."
+                )
             _require_whole(folder, kept)
             return cls(_mapped(engine, folder, kept), kept)
-        top = max(int(flat[a:a + COPY].max()) for a in range(0, flat.size, COPY))
+        top = max(int(flat[a : a + COPY].max()) for a in range(0, flat.size, COPY))
         if top >= 1 << 16:
-            raise ProvenanceError(f"corpus {shard.label()} has the token {top}; the index holds tokens of 16 bits. Use `join`.")
+            raise ProvenanceError(
+                f"corpus {shard.label()} has the token {top}; the index holds tokens of 16 bits. Use `join`."
+            )
         # the engine's vocabulary is 16 bits wide itself
         about["vocabulary"] = min(top + 1, (1 << 16) - 1)
         try:
@@ -75,19 +90,29 @@ class LocalIndex:
                 part.mkdir()
                 with open(part / text.name, "wb") as file:
                     for a in range(0, flat.size, COPY):
-                        file.write(np.ascontiguousarray(flat[a:a + COPY], dtype="<u2").tobytes())
+                        file.write(np.ascontiguousarray(flat[a : a + COPY], dtype="<u2").tobytes())
                 engine.MemmapIndex.build(str(part / text.name), str(part / table.name), about["vocabulary"], False)
                 about["files"] = {name: _told(part / name) for name in (text.name, table.name)}
                 (part / mark.name).write_text(json.dumps(about), encoding="utf-8")
         except OSError as error:
-            if mark.is_file():                              # another process built it meanwhile
+            if mark.is_file():  # another process built it meanwhile
                 return cls.open(corpus, folder, row_length)
             raise ProvenanceError(f"folder={str(folder)!r}: the index cannot be written there: {error}") from error
         return cls(_mapped(engine, folder, about), about)
 
     @door(ProvenanceError)
-    def join(self, text: Sequence[Any], *, k: Any = (4, 8), max_count: Count = 1000, across: bool = False, weight: Literal["inverse", "count"] = "inverse") -> Any:
-        """As `lens.provenance.ngrams.join` of the same corpus; a look-up takes microseconds and no pass over the corpus. Raises ProvenanceError."""
+    def join(
+        self,
+        text: Sequence[Any],
+        *,
+        k: Any = (4, 8),
+        max_count: Count = 1000,
+        across: bool = False,
+        weight: Literal["inverse", "count"] = "inverse",
+    ) -> Any:
+        """As `lens.provenance.ngrams.join` of the same corpus; a look-up takes microseconds and no pass over the
+        corpus. Raises ProvenanceError.
+        """
         from lens.provenance.ngrams import assemble
 
         documents, (low, high) = documents_of(text), gram_sizes(k)
@@ -101,7 +126,7 @@ class LocalIndex:
                 # a gram can occur only where the shorter one before it does
                 alive = parent if level == low else found.count[level - 1][grams.keys[level] >> 32] > 0
                 for g in np.flatnonzero(alive):
-                    query = grams.text[first[g]:first[g] + level]
+                    query = grams.text[first[g] : first[g] + level]
                     if query.max() >= 1 << 16:
                         continue
                     spots[level, int(g)] = query.tolist()
@@ -112,8 +137,24 @@ class LocalIndex:
                     rows = self._rows(query, level, across)
                     found.hold(level, np.full(len(rows), g, np.int32), rows)
         rows = -(-self.about["tokens"] // length)
-        return assemble(grams, found, {"k": (low, high), "max_count": most, "row_length": length, "across": bool(across), "weight": weight, "documents": len(documents),
-                                       "rows": rows, "rows_read": rows, "status": "complete", "lost": [], "lost_rows": [], "engine": "tokengrams"})
+        return assemble(
+            grams,
+            found,
+            {
+                "k": (low, high),
+                "max_count": most,
+                "row_length": length,
+                "across": bool(across),
+                "weight": weight,
+                "documents": len(documents),
+                "rows": rows,
+                "rows_read": rows,
+                "status": "complete",
+                "lost": [],
+                "lost_rows": [],
+                "engine": "tokengrams",
+            },
+        )
 
     def _first(self, grams: Grams, level: int) -> np.ndarray:
         """A place of every gram of that length."""
@@ -144,7 +185,9 @@ def _told(file: Path) -> dict[str, Any]:
 
 
 def _require_whole(folder: Path, kept: dict) -> None:
-    """Raises ProvenanceError where the files of an index are not those that were built: a cut one finds fewer places and says nothing."""
+    """Raises ProvenanceError where the files of an index are not those that were built: a cut one finds fewer places
+    and says nothing.
+    """
     refuse, told = _refusal(folder), kept.get("files")
     if not isinstance(told, dict) or set(told) != {_TEXT, _TABLE} or type(kept.get("vocabulary")) is not int:
         raise refuse(f"{folder} holds an index that does not tell the hashes of its files")
@@ -167,6 +210,7 @@ def _require_whole(folder: Path, kept: dict) -> None:
 def _refusal(folder: Path) -> Any:
     def refuse(said: str) -> ProvenanceError:
         return ProvenanceError(f"folder: {said}; delete {folder}, and the index is built anew.")
+
     return refuse
 
 
@@ -176,5 +220,7 @@ def _digest(flat: np.ndarray) -> str:
 
     digest = hashlib.sha256()
     for a in range(0, flat.size, COPY):
-        digest.update(np.ascontiguousarray(flat[a:a + COPY], dtype="<u8" if flat.dtype.itemsize > 2 else "<u2").tobytes())
+        digest.update(
+            np.ascontiguousarray(flat[a : a + COPY], dtype="<u8" if flat.dtype.itemsize > 2 else "<u2").tobytes()
+        )
     return digest.hexdigest()

@@ -1,8 +1,11 @@
 """The distinct k-grams of a text as a trie, and a scanner that finds all of them in a stream of tokens.
 
-The scanner looks at eight bytes of the stream at a time (four tokens of 16 bits, or two of 32): one multiplication gives a slot of a table of bits,
-which says whether the text has these tokens anywhere. Where the shortest gram is longer than what eight bytes hold, only every second or fourth place is
-looked at: every occurrence covers one of them. What passes is looked up by a 64-bit rolling hash, compared token by token, and then grows along the trie:
+The scanner looks at eight bytes of the stream at a time (four tokens of 16 bits, or two of 32): one multiplication
+    gives a slot of a table of bits,
+which says whether the text has these tokens anywhere. Where the shortest gram is longer than what eight bytes hold,
+only every second or fourth place is
+looked at: every occurrence covers one of them. What passes is looked up by a 64-bit rolling hash, compared token by
+    token, and then grows along the trie:
 so no hash collision can make a match.
 """
 
@@ -18,7 +21,8 @@ MULTIPLIER, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95
 BASE = np.uint64(0xF1357AEA2E62A9C5)
 #: Places of the stream that are looked at together; their working arrays stay in the processor's cache.
 CHUNK = 1 << 18
-#: Bits of the first table, as a power of two: at least 2 ** LEAST, and 2 ** SPARE times the text's grams, but never more than 2 ** MOST.
+#: Bits of the first table, as a power of two: at least 2 ** LEAST, and 2 ** SPARE times the text's grams, but never
+#: more than 2 ** MOST.
 LEAST, SPARE, MOST = 12, 6, 27
 #: Occurrences that are kept before those no longer needed are dropped.
 HITS = 2_000_000
@@ -28,9 +32,10 @@ HITS = 2_000_000
 class Grams:
     """Every distinct k-gram of some documents, `low` <= k <= `high`.
 
-    `ids[k]`: int32, for each place of the joined documents the number of the k-gram that starts there, -1 where the document ends before it does.
-    `count[k]`: how many there are. `keys[k]` for k > `low`: sorted int64, (number of the (k-1)-gram before it) * 2**32 + last token, by number.
-    `first[k]`: a place where each `low`-gram stands. `document`: int64, the document of each place.
+    `ids[k]`: int32, for each place of the joined documents the number of the k-gram that starts there, -1 where the
+    document ends before it does. `count[k]`: how many there are. `keys[k]` for k > `low`: sorted int64, (number of the
+    (k-1)-gram before it) * 2**32 + last token, by number. `first[k]`: a place where each `low`-gram stands. `document`:
+    int64, the document of each place.
     """
 
     text: np.ndarray
@@ -49,7 +54,7 @@ class Grams:
         text = np.concatenate([np.asarray(d, np.int64) for d in documents])
         sizes = np.array([len(d) for d in documents])
         document = np.repeat(np.arange(len(documents)), sizes)
-        left = np.repeat(np.cumsum(sizes), sizes) - np.arange(len(text))       # tokens up to the document's end
+        left = np.repeat(np.cumsum(sizes), sizes) - np.arange(len(text))  # tokens up to the document's end
         before, ids, count, keys, first = np.zeros(len(text), np.int64), {}, {}, {}, np.empty(0, np.int64)
         for k in range(1, high + 1):
             at = np.flatnonzero(left >= k)
@@ -66,7 +71,9 @@ class Grams:
         return cls(text, document, len(documents), low, high, ids, count, keys, first)
 
     def longest(self, count: dict[int, np.ndarray]) -> np.ndarray:
-        """int16: the length of the longest gram at each place that occurs at all, 0 where not even the shortest does. `count`: occurrences of every gram."""
+        """int16: the length of the longest gram at each place that occurs at all, 0 where not even the shortest does.
+        `count`: occurrences of every gram.
+        """
         best = np.zeros(len(self.text), np.int16)
         for k in range(self.low, self.high + 1):
             at = np.flatnonzero(self.ids[k] >= 0)
@@ -74,17 +81,20 @@ class Grams:
         return best
 
     def wanted(self, count: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """For every gram whether some place of the text has it as its longest; what is False stays so when more is counted."""
+        """For every gram whether some place of the text has it as its longest; what is False stays so when more is
+        counted.
+        """
         wanted, best = {}, self.longest(count)
         for k in range(self.low, self.high + 1):
-            wanted[k] = count[k] == 0                                    # not met yet: it may still come
+            wanted[k] = count[k] == 0  # not met yet: it may still come
             wanted[k][self.ids[k][best == k]] = True
         return wanted
 
 
 @dataclass(eq=False)
 class Found:
-    """Occurrences of every gram in what was read: `count[k]` int64 by number; `gram[k]`, `row[k]`: one entry an occurrence of those that are kept.
+    """Occurrences of every gram in what was read: `count[k]` int64 by number; `gram[k]`, `row[k]`: one entry an
+    occurrence of those that are kept.
 
     Kept are the grams that occur at most `most` times so far and are the longest at some place of the text.
     """
@@ -147,7 +157,7 @@ class Scanner:
         self.grams, self.dtype, low = grams, np.dtype(dtype), grams.low
         self.per_word = per = 8 // self.dtype.itemsize
         self.words = 2 if per == 2 and low >= 4 else 1
-        self.seen = min(low, per * self.words)                     # tokens of a look
+        self.seen = min(low, per * self.words)  # tokens of a look
         self.stride = next(s for s in (4, 2, 1) if s <= per and self.seen + s - 1 <= low)
         self.mask = None if self.seen >= per else np.uint64((1 << (8 * self.dtype.itemsize * self.seen)) - 1)
         self.pad = per * (self.words + 1) + grams.high
@@ -190,7 +200,9 @@ class Scanner:
         self.hashes = code[self.by_hash]
         bits = max(1, min(26, int(len(code)).bit_length() + 2))
         self.top = np.uint64(64 - bits)
-        self.slot = np.searchsorted(self.hashes >> self.top, np.arange((1 << bits) + 1, dtype=np.uint64)).astype(np.int32)
+        self.slot = np.searchsorted(self.hashes >> self.top, np.arange((1 << bits) + 1, dtype=np.uint64)).astype(
+            np.int32
+        )
 
     def _rolling(self, text: np.ndarray, at: np.ndarray) -> np.ndarray:
         code = np.zeros(len(at), np.uint64)
@@ -201,13 +213,15 @@ class Scanner:
         return code
 
     def scan(self, tokens: np.ndarray, starts: int, first: int, row_length: int, across: bool, found: Found) -> None:
-        """Add the grams that start in the first `starts` of a run of tokens; `first`: the row that begins there. `across`: grams may cross the rows' ends."""
+        """Add the grams that start in the first `starts` of a run of tokens; `first`: the row that begins there.
+        `across`: grams may cross the rows' ends.
+        """
         size = CHUNK - CHUNK % self.per_word
         buffer = np.zeros(size + self.pad + self.per_word, self.dtype)
         for begin in range(0, starts, size):
-            here = tokens[begin:begin + size + self.pad]
-            buffer[:len(here)] = here
-            buffer[len(here):] = 0
+            here = tokens[begin : begin + size + self.pad]
+            buffer[: len(here)] = here
+            buffer[len(here) :] = 0
             self._chunk(buffer, min(size, starts - begin), len(tokens) - begin, begin, first, row_length, across, found)
 
     def _chunk(self, buffer, size, left, begin, first, row_length, across, found) -> None:
@@ -220,7 +234,7 @@ class Scanner:
         place = begin + at
         row, offset = np.divmod(place, row_length)
         row += first
-        room = left - at if across else np.minimum(row_length - offset, left - at)      # tokens that a gram may have
+        room = left - at if across else np.minimum(row_length - offset, left - at)  # tokens that a gram may have
         for k in range(self.grams.low, self.grams.high + 1):
             if k > self.grams.low:
                 keys = self.grams.keys[k]
@@ -244,11 +258,14 @@ class Scanner:
         words = -(-(size + stride - 1) // per)
         if self.scratch is None or len(self.scratch[1]) != words:
             # made once: fresh memory for every chunk costs more than the work in it
-            self.scratch = (np.empty((words + self.words - 1) * per, self.dtype), *(np.empty(words, t) for t in (np.uint64, np.uint8, np.uint8)))
+            self.scratch = (
+                np.empty((words + self.words - 1) * per, self.dtype),
+                *(np.empty(words, t) for t in (np.uint64, np.uint8, np.uint8)),
+            )
         tokens, slot, seen, which = self.scratch
         places = []
         for offset in range(0, per, stride):
-            np.copyto(tokens, buffer[offset:offset + len(tokens)])
+            np.copyto(tokens, buffer[offset : offset + len(tokens)])
             code = tokens.view(np.uint64)
             second = code[1:].copy() if self.words == 2 else None
             mixed = self._mix(code[:words], second)

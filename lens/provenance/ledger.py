@@ -63,9 +63,15 @@ class Ledger:
     def look(self, suspect: Name, row_id: Any, values: Any, question: str) -> Look:
         """Count one question to a suspect, known again by its name or by its scores [n] of the rows `row_id`. Raises
         ProvenanceError beyond `planned`."""
-        row_id, values = array(row_id, "row_id", "whole numbers, the ids of rows [n]", "iu"), array(values, "values", "a score for each row [n]")
+        row_id, values = (
+            array(row_id, "row_id", "whole numbers, the ids of rows [n]", "iu"),
+            array(values, "values", "a score for each row [n]"),
+        )
         if row_id.ndim != 1 or row_id.shape != values.shape:
-            raise ProvenanceError(f"row_id has shape {row_id.shape} and values {values.shape}; expected [n] in both, a score for each row id")
+            raise ProvenanceError(
+                f"row_id has shape {row_id.shape} and values {values.shape}; expected [n] in both, a score for each"
+                " row id"
+            )
         mine = _sketch(row_id, values)
         earlier = [one for one in self.looks if _same(one, suspect, mine)]
         for one in earlier:

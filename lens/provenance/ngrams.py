@@ -1,9 +1,11 @@
 """Where a text's n-grams stand in a training corpus: an inverted join that streams the corpus once.
 
-For every place of the text the longest n-gram is taken that occurs in the corpus at all, and each of its occurrences counts for the row where it starts
-(Kuditipudi et al. 2025, the n-gram form of the partition test). The published code looks every place up in an index of the whole corpus and cuts a look-up
-short after 10 ms, so that common n-grams vanish by chance; here they are dropped by their count, which is the same on every machine. Memory grows with the
-text and not with the corpus. For many texts against one local corpus, `local_index` builds a suffix array (tokengrams) that answers the same question.
+For every place of the text the longest n-gram is taken that occurs in the corpus at all, and each of its occurrences
+counts for the row where it starts (Kuditipudi et al. 2025, the n-gram form of the partition test). The published code
+looks every place up in an index of the whole corpus and cuts a look-up short after 10 ms, so that common n-grams vanish
+by chance; here they are dropped by their count, which is the same on every machine. Memory grows with the text and not
+with the corpus. For many texts against one local corpus, `local_index` builds a suffix array (tokengrams) that answers
+the same question.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ WEIGHTS = get_args(Weight)
 @door(ProvenanceError)
 @dataclass(frozen=True)
 class Shard:
-    """A part of a corpus: an array of tokens [rows, length] or [tokens], a `.npy` file of one, or any other file as plain tokens of `dtype`.
+    """A part of a corpus: an array of tokens [rows, length] or [tokens], a `.npy` file of one, or any other file as
+    plain tokens of `dtype`.
 
     `rows`: how many it should have; what is missing is reported as lost, and the rows after it keep their numbers.
     """
@@ -52,16 +55,23 @@ class Shard:
     name: str = ""
 
     def label(self) -> str:
-        return self.name or (str(self.source) if isinstance(self.source, (str, os.PathLike)) else f"an array of shape {np.shape(self.source)}")
+        return self.name or (
+            str(self.source)
+            if isinstance(self.source, (str, os.PathLike))
+            else f"an array of shape {np.shape(self.source)}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """How often the documents of a text match each row of the corpus: one entry for every (document, row) with a match, in that order.
+    """How often the documents of a text match each row of the corpus: one entry for every (document, row) with a match,
+    in that order.
 
-    `query`, `row`: int64. `count`: int64, matching pairs of a place of the text and an occurrence. `weight`: float64, each pair weighted by 1 / (occurrences of
-    its n-gram), or 1. `length`: int16 for every place of the joined documents, of the longest n-gram that occurs (0: none). `occurrences`: int64, how often
-    it does; places with more than `about["max_count"]` count for no row. `about`: the options, rows read, rows lost with the reason, and the status.
+    `query`, `row`: int64. `count`: int64, matching pairs of a place of the text and an occurrence. `weight`: float64,
+    each pair weighted by 1 / (occurrences of its n-gram), or 1. `length`: int16 for every place of the joined
+    documents, of the longest n-gram that occurs (0: none). `occurrences`: int64, how often it does; places with more
+    than `about["max_count"]` count for no row. `about`: the options, rows read, rows lost with the reason, and the
+    status.
     """
 
     query: np.ndarray
@@ -79,47 +89,71 @@ class Matches:
 
     @door(ProvenanceError)
     def per_step(self, rows_per_step: Count, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """`(steps, sums)` over all documents, for training steps of that many rows; steps without a match are left out."""
+        """`(steps, sums)` over all documents, for training steps of that many rows; steps without a match are left
+        out.
+        """
         steps, where = np.unique(self.row // rows_per_step, return_inverse=True)
-        return steps, np.bincount(where, self.count if counts else self.weight, len(steps)).astype(np.int64 if counts else np.float64)
+        return steps, np.bincount(where, self.count if counts else self.weight, len(steps)).astype(
+            np.int64 if counts else np.float64
+        )
 
     @door(ProvenanceError)
     def dense(self, rows_per_step: Count = 1, *, counts: bool = False) -> np.ndarray:
-        """Sums over all documents for every step of the corpus, zeros included: [steps]. NaN where every row of the step was lost."""
+        """Sums over all documents for every step of the corpus, zeros included: [steps]. NaN where every row of the
+        step was lost.
+        """
         size = rows_per_step
         out = np.zeros(-(-self.about["rows"] // size))
         steps, sums = self.per_step(size, counts=counts)
         out[steps] = sums
         for first, last in self.about["lost_rows"]:
-            out[-(-first // size):last // size if last < self.about["rows"] else len(out)] = np.nan
+            out[-(-first // size) : last // size if last < self.about["rows"] else len(out)] = np.nan
         return out
 
     def __str__(self) -> str:
         used, lost = int(((self.length > 0) & (self.occurrences <= self.about["max_count"])).sum()), self.about["lost"]
-        return (f"{len(self.row)} (document, row) matches from {used} of {len(self.length)} places, n-grams of {self.about['k'][0]} to {self.about['k'][1]} tokens, "
-                f"{self.about['rows']} rows" + (f", {sum(e['rows'] for e in lost)} of them lost" if lost else "")
-                + ("" if self.about["status"] == "complete" else f" ({self.about['status']})"))
+        return (
+            f"{len(self.row)} (document, row) matches from {used} of {len(self.length)} places, n-grams of"
+            f" {self.about['k'][0]} to {self.about['k'][1]} tokens, {self.about['rows']} rows"
+            + (f", {sum(e['rows'] for e in lost)} of them lost" if lost else "")
+            + ("" if self.about["status"] == "complete" else f" ({self.about['status']})")
+        )
 
 
 @door(ProvenanceError)
-def join(text: Sequence[Any], corpus: Any, *, k: Any = (4, 8), max_count: Count = 1000, row_length: Count | None = None, across: bool = False,
-         weight: Weight = "inverse", workers: Annotated[int, Whole(1, 10**4)] = 1, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Matches:
-    """Find, for every place of a text, its longest n-gram that occurs in a corpus, and the rows where it does; the corpus is read once.
+def join(
+    text: Sequence[Any],
+    corpus: Any,
+    *,
+    k: Any = (4, 8),
+    max_count: Count = 1000,
+    row_length: Count | None = None,
+    across: bool = False,
+    weight: Weight = "inverse",
+    workers: Annotated[int, Whole(1, 10**4)] = 1,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Matches:
+    """Find, for every place of a text, its longest n-gram that occurs in a corpus, and the rows where it does; the
+    corpus is read once.
 
     Args:
-        text: token ids, or a list of documents' token ids; n-grams do not cross documents. Documents are what a test may permute, never single matches.
+        text: token ids, or a list of documents' token ids; n-grams do not cross documents. Documents are what a test
+            may permute, never single matches.
         corpus: an array [rows, length] or [tokens], a path, a `Shard`, or a list of these, whose rows are numbered on.
         k: shortest and longest n-gram, in tokens; each place backs off from the longest. One number: only that length.
-        max_count: n-grams with more occurrences count for no row (nor does the place back off: a shorter one would be more common still).
+        max_count: n-grams with more occurrences count for no row (nor does the place back off: a shorter one would be
+            more common still).
         row_length: tokens of a training row, where the corpus is flat. A last row may be shorter.
-        across: whether an n-gram may run over the end of a row; it then counts for the row where it starts. Never over the end of a shard.
-            In a file in training order this ties a row's matches to its neighbour's: they are then not strictly blind to the order.
+        across: whether an n-gram may run over the end of a row; it then counts for the row where it starts. Never over
+            the end of a shard. In a file in training order this ties a row's matches to its neighbour's: they are then
+            not strictly blind to the order.
         weight: "inverse": each match counts 1 / (occurrences of its n-gram); "count": 1.
         workers: processes, each with pieces of the corpus; the result is the same for any number.
         stop: asked every 16 M tokens; True ends with the matches so far (`about["status"]` says so).
 
-    A shard that cannot be read is named in `about["lost"]`, and the others are read; where its size is unknown and shards follow, it is an error.
-    Raises ProvenanceError.
+    A shard that cannot be read is named in `about["lost"]`, and the others are read; where its size is unknown and
+    shards follow, it is an error. Raises ProvenanceError.
     """
     documents, (low, high) = documents_of(text), gram_sizes(k)
     most, count = max_count, workers
@@ -131,32 +165,58 @@ def join(text: Sequence[Any], corpus: Any, *, k: Any = (4, 8), max_count: Count 
         pieces = []
     from tqdm.auto import tqdm
 
-    with tqdm(total=sum(p.tokens for p in pieces), desc="n-grams", unit="token", unit_scale=True, delay=2.0, leave=False, disable=hidden(progress)) as bar:
+    with tqdm(
+        total=sum(p.tokens for p in pieces),
+        desc="n-grams",
+        unit="token",
+        unit_scale=True,
+        delay=2.0,
+        leave=False,
+        disable=hidden(progress),
+    ) as bar:
         read = 0
         for piece, part, error in _scanned(grams, most, pieces, found, length, across, count):
             if part is not None:
                 found.merge(part)
             if error:
-                lost.append({"shard": shards[piece.shard].label(), "rows": piece.rows, "why": error, "range": (piece.first, piece.first + piece.rows)})
+                lost.append(
+                    {
+                        "shard": shards[piece.shard].label(),
+                        "rows": piece.rows,
+                        "why": error,
+                        "range": (piece.first, piece.first + piece.rows),
+                    }
+                )
             read += 1
             bar.update(piece.tokens)
             if says_stop(stop):
                 status = "stopped" if read < len(pieces) else status
                 break
     unread = [(p.first, p.first + p.rows) for p in pieces[read:]]
-    about = {"k": (low, high), "max_count": most, "row_length": length, "across": bool(across), "weight": weight, "documents": len(documents),
-             "rows": rows, "rows_read": rows - sum(e["rows"] for e in lost) - sum(b - a for a, b in unread), "status": status,
-             "lost": [{n: e[n] for n in ("shard", "rows", "why")} for e in _merged(lost)],
-             "lost_rows": sorted([e["range"] for e in lost] + unread), "engine": "stream"}
+    about = {
+        "k": (low, high),
+        "max_count": most,
+        "row_length": length,
+        "across": bool(across),
+        "weight": weight,
+        "documents": len(documents),
+        "rows": rows,
+        "rows_read": rows - sum(e["rows"] for e in lost) - sum(b - a for a, b in unread),
+        "status": status,
+        "lost": [{n: e[n] for n in ("shard", "rows", "why")} for e in _merged(lost)],
+        "lost_rows": sorted([e["range"] for e in lost] + unread),
+        "engine": "stream",
+    }
     return assemble(grams, found, about)
 
 
 @door(ProvenanceError)
 def local_index(corpus: Any, folder: FilePath, *, row_length: Count | None = None) -> LocalIndex:
-    """A suffix array over one local corpus, for many texts: `index.join(text, k=...)` gives the same matches as `join(text, corpus, k=...)`.
+    """A suffix array over one local corpus, for many texts: `index.join(text, k=...)` gives the same matches as
+    `join(text, corpus, k=...)`.
 
-    `corpus`: an array or file as in `join`; `folder`: where the tokens and the array are kept (about nine bytes a token); built where they are absent.
-    Needs the optional package tokengrams. Raises ProvenanceError.
+    `corpus`: an array or file as in `join`; `folder`: where the tokens and the array are kept (about nine bytes a
+    token); built where they are absent. Needs the optional package tokengrams. Raises ProvenanceError.
     """
     from lens.provenance.gram_index import LocalIndex
 
@@ -164,11 +224,17 @@ def local_index(corpus: Any, folder: FilePath, *, row_length: Count | None = Non
 
 
 def assemble(grams: Grams, found: Found, about: dict) -> Matches:
-    """The matches of the longest n-gram at every place, from the counts of all of them and the rows of those that are kept."""
+    """The matches of the longest n-gram at every place, from the counts of all of them and the rows of those that are
+    kept.
+    """
     found.prune()
     length = grams.longest(found.count)
     occurrences = np.zeros(len(length), np.int64)
-    weights, counts, row_of = None, None, {k: (joined(found.gram[k], np.int32), joined(found.row[k], np.int64)) for k in found.count}
+    weights, counts, row_of = (
+        None,
+        None,
+        {k: (joined(found.gram[k], np.int32), joined(found.row[k], np.int64)) for k in found.count},
+    )
     rows = np.unique(np.concatenate([r for _, r in row_of.values()]))
     for k, count in found.count.items():
         at = np.flatnonzero(length == k)
@@ -185,10 +251,19 @@ def assemble(grams: Grams, found: Found, about: dict) -> Matches:
     for m in (counts, weights):
         m.sum_duplicates()
     both = counts.tocoo()
-    return Matches(both.coords[0].astype(np.int64), rows[both.coords[1]], np.rint(both.data).astype(np.int64), weights.tocoo().data, length, occurrences, about)
+    return Matches(
+        both.coords[0].astype(np.int64),
+        rows[both.coords[1]],
+        np.rint(both.data).astype(np.int64),
+        weights.tocoo().data,
+        length,
+        occurrences,
+        about,
+    )
 
 
-# -- the corpus -----------------------------------------------------------------------------------------------------------
+# -- the corpus
+# -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +286,11 @@ def _opened(shard: Shard) -> np.ndarray:
         array = containers.array(Path(shard.source), ValueError)
     else:
         size, width = Path(shard.source).stat().st_size, np.dtype(shard.dtype).itemsize
-        array = np.memmap(shard.source, shard.dtype, "r", shape=(size // width,)) if size >= width else np.empty(0, shard.dtype)
+        array = (
+            np.memmap(shard.source, shard.dtype, "r", shape=(size // width,))
+            if size >= width
+            else np.empty(0, shard.dtype)
+        )
     if array.ndim not in (1, 2) or array.dtype.kind not in "iu":
         raise ValueError(f"it holds {array.dtype} of shape {array.shape}; expected integers [rows, length] or [tokens]")
     return array
@@ -222,7 +301,9 @@ def _promised(shard: Shard, length: int) -> int:
     try:
         with open(shard.source, "rb") as file:
             version = np.lib.format.read_magic(file)
-            shape, _, _ = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+            shape, _, _ = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )(file)
         return -(-int(np.prod(shape)) // length)
     except (OSError, ValueError, TypeError, EOFError):
         return 0
@@ -240,23 +321,31 @@ def _plan(shards: list[Shard], row_length: int | None) -> tuple[list[Piece], lis
             continue
         if array.ndim == 2:
             if length not in (None, array.shape[1]):
-                raise ProvenanceError(f"row_length={length}, but {shard.label()} has rows of {array.shape[1]} tokens; give all shards rows of one length.")
+                raise ProvenanceError(
+                    f"row_length={length}, but {shard.label()} has rows of {array.shape[1]} tokens; give all shards"
+                    " rows of one length."
+                )
             length = array.shape[1]
         opened.append((array.size, array.ndim))
     if length is None:
         if all(isinstance(o, str) for o in opened):
             raise ProvenanceError(f"corpus: no shard can be read. {shards[0].label()}: {opened[0]}")
-        raise ProvenanceError("row_length is missing: the corpus is flat; give the tokens of a training row (2049 for Pythia's pre-shuffled files).")
+        raise ProvenanceError(
+            "row_length is missing: the corpus is flat; give the tokens of a training row (2049 for Pythia's"
+            " pre-shuffled files)."
+        )
     pieces, lost, first = [], [], 0
     for i, (shard, state) in enumerate(zip(shards, opened)):
         there = _promised(shard, length) if isinstance(state, str) else -(-state[0] // length)
         rows = there if shard.rows is None else shard.rows
         if isinstance(state, str) and shard.rows is None and not there and i + 1 < len(shards):
-            raise ProvenanceError(f"corpus: {shard.label()} cannot be read ({state}), and without its size the rows of the shards after it have no number; "
-                                  "give Shard(source, rows=...) for it, or restore the file.")
+            raise ProvenanceError(
+                f"corpus: {shard.label()} cannot be read ({state}), and without its size the rows of the shards after"
+                " it have no number; give Shard(source, rows=...) for it, or restore the file."
+            )
         tokens = 0 if isinstance(state, str) else state[0]
         if shard.rows is not None and not isinstance(state, str) and tokens < rows * length:
-            tokens -= tokens % length                      # a row that was cut short is lost
+            tokens -= tokens % length  # a row that was cut short is lost
         tokens = min(tokens, rows * length)
         if isinstance(state, str) or -(-tokens // length) < rows:
             had = -(-tokens // length)
@@ -279,8 +368,12 @@ def _merged(lost: list[dict]) -> list[dict]:
     return list(out.values())
 
 
-def _scanned(grams: Grams, most: int, pieces: list[Piece], found: Found, length: int, across: bool, workers: int) -> Iterator[tuple[Piece, Found | None, str]]:
-    """Every piece in order, with what it held (None where it was added to `found` itself) and the error that it ended with."""
+def _scanned(
+    grams: Grams, most: int, pieces: list[Piece], found: Found, length: int, across: bool, workers: int
+) -> Iterator[tuple[Piece, Found | None, str]]:
+    """Every piece in order, with what it held (None where it was added to `found` itself) and the error that it ended
+    with.
+    """
     if workers == 1 or len(pieces) < 2:
         scanners: dict = {}
         for piece in pieces:
@@ -288,7 +381,9 @@ def _scanned(grams: Grams, most: int, pieces: list[Piece], found: Found, length:
         return
     # arrays in memory would be copied to every process
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(pieces)), mp_context=context, initializer=_start, initargs=(grams, most, length, across)) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(pieces)), mp_context=context, initializer=_start, initargs=(grams, most, length, across)
+    ) as pool:
         jobs, ahead = [], iter(pieces)
         for piece in ahead:
             jobs.append((piece, pool.submit(_work, replace(piece, source=_sent(piece)))))
@@ -310,7 +405,7 @@ def _sent(piece: Piece) -> Shard:
     """A file by its name; of an array only the tokens of the piece, as a shard that begins there."""
     if isinstance(piece.source.source, (str, os.PathLike)):
         return piece.source
-    flat = _opened(piece.source).reshape(-1)[piece.begin:piece.begin + piece.tokens]
+    flat = _opened(piece.source).reshape(-1)[piece.begin : piece.begin + piece.tokens]
     return Shard(np.ascontiguousarray(flat), name="sent")
 
 
@@ -341,11 +436,14 @@ def _scan(grams: Grams, piece: Piece, length: int, across: bool, found: Found, s
     dtype = np.dtype(np.uint32 if wide else np.uint16)
     if dtype not in scanners:
         if dtype == np.uint16 and grams.text.max() > 0xFFFF:
-            raise ProvenanceError(f"text has the token {grams.text.max()}, and {piece.source.label()} holds tokens of 16 bits: it is of another tokenizer.")
+            raise ProvenanceError(
+                f"text has the token {grams.text.max()}, and {piece.source.label()} holds tokens of 16 bits: it is of"
+                " another tokenizer."
+            )
         scanners[dtype] = Scanner(grams, dtype)
     # an n-gram that starts here may end in the next piece of the same shard
     tail = min(len(array), end + grams.high - 1) if across else end
-    tokens = array[piece.begin:tail]
+    tokens = array[piece.begin : tail]
     if dtype != array.dtype:
         tokens = _Narrowed(tokens, dtype)
     scanners[dtype].scan(tokens, piece.tokens, piece.first, length, across, found)
@@ -366,7 +464,11 @@ class _Narrowed:
 
 
 def _shards(corpus: Any) -> list[Shard]:
-    listed = corpus if isinstance(corpus, (list, tuple)) and not all(isinstance(t, (int, np.integer)) for t in corpus) else [corpus]
+    listed = (
+        corpus
+        if isinstance(corpus, (list, tuple)) and not all(isinstance(t, (int, np.integer)) for t in corpus)
+        else [corpus]
+    )
     return [shard_of(c, f"corpus[{i}]" if listed is corpus else "corpus") for i, c in enumerate(listed)]
 
 
@@ -382,4 +484,9 @@ def _source(given: Any, name: str) -> Any:
         return PathLike().of(given, name, ProvenanceError)
     if isinstance(given, np.ndarray) and given.dtype.kind in "iu":
         return given
-    return array(given, name, "tokens: an integer array [rows, length] or [tokens], the path of a file of them, a Shard, or a list of these", "iu")
+    return array(
+        given,
+        name,
+        "tokens: an integer array [rows, length] or [tokens], the path of a file of them, a Shard, or a list of these",
+        "iu",
+    )

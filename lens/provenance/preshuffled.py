@@ -1,4 +1,6 @@
-"""Published training orders: Pythia's pre-shuffled token file and OLMo's global indices, local or by HTTP ranges, so that a sample needs no full download."""
+"""Published training orders: Pythia's pre-shuffled token file and OLMo's global indices, local or by HTTP ranges, so
+that a sample needs no full download.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +35,21 @@ def from_pythia(
     shuffled_as: str | None = None,
     **http,
 ) -> Transcript:
-    """Rows of Pythia's pre-shuffled corpus: one flat little-endian uint16 array of `length` tokens a row, row i seen at step i // `batch`.
+    """Rows of Pythia's pre-shuffled corpus: one flat little-endian uint16 array of `length` tokens a row, row i seen at
+    step i // `batch`.
 
     Args:
         path: the file, its parts in order, or their http(s) addresses. Parts need not end at a row's end.
-        rows: how many rows, drawn at random with `seed` (only they are read), or which. None: all of a local file, read as asked.
-        epoch_rows: rows from this one on are repeats of a second epoch and are not drawn (the deduplicated Pile: about 98,700 steps of 1,024).
+        rows: how many rows, drawn at random with `seed` (only they are read), or which. None: all of a local file, read
+            as asked.
+        epoch_rows: rows from this one on are repeats of a second epoch and are not drawn (the deduplicated Pile: about
+            98,700 steps of 1,024).
         sizes: the bytes of each part, so that a missing part can be left out.
         shuffled_as: in words, as in `Transcript`; None: what the publisher declares.
         http: `timeout`, `retries`, `pause` in seconds of the requests.
 
-    Rows of a part that cannot be read are left out and counted in `about["lost"]`. Raises ProvenanceError. Source: Biderman et al. 2023, Pythia.
+    Rows of a part that cannot be read are left out and counted in `about["lost"]`. Raises ProvenanceError. Source:
+    Biderman et al. 2023, Pythia.
     """
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     remote = any(str(p).startswith(("http://", "https://")) for p in paths)
@@ -52,15 +58,21 @@ def from_pythia(
     total, over = divmod(source.size, width)
     if over or not total:
         raise ProvenanceError(
-            f"path: {source.size} bytes are no whole number of rows of {width} bytes ({length} tokens of uint16); give all parts in order, or the right {'length' if sizes is None else 'length and sizes'}"
+            f"path: {source.size} bytes are no whole number of rows of {width} bytes ({length} tokens of uint16); give"
+            f" all parts in order, or the right {'length' if sizes is None else 'length and sizes'}"
         )
     usable = total if epoch_rows is None else min(total, epoch_rows)
     about = {"files": [str(p) for p in paths], "file_order": "training", "rows_in_file": total}
-    shuffled_as = shuffled_as or "rows of the pre-shuffled corpus, drawn into one order before training (declared by its publisher)"
+    shuffled_as = (
+        shuffled_as
+        or "rows of the pre-shuffled corpus, drawn into one order before training (declared by its publisher)"
+    )
     name = name or Path(str(paths[0])).name
     if rows is None:
         if remote or len(paths) > 1:
-            raise ProvenanceError(f"rows is missing: {total} rows would be {source.size / 1e9:.0f} GB; say how many, e.g. rows=20_000")
+            raise ProvenanceError(
+                f"rows is missing: {total} rows would be {source.size / 1e9:.0f} GB; say how many, e.g. rows=20_000"
+            )
         if (there := source.sources[0].size if source.sources[0] else 0) != source.size:
             raise ProvenanceError(unfit("sizes", sizes, f"[{there}], the bytes that the file has; or say which rows"))
         tokens = np.memmap(paths[0], dtype="<u2", mode="r").reshape(total, length)[:usable]
@@ -69,7 +81,16 @@ def from_pythia(
         index = _choice(rows, usable, seed)
         found = source.read_many([(int(i) * width, int(i + 1) * width) for i in index])
         tokens, index = _whole(found, index, source.faults, about, "<u2")
-    return Transcript(tokens, index // batch, "step", row_id=index, name=name, tokenizer=tokenizer, shuffled_as=shuffled_as, about=about)
+    return Transcript(
+        tokens,
+        index // batch,
+        "step",
+        row_id=index,
+        name=name,
+        tokenizer=tokenizer,
+        shuffled_as=shuffled_as,
+        about=about,
+    )
 
 
 @door(ProvenanceError)
@@ -88,22 +109,27 @@ def from_olmo(
     shuffled_as: str | None = None,
     **http,
 ) -> Transcript:
-    """Rows of an OLMo run: `global_indices` (uint32, instances in the order of training) and the token `parts` in the order of the run's configuration.
+    """Rows of an OLMo run: `global_indices` (uint32, instances in the order of training) and the token `parts` in the
+    order of the run's configuration.
 
     Args:
         rows: how many places of the order, drawn at random with `seed`, or which. None: all.
-        chunk: tokens an instance. Each part holds as many whole instances as fit; the rest of it is not used, as in the trainer.
+        chunk: tokens an instance. Each part holds as many whole instances as fit; the rest of it is not used, as in the
+            trainer.
         batch: instances a step: place t of the order was seen at step t // batch.
         dtype: of the tokens; tokens of another width are read as other tokens, which nothing can tell.
         sizes: the bytes of each part, so that a missing part can be left out.
         shuffled_as: in words, as in `Transcript`; None: what the publisher declares.
 
-    Files with or without a NumPy header. Raises ProvenanceError. Source: Groeneveld et al. 2024, OLMo (the trainer's `MemMapDataset`).
+    Files with or without a NumPy header. Raises ProvenanceError. Source: Groeneveld et al. 2024, OLMo (the trainer's
+    `MemMapDataset`).
     """
     order, head = Joined([global_indices], name="global_indices", **http), _header(global_indices, http)
     count = (order.size - head) // 4
     if (order.size - head) % 4 or not count:
-        raise ProvenanceError(f"global_indices={str(global_indices)!r}: {order.size - head} bytes are no whole number of uint32 values")
+        raise ProvenanceError(
+            f"global_indices={str(global_indices)!r}: {order.size - head} bytes are no whole number of uint32 values"
+        )
     places = np.arange(count) if rows is None else _choice(rows, count, seed)
     words = order.read_many([(head + 4 * int(t), head + 4 * int(t) + 4) for t in places])
     about = {"files": [str(global_indices), *map(str, parts)], "file_order": "source", "rows_in_order": count}
@@ -114,16 +140,17 @@ def from_olmo(
     known = {_header(path, http) for part, path in zip(source.sources, parts) if part is not None}
     if None in source.sources and len(known) != 1:
         raise ProvenanceError(
-            f"parts: {source.sources.index(None)} is not there and the others begin with headers of different lengths, so the rows after it have no known"
-            " number. Restore it"
+            f"parts: {source.sources.index(None)} is not there and the others begin with headers of different lengths,"
+            " so the rows after it have no known number. Restore it"
         )
     heads = [known.copy().pop() if part is None else _header(path, http) for part, path in zip(source.sources, parts)]
     held = np.array([(high - low - head) // width for low, high, head in zip(source.starts, source.starts[1:], heads)])
     first = np.concatenate([[0], np.cumsum(held)])
     if (beyond := instance >= first[-1]).any():
         raise ProvenanceError(
-            f"global_indices names instance {instance[beyond][0]}, and the {len(held)} parts hold {first[-1]} of {chunk} tokens; give all parts in order, and"
-            f" the right {'' if sizes is None else 'sizes, '}chunk and dtype"
+            f"global_indices names instance {instance[beyond][0]}, and the {len(held)} parts hold {first[-1]} of"
+            f" {chunk} tokens; give all parts in order, and the right {'' if sizes is None else 'sizes, '}chunk and"
+            " dtype"
         )
     where = np.searchsorted(first, instance, side="right") - 1
     start = np.array(source.starts)[where] + np.array(heads)[where] + (instance - first[where]) * width
@@ -139,7 +166,8 @@ def from_olmo(
         name=name,
         tokenizer=tokenizer,
         about=about,
-        shuffled_as=shuffled_as or "instances of the corpus, drawn into one order before training (declared by its publisher)",
+        shuffled_as=shuffled_as
+        or "instances of the corpus, drawn into one order before training (declared by its publisher)",
     )
 
 
@@ -170,14 +198,19 @@ def _choice(rows, total: int, seed: int) -> np.ndarray:
     return np.sort(chosen)
 
 
-def _whole(found: list[bytes | None], index: np.ndarray, faults: list[str], about: dict, dtype) -> tuple[np.ndarray, np.ndarray]:
+def _whole(
+    found: list[bytes | None], index: np.ndarray, faults: list[str], about: dict, dtype
+) -> tuple[np.ndarray, np.ndarray]:
     """What arrived, as rows of numbers, and its part of `index`; what did not is counted."""
     there = np.array([content is not None for content in found])
     if not there.any():
         raise ProvenanceError(f"none of {len(found)} rows could be read: {'; '.join(dict.fromkeys(faults))[:500]}")
     if not there.all():
         before = about.get("lost", {"rows": 0, "where": []})
-        about["lost"] = {"rows": before["rows"] + int((~there).sum()), "where": [*before["where"], *list(dict.fromkeys(faults))[:FIRST]]}
+        about["lost"] = {
+            "rows": before["rows"] + int((~there).sum()),
+            "where": [*before["where"], *list(dict.fromkeys(faults))[:FIRST]],
+        }
     values = np.frombuffer(b"".join(content for content in found if content is not None), dtype=dtype)
     return values.reshape(int(there.sum()), -1), np.asarray(index)[there]
 

@@ -1,4 +1,6 @@
-"""The query test with models: rows are scored under suspect and references, all at once or until the e-value is convinced."""
+"""The query test with models: rows are scored under suspect and references, all at once or until the e-value is
+convinced.
+"""
 
 from __future__ import annotations
 
@@ -54,21 +56,24 @@ def query(
     """Was `suspect` trained in the order that `transcript` records (itself, or what it was made from)?
 
     Args:
-        suspect: a model (a bridge, a Hugging Face model, or a name that `lens.load` takes), a `Scores` table, NLL of each row [n], or an interface of
-            `suspects`; `Reference(..., name=...)` around it gives it a name.
-        reference: the same kinds, or `Reference(model, shares_order=False, name)`, or a list of them. The best one is of the same size,
-            on the same data in another order.
+        suspect: a model (a bridge, a Hugging Face model, or a name that `lens.load` takes), a `Scores` table, NLL of
+            each row [n], or an interface of `suspects`; `Reference(..., name=...)` around it gives it a name.
+        reference: the same kinds, or `Reference(model, shares_order=False, name)`, or a list of them. The best one is
+            of the same size, on the same data in another order.
         rows: how many rows to ask for, chosen by a hash of row id and seed; None: all.
         statistic, weights, trend, alternative, level, resamples: as in `query_scores`.
         shares_order: declared for references given without `Reference`; True is refused, None makes the result warn.
-        stop_at: ask in batches, in an order-blind random sequence, and stop once the e-value is this large; then only e and its p are guaranteed.
-        batch: rows between two looks. on_part: called with a partial `QueryResult` after each. progress: called with rows done and rows in all.
+        stop_at: ask in batches, in an order-blind random sequence, and stop once the e-value is this large; then only e
+            and its p are guaranteed.
+        batch: rows between two looks. on_part: called with a partial `QueryResult` after each. progress: called with
+            rows done and rows in all.
         stop: asked between batches; True (and Ctrl-C) ends with the rows so far, status "interrupted".
-        store: a folder in which scores are kept, so that no model scores a row twice. score_options: for `lens.measure.scoring.score` (prefix, window,
-            start, dtype, backend ...) and `reduce`.
+        store: a folder in which scores are kept, so that no model scores a row twice. score_options: for
+            `lens.measure.scoring.score` (prefix, window, start, dtype, backend ...) and `reduce`.
         ledger: what counts the looks at this suspect and order, see `query_scores`.
 
-    Rows that were tokenised by another tokenizer than a model's are decoded and tokenised anew; the result says so. Raises ProvenanceError.
+    Rows that were tokenised by another tokenizer than a model's are decoded and tokenised anew; the result says so.
+    Raises ProvenanceError.
     Source: Kuditipudi et al. 2025, Blackbox Model Provenance via Palimpsestic Membership Inference.
     """
     references, score_options = as_references(reference, shares_order), _known_options(score_options)
@@ -80,7 +85,16 @@ def query(
         references,
         transcript,
         rows,
-        dict(statistic=statistic, weights=weights, trend=trend, alternative=alternative, level=level, resamples=resamples, seed=seed, stop_at=stop_at),
+        dict(
+            statistic=statistic,
+            weights=weights,
+            trend=trend,
+            alternative=alternative,
+            level=level,
+            resamples=resamples,
+            seed=seed,
+            stop_at=stop_at,
+        ),
         batch,
         on_part,
         progress,
@@ -96,9 +110,16 @@ def _known_options(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
     from ..measure.scoring import score
 
-    known = [*(name for name in inspect.signature(score).parameters if name not in ("model", "rows", "row_ids", "store")), "reduce", "draws", "places"]
+    known = [
+        *(name for name in inspect.signature(score).parameters if name not in ("model", "rows", "row_ids", "store")),
+        "reduce",
+        "draws",
+        "places",
+    ]
     if unknown := [name for name in given or () if name not in known]:
-        raise ProvenanceError(unfit("score_options", unknown[0], f"options of lens.measure.scoring.score by name ({', '.join(known)})"))
+        raise ProvenanceError(
+            unfit("score_options", unknown[0], f"options of lens.measure.scoring.score by name ({', '.join(known)})")
+        )
     return given
 
 
@@ -112,10 +133,18 @@ def _scorers(suspect, references, transcript, store, options) -> list:
 def _named(suspect, transcript, store, options, name: str = "") -> tuple:
     """Arguments of `scorer_of`; a `Reference` around a suspect only gives it its name."""
     model = suspect.model if isinstance(suspect, Reference) else suspect
-    return model, transcript, store, options, name or (suspect.name if isinstance(suspect, Reference) else "") or name_of(model, "suspect")
+    return (
+        model,
+        transcript,
+        store,
+        options,
+        name or (suspect.name if isinstance(suspect, Reference) else "") or name_of(model, "suspect"),
+    )
 
 
-def _query(scorers, references, transcript, rows, choices, batch, on_part, progress, stop, options, ledger=None) -> QueryResult:
+def _query(
+    scorers, references, transcript, rows, choices, batch, on_part, progress, stop, options, ledger=None
+) -> QueryResult:
     began, started = time.perf_counter(), datetime.datetime.now(datetime.timezone.utc)
     part = transcript if rows is None else transcript.sample(rows, choices["seed"])
     where = _places(transcript, part)
@@ -128,14 +157,18 @@ def _query(scorers, references, transcript, rows, choices, batch, on_part, progr
             break
         tokens_before = scorers[0].tokens
         try:
-            rest = [scorer.nll(where[index]) for scorer in scorers[1:]]  # references first: an interface that samples tokens asks them where to look
+            rest = [
+                scorer.nll(where[index]) for scorer in scorers[1:]
+            ]  # references first: an interface that samples tokens asks them where to look
             values = scorers[0].nll(where[index])
         except KeyboardInterrupt:
             if run.done < LEAST:
                 raise
             status = "interrupted"
             break
-        others = np.array([scorers[0].partner(i, line, where[index]) for i, line in enumerate(rest)]).reshape(len(rest), len(index))
+        others = np.array([scorers[0].partner(i, line, where[index]) for i, line in enumerate(rest)]).reshape(
+            len(rest), len(index)
+        )
         run.add(index, values, others, scorers[0].tokens - tokens_before)
         run.notes = list(dict.fromkeys(note for scorer in scorers for note in scorer.notes))
         if progress is not None:
@@ -146,7 +179,17 @@ def _query(scorers, references, transcript, rows, choices, batch, on_part, progr
             status = "stopped" if run.done < len(part) else "complete"
             break
     result = run.result(status)
-    result.record.update(_provenance(scorers, references, part, choices | {"rows": rows, "batch": batch}, options, started, time.perf_counter() - began))
+    result.record.update(
+        _provenance(
+            scorers,
+            references,
+            part,
+            choices | {"rows": rows, "batch": batch},
+            options,
+            started,
+            time.perf_counter() - began,
+        )
+    )
     return result
 
 
@@ -158,12 +201,16 @@ def _places(whole: Transcript, part: Transcript) -> np.ndarray:
     return order[np.searchsorted(whole.row_id[order], part.row_id)]
 
 
-def _provenance(scorers, references, part: Transcript, call: dict, options: dict, started, seconds: float) -> dict[str, Any]:
+def _provenance(
+    scorers, references, part: Transcript, call: dict, options: dict, started, seconds: float
+) -> dict[str, Any]:
     from .report import file_hashes, versions
 
     inputs = {
         "suspect": scorers[0].identity(),
-        "references": [scorer.identity() | {"shares_order": one.shares_order} for scorer, one in zip(scorers[1:], references)],
+        "references": [
+            scorer.identity() | {"shares_order": one.shares_order} for scorer, one in zip(scorers[1:], references)
+        ],
         "transcript": {
             "name": part.name,
             "rows": len(part),
@@ -173,10 +220,21 @@ def _provenance(scorers, references, part: Transcript, call: dict, options: dict
             "lost": part.about.get("lost"),
         },
     }
-    call = {k: v if isinstance(v, (int, float, str, bool, type(None))) else getattr(v, "__name__", str(v)) for k, v in call.items()}
+    call = {
+        k: v if isinstance(v, (int, float, str, bool, type(None))) else getattr(v, "__name__", str(v))
+        for k, v in call.items()
+    }
     return {
         "inputs": inputs,
-        "call": call | {"score_options": {k: str(v) if not isinstance(v, (int, float, str, bool, type(None))) else v for k, v in options.items()}},
+        "call": (
+            call
+            | {
+                "score_options": {
+                    k: str(v) if not isinstance(v, (int, float, str, bool, type(None))) else v
+                    for k, v in options.items()
+                }
+            }
+        ),
         "versions": versions(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
@@ -201,11 +259,12 @@ def compare(
 ) -> DataFrame:
     """Several suspects on the same rows, each reference scored once; Holm's correction over the guaranteed p-values.
 
-    `suspects`: by name, what `query` takes, or a `QueryResult` of it. Other arguments are `query`'s. One line a suspect: rho with its interval, z, n, `p`,
-    how it was made and its `worth` ("guaranteed if ..." or why it is an approximation), `holm`, `rejected` at 1 - `level`, e, the published approximation
-    and `looks`. A suspect that cannot be tested keeps its line, with the reason in `note` and p NaN, and one whose p is only approximate keeps p without
-    `holm`: both count in the correction, and neither is rejected. From the second look at a suspect on, p is the one adjusted for looks.
-    Raises ProvenanceError.
+    `suspects`: by name, what `query` takes, or a `QueryResult` of it. Other arguments are `query`'s. One line a
+    suspect: rho with its interval, z, n, `p`, how it was made and its `worth` ("guaranteed if ..." or why it is an
+    approximation), `holm`, `rejected` at 1 - `level`, e, the published approximation and `looks`. A suspect that cannot
+    be tested keeps its line, with the reason in `note` and p NaN, and one whose p is only approximate keeps p without
+    `holm`: both count in the correction, and neither is rejected. From the second look at a suspect on, p is the one
+    adjusted for looks. Raises ProvenanceError.
     """
     import pandas as pd
 
@@ -217,9 +276,20 @@ def compare(
         raise ProvenanceError("suspects is empty; give at least one model by name")
     references, score_options = as_references(reference, shares_order), _known_options(score_options)
     shared = [scorer_of(one.model, transcript, store, score_options, one.name, role="reference") for one in references]
-    choices = dict(statistic="difference", weights=None, trend="spearman", alternative="less", level=level, resamples=100_000, seed=0, stop_at=None)
+    choices = dict(
+        statistic="difference",
+        weights=None,
+        trend="spearman",
+        alternative="less",
+        level=level,
+        resamples=100_000,
+        seed=0,
+        stop_at=None,
+    )
     if unknown := set(options) - set(choices) - {"batch"}:
-        raise ProvenanceError(f"{sorted(unknown)[0]!r} is no option of compare; it takes {', '.join([*choices, 'batch'])}")
+        raise ProvenanceError(
+            f"{sorted(unknown)[0]!r} is no option of compare; it takes {', '.join([*choices, 'batch'])}"
+        )
     batch = options.pop("batch", None)
     lines = []
     for name, suspect in suspects.items():
@@ -265,10 +335,27 @@ def compare(
                 "note": "; ".join(result.warnings),
             }
         )
-    columns = ["suspect", "rho", "low", "high", "z", "n", "p", "how", "worth", "holm", "rejected", "e", "p_published", "looks", "note"]
+    columns = [
+        "suspect",
+        "rho",
+        "low",
+        "high",
+        "z",
+        "n",
+        "p",
+        "how",
+        "worth",
+        "holm",
+        "rejected",
+        "e",
+        "p_published",
+        "looks",
+        "note",
+    ]
     sound = np.array([line["sound"] for line in lines])
     table = pd.DataFrame(lines).reindex(columns=columns)
-    # a suspect that could not be tested, or whose p is only approximate, was still meant to be: it counts in the family as a p of 1
+    # a suspect that could not be tested, or whose p is only approximate, was still meant to be: it counts in the family
+    # as a p of 1
     table["holm"] = np.where(sound, holm(np.where(sound, table.p.to_numpy(float), 1.0)), np.nan)
     table["rejected"] = table.holm <= 1 - level
     return table

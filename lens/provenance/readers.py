@@ -1,4 +1,6 @@
-"""Transcripts from arrays and files: flat token files with an order, JSONL, Parquet, NumPy archives. Damaged parts are named and the rest is read."""
+"""Transcripts from arrays and files: flat token files with an order, JSONL, Parquet, NumPy archives. Damaged parts are
+named and the rest is read.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from .arguments import Kind, TokenDtype, array
 from .errors import ProvenanceError
 from .transcripts import Transcript
 
-POSITIONS = ("key", "step", "rank", "position", "index")  # columns that hold positions; the last two are ranks unless told otherwise
+POSITIONS = (
+    "key",
+    "step",
+    "rank",
+    "position",
+    "index",
+)  # columns that hold positions; the last two are ranks unless told otherwise
 NAMED = 5  # faults that a message lists
 #: One file or folder, or several.
 Paths = FilePath | Annotated[Sequence[FilePath], Filled()]
@@ -25,7 +33,14 @@ Paths = FilePath | Annotated[Sequence[FilePath], Filled()]
 def read(path: Paths, **options) -> Transcript:
     """A transcript from a file by its suffix: .jsonl, .parquet (or several), .npz, or .npy / .bin with an `order`."""
     first = Path(path if isinstance(path, (str, Path)) else list(path)[0])
-    readers = {".jsonl": from_jsonl, ".json": from_jsonl, ".parquet": from_parquet, ".npz": from_npz, ".npy": from_file, ".bin": from_file}
+    readers = {
+        ".jsonl": from_jsonl,
+        ".json": from_jsonl,
+        ".parquet": from_parquet,
+        ".npz": from_npz,
+        ".npy": from_file,
+        ".bin": from_file,
+    }
     if first.suffix not in readers:
         raise ProvenanceError(f"path={str(first)!r} ends in {first.suffix!r}; expected one of {', '.join(readers)}")
     return readers[first.suffix](path, **options)
@@ -33,18 +48,24 @@ def read(path: Paths, **options) -> Transcript:
 
 @door(ProvenanceError)
 def from_arrays(tokens: Any, position: Any = None, *, order: Any = None, kind: Kind = "rank", **options) -> Transcript:
-    """A transcript from arrays: `position` [n] says when each row came, `order` [n] lists the rows in the sequence of training (rank t is row order[t]).
+    """A transcript from arrays: `position` [n] says when each row came, `order` [n] lists the rows in the sequence of
+    training (rank t is row order[t]).
 
-    The two are inverse permutations; a mix-up costs all power and no test would notice. Give exactly one. Other options are those of `Transcript`.
+    The two are inverse permutations; a mix-up costs all power and no test would notice. Give exactly one. Other options
+    are those of `Transcript`.
     """
     if (position is None) == (order is None):
-        raise ProvenanceError("position and order: give exactly one. position[i] is when row i came; order[t] is the row that came at time t")
+        raise ProvenanceError(
+            "position and order: give exactly one. position[i] is when row i came; order[t] is the row that came at"
+            " time t"
+        )
     if order is not None:
         order = array(order, "order", "the row numbers in the sequence of training, a permutation")
         if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
             raise ProvenanceError(
-                f"order (shape {order.shape}, {order.dtype}) is no permutation of 0 to {max(order.size - 1, 0)}; it lists each row once, in the sequence of"
-                " training. Where it holds each row's time, pass it as position"
+                f"order (shape {order.shape}, {order.dtype}) is no permutation of 0 to {max(order.size - 1, 0)}; it"
+                " lists each row once, in the sequence of training. Where it holds each row's time, pass it as"
+                " position"
             )
         if kind != "rank":
             raise ProvenanceError(f"order with kind={kind!r}: an order gives ranks; give keys or steps as position")
@@ -65,35 +86,56 @@ def from_file(
     kind: Kind = "rank",
     **options,
 ) -> Transcript:
-    """A local token file, not read into memory: .npy ([n, length], or flat with `length`), or .bin (flat `dtype`); `order` is an array or .npy file.
+    """A local token file, not read into memory: .npy ([n, length], or flat with `length`), or .bin (flat `dtype`);
+    `order` is an array or .npy file.
 
     `order_is`: "order" (row numbers in the sequence of training) or "position" (each row's rank, step or key).
     """
     path = Path(path)
     if order is None:
-        raise ProvenanceError(f"order is missing for {path}: give an array or .npy file, with order_is='order' or 'position'")
+        raise ProvenanceError(
+            f"order is missing for {path}: give an array or .npy file, with order_is='order' or 'position'"
+        )
     flat = containers.array(path, _refuse, dtype=None if path.suffix == ".npy" else dtype)
     values = np.array(containers.array(Path(order), _refuse_order)) if isinstance(order, (str, Path)) else order
     if flat.ndim == 1:
         if not length or not len(flat) or len(flat) % length:
-            raise ProvenanceError(f"length={length!r} with {path}, {len(flat)} tokens in one line; expected a row length that divides their number")
+            raise ProvenanceError(
+                f"length={length!r} with {path}, {len(flat)} tokens in one line; expected a row length that divides"
+                " their number"
+            )
         flat = flat.reshape(-1, length)
     elif length not in (None, flat.shape[-1]):
-        raise ProvenanceError(f"length={length} and {path} holds rows of {flat.shape[-1]} tokens; leave length out, or give the right one")
+        raise ProvenanceError(
+            f"length={length} and {path} holds rows of {flat.shape[-1]} tokens; leave length out, or give the right one"
+        )
     options = {"name": path.name, "about": {"files": [str(path)]}} | options
     return from_arrays(flat, kind=kind, **{order_is: values}, **options)
 
 
 @door(ProvenanceError)
 def from_npz(path: FilePath, *, position: Name | None = None, kind: Kind | None = None, **options) -> Transcript:
-    """A NumPy archive: `tokens` [n, length], or flat `tokens` with `offsets` [n + 1]; one of key, step, rank, position; optional `row_id`, `group`."""
+    """A NumPy archive: `tokens` [n, length], or flat `tokens` with `offsets` [n + 1]; one of key, step, rank, position;
+    optional `row_id`, `group`.
+    """
     path = Path(path)
     arrays = containers.archive(path, _refuse)
     tokens = arrays.get("tokens")
     if tokens is not None and "offsets" in arrays:
         offsets = arrays["offsets"]
-        if tokens.ndim != 1 or offsets.ndim != 1 or offsets.dtype.kind not in "iu" or not len(offsets) or offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets.astype(np.int64)) < 0).any():
-            raise _refuse(f"{path}: offsets (shape {offsets.shape}, {offsets.dtype}) do not cut tokens (shape {tokens.shape}) into rows; expected rising whole numbers from 0 to their number")
+        if (
+            tokens.ndim != 1
+            or offsets.ndim != 1
+            or offsets.dtype.kind not in "iu"
+            or not len(offsets)
+            or offsets[0] != 0
+            or offsets[-1] != len(tokens)
+            or (np.diff(offsets.astype(np.int64)) < 0).any()
+        ):
+            raise _refuse(
+                f"{path}: offsets (shape {offsets.shape}, {offsets.dtype}) do not cut tokens (shape {tokens.shape})"
+                " into rows; expected rising whole numbers from 0 to their number"
+            )
         tokens = np.split(tokens, offsets[1:-1])
     return _from_columns(arrays | {"tokens": tokens}, path, position, kind, [], 0, options)
 
@@ -118,7 +160,9 @@ def from_jsonl(path: FilePath, *, position: Name | None = None, kind: Kind | Non
 
 
 def _row(record: dict[str, Any], position: str | None) -> dict[str, Any]:
-    """A line's object with its tokens as an array. Raises reading.Fault: its tokens are no flat list of whole numbers, or its position is none that an array holds."""
+    """A line's object with its tokens as an array. Raises reading.Fault: its tokens are no flat list of whole numbers,
+    or its position is none that an array holds.
+    """
     tokens = record.get("tokens")
     if tokens is not None and not isinstance(tokens, str):
         try:
@@ -130,16 +174,26 @@ def _row(record: dict[str, Any], position: str | None) -> dict[str, Any]:
         record = record | {"tokens": held.astype(np.int64) if not len(held) else held}
     for name in (*POSITIONS, "row_id", *([position] if position else [])):
         at = record.get(name)
-        if isinstance(at, bool) or at is not None and not isinstance(at, (int, float)) or isinstance(at, int) and abs(at) >= 1 << 63:
+        if (
+            isinstance(at, bool)
+            or at is not None
+            and not isinstance(at, (int, float))
+            or isinstance(at, int)
+            and abs(at) >= 1 << 63
+        ):
             raise reading.Fault(f"has {name}={str(at)[:40]}, which is no number of 64 bits")
     return record
 
 
 @door(ProvenanceError)
-def from_parquet(path: Paths, *, position: Name | None = None, kind: Kind | None = None, tokens: Name = "tokens", **options) -> Transcript:
-    """Parquet files or a folder of them: a column of token lists (or `text`), one of key, step, rank, position, index; optional `row_id`, `group`.
+def from_parquet(
+    path: Paths, *, position: Name | None = None, kind: Kind | None = None, tokens: Name = "tokens", **options
+) -> Transcript:
+    """Parquet files or a folder of them: a column of token lists (or `text`), one of key, step, rank, position, index;
+    optional `row_id`, `group`.
 
-    A file that cannot be read is named, and the rest goes on. Row ids are by default numbered over all the files that could be read.
+    A file that cannot be read is named, and the rest goes on. Row ids are by default numbered over all the files that
+    could be read.
     """
     import pyarrow as pa
 
@@ -162,12 +216,28 @@ def from_parquet(path: Paths, *, position: Name | None = None, kind: Kind | None
     for name in names:
         kinds = {str(table.schema.field(name).type): file for table, file in zip(tables, whole)}
         if len(kinds) > 1:
-            raise _refuse(f"the files of {paths[0].parent} differ in the type of {name!r}: {', '.join(f'{kind} in {file.name}' for kind, file in kinds.items())}; write them alike")
-        column = pa.chunked_array([chunk for table in tables for chunk in table.column(name).chunks], tables[0].schema.field(name).type)
-        columns["tokens" if name == tokens else name] = (
-            _list_column(column) if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) else column.to_pylist()
+            raise _refuse(
+                f"the files of {paths[0].parent} differ in the type of {name!r}:"
+                f" {', '.join(f'{kind} in {file.name}' for kind, file in kinds.items())}; write them alike"
+            )
+        column = pa.chunked_array(
+            [chunk for table in tables for chunk in table.column(name).chunks], tables[0].schema.field(name).type
         )
-    return _from_columns(columns, paths[0] if len(paths) == 1 else paths[0].parent, position, kind, faults, lost, options, [str(file) for file in paths])
+        columns["tokens" if name == tokens else name] = (
+            _list_column(column)
+            if pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+            else column.to_pylist()
+        )
+    return _from_columns(
+        columns,
+        paths[0] if len(paths) == 1 else paths[0].parent,
+        position,
+        kind,
+        faults,
+        lost,
+        options,
+        [str(file) for file in paths],
+    )
 
 
 def _refuse(said: str) -> ProvenanceError:
@@ -198,7 +268,14 @@ def _rows_of(file: Path) -> int:
 
 
 def _from_columns(
-    columns: dict[str, Any], path: Path, position: str | None, kind: str | None, faults: list[str], lost: int, options: dict, files: list[str] | None = None
+    columns: dict[str, Any],
+    path: Path,
+    position: str | None,
+    kind: str | None,
+    faults: list[str],
+    lost: int,
+    options: dict,
+    files: list[str] | None = None,
 ) -> Transcript:
     named = [position] if position else [name for name in POSITIONS if name in columns]
     if not named or named[0] not in columns:
@@ -207,7 +284,10 @@ def _from_columns(
             f" {', '.join(map(str, columns)) or 'nothing'}"
         )
     if len(named) > 1:
-        raise ProvenanceError(f"{path} has several columns of positions ({', '.join(named)}); say which with position= before any score is seen")
+        raise ProvenanceError(
+            f"{path} has several columns of positions ({', '.join(named)}); say which with position= before any score"
+            " is seen"
+        )
     kind = kind or (named[0] if named[0] in ("key", "step", "rank") else "rank")
     values = columns[named[0]]
     values = [np.nan if value is None else value for value in values] if isinstance(values, list) else values
@@ -215,10 +295,17 @@ def _from_columns(
     if tokens is None:
         raise ProvenanceError(f"{path}: no column 'tokens' (ids) or 'text'; it has {', '.join(map(str, columns))}")
     if any(row is None for row in tokens):
-        raise ProvenanceError(f"{path}: tokens are missing in {sum(row is None for row in tokens)} rows; leave such rows out, all of them")
+        raise ProvenanceError(
+            f"{path}: tokens are missing in {sum(row is None for row in tokens)} rows; leave such rows out, all of them"
+        )
     notes = {"files": files or [str(path)]}
     if faults:
-        notes["lost"] = {"rows": lost, "where": [*faults[:NAMED], *([f"and {len(faults) - NAMED} more"] if len(faults) > NAMED else [])]}
+        notes["lost"] = {
+            "rows": lost,
+            "where": [*faults[:NAMED], *([f"and {len(faults) - NAMED} more"] if len(faults) > NAMED else [])],
+        }
     about = notes | dict(options.pop("about", {}))
-    extra = {name: np.asarray(columns[name]) for name in ("row_id", "group") if name in columns and columns[name] is not None}
+    extra = {
+        name: np.asarray(columns[name]) for name in ("row_id", "group") if name in columns and columns[name] is not None
+    }
     return Transcript(tokens, values, kind, about=about, **({"name": path.name} | extra | options))

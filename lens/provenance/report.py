@@ -1,4 +1,6 @@
-"""A report of one test that an expert of either side can check: assumptions, statistic, p-values and their worth, hashes of inputs, the command."""
+"""A report of one test that an expert of either side can check: assumptions, statistic, p-values and their worth,
+hashes of inputs, the command.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,18 @@ pre { white-space: pre-wrap; border: 1px solid #c9ccd3; padding: .6em; }
 
 
 @door(ProvenanceError)
-def report(result: QueryResult, path_html: FilePath | None = None, path_json: FilePath | None = None, *, command: str | None = None) -> dict[str, Any]:
+def report(
+    result: QueryResult,
+    path_html: FilePath | None = None,
+    path_json: FilePath | None = None,
+    *,
+    command: str | None = None,
+) -> dict[str, Any]:
     """Write a result as a self-contained HTML page and as JSON, and return what the JSON holds.
 
-    `command`: what repeats the test; by default the one in the result's record, else the call in Python. Both files hold the same numbers.
-    Raises ProvenanceError for a result without rows, lens.FileError where a file cannot be written; earlier reports are then as they were.
+    `command`: what repeats the test; by default the one in the result's record, else the call in Python. Both files
+    hold the same numbers. Raises ProvenanceError for a result without rows, lens.FileError where a file cannot be
+    written; earlier reports are then as they were.
     """
     if result.n < 4:
         raise ProvenanceError(f"result has n = {result.n} rows; there is nothing to report yet. Wait for more rows")
@@ -55,7 +64,12 @@ def report(result: QueryResult, path_html: FilePath | None = None, path_json: Fi
 def contents(result: QueryResult, command: str | None = None) -> dict[str, Any]:
     """All that a report says, as plain JSON values (None where a number is not finite)."""
     record = result.record
-    interval = {"low": result.interval.low, "high": result.interval.high, "level": result.interval.level, "method": result.interval.method}
+    interval = {
+        "low": result.interval.low,
+        "high": result.interval.high,
+        "level": result.interval.level,
+        "method": result.interval.method,
+    }
     return _plain(
         {
             "schema": SCHEMA,
@@ -68,9 +82,28 @@ def contents(result: QueryResult, command: str | None = None) -> dict[str, Any]:
             "tested": _tested(record),
             "choices": {
                 key: record.get(key)
-                for key in ("statistic", "weights", "trend", "alternative", "level", "resamples", "stop_at", "seed", "position", "groups", "epochs")
+                for key in (
+                    "statistic",
+                    "weights",
+                    "trend",
+                    "alternative",
+                    "level",
+                    "resamples",
+                    "stop_at",
+                    "seed",
+                    "position",
+                    "groups",
+                    "epochs",
+                )
             },
-            "statistic": {"rho": result.rho, "interval": interval, "z": result.z, "n": result.n, "tokens": result.tokens, "e": result.e},
+            "statistic": {
+                "rho": result.rho,
+                "interval": interval,
+                "z": result.z,
+                "n": result.n,
+                "tokens": result.tokens,
+                "e": result.e,
+            },
             "p_values": result.p_values(),
             "guaranteed_if": result.conditions(),
             "e_worth": result.e_worth,
@@ -99,13 +132,18 @@ def _tested(record: Mapping[str, Any]) -> str:
     direction = {"less": "falls", "greater": "rises", "two-sided": "changes"}[record.get("alternative", "less")]
     if record.get("kind") == "partition test":
         return (
-            f"whether the match of the text {names.get('suspect', '')} with rows of {names.get('transcript', '')} {direction} with the rows' position in"
-            " training"
+            f"whether the match of the text {names.get('suspect', '')} with rows of {names.get('transcript', '')}"
+            f" {direction} with the rows' position in training"
         )
-    against = f", compared with {' and '.join(names['references'])} ({record.get('statistic')})," if names.get("references") else ""
+    against = (
+        f", compared with {' and '.join(names['references'])} ({record.get('statistic')}),"
+        if names.get("references")
+        else ""
+    )
     return (
-        f"whether the negative log-likelihood of rows of {names.get('transcript', '')} under {names.get('suspect', '')}{against} {direction} with the rows'"
-        " position in training. Under the null hypothesis every arrangement of the positions within exchange groups is as likely as the one that was drawn"
+        f"whether the negative log-likelihood of rows of {names.get('transcript', '')} under"
+        f" {names.get('suspect', '')}{against} {direction} with the rows' position in training. Under the null"
+        " hypothesis every arrangement of the positions within exchange groups is as likely as the one that was drawn"
     )
 
 
@@ -120,12 +158,16 @@ def _python(record: Mapping[str, Any]) -> str:
         if names.get("references")
         else ""
     )
-    chosen = ", ".join(f"{k}={v!r}" for k, v in call.items() if v is not None and v != {} and not (k == "score_options" and not v))
+    chosen = ", ".join(
+        f"{k}={v!r}" for k, v in call.items() if v is not None and v != {} and not (k == "score_options" and not v)
+    )
     return f"lens.provenance.query({names.get('suspect', 'suspect')!r}, transcript, {reference}{chosen})"
 
 
 def figure_svg(result: QueryResult) -> str:
-    """Two panels as inline SVG: the score by quantile of position with intervals, and the statistic over permutations with the observed one."""
+    """Two panels as inline SVG: the score by quantile of position with intervals, and the statistic over permutations
+    with the observed one.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -137,7 +179,13 @@ def figure_svg(result: QueryResult) -> str:
         table = result.table()
         middle = (table.low + table.high) / 2
         left.errorbar(
-            middle, table.score, yerr=[table.score - table.score_low, table.score_high - table.score], fmt="o", color=SERIES[0], capsize=2.5, markersize=4.5
+            middle,
+            table.score,
+            yerr=[table.score - table.score_low, table.score_high - table.score],
+            fmt="o",
+            color=SERIES[0],
+            capsize=2.5,
+            markersize=4.5,
         )
         left.axhline(float(result.frame["score"].mean()), color=MUTED, linewidth=0.8)
         left.set(xlabel="position in training (tenths of the rows)", ylabel="mean score with interval")
@@ -165,11 +213,18 @@ def page(content: Mapping[str, Any], svg: str) -> str:
     scored = f"; {number(s['tokens'])} tokens scored" if s["tokens"] else ""
     p_rows = "".join(
         f"<tr><td>{e(v['name'])}</td><td class=number>{v['p']:.3g}</td><td>{e(worth(v))}</td><td>{e(v['kind'])}:"
-        f" {e(v['method'])}, {e(v['alternative'])}" + (f"; never below {v['floor']:.2g}" if v["floor"] > 1e-300 else "") + "</td></tr>"
+        f" {e(v['method'])}, {e(v['alternative'])}"
+        + (f"; never below {v['floor']:.2g}" if v["floor"] > 1e-300 else "")
+        + "</td></tr>"
         for v in content["p_values"]
     )
     q_rows = "".join(
-        "<tr>" + "".join(f"<td class=number>{number(row[k])}</td>" for k in ("quantile", "low", "high", "n", "score", "score_low", "score_high")) + "</tr>"
+        "<tr>"
+        + "".join(
+            f"<td class=number>{number(row[k])}</td>"
+            for k in ("quantile", "low", "high", "n", "score", "score_low", "score_high")
+        )
+        + "</tr>"
         for row in content["quantiles"]
     )
     bullets = lambda texts: "<ul>" + "".join(f"<li>{e(text)}</li>" for text in texts) + "</ul>"
@@ -184,8 +239,11 @@ def page(content: Mapping[str, Any], svg: str) -> str:
     warnings = f"<div class=warning>{bullets(content['warnings'])}</div>" if content["warnings"] else "<p>None.</p>"
     title = f"Provenance report: {names.get('suspect', 'suspect')} and {names.get('transcript', 'transcript')}"
     interval, look = s["interval"], content["looks"]
-    looks = "Looks at this suspect in this order were not counted." if not look else f"Look {look['number']} at this suspect in this order in this process" + (
-        f", of {look['planned']} planned." if look["planned"] else "."
+    looks = (
+        "Looks at this suspect in this order were not counted."
+        if not look
+        else f"Look {look['number']} at this suspect in this order in this process"
+        + (f", of {look['planned']} planned." if look["planned"] else ".")
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{e(title)}</title><style>{STYLE}</style></head><body>
@@ -220,12 +278,21 @@ def file_hashes(paths: Iterable[str]) -> list[dict[str, Any]]:
     found = []
     for path in map(str, paths):
         if path.startswith(("http://", "https://")):
-            found.append({"file": path, "sha256": None, "note": "remote: the rows read are part of the transcript's hash"})
+            found.append(
+                {"file": path, "sha256": None, "note": "remote: the rows read are part of the transcript's hash"}
+            )
             continue
         try:
             size = Path(path).stat().st_size
             if size > HASHED_AT_MOST:
-                found.append({"file": path, "bytes": size, "sha256": None, "note": "large: the rows read are part of the transcript's hash"})
+                found.append(
+                    {
+                        "file": path,
+                        "bytes": size,
+                        "sha256": None,
+                        "note": "large: the rows read are part of the transcript's hash",
+                    }
+                )
                 continue
             with open(path, "rb") as file:
                 found.append({"file": path, "bytes": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()})

@@ -1,4 +1,6 @@
-"""What a test of provenance found: the statistic, its p-values and what each is worth, the rows behind it, and the record to check it by."""
+"""What a test of provenance found: the statistic, its p-values and what each is worth, the rows behind it, and the
+record to check it by.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,18 @@ class QueryResult:
     """The outcome of `query`, `query_scores` or `partition`.
 
     Args:
-        rho: rank correlation of score and position within exchange groups; `interval` its confidence interval (approximate, Fisher z).
+        rho: rank correlation of score and position within exchange groups; `interval` its confidence interval
+            (approximate, Fisher z).
         z: the statistic standardised by its exact permutation moments.
-        p_permutation: guaranteed, unless a sequential stop looked at the data; `p_key`: guaranteed bound, only for keys, else None. Each guarantee has
-            conditions (`PValue.condition`, `conditions()`); where the data speak against one, p is approximate and says why (`PValue.reason`).
-        e: e-value after the last row, see `e_worth`; `p_e`: 1 over the largest e on the way, whatever ended it; `log_e` [n] in the sequence of asking.
+        p_permutation: guaranteed, unless a sequential stop looked at the data; `p_key`: guaranteed bound, only for
+            keys, else None. Each guarantee has conditions (`PValue.condition`, `conditions()`); where the data speak
+            against one, p is approximate and says why (`PValue.reason`).
+        e: e-value after the last row, see `e_worth`; `p_e`: 1 over the largest e on the way, whatever ended it; `log_e`
+            [n] in the sequence of asking.
         p_t: Student's two-sided approximation, as published.
         null: statistic over the permutations drawn.
-        frame: one line a row used, in the sequence of asking: row_id, position (mean over epochs), group, suspect, references, score.
+        frame: one line a row used, in the sequence of asking: row_id, position (mean over epochs), group, suspect,
+            references, score.
         n, tokens: rows used, and tokens scored (0 where unknown). warnings: what a reader must know before believing p.
         status: "complete", "stopped" (by the e-value), "interrupted" (by the user) or "partial".
         record: assumptions, choices, hashes of inputs, versions.
@@ -52,11 +58,13 @@ class QueryResult:
 
     @property
     def p(self) -> PValue:
-        """One p-value, guaranteed if any is: twice the smaller of the permutation p and one that reaches further (the key bound, or 1 / e).
+        """One p-value, guaranteed if any is: twice the smaller of the permutation p and one that reaches further (the
+        key bound, or 1 / e).
 
-        Where one of the two is only approximate, the other alone; where both are, twice the smaller, approximate. After a sequential stop, and in a partial
-        result, 1 / e alone. Guaranteed for a number of rows, or a rule of stopping, that was fixed beforehand: who may stop by hand as well, and takes
-        whichever p comes, has looked twice and should read `p_e` in both cases.
+        Where one of the two is only approximate, the other alone; where both are, twice the smaller, approximate. After
+        a sequential stop, and in a partial result, 1 / e alone. Guaranteed for a number of rows, or a rule of stopping,
+        that was fixed beforehand: who may stop by hand as well, and takes whichever p comes, has looked twice and
+        should read `p_e` in both cases.
         """
         if self.status != "complete" or self.record.get("stop_at") is not None:
             return self.p_e
@@ -84,17 +92,25 @@ class QueryResult:
 
     @property
     def p_adjusted(self) -> PValue:
-        """`p` for all looks so far at this suspect in this order, whichever of them is kept: times the planned number of looks, or for look k times k (k + 1)."""
+        """`p` for all looks so far at this suspect in this order, whichever of them is kept: times the planned number
+        of looks, or for look k times k (k + 1).
+        """
         look, p = self.record.get("looks"), self.p
         if not look:
             return p
         factor, how = look["factor"], f"look {look['number']}"
         how += f" of {look['planned']} planned, times {look['planned']}" if look["planned"] else f", times {factor:g}"
-        adjusted = replace(p, p=min(1.0, factor * float(p)), floor=min(1.0, factor * float(p.floor)), method=f"{p.method}, {how}")
-        return replace(adjusted, condition=p.condition.replace(", and this is the only look", ", but for the looks counted"))
+        adjusted = replace(
+            p, p=min(1.0, factor * float(p)), floor=min(1.0, factor * float(p.floor)), method=f"{p.method}, {how}"
+        )
+        return replace(
+            adjusted, condition=p.condition.replace(", and this is the only look", ", but for the looks counted")
+        )
 
     def p_values(self) -> list[dict[str, Any]]:
-        """Each p-value with name, value, kind, whether it is guaranteed, on what condition, why not, and how it was made: the combined one first."""
+        """Each p-value with name, value, kind, whether it is guaranteed, on what condition, why not, and how it was
+        made: the combined one first.
+        """
         named = [
             ("combined", self.p),
             ("permutation", self.p_permutation),
@@ -126,7 +142,9 @@ class QueryResult:
 
     @property
     def e_worth(self) -> str:
-        """At which stops the mean of `e` is at most 1: at any, for keys; for ranks and steps only at stops that look at past scores and ranks."""
+        """At which stops the mean of `e` is at most 1: at any, for keys; for ranks and steps only at stops that look at
+        past scores and ranks.
+        """
         if not self.p_e.guaranteed:
             return f"approximate: {self.p_e.reason}"
         if self.record.get("position", "key") == "key":
@@ -135,7 +153,9 @@ class QueryResult:
 
     @door(ProvenanceError)
     def table(self, quantiles: Count = 10):
-        """Score by quantile of position: `low` and `high` of the position, n, mean score, and its t interval (`score_low`, `score_high`) as a DataFrame."""
+        """Score by quantile of position: `low` and `high` of the position, n, mean score, and its t interval
+        (`score_low`, `score_high`) as a DataFrame.
+        """
         import pandas as pd
         from scipy import stats
 
@@ -146,7 +166,9 @@ class QueryResult:
         for number, part in enumerate(parts, 1):
             values, k = score[part], len(part)
             half = stats.t.ppf((1 + self.level) / 2, k - 1) * values.std(ddof=1) / np.sqrt(k) if k > 1 else np.nan
-            rows.append((number, at[part].min(), at[part].max(), k, values.mean(), values.mean() - half, values.mean() + half))
+            rows.append(
+                (number, at[part].min(), at[part].max(), k, values.mean(), values.mean() - half, values.mean() + half)
+            )
         return pd.DataFrame(rows, columns=["quantile", "low", "high", "n", "score", "score_low", "score_high"])
 
     def __str__(self) -> str:
@@ -156,16 +178,20 @@ class QueryResult:
         lines = [
             f"{title}: {names.get('suspect', 'suspect')}{against} on {names.get('transcript', 'transcript')}"
             + ("" if self.status == "complete" else f" [{self.status}]"),
-            f"  rho {short(self.rho)} [{short(self.interval.low)}, {short(self.interval.high)}] ({100 * self.level:g} %), z = {self.z:.2f}, n = {whole(self.n)}"
-            " rows" + (f", {whole(self.tokens)} tokens" if self.tokens else ""),
+            f"  rho {short(self.rho)} [{short(self.interval.low)}, {short(self.interval.high)}] ({100 * self.level:g}"
+            f" %), z = {self.z:.2f}, n = {whole(self.n)} rows"
+            + (f", {whole(self.tokens)} tokens" if self.tokens else ""),
         ]
         for line in self.p_values():
             lines.append(
-                f"  {line['name']}: p = {probability(line['p'])}{' (the smallest it can be)' if line['p'] <= line['floor'] else ''}"
-                f" - {worth(line)}, {line['method']}, {line['alternative']}"
+                f"  {line['name']}: p ="
+                f" {probability(line['p'])}{' (the smallest it can be)' if line['p'] <= line['floor'] else ''} -"
+                f" {worth(line)}, {line['method']}, {line['alternative']}"
             )
         lines.append(f"  e = {short(self.e)} ({self.e_worth})")
-        lines += [f"  {'guaranteed if' if not i else '          and if'} {text}" for i, text in enumerate(self.conditions())]
+        lines += [
+            f"  {'guaranteed if' if not i else '          and if'} {text}" for i, text in enumerate(self.conditions())
+        ]
         return "\n".join(lines + [f"  warning: {text}" for text in self.warnings])
 
     def _repr_html_(self) -> str:
@@ -179,7 +205,8 @@ class QueryResult:
         rests = "".join(f"<li>{html.escape(text)}</li>" for text in self.conditions())
         return as_written(
             f"<p><b>{head}</b><br>{line}; e ="
-            f" {short(self.e)} ({html.escape(self.e_worth)})</p><table><thead><tr><th>p-value</th><th></th><th>worth</th><th>how</th></tr></thead><tbody>{rows}</tbody></table>"
+            f" {short(self.e)}"
+            f" ({html.escape(self.e_worth)})</p><table><thead><tr><th>p-value</th><th></th><th>worth</th><th>how</th></tr></thead><tbody>{rows}</tbody></table>"
             + (f"<p>Guaranteed if</p><ul>{rests}</ul>" if rests else "")
             + (f"<p>Warnings</p><ul>{notes}</ul>" if notes else "")
         )

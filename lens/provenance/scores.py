@@ -1,7 +1,8 @@
-"""The test itself, on scores that are at hand: an order-blind statistic of suspect and references, against the positions of the shuffle.
+"""The test itself, on scores that are at hand: an order-blind statistic of suspect and references, against the
+positions of the shuffle.
 
-Scores are negative log-likelihoods (NLL, nats a token). The effect that is looked for: later rows are remembered better, so the suspect's NLL minus the
-reference's falls with position.
+Scores are negative log-likelihoods (NLL, nats a token). The effect that is looked for: later rows are remembered
+better, so the suspect's NLL minus the reference's falls with position.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ PARTIAL_DRAWS = 999  # permutations of a partial result
 class Reference:
     """A model (or its scores) to compare with, and whether it was trained in the transcript's order.
 
-    A reference that shares the order makes an innocent suspect look guilty: it is refused. `shares_order=None`: nobody said; the result warns.
+    A reference that shares the order makes an innocent suspect look guilty: it is refused. `shares_order=None`: nobody
+    said; the result warns.
     """
 
     model: Asked
@@ -42,7 +44,9 @@ class Reference:
 
 
 def as_references(reference: Any, shares_order: bool | None = None) -> list[Reference]:
-    """None, one or several (a list or tuple; an array [references, rows]) as `Reference`s; refuses any that shares the order."""
+    """None, one or several (a list or tuple; an array [references, rows]) as `Reference`s; refuses any that shares the
+    order.
+    """
     if reference is None:
         return []
     several = (
@@ -52,13 +56,24 @@ def as_references(reference: Any, shares_order: bool | None = None) -> list[Refe
     )
     found = []
     for number, one in enumerate(reference if several else [reference]):
-        one = one if isinstance(one, Reference) else Reference(_ASKED.of(one, f"reference[{number}]" if several else "reference", ProvenanceError), shares_order)
-        one = one if one.name else replace(one, name=name_of(one.model, f"reference {number + 1}" if several else "reference"))
+        one = (
+            one
+            if isinstance(one, Reference)
+            else Reference(
+                _ASKED.of(one, f"reference[{number}]" if several else "reference", ProvenanceError), shares_order
+            )
+        )
+        one = (
+            one
+            if one.name
+            else replace(one, name=name_of(one.model, f"reference {number + 1}" if several else "reference"))
+        )
         if one.shares_order:
             raise ProvenanceError(
-                f"reference {one.name!r} is declared to share the transcript's order (shares_order=True): refused. Its own NLL falls with position, so suspect"
-                " minus reference rises or falls with the order even where the suspect never saw it, and an innocent suspect is flagged. Use a model of the"
-                " same size trained on the same data in another order, any model trained elsewhere, or statistic='none' without a reference"
+                f"reference {one.name!r} is declared to share the transcript's order (shares_order=True): refused. Its"
+                " own NLL falls with position, so suspect minus reference rises or falls with the order even where the"
+                " suspect never saw it, and an innocent suspect is flagged. Use a model of the same size trained on"
+                " the same data in another order, any model trained elsewhere, or statistic='none' without a reference"
             )
         found.append(one)
     return found
@@ -71,32 +86,42 @@ def name_of(model: Any, default: str) -> str:
     if isinstance(model, str):
         return model
     table = getattr(model, "model", None)
-    for value in (getattr(model, "name", None), known(model, ""), table.get("name") if isinstance(table, dict) else None):
+    for value in (
+        getattr(model, "name", None),
+        known(model, ""),
+        table.get("name") if isinstance(table, dict) else None,
+    ):
         if isinstance(value, str) and value:
             return value
     return default
 
 
-def order_blind(suspect: np.ndarray, references: np.ndarray, statistic: str = "difference", weights: str | None = None) -> np.ndarray:
+def order_blind(
+    suspect: np.ndarray, references: np.ndarray, statistic: str = "difference", weights: str | None = None
+) -> np.ndarray:
     """The score of each row, made without looking at positions: float64 [n].
 
     Args:
         suspect: NLL [n]; references: NLL [references, n].
-        statistic: "difference" (minus the references' mean), "linear" (residual of least squares on all references), "poly4" (on powers 1 to 4 of each),
-            "none".
-        weights: "noise" divides each residual (less their mean) by its standard deviation as the references' mean NLL predicts it.
+        statistic: "difference" (minus the references' mean), "linear" (residual of least squares on all references),
+            "poly4" (on powers 1 to 4 of each), "none".
+        weights: "noise" divides each residual (less their mean) by its standard deviation as the references' mean NLL
+            predicts it.
     """
     if statistic == "none" or not len(references):
         score = suspect.astype(np.float64)
     elif statistic == "difference":
         score = suspect - references.mean(axis=0)
     else:
-        standard = (references - references.mean(axis=1, keepdims=True)) / np.maximum(references.std(axis=1, keepdims=True), 1e-300)
+        standard = (references - references.mean(axis=1, keepdims=True)) / np.maximum(
+            references.std(axis=1, keepdims=True), 1e-300
+        )
         powers = range(1, 5 if statistic == "poly4" else 2)
         design = np.vstack([np.ones_like(suspect), *(line**k for line in standard for k in powers)]).T
         if len(suspect) <= design.shape[1] + 2:
             raise ProvenanceError(
-                f"statistic={statistic!r} fits {design.shape[1]} numbers to {len(suspect)} rows; give more rows, or use statistic='difference'"
+                f"statistic={statistic!r} fits {design.shape[1]} numbers to {len(suspect)} rows; give more rows, or use"
+                " statistic='difference'"
             )
         score = suspect - design @ np.linalg.lstsq(design, suspect, rcond=None)[0]
     if weights == "noise":
@@ -106,7 +131,9 @@ def order_blind(suspect: np.ndarray, references: np.ndarray, statistic: str = "d
 
 
 def predicted_deviation(residual: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The standard deviation of residuals as a smooth positive function of the reference's NLL: least squares of log squares on a quadratic."""
+    """The standard deviation of residuals as a smooth positive function of the reference's NLL: least squares of log
+    squares on a quadratic.
+    """
     x = (reference - reference.mean()) / max(float(reference.std()), 1e-300)
     x = np.clip(x, -3, 3)  # no wild extrapolation at the ends
     squares = np.maximum(residual**2, 1e-6 * np.mean(residual**2))
@@ -135,21 +162,27 @@ def query_scores(
     names: Mapping[str, Any] | None = None,
     ledger: Ledger | Literal[False] | None = None,
 ):
-    """Was the suspect trained in the transcript's order? The pure part of `query`: NLL of each row in, a `QueryResult` out.
+    """Was the suspect trained in the transcript's order? The pure part of `query`: NLL of each row in, a `QueryResult`
+    out.
 
     Args:
         suspect: NLL of the transcript's rows, [n]; NaN and infinite ones are left out and counted.
-        reference: NLL of a model that did not see the order: [n], [references, n], a `Reference` or several; None for none (little power).
+        reference: NLL of a model that did not see the order: [n], [references, n], a `Reference` or several; None for
+            none (little power).
         statistic, weights: how suspect and references make a score; see `order_blind`.
-        trend: "spearman", "pearson", or weights as a function of rank / (n + 1) of the position, fixed before scores are seen.
+        trend: "spearman", "pearson", or weights as a function of rank / (n + 1) of the position, fixed before scores
+            are seen.
         alternative: "less" (later rows have lower NLL: the effect of training), "greater", "two-sided".
         level: of the interval; a design that cannot reach 1 - level is refused and the error says what it can reach.
-        stop_at: stop asking once the e-value is this large, looking after every `batch` rows. Then only e and its p are guaranteed.
+        stop_at: stop asking once the e-value is this large, looking after every `batch` rows. Then only e and its p are
+            guaranteed.
         on_part: called with a partial `QueryResult` after each batch.
-        ledger: what counts the looks at this suspect and order: None for the process's own, a `Ledger` of yours, False to count nothing.
+        ledger: what counts the looks at this suspect and order: None for the process's own, a `Ledger` of yours, False
+            to count nothing.
 
-    What the data show against an assumption makes p-values approximate, with the reason, or is refused (see `doubts`); what only you can know stands in
-    the result as "guaranteed if ...". Raises ProvenanceError. Sources: Kuditipudi et al. 2025 for the statistic; Hoeffding 1952 and Ville 1939 for the guarantees.
+    What the data show against an assumption makes p-values approximate, with the reason, or is refused (see `doubts`);
+    what only you can know stands in the result as "guaranteed if ...". Raises ProvenanceError. Sources: Kuditipudi et
+    al. 2025 for the statistic; Hoeffding 1952 and Ville 1939 for the guarantees.
     """
     references = as_references(reference, shares_order)
     run = Running(
@@ -168,7 +201,9 @@ def query_scores(
     )
     n = len(transcript)
     values = [_line(suspect, "suspect", n), *(_line(one.model, f"reference {one.name!r}", n) for one in references)]
-    if tokens is not None and (tokens := array(tokens, "tokens", f"how many tokens each of {n} rows has", "iu")).shape != (n,):
+    if tokens is not None and (
+        tokens := array(tokens, "tokens", f"how many tokens each of {n} rows has", "iu")
+    ).shape != (n,):
         raise ProvenanceError(unfit("tokens", tokens, f"how many tokens each of {n} rows has"))
     for part in run.batches(batch if stop_at is not None or on_part else n):
         run.add(
@@ -187,7 +222,8 @@ def query_scores(
 class Running:
     """Rows of one query as they arrive: what was asked so far, the e-value, and the result at any moment.
 
-    The e-value after more rows continues the one before: the score that a row got when it arrived is kept for its bets, whatever later rows change in a fit.
+    The e-value after more rows continues the one before: the score that a row got when it arrived is kept for its bets,
+    whatever later rows change in a fit.
     """
 
     def __init__(
@@ -208,11 +244,25 @@ class Running:
         ledger=None,
     ):
         if weights == "noise" and not references:
-            raise ProvenanceError("weights='noise' needs a reference, whose NLL predicts the noise; give one, or leave weights out")
+            raise ProvenanceError(
+                "weights='noise' needs a reference, whose NLL predicts the noise; give one, or leave weights out"
+            )
         if not isinstance(trend, str):
             _require_weights(trend)
-        self.transcript, self.references, self.statistic, self.weights = transcript, list(references), statistic if references else "none", weights
-        self.trend, self.alternative, self.level, self.resamples, self.seed, self.stop_at = trend, alternative, level, resamples, seed, stop_at
+        self.transcript, self.references, self.statistic, self.weights = (
+            transcript,
+            list(references),
+            statistic if references else "none",
+            weights,
+        )
+        self.trend, self.alternative, self.level, self.resamples, self.seed, self.stop_at = (
+            trend,
+            alternative,
+            level,
+            resamples,
+            seed,
+            stop_at,
+        )
         self.title, self.ledger = title, ledger
         self.names = (
             {"suspect": "suspect", "references": [one.name for one in references], "transcript": transcript.name}
@@ -220,8 +270,16 @@ class Running:
             | {"title": title}
         )
         self.order = transcript.arrival(seed)
-        self.index, self.suspect, self.others, self.bets = np.empty(0, int), np.empty(0), np.empty((len(references), 0)), np.empty(0)
-        self.lost, self.lost_others = np.empty(0, int), np.empty((len(references), 0))  # rows without a finite score, for the check of why
+        self.index, self.suspect, self.others, self.bets = (
+            np.empty(0, int),
+            np.empty(0),
+            np.empty((len(references), 0)),
+            np.empty(0),
+        )
+        self.lost, self.lost_others = (
+            np.empty(0, int),
+            np.empty((len(references), 0)),
+        )  # rows without a finite score, for the check of why
         self.done = self.tokens = self.bad = 0
         self.log_e = np.empty(0)
         self.notes: list[str] = []
@@ -244,7 +302,10 @@ class Running:
         self.index = np.concatenate([self.index, index[good]])
         self.lost = np.concatenate([self.lost, index[~good]])
         self.lost_others = np.concatenate([self.lost_others, others[:, ~good]], axis=1)
-        self.suspect, self.others = np.concatenate([self.suspect, suspect[good]]), np.concatenate([self.others, others[:, good]], axis=1)
+        self.suspect, self.others = (
+            np.concatenate([self.suspect, suspect[good]]),
+            np.concatenate([self.others, others[:, good]], axis=1),
+        )
         least = 4 + (4 if self.statistic == "poly4" else 1) * len(self.references)
         if len(self.suspect) < least:
             return  # the rows wait for the next batch before a bet is placed on them
@@ -257,8 +318,8 @@ class Running:
         return order_blind(self.suspect, self.others, self.statistic, self.weights)
 
     def _log_e(self) -> np.ndarray:
-        """Log of the e-process after each row; over several groups the product of theirs, since they were shuffled independently and each group breaks its
-        ties by lots of its own."""
+        """Log of the e-process after each row; over several groups the product of theirs, since they were shuffled
+        independently and each group breaks its ties by lots of its own."""
         from ..measure.keys import key_e_process, rank_e_process
 
         position, group = self.transcript.position[self.index], self.transcript.group[self.index]
@@ -272,10 +333,19 @@ class Running:
             try:
                 if self.transcript.kind == "key":
                     epochs = self.transcript.epochs
-                    log_e = key_e_process(np.repeat(self.bets[mine], epochs), at.reshape(-1), alternative=self.alternative).log_e[epochs - 1 :: epochs]
+                    log_e = key_e_process(
+                        np.repeat(self.bets[mine], epochs), at.reshape(-1), alternative=self.alternative
+                    ).log_e[epochs - 1 :: epochs]
                 else:
-                    lots = int(mixed(np.array([int(label)]), self.seed)[0] >> np.uint64(1))  # shared lots would make the groups' e-values depend on each other
-                    log_e = rank_e_process(self.bets[mine], at if at.ndim == 1 else at.mean(axis=1), alternative=self.alternative, seed=lots).log_e
+                    lots = int(
+                        mixed(np.array([int(label)]), self.seed)[0] >> np.uint64(1)
+                    )  # shared lots would make the groups' e-values depend on each other
+                    log_e = rank_e_process(
+                        self.bets[mine],
+                        at if at.ndim == 1 else at.mean(axis=1),
+                        alternative=self.alternative,
+                        seed=lots,
+                    ).log_e
             except ValueError as error:
                 if "is constant over" in str(error):
                     continue  # nothing to bet on yet
@@ -302,10 +372,14 @@ def _require_weights(trend: Callable[[Any], Any]) -> None:
     try:
         given = np.asarray(trend(np.linspace(0.1, 0.9, 9)), dtype=np.float64)
         fits = given.shape == (9,) and bool(np.isfinite(given).all())
-    except Exception as error:      # it is somebody else's function
-        raise ProvenanceError(unfit("trend", trend, f"a function of rank / (n + 1) that takes an array; it fails: {said(error)}")) from error
+    except Exception as error:  # it is somebody else's function
+        raise ProvenanceError(
+            unfit("trend", trend, f"a function of rank / (n + 1) that takes an array; it fails: {said(error)}")
+        ) from error
     if not fits:
-        raise ProvenanceError(unfit("trend", trend, "a function that gives a finite weight for each number of the array rank / (n + 1)"))
+        raise ProvenanceError(
+            unfit("trend", trend, "a function that gives a finite weight for each number of the array rank / (n + 1)")
+        )
 
 
 def _rank_share(values: np.ndarray) -> np.ndarray:

@@ -11,19 +11,29 @@ PREFIX = "organism:"
 
 @door(ProvenanceError)
 def from_organism(name: Name = "palimpsest") -> Transcript:
-    """The order in which the organism `name` ("palimpsest", with or without "organism:" before it) read its rows, as keys; 4,000 rows of some 80 bytes.
+    """The order in which the organism `name` ("palimpsest", with or without "organism:" before it) read its rows, as
+    keys; 4,000 rows of some 80 bytes.
 
-    Every shipped organism of the family read the same rows, in another order each, "palimpsest-tuned" aside: its order is that of the model it was tuned from.
-    Raises ProvenanceError for an organism without a transcript.
+    Every shipped organism of the family read the same rows, in another order each, "palimpsest-tuned" aside: its order
+    is that of the model it was tuned from. Raises ProvenanceError for an organism without a transcript.
     """
     from ..organisms import palimpsest_shipped
 
     short = name.removeprefix(PREFIX)
     if short not in palimpsest_shipped.SHIPPED:
-        raise ProvenanceError(f"name={name!r}; expected one of {', '.join(palimpsest_shipped.SHIPPED)}: other organisms have no transcript")
+        raise ProvenanceError(
+            f"name={name!r}; expected one of {', '.join(palimpsest_shipped.SHIPPED)}: other organisms have no"
+            " transcript"
+        )
     rows, keys = palimpsest_shipped.rows_and_keys(short)
     return Transcript(
-        rows, keys, "key", name=f"order of {short}", tokenizer=PREFIX + short,
-        shuffled_as="one key a row, drawn independently and uniformly by the trainer, who trained in the order of the keys",
+        rows,
+        keys,
+        "key",
+        name=f"order of {short}",
+        tokenizer=PREFIX + short,
+        shuffled_as=(
+            "one key a row, drawn independently and uniformly by the trainer, who trained in the order of the keys"
+        ),
         about={"recipe_sha256": palimpsest_shipped.recipe_of(short).sha256()},
-    )  # fmt: skip
+    )

@@ -1,7 +1,8 @@
-"""Whatever can be asked for the likelihood of a row: a model at hand, a table of scores, or a suspect behind an interface.
+"""Whatever can be asked for the likelihood of a row: a model at hand, a table of scores, or a suspect behind an
+interface.
 
-A hosted suspect is one of two small classes that the user writes: `PromptLogprobs` (log-probabilities of a prompt's own tokens) or `SampledTokens` (next
-tokens drawn at given prefixes).
+A hosted suspect is one of two small classes that the user writes: `PromptLogprobs` (log-probabilities of a prompt's own
+tokens) or `SampledTokens` (next tokens drawn at given prefixes).
 """
 
 from __future__ import annotations
@@ -41,16 +42,20 @@ class SampledTokens(Protocol):
 
 @door(ProvenanceError)
 class LocalSuspect:
-    """A causal model at hand (or anything that gives `.logits` of token ids) as a hosted suspect of both kinds: for tests, and to see what an interface costs in power.
+    """A causal model at hand (or anything that gives `.logits` of token ids) as a hosted suspect of both kinds: for
+    tests, and to see what an interface costs in power.
 
-    Raises: ScoringError: a Hugging Face model that is not causal, hooks or edits on it, a wrapper that computes something else than the model inside (virtual tokens).
+    Raises: ScoringError: a Hugging Face model that is not causal, hooks or edits on it, a wrapper that computes
+        something else than the model inside (virtual tokens).
     """
 
     def __init__(self, model: Any, seed: Seed = 0, name: Name = "local"):
         from ..measure.causal import plain, require_causal
 
         if not callable(model) or isinstance(model, type):
-            raise ProvenanceError(unfit("model", model, "a causal model, or anything that is called with token ids and gives .logits"))
+            raise ProvenanceError(
+                unfit("model", model, "a causal model, or anything that is called with token ids and gives .logits")
+            )
         self.model, self.name, self.seed, self.asked = model, name, seed, 0
         if hasattr(getattr(model, "original_model", model), "get_output_embeddings"):
             self.model = plain(model)
@@ -98,11 +103,23 @@ class LocalSuspect:
                 return torch.log_softmax(self.model(torch.as_tensor(ids)).logits.float(), -1).numpy()
             try:
                 made = self.model(torch.as_tensor(ids))
-            except Exception as error:      # it is somebody else's function
-                raise ProvenanceError(unfit("model", self.model, f"a causal model, or anything that gives .logits of token ids; it fails: {said(error)}")) from error
+            except Exception as error:  # it is somebody else's function
+                raise ProvenanceError(
+                    unfit(
+                        "model",
+                        self.model,
+                        f"a causal model, or anything that gives .logits of token ids; it fails: {said(error)}",
+                    )
+                ) from error
             logits = getattr(made, "logits", None)
             if not isinstance(logits, torch.Tensor) or tuple(logits.shape[:2]) != ids.shape or logits.ndim != 3:
-                raise ProvenanceError(unfit("model", self.model, "a causal model, or anything that gives .logits of token ids, [rows, length, vocabulary]"))
+                raise ProvenanceError(
+                    unfit(
+                        "model",
+                        self.model,
+                        "a causal model, or anything that gives .logits of token ids, [rows, length, vocabulary]",
+                    )
+                )
             return torch.log_softmax(logits.float(), -1).numpy()
 
 
@@ -115,7 +132,9 @@ def _by_length(rows: Sequence[np.ndarray], most: int = 16) -> Iterator[list[int]
 
 
 class _Scorer:
-    """NLL of rows by their number in the transcript; remembers what it has scored. `topics` gathers warnings, `tokens` counts those scored."""
+    """NLL of rows by their number in the transcript; remembers what it has scored. `topics` gathers warnings, `tokens`
+    counts those scored.
+    """
 
     def __init__(self, transcript: Transcript, name: str):
         self.transcript, self.name, self.topics, self.tokens = transcript, name, {}, 0
@@ -155,7 +174,11 @@ class _Table(_Scorer):
         return self.values[index]
 
     def identity(self):
-        return {"name": self.name, "what": "NLL of each row, as given", "sha256": hashlib.sha256(self.values.astype("<f8").tobytes()).hexdigest()}
+        return {
+            "name": self.name,
+            "what": "NLL of each row, as given",
+            "sha256": hashlib.sha256(self.values.astype("<f8").tobytes()).hexdigest(),
+        }
 
 
 class _Scored(_Scorer):
@@ -164,7 +187,9 @@ class _Scored(_Scorer):
     def __init__(self, scores, transcript, name, options):
         super().__init__(transcript, name)
         self.scores = scores
-        values = np.asarray(scores.nll(**{k: options[k] for k in ("prefix", "window", "reduce") if k in options}), dtype=np.float64)
+        values = np.asarray(
+            scores.nll(**{k: options[k] for k in ("prefix", "window", "reduce") if k in options}), dtype=np.float64
+        )
         order = np.argsort(scores.row_id, kind="stable")
         at = np.minimum(np.searchsorted(scores.row_id[order], transcript.row_id), len(order) - 1)
         self.found = scores.row_id[order][at] == transcript.row_id
@@ -174,8 +199,8 @@ class _Scored(_Scorer):
     def _nll(self, index):
         if missing := int((~self.found[index]).sum()):
             raise ProvenanceError(
-                f"{self.name}: {missing} of {len(index)} rows asked for have no scores (first row id {self.transcript.row_id[index[~self.found[index]][0]]});"
-                " score them first"
+                f"{self.name}: {missing} of {len(index)} rows asked for have no scores (first row id"
+                f" {self.transcript.row_id[index[~self.found[index]][0]]}); score them first"
             )
         self.tokens += int(self.lengths[index].sum())
         return self.values[index]
@@ -197,7 +222,9 @@ class _Model(_Scorer):
         self.tokens += len(table.logprob)
         if cut := int(table.about.get("cut", 0)):
             self.topics["_long"] = self.topics.get("_long", 0) + cut
-            self.topics["long"] = f"{self.name}: {self.topics['_long']} rows are longer than its context and were cut there"
+            self.topics["long"] = (
+                f"{self.name}: {self.topics['_long']} rows are longer than its context and were cut there"
+            )
         return table.nll(**{k: v for k, v in self.options.items() if k == "reduce"})
 
     def _scored(self, rows, **options):
@@ -236,8 +263,13 @@ class _Hosted(_Scorer):
         rows = self.rows(self.client, index)
         answers = list(self.client.prompt_logprobs(rows))
         if len(answers) != len(rows):
-            raise ProvenanceError(f"{self.name}: prompt_logprobs returned {len(answers)} answers for {len(rows)} rows; expected one for each")
-        return np.array([self._mean(np.asarray(answer, dtype=np.float64).ravel(), row) for answer, row in zip(answers, rows)])
+            raise ProvenanceError(
+                f"{self.name}: prompt_logprobs returned {len(answers)} answers for {len(rows)} rows; expected one for"
+                " each"
+            )
+        return np.array(
+            [self._mean(np.asarray(answer, dtype=np.float64).ravel(), row) for answer, row in zip(answers, rows)]
+        )
 
     def _mean(self, logprob, row):
         if len(logprob) == len(row):  # the first token has no prefix: hosted models return null for it
@@ -254,7 +286,9 @@ class _Hosted(_Scorer):
 
 
 class _Sampling(_Scorer):
-    """A suspect that only draws next tokens: the share of draws that hit the true token, at places that the reference finds informative."""
+    """A suspect that only draws next tokens: the share of draws that hit the true token, at places that the reference
+    finds informative.
+    """
 
     def __init__(self, client, transcript, name, partners, options):
         super().__init__(transcript, name)
@@ -262,7 +296,8 @@ class _Sampling(_Scorer):
         self.guides = [one for one in partners if isinstance(one, _Model)]
         if partners and len(self.guides) != len(partners):
             raise ProvenanceError(
-                f"{name} only draws tokens, and reference {next(p.name for p in partners if not isinstance(p, _Model))!r} has no log-probability of single"
+                f"{name} only draws tokens, and reference"
+                f" {next(p.name for p in partners if not isinstance(p, _Model))!r} has no log-probability of single"
                 " tokens at hand; give the reference as a model"
             )
         self.expected = np.full((len(partners), len(transcript)), np.nan)
@@ -270,34 +305,52 @@ class _Sampling(_Scorer):
     def _nll(self, index):
         rows = self.rows(self.client, index)
         self.topics["draws"] = (
-            f"{self.name} only draws tokens: the score is minus the share of {self.k} draws that hit the true token, at {self.places} places a row; "
-            "valid, but noisier than log-probabilities"
+            f"{self.name} only draws tokens: the score is minus the share of {self.k} draws that hit the true token, at"
+            f" {self.places} places a row; valid, but noisier than log-probabilities"
         )
-        if any(not np.array_equal(np.asarray(row), np.asarray(other)) for guide in self.guides for row, other in zip(rows, guide.rows(guide.model, index))):
+        if any(
+            not np.array_equal(np.asarray(row), np.asarray(other))
+            for guide in self.guides
+            for row, other in zip(rows, guide.rows(guide.model, index))
+        ):
             raise ProvenanceError(
-                f"{self.name} only draws tokens, and its tokenizer differs from a reference's: places cannot be matched. Use a reference of the same tokenizer,"
-                " or none"
+                f"{self.name} only draws tokens, and its tokenizer differs from a reference's: places cannot be"
+                " matched. Use a reference of the same tokenizer, or none"
             )
         guides = [guide.logprobs(index) for guide in self.guides]
         places = [
-            informative(np.mean([np.exp(g[i]) for g in guides], axis=0) if guides else None, len(row), self.places, int(self.transcript.row_id[index[i]]))
+            informative(
+                np.mean([np.exp(g[i]) for g in guides], axis=0) if guides else None,
+                len(row),
+                self.places,
+                int(self.transcript.row_id[index[i]]),
+            )
             for i, row in enumerate(rows)
         ]
         hits = hit_shares(self.client, rows, places, self.k)
         self.tokens += sum(len(p) for p in places)
         for number, lines in enumerate(guides):
-            self.expected[number, index] = [-np.exp(line[p - 1]).mean() if len(p) else np.nan for line, p in zip(lines, places)]
+            self.expected[number, index] = [
+                -np.exp(line[p - 1]).mean() if len(p) else np.nan for line, p in zip(lines, places)
+            ]
         return -hits
 
     def partner(self, number, values, index):
         return self.expected[number, index]
 
     def identity(self):
-        return {"name": self.name, "what": f"hosted: {self.k} next tokens drawn at {self.places} places a row (no hash of its weights can be had)"}
+        return {
+            "name": self.name,
+            "what": (
+                f"hosted: {self.k} next tokens drawn at {self.places} places a row (no hash of its weights can be had)"
+            ),
+        }
 
 
 def informative(probability: np.ndarray | None, length: int, count: int, row_id: int) -> np.ndarray:
-    """The places (1 to length - 1) of a row whose token is worth sampling: largest p (1 - p) under the references, else by a hash."""
+    """The places (1 to length - 1) of a row whose token is worth sampling: largest p (1 - p) under the references, else
+    by a hash.
+    """
     if length < 2:
         return np.empty(0, int)
     worth = mixed(np.arange(length - 1), row_id) if probability is None else -(probability * (1 - probability))
@@ -309,11 +362,15 @@ def hit_shares(client: SampledTokens, rows: Sequence[np.ndarray], places: Sequen
     asked = [(i, int(at)) for i, where in enumerate(places) for at in where]
     answers = list(client.sample_next([np.asarray(rows[i])[:at] for i, at in asked], k))
     if len(answers) != len(asked):
-        raise ProvenanceError(f"sample_next returned {len(answers)} answers for {len(asked)} prefixes; expected one for each")
+        raise ProvenanceError(
+            f"sample_next returned {len(answers)} answers for {len(asked)} prefixes; expected one for each"
+        )
     total, number = np.zeros(len(rows)), np.zeros(len(rows))
     for (i, at), counts in zip(asked, answers):
         if sum(counts.values()) != k:
-            raise ProvenanceError(f"sample_next counted {sum(counts.values())} draws where {k} were asked; expected counts that sum to k")
+            raise ProvenanceError(
+                f"sample_next counted {sum(counts.values())} draws where {k} were asked; expected counts that sum to k"
+            )
         total[i] += counts.get(int(rows[i][at]), 0) / k
         number[i] += 1
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
@@ -323,9 +380,11 @@ def hit_shares(client: SampledTokens, rows: Sequence[np.ndarray], places: Sequen
 def sampled_scores(
     client: Any, transcript: Transcript, reference: Model | None = None, *, places: Count = 4, k: Count = 32
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Scores of a suspect that only draws tokens and those of a reference model, [n] each, for `query_scores`: minus hit shares, minus expected shares.
+    """Scores of a suspect that only draws tokens and those of a reference model, [n] each, for `query_scores`: minus
+    hit shares, minus expected shares.
 
-    The reference's probabilities choose `places` a row, where p (1 - p) is largest; a shift of the suspect's log-odds moves the hit share most there.
+    The reference's probabilities choose `places` a row, where p (1 - p) is largest; a shift of the suspect's log-odds
+    moves the hit share most there.
     """
     if not can(client, "sample_next"):
         raise ProvenanceError(unfit("client", client, "an object with sample_next(prefixes, k)"))
@@ -335,7 +394,15 @@ def sampled_scores(
     return scorer.nll(index), None if reference is None else scorer.expected[0]
 
 
-def scorer_of(subject: Any, transcript: Transcript, store: Any, options: Mapping[str, Any] | None, name: str, partners: Sequence[_Scorer] = (), role: str = "suspect") -> _Scorer:
+def scorer_of(
+    subject: Any,
+    transcript: Transcript,
+    store: Any,
+    options: Mapping[str, Any] | None,
+    name: str,
+    partners: Sequence[_Scorer] = (),
+    role: str = "suspect",
+) -> _Scorer:
     """The scorer for whatever was given as suspect or reference."""
     options = dict(options or {})
     if isinstance(subject, str):
@@ -358,6 +425,6 @@ def scorer_of(subject: Any, transcript: Transcript, store: Any, options: Mapping
     if kind == "model":
         return _Model(subject, transcript, name, store, options_of_models, role)
     raise ProvenanceError(
-        f"{name}: {type(subject).__name__} cannot be scored; expected a model, the name of one, a Scores table, NLL of each row, or an object with"
-        " prompt_logprobs or sample_next"
+        f"{name}: {type(subject).__name__} cannot be scored; expected a model, the name of one, a Scores table, NLL of"
+        " each row, or an object with prompt_logprobs or sample_next"
     )

@@ -1,4 +1,6 @@
-"""A transcript's rows in a model's own tokens: as they are where the tokenizer is the same, decoded and tokenised anew where it is not."""
+"""A transcript's rows in a model's own tokens: as they are where the tokenizer is the same, decoded and tokenised anew
+where it is not.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from .errors import ProvenanceError
 from .transcripts import Transcript
 
 
-def rows_for(model: Any, transcript: Transcript, index: np.ndarray, name: str, notes: dict[str, Any] | None = None) -> list[np.ndarray]:
+def rows_for(
+    model: Any, transcript: Transcript, index: np.ndarray, name: str, notes: dict[str, Any] | None = None
+) -> list[np.ndarray]:
     """Token ids of rows as `model` reads them. Nothing here looks at positions.
 
     `notes` gathers over calls what must be said: texts by topic, and the counts `_rows`, `_inexact`, `_cut`.
@@ -23,7 +27,10 @@ def rows_for(model: Any, transcript: Transcript, index: np.ndarray, name: str, n
     own = getattr(model, "tokenizer", None)
     if transcript.is_text:
         if own is None:
-            raise ProvenanceError(f"{name} has no tokenizer and the transcript holds texts; give a model from lens.load, or a transcript of token ids")
+            raise ProvenanceError(
+                f"{name} has no tokenizer and the transcript holds texts; give a model from lens.load, or a transcript"
+                " of token ids"
+            )
         return _cut(model, [_encode(own, text) for text in rows], name, notes)
     theirs = tokenizer_of(transcript.tokenizer)
     if theirs is None or own is None or same(theirs, own):
@@ -34,13 +41,19 @@ def rows_for(model: Any, transcript: Transcript, index: np.ndarray, name: str, n
                 f" {'transcript names none' if theirs is None else 'model has none'}); they were used as they are"
             )
         return list(rows)
-    texts = [theirs.decode(np.asarray(row).tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False) for row in rows]
+    texts = [
+        theirs.decode(np.asarray(row).tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        for row in rows
+    ]
     notes["_rows"] = notes.get("_rows", 0) + len(rows)
-    notes["_inexact"] = notes.get("_inexact", 0) + sum(not np.array_equal(_encode(theirs, text), row) for text, row in zip(texts, rows))
+    notes["_inexact"] = notes.get("_inexact", 0) + sum(
+        not np.array_equal(_encode(theirs, text), row) for text, row in zip(texts, rows)
+    )
     notes["tokenizer"] = (
-        f"{name} has another tokenizer than the transcript: rows were decoded and tokenised anew; {100 * notes['_inexact'] / notes['_rows']:.1f} % of"
-        f" {notes['_rows']} rows do not come back exactly through their own tokenizer (a row that starts or ends within a word). Decided without positions, so"
-        " valid; power may be less"
+        f"{name} has another tokenizer than the transcript: rows were decoded and tokenised anew;"
+        f" {100 * notes['_inexact'] / notes['_rows']:.1f} % of {notes['_rows']} rows do not come back exactly through"
+        " their own tokenizer (a row that starts or ends within a word). Decided without positions, so valid; power"
+        " may be less"
     )
     return _cut(model, [_encode(own, text) for text in texts], name, notes)
 
@@ -58,10 +71,11 @@ def _named(name: str):
             require_shallow(folder.glob("*.json"), ValueError)
         with no_panic(ValueError, "its files made a library fail"):
             return AutoTokenizer.from_pretrained(str(folder or name), trust_remote_code=False)
-    except Exception as error:      # transformers, tokenizers and the hub's client each raise their own kinds
+    except Exception as error:  # transformers, tokenizers and the hub's client each raise their own kinds
         raise ProvenanceError(
-            f"the transcript's tokenizer {name!r} cannot be loaded ({(str(error).splitlines() or [type(error).__name__])[0]}); give a folder, a name that lens.load takes, or the tokenizer"
-            " itself"
+            f"the transcript's tokenizer {name!r} cannot be loaded"
+            f" ({(str(error).splitlines() or [type(error).__name__])[0]}); give a folder, a name that lens.load takes,"
+            " or the tokenizer itself"
         ) from error
 
 
@@ -93,8 +107,8 @@ def _refuse_outside(model: Any, rows, name: str) -> None:
     most = int(rows.max()) if isinstance(rows, np.ndarray) else max(int(np.max(row)) for row in rows)
     if most >= size:
         raise ProvenanceError(
-            f"the transcript has token id {most} and {name} knows {size} tokens; it was tokenised by another tokenizer. Name it: Transcript(...,"
-            " tokenizer='...')"
+            f"the transcript has token id {most} and {name} knows {size} tokens; it was tokenised by another tokenizer."
+            " Name it: Transcript(..., tokenizer='...')"
         )
 
 
@@ -103,5 +117,8 @@ def _cut(model: Any, rows: list, name: str, notes: dict[str, Any]) -> list:
     most = getattr(_config(model), "max_position_embeddings", None) or max(map(len, rows), default=0)
     if long := sum(len(row) > most for row in rows):
         notes["_cut"] = notes.get("_cut", 0) + long
-        notes["cut"] = f"{name}: {notes['_cut']} rows were longer than its context of {most} tokens in its own tokens and were cut there"
+        notes["cut"] = (
+            f"{name}: {notes['_cut']} rows were longer than its context of {most} tokens in its own tokens and were cut"
+            " there"
+        )
     return [row[:most] for row in rows]

@@ -1,7 +1,9 @@
-"""Training rows with the position that the trainer's shuffle gave them: the record whose randomness every test here is about.
+"""Training rows with the position that the trainer's shuffle gave them: the record whose randomness every test here is
+about.
 
-A test is valid because the trainer drew the order at random and the suspect's owner, if innocent, never saw it. So everything that is done to rows
-(samples, filters, residuals, the sequence in which they are asked) must be blind to `position`; each function that chooses rows says what it looks at.
+A test is valid because the trainer drew the order at random and the suspect's owner, if innocent, never saw it. So
+everything that is done to rows (samples, filters, residuals, the sequence in which they are asked) must be blind to
+`position`; each function that chooses rows says what it looks at.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from .ledger import Ledger
 
 BLOCK = 4096  # rows read at a time
-_ROWS = "rows of tokens: an integer array [n, length], a list of integer arrays or of texts, or a reader with __len__ and __getitem__"
+_ROWS = (
+    "rows of tokens: an integer array [n, length], a list of integer arrays or of texts, or a reader with __len__ and"
+    " __getitem__"
+)
 
 
 @door(ProvenanceError)
@@ -32,18 +37,20 @@ class Transcript:
     """n training rows, where each stood in the training order, and what was shuffled.
 
     Args:
-        tokens: the rows: an integer array [n, length], a sequence of integer arrays or of texts, or a reader with `__len__` and `__getitem__(index array)`.
-            None where only scores are at hand.
+        tokens: the rows: an integer array [n, length], a sequence of integer arrays or of texts, or a reader with
+            `__len__` and `__getitem__(index array)`. None where only scores are at hand.
         position: [n], or [n, epochs] for one column an epoch. Later is larger.
-        kind: "key" (independent U(0, 1) numbers that the trainer drew and sorted by), "step" (of the optimiser; ties are rows of one batch) or "rank".
+        kind: "key" (independent U(0, 1) numbers that the trainer drew and sorted by), "step" (of the optimiser; ties
+            are rows of one batch) or "rank".
         row_id: int64 [n], unique; by default the row number.
         group: [n], the exchange group: rows were shuffled among those of their own group only. By default one group.
         tokenizer: what made the ids: a name or folder, or the tokenizer itself. None: unknown.
         shuffled_as: in words, what was shuffled and how it is known.
-        about: whatever a reader noted: files, rows lost, whether the file is in "source" or "training" order (`file_order`).
+        about: whatever a reader noted: files, rows lost, whether the file is in "source" or "training" order
+            (`file_order`).
 
-    Raises ProvenanceError for positions that are missing, repeated ("rank", within an epoch and group), not whole ("rank", "step") or outside (0, 1)
-    ("key"), lengths that differ, repeated row ids and empty rows.
+    Raises ProvenanceError for positions that are missing, repeated ("rank", within an epoch and group), not whole
+    ("rank", "step") or outside (0, 1) ("key"), lengths that differ, repeated row ids and empty rows.
     """
 
     tokens: Any
@@ -59,22 +66,37 @@ class Transcript:
     def __post_init__(self):
         position = _positions(self.position, self.kind)
         n = len(position)
-        row_id = np.arange(n) if self.row_id is None else array(self.row_id, "row_id", f"{n} integers, one for each position")
+        row_id = (
+            np.arange(n)
+            if self.row_id is None
+            else array(self.row_id, "row_id", f"{n} integers, one for each position")
+        )
         if row_id.shape != (n,) or row_id.dtype.kind not in "iu":
-            raise ProvenanceError(f"row_id has shape {row_id.shape} and dtype {row_id.dtype}; expected {n} integers, one for each position")
+            raise ProvenanceError(
+                f"row_id has shape {row_id.shape} and dtype {row_id.dtype}; expected {n} integers, one for each"
+                " position"
+            )
         if row_id.max() > 2**63 - 1:
             raise ProvenanceError(unfit("row_id", self.row_id, "row ids of at most 64 bits"))
         row_id = row_id.astype(np.int64)
         if len(np.unique(row_id)) != n:
             values, counts = np.unique(row_id, return_counts=True)
             raise ProvenanceError(
-                f"row_id has {values[counts > 1][0]} {counts.max()} times; expected each once. Number the rows anew, or give one column of positions an epoch"
+                f"row_id has {values[counts > 1][0]} {counts.max()} times; expected each once. Number the rows anew, or"
+                " give one column of positions an epoch"
             )
-        group = np.zeros(n, np.int64) if self.group is None else array(self.group, "group", f"{n} labels, numbers or texts, one for each row", "biufUS")
+        group = (
+            np.zeros(n, np.int64)
+            if self.group is None
+            else array(self.group, "group", f"{n} labels, numbers or texts, one for each row", "biufUS")
+        )
         if group.shape != (n,):
             raise ProvenanceError(f"group has shape {group.shape}; expected {n} labels, one for each row")
         if group.dtype.kind == "f" and np.isnan(group).any():
-            raise ProvenanceError(f"group is missing in {int(np.isnan(group).sum())} of {n} rows; give each row its exchange group, or none at all")
+            raise ProvenanceError(
+                f"group is missing in {int(np.isnan(group).sum())} of {n} rows; give each row its exchange group, or"
+                " none at all"
+            )
         if self.group is not None:
             group = np.unique(group, return_inverse=True)[1].astype(np.int64)
         if self.kind == "rank":
@@ -82,7 +104,13 @@ class Transcript:
         tokens = None if self.tokens is None else _rows(self.tokens)
         if tokens is not None and len(tokens) != n:
             raise ProvenanceError(f"tokens has {len(tokens)} rows and position {n}; expected one position for each row")
-        for name, value in (("tokens", tokens), ("position", position), ("row_id", row_id), ("group", group), ("about", dict(self.about))):
+        for name, value in (
+            ("tokens", tokens),
+            ("position", position),
+            ("row_id", row_id),
+            ("group", group),
+            ("about", dict(self.about)),
+        ):
             object.__setattr__(self, name, value)
 
     # ---- shape and choice -------------------------------------------------------------------------------------
@@ -108,7 +136,9 @@ class Transcript:
             raise ProvenanceError(unfit("index", index, "at least one row"))
         tokens = None if self.tokens is None else self.rows(index)
         return self._of_one_order(
-            dataclasses.replace(self, tokens=tokens, position=self.position[index], row_id=self.row_id[index], group=self.group[index])
+            dataclasses.replace(
+                self, tokens=tokens, position=self.position[index], row_id=self.row_id[index], group=self.group[index]
+            )
         )
 
     @door(ProvenanceError)
@@ -116,24 +146,42 @@ class Transcript:
         """One epoch's positions (counted from 0), to be chosen before any score is seen."""
         if number >= self.epochs:
             raise ProvenanceError(f"number={number}; the transcript has epochs 0 to {self.epochs - 1}")
-        return self if self.position.ndim == 1 else self._of_one_order(dataclasses.replace(self, position=self.position[:, number]))
+        return (
+            self
+            if self.position.ndim == 1
+            else self._of_one_order(dataclasses.replace(self, position=self.position[:, number]))
+        )
 
     @door(ProvenanceError)
     def sample(self, n: Count, seed: Seed = 0) -> "Transcript":
-        """n rows chosen by a hash of row id and seed, blind to positions; they keep their sequence. A smaller n chooses a part of a larger one."""
+        """n rows chosen by a hash of row id and seed, blind to positions; they keep their sequence. A smaller n chooses
+        a part of a larger one.
+        """
         if n > len(self):
-            raise ProvenanceError(unfit("n", n, f"a whole number of rows from 1 to {len(self)}, which is what the transcript {self.name!r} has"))
+            raise ProvenanceError(
+                unfit(
+                    "n",
+                    n,
+                    f"a whole number of rows from 1 to {len(self)}, which is what the transcript {self.name!r} has",
+                )
+            )
         return self if n == len(self) else self.take(np.sort(np.argsort(mixed(self.row_id, seed), kind="stable")[:n]))
 
     @door(ProvenanceError)
     def arrival(self, seed: Seed = 0) -> np.ndarray:
-        """The sequence in which rows are asked: by a hash of content and seed (of row id and seed where there are no tokens), so blind to positions."""
+        """The sequence in which rows are asked: by a hash of content and seed (of row id and seed where there are no
+        tokens), so blind to positions.
+        """
         keys = mixed(self.row_id, seed)
-        return np.argsort(keys, kind="stable") if self.tokens is None else np.lexsort((keys, mixed(self.digests(), seed)))
+        return (
+            np.argsort(keys, kind="stable") if self.tokens is None else np.lexsort((keys, mixed(self.digests(), seed)))
+        )
 
     @door(ProvenanceError)
     def one_copy(self, seed: Seed = 0) -> "Transcript":
-        """One row of each content, chosen by a hash of row id and seed: for data whose copies may have been shuffled together."""
+        """One row of each content, chosen by a hash of row id and seed: for data whose copies may have been shuffled
+        together.
+        """
         order = np.argsort(mixed(self.row_id, seed), kind="stable")
         return self.take(np.sort(order[np.unique(self.digests()[order], return_index=True)[1]]))
 
@@ -141,7 +189,9 @@ class Transcript:
     def rows(self, index: Any) -> Any:
         """The tokens of an index array: an array where the rows are one, else a list."""
         if self.tokens is None:
-            raise ProvenanceError(f"the transcript {self.name!r} has no tokens; give scores of its rows, or read it with its tokens")
+            raise ProvenanceError(
+                f"the transcript {self.name!r} has no tokens; give scores of its rows, or read it with its tokens"
+            )
         index = row_numbers(index, len(self))
         return [self.tokens[i] for i in index.tolist()] if isinstance(self.tokens, list) else self.tokens[index]
 
@@ -156,7 +206,12 @@ class Transcript:
         kept = self.__dict__.get("_digests")
         if kept is None:
             kept = np.array(
-                [int.from_bytes(hashlib.blake2b(_bytes(row), digest_size=8).digest(), "little") for rows in self._blocks() for row in rows], dtype=np.uint64
+                [
+                    int.from_bytes(hashlib.blake2b(_bytes(row), digest_size=8).digest(), "little")
+                    for rows in self._blocks()
+                    for row in rows
+                ],
+                dtype=np.uint64,
             )
             self.__dict__["_digests"] = kept
         return kept
@@ -180,7 +235,9 @@ class Transcript:
     # ---- doubts -----------------------------------------------------------------------------------------------
 
     def warnings(self) -> list[str]:
-        """What speaks against reading the positions as one random shuffle: order in the file, content that follows the order, copies, keys, lost rows."""
+        """What speaks against reading the positions as one random shuffle: order in the file, content that follows the
+        order, copies, keys, lost rows.
+        """
         return [doubt.text for doubt in self.doubts()]
 
     def doubts(self) -> list[Doubt]:
@@ -213,8 +270,9 @@ class Transcript:
     def shuffle_checks(self) -> dict[str, float]:
         """p-values of the hypothesis that the order is a shuffle, by what was looked at; no model is asked.
 
-        Positions along a file in source order, and the rows' length and mean token along the training order, each by runs about the median and serial rank
-        correlation. Several groups are looked at one by one (the 20 largest), and the smallest p is multiplied by their number.
+        Positions along a file in source order, and the rows' length and mean token along the training order, each by
+        runs about the median and serial rank correlation. Several groups are looked at one by one (the 20 largest), and
+        the smallest p is multiplied by their number.
         """
         from ..measure.randomness import runs_test
 
@@ -253,12 +311,16 @@ class Transcript:
 
     def __str__(self) -> str:
         groups = len(np.unique(self.group))
-        extra = (f", {self.epochs} epochs" if self.epochs > 1 else "") + (f", {groups} exchange groups" if groups > 1 else "")
+        extra = (f", {self.epochs} epochs" if self.epochs > 1 else "") + (
+            f", {groups} exchange groups" if groups > 1 else ""
+        )
         return f"{self.name}: {len(self)} rows by {self.kind}{extra}"
 
 
 def mixed(values: np.ndarray, seed: int) -> np.ndarray:
-    """A uint64 for each integer that depends on the seed and looks random: two rounds of splitmix64 (Steele, Lea & Flood 2014)."""
+    """A uint64 for each integer that depends on the seed and looks random: two rounds of splitmix64 (Steele, Lea &
+    Flood 2014).
+    """
     start = _splitmix(np.array([int(seed) & (2**64 - 1)], np.uint64))
     return _splitmix(np.asarray(values).astype(np.uint64) ^ start)
 
@@ -271,25 +333,31 @@ def _splitmix(x: np.ndarray) -> np.ndarray:
 
 
 def _positions(position, kind: str) -> np.ndarray:
-    held = array(position, "position", "one number for each row, [rows] or [rows, epochs], NaN nowhere", dtype=np.float64)
+    held = array(
+        position, "position", "one number for each row, [rows] or [rows, epochs], NaN nowhere", dtype=np.float64
+    )
     if held.ndim not in (1, 2) or held.size == 0:
-        raise ProvenanceError(f"position has shape {held.shape}; expected [rows] or [rows, epochs] with at least one row")
+        raise ProvenanceError(
+            f"position has shape {held.shape}; expected [rows] or [rows, epochs] with at least one row"
+        )
     if held.ndim == 2 and held.shape[1] == 1:
         held = held[:, 0]
     bad = ~np.isfinite(held)
     if bad.any():
         raise ProvenanceError(
-            f"position is missing in {int(bad.sum())} places, first in row {int(np.argwhere(bad)[0][0])}; expected a finite number for each row. "
-            "Leave rows without a known position out, all of them"
+            f"position is missing in {int(bad.sum())} places, first in row {int(np.argwhere(bad)[0][0])}; expected a"
+            " finite number for each row. Leave rows without a known position out, all of them"
         )
     if kind == "key":
         if (outside := (held <= 0) | (held >= 1)).any():
             raise ProvenanceError(
-                f"position has the key {held[outside][0]:g}; expected keys strictly between 0 and 1, independent and uniform. Use kind='rank' for ranks"
+                f"position has the key {held[outside][0]:g}; expected keys strictly between 0 and 1, independent and"
+                " uniform. Use kind='rank' for ranks"
             )
     elif (broken := held != np.round(held)).any():
         raise ProvenanceError(
-            f"position has {held[broken][0]:g}, which is not a whole number as kind={kind!r} needs; use kind='key' for random keys in (0, 1)"
+            f"position has {held[broken][0]:g}, which is not a whole number as kind={kind!r} needs; use kind='key' for"
+            " random keys in (0, 1)"
         )
     return held
 
@@ -301,20 +369,25 @@ def _refuse_repeats(position: np.ndarray, group: np.ndarray) -> None:
         if same.any():
             at = order[np.flatnonzero(same)[0]]
             raise ProvenanceError(
-                f"position {column[at]:g} is there more than once ({int(same.sum())} repeats); ranks of one group are all different. Use kind='step' where rows"
-                " share a step"
+                f"position {column[at]:g} is there more than once ({int(same.sum())} repeats); ranks of one group are"
+                " all different. Use kind='step' where rows share a step"
             )
 
 
 def _rows(tokens) -> Any:
-    """Rows in one of the three forms: an array, a list of arrays or texts, a reader; empty rows refused where they are in memory."""
+    """Rows in one of the three forms: an array, a list of arrays or texts, a reader; empty rows refused where they are
+    in memory.
+    """
     try:
         if hasattr(tokens, "detach"):
             tokens = array(tokens, "tokens", _ROWS, "iu")
         reader = not isinstance(tokens, (np.ndarray, Sequence))
-        fits = hasattr(tokens, "__getitem__") and not isinstance(tokens, (type, Mapping)) and len(tokens) >= 0 if reader else \
-            not isinstance(tokens, (str, bytes, bytearray, memoryview, range)) and getattr(tokens, "ndim", 1) > 0
-    except Exception:      # an object may fail in any way
+        fits = (
+            hasattr(tokens, "__getitem__") and not isinstance(tokens, (type, Mapping)) and len(tokens) >= 0
+            if reader
+            else not isinstance(tokens, (str, bytes, bytearray, memoryview, range)) and getattr(tokens, "ndim", 1) > 0
+        )
+    except Exception:  # an object may fail in any way
         fits = False
     if not fits:
         raise ProvenanceError(unfit("tokens", tokens, _ROWS))
@@ -326,16 +399,26 @@ def _rows(tokens) -> Any:
         if not tokens.shape[1]:
             raise ProvenanceError("tokens has rows of length 0; expected at least one token a row")
         return tokens
-    rows = [_text(row, i) if isinstance(row, str) else array(row, f"tokens[{i}]", "a text, or a line of integer token ids") for i, row in enumerate(tokens)]
+    rows = [
+        _text(row, i) if isinstance(row, str) else array(row, f"tokens[{i}]", "a text, or a line of integer token ids")
+        for i, row in enumerate(tokens)
+    ]
     for i, row in enumerate(rows):
         if not isinstance(row, str) and row.ndim != 1:
             raise ProvenanceError(f"tokens: row {i} has shape {row.shape}; expected a line of integer token ids")
         if not len(row):
-            raise ProvenanceError(f"tokens: row {i} is empty; expected at least one token a row. Leave empty rows out, all of them")
+            raise ProvenanceError(
+                f"tokens: row {i} is empty; expected at least one token a row. Leave empty rows out, all of them"
+            )
         if isinstance(row, str) != isinstance(rows[0], str):
-            raise ProvenanceError(f"tokens: row {i} is {'a text' if isinstance(row, str) else 'token ids'} and row 0 is not; expected all rows of one kind")
+            raise ProvenanceError(
+                f"tokens: row {i} is {'a text' if isinstance(row, str) else 'token ids'} and row 0 is not; expected all"
+                " rows of one kind"
+            )
         if not isinstance(row, str) and row.dtype.kind not in "iu":
-            raise ProvenanceError(f"tokens: row {i} has shape {row.shape} and dtype {row.dtype}; expected a line of integer token ids")
+            raise ProvenanceError(
+                f"tokens: row {i} has shape {row.shape} and dtype {row.dtype}; expected a line of integer token ids"
+            )
     return rows
 
 

@@ -1,6 +1,7 @@
 """Published experiments, run again: one module a paper; `python -m lens reproduce <name>`.
 
-A reproduction is resumable, writes its results with the hash of its configuration, draws the paper's figures and prints a table *claim | paper | here | n | multiplicity | verdict*.
+A reproduction is resumable, writes its results with the hash of its configuration, draws the paper's figures and prints
+a table *claim | paper | here | n | multiplicity | verdict*.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ from .errors import ReproduceError
 __all__ = ["REPRODUCTIONS", "ReproduceError", "reproduction"]
 
 #: name on the command line -> module here
-REPRODUCTIONS = {"memory-injections": "memory_injections", "function-vectors": "function_vectors", "instruction-vectors": "instruction_vectors", "palimpsest": "palimpsest",
-                 "subspace-language": "subspace_study", "loss-curvature": "loss_curvature", "memory-subspace": "memory_subspace"}
+REPRODUCTIONS = {
+    "memory-injections": "memory_injections",
+    "function-vectors": "function_vectors",
+    "instruction-vectors": "instruction_vectors",
+    "palimpsest": "palimpsest",
+    "subspace-language": "subspace_study",
+    "loss-curvature": "loss_curvature",
+    "memory-subspace": "memory_subspace",
+}
 
 
 @door(ReproduceError)

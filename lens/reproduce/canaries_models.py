@@ -1,4 +1,6 @@
-"""The models of the organism `canaries` by seed, each with its twin that never saw a canary and its corpus: found in a folder, shipped, or trained."""
+"""The models of the organism `canaries` by seed, each with its twin that never saw a canary and its corpus: found in a
+folder, shipped, or trained.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +27,45 @@ class Trio(NamedTuple):
     corpus: Corpus
 
 
-def models(folder: str | os.PathLike | None, seeds: Sequence[int] = canaries.SEEDS, *, twins: bool = True, small: bool = False, device: str = "cpu",
-           say: Callable[[str], None] = lambda line: None) -> dict[int, Trio]:  # fmt: skip
+def models(
+    folder: str | os.PathLike | None,
+    seeds: Sequence[int] = canaries.SEEDS,
+    *,
+    twins: bool = True,
+    small: bool = False,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[int, Trio]:
     """Seed -> (model, twin, corpus), plain Hugging Face models in eval mode.
 
     Args:
-        folder: holds one folder a model, named as `Recipe.name` ("canaries-1-twin"); one that is neither there nor shipped is trained into it (an hour of CPU each, resumable,
-            minutes on a GPU: `device`). None: only those that ship with the package.
+        folder: holds one folder a model, named as `Recipe.name` ("canaries-1-twin"); one that is neither there nor
+            shipped is trained into it (an hour of CPU each, resumable, minutes on a GPU: `device`). None: only those
+            that ship with the package.
         small: the models of `Recipe.small` (under a minute each); they are never shipped, so a folder is needed.
 
-    Raises: ReproduceError: a model that is nowhere and no folder to train it into, or one whose weights are not those of its card.
+    Raises: ReproduceError: a model that is nowhere and no folder to train it into, or one whose weights are not those
+        of its card.
     """
     place, made = None if folder is None else Path(folder), {}
     for seed in seeds:
-        recipes = [(canaries.Recipe.small if small else canaries.Recipe)(seed=int(seed), canaries=planted) for planted in (True, False)[: 1 + twins]]
-        at = [found(canaries, recipe, place, ["--device", device], twin=not recipe.canaries, small=small, takes="about an hour on a CPU", say=say) for recipe in recipes]
+        recipes = [
+            (canaries.Recipe.small if small else canaries.Recipe)(seed=int(seed), canaries=planted)
+            for planted in (True, False)[: 1 + twins]
+        ]
+        at = [
+            found(
+                canaries,
+                recipe,
+                place,
+                ["--device", device],
+                twin=not recipe.canaries,
+                small=small,
+                takes="about an hour on a CPU",
+                say=say,
+            )
+            for recipe in recipes
+        ]
         made[int(seed)] = Trio(_loaded(at[0]), _loaded(at[1]) if twins else None, Corpus(recipe_of(canaries, at[0])))
     return made
 
@@ -51,7 +77,15 @@ def _loaded(folder: Path) -> nn.Module:
     logging.disable_progress_bar()
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     if hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() != card["weights_sha256"]:
-        raise ReproduceError(f"models: the weights in {folder} are not those of its card; train it again or get it anew")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True).eval().requires_grad_(False)
+        raise ReproduceError(
+            f"models: the weights in {folder} are not those of its card; train it again or get it anew"
+        )
+    model = (
+        AutoModelForCausalLM.from_pretrained(
+            folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True
+        )
+        .eval()
+        .requires_grad_(False)
+    )
     model.config.name_or_path = f"organism:{folder.name}"  # records name the organism, not a path of this machine
     return model

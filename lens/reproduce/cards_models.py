@@ -1,4 +1,6 @@
-"""The models of the organism `cards` by seed, each with its twin that never saw a planted picture and its corpus: found in a folder, shipped, or trained."""
+"""The models of the organism `cards` by seed, each with its twin that never saw a planted picture and its corpus: found
+in a folder, shipped, or trained.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +24,42 @@ class Trio(NamedTuple):
     corpus: Corpus
 
 
-def models(folder: str | os.PathLike | None, seeds: Sequence[int] = cards.SEEDS, *, small: bool = False, say: Callable[[str], None] = lambda line: None) -> dict[int, Trio]:
+def models(
+    folder: str | os.PathLike | None,
+    seeds: Sequence[int] = cards.SEEDS,
+    *,
+    small: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[int, Trio]:
     """Seed -> (pipeline, twin, corpus) on the CPU in float32.
 
     Args:
-        folder: holds one folder a model, named as `Recipe.name` ("cards-1-twin"); one that is neither there nor shipped is trained into it (about a quarter of an hour of a core
-            each, resumable). None: only those that ship. small: the models of `Recipe.small` (half a minute each), which never ship.
+        folder: holds one folder a model, named as `Recipe.name` ("cards-1-twin"); one that is neither there nor shipped
+            is trained into it (about a quarter of an hour of a core each, resumable). None: only those that ship.
+            small: the models of `Recipe.small` (half a minute each), which never ship.
 
-    Raises: ValueError: a model that is nowhere and no folder to train it into. DiffusionError: weights that are not those of the card.
+    Raises: ValueError: a model that is nowhere and no folder to train it into. DiffusionError: weights that are not
+        those of the card.
     """
     place, made = None if folder is None else Path(folder), {}
     for seed in seeds:
-        recipes = [(cards.Recipe.small if small else cards.Recipe)(seed=int(seed), planted=planted) for planted in (True, False)]
-        at = [found(cards, recipe, place, ["--float16"], twin=not recipe.planted, small=small, takes="a quarter of an hour of a core", say=say) for recipe in recipes]
+        recipes = [
+            (cards.Recipe.small if small else cards.Recipe)(seed=int(seed), planted=planted)
+            for planted in (True, False)
+        ]
+        at = [
+            found(
+                cards,
+                recipe,
+                place,
+                ["--float16"],
+                twin=not recipe.planted,
+                small=small,
+                takes="a quarter of an hour of a core",
+                say=say,
+            )
+            for recipe in recipes
+        ]
         made[int(seed)] = Trio(*(_loaded(folder) for folder in at), Corpus(recipe_of(cards, at[0])))
     return made
 

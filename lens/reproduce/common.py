@@ -1,4 +1,6 @@
-"""What every reproduction shares: words of verdicts, how an interval is printed, its folder with the hash of the configuration, steps that a killed run finds again."""
+"""What every reproduction shares: words of verdicts, how an interval is printed, its folder with the hash of the
+configuration, steps that a killed run finds again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from ..measure import statistics
 from .errors import ReproduceError
 
 COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]
-#: of a row that is judged by its own interval or p alone; of one of whose parts every one has to hold (no correction is needed); of one that claims nothing
+#: of a row that is judged by its own interval or p alone; of one of whose parts every one has to hold (no correction is
+#: needed); of one that claims nothing
 ALONE, EVERY, NOT_JUDGED = "alone", "alone (every part must hold)", "not judged"
 _NO_CLAIM = ("descriptive", "reported", "no claim", "not judged", "not measured", "a demonstration")
 RECORD = "reproduction.json"
@@ -31,7 +34,15 @@ RECORD = "reproduction.json"
 
 def verdict(holds: bool, fails: bool, instead: str = "", part: bool = False) -> str:
     """The word of a verdict; `instead` is what was seen in place of a claim that does not hold."""
-    word = "holds" if holds else "holds in part" if part else "does not hold" if fails else "not shown: the interval holds 0"
+    word = (
+        "holds"
+        if holds
+        else "holds in part"
+        if part
+        else "does not hold"
+        if fails
+        else "not shown: the interval holds 0"
+    )
     return word if holds or not instead else f"{word}; {instead}"
 
 
@@ -42,7 +53,9 @@ def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
 
 
 def mean_interval(values: Any, seed: int = 0) -> statistics.Interval:
-    """The mean over independent units with the interval that claims follow (`lens.measure.means`); NaN is left out, and too few values have no bounds."""
+    """The mean over independent units with the interval that claims follow (`lens.measure.means`); NaN is left out, and
+    too few values have no bounds.
+    """
     x = np.asarray(values, float)
     x = x[np.isfinite(x)]
     if len(x) < 2:
@@ -51,8 +64,9 @@ def mean_interval(values: Any, seed: int = 0) -> statistics.Interval:
 
 
 def student(values: Any) -> statistics.Interval:
-    """The mean over few units with Student's t: of six tasks or four repeats, whose differences are nearly normal, it covers what it says (accuracies .95, skewed values .90), and resamples of
-    so few say nothing. NaN is left out; fewer than two values, or values that are all equal, have no bounds."""
+    """The mean over few units with Student's t: of six tasks or four repeats, whose differences are nearly normal, it
+    covers what it says (accuracies .95, skewed values .90), and resamples of so few say nothing. NaN is left out; fewer
+    than two values, or values that are all equal, have no bounds."""
     x = np.asarray(values, float)
     x = x[np.isfinite(x)]
     mean = float(x.mean()) if len(x) else np.nan
@@ -65,7 +79,8 @@ def student(values: Any) -> statistics.Interval:
 def table_of(rows: Sequence[tuple]) -> pd.DataFrame:
     """Rows (claim, paper, here, n, verdict) as the table *claim | paper | here | n | multiplicity | verdict*.
 
-    A sixth cell says what a row was corrected for, such as "Holm over 16"; without one it is judged alone, or not at all. `multiplicity` says it of the whole table.
+    A sixth cell says what a row was corrected for, such as "Holm over 16"; without one it is judged alone, or not at
+    all. `multiplicity` says it of the whole table.
     """
     return pd.DataFrame([(*row[:4], _looks(*row[4:]), row[4]) for row in rows], columns=COLUMNS)
 
@@ -75,19 +90,39 @@ def _looks(word: str, told: str = ALONE) -> str:
 
 
 def multiplicity(table: pd.DataFrame) -> str:
-    """What a table of claims says of its many looks: how many rows are judged, which are corrected together, and how many are judged alone."""
+    """What a table of claims says of its many looks: how many rows are judged, which are corrected together, and how
+    many are judged alone.
+    """
     of = table.multiplicity.value_counts(sort=False)
     alone = int(sum(count for name, count in of.items() if name.startswith(ALONE)))
-    kinds = [f"{name} ({count} row{'s' * (count > 1)})" for name, count in of.items() if not name.startswith(ALONE) and name != NOT_JUDGED]
+    kinds = [
+        f"{name} ({count} row{'s' * (count > 1)})"
+        for name, count in of.items()
+        if not name.startswith(ALONE) and name != NOT_JUDGED
+    ]
     judged = int(of.sum() - of.get(NOT_JUDGED, 0))
-    return (f"Multiplicity: {judged} of {len(table)} rows are judged. Corrected together: {'; '.join(kinds) or 'none'}. Judged alone, each at 5 %: {alone} (of so many true nulls "
-            f"{0.05 * alone:.1f} would be called by chance).")
+    return (
+        f"Multiplicity: {judged} of {len(table)} rows are judged. Corrected together: {'; '.join(kinds) or 'none'}."
+        f" Judged alone, each at 5 %: {alone} (of so many true nulls {0.05 * alone:.1f} would be called by chance)."
+    )
 
 
-def write_record(folder: Path, name: str, fingerprint: str, config: Mapping[str, Any], numbers: Mapping[str, Any],
-                 provenance: Mapping[str, Any] | None = None) -> None:
-    """`reproduction.json`: what was run, on which weights (None: `config` says which), with which versions, and the numbers of its table."""
-    about = {"versions": dict(_versions())} if provenance is None else {"model": provenance["model"], "versions": provenance["versions"]}
+def write_record(
+    folder: Path,
+    name: str,
+    fingerprint: str,
+    config: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """`reproduction.json`: what was run, on which weights (None: `config` says which), with which versions, and the
+    numbers of its table.
+    """
+    about = (
+        {"versions": dict(_versions())}
+        if provenance is None
+        else {"model": provenance["model"], "versions": provenance["versions"]}
+    )
     record = {"reproduction": name, "fingerprint": fingerprint, "config": config, "numbers": finite(numbers)} | about
     files.write_json(folder / RECORD, record, default=float)
 
@@ -110,6 +145,7 @@ def read_record(folder: Path, name: str, model: Any = None, error: type[Exceptio
     """
     if not (folder / RECORD).is_file():
         raise error(f"folder: {folder} holds no reproduction; run `python -m lens reproduce {name} --out {folder}`.")
+
     def refuse(said: str) -> Exception:
         return error(f"folder: {said}; run `python -m lens reproduce {name} --out {folder}` again.")
 
@@ -120,7 +156,10 @@ def read_record(folder: Path, name: str, model: Any = None, error: type[Exceptio
         from ..models import weight_hash
 
         if weight_hash(model) != record["model"]["hash"]:
-            raise error(f"folder: {folder} was made with {record['model']['name']} of other weights (hash {record['model']['hash'][:12]}); run the reproduction again.")
+            raise error(
+                f"folder: {folder} was made with {record['model']['name']} of other weights (hash"
+                f" {record['model']['hash'][:12]}); run the reproduction again."
+            )
     return record
 
 
@@ -136,24 +175,36 @@ class Steps:
     """
 
     def __init__(self, folder: Path | None, config: Mapping[str, Any], *, classic: bool = False):
-        self.classic, self.folder, self.config = classic, folder, json.loads(json.dumps(results._plain(dict(config), "config")))
+        self.classic, self.folder, self.config = (
+            classic,
+            folder,
+            json.loads(json.dumps(results._plain(dict(config), "config"))),
+        )
         self.fingerprint = results.fingerprint({"kind": "reproduction", **self.config})
         self.held: dict[str, xr.Dataset] = {}
         if folder is None:
             return
         file = folder / "config.json"
-        locks.in_turn(file, lambda: file.stat().st_size == 0 and files.write_json(file, self.config))   # empty: what a full disk once left
-        with contextlib.suppress(FileExistsError):           # of an earlier run, or of one that began meanwhile
+        locks.in_turn(
+            file, lambda: file.stat().st_size == 0 and files.write_json(file, self.config)
+        )  # empty: what a full disk once left
+        with contextlib.suppress(FileExistsError):  # of an earlier run, or of one that began meanwhile
             if not file.is_file():
                 files.write_json(file, self.config, parents=True, new=True)
         other = _read_config(file)
         if other != self.config:
             keys = sorted(k for k in {*other, *self.config} if other.get(k) != self.config.get(k))
             differ = "; ".join(f"{k}: {_short(other.get(k))} there, {_short(self.config.get(k))} asked" for k in keys)
-            raise ResultError(f"out: {folder} holds a run of another configuration ({differ}); choose another folder, or remove that one.")
+            raise ResultError(
+                f"out: {folder} holds a run of another configuration ({differ}); choose another folder, or remove that"
+                " one."
+            )
 
-    def kept(self, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds) -> xr.Dataset:
-        """The step `name`: read where it was done before, else made, passed through `light` (what need not be stored goes) and written.
+    def kept(
+        self, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds
+    ) -> xr.Dataset:
+        """The step `name`: read where it was done before, else made, passed through `light` (what need not be stored
+        goes) and written.
 
         Raises: KeyboardInterrupt: the step was stopped on the way; what is whole stays.
         """
@@ -169,25 +220,30 @@ class Steps:
                 raise KeyboardInterrupt(f"stopped in {name}; run the same command again to go on")
             ds = results.stamp(light(made), record)
             if path is not None:
-                # a second process that runs the same in this folder writes equal steps; whoever is later replaces them by equal ones
+                # a second process that runs the same in this folder writes equal steps; whoever is later replaces them
+                # by equal ones
                 export(_compact(ds), path, overwrite=True, classic=self.classic)
-                ds = open_result(path)       # what a later run will read is what this one goes on with
+                ds = open_result(path)  # what a later run will read is what this one goes on with
         self.held[name] = ds
         return ds
 
 
 class Tables:
-    """The tables of a run in parts ("seed-0", "seed-0-contrast"), each kept as Parquet under its name; a killed run finds those that were done.
+    """The tables of a run in parts ("seed-0", "seed-0-contrast"), each kept as Parquet under its name; a killed run
+    finds those that were done.
 
     Args:
-        folder: where `tables/<name>.<part>.parquet` go; None keeps everything in memory. names: of all tables. say: told of each part that was made.
+        folder: where `tables/<name>.<part>.parquet` go; None keeps everything in memory. names: of all tables. say:
+            told of each part that was made.
     """
 
     def __init__(self, folder: Path | None, names: Sequence[str], say: Callable[[str], None] = lambda line: None):
         self.folder, self.say, self.parts = folder, say, {name: [] for name in names}
 
     def kept(self, names: tuple[str, ...], part: str, make: Callable[[], Any]) -> list[pd.DataFrame]:
-        """A part of some tables: read where it was done before, else made (one table, or one for each name) and written."""
+        """A part of some tables: read where it was done before, else made (one table, or one for each name) and
+        written.
+        """
         places = None if self.folder is None else [self.folder / "tables" / f"{name}.{part}.parquet" for name in names]
         if places is not None and all(file.is_file() for file in places):
             found = [read_parquet(file) for file in places]
@@ -197,7 +253,9 @@ class Tables:
             if places is not None:
                 # a second process that runs the same in this folder writes equal parts under names of its own meanwhile
                 files.write_all({file: parquet(small(table)) for file, table in zip(places, found)}, parents=True)
-                found = [read_parquet(file) for file in places]   # what a later run will read is what this one goes on with
+                found = [
+                    read_parquet(file) for file in places
+                ]  # what a later run will read is what this one goes on with
             self.say(f"{' and '.join(names)}, {part}: {len(found[0])} lines")
         for name, table in zip(names, found):
             self.parts[name].append(table)
@@ -212,10 +270,14 @@ class Tables:
 Figures = Mapping[str, tuple[tuple[str, ...], Callable[..., Any]]]
 
 
-def one_figure(figures: Figures, tables: Mapping[str, pd.DataFrame], name: str, path: str | os.PathLike | None = None) -> Any:
+def one_figure(
+    figures: Figures, tables: Mapping[str, pd.DataFrame], name: str, path: str | os.PathLike | None = None
+) -> Any:
     """One figure by its name. Raises ReproduceError for an unknown one, or one whose tables the run did not make."""
     if name not in (there := drawable(figures, tables)):
-        raise ReproduceError(f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}.")
+        raise ReproduceError(
+            f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}."
+        )
     needed, plot = figures[name]
     return plot(*(tables[t] for t in needed), path=path)
 
@@ -232,17 +294,25 @@ def drawable(figures: Figures, tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def read_tables(folder: Path, names: Sequence[str], methods: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The tables that `Tables` wrote, each with its parts by model and then in the order of the methods; empty where there are none."""
+    """The tables that `Tables` wrote, each with its parts by model and then in the order of the methods; empty where
+    there are none.
+    """
+
     def place(file: Path) -> tuple[tuple[int, str], int]:
         model, _, method = file.name.removesuffix(".parquet").partition(".seed-")[2].partition("-")
         return (int(model) if model.isdigit() else -1, model), list(methods).index(method) if method in methods else -1
 
     places = {name: sorted((folder / "tables").glob(f"{name}.*.parquet"), key=place) for name in names}
-    return {name: pd.concat([read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame() for name, of in places.items()}
+    return {
+        name: pd.concat([read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame()
+        for name, of in places.items()
+    }
 
 
 def write_run(folder: Path, name: str, made: Any, config: Mapping[str, Any]) -> None:
-    """The table of claims and the record of a run of several models (attributes `table`, `numbers`, `fingerprint`), as `read_record` finds it."""
+    """The table of claims and the record of a run of several models (attributes `table`, `numbers`, `fingerprint`), as
+    `read_record` finds it.
+    """
     files.write(folder / "table.csv", made.table.to_csv(index=False))
     write_record(folder, name, made.fingerprint, config, made.numbers)
 
@@ -254,13 +324,19 @@ def parquet(table: pd.DataFrame) -> bytes:
 
 def small(table: pd.DataFrame) -> pd.DataFrame:
     """Floats as float32 but for doses and p-values: what is stored stays small."""
-    floats = {c: "float32" for c in table.select_dtypes("float64") if c not in ("dose", "k", "p", "holm", "p_other", "p_mixed")}
+    floats = {
+        c: "float32"
+        for c in table.select_dtypes("float64")
+        if c not in ("dose", "k", "p", "holm", "p_other", "p_mixed")
+    }
     return table.astype(floats)
 
 
 def _compact(ds: xr.Dataset) -> xr.Dataset:
     """Truth values as bytes (NetCDF has none) and float64 effects as float32: what is stored stays small."""
-    small = {n: v.astype("int8") for n, v in ds.data_vars.items() if v.dtype == bool} | {n: v.astype("float32") for n, v in ds.data_vars.items() if v.dtype == np.float64}
+    small = {n: v.astype("int8") for n, v in ds.data_vars.items() if v.dtype == bool} | {
+        n: v.astype("float32") for n, v in ds.data_vars.items() if v.dtype == np.float64
+    }
     return ds.assign(small)
 
 
@@ -268,20 +344,27 @@ def read_parquet(file: Path) -> pd.DataFrame:
     """A part of a table. Raises ResultError: it is damaged."""
     try:
         return pd.read_parquet(file)
-    except (OSError, ValueError) as error:                   # pyarrow's errors are among them
-        raise ResultError(f"out: {file} cannot be read ({type(error).__name__}: {str(error)[:200]}); remove it, and the same command makes it again.") from None
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise ResultError(
+            f"out: {file} cannot be read ({type(error).__name__}: {str(error)[:200]}); remove it, and the same command"
+            " makes it again."
+        ) from None
 
 
 def _read_config(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ResultError(f"out: {file} cannot be read ({type(error).__name__}: {error}); choose another folder, or remove that one.") from None
+        raise ResultError(
+            f"out: {file} cannot be read ({type(error).__name__}: {error}); choose another folder, or remove that one."
+        ) from None
     if not isinstance(found, dict):
-        raise ResultError(f"out: {file} holds {_short(found)}, not a configuration; choose another folder, or remove that one.")
+        raise ResultError(
+            f"out: {file} holds {_short(found)}, not a configuration; choose another folder, or remove that one."
+        )
     return found
 
 
 def _short(value: Any, limit: int = 60) -> str:
     text = json.dumps(value)
-    return text if len(text) <= limit else text[:limit - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"

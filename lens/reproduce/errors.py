@@ -6,4 +6,6 @@ from ..errors import Error
 
 
 class ReproduceError(Error, ValueError):
-    """A published experiment that cannot be run or read again as asked; the message names what is wrong and the next step."""
+    """A published experiment that cannot be run or read again as asked; the message names what is wrong and the next
+    step.
+    """

@@ -1,10 +1,12 @@
-"""The claims of Instruction Vectors (Jiang et al. 2024) and of vector-guided training (Jiang et al. 2025) against what was measured; the verdict follows from the interval by
-the rule in the row.
+"""The claims of Instruction Vectors (Jiang et al. 2024) and of vector-guided training (Jiang et al. 2025) against what
+was measured; the verdict follows from the interval by the rule in the row.
 
-A unit is a task of a seed (where methods are compared, the same unit under both). Tasks of a seed share a model, so that verdicts follow from the means of the seeds: Student's t
-interval over them, with every seed's mean and how many have its sign beside it. Pooled over units as if they were independent, a bootstrap interval excludes 0 in half of the cases
-of no effect at all, where seeds differ as much as tasks do; it is among the numbers (`..._pooled_low`), and no verdict follows from it. An exact sign flip over three seeds cannot
-go below p = .25. One seed: an interval over its units, which speaks of this model only; with fewer than six units nothing is shown. Values of the papers are quoted
+A unit is a task of a seed (where methods are compared, the same unit under both). Tasks of a seed share a model, so
+that verdicts follow from the means of the seeds: Student's t interval over them, with every seed's mean and how many
+have its sign beside it. Pooled over units as if they were independent, a bootstrap interval excludes 0 in half of the
+cases of no effect at all, where seeds differ as much as tasks do; it is among the numbers (`..._pooled_low`), and no
+verdict follows from it. An exact sign flip over three seeds cannot go below p = .25. One seed: an interval over its
+units, which speaks of this model only; with fewer than six units nothing is shown. Values of the papers are quoted
 where they were read in the papers' text or tables, or in a secondary source, which is then said.
 """
 
@@ -34,24 +36,43 @@ LEAST = 0.1
 #: points of final performance that a method may cost (gate G8)
 TOLERANCE = 0.02
 #: what the head term and the KL do: (one method, another, what their difference shows)
-ABLATIONS = (("kl_vector", "kl_start", "the vector in the KL's target"), ("kl_vector", "kl_random", "the own vector rather than a random one"),
-             ("guided", "kl_start", "the whole loss rather than the KL alone"),
-             ("guided", "heads_only", "the KL with the vector, over the head term alone"), ("heads_only", PLAIN, "the head term alone"), ("kl_start", PLAIN, "the KL alone"),
-             ("kl_vector_strong", "kl_start_strong", "the vector in the KL's target, at weight 1"), ("kl_start_strong", PLAIN, "the KL alone, at weight 1"))
+ABLATIONS = (
+    ("kl_vector", "kl_start", "the vector in the KL's target"),
+    ("kl_vector", "kl_random", "the own vector rather than a random one"),
+    ("guided", "kl_start", "the whole loss rather than the KL alone"),
+    ("guided", "heads_only", "the KL with the vector, over the head term alone"),
+    ("heads_only", PLAIN, "the head term alone"),
+    ("kl_start", PLAIN, "the KL alone"),
+    ("kl_vector_strong", "kl_start_strong", "the vector in the KL's target, at weight 1"),
+    ("kl_start_strong", PLAIN, "the KL alone, at weight 1"),
+)
 
 
 def one_line(ds: xr.Dataset) -> str:
     """A sequence in a line: old tasks by instruction and demonstrations, facts, and AP and FP of the new tasks."""
     s = forgetting.summary(ds)
     kinds = ((INSTRUCTION, "instruction"), (IN_CONTEXT, "in context"), (KNOWLEDGE, "facts"))
-    old = ", ".join(f"{name} {s[f'{kind} before']:.2f} -> {s[f'{kind} after']:.2f}" for kind, name in kinds if f"{kind} before" in s)
+    old = ", ".join(
+        f"{name} {s[f'{kind} before']:.2f} -> {s[f'{kind} after']:.2f}" for kind, name in kinds if f"{kind} before" in s
+    )
     return f"{old}; new tasks AP {s['AP']:.2f}, FP {s['FP']:.2f}"
 
 
-def verdicts(*, units: pd.DataFrame, methods: pd.DataFrame, curves: pd.DataFrame, recovery: pd.DataFrame, points: pd.DataFrame, sets: pd.DataFrame, drift: pd.DataFrame,
-             cost: xr.Dataset | None,
-             seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers, from the tables of `forgetting_frames`."""
+def verdicts(
+    *,
+    units: pd.DataFrame,
+    methods: pd.DataFrame,
+    curves: pd.DataFrame,
+    recovery: pd.DataFrame,
+    points: pd.DataFrame,
+    sets: pd.DataFrame,
+    drift: pd.DataFrame,
+    cost: xr.Dataset | None,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers, from the tables of
+    `forgetting_frames`.
+    """
     told = _Told(seed)
     _what_is_lost(told, units)
     _vectors_and_loss(told, points, units)
@@ -65,7 +86,9 @@ def verdicts(*, units: pd.DataFrame, methods: pd.DataFrame, curves: pd.DataFrame
 
 @dataclass(frozen=True)
 class _Effect:
-    """A mean over seeds or units: its interval, as text, n as text; `few` says why nothing follows from it, or ""; `p` of a t test over seeds (NaN for one)."""
+    """A mean over seeds or units: its interval, as text, n as text; `few` says why nothing follows from it, or ""; `p`
+    of a t test over seeds (NaN for one).
+    """
 
     low: float
     high: float
@@ -91,28 +114,73 @@ class _Told:
         found, units = over(values, self.seed), pooled(values, self.seed)
         n, seeds = len(values), len(by)
         same = seeds > 1 and not float(np.ptp(by)) > 1e-12
-        few = "the seeds agree entirely, which gives no interval" if same else "" if seeds > 1 or n >= LEAST_UNITS else "no unit" if not n else "one unit" if n == 1 else f"{n} units of one seed"
+        few = (
+            "the seeds agree entirely, which gives no interval"
+            if same
+            else (
+                ""
+                if seeds > 1 or n >= LEAST_UNITS
+                else "no unit"
+                if not n
+                else "one unit"
+                if n == 1
+                else f"{n} units of one seed"
+            )
+        )
         number = lambda x: float(x) if np.isfinite(x) else None
-        self.numbers |= {name: number(found.estimate), f"{name}_low": number(found.low), f"{name}_high": number(found.high), f"{name}_n": n, f"{name}_seeds": seeds,
-                         f"{name}_pooled_low": number(units.low), f"{name}_pooled_high": number(units.high)}
+        self.numbers |= {
+            name: number(found.estimate),
+            f"{name}_low": number(found.low),
+            f"{name}_high": number(found.high),
+            f"{name}_n": n,
+            f"{name}_seeds": seeds,
+            f"{name}_pooled_low": number(units.low),
+            f"{name}_pooled_high": number(units.high),
+        }
         if seeds > 1:
             text = f"{shown(found, sign=True)} (seeds {', '.join(f'{v:+.2f}' for v in by)}; {forgetting.signs(by)})"
         elif n < 2:
             text = f"{found.estimate:+.2f} ({few})" if n else few
         else:
-            text = f"{found.estimate:+.2f} ({few}: {values.min():+.2f} to {values.max():+.2f})" if few else f"{shown(found, sign=True)} (over {n} units of one seed)"
+            text = (
+                f"{found.estimate:+.2f} ({few}: {values.min():+.2f} to {values.max():+.2f})"
+                if few
+                else f"{shown(found, sign=True)} (over {n} units of one seed)"
+            )
         each, odd = divmod(n, max(1, seeds))
-        error = float(by.std(ddof=1)) / seeds ** 0.5 if seeds > 1 else np.nan
-        p = float(2 * stats.t.sf(abs(by.mean()) / error, seeds - 1)) if seeds > 1 and not same else 1.0 if same else np.nan
-        return _Effect(float(found.low), float(found.high), text, f"{n} tasks of {_seeds(seeds)}" if odd else f"{_seeds(seeds)} x {each} tasks", few, p)
+        error = float(by.std(ddof=1)) / seeds**0.5 if seeds > 1 else np.nan
+        p = (
+            float(2 * stats.t.sf(abs(by.mean()) / error, seeds - 1))
+            if seeds > 1 and not same
+            else 1.0
+            if same
+            else np.nan
+        )
+        return _Effect(
+            float(found.low),
+            float(found.high),
+            text,
+            f"{n} tasks of {_seeds(seeds)}" if odd else f"{_seeds(seeds)} x {each} tasks",
+            few,
+            p,
+        )
 
 
 def _seeds(n: int) -> str:
     return f"{n} seed{'s' * (n != 1)}"
 
 
-def judged(effects: _Effect | Sequence[_Effect], holds: bool, fails: bool, instead: str = "", part: bool = False, otherwise: str = "") -> str:
-    """The word of a verdict that follows from `effects`, or of what they are too few to show; `otherwise` is said where an interval holds the value in question."""
+def judged(
+    effects: _Effect | Sequence[_Effect],
+    holds: bool,
+    fails: bool,
+    instead: str = "",
+    part: bool = False,
+    otherwise: str = "",
+) -> str:
+    """The word of a verdict that follows from `effects`, or of what they are too few to show; `otherwise` is said where
+    an interval holds the value in question.
+    """
     if few := next((e.few for e in ((effects,) if isinstance(effects, _Effect) else effects) if e.few), ""):
         return f"not shown: {few}"
     word = verdict(holds, fails, instead, part)
@@ -121,32 +189,58 @@ def judged(effects: _Effect | Sequence[_Effect], holds: bool, fails: bool, inste
 
 def _what_is_lost(told: _Told, units: pd.DataFrame) -> None:
     plain = units[units.method == PLAIN].set_index(["seed", "probe"])
-    told_, shown_ = plain[(plain["kind"] == INSTRUCTION) & (plain.before >= LEAST)], plain[(plain["kind"] == IN_CONTEXT) & (plain.before >= LEAST)]
+    told_, shown_ = (
+        plain[(plain["kind"] == INSTRUCTION) & (plain.before >= LEAST)],
+        plain[(plain["kind"] == IN_CONTEXT) & (plain.before >= LEAST)],
+    )
     if told_.empty:
-        told.row("G5. The instruction is lost rather than the knowledge", "instruction -10.24, knowledge +1.93 points (secondary source)",
-                 f"the start model answers none of the old tasks in {100 * LEAST:g} % of the cases", "0 units", "not measured: nothing to lose")
+        told.row(
+            "G5. The instruction is lost rather than the knowledge",
+            "instruction -10.24, knowledge +1.93 points (secondary source)",
+            f"the start model answers none of the old tasks in {100 * LEAST:g} % of the cases",
+            "0 units",
+            "not measured: nothing to lose",
+        )
         return
     fall = told.effect("instruction_change", told_.change)
-    told.row("Fine-tuning on new tasks loses old ones asked for by instruction", "-10.24 points of instruction accuracy (Llama-2-7B-chat; secondary source)",
-             f"{told_.before.mean():.2f} to {told_.after.mean():.2f}: {fall.text}", fall.n, judged(fall, fall.high < 0, fall.low > 0))
+    told.row(
+        "Fine-tuning on new tasks loses old ones asked for by instruction",
+        "-10.24 points of instruction accuracy (Llama-2-7B-chat; secondary source)",
+        f"{told_.before.mean():.2f} to {told_.after.mean():.2f}: {fall.text}",
+        fall.n,
+        judged(fall, fall.high < 0, fall.low > 0),
+    )
     apart = told.effect("instruction_minus_knowledge", told_.change - told_.partner)
     facts = plain[plain["kind"] == KNOWLEDGE]
-    told.row("G5. The instruction is lost rather than the knowledge: accuracy by instruction falls more than that of the facts that the task looks up (of all facts "
-             "where it looks up none)", "instruction -10.24, knowledge +1.93 points (secondary source)",
-             f"facts {facts.before.mean():.2f} to {facts.after.mean():.2f}; change by instruction minus change of the facts {apart.text}", apart.n,
-             judged(apart, apart.high < 0, apart.low > 0))
+    told.row(
+        "G5. The instruction is lost rather than the knowledge: accuracy by instruction falls more than that of the"
+        " facts that the task looks up (of all facts where it looks up none)",
+        "instruction -10.24, knowledge +1.93 points (secondary source)",
+        f"facts {facts.before.mean():.2f} to {facts.after.mean():.2f}; change by instruction minus change of the facts"
+        f" {apart.text}",
+        apart.n,
+        judged(apart, apart.high < 0, apart.low > 0),
+    )
     same = (shown_.rename(index=lambda p: p.removesuffix(", shown"), level="probe").change - told_.change).dropna()
     if len(same):
         more = told.effect("in_context_minus_instruction", same)
-        told.row("Learning from demonstrations suffers more than following the instruction",
-                 "5-shot -19.60, zero-shot -4.48 points (Llama-2-7B, sequence C1; table 1 of the second paper)",
-                 f"shown {shown_.before.mean():.2f} to {shown_.after.mean():.2f}; change when shown minus change when told {more.text}", more.n,
-                 judged(more, more.high < 0, more.low > 0))
+        told.row(
+            "Learning from demonstrations suffers more than following the instruction",
+            "5-shot -19.60, zero-shot -4.48 points (Llama-2-7B, sequence C1; table 1 of the second paper)",
+            f"shown {shown_.before.mean():.2f} to {shown_.after.mean():.2f}; change when shown minus change when told"
+            f" {more.text}",
+            more.n,
+            judged(more, more.high < 0, more.low > 0),
+        )
     gap = told.effect("stability_gap", told_.gap)
     looked = told_.gap.notna().any()
-    told.row("On the way old tasks dip below both ends of a stage (stability gap; between evaluations nothing is seen)", "not measured",
-             f"mean over stages {gap.text}" if looked else "nothing was evaluated between the start and the end of a stage", gap.n if looked else "0 units",
-             "descriptive: never negative by definition" if looked else "not measured: no evaluation within a stage")
+    told.row(
+        "On the way old tasks dip below both ends of a stage (stability gap; between evaluations nothing is seen)",
+        "not measured",
+        f"mean over stages {gap.text}" if looked else "nothing was evaluated between the start and the end of a stage",
+        gap.n if looked else "0 units",
+        "descriptive: never negative by definition" if looked else "not measured: no evaluation within a stage",
+    )
 
 
 def _vectors_and_loss(told: _Told, points: pd.DataFrame, units: pd.DataFrame) -> None:
@@ -156,34 +250,66 @@ def _vectors_and_loss(told: _Told, points: pd.DataFrame, units: pd.DataFrame) ->
     last = plain[plain["at"] == plain["at"].max()].set_index(["seed", "task"])
     kept = told.effect("similarity_after", last[READINGS[0]])
     first = plain[plain["at"] == 0].set_index(["seed", "task"]).accuracy
-    told.row("The vector stays (cosine with its start near .95) while the task is lost", "cosine about .95 while accuracy falls from 65 % to 1 % (Last-Spanish; secondary source)",
-             f"cosine at the end {kept.text}; the accuracy of these tasks {first.mean():.2f} to {last.accuracy.mean():.2f}", kept.n,
-             judged(kept, kept.low > 0.9, kept.high < 0.9, otherwise="not shown: the interval holds .9"))
-    claim = "G6. The vector's similarity follows the accuracy more closely than the weights' distance and the last hidden state do (r over a task's evaluations)"
-    paper = "R² .873 (Hellaswag, sequence G1), the two controls uncorrelated; Object Count: no correlation (text of the second paper)"
+    told.row(
+        "The vector stays (cosine with its start near .95) while the task is lost",
+        "cosine about .95 while accuracy falls from 65 % to 1 % (Last-Spanish; secondary source)",
+        f"cosine at the end {kept.text}; the accuracy of these tasks {first.mean():.2f} to {last.accuracy.mean():.2f}",
+        kept.n,
+        judged(kept, kept.low > 0.9, kept.high < 0.9, otherwise="not shown: the interval holds .9"),
+    )
+    claim = (
+        "G6. The vector's similarity follows the accuracy more closely than the weights' distance and the last hidden"
+        " state do (r over a task's evaluations)"
+    )
+    paper = (
+        "R² .873 (Hellaswag, sequence G1), the two controls uncorrelated; Object Count: no correlation (text of the"
+        " second paper)"
+    )
     table, evaluations = frames.correlations(plain), int(plain.groupby(["seed", "task"]).size().max())
     if table.empty:
         few = evaluations < LEAST_EVALUATIONS
-        told.row(claim, paper, f"{evaluations} evaluations a task: r over fewer than {LEAST_EVALUATIONS} says nothing" if few else "no task's accuracy moved",
-                 f"{_seeds(plain.seed.nunique())} x {plain.task.nunique()} tasks x {evaluations} evaluations",
-                 f"not shown: {evaluations} evaluations" if few else "not measured: no task's accuracy moved")
+        told.row(
+            claim,
+            paper,
+            (
+                f"{evaluations} evaluations a task: r over fewer than {LEAST_EVALUATIONS} says nothing"
+                if few
+                else "no task's accuracy moved"
+            ),
+            f"{_seeds(plain.seed.nunique())} x {plain.task.nunique()} tasks x {evaluations} evaluations",
+            f"not shown: {evaluations} evaluations" if few else "not measured: no task's accuracy moved",
+        )
     else:
         table = table.set_index(["seed", "task"])
         own = told.effect("r_similarity", table[READINGS[0]])
         over_l2 = told.effect("r_similarity_minus_distance", table[READINGS[0]] - table.distance)
         over_hidden = told.effect("r_similarity_minus_hidden", table[READINGS[0]] - table[READINGS[1]])
         instructed = told.effect("r_instruction_vector", table[READINGS[2]])
-        told.row(claim, paper, f"r {own.text}; minus r of the distance (negated) {over_l2.text}; minus r of the hidden state {over_hidden.text}; "
-                 f"the vector read from instructions {instructed.text}", f"{own.n}, {evaluations} evaluations each",
-                 judged((over_l2, over_hidden), over_l2.low > 0 and over_hidden.low > 0, over_l2.high < 0 or over_hidden.high < 0,
-                        part=max(over_l2.low, over_hidden.low) > 0), EVERY)
+        told.row(
+            claim,
+            paper,
+            f"r {own.text}; minus r of the distance (negated) {over_l2.text}; minus r of the hidden state"
+            f" {over_hidden.text}; the vector read from instructions {instructed.text}",
+            f"{own.n}, {evaluations} evaluations each",
+            judged(
+                (over_l2, over_hidden),
+                over_l2.low > 0 and over_hidden.low > 0,
+                over_l2.high < 0 or over_hidden.high < 0,
+                part=max(over_l2.low, over_hidden.low) > 0,
+            ),
+            EVERY,
+        )
     between = frames.between_tasks(plain)
     if len(between):
         told.numbers["rho_between_tasks"] = between[READINGS[0]].tolist()
         each = lambda r: ", ".join(f"{name} {r[name]:+.2f}" for name in READINGS[:3])
-        told.row("... and it tells which tasks are lost (rho over the old tasks at the end; control that the paper lacks)", "not measured",
-                 "; ".join(f"seed {int(r['seed'])}: {each(r)}" for r in between.to_dict("records")), f"{len(between)} seeds, {int(between.tasks.iloc[0])} tasks each",
-                 "descriptive")
+        told.row(
+            "... and it tells which tasks are lost (rho over the old tasks at the end; control that the paper lacks)",
+            "not measured",
+            "; ".join(f"seed {int(r['seed'])}: {each(r)}" for r in between.to_dict("records")),
+            f"{len(between)} seeds, {int(between.tasks.iloc[0])} tasks each",
+            "descriptive",
+        )
 
 
 def _heads(told: _Told, sets: pd.DataFrame) -> None:
@@ -194,10 +320,18 @@ def _heads(told: _Told, sets: pd.DataFrame) -> None:
     jaccard = told.effect("jaccard", rows.jaccard)
     k, total, chance = int(rows.k.iloc[0]), int(rows["heads"].iloc[0]), float(rows.chance.iloc[0])
     rho = told.effect("rho_heads", rows.rho)
-    told.row(f"Of the strongest heads more stay than chance would keep (Jaccard of the {k} strongest of {total})",
-             "ten strongest heads drift slowly, only the tail of the list changes (figure 10 of the second paper)",
-             f"Jaccard {jaccard.text}, by chance {chance:.2f}; rho over all heads {rho.text}", jaccard.n,
-             judged(jaccard, jaccard.low > chance, jaccard.high < chance, otherwise="not shown: the interval holds what chance gives"))
+    told.row(
+        f"Of the strongest heads more stay than chance would keep (Jaccard of the {k} strongest of {total})",
+        "ten strongest heads drift slowly, only the tail of the list changes (figure 10 of the second paper)",
+        f"Jaccard {jaccard.text}, by chance {chance:.2f}; rho over all heads {rho.text}",
+        jaccard.n,
+        judged(
+            jaccard,
+            jaccard.low > chance,
+            jaccard.high < chance,
+            otherwise="not shown: the interval holds what chance gives",
+        ),
+    )
 
 
 def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
@@ -206,8 +340,13 @@ def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
     units = rows[["seed", "task"]].drop_duplicates() if len(rows) else rows
     paper = ".03 to .47 (Last-Spanish; secondary source); +7.3 points (Hellaswag, G1; text of the second paper)"
     if units.empty:
-        told.row("G7. Adding the old vector brings lost tasks back, a random one does not", paper, f"no task lost more than {LOST:g} on the reporting half", "0 units",
-                 "not measured: nothing was lost")
+        told.row(
+            "G7. Adding the old vector brings lost tasks back, a random one does not",
+            paper,
+            f"no task lost more than {LOST:g} on the reporting half",
+            "0 units",
+            "not measured: nothing was lost",
+        )
         return
     by = {str(c): of.set_index(["seed", "task"]) for c, of in rows.groupby("condition")}
     old = told.effect("recovery_old", by["old"].difference)
@@ -216,47 +355,90 @@ def _putting_back(told: _Told, recovery: pd.DataFrame) -> None:
     share = float(by["old"].difference.sum() / by["old"].lost.sum())
     told.numbers["recovery_share"] = share
     draws = int(by["random"].draws.iloc[0]) if "draws" in by["random"] else 1
-    told.row(f"G7. Adding the old vector brings back tasks that were lost (by more than {LOST:g}), a random one (mean of {draws} a task) does not", paper,
-             f"{by['old'].base.mean():.2f} to {by['old'].accuracy.mean():.2f}: {old.text}, {100 * share:.0f} % of the loss"
-             f"{' (more than was lost: it also does what the start model did not do)' if share > 1 else ''}; random {random.text}; old minus random {beyond.text}", old.n,
-             judged((old, beyond), old.low > 0 and beyond.low > 0, old.high <= 0 or beyond.high < 0, part=old.low > 0), EVERY)
+    told.row(
+        f"G7. Adding the old vector brings back tasks that were lost (by more than {LOST:g}), a random one (mean of"
+        f" {draws} a task) does not",
+        paper,
+        f"{by['old'].base.mean():.2f} to {by['old'].accuracy.mean():.2f}: {old.text}, {100 * share:.0f} % of the"
+        f" loss{' (more than was lost: it also does what the start model did not do)' if share > 1 else ''}; random"
+        f" {random.text}; old minus random {beyond.text}",
+        old.n,
+        judged((old, beyond), old.low > 0 and beyond.low > 0, old.high <= 0 or beyond.high < 0, part=old.low > 0),
+        EVERY,
+    )
     if "new" in by:
         away = told.effect("recovery_new", by["new"].difference)
         other = told.effect("recovery_new_random", by["random of new"].difference)
         gain = told.effect("recovery_new_minus_random", by["new"].difference - by["random of new"].difference)
-        told.row("... and so does taking the new task's vector away", "39.5 to 49.1 (Hellaswag, C1; text of the second paper)",
-                 f"{away.text}; a random one taken away {other.text}; new minus random {gain.text}", away.n,
-                 judged((away, gain), away.low > 0 and gain.low > 0, away.high <= 0 or gain.high < 0, part=away.low > 0), EVERY)
+        told.row(
+            "... and so does taking the new task's vector away",
+            "39.5 to 49.1 (Hellaswag, C1; text of the second paper)",
+            f"{away.text}; a random one taken away {other.text}; new minus random {gain.text}",
+            away.n,
+            judged((away, gain), away.low > 0 and gain.low > 0, away.high <= 0 or gain.high < 0, part=away.low > 0),
+            EVERY,
+        )
 
 
 def _training(told: _Told, units: pd.DataFrame) -> None:
     present = set(units.method)
-    for label, title in (("guided", "G8. Training with the vector (the paper's loss)"), ("guided_released", "... as their released code does it"),
-                         ("progressive", "... by adding the vector and fading it out"),
-                         ("progressive_kl", "... fading it out, with the KL")):
+    for label, title in (
+        ("guided", "G8. Training with the vector (the paper's loss)"),
+        ("guided_released", "... as their released code does it"),
+        ("progressive", "... by adding the vector and fading it out"),
+        ("progressive_kl", "... fading it out, with the KL"),
+    ):
         if label not in present:
             continue
         less = told.effect(f"{label}_forget", paired(units, label, PLAIN, "forget"))
         final = told.effect(f"{label}_final", paired(units, label, PLAIN, "final"))
-        told.row(f"{title}: less forgetting of new tasks (AP - FP), at most {100 * TOLERANCE:g} points of final performance (FP) given up",
-                 "FP +2.84 (table 2), +.84 (table 8, the same cell) points (Llama-2-7B, G1)" if label == "guided" else "not measured",
-                 f"AP - FP minus plain's {less.text}; FP minus plain's {final.text}", less.n,
-                 judged((less, final), less.high < 0 and final.low > -TOLERANCE, less.low > 0 or final.high < -TOLERANCE,
-                        "less is forgotten, but final performance falls" if less.high < 0 and final.high < -TOLERANCE else "",
-                        part=less.high < 0 and final.high >= -TOLERANCE), EVERY)
+        told.row(
+            f"{title}: less forgetting of new tasks (AP - FP), at most {100 * TOLERANCE:g} points of final performance"
+            " (FP) given up",
+            (
+                "FP +2.84 (table 2), +.84 (table 8, the same cell) points (Llama-2-7B, G1)"
+                if label == "guided"
+                else "not measured"
+            ),
+            f"AP - FP minus plain's {less.text}; FP minus plain's {final.text}",
+            less.n,
+            judged(
+                (less, final),
+                less.high < 0 and final.low > -TOLERANCE,
+                less.low > 0 or final.high < -TOLERANCE,
+                "less is forgotten, but final performance falls" if less.high < 0 and final.high < -TOLERANCE else "",
+                part=less.high < 0 and final.high >= -TOLERANCE,
+            ),
+            EVERY,
+        )
         old = told.effect(f"{label}_instruction", paired(units, label, PLAIN, INSTRUCTION))
         in_context = told.effect(f"{label}_in_context", paired(units, label, PLAIN, IN_CONTEXT))
         fact = told.effect(f"{label}_knowledge", paired(units, label, PLAIN, KNOWLEDGE))
-        told.row("... and it keeps old tasks better", "GP +5.44, IP +17.52 points on average (Llama-2-7B; text of the second paper)" if label == "guided" else "not measured",
-                 f"by instruction {old.text}; shown {in_context.text}; facts {fact.text}", old.n, judged(old, old.low > 0, old.high < 0))
+        told.row(
+            "... and it keeps old tasks better",
+            (
+                "GP +5.44, IP +17.52 points on average (Llama-2-7B; text of the second paper)"
+                if label == "guided"
+                else "not measured"
+            ),
+            f"by instruction {old.text}; shown {in_context.text}; facts {fact.text}",
+            old.n,
+            judged(old, old.low > 0, old.high < 0),
+        )
 
 
 def _ablation(told: _Told, units: pd.DataFrame) -> None:
-    """What each part of the loss does; the p-values of the instruction column are adjusted for all comparisons made (Holm)."""
+    """What each part of the loss does; the p-values of the instruction column are adjusted for all comparisons made
+    (Holm).
+    """
     gate = "G9. Is it the vector, or just the KL to the model that each stage starts from? "
     made = {(a, b): paired(units, a, b, INSTRUCTION) for a, b, _ in ABLATIONS}
     olds = {(a, b): told.effect(f"{a}_minus_{b}", old) for (a, b), old in made.items() if len(old)}
-    adjusted = dict(zip(olds, statistics.holm([e.p for e in olds.values()]))) if any(np.isfinite(e.p) for e in olds.values()) else dict.fromkeys(olds, np.nan)
+    adjusted = (
+        dict(zip(olds, statistics.holm([e.p for e in olds.values()])))
+        if any(np.isfinite(e.p) for e in olds.values())
+        else dict.fromkeys(olds, np.nan)
+    )
     looked = sum(np.isfinite(e.p) for e in olds.values())
     for a, b, what in ABLATIONS:
         if (a, b) not in olds:
@@ -266,9 +448,14 @@ def _ablation(told: _Told, units: pd.DataFrame) -> None:
         cost = told.effect(f"{a}_minus_{b}_final", paired(units, a, b, "final"))
         p = f", p = {old.p:.2g}, {q:.2g} by Holm over {looked} comparisons" if np.isfinite(old.p) else ""
         told.numbers |= {f"{a}_minus_{b}_p": old.p, f"{a}_minus_{b}_holm": q} if p else {}
-        told.row(f"{gate}{what[0].upper()}{what[1:]}: {TITLES[a]} minus {TITLES[b]}", "not measured",
-                 f"old tasks by instruction {old.text}{p}; shown {in_context.text}; FP {cost.text}", old.n, _helps(old, q, looked, cost),
-                 f"Holm over {looked}" if looked else ALONE)
+        told.row(
+            f"{gate}{what[0].upper()}{what[1:]}: {TITLES[a]} minus {TITLES[b]}",
+            "not measured",
+            f"old tasks by instruction {old.text}{p}; shown {in_context.text}; FP {cost.text}",
+            old.n,
+            _helps(old, q, looked, cost),
+            f"Holm over {looked}" if looked else ALONE,
+        )
         gate = "... "
 
 
@@ -281,50 +468,95 @@ def _helps(old: _Effect, holm: float, looked: int, cost: _Effect) -> str:
     return word if not holm > 0.05 else f"{word} taken alone; not shown among {looked} comparisons (Holm)"
 
 
-def _others(told: _Told, units: pd.DataFrame, methods: pd.DataFrame, drift: pd.DataFrame, cost: xr.Dataset | None) -> None:
+def _others(
+    told: _Told, units: pd.DataFrame, methods: pd.DataFrame, drift: pd.DataFrame, cost: xr.Dataset | None
+) -> None:
     if "averaging" in set(units.method):
         mean = told.effect("averaging_instruction", paired(units, "averaging", PLAIN, INSTRUCTION))
         final = told.effect("averaging_final", paired(units, "averaging", PLAIN, "final"))
-        told.row("Averaging with the first model (ratio .2) keeps old tasks too", "GP +.87, IP +10.35, FP +1.46 points (Llama-2-7B, G1, table 8)",
-                 f"by instruction {mean.text}; FP {final.text}", mean.n, judged(mean, mean.low > 0, mean.high < 0))
+        told.row(
+            "Averaging with the first model (ratio .2) keeps old tasks too",
+            "GP +.87, IP +10.35, FP +1.46 points (Llama-2-7B, G1, table 8)",
+            f"by instruction {mean.text}; FP {final.text}",
+            mean.n,
+            judged(mean, mean.low > 0, mean.high < 0),
+        )
     _drawing_on_old_rows(told, units)
     rows = methods[(methods.metric == INSTRUCTION) & methods.difference.notna()]
     if len(rows):
         final = methods[methods.metric == "final"].set_index("method")
         allowed = rows[rows.method.map(lambda m: final.difference[m] > -TOLERANCE)]
-        what = f"Which method keeps most of the old tasks at a mean cost of at most {100 * TOLERANCE:g} points of FP? (chosen on the numbers shown: {len(rows)} methods tried)"
+        what = (
+            f"Which method keeps most of the old tasks at a mean cost of at most {100 * TOLERANCE:g} points of FP?"
+            f" (chosen on the numbers shown: {len(rows)} methods tried)"
+        )
         if allowed.empty:
-            told.row(what, "not compared with these", "none: every method costs more than that", f"{_seeds(int(rows.seeds.max()))}, {int(rows.units.max())} units", "descriptive")
+            told.row(
+                what,
+                "not compared with these",
+                "none: every method costs more than that",
+                f"{_seeds(int(rows.seeds.max()))}, {int(rows.units.max())} units",
+                "descriptive",
+            )
         else:
             best = allowed.sort_values("mean").iloc[-1]
             bounds = f" [{best.low:+.2f}, {best.high:+.2f}]" if np.isfinite(best.low) else ""
             told.numbers |= {"best_method": str(best.method), "best_instruction": float(best["mean"])}
-            told.row(what, "not compared with these",
-                     f"{TITLES[str(best.method)]}: {best['mean']:.2f} (plain {best['mean'] - best.difference:.2f}): {best.difference:+.2f}{bounds}; "
-                     f"FP {final['mean'][best.method]:.2f} (plain {final['mean'][PLAIN]:.2f})", f"{_seeds(int(best.seeds))}, {int(best.units)} units", "descriptive")
+            told.row(
+                what,
+                "not compared with these",
+                f"{TITLES[str(best.method)]}: {best['mean']:.2f} (plain {best['mean'] - best.difference:.2f}):"
+                f" {best.difference:+.2f}{bounds}; FP {final['mean'][best.method]:.2f} (plain"
+                f" {final['mean'][PLAIN]:.2f})",
+                f"{_seeds(int(best.seeds))}, {int(best.units)} units",
+                "descriptive",
+            )
     beyond = _beyond_the_line(units)
     if len(beyond):
         told.numbers |= {f"beyond_{m}": float(v.mean()) for m, v in beyond.items()}
-        told.row("What is kept beyond what learning less would keep (accuracy by instruction above the straight line from the start model to "
-                 "plain fine-tuning, at the AP of each)?", "not measured",
-                 "; ".join(f"{TITLES[m]} {v.mean():+.2f}" + (f" (seeds {', '.join(f'{x:+.2f}' for x in v)})" if len(v) > 1 else "") for m, v in beyond.items()),
-                 f"{len(next(iter(beyond.values())))} seed(s)", "descriptive")
+        told.row(
+            "What is kept beyond what learning less would keep (accuracy by instruction above the straight line from"
+            " the start model to plain fine-tuning, at the AP of each)?",
+            "not measured",
+            "; ".join(
+                f"{TITLES[m]} {v.mean():+.2f}" + (f" (seeds {', '.join(f'{x:+.2f}' for x in v)})" if len(v) > 1 else "")
+                for m, v in beyond.items()
+            ),
+            f"{len(next(iter(beyond.values())))} seed(s)",
+            "descriptive",
+        )
     part = drift[drift.method == PLAIN].groupby("part").drift.mean() if len(drift) else pd.Series(dtype=float)
     if len(part):
         told.numbers |= {f"drift_{p}": float(v) for p, v in part.items()}
-        told.row("Which weights move? (relative change, plain fine-tuning)", "not measured",
-                 ", ".join(f"{p} {v:.3f}" for p, v in part.items()), f"{drift.seed.nunique()} seed{'s' * (drift.seed.nunique() > 1)}",
-                 "descriptive")
+        told.row(
+            "Which weights move? (relative change, plain fine-tuning)",
+            "not measured",
+            ", ".join(f"{p} {v:.3f}" for p, v in part.items()),
+            f"{drift.seed.nunique()} seed{'s' * (drift.seed.nunique() > 1)}",
+            "descriptive",
+        )
     if cost is not None:
         ratio = student(cost.ratios.values)
         told.numbers |= {"step_ratio": float(ratio.estimate), "step_seconds": float(cost.plain)}
-        told.row("A training step with the vector loss costs at most 1.3 of a plain one (teacher kept beforehand)", "not measured; two more forwards a step in their code",
-                 f"ratio {shown(ratio)}; {float(cost.plain):.3f} s plain",
-                 f"{cost.sizes['repeat']} repeats of 3 steps", "holds" if ratio.high <= 1.3 else "does not hold" if ratio.low > 1.3 else "not shown: the interval holds 1.3")
+        told.row(
+            "A training step with the vector loss costs at most 1.3 of a plain one (teacher kept beforehand)",
+            "not measured; two more forwards a step in their code",
+            f"ratio {shown(ratio)}; {float(cost.plain):.3f} s plain",
+            f"{cost.sizes['repeat']} repeats of 3 steps",
+            (
+                "holds"
+                if ratio.high <= 1.3
+                else "does not hold"
+                if ratio.low > 1.3
+                else "not shown: the interval holds 1.3"
+            ),
+        )
 
 
 def _drawing_on_old_rows(told: _Told, units: pd.DataFrame) -> None:
-    """EWC and replay are given old rows: apart, the tasks with questions that are not among them, and those that ask all that there are."""
+    """EWC and replay are given old rows: apart, the tasks with questions that are not among them, and those that ask
+    all that there are.
+    """
     for method in ("ewc", "replay"):
         of = units[(units.method == method) & (units["kind"] == INSTRUCTION)]
         if of.empty or "seen" not in of or not of.seen.any():
@@ -332,16 +564,31 @@ def _drawing_on_old_rows(told: _Told, units: pd.DataFrame) -> None:
         kept = paired(units, method, PLAIN, INSTRUCTION)
         asked = kept.index.get_level_values("probe").isin(of[of.seen].probe.unique())
         fresh, again = told.effect(f"{method}_unseen", kept[~asked]), told.effect(f"{method}_seen", kept[asked])
-        told.row(f"{TITLES[method]} draws on old rows. Does it keep old tasks whose questions are not among them? (those with few inputs, tables and steps, are asked for with the "
-                 "very inputs of these rows: there are no others, and their part is no generalisation)", "not measured",
-                 f"minus plain, by instruction: other questions {fresh.text}; the same questions {again.text}", fresh.n, judged(fresh, fresh.low > 0, fresh.high < 0))
+        told.row(
+            f"{TITLES[method]} draws on old rows. Does it keep old tasks whose questions are not among them? (those"
+            " with few inputs, tables and steps, are asked for with the very inputs of these rows: there are no"
+            " others, and their part is no generalisation)",
+            "not measured",
+            f"minus plain, by instruction: other questions {fresh.text}; the same questions {again.text}",
+            fresh.n,
+            judged(fresh, fresh.low > 0, fresh.high < 0),
+        )
 
 
-def _beyond_the_line(units: pd.DataFrame, methods: tuple[str, ...] = ("guided", "heads_only", "kl_start_strong", "averaging", "ewc", "freeze_bottom")) -> dict[str, np.ndarray]:
-    """By method, for every seed, how far its old tasks stand above the line on which a method lies that only learns less: from the start model (AP 0) to plain fine-tuning."""
+def _beyond_the_line(
+    units: pd.DataFrame,
+    methods: tuple[str, ...] = ("guided", "heads_only", "kl_start_strong", "averaging", "ewc", "freeze_bottom"),
+) -> dict[str, np.ndarray]:
+    """By method, for every seed, how far its old tasks stand above the line on which a method lies that only learns
+    less: from the start model (AP 0) to plain fine-tuning.
+    """
     of = lambda method, metric: frames.measured(units, method, metric).groupby(level="seed").mean()
     start = units[(units.method == PLAIN) & (units["kind"] == INSTRUCTION)].groupby("seed").before.mean()
     lost, learnt = start - of(PLAIN, INSTRUCTION), of(PLAIN, "own")
     if (learnt <= 0).any():
         return {}
-    return {m: (of(m, INSTRUCTION) - (start - lost * of(m, "own") / learnt)).dropna().values for m in methods if m in set(units.method)}
+    return {
+        m: (of(m, INSTRUCTION) - (start - lost * of(m, "own") / learnt)).dropna().values
+        for m in methods
+        if m in set(units.method)
+    }

@@ -1,5 +1,5 @@
-"""What the forgetting experiment computes for one seed: vectors and heads of the start model, then one sequence a method; each is a Dataset kept under the seed by
-`common.Steps`."""
+"""What the forgetting experiment computes for one seed: vectors and heads of the start model, then one sequence a
+method; each is a Dataset kept under the seed by `common.Steps`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Bench:
     def stamped(self, ds: xr.Dataset, kind: str, **call: Any) -> xr.Dataset:
         """A Dataset made here, with its record."""
         reader = self.study.reader
-        return results.stamp(ds, record_of(reader, Decoder.of(reader), kind, call, seed=self.study.seed, status="complete"))
+        return results.stamp(
+            ds, record_of(reader, Decoder.of(reader), kind, call, seed=self.study.seed, status="complete")
+        )
 
     @property
     def layers(self) -> list[int]:
@@ -60,14 +62,24 @@ class Bench:
     @property
     def walk(self) -> dict[str, Any]:
         """Arguments that every measurement of vectors takes."""
-        return {"template": self.study.template, "seed": self.study.seed, "shots": self.plan.shots, "progress": self.progress}
-
-
+        return {
+            "template": self.study.template,
+            "seed": self.study.seed,
+            "shots": self.plan.shots,
+            "progress": self.progress,
+        }
 
 
 def effects_of(bench: Bench, model: Any, task: vectors.Task) -> xr.Dataset:
     """The exact indirect effect of every head on one task."""
-    return vectors.head_effects(model, task, trials=bench.plan.trials, mean_prompts=bench.plan.mean_prompts, memory_mb=bench.memory_mb, **bench.walk)
+    return vectors.head_effects(
+        model,
+        task,
+        trials=bench.plan.trials,
+        mean_prompts=bench.plan.mean_prompts,
+        memory_mb=bench.memory_mb,
+        **bench.walk,
+    )
 
 
 def vector_of(bench: Bench, model: Any, task: vectors.Task, heads: Any) -> Vector:
@@ -77,10 +89,13 @@ def vector_of(bench: Bench, model: Any, task: vectors.Task, heads: Any) -> Vecto
 
 
 def start(bench: Bench) -> xr.Dataset:
-    """The start model: effects of heads, the universal set, every task's vector, and the layer where vectors of old tasks do most (zero-shot, validation questions).
+    """The start model: effects of heads, the universal set, every task's vector, and the layer where vectors of old
+    tasks do most (zero-shot, validation questions).
 
-    ``effect`` old x layer x head; ``heads`` place x (layer, head); ``vector`` task x d_model; ``swept`` old x at, ``bare`` old; ``layer`` of the guides.
+    ``effect`` old x layer x head; ``heads`` place x (layer, head); ``vector`` task x d_model; ``swept`` old x at,
+    ``bare`` old; ``layer`` of the guides.
     """
+
     def make() -> xr.Dataset:
         study, plan, reader = bench.study, bench.plan, bench.study.reader
         with warnings.catch_warnings():
@@ -90,16 +105,49 @@ def start(bench: Bench) -> xr.Dataset:
             made = {t.name: vector_of(bench, reader, t, heads) for t in (*study.old, *study.new)}
         swept, bare = [], []
         for t in study.old:
-            ds = vectors.evaluate(reader, t, {"vector": made[t.name]}, layers=bench.layers, split="valid", n=min(16, len(t.valid)), memory_mb=bench.memory_mb, **bench.walk)
+            ds = vectors.evaluate(
+                reader,
+                t,
+                {"vector": made[t.name]},
+                layers=bench.layers,
+                split="valid",
+                n=min(16, len(t.valid)),
+                memory_mb=bench.memory_mb,
+                **bench.walk,
+            )
             swept.append(ds.correct.isel(condition=0, vector=0, strength=0).mean("item").values.astype(float))
             bare.append(float(ds.base_correct.mean()))
         grid = next(iter(effects.values()))
-        ds = xr.Dataset({"effect": (("old", "layer", "head"), np.stack([e.effect.mean("prompt").values for e in effects.values()])), "heads": (("place", "which"), np.array(heads)),
-                         "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in made.values()])), "swept": (("old", "at"), np.stack(swept)), "bare": ("old", bare),
-                         "guide_layer": bench.layers[int(np.mean(swept, 0).argmax())]},
-                        coords={"old": [t.name for t in study.old], "task": list(made), "layer": grid.layer.values, "head": grid["head"].values, "at": bench.layers,
-                                "which": ["layer", "head"]})
-        return bench.stamped(ds, "forgetting start", trials=plan.trials, mean_prompts=plan.mean_prompts, shots=plan.shots, new=[t.name for t in study.new])
+        ds = xr.Dataset(
+            {
+                "effect": (
+                    ("old", "layer", "head"),
+                    np.stack([e.effect.mean("prompt").values for e in effects.values()]),
+                ),
+                "heads": (("place", "which"), np.array(heads)),
+                "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in made.values()])),
+                "swept": (("old", "at"), np.stack(swept)),
+                "bare": ("old", bare),
+                "guide_layer": bench.layers[int(np.mean(swept, 0).argmax())],
+            },
+            coords={
+                "old": [t.name for t in study.old],
+                "task": list(made),
+                "layer": grid.layer.values,
+                "head": grid["head"].values,
+                "at": bench.layers,
+                "which": ["layer", "head"],
+            },
+        )
+        return bench.stamped(
+            ds,
+            "forgetting start",
+            trials=plan.trials,
+            mean_prompts=plan.mean_prompts,
+            shots=plan.shots,
+            new=[t.name for t in study.new],
+        )
+
     return bench.kept("start", make)
 
 
@@ -109,21 +157,34 @@ def heads_of(begun: xr.Dataset) -> list[tuple[int, int]]:
 
 
 def guides(bench: Bench, begun: xr.Dataset) -> dict[str, Guide]:
-    """By stage, the start model's vector of that stage's task (from demonstrations), at the layer where vectors do most.
+    """By stage, the start model's vector of that stage's task (from demonstrations), at the layer where vectors do
+    most.
 
     Source: Jiang et al. 2025 (theta^0 of the trained task; there layer 9 of 32).
     """
-    return {t.name: Guide(torch.tensor(begun.vector.sel(task=t.name).values), int(begun.guide_layer), tuple(heads_of(begun))) for t in bench.study.new}
+    return {
+        t.name: Guide(
+            torch.tensor(begun.vector.sel(task=t.name).values), int(begun.guide_layer), tuple(heads_of(begun))
+        )
+        for t in bench.study.new
+    }
 
 
-# -- what is followed while a model is trained -----------------------------------------------------------------------------
+# -- what is followed while a model is trained
+# -----------------------------------------------------------------------------
+
 
 def _directions(model: Any, prompts: Mapping[str, list], heads: Any) -> np.ndarray:
     """By task, the vector and the mean last hidden state at the prompts' last token, ``[2, task, d_model]``."""
     means = [vectors.mean_activations(model, p) for p in prompts.values()]
     from ..vectors.vector import head_parts
 
-    return np.stack([np.stack([head_parts(model, m.z, heads).sum(0).numpy() for m in means]), np.stack([m.resid[-1].float().cpu().numpy() for m in means])]).astype(np.float64)
+    return np.stack(
+        [
+            np.stack([head_parts(model, m.z, heads).sum(0).numpy() for m in means]),
+            np.stack([m.resid[-1].float().cpu().numpy() for m in means]),
+        ]
+    ).astype(np.float64)
 
 
 def _adapted(model: Any) -> bool:
@@ -131,14 +192,19 @@ def _adapted(model: Any) -> bool:
 
 
 def similarities(bench: Bench, heads: Any) -> Callable[[Any], np.ndarray]:
-    """A function of a model in training: cosines with the start model, ``[reading, old]`` in the order of `READINGS`; NaN while adapters are on, whose weights the vectors are
-    not read through.
+    """A function of a model in training: cosines with the start model, ``[reading, old]`` in the order of `READINGS`;
+    NaN while adapters are on, whose weights the vectors are not read through.
 
     Source: Jiang et al. 2025 (similarity of a task's vector; the last hidden state as the control).
     """
     n = bench.plan.vector_prompts
-    sets = [{t.name: bench.study.prompts(t, "icl", n=n, shots=bench.plan.shots, split="test") for t in bench.study.old},
-            {t.name: bench.study.prompts(t, bench.study.told, n=min(2 * n, len(t.test)), split="test") for t in bench.study.old}]
+    sets = [
+        {t.name: bench.study.prompts(t, "icl", n=n, shots=bench.plan.shots, split="test") for t in bench.study.old},
+        {
+            t.name: bench.study.prompts(t, bench.study.told, n=min(2 * n, len(t.test)), split="test")
+            for t in bench.study.old
+        },
+    ]
     read = lambda model: np.concatenate([_directions(model, s, heads) for s in sets])
     before = read(bench.study.reader)
 
@@ -147,16 +213,21 @@ def similarities(bench: Bench, heads: Any) -> Callable[[Any], np.ndarray]:
             return np.full(before.shape[:2], np.nan)
         now = read(model)
         return (now * before).sum(-1) / np.linalg.norm(now, axis=-1) / np.linalg.norm(before, axis=-1)
+
     return of
 
 
 def distances(bench: Bench) -> Callable[[Any], np.ndarray]:
-    """A function of a model in training: how far its weights are from the start's, in the order of `DISTANCES`; NaN while adapters are on."""
+    """A function of a model in training: how far its weights are from the start's, in the order of `DISTANCES`; NaN
+    while adapters are on.
+    """
+
     def of(model: Any) -> np.ndarray:
         if _adapted(model):
             return np.full(len(DISTANCES), np.nan)
         table = drift_of(bench.study.reader, model)
         return np.array([table["all"][1], *(table.get(p, (np.nan, 0))[0] for p in DISTANCES[1:])])
+
     return of
 
 
@@ -166,33 +237,60 @@ def drift_of(before: Any, after: Any) -> dict[str, tuple[float, float]]:
     return {r.part: (float(r.drift), float(r.distance)) for r in table[table.layer.isna()].itertuples()}
 
 
-# -- a sequence --------------------------------------------------------------------------------------------------------------
+# -- a sequence
+# --------------------------------------------------------------------------------------------------------------
+
 
 def recipe_of(plan: Preset) -> Recipe:
     """The training of every stage; a run that is cut goes on from its last checkpoint."""
-    return Recipe(steps=plan.steps, batch=plan.batch, learning_rate=plan.learning_rate, weight_decay=0.01, warmup=max(1, plan.steps // 10),
-                  checkpoint_every=max(1, plan.steps // 4))
+    return Recipe(
+        steps=plan.steps,
+        batch=plan.batch,
+        learning_rate=plan.learning_rate,
+        weight_decay=0.01,
+        warmup=max(1, plan.steps // 10),
+        checkpoint_every=max(1, plan.steps // 4),
+    )
 
 
 def sequence(bench: Bench, label: str) -> xr.Dataset:
-    """One method's whole sequence: what `lens.forgetting.sequential` measured, with similarities, distances, and what was measured on the model at its end.
+    """One method's whole sequence: what `lens.forgetting.sequential` measured, with similarities, distances, and what
+    was measured on the model at its end.
 
-    Beside ``accuracy`` and ``correct``: ``similarity`` stage x step x reading x old, ``distance`` stage x step x part, ``loss`` stage x trained; where asked ``effect_after``
-    old x layer x head and ``put_back`` old x condition x at x strength x item (right with a vector added or taken away), ``bare_after`` old x item. Methods that draw on
-    old rows have ``seen`` probe: whether a probe's own questions are among these rows, since it asks all that there are.
+    Beside ``accuracy`` and ``correct``: ``similarity`` stage x step x reading x old, ``distance`` stage x step x part,
+        ``loss`` stage x trained; where asked ``effect_after``
+    old x layer x head and ``put_back`` old x condition x at x strength x item (right with a vector added or taken
+    away), ``bare_after`` old x item. Methods that draw on
+    old rows have ``seen`` probe: whether a probe's own questions are among these rows, since it asks all that there
+        are.
 
     Raises: ForgettingError: training diverged.
     """
+
     def make() -> xr.Dataset:
         study, plan = bench.study, bench.plan
         begun, began = start(bench), time.perf_counter()
         heads = heads_of(begun)
         name, options = VARIANTS[label]
-        watch = {"distance": distances(bench)} | ({"similarity": similarities(bench, heads)} if label in plan.watched else {})
+        watch = {"distance": distances(bench)} | (
+            {"similarity": similarities(bench, heads)} if label in plan.watched else {}
+        )
         folder = None if bench.steps.folder is None else bench.steps.folder / "training" / f"seed-{study.seed}" / label
-        made = forgetting.sequential(study.make_model, study.stages, study.probes, forgetting.method(name, **options), recipe=recipe_of(plan), guides=guides(bench, begun),
-                                     lora=study.lora,
-                                     evaluate_at=plan.evaluate_at, watch=watch, old_rows=study.old_rows, folder=folder, seed=study.seed, progress=bench.progress)
+        made = forgetting.sequential(
+            study.make_model,
+            study.stages,
+            study.probes,
+            forgetting.method(name, **options),
+            recipe=recipe_of(plan),
+            guides=guides(bench, begun),
+            lora=study.lora,
+            evaluate_at=plan.evaluate_at,
+            watch=watch,
+            old_rows=study.old_rows,
+            folder=folder,
+            seed=study.seed,
+            progress=bench.progress,
+        )
         if made.status != "complete":
             if made.status == "stopped":
                 raise KeyboardInterrupt(f"stopped in {label}; run the same command again to go on")
@@ -201,11 +299,17 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="the model answers none")
             ds = _gathered(bench, label, made, begun, heads)
-        record = results.provenance(made.result) | {"status": "complete", "label": label, "title": TITLES[label], "seconds": round(time.perf_counter() - began, 2),
-                                                    "notes": made.notes}
+        record = results.provenance(made.result) | {
+            "status": "complete",
+            "label": label,
+            "title": TITLES[label],
+            "seconds": round(time.perf_counter() - began, 2),
+            "notes": made.notes,
+        }
         return results.stamp(ds, record)
+
     ds = bench.kept(label, make)
-    if bench.steps.folder is not None:      # its measurements are stored; its checkpoints have done their work
+    if bench.steps.folder is not None:  # its measurements are stored; its checkpoints have done their work
         shutil.rmtree(bench.steps.folder / "training" / f"seed-{bench.study.seed}" / label, ignore_errors=True)
     return ds
 
@@ -218,25 +322,34 @@ def _gathered(bench: Bench, label: str, made: Any, begun: xr.Dataset, heads: Any
     loss = np.full((len(study.stages), longest), np.nan)
     for i, s in enumerate(study.stages):
         of = made.losses[made.losses.stage == s.name].lm.values
-        loss[i, :len(of)] = of
+        loss[i, : len(of)] = of
     ds = held.assign(correct=held.correct.where(held.correct.notnull(), _MISSING).astype("int8"))
-    ds = ds.assign(distance=(("stage", "step", "part"), made.watched["distance"]), loss=(("stage", "trained"), loss), drift=("group", [v[0] for v in parts.values()]))
+    ds = ds.assign(
+        distance=(("stage", "step", "part"), made.watched["distance"]),
+        loss=(("stage", "trained"), loss),
+        drift=("group", [v[0] for v in parts.values()]),
+    )
     ds = ds.assign_coords(part=list(DISTANCES), group=list(parts), old=names)
     if "old_rows" in forgetting.METHODS[VARIANTS[label][0]].needs:
         ds = ds.assign(seen=("probe", [str(p) in study.seen for p in ds.probe.values]))
     if "similarity" in made.watched:
-        ds = ds.assign(similarity=(("stage", "step", "reading", "old"), made.watched["similarity"])).assign_coords(reading=list(READINGS))
+        ds = ds.assign(similarity=(("stage", "step", "reading", "old"), made.watched["similarity"])).assign_coords(
+            reading=list(READINGS)
+        )
     if label in plan.effects:
         after = [effects_of(bench, made.model, t).effect.mean("prompt").values for t in study.old]
-        ds = ds.assign(effect_after=(("old", "layer", "head"), np.stack(after))).assign_coords(layer=begun.layer.values, head=begun["head"].values)
+        ds = ds.assign(effect_after=(("old", "layer", "head"), np.stack(after))).assign_coords(
+            layer=begun.layer.values, head=begun["head"].values
+        )
     if label in plan.recover:
         ds = ds.merge(put_back(bench, made.model, begun, heads))
     return ds
 
 
 def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
-    """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector taken away, five random vectors of the same lengths for
-    each, which every task and seed draws anew; all layers and strengths.
+    """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector
+    taken away, five random vectors of the same lengths for each, which every task and seed draws anew; all layers and
+    strengths.
 
     Source: Jiang et al. 2025.
     """
@@ -245,30 +358,68 @@ def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Data
     grids, bare, longest = [], [], 0
     for t in study.old:
         probe = next(p for p in study.probes if p.name == t.name)
-        ds = forgetting.recover(model, probe, torch.tensor(begun.vector.sel(task=t.name).values), new, layers=bench.layers, strengths=bench.plan.strengths, seed=study.seed)
+        ds = forgetting.recover(
+            model,
+            probe,
+            torch.tensor(begun.vector.sel(task=t.name).values),
+            new,
+            layers=bench.layers,
+            strengths=bench.plan.strengths,
+            seed=study.seed,
+        )
         grids.append(ds.correct.transpose("condition", "layer", "strength", "prompt").values)
         bare.append(ds.base.values)
         longest = max(longest, len(probe.prompts))
-    wide = lambda x: np.concatenate([x.astype("int8"), np.full((*x.shape[:-1], longest - x.shape[-1]), _MISSING, "int8")], -1)
-    return xr.Dataset({"put_back": (("old", "condition", "at", "strength", "item"), np.stack([wide(g) for g in grids])),
-                       "bare_after": (("old", "item"), np.stack([wide(b) for b in bare]))},
-                      coords={"old": [t.name for t in study.old], "condition": ds.condition.values, "at": bench.layers, "strength": list(bench.plan.strengths)})
+    wide = lambda x: np.concatenate(
+        [x.astype("int8"), np.full((*x.shape[:-1], longest - x.shape[-1]), _MISSING, "int8")], -1
+    )
+    return xr.Dataset(
+        {
+            "put_back": (("old", "condition", "at", "strength", "item"), np.stack([wide(g) for g in grids])),
+            "bare_after": (("old", "item"), np.stack([wide(b) for b in bare])),
+        },
+        coords={
+            "old": [t.name for t in study.old],
+            "condition": ds.condition.values,
+            "at": bench.layers,
+            "strength": list(bench.plan.strengths),
+        },
+    )
 
 
 def whole(ds: xr.Dataset) -> xr.Dataset:
     """A stored sequence as `lens.forgetting.metrics` reads it: NaN where a probe has no such prompt."""
-    return ds.assign({n: ds[n].where(ds[n] != _MISSING).astype("float32") for n in ("correct", "put_back", "bare_after") if n in ds})
+    return ds.assign(
+        {n: ds[n].where(ds[n] != _MISSING).astype("float32") for n in ("correct", "put_back", "bare_after") if n in ds}
+    )
 
 
 def cost(bench: Bench, begun: xr.Dataset) -> xr.Dataset:
     """Seconds of a training step, plain and guided, in turn."""
+
     def make() -> xr.Dataset:
         study, stage = bench.study, bench.study.stages[0]
-        found = forgetting.step_cost(study.make_model(), stage.rows, "guided", guide=guides(bench, begun)[stage.name], lora=study.lora, batch=bench.plan.batch, steps=3, repeats=4)
-        return bench.stamped(xr.Dataset({"plain": found["plain"], "guided": found["method"], "ratios": ("repeat", found["ratios"])}), "training cost", batch=bench.plan.batch)
+        found = forgetting.step_cost(
+            study.make_model(),
+            stage.rows,
+            "guided",
+            guide=guides(bench, begun)[stage.name],
+            lora=study.lora,
+            batch=bench.plan.batch,
+            steps=3,
+            repeats=4,
+        )
+        return bench.stamped(
+            xr.Dataset({"plain": found["plain"], "guided": found["method"], "ratios": ("repeat", found["ratios"])}),
+            "training cost",
+            batch=bench.plan.batch,
+        )
+
     return bench.kept("cost", make)
 
 
 def config_of(plan: Preset) -> dict[str, Any]:
     """What stored steps depend on; seeds and methods can be added to a folder later."""
-    return {k: v for k, v in asdict(plan).items() if k not in ("seeds", "methods", "watched", "effects", "recover", "once")}
+    return {
+        k: v for k, v in asdict(plan).items() if k not in ("seeds", "methods", "watched", "effects", "recover", "once")
+    }

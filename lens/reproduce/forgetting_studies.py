@@ -1,6 +1,8 @@
-"""What the forgetting experiment is run on: old tasks and how they are asked for, new tasks in their order, facts; one study a seed.
+"""What the forgetting experiment is run on: old tasks and how they are asked for, new tasks in their order, facts; one
+study a seed.
 
-Two kinds: the organisms `symbols`, each seed with a start model and stored tables of its own, all weights trained; and a language model that is given adapters.
+Two kinds: the organisms `symbols`, each seed with a start model and stored tables of its own, all weights trained; and
+    a language model that is given adapters.
 """
 
 from __future__ import annotations
@@ -28,29 +30,66 @@ from ..vectors import Task, TaskPrompt, VectorError
 INSTRUCTION, IN_CONTEXT, KNOWLEDGE, NEW = KINDS = ("instruction", "in_context", "knowledge", "new")
 SYMBOLS = "organism:symbols"
 #: by old task, the knowledge probe of the same pairs: what the task looks up, asked for as a fact
-PARTNERS: Mapping[str, str] = {**{a.name: f"facts R{a.table}" for a in OLD if a.table}, "country_capital": "facts capitals"}
-#: name -> (method of lens.forgetting, its options): the package's methods, the loss taken apart, and a weight of the KL that a small model feels
-VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "plain": ("plain", {}), "guided": ("guided", {}), "kl_vector": ("guided", {"a1": 0.0}), **{n: (n, {}) for n in ("kl_start", "kl_random", "heads_only")},
-    "kl_vector_strong": ("guided", {"a1": 0.0, "a2": 1.0}), "kl_start_strong": ("kl_start", {"a2": 1.0}), "kl_random_strong": ("kl_random", {"a2": 1.0}),
-    **{n: (n, {}) for n in ("progressive", "progressive_kl", "guided_released", "averaging", "replay", "ewc", "l2sp", "freeze_bottom", "attention_only")},
+PARTNERS: Mapping[str, str] = {
+    **{a.name: f"facts R{a.table}" for a in OLD if a.table},
+    "country_capital": "facts capitals",
 }
-#: "the stage's start" is the model that a stage begins with (M_{j-1} of the second paper); only the released code pulls towards the sequence's first model
-TITLES = {"plain": "plain", "guided": "guided (paper's loss)", "guided_released": "guided (released code)", "progressive": "progressive vector",
-          "progressive_kl": "progressive vector + KL",
-          "kl_start": "KL to the stage's start, no vector", "kl_random": "KL to the stage's start + random vector", "heads_only": "head outputs only", "l2sp": "L2-SP",
-          "ewc": "EWC", "freeze_bottom": "bottom half frozen",
-          "attention_only": "attention only", "averaging": "model averaging .2", "replay": "replay 2 %", "kl_vector": "KL to the stage's start + vector",
-          "kl_vector_strong": "KL to the stage's start + vector, weight 1",
-          "kl_start_strong": "KL to the stage's start, no vector, weight 1", "kl_random_strong": "KL to the stage's start + random vector, weight 1"}
+#: name -> (method of lens.forgetting, its options): the package's methods, the loss taken apart, and a weight of the KL
+#: that a small model feels
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "plain": ("plain", {}),
+    "guided": ("guided", {}),
+    "kl_vector": ("guided", {"a1": 0.0}),
+    **{n: (n, {}) for n in ("kl_start", "kl_random", "heads_only")},
+    "kl_vector_strong": ("guided", {"a1": 0.0, "a2": 1.0}),
+    "kl_start_strong": ("kl_start", {"a2": 1.0}),
+    "kl_random_strong": ("kl_random", {"a2": 1.0}),
+    **{
+        n: (n, {})
+        for n in (
+            "progressive",
+            "progressive_kl",
+            "guided_released",
+            "averaging",
+            "replay",
+            "ewc",
+            "l2sp",
+            "freeze_bottom",
+            "attention_only",
+        )
+    },
+}
+#: "the stage's start" is the model that a stage begins with (M_{j-1} of the second paper); only the released code pulls
+#: towards the sequence's first model
+TITLES = {
+    "plain": "plain",
+    "guided": "guided (paper's loss)",
+    "guided_released": "guided (released code)",
+    "progressive": "progressive vector",
+    "progressive_kl": "progressive vector + KL",
+    "kl_start": "KL to the stage's start, no vector",
+    "kl_random": "KL to the stage's start + random vector",
+    "heads_only": "head outputs only",
+    "l2sp": "L2-SP",
+    "ewc": "EWC",
+    "freeze_bottom": "bottom half frozen",
+    "attention_only": "attention only",
+    "averaging": "model averaging .2",
+    "replay": "replay 2 %",
+    "kl_vector": "KL to the stage's start + vector",
+    "kl_vector_strong": "KL to the stage's start + vector, weight 1",
+    "kl_start_strong": "KL to the stage's start, no vector, weight 1",
+    "kl_random_strong": "KL to the stage's start + random vector, weight 1",
+}
 
 
 @dataclass(frozen=True)
 class Preset:
     """How much of everything.
 
-    `methods` are names of `VARIANTS`; `evaluate_at` steps within a stage; items are questions a task; `vector_prompts` those that a vector is read from at every evaluation, in
-    the methods `watched`; `effects` the methods after which all heads' effects are measured anew, `recover` those after which vectors are put back; `once` those that only the
+    `methods` are names of `VARIANTS`; `evaluate_at` steps within a stage; items are questions a task; `vector_prompts`
+    those that a vector is read from at every evaluation, in the methods `watched`; `effects` the methods after which
+    all heads' effects are measured anew, `recover` those after which vectors are put back; `once` those that only the
     first seed is trained by. `rank` 0 trains all weights. `every` thins the layers.
     """
 
@@ -90,8 +129,9 @@ class Preset:
 class Study:
     """One seed: start model, tasks, stages and probes.
 
-    `reader` is a start model with its tokenizer, from which prompts are built and vectors read; `told` is the kind of prompt that tells the task in words: "instruction" or
-    "text" (a sentence). `old_rows` are what EWC and replay draw on; `seen` names the probes whose own questions are among them, since there are no others.
+    `reader` is a start model with its tokenizer, from which prompts are built and vectors read; `told` is the kind of
+    prompt that tells the task in words: "instruction" or "text" (a sentence). `old_rows` are what EWC and replay draw
+    on; `seen` names the probes whose own questions are among them, since there are no others.
     """
 
     name: str
@@ -129,15 +169,20 @@ def study_of(model: Any, plan: Preset, seed: int) -> Study:
 
 
 def _start(model: Any, name: str | None = None) -> tuple[Callable[[], Any], Any]:
-    """How to make the start model anew, and one of them with its tokenizer. A model of lens.load is read anew from its files, a plain one copied."""
+    """How to make the start model anew, and one of them with its tokenizer. A model of lens.load is read anew from its
+    files, a plain one copied.
+    """
     if hasattr(model, "original_model"):
         name = name or model.cfg.model_name
         read = starting_from(name)
 
         def make() -> Any:
             made = read()
-            made.config._name_or_path = name      # records name the model as it was asked for, not the folder of this machine
+            made.config._name_or_path = (
+                name  # records name the model as it was asked for, not the folder of this machine
+            )
             return made
+
     else:
         plain = copy.deepcopy(model)
         make = lambda: copy.deepcopy(plain)
@@ -147,34 +192,66 @@ def _start(model: Any, name: str | None = None) -> tuple[Callable[[], Any], Any]
 
 
 def symbols_study(model: Any, plan: Preset, seed: int) -> Study:
-    """Organism `symbols`: every seed has a start model of its own. New bijections can only be learnt by heart, so that they are asked for with the inputs of the training."""
+    """Organism `symbols`: every seed has a start model of its own. New bijections can only be learnt by heart, so that
+    they are asked for with the inputs of the training.
+    """
     name = None
     if hasattr(model, "original_model"):
         name = SYMBOLS if seed == 0 else f"{SYMBOLS}-{seed}"
     make, reader = _start(model, name)
     suite = Suite(seed, len(tokenizer_of(model)) - len(Suite(seed, 1).vocabulary) + 1)
     shares = (0.5, 0.2, 0.3)
-    task = lambda n, count: Task.from_pairs(suite.pairs(n, count), name=n, instruction=suite.instruction(n), seed=seed, shares=shares)
-    old = tuple(task(n, 100) for n in plan.old or [a.name for a in OLD if a.shown])      # those that demonstrations tell too: the others have no vector of demonstrations
+    task = lambda n, count: Task.from_pairs(
+        suite.pairs(n, count), name=n, instruction=suite.instruction(n), seed=seed, shares=shares
+    )
+    old = tuple(
+        task(n, 100) for n in plan.old or [a.name for a in OLD if a.shown]
+    )  # those that demonstrations tell too: the others have no vector of demonstrations
     new = tuple(task(n, plan.training_rows + plan.new_items) for n in plan.new or suite.new_tasks())
-    study = Study(name or "symbols", seed, make, reader, old, new, "symbols", (), (), None, _lora(plan), about={"symbols": suite.symbols, "order": [t.name for t in new]})
+    study = Study(
+        name or "symbols",
+        seed,
+        make,
+        reader,
+        old,
+        new,
+        "symbols",
+        (),
+        (),
+        None,
+        _lora(plan),
+        about={"symbols": suite.symbols, "order": [t.name for t in new]},
+    )
     facts: dict[str, list] = {}
     for given, y in suite.facts():
-        facts.setdefault(f"facts {given.split()[0]}", []).append(([suite.index[w] for w in ("<start>", *given.split())], (suite.index[y],)))
-    study.probes = (*_asked(study, plan), *(Probe(n, KNOWLEDGE, _some(p, plan.fact_items, seed)) for n, p in facts.items()))
+        facts.setdefault(f"facts {given.split()[0]}", []).append(
+            ([suite.index[w] for w in ("<start>", *given.split())], (suite.index[y],))
+        )
+    study.probes = (
+        *_asked(study, plan),
+        *(Probe(n, KNOWLEDGE, _some(p, plan.fact_items, seed)) for n, p in facts.items()),
+    )
     stages = []
     for t in new:
         every = study.prompts(t, INSTRUCTION, split="all")
-        learnt, asked = (every, every[:plan.new_items]) if suite.ability(t.name).pick == "only" else (every[plan.new_items:], every[:plan.new_items])
+        learnt, asked = (
+            (every, every[: plan.new_items])
+            if suite.ability(t.name).pick == "only"
+            else (every[plan.new_items :], every[: plan.new_items])
+        )
         stages.append(Stage.of(t.name, learnt, asked))
     study.stages = tuple(stages)
-    questions = {t.name: [(p.ids.tolist(), p.answer_ids) for p in study.prompts(t, INSTRUCTION, split="all")] for t in old} | facts
+    questions = {
+        t.name: [(p.ids.tolist(), p.answer_ids) for p in study.prompts(t, INSTRUCTION, split="all")] for t in old
+    } | facts
     study.old_rows, study.seen = _unasked(study.probes, questions)
     return study
 
 
 def _unasked(probes: Sequence[Probe], every: Mapping[str, Sequence[Any]]) -> tuple[Rows, tuple[str, ...]]:
-    """By name of probe all of its questions: those that are not asked as rows to train on, and the names of probes that ask all there are, whose rows are then the questions."""
+    """By name of probe all of its questions: those that are not asked as rows to train on, and the names of probes that
+    ask all there are, whose rows are then the questions.
+    """
     rows, seen = [], []
     for probe in probes:
         asked = {tuple(ids) for ids, _ in probe.prompts}
@@ -185,30 +262,69 @@ def _unasked(probes: Sequence[Probe], every: Mapping[str, Sequence[Any]]) -> tup
     return Rows.of(rows), tuple(seen)
 
 
-#: of the language study: old tasks are asked for by instruction or demonstrations, new ones are trained on as plain questions and answers
-OLD_TASKS, NEW_TASKS = ("present_past", "singular_plural", "capitalize", "country_capital"), ("next_item", "choose_last_of_3", "word_length")
-_FACTS = {"capitals": ("country-capital", "The capital of {s} is"), "languages": ("country-language", "The official language of {s} is")}
+#: of the language study: old tasks are asked for by instruction or demonstrations, new ones are trained on as plain
+#: questions and answers
+OLD_TASKS, NEW_TASKS = (
+    ("present_past", "singular_plural", "capitalize", "country_capital"),
+    (
+        "next_item",
+        "choose_last_of_3",
+        "word_length",
+    ),
+)
+_FACTS = {
+    "capitals": ("country-capital", "The capital of {s} is"),
+    "languages": ("country-language", "The official language of {s} is"),
+}
 
 
 def language_study(model: Any, plan: Preset, seed: int) -> Study:
-    """A language model with the package's own tasks; facts as sentences to be continued. Seeds draw questions, splits, adapters and the order of rows.
+    """A language model with the package's own tasks; facts as sentences to be continued. Seeds draw questions, splits,
+    adapters and the order of rows.
 
-    Old tasks are told by natural sentences ("Here is one leaf, and over there are two"): SmolLM2-135M answers hardly any question behind an instruction in words, so that
+    Old tasks are told by natural sentences ("Here is one leaf, and over there are two"): SmolLM2-135M answers hardly
+        any question behind an instruction in words, so that
     there would be nothing to lose.
     """
     make, reader = _start(model)
 
     def load(name: str) -> Task:
         task = vectors.load_task(name, seed=seed)
-        return replace(task, texts=task.texts[1:]) if name in PARTNERS else task      # the first sentence is how the fact is asked for
-    study = Study(name_of(model), seed, make, reader, tuple(load(n) for n in plan.old or OLD_TASKS),
-                  tuple(load(n) for n in plan.new or NEW_TASKS), "qa", (), (), None, _lora(plan), "text")
+        return (
+            replace(task, texts=task.texts[1:]) if name in PARTNERS else task
+        )  # the first sentence is how the fact is asked for
+
+    study = Study(
+        name_of(model),
+        seed,
+        make,
+        reader,
+        tuple(load(n) for n in plan.old or OLD_TASKS),
+        tuple(load(n) for n in plan.new or NEW_TASKS),
+        "qa",
+        (),
+        (),
+        None,
+        _lora(plan),
+        "text",
+    )
     study.about = {"order": [t.name for t in study.new]}
-    knowledge = [Probe(f"facts {n}", KNOWLEDGE, _some(_sentences(reader, relation, text), plan.fact_items, seed)) for n, (relation, text) in _FACTS.items()]
+    knowledge = [
+        Probe(f"facts {n}", KNOWLEDGE, _some(_sentences(reader, relation, text), plan.fact_items, seed))
+        for n, (relation, text) in _FACTS.items()
+    ]
     study.probes = (*_asked(study, plan), *knowledge)
-    study.stages = tuple(Stage.of(t.name, study.prompts(t, "zero_shot", split="train", n=min(plan.training_rows, len(t.train))),
-                                  study.prompts(t, "zero_shot", split="test", n=min(plan.new_items, len(t.test)))) for t in study.new)
-    study.old_rows = Rows.of([(p.ids.tolist(), p.answer_ids) for t in study.old for p in study.prompts(t, study.told, split="train", n=40)])
+    study.stages = tuple(
+        Stage.of(
+            t.name,
+            study.prompts(t, "zero_shot", split="train", n=min(plan.training_rows, len(t.train))),
+            study.prompts(t, "zero_shot", split="test", n=min(plan.new_items, len(t.test))),
+        )
+        for t in study.new
+    )
+    study.old_rows = Rows.of(
+        [(p.ids.tolist(), p.answer_ids) for t in study.old for p in study.prompts(t, study.told, split="train", n=40)]
+    )
     return study
 
 
@@ -220,8 +336,14 @@ def _asked(study: Study, plan: Preset) -> list[Probe]:
     """Every old task told by its instruction, and shown by demonstrations."""
     split = "all" if study.template == "symbols" else "test"
     n = lambda t: min(plan.instruction_items, len(t.numbers(split)) * (len(t.texts) if study.told == "text" else 1))
-    return ([Probe(t.name, INSTRUCTION, study.prompts(t, study.told, split=split, n=n(t))) for t in study.old]
-            + [Probe(f"{t.name}, shown", IN_CONTEXT, study.prompts(t, "icl", split="test", n=plan.icl_items, shots=plan.icl_shots)) for t in study.old])
+    return [Probe(t.name, INSTRUCTION, study.prompts(t, study.told, split=split, n=n(t))) for t in study.old] + [
+        Probe(
+            f"{t.name}, shown",
+            IN_CONTEXT,
+            study.prompts(t, "icl", split="test", n=plan.icl_items, shots=plan.icl_shots),
+        )
+        for t in study.old
+    ]
 
 
 def _some(prompts: Sequence[Any], n: int, seed: int) -> list[Any]:
@@ -229,7 +351,9 @@ def _some(prompts: Sequence[Any], n: int, seed: int) -> list[Any]:
 
 
 def _sentences(model: Any, relation: str, text: str) -> list[tuple[list[int], tuple[int, ...]]]:
-    """Facts of the package as prompts with answers; those that the tokenizer cannot cut between are left out with a warning."""
+    """Facts of the package as prompts with answers; those that the tokenizer cannot cut between are left out with a
+    warning.
+    """
     tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), "auto")
     made, left, lead = [], [], [] if first is None else [first]
     for fact in RELATIONS[relation][1].split(";"):
@@ -241,7 +365,13 @@ def _sentences(model: Any, relation: str, text: str) -> list[tuple[list[int], tu
         except ValueError:
             left.append(s)
     if left:
-        warn(f"facts {relation!r}: {len(left)} of {len(left) + len(made)} are left out, since their answers merge with the prompt in this vocabulary.")
+        warn(
+            f"facts {relation!r}: {len(left)} of {len(left) + len(made)} are left out, since their answers merge with"
+            " the prompt in this vocabulary."
+        )
     if not made:
-        raise VectorError(f"facts {relation!r}: this model's vocabulary reads none of them; give a model of the organisms `symbols`, or one that speaks English.")
+        raise VectorError(
+            f"facts {relation!r}: this model's vocabulary reads none of them; give a model of the organisms `symbols`,"
+            " or one that speaks English."
+        )
     return made

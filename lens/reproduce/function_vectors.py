@@ -2,9 +2,11 @@
 
     python -m lens reproduce function-vectors --preset quick
 
-For every task: what the model answers, the mean activations after demonstrations, the exact indirect effect of every head, its estimates, the vector, the layer and strength
-chosen on validation questions and reported on test questions beside no vector, a random one, another task's, the layer average; other templates, natural sentences (the next
-word, and what is written on), the number of demonstrations, instruction text, arithmetic.
+For every task: what the model answers, the mean activations after demonstrations, the exact indirect effect of every
+    head, its estimates, the vector, the layer and strength
+chosen on validation questions and reported on test questions beside no vector, a random one, another task's, the layer
+average; other templates, natural sentences (the next word, and what is written on), the number of demonstrations,
+instruction text, arithmetic.
 Spec of gates and sources of quoted numbers: `vector_claims`.
 """
 
@@ -37,25 +39,74 @@ from .vector_steps import UNIVERSAL, Bench, Preset
 
 NAME = "function-vectors"
 #: of the conditions in the figures
-TITLES = {"zero_shot": "zero-shot", "shuffled": "shuffled labels", "written": "natural sentences, first five tokens", "text": "natural sentences, next word"}
+TITLES = {
+    "zero_shot": "zero-shot",
+    "shuffled": "shuffled labels",
+    "written": "natural sentences, first five tokens",
+    "text": "natural sentences, next word",
+}
 _QUICK = ("present_past", "singular_plural", "capitalize", "choose_first_of_3", "choose_last_of_3")
 PRESETS = {
-    "tiny": Preset(("present_past", "singular_plural"), 0.0, mean_prompts=4, trials=3, instruction_trials=3, methods={"atp": 3}, counts=(1, 10), strengths=(1.0,), every=10,
-                   items=4, text_items=3, shot_counts=(0, 1, 3), draws=2, templates=("qa", "arrow"), naive_heads=3, composition=False),
-    "quick": Preset(_QUICK, mean_prompts=20, trials=8, instruction_trials=8, methods={"atp": 8}, counts=(1, 3, 10, 30), strengths=(1.0,), every=2, items=12, text_items=12,
-                    written_items=6, shot_counts=(0, 1, 3), draws=3, templates=("qa", "arrow", "say"), naive_heads=4),
-    "medium": Preset((*_QUICK, "lowercase", "antonym", "country_capital"), seeds=3, mean_prompts=40, instruction_trials=12, strengths=(1.0, 2.0), items=32, text_items=32,
-                     written_items=15, shot_items=16, templates=("qa", "question", "input", "arrow", "say"), naive_heads=8),
+    "tiny": Preset(
+        ("present_past", "singular_plural"),
+        0.0,
+        mean_prompts=4,
+        trials=3,
+        instruction_trials=3,
+        methods={"atp": 3},
+        counts=(1, 10),
+        strengths=(1.0,),
+        every=10,
+        items=4,
+        text_items=3,
+        shot_counts=(0, 1, 3),
+        draws=2,
+        templates=("qa", "arrow"),
+        naive_heads=3,
+        composition=False,
+    ),
+    "quick": Preset(
+        _QUICK,
+        mean_prompts=20,
+        trials=8,
+        instruction_trials=8,
+        methods={"atp": 8},
+        counts=(1, 3, 10, 30),
+        strengths=(1.0,),
+        every=2,
+        items=12,
+        text_items=12,
+        written_items=6,
+        shot_counts=(0, 1, 3),
+        draws=3,
+        templates=("qa", "arrow", "say"),
+        naive_heads=4,
+    ),
+    "medium": Preset(
+        (*_QUICK, "lowercase", "antonym", "country_capital"),
+        seeds=3,
+        mean_prompts=40,
+        instruction_trials=12,
+        strengths=(1.0, 2.0),
+        items=32,
+        text_items=32,
+        written_items=15,
+        shot_items=16,
+        templates=("qa", "question", "input", "arrow", "say"),
+        naive_heads=8,
+    ),
     "full": Preset(seeds=3),
 }
 
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `numbers` everything in it as numbers.
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `numbers` everything in it
+    as numbers.
 
-    `parts` holds the stored steps by seed and task, then by name ("effects_demonstrations", "sweep", "test", ...); `report`, `answers`, `counts`, `templates`, `shots` are tidy
-    tables of them; `known` the share of prompts with demonstrations that the model answers, by task, also of those left out.
+    `parts` holds the stored steps by seed and task, then by name ("effects_demonstrations", "sweep", "test", ...);
+    `report`, `answers`, `counts`, `templates`, `shots` are tidy tables of them; `known` the share of prompts with
+    demonstrations that the model answers, by task, also of those left out.
     """
 
     parts: dict[tuple[int, str], dict[str, xr.Dataset]]
@@ -90,31 +141,48 @@ class Reproduction:
         """The universal head set, leaving `task` out; of the first seed."""
         seed = min(s for s, _ in self.parts)
         others = {t: held["effects_demonstrations"] for (s, t), held in self.parts.items() if s == seed and t != task}
-        return vectors.universal(others or {t: held["effects_demonstrations"] for (s, t), held in self.parts.items() if s == seed}, self.k)
-
+        return vectors.universal(
+            others or {t: held["effects_demonstrations"] for (s, t), held in self.parts.items() if s == seed}, self.k
+        )
 
     def vector(self, model: Any, task: str) -> vectors.Vector:
-        """The task's vector by the published recipe, from the stored means: the universal heads that the task had no part in choosing; of the first seed.
+        """The task's vector by the published recipe, from the stored means: the universal heads that the task had no
+        part in choosing; of the first seed.
 
         Raises: VectorError: the means are not among the stored steps.
         """
         held = self.parts[min(s for s, _ in self.parts), task]
         if "means_demonstrations" not in held:
-            raise VectorError(f"task={task!r}: its mean activations were not stored with this run; run `python -m lens reproduce {NAME}` again with the same folder, which adds "
-                              "them, or take a vector with lens.vectors.extract.")
-        return vectors.extract(model, task, heads=self.universal(task), means=steps.read_means(held["means_demonstrations"]), name=task)
+            raise VectorError(
+                f"task={task!r}: its mean activations were not stored with this run; run `python -m lens reproduce"
+                f" {NAME}` again with the same folder, which adds them, or take a vector with lens.vectors.extract."
+            )
+        return vectors.extract(
+            model, task, heads=self.universal(task), means=steps.read_means(held["means_demonstrations"]), name=task
+        )
 
     def chosen(self, task: str, vector: str = UNIVERSAL) -> dict[str, float]:
-        """The layer and strength that the validation questions chose for one of the compared vectors, and their accuracy there; of the first seed."""
+        """The layer and strength that the validation questions chose for one of the compared vectors, and their
+        accuracy there; of the first seed.
+        """
         return steps.chosen_cells(self.parts[min(s for s, _ in self.parts), task]["sweep"])[vector]
 
 
 @door(VectorError)
-def run(model: Model, *, data: FilePath | Sequence[Task] = "own",
-        preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick", out: FilePath | None = None,
-        start: Any = "auto", seed: Seed = 0, memory_mb: Positive = 500, progress: bool | None = None,
-        say: Callable[[str], None] = lambda line: None, limit: Count | None = None,
-        quartet: Callable[[int], Quartet] | None = None) -> Reproduction:
+def run(
+    model: Model,
+    *,
+    data: FilePath | Sequence[Task] = "own",
+    preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick",
+    out: FilePath | None = None,
+    start: Any = "auto",
+    seed: Seed = 0,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    limit: Count | None = None,
+    quartet: Callable[[int], Quartet] | None = None,
+) -> Reproduction:
     """Runs the experiment, or takes it up where it was cut.
 
     Args:
@@ -122,14 +190,20 @@ def run(model: Model, *, data: FilePath | Sequence[Task] = "own",
         preset: tiny, quick, medium, full or a `Preset`; more seeds can be added to a folder later.
         out: a folder for the steps of every task, figures and table; None keeps everything in memory.
         limit: so many tasks at most.
-        quartet: by seed, the four tasks of the vector arithmetic; None takes `list_quartet` with own data and nothing else.
+        quartet: by seed, the four tasks of the vector arithmetic; None takes `list_quartet` with own data and nothing
+            else.
 
     Raises: VectorError: no usable task, or data that is none; ResultError: `out` holds another configuration.
     """
     plan = PRESETS[preset] if isinstance(preset, str) else preset
     made_tasks = load_tasks(data, plan, limit, seed)
-    config = {"data": {t.name: _hash(t) for t in made_tasks}, "preset": {k: v for k, v in asdict(plan).items() if k not in ("seeds", "usable")}, "seed": seed, "start": start,
-              "model": weight_hash(model)}
+    config = {
+        "data": {t.name: _hash(t) for t in made_tasks},
+        "preset": {k: v for k, v in asdict(plan).items() if k not in ("seeds", "usable")},
+        "seed": seed,
+        "start": start,
+        "model": weight_hash(model),
+    }
     kept = Steps(None if out is None else Path(out), config, classic=True)
     usable: list[str] | None = None
     parts: dict[tuple[int, str], dict[str, xr.Dataset]] = {}
@@ -143,7 +217,10 @@ def run(model: Model, *, data: FilePath | Sequence[Task] = "own",
             say("; ".join(f"{n} {100 * a:.0f} %{'' if n in usable else ' (left out)'}" for n, a in found.items()))
         tasks = [t for t in tasks if t.name in usable]
         for t in tasks:
-            say(f"seed {s}, {t.name}: effects of {bench.decoder.n_layers * bench.decoder.n_heads} heads on {plan.trials} prompts")
+            say(
+                f"seed {s}, {t.name}: effects of {bench.decoder.n_layers * bench.decoder.n_heads} heads on"
+                f" {plan.trials} prompts"
+            )
             steps.first_part(bench, t)
         sets = steps.head_sets(bench, tasks)
         for t in tasks:
@@ -152,16 +229,35 @@ def run(model: Model, *, data: FilePath | Sequence[Task] = "own",
         four = quartet or (list_quartet if plan.composition and isinstance(data, str) and data == "own" else None)
         if four is not None:
             say(f"seed {s}: vector arithmetic")
-            composed.append(composition(bench, four(s), vectors.universal({t.name: steps.effects(bench, t) for t in tasks}, plan.heads)))
+            composed.append(
+                composition(
+                    bench, four(s), vectors.universal({t.name: steps.effects(bench, t) for t in tasks}, plan.heads)
+                )
+            )
     made = _gathered(parts, composed, found, bench.decoder.n_layers, plan.heads, plan.usable)
-    made.fingerprint = results.fingerprint({"kind": "reproduction", **kept.config, "seeds": plan.seeds, "usable": plan.usable})
+    made.fingerprint = results.fingerprint(
+        {"kind": "reproduction", **kept.config, "seeds": plan.seeds, "usable": plan.usable}
+    )
     if kept.folder:
         one = next(iter(parts.values()))["effects_demonstrations"]
         name = results.provenance(one)["model"]["name"]
         made.figures = draw(made, kept.folder / "figures", title=f"{name}, {len(made.tasks)} tasks")
         files.write(kept.folder / "table.csv", made.table.to_csv(index=False))
-        write_record(kept.folder, NAME, made.fingerprint, kept.config | {"seeds": plan.seeds, "usable": plan.usable, "tasks": usable, "filter": found, "depth": made.depth},
-                     made.numbers, results.provenance(one))
+        write_record(
+            kept.folder,
+            NAME,
+            made.fingerprint,
+            kept.config
+            | {
+                "seeds": plan.seeds,
+                "usable": plan.usable,
+                "tasks": usable,
+                "filter": found,
+                "depth": made.depth,
+            },
+            made.numbers,
+            results.provenance(one),
+        )
     return made
 
 
@@ -181,7 +277,10 @@ def load_tasks(data: FilePath | Sequence[Task], plan: Preset, limit: Count | Non
         wanted = {n.replace("_", "-") for n in plan.tasks or ()}
         chosen = [f for f in there if not wanted or f.stem.replace("_", "-") in wanted] or there
         if not chosen:
-            raise VectorError(f"data={str(data)!r}: no .json file there; expected a folder of tasks as github.com/ericwtodd/function_vectors has in dataset_files, or 'own'.")
+            raise VectorError(
+                f"data={str(data)!r}: no .json file there; expected a folder of tasks as"
+                " github.com/ericwtodd/function_vectors has in dataset_files, or 'own'."
+            )
         tasks = [vectors.load_task(f, seed=seed, repeated="first") for f in chosen]
     if not tasks:
         raise VectorError("data=[]: expected at least one task.")
@@ -207,10 +306,24 @@ def load(folder: FilePath, *, model: Model | None = None) -> Reproduction:
     return made
 
 
-def _gathered(parts: Mapping, composed: list, found: Mapping[str, float], depth: int, k: int, usable: float) -> Reproduction:
+def _gathered(
+    parts: Mapping, composed: list, found: Mapping[str, float], depth: int, k: int, usable: float
+) -> Reproduction:
     table, numbers = verdicts(parts, composed, depth=depth, k=k, usable=usable)
-    return Reproduction(dict(parts), composed, dict(found), frames.answers(parts), frames.report(parts, depth), frames.counts(parts), frames.templates(parts),
-                        frames.shots(parts), table, numbers, depth, k)
+    return Reproduction(
+        dict(parts),
+        composed,
+        dict(found),
+        frames.answers(parts),
+        frames.report(parts, depth),
+        frames.counts(parts),
+        frames.templates(parts),
+        frames.shots(parts),
+        table,
+        numbers,
+        depth,
+        k,
+    )
 
 
 def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]:
@@ -220,31 +333,70 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
     files.make_folder(folder)
     path = lambda name: folder / f"{name}.png"
     effects = made.effects()
-    figures.effects_map(effects, path("head_effects"), heads={t: made.universal(t) for t in made.tasks} | {"mean of tasks": made.universal()}, title=title)
-    figures.sweep_plot(frames.layers(made.parts), path("layers"), base=_none(made), marks={"a third": made.depth / 3}, title=f"{title}: validation, zero-shot")
+    figures.effects_map(
+        effects,
+        path("head_effects"),
+        heads={t: made.universal(t) for t in made.tasks} | {"mean of tasks": made.universal()},
+        title=title,
+    )
+    figures.sweep_plot(
+        frames.layers(made.parts),
+        path("layers"),
+        base=_none(made),
+        marks={"a third": made.depth / 3},
+        title=f"{title}: validation, zero-shot",
+    )
     drawn = ["head_effects", "layers"]
     if not made.counts.empty:
-        figures.sweep_plot(frames.pooled(made.counts[made.counts.choice == "top"], ("task", "heads")), path("heads"), by="task", over="heads", title=f"{title}: test, zero-shot")
+        figures.sweep_plot(
+            frames.pooled(made.counts[made.counts.choice == "top"], ("task", "heads")),
+            path("heads"),
+            by="task",
+            over="heads",
+            title=f"{title}: test, zero-shot",
+        )
         drawn.append("heads")
     if not made.shots.empty:
-        figures.sweep_plot(frames.pooled(made.shots, ("vector", "shots")), path("shots"), over="shots", title=f"{title}: test, after demonstrations")
+        figures.sweep_plot(
+            frames.pooled(made.shots, ("vector", "shots")),
+            path("shots"),
+            over="shots",
+            title=f"{title}: test, after demonstrations",
+        )
         drawn.append("shots")
     for condition in TITLES:
         rows = made.report[made.report.condition == condition]
         if len(rows):
-            both = pd.concat([frames.pooled(rows, ("task", "vector")), frames.pooled(rows, ("vector",)).assign(task="all tasks")])
+            both = pd.concat(
+                [frames.pooled(rows, ("task", "vector")), frames.pooled(rows, ("vector",)).assign(task="all tasks")]
+            )
             figures.accuracy_bars(both, path(f"conditions_{condition}"), title=f"{title}: test, {TITLES[condition]}")
             drawn.append(f"conditions_{condition}")
     if not made.templates.empty:
-        figures.accuracy_bars(frames.pooled(made.templates, ("template", "vector")), path("templates"), across="template", title=f"{title}: test, zero-shot in other templates")
+        figures.accuracy_bars(
+            frames.pooled(made.templates, ("template", "vector")),
+            path("templates"),
+            across="template",
+            title=f"{title}: test, zero-shot in other templates",
+        )
         drawn.append("templates")
     other = made.effects("instruction")
     if other:
         mean = lambda by: xr.Dataset({"effect": sum(ds.effect for ds in by.values()) / len(by)})
-        figures.source_plot(mean({t: effects[t] for t in other}), mean(other), path("sources"), k=made.k, title=f"{title}, mean over tasks")
+        figures.source_plot(
+            mean({t: effects[t] for t in other}),
+            mean(other),
+            path("sources"),
+            k=made.k,
+            title=f"{title}, mean over tasks",
+        )
         drawn.append("sources")
     held = next(iter(made.parts.values()))
-    estimates = {m: held[f"effects_{n}"] for m, n in (("AtP", "atp"), ("AtP*", "atp_star"), ("integrated gradients", "ig")) if f"effects_{n}" in held}
+    estimates = {
+        m: held[f"effects_{n}"]
+        for m, n in (("AtP", "atp"), ("AtP*", "atp_star"), ("integrated gradients", "ig"))
+        if f"effects_{n}" in held
+    }
     if estimates:
         figures.agreement_plot(held["effects_demonstrations"], estimates, path("estimates"))
         drawn.append("estimates")

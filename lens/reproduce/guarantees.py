@@ -101,8 +101,9 @@ def figure(table: pd.DataFrame) -> dict[str, Any]:
     worst = table.loc[table.over.idxmax()]
     return {
         "size_max_over_nominal": round(float(worst.over), 4),
-        "size_worst": f"{worst.p}, {worst.null}, at {worst.nominal:g}: {worst['size']:.4f}"
-        f" [{worst.low:.4f}, {worst.high:.4f}]",
+        "size_worst": (
+            f"{worst.p}, {worst.null}, at {worst.nominal:g}: {worst['size']:.4f} [{worst.low:.4f}, {worst.high:.4f}]"
+        ),
         "size_p_values": int(table.groupby(["p", "null"]).ngroups),
         "size_data_sets": int(table.n.min()),
     }
@@ -264,7 +265,9 @@ def _series(rng, seed):
     ties = rng.integers(0, 6, 25)
     return {
         "rank_correlation, all orders": rank_correlation(np.arange(6.0), rng.exponential(size=6)).test,
-        "rank_correlation, Monte Carlo": rank_correlation(np.arange(25.0), ties, resamples=RESAMPLES, interval="fisher", seed=seed).test,
+        "rank_correlation, Monte Carlo": (
+            rank_correlation(np.arange(25.0), ties, resamples=RESAMPLES, interval="fisher", seed=seed).test
+        ),
     }
 
 

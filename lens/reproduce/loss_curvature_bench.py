@@ -1,4 +1,6 @@
-"""One organism `canaries` with its twin as the loss-curvature experiment sees it: its sequences and rows in the parts that they are for, and every edit by a method and a strength."""
+"""One organism `canaries` with its twin as the loss-curvature experiment sees it: its sequences and rows in the parts
+that they are for, and every edit by a method and a strength.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +20,46 @@ from ..organisms.canaries_corpus import Corpus
 from .common import Steps
 
 #: edits on the curvature: name -> (whose labels, over which text, how pairs are weighed)
-CURVATURE = {"K-FAC": ("true", "clean", "kfac"), "K-FAC, text's labels": ("empirical", "clean", "kfac"), "EKFAC": ("true", "clean", "ekfac"),
-             "K-FAC, natural mix": ("true", "mix", "kfac")}  # fmt: skip
+CURVATURE = {
+    "K-FAC": ("true", "clean", "kfac"),
+    "K-FAC, text's labels": ("empirical", "clean", "kfac"),
+    "EKFAC": ("true", "clean", "ekfac"),
+    "K-FAC, natural mix": ("true", "mix", "kfac"),
+}
 #: controls: name -> (kind, what is equal to the K-FAC edit in every layer, whose layers)
-CONTROLS = {"random bases": ("random", "norm", "K-FAC"), "random bases, equal count": ("random", "count", "K-FAC"), "SVD": ("svd", "norm", "SVD"),
-            "inputs alone": ("a", "norm", "K-FAC"), "gradients alone": ("g", "norm", "K-FAC"), "keep bottom": ("bottom", "norm", "K-FAC"),
-            "magnitude": ("magnitude", "norm", "K-FAC")}  # fmt: skip
+CONTROLS = {
+    "random bases": ("random", "norm", "K-FAC"),
+    "random bases, equal count": ("random", "count", "K-FAC"),
+    "SVD": ("svd", "norm", "SVD"),
+    "inputs alone": ("a", "norm", "K-FAC"),
+    "gradients alone": ("g", "norm", "K-FAC"),
+    "keep bottom": ("bottom", "norm", "K-FAC"),
+    "magnitude": ("magnitude", "norm", "K-FAC"),
+}
 #: methods that are shown memorised sequences (of the tune split)
 SHOWN = ("BalancedSubnet", "gradient ascent", "contrast mask")
 METHODS = (*CURVATURE, *CONTROLS, *SHOWN)
 #: candidate layers, chosen among on the tune split
-CANDIDATES = {"gate and up": ["*.gate_proj", "*.up_proj"],
-              **{f"gate and up of {'+'.join(b)}": [f"*.[{b}].mlp.{p}" for p in ("gate_proj", "up_proj")] for b in ("3", "01", "12", "23")},
-              "gate, up and down of 1+2": ["*.[12].mlp.*"]}  # fmt: skip
+CANDIDATES = {
+    "gate and up": ["*.gate_proj", "*.up_proj"],
+    **{
+        f"gate and up of {'+'.join(b)}": [f"*.[{b}].mlp.{p}" for p in ("gate_proj", "up_proj")]
+        for b in ("3", "01", "12", "23")
+    },
+    "gate, up and down of 1+2": ["*.[12].mlp.*"],
+}
 #: rise of the clean loss (nats a token) at which methods are compared, and others that are shown
 RISE, RISES = 0.05, (0.02, 0.05, 0.1)
-#: strengths between which a matched edit is looked for: share of the mass, of the weights, of the way to the new weights
-_RANGE, _START = {"curvature": (1e-5, 0.9), "mask": (5e-4, 0.5), "way": (0.05, 2.0)}, {"curvature": 0.03, "mask": 0.02, "way": 0.7}
+#: strengths between which a matched edit is looked for: share of the mass, of the weights, of the way to the new
+#: weights
+_RANGE, _START = (
+    {"curvature": (1e-5, 0.9), "mask": (5e-4, 0.5), "way": (0.05, 2.0)},
+    {
+        "curvature": 0.03,
+        "mask": 0.02,
+        "way": 0.7,
+    },
+)
 _TRIES = 8
 #: steps of gradient ascent whose way to the new weights is gone in part where methods are matched
 _ASCENT = 20
@@ -42,9 +67,12 @@ _ASCENT = 20
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is run. `rows`: of clean text, in each half; `removed`: shares of curvature mass that go, of K-FAC's curve; `multiples`: of the matched strength, of the other curves;
-    `ratios`, `ascent`: shares and steps for which BalancedSubnet and gradient ascent are learned anew; `kept`, `attacked`: methods whose damage is measured, that are relearned;
-    `planted`: sequences of each kind and count, of those that are counted by duplicates; `others`: k of the relearning."""
+    """How much is run. `rows`: of clean text, in each half; `removed`: shares of curvature mass that go, of K-FAC's
+    curve; `multiples`: of the matched strength, of the other curves; `ratios`, `ascent`: shares and steps for which
+    BalancedSubnet and gradient ascent are learned anew; `kept`, `attacked`: methods whose damage is measured, that are
+    relearned; `planted`: sequences of each kind and count, of those that are counted by duplicates; `others`: k of the
+    relearning.
+    """
 
     seeds: tuple[int, ...] = (0, 1, 2)
     methods: tuple[str, ...] = METHODS
@@ -68,7 +96,9 @@ class Preset:
 
 @dataclass
 class Bench:
-    """A model, its twin and its corpus; steps are kept under `seed-<s>/`. `draw`: the seed of everything that is drawn here."""
+    """A model, its twin and its corpus; steps are kept under `seed-<s>/`. `draw`: the seed of everything that is drawn
+    here.
+    """
 
     model: Any
     twin: Any
@@ -96,18 +126,28 @@ class Bench:
 
     @cached_property
     def sets(self) -> dict[str, Sequences]:
-        """Recited sequences: "tune" and "val" (halves of codes and plausible ones) and "verse", the family that nothing is chosen on."""
+        """Recited sequences: "tune" and "val" (halves of codes and plausible ones) and "verse", the family that nothing
+        is chosen on.
+        """
         split = self.corpus.canaries("main").split
         main = {name: self.families["main"].subset(self.known["main"] & (split == name)) for name in ("tune", "val")}
         return main | {"verse": self.families["second"].subset(self.known["second"])}
 
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
-        """Clean rows by purpose: "choose" and "report" (unseen), "factors" and "training" (of another unseen part), "mix" (of the training stream, canaries in it)."""
+        """Clean rows by purpose: "choose" and "report" (unseen), "factors" and "training" (of another unseen part),
+        "mix" (of the training stream, canaries in it).
+        """
         n, m = self.plan.rows, self.plan.factor_rows
         unseen, other = (self.corpus.clean(k, split).numpy() for k, split in ((2 * n, "held"), (m + 400, "reference")))
         numbers = np.random.default_rng(self.draw).choice(self.corpus.rows_in_stream, m, replace=False)
-        return {"choose": unseen[:n], "report": unseen[n:], "factors": other[:m], "training": other[m:], "mix": np.array([self.corpus.spliced(int(i)) for i in numbers])}
+        return {
+            "choose": unseen[:n],
+            "report": unseen[n:],
+            "factors": other[:m],
+            "training": other[m:],
+            "mix": np.array([self.corpus.spliced(int(i)) for i in numbers]),
+        }
 
     def loss(self, edit: Any = None, rows: str = "choose") -> float:
         """Mean loss (nats a token) on clean rows under an edit."""
@@ -125,7 +165,9 @@ class Bench:
         key = f"decomposition {fisher} {text}"
         if key not in self.held:
             rows = self.rows["mix" if text == "mix" else "factors"]
-            made = curvature.decompose(self.model, curvature.factors(self.model, "mlp", rows, fisher=fisher, seed=self.draw, progress=False))
+            made = curvature.decompose(
+                self.model, curvature.factors(self.model, "mlp", rows, fisher=fisher, seed=self.draw, progress=False)
+            )
             if key == "decomposition true clean" and "EKFAC" in self.plan.methods:
                 made = curvature.second_moments(self.model, made, rows, seed=self.draw, progress=False)
             self.held[key] = made
@@ -140,7 +182,13 @@ class Bench:
         return curvature.keep(self.decomposition(fisher, text).select(layers), 1 - removed, by=by)
 
     def control(self, kind: str, match: str, removed: float, layers: Sequence[str], draw: int = 0) -> curvature.Edit:
-        return curvature.control(self.decomposition().select(layers), kind, self.keep("K-FAC", removed, layers), match=match, seed=self.draw + draw)
+        return curvature.control(
+            self.decomposition().select(layers),
+            kind,
+            self.keep("K-FAC", removed, layers),
+            match=match,
+            seed=self.draw + draw,
+        )
 
     def scores(self, method: str, ratio: float = 0.03) -> subspace.Scores:
         """Weight scores of a mask, found on the tune split: nothing of val or verse is shown."""
@@ -148,18 +196,40 @@ class Bench:
         if key not in self.held:
             mem = self.sets["tune"]
             if method == "BalancedSubnet":
-                self.held[key] = subspace.subnet(self.model, mem, self.rows["training"][:160], "mlp", ratio=ratio, steps=self.plan.learned_steps, rate=1.0, batch=8,
-                                                 seed=self.draw, progress=False)  # fmt: skip
+                self.held[key] = subspace.subnet(
+                    self.model,
+                    mem,
+                    self.rows["training"][:160],
+                    "mlp",
+                    ratio=ratio,
+                    steps=self.plan.learned_steps,
+                    rate=1.0,
+                    batch=8,
+                    seed=self.draw,
+                    progress=False,
+                )
             else:
                 count = lambda of: subspace.statistics(self.model, "mlp", of, progress=False)
                 self.held[key] = subspace.contrast(self.model, count(mem), count(self.rows["training"][:100]))
         return self.held[key]
 
     def ascended(self, steps: int) -> subspace.Replacement:
-        return subspace.gradient_ascent(self.model, self.sets["tune"], self.rows["training"][:160], "mlp", steps=steps, rate=3e-4, batch=8, seed=self.draw, progress=False)
+        return subspace.gradient_ascent(
+            self.model,
+            self.sets["tune"],
+            self.rows["training"][:160],
+            "mlp",
+            steps=steps,
+            rate=3e-4,
+            batch=8,
+            seed=self.draw,
+            progress=False,
+        )
 
     def edit(self, method: str, strength: float, layers: Sequence[str] | None = None) -> Any:
-        """The edit of a method. Strength: the share of curvature mass that goes (in the K-FAC edit that a control is like), the share of weights, or of the way up."""
+        """The edit of a method. Strength: the share of curvature mass that goes (in the K-FAC edit that a control is
+        like), the share of weights, or of the way up.
+        """
         if method in CURVATURE:
             return self.keep(method, strength, layers or self.layers("K-FAC"))
         if method in CONTROLS:
@@ -170,22 +240,33 @@ class Bench:
                 self.held["ascended"] = self.ascended(_ASCENT)
             whole = self.held["ascended"]
             old = {name: linear.weight.detach() for name, linear in linears(self.model, "mlp").items()}
-            return subspace.Replacement({n: old[n] + strength * (w - old[n]) for n, w in whole.new.items()}, whole.model, {"method": "gradient ascent, part of the way"})
+            return subspace.Replacement(
+                {n: old[n] + strength * (w - old[n]) for n, w in whole.new.items()},
+                whole.model,
+                {"method": "gradient ascent, part of the way"},
+            )
         return self.scores(method).mask(strength, per="layer")
 
     def points(self, method: str, matched: float) -> Iterator[tuple[float, Callable[[], Any]]]:
-        """Strengths of a method's trade-off curve, about the one that is matched, with what makes the edit; what is learned is learned anew for each."""
+        """Strengths of a method's trade-off curve, about the one that is matched, with what makes the edit; what is
+        learned is learned anew for each.
+        """
         if method == "BalancedSubnet":
             yield from ((r, lambda r=r: self.scores(method, r).mask(r, per="layer")) for r in self.plan.ratios)
         elif method == "gradient ascent":
             yield from ((float(n), lambda n=n: self.ascended(n)) for n in self.plan.ascent)
         else:
             low, high = _RANGE[kind_of(method)]
-            for s in self.plan.removed if method == "K-FAC" else (m * matched for m in self.plan.multiples if low <= m * matched <= high):
+            for s in (
+                self.plan.removed
+                if method == "K-FAC"
+                else (m * matched for m in self.plan.multiples if low <= m * matched <= high)
+            ):
                 yield s, lambda s=s: self.edit(method, s)
 
     def matched(self, make: Callable[[float], Any], kind: str, rise: float = RISE) -> tuple[float, float]:
-        """The strength at which the clean loss on the choosing half has risen by `rise` (to within 3 %), and the rise there; the end of the range where it never has so much.
+        """The strength at which the clean loss on the choosing half has risen by `rise` (to within 3 %), and the rise
+        there; the end of the range where it never has so much.
 
         The loss is taken for a power of the strength between the two strengths that bracket it.
         """
@@ -197,7 +278,9 @@ class Bench:
 
         a = b = s = _START[kind]
         up = not over(s)
-        while (up and a < high and not over(b := min(high, 4 * b))) or (not up and b > low and over(a := max(low, a / 4))):
+        while (up and a < high and not over(b := min(high, 4 * b))) or (
+            not up and b > low and over(a := max(low, a / 4))
+        ):
             a, b = (b, b) if up else (a, a)
         if up and seen[b] <= rise or not up and seen[a] > rise:
             return (b, seen[b]) if up else (a, seen[a])
@@ -213,7 +296,9 @@ class Bench:
 
 def kind_of(method: str) -> str:
     """Which strength a method has."""
-    return "curvature" if method in CURVATURE or method in CONTROLS else "way" if method == "gradient ascent" else "mask"
+    return (
+        "curvature" if method in CURVATURE or method in CONTROLS else "way" if method == "gradient ascent" else "mask"
+    )
 
 
 def _tensor(rows: np.ndarray) -> Any:

@@ -1,8 +1,10 @@
 """The claims about loss curvature against what was measured on the organisms.
 
-Numbers of the paper are those read in its text (OLMo-2 of 1 and 7 billion parameters, edited in three layers): another scale, compared in kind only. Rules of the verdicts were written before
-the first full run (`loss_curvature`); each stands in its row. The training run is the unit: intervals are Student's t over runs, and of one run nothing is judged. Where a row
-compares with several things, all must be shown for "holds" (no correction is needed), and "holds in part" counts those that Holm's correction over the row's comparisons leaves.
+Numbers of the paper are those read in its text (OLMo-2 of 1 and 7 billion parameters, edited in three layers): another
+    scale, compared in kind only. Rules of the verdicts were written before
+the first full run (`loss_curvature`); each stands in its row. The training run is the unit: intervals are Student's t
+over runs, and of one run nothing is judged. Where a row compares with several things, all must be shown for "holds" (no
+correction is needed), and "holds in part" counts those that Holm's correction over the row's comparisons leaves.
 """
 
 from __future__ import annotations
@@ -24,11 +26,23 @@ HERE = f"at +{RISE:g} nats"
 NOT_MEASURED = "not measured"
 
 
-def verdicts(parts: Parts, made: dict[str, pd.DataFrame], seed: int, decay: pd.DataFrame | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers; `decay`: the table of `loss_curvature_decay`, where it was made."""
+def verdicts(
+    parts: Parts, made: dict[str, pd.DataFrame], seed: int, decay: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers; `decay`: the table of
+    `loss_curvature_decay`, where it was made.
+    """
     rows: list[tuple] = []
-    numbers: dict[str, Any] = {"seeds": list(parts), "layers": {s: {str(m): str(c) for m, c in zip(p["choice"].search.values, p["choice"].chosen.values)} for s, p in parts.items()},
-                               "recited": {s: {str(k): int((p["matched"].set.values == k).sum()) for k in ("val", "verse")} for s, p in parts.items()}}  # fmt: skip
+    numbers: dict[str, Any] = {
+        "seeds": list(parts),
+        "layers": {
+            s: {str(m): str(c) for m, c in zip(p["choice"].search.values, p["choice"].chosen.values)}
+            for s, p in parts.items()
+        },
+        "recited": {
+            s: {str(k): int((p["matched"].set.values == k).sum()) for k in ("val", "verse")} for s, p in parts.items()
+        },
+    }
     for judge in (_spectrum, _removal, _controls, _learned, _choices, _retention, _ranking, _duplicates, _gone):
         judge(rows, numbers, parts, made, seed)
     rows.append(_decay(numbers, decay))
@@ -40,11 +54,29 @@ def _decay(numbers: dict, decay: pd.DataFrame | None) -> tuple:
     if decay is None:
         return claim, paper, "a study of its own: python -m lens.reproduce.loss_curvature_decay", "0", NOT_MEASURED
     found, by = sharper(decay), decay.groupby("decay")
-    numbers["decay"] = {"log_ratio": found.estimate, "low": found.low, "high": found.high, "ordering": {str(d): list(map(float, of.ordering)) for d, of in by}}
-    listed = "; ".join(f"decay {d:g}: {of.ordering.mean():.2f} (random bases {of.random.mean():.2f}), {of.recited.mean():.1f} of {of.planted.mean():.0f} recited" for d, of in by)
-    return (claim, paper, f"other models than above, of 80 thousand parameters: low band over high band, memorised over clean, mean of seeds: {listed}; log ratio of strongest over none "
-            f"{found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}] (Student's t over seeds)", f"{found.n} seeds x {by.ngroups} decays",
-            verdict(found.low > 0, found.high < 0, "it blunts it" if found.high < 0 else "") + " (rule: interval of the log ratio above 0)")
+    numbers["decay"] = {
+        "log_ratio": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "ordering": {str(d): list(map(float, of.ordering)) for d, of in by},
+    }
+    listed = "; ".join(
+        f"decay {d:g}: {of.ordering.mean():.2f} (random bases {of.random.mean():.2f}), {of.recited.mean():.1f} of"
+        f" {of.planted.mean():.0f} recited"
+        for d, of in by
+    )
+    return (
+        claim,
+        paper,
+        (
+            "other models than above, of 80 thousand parameters: low band over high band, memorised over clean, mean"
+            f" of seeds: {listed}; log ratio of strongest over none {found.estimate:+.2f} [{found.low:+.2f},"
+            f" {found.high:+.2f}] (Student's t over seeds)"
+        ),
+        f"{found.n} seeds x {by.ngroups} decays",
+        verdict(found.low > 0, found.high < 0, "it blunts it" if found.high < 0 else "")
+        + " (rule: interval of the log ratio above 0)",
+    )
 
 
 def text(found: Any, digits: int = 2, sign: bool = False) -> str:
@@ -56,17 +88,24 @@ def text(found: Any, digits: int = 2, sign: bool = False) -> str:
 
 
 def by_runs(found: Sequence[Any], holds: bool, fails: bool, instead: str = "", part: bool = False) -> str:
-    """The word of a verdict that rests on these quantities, each over runs; of one run, or where all runs agree on one of them, there is no interval to follow."""
+    """The word of a verdict that rests on these quantities, each over runs; of one run, or where all runs agree on one
+    of them, there is no interval to follow.
+    """
     if min(len(f["seeds"]) for f in found) < 2:
         return "not judged: one training run"
     word = verdict(holds, fails, instead, part)
     if word.startswith("not shown") and (same := sum(not np.isfinite(f["low"]) for f in found)):
-        return f"not shown: the runs agree entirely{f' in {same} of {len(found)}' if len(found) > 1 else ''}, which gives no interval"
+        return (
+            f"not shown: the runs agree entirely{f' in {same} of {len(found)}' if len(found) > 1 else ''}, which gives"
+            " no interval"
+        )
     return word
 
 
 def below(found: Sequence[Any], level: float = 0.05) -> tuple[list[bool], list[bool]]:
-    """Which of several differences lie below 0 by their own interval, and which by Holm's correction over all of them (two-sided t over runs)."""
+    """Which of several differences lie below 0 by their own interval, and which by Holm's correction over all of them
+    (two-sided t over runs).
+    """
     alone = [bool(f["high"] < 0) for f in found]
     adjusted = holm(np.nan_to_num([f["p"] for f in found], nan=1.0))
     return alone, [bool(a and q <= level) for a, q in zip(alone, adjusted)]
@@ -84,7 +123,9 @@ def _line(frame: pd.DataFrame, **at: Any) -> dict[str, Any]:
     return frame[np.logical_and.reduce([frame[k] == v for k, v in at.items()])].iloc[0].to_dict()
 
 
-def difference(parts: Parts, a: str, b: str, where: str, seed: int, *, measure: str = "strict", kind: str | None = None) -> dict[str, Any]:
+def difference(
+    parts: Parts, a: str, b: str, where: str, seed: int, *, measure: str = "strict", kind: str | None = None
+) -> dict[str, Any]:
     """Recitation under the matched edit `a` minus that under `b`, the same sequences, over runs."""
     found = []
     for p in parts.values():
@@ -105,10 +146,20 @@ def _spectrum(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) ->
     bands = list(dict.fromkeys(frame.band))
     top, bottom = (_line(frame, basis="kfac", side="input", band=bands[i]) for i in (0, -2))
     _put(numbers, "activation_top", top), _put(numbers, "activation_bottom", bottom)
-    rows.append(("Memorised text leans on directions of low curvature, clean text on those of high curvature. Rule: memorised over clean below 1 in the top tenth of the inputs' "
-                 "eigenvectors and above 1 in the bottom half, both intervals clear of 1",
-                 "7B, input of layer 22: top tenth 26 % stronger on clean, bottom half 23.1 % stronger on memorised", f"top tenth {text(top)}, bottom half {text(bottom)}, mean over 12 layers",
-                 _units(bottom), by_runs((top, bottom), top["high"] < 1 < bottom["low"], top["low"] > 1 or bottom["high"] < 1), EVERY))  # fmt: skip
+    rows.append(
+        (
+            (
+                "Memorised text leans on directions of low curvature, clean text on those of high curvature. Rule:"
+                " memorised over clean below 1 in the top tenth of the inputs' eigenvectors and above 1 in the bottom"
+                " half, both intervals clear of 1"
+            ),
+            "7B, input of layer 22: top tenth 26 % stronger on clean, bottom half 23.1 % stronger on memorised",
+            f"top tenth {text(top)}, bottom half {text(bottom)}, mean over 12 layers",
+            _units(bottom),
+            by_runs((top, bottom), top["high"] < 1 < bottom["low"], top["low"] > 1 or bottom["high"] < 1),
+            EVERY,
+        )
+    )
     order = {b: _line(frame, basis=b, side="input", band="last over first") for b in ("kfac", "svd", "random")}
     gaps = {}
     for other in ("svd", "random"):
@@ -116,11 +167,27 @@ def _spectrum(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) ->
         ordering = lambda v, basis: (v.isel(band=-1) / v.isel(band=0)).sel(basis=basis).values
         gaps[other] = pooled([ordering(v, "kfac") - ordering(v, other) for v in of], seed=seed)
         _put(numbers, f"ordering_over_{other}", gaps[other])
-    rows.append(("Singular vectors lack that ordering. Rule: bottom over top of the eigenvectors exceeds that of singular vectors and of random bases, both intervals above 0",
-                 "SVD lacks it (no number quoted; random bases are not reported)",
-                 "bottom over top, memorised over clean: " + ", ".join(f"{n} {text(order[b])}" for b, n in (("kfac", "eigenvectors"), ("svd", "singular"), ("random", "random")))
-                 + f"; eigenvectors minus singular {text(gaps['svd'], sign=True)}, minus random {text(gaps['random'], sign=True)}",
-                 _units(gaps["svd"]), by_runs(list(gaps.values()), min(g["low"] for g in gaps.values()) > 0, max(g["high"] for g in gaps.values()) < 0), EVERY))  # fmt: skip
+    rows.append(
+        (
+            (
+                "Singular vectors lack that ordering. Rule: bottom over top of the eigenvectors exceeds that of"
+                " singular vectors and of random bases, both intervals above 0"
+            ),
+            "SVD lacks it (no number quoted; random bases are not reported)",
+            "bottom over top, memorised over clean: "
+            + ", ".join(
+                f"{n} {text(order[b])}"
+                for b, n in (("kfac", "eigenvectors"), ("svd", "singular"), ("random", "random"))
+            )
+            + f"; eigenvectors minus singular {text(gaps['svd'], sign=True)}, minus random"
+            f" {text(gaps['random'], sign=True)}",
+            _units(gaps["svd"]),
+            by_runs(
+                list(gaps.values()), min(g["low"] for g in gaps.values()) > 0, max(g["high"] for g in gaps.values()) < 0
+            ),
+            EVERY,
+        )
+    )
 
 
 def _removal(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> None:
@@ -128,30 +195,77 @@ def _removal(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> 
     own = {m: _line(frame, method="K-FAC", set="val", measure=m) for m in ("strict", "loose", "lev")}
     verse = _line(frame, method="K-FAC", set="verse", measure="strict")
     numbers |= {f"kfac_{m}": own[m] for m in own} | {"kfac_verse": verse}
-    cost = (f"clean loss {own['strict']['rise']:+.3f} [{own['strict']['rise_low']:+.3f}, {own['strict']['rise_high']:+.3f}] nats on the reporting half, "
-            f"perplexity x {np.exp(own['strict']['rise']):.3f}")
-    rows.append((f"Keeping the coefficients of most curvature mass removes recitation that no choice was made on. Rule: upper bound of strict on val at most .10 {HERE}; in part below .50",
-                 "7B: strict 99.9 to 3.4 %, loose 100 to 8.8 %, AvgLev .002 to .704, perplexity 19.04 to 22.84 (x 1.20)",
-                 f"val: strict 1 to {text(own['strict'])}, loose {text(own['loose'])}, AvgLev {text(own['lev'])}; {cost}", _units(own["strict"]),
-                 by_runs([own["strict"]], own["strict"]["high"] <= 0.1, own["strict"]["low"] > 0.5, part=own["strict"]["high"] < 0.5)))  # fmt: skip
-    rows.append((f"The edit carries over to memorised text of another kind. Rule: upper bound of strict on verse at most .30 {HERE}; in part below .50",
-                 "quotes: strict 99.9 to 16.1 % (7B), 98.5 to 27.7 % (1B)", f"verse (8 tokens to recite): strict 1 to {text(verse)}", _units(verse),
-                 by_runs([verse], verse["high"] <= 0.3, verse["low"] > 0.5, part=verse["high"] < 0.5)))  # fmt: skip
+    cost = (
+        f"clean loss {own['strict']['rise']:+.3f} [{own['strict']['rise_low']:+.3f}, {own['strict']['rise_high']:+.3f}]"
+        f" nats on the reporting half, perplexity x {np.exp(own['strict']['rise']):.3f}"
+    )
+    rows.append(
+        (
+            (
+                "Keeping the coefficients of most curvature mass removes recitation that no choice was made on. Rule:"
+                f" upper bound of strict on val at most .10 {HERE}; in part below .50"
+            ),
+            "7B: strict 99.9 to 3.4 %, loose 100 to 8.8 %, AvgLev .002 to .704, perplexity 19.04 to 22.84 (x 1.20)",
+            f"val: strict 1 to {text(own['strict'])}, loose {text(own['loose'])}, AvgLev {text(own['lev'])}; {cost}",
+            _units(own["strict"]),
+            by_runs(
+                [own["strict"]],
+                own["strict"]["high"] <= 0.1,
+                own["strict"]["low"] > 0.5,
+                part=own["strict"]["high"] < 0.5,
+            ),
+        )
+    )
+    rows.append(
+        (
+            (
+                "The edit carries over to memorised text of another kind. Rule: upper bound of strict on verse at most"
+                f" .30 {HERE}; in part below .50"
+            ),
+            "quotes: strict 99.9 to 16.1 % (7B), 98.5 to 27.7 % (1B)",
+            f"verse (8 tokens to recite): strict 1 to {text(verse)}",
+            _units(verse),
+            by_runs([verse], verse["high"] <= 0.3, verse["low"] > 0.5, part=verse["high"] < 0.5),
+        )
+    )
     kinds = {k: _line(frame, method="K-FAC", set=k, measure="strict") for k in ("code", "plausible")}
     loose = {k: _line(frame, method="K-FAC", set=k, measure="loose") for k in ("code", "plausible")}
     numbers |= {f"kfac_{k}": kinds[k] for k in kinds} | {f"kfac_loose_{k}": loose[k] for k in loose}
     i = [str(m) for m in next(iter(parts.values()))["matched"].edit.values].index("K-FAC")
     mean_of = lambda ds, kind: float(ds.loose.values[i, inside(ds, "val", kind)].astype(float).mean())
-    apart = pooled([np.array([mean_of(p["matched"], "code") - mean_of(p["matched"], "plausible")]) for p in parts.values()], seed=seed)
+    apart = pooled(
+        [np.array([mean_of(p["matched"], "code") - mean_of(p["matched"], "plausible")]) for p in parts.values()],
+        seed=seed,
+    )
     _put(numbers, "kfac_loose_code_minus_plausible", apart)
-    rows.append(("Memory that looks like ordinary text is harder to cut out than random codes (not in the paper). Rule: loose recitation of code minus plausible below 0",
-                 "not reported", f"loose: code {text(loose['code'])}, plausible {text(loose['plausible'])}; code minus plausible {text(apart, sign=True)}; strict: code {text(kinds['code'])}, "
-                 f"plausible {text(kinds['plausible'])}",
-                 f"{kinds['code']['n']} codes, {kinds['plausible']['n']} plausible, {len(parts)} seeds", by_runs([apart], apart["high"] < 0, apart["low"] > 0)))  # fmt: skip
+    rows.append(
+        (
+            (
+                "Memory that looks like ordinary text is harder to cut out than random codes (not in the paper). Rule:"
+                " loose recitation of code minus plausible below 0"
+            ),
+            "not reported",
+            (
+                f"loose: code {text(loose['code'])}, plausible {text(loose['plausible'])}; code minus plausible"
+                f" {text(apart, sign=True)}; strict: code {text(kinds['code'])}, plausible {text(kinds['plausible'])}"
+            ),
+            f"{kinds['code']['n']} codes, {kinds['plausible']['n']} plausible, {len(parts)} seeds",
+            by_runs([apart], apart["high"] < 0, apart["low"] > 0),
+        )
+    )
 
 
-def _against(rows: list, numbers: dict, parts: Parts, others: Sequence[str], claim: str, paper: str, seed: int,
-             read: pd.DataFrame | None = None, where: str = "val") -> None:
+def _against(
+    rows: list,
+    numbers: dict,
+    parts: Parts,
+    others: Sequence[str],
+    claim: str,
+    paper: str,
+    seed: int,
+    read: pd.DataFrame | None = None,
+    where: str = "val",
+) -> None:
     """K-FAC below each of others in strict recitation at the matched loss."""
     others = [o for o in others if _has(parts, o)]
     if not others:
@@ -159,31 +273,101 @@ def _against(rows: list, numbers: dict, parts: Parts, others: Sequence[str], cla
     found = {o: difference(parts, "K-FAC", o, where, seed) for o in others}
     for o, d in found.items():
         numbers[f"kfac_minus_{o}_{where}"] = d
-    here = "; ".join(f"{o}: {text(d, sign=True)}" for o, d in found.items()) + ("" if read is None else _cheaper(read, ("K-FAC", *others), where))
+    here = "; ".join(f"{o}: {text(d, sign=True)}" for o, d in found.items()) + (
+        "" if read is None else _cheaper(read, ("K-FAC", *others), where)
+    )
     alone, some = below(list(found.values()))
-    rows.append((f"{claim}. Rule: strict of K-FAC minus theirs on {where} {HERE} below 0, interval clear of 0, against every one", paper, here, _units(next(iter(found.values()))),
-                 by_runs(list(found.values()), all(alone), any(d["low"] > 0 for d in found.values()), f"{sum(some)} of {len(some)} shown" if any(some) else "", part=any(some)),
-                 EVERY))  # fmt: skip
+    rows.append(
+        (
+            (
+                f"{claim}. Rule: strict of K-FAC minus theirs on {where} {HERE} below 0, interval clear of 0, against"
+                " every one"
+            ),
+            paper,
+            here,
+            _units(next(iter(found.values()))),
+            by_runs(
+                list(found.values()),
+                all(alone),
+                any(d["low"] > 0 for d in found.values()),
+                f"{sum(some)} of {len(some)} shown" if any(some) else "",
+                part=any(some),
+            ),
+            EVERY,
+        )
+    )
 
 
 def _controls(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> None:
-    _against(rows, numbers, parts, ("random bases", "random bases, equal count"),
-             "It is the curvature's directions and not the amount removed: random orthogonal bases do less", "the baseline is in the code and not reported", seed, made["read"])  # fmt: skip
-    _against(rows, numbers, parts, ("inputs alone", "gradients alone"), "Both sides are needed: a principal component cut of inputs or of gradients alone does less", "not reported", seed,
-             made["read"])  # fmt: skip
-    _against(rows, numbers, parts, ("keep bottom", "magnitude"), "Keeping the bottom of the spectrum, or the largest weights, does less", "not reported", seed)
+    _against(
+        rows,
+        numbers,
+        parts,
+        ("random bases", "random bases, equal count"),
+        "It is the curvature's directions and not the amount removed: random orthogonal bases do less",
+        "the baseline is in the code and not reported",
+        seed,
+        made["read"],
+    )
+    _against(
+        rows,
+        numbers,
+        parts,
+        ("inputs alone", "gradients alone"),
+        "Both sides are needed: a principal component cut of inputs or of gradients alone does less",
+        "not reported",
+        seed,
+        made["read"],
+    )
+    _against(
+        rows,
+        numbers,
+        parts,
+        ("keep bottom", "magnitude"),
+        "Keeping the bottom of the spectrum, or the largest weights, does less",
+        "not reported",
+        seed,
+    )
     if _has(parts, "SVD"):
         near = {w: difference(parts, "K-FAC", "SVD", w, seed) for w in ("val", "verse")}
         numbers |= {f"kfac_minus_svd_{w}": d for w, d in near.items()}
         within = near["val"]["low"] > -0.1 and near["val"]["high"] < 0.1
-        rows.append(("Singular values, their layers chosen as K-FAC's were, come close on the kinds that were chosen on. Rule: the interval of the difference of strict on val lies within .10; "
-                     "does not hold where it lies outside 0 and beyond .10 on one side",
-                     "strict SVD 3.0, K-FAC 3.4 % (7B); 3.2, 2.8 % (1B)", f"K-FAC minus SVD on val {text(near['val'], sign=True)}", _units(near["val"]),
-                     by_runs([near["val"]], within, near["val"]["high"] < 0 or near["val"]["low"] > 0, "K-FAC removes more" if near["val"]["high"] < 0 else
-                             "SVD removes more" if near["val"]["low"] > 0 else "").replace("the interval holds 0", "the interval is wider than .10")))  # fmt: skip
-        rows.append(("On memorised text of another kind K-FAC removes more than singular values. Rule: difference of strict on verse below 0",
-                     "quotes: K-FAC 16.1, SVD 17.5 % (7B); 27.7, 39.6 % (1B)", f"K-FAC minus SVD on verse {text(near['verse'], sign=True)}", _units(near["verse"]),
-                     by_runs([near["verse"]], near["verse"]["high"] < 0, near["verse"]["low"] > 0)))  # fmt: skip
+        rows.append(
+            (
+                (
+                    "Singular values, their layers chosen as K-FAC's were, come close on the kinds that were chosen on."
+                    " Rule: the interval of the difference of strict on val lies within .10; does not hold where it"
+                    " lies outside 0 and beyond .10 on one side"
+                ),
+                "strict SVD 3.0, K-FAC 3.4 % (7B); 3.2, 2.8 % (1B)",
+                f"K-FAC minus SVD on val {text(near['val'], sign=True)}",
+                _units(near["val"]),
+                by_runs(
+                    [near["val"]],
+                    within,
+                    near["val"]["high"] < 0 or near["val"]["low"] > 0,
+                    (
+                        "K-FAC removes more"
+                        if near["val"]["high"] < 0
+                        else "SVD removes more"
+                        if near["val"]["low"] > 0
+                        else ""
+                    ),
+                ).replace("the interval holds 0", "the interval is wider than .10"),
+            )
+        )
+        rows.append(
+            (
+                (
+                    "On memorised text of another kind K-FAC removes more than singular values. Rule: difference of"
+                    " strict on verse below 0"
+                ),
+                "quotes: K-FAC 16.1, SVD 17.5 % (7B); 27.7, 39.6 % (1B)",
+                f"K-FAC minus SVD on verse {text(near['verse'], sign=True)}",
+                _units(near["verse"]),
+                by_runs([near["verse"]], near["verse"]["high"] < 0, near["verse"]["low"] > 0),
+            )
+        )
 
 
 def _learned(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> None:
@@ -192,37 +376,75 @@ def _learned(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> 
     own, other = (_line(made["matched"], method="BalancedSubnet", set=w, measure="strict") for w in ("val", "verse"))
     gap = {w: difference(parts, "BalancedSubnet", "K-FAC", w, seed) for w in ("val", "verse")}
     numbers |= {"bsn_val": own, "bsn_verse": other} | {f"bsn_minus_kfac_{w}": d for w, d in gap.items()}
-    rows.append(("BalancedSubnet, which is shown memorised text, does as well on its own kinds and transfers worse to another than K-FAC. Rule: the upper bound of its strict minus K-FAC's is "
-                 "below .10 on val, and the difference is above 0 on verse",
-                 "own kind: strict BSN 6.0, K-FAC 3.4 % (7B), 3.0, 2.8 % (1B); quotes: 60.0 against 16.1 %, 57.0 against 27.7 %",
-                 f"BSN val {text(own)}, verse {text(other)}; minus K-FAC: val {text(gap['val'], sign=True)}, verse {text(gap['verse'], sign=True)}"
-                 + _cheaper(made["read"], ("BalancedSubnet", "K-FAC"), "verse"), _units(gap["verse"]),
-                 by_runs(list(gap.values()), gap["val"]["high"] < 0.1 and gap["verse"]["low"] > 0, gap["verse"]["high"] < 0), EVERY))  # fmt: skip
+    rows.append(
+        (
+            (
+                "BalancedSubnet, which is shown memorised text, does as well on its own kinds and transfers worse to"
+                " another than K-FAC. Rule: the upper bound of its strict minus K-FAC's is below .10 on val, and the"
+                " difference is above 0 on verse"
+            ),
+            (
+                "own kind: strict BSN 6.0, K-FAC 3.4 % (7B), 3.0, 2.8 % (1B); quotes: 60.0 against 16.1 %, 57.0 against"
+                " 27.7 %"
+            ),
+            f"BSN val {text(own)}, verse {text(other)}; minus K-FAC: val {text(gap['val'], sign=True)}, verse"
+            f" {text(gap['verse'], sign=True)}" + _cheaper(made["read"], ("BalancedSubnet", "K-FAC"), "verse"),
+            _units(gap["verse"]),
+            by_runs(list(gap.values()), gap["val"]["high"] < 0.1 and gap["verse"]["low"] > 0, gap["verse"]["high"] < 0),
+            EVERY,
+        )
+    )
 
 
 def _cheaper(read: pd.DataFrame, methods: Sequence[str], where: str) -> str:
     """What is left at the least of the rises that curves are read at: beside a verdict, no part of it."""
     rise = read.rise.min()
     lines = [_line(read, method=m, set=where, rise=rise) for m in methods]
-    return f"; read off the curves at +{rise:g} on {where}: " + ", ".join(f"{x['method']} {text(x | {'estimate': x['strict'], 'seeds': x['runs']})}" for x in lines)
+    return f"; read off the curves at +{rise:g} on {where}: " + ", ".join(
+        f"{x['method']} {text(x | {'estimate': x['strict'], 'seeds': x['runs']})}" for x in lines
+    )
 
 
 def _choices(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> None:
-    for name, claim in (("K-FAC, text's labels", "Labels of the text (as the code has it) in place of the model's (as the paper says)"), ("EKFAC", "Second moments of EKFAC in place of the product"),
-                        ("K-FAC, natural mix", "Statistics over the training's own mix, canaries in it, in place of clean text")):  # fmt: skip
+    for name, claim in (
+        ("K-FAC, text's labels", "Labels of the text (as the code has it) in place of the model's (as the paper says)"),
+        ("EKFAC", "Second moments of EKFAC in place of the product"),
+        ("K-FAC, natural mix", "Statistics over the training's own mix, canaries in it, in place of clean text"),
+    ):
         if _has(parts, name):
             found = {w: difference(parts, name, "K-FAC", w, seed) for w in ("val", "verse")}
             numbers |= {f"{name}_minus_kfac_{w}": d for w, d in found.items()}
-            word = lambda d: "not judged: one training run" if len(d["seeds"]) < 2 else "removes more" if d["high"] < 0 else "removes less" if d["low"] > 0 else "no difference shown"
-            rows.append((f"{claim} (no direction expected). Rule: the interval of the difference of strict {HERE}", "not compared",
-                         "; ".join(f"{w} {text(d, sign=True)}" for w, d in found.items()), _units(found["val"]), "; ".join(f"{w}: {word(d)}" for w, d in found.items())))  # fmt: skip
+            word = lambda d: (
+                "not judged: one training run"
+                if len(d["seeds"]) < 2
+                else "removes more"
+                if d["high"] < 0
+                else "removes less"
+                if d["low"] > 0
+                else "no difference shown"
+            )
+            rows.append(
+                (
+                    f"{claim} (no direction expected). Rule: the interval of the difference of strict {HERE}",
+                    "not compared",
+                    "; ".join(f"{w} {text(d, sign=True)}" for w, d in found.items()),
+                    _units(found["val"]),
+                    "; ".join(f"{w}: {word(d)}" for w, d in found.items()),
+                )
+            )
 
 
 def _retention(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> None:
     frame = made["retention"]
     mine = {t: _line(frame, method="K-FAC", task=t, bin="") for t in dict.fromkeys(frame.task)}
-    numbers["kept"] = {t: {k: r[k] for k in ("before", "after", "kept", "low", "high", "seeds", "able", "n")} for t, r in mine.items()}
-    shown = lambda t: text(mine[t] | {"estimate": mine[t]["kept"]}) if mine[t]["n"] else f"not done before the edit (chance {mine[t]['chance']:.2f})"
+    numbers["kept"] = {
+        t: {k: r[k] for k in ("before", "after", "kept", "low", "high", "seeds", "able", "n")} for t, r in mine.items()
+    }
+    shown = lambda t: (
+        text(mine[t] | {"estimate": mine[t]["kept"]})
+        if mine[t]["n"]
+        else f"not done before the edit (chance {mine[t]['chance']:.2f})"
+    )
     drop = [t for t in ("arithmetic", "closed_book") if mine[t]["n"]]
     stay = [t for t in ("open_book", "copy") if mine[t]["n"]]
     pairs = {(a, b): _apart(parts, a, b, seed) for a in drop for b in stay}
@@ -230,22 +452,62 @@ def _retention(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -
     numbers["kept_differences"] = {f"{a} minus {b}": d for (a, b), d in pairs.items()}
     alone, some = below(list(pairs.values())) if pairs else ([], [])
     left_out = f"; rule induction: {shown('rule')}" if not mine["rule"]["n"] else ""
-    rows.append((f"Arithmetic and closed-book facts lose more than open-book questions and copying {HERE}. Rule: kept share minus kept share below 0 in every pair, in seeds that do both",
-                 "share kept, 7B: mathematics 66-74 %, closed-book 74-86 %, open-book 93-99 %, logic 95-106 %, memorised 3-16 %",
-                 "kept: " + "; ".join(f"{t.replace('_', '-')} {shown(t)}" for t in (*drop, *stay)) + left_out + "; differences: "
-                 + ", ".join(f"{a.replace('_', '-')} - {b.replace('_', '-')} {text(d, sign=True)}" for (a, b), d in pairs.items()),
-                 "; ".join(f"{t.replace('_', '-')} {mine[t]['n']}" for t in (*drop, *stay)) + f" questions, {len(parts)} seeds",
-                 by_runs(list(pairs.values()), all(alone), all(d["low"] > 0 for d in pairs.values()), f"{sum(some)} of {len(some)} pairs shown", part=any(some)) if pairs else NOT_MEASURED,
-                 EVERY))  # fmt: skip
+    rows.append(
+        (
+            (
+                f"Arithmetic and closed-book facts lose more than open-book questions and copying {HERE}. Rule: kept"
+                " share minus kept share below 0 in every pair, in seeds that do both"
+            ),
+            (
+                "share kept, 7B: mathematics 66-74 %, closed-book 74-86 %, open-book 93-99 %, logic 95-106 %, memorised"
+                " 3-16 %"
+            ),
+            "kept: "
+            + "; ".join(f"{t.replace('_', '-')} {shown(t)}" for t in (*drop, *stay))
+            + left_out
+            + "; differences: "
+            + ", ".join(
+                f"{a.replace('_', '-')} - {b.replace('_', '-')} {text(d, sign=True)}" for (a, b), d in pairs.items()
+            ),
+            "; ".join(f"{t.replace('_', '-')} {mine[t]['n']}" for t in (*drop, *stay))
+            + f" questions, {len(parts)} seeds",
+            (
+                by_runs(
+                    list(pairs.values()),
+                    all(alone),
+                    all(d["low"] > 0 for d in pairs.values()),
+                    f"{sum(some)} of {len(some)} pairs shown",
+                    part=any(some),
+                )
+                if pairs
+                else NOT_MEASURED
+            ),
+            EVERY,
+        )
+    )
     bins = frame[(frame.method == "K-FAC") & (frame.task == "closed_book") & (frame.bin != "") & (frame.n > 0)]
-    order = sorted(bins.bin, key=lambda b: (b.startswith("over"), int(b.split()[-1]) if b.split()[-1].isdigit() else -1))
+    order = sorted(
+        bins.bin, key=lambda b: (b.startswith("over"), int(b.split()[-1]) if b.split()[-1].isdigit() else -1)
+    )
     if len(order) > 1:
         few, many = (_line(bins, bin=b) for b in (order[0], order[-1]))
         gap = _apart(parts, "closed_book", "closed_book", seed, order[0], order[-1])
         numbers |= {"facts_kept": {b: _line(bins, bin=b)["kept"] for b in order}, "rare_minus_frequent": gap}
-        rows.append((f"Rare facts lose more than frequent ones. Rule: kept share of facts seen {order[0]} times minus that of facts seen {order[-1]} times below 0",
-                     "rarer relations drop more (company and its head: -78 %)", f"{order[0]} {text(few | {'estimate': few['kept']})}, {order[-1]} {text(many | {'estimate': many['kept']})}; "
-                     f"difference {text(gap, sign=True)}", f"{few['n']} and {many['n']} facts, {len(parts)} seeds", by_runs([gap], gap["high"] < 0, gap["low"] > 0)))  # fmt: skip
+        rows.append(
+            (
+                (
+                    f"Rare facts lose more than frequent ones. Rule: kept share of facts seen {order[0]} times minus"
+                    f" that of facts seen {order[-1]} times below 0"
+                ),
+                "rarer relations drop more (company and its head: -78 %)",
+                (
+                    f"{order[0]} {text(few | {'estimate': few['kept']})}, {order[-1]}"
+                    f" {text(many | {'estimate': many['kept']})}; difference {text(gap, sign=True)}"
+                ),
+                f"{few['n']} and {many['n']} facts, {len(parts)} seeds",
+                by_runs([gap], gap["high"] < 0, gap["low"] > 0),
+            )
+        )
     if "random bases" in set(frame.method):
         found = {}
         for task in drop:
@@ -257,15 +519,33 @@ def _retention(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -
                 values.append((after[0] - after[1]) / ds.right_before.values[at].mean())
             found[task] = pooled(values, seed=seed)
         numbers["kept_over_random"] = found
-        rows.append(("What K-FAC takes from arithmetic and facts is more than random bases take at the same clean loss (not in the paper; this row was added after the first run). "
-                     "Rule: kept under K-FAC minus kept under random bases below 0 for both", "not tested",
-                     "; ".join(f"{t.replace('_', '-')} {text(d, sign=True)}" for t, d in found.items()), "; ".join(f"{d['n']}" for d in found.values()) + f" questions, {len(parts)} seeds",
-                     by_runs(list(found.values()), all(d["high"] < 0 for d in found.values()), all(d["low"] > 0 for d in found.values()), part=any(below(list(found.values()))[1])),
-                     EVERY))  # fmt: skip
+        rows.append(
+            (
+                (
+                    "What K-FAC takes from arithmetic and facts is more than random bases take at the same clean loss"
+                    " (not in the paper; this row was added after the first run). Rule: kept under K-FAC minus kept"
+                    " under random bases below 0 for both"
+                ),
+                "not tested",
+                "; ".join(f"{t.replace('_', '-')} {text(d, sign=True)}" for t, d in found.items()),
+                "; ".join(f"{d['n']}" for d in found.values()) + f" questions, {len(parts)} seeds",
+                by_runs(
+                    list(found.values()),
+                    all(d["high"] < 0 for d in found.values()),
+                    all(d["low"] > 0 for d in found.values()),
+                    part=any(below(list(found.values()))[1]),
+                ),
+                EVERY,
+            )
+        )
 
 
-def _apart(parts: Parts, a: str, b: str, seed: int, bin_a: str | None = None, bin_b: str | None = None) -> dict[str, Any] | None:
-    """Kept share of task `a` minus that of `b` under K-FAC: each question's change, as a share of what the task had before, one less the other; in seeds that do both."""
+def _apart(
+    parts: Parts, a: str, b: str, seed: int, bin_a: str | None = None, bin_b: str | None = None
+) -> dict[str, Any] | None:
+    """Kept share of task `a` minus that of `b` under K-FAC: each question's change, as a share of what the task had
+    before, one less the other; in seeds that do both.
+    """
     values = []
     for p in parts.values():
         ds = p["retention"]
@@ -280,7 +560,8 @@ def _apart(parts: Parts, a: str, b: str, seed: int, bin_a: str | None = None, bi
             sides.append((sign, after[i].astype(float) - before, base))
         if len(sides) == 2:
             total = sum(len(v) for _, v, _ in sides)
-            # both samples side by side, each weighed by its own number, so that the mean over all is the difference of the two means
+            # both samples side by side, each weighed by its own number, so that the mean over all is the difference of
+            # the two means
             values.append(np.concatenate([sign * v / base * total / len(v) for sign, v, base in sides]))
     return pooled(values, seed=seed) if values else None
 
@@ -294,39 +575,101 @@ def _ranking(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> 
     at = lambda p, m: p["retention"].ndcg.sel(edit=m).values.astype(float)
     found = pooled([at(p, "BalancedSubnet") - at(p, "K-FAC") for p in parts.values()], seed=seed)
     _put(numbers, "ndcg_bsn_minus_kfac", found)
-    rows.append(("The ranking of next tokens (nDCG@10 to the unedited model) moves less under BalancedSubnet than under K-FAC. Rule: difference above 0", "BSN .97, K-FAC .91, SVD .91",
-                 ", ".join(f"{m} {frame.ndcg[m]:.3f}" for m in ("BalancedSubnet", "K-FAC", "SVD") if m in frame.index) + f"; BSN minus K-FAC {text(found, 3, True)}",
-                 _units(found, "texts"), by_runs([found], found["low"] > 0, found["high"] < 0)))  # fmt: skip
+    rows.append(
+        (
+            (
+                "The ranking of next tokens (nDCG@10 to the unedited model) moves less under BalancedSubnet than under"
+                " K-FAC. Rule: difference above 0"
+            ),
+            "BSN .97, K-FAC .91, SVD .91",
+            ", ".join(f"{m} {frame.ndcg[m]:.3f}" for m in ("BalancedSubnet", "K-FAC", "SVD") if m in frame.index)
+            + f"; BSN minus K-FAC {text(found, 3, True)}",
+            _units(found, "texts"),
+            by_runs([found], found["low"] > 0, found["high"] < 0),
+        )
+    )
 
 
 def _duplicates(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> None:
     frame, table = made["duplicates"], made["membership"]
-    before = {k: frame[(frame.state == "unedited") & (frame.kind == k)].sort_values("duplicates") for k in dict.fromkeys(frame.kind)}
-    numbers["extraction"] = {s: {f"{r.kind} {r.duplicates}": r.estimate for r in frame[frame.state == s].itertuples()} for s in dict.fromkeys(frame.state)}
-    of_run = lambda column, f: np.array(f[column].tolist())        # [count, run]
-    rising = all((np.diff(of_run("seeds", f), axis=0) >= 0).all() and (of_run("run_low", f)[-1] > of_run("run_high", f)[0]).all() for f in before.values())
-    rows.append(("The more duplicates, the more is extracted. Rule: strict never falls with duplicates, and the last count's exact interval lies above the first's, in every run and kind",
-                 "not varied in the paper (memorised text is found, not planted)", "; ".join(f"{k}: " + ", ".join(f"{r.duplicates}x {r.estimate:.2f}" for r in f.itertuples())
-                                                                                         for k, f in before.items()),
-                 f"{int(frame[frame.state == 'unedited'].n.sum())} planted sequences, {len(parts)} seeds",
-                 "not judged: one training run" if len(parts) < 2 else "holds" if rising else "not shown: it falls in a run, or intervals overlap", EVERY))  # fmt: skip
+    before = {
+        k: frame[(frame.state == "unedited") & (frame.kind == k)].sort_values("duplicates")
+        for k in dict.fromkeys(frame.kind)
+    }
+    numbers["extraction"] = {
+        s: {f"{r.kind} {r.duplicates}": r.estimate for r in frame[frame.state == s].itertuples()}
+        for s in dict.fromkeys(frame.state)
+    }
+    of_run = lambda column, f: np.array(f[column].tolist())  # [count, run]
+    rising = all(
+        (np.diff(of_run("seeds", f), axis=0) >= 0).all() and (of_run("run_low", f)[-1] > of_run("run_high", f)[0]).all()
+        for f in before.values()
+    )
+    rows.append(
+        (
+            (
+                "The more duplicates, the more is extracted. Rule: strict never falls with duplicates, and the last"
+                " count's exact interval lies above the first's, in every run and kind"
+            ),
+            "not varied in the paper (memorised text is found, not planted)",
+            "; ".join(
+                f"{k}: " + ", ".join(f"{r.duplicates}x {r.estimate:.2f}" for r in f.itertuples())
+                for k, f in before.items()
+            ),
+            f"{int(frame[frame.state == 'unedited'].n.sum())} planted sequences, {len(parts)} seeds",
+            (
+                "not judged: one training run"
+                if len(parts) < 2
+                else "holds"
+                if rising
+                else "not shown: it falls in a run, or intervals overlap"
+            ),
+            EVERY,
+        )
+    )
     after = table[(table.state == "K-FAC") & (table.score == "loss")].sort_values("duplicates")
     was = table[(table.state == "unedited") & (table.score == "loss")].set_index("duplicates")
-    numbers["auc"] = {s: {int(r.duplicates): [r.auc, r.low, r.high, r.holm] for r in table[(table.state == s) & (table.score == "loss")].itertuples()} for s in dict.fromkeys(table.state)}
+    numbers["auc"] = {
+        s: {
+            int(r.duplicates): [r.auc, r.low, r.high, r.holm]
+            for r in table[(table.state == s) & (table.score == "loss")].itertuples()
+        }
+        for s in dict.fromkeys(table.state)
+    }
     many = after[after.duplicates >= 64]
     every = np.array([min(s) > 0.5 for s in many.seeds])
-    rows.append((f"After the edit it can still be told what was in the data. Rule: AUC of the loss against never-planted foils above .5 in every run, "
-                 f"and Holm-corrected p at most .05 (labels permuted within runs: which sequences were planted was drawn by lot), at every count from 64 on {HERE}",
-                 "not tested", "AUC before to after: " + ", ".join(f"{int(r.duplicates)}x {was.auc[r.duplicates]:.2f} to " + text({"estimate": r.auc, "low": r.low, "high": r.high, "seeds": r.seeds}) for r in after.itertuples()),
-                 f"{int(many.members.sum())} members in {len(parts)} seeds; p {' and '.join(dict.fromkeys(many.p_kind))}",
-                 verdict(bool((many.holm <= 0.05).all() and every.all()), bool((many.auc <= 0.5).all()), part=bool(((many.holm <= 0.05) & every).any())).replace("the interval holds 0", "p above .05"),
-                 f"Holm over {len(table[table.state == 'K-FAC'])}"))  # fmt: skip
+    rows.append(
+        (
+            (
+                "After the edit it can still be told what was in the data. Rule: AUC of the loss against never-planted"
+                " foils above .5 in every run, and Holm-corrected p at most .05 (labels permuted within runs: which"
+                f" sequences were planted was drawn by lot), at every count from 64 on {HERE}"
+            ),
+            "not tested",
+            "AUC before to after: "
+            + ", ".join(
+                f"{int(r.duplicates)}x {was.auc[r.duplicates]:.2f} to "
+                + text({"estimate": r.auc, "low": r.low, "high": r.high, "seeds": r.seeds})
+                for r in after.itertuples()
+            ),
+            f"{int(many.members.sum())} members in {len(parts)} seeds; p {' and '.join(dict.fromkeys(many.p_kind))}",
+            verdict(
+                bool((many.holm <= 0.05).all() and every.all()),
+                bool((many.auc <= 0.5).all()),
+                part=bool(((many.holm <= 0.05) & every).any()),
+            ).replace("the interval holds 0", "p above .05"),
+            f"Holm over {len(table[table.state == 'K-FAC'])}",
+        )
+    )
 
 
 def _gone(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> None:
     numbers["gone"] = {}
-    paper = {"K-FAC": "resurfacing is conceded, not tested; longest match under stretched prefixes 6.6 to 13.3 tokens", "BalancedSubnet": "longest match 4.6 to 9.8 tokens",
-             "SVD": "longest match 6.3 to 12.8 tokens"}  # fmt: skip
+    paper = {
+        "K-FAC": "resurfacing is conceded, not tested; longest match under stretched prefixes 6.6 to 13.3 tokens",
+        "BalancedSubnet": "longest match 4.6 to 9.8 tokens",
+        "SVD": "longest match 6.3 to 12.8 tokens",
+    }
     longest = made["asked"]
     for method in attacked(parts):
         found = judged(parts, method, seed)
@@ -335,18 +678,39 @@ def _gone(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> Non
         gain = savings(parts, method, seed).set_index("on")
         match = {a: _line(longest, method=method, asked=a) for a in dict.fromkeys(longest.asked)}
         recited = [sum(v.recited[i] for v in found.values()) for i in (0, 1)]
-        numbers["gone"][method] = {"word": words(list(each.values())), "by": by, "recited": recited, "seeds": each, "attacks": back.to_dict("records"),
-                                   "savings": gain.reset_index().to_dict("records"), "longest": {a: m["estimate"] for a, m in match.items()}}  # fmt: skip
-        lines = "; ".join(f"{r.attack}: {r.recovered:.2f} of what was taken, twin {r.control:.2f}, difference "
-                          + text({"estimate": np.mean(r.each), "low": r.low, "high": r.high, "seeds": r.each}, sign=True) for r in back.itertuples())
+        numbers["gone"][method] = {
+            "word": words(list(each.values())),
+            "by": by,
+            "recited": recited,
+            "seeds": each,
+            "attacks": back.to_dict("records"),
+            "savings": gain.reset_index().to_dict("records"),
+            "longest": {a: m["estimate"] for a, m in match.items()},
+        }
+        lines = "; ".join(
+            f"{r.attack}: {r.recovered:.2f} of what was taken, twin {r.control:.2f}, difference "
+            + text({"estimate": np.mean(r.each), "low": r.low, "high": r.high, "seeds": r.each}, sign=True)
+            for r in back.itertuples()
+        )
         own = gain.loc[ITSELF]
-        rows.append((f"Is it gone after {method} {HERE}? Rule: `lens.memorization.verdict` in each run, each attack against the twin that never had it, exact or Monte Carlo sign flips",
-                     paper.get(method, "not tested"), f"recited before {recited[0]}, after {recited[1]}; {lines}; longest match {match['original prefix']['estimate']:.1f} to "
-                     f"{match['most of all variants']['estimate']:.1f} tokens; steps until half of it is back when trained on it: {own.edited:.0f}, twin {own.twin:.0f}"
-                     f"{' or more' if 'twin' in own.censored else ''}, savings " + text({"estimate": own.savings, "low": own.low, "high": own.high, "seeds": own.each}, 0),
-                     f"{recited[0]} sequences, {len(parts)} seeds",
-                     words(list(each.values())) + ("; by " + ", ".join(f"{name} ({n} of {len(each)} seeds)" for name, n in by.items()) if by else ""),
-                     f"Holm over {len(back)} attacks, Bonferroni over {len(parts)} runs"))  # fmt: skip
+        rows.append(
+            (
+                (
+                    f"Is it gone after {method} {HERE}? Rule: `lens.memorization.verdict` in each run, each attack"
+                    " against the twin that never had it, exact or Monte Carlo sign flips"
+                ),
+                paper.get(method, "not tested"),
+                f"recited before {recited[0]}, after {recited[1]}; {lines}; longest match"
+                f" {match['original prefix']['estimate']:.1f} to {match['most of all variants']['estimate']:.1f}"
+                f" tokens; steps until half of it is back when trained on it: {own.edited:.0f}, twin"
+                f" {own.twin:.0f}{' or more' if 'twin' in own.censored else ''}, savings "
+                + text({"estimate": own.savings, "low": own.low, "high": own.high, "seeds": own.each}, 0),
+                f"{recited[0]} sequences, {len(parts)} seeds",
+                words(list(each.values()))
+                + ("; by " + ", ".join(f"{name} ({n} of {len(each)} seeds)" for name, n in by.items()) if by else ""),
+                f"Holm over {len(back)} attacks, Bonferroni over {len(parts)} runs",
+            )
+        )
     if {"K-FAC", "BalancedSubnet"} <= set(attacked(parts)):
         values = []
         for p in parts.values():
@@ -354,8 +718,18 @@ def _gone(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> Non
             values.append(back["BalancedSubnet"].astype(float) - back["K-FAC"])
         found = pooled(values, of="difference", seed=seed)
         _put(numbers, "back_bsn_minus_kfac", found)
-        rows.append(("What BalancedSubnet hides comes back more easily than what K-FAC removes (not in the paper). Rule: recited after training on clean text, BSN minus K-FAC, above 0",
-                     "not tested", text(found, sign=True), _units(found), by_runs([found], found["low"] > 0, found["high"] < 0)))  # fmt: skip
+        rows.append(
+            (
+                (
+                    "What BalancedSubnet hides comes back more easily than what K-FAC removes (not in the paper). Rule:"
+                    " recited after training on clean text, BSN minus K-FAC, above 0"
+                ),
+                "not tested",
+                text(found, sign=True),
+                _units(found),
+                by_runs([found], found["low"] > 0, found["high"] < 0),
+            )
+        )
 
 
 __all__ = ["asked", "difference", "text", "verdicts"]

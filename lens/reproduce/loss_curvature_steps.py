@@ -35,8 +35,17 @@ def everything(bench: Bench) -> dict[str, xr.Dataset]:
 
 def names(preset: Mapping[str, Any]) -> list[str]:
     """The steps of one model under a preset (its fields), as `everything` names them."""
-    return ["choice", "spectrum", "activation", "matched", *(f"curve {m}" for m in preset["methods"]), "retention", "duplicates", "gone twin",
-            *(f"gone {m}" for m in preset["attacked"] if m in preset["methods"])]
+    return [
+        "choice",
+        "spectrum",
+        "activation",
+        "matched",
+        *(f"curve {m}" for m in preset["methods"]),
+        "retention",
+        "duplicates",
+        "gone twin",
+        *(f"gone {m}" for m in preset["attacked"] if m in preset["methods"]),
+    ]
 
 
 def file_of(name: str, seed: int) -> str:
@@ -44,8 +53,12 @@ def file_of(name: str, seed: int) -> str:
     return f"seed-{seed}/{name.replace(', ', '-').replace(' ', '_').replace(chr(39), '')}"
 
 
-def _kept(bench: Bench, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds) -> xr.Dataset:
-    return bench.steps.kept(file_of(name, bench.recipe.seed), lambda: (bench.say(f"seed {bench.recipe.seed}: {name}"), make())[1], light)
+def _kept(
+    bench: Bench, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds
+) -> xr.Dataset:
+    return bench.steps.kept(
+        file_of(name, bench.recipe.seed), lambda: (bench.say(f"seed {bench.recipe.seed}: {name}"), make())[1], light
+    )
 
 
 def _stamped(bench: Bench, ds: xr.Dataset, kind: str, like: xr.Dataset, **call: Any) -> xr.Dataset:
@@ -54,8 +67,8 @@ def _stamped(bench: Bench, ds: xr.Dataset, kind: str, like: xr.Dataset, **call: 
 
 
 def choice(bench: Bench) -> xr.Dataset:
-    """For K-FAC and for SVD: the candidate layers, each at the strength that costs `RISE` on the choosing half, and what of the tune split is still recited; the least wins
-    (ties: the farthest from the text)."""
+    """For K-FAC and for SVD: the candidate layers, each at the strength that costs `RISE` on the choosing half, and
+    what of the tune split is still recited; the least wins (ties: the farthest from the text)."""
 
     def make() -> xr.Dataset:
         names, tune = list(bench.plan.candidates), bench.sets["tune"]
@@ -67,11 +80,21 @@ def choice(bench: Bench) -> xr.Dataset:
                 removed, rise = bench.matched(make_edit, "curvature")
                 with make_edit(removed).applied(bench.model):
                     found = memorization.extract(bench.model, tune, progress=False)
-                for key, value in {"removed": removed, "rise": rise, **{m: float(found[m].mean()) for m in ("strict", "loose", "lev")}}.items():
+                for key, value in {
+                    "removed": removed,
+                    "rise": rise,
+                    **{m: float(found[m].mean()) for m in ("strict", "loose", "lev")},
+                }.items():
                     of[key].append(value)
         shape = (len(SEARCHED), len(names))
-        ds = xr.Dataset({k: (("search", "layers"), np.reshape(v, shape)) for k, v in of.items()}, coords={"search": list(SEARCHED), "layers": names})
-        best = [min(range(len(names)), key=lambda i, r=row: (r.strict.values[i], -r.lev.values[i])) for row in (ds.sel(search=s) for s in SEARCHED)]
+        ds = xr.Dataset(
+            {k: (("search", "layers"), np.reshape(v, shape)) for k, v in of.items()},
+            coords={"search": list(SEARCHED), "layers": names},
+        )
+        best = [
+            min(range(len(names)), key=lambda i, r=row: (r.strict.values[i], -r.lev.values[i]))
+            for row in (ds.sel(search=s) for s in SEARCHED)
+        ]
         ds["chosen"] = ("search", np.array([names[i] for i in best]))
         return _stamped(bench, ds, "choice of layers", found, rise=RISE, n=len(tune))
 
@@ -85,39 +108,69 @@ def spectrum(bench: Bench) -> xr.Dataset:
 
 
 def activation(bench: Bench) -> xr.Dataset:
-    """How strongly recited (val) and clean sequences use each band; per sequence relative to the mean of clean ones, averaged over layers."""
+    """How strongly recited (val) and clean sequences use each band; per sequence relative to the mean of clean ones,
+    averaged over layers.
+    """
     val = bench.sets["val"]
 
     def light(ds: xr.Dataset) -> xr.Dataset:
         mean = ds.of_clean.mean("clean_sequence")
-        relative = {kind: (ds[f"of_{kind}"] / mean).mean("layer").transpose(f"{kind}_sequence", ...) for kind in ("memorised", "clean")}
+        relative = {
+            kind: (ds[f"of_{kind}"] / mean).mean("layer").transpose(f"{kind}_sequence", ...)
+            for kind in ("memorised", "clean")
+        }
         return ds.drop_vars(["of_memorised", "of_clean"]).assign({f"relative_{k}": v for k, v in relative.items()})
 
-    make = lambda: curvature.activation_ratio(bench.model, bench.decomposition(), val.ids, bench.rows["report"][:, :val.length], seed=bench.draw, progress=False)
+    make = lambda: curvature.activation_ratio(
+        bench.model,
+        bench.decomposition(),
+        val.ids,
+        bench.rows["report"][:, : val.length],
+        seed=bench.draw,
+        progress=False,
+    )
     return _kept(bench, "activation", make, light)
 
 
 def _light(ds: xr.Dataset) -> xr.Dataset:
     """A trade-off without the texts, nDCG as its mean over texts."""
-    ds = ds.drop_vars([v for v in ("generated", "gold", "right", "nll", "rouge_l", "hits", "copy_loss", "exact_prefix") if v in ds] + [c for c in ("token",) if c in ds.coords])
+    ds = ds.drop_vars(
+        [v for v in ("generated", "gold", "right", "nll", "rouge_l", "hits", "copy_loss", "exact_prefix") if v in ds]
+        + [c for c in ("token",) if c in ds.coords]
+    )
     return ds.assign(ndcg=ds.ndcg.mean("text"), nll_text=ds.nll_text.astype("float32"))
 
 
 def _tradeoff(bench: Bench, edits: Mapping[Any, Any]) -> xr.Dataset:
     both = {name: bench.sets[name] for name in ("val", "verse")}
     if "before" not in bench.held:
-        bench.held["before"] = memorization.performance(bench.model, bench.rows["report"], copying=0, heads=False, progress=False)
-    return memorization.tradeoff(bench.model, edits, both, bench.rows["report"], before=bench.held["before"], copying=0, heads=False, progress=False)
+        bench.held["before"] = memorization.performance(
+            bench.model, bench.rows["report"], copying=0, heads=False, progress=False
+        )
+    return memorization.tradeoff(
+        bench.model,
+        edits,
+        both,
+        bench.rows["report"],
+        before=bench.held["before"],
+        copying=0,
+        heads=False,
+        progress=False,
+    )
 
 
 def matched(bench: Bench) -> xr.Dataset:
-    """Every method at the strength that costs `RISE` on the choosing half of clean text: recitation, loss and nDCG on the reporting half."""
+    """Every method at the strength that costs `RISE` on the choosing half of clean text: recitation, loss and nDCG on
+    the reporting half.
+    """
 
     def make() -> xr.Dataset:
         found = {m: bench.matched(lambda s, m=m: bench.edit(m, s), kind_of(m)) for m in bench.plan.methods}
         ds = _tradeoff(bench, {m: bench.edit(m, s) for m, (s, _) in found.items()})
         at = lambda i, start: ("edit", np.array([start, *(found[m][i] for m in bench.plan.methods)]))
-        return results.stamp(ds.assign(strength=at(0, 0.0), chosen_rise=at(1, 0.0)), results.provenance(ds) | {"kind": "matched"})
+        return results.stamp(
+            ds.assign(strength=at(0, 0.0), chosen_rise=at(1, 0.0)), results.provenance(ds) | {"kind": "matched"}
+        )
 
     return _kept(bench, "matched", make, _light)
 
@@ -132,7 +185,10 @@ def curve(bench: Bench, method: str) -> xr.Dataset:
     def make() -> xr.Dataset:
         points = list(bench.points(method, strength(bench, method)))
         ds = _tradeoff(bench, {f"{s:g}": _lazily(build) for s, build in points})
-        return results.stamp(ds.assign(strength=("edit", np.array([0.0, *(s for s, _ in points)]))), results.provenance(ds) | {"method": method})
+        return results.stamp(
+            ds.assign(strength=("edit", np.array([0.0, *(s for s, _ in points)]))),
+            results.provenance(ds) | {"method": method},
+        )
 
     return _kept(bench, f"curve {method}", make, _light)
 
@@ -149,33 +205,66 @@ def retention(bench: Bench) -> xr.Dataset:
         options = {"progress": False, "repeats": 3}
         before = memorization.performance(bench.model, bench.rows["report"], tasks, **options)
         names = [m for m in bench.plan.kept if m in bench.plan.methods]
-        parts = [memorization.damage(bench.model, bench.edit(m, strength(bench, m)), bench.rows["report"], tasks, before=before, **options) for m in names]
+        parts = [
+            memorization.damage(
+                bench.model, bench.edit(m, strength(bench, m)), bench.rows["report"], tasks, before=before, **options
+            )
+            for m in names
+        ]
         parts = [p.drop_vars(["answer_nll_before", "answer_nll_after"]) for p in parts]
         own = [v for v in parts[0] if str(v).endswith("_after") or v == "ndcg"]
-        ds = xr.concat(parts, "edit", data_vars=own, coords="minimal", compat="override", join="override", combine_attrs="drop").assign_coords(edit=names)
+        ds = xr.concat(
+            parts, "edit", data_vars=own, coords="minimal", compat="override", join="override", combine_attrs="drop"
+        ).assign_coords(edit=names)
         return results.stamp(ds, results.provenance(before) | {"kind": "retention"})
 
     return _kept(bench, "retention", make)
 
 
 def duplicates(bench: Bench) -> xr.Dataset:
-    """Extraction and membership scores of every planted sequence, before and after the matched edits; over `state, sequence`."""
+    """Extraction and membership scores of every planted sequence, before and after the matched edits; over `state,
+    sequence`.
+    """
 
     def make() -> xr.Dataset:
         names = [UNEDITED, *(m for m in bench.plan.kept if m in bench.plan.methods)]
         parts = []
         for family, of in bench.families.items():
-            of = of.subset(pd.DataFrame({"kind": of.kind, "count": of.duplicates}).groupby(["kind", "count"]).cumcount().to_numpy() < bench.plan.planted)
+            of = of.subset(
+                pd.DataFrame({"kind": of.kind, "count": of.duplicates}).groupby(["kind", "count"]).cumcount().to_numpy()
+                < bench.plan.planted
+            )
             columns: dict[str, list] = {"strict": [], "loose": [], "value": []}
             for name in names:
                 edit = None if name == UNEDITED else bench.edit(name, strength(bench, name))
                 with memorization.edited(bench.model, edit) as now:
                     found = memorization.extract(now, of, progress=False)
                     scores = memorization.membership_scores(now, of, reference=bench.twin)
-                columns["strict"].append(found.strict.values), columns["loose"].append(found.loose.values), columns["value"].append(np.stack(list(scores.values())))
-            parts.append(xr.Dataset({**{k: (("state", "sequence"), np.stack(columns[k])) for k in ("strict", "loose")}, "value": (("state", "score", "sequence"), np.stack(columns["value"]))},
-                                    coords={"state": names, "score": list(scores), **of.coords(), "family": ("sequence", np.full(len(of), family))}))  # fmt: skip
-        return _stamped(bench, xr.concat(parts, "sequence").reset_coords(drop=False).set_coords(["name", "kind", "duplicates", "family"]), "duplicates", found)
+                (
+                    columns["strict"].append(found.strict.values),
+                    columns["loose"].append(found.loose.values),
+                    columns["value"].append(np.stack(list(scores.values()))),
+                )
+            parts.append(
+                xr.Dataset(
+                    {
+                        **{k: (("state", "sequence"), np.stack(columns[k])) for k in ("strict", "loose")},
+                        "value": (("state", "score", "sequence"), np.stack(columns["value"])),
+                    },
+                    coords={
+                        "state": names,
+                        "score": list(scores),
+                        **of.coords(),
+                        "family": ("sequence", np.full(len(of), family)),
+                    },
+                )
+            )
+        return _stamped(
+            bench,
+            xr.concat(parts, "sequence").reset_coords(drop=False).set_coords(["name", "kind", "duplicates", "family"]),
+            "duplicates",
+            found,
+        )
 
     return _kept(bench, "duplicates", make)
 
@@ -188,15 +277,30 @@ def others(bench: Bench) -> dict[str, Sequences]:
 
 
 def gone(bench: Bench, method: str | None) -> xr.Dataset:
-    """Attacks on the val split under the matched edit of a method, or (None) on the twin that never had it: training on other memorised ones, on clean text and on the memory itself;
-    stretched and worn prefixes."""
+    """Attacks on the val split under the matched edit of a method, or (None) on the twin that never had it: training on
+    other memorised ones, on clean text and on the memory itself; stretched and worn prefixes."""
 
     def make() -> xr.Dataset:
         plan, val = bench.plan, bench.sets["val"]
-        model, edit = (bench.twin, None) if method is None else (bench.model, bench.edit(method, strength(bench, method)))
-        recipe = Recipe(steps=plan.relearn_steps, batch=8, learning_rate=plan.relearn_rate, weight_decay=0.0, schedule="constant", seed=bench.draw)
-        arms: dict[str, Sequences | np.ndarray | Rows] = {**others(bench), CLEAN: bench.rows["training"][160:], ITSELF: val}
-        trained = memorization.relearning(model, val, arms, edit=edit, recipe=recipe, at=[a for a in AT if a <= plan.relearn_steps], progress=False)
+        model, edit = (
+            (bench.twin, None) if method is None else (bench.model, bench.edit(method, strength(bench, method)))
+        )
+        recipe = Recipe(
+            steps=plan.relearn_steps,
+            batch=8,
+            learning_rate=plan.relearn_rate,
+            weight_decay=0.0,
+            schedule="constant",
+            seed=bench.draw,
+        )
+        arms: dict[str, Sequences | np.ndarray | Rows] = {
+            **others(bench),
+            CLEAN: bench.rows["training"][160:],
+            ITSELF: val,
+        }
+        trained = memorization.relearning(
+            model, val, arms, edit=edit, recipe=recipe, at=[a for a in AT if a <= plan.relearn_steps], progress=False
+        )
         if set(trained.status.values.ravel()) != {"complete"}:
             raise Stopped(f"relearning after {method} was stopped")
         trained = trained.isel(model=0, drop=True)[["strict", "loose", "nll"]].drop_vars(["set"])
@@ -205,6 +309,14 @@ def gone(bench: Bench, method: str | None) -> xr.Dataset:
         for name in ("strict", "loose", "exact_prefix"):
             trained[f"asked_{name}"] = (("variant", "sequence"), asked[name].values)
         trained = trained.assign_coords(variant=asked.variant.values).assign(nll=trained.nll.astype("float32"))
-        return _stamped(bench, trained, "is it gone", asked, method=method or "twin", recipe=recipe.sha256(), arms={k: len(v) for k, v in arms.items()})
+        return _stamped(
+            bench,
+            trained,
+            "is it gone",
+            asked,
+            method=method or "twin",
+            recipe=recipe.sha256(),
+            arms={k: len(v) for k, v in arms.items()},
+        )
 
     return _kept(bench, f"gone {method or 'twin'}", make)

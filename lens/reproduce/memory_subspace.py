@@ -1,9 +1,11 @@
-"""Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted (Chavhan, Bohdal, Zong, Li & Hospedales 2024), on organism `cards` with planted pictures.
+"""Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted (Chavhan, Bohdal, Zong, Li &
+Hospedales 2024), on organism `cards` with planted pictures.
 
     python -m lens reproduce memory-subspace --preset full --models FOLDER
 
-asks of three small diffusion models, each with a twin that never saw the planted pictures: what is copied, and can it be told; do masks of memorised prompts overlap more than masks
-of any prompts; does a mask of some pictures take away others; at what cost, beside controls of equal density; and is a deleted picture gone? `quick` asks seed 0, which ships.
+asks of three small diffusion models, each with a twin that never saw the planted pictures: what is copied, and can it
+be told; do masks of memorised prompts overlap more than masks of any prompts; does a mask of some pictures take away
+others; at what cost, beside controls of equal density; and is a deleted picture gone? `quick` asks seed 0, which ships.
 
 How it was asked
 ----------------
@@ -11,19 +13,26 @@ The cross-attention as a place to cut, and the rule of the dose that edits are a
 the rest was known, by choices on the tune set alone; all else before the first full run. Keys and values of the cross-attention read the caption's words, the same at every step: how
 many first steps a mask there unites makes no difference.
 
-*Units.* Only pictures that the unedited model copies (at least half of the seeds) enter an edit. First steps are chosen on one prompt set, results are of the three others; costs are
-the rise of the held-out denoising error. Methods are compared where that error has risen by 5 %; attacked, and asked what is left, at the least dose that leaves a quarter of the copies
-of the located set (where none does, at the one that leaves least).
+*Units.* Only pictures that the unedited model copies (at least half of the seeds) enter an edit. First steps are chosen
+on one prompt set, results are of the three others; costs are the rise of the held-out denoising error. Methods are
+compared where that error has risen by 5 %; attacked, and asked what is left, at the least dose that leaves a quarter of
+the copies of the located set (where none does, at the one that leaves least).
 
-*Copies.* A picture is a copy where its background, which no caption tells, correlates with the training picture's by more than the pictures of a fresh never-trained caption do in about
-one of a hundred cases (digits: one of 25; the table `thresholds` has the bounds). Substitutes: background correlation for SSCD, a small classifier's accuracy for CLIP, Frechet distance in its features for FID.
+*Copies.* A picture is a copy where its background, which no caption tells, correlates with the training picture's by
+more than the pictures of a fresh never-trained caption do in about one of a hundred cases (digits: one of 25; the table
+`thresholds` has the bounds). Substitutes: background correlation for SSCD, a small classifier's accuracy for CLIP,
+Frechet distance in its features for FID.
 
-*Intervals.* Over models Student's t (three seeds), of copies with the captions within them in it too; over captions that of a mean (`lens.measure.means`). "hides" and "erases" by the rule of `lens.measure.erasure`, each attack against the twin.
+*Intervals.* Over models Student's t (three seeds), of copies with the captions within them in it too; over captions
+that of a mean (`lens.measure.means`). "hides" and "erases" by the rule of `lens.measure.erasure`, each attack against
+the twin.
 
-*Claims*: 1 copying follows duplication, and codes; 2 noise differences tell memorised captions; 3 masks of memorised sets overlap far above chance; 4 ... more than those of sets seen
-once (the control that the paper lacks); 5 a mask takes away the set that it was located on, at little cost; 6 ... and other memorised pictures, more than masks of equal density do;
-7 captions stay obeyed; 8 the deletion withstands attacks; 9 two captions of one picture share a mask; 10 the curvature edit and generalised eigenvectors do as well;
-11 one layer at a time: whether one place of the U-Net carries it.
+*Claims*: 1 copying follows duplication, and codes; 2 noise differences tell memorised captions; 3 masks of memorised
+    sets overlap far above chance; 4 ... more than those of sets seen
+once (the control that the paper lacks); 5 a mask takes away the set that it was located on, at little cost; 6 ... and
+other memorised pictures, more than masks of equal density do; 7 captions stay obeyed; 8 the deletion withstands
+attacks; 9 two captions of one picture share a mask; 10 the curvature edit and generalised eigenvectors do as well; 11
+one layer at a time: whether one place of the U-Net carries it.
 """
 
 from __future__ import annotations
@@ -49,17 +58,33 @@ from .memory_subspace_bench import METHODS, REPORTED, Bench
 NAME = "memory-subspace"
 NEEDS_MODEL, TAKES_MODELS = False, True
 VERSION = 1  # of what the tables hold
-TABLES = ("copying", "thresholds", "specificity", "maps", "triggers", "choice", "curves", "places", "families", "attacks", "relearning", "utility", "errors", "pictures")
+TABLES = (
+    "copying",
+    "thresholds",
+    "specificity",
+    "maps",
+    "triggers",
+    "choice",
+    "curves",
+    "places",
+    "families",
+    "attacks",
+    "relearning",
+    "utility",
+    "errors",
+    "pictures",
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is asked. `sets`: prompt sets that masks are located on, of the three that are reported; `held`: held-out pictures of each half; `per_set`: pairs of each set of
-    12 at most; `doses`: of each method at most; `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on; `alone`: methods that cut one place at a time,
-    at `steps_alone` doses and whole."""
+    """How much is asked. `sets`: prompt sets that masks are located on, of the three that are reported; `held`:
+    held-out pictures of each half; `per_set`: pairs of each set of 12 at most; `doses`: of each method at most;
+    `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on; `alone`: methods that cut one
+    place at a time, at `steps_alone` doses and whole."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    methods: tuple[str, ...] = tuple(name for name in METHODS if name != "ordinary")   # its masks' overlap is asked
+    methods: tuple[str, ...] = tuple(name for name in METHODS if name != "ordinary")  # its masks' overlap is asked
     sets: tuple[int, ...] = REPORTED[:2]
     choices: tuple[int, ...] = steps.CHOICES
     held: int = 60
@@ -75,15 +100,46 @@ class Plan:
 
 
 PRESETS: Mapping[str, Plan] = {
-    "tiny": Plan((0,), ("published", "attention", "random rows", "block"), (1,), (4,), 20, 4, 2, ("attention",), 3, 3, 100, ("attention", "block", "random rows"), ("attention",), 1),
-    "quick": Plan((0,), ("published", "corrected", "attention", "random rows", "kfac", "block"), REPORTED[:1], (4, 20), 40, None, 4, ("published",), 30, 30, 300, alone=("attention",), steps_alone=2),
+    "tiny": Plan(
+        (0,),
+        ("published", "attention", "random rows", "block"),
+        (1,),
+        (4,),
+        20,
+        4,
+        2,
+        ("attention",),
+        3,
+        3,
+        100,
+        ("attention", "block", "random rows"),
+        ("attention",),
+        1,
+    ),
+    "quick": Plan(
+        (0,),
+        ("published", "corrected", "attention", "random rows", "kfac", "block"),
+        REPORTED[:1],
+        (4, 20),
+        40,
+        None,
+        4,
+        ("published",),
+        30,
+        30,
+        300,
+        alone=("attention",),
+        steps_alone=2,
+    ),
     "full": Plan(),
 }
 
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `tables` what it was made
+    from by name, `numbers` everything in it as numbers.
+    """
 
     table: pd.DataFrame
     tables: dict[str, pd.DataFrame]
@@ -93,28 +149,48 @@ class Reproduction:
 
 
 @door(ReproduceError)
-def run(model: Any = None, *, data: Name = "own", preset: Annotated[str, Choice(tuple(PRESETS))] | Plan = "quick",
-        out: FilePath | None = None, models: FilePath | None = None, seed: Seed = 0, limit: Count | None = None,
-        progress: bool | None = None, say: Callable[[str], None] = lambda line: None) -> Reproduction:  # fmt: skip
+def run(
+    model: Any = None,
+    *,
+    data: Name = "own",
+    preset: Annotated[str, Choice(tuple(PRESETS))] | Plan = "quick",
+    out: FilePath | None = None,
+    models: FilePath | None = None,
+    seed: Seed = 0,
+    limit: Count | None = None,
+    progress: bool | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Reproduction:
     """Make every table, or take the run up where it was cut, judge the claims and draw the figures.
 
     Args:
         model: takes no part; the models are the organism's. data: "own": the pictures are generated.
-        preset: tiny, quick, full or a `Plan`. out: folder for tables, figures and record; None keeps everything in memory.
-        models: folder with the organism's models, into which those that are missing are trained; None: `models` in `out`. Seed 0 and its twin ship.
+        preset: tiny, quick, full or a `Plan`. out: folder for tables, figures and record; None keeps everything in
+            memory.
+        models: folder with the organism's models, into which those that are missing are trained; None: `models` in
+            `out`. Seed 0 and its twin ship.
         seed: of resampling in the claims.
 
-    Raises: ReproduceError: another data, models of another recipe. ResultError: `out` holds a run of another configuration.
+    Raises: ReproduceError: another data, models of another recipe. ResultError: `out` holds a run of another
+        configuration.
     """
     if data != "own" or limit is not None:
-        raise ReproduceError(f"data={data!r}, limit={limit}: the pictures of this experiment are generated and have no items to leave out; leave both, or choose the preset quick")
+        raise ReproduceError(
+            f"data={data!r}, limit={limit}: the pictures of this experiment are generated and have no items to leave"
+            " out; leave both, or choose the preset quick"
+        )
     plan = PRESETS[preset] if isinstance(preset, str) else preset
     folder = None if out is None else Path(out)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)   # sums do not depend on how many there are
+    torch.set_num_threads(1)  # sums do not depend on how many there are
     try:
         trios = found_models(models if models is not None or folder is None else folder / "models", plan.seeds, say=say)
-        config = {"name": NAME, "version": VERSION, **asdict(plan), "models": {str(s): [t.pipeline.unet_hash[:16], t.twin.unet_hash[:16]] for s, t in trios.items()}}
+        config = {
+            "name": NAME,
+            "version": VERSION,
+            **asdict(plan),
+            "models": {str(s): [t.pipeline.unet_hash[:16], t.twin.unet_hash[:16]] for s, t in trios.items()},
+        }
         stored = Steps(folder, config)
         tables = Tables(folder, TABLES, say)
         for s, trio in trios.items():
@@ -138,23 +214,51 @@ def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) ->
     kept(("maps",), at, lambda: steps.maps(bench))
     first = steps.firsts(kept(("choice",), at, lambda: steps.choice(bench, plan.methods, plan.choices))[0])
     kept(("triggers",), at, lambda: steps.triggers(bench))
-    cut = {name: kept(("places",), f"{at}-{name}", lambda: places.alone(bench, METHODS[name], first[name], plan.steps_alone))[0] for name in plan.alone}
+    cut = {
+        name: kept(
+            ("places",), f"{at}-{name}", lambda: places.alone(bench, METHODS[name], first[name], plan.steps_alone)
+        )[0]
+        for name in plan.alone
+    }
     bench.block = places.chosen(cut["attention"]) if "attention" in cut else None
-    doses = {name: steps.removing(kept(("curves",), f"{at}-{name}", lambda: steps.curves(bench, METHODS[name], first[name], plan.sets, plan.doses))[0]) for name in plan.methods}
+    doses = {
+        name: steps.removing(
+            kept(
+                ("curves",),
+                f"{at}-{name}",
+                lambda: steps.curves(bench, METHODS[name], first[name], plan.sets, plan.doses),
+            )[0]
+        )
+        for name in plan.methods
+    }
     if "random rows" in doses and doses.get("published") is not None:
-        doses["random rows"] = doses["published"]   # as many weights of each row
+        doses["random rows"] = doses["published"]  # as many weights of each row
     kept(("families",), at, lambda: steps.families(bench, doses, first, plan.families))
     for name in plan.attacked:
         if doses.get(name) is not None:
-            kept(("attacks", "relearning"), f"{at}-{name}", lambda: after.attacks(bench, name, doses[name], first[name], updates=plan.updates, relearn=plan.relearn))
-            kept(("pictures",), f"{at}-{name}", lambda: after.grid(bench, name, doses[name], first[name], updates=plan.updates))
-    edits = {"unedited": None} | {name: (doses[name], first[name]) for name in plan.families if doses.get(name) is not None}
+            kept(
+                ("attacks", "relearning"),
+                f"{at}-{name}",
+                lambda: after.attacks(
+                    bench, name, doses[name], first[name], updates=plan.updates, relearn=plan.relearn
+                ),
+            )
+            kept(
+                ("pictures",),
+                f"{at}-{name}",
+                lambda: after.grid(bench, name, doses[name], first[name], updates=plan.updates),
+            )
+    edits = {"unedited": None} | {
+        name: (doses[name], first[name]) for name in plan.families if doses.get(name) is not None
+    }
     kept(("utility", "errors"), at, lambda: after.utility(bench, edits, plan.pictures))
 
 
 @door(ReproduceError)
 def load(folder: FilePath, *, seed: Seed = 0) -> Reproduction:
-    """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the folder holds none."""
+    """A run that was written before, its verdicts computed anew from the stored tables. Raises ResultError where the
+    folder holds none.
+    """
     folder = Path(folder)
     record = read_record(folder, NAME)
     tables = read_tables(folder, TABLES, list(METHODS))
@@ -187,7 +291,9 @@ FIGURES: Figures = {
 
 @door(ReproduceError)
 def figure(made: Reproduction, name: Name, path: FilePath | None = None) -> Any:
-    """One figure of a run by its name in `FIGURES`. Raises ReproduceError for an unknown one, or one whose tables the run did not make."""
+    """One figure of a run by its name in `FIGURES`. Raises ReproduceError for an unknown one, or one whose tables the
+    run did not make.
+    """
     return one_figure(FIGURES, made.tables, name, path)
 
 

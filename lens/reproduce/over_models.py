@@ -1,4 +1,6 @@
-"""How claims put a quantity that was measured in several trained models into words: the model is the unit, and one model gives no interval."""
+"""How claims put a quantity that was measured in several trained models into words: the model is the unit, and one
+model gives no interval.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,17 @@ def over(found: Interval | None, digits: int = 2) -> str:
     """A difference over models with its sign and interval."""
     if found is None:
         return "not measured"
-    return shown(found, digits, sign=True) if np.isfinite(found.low) else f"{found.estimate:+.{digits}f} (one model, no interval)"
+    return (
+        shown(found, digits, sign=True)
+        if np.isfinite(found.low)
+        else f"{found.estimate:+.{digits}f} (one model, no interval)"
+    )
 
 
 def judged(found: Interval | None, instead: str = "", part: bool = False) -> str:
-    """Holds where the interval is above 0, fails where it is below; one model, or models without any spread, have no interval and are not judged."""
+    """Holds where the interval is above 0, fails where it is below; one model, or models without any spread, have no
+    interval and are not judged.
+    """
     if found is None:
         return "not measured"
     if not np.isfinite(found.low):
@@ -37,20 +45,30 @@ def judged(found: Interval | None, instead: str = "", part: bool = False) -> str
 
 
 def holm_over_models(differences: Sequence[Any]) -> np.ndarray:
-    """Two-sided p of each difference over models being 0 (Student's t), Holm over all of them; 1 where the models agree entirely, NaN for one model."""
+    """Two-sided p of each difference over models being 0 (Student's t), Holm over all of them; 1 where the models agree
+    entirely, NaN for one model.
+    """
     if not differences or min(map(len, differences)) < 2:
         return np.full(len(differences), np.nan)
     with np.errstate(all="ignore"):
-        p = [stats.ttest_1samp(values, 0).pvalue if np.ptp(values) > 1e-12 else 1.0 for values in map(np.asarray, differences)]
+        p = [
+            stats.ttest_1samp(values, 0).pvalue if np.ptp(values) > 1e-12 else 1.0
+            for values in map(np.asarray, differences)
+        ]
     return holm(np.nan_to_num(p, nan=1.0))
 
 
 def words(said: Sequence[str], unit: str = "run") -> str:
-    """One word for an edit that was judged in several runs by itself: theirs where they agree, else how many say what."""
+    """One word for an edit that was judged in several runs by itself: theirs where they agree, else how many say
+    what.
+    """
     count = Counter(said)
     if len(count) == 1:
         return f"{said[0]} in each of {len(said)} {unit}s" if len(said) > 1 else said[0]
-    return ", ".join(f"{word} in {n} of {len(said)} {unit}s" if i == 0 else f"{word} in {n}" for i, (word, n) in enumerate(count.items()))
+    return ", ".join(
+        f"{word} in {n} of {len(said)} {unit}s" if i == 0 else f"{word} in {n}"
+        for i, (word, n) in enumerate(count.items())
+    )
 
 
 def keep(numbers: dict, name: str, found: Interval | None) -> None:

@@ -1,13 +1,14 @@
-"""Blackbox Model Provenance via Palimpsestic Membership Inference (Kuditipudi, Huang, Zhu, Yang, Potts & Liang, NeurIPS 2025), on a family of small
-transformers.
+"""Blackbox Model Provenance via Palimpsestic Membership Inference (Kuditipudi, Huang, Zhu, Yang, Potts & Liang, NeurIPS
+2025), on a family of small transformers.
 
     python -m lens reproduce palimpsest --preset quick
 
-trains the family (resumable; `quick` took 40 minutes of a busy machine, 15 CPU minutes of it training), asks every member whether it was trained in each
-Alice's order, and judges the paper's claims in kind.
-`full` is larger (0.8 M parameters, 12,000 rows, five Alices, m = 39 retrainings; many hours); `paper` asks the public models of the paper, where
-they can be reached.
-Numbers of the paper cannot be expected here: its models have a thousand times as many parameters and rows. Power is followed over rows for every
+trains the family (resumable; `quick` took 40 minutes of a busy machine, 15 CPU minutes of it training), asks every
+member whether it was trained in each Alice's order, and judges the paper's claims in kind. `full` is larger (0.8 M
+parameters, 12,000 rows, five Alices, m = 39 retrainings; many hours); `paper` asks the public models of the paper,
+where they can be reached.
+Numbers of the paper cannot be expected here: its models have a thousand times as many parameters and rows. Power is
+    followed over rows for every
 suspect, and over the tokens scored of a row for Alice and the model tuned on 25 % only.
 """
 
@@ -47,7 +48,9 @@ PACKAGES = ("torch", "transformers", "peft", "numpy", "scipy")
 
 @dataclass
 class Reproduction:
-    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `tables` what it was made from by name, `numbers` everything in it as numbers."""
+    """What a run produced; `table` is *claim | paper | here | n | multiplicity | verdict*, `tables` what it was made
+    from by name, `numbers` everything in it as numbers.
+    """
 
     table: pd.DataFrame
     tables: dict[str, pd.DataFrame]
@@ -76,18 +79,24 @@ def run(
         model: takes no part; the family is trained here.
         data: "own": the text is generated.
         preset: tiny, quick, full, paper, or a `Size`.
-        out: folder for models (`family/`), tables, figures and record; the same call goes on with what it holds. Needed, except for `paper`.
+        out: folder for models (`family/`), tables, figures and record; the same call goes on with what it holds.
+            Needed, except for `paper`.
 
-    Raises: ReproduceError: another data, a missing folder, models of another recipe in it. ProvenanceError: `paper` where the public models cannot be reached.
+    Raises: ReproduceError: another data, a missing folder, models of another recipe in it. ProvenanceError: `paper`
+        where the public models cannot be reached.
     """
     if data != "own":
         raise ReproduceError(f"data={data!r}; the text of this experiment is generated: leave data at 'own'")
     if limit is not None:
-        raise ReproduceError(f"limit={limit}; this experiment has no items to leave out: choose the preset tiny for a trial")
+        raise ReproduceError(
+            f"limit={limit}; this experiment has no items to leave out: choose the preset tiny for a trial"
+        )
     if preset == "paper":
         return _public(out, seed, say)
     if out is None:
-        raise ReproduceError("out is missing; give a folder for the models that are trained, e.g. out='build/palimpsest/own-quick'")
+        raise ReproduceError(
+            "out is missing; give a folder for the models that are trained, e.g. out='build/palimpsest/own-quick'"
+        )
     import torch
 
     folder, threads = Path(out), torch.get_num_threads()
@@ -104,8 +113,14 @@ def run(
         "resamples": resamples,
         "identities": {name: family.identity(name)[:16] for name in family.entries},
     }
-    bench = Bench(family, results.fingerprint({"kind": "reproduction", "name": NAME, **config}), folder, seed, resamples, say)
-    tables = {name: getattr(steps, name)(bench) for name in STEPS if name not in ("retrains", "partitions") or family.size.retrains}
+    bench = Bench(
+        family, results.fingerprint({"kind": "reproduction", "name": NAME, **config}), folder, seed, resamples, say
+    )
+    tables = {
+        name: getattr(steps, name)(bench)
+        for name in STEPS
+        if name not in ("retrains", "partitions") or family.size.retrains
+    }
     for name in ("retrains", "partitions"):
         tables.setdefault(name, pd.DataFrame())
     table, numbers = claims.verdicts(**tables)
@@ -124,7 +139,11 @@ def load(folder: FilePath) -> Reproduction:
     folder = Path(folder)
     record = read_record(folder, NAME)
     tables = {
-        name: pd.read_parquet(folder / "tables" / f"{name}-{record['fingerprint'][:12]}.parquet") if record["tables"][name] else pd.DataFrame()
+        name: (
+            pd.read_parquet(folder / "tables" / f"{name}-{record['fingerprint'][:12]}.parquet")
+            if record["tables"][name]
+            else pd.DataFrame()
+        )
         for name in STEPS
     }
     table, numbers = claims.verdicts(**tables)
@@ -135,22 +154,46 @@ def _draw(made: Reproduction, bench: Bench, folder: Path) -> None:
     """Every figure of the run."""
     from ..figures import provenance as draw
 
-    size, names = bench.family.size, {"alice-0": "Alice", "alice-0/tune-25": "Alice, tuned on 25 %", "independent-0": "innocent"}
+    size, names = (
+        bench.family.size,
+        {
+            "alice-0": "Alice",
+            "alice-0/tune-25": "Alice, tuned on 25 %",
+            "independent-0": "innocent",
+        },
+    )
 
     def put(name: str, plot: Callable, frame: pd.DataFrame, **options: Any) -> None:
         made.figures.append(folder / f"{name}.png")
         plot(frame, made.figures[-1], **options)
 
     tuned = [n for n in ("alice-0/tune-25",) if n in bench.family.entries]
-    put("positions", draw.position_plot, bench.kept("trends", lambda: frames.trends(bench, ("alice-0", *tuned, "independent-0"))), names=names)
+    put(
+        "positions",
+        draw.position_plot,
+        bench.kept("trends", lambda: frames.trends(bench, ("alice-0", *tuned, "independent-0"))),
+        names=names,
+    )
     put("null", draw.null_plot, frames.null_draws(bench), names=names)
     curves = frames.power_curves(made.tables["power"], steps.DRAWS)
     shown = [s for s in ("alice", *(f"alice/{n}" for n in steps.SHOWN)) if s in set(curves.suspect)]
     put("power_rows", draw.power_plot, curves, suspects=shown, title="guaranteed key bound at .01")
-    put("power_tokens", draw.power_plot, curves, across="tokens", suspects=["alice"], title="Alice, guaranteed key bound at .01")
+    put(
+        "power_tokens",
+        draw.power_plot,
+        curves,
+        across="tokens",
+        suspects=["alice"],
+        title="Alice, guaranteed key bound at .01",
+    )
     put("survival", draw.survival_bars, frames.survival(made.tables["queries"]), title=f"{size.base.rows:,} rows")
     put("arms", draw.arm_plot, frames.arm_means(made.tables["arms"]))
-    put("arm_positions", draw.position_plot, bench.kept("arm_trends", lambda: frames.arm_trends(bench)), title="the first Alice of every schedule")
+    put(
+        "arm_positions",
+        draw.position_plot,
+        bench.kept("arm_trends", lambda: frames.arm_trends(bench)),
+        title="the first Alice of every schedule",
+    )
     if len(made.tables["retrains"]):
         put("retrain", draw.retrain_plot, made.tables["retrains"])
 
@@ -167,7 +210,9 @@ def _write(made: Reproduction, folder: Path, config: Mapping[str, Any]) -> None:
         "tables": {name: len(t) for name, t in made.tables.items()},
         "versions": versions,
     }
-    files.write_all({folder / "table.csv": made.table.to_csv(index=False), folder / "survival.csv": survival.to_csv(index=False)})
+    files.write_all(
+        {folder / "table.csv": made.table.to_csv(index=False), folder / "survival.csv": survival.to_csv(index=False)}
+    )
     files.write_json(folder / RECORD, record, default=float)
 
 

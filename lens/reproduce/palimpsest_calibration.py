@@ -1,9 +1,9 @@
 """Are the p-values of palimpsestic provenance right? Every one of them under true nulls, beside the published formulas.
 
-Level 1 holds scores fixed and draws positions anew; level 2 trains hundreds of micro-models, each in its own order, and tests each against orders
-that it never saw; level 3 retrains last legs in fresh shuffles for every replicate. Traps show how a p-value goes wrong in use. What is asked: no
-p-value that is called guaranteed may be seen to be below its nominal level (99 % intervals, Bonferroni over all lines of the table; the intervals of
-single lines stand beside).
+Level 1 holds scores fixed and draws positions anew; level 2 trains hundreds of micro-models, each in its own order, and
+tests each against orders that it never saw; level 3 retrains last legs in fresh shuffles for every replicate. Traps
+show how a p-value goes wrong in use. What is asked: no p-value that is called guaranteed may be seen to be below its
+nominal level (99 % intervals, Bonferroni over all lines of the table; the intervals of single lines stand beside).
 
 `python -m lens.reproduce.palimpsest_calibration --preset full --out DIR`
 """
@@ -43,8 +43,8 @@ STEPS = ("trained", "power", "retrained", "traps", "redrawn")  # in the order of
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is run. `models`: micro-models, a multiple of 3; `replicates`: retrained sets, each of 1 + max(shuffles) legs; `texts`: texts a set is
-    asked about."""
+    """How much is run. `models`: micro-models, a multiple of 3; `replicates`: retrained sets, each of 1 + max(shuffles)
+    legs; `texts`: texts a set is asked about."""
 
     draws: int = 10_000
     resamples: int = 999
@@ -82,8 +82,8 @@ PRESETS = {
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """A calibration: `table` (a line a cell), `long` (a line a cell and nominal level, with all intervals), `power`, `trapped` (the traps),
-    `numbers`, `figures`, `fingerprint`.
+    """A calibration: `table` (a line a cell), `long` (a line a cell and nominal level, with all intervals), `power`,
+    `trapped` (the traps), `numbers`, `figures`, `fingerprint`.
 
     `summaries` are the stored steps: levels 1, 2, 3 and the traps, with quantiles of all p-values.
     """
@@ -119,7 +119,12 @@ class Trained:
 
         def make() -> xr.Dataset:
             made = train(self.rows, keys, self.preset.micro, seed=self.seed, say=self.say)
-            return sizes.stamped(xr.Dataset({"nll": (("model", "row"), made.nll(self.rows))}), "scores", {"sha256": made.sha256()}, self.seed)
+            return sizes.stamped(
+                xr.Dataset({"nll": (("model", "row"), made.nll(self.rows))}),
+                "scores",
+                {"sha256": made.sha256()},
+                self.seed,
+            )
 
         return models.Scored(self.steps.kept(f"{PARTS}/scores", make).nll.values.astype(float), keys)
 
@@ -133,7 +138,8 @@ def calibrate(
     figures: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> Calibrated:
-    """Run, or go on with, the calibration study; with `out`, steps, tables, record and figures are written there and found again.
+    """Run, or go on with, the calibration study; with `out`, steps, tables, record and figures are written there and
+    found again.
 
     Raises: ReproduceError: unknown preset. ResultError: `out` holds a run of another configuration.
     """
@@ -151,7 +157,8 @@ def calibrate(
 
 
 def load(folder: str | Path) -> Calibrated:
-    """A run that was written before, its tables computed anew from what is stored; nothing is written. For figures: `draw`.
+    """A run that was written before, its tables computed anew from what is stored; nothing is written. For figures:
+    `draw`.
 
     Raises: ResultError: the folder holds none, or a part of one.
     """
@@ -159,22 +166,29 @@ def load(folder: str | Path) -> Calibrated:
     record = read_record(folder, NAME)
     if missing := [name for name in STEPS if not (folder / f"{name}.nc").is_file()]:
         raise ResultError(
-            f"folder: {folder} lacks {', '.join(missing)}; run `python -m lens.reproduce.palimpsest_calibration --preset full --out {folder}` to the end."
+            f"folder: {folder} lacks {', '.join(missing)}; run `python -m lens.reproduce.palimpsest_calibration"
+            f" --preset full --out {folder}` to the end."
         )
     return _read({name: open_result(folder / f"{name}.nc") for name in STEPS}, record["fingerprint"])
 
 
 def _read(made: dict[str, xr.Dataset], fingerprint: str) -> Calibrated:
     """Tables and numbers of the stored steps."""
-    long, trapped = sizes.sizes([made[name] for name in ("redrawn", "trained", "retrained")]), sizes.sizes([made["traps"]])
+    long, trapped = (
+        sizes.sizes([made[name] for name in ("redrawn", "trained", "retrained")]),
+        sizes.sizes([made["traps"]]),
+    )
     power = made["power"].to_dataframe().reset_index(drop=True)
     numbers = {
         "guaranteed": sizes.criterion(long),
         "published": _published(long),
         "orders": _orders(made["trained"]),
-        "sorted corpus": {str(k): float(v) for k, v in zip(made["traps"].noticed.values, made["traps"].sorted_corpus.values)},
+        "sorted corpus": {
+            str(k): float(v) for k, v in zip(made["traps"].noticed.values, made["traps"].sorted_corpus.values)
+        },
         "text of the true order, share found": {
-            str(name): line.round(6).tolist() for name, line in zip(made["retrained"].derived.values, made["retrained"].power.values.astype(float))
+            str(name): line.round(6).tolist()
+            for name, line in zip(made["retrained"].derived.values, made["retrained"].power.values.astype(float))
         },
     }
     return Calibrated(sizes.wide(long), long, power, sizes.wide(trapped), numbers, made, fingerprint)
@@ -192,7 +206,10 @@ def _redrawn(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
         return sizes.summarise(redrawn.redrawn([condition], plan.draws, seed, say), call, seed)
 
     conditions = enumerate(redrawn.all_conditions(difference, plan.resamples, seed))
-    parts = [trained.steps.kept(f"{PARTS}/redrawn-{number:02}", functools.partial(one, condition)) for number, condition in conditions]
+    parts = [
+        trained.steps.kept(f"{PARTS}/redrawn-{number:02}", functools.partial(one, condition))
+        for number, condition in conditions
+    ]
     return sizes.stamped(xr.concat(parts, "cell", combine_attrs="drop"), "calibration", call, seed)
 
 
@@ -206,7 +223,10 @@ def _trained(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
     ds = sizes.summarise(cells, {"models": plan.models, "resamples": plan.matrix_resamples}, seed)
     pictures = {f"z_{name}": (("suspect", "order"), z[name].astype(np.float32)) for name in ("difference", "none")}
     return sizes.stamped(
-        ds.assign(pictures).assign_coords(reference=("suspect", models.reference_of(scored.models))), "calibration", {"models": plan.models}, seed
+        ds.assign(pictures).assign_coords(reference=("suspect", models.reference_of(scored.models))),
+        "calibration",
+        {"models": plan.models},
+        seed,
     )
 
 
@@ -215,18 +235,25 @@ def _power(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
     frame = models.power_table(trained.scored, rows, plan.resamples, seed)
     say(f"power: {plan.models // 2} models in their own order at {', '.join(map(str, rows))} rows")
     return sizes.stamped(
-        xr.Dataset({c.replace(" ", "_").replace("p-value", "test"): ("line", frame[c].to_numpy()) for c in frame}), "power", {"rows": list(rows)}, seed
+        xr.Dataset({c.replace(" ", "_").replace("p-value", "test"): ("line", frame[c].to_numpy()) for c in frame}),
+        "power",
+        {"rows": list(rows)},
+        seed,
     )
 
 
 def _retrained(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
-    legs = models.retrain(plan.replicates, max(plan.shuffles), plan.texts, seed, corpora=plan.corpora, plan=plan.legs, say=say)
+    legs = models.retrain(
+        plan.replicates, max(plan.shuffles), plan.texts, seed, corpora=plan.corpora, plan=plan.legs, say=say
+    )
     cells = models.retrain_cells(legs.innocent, plan.shuffles, "innocent text, fresh shuffles each time", legs.early)
     ds = sizes.summarise(cells, {"replicates": plan.replicates, "shuffles": list(plan.shuffles)}, seed)
     derived = models.retrain_cells(legs.derived, plan.shuffles, "text of the model of the true order")
     found = np.array([[float((c.p <= alpha * (1 + 1e-12)).mean()) for alpha in sizes.NOMINAL] for c in derived])
     return sizes.stamped(
-        ds.assign(power=(("derived", "nominal"), found)).assign_coords(derived=[f"{c.name} | {c.condition}" for c in derived]),
+        ds.assign(power=(("derived", "nominal"), found)).assign_coords(
+            derived=[f"{c.name} | {c.condition}" for c in derived]
+        ),
         "calibration",
         {"replicates": plan.replicates},
         seed,
@@ -235,12 +262,17 @@ def _retrained(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
 
 def _traps(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
     rows, scored = trained.rows, trained.scored
-    cells = traps.same_order_reference(scored, plan.resamples, seed) + traps.sisters(rows, scored, plan.sisters, plan.micro, plan.resamples, seed)
+    cells = traps.same_order_reference(scored, plan.resamples, seed) + traps.sisters(
+        rows, scored, plan.sisters, plan.micro, plan.resamples, seed
+    )
     found, noticed = traps.sorted_corpus(rows, scored, plan.micro, plan.resamples, seed)
     cells += found + traps.matches_and_sources(plan.trap_draws, plan.resamples, seed, say)
     ds = sizes.summarise(cells, {"draws": plan.trap_draws, "models": plan.models}, seed)
     return sizes.stamped(
-        ds.assign(sorted_corpus=("noticed", list(noticed.values()))).assign_coords(noticed=list(noticed)), "calibration", {"traps": True}, seed
+        ds.assign(sorted_corpus=("noticed", list(noticed.values()))).assign_coords(noticed=list(noticed)),
+        "calibration",
+        {"traps": True},
+        seed,
     )
 
 
@@ -253,7 +285,10 @@ _MAKERS = dict(zip(STEPS, (_trained, _power, _retrained, _traps, _redrawn)))
 def _published(long: pd.DataFrame) -> dict[str, list[float]]:
     """Sizes of the published formulas, by test and condition."""
     some = long[long.kind == sizes.PUBLISHED]
-    return {f"{name} | {condition}": part["size"].round(6).tolist() for (name, condition), part in some.groupby(["p-value", "condition"], sort=False)}
+    return {
+        f"{name} | {condition}": part["size"].round(6).tolist()
+        for (name, condition), part in some.groupby(["p-value", "condition"], sort=False)
+    }
 
 
 def _orders(ds: xr.Dataset) -> dict[str, dict[str, float]]:
@@ -265,17 +300,25 @@ def _orders(ds: xr.Dataset) -> dict[str, dict[str, float]]:
         if name != "none":
             other[np.arange(len(own)), ds.reference.values] = True
         groups = {"own order": own, "innocent": ~own & ~other} | ({"reference's order": other} if other.any() else {})
-        out[name] = {f"{group} {what}": float(getattr(z[mask], f)()) for group, mask in groups.items() for what, f in (("mean", "mean"), ("sd", "std"))}
+        out[name] = {
+            f"{group} {what}": float(getattr(z[mask], f)())
+            for group, mask in groups.items()
+            for what, f in (("mean", "mean"), ("sd", "std"))
+        }
     return out
 
 
 def draw(found: Calibrated, folder: Path | None = None) -> dict[str, Figure]:
-    """QQ plots of guaranteed p-values beside the published formulas, bars of sizes, and all suspects against all orders."""
+    """QQ plots of guaranteed p-values beside the published formulas, bars of sizes, and all suspects against all
+    orders.
+    """
     from ..figures.calibration import order_matrix, qq_plot, size_bars
 
     path = lambda name: None if folder is None else folder / f"{name}.png"
     level1, level2, level3, trapped = (found.summaries[name] for name in ("redrawn", "trained", "retrained", "traps"))
-    shuffles = sorted({str(c).rsplit(" ", 1)[-1] for c in level3.condition.values if "m = 2" not in str(c)[-5:]}, key=int)
+    shuffles = sorted(
+        {str(c).rsplit(" ", 1)[-1] for c in level3.condition.values if "m = 2" not in str(c)[-5:]}, key=int
+    )
     at = lambda m: f"innocent text, fresh shuffles each time, m = {m}"
     retrained = [
         ("guaranteed: rank", [(redrawn.RANK, at(m)) for m in shuffles]),
@@ -308,8 +351,22 @@ def draw(found: Calibrated, folder: Path | None = None) -> dict[str, Figure]:
         ),
     ]
     wrong = [
-        ("in use", [(str(a), str(b)) for a, b, k in zip(trapped.name.values, trapped.condition.values, trapped.kind.values) if k == sizes.TRAP]),
-        ("the right way", [(str(a), str(b)) for a, b, k in zip(trapped.name.values, trapped.condition.values, trapped.kind.values) if k == sizes.GUARANTEED]),
+        (
+            "in use",
+            [
+                (str(a), str(b))
+                for a, b, k in zip(trapped.name.values, trapped.condition.values, trapped.kind.values)
+                if k == sizes.TRAP
+            ],
+        ),
+        (
+            "the right way",
+            [
+                (str(a), str(b))
+                for a, b, k in zip(trapped.name.values, trapped.condition.values, trapped.kind.values)
+                if k == sizes.GUARANTEED
+            ],
+        ),
     ]
     trained = [
         (
@@ -323,23 +380,43 @@ def draw(found: Calibrated, folder: Path | None = None) -> dict[str, Figure]:
         ),
         (
             "published and approximate",
-            [(redrawn.T_TWO, "all innocent cells, minus"), (redrawn.NORMAL, "all innocent cells, minus"), (redrawn.T_TWO, "all innocent cells, no")],
+            [
+                (redrawn.T_TWO, "all innocent cells, minus"),
+                (redrawn.NORMAL, "all innocent cells, minus"),
+                (redrawn.T_TWO, "all innocent cells, no"),
+            ],
         ),
     ]
     return {
-        "qq_redrawn": qq_plot(level1, path("qq_redrawn"), panels=codes, title="Level 1: fixed scores, positions drawn anew"),
-        "qq_trained": qq_plot(level2, path("qq_trained"), panels=trained, title="Level 2: trained micro-models against orders that they never saw"),
-        "qq_retrained": qq_plot(level3, path("qq_retrained"), panels=retrained, title="Level 3: an innocent text, retrained last legs"),
+        "qq_redrawn": qq_plot(
+            level1, path("qq_redrawn"), panels=codes, title="Level 1: fixed scores, positions drawn anew"
+        ),
+        "qq_trained": qq_plot(
+            level2,
+            path("qq_trained"),
+            panels=trained,
+            title="Level 2: trained micro-models against orders that they never saw",
+        ),
+        "qq_retrained": qq_plot(
+            level3, path("qq_retrained"), panels=retrained, title="Level 3: an innocent text, retrained last legs"
+        ),
         "qq_traps": qq_plot(trapped, path("qq_traps"), panels=wrong, title="Innocent suspects, wrong use"),
         "sizes": size_bars(found.long, path("sizes"), title="Share of true nulls rejected at 0.05"),
         "orders": order_matrix(
-            level2["z_difference"], path("orders"), title=f"{level2.sizes['suspect']} micro-models against each other's orders, minus a reference"
+            level2["z_difference"],
+            path("orders"),
+            title=f"{level2.sizes['suspect']} micro-models against each other's orders, minus a reference",
         ),
     }
 
 
 def _write(found: Calibrated, out: Path, config: dict) -> None:
-    for name, frame in (("table", found.table), ("sizes", found.long), ("power", found.power), ("traps", found.trapped)):
+    for name, frame in (
+        ("table", found.table),
+        ("sizes", found.long),
+        ("power", found.power),
+        ("traps", found.trapped),
+    ):
         files.write(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
     write_record(out, NAME, found.fingerprint, config, found.numbers, provenance(found.summaries["redrawn"]))
 
@@ -353,18 +430,32 @@ def text_of(found: Calibrated) -> str:
         "traps (innocent suspects unless said otherwise):",
         found.trapped.drop(columns=["verdict", "verdict, all cells"]).to_string(index=False),
         "",
-        f"guaranteed p-values: {told['cells']} cells, {told['lines']} lines; {told['inside']} inside their 99 % interval, {told['conservative']} conservative; "
-        f"too small in a single line: {len(told['too_small_alone'])} (about {told['expected_alone_by_chance']:.1f} at most expected by chance), "
-        f"over all lines together: {len(told['too_small_among_all'])}",
+        (
+            f"guaranteed p-values: {told['cells']} cells, {told['lines']} lines; {told['inside']} inside their 99 %"
+            f" interval, {told['conservative']} conservative; too small in a single line:"
+            f" {len(told['too_small_alone'])} (about {told['expected_alone_by_chance']:.1f} at most expected by"
+            f" chance), over all lines together: {len(told['too_small_among_all'])}"
+        ),
     ]
-    lines += [f"  single line: {line}" for line in told["too_small_alone"]] + [f"  over all lines: {line}" for line in told["too_small_among_all"]]
-    return "\n".join([*lines, "holds" if found.holds else "DOES NOT HOLD: a p-value that is called guaranteed is too small"])
+    lines += [f"  single line: {line}" for line in told["too_small_alone"]] + [
+        f"  over all lines: {line}" for line in told["too_small_among_all"]
+    ]
+    return "\n".join(
+        [*lines, "holds" if found.holds else "DOES NOT HOLD: a p-value that is called guaranteed is too small"]
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lens.reproduce.palimpsest_calibration", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m lens.reproduce.palimpsest_calibration", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--preset", choices=list(PRESETS), default="full")
-    parser.add_argument("--out", type=Path, default=None, help="folder for steps, tables and figures; the same command goes on with a run that was killed")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        help="folder for steps, tables and figures; the same command goes on with a run that was killed",
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     out = given.out or Path("build") / NAME / given.preset

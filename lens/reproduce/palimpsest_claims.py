@@ -1,10 +1,11 @@
-"""The claims of Blackbox Model Provenance via Palimpsestic Membership Inference (Kuditipudi et al. 2025) against what was measured on the small family.
+"""The claims of Blackbox Model Provenance via Palimpsestic Membership Inference (Kuditipudi et al. 2025) against what
+was measured on the small family.
 
-The paper's models have 1 to 12 billion parameters and its texts are not these: what is compared is whether each claim holds in kind, never its numbers.
-Published values are
-quoted from the abstract and from the authors' repository (notebooks, README), as read; the full table of p-values was not seen. A suspect counts as detected
-where the guaranteed p
-is at most .01 after Holm's correction over all suspects of that Alice; effects over Alices have Student's t intervals whose unit is the Alice.
+The paper's models have 1 to 12 billion parameters and its texts are not these: what is compared is whether each claim
+holds in kind, never its numbers. Published values are quoted from the abstract and from the authors' repository
+(notebooks, README), as read; the full table of p-values was not seen. A suspect counts as detected where the guaranteed
+p is at most .01 after Holm's correction over all suspects of that Alice; effects over Alices have Student's t intervals
+whose unit is the Alice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from .palimpsest_frames import LEVEL, TITLES, arm_means, p_text, survival, with_
 from .palimpsest_runs import by_seed
 
 #: what the paper's kind of fine-tunes is here: trained on, merged or rounded, the weights still Alice's
-MADE_FROM = tuple(name for name in TITLES if name not in ("alice", "soft", "samples") and not name.startswith("with-independent"))
+MADE_FROM = tuple(
+    name for name in TITLES if name not in ("alice", "soft", "samples") and not name.startswith("with-independent")
+)
 
 
 def verdicts(
@@ -35,7 +38,9 @@ def verdicts(
     retrains: pd.DataFrame,
     partitions: pd.DataFrame,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers, from the tables of `palimpsest_steps`."""
+    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers, from the tables of
+    `palimpsest_steps`.
+    """
     rows: list[tuple] = []
     numbers: dict[str, Any] = {}
     every = with_holm(queries)
@@ -56,7 +61,11 @@ def _interval(values: pd.Series, digits: int = 3) -> tuple[str, float, float, fl
     mean, low, high = by_seed(values)
     each = ", ".join(f"{v:+.{digits}f}" for v in values)
     return (
-        (f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}] (each {each})" if np.isfinite(low) else f"{mean:+.{digits}f} (one training run)"),
+        (
+            f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}] (each {each})"
+            if np.isfinite(low)
+            else f"{mean:+.{digits}f} (one training run)"
+        ),
         mean,
         low,
         high,
@@ -76,7 +85,10 @@ def _main(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
     strong = (alice.rho < -0.05) & (alice.p < 1e-6)
     rows.append(
         (
-            "A model's losses of its training rows fall with their position, and the order alone proves it (query test with a reference)",
+            (
+                "A model's losses of its training rows fall with their position, and the order alone proves it (query"
+                " test with a reference)"
+            ),
             "rho -.078, published p 2e-134 on 100,000 rows (Pythia 6.9b deduped against 6.9b)",
             f"rho {text}; guaranteed p {', '.join(p_text(p) for p in alice.p)}",
             f"{len(alice)} Alices x {int(alice.n.iloc[0]):,} rows",
@@ -96,17 +108,27 @@ def _reference(rows: list, numbers: dict, references: pd.DataFrame) -> None:
     none, best = plain.loc["none"], plain.loc["reference"]
     gain = best.rho.abs() - none.rho.abs()
     mean, low, high = by_seed(gain)
-    numbers |= {"reference_gain": mean, "reference_gain_low": low, "reference_gain_high": high, "none_rho": [float(v) for v in none.rho]}
+    numbers |= {
+        "reference_gain": mean,
+        "reference_gain_low": low,
+        "reference_gain_high": high,
+        "none_rho": [float(v) for v in none.rho],
+    }
     rows.append(
         (
             "A reference is essential: without one the differences between rows drown the trace",
             "p .21 without, 8e-20 with the same model on other-order data (10,000 rows)",
-            f"|rho| {none.rho.abs().mean():.3f} without, {best.rho.abs().mean():.3f} with; gain {mean:+.3f} [{low:+.3f}, {high:+.3f}]; "
-            "detected at p <= .01 without: "
-            f"{int((none.p <= LEVEL).sum())} of {len(none)}",
+            (
+                f"|rho| {none.rho.abs().mean():.3f} without, {best.rho.abs().mean():.3f} with; gain {mean:+.3f}"
+                f" [{low:+.3f}, {high:+.3f}]; detected at p <= .01 without: {int((none.p <= LEVEL).sum())} of"
+                f" {len(none)}"
+            ),
             f"{len(gain)} Alices",
             verdict(
-                low > 0 and not (none.p <= LEVEL).any(), high < 0, "a reference helps, but without one the trace is seen too" if low > 0 else "", part=low > 0
+                low > 0 and not (none.p <= LEVEL).any(),
+                high < 0,
+                "a reference helps, but without one the trace is seen too" if low > 0 else "",
+                part=low > 0,
             ),
             EVERY,
         )
@@ -140,10 +162,15 @@ def _reference(rows: list, numbers: dict, references: pd.DataFrame) -> None:
     numbers |= {"ways_rho": {k: float(v) for k, v in ways.items()} | {"two references": float(two.mean())}}
     rows.append(
         (
-            "How the reference is used (regression on it, two references) matters little for validity and somewhat for power",
+            (
+                "How the reference is used (regression on it, two references) matters little for validity and somewhat"
+                " for power"
+            ),
             "degree-4 polynomial is one of the released options; no comparison quoted",
-            f"difference {best.rho.mean():+.3f}, linear {ways.get('linear', np.nan):+.3f}, degree 4 {ways.get('poly4', np.nan):+.3f}, "
-            f"two references {two.mean():+.3f}",
+            (
+                f"difference {best.rho.mean():+.3f}, linear {ways.get('linear', np.nan):+.3f}, degree 4"
+                f" {ways.get('poly4', np.nan):+.3f}, two references {two.mean():+.3f}"
+            ),
             f"{len(best)} Alices",
             "no claim to judge",
         )
@@ -166,26 +193,44 @@ def _derived(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
             "Models made from Alice are recognised: tuned, adapted, merged, rounded, pruned, trained on",
             "p at most about 1e-8 for all but six of more than 40 fine-tunes",
             f"{found} of {total} detected at .01 after Holm" + (f"; missed: {', '.join(missed)}" if missed else ""),
-            f"{total} models of {int(lines.of.max())} Alices (an Alice's models are not independent; "
-            f"exact interval if they were: {share.low:.2f} to {share.high:.2f})",
+            (
+                f"{total} models of {int(lines.of.max())} Alices (an Alice's models are not independent; "
+                f"exact interval if they were: {share.low:.2f} to {share.high:.2f})"
+            ),
             verdict(found == total, found == 0, part=found > 0),
             f"Holm over the suspects of each Alice, at {LEVEL:g}",
         )
     )
     tunes = [name for name in ("tune-1", "tune-5", "tune-25", "tune-100") if name in lines.index]
-    text = "; ".join(f"{lines.title[n]} {100 * lines['share'][n]:.0f} % [{100 * lines.share_low[n]:.0f}, {100 * lines.share_high[n]:.0f}]" for n in tunes)
+    text = "; ".join(
+        f"{lines.title[n]} {100 * lines['share'][n]:.0f} % [{100 * lines.share_low[n]:.0f},"
+        f" {100 * lines.share_high[n]:.0f}]"
+        for n in tunes
+    )
     last = lines.loc[tunes[-1]] if tunes else None
-    faded = by_seed(pd.Series(np.subtract(lines.shares[tunes[-1]], lines.shares[tunes[0]]))) if len(tunes) > 1 else (np.nan,) * 3
+    faded = (
+        by_seed(pd.Series(np.subtract(lines.shares[tunes[-1]], lines.shares[tunes[0]])))
+        if len(tunes) > 1
+        else (np.nan,) * 3
+    )
     rows.append(
         (
             "The trace survives fine-tuning, and fades as tuning grows",
             "survives supervised fine-tuning (no dose quoted)",
-            f"share of Alice's own rho that is left: {text}; longest minus shortest tuning {100 * faded[0]:+.0f} % [{100 * faded[1]:+.0f}, {100 * faded[2]:+.0f}]",
+            (
+                f"share of Alice's own rho that is left: {text}; longest minus shortest tuning {100 * faded[0]:+.0f} %"
+                f" [{100 * faded[1]:+.0f}, {100 * faded[2]:+.0f}]"
+            ),
             f"{int(lines.of.max())} Alices",
             verdict(
                 last is not None and last.detected == last.of and faded[2] < 0,
                 last is not None and last.detected == 0 and faded[1] > 0,
-                f"after the longest tuning {last.detected} of {last.of} detected, and it {'fades' if faded[2] < 0 else 'is not seen to fade'}" if last is not None else "",
+                (
+                    f"after the longest tuning {last.detected} of {last.of} detected, and it"
+                    f" {'fades' if faded[2] < 0 else 'is not seen to fade'}"
+                    if last is not None
+                    else ""
+                ),
                 part=bool(len(tunes)) and (faded[2] < 0 or bool((lines.detected[tunes] == lines.of[tunes]).any())),
             ),
             EVERY,
@@ -203,8 +248,10 @@ def _derived(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
         (
             "The residual of a degree-4 polynomial in the reference's loss sees more than the difference",
             "one of the released options, used for distillation; no comparison quoted",
-            f"{again} of {total} derived models detected (difference: {found}); rho over them lower by {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]; "
-            f"Alice herself {better.rho['alice']:+.3f}",
+            (
+                f"{again} of {total} derived models detected (difference: {found}); rho over them lower by"
+                f" {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]; Alice herself {better.rho['alice']:+.3f}"
+            ),
             f"{int(lines.of.max())} Alices",
             verdict(gain[1] > 0, gain[2] < 0),
         )
@@ -215,11 +262,18 @@ def _derived(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
             (
                 "Averaging weights with an innocent model (not in the paper)",
                 "not measured",
-                "; ".join(f"{lines.title[n]}: rho {lines.rho[n]:+.3f}, loss {lines.loss[n]:.2f}, {lines.detected[n]}/{lines.of[n]} detected" for n in blends)
+                "; ".join(
+                    f"{lines.title[n]}: rho {lines.rho[n]:+.3f}, loss {lines.loss[n]:.2f},"
+                    f" {lines.detected[n]}/{lines.of[n]} detected"
+                    for n in blends
+                )
                 + f" (Alice's loss {lines.loss['alice']:.2f}: models of different starts do not average)",
                 f"{int(lines.of.max())} Alices",
-                f"reported: {int(lines.detected[blends].sum())} of {int(lines.of[blends].sum())} detected (exact bound of the share, if models were independent: "
-                f"{proportion(int(lines.detected[blends].sum()), int(lines.of[blends].sum())).high:.2f})",
+                (
+                    f"reported: {int(lines.detected[blends].sum())} of {int(lines.of[blends].sum())} detected (exact"
+                    " bound of the share, if models were independent:"
+                    f" {proportion(int(lines.detected[blends].sum()), int(lines.of[blends].sum())).high:.2f})"
+                ),
                 NOT_JUDGED,
             )
         )
@@ -241,22 +295,42 @@ def _innocent(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
         (
             "Models that never saw the order are not flagged",
             "p .915 for an independent model (figure 1)",
-            f"{flagged} of {len(null)} at p <= .01 without correction; smallest p {p_text(null.p.min())}; after Holm {int((null.holm <= LEVEL).sum())}",
+            (
+                f"{flagged} of {len(null)} at p <= .01 without correction; smallest p {p_text(null.p.min())}; after"
+                f" Holm {int((null.holm <= LEVEL).sum())}"
+            ),
             f"{len(null)} pairs of model and order",
-            "does not hold: more often than its level" if share.low > LEVEL else "holds" if share.high <= LEVEL
-            else f"not shown: {flagged} of {len(null)} bounds the rate at {share.high:.2f} (exact, if pairs were independent); the level is {LEVEL:g}",
+            (
+                "does not hold: more often than its level"
+                if share.low > LEVEL
+                else (
+                    "holds"
+                    if share.high <= LEVEL
+                    else (
+                        f"not shown: {flagged} of {len(null)} bounds the rate at {share.high:.2f} (exact, if pairs were"
+                        f" independent); the level is {LEVEL:g}"
+                    )
+                )
+            ),
         )
     )
     trap = queries[(queries.group == "trap") & queries.suspect.str.startswith("independent")]
-    numbers |= {"trap_rho": [float(v) for v in trap.rho], "trap_p": [float(v) for v in trap.p], "trap_p_two_sided_z": [float(v) for v in trap.z]}
+    numbers |= {
+        "trap_rho": [float(v) for v in trap.rho],
+        "trap_p": [float(v) for v in trap.p],
+        "trap_p_two_sided_z": [float(v) for v in trap.z],
+    }
     turned = trap.z.abs().min()
     rows.append(
         (
             "Trap: a reference that was trained in Alice's order makes an innocent suspect look related",
             "the published averages mix such references in",
-            f"innocent minus same-order reference: rho {', '.join(f'{v:+.3f}' for v in trap.rho)}, z {', '.join(f'{v:+.1f}' for v in trap.z)}, "
-            f"two-sided published p {', '.join(p_text(p) for p in trap.p_published)}; "
-            f"one-sided guaranteed p {', '.join(p_text(p) for p in trap.p)}. Declared as what it is, the reference is refused",
+            (
+                f"innocent minus same-order reference: rho {', '.join(f'{v:+.3f}' for v in trap.rho)}, z"
+                f" {', '.join(f'{v:+.1f}' for v in trap.z)}, two-sided published p"
+                f" {', '.join(p_text(p) for p in trap.p_published)}; one-sided guaranteed p"
+                f" {', '.join(p_text(p) for p in trap.p)}. Declared as what it is, the reference is refused"
+            ),
             f"{len(trap)} innocent models",
             verdict(
                 bool((trap.p_published <= 1e-4).all()),
@@ -271,7 +345,10 @@ def _innocent(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
     numbers |= {"sister_rho": float(sister.rho), "sister_p": float(sister.p)}
     rows.append(
         (
-            "What is found is the order, not the weights: a model of another size, trained from its own start in Alice's order, is flagged too",
+            (
+                "What is found is the order, not the weights: a model of another size, trained from its own start in"
+                " Alice's order, is flagged too"
+            ),
             "not separated in the paper's wording; all Pythia sizes share one order",
             f"rho {sister.rho:+.3f} [{sister.low:+.3f}, {sister.high:+.3f}], p {p_text(sister.p)}",
             f"one model, {int(sister.n):,} rows",
@@ -292,9 +369,18 @@ def _distilled(rows: list, numbers: dict, queries: pd.DataFrame) -> None:
             (
                 f"Distillation leaves a weak trace: {TITLES[name]}, who never sees her rows",
                 papers[name],
-                f"rho {text}" + (f" (Holm's p of the mean {p:.2g})" if np.isfinite(p) else "") + f"; p {', '.join(p_text(v) for v in lines.p)}",
+                f"rho {text}"
+                + (f" (Holm's p of the mean {p:.2g})" if np.isfinite(p) else "")
+                + f"; p {', '.join(p_text(v) for v in lines.p)}",
                 f"{len(lines)} Alices",
-                ("holds" if alone == len(lines) else "holds in part: in the mean over Alices" if mean else "not shown at this number of rows") + f"; {alone} of {len(lines)} detected alone",
+                (
+                    "holds"
+                    if alone == len(lines)
+                    else "holds in part: in the mean over Alices"
+                    if mean
+                    else "not shown at this number of rows"
+                )
+                + f"; {alone} of {len(lines)} detected alone",
                 f"Holm over {len(of)}",
             )
         )
@@ -305,22 +391,33 @@ def _arms(rows: list, numbers: dict, arms: pd.DataFrame) -> None:
     numbers |= {"arms": {a: [float(r.rho), float(r.low), float(r.high)] for a, r in means.iterrows()}}
     text = "; ".join(f"{a} {_interval(pd.Series(r.seeds))[0]}" for a, r in means.iterrows())
     own = arms[arms.group == "constant"].set_index("seed").rho
-    shared = {a: by_seed((arms[arms.group == a].set_index("seed").rho - own).dropna()) for a in means.index if a != "constant"}
-    adjusted = holm_over_models([(arms[arms.group == a].set_index("seed").rho - own).dropna().to_numpy(float) for a in shared])
+    shared = {
+        a: by_seed((arms[arms.group == a].set_index("seed").rho - own).dropna()) for a in means.index if a != "constant"
+    }
+    adjusted = holm_over_models(
+        [(arms[arms.group == a].set_index("seed").rho - own).dropna().to_numpy(float) for a in shared]
+    )
     text += "; rho minus constant's " + ", ".join(
-        f"{a} {g[0]:+.3f} [{g[1]:+.3f}, {g[2]:+.3f}]" + (f" (Holm's p {p:.2g})" if np.isfinite(p) else "") for (a, g), p in zip(shared.items(), adjusted)
+        f"{a} {g[0]:+.3f} [{g[1]:+.3f}, {g[2]:+.3f}]" + (f" (Holm's p {p:.2g})" if np.isfinite(p) else "")
+        for (a, g), p in zip(shared.items(), adjusted)
     )
     numbers["arm_gaps"] = {a: list(g) for a, g in shared.items()}
     rows.append(
         (
             "The learning rate at the end decides how well the order is seen: less where it decays to 0",
             "Pythia decays to 10 %; no arm to 0 quoted",
-            text + "; spread of suspect minus reference over rows, nats a byte: " + ", ".join(f"{a} {r.spread:.3f}" for a, r in means.iterrows()),
+            text
+            + "; spread of suspect minus reference over rows, nats a byte: "
+            + ", ".join(f"{a} {r.spread:.3f}" for a, r in means.iterrows()),
             f"{len(means.seeds.iloc[0])} Alices an arm",
             verdict(
                 all(g[1] > 0 for g in shared.values()),
                 any(g[2] < 0 and p <= 0.05 for g, p in zip(shared.values(), adjusted)),
-                "all arms are weaker in the mean" if all(g[0] > 0 for g in shared.values()) else "not every arm is weaker in the mean",
+                (
+                    "all arms are weaker in the mean"
+                    if all(g[0] > 0 for g in shared.values())
+                    else "not every arm is weaker in the mean"
+                ),
                 part=any(g[1] > 0 and p <= 0.05 for g, p in zip(shared.values(), adjusted)),
             ).replace("the interval holds 0", "p above .05 by Holm"),
             f"Holm over {len(shared)} arms",
@@ -342,7 +439,11 @@ def _arms(rows: list, numbers: dict, arms: pd.DataFrame) -> None:
             verdict(
                 bool(weaker) and all(g[1] > 0 for g in weaker.values()),
                 any(g[2] < 0 for g in weaker.values()),
-                "all arms are shallower in the mean" if all(g[0] > 0 for g in weaker.values()) else "not every arm is shallower",
+                (
+                    "all arms are shallower in the mean"
+                    if all(g[0] > 0 for g in weaker.values())
+                    else "not every arm is shallower"
+                ),
                 part=any(g[1] > 0 and p <= 0.05 for g, p in zip(weaker.values(), paid)),
             ),
             EVERY,
@@ -359,7 +460,8 @@ def _arms(rows: list, numbers: dict, arms: pd.DataFrame) -> None:
             (
                 "With two epochs the order of the last one is remembered better",
                 "ten epochs, epoch's own order: rho -.165 at n = 10,000",
-                "; ".join(f"{k} rho {of.rho.mean():+.3f}, largest p {p_text(of.p.max())}" for k, of in by.items()) + f"; epoch 2 minus epoch 1 {_interval(apart)[0]}",
+                "; ".join(f"{k} rho {of.rho.mean():+.3f}, largest p {p_text(of.p.max())}" for k, of in by.items())
+                + f"; epoch 2 minus epoch 1 {_interval(apart)[0]}",
                 f"{len(last)} Alices x {int(last.n.iloc[0]):,} rows",
                 verdict(bool((last.p <= LEVEL).all()) and gap[2] < 0, gap[1] > 0),
                 EVERY,

@@ -1,4 +1,6 @@
-"""The palimpsest experiment's tables brought into the form that figures and claims read: over Alices, with intervals whose unit is the Alice."""
+"""The palimpsest experiment's tables brought into the form that figures and claims read: over Alices, with intervals
+whose unit is the Alice.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ TITLES = {
 
 
 def with_holm(queries: pd.DataFrame) -> pd.DataFrame:
-    """The table of queries with Holm's correction of the guaranteed p over all suspects of an Alice and both statistics that they were asked by (the
-    trap, which is no test, stands apart).
+    """The table of queries with Holm's correction of the guaranteed p over all suspects of an Alice and both statistics
+    that they were asked by (the trap, which is no test, stands apart).
     """
     found = queries.copy()
     family = found.group.where(found.group == "trap", "suspects") + found.seed.astype(str)
@@ -48,14 +50,16 @@ def with_holm(queries: pd.DataFrame) -> pd.DataFrame:
 
 
 def survival(queries: pd.DataFrame, statistic: str = "difference") -> pd.DataFrame:
-    """What is left of the effect by derivative: mean rho over Alices with Student's t interval over them, each Alice's rho, the share of her own rho, and how
-    many are detected.
+    """What is left of the effect by derivative: mean rho over Alices with Student's t interval over them, each Alice's
+    rho, the share of her own rho, and how many are detected.
     """
     queries = with_holm(queries)  # over both statistics, whichever is shown
     queries = queries[queries.statistic == statistic]
     own = queries[queries.group == "alice"].set_index("seed").rho
     lines = []
-    for name, of in queries[queries.group.isin(("alice", "derivative"))].groupby(queries.suspect.str.partition("/")[2].replace("", "alice"), sort=False):
+    for name, of in queries[queries.group.isin(("alice", "derivative"))].groupby(
+        queries.suspect.str.partition("/")[2].replace("", "alice"), sort=False
+    ):
         rho, low, high = by_seed(of.rho)
         shares = (of.set_index("seed").rho / own).dropna()
         share, share_low, share_high = by_seed(shares)
@@ -109,13 +113,19 @@ def power_curves(power: pd.DataFrame, draws: int, test: str = "key_0.01", level:
 
 
 def rows_for(curves: pd.DataFrame, power: float = 0.8) -> pd.Series:
-    """Fewest rows among those tried at which a suspect's detection rate reaches `power` (all bytes scored); NaN where none does."""
+    """Fewest rows among those tried at which a suspect's detection rate reaches `power` (all bytes scored); NaN where
+    none does.
+    """
     whole = curves[curves.window == 0]
-    return whole.groupby("suspect", sort=False)[["n", "rate"]].apply(lambda of: of.loc[of.rate >= power, "n"].min() if (of.rate >= power).any() else np.nan)
+    return whole.groupby("suspect", sort=False)[["n", "rate"]].apply(
+        lambda of: of.loc[of.rate >= power, "n"].min() if (of.rate >= power).any() else np.nan
+    )
 
 
 def arm_means(arms: pd.DataFrame) -> pd.DataFrame:
-    """Mean rho by learning-rate arm with Student's t interval over Alices, each Alice's rho, and the largest guaranteed p."""
+    """Mean rho by learning-rate arm with Student's t interval over Alices, each Alice's rho, and the largest guaranteed
+    p.
+    """
     lines = []
     for group, of in arms.groupby("group", sort=False):
         rho, low, high = by_seed(of.rho)
@@ -136,7 +146,9 @@ def arm_means(arms: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def trends(bench: Bench, suspects: tuple[str, ...] = ("alice-0", "alice-0/tune-25", "independent-0"), quantiles: int = 20) -> pd.DataFrame:
+def trends(
+    bench: Bench, suspects: tuple[str, ...] = ("alice-0", "alice-0/tune-25", "independent-0"), quantiles: int = 20
+) -> pd.DataFrame:
     """Suspect minus reference by quantile of the position in Alice-0's order."""
     parts = []
     for name in suspects:
@@ -148,7 +160,9 @@ def trends(bench: Bench, suspects: tuple[str, ...] = ("alice-0", "alice-0/tune-2
 
 
 def arm_trends(bench: Bench, quantiles: int = 10) -> pd.DataFrame:
-    """Suspect minus the reference of the same schedule by quantile of the position, for the first Alice of every learning-rate arm."""
+    """Suspect minus the reference of the same schedule by quantile of the position, for the first Alice of every
+    learning-rate arm.
+    """
     parts = []
     for arm in ("constant", *bench.family.size.arms):
         name, reference = ("alice-0", REFERENCE) if arm == "constant" else (f"{arm}/alice-0", f"{arm}/reference")

@@ -1,8 +1,11 @@
-"""Calibration, levels 2 and 3, on models that were really trained: micro-models in their own orders, and last legs retrained in fresh shuffles.
+"""Calibration, levels 2 and 3, on models that were really trained: micro-models in their own orders, and last legs
+retrained in fresh shuffles.
 
-Level 2: is model i flagged against the order of model j, with model k as reference? With i, j, k distinct it is innocent. Disjoint triples share
-nothing and give independent nulls; all cells off the diagonal give many more, which share models. On the diagonal stands power. Level 3: a text of an
-innocent model, against one leg in the "true" order and m legs in fresh shuffles, a fresh set for every replicate.
+Level 2: is model i flagged against the order of model j, with model k as reference? With i, j, k distinct it is
+    innocent. Disjoint triples share
+nothing and give independent nulls; all cells off the diagonal give many more, which share models. On the diagonal
+stands power. Level 3: a text of an innocent model, against one leg in the "true" order and m legs in fresh shuffles, a
+fresh set for every replicate.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ def reference_of(models: int) -> np.ndarray:
 
 
 def residuals(scored: Scored, statistic: str, reference: np.ndarray | None = None) -> np.ndarray:
-    """Order-blind scores [R, rows] of all suspects: NLL alone ("none"), minus the reference's ("difference"), or the residual of a line in it ("linear")."""
+    """Order-blind scores [R, rows] of all suspects: NLL alone ("none"), minus the reference's ("difference"), or the
+    residual of a line in it ("linear").
+    """
     if statistic == "none":
         return scored.nll
     other = scored.nll[reference_of(scored.models) if reference is None else reference]
@@ -70,8 +75,8 @@ def _unit_ranks(values: np.ndarray) -> np.ndarray:
 def matrix_cells(scored: Scored, statistic: str, resamples: int, seed: int) -> tuple[np.ndarray, list[Checked]]:
     """z [R, R] and the p-values of all innocent cells: i is neither the order's owner nor is its reference.
 
-    Cells share suspects and orders, and both count as clusters. Orders matter most: without a reference all suspects find the same rows hard, so a column is
-    little more than one test; orders are what was drawn at random.
+    Cells share suspects and orders, and both count as clusters. Orders matter most: without a reference all suspects
+    find the same rows hard, so a column is little more than one test; orders are what was drawn at random.
     """
     models, n = scored.nll.shape
     score = _unit_ranks(residuals(scored, statistic))
@@ -80,10 +85,16 @@ def matrix_cells(scored: Scored, statistic: str, resamples: int, seed: int) -> t
     rng = np.random.default_rng([seed, 2])
     ranks = _unit_ranks(np.arange(n, dtype=float)[None])[0]
     null = np.concatenate(
-        [score @ rng.permuted(np.broadcast_to(ranks, (min(500, resamples - first), n)).copy(), axis=1).T for first in range(0, resamples, 500)], 1
+        [
+            score @ rng.permuted(np.broadcast_to(ranks, (min(500, resamples - first), n)).copy(), axis=1).T
+            for first in range(0, resamples, 500)
+        ],
+        1,
     )
     null.sort(axis=1)
-    permuted = np.stack([(1 + np.searchsorted(line, r + 1e-12, side="right")) / (1 + resamples) for line, r in zip(null, rho)])
+    permuted = np.stack(
+        [(1 + np.searchsorted(line, r + 1e-12, side="right")) / (1 + resamples) for line, r in zip(null, rho)]
+    )
     z_key = score @ (scored.keys - 0.5).T * np.sqrt(12)  # ranks of the score as weights of length one
     bound = np.exp(-(np.minimum(z_key, 0) ** 2) / 2)
     innocent = ~np.eye(models, dtype=bool)
@@ -102,9 +113,11 @@ def matrix_cells(scored: Scored, statistic: str, resamples: int, seed: int) -> t
 
 
 def triple_cells(scored: Scored, statistic: str, resamples: int, seed: int, batch: int | None = None) -> list[Checked]:
-    """`query_scores` on disjoint triples: suspect 3t against the order of 3t + 1 with the scores of 3t + 2. Independent nulls.
+    """`query_scores` on disjoint triples: suspect 3t against the order of 3t + 1 with the scores of 3t + 2. Independent
+    nulls.
 
-    `batch`: rows a step; the transcript then tells steps in place of keys, and `GROUPS` exchange groups of rows that lie side by side in the corpus.
+    `batch`: rows a step; the transcript then tells steps in place of keys, and `GROUPS` exchange groups of rows that
+    lie side by side in the corpus.
     """
     found: dict[str, list] = {}
     for first in range(0, scored.models - 2, 3):
@@ -117,13 +130,17 @@ def triple_cells(scored: Scored, statistic: str, resamples: int, seed: int, batc
             "query: t, two-sided, as published": result.p_t,
         }.items():
             found.setdefault(name, []).append(p)
-    text = f"disjoint triples, {_named(statistic)}, {scored.nll.shape[1]} rows" + (f", steps of {batch} in {GROUPS} groups" if batch else "")
-    return [Checked(name, kind_of(name, ps[0]), 2, text, np.array([float(p) for p in ps])) for name, ps in found.items()]
+    text = f"disjoint triples, {_named(statistic)}, {scored.nll.shape[1]} rows" + (
+        f", steps of {batch} in {GROUPS} groups" if batch else ""
+    )
+    return [
+        Checked(name, kind_of(name, ps[0]), 2, text, np.array([float(p) for p in ps])) for name, ps in found.items()
+    ]
 
 
 def power_table(scored: Scored, rows: tuple[int, ...], resamples: int, seed: int) -> pd.DataFrame:
-    """Share of models found in their own order, by statistic, rows and p-value, at the nominal levels: disjoint pairs of suspect and reference, 99 %
-    Clopper-Pearson."""
+    """Share of models found in their own order, by statistic, rows and p-value, at the nominal levels: disjoint pairs
+    of suspect and reference, 99 % Clopper-Pearson."""
     made = []
     for statistic in STATISTICS:
         for n in rows:
@@ -136,11 +153,24 @@ def power_table(scored: Scored, rows: tuple[int, ...], resamples: int, seed: int
             ):
                 for alpha in NOMINAL:
                     rate, low, high, count = rate_of(np.array([float(one) for one in p]), alpha)
-                    made.append((statistic, n, name, alpha, rate, low, high, count, float(np.mean([r.rho for r in results]))))
-    return pd.DataFrame(made, columns=["statistic", "rows", "p-value", "nominal", "power", "low", "high", "models", "mean rho"])
+                    made.append(
+                        (statistic, n, name, alpha, rate, low, high, count, float(np.mean([r.rho for r in results])))
+                    )
+    return pd.DataFrame(
+        made, columns=["statistic", "rows", "p-value", "nominal", "power", "low", "high", "models", "mean rho"]
+    )
 
 
-def _query(scored: Scored, suspect: int, order: int, reference: int, statistic: str, resamples: int, seed: int, batch: int | None = None):
+def _query(
+    scored: Scored,
+    suspect: int,
+    order: int,
+    reference: int,
+    statistic: str,
+    resamples: int,
+    seed: int,
+    batch: int | None = None,
+):
     keys, n = scored.keys[order], scored.nll.shape[1]
     how = {"position": keys, "kind": "key"}
     if batch:
@@ -159,7 +189,9 @@ def _query(scored: Scored, suspect: int, order: int, reference: int, statistic: 
 
 
 def _named(statistic: str) -> str:
-    return {"difference": "minus a reference", "linear": "residual of a line in a reference", "none": "no reference"}[statistic]
+    return {"difference": "minus a reference", "linear": "residual of a line in a reference", "none": "no reference"}[
+        statistic
+    ]
 
 
 # -- level 3 -----------------------------------------------------------------------------------------------------------
@@ -169,8 +201,8 @@ POOLED = "rank, largest z of two checkpoints"
 
 @dataclass(frozen=True, eq=False)
 class Retrained:
-    """Mean log-probability of texts under the legs: `innocent` and `derived` [replicates, m + 1], `early` the innocent text at a first checkpoint;
-    column 0 is the true order.
+    """Mean log-probability of texts under the legs: `innocent` and `derived` [replicates, m + 1], `early` the innocent
+    text at a first checkpoint; column 0 is the true order.
 
     `derived` is the text that the model of the true order wrote itself.
     """
@@ -181,11 +213,20 @@ class Retrained:
 
 
 def retrain(
-    replicates: int, m: int, texts: int, seed: int, *, corpora: int = 10, plan: BigramPlan = BigramPlan(), say: Callable[[str], None] = lambda line: None
+    replicates: int,
+    m: int,
+    texts: int,
+    seed: int,
+    *,
+    corpora: int = 10,
+    plan: BigramPlan = BigramPlan(),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Retrained:
-    """Replicates spread over corpora, each with one common checkpoint; every replicate draws its own true order, m fresh shuffles, an innocent model and texts.
+    """Replicates spread over corpora, each with one common checkpoint; every replicate draws its own true order, m
+    fresh shuffles, an innocent model and texts.
 
-    The innocent model learned the same rows as a whole in its own order, from the same empty table. The early checkpoint lies half way through the leg.
+    The innocent model learned the same rows as a whole in its own order, from the same empty table. The early
+    checkpoint lies half way through the leg.
     """
     made = {name: np.empty((replicates, m + 1)) for name in ("innocent", "early", "derived")}
     legs, half = m + 1, plan.last // 2
@@ -203,14 +244,22 @@ def retrain(
             for place, replicate in enumerate(some):
                 mine = slice(place * legs, (place + 1) * legs)
                 text = bigram_text(innocents[at + place], texts, plan.length, rng)
-                made["innocent"][replicate], made["early"][replicate] = bigram_logprob(late[mine], text), bigram_logprob(early[mine], text)
-                made["derived"][replicate] = bigram_logprob(late[mine], bigram_text(late[mine][0], texts, plan.length, rng))
+                made["innocent"][replicate], made["early"][replicate] = (
+                    bigram_logprob(late[mine], text),
+                    bigram_logprob(early[mine], text),
+                )
+                made["derived"][replicate] = bigram_logprob(
+                    late[mine], bigram_text(late[mine][0], texts, plan.length, rng)
+                )
         say(f"level 3: {(part[-1] + 1) * legs} legs retrained")
     return Retrained(**made)
 
 
-def retrain_cells(scored: np.ndarray, sizes: tuple[int, ...], whose: str, early: np.ndarray | None = None) -> list[Checked]:
-    """The p-values of `one_of_many` on [replicates, m + 1] with the first m columns of shuffles, for each m; and the published statistic of three models.
+def retrain_cells(
+    scored: np.ndarray, sizes: tuple[int, ...], whose: str, early: np.ndarray | None = None
+) -> list[Checked]:
+    """The p-values of `one_of_many` on [replicates, m + 1] with the first m columns of shuffles, for each m; and the
+    published statistic of three models.
 
     With `early`, also the rank p of the larger standardised value of two checkpoints.
     """
@@ -224,7 +273,10 @@ def retrain_cells(scored: np.ndarray, sizes: tuple[int, ...], whose: str, early:
             Checked(PLUG_IN, PUBLISHED, 3, text, np.array([float(t.published) for t in tests])),
         ]
         if early is not None:
-            pooled = [one_of_many(*pool_checkpoints(np.array([a[0], b[0]]), np.stack([a[1 : m + 1], b[1 : m + 1]], 1))) for a, b in zip(early, scored)]
+            pooled = [
+                one_of_many(*pool_checkpoints(np.array([a[0], b[0]]), np.stack([a[1 : m + 1], b[1 : m + 1]], 1)))
+                for a, b in zip(early, scored)
+            ]
             cells.append(Checked(POOLED, GUARANTEED, 3, text, np.array([float(t.rank) for t in pooled])))
     three = [one_of_many(line[0], line[1:3], spread="difference") for line in scored]
     text = f"{whose}, m = 2"

@@ -1,4 +1,6 @@
-"""The paper's own models and transcripts: what would be asked of them, what that takes, and asking it where they can be reached."""
+"""The paper's own models and transcripts: what would be asked of them, what that takes, and asking it where they can be
+reached.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ EPOCH = 98_700 * 1024
 
 @dataclass(frozen=True)
 class Asked:
-    """One query: a suspect, a reference that was trained in another order, the data set whose order is asked about, and what the paper reports."""
+    """One query: a suspect, a reference that was trained in another order, the data set whose order is asked about, and
+    what the paper reports.
+    """
 
     suspect: str
     reference: str
@@ -37,7 +41,13 @@ class Asked:
 DEDUPED = "EleutherAI/pile-deduped-pythia-preshuffled"
 QUERIES = (
     Asked("EleutherAI/pythia-1.4b-deduped", "EleutherAI/pythia-1.4b", DEDUPED, 1.4, "p at most about 1e-8"),
-    Asked("EleutherAI/pythia-6.9b-deduped", "EleutherAI/pythia-6.9b", DEDUPED, 6.9, "rho -.0779, published p 2.3e-134 on 100,000 rows"),
+    Asked(
+        "EleutherAI/pythia-6.9b-deduped",
+        "EleutherAI/pythia-6.9b",
+        DEDUPED,
+        6.9,
+        "rho -.0779, published p 2.3e-134 on 100,000 rows",
+    ),
     Asked(
         "EleutherAI/pythia-2.8b-deduped",
         "EleutherAI/pythia-2.8b",
@@ -56,15 +66,18 @@ def shards(data: str) -> list[str]:
 
 
 def needs(rows: int = 20_000) -> str:
-    """What the paper's preset takes, in words. `billions` is the suspect's size and stands for its reference's where that is no suspect itself."""
+    """What the paper's preset takes, in words. `billions` is the suspect's size and stands for its reference's where
+    that is no suspect itself.
+    """
     sizes = {a.reference: a.billions for a in reversed(QUERIES)} | {a.suspect: a.billions for a in QUERIES}
     models = sorted(sizes.items())
     largest, pair = max(sizes.values()), max(sizes[a.suspect] + sizes[a.reference] for a in QUERIES)
     return (
-        f"models {', '.join(name for name, _ in models)}; the order of {DEDUPED} ({rows:,} random rows by HTTP ranges, {rows * 4098 / 1e6:.0f} MB of 600 GB); "
-        f"{2 * pair * 1.25:.0f} GB of memory for the largest suspect and its reference side by side in bfloat16, with a copy of their query, key and value matrices; "
-        f"{sum(sizes.values()) * 2:.0f} GB of downloads or more, and about "
-        f"{2 * largest * 1e9 * rows * 2048 / 4e14 / 3600:.1f} hours of one large GPU for {rows:,} rows under it"
+        f"models {', '.join(name for name, _ in models)}; the order of {DEDUPED} ({rows:,} random rows by HTTP ranges,"
+        f" {rows * 4098 / 1e6:.0f} MB of 600 GB); {2 * pair * 1.25:.0f} GB of memory for the largest suspect and its"
+        " reference side by side in bfloat16, with a copy of their query, key and value matrices;"
+        f" {sum(sizes.values()) * 2:.0f} GB of downloads or more, and about"
+        f" {2 * largest * 1e9 * rows * 2048 / 4e14 / 3600:.1f} hours of one large GPU for {rows:,} rows under it"
     )
 
 
@@ -80,14 +93,17 @@ def unreachable(timeout: float = 10.0) -> str:
     return ""
 
 
-def run(out: Path | None, *, rows: int = 20_000, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run(
+    out: Path | None, *, rows: int = 20_000, seed: int = 0, say: Callable[[str], None] = lambda line: None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Ask every query of `QUERIES` with `rows` random rows; returns the table of claims and the lines.
 
     Raises: ProvenanceError: models or corpus cannot be reached; the message says what is needed.
     """
     if why := unreachable():
         raise ProvenanceError(
-            f"preset='paper': {why}. It needs {needs(rows)}. The presets quick and full train a family of their own and need nothing from outside"
+            f"preset='paper': {why}. It needs {needs(rows)}. The presets quick and full train a family of their own and"
+            " need nothing from outside"
         )
     claims, lines = [], []
     for asked in QUERIES:
@@ -106,7 +122,13 @@ def run(out: Path | None, *, rows: int = 20_000, seed: int = 0, say: Callable[[s
                 "p": p,
             }
         )
-        word = ("holds" if p <= 0.01 else "not shown: p above .01") if asked.related else "not flagged" if p > 0.01 else "flagged"
+        word = (
+            ("holds" if p <= 0.01 else "not shown: p above .01")
+            if asked.related
+            else "not flagged"
+            if p > 0.01
+            else "flagged"
+        )
         claims.append(
             (
                 f"{asked.suspect} was trained in the order of {asked.data}",
@@ -121,8 +143,12 @@ def run(out: Path | None, *, rows: int = 20_000, seed: int = 0, say: Callable[[s
 
 
 def _ask(asked: Asked, rows: int, seed: int, store: Path | None) -> QueryResult:
-    """One query, with both models in bfloat16; the corpus speaks the tokens of the reference, which is always one of Pythia's."""
-    transcript = from_pythia(shards(asked.data), rows=rows, seed=seed, epoch_rows=EPOCH, tokenizer=asked.reference, name=asked.data)
+    """One query, with both models in bfloat16; the corpus speaks the tokens of the reference, which is always one of
+    Pythia's.
+    """
+    transcript = from_pythia(
+        shards(asked.data), rows=rows, seed=seed, epoch_rows=EPOCH, tokenizer=asked.reference, name=asked.data
+    )
     suspect, reference = (load(name, dtype="bfloat16") for name in (asked.suspect, asked.reference))
     return query(
         Reference(suspect, name=asked.suspect),

@@ -1,4 +1,6 @@
-"""What the palimpsest experiment asks of its family of models: each Alice's transcript, and the query test of any model against it."""
+"""What the palimpsest experiment asks of its family of models: each Alice's transcript, and the query test of any model
+against it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ REFERENCE = "reference"
 class Bench:
     """A family of models, what is drawn at random in tests, and where tables are kept.
 
-    `family` trains what is asked for and not there. `folder`: where finished tables go, under the hash of what they depend on; None keeps nothing.
+    `family` trains what is asked for and not there. `folder`: where finished tables go, under the hash of what they
+    depend on; None keeps nothing.
     """
 
     family: Family
@@ -44,19 +47,34 @@ class Bench:
         """Rows and keys of the order that `name` was trained in."""
         if name not in self.held:
             recipe, keys = self.family.entries[name].recipe, self.family.keys(name)
-            rows = [ids[1:length].astype(np.int32) for ids, length in zip(self.family.ids, self.family.lengths)]  # scorers put the start token in front
+            rows = [
+                ids[1:length].astype(np.int32) for ids, length in zip(self.family.ids, self.family.lengths)
+            ]  # scorers put the start token in front
             self.held[name] = Transcript(
                 rows,
                 keys[:, 0] if recipe.epochs == 1 else keys,
                 "key",
                 name=f"palimpsest {name}",
                 tokenizer=tokenizer(),
-                shuffled_as="one key a row and epoch, drawn independently and uniformly by the trainer, who trained in the order of the keys",
+                shuffled_as=(
+                    "one key a row and epoch, drawn independently and uniformly by the trainer, who trained in the"
+                    " order of the keys"
+                ),
             )
         return self.held[name]
 
-    def ask(self, suspect: str, of: str, *references: str, rows: np.ndarray | None = None, declared: bool | None = False, **options: Any) -> QueryResult:
-        """Was `suspect` trained in the order of `of`? Later references are averaged with the first; `declared`: what is said of their order."""
+    def ask(
+        self,
+        suspect: str,
+        of: str,
+        *references: str,
+        rows: np.ndarray | None = None,
+        declared: bool | None = False,
+        **options: Any,
+    ) -> QueryResult:
+        """Was `suspect` trained in the order of `of`? Later references are averaged with the first; `declared`: what is
+        said of their order.
+        """
         transcript = self.transcript(of) if rows is None else self.transcript(of).take(rows)
         given = [Reference(self.family.row_nll(name, rows), shares_order=declared, name=name) for name in references]
         tokens = self.family.lengths - 1 if rows is None else self.family.lengths[rows] - 1
@@ -66,10 +84,14 @@ class Bench:
             transcript,
             tokens=tokens,
             names={"suspect": suspect},
-            **({"resamples": self.resamples, "seed": self.seed, "ledger": False} | options),  # tables correct for their lines by themselves
+            **(
+                {"resamples": self.resamples, "seed": self.seed, "ledger": False} | options
+            ),  # tables correct for their lines by themselves
         )
 
-    def line(self, group: str, suspect: str, seed: int, *references: str, of: str | None = None, **options: Any) -> dict[str, Any]:
+    def line(
+        self, group: str, suspect: str, seed: int, *references: str, of: str | None = None, **options: Any
+    ) -> dict[str, Any]:
         """One line of a table: the query of a suspect against the order of Alice `seed` (or of the entry `of`)."""
         found = self.ask(suspect, of or f"alice-{seed}", *references, **options)
         score, at = found.frame["score"].to_numpy(float), found.frame["position"].to_numpy(float)
@@ -102,7 +124,9 @@ class Bench:
 
 
 def effect(found: QueryResult) -> dict[str, float]:
-    """The columns that every table of tests has: rho with its interval, z, the guaranteed p and the permutation p in it."""
+    """The columns that every table of tests has: rho with its interval, z, the guaranteed p and the permutation p in
+    it.
+    """
     return {
         "rho": found.rho,
         "low": found.interval.low,
@@ -114,7 +138,9 @@ def effect(found: QueryResult) -> dict[str, float]:
 
 
 def by_seed(values: Mapping[int, float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean over Alices with Student's t interval over them: the seed is the unit, since rows of one run share its weights. NaN bounds for one seed."""
+    """Mean over Alices with Student's t interval over them: the seed is the unit, since rows of one run share its
+    weights. NaN bounds for one seed.
+    """
     from scipy import stats
 
     x = np.asarray(list(values.values()) if isinstance(values, Mapping) else values, dtype=float)

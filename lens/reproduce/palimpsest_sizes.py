@@ -1,8 +1,9 @@
-"""Sizes of tests under true nulls: how often p <= alpha, with intervals for one cell and for all cells together, and a verdict in words.
+"""Sizes of tests under true nulls: how often p <= alpha, with intervals for one cell and for all cells together, and a
+verdict in words.
 
-A p-value is valid if it is at most alpha with probability at most alpha. What is asked of a test that calls itself guaranteed: at no level may the
-interval of its size lie above the nominal level. An exact test has the nominal level inside its interval; a bound may lie below it and is then called
-conservative.
+A p-value is valid if it is at most alpha with probability at most alpha. What is asked of a test that calls itself
+guaranteed: at no level may the interval of its size lie above the nominal level. An exact test has the nominal level
+inside its interval; a bound may lie below it and is then called conservative.
 """
 
 from __future__ import annotations
@@ -25,15 +26,27 @@ LEVEL = 0.99
 PROBABILITIES = np.unique(np.r_[np.geomspace(2e-5, 1, 90), np.linspace(0.05, 1, 20)])
 GUARANTEED, APPROXIMATE, PUBLISHED, TRAP = "guaranteed", "approximate", "published", "wrong use"
 INSIDE, CONSERVATIVE, TOO_SMALL = "inside", "conservative", "TOO SMALL"
-COLUMNS = ["p-value", "kind", "level", "condition", "n", "size .05", "size .01", "size .001", "verdict", "verdict, all cells"]
+COLUMNS = [
+    "p-value",
+    "kind",
+    "level",
+    "condition",
+    "n",
+    "size .05",
+    "size .01",
+    "size .001",
+    "verdict",
+    "verdict, all cells",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Checked:
     """p-values of one test under one null.
 
-    `kind`: what the test says of itself (guaranteed, approximate), or how it was published or misused. `level`: 1 redrawn positions, 2 trained models,
-    3 retrained legs. `clusters`: for p-values that are not independent, the numbers of the units that they share, one array for each way of sharing.
+    `kind`: what the test says of itself (guaranteed, approximate), or how it was published or misused. `level`: 1
+    redrawn positions, 2 trained models, 3 retrained legs. `clusters`: for p-values that are not independent, the
+    numbers of the units that they share, one array for each way of sharing.
     """
 
     name: str
@@ -45,10 +58,11 @@ class Checked:
 
 
 def summarise(cells: Iterable[Checked], call: dict, seed: int, resamples: int = 2000) -> xr.Dataset:
-    """What is kept of the p-values: counts at the nominal levels, effective numbers, quantiles for a QQ plot, Kolmogorov-Smirnov tests (independent
-    p-values only).
+    """What is kept of the p-values: counts at the nominal levels, effective numbers, quantiles for a QQ plot,
+    Kolmogorov-Smirnov tests (independent p-values only).
 
-    Dimensions: `cell`, `nominal`, `probability`. `effective` [cell, nominal]: n, or for clustered p-values rate (1 - rate) / bootstrap variance
+    Dimensions: `cell`, `nominal`, `probability`. `effective` [cell, nominal]: n, or for clustered p-values rate (1 -
+        rate) / bootstrap variance
     (Korn & Graubard 1998), at most n; with no rejection at all, the number of clusters.
     """
     cells = list(cells)
@@ -91,18 +105,29 @@ def summarise(cells: Iterable[Checked], call: dict, seed: int, resamples: int = 
 def stamped(ds: xr.Dataset, kind: str, call: dict, seed: int) -> xr.Dataset:
     """A Dataset with its record; no one model stands behind it."""
     return results.stamp(
-        ds, {"kind": kind, "status": "complete", "seed": seed, "call": call, "model": {"name": "micro-models", "hash": ""}, "versions": dict(_versions())}
+        ds,
+        {
+            "kind": kind,
+            "status": "complete",
+            "seed": seed,
+            "call": call,
+            "model": {"name": "micro-models", "hash": ""},
+            "versions": dict(_versions()),
+        },
     )
 
 
 def _effective(reached: np.ndarray, clusters: Sequence[np.ndarray], resamples: int, seed: int) -> np.ndarray:
-    """Effective number of independent p-values behind each rate: rate (1 - rate) over its variance, which is the sum of the bootstrap variances over
-    each kind of unit less what is counted twice (Cameron, Gelbach & Miller 2011), and not below any one of them."""
+    """Effective number of independent p-values behind each rate: rate (1 - rate) over its variance, which is the sum of
+    the bootstrap variances over each kind of unit less what is counted twice (Cameron, Gelbach & Miller 2011), and not
+    below any one of them."""
     rate, n = reached.mean(0), len(reached)
     several = np.stack([_bootstrap_variance(reached, units, resamples, seed) for units in clusters])
     variance = np.maximum(several.sum(0) - (len(clusters) - 1) * rate * (1 - rate) / n, several.max(0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(variance > 0, np.clip(rate * (1 - rate) / variance, 1, n), min(len(np.unique(units)) for units in clusters))
+        return np.where(
+            variance > 0, np.clip(rate * (1 - rate) / variance, 1, n), min(len(np.unique(units)) for units in clusters)
+        )
 
 
 def _bootstrap_variance(reached: np.ndarray, clusters: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -110,7 +135,9 @@ def _bootstrap_variance(reached: np.ndarray, clusters: np.ndarray, resamples: in
     units, index = np.unique(clusters, return_inverse=True)
     wins = np.stack([np.bincount(index, column, len(units)) for column in reached.T.astype(float)], 1)
     count = np.bincount(index, minlength=len(units)).astype(float)
-    drawn = np.random.default_rng([seed, 0xB0]).multinomial(len(units), np.full(len(units), 1 / len(units)), size=resamples)
+    drawn = np.random.default_rng([seed, 0xB0]).multinomial(
+        len(units), np.full(len(units), 1 / len(units)), size=resamples
+    )
     return ((drawn @ wins) / (drawn @ count)[:, None]).var(0)
 
 
@@ -118,13 +145,14 @@ def _bootstrap_variance(reached: np.ndarray, clusters: np.ndarray, resamples: in
 
 
 def sizes(summaries: Sequence[xr.Dataset], level: float = LEVEL) -> pd.DataFrame:
-    """One line a cell and nominal level of all summaries: size, its Clopper-Pearson and Wilson intervals at `level`, the interval that holds for all
-    lines together (Bonferroni), verdicts from both."""
+    """One line a cell and nominal level of all summaries: size, its Clopper-Pearson and Wilson intervals at `level`,
+    the interval that holds for all lines together (Bonferroni), verdicts from both."""
     rows = []
     lines = sum(ds.hits.size for ds in summaries)
     for at in (ds.isel(cell=cell) for ds in summaries for cell in range(ds.sizes["cell"])):
         n = int(at.n)
-        # a bootstrap over units sees too little of what few units do rarely: no level is worth more tests than a higher one
+        # a bootstrap over units sees too little of what few units do rarely: no level is worth more tests than a higher
+        # one
         worth = np.minimum.accumulate(at.effective.values.astype(float))
         for nominal, hits, effective in zip(map(float, at.nominal), at.hits.values, worth):
             rate = float(hits) / n
@@ -168,19 +196,36 @@ def worst(words: Iterable[str]) -> str:
 
 
 def wide(long: pd.DataFrame) -> pd.DataFrame:
-    """One line a cell: its sizes as `estimate [low, high]` at each nominal level, and its verdicts for this cell alone and among all."""
+    """One line a cell: its sizes as `estimate [low, high]` at each nominal level, and its verdicts for this cell alone
+    and among all.
+    """
     rows = []
     for (name, kind, level, condition), part in long.groupby(["p-value", "kind", "level", "condition"], sort=False):
         shown = [f"{_short(s)} [{_short(a)}, {_short(b)}]" for s, a, b in zip(part["size"], part["low"], part["high"])]
-        rows.append([name, kind, level, condition, int(part["n"].iloc[0]), *shown, worst(part["verdict"]), worst(part["verdict, all cells"])])
+        rows.append(
+            [
+                name,
+                kind,
+                level,
+                condition,
+                int(part["n"].iloc[0]),
+                *shown,
+                worst(part["verdict"]),
+                worst(part["verdict, all cells"]),
+            ]
+        )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def criterion(long: pd.DataFrame) -> dict[str, object]:
-    """Whether any test that calls itself guaranteed was seen to be too small, in one cell at a time and over all cells together."""
+    """Whether any test that calls itself guaranteed was seen to be too small, in one cell at a time and over all cells
+    together.
+    """
     mine = long[long.kind == GUARANTEED]
     alone, together = (mine[mine[column] == TOO_SMALL] for column in ("verdict", "verdict, all cells"))
-    named = lambda part: [f"{r['p-value']} | {r['condition']} | {r['nominal']:g}: {r['size']:.4g}" for _, r in part.iterrows()]
+    named = lambda part: [
+        f"{r['p-value']} | {r['condition']} | {r['nominal']:g}: {r['size']:.4g}" for _, r in part.iterrows()
+    ]
     return {
         "lines": len(mine),
         "cells": int(mine.groupby(["p-value", "level", "condition"]).ngroups),

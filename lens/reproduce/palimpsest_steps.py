@@ -26,8 +26,10 @@ GRAMS = (6, 12)  # bytes
 
 
 def queries(bench: Bench) -> pd.DataFrame:
-    """Every suspect against every Alice whose order it may have: Alices, derivatives, innocent models, a sister in the same order, and the trap of a wrong
-    reference. Each suspect is asked twice: by the difference to the reference, and by the residual of a polynomial of degree 4 in it.
+    """Every suspect against every Alice whose order it may have: Alices, derivatives, innocent models, a sister in the
+    same order, and the trap of a wrong
+    reference. Each suspect is asked twice: by the difference to the reference, and by the residual of a polynomial of
+        degree 4 in it.
     """
 
     def make() -> pd.DataFrame:
@@ -54,26 +56,39 @@ def references(bench: Bench) -> pd.DataFrame:
         lines = []
         for i in bench.seeds:
             me = f"alice-{i}"
-            lines += [bench.line("reference", me, i), *(bench.line("reference", me, i, name) for name in (REFERENCE, "disjoint", "smaller"))]
+            lines += [
+                bench.line("reference", me, i),
+                *(bench.line("reference", me, i, name) for name in (REFERENCE, "disjoint", "smaller")),
+            ]
             lines.append(bench.line("reference", me, i, REFERENCE, "independent-0"))
-            lines += [bench.line("reference", me, i, REFERENCE, statistic=statistic) for statistic in ("linear", "poly4")]
+            lines += [
+                bench.line("reference", me, i, REFERENCE, statistic=statistic) for statistic in ("linear", "poly4")
+            ]
         return pd.DataFrame(lines)
 
     return bench.kept("references", make)
 
 
 def arms(bench: Bench) -> pd.DataFrame:
-    """Alices of every learning-rate schedule, each with a reference of the same schedule; and of two epochs, by both epochs' keys or one's."""
+    """Alices of every learning-rate schedule, each with a reference of the same schedule; and of two epochs, by both
+    epochs' keys or one's.
+    """
 
     def make() -> pd.DataFrame:
         size = bench.family.size
         lines = [bench.line("constant", f"alice-{i}", i, REFERENCE) for i in bench.seeds]
         for arm in size.arms:
-            lines += [bench.line(arm, f"{arm}/alice-{i}", i, f"{arm}/reference", of=f"{arm}/alice-{i}") for i in range(size.arm_seeds)]
+            lines += [
+                bench.line(arm, f"{arm}/alice-{i}", i, f"{arm}/reference", of=f"{arm}/alice-{i}")
+                for i in range(size.arm_seeds)
+            ]
         for i in range(size.epoch_seeds):
             name = f"epochs/alice-{i}"
             both = bench.transcript(name)
-            for part, transcript in (("both epochs", both), *((f"epoch {e + 1}", both.epoch(e)) for e in range(both.epochs))):
+            for part, transcript in (
+                ("both epochs", both),
+                *((f"epoch {e + 1}", both.epoch(e)) for e in range(both.epochs)),
+            ):
                 bench.held[f"{name} {part}"] = transcript
                 lines.append(bench.line(f"two epochs: {part}", name, i, "epochs/reference", of=f"{name} {part}"))
         return pd.DataFrame(lines)
@@ -82,11 +97,14 @@ def arms(bench: Bench) -> pd.DataFrame:
 
 
 def power(bench: Bench) -> pd.DataFrame:
-    """How often a part of the rows is enough: `DRAWS` subsamples without replacement of every size, for Alices and all derivatives.
+    """How often a part of the rows is enough: `DRAWS` subsamples without replacement of every size, for Alices and all
+    derivatives.
 
-    Two tests: "normal" compares the exactly standardised rank correlation with the normal tail (an approximation, for speed: no permutation is drawn),
-    "key" the guaranteed bound. Subsamples of one run share its weights: the unit over which to take intervals is the seed. `WINDOWS` of the first tokens of
-    each row are scored for `WINDOWED` (Alice and one tuned model) only; for other suspects `tokens` grows with the rows alone.
+    Two tests: "normal" compares the exactly standardised rank correlation with the normal tail (an approximation, for
+        speed: no permutation is drawn),
+    "key" the guaranteed bound. Subsamples of one run share its weights: the unit over which to take intervals is the
+    seed. `WINDOWS` of the first tokens of each row are scored for `WINDOWED` (Alice and one tuned model) only; for
+    other suspects `tokens` grows with the rows alone.
     """
 
     def make() -> pd.DataFrame:
@@ -101,7 +119,17 @@ def power(bench: Bench) -> pd.DataFrame:
                     tokens = float(np.minimum(lengths, window or lengths.max()).mean())
                     for n in (*(n for n in ROWS if n < len(key)), len(key)):
                         z, rates = detection(score, key, n, DRAWS if n < len(key) else 1, [bench.seed, i, n])
-                        lines.append({"suspect": f"alice{name}", "seed": i, "n": n, "window": window or 0, "tokens": n * tokens, "median_z": z, **rates})
+                        lines.append(
+                            {
+                                "suspect": f"alice{name}",
+                                "seed": i,
+                                "n": n,
+                                "window": window or 0,
+                                "tokens": n * tokens,
+                                "median_z": z,
+                                **rates,
+                            }
+                        )
             bench.say(f"power of alice-{i} and its derivatives")
         return pd.DataFrame(lines)
 
@@ -109,7 +137,8 @@ def power(bench: Bench) -> pd.DataFrame:
 
 
 def detection(score: np.ndarray, key: np.ndarray, n: int, draws: int, seed) -> tuple[float, dict[str, float]]:
-    """Median z and the share of `draws` subsamples of n rows in which each test rejects at each of `LEVELS`, in the direction of training (lower NLL later).
+    """Median z and the share of `draws` subsamples of n rows in which each test rejects at each of `LEVELS`, in the
+    direction of training (lower NLL later).
 
     `normal_<level>`: the normal tail of z, an approximation; `key_<level>`: the guaranteed key bound.
     """
@@ -123,12 +152,14 @@ def detection(score: np.ndarray, key: np.ndarray, n: int, draws: int, seed) -> t
     z = (ranks * places).sum(axis=1) / np.sqrt(norm * (places**2).sum(axis=1)) * np.sqrt(n - 1)
     bound = (ranks * (key[index] - 0.5)).sum(axis=1) / np.sqrt(norm / 12)
     logs = {"normal": stats.norm.logcdf(z), "key": np.where(bound < 0, -(bound**2) / 2, 0.0)}
-    return float(np.median(z)), {f"{test}_{level:g}": float((log <= np.log(level)).mean()) for test, log in logs.items() for level in LEVELS}
+    return float(np.median(z)), {
+        f"{test}_{level:g}": float((log <= np.log(level)).mean()) for test, log in logs.items() for level in LEVELS
+    }
 
 
 def stopping(bench: Bench) -> pd.DataFrame:
-    """Rows asked until the e-value reaches each of `STOPS`, over `ARRIVALS` random sequences of asking: Alices, one tuned, one innocent model. NaN: not
-    within all rows.
+    """Rows asked until the e-value reaches each of `STOPS`, over `ARRIVALS` random sequences of asking: Alices, one
+    tuned, one innocent model. NaN: not within all rows.
     """
 
     def make() -> pd.DataFrame:
@@ -141,7 +172,9 @@ def stopping(bench: Bench) -> pd.DataFrame:
                         reached = np.flatnonzero(found.log_e >= np.log(stop))
                         lines.append(
                             {
-                                "suspect": suspect.removeprefix(f"alice-{i}/") if "/" in suspect else suspect.split("-")[0],
+                                "suspect": (
+                                    suspect.removeprefix(f"alice-{i}/") if "/" in suspect else suspect.split("-")[0]
+                                ),
                                 "seed": i,
                                 "arrival": arrival,
                                 "stop": stop,
@@ -154,15 +187,17 @@ def stopping(bench: Bench) -> pd.DataFrame:
 
 
 def retrains(bench: Bench) -> pd.DataFrame:
-    """Shuffle-retrain: texts of each writer at each temperature under Alice-0 and its retrained copies; exact rank p, Student's t, and the published plug-in
-    p side by side.
+    """Shuffle-retrain: texts of each writer at each temperature under Alice-0 and its retrained copies; exact rank p,
+    Student's t, and the published plug-in p side by side.
     """
 
     def make() -> pd.DataFrame:
         family, lines = bench.family, []
         for writer, temperature in family.writings():
             true = family.text_score("alice-0", writer, temperature)
-            others = np.stack([family.text_score(f"retrain/{j}", writer, temperature) for j in range(family.size.retrains)])
+            others = np.stack(
+                [family.text_score(f"retrain/{j}", writer, temperature) for j in range(family.size.retrains)]
+            )
             tokens = (family.text(writer, temperature)[1] - 1 - derive.PROMPT).clip(min=0)
             for share in (0.1, 0.3, 1.0):
                 some = slice(0, max(2, round(share * len(true))))
@@ -191,16 +226,26 @@ def retrains(bench: Bench) -> pd.DataFrame:
 
 
 def partitions(bench: Bench) -> pd.DataFrame:
-    """Partition test: do sampled texts share more n-grams (bytes) with late rows of Alice-0's order? Beside it, keys that nobody trained by."""
+    """Partition test: do sampled texts share more n-grams (bytes) with late rows of Alice-0's order? Beside it, keys
+    that nobody trained by.
+    """
 
     def make() -> pd.DataFrame:
         lines, transcript = [], bench.transcript("alice-0")
         null = provenance.Transcript(
-            None, unused(bench.family.entries["alice-0"].recipe), "key", name="keys that nobody used", shuffled_as="drawn uniformly, used by nobody"
+            None,
+            unused(bench.family.entries["alice-0"].recipe),
+            "key",
+            name="keys that nobody used",
+            shuffled_as="drawn uniformly, used by nobody",
         )
         for writer, temperature in bench.family.writings():
             ids, lengths = bench.family.text(writer, temperature)
-            documents = [row[1 + derive.PROMPT : length] for row, length in zip(ids, lengths) if length - 1 - derive.PROMPT >= GRAMS[0]]
+            documents = [
+                row[1 + derive.PROMPT : length]
+                for row, length in zip(ids, lengths)
+                if length - 1 - derive.PROMPT >= GRAMS[0]
+            ]
             matches = match(documents, transcript)
             for name, of in (("alice-0", transcript), ("nobody", null)):
                 line = {

@@ -1,7 +1,9 @@
-"""The claims about a memory subspace against what was measured on the organism `canaries`; each row states the rule of its verdict.
+"""The claims about a memory subspace against what was measured on the organism `canaries`; each row states the rule of
+its verdict.
 
-The published work is on diffusion models (Stable Diffusion 1.4), so that its numbers are named as of other models. Its own tables were not at hand: what is quoted was computed
-from the output of its notebook (IoU), or comes from later work that checked it (Kowalczuk et al. 2025, Finding DoRI; Chang et al. 2024). Intervals over seeds are Student's t.
+The published work is on diffusion models (Stable Diffusion 1.4), so that its numbers are named as of other models. Its
+own tables were not at hand: what is quoted was computed from the output of its notebook (IoU), or comes from later work
+that checked it (Kowalczuk et al. 2025, Finding DoRI; Chang et al. 2024). Intervals over seeds are Student's t.
 """
 
 from __future__ import annotations
@@ -44,31 +46,78 @@ def _specific(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     published = lines[(lines.method == "contrast") & (lines.reference == "clean text")]
     above = all(line.above.low > 2 * line.chance for line in published.itertuples())
     named = {f"{line.kind}, {line.reference}, {line.method}": line for line in lines.itertuples()}
-    numbers["iou"] = {name: {pair: list(getattr(line, pair)) for pair in ("memorised", "other", "mixed")} for name, line in named.items()}
+    numbers["iou"] = {
+        name: {pair: list(getattr(line, pair)) for pair in ("memorised", "other", "mixed")}
+        for name, line in named.items()
+    }
     numbers["specific_p"] = {name: list(line.p_other) for name, line in named.items()}
-    rows.append(("Masks of disjoint sets of memorised sequences overlap far above chance (published contrast, one common reference)",
-                 "mean IoU .556 against the null prompt, .538 against captions; chance .005 (Stable Diffusion 1.4, 5 sets of 10 prompts; computed from the notebook's output)",
-                 "; ".join(f"{line.kind}: IoU {each(line.memorised)} by seed, chance {line.chance:.3f}, above it by {over(line.above)}" for line in published.itertuples()),
-                 f"{int(published.seeds.max())} seeds x {int(published.sets.max())} sets of a kind",
-                 ("not judged: one model" if published.seeds.max() < 2 else "holds" if above else "not shown") + " (rule: more than three times chance, interval over seeds, in every kind)",
-                 EVERY))  # fmt: skip
+    rows.append(
+        (
+            (
+                "Masks of disjoint sets of memorised sequences overlap far above chance (published contrast, one common"
+                " reference)"
+            ),
+            (
+                "mean IoU .556 against the null prompt, .538 against captions; chance .005 (Stable Diffusion 1.4, 5"
+                " sets of 10 prompts; computed from the notebook's output)"
+            ),
+            "; ".join(
+                f"{line.kind}: IoU {each(line.memorised)} by seed, chance {line.chance:.3f}, above it by"
+                f" {over(line.above)}"
+                for line in published.itertuples()
+            ),
+            f"{int(published.seeds.max())} seeds x {int(published.sets.max())} sets of a kind",
+            ("not judged: one model" if published.seeds.max() < 2 else "holds" if above else "not shown")
+            + " (rule: more than three times chance, interval over seeds, in every kind)",
+            EVERY,
+        )
+    )
     for method, reference, claim, paper in (
-            ("contrast", "clean text", "... and the overlap is about memory: sets of unseen sequences overlap less (published contrast, the control that is lacking)",
-             "no set of prompts that are not memorised was tried"),
-            ("corrected", "unseen, same kind", "... with the corrected contrast (margin of one standard error, reference of the same kind)", "not measured")):
+        (
+            "contrast",
+            "clean text",
+            (
+                "... and the overlap is about memory: sets of unseen sequences overlap less (published contrast, the"
+                " control that is lacking)"
+            ),
+            "no set of prompts that are not memorised was tried",
+        ),
+        (
+            "corrected",
+            "unseen, same kind",
+            "... with the corrected contrast (margin of one standard error, reference of the same kind)",
+            "not measured",
+        ),
+    ):
         for kind in dict.fromkeys(lines.kind):
             of = lines[(lines.method == method) & (lines.reference == reference) & (lines.kind == kind)]
             if of.empty:
                 continue
             line = of.iloc[0]
-            found = Interval(line.more_other, line.more_other_low, line.more_other_high, 0.95, int(line.seeds), "Student's t over seeds")
+            found = Interval(
+                line.more_other,
+                line.more_other_low,
+                line.more_other_high,
+                0.95,
+                int(line.seeds),
+                "Student's t over seeds",
+            )
             keep(numbers, f"specific_{method}_{kind}", found)
             sure = max(line.holm_other) <= 0.05
-            rows.append((f"{claim}: {kind}", paper,
-                         f"memorised minus unseen {over(found, 3)}; by seed IoU {each(line.memorised)} against {each(line.other)}, "
-                         f"across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted labels {each(line.p_other, 3)}",
-                         f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
-                         _specific_verdict(found, sure, line.holm_other), f"Holm over {int(line.seeds)} seeds"))
+            rows.append(
+                (
+                    f"{claim}: {kind}",
+                    paper,
+                    (
+                        f"memorised minus unseen {over(found, 3)}; by seed IoU {each(line.memorised)} against"
+                        f" {each(line.other)}, across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted"
+                        f" labels {each(line.p_other, 3)}"
+                    ),
+                    f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
+                    _specific_verdict(found, sure, line.holm_other),
+                    f"Holm over {int(line.seeds)} seeds",
+                )
+            )
 
 
 def _specific_verdict(found: Interval, sure: bool, p: Any) -> str:
@@ -81,46 +130,104 @@ def _specific_verdict(found: Interval, sure: bool, p: Any) -> str:
 def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
     val, verse = frames.at_rise(curves, "val"), frames.at_rise(curves, "verse")
     n, seeds = int(val.n.max()), curves.seed.nunique()
-    numbers["at_rise"] = {a: {r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)} for r in t.itertuples()}
-                          for a, t in (("val", val), ("verse", verse))}
+    numbers["at_rise"] = {
+        a: {
+            r.method: {
+                "strict": r.strict,
+                "low": r.low,
+                "high": r.high,
+                "runs": list(r.runs),
+                "reached": bool(r.reached),
+            }
+            for r in t.itertuples()
+        }
+        for a, t in (("val", val), ("verse", verse))
+    }
     runs = val.set_index("method").runs
     where = f"strict recitation of the located set at +{RISE} nats of clean loss"
     best = min((m for m in ("contrast", "corrected") if m in runs), key=lambda m: np.mean(runs[m]))
     for name, other, claim, paper in (
-            ("contrast", "random", "Pruning by the published contrast takes recitation away at little cost, more than random pruning does",
-             "memorisation rate .98 to .00, SSCD .90 to .20 (Stable Diffusion 1.4, verbatim prompts; measured in Finding DoRI)"),
-            ("corrected", "contrast", "The corrected contrast does better than the published one", "not in the paper"),
-            ("corrected", "random", "The corrected contrast does better than random pruning", "not in the paper"),
-            ("eigen", best, "A linear subspace (generalised eigenvectors) does better than the best mask of a contrast",
-             "not in the paper, which speaks of a subspace and prunes weights")):
+        (
+            "contrast",
+            "random",
+            "Pruning by the published contrast takes recitation away at little cost, more than random pruning does",
+            (
+                "memorisation rate .98 to .00, SSCD .90 to .20 (Stable Diffusion 1.4, verbatim prompts; measured in"
+                " Finding DoRI)"
+            ),
+        ),
+        ("corrected", "contrast", "The corrected contrast does better than the published one", "not in the paper"),
+        ("corrected", "random", "The corrected contrast does better than random pruning", "not in the paper"),
+        (
+            "eigen",
+            best,
+            "A linear subspace (generalised eigenvectors) does better than the best mask of a contrast",
+            "not in the paper, which speaks of a subspace and prunes weights",
+        ),
+    ):
         found = frames.difference(val, other, name)
         if found is None:
             continue
         keep(numbers, f"{name}_under_{other}", found)
-        rows.append((claim, paper, f"{where}: {frames.title(name)} {each(runs[name])} by seed, {frames.title(other)} {each(runs[other])}; less by {over(found)}",
-                     f"{seeds} seeds, {n} sequences", judged(found) + " (rule: interval over seeds above 0)"))
+        rows.append(
+            (
+                claim,
+                paper,
+                (
+                    f"{where}: {frames.title(name)} {each(runs[name])} by seed, {frames.title(other)}"
+                    f" {each(runs[other])}; less by {over(found)}"
+                ),
+                f"{seeds} seeds, {n} sequences",
+                judged(found) + " (rule: interval over seeds above 0)",
+            )
+        )
     low = frames.at_rise(curves, "val", LEAST_RISE)
-    numbers["at_least_rise"] = {r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)} for r in low.itertuples()}
+    numbers["at_least_rise"] = {
+        r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)}
+        for r in low.itertuples()
+    }
     for rise, of in ((LEAST_RISE, low), (RISE, val)):
-        order = "; ".join(f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({each(r.runs)})" + ("" if r.reached else " at its end, before this cost")
-                          for r in of.itertuples())
-        rows.append((f"Every method at one cost: strict recitation of the located set at +{rise} nats of clean loss (interval over seeds; by seed)",
-                     "in language models, drop of the target by locator: hard concrete > slimming > zero-out, integrated gradients > activations > random "
-                     "(GPT-2, Pythia; from a summary of Chang et al. 2024)", order, f"{seeds} seeds, {n} sequences",
-                     f"no claim to judge; least: {of.title.iloc[0]}"))
+        order = "; ".join(
+            f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({each(r.runs)})"
+            + ("" if r.reached else " at its end, before this cost")
+            for r in of.itertuples()
+        )
+        rows.append(
+            (
+                (
+                    f"Every method at one cost: strict recitation of the located set at +{rise} nats of clean loss"
+                    " (interval over seeds; by seed)"
+                ),
+                (
+                    "in language models, drop of the target by locator: hard concrete > slimming > zero-out, integrated"
+                    " gradients > activations > random (GPT-2, Pythia; from a summary of Chang et al. 2024)"
+                ),
+                order,
+                f"{seeds} seeds, {n} sequences",
+                f"no claim to judge; least: {of.title.iloc[0]}",
+            )
+        )
     both = val.set_index("method").runs.to_frame("val").join(verse.set_index("method").runs.rename("verse"))
     if "balanced_subnet" in both.index:
         gap = frames.over_seeds(np.subtract(both.verse["balanced_subnet"], both.val["balanced_subnet"]))
         keep(numbers, "balanced_subnet_gap", gap)
-        rows.append(("BalancedSubnet takes away what it was trained on, less a family it did not see",
-                     "strict on Dolma .06, on historical quotes .60 (OLMo-2 7B; other models)",
-                     f"at +{RISE} nats: located {each(both.val['balanced_subnet'])}, second family "
-                     f"{each(both.verse['balanced_subnet'])} by seed; gap {over(gap)}", f"{seeds} seeds, {n} and {int(verse.n.max())} sequences",
-                     judged(gap) + " (rule: interval over seeds above 0)"))
+        rows.append(
+            (
+                "BalancedSubnet takes away what it was trained on, less a family it did not see",
+                "strict on Dolma .06, on historical quotes .60 (OLMo-2 7B; other models)",
+                (
+                    f"at +{RISE} nats: located {each(both.val['balanced_subnet'])}, second family "
+                    f"{each(both.verse['balanced_subnet'])} by seed; gap {over(gap)}"
+                ),
+                f"{seeds} seeds, {n} and {int(verse.n.max())} sequences",
+                judged(gap) + " (rule: interval over seeds above 0)",
+            )
+        )
 
 
 def _transfer(rows: list, numbers: dict, table: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """Against random weights at the very cost of the edit, and against edits of sets that the model never saw. As many random rows or columns cost a fifth of it, so that what they leave says
+    """Against random weights at the very cost of the edit, and against edits of sets that the model never saw. As many
+    random rows or columns cost a fifth of it, so that what they leave says
     little: it stands beside."""
     if table.empty:
         return
@@ -128,24 +235,42 @@ def _transfer(rows: list, numbers: dict, table: pd.DataFrame, curves: pd.DataFra
     for method in [m for m in ("contrast", "corrected", "eigen") if m in set(table.method)]:
         of = lines[lines.method == method].set_index(["source", "set"])
         for among, name in (("others", "other memorised sequences"), ("verse", "the second family")):
-            equal, unseen = frames.at_cost(curves, table, method, among), frames.transfer_gap(table, method, among, "unseen")
+            equal, unseen = (
+                frames.at_cost(curves, table, method, among),
+                frames.transfer_gap(table, method, among, "unseen"),
+            )
             if ("memorised", among) not in of.index or equal is None or unseen is None:
                 continue
             found, left, costs = equal
             keep(numbers, f"transfer_{method}_{among}", found)
             keep(numbers, f"transfer_{method}_{among}_unseen", unseen)
             own, theirs = of.loc[("memorised", "own")], of.loc[("unseen", among)]
-            beside = "; ".join(f"as many {c} ({of.loc[(c, among)].rise:+.3f} nats) leave {each(of.loc[(c, among)].runs)}" for c in ("random rows", "random columns") if (c, among) in of.index)
+            beside = "; ".join(
+                f"as many {c} ({of.loc[(c, among)].rise:+.3f} nats) leave {each(of.loc[(c, among)].runs)}"
+                for c in ("random rows", "random columns")
+                if (c, among) in of.index
+            )
             bounds = [found, unseen]
-            flat = [g for g in bounds if not g.high - g.low > 1e-9]      # one model, or models that agree entirely
+            flat = [g for g in bounds if not g.high - g.low > 1e-9]  # one model, or models that agree entirely
             word = judged(flat[0]) if flat else verdict(min(g.low for g in bounds) > 0, max(g.high for g in bounds) < 0)
-            rows.append((f"A common subspace: the edit found on some memories takes away {name} too ({frames.title(method)})",
-                         "shown on the prompts that the mask was found on, and on sets that share templates with them",
-                         f"own set {each(own.runs)} by seed, {name} {each(of.loc[('memorised', among)].runs)} (clean loss {each(costs, 3)} up); random weights at that cost leave "
-                         f"{each(left)}: the edit leaves {over(found)} less; edits of unseen sets (clean loss {theirs.rise:.2f} up) leave {each(theirs.runs)}: {over(unseen)} less"
-                         + (f"; {beside}" if beside else ""),
-                         f"{len(own.runs)} seeds, {int(own.n)} sequence-edits of the own set",
-                         word + " (rule: interval over seeds above 0 against random weights of equal cost and against edits of unseen sets)", EVERY))
+            rows.append(
+                (
+                    (
+                        f"A common subspace: the edit found on some memories takes away {name} too"
+                        f" ({frames.title(method)})"
+                    ),
+                    "shown on the prompts that the mask was found on, and on sets that share templates with them",
+                    f"own set {each(own.runs)} by seed, {name} {each(of.loc[('memorised', among)].runs)} (clean loss"
+                    f" {each(costs, 3)} up); random weights at that cost leave {each(left)}: the edit leaves"
+                    f" {over(found)} less; edits of unseen sets (clean loss {theirs.rise:.2f} up) leave"
+                    f" {each(theirs.runs)}: {over(unseen)} less" + (f"; {beside}" if beside else ""),
+                    f"{len(own.runs)} seeds, {int(own.n)} sequence-edits of the own set",
+                    word
+                    + " (rule: interval over seeds above 0 against random weights of equal cost and against edits of"
+                    " unseen sets)",
+                    EVERY,
+                )
+            )
 
 
 def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
@@ -163,25 +288,71 @@ def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     n = f"{int(at.injections.max())} injections in {len(learned.seeds)} seeds, {int(at.n.max())} neurons"
     first = all(d.interval.estimate > 0 and p <= 0.05 for d, p in zip(apart, adjusted))
     behind = [frames.title(m) for m, d, p in zip(rivals, apart, adjusted) if d.interval.estimate < 0 and p <= 0.05]
-    rows.append(("Memory at a known place: hard concrete finds most of the planted neurons, activations least",
-                 "recall at .5 % .874 (GPT-2), .764 (Pythia 6.9B); order hard concrete > slimming > zero-out, integrated gradients > activations > random "
-                 "(from a summary of Chang et al. 2024)",
-                 f"recall at {100 * at.k.iloc[0]:g} % (intervals over seeds), chance {at.chance.iloc[0]:.3f}: {text}", n,
-                 ("not judged: one model" if one else verdict(first, bool(behind), f"{', '.join(behind)} find{'s' * (len(behind) == 1)} more" if behind else "").replace("the interval holds 0", "p above .05"))
-                 + " (rule: hard concrete minus every other locator that looks at data, seeds and neurons in p)", f"Holm over {len(rivals)}"))
-    sure = [r.title for r, p in zip(at.itertuples(), holm(np.nan_to_num(at.p.to_numpy(float), nan=1.0))) if r.recall > r.chance and p <= 0.05]
+    rows.append(
+        (
+            "Memory at a known place: hard concrete finds most of the planted neurons, activations least",
+            (
+                "recall at .5 % .874 (GPT-2), .764 (Pythia 6.9B); order hard concrete > slimming > zero-out, integrated"
+                " gradients > activations > random (from a summary of Chang et al. 2024)"
+            ),
+            f"recall at {100 * at.k.iloc[0]:g} % (intervals over seeds), chance {at.chance.iloc[0]:.3f}: {text}",
+            n,
+            (
+                "not judged: one model"
+                if one
+                else verdict(
+                    first, bool(behind), f"{', '.join(behind)} find{'s' * (len(behind) == 1)} more" if behind else ""
+                ).replace("the interval holds 0", "p above .05")
+            )
+            + " (rule: hard concrete minus every other locator that looks at data, seeds and neurons in p)",
+            f"Holm over {len(rivals)}",
+        )
+    )
+    sure = [
+        r.title
+        for r, p in zip(at.itertuples(), holm(np.nan_to_num(at.p.to_numpy(float), nan=1.0)))
+        if r.recall > r.chance and p <= 0.05
+    ]
     misses = "; ".join(f"{r.title} finds none in {sum(v == 0 for v in r.runs)}" for r in at.itertuples() if 0 in r.runs)
     if not one:
-        rows.append(("... and every locator does better than chance", "as above", f"above chance: {', '.join(sure) or 'none'}"
-                     + (f"; of {int(at.injections.max())} injections {misses}" if misses else ""), n,
-                     ("holds" if len(sure) == len(at) else f"holds in part; {len(sure)} of {len(at)} shown" if sure else "not shown: p above .05") + " (rule: recall minus chance; p: the largest of t over seeds, t over injections and the exact one of the neurons)",
-                     f"Holm over {len(at)}"))
+        rows.append(
+            (
+                "... and every locator does better than chance",
+                "as above",
+                f"above chance: {', '.join(sure) or 'none'}"
+                + (f"; of {int(at.injections.max())} injections {misses}" if misses else ""),
+                n,
+                (
+                    "holds"
+                    if len(sure) == len(at)
+                    else f"holds in part; {len(sure)} of {len(at)} shown"
+                    if sure
+                    else "not shown: p above .05"
+                )
+                + " (rule: recall minus chance; p: the largest of t over seeds, t over injections and the exact one of"
+                " the neurons)",
+                f"Holm over {len(at)}",
+            )
+        )
     magnitude = at[at.locator == "magnitude"]
     if len(magnitude):
         ahead = frames.over_seeds(np.subtract(magnitude.seeds.iloc[0], learned.seeds))
-        rows.append(("Trap of that test: planting leaves its mark in the weights themselves, so that the size alone finds it", "not measured",
-                     f"column norm, no data: {magnitude.recall.iloc[0]:.2f}, by injection {each(magnitude.runs.iloc[0])}; more than the best locator that looks at data ({learned.title}) by {over(ahead)}",
-                     n, judged(ahead) + " (rule: magnitude minus the best that looks at data, over seeds)"))
+        rows.append(
+            (
+                (
+                    "Trap of that test: planting leaves its mark in the weights themselves, so that the size alone"
+                    " finds it"
+                ),
+                "not measured",
+                (
+                    f"column norm, no data: {magnitude.recall.iloc[0]:.2f}, by injection"
+                    f" {each(magnitude.runs.iloc[0])}; more than the best locator that looks at data ({learned.title})"
+                    f" by {over(ahead)}"
+                ),
+                n,
+                judged(ahead) + " (rule: magnitude minus the best that looks at data, over seeds)",
+            )
+        )
 
 
 def _gone(rows: list, numbers: dict, table: pd.DataFrame) -> None:
@@ -190,62 +361,153 @@ def _gone(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     seeds = table.seed.nunique()
     for line in frames.words(table).itertuples():
         of = table[table.method == line.method]
-        numbers[f"gone_{line.method}"] = {"words": list(line.words), "by": line.by, "before": line.before, "after": line.after}
-        best = of[of.attack != "none"].groupby("attack")[["recovered", "control"]].mean() if "recovered" in of else pd.DataFrame()
+        numbers[f"gone_{line.method}"] = {
+            "words": list(line.words),
+            "by": line.by,
+            "before": line.before,
+            "after": line.after,
+        }
+        best = (
+            of[of.attack != "none"].groupby("attack")[["recovered", "control"]].mean()
+            if "recovered" in of
+            else pd.DataFrame()
+        )
         text = "; ".join(f"{name} {r.recovered:.2f} (twin {r.control:.2f})" for name, r in best.iterrows())
         # where the edit leaves half already, or neither model comes to half, no steps can be compared
-        saved = of[of.savings_savings.notna() & (of.savings_censored.astype(str) != "edited, twin") & (of.savings_start < 0.5)] if "savings_savings" in of else of.iloc[:0]
-        steps = ", ".join(f"{arm.removeprefix('training on ')} {'at least ' * bool((g.savings_censored == 'twin').any())}{each(g.savings_savings, 0)}"
-                          for arm, g in saved.groupby("attack", sort=False))
-        more = f"; steps saved on the way to half of the target against the never-trained twin: {steps}" if steps else ""
+        saved = (
+            of[
+                of.savings_savings.notna()
+                & (of.savings_censored.astype(str) != "edited, twin")
+                & (of.savings_start < 0.5)
+            ]
+            if "savings_savings" in of
+            else of.iloc[:0]
+        )
+        steps = ", ".join(
+            f"{arm.removeprefix('training on ')}"
+            f" {'at least ' * bool((g.savings_censored == 'twin').any())}{each(g.savings_savings, 0)}"
+            for arm, g in saved.groupby("attack", sort=False)
+        )
+        more = (
+            f"; steps saved on the way to half of the target against the never-trained twin: {steps}" if steps else ""
+        )
         hides = [w == "hides" for w in line.words]
         smallest = of.groupby("seed").holm.min() if "holm" in of else pd.Series(dtype=float)
-        some = any(hides) and bool((smallest * line.seeds <= 0.05).any())      # in one of several seeds: paid for
-        rows.append((f"Pruning hides the memory, it does not erase it ({line.title})",
-                     "after Wanda pruning SSCD .20, after an embedding attack .76; never memorised .48 (Stable Diffusion 1.4; Finding DoRI)",
-                     f"recited {line.before} before, {line.after} after; share of what was cut that comes back: {text}{more}; by seed: {', '.join(line.words)}",
-                     f"{line.seeds} seeds, {line.before} sequences" + ("" if line.seeds == seeds else "; in the others every dose costs more"),
-                     ("holds" if all(hides) else f"holds in part; hides in {sum(hides)} of {line.seeds} seeds" if some else "does not hold" if all(w == "erases" for w in line.words) else "not shown")
-                     + (f"; by {line.by}" if line.by else "") + " (rule: every seed's word is hides, in part one's after Bonferroni over seeds; an attack counts at Holm p .05 over the twin)",
-                     f"Holm over attacks in each seed, Bonferroni over {line.seeds} seeds"))
+        some = any(hides) and bool((smallest * line.seeds <= 0.05).any())  # in one of several seeds: paid for
+        rows.append(
+            (
+                f"Pruning hides the memory, it does not erase it ({line.title})",
+                (
+                    "after Wanda pruning SSCD .20, after an embedding attack .76; never memorised .48 (Stable Diffusion"
+                    " 1.4; Finding DoRI)"
+                ),
+                (
+                    f"recited {line.before} before, {line.after} after; share of what was cut that comes back:"
+                    f" {text}{more}; by seed: {', '.join(line.words)}"
+                ),
+                f"{line.seeds} seeds, {line.before} sequences"
+                + ("" if line.seeds == seeds else "; in the others every dose costs more"),
+                (
+                    "holds"
+                    if all(hides)
+                    else (
+                        f"holds in part; hides in {sum(hides)} of {line.seeds} seeds"
+                        if some
+                        else "does not hold"
+                        if all(w == "erases" for w in line.words)
+                        else "not shown"
+                    )
+                )
+                + (f"; by {line.by}" if line.by else "")
+                + " (rule: every seed's word is hides, in part one's after Bonferroni over seeds; an attack counts at"
+                " Holm p .05 over the twin)",
+                f"Holm over attacks in each seed, Bonferroni over {line.seeds} seeds",
+            )
+        )
 
 
 def _damage(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     kept = frames.kept(table)
     numbers["kept"] = {f"{r.method}, {r.task}": list(r.runs) for r in kept.itertuples()}
     for method in [m for m in ("contrast", "corrected", "zero_out", "eigen") if m in set(kept.method)]:
-        of, cost = kept[kept.method == method].set_index("task"), table[(table.method == method) & (table.source == "memorised")]
+        of, cost = (
+            kept[kept.method == method].set_index("task"),
+            table[(table.method == method) & (table.source == "memorised")],
+        )
         there = [t for t in IN_WEIGHTS if t in of.index]
         found = frames.over_seeds(np.subtract(of.runs["copy"], np.mean([of.runs[t] for t in there], axis=0)))
         keep(numbers, f"damage_{method}", found)
         loss, rank = (cost[cost.measure == m] for m in ("clean loss", "nDCG@10"))
-        rows.append((f"What is cut falls on facts and sums more than on copying from the prompt ({frames.title(method)})",
-                     "closed-book facts .74 to .86 and arithmetic .66 to .74 of the base, open-book .93 to .99 (OLMo-2 7B, another edit)",
-                     "share of accuracy kept, by seed: " + "; ".join(f"{t} {each(r.runs)}" for t, r in of.iterrows())
-                     + f"; copying minus the mean of facts and sums {over(found)}; clean loss on other rows {each(loss.change)}, nDCG@10 {each(rank.after)}",
-                     f"{len(loss)} seeds, {int(of.n.max())} questions a task",
-                     judged(found) + " (rule: interval over seeds above 0)"))
+        rows.append(
+            (
+                f"What is cut falls on facts and sums more than on copying from the prompt ({frames.title(method)})",
+                (
+                    "closed-book facts .74 to .86 and arithmetic .66 to .74 of the base, open-book .93 to .99 (OLMo-2"
+                    " 7B, another edit)"
+                ),
+                "share of accuracy kept, by seed: "
+                + "; ".join(f"{t} {each(r.runs)}" for t, r in of.iterrows())
+                + f"; copying minus the mean of facts and sums {over(found)}; clean loss on other rows"
+                f" {each(loss.change)}, nDCG@10 {each(rank.after)}",
+                f"{len(loss)} seeds, {int(of.n.max())} questions a task",
+                judged(found) + " (rule: interval over seeds above 0)",
+            )
+        )
 
 
 def _smollm2(rows: list, numbers: dict, recitation: pd.DataFrame, demonstration: pd.DataFrame) -> None:
     every, parts = recitation[recitation.text == "all"].sort_values("suffix"), recitation[recitation.text != "all"]
-    numbers["smollm2"] = {f"suffix {int(r.suffix)}": [int(r.recited), int(r.n), float(r.low), float(r.high)] for r in every.itertuples()}
+    numbers["smollm2"] = {
+        f"suffix {int(r.suffix)}": [int(r.recited), int(r.n), float(r.low), float(r.high)] for r in every.itertuples()
+    }
     last, of = every.iloc[-1], parts[parts.suffix == every.suffix.max()]
     told = {int(k): (int((p.recited > 0).sum()), len(p)) for k, p in parts.groupby("suffix")}
     some = proportion(*told[int(last.suffix)])
     share = frames.over_seeds((of.recited / of.n).to_numpy(float))
-    rows.append(("SmolLM2-135M recites well-known text", "larger models recite such text (OLMo-2: windows of 48 tokens)",
-                 "; ".join(f"next {int(r.suffix)} tokens {int(r.recited)} of {int(r.n)} windows, in {told[int(r.suffix)][0]} of {told[int(r.suffix)][1]} texts" for r in every.itertuples())
-                 + f"; texts with such a window of {int(last.suffix)} tokens: {shown(some)} (exact); tokens right one by one {last.token_accuracy:.2f}",
-                 f"{len(of)} texts, {int(last.n)} overlapping windows",
-                 ("holds" if share.low > 0.05 else "does not hold" if some.high < 0.05 else f"not shown: {told[int(last.suffix)][0]} of {len(of)} texts have one")
-                 + ": too little for a study of edits" * (not share.low > 0.05) + " (rule: over texts, lower bound of the share of windows of 12 tokens above .05)"))
+    rows.append(
+        (
+            "SmolLM2-135M recites well-known text",
+            "larger models recite such text (OLMo-2: windows of 48 tokens)",
+            "; ".join(
+                f"next {int(r.suffix)} tokens {int(r.recited)} of {int(r.n)} windows, in {told[int(r.suffix)][0]} of"
+                f" {told[int(r.suffix)][1]} texts"
+                for r in every.itertuples()
+            )
+            + f"; texts with such a window of {int(last.suffix)} tokens: {shown(some)} (exact); tokens right one by one"
+            f" {last.token_accuracy:.2f}",
+            f"{len(of)} texts, {int(last.n)} overlapping windows",
+            (
+                "holds"
+                if share.low > 0.05
+                else (
+                    "does not hold"
+                    if some.high < 0.05
+                    else f"not shown: {told[int(last.suffix)][0]} of {len(of)} texts have one"
+                )
+            )
+            + ": too little for a study of edits" * (not share.low > 0.05)
+            + " (rule: over texts, lower bound of the share of windows of 12 tokens above .05)",
+        )
+    )
     by = demonstration.set_index(["method", "dose"])
     planted = by.loc["planted"].iloc[0]
     cuts = demonstration[demonstration.method.isin(("corrected", "contrast"))]
     best = cuts.sort_values(["strict", "loss"]).groupby("method").head(1)
-    numbers["demonstration"] = {r.method: [r.dose, r.strict, r.loss] for r in best.itertuples()} | {"planted": [float(planted.strict), float(planted.loss)]}
-    rows.append(("Demonstration on SmolLM2: planted passages are cut out of a copy (memory in three known blocks)", "no claim of a paper",
-                 f"planted: strict {planted.strict:.2f}, loss on well-known text {planted.loss:.2f} (before planting {by.loc['unplanted'].iloc[0].loss:.2f}); "
-                 + "; ".join(f"{frames.title(r.method)} at {100 * r.dose:g} %: strict {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}], loss {r.loss:.2f}" for r in best.itertuples()),
-                 f"1 copy, {int(planted.n)} passages", "a demonstration, not judged"))
+    numbers["demonstration"] = {r.method: [r.dose, r.strict, r.loss] for r in best.itertuples()} | {
+        "planted": [float(planted.strict), float(planted.loss)]
+    }
+    rows.append(
+        (
+            "Demonstration on SmolLM2: planted passages are cut out of a copy (memory in three known blocks)",
+            "no claim of a paper",
+            f"planted: strict {planted.strict:.2f}, loss on well-known text {planted.loss:.2f} (before planting"
+            f" {by.loc['unplanted'].iloc[0].loss:.2f}); "
+            + "; ".join(
+                f"{frames.title(r.method)} at {100 * r.dose:g} %: strict {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}],"
+                f" loss {r.loss:.2f}"
+                for r in best.itertuples()
+            ),
+            f"1 copy, {int(planted.n)} passages",
+            "a demonstration, not judged",
+        )
+    )

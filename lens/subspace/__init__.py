@@ -4,10 +4,13 @@
 >>> with mask.applied(model): ...                                                                       # doctest: +SKIP
 >>> report = lens.subspace.specificity(model, memorised, other, reference)                              # doctest: +SKIP
 
-Everything is over named linear layers (`lens.engine.linear`), so that a language model's feed-forward blocks and a U-Net's are the same to it.
+Everything is over named linear layers (`lens.engine.linear`), so that a language model's feed-forward blocks and a
+U-Net's are the same to it.
 
-Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted; Chang, Thomason and Jia 2024, Do Localization Methods
-Actually Localize Memorized Data in LLMs?; Sun et al. 2024, Wanda; Sakarvadia et al. 2025, Mitigating Memorization in Language Models.
+Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted;
+    Chang, Thomason and Jia 2024, Do Localization Methods
+Actually Localize Memorized Data in LLMs?; Sun et al. 2024, Wanda; Sakarvadia et al. 2025, Mitigating Memorization in
+Language Models.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ _PUBLIC = {
     **dict.fromkeys(("Stats", "statistics"), "activations"),
     **dict.fromkeys(("Mask", "random_like", "chance_iou"), "masks"),
     **dict.fromkeys(("Replacement",), "replacement"),
-    **dict.fromkeys(("Scores", "magnitude", "random", "wanda", "contrast", "corrected", "column_z", "activation"), "scores"),
+    **dict.fromkeys(
+        ("Scores", "magnitude", "random", "wanda", "contrast", "corrected", "column_z", "activation"), "scores"
+    ),
     **dict.fromkeys(("integrated_gradients", "zero_out"), "attribution"),
     **dict.fromkeys(("slimming", "hard_concrete"), "learned"),
     **dict.fromkeys(("subnet", "gradient_ascent"), "baselines"),
@@ -37,7 +42,9 @@ __all__ = ["SubspaceError", *_PUBLIC]
 
 def __getattr__(name: str):
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'lens.subspace' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}.")
+        raise AttributeError(
+            f"module 'lens.subspace' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}."
+        )
     value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -1,8 +1,9 @@
 """Statistics of what goes into linear layers over token sets: streamed, additive, taken up where they were cut.
 
-Of every input column (a neuron, where the layer is the second of a feed-forward block) two energies are summed over rows: of the activations as they are, and of the
-rows scaled to unit length, as Chavhan et al. 2024 do. Each is kept as the sum over all rows and as the first two moments over items of the item's mean, so that a
-contrast between two sets has a variance. Layers with one common input (gate and up) are counted once.
+Of every input column (a neuron, where the layer is the second of a feed-forward block) two energies are summed over
+rows: of the activations as they are, and of the rows scaled to unit length, as Chavhan et al. 2024 do. Each is kept as
+the sum over all rows and as the first two moments over items of the item's mean, so that a contrast between two sets
+has a variance. Layers with one common input (gate and up) are counted once.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ class Stats:
 
     Attributes:
         source: layer name -> the layer that the sums of their common input are kept under.
-        sums: [line, d_in] float64, the lines of `LINES` ("absolute" only where asked for). rows: rows counted. items: prompts (or whatever was run) counted.
-        moment: uncentred second moment, summed, [d_in, d_in] float32; empty unless asked for. each: [item, 2, d_in] float32, an item's own sums, and each_rows [item]; likewise.
+        sums: [line, d_in] float64, the lines of `LINES` ("absolute" only where asked for). rows: rows counted. items:
+            prompts (or whatever was run) counted.
+        moment: uncentred second moment, summed, [d_in, d_in] float32; empty unless asked for. each: [item, 2, d_in]
+            float32, an item's own sums, and each_rows [item]; likewise.
         model: hash of the model's weights.
     """
 
@@ -57,10 +60,14 @@ class Stats:
 
     @door(SubspaceError)
     def mean(self, name: str, line: Literal["energy", "unit", "absolute"] = "energy") -> Float[Tensor, " d_in"]:
-        """Mean over rows of "energy" (x^2), "unit" (x^2 / |x|^2) or "absolute" (|x|) of a layer's input columns, float64."""
+        """Mean over rows of "energy" (x^2), "unit" (x^2 / |x|^2) or "absolute" (|x|) of a layer's input columns,
+        float64.
+        """
         key, at = self._key(name), LINES.index(line)
         if at >= len(self.sums[key]):
-            raise SubspaceError(f"line={line!r}: statistics without it; compute them with statistics(..., absolute=True).")
+            raise SubspaceError(
+                f"line={line!r}: statistics without it; compute them with statistics(..., absolute=True)."
+            )
         return self.sums[key][at] / self.rows[key]
 
     @door(SubspaceError)
@@ -69,71 +76,132 @@ class Stats:
         return self.mean(name, line).sqrt()
 
     @door(SubspaceError)
-    def item_moments(self, name: str, line: Literal["energy", "unit"] = "unit") -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_in"]]:
-        """Mean and variance (n - 1) over items of an item's mean "energy" or "unit" energy. Raises SubspaceError with fewer than two items."""
+    def item_moments(
+        self, name: str, line: Literal["energy", "unit"] = "unit"
+    ) -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_in"]]:
+        """Mean and variance (n - 1) over items of an item's mean "energy" or "unit" energy. Raises SubspaceError with
+        fewer than two items.
+        """
         if self.items < 2:
-            raise SubspaceError(f"statistics over {self.items} item have no variance over items; give at least two prompts.")
+            raise SubspaceError(
+                f"statistics over {self.items} item have no variance over items; give at least two prompts."
+            )
         at = LINES.index(f"item_{line}")
-        first, second = self.sums[self._key(name)][at:at + 2] / self.items
+        first, second = self.sums[self._key(name)][at : at + 2] / self.items
         return first, (second - first.square()).clamp_min(0) * (self.items / (self.items - 1))
 
     @door(SubspaceError)
     def second_moment(self, name: str) -> Float[Tensor, "d_in d_in"]:
         """E[x x^T] over rows, float64. Raises SubspaceError where it was not asked for."""
         if not self.moment:
-            raise SubspaceError("statistics without second moments; compute them with statistics(..., second_moment=True).")
+            raise SubspaceError(
+                "statistics without second moments; compute them with statistics(..., second_moment=True)."
+            )
         key = self._key(name)
         return self.moment[key].double() / self.rows[key]
 
     @door(SubspaceError)
     def take(self, items: Sequence[int]) -> Stats:
-        """The statistics of some of the items, from `each`, without running the model. Raises SubspaceError where they were not kept."""
+        """The statistics of some of the items, from `each`, without running the model. Raises SubspaceError where they
+        were not kept.
+        """
         if not self.each:
             raise SubspaceError("statistics without its items' own sums; compute them with statistics(..., each=True).")
         index = torch.as_tensor(list(items), dtype=torch.long)
         if not len(index) or int(index.min()) < 0 or int(index.max()) >= self.items:
-            raise SubspaceError(f"items={list(items)[:8]}...: expected numbers from 0 to {self.items - 1}, at least one.")
+            raise SubspaceError(
+                f"items={list(items)[:8]}...: expected numbers from 0 to {self.items - 1}, at least one."
+            )
         each, each_rows = {k: v[index] for k, v in self.each.items()}, {k: v[index] for k, v in self.each_rows.items()}
-        return replace(self, sums={k: lines_of(each[k], each_rows[k]) for k in each}, rows={k: int(v.sum()) for k, v in each_rows.items()}, items=len(index), moment={},
-                       each=each, each_rows=each_rows)
+        return replace(
+            self,
+            sums={k: lines_of(each[k], each_rows[k]) for k in each},
+            rows={k: int(v.sum()) for k, v in each_rows.items()},
+            items=len(index),
+            moment={},
+            each=each,
+            each_rows=each_rows,
+        )
 
     def __add__(self, other: Stats) -> Stats:
-        """Statistics of both token sets together. Raises SubspaceError: another model, other layers, or other things kept."""
+        """Statistics of both token sets together. Raises SubspaceError: another model, other layers, or other things
+        kept.
+        """
         if not isinstance(other, Stats):
             return NotImplemented
         if self.model != other.model or dict(self.source) != dict(other.source):
-            raise SubspaceError("statistics of different models or layers cannot be added; compute both with the same weights and layers.")
-        if any(bool(getattr(self, n)) != bool(getattr(other, n)) for n in ("moment", "each")) or any(len(self.sums[k]) != len(other.sums[k]) for k in self.sums):
-            raise SubspaceError("statistics that keep different things cannot be added; compute both with the same second_moment, each and absolute.")
+            raise SubspaceError(
+                "statistics of different models or layers cannot be added; compute both with the same weights and"
+                " layers."
+            )
+        if any(bool(getattr(self, n)) != bool(getattr(other, n)) for n in ("moment", "each")) or any(
+            len(self.sums[k]) != len(other.sums[k]) for k in self.sums
+        ):
+            raise SubspaceError(
+                "statistics that keep different things cannot be added; compute both with the same second_moment, each"
+                " and absolute."
+            )
         added = lambda n: {k: v + getattr(other, n)[k] for k, v in getattr(self, n).items()}
         joined = lambda n: {k: torch.cat([v, getattr(other, n)[k]]) for k, v in getattr(self, n).items()}
-        return Stats(self.source, added("sums"), added("rows"), self.items + other.items, self.model, added("moment"), joined("each"), joined("each_rows"))
+        return Stats(
+            self.source,
+            added("sums"),
+            added("rows"),
+            self.items + other.items,
+            self.model,
+            added("moment"),
+            joined("each"),
+            joined("each_rows"),
+        )
 
     def _key(self, name: str) -> str:
         if name not in self.source:
-            raise SubspaceError(f"name={name!r}: the statistics hold no layer {name!r}; they hold {', '.join(list(self.source)[:4])} ...: compute them over that layer.")
+            raise SubspaceError(
+                f"name={name!r}: the statistics hold no layer {name!r}; they hold {', '.join(list(self.source)[:4])}"
+                " ...: compute them over that layer."
+            )
         return self.source[name]
 
 
 @door(SubspaceError)
 @of_one_model(reads=False)
-def statistics(model: Model, layers: str | Sequence[str] | Mapping[str, Linear], data: Any, folder: FilePath | None = None, *, batch: Count = 16,
-               part: Literal["all", "prefix", "suffix"] = "all", skip: Size = 0, prefix: Size | None = None, second_moment: bool = False, each: bool = False, absolute: bool = False,
-               run: Callable[[Sequence[Any]], Any] | None = None, owner: Callable[[Sequence[Any]], Sequence[int]] | None = None, key: str | None = None,
-               progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Stats:
+def statistics(
+    model: Model,
+    layers: str | Sequence[str] | Mapping[str, Linear],
+    data: Any,
+    folder: FilePath | None = None,
+    *,
+    batch: Count = 16,
+    part: Literal["all", "prefix", "suffix"] = "all",
+    skip: Size = 0,
+    prefix: Size | None = None,
+    second_moment: bool = False,
+    each: bool = False,
+    absolute: bool = False,
+    run: Callable[[Sequence[Any]], Any] | None = None,
+    owner: Callable[[Sequence[Any]], Sequence[int]] | None = None,
+    key: str | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Stats:
     """Statistics of the inputs of named linear layers over a token set.
 
     Args:
         layers: patterns as for `lens.engine.linear.linears`, or a mapping by name.
         data: token rows (a tensor, a list of rows, an object with `ids`); with `run`, items of any kind.
-        folder: what was counted so far is written there (safetensors, every ten seconds), and the same call goes on from it, to the same numbers bit for bit.
-        part: "all" tokens, those of the "prefix", or of the "suffix": the positions that predict the tokens after the prefix. skip: leading positions that do not count.
-        second_moment: keep E[x x^T], [d_in, d_in]. each: keep every item's own sums, for `Stats.take`. absolute: keep |x| as well.
-        run: called with a slice of the items, runs the model in whatever way (a U-Net, several steps). owner: for such a slice, the item that each element of the layer's batch
-            belongs to, -1 for one that does not count (the half without a prompt); None: one each, in order. key: what the items are, in words; needed with `folder`.
+        folder: what was counted so far is written there (safetensors, every ten seconds), and the same call goes on
+            from it, to the same numbers bit for bit.
+        part: "all" tokens, those of the "prefix", or of the "suffix": the positions that predict the tokens after the
+            prefix. skip: leading positions that do not count.
+        second_moment: keep E[x x^T], [d_in, d_in]. each: keep every item's own sums, for `Stats.take`. absolute: keep
+            |x| as well.
+        run: called with a slice of the items, runs the model in whatever way (a U-Net, several steps). owner: for such
+            a slice, the item that each element of the layer's batch belongs to, -1 for one that does not count (the
+            half without a prompt); None: one each, in order. key: what the items are, in words; needed with `folder`.
         stop: asked before each batch.
 
-    Raises: SubspaceError: no items, an unknown part, rows that cannot be split over the batch. Stopped: `stop` said so; what was counted is in `folder`.
+    Raises: SubspaceError: no items, an unknown part, rows that cannot be split over the batch. Stopped: `stop` said so;
+        what was counted is in `folder`.
 
     Cost: a few thousandths of a layer's product with its weight; language models run without their unembedding.
     """
@@ -149,20 +217,40 @@ def statistics(model: Model, layers: str | Sequence[str] | Mapping[str, Linear],
         if not items:
             raise SubspaceError("data holds no item; give a list of at least one, of whatever run takes.")
         if folder is not None and key is None:
-            raise SubspaceError("folder is given with run, but not key; name the items (key='captions, version 2'), so that other statistics are never taken for these.")
+            raise SubspaceError(
+                "folder is given with run, but not key; name the items (key='captions, version 2'), so that other"
+                " statistics are never taken for these."
+            )
     options = dict(batch=batch, part=part, skip=skip, second_moment=second_moment, each=each, absolute=absolute)
     digest = weight_hash(model)
-    saved = File(folder, {"model": digest, "layers": list(found), "data": identity, "items": len(items), **options}) if folder is not None else None
+    saved = (
+        File(folder, {"model": digest, "layers": list(found), "data": identity, "items": len(items), **options})
+        if folder is not None
+        else None
+    )
     sums = Sums(digest, second_moment, each, absolute)
     done = saved.read(sums) if saved is not None else 0
-    bar = tqdm(total=len(items), initial=done, desc="statistics", unit="item", delay=2.0, leave=False, disable=hidden(progress))
+    bar = tqdm(
+        total=len(items), initial=done, desc="statistics", unit="item", delay=2.0, leave=False, disable=hidden(progress)
+    )
     with bar, torch.no_grad(), inputs_of(core, found, sums.see):
         try:
             for start in range(done, len(items), batch):
                 if says_stop(stop):
                     raise Stopped(f"statistics stopped after {done} of {len(items)} items")
-                some = items.take(range(start, min(start + batch, len(items)))) if isinstance(items, Tokens) else items[start:start + batch]
-                sums.begin(len(some), *(_weights(some, part, skip) if isinstance(some, Tokens) else (None, owner(some) if owner is not None else range(len(some)))))
+                some = (
+                    items.take(range(start, min(start + batch, len(items))))
+                    if isinstance(items, Tokens)
+                    else items[start : start + batch]
+                )
+                sums.begin(
+                    len(some),
+                    *(
+                        _weights(some, part, skip)
+                        if isinstance(some, Tokens)
+                        else (None, owner(some) if owner is not None else range(len(some)))
+                    ),
+                )
                 run(some)
                 sums.end(found)
                 done = start + len(some)
@@ -199,14 +287,22 @@ def _weights(tokens: Tokens, part: str, skip: int) -> tuple[Tensor, range]:
     elif part == "suffix":
         counted = counted & (at >= tokens.prefix - 1) & (at < tokens.lengths[:, None] - 1)
     if not bool(counted.any(1).all()):
-        raise SubspaceError(f"data: a row of {int(tokens.lengths.min())} tokens has no position of part={part!r} after skip={skip} (prefix {tokens.prefix}); "
-                            "lower skip or give longer rows.")
+        raise SubspaceError(
+            f"data: a row of {int(tokens.lengths.min())} tokens has no position of part={part!r} after skip={skip}"
+            f" (prefix {tokens.prefix}); lower skip or give longer rows."
+        )
     return counted.float(), range(len(tokens))
 
 
 def same_layers(mem: Stats, ref: Stats) -> None:
     """Refuse a contrast of statistics of different models or layers (SubspaceError)."""
     if mem.model != ref.model:
-        raise SubspaceError("mem, ref: the memorised and the reference statistics are of different weights; compute both with the same model.")
+        raise SubspaceError(
+            "mem, ref: the memorised and the reference statistics are of different weights; compute both with the same"
+            " model."
+        )
     if mem.names != ref.names:
-        raise SubspaceError(f"the memorised statistics are of {len(mem.names)} layers, the reference's of {len(ref.names)} others; compute both over the same layers.")
+        raise SubspaceError(
+            f"the memorised statistics are of {len(mem.names)} layers, the reference's of {len(ref.names)} others;"
+            " compute both over the same layers."
+        )

@@ -1,10 +1,15 @@
-"""What each neuron adds to the recitation of given sequences: integrated gradients, and the exact change when it is set to zero.
+"""What each neuron adds to the recitation of given sequences: integrated gradients, and the exact change when it is set
+to zero.
 
-Both multiply a layer's input by a mask m of one number a neuron, the same at all positions, and look at the log-likelihood of a sequence's tokens after the prefix as a
-function of m. A mask for several runs at once is a batch: the blocks before the layer run once, and the runs fork where the layer's input is multiplied. A model that builds
-something for the batch beforehand (BLOOM's alibi), or a layer that sees all tokens in one row (a shared expert's), cannot fork: there the whole model runs on copies of the sequence.
+Both multiply a layer's input by a mask m of one number a neuron, the same at all positions, and look at the
+log-likelihood of a sequence's tokens after the prefix as a
+function of m. A mask for several runs at once is a batch: the blocks before the layer run once, and the runs fork where
+    the layer's input is multiplied. A model that builds
+something for the batch beforehand (BLOOM's alibi), or a layer that sees all tokens in one row (a shared expert's),
+cannot fork: there the whole model runs on copies of the sequence.
 
-Sources: Sundararajan et al. 2017 (integrated gradients); Dai et al. 2022, Knowledge Neurons; Chang, Thomason and Jia 2024 ("IG", "Zero-out").
+Sources: Sundararajan et al. 2017 (integrated gradients); Dai et al. 2022, Knowledge Neurons; Chang, Thomason and Jia
+    2024 ("IG", "Zero-out").
 """
 
 from __future__ import annotations
@@ -41,13 +46,20 @@ class _Flat(Exception):
 
 
 @contextmanager
-def multiplied(layers: Mapping[str, Linear], factors: Mapping[str, Callable[[], Tensor] | Tensor], copies: tuple[int, int] | None = None) -> Iterator[None]:
-    """While it is in force, the input of each layer is multiplied by its factor (or what the function gives), which broadcasts against [batch, position, d_in].
+def multiplied(
+    layers: Mapping[str, Linear],
+    factors: Mapping[str, Callable[[], Tensor] | Tensor],
+    copies: tuple[int, int] | None = None,
+) -> Iterator[None]:
+    """While it is in force, the input of each layer is multiplied by its factor (or what the function gives), which
+    broadcasts against [batch, position, d_in].
 
-    `copies`: how many sequences of equal length run at once, each with its own line of the factors; None: one, at which runs fork.
+    `copies`: how many sequences of equal length run at once, each with its own line of the factors; None: one, at which
+    runs fork.
     """
     with temporary(next((layers[name].module for name in factors), None)) as here:
         for name, factor in factors.items():
+
             def change(module, args, factor=factor, name=name):
                 x, by = args[0], (factor() if callable(factor) else factor).to(args[0].dtype)
                 if x.ndim == 2 and by.ndim == 3:
@@ -55,7 +67,10 @@ def multiplied(layers: Mapping[str, Linear], factors: Mapping[str, Callable[[], 
                     if copies is None and len(by) > 1:
                         raise _Flat
                     if copies is not None and len(x) != copies[0] * copies[1]:
-                        raise SubspaceError(f"layers: {name!r} sees {len(x)} of {copies[0]} x {copies[1]} tokens (a routed expert), so that whose they are cannot be told; leave it out.")
+                        raise SubspaceError(
+                            f"layers: {name!r} sees {len(x)} of {copies[0]} x {copies[1]} tokens (a routed expert), so"
+                            " that whose they are cannot be told; leave it out."
+                        )
                     by = by.expand(len(by), len(x) // len(by), -1).reshape(len(x), -1)
                 return (x * by, *args[1:])
 
@@ -64,7 +79,9 @@ def multiplied(layers: Mapping[str, Linear], factors: Mapping[str, Callable[[], 
 
 
 class _Masked:
-    """Losses of one sequence under several masks at once: forked where the layers are multiplied, or on copies of the sequence where a trial shows that the model cannot fork there."""
+    """Losses of one sequence under several masks at once: forked where the layers are multiplied, or on copies of the
+    sequence where a trial shows that the model cannot fork there.
+    """
 
     def __init__(self, core: nn.Module, found: Mapping[str, Linear]):
         self.core, self.found = core, found
@@ -89,7 +106,9 @@ class _Masked:
     def _tried(self, one: Tokens, path: tuple[str, ...]) -> bool:
         """Whether two forked runs have the losses of two copies."""
         generator = torch.Generator().manual_seed(0)
-        masks = {name: torch.rand(2, 1, self.found[name].d_in, generator=generator).to(_device(self.core)) for name in path}
+        masks = {
+            name: torch.rand(2, 1, self.found[name].d_in, generator=generator).to(_device(self.core)) for name in path
+        }
         try:
             forked = self._forked(one, masks)
         except (_Flat, RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -103,17 +122,32 @@ class _Masked:
 
 @door(SubspaceError)
 @of_one_model(reads=False)
-def integrated_gradients(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None,
-                         steps: Annotated[int, Whole(1, 1000)] = 20, together: bool = False, rows: Count = 32, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
-    """Share of each neuron in the mean log-likelihood (nats a token) of the sequences' tokens after the prefix, mean over sequences.
+def integrated_gradients(
+    model: Model,
+    sequences: TokenRows,
+    layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
+    *,
+    prefix: Count | None = None,
+    steps: Annotated[int, Whole(1, 1000)] = 20,
+    together: bool = False,
+    rows: Count = 32,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Scores:
+    """Share of each neuron in the mean log-likelihood (nats a token) of the sequences' tokens after the prefix, mean
+    over sequences.
 
     Args:
         layers: None: the second layers of the feed-forward blocks, whose input columns are the hidden neurons.
-        steps: nodes of the Gauss-Legendre rule on the path from 0 to the neurons' values. rows: nodes that run in one batch.
-        together: all layers along one path (one backward for all: faster by the number of layers); else a path for each layer, as published.
+        steps: nodes of the Gauss-Legendre rule on the path from 0 to the neurons' values. rows: nodes that run in one
+            batch.
+        together: all layers along one path (one backward for all: faster by the number of layers); else a path for each
+            layer, as published.
 
-    A path's scores sum to the log-likelihood minus that with its layers' inputs at zero (completeness); `about["gap"]` is the difference as a share of that change, over all
-    paths and sequences. Above 0.1 it warns: where a norm follows the layer (OLMo-2) the likelihood jumps where the path starts, and no number of steps there is enough.
+    A path's scores sum to the log-likelihood minus that with its layers' inputs at zero (completeness); `about["gap"]`
+    is the difference as a share of that change, over all
+    paths and sequences. Above 0.1 it warns: where a norm follows the layer (OLMo-2) the likelihood jumps where the path
+        starts, and no number of steps there is enough.
 
     Raises: SubspaceError: no token after a prefix, fewer than one step. Stopped.
     """
@@ -135,7 +169,9 @@ def integrated_gradients(model: Model, sequences: TokenRows, layers: str | Seque
                 _ask(stop, "integrated gradients", bar)
                 change = {name: torch.zeros_like(total[name]) for name in path}
                 for k in range(0, steps, rows):
-                    for name, gradient in _gradients(runs, path, one, alpha[k:k + rows], weight[k:k + rows]).items():
+                    for name, gradient in _gradients(
+                        runs, path, one, alpha[k : k + rows], weight[k : k + rows]
+                    ).items():
                         change[name] += gradient
                 with torch.no_grad(), multiplied(found, dict.fromkeys(path, torch.zeros((), device=_device(core)))):
                     bottom = -float(losses(core, one)[0])
@@ -146,15 +182,30 @@ def integrated_gradients(model: Model, sequences: TokenRows, layers: str | Seque
                 bar.update()
     gap /= max(change_in_all, 1e-12)
     if gap > 0.1:
-        warn(f"integrated gradients miss completeness by {gap:.0%} with steps={steps}; raise steps, or take zero_out where a norm follows the layers.")
-    return neuron_scores(found, {name: value / len(tokens) for name, value in total.items()}, "integrated gradients", weight_hash(model),
-                         about={"steps": steps, "together": together, "gap": gap, "sequences": len(tokens)})
+        warn(
+            f"integrated gradients miss completeness by {gap:.0%} with steps={steps}; raise steps, or take zero_out"
+            " where a norm follows the layers."
+        )
+    return neuron_scores(
+        found,
+        {name: value / len(tokens) for name, value in total.items()},
+        "integrated gradients",
+        weight_hash(model),
+        about={"steps": steps, "together": together, "gap": gap, "sequences": len(tokens)},
+    )
 
 
-def _gradients(runs: _Masked, path: list[str], one: Tokens, alpha: Float[Tensor, " node"], weight: Float[Tensor, " node"]) -> dict[str, Tensor]:
+def _gradients(
+    runs: _Masked, path: list[str], one: Tokens, alpha: Float[Tensor, " node"], weight: Float[Tensor, " node"]
+) -> dict[str, Tensor]:
     """Weighted sum over nodes of the gradient of the log-likelihood by each mask, float64."""
     device = _device(runs.core)
-    masks = {name: alpha.to(device, torch.float32)[:, None, None].expand(-1, 1, runs.found[name].d_in).clone().requires_grad_() for name in path}
+    masks = {
+        name: (
+            alpha.to(device, torch.float32)[:, None, None].expand(-1, 1, runs.found[name].d_in).clone().requires_grad_()
+        )
+        for name in path
+    }
     with torch.enable_grad():
         value = -(runs.losses(one, masks) * weight.to(device, torch.float32)).sum()
         gradients = torch.autograd.grad(value, list(masks.values()))
@@ -164,9 +215,19 @@ def _gradients(runs: _Masked, path: list[str], one: Tokens, alpha: Float[Tensor,
 @door(SubspaceError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def zero_out(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None, rows: Count = 64,
-             candidates: Mapping[str, Sequence[int]] | None = None, progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
-    """Exact rise of the mean loss (nats a token) after the prefix when one neuron is set to zero at all positions, mean over sequences.
+def zero_out(
+    model: Model,
+    sequences: TokenRows,
+    layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
+    *,
+    prefix: Count | None = None,
+    rows: Count = 64,
+    candidates: Mapping[str, Sequence[int]] | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Scores:
+    """Exact rise of the mean loss (nats a token) after the prefix when one neuron is set to zero at all positions, mean
+    over sequences.
 
     Args:
         layers: as for `integrated_gradients`. rows: neurons that run in one batch.
@@ -179,10 +240,16 @@ def zero_out(model: Model, sequences: TokenRows, layers: str | Sequence[str] | M
     core = predicting(model)
     tokens = fitting(core, reciting(sequences, "sequences", prefix), "sequences")
     found, device = output_layers(core, layers), _device(core)
-    looked = {name: np.arange(l.d_in) if candidates is None else np.unique(np.asarray(candidates.get(name, ()), np.int64)) for name, l in found.items()}
+    looked = {
+        name: np.arange(l.d_in) if candidates is None else np.unique(np.asarray(candidates.get(name, ()), np.int64))
+        for name, l in found.items()
+    }
     for name, some in looked.items():
         if len(some) and not 0 <= some[0] <= some[-1] < found[name].d_in:
-            raise SubspaceError(f"candidates[{name!r}] holds {some[0] if some[0] < 0 else some[-1]}; the layer has neurons 0 to {found[name].d_in - 1}.")
+            raise SubspaceError(
+                f"candidates[{name!r}] holds {some[0] if some[0] < 0 else some[-1]}; the layer has neurons 0 to"
+                f" {found[name].d_in - 1}."
+            )
     if not sum(map(len, looked.values())):
         raise SubspaceError(f"candidates names no neuron of {', '.join(list(found)[:3])}; give at least one.")
     out = {name: torch.full((l.d_in,), -torch.inf, dtype=torch.float64) for name, l in found.items()}
@@ -196,7 +263,7 @@ def zero_out(model: Model, sequences: TokenRows, layers: str | Sequence[str] | M
             for name, some in looked.items():
                 for k in range(0, len(some), rows):
                     _ask(stop, "zero-out", bar)
-                    part = torch.from_numpy(some[k:k + rows])
+                    part = torch.from_numpy(some[k : k + rows])
                     mask = torch.ones(len(part), 1, found[name].d_in, device=device)
                     mask[torch.arange(len(part)), 0, part] = 0
                     out[name][part] += (runs.losses(one, {name: mask}).cpu().double() - base) / len(tokens)

@@ -1,6 +1,8 @@
-"""Baselines that learn on weights: Subnet and BalancedSubnet (a mask on weights, learned), and gradient ascent (new weights).
+"""Baselines that learn on weights: Subnet and BalancedSubnet (a mask on weights, learned), and gradient ascent (new
+weights).
 
-Sources: Sakarvadia et al. 2025, Mitigating Memorization in Language Models (Subnet, BalancedSubnet); Ramanujan et al. 2020 for the scores with a straight-through gradient.
+Sources: Sakarvadia et al. 2025, Mitigating Memorization in Language Models (Subnet, BalancedSubnet); Ramanujan et al.
+    2020 for the scores with a straight-through gradient.
 """
 
 from __future__ import annotations
@@ -26,26 +28,49 @@ from .scores import Scores
 
 
 def with_weights(core: nn.Module, layers: Mapping[str, Linear]) -> Callable[[Mapping[str, Tensor]], Callable[..., Any]]:
-    """A function of new weights [out, in] by layer that gives what to call in place of the model; the model's own parameters are never touched."""
+    """A function of new weights [out, in] by layer that gives what to call in place of the model; the model's own
+    parameters are never touched.
+    """
     names = {id(p): name for name, p in core.named_parameters()}
     at = {name: (names[id(l.module.weight)], l.transposed) for name, l in layers.items()}
-    return lambda new: lambda **inputs: functional_call(core, {at[n][0]: w.T if at[n][1] else w for n, w in new.items()}, kwargs=inputs)
+    return lambda new: (
+        lambda **inputs: functional_call(
+            core, {at[n][0]: w.T if at[n][1] else w for n, w in new.items()}, kwargs=inputs
+        )
+    )
 
 
 @door(SubspaceError)
 @of_one_model(reads=False)
-def subnet(model: Model, memorised: TokenRows, clean: TokenRows | None = None, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, ratio: Share = 0.01,
-           prefix: Count | None = None, steps: Draws = 100, rate: Positive = 0.1, momentum: NonNegative = 0.9, weight_decay: NonNegative = 5e-4,
-           loss_weight: Portion | None = None, batch: Count = 16, seed: Seed = 0,
-           progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
-    """Scores s on weights, learned so that without the share `ratio` of smallest |s| the memorised sequences have a large loss, and, where `clean` is given, clean text a small one.
+def subnet(
+    model: Model,
+    memorised: TokenRows,
+    clean: TokenRows | None = None,
+    layers: str | Sequence[str] | Mapping[str, Linear] = "mlp",
+    *,
+    ratio: Share = 0.01,
+    prefix: Count | None = None,
+    steps: Draws = 100,
+    rate: Positive = 0.1,
+    momentum: NonNegative = 0.9,
+    weight_decay: NonNegative = 5e-4,
+    loss_weight: Portion | None = None,
+    batch: Count = 16,
+    seed: Seed = 0,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Scores:
+    """Scores s on weights, learned so that without the share `ratio` of smallest |s| the memorised sequences have a
+    large loss, and, where `clean` is given, clean text a small one.
 
-    The forward runs with W * 1{|s| above the layer's ratio-quantile}, the gradient passes to s as if that were W * |s|. With `clean` this is BalancedSubnet, without Subnet.
+    The forward runs with W * 1{|s| above the layer's ratio-quantile}, the gradient passes to s as if that were W * |s|.
+    With `clean` this is BalancedSubnet, without Subnet.
 
     Args:
         ratio: share of each layer's weights that the training leaves out; take the mask at the same sparsity.
         prefix: of the memorised sequences; clean text counts from its second token.
-        loss_weight: weight w of the memorised term against 1 - w of the clean one; None: each row of the mixed batch counts the same. batch: rows of either set a step.
+        loss_weight: weight w of the memorised term against 1 - w of the clean one; None: each row of the mixed batch
+            counts the same. batch: rows of either set a step.
 
     Returns: weight scores -|s|: `.mask(ratio)` is what was trained for.
 
@@ -54,9 +79,23 @@ def subnet(model: Model, memorised: TokenRows, clean: TokenRows | None = None, l
     core, bad, good = _sets(model, memorised, clean, prefix)
     found, generator = chosen(core, layers), torch.Generator().manual_seed(int(seed))
     bound = {name: 1 / math.sqrt(l.d_in) for name, l in found.items()}
-    scores = {n: ((torch.rand(l.d_out, l.d_in, generator=generator) * 2 - 1) * bound[n]).to(l.weight.device) for n, l in found.items()}
-    optimiser, call = torch.optim.SGD(scores.values(), lr=rate, momentum=momentum, weight_decay=weight_decay), with_weights(core, found)
-    share = 1.0 if good is None else loss_weight if loss_weight is not None else min(batch, len(bad)) / (min(batch, len(bad)) + min(batch, len(good)))
+    scores = {
+        n: ((torch.rand(l.d_out, l.d_in, generator=generator) * 2 - 1) * bound[n]).to(l.weight.device)
+        for n, l in found.items()
+    }
+    optimiser, call = (
+        torch.optim.SGD(scores.values(), lr=rate, momentum=momentum, weight_decay=weight_decay),
+        with_weights(core, found),
+    )
+    share = (
+        1.0
+        if good is None
+        else (
+            loss_weight
+            if loss_weight is not None
+            else min(batch, len(bad)) / (min(batch, len(bad)) + min(batch, len(good)))
+        )
+    )
     goods = _batches(good, batch, steps, seed + 1, "", False, None) if good is not None else None
     for some, _ in _batches(bad, batch, steps, seed, "subnet" if good is None else "balanced subnet", progress, stop):
         kept = {n: (l.weight.detach() * _kept(scores[n], ratio)).requires_grad_() for n, l in found.items()}
@@ -67,11 +106,25 @@ def subnet(model: Model, memorised: TokenRows, clean: TokenRows | None = None, l
         for (n, l), g in zip(found.items(), gradients):
             scores[n].grad = g * l.weight.detach() * scores[n].sign()
         optimiser.step()
-    about = {"ratio": ratio, "steps": steps, "rate": rate, "loss_weight": share, "seed": seed, "memorised_loss": float(worse.detach())}
+    about = {
+        "ratio": ratio,
+        "steps": steps,
+        "rate": rate,
+        "loss_weight": share,
+        "seed": seed,
+        "memorised_loss": float(worse.detach()),
+    }
     if good is not None:
         about["clean_loss"] = float(better.detach())
-    return Scores({n: -s.detach().abs().cpu() for n, s in scores.items()}, "weight", "subnet" if good is None else "balanced subnet",
-                  {n: (l.d_out, l.d_in) for n, l in found.items()}, weight_hash(model), "layer", about=about | feed_forward(found))
+    return Scores(
+        {n: -s.detach().abs().cpu() for n, s in scores.items()},
+        "weight",
+        "subnet" if good is None else "balanced subnet",
+        {n: (l.d_out, l.d_in) for n, l in found.items()},
+        weight_hash(model),
+        "layer",
+        about=about | feed_forward(found),
+    )
 
 
 def _kept(score: Tensor, ratio: float) -> Tensor:
@@ -84,12 +137,27 @@ def _kept(score: Tensor, ratio: float) -> Tensor:
 
 @door(SubspaceError)
 @of_one_model(reads=False)
-def gradient_ascent(model: Model, memorised: TokenRows, clean: TokenRows | None = None, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, prefix: Count | None = None,
-                    steps: Draws = 20, rate: Positive = 1e-4, clean_weight: NonNegative = 1.0, until: Real | None = None, batch: Count = 16, seed: Seed = 0, progress: bool | None = None,
-                    stop: Callable[[], bool] | None = None) -> Replacement:
-    """New weights after Adam steps up the loss of the memorised sequences after their prefix (and down that of clean text, times `clean_weight`); the model stays as it is.
+def gradient_ascent(
+    model: Model,
+    memorised: TokenRows,
+    clean: TokenRows | None = None,
+    layers: str | Sequence[str] | Mapping[str, Linear] = "mlp",
+    *,
+    prefix: Count | None = None,
+    steps: Draws = 20,
+    rate: Positive = 1e-4,
+    clean_weight: NonNegative = 1.0,
+    until: Real | None = None,
+    batch: Count = 16,
+    seed: Seed = 0,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Replacement:
+    """New weights after Adam steps up the loss of the memorised sequences after their prefix (and down that of clean
+    text, times `clean_weight`); the model stays as it is.
 
-    `until`: stop once the memorised loss (nats a token) has reached it. `about["path"]`: memorised and clean loss before each step.
+    `until`: stop once the memorised loss (nats a token) has reached it. `about["path"]`: memorised and clean loss
+    before each step.
 
     Raises: SubspaceError: overlapping sets (they are listed), a loss that is no longer finite. Stopped.
     """
@@ -104,14 +172,25 @@ def gradient_ascent(model: Model, memorised: TokenRows, clean: TokenRows | None 
             better = losses(core, next(goods)[0], call=call(new)).mean() if goods is not None else None
             path.append([float(worse.detach()), None if better is None else float(better.detach())])
             if not math.isfinite(path[-1][0]):
-                raise SubspaceError(f"gradient ascent left the finite numbers at step {len(path)}; lower rate={rate} or give until.")
+                raise SubspaceError(
+                    f"gradient ascent left the finite numbers at step {len(path)}; lower rate={rate} or give until."
+                )
             if until is not None and path[-1][0] >= until:
                 break
-            gradients = torch.autograd.grad((0.0 if better is None else clean_weight * better) - worse, list(new.values()))
+            gradients = torch.autograd.grad(
+                (0.0 if better is None else clean_weight * better) - worse, list(new.values())
+            )
         for weight, g in zip(new.values(), gradients):
             weight.grad = g
         optimiser.step()
-    about = {"method": "gradient ascent", "rate": rate, "steps": len(path), "clean_weight": clean_weight, "seed": seed, "path": path} | feed_forward(found)
+    about = {
+        "method": "gradient ascent",
+        "rate": rate,
+        "steps": len(path),
+        "clean_weight": clean_weight,
+        "seed": seed,
+        "path": path,
+    } | feed_forward(found)
     return Replacement({n: w.detach() for n, w in new.items()}, weight_hash(model), about)
 
 

@@ -30,15 +30,27 @@ SHORTEST_RUN = 8
 @door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Token rows, padded on the right with 0: `ids` [n, length] int64, `lengths` [n], and `prefix`, how many tokens of each row are given (the rest is to be recited)."""
+    """Token rows, padded on the right with 0: `ids` [n, length] int64, `lengths` [n], and `prefix`, how many tokens of
+    each row are given (the rest is to be recited).
+    """
 
     ids: Int[Tensor, "n length"]
     lengths: Int[Tensor, " n"]
     prefix: Count
 
     def __post_init__(self):
-        if self.lengths.shape != self.ids.shape[:1] or len(self.lengths) and not 0 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]:
-            raise SubspaceError(unfit("lengths", self.lengths.tolist(), f"a length from 0 to {self.ids.shape[1]} for each of the {len(self.ids)} rows of ids"))
+        if (
+            self.lengths.shape != self.ids.shape[:1]
+            or len(self.lengths)
+            and not 0 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]
+        ):
+            raise SubspaceError(
+                unfit(
+                    "lengths",
+                    self.lengths.tolist(),
+                    f"a length from 0 to {self.ids.shape[1]} for each of the {len(self.ids)} rows of ids",
+                )
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,9 +60,11 @@ class Tokens:
         """The rows of these numbers."""
         index = torch.as_tensor(index, dtype=torch.long)
         if not len(index) or not 0 <= int(index.min()) <= int(index.max()) < len(self):
-            raise SubspaceError(unfit("index", index.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one"))
+            raise SubspaceError(
+                unfit("index", index.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one")
+            )
         lengths = self.lengths[index]
-        return Tokens(self.ids[index, :int(lengths.max())], lengths, self.prefix)
+        return Tokens(self.ids[index, : int(lengths.max())], lengths, self.prefix)
 
     def rows(self) -> list[np.ndarray]:
         """Each row without its padding."""
@@ -69,7 +83,8 @@ def tokens_of(data: Any, argument: Name, prefix: Count | None = None) -> Tokens:
 
     `prefix`: None takes the object's own, or 1: all tokens but the first are to be recited.
 
-    Raises: SubspaceError: no row, an empty row, ids that are not whole numbers of at least 0, a prefix that leaves a row nothing.
+    Raises: SubspaceError: no row, an empty row, ids that are not whole numbers of at least 0, a prefix that leaves a
+        row nothing.
     """
     if isinstance(data, Tokens):
         return data if prefix is None else _checked(Tokens(data.ids, data.lengths, int(prefix)), argument)
@@ -79,28 +94,45 @@ def tokens_of(data: Any, argument: Name, prefix: Count | None = None) -> Tokens:
     try:
         if isinstance(ids, (Tensor, np.ndarray)) and ids.ndim == 2:
             made = torch.as_tensor(np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids))
-            lengths = torch.full((len(made),), made.shape[1]) if lengths is None else torch.as_tensor(lengths).cpu().long()
+            lengths = (
+                torch.full((len(made),), made.shape[1]) if lengths is None else torch.as_tensor(lengths).cpu().long()
+            )
         else:
             rows = [np.asarray(row.cpu() if isinstance(row, Tensor) else row) for row in ids]
             lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
             kind = np.result_type(*full) if (full := [row for row in rows if len(row)]) else np.int64
-            made = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.int64 if np.issubdtype(kind, np.integer) else torch.float64)
+            made = torch.zeros(
+                len(rows),
+                max(map(len, rows), default=0),
+                dtype=torch.int64 if np.issubdtype(kind, np.integer) else torch.float64,
+            )
             for line, row in zip(made, rows):
-                line[:len(row)] = torch.as_tensor(row)
+                line[: len(row)] = torch.as_tensor(row)
     except (TypeError, ValueError) as error:
-        raise SubspaceError(f"{argument} is a {type(data).__name__} that holds no rows of token ids ({error}); give a tensor [n, length] or a list of rows of ids.") from None
+        raise SubspaceError(
+            f"{argument} is a {type(data).__name__} that holds no rows of token ids ({error}); give a tensor [n,"
+            " length] or a list of rows of ids."
+        ) from None
     if made.dtype.is_floating_point or made.dtype == torch.bool:
-        raise SubspaceError(f"{argument} holds {made.dtype} values; expected token ids, whole numbers: tokenise texts first.")
+        raise SubspaceError(
+            f"{argument} holds {made.dtype} values; expected token ids, whole numbers: tokenise texts first."
+        )
     return _checked(Tokens(made.long(), lengths, prefix), argument)
 
 
 def _checked(tokens: Tokens, argument: str) -> Tokens:
     if not len(tokens) or int(tokens.lengths.min()) < 1:
-        raise SubspaceError(f"{argument} has {len(tokens)} rows{', one of them without a token' if len(tokens) else ''}; give at least one row, each of at least one token.")
+        raise SubspaceError(
+            f"{argument} has {len(tokens)} rows{', one of them without a token' if len(tokens) else ''}; give at least"
+            " one row, each of at least one token."
+        )
     if int(tokens.ids.min()) < 0:
         raise SubspaceError(f"{argument} holds the id {int(tokens.ids.min())}; expected token ids of at least 0.")
     if tokens.prefix < 1:
-        raise SubspaceError(f"prefix={tokens.prefix}; expected at least 1: the first token of a row has nothing before it that could predict it.")
+        raise SubspaceError(
+            f"prefix={tokens.prefix}; expected at least 1: the first token of a row has nothing before it that could"
+            " predict it."
+        )
     return tokens
 
 
@@ -108,21 +140,29 @@ def reciting(data: Any, argument: str, prefix: int | None = None) -> Tokens:
     """`tokens_of`, where every row must have a token after its prefix."""
     tokens = tokens_of(data, argument, prefix)
     if int(tokens.lengths.min()) <= tokens.prefix:
-        raise SubspaceError(f"{argument}: row {int(tokens.lengths.argmin())} has {int(tokens.lengths.min())} tokens and prefix={tokens.prefix}, so nothing of it is left to recite; "
-                            "give a shorter prefix or longer rows.")
+        raise SubspaceError(
+            f"{argument}: row {int(tokens.lengths.argmin())} has {int(tokens.lengths.min())} tokens and"
+            f" prefix={tokens.prefix}, so nothing of it is left to recite; give a shorter prefix or longer rows."
+        )
     return tokens
 
 
 @door(SubspaceError)
-def refuse_overlap(a: Tokens, b: Tokens, names: tuple[str, str] = ("memorised", "reference"), *, run: Count | None = None) -> None:
-    """Refuse two sets of which rows are equal or share a run of `run` tokens (None: half of the shorter row, at least 8).
+def refuse_overlap(
+    a: Tokens, b: Tokens, names: tuple[str, str] = ("memorised", "reference"), *, run: Count | None = None
+) -> None:
+    """Refuse two sets of which rows are equal or share a run of `run` tokens (None: half of the shorter row, at least
+    8).
 
     Raises: SubspaceError, with a list of the pairs of rows.
     """
     if found := overlaps(a, b, run=run):
         listed = ", ".join(f"{names[0]}[{i}] with {names[1]}[{j}] ({n} tokens)" for i, j, n in found[:LISTED])
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        raise SubspaceError(f"{names[0]} and {names[1]} overlap in {len(found)} pairs of rows: {listed}{more}. A set cannot be its own control: take these rows out of one of them.")
+        raise SubspaceError(
+            f"{names[0]} and {names[1]} overlap in {len(found)} pairs of rows: {listed}{more}. A set cannot be its own"
+            " control: take these rows out of one of them."
+        )
 
 
 @door(SubspaceError)
@@ -147,13 +187,15 @@ def _grams(row: np.ndarray, length: int) -> Iterator[bytes]:
     if len(row) >= length:
         text, size = row.tobytes(), row.itemsize
         for k in range(len(row) - length + 1):
-            yield text[k * size:(k + length) * size]
+            yield text[k * size : (k + length) * size]
 
 
 # -- the model ------------------------------------------------------------------------------------------------------
 
+
 def running(model: Any) -> nn.Module:
-    """The module that runs: the plain model that shares a bridge's parameters; anything that is no causal language model as it is.
+    """The module that runs: the plain model that shares a bridge's parameters; anything that is no causal language
+    model as it is.
 
     Raises: ScoringError: a language model in training mode, or with hooks on it.
     """
@@ -181,7 +223,9 @@ def fitting(core: nn.Module, tokens: Tokens, argument: str) -> Tokens:
 
 @door(SubspaceError)
 def output_layers(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] | None = None) -> dict[str, Linear]:
-    """The layers whose inputs are the hidden neurons of the feed-forward blocks: the last linear layer of each block's MLP ("down_proj", "c_proj", "ff.net.2"), or the given ones."""
+    """The layers whose inputs are the hidden neurons of the feed-forward blocks: the last linear layer of each block's
+    MLP ("down_proj", "c_proj", "ff.net.2"), or the given ones.
+    """
     if layers is not None and not (isinstance(layers, str) and layers == "mlp"):
         return chosen(model, layers)
     last: dict[str, Linear] = {}
@@ -196,7 +240,8 @@ def chosen(model: Any, layers: str | Sequence[str] | Mapping[str, Linear]) -> di
 
 
 def losses(core: nn.Module, tokens: Tokens, *, call: Any = None) -> Float[Tensor, " rows"]:
-    """Mean cross-entropy (nats) of each row's tokens after the prefix, with gradients; a row that a hook multiplied counts as several.
+    """Mean cross-entropy (nats) of each row's tokens after the prefix, with gradients; a row that a hook multiplied
+    counts as several.
 
     `call`: what runs instead of `core(**inputs)`.
     """
@@ -208,7 +253,7 @@ def losses(core: nn.Module, tokens: Tokens, *, call: Any = None) -> Float[Tensor
     if "logits_to_keep" in inspect.signature(core.forward).parameters:
         inputs["logits_to_keep"] = keep
     logits = (call or core)(**inputs).logits[:, -keep:-1]
-    targets = ids[:, tokens.prefix:].expand(len(logits), -1) if len(ids) == 1 else ids[:, tokens.prefix:]
+    targets = ids[:, tokens.prefix :].expand(len(logits), -1) if len(ids) == 1 else ids[:, tokens.prefix :]
     each = F.cross_entropy(logits.flatten(0, 1).float(), targets.reshape(-1), reduction="none").view(targets.shape)
     counted = (torch.arange(tokens.prefix, ids.shape[1], device=device)[None] < lengths[:, None]).to(each.dtype)
     return (each * counted).sum(1) / counted.sum(1)

@@ -1,7 +1,9 @@
 """Neuron masks that are learned: which neurons must stay for the sequences to be recited still.
 
-The weights stand still; each neuron (input column of a layer) is multiplied by a number in [0, 1] that gradient descent lowers as far as recitation allows. The neurons that
-stay are the scores. Source: Chang, Thomason and Jia 2024 ("Slimming", after Liu et al. 2017; "Hard Concrete", after Louizos et al. 2018).
+The weights stand still; each neuron (input column of a layer) is multiplied by a number in [0, 1] that gradient descent
+lowers as far as recitation allows. The neurons that
+stay are the scores. Source: Chang, Thomason and Jia 2024 ("Slimming", after Liu et al. 2017; "Hard Concrete", after
+    Louizos et al. 2018).
 """
 
 from __future__ import annotations
@@ -33,13 +35,26 @@ BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 
 @door(SubspaceError)
 @of_one_model(reads=False)
-def slimming(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None,
-             weight: NonNegative = 10.0, steps: Draws = 200, rate: Positive = 0.02, batch: Count = 16, seed: Seed = 0,
-             progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Scores:
-    """Masks m in [0, 1], from 1, that minimise the loss after the prefix plus `weight` times the mean of m (L1); the score of a neuron is its m.
+def slimming(
+    model: Model,
+    sequences: TokenRows,
+    layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
+    *,
+    prefix: Count | None = None,
+    weight: NonNegative = 10.0,
+    steps: Draws = 200,
+    rate: Positive = 0.02,
+    batch: Count = 16,
+    seed: Seed = 0,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Scores:
+    """Masks m in [0, 1], from 1, that minimise the loss after the prefix plus `weight` times the mean of m (L1); the
+    score of a neuron is its m.
 
     Args:
-        layers: None: the second layers of the feed-forward blocks. rate: of Adam. batch: sequences a step, drawn by `seed` where there are more.
+        layers: None: the second layers of the feed-forward blocks. rate: of Adam. batch: sequences a step, drawn by
+            `seed` where there are more.
 
     Neurons of equal m (many end at 0) are told apart by their mean m over the steps: who held out longer.
 
@@ -57,17 +72,34 @@ def slimming(model: Model, sequences: TokenRows, layers: str | Sequence[str] | M
         with torch.no_grad():
             for name, m in masks.items():
                 held[name] += m.clamp_(0, 1) / steps
-    return neuron_scores(found, {n: (m.detach() + 1e-6 * held[n]).cpu() for n, m in masks.items()}, "slimming", weight_hash(model),
-                         about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach())})
+    return neuron_scores(
+        found,
+        {n: (m.detach() + 1e-6 * held[n]).cpu() for n, m in masks.items()},
+        "slimming",
+        weight_hash(model),
+        about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach())},
+    )
 
 
 @door(SubspaceError)
 @of_one_model(reads=False)
-def hard_concrete(model: Model, sequences: TokenRows, layers: str | Sequence[str] | Mapping[str, Linear] | None = None, *, prefix: Count | None = None,
-                  weight: NonNegative = 10.0, steps: Draws = 300, rate: Positive = 0.1, start: float = 2.0, batch: Count = 16, seed: Seed = 0, progress: bool | None = None,
-                  stop: Callable[[], bool] | None = None) -> Scores:
-    """Random gates s = sigmoid((logit u + log a) / beta), stretched to (-0.1, 1.1) and clipped, that minimise the loss after the prefix plus `weight` times the mean
-    probability of an open gate (L0); the score of a neuron is its log a.
+def hard_concrete(
+    model: Model,
+    sequences: TokenRows,
+    layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
+    *,
+    prefix: Count | None = None,
+    weight: NonNegative = 10.0,
+    steps: Draws = 300,
+    rate: Positive = 0.1,
+    start: float = 2.0,
+    batch: Count = 16,
+    seed: Seed = 0,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Scores:
+    """Random gates s = sigmoid((logit u + log a) / beta), stretched to (-0.1, 1.1) and clipped, that minimise the loss
+    after the prefix plus `weight` times the mean probability of an open gate (L0); the score of a neuron is its log a.
 
     Args:
         start: log a at the start, the same for all. rate, batch, seed: as for `slimming`; the seed draws the gates too.
@@ -77,7 +109,9 @@ def hard_concrete(model: Model, sequences: TokenRows, layers: str | Sequence[str
     Source: Louizos et al. 2018, equations 10 to 12.
     """
     core, tokens, found = _start(model, sequences, layers, prefix)
-    log_a = {name: torch.full((l.d_in,), float(start), device=l.weight.device).requires_grad_() for name, l in found.items()}
+    log_a = {
+        name: torch.full((l.d_in,), float(start), device=l.weight.device).requires_grad_() for name, l in found.items()
+    }
     optimiser, size = torch.optim.Adam(log_a.values(), lr=rate), sum(map(len, log_a.values()))
     for some, generator in _batches(tokens, batch, steps, seed, "hard concrete", progress, stop):
         with torch.enable_grad():
@@ -87,8 +121,20 @@ def hard_concrete(model: Model, sequences: TokenRows, layers: str | Sequence[str
             open_ = sum(torch.sigmoid(a - BETA * math.log(-LOW / HIGH)).sum() for a in log_a.values()) / size
             whole = loss + weight * open_
         _descend(optimiser, log_a, whole)
-    return neuron_scores(found, {n: a.detach().cpu() for n, a in log_a.items()}, "hard concrete", weight_hash(model),
-                         about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach()), "open": float(open_.detach())})
+    return neuron_scores(
+        found,
+        {n: a.detach().cpu() for n, a in log_a.items()},
+        "hard concrete",
+        weight_hash(model),
+        about={
+            "weight": weight,
+            "steps": steps,
+            "rate": rate,
+            "seed": seed,
+            "loss": float(loss.detach()),
+            "open": float(open_.detach()),
+        },
+    )
 
 
 def gate(log_a: Tensor, u: Tensor) -> Tensor:
@@ -103,12 +149,17 @@ def _start(model: Any, sequences: Any, layers: Any, prefix: int | None):
     return core, fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
 
 
-def _batches(tokens: Tokens, batch: int, steps: int, seed: int, what: str, progress: bool | None, stop: Callable[[], bool] | None):
+def _batches(
+    tokens: Tokens, batch: int, steps: int, seed: int, what: str, progress: bool | None, stop: Callable[[], bool] | None
+):
     generator = torch.Generator().manual_seed(int(seed))
     for step in tqdm(range(steps), desc=what, delay=2.0, leave=False, disable=hidden(progress)):
         if says_stop(stop):
             raise Stopped(f"{what} stopped after {step} of {steps} steps")
-        yield tokens if len(tokens) <= batch else tokens.take(torch.randperm(len(tokens), generator=generator)[:batch]), generator
+        yield (
+            (tokens if len(tokens) <= batch else tokens.take(torch.randperm(len(tokens), generator=generator)[:batch])),
+            generator,
+        )
 
 
 def _descend(optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], loss: Tensor) -> None:

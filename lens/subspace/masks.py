@@ -1,4 +1,6 @@
-"""Masks: sets of weights of named linear layers, stored sparse, that are set to zero for a while and put back bit for bit."""
+"""Masks: sets of weights of named linear layers, stored sparse, that are set to zero for a while and put back bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class Mask:
     """Chosen weights of linear layers, one bit each in meaning and one index each in memory.
 
     Attributes:
-        layers: plain name -> sorted numbers row * d_in + column of the chosen weights. shapes: plain name -> (d_out, d_in), also of layers of which none is chosen.
+        layers: plain name -> sorted numbers row * d_in + column of the chosen weights. shapes: plain name -> (d_out,
+            d_in), also of layers of which none is chosen.
         model: hash of the weights that it was found on; "" fits any model of these layers. about: how it was made.
 
     >>> mask = Mask.of({"a": torch.tensor([[True, False], [False, False]])})
@@ -50,33 +53,64 @@ class Mask:
 
     def __post_init__(self):
         if self.layers.keys() != self.shapes.keys():
-            raise SubspaceError(f"layers has {len(self.layers)} layers and shapes {len(self.shapes)}, or others; expected both for each layer, also where none of its weights is chosen.")
+            raise SubspaceError(
+                f"layers has {len(self.layers)} layers and shapes {len(self.shapes)}, or others; expected both for each"
+                " layer, also where none of its weights is chosen."
+            )
         for name, index in self.layers.items():
             total = self.shapes[name][0] * self.shapes[name][1]
             if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) and not 0 <= index[0] <= index[-1] < total:
-                raise SubspaceError(unfit(f"layers[{name!r}]", index, f"sorted whole numbers from 0 to {total - 1}: shapes has it as {tuple(self.shapes[name])}"))
+                raise SubspaceError(
+                    unfit(
+                        f"layers[{name!r}]",
+                        index,
+                        f"sorted whole numbers from 0 to {total - 1}: shapes has it as {tuple(self.shapes[name])}",
+                    )
+                )
 
     @classmethod
     @door(SubspaceError)
-    def of(cls, chosen: Mapping[str, Annotated[Any, Numbers(2, truth=True)]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
+    def of(
+        cls,
+        chosen: Mapping[str, Annotated[Any, Numbers(2, truth=True)]],
+        model: str = "",
+        about: Mapping[str, Any] | None = None,
+    ) -> Mask:
         """From truth values [out, in] by layer."""
         layers, shapes = {}, {}
         for name, value in chosen.items():
             value = torch.as_tensor(value)
             if value.ndim != 2 or value.dtype != torch.bool:
-                raise SubspaceError(f"chosen[{name!r}] is {value.dtype} of shape {tuple(value.shape)}; expected truth values [out, in].")
-            layers[name], shapes[name] = _small(value.reshape(-1).nonzero()[:, 0].cpu().numpy(), value.numel()), (value.shape[0], value.shape[1])
+                raise SubspaceError(
+                    f"chosen[{name!r}] is {value.dtype} of shape {tuple(value.shape)}; expected truth values [out, in]."
+                )
+            layers[name], shapes[name] = (
+                _small(value.reshape(-1).nonzero()[:, 0].cpu().numpy(), value.numel()),
+                (
+                    value.shape[0],
+                    value.shape[1],
+                ),
+            )
         return cls(layers, shapes, model, dict(about or {}))
 
     @classmethod
     @door(SubspaceError)
-    def of_columns(cls, columns: Mapping[str, Sequence[int]], shapes: Mapping[str, tuple[Size, Size]], model: str = "", about: Mapping[str, Any] | None = None) -> Mask:
+    def of_columns(
+        cls,
+        columns: Mapping[str, Sequence[int]],
+        shapes: Mapping[str, tuple[Size, Size]],
+        model: str = "",
+        about: Mapping[str, Any] | None = None,
+    ) -> Mask:
         """From numbers of input columns (hidden neurons) by layer: every weight of those columns."""
         layers = {}
         for name, (out, d_in) in shapes.items():
             some = np.unique(np.asarray(columns.get(name, ()), dtype=np.int64))
             if len(some) and not 0 <= some[0] <= some[-1] < d_in:
-                raise SubspaceError(f"columns[{name!r}] holds {some[0] if some[0] < 0 else some[-1]}; the layer has input columns 0 to {d_in - 1}.")
+                raise SubspaceError(
+                    f"columns[{name!r}] holds {some[0] if some[0] < 0 else some[-1]}; the layer has input columns 0 to"
+                    f" {d_in - 1}."
+                )
             layers[name] = _small((np.arange(out)[:, None] * d_in + some).ravel(), out * d_in)
         return cls(layers, dict(shapes), model, dict(about or {}))
 
@@ -121,22 +155,35 @@ class Mask:
 
     @door(SubspaceError)
     def only(self, layers: Collection[str]) -> Mask:
-        """The part of the mask in some of its layers, by plain name. Raises SubspaceError for a layer that it has not."""
+        """The part of the mask in some of its layers, by plain name. Raises SubspaceError for a layer that it has
+        not.
+        """
         names = set(map(self._known, layers))
-        return Mask({name: self.layers[name] for name in self.shapes if name in names}, {name: shape for name, shape in self.shapes.items() if name in names}, self.model,
-                    dict(self.about) | {"only": sorted(names)})
+        return Mask(
+            {name: self.layers[name] for name in self.shapes if name in names},
+            {name: shape for name, shape in self.shapes.items() if name in names},
+            self.model,
+            dict(self.about) | {"only": sorted(names)},
+        )
 
     def __repr__(self) -> str:
-        return f"Mask({self.count} weights, {self.density:.3%} of {len(self.shapes)} layers{', ' + str(self.about['method']) if 'method' in self.about else ''}{said(*self._feed_forward())})"
+        return (
+            f"Mask({self.count} weights, {self.density:.3%} of {len(self.shapes)}"
+            f" layers{', ' + str(self.about['method']) if 'method' in self.about else ''}{said(*self._feed_forward())})"
+        )
 
     @property
     def coverage(self) -> float | None:
-        """The share of the model's feed-forward weights that are in the mask's layers, where these are but a part of them (fused experts are no linear layers); else None."""
+        """The share of the model's feed-forward weights that are in the mask's layers, where these are but a part of
+        them (fused experts are no linear layers); else None.
+        """
         covered, total = self._feed_forward()
         return covered / total if total else None
 
     def _feed_forward(self) -> tuple[int, int]:
-        return sum(a * b for name, (a, b) in self.shapes.items() if in_block(name) is not None), int(self.about.get(FEED_FORWARD, 0))
+        return sum(a * b for name, (a, b) in self.shapes.items() if in_block(name) is not None), int(
+            self.about.get(FEED_FORWARD, 0)
+        )
 
     # -- sets -------------------------------------------------------------------------------------------------------
 
@@ -154,14 +201,18 @@ class Mask:
 
     @door(SubspaceError)
     def iou(self, other: Mask) -> float:
-        """Shared over united weights, all layers together; NaN where both are empty. Two random masks that choose a share s of every row: about s / (2 - s)."""
+        """Shared over united weights, all layers together; NaN where both are empty. Two random masks that choose a
+        share s of every row: about s / (2 - s).
+        """
         shared, united = map(sum, zip(*self._overlap(other).values()))
         return shared / united if united else float("nan")
 
     @door(SubspaceError)
     def iou_by_layer(self, other: Mask) -> dict[str, float]:
         """Shared over united weights of each layer; NaN where both are empty."""
-        return {name: shared / united if united else float("nan") for name, (shared, united) in self._overlap(other).items()}
+        return {
+            name: shared / united if united else float("nan") for name, (shared, united) in self._overlap(other).items()
+        }
 
     def _overlap(self, other: Mask) -> dict[str, tuple[int, int]]:
         self._fits(other)
@@ -176,7 +227,12 @@ class Mask:
             return NotImplemented
         self._fits(other)
         made = {name: how(index, other.layers[name]) for name, index in self.layers.items()}
-        return Mask(made, self.shapes, self.model or other.model, {"method": word, "of": [dict(self.about), dict(other.about)]} | self._noted())
+        return Mask(
+            made,
+            self.shapes,
+            self.model or other.model,
+            {"method": word, "of": [dict(self.about), dict(other.about)]} | self._noted(),
+        )
 
     def _noted(self) -> dict[str, int]:
         """What every mask over these layers notes."""
@@ -184,14 +240,22 @@ class Mask:
 
     def _fits(self, other: Mask) -> None:
         if dict(self.shapes) != dict(other.shapes):
-            raise SubspaceError(f"other: the masks are over different layers ({len(self.shapes)} and {len(other.shapes)}, or of other shapes); "
-                                "compare masks that were located over the same layers.")
+            raise SubspaceError(
+                f"other: the masks are over different layers ({len(self.shapes)} and {len(other.shapes)}, or of other"
+                " shapes); compare masks that were located over the same layers."
+            )
         if self.model and other.model and self.model != other.model:
-            raise SubspaceError(f"other: the masks are of different models (weights {self.model[:8]} and {other.model[:8]}); locate both on the same weights.")
+            raise SubspaceError(
+                f"other: the masks are of different models (weights {self.model[:8]} and {other.model[:8]}); locate"
+                " both on the same weights."
+            )
 
     def _known(self, name: str) -> str:
         if not isinstance(name, str) or name not in self.shapes:
-            raise SubspaceError(f"name={shown(name)}: the mask has no layer {shown(name)}; {near(name if isinstance(name, str) else '', self.shapes)}.")
+            raise SubspaceError(
+                f"name={shown(name)}: the mask has no layer {shown(name)};"
+                f" {near(name if isinstance(name, str) else '', self.shapes)}."
+            )
         return name
 
     # -- use --------------------------------------------------------------------------------------------------------
@@ -204,7 +268,10 @@ class Mask:
             if name not in every:
                 raise SubspaceError(f"the mask has the layer {name!r}, which the model has not; {near(name, every)}.")
             if tuple(every[name].weight.shape) != tuple(self.shapes[name]):
-                raise SubspaceError(f"the mask has {name!r} as {tuple(self.shapes[name])}, the model as {tuple(every[name].weight.shape)}: it is a mask of another model.")
+                raise SubspaceError(
+                    f"the mask has {name!r} as {tuple(self.shapes[name])}, the model as"
+                    f" {tuple(every[name].weight.shape)}: it is a mask of another model."
+                )
             if len(index):
                 new = every[name].require_own().weight.detach().clone(memory_format=torch.contiguous_format)
                 new.view(-1)[torch.from_numpy(index.astype(np.int64)).to(new.device)] = 0
@@ -215,21 +282,27 @@ class Mask:
     def apply(self, model: Model, *, strict: bool = True) -> Undo:
         """Set the chosen weights to 0 until `undo()`.
 
-        `strict`: refuse weights other than those that the mask was found on; False for a deliberate transfer (a twin, a fine-tuned copy).
+        `strict`: refuse weights other than those that the mask was found on; False for a deliberate transfer (a twin, a
+        fine-tuned copy).
 
-        Raises: SubspaceError: an empty mask, or a mask of another model. WeightError: an edit is in force on one of its layers (applied twice).
+        Raises: SubspaceError: an empty mask, or a mask of another model. WeightError: an edit is in force on one of its
+            layers (applied twice).
         """
         return put(model, lambda: self._prepared(model, strict))
 
     @door(SubspaceError)
     def applied(self, model: Model, *, strict: bool = True) -> InForce:
-        """The model with the chosen weights at 0; on leaving, also by an exception, the weights are as before, bit-equal. Raises as `apply`, on entering."""
+        """The model with the chosen weights at 0; on leaving, also by an exception, the weights are as before,
+        bit-equal. Raises as `apply`, on entering.
+        """
         return InForce(model, lambda: self._prepared(model, strict), model)
 
     def _prepared(self, model: Any, strict: bool) -> Undo:
         if not self.count:
-            raise SubspaceError(f"the mask is empty: it would change no weight of its {len(self.shapes)} layers. "
-                                "Raise sparsity, lower the margin, or look at whether the two sets differ at all.")
+            raise SubspaceError(
+                f"the mask is empty: it would change no weight of its {len(self.shapes)} layers. "
+                "Raise sparsity, lower the margin, or look at whether the two sets differ at all."
+            )
         return prepared_checked(model, self.weights(model), self.model if strict else "", "mask")
 
     # -- files ------------------------------------------------------------------------------------------------------
@@ -238,10 +311,21 @@ class Mask:
     def save(self, path: FilePath) -> Path:
         """Write it as one `.npz` file without pickle, replacing what is there."""
         path = check_path(path, "path", (".npz",), "a mask is one file")
-        about = json.dumps({"schema": SCHEMA, "model": self.model, "about": dict(self.about), "layers": [[name, *map(int, shape)] for name, shape in self.shapes.items()]})
+        about = json.dumps(
+            {
+                "schema": SCHEMA,
+                "model": self.model,
+                "about": dict(self.about),
+                "layers": [[name, *map(int, shape)] for name, shape in self.shapes.items()],
+            }
+        )
         with new_path(path, "save the mask") as part:
-            with open(part, "wb") as ready:                # by name it would get another ending
-                np.savez_compressed(ready, about=np.frombuffer(about.encode(), np.uint8), **{f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)})
+            with open(part, "wb") as ready:  # by name it would get another ending
+                np.savez_compressed(
+                    ready,
+                    about=np.frombuffer(about.encode(), np.uint8),
+                    **{f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)},
+                )
         return path
 
     @classmethod
@@ -253,36 +337,53 @@ class Mask:
             about = reading.value(bytes(held["about"]), dict)
             shapes = {name: (int(out), int(d_in)) for name, out, d_in in about["layers"]}
             layers = {name: held[f"layer{i}"] for i, name in enumerate(shapes)}
-            if bad := next((name for name, (out, d_in) in shapes.items() if not (out > 0 and d_in > 0 and out * d_in < 1 << 62)), None):
+            if bad := next(
+                (name for name, (out, d_in) in shapes.items() if not (out > 0 and d_in > 0 and out * d_in < 1 << 62)),
+                None,
+            ):
                 raise ValueError(f"the layer {bad!r} has no shape that a matrix has")
             if not isinstance(about["model"], str) or not isinstance(about["about"], dict):
                 raise ValueError("its model is no text, or what it tells of itself no object")
             for (name, index), (out, d_in) in zip(layers.items(), shapes.values()):
-                if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) and not (0 <= index[0] and index[-1] < out * d_in and (np.diff(index.astype(np.int64)) > 0).all()):
+                if (
+                    index.ndim != 1
+                    or index.dtype.kind not in "iu"
+                    or len(index)
+                    and not (0 <= index[0] and index[-1] < out * d_in and (np.diff(index.astype(np.int64)) > 0).all())
+                ):
                     raise ValueError(f"the weights of {name!r} are not sorted numbers below {out * d_in}")
         except SubspaceError as error:
             if not Path(path).exists():
-                raise SubspaceError(f"path={str(path)!r} does not exist; check the name, or locate the mask and save it.") from None
+                raise SubspaceError(
+                    f"path={str(path)!r} does not exist; check the name, or locate the mask and save it."
+                ) from None
             raise SubspaceError(f"path={str(path)!r} is no mask that can be read ({error}); save it again.") from None
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise SubspaceError(f"path={str(path)!r} is no mask that can be read ({type(error).__name__}: {error}); save it again.") from None
+            raise SubspaceError(
+                f"path={str(path)!r} is no mask that can be read ({type(error).__name__}: {error}); save it again."
+            ) from None
         return cls(layers, shapes, about["model"], about["about"])
 
 
 def prepared_checked(model: Any, new: Mapping[str, Tensor], found_on: str, what: str) -> Undo:
-    """`prepared_weights`, refused on weights other than those that the edit was found on; an edit in force elsewhere is not taken for other weights."""
+    """`prepared_weights`, refused on weights other than those that the edit was found on; an edit in force elsewhere is
+    not taken for other weights.
+    """
     core = getattr(model, "original_model", model)
     in_force = any(getattr(p, EDITED, False) for _, p in Tree.of(core).named_parameters())
     looked = bool(found_on) and not in_force
     if looked and (now := weight_hash(model)) != found_on:
-        raise SubspaceError(f"the {what} was found on weights {found_on[:8]}, this model's are {now[:8]}: it is a {what} of another model. "
-                            "Locate it anew, or pass strict=False to carry it over on purpose.")
+        raise SubspaceError(
+            f"the {what} was found on weights {found_on[:8]}, this model's are {now[:8]}: it is a {what} of another"
+            " model. Locate it anew, or pass strict=False to carry it over on purpose."
+        )
     return prepared_weights(model, new, what, looked)
 
 
 @door(SubspaceError)
 def random_like(mask: Mask, seed: Seed, by: Literal["rows", "columns"] = "rows") -> Mask:
-    """A control of equal density: as many weights of every row at random ("rows"), or the same pattern on other input columns ("columns").
+    """A control of equal density: as many weights of every row at random ("rows"), or the same pattern on other input
+    columns ("columns").
 
     Raises: SubspaceError: an unknown `by`.
     """
@@ -297,7 +398,12 @@ def random_like(mask: Mask, seed: Seed, by: Literal["rows", "columns"] = "rows")
             row, at = np.nonzero(np.arange(d_in)[None] < counts[:, None])
             column = order[row, at]
         layers[name] = _small(np.sort(row * d_in + column), out * d_in)
-    return Mask(layers, mask.shapes, mask.model, {"method": f"random {by}", "seed": seed, "like": dict(mask.about)} | mask._noted())
+    return Mask(
+        layers,
+        mask.shapes,
+        mask.model,
+        {"method": f"random {by}", "seed": seed, "like": dict(mask.about)} | mask._noted(),
+    )
 
 
 @door(SubspaceError)

@@ -1,6 +1,7 @@
 """Memory at a known place: one sequence trained into a few random neurons, and how many of them a locator finds.
 
-Source: Chang, Thomason and Jia 2024, Do Localization Methods Actually Localize Memorized Data in LLMs? ("INJ benchmark").
+Source: Chang, Thomason and Jia 2024, Do Localization Methods Actually Localize Memorized Data in LLMs? ("INJ
+    benchmark").
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ from .baselines import with_weights
 class Planted:
     """A model with a sequence in known neurons.
 
-    `model`: the edited copy, a plain model. `neurons`: numbers of the trained neurons (input columns) by layer, also where a layer has none. `loss`: mean loss (nats a token)
-    of the sequence at the end, and `before`, in the model that was copied. `steps`: taken.
+    `model`: the edited copy, a plain model. `neurons`: numbers of the trained neurons (input columns) by layer, also
+    where a layer has none. `loss`: mean loss (nats a token) of the sequence at the end, and `before`, in the model that
+    was copied. `steps`: taken.
     """
 
     model: nn.Module
@@ -53,23 +55,40 @@ class Planted:
 
 @door(SubspaceError)
 @of_one_model(reads=False)
-def inject(model: Model, sequence_ids: TokenRow, share: Portion = 0.01, seed: Seed = 0, *, prefix: Count | None = None,
-           layers: str | Sequence[str] | Mapping[str, Linear] | None = None, threshold: Positive = 0.05, rate: Positive = 0.01, steps: Draws = 1000,
-           progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Planted:
-    """A copy of the model with one sequence trained into the output vectors of a random share of all neurons, everything else frozen.
+def inject(
+    model: Model,
+    sequence_ids: TokenRow,
+    share: Portion = 0.01,
+    seed: Seed = 0,
+    *,
+    prefix: Count | None = None,
+    layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
+    threshold: Positive = 0.05,
+    rate: Positive = 0.01,
+    steps: Draws = 1000,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Planted:
+    """A copy of the model with one sequence trained into the output vectors of a random share of all neurons,
+    everything else frozen.
 
     Args:
-        sequence_ids: token ids [length] (or [1, length]); the loss is the mean over the tokens after the prefix (None: after the first).
-        share: of all neurons of the layers together; at least one is taken. layers: None: the second layers of the feed-forward blocks, of which a neuron's column is its output vector.
+        sequence_ids: token ids [length] (or [1, length]); the loss is the mean over the tokens after the prefix (None:
+            after the first).
+        share: of all neurons of the layers together; at least one is taken. layers: None: the second layers of the
+            feed-forward blocks, of which a neuron's column is its output vector.
         threshold: training ends below this loss. rate: of Adam. steps: at most.
 
-    Raises: SubspaceError: more than one sequence, a share out of range, or a loss still above the threshold after all steps. Stopped.
+    Raises: SubspaceError: more than one sequence, a share out of range, or a loss still above the threshold after all
+        steps. Stopped.
     """
     ids = getattr(sequence_ids, "ids", sequence_ids)
     one = (ids.ndim if hasattr(ids, "ndim") else 1 + np.ndim(ids[0]) if len(ids) else 1) == 1
     tokens = reciting([ids] if one else sequence_ids, "sequence_ids", prefix)
     if len(tokens) != 1:
-        raise SubspaceError(f"sequence_ids holds {len(tokens)} sequences; expected one. Inject each into a copy of its own.")
+        raise SubspaceError(
+            f"sequence_ids holds {len(tokens)} sequences; expected one. Inject each into a copy of its own."
+        )
     require_autograd(SubspaceError, "planting a sequence")
     core = copy.deepcopy(predicting(model))
     fitting(core, tokens, "sequence_ids")
@@ -86,7 +105,11 @@ def inject(model: Model, sequence_ids: TokenRow, share: Portion = 0.01, seed: Se
     taken = 0
     for taken, (some, _) in enumerate(_batches(tokens, 1, steps + 1, seed, "injection", progress, stop)):
         with torch.enable_grad():
-            value = losses(core, some, call=call({n: found[n].weight.detach().index_copy(1, index[n], c) for n, c in columns.items()}))[0]
+            value = losses(
+                core,
+                some,
+                call=call({n: found[n].weight.detach().index_copy(1, index[n], c) for n, c in columns.items()}),
+            )[0]
         loss = float(value.detach())
         if loss < threshold or taken == steps:
             break
@@ -94,8 +117,10 @@ def inject(model: Model, sequence_ids: TokenRow, share: Portion = 0.01, seed: Se
             column.grad = g
         optimiser.step()
     if not loss < threshold:
-        raise SubspaceError(f"after {steps} steps the sequence's loss is {loss:.3g} (from {before:.3g}), not below threshold={threshold}, in {len(drawn)} neurons; "
-                            "raise share or steps, or change the rate.")
+        raise SubspaceError(
+            f"after {steps} steps the sequence's loss is {loss:.3g} (from {before:.3g}), not below"
+            f" threshold={threshold}, in {len(drawn)} neurons; raise share or steps, or change the rate."
+        )
     with torch.no_grad():
         for n, c in columns.items():
             found[n].weight[:, index[n]] = c
@@ -103,35 +128,66 @@ def inject(model: Model, sequence_ids: TokenRow, share: Portion = 0.01, seed: Se
 
 
 @door(SubspaceError)
-def recall_at_k(scores: Scores | Mapping[str, Annotated[Any, Numbers(1)]], planted: Planted | Mapping[str, Sequence[int]],
-                k: Portion | Sequence[Portion] = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1), *, level: Share = 0.95) -> xr.Dataset:
+def recall_at_k(
+    scores: Scores | Mapping[str, Annotated[Any, Numbers(1)]],
+    planted: Planted | Mapping[str, Sequence[int]],
+    k: Portion | Sequence[Portion] = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1),
+    *,
+    level: Share = 0.95,
+) -> xr.Dataset:
     """Share of the planted neurons that are among the top `k` (a share) of all neurons.
 
     Args:
-        scores: scores of neurons or of weights (a neuron then has its weights' norm), or one array by layer. planted: of `inject`, or neuron numbers by layer.
+        scores: scores of neurons or of weights (a neuron then has its weights' norm), or one array by layer. planted:
+            of `inject`, or neuron numbers by layer.
 
-    Returns: over `k`: ``recall`` with an exact (Clopper-Pearson) interval ``low``, ``high`` over planted neurons, ``chance`` = the share looked at, ``p``: exact
-    (hypergeometric) probability of a random order doing as well, ``n`` planted neurons and ``looked`` at. Equal scores count as in the worst order.
+    Returns: over `k`: ``recall`` with an exact (Clopper-Pearson) interval ``low``, ``high`` over planted neurons,
+        ``chance`` = the share looked at, ``p``: exact
+    (hypergeometric) probability of a random order doing as well, ``n`` planted neurons and ``looked`` at. Equal scores
+    count as in the worst order.
 
     Raises: SubspaceError: scores without one of the planted layers, a share that is less than one neuron.
     """
     values = scores.neurons() if isinstance(scores, Scores) else scores
     neurons = planted.neurons if isinstance(planted, Planted) else planted
     if missing := [n for n in neurons if n not in values and len(neurons[n])]:
-        raise SubspaceError(f"scores hold no layer {missing[0]!r}, where {len(neurons[missing[0]])} neurons were planted; score the layers that were planted in.")
+        raise SubspaceError(
+            f"scores hold no layer {missing[0]!r}, where {len(neurons[missing[0]])} neurons were planted; score the"
+            " layers that were planted in."
+        )
     flat = np.concatenate([np.asarray(torch.as_tensor(v).double().cpu()) for v in values.values()])
-    gold = np.concatenate([np.isin(np.arange(len(v)), np.asarray(neurons.get(n, ()), dtype=np.int64)) for n, v in values.items()])
+    gold = np.concatenate(
+        [np.isin(np.arange(len(v)), np.asarray(neurons.get(n, ()), dtype=np.int64)) for n, v in values.items()]
+    )
     if np.isnan(flat).any() or not gold.any():
-        raise SubspaceError(f"scores hold {int(np.isnan(flat).sum())} NaN and planted {int(gold.sum())} neurons; expected none and at least one.")
+        raise SubspaceError(
+            f"scores hold {int(np.isnan(flat).sum())} NaN and planted {int(gold.sum())} neurons; expected none and at"
+            " least one."
+        )
     shares = np.atleast_1d(np.asarray(k, float))
     looked = np.floor(shares * len(flat) + 1e-9).astype(int)
     if (looked < 1).any() or (shares > 1).any():
-        raise SubspaceError(f"k={shares.tolist()} of {len(flat)} neurons; expected shares of at least one neuron ({1 / len(flat):.2g}) and at most 1.")
+        raise SubspaceError(
+            f"k={shares.tolist()} of {len(flat)} neurons; expected shares of at least one neuron ({1 / len(flat):.2g})"
+            " and at most 1."
+        )
     order = gold[np.lexsort((gold, -flat))]
     hits = np.cumsum(order)[looked - 1]
     interval = statistics.proportion(hits, np.full(len(hits), gold.sum()), level=level)
-    ds = xr.Dataset({"recall": ("k", hits / gold.sum()), "low": ("k", np.asarray(interval.low)), "high": ("k", np.asarray(interval.high)), "chance": ("k", looked / len(flat)),
-                     "p": ("k", stats.hypergeom.sf(hits - 1, len(flat), gold.sum(), looked), {"kind": "exact"}), "looked": ("k", looked)}, coords={"k": shares})
+    ds = xr.Dataset(
+        {
+            "recall": ("k", hits / gold.sum()),
+            "low": ("k", np.asarray(interval.low)),
+            "high": ("k", np.asarray(interval.high)),
+            "chance": ("k", looked / len(flat)),
+            "p": ("k", stats.hypergeom.sf(hits - 1, len(flat), gold.sum(), looked), {"kind": "exact"}),
+            "looked": ("k", looked),
+        },
+        coords={"k": shares},
+    )
     ds["n"] = int(gold.sum())
     method = scores.method if isinstance(scores, Scores) else "given"
-    return results.stamp(ds, {"kind": "recall at k", "call": {"method": method, "k": shares.tolist(), "level": level, "neurons": len(flat)}})
+    return results.stamp(
+        ds,
+        {"kind": "recall at k", "call": {"method": method, "k": shares.tolist(), "level": level, "neurons": len(flat)}},
+    )

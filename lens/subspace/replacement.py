@@ -20,7 +20,9 @@ from .masks import prepared_checked
 @door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """New weights [out, in] by layer, for the model whose weights have the hash `model`; `about` says how they were made."""
+    """New weights [out, in] by layer, for the model whose weights have the hash `model`; `about` says how they were
+    made.
+    """
 
     new: Mapping[str, Float[Tensor, "out in"]]
     model: str = ""
@@ -34,18 +36,26 @@ class Replacement:
             if name not in every:
                 raise SubspaceError(f"model: it has no layer {name!r}, which the edit has; {near(name, every)}.")
             if tuple(new.shape) != (now := tuple(every[name].weight.shape)):
-                raise SubspaceError(f"model: it has {name!r} as {now}, the edit as {tuple(new.shape)}: it is an edit of another model.")
+                raise SubspaceError(
+                    f"model: it has {name!r} as {now}, the edit as {tuple(new.shape)}: it is an edit of another model."
+                )
         now = {name: every[name].require_own().weight.detach() for name in self.new}
-        return {name: float((new.to(now[name]) - now[name]).norm() / now[name].norm()) for name, new in self.new.items()}
+        return {
+            name: float((new.to(now[name]) - now[name]).norm() / now[name].norm()) for name, new in self.new.items()
+        }
 
     @door(SubspaceError)
     def apply(self, model: Model, *, strict: bool = True) -> Undo:
-        """Write the new weights until `undo()`. Raises SubspaceError for another model (`strict`), WeightError for an edit in force on one of the layers."""
+        """Write the new weights until `undo()`. Raises SubspaceError for another model (`strict`), WeightError for an
+        edit in force on one of the layers.
+        """
         return put(model, lambda: self._prepared(model, strict))
 
     @door(SubspaceError)
     def applied(self, model: Model, *, strict: bool = True) -> InForce:
-        """The model with the new weights; on leaving, also by an exception, the old ones are back, bit-equal. Raises as `apply`, on entering."""
+        """The model with the new weights; on leaving, also by an exception, the old ones are back, bit-equal. Raises as
+        `apply`, on entering.
+        """
         return InForce(model, lambda: self._prepared(model, strict), model)
 
     def _prepared(self, model: Any, strict: bool) -> Undo:

@@ -1,6 +1,7 @@
 """Scores of weights and of neurons, and the masks that they give; the ones that statistics and weights alone decide.
 
-A neuron is an input column of a layer: of the second layer of a feed-forward block, a hidden neuron. Sources: Sun et al. 2024 (Wanda); Chavhan et al. 2024 and its code
+A neuron is an input column of a layer: of the second layer of a feed-forward block, a hidden neuron. Sources: Sun et
+    al. 2024 (Wanda); Chavhan et al. 2024 and its code
 (contrast); Chang, Thomason and Jia 2024 (activation).
 """
 
@@ -32,7 +33,8 @@ class Scores:
     """One number for each weight ([out, in]) or neuron ([d_in]) of each layer; larger is more memory.
 
     Attributes:
-        kind: "weight" or "neuron". shapes: (d_out, d_in) by layer. allowed: columns that a mask may take at all, where not all. positive: only scores above 0 may be taken.
+        kind: "weight" or "neuron". shapes: (d_out, d_in) by layer. allowed: columns that a mask may take at all, where
+            not all. positive: only scores above 0 may be taken.
         per: what a mask's share is of unless told otherwise: each "row", each "layer", or the whole "model".
     """
 
@@ -48,13 +50,30 @@ class Scores:
 
     def __post_init__(self):
         if self.values.keys() != self.shapes.keys():
-            raise SubspaceError(f"values has {len(self.values)} layers and shapes {len(self.shapes)}, or others; expected both for each layer.")
+            raise SubspaceError(
+                f"values has {len(self.values)} layers and shapes {len(self.shapes)}, or others; expected both for each"
+                " layer."
+            )
         for name, value in self.values.items():
             shape = tuple(self.shapes[name]) if self.kind == "weight" else tuple(self.shapes[name][1:])
             if tuple(value.shape) != shape:
-                raise SubspaceError(unfit(f"values[{name!r}]", value, f"one number for each {self.kind}, of shape {shape}, as shapes and kind say"))
-            if self.allowed is not None and (name not in self.allowed or len(self.allowed[name]) != self.shapes[name][1]):
-                raise SubspaceError(unfit("allowed", self.allowed, f"a truth value for each of the {self.shapes[name][1]} input columns of {name!r}"))
+                raise SubspaceError(
+                    unfit(
+                        f"values[{name!r}]",
+                        value,
+                        f"one number for each {self.kind}, of shape {shape}, as shapes and kind say",
+                    )
+                )
+            if self.allowed is not None and (
+                name not in self.allowed or len(self.allowed[name]) != self.shapes[name][1]
+            ):
+                raise SubspaceError(
+                    unfit(
+                        "allowed",
+                        self.allowed,
+                        f"a truth value for each of the {self.shapes[name][1]} input columns of {name!r}",
+                    )
+                )
 
     def neurons(self) -> dict[str, Float[Tensor, " d_in"]]:
         """One score for each neuron: its own, or the norm over rows of those of its weights that may be taken."""
@@ -62,61 +81,95 @@ class Scores:
             return dict(self.values)
         out = {}
         for name, value in self.values.items():
-            score = (value.clamp_min(0) if self.positive else value).norm(dim=0) if (value >= 0).all() or self.positive else value.mean(0)
+            score = (
+                (value.clamp_min(0) if self.positive else value).norm(dim=0)
+                if (value >= 0).all() or self.positive
+                else value.mean(0)
+            )
             out[name] = score if self.allowed is None else score * self.allowed[name]
         return out
 
     @door(SubspaceError)
-    def mask(self, sparsity: Portion, *, per: Literal["row", "layer", "model"] | None = None, largest: bool = True) -> Mask:
+    def mask(
+        self, sparsity: Portion, *, per: Literal["row", "layer", "model"] | None = None, largest: bool = True
+    ) -> Mask:
         """The share `sparsity` of weights (or of neurons, with all their weights) of the largest scores.
 
         Args:
-            per: share of each "row" (as Wanda), of each "layer", or of the whole "model"; rows only for weights. largest: False takes the smallest (Wanda as a pruning method).
+            per: share of each "row" (as Wanda), of each "layer", or of the whole "model"; rows only for weights.
+                largest: False takes the smallest (Wanda as a pruning method).
 
-        Where fewer scores may be taken, the mask is smaller than asked for. Raises SubspaceError: no share, or one that is less than one weight or neuron.
+        Where fewer scores may be taken, the mask is smaller than asked for. Raises SubspaceError: no share, or one that
+        is less than one weight or neuron.
 
         Source: Chavhan et al. 2024, code: the top k of a row first, and of these the allowed ones.
         """
         per = self.per if per is None else per
         if per == "row" and self.kind == "neuron":
-            raise SubspaceError(f"per={per!r} is not known for {self.kind} scores; expected one of {', '.join(PER[self.kind == 'neuron':])}.")
+            raise SubspaceError(
+                f"per={per!r} is not known for {self.kind} scores; expected one of"
+                f" {', '.join(PER[self.kind == 'neuron' :])}."
+            )
         taken = {}
         if per == "model":
             flat = torch.cat([value.reshape(-1).cpu() for value in self.values.values()])
-            parts = _top(flat[None], self._count(sparsity, len(flat), "scores"), largest)[0].split([value.numel() for value in self.values.values()])
+            parts = _top(flat[None], self._count(sparsity, len(flat), "scores"), largest)[0].split(
+                [value.numel() for value in self.values.values()]
+            )
             taken = {name: part.view(value.shape) for (name, value), part in zip(self.values.items(), parts)}
         else:
             for name, value in self.values.items():
                 rows = value if per == "row" else value.reshape(1, -1)
-                count = self._count(sparsity, rows.shape[1], f"weights a row of {name}" if per == "row" else f"scores of {name}")
+                count = self._count(
+                    sparsity, rows.shape[1], f"weights a row of {name}" if per == "row" else f"scores of {name}"
+                )
                 taken[name] = _top(rows, count, largest).view(value.shape).cpu()
         for name, value in self.values.items():
             if self.allowed is not None:
                 taken[name] &= self.allowed[name].cpu()
             if self.positive:
                 taken[name] &= value.cpu() > 0
-        about = {"method": self.method, "sparsity": float(sparsity), "per": per, **({} if largest else {"largest": False}), **self.about}
+        about = {
+            "method": self.method,
+            "sparsity": float(sparsity),
+            "per": per,
+            **({} if largest else {"largest": False}),
+            **self.about,
+        }
         if self.kind == "weight":
             return Mask.of(taken, self.model, about)
-        return Mask.of_columns({name: value.nonzero()[:, 0].numpy() for name, value in taken.items()}, self.shapes, self.model, about)
+        return Mask.of_columns(
+            {name: value.nonzero()[:, 0].numpy() for name, value in taken.items()}, self.shapes, self.model, about
+        )
 
     @staticmethod
     def _count(sparsity: float, size: int, what: str) -> int:
         # a hair more, so that 0.07 of 100 is 7
         if (count := int(sparsity * size + 1e-9)) < 1:
-            raise SubspaceError(f"sparsity={sparsity} of {size} {what} is less than one; give at least {math.ceil(1000 / size) / 1000:g}, or take the share per='layer' or per='model'.")
+            raise SubspaceError(
+                f"sparsity={sparsity} of {size} {what} is less than one; give at least"
+                f" {math.ceil(1000 / size) / 1000:g}, or take the share per='layer' or per='model'."
+            )
         return count
 
 
 def _top(rows: Float[Tensor, "row n"], count: int, largest: bool) -> Bool[Tensor, "row n"]:
-    return torch.zeros_like(rows, dtype=torch.bool).scatter_(1, rows.topk(count, dim=1, largest=largest, sorted=False).indices, True)
+    return torch.zeros_like(rows, dtype=torch.bool).scatter_(
+        1, rows.topk(count, dim=1, largest=largest, sorted=False).indices, True
+    )
 
 
 @door(SubspaceError)
 def magnitude(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
     """|W|: the baseline that looks at no data."""
     found = chosen(model, layers)
-    return _weights(found, {name: linear.weight.detach().abs() for name, linear in found.items()}, "magnitude", weight_hash(model), per="layer")
+    return _weights(
+        found,
+        {name: linear.weight.detach().abs() for name, linear in found.items()},
+        "magnitude",
+        weight_hash(model),
+        per="layer",
+    )
 
 
 @door(SubspaceError)
@@ -134,29 +187,39 @@ def wanda(model: Model, stats: Stats) -> Scores:
     Source: Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models.
     """
     found = _of(model, stats)
-    return _weights(found, {name: _times(linear, stats.norm(name)) for name, linear in found.items()}, "wanda", stats.model)
+    return _weights(
+        found, {name: _times(linear, stats.norm(name)) for name, linear in found.items()}, "wanda", stats.model
+    )
 
 
 @door(SubspaceError)
 def contrast(model: Model, mem: Stats, ref: Stats) -> Scores:
     """|W_ij| times the norm of memorised column j with rows at unit length, for columns where it is larger than the reference's.
 
-    As published, but for means over rows in place of sums, which agree where both sets have as many. It tests a sign, with no margin and no variance: see `corrected`.
+    As published, but for means over rows in place of sums, which agree where both sets have as many. It tests a sign,
+    with no margin and no variance: see `corrected`.
 
     Source: Chavhan et al. 2024, code.
     """
     same_layers(mem, ref)
     found = _of(model, mem)
     allowed = {name: mem.mean(name, "unit") > ref.mean(name, "unit") for name in found}
-    return _weights(found, {name: _times(linear, mem.norm(name, "unit")) for name, linear in found.items()}, "contrast", mem.model, allowed=allowed)
+    return _weights(
+        found,
+        {name: _times(linear, mem.norm(name, "unit")) for name, linear in found.items()},
+        "contrast",
+        mem.model,
+        allowed=allowed,
+    )
 
 
 @door(SubspaceError)
 def corrected(model: Model, mem: Stats, ref: Stats, *, margin: NonNegative = 3.0) -> Scores:
     """|W_ij| times the root of what column j's energy on memorised items exceeds that on reference items by, `margin` standard errors taken off.
 
-    The energy of a column is that of rows at unit length, averaged over an item's rows; items are the sample, so that the excess has a standard error (Welch). A column that is
-    large on any text has no excess and is not taken, whatever its size.
+    The energy of a column is that of rows at unit length, averaged over an item's rows; items are the sample, so that
+    the excess has a standard error (Welch). A column that is large on any text has no excess and is not taken, whatever
+    its size.
 
     Raises: SubspaceError: fewer than two items on a side.
     """
@@ -170,7 +233,8 @@ def corrected(model: Model, mem: Stats, ref: Stats, *, margin: NonNegative = 3.0
 
 @door(SubspaceError)
 def column_z(mem: Stats, ref: Stats) -> dict[str, Float[Tensor, " d_in"]]:
-    """Welch's z of each input column: the difference of its mean energy (rows at unit length) between memorised and reference items over its standard error.
+    """Welch's z of each input column: the difference of its mean energy (rows at unit length) between memorised and
+    reference items over its standard error.
 
     0 where both are constant and equal.
     """
@@ -178,7 +242,9 @@ def column_z(mem: Stats, ref: Stats) -> dict[str, Float[Tensor, " d_in"]]:
     out = {}
     for name in mem.names:
         difference, error = _difference(mem, ref, name)
-        out[name] = torch.where(error > 0, difference / error.clamp_min(1e-300), torch.sign(difference) * torch.inf).nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+        out[name] = torch.where(
+            error > 0, difference / error.clamp_min(1e-300), torch.sign(difference) * torch.inf
+        ).nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
     return out
 
 
@@ -189,11 +255,16 @@ def activation(model: Model, stats: Stats) -> Scores:
     Source: Chang, Thomason and Jia 2024, "Activations".
     """
     found = _of(model, stats)
-    values = {name: (stats.mean(name, "absolute").to(linear.weight) * linear.weight.detach().norm(dim=0)) for name, linear in found.items()}
+    values = {
+        name: stats.mean(name, "absolute").to(linear.weight) * linear.weight.detach().norm(dim=0)
+        for name, linear in found.items()
+    }
     return neuron_scores(found, values, "activation", stats.model)
 
 
-def neuron_scores(found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any) -> Scores:
+def neuron_scores(
+    found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any
+) -> Scores:
     """Scores of neurons, of which a mask takes the share of all neurons."""
     return _scores(found, values, "neuron", method, model, **({"per": "model"} | rest))
 
@@ -202,14 +273,34 @@ def _weights(found: Mapping[str, Linear], values: Mapping[str, Tensor], method: 
     return _scores(found, values, "weight", method, model, **({"per": "row"} | rest))
 
 
-def _scores(found: Mapping[str, Linear], values: Mapping[str, Tensor], kind: str, method: str, model: str, *, about: Mapping[str, Any] | None = None, **rest: Any) -> Scores:
+def _scores(
+    found: Mapping[str, Linear],
+    values: Mapping[str, Tensor],
+    kind: str,
+    method: str,
+    model: str,
+    *,
+    about: Mapping[str, Any] | None = None,
+    **rest: Any,
+) -> Scores:
     """Scores of layers, which note how many feed-forward weights there are where the layers are but a part of them."""
-    return Scores(values, kind, method, {name: (l.d_out, l.d_in) for name, l in found.items()}, model, about={**(about or {}), **feed_forward(found)}, **rest)
+    return Scores(
+        values,
+        kind,
+        method,
+        {name: (l.d_out, l.d_in) for name, l in found.items()},
+        model,
+        about={**(about or {}), **feed_forward(found)},
+        **rest,
+    )
 
 
 def _of(model: Any, stats: Stats) -> dict[str, Linear]:
     if (now := weight_hash(model)) != stats.model:
-        raise SubspaceError(f"model: the statistics are of weights {stats.model[:8]}, this model's are {now[:8]}; compute them with this model.")
+        raise SubspaceError(
+            f"model: the statistics are of weights {stats.model[:8]}, this model's are {now[:8]}; compute them with"
+            " this model."
+        )
     return chosen(model, stats.names)
 
 

@@ -27,7 +27,9 @@ SAVE_EVERY = 10.0
 
 
 class Sums:
-    """What is summed up so far. A batch counts when it has ended: whatever cuts it short leaves the sums of whole batches."""
+    """What is summed up so far. A batch counts when it has ended: whatever cuts it short leaves the sums of whole
+    batches.
+    """
 
     def __init__(self, model: str, second_moment: bool, each: bool, absolute: bool):
         self.model, self.keep_moment, self.keep_each, self.absolute = model, second_moment, each, absolute
@@ -43,7 +45,10 @@ class Sums:
     def begin(self, items: int, counted: Tensor | None, owner: Sequence[int]) -> None:
         self.items, self.counted, self.owner = items, counted, torch.as_tensor(list(owner), dtype=torch.long)
         if not len(self.owner) or int(self.owner.max()) >= items:
-            raise SubspaceError(f"owner names item {int(self.owner.max()) if len(self.owner) else None} of a batch of {items}; expected numbers from 0 to {items - 1}, or -1.")
+            raise SubspaceError(
+                f"owner names item {int(self.owner.max()) if len(self.owner) else None} of a batch of {items}; expected"
+                f" numbers from 0 to {items - 1}, or -1."
+            )
         self.plain = torch.equal(self.owner, torch.arange(items))
         self.now: dict[str, Tensor] = {}
         self.now_rows: dict[str, Tensor] = {}
@@ -53,16 +58,24 @@ class Sums:
         self.masks: dict[tuple, tuple[Tensor, Tensor]] = {}
 
     def see(self, name: str, x: Tensor) -> None:
-        """One layer's input [rows, d_in]: its energies by element of the batch, as one product of the squares with the rows' weights."""
+        """One layer's input [rows, d_in]: its energies by element of the batch, as one product of the squares with the
+        rows' weights.
+        """
         if self._again(name, x):
             return
         if self.source.setdefault(name, name) != name:
-            raise SubspaceError(f"{name} shared its input with {self.source[name]} before and does not now; compute the statistics of the two in separate calls.")
+            raise SubspaceError(
+                f"{name} shared its input with {self.source[name]} before and does not now; compute the statistics of"
+                " the two in separate calls."
+            )
         # holding it keeps its memory from being another layer's input meanwhile
         self.last = (name, x, x._version)
         elements = len(self.owner)
         if len(x) % elements:
-            raise SubspaceError(f"{name}: {len(x)} rows cannot be split over {elements} elements of a batch; say with owner which element belongs to which item.")
+            raise SubspaceError(
+                f"{name}: {len(x)} rows cannot be split over {elements} elements of a batch; say with owner which"
+                " element belongs to which item."
+            )
         x = x.float().reshape(elements, -1, x.shape[-1])
         counted, rows = self._counted(x)
         space = self._space.get((x.shape, x.device))
@@ -100,20 +113,31 @@ class Sums:
         key = (x.shape[1], x.device)
         if key not in self.masks:
             if self.counted is not None and self.counted.shape[1] != x.shape[1]:
-                raise SubspaceError(f"a layer saw {x.shape[1]} rows an element where the tokens are {self.counted.shape[1]}; choose layers that see every token, or give run.")
+                raise SubspaceError(
+                    f"a layer saw {x.shape[1]} rows an element where the tokens are {self.counted.shape[1]}; choose"
+                    " layers that see every token, or give run."
+                )
             counted = torch.ones(x.shape[:2]) if self.counted is None else self.counted
             counted = counted * (self.owner >= 0)[:, None]
-            rows = torch.zeros(self.items, dtype=torch.float64).index_add_(0, self.owner.clamp_min(0), counted.sum(1).double())
+            rows = torch.zeros(self.items, dtype=torch.float64).index_add_(
+                0, self.owner.clamp_min(0), counted.sum(1).double()
+            )
             self.masks[key] = counted.to(x.device), rows
         return self.masks[key]
 
     def end(self, layers: Mapping[str, Linear]) -> None:
         """The batch is whole: add it."""
         if unseen := [name for name in layers if name not in self.source]:
-            raise SubspaceError(f"{unseen[0]} was not reached when the model ran; choose layers that the run passes through.")
+            raise SubspaceError(
+                f"{unseen[0]} was not reached when the model ran; choose layers that the run passes through."
+            )
         sums, rows = dict(self.sums), dict(self.rows)
         names = list(self.now)
-        flat = torch.cat([self.now[name].flatten(1) for name in names], 1).cpu().split([self.now[name][0].numel() for name in names], 1)
+        flat = (
+            torch.cat([self.now[name].flatten(1) for name in names], 1)
+            .cpu()
+            .split([self.now[name][0].numel() for name in names], 1)
+        )
         each = {}
         for name, values in zip(names, flat):
             each[name] = values.view(self.items, -1, self.now[name].shape[-1])
@@ -130,8 +154,16 @@ class Sums:
     def fields(self, items: int) -> dict[str, Any]:
         """The fields of `Stats`."""
         joined = lambda parts: {name: torch.cat(values) for name, values in parts.items()}
-        return dict(source=dict(self.source), sums=self.sums, rows=self.rows, items=items, model=self.model, moment={k: v.cpu() for k, v in self.moment.items()},
-                    each=joined(self.each), each_rows=joined(self.each_rows))
+        return dict(
+            source=dict(self.source),
+            sums=self.sums,
+            rows=self.rows,
+            items=items,
+            model=self.model,
+            moment={k: v.cpu() for k, v in self.moment.items()},
+            each=joined(self.each),
+            each_rows=joined(self.each_rows),
+        )
 
 
 def lines_of(each: Float[Tensor, "item kind d_in"], rows: Float[Tensor, " item"]) -> Float[Tensor, "line d_in"]:
@@ -140,7 +172,14 @@ def lines_of(each: Float[Tensor, "item kind d_in"], rows: Float[Tensor, " item"]
     energy, unit = each[:, 0], each[:, 1]
     counted = rows > 0
     mean = torch.where(counted[:, None, None], each[:, :2] / rows.clamp_min(1)[:, None, None], 0.0)
-    lines = [energy.sum(0), unit.sum(0), mean[:, 0].sum(0), mean[:, 0].square().sum(0), mean[:, 1].sum(0), mean[:, 1].square().sum(0)]
+    lines = [
+        energy.sum(0),
+        unit.sum(0),
+        mean[:, 0].sum(0),
+        mean[:, 0].square().sum(0),
+        mean[:, 1].sum(0),
+        mean[:, 1].square().sum(0),
+    ]
     return torch.stack(lines + ([each[:, 2].sum(0)] if each.shape[1] > 2 else []))
 
 
@@ -158,13 +197,25 @@ class File:
 
     def write(self, sums: Sums, done: int, now: bool = False) -> None:
         # a large state is written less often: at most a twentieth of the time goes into it
-        if done == self.done or not sums.whole or not now and time.monotonic() - self.written < max(SAVE_EVERY, 20 * self.cost):
+        if (
+            done == self.done
+            or not sums.whole
+            or not now
+            and time.monotonic() - self.written < max(SAVE_EVERY, 20 * self.cost)
+        ):
             return
         began = time.monotonic()
-        tensors = {f"sums/{k}": v for k, v in sums.sums.items()} | {f"moment/{k}": v.cpu() for k, v in sums.moment.items()}
+        tensors = {f"sums/{k}": v for k, v in sums.sums.items()} | {
+            f"moment/{k}": v.cpu() for k, v in sums.moment.items()
+        }
         for kind in ("each", "each_rows"):
             tensors |= {f"{kind}/{k}": torch.cat(v) for k, v in getattr(sums, kind).items()}
-        about = {"identity": self.identity, "done": str(done), "source": json.dumps(sums.source), "rows": json.dumps(sums.rows)}
+        about = {
+            "identity": self.identity,
+            "done": str(done),
+            "source": json.dumps(sums.source),
+            "rows": json.dumps(sums.rows),
+        }
         files.write_tensors(self.path, tensors, about)
         self.written, self.cost, self.done = time.monotonic(), time.monotonic() - began, done
 
@@ -184,7 +235,11 @@ class File:
                         getattr(sums, kind)[layer] = [value]
                     else:
                         getattr(sums, kind)[layer] = value
-            sums.source, sums.rows, done = reading.value(about["source"], dict), reading.value(about["rows"], dict), int(about["done"])
+            sums.source, sums.rows, done = (
+                reading.value(about["source"], dict),
+                reading.value(about["rows"], dict),
+                int(about["done"]),
+            )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             warn(f"{self.path} cannot be read ({error}); it is set aside and counted anew")
             with contextlib.suppress(OSError):

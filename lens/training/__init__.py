@@ -1,4 +1,5 @@
-"""One explicit training loop: an order that the seed alone decides, every loss in a table, checkpoints that resume to the bit.
+"""One explicit training loop: an order that the seed alone decides, every loss in a table, checkpoints that resume to
+the bit.
 
 Losses, adapters and interventions plug in (`terms`, peft models, `around`); the loop knows no family of methods.
 """

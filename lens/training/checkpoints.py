@@ -1,4 +1,6 @@
-"""Checkpoints of a training run: safetensors and JSON, written whole or not at all, and refused where they belong to another run."""
+"""Checkpoints of a training run: safetensors and JSON, written whole or not at all, and refused where they belong to
+another run.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ KEPT = 2
 
 
 class Checkpoints:
-    """The folder of one run: `step-00000100/` with `weights.safetensors`, `optimizer.safetensors` and `state.json`, the last two of them."""
+    """The folder of one run: `step-00000100/` with `weights.safetensors`, `optimizer.safetensors` and `state.json`, the
+    last two of them.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -29,7 +33,9 @@ class Checkpoints:
         self.resumed: int | None = None
 
     def held(self) -> AbstractContextManager[None]:
-        """Hold the folder for this run. Raises TrainingError: it is a file; lens.locks.Busy: another run is at work in it."""
+        """Hold the folder for this run. Raises TrainingError: it is a file; lens.locks.Busy: another run is at work in
+        it.
+        """
         if self.folder.exists() and not self.folder.is_dir():
             raise TrainingError(f"folder={str(self.folder)!r} is a file; give a folder")
         return locks.at_work(self.folder, "a training")
@@ -39,19 +45,31 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").is_file())
 
     def save(self, run: _Run, finished: int) -> bool:
-        """Write the state after `finished` steps, unless the run was resumed from there, and drop all but the last two; False, with nothing written, where
-        a weight is not finite."""
+        """Write the state after `finished` steps, unless the run was resumed from there, and drop all but the last two;
+        False, with nothing written, where a weight is not finite."""
         from safetensors.torch import save_file
 
         if not run.finite():
             return False
         place = self.folder / f"step-{finished:08d}"
         if finished != self.resumed:
-            state = {"identity": self.identity, "finished": finished, "losses": run.losses, "evaluations": run.evaluations}
-            moments = {f"{name}|{key}": value.detach().cpu().contiguous() for name, p in run.chosen.items() for key, value in run.optimizer.state[p].items()}
+            state = {
+                "identity": self.identity,
+                "finished": finished,
+                "losses": run.losses,
+                "evaluations": run.evaluations,
+            }
+            moments = {
+                f"{name}|{key}": value.detach().cpu().contiguous()
+                for name, p in run.chosen.items()
+                for key, value in run.optimizer.state[p].items()
+            }
             with files.replacing(place, parents=True) as stage:
                 stage.mkdir()
-                save_file({name: value.detach().cpu().contiguous() for name, value in run.chosen.items()}, stage / "weights.safetensors")
+                save_file(
+                    {name: value.detach().cpu().contiguous() for name, value in run.chosen.items()},
+                    stage / "weights.safetensors",
+                )
                 save_file(moments, stage / "optimizer.safetensors")
                 (stage / "state.json").write_text(json.dumps(state), encoding="utf-8")
         for old in self.found()[:-KEPT]:
@@ -63,14 +81,18 @@ class Checkpoints:
         files.discard(self.folder / f"step-{finished:08d}")
 
     def resume(self, run: _Run, identity: dict[str, Any]) -> int:
-        """Put the newest checkpoint that can be read and is finite into `run` and return how many steps are finished (0: none was there)."""
+        """Put the newest checkpoint that can be read and is finite into `run` and return how many steps are finished
+        (0: none was there).
+        """
         self.identity = identity
         if self.folder.exists():
             for stale in (*self.folder.glob(".step-*.part"), *self.folder.glob(".stage-*")):
-                files.discard(stale)                         # of a run that ended on the way: the folder is held by this one
+                files.discard(stale)  # of a run that ended on the way: the folder is held by this one
         found = self.found()
         if self.folder.exists() and not found and any(path.name != locks.NAME for path in self.folder.iterdir()):
-            raise TrainingError(f"folder={str(self.folder)!r} is not empty and holds no checkpoint; give a new folder or an empty one")
+            raise TrainingError(
+                f"folder={str(self.folder)!r} is not empty and holds no checkpoint; give a new folder or an empty one"
+            )
         for place in reversed(found):
             try:
                 self.resumed = self._load(run, place)
@@ -80,7 +102,9 @@ class Checkpoints:
                     raise
                 warn(f"the checkpoint {place} cannot be used ({error}); the one before it is tried")
         if found:
-            raise TrainingError(f"folder={str(self.folder)!r}: no checkpoint in it can be used; remove the folder to start anew")
+            raise TrainingError(
+                f"folder={str(self.folder)!r}: no checkpoint in it can be used; remove the folder to start anew"
+            )
         return 0
 
     def _load(self, run: _Run, place: Path) -> int:
@@ -89,12 +113,17 @@ class Checkpoints:
         state = reading.json_file(place / "state.json", ValueError)
         for key in {**state["identity"], **self.identity}:
             if state["identity"].get(key) != (value := self.identity.get(key)):
-                raise TrainingError(f"folder={str(self.folder)!r} holds a run with another {key}: {_short(state['identity'].get(key))}, and this call has {_short(value)}; "
-                                    "give another folder, or remove this one to start anew")
+                raise TrainingError(
+                    f"folder={str(self.folder)!r} holds a run with another {key}: {_short(state['identity'].get(key))},"
+                    f" and this call has {_short(value)}; give another folder, or remove this one to start anew"
+                )
         weights, moments = load_file(place / "weights.safetensors"), load_file(place / "optimizer.safetensors")
         if bad := [name for name in run.chosen if not bool(torch.isfinite(weights[name]).all())]:
             raise ValueError(f"its weights {bad[0]} are not finite")
-        keys = {name: {key.rpartition("|")[2]: value for key, value in moments.items() if key.rpartition("|")[0] == name} for name in run.chosen}
+        keys = {
+            name: {key.rpartition("|")[2]: value for key, value in moments.items() if key.rpartition("|")[0] == name}
+            for name in run.chosen
+        }
         with torch.no_grad():
             for name, parameter in run.chosen.items():
                 parameter.copy_(weights[name])

@@ -39,7 +39,9 @@ SNAPSHOTS = 50  # steps between the copies in memory that a diverged run goes ba
 @door(TrainingError)
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one step trains on: `index` [b], the numbers of its rows; `ids` and `targets` [b, length]; `lengths` [b]; `step`, counted from 0, of `steps`."""
+    """What one step trains on: `index` [b], the numbers of its rows; `ids` and `targets` [b, length]; `lengths` [b];
+    `step`, counted from 0, of `steps`.
+    """
 
     index: Int[Tensor, " b"]
     ids: Int[Tensor, "b length"]
@@ -58,10 +60,11 @@ Objective = Callable[[torch.nn.Module, Batch], Tensor]
 class Trained:
     """How a training run went. The model itself was changed in place.
 
-    `status`: "complete", "stopped" (resumable where there is a folder) or "diverged" (the weights are those after `step` steps, the
-    last that were copied or saved and with which the next loss and gradient were finite). `losses`: one line a step with `step` (from 0), `lm`, each term, `total`,
-    `learning_rate`, `gradient_norm` (before clipping). `order` [steps, batch]: the row numbers of each step. `evaluations`:
-    one line an evaluation, `step` counting finished steps. `seconds`: of this call.
+    `status`: "complete", "stopped" (resumable where there is a folder) or "diverged" (the weights are those after
+    `step` steps, the last that were copied or saved and with which the next loss and gradient were finite). `losses`:
+    one line a step with `step` (from 0), `lm`, each term, `total`, `learning_rate`, `gradient_norm` (before clipping).
+    `order` [steps, batch]: the row numbers of each step. `evaluations`: one line an evaluation, `step` counting
+    finished steps. `seconds`: of this call.
     """
 
     status: str
@@ -74,53 +77,84 @@ class Trained:
 
 @door(TrainingError)
 @of_one_model(reads=False)
-def train(model: Model, rows: Rows | Fresh, recipe: Recipe, *, terms: Mapping[str, Term] | None = None,
-          parameters: Iterable[str | torch.nn.Parameter] | Callable[[str], bool] | None = None, base_weight: float = 1.0,
-          around: Callable[[Batch], contextlib.AbstractContextManager] | None = None, after_step: Callable[[Batch], None] | None = None,
-          evaluate: Callable[[int], Mapping[str, float]] | None = None, evaluate_at: Sequence[int] = (), folder: FilePath | None = None,
-          progress: bool | None = None, stop: Callable[[], bool] | None = None, objective: Objective | None = None) -> Trained:
-    """Train a Hugging Face causal language model in place: next-token cross-entropy (nats, mean over the tokens that count) plus terms.
+def train(
+    model: Model,
+    rows: Rows | Fresh,
+    recipe: Recipe,
+    *,
+    terms: Mapping[str, Term] | None = None,
+    parameters: Iterable[str | torch.nn.Parameter] | Callable[[str], bool] | None = None,
+    base_weight: float = 1.0,
+    around: Callable[[Batch], contextlib.AbstractContextManager] | None = None,
+    after_step: Callable[[Batch], None] | None = None,
+    evaluate: Callable[[int], Mapping[str, float]] | None = None,
+    evaluate_at: Sequence[int] = (),
+    folder: FilePath | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+    objective: Objective | None = None,
+) -> Trained:
+    """Train a Hugging Face causal language model in place: next-token cross-entropy (nats, mean over the tokens that
+    count) plus terms.
 
     Args:
-        model: a plain model or one with peft adapters. `lens.load` gives its parameters no gradients: name what to train.
-        rows: the data, or a function (step, generator) -> Rows that draws each step's `recipe.batch` rows anew; it must use no other randomness.
-        terms: further losses by name, each called with (model, batch, the forward's outputs) and added as it is; None counts as 0.
-        parameters: names, parameters or a test of a name; all others stand still. None: those that ask for gradients (with peft: the adapters).
+        model: a plain model or one with peft adapters. `lens.load` gives its parameters no gradients: name what to
+            train.
+        rows: the data, or a function (step, generator) -> Rows that draws each step's `recipe.batch` rows anew; it must
+            use no other randomness.
+        terms: further losses by name, each called with (model, batch, the forward's outputs) and added as it is; None
+            counts as 0.
+        parameters: names, parameters or a test of a name; all others stand still. None: those that ask for gradients
+            (with peft: the adapters).
         base_weight: weight of the cross-entropy; at 0 it is only logged.
         around: a context around each training forward (an intervention, hooks that keep what a term reads).
         after_step: called after each step of the optimiser. Nothing that it keeps is in a checkpoint.
-        evaluate: called in eval mode, without gradients, with the number of finished steps, at each of `evaluate_at` (0 to `recipe.steps`).
-        folder: checkpoints (the last two; safetensors and JSON). The same call goes on where it ended, with the losses that it would have had.
-        objective: `f(model, batch)` -> the loss of a batch, for a model that is no language model (a denoiser); it stands where the cross-entropy does, in the log too ("lm"),
-            and what it draws comes from torch's own generator, seeded anew for each step. Its name and, where it has one, its text `identity` (what data
-            it holds) are what a checkpoint is of. Terms then get None for the forward's outputs.
-        stop: asked before each step. It and Ctrl-C (acted on after the step; a second one ends at once) leave a model after whole steps, and a checkpoint.
+        evaluate: called in eval mode, without gradients, with the number of finished steps, at each of `evaluate_at` (0
+            to `recipe.steps`).
+        folder: checkpoints (the last two; safetensors and JSON). The same call goes on where it ended, with the losses
+            that it would have had.
+        objective: `f(model, batch)` -> the loss of a batch, for a model that is no language model (a denoiser); it
+            stands where the cross-entropy does, in the log too ("lm"), and what it draws comes from torch's own
+            generator, seeded anew for each step. Its name and, where it has one, its text `identity` (what data it
+            holds) are what a checkpoint is of. Terms then get None for the forward's outputs.
+        stop: asked before each step. It and Ctrl-C (acted on after the step; a second one ends at once) leave a model
+            after whole steps, and a checkpoint.
 
-    Raises TrainingError for nothing to train, a wrong argument, and a folder that holds another run (recipe, rows, losses or starting weights); lens.locks.Busy where
-    another run is at work in the folder; lens.FileError where a checkpoint cannot be written.
+    Raises TrainingError for nothing to train, a wrong argument, and a folder that holds another run (recipe, rows,
+    losses or starting weights); lens.locks.Busy where another run is at work in the folder; lens.FileError where a
+    checkpoint cannot be written.
     """
     require_autograd(TrainingError, "training")
     terms = dict(terms or {})
     if clash := {"lm", "total", "step", "learning_rate", "gradient_norm"} & set(terms):
-        raise TrainingError(f"terms has the name {sorted(clash)[0]!r}, which a column of the losses has; choose another")
+        raise TrainingError(
+            f"terms has the name {sorted(clash)[0]!r}, which a column of the losses has; choose another"
+        )
     if wrong := [at for at in evaluate_at if not 0 <= at <= recipe.steps]:
         raise TrainingError(f"evaluate_at={wrong[0]}; expected numbers of finished steps from 0 to {recipe.steps}")
     if len(evaluate_at) and evaluate is None:
         raise TrainingError("evaluate_at is given without evaluate; give the function (finished steps) -> numbers")
     if around is not None and checkpointing(model):
-        raise TrainingError("around: what it puts in force covers the forward alone, and gradient checkpointing computes blocks again in the backward pass; "
-                            "call model.gradient_checkpointing_disable(), or leave around out")
+        raise TrainingError(
+            "around: what it puts in force covers the forward alone, and gradient checkpointing computes blocks again"
+            " in the backward pass; call model.gradient_checkpointing_disable(), or leave around out"
+        )
     core = getattr(model, "original_model", model)
     if isinstance(core, torch.nn.Module) and any(fused_layers(core)):
-        raise TrainingError("model is inside a bridge that runs copies of parts of its fused layers: a step would change the copies and not the model's own "
-                            "weights. Train the plain model (lens.forgetting.starting_from(name), or from_pretrained), and wrap it afterwards")
+        raise TrainingError(
+            "model is inside a bridge that runs copies of parts of its fused layers: a step would change the copies and"
+            " not the model's own weights. Train the plain model (lens.forgetting.starting_from(name), or"
+            " from_pretrained), and wrap it afterwards"
+        )
     if objective is None:
         _require_language_model(model, core)
         if isinstance(rows, Rows):
             fitting(core, rows)
     chosen = _chosen(model, parameters)
-    run = _Run(model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at), objective)
-    with torch.enable_grad():      # also where the caller has switched gradients off around itself
+    run = _Run(
+        model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at), objective
+    )
+    with torch.enable_grad():  # also where the caller has switched gradients off around itself
         return run.go(Checkpoints(Path(folder)) if folder is not None else None, progress, stop)
 
 
@@ -128,8 +162,10 @@ def _listed(parameters: Iterable[Any]) -> Iterator[Any]:
     """What was named to be trained. Raises TrainingError: it cannot be run through."""
     try:
         yield from parameters
-    except Exception as error:      # a generator of the person's may fail in any way
-        raise TrainingError(unfit("parameters", parameters, "names of parameters, parameters, or a function of a name")) from error
+    except Exception as error:  # a generator of the person's may fail in any way
+        raise TrainingError(
+            unfit("parameters", parameters, "names of parameters, parameters, or a function of a name")
+        ) from error
 
 
 def _require_language_model(model: Any, core: Any) -> None:
@@ -137,7 +173,9 @@ def _require_language_model(model: Any, core: Any) -> None:
     try:
         inspect.signature(core.forward).bind(input_ids=None, use_cache=False)
     except (TypeError, ValueError, AttributeError):
-        raise TrainingError(unfit("model", model, "a Hugging Face causal language model", "for another model give objective")) from None
+        raise TrainingError(
+            unfit("model", model, "a Hugging Face causal language model", "for another model give objective")
+        ) from None
 
 
 def fitting(core: Any, rows: Rows) -> Rows:
@@ -154,7 +192,10 @@ def _chosen(model: torch.nn.Module, parameters) -> dict[str, torch.nn.Parameter]
     if parameters is None:
         chosen = {name: value for name, value in named.items() if value.requires_grad}
         if not chosen:
-            raise TrainingError("no parameter of the model asks for gradients (models from lens.load do not); give parameters, e.g. parameters=lambda name: True")
+            raise TrainingError(
+                "no parameter of the model asks for gradients (models from lens.load do not); give parameters, e.g."
+                " parameters=lambda name: True"
+            )
     elif callable(parameters):
         chosen = {name: value for name, value in named.items() if truth(parameters(name), "parameters", TrainingError)}
     else:
@@ -162,10 +203,15 @@ def _chosen(model: torch.nn.Module, parameters) -> dict[str, torch.nn.Parameter]
         for entry in _listed(parameters):
             name = names.get(id(entry), repr(tuple(entry.shape))) if isinstance(entry, Tensor) else entry
             if not isinstance(name, str) or name not in named:
-                raise TrainingError(f"parameters has {name if isinstance(name, str) else shown(name)}, which the model has not; its parameters are e.g. {', '.join(list(named)[:3])}")
+                raise TrainingError(
+                    f"parameters has {name if isinstance(name, str) else shown(name)}, which the model has not; its"
+                    f" parameters are e.g. {', '.join(list(named)[:3])}"
+                )
             chosen[name] = named[name]
     if not chosen:
-        raise TrainingError(f"parameters chooses none of the model's {len(named)} parameters; e.g. {next(iter(named), 'none')}")
+        raise TrainingError(
+            f"parameters chooses none of the model's {len(named)} parameters; e.g. {next(iter(named), 'none')}"
+        )
     return chosen
 
 
@@ -220,9 +266,17 @@ class _Run:
 
     def __post_init__(self) -> None:
         r = self.recipe
-        fused = all(value.device.type in ("cpu", "cuda") and value.is_floating_point() for value in self.chosen.values())
-        self.optimizer = torch.optim.AdamW(self.chosen.values(), lr=r.learning_rate, weight_decay=r.weight_decay, betas=r.betas, fused=fused)
-        self.order = order_of(r, len(self.rows)) if isinstance(self.rows, Rows) else torch.arange(r.steps * r.batch).reshape(r.steps, r.batch)
+        fused = all(
+            value.device.type in ("cpu", "cuda") and value.is_floating_point() for value in self.chosen.values()
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.chosen.values(), lr=r.learning_rate, weight_decay=r.weight_decay, betas=r.betas, fused=fused
+        )
+        self.order = (
+            order_of(r, len(self.rows))
+            if isinstance(self.rows, Rows)
+            else torch.arange(r.steps * r.batch).reshape(r.steps, r.batch)
+        )
         self.device = next(iter(self.chosen.values())).device
 
     def batch(self, step: int) -> Batch:
@@ -241,7 +295,13 @@ class _Run:
         return Batch(index, ids, targets, lengths, step, self.recipe.steps)
 
     def go(self, checkpoints: Checkpoints | None, progress: bool | None, stop) -> Trained:
-        began, asked, mode, step, status = time.monotonic(), {id(v): v.requires_grad for v in self.model.parameters()}, self.model.training, 0, "complete"
+        began, asked, mode, step, status = (
+            time.monotonic(),
+            {id(v): v.requires_grad for v in self.model.parameters()},
+            self.model.training,
+            0,
+            "complete",
+        )
         finished = 0
         with contextlib.ExitStack() as stack:
             stack.callback(self._leave, asked, mode)
@@ -253,7 +313,17 @@ class _Run:
             for value in self.model.parameters():
                 value.requires_grad_(id(value) in chosen)
             self.model.train()
-            bar = stack.enter_context(tqdm(total=self.recipe.steps, initial=finished, desc="training", unit="step", delay=2.0, leave=False, disable=hidden(progress)))
+            bar = stack.enter_context(
+                tqdm(
+                    total=self.recipe.steps,
+                    initial=finished,
+                    desc="training",
+                    unit="step",
+                    delay=2.0,
+                    leave=False,
+                    disable=hidden(progress),
+                )
+            )
             interrupted = stack.enter_context(_between_steps())
             good, saved = self.copy(finished), None
             if finished == 0:
@@ -270,7 +340,13 @@ class _Run:
                 bar.update()
                 self.look(finished)
                 every = self.recipe.checkpoint_every
-                if checkpoints is not None and every and finished % every == 0 and finished < self.recipe.steps and checkpoints.save(self, finished):
+                if (
+                    checkpoints is not None
+                    and every
+                    and finished % every == 0
+                    and finished < self.recipe.steps
+                    and checkpoints.save(self, finished)
+                ):
                     saved = finished
             what = "a weight is not finite"
             if status == "diverged":
@@ -282,12 +358,24 @@ class _Run:
             if status == "diverged":
                 finished = good[0]
                 self.restore(good)
-                warn(f"training diverged at step {step} ({what}): the weights are those after {finished} steps; lower the learning rate or raise warmup")
+                warn(
+                    f"training diverged at step {step} ({what}): the weights are those after {finished} steps; lower"
+                    " the learning rate or raise warmup"
+                )
             elif checkpoints is not None:
                 checkpoints.save(self, finished)
         names = ["step", "lm", *self.terms, "total", "learning_rate", "gradient_norm"]
-        evaluations = pd.DataFrame(self.evaluations) if self.evaluations else pd.DataFrame({"step": pd.Series(dtype=int)})
-        return Trained(status, finished, pd.DataFrame(self.losses, columns=names), self.order, evaluations, time.monotonic() - began)
+        evaluations = (
+            pd.DataFrame(self.evaluations) if self.evaluations else pd.DataFrame({"step": pd.Series(dtype=int)})
+        )
+        return Trained(
+            status,
+            finished,
+            pd.DataFrame(self.losses, columns=names),
+            self.order,
+            evaluations,
+            time.monotonic() - began,
+        )
 
     def step(self, step: int) -> bool:
         """One step; False, with the weights untouched, where a loss or the gradient is not finite."""
@@ -302,8 +390,19 @@ class _Run:
         with around:
             outputs = self.model(input_ids=batch.ids, use_cache=False) if self.objective is None else None
             if outputs is not None and not isinstance(getattr(outputs, "logits", None), Tensor):
-                raise TrainingError(unfit("model", self.model, "a causal language model: its outputs have no logits", "for another model give objective"))
-            lm = language_loss(outputs.logits, batch) if outputs is not None else _number("objective", self.objective(self.model, batch))
+                raise TrainingError(
+                    unfit(
+                        "model",
+                        self.model,
+                        "a causal language model: its outputs have no logits",
+                        "for another model give objective",
+                    )
+                )
+            lm = (
+                language_loss(outputs.logits, batch)
+                if outputs is not None
+                else _number("objective", self.objective(self.model, batch))
+            )
         total = self.base_weight * lm if self.base_weight else lm.new_zeros(())
         line: dict[str, float] = {"step": step, "lm": lm.item()}
         for name, term in self.terms.items():
@@ -316,14 +415,18 @@ class _Run:
         if not (math.isfinite(line["total"]) and math.isfinite(line["lm"])):
             return False
         if not total.requires_grad:
-            raise TrainingError(f"step {step}: the loss depends on no trained parameter; give base_weight above 0 or a term that does")
+            raise TrainingError(
+                f"step {step}: the loss depends on no trained parameter; give base_weight above 0 or a term that does"
+            )
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(list(self.chosen.values()), self.recipe.clip or math.inf)
         line["gradient_norm"] = norm.item()
         if not math.isfinite(line["gradient_norm"]):
             return False
         self.optimizer.step()
-        for value in self.chosen.values():  # the fused kernel writes without saying so, and hashes of weights are kept until told
+        for value in (
+            self.chosen.values()
+        ):  # the fused kernel writes without saying so, and hashes of weights are kept until told
             torch.autograd.graph.increment_version(value)
         if self.after_step is not None:
             self.after_step(batch)
@@ -338,7 +441,9 @@ class _Run:
             with torch.no_grad(), torch.random.fork_rng():
                 found = self.evaluate(finished)
                 if not isinstance(found, Mapping):
-                    raise TrainingError(f"evaluate(finished={finished}) gave {shown(found)}; expected a dictionary: name -> number")
+                    raise TrainingError(
+                        f"evaluate(finished={finished}) gave {shown(found)}; expected a dictionary: name -> number"
+                    )
                 self.evaluations.append({"step": finished, **found})
         finally:
             self.model.train()
@@ -366,12 +471,32 @@ class _Run:
         """What a checkpoint must agree with for its run to be this one."""
         from ..models import weight_hash
 
-        first = self.rows if isinstance(self.rows, Rows) else self.rows(0, torch.Generator().manual_seed(step_seed(self.recipe.seed, 0)))
+        first = (
+            self.rows
+            if isinstance(self.rows, Rows)
+            else self.rows(0, torch.Generator().manual_seed(step_seed(self.recipe.seed, 0)))
+        )
         if not isinstance(first, Rows):
             raise TrainingError(f"rows(step=0) gave {shown(first)}; expected Rows")
         what = self.objective
-        other = {} if what is None else {"objective": " ".join([getattr(what, "__module__", ""), getattr(what, "__qualname__", type(what).__qualname__), str(getattr(what, "identity", ""))])}
+        other = (
+            {}
+            if what is None
+            else {
+                "objective": " ".join(
+                    [
+                        getattr(what, "__module__", ""),
+                        getattr(what, "__qualname__", type(what).__qualname__),
+                        str(getattr(what, "identity", "")),
+                    ]
+                )
+            }
+        )
         return other | {
-            "recipe": self.recipe.sha256(), "rows": f"{'rows' if isinstance(self.rows, Rows) else 'drawn'} {first.sha256()}", "losses": [self.base_weight, *self.terms],
-            "evaluations": sorted(self.evaluate_at), "parameters": {name: list(value.shape) for name, value in self.chosen.items()}, "starting weights": weight_hash(self.model),
-        }  # fmt: skip
+            "recipe": self.recipe.sha256(),
+            "rows": f"{'rows' if isinstance(self.rows, Rows) else 'drawn'} {first.sha256()}",
+            "losses": [self.base_weight, *self.terms],
+            "evaluations": sorted(self.evaluate_at),
+            "parameters": {name: list(value.shape) for name, value in self.chosen.items()},
+            "starting weights": weight_hash(self.model),
+        }

@@ -29,8 +29,8 @@ class TrainingError(Error, ValueError):
 class Rows:
     """Token rows to train on, padded on the right, with the tokens that count towards the loss.
 
-    `ids` [n, length]; `targets` [n, length]: True where this token is to be predicted (from the tokens before it), so never at
-    position 0; `lengths` [n]: tokens of each row before the padding.
+    `ids` [n, length]; `targets` [n, length]: True where this token is to be predicted (from the tokens before it), so
+    never at position 0; `lengths` [n]: tokens of each row before the padding.
     """
 
     ids: Int[Tensor, "n length"]
@@ -39,32 +39,53 @@ class Rows:
 
     def __post_init__(self) -> None:
         if self.ids.ndim != 2 or self.ids.shape != self.targets.shape or self.lengths.shape != self.ids.shape[:1]:
-            shapes = f"ids {list(self.ids.shape)}, targets {list(self.targets.shape)} and lengths {list(self.lengths.shape)}"
+            shapes = (
+                f"ids {list(self.ids.shape)}, targets {list(self.targets.shape)} and lengths {list(self.lengths.shape)}"
+            )
             raise TrainingError(f"{shapes} do not fit; expected [n, length] twice and [n]")
         if not len(self.ids):
             raise TrainingError("ids has no row; give at least one")
         if not 0 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]:
-            raise TrainingError(f"lengths has {int(self.lengths.min())} to {int(self.lengths.max())}; expected numbers of tokens from 0 to {self.ids.shape[1]}, the length of ids")
+            raise TrainingError(
+                f"lengths has {int(self.lengths.min())} to {int(self.lengths.max())}; expected numbers of tokens from 0"
+                f" to {self.ids.shape[1]}, the length of ids"
+            )
         if self.targets[:, :1].any():
-            raise TrainingError("targets is True at position 0, which nothing comes before; put a start token in front of the row")
+            raise TrainingError(
+                "targets is True at position 0, which nothing comes before; put a start token in front of the row"
+            )
         if (self.targets & (torch.arange(self.ids.shape[1], device=self.ids.device) >= self.lengths[:, None])).any():
-            raise TrainingError("targets is True in the padding of a row; a token that counts must lie before the row's length")
+            raise TrainingError(
+                "targets is True in the padding of a row; a token that counts must lie before the row's length"
+            )
         empty = (~self.targets.any(1)).nonzero().flatten().tolist()
         if empty:
-            raise TrainingError(f"row {empty[0]} has no token that counts ({len(empty)} such rows); every row needs a target")
+            raise TrainingError(
+                f"row {empty[0]} has no token that counts ({len(empty)} such rows); every row needs a target"
+            )
 
     @classmethod
     @door(TrainingError)
     def of(cls, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], pad: Size = 0) -> Rows:
-        """Rows of (prompt ids, answer ids): each row is the prompt and then the answer, and the answer's tokens count."""
+        """Rows of (prompt ids, answer ids): each row is the prompt and then the answer, and the answer's tokens
+        count.
+        """
         if not len(sequences):
             raise TrainingError("sequences is empty; give at least one (prompt ids, answer ids)")
         for number, (prompt, answer) in enumerate(sequences):
             if not len(prompt) or not len(answer):
-                raise TrainingError(f"sequences[{number}] has a prompt of {len(prompt)} and an answer of {len(answer)} tokens; both need at least one")
+                raise TrainingError(
+                    f"sequences[{number}] has a prompt of {len(prompt)} and an answer of {len(answer)} tokens; both"
+                    " need at least one"
+                )
         lengths = torch.tensor([len(prompt) + len(answer) for prompt, answer in sequences])
         width = int(lengths.max())
-        ids = torch.tensor([[*map(int, prompt), *map(int, answer), *[pad] * (width - len(prompt) - len(answer))] for prompt, answer in sequences])
+        ids = torch.tensor(
+            [
+                [*map(int, prompt), *map(int, answer), *[pad] * (width - len(prompt) - len(answer))]
+                for prompt, answer in sequences
+            ]
+        )
         where = torch.arange(width)
         starts = torch.tensor([len(prompt) for prompt, _ in sequences])
         return cls(ids, (where >= starts[:, None]) & (where < lengths[:, None]), lengths)
@@ -77,7 +98,9 @@ class Rows:
         """The rows of these numbers, cut to the longest of them."""
         index = torch.as_tensor(index, dtype=torch.long)
         if not len(index) or not -len(self) <= int(index.min()) <= int(index.max()) < len(self):
-            raise TrainingError(unfit("index", index.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one"))
+            raise TrainingError(
+                unfit("index", index.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one")
+            )
         lengths = self.lengths[index]
         width = int(lengths.max())
         return Rows(self.ids[index, :width], self.targets[index, :width], lengths)
@@ -95,8 +118,9 @@ class Rows:
 class Recipe:
     """Everything that the weights depend on beside the rows and the start: AdamW, its rate over the steps, the seed.
 
-    `learning_rate` is the highest rate, reached after `warmup` steps and then lowered by `schedule` ("cosine" or "linear", to 0 at
-    the end; "constant"). `clip`: largest gradient norm (0: no clipping). `weight_decay` acts on every trained
+    `learning_rate` is the highest rate, reached after `warmup` steps and then lowered by `schedule` ("cosine" or
+    "linear", to 0 at the end; "constant"). `clip`: largest gradient norm (0: no clipping). `weight_decay` acts on every
+    trained
     parameter. `checkpoint_every`: steps between checkpoints, where there is a folder (0: at the end only).
     """
 
@@ -115,7 +139,10 @@ class Recipe:
         if max(self.betas) >= 1:
             raise TrainingError(unfit("betas", self.betas, "two numbers from 0, both below 1"))
         if self.steps * self.batch > MOST_ROWS:
-            raise TrainingError(f"steps={self.steps} of batch={self.batch} rows are {self.steps * self.batch} rows; expected at most {MOST_ROWS} together")
+            raise TrainingError(
+                f"steps={self.steps} of batch={self.batch} rows are {self.steps * self.batch} rows; expected at most"
+                f" {MOST_ROWS} together"
+            )
 
     def sha256(self) -> str:
         """The hash of the fields that decide the weights (not `checkpoint_every`)."""
@@ -127,7 +154,11 @@ class Recipe:
         """The learning rate of step `step`, counted from 0."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         past = step / self.steps
-        return self.learning_rate * rise * {"cosine": 0.5 * (1 + math.cos(math.pi * past)), "linear": 1 - past, "constant": 1.0}[self.schedule]
+        return (
+            self.learning_rate
+            * rise
+            * {"cosine": 0.5 * (1 + math.cos(math.pi * past)), "linear": 1 - past, "constant": 1.0}[self.schedule]
+        )
 
 
 @door(TrainingError)

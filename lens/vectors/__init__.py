@@ -1,10 +1,12 @@
-"""Instruction and function vectors: which heads carry what a prompt asks for, the vector that they add up to, and what it steers.
+"""Instruction and function vectors: which heads carry what a prompt asks for, the vector that they add up to, and what
+it steers.
 
 >>> effects = lens.vectors.head_effects(model, "present_past")                                          # doctest: +SKIP
 >>> vector = lens.vectors.extract(model, "present_past", effects=effects)                               # doctest: +SKIP
 >>> scores = lens.vectors.evaluate(model, "present_past", vector, layers="all", split="valid")          # doctest: +SKIP
 
-Sources: Todd et al. 2024, Function Vectors in Large Language Models; Jiang et al. 2024, Interpretable Catastrophic Forgetting of Large Language Model Fine-tuning via
+Sources: Todd et al. 2024, Function Vectors in Large Language Models; Jiang et al. 2024, Interpretable Catastrophic
+    Forgetting of Large Language Model Fine-tuning via
 Instruction Vector.
 """
 
@@ -35,7 +37,9 @@ __all__ = ["VectorError", *_PUBLIC]
 
 def __getattr__(name: str):
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'lens.vectors' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}.")
+        raise AttributeError(
+            f"module 'lens.vectors' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}."
+        )
     value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     globals()[name] = value
     return value

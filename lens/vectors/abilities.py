@@ -1,6 +1,7 @@
 """The tasks that ship: word lists written for this project, and rules over them (CC0, like lens/data).
 
-An ability is a list of pairs, what is asked in words, and three natural sentences with {x} whose next word is the output.
+An ability is a list of pairs, what is asked in words, and three natural sentences with {x} whose next word is the
+output.
 """
 
 from __future__ import annotations
@@ -43,7 +44,20 @@ hero heroes; echo echoes; cactus cacti; crisis crises; oasis oases; analysis ana
 REGULAR_NOUNS = """apple book box brush bus car cat church city class coin cup desk dish dog dream driver dress engine eye farm fence finger flag flower fox friend
 game girl glass hand hat horse house idea kiss lady lake letter match nurse party peach pen phone picture plane poppy road rock rose school ship shoe shop
 song star story street tax train tree truck wall watch week wish witch year"""
-_NO_PLURAL = {"butter", "sugar", "trousers", "thunder", "furniture", "weather", "knowledge", "patience", "courage", "wisdom", "honesty", "breakfast"}
+_NO_PLURAL = {
+    "butter",
+    "sugar",
+    "trousers",
+    "thunder",
+    "furniture",
+    "weather",
+    "knowledge",
+    "patience",
+    "courage",
+    "wisdom",
+    "honesty",
+    "breakfast",
+}
 
 ANTONYMS = """hot cold; big small; tall short; up down; left right; day night; black white; happy sad; rich poor; fast slow; old new; good bad; hard soft; high low;
 in out; on off; open closed; early late; full empty; strong weak; light dark; clean dirty; wet dry; near far; first last; begin end; buy sell; come go;
@@ -69,12 +83,19 @@ Slovenia: Ljubljana; Somalia: Mogadishu; Sudan: Khartoum; Taiwan: Taipei; Tajiki
 Uzbekistan: Tashkent; Yemen: Sanaa; Zambia: Lusaka; Zimbabwe: Harare"""
 
 #: rows whose next item follows; a row ending in its own first item is a circle
-ROWS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty",
-        "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Monday",
-        "January February March April May June July August September October November December January",
-        "a b c d e f g h i j k l m n o p q r s t u v w x y z", "I II III IV V VI VII VIII IX X XI XII",
-        "first second third fourth fifth sixth seventh eighth ninth tenth", "ten twenty thirty forty fifty sixty seventy eighty ninety",
-        " ".join(str(n) for n in range(1, 41)))
+ROWS = (
+    (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+        " seventeen eighteen nineteen twenty"
+    ),
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Monday",
+    "January February March April May June July August September October November December January",
+    "a b c d e f g h i j k l m n o p q r s t u v w x y z",
+    "I II III IV V VI VII VIII IX X XI XII",
+    "first second third fourth fifth sixth seventh eighth ninth tenth",
+    "ten twenty thirty forty fifty sixty seventy eighty ninety",
+    " ".join(str(n) for n in range(1, 41)),
+)
 #: triples of a choice task
 CHOICES = 160
 
@@ -109,7 +130,9 @@ def _present_past() -> Pairs:
 def _singular_plural() -> Pairs:
     irregular = _split(IRREGULAR_PLURAL)
     known = {x for x, _ in irregular} | _NO_PLURAL
-    return irregular + [(n, plural(n)) for n in dict.fromkeys([*REGULAR_NOUNS.split(), *WORDS["noun"]]) if n not in known]
+    return irregular + [
+        (n, plural(n)) for n in dict.fromkeys([*REGULAR_NOUNS.split(), *WORDS["noun"]]) if n not in known
+    ]
 
 
 def _words() -> list[str]:
@@ -125,7 +148,7 @@ def _capitals() -> Pairs:
 def _next_item() -> Pairs:
     pairs = [pair for row in ROWS for pair in zip(row.split(), row.split()[1:])]
     known: dict[str, str] = {}
-    for x, y in pairs:    # "ten" is followed by "eleven" and by "twenty": the first stays
+    for x, y in pairs:  # "ten" is followed by "eleven" and by "twenty": the first stays
         known.setdefault(x, y)
     return list(known.items())
 
@@ -135,6 +158,7 @@ def _choice(place: int) -> Callable[[], Pairs]:
         draw, words = random.Random(place), _words()
         triples = [draw.sample(words, 3) for _ in range(CHOICES)]
         return [(", ".join(t), t[place]) for t in triples]
+
     return pairs
 
 
@@ -143,30 +167,117 @@ def _rule(rule: Callable[[str], tuple[str, str]]) -> Callable[[], Pairs]:
 
 
 ABILITIES: Mapping[str, Ability] = {
-    "present_past": Ability(_present_past, "Give the past tense of the verb.", (
-        "The past tense of the verb {x} is", "Today they {x}; yesterday they", "Writing about last year, the author did not use the verb form {x} but the form")),
-    "singular_plural": Ability(_singular_plural, "Give the plural of the noun.", (
-        "The plural of the noun {x} is", "Here is one {x}, and over there are two", "I had only one {x}, but my brother had many")),
-    "capitalize": Ability(_rule(lambda w: (w, w.capitalize())), "Write the word with a capital first letter.", (
-        "At the start of a sentence the word {x} is written", "With a capital first letter, {x} becomes", "The heading had one word, {x}, and the editor corrected it to")),
-    "lowercase": Ability(_rule(lambda w: (w.upper(), w)), "Write the word in small letters.", (
-        "In small letters, {x} is written", "The sign said {x}, but in the letter she wrote", "Do not shout: instead of {x} write")),
-    "first_letter": Ability(_rule(lambda w: (w, w[0])), "Give the first letter of the word.", (
-        "The first letter of the word {x} is", "The word {x} begins with the letter", "In the index, {x} is listed under the letter")),
-    "last_letter": Ability(_rule(lambda w: (w, w[-1])), "Give the last letter of the word.", (
-        "The last letter of the word {x} is", "The word {x} ends with the letter", "Spelling {x} aloud, the child finished with the letter")),
-    "word_length": Ability(_rule(lambda w: (w, str(len(w)))), "Give the number of letters in the word.", (
-        "The number of letters in the word {x} is", "In the crossword, the squares needed for {x} number", "Counting the letters of {x} one gets")),
-    "country_capital": Ability(_capitals, "Give the capital of the country.", (
-        "The capital of {x} is", "The government of {x} has its seat in the city of", "On our journey through {x} we first saw the capital,")),
-    "antonym": Ability(lambda: _split(ANTONYMS), "Give the opposite of the word.", (
-        "The opposite of {x} is", "He said {x}, but he meant the contrary:", "The antonym of the word {x} is the word")),
-    "next_item": Ability(_next_item, "Give what comes next in the row.", (
-        "In the usual order, {x} is followed by", "Right after {x} comes", "The child counted on: after {x} she said")),
-    "choose_first_of_3": Ability(_choice(0), "Give the first word of the list.", (
-        "Of the words {x}, the first is", "The list is: {x}. It begins with the word", "She read {x} aloud, and the word she read first was")),
-    "choose_middle_of_3": Ability(_choice(1), "Give the middle word of the list.", (
-        "Of the words {x}, the one in the middle is", "The list is: {x}. Its second word is", "She read {x} aloud, and the word she read second was")),
-    "choose_last_of_3": Ability(_choice(2), "Give the last word of the list.", (
-        "Of the words {x}, the last is", "The list is: {x}. It ends with the word", "She read {x} aloud, and the word she read last was")),
+    "present_past": Ability(
+        _present_past,
+        "Give the past tense of the verb.",
+        (
+            "The past tense of the verb {x} is",
+            "Today they {x}; yesterday they",
+            "Writing about last year, the author did not use the verb form {x} but the form",
+        ),
+    ),
+    "singular_plural": Ability(
+        _singular_plural,
+        "Give the plural of the noun.",
+        (
+            "The plural of the noun {x} is",
+            "Here is one {x}, and over there are two",
+            "I had only one {x}, but my brother had many",
+        ),
+    ),
+    "capitalize": Ability(
+        _rule(lambda w: (w, w.capitalize())),
+        "Write the word with a capital first letter.",
+        (
+            "At the start of a sentence the word {x} is written",
+            "With a capital first letter, {x} becomes",
+            "The heading had one word, {x}, and the editor corrected it to",
+        ),
+    ),
+    "lowercase": Ability(
+        _rule(lambda w: (w.upper(), w)),
+        "Write the word in small letters.",
+        (
+            "In small letters, {x} is written",
+            "The sign said {x}, but in the letter she wrote",
+            "Do not shout: instead of {x} write",
+        ),
+    ),
+    "first_letter": Ability(
+        _rule(lambda w: (w, w[0])),
+        "Give the first letter of the word.",
+        (
+            "The first letter of the word {x} is",
+            "The word {x} begins with the letter",
+            "In the index, {x} is listed under the letter",
+        ),
+    ),
+    "last_letter": Ability(
+        _rule(lambda w: (w, w[-1])),
+        "Give the last letter of the word.",
+        (
+            "The last letter of the word {x} is",
+            "The word {x} ends with the letter",
+            "Spelling {x} aloud, the child finished with the letter",
+        ),
+    ),
+    "word_length": Ability(
+        _rule(lambda w: (w, str(len(w)))),
+        "Give the number of letters in the word.",
+        (
+            "The number of letters in the word {x} is",
+            "In the crossword, the squares needed for {x} number",
+            "Counting the letters of {x} one gets",
+        ),
+    ),
+    "country_capital": Ability(
+        _capitals,
+        "Give the capital of the country.",
+        (
+            "The capital of {x} is",
+            "The government of {x} has its seat in the city of",
+            "On our journey through {x} we first saw the capital,",
+        ),
+    ),
+    "antonym": Ability(
+        lambda: _split(ANTONYMS),
+        "Give the opposite of the word.",
+        (
+            "The opposite of {x} is",
+            "He said {x}, but he meant the contrary:",
+            "The antonym of the word {x} is the word",
+        ),
+    ),
+    "next_item": Ability(
+        _next_item,
+        "Give what comes next in the row.",
+        ("In the usual order, {x} is followed by", "Right after {x} comes", "The child counted on: after {x} she said"),
+    ),
+    "choose_first_of_3": Ability(
+        _choice(0),
+        "Give the first word of the list.",
+        (
+            "Of the words {x}, the first is",
+            "The list is: {x}. It begins with the word",
+            "She read {x} aloud, and the word she read first was",
+        ),
+    ),
+    "choose_middle_of_3": Ability(
+        _choice(1),
+        "Give the middle word of the list.",
+        (
+            "Of the words {x}, the one in the middle is",
+            "The list is: {x}. Its second word is",
+            "She read {x} aloud, and the word she read second was",
+        ),
+    ),
+    "choose_last_of_3": Ability(
+        _choice(2),
+        "Give the last word of the list.",
+        (
+            "Of the words {x}, the last is",
+            "The list is: {x}. It ends with the word",
+            "She read {x} aloud, and the word she read last was",
+        ),
+    ),
 }

@@ -10,13 +10,16 @@ ig     (mean - z) . mean gradient along z -> mean of all heads of a layer togeth
                                                                                                    layers in one walk
 =====  ==========================================================================================  ==========================
 
-Of AtP* only GradDrop is here. Its other part corrects for the softmax when queries or keys are patched, which patching z does not do: the edited z enters by a linear map,
-and attention of later layers is part of the gradient. Its bound on missed nodes is not needed where the exact walk costs little more.
+Of AtP* only GradDrop is here. Its other part corrects for the softmax when queries or keys are patched, which patching
+z does not do: the edited z enters by a linear map, and attention of later layers is part of the gradient. Its bound on
+missed nodes is not needed where the exact walk costs little more.
 
-"ig" moves the heads of a layer together, so that each layer's estimates add up to the effect of all its heads at once; along a head's own path they would be the exact
-effect, at `steps` times its cost. It pays where a layer has many heads; with few (SmolLM2: 9) the exact walk is the cheaper of the two.
+"ig" moves the heads of a layer together, so that each layer's estimates add up to the effect of all its heads at once;
+along a head's own path they would be the exact effect, at `steps` times its cost. It pays where a layer has many heads;
+with few (SmolLM2: 9) the exact walk is the cheaper of the two.
 
-Sources: Nanda 2023, attribution patching; Kramar et al. 2024, AtP* (GradDrop); Sundararajan et al. 2017, integrated gradients.
+Sources: Nanda 2023, attribution patching; Kramar et al. 2024, AtP* (GradDrop); Sundararajan et al. 2017, integrated
+    gradients.
 """
 
 from __future__ import annotations
@@ -42,9 +45,20 @@ from .errors import VectorError
 _LOGITS = 1 << 24
 
 
-def estimate(decoder: Decoder, prompts: Sequence[Any], z: Float[Tensor, "layer head d_head"], method: str, metric: str, steps: int, memory_mb: float, progress, stop=None,
-             on_part: Callable[[Values], None] | None = None) -> Values:
-    """Estimated effects ``[prompt, layer, head]`` in units of the metric; ``base`` holds the unedited runs' log-probabilities.
+def estimate(
+    decoder: Decoder,
+    prompts: Sequence[Any],
+    z: Float[Tensor, "layer head d_head"],
+    method: str,
+    metric: str,
+    steps: int,
+    memory_mb: float,
+    progress,
+    stop=None,
+    on_part: Callable[[Values], None] | None = None,
+) -> Values:
+    """Estimated effects ``[prompt, layer, head]`` in units of the metric; ``base`` holds the unedited runs'
+    log-probabilities.
     """
     began, z = time.perf_counter(), z.to(device=decoder.device, dtype=decoder.dtype)
     values = Values.empty(len(prompts), (decoder.n_layers, decoder.n_heads))
@@ -98,7 +112,13 @@ class _LastToken:
     def _layout(self, n: int) -> Layout:
         """So many rows of this token, all after the prompt's other tokens."""
         rows = torch.arange(n, device=self.z.device)
-        return Layout(rows, torch.full_like(rows, self.n), n, self.n + 1, after=[(rows[None, :, None], slice(self.start, self.at), None)])
+        return Layout(
+            rows,
+            torch.full_like(rows, self.n),
+            n,
+            self.n + 1,
+            after=[(rows[None, :, None], slice(self.start, self.at), None)],
+        )
 
     def _attention(self, layer: int, x: Tensor, lay: Layout, *tap: Callable[[str, Tensor], Tensor]) -> Tensor:
         return attention(self.decoder.blocks[layer], x, lay, self.rope, (self.runs.k[layer], self.runs.v[layer]), *tap)
@@ -116,17 +136,22 @@ class _LastToken:
         with torch.enable_grad():
             if method == "ig":
                 at_once = max(1, _LOGITS // (steps * self.decoder.d_vocab))
-                parts = [self._along(range(a, min(a + at_once, self.decoder.n_layers)), means, steps) for a in range(0, self.decoder.n_layers, at_once)]
+                parts = [
+                    self._along(range(a, min(a + at_once, self.decoder.n_layers)), means, steps)
+                    for a in range(0, self.decoder.n_layers, at_once)
+                ]
                 return ((means - self.z) * torch.cat(parts)).sum(-1)
             if method == "atp":
                 return ((means - self.z) * self._gradients(1)[:, 0]).sum(-1)
-            dropped = self._gradients(self.decoder.n_layers)                  # [layer, dropped layer, head, d_head]
+            dropped = self._gradients(self.decoder.n_layers)  # [layer, dropped layer, head, d_head]
             each = ((means - self.z)[:, None] * dropped).sum(-1).abs()
             # a layer's own z has no gradient once the layer's output is dropped: it is left out of its mean
             return each.sum(1) / max(1, self.decoder.n_layers - 1)
 
     def _gradients(self, rows: int) -> Float[Tensor, "layer row head d_head"]:
-        """The gradient at every layer's z; with several rows, in row ``d`` nothing flows back through the output of layer ``d``."""
+        """The gradient at every layer's z; with several rows, in row ``d`` nothing flows back through the output of
+        layer ``d``.
+        """
         seen: list[Tensor] = []
         drop = rows > 1
 
@@ -139,12 +164,15 @@ class _LastToken:
                 flows[layer] = False
                 t = torch.where(flows, t, t.detach())
             return t
+
         resid = self._layers(self.runs.resid[0][self.at].expand(rows, -1).clone(), tap)
         grads = torch.autograd.grad(self._finish(resid), seen, allow_unused=True)
         return torch.stack([torch.zeros_like(t) if g is None else g for g, t in zip(grads, seen)])
 
     def _along(self, layers: range, means: Tensor, steps: int) -> Float[Tensor, "layer head d_head"]:
-        """For each of these layers, the mean gradient at its z over the midpoints of ``steps`` parts of the way to the mean: its rows join the walk there."""
+        """For each of these layers, the mean gradient at its z over the midpoints of ``steps`` parts of the way to the
+        mean: its rows join the walk there.
+        """
         share = (torch.arange(steps, device=means.device, dtype=means.dtype) + 0.5)[:, None, None] / steps
         moved = [(self.z[l] + share * (means[l] - self.z[l])).detach().requires_grad_() for l in layers]
         x = self.runs.resid[0][:0]

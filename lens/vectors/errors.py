@@ -6,4 +6,6 @@ from ..errors import Error
 
 
 class VectorError(Error, ValueError):
-    """A task, template, vector or argument of this family that cannot be used; the message names it, its value and the next step."""
+    """A task, template, vector or argument of this family that cannot be used; the message names it, its value and the
+    next step.
+    """

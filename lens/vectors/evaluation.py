@@ -1,7 +1,8 @@
 """What a vector does to a task: every vector, layer and strength on every prompt, in one walk down the layers.
 
-A row is one prompt with one vector at one layer and strength. It leaves the prompt's unedited run after that layer, at the last token, so that nothing before it is
-computed again; the answer's tokens ride along, so that answers of any length are read whole.
+A row is one prompt with one vector at one layer and strength. It leaves the prompt's unedited run after that layer, at
+the last token, so that nothing before it is computed again; the answer's tokens ride along, so that answers of any
+length are read whole.
 """
 
 from __future__ import annotations
@@ -42,46 +43,85 @@ Measured = Literal["correct", "first"]
 OWN_LAYERS = -1
 _CELL_BYTES = 900
 _AXES = ("item", "condition", "vector", "layer", "strength")
-_UNITS = {"correct": "1", "first": "1", "first_logprob": "nats", "rank": SCORES["rank"], "logprob": SCORES["logprob"], "top": SCORES["top"]}
+_UNITS = {
+    "correct": "1",
+    "first": "1",
+    "first_logprob": "nats",
+    "rank": SCORES["rank"],
+    "logprob": SCORES["logprob"],
+    "top": SCORES["top"],
+}
 
 
 def _named(scores: np.ndarray) -> dict[str, np.ndarray]:
     """The variables of a result from the shared scores, `[..., score]`; NaN where not yet computed."""
     of = {name: scores[..., k] for k, name in enumerate(SCORES)}
     first = np.where(np.isnan(of["rank"]), np.nan, of["rank"] == 0)
-    return {"correct": of["exact"], "first": first, "first_logprob": of["first"], "rank": of["rank"], "logprob": of["logprob"], "top": of["top"]}
+    return {
+        "correct": of["exact"],
+        "first": first,
+        "first_logprob": of["first"],
+        "rank": of["rank"],
+        "logprob": of["logprob"],
+        "top": of["top"],
+    }
 
 
 @door(VectorError)
 @of_one_model
-def evaluate(model: Model, task: Task | FilePath, vectors: Vector | LayerVectors | Mapping[str, Vector | LayerVectors], *,
-             layers: Layers | Literal["all"] = "all", strengths: float | Sequence[float] = (1.0,), conditions: str | Sequence[str] = ("zero_shot",),
-             shots: Size = 10, split: Split = "test", n: Draws | None = None, template: Template | str = "qa", instruction: str | None = None,
-             position: Literal["last", "all_new", "new", "all"] = "last", distributed: bool = False, only_known: bool = False, seed: Seed = 0,
-             start: Token | None = "auto", memory_mb: Positive = 500, progress: bool | None = None, stop: Callable[[], bool] | None = None,
-             on_part: Callable[[xr.Dataset], None] | None = None, store: FilePath | None = None) -> results.Result:
+def evaluate(
+    model: Model,
+    task: Task | FilePath,
+    vectors: Vector | LayerVectors | Mapping[str, Vector | LayerVectors],
+    *,
+    layers: Layers | Literal["all"] = "all",
+    strengths: float | Sequence[float] = (1.0,),
+    conditions: str | Sequence[str] = ("zero_shot",),
+    shots: Size = 10,
+    split: Split = "test",
+    n: Draws | None = None,
+    template: Template | str = "qa",
+    instruction: str | None = None,
+    position: Literal["last", "all_new", "new", "all"] = "last",
+    distributed: bool = False,
+    only_known: bool = False,
+    seed: Seed = 0,
+    start: Token | None = "auto",
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_part: Callable[[xr.Dataset], None] | None = None,
+    store: FilePath | None = None,
+) -> results.Result:
     """How well a model does a task with each vector added to the residual stream after each layer, and without any.
 
     Args:
-        vectors: by name, taken as they are; put a control among them. A single one is set against `random_like` it (drawn with `seed`), called "random".
+        vectors: by name, taken as they are; put a control among them. A single one is set against `random_like` it
+            (drawn with `seed`), called "random".
         layers: "all", or which (0-based). strengths: what the vectors are multiplied by.
         conditions: kinds of prompt, see `build`: "zero_shot", "shuffled", "icl", "instruction", or "text" alone.
         split, n, template, instruction, shots, start: of the prompts, see `build`; all conditions have the same items.
-        position: "last": the last prompt token, as published; "all_new": there and at the answer's own tokens too; "all": at every token.
-        distributed: each head's part is added to the attention output of its own layer, in place of all at one layer; the layer axis then is [-1].
-        only_known: leave out items whose whole answer the model does not give after `shots` demonstrations (the published filter asks for its first token only).
+        position: "last": the last prompt token, as published; "all_new": there and at the answer's own tokens too;
+            "all": at every token.
+        distributed: each head's part is added to the attention output of its own layer, in place of all at one layer;
+            the layer axis then is [-1].
+        only_known: leave out items whose whole answer the model does not give after `shots` demonstrations (the
+            published filter asks for its first token only).
         memory_mb: extra memory to stay under.
         stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
         store: a path that ends in .zarr; written as it goes and taken up again where it was cut.
 
     Returns:
-        A result over ``item, condition, vector, layer, strength``: ``correct`` (greedy decoding would give the whole answer; answer tokens are read after the right
-        ones), ``first`` (so for its first token), ``first_logprob`` and ``logprob`` (of the first token and of the whole answer, nats), ``rank`` (of the first token),
-        ``top`` (the most likely token's id); the same without a vector, ``base_*``, over ``item, condition`` (NaN where a stopped
-        evaluation did not come); ``norm`` of each vector at each layer at strength 1.
+        A result over ``item, condition, vector, layer, strength``: ``correct`` (greedy decoding would give the whole
+            answer; answer tokens are read after the right
+        ones), ``first`` (so for its first token), ``first_logprob`` and ``logprob`` (of the first token and of the
+        whole answer, nats), ``rank`` (of the first token), ``top`` (the most likely token's id); the same without a
+        vector, ``base_*``, over ``item, condition`` (NaN where a stopped evaluation did not come); ``norm`` of each
+        vector at each layer at strength 1.
 
     Raises:
-        VectorError: arguments that cannot be used, vectors of another width; a store of another evaluation: ResultError, which says what differs.
+        VectorError: arguments that cannot be used, vectors of another width; a store of another evaluation:
+            ResultError, which says what differs.
 
     Source: Todd et al. 2024 (one layer, strength 1, first token); distributed insertion: ours.
     """
@@ -89,11 +129,27 @@ def evaluate(model: Model, task: Task | FilePath, vectors: Vector | LayerVectors
     named = _vectors(vectors, decoder, distributed, seed)
     strengths, conditions = _strengths(strengths), _conditions(conditions)
     position = "all_new" if position == "new" else position
-    layers = [OWN_LAYERS] if distributed else indices(None if isinstance(layers, str) and layers == "all" else layers, decoder.n_layers, "layer")
+    layers = (
+        [OWN_LAYERS]
+        if distributed
+        else indices(None if isinstance(layers, str) and layers == "all" else layers, decoder.n_layers, "layer")
+    )
     if not layers or len(set(layers)) < len(layers):
         raise VectorError(f"layers={layers!r}: expected different layers, at least one, or 'all'.")
     template = as_template(template)
-    prompts = _prompts(model, task, conditions, only_known, n=n, shots=shots, split=split, template=template, instruction=instruction, seed=seed, start=start)
+    prompts = _prompts(
+        model,
+        task,
+        conditions,
+        only_known,
+        n=n,
+        shots=shots,
+        split=split,
+        template=template,
+        instruction=instruction,
+        seed=seed,
+        start=start,
+    )
     # item by item, so that a batch of the sweep holds whole items
     flat = [p for of_item in zip(*prompts) for p in of_item]
     items, kinds, names = len(prompts[0]), len(conditions), list(named)
@@ -107,21 +163,45 @@ def evaluate(model: Model, task: Task | FilePath, vectors: Vector | LayerVectors
                     yield Cell((li, si, vi), li, _edits(vector, layer, at, strength))
 
     def make_runs(batch, tails):
-        runs = Runs.record(decoder, [torch.cat([flat[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=())
+        runs = Runs.record(
+            decoder, [torch.cat([flat[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=()
+        )
         return runs, runs
 
-    call = dict(layers=layers, strengths=strengths, conditions=conditions, shots=shots, split=split, n=n, template=template.name, position=position, distributed=distributed,
-                only_known=only_known, start=start, task=task.name, vectors={k: _described(v) for k, v in named.items()}, prompts=[_prompt_record(p) for p in flat])
+    call = dict(
+        layers=layers,
+        strengths=strengths,
+        conditions=conditions,
+        shots=shots,
+        split=split,
+        n=n,
+        template=template.name,
+        position=position,
+        distributed=distributed,
+        only_known=only_known,
+        start=start,
+        task=task.name,
+        vectors={k: _described(v) for k, v in named.items()},
+        prompts=[_prompt_record(p) for p in flat],
+    )
     record = record_of(model, decoder, "vector evaluation", call, seed=seed, store=store)
     coords = _coords(prompts[0], conditions, names, layers, strengths)
     norms = np.array([[_norm(v, layer) for layer in layers] for v in named.values()], np.float32)
 
     def labelled(values: Values) -> results.Result:
-        scores, base = values.value.reshape(items, kinds, *shape, -1).transpose(0, 1, 4, 2, 3, 5), values.base.reshape(items, kinds, -1)
+        scores, base = (
+            values.value.reshape(items, kinds, *shape, -1).transpose(0, 1, 4, 2, 3, 5),
+            values.base.reshape(items, kinds, -1),
+        )
         of = {name: (_AXES, v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(scores).items()}
-        of |= {f"base_{name}": (("item", "condition"), v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(base).items()}
+        of |= {
+            f"base_{name}": (("item", "condition"), v.astype(np.float32), {"units": _UNITS[name]})
+            for name, v in _named(base).items()
+        }
         of["norm"] = (("vector", "layer"), norms, {"units": "residual stream"})
-        return results.stamp(xr.Dataset(of, coords), record | {"status": values.status, "seconds": round(values.seconds, 4)})
+        return results.stamp(
+            xr.Dataset(of, coords), record | {"status": values.status, "seconds": round(values.seconds, 4)}
+        )
 
     values = Values.empty(len(flat), shape, ANSWER.scores)
     disk = skip = notify = None
@@ -131,16 +211,34 @@ def evaluate(model: Model, task: Task | FilePath, vectors: Vector | LayerVectors
         values.value[...], values.base[...] = _held(disk.held(), values)
         skip = lambda i, l: bool(disk.done[i // kinds, l])
     if on_part is not None or disk is not None:
+
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
             now = labelled(v)
             if disk is not None:
                 disk.write(now.isel(item=sorted({i // kinds for i in batch}), layer=slice(*span)))
             if on_part is not None:
                 on_part(now)
+
     waiting = int(np.prod(shape)) * _CELL_BYTES
-    values = sweep(decoder, flat, [len(p) for p in flat], shape, cells, make_runs, ANSWER, clean_is_base=True,
-                   bytes_per_prompt=lambda i: run_bytes(decoder, len(flat[i]) + len(flat[i].answer_ids), ()) + waiting, memory_mb=memory_mb,
-                   progress=progress, stop=stop, on_part=notify, skip=skip, values=values, multiple=(REGION if disk else 1) * kinds, label="vectors")
+    values = sweep(
+        decoder,
+        flat,
+        [len(p) for p in flat],
+        shape,
+        cells,
+        make_runs,
+        ANSWER,
+        clean_is_base=True,
+        bytes_per_prompt=lambda i: run_bytes(decoder, len(flat[i]) + len(flat[i].answer_ids), ()) + waiting,
+        memory_mb=memory_mb,
+        progress=progress,
+        stop=stop,
+        on_part=notify,
+        skip=skip,
+        values=values,
+        multiple=(REGION if disk else 1) * kinds,
+        label="vectors",
+    )
     done = labelled(values)
     if disk is not None:
         disk.finish(done)
@@ -150,7 +248,9 @@ def evaluate(model: Model, task: Task | FilePath, vectors: Vector | LayerVectors
 def _held(held: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
     """What a store holds: the edited runs' scores and the unedited ones'."""
     source, axes = {"exact": "correct", "first": "first_logprob"}, ("item", "condition", "layer", "strength", "vector")
-    read = lambda lead, dims: np.stack([held[lead + source.get(name, name)].transpose(*dims).values for name in SCORES], -1)
+    read = lambda lead, dims: np.stack(
+        [held[lead + source.get(name, name)].transpose(*dims).values for name in SCORES], -1
+    )
     return read("", axes).reshape(values.value.shape), read("base_", axes[:2]).reshape(values.base.shape)
 
 
@@ -160,13 +260,21 @@ def _vectors(vectors: Any, decoder: Decoder, distributed: bool, seed: int) -> di
     elif vectors:
         named = dict(vectors)
     else:
-        raise VectorError(f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them by name.")
+        raise VectorError(
+            f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them by name."
+        )
     require_width(decoder, *named.values())
     for name, v in named.items():
         if distributed and not (isinstance(v, Vector) and v.heads):
-            raise VectorError(f"distributed=True: vector {name!r} has no parts by head; use one from extract (sums of vectors with other heads lose them).")
+            raise VectorError(
+                f"distributed=True: vector {name!r} has no parts by head; use one from extract (sums of vectors with"
+                " other heads lose them)."
+            )
         if distributed and any(l >= decoder.n_layers for l, _ in v.heads):
-            raise VectorError(f"distributed=True: vector {name!r} has a head at layer {max(l for l, _ in v.heads)}, this model has layers 0 to {decoder.n_layers - 1}.")
+            raise VectorError(
+                f"distributed=True: vector {name!r} has a head at layer {max(l for l, _ in v.heads)}, this model has"
+                f" layers 0 to {decoder.n_layers - 1}."
+            )
     return named
 
 
@@ -181,31 +289,55 @@ def _conditions(conditions: Any) -> list[str]:
     chosen = [conditions] if isinstance(conditions, str) else list(conditions)
     unknown = [c for c in chosen if c not in KINDS]
     if not chosen or unknown or len(set(chosen)) < len(chosen):
-        raise VectorError(f"conditions={shown(chosen)}: expected different kinds of prompt, some of {', '.join(KINDS)}.")
+        raise VectorError(
+            f"conditions={shown(chosen)}: expected different kinds of prompt, some of {', '.join(KINDS)}."
+        )
     if "text" in chosen and len(chosen) > 1:
-        raise VectorError(f"conditions={chosen!r}: 'text' has an item for every sentence; evaluate it in a call of its own.")
+        raise VectorError(
+            f"conditions={chosen!r}: 'text' has an item for every sentence; evaluate it in a call of its own."
+        )
     return chosen
 
 
-def _prompts(model: Any, task: Any, conditions: Sequence[str], only_known: bool, **options: Any) -> list[list[TaskPrompt]]:
+def _prompts(
+    model: Any, task: Any, conditions: Sequence[str], only_known: bool, **options: Any
+) -> list[list[TaskPrompt]]:
     """The prompts of each condition, item by item the same question."""
-    prompts = [build(model, task, c, **(options if c == "instruction" else options | {"instruction": None})) for c in conditions]
+    prompts = [
+        build(model, task, c, **(options if c == "instruction" else options | {"instruction": None}))
+        for c in conditions
+    ]
     if any([(p.x, p.y) for p in of] != [(p.x, p.y) for p in prompts[0]] for of in prompts):
-        raise VectorError(f"conditions={list(conditions)!r}: their prompts ask different questions; evaluate them in calls of their own.")
+        raise VectorError(
+            f"conditions={list(conditions)!r}: their prompts ask different questions; evaluate them in calls of their"
+            " own."
+        )
     if not only_known:
         return prompts
     if "text" in conditions:
-        raise VectorError("only_known=True: which items are known is told from demonstrations, item by item; 'text' has an item for every sentence.")
-    icl = prompts[conditions.index("icl")] if "icl" in conditions else build(model, task, "icl", **options | {"instruction": None})
+        raise VectorError(
+            "only_known=True: which items are known is told from demonstrations, item by item; 'text' has an item for"
+            " every sentence."
+        )
+    icl = (
+        prompts[conditions.index("icl")]
+        if "icl" in conditions
+        else build(model, task, "icl", **options | {"instruction": None})
+    )
     known = answered(model, icl)
     if not known.any():
-        raise VectorError(f"only_known=True: the model answers none of the {len(known)} items with {options['shots']} demonstrations; use only_known=False or another task.")
+        raise VectorError(
+            f"only_known=True: the model answers none of the {len(known)} items with {options['shots']} demonstrations;"
+            " use only_known=False or another task."
+        )
     return [[p for p, k in zip(of, known) if k] for of in prompts]
 
 
 def _places(prompt: TaskPrompt, position: str) -> tuple[int, ...]:
     last, tail = len(prompt) - 1, len(prompt.answer_ids) - 1
-    return {"last": (last,), "all_new": tuple(range(last, last + tail + 1)), "all": tuple(range(last + tail + 1))}[position]
+    return {"last": (last,), "all_new": tuple(range(last, last + tail + 1)), "all": tuple(range(last + tail + 1))}[
+        position
+    ]
 
 
 def _edits(vector: Vector | LayerVectors, layer: int, at: tuple[int, ...], strength: float) -> tuple[Edit, ...]:
@@ -214,7 +346,9 @@ def _edits(vector: Vector | LayerVectors, layer: int, at: tuple[int, ...], stren
     by_layer: dict[int, torch.Tensor] = {}
     for (l, _), part in zip(vector.heads, vector.parts):
         by_layer[l] = by_layer[l] + part if l in by_layer else part
-    return tuple(Edit(Site("attn_out", layer=l, position=at), "add", by_layer[l], scale=strength) for l in sorted(by_layer))
+    return tuple(
+        Edit(Site("attn_out", layer=l, position=at), "add", by_layer[l], scale=strength) for l in sorted(by_layer)
+    )
 
 
 def _norm(vector: Vector | LayerVectors, layer: int) -> float:
@@ -224,63 +358,111 @@ def _norm(vector: Vector | LayerVectors, layer: int) -> float:
 def _described(vector: Vector | LayerVectors) -> dict[str, Any]:
     """A vector for a record: where it is from, and a digest that tells it from another."""
     values = vector.direction if isinstance(vector, Vector) else vector.vectors
-    return {"name": vector.name, "source": vector.source, "model": vector.model, "about": dict(vector.about), "heads": [list(h) for h in getattr(vector, "heads", ())],
-            "sha256": hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()}
+    return {
+        "name": vector.name,
+        "source": vector.source,
+        "model": vector.model,
+        "about": dict(vector.about),
+        "heads": [list(h) for h in getattr(vector, "heads", ())],
+        "sha256": hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest(),
+    }
 
 
 def _prompt_record(prompt: TaskPrompt) -> dict[str, Any]:
     return {"text": prompt.text, "y": prompt.y, "kind": prompt.kind}
 
 
-def _coords(prompts: Sequence[TaskPrompt], conditions: Sequence[str], names: Sequence[str], layers: Sequence[int], strengths: Sequence[float]) -> dict[str, Any]:
-    coords = {"item": np.arange(len(prompts)), "x": ("item", [p.x for p in prompts]), "y": ("item", [p.y for p in prompts]),
-              "answer_tokens": ("item", [len(p.answer_ids) for p in prompts]), "condition": list(conditions), "vector": list(names), "layer": list(layers),
-              "strength": list(strengths)}
+def _coords(
+    prompts: Sequence[TaskPrompt],
+    conditions: Sequence[str],
+    names: Sequence[str],
+    layers: Sequence[int],
+    strengths: Sequence[float],
+) -> dict[str, Any]:
+    coords = {
+        "item": np.arange(len(prompts)),
+        "x": ("item", [p.x for p in prompts]),
+        "y": ("item", [p.y for p in prompts]),
+        "answer_tokens": ("item", [len(p.answer_ids) for p in prompts]),
+        "condition": list(conditions),
+        "vector": list(names),
+        "layer": list(layers),
+        "strength": list(strengths),
+    }
     return coords | ({"insertion": ("layer", ["each head's own"])} if list(layers) == [OWN_LAYERS] else {})
 
 
 @door(VectorError)
-def choose(result: xr.Dataset, over: Axis | Sequence[Axis] = ("layer", "strength"), *, metric: Measured = "correct") -> dict[str, dict[str, Any]]:
-    """The cell with the best mean accuracy of each vector, over items and conditions; of equal ones the largest mean log-probability of the answer.
+def choose(
+    result: xr.Dataset, over: Axis | Sequence[Axis] = ("layer", "strength"), *, metric: Measured = "correct"
+) -> dict[str, dict[str, Any]]:
+    """The cell with the best mean accuracy of each vector, over items and conditions; of equal ones the largest mean
+    log-probability of the answer.
 
-    Use it on the validation split and `report` the cells on the test split: the best of many cells looks better than it is.
+    Use it on the validation split and `report` the cells on the test split: the best of many cells looks better than it
+    is.
 
     Returns: by vector: `layer`, `strength`, `accuracy` there, `n` items, `cells` compared, `split`, `metric`.
 
-    Raises: VectorError: no result of `evaluate`, an axis that is neither in `over` nor of length 1, a result without a value.
+    Raises: VectorError: no result of `evaluate`, an axis that is neither in `over` nor of length 1, a result without a
+        value.
     """
     _check(result)
     over = (over,) if isinstance(over, str) else tuple(over)
     for axis in {"layer", "strength"} - set(over):
         if result.sizes[axis] > 1:
-            raise VectorError(f"over={over!r} leaves out {axis}, of which the result has {result.sizes[axis]}; select one with result.isel({axis}=[0]), or choose over it too.")
+            raise VectorError(
+                f"over={over!r} leaves out {axis}, of which the result has {result.sizes[axis]}; select one with"
+                f" result.isel({axis}=[0]), or choose over it too."
+            )
     call, found = results.provenance(result)["call"], {}
     for name in result["vector"].values:
         own = result.sel(vector=name)
-        accuracy, logprob = (own[v].mean(("item", "condition")).transpose("layer", "strength").values for v in (metric, "logprob"))
+        accuracy, logprob = (
+            own[v].mean(("item", "condition")).transpose("layer", "strength").values for v in (metric, "logprob")
+        )
         if np.isnan(accuracy).all():
-            raise VectorError(f"result: vector {name!r} has no value; was the evaluation stopped before its first layer?")
+            raise VectorError(
+                f"result: vector {name!r} has no value; was the evaluation stopped before its first layer?"
+            )
         best = np.argwhere(accuracy == np.nanmax(accuracy))
         li, si = best[int(np.nanargmax([logprob[tuple(b)] for b in best]))]
-        found[str(name)] = {"layer": int(result["layer"].values[li]), "strength": float(result["strength"].values[si]), "accuracy": float(accuracy[li, si]),
-                            "n": int(np.isfinite(own[metric].values[:, :, li, si]).all(1).sum()), "cells": int(np.isfinite(accuracy).sum()),
-                            "split": call.get("split"), "metric": metric}
+        found[str(name)] = {
+            "layer": int(result["layer"].values[li]),
+            "strength": float(result["strength"].values[si]),
+            "accuracy": float(accuracy[li, si]),
+            "n": int(np.isfinite(own[metric].values[:, :, li, si]).all(1).sum()),
+            "cells": int(np.isfinite(accuracy).sum()),
+            "split": call.get("split"),
+            "metric": metric,
+        }
     return found
 
 
 @door(VectorError)
-def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, control: str | None = "random", metric: Measured = "correct",
-           level: Share = 0.95, seed: Seed = 0) -> pd.DataFrame:
-    """Accuracy of each vector at its chosen cell, against the same prompts without a vector and with the control vector at that cell.
+def report(
+    result: xr.Dataset,
+    chosen: Mapping[str, Mapping[str, Any]],
+    *,
+    control: str | None = "random",
+    metric: Measured = "correct",
+    level: Share = 0.95,
+    seed: Seed = 0,
+) -> pd.DataFrame:
+    """Accuracy of each vector at its chosen cell, against the same prompts without a vector and with the control vector
+    at that cell.
 
     Args:
         result: of `evaluate`, on prompts that the choice has not seen (warned otherwise).
         chosen: by vector: `layer` and `strength`, as `choose` returns.
         control: name of the control vector; None, or one that is not in the result: no control columns.
 
-    Returns: a row for each vector and condition: `layer`, `strength`, `n`, `accuracy` with its exact interval (`low`, `high`), `base`, `difference` with its bootstrap
-    interval over items (`difference_low`, `difference_high`), `p` (two-sided McNemar test), `p_kind` (its kind: "exact"), and `p_holm` (over all rows); the same of the
-    difference from the control: `control`, `over_control`, `over_control_low`, `over_control_high`, `p_control` (of the same kind).
+    Returns: a row for each vector and condition: `layer`, `strength`, `n`, `accuracy` with its exact interval (`low`,
+        `high`), `base`, `difference` with its bootstrap
+    interval over items (`difference_low`, `difference_high`), `p` (two-sided McNemar test), `p_kind` (its kind:
+    "exact"), and `p_holm` (over all rows); the same of the
+    difference from the control: `control`, `over_control`, `over_control_low`, `over_control_high`, `p_control` (of the
+        same kind).
 
     Raises: VectorError: no result of `evaluate`, vectors or cells that it does not have, cells without a value.
     """
@@ -289,32 +471,65 @@ def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, contr
         raise VectorError("chosen={} names no vector; give what lens.vectors.choose returned.")
     for name, cell in chosen.items():
         for axis, check in (("layer", Whole(-1)), ("strength", Number())):
-            check.of(cell.get(axis), f"chosen[{name!r}][{axis!r}]", VectorError, "give what lens.vectors.choose returned")
+            check.of(
+                cell.get(axis), f"chosen[{name!r}][{axis!r}]", VectorError, "give what lens.vectors.choose returned"
+            )
     split, rows = results.provenance(result)["call"].get("split"), []
     with_control = control is not None and control in result["vector"].values
     if any(cell.get("split") == split is not None and cell.get("cells", 0) > 1 for cell in chosen.values()):
-        warn(f"the cells were chosen on split {split!r}, on which they are reported now: the accuracies are too high; evaluate another split.")
+        warn(
+            f"the cells were chosen on split {split!r}, on which they are reported now: the accuracies are too high;"
+            " evaluate another split."
+        )
     for name, cell in chosen.items():
         try:
             own = result.sel(vector=name, layer=cell["layer"], strength=cell["strength"])
-            other = result.sel(vector=control, layer=cell["layer"], strength=cell["strength"]) if with_control and name != control else None
+            other = (
+                result.sel(vector=control, layer=cell["layer"], strength=cell["strength"])
+                if with_control and name != control
+                else None
+            )
         except KeyError as error:
-            raise VectorError(f"chosen: {name!r} at {dict(cell)!r} is not in the result ({error}); it has vectors {result['vector'].values.tolist()}, "
-                              f"layers {result['layer'].values.tolist()}, strengths {result['strength'].values.tolist()}.") from None
+            raise VectorError(
+                f"chosen: {name!r} at {dict(cell)!r} is not in the result ({error}); it has vectors"
+                f" {result['vector'].values.tolist()}, layers {result['layer'].values.tolist()}, strengths"
+                f" {result['strength'].values.tolist()}."
+            ) from None
         for condition in result["condition"].values:
             at = {"condition": condition}
             values, base = own[metric].sel(at).values.astype(float), own[f"base_{metric}"].sel(at).values.astype(float)
             if np.isnan(values).any():
-                raise VectorError(f"result: vector {name!r} at layer {cell['layer']} has no value for {int(np.isnan(values).sum())} items; "
-                                  "the evaluation is partial, run it to the end.")
+                raise VectorError(
+                    f"result: vector {name!r} at layer {cell['layer']} has no value for {int(np.isnan(values).sum())}"
+                    " items; the evaluation is partial, run it to the end."
+                )
             share = statistics.proportion(int(values.sum()), len(values), level)
-            row = {"vector": name, "condition": str(condition), "layer": int(cell["layer"]), "strength": float(cell["strength"]), "n": len(values),
-                   "accuracy": share.estimate, "low": share.low, "high": share.high, "base": base.mean()}
-            row |= dict(zip(("difference", "difference_low", "difference_high", "p", "p_kind"), _paired(values, base, level, seed)))
+            row = {
+                "vector": name,
+                "condition": str(condition),
+                "layer": int(cell["layer"]),
+                "strength": float(cell["strength"]),
+                "n": len(values),
+                "accuracy": share.estimate,
+                "low": share.low,
+                "high": share.high,
+                "base": base.mean(),
+            }
+            row |= dict(
+                zip(
+                    ("difference", "difference_low", "difference_high", "p", "p_kind"),
+                    _paired(values, base, level, seed),
+                )
+            )
             if with_control:
                 held = None if other is None else other[metric].sel(at).values.astype(float)
                 row |= {"control": np.nan if held is None else held.mean()}
-                row |= dict(zip(("over_control", "over_control_low", "over_control_high", "p_control"), (np.nan,) * 4 if held is None else _paired(values, held, level, seed)[:4]))
+                row |= dict(
+                    zip(
+                        ("over_control", "over_control_low", "over_control_high", "p_control"),
+                        (np.nan,) * 4 if held is None else _paired(values, held, level, seed)[:4],
+                    )
+                )
             rows.append(row)
     table = pd.DataFrame(rows)
     table.insert(table.columns.get_loc("p_kind") + 1, "p_holm", statistics.holm(table["p"].to_numpy()))
@@ -322,10 +537,14 @@ def report(result: xr.Dataset, chosen: Mapping[str, Mapping[str, Any]], *, contr
 
 
 def _paired(a: np.ndarray, b: np.ndarray, level: float, seed: int) -> tuple[float, float, float, float, str]:
-    """Difference of two accuracies on the same items, its interval, and the exact McNemar p value with its kind: a sign test of the items on which they differ."""
+    """Difference of two accuracies on the same items, its interval, and the exact McNemar p value with its kind: a sign
+    test of the items on which they differ.
+    """
     wins, losses = int((a > b).sum()), int((a < b).sum())
     test = statistics.binomial_test(wins, wins + losses) if wins + losses else None
-    p, kind = (1.0, "exact") if test is None else (float(test), test.kind)      # without an item on which they differ p is 1
+    p, kind = (
+        (1.0, "exact") if test is None else (float(test), test.kind)
+    )  # without an item on which they differ p is 1
     if len(a) < 2:
         return float((a - b).mean()), float("nan"), float("nan"), p, kind
     interval = statistics.bootstrap(a - b, level=level, seed=seed, values="difference")
@@ -334,4 +553,6 @@ def _paired(a: np.ndarray, b: np.ndarray, level: float, seed: int) -> tuple[floa
 
 def _check(result: xr.Dataset) -> None:
     if not set(_AXES) <= set(result.dims) or "base_correct" not in result:
-        raise VectorError("result: expected what lens.vectors.evaluate returned, with item, condition, vector, layer and strength.")
+        raise VectorError(
+            "result: expected what lens.vectors.evaluate returned, with item, condition, vector, layer and strength."
+        )

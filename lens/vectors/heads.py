@@ -19,36 +19,67 @@ Head = tuple[Index, Index]
 
 
 @door(VectorError)
-def summary(effects: xr.Dataset, *, level: Share = 0.95, resamples: Draws = 2000, flips: Draws | None = None, method: str = "auto", seed: Seed = 0,
-            cluster: str | Sequence[Any] | None = "auto") -> xr.Dataset:  # fmt: skip
-    """The mean effect of every head over prompts, with an interval and a two-sided sign-flip test (guaranteed if effects are symmetric about 0), Holm-corrected over all heads.
+def summary(
+    effects: xr.Dataset,
+    *,
+    level: Share = 0.95,
+    resamples: Draws = 2000,
+    flips: Draws | None = None,
+    method: str = "auto",
+    seed: Seed = 0,
+    cluster: str | Sequence[Any] | None = "auto",
+) -> xr.Dataset:
+    """The mean effect of every head over prompts, with an interval and a two-sided sign-flip test (guaranteed if
+    effects are symmetric about 0), Holm-corrected over all heads.
 
-    `cluster`: what counts as one. "auto": prompts that ask the same question (`x`) are one unit, the mean of their effects; None: each prompt; a coordinate of the prompts; or a label
+    `cluster`: what counts as one. "auto": prompts that ask the same question (`x`) are one unit, the mean of their
+    effects; None: each prompt; a coordinate of the prompts; or a label
     for each. `method`: of the interval, see `lens.measure.intervals.bootstrap`.
 
-    Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p``, ``p_kind`` ("approximate" where effects are seen to be skewed), ``p_holm``, and
-    ``rank`` (0 = largest mean); ``units``: in words, what counted as one. `flips`: sign patterns; None takes 100 a head and at least 10 000, so that Holm's correction can reach 0.05.
-    The record's `statistics` hold the kind of p and the smallest it can be (`p_floor`).
+    Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p``, ``p_kind``
+        ("approximate" where effects are seen to be skewed), ``p_holm``, and
+    ``rank`` (0 = largest mean); ``units``: in words, what counted as one. `flips`: sign patterns; None takes 100 a head
+    and at least 10 000, so that Holm's correction can reach 0.05. The record's `statistics` hold the kind of p and the
+    smallest it can be (`p_floor`).
 
-    Raises: VectorError: no result of `head_effects`, fewer than two prompts. StatisticsError: a cluster that fits no prompt.
+    Raises: VectorError: no result of `head_effects`, fewer than two prompts. StatisticsError: a cluster that fits no
+        prompt.
     """
     x = _effects(effects)
     if x.shape[0] < 2:
-        raise VectorError(f"effects have {x.shape[0]} prompt(s); an interval over prompts needs at least two: take more trials.")
-    known = {str(c): effects[c].values.tolist() for c in effects.coords if effects[c].dims == ("prompt",) and c != "prompt"}
+        raise VectorError(
+            f"effects have {x.shape[0]} prompt(s); an interval over prompts needs at least two: take more trials."
+        )
+    known = {
+        str(c): effects[c].values.tolist() for c in effects.coords if effects[c].dims == ("prompt",) and c != "prompt"
+    }
     units, note = clusters(cluster, len(x), known, ("x", *UNITS))
     whole = np.isfinite(x).all(0)
-    found, about = tested(np.where(whole, x, np.nan), units, level=level, resamples=resamples, flips=flips, method=method, seed=seed)
+    found, about = tested(
+        np.where(whole, x, np.nan), units, level=level, resamples=resamples, flips=flips, method=method, seed=seed
+    )
     found["n"] = np.where(whole, found["n"], np.isfinite(x).sum(0))
     rank = np.full(whole.shape, np.nan)
     rank[whole] = np.argsort(np.argsort(-found["mean"][whole], kind="stable"), kind="stable")
     unit = effects["effect"].attrs.get("units", "")
-    ds = xr.Dataset({name: (("layer", "head"), v, {"units": unit} if name in ("mean", "low", "high") else {}) for name, v in (found | {"rank": rank}).items()},
-                    coords={"layer": effects["layer"].values, "head": effects["head"].values})
+    ds = xr.Dataset(
+        {
+            name: (("layer", "head"), v, {"units": unit} if name in ("mean", "low", "high") else {})
+            for name, v in (found | {"rank": rank}).items()
+        },
+        coords={"layer": effects["layer"].values, "head": effects["head"].values},
+    )
     ds["units"] = ((), note)
     record = results.provenance(effects)
-    return results.stamp(ds, {**record, "kind": "head summary", "of": record.get("kind"),
-                              "statistics": {**about, "n_prompts": len(x), "n_heads": int(whole.sum()), "units": note}})
+    return results.stamp(
+        ds,
+        {
+            **record,
+            "kind": "head summary",
+            "of": record.get("kind"),
+            "statistics": {**about, "n_prompts": len(x), "n_heads": int(whole.sum()), "units": note},
+        },
+    )
 
 
 @door(VectorError)
@@ -63,11 +94,13 @@ def top_heads(effects: xr.Dataset | Mapping[str, xr.Dataset], k: Count = 10) -> 
 
 
 @door(VectorError)
-def universal(effects: Mapping[str, xr.Dataset], k: Count = 10, *, above: Mapping[str, bool | float] | float | None = None) -> list[Head]:
+def universal(
+    effects: Mapping[str, xr.Dataset], k: Count = 10, *, above: Mapping[str, bool | float] | float | None = None
+) -> list[Head]:
     """The `k` heads of the largest effect averaged over tasks, each task counting the same.
 
-    `above` says which tasks take part: per task True or False (say, whether the model beats the most frequent answer there, as published), or a smallest mean effect of the
-    task's own best head, for all or per task.
+    `above` says which tasks take part: per task True or False (say, whether the model beats the most frequent answer
+    there, as published), or a smallest mean effect of the task's own best head, for all or per task.
 
     Raises: VectorError: no task is left, or results of different grids.
 
@@ -80,10 +113,15 @@ def universal(effects: Mapping[str, xr.Dataset], k: Count = 10, *, above: Mappin
     first = next(iter(effects.values()))
     for name, mean in means.items():
         if mean.shape != _mean(first).shape:
-            raise VectorError(f"effects[{name!r}] is over {mean.shape} heads, another task over {_mean(first).shape}; average over results of one model.")
+            raise VectorError(
+                f"effects[{name!r}] is over {mean.shape} heads, another task over {_mean(first).shape}; average over"
+                " results of one model."
+            )
     if above is not None:
         limit = lambda name: above.get(name, False) if isinstance(above, Mapping) else above
-        takes = lambda name: limit(name) if isinstance(limit(name), (bool, np.bool_)) else means[name].max() >= limit(name)
+        takes = lambda name: (
+            limit(name) if isinstance(limit(name), (bool, np.bool_)) else means[name].max() >= limit(name)
+        )
         means = {name: mean for name, mean in means.items() if takes(name)}
         if not means:
             raise VectorError(f"above={above!r} leaves none of the {len(effects)} tasks; lower it.")
@@ -94,7 +132,8 @@ def universal(effects: Mapping[str, xr.Dataset], k: Count = 10, *, above: Mappin
 def overlap(a: Sequence[Head] | Set[Head], b: Sequence[Head] | Set[Head], heads: Count | None = None) -> dict[str, Any]:
     """How much two sets of heads have in common.
 
-    Returns: ``jaccard`` (shared / united), ``shared`` and ``n`` (how many, and of which sizes), and, where `heads` says how many heads the model has, the number ``expected`` to
+    Returns: ``jaccard`` (shared / united), ``shared`` and ``n`` (how many, and of which sizes), and, where `heads` says
+        how many heads the model has, the number ``expected`` to
     be shared by chance and ``p``, the hypergeometric probability of sharing as many or more.
 
     Raises: VectorError: an empty set, or sets larger than the model.
@@ -103,10 +142,19 @@ def overlap(a: Sequence[Head] | Set[Head], b: Sequence[Head] | Set[Head], heads:
     if not a or not b:
         raise VectorError(f"{'a' if not a else 'b'}=[] holds no head; give at least one (layer, head).")
     shared = len(a & b)
-    out: dict[str, Any] = {"jaccard": shared / len(a | b), "shared": shared, "n": (len(a), len(b)), "expected": None, "p": None}
+    out: dict[str, Any] = {
+        "jaccard": shared / len(a | b),
+        "shared": shared,
+        "n": (len(a), len(b)),
+        "expected": None,
+        "p": None,
+    }
     if heads is not None:
         if heads < len(a | b):
-            raise VectorError(f"heads={heads!r}: the two sets hold {len(a | b)} different heads; give the number of heads of the whole model.")
+            raise VectorError(
+                f"heads={heads!r}: the two sets hold {len(a | b)} different heads; give the number of heads of the"
+                " whole model."
+            )
         out["expected"] = len(a) * len(b) / heads
         out["p"] = float(stats.hypergeom.sf(shared - 1, heads, len(a), len(b)))
     return out
@@ -114,9 +162,11 @@ def overlap(a: Sequence[Head] | Set[Head], b: Sequence[Head] | Set[Head], heads:
 
 @door(VectorError)
 def agreement(exact: xr.Dataset, estimate: xr.Dataset, k: Count = 10, **options: Any) -> Agreement:
-    """How an estimate of the heads' effects agrees with the exact ones: Pearson and Spearman with intervals over prompts, top-`k` overlap, signs.
+    """How an estimate of the heads' effects agrees with the exact ones: Pearson and Spearman with intervals over
+    prompts, top-`k` overlap, signs.
 
-    "atp*" estimates magnitudes and is compared with the exact effects' absolute values. `options`: `resamples`, `level`, `seed`.
+    "atp*" estimates magnitudes and is compared with the exact effects' absolute values. `options`: `resamples`,
+    `level`, `seed`.
 
     Raises: VectorError: results of different tasks, metrics or prompts.
     """
@@ -130,25 +180,39 @@ def agreement(exact: xr.Dataset, estimate: xr.Dataset, k: Count = 10, **options:
 
 
 def require_same_prompts(exact: xr.Dataset, estimate: xr.Dataset) -> None:
-    """Refuses (VectorError) an estimate of other prompts than those of the exact effects, where their records say which they are."""
+    """Refuses (VectorError) an estimate of other prompts than those of the exact effects, where their records say which
+    they are.
+    """
     record = results.provenance(estimate)
     if "texts" in record and record["texts"] != results.provenance(exact).get("texts"):
-        raise VectorError("estimate and exact are of different prompts; use the same task, seed, shots, trials and template.")
+        raise VectorError(
+            "estimate and exact are of different prompts; use the same task, seed, shots, trials and template."
+        )
 
 
 def _effects(ds: xr.Dataset, name: str = "effects") -> np.ndarray:
     """Effects ``[prompt, layer, head]``."""
-    if "effect" not in ds or not {"layer", "head"} <= set(ds["effect"].dims) <= {"prompt", "layer", "head"} or ds["effect"].dtype.kind not in "fiu":
-        raise VectorError(f"{name} is a Dataset without effects over layer and head; give a result of lens.vectors.head_effects.")
+    if (
+        "effect" not in ds
+        or not {"layer", "head"} <= set(ds["effect"].dims) <= {"prompt", "layer", "head"}
+        or ds["effect"].dtype.kind not in "fiu"
+    ):
+        raise VectorError(
+            f"{name} is a Dataset without effects over layer and head; give a result of lens.vectors.head_effects."
+        )
     x = ds["effect"]
-    return np.asarray((x if "prompt" in x.dims else x.expand_dims("prompt")).transpose("prompt", "layer", "head").values, float)
+    return np.asarray(
+        (x if "prompt" in x.dims else x.expand_dims("prompt")).transpose("prompt", "layer", "head").values, float
+    )
 
 
 def _mean(ds: xr.Dataset) -> np.ndarray:
     x = _effects(ds)
     whole = np.isfinite(x).all((1, 2))
     if not whole.any():
-        raise VectorError("effects: no prompt has all heads; finish the sweep (call head_effects again with the same store).")
+        raise VectorError(
+            "effects: no prompt has all heads; finish the sweep (call head_effects again with the same store)."
+        )
     return x[whole].mean(0)
 
 

@@ -26,10 +26,11 @@ Source = Literal["demonstrations", "instruction"]
 @door(VectorError)
 @dataclass(frozen=True, eq=False)
 class Means:
-    """The mean over `n` prompts of every head's output `z` (before the output projection) and of every block's output `resid`, both at the last token.
+    """The mean over `n` prompts of every head's output `z` (before the output projection) and of every block's output
+    `resid`, both at the last token.
 
-    `source` says what the prompts had in common: "demonstrations" of a task or its "instruction"; `asked` is how many prompts were run, of which the model answered
-    `known`; `filtered` says whether only those are in the mean.
+    `source` says what the prompts had in common: "demonstrations" of a task or its "instruction"; `asked` is how many
+    prompts were run, of which the model answered `known`; `filtered` says whether only those are in the mean.
     """
 
     z: Float[Tensor, "layer head d_head"]
@@ -44,14 +45,20 @@ class Means:
     def __post_init__(self) -> None:
         for name in ("z", "resid"):
             if not torch.isfinite(getattr(self, name)).all():
-                raise VectorError(f"{name} of the means of {self.task!r} holds NaN or infinity; check the model's weights.")
+                raise VectorError(
+                    f"{name} of the means of {self.task!r} holds NaN or infinity; check the model's weights."
+                )
 
     @door(VectorError)
     def at_site(self, site: Site) -> Tensor:
-        """The mean where a site is, so that `lens.Edit` takes it: `z` of a head (or of all, `[head, d_head]`), or `resid_post` of a layer."""
+        """The mean where a site is, so that `lens.Edit` takes it: `z` of a head (or of all, `[head, d_head]`), or
+        `resid_post` of a layer.
+        """
         if site.name in ("z", "resid_post"):
             if site.layer is None:
-                raise VectorError(unfit("site.layer", None, f"one of the {len(self.z)} layers", "name it: Site('z', 3)"))
+                raise VectorError(
+                    unfit("site.layer", None, f"one of the {len(self.z)} layers", "name it: Site('z', 3)")
+                )
             layer = indices(site.layer, len(self.z), "layer")[0]
             if site.name == "resid_post":
                 return self.resid[layer]
@@ -66,20 +73,32 @@ class Means:
         """
         shape = (decoder.n_layers, decoder.n_heads, decoder.d_head)
         if tuple(self.z.shape) != shape:
-            raise VectorError(f"means: z of {self.task!r} has the shape {tuple(self.z.shape)}, this model's heads {shape}; compute them with this model.")
+            raise VectorError(
+                f"means: z of {self.task!r} has the shape {tuple(self.z.shape)}, this model's heads {shape}; compute"
+                " them with this model."
+            )
         return self
 
 
 @door(VectorError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def mean_activations(model: Model, prompts: Sequence[TaskPrompt], *, known: bool = False, source: Source | None = None,
-                     task: str = "", progress: bool | None = None, stop: Callable[[], bool] | None = None) -> Means:
+def mean_activations(
+    model: Model,
+    prompts: Sequence[TaskPrompt],
+    *,
+    known: bool = False,
+    source: Source | None = None,
+    task: str = "",
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Means:
     """The means over prompts at their last token; batch by batch, nothing but the sums is kept.
 
     Args:
-        known: only prompts whose whole answer is the model's greedy choice, read in the same pass (the published filter asks for the first token only, rank 0: it keeps more
-            prompts where answers have several tokens); where there is none, all, with a warning.
+        known: only prompts whose whole answer is the model's greedy choice, read in the same pass (the published filter
+            asks for the first token only, rank 0: it keeps more prompts where answers have several tokens); where there
+            is none, all, with a warning.
         source: see `Means`; None: by the prompts' kind.
         stop: asked before each batch of prompts.
 
@@ -99,8 +118,15 @@ def mean_activations(model: Model, prompts: Sequence[TaskPrompt], *, known: bool
     whole = [torch.cat([p.ids, torch.tensor(p.answer_ids[:-1], dtype=torch.long)]) for p in prompts]
     for batch, runs in recorded(decoder, whole, ("z",), "means", progress=progress, stop=stop):
         last = torch.tensor([runs.starts[k] + len(prompts[i]) - 1 for k, i in enumerate(batch)], device=decoder.device)
-        reads = torch.cat([last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device) for k, i in enumerate(batch)])
-        correct = ANSWER.many(decoder, runs.resid[-1][reads], [prompts[i] for i in batch])[:, list(SCORES).index("exact")].cpu() == 1
+        reads = torch.cat(
+            [last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device) for k, i in enumerate(batch)]
+        )
+        correct = (
+            ANSWER.many(decoder, runs.resid[-1][reads], [prompts[i] for i in batch])[
+                :, list(SCORES).index("exact")
+            ].cpu()
+            == 1
+        )
         right += int(correct.sum())
         of_z = torch.stack([x[last] for x in runs.kept["z"]]).double().cpu()
         of_resid = torch.stack([x[last] for x in runs.resid[1:]]).double().cpu()
@@ -108,7 +134,10 @@ def mean_activations(model: Model, prompts: Sequence[TaskPrompt], *, known: bool
             z[k] += of_z[:, chosen].sum(1)
             resid[k] += of_resid[:, chosen].sum(1)
     if known and not right:
-        warn(f"the model answers none of the {len(prompts)} prompts of {task or 'the task'}; all of them are in the mean.")
+        warn(
+            f"the model answers none of the {len(prompts)} prompts of {task or 'the task'}; all of them are in the"
+            " mean."
+        )
     only = bool(known and right)
     n = right if only else len(prompts)
     put = lambda x: (x[int(only)] / n).to(device=decoder.device, dtype=decoder.dtype)

@@ -1,4 +1,6 @@
-"""The causal effect of every head on a task: its output at the last token of an uninformative prompt is replaced by its mean over informative ones."""
+"""The causal effect of every head on a task: its output at the last token of an uninformative prompt is replaced by its
+mean over informative ones.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ _CELL_BYTES = 900
 
 
 def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows"]:
-    """ln p of the answer's first token (nats), from the final residual stream at the last token; the vocabulary is read in blocks and never held whole."""
+    """ln p of the answer's first token (nats), from the final residual stream at the last token; the vocabulary is read
+    in blocks and never held whole.
+    """
     x, target = decoder.norm(resid[0][:, 0]), encoded.answer_ids[0]
     own = is_plain(decoder.head)
     whole = None if own else decoder.head(x)
@@ -54,7 +58,11 @@ def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean
     total, wanted = torch.zeros_like(highest), torch.zeros_like(highest)
     for a in range(0, decoder.d_vocab, size):
         # the part is changed in place below
-        logits = (F.linear(x, weight[a:a + size], None if bias is None else bias[a:a + size]) if own else whole[:, a:a + size].clone()).float()
+        logits = (
+            F.linear(x, weight[a : a + size], None if bias is None else bias[a : a + size])
+            if own
+            else whole[:, a : a + size].clone()
+        ).float()
         if a <= target < a + size:
             wanted = logits[:, target - a].clone()
         new = torch.maximum(highest, logits.amax(-1))
@@ -69,47 +77,113 @@ FIRST = Metric("first", "nats", lambda e: [()], first_logprob)
 
 @door(VectorError)
 @of_one_model
-def head_effects(model: Model, task: Task | FilePath, *, means: Means | None = None, trials: Draws = 25, shots: Size = 10,
-                 mean_prompts: Draws = 100, source: Source = "demonstrations", template: Template | str = "qa", instruction: str | None = None,
-                 method: Literal["exact", "atp", "atp*", "ig"] = "exact", metric: Literal["prob", "logprob"] = "prob", steps: Draws = 8,
-                 seed: Seed = 0, start: Token | None = "auto", split: Split = "valid", known: bool = True, memory_mb: Positive = 500,
-                 progress: bool | None = None, stop: Callable[[], bool] | None = None, on_part: Callable[[xr.Dataset], None] | None = None,
-                 store: FilePath | None = None) -> xr.Dataset:
+def head_effects(
+    model: Model,
+    task: Task | FilePath,
+    *,
+    means: Means | None = None,
+    trials: Draws = 25,
+    shots: Size = 10,
+    mean_prompts: Draws = 100,
+    source: Source = "demonstrations",
+    template: Template | str = "qa",
+    instruction: str | None = None,
+    method: Literal["exact", "atp", "atp*", "ig"] = "exact",
+    metric: Literal["prob", "logprob"] = "prob",
+    steps: Draws = 8,
+    seed: Seed = 0,
+    start: Token | None = "auto",
+    split: Split = "valid",
+    known: bool = True,
+    memory_mb: Positive = 500,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_part: Callable[[xr.Dataset], None] | None = None,
+    store: FilePath | None = None,
+) -> xr.Dataset:
     """The indirect effect of every head of every layer on the answer to prompts with shuffled labels.
 
     Args:
-        means: what replaces each head's output; None: the means over `mean_prompts` prompts of `source` with questions of `split`.
+        means: what replaces each head's output; None: the means over `mean_prompts` prompts of `source` with questions
+            of `split`.
         trials: prompts with shuffled labels that are edited; questions of `split`, each equally often.
-        source: "demonstrations" (`shots` of them) or "instruction" (the task's instruction, or `instruction`, before the bare question; questions of `train`).
-        method: "exact"; or an estimate from gradients, see `lens.vectors.approximations`: "atp", "atp*" (a magnitude, never negative), "ig" with `steps`.
+        source: "demonstrations" (`shots` of them) or "instruction" (the task's instruction, or `instruction`, before
+            the bare question; questions of `train`).
+        method: "exact"; or an estimate from gradients, see `lens.vectors.approximations`: "atp", "atp*" (a magnitude,
+            never negative), "ig" with `steps`.
         metric: of the answer's first token: "prob" (published) or "logprob", which does not saturate near 0 and 1.
-        known: the means are over prompts that the model answers (all, with a warning, where it answers none), by their whole answers, see `mean_activations`.
-        memory_mb: extra memory to stay under. stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
+        known: the means are over prompts that the model answers (all, with a warning, where it answers none), by their
+            whole answers, see `mean_activations`.
+        memory_mb: extra memory to stay under. stop: asked between layers; True ends with a partial result. on_part:
+            called with the result so far.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut (exact only).
 
-    Returns: a result over `prompt, layer, head`: ``effect`` = edited - unedited, ``edited``; by prompt ``base`` (unedited) and labels.
+    Returns: a result over `prompt, layer, head`: ``effect`` = edited - unedited, ``edited``; by prompt ``base``
+        (unedited) and labels.
 
-    Warns: where different outputs of the task share their first token, which is all that the effects are of; the record counts them (`shared_first_tokens`).
+    Warns: where different outputs of the task share their first token, which is all that the effects are of; the record
+        counts them (`shared_first_tokens`).
 
     Raises: VectorError: arguments or a task that cannot be used; means of another model.
 
-    Source: Todd et al. 2024 (one hooked pass a head). Cost, exact: about the unedited prompts and one token a head through the later layers: keys
+    Source: Todd et al. 2024 (one hooked pass a head). Cost, exact: about the unedited prompts and one token a head
+        through the later layers: keys
     and values before the last token are the unedited run's, and all heads of all layers go down in one walk.
     """
     task, template = as_task(task), as_template(template)
     if store is not None and method != "exact":
-        raise VectorError(f"store={str(store)!r}: method={method!r} takes little longer than reading it back; leave `store` out, or use method='exact'.")
+        raise VectorError(
+            f"store={str(store)!r}: method={method!r} takes little longer than reading it back; leave `store` out, or"
+            " use method='exact'."
+        )
     decoder = Decoder.of(model)
-    prompts = build(model, task, "shuffled", n=trials, shots=shots, split=split, template=template, seed=seed + TRIALS_SEED, start=start)
+    prompts = build(
+        model,
+        task,
+        "shuffled",
+        n=trials,
+        shots=shots,
+        split=split,
+        template=template,
+        seed=seed + TRIALS_SEED,
+        start=start,
+    )
     if means is None:
-        means = task_means(model, task, source=source, n=mean_prompts, shots=shots, split=split, template=template, instruction=instruction, known=known,
-                           seed=seed, start=start, progress=progress)
+        means = task_means(
+            model,
+            task,
+            source=source,
+            n=mean_prompts,
+            shots=shots,
+            split=split,
+            template=template,
+            instruction=instruction,
+            known=known,
+            seed=seed,
+            start=start,
+            progress=progress,
+        )
     means.fits(decoder)
-    call = dict(task=task.name, trials=trials, shots=shots, mean_prompts=mean_prompts, source=means.source, template=template.name, instruction=instruction,
-                method=method, metric=metric, start=start, split=split, known=known, **({"steps": steps} if method == "ig" else {}))
+    call = dict(
+        task=task.name,
+        trials=trials,
+        shots=shots,
+        mean_prompts=mean_prompts,
+        source=means.source,
+        template=template.name,
+        instruction=instruction,
+        method=method,
+        metric=metric,
+        start=start,
+        split=split,
+        known=known,
+        **({"steps": steps} if method == "ig" else {}),
+    )
     record = record_of(model, decoder, "head effects", call, seed=seed, store=store) | {
-        "shared_first_tokens": _shared_first_tokens(model, task, template), "texts": [p.text for p in prompts],
-        "means": {name: getattr(means, name) for name in ("n", "asked", "known", "filtered", "source", "task")}}
+        "shared_first_tokens": _shared_first_tokens(model, task, template),
+        "texts": [p.text for p in prompts],
+        "means": {name: getattr(means, name) for name in ("n", "asked", "known", "filtered", "source", "task")},
+    }
     read = np.exp if metric == "prob" else np.asarray
 
     def labelled(values: Values) -> xr.Dataset:
@@ -117,12 +191,28 @@ def head_effects(model: Model, task: Task | FilePath, *, means: Means | None = N
         # an estimate is of the metric itself; a walk gives log-probabilities
         edited = read(values.value) if method == "exact" else values.value + base[:, None, None]
         of = {"effect": (edited - base[:, None, None]).astype(np.float32), "edited": edited.astype(np.float32)}
-        ds = xr.Dataset({name: (("prompt", "layer", "head"), v, {"units": METRICS[metric]}) for name, v in of.items()} | {"base": ("prompt", base, {"units": METRICS[metric]})},
-                        coords={"layer": np.arange(decoder.n_layers), "head": np.arange(decoder.n_heads), **prompt_coords(prompts)})
+        ds = xr.Dataset(
+            {name: (("prompt", "layer", "head"), v, {"units": METRICS[metric]}) for name, v in of.items()}
+            | {"base": ("prompt", base, {"units": METRICS[metric]})},
+            coords={"layer": np.arange(decoder.n_layers), "head": np.arange(decoder.n_heads), **prompt_coords(prompts)},
+        )
         return results.stamp(ds, record | {"status": values.status, "seconds": round(values.seconds, 4)})
 
     if method != "exact":
-        return labelled(estimate(decoder, prompts, means.z, method, metric, steps, memory_mb, progress, stop, None if on_part is None else lambda v: on_part(labelled(v))))
+        return labelled(
+            estimate(
+                decoder,
+                prompts,
+                means.z,
+                method,
+                metric,
+                steps,
+                memory_mb,
+                progress,
+                stop,
+                None if on_part is None else lambda v: on_part(labelled(v)),
+            )
+        )
     values, disk, skip, notify = Values.empty(len(prompts), (decoder.n_layers, decoder.n_heads)), None, None, None
     if store is not None:
         disk = SweepStore(store, labelled(values), regions={"prompt": REGION, "layer": 1})
@@ -131,13 +221,26 @@ def head_effects(model: Model, task: Task | FilePath, *, means: Means | None = N
         values.value[...] = np.log(held) if metric == "prob" else held
         skip = lambda i, l: bool(disk.done[i, l])
     if on_part is not None or disk is not None:
+
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
             now = labelled(v)
             if disk is not None:
                 disk.write(now.isel(prompt=list(batch), layer=slice(*span)))
             if on_part is not None:
                 on_part(now)
-    values = exact(decoder, prompts, means.z, memory_mb=memory_mb, progress=progress, stop=stop, on_part=notify, skip=skip, values=values, multiple=REGION if disk else 1)
+
+    values = exact(
+        decoder,
+        prompts,
+        means.z,
+        memory_mb=memory_mb,
+        progress=progress,
+        stop=stop,
+        on_part=notify,
+        skip=skip,
+        values=values,
+        multiple=REGION if disk else 1,
+    )
     done = labelled(values)
     if disk is not None:
         disk.finish(done)
@@ -151,8 +254,11 @@ def _shared_first_tokens(model: Any, task: Task, template: Template) -> int:
     count = sum(len(ys) for ys in shared.values())
     if count:
         some = "; ".join(", ".join(ys[:4]) + (", ..." if len(ys) > 4 else "") for ys in list(shared.values())[:3])
-        warn(f"task {task.name!r}: {count} of {len({y for _, y in task.pairs})} outputs share their first token with another ({some}); the effects are of the first "
-             "token and do not tell these apart. Read whole answers with lens.vectors.evaluate.")
+        warn(
+            f"task {task.name!r}: {count} of {len({y for _, y in task.pairs})} outputs share their first token with"
+            f" another ({some}); the effects are of the first token and do not tell these apart. Read whole answers"
+            " with lens.vectors.evaluate."
+        )
     return count
 
 
@@ -163,8 +269,12 @@ def _whole(values: Values, disk: SweepStore, metric: str) -> Values:
     return values
 
 
-def exact(decoder: Decoder, prompts: Sequence[TaskPrompt], z: Float[Tensor, "layer head d_head"], **options: Any) -> Values:
-    """Log-probabilities of every prompt's first answer token with each head's output at the last token replaced by `z`, ``[prompt, layer, head]``; `options`: see `sweep`."""
+def exact(
+    decoder: Decoder, prompts: Sequence[TaskPrompt], z: Float[Tensor, "layer head d_head"], **options: Any
+) -> Values:
+    """Log-probabilities of every prompt's first answer token with each head's output at the last token replaced by `z`,
+    ``[prompt, layer, head]``; `options`: see `sweep`.
+    """
     z = z.to(device=decoder.device, dtype=decoder.dtype)
     lengths = [len(p) for p in prompts]
 
@@ -175,19 +285,45 @@ def exact(decoder: Decoder, prompts: Sequence[TaskPrompt], z: Float[Tensor, "lay
                 yield Cell((l, h), l, (Edit(Site("z", layer=l, head=h, position=at), "replace", z[l, h]),))
 
     def make_runs(batch, tails):
-        runs = Runs.record(decoder, [torch.cat([prompts[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=("z",))
+        runs = Runs.record(
+            decoder, [torch.cat([prompts[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=("z",)
+        )
         return runs, runs
 
     waiting = decoder.n_layers * decoder.n_heads * _CELL_BYTES
-    return sweep(decoder, prompts, lengths, (decoder.n_layers, decoder.n_heads), cells, make_runs, FIRST, clean_is_base=True,
-                 bytes_per_prompt=lambda i: run_bytes(decoder, lengths[i], ("z",)) + waiting, label="head effects", **options)
+    return sweep(
+        decoder,
+        prompts,
+        lengths,
+        (decoder.n_layers, decoder.n_heads),
+        cells,
+        make_runs,
+        FIRST,
+        clean_is_base=True,
+        bytes_per_prompt=lambda i: run_bytes(decoder, lengths[i], ("z",)) + waiting,
+        label="head effects",
+        **options,
+    )
 
 
 @door(VectorError)
-def task_means(model: Model, task: Task | FilePath, *, source: Source = "demonstrations", n: Draws = 100, shots: Size = 10,
-               split: Split = "valid", template: Template | str = "qa", instruction: str | None = None, known: bool = True, seed: Seed = 0,
-               start: Token | None = "auto", progress: bool | None = None) -> Means:
-    """The means that `head_effects` and `extract` take by default: over `n` prompts with demonstrations, or over prompts with the instruction (at most one a pair of `train`).
+def task_means(
+    model: Model,
+    task: Task | FilePath,
+    *,
+    source: Source = "demonstrations",
+    n: Draws = 100,
+    shots: Size = 10,
+    split: Split = "valid",
+    template: Template | str = "qa",
+    instruction: str | None = None,
+    known: bool = True,
+    seed: Seed = 0,
+    start: Token | None = "auto",
+    progress: bool | None = None,
+) -> Means:
+    """The means that `head_effects` and `extract` take by default: over `n` prompts with demonstrations, or over
+    prompts with the instruction (at most one a pair of `train`).
 
     Raises: VectorError: see `build`.
     """
@@ -195,11 +331,27 @@ def task_means(model: Model, task: Task | FilePath, *, source: Source = "demonst
         prompts = build(model, task, "icl", n=n, shots=shots, split=split, template=template, seed=seed, start=start)
     else:
         # without demonstrations a question can be shown once only
-        prompts = build(model, task, "instruction", n=min(n, len(as_task(task).train)), split="train", template=template, instruction=instruction, seed=seed, start=start)
+        prompts = build(
+            model,
+            task,
+            "instruction",
+            n=min(n, len(as_task(task).train)),
+            split="train",
+            template=template,
+            instruction=instruction,
+            seed=seed,
+            start=start,
+        )
     return mean_activations(model, prompts, known=known, source=source, task=as_task(task).name, progress=progress)
 
 
 def prompt_coords(prompts: Sequence[TaskPrompt]) -> dict[str, Any]:
     """Labels of the prompt axis."""
-    return {"prompt": np.arange(len(prompts)), "x": ("prompt", [p.x for p in prompts]), "y": ("prompt", [p.y for p in prompts]), "tokens": ("prompt", [len(p) for p in prompts]),
-            "answer_tokens": ("prompt", [len(p.answer_ids) for p in prompts]), "fixed_points": ("prompt", [-1 if p.fixed_points is None else p.fixed_points for p in prompts])}
+    return {
+        "prompt": np.arange(len(prompts)),
+        "x": ("prompt", [p.x for p in prompts]),
+        "y": ("prompt", [p.y for p in prompts]),
+        "tokens": ("prompt", [len(p) for p in prompts]),
+        "answer_tokens": ("prompt", [len(p.answer_ids) for p in prompts]),
+        "fixed_points": ("prompt", [-1 if p.fixed_points is None else p.fixed_points for p in prompts]),
+    }

@@ -30,8 +30,9 @@ KINDS = ("icl", "shuffled", "zero_shot", "instruction", "text")
 class TaskPrompt:
     """One prompt as a model's tokens.
 
-    `ids` are its tokens with the start token, `[length]`; `answer_ids` those of the answer that follows; `demos` the pairs as they are shown (labels shuffled where
-    they are); `fixed_points` counts the demonstrations whose label is right although shuffled (None where nothing is shuffled).
+    `ids` are its tokens with the start token, `[length]`; `answer_ids` those of the answer that follows; `demos` the
+    pairs as they are shown (labels shuffled where they are); `fixed_points` counts the demonstrations whose label is
+    right although shuffled (None where nothing is shuffled).
     """
 
     ids: Int[Tensor, "length"]
@@ -59,20 +60,35 @@ def as_task(task: Task | FilePath, seed: Seed = 0) -> Task:
 
 
 @door(VectorError)
-def build(model: Model, task: Task | FilePath, kind: Literal["icl", "shuffled", "zero_shot", "instruction", "text"], *,
-          n: Draws | None = None, shots: Size = 10, split: Split = "test", template: Template | str = "qa",
-          instruction: str | None = None, seed: Seed = 0, start: Token | None = "auto") -> list[TaskPrompt]:
+def build(
+    model: Model,
+    task: Task | FilePath,
+    kind: Literal["icl", "shuffled", "zero_shot", "instruction", "text"],
+    *,
+    n: Draws | None = None,
+    shots: Size = 10,
+    split: Split = "test",
+    template: Template | str = "qa",
+    instruction: str | None = None,
+    seed: Seed = 0,
+    start: Token | None = "auto",
+) -> list[TaskPrompt]:
     """Prompts of one kind.
 
     Args:
-        kind: "icl" (`shots` demonstrations), "shuffled" (their labels permuted; the question and its answer stay), "zero_shot", "instruction" (the instruction before
-            a zero-shot prompt) or "text" (the task's natural sentences).
-        n: how many; None: every pair of the split once (for "text": with every sentence). More than there are: all are used equally often, with other demonstrations.
-        split: where the questions are from; demonstrations are of `train`, without replacement, never the question itself.
-        instruction: the text, where it is not the task's own; with "icl" and "shuffled" it is put before the demonstrations if it is given here.
+        kind: "icl" (`shots` demonstrations), "shuffled" (their labels permuted; the question and its answer stay),
+            "zero_shot", "instruction" (the instruction before a zero-shot prompt) or "text" (the task's natural
+            sentences).
+        n: how many; None: every pair of the split once (for "text": with every sentence). More than there are: all are
+            used equally often, with other demonstrations.
+        split: where the questions are from; demonstrations are of `train`, without replacement, never the question
+            itself.
+        instruction: the text, where it is not the task's own; with "icl" and "shuffled" it is put before the
+            demonstrations if it is given here.
         start: the start token, see `lens.injection.encode_items`: "auto", "bos", one token as text or id, None.
 
-    Raises: VectorError: an unknown kind or split, fewer demonstrations than `shots`, no instruction or sentences where they are needed, text that the model's
+    Raises: VectorError: an unknown kind or split, fewer demonstrations than `shots`, no instruction or sentences where
+        they are needed, text that the model's
     tokenizer does not know or that merges with the prompt.
 
     Source: Todd et al. 2024.
@@ -80,7 +96,10 @@ def build(model: Model, task: Task | FilePath, kind: Literal["icl", "shuffled", 
     task, template = as_task(task), as_template(template)
     questions = task.numbers(split)
     if not questions:
-        raise VectorError(f"split={split!r} of task {task.name!r} holds no pair ({len(task.pairs)} in all); give more pairs or another split.")
+        raise VectorError(
+            f"split={split!r} of task {task.name!r} holds no pair ({len(task.pairs)} in all); give more pairs or"
+            " another split."
+        )
     instruction = task.instruction if instruction is None and kind == "instruction" else instruction
     if kind == "instruction" and not instruction:
         raise VectorError(f"kind='instruction': task {task.name!r} has no instruction; give instruction='...'.")
@@ -89,15 +108,22 @@ def build(model: Model, task: Task | FilePath, kind: Literal["icl", "shuffled", 
     shown = shots if kind in ("icl", "shuffled") else 0
     pool = np.asarray(task.train)
     if shown and len(pool) - (split in ("train", "all")) < shown:
-        raise VectorError(f"shots={shown}: task {task.name!r} has {len(pool)} pairs to demonstrate with (its train split of {len(task.pairs)}); "
-                          "give more pairs, or fewer shots.")
+        raise VectorError(
+            f"shots={shown}: task {task.name!r} has {len(pool)} pairs to demonstrate with (its train split of"
+            f" {len(task.pairs)}); give more pairs, or fewer shots."
+        )
     if kind == "shuffled" and len({task.pairs[i][1] for i in pool}) == 1:
-        warn(f"task {task.name!r}: all outputs to demonstrate with are {task.pairs[pool[0]][1]!r}, so that shuffling them changes nothing: "
-             "these prompts are as informative as the plain ones.")
+        warn(
+            f"task {task.name!r}: all outputs to demonstrate with are {task.pairs[pool[0]][1]!r}, so that shuffling"
+            " them changes nothing: these prompts are as informative as the plain ones."
+        )
     draw = np.random.default_rng([seed, KINDS.index(kind) if kind == "text" else 0])
     asked = [(q, s) for q in questions for s in (task.texts if kind == "text" else (None,))]
     encode = _encoder(model, template, start)
-    return [encode(task, task.pairs[q], *_demos(task, pool, q, shown, kind, draw), kind, instruction, s) for q, s in _drawn(asked, n, draw)]
+    return [
+        encode(task, task.pairs[q], *_demos(task, pool, q, shown, kind, draw), kind, instruction, s)
+        for q, s in _drawn(asked, n, draw)
+    ]
 
 
 def _drawn(asked: list, n: int | None, draw: np.random.Generator) -> list:
@@ -108,7 +134,9 @@ def _drawn(asked: list, n: int | None, draw: np.random.Generator) -> list:
     return [asked[i] for i in np.concatenate(rounds)[:n]]
 
 
-def _demos(task: Task, pool: np.ndarray, question: int, shots: int, kind: str, draw: np.random.Generator) -> tuple[tuple, int | None]:
+def _demos(
+    task: Task, pool: np.ndarray, question: int, shots: int, kind: str, draw: np.random.Generator
+) -> tuple[tuple, int | None]:
     if not shots:
         return (), None
     free = pool[pool != question]
@@ -126,7 +154,7 @@ def _encoder(model: Any, template: Template, start: Any) -> Callable[..., TaskPr
     lead = [] if first is None else [first]
 
     def encode(task, pair, demos, fixed, kind, instruction, sentence) -> TaskPrompt:
-        (x, y) = pair
+        x, y = pair
         text = sentence.replace("{x}", x) if sentence is not None else template.text(demos, x, instruction)
         try:
             ids = tokenize(tokenizer, text)
@@ -134,14 +162,19 @@ def _encoder(model: Any, template: Template, start: Any) -> Callable[..., TaskPr
             answer = continuation(tokenizer, text, ids, template.lead + y, "answer", "prompt")
         except PromptError as error:
             with_it = "" if instruction is None else f", instruction={shown(instruction)}"
-            raise VectorError(f"task {task.name!r}, ({x!r}, {y!r}), template {template.name!r}{with_it}: {error}") from None
+            raise VectorError(
+                f"task {task.name!r}, ({x!r}, {y!r}), template {template.name!r}{with_it}: {error}"
+            ) from None
         return TaskPrompt(torch.tensor(lead + ids), answer, x, y, demos, text, kind, fixed)
+
     return encode
 
 
 @door(VectorError)
 def answered(model: Model, prompts: Sequence[TaskPrompt], *, first: bool = False) -> np.ndarray:
-    """Per prompt, whether greedy decoding would give the whole answer (`first`: its first token), `[prompt]` of bool. Cost: one pass over each prompt."""
+    """Per prompt, whether greedy decoding would give the whole answer (`first`: its first token), `[prompt]` of bool.
+    Cost: one pass over each prompt.
+    """
     if not len(prompts):
         raise VectorError("prompts=[] holds none; give at least one.")
     scores = read_answers(Decoder.of(model), [p.ids for p in prompts], [p.answer_ids for p in prompts])

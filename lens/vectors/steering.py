@@ -22,30 +22,52 @@ from .vector import LayerVectors, Vector
 
 @door(VectorError)
 @of_one_model(reads=False)
-def contrast(model: Model, positive: Annotated[Sequence[str], Filled()], negative: Annotated[Sequence[str], Filled()], *,
-             layer: Index | None = None, position: Literal["last", "mean"] = "last", splits: Draws = 20, seed: Seed = 0,
-             start: Token | None = "auto", name: str = "contrast") -> LayerVectors | Vector:
+def contrast(
+    model: Model,
+    positive: Annotated[Sequence[str], Filled()],
+    negative: Annotated[Sequence[str], Filled()],
+    *,
+    layer: Index | None = None,
+    position: Literal["last", "mean"] = "last",
+    splits: Draws = 20,
+    seed: Seed = 0,
+    start: Token | None = "auto",
+    name: str = "contrast",
+) -> LayerVectors | Vector:
     """The difference of means between two sets of texts, at every layer's output.
 
     Args:
-        positive, negative: texts that have what the direction stands for, and texts that lack it; sets of different size may be given.
+        positive, negative: texts that have what the direction stands for, and texts that lack it; sets of different
+            size may be given.
         layer: None for all layers (LayerVectors); a number for that layer's Vector.
         position: "last" token, or "mean" over a text's tokens (the start token left out).
         splits: how often both sets are halved at random, with `seed`, to measure reliability.
 
-    Returns: directions with `reliability`, `[n_layers]`: the mean over splits of the cosine between the directions of the two halves. Near 0 the direction is noise; 1
-    is the same direction from every half. NaN where a set has fewer than two texts. A Vector has its layer's in `about["reliability"]`.
+    Returns: directions with `reliability`, `[n_layers]`: the mean over splits of the cosine between the directions of
+        the two halves. Near 0 the direction is noise; 1
+    is the same direction from every half. NaN where a set has fewer than two texts. A Vector has its layer's in
+    `about["reliability"]`.
 
     Raises: VectorError: an empty set, no texts, an unknown position.
 
-    Source: Rimsky et al. 2024, Steering Llama 2 via Contrastive Activation Addition (difference of means; there from pairs); the reliability is ours.
+    Source: Rimsky et al. 2024, Steering Llama 2 via Contrastive Activation Addition (difference of means; there from
+        pairs); the reliability is ours.
     """
     decoder = Decoder.of(model)
     chosen = None if layer is None else indices(layer, decoder.n_layers, "layer")[0]
-    sets = [_read(model, decoder, texts, name, position, start) for name, texts in (("positive", positive), ("negative", negative))]
+    sets = [
+        _read(model, decoder, texts, name, position, start)
+        for name, texts in (("positive", positive), ("negative", negative))
+    ]
     vectors = sets[0].mean(0) - sets[1].mean(0)
     reliability = _reliability(*sets, splits, seed)
-    about = {"positive": len(sets[0]), "negative": len(sets[1]), "position": position, "splits": int(splits), "seed": int(seed)}
+    about = {
+        "positive": len(sets[0]),
+        "negative": len(sets[1]),
+        "position": position,
+        "splits": int(splits),
+        "seed": int(seed),
+    }
     made = LayerVectors(vectors, name, weight_hash(model), "contrast", about, reliability)
     if chosen is None:
         return made
@@ -57,7 +79,9 @@ def contrast(model: Model, positive: Annotated[Sequence[str], Filled()], negativ
 
 @torch.no_grad()
 def _read(model: Any, decoder: Decoder, texts: Sequence[str], name: str, position: str, start: Any) -> Tensor:
-    """Every text's residual stream after each layer at the position, `[text, n_layers, d_model]` in float32 on the CPU."""
+    """Every text's residual stream after each layer at the position, `[text, n_layers, d_model]` in float32 on the
+    CPU.
+    """
     ids = [prompt_ids(model, t, start, f"{name}[{i}]") for i, t in enumerate(texts)]
     lead = 0 if start_token(model, decoder, start) is None else 1
     out = torch.empty(len(ids), decoder.n_layers, decoder.d_model)
@@ -77,7 +101,7 @@ def _reliability(positive: Tensor, negative: Tensor, splits: int, seed: int) -> 
         halves = []
         for values in (positive, negative):
             order = torch.as_tensor(draw.permutation(len(values)))
-            halves.append((values[order[:len(values) // 2]].mean(0), values[order[len(values) // 2:]].mean(0)))
+            halves.append((values[order[: len(values) // 2]].mean(0), values[order[len(values) // 2 :]].mean(0)))
         first, second = (halves[0][k] - halves[1][k] for k in (0, 1))
         found.append(torch.cosine_similarity(first, second, dim=-1))
     return torch.stack(found).mean(0)

@@ -33,9 +33,10 @@ SHARES = (0.7, 0.09, 0.21)
 class Task:
     """What a model is asked to do, as pairs `(input, output)`.
 
-    `instruction` says it in words; `texts` are natural sentences with {x} that the output continues; `train`, `valid` and `test` are numbers of pairs.
-    Raises VectorError for outputs that are empty or no text, for an input with two outputs, for splits that overlap or leave the pairs. Warns where all outputs
-    are equal. Make one with `Task.from_pairs`, which draws the splits.
+    `instruction` says it in words; `texts` are natural sentences with {x} that the output continues; `train`, `valid`
+    and `test` are numbers of pairs. Raises VectorError for outputs that are empty or no text, for an input with two
+    outputs, for splits that overlap or leave the pairs. Warns where all outputs are equal. Make one with
+    `Task.from_pairs`, which draws the splits.
 
     >>> Task.from_pairs([("hot", "cold"), ("big", "small"), ("up", "down")]).words("train")
     [('big', 'small')]
@@ -55,28 +56,50 @@ class Task:
         object.__setattr__(self, "pairs", _checked(self.name, self.pairs))
         object.__setattr__(self, "texts", _texts(self.texts))
         if self.instruction is not None and not self.instruction.strip():
-            raise VectorError(f"task {self.name!r}: instruction={self.instruction!r}; expected text, or None where there is none.")
+            raise VectorError(
+                f"task {self.name!r}: instruction={self.instruction!r}; expected text, or None where there is none."
+            )
         for text in self.texts:
             if "{x}" not in text:
-                raise VectorError(f"task {self.name!r}: texts hold {text!r}; expected sentences with {{x}} where the input goes.")
+                raise VectorError(
+                    f"task {self.name!r}: texts hold {text!r}; expected sentences with {{x}} where the input goes."
+                )
         seen: set[int] = set()
         for split in SPLITS:
             numbers = tuple(int(i) for i in getattr(self, split))
             if bad := [i for i in numbers if not 0 <= i < len(self.pairs)]:
-                raise VectorError(f"task {self.name!r}: {split} holds {bad[0]}, which is no pair; there are {len(self.pairs)}, counted from 0.")
+                raise VectorError(
+                    f"task {self.name!r}: {split} holds {bad[0]}, which is no pair; there are {len(self.pairs)},"
+                    " counted from 0."
+                )
             if seen & set(numbers) or len(set(numbers)) < len(numbers):
-                raise VectorError(f"task {self.name!r}: {split} repeats pair {next(i for i in numbers if i in seen or numbers.count(i) > 1)}; every pair belongs to one split.")
+                raise VectorError(
+                    f"task {self.name!r}: {split} repeats pair"
+                    f" {next(i for i in numbers if i in seen or numbers.count(i) > 1)}; every pair belongs to one"
+                    " split."
+                )
             seen |= set(numbers)
             object.__setattr__(self, split, numbers)
         if self.same_labels:
-            warn(f"task {self.name!r}: all {len(self.pairs)} outputs are {self.pairs[0][1]!r}, so that shuffling them changes nothing: "
-                 "no effect can be told from the answer's own frequency.")
+            warn(
+                f"task {self.name!r}: all {len(self.pairs)} outputs are {self.pairs[0][1]!r}, so that shuffling them"
+                " changes nothing: no effect can be told from the answer's own frequency."
+            )
 
     @classmethod
     @door(VectorError)
-    def from_pairs(cls, pairs: Iterable[Any], *, name: Name = "task", instruction: Name | None = None,
-                   texts: str | Sequence[str] = (), seed: Seed = 0, shares: Sequence[Fraction] = SHARES) -> "Task":
-        """A task of these pairs, split at random: `shares` of train, valid and test, each at least one pair where there are three or more.
+    def from_pairs(
+        cls,
+        pairs: Iterable[Any],
+        *,
+        name: Name = "task",
+        instruction: Name | None = None,
+        texts: str | Sequence[str] = (),
+        seed: Seed = 0,
+        shares: Sequence[Fraction] = SHARES,
+    ) -> "Task":
+        """A task of these pairs, split at random: `shares` of train, valid and test, each at least one pair where there
+        are three or more.
 
         Source: Todd et al. 2024's code (70 % train; of the rest 30 % valid and 70 % test).
         """
@@ -146,13 +169,19 @@ def _checked(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
         x, y = pair
         for what, value in (("inputs", x), ("outputs", y)):
             if isinstance(value, (list, tuple, set)):
-                raise VectorError(f"task {name!r}: {what}: {shown(list(value))} is a list; give one text a pair, or several pairs.")
+                raise VectorError(
+                    f"task {name!r}: {what}: {shown(list(value))} is a list; give one text a pair, or several pairs."
+                )
             if not isinstance(value, str) or not value.strip():
-                raise VectorError(f"task {name!r}: {what}: {shown(value)} of pairs[{number}]; expected text that is not empty.")
+                raise VectorError(
+                    f"task {name!r}: {what}: {shown(value)} of pairs[{number}]; expected text that is not empty."
+                )
             Text().of(value, f"pairs[{number}]", VectorError)
         x, y = x.strip(), y.strip()
         if seen.setdefault(x, y) != y:
-            raise VectorError(f"task {name!r}: the input {x!r} has two outputs, {seen[x]!r} and {y!r}; keep one of them.")
+            raise VectorError(
+                f"task {name!r}: the input {x!r} has two outputs, {seen[x]!r} and {y!r}; keep one of them."
+            )
         made.append((x, y))
     made = list(dict.fromkeys(made))
     if not made:
@@ -166,13 +195,20 @@ def task_names() -> list[str]:
 
 
 @door(VectorError)
-def load_task(name: FilePath, *, seed: Seed = 0, shares: Sequence[Fraction] = SHARES, instruction: Name | None = None,
-              texts: str | Sequence[str] = (), repeated: Literal["refuse", "first"] = "refuse") -> Task:
+def load_task(
+    name: FilePath,
+    *,
+    seed: Seed = 0,
+    shares: Sequence[Fraction] = SHARES,
+    instruction: Name | None = None,
+    texts: str | Sequence[str] = (),
+    repeated: Literal["refuse", "first"] = "refuse",
+) -> Task:
     """A task by name or from a JSON file `[{"input": ..., "output": ...}, ...]`.
 
     Args:
-        name: of a task that ships with the package, of a file in the folder that MNEMOSCOPE_FUNCTION_VECTORS names (`antonym` or `antonym.json`; a shipped task comes
-            first, `file:antonym` asks for the file), or a path.
+        name: of a task that ships with the package, of a file in the folder that MNEMOSCOPE_FUNCTION_VECTORS names
+            (`antonym` or `antonym.json`; a shipped task comes first, `file:antonym` asks for the file), or a path.
         seed, shares: of the splits.
         instruction, texts: where they differ from the shipped ones.
         repeated: what to do with an input that has several outputs: "refuse", or "first" to keep the first.
@@ -183,14 +219,24 @@ def load_task(name: FilePath, *, seed: Seed = 0, shares: Sequence[Fraction] = SH
     """
     if isinstance(name, str) and name in abilities.ABILITIES:
         ability = abilities.ABILITIES[name]
-        return Task.from_pairs(ability.pairs(), name=name, instruction=instruction or ability.instruction, texts=_texts(texts) or ability.texts, seed=seed, shares=shares)
+        return Task.from_pairs(
+            ability.pairs(),
+            name=name,
+            instruction=instruction or ability.instruction,
+            texts=_texts(texts) or ability.texts,
+            seed=seed,
+            shares=shares,
+        )
     path = _file(str(name))
+
     def refuse(said: str) -> VectorError:
         return VectorError(f"name={str(name)!r}: {said}; expected a list of {{'input': ..., 'output': ...}}.")
 
     rows = reading.json_file(path, refuse, None)
     if not isinstance(rows, list) or not all(isinstance(r, dict) and {"input", "output"} <= set(r) for r in rows):
-        raise VectorError(f"name={str(name)!r}: {path} has another form; expected a list of {{'input': ..., 'output': ...}}.")
+        raise VectorError(
+            f"name={str(name)!r}: {path} has another form; expected a list of {{'input': ..., 'output': ...}}."
+        )
     pairs = [(r["input"], r["output"]) for r in rows]
     if repeated == "first":
         kept: dict[Any, Any] = {}
@@ -199,8 +245,14 @@ def load_task(name: FilePath, *, seed: Seed = 0, shares: Sequence[Fraction] = SH
         pairs = list(kept.items())
     stem, known = path.stem.replace("-", "_"), abilities.ABILITIES
     like = known.get(stem)
-    return Task.from_pairs(pairs, name=path.stem, instruction=instruction or (like.instruction if like else None), texts=_texts(texts) or (like.texts if like else ()),
-                           seed=seed, shares=shares)
+    return Task.from_pairs(
+        pairs,
+        name=path.stem,
+        instruction=instruction or (like.instruction if like else None),
+        texts=_texts(texts) or (like.texts if like else ()),
+        seed=seed,
+        shares=shares,
+    )
 
 
 def _file(name: str) -> Path:
@@ -211,5 +263,9 @@ def _file(name: str) -> Path:
     for path in tried:
         if path.is_file():
             return path
-    hint = f"; {FOLDER} names {folder!r}, which has no such file" if folder else f"; a folder of JSON files can be named by {FOLDER}"
+    hint = (
+        f"; {FOLDER} names {folder!r}, which has no such file"
+        if folder
+        else f"; a folder of JSON files can be named by {FOLDER}"
+    )
     raise VectorError(f"name={name!r} is neither a task that ships ({', '.join(task_names())}) nor a file{hint}.")

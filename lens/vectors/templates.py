@@ -12,7 +12,8 @@ from .errors import VectorError
 @door(VectorError)
 @dataclass(frozen=True)
 class Template:
-    """The form of a prompt; `lead` goes before every x and every y, so that the last token of a prompt never is a space.
+    """The form of a prompt; `lead` goes before every x and every y, so that the last token of a prompt never is a
+    space.
 
     Source: Todd et al. 2024 (the default; "Q: x", "A: y", an empty line between two demonstrations).
 
@@ -31,32 +32,45 @@ class Template:
         for field, place in (("question", "{x}"), ("answer", "{y}"), ("instruction", "{instruction}")):
             value = getattr(self, field)
             if place not in value:
-                raise VectorError(f"{field}={value!r}: expected text that holds {place}, such as {getattr(Template, field)!r}.")
+                raise VectorError(
+                    f"{field}={value!r}: expected text that holds {place}, such as {getattr(Template, field)!r}."
+                )
         if self.question[-1:].isspace():
-            raise VectorError(f"question={self.question!r} ends with white space, which belongs to the answer's first token; put it into `lead`.")
+            raise VectorError(
+                f"question={self.question!r} ends with white space, which belongs to the answer's first token; put it"
+                " into `lead`."
+            )
 
     @door(VectorError)
     def text(self, demos: Sequence[tuple[str, str]], x: str, instruction: str | None = None) -> str:
-        """The prompt up to where the answer begins: the instruction, where one is given, the demonstrations `(x, y)`, the question."""
+        """The prompt up to where the answer begins: the instruction, where one is given, the demonstrations `(x, y)`,
+        the question.
+        """
         head = "" if instruction is None else self.instruction.replace("{instruction}", instruction)
-        shown = "".join(self.question.replace("{x}", self.lead + a) + self.answer.replace("{y}", self.lead + b) + self.separator for a, b in demos)
+        shown = "".join(
+            self.question.replace("{x}", self.lead + a) + self.answer.replace("{y}", self.lead + b) + self.separator
+            for a, b in demos
+        )
         return head + shown + self.question.replace("{x}", self.lead + x)
 
 
 #: Templates by name: the published one, others that ask the same, and two for models with a vocabulary of whole words.
-TEMPLATES: Mapping[str, Template] = {t.name: t for t in (
-    Template(),
-    Template("Question:{x}\nAnswer:", name="question"),
-    Template("Input:{x}\nOutput:", separator="\n", name="input"),
-    Template("{x} ->", separator="\n", name="arrow"),
-    Template("{x} =", separator="\n", name="equals"),
-    Template("word:{x} | result:", separator="\n", name="table"),
-    Template("question:{x}; answer:", separator=" // ", name="inline"),
-    Template("Given{x}, say", separator=". ", name="say"),
-    Template("{x}:", separator="\n\n", name="colon"),
-    Template("{x} :", "{y}", " ;", " ", "{instruction} ", "symbols"),
-    Template("{x}", "{y}", "", " ", "{instruction} ", "bare"),
-)}
+TEMPLATES: Mapping[str, Template] = {
+    t.name: t
+    for t in (
+        Template(),
+        Template("Question:{x}\nAnswer:", name="question"),
+        Template("Input:{x}\nOutput:", separator="\n", name="input"),
+        Template("{x} ->", separator="\n", name="arrow"),
+        Template("{x} =", separator="\n", name="equals"),
+        Template("word:{x} | result:", separator="\n", name="table"),
+        Template("question:{x}; answer:", separator=" // ", name="inline"),
+        Template("Given{x}, say", separator=". ", name="say"),
+        Template("{x}:", separator="\n\n", name="colon"),
+        Template("{x} :", "{y}", " ;", " ", "{instruction} ", "symbols"),
+        Template("{x}", "{y}", "", " ", "{instruction} ", "bare"),
+    )
+}
 
 
 @door(VectorError)
@@ -69,4 +83,6 @@ def as_template(template: Template | str) -> Template:
         return template
     if template in TEMPLATES:
         return TEMPLATES[template]
-    raise VectorError(unfit("template", template, f"a lens.vectors.Template or one of {', '.join(TEMPLATES)}", choice=True))
+    raise VectorError(
+        unfit("template", template, f"a lens.vectors.Template or one of {', '.join(TEMPLATES)}", choice=True)
+    )

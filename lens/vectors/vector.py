@@ -1,4 +1,6 @@
-"""Instruction vectors: the sum of what a few heads add at the last token, as something to add, compose, decode and keep."""
+"""Instruction vectors: the sum of what a few heads add at the last token, as something to add, compose, decode and
+keep.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +39,28 @@ _FORMAT = "mnemoscope vector 1"
 
 def _require_stream(site: Site) -> None:
     if site.name not in _SITES:
-        raise VectorError(f"a vector lives in the residual stream; site {site.name!r} has another shape, use one of {', '.join(_SITES)}.")
+        raise VectorError(
+            f"a vector lives in the residual stream; site {site.name!r} has another shape, use one of"
+            f" {', '.join(_SITES)}."
+        )
 
 
 def _finite(value: Any, name: str, axes: int) -> Tensor:
     value = torch.as_tensor(value).detach().float().cpu()
     if value.ndim != axes or value.shape[-1] == 0:
-        raise VectorError(f"{name} has shape {tuple(value.shape)}; expected {axes} ax{'i' if axes == 1 else 'e'}s, the last of them d_model.")
+        raise VectorError(
+            f"{name} has shape {tuple(value.shape)}; expected {axes} ax{'i' if axes == 1 else 'e'}s, the last of them"
+            " d_model."
+        )
     if not torch.isfinite(value).all():
         raise VectorError(f"{name} holds NaN or infinity; check where it was computed.")
     return value
 
 
 def _factor(value: Any) -> float:
-    return Number().of(value, "factor", VectorError, "a vector is multiplied by a number; to add two vectors write a + b")
+    return Number().of(
+        value, "factor", VectorError, "a vector is multiplied by a number; to add two vectors write a + b"
+    )
 
 
 @door(VectorError)
@@ -58,11 +68,13 @@ def _factor(value: Any) -> float:
 class Vector:
     """A direction of the residual stream, with the heads that it is the sum of.
 
-    `direction` is `[d_model]`, float32 on the CPU; `parts` is `[k, d_model]`, what each of `heads` (layer, head) adds to it (none: `[0, d_model]`); `model` is the hash of the
-    weights that it was read from; `source` says of what ("demonstrations", "instruction", "random", ...); `about` how the heads were chosen, on which split, of how many
+    `direction` is `[d_model]`, float32 on the CPU; `parts` is `[k, d_model]`, what each of `heads` (layer, head) adds
+    to it (none: `[0, d_model]`); `model` is the hash of the weights that it was read from; `source` says of what
+    ("demonstrations", "instruction", "random", ...); `about` how the heads were chosen, on which split, of how many
     prompts. It can stand as the value of an edit: `Edit(Site("resid_post", layer=9, position=-1), "add", vector)`.
 
-    Vectors add, subtract and scale (a composition of tasks is `a + b - c`); parts survive where both sides name the same heads.
+    Vectors add, subtract and scale (a composition of tasks is `a + b - c`); parts survive where both sides name the
+    same heads.
 
     Raises: VectorError: shapes that do not fit together, NaN.
 
@@ -82,7 +94,10 @@ class Vector:
         parts = direction.new_zeros(0, len(direction)) if self.parts is None else _finite(self.parts, "parts", 2)
         heads = tuple((int(l), int(h)) for l, h in self.heads)
         if parts.shape != (len(heads), len(direction)):
-            raise VectorError(f"parts has shape {tuple(parts.shape)}; expected ({len(heads)}, {len(direction)}): one row for each head, as wide as direction.")
+            raise VectorError(
+                f"parts has shape {tuple(parts.shape)}; expected ({len(heads)}, {len(direction)}): one row for each"
+                " head, as wide as direction."
+            )
         for name, value in (("direction", direction), ("parts", parts), ("heads", heads), ("about", dict(self.about))):
             object.__setattr__(self, name, value)
 
@@ -111,7 +126,8 @@ class Vector:
     @door(VectorError)
     @torch.no_grad()
     def decode(self, model: Model, k: Count = 10) -> list[tuple[str, float]]:
-        """The k tokens that the vector alone promotes, `(token, probability)`: final norm and unembedding of it, as if it were the whole stream.
+        """The k tokens that the vector alone promotes, `(token, probability)`: final norm and unembedding of it, as if
+        it were the whole stream.
 
         It is a readout, not an effect: vectors that do the same may decode to different tokens (Todd et al. 2024).
         """
@@ -123,19 +139,42 @@ class Vector:
 
     @door(VectorError)
     def save(self, path: FilePath) -> Path:
-        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending; lens.FileError: it cannot be written."""
-        return _write(path, {"direction": self.direction, "parts": self.parts},
-                      {"heads": [list(h) for h in self.heads], "name": self.name, "model": self.model, "source": self.source, "about": plain(self.about)})
+        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending; lens.FileError: it
+        cannot be written.
+        """
+        return _write(
+            path,
+            {"direction": self.direction, "parts": self.parts},
+            {
+                "heads": [list(h) for h in self.heads],
+                "name": self.name,
+                "model": self.model,
+                "source": self.source,
+                "about": plain(self.about),
+            },
+        )
 
     def _require_like(self, other: Any) -> None:
         if not isinstance(other, Vector):
             raise VectorError(f"other={shown(other)} is a {type(other).__name__}; expected a lens.vectors.Vector.")
         if other.d_model != self.d_model:
-            raise VectorError(f"vector {other.name!r} has d_model {other.d_model}, {self.name!r} has {self.d_model}; only vectors of one model can be put together.")
+            raise VectorError(
+                f"vector {other.name!r} has d_model {other.d_model}, {self.name!r} has {self.d_model}; only vectors of"
+                " one model can be put together."
+            )
 
-    def _with(self, direction: Tensor, parts: Tensor | None, name: str, source: str | None = None, model: str | None = None) -> "Vector":
-        return Vector(direction, parts, () if parts is None else self.heads, name, self.model if model is None else model, self.source if source is None else source,
-                      {**self.about, "made_by": name})
+    def _with(
+        self, direction: Tensor, parts: Tensor | None, name: str, source: str | None = None, model: str | None = None
+    ) -> "Vector":
+        return Vector(
+            direction,
+            parts,
+            () if parts is None else self.heads,
+            name,
+            self.model if model is None else model,
+            self.source if source is None else source,
+            {**self.about, "made_by": name},
+        )
 
     def __mul__(self, factor: float) -> "Vector":
         f = _factor(factor)
@@ -162,12 +201,20 @@ class Vector:
         same = len(self.heads) > 0 and set(self.heads) == set(other.heads)
         order = [other.heads.index(h) for h in self.heads] if same else []
         both = lambda a, b: a if a == b else "mixed"
-        return self._with(self.direction + sign * other.direction, self.parts + sign * other.parts[order] if same else None,
-                          f"{self.name} {sign_text} {f'({other.name})' if ' ' in other.name else other.name}", both(self.source, other.source), both(self.model, other.model))
+        return self._with(
+            self.direction + sign * other.direction,
+            self.parts + sign * other.parts[order] if same else None,
+            f"{self.name} {sign_text} {f'({other.name})' if ' ' in other.name else other.name}",
+            both(self.source, other.source),
+            both(self.model, other.model),
+        )
 
     def __repr__(self) -> str:
         what = f", {len(self.heads)} heads" if self.heads else ""
-        return f"Vector({self.name!r}, norm {self.norm:.3g}, d_model {self.d_model}{what}{f', {self.source}' if self.source else ''})"
+        return (
+            f"Vector({self.name!r}, norm {self.norm:.3g}, d_model"
+            f" {self.d_model}{what}{f', {self.source}' if self.source else ''})"
+        )
 
 
 @door(VectorError)
@@ -175,7 +222,8 @@ class Vector:
 class LayerVectors:
     """One direction for each layer; `at_site` gives a site that of its layer.
 
-    `vectors` is `[n_layers, d_model]`, float32 on the CPU; `reliability`, where it was measured, `[n_layers]`: the cosine between the directions of two halves of the prompts.
+    `vectors` is `[n_layers, d_model]`, float32 on the CPU; `reliability`, where it was measured, `[n_layers]`: the
+    cosine between the directions of two halves of the prompts.
     """
 
     vectors: Float[Tensor, "n_layers d_model"]
@@ -207,7 +255,13 @@ class LayerVectors:
     def at(self, layer: Index) -> Vector:
         """One layer's direction as a Vector."""
         layer = indices(layer, len(self), "layer")[0]
-        return Vector(self.vectors[layer], name=f"{self.name}, layer {layer}", model=self.model, source=self.source, about={**self.about, "layer": layer})
+        return Vector(
+            self.vectors[layer],
+            name=f"{self.name}, layer {layer}",
+            model=self.model,
+            source=self.source,
+            about={**self.about, "layer": layer},
+        )
 
     @door(VectorError)
     def at_site(self, site: Site) -> Float[Tensor, "d_model"]:
@@ -217,9 +271,15 @@ class LayerVectors:
 
     @door(VectorError)
     def save(self, path: FilePath) -> Path:
-        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending; lens.FileError: it cannot be written."""
+        """Writes it to a .safetensors file, see `load_vector`. Raises: VectorError: another ending; lens.FileError: it
+        cannot be written.
+        """
         extra = {} if self.reliability is None else {"reliability": self.reliability}
-        return _write(path, {"vectors": self.vectors, **extra}, {"name": self.name, "model": self.model, "source": self.source, "about": plain(self.about)})
+        return _write(
+            path,
+            {"vectors": self.vectors, **extra},
+            {"name": self.name, "model": self.model, "source": self.source, "about": plain(self.about)},
+        )
 
     def __repr__(self) -> str:
         return f"LayerVectors({self.name!r}, {len(self)} layers, norm {self.norm.min():.3g} to {self.norm.max():.3g})"
@@ -229,16 +289,26 @@ def require_width(decoder: Any, *vectors: Vector | LayerVectors) -> None:
     """Refuses what is no vector, or one of another model's width or number of layers (VectorError)."""
     for v in vectors:
         if not isinstance(v, (Vector, LayerVectors)):
-            raise VectorError(f"vector={shown(v)} is a {type(v).__name__}; expected what lens.vectors.extract, layer_average or contrast returns.")
+            raise VectorError(
+                f"vector={shown(v)} is a {type(v).__name__}; expected what lens.vectors.extract, layer_average or"
+                " contrast returns."
+            )
         if v.d_model != decoder.d_model:
-            raise VectorError(f"vector {v.name!r} has d_model {v.d_model}, this model {decoder.d_model}; extract one from this model.")
+            raise VectorError(
+                f"vector {v.name!r} has d_model {v.d_model}, this model {decoder.d_model}; extract one from this model."
+            )
         if isinstance(v, LayerVectors) and len(v) != decoder.n_layers:
-            raise VectorError(f"vector {v.name!r} has {len(v)} layers, this model {decoder.n_layers}; make one from this model.")
+            raise VectorError(
+                f"vector {v.name!r} has {len(v)} layers, this model {decoder.n_layers}; make one from this model."
+            )
 
 
 @torch.no_grad()
-def head_parts(model: Any, z: Float[Tensor, "layer head d_head"], heads: Sequence[tuple[int, int]]) -> Float[Tensor, "k d_model"]:
-    """What each head `(layer, head)` adds to the residual stream when the heads' outputs are `z`: `z @ W_O` of that head, without the projection's bias, float32.
+def head_parts(
+    model: Any, z: Float[Tensor, "layer head d_head"], heads: Sequence[tuple[int, int]]
+) -> Float[Tensor, "k d_model"]:
+    """What each head `(layer, head)` adds to the residual stream when the heads' outputs are `z`: `z @ W_O` of that
+    head, without the projection's bias, float32.
 
     A post-norm (OLMo 2) is applied at the scale of that layer's whole attention output for `z`.
     """
@@ -253,20 +323,38 @@ def head_parts(model: Any, z: Float[Tensor, "layer head d_head"], heads: Sequenc
 
 @door(VectorError)
 @of_one_model(reads=False)
-def extract(model: Model, task: Task | FilePath, *, top: Count = 10, heads: Sequence[tuple[Index, Index]] | None = None,
-            effects: xr.Dataset | Mapping[str, xr.Dataset] | None = None, means: Means | None = None, source: Source = "demonstrations",
-            split: Split = "valid", shots: Size = 10, mean_prompts: Draws = 100, trials: Draws = 25, template: Template | str = "qa",
-            seed: Seed = 0, start: Token | None = "auto", name: str | None = None, progress: bool | None = None,
-            stop: Callable[[], bool] | None = None) -> Vector:
-    """The instruction vector of a task: the sum over a few heads of their mean output at the last token, each through its own rows of W_O.
+def extract(
+    model: Model,
+    task: Task | FilePath,
+    *,
+    top: Count = 10,
+    heads: Sequence[tuple[Index, Index]] | None = None,
+    effects: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
+    means: Means | None = None,
+    source: Source = "demonstrations",
+    split: Split = "valid",
+    shots: Size = 10,
+    mean_prompts: Draws = 100,
+    trials: Draws = 25,
+    template: Template | str = "qa",
+    seed: Seed = 0,
+    start: Token | None = "auto",
+    name: str | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Vector:
+    """The instruction vector of a task: the sum over a few heads of their mean output at the last token, each through
+    its own rows of W_O.
 
     Args:
         top: how many heads, by mean effect; ignored where `heads` names them (for example those of `universal`).
-        effects: what `head_effects` returned, or several of them by task (then the mean over tasks counts, see `universal`); None measures them on `trials` prompts
-            (only where `heads` is None).
-        means: what `mean_activations` returned; None takes them over `mean_prompts` prompts with `shots` demonstrations (`source` "instruction": with the instruction
-            alone), of those that the model answers right where there are any.
-        split: where the questions are from that means and effects are taken of (means from instructions: of train, a question can be asked once only).
+        effects: what `head_effects` returned, or several of them by task (then the mean over tasks counts, see
+            `universal`); None measures them on `trials` prompts (only where `heads` is None).
+        means: what `mean_activations` returned; None takes them over `mean_prompts` prompts with `shots` demonstrations
+            (`source` "instruction": with the instruction alone), of those that the model answers right where there are
+            any.
+        split: where the questions are from that means and effects are taken of (means from instructions: of train, a
+            question can be asked once only).
 
     Raises: VectorError: no such head, effects of another model, an unknown source, more heads than there are.
 
@@ -279,25 +367,58 @@ def extract(model: Model, task: Task | FilePath, *, top: Count = 10, heads: Sequ
     task, decoder = as_task(task), Decoder.of(model)
     if source not in ("demonstrations", "instruction"):
         raise VectorError(f"source={source!r}: expected 'demonstrations' or 'instruction'.")
-    if heads is None and (isinstance(top, bool) or not hasattr(top, "__index__") or not 1 <= top <= decoder.n_layers * decoder.n_heads):
+    if heads is None and (
+        isinstance(top, bool) or not hasattr(top, "__index__") or not 1 <= top <= decoder.n_layers * decoder.n_heads
+    ):
         raise VectorError(f"top={top!r}: expected a number of heads from 1 to {decoder.n_layers * decoder.n_heads}.")
     if means is None:
-        means = task_means(model, task, source=source, split=split, shots=shots, n=mean_prompts, template=template, seed=seed, start=start)
+        means = task_means(
+            model,
+            task,
+            source=source,
+            split=split,
+            shots=shots,
+            n=mean_prompts,
+            template=template,
+            seed=seed,
+            start=start,
+        )
         asked_of = split if source == "demonstrations" else "train"
     else:
         asked_of = None
-    about: dict[str, Any] = {"task": task.name, "means": {"source": means.source, "n": means.n, "task": means.task, "split": asked_of}}
+    about: dict[str, Any] = {
+        "task": task.name,
+        "means": {"source": means.source, "n": means.n, "task": means.task, "split": asked_of},
+    }
     if heads is None:
         if effects is None:
-            effects = head_effects(model, task, means=means, trials=trials, shots=shots, source=source, split=split, template=template, seed=seed, start=start,
-                                   progress=progress, stop=stop)
-        several = effects if isinstance(effects, Mapping) and not isinstance(effects, xr.Dataset) else {task.name: effects}
+            effects = head_effects(
+                model,
+                task,
+                means=means,
+                trials=trials,
+                shots=shots,
+                source=source,
+                split=split,
+                template=template,
+                seed=seed,
+                start=start,
+                progress=progress,
+                stop=stop,
+            )
+        several = (
+            effects if isinstance(effects, Mapping) and not isinstance(effects, xr.Dataset) else {task.name: effects}
+        )
         for of, ds in several.items():
             if (ds.sizes.get("layer"), ds.sizes.get("head")) != (decoder.n_layers, decoder.n_heads):
-                raise VectorError(f"effects of {of!r} cover {ds.sizes.get('layer')} layers x {ds.sizes.get('head')} heads, this model has {decoder.n_layers} x {decoder.n_heads}; "
-                                  "measure them on this model.")
+                raise VectorError(
+                    f"effects of {of!r} cover {ds.sizes.get('layer')} layers x {ds.sizes.get('head')} heads, this model"
+                    f" has {decoder.n_layers} x {decoder.n_heads}; measure them on this model."
+                )
         heads = choosing.top_heads(effects, top)
-        about["heads"] = f"the {top} of largest mean effect over " + " and ".join(f"{ds.sizes['prompt']} prompts of {of}" for of, ds in several.items())
+        about["heads"] = f"the {top} of largest mean effect over " + " and ".join(
+            f"{ds.sizes['prompt']} prompts of {of}" for of, ds in several.items()
+        )
     else:
         heads = _named(heads, decoder)
         about["heads"] = f"{len(heads)} given"
@@ -319,32 +440,50 @@ def _named(heads: Any, decoder: Decoder) -> tuple[tuple[int, int], ...]:
 
 @door(VectorError)
 def layer_average(means: Means) -> LayerVectors:
-    """The mean residual stream after each layer at the last token: the simpler vector that function vectors are compared with.
+    """The mean residual stream after each layer at the last token: the simpler vector that function vectors are
+    compared with.
 
     Source: Todd et al. 2024 ("layer average"), added at the layer that it was read from.
     """
-    return LayerVectors(means.resid, f"layer average of {means.task}", "", means.source, {"task": means.task, "n": means.n})
+    return LayerVectors(
+        means.resid, f"layer average of {means.task}", "", means.source, {"task": means.task, "n": means.n}
+    )
 
 
 @door(VectorError)
 def random_like(vector: Vector | LayerVectors, seed: Seed) -> Vector | LayerVectors:
-    """The same vector turned at random, drawn from all rotations alike: equal norm; a Vector's parts keep their norms and the angles between them, LayerVectors those
-    of each layer.
+    """The same vector turned at random, drawn from all rotations alike: equal norm; a Vector's parts keep their norms
+    and the angles between them, LayerVectors those of each layer.
 
-    The direction follows from `seed`, the vector's name and its source: the same seed gives vectors of other names directions that have nothing to do with one another,
-    so that controls of several tasks are as many draws.
+    The direction follows from `seed`, the vector's name and its source: the same seed gives vectors of other names
+    directions that have nothing to do with one another, so that controls of several tasks are as many draws.
     """
     draw = torch.Generator().manual_seed(_own_seed(vector, seed))
     if isinstance(vector, LayerVectors):
         fresh = torch.randn(vector.vectors.shape, generator=draw)
         fresh = fresh / fresh.norm(dim=-1, keepdim=True) * vector.norm[:, None]
-        return replace(vector, vectors=fresh, name=f"random like {vector.name}", source="random", about={"like": vector.name, "seed": int(seed)}, reliability=None)
+        return replace(
+            vector,
+            vectors=fresh,
+            name=f"random like {vector.name}",
+            source="random",
+            about={"like": vector.name, "seed": int(seed)},
+            reliability=None,
+        )
     whole = torch.cat([vector.direction[None], vector.parts]).double()
     # coordinates in an orthonormal basis of the span, put into a basis drawn at random
     basis, triangle = torch.linalg.qr(whole.T)
     turned, signs = torch.linalg.qr(torch.randn(basis.shape, generator=draw, dtype=torch.double))
     new = (triangle.T @ (turned * signs.diagonal().sign()).T).float()
-    return Vector(new[0], new[1:], vector.heads, f"random like {vector.name}", vector.model, "random", {"like": vector.name, "seed": int(seed)})
+    return Vector(
+        new[0],
+        new[1:],
+        vector.heads,
+        f"random like {vector.name}",
+        vector.model,
+        "random",
+        {"like": vector.name, "seed": int(seed)},
+    )
 
 
 def _own_seed(vector: Any, seed: int) -> int:
@@ -374,8 +513,23 @@ def load_vector(path: FilePath) -> Vector | LayerVectors:
             raise VectorError(f"path={str(path)!r} holds tensors, but not a vector of Vector.save.")
         record = reading.value(about["record"], dict)
         if "vectors" in tensors:
-            return LayerVectors(tensors["vectors"], record["name"], record["model"], record["source"], record["about"], tensors.get("reliability"))
-        return Vector(tensors["direction"], tensors["parts"], tuple(map(tuple, record["heads"])), record["name"], record["model"], record["source"], record["about"])
+            return LayerVectors(
+                tensors["vectors"],
+                record["name"],
+                record["model"],
+                record["source"],
+                record["about"],
+                tensors.get("reliability"),
+            )
+        return Vector(
+            tensors["direction"],
+            tensors["parts"],
+            tuple(map(tuple, record["heads"])),
+            record["name"],
+            record["model"],
+            record["source"],
+            record["about"],
+        )
     except VectorError:
         raise
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:

@@ -27,19 +27,36 @@ Given = Vector | LayerVectors
 
 @door(VectorError)
 @of_one_model(reads=False)
-def written(model: Model, task: Task | FilePath, vectors: Given | Mapping[str, Given | Sequence[Given]], *, layer: Index, strength: float = 1.0,
-            tokens: Draws = 5, split: Split = "test", n: Draws | None = None, position: Position = "last", seed: Seed = 0,
-            start: Token | None = "auto", progress: bool | None = None, stop: Callable[[], bool] | None = None) -> results.Result:
-    """Whether the answer stands in the first tokens that a model writes after natural sentences, with each vector and without one.
+def written(
+    model: Model,
+    task: Task | FilePath,
+    vectors: Given | Mapping[str, Given | Sequence[Given]],
+    *,
+    layer: Index,
+    strength: float = 1.0,
+    tokens: Draws = 5,
+    split: Split = "test",
+    n: Draws | None = None,
+    position: Position = "last",
+    seed: Seed = 0,
+    start: Token | None = "auto",
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> results.Result:
+    """Whether the answer stands in the first tokens that a model writes after natural sentences, with each vector and
+    without one.
 
     Args:
-        vectors: by name; a list under one name takes turns over the items (several draws of a control at the price of one).
+        vectors: by name; a list under one name takes turns over the items (several draws of a control at the price of
+            one).
         layer, strength: where and how strongly each is added; choose them on another split.
-        tokens: how many are written, greedily; the answer counts where it is a part of their text, upper and lower case told apart.
+        tokens: how many are written, greedily; the answer counts where it is a part of their text, upper and lower case
+            told apart.
         position: see `generate`. split, n, seed, start: of the sentences, see `build`.
         stop: asked before every token; True ends with a partial result.
 
-    Returns: a result over ``item, vector``: ``success`` (0 or 1, NaN where a stopped call did not come) and ``base_success`` over ``item`` (without a vector); the texts as
+    Returns: a result over ``item, vector``: ``success`` (0 or 1, NaN where a stopped call did not come) and
+        ``base_success`` over ``item`` (without a vector); the texts as
     the labels ``text`` and ``base_text``.
 
     Raises: VectorError: arguments that cannot be used, vectors of another width, a task without sentences.
@@ -53,12 +70,28 @@ def written(model: Model, task: Task | FilePath, vectors: Given | Mapping[str, G
     prompts = build(model, task, "text", n=n, split=split, seed=seed, start=start)
     texts, base = np.full((len(prompts), len(named)), "", dtype=object), np.full(len(prompts), "", dtype=object)
     success, alone = np.full(texts.shape, np.nan, np.float32), np.full(len(prompts), np.nan, np.float32)
-    bar = tqdm(total=len(prompts) * (1 + len(named)), desc="texts", unit="text", delay=2.0, leave=False, disable=hidden(progress))
+    bar = tqdm(
+        total=len(prompts) * (1 + len(named)),
+        desc="texts",
+        unit="text",
+        delay=2.0,
+        leave=False,
+        disable=hidden(progress),
+    )
     complete = False
     try:
         for i, prompt in enumerate(prompts):
             for j, turns in enumerate([(None,), *named.values()]):
-                text = generate(model, prompt, turns[i % len(turns)], layer=at, strength=strength, position=position, max_new_tokens=tokens, stop=stop)
+                text = generate(
+                    model,
+                    prompt,
+                    turns[i % len(turns)],
+                    layer=at,
+                    strength=strength,
+                    position=position,
+                    max_new_tokens=tokens,
+                    stop=stop,
+                )
                 if not text.complete:
                     break
                 of, right = (base, alone) if j == 0 else (texts[:, j - 1], success[:, j - 1])
@@ -73,19 +106,42 @@ def written(model: Model, task: Task | FilePath, vectors: Given | Mapping[str, G
         pass
     finally:
         bar.close()
-    call = dict(task=task.name, layer=at, strength=strength, tokens=int(tokens), split=split, n=n, position=position, start=start,
-                vectors={k: [v.name for v in turns] for k, turns in named.items()}, prompts=[p.text for p in prompts])
-    ds = xr.Dataset({"success": (("item", "vector"), success, {"units": "1"}), "base_success": ("item", alone, {"units": "1"})},
-                    {"item": range(len(prompts)), "vector": list(named), "x": ("item", [p.x for p in prompts]), "y": ("item", [p.y for p in prompts]),
-                     "text": (("item", "vector"), texts.astype(str)), "base_text": ("item", base.astype(str))})
-    return results.stamp(ds, record_of(model, decoder, "written texts", call, seed=seed, status="complete" if complete else "partial"))
+    call = dict(
+        task=task.name,
+        layer=at,
+        strength=strength,
+        tokens=int(tokens),
+        split=split,
+        n=n,
+        position=position,
+        start=start,
+        vectors={k: [v.name for v in turns] for k, turns in named.items()},
+        prompts=[p.text for p in prompts],
+    )
+    ds = xr.Dataset(
+        {"success": (("item", "vector"), success, {"units": "1"}), "base_success": ("item", alone, {"units": "1"})},
+        {
+            "item": range(len(prompts)),
+            "vector": list(named),
+            "x": ("item", [p.x for p in prompts]),
+            "y": ("item", [p.y for p in prompts]),
+            "text": (("item", "vector"), texts.astype(str)),
+            "base_text": ("item", base.astype(str)),
+        },
+    )
+    return results.stamp(
+        ds, record_of(model, decoder, "written texts", call, seed=seed, status="complete" if complete else "partial")
+    )
 
 
 def _turns(vectors: Any, decoder: Decoder) -> dict[str, tuple[Given, ...]]:
     """The vectors of each name, in turn."""
     given = {vectors.name: vectors} if isinstance(vectors, Given) else vectors
     if not given:
-        raise VectorError(f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them (or of lists of them) by name.")
+        raise VectorError(
+            f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them (or of lists of"
+            " them) by name."
+        )
     named = {k: (v,) if isinstance(v, Given) else tuple(v) for k, v in given.items()}
     for name, turns in named.items():
         if not turns:

@@ -5,7 +5,12 @@ import shutil
 
 import pytest
 
-CHROMIUM = os.environ.get("MNEMOSCOPE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    os.environ.get("MNEMOSCOPE_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
 MISSING = "no Chromium was found; install Debian's `chromium` package, or name one in MNEMOSCOPE_CHROMIUM"
 NO_PLAYWRIGHT = "Python Playwright is not installed; pip install playwright"
 
@@ -22,7 +27,9 @@ def browser():
     if not CHROMIUM:
         pytest.skip(MISSING)
     with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
         yield chromium
         chromium.close()
 

@@ -47,7 +47,11 @@ class Mounted:
 
     def __init__(self, page: Any, widget: Any, css: str = "") -> None:
         self.page, self.widget, self.requests, self.errors = page, widget, [], []
-        self.names = [name for name in widget.keys if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip", "comm")]
+        self.names = [
+            name
+            for name in widget.keys
+            if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip", "comm")
+        ]
         self.sent: dict[str, Any] = {}
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -55,7 +59,9 @@ class Mounted:
         page.set_content(PAGE)
         page.expose_function("toPython", self._receive)
         self.sent = self._state()
-        page.evaluate(MOUNT, {"esm": widget._esm, "css": widget._css + css, "state": {k: plain(v) for k, v in self.sent.items()}})
+        page.evaluate(
+            MOUNT, {"esm": widget._esm, "css": widget._css + css, "state": {k: plain(v) for k, v in self.sent.items()}}
+        )
         page.wait_for_selector("[data-ready=true]")
 
     def _state(self) -> dict[str, Any]:

@@ -12,7 +12,9 @@ STILL = 1500
 
 @contextmanager
 def stored_copy(lab: Any, page: Any, written: str) -> Iterator[Any]:
-    """Saves the notebook shown, waits until its file holds `written` (in any case), and gives the static copy on a page without a network."""
+    """Saves the notebook shown, waits until its file holds `written` (in any case), and gives the static copy on a page
+    without a network.
+    """
     import nbformat
     from nbconvert import HTMLExporter
 

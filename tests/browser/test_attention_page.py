@@ -31,7 +31,11 @@ def test_clicking_a_thumbnail_chooses_the_head(page):
     page.mouse.click(*view.at("heads", 2, 3, 3, 4, flip=False))
     view.settle()
     assert (view.widget.layer, view.widget.head) == (3, 2)
-    assert view.get("head-title").inner_text() == "Head 3.2" and view.get("layer").input_value() == "3" and view.get("head").input_value() == "2"
+    assert (
+        view.get("head-title").inner_text() == "Head 3.2"
+        and view.get("layer").input_value() == "3"
+        and view.get("head").input_value() == "2"
+    )
 
 
 def test_the_keyboard_chooses_heads_and_tokens(page):
@@ -57,7 +61,11 @@ def test_the_keyboard_chooses_heads_and_tokens(page):
 def test_hover_over_the_map_and_the_tokens_reads_out_the_weight(page):
     view = mount(page, layer=1, head=0)
     page.mouse.move(*view.at("pattern", 3, 2, N, N, flip=False))
-    assert view.get("pattern-tip").inner_text().split("\n") == ["query 3 ·d⇥e", "key 2 ·<script>alert(1)</script>", "attention 0.800"]
+    assert view.get("pattern-tip").inner_text().split("\n") == [
+        "query 3 ·d⇥e",
+        "key 2 ·<script>alert(1)</script>",
+        "attention 0.800",
+    ]
     page.mouse.move(*view.at("pattern", 1, 3, N, N, flip=False))
     assert "later token: masked" in view.get("pattern-tip").inner_text()
     view.get("strip").locator("[data-index='3']").hover()
@@ -130,7 +138,12 @@ def test_long_texts_and_dark_pages(page):
 
 def test_every_control_has_a_name(page):
     mount(page, Pair("a b c", corrupted="a x c", answer=" y"))
-    assert page.evaluate("""() => [...document.querySelectorAll("select, input, textarea")].filter((e) => !e.getAttribute("aria-label") && !(e.labels ?? []).length).map((e) => e.outerHTML)""") == []
+    assert (
+        page.evaluate(
+            """() => [...document.querySelectorAll("select, input, textarea")].filter((e) => !e.getAttribute("aria-label") && !(e.labels ?? []).length).map((e) => e.outerHTML)"""
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("width", [420, 1600])

@@ -1,4 +1,6 @@
-"""PatchExplorer in a real browser, with its Python side and a fake sweep: drawing, mouse, keyboard, labels, downloads."""
+"""PatchExplorer in a real browser, with its Python side and a fake sweep: drawing, mouse, keyboard, labels,
+downloads.
+"""
 
 import csv
 import io
@@ -17,7 +19,14 @@ LAYERS, COLUMNS = 6, 13
 
 
 def mount(page, pair=fakes.PAIR, *, layers=LAYERS, patch=None, run=True, **options):
-    view = widgets.PatchExplorer(fakes.FakeModel(layers), pair, _patch=patch or fakes.FakePatch(), _explain=fakes.explain, _encode=fakes.encode, **options)
+    view = widgets.PatchExplorer(
+        fakes.FakeModel(layers),
+        pair,
+        _patch=patch or fakes.FakePatch(),
+        _explain=fakes.explain,
+        _encode=fakes.encode,
+        **options,
+    )
     view.wait(10)
     if run:
         view.run(wait=True)
@@ -26,8 +35,11 @@ def mount(page, pair=fakes.PAIR, *, layers=LAYERS, patch=None, run=True, **optio
 
 def colour(page, testid, x, y):
     """The colour of the map's canvas at a page point."""
-    return page.evaluate("""([id, x, y]) => { const c = document.querySelector(`[data-testid="${id}"] .mn-stack canvas`), b = c.getBoundingClientRect();
-        return [...c.getContext("2d").getImageData(Math.round((x - b.left) * c.width / b.width), Math.round((y - b.top) * c.height / b.height), 1, 1).data]; }""", [testid, x, y])  # fmt: skip
+    return page.evaluate(
+        """([id, x, y]) => { const c = document.querySelector(`[data-testid="${id}"] .mn-stack canvas`), b = c.getBoundingClientRect();
+        return [...c.getContext("2d").getImageData(Math.round((x - b.left) * c.width / b.width), Math.round((y - b.top) * c.height / b.height), 1, 1).data]; }""",
+        [testid, x, y],
+    )
 
 
 def tip(mounted, row, column):
@@ -43,19 +55,26 @@ def test_empty_state_then_run_by_the_button(page):
     view.get("run").click()
     view.settle()
     assert view.get("map").is_visible() and not view.get("empty").is_visible()
-    assert view.get("caption").inner_text() == "run 1 · resid_pre · layer × position · logit_diff · denoise · clean 2.50, corrupted −1.50"
+    assert (
+        view.get("caption").inner_text()
+        == "run 1 · resid_pre · layer × position · logit_diff · denoise · clean 2.50, corrupted −1.50"
+    )
     assert view.get("progress").inner_text().startswith("6 layers in ")
     assert view.errors == []
 
 
 def pressed_run(view, away=0):
-    """Press Run, let a note grow so that the button leaves the pointer, let go `away` pixels from there; how many runs that began."""
+    """Press Run, let a note grow so that the button leaves the pointer, let go `away` pixels from there; how many runs
+    that began.
+    """
     begun = len(view.widget.results)
     box = view.get("run").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     view.page.mouse.move(x, y)
     view.page.mouse.down()
-    view.page.evaluate("window.fromPython({ alignment: { ok: false, text: 'the two prompts do not align '.repeat(60) } })")
+    view.page.evaluate(
+        "window.fromPython({ alignment: { ok: false, text: 'the two prompts do not align '.repeat(60) } })"
+    )
     assert view.get("run").bounding_box()["y"] > y + box["height"]
     view.page.mouse.move(x + away, y)
     view.page.mouse.up()
@@ -82,16 +101,27 @@ def test_hover_shows_every_number_without_asking_the_kernel(page):
     view = mount(page)
     effect = fakes.truth(LAYERS, COLUMNS)[4, 8]
     page.evaluate("() => { window.toPython = () => { throw new Error('hover asked the kernel') } }")
-    assert tip(view, 4, 8) == ["layer 4, position 8", "clean ·John", "corrupted ·Mary", f"logit_diff {effect - 1.5:.2f}", f"effect {effect:.2f}", f"normalized {effect / 4:.3f}"]
+    assert tip(view, 4, 8) == [
+        "layer 4, position 8",
+        "clean ·John",
+        "corrupted ·Mary",
+        f"logit_diff {effect - 1.5:.2f}",
+        f"effect {effect:.2f}",
+        f"normalized {effect / 4:.3f}",
+    ]
     assert tip(view, 5, 2)[1] == "token ·and"
     assert view.errors == []
 
 
 def test_hover_answers_within_a_tenth_of_a_second(page):
-    view = mount(page, pair=Pair("a " + "w " * 500 + "x", corrupted="b " + "w " * 500 + "x", answer=" y", foil=" z"), layers=48)
-    times = page.evaluate("""() => { const c = document.querySelector("canvas.mn-overlay"), box = c.getBoundingClientRect(), times = [];
+    view = mount(
+        page, pair=Pair("a " + "w " * 500 + "x", corrupted="b " + "w " * 500 + "x", answer=" y", foil=" z"), layers=48
+    )
+    times = page.evaluate(
+        """() => { const c = document.querySelector("canvas.mn-overlay"), box = c.getBoundingClientRect(), times = [];
         for (let i = 0; i < 40; i++) { const start = performance.now();
-          c.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: box.left + 5 + 11 * i, clientY: box.top + 5 + 7 * i })); times.push(performance.now() - start); } return times; }""")  # fmt: skip
+          c.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: box.left + 5 + 11 * i, clientY: box.top + 5 + 7 * i })); times.push(performance.now() - start); } return times; }"""
+    )
     assert np.median(times) < 100, times
 
 
@@ -146,7 +176,10 @@ def test_keyboard_alone_reaches_explains_and_pins_a_cell(page):
     page.keyboard.press("PageUp")
     page.keyboard.press("Enter")
     view.settle()
-    assert view.get("side").get_attribute("data-cell") == "5,0" and view.get("map-cell").get_attribute("aria-selected") == "true"
+    assert (
+        view.get("side").get_attribute("data-cell") == "5,0"
+        and view.get("map-cell").get_attribute("aria-selected") == "true"
+    )
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Space")
     view.settle()
@@ -177,12 +210,20 @@ def test_the_cone_marks_later_layers_and_positions_only(page):
     page.mouse.click(*view.at("map", 2, 9, LAYERS, COLUMNS))
     view.settle()
     page.mouse.move(2, 2)
-    marked = page.evaluate("""([rows, columns]) => { const c = document.querySelector("canvas.mn-overlay"), pen = c.getContext("2d"), found = [];
+    marked = page.evaluate(
+        """([rows, columns]) => { const c = document.querySelector("canvas.mn-overlay"), pen = c.getContext("2d"), found = [];
         for (let r = 0; r < rows; r++) for (let k = 0; k < columns; k++) { const x = Math.round((k + 0.5) * c.width / columns), y = Math.round((rows - 1 - r + 0.5) * c.height / rows);
-          if (pen.getImageData(x - 1, y - 1, 1, 1).data[3] > 0) found.push([r, k]); } return found; }""", [LAYERS, COLUMNS])  # fmt: skip
+          if (pen.getImageData(x - 1, y - 1, 1, 1).data[3] > 0) found.push([r, k]); } return found; }""",
+        [LAYERS, COLUMNS],
+    )
     assert marked == [[r, c] for r in range(3, LAYERS) for c in range(9, COLUMNS)]
     view.get("cone").uncheck()
-    assert page.evaluate("""() => { const c = document.querySelector("canvas.mn-overlay"), d = c.getContext("2d").getImageData(0, 0, c.width, Math.round(c.height / 2) - 4).data; return d.some((v) => v > 0); }""") is False
+    assert (
+        page.evaluate(
+            """() => { const c = document.querySelector("canvas.mn-overlay"), d = c.getContext("2d").getImageData(0, 0, c.width, Math.round(c.height / 2) - 4).data; return d.some((v) => v > 0); }"""
+        )
+        is False
+    )
 
 
 def test_stop_in_the_middle_keeps_what_is_finished(page, monkeypatch):
@@ -193,7 +234,10 @@ def test_stop_in_the_middle_keeps_what_is_finished(page, monkeypatch):
     gate.release(2)
     page.wait_for_timeout(200)
     view.push()
-    assert view.get("progress").inner_text().startswith("layers 4–5 of 6") and view.page.get_by_role("progressbar").get_attribute("aria-valuenow") == "33"
+    assert (
+        view.get("progress").inner_text().startswith("layers 4–5 of 6")
+        and view.page.get_by_role("progressbar").get_attribute("aria-valuenow") == "33"
+    )
     view.get("stop").click()
     view.settle()
     assert view.get("progress").inner_text().startswith("stopped: layers 4–5 of 6") and view.get("stop").is_disabled()
@@ -223,7 +267,12 @@ def test_typed_fields_reach_the_kernel_before_the_run(page):
     view.get("answer").press("Control+Enter")
     view.settle()
     pair, site, over, metric, direction, method = patch.calls[0]
-    assert (pair.answer, site, over, metric) == (" Anna", "z", ("layer", "head"), "prob"), "a map over heads needs a site that has heads"
+    assert (pair.answer, site, over, metric) == (
+        " Anna",
+        "z",
+        ("layer", "head"),
+        "prob",
+    ), "a map over heads needs a site that has heads"
     assert view.get("site").locator("option", has_text="mlp_out").is_disabled()
     page.mouse.click(*view.at("map", 1, 2, LAYERS, 4))
     view.settle()
@@ -231,7 +280,7 @@ def test_typed_fields_reach_the_kernel_before_the_run(page):
 
 
 def test_tokens_are_text_never_markup(page):
-    dangerous = [fakes.SCRIPT, "<img/src=x/onerror=alert(1)>", "&lt;b&gt;", '"\'`${alert(1)}', "\u202eevil", "a\u0000b"]
+    dangerous = [fakes.SCRIPT, "<img/src=x/onerror=alert(1)>", "&lt;b&gt;", "\"'`${alert(1)}", "\u202eevil", "a\u0000b"]
     text = " ".join(dangerous)
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
@@ -243,11 +292,18 @@ def test_tokens_are_text_never_markup(page):
     view.get("pin").click()
     view.settle()
     shown = view.get("predictions").inner_text()
-    assert "·<script>alert(1)</script>" in view.get("side").inner_text() and "<script>alert(1)<…" in shown and "⏎" in shown
+    assert (
+        "·<script>alert(1)</script>" in view.get("side").inner_text() and "<script>alert(1)<…" in shown and "⏎" in shown
+    )
     page.mouse.move(*view.at("map", 2, 5, LAYERS, 7))
     assert "‹202e›evil" in view.get("map-tip").inner_text()
     view.get("export").locator("summary").click()
-    assert page.locator("[data-testid=patch-explorer] script, [data-testid=patch-explorer] img, [data-testid=patch-explorer] b").count() == 0
+    assert (
+        page.locator(
+            "[data-testid=patch-explorer] script, [data-testid=patch-explorer] img, [data-testid=patch-explorer] b"
+        ).count()
+        == 0
+    )
     with page.expect_download() as download:
         view.get("svg").click()
     figure = download.value.path().read_text()
@@ -285,20 +341,30 @@ def test_runs_of_other_shapes_are_shown_beside_each_other(page):
     view.settle()
     view.get("compare-mode").select_option("difference")
     view.settle()
-    assert view.get("other-map").is_visible() and "another shape" in view.get("patch-explorer").inner_text() and view.errors == []
+    assert (
+        view.get("other-map").is_visible()
+        and "another shape" in view.get("patch-explorer").inner_text()
+        and view.errors == []
+    )
 
 
 def test_quantity_and_scale_change_the_colour_bar(page):
     view = mount(page)
     bar = lambda: view.get("colour-bar").get_attribute("aria-label")  # noqa: E731
     top = fakes.truth(LAYERS, COLUMNS).max()
-    assert bar() == f"Colour scale: normalized effect (0 = corrupted, 1 = clean run), from −{top / 4:.3f} to {top / 4:.3f}"
+    assert (
+        bar() == f"Colour scale: normalized effect (0 = corrupted, 1 = clean run), from −{top / 4:.3f} to {top / 4:.3f}"
+    )
     view.get("scale").select_option("one")
     assert bar().endswith("from −1.00 to 1.00")
     view.get("scale").select_option("auto")
     view.get("show").select_option("value")
     view.settle()
-    assert bar() == f"Colour scale: logit_diff under the edit (white = corrupted run), from −{1.5 + top:.2f} to {top - 1.5:.2f}" and view.widget.show == "value"
+    assert (
+        bar()
+        == f"Colour scale: logit_diff under the edit (white = corrupted run), from −{1.5 + top:.2f} to {top - 1.5:.2f}"
+        and view.widget.show == "value"
+    )
 
 
 def test_downloads_hold_the_numbers(page):
@@ -307,7 +373,9 @@ def test_downloads_hold_the_numbers(page):
     with page.expect_download() as download:
         view.get("csv").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
-    assert len(rows) == LAYERS * COLUMNS and download.value.suggested_filename == "resid_pre_position_logit_diff_run1.csv"
+    assert (
+        len(rows) == LAYERS * COLUMNS and download.value.suggested_filename == "resid_pre_position_logit_diff_run1.csv"
+    )
     row = rows[4 * COLUMNS + 8]
     assert (row["layer"], row["position"], row["token_clean"], row["token_corrupted"]) == ("4", "8", " John", " Mary")
     assert float(row["effect"]) == pytest.approx(fakes.truth(LAYERS, COLUMNS)[4, 8], rel=1e-6)
@@ -329,7 +397,10 @@ def test_saving_reports_the_path_or_the_reason(page, tmp_path):
     view.get("path").fill(str(tmp_path / "trace.csv"))
     view.get("path").press("Enter")
     view.settle()
-    assert view.get("saved").inner_text() == f"Saved as {tmp_path / 'trace.csv'}" and (tmp_path / "trace.csv").stat().st_size > 1000
+    assert (
+        view.get("saved").inner_text() == f"Saved as {tmp_path / 'trace.csv'}"
+        and (tmp_path / "trace.csv").stat().st_size > 1000
+    )
     view.get("save").click()
     view.settle()
     assert "already exists" in view.get("saved").inner_text()
@@ -346,12 +417,18 @@ def test_every_control_has_a_name_and_nothing_is_fetched(page):
     view.get("pin").click()
     view.settle()
     view.get("export").locator("summary").click()
-    nameless = page.evaluate("""() => [...document.querySelectorAll("input, select, textarea, button, [tabindex], [role=img]")]
-        .filter((e) => !(e.getAttribute("aria-label") || e.textContent.trim() || [...(e.labels ?? [])].some((l) => l.textContent.trim()))).map((e) => e.outerHTML.slice(0, 120))""")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("input, select, textarea, button, [tabindex], [role=img]")]
+        .filter((e) => !(e.getAttribute("aria-label") || e.textContent.trim() || [...(e.labels ?? [])].some((l) => l.textContent.trim()))).map((e) => e.outerHTML.slice(0, 120))"""
+    )
     assert nameless == []
-    unlabelled = page.evaluate("""() => [...document.querySelectorAll("select, input, textarea")].filter((e) => !e.getAttribute("aria-label") && !(e.labels ?? []).length).map((e) => e.outerHTML.slice(0, 120))""")
+    unlabelled = page.evaluate(
+        """() => [...document.querySelectorAll("select, input, textarea")].filter((e) => !e.getAttribute("aria-label") && !(e.labels ?? []).length).map((e) => e.outerHTML.slice(0, 120))"""
+    )
     assert unlabelled == []
-    tree = json.dumps(page.evaluate("() => [...document.querySelectorAll('[role]')].map((e) => e.getAttribute('role'))"))
+    tree = json.dumps(
+        page.evaluate("() => [...document.querySelectorAll('[role]')].map((e) => e.getAttribute('role'))")
+    )
     for role in ("grid", "gridcell", "alert", "status", "progressbar", "region"):
         assert f'"{role}"' in tree
     grid = view.get("map")
@@ -367,8 +444,13 @@ def test_a_thousand_tokens_are_drawn_and_walked(page):
     for key in ("End", "PageDown", "Enter"):
         page.keyboard.press(key)
     view.settle()
-    assert view.widget.cell["column"] == 1101 and view.get("map-cell").get_attribute("aria-label").startswith("layer 42, position 1101")
-    seconds = page.evaluate("() => { const start = performance.now(); window.model.set('show', 'effect'); return performance.now() - start; }")
+    assert view.widget.cell["column"] == 1101 and view.get("map-cell").get_attribute("aria-label").startswith(
+        "layer 42, position 1101"
+    )
+    seconds = page.evaluate(
+        "() => { const start = performance.now(); window.model.set('show', 'effect'); return performance.now() -"
+        " start; }"
+    )
     assert seconds < 1000 and view.errors == []
 
 
@@ -379,9 +461,11 @@ def test_a_dark_theme_changes_the_map_and_keeps_text_readable(page):
     page.wait_for_timeout(100)
     dark = colour(page, "map", *view.at("map", 0, 0, LAYERS, COLUMNS))
     assert sum(light[:3]) > 700 and sum(dark[:3]) < 150
-    contrasts = page.evaluate("""() => { const parse = (c) => c.match(/[\\d.]+/g).map(Number), lum = ([r, g, b]) => { const f = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 }; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
+    contrasts = page.evaluate(
+        """() => { const parse = (c) => c.match(/[\\d.]+/g).map(Number), lum = ([r, g, b]) => { const f = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 }; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
         const page = parse(getComputedStyle(document.querySelector(".mnemoscope")).backgroundColor), mix = (c) => { const [r, g, b, a = 1] = parse(c); return [r, g, b].map((v, i) => v * a + page[i] * (1 - a)); };
-        return [...document.querySelectorAll(".mn-label, .mn-note, .mn-caption, h2, .mn-chip")].map((e) => { const a = lum(mix(getComputedStyle(e).color)) + 0.05, b = lum(page) + 0.05; return Math.max(a, b) / Math.min(a, b); }); }""")  # fmt: skip
+        return [...document.querySelectorAll(".mn-label, .mn-note, .mn-caption, h2, .mn-chip")].map((e) => { const a = lum(mix(getComputedStyle(e).color)) + 0.05, b = lum(page) + 0.05; return Math.max(a, b) / Math.min(a, b); }); }"""
+    )
     assert min(contrasts) >= 4.5
 
 
@@ -394,4 +478,7 @@ def test_a_narrow_page_does_not_overflow(page):
 
 def test_removing_the_view_removes_its_listeners(page):
     mount(page)
-    assert page.evaluate("() => { const before = window.model.listeners(); window.cleanup(); return [before > 10, window.model.listeners()]; }") == [True, 0]
+    assert page.evaluate(
+        "() => { const before = window.model.listeners(); window.cleanup(); return [before > 10,"
+        " window.model.listeners()]; }"
+    ) == [True, 0]

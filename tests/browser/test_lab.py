@@ -14,7 +14,9 @@ import pytest
 
 from tests.browser.stored import stored_copy
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Python Playwright is not installed; pip install playwright")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="Python Playwright is not installed; pip install playwright"
+)
 PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
 READY = 90_000
@@ -30,8 +32,13 @@ import lens, widgets
 IOI = """pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to",
                  corrupted="When John and Mary went to the shops, Mary gave the bottle to", answer=" Mary", foil=" John")
 """
-REAL = [SETUP + 'model = lens.load("smollm2")\n' + IOI, "explorer = widgets.PatchExplorer(model, pair, site=\"resid_post\")\nexplorer"]
-HOSTILE = [SETUP + """from tests import models as tiny_models
+REAL = [
+    SETUP + 'model = lens.load("smollm2")\n' + IOI,
+    'explorer = widgets.PatchExplorer(model, pair, site="resid_post")\nexplorer',
+]
+HOSTILE = [
+    SETUP
+    + """from tests import models as tiny_models
 from tests.conftest import word_tokenizer
 from tokenizers import Tokenizer, models as vocabularies, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -40,7 +47,10 @@ inner = Tokenizer(vocabularies.WordLevel(words, unk_token="w0")); inner.pre_toke
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="w0", unk_token="w0", pad_token="w0")
 model = lens.models.wrap(tiny_models.tiny("llama"), tokenizer, "tiny")
 pair = lens.Pair("w3 <script>alert(1)</script> w5 w6", corrupted="w4 <script>alert(1)</script> w5 w6", answer=" w7", foil=" w8")
-""", "explorer = widgets.PatchExplorer(model, pair); explorer", "widgets.AttentionView(model, pair.clean)"]  # fmt: skip
+""",
+    "explorer = widgets.PatchExplorer(model, pair); explorer",
+    "widgets.AttentionView(model, pair.clean)",
+]
 
 
 class Lab:
@@ -53,11 +63,34 @@ class Lab:
             port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
         config = folder / "config.py"
-        config.write_text(f"from jupyterlab.galata import configure_jupyter_server\nconfigure_jupyter_server(c)\nc.ServerApp.root_dir = {str(folder)!r}\n")
-        environment = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"), "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+        config.write_text(
+            "from jupyterlab.galata import configure_jupyter_server\nconfigure_jupyter_server(c)\nc.ServerApp.root_dir"
+            f" = {str(folder)!r}\n"
+        )
+        environment = os.environ | {
+            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTER_DATA_DIR": str(folder / "data"),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "HF_HUB_OFFLINE": "1",
+        }
         self.log = (folder / "lab.log").open("w")
-        self.process = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--config", str(config), "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"],
-                                        stdout=self.log, stderr=subprocess.STDOUT, env=environment, cwd=folder)  # fmt: skip
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--config",
+                str(config),
+                "--no-browser",
+                "--allow-root",
+                f"--port={port}",
+                "--ip=127.0.0.1",
+            ],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
+        )
         for _ in range(90):
             try:
                 urllib.request.urlopen(f"{self.address}/lab", timeout=2)
@@ -69,9 +102,21 @@ class Lab:
         raise AssertionError("JupyterLab did not start: " + (folder / "lab.log").read_text()[-2000:])
 
     def write(self, name: str, sources: list[str]) -> str:
-        cells = [{"cell_type": "code", "id": f"c{i}", "execution_count": None, "metadata": {}, "outputs": [], "source": source} for i, source in enumerate(sources)]
+        cells = [
+            {
+                "cell_type": "code",
+                "id": f"c{i}",
+                "execution_count": None,
+                "metadata": {},
+                "outputs": [],
+                "source": source,
+            }
+            for i, source in enumerate(sources)
+        ]
         kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-        (self.folder / name).write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": cells}))
+        (self.folder / name).write_text(
+            json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": cells})
+        )
         return name
 
     def open(self, page, name: str, *, run: bool = True) -> None:
@@ -83,7 +128,9 @@ class Lab:
             self.run_all(page)
 
     def run_all(self, page) -> None:
-        """Run every cell once, in order. JupyterLab drops what is sent before its kernel is connected, sometimes the first cells only: then the order is repeated."""
+        """Run every cell once, in order. JupyterLab drops what is sent before its kernel is connected, sometimes the
+        first cells only: then the order is repeated.
+        """
         for _ in range(12):
             page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
             try:
@@ -101,7 +148,9 @@ class Lab:
 
     @staticmethod
     def took(page) -> bool:
-        """Whether the order was taken: no cell in sight went back to an empty prompt, and none was done before one above it."""
+        """Whether the order was taken: no cell in sight went back to an empty prompt, and none was done before one
+        above it.
+        """
         until = time.monotonic() + READY / 1000
         since = time.monotonic()
         while time.monotonic() < until:
@@ -109,7 +158,8 @@ class Lab:
             done = [prompt != "[*]:" for prompt in prompts]
             if "[ ]:" in prompts or done != sorted(done, reverse=True):
                 return False
-            # a dropped run shows within a second or so; a first cell that is done, or still busy after a while, was not dropped
+            # a dropped run shows within a second or so; a first cell that is done, or still busy after a while, was not
+            # dropped
             if time.monotonic() - since > (1.5 if done and done[0] else 20):
                 return True
             page.wait_for_timeout(200)
@@ -138,7 +188,14 @@ def notebook(request, lab, page):
     page.problems, page.outside = [], []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("dialog", lambda dialog: (page.problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: page.outside.append(request.url) if not re.match(rf"(blob|data|about):|{lab.address}|ws://127", request.url) else None)
+    page.on(
+        "request",
+        lambda request: (
+            page.outside.append(request.url)
+            if not re.match(rf"(blob|data|about):|{lab.address}|ws://127", request.url)
+            else None
+        ),
+    )
     count = iter(range(100))
 
     def show(cells, ready="patch-explorer"):
@@ -147,7 +204,10 @@ def notebook(request, lab, page):
             page.wait_for_selector(f"[data-testid={ready}][data-ready=true]", timeout=READY)
         except PlaywrightTimeout:
             page.screenshot(path=lab.folder / "not_ready.png")
-            raise AssertionError(f"{ready} is not ready; see {lab.folder}/not_ready.png; outputs: {page.locator('.jp-OutputArea-output').all_inner_texts()}") from None
+            raise AssertionError(
+                f"{ready} is not ready; see {lab.folder}/not_ready.png; outputs:"
+                f" {page.locator('.jp-OutputArea-output').all_inner_texts()}"
+            ) from None
         return page
 
     yield show
@@ -165,7 +225,10 @@ def point(page, testid: str, row: int, column: int, *, flip: bool = True) -> tup
     grid.scroll_into_view_if_needed()
     rows, columns = int(grid.get_attribute("aria-rowcount")), int(grid.get_attribute("aria-colcount"))
     box = grid.locator("canvas.mn-overlay").bounding_box()
-    return box["x"] + (column + 0.5) * box["width"] / columns, box["y"] + ((rows - 1 - row if flip else row) + 0.5) * box["height"] / rows
+    return (
+        box["x"] + (column + 0.5) * box["width"] / columns,
+        box["y"] + ((rows - 1 - row if flip else row) + 0.5) * box["height"] / rows,
+    )
 
 
 @pytest.mark.slow
@@ -179,13 +242,18 @@ def test_smollm2_run_click_keyboard_and_stop(notebook, smollm2):
 
     last = int(page.get_by_test_id("map").get_attribute("aria-colcount")) - 1
     page.mouse.move(*point(page, "map", 29, last))
-    assert "layer 29" in page.get_by_test_id("map-tip").inner_text() and "normalized" in page.get_by_test_id("map-tip").inner_text()
+    assert (
+        "layer 29" in page.get_by_test_id("map-tip").inner_text()
+        and "normalized" in page.get_by_test_id("map-tip").inner_text()
+    )
     page.mouse.click(*point(page, "map", 29, last))
     page.wait_for_selector("[data-testid=side][data-status=ready]", timeout=READY)
     assert page.get_by_test_id("side").get_attribute("data-cell") == f"29,{last}"
     lists = page.get_by_test_id("predictions").locator("ol")
     assert [lists.nth(i).locator("li").count() for i in range(3)] == [10, 10, 10]
-    assert lists.nth(0).locator("li").first.inner_text().split("\n")[0] == "·Mary", "the last residual stream at the last token decides the answer"
+    assert lists.nth(0).locator("li").first.inner_text().split("\n")[0] == "·Mary", (
+        "the last residual stream at the last token decides the answer"
+    )
     assert lists.nth(0).inner_text() == lists.nth(2).inner_text()
 
     # JupyterLab binds these keys to its own commands; inside the view they belong to the view.
@@ -207,12 +275,17 @@ def test_smollm2_run_click_keyboard_and_stop(notebook, smollm2):
     page.wait_for_function(LAYERS_SHOWN, timeout=READY)
     page.get_by_test_id("stop").click()
     status(page, "stopped", 60_000)
-    assert page.get_by_test_id("progress").inner_text().startswith("stopped: layers ") and "partial" in page.get_by_test_id("caption").inner_text()
+    assert (
+        page.get_by_test_id("progress").inner_text().startswith("stopped: layers ")
+        and "partial" in page.get_by_test_id("caption").inner_text()
+    )
 
 
 @pytest.mark.slow
 def test_a_waiting_cell_fills_the_map_and_an_interrupt_keeps_it(notebook, smollm2):
-    """The kernel's main thread is busy in `run(wait=True)`; the worker thread still draws, and the kernel's own stop button ends it."""
+    """The kernel's main thread is busy in `run(wait=True)`; the worker thread still draws, and the kernel's own stop
+    button ends it.
+    """
     story = "the river and the rain and the old mill " * 8
     pair = f"pair = lens.Pair('John saw {story}and', corrupted='Anna saw {story}and', answer=' John', foil=' Anna')"
     page = notebook([REAL[0] + pair, REAL[1], "explorer.run(wait=True)", "explorer.status"])
@@ -256,13 +329,18 @@ def test_a_stored_notebook_shows_the_map_without_a_kernel(lab, notebook):
         assert "<script>alert(1)</script>" in table.inner_text()
 
 
-DOLLARS = [SETUP + """from IPython.display import HTML
+DOLLARS = [
+    SETUP
+    + """from IPython.display import HTML
 from tests import models as tiny_models
 from tests.models import word_tokenizer
 model = lens.models.wrap(tiny_models.tiny("llama"), word_tokenizer(), "a$b_1$c")
 pair = lens.Pair("w3 w5 w6", corrupted="w4 w5 w6", answer=" w7", foil=" w8")
 HTML("<p id='typeset'>costs $x_1$</p>")
-""", "lens.patch(model, pair, 'resid_pre', progress=False)", "widgets.PatchExplorer(model, pair)"]
+""",
+    "lens.patch(model, pair, 'resid_pre', progress=False)",
+    "widgets.PatchExplorer(model, pair)",
+]
 
 
 def test_a_dollar_in_a_name_is_no_mathematics(notebook):

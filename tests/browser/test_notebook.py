@@ -1,4 +1,6 @@
-"""The notebooks in a real JupyterLab: opened as they are stored, run from top to bottom, and their views used as a reader would."""
+"""The notebooks in a real JupyterLab: opened as they are stored, run from top to bottom, and their views used as a
+reader would.
+"""
 
 import json
 import shutil
@@ -8,10 +10,16 @@ import pytest
 
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
-NOTEBOOKS = {"01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8), "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
-             "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8), "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7),
-             "05": (ROOT / "notebooks" / "05_provenance.ipynb", 12), "06": (ROOT / "notebooks" / "06_memory_subspace.ipynb", 10),
-             "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11), "08": (ROOT / "notebooks" / "08_diffusion_memory.ipynb", 10)}
+NOTEBOOKS = {
+    "01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8),
+    "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
+    "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8),
+    "04": (ROOT / "notebooks" / "04_forgetting.ipynb", 7),
+    "05": (ROOT / "notebooks" / "05_provenance.ipynb", 12),
+    "06": (ROOT / "notebooks" / "06_memory_subspace.ipynb", 10),
+    "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11),
+    "08": (ROOT / "notebooks" / "08_diffusion_memory.ipynb", 10),
+}
 #: Seconds that a whole notebook may take.
 RUN = 900
 #: Errors of the notebook in front, from its model: a cell out of sight is not in the page.
@@ -53,7 +61,10 @@ def run_whole(lab, page, path):
         errors = page.evaluate(ERRORS)
         assert not errors, errors
         page.wait_for_timeout(1000)
-    page.evaluate("() => { const panel = document.querySelector('.jp-WindowedPanel-outer'); panel.scrollTop = panel.scrollHeight }")
+    page.evaluate(
+        "() => { const panel = document.querySelector('.jp-WindowedPanel-outer'); panel.scrollTop ="
+        " panel.scrollHeight }"
+    )
 
 
 @pytest.mark.slow
@@ -83,7 +94,10 @@ def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
     page.mouse.click(*point(page, "map", 29, columns - 1))
     page.wait_for_selector("[data-testid=side][data-status=ready]", timeout=READY)
     assert page.get_by_test_id("side").get_attribute("data-cell") == f"29,{columns - 1}"
-    assert page.get_by_test_id("predictions").locator("ol").first.locator("li").first.inner_text().split("\n")[0] == "·Mary"
+    assert (
+        page.get_by_test_id("predictions").locator("ol").first.locator("li").first.inner_text().split("\n")[0]
+        == "·Mary"
+    )
     for key in ("ArrowDown", "ArrowLeft", "Enter"):
         page.keyboard.press(key)
     page.wait_for_selector(f"[data-testid=side][data-status=ready][data-cell='28,{columns - 2}']", timeout=READY)
@@ -112,7 +126,11 @@ def test_notebook_02_runs_and_its_bench_answers(lab, page, smollm2):
     bench.get_by_test_id("lists").locator("ol").nth(1).wait_for(timeout=READY)
     before = bench.get_by_test_id("lists").inner_text()
     bench.get_by_test_id("strength").fill("6")
-    page.wait_for_function("(before) => document.querySelector('[data-testid=injection-bench] [data-testid=lists]').innerText !== before", arg=before, timeout=READY)
+    page.wait_for_function(
+        "(before) => document.querySelector('[data-testid=injection-bench] [data-testid=lists]').innerText !== before",
+        arg=before,
+        timeout=READY,
+    )
     assert problems == []
 
 
@@ -126,7 +144,12 @@ def test_notebook_03_runs_and_its_bench_answers(lab, page, smollm2):
     assert bench.get_by_test_id("task").input_value() == "present_past"
     before = bench.get_by_test_id("table-notes").inner_text()
     bench.get_by_test_id("task").select_option("capitalize")
-    page.wait_for_function("(before) => document.querySelector('[data-testid=vector-bench] [data-testid=table-notes]').innerText !== before", arg=before, timeout=READY)
+    page.wait_for_function(
+        "(before) => document.querySelector('[data-testid=vector-bench] [data-testid=table-notes]').innerText !=="
+        " before",
+        arg=before,
+        timeout=READY,
+    )
     assert problems == []
 
 
@@ -138,7 +161,10 @@ def test_notebook_04_runs_and_its_bench_shows_both_models(lab, page):
     page.wait_for_selector("[data-testid=vector-bench][data-ready=true]", timeout=READY)
     bench = page.get_by_test_id("vector-bench")
     assert bench.get_by_test_id("task").input_value() == "own pairs"
-    page.wait_for_function("() => document.querySelector('[data-testid=vector-bench]').innerText.includes('symbols after table_5')", timeout=READY)
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=vector-bench]').innerText.includes('symbols after table_5')",
+        timeout=READY,
+    )
     assert problems == []
 
 
@@ -151,14 +177,23 @@ def test_notebook_05_runs_and_its_bench_answers(lab, page):
     bench = page.get_by_test_id("provenance-bench")
     assert bench.get_by_test_id("empty").is_visible()
     bench.get_by_test_id("run").click()
-    page.wait_for_function("() => Number(document.querySelector('[data-testid=provenance-bench] [data-testid=answer]').dataset.n) >= 100", timeout=READY)
+    page.wait_for_function(
+        "() => Number(document.querySelector('[data-testid=provenance-bench] [data-testid=answer]').dataset.n) >= 100",
+        timeout=READY,
+    )
     bench.get_by_test_id("stop").click()
-    page.wait_for_function("() => document.querySelector('[data-testid=provenance-bench] [data-testid=verdict]').innerText.includes('e-value')", timeout=READY)
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=provenance-bench]"
+        " [data-testid=verdict]').innerText.includes('e-value')",
+        timeout=READY,
+    )
     assert problems == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "view"), [("06", "subspace-bench"), ("07", "curvature-view"), ("08", "diffusion-bench")])
+@pytest.mark.parametrize(
+    ("name", "view"), [("06", "subspace-bench"), ("07", "curvature-view"), ("08", "diffusion-bench")]
+)
 def test_notebooks_06_to_08_run_and_their_views_are_ready(lab, page, name, view):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))

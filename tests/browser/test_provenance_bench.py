@@ -1,4 +1,6 @@
-"""The provenance bench in a browser: with its Python side alone, then in a real JupyterLab, where rows stream in, are stopped, and another suspect is asked."""
+"""The provenance bench in a browser: with its Python side alone, then in a real JupyterLab, where rows stream in, are
+stopped, and another suspect is asked.
+"""
 
 import csv
 import io
@@ -28,7 +30,12 @@ def mount(page, *, asked=(), **options):
 
 
 def hostile(gate=None):
-    return {"suspects": lambda t, known: {"alice": Hosted(t, known["alice"], gate) if gate else known["alice"], f"bob {SCRIPT}": known["bob"]}}
+    return {
+        "suspects": lambda t, known: {
+            "alice": Hosted(t, known["alice"], gate) if gate else known["alice"],
+            f"bob {SCRIPT}": known["bob"],
+        }
+    }
 
 
 def shot(page, name):
@@ -44,7 +51,11 @@ def test_rows_stream_in_are_stopped_and_another_suspect_is_asked(page, monkeypat
     monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = mount(page, rule="n", **hostile(gate))
-    assert view.get("empty").is_visible() and "Nothing asked yet" in view.get("empty").inner_text() and view.get("stop").is_disabled()
+    assert (
+        view.get("empty").is_visible()
+        and "Nothing asked yet" in view.get("empty").inner_text()
+        and view.get("stop").is_disabled()
+    )
     view.get("run").click()
     seen = []
     for batches in (3, 3):
@@ -61,9 +72,11 @@ def test_rows_stream_in_are_stopped_and_another_suspect_is_asked(page, monkeypat
         and "✓ guaranteed" in row(view, "e-value").inner_text()
         and "≈ approximate" in row(view, "p, published way").inner_text()
     )
-    assert [view.get(name).locator("svg").count() for name in ("e-chart", "quantiles", "null")] == [1, 1, 1] and "tenth of the rows" in view.get(
-        "quantiles"
-    ).inner_html()
+    assert [view.get(name).locator("svg").count() for name in ("e-chart", "quantiles", "null")] == [
+        1,
+        1,
+        1,
+    ] and "tenth of the rows" in view.get("quantiles").inner_html()
     view.get("stop").click()
     gate.release(1)
     view.settle(60)
@@ -89,10 +102,15 @@ def test_rows_stream_in_are_stopped_and_another_suspect_is_asked(page, monkeypat
         and "No dependence on this order shown" in view.get("verdict").inner_text()
         and SCRIPT in view.get("verdict").inner_text()
     )
-    assert "2 questions asked about 2 of 2 suspects" in view.get("looked").inner_text() and view.get("lines").locator("tbody tr").count() == 2
+    assert (
+        "2 questions asked about 2 of 2 suspects" in view.get("looked").inner_text()
+        and view.get("lines").locator("tbody tr").count() == 2
+    )
     view.get("lines").get_by_role("button", name="Show the answer for alice").click()
     view.settle()
-    assert "Stopped by hand" in view.get("verdict").inner_text() and view.get("lines").locator("tr[aria-current=true]").inner_text().startswith("alice")
+    assert "Stopped by hand" in view.get("verdict").inner_text() and view.get("lines").locator(
+        "tr[aria-current=true]"
+    ).inner_text().startswith("alice")
     assert view.errors == [] and page.locator(".mnemoscope script").count() == 0
 
 
@@ -121,15 +139,19 @@ def test_the_charts_show_the_numbers(page):
     view = mount(page, asked=[{"rule": "n"}])
     table = view.widget.result.table()
     dots = view.get("quantiles").locator("g > circle")
-    assert dots.count() == 10 and [t.split(",")[-1].strip() for t in view.get("quantiles").locator("g > title").all_text_contents()] == ["60 rows"] * 10
+    assert (
+        dots.count() == 10
+        and [t.split(",")[-1].strip() for t in view.get("quantiles").locator("g > title").all_text_contents()]
+        == ["60 rows"] * 10
+    )
     heights = np.array([float(d.get_attribute("cy")) for d in dots.all()])
     assert np.corrcoef(heights, table["score"])[0, 1] == pytest.approx(-1, abs=1e-4), "up is larger"
     bars = [float(b.get_attribute("height")) for b in view.get("null").locator("rect").all()]
     counts = np.histogram(view.widget.result.null, bins=60)[0]
     np.testing.assert_allclose(np.array(bars) / max(bars), counts[counts > 0] / counts.max(), atol=1e-3)
-    assert f"observed −{abs(view.widget.result.rho):.3g}" in view.get("null").inner_html() and "999 random orders" in view.get("null").locator(
-        "svg"
-    ).get_attribute("aria-label")
+    assert f"observed −{abs(view.widget.result.rho):.3g}" in view.get(
+        "null"
+    ).inner_html() and "999 random orders" in view.get("null").locator("svg").get_attribute("aria-label")
     page.get_by_text("Rows by position as a table").click()
     assert page.locator("details.mn-numbers tbody tr").count() == 10
 
@@ -149,10 +171,14 @@ def test_a_reference_that_shares_the_order_is_refused_where_it_is_chosen(page):
     shot(page, "refused")
     view.get("reference").select_option("unknown")
     view.settle()
-    assert not view.get("refused").is_visible() and "nobody declared whether it shares" in view.get("doubts").inner_text()
+    assert (
+        not view.get("refused").is_visible() and "nobody declared whether it shares" in view.get("doubts").inner_text()
+    )
     view.get("run").click()
     view.settle(60)
-    assert not view.get("doubts").is_visible() and "nobody declared whether it shares" in view.get("warnings").inner_text(), "said once, beside the numbers"
+    assert (
+        not view.get("doubts").is_visible() and "nobody declared whether it shares" in view.get("warnings").inner_text()
+    ), "said once, beside the numbers"
     view.get("reference").select_option("")
     view.settle()
     assert view.get("statistic").is_disabled()
@@ -173,8 +199,17 @@ def test_a_fault_is_said_beside_the_fields(page):
 def test_reports_rows_figures_and_code_are_exported(page, tmp_path):
     view = mount(page, asked=[{"rule": "n", "rows": 200}])
     view.get("export").locator("summary").click()
-    found = {name: path.read_bytes() for name, path in view.downloads(("document-html", "document-json", "document-csv", "csv", "svg", "png"), tmp_path).items()}
-    assert b"Provenance report" in found["document-html"] and b'"p_values"' in found["document-json"] and found["document-csv"].startswith(b"row_id,position")
+    found = {
+        name: path.read_bytes()
+        for name, path in view.downloads(
+            ("document-html", "document-json", "document-csv", "csv", "svg", "png"), tmp_path
+        ).items()
+    }
+    assert (
+        b"Provenance report" in found["document-html"]
+        and b'"p_values"' in found["document-json"]
+        and found["document-csv"].startswith(b"row_id,position")
+    )
     rows = list(csv.DictReader(io.StringIO(found["csv"].decode())))
     np.testing.assert_allclose([float(r["mean"]) for r in rows], view.widget.result.table()["score"], atol=1e-6)
     assert found["png"][:4] == b"\x89PNG" and b"Null distribution" in found["svg"] and b"var(--" not in found["svg"]
@@ -198,19 +233,29 @@ def test_every_control_has_a_name_and_nothing_is_cut_off(page, width):
         return [...document.querySelectorAll(".mnemoscope :is(input, select, button, h3, svg, .mn-tablebox, .mn-worths td, .mn-chart text)")]
         .filter((e) => e.getClientRects().length && !e.closest(".mn-lines") && e.getBoundingClientRect().right > edge).map((e) => e.outerHTML.slice(0, 80)); }"""
     )
-    assert unnamed == [] and wide == [] and view.errors == [] and view.requests == [r for r in view.requests if r.startswith(("blob:", "data:", "about:"))]
+    assert (
+        unnamed == []
+        and wide == []
+        and view.errors == []
+        and view.requests == [r for r in view.requests if r.startswith(("blob:", "data:", "about:"))]
+    )
     shot(page, f"width_{width}")
     if width == 1200:
         page.evaluate("document.body.className = 'dark'")
         page.wait_for_function("document.querySelector('.mnemoscope').dataset.dark === 'true'")
         shot(page, "width_1200_dark")
-        left = page.evaluate("() => { const before = window.model.listeners(); window.cleanup(); return [before > 10, window.model.listeners()]; }")
+        left = page.evaluate(
+            "() => { const before = window.model.listeners(); window.cleanup(); return [before > 10,"
+            " window.model.listeners()]; }"
+        )
         assert left == [True, 0]
 
 
 # --- in JupyterLab
 
-CELLS = [SETUP + """import time
+CELLS = [
+    SETUP
+    + """import time
 import numpy as np
 from lens import provenance
 from tests.provenance.simulated import shuffled, losses
@@ -223,7 +268,8 @@ class Slow:
         return [np.full(len(row) - 1, -self.known[row.tobytes()]) for row in rows]
 bench = widgets.ProvenanceBench({"alice": Slow(), "bob <script>alert(1)</script>": losses(times, 0, 2)}, transcript,
                                 {"another order": provenance.Reference(losses(times, 0, 3), shares_order=False)}, rule="n", resamples=999)
-bench"""]
+bench"""
+]
 
 
 def status(page, wanted):
@@ -234,11 +280,15 @@ def test_run_stop_switch_and_the_stored_notebook(lab, notebook):  # noqa: F811
     page = notebook(CELLS, "provenance-bench")
     page.get_by_test_id("run").click()
     for least in (32, 128):
-        page.wait_for_function(f"() => Number(document.querySelector('[data-testid=answer]').dataset.n) >= {least}", timeout=READY)
+        page.wait_for_function(
+            f"() => Number(document.querySelector('[data-testid=answer]').dataset.n) >= {least}", timeout=READY
+        )
     assert "only the e-value may be read now" in page.get_by_test_id("verdict").inner_text()
     page.get_by_test_id("stop").click()
     status(page, "stopped")
-    page.wait_for_function("() => document.querySelector('[data-testid=verdict]').textContent.includes('Stopped by hand')", timeout=READY)
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=verdict]').textContent.includes('Stopped by hand')", timeout=READY
+    )
     shot(page, "lab_stopped")
     # in command mode JupyterLab takes letters and arrows from whatever is focused, unless that element says no
     page.locator(".jp-Notebook .jp-InputPrompt").first.click()
@@ -248,9 +298,14 @@ def test_run_stop_switch_and_the_stored_notebook(lab, notebook):  # noqa: F811
     page.keyboard.press("Enter")
     page.wait_for_selector("[data-testid=lines] tbody tr:nth-child(2)", timeout=READY)
     status(page, "complete")
-    page.wait_for_function("() => document.querySelector('[data-testid=verdict]').textContent.includes('bob <script>')", timeout=READY)
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=verdict]').textContent.includes('bob <script>')", timeout=READY
+    )
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1 and page.locator(".mnemoscope script").count() == 0
-    page.wait_for_function("() => document.querySelector('[class*=mnemoscope-static]').textContent.includes('2 questions asked')", timeout=READY)
+    page.wait_for_function(
+        "() => document.querySelector('[class*=mnemoscope-static]').textContent.includes('2 questions asked')",
+        timeout=READY,
+    )
     with stored_copy(lab, page, "2 questions asked") as copy:
         assert copy.locator("table").count() == 2 and "<script>alert(1)</script>" in copy.inner_text()
         assert copy.locator("img").evaluate("(i) => i.complete && i.naturalWidth > 500")

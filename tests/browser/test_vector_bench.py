@@ -1,4 +1,6 @@
-"""The vector bench in a browser: with its Python side and answers that are known, then in a real JupyterLab on a real model and on hostile tokens."""
+"""The vector bench in a browser: with its Python side and answers that are known, then in a real JupyterLab on a real
+model and on hostile tokens.
+"""
 
 import csv
 import io
@@ -22,7 +24,10 @@ def mount(page, *, run=False, **options):
 
 def slide(view, testid, value):
     """What a hand on the slider does."""
-    view.get(testid).evaluate("(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input', { bubbles: true })); }", str(value))
+    view.get(testid).evaluate(
+        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input', { bubbles: true })); }",
+        str(value),
+    )
 
 
 def cells(view):
@@ -31,14 +36,22 @@ def cells(view):
 
 def paste(view, row, column, text):
     view.get("pairs").locator("tbody tr").nth(row).locator("input").nth(column).evaluate(
-        "(cell, text) => { const data = new DataTransfer(); data.setData('text/plain', text); cell.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true })); }", text)  # fmt: skip
+        "(cell, text) => { const data = new DataTransfer(); data.setData('text/plain', text); cell.dispatchEvent(new"
+        " ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true })); }",
+        text,
+    )
 
 
 # --- the table
 
+
 def test_pairs_are_typed_by_keyboard_and_an_empty_row_waits_for_more(page):
     view = mount(page, task=[])
-    assert cells(view).count() == 1 and "Type pairs" in view.get("table-notes").inner_text() and "Nothing to read yet" in view.get("read").inner_text()
+    assert (
+        cells(view).count() == 1
+        and "Type pairs" in view.get("table-notes").inner_text()
+        and "Nothing to read yet" in view.get("read").inner_text()
+    )
     view.get("pairs").locator("input").first.focus()
     page.keyboard.type("hot")
     page.keyboard.press("Tab")
@@ -55,7 +68,15 @@ def test_pairs_are_typed_by_keyboard_and_an_empty_row_waits_for_more(page):
     assert view.widget.pairs == [] and cells(view).count() == 1
 
 
-@pytest.mark.parametrize("text", ["in0\tout0\r\nin1\tout1\nin2\tout2\n", "in0, out0\nin1, out1\nin2, out2", "in0 -> out0\nin1 -> out1\nin2 -> out2", "in0;out0\nin1;out1\nin2;out2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "in0\tout0\r\nin1\tout1\nin2\tout2\n",
+        "in0, out0\nin1, out1\nin2, out2",
+        "in0 -> out0\nin1 -> out1\nin2 -> out2",
+        "in0;out0\nin1;out1\nin2;out2",
+    ],
+)
 def test_pasted_rows_fill_the_table(page, text):
     view = mount(page, task=[])
     paste(view, 0, 0, text)
@@ -84,12 +105,18 @@ def test_a_shipped_task_fills_the_table_and_faults_are_said_beside_it(page):
     view = mount(page)
     view.get("task").select_option("plural")
     view.settle()
-    assert cells(view).nth(0).locator("input").nth(1).input_value() == "plural-out0" and "40 pairs: 20 to demonstrate with" in view.get("table-notes").inner_text()
+    assert (
+        cells(view).nth(0).locator("input").nth(1).input_value() == "plural-out0"
+        and "40 pairs: 20 to demonstrate with" in view.get("table-notes").inner_text()
+    )
     cells(view).nth(2).locator("input").nth(1).fill('["a", "b"]')
     view.get("template").focus()
     view.settle()
     assert "row 3" in view.get("table-notes").inner_text() and "is a list" in view.get("table-notes").inner_text()
-    assert cells(view).nth(2).locator("input").nth(1).get_attribute("aria-invalid") == "true" and view.get("task").input_value() == "own pairs"
+    assert (
+        cells(view).nth(2).locator("input").nth(1).get_attribute("aria-invalid") == "true"
+        and view.get("task").input_value() == "own pairs"
+    )
     view.get("run").click()
     view.settle()
     assert "is a list" in view.get("error").inner_text() and view.get("empty").is_visible()
@@ -107,6 +134,7 @@ def test_too_few_pairs_are_explained(page):
 
 # --- heads and vector
 
+
 def test_the_map_is_pointed_at_clicked_and_walked_by_keyboard(page):
     view = mount(page)
     assert view.get("empty").is_visible() and not view.get("map").is_visible()
@@ -114,11 +142,23 @@ def test_the_map_is_pointed_at_clicked_and_walked_by_keyboard(page):
     view.settle()
     assert not view.get("empty").is_visible() and view.get("progress").inner_text().startswith("6 layers in")
     page.mouse.move(*view.at("map", 2, 1, LAYERS, HEADS))
-    assert view.get("map-tip").inner_text().split("\n")[:4] == ["layer 2, head 1", "effect +0.400", "95 % +0.350 to +0.450", "p (Holm) 0.063"]
-    assert view.get("chips").inner_text().split() == ["2.1", "3.3", "1.0"] and "effect on the answer’s probability" in view.get("colour-bar").inner_text()
+    assert view.get("map-tip").inner_text().split("\n")[:4] == [
+        "layer 2, head 1",
+        "effect +0.400",
+        "95 % +0.350 to +0.450",
+        "p (Holm) 0.063",
+    ]
+    assert (
+        view.get("chips").inner_text().split() == ["2.1", "3.3", "1.0"]
+        and "effect on the answer’s probability" in view.get("colour-bar").inner_text()
+    )
     page.mouse.click(*view.at("map", 4, 2, LAYERS, HEADS))
     view.settle()
-    assert view.widget.by_hand and view.widget.live["heads"] == [[2, 1], [3, 3], [1, 0], [4, 2]] and "4 heads in the vector, chosen by hand" in view.get("chosen-title").inner_text()
+    assert (
+        view.widget.by_hand
+        and view.widget.live["heads"] == [[2, 1], [3, 3], [1, 0], [4, 2]]
+        and "4 heads in the vector, chosen by hand" in view.get("chosen-title").inner_text()
+    )
     page.keyboard.press("Enter")
     view.settle()
     assert view.widget.live["heads"] == [[2, 1], [3, 3], [1, 0]]
@@ -126,7 +166,9 @@ def test_the_map_is_pointed_at_clicked_and_walked_by_keyboard(page):
         page.keyboard.press(key)
     view.settle()
     assert view.widget.live["heads"] == [[2, 1], [1, 0]]
-    assert view.get("map-cell").get_attribute("aria-label").startswith("layer 3, head 3, effect +0.300") and view.get("map-cell").get_attribute("aria-label").endswith("not chosen")
+    assert view.get("map-cell").get_attribute("aria-label").startswith("layer 3, head 3, effect +0.300") and view.get(
+        "map-cell"
+    ).get_attribute("aria-label").endswith("not chosen")
     view.get("chips").get_by_role("button", name="Leave out layer 2, head 1").click()
     view.settle()
     assert view.widget.live["heads"] == [[1, 0]]
@@ -137,22 +179,38 @@ def test_the_map_is_pointed_at_clicked_and_walked_by_keyboard(page):
 
 def test_sliders_change_accuracy_and_answers(page):
     view = mount(page, run=True)
-    assert "10 of 10 (69–100 %)" in view.get("accuracy").inner_text() and "0 of 10 (0–31 %)" in view.get("accuracy").inner_text()
+    assert (
+        "10 of 10 (69–100 %)" in view.get("accuracy").inner_text()
+        and "0 of 10 (0–31 %)" in view.get("accuracy").inner_text()
+    )
     answers = view.get("answers").locator("tbody tr")
-    assert answers.count() == 6 and answers.first.locator("td.mn-right").count() == 1 and "and·more" in answers.first.inner_text()
+    assert (
+        answers.count() == 6
+        and answers.first.locator("td.mn-right").count() == 1
+        and "and·more" in answers.first.inner_text()
+    )
     slide(view, "k", 1)
     slide(view, "layer", 3)
     slide(view, "strength-slider", 0.5)
     assert view.get("live").get_attribute("data-fresh") == "false"
     view.settle()
     right = round(10 * quality(((2, 1),), 3, 0.5))
-    assert view.get("live").get_attribute("data-fresh") == "true" and f"{right} of 10" in view.get("accuracy").inner_text()
-    assert view.get("layer-text").inner_text() == "3 of 5" and view.get("k-text").inner_text() == "1" and view.get("strength").input_value() == "0.5"
+    assert (
+        view.get("live").get_attribute("data-fresh") == "true" and f"{right} of 10" in view.get("accuracy").inner_text()
+    )
+    assert (
+        view.get("layer-text").inner_text() == "3 of 5"
+        and view.get("k-text").inner_text() == "1"
+        and view.get("strength").input_value() == "0.5"
+    )
     view.get("strength").fill("-37.5")
     page.wait_for_timeout(450)
     view.settle()
     assert view.widget.live["fields"]["strength"] == -37.5
-    assert "what the vector says by itself" in view.get("decoded").inner_text() and fakes.SCRIPT[:12] in view.get("decoded").inner_text()
+    assert (
+        "what the vector says by itself" in view.get("decoded").inner_text()
+        and fakes.SCRIPT[:12] in view.get("decoded").inner_text()
+    )
 
 
 def test_a_move_after_an_edit_of_the_table_does_not_take_it_back(page):
@@ -186,7 +244,10 @@ def test_another_task_makes_the_map_stale(page):
     assert not view.get("stale").is_visible()
     view.get("task").select_option("upper")
     view.settle()
-    assert "measured with another task" in view.get("stale").inner_text() and "vector of 3 heads of plural, on upper" in view.get("live").inner_text()
+    assert (
+        "measured with another task" in view.get("stale").inner_text()
+        and "vector of 3 heads of plural, on upper" in view.get("live").inner_text()
+    )
 
 
 def test_two_models_stand_side_by_side_on_one_scale(page):
@@ -196,7 +257,10 @@ def test_two_models_stand_side_by_side_on_one_scale(page):
     page.mouse.move(*view.at("after-map", 2, 1, LAYERS, HEADS))
     tip = view.get("after-map-tip").inner_text()
     assert "before: effect +0.400" in tip and "after: effect +0.100" in tip
-    assert "cosine with the vector of the same heads in tuned: 0.625" in view.get("cosine").inner_text() and view.get("accuracy").locator("tbody tr").count() == 2
+    assert (
+        "cosine with the vector of the same heads in tuned: 0.625" in view.get("cosine").inner_text()
+        and view.get("accuracy").locator("tbody tr").count() == 2
+    )
     page.mouse.click(*view.at("after-map", 4, 2, LAYERS, HEADS))
     view.settle()
     assert [4, 2] in view.widget.live["heads"]
@@ -208,7 +272,12 @@ def test_the_test_split_is_reported_when_asked(page):
     view.get("test").click()
     view.settle()
     text = view.get("report").inner_text()
-    assert "random vector of equal norm" in text and "10 of 10 (69–100 %)" in text and "vector against the random one: +100" in text and "Read once for this task" in text
+    assert (
+        "random vector of equal norm" in text
+        and "10 of 10 (69–100 %)" in text
+        and "vector against the random one: +100" in text
+        and "Read once for this task" in text
+    )
     view.get("test").click()
     view.settle()
     assert "Read 2 times" in view.get("report").inner_text()
@@ -231,11 +300,16 @@ def test_numbers_figures_and_code_are_exported(page, tmp_path):
 
 def test_every_control_has_a_name_and_nothing_is_left_behind(page):
     view = mount(page, run=True)
-    unnamed = page.evaluate("""() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button)")].filter((c) => !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim())
-        .map((c) => c.outerHTML)""")  # fmt: skip
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button)")].filter((c) => !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim())
+        .map((c) => c.outerHTML)"""
+    )
     assert unnamed == [] and view.errors == [] and page.locator(".mnemoscope script").count() == 0
     assert view.requests == [r for r in view.requests if r.startswith(("blob:", "data:", "about:"))]
-    assert page.evaluate("() => { const before = window.model.listeners(); window.cleanup(); return [before > 10, window.model.listeners()]; }") == [True, 0]
+    assert page.evaluate(
+        "() => { const before = window.model.listeners(); window.cleanup(); return [before > 10,"
+        " window.model.listeners()]; }"
+    ) == [True, 0]
 
 
 @pytest.mark.parametrize("width", [1200, 760, 420])
@@ -244,19 +318,27 @@ def test_nothing_is_cut_off_at_any_width(page, width):
     view = mount(page, run=True, after=fakes.FakeModel(6, 4, "tuned"))
     view.get("test").click()
     view.settle()
-    wide = page.evaluate("""() => { const root = document.querySelector(".mnemoscope").getBoundingClientRect(); return [...document.querySelectorAll(".mnemoscope :is(input, select, button, h3, ol, canvas.mn-rows, .mn-tablebox, .mn-pairs)")]
-        .filter((e) => e.getClientRects().length && e.getBoundingClientRect().right > root.right + 1).map((e) => e.outerHTML.slice(0, 80)); }""")  # fmt: skip
+    wide = page.evaluate(
+        """() => { const root = document.querySelector(".mnemoscope").getBoundingClientRect(); return [...document.querySelectorAll(".mnemoscope :is(input, select, button, h3, ol, canvas.mn-rows, .mn-tablebox, .mn-pairs)")]
+        .filter((e) => e.getClientRects().length && e.getBoundingClientRect().right > root.right + 1).map((e) => e.outerHTML.slice(0, 80)); }"""
+    )
     assert wide == []
 
 
 # --- in JupyterLab
 
-TINY = [HOSTILE[0].split("pair = ")[0] + """pairs = [(f"w{i}", f"w{i + 40}") for i in range(1, 25)] + [("<script>alert(1)</script>", "w9")]
+TINY = [
+    HOSTILE[0].split("pair = ")[0]
+    + """pairs = [(f"w{i}", f"w{i + 40}") for i in range(1, 25)] + [("<script>alert(1)</script>", "w9")]
 bench = widgets.VectorBench(model, pairs, template="bare", shots=3, trials=4, mean_prompts=6, k=3, layer=1)
-bench"""]
-REAL = [SETUP + """model = lens.load("smollm2")
+bench"""
+]
+REAL = [
+    SETUP
+    + """model = lens.load("smollm2")
 bench = widgets.VectorBench(model, "country_capital", shots=4, trials=2, mean_prompts=8, k=8)
-bench"""]
+bench"""
+]
 
 
 def status(page, wanted, timeout=READY):
@@ -291,7 +373,11 @@ def test_hostile_tokens_keys_and_the_stored_notebook(lab, notebook):  # noqa: F8
     page.wait_for_selector("[data-testid=report] table", timeout=READY)
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1 and page.locator(".mnemoscope script").count() == 0
     with stored_copy(lab, page, "Test split") as copy:
-        assert copy.locator("table").count() == 4 and copy.locator("table").first.is_visible() and "random vector of equal norm" in copy.inner_text()
+        assert (
+            copy.locator("table").count() == 4
+            and copy.locator("table").first.is_visible()
+            and "random vector of equal norm" in copy.inner_text()
+        )
 
 
 @pytest.mark.slow
@@ -302,7 +388,10 @@ def test_smollm2_find_heads_slide_click_and_test(notebook, smollm2):  # noqa: F8
     status(page, "running")
     status(page, "complete", 600_000)
     fresh(page)
-    assert page.get_by_test_id("map").get_attribute("aria-rowcount") == "30" and page.get_by_test_id("map").get_attribute("aria-colcount") == "9"
+    assert (
+        page.get_by_test_id("map").get_attribute("aria-rowcount") == "30"
+        and page.get_by_test_id("map").get_attribute("aria-colcount") == "9"
+    )
     slide_to = "(s, v) => { s.value = v; s.dispatchEvent(new Event('input', { bubbles: true })); }"
     page.get_by_test_id("layer").evaluate(slide_to, "12")
     page.get_by_test_id("strength-slider").evaluate(slide_to, "2")

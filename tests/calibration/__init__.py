@@ -1,4 +1,5 @@
-"""Coverage of every kind of interval by simulation: `python -m tests.calibration` prints the table and one JSON line; the suite runs a small preset.
+"""Coverage of every kind of interval by simulation: `python -m tests.calibration` prints the table and one JSON line;
+the suite runs a small preset.
 
 >>> from tests.calibration import coverage, figures
 >>> figures(coverage(draws=200, cells=("normal",), sizes=(5,)))["coverage_cells_available"]

@@ -1,4 +1,6 @@
-"""`python -m tests.calibration [--draws N] [--means | --correlations] [--seed S]`: the table of coverage, and last one JSON line."""
+"""`python -m tests.calibration [--draws N] [--means | --correlations] [--seed S]`: the table of coverage, and last one
+JSON line.
+"""
 
 import argparse
 import json
@@ -19,7 +21,11 @@ def main() -> None:
         found = correlations(given.draws / 4000, given.seed)
         print(found.to_string(index=False, float_format="{:.3f}".format))
         wanted = found[found.wanted.notna()]
-        print(json.dumps({"correlations_coverage_min": round(float(wanted.rate.min()), 4), "correlations_cells": len(wanted)}))
+        print(
+            json.dumps(
+                {"correlations_coverage_min": round(float(wanted.rate.min()), 4), "correlations_cells": len(wanted)}
+            )
+        )
         return
     found = coverage(given.draws, given.seed)
     print(found.to_string(index=False, float_format="{:.3f}".format))

@@ -17,16 +17,27 @@ CELLS: dict[str, tuple[Callable[[np.random.Generator, tuple[int, int]], np.ndarr
     "normal": (lambda rng, size: rng.normal(size=size), 0.0, 5),
     "lognormal(1)": (lambda rng, size: np.exp(rng.normal(size=size)), float(np.exp(0.5)), 12),
     "Student's t(3)": (lambda rng, size: rng.standard_t(3, size), 0.0, 12),
-    **{f"0/1, share {p:g}": (lambda rng, size, p=p: (rng.random(size) < p).astype(float), p, 1) for p in (0.02, 0.1, 0.5)},
+    **{
+        f"0/1, share {p:g}": (lambda rng, size, p=p: (rng.random(size) < p).astype(float), p, 1)
+        for p in (0.02, 0.1, 0.5)
+    },
 }
 LEAST = 0.93
 
 
-def coverage(draws: int = 4000, seed: int = 0, cells: Iterable[str] = tuple(CELLS), sizes: Iterable[int] = SIZES, interval: Callable[..., Any] | None = None,
-             together: int = 200) -> pd.DataFrame:  # fmt: skip
-    """One line a cell: `kind`, `n`, `required`, `draws`, `available` (share of samples that got an interval), `coverage` of those and its 99 % Clopper-Pearson ends `low`, `high`.
+def coverage(
+    draws: int = 4000,
+    seed: int = 0,
+    cells: Iterable[str] = tuple(CELLS),
+    sizes: Iterable[int] = SIZES,
+    interval: Callable[..., Any] | None = None,
+    together: int = 200,
+) -> pd.DataFrame:
+    """One line a cell: `kind`, `n`, `required`, `draws`, `available` (share of samples that got an interval),
+    `coverage` of those and its 99 % Clopper-Pearson ends `low`, `high`.
 
-    `interval(x, seed)`: bounds of samples [n, draws]; by default `mean_interval` at 95 %. `together` samples share their resamples, so that they are many for a cell.
+    `interval(x, seed)`: bounds of samples [n, draws]; by default `mean_interval` at 95 %. `together` samples share
+    their resamples, so that they are many for a cell.
     """
     interval = interval or (lambda x, seed: mean_interval(x, seed=seed))
     lines = []
@@ -40,10 +51,24 @@ def coverage(draws: int = 4000, seed: int = 0, cells: Iterable[str] = tuple(CELL
                 found = interval(draw(rng, (n, some)), int(rng.integers(2**31)))
                 low, high = np.asarray(found.low, float), np.asarray(found.high, float)
                 there = np.isfinite(low) & np.isfinite(high)
-                given, hit, done = given + int(there.sum()), hit + int((there & (low <= mean) & (mean <= high)).sum()), done + some
+                given, hit, done = (
+                    given + int(there.sum()),
+                    hit + int((there & (low <= mean) & (mean <= high)).sum()),
+                    done + some,
+                )
             ends = stats.binomtest(hit, given).proportion_ci(0.99) if given else (np.nan, np.nan)
-            lines.append({"kind": name, "n": n, "required": n >= least, "draws": draws, "available": given / draws, "coverage": hit / given if given else np.nan,
-                          "low": ends[0], "high": ends[1]})  # fmt: skip
+            lines.append(
+                {
+                    "kind": name,
+                    "n": n,
+                    "required": n >= least,
+                    "draws": draws,
+                    "available": given / draws,
+                    "coverage": hit / given if given else np.nan,
+                    "low": ends[0],
+                    "high": ends[1],
+                }
+            )
     return pd.DataFrame(lines)
 
 
@@ -53,6 +78,12 @@ def required(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(table: pd.DataFrame) -> dict[str, Any]:
-    """`coverage_min` over the cells that must be available, `coverage_cells_available`: in how many of them every sample got an interval, of `coverage_cells`."""
+    """`coverage_min` over the cells that must be available, `coverage_cells_available`: in how many of them every
+    sample got an interval, of `coverage_cells`.
+    """
     of = required(table)
-    return {"coverage_min": round(float(of.coverage.min()), 4), "coverage_cells_available": int((of.available >= 0.999).sum()), "coverage_cells": len(of)}
+    return {
+        "coverage_min": round(float(of.coverage.min()), 4),
+        "coverage_cells_available": int((of.available >= 0.999).sum()),
+        "coverage_cells": len(of),
+    }

@@ -21,16 +21,20 @@ def drawn_labels(model, ids, seed):
 
 
 def tokens_of(model, ids, labels, names):
-    """Per layer the inputs [n, in] and gradients [n, out] of every token, row by row: the input by a plain hook, the gradient by adding a zero that asks for one."""
+    """Per layer the inputs [n, in] and gradients [n, out] of every token, row by row: the input by a plain hook, the
+    gradient by adding a zero that asks for one.
+    """
     inputs, gradients = {n: [] for n in names}, {n: [] for n in names}
     chosen = linears(model, names)
     for row, label in zip(np.asarray(ids), np.asarray(labels)):
         zeros, handles = {}, []
         for name in names:
+
             def hook(module, args, out, name=name):
                 zeros[name] = torch.zeros_like(out, requires_grad=True)
                 inputs[name].append(args[0][0].detach().double())
                 return out + zeros[name]
+
             handles.append(chosen[name].module.register_forward_hook(hook))
         with torch.enable_grad():
             logits = model(torch.as_tensor(row[None, :-1])).logits[0]

@@ -1,4 +1,6 @@
-"""Controls remove as much as the edit and by their own rule; trade-off curves reuse one decomposition and put the weights back."""
+"""Controls remove as much as the edit and by their own rule; trade-off curves reuse one decomposition and put the
+weights back.
+"""
 
 import numpy as np
 import pytest
@@ -26,8 +28,13 @@ def test_a_control_removes_the_same_norm_to_the_nearest_component(kind, rho):
     made = curvature.control(decomposition(one), kind, like)
     units = {"svd": 30, "a": 40, "g": 30}.get(kind, 1200)
     # one component more or less carries at most its own share, a few times the average
-    assert abs(made.removed ** 2 - like.removed ** 2) <= 0.6 * (10 if units == 1200 else 5) * float(one.weight.norm()) ** 2 / units
-    assert removed(made, one).norm() == pytest.approx(made.removed) and not torch.allclose(made.new["layer"], like.new["layer"], atol=1e-3)
+    assert (
+        abs(made.removed**2 - like.removed**2)
+        <= 0.6 * (10 if units == 1200 else 5) * float(one.weight.norm()) ** 2 / units
+    )
+    assert removed(made, one).norm() == pytest.approx(made.removed) and not torch.allclose(
+        made.new["layer"], like.new["layer"], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,14 +58,16 @@ def test_each_kind_goes_by_its_own_rule():
     assert torch.allclose(of["svd"], u[:, :k] @ torch.diag(s[:k]) @ vh[:k], atol=1e-5)
     cut = w.abs().flatten().sort(descending=True).values[n - 1]
     assert torch.allclose(of["magnitude"], torch.where(w.abs() >= cut, w, 0.0), atol=1e-6)
-    v = one.u_a[:, :round(n / 120 * 10)].double()
+    v = one.u_a[:, : round(n / 120 * 10)].double()
     assert torch.allclose(of["a"], w @ v @ v.T, atol=1e-5)
-    g = one.u_g[:, :round(n / 120 * 12)].double()
+    g = one.u_g[:, : round(n / 120 * 12)].double()
     assert torch.allclose(of["g"], g @ g.T @ w, atol=1e-5)
     c = lambda x: one.u_g.double().T @ x @ one.u_a.double()
     stay = one.mass() <= one.mass().flatten().sort().values[n - 1]
     assert torch.allclose(c(of["bottom"]), c(w) * stay, atol=1e-5)
-    assert int((c(of["shuffled"]).abs() > 1e-4).sum()) <= n and not torch.allclose(c(of["shuffled"]), c(like.new["layer"].double()), atol=1e-2)
+    assert int((c(of["shuffled"]).abs() > 1e-4).sum()) <= n and not torch.allclose(
+        c(of["shuffled"]), c(like.new["layer"].double()), atol=1e-2
+    )
     left, right = random_orthogonal(12, 0).double(), random_orthogonal(10, 1).double()
     pattern = one.mass() >= one.mass().flatten().sort(descending=True).values[n - 1]
     assert torch.allclose(of["random"], left @ ((left.T @ w @ right) * pattern) @ right.T, atol=1e-5)
@@ -70,7 +79,9 @@ def test_bottom_of_an_ekfac_edit_goes_by_its_moments():
     like = curvature.keep(decomposition(one), 0.6, by="ekfac")
     made = curvature.control(decomposition(one), "bottom", like, match="count")
     c = one.u_g.T @ made.new["layer"] @ one.u_a
-    assert torch.allclose(c, one.coefficients * (moments <= moments.flatten().sort().values[like.counts["layer"] - 1]), atol=1e-5)
+    assert torch.allclose(
+        c, one.coefficients * (moments <= moments.flatten().sort().values[like.counts["layer"] - 1]), atol=1e-5
+    )
     assert made.mass["layer"] < like.mass["layer"]
 
 
@@ -108,12 +119,20 @@ def test_refused():
 
 # -- curves -----------------------------------------------------------------------------------------------------------
 
+
 def evaluator(model):
     ids = torch.tensor(IDS)
 
     def evaluate(edited):
-        loss = torch.nn.functional.cross_entropy(edited(ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").reshape(len(ids), -1).mean(1)
+        loss = (
+            torch.nn.functional.cross_entropy(
+                edited(ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+            )
+            .reshape(len(ids), -1)
+            .mean(1)
+        )
         return {"loss": float(loss.mean()), "by_row": loss}
+
     return evaluate
 
 
@@ -122,8 +141,14 @@ def test_a_curve_is_its_points_one_by_one_from_one_decomposition(tiny, monkeypat
     made = real(model)
     monkeypatch.setattr(torch.linalg, "eigh", lambda m: pytest.fail("the decomposition is reused"))
     before = {n: p.clone() for n, p in model.named_parameters()}
-    ds = curvature.curve(model, made, (0.9, 0.5), evaluator(model), controls=("random", "svd", "bottom"), draws=2, seed=5)
-    assert list(ds.edit.values) == ["kfac", "random", "svd", "bottom"] and ds.loss.dims == ("edit", "rho", "draw") and ds.by_row.sizes["by_row_item"] == 12
+    ds = curvature.curve(
+        model, made, (0.9, 0.5), evaluator(model), controls=("random", "svd", "bottom"), draws=2, seed=5
+    )
+    assert (
+        list(ds.edit.values) == ["kfac", "random", "svd", "bottom"]
+        and ds.loss.dims == ("edit", "rho", "draw")
+        and ds.by_row.sizes["by_row_item"] == 12
+    )
     evaluate = evaluator(model)
     assert float(ds.base_loss) == evaluate(model)["loss"]
     for rho in (0.9, 0.5):
@@ -133,12 +158,19 @@ def test_a_curve_is_its_points_one_by_one_from_one_decomposition(tiny, monkeypat
             with edit.applied(model):
                 expected = evaluate(model)
             here = ds.sel(edit=method, rho=rho, draw=draw)
-            assert float(here.loss) == expected["loss"] and np.array_equal(here.by_row.values, expected["by_row"].double().numpy())
+            assert float(here.loss) == expected["loss"] and np.array_equal(
+                here.by_row.values, expected["by_row"].double().numpy()
+            )
             assert float(here.kept) == edit.kept and float(here.removed) == edit.removed and float(here.seconds) > 0
     assert ds.loss.sel(draw=1, edit=["kfac", "svd", "bottom"]).isnull().all() and ds.loss.sel(draw=0).notnull().all()
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
     record = lens.record(ds)
-    assert record["kind"] == "curvature curve" and record["status"] == "complete" and record["seed"] == 5 and record["call"]["match"] == "norm"
+    assert (
+        record["kind"] == "curvature curve"
+        and record["status"] == "complete"
+        and record["seed"] == 5
+        and record["call"]["match"] == "norm"
+    )
 
 
 def test_a_curve_that_is_stopped_or_fails_leaves_the_weights_as_they_were(tiny, tmp_path):
@@ -146,7 +178,15 @@ def test_a_curve_that_is_stopped_or_fails_leaves_the_weights_as_they_were(tiny, 
     made = real(model, layers="model.layers.1.mlp.*")
     before = {n: p.clone() for n, p in model.named_parameters()}
     asked, parts = iter(range(10)), []
-    part = curvature.curve(model, made, (0.9, 0.5), evaluator(model), controls=("svd",), stop=lambda: next(asked) == 3, on_part=parts.append)
+    part = curvature.curve(
+        model,
+        made,
+        (0.9, 0.5),
+        evaluator(model),
+        controls=("svd",),
+        stop=lambda: next(asked) == 3,
+        on_part=parts.append,
+    )
     assert lens.record(part)["status"] == "partial" and int(part.loss.notnull().sum()) == 3 == len(parts)
     calls = iter(range(10))
     with pytest.raises(ZeroDivisionError):
@@ -159,14 +199,23 @@ def test_a_curve_that_is_stopped_or_fails_leaves_the_weights_as_they_were(tiny, 
 def test_a_curve_refuses(tiny):
     model = tiny("llama")
     made = real(model, layers="model.layers.1.mlp.*")
-    run = lambda rhos=(0.5,), evaluate=lambda m: {"x": 1.0}, **options: curvature.curve(model, made, rhos, evaluate, **options)
+    run = lambda rhos=(0.5,), evaluate=lambda m: {"x": 1.0}, **options: curvature.curve(
+        model, made, rhos, evaluate, **options
+    )
     count = iter(range(9))
-    for call, words in ((lambda: run(rhos=()), "at least one"), (lambda: run(rhos=(0.5, 0.5)), "different shares"), (lambda: run(rhos=(1.5,)), "above 0"),
-                        (lambda: run(by="x"), "by='x'"),
-                        (lambda: run(match="x"), "match='x'"), (lambda: run(controls=("pca",)), "'pca' is not known"), (lambda: run(by="a", controls=("a",)), "the edit itself"),
-                        (lambda: run(draws=0), "draws=0"), (lambda: run(evaluate=lambda m: 3.0), "expected a dictionary"),
-                        (lambda: run(evaluate=lambda m: {"x": np.ones((2, 2))}), "a number, or a list"),
-                        (lambda: run(evaluate=lambda m: {"kept": 1.0}), "uses itself"),
-                        (lambda: run(evaluate=lambda m: {"x": np.ones(1 + next(count))}), "the same ones every time")):
+    for call, words in (
+        (lambda: run(rhos=()), "at least one"),
+        (lambda: run(rhos=(0.5, 0.5)), "different shares"),
+        (lambda: run(rhos=(1.5,)), "above 0"),
+        (lambda: run(by="x"), "by='x'"),
+        (lambda: run(match="x"), "match='x'"),
+        (lambda: run(controls=("pca",)), "'pca' is not known"),
+        (lambda: run(by="a", controls=("a",)), "the edit itself"),
+        (lambda: run(draws=0), "draws=0"),
+        (lambda: run(evaluate=lambda m: 3.0), "expected a dictionary"),
+        (lambda: run(evaluate=lambda m: {"x": np.ones((2, 2))}), "a number, or a list"),
+        (lambda: run(evaluate=lambda m: {"kept": 1.0}), "uses itself"),
+        (lambda: run(evaluate=lambda m: {"x": np.ones(1 + next(count))}), "the same ones every time"),
+    ):
         with pytest.raises(curvature.CurvatureError, match=words):
             call()

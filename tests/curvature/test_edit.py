@@ -59,9 +59,15 @@ def test_mass_is_accounted_for():
     assert edit.mass["layer"] == pytest.approx(kept / float(one.lam.sum() * one.mu.sum())) and edit.mass["layer"] >= 0.6
     assert edit.kept == len(pairs(keep_set(one, 0.6))) / 63
     # what went is orthogonal to what stayed
-    assert edit.removed ** 2 + float(edit.new["layer"].norm()) ** 2 == pytest.approx(float(one.weight.norm()) ** 2, rel=1e-5)
+    assert edit.removed**2 + float(edit.new["layer"].norm()) ** 2 == pytest.approx(
+        float(one.weight.norm()) ** 2, rel=1e-5
+    )
     table = edit.summary()
-    assert table.kept.item() == edit.kept and table.removed.item() == edit.removed and table.norm.item() == pytest.approx(float(one.weight.norm()))
+    assert (
+        table.kept.item() == edit.kept
+        and table.removed.item() == edit.removed
+        and table.norm.item() == pytest.approx(float(one.weight.norm()))
+    )
 
 
 def test_the_edit_is_the_projection_written_out():
@@ -91,7 +97,9 @@ def test_no_curvature_on_the_gradients_side_gives_principal_component_truncation
         v = one.u_a[:, :k].double()
         expected = one.weight.double() @ v @ v.T
         assert torch.allclose(curvature.keep(decomposition(one), rho).new["layer"].double(), expected, atol=1e-5)
-        assert torch.allclose(curvature.keep(decomposition(layer((6, 8))), rho, by="a").new["layer"].double(), expected, atol=1e-5)
+        assert torch.allclose(
+            curvature.keep(decomposition(layer((6, 8))), rho, by="a").new["layer"].double(), expected, atol=1e-5
+        )
 
 
 def test_signs_and_turns_within_one_eigenvalue_change_nothing():
@@ -110,6 +118,7 @@ def test_signs_and_turns_within_one_eigenvalue_change_nothing():
 
 # -- the eigendecomposition -------------------------------------------------------------------------------------------
 
+
 def test_eigenvectors_take_the_factors_apart_and_the_shared_one_once(tiny, monkeypatch, tmp_path):
     model = tiny("llama")
     factors = curvature.factors(model, "model.layers.1.mlp.*", IDS)
@@ -121,7 +130,9 @@ def test_eigenvectors_take_the_factors_apart_and_the_shared_one_once(tiny, monke
     assert len(calls) == 5 and len(list(tmp_path.iterdir())) == 5
     for name, one in made.items():
         for factor, values, vectors in ((factors.a[name], one.mu, one.u_a), (factors.g[name], one.lam, one.u_g)):
-            assert torch.allclose((vectors * values) @ vectors.double().T, factor.double(), atol=1e-6 * float(values[0]))
+            assert torch.allclose(
+                (vectors * values) @ vectors.double().T, factor.double(), atol=1e-6 * float(values[0])
+            )
             assert torch.allclose(vectors.T @ vectors, torch.eye(len(values)), atol=1e-5)
             assert (values.diff() <= 0).all() and (values >= 0).all()
     again = curvature.decompose(model, factors, folder=tmp_path)
@@ -137,7 +148,10 @@ def test_eigenvectors_take_the_factors_apart_and_the_shared_one_once(tiny, monke
 def test_factors_over_fewer_tokens_than_dimensions(tiny):
     model = tiny("llama")
     factors = curvature.factors(model, "model.layers.1.mlp.*", IDS[:2, :11])
-    with pytest.warns(UserWarning, match=r"A \[32, 32\] and G \[48, 48\] of model.layers.1.mlp.gate_proj .*rank 20 at most.*at least 48 tokens"):
+    with pytest.warns(
+        UserWarning,
+        match=r"A \[32, 32\] and G \[48, 48\] of model.layers.1.mlp.gate_proj .*rank 20 at most.*at least 48 tokens",
+    ):
         short = curvature.decompose(model, factors)
     one = short["model.layers.1.mlp.gate_proj"]
     assert one.deficient == ["a", "g"] and one.rank("a") == 20 and (one.mu[20:] == 0).all() and (one.mu[:20] > 0).all()
@@ -154,6 +168,7 @@ def test_factors_over_fewer_tokens_than_dimensions(tiny):
 
 
 # -- on a model -------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_applied_and_put_back_bit_equal_also_after_an_exception(tiny, kind):
@@ -174,7 +189,9 @@ def test_applied_and_put_back_bit_equal_also_after_an_exception(tiny, kind):
     with pytest.raises(ZeroDivisionError):
         with edit.applied(model):
             1 / 0
-    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters()) and torch.equal(model(ids).logits, logits)
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters()) and torch.equal(
+        model(ids).logits, logits
+    )
 
 
 def test_a_bridge_is_edited_as_its_plain_model(tiny_bridge):
@@ -183,7 +200,9 @@ def test_a_bridge_is_edited_as_its_plain_model(tiny_bridge):
     ids = torch.tensor(IDS)
     clean = bridge(ids)
     with edit.applied(bridge), edit.applied(model):
-        assert torch.allclose(bridge(ids), model(ids).logits, atol=1e-4) and not torch.allclose(bridge(ids), clean, atol=1e-2)
+        assert torch.allclose(bridge(ids), model(ids).logits, atol=1e-4) and not torch.allclose(
+            bridge(ids), clean, atol=1e-2
+        )
     assert torch.equal(bridge(ids), clean)
 
 

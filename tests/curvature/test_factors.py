@@ -1,4 +1,6 @@
-"""Factors against explicit sums over per-token gradients, the exact Fisher where it is a Kronecker product, resumed sums, and curvlinops where it is there."""
+"""Factors against explicit sums over per-token gradients, the exact Fisher where it is a Kronecker product, resumed
+sums, and curvlinops where it is there.
+"""
 
 import numpy as np
 import pytest
@@ -18,8 +20,15 @@ IDS = np.random.default_rng(0).integers(0, 97, (6, 11))
 LLAMA = ["model.layers.1.mlp.gate_proj", "model.layers.1.mlp.up_proj", "model.layers.2.mlp.down_proj"]
 
 
-@pytest.mark.parametrize("kind, names", [("llama", LLAMA), ("gpt2", ["transformer.h.0.mlp.c_fc", "transformer.h.2.mlp.c_proj"]),
-                                         ("olmo2", LLAMA), ("gpt_neox", ["gpt_neox.layers.1.mlp.dense_h_to_4h"])])
+@pytest.mark.parametrize(
+    "kind, names",
+    [
+        ("llama", LLAMA),
+        ("gpt2", ["transformer.h.0.mlp.c_fc", "transformer.h.2.mlp.c_proj"]),
+        ("olmo2", LLAMA),
+        ("gpt_neox", ["gpt_neox.layers.1.mlp.dense_h_to_4h"]),
+    ],
+)
 @pytest.mark.parametrize("fisher", ["empirical", "true"])
 def test_factors_are_the_sums_over_every_tokens_gradient(tiny, kind, names, fisher):
     model = tiny(kind)
@@ -30,7 +39,9 @@ def test_factors_are_the_sums_over_every_tokens_gradient(tiny, kind, names, fish
         assert made.tokens[name] == 60 == len(x[name])
         for ours, rows in ((made.a[name], x[name]), (made.g[name], g[name])):
             assert ours.dtype == torch.float32
-            assert torch.allclose(ours.double(), naive.sum_of_outer(rows), rtol=2e-4, atol=1e-6 * float(ours.abs().max()))
+            assert torch.allclose(
+                ours.double(), naive.sum_of_outer(rows), rtol=2e-4, atol=1e-6 * float(ours.abs().max())
+            )
 
 
 def test_drawn_labels_follow_the_models_own_distribution():
@@ -40,7 +51,10 @@ def test_drawn_labels_follow_the_models_own_distribution():
     assert share[1] == 0
     # four standard errors
     assert torch.allclose(share, p[0], atol=4 * 0.5 / 200)
-    assert sampled(p[:1], torch.zeros(1)).item() == 0 and sampled(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0.0])).item() == 1
+    assert (
+        sampled(p[:1], torch.zeros(1)).item() == 0
+        and sampled(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0.0])).item() == 1
+    )
 
 
 def test_true_and_empirical_fisher_differ_and_draws_depend_on_the_seed_only(tiny):
@@ -50,8 +64,12 @@ def test_true_and_empirical_fisher_differ_and_draws_depend_on_the_seed_only(tiny
     c = curvature.factors(model, LLAMA, IDS, seed=2)
     e = curvature.factors(model, LLAMA, IDS, fisher="empirical")
     for name in LLAMA:
-        assert torch.allclose(a.g[name], b.g[name], rtol=1e-3, atol=1e-5 * float(a.g[name].abs().max())), "the cut into batches changes no draw"
-        assert not torch.allclose(a.g[name], c.g[name], rtol=1e-2) and not torch.allclose(a.g[name], e.g[name], rtol=1e-2)
+        assert torch.allclose(a.g[name], b.g[name], rtol=1e-3, atol=1e-5 * float(a.g[name].abs().max())), (
+            "the cut into batches changes no draw"
+        )
+        assert not torch.allclose(a.g[name], c.g[name], rtol=1e-2) and not torch.allclose(
+            a.g[name], e.g[name], rtol=1e-2
+        )
         assert torch.allclose(a.a[name], e.a[name], rtol=1e-4, atol=1e-6), "labels say nothing of what goes in"
 
 
@@ -82,14 +100,16 @@ class OneLayer(nn.Module):
 
 
 def test_kfac_is_the_exact_fisher_where_all_tokens_have_one_input():
-    """F = E_x sum_y p(y|x) vec(grad) vec(grad)^T; with one input x it is (diag p - p p^T) (x) x x^T, a Kronecker product."""
+    """F = E_x sum_y p(y|x) vec(grad) vec(grad)^T; with one input x it is (diag p - p p^T) (x) x x^T, a Kronecker
+    product.
+    """
     torch.manual_seed(0)
     model = OneLayer()
     x = torch.randn(4)
 
     def every_label(model, batch, generator):
         logits = model.linear(batch.expand(5, 4))
-        weight = logits[0].detach().softmax(-1).sqrt() * 5 ** 0.5
+        weight = logits[0].detach().softmax(-1).sqrt() * 5**0.5
         return (weight * F.cross_entropy(logits, torch.arange(5), reduction="none")).sum()
 
     made = curvature.factors(model, "linear", [x], objective=every_label)
@@ -98,7 +118,9 @@ def test_kfac_is_the_exact_fisher_where_all_tokens_have_one_input():
     p = (w @ x).softmax(-1)
     exact = torch.zeros(20, 20)
     for y in range(5):
-        grad = torch.autograd.functional.jacobian(lambda v: F.cross_entropy((v.reshape(5, 4) @ x)[None], torch.tensor([y])), w.flatten())
+        grad = torch.autograd.functional.jacobian(
+            lambda v: F.cross_entropy((v.reshape(5, 4) @ x)[None], torch.tensor([y])), w.flatten()
+        )
         exact += p[y] * torch.outer(grad, grad)
     assert torch.allclose(kfac, exact, atol=1e-6) and exact.abs().max() > 0.01
 
@@ -112,7 +134,9 @@ def test_one_tokens_kfac_is_its_gradients_outer_product(tiny):
         F.cross_entropy(model(torch.tensor(ids[:, :1])).logits[0], torch.tensor(ids[0, 1:])).backward()
     grad = parameter.grad.flatten()
     exact = torch.outer(grad, grad)
-    assert torch.allclose(torch.kron(made.g[name], made.a[name]), exact, rtol=1e-3, atol=1e-6 * float(exact.abs().max()))
+    assert torch.allclose(
+        torch.kron(made.g[name], made.a[name]), exact, rtol=1e-3, atol=1e-6 * float(exact.abs().max())
+    )
 
 
 def test_ekfac_second_moments_are_the_means_of_products_per_token(tiny):
@@ -133,6 +157,7 @@ def test_ekfac_second_moments_are_the_means_of_products_per_token(tiny):
 
 # -- cut and taken up again -------------------------------------------------------------------------------------------
 
+
 def dies_after(batches):
     """A `stop` that fails as a killed process would, between two batches."""
     asked = iter(range(100))
@@ -141,6 +166,7 @@ def dies_after(batches):
         if next(asked) == batches:
             raise KeyboardInterrupt
         return False
+
     return stop
 
 
@@ -149,11 +175,15 @@ def test_statistics_that_were_cut_end_with_the_same_bits(tiny, tmp_path, monkeyp
     model = tiny("llama")
     plain = curvature.decompose(model, curvature.factors(model, LLAMA, IDS, rows=1))
     if moments:
-        run = lambda **options: {n: (layer.moments,) for n, layer in curvature.second_moments(model, plain, IDS, rows=1, **options).items()}
+        run = lambda **options: {
+            n: (layer.moments,) for n, layer in curvature.second_moments(model, plain, IDS, rows=1, **options).items()
+        }
     else:
+
         def run(**options):
             made = curvature.factors(model, LLAMA, IDS, rows=1, **options)
             return {n: (made.a[n], made.g[n]) for n in LLAMA}
+
     whole = run()
     monkeypatch.setattr(passes, "SAVE_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
@@ -162,7 +192,9 @@ def test_statistics_that_were_cut_end_with_the_same_bits(tiny, tmp_path, monkeyp
     assert len(files) == 1, "one state, and nothing half written"
     ran = []
     step = passes.NextToken.__call__
-    monkeypatch.setattr(passes.NextToken, "__call__", lambda self, ids, first: (ran.append(first), step(self, ids, first))[1])
+    monkeypatch.setattr(
+        passes.NextToken, "__call__", lambda self, ids, first: (ran.append(first), step(self, ids, first))[1]
+    )
     again = run(folder=tmp_path)
     assert ran == [4, 5], "only what was missing"
     assert all(torch.equal(x, y) for n in LLAMA for x, y in zip(whole[n], again[n]))
@@ -171,8 +203,13 @@ def test_statistics_that_were_cut_end_with_the_same_bits(tiny, tmp_path, monkeyp
 
 
 def test_a_state_is_of_one_model_one_text_and_one_choice(tiny, tmp_path):
-    for model, ids, options in ((tiny("llama"), IDS, {}), (tiny("llama", 1), IDS, {}), (tiny("llama"), IDS[::-1].copy(), {}), (tiny("llama"), IDS, {"seed": 1}),
-                                (tiny("llama"), IDS, {"fisher": "empirical"})):
+    for model, ids, options in (
+        (tiny("llama"), IDS, {}),
+        (tiny("llama", 1), IDS, {}),
+        (tiny("llama"), IDS[::-1].copy(), {}),
+        (tiny("llama"), IDS, {"seed": 1}),
+        (tiny("llama"), IDS, {"fisher": "empirical"}),
+    ):
         before = len(list(tmp_path.iterdir()))
         curvature.factors(model, LLAMA, ids, folder=tmp_path, **options)
         assert len(list(tmp_path.iterdir())) == before + 1
@@ -207,8 +244,14 @@ def test_bad_input(tiny):
     model = tiny("llama")
     with pytest.raises(LinearError, match="near ones.*down_proj"):
         curvature.factors(model, "model.layers.1.mlp.dwn_proj", IDS)
-    for bad, words in ((IDS[0], "rows, length"), (IDS[:, :1], "two tokens"), (IDS.astype(float), "token ids"), (IDS - 50, "token ids"),
-                       ([], "no row"), (IDS + 60, "model has 97 tokens")):
+    for bad, words in (
+        (IDS[0], "rows, length"),
+        (IDS[:, :1], "two tokens"),
+        (IDS.astype(float), "token ids"),
+        (IDS - 50, "token ids"),
+        ([], "no row"),
+        (IDS + 60, "model has 97 tokens"),
+    ):
         with pytest.raises(curvature.CurvatureError, match=words):
             curvature.factors(model, LLAMA, bad)
     with pytest.raises(curvature.CurvatureError, match="fisher='gold'"):
@@ -221,7 +264,12 @@ def test_bad_input(tiny):
         curvature.factors(model, LLAMA, [IDS], objective=lambda m, batch, generator: torch.ones(3))
     two = nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)})
     with pytest.raises(curvature.CurvatureError, match="no gradient reached 'idle'"):
-        curvature.factors(two, ["used", "idle"], [torch.ones(1, 2)], objective=lambda m, batch, generator: m["used"](batch).square().sum())
+        curvature.factors(
+            two,
+            ["used", "idle"],
+            [torch.ones(1, 2)],
+            objective=lambda m, batch, generator: m["used"](batch).square().sum(),
+        )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -244,13 +292,20 @@ def test_against_curvlinops(fisher):
 
     made = curvature.factors(net, "*", [x], objective=objective)
     kinds = {"empirical": "empirical", "true": "type-2"}
-    theirs = curvlinops.KFACLinearOperator(net, nn.CrossEntropyLoss(reduction="sum"), list(net.parameters()), [(x, y)], fisher_type=kinds[fisher], kfac_approx="expand")
+    theirs = curvlinops.KFACLinearOperator(
+        net,
+        nn.CrossEntropyLoss(reduction="sum"),
+        list(net.parameters()),
+        [(x, y)],
+        fisher_type=kinds[fisher],
+        kfac_approx="expand",
+    )
     dense = theirs @ torch.eye(sum(p.numel() for p in net.parameters()))
     at = 0
     for name, parameter in net.named_parameters():
         n = parameter.numel()
         ours = torch.kron(made.g[name.removesuffix(".weight")], made.a[name.removesuffix(".weight")])
-        block = dense[at:at + n, at:at + n]
+        block = dense[at : at + n, at : at + n]
         # a sum of 8 losses against a mean
         assert torch.allclose(ours * 8, block, rtol=1e-3, atol=1e-5 * float(block.abs().max())), name
         at += n

@@ -13,16 +13,32 @@ from lens.engine.linear import linears
 from tests.curvature import naive
 
 BORDER = 10
-SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-            intermediate_size=48, initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 LAYERS = ["model.layers.1.mlp.gate_up_proj", "model.layers.1.mlp.down_proj", "model.layers.1.self_attn.o_proj"]
 
 
 def phi3():
-    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": BORDER,
-            "short_factor": [1.0] * 4, "long_factor": [3.0, 5.0, 7.0, 9.0]}
-    config = T.Phi3Config(**SIZE, max_position_embeddings=64, original_max_position_embeddings=BORDER,
-                          rope_parameters=rope)
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": BORDER,
+        "short_factor": [1.0] * 4,
+        "long_factor": [3.0, 5.0, 7.0, 9.0],
+    }
+    config = T.Phi3Config(
+        **SIZE, max_position_embeddings=64, original_max_position_embeddings=BORDER, rope_parameters=rope
+    )
     return of(config)
 
 
@@ -51,18 +67,20 @@ def by_rows(make, ids, labels, names, cut=0):
         model = make()
         seen = {}
         for name, linear in linears(model, names).items():
+
             def hook(module, args, out, name=name):
                 zero = torch.zeros_like(out, requires_grad=True)
                 seen[name] = args[0][0], zero
                 return out + zero
+
             linear.module.register_forward_hook(hook)
         with torch.enable_grad():
-            logits = model(torch.as_tensor(row[None, :len(row) - cut]), use_cache=False).logits[0, :len(label)]
+            logits = model(torch.as_tensor(row[None, : len(row) - cut]), use_cache=False).logits[0, : len(label)]
             loss = F.cross_entropy(logits, torch.as_tensor(label), reduction="sum")
             found = torch.autograd.grad(loss, [seen[n][1] for n in names])
         for name, g in zip(names, found):
-            inputs[name].append(seen[name][0][:len(label)].detach().double())
-            gradients[name].append(g[0, :len(label)].double())
+            inputs[name].append(seen[name][0][: len(label)].detach().double())
+            gradients[name].append(g[0, : len(label)].double())
     return {n: torch.cat(v) for n, v in inputs.items()}, {n: torch.cat(v) for n, v in gradients.items()}
 
 
@@ -84,13 +102,13 @@ def close(ours, want):
 @pytest.mark.parametrize("length", [BORDER, BORDER + 1, BORDER + 6])
 def test_factors_are_of_rows_read_whole(make, fisher, length):
     ids, names, model = rows(length), layers_of(make), make()
-    model(torch.as_tensor(rows(40)))                      # what was read before changes nothing
+    model(torch.as_tensor(rows(40)))  # what was read before changes nothing
     made = curvature.factors(model, names, ids, fisher=fisher, seed=5, rows=3)
     x, g = by_rows(make, ids, ids[:, 1:] if fisher == "empirical" else drawn(make, ids, 5), names)
     for name in names:
         assert made.tokens[name] == len(x[name]) == len(ids) * (length - 1)
         assert close(made.a[name], naive.sum_of_outer(x[name])) and close(made.g[name], naive.sum_of_outer(g[name]))
-    if fisher == "empirical" and length == BORDER + 1:    # cut before the last token they are of another text
+    if fisher == "empirical" and length == BORDER + 1:  # cut before the last token they are of another text
         x, g = by_rows(make, ids, ids[:, 1:], names, cut=1)
         assert not close(made.g[names[1]], naive.sum_of_outer(g[names[1]]))
 

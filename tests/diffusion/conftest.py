@@ -1,4 +1,6 @@
-"""Pipelines that the tests of this family run on: a random one of the organism's kind, and a small one that was trained."""
+"""Pipelines that the tests of this family run on: a random one of the organism's kind, and a small one that was
+trained.
+"""
 
 import pytest
 import torch

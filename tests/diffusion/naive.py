@@ -1,4 +1,6 @@
-"""What the tests compare with: denoising and its activations written out for one caption and one seed, DDIM from its formula, float64 sums."""
+"""What the tests compare with: denoising and its activations written out for one caption and one seed, DDIM from its
+formula, float64 sums.
+"""
 
 import math
 
@@ -25,21 +27,26 @@ def alphas():
 def denoise(pipeline, caption, seed, steps, guidance, start=None, share=1.0, only=None, see=None, states=None):
     """Pictures, the norms of the guidance at each step, and the latents after each step.
 
-    `see(step, half, name, x)`: the inputs of the feed-forward blocks' second layers as [rows, d_in] float64; half 0 is the captioned one.
+    `see(step, half, name, x)`: the inputs of the feed-forward blocks' second layers as [rows, d_in] float64; half 0 is
+    the captioned one.
     """
     pixels = torch.randn(pipeline.latent_shape, generator=torch.Generator().manual_seed(seed))[None]
     a, used = alphas(), timesteps(steps)
-    used = used[len(used) - max(1, round(share * len(used))):]
+    used = used[len(used) - max(1, round(share * len(used))) :]
     x = pixels if start is None else a[used[0]].sqrt().float() * start[None] + (1 - a[used[0]]).sqrt().float() * pixels
     texts = [states_of(pipeline, caption) if states is None else states[None], states_of(pipeline, "")]
     norms, after = [], []
     for number, t in enumerate(used[:only]):
         noise = []
-        for half, text in enumerate(texts[:1 if guidance == 1 else 2]):
+        for half, text in enumerate(texts[: 1 if guidance == 1 else 2]):
             handles = []
             for name, module in pipeline.unet.named_modules():
                 if see is not None and name.endswith("ff.net.2"):
-                    handles.append(module.register_forward_pre_hook(lambda _, args, name=name, half=half: see(number, half, name, args[0][0].double())))
+                    handles.append(
+                        module.register_forward_pre_hook(
+                            lambda _, args, name=name, half=half: see(number, half, name, args[0][0].double())
+                        )
+                    )
             noise.append(pipeline.unet(x, t, text).sample)
             for handle in handles:
                 handle.remove()
@@ -67,11 +74,14 @@ def picture(latents, size=2):
 
 
 def sums(pipeline, captions, seeds, steps, guidance, first=None):
-    """layer -> [caption, step, half, line, d_in] float64: energies, and those of rows at unit length; and layer -> rows a caption."""
+    """layer -> [caption, step, half, line, d_in] float64: energies, and those of rows at unit length; and layer -> rows
+    a caption.
+    """
     found, rows = {}, {}
     halves, kept = (1 if guidance == 1 else 2), steps if first is None else first
     for number, caption in enumerate(captions):
         for seed in seeds:
+
             def see(step, half, name, x):
                 if name not in found:
                     found[name] = torch.zeros(len(captions), kept, halves, 2, x.shape[1], dtype=torch.float64)
@@ -88,5 +98,3 @@ def sums(pipeline, captions, seeds, steps, guidance, first=None):
 def hooks(module):
     """How many hooks there are in a module and below it."""
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in module.modules())
-
-

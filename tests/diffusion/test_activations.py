@@ -1,4 +1,6 @@
-"""Sums of activations against loops over single rows, over kills and damaged files, and against the statistics of `lens.subspace`."""
+"""Sums of activations against loops over single rows, over kills and damaged files, and against the statistics of
+`lens.subspace`.
+"""
 
 import warnings
 from contextlib import contextmanager
@@ -23,7 +25,11 @@ def same(found, expected, rtol=2e-3):
 
 
 def equal(a, b):
-    return a.captions == b.captions and a.rows == b.rows and all(torch.equal(a.sums[name], b.sums[name]) for name in a.layers)
+    return (
+        a.captions == b.captions
+        and a.rows == b.rows
+        and all(torch.equal(a.sums[name], b.sums[name]) for name in a.layers)
+    )
 
 
 class Counted:
@@ -71,8 +77,14 @@ def test_captions_are_taken_added_and_run_once(tiny):
     assert parts.captions == tuple(CAPTIONS)
     same(parts.sums, {name: value[:3] for name, value in whole.sums.items()})
     taken = whole.take([2, 0])
-    assert taken.captions == (CAPTIONS[2], CAPTIONS[0]) and all(torch.equal(taken.sums[name], value[[2, 0]]) for name, value in whole.sums.items())
-    for items, said in (([], "numbers of captions from 0 to 4"), ([5], "numbers of captions from 0 to 4"), ([-1], r"items\[0\]=-1 does not fit")):
+    assert taken.captions == (CAPTIONS[2], CAPTIONS[0]) and all(
+        torch.equal(taken.sums[name], value[[2, 0]]) for name, value in whole.sums.items()
+    )
+    for items, said in (
+        ([], "numbers of captions from 0 to 4"),
+        ([5], "numbers of captions from 0 to 4"),
+        ([-1], r"items\[0\]=-1 does not fit"),
+    ):
         with pytest.raises(DiffusionError, match=said):
             whole.take(items)
     assert statistics(tiny, CAPTIONS[1], **OPTIONS).captions == (CAPTIONS[1],)
@@ -85,9 +97,13 @@ def test_captions_are_taken_added_and_run_once(tiny):
         whole + statistics(tiny, CAPTIONS[:1], **OPTIONS)
 
 
-@pytest.mark.parametrize(("step", "half"), [(0, "caption"), (2, "caption"), (2, "empty"), (2, "both"), ((0, 2), "both"), ((1, 2), "caption")])
+@pytest.mark.parametrize(
+    ("step", "half"), [(0, "caption"), (2, "caption"), (2, "empty"), (2, "both"), ((0, 2), "both"), ((1, 2), "caption")]
+)
 def test_a_step_is_what_the_statistics_of_any_module_give(tiny, step, half):
-    """`lens.subspace.statistics` runs the U-Net itself, on the latents of a plain denoising run; its owner says which rows count for which caption."""
+    """`lens.subspace.statistics` runs the U-Net itself, on the latents of a plain denoising run; its owner says which
+    rows count for which caption.
+    """
     before = []
 
     @contextmanager
@@ -110,9 +126,16 @@ def test_a_step_is_what_the_statistics_of_any_module_give(tiny, step, half):
         none = [-1] * len(own)
         return {"caption": none + own, "empty": own + none, "both": own + own}[half]
 
-    expected = subspace.statistics(tiny.unet, tiny.layers, range(3), batch=2, each=True, run=run, owner=owner, progress=False)
+    expected = subspace.statistics(
+        tiny.unet, tiny.layers, range(3), batch=2, each=True, run=run, owner=owner, progress=False
+    )
     found = statistics(tiny, CAPTIONS, seeds=SEEDS, steps=4).at(step, half)
-    assert found.names == expected.names and found.rows == expected.rows and found.items == expected.items == 3 and found.model == expected.model
+    assert (
+        found.names == expected.names
+        and found.rows == expected.rows
+        and found.items == expected.items == 3
+        and found.model == expected.model
+    )
     for of in ("sums", "each"):
         for name, value in getattr(expected, of).items():
             got = getattr(found, of)[name]
@@ -120,12 +143,19 @@ def test_a_step_is_what_the_statistics_of_any_module_give(tiny, step, half):
             torch.testing.assert_close(got, value, rtol=2e-3, atol=1e-6 * float(value.max()))
     assert all(torch.equal(found.each_rows[name], value) for name, value in expected.each_rows.items())
     taken, some = expected.take([2, 0]), statistics(tiny, CAPTIONS, seeds=SEEDS, steps=4).take([2, 0]).at(step, half)
-    torch.testing.assert_close(some.item_moments(some.names[0])[1], taken.item_moments(some.names[0])[1], rtol=0.02, atol=1e-12)
+    torch.testing.assert_close(
+        some.item_moments(some.names[0])[1], taken.item_moments(some.names[0])[1], rtol=0.02, atol=1e-12
+    )
 
 
 def test_steps_and_halves_that_were_not_run_are_refused(tiny):
     found = statistics(tiny, CAPTIONS[:1], **OPTIONS)
-    for step, said in ((2, "numbers from 0 to 1"), (-1, "step=-1 does not fit"), ((0, 2), "numbers from 0 to 1"), ((), "numbers from 0 to 1")):
+    for step, said in (
+        (2, "numbers from 0 to 1"),
+        (-1, "step=-1 does not fit"),
+        ((0, 2), "numbers from 0 to 1"),
+        ((), "numbers from 0 to 1"),
+    ):
         with pytest.raises(DiffusionError, match=said):
             found.at(step)
     with pytest.raises(DiffusionError, match="half='all' is not known; expected one of 'caption', 'empty', 'both'"):
@@ -134,12 +164,19 @@ def test_steps_and_halves_that_were_not_run_are_refused(tiny):
     for half in ("empty", "both"):
         with pytest.raises(DiffusionError, match="without guidance 'caption' alone"):
             alone.at(0, half)
-    for first, said in ((0, "does not fit; expected a whole number"), (5, "the scheduler makes 4 steps"), (True, "does not fit; expected a whole number")):
+    for first, said in (
+        (0, "does not fit; expected a whole number"),
+        (5, "the scheduler makes 4 steps"),
+        (True, "does not fit; expected a whole number"),
+    ):
         with pytest.raises(DiffusionError, match=f"first={first}.*{said}"):
             statistics(tiny, CAPTIONS, **OPTIONS | {"first": first})
     with pytest.raises(DiffusionError, match="at least one seed"):
         statistics(tiny, CAPTIONS, **OPTIONS | {"seeds": ()})
-    assert statistics(tiny, CAPTIONS[:1], seeds=[1], steps=4).settings == statistics(tiny, CAPTIONS[:1], seeds=[1], steps=4, first=4).settings
+    assert (
+        statistics(tiny, CAPTIONS[:1], seeds=[1], steps=4).settings
+        == statistics(tiny, CAPTIONS[:1], seeds=[1], steps=4, first=4).settings
+    )
 
 
 @pytest.mark.parametrize("how", ["stop", "interrupt"])
@@ -153,7 +190,12 @@ def test_a_run_that_was_cut_goes_on_to_the_same_numbers(tiny, tmp_path, how):
     count = Counted()
     assert equal(statistics(tiny, captions, batch=2, folder=tmp_path, stop=count, **OPTIONS), whole)
     assert count.runs == 4
-    assert equal(statistics(tiny, captions[::-1], batch=2, folder=tmp_path, stop=count, **OPTIONS), whole.take([3, 2, 1, 0])) and count.runs == 4
+    assert (
+        equal(
+            statistics(tiny, captions[::-1], batch=2, folder=tmp_path, stop=count, **OPTIONS), whole.take([3, 2, 1, 0])
+        )
+        and count.runs == 4
+    )
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -169,7 +211,10 @@ def test_a_damaged_file_is_run_anew(tiny, tmp_path):
     assert count.runs == 4 and len(warned) == 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert equal(statistics(tiny, CAPTIONS, batch=2, folder=tmp_path, stop=count, **OPTIONS), whole) and count.runs == 4
+        assert (
+            equal(statistics(tiny, CAPTIONS, batch=2, folder=tmp_path, stop=count, **OPTIONS), whole)
+            and count.runs == 4
+        )
 
 
 def change_unet(pipeline):
@@ -194,8 +239,22 @@ def change_schedule(pipeline):
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, beta_end=0.03)
 
 
-@pytest.mark.parametrize("change", [change_unet, change_text, change_freeu, change_hook, change_schedule, {"seeds": (4, 12)}, {"seeds": (4,)}, {"steps": 5}, {"first": 3}, {"guidance": 2.0}],
-                         ids=lambda c: c.__name__ if callable(c) else str(c))
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_unet,
+        change_text,
+        change_freeu,
+        change_hook,
+        change_schedule,
+        {"seeds": (4, 12)},
+        {"seeds": (4,)},
+        {"steps": 5},
+        {"first": 3},
+        {"guidance": 2.0},
+    ],
+    ids=lambda c: c.__name__ if callable(c) else str(c),
+)
 def test_sums_of_other_weights_or_settings_are_never_read(tiny, tmp_path, change):
     before = statistics(tiny, CAPTIONS[:1], folder=tmp_path, **OPTIONS)
     options = OPTIONS

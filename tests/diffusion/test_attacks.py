@@ -1,4 +1,6 @@
-"""Attacks on a random pipeline: against naive loops and finite differences, in company as alone, with nothing of the model changed; and what is refused."""
+"""Attacks on a random pipeline: against naive loops and finite differences, in company as alone, with nothing of the
+model changed; and what is refused.
+"""
 
 import numpy as np
 import pytest
@@ -30,7 +32,11 @@ def redness(images):
 def test_many_pictures_follow_a_naive_loop_over_each(tiny, corpus):
     images, captions = pairs(corpus, "code-many")
     found = optimise_embeddings(tiny, images, start=captions, steps=4, batch=3, seed=5, at=(0, 2), learning_rate=0.05)
-    assert sorted(found.states) == [0, 2, 4] and found.loss.shape == (3, 4) and found.final.shape == tiny.embed(captions).shape
+    assert (
+        sorted(found.states) == [0, 2, 4]
+        and found.loss.shape == (3, 4)
+        and found.final.shape == tiny.embed(captions).shape
+    )
     assert torch.equal(found.states[0], tiny.embed(captions))
     a = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
     for number, picture in enumerate(images):
@@ -68,7 +74,10 @@ def test_first_step_goes_against_finite_differences(tiny, corpus):
         slopes[place] = (loss(start + step) - loss(start - step)) / 2e-4
     steep = sorted(slopes, key=lambda p: -abs(slopes[p]))[:10]
     # Adam's first step is the rate against the gradient's sign
-    assert all(float(moved[p]) == pytest.approx(-1e-3 * np.sign(slopes[p]), rel=0.05) for p in steep) and min(abs(slopes[p]) for p in steep) > 1e-6
+    assert (
+        all(float(moved[p]) == pytest.approx(-1e-3 * np.sign(slopes[p]), rel=0.05) for p in steep)
+        and min(abs(slopes[p]) for p in steep) > 1e-6
+    )
 
 
 def test_alone_in_company_and_in_groups_are_the_same(tiny, corpus):
@@ -94,7 +103,14 @@ def test_the_loss_falls_on_noise_that_was_not_seen_and_the_model_stands_still(ti
     def held_out(states):
         t, noise = attacks.draws(tiny, torch.Generator().manual_seed(99), 100)
         with torch.no_grad():
-            return [float(F.mse_loss(tiny.unet(attacks.noised(tiny, clean[[i] * 100], noise, t), t, states[[i] * 100]).sample, noise)) for i in range(2)]
+            return [
+                float(
+                    F.mse_loss(
+                        tiny.unet(attacks.noised(tiny, clean[[i] * 100], noise, t), t, states[[i] * 100]).sample, noise
+                    )
+                )
+                for i in range(2)
+            ]
 
     assert all(after < start - 0.01 for start, after in zip(held_out(found.states[0]), held_out(found.final)))
     tiny.unet.__dict__.pop("_mnemoscope_hash", None)
@@ -114,9 +130,15 @@ def test_a_mask_in_force_is_attacked_and_kept(tiny, corpus):
 
 def test_starts(tiny, corpus):
     images, _ = pairs(corpus, "code-many", 2)
-    random = [optimise_embeddings(tiny, images, start="random", at=(0,), seed=seed, **QUICK).states[0] for seed in (0, 0, 1)]
+    random = [
+        optimise_embeddings(tiny, images, start="random", at=(0,), seed=seed, **QUICK).states[0] for seed in (0, 0, 1)
+    ]
     empty = tiny.embed([""])
-    assert torch.equal(random[0], random[1]) and not torch.equal(random[0], random[2]) and not torch.equal(random[0][0], random[0][1])
+    assert (
+        torch.equal(random[0], random[1])
+        and not torch.equal(random[0], random[2])
+        and not torch.equal(random[0][0], random[0][1])
+    )
     assert float(random[0].std()) == pytest.approx(float(empty.std()), rel=0.1)
     assert torch.equal(optimise_embeddings(tiny, images, at=(0,), **QUICK).states[0], empty.expand(2, -1, -1))
 
@@ -124,12 +146,20 @@ def test_starts(tiny, corpus):
 def test_attack_measures_both_sets_as_denoising_does(tiny, corpus):
     targets, control = pairs(corpus, "code-many"), pairs(corpus, "code-never", 2)
     found = attack(tiny, targets, control, measure=redness, at=(0, 3), **QUICK, **FEW)
-    assert dict(found.value.sizes) == {"step": 2, "caption": 5, "seed": 2} and found.loss.shape == (5, 3) and list(found.set.values) == ["target"] * 3 + ["control"] * 2
+    assert (
+        dict(found.value.sizes) == {"step": 2, "caption": 5, "seed": 2}
+        and found.loss.shape == (5, 3)
+        and list(found.set.values) == ["target"] * 3 + ["control"] * 2
+    )
     captions = [*targets[1], *control[1]]
     assert list(found.prompt.values) == captions
-    assert np.allclose(found.value.sel(step=0), redness(denoise(tiny, captions, seeds=(0, 1), steps=2).images), atol=1e-5)
+    assert np.allclose(
+        found.value.sel(step=0), redness(denoise(tiny, captions, seeds=(0, 1), steps=2).images), atol=1e-5
+    )
     own = optimise_embeddings(tiny, torch.cat([targets[0], control[0]]), start=captions, **QUICK).final
-    assert np.allclose(found.value.sel(step=3), redness(denoise(tiny, embeddings=own, seeds=(0, 1), steps=2).images), atol=1e-5)
+    assert np.allclose(
+        found.value.sel(step=3), redness(denoise(tiny, embeddings=own, seeds=(0, 1), steps=2).images), atol=1e-5
+    )
     assert "pictures" in found.attrs["mnemoscope"]
 
 
@@ -150,8 +180,15 @@ def test_prompts_said_otherwise(tiny, corpus):
     captions = pairs(corpus, "code-many")[1]
     said = {"as trained": captions, "backwards": [" ".join(c.split()[::-1]) for c in captions]}
     found = prompts(tiny, said, measure=redness, **FEW)
-    assert dict(found.value.sizes) == {"variant": 2, "caption": 3, "seed": 2} and found.prompt.sel(variant="backwards").values[1] == said["backwards"][1]
-    assert np.allclose(found.value.sel(variant="backwards"), redness(denoise(tiny, said["backwards"], seeds=(0, 1), steps=2).images), atol=1e-6)
+    assert (
+        dict(found.value.sizes) == {"variant": 2, "caption": 3, "seed": 2}
+        and found.prompt.sel(variant="backwards").values[1] == said["backwards"][1]
+    )
+    assert np.allclose(
+        found.value.sel(variant="backwards"),
+        redness(denoise(tiny, said["backwards"], seeds=(0, 1), steps=2).images),
+        atol=1e-6,
+    )
     with pytest.raises(DiffusionError, match=r"variants has .*the same number"):
         prompts(tiny, {"a": captions, "b": captions[:2]}, measure=redness)
 
@@ -166,8 +203,23 @@ def test_what_embedding_attacks_refuse(tiny, corpus):
         optimise_embeddings(tiny, images, start=captions[:2])
     with pytest.raises(DiffusionError, match="start='middle'"):
         optimise_embeddings(tiny, images, start="middle")
-    for wrong in ({"steps": 0}, {"batch": 0}, {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"learning_rate": float("inf")}, {"at": (51,)}, {"rows": 0}):
-        with pytest.raises(DiffusionError, match="finished steps from 0 to steps=50" if "at" in wrong else f"{next(iter(wrong))}={next(iter(wrong.values()))} does not fit; expected"):
+    for wrong in (
+        {"steps": 0},
+        {"batch": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"at": (51,)},
+        {"rows": 0},
+    ):
+        with pytest.raises(
+            DiffusionError,
+            match=(
+                "finished steps from 0 to steps=50"
+                if "at" in wrong
+                else f"{next(iter(wrong))}={next(iter(wrong.values()))} does not fit; expected"
+            ),
+        ):
             optimise_embeddings(tiny, images, **wrong)
     with pytest.raises(DiffusionError, match=r"learning_rate=1e\+30.*not finite at step 1 of 3"):
         optimise_embeddings(tiny, images, learning_rate=1e30, **QUICK)
@@ -204,12 +256,25 @@ def test_what_measured_attacks_refuse(tiny, corpus):
 
 
 def test_recalled_is_half_of_the_seeds_at_any_look():
-    values = xr.DataArray(np.array([[[0, 0], [1, 0], [0, 0]], [[1, 1], [0, 0], [0, 0]], [[np.nan] * 2] * 3]), dims=("step", "caption", "seed"))
-    assert recalled(values).tolist() == [True, True, False] and recalled(values, least=0.6).tolist() == [True, False, False]
-    assert recalled(values.transpose("seed", "caption", "step")).tolist() == [True, True, False] and recalled(values.isel(step=1, seed=0)).tolist() == [True, False, False]
+    values = xr.DataArray(
+        np.array([[[0, 0], [1, 0], [0, 0]], [[1, 1], [0, 0], [0, 0]], [[np.nan] * 2] * 3]),
+        dims=("step", "caption", "seed"),
+    )
+    assert recalled(values).tolist() == [True, True, False] and recalled(values, least=0.6).tolist() == [
+        True,
+        False,
+        False,
+    ]
+    assert recalled(values.transpose("seed", "caption", "step")).tolist() == [True, True, False] and recalled(
+        values.isel(step=1, seed=0)
+    ).tolist() == [True, False, False]
     assert recalled([0.5, 0.49, True]).tolist() == [True, False, True]
-    for wrong, text in ((values.isel(step=[2]), "no look is whole"), (np.array([-0.2, 0.9]), "from -0.2 to 0.9.*threshold"), (np.zeros((2, 2)), "expected 'caption'"),
-                        (values.isel(caption=[]), "expected 'caption'")):
+    for wrong, text in (
+        (values.isel(step=[2]), "no look is whole"),
+        (np.array([-0.2, 0.9]), "from -0.2 to 0.9.*threshold"),
+        (np.zeros((2, 2)), "expected 'caption'"),
+        (values.isel(caption=[]), "expected 'caption'"),
+    ):
         with pytest.raises(DiffusionError, match=text):
             recalled(wrong)
 
@@ -219,9 +284,23 @@ def test_one_word_from_tables():
     coin = lambda share, n=40: xr.DataArray(rng.random((3, n, 4)) < share, dims=("step", "caption", "seed"))
     before, after, twin = coin(1.0), coin(0.0), coin(0.0)
     back = coin(0.9)
-    found = verdict(before, after, {"prompts": attack_of(after, twin), "embeddings": attack_of(back, coin(0.0, 9), paired=False), "relearning": attack_of(back, back)})
-    assert (found.word, found.by, found.recited) == ("hides", ("embeddings",), (40, 0)) and list(found.table.n_control) == [40, 9, 40]
-    assert verdict(before, after, {"prompts": attack_of(after, twin)}).word == "erases" == verdict(np.ones(40), np.zeros(40), {"prompts": attack_of(after, twin)}).word
+    found = verdict(
+        before,
+        after,
+        {
+            "prompts": attack_of(after, twin),
+            "embeddings": attack_of(back, coin(0.0, 9), paired=False),
+            "relearning": attack_of(back, back),
+        },
+    )
+    assert (found.word, found.by, found.recited) == ("hides", ("embeddings",), (40, 0)) and list(
+        found.table.n_control
+    ) == [40, 9, 40]
+    assert (
+        verdict(before, after, {"prompts": attack_of(after, twin)}).word
+        == "erases"
+        == verdict(np.ones(40), np.zeros(40), {"prompts": attack_of(after, twin)}).word
+    )
     assert verdict(before, after, {"prompts": attack_of(after, twin)}, margin=0.01).word == "undecided"
     assert verdict(before, before, {"prompts": attack_of(before, twin)}).word == "no removal shown"
     with pytest.raises(StatisticsError, match="none of the items was recalled"):
@@ -231,7 +310,19 @@ def test_one_word_from_tables():
 
 
 def test_attacks_of_a_measured_table(tiny, corpus):
-    found = attack(tiny, pairs(corpus, "code-many"), pairs(corpus, "code-never", 2), measure=lambda images: redness(images) > 0, at=(0, 3), **QUICK, **FEW)
-    made = attack_of(found.value.isel(caption=found.set == "target"), found.value.isel(caption=found.set == "control"), paired=False)
+    found = attack(
+        tiny,
+        pairs(corpus, "code-many"),
+        pairs(corpus, "code-never", 2),
+        measure=lambda images: redness(images) > 0,
+        at=(0, 3),
+        **QUICK,
+        **FEW,
+    )
+    made = attack_of(
+        found.value.isel(caption=found.set == "target"), found.value.isel(caption=found.set == "control"), paired=False
+    )
     share = found.value.mean("seed").max("step").values >= 0.5
-    assert made.edited.tolist() == share[:3].tolist() and made.control.tolist() == share[3:].tolist() and not made.paired
+    assert (
+        made.edited.tolist() == share[:3].tolist() and made.control.tolist() == share[3:].tolist() and not made.paired
+    )

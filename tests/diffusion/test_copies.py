@@ -19,7 +19,9 @@ def drawn(n, seed):
 
 
 def noisy(pictures, seeds, sd=0.1, seed=0):
-    made = pictures[:, None] + sd * torch.randn(len(pictures), seeds, *pictures.shape[1:], generator=torch.Generator().manual_seed(seed))
+    made = pictures[:, None] + sd * torch.randn(
+        len(pictures), seeds, *pictures.shape[1:], generator=torch.Generator().manual_seed(seed)
+    )
     return made.clamp(-1, 1)
 
 
@@ -32,14 +34,23 @@ def test_background_correlation_equals_a_loop():
     found = copies.background_correlation(IMAGES, TRUTH, SEEN)
     for c in range(6):
         for s in range(3):
-            sides = [np.concatenate([z[k][SEEN[c]].double().numpy() - z[k][SEEN[c]].double().numpy().mean() for k in range(3)]) for z in (IMAGES[c, s], TRUTH[c])]
-            assert found[c, s] == pytest.approx(np.dot(*sides) / np.sqrt(np.dot(sides[0], sides[0]) * np.dot(sides[1], sides[1])), abs=1e-9)
+            sides = [
+                np.concatenate(
+                    [z[k][SEEN[c]].double().numpy() - z[k][SEEN[c]].double().numpy().mean() for k in range(3)]
+                )
+                for z in (IMAGES[c, s], TRUTH[c])
+            ]
+            assert found[c, s] == pytest.approx(
+                np.dot(*sides) / np.sqrt(np.dot(sides[0], sides[0]) * np.dot(sides[1], sides[1])), abs=1e-9
+            )
     np.testing.assert_allclose(copies.background_correlation(IMAGES[:, 1], TRUTH, SEEN), found[:, 1])
     assert found[:, 0] == pytest.approx(1) and (found[:, 2] > 0.85).all() and (abs(found[:, 1]) < 0.6).all()
 
 
 def test_background_correlation_leaves_the_foreground_and_each_channels_level_out():
-    other = torch.where(SEEN[:, None], 0.3 * TRUTH + torch.tensor([-0.4, 0.0, 0.4])[:, None, None], torch.rand(TRUTH.shape))
+    other = torch.where(
+        SEEN[:, None], 0.3 * TRUTH + torch.tensor([-0.4, 0.0, 0.4])[:, None, None], torch.rand(TRUTH.shape)
+    )
     assert copies.background_correlation(other, TRUTH, SEEN) == pytest.approx(1, abs=1e-6)
     assert (copies.background_correlation(torch.zeros_like(TRUTH), TRUTH, SEEN) == 0).all()
 
@@ -49,7 +60,9 @@ def test_ssim_equals_scikit_image_picture_by_picture(window):
     found = copies.ssim(IMAGES, TRUTH, window)
     for c in range(6):
         for s in range(3):
-            naive = structural_similarity(IMAGES[c, s].double().numpy(), TRUTH[c].double().numpy(), channel_axis=0, data_range=2, win_size=window)
+            naive = structural_similarity(
+                IMAGES[c, s].double().numpy(), TRUTH[c].double().numpy(), channel_axis=0, data_range=2, win_size=window
+            )
             assert found[c, s] == pytest.approx(naive, abs=1e-9)
     assert found[:, 0] == pytest.approx(1) and (found[:, 2] > found[:, 1] + 0.2).all()
 
@@ -62,7 +75,9 @@ def test_normalised_distance_equals_a_loop_and_leaves_the_own_picture_out(neares
         assert len(others) == {0: 34, 1: 33, 2: 34, 3: 34}.get(c, 35)
         for s in range(3):
             near = sorted(float((IMAGES[c, s].double() - y.double()).norm()) for y in others)[:nearest]
-            assert found[c, s] == pytest.approx(float((IMAGES[c, s].double() - TRUTH[c].double()).norm()) / (0.5 * np.mean(near)), rel=1e-6, abs=1e-6)
+            assert found[c, s] == pytest.approx(
+                float((IMAGES[c, s].double() - TRUTH[c].double()).norm()) / (0.5 * np.mean(near)), rel=1e-6, abs=1e-6
+            )
     assert (found[:, 0] < 1e-6).all() and (found[:, 2] < 1).all() and (found[:, 1] > 1).all()
 
 
@@ -90,7 +105,9 @@ def test_diversity_equals_a_loop_and_is_low_where_the_seed_does_not_matter():
 
 @pytest.mark.parametrize("copied_are", ["above", "below"])
 def test_the_rate_of_false_positives_on_fresh_independent_pairs_is_the_bound(copied_are):
-    """Over many calibrations the chance that a fresh value passes is k / (n + 1): for uniform values the distance from the threshold to the end."""
+    """Over many calibrations the chance that a fresh value passes is k / (n + 1): for uniform values the distance from
+    the threshold to the end.
+    """
     rng, n = np.random.default_rng(0), 299
     found = [copies.threshold(rng.random(n), 0.02, copied_are) for _ in range(2000)]
     chance = [1 - t.value if copied_are == "above" else t.value for t in found]
@@ -124,8 +141,17 @@ def test_false_positives_of_background_correlation_on_fresh_pairs_of_pictures():
 def test_few_captions_cannot_show_the_rate_and_say_so():
     values = np.arange(96 * 4).reshape(96, 4) / 400
     found = copies.threshold(values)
-    assert found.value == values.max() and not found.resolved and found.bound == pytest.approx(1 / 97) and "less than 1/97" in str(found) and "asked for 0.01" in str(found)
-    assert copies.threshold(values[:, 0], 0.05).value == np.sort(values[:, 0])[-4] and copies.threshold(values[:, 0], 0.05).beyond == 3
+    assert (
+        found.value == values.max()
+        and not found.resolved
+        and found.bound == pytest.approx(1 / 97)
+        and "less than 1/97" in str(found)
+        and "asked for 0.01" in str(found)
+    )
+    assert (
+        copies.threshold(values[:, 0], 0.05).value == np.sort(values[:, 0])[-4]
+        and copies.threshold(values[:, 0], 0.05).beyond == 3
+    )
     assert float(copies.threshold(values, copies="below")) == 0
 
 
@@ -134,23 +160,42 @@ def test_few_captions_cannot_show_the_rate_and_say_so():
 
 def test_the_table_has_every_measure_and_what_counts_as_a_copy():
     limit = copies.threshold(copies.background_correlation(*[drawn(120, 7)[0], *drawn(120, 8)]), 0.02)
-    found = copies.copied(IMAGES, TRUTH, SEEN, POOL, above=limit, nearest=10, captions=[f"card {i}" for i in range(6)], seeds=(3, 5, 9))
-    assert found.copied.dims == ("caption", "seed") and found.seed.values.tolist() == [3, 5, 9] and found.text.values[1] == "card 1"
+    found = copies.copied(
+        IMAGES, TRUTH, SEEN, POOL, above=limit, nearest=10, captions=[f"card {i}" for i in range(6)], seeds=(3, 5, 9)
+    )
+    assert (
+        found.copied.dims == ("caption", "seed")
+        and found.seed.values.tolist() == [3, 5, 9]
+        and found.text.values[1] == "card 1"
+    )
     assert (found.copied.values == [True, False, True]).all()
     np.testing.assert_array_equal(found.background_correlation, copies.background_correlation(IMAGES, TRUTH, SEEN))
     np.testing.assert_array_equal(found.ssim, copies.ssim(IMAGES, TRUTH))
     np.testing.assert_array_equal(found.normalised_distance, copies.normalised_distance(IMAGES, TRUTH, POOL, 10))
     assert (found.identity.values[:4] == [True, False, True]).all() and not found.identity.values[4:].any()
     number = np.r_[10:14, 11, 20:50]
-    again = copies.copied(IMAGES, TRUTH, SEEN, POOL, above=float(limit), nearest=10, own=np.r_[10:14, 90, 91], picture=number)
-    assert (again.identity.values == found.identity.values).all() and (again.copied.values == found.copied.values).all() and (again.nearest.values[:4, 0] == np.r_[10:14]).all()
+    again = copies.copied(
+        IMAGES, TRUTH, SEEN, POOL, above=float(limit), nearest=10, own=np.r_[10:14, 90, 91], picture=number
+    )
+    assert (
+        (again.identity.values == found.identity.values).all()
+        and (again.copied.values == found.copied.values).all()
+        and (again.nearest.values[:4, 0] == np.r_[10:14]).all()
+    )
     call = results.provenance(found)["call"]
-    assert "never-trained" in call["criterion"] and call["substitutes"] == {"background_correlation": "SSCD"} and call["pool"] == 35
+    assert (
+        "never-trained" in call["criterion"]
+        and call["substitutes"] == {"background_correlation": "SSCD"}
+        and call["pool"] == 35
+    )
     assert np.isnan(copies.copied(IMAGES[:, :1], TRUTH, SEEN, POOL, above=0.7, nearest=10).diversity).all()
 
 
 def test_rate_has_captions_as_units():
-    assert (copies.rate(np.ones((10, 8), bool)).low, copies.rate(np.ones((10, 8), bool)).n) == (pytest.approx(0.025 ** (1 / 10)), 10)
+    assert (copies.rate(np.ones((10, 8), bool)).low, copies.rate(np.ones((10, 8), bool)).n) == (
+        pytest.approx(0.025 ** (1 / 10)),
+        10,
+    )
     assert copies.rate(np.zeros((10, 8), bool)).high == pytest.approx(1 - 0.025 ** (1 / 10))
     half = copies.rate(np.tile([True, False], (12, 1)))
     assert half.estimate == 0.5 and half.low == pytest.approx(copies.rate(np.arange(12) < 6).low)
@@ -164,26 +209,32 @@ def test_rate_has_captions_as_units():
     assert copies.rate(copy, seed=5).low == copies.rate(copy, seed=5).low
 
 
-@pytest.mark.parametrize("call, said", [
-    (lambda: copies.ssim(IMAGES[..., :8], TRUTH), "truth has 16 x 16 pixels; expected 8 x 16"),
-    (lambda: copies.ssim(IMAGES, TRUTH[:5]), "images are of 6 captions and truth has 5"),
-    (lambda: copies.ssim(IMAGES, TRUTH, 17), "window=17"),
-    (lambda: copies.ssim((IMAGES + 1) * 127.5, TRUTH), "x / 127.5 - 1"),
-    (lambda: copies.ssim(torch.where(IMAGES > 0.5, torch.nan, IMAGES), TRUTH), "not finite"),
-    (lambda: copies.ssim(IMAGES[:, :, :1], TRUTH), r"images has shape \(6, 3, 1, 16, 16\)"),
-    (lambda: copies.background_correlation(IMAGES, TRUTH, SEEN.float()), "seen has type float32"),
-    (lambda: copies.background_correlation(IMAGES, TRUTH, SEEN[:3]), r"seen has type bool and shape \(3, 16, 16\)"),
-    (lambda: copies.background_correlation(IMAGES, TRUTH * 0, SEEN), "background of picture 0 is one colour"),
-    (lambda: copies.normalised_distance(IMAGES, TRUTH, POOL), "nearest=50; expected 1 to 33"),
-    (lambda: copies.nearest_identity(IMAGES, POOL, np.arange(3)), r"picture has shape \(3,\)"),
-    (lambda: copies.diversity(IMAGES[:, :1]), "at least two seeds"),
-    (lambda: copies.threshold([0.1, np.nan]), "expected finite values"),
-    (lambda: copies.threshold([0.1, 0.2], 1), "rate=1"),
-    (lambda: copies.rate(np.array([0.5, 1.0])), "expected truth values"),
-    (lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, own=np.arange(6)), "own and picture"),
-    (lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, captions=["one"]), "captions has 1 entries"),
-    (lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=copies.threshold([0.1, 0.2], copies="below")), "copies lie above"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: copies.ssim(IMAGES[..., :8], TRUTH), "truth has 16 x 16 pixels; expected 8 x 16"),
+        (lambda: copies.ssim(IMAGES, TRUTH[:5]), "images are of 6 captions and truth has 5"),
+        (lambda: copies.ssim(IMAGES, TRUTH, 17), "window=17"),
+        (lambda: copies.ssim((IMAGES + 1) * 127.5, TRUTH), "x / 127.5 - 1"),
+        (lambda: copies.ssim(torch.where(IMAGES > 0.5, torch.nan, IMAGES), TRUTH), "not finite"),
+        (lambda: copies.ssim(IMAGES[:, :, :1], TRUTH), r"images has shape \(6, 3, 1, 16, 16\)"),
+        (lambda: copies.background_correlation(IMAGES, TRUTH, SEEN.float()), "seen has type float32"),
+        (lambda: copies.background_correlation(IMAGES, TRUTH, SEEN[:3]), r"seen has type bool and shape \(3, 16, 16\)"),
+        (lambda: copies.background_correlation(IMAGES, TRUTH * 0, SEEN), "background of picture 0 is one colour"),
+        (lambda: copies.normalised_distance(IMAGES, TRUTH, POOL), "nearest=50; expected 1 to 33"),
+        (lambda: copies.nearest_identity(IMAGES, POOL, np.arange(3)), r"picture has shape \(3,\)"),
+        (lambda: copies.diversity(IMAGES[:, :1]), "at least two seeds"),
+        (lambda: copies.threshold([0.1, np.nan]), "expected finite values"),
+        (lambda: copies.threshold([0.1, 0.2], 1), "rate=1"),
+        (lambda: copies.rate(np.array([0.5, 1.0])), "expected truth values"),
+        (lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, own=np.arange(6)), "own and picture"),
+        (lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, captions=["one"]), "captions has 1 entries"),
+        (
+            lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=copies.threshold([0.1, 0.2], copies="below")),
+            "copies lie above",
+        ),
+    ],
+)
 def test_bad_input_says_what_to_do(call, said):
     with pytest.raises(DiffusionError, match=said):
         call()

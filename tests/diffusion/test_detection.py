@@ -35,11 +35,24 @@ def test_the_curve_equals_scikit_learns_and_its_interval_and_rate_are_there():
     assert found["first"].values.tolist() == [1, 3, 8] and (found.memorised.values == label).all()
     for k in range(3):
         score = found.score.values[k]
-        np.testing.assert_allclose(score, np.concatenate([x[:, :, :[1, 3, 8][k]].mean((1, 2)) for x in (MEMORISED, NEVER)]))
-        assert found.auc.values[k] == pytest.approx(roc_auc_score(label, score)) and found.low.values[k] < found.auc.values[k] < found.high.values[k]
+        np.testing.assert_allclose(
+            score, np.concatenate([x[:, :, : [1, 3, 8][k]].mean((1, 2)) for x in (MEMORISED, NEVER)])
+        )
+        assert (
+            found.auc.values[k] == pytest.approx(roc_auc_score(label, score))
+            and found.low.values[k] < found.auc.values[k] < found.high.values[k]
+        )
         fpr, tpr, _ = roc_curve(label, score, drop_intermediate=False)
-        assert found.tpr.values[k] == pytest.approx(tpr[fpr <= 0.01].max()) and found.fpr.values[k] == pytest.approx(1 / 120) and found.note.values[k] == ""
-    assert (found.p.values <= 1 / 2001 + 1e-12).all() and set(found.p_kind.values) == {"monte carlo"} and (found.holm.values == holm(found.p.values)).all()
+        assert (
+            found.tpr.values[k] == pytest.approx(tpr[fpr <= 0.01].max())
+            and found.fpr.values[k] == pytest.approx(1 / 120)
+            and found.note.values[k] == ""
+        )
+    assert (
+        (found.p.values <= 1 / 2001 + 1e-12).all()
+        and set(found.p_kind.values) == {"monte carlo"}
+        and (found.holm.values == holm(found.p.values)).all()
+    )
     assert results.provenance(found)["call"]["never"] == 120
 
 
@@ -47,8 +60,14 @@ def test_few_captions_have_an_exact_p_and_say_what_they_cannot_resolve():
     a, b = MEMORISED[:4], NEVER[:5]
     found = detect(a, b, first=(1, None))
     for k, first in enumerate((1, 8)):
-        exact = stats.mannwhitneyu(a[:, :, :first].mean((1, 2)), b[:, :, :first].mean((1, 2)), alternative="greater", method="exact").pvalue
-        assert found.p.values[k] == pytest.approx(exact) if found.p_kind.values[k] == "exact" else found.p.values[k] == pytest.approx(exact, abs=0.02)
+        exact = stats.mannwhitneyu(
+            a[:, :, :first].mean((1, 2)), b[:, :, :first].mean((1, 2)), alternative="greater", method="exact"
+        ).pvalue
+        assert (
+            found.p.values[k] == pytest.approx(exact)
+            if found.p_kind.values[k] == "exact"
+            else found.p.values[k] == pytest.approx(exact, abs=0.02)
+        )
         assert "5 non-members cannot resolve 1 % FPR" in found.note.values[k] and found.fpr.values[k] == 0
 
 
@@ -59,7 +78,12 @@ def test_no_difference_is_not_detected_and_groups_are_taken_into_account():
     group = np.r_[np.repeat(["code", "plain"], (50, 10)), np.repeat(["code", "plain"], (10, 50))]
     values = made(120, 5) + 3.0 * (group == "code")[:, None, None]
     alone, within = (detect(values[:60], values[60:], first=(None,), resamples=2000, groups=g) for g in (None, group))
-    assert alone.p.values[0] < 0.001 and within.p.values[0] > 0.01 and within.null.values[0] > 0.75 and alone.null.values[0] == 0.5
+    assert (
+        alone.p.values[0] < 0.001
+        and within.p.values[0] > 0.01
+        and within.null.values[0] > 0.75
+        and alone.null.values[0] == 0.5
+    )
 
 
 def test_by_step_the_difference_fades_as_it_was_made_to():
@@ -68,8 +92,12 @@ def test_by_step_the_difference_fades_as_it_was_made_to():
     np.testing.assert_allclose(found.never, NEVER.mean((0, 1)))
     label = np.arange(144) < 24
     for step in range(8):
-        assert found.auc.values[step] == pytest.approx(roc_auc_score(label, np.r_[MEMORISED[:, :, step].mean(1), NEVER[:, :, step].mean(1)]))
-    assert (found.memorised_low.values < found.memorised.values).all() and (found.never.values < found.never_high.values).all()
+        assert found.auc.values[step] == pytest.approx(
+            roc_auc_score(label, np.r_[MEMORISED[:, :, step].mean(1), NEVER[:, :, step].mean(1)])
+        )
+    assert (found.memorised_low.values < found.memorised.values).all() and (
+        found.never.values < found.never_high.values
+    ).all()
     assert found.auc.values[0] > 0.95 > found.auc.values[7] and found.holm.values[0] < 0.01
 
 
@@ -84,14 +112,17 @@ def test_samples_of_a_pipeline_go_in(tiny, corpus):
         noise_difference(denoise(tiny, captions[0], steps=2, guidance=1))
 
 
-@pytest.mark.parametrize("call, said", [
-    (lambda: noise_difference(MEMORISED, 9), "first=9; the samples have 8 steps"),
-    (lambda: noise_difference(MEMORISED[:, :, 0]), r"shape \(24, 3\)"),
-    (lambda: noise_difference(np.where(MEMORISED > 3, np.nan, MEMORISED)), "float32"),
-    (lambda: detect(MEMORISED, NEVER[:, :2]), "memorised has 3 seeds of 8 steps and never 2 of 8"),
-    (lambda: detect(MEMORISED, NEVER, first=(8, None)), "expected different numbers"),
-    (lambda: detect_by_step(MEMORISED[:1], NEVER), "at least two"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: noise_difference(MEMORISED, 9), "first=9; the samples have 8 steps"),
+        (lambda: noise_difference(MEMORISED[:, :, 0]), r"shape \(24, 3\)"),
+        (lambda: noise_difference(np.where(MEMORISED > 3, np.nan, MEMORISED)), "float32"),
+        (lambda: detect(MEMORISED, NEVER[:, :2]), "memorised has 3 seeds of 8 steps and never 2 of 8"),
+        (lambda: detect(MEMORISED, NEVER, first=(8, None)), "expected different numbers"),
+        (lambda: detect_by_step(MEMORISED[:1], NEVER), "at least two"),
+    ],
+)
 def test_bad_input_says_what_to_do(call, said):
     with pytest.raises(DiffusionError, match=said):
         call()

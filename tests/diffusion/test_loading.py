@@ -13,7 +13,11 @@ from lens.diffusion.pipeline import vocabulary_hash
 from lens.models import LoadError
 from tests.diffusion.test_stable_diffusion import parts_in
 
-FILES = {"text_encoder": "model.safetensors", "vae": "diffusion_pytorch_model.safetensors", "unet": "diffusion_pytorch_model.safetensors"}
+FILES = {
+    "text_encoder": "model.safetensors",
+    "vae": "diffusion_pytorch_model.safetensors",
+    "unet": "diffusion_pytorch_model.safetensors",
+}
 ENDS = ("v_proj.weight", "to_v.weight", "mid_block.resnets.0.conv1.weight")
 
 
@@ -88,13 +92,25 @@ def test_the_hash_of_a_vocabulary_is_that_of_its_words(tmp_path):
     first, second = parts_in(tmp_path).tokenizer, parts_in(tmp_path).tokenizer
     assert vocabulary_hash(first) == vocabulary_hash(second)
     before = vocabulary_hash(second)
-    first(["a long long cat"], padding="max_length", truncation=True)     # settings of a call are no words
+    first(["a long long cat"], padding="max_length", truncation=True)  # settings of a call are no words
     assert vocabulary_hash(first) == before
     second.add_tokens(["<hat>"])
     assert vocabulary_hash(second) != before
 
 
-@pytest.mark.parametrize("entry", [["os", "getcwd"], ["lens", "Pair"], ["../other", "X"], ["transformers", "a.b"], ["transformers"], ["diffusers", 5], [None, "X"], ["transformers", "AutoTokenizer"]])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["os", "getcwd"],
+        ["lens", "Pair"],
+        ["../other", "X"],
+        ["transformers", "a.b"],
+        ["transformers"],
+        ["diffusers", 5],
+        [None, "X"],
+        ["transformers", "AutoTokenizer"],
+    ],
+)
 def test_no_module_beside_the_known_ones_is_named_by_an_index(folder, entry):
     file = folder / "model_index.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"text_encoder": entry}))
@@ -106,7 +122,11 @@ def test_a_module_that_an_index_names_is_not_imported(folder, tmp_path, monkeypa
     (tmp_path / "named_by_an_index.py").write_text("Model = None")
     monkeypatch.syspath_prepend(tmp_path)
     file = folder / "model_index.json"
-    for entry in ({"text_encoder": ["named_by_an_index", "Model"]}, {"further": ["named_by_an_index", "Model"]}, {"_class_name": ["named_by_an_index", "Model"]}):
+    for entry in (
+        {"text_encoder": ["named_by_an_index", "Model"]},
+        {"further": ["named_by_an_index", "Model"]},
+        {"_class_name": ["named_by_an_index", "Model"]},
+    ):
         file.write_text(json.dumps(json.loads(file.read_text()) | entry))
         with pytest.raises(DiffusionError, match="named_by_an_index"):
             load(folder, device="cpu")

@@ -1,4 +1,6 @@
-"""Masks of a U-Net against the published formulas written out, planted neurons, and weights that come back bit for bit."""
+"""Masks of a U-Net against the published formulas written out, planted neurons, and weights that come back bit for
+bit.
+"""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +17,14 @@ from lens.subspace import SubspaceError
 from tests.diffusion import naive
 from tests.diffusion.conftest import pipeline_of
 
-MEMORISED, REFERENCE = ["red circle upper left", "digit seven", "pale hoop high west"], ["blue ring low east", "numeral two", "dark plus centre central"]
+MEMORISED, REFERENCE = (
+    ["red circle upper left", "digit seven", "pale hoop high west"],
+    [
+        "blue ring low east",
+        "numeral two",
+        "dark plus centre central",
+    ],
+)
 OPTIONS = {"seeds": (0,), "steps": 4, "first": 3}
 SPARSITY, TOP = 0.08, 5  # of 64 weights a row: int(5.12)
 
@@ -28,6 +37,7 @@ def sides(tiny):
 @contextmanager
 def louder(pipeline, name, column, factor=1e5):
     """One hidden neuron times a factor, in the inputs that the layer and every later hook see."""
+
     def change(_, args):
         x = args[0].clone()
         x[..., column] *= factor
@@ -42,11 +52,27 @@ def louder(pipeline, name, column, factor=1e5):
 
 @pytest.mark.parametrize("reference", [REFERENCE, [""] * 3], ids=["captions", "null"])
 def test_the_published_masks_are_its_formulas(tiny, reference):
-    """A.1 of the published code: a^2[j] = sum over captions, positions and both halves of (h_j / |h|)^2, S = |W| a; the top k of a row of S_mem, and there S_mem > S_ref."""
-    by_step = masks(tiny, statistics(tiny, MEMORISED, **OPTIONS), statistics(tiny, reference, **OPTIONS), sparsity=SPARSITY, variant="published")
+    """A.1 of the published code: a^2[j] = sum over captions, positions and both halves of (h_j / |h|)^2, S = |W| a; the
+    top k of a row of S_mem, and there S_mem > S_ref.
+    """
+    by_step = masks(
+        tiny,
+        statistics(tiny, MEMORISED, **OPTIONS),
+        statistics(tiny, reference, **OPTIONS),
+        sparsity=SPARSITY,
+        variant="published",
+    )
     assert len(by_step) == 3
-    a_mem, a_ref = ({name: value.sum((0, 2))[:, 1].sqrt() for name, value in naive.sums(tiny, some, (0,), 4, 3.0, first=3)[0].items()} for some in (MEMORISED, reference))
-    weights = {name: module.weight.abs().double() for name, module in tiny.unet.named_modules() if name.endswith("ff.net.2")}
+    a_mem, a_ref = (
+        {
+            name: value.sum((0, 2))[:, 1].sqrt()
+            for name, value in naive.sums(tiny, some, (0,), 4, 3.0, first=3)[0].items()
+        }
+        for some in (MEMORISED, reference)
+    )
+    weights = {
+        name: module.weight.abs().double() for name, module in tiny.unet.named_modules() if name.endswith("ff.net.2")
+    }
     assert len(weights) == 7
     clear = 0
     for step, mask in enumerate(by_step):
@@ -57,7 +83,9 @@ def test_the_published_masks_are_its_formulas(tiny, reference):
                 order = mem[row].argsort(descending=True)
                 expected = [j for j in order[:TOP].tolist() if mem[row, j] > ref[row, j]]
                 # rounding may decide what is nearly equal; such a row is left out
-                close = mem[row, order[TOP - 1]] < 1.0001 * mem[row, order[TOP]] or any(abs(mem[row, j] / ref[row, j] - 1) < 1e-4 for j in order[:TOP])
+                close = mem[row, order[TOP - 1]] < 1.0001 * mem[row, order[TOP]] or any(
+                    abs(mem[row, j] / ref[row, j] - 1) < 1e-4 for j in order[:TOP]
+                )
                 if not close:
                     assert sorted(expected) == found[row].nonzero()[:, 0].tolist(), (step, name, row)
                     clear += 1
@@ -66,7 +94,10 @@ def test_the_published_masks_are_its_formulas(tiny, reference):
 
 
 def test_the_corrected_masks_are_welchs_excess(tiny):
-    mem, ref = statistics(tiny, MEMORISED, seeds=(0, 1), steps=4, first=2), statistics(tiny, REFERENCE, seeds=(0, 1), steps=4, first=2)
+    mem, ref = (
+        statistics(tiny, MEMORISED, seeds=(0, 1), steps=4, first=2),
+        statistics(tiny, REFERENCE, seeds=(0, 1), steps=4, first=2),
+    )
     made = scores(tiny, mem, ref, 1, margin=0.5)
     a, b = (naive.sums(tiny, some, (0, 1), 4, 3.0, first=2) for some in (MEMORISED, REFERENCE))
     for name, layer in tiny.layers.items():
@@ -115,21 +146,33 @@ def test_the_union_grows_with_the_steps(tiny, sides):
         assert made.iou(grown[min(first, 3) - 1]) == 1
     with pytest.raises(DiffusionError, match="by_step is empty"):
         union([])
-    for first, said in ((0, "does not fit; expected a whole number"), (4, "the statistics are of 3 steps"), (True, "does not fit; expected a whole number")):
+    for first, said in (
+        (0, "does not fit; expected a whole number"),
+        (4, "the statistics are of 3 steps"),
+        (True, "does not fit; expected a whole number"),
+    ):
         with pytest.raises(DiffusionError, match=f"first={first}.*{said}"):
             masks(tiny, *sides, sparsity=SPARSITY, first=first)
 
 
 def test_a_share_of_less_than_one_weight_a_row_is_refused_and_the_least_is_told(tiny, sides):
-    with pytest.raises(SubspaceError, match=r"sparsity=0.01 of 64 weights a row of .*ff.net.2 is less than one; give at least 0.016"):
+    with pytest.raises(
+        SubspaceError, match=r"sparsity=0.01 of 64 weights a row of .*ff.net.2 is less than one; give at least 0.016"
+    ):
         locate(tiny, *sides, sparsity=0.01)
     assert locate(tiny, *sides, sparsity=0.016, variant="published").count > 0
 
 
 @pytest.mark.parametrize("variant", ["corrected", "published"])
 def test_a_planted_neuron_is_found(tiny, variant):
-    """One neuron is much louder while memorised captions run: its column is taken in every row, no other of its layer, and nothing before the layer differs."""
-    both = [(i + j, f"{colour} {shape} upper left") for i, colour in enumerate(("red", "green", "blue", "cyan")) for j, shape in enumerate(("circle", "square", "ring", "cross"))]
+    """One neuron is much louder while memorised captions run: its column is taken in every row, no other of its layer,
+    and nothing before the layer differs.
+    """
+    both = [
+        (i + j, f"{colour} {shape} upper left")
+        for i, colour in enumerate(("red", "green", "blue", "cyan"))
+        for j, shape in enumerate(("circle", "square", "ring", "cross"))
+    ]
     memorised, reference = ([caption for number, caption in both if number % 2 == side] for side in (0, 1))
     (name, column), options = (list(tiny.layers)[3], 17), {"seeds": (0, 1), "steps": 4, "first": 1}
     ref, plain = statistics(tiny, reference, **options), statistics(tiny, memorised, **options)
@@ -146,11 +189,19 @@ def test_a_planted_neuron_is_found(tiny, variant):
 
 def test_pruned_weights_are_zero_inside_and_bit_equal_afterwards(tiny, sides):
     mask = locate(tiny, *sides, sparsity=SPARSITY, variant="published")
-    before, weights, images = tiny.unet_hash, {n: p.detach().clone() for n, p in tiny.unet.named_parameters()}, denoise(tiny, MEMORISED, steps=2).images
+    before, weights, images = (
+        tiny.unet_hash,
+        {n: p.detach().clone() for n, p in tiny.unet.named_parameters()},
+        denoise(tiny, MEMORISED, steps=2).images,
+    )
     with mask.applied(tiny.unet):
         for name, layer in tiny.layers.items():
             chosen = mask.dense(name)
-            assert chosen.any() and (layer.weight[chosen] == 0).all() and torch.equal(layer.weight[~chosen], weights[f"{name}.weight"][~chosen])
+            assert (
+                chosen.any()
+                and (layer.weight[chosen] == 0).all()
+                and torch.equal(layer.weight[~chosen], weights[f"{name}.weight"][~chosen])
+            )
         pruned = denoise(tiny, MEMORISED, steps=2).images
         assert tiny.unet_hash != before
         with pytest.raises(ValueError, match="in force"):
@@ -183,10 +234,16 @@ def test_masks_and_statistics_of_another_model_are_refused(tiny, sides):
 def test_sets_that_overlap_and_options_that_are_not_known_are_refused(tiny, sides):
     mem, ref = sides
     mixed = ref + mem.take([1])
-    for call in (lambda: locate(tiny, mem, mixed, sparsity=SPARSITY), lambda: scores(tiny, mem, mixed, 0, variant="published"), lambda: score_map(tiny, mem, mixed)):
+    for call in (
+        lambda: locate(tiny, mem, mixed, sparsity=SPARSITY),
+        lambda: scores(tiny, mem, mixed, 0, variant="published"),
+        lambda: score_map(tiny, mem, mixed),
+    ):
         with pytest.raises(DiffusionError, match="overlap in 1 captions: 'digit seven'.*own control"):
             call()
-    with pytest.raises(DiffusionError, match="variant='best' is not known; expected one of 'published', 'corrected', 'wanda'"):
+    with pytest.raises(
+        DiffusionError, match="variant='best' is not known; expected one of 'published', 'corrected', 'wanda'"
+    ):
         scores(tiny, mem, ref, 0, variant="best")
     with pytest.raises(DiffusionError, match="give reference, or take 'wanda'"):
         scores(tiny, mem, None, 0)
@@ -197,9 +254,16 @@ def test_sets_that_overlap_and_options_that_are_not_known_are_refused(tiny, side
 
 
 def test_the_score_map_is_welchs_t_of_every_neuron(tiny):
-    mem, ref = statistics(tiny, MEMORISED, seeds=(0, 1), steps=4, first=2), statistics(tiny, REFERENCE, seeds=(0, 1), steps=4, first=2)
+    mem, ref = (
+        statistics(tiny, MEMORISED, seeds=(0, 1), steps=4, first=2),
+        statistics(tiny, REFERENCE, seeds=(0, 1), steps=4, first=2),
+    )
     found = score_map(tiny, mem, ref)
-    assert found.largest.dims == ("step", "layer") and found.layer.values.tolist() == list(tiny.layers) and found.attrs == {"memorised": 3, "reference": 3}
+    assert (
+        found.largest.dims == ("step", "layer")
+        and found.layer.values.tolist() == list(tiny.layers)
+        and found.attrs == {"memorised": 3, "reference": 3}
+    )
     a, b = (naive.sums(tiny, some, (0, 1), 4, 3.0, first=2)[0] for some in (MEMORISED, REFERENCE))
     for step in range(2):
         for name in tiny.layers:

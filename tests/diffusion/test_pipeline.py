@@ -20,7 +20,11 @@ def test_the_layers_are_the_second_ones_of_all_feed_forward_blocks_in_the_order_
     ran, handles = [], []
     for name, module in tiny.unet.named_modules():
         if ".ff.net." in name and isinstance(module, torch.nn.Linear):
-            handles.append(module.register_forward_hook(lambda m, args, out, name=name: ran.append((name, args[0].shape[-1], out.shape[-1]))))
+            handles.append(
+                module.register_forward_hook(
+                    lambda m, args, out, name=name: ran.append((name, args[0].shape[-1], out.shape[-1]))
+                )
+            )
     denoise(tiny, ["digit one"], steps=1, guidance=1)
     for handle in handles:
         handle.remove()
@@ -31,18 +35,36 @@ def test_the_layers_are_the_second_ones_of_all_feed_forward_blocks_in_the_order_
 
 
 def without_transformers():
-    return UNet2DModel(sample_size=8, in_channels=12, out_channels=12, block_out_channels=(16, 16), down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-                       up_block_types=("AttnUpBlock2D", "UpBlock2D"), norm_num_groups=8, attention_head_dim=8)
+    return UNet2DModel(
+        sample_size=8,
+        in_channels=12,
+        out_channels=12,
+        block_out_channels=(16, 16),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=8,
+        attention_head_dim=8,
+    )
 
 
 def test_a_unet_without_feed_forward_blocks_is_refused(tiny):
-    other = Pipeline("plain", without_transformers().eval(), tiny.text_encoder, tiny.tokenizer, tiny.scheduler, tiny.codec, {})
+    other = Pipeline(
+        "plain", without_transformers().eval(), tiny.text_encoder, tiny.tokenizer, tiny.scheduler, tiny.codec, {}
+    )
     for call in (lambda: other.layers, lambda: statistics(other, ["digit one"], steps=1)):
-        with pytest.raises(DiffusionError, match="UNet2DModel without feed-forward blocks.*ff.net.2.*UNet2DConditionModel"):
+        with pytest.raises(
+            DiffusionError, match="UNet2DModel without feed-forward blocks.*ff.net.2.*UNet2DConditionModel"
+        ):
             call()
 
     class Parts:
-        unet, text_encoder, tokenizer, scheduler, vae = other.unet, tiny.text_encoder, tiny.tokenizer, tiny.scheduler, torch.nn.Identity()
+        unet, text_encoder, tokenizer, scheduler, vae = (
+            other.unet,
+            tiny.text_encoder,
+            tiny.tokenizer,
+            tiny.scheduler,
+            torch.nn.Identity(),
+        )
 
     Parts.vae.config = type("Config", (), {"block_out_channels": (8, 8)})
     with pytest.raises(DiffusionError, match="without feed-forward blocks"):
@@ -56,15 +78,26 @@ def test_captions_are_put_between_start_and_end_and_filled_up_with_ends(tiny, co
     vocabulary = corpus.vocabulary
     for caption in ("", "digit one", corpus.pairs.of("code-many").captions[0]):
         row = tiny.tokens([caption])[0].tolist()
-        assert row == [0, *(vocabulary.index(word) for word in caption.split()), *[1] * (7 - len(caption.split()))] and len(row) == 8
-        torch.testing.assert_close(tiny.embed([caption, "digit two"])[:1], naive.states_of(tiny, caption), atol=1e-6, rtol=1e-5)
+        assert (
+            row == [0, *(vocabulary.index(word) for word in caption.split()), *[1] * (7 - len(caption.split()))]
+            and len(row) == 8
+        )
+        torch.testing.assert_close(
+            tiny.embed([caption, "digit two"])[:1], naive.states_of(tiny, caption), atol=1e-6, rtol=1e-5
+        )
     assert torch.equal(tiny.tokens("digit one"), tiny.tokens(["digit one"]))
 
 
-@pytest.mark.parametrize(("captions", "message"), [
-    ([], "at least one text"), (["digit one", 3], r"captions\[1\]=3 does not fit; expected text"), ([None], r"captions\[0\]=None"), (["red " * 7], "has 9 tokens with its start and end; the text encoder takes 8"),
-    (["red unicorn upper left"], "'red unicorn upper left' has a word that cards was never told"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("captions", "message"),
+    [
+        ([], "at least one text"),
+        (["digit one", 3], r"captions\[1\]=3 does not fit; expected text"),
+        ([None], r"captions\[0\]=None"),
+        (["red " * 7], "has 9 tokens with its start and end; the text encoder takes 8"),
+        (["red unicorn upper left"], "'red unicorn upper left' has a word that cards was never told"),
+    ],
+)
 def test_captions_that_cannot_be_read_are_refused(tiny, captions, message):
     for call in (tiny.tokens, lambda c: denoise(tiny, c, steps=1), lambda c: statistics(tiny, c, steps=1)):
         with pytest.raises(DiffusionError, match=message):
@@ -86,13 +119,23 @@ def test_pictures_become_numbers_and_latents_and_come_back(tiny, corpus):
     assert torch.equal(Patches(1).decode(Patches(1).encode(numbers)), numbers)
 
 
-@pytest.mark.parametrize(("images", "message"), [
-    ([Image.new("L", (16, 16))], r"images\[0\] has mode 'L'.*convert\('RGB'\)"), ([Image.new("RGB", (16, 16)), Image.new("RGBA", (16, 16))], r"images\[1\] has mode 'RGBA'"),
-    ([Image.new("RGB", (16, 8))], r"images\[0\] has 16 x 8 pixels; cards makes 16 x 16"), ([], "images is empty"), (["card.png"], r"images\[0\] has mode None"),
-    (torch.zeros(2, 1, 16, 16), r"shape \(2, 1, 16, 16\); expected \[n, 3, 16, 16\]"), (torch.zeros(3, 16, 16), r"expected \[n, 3, 16, 16\]"),
-    (torch.zeros(1, 3, 32, 32), "resize"), (torch.full((1, 3, 16, 16), 255, dtype=torch.uint8), "outside -1 to 1"), (torch.full((1, 3, 16, 16), 1.01), "outside -1 to 1"),
-    (torch.full((1, 3, 16, 16), float("nan")), "not finite"), (torch.zeros(0, 3, 16, 16), "images is empty"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([Image.new("L", (16, 16))], r"images\[0\] has mode 'L'.*convert\('RGB'\)"),
+        ([Image.new("RGB", (16, 16)), Image.new("RGBA", (16, 16))], r"images\[1\] has mode 'RGBA'"),
+        ([Image.new("RGB", (16, 8))], r"images\[0\] has 16 x 8 pixels; cards makes 16 x 16"),
+        ([], "images is empty"),
+        (["card.png"], r"images\[0\] has mode None"),
+        (torch.zeros(2, 1, 16, 16), r"shape \(2, 1, 16, 16\); expected \[n, 3, 16, 16\]"),
+        (torch.zeros(3, 16, 16), r"expected \[n, 3, 16, 16\]"),
+        (torch.zeros(1, 3, 32, 32), "resize"),
+        (torch.full((1, 3, 16, 16), 255, dtype=torch.uint8), "outside -1 to 1"),
+        (torch.full((1, 3, 16, 16), 1.01), "outside -1 to 1"),
+        (torch.full((1, 3, 16, 16), float("nan")), "not finite"),
+        (torch.zeros(0, 3, 16, 16), "images is empty"),
+    ],
+)
 def test_pictures_of_another_kind_are_refused(tiny, images, message):
     for call in (tiny.pictures, tiny.encode):
         with pytest.raises(DiffusionError, match=message):

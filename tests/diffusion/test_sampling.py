@@ -24,7 +24,11 @@ def test_batches_are_one_caption_and_one_seed_at_a_time(tiny, guidance):
     expected = [[naive.denoise(tiny, caption, seed, STEPS, guidance) for seed in SEEDS] for caption in CAPTIONS]
     for batch in (1, 3, 4, 96):
         samples = denoise(tiny, CAPTIONS, seeds=SEEDS, steps=STEPS, guidance=guidance, batch=batch)
-        assert samples.images.shape == (3, 2, 3, 16, 16) and samples.seeds == SEEDS and samples.timesteps.tolist() == [999, 749, 499, 249]
+        assert (
+            samples.images.shape == (3, 2, 3, 16, 16)
+            and samples.seeds == SEEDS
+            and samples.timesteps.tolist() == [999, 749, 499, 249]
+        )
         assert samples.difference.shape == (3, 2, 0 if guidance == 1 else STEPS)
         for found, differences, row in zip(samples.images, samples.difference, expected, strict=True):
             for image, difference, (picture, norms, _) in zip(found, differences, row, strict=True):
@@ -40,7 +44,11 @@ def test_a_picture_noised_to_a_step_is_denoised_from_there(tiny, corpus):
     clean = tiny.encode(corpus.pairs.images[:3])
     for share, steps in ((0.5, 2), (1.0, 4), (0.01, 1), (0.7, 3)):
         samples = denoise(tiny, CAPTIONS, seeds=SEEDS, steps=STEPS, start=(clean, share), batch=4)
-        assert samples.timesteps.tolist() == [999, 749, 499, 249][4 - steps:] and samples.difference.shape == (3, 2, steps)
+        assert samples.timesteps.tolist() == [999, 749, 499, 249][4 - steps :] and samples.difference.shape == (
+            3,
+            2,
+            steps,
+        )
         for caption, picture, row in zip(CAPTIONS, clean, samples.images, strict=True):
             for seed, image in zip(SEEDS, row, strict=True):
                 close(image, naive.denoise(tiny, caption, seed, STEPS, 3.0, start=picture, share=share)[0])
@@ -92,7 +100,9 @@ def test_with_a_scheduler_that_adds_noise_too_a_picture_depends_on_its_caption_a
             ran.set_timesteps(STEPS)
             with torch.no_grad():
                 for t in ran.timesteps:
-                    x = ran.step(tiny.unet(x, t, naive.states_of(tiny, caption)).sample, t, x, generator=generator).prev_sample
+                    x = ran.step(
+                        tiny.unet(x, t, naive.states_of(tiny, caption)).sample, t, x, generator=generator
+                    ).prev_sample
             close(image, naive.picture(x[0]))
     assert torch.equal(denoise(tiny, CAPTIONS, seeds=SEEDS, steps=STEPS, guidance=1).images, whole.images)
 
@@ -111,7 +121,11 @@ def test_a_watcher_is_around_each_call_and_is_told_whose_rows_they_are(tiny):
         told.append((step.number, step.timestep, step.captions.tolist(), step.seeds.tolist(), step.guided))
         x, states = args[0], kwargs["encoder_hidden_states"]
         assert torch.equal(x, torch.cat([step.latents] * 2))
-        for at, caption in enumerate(["", "", *(CAPTIONS[i] for i in step.captions)] if len(step.captions) == 2 else ["", *(CAPTIONS[i] for i in step.captions)]):
+        for at, caption in enumerate(
+            ["", "", *(CAPTIONS[i] for i in step.captions)]
+            if len(step.captions) == 2
+            else ["", *(CAPTIONS[i] for i in step.captions)]
+        ):
             close(states[at], naive.states_of(tiny, caption)[0])
 
     handle = tiny.unet.register_forward_pre_hook(see, with_kwargs=True)
@@ -130,7 +144,9 @@ def test_latents_that_are_not_finite_are_an_error_that_names_the_step(tiny):
             out.sample[-1, 0, 0, 0] = float("nan")
 
     handle = tiny.unet.register_forward_hook(broken)
-    with pytest.raises(DiffusionError, match=r"not finite after step 1 \(of 0 to 3; timestep 749; captions 1 to 1\).*float32"):
+    with pytest.raises(
+        DiffusionError, match=r"not finite after step 1 \(of 0 to 3; timestep 749; captions 1 to 1\).*float32"
+    ):
         denoise(tiny, CAPTIONS, seeds=SEEDS, steps=STEPS, batch=2)
     handle.remove()
     assert naive.hooks(tiny.unet) == 0
@@ -147,11 +163,24 @@ def test_it_stops_when_told_to(tiny):
     assert len(asked) == 6
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"seeds": ()}, "at least one seed"), ({"batch": 0}, "batch=0"), ({"steps": 0}, "steps=0 does not fit; expected a whole number of at least 1"), ({"steps": 1001}, "steps=1001"), ({"steps": True}, "steps=True"),
-    ({"guidance": 0.5}, "guidance=0.5"), ({"guidance": float("nan")}, "guidance=nan"), ({"guidance": float("inf")}, "guidance=inf"), ({"only": 0}, "only=0 does not fit; expected a whole number of at least 1"),
-    ({"only": 4}, "only=4; expected 1 to 3"), ({"only": -1}, "only=-1"), ({"embeddings": torch.zeros(1, 8, 32)}, "give one of the two"), ({"captions": None}, "give one of the two"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": ()}, "at least one seed"),
+        ({"batch": 0}, "batch=0"),
+        ({"steps": 0}, "steps=0 does not fit; expected a whole number of at least 1"),
+        ({"steps": 1001}, "steps=1001"),
+        ({"steps": True}, "steps=True"),
+        ({"guidance": 0.5}, "guidance=0.5"),
+        ({"guidance": float("nan")}, "guidance=nan"),
+        ({"guidance": float("inf")}, "guidance=inf"),
+        ({"only": 0}, "only=0 does not fit; expected a whole number of at least 1"),
+        ({"only": 4}, "only=4; expected 1 to 3"),
+        ({"only": -1}, "only=-1"),
+        ({"embeddings": torch.zeros(1, 8, 32)}, "give one of the two"),
+        ({"captions": None}, "give one of the two"),
+    ],
+)
 def test_arguments_that_make_no_sense_are_refused(tiny, change, message):
     with pytest.raises(DiffusionError, match=message):
         denoise(tiny, **{"captions": ["digit one"], "steps": 3} | change)
@@ -159,18 +188,29 @@ def test_arguments_that_make_no_sense_are_refused(tiny, change, message):
 
 def test_states_of_the_text_encoder_stand_in_for_captions(tiny):
     states = tiny.embed(CAPTIONS)
-    assert torch.equal(denoise(tiny, embeddings=states, seeds=SEEDS, steps=STEPS).images, denoise(tiny, CAPTIONS, seeds=SEEDS, steps=STEPS).images)
+    assert torch.equal(
+        denoise(tiny, embeddings=states, seeds=SEEDS, steps=STEPS).images,
+        denoise(tiny, CAPTIONS, seeds=SEEDS, steps=STEPS).images,
+    )
     moved = states[:1] + torch.randn(1, 8, 32, generator=torch.Generator().manual_seed(0))
-    close(denoise(tiny, embeddings=moved, seeds=[2], steps=STEPS).images[0, 0], naive.denoise(tiny, "", 2, STEPS, 3.0, states=moved[0])[0])
+    close(
+        denoise(tiny, embeddings=moved, seeds=[2], steps=STEPS).images[0, 0],
+        naive.denoise(tiny, "", 2, STEPS, 3.0, states=moved[0])[0],
+    )
     for wrong in (states[..., :16], states[0], states * float("nan")):
-        with pytest.raises(DiffusionError, match=r"expected finite states \[caption, length, 32\]|embeddings=.*with axes \[caption length d\]"):
+        with pytest.raises(
+            DiffusionError,
+            match=r"expected finite states \[caption, length, 32\]|embeddings=.*with axes \[caption length d\]",
+        ):
             denoise(tiny, embeddings=wrong, steps=STEPS)
 
 
 def test_noising_is_the_schedules_and_gradients_go_through_a_prediction(tiny):
     clean, added, t = torch.randn(3, 12, 8, 8), torch.randn(3, 12, 8, 8), torch.tensor([0, 500, 999])
     a = naive.alphas()[t].float()[:, None, None, None]
-    torch.testing.assert_close(noised(tiny, clean, added, t), a**0.5 * clean + (1 - a) ** 0.5 * added, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        noised(tiny, clean, added, t), a**0.5 * clean + (1 - a) ** 0.5 * added, atol=1e-5, rtol=0
+    )
     states = tiny.embed(CAPTIONS).requires_grad_(True)
     out = predicted(tiny, clean, t, states)
     for row, x, step, caption in zip(out, clean, t, CAPTIONS, strict=True):

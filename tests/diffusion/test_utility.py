@@ -1,4 +1,6 @@
-"""The classifier on fresh cards; the Frechet distance against its closed form and SciPy; denoising error against the noise that the network was given."""
+"""The classifier on fresh cards; the Frechet distance against its closed form and SciPy; denoising error against the
+noise that the network was given.
+"""
 
 import numpy as np
 import pytest
@@ -14,8 +16,12 @@ def fresh(n, seed):
     """New cards and what a caption would say of them."""
     rng = np.random.default_rng(seed)
     fores = [cards_images.foregrounds()[i] for i in rng.integers(432, size=n)]
-    pictures = torch.stack([cards_images.draw(fore, back) for fore, back in zip(fores, cards_images.background(rng, n))])
-    return pictures, {name: np.array([getattr(fore, name) for fore in fores]) for name in ("shape", "colour", "row", "column")}
+    pictures = torch.stack(
+        [cards_images.draw(fore, back) for fore, back in zip(fores, cards_images.background(rng, n))]
+    )
+    return pictures, {
+        name: np.array([getattr(fore, name) for fore in fores]) for name in ("shape", "colour", "row", "column")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +30,9 @@ def classifier():
     torch.set_num_threads(1)
     (cards, labels), (digits, digit) = fresh(2500, 1), cards_images.digits()
     none = np.full(300, -1)
-    labels = {name: np.r_[value, none] for name, value in labels.items()} | {"digit": np.r_[np.full(2500, -1), digit[:300]]}
+    labels = {name: np.r_[value, none] for name, value in labels.items()} | {
+        "digit": np.r_[np.full(2500, -1), digit[:300]]
+    }
     return utility.train_classifier(torch.cat([cards, digits[:300]]), labels, batch=32, progress=False)
 
 
@@ -33,17 +41,25 @@ def classifier():
 
 def test_the_classifier_reads_fresh_pictures_and_counts_what_is_told(classifier):
     (cards, labels), (digits, digit) = fresh(300, 2), cards_images.digits()
-    labels = {name: np.r_[value, np.full(100, -1)] for name, value in labels.items()} | {"digit": np.r_[np.full(300, -1), digit[300:400]]}
+    labels = {name: np.r_[value, np.full(100, -1)] for name, value in labels.items()} | {
+        "digit": np.r_[np.full(300, -1), digit[300:400]]
+    }
     images = torch.cat([cards, digits[300:400]])
     found = classifier.accuracy(images, labels)
     told = classifier.predict(images)
     by = dict(zip(found.attribute.values, found.accuracy.values))
     for name in ("shape", "colour", "row", "column"):
-        assert by[name] == (told[name][:300] == labels[name][:300]).mean() and by[name] > (0.85 if name == "shape" else 0.97)
+        assert by[name] == (told[name][:300] == labels[name][:300]).mean() and by[name] > (
+            0.85 if name == "shape" else 0.97
+        )
     assert by["digit"] == (told["digit"][300:] == digit[300:400]).mean() and by["digit"] > 0.75
     whole = [all(told[name][i] == labels[name][i] for name in labels if labels[name][i] >= 0) for i in range(400)]
     assert by["all"] == np.mean(whole) and found.n.values.tolist() == [300] * 4 + [100, 400]
-    assert (found.low.values < found.accuracy.values).all() and (found.accuracy.values <= found.high.values).all() and np.isnan(found.right.values[300:, 0, 0]).all()
+    assert (
+        (found.low.values < found.accuracy.values).all()
+        and (found.accuracy.values <= found.high.values).all()
+        and np.isnan(found.right.values[300:, 0, 0]).all()
+    )
     assert results.provenance(found)["call"]["substitutes"] == {"accuracy": "CLIP score"}
 
 
@@ -52,9 +68,16 @@ def test_accuracy_falls_by_as_many_captions_as_are_not_obeyed_and_seeds_are_no_u
     labels |= {"digit": np.full(40, -1)}
     images = cards[:, None].repeat(1, 3, 1, 1, 1)
     images[:10] = fresh(10, 4)[0][:, None]
-    right = np.stack([classifier.predict(images)[name] == labels[name][:, None] for name in ("shape", "colour", "row", "column")]).all(0)
+    right = np.stack(
+        [classifier.predict(images)[name] == labels[name][:, None] for name in ("shape", "colour", "row", "column")]
+    ).all(0)
     found = classifier.accuracy(images, labels).sel(attribute="all")
-    assert found.accuracy == pytest.approx(right.mean()) and found.n == 40 and right[10:].mean() > 0.8 and right[:10].mean() < 0.2
+    assert (
+        found.accuracy == pytest.approx(right.mean())
+        and found.n == 40
+        and right[10:].mean() > 0.8
+        and right[:10].mean() < 0.2
+    )
     once = classifier.accuracy(images[:, 0], labels).sel(attribute="all")
     assert (once.low, once.high) == (found.low, found.high)
 
@@ -79,7 +102,9 @@ def test_it_is_trained_once_for_a_file(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.features(cards), made.features(cards))
     assert again.attributes == made.attributes and utility.load_classifier(path).size == (16, 16)
     other = utility.train_classifier(cards, labels | {"row": 2 - labels["row"]}, epochs=1, path=path, progress=False)
-    assert other.identity != made.identity == again.identity and utility.load_classifier(path).identity == other.identity
+    assert (
+        other.identity != made.identity == again.identity and utility.load_classifier(path).identity == other.identity
+    )
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DiffusionError, match="holds no classifier"):
         utility.load_classifier(path)
@@ -99,25 +124,37 @@ def test_frechet_distance_has_its_closed_form_for_diagonal_covariances():
     a, b, means = np.array([1.0, 4.0, 0.25]), np.array([9.0, 4.0, 1.0]), np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
     found = utility.frechet(sample(50, means[0], np.diag(a), 1), sample(40, means[1], np.diag(b), 2))
     assert found == pytest.approx(((means[0] - means[1]) ** 2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum())
-    assert utility.frechet(sample(50, means[0], np.diag(a), 1), sample(60, means[0], np.diag(a), 3)) == pytest.approx(0, abs=1e-9)
+    assert utility.frechet(sample(50, means[0], np.diag(a), 1), sample(60, means[0], np.diag(a), 3)) == pytest.approx(
+        0, abs=1e-9
+    )
 
 
 def test_frechet_distance_equals_scipys_root_of_the_product():
     rng = np.random.default_rng(4)
-    x, y = rng.normal(size=(200, 8)) @ rng.normal(size=(8, 8)), 0.5 + rng.normal(size=(150, 8)) @ rng.normal(size=(8, 8))
+    x, y = (
+        rng.normal(size=(200, 8)) @ rng.normal(size=(8, 8)),
+        0.5 + rng.normal(size=(150, 8)) @ rng.normal(size=(8, 8)),
+    )
     c, d = np.cov(x.T), np.cov(y.T)
     naive = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(c + d - 2 * sqrtm(c @ d).real)
     assert utility.frechet(x, y) == pytest.approx(naive) == utility.frechet(torch.from_numpy(y), x.reshape(50, 4, 8))
     x[:, 7] = x[:, 6]  # a feature that says nothing new: covariances of no full rank
     c = np.cov(x.T)
-    assert utility.frechet(x, x + 1) == pytest.approx(8) and utility.frechet_interval(x, x + 1).estimate == pytest.approx(8)
+    assert utility.frechet(x, x + 1) == pytest.approx(8) and utility.frechet_interval(
+        x, x + 1
+    ).estimate == pytest.approx(8)
 
 
 def test_the_interval_covers_the_distance_of_the_sources():
     rng, c = np.random.default_rng(5), np.array([[2.0, 0.5], [0.5, 1.0]])
     d, mean = np.diag([0.5, 3.0]), np.array([0.7, 0.0])
     true = mean @ mean + np.trace(c + d - 2 * sqrtm(c @ d).real)
-    found = [utility.frechet_interval(rng.multivariate_normal([0, 0], c, 300), rng.multivariate_normal(mean, d, 500), resamples=400, seed=i) for i in range(150)]
+    found = [
+        utility.frechet_interval(
+            rng.multivariate_normal([0, 0], c, 300), rng.multivariate_normal(mean, d, 500), resamples=400, seed=i
+        )
+        for i in range(150)
+    ]
     assert 0.88 <= np.mean([one.low <= true <= one.high for one in found]) <= 0.99
     spread = np.std([one.estimate for one in found])
     assert np.mean([one.high - one.low for one in found]) / (2 * 1.96) == pytest.approx(spread, rel=0.2)
@@ -133,14 +170,24 @@ def test_the_interval_has_captions_as_units_and_the_floor_is_what_one_source_giv
     expected = np.mean([utility.frechet(rng.normal(size=(100, 4)), rng.normal(size=(120, 4))) for _ in range(200)])
     assert floor.estimate == pytest.approx(expected, rel=0.35) and once.estimate > 4 * floor.estimate and floor.n == 40
     # pictures of one caption alike: whole captions are dealt, so the floor is that of captions, not of pictures
-    assert utility.frechet_floor(np.repeat(x[:, None], 3, 1), np.repeat(y[:, None], 3, 1)).estimate == pytest.approx(utility.frechet_floor(x, y).estimate, rel=0.05)
+    assert utility.frechet_floor(np.repeat(x[:, None], 3, 1), np.repeat(y[:, None], 3, 1)).estimate == pytest.approx(
+        utility.frechet_floor(x, y).estimate, rel=0.05
+    )
 
 
 def test_noise_and_cards_of_one_row_lie_far_from_fresh_cards(classifier):
     (cards, labels), a = fresh(800, 8), classifier.features(fresh(200, 7)[0])
-    near, one_row = utility.frechet(a, classifier.features(cards[:200])), classifier.features(cards[labels["row"] == 0][:200])
+    near, one_row = (
+        utility.frechet(a, classifier.features(cards[:200])),
+        classifier.features(cards[labels["row"] == 0][:200]),
+    )
     assert len(one_row) == 200 and utility.frechet(a, one_row) > 4 * near
-    assert utility.frechet(a, classifier.features(torch.rand(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1)) > 10 * near
+    assert (
+        utility.frechet(
+            a, classifier.features(torch.rand(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+        )
+        > 10 * near
+    )
 
 
 # -- precision and recall ---------------------------------------------------------------------------------------------
@@ -154,7 +201,9 @@ def test_precision_and_recall_equal_loops():
     def share(points, manifold):
         inside = 0
         for p in points:
-            inside += any(np.linalg.norm(p - m) <= sorted(np.linalg.norm(m - other) for other in manifold)[3] for m in manifold)   # the first is itself
+            inside += any(
+                np.linalg.norm(p - m) <= sorted(np.linalg.norm(m - other) for other in manifold)[3] for m in manifold
+            )  # the first is itself
         return inside / len(points)
 
     assert found.value.values.tolist() == [share(made, real), share(real, made)] and found.n.values.tolist() == [40, 60]
@@ -176,14 +225,16 @@ def watched(pipeline, *arguments, **options):
 
     handle = pipeline.unet.register_forward_hook(see, with_kwargs=True)
     try:
-        return utility.denoising_error(pipeline, *arguments, **options, progress=False), *(torch.cat(of) for of in zip(*seen))
+        return utility.denoising_error(pipeline, *arguments, **options, progress=False), *(
+            torch.cat(of) for of in zip(*seen)
+        )
     finally:
         handle.remove()
 
 
 def test_denoising_error_is_that_of_the_noise_that_was_put_in(tiny, corpus):
     pairs = corpus.pairs.of("held-out").take(range(5))
-    captions = [*pairs.captions[:3], pairs.captions[0], pairs.captions[4]]   # one of them twice
+    captions = [*pairs.captions[:3], pairs.captions[0], pairs.captions[4]]  # one of them twice
     found, x, t, states, out = watched(tiny, pairs.images, captions, bins=4, per=3, seed=2)
     a = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)[t][:, None, None, None]
     clean = torch.nn.functional.pixel_unshuffle(pairs.images, 2).double().repeat_interleave(12, 0)
@@ -197,7 +248,9 @@ def test_denoising_error_is_that_of_the_noise_that_was_put_in(tiny, corpus):
         assert (250 * k <= steps[:, k]).all() and (steps[:, k] < 250 * (k + 1)).all()
     assert torch.equal(states, tiny.embed(captions).repeat_interleave(12, 0)) and len(steps.unique()) > 40
     assert found.begin.values.tolist() == [0, 250, 500, 750] and found.end.values.tolist() == [250, 500, 750, 1000]
-    assert (found.low.values < found["mean"].values).all() and found.overall_low < found.overall == pytest.approx(found.error.values.mean())
+    assert (found.low.values < found["mean"].values).all() and found.overall_low < found.overall == pytest.approx(
+        found.error.values.mean()
+    )
     model = results.provenance(found)["model"]
     assert model["hash"] == tiny.unet_hash and model["pipeline"] == tiny.hash
 
@@ -212,29 +265,56 @@ def test_the_same_noise_and_steps_whatever_the_batch_the_edit_and_the_other_pict
     with torch.no_grad():
         tiny.unet.conv_out.weight.mul_(0.5)
     edited = watched(tiny, pairs.images, pairs.captions, bins=[0, 100, 1000], seed=4)
-    assert torch.equal(edited[1], one[1]) and torch.equal(edited[2], one[2]) and abs(edited[0].error - one[0].error).values.min() > 0
+    assert (
+        torch.equal(edited[1], one[1])
+        and torch.equal(edited[2], one[2])
+        and abs(edited[0].error - one[0].error).values.min() > 0
+    )
     assert not torch.equal(watched(tiny, pairs.images, pairs.captions, bins=[0, 100, 1000], seed=5)[2], one[2])
 
 
-@pytest.mark.parametrize("call, said", [
-    (lambda c, p, h: c.features(torch.zeros(2, 3, 8, 8)), "8 x 8 pixels; expected 16 x 16"),
-    (lambda c, p, h: c.accuracy(torch.zeros(2, 3, 16, 16), {"shape": np.zeros(2, int)}), "expected a mapping of shape, colour, row, column, digit"),
-    (lambda c, p, h: c.accuracy(torch.zeros(2, 3, 16, 16), {name: np.full(2, 10) for name in c.attributes}), r"labels\['shape'\] .* below 6"),
-    (lambda c, p, h: c.save("classifier.pt"), "ends in .safetensors"),
-    (lambda c, p, h: utility.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.zeros(3, int)}), "fewer than two classes"),
-    (lambda c, p, h: utility.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.array([0, 1])}), "expected 3 whole numbers"),
-    (lambda c, p, h: utility.train_classifier(torch.full((3, 3, 16, 16), torch.nan), {"row": np.array([0, 1, 1])}), "not finite"),
-    (lambda c, p, h: utility.frechet(np.zeros((8, 8)), np.zeros((20, 8))), "a has 8 pictures of 8 features"),
-    (lambda c, p, h: utility.frechet(np.ones((20, 4)), np.ones((20, 5))), "take both from one classifier"),
-    (lambda c, p, h: utility.frechet(np.full((20, 4), np.inf), np.ones((20, 4))), "expected finite features"),
-    (lambda c, p, h: utility.frechet_floor(np.ones((20, 4)), np.ones((20, 2, 4))), "expected sets alike"),
-    (lambda c, p, h: utility.precision_recall(np.ones((3, 4)), np.ones((9, 4))), "more pictures than neighbours"),
-    (lambda c, p, h: utility.denoising_error(p, h.images, h.captions[:2]), "images has 40 pictures and captions 2"),
-    (lambda c, p, h: utility.denoising_error(p, h.images, h.captions, bins=[0, 2000]), "rising edges from 0 to 1000"),
-    (lambda c, p, h: utility.denoising_error(p, h.images, h.captions, bins=0), "bins=0"),
-    (lambda c, p, h: utility.denoising_error(p, h.images, h.captions, per=0), "per=0"),
-    (lambda c, p, h: utility.denoising_error(p, h.images[:, :, :8], h.captions), "resize"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda c, p, h: c.features(torch.zeros(2, 3, 8, 8)), "8 x 8 pixels; expected 16 x 16"),
+        (
+            lambda c, p, h: c.accuracy(torch.zeros(2, 3, 16, 16), {"shape": np.zeros(2, int)}),
+            "expected a mapping of shape, colour, row, column, digit",
+        ),
+        (
+            lambda c, p, h: c.accuracy(torch.zeros(2, 3, 16, 16), {name: np.full(2, 10) for name in c.attributes}),
+            r"labels\['shape'\] .* below 6",
+        ),
+        (lambda c, p, h: c.save("classifier.pt"), "ends in .safetensors"),
+        (
+            lambda c, p, h: utility.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.zeros(3, int)}),
+            "fewer than two classes",
+        ),
+        (
+            lambda c, p, h: utility.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.array([0, 1])}),
+            "expected 3 whole numbers",
+        ),
+        (
+            lambda c, p, h: utility.train_classifier(
+                torch.full((3, 3, 16, 16), torch.nan), {"row": np.array([0, 1, 1])}
+            ),
+            "not finite",
+        ),
+        (lambda c, p, h: utility.frechet(np.zeros((8, 8)), np.zeros((20, 8))), "a has 8 pictures of 8 features"),
+        (lambda c, p, h: utility.frechet(np.ones((20, 4)), np.ones((20, 5))), "take both from one classifier"),
+        (lambda c, p, h: utility.frechet(np.full((20, 4), np.inf), np.ones((20, 4))), "expected finite features"),
+        (lambda c, p, h: utility.frechet_floor(np.ones((20, 4)), np.ones((20, 2, 4))), "expected sets alike"),
+        (lambda c, p, h: utility.precision_recall(np.ones((3, 4)), np.ones((9, 4))), "more pictures than neighbours"),
+        (lambda c, p, h: utility.denoising_error(p, h.images, h.captions[:2]), "images has 40 pictures and captions 2"),
+        (
+            lambda c, p, h: utility.denoising_error(p, h.images, h.captions, bins=[0, 2000]),
+            "rising edges from 0 to 1000",
+        ),
+        (lambda c, p, h: utility.denoising_error(p, h.images, h.captions, bins=0), "bins=0"),
+        (lambda c, p, h: utility.denoising_error(p, h.images, h.captions, per=0), "per=0"),
+        (lambda c, p, h: utility.denoising_error(p, h.images[:, :, :8], h.captions), "resize"),
+    ],
+)
 def test_bad_input_says_what_to_do(call, said, classifier, tiny, corpus):
     with pytest.raises(DiffusionError, match=said):
         call(classifier, tiny, corpus.pairs.of("held-out"))

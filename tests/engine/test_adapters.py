@@ -1,4 +1,6 @@
-"""Readers of weights under adapters: against the adapted model's own forward, against what each layer does, and against matrices that peft merged."""
+"""Readers of weights under adapters: against the adapted model's own forward, against what each layer does, and against
+matrices that peft merged.
+"""
 
 import copy
 import functools
@@ -24,11 +26,19 @@ from tests.models import tiny, word_tokenizer
 
 IDS = torch.tensor([[3, 17, 5, 3, 80]])
 PAIR = lens.Pair("w3 w17 w5 w3 w80", corrupted="w3 w17 w9 w3 w80", answer=" w11", foil=" w23")
-TARGETS = {"llama": ["o_proj", "v_proj"], "qwen3": ["o_proj", "v_proj"], "olmo2": ["o_proj", "v_proj"], "gpt2": ["attn.c_proj", "c_attn"], "gpt_neox": ["dense", "query_key_value"]}
+TARGETS = {
+    "llama": ["o_proj", "v_proj"],
+    "qwen3": ["o_proj", "v_proj"],
+    "olmo2": ["o_proj", "v_proj"],
+    "gpt2": ["attn.c_proj", "c_attn"],
+    "gpt_neox": ["dense", "query_key_value"],
+}
 
 
 def lora(kind, **options):
-    return peft.LoraConfig(r=4, task_type="CAUSAL_LM", **{"target_modules": TARGETS[kind], "fan_in_fan_out": kind == "gpt2", **options})
+    return peft.LoraConfig(
+        r=4, task_type="CAUSAL_LM", **{"target_modules": TARGETS[kind], "fan_in_fan_out": kind == "gpt2", **options}
+    )
 
 
 MANY = {
@@ -36,8 +46,12 @@ MANY = {
     "rslora": lambda k: lora(k, use_rslora=True, lora_alpha=3),
     "dora": lambda k: lora(k, use_dora=True),
     "lora_bias": lambda k: lora(k, lora_bias=True),
-    "ia3": lambda k: peft.IA3Config(target_modules=TARGETS[k], feedforward_modules=TARGETS[k][:1], fan_in_fan_out=k == "gpt2", task_type="CAUSAL_LM"),
-    "vera": lambda k: peft.VeraConfig(r=4, target_modules=TARGETS[k], fan_in_fan_out=k == "gpt2", task_type="CAUSAL_LM"),
+    "ia3": lambda k: peft.IA3Config(
+        target_modules=TARGETS[k], feedforward_modules=TARGETS[k][:1], fan_in_fan_out=k == "gpt2", task_type="CAUSAL_LM"
+    ),
+    "vera": lambda k: peft.VeraConfig(
+        r=4, target_modules=TARGETS[k], fan_in_fan_out=k == "gpt2", task_type="CAUSAL_LM"
+    ),
 }
 LINEAR_ONLY = {
     "oft": lambda k: peft.OFTConfig(oft_block_size=8, target_modules=TARGETS[k]),
@@ -94,9 +108,14 @@ def attentions(model):
 
 @torch.no_grad()
 def by_head(model):
-    """What every head adds at the last token, [layer, head, d_model]: its share of the projection's input through the projection itself."""
+    """What every head adds at the last token, [layer, head, d_model]: its share of the projection's input through the
+    projection itself.
+    """
     inputs, out = {}, []
-    hooks = [m.register_forward_pre_hook(lambda m, args, n=n: inputs.__setitem__(n, args[0][0, -1].clone())) for n, m in enumerate(attentions(model))]
+    hooks = [
+        m.register_forward_pre_hook(lambda m, args, n=n: inputs.__setitem__(n, args[0][0, -1].clone()))
+        for n, m in enumerate(attentions(model))
+    ]
     model(IDS)
     for hook in hooks:
         hook.remove()
@@ -118,7 +137,11 @@ def test_parts_of_the_logit_difference_sum_to_the_adapted_models(kind, name):
     model = made(kind, name)
     moved = difference(model) - difference(tiny(kind))
     found = direct_logit_attribution(model, PAIR)
-    assert abs(moved) > 1e-2 and sums(found) == pytest.approx(difference(model), abs=1e-4) and float(found.total) == pytest.approx(difference(model), abs=1e-4)
+    assert (
+        abs(moved) > 1e-2
+        and sums(found) == pytest.approx(difference(model), abs=1e-4)
+        and float(found.total) == pytest.approx(difference(model), abs=1e-4)
+    )
 
 
 @pytest.mark.parametrize("kind, name", [c for c in CASES if c[0] != "olmo2"])
@@ -138,8 +161,13 @@ MERGED = [(k, n) for k, n in CASES if n != "lora_bias" or k in ("gpt2", "gpt_neo
 def test_circuits_are_those_of_the_merged_model(kind, name):
     model, plain = made(kind, name), merged(made(kind, name))
     torch.testing.assert_close(plain(IDS).logits, model(IDS).logits, atol=1e-4, rtol=1e-4)
-    np.testing.assert_allclose(copying_scores(model).eigenvalue_score, copying_scores(plain).eigenvalue_score, atol=1e-4)
-    np.testing.assert_allclose(copying_scores(model, method="top_k", tokens=["w5", "w30"]).hit_rate, copying_scores(plain, method="top_k", tokens=["w5", "w30"]).hit_rate)
+    np.testing.assert_allclose(
+        copying_scores(model).eigenvalue_score, copying_scores(plain).eigenvalue_score, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        copying_scores(model, method="top_k", tokens=["w5", "w30"]).hit_rate,
+        copying_scores(plain, method="top_k", tokens=["w5", "w30"]).hit_rate,
+    )
     for given in ({"text": "w5 w6 w7"}, {"tokens": [20, 30]}):
         ours, theirs = (head_vocabulary(m, 1, 2, **given) for m in (model, plain))
         np.testing.assert_allclose(ours.promoted, theirs.promoted, atol=1e-3)
@@ -150,7 +178,9 @@ def test_circuits_are_those_of_the_merged_model(kind, name):
 def test_a_sweep_sees_an_adapter_that_was_trained_after_the_first(kind):
     model = peft.get_peft_model(tiny(kind), lora(kind)).eval()
     model.tokenizer = word_tokenizer()
-    assert float(lens.patch(model, PAIR, "resid_pre", progress=False).clean) == pytest.approx(difference(model), abs=1e-4)
+    assert float(lens.patch(model, PAIR, "resid_pre", progress=False).clean) == pytest.approx(
+        difference(model), abs=1e-4
+    )
     before = difference(model)
     shaken(model)
     assert abs(difference(model) - before) > 1e-2
@@ -169,7 +199,9 @@ def test_what_is_switched_or_scaled_is_read_as_it_is_now(kind):
 
     def right():
         assert sums(direct_logit_attribution(model, PAIR)) == pytest.approx(difference(model), abs=1e-4)
-        assert float(lens.patch(model, PAIR, "resid_pre", layers=[1], progress=False).clean) == pytest.approx(difference(model), abs=1e-4)
+        assert float(lens.patch(model, PAIR, "resid_pre", layers=[1], progress=False).clean) == pytest.approx(
+            difference(model), abs=1e-4
+        )
         seen.add(round(difference(model), 3))
 
     right()
@@ -197,10 +229,14 @@ def test_adapters_in_place_and_behind_a_bridge(kind):
     bridge = wrap(copy.deepcopy(plain), word_tokenizer(), "adapted")
     for model in (plain, bridge):
         assert sums(direct_logit_attribution(model, PAIR)) == pytest.approx(difference(twin), abs=1e-4)
-        np.testing.assert_allclose(copying_scores(model).eigenvalue_score, copying_scores(twin).eigenvalue_score, atol=1e-5)
+        np.testing.assert_allclose(
+            copying_scores(model).eigenvalue_score, copying_scores(twin).eigenvalue_score, atol=1e-5
+        )
 
 
-@pytest.mark.parametrize("kind, ends", [("llama", ["lm_head", "embed_tokens"]), ("gpt_neox", ["embed_out", "embed_in"])])
+@pytest.mark.parametrize(
+    "kind, ends", [("llama", ["lm_head", "embed_tokens"]), ("gpt_neox", ["embed_out", "embed_in"])]
+)
 def test_an_adapted_unembedding_and_embedding(kind, ends):
     model = adapted(kind, lora(kind, target_modules=ends))
     plain = merged(model)
@@ -211,37 +247,53 @@ def test_an_adapted_unembedding_and_embedding(kind, ends):
         ours, theirs = (lens.patch(m, PAIR, "resid_pre", metric=metric, progress=False).value for m in (model, plain))
         np.testing.assert_allclose(ours, theirs, atol=2e-4)
     for encoder in ("unembed", "embed"):
-        torch.testing.assert_close(encode(model, "w20 w21", encoder).vectors, encode(plain, "w20 w21", encoder).vectors, atol=1e-4, rtol=1e-4)
-    np.testing.assert_allclose(copying_scores(model).eigenvalue_score, copying_scores(plain).eigenvalue_score, atol=1e-4)
+        torch.testing.assert_close(
+            encode(model, "w20 w21", encoder).vectors, encode(plain, "w20 w21", encoder).vectors, atol=1e-4, rtol=1e-4
+        )
+    np.testing.assert_allclose(
+        copying_scores(model).eigenvalue_score, copying_scores(plain).eigenvalue_score, atol=1e-4
+    )
     item = lens.injection.Item("w3 w4 w5 w6", answer=" w7", memory="w20", explicit="w20 w5 w6")
     ours, theirs = (bridge_reading(m, [item], progress=False) for m in (model, plain))
     np.testing.assert_allclose(ours.score, theirs.score, atol=1e-3)
     head, rows = Decoder.of(model), Decoder.of(plain)
     from lens.engine.metrics import next_token
     from lens.vectors.mediation import first_logprob
+
     x = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
     for ours, theirs in zip(next_token(head, x, torch.arange(6)), next_token(rows, x, torch.arange(6))):
         torch.testing.assert_close(ours.float(), theirs.float(), atol=1e-4, rtol=1e-4)
 
     class Asked:
         answer_ids = (11,)
-    torch.testing.assert_close(first_logprob(head, [x[:, None]], Asked), first_logprob(rows, [x[:, None]], Asked), atol=1e-4, rtol=1e-4)
+
+    torch.testing.assert_close(
+        first_logprob(head, [x[:, None]], Asked), first_logprob(rows, [x[:, None]], Asked), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_an_adapter_on_an_unembedding_that_shares_the_embeddings_weight():
     model = adapted("gpt2", lora("gpt2", target_modules=["lm_head"], fan_in_fan_out=False))
     assert abs(difference(model) - difference(tiny("gpt2"))) > 1e-2
     assert sums(direct_logit_attribution(model, PAIR)) == pytest.approx(difference(model), abs=1e-4)
-    assert float(lens.patch(model, PAIR, "resid_pre", progress=False).clean) == pytest.approx(difference(model), abs=1e-4)
+    assert float(lens.patch(model, PAIR, "resid_pre", progress=False).clean) == pytest.approx(
+        difference(model), abs=1e-4
+    )
 
 
 def test_a_head_and_a_norm_that_were_trained_whole():
     model = adapted("llama", lora("llama", modules_to_save=["lm_head", "norm", "input_layernorm"]))
     plain = merged(model)
     assert sums(direct_logit_attribution(model, PAIR)) == pytest.approx(difference(model), abs=1e-4)
-    np.testing.assert_allclose(copying_scores(model).eigenvalue_score, copying_scores(plain).eigenvalue_score, atol=1e-4)
+    np.testing.assert_allclose(
+        copying_scores(model).eigenvalue_score, copying_scores(plain).eigenvalue_score, atol=1e-4
+    )
     tuned = adapted("gpt2", peft.LNTuningConfig(target_modules=["ln_1", "ln_f"], task_type="CAUSAL_LM"))
-    assert sums(direct_logit_attribution(tuned, PAIR)) == pytest.approx(difference(tuned), abs=1e-4) != pytest.approx(difference(tiny("gpt2")), abs=1e-2)
+    assert (
+        sums(direct_logit_attribution(tuned, PAIR))
+        == pytest.approx(difference(tuned), abs=1e-4)
+        != pytest.approx(difference(tiny("gpt2")), abs=1e-2)
+    )
     torch.testing.assert_close(encode(tuned, "w20", "unembed").vectors, encode(merged(tuned), "w20", "unembed").vectors)
 
 
@@ -258,7 +310,11 @@ def test_half_precision_reads_the_map_of_the_parameters():
 def test_plain_layers_hand_out_their_own_parameters():
     model = tiny("llama")
     module = model.model.layers[0].self_attn.o_proj
-    assert linear_map(module)[0] is module.weight and linear_bias(module) is None and table(model.model.embed_tokens) is model.model.embed_tokens.weight
+    assert (
+        linear_map(module)[0] is module.weight
+        and linear_bias(module) is None
+        and table(model.model.embed_tokens) is model.model.embed_tokens.weight
+    )
     conv = tiny("gpt2").transformer.h[0].attn.c_attn
     assert linear_map(conv)[0].data_ptr() == conv.weight.data_ptr() and linear_map(conv)[0].shape == (96, 32)
 
@@ -299,7 +355,9 @@ def test_wrappers_that_do_more_than_their_layers_are_not_walked():
 def test_edits_of_weights_stay_off_layers_with_an_adapter_in_force():
     model = peft.inject_adapter_in_model(lora("llama", target_modules=["up_proj"]), tiny("llama")).eval()
     every = every_linear(model)
-    assert set(every) == set(every_linear(tiny("llama"))) and every["model.layers.0.mlp.up_proj"].adapter == "lora.Linear"
+    assert (
+        set(every) == set(every_linear(tiny("llama"))) and every["model.layers.0.mlp.up_proj"].adapter == "lora.Linear"
+    )
     assert not every["model.layers.0.mlp.down_proj"].adapter and set(linears(model, "*.down_proj"))
     with pytest.raises(LinearError, match=r"model.layers.0.mlp.up_proj: an adapter \(lora.Linear\) is in force"):
         linears(model, "mlp")
@@ -316,6 +374,14 @@ def test_edits_of_weights_stay_off_layers_with_an_adapter_in_force():
         undo = apply_weights(model, new)
         assert not base.any() and not model.model.layers[0].mlp.up_proj(torch.ones(1, 32)).any()
         undo.undo()
-    plain, whole = tiny("llama"), peft.get_peft_model(tiny("llama"), peft.VeraConfig(r=4, target_modules=["up_proj"], modules_to_save=["down_proj"]))
+    plain, whole = (
+        tiny("llama"),
+        peft.get_peft_model(
+            tiny("llama"), peft.VeraConfig(r=4, target_modules=["up_proj"], modules_to_save=["down_proj"])
+        ),
+    )
     assert set(every_linear(whole)) == set(every_linear(plain))
-    assert every_linear(whole)["model.layers.1.mlp.down_proj"].module is whole.get_base_model().model.layers[1].mlp.down_proj.modules_to_save["default"]
+    assert (
+        every_linear(whole)["model.layers.1.mlp.down_proj"].module
+        is whole.get_base_model().model.layers[1].mlp.down_proj.modules_to_save["default"]
+    )

@@ -19,7 +19,11 @@ SITES = ("resid_pre", "resid_mid", "attn_out", "mlp_out", "z", "pattern", "neuro
 
 _SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=3, initializer_range=0.3)
 OTHERS = {
-    "gemma2": lambda: transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**_SIZE, num_attention_heads=4, num_key_value_heads=2, head_dim=8, intermediate_size=48)),
+    "gemma2": lambda: transformers.Gemma2ForCausalLM(
+        transformers.Gemma2Config(
+            **_SIZE, num_attention_heads=4, num_key_value_heads=2, head_dim=8, intermediate_size=48
+        )
+    ),
     "mamba": lambda: transformers.MambaForCausalLM(transformers.MambaConfig(**_SIZE)),
 }
 
@@ -53,7 +57,11 @@ def test_a_change_is_of_its_own_thread_or_of_every_one(site):
     off = found.attach(site, 1, double)
     mine, theirs = logits(model), elsewhere(lambda: logits(model))
     off()
-    assert torch.equal(theirs, plain) and not torch.allclose(mine, plain, atol=1e-4) and set(met) == {threading.get_ident()}
+    assert (
+        torch.equal(theirs, plain)
+        and not torch.allclose(mine, plain, atol=1e-4)
+        and set(met) == {threading.get_ident()}
+    )
 
     off = found.attach(site, 1, double, everywhere=True)
     assert torch.equal(elsewhere(lambda: logits(model)), mine) and len(set(met)) == 2

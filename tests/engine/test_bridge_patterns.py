@@ -12,12 +12,41 @@ from tests.models import tiny, word_tokenizer
 
 COMMON = dict(vocab_size=97, bos_token_id=0, eos_token_id=0)
 MAKERS = {
-    "opt": lambda: transformers.OPTForCausalLM(transformers.OPTConfig(**COMMON, hidden_size=32, num_hidden_layers=3, ffn_dim=48, num_attention_heads=4, max_position_embeddings=64,
-                                                                      word_embed_proj_dim=32, init_std=0.3, pad_token_id=1)),
-    "xglm": lambda: transformers.XGLMForCausalLM(transformers.XGLMConfig(**COMMON, d_model=32, num_layers=3, ffn_dim=48, attention_heads=4, max_position_embeddings=64, init_std=0.3)),
-    "gptj": lambda: transformers.GPTJForCausalLM(transformers.GPTJConfig(**COMMON, n_embd=32, n_layer=3, n_head=4, n_positions=64, rotary_dim=4, initializer_range=0.3)),
-    "gpt_neo": lambda: transformers.GPTNeoForCausalLM(transformers.GPTNeoConfig(**COMMON, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]],
-                                                                                window_size=6, max_position_embeddings=64, initializer_range=0.3)),
+    "opt": lambda: transformers.OPTForCausalLM(
+        transformers.OPTConfig(
+            **COMMON,
+            hidden_size=32,
+            num_hidden_layers=3,
+            ffn_dim=48,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            word_embed_proj_dim=32,
+            init_std=0.3,
+            pad_token_id=1,
+        )
+    ),
+    "xglm": lambda: transformers.XGLMForCausalLM(
+        transformers.XGLMConfig(
+            **COMMON, d_model=32, num_layers=3, ffn_dim=48, attention_heads=4, max_position_embeddings=64, init_std=0.3
+        )
+    ),
+    "gptj": lambda: transformers.GPTJForCausalLM(
+        transformers.GPTJConfig(
+            **COMMON, n_embd=32, n_layer=3, n_head=4, n_positions=64, rotary_dim=4, initializer_range=0.3
+        )
+    ),
+    "gpt_neo": lambda: transformers.GPTNeoForCausalLM(
+        transformers.GPTNeoConfig(
+            **COMMON,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1]],
+            window_size=6,
+            max_position_embeddings=64,
+            initializer_range=0.3,
+        )
+    ),
     "llama": lambda: tiny("llama"),
     "gpt2": lambda: tiny("gpt2"),
 }
@@ -65,5 +94,8 @@ def test_a_pattern_of_a_bridge_acts_or_is_refused(kind):
 
 
 def test_where_the_hook_point_comes_too_late_the_library_function_is_the_place():
-    sides = {kind: Anatomy.of(models.wrap(make(kind), word_tokenizer(), "tiny")).require("pattern", 0).side for kind in SERVED}
+    sides = {
+        kind: Anatomy.of(models.wrap(make(kind), word_tokenizer(), "tiny")).require("pattern", 0).side
+        for kind in SERVED
+    }
     assert sides == {"opt": "eager", "llama": "hooked", "gpt2": "hooked"}

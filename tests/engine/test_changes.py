@@ -1,4 +1,6 @@
-"""What is changed in a model is undone whatever happens: Ctrl-C at each line, twice, threads, lost handles; and a computation is of one model."""
+"""What is changed in a model is undone whatever happens: Ctrl-C at each line, twice, threads, lost handles; and a
+computation is of one model.
+"""
 
 import contextlib
 import copy
@@ -27,7 +29,20 @@ IDS = torch.tensor([[1, 2, 3, 4, 5]])
 PAIR = lens.Pair("w4 w5 w6 w7", corrupted="w4 w5 w9 w7", answer=" w10", foil=" w11")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 #: modules at whose lines Ctrl-C is pressed: those that change a model, and those that a change goes through
-WAYS = ("changes.py", "interrupts.py", "sessions.py", "weights.py", "hooks.py", "places.py", "anatomy.py", "masks.py", "edit.py", "damage.py", "recompute.py", "tradeoff.py")
+WAYS = (
+    "changes.py",
+    "interrupts.py",
+    "sessions.py",
+    "weights.py",
+    "hooks.py",
+    "places.py",
+    "anatomy.py",
+    "masks.py",
+    "edit.py",
+    "damage.py",
+    "recompute.py",
+    "tradeoff.py",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +54,9 @@ def keyboard():
 
 
 def pressed(k, use):
-    """Runs `use` with a Ctrl-C at the k-th line of WAYS that runs; returns how many ran, and whether KeyboardInterrupt came out."""
+    """Runs `use` with a Ctrl-C at the k-th line of WAYS that runs; returns how many ran, and whether KeyboardInterrupt
+    came out.
+    """
     lines = 0
 
     def line(frame, event, argument):
@@ -75,7 +92,12 @@ def up(model, layer=0):
 
 
 def mask_of(model):
-    return subspace.Mask.of({f"model.layers.{l}.mlp.down_proj": torch.rand(32, 48, generator=torch.Generator().manual_seed(l)) < 0.3 for l in (0, 2)})
+    return subspace.Mask.of(
+        {
+            f"model.layers.{l}.mlp.down_proj": torch.rand(32, 48, generator=torch.Generator().manual_seed(l)) < 0.3
+            for l in (0, 2)
+        }
+    )
 
 
 def in_block(context):
@@ -88,7 +110,11 @@ def interrupted(context):
         raise KeyboardInterrupt
 
 
-EDITS = (lens.Edit(lens.Site("attn_out", 1), "zero"), lens.Edit(lens.Site("pattern", 0), "scale", scale=0.5), lens.Edit(lens.Site("resid_mid", 2, position=1), "zero"))
+EDITS = (
+    lens.Edit(lens.Site("attn_out", 1), "zero"),
+    lens.Edit(lens.Site("pattern", 0), "scale", scale=0.5),
+    lens.Edit(lens.Site("resid_mid", 2, position=1), "zero"),
+)
 CONTEXTS = {
     "weights": lambda model: edited_weights(model, up(model) | up(model, 1)),
     "mask": lambda model: mask_of(model).applied(model),
@@ -111,7 +137,9 @@ def test_ctrl_c_at_any_line_of_the_way_in_and_out_leaves_nothing_behind(what, pr
         _, out = press_at(k)
         lost += not out
         assert all(torch.equal(a, b) for a, b in zip(model.parameters(), saved)), k
-        assert hooks(model) == before and not changes.Changes.of(model).changes and not changes.Changes.of(model).sessions, k
+        assert (
+            hooks(model) == before and not changes.Changes.of(model).changes and not changes.Changes.of(model).sessions
+        ), k
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, k
     assert lost == 0, "a Ctrl-C is held back, never swallowed"
     in_block(CONTEXTS[what](model))
@@ -145,6 +173,7 @@ def test_an_undo_that_was_cut_short_is_finished_by_the_next_call():
             fails.pop()
             raise torch.OutOfMemoryError("full")
         done.append("middle")
+
     undo = Undo(model, "three steps", make)
     undo.begin()
     with pytest.raises(torch.OutOfMemoryError):
@@ -158,14 +187,19 @@ def test_an_undo_that_was_cut_short_is_finished_by_the_next_call():
 def test_what_cannot_be_put_in_force_as_a_whole_is_not_put_in_force():
     model, old = speaking(), None
     old = {n: p.clone() for n, p in model.named_parameters()}
-    with edited_weights(model, up(model, 1)), pytest.raises(lens.engine.weights.WeightError, match="in force on this layer already"):
+    with (
+        edited_weights(model, up(model, 1)),
+        pytest.raises(lens.engine.weights.WeightError, match="in force on this layer already"),
+    ):
         apply_weights(model, up(model, 0) | up(model, 1))
     assert all(torch.equal(p, old[n]) for n, p in model.named_parameters())
 
 
 def test_a_handler_of_the_persons_own_gets_the_ctrl_c_when_all_is_undone():
     model, seen = speaking(), []
-    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(lens.engine.changes.Changes.of(model).changes[:]))
+    before = signal.signal(
+        signal.SIGINT, lambda number, frame: seen.append(lens.engine.changes.Changes.of(model).changes[:])
+    )
     try:
         in_block(lens.edited(model, *EDITS))
         total, _ = pressed(-1, lambda: in_block(lens.edited(model, *EDITS)))
@@ -209,6 +243,7 @@ def together(*uses):
             out[i] = uses[i]()
         except Exception as error:
             out[i] = error
+
     threads = [threading.Thread(target=run, args=(i,)) for i in range(len(uses))]
     for thread in threads:
         thread.start()
@@ -228,6 +263,7 @@ def test_two_threads_put_edits_on_and_off_without_a_trace():
                 apply_weights(model, up(model)).undo()
             except lens.engine.weights.WeightError as error:
                 assert "in force" in str(error)
+
     sys.setswitchinterval(1e-5)
     try:
         assert together(use, use, use) == [None] * 3
@@ -263,6 +299,7 @@ def test_a_forward_of_a_thread_that_was_there_before_is_not_edited(monkeypatch):
             return model(IDS)
         except ChangeError as error:
             return str(error)
+
     answers = []
     early = threading.Thread(target=lambda: answers.append(elsewhere()))
     early.start()
@@ -299,6 +336,7 @@ def test_a_hook_that_is_taken_off_while_its_module_is_called_does_nothing(site):
         calls.append(1)
         if len(calls) in at:
             handle.remove()
+
     for module in model.modules():
         module.register_forward_pre_hook(take)
         module.register_forward_hook(take)
@@ -323,12 +361,17 @@ def test_a_change_waits_for_another_threads_computation_and_is_refused_when_pati
         inside.set()
         assert go.wait(30)
         return "done"
+
     monkeypatch.setattr(changes, "PATIENCE", 0.1)
     out = []
     worker = threading.Thread(target=lambda: out.append(compute(model)), name="computer")
     worker.start()
     inside.wait(30)
-    for use in (lambda: apply_weights(model, up(model)), lambda: in_block(lens.edited(model, *EDITS)), lambda: lens.restore(model)):
+    for use in (
+        lambda: apply_weights(model, up(model)),
+        lambda: in_block(lens.edited(model, *EDITS)),
+        lambda: lens.restore(model),
+    ):
         with pytest.raises(ChangeError, match="'computer'"):
             use()
     monkeypatch.setattr(changes, "PATIENCE", 30.0)
@@ -348,6 +391,7 @@ def test_weights_are_not_changed_while_a_sweep_of_the_same_thread_reads_them():
         except ChangeError as error:
             errors.append(str(error))
         return False
+
     got = lens.patch(model, PAIR, progress=False, stop=stop)
     assert errors and all("lens.patching.exact.patch" in text for text in errors)
     assert abs(got.effect - want.effect).max() < 1e-5
@@ -370,6 +414,7 @@ def test_a_model_that_is_changed_by_other_means_during_a_sweep_gives_no_result(w
             else:
                 model.config.rms_norm_eps = 0.1
         return False
+
     with pytest.raises(ChangeError, match="changed while lens.patching.exact.patch"):
         lens.patch(model, PAIR, progress=False, stop=stop)
 
@@ -382,6 +427,7 @@ def test_a_store_gets_no_part_of_a_changed_model(tmp_path):
         if len(calls) == 1:
             model.model.layers[1].mlp.up_proj.weight.mul_(1.5)
         return False
+
     with pytest.raises(ChangeError):
         lens.patch(model, PAIR, progress=False, stop=stop, store=str(tmp_path / "a.zarr"))
     held = lens.open(str(tmp_path / "a.zarr"))
@@ -398,7 +444,12 @@ def test_restore_undoes_what_nobody_holds_and_says_what():
     mask.apply(model)
     assert weight_hash(model) != before
     told = lens.restore(model)
-    assert len(told) == 3 and "mask of 2 layers" in told[0] and "lens.edited with 3 edits" in told[1] and "edit of weights of 1 layer" in told[2]
+    assert (
+        len(told) == 3
+        and "mask of 2 layers" in told[0]
+        and "lens.edited with 3 edits" in told[1]
+        and "edit of weights of 1 layer" in told[2]
+    )
     assert weight_hash(model) == before and torch.equal(model(IDS).logits, logits) and lens.restore(model) == []
     block.__exit__(None, None, None)
     in_block(mask.applied(model))
@@ -436,7 +487,8 @@ def test_what_a_block_missed_is_ended_with_the_session_round_it():
         here = temporary(model)
         here.__enter__()
         here.put(lambda: model.register_forward_hook(lambda m, args, out: None).remove)
-        raise KeyboardInterrupt     # as where the line of a with statement is interrupted: its way out never runs
+        raise KeyboardInterrupt  # as where the line of a with statement is interrupted: its way out never runs
+
     with pytest.raises(KeyboardInterrupt):
         computes(model)
     assert sum(hooks(model)) == 0 and not changes.Changes.of(model).sessions
@@ -444,11 +496,13 @@ def test_what_a_block_missed_is_ended_with_the_session_round_it():
 
 def test_hooks_that_a_bridge_puts_on_at_its_first_forward_are_no_change():
     """A bridge wires its own capture hooks when its blocks first run, inside a computation."""
-    lens.load("organism:palimpsest")    # the first load of a machine runs the bridge, to compare it
+    lens.load("organism:palimpsest")  # the first load of a machine runs the bridge, to compare it
     model = lens.load("organism:palimpsest")
     before = sum(len(m._forward_pre_hooks) for m in model.modules())
     scored = lens.measure.scoring.score(model, [[1, 2, 3, 4], [4, 3, 2, 1]], progress=False)
-    assert len(scored) == 2 and sum(len(m._forward_pre_hooks) for m in model.modules()) > before, "else this says nothing"
+    assert len(scored) == 2 and sum(len(m._forward_pre_hooks) for m in model.modules()) > before, (
+        "else this says nothing"
+    )
 
 
 def test_a_session_with_a_model_that_was_compiled_whole(tiny):

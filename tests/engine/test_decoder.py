@@ -22,7 +22,15 @@ def test_a_bridge_and_a_plain_model_are_walked_alike(kind, tiny_bridge):
 
 def test_sizes_are_the_models(tiny_bridge):
     decoder = Decoder.of(tiny("llama"))
-    assert (decoder.n_layers, decoder.n_heads, decoder.n_kv_heads, decoder.d_model, decoder.d_head, decoder.d_mlp, decoder.d_vocab) == (3, 4, 2, 32, 8, 48, 97)
+    assert (
+        decoder.n_layers,
+        decoder.n_heads,
+        decoder.n_kv_heads,
+        decoder.d_model,
+        decoder.d_head,
+        decoder.d_mlp,
+        decoder.d_vocab,
+    ) == (3, 4, 2, 32, 8, 48, 97)
 
 
 def test_the_check_runs_once_and_again_after_the_model_moved(monkeypatch):
@@ -47,6 +55,7 @@ def test_blocks_that_compute_something_else_are_not_trusted():
     class Other(type(inner)):
         def forward(self, x):
             return 1.5 * super().forward(x)
+
     inner.__class__ = Other
     with pytest.raises(UnsupportedModel, match="differ from the model"):
         Decoder.of(model)
@@ -68,8 +77,17 @@ def test_rotary_embeddings_that_depend_on_the_length_are_refused():
 
 def test_a_prompt_beyond_the_sliding_window_is_refused_and_a_shorter_one_is_exact():
     torch.manual_seed(0)
-    size = dict(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48)
-    model = MistralForCausalLM(MistralConfig(**size, sliding_window=12, initializer_range=0.3)).eval().requires_grad_(False)
+    size = dict(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+    )
+    model = (
+        MistralForCausalLM(MistralConfig(**size, sliding_window=12, initializer_range=0.3)).eval().requires_grad_(False)
+    )
     ids = torch.arange(12)
     decoder = Decoder.of(model)
     assert (decoder.unembed(Runs.record(model, [ids]).resid[-1]) - model(ids[None]).logits[0]).abs().max() <= 1e-4
@@ -100,11 +118,14 @@ def test_a_site_that_was_not_kept_says_how_to_keep_it():
 def test_the_mean_over_a_data_set_is_the_mean():
     from lens.engine.runs import mean_activation
     from tests import naive
+
     model = tiny("gpt2")
     model.set_attn_implementation("naive")
     prompts = [torch.tensor([1, 2, 3]), torch.tensor([4, 5])]
     acts = [naive.activation(model, p, "mlp_out", 1) for p in prompts]
     assert torch.allclose(mean_activation(model, prompts, "mlp_out", 1), torch.cat(acts).mean(0), atol=1e-5)
-    assert torch.allclose(mean_activation(model, prompts, "mlp_out", 1, position=-1), (acts[0][-1] + acts[1][-1]) / 2, atol=1e-5)
+    assert torch.allclose(
+        mean_activation(model, prompts, "mlp_out", 1, position=-1), (acts[0][-1] + acts[1][-1]) / 2, atol=1e-5
+    )
     with pytest.raises(ValueError, match="position=2 is out of range; the shortest prompt has 2 tokens"):
         mean_activation(model, prompts, "mlp_out", 1, position=2)

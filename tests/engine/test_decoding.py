@@ -23,8 +23,13 @@ class Fragile(T.OPTForCausalLM):
         before = 0 if past_key_values is None else past_key_values.get_seq_length()
         if FAILS["when"] is not None and FAILS["when"](input_ids.shape[1], before, attention_mask):
             raise RuntimeError("no kernel for this shape")
-        return super().forward(input_ids=input_ids, attention_mask=attention_mask, past_key_values=past_key_values,
-                               position_ids=position_ids, **given)
+        return super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+            **given,
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +67,16 @@ WHY = r"could not be tried on the probe \(RuntimeError: no kernel"
 #: how the model is called; which calls of the probe fail, none of the person's; what is said
 CALLS = {
     "padding": (padded, lambda n, before, mask: n == 12, rf"left-padded rows without.*{WHY}.*Hand in position_ids"),
-    "a step": (stepped, lambda n, before, mask: n == 1 and before > 5, 
-               rf"one token after a cache without.*{WHY}.*Hand in position_ids"),
-    "steps": (several, lambda n, before, mask: n == 4 and before > 4, 
-              rf"several tokens after a cache without.*{WHY}.*one at a time"),
+    "a step": (
+        stepped,
+        lambda n, before, mask: n == 1 and before > 5,
+        rf"one token after a cache without.*{WHY}.*Hand in position_ids",
+    ),
+    "steps": (
+        several,
+        lambda n, before, mask: n == 4 and before > 4,
+        rf"several tokens after a cache without.*{WHY}.*one at a time",
+    ),
 }
 
 
@@ -76,15 +87,15 @@ def test_a_way_that_cannot_be_tried_is_refused_with_the_reason(name):
     with torch.no_grad():
         plain = call(model)
         FAILS["when"] = fails
-        assert torch.equal(call(model), plain)                      # the person's own calls do not fail
+        assert torch.equal(call(model), plain)  # the person's own calls do not fail
         with pytest.raises(EditError, match=said), lens.edited(model, edit(1)):
             call(model)
         FAILS["when"] = None
-        with lens.edited(model, edit(1)):                           # what failed is tried anew
+        with lens.edited(model, edit(1)):  # what failed is tried anew
             served = call(model)
         assert not torch.equal(served, plain)
         FAILS["when"] = fails
-        with lens.edited(model, edit(1)):                           # and what was tried is not tried again
+        with lens.edited(model, edit(1)):  # and what was tried is not tried again
             assert torch.equal(call(model), served)
 
 
@@ -107,6 +118,7 @@ def test_numbers_that_are_none_are_refused(monkeypatch):
 def test_a_full_memory_says_nothing_of_a_way(monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("full")
+
     anatomy = Anatomy.of(make())
     monkeypatch.setattr(decoding, "_called", full)
     with pytest.raises(torch.OutOfMemoryError):
@@ -116,6 +128,7 @@ def test_a_full_memory_says_nothing_of_a_way(monkeypatch):
 
 def test_a_recurrent_model_whose_steps_differ_is_refused_and_served_without_a_cache():
     from tests.engine.test_steps import PROMPT, make as of
+
     model, fresh = of("recurrent_gemma"), of("recurrent_gemma")
     options = dict(max_new_tokens=4, do_sample=False, pad_token_id=0)
     with pytest.raises(EditError, match="recurrent_gemma.*could not be tried.*use_cache=False"):
@@ -129,6 +142,7 @@ def test_a_recurrent_model_whose_steps_differ_is_refused_and_served_without_a_ca
         x = (args[0] if args else kwargs["hidden_states"]).clone()
         x[:, 1] += VALUE
         return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
+
     fresh.model.layers[1].register_forward_pre_hook(add, with_kwargs=True)
     with torch.no_grad():
         for _ in range(4):

@@ -1,4 +1,6 @@
-"""Under `lens.edited` a bridge shows what is in force: its cache and its hooks have the edited value at the edited site, whichever it is."""
+"""Under `lens.edited` a bridge shows what is in force: its cache and its hooks have the edited value at the edited
+site, whichever it is.
+"""
 
 import pytest
 import torch
@@ -10,13 +12,39 @@ from lens.engine.anatomy import Anatomy
 from lens.engine.sites import HEADED
 from tests.models import KINDS, tiny, word_tokenizer
 
-SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48, max_position_embeddings=64,
-            initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 OTHERS = {
-    "gemma2": lambda: transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**SIZE, head_dim=8, sliding_window=6, query_pre_attn_scalar=10)),
-    "opt": lambda: transformers.OPTForCausalLM(transformers.OPTConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, ffn_dim=48, num_attention_heads=4, max_position_embeddings=64,
-                                                                      word_embed_proj_dim=32, init_std=0.3, pad_token_id=1)),
-    "mixtral": lambda: transformers.MixtralForCausalLM(transformers.MixtralConfig(**SIZE, num_local_experts=4, num_experts_per_tok=2)),
+    "gemma2": lambda: transformers.Gemma2ForCausalLM(
+        transformers.Gemma2Config(**SIZE, head_dim=8, sliding_window=6, query_pre_attn_scalar=10)
+    ),
+    "opt": lambda: transformers.OPTForCausalLM(
+        transformers.OPTConfig(
+            vocab_size=97,
+            hidden_size=32,
+            num_hidden_layers=2,
+            ffn_dim=48,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            word_embed_proj_dim=32,
+            init_std=0.3,
+            pad_token_id=1,
+        )
+    ),
+    "mixtral": lambda: transformers.MixtralForCausalLM(
+        transformers.MixtralConfig(**SIZE, num_local_experts=4, num_experts_per_tok=2)
+    ),
     "phi3": lambda: transformers.Phi3ForCausalLM(transformers.Phi3Config(**SIZE)),
     "llama, deep": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**dict(SIZE, num_hidden_layers=4))),
 }
@@ -50,11 +78,15 @@ def test_the_cache_shows_the_edited_value_at_every_site(kind):
             part = want[:, 0] if site == "pattern" else want[:, :, 0] if headed else want
             value = torch.tensor(0.1) if site == "pattern" else torch.randn(part.shape[-1], generator=random)
             part.add_(value)
-            edit = lens.Edit(lens.Site(site, None if site == "embed" else layer, head=0 if headed else None), "add", value)
+            edit = lens.Edit(
+                lens.Site(site, None if site == "embed" else layer, head=0 if headed else None), "add", value
+            )
             with lens.edited(model, edit):
                 logits, cache = model.run_with_cache(IDS)
                 seen = {}
-                hooked = model.run_with_hooks(IDS, fwd_hooks=[(key(site, layer), lambda x, hook: seen.__setitem__("x", x.clone()))])
+                hooked = model.run_with_hooks(
+                    IDS, fwd_hooks=[(key(site, layer), lambda x, hook: seen.__setitem__("x", x.clone()))]
+                )
                 alone = model(IDS)
             got = cache[key(site, layer)].reshape(want.shape)
             gap = (got - want).abs()

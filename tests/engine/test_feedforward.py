@@ -14,20 +14,52 @@ from lens.subspace import Mask, locate, output_layers
 from tests import models as tiny_models
 
 V = 97
-G = dict(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48, max_position_embeddings=64, initializer_range=0.3,
-         bos_token_id=0, eos_token_id=0, pad_token_id=0)
+G = dict(
+    vocab_size=V,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 FEW = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=24)
 #: Mixtures with some linear layers: configuration, and what its routers are called.
 PARTLY = {
     "qwen2_moe": (lambda: T.Qwen2MoeConfig(**G, **FEW), ("gate", "shared_expert_gate")),
-    "deepseek_v3": (lambda: T.DeepseekV3Config(**{**G, "num_key_value_heads": 4}, q_lora_rank=16, kv_lora_rank=12, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6, n_routed_experts=4,
-                                               num_experts_per_tok=2, moe_intermediate_size=24, n_group=1, topk_group=1, first_k_dense_replace=1, n_shared_experts=1), ("gate",)),
-    "llama4": (lambda: T.Llama4TextConfig(**G, intermediate_size_mlp=48, num_local_experts=4, head_dim=8, moe_layers=[0, 1]), ("router",)),
+    "deepseek_v3": (
+        lambda: T.DeepseekV3Config(
+            **{**G, "num_key_value_heads": 4},
+            q_lora_rank=16,
+            kv_lora_rank=12,
+            qk_nope_head_dim=8,
+            qk_rope_head_dim=4,
+            v_head_dim=6,
+            n_routed_experts=4,
+            num_experts_per_tok=2,
+            moe_intermediate_size=24,
+            n_group=1,
+            topk_group=1,
+            first_k_dense_replace=1,
+            n_shared_experts=1,
+        ),
+        ("gate",),
+    ),
+    "llama4": (
+        lambda: T.Llama4TextConfig(**G, intermediate_size_mlp=48, num_local_experts=4, head_dim=8, moe_layers=[0, 1]),
+        ("router",),
+    ),
 }
 #: Mixtures whose feed-forward weights are all in fused experts.
 WHOLLY = {
     "mixtral": lambda: T.MixtralConfig(**G, num_local_experts=4, num_experts_per_tok=2),
-    "qwen3_moe": lambda: T.Qwen3MoeConfig(**G, head_dim=8, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24),
+    "qwen3_moe": lambda: T.Qwen3MoeConfig(
+        **G, head_dim=8, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24
+    ),
     "granitemoe": lambda: T.GraniteMoeConfig(**G, num_local_experts=4, num_experts_per_tok=2),
 }
 
@@ -43,7 +75,13 @@ def draw(rows, seed=0, length=20):
 
 def share_by_hand(model, names):
     """Covered and all weights of the feed-forward blocks by their parameters, routers aside."""
-    inside = {n: p.numel() for n, p in model.named_parameters() if re.search(r"\.(mlp|feed_forward)\.", n) and p.ndim > 1 and not re.search(r"\.(gate|router|shared_expert_gate)\.", n)}
+    inside = {
+        n: p.numel()
+        for n, p in model.named_parameters()
+        if re.search(r"\.(mlp|feed_forward)\.", n)
+        and p.ndim > 1
+        and not re.search(r"\.(gate|router|shared_expert_gate)\.", n)
+    }
     return sum(size for n, size in inside.items() if n.removesuffix(".weight") in names) / sum(inside.values())
 
 
@@ -64,10 +102,15 @@ def test_the_share_is_said_and_routers_are_left_out(kind, where):
     with pytest.warns(UserWarning) as told:
         mask = locate(model, draw(6), draw(8, 1), sparsity=0.06, per="layer", progress=False)
     assert any(f"{100 * share:.1f} %" in str(w.message) for w in told)
-    assert mask.coverage == pytest.approx(share) and f"covers {100 * share:.1f} % of the feed-forward weights" in repr(mask)
+    assert mask.coverage == pytest.approx(share) and f"covers {100 * share:.1f} % of the feed-forward weights" in repr(
+        mask
+    )
     with pytest.warns(UserWarning):
         factors = lens.curvature.factors(model, "mlp", draw(2), progress=False)
-    assert f"covers {100 * share:.1f} %" in repr(factors) and factors.record["feed_forward_weights"] == mask.about["feed_forward_weights"]
+    assert (
+        f"covers {100 * share:.1f} %" in repr(factors)
+        and factors.record["feed_forward_weights"] == mask.about["feed_forward_weights"]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         decomposition = lens.curvature.decompose(model, factors)
@@ -80,13 +123,19 @@ def test_masks_made_of_masks_say_it_too():
         a, b = (locate(model, draw(6, s), draw(8, s + 1), sparsity=0.06, per="layer", progress=False) for s in (0, 5))
     assert (a | b).coverage == (a & b).coverage == a.coverage
     one = next(iter(a.shapes))
-    assert a.only([one]).coverage == pytest.approx(a.coverage * (a.shapes[one][0] * a.shapes[one][1]) / sum(x * y for x, y in a.shapes.values()))
+    assert a.only([one]).coverage == pytest.approx(
+        a.coverage * (a.shapes[one][0] * a.shapes[one][1]) / sum(x * y for x, y in a.shapes.values())
+    )
     assert Mask.of({"a.mlp.b": torch.ones(2, 2, dtype=torch.bool)}).coverage is None
 
 
 @pytest.mark.parametrize("kind", WHOLLY)
 def test_a_model_of_experts_alone_is_refused_by_their_name(kind):
-    for call in (lambda m: linears(m, "mlp"), lambda m: lens.curvature.factors(m, "mlp", draw(2), progress=False), lambda m: locate(m, draw(6), draw(8, 1), progress=False)):
+    for call in (
+        lambda m: linears(m, "mlp"),
+        lambda m: lens.curvature.factors(m, "mlp", draw(2), progress=False),
+        lambda m: locate(m, draw(6), draw(8, 1), progress=False),
+    ):
         with pytest.raises(LinearError, match=r"experts \(model\.layers\.\*\..*experts\.gate_up_proj.*attn"):
             call(make(WHOLLY[kind]))
 
@@ -96,13 +145,17 @@ def test_what_is_asked_for_by_name_is_given_without_a_warning_and_recorded():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(linears(model, "*.0.mlp.shared_expert_gate")) == ["model.layers.0.mlp.shared_expert_gate"]
-        mask = locate(model, draw(6), draw(8, 1), sparsity=0.06, per="layer", layers="*.1.mlp.shared_expert.*", progress=False)
+        mask = locate(
+            model, draw(6), draw(8, 1), sparsity=0.06, per="layer", layers="*.1.mlp.shared_expert.*", progress=False
+        )
     assert mask.coverage == pytest.approx(share_by_hand(model, [n for n in linears(model, "*.1.mlp.shared_expert.*")]))
 
 
 def test_hidden_neurons_are_those_of_the_shared_expert():
     with pytest.warns(UserWarning):
-        assert list(output_layers(make(PARTLY["qwen2_moe"][0]))) == [f"model.layers.{i}.mlp.shared_expert.down_proj" for i in range(2)]
+        assert list(output_layers(make(PARTLY["qwen2_moe"][0]))) == [
+            f"model.layers.{i}.mlp.shared_expert.down_proj" for i in range(2)
+        ]
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox"])

@@ -1,4 +1,6 @@
-"""Fused projections behind a bridge: an edit of the model's matrix or of one of the copies that the bridge runs reaches both, and is undone bit for bit."""
+"""Fused projections behind a bridge: an edit of the model's matrix or of one of the copies that the bridge runs reaches
+both, and is undone bit for bit.
+"""
 
 import pytest
 import torch
@@ -11,30 +13,74 @@ from lens.engine.weights import WeightError, apply_weights, edited_weights
 from lens.models import fused as fused_module
 from tests.models import tiny, word_tokenizer
 
-SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, max_position_embeddings=64, initializer_range=0.3,
-            bos_token_id=0, eos_token_id=0, pad_token_id=0)
+SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 IDS = torch.tensor([[5, 9, 13, 17, 21]])
 PAIR = lens.Pair("w5 w9 w13 w17 w21", corrupted="w5 w9 w30 w17 w21", answer=" w11", foil=" w23")
 
 
 def phi3():
     torch.manual_seed(0)
-    return transformers.Phi3ForCausalLM(transformers.Phi3Config(**SIZE, num_key_value_heads=2)).eval().requires_grad_(False)
+    return (
+        transformers.Phi3ForCausalLM(transformers.Phi3Config(**SIZE, num_key_value_heads=2))
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def bloom():
     torch.manual_seed(0)
-    return transformers.BloomForCausalLM(transformers.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3, bos_token_id=0,
-                                                                  eos_token_id=0)).eval().requires_grad_(False)
+    return (
+        transformers.BloomForCausalLM(
+            transformers.BloomConfig(
+                vocab_size=97,
+                hidden_size=32,
+                n_layer=2,
+                n_head=4,
+                initializer_range=0.3,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
+        )
+        .eval()
+        .requires_grad_(False)
+    )
 
 
-#: how to make it; the fused layer; its weight as [out, in]; parts: name -> the rows of the fused weight that it holds, by the modelling files
+#: how to make it; the fused layer; its weight as [out, in]; parts: name -> the rows of the fused weight that it holds,
+#: by the modelling files
 PER_HEAD = torch.arange(96).view(4, 3, 8)
 CASES = {
-    "gpt_neox": (lambda: tiny("gpt_neox"), "gpt_neox.layers.1.attention.query_key_value", {p: PER_HEAD[:, i].flatten() for i, p in enumerate("qkv")}),
-    "bloom": (bloom, "transformer.h.1.self_attention.query_key_value", {p: PER_HEAD[:, i].flatten() for i, p in enumerate("qkv")}),
-    "gpt2": (lambda: tiny("gpt2"), "transformer.h.1.attn.c_attn", {p: torch.arange(32 * i, 32 * i + 32) for i, p in enumerate("qkv")}),
-    "phi3": (phi3, "model.layers.1.self_attn.qkv_proj", {"q": torch.arange(32), "k": torch.arange(32, 48), "v": torch.arange(48, 64)}),
+    "gpt_neox": (
+        lambda: tiny("gpt_neox"),
+        "gpt_neox.layers.1.attention.query_key_value",
+        {p: PER_HEAD[:, i].flatten() for i, p in enumerate("qkv")},
+    ),
+    "bloom": (
+        bloom,
+        "transformer.h.1.self_attention.query_key_value",
+        {p: PER_HEAD[:, i].flatten() for i, p in enumerate("qkv")},
+    ),
+    "gpt2": (
+        lambda: tiny("gpt2"),
+        "transformer.h.1.attn.c_attn",
+        {p: torch.arange(32 * i, 32 * i + 32) for i, p in enumerate("qkv")},
+    ),
+    "phi3": (
+        phi3,
+        "model.layers.1.self_attn.qkv_proj",
+        {"q": torch.arange(32), "k": torch.arange(32, 48), "v": torch.arange(48, 64)},
+    ),
     "phi3 mlp": (phi3, "model.layers.1.mlp.gate_up_proj", {"gate": torch.arange(48), "in": torch.arange(48, 96)}),
 }
 
@@ -60,7 +106,10 @@ def test_an_edit_of_the_fused_layer_or_of_a_part_reaches_everything(kind, swept)
     before = {key: value.clone() for key, value in bridge.original_model.named_parameters()}
     clean_hash, random = models.weight_hash(bridge), torch.Generator().manual_seed(1)
     stem = name.rsplit(".", 1)[0]
-    for layer, rows in {name: torch.arange(sum(map(len, parts.values()))), **{f"{stem}.{part}": rows for part, rows in parts.items()}}.items():
+    for layer, rows in {
+        name: torch.arange(sum(map(len, parts.values()))),
+        **{f"{stem}.{part}": rows for part, rows in parts.items()},
+    }.items():
         new = torch.randn(len(rows), 32, generator=random) * 0.3
         reference = linears(plain, name)[name]
         kept = reference.weight.clone()
@@ -68,10 +117,12 @@ def test_an_edit_of_the_fused_layer_or_of_a_part_reaches_everything(kind, swept)
         want, want_hash = difference(plain), models.weight_hash(plain)
         with edited_weights(bridge, {layer: new}):
             assert difference(bridge) == pytest.approx(want, abs=1e-4), layer
-            assert float(lens.patch(bridge, PAIR, "resid_pre", progress=False).clean) == pytest.approx(want, abs=1e-4), layer
+            assert float(lens.patch(bridge, PAIR, "resid_pre", progress=False).clean) == pytest.approx(
+                want, abs=1e-4
+            ), layer
             assert models.weight_hash(bridge) == want_hash, layer
         reference.weight.copy_(kept)
-        assert abs(want - difference(plain)) > 1e-2                      # the edit does something
+        assert abs(want - difference(plain)) > 1e-2  # the edit does something
         assert all(torch.equal(value, before[key]) for key, value in bridge.original_model.named_parameters()), layer
         assert models.weight_hash(bridge) == clean_hash == models.weight_hash(plain)
     assert difference(bridge) == pytest.approx(difference(plain), abs=1e-4)
@@ -80,7 +131,10 @@ def test_an_edit_of_the_fused_layer_or_of_a_part_reaches_everything(kind, swept)
 @pytest.mark.parametrize("kind", ["gpt_neox", "gpt2"])
 def test_two_parts_may_be_edited_at_once_and_undone_in_any_order(kind):
     bridge, plain, name, parts = made(kind)
-    stem, before = name.rsplit(".", 1)[0], {key: value.clone() for key, value in bridge.original_model.named_parameters()}
+    stem, before = (
+        name.rsplit(".", 1)[0],
+        {key: value.clone() for key, value in bridge.original_model.named_parameters()},
+    )
     first, second = (apply_weights(bridge, {f"{stem}.{part}": torch.zeros(32, 32)}) for part in "qv")
     for part in "qv":
         linears(plain, name)[name].weight[parts[part]] = 0

@@ -36,6 +36,7 @@ def subjects(tiny_bridge):
         if (kind, where) not in made:
             made[kind, where] = tiny(kind) if where == "plain" else tiny_bridge(kind)[0]
         return made[kind, where]
+
     return get
 
 
@@ -62,24 +63,37 @@ def edits_for(kind, site, seed=0):
     draw = lambda *shape: torch.randn(*shape, generator=g)
     if site == "pattern":
         # keys of a query come before it; the reference applies values whole, so these have one number a key
-        return [Edit(Site(site, layer, head=1, position=4), "scale", scale=0.5), Edit(Site(site, 2, head=[0, 2], position=[3, 5], key=[0, 2]), "zero"),
-                Edit(Site(site, 0, position=-1, key=1), "scale", scale=2.0)]
+        return [
+            Edit(Site(site, layer, head=1, position=4), "scale", scale=0.5),
+            Edit(Site(site, 2, head=[0, 2], position=[3, 5], key=[0, 2]), "zero"),
+            Edit(Site(site, 0, position=-1, key=1), "scale", scale=2.0),
+        ]
     w = width(kind, site)
     sub = {"head": 1} if site in HEADED else {}
     many = {"head": [0, 1]} if site in HEADED else {}
     if site == "neuron":
         sub, many = {"neuron": 7}, {"neuron": [7, 30]}
-    return [Edit(Site(site, layer, position=2), "replace", draw(w)), Edit(Site(site, layer, position=[1, 4], **sub), "add", draw(1 if site == "neuron" else w), scale=-0.5),
-            Edit(Site(site, layer, position=-2, **many), "zero"), Edit(Site(site, layer, **sub), "scale", scale=1.5), Edit(Site(site, layer, position=5), "mean", draw(w), scale=2.0)]
+    return [
+        Edit(Site(site, layer, position=2), "replace", draw(w)),
+        Edit(Site(site, layer, position=[1, 4], **sub), "add", draw(1 if site == "neuron" else w), scale=-0.5),
+        Edit(Site(site, layer, position=-2, **many), "zero"),
+        Edit(Site(site, layer, **sub), "scale", scale=1.5),
+        Edit(Site(site, layer, position=5), "mean", draw(w), scale=2.0),
+    ]
 
 
 def state_of(model):
     """Every hook on every module, and what a forward gives."""
-    hooks = {n: (list(m._forward_hooks), list(m._forward_pre_hooks), list(m._backward_hooks), "forward" in m.__dict__) for n, m in model.named_modules()}
+    hooks = {
+        n: (list(m._forward_hooks), list(m._forward_pre_hooks), list(m._backward_hooks), "forward" in m.__dict__)
+        for n, m in model.named_modules()
+    }
     return hooks, model.config._attn_implementation
 
 
-@pytest.mark.parametrize("kind, where", [(k, "plain") for k in KINDS] + [(k, "bridge") for k in ("llama", "gpt2", "gpt_neox", "olmo2")])
+@pytest.mark.parametrize(
+    "kind, where", [(k, "plain") for k in KINDS] + [(k, "bridge") for k in ("llama", "gpt2", "gpt_neox", "olmo2")]
+)
 def test_an_edit_at_any_site_equals_plain_hooks(kind, where, subjects):
     model = subjects(kind, where)
     hf = getattr(model, "original_model", model)
@@ -94,7 +108,9 @@ def test_an_edit_at_any_site_equals_plain_hooks(kind, where, subjects):
                 want = expected(kind, [edit])
                 assert (got - want).abs().max() <= 1e-4, edit
                 # a query or key that is normalised next does not mind being scaled
-                assert edit.op == "scale" and site in "qk" or (got - before[0]).abs().max() > 1e-4, f"{edit} had no effect"
+                assert edit.op == "scale" and site in "qk" or (got - before[0]).abs().max() > 1e-4, (
+                    f"{edit} had no effect"
+                )
         assert state_of(hf) == state
         assert torch.equal(hf(IDS[None]).logits, before)
 
@@ -102,7 +118,9 @@ def test_an_edit_at_any_site_equals_plain_hooks(kind, where, subjects):
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "olmo2"])
 def test_several_edits_apply_in_the_order_of_computation_and_over_the_whole_batch(kind, subjects):
     model = subjects(kind, "plain")
-    sites = ["embed", "resid_pre", "v", "z", "attn_out", "neuron", "mlp_out", "resid_post"] + ["resid_mid"] * (kind != "gpt_neox")
+    sites = ["embed", "resid_pre", "v", "z", "attn_out", "neuron", "mlp_out", "resid_post"] + ["resid_mid"] * (
+        kind != "gpt_neox"
+    )
     edits = [edits_for(kind, s, seed=i)[i % 4] for i, s in enumerate(sites)]
     batch = torch.stack([IDS, IDS.flip(0)])
     with torch.no_grad(), lens.edited(model, *reversed(edits)):
@@ -114,15 +132,23 @@ def test_several_edits_apply_in_the_order_of_computation_and_over_the_whole_batc
 def test_edits_at_one_place_apply_in_the_order_given_and_resid_post_before_the_next_resid_pre(subjects):
     model = subjects("llama", "plain")
     value = torch.randn(32, generator=torch.Generator().manual_seed(1))
-    add, scale = Edit(Site("resid_pre", 1, position=3), "add", value), Edit(Site("resid_pre", 1, position=3), "scale", scale=2.0)
+    add, scale = (
+        Edit(Site("resid_pre", 1, position=3), "add", value),
+        Edit(Site("resid_pre", 1, position=3), "scale", scale=2.0),
+    )
     post = Edit(Site("resid_post", 0, position=3), "scale", scale=2.0)
 
     def logits(*edits):
         with torch.no_grad(), lens.edited(model, *edits):
             return model(IDS[None]).logits[0]
-    assert (logits(add, scale) - expected("llama", [scale, Edit(Site("resid_pre", 1, position=3), "add", value, scale=2.0)])).abs().max() <= 1e-4
+
+    assert (
+        logits(add, scale) - expected("llama", [scale, Edit(Site("resid_pre", 1, position=3), "add", value, scale=2.0)])
+    ).abs().max() <= 1e-4
     assert (logits(scale, add) - expected("llama", [scale, add])).abs().max() <= 1e-4
-    assert torch.equal(logits(add, post), logits(scale, add)), "resid_post of a layer is computed before resid_pre of the next, whatever the order given"
+    assert torch.equal(logits(add, post), logits(scale, add)), (
+        "resid_post of a layer is computed before resid_pre of the next, whatever the order given"
+    )
 
 
 def test_a_value_may_have_a_position_and_a_head_axis(subjects):
@@ -130,12 +156,21 @@ def test_a_value_may_have_a_position_and_a_head_axis(subjects):
     value = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad(), lens.edited(model, Edit(Site("z", 1, position=[2, 5]), "replace", value)):
         got = model(IDS[None]).logits[0]
-    want = expected("llama", [Edit(Site("z", 1, head=h, position=p), "replace", value[i, h]) for i, p in enumerate((2, 5)) for h in range(4)])
+    want = expected(
+        "llama",
+        [
+            Edit(Site("z", 1, head=h, position=p), "replace", value[i, h])
+            for i, p in enumerate((2, 5))
+            for h in range(4)
+        ],
+    )
     assert (got - want).abs().max() <= 1e-4
 
 
 def greedy(kind, ids, steps, edits_at):
-    """Greedy continuation by full forwards, without a cache; ``edits_at(length)`` are the edits on a text of that length."""
+    """Greedy continuation by full forwards, without a cache; ``edits_at(length)`` are the edits on a text of that
+    length.
+    """
     ids = ids.clone()
     for _ in range(steps):
         ids = torch.cat([ids, expected(kind, edits_at(len(ids)), ids)[-1].argmax()[None]])
@@ -147,17 +182,36 @@ def greedy(kind, ids, steps, edits_at):
 def test_generation_meets_absolute_positions_with_and_without_a_cache(kind, use_cache, subjects):
     value = 3 * torch.randn(32, generator=torch.Generator().manual_seed(2))
     everywhere = [Edit(Site("attn_out", 1), "add", value)]
-    inside = [Edit(Site("resid_pre", 1, position=2), "add", value), Edit(Site("neuron", 2, position=slice(4, 6)), "zero")]
+    inside = [
+        Edit(Site("resid_pre", 1, position=2), "add", value),
+        Edit(Site("neuron", 2, position=slice(4, 6)), "zero"),
+    ]
     # tokens that are there only once they are generated
-    later = [Edit(Site("resid_post", 0, position=LENGTH + 1), "replace", value), Edit(Site("mlp_out", 2, position=slice(LENGTH, None)), "scale", scale=-1.0)]
+    later = [
+        Edit(Site("resid_post", 0, position=LENGTH + 1), "replace", value),
+        Edit(Site("mlp_out", 2, position=slice(LENGTH, None)), "scale", scale=-1.0),
+    ]
     model = subjects(kind, "plain")
     plain = greedy(kind, IDS, 5, lambda n: [])
     texts = []
     for edits in (everywhere, inside, later):
-        met = lambda n: [Edit(Site(e.site.name, e.site.layer, position=p), e.op, e.value, e.scale) for e in edits
-                         if (p := list(range(n)[e.site.position]) if isinstance(e.site.position, slice) else e.site.position) is None or p != [] and (not isinstance(p, int) or p < n)]
+        met = lambda n: [
+            Edit(Site(e.site.name, e.site.layer, position=p), e.op, e.value, e.scale)
+            for e in edits
+            if (p := list(range(n)[e.site.position]) if isinstance(e.site.position, slice) else e.site.position) is None
+            or p != []
+            and (not isinstance(p, int) or p < n)
+        ]
         with lens.edited(model, *edits):
-            got = model.generate(IDS[None], max_new_tokens=5, do_sample=False, use_cache=use_cache, eos_token_id=None, pad_token_id=0, attention_mask=torch.ones_like(IDS[None]))[0]
+            got = model.generate(
+                IDS[None],
+                max_new_tokens=5,
+                do_sample=False,
+                use_cache=use_cache,
+                eos_token_id=None,
+                pad_token_id=0,
+                attention_mask=torch.ones_like(IDS[None]),
+            )[0]
         assert got.tolist() == greedy(kind, IDS, 5, met).tolist()
         texts.append(got.tolist())
     assert any(t != plain.tolist() for t in texts)
@@ -168,10 +222,20 @@ def test_the_logits_of_every_step_of_a_cached_generation_are_those_of_full_forwa
     value = torch.randn(32, generator=torch.Generator().manual_seed(2))
     # the last token of the text so far: under a cache, the last of the prompt and then each new one
     with lens.edited(model, Edit(Site("resid_pre", 1, position=-1), "add", value)):
-        out = model.generate(IDS[None], max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0, output_logits=True, return_dict_in_generate=True)
+        out = model.generate(
+            IDS[None],
+            max_new_tokens=4,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
     for step, logits in enumerate(out.logits):
-        ids = out.sequences[0, :LENGTH + step]
-        want = expected("llama", [Edit(Site("resid_pre", 1, position=list(range(LENGTH - 1, LENGTH + step))), "add", value)], ids)[-1]
+        ids = out.sequences[0, : LENGTH + step]
+        want = expected(
+            "llama", [Edit(Site("resid_pre", 1, position=list(range(LENGTH - 1, LENGTH + step))), "add", value)], ids
+        )[-1]
         assert (logits[0] - want).abs().max() <= 1e-4
 
 
@@ -213,7 +277,12 @@ def test_the_example_of_the_design_reads_as_written(smollm2):
     assert model.generate(text, **options) == before
     # positions are those of the tokenizer: the bridge as loaded puts no start token in front
     ids = model.tokenizer(text)["input_ids"]
-    assert model.generate(text, max_new_tokens=1, do_sample=False, verbose=False, return_type="tokens")[0, :len(ids)].tolist() == ids
+    assert (
+        model.generate(text, max_new_tokens=1, do_sample=False, verbose=False, return_type="tokens")[
+            0, : len(ids)
+        ].tolist()
+        == ids
+    )
 
 
 def test_gradients_flow_to_the_value(subjects):
@@ -223,7 +292,8 @@ def test_gradients_flow_to_the_value(subjects):
     def answer(v):
         with lens.edited(model, Edit(Site("resid_mid", 1, position=3), "add", v)):
             return model(IDS[None]).logits[0, -1, 11]
-    grad, = torch.autograd.grad(answer(value), value)
+
+    (grad,) = torch.autograd.grad(answer(value), value)
     step = 1e-2 * grad / grad.norm()
     with torch.no_grad():
         slope = (answer(step) - answer(-step)) / 2e-2
@@ -236,20 +306,32 @@ def test_nothing_stays_after_an_exception(where, subjects):
     hf = getattr(model, "original_model", model)
     with torch.no_grad():
         before, state = hf(IDS[None]).logits, state_of(hf)
-        with pytest.raises(KeyboardInterrupt), lens.edited(model, Edit(Site("pattern", 1), "zero"), Edit(Site("embed"), "zero")):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            lens.edited(model, Edit(Site("pattern", 1), "zero"), Edit(Site("embed"), "zero")),
+        ):
             assert not torch.equal(hf(IDS[None]).logits, before)
             raise KeyboardInterrupt
         assert state_of(hf) == state and torch.equal(hf(IDS[None]).logits, before)
-        with pytest.raises(EditError, match=r"shape \(31,\).*\(32,\)"), lens.edited(model, Edit(Site("embed"), "zero"), Edit(Site("resid_pre", 1), "add", torch.ones(31))):
+        with (
+            pytest.raises(EditError, match=r"shape \(31,\).*\(32,\)"),
+            lens.edited(model, Edit(Site("embed"), "zero"), Edit(Site("resid_pre", 1), "add", torch.ones(31))),
+        ):
             model(IDS[None])
-        with pytest.raises(SiteError, match="layer=9"), lens.edited(model, Edit(Site("embed"), "zero"), Edit(Site("resid_pre", 9), "zero")):
+        with (
+            pytest.raises(SiteError, match="layer=9"),
+            lens.edited(model, Edit(Site("embed"), "zero"), Edit(Site("resid_pre", 9), "zero")),
+        ):
             pass
         assert state_of(hf) == state and torch.equal(hf(IDS[None]).logits, before)
 
 
 def test_edits_nest(subjects):
     model = subjects("llama", "plain")
-    first, second = Edit(Site("attn_out", 0, position=2), "zero"), Edit(Site("pattern", 1, head=1, position=4), "scale", scale=0.5)
+    first, second = (
+        Edit(Site("attn_out", 0, position=2), "zero"),
+        Edit(Site("pattern", 1, head=1, position=4), "scale", scale=0.5),
+    )
     with torch.no_grad(), lens.edited(model, first):
         with lens.edited(model, second):
             both = model(IDS[None]).logits[0]
@@ -262,22 +344,40 @@ def test_what_cannot_be_put_in_force_is_said(subjects):
     model = subjects("llama", "plain")
     run = Runs.record(model, [IDS])
     for value in (run, run[0]):
-        with pytest.raises(EditError, match="must be a tensor"), lens.edited(model, Edit(Site("resid_pre", 1), "replace", value)):
+        with (
+            pytest.raises(EditError, match="must be a tensor"),
+            lens.edited(model, Edit(Site("resid_pre", 1), "replace", value)),
+        ):
             pass
-    with pytest.raises(EditError, match=r"^edits\[0\]=Site.* expected lens.Edit"), lens.edited(model, Site("resid_pre", 1)):
+    with (
+        pytest.raises(EditError, match=r"^edits\[0\]=Site.* expected lens.Edit"),
+        lens.edited(model, Site("resid_pre", 1)),
+    ):
         pass
     with pytest.raises(SiteError, match="head=7"), lens.edited(model, Edit(Site("z", 1, head=7), "zero")):
         pass
     with pytest.raises(SiteError, match="neuron=48"), lens.edited(model, Edit(Site("neuron", 1, neuron=48), "zero")):
         pass
-    with pytest.raises(EditError, match="3 are named"), lens.edited(model, Edit(Site("resid_pre", 1, position=[1, 2, 3]), "add", torch.ones(2, 32))):
+    with (
+        pytest.raises(EditError, match="3 are named"),
+        lens.edited(model, Edit(Site("resid_pre", 1, position=[1, 2, 3]), "add", torch.ones(2, 32))),
+    ):
         pass
-    with pytest.raises(SiteError, match="position=-9"), lens.edited(model, Edit(Site("resid_pre", 1, position=-9), "zero")):
+    with (
+        pytest.raises(SiteError, match="position=-9"),
+        lens.edited(model, Edit(Site("resid_pre", 1, position=-9), "zero")),
+    ):
         model(IDS[None])
-    with pytest.raises(SiteError, match="side by side"), lens.edited(subjects("gpt_neox", "plain"), Edit(Site("resid_mid", 1), "zero")):
+    with (
+        pytest.raises(SiteError, match="side by side"),
+        lens.edited(subjects("gpt_neox", "plain"), Edit(Site("resid_mid", 1), "zero")),
+    ):
         pass
     # a value for each position of the prompt has none for a token that is generated
-    with pytest.raises(EditError, match="position 7 of the text"), lens.edited(model, Edit(Site("resid_pre", 1), "add", torch.ones(LENGTH, 32))):
+    with (
+        pytest.raises(EditError, match="position 7 of the text"),
+        lens.edited(model, Edit(Site("resid_pre", 1), "add", torch.ones(LENGTH, 32))),
+    ):
         model.generate(IDS[None], max_new_tokens=3, do_sample=False, eos_token_id=None, pad_token_id=0)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
@@ -295,22 +395,39 @@ def test_an_edit_that_no_token_met_is_pointed_out(subjects):
 
 def test_a_model_of_an_unknown_type_is_served_where_its_parts_are_found():
     torch.manual_seed(0)
-    mamba = MambaForCausalLM(MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2)).eval().requires_grad_(False)
+    mamba = (
+        MambaForCausalLM(MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2)).eval().requires_grad_(False)
+    )
     with torch.no_grad():
         before = mamba(IDS[None]).logits
-        handle = mamba.backbone.layers[1].register_forward_pre_hook(lambda m, args, kwargs: ((args[0] * torch.tensor([1., 1, 1, 0, 1, 1, 1])[:, None], *args[1:]), kwargs), with_kwargs=True)
+        handle = mamba.backbone.layers[1].register_forward_pre_hook(
+            lambda m, args, kwargs: ((args[0] * torch.tensor([1.0, 1, 1, 0, 1, 1, 1])[:, None], *args[1:]), kwargs),
+            with_kwargs=True,
+        )
         want = mamba(IDS[None]).logits
         handle.remove()
         with lens.edited(mamba, Edit(Site("resid_pre", 1, position=3), "zero")):
             got = mamba(IDS[None]).logits
         assert (got - want).abs().max() <= 1e-5 and not torch.equal(want, before)
-    with pytest.raises(SiteError, match="'z' was not found in layer 1 of model type 'mamba'"), lens.edited(mamba, Edit(Site("z", 1), "zero")):
+    with (
+        pytest.raises(SiteError, match="'z' was not found in layer 1 of model type 'mamba'"),
+        lens.edited(mamba, Edit(Site("z", 1), "zero")),
+    ):
         pass
     with pytest.raises(EditError, match="Linear"), lens.edited(nn.Linear(3, 3), Edit(Site("embed"), "zero")):
         pass
 
 
-@pytest.mark.parametrize("given", [dict(layer=[0, 3]), dict(layer=0, position=1.5), dict(layer=True), dict(layer=0, position=[0, True]), dict(layer=0, position=slice(0, 1.5))])
+@pytest.mark.parametrize(
+    "given",
+    [
+        dict(layer=[0, 3]),
+        dict(layer=0, position=1.5),
+        dict(layer=True),
+        dict(layer=0, position=[0, True]),
+        dict(layer=0, position=slice(0, 1.5)),
+    ],
+)
 def test_a_site_of_no_one_layer_and_position_is_refused(given):
     with pytest.raises(SiteError, match=list(given)[-1]):
         Site("attn_out", **given)

@@ -1,4 +1,6 @@
-"""Digests of functions and values: equal where nothing that the answer depends on differs, refused where that cannot be told."""
+"""Digests of functions and values: equal where nothing that the answer depends on differs, refused where that cannot be
+told.
+"""
 
 import functools
 import subprocess
@@ -65,7 +67,7 @@ PAIRS = {
     "a bound method": lambda at: Holder(at).read,
     "a callable object": lambda at: Holder(at),
     "an object with slots": lambda at: closing(Slotted(at)),
-    "a default": lambda at: (lambda x, at=at: x[at]),
+    "a default": lambda at: lambda x, at=at: x[at],
     "a network": lambda at: closing(_network(at)),
     "a closure in a closure": lambda at: closing(closing(at)),
 }
@@ -82,7 +84,9 @@ def test_what_a_function_reads_is_in_its_digest(name):
     assert digest(make(1)) == digest(make(1)) != digest(make(2))
 
 
-@pytest.mark.parametrize("function, change", [(by_global, ("TARGET", 4)), (by_helper, ("TARGET", 4)), (nested, ("TABLE", {"at": [1, 3]}))])
+@pytest.mark.parametrize(
+    "function, change", [(by_global, ("TARGET", 4)), (by_helper, ("TARGET", 4)), (nested, ("TABLE", {"at": [1, 3]}))]
+)
 def test_globals_count_also_through_other_functions(function, change, monkeypatch):
     before = digest(function)
     monkeypatch.setitem(globals(), *change)
@@ -94,8 +98,17 @@ def test_code_counts():
     assert digest(lambda x: x + 1) == digest(lambda x: x + 1)
 
 
-@pytest.mark.parametrize("make", [lambda: iter([1]), lambda: (i for i in range(3)), lambda: torch.empty(2, device="meta"), object, lambda: np.random.default_rng(0)],
-                         ids=["an iterator", "a generator", "a tensor without data", "an object", "a source of randomness"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: iter([1]),
+        lambda: (i for i in range(3)),
+        lambda: torch.empty(2, device="meta"),
+        object,
+        lambda: np.random.default_rng(0),
+    ],
+    ids=["an iterator", "a generator", "a tensor without data", "an object", "a source of randomness"],
+)
 def test_what_has_no_content_to_compare_is_refused(make):
     with pytest.raises(Unidentified):
         digest(closing(make()))
@@ -127,5 +140,8 @@ def test_another_process_says_the_same(tmp_path):
     """)
     file = tmp_path / "said.py"
     file.write_text(script)
-    said = {subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True, env=None).stdout for _ in range(2)}
+    said = {
+        subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True, env=None).stdout
+        for _ in range(2)
+    }
     assert len(said) == 1 and len(said.pop().strip()) == 16

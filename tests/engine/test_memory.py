@@ -22,7 +22,11 @@ def refusal() -> Exception:
 
 
 def test_torchs_own_refusals_are_known_and_other_errors_are_not():
-    assert out_of_memory(refusal()) and out_of_memory(torch.OutOfMemoryError("CUDA out of memory")) and out_of_memory(MemoryError())
+    assert (
+        out_of_memory(refusal())
+        and out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+        and out_of_memory(MemoryError())
+    )
     with pytest.raises(MemoryError) as numpys:
         np.empty(2**50)
     assert out_of_memory(numpys.value)
@@ -44,10 +48,15 @@ def narrow(function, most, size):
     return limited, refused
 
 
-@pytest.mark.parametrize("what, most, place, name, size", [
-    ("attention", 40, walk, "attention", lambda block, h, *rest: len(h)), ("feed forward", 17, walk, "feed_forward", lambda block, h, *rest: len(h)),
-    ("rows of a walk", 5, sweeps, "walk", lambda base, rows, *rest: len(rows)), ("unedited runs", 2, sweeps, "_Batch", lambda decoder, batch, *rest: len(batch)),
-])
+@pytest.mark.parametrize(
+    "what, most, place, name, size",
+    [
+        ("attention", 40, walk, "attention", lambda block, h, *rest: len(h)),
+        ("feed forward", 17, walk, "feed_forward", lambda block, h, *rest: len(h)),
+        ("rows of a walk", 5, sweeps, "walk", lambda base, rows, *rest: len(rows)),
+        ("unedited runs", 2, sweeps, "_Batch", lambda decoder, batch, *rest: len(batch)),
+    ],
+)
 def test_a_sweep_with_less_room_has_the_same_numbers(monkeypatch, what, most, place, name, size):
     model = speaking()
     whole = lens.patch(model, PAIRS, progress=False)

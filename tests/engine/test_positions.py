@@ -1,4 +1,5 @@
-"""Edits at positions of the text, whatever a forward is given: padding in front or behind, masks, caches, recurrent states.
+"""Edits at positions of the text, whatever a forward is given: padding in front or behind, masks, caches, recurrent
+states.
 
 The reference is a row by itself, by a whole forward of a second copy with a plain hook on a block's input.
 """
@@ -11,29 +12,152 @@ import lens
 from lens import Edit, EditError, Site
 from tests.models import tiny
 
-_SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=48, max_position_embeddings=64, initializer_range=0.3,
-             bos_token_id=0, eos_token_id=0, pad_token_id=0)
+_SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 _GROUPED = dict(_SIZE, num_key_value_heads=2)
 _STATE = dict(vocab_size=97, hidden_size=32, state_size=8, num_hidden_layers=4, initializer_range=0.3)
 #: kind -> the model, the path of its blocks
 MAKERS = {
-    "opt": (lambda: T.OPTForCausalLM(T.OPTConfig(vocab_size=97, hidden_size=32, num_hidden_layers=4, ffn_dim=48, num_attention_heads=4, max_position_embeddings=64, word_embed_proj_dim=32,
-                                                 init_std=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=1)), "model.decoder.layers"),
-    "gpt_neo": (lambda: T.GPTNeoForCausalLM(T.GPTNeoConfig(vocab_size=97, hidden_size=32, num_layers=4, num_heads=4, attention_types=[[["global", "local"], 2]], window_size=6,
-                                                           max_position_embeddings=64, initializer_range=0.3, bos_token_id=0, eos_token_id=0)), "transformer.h"),
+    "opt": (
+        lambda: T.OPTForCausalLM(
+            T.OPTConfig(
+                vocab_size=97,
+                hidden_size=32,
+                num_hidden_layers=4,
+                ffn_dim=48,
+                num_attention_heads=4,
+                max_position_embeddings=64,
+                word_embed_proj_dim=32,
+                init_std=0.3,
+                bos_token_id=0,
+                eos_token_id=0,
+                pad_token_id=1,
+            )
+        ),
+        "model.decoder.layers",
+    ),
+    "gpt_neo": (
+        lambda: T.GPTNeoForCausalLM(
+            T.GPTNeoConfig(
+                vocab_size=97,
+                hidden_size=32,
+                num_layers=4,
+                num_heads=4,
+                attention_types=[[["global", "local"], 2]],
+                window_size=6,
+                max_position_embeddings=64,
+                initializer_range=0.3,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
+        ),
+        "transformer.h",
+    ),
     "mamba": (lambda: T.MambaForCausalLM(T.MambaConfig(**_STATE)), "backbone.layers"),
     "falcon_mamba": (lambda: T.FalconMambaForCausalLM(T.FalconMambaConfig(**_STATE)), "backbone.layers"),
-    "mamba2": (lambda: T.Mamba2ForCausalLM(T.Mamba2Config(vocab_size=97, hidden_size=32, num_heads=4, head_dim=16, state_size=8, num_hidden_layers=4, n_groups=2, chunk_size=8,
-                                                          initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)), "backbone.layers"),
-    "rwkv": (lambda: T.RwkvForCausalLM(T.RwkvConfig(vocab_size=97, context_length=64, hidden_size=32, num_hidden_layers=4, rescale_every=2, bos_token_id=0, eos_token_id=0)), "rwkv.blocks"),
-    "minimax": (lambda: T.MiniMaxForCausalLM(T.MiniMaxConfig(**_GROUPED, head_dim=8, num_local_experts=4, num_experts_per_tok=2, layer_types=["linear_attention", "full_attention"] * 2,
-                                                             block_size=8)), "model.layers"),
-    "bamba": (lambda: T.BambaForCausalLM(T.BambaConfig(**_GROUPED, attn_layer_indices=[1, 3], mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8, mamba_chunk_size=8, mamba_n_groups=1)),
-              "model.layers"),
-    "longrope": (lambda: T.LlamaForCausalLM(T.LlamaConfig(**_GROUPED, rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 8,
-                                                                                       "short_factor": [1.0] * 4, "long_factor": [3.0, 5.0, 7.0, 9.0]})), "model.layers"),
-    "llama4": (lambda: T.Llama4ForCausalLM(T.Llama4TextConfig(**_GROUPED, head_dim=8, intermediate_size_mlp=48, num_local_experts=4, num_experts_per_tok=1, interleave_moe_layer_step=2,
-                                                              attention_chunk_size=16, no_rope_layer_interval=2, floor_scale=4, attn_scale=0.3, attn_temperature_tuning=True)), "model.layers"),
+    "mamba2": (
+        lambda: T.Mamba2ForCausalLM(
+            T.Mamba2Config(
+                vocab_size=97,
+                hidden_size=32,
+                num_heads=4,
+                head_dim=16,
+                state_size=8,
+                num_hidden_layers=4,
+                n_groups=2,
+                chunk_size=8,
+                initializer_range=0.3,
+                bos_token_id=0,
+                eos_token_id=0,
+                pad_token_id=0,
+            )
+        ),
+        "backbone.layers",
+    ),
+    "rwkv": (
+        lambda: T.RwkvForCausalLM(
+            T.RwkvConfig(
+                vocab_size=97,
+                context_length=64,
+                hidden_size=32,
+                num_hidden_layers=4,
+                rescale_every=2,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
+        ),
+        "rwkv.blocks",
+    ),
+    "minimax": (
+        lambda: T.MiniMaxForCausalLM(
+            T.MiniMaxConfig(
+                **_GROUPED,
+                head_dim=8,
+                num_local_experts=4,
+                num_experts_per_tok=2,
+                layer_types=["linear_attention", "full_attention"] * 2,
+                block_size=8,
+            )
+        ),
+        "model.layers",
+    ),
+    "bamba": (
+        lambda: T.BambaForCausalLM(
+            T.BambaConfig(
+                **_GROUPED,
+                attn_layer_indices=[1, 3],
+                mamba_n_heads=4,
+                mamba_d_head=16,
+                mamba_d_state=8,
+                mamba_chunk_size=8,
+                mamba_n_groups=1,
+            )
+        ),
+        "model.layers",
+    ),
+    "longrope": (
+        lambda: T.LlamaForCausalLM(
+            T.LlamaConfig(
+                **_GROUPED,
+                rope_parameters={
+                    "rope_type": "longrope",
+                    "rope_theta": 10000.0,
+                    "original_max_position_embeddings": 8,
+                    "short_factor": [1.0] * 4,
+                    "long_factor": [3.0, 5.0, 7.0, 9.0],
+                },
+            )
+        ),
+        "model.layers",
+    ),
+    "llama4": (
+        lambda: T.Llama4ForCausalLM(
+            T.Llama4TextConfig(
+                **_GROUPED,
+                head_dim=8,
+                intermediate_size_mlp=48,
+                num_local_experts=4,
+                num_experts_per_tok=1,
+                interleave_moe_layer_step=2,
+                attention_chunk_size=16,
+                no_rope_layer_interval=2,
+                floor_scale=4,
+                attn_scale=0.3,
+                attn_temperature_tuning=True,
+            )
+        ),
+        "model.layers",
+    ),
 }
 IDS = torch.tensor([[5, 17, 3, 88, 41, 9, 60]])
 SHORT = torch.tensor([[11, 13, 19, 23]])
@@ -46,7 +170,11 @@ def masks(front):
     two = torch.ones(2, 7, dtype=torch.long)
     two[1, slice(0, 3) if front else slice(4, 7)] = 0
     square = torch.ones(7, 7).tril().bool()[None, None] & two.bool()[:, None, None]
-    return {"two dimensions": two, "four, boolean": square, "four, added": torch.zeros(square.shape).masked_fill(~square, torch.finfo(torch.float32).min)}
+    return {
+        "two dimensions": two,
+        "four, boolean": square,
+        "four, added": torch.zeros(square.shape).masked_fill(~square, torch.finfo(torch.float32).min),
+    }
 
 
 def make(kind):
@@ -68,11 +196,15 @@ def edit(position):
 
 @torch.no_grad()
 def by_hand(model, layers, ids, *positions):
-    """Logits ``[position, vocab]`` of a whole forward with the vector added to the input of block 1 at positions, those that are there."""
+    """Logits ``[position, vocab]`` of a whole forward with the vector added to the input of block 1 at positions, those
+    that are there.
+    """
+
     def add(_, args, kwargs):
         x = (args[0] if args else kwargs["hidden_states"]).clone()
         x[:, [p for p in positions if p < x.shape[1]]] += VALUE
         return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
+
     handle = model.get_submodule(layers)[1].register_forward_pre_hook(add, with_kwargs=True)
     try:
         return model(ids, use_cache=False).logits[0]
@@ -90,7 +222,7 @@ def test_a_padded_row_behaves_as_alone_under_the_same_edit(front, attention):
         want = by_hand(plain, "model.layers", SHORT, *absolute)
         for name, mask in masks(front).items():
             if attention == "eager" and mask.dtype == torch.bool and mask.ndim == 4:
-                continue        # eager attention adds its mask to the scores
+                continue  # eager attention adds its mask to the scores
             with torch.no_grad(), lens.edited(model, edit(position)):
                 got = model(ids, attention_mask=mask, use_cache=False).logits[1, at]
             assert (got - want).abs().max() <= 1e-4, (position, name)
@@ -100,7 +232,9 @@ def test_a_padded_row_behaves_as_alone_under_the_same_edit(front, attention):
 def test_ids_that_number_the_columns_do_not_count_padding_into_the_text():
     model, plain = tiny("llama"), tiny("llama")
     with torch.no_grad(), lens.edited(model, edit(1)):
-        got = model(FRONT, attention_mask=masks(True)["two dimensions"], position_ids=torch.arange(7)[None], use_cache=False).logits
+        got = model(
+            FRONT, attention_mask=masks(True)["two dimensions"], position_ids=torch.arange(7)[None], use_cache=False
+        ).logits
     for row, ids, first in ((0, IDS, 0), (1, SHORT, 3)):
         assert (got[row, first:] - by_hand(plain, "model.layers", ids, 1)).abs().max() <= 1e-4
 
@@ -110,7 +244,9 @@ def test_a_step_after_a_padded_cache_finds_its_place_by_the_mask(position):
     model, plain, mask = tiny("llama"), tiny("llama"), masks(True)["two dimensions"]
     with torch.no_grad(), lens.edited(model, edit(position)):
         first = model(FRONT[:, :6], attention_mask=mask[:, :6], use_cache=True)
-        got = model(FRONT[:, 6:], attention_mask=mask, past_key_values=first.past_key_values, use_cache=True).logits[:, -1]
+        got = model(FRONT[:, 6:], attention_mask=mask, past_key_values=first.past_key_values, use_cache=True).logits[
+            :, -1
+        ]
     # counted from the end of the text so far, the last token of the prompt is edited and then the new one
     at = {1: ([1], [1]), 5: ([5], []), -1: ([5, 6], [2, 3])}[position]
     for row, ids, places in ((0, IDS, at[0]), (1, SHORT, at[1])):
@@ -123,9 +259,17 @@ def test_generation_meets_positions_through_every_kind_of_cache(kind, use_cache)
     model, plain, layers = make(kind), make(kind), MAKERS[kind][1]
     for position in (0, 2, 8):
         with lens.edited(model, edit(position)):
-            out = model.generate(IDS, max_new_tokens=4, do_sample=False, use_cache=use_cache, pad_token_id=0, output_logits=True, return_dict_in_generate=True)
+            out = model.generate(
+                IDS,
+                max_new_tokens=4,
+                do_sample=False,
+                use_cache=use_cache,
+                pad_token_id=0,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
         for step, logits in enumerate(out.logits):
-            want = by_hand(plain, layers, out.sequences[:, :7 + step], position)[-1]
+            want = by_hand(plain, layers, out.sequences[:, : 7 + step], position)[-1]
             assert (logits[0] - want).abs().max() <= 2e-3, (position, step)
 
 
@@ -149,7 +293,10 @@ def test_opt_is_edited_where_its_decoder_is_called():
 def test_padding_without_position_ids_is_refused_where_a_model_counts_it_and_served_with_them():
     model, plain, mask = tiny("gpt2"), tiny("gpt2"), masks(True)["two dimensions"]
     with torch.no_grad():
-        with pytest.raises(EditError, match="'gpt2'.*left-padded rows without position_ids.*Hand in position_ids"), lens.edited(model, edit(1)):
+        with (
+            pytest.raises(EditError, match="'gpt2'.*left-padded rows without position_ids.*Hand in position_ids"),
+            lens.edited(model, edit(1)),
+        ):
             model(FRONT, attention_mask=mask)
         with lens.edited(model, edit(1)):
             got = model(FRONT, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0)).logits[1, 3:]
@@ -159,7 +306,9 @@ def test_padding_without_position_ids_is_refused_where_a_model_counts_it_and_ser
 @pytest.mark.parametrize("kind", ["rwkv", "llama4"])
 def test_left_padding_is_refused_where_no_way_is_right(kind):
     with pytest.raises(EditError, match="one at a time"), torch.no_grad(), lens.edited(model := make(kind), edit(1)):
-        model.generate(FRONT, attention_mask=masks(True)["two dimensions"], max_new_tokens=2, do_sample=False, pad_token_id=0)
+        model.generate(
+            FRONT, attention_mask=masks(True)["two dimensions"], max_new_tokens=2, do_sample=False, pad_token_id=0
+        )
 
 
 def chunks(model, ids, cuts, numbered):
@@ -168,15 +317,25 @@ def chunks(model, ids, cuts, numbered):
     name = "cache_params" if "mamba" in model.config.model_type else "past_key_values"
     for n in cuts:
         more = {} if cache is None else {name: cache}
-        out = model(ids[:, at:at + n], use_cache=True, **more, **({"position_ids": torch.arange(at, at + n)[None]} if numbered else {}))
+        out = model(
+            ids[:, at : at + n],
+            use_cache=True,
+            **more,
+            **({"position_ids": torch.arange(at, at + n)[None]} if numbered else {}),
+        )
         cache, at = getattr(out, name), at + n
         parts.append(out.logits[0])
     return torch.cat(parts)
 
 
-@pytest.mark.parametrize("kind, cuts, numbered, said", [
-    ("minimax", [4, 3], True, "one at a time"),
-    ("mamba", [4, 3], False, "one at a time"), ("falcon_mamba", [4, 3], False, "one at a time")])
+@pytest.mark.parametrize(
+    "kind, cuts, numbered, said",
+    [
+        ("minimax", [4, 3], True, "one at a time"),
+        ("mamba", [4, 3], False, "one at a time"),
+        ("falcon_mamba", [4, 3], False, "one at a time"),
+    ],
+)
 def test_ways_of_decoding_that_give_another_text_are_refused_and_their_advice_holds(kind, cuts, numbered, said):
     model, plain = make(kind), make(kind)
     want = by_hand(plain, MAKERS[kind][1], IDS, 5)
@@ -185,7 +344,9 @@ def test_ways_of_decoding_that_give_another_text_are_refused_and_their_advice_ho
             chunks(model, IDS, cuts, numbered)
         good = chunks(model, IDS, [4, 1, 1, 1], said.startswith("Hand") or numbered)
         assert (good - want).abs().max() <= 2e-3
-    assert (chunks(plain, IDS, cuts, numbered) - plain(IDS, use_cache=False).logits[0]).abs().max() > 0.1, "the library's numbers are wrong here without any edit"
+    assert (chunks(plain, IDS, cuts, numbered) - plain(IDS, use_cache=False).logits[0]).abs().max() > 0.1, (
+        "the library's numbers are wrong here without any edit"
+    )
 
 
 @pytest.mark.parametrize("kind", ["minimax", "bamba"])
@@ -195,14 +356,18 @@ def test_steps_by_hand_without_position_ids_are_the_persons_own_and_the_edit_mee
 
     def third(_, args, kwargs):
         calls.append(1)
-        if len(calls) == 3:                           # of the pieces of 4, 1, 1 and 1 tokens the one that holds token 5
+        if len(calls) == 3:  # of the pieces of 4, 1, 1 and 1 tokens the one that holds token 5
             x = args[0] if args else kwargs["hidden_states"]
             return ((x + VALUE, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x + VALUE})
+
     handle = plain.get_submodule(MAKERS[kind][1])[1].register_forward_pre_hook(third, with_kwargs=True)
     with torch.no_grad():
         want = chunks(plain, IDS, [4, 1, 1, 1], False)
         handle.remove()
-        with lens.edited(model, edit(5)), pytest.warns(UserWarning, match="Hand in position_ids. The edit acts on the token named"):
+        with (
+            lens.edited(model, edit(5)),
+            pytest.warns(UserWarning, match="Hand in position_ids. The edit acts on the token named"),
+        ):
             got = chunks(model, IDS, [4, 1, 1, 1], False)
         with lens.edited(model, edit(5)):
             numbered = chunks(model, IDS, [4, 1, 1, 1], True)
@@ -214,7 +379,10 @@ def test_caches_of_fixed_size_and_stretched_angles_are_refused_where_they_are_wr
     options = dict(max_new_tokens=4, do_sample=False, pad_token_id=0)
     with pytest.raises(EditError, match="'gpt_neo'.*static cache"), lens.edited(model := make("gpt_neo"), edit(8)):
         model.generate(IDS, cache_implementation="static", **options)
-    with pytest.raises(EditError, match="other rotary frequencies for 9 tokens than its cache began with"), lens.edited(model := make("longrope"), edit(8)):
+    with (
+        pytest.raises(EditError, match="other rotary frequencies for 9 tokens than its cache began with"),
+        lens.edited(model := make("longrope"), edit(8)),
+    ):
         model.generate(IDS, **options)
     model, plain = make("longrope"), make("longrope")
     with lens.edited(model, edit(8)):
@@ -255,8 +423,13 @@ def test_several_texts_in_one_row_are_edited_each_where_they_are_kept_apart_and_
             assert (part - by_hand(plain, "model.layers", ids, 1)).abs().max() <= 1e-4
         for options in (dict(use_cache=True), dict(use_cache=False, attention_mask=torch.ones_like(row)), {}):
             alone = plain(IDS).logits[0]
-            assert (plain(row, position_ids=at, **options).logits[0, 4:] - alone).abs().max() > 0.1, "the texts leak into each other without any edit"
-            with pytest.raises(EditError, match="several texts in one row.*use_cache=False and no attention_mask"), lens.edited(model, edit(1)):
+            assert (plain(row, position_ids=at, **options).logits[0, 4:] - alone).abs().max() > 0.1, (
+                "the texts leak into each other without any edit"
+            )
+            with (
+                pytest.raises(EditError, match="several texts in one row.*use_cache=False and no attention_mask"),
+                lens.edited(model, edit(1)),
+            ):
                 model(row, position_ids=at, **options)
         with pytest.raises(EditError, match="counted from the end"), lens.edited(model, edit(-1)):
             model(row, position_ids=at, use_cache=False)
@@ -266,6 +439,7 @@ def test_several_texts_in_one_row_are_edited_each_where_they_are_kept_apart_and_
 def test_a_bridge_meets_the_same_positions(kind, tiny_bridge):
     if kind == "opt":
         from tests.models import word_tokenizer
+
         model, plain, layers = lens.models.wrap(make("opt"), word_tokenizer(), "tiny"), make("opt"), MAKERS["opt"][1]
     else:
         model, plain, layers = tiny_bridge(kind)[0], tiny(kind), "model.layers" if kind == "llama" else "transformer.h"

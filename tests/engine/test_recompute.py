@@ -1,4 +1,6 @@
-"""Gradients through edits under gradient checkpointing, where the backward pass computes blocks again, also after the edit has ended."""
+"""Gradients through edits under gradient checkpointing, where the backward pass computes blocks again, also after the
+edit has ended.
+"""
 
 from contextlib import nullcontext
 
@@ -16,17 +18,37 @@ from lens.training import Recipe, Rows, TrainingError, train
 IDS = torch.arange(5, 17)[None]
 PUSH = 2 * torch.randn(32, generator=torch.Generator().manual_seed(0))
 EDITS = {
-    "add attn_out": [Edit(Site("attn_out", 1), "add", PUSH)], "replace mlp_out": [Edit(Site("mlp_out", 1, position=[2, 3]), "replace", PUSH)],
-    "zero a head": [Edit(Site("z", 1, head=1), "zero")], "add resid_mid": [Edit(Site("resid_mid", 1, position=4), "add", PUSH)],
-    "scale a pattern": [Edit(Site("pattern", 1, head=0), "scale", scale=0.5)], "add resid_pre and resid_post": [Edit(Site("resid_pre", 1), "add", PUSH), Edit(Site("resid_post", 1), "add", PUSH)],
-    "two at one place": [Edit(Site("z", 2, head=1), "scale", scale=2.0), Edit(Site("z", 2, head=1), "add", torch.ones(8)), Edit(Site("neuron", 0), "scale", scale=0.5)]}
+    "add attn_out": [Edit(Site("attn_out", 1), "add", PUSH)],
+    "replace mlp_out": [Edit(Site("mlp_out", 1, position=[2, 3]), "replace", PUSH)],
+    "zero a head": [Edit(Site("z", 1, head=1), "zero")],
+    "add resid_mid": [Edit(Site("resid_mid", 1, position=4), "add", PUSH)],
+    "scale a pattern": [Edit(Site("pattern", 1, head=0), "scale", scale=0.5)],
+    "add resid_pre and resid_post": [Edit(Site("resid_pre", 1), "add", PUSH), Edit(Site("resid_post", 1), "add", PUSH)],
+    "two at one place": [
+        Edit(Site("z", 2, head=1), "scale", scale=2.0),
+        Edit(Site("z", 2, head=1), "add", torch.ones(8)),
+        Edit(Site("neuron", 0), "scale", scale=0.5),
+    ],
+}
 
 
 def make(reentrant, kind="llama"):
     """A model in training; ``reentrant`` None: without checkpointing."""
     torch.manual_seed(0)
-    size = dict(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, max_position_embeddings=64, initializer_range=0.2)
-    model = T.LlamaForCausalLM(T.LlamaConfig(**size, num_key_value_heads=2)) if kind == "llama" else T.GPTNeoXForCausalLM(T.GPTNeoXConfig(**size))
+    size = dict(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    model = (
+        T.LlamaForCausalLM(T.LlamaConfig(**size, num_key_value_heads=2))
+        if kind == "llama"
+        else T.GPTNeoXForCausalLM(T.GPTNeoXConfig(**size))
+    )
     model.train()
     if reentrant is not None:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
@@ -65,7 +87,9 @@ def test_the_gradient_is_that_without_checkpointing(name, reentrant, inside):
     assert any((want[n] - plain[n]).abs().max() > 1e-3 for n in want)
     hooks = lambda model: [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
     assert hooks(model) == hooks(untouched)
-    assert all(b._gradient_checkpointing_func.__class__.__module__ != "lens.engine.recompute" for b in checkpointing(model))
+    assert all(
+        b._gradient_checkpointing_func.__class__.__module__ != "lens.engine.recompute" for b in checkpointing(model)
+    )
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -81,6 +105,7 @@ def test_each_forward_keeps_the_edits_and_positions_that_it_was_made_under(reent
                 made.append(model(texts[1], labels=texts[1], use_cache=False).loss)
         made.append(model(texts[2], labels=texts[2], use_cache=False).loss)
         return made
+
     plain, model = make(None), make(reentrant)
     sum(losses(plain)).backward()
     for loss in losses(model):
@@ -112,6 +137,7 @@ def test_left_padded_rows_are_computed_again_at_their_own_positions(reentrant):
             out = model(ids, attention_mask=mask, use_cache=False).logits
         out[mask.bool()].square().mean().backward()
         return gradients(model)
+
     assert_same(run_padded(reentrant), run_padded(None))
 
 
@@ -128,9 +154,17 @@ def test_a_block_of_another_kind_and_checkpointing_switched_on_inside():
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_a_whole_forward_inside_a_checkpoint_of_the_persons_own_is_refused(reentrant):
     from torch.utils.checkpoint import checkpoint
+
     model = make(None)
-    with pytest.raises(EditError, match="torch.utils.checkpoint.*gradient_checkpointing_enable"), lens.edited(model, *EDITS["add attn_out"]):
-        checkpoint(lambda x: model(inputs_embeds=x, use_cache=False).logits.sum(), torch.randn(1, 5, 32, requires_grad=True), use_reentrant=reentrant)
+    with (
+        pytest.raises(EditError, match="torch.utils.checkpoint.*gradient_checkpointing_enable"),
+        lens.edited(model, *EDITS["add attn_out"]),
+    ):
+        checkpoint(
+            lambda x: model(inputs_embeds=x, use_cache=False).logits.sum(),
+            torch.randn(1, 5, 32, requires_grad=True),
+            use_reentrant=reentrant,
+        )
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -147,6 +181,7 @@ def test_edited_weights_and_a_later_backward_are_refused_and_an_earlier_one_is_r
         if not inside:
             loss.backward()
         return gradients(model)
+
     assert_same(gradient(reentrant, True), gradient(None, True))
     with pytest.raises(WeightError, match="after an edit of weights had ended.*gradient_checkpointing_disable"):
         gradient(reentrant, False)
@@ -159,17 +194,23 @@ def test_training_with_something_round_its_forwards_is_refused_under_checkpointi
     with pytest.raises(TrainingError, match="around.*gradient_checkpointing_disable"):
         train(model, rows, Recipe(steps=1, batch=1, learning_rate=1e-3), around=around, progress=False)
     model.gradient_checkpointing_disable()
-    assert train(model, rows, Recipe(steps=1, batch=1, learning_rate=1e-3), around=around, progress=False).status == "complete"
+    assert (
+        train(model, rows, Recipe(steps=1, batch=1, learning_rate=1e-3), around=around, progress=False).status
+        == "complete"
+    )
 
 
 def checkpointed_by_hand(reentrant):
     """A model whose blocks are inside torch's checkpoint, which the library knows nothing of."""
     from torch.utils.checkpoint import checkpoint
+
     model = make(None)
 
     def inside(forward):
-        return lambda hidden_states, **given: checkpoint(lambda x: forward(x, **given), hidden_states,
-                                                         use_reentrant=reentrant)
+        return lambda hidden_states, **given: checkpoint(
+            lambda x: forward(x, **given), hidden_states, use_reentrant=reentrant
+        )
+
     for block in model.model.layers:
         block.forward = inside(block.forward)
     return model
@@ -200,14 +241,19 @@ def in_torchs_wrapper(impl):
     """A model each of whose blocks is in the module that torch has for checkpointing."""
     from functools import partial
 
-    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (CheckpointImpl,
-                                                                             apply_activation_checkpointing,
-                                                                             checkpoint_wrapper)
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+        CheckpointImpl,
+        apply_activation_checkpointing,
+        checkpoint_wrapper,
+    )
+
     model, blocks = make(None), []
     blocks += model.model.layers
-    apply_activation_checkpointing(model, checkpoint_wrapper_fn=partial(checkpoint_wrapper,
-                                                                        checkpoint_impl=CheckpointImpl[impl]),
-                                   check_fn=lambda module: any(module is block for block in blocks))
+    apply_activation_checkpointing(
+        model,
+        checkpoint_wrapper_fn=partial(checkpoint_wrapper, checkpoint_impl=CheckpointImpl[impl]),
+        check_fn=lambda module: any(module is block for block in blocks),
+    )
     return model
 
 
@@ -229,8 +275,11 @@ def test_torchs_own_wrapper_is_told_of_edits_of_weights_and_of_the_stream(impl, 
             loss.backward()
         return [p.grad for p in model.parameters()]
 
-    for edit, inside in ((weights, True), (lambda m: lens.edited(m, *EDITS["add resid_pre and resid_post"]), True),
-                         (lambda m: lens.edited(m, *EDITS["add resid_pre and resid_post"]), False)):
+    for edit, inside in (
+        (weights, True),
+        (lambda m: lens.edited(m, *EDITS["add resid_pre and resid_post"]), True),
+        (lambda m: lens.edited(m, *EDITS["add resid_pre and resid_post"]), False),
+    ):
         model = in_torchs_wrapper(impl)
         for got, want in zip(backward(model, edit, inside), backward(make(None), edit, True)):
             torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
@@ -238,5 +287,10 @@ def test_torchs_own_wrapper_is_told_of_edits_of_weights_and_of_the_stream(impl, 
     with pytest.raises(WeightError, match="came after an edit of weights had ended"):
         backward(in_torchs_wrapper(impl), weights, False)
     with pytest.raises(TrainingError, match="around.*gradient checkpointing"):
-        train(in_torchs_wrapper(impl), Rows.of([([5, 6], [7, 8])] * 4), Recipe(steps=1, batch=1, learning_rate=1e-3),
-              around=nullcontext, progress=False)
+        train(
+            in_torchs_wrapper(impl),
+            Rows.of([([5, 6], [7, 8])] * 4),
+            Recipe(steps=1, batch=1, learning_rate=1e-3),
+            around=nullcontext,
+            progress=False,
+        )

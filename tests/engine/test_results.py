@@ -1,4 +1,6 @@
-"""Results: the record, the repr, files; compared with plain xarray, zarr, pandas and pyarrow reads of the same files."""
+"""Results: the record, the repr, files; compared with plain xarray, zarr, pandas and pyarrow reads of the same
+files.
+"""
 
 import contextlib
 import csv
@@ -34,12 +36,41 @@ from lens.engine.saving import export, open_result, save
 from lens.engine.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-TOKENS = ["When", " John", "\n", "\r\n", "😀", "\ufffd", "", "<script>alert(1)</script>", " John", "\0", "a\0", "NA", "#", '"', "=1+1", " é"]
+TOKENS = [
+    "When",
+    " John",
+    "\n",
+    "\r\n",
+    "😀",
+    "\ufffd",
+    "",
+    "<script>alert(1)</script>",
+    " John",
+    "\0",
+    "a\0",
+    "NA",
+    "#",
+    '"',
+    "=1+1",
+    " é",
+]
 RECORD = {
-    "kind": "patch", "seed": 0, "engine": "fast", "started": "2025-01-01T00:00:00", "seconds": 1.5,
+    "kind": "patch",
+    "seed": 0,
+    "engine": "fast",
+    "started": "2025-01-01T00:00:00",
+    "seconds": 1.5,
     "model": {"name": "smollm2", "hash": "ab12", "dtype": "float32", "device": "cpu"},
-    "call": {"site": "resid_pre", "over": ["layer", "position"], "metric": "logit_diff", "direction": "denoise",
-             "method": "exact", "heads": None, "renorm": True, "nested": {"deep": [1, None, {"x": False}]}},
+    "call": {
+        "site": "resid_pre",
+        "over": ["layer", "position"],
+        "metric": "logit_diff",
+        "direction": "denoise",
+        "method": "exact",
+        "heads": None,
+        "renorm": True,
+        "nested": {"deep": [1, None, {"x": False}]},
+    },
     "pairs": [{"clean": "When John\n😀", "corrupted": "When Mary", "answer": " Mary", "foil": None}],
     "versions": {"torch": "2.13.0"},
 }
@@ -53,8 +84,15 @@ def single(layers=4, tokens=TOKENS, seed=0, record=RECORD) -> Result:
     data["value"][1].flat[1], data["value"][1].flat[2] = np.nan, np.inf
     data |= {"clean": 3.25, "corrupted": -2.5}
     labels = np.array(tokens, dtype=object)
-    ds = xr.Dataset(data, coords={"layer": range(layers), "position": range(len(tokens)),
-                                  "token_clean": ("position", labels), "token_corrupted": ("position", labels[::-1])})
+    ds = xr.Dataset(
+        data,
+        coords={
+            "layer": range(layers),
+            "position": range(len(tokens)),
+            "token_clean": ("position", labels),
+            "token_corrupted": ("position", labels[::-1]),
+        },
+    )
     return stamp(ds, record)
 
 
@@ -62,14 +100,22 @@ def batch(prompts=3, layers=4, positions=5) -> Result:
     """Several pairs, the last one shorter and padded with NaN and ""."""
     rng = np.random.default_rng(1)
     shape = (prompts, layers, positions)
-    data = {name: (("prompt", "layer", "position"), rng.normal(size=shape).astype(np.float32)) for name in ("value", "effect", "normalized")}
+    data = {
+        name: (("prompt", "layer", "position"), rng.normal(size=shape).astype(np.float32))
+        for name in ("value", "effect", "normalized")
+    }
     token = np.array([[f" t{p}{i}" for i in range(positions)] for p in range(prompts)], dtype=object)
     token[-1, -1] = ""
     for name in data:
         data[name][1][-1, :, -1] = np.nan
     data |= {"clean": ("prompt", rng.normal(size=prompts)), "corrupted": ("prompt", rng.normal(size=prompts))}
-    coords = {"prompt": range(prompts), "layer": range(layers), "position": range(positions),
-              "token_clean": (("prompt", "position"), token), "token_corrupted": (("prompt", "position"), token.copy())}
+    coords = {
+        "prompt": range(prompts),
+        "layer": range(layers),
+        "position": range(positions),
+        "token_clean": (("prompt", "position"), token),
+        "token_corrupted": (("prompt", "position"), token.copy()),
+    }
     return stamp(xr.Dataset(data, coords=coords), RECORD)
 
 
@@ -79,9 +125,13 @@ def left(folder) -> list[str]:
 
 # -- record ---------------------------------------------------------------------------------------------------------
 
+
 def test_stamp_keeps_data_indexes_and_attributes():
-    ds = xr.Dataset({"effect": (("layer", "head"), np.arange(6.0).reshape(2, 3), {"units": "logits"}), "n": ((), 4)},
-                    {"layer": [3, 5], "head": ["a", "b", "c"], "token": ("head", list("xyz"), {"of": "head"})}, {"note": "kept"})
+    ds = xr.Dataset(
+        {"effect": (("layer", "head"), np.arange(6.0).reshape(2, 3), {"units": "logits"}), "n": ((), 4)},
+        {"layer": [3, 5], "head": ["a", "b", "c"], "token": ("head", list("xyz"), {"of": "head"})},
+        {"note": "kept"},
+    )
     ds = ds.stack(cell=("layer", "head"))
     made = stamp(ds, {"kind": "patch"})
     assert type(made) is Result and results.ATTRIBUTE not in ds.attrs
@@ -93,27 +143,52 @@ def test_stamp_keeps_data_indexes_and_attributes():
 
 def test_stamp_and_provenance_keep_none_booleans_and_nesting():
     ds = xr.Dataset({"effect": ("layer", [1.0])})
-    made = stamp(ds, RECORD | {"call": RECORD["call"] | {"n": np.int64(3), "scale": np.float32(0.5), "flag": np.bool_(True),
-                                                         "file": Path("a/b"), "over": ("layer",), "odd": "\ud800"}})
+    made = stamp(
+        ds,
+        RECORD
+        | {
+            "call": (
+                RECORD["call"]
+                | {
+                    "n": np.int64(3),
+                    "scale": np.float32(0.5),
+                    "flag": np.bool_(True),
+                    "file": Path("a/b"),
+                    "over": ("layer",),
+                    "odd": "\ud800",
+                }
+            )
+        },
+    )
     assert ds.attrs == {} and isinstance(made, Result) and isinstance(made, xr.Dataset)
     assert isinstance(made.attrs["mnemoscope"], str) and list(made.attrs) == ["mnemoscope"]
     record = provenance(made)
     assert record == json.loads(made.attrs["mnemoscope"])
     assert record["schema"] == 1 and record["status"] == "complete"
-    assert record["call"] == RECORD["call"] | {"n": 3, "scale": 0.5, "flag": True, "file": "a/b", "over": ["layer"], "odd": "\ud800"}
+    assert record["call"] == RECORD["call"] | {
+        "n": 3,
+        "scale": 0.5,
+        "flag": True,
+        "file": "a/b",
+        "over": ["layer"],
+        "odd": "\ud800",
+    }
     assert record["call"]["flag"] is True and record["call"]["nested"] == {"deep": [1, None, {"x": False}]}
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"call": {"x": float("nan")}}, r"record\['call'\]\['x'\] is nan"),
-    ({"call": {"x": [1, np.zeros(2)]}}, r"record\['call'\]\['x'\]\[1\] is a ndarray"),
-    ({"call": {3: "x"}}, r"key 3 \(int\)"),
-    ({"kind": ""}, "kind=''"),
-    ({"status": "done"}, "status='done'"),
-    ({"schema": 2}, "schema=2.*newer Mnemoscope"),
-    ({"schema": 0}, "schema=0"),
-    ({"schema": True}, "schema=True"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"call": {"x": float("nan")}}, r"record\['call'\]\['x'\] is nan"),
+        ({"call": {"x": [1, np.zeros(2)]}}, r"record\['call'\]\['x'\]\[1\] is a ndarray"),
+        ({"call": {3: "x"}}, r"key 3 \(int\)"),
+        ({"kind": ""}, "kind=''"),
+        ({"status": "done"}, "status='done'"),
+        ({"schema": 2}, "schema=2.*newer Mnemoscope"),
+        ({"schema": 0}, "schema=0"),
+        ({"schema": True}, "schema=True"),
+    ],
+)
 def test_stamp_refuses(change, words):
     with pytest.raises(ResultError, match=words):
         stamp(xr.Dataset(), RECORD | change)
@@ -127,7 +202,12 @@ def test_wrong_types_name_the_argument():
     with pytest.raises(ResultError, match="record=3"):
         fingerprint(3)
     for bad in (3, None, b"x.zarr"):
-        for call in (lambda: save(single(), bad), lambda: open_result(bad), lambda: export(single(), bad), lambda: Store(bad, single())):
+        for call in (
+            lambda: save(single(), bad),
+            lambda: open_result(bad),
+            lambda: export(single(), bad),
+            lambda: Store(bad, single()),
+        ):
             with pytest.raises(ResultError, match="path="):
                 call()
     with pytest.raises(ResultError, match="ds={} does not fit; expected xarray.Dataset"):
@@ -156,11 +236,14 @@ def test_fingerprint_ignores_time_and_order_only():
 
 # -- what it says ---------------------------------------------------------------------------------------------------
 
+
 def test_peak_is_the_largest_magnitude_with_its_labels():
     ds = single()
     ds["effect"][2, 4] = -50.0
     found = ds.mnemoscope.peak()
-    assert found == Peak("effect", -50.0, {"layer": 2, "position": 4}, {"token_clean": "😀", "token_corrupted": TOKENS[::-1][4]})
+    assert found == Peak(
+        "effect", -50.0, {"layer": 2, "position": 4}, {"token_clean": "😀", "token_corrupted": TOKENS[::-1][4]}
+    )
     assert type(found.at["layer"]) is int
     found = peak(ds, "normalized")
     assert abs(found.value) == float(abs(ds.normalized).max()) == abs(float(ds.normalized.sel(found.at)))
@@ -186,7 +269,9 @@ def test_peak_of_nothing():
     ds = single()
     ds["effect"][:] = np.nan
     assert peak(ds) is None and "no finite effect" in describe(ds)
-    assert describe(stamp(xr.Dataset(), RECORD)) == "Activation patching, smollm2, resid_pre, denoise, logit_diff, exact"
+    assert (
+        describe(stamp(xr.Dataset(), RECORD)) == "Activation patching, smollm2, resid_pre, denoise, logit_diff, exact"
+    )
 
 
 def test_describe_says_what_where_and_how():
@@ -209,16 +294,23 @@ def test_describe_says_that_a_run_ended_early():
     assert "3 of 4 layers" in describe(ds) and "3 of 4 layers" in ds._repr_html_()
 
 
-@pytest.mark.parametrize("make", [
-    single, batch,
-    lambda: single().isel(layer=1),
-    lambda: single().isel(layer=1).drop_vars(["layer"]),
-    lambda: batch().isel(prompt=[0]),
-    lambda: single().rename(position="head").drop_vars(["token_clean", "token_corrupted"]),
-    lambda: single().expand_dims(head=[0, 1, 2]).copy(deep=True),
-    lambda: single(tokens=["a", "b"]).assign_coords(position=["subject", "last"]),
-    lambda: stamp(xr.Dataset({"mean": ("layer", [0.1, 0.2]), "low": ("layer", [0.0, 0.1])}, {"layer": [3, 4]}), {"kind": "summary"}),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        single,
+        batch,
+        lambda: single().isel(layer=1),
+        lambda: single().isel(layer=1).drop_vars(["layer"]),
+        lambda: batch().isel(prompt=[0]),
+        lambda: single().rename(position="head").drop_vars(["token_clean", "token_corrupted"]),
+        lambda: single().expand_dims(head=[0, 1, 2]).copy(deep=True),
+        lambda: single(tokens=["a", "b"]).assign_coords(position=["subject", "last"]),
+        lambda: stamp(
+            xr.Dataset({"mean": ("layer", [0.1, 0.2]), "low": ("layer", [0.0, 0.1])}, {"layer": [3, 4]}),
+            {"kind": "summary"},
+        ),
+    ],
+)
 def test_the_plot_line_runs_and_draws(make):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
@@ -256,9 +348,13 @@ def test_html_escapes_tokens_and_brings_no_colours_of_its_own():
     page = _Tags()
     page.feed(ds._repr_html_())
     assert "script" not in page.seen and "img" not in page.seen and "b" not in page.seen
-    assert "<script>alert(1)</script>" in "".join(page.text)      # shown as text
+    assert "<script>alert(1)</script>" in "".join(page.text)  # shown as text
     head = ds._repr_html_().split("</div></div>")[0]
-    assert head.startswith("""<div class="mathjax_ignore tex2jax_ignore"><div class='mnemoscope-result'""") and "#" not in head and "rgb" not in head
+    assert (
+        head.startswith("""<div class="mathjax_ignore tex2jax_ignore"><div class='mnemoscope-result'""")
+        and "#" not in head
+        and "rgb" not in head
+    )
     assert head.count("color:inherit") == 3 and "Peak" in head and "result.effect.plot" in head
 
 
@@ -276,8 +372,18 @@ def test_result_through_xarray_operations():
     ds = single()
     plain = xr.Dataset(data_vars=ds.data_vars, coords=ds.coords, attrs=ds.attrs)
     assert type(plain) is xr.Dataset and ds.identical(plain) and plain.identical(ds)
-    keep = [ds.sel(layer=1), ds.isel(layer=[0]), ds.mean("layer"), ds.copy(), ds + 1, ds[["effect"]], ds.assign(x=1),
-            pickle.loads(pickle.dumps(ds)), ds.rename(effect="e"), ds.load()]
+    keep = [
+        ds.sel(layer=1),
+        ds.isel(layer=[0]),
+        ds.mean("layer"),
+        ds.copy(),
+        ds + 1,
+        ds[["effect"]],
+        ds.assign(x=1),
+        pickle.loads(pickle.dumps(ds)),
+        ds.rename(effect="e"),
+        ds.load(),
+    ]
     lose = [ds + ds, ds.where(ds.effect > 0), xr.merge([ds])]
     for out in keep + lose:
         assert isinstance(out, xr.Dataset) and repr(out) and out._repr_html_()
@@ -288,7 +394,9 @@ def test_result_through_xarray_operations():
 
 def test_accessor(tmp_path):
     ds = batch()
-    assert ds.mnemoscope.provenance == provenance(ds) and ds.mnemoscope.describe() == describe(ds) == repr(ds.mnemoscope)
+    assert ds.mnemoscope.provenance == provenance(ds) and ds.mnemoscope.describe() == describe(ds) == repr(
+        ds.mnemoscope
+    )
     assert open_result(ds.mnemoscope.save(tmp_path / "a.zarr")).identical(ds)
 
 
@@ -306,11 +414,21 @@ def test_table_against_a_loop():
 
 # -- round trips ----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("make", [single, batch, lambda: single(tokens=["a"]), lambda: single(tokens=["", ""]),
-                                  lambda: single(tokens=["a", "b"]).assign_coords(position=["subject\n", "last"]),
-                                  lambda: single().assign(flag=("layer", [True, False, True, True]), n=("layer", [1, 2, 3, 2**60])),
-                                  lambda: single().isel(layer=0), lambda: single().isel(layer=slice(0, 0)),
-                                  lambda: single().astype(np.float16).pipe(stamp, RECORD)])
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        single,
+        batch,
+        lambda: single(tokens=["a"]),
+        lambda: single(tokens=["", ""]),
+        lambda: single(tokens=["a", "b"]).assign_coords(position=["subject\n", "last"]),
+        lambda: single().assign(flag=("layer", [True, False, True, True]), n=("layer", [1, 2, 3, 2**60])),
+        lambda: single().isel(layer=0),
+        lambda: single().isel(layer=slice(0, 0)),
+        lambda: single().astype(np.float16).pipe(stamp, RECORD),
+    ],
+)
 def test_round_trip_without_a_warning(tmp_path, make):
     ds = make()
     before = ds.copy(deep=True)
@@ -320,7 +438,7 @@ def test_round_trip_without_a_warning(tmp_path, make):
         for path in (save(ds, tmp_path / "a.zarr"), export(ds, tmp_path / "a.nc")):
             back = open_result(path)
             assert type(back) is Result and back.attrs == ds.attrs
-            if half and path.suffix == ".nc":                # NetCDF has no float16; float32 holds the same values
+            if half and path.suffix == ".nc":  # NetCDF has no float16; float32 holds the same values
                 assert back["effect"].dtype == np.float32
                 back = back.map(lambda array: array.astype(np.float16))
             xr.testing.assert_identical(back, ds)
@@ -360,13 +478,15 @@ floats = st.floats(width=64) | st.sampled_from([np.nan, np.inf, -0.0, 5e-324])
 @given(st.lists(texts, min_size=1, max_size=6), st.lists(floats, min_size=1, max_size=4), st.text(max_size=5))
 def test_any_text_and_float_round_trips(tokens, numbers, word):
     data = np.array(numbers)[:, None] * np.ones(len(tokens))
-    ds = xr.Dataset({"effect": (("layer", "position"), data)}, {"token_clean": ("position", np.array(tokens, dtype=object))})
+    ds = xr.Dataset(
+        {"effect": (("layer", "position"), data)}, {"token_clean": ("position", np.array(tokens, dtype=object))}
+    )
     ds = stamp(ds, {"kind": "patch", "word": word})
     with tempfile.TemporaryDirectory() as folder:
         for path in (save(ds, Path(folder, "a.zarr")), export(ds, Path(folder, "a.nc"))):
             back = open_result(path)
             assert back.token_clean.values.tolist() == tokens and back.token_clean.dims == ("position",)
-            there = ~np.isnan(data)                          # bit for bit, but for which NaN it is
+            there = ~np.isnan(data)  # bit for bit, but for which NaN it is
             np.testing.assert_array_equal(np.isnan(back.effect.values), ~there)
             assert back.effect.values[there].tobytes() == data[there].tobytes()
             assert provenance(back)["word"] == word
@@ -378,23 +498,34 @@ def test_any_text_and_float_round_trips(tokens, numbers, word):
         np.testing.assert_array_equal([float(row["effect"] or "nan") for row in rows], data.ravel())
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda ds: ds.assign_coords(token_clean=("position", np.array(["a", None], dtype=object))), "token_clean.*(None|nan) at flat index 1.*fillna"),
-    (lambda ds: ds.assign_coords(token_clean=("position", np.array(["a", "\ud83d"]))), "surrogate"),
-    (lambda ds: ds.assign(when=("position", np.array(["2020", "2021"], dtype="datetime64[ns]"))), "datetime64"),
-    (lambda ds: ds.assign(z=("position", np.array([1j, 2]))), "complex128"),
-    (lambda ds: ds.stack(cell=("layer", "position")), "MultiIndex.*reset_index"),
-    (lambda ds: ds.drop_attrs(), "lens.stamp"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda ds: ds.assign_coords(token_clean=("position", np.array(["a", None], dtype=object))),
+            "token_clean.*(None|nan) at flat index 1.*fillna",
+        ),
+        (lambda ds: ds.assign_coords(token_clean=("position", np.array(["a", "\ud83d"]))), "surrogate"),
+        (lambda ds: ds.assign(when=("position", np.array(["2020", "2021"], dtype="datetime64[ns]"))), "datetime64"),
+        (lambda ds: ds.assign(z=("position", np.array([1j, 2]))), "complex128"),
+        (lambda ds: ds.stack(cell=("layer", "position")), "MultiIndex.*reset_index"),
+        (lambda ds: ds.drop_attrs(), "lens.stamp"),
+    ],
+)
 def test_save_refuses_what_a_result_cannot_hold(tmp_path, change, words):
     ds = change(single(tokens=["a", "b"]))
-    for write in (lambda: save(ds, tmp_path / "a.zarr"), lambda: export(ds, tmp_path / "a.nc"), lambda: export(ds, tmp_path / "a.csv")):
+    for write in (
+        lambda: save(ds, tmp_path / "a.zarr"),
+        lambda: export(ds, tmp_path / "a.nc"),
+        lambda: export(ds, tmp_path / "a.csv"),
+    ):
         with pytest.raises(ResultError, match=words):
             write()
     assert left(tmp_path) == []
 
 
 # -- paths, overwriting, failures -----------------------------------------------------------------------------------
+
 
 def test_overwrite_must_be_asked_for_and_replaces_only_results(tmp_path):
     first, second = single(seed=1), single(layers=2, seed=2)
@@ -482,11 +613,16 @@ def test_a_late_write_of_a_region_arrives_before_the_next(tmp_path, monkeypatch,
         time.sleep(0.2)
         return real(path, *args, **kwargs)
 
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)       # a process in the background may have been started without
+    handler = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a process in the background may have been started without
     try:
         with monkeypatch.context() as patch:
             patch.setattr(zarr.storage._local, "_put", put)
-            with pytest.raises(ResultError if how == "full disk" else KeyboardInterrupt, match="disk is full" if how == "full disk" else None):
+            with pytest.raises(
+                ResultError if how == "full disk" else KeyboardInterrupt,
+                match="disk is full" if how == "full disk" else None,
+            ):
                 made.write(single(seed=1) * 0)
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -525,7 +661,7 @@ def test_the_classic_form_of_netcdf_holds_the_same_in_less_space(tmp_path):
 def test_a_real_write_error_leaves_nothing(tmp_path, name):
     """The kernel refuses to let any file grow past 512 bytes, as a quota does."""
     ds = single(layers=30)
-    export(ds, tmp_path / "warm.parquet")        # imports write caches
+    export(ds, tmp_path / "warm.parquet")  # imports write caches
     os.remove(tmp_path / "warm.parquet")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -536,7 +672,11 @@ def test_a_real_write_error_leaves_nothing(tmp_path, name):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, before)
-    assert str(tmp_path / name) in str(caught.value) and "raise the limit" in str(caught.value) and caught.value.errno == errno.EFBIG
+    assert (
+        str(tmp_path / name) in str(caught.value)
+        and "raise the limit" in str(caught.value)
+        and caught.value.errno == errno.EFBIG
+    )
     assert left(tmp_path) == []
 
 
@@ -560,10 +700,17 @@ def read_only():
 
 def test_read_only_folder():
     with read_only() as folder:
-        for write in (lambda: save(single(seed=3), folder / "a.zarr"), lambda: save(single(seed=3), folder / "sub" / "a.zarr"),
-                      lambda: save(single(seed=3), folder / "old.zarr", overwrite=True), lambda: export(single(), folder / "a.nc"),
-                      lambda: export(single(), folder / "a.csv"), lambda: Store(folder / "s.zarr", single())):
-            with pytest.raises(ResultError, match=f"{folder}.*cannot be written to; choose a folder that you may write to"):
+        for write in (
+            lambda: save(single(seed=3), folder / "a.zarr"),
+            lambda: save(single(seed=3), folder / "sub" / "a.zarr"),
+            lambda: save(single(seed=3), folder / "old.zarr", overwrite=True),
+            lambda: export(single(), folder / "a.nc"),
+            lambda: export(single(), folder / "a.csv"),
+            lambda: Store(folder / "s.zarr", single()),
+        ):
+            with pytest.raises(
+                ResultError, match=f"{folder}.*cannot be written to; choose a folder that you may write to"
+            ):
                 write()
         assert open_result(folder / "old.zarr").identical(single()) and left(folder) == ["old.zarr"]
 
@@ -571,6 +718,7 @@ def test_read_only_folder():
 def test_ctrl_c_while_saving_passes_through_and_leaves_nothing(tmp_path, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(files, "flush", stop)
     with pytest.raises(KeyboardInterrupt):
         save(single(), tmp_path / "a.zarr")
@@ -582,10 +730,20 @@ def _child(folder, ds, body, *args) -> subprocess.Popen:
     source = folder.parent / f"{folder.name}-source.zarr"
     if not source.exists():
         save(ds, source)
-    code = (f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
-            f"from lens import files\nfrom lens.engine import saving\nfrom lens.engine.store import Store\nds = saving.open_result({str(source)!r})\n{body}")
+    code = (
+        f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom lens import"
+        " files\nfrom lens.engine import saving\nfrom lens.engine.store import Store\nds ="
+        f" saving.open_result({str(source)!r})\n{body}"
+    )
     env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-    return subprocess.Popen([sys.executable, "-c", code, *args], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *args],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
 
 
 def _killed(folder, ds, body) -> None:
@@ -597,11 +755,26 @@ def _killed(folder, ds, body) -> None:
 KILL = "lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
 
 
-@pytest.mark.parametrize("moment, expected", [
-    ("files.flush = " + KILL, 1),                                                    # before the old one is moved aside
-    ("real = os.rename\nos.rename = lambda a, b: real(a, b) if '.previous' in str(b) else os.kill(os.getpid(), signal.SIGKILL)", 1),
-    ("files.discard = lambda p: os.kill(os.getpid(), signal.SIGKILL) if p.name.endswith('.previous') and p.exists() else None", 2),  # renamed, old one not yet deleted
-])
+@pytest.mark.parametrize(
+    "moment, expected",
+    [
+        ("files.flush = " + KILL, 1),  # before the old one is moved aside
+        (
+            (
+                "real = os.rename\nos.rename = lambda a, b: real(a, b) if '.previous' in str(b) else"
+                " os.kill(os.getpid(), signal.SIGKILL)"
+            ),
+            1,
+        ),
+        (
+            (
+                "files.discard = lambda p: os.kill(os.getpid(), signal.SIGKILL) if p.name.endswith('.previous') and"
+                " p.exists() else None"
+            ),
+            2,
+        ),  # renamed, old one not yet deleted
+    ],
+)
 def test_a_killed_overwrite_leaves_the_old_or_the_new(tmp_path, moment, expected):
     path = save(single(seed=1), tmp_path / "a.zarr")
     _killed(tmp_path, single(seed=2), f"{moment}\nsaving.save(ds, 'a.zarr', overwrite=True)")
@@ -615,6 +788,7 @@ def test_a_killed_overwrite_leaves_the_old_or_the_new(tmp_path, moment, expected
 
 # -- what open refuses ----------------------------------------------------------------------------------------------
 
+
 def _edit_root(path, change):
     root = json.loads((path / "zarr.json").read_text())
     change(root)
@@ -624,26 +798,30 @@ def _edit_root(path, change):
 def _set_record(path, **change):
     def edit(root):
         root["attributes"]["mnemoscope"] = json.dumps(json.loads(root["attributes"]["mnemoscope"]) | change)
+
     _edit_root(path, edit)
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda p: shutil.rmtree(p), "does not exist"),
-    (lambda p: (shutil.rmtree(p), p.write_text("x")), "is a file"),
-    (lambda p: (p / "zarr.json").unlink(), "no zarr.json"),
-    (lambda p: (p / "zarr.json").write_text("{"), "damaged"),
-    (lambda p: (p / "zarr.json").write_text("[]"), "damaged"),
-    (lambda p: _edit_root(p, lambda r: r["attributes"].clear()), "not a Mnemoscope result.*xarray.open_zarr"),
-    (lambda p: _edit_root(p, lambda r: r.pop("consolidated_metadata")), "incomplete"),
-    (lambda p: _set_record(p, schema=2), "schema=2.*newer.*upgrade"),
-    (lambda p: _set_record(p, schema="x"), "schema='x'"),
-    (lambda p: _set_record(p, kind=None), "kind=None"),
-    (lambda p: shutil.rmtree(p / "effect"), "incomplete.*effect"),
-    (lambda p: shutil.rmtree(p / "token_clean" / "c"), "incomplete.*token_clean"),
-    (lambda p: (p / "effect" / "c" / "0" / "0").write_bytes(b""), "damaged"),
-    (lambda p: _flip(p / "effect" / "c" / "0" / "0"), "damaged"),
-    (lambda p: _flip(p / "token_clean" / "c" / "0"), "damaged"),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda p: shutil.rmtree(p), "does not exist"),
+        (lambda p: (shutil.rmtree(p), p.write_text("x")), "is a file"),
+        (lambda p: (p / "zarr.json").unlink(), "no zarr.json"),
+        (lambda p: (p / "zarr.json").write_text("{"), "damaged"),
+        (lambda p: (p / "zarr.json").write_text("[]"), "damaged"),
+        (lambda p: _edit_root(p, lambda r: r["attributes"].clear()), "not a Mnemoscope result.*xarray.open_zarr"),
+        (lambda p: _edit_root(p, lambda r: r.pop("consolidated_metadata")), "incomplete"),
+        (lambda p: _set_record(p, schema=2), "schema=2.*newer.*upgrade"),
+        (lambda p: _set_record(p, schema="x"), "schema='x'"),
+        (lambda p: _set_record(p, kind=None), "kind=None"),
+        (lambda p: shutil.rmtree(p / "effect"), "incomplete.*effect"),
+        (lambda p: shutil.rmtree(p / "token_clean" / "c"), "incomplete.*token_clean"),
+        (lambda p: (p / "effect" / "c" / "0" / "0").write_bytes(b""), "damaged"),
+        (lambda p: _flip(p / "effect" / "c" / "0" / "0"), "damaged"),
+        (lambda p: _flip(p / "token_clean" / "c" / "0"), "damaged"),
+    ],
+)
 def test_open_refuses(tmp_path, damage, words):
     path = save(single(), tmp_path / "a.zarr")
     damage(path)
@@ -662,8 +840,13 @@ def test_open_refuses_foreign_files(tmp_path):
     xr.Dataset({"x": ("t", [1.0])}).to_zarr(tmp_path / "other.zarr", zarr_format=2)
     xr.Dataset({"x": ("t", [1.0])}).to_netcdf(tmp_path / "other.nc")
     (tmp_path / "broken.nc").write_bytes(b"CDF garbage")
-    for name, words in {"other.zarr": "no zarr.json", "other.nc": "no attribute 'mnemoscope'", "broken.nc": "cannot be read as NetCDF",
-                        "none.nc": "does not exist", "a.csv": "pandas"}.items():
+    for name, words in {
+        "other.zarr": "no zarr.json",
+        "other.nc": "no attribute 'mnemoscope'",
+        "broken.nc": "cannot be read as NetCDF",
+        "none.nc": "does not exist",
+        "a.csv": "pandas",
+    }.items():
         with pytest.raises(ResultError, match=words):
             open_result(tmp_path / name)
 
@@ -675,6 +858,7 @@ def test_partial_results_open(tmp_path):
 
 
 # -- exports --------------------------------------------------------------------------------------------------------
+
 
 def test_csv_with_its_record(tmp_path):
     ds = single()
@@ -717,6 +901,7 @@ def test_export_overwrites_only_when_asked(tmp_path, suffix):
 
 # -- stores ---------------------------------------------------------------------------------------------------------
 
+
 def test_store_region_by_region(tmp_path):
     ds = batch()
     path = tmp_path / "s.zarr"
@@ -728,8 +913,8 @@ def test_store_region_by_region(tmp_path):
         empty = open_result(path)
         assert provenance(empty)["status"] == "partial" and np.isnan(empty.effect).all() and "done" not in empty
         assert empty.token_clean.values.tolist() == ds.token_clean.values.tolist()
-        made.write(ds.isel(prompt=1, layer=3))                    # single labels
-        made.write(ds.isel(prompt=[2, 0], layer=[2, 1]))          # several regions, in any order
+        made.write(ds.isel(prompt=1, layer=3))  # single labels
+        made.write(ds.isel(prompt=[2, 0], layer=[2, 1]))  # several regions, in any order
     half = made.load()
     known = np.zeros((3, 4), bool)
     known[1, 3] = known[0, 1:3] = known[2, 1:3] = True
@@ -737,15 +922,20 @@ def test_store_region_by_region(tmp_path):
     np.testing.assert_array_equal(half.effect, np.where(known[:, :, None], ds.effect, np.nan))
     np.testing.assert_array_equal(half.clean, ds.clean)
     assert half.effect.dtype == np.float32 and provenance(half)["status"] == "partial" and type(half) is Result
-    raw = zarr.open_group(path, mode="r")                         # as another program sees it
+    raw = zarr.open_group(path, mode="r")  # as another program sees it
     np.testing.assert_array_equal(raw["done"][...], known)
     np.testing.assert_array_equal(raw["effect"][...], half.effect)
 
-    again = Store(path, ds)                                       # resumes
+    again = Store(path, ds)  # resumes
     assert again.pending() == made.pending() and len(again.pending()) == 7
     for region in again.pending():
         again.write(ds.isel(region))
-    assert again.load().identical(ds) and open_result(path).identical(ds) and again.pending() == [] and "12 of 12" in repr(again)
+    assert (
+        again.load().identical(ds)
+        and open_result(path).identical(ds)
+        and again.pending() == []
+        and "12 of 12" in repr(again)
+    )
 
 
 def test_store_with_regions_of_several_cells(tmp_path):
@@ -781,16 +971,22 @@ def test_store_refuses_parts_that_do_not_fit(tmp_path):
     assert len(made.pending()) == 3
 
 
-@pytest.mark.parametrize("regions, change, words", [
-    ({"banana": 1}, None, "banana"), ({"layer": 0}, None, r"regions\['layer'\]=0"), ({"layer": True}, None, "True"),
-    ({}, None, "regions={}"), (3, None, "regions=3"),
-    (None, lambda ds: ds.rename(layer="depth"), "axes"),
-    (None, lambda ds: ds.assign(n=("layer", [1, 2, 3, 4])), "'n' is int64"),
-    (None, lambda ds: ds.assign(done=1.0), "'done'"),
-    (None, lambda ds: ds.isel(position=slice(0, 0)), "no cells"),
-    (None, lambda ds: ds.drop_attrs(), "lens.stamp"),
-    (None, lambda ds: ds.assign_coords(layer=[0, 0, 1, 2]), "unique"),
-])
+@pytest.mark.parametrize(
+    "regions, change, words",
+    [
+        ({"banana": 1}, None, "banana"),
+        ({"layer": 0}, None, r"regions\['layer'\]=0"),
+        ({"layer": True}, None, "True"),
+        ({}, None, "regions={}"),
+        (3, None, "regions=3"),
+        (None, lambda ds: ds.rename(layer="depth"), "axes"),
+        (None, lambda ds: ds.assign(n=("layer", [1, 2, 3, 4])), "'n' is int64"),
+        (None, lambda ds: ds.assign(done=1.0), "'done'"),
+        (None, lambda ds: ds.isel(position=slice(0, 0)), "no cells"),
+        (None, lambda ds: ds.drop_attrs(), "lens.stamp"),
+        (None, lambda ds: ds.assign_coords(layer=[0, 0, 1, 2]), "unique"),
+    ],
+)
 def test_store_refuses_templates(tmp_path, regions, change, words):
     ds = (change or (lambda ds: ds))(single())
     with pytest.raises(ResultError, match=words):
@@ -802,15 +998,29 @@ def test_store_refuses_another_sweep_and_lists_what_changed(tmp_path):
     ds = single()
     made = Store(tmp_path / "s.zarr", ds)
     made.write(ds.isel(layer=[0]))
-    same = RECORD | {"started": "later", "seconds": 99, "versions": {"torch": "3"}, "engine": "stock",
-                     "model": RECORD["model"] | {"device": "cuda", "name": "./copy"}}
+    same = RECORD | {
+        "started": "later",
+        "seconds": 99,
+        "versions": {"torch": "3"},
+        "engine": "stock",
+        "model": RECORD["model"] | {"device": "cuda", "name": "./copy"},
+    }
     assert len(Store(tmp_path / "s.zarr", stamp(ds, same)).pending()) == 3
-    other = RECORD | {"seed": 7, "call": RECORD["call"] | {"direction": "noise"}, "model": RECORD["model"] | {"hash": "ff"},
-                      "pairs": [RECORD["pairs"][0] | {"clean": "Other"}]}
+    other = RECORD | {
+        "seed": 7,
+        "call": RECORD["call"] | {"direction": "noise"},
+        "model": RECORD["model"] | {"hash": "ff"},
+        "pairs": [RECORD["pairs"][0] | {"clean": "Other"}],
+    }
     with pytest.raises(ResultError) as caught:
         Store(tmp_path / "s.zarr", single(layers=3, record=other))
-    for line in ("call.direction: 'denoise' -> 'noise'", "seed: 0 -> 7", "model.hash: 'ab12' -> 'ff'", "pairs[0].clean: 'When John\\n😀' -> 'Other'",
-                 "grid.labels.layer: 4 entries -> 3 entries"):
+    for line in (
+        "call.direction: 'denoise' -> 'noise'",
+        "seed: 0 -> 7",
+        "model.hash: 'ab12' -> 'ff'",
+        "pairs[0].clean: 'When John\\n😀' -> 'Other'",
+        "grid.labels.layer: 4 entries -> 3 entries",
+    ):
         assert line in str(caught.value)
     assert str(tmp_path / "s.zarr") in str(caught.value)
     with pytest.raises(ResultError, match=r"grid.labels.token_clean\[0\]: 'When' -> 'Then'"):
@@ -832,7 +1042,10 @@ def test_store_stamp(tmp_path):
     with pytest.raises(ResultError, match="seed: 0 -> 1"):
         made.stamp(RECORD | {"seed": 1})
     made.stamp(RECORD | {"seconds": 12.5})
-    assert provenance(open_result(made.path))["seconds"] == 12.5 and provenance(xr.open_zarr(made.path))["status"] == "complete"
+    assert (
+        provenance(open_result(made.path))["seconds"] == 12.5
+        and provenance(xr.open_zarr(made.path))["status"] == "complete"
+    )
     assert Store(made.path, ds).pending() == []
 
 
@@ -859,13 +1072,17 @@ def test_store_on_a_full_disk_keeps_the_region_pending(tmp_path, monkeypatch):
 def test_a_store_killed_in_a_write_recomputes_that_region(tmp_path):
     """The process dies between the data of layer 2 and its flag; the data on disk are deliberately wrong."""
     ds = single()
-    _killed(tmp_path, ds, f"""
+    _killed(
+        tmp_path,
+        ds,
+        f"""
 made = Store("s.zarr", ds)
 made.write(ds.isel(layer=[3]))
 made._mark = {KILL}
 made.write(ds.isel(layer=[2]) + 1000)
-""")
-    assert (zarr.open_array(tmp_path / "s.zarr", path="effect", mode="r")[2] > 900).all()      # the data did arrive
+""",
+    )
+    assert (zarr.open_array(tmp_path / "s.zarr", path="effect", mode="r")[2] > 900).all()  # the data did arrive
     partial = open_result(tmp_path / "s.zarr")
     assert np.isnan(partial.effect[2]).all() and partial.effect[3].identical(ds.effect[3])
     again = Store(tmp_path / "s.zarr", ds)
@@ -905,7 +1122,7 @@ for layer in range(int(sys.argv[1]), 60, 2):
 
 def test_a_store_that_lost_a_chunk_is_refused(tmp_path):
     ds = single()
-    ds["effect"][1] = np.nan                       # an all-NaN region is a file like any other
+    ds["effect"][1] = np.nan  # an all-NaN region is a file like any other
     made = Store(tmp_path / "s.zarr", ds)
     made.write(ds)
     assert made.load().identical(ds)
@@ -915,7 +1132,9 @@ def test_a_store_that_lost_a_chunk_is_refused(tmp_path):
 
 
 def test_modules_do_not_import_jupyter_or_plotting():
-    code = "import sys; sys.path.insert(0, '.'); import lens.engine.results, lens.engine.saving, lens.engine.store; " \
-           "print([m for m in ('IPython', 'ipywidgets', 'matplotlib.pyplot', 'plotly') if m in sys.modules])"
+    code = (
+        "import sys; sys.path.insert(0, '.'); import lens.engine.results, lens.engine.saving, lens.engine.store; "
+        "print([m for m in ('IPython', 'ipywidgets', 'matplotlib.pyplot', 'plotly') if m in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert out.stdout.strip() == "[]", out.stderr

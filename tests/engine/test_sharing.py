@@ -16,7 +16,14 @@ from tests import naive
 from tests.models import KINDS, tiny
 
 #: Prompts that begin alike: one twice, one inside another, two that part late, one that shares nothing.
-ALIKE = [[3, 1, 4, 1, 5, 9], [3, 1, 4, 1, 5, 9], [3, 1, 4], [3, 1, 4, 1, 5, 2, 6, 5], [8, 1, 4, 1], [3, 1, 4, 1, 5, 9, 7, 7]]
+ALIKE = [
+    [3, 1, 4, 1, 5, 9],
+    [3, 1, 4, 1, 5, 9],
+    [3, 1, 4],
+    [3, 1, 4, 1, 5, 2, 6, 5],
+    [8, 1, 4, 1],
+    [3, 1, 4, 1, 5, 9, 7, 7],
+]
 EVEN = [[3, 1, 4, n, 5] for n in (1, 9, 1, 2)]
 
 
@@ -31,10 +38,14 @@ def model(kind):
 @pytest.mark.parametrize("prompts", [ALIKE, EVEN], ids=["ragged", "even"])
 def test_prompts_that_begin_alike_are_recorded_as_if_alone(kind, prompts, monkeypatch):
     pushed, real = [], recording.feed_forward
-    monkeypatch.setattr(recording, "feed_forward", lambda block, x, *rest: (pushed.append(len(x)), real(block, x, *rest))[1])
+    monkeypatch.setattr(
+        recording, "feed_forward", lambda block, x, *rest: (pushed.append(len(x)), real(block, x, *rest))[1]
+    )
     run = Runs.record(model(kind), [torch.tensor(p) for p in prompts], keep=("q", "k", "z", "neuron", "mlp_out"))
-    distinct = {tuple(p[:n + 1]) for p in prompts for n in range(len(p))}
-    assert pushed == [len(distinct)] * 3 and len(distinct) < sum(map(len, prompts)), "each token that follows the same tokens goes through a layer once"
+    distinct = {tuple(p[: n + 1]) for p in prompts for n in range(len(p))}
+    assert pushed == [len(distinct)] * 3 and len(distinct) < sum(map(len, prompts)), (
+        "each token that follows the same tokens goes through a layer once"
+    )
     for i, p in enumerate(prompts):
         at = slice(run.starts[i], run.starts[i] + len(p))
         for site in SITES:
@@ -47,42 +58,60 @@ def test_prompts_that_begin_alike_are_recorded_as_if_alone(kind, prompts, monkey
 
 def test_prompts_with_little_in_common_and_those_whose_patterns_are_kept_go_whole(monkeypatch):
     pushed, real = [], recording.feed_forward
-    monkeypatch.setattr(recording, "feed_forward", lambda block, x, *rest: (pushed.append(len(x)), real(block, x, *rest))[1])
+    monkeypatch.setattr(
+        recording, "feed_forward", lambda block, x, *rest: (pushed.append(len(x)), real(block, x, *rest))[1]
+    )
     Runs.record(model("llama"), [torch.arange(1, 20), torch.arange(2, 20)], keep=())
     run = Runs.record(model("llama"), [torch.tensor(p) for p in EVEN], keep=("pattern",))
     assert pushed == [37] * 3 + [20] * 3
-    assert torch.allclose(run.get("pattern", 1)[1], naive.activation(model("llama"), torch.tensor(EVEN[1]), "pattern", 1), atol=1e-5)
+    assert torch.allclose(
+        run.get("pattern", 1)[1], naive.activation(model("llama"), torch.tensor(EVEN[1]), "pattern", 1), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("chunk", "tails"), [(2048, (1,)), (2048, (1, 2, 4)), (7, (1, 3))])
 def test_rows_of_many_prompts_of_any_length_equal_the_hooked_forward(kind, chunk, tails, monkeypatch):
-    """Short rows that continue the same tokens are taken together, those of prompts of about one length in one product."""
+    """Short rows that continue the same tokens are taken together, those of prompts of about one length in one
+    product.
+    """
     monkeypatch.setattr(walking, "CHUNK_TOKENS", chunk)
     joint, real = [], walking._Walk._side_by_side
-    monkeypatch.setattr(walking._Walk, "_side_by_side", lambda self, rows, *rest: (joint.append(rows.shape), real(self, rows, *rest))[1])
+    monkeypatch.setattr(
+        walking._Walk, "_side_by_side", lambda self, rows, *rest: (joint.append(rows.shape), real(self, rows, *rest))[1]
+    )
     g = torch.Generator().manual_seed(4)
     tail = [tails[i % len(tails)] for i in range(8)]
     prompts = [torch.randint(0, 97, (n + t - 1,), generator=g) for n, t in zip((1, 2, 5, 6, 7, 9, 24, 40), tail)]
     base = Runs.record(model(kind), prompts, keep=())
     reads = [list(range(len(p) - t, len(p))) for p, t in zip(prompts, tail)]
     vectors = torch.randn(3, 32, generator=g)
-    rows = [(i, (Edit(Site(name, layer, position=reads[i][0]), "add", v),)) for i in range(8) for layer in range(3) for name in ("resid_post", "attn_out") for v in vectors]
+    rows = [
+        (i, (Edit(Site(name, layer, position=reads[i][0]), "add", v),))
+        for i in range(8)
+        for layer in range(3)
+        for name in ("resid_post", "attn_out")
+        for v in vectors
+    ]
     logits = base.decoder.unembed((walked := walk(base, rows, reads)).resid)
     assert chunk < 100 or max(groups for groups, _ in joint) > 1
     for number, (i, (edit,)) in enumerate(rows):
+
         def change(x, edit=edit):
             x = x.clone()
             x[0, edit.site.position] += edit.value
             return x
+
         want = naive.forward(model(kind), prompts[i], [(edit.site.name, edit.site.layer, change)])[reads[i]]
-        got = logits[walked.first[number]:walked.first[number + 1]]
+        got = logits[walked.first[number] : walked.first[number + 1]]
         assert (want - got).abs().max() <= 1e-4 * max(1, want.abs().max()), (i, edit.site)
 
 
 def test_groups_are_made_once_while_no_row_joins(monkeypatch):
     made, real = [], walking._Walk._side_by_side
-    monkeypatch.setattr(walking._Walk, "_side_by_side", lambda self, *rest: (made.append(rest[0].shape), real(self, *rest))[1])
+    monkeypatch.setattr(
+        walking._Walk, "_side_by_side", lambda self, *rest: (made.append(rest[0].shape), real(self, *rest))[1]
+    )
     base = Runs.record(model("llama"), [torch.arange(n, n + 6) for n in (1, 9)], keep=())
     value = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
     walk(base, [(i, (Edit(Site("resid_pre", 0, position=5), "add", v),)) for i in (0, 1) for v in value], [[5], [5]])

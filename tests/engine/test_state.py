@@ -14,7 +14,12 @@ from lens.engine.state import State, foreign, identity, user_hooks
 from tests.models import KINDS, speaking, tiny, word_tokenizer
 
 CLEAN = list(range(5, 19))
-PAIR = lens.Pair(" ".join(f"w{i}" for i in CLEAN), corrupted=" ".join(f"w{60 if i == 8 else i}" for i in CLEAN), answer=" w11", foil=" w23")
+PAIR = lens.Pair(
+    " ".join(f"w{i}" for i in CLEAN),
+    corrupted=" ".join(f"w{60 if i == 8 else i}" for i in CLEAN),
+    answer=" w11",
+    foil=" w23",
+)
 IDS = torch.tensor([CLEAN])
 
 
@@ -34,6 +39,7 @@ def add(strength, push, since=0):
         new = (out[0] if isinstance(out, tuple) else out).clone()
         new[:, since:] += strength["now"] * push
         return (new, *out[1:]) if isinstance(out, tuple) else new
+
     return hook
 
 
@@ -45,7 +51,6 @@ def with_own_layer(kind):
     own_layer.weight = old.weight
     model.model.layers[1].mlp.down_proj = own_layer
     return model
-
 
 
 @pytest.mark.parametrize("since", [0, 10])
@@ -66,10 +71,18 @@ def _class_forward(self, x):
 
 
 CHANGES = {
-    "a method replaced on an object": lambda m, mp: m.model.layers[1].mlp.__setattr__("forward", lambda x: torch.zeros_like(x)),
-    "a method bound to an object": lambda m, mp: m.model.layers[1].mlp.__setattr__("forward", types.MethodType(_class_forward, m.model.layers[1].mlp)),
+    "a method replaced on an object": (
+        lambda m, mp: m.model.layers[1].mlp.__setattr__("forward", lambda x: torch.zeros_like(x))
+    ),
+    "a method bound to an object": (
+        lambda m, mp: m.model.layers[1].mlp.__setattr__(
+            "forward", types.MethodType(_class_forward, m.model.layers[1].mlp)
+        )
+    ),
     "a method replaced on a class": lambda m, mp: mp.setattr(type(m.model.layers[1].mlp), "forward", _class_forward),
-    "a function of the model's own file replaced": lambda m, mp: mp.setattr("transformers.models.llama.modeling_llama.apply_rotary_pos_emb", _no_rotation),
+    "a function of the model's own file replaced": lambda m, mp: mp.setattr(
+        "transformers.models.llama.modeling_llama.apply_rotary_pos_emb", _no_rotation
+    ),
     "an attention scale": lambda m, mp: setattr(m.model.layers[1].self_attn, "scaling", 1.0),
     "the epsilon of a norm": lambda m, mp: setattr(m.model.norm, "variance_epsilon", 3.0),
     "rotary frequencies": lambda m, mp: m.model.rotary_emb.inv_freq.mul_(3),
@@ -98,8 +111,15 @@ def test_a_change_after_a_first_sweep_is_in_the_next(change, monkeypatch):
     assert abs(float(patched(model).clean) - want) < 1e-4
 
 
-@pytest.mark.parametrize("call", [lambda m: lens.patch(m, PAIR, method="attribution", progress=False), lambda m: lens.logit_lens(m, PAIR.clean), lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1)),
-                                  lambda m: Runs.record(m, [IDS[0]])])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: lens.patch(m, PAIR, method="attribution", progress=False),
+        lambda m: lens.logit_lens(m, PAIR.clean),
+        lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1)),
+        lambda m: Runs.record(m, [IDS[0]]),
+    ],
+)
 def test_what_needs_written_out_blocks_refuses_a_hooked_model_by_name(call):
     model = speaking()
     model.model.layers[1].register_forward_hook(lambda m, args, out: None)
@@ -108,13 +128,17 @@ def test_what_needs_written_out_blocks_refuses_a_hooked_model_by_name(call):
 
 
 def test_a_text_on_which_the_model_does_something_else_goes_the_slow_way():
-    """A module of the person's own that acts beyond the tokens of the probe is no hook and no replaced method: the text itself tells."""
+    """A module of the person's own that acts beyond the tokens of the probe is no hook and no replaced method: the text
+    itself tells.
+    """
+
     class Late(torch.nn.Linear):
         def forward(self, x):
             out = super().forward(x)
             if x.ndim == 3 and x.shape[1] > 10:
                 out = out * torch.where(torch.arange(x.shape[1]) < 10, 1.0, -1.0)[:, None]
             return out
+
     model = with_own_layer(Late)
     with pytest.raises(UnsupportedModel, match="text of 14 tokens"):
         Runs.record(model, [IDS[0]])
@@ -140,7 +164,8 @@ def test_a_text_is_compared_once_as_long_as_the_model_is_the_same(monkeypatch):
 def _counting(forwards):
     def count(*_):
         forwards.append(1)
-    count.__module__ = "lens.counting"           # as one of the package's own, which are no reason to run whole
+
+    count.__module__ = "lens.counting"  # as one of the package's own, which are no reason to run whole
     return count
 
 
@@ -166,8 +191,14 @@ def test_hooks_of_a_person_on_a_bridge_are_found_by_name():
 
 
 STATES = {
-    "an adapter's scale": lambda m: [setattr_scale(part, 0.25) for part in m.modules() if isinstance(getattr(part, "scaling", None), dict)],
-    "an adapter switched off": lambda m: [part.enable_adapters(False) for part in m.modules() if hasattr(part, "enable_adapters") and hasattr(part, "lora_A")],
+    "an adapter's scale": lambda m: [
+        setattr_scale(part, 0.25) for part in m.modules() if isinstance(getattr(part, "scaling", None), dict)
+    ],
+    "an adapter switched off": lambda m: [
+        part.enable_adapters(False)
+        for part in m.modules()
+        if hasattr(part, "enable_adapters") and hasattr(part, "lora_A")
+    ],
     "a norm's epsilon": lambda m: setattr(m.model.norm, "variance_epsilon", 1.0),
     "the configuration": lambda m: setattr(m.config, "sliding_window", 3),
     "rotary frequencies": lambda m: m.model.rotary_emb.inv_freq.mul_(2),
@@ -186,7 +217,9 @@ def _zeros(x):
 
 @pytest.mark.parametrize("change", STATES)
 def test_the_state_tells_what_weights_do_not(change):
-    make = lambda: inject_adapter_in_model(LoraConfig(r=4, target_modules=["v_proj"]), tiny()).eval().requires_grad_(False)
+    make = lambda: (
+        inject_adapter_in_model(LoraConfig(r=4, target_modules=["v_proj"]), tiny()).eval().requires_grad_(False)
+    )
     torch.manual_seed(0)
     model = make()
     before, weights = identity(model), lens.models.weight_hash(model)
@@ -197,7 +230,11 @@ def test_the_state_tells_what_weights_do_not(change):
 
 
 def test_adapters_are_named_in_the_record():
-    model = inject_adapter_in_model(LoraConfig(r=4, lora_alpha=8, target_modules=["v_proj"]), tiny()).eval().requires_grad_(False)
+    model = (
+        inject_adapter_in_model(LoraConfig(r=4, lora_alpha=8, target_modules=["v_proj"]), tiny())
+        .eval()
+        .requires_grad_(False)
+    )
     assert identity(model).unusual == ("adapter 'default' on 3 layers, scale 2",)
 
 
@@ -234,17 +271,27 @@ def test_a_text_is_compared_once_under_one_mask_however_often_it_is_put_on(monke
     old = model.model.layers[1].mlp.down_proj.weight.detach().clone()
     half, none = old * 0.5, torch.zeros_like(old)
     first, again, other = values(half), values(half), values(none)
-    assert first[0] == 2 and again[0] == 0 and other[0] == 2 and np.array_equal(first[1], again[1]) and not np.array_equal(first[1], other[1])
+    assert (
+        first[0] == 2
+        and again[0] == 0
+        and other[0] == 2
+        and np.array_equal(first[1], again[1])
+        and not np.array_equal(first[1], other[1])
+    )
     assert values(half)[0] == 0 and torch.equal(model.model.layers[1].mlp.down_proj.weight, old)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_text_on_which_the_models_own_logits_are_not_finite_is_not_taken_for_compared(value):
-    """A module of the person's own whose output breaks beyond the tokens of the probe, on the model's own way of calling it alone."""
+    """A module of the person's own whose output breaks beyond the tokens of the probe, on the model's own way of
+    calling it alone.
+    """
+
     class Breaks(torch.nn.Linear):
         def forward(self, x):
             out = super().forward(x)
             return out * value if x.ndim == 3 and x.shape[1] > 10 else out
+
     model = with_own_layer(Breaks)
     with pytest.raises(UnsupportedModel, match="text of 14 tokens"):
         Runs.record(model, [IDS[0]])

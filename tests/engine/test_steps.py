@@ -13,23 +13,55 @@ from lens.engine.generation import write
 from lens.memorization.reading import Reader
 from tests import models as tiny_models
 
-G = dict(vocab_size=97, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48, max_position_embeddings=64, initializer_range=0.3,
-         bos_token_id=0, eos_token_id=0, pad_token_id=0)
+G = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 MINIMAX = dict(head_dim=8, block_size=8, num_local_experts=4, num_experts_per_tok=2)
 SSM = dict(vocab_size=97, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.3, eos_token_id=0)
-LONG = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 12, "short_factor": [1.0] * 4, "long_factor": [3.0, 5.0, 7.0, 9.0]}
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "original_max_position_embeddings": 12,
+    "short_factor": [1.0] * 4,
+    "long_factor": [3.0, 5.0, 7.0, 9.0],
+}
 KINDS = {
     "llama": lambda: T.LlamaConfig(**G),
-    "bamba": lambda: T.BambaConfig(**G, attn_layer_indices=[1, 3], mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8, mamba_n_groups=1, mamba_chunk_size=8),
-    "minimax, linear "
-    "first": lambda: T.MiniMaxConfig(**G, **MINIMAX, layer_types=["linear_attention", "full_attention"] * 2),
-    "minimax, attention "
-    "first": lambda: T.MiniMaxConfig(**G, **MINIMAX, layer_types=["full_attention", "linear_attention"] * 2),
+    "bamba": lambda: T.BambaConfig(
+        **G,
+        attn_layer_indices=[1, 3],
+        mamba_n_heads=4,
+        mamba_d_head=16,
+        mamba_d_state=8,
+        mamba_n_groups=1,
+        mamba_chunk_size=8,
+    ),
+    "minimax, linear first": lambda: T.MiniMaxConfig(
+        **G, **MINIMAX, layer_types=["linear_attention", "full_attention"] * 2
+    ),
+    "minimax, attention first": lambda: T.MiniMaxConfig(
+        **G, **MINIMAX, layer_types=["full_attention", "linear_attention"] * 2
+    ),
     "mamba": lambda: T.MambaConfig(**SSM),
     "falcon_mamba": lambda: T.FalconMambaConfig(**SSM),
-    "recurrent_gemma": lambda: T.RecurrentGemmaConfig(**{**G, "intermediate_size": 96}, lru_width=32, attention_window_size=6, block_types=["recurrent", "attention"]),
+    "recurrent_gemma": lambda: T.RecurrentGemmaConfig(
+        **{**G, "intermediate_size": 96}, lru_width=32, attention_window_size=6, block_types=["recurrent", "attention"]
+    ),
     "longrope across its border": lambda: T.LlamaConfig(**G, rope_parameters=LONG),
-    "dynamic beyond its length": lambda: T.LlamaConfig(**{**G, "max_position_embeddings": 12}, rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}),
+    "dynamic beyond its length": lambda: T.LlamaConfig(
+        **{**G, "max_position_embeddings": 12},
+        rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
+    ),
 }
 PROMPT = torch.arange(20, 29)
 
@@ -46,7 +78,7 @@ def by_whole_forwards(kind, count=8):
     ids = PROMPT.tolist()
     for _ in range(count):
         ids.append(int(make(kind)(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
-    return ids[len(PROMPT):]
+    return ids[len(PROMPT) :]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,7 +97,8 @@ def test_a_model_is_tried_once_and_most_keep_a_cache(monkeypatch):
 
 def test_a_model_that_changes_is_tried_again():
     def centred(module, args, out):
-        return out - out.mean(1, keepdim=True)          # reads how much text there is: no cache can follow it
+        return out - out.mean(1, keepdim=True)  # reads how much text there is: no cache can follow it
+
     model, fresh = make("llama"), make("llama")
     before = write(model, PROMPT, max_new_tokens=8).ids
     for each in (model, fresh):
@@ -84,6 +117,7 @@ def test_a_model_whose_cache_cannot_be_tried_reads_its_whole_text():
     def without(input_ids, use_cache=False, **given):
         assert not use_cache, "this one keeps nothing"
         return forward(input_ids=input_ids, use_cache=False, **given)
+
     model.forward = without
     assert not Steps(model).cached and list(write(model, PROMPT, max_new_tokens=8).ids) == by_whole_forwards("llama")
 
@@ -96,12 +130,17 @@ def test_what_was_read_before_by_another_text_changes_nothing():
 
 def schedules():
     vector = torch.randn(32, generator=torch.Generator().manual_seed(3)) * 4
-    add = lambda position, scale=1.0: lens.Edit(lens.Site("resid_post", layer=1, position=position), "add", vector, scale=scale)
-    return {"every token": lambda step: (add(None),), "the newest token": lambda step: (add(-1),), "the prompt's last "
-                                                                                                   "token": lambda step: (add((8,)),) if step == 0 else (),
-            "decaying": lambda step: (add(None, 1 / (1 + step)),), "from the third "
-                                                                   "on": lambda step: (add(None),) if step > 1 else (),
-            "a slice": lambda step: (add(slice(2, 5)),) if step == 0 else ()}
+    add = lambda position, scale=1.0: lens.Edit(
+        lens.Site("resid_post", layer=1, position=position), "add", vector, scale=scale
+    )
+    return {
+        "every token": lambda step: (add(None),),
+        "the newest token": lambda step: (add(-1),),
+        "the prompt's last token": lambda step: (add((8,)),) if step == 0 else (),
+        "decaying": lambda step: (add(None, 1 / (1 + step)),),
+        "from the third on": lambda step: (add(None),) if step > 1 else (),
+        "a slice": lambda step: (add(slice(2, 5)),) if step == 0 else (),
+    }
 
 
 @pytest.mark.parametrize("name", schedules())

@@ -12,18 +12,40 @@ from lens.engine.sites import Site
 from lens.engine.stock import Stock
 from tests.models import tiny
 
-_SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, max_position_embeddings=64,
-             initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+_SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 _GROUPED = dict(_SIZE, num_key_value_heads=2)
 _OLD = dict(vocab_size=97, n_embd=32, n_layer=3, n_head=4, n_positions=64, bos_token_id=0, eos_token_id=0)
 _LLAMA = dict(attn="self_attn", mlp="mlp", o="self_attn.o_proj", down="mlp.down_proj")
 _POST = dict(_LLAMA, attn="post_attention_layernorm", mlp="post_feedforward_layernorm")
 #: kind -> model, and where its sites are: written down from the modelling files, not found by the code under test
 MAKERS = {
-    "gemma2": (lambda: T.Gemma2ForCausalLM(T.Gemma2Config(**_GROUPED, head_dim=8, sliding_window=6, query_pre_attn_scalar=8, final_logit_softcapping=5.0)), _POST),
+    "gemma2": (
+        lambda: T.Gemma2ForCausalLM(
+            T.Gemma2Config(
+                **_GROUPED, head_dim=8, sliding_window=6, query_pre_attn_scalar=8, final_logit_softcapping=5.0
+            )
+        ),
+        _POST,
+    ),
     "gemma3_text": (lambda: T.Gemma3ForCausalLM(T.Gemma3TextConfig(**_GROUPED, head_dim=8, sliding_window=6)), _POST),
     "phi3": (lambda: T.Phi3ForCausalLM(T.Phi3Config(**_GROUPED)), _LLAMA),
-    "granite": (lambda: T.GraniteForCausalLM(T.GraniteConfig(**_GROUPED, residual_multiplier=0.4, logits_scaling=3.0, embedding_multiplier=2.0)), dict(_LLAMA, times=0.4)),
+    "granite": (
+        lambda: T.GraniteForCausalLM(
+            T.GraniteConfig(**_GROUPED, residual_multiplier=0.4, logits_scaling=3.0, embedding_multiplier=2.0)
+        ),
+        dict(_LLAMA, times=0.4),
+    ),
     "smollm3": (lambda: T.SmolLM3ForCausalLM(T.SmolLM3Config(**_GROUPED)), _LLAMA),
     "starcoder2": (lambda: T.Starcoder2ForCausalLM(T.Starcoder2Config(**_GROUPED)), dict(_LLAMA, down="mlp.c_proj")),
     "stablelm": (lambda: T.StableLmForCausalLM(T.StableLmConfig(**_GROUPED)), _LLAMA),
@@ -31,10 +53,29 @@ MAKERS = {
     "phi": (lambda: T.PhiForCausalLM(T.PhiConfig(**_SIZE)), dict(_LLAMA, o="self_attn.dense", down="mlp.fc2")),
     "qwen3": (lambda: T.Qwen3ForCausalLM(T.Qwen3Config(**_GROUPED, head_dim=8)), _LLAMA),
     "olmo3": (lambda: T.Olmo3ForCausalLM(T.Olmo3Config(**_GROUPED, sliding_window=6)), _POST),
-    "mixtral": (lambda: T.MixtralForCausalLM(T.MixtralConfig(**_GROUPED, num_local_experts=4)), dict(_LLAMA, down=None)),
-    "opt": (lambda: T.OPTForCausalLM(T.OPTConfig(vocab_size=97, hidden_size=32, num_hidden_layers=3, ffn_dim=48, num_attention_heads=4, max_position_embeddings=64,
-                                                 word_embed_proj_dim=32, init_std=0.3)), dict(attn="self_attn", mlp="fc2", o="self_attn.out_proj", down="fc2", layers="model.decoder.layers")),
-    "gptj": (lambda: T.GPTJForCausalLM(T.GPTJConfig(**_OLD, rotary_dim=4, initializer_range=0.3)), dict(attn="attn", mlp="mlp", o="attn.out_proj", down="mlp.fc_out", layers="transformer.h")),
+    "mixtral": (
+        lambda: T.MixtralForCausalLM(T.MixtralConfig(**_GROUPED, num_local_experts=4)),
+        dict(_LLAMA, down=None),
+    ),
+    "opt": (
+        lambda: T.OPTForCausalLM(
+            T.OPTConfig(
+                vocab_size=97,
+                hidden_size=32,
+                num_hidden_layers=3,
+                ffn_dim=48,
+                num_attention_heads=4,
+                max_position_embeddings=64,
+                word_embed_proj_dim=32,
+                init_std=0.3,
+            )
+        ),
+        dict(attn="self_attn", mlp="fc2", o="self_attn.out_proj", down="fc2", layers="model.decoder.layers"),
+    ),
+    "gptj": (
+        lambda: T.GPTJForCausalLM(T.GPTJConfig(**_OLD, rotary_dim=4, initializer_range=0.3)),
+        dict(attn="attn", mlp="mlp", o="attn.out_proj", down="mlp.fc_out", layers="transformer.h"),
+    ),
     "mistral": (lambda: T.MistralForCausalLM(T.MistralConfig(**_GROUPED, sliding_window=6)), _LLAMA),
 }
 LENGTH = 13
@@ -63,12 +104,20 @@ def by_hand(kind, site, layer, change):
         return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})
 
     def out(_, args, output):
-        x, times = output[0] if isinstance(output, tuple) else output, where.get("times", 1.0) if site != "resid_post" else 1.0
+        x, times = (
+            output[0] if isinstance(output, tuple) else output,
+            (where.get("times", 1.0) if site != "resid_post" else 1.0),
+        )
         new = (change(rows(x) * times) / times).reshape(x.shape)
         return (new, *output[1:]) if isinstance(output, tuple) else new
+
     part = {"attn_out": "attn", "mlp_out": "mlp", "z": "o", "neuron": "down"}.get(site)
     module = block if part is None else block.get_submodule(where[part])
-    return module.register_forward_pre_hook(into, with_kwargs=True) if site in ("resid_pre", "z", "neuron") else module.register_forward_hook(out)
+    return (
+        module.register_forward_pre_hook(into, with_kwargs=True)
+        if site in ("resid_pre", "z", "neuron")
+        else module.register_forward_hook(out)
+    )
 
 
 @torch.no_grad()
@@ -93,6 +142,7 @@ def replaced(position, value):
         x = x.clone()
         x[:, position] = value[position]
         return x
+
     return change
 
 
@@ -113,11 +163,21 @@ def test_copied_activations_equal_hooked_forwards(kind):
         for layer in range(3):
             position = [[5, 9], [LENGTH - 1], [9, 11, 12]][layer]
             rows.append([Edit(Site(site, layer, position=position), "replace", source)])
-            wanted.append(full_forward(kind, ids, [(site, layer, replaced(position, activation(kind, other, site, layer)))]))
+            wanted.append(
+                full_forward(kind, ids, [(site, layer, replaced(position, activation(kind, other, site, layer)))])
+            )
     # a row may have several edits, at several layers
     rows.append([rows[0][0], rows[-1][0]])
-    wanted.append(full_forward(kind, ids, [("resid_pre", 0, replaced([5, 9], activation(kind, other, "resid_pre", 0))),
-                                           (sites[-1], 2, replaced([9, 11, 12], activation(kind, other, sites[-1], 2)))]))
+    wanted.append(
+        full_forward(
+            kind,
+            ids,
+            [
+                ("resid_pre", 0, replaced([5, 9], activation(kind, other, "resid_pre", 0))),
+                (sites[-1], 2, replaced([9, 11, 12], activation(kind, other, sites[-1], 2))),
+            ],
+        )
+    )
     reads = [LENGTH - 2, LENGTH - 1]
     got = stock.unembed(stock.run(base, rows, reads))
     want = torch.stack([w[reads] for w in wanted])
@@ -135,7 +195,12 @@ def test_positions_before_the_first_change_are_not_computed_and_rows_join_at_the
     base = stock.record(ids)
     rows = [[Edit(Site("resid_pre", l, position=p), "add", torch.ones(32))] for l in (0, 2) for p in (9, 11, 12)]
     shapes = {}
-    handles = [m.register_forward_pre_hook(lambda m, args, kwargs, l=l: shapes.setdefault(l, []).append(tuple(args[0].shape[:2])), with_kwargs=True) for l, m in enumerate(hf.model.layers)]
+    handles = [
+        m.register_forward_pre_hook(
+            lambda m, args, kwargs, l=l: shapes.setdefault(l, []).append(tuple(args[0].shape[:2])), with_kwargs=True
+        )
+        for l, m in enumerate(hf.model.layers)
+    ]
     stock.run(base, rows, [LENGTH - 1])
     for handle in handles:
         handle.remove()
@@ -143,7 +208,7 @@ def test_positions_before_the_first_change_are_not_computed_and_rows_join_at_the
 
 
 def test_chunks_and_an_exhausted_memory_change_nothing(monkeypatch):
-    hf = model("phi3").double()     # so that another order of summation is far below any real difference
+    hf = model("phi3").double()  # so that another order of summation is far below any real difference
     stock, ids = Stock.of(hf, LENGTH), torch.arange(LENGTH)
     base = stock.record(ids)
     rows = [[Edit(Site("attn_out", l, position=p), "scale", scale=2.0)] for l in range(3) for p in range(4, LENGTH)]
@@ -158,6 +223,7 @@ def test_chunks_and_an_exhausted_memory_change_nothing(monkeypatch):
         if len(x) > 4:
             raise torch.OutOfMemoryError("no room")
         return layer(self, l, x, *rest)
+
     monkeypatch.setattr(Stock, "_layer", narrow)
     assert (stock.run(base, rows, [LENGTH - 1]) - want).abs().max() <= 1e-12
     assert max(asked) == len(rows)
@@ -166,7 +232,9 @@ def test_chunks_and_an_exhausted_memory_change_nothing(monkeypatch):
 def test_the_model_is_left_as_it_was():
     hf = model("granite")
     ids = torch.arange(LENGTH)
-    hooks = lambda: [(n, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in m.__dict__) for n, m in hf.named_modules()]
+    hooks = lambda: [
+        (n, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in m.__dict__) for n, m in hf.named_modules()
+    ]
     before, state = hf(ids[None]).logits, hooks()
     stock = Stock.of(hf, LENGTH)
     base = stock.record(ids, [("z", 1)])
@@ -177,8 +245,10 @@ def test_the_model_is_left_as_it_was():
 
 @pytest.mark.parametrize("kind, reason", [("bloom", "alibi"), ("mamba", "cache")])
 def test_layers_that_cannot_be_driven_are_refused(kind, reason):
-    made = {"bloom": lambda: T.BloomForCausalLM(T.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4)),
-            "mamba": lambda: T.MambaForCausalLM(T.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2))}[kind]().eval()
+    made = {
+        "bloom": lambda: T.BloomForCausalLM(T.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4)),
+        "mamba": lambda: T.MambaForCausalLM(T.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2)),
+    }[kind]().eval()
     with pytest.raises(UnsupportedModel, match=reason):
         Stock.of(made)
 

@@ -1,4 +1,6 @@
-"""A store belongs to one model as it was and one metric as it was: everything else is refused, or adopted on a person's word."""
+"""A store belongs to one model as it was and one metric as it was: everything else is refused, or adopted on a person's
+word.
+"""
 
 import functools
 import json
@@ -24,7 +26,11 @@ def sweep(model, store=None, metric="logit_diff"):
 
 def adapted():
     torch.manual_seed(0)
-    model = inject_adapter_in_model(LoraConfig(r=4, target_modules=["v_proj"], init_lora_weights=False), tiny()).eval().requires_grad_(False)
+    model = (
+        inject_adapter_in_model(LoraConfig(r=4, target_modules=["v_proj"], init_lora_weights=False), tiny())
+        .eval()
+        .requires_grad_(False)
+    )
     model.tokenizer = word_tokenizer()
     return model
 
@@ -56,12 +62,17 @@ STRENGTH = {"now": 0.5}
 
 def hooked():
     model = speaking()
-    model.model.layers[1].register_forward_hook(lambda _, args, out: (out[0] * STRENGTH["now"], *out[1:]) if isinstance(out, tuple) else out * STRENGTH["now"])
+    model.model.layers[1].register_forward_hook(
+        lambda _, args, out: (out[0] * STRENGTH["now"], *out[1:]) if isinstance(out, tuple) else out * STRENGTH["now"]
+    )
     return model
 
 
-@pytest.mark.parametrize("make, change", [(adapted, no_scale), (pruned, other_half), (speaking, one_value), (hooked, lambda m: STRENGTH.update(now=4.0))],
-                         ids=["an adapter's scale", "the mask of a pruning", "one value through .data", "a hook's strength"])
+@pytest.mark.parametrize(
+    "make, change",
+    [(adapted, no_scale), (pruned, other_half), (speaking, one_value), (hooked, lambda m: STRENGTH.update(now=4.0))],
+    ids=["an adapter's scale", "the mask of a pruning", "one value through .data", "a hook's strength"],
+)
 @pytest.mark.filterwarnings("ignore:every cell is computed")
 def test_a_store_of_the_model_as_it_was_is_not_taken_up_for_another(make, change, tmp_path):
     STRENGTH["now"] = 0.5
@@ -82,8 +93,14 @@ def column(logits, encoded, at):
     return logits[:, at]
 
 
-METRICS = {"a global": lambda at: by_global, "a partial": lambda at: functools.partial(column, at=at), "a tensor": lambda at: (lambda x, e, v=torch.eye(97)[at]: x @ v),
-           "a Metric of the person's": lambda at: lens.engine.metrics.Metric("mine", "1", lambda e: [()], lambda d, r, e, c: d.unembed(r[0][:, 0])[:, at].float())}
+METRICS = {
+    "a global": lambda at: by_global,
+    "a partial": lambda at: functools.partial(column, at=at),
+    "a tensor": lambda at: lambda x, e, v=torch.eye(97)[at]: x @ v,
+    "a Metric of the person's": lambda at: lens.engine.metrics.Metric(
+        "mine", "1", lambda e: [()], lambda d, r, e, c: d.unembed(r[0][:, 0])[:, at].float()
+    ),
+}
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -106,7 +123,10 @@ def test_what_cannot_be_identified_is_refused_for_a_store_and_runs_without(tmp_p
         model.model.layers[1].register_forward_hook(lambda m, args, out: file.write(".") and None)
         with pytest.warns(UserWarning, match="every cell"):
             assert "unidentified" in lens.record(sweep(model))["model"]
-        with pytest.warns(UserWarning, match="every cell"), pytest.raises(lens.ResultError, match="model cannot be identified"):
+        with (
+            pytest.warns(UserWarning, match="every cell"),
+            pytest.raises(lens.ResultError, match="model cannot be identified"),
+        ):
             sweep(model, tmp_path / "sweep.zarr")
     assert not (tmp_path / "sweep.zarr").exists()
 
@@ -119,7 +139,9 @@ def older(store):
     group = zarr.open_group(store, mode="r+", use_consolidated=False)
     group.attrs["mnemoscope"] = json.dumps(record)
     mark = json.loads(group["done"].attrs[STORE_MARK])
-    group["done"].attrs[STORE_MARK] = json.dumps(mark | {"fingerprint": fingerprint(_identity(stored, mark["regions"]))})
+    group["done"].attrs[STORE_MARK] = json.dumps(
+        mark | {"fingerprint": fingerprint(_identity(stored, mark["regions"]))}
+    )
     zarr.consolidate_metadata(store)
 
 
@@ -135,7 +157,11 @@ def test_a_store_without_a_state_is_refused_with_what_to_do_and_adopted_on_a_per
     again = sweep(model, store)
     assert (first.value.values == again.value.values).all()
     for said in (lens.record(lens.open(store))["model"], lens.record(again)["model"]):
-        assert said["state"] == lens.record(first)["model"]["state"] and "word" in said["adopted"]["why"] and said["adopted"]["on"]
+        assert (
+            said["state"] == lens.record(first)["model"]["state"]
+            and "word" in said["adopted"]["why"]
+            and said["adopted"]["on"]
+        )
     with pytest.raises(lens.ResultError, match="nothing to adopt"):
         lens.adopt(store, model)
     no_scale(model)

@@ -45,9 +45,13 @@ def changed(edit, source_activation):
 
     def apply(x):
         x = x.clone()
-        view = x[0].transpose(0, 1) if site.name == "pattern" else x[0]      # [position, head, key] for patterns
+        view = x[0].transpose(0, 1) if site.name == "pattern" else x[0]  # [position, head, key] for patterns
         length = view.shape[0]
-        at = range(length) if site.position is None else [p % length for p in ([site.position] if isinstance(site.position, int) else site.position)]
+        at = (
+            range(length)
+            if site.position is None
+            else [p % length for p in ([site.position] if isinstance(site.position, int) else site.position)]
+        )
         axis = {"neuron": site.neuron}.get(site.name, site.head)
         for n, p in enumerate(at):
             if site.name in HEADED or site.name == "neuron":
@@ -57,11 +61,19 @@ def changed(edit, source_activation):
             for s in subs:
                 old = view[p, s]
                 if edit.op in ("replace", "resample") and not isinstance(edit.value, torch.Tensor):
-                    new = (source_activation.transpose(0, 1) if site.name == "pattern" else source_activation)[p, s] * edit.scale
+                    new = (source_activation.transpose(0, 1) if site.name == "pattern" else source_activation)[
+                        p, s
+                    ] * edit.scale
                 elif edit.op in ("replace", "mean"):
-                    new = edit.value * edit.scale if not (site.name == "neuron" and axis is None) else edit.value[s] * edit.scale
+                    new = (
+                        edit.value * edit.scale
+                        if not (site.name == "neuron" and axis is None)
+                        else edit.value[s] * edit.scale
+                    )
                 elif edit.op == "add":
-                    new = old + edit.scale * (edit.value if not (site.name == "neuron" and axis is None) else edit.value[s])
+                    new = old + edit.scale * (
+                        edit.value if not (site.name == "neuron" and axis is None) else edit.value[s]
+                    )
                 else:
                     new = old * (edit.scale if edit.op == "scale" else 0.0)
                 if site.name == "pattern" and site.key is not None:
@@ -71,6 +83,7 @@ def changed(edit, source_activation):
                     new = kept
                 view[p, s] = new
         return x
+
     return apply
 
 
@@ -80,11 +93,19 @@ def edit_for(draw, kind):
     name = draw(st.sampled_from(sites_of(kind)))
     layer = None if name == "embed" else draw(st.integers(0, 2))
     shortest = LENGTH - 2
-    position = draw(st.none() | st.integers(-shortest, shortest - 1) | st.lists(st.integers(0, shortest - 1), min_size=1, max_size=3, unique=True))
+    position = draw(
+        st.none()
+        | st.integers(-shortest, shortest - 1)
+        | st.lists(st.integers(0, shortest - 1), min_size=1, max_size=3, unique=True)
+    )
     axes = {}
     if name in HEADED:
         heads = base.decoder.n_heads if HEADED[name] == "query" else base.decoder.n_kv_heads
-        axes["head"] = draw(st.none() | st.integers(0, heads - 1) | st.lists(st.integers(0, heads - 1), min_size=1, max_size=2, unique=True))
+        axes["head"] = draw(
+            st.none()
+            | st.integers(0, heads - 1)
+            | st.lists(st.integers(0, heads - 1), min_size=1, max_size=2, unique=True)
+        )
     if name == "neuron":
         axes["neuron"] = draw(st.none() | st.integers(0, 47))
     site = Site(name, layer, position=position, **axes)
@@ -94,11 +115,18 @@ def edit_for(draw, kind):
         return Edit(site, op, scale=scale)
     if op in ("replace", "resample") or name == "pattern":
         return Edit(site, "replace" if name == "pattern" else op, source, scale=scale)
-    width = 1 if name == "neuron" and axes["neuron"] is not None else base.decoder.d_mlp if name == "neuron" \
-        else base.decoder.d_head if name in HEADED else base.decoder.d_model
+    width = (
+        1
+        if name == "neuron" and axes["neuron"] is not None
+        else base.decoder.d_mlp
+        if name == "neuron"
+        else base.decoder.d_head
+        if name in HEADED
+        else base.decoder.d_model
+    )
     value = torch.randn(width, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
     if name in HEADED and axes["head"] is None:
-        value = value                                            # broadcasts over heads
+        value = value  # broadcasts over heads
     return Edit(site, {"tensor": "replace"}.get(op, op), value, scale=scale)
 
 
@@ -106,10 +134,14 @@ def reference(kind, prompt, edits):
     hf, (base, source) = model(kind), runs(kind)
     changes = []
     for e in edits:
-        act = naive.activation(hf, source.ids[prompt], e.site.name, e.site.layer) if not isinstance(e.value, torch.Tensor) and e.value is not None else None
+        act = (
+            naive.activation(hf, source.ids[prompt], e.site.name, e.site.layer)
+            if not isinstance(e.value, torch.Tensor) and e.value is not None
+            else None
+        )
         changes.append((e.site.name, e.site.layer, changed(e, act)))
     order = {s: i for i, s in enumerate(SITES)}
-    changes.sort(key=lambda c: (c[1] or 0, order[c[0]]))         # hooks of one site fire in the order installed
+    changes.sort(key=lambda c: (c[1] or 0, order[c[0]]))  # hooks of one site fire in the order installed
     return naive.forward(hf, base.ids[prompt], changes)
 
 
@@ -118,20 +150,27 @@ def reference(kind, prompt, edits):
 @given(data=st.data())
 def test_any_mix_of_edits_equals_the_hooked_forward(kind, data):
     base, _ = runs(kind)
-    rows = data.draw(st.lists(st.tuples(st.integers(0, 1), st.lists(edit_for(kind), min_size=1, max_size=3)), min_size=1, max_size=5))
+    rows = data.draw(
+        st.lists(st.tuples(st.integers(0, 1), st.lists(edit_for(kind), min_size=1, max_size=3)), min_size=1, max_size=5)
+    )
     reads = [[LENGTH - 3, LENGTH - 1], [LENGTH - 3]]
     walked = walk(base, rows, reads)
     logits = base.decoder.unembed(walked.resid)
     for i, (prompt, edits) in enumerate(rows):
         want = reference(kind, prompt, edits)[reads[prompt]]
-        got = logits[walked.first[i]:walked.first[i + 1]]
+        got = logits[walked.first[i] : walked.first[i + 1]]
         assert (want - got).abs().max() <= 1e-4 * max(1, want.abs().max())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_site_replaced_from_the_other_run_is_exact(kind):
     base, source = runs(kind)
-    sites = [Site(n, None if n == "embed" else l, position=p) for n in sites_of(kind) for l in ((None,) if n == "embed" else range(3)) for p in (None, 2, -1)]
+    sites = [
+        Site(n, None if n == "embed" else l, position=p)
+        for n in sites_of(kind)
+        for l in ((None,) if n == "embed" else range(3))
+        for p in (None, 2, -1)
+    ]
     rows = [(0, [Edit(s, "replace", source)]) for s in sites]
     walked = walk(base, rows, [[LENGTH - 1], [LENGTH - 3]])
     logits = base.decoder.unembed(walked.resid)
@@ -173,6 +212,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
     reads = [[LENGTH - 1], [LENGTH - 3]]
     whole, failures = walk(base, rows, reads).resid, []
     import lens.engine.walk as module
+
     attention, feed_forward = module.attention, module.feed_forward
 
     def scarce(real, limit):
@@ -181,43 +221,54 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
                 failures.append(len(x))
                 raise torch.OutOfMemoryError("no memory")
             return real(block, x, *rest)
+
         return call
+
     monkeypatch.setattr(module, "attention", scarce(attention, 12))
     monkeypatch.setattr(module, "feed_forward", scarce(feed_forward, 300))
     assert torch.allclose(whole, walk(base, rows, reads).resid, atol=1e-5) and failures
 
 
-@pytest.mark.parametrize("site, message", [
-    (dict(name="resid_pre", layer=3), "layer=3 is out of range"),
-    (dict(name="z", layer=0, head=4), "head=4 is out of range"),
-    (dict(name="k", layer=0, head=2), "head=2 is out of range"),
-    (dict(name="resid_pre", layer=0, position=LENGTH), "position=7 is out of range"),
-    (dict(name="neuron", layer=0, neuron=99), "neuron=99 is out of range"),
-])
+@pytest.mark.parametrize(
+    "site, message",
+    [
+        (dict(name="resid_pre", layer=3), "layer=3 is out of range"),
+        (dict(name="z", layer=0, head=4), "head=4 is out of range"),
+        (dict(name="k", layer=0, head=2), "head=2 is out of range"),
+        (dict(name="resid_pre", layer=0, position=LENGTH), "position=7 is out of range"),
+        (dict(name="neuron", layer=0, neuron=99), "neuron=99 is out of range"),
+    ],
+)
 def test_indexes_out_of_range_are_named(site, message):
     base, source = runs("llama")
     with pytest.raises(SiteError, match=message):
         walk(base, [(0, [Edit(Site(**site), "zero")])], [[LENGTH - 1], [LENGTH - 3]])
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: Site("residual", 0), "site name='residual' is not known"),
-    (lambda: Site("z"), "needs a layer"),
-    (lambda: Site("resid_pre", 0, head=1), "has no head axis"),
-    (lambda: Site("embed", 3), "has no layer"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Site("residual", 0), "site name='residual' is not known"),
+        (lambda: Site("z"), "needs a layer"),
+        (lambda: Site("resid_pre", 0, head=1), "has no head axis"),
+        (lambda: Site("embed", 3), "has no layer"),
+    ],
+)
 def test_impossible_sites_are_refused(make, message):
     with pytest.raises(SiteError, match=message):
         make()
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: Edit(Site("z", 0), "swap"), "op='swap' is not known"),
-    (lambda: Edit(Site("z", 0), "replace"), "needs a value"),
-    (lambda: Edit(Site("z", 0), "zero", torch.ones(8)), "takes no value"),
-    (lambda: Edit("z", "zero"), "site='z' does not fit; expected lens.Site"),
-    (lambda: Edit(Site("attn_out", 0), "add", torch.tensor([float("nan")])), "NaN or infinity"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Edit(Site("z", 0), "swap"), "op='swap' is not known"),
+        (lambda: Edit(Site("z", 0), "replace"), "needs a value"),
+        (lambda: Edit(Site("z", 0), "zero", torch.ones(8)), "takes no value"),
+        (lambda: Edit("z", "zero"), "site='z' does not fit; expected lens.Site"),
+        (lambda: Edit(Site("attn_out", 0), "add", torch.tensor([float("nan")])), "NaN or infinity"),
+    ],
+)
 def test_impossible_edits_are_refused(make, message):
     with pytest.raises(EditError, match=message):
         make()
@@ -259,9 +310,14 @@ def test_recording_a_pair_in_one_pass_equals_recording_and_forking(kind):
 def test_edits_apply_in_the_order_of_computation():
     base, source = runs("llama")
     value = torch.randn(32, generator=torch.Generator().manual_seed(3))
-    before, after = Edit(Site("resid_post", 1, position=4), "replace", value), Edit(Site("resid_pre", 2, position=4), "scale", scale=2.0)
+    before, after = (
+        Edit(Site("resid_post", 1, position=4), "replace", value),
+        Edit(Site("resid_pre", 2, position=4), "scale", scale=2.0),
+    )
     reads = [[LENGTH - 1], [LENGTH - 3]]
-    logits = [base.decoder.unembed(walk(base, [(0, edits)], reads).resid)[0] for edits in ([before, after], [after, before])]
+    logits = [
+        base.decoder.unembed(walk(base, [(0, edits)], reads).resid)[0] for edits in ([before, after], [after, before])
+    ]
     assert torch.equal(*logits) and (reference("llama", 0, [before, after])[LENGTH - 1] - logits[0]).abs().max() <= 1e-4
 
 
@@ -274,7 +330,9 @@ def test_a_site_that_cannot_be_recorded_is_refused():
 def test_the_stream_after_the_last_block_can_be_asked_for_and_no_other_layer():
     model = tiny()
     run = Runs.record(model, [torch.arange(1, 6)])
-    assert torch.equal(run.get("resid_pre", 3), run.get("resid_post", 2)) and torch.equal(run.get("resid_pre", -1), run.get("resid_pre", 2))
+    assert torch.equal(run.get("resid_pre", 3), run.get("resid_post", 2)) and torch.equal(
+        run.get("resid_pre", -1), run.get("resid_pre", 2)
+    )
     for site, layer in (("resid_pre", 4), ("resid_post", 3), ("resid_post", -4), ("v", 3), ("resid_pre", 1.5)):
         with pytest.raises(SiteError, match="^layer="):
             run.get(site, layer)

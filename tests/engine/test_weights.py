@@ -30,7 +30,10 @@ def test_inputs_and_gradients_are_those_of_autograd(tiny, kind):
     layers = linears(model)
     seen, back = {}, {}
     model.requires_grad_(True)
-    with inputs_of(model, layers, lambda name, x: seen.__setitem__(name, x.clone())), gradients_of(model, layers, lambda name, x, g: back.__setitem__(name, (x, g))):
+    with (
+        inputs_of(model, layers, lambda name, x: seen.__setitem__(name, x.clone())),
+        gradients_of(model, layers, lambda name, x, g: back.__setitem__(name, (x, g))),
+    ):
         model(IDS).logits.square().mean().backward()
     for name, linear in layers.items():
         grad = linear.module.weight.grad.T if linear.transposed else linear.module.weight.grad
@@ -47,13 +50,18 @@ def test_gradients_without_anything_that_asks_for_them_are_refused(tiny):
 
 
 def test_a_name_that_matches_nothing_lists_near_ones(tiny):
-    with pytest.raises(LinearError, match=r"model\.layers\.0\.mlp\.down_prj.*near ones: model\.layers\.0\.mlp\.down_proj"):
+    with pytest.raises(
+        LinearError, match=r"model\.layers\.0\.mlp\.down_prj.*near ones: model\.layers\.0\.mlp\.down_proj"
+    ):
         linears(tiny("llama"), "model.layers.0.mlp.down_prj")
     with pytest.raises(LinearError, match="without a linear layer"):
         linears(nn.ReLU())
     with pytest.raises(LinearError, match="which is empty"):
         linears(tiny("llama"), [])
-    with pytest.raises(LinearError, match="another model object"), inputs_of(tiny("llama"), linears(tiny("llama")), lambda *_: None):
+    with (
+        pytest.raises(LinearError, match="another model object"),
+        inputs_of(tiny("llama"), linears(tiny("llama")), lambda *_: None),
+    ):
         pass
 
 
@@ -75,7 +83,10 @@ def test_edited_weights_act_on_a_bridge_and_leave_no_trace(tiny_bridge, kind):
 def test_an_exception_inside_restores_every_bit(tiny):
     model = tiny("llama")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ZeroDivisionError), edited_weights(model, {name: torch.randn_like(linear.weight) for name, linear in linears(model).items()}):
+    with (
+        pytest.raises(ZeroDivisionError),
+        edited_weights(model, {name: torch.randn_like(linear.weight) for name, linear in linears(model).items()}),
+    ):
         1 / 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -84,8 +95,12 @@ def test_bad_edits_are_refused_and_nothing_is_written(tiny):
     model = tiny("llama")
     (name, linear), *_ = linears(model, "*.down_proj").items()
     before = linear.weight.clone()
-    for new, message in (({}, "new is empty"), ({"model.layers.0.mlp.down": before}, "near ones: model.layers.0.mlp.down_proj"), ({name: before[:-1]}, r"expected \[out, in\]"),
-                         ({name: torch.full_like(before, torch.nan)}, "not finite")):  # fmt: skip
+    for new, message in (
+        ({}, "new is empty"),
+        ({"model.layers.0.mlp.down": before}, "near ones: model.layers.0.mlp.down_proj"),
+        ({name: before[:-1]}, r"expected \[out, in\]"),
+        ({name: torch.full_like(before, torch.nan)}, "not finite"),
+    ):
         with pytest.raises(WeightError, match=message):
             apply_weights(model, new)
     undo = apply_weights(model, {name: before * 2})

@@ -36,10 +36,12 @@ def old_rows():
 @contextlib.contextmanager
 def vector_added(model, layer, direction, position, at="block"):
     """A plain torch hook on the block (or on its attention) of a Llama model."""
+
     def add(_, __, output):
         x = (output[0] if isinstance(output, tuple) else output).clone()
         x[:, position] += direction
         return (x, *output[1:]) if isinstance(output, tuple) else x
+
     module = model.model.layers[layer] if at == "block" else model.model.layers[layer].self_attn
     handle = module.register_forward_hook(add)
     try:
@@ -60,8 +62,12 @@ def heads_of(model, ids, position, heads):
     """What heads write at a position, ``[k, d_head]``: slices of the output projection's input."""
     seen, handles = {}, []
     for l in {l for l, _ in heads}:
-        handles.append(model.model.layers[l].self_attn.o_proj.register_forward_pre_hook(lambda _, args, l=l: seen.__setitem__(l, args[0][0, position].clone())))
+        handles.append(
+            model.model.layers[l].self_attn.o_proj.register_forward_pre_hook(
+                lambda _, args, l=l: seen.__setitem__(l, args[0][0, position].clone())
+            )
+        )
     model(input_ids=torch.tensor([ids]))
     for handle in handles:
         handle.remove()
-    return torch.stack([seen[l][h * 8:(h + 1) * 8] for l, h in heads])
+    return torch.stack([seen[l][h * 8 : (h + 1) * 8] for l, h in heads])

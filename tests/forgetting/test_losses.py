@@ -29,8 +29,20 @@ def moved(model, size=0.05):
 def losses(name, model, student, texts, index, g=None, step=0, pad=None, **options):
     """A method's extra losses of one batch, as the loop would compute them."""
     rows = Rows.of(texts, pad=0 if pad is None else pad)
-    plan = (chosen := method(name, **options)).prepare(Setup(model, lambda: model, 0, Stage("s", rows), (), g, old_rows(), tuple(n for n, _ in model.named_parameters()), 0),
-        chosen.options)
+    plan = (chosen := method(name, **options)).prepare(
+        Setup(
+            model,
+            lambda: model,
+            0,
+            Stage("s", rows),
+            (),
+            g,
+            old_rows(),
+            tuple(n for n, _ in model.named_parameters()),
+            0,
+        ),
+        chosen.options,
+    )
     part = rows.take(torch.tensor(index))
     batch = Batch(torch.tensor(index), part.ids, part.targets, part.lengths, step, 10)
     with plan.around(student)(batch) if plan.around else contextlib.nullcontext():
@@ -41,7 +53,10 @@ def losses(name, model, student, texts, index, g=None, step=0, pad=None, **optio
 def kl(p_logits, q_logits, temperature=1.0):
     """KL(p || q) in nats by NumPy, double precision."""
     p, q = (np.asarray(x, dtype=np.float64) / temperature for x in (p_logits, q_logits))
-    p, q = (x - x.max(-1, keepdims=True) - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True)) for x in (p, q))
+    p, q = (
+        x - x.max(-1, keepdims=True) - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True))
+        for x in (p, q)
+    )
     return (np.exp(p) * (p - q)).sum(-1)
 
 
@@ -53,13 +68,17 @@ def test_a_teacher_keeps_what_direct_forwards_give(at, layer):
     everywhere = Teacher.of(model, Rows.of(texts), g, everywhere=True)
     for i in (8, 1, 5):
         ids, last = [*texts[i][0], *texts[i][1]], len(texts[i][0]) - 1
-        direct = logits_of(model, ids, layer, g.direction, last, "block" if at == "resid_post" else "attention").log_softmax(-1)
+        direct = logits_of(
+            model, ids, layer, g.direction, last, "block" if at == "resid_post" else "attention"
+        ).log_softmax(-1)
         index = torch.tensor([i])
         assert torch.allclose(teacher.last_log_probs(index)[0], direct[last], atol=1e-5)
         assert torch.equal(teacher.last_log_probs(index), teacher.log_probs(index))
         assert torch.allclose(everywhere.log_probs(index), direct, atol=1e-5)
         assert torch.allclose(everywhere.last_log_probs(index, 2.0)[0], (direct[last] / 2).log_softmax(-1), atol=1e-5)
-        assert torch.allclose(teacher.heads(index)[0], heads_of(model, ids, last, HEADS), atol=1e-6)   # of the model without the vector
+        assert torch.allclose(
+            teacher.heads(index)[0], heads_of(model, ids, last, HEADS), atol=1e-6
+        )  # of the model without the vector
     with pytest.raises(ForgettingError, match="index=0: the teacher did not read this row"):
         teacher.log_probs(torch.tensor([0]))
     assert teacher.nbytes == 4 * (32 + 3 * 8) * 4
@@ -68,15 +87,19 @@ def test_a_teacher_keeps_what_direct_forwards_give(at, layer):
 def test_a_model_with_more_after_its_output_layer_keeps_whole_log_probabilities():
     model = tiny()
     plain, model.forward = model.forward, None
+
     def forward(*args, **kwargs):
         out = plain(*args, **kwargs)
         out.logits = 3 * torch.tanh(out.logits / 3)
         return out
+
     model.forward = forward
     texts = prompts(3)
     teacher = Teacher.of(model, Rows.of(texts))
     assert teacher.nbytes == 3 * 97 * 4
-    assert torch.allclose(teacher.log_probs(torch.tensor([2]))[0], logits_of(model, texts[2][0])[-1].log_softmax(-1), atol=1e-5)
+    assert torch.allclose(
+        teacher.log_probs(torch.tensor([2]))[0], logits_of(model, texts[2][0])[-1].log_softmax(-1), atol=1e-5
+    )
 
 
 def test_a_teacher_that_takes_too_much_memory_is_refused():
@@ -97,7 +120,9 @@ def test_the_papers_terms_are_its_formulas(direction, distance):
         ours = logits_of(student, texts[i][0])[last]
         kls.append(kl(ours, theirs) if direction == "reverse" else kl(theirs, ours))
         d = (heads_of(student, texts[i][0], last, HEADS) - heads_of(model, texts[i][0], last, HEADS)).double()
-        apart.append({"l2": d.square().sum(-1).sqrt(), "squared": d.square().sum(-1), "mse": d.square().mean(-1)}[distance].sum())
+        apart.append(
+            {"l2": d.square().sum(-1).sqrt(), "squared": d.square().sum(-1), "mse": d.square().mean(-1)}[distance].sum()
+        )
     assert found["kl"] == pytest.approx(0.08 * np.mean(kls), rel=1e-4)
     assert found["heads"] == pytest.approx(float(torch.stack(apart).mean()), rel=1e-4)
     assert min(found.values()) > 1e-3
@@ -115,12 +140,16 @@ def test_the_released_terms_are_gated_and_smoothed():
         all_kl += each.sum() / len(index)
         apart.append((heads_of(student, ids, last, HEADS) - heads_of(model, ids, last, HEADS)).square().mean(-1))
     per_head = torch.stack(apart).mean(0)
-    gate = float(per_head.sort().values[1]) * 1.01      # closes two heads of three
+    gate = float(per_head.sort().values[1]) * 1.01  # closes two heads of three
     found = losses("guided_released", model, student, texts, index, g, gate_heads=gate, gate_kl=np.mean(last_kl) * 1.01)
     assert found["kl_last"] == 0 and found["kl_all"] == pytest.approx(0.1 * all_kl, rel=1e-4)
     assert found["heads"] == pytest.approx(float(per_head.max()), rel=1e-4)
-    found = losses("guided_released", model, student, texts, index, g, gate_heads=0.0, gate_kl=0.0, kl_last=1.0, kl_all=0.5)
-    assert found["kl_last"] == pytest.approx(np.mean(last_kl), rel=1e-4) and found["kl_all"] == pytest.approx(0.5 * all_kl, rel=1e-4)
+    found = losses(
+        "guided_released", model, student, texts, index, g, gate_heads=0.0, gate_kl=0.0, kl_last=1.0, kl_all=0.5
+    )
+    assert found["kl_last"] == pytest.approx(np.mean(last_kl), rel=1e-4) and found["kl_all"] == pytest.approx(
+        0.5 * all_kl, rel=1e-4
+    )
     assert found["heads"] == pytest.approx(float(per_head.sum()), rel=1e-4)
 
 
@@ -128,7 +157,9 @@ def test_the_released_terms_are_gated_and_smoothed():
 def test_padding_takes_no_part(name):
     model, texts = tiny(), prompts(8)
     student = moved(model)
-    assert losses(name, model, student, texts, [6, 0, 3], guide(), pad=0) == pytest.approx(losses(name, model, student, texts, [6, 0, 3], guide(), pad=77), rel=1e-6)
+    assert losses(name, model, student, texts, [6, 0, 3], guide(), pad=0) == pytest.approx(
+        losses(name, model, student, texts, [6, 0, 3], guide(), pad=77), rel=1e-6
+    )
 
 
 def test_the_ablations_differ_from_the_guided_loss_only_in_their_vector():
@@ -137,13 +168,20 @@ def test_the_ablations_differ_from_the_guided_loss_only_in_their_vector():
     last = [len(texts[i][0]) - 1 for i in index]
     none = losses("kl_start", model, student, texts, index, g, a1=1.0)
     assert none == losses("guided", model, student, texts, index, g, vector="none")
-    expected = 0.08 * np.mean([kl(logits_of(student, texts[i][0])[p], logits_of(model, texts[i][0])[p]) for i, p in zip(index, last)])
+    expected = 0.08 * np.mean(
+        [kl(logits_of(student, texts[i][0])[p], logits_of(model, texts[i][0])[p]) for i, p in zip(index, last)]
+    )
     assert none["kl"] == pytest.approx(expected, rel=1e-4)
     other = g.random_like(3)
     assert float(other.direction.norm()) == pytest.approx(float(g.direction.norm()), rel=1e-6)
     assert abs(float(torch.cosine_similarity(other.direction, g.direction, 0))) < 0.6
     drawn = losses("kl_random", model, student, texts, index, g, vector_seed=3)
-    expected = 0.08 * np.mean([kl(logits_of(student, texts[i][0])[p], logits_of(model, texts[i][0], g.layer, other.direction, p)[p]) for i, p in zip(index, last)])
+    expected = 0.08 * np.mean(
+        [
+            kl(logits_of(student, texts[i][0])[p], logits_of(model, texts[i][0], g.layer, other.direction, p)[p])
+            for i, p in zip(index, last)
+        ]
+    )
     assert drawn["kl"] == pytest.approx(expected, rel=1e-4) and set(drawn) == {"kl"}
     assert losses("heads_only", model, student, texts, index, g) == {"heads": none["heads"]}
     with pytest.raises(ForgettingError, match="direction='sideways'"):
@@ -160,7 +198,9 @@ def test_the_progressive_vector_fades_and_is_gone_after_half():
         with around(batch):
             seen = model(input_ids=rows.ids).logits
         for i, (ids, _) in enumerate(texts):
-            assert torch.allclose(seen[i, len(ids) - 1], logits_of(model, ids, g.layer, scale * g.direction, len(ids) - 1)[-1], atol=1e-5)
+            assert torch.allclose(
+                seen[i, len(ids) - 1], logits_of(model, ids, g.layer, scale * g.direction, len(ids) - 1)[-1], atol=1e-5
+            )
 
 
 def test_penalties_are_sums_over_what_moved_also_under_adapters():
@@ -168,7 +208,9 @@ def test_penalties_are_sums_over_what_moved_also_under_adapters():
     anchor = {n: p.clone() for n, p in model.named_parameters()}
     student = moved(model)
     by_hand = sum(float((p - anchor[n]).double().square().sum()) for n, p in student.named_parameters())
-    assert losses("l2sp", model, student, prompts(4), [0, 1], alpha=0.5)["penalty"] == pytest.approx(0.25 * by_hand, rel=1e-5)
+    assert losses("l2sp", model, student, prompts(4), [0, 1], alpha=0.5)["penalty"] == pytest.approx(
+        0.25 * by_hand, rel=1e-5
+    )
     lora = LoRA(rank=4)
     names = lora.touched(model)
     wrapped = lora.put_on(model, 0)
@@ -176,7 +218,9 @@ def test_penalties_are_sums_over_what_moved_also_under_adapters():
     for n, p in wrapped.named_parameters():
         if "lora_B" in n:
             p.data.normal_()
-    inside = squared_change(wrapped, {n: anchor[n] for n in names}, {n: torch.full_like(anchor[n], 3.0) for n in names}).item()
+    inside = squared_change(
+        wrapped, {n: anchor[n] for n in names}, {n: torch.full_like(anchor[n], 3.0) for n in names}
+    ).item()
     merged = lora.merged(wrapped)
     after = dict(merged.named_parameters())
     assert after.keys() == anchor.keys() and {n for n in after if not torch.equal(after[n], anchor[n])} == set(names)
@@ -189,10 +233,16 @@ def test_fisher_information_empirical_and_true():
 
     def squares(ids, at, labels):
         weight.requires_grad_(True)
-        loss = -model(input_ids=torch.tensor([ids])).logits[0, [p - 1 for p in at]].log_softmax(-1)[range(len(at)), labels].sum()
+        loss = (
+            -model(input_ids=torch.tensor([ids]))
+            .logits[0, [p - 1 for p in at]]
+            .log_softmax(-1)[range(len(at)), labels]
+            .sum()
+        )
         out = torch.autograd.grad(loss, weight)[0].square()
         weight.requires_grad_(False)
         return out
+
     texts = prompts(5)
     by_hand = torch.stack([squares([*p, *a], list(range(len(p), len(p) + len(a))), list(a)) for p, a in texts]).mean(0)
     assert torch.allclose(fisher(model, Rows.of(texts), [name], kind="empirical")[name], by_hand, rtol=1e-4, atol=1e-7)
@@ -207,7 +257,11 @@ def test_fisher_information_empirical_and_true():
 
 
 def test_a_guide_that_does_not_fit_is_refused():
-    for wrong, said in ((Guide(torch.ones(64), 1), "d_model 64, this model 32"), (guide(layer=3), "layer=3 is out of range"), (guide(heads=((0, 4),)), r"head \(0, 4\)")):
+    for wrong, said in (
+        (Guide(torch.ones(64), 1), "d_model 64, this model 32"),
+        (guide(layer=3), "layer=3 is out of range"),
+        (guide(heads=((0, 4),)), r"head \(0, 4\)"),
+    ):
         with pytest.raises(ForgettingError, match=said):
             wrong.check(tiny())
     with pytest.raises(ForgettingError, match="at='mlp_out'"):
@@ -218,7 +272,9 @@ def test_a_guide_that_does_not_fit_is_refused():
 
 def test_only_rows_that_training_sees_are_read():
     rows = Rows.of(prompts(30))
-    setup = Setup(tiny(), None, 0, Stage("s", rows), (), guide(), None, (), 0, Recipe(steps=2, batch=4, learning_rate=1e-3))
+    setup = Setup(
+        tiny(), None, 0, Stage("s", rows), (), guide(), None, (), 0, Recipe(steps=2, batch=4, learning_rate=1e-3)
+    )
     assert len(setup.needed()) == 8
     found = (m := method("guided")).prepare(setup, m.options)
     assert found.notes["teacher_mb"] == pytest.approx(8 * (32 + 24) * 4 / 2**20, abs=1e-3)

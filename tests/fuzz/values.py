@@ -85,9 +85,13 @@ def _named(**values: Any) -> list[Value]:
     return [
         (
             name,
-            value
-            if inspect.isfunction(value) and value.__name__ == "<lambda>" and not inspect.signature(value).parameters
-            else (lambda v=value: v),
+            (
+                value
+                if inspect.isfunction(value)
+                and value.__name__ == "<lambda>"
+                and not inspect.signature(value).parameters
+                else (lambda v=value: v)
+            ),
         )
         for name, value in values.items()
     ]

@@ -1,4 +1,6 @@
-"""The trained lens of a layer's heads: what it is before training, that training helps on texts it has not seen, files, bad input."""
+"""The trained lens of a layer's heads: what it is before training, that training helps on texts it has not seen, files,
+bad input.
+"""
 
 import json
 
@@ -38,7 +40,8 @@ def test_untrained_it_is_the_logit_lens_of_the_head(model):
     epsilon = final_norm(model).eps if centre else final_norm(model).variance_epsilon
     scale = (x.pow(2).mean(-1, keepdim=True) + epsilon).rsqrt()
     assert torch.allclose(made.read(z, scale)[0], head_logits(model, ids, 1), atol=2e-4)
-    # without the run's own scale it is that of the training texts (1 before training): another length, the same direction
+    # without the run's own scale it is that of the training texts (1 before training): another length, the same
+    # direction
     assert torch.allclose(made.read(z)[0] * scale, head_logits(model, ids, 1), atol=2e-4)
     a, b = bridge_reading(model, ITEMS, layers=[1]), lens_reading(model, ITEMS, made, full=True)
     for name in ("score", "reading", "score_other", "kl"):
@@ -64,7 +67,11 @@ def test_training_lowers_held_out_kl_and_reports_it_truly(kind):
     made = AttentionLens.train(model, texts, 1, **QUICK)
     report = made.report
     assert report["kl_after"][0] < report["kl_before"][0] and report["gain"][1] > 0
-    assert report["n_train"] + report["n_validation"] + report["n_held_out"] == len(set(texts)) and report["unit"] == "text" and report["n_units"] == report["n_held_out"]
+    assert (
+        report["n_train"] + report["n_validation"] + report["n_held_out"] == len(set(texts))
+        and report["unit"] == "text"
+        and report["n_units"] == report["n_held_out"]
+    )
     # the held-out texts, found again from the seed
     data = collect(model, texts, [1])
     parts = _split(data.groups, 0)
@@ -96,7 +103,11 @@ def test_the_step_with_the_best_validation_is_kept():
     assert 0 < made.report["kept_step"] < 60
     parts = _split(data.groups, 0)
     unique = list(dict.fromkeys(texts))
-    assert np.isclose(summed_kl(model, [unique[i] for i in parts[1]], 1, made.weight, made.bias).mean(), min(looks.values()), atol=1e-3)
+    assert np.isclose(
+        summed_kl(model, [unique[i] for i in parts[1]], 1, made.weight, made.bias).mean(),
+        min(looks.values()),
+        atol=1e-3,
+    )
     # both parts of it are trained
     assert made.bias.abs().max() > 0 and not torch.equal(made.weight, AttentionLens(model, 1).weight)
 
@@ -104,7 +115,11 @@ def test_the_step_with_the_best_validation_is_kept():
 def test_no_step_is_no_change():
     model = speaking("llama")
     made = AttentionLens.train(model, texts_of(60), 0, steps=0)
-    assert torch.equal(made.weight, AttentionLens(model, 0).weight) and made.report["gain"] == [0, None, None] and made.report["kept_step"] == 0
+    assert (
+        torch.equal(made.weight, AttentionLens(model, 0).weight)
+        and made.report["gain"] == [0, None, None]
+        and made.report["kept_step"] == 0
+    )
 
 
 def test_groups_stay_together_and_are_the_unit():
@@ -119,7 +134,9 @@ def test_training_leaves_the_model_alone():
     model = speaking("gpt2")
     before = {n: p.clone() for n, p in model.named_parameters()}
     AttentionLens.train(model, texts_of(60), 1, steps=5)
-    assert all(torch.equal(p, before[n]) and p.grad is None and not p.requires_grad for n, p in model.named_parameters())
+    assert all(
+        torch.equal(p, before[n]) and p.grad is None and not p.requires_grad for n, p in model.named_parameters()
+    )
 
 
 def test_a_trained_lens_reads_items():
@@ -138,7 +155,12 @@ def test_round_trip(tmp_path):
     path = tmp_path / "lens.safetensors"
     made.save(path)
     back = AttentionLens.load(path, model)
-    assert torch.equal(back.weight, made.weight) and torch.equal(back.bias, made.bias) and back.scale == made.scale and back.layer == 1
+    assert (
+        torch.equal(back.weight, made.weight)
+        and torch.equal(back.bias, made.bias)
+        and back.scale == made.scale
+        and back.layer == 1
+    )
     assert back.report == json.loads(json.dumps(made.report)) and "held-out KL" in repr(back)
     z = torch.randn(2, *made.weight.shape[:2])
     # the weights are equal to the bit; where they lie in memory may change the order in which a product is summed
@@ -149,6 +171,7 @@ def test_round_trip(tmp_path):
 
 def test_files_that_are_no_lens(tmp_path):
     from safetensors.torch import save_file
+
     model = speaking("llama")
     with pytest.raises(InjectionError, match="no file"):
         AttentionLens.load(tmp_path / "absent.safetensors", model)
@@ -156,32 +179,41 @@ def test_files_that_are_no_lens(tmp_path):
         AttentionLens(model, 0).save(tmp_path / "lens.pt")
     (junk := tmp_path / "junk.safetensors").write_bytes(b"not a lens")
     save_file({"weight": torch.zeros(2)}, bare := tmp_path / "bare.safetensors")
-    save_file({"weight": torch.zeros(2), "bias": torch.zeros(2)}, other := tmp_path / "other.safetensors",
-              {"mnemoscope": json.dumps({"layer": 0, "scale": 1, "model": "x", "report": {}, "kind": "mask", "schema": 1})})
+    save_file(
+        {"weight": torch.zeros(2), "bias": torch.zeros(2)},
+        other := tmp_path / "other.safetensors",
+        {"mnemoscope": json.dumps({"layer": 0, "scale": 1, "model": "x", "report": {}, "kind": "mask", "schema": 1})},
+    )
     for path, message in ((junk, "no attention lens"), (bare, "no attention lens"), (other, "kind 'mask'")):
         with pytest.raises(InjectionError, match=message):
             AttentionLens.load(path, model)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda m: AttentionLens.train(m, "w1 w2", 0), "texts='w1 w2' does not fit; expected .*a list of text"),
-    (lambda m: AttentionLens.train(m, ["w1 w2", " "], 0), "not empty"),
-    (lambda m: AttentionLens.train(m, ["w1 w2", "w3"], 0), "too few"),
-    (lambda m: AttentionLens.train(m, texts_of(40), 5), "layer=5"),
-    (lambda m: AttentionLens.train(m, texts_of(40), 0, lr=0), "lr=0"),
-    (lambda m: AttentionLens.train(m, texts_of(40), 0, lr=1e37), "loss is"),
-    (lambda m: AttentionLens.train(m, texts_of(40), 0, steps=-1), "steps=-1"),
-    (lambda m: AttentionLens.train(m, texts_of(40), 0, groups=["a"]), "1 entries for 40"),
-    (lambda m: AttentionLens.train(m, collect(m, texts_of(40), [0]), 1), "without layer 1"),
-    (lambda m: AttentionLens.train(m, collect(speaking("llama", 1), texts_of(40), [1]), 1), "another model"),
-    (lambda m: AttentionLens(m, 0, weight=torch.zeros(2, 3, 4)), "another model"),
-    (lambda m: AttentionLens(m, 0).read(torch.zeros(3, 32)), r"z_last=<Tensor of float32, shape \(3, 32\)> does not fit"),
-    (lambda m: lens_reading(m, ITEMS, []), "holds no AttentionLens"),
-    (lambda m: lens_reading(m, ITEMS, [AttentionLens(m, 0), AttentionLens(m, 0)]), "repeat"),
-    (lambda m: lens_reading(m, ITEMS, AttentionLens(speaking("llama", 1), 0)), "other weights"),
-    (lambda m: lens_texts(50, data=("poems",)), "poems"),
-    (lambda m: lens_texts(2), "n=2"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda m: AttentionLens.train(m, "w1 w2", 0), "texts='w1 w2' does not fit; expected .*a list of text"),
+        (lambda m: AttentionLens.train(m, ["w1 w2", " "], 0), "not empty"),
+        (lambda m: AttentionLens.train(m, ["w1 w2", "w3"], 0), "too few"),
+        (lambda m: AttentionLens.train(m, texts_of(40), 5), "layer=5"),
+        (lambda m: AttentionLens.train(m, texts_of(40), 0, lr=0), "lr=0"),
+        (lambda m: AttentionLens.train(m, texts_of(40), 0, lr=1e37), "loss is"),
+        (lambda m: AttentionLens.train(m, texts_of(40), 0, steps=-1), "steps=-1"),
+        (lambda m: AttentionLens.train(m, texts_of(40), 0, groups=["a"]), "1 entries for 40"),
+        (lambda m: AttentionLens.train(m, collect(m, texts_of(40), [0]), 1), "without layer 1"),
+        (lambda m: AttentionLens.train(m, collect(speaking("llama", 1), texts_of(40), [1]), 1), "another model"),
+        (lambda m: AttentionLens(m, 0, weight=torch.zeros(2, 3, 4)), "another model"),
+        (
+            lambda m: AttentionLens(m, 0).read(torch.zeros(3, 32)),
+            r"z_last=<Tensor of float32, shape \(3, 32\)> does not fit",
+        ),
+        (lambda m: lens_reading(m, ITEMS, []), "holds no AttentionLens"),
+        (lambda m: lens_reading(m, ITEMS, [AttentionLens(m, 0), AttentionLens(m, 0)]), "repeat"),
+        (lambda m: lens_reading(m, ITEMS, AttentionLens(speaking("llama", 1), 0)), "other weights"),
+        (lambda m: lens_texts(50, data=("poems",)), "poems"),
+        (lambda m: lens_texts(2), "n=2"),
+    ],
+)
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call(speaking("llama"))
@@ -189,7 +221,10 @@ def test_refuses(call, message):
 
 def test_shipped_texts():
     texts, groups = lens_texts(300, seed=1, data=("facts", "ioi"))
-    assert len(texts) == len(groups) == len(set(texts)) == 300 and lens_texts(300, seed=1, data=("facts", "ioi")) == (texts, groups)
+    assert len(texts) == len(groups) == len(set(texts)) == 300 and lens_texts(300, seed=1, data=("facts", "ioi")) == (
+        texts,
+        groups,
+    )
     assert len(set(groups)) > 20 and all(g.startswith(("facts ", "ioi ")) for g in groups)
     assert lens_texts(300, seed=2, data=("facts", "ioi"))[0] != texts
     # half of them end somewhere inside a prompt

@@ -21,9 +21,17 @@ def planted(n=80, effect=0.0, cell=(2, 3), noise=1.0, seed=0, controls=("shuffle
     multi = -1 - draw.exponential(2, n)
     logprob = multi[:, None, None, None] + change
     axes = ("item", "layer", "strength", "condition")
-    ds = xr.Dataset({"logprob": (axes, logprob), "first": (axes, logprob), "exact": (axes, (logprob > -1).astype(float)), "multi_logprob": ("item", multi),
-                     "multi_first": ("item", multi), "multi_exact": ("item", (multi > -1).astype(float))},
-                    coords={"layer": range(4), "strength": [1.0, 2, 3, 4, 5], "condition": ["memory", *controls]})  # fmt: skip
+    ds = xr.Dataset(
+        {
+            "logprob": (axes, logprob),
+            "first": (axes, logprob),
+            "exact": (axes, (logprob > -1).astype(float)),
+            "multi_logprob": ("item", multi),
+            "multi_first": ("item", multi),
+            "multi_exact": ("item", (multi > -1).astype(float)),
+        },
+        coords={"layer": range(4), "strength": [1.0, 2, 3, 4, 5], "condition": ["memory", *controls]},
+    )
     return lens.engine.results.stamp(ds, {"kind": "injection", "call": {}, "status": "complete"})
 
 
@@ -31,7 +39,7 @@ def test_the_published_mean_drops_what_lies_beyond_two_population_deviations():
     x = np.array([1.0, 2, 3, 4, 100])
     kept = [v for v in x if abs(v - x.mean()) <= 2 * np.sqrt(((x - x.mean()) ** 2).mean())]
     assert trimmed_mean(x) == pytest.approx(np.mean(kept))
-    ten = np.r_[np.zeros(9), 50.0]                     # mean 5, deviation 15: 50 lies 3 deviations out
+    ten = np.r_[np.zeros(9), 50.0]  # mean 5, deviation 15: 50 lies 3 deviations out
     assert trimmed_mean(ten) == 0 and trimmed_mean(np.c_[ten, np.ones(10)]).tolist() == [0, 1]
 
 
@@ -48,7 +56,11 @@ def test_summary_equals_scipy_cell_by_cell():
     s, x = summary(ds), log_ratio(ds).values
     for a, b, c in [(0, 0, 0), (2, 3, 0), (1, 4, 1)]:
         cell, at = x[:, a, b, c], s.isel(layer=a, strength=b, condition=c)
-        assert at["mean"] == pytest.approx(cell.mean()) and at["median"] == pytest.approx(np.median(cell)) and at.improved == pytest.approx((cell > 0).mean())
+        assert (
+            at["mean"] == pytest.approx(cell.mean())
+            and at["median"] == pytest.approx(np.median(cell))
+            and at.improved == pytest.approx((cell > 0).mean())
+        )
         assert at.p == pytest.approx(scipy.stats.wilcoxon(cell).pvalue)
         # the wider of Student's t and the studentized bootstrap: the percentile interval covers less than it says
         again = np.random.default_rng(0).choice(cell, (20_000, 30))
@@ -60,7 +72,11 @@ def test_summary_equals_scipy_cell_by_cell():
     order = np.argsort(own)
     holm = np.minimum(1, np.maximum.accumulate(own[order] * np.arange(20, 0, -1)))
     assert np.allclose(s.p_holm.sel(condition="memory").values.ravel()[order], holm)
-    assert (s.p_holm.sel(condition="memory") <= 0.05).values.sum() == 1 and best(s)["layer"] == 2 and best(s)["strength"] == 4
+    assert (
+        (s.p_holm.sel(condition="memory") <= 0.05).values.sum() == 1
+        and best(s)["layer"] == 2
+        and best(s)["strength"] == 4
+    )
 
 
 def test_against_a_control_the_effect_is_the_paired_difference():
@@ -90,25 +106,44 @@ def test_the_interval_of_the_chosen_cell_covers_the_truth_as_often_as_it_says():
 
 
 def test_over_many_splits_nothing_is_called_more_often_than_it_may():
-    """The median split at half the error: at most 5 % of grids of noise, whatever cell each split chooses (Meinshausen et al. 2009); in fact far fewer."""
+    """The median split at half the error: at most 5 % of grids of noise, whatever cell each split chooses (Meinshausen
+    et al. 2009); in fact far fewer.
+    """
     found = [held_out(planted(n=24, seed=s), splits=25, seed=s) for s in range(100)]
     false = sum(f["p"] <= 0.05 for f in found)
-    assert false <= scipy.stats.binom.ppf(1 - 1e-3, 100, 0.05) and all((f["p"] <= 0.05) == bool(f["over_splits"].excludes(0)) for f in found)
+    assert false <= scipy.stats.binom.ppf(1 - 1e-3, 100, 0.05) and all(
+        (f["p"] <= 0.05) == bool(f["over_splits"].excludes(0)) for f in found
+    )
     real = held_out(planted(n=40, effect=5.0), splits=25)
-    assert real["p"] < 1e-6 and real["over_splits"].low > 4 and real["over_splits"].estimate == pytest.approx(real["reported"], abs=0.2)
+    assert (
+        real["p"] < 1e-6
+        and real["over_splits"].low > 4
+        and real["over_splits"].estimate == pytest.approx(real["reported"], abs=0.2)
+    )
 
 
 def test_a_rival_is_compared_on_the_same_memories_each_at_its_own_best_cell():
     strong, weak = planted(n=40, effect=5.0), planted(n=40, effect=2.0, seed=1)
-    ahead, behind, equal = held_out(strong, rival=weak, splits=25), held_out(weak, rival=strong, splits=25), held_out(strong, rival=strong, splits=25)
-    assert ahead["over_splits"].low > 2 and ahead["over_splits"].estimate == pytest.approx(-behind["over_splits"].estimate) and ahead["p"] < 1e-6
+    ahead, behind, equal = (
+        held_out(strong, rival=weak, splits=25),
+        held_out(weak, rival=strong, splits=25),
+        held_out(strong, rival=strong, splits=25),
+    )
+    assert (
+        ahead["over_splits"].low > 2
+        and ahead["over_splits"].estimate == pytest.approx(-behind["over_splits"].estimate)
+        and ahead["p"] < 1e-6
+    )
     assert equal["reported"] == 0 and equal["p"] == 1
     with pytest.raises(InjectionError, match="rival"):
         held_out(strong, rival=planted(n=38))
 
 
 def test_holm_over_the_grid_keeps_the_family_error():
-    false = sum(bool((summary(planted(n=20, seed=s), resamples=40).p_holm.sel(condition="memory") <= 0.05).any()) for s in range(200))
+    false = sum(
+        bool((summary(planted(n=20, seed=s), resamples=40).p_holm.sel(condition="memory") <= 0.05).any())
+        for s in range(200)
+    )
     assert false <= scipy.stats.binom.ppf(1 - 1e-3, 200, 0.05)
 
 

@@ -10,10 +10,14 @@ from tests.models import KINDS, speaking
 
 
 def folded(model):
-    """W_U of TransformerLens's processing, from the Hugging Face weights: the norm's weight in, centred over the model (LayerNorm) and the vocabulary."""
+    """W_U of TransformerLens's processing, from the Hugging Face weights: the norm's weight in, centred over the model
+    (LayerNorm) and the vocabulary.
+    """
     kind = model.config.model_type
-    norm = {"gpt2": lambda: model.transformer.ln_f, "gpt_neox": lambda: model.gpt_neox.final_layer_norm}.get(kind, lambda: model.model.norm)()
-    w = model.get_output_embeddings().weight.T * norm.weight[:, None]          # [d_model, d_vocab]
+    norm = {"gpt2": lambda: model.transformer.ln_f, "gpt_neox": lambda: model.gpt_neox.final_layer_norm}.get(
+        kind, lambda: model.model.norm
+    )()
+    w = model.get_output_embeddings().weight.T * norm.weight[:, None]  # [d_model, d_vocab]
     if isinstance(norm, torch.nn.LayerNorm):
         w = w - w.mean(0, keepdim=True)
     return w - w.mean(1, keepdim=True)
@@ -41,7 +45,10 @@ def test_embed_is_the_sum_of_distinct_rows(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_activation_is_the_attention_output_of_the_bare_entity(kind):
     model, seen = speaking(kind), []
-    hooks = [naive._on_output(naive.parts(model, layer)["attn_end"], lambda x: seen.append(x[0, -1]) or x) for layer in range(3)]
+    hooks = [
+        naive._on_output(naive.parts(model, layer)["attn_end"], lambda x: seen.append(x[0, -1]) or x)
+        for layer in range(3)
+    ]
     model(torch.tensor([[0, 5, 9]]))
     for hook in hooks:
         hook.remove()
@@ -51,18 +58,28 @@ def test_activation_is_the_attention_output_of_the_bare_entity(kind):
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "olmo2"])
 def test_head_encoders_of_all_heads_sum_to_the_attention_output_without_its_bias(kind):
     model = speaking(kind)
-    whole, each = encode(model, "w5 w9", "activation").vectors, sum(encode(model, "w5 w9", "head", heads=h).vectors for h in range(4))
-    bias = torch.stack([b if (b := getattr(naive.parts(model, layer)["o"], "bias", None)) is not None else torch.zeros(32) for layer in range(3)])
+    whole, each = (
+        encode(model, "w5 w9", "activation").vectors,
+        sum(encode(model, "w5 w9", "head", heads=h).vectors for h in range(4)),
+    )
+    bias = torch.stack(
+        [
+            b if (b := getattr(naive.parts(model, layer)["o"], "bias", None)) is not None else torch.zeros(32)
+            for layer in range(3)
+        ]
+    )
     assert torch.allclose(whole, each + bias, atol=1e-4)
 
 
 def test_heads_of_another_encoder_keep_what_they_can_write():
     model = speaking("llama")
     whole, part = (encode(model, "w5", "unembed", heads=h).vectors for h in (None, (1,)))
-    o = naive.parts(model, 2)["o"].weight[:, 8:16]                                # what head 1 writes: [d_model, d_head]
-    best = o @ torch.linalg.lstsq(o, whole[2][:, None]).solution                  # least squares
+    o = naive.parts(model, 2)["o"].weight[:, 8:16]  # what head 1 writes: [d_model, d_head]
+    best = o @ torch.linalg.lstsq(o, whole[2][:, None]).solution  # least squares
     assert torch.allclose(part[2], best[:, 0], atol=1e-4)
-    assert torch.allclose(encode(model, "w5", "unembed", heads=range(4)).vectors, whole, atol=1e-4), "all heads together write anything here"
+    assert torch.allclose(encode(model, "w5", "unembed", heads=range(4)).vectors, whole, atol=1e-4), (
+        "all heads together write anything here"
+    )
 
 
 def test_a_memory_is_the_value_of_an_edit():
@@ -77,7 +94,9 @@ def test_a_memory_is_the_value_of_an_edit():
         lens.Edit(lens.Site("z", layer=1), "add", memory)
 
 
-@pytest.mark.parametrize("memory, words", [("", "tokenises to nothing"), ("  ", "tokenises to nothing"), ("mystery", "mystery")])
+@pytest.mark.parametrize(
+    "memory, words", [("", "tokenises to nothing"), ("  ", "tokenises to nothing"), ("mystery", "mystery")]
+)
 def test_a_memory_without_tokens_is_refused(memory, words):
     with pytest.raises(InjectionError, match=words):
         encode(speaking("llama"), memory)

@@ -18,9 +18,26 @@ from lens.memorization import Sequences, exposure, extract, recognition
 from tests import models as tiny_models
 
 V = 97
-SIZE = dict(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48, max_position_embeddings=64,
-            initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
-LONG = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 8, "short_factor": [1.0] * 4, "long_factor": [3.0, 5.0, 7.0, 9.0]}
+SIZE = dict(
+    vocab_size=V,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "original_max_position_embeddings": 8,
+    "short_factor": [1.0] * 4,
+    "long_factor": [3.0, 5.0, 7.0, 9.0],
+}
 
 
 def of(config, **more):
@@ -30,8 +47,22 @@ def of(config, **more):
 
 
 def deepseek():
-    model = of(T.DeepseekV3Config, num_key_value_heads=4, q_lora_rank=16, kv_lora_rank=12, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6, n_routed_experts=8, num_experts_per_tok=2,
-               moe_intermediate_size=24, n_group=1, topk_group=1, first_k_dense_replace=1, n_shared_experts=1)
+    model = of(
+        T.DeepseekV3Config,
+        num_key_value_heads=4,
+        q_lora_rank=16,
+        kv_lora_rank=12,
+        qk_nope_head_dim=8,
+        qk_rope_head_dim=4,
+        v_head_dim=6,
+        n_routed_experts=8,
+        num_experts_per_tok=2,
+        moe_intermediate_size=24,
+        n_group=1,
+        topk_group=1,
+        first_k_dense_replace=1,
+        n_shared_experts=1,
+    )
     for name, value in model.named_buffers():
         if name.endswith("e_score_correction_bias"):
             value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
@@ -40,7 +71,17 @@ def deepseek():
 
 def rwkv():
     torch.manual_seed(0)
-    model = T.RwkvForCausalLM(T.RwkvConfig(vocab_size=V, context_length=64, hidden_size=32, num_hidden_layers=4, rescale_every=2, bos_token_id=0, eos_token_id=0))
+    model = T.RwkvForCausalLM(
+        T.RwkvConfig(
+            vocab_size=V,
+            context_length=64,
+            hidden_size=32,
+            num_hidden_layers=4,
+            rescale_every=2,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
     return model.eval().requires_grad_(False)
 
 
@@ -53,13 +94,17 @@ def draw(*sizes, seed=0):
 def by_plain_forward(model, row):
     """Log-probability of each token of a row but its first, by one forward of the row alone."""
     ids = torch.from_numpy(row)
-    return model(ids[None], use_cache=False).logits[0].double().log_softmax(-1)[:-1].gather(1, ids[1:, None])[:, 0].numpy()
+    return (
+        model(ids[None], use_cache=False).logits[0].double().log_softmax(-1)[:-1].gather(1, ids[1:, None])[:, 0].numpy()
+    )
 
 
 def assert_each_as_alone(model, fresh, rows, tolerance=1e-4, **options):
     scores = score(model, rows, start=None, **options)
     for i, row in enumerate(rows):
-        np.testing.assert_allclose(scores.logprob[slice(*scores.offsets[i:i + 2])], by_plain_forward(fresh(), row), atol=tolerance)
+        np.testing.assert_allclose(
+            scores.logprob[slice(*scores.offsets[i : i + 2])], by_plain_forward(fresh(), row), atol=tolerance
+        )
 
 
 def bridged(model):
@@ -68,6 +113,7 @@ def bridged(model):
 
 # -- the second object behind a bridge --------------------------------------------------------------------------------
 
+
 def test_a_routers_bias_in_a_buffer_counts_behind_a_bridge():
     rows, bridge = draw(30, 12, 21), bridged(deepseek())
     assert_each_as_alone(bridge, deepseek, rows)
@@ -75,7 +121,9 @@ def test_a_routers_bias_in_a_buffer_counts_behind_a_bridge():
     for name, value in without.named_buffers():
         if name.endswith("e_score_correction_bias"):
             value.zero_()
-    assert max(np.abs(by_plain_forward(without, row) - by_plain_forward(deepseek(), row)).max() for row in rows) > 0.1, "the bias changes nothing here"
+    assert (
+        max(np.abs(by_plain_forward(without, row) - by_plain_forward(deepseek(), row)).max() for row in rows) > 0.1
+    ), "the bias changes nothing here"
 
 
 def test_a_buffer_that_was_changed_since_the_bridge_was_made_counts_too():
@@ -92,7 +140,7 @@ def test_a_buffer_that_was_changed_since_the_bridge_was_made_counts_too():
 def test_a_forward_that_divides_the_weights_is_stopped_before_it_does(make):
     model = make()
     hf = getattr(model, "original_model", model)
-    if hf.rwkv.layers_are_rescaled:      # the bridge may have run it already
+    if hf.rwkv.layers_are_rescaled:  # the bridge may have run it already
         return
     before = [p.clone() for p in hf.parameters()]
     with pytest.raises(ScoringError, match=r"writes into its own weights .*run it once"):
@@ -130,18 +178,25 @@ def test_a_method_replaced_behind_a_bridge_is_not_left_out():
         mlp = getattr(model, "original_model", model).model.layers[0].mlp
         return getattr(mlp, "original_component", mlp)
 
-    assert_each_as_alone(halved(bridged(tiny_models.tiny("llama"))), lambda: halved(tiny_models.tiny("llama")), draw(9, 20))
+    assert_each_as_alone(
+        halved(bridged(tiny_models.tiny("llama"))), lambda: halved(tiny_models.tiny("llama")), draw(9, 20)
+    )
 
 
 # -- rows whose numbers depend on how long they are
 # ----------------------------------------------------------------------
+
 
 def longrope():
     return of(T.LlamaConfig, rope_parameters=LONG)
 
 
 def dynamic():
-    return of(T.LlamaConfig, max_position_embeddings=16, rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0})
+    return of(
+        T.LlamaConfig,
+        max_position_embeddings=16,
+        rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
+    )
 
 
 @pytest.mark.parametrize("where", ["plain", "bridge"])
@@ -153,15 +208,19 @@ def test_longrope_rows_are_scored_as_alone(where, order):
     assert_each_as_alone(model, longrope, rows, batch_tokens=10_000)
     # without the care the short rows would have the long factors
     together = longrope()(torch.from_numpy(np.concatenate([rows[0], rows[1]])[None])).logits[0, :5]
-    assert float((together - longrope()(torch.from_numpy(rows[0][None])).logits[0, :5]).abs().max()) > 0.1 or order[0] > 8
+    assert (
+        float((together - longrope()(torch.from_numpy(rows[0][None])).logits[0, :5]).abs().max()) > 0.1 or order[0] > 8
+    )
 
 
 def test_dynamic_frequencies_do_not_remember_what_was_read_before():
     rows = draw(16, 12, 17)
     model = dynamic()
-    model(torch.randint(1, V, (1, 60)))                                  # a long prompt of the person's
+    model(torch.randint(1, V, (1, 60)))  # a long prompt of the person's
     changed = model(torch.from_numpy(rows[0][None])).logits
-    assert float((changed - dynamic()(torch.from_numpy(rows[0][None])).logits).abs().max()) > 1e-3, "transformers no longer remembers"
+    assert float((changed - dynamic()(torch.from_numpy(rows[0][None])).logits).abs().max()) > 1e-3, (
+        "transformers no longer remembers"
+    )
     assert_each_as_alone(model, dynamic, rows)
 
 
@@ -186,6 +245,7 @@ def test_recitation_of_a_longrope_model_is_the_greedy_text_across_the_border():
 # -- wrappers
 # -------------------------------------------------------------------------------------------------------------
 
+
 def adapted(name, **settings):
     import peft
 
@@ -193,15 +253,25 @@ def adapted(name, **settings):
     return peft.get_peft_model(tiny_models.tiny("llama"), getattr(peft, name)(task_type="CAUSAL_LM", **settings)).eval()
 
 
-TUNED = {"PromptTuningConfig": dict(num_virtual_tokens=4), "PrefixTuningConfig": dict(num_virtual_tokens=4), "PromptEncoderConfig": dict(num_virtual_tokens=4)}
+TUNED = {
+    "PromptTuningConfig": dict(num_virtual_tokens=4),
+    "PrefixTuningConfig": dict(num_virtual_tokens=4),
+    "PromptEncoderConfig": dict(num_virtual_tokens=4),
+}
 
 
 @pytest.mark.parametrize("name", TUNED)
 def test_virtual_tokens_are_refused_by_every_caller(name):
     model, rows = adapted(name, **TUNED[name]), np.stack(draw(12, 12))
     sequences, others = Sequences(rows, prefix=4), Sequences(np.stack(draw(12, 12, seed=1)), prefix=4)
-    calls = [lambda: score(model, rows, start=None), lambda: extract(model, sequences), lambda: recognition(model, sequences, others),
-             lambda: exposure(model, sequences, others), lambda: lens.curvature.factors(model, "mlp", rows), lambda: lens.subspace.locate(model, rows, others.ids)]
+    calls = [
+        lambda: score(model, rows, start=None),
+        lambda: extract(model, sequences),
+        lambda: recognition(model, sequences, others),
+        lambda: exposure(model, sequences, others),
+        lambda: lens.curvature.factors(model, "mlp", rows),
+        lambda: lens.subspace.locate(model, rows, others.ids),
+    ]
     for call in calls:
         with pytest.raises(ScoringError, match="virtual tokens"):
             call()
@@ -233,14 +303,35 @@ def test_somebodys_own_wrapper_counts():
 # ---------------------------------------------------------------------------------------------
 
 AHEAD = {
-    "bert": (lambda: T.BertForMaskedLM(T.BertConfig(**{k: v for k, v in SIZE.items() if k != "num_key_value_heads"})), "looks ahead"),
+    "bert": (
+        lambda: T.BertForMaskedLM(T.BertConfig(**{k: v for k, v in SIZE.items() if k != "num_key_value_heads"})),
+        "looks ahead",
+    ),
     "llama, is_causal=False": (lambda: of(T.LlamaConfig, is_causal=False), "looks ahead"),
-    "gemma3, both ways": (lambda: of(T.Gemma3TextConfig, head_dim=8, sliding_window=6, layer_types=["sliding_attention", "full_attention"], use_bidirectional_attention=True), "looks ahead"),
-    "t5": (lambda: T.T5ForConditionalGeneration(T.T5Config(vocab_size=V, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0)), "encoder with a decoder"),
-    "classifier": (lambda: T.LlamaForSequenceClassification(T.LlamaConfig(**SIZE)),
-                   r"output for 9 tokens has shape \(1, 2\)"),
-    "token classifier": (lambda: T.LlamaForTokenClassification(T.LlamaConfig(**SIZE)),
-                         r"output for 9 tokens has shape \(1, 9, 2\)"),
+    "gemma3, both ways": (
+        lambda: of(
+            T.Gemma3TextConfig,
+            head_dim=8,
+            sliding_window=6,
+            layer_types=["sliding_attention", "full_attention"],
+            use_bidirectional_attention=True,
+        ),
+        "looks ahead",
+    ),
+    "t5": (
+        lambda: T.T5ForConditionalGeneration(
+            T.T5Config(vocab_size=V, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0)
+        ),
+        "encoder with a decoder",
+    ),
+    "classifier": (
+        lambda: T.LlamaForSequenceClassification(T.LlamaConfig(**SIZE)),
+        r"output for 9 tokens has shape \(1, 2\)",
+    ),
+    "token classifier": (
+        lambda: T.LlamaForTokenClassification(T.LlamaConfig(**SIZE)),
+        r"output for 9 tokens has shape \(1, 9, 2\)",
+    ),
     "no head": (lambda: T.LlamaModel(T.LlamaConfig(**SIZE)), "no next-token logits"),
 }
 
@@ -258,7 +349,9 @@ def test_what_gives_no_log_likelihoods_is_refused(name):
 def test_an_encoder_made_a_decoder_is_scored():
     def bert():
         torch.manual_seed(0)
-        return T.BertLMHeadModel(T.BertConfig(**{k: v for k, v in SIZE.items() if k != "num_key_value_heads"}, is_decoder=True)).eval()
+        return T.BertLMHeadModel(
+            T.BertConfig(**{k: v for k, v in SIZE.items() if k != "num_key_value_heads"}, is_decoder=True)
+        ).eval()
 
     assert_each_as_alone(bert(), bert, draw(9, 14))
 
@@ -266,8 +359,16 @@ def test_an_encoder_made_a_decoder_is_scored():
 # -- whose hooks
 # ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("do", [lambda m: m.run_with_cache(torch.tensor([[1, 2, 3]])), lambda m: m.original_model(torch.tensor([[1, 2, 3]]), output_hidden_states=True),
-                                lambda m: m.original_model(torch.tensor([[1, 2, 3]]), output_attentions=True)], ids=["run_with_cache", "hidden states", "attentions"])
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        lambda m: m.run_with_cache(torch.tensor([[1, 2, 3]])),
+        lambda m: m.original_model(torch.tensor([[1, 2, 3]]), output_hidden_states=True),
+        lambda m: m.original_model(torch.tensor([[1, 2, 3]]), output_attentions=True),
+    ],
+    ids=["run_with_cache", "hidden states", "attentions"],
+)
 def test_hooks_that_transformers_leaves_are_not_the_persons(do):
     bridge = bridged(tiny_models.tiny("llama"))
     do(bridge)
@@ -276,7 +377,16 @@ def test_hooks_that_transformers_leaves_are_not_the_persons(do):
 
 def opt():
     torch.manual_seed(0)
-    config = T.OPTConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, ffn_dim=48, num_attention_heads=4, max_position_embeddings=64, word_embed_proj_dim=32, init_std=0.3)
+    config = T.OPTConfig(
+        vocab_size=V,
+        hidden_size=32,
+        num_hidden_layers=2,
+        ffn_dim=48,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        word_embed_proj_dim=32,
+        init_std=0.3,
+    )
     return T.OPTForCausalLM(config).eval().requires_grad_(False)
 
 
@@ -309,6 +419,7 @@ def test_a_plain_copy_shares_its_weights_and_saved_buffers():
 
 # -- other callers
 # -------------------------------------------------------------------------------------------------------
+
 
 def test_losses_of_the_subspace_family_refuse_what_looks_ahead():
     from lens.subspace import SubspaceError, zero_out
@@ -362,9 +473,15 @@ def test_what_is_no_model_is_refused_by_name_before_anything_runs():
     model, logits = tiny_models.speaking(), torch.ones(1, 9, 4)
     refusals = [
         (lambda: causal.core("gpt2"), "^model='gpt2' does not fit; expected a Hugging Face causal"),
-        (lambda: causal.require_causal(torch.nn.Linear(1, 1)), "^model=.*expected a Hugging Face causal language model"),
+        (
+            lambda: causal.require_causal(torch.nn.Linear(1, 1)),
+            "^model=.*expected a Hugging Face causal language model",
+        ),
         (lambda: causal.settle(torch.nn.Linear(1, 1)), "^model=.*expected a Hugging Face causal language model"),
-        (lambda: causal.probe(model, 10), "^change=10 does not fit; expected a whole number of at least 0 and at most 9"),
+        (
+            lambda: causal.probe(model, 10),
+            "^change=10 does not fit; expected a whole number of at least 0 and at most 9",
+        ),
         (lambda: causal.same(logits, [[1.0]], 0.1), "^b=.*expected a torch tensor of float values"),
         (lambda: causal.same(logits, logits, -1.0), "^close=-1.0 does not fit"),
         (lambda: causal.refuse_ahead(model, logits[0], logits, 0.1), r"^before=.*axes \[batch token vocab\]"),

@@ -1,4 +1,6 @@
-"""Intervals against SciPy, plain loops and counting over all outcomes; their coverage at a small preset (`python -m tests.calibration` has the full one)."""
+"""Intervals against SciPy, plain loops and counting over all outcomes; their coverage at a small preset (`python -m
+tests.calibration` has the full one).
+"""
 
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ def test_numbers_get_the_wider_of_scipys_t_interval_and_a_plain_loop_of_the_stud
     student = stats.t.interval(0.95, n - 1, x.mean(), stats.sem(x))
     low, high = min(low, student[0]), max(high, student[1])
     found = mean_interval(x, resamples=50_000)
-    assert (found.low, found.high) == pytest.approx((low, high), rel=0.06 if n > 5 else 0.3) and found.kind == means.HULL
+    assert (found.low, found.high) == pytest.approx(
+        (low, high), rel=0.06 if n > 5 else 0.3
+    ) and found.kind == means.HULL
     assert found.low <= student[0] + 1e-12 and found.high >= student[1] - 1e-12
 
 
@@ -45,9 +49,15 @@ def test_what_cannot_have_an_interval_says_why():
     for x, kind in (([1.0, 2, 4, 3], means.FEW), ([2.5] * 9, means.EQUAL), ([0.0] * 9 + [0.5], means.TIES)):
         found = mean_interval(x)
         assert np.isnan([found.low, found.high]).all() and found.kind == kind and found.estimate == np.mean(x)
-    many = mean_interval(np.column_stack([np.arange(6.0), np.full(6, 2.0), [1, 2, np.nan, np.nan, np.nan, np.nan], [np.nan] * 6]))
+    many = mean_interval(
+        np.column_stack([np.arange(6.0), np.full(6, 2.0), [1, 2, np.nan, np.nan, np.nan, np.nan], [np.nan] * 6])
+    )
     assert many.kind.tolist() == [means.HULL, means.EQUAL, means.FEW, means.MISSING] and many.method == means.SEVERAL
-    for x, options, word in (([0.5, 1.0], {"values": "share"}, "0.5"), ([1.0, 2.0], {"values": "rates"}, "values = 'rates'"), ([1.5], {}, "at least 2")):
+    for x, options, word in (
+        ([0.5, 1.0], {"values": "share"}, "0.5"),
+        ([1.0, 2.0], {"values": "rates"}, "values = 'rates'"),
+        ([1.5], {}, "at least 2"),
+    ):
         with pytest.raises(S.StatisticsError, match=word):
             mean_interval(x, **options)
 
@@ -74,11 +84,13 @@ def test_bounds_of_a_difference_are_missed_as_rarely_as_they_say_counted_over_al
         for p, q in ((p, q) for p in grid for q in grid if p + q <= 1):
             mass = stats.multinomial.pmf(np.stack([b, c, n - b - c], 1), n, [p, q, max(0.0, 1 - p - q)])
             assert max(mass[high < p - q - 1e-12].sum(), mass[low > p - q + 1e-12].sum()) <= 0.025
-    assert (np.diff(difference_bounds(np.arange(n + 1), 0, n)[1]) >= 0).all()      # more gains, a higher bound
+    assert (np.diff(difference_bounds(np.arange(n + 1), 0, n)[1]) >= 0).all()  # more gains, a higher bound
 
 
 def test_coverage_is_at_least_what_it_says_in_every_cell():
-    """A small preset: 93 % lies below the upper end of the 99 % interval of the coverage seen, and every required cell has an interval."""
+    """A small preset: 93 % lies below the upper end of the 99 % interval of the coverage seen, and every required cell
+    has an interval.
+    """
     found = coverage(draws=600, seed=1)
     assert len(found) == 6 * len(SIZES) and (required(found).available == 1).all() and (found.high >= 0.93).all()
     assert figures(found)["coverage_cells_available"] == figures(found)["coverage_cells"] == 26
@@ -86,7 +98,12 @@ def test_coverage_is_at_least_what_it_says_in_every_cell():
 
 def test_the_calibration_sees_an_interval_that_is_too_short():
     """The table is no rubber stamp: BCa at n = 5 covers 83 % of normal samples and 41 % of rare truth values."""
-    bca = coverage(draws=1000, cells=("normal", "0/1, share 0.1"), sizes=(5,), interval=lambda x, seed: S.bootstrap(x, method="bca", seed=seed))
+    bca = coverage(
+        draws=1000,
+        cells=("normal", "0/1, share 0.1"),
+        sizes=(5,),
+        interval=lambda x, seed: S.bootstrap(x, method="bca", seed=seed),
+    )
     assert (bca.high < 0.93).all() and bca.coverage.iloc[1] < 0.5
 
 
@@ -96,8 +113,13 @@ def test_the_calibration_sees_an_interval_that_is_too_short():
 def test_the_median_has_order_statistics():
     x = np.sort(rng(4).normal(size=12))
     found = S.bootstrap(x, statistic="median")
-    assert (found.low, found.high) == (x[2], x[9]) and found.method == "order statistics"      # P(fewer than 3 of 12 heads) = .0193
-    assert np.isnan(S.bootstrap(x[:5], statistic="median").low) and not np.isnan(S.bootstrap(x[:6], statistic="median").low)
+    assert (found.low, found.high) == (
+        x[2],
+        x[9],
+    ) and found.method == "order statistics"  # P(fewer than 3 of 12 heads) = .0193
+    assert np.isnan(S.bootstrap(x[:5], statistic="median").low) and not np.isnan(
+        S.bootstrap(x[:6], statistic="median").low
+    )
 
 
 def test_a_function_of_the_units_has_an_interval_from_12_on():
@@ -113,12 +135,18 @@ def test_ratios_are_at_least_fiellers_and_differences_at_least_welchs():
     x, y = rng(6).normal(5, 1, 20), rng(7).normal(4, 1, 25)
     found = S.bootstrap_comparison(x, y, statistic="difference", paired=False)
     welch = stats.ttest_ind(x, y, equal_var=False).confidence_interval()
-    assert found.low <= welch.low + 1e-9 and found.high >= welch.high - 1e-9 and found.high - found.low < 1.5 * (welch.high - welch.low)
+    assert (
+        found.low <= welch.low + 1e-9
+        and found.high >= welch.high - 1e-9
+        and found.high - found.low < 1.5 * (welch.high - welch.low)
+    )
     ratio = S.bootstrap_comparison(x, y[:20])
     # Fieller: the ratios r at which Student's t of x - r y does not reject
     for r, inside in ((ratio.estimate, True), (ratio.low - 1e-9, False), (ratio.high + 1e-9, False)):
         assert (stats.ttest_1samp(x - r * y[:20], 0).pvalue > 0.05) == inside
-    shares = S.bootstrap_comparison(np.array([1.0, 0, 1, 1]), np.array([0.0, 0, 0, 1, 0]), statistic="difference", paired=False)
+    shares = S.bootstrap_comparison(
+        np.array([1.0, 0, 1, 1]), np.array([0.0, 0, 0, 1, 0]), statistic="difference", paired=False
+    )
     a, b = (stats.binomtest(*k).proportion_ci(0.95, "exact") for k in ((3, 4), (1, 5)))
     assert (shares.low, shares.high) == pytest.approx((a.low - b.high, a.high - b.low))
 

@@ -1,4 +1,6 @@
-"""The key bound and the e-processes against quadrature, closed forms, enumeration of all orders, and simulated optional stopping."""
+"""The key bound and the e-processes against quadrature, closed forms, enumeration of all orders, and simulated optional
+stopping.
+"""
 
 import itertools
 import math
@@ -26,7 +28,9 @@ def rate_at_most(found, level, trials):
 
 @pytest.mark.parametrize("x", [1e-5, 0.01, 0.019, 0.021, 0.5, -3.0, 40.0, 3000.0])
 def test_mean_of_the_exponential_of_a_key(x):
-    mean = integrate.quad(lambda u: math.exp(x * (u - 0.5) - abs(x) / 2), 0, 1, points=[0.5], limit=500, epsabs=0, epsrel=1e-12)[0]
+    mean = integrate.quad(
+        lambda u: math.exp(x * (u - 0.5) - abs(x) / 2), 0, 1, points=[0.5], limit=500, epsabs=0, epsrel=1e-12
+    )[0]
     assert float(K._log_mean_uniform(np.array(x))) == pytest.approx(math.log(mean) + abs(x) / 2, rel=1e-8, abs=1e-15)
     assert float(K._log_mean_uniform(np.array(x))) <= x**2 / 24
 
@@ -39,7 +43,9 @@ def test_key_test_by_its_formulas(alternative):
     total = (centred * (u - 0.5)).sum()
     z = total / math.sqrt((centred**2).sum() / 12)
     forward = {"less": -z, "greater": z, "two-sided": abs(z)}[alternative]
-    expected = min(1, (2 if alternative == "two-sided" else 1) * math.exp(-forward * abs(forward) / 2)) if forward > 0 else 1
+    expected = (
+        min(1, (2 if alternative == "two-sided" else 1) * math.exp(-forward * abs(forward) / 2)) if forward > 0 else 1
+    )
     assert (found.statistic, found.z, found.p.p) == pytest.approx((total, z, expected), rel=1e-12)
     assert found.p.kind == "bound" and found.p.guaranteed and found.p.floor <= found.p.p
     scaled = S.key_test(w * 1e180, u, alternative=alternative)
@@ -85,7 +91,9 @@ def test_floor_is_the_bound_at_the_end_of_the_keys_range():
     w = np.array([3.0, -1.0, -2.0])
     found = S.key_test(w, np.where(w > 0, 1e-12, 1 - 1e-12))
     assert found.p.p == pytest.approx(found.p.floor, rel=1e-9)
-    assert S.key_test(np.tile([1.0, -1.0], 5), rng(0).random(10)).p.floor == pytest.approx(S.reachable_level(10, "keys"))
+    assert S.key_test(np.tile([1.0, -1.0], 5), rng(0).random(10)).p.floor == pytest.approx(
+        S.reachable_level(10, "keys")
+    )
 
 
 # ---- the e-process of keys ---------------------------------------------------------------------------------------
@@ -150,7 +158,9 @@ def test_stopping_when_convinced_keeps_the_level(weights, alternative):
         if weights == "chosen by earlier keys":  # a gambler who raises the stakes when behind
             w = np.concatenate([[1.0], np.exp(np.abs(np.cumsum(u - 0.5)[:-1])) * np.sign(np.cumsum(u - 0.5)[:-1])])
         options = {"centre": False, "clip": None} if weights == "uncut and uncentred" else {}
-        crossed += S.key_e_process(w, u, alternative=alternative, bets=[0.1, 0.5, 2.0], **options).log_e.max() >= math.log(20)
+        crossed += S.key_e_process(
+            w, u, alternative=alternative, bets=[0.1, 0.5, 2.0], **options
+        ).log_e.max() >= math.log(20)
     rate_at_most(crossed / trials, 0.05, trials)
     assert crossed > 0.004 * trials
 
@@ -170,7 +180,9 @@ def test_key_e_process_finds_an_effect_and_only_on_its_side():
 def test_sequential_ranks_equal_brute_force():
     for n in (1, 2, 3, 7, 64, 65, 200):
         t = rng(n).permutation(n)
-        np.testing.assert_array_equal(K.sequential_ranks(t, rng().random(n)), [1 + (t[:k] < t[k]).sum() for k in range(n)])
+        np.testing.assert_array_equal(
+            K.sequential_ranks(t, rng().random(n)), [1 + (t[:k] < t[k]).sum() for k in range(n)]
+        )
 
 
 def test_sequential_ranks_of_equal_positions_are_uniform():
@@ -184,14 +196,19 @@ def test_sequential_ranks_of_equal_positions_are_uniform():
 @pytest.mark.parametrize("alternative", ["less", "greater", "two-sided"])
 @pytest.mark.parametrize("weights", [[0.3, 2.0, -9.0, 1.0, 0.2, 1e3], [1.0, np.nan, 2.0, 5.0, np.nan, -1.0]])
 def test_rank_e_process_has_mean_exactly_1_over_all_orders_after_every_row(alternative, weights):
-    e = [np.exp(S.rank_e_process(weights, order, alternative=alternative, bets=[0.3, 2.0]).log_e) for order in itertools.permutations(range(6))]
+    e = [
+        np.exp(S.rank_e_process(weights, order, alternative=alternative, bets=[0.3, 2.0]).log_e)
+        for order in itertools.permutations(range(6))
+    ]
     np.testing.assert_allclose(np.mean(e, axis=0), 1, rtol=1e-12)
     assert np.std(e, axis=0)[-1] > 0.01
 
 
 def test_rank_e_process_is_a_martingale_given_the_ranks_so_far():
     weights = np.array([0.3, 2.0, -9.0, 1.0, 0.2])
-    e = {order: np.exp(S.rank_e_process(weights, order, bets=[1.0]).log_e) for order in itertools.permutations(range(5))}
+    e = {
+        order: np.exp(S.rank_e_process(weights, order, bets=[1.0]).log_e) for order in itertools.permutations(range(5))
+    }
     for k in range(1, 5):
         after = {}
         for order, path in e.items():
@@ -226,7 +243,9 @@ def test_more_rows_do_not_change_what_was_seen_of_ranks():
     w, t, groups = rng(1).normal(size=300), rng(2).integers(9, size=300), rng(3).integers(3, size=300)
     whole = S.rank_e_process(w, t, groups=groups, seed=4).log_e
     for k in (1, 2, 50, 133):
-        np.testing.assert_allclose(S.rank_e_process(w[:k], t[:k], groups=groups[:k], seed=4).log_e, whole[:k], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            S.rank_e_process(w[:k], t[:k], groups=groups[:k], seed=4).log_e, whole[:k], rtol=1e-9, atol=1e-12
+        )
 
 
 def test_rank_e_process_comes_close_to_the_one_of_keys():

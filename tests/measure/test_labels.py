@@ -1,4 +1,6 @@
-"""Membership labels against Mann-Whitney, pROC's formula by brute force, the bootstrap and Fisher; traps against sign flips."""
+"""Membership labels against Mann-Whitney, pROC's formula by brute force, the bootstrap and Fisher; traps against sign
+flips.
+"""
 
 import itertools
 import math
@@ -33,7 +35,9 @@ def rows(seed, n1, n0, shift, ties=False):
 def test_auc_and_p_equal_mann_whitney(ties, alternative):
     score, member = rows(1, 60, 90, 0.3, ties)
     found = S.auc(score, member, alternative=alternative, resamples=20_000)
-    theirs = stats.mannwhitneyu(score[member == 1], score[member == 0], alternative=alternative, method="asymptotic", use_continuity=False)
+    theirs = stats.mannwhitneyu(
+        score[member == 1], score[member == 0], alternative=alternative, method="asymptotic", use_continuity=False
+    )
     assert found.auc == pytest.approx(theirs.statistic / (60 * 90), rel=1e-12)
     size = abs(stats.norm.isf(theirs.pvalue / 2 if alternative == "two-sided" else theirs.pvalue))
     assert found.z == pytest.approx(size * np.sign(found.auc - 0.5), rel=1e-6)
@@ -77,7 +81,9 @@ def test_delong_variance_equals_its_definition_by_pairs():
 def test_interval_agrees_with_the_bootstrap():
     score, member = rows(4, 300, 400, 0.5)
     x, y, r = score[member == 1], score[member == 0], rng(5)
-    drawn = [stats.mannwhitneyu(r.choice(x, x.size), r.choice(y, y.size)).statistic / (x.size * y.size) for _ in range(2000)]
+    drawn = [
+        stats.mannwhitneyu(r.choice(x, x.size), r.choice(y, y.size)).statistic / (x.size * y.size) for _ in range(2000)
+    ]
     found = S.auc(score, member, resamples=19).interval
     low, high = np.quantile(drawn, (0.025, 0.975))
     assert abs(found.low - low) < 0.1 * (high - low) and abs(found.high - high) < 0.1 * (high - low)
@@ -95,7 +101,9 @@ def test_interval_covers(shift):
 
 
 def area_of(score, member):
-    return stats.mannwhitneyu(score[member == 1], score[member == 0]).statistic / ((member == 1).sum() * (member == 0).sum())
+    return stats.mannwhitneyu(score[member == 1], score[member == 0]).statistic / (
+        (member == 1).sum() * (member == 0).sum()
+    )
 
 
 def test_complete_separation_has_an_interval_of_some_width():
@@ -103,7 +111,9 @@ def test_complete_separation_has_an_interval_of_some_width():
     assert found.auc == 1 and found.interval.high == 1 and 0.7 < found.interval.low < 0.95
     assert S.auc(np.arange(20.0), np.arange(20) < 10).interval.high == pytest.approx(1 - found.interval.low)
     low = found.interval.low  # Newcombe's equation at AUC 1, with 10 and 10 rows
-    assert 1 - low == pytest.approx(1.959964 * math.sqrt(low * (1 - low) * (1 + 9 * (1 - low) / (2 - low) + 9 * low / (1 + low))) / 10, rel=1e-6)
+    assert 1 - low == pytest.approx(
+        1.959964 * math.sqrt(low * (1 - low) * (1 + 9 * (1 - low) / (2 - low) + 9 * low / (1 + low))) / 10, rel=1e-6
+    )
     many = S.auc(np.arange(200.0), np.arange(200) >= 100)
     assert many.interval.low > found.interval.low
 
@@ -126,10 +136,14 @@ def test_rate_counts_members_beyond_the_non_members_threshold(alternative):
     found = S.auc(score, member, fpr=(0.01, 0.1), resamples=99, alternative=alternative)
     assert found.tpr_at[0.01].estimate == pytest.approx(4 / 5)  # two of 200 lie above 197
     assert found.tpr_at[0.1].estimate == pytest.approx(4 / 5)
-    # the threshold's own error is inside: at 1 % of 200, none may lie above the true one (chance .13), and at 10 % between 11 and 30 do (half the level for it, half for the members)
+    # the threshold's own error is inside: at 1 % of 200, none may lie above the true one (chance .13), and at 10 %
+    # between 11 and 30 do (half the level for it, half for the members)
     above = stats.binom(200, 0.1)
     few, many = int(above.ppf(0.0125)), int(above.isf(0.0125))
-    low, high = (stats.binomtest(int(k), 5).proportion_ci(0.975, "exact") for k in ((score[200:] * sign > 200 - few).sum(), (score[200:] * sign >= 199 - many).sum()))
+    low, high = (
+        stats.binomtest(int(k), 5).proportion_ci(0.975, "exact")
+        for k in ((score[200:] * sign > 200 - few).sum(), (score[200:] * sign >= 199 - many).sum())
+    )
     assert (found.tpr_at[0.1].low, found.tpr_at[0.1].high) == pytest.approx((low.low, high.high))
     assert found.tpr_at[0.01].low == 0 and found.tpr_at[0.01].high > 0.99
     assert found.notes == () and "200 non-members (FPR 0.01)" in found.tpr_at[0.01].method
@@ -153,7 +167,9 @@ def test_size_of_auc_p_on_null_data_with_groups():
     group = np.repeat(np.arange(10), 6)
     p = np.empty(trials)
     for i in range(trials):
-        member = np.concatenate([r.permutation([1, 1, 0, 0, 0, 0]) if g % 2 else r.permutation([1, 1, 1, 1, 0, 0]) for g in range(10)])
+        member = np.concatenate(
+            [r.permutation([1, 1, 0, 0, 0, 0]) if g % 2 else r.permutation([1, 1, 1, 1, 0, 0]) for g in range(10)]
+        )
         p[i] = S.auc(r.normal(size=60) - 3.0 * (group % 2), member, groups=group, resamples=199, seed=i).p.p
     for level in (0.05, 0.01):
         assert (p <= level).mean() <= level + SPREAD * math.sqrt(level * (1 - level) / trials)
@@ -230,5 +246,10 @@ def test_what_only_a_person_can_know_is_said():
     score, label = r.normal(size=40), r.permutation(np.repeat([0, 1], 20))
     assert "guaranteed if a coin decided who is a member, within each group" in str(S.auc(score, label, resamples=99))
     traps = S.paired_trap_test(score[:20], score[20:], resamples=99)
-    assert "guaranteed if a coin decided which of each set was inserted" in str(traps) and traps.sign.condition == traps.p.condition
-    assert "guaranteed if the labels were assigned at random within groups" in str(S.permutation_correlation(score, label, resamples=99))
+    assert (
+        "guaranteed if a coin decided which of each set was inserted" in str(traps)
+        and traps.sign.condition == traps.p.condition
+    )
+    assert "guaranteed if the labels were assigned at random within groups" in str(
+        S.permutation_correlation(score, label, resamples=99)
+    )

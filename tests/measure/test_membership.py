@@ -1,4 +1,6 @@
-"""Membership scores against loops written from the papers' formulas, and as what they are for: separating rows that a model was trained on."""
+"""Membership scores against loops written from the papers' formulas, and as what they are for: separating rows that a
+model was trained on.
+"""
 
 import zlib
 from dataclasses import replace
@@ -25,7 +27,7 @@ def by_hand(row, k):
     own = logprob[torch.arange(len(row) - 1), torch.tensor(row[1:])]
     mean = (logprob.exp() * logprob).sum(-1)
     deviation = (logprob.exp() * (logprob - mean[:, None]).square()).sum(-1).sqrt()
-    lowest = lambda x: x.sort().values[:max(1, int(k * len(x) + 1e-9))].mean().item()
+    lowest = lambda x: x.sort().values[: max(1, int(k * len(x) + 1e-9))].mean().item()
     return own.mean().item(), lowest(own), lowest((own - mean) / deviation)
 
 
@@ -42,18 +44,37 @@ def test_zlib_and_reference_ratios(scored):
     expected = [-nll / len(zlib.compress(t.encode())) for nll, t in zip(scored.nll(reduce="sum"), texts)]
     np.testing.assert_allclose(membership.zlib_ratio(scored, texts), expected)
     other = score(tiny_models.tiny("llama", seed=1), make_rows(30), start=None)
-    np.testing.assert_allclose(membership.reference_ratio(scored, other), [by_hand(r, 1)[0] for r in make_rows(30)] + other.nll(), atol=1e-4)
+    np.testing.assert_allclose(
+        membership.reference_ratio(scored, other), [by_hand(r, 1)[0] for r in make_rows(30)] + other.nll(), atol=1e-4
+    )
 
 
 def test_rows_without_a_usable_token_have_no_score():
-    scores = Scores(np.arange(3), np.array([0, 0, 2, 4]), np.array([-1, np.nan, -3, -1], np.float32), np.full(4, -2, np.float32), np.full(4, 4, np.float32))
-    for value in (membership.loss(scores), membership.min_k(scores), membership.min_k_plus(scores), membership.zlib_ratio(scores, ["a", "b", "c"])):
+    scores = Scores(
+        np.arange(3),
+        np.array([0, 0, 2, 4]),
+        np.array([-1, np.nan, -3, -1], np.float32),
+        np.full(4, -2, np.float32),
+        np.full(4, 4, np.float32),
+    )
+    for value in (
+        membership.loss(scores),
+        membership.min_k(scores),
+        membership.min_k_plus(scores),
+        membership.zlib_ratio(scores, ["a", "b", "c"]),
+    ):
         assert np.isnan(value).tolist() == [True, True, False]
     assert membership.min_k(scores, 0.2)[2] == -3 and membership.min_k_plus(scores, 0.2)[2] == -0.5
 
 
 def test_a_place_where_the_model_is_certain_counts_as_neither():
-    scores = Scores(np.arange(1), np.array([0, 2]), np.array([0, -3], np.float32), np.array([0, -2], np.float32), np.array([0, 4], np.float32))
+    scores = Scores(
+        np.arange(1),
+        np.array([0, 2]),
+        np.array([0, -3], np.float32),
+        np.array([0, -2], np.float32),
+        np.array([0, 4], np.float32),
+    )
     assert membership.min_k_plus(scores, 1.0)[0] == -0.25
 
 
@@ -72,7 +93,13 @@ def test_members_score_higher():
     scores = score(model.requires_grad_(False), rows, start=None, extra=("mean", "variance"))
     reference = score(tiny_models.tiny("llama"), rows, start=None)
     texts = [" ".join(map(str, r)) for r in rows]
-    for value in (membership.loss(scores), membership.min_k(scores), membership.min_k_plus(scores), membership.zlib_ratio(scores, texts), membership.reference_ratio(scores, reference)):
+    for value in (
+        membership.loss(scores),
+        membership.min_k(scores),
+        membership.min_k_plus(scores),
+        membership.zlib_ratio(scores, texts),
+        membership.reference_ratio(scores, reference),
+    ):
         assert (value[:20, None] > value[None, 20:]).mean() > 0.9
 
 
@@ -88,7 +115,11 @@ def test_sources_that_a_cheap_feature_tells_apart_are_named():
     assert (table.p_kind == "approximate").all() and table.holm.isna().all()
     assert table.worth.str.contains("members are told from others by share of digits").all()
     fair = membership.evaluate(scores, label, resamples=99)
-    assert (fair.p_kind == "monte carlo").all() and fair.worth.str.startswith("guaranteed if a coin decided who is a member").all() and fair.holm.notna().all()
+    assert (
+        (fair.p_kind == "monte carlo").all()
+        and fair.worth.str.startswith("guaranteed if a coin decided who is a member").all()
+        and fair.holm.notna().all()
+    )
     longer = [row[: 6 + 6 * member] for row, member in zip(rows, label)]
     told = membership.evaluate(score(tiny_models.tiny("llama"), longer, start=None), label, resamples=99)
     assert told.worth.str.contains("number of tokens").all()
@@ -108,7 +139,9 @@ def test_bad_arguments_are_named(scored):
 
 
 def test_the_table_tells_members_from_others_and_keeps_its_level_where_there_are_none():
-    """The rows that a model read last, and rows that it never read; then labels that were drawn anew, which no score can know."""
+    """The rows that a model read last, and rows that it never read; then labels that were drawn anew, which no score
+    can know.
+    """
     from scipy import stats
 
     from lens.organisms import palimpsest, palimpsest_shipped
@@ -120,13 +153,26 @@ def test_the_table_tells_members_from_others_and_keeps_its_level_where_there_are
     rows = [*(members[i] for i in np.argsort(keys)[-480:]), *(row[1:length] for row, length in zip(ids, lengths))]
     label = np.arange(len(rows)) < 480
     model = lens.load("organism:palimpsest")
-    scored, reference = (score(m, rows, extra=("mean", "variance"), progress=False) for m in (model, lens.load("organism:palimpsest-reference")))
+    scored, reference = (
+        score(m, rows, extra=("mean", "variance"), progress=False)
+        for m in (model, lens.load("organism:palimpsest-reference"))
+    )
     texts = [bytes(row.tolist()) for row in rows]
     table = membership.evaluate(scored, label, texts=texts, reference=reference, resamples=999).set_index("score")
     assert list(table.index) == ["loss", "min-20%", "min-20%++", "zlib ratio", "reference ratio"]
-    assert table.auc["loss"] == pytest.approx(stats.mannwhitneyu(*(membership.loss(scored)[label == side] for side in (True, False))).statistic / 480**2, abs=1e-12)
-    assert (table.low < table.auc).all() and (table.auc < table.high).all() and (table.n == 960).all() and (table.holm >= table.p).all()
+    assert table.auc["loss"] == pytest.approx(
+        stats.mannwhitneyu(*(membership.loss(scored)[label == side] for side in (True, False))).statistic / 480**2,
+        abs=1e-12,
+    )
+    assert (
+        (table.low < table.auc).all()
+        and (table.auc < table.high).all()
+        and (table.n == 960).all()
+        and (table.holm >= table.p).all()
+    )
     assert table.p["loss"] <= 0.01
     drawn = np.random.default_rng(0)
-    rejected = [membership.evaluate(scored, drawn.permutation(label), resamples=99).p.le(0.05).to_numpy() for _ in range(100)]
+    rejected = [
+        membership.evaluate(scored, drawn.permutation(label), resamples=99).p.le(0.05).to_numpy() for _ in range(100)
+    ]
     assert np.mean(rejected) <= 0.12

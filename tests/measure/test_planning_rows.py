@@ -1,4 +1,6 @@
-"""Planning against the published table and a simulation; reachable levels against enumeration; the tests of a shuffle against all orders."""
+"""Planning against the published table and a simulation; reachable levels against enumeration; the tests of a shuffle
+against all orders.
+"""
 
 import itertools
 import math
@@ -81,8 +83,16 @@ def test_reachable_levels_equal_what_the_tests_give_at_best():
     assert grouped.p == pytest.approx(S.reachable_level([3, 2])) == pytest.approx(1 / 12)
     members = S.auc([5.0, 4, 3, 2, 1], [1, 1, 0, 0, 0], resamples=1000).p
     assert members.p == pytest.approx(S.reachable_level(5, "labels", ones=2)) == pytest.approx(0.1)
-    assert S.paired_trap_test([1.0, 2, 3], [2.0, 4, 5]).p.p == pytest.approx(S.reachable_level(3, "pairs")) == pytest.approx(1 / 8)
-    assert S.one_of_many(9.0, np.arange(9.0)).rank.p == pytest.approx(S.reachable_level(9, "retrain")) == pytest.approx(0.1)
+    assert (
+        S.paired_trap_test([1.0, 2, 3], [2.0, 4, 5]).p.p
+        == pytest.approx(S.reachable_level(3, "pairs"))
+        == pytest.approx(1 / 8)
+    )
+    assert (
+        S.one_of_many(9.0, np.arange(9.0)).rank.p
+        == pytest.approx(S.reachable_level(9, "retrain"))
+        == pytest.approx(0.1)
+    )
     assert S.reachable_level(10, "keys") == pytest.approx(math.exp(-15))
 
 
@@ -171,7 +181,12 @@ def test_an_order_that_is_no_shuffle_is_caught(order):
 
 
 @pytest.mark.parametrize(
-    "positions, word", [([1.0, 2, 3], "positions has shape"), ([1.0] * 9, "positions is 1"), ([1.0, 2, 3, 4, np.nan], "positions has 1 NaN")]
+    "positions, word",
+    [
+        ([1.0, 2, 3], "positions has shape"),
+        ([1.0] * 9, "positions is 1"),
+        ([1.0, 2, 3, 4, np.nan], "positions has 1 NaN"),
+    ],
 )
 def test_bad_positions_are_named(positions, word):
     with pytest.raises(S.StatisticsError, match=word):

@@ -1,4 +1,6 @@
-"""The permutation engine against enumeration of whole transformation groups, against SciPy, and by its size on thousands of null data sets."""
+"""The permutation engine against enumeration of whole transformation groups, against SciPy, and by its size on
+thousands of null data sets.
+"""
 
 import itertools
 import math
@@ -51,7 +53,10 @@ def test_moments_equal_those_over_all_orders(groups):
 def test_z_has_mean_0_and_variance_1_over_all_orders(groups, statistic):
     listed = list(orders_within(np.zeros(8, dtype=int) if groups is None else groups))
     chosen = listed if len(listed) < 500 else [listed[i] for i in rng().choice(len(listed), 2000, replace=False)]
-    z = [S.permutation_correlation(SCORE, LABEL[order], groups=groups, statistic=statistic, resamples=19).z for order in chosen]
+    z = [
+        S.permutation_correlation(SCORE, LABEL[order], groups=groups, statistic=statistic, resamples=19).z
+        for order in chosen
+    ]
     if len(listed) < 500:
         assert (np.mean(z), np.var(z)) == pytest.approx((0, 1), abs=1e-9)
     else:
@@ -60,7 +65,9 @@ def test_z_has_mean_0_and_variance_1_over_all_orders(groups, statistic):
 
 def test_statistic_equals_scipy():
     score, label = rng(1).standard_t(2, 60).round(1), rng(2).integers(20, size=60)
-    spearman, pearson = (S.permutation_correlation(score, label, statistic=s, resamples=19) for s in ("spearman", "pearson"))
+    spearman, pearson = (
+        S.permutation_correlation(score, label, statistic=s, resamples=19) for s in ("spearman", "pearson")
+    )
     assert spearman.statistic == pytest.approx(stats.spearmanr(score, label).statistic, rel=1e-12)
     assert pearson.statistic == pytest.approx(stats.pearsonr(score, label).statistic, rel=1e-12)
     assert spearman.z == pytest.approx(spearman.statistic * math.sqrt(59), rel=1e-12)
@@ -81,7 +88,9 @@ def test_grouped_statistic_is_the_correlation_after_group_means_are_taken_away()
 def test_several_epochs_give_the_mean_rank_correlation_and_move_together():
     score, label = rng(3).normal(size=40), rng(4).random((40, 3))
     found = S.permutation_correlation(score, label, resamples=19)
-    assert found.statistic == pytest.approx(np.mean([stats.spearmanr(score, label[:, e]).statistic for e in range(3)]), rel=1e-12)
+    assert found.statistic == pytest.approx(
+        np.mean([stats.spearmanr(score, label[:, e]).statistic for e in range(3)]), rel=1e-12
+    )
     same = np.column_stack([label[:, 0]] * 2)
     one, two = (S.permutation_correlation(score, v, resamples=999, seed=5) for v in (label[:, 0], same))
     assert (two.statistic, two.z, two.p.p) == pytest.approx((one.statistic, one.z, one.p.p), rel=1e-12)
@@ -90,7 +99,9 @@ def test_several_epochs_give_the_mean_rank_correlation_and_move_together():
 def test_a_function_turns_label_ranks_into_weights():
     score, label = rng(3).normal(size=40), rng(4).random(40)
     found = S.permutation_correlation(score, label, statistic=lambda u: np.exp(3 * u), resamples=19)
-    assert found.statistic == pytest.approx(stats.pearsonr(stats.rankdata(score), np.exp(3 * stats.rankdata(label) / 41)).statistic, rel=1e-12)
+    assert found.statistic == pytest.approx(
+        stats.pearsonr(stats.rankdata(score), np.exp(3 * stats.rankdata(label) / 41)).statistic, rel=1e-12
+    )
 
 
 # ---- p-values ----------------------------------------------------------------------------------------------------
@@ -103,17 +114,30 @@ def test_exact_p_equals_brute_force_with_ties(alternative, groups):
     found = S.permutation_correlation(score, label, groups=groups, alternative=alternative, resamples=10_000)
     a, b = stats.rankdata(score), stats.rankdata(label)
     centre = S.grouped_moments(a, b, groups)[0]
-    sums = np.array([a @ b[order] for order in orders_within(np.zeros(7, dtype=int) if groups is None else groups)]) - centre
+    sums = (
+        np.array([a @ b[order] for order in orders_within(np.zeros(7, dtype=int) if groups is None else groups)])
+        - centre
+    )
     observed = a @ b - centre
-    reached = {"less": sums <= observed + 1e-9, "greater": sums >= observed - 1e-9, "two-sided": np.abs(sums) >= abs(observed) - 1e-9}[alternative]
+    reached = {
+        "less": sums <= observed + 1e-9,
+        "greater": sums >= observed - 1e-9,
+        "two-sided": np.abs(sums) >= abs(observed) - 1e-9,
+    }[alternative]
     assert found.p.kind == "exact" and found.p.guaranteed
     assert found.p.p == pytest.approx(reached.mean(), rel=1e-12)
-    extreme = {"less": sums <= sums.min() + 1e-9, "greater": sums >= sums.max() - 1e-9, "two-sided": np.abs(sums) >= np.abs(sums).max() - 1e-9}[alternative]
+    extreme = {
+        "less": sums <= sums.min() + 1e-9,
+        "greater": sums >= sums.max() - 1e-9,
+        "two-sided": np.abs(sums) >= np.abs(sums).max() - 1e-9,
+    }[alternative]
     assert found.p.floor == pytest.approx(extreme.mean(), rel=1e-12)
 
 
 def test_exact_p_equals_scipy():
-    found = S.permutation_correlation(SCORE[:7], LABEL[:7], statistic="pearson", alternative="greater", resamples=10_000)
+    found = S.permutation_correlation(
+        SCORE[:7], LABEL[:7], statistic="pearson", alternative="greater", resamples=10_000
+    )
     theirs = stats.permutation_test(
         (SCORE[:7],), lambda s: s @ LABEL[:7], permutation_type="pairings", alternative="greater", n_resamples=np.inf
     )
@@ -141,7 +165,9 @@ def test_monte_carlo_p_counts_the_data_among_the_draws_and_is_never_0(draws, alt
     key = {"less": np.negative, "greater": np.positive, "two-sided": np.abs}[alternative]
     assert found.null.shape == (499,)
     assert found.p.p == pytest.approx((1 + (key(found.null) >= key(found.statistic) - 1e-12).sum()) / 500, rel=1e-12)
-    sure = S.permutation_correlation(label * (1.0 if alternative == "greater" else -1.0), label, alternative=alternative, draws=draws, resamples=499)
+    sure = S.permutation_correlation(
+        label * (1.0 if alternative == "greater" else -1.0), label, alternative=alternative, draws=draws, resamples=499
+    )
     assert sure.p.p == sure.p.floor == 1 / 500
 
 
@@ -167,7 +193,9 @@ def test_draws_that_differ_by_rounding_only_are_ties(draws):
     for statistic in ("spearman", "pearson"):
         found = S.permutation_correlation(score, label, groups=pairs, statistic=statistic, draws=draws, resamples=999)
         assert found.p.p == 1
-        other = S.permutation_correlation(score, label, groups=pairs, statistic=statistic, draws=draws, resamples=999, alternative="greater")
+        other = S.permutation_correlation(
+            score, label, groups=pairs, statistic=statistic, draws=draws, resamples=999, alternative="greater"
+        )
         assert abs(other.p.p - 0.5) < SPREAD * 0.5 / math.sqrt(999)
 
 
@@ -202,7 +230,9 @@ def test_drawn_turns_reach_the_data_as_often_as_listed_ones():
     gaps, spread = 0.0, 0.0
     for seed in range(200):
         score, label = rng(seed).standard_t(1.5, 25), rng(seed + 1000).permutation(25)
-        listed, drawn = (S.permutation_correlation(score, label, draws="cyclic", resamples=m, seed=seed) for m in (5**5, 5**5 - 1))
+        listed, drawn = (
+            S.permutation_correlation(score, label, draws="cyclic", resamples=m, seed=seed) for m in (5**5, 5**5 - 1)
+        )
         assert (listed.p.kind, drawn.p.kind) == ("exact", "monte carlo")
         gaps += (drawn.null <= listed.statistic + 1e-12).mean() - listed.p.p
         spread += listed.p.p * (1 - listed.p.p) / 5**5
@@ -225,7 +255,9 @@ def test_blocks_are_near_equal_stay_within_groups_and_do_not_look_at_data():
 def test_whole_group_of_turns_p_is_super_uniform_over_every_assignment(alternative, label, seed):
     score = np.array([0.2, 5.0, -1.0, 0.2, 0.9, 80.0])
     p = [
-        S.permutation_correlation(score, np.array(order), alternative=alternative, draws="cyclic", resamples=19, seed=seed).p.p
+        S.permutation_correlation(
+            score, np.array(order), alternative=alternative, draws="cyclic", resamples=19, seed=seed
+        ).p.p
         for order in itertools.permutations(label)
     ]
     p = np.array(p)
@@ -236,7 +268,12 @@ def test_whole_group_of_turns_p_is_super_uniform_over_every_assignment(alternati
 
 def test_whole_group_of_turns_p_is_super_uniform_within_exchange_groups():
     groups, score, label = np.repeat([0, 1], 4), SCORE, np.r_[np.arange(4.0), 10 + np.arange(4.0)]
-    p = np.array([S.permutation_correlation(score, label[order], groups=groups, draws="cyclic", resamples=19).p.p for order in orders_within(groups)])
+    p = np.array(
+        [
+            S.permutation_correlation(score, label[order], groups=groups, draws="cyclic", resamples=19).p.p
+            for order in orders_within(groups)
+        ]
+    )
     assert p.size == 576
     for level in np.unique(p):
         assert (p <= level + 1e-12).mean() <= level + 1e-12
@@ -262,9 +299,18 @@ def test_size_on_null_data(name, draws, alternative):
     for i in range(trials):
         label = r.permutation(50).astype(float)
         if grouped:
-            label = np.sort(label)[np.lexsort((label, UNEQUAL)).argsort()]  # position levels differ by group as scores do: only order within is random
+            label = np.sort(label)[
+                np.lexsort((label, UNEQUAL)).argsort()
+            ]  # position levels differ by group as scores do: only order within is random
         test = S.permutation_correlation(
-            draw(r), label, groups=groups, statistic=statistic, alternative=alternative, draws=draws, resamples=199, seed=int(r.integers(2**31))
+            draw(r),
+            label,
+            groups=groups,
+            statistic=statistic,
+            alternative=alternative,
+            draws=draws,
+            resamples=199,
+            seed=int(r.integers(2**31)),
         )
         p[i] = test.p.p
     for level in (0.05, 0.01):

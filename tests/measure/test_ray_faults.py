@@ -65,7 +65,8 @@ class Standin:
         self.util = types.SimpleNamespace(
             placement_group=lambda bundles, strategy: types.SimpleNamespace(wait=lambda s: self.fits),
             remove_placement_group=lambda group: self.log.append(("removed",)),
-            scheduling_strategies=types.SimpleNamespace(PlacementGroupSchedulingStrategy=strategy))
+            scheduling_strategies=types.SimpleNamespace(PlacementGroupSchedulingStrategy=strategy),
+        )
 
     def is_initialized(self):
         return self.connected
@@ -86,7 +87,9 @@ class Standin:
             def start(*args):
                 self.actors.append(Actor(self, cls(*args)))
                 return self.actors[-1]
+
             return types.SimpleNamespace(remote=start)
+
         return made
 
     def wait(self, jobs, num_returns, timeout):
@@ -196,7 +199,7 @@ def test_a_local_ray_without_the_gpus_is_not_waited_for(ray):
 
 
 def test_ray_that_is_absent_unreachable_or_does_not_start(ray, monkeypatch):
-    with socket.socket() as closed:                          # bound, but nobody listens
+    with socket.socket() as closed:  # bound, but nobody listens
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed.getsockname()[1]}")
         with pytest.raises(ScoringError, match="nothing answers at RAY_ADDRESS='127.0.0.1:.*ray start"):

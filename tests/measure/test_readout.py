@@ -27,7 +27,14 @@ from tests import naive
 from tests.models import KINDS, speaking, tiny
 
 TEXT = "w3 w17 w5 w3 w80 w41 w2"
-PAIR = Pair(TEXT, corrupted="w3 w17 w9 w3 w80 w41 w2", answer=" w11", foil=" w23", spans={"subject": "w5", "both": "w3 w80"}, label="one")
+PAIR = Pair(
+    TEXT,
+    corrupted="w3 w17 w9 w3 w80 w41 w2",
+    answer=" w11",
+    foil=" w23",
+    spans={"subject": "w5", "both": "w3 w80"},
+    label="one",
+)
 SHORT = Pair("w8 w9 w10 w1", corrupted="w8 w7 w10 w1", answer=" w30", foil=" w31", label="two")
 IDS = torch.tensor([3, 17, 5, 3, 80, 41, 2])
 LAYERS, HEADS, D, V = 3, 4, 32, 97
@@ -47,7 +54,9 @@ def reference(kind):
 
 
 def final_norm(hf):
-    return {"gpt2": lambda: hf.transformer.ln_f, "gpt_neox": lambda: hf.gpt_neox.final_layer_norm}.get(hf.config.model_type, lambda: hf.model.norm)()
+    return {"gpt2": lambda: hf.transformer.ln_f, "gpt_neox": lambda: hf.gpt_neox.final_layer_norm}.get(
+        hf.config.model_type, lambda: hf.model.norm
+    )()
 
 
 def unembedding(hf):
@@ -75,6 +84,7 @@ def post_norm(hf, layer):
 
 # -- logit lens -------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_logit_lens_is_the_final_norm_and_head_on_every_hidden_state(kind):
     hf = reference(kind)
@@ -82,11 +92,18 @@ def test_logit_lens_is_the_final_norm_and_head_on_every_hidden_state(kind):
     assert ds.prob.dims == ("layer", "position") and ds.layer.values.tolist() == [-1, 0, 1, 2]
     with torch.no_grad():
         out = hf(IDS[None], output_hidden_states=True)
-        logits = torch.stack([hf.get_output_embeddings()(final_norm(hf)(h[0])) for h in out.hidden_states[:-1]] + [out.logits[0]]).double()
+        logits = torch.stack(
+            [hf.get_output_embeddings()(final_norm(hf)(h[0])) for h in out.hidden_states[:-1]] + [out.logits[0]]
+        ).double()
     share = logits.softmax(-1)
     final = logits[-1].log_softmax(-1)
-    expected = dict(prob=share[..., 11], logit=logits[..., 11], logit_diff=logits[..., 11] - logits[..., 23], rank=(logits > logits[..., 11:12]).sum(-1),
-                    kl=(final.exp() * (final - logits.log_softmax(-1))).sum(-1))
+    expected = dict(
+        prob=share[..., 11],
+        logit=logits[..., 11],
+        logit_diff=logits[..., 11] - logits[..., 23],
+        rank=(logits > logits[..., 11:12]).sum(-1),
+        kl=(final.exp() * (final - logits.log_softmax(-1))).sum(-1),
+    )
     for name, value in expected.items():
         np.testing.assert_allclose(ds[name].values, value.numpy(), atol=2e-4, rtol=1e-3, err_msg=name)
     order = logits.argsort(-1, descending=True)[..., :4]
@@ -112,22 +129,45 @@ def test_logit_lens_of_other_streams(kind, site):
 
 def test_logit_lens_of_several_prompts_equals_each_alone():
     both = logit_lens(model("llama"), [PAIR, SHORT], positions=slice(None))
-    assert both.prob.dims == ("prompt", "layer", "position") and both.top_token.dims == ("prompt", "layer", "position", "top")
+    assert both.prob.dims == ("prompt", "layer", "position") and both.top_token.dims == (
+        "prompt",
+        "layer",
+        "position",
+        "top",
+    )
     for i, pair in enumerate((PAIR, SHORT)):
         alone = logit_lens(model("llama"), pair)
         n = alone.sizes["position"]
         for name in ("prob", "logit_diff", "kl", "rank", "top_prob"):
             np.testing.assert_allclose(both[name].values[i, :, :n], alone[name].values, atol=1e-5)
         assert (both.top_token.values[i, :, :n] == alone.top_token.values).all()
-    assert np.isnan(both.kl.values[1, :, 4:]).all() and (both.top_token.values[1, :, 4:] == "").all() and (both.token_index.values[1, 4:] == -1).all()
+    assert (
+        np.isnan(both.kl.values[1, :, 4:]).all()
+        and (both.top_token.values[1, :, 4:] == "").all()
+        and (both.token_index.values[1, 4:] == -1).all()
+    )
     last = logit_lens(model("llama"), [PAIR, SHORT])
-    assert last.prob.dims == ("prompt", "layer") and last.position == "last" and last.token.values.tolist() == ["w2", "w1"]
-    np.testing.assert_allclose(last.prob.values, np.stack([both.prob.values[0, :, 6], both.prob.values[1, :, 3]]), atol=1e-6)
+    assert (
+        last.prob.dims == ("prompt", "layer") and last.position == "last" and last.token.values.tolist() == ["w2", "w1"]
+    )
+    np.testing.assert_allclose(
+        last.prob.values, np.stack([both.prob.values[0, :, 6], both.prob.values[1, :, 3]]), atol=1e-6
+    )
     assert last.answer_token.values.tolist() == ["w11", "w30"]
 
 
-@pytest.mark.parametrize("positions, at, labels", [(None, range(7), list(range(7))), (-2, [5], 5), ("subject", [2], "subject"), (["subject", "last"], [2, 6], ["subject", "last"]),
-                                                  ("both", [3, 4], ["both[0]", "both[1]"]), ([1, -1], [1, 6], [1, 6]), (slice(4, None), [4, 5, 6], [4, 5, 6])])
+@pytest.mark.parametrize(
+    "positions, at, labels",
+    [
+        (None, range(7), list(range(7))),
+        (-2, [5], 5),
+        ("subject", [2], "subject"),
+        (["subject", "last"], [2, 6], ["subject", "last"]),
+        ("both", [3, 4], ["both[0]", "both[1]"]),
+        ([1, -1], [1, 6], [1, 6]),
+        (slice(4, None), [4, 5, 6], [4, 5, 6]),
+    ],
+)
 def test_logit_lens_positions(positions, at, labels):
     ds, whole = logit_lens(model("llama"), PAIR, positions=positions), logit_lens(model("llama"), PAIR)
     assert ds.position.values.tolist() == labels and np.ravel(ds.token_index).tolist() == list(at)
@@ -146,6 +186,7 @@ def test_logit_lens_takes_answers_by_hand():
 
 
 # -- attention --------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_is_that_of_the_eager_model(kind):
@@ -172,6 +213,7 @@ def test_attention_of_some_heads_and_of_either_prompt():
 
 # -- heads in the vocabulary ------------------------------------------------------------------------------------------
 
+
 def written(hf, layer, head, position):
     """What a head adds to the residual stream, from naive activations and the weights."""
     z = naive.activation(hf, IDS, "z", layer)[position].double()
@@ -191,8 +233,15 @@ def test_head_vocabulary_of_a_run(kind):
         order = logits.argsort(descending=True)
         np.testing.assert_allclose(ds.promoted.values, logits[order[:6]].numpy(), atol=1e-4, rtol=1e-4)
         np.testing.assert_allclose(ds.suppressed.values, logits[order.flip(0)[:6]].numpy(), atol=1e-4, rtol=1e-4)
-        assert ds.promoted_token.values.tolist() == [f"w{i}" for i in order[:6]] and ds.suppressed_token.values[0] == f"w{order[-1]}"
-        assert [int(ds[n]) for n in ("layer", "head", "position")] == [layer, head, position % 7] and ds.token == TEXT.split()[position]
+        assert (
+            ds.promoted_token.values.tolist() == [f"w{i}" for i in order[:6]]
+            and ds.suppressed_token.values[0] == f"w{order[-1]}"
+        )
+        assert [int(ds[n]) for n in ("layer", "head", "position")] == [
+            layer,
+            head,
+            position % 7,
+        ] and ds.token == TEXT.split()[position]
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "olmo2"])
@@ -201,12 +250,16 @@ def test_head_vocabulary_of_the_weights(kind):
     block = naive.parts(hf, layer)["block"]
     embedding = hf.get_input_embeddings().weight.double()[[5, 60]]
     if kind == "gpt2":
-        w_v = block.attn.c_attn.weight.double()[:, 2 * D:].unflatten(1, (HEADS, -1))[:, head]
+        w_v = block.attn.c_attn.weight.double()[:, 2 * D :].unflatten(1, (HEADS, -1))[:, head]
         before = torch.stack([x @ norm_matrix(block.ln_1, x) for x in embedding])
     else:
         kv = hf.config.num_key_value_heads
         w_v = block.self_attn.v_proj.weight.double().T.unflatten(1, (kv, -1))[:, head * kv // HEADS]
-        before = embedding if kind == "olmo2" else torch.stack([x @ norm_matrix(block.input_layernorm, x) for x in embedding])
+        before = (
+            embedding
+            if kind == "olmo2"
+            else torch.stack([x @ norm_matrix(block.input_layernorm, x) for x in embedding])
+        )
     out = before @ w_v @ w_o(hf, layer)[head]
     if kind == "olmo2":
         out = torch.stack([x @ norm_matrix(block.post_attention_layernorm, x) for x in out])
@@ -215,10 +268,15 @@ def test_head_vocabulary_of_the_weights(kind):
     expected = logits.sort(-1, descending=True)
     np.testing.assert_allclose(ds.promoted.values, expected.values.numpy(), atol=1e-4, rtol=1e-4)
     assert ds.source_token.values.tolist() == ["w5", "w60"] and ds.promoted.dims == ("source", "top")
-    np.testing.assert_array_equal(ds.own_rank.values, [(expected.indices[i] == t).nonzero()[0, 0] for i, t in enumerate((5, 60))])
+    np.testing.assert_array_equal(
+        ds.own_rank.values, [(expected.indices[i] == t).nonzero()[0, 0] for i, t in enumerate((5, 60))]
+    )
     np.testing.assert_array_equal(ds.own_rank + ds.own_rank_low, V - 1)
     alone = head_vocabulary(model(kind), layer, head, tokens="w5", k=3)
-    assert alone.promoted.dims == ("top",) and alone.promoted_token.values.tolist() == ds.promoted_token.values[0, :3].tolist()
+    assert (
+        alone.promoted.dims == ("top",)
+        and alone.promoted_token.values.tolist() == ds.promoted_token.values[0, :3].tolist()
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -229,20 +287,35 @@ def test_attribution_adds_up_and_its_parts_are_what_was_written(kind):
         logits = hf(IDS[None]).logits[0, -1].double()
     np.testing.assert_allclose(float(ds.total), float(logits[11] - logits[23]), atol=1e-4)
     np.testing.assert_allclose(float(ds.contribution.sum() + ds.embed + ds.bias), float(ds.total), atol=1e-4)
-    direction = norm_matrix(final_norm(hf), naive.activation(hf, IDS, "resid_post", LAYERS - 1)[-1]) @ (unembedding(hf)[11] - unembedding(hf)[23])
+    direction = norm_matrix(final_norm(hf), naive.activation(hf, IDS, "resid_post", LAYERS - 1)[-1]) @ (
+        unembedding(hf)[11] - unembedding(hf)[23]
+    )
     for layer in range(LAYERS):
         for head in range(HEADS):
-            np.testing.assert_allclose(float(ds.contribution.sel(layer=layer, component=f"head {head}")), float(written(hf, layer, head, -1) @ direction), atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(
+                float(ds.contribution.sel(layer=layer, component=f"head {head}")),
+                float(written(hf, layer, head, -1) @ direction),
+                atol=1e-4,
+                rtol=1e-4,
+            )
         mlp = naive.activation(hf, IDS, "mlp_out", layer)[-1].double() @ direction
-        np.testing.assert_allclose(float(ds.contribution.sel(layer=layer, component="mlp")), float(mlp), atol=1e-4, rtol=1e-4)
-    np.testing.assert_allclose(float(ds.embed), float(naive.activation(hf, IDS, "resid_pre", 0)[-1].double() @ direction), atol=1e-4, rtol=1e-4)
-    assert (ds.contribution.sel(component="attn_bias") != 0).all() == (kind.startswith("gpt")) and (float(ds.bias) != 0) == kind.startswith("gpt")
+        np.testing.assert_allclose(
+            float(ds.contribution.sel(layer=layer, component="mlp")), float(mlp), atol=1e-4, rtol=1e-4
+        )
+    np.testing.assert_allclose(
+        float(ds.embed), float(naive.activation(hf, IDS, "resid_pre", 0)[-1].double() @ direction), atol=1e-4, rtol=1e-4
+    )
+    assert (ds.contribution.sel(component="attn_bias") != 0).all() == (kind.startswith("gpt")) and (
+        float(ds.bias) != 0
+    ) == kind.startswith("gpt")
 
 
 def test_attribution_of_many_prompts_positions_and_single_logits():
     ds = direct_logit_attribution(model("gpt2"), [PAIR, SHORT], which="corrupted")
     assert ds.contribution.dims == ("prompt", "layer", "component") and ds.label.values.tolist() == ["one", "two"]
-    np.testing.assert_allclose((ds.contribution.sum(["layer", "component"]) + ds.embed + ds.bias).values, ds.total.values, atol=1e-4)
+    np.testing.assert_allclose(
+        (ds.contribution.sum(["layer", "component"]) + ds.embed + ds.bias).values, ds.total.values, atol=1e-4
+    )
     alone = direct_logit_attribution(model("gpt2"), SHORT, which="corrupted")
     np.testing.assert_allclose(ds.contribution.values[1], alone.contribution.values, atol=1e-5)
     only = direct_logit_attribution(model("gpt2"), TEXT, answer="w11", position=3)
@@ -253,22 +326,30 @@ def test_attribution_of_many_prompts_positions_and_single_logits():
 
 # -- scores of heads --------------------------------------------------------------------------------------------------
 
+
 def test_scores_of_patterns_made_by_hand():
-    length, size = 5, 11                                          # a start token and two copies of five
+    length, size = 5, 11  # a start token and two copies of five
     perfect = torch.zeros(3, size, size)
     for query in range(size):
         for n, key in enumerate((query - 4, query - 1, query - 5)):
             perfect[n, query, max(key, 0)] = 1
     np.testing.assert_allclose(pattern_scores(perfect, length).numpy(), np.eye(3))
     uniform = torch.ones(size, size).tril() / torch.arange(1, size + 1)[:, None]
-    np.testing.assert_allclose(pattern_scores(uniform, length).numpy(), np.mean([1 / n for n in range(7, 12)]), rtol=1e-6)
+    np.testing.assert_allclose(
+        pattern_scores(uniform, length).numpy(), np.mean([1 / n for n in range(7, 12)]), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox"])
 def test_induction_scores_follow_the_eager_models_attention(kind):
     ds = induction_scores(model(kind), length=9, sequences=3, seed=4)
     ids = torch.tensor(ds.token_id.values)
-    assert ids.shape == (3, 19) and (ids[:, 0] == 0).all() and (ids[:, 1:10] == ids[:, 10:]).all() and all(len(set(row.tolist())) == 10 for row in ids)
+    assert (
+        ids.shape == (3, 19)
+        and (ids[:, 0] == 0).all()
+        and (ids[:, 1:10] == ids[:, 10:]).all()
+        and all(len(set(row.tolist())) == 10 for row in ids)
+    )
     hf = tiny(kind, seed=3)
     hf.set_attn_implementation("eager")
     with torch.no_grad():
@@ -282,7 +363,11 @@ def test_induction_scores_follow_the_eager_models_attention(kind):
     np.testing.assert_allclose(ds.samples.values, expected, atol=1e-5)
     np.testing.assert_allclose(ds["mean"].values, expected.mean(1), atol=1e-5)
     assert ds.score.values.tolist() == ["induction", "previous_token", "duplicate_token"]
-    assert ds.low.isnull().all() and set(ds.interval_kind.values.ravel()) == {"not available: fewer than 5 values"} and int(ds.n) == 3
+    assert (
+        ds.low.isnull().all()
+        and set(ds.interval_kind.values.ravel()) == {"not available: fewer than 5 values"}
+        and int(ds.n) == 3
+    )
     assert not np.array_equal(ds.token_id, induction_scores(model(kind), length=9, sequences=3, seed=5).token_id)
 
 
@@ -310,9 +395,12 @@ def test_eigenvalue_scores_are_those_of_the_whole_vocabulary_matrix(kind):
     hf = tiny(kind, seed=3)
     ds = copying_scores(model(kind), layers=[1])
     block, final = naive.parts(hf, 1)["block"], final_norm(hf)
-    fold = lambda norm: (torch.eye(D).double() - (1 / D if isinstance(norm, torch.nn.LayerNorm) else 0)) @ torch.diag(norm.weight.double())
+    fold = lambda norm: (
+        (torch.eye(D).double() - (1 / D if isinstance(norm, torch.nn.LayerNorm) else 0))
+        @ torch.diag(norm.weight.double())
+    )
     if kind == "gpt2":
-        v, before = block.attn.c_attn.weight.double()[:, 2 * D:].unflatten(1, (HEADS, -1)), fold(block.ln_1)
+        v, before = block.attn.c_attn.weight.double()[:, 2 * D :].unflatten(1, (HEADS, -1)), fold(block.ln_1)
     elif kind.startswith("gpt_neox"):
         v = block.attention.query_key_value.weight.double().T.unflatten(1, (HEADS, 3, -1))[:, :, 2]
         before = fold(block.input_layernorm)
@@ -322,9 +410,19 @@ def test_eigenvalue_scores_are_those_of_the_whole_vocabulary_matrix(kind):
         before = torch.eye(D).double() if kind == "olmo2" else fold(block.input_layernorm)
     after = fold(post_norm(hf, 1)) if kind == "olmo2" else torch.eye(D).double()
     for head in range(HEADS):
-        full = hf.get_input_embeddings().weight.double() @ before @ v[:, head] @ w_o(hf, 1)[head] @ after @ fold(final) @ unembedding(hf).T
+        full = (
+            hf.get_input_embeddings().weight.double()
+            @ before
+            @ v[:, head]
+            @ w_o(hf, 1)[head]
+            @ after
+            @ fold(final)
+            @ unembedding(hf).T
+        )
         values = np.linalg.eigvals(full.numpy())
-        np.testing.assert_allclose(float(ds.eigenvalue_score[0, head]), values.real.sum() / np.abs(values).sum(), atol=1e-4)
+        np.testing.assert_allclose(
+            float(ds.eigenvalue_score[0, head]), values.real.sum() / np.abs(values).sum(), atol=1e-4
+        )
     assert ds.eigenvalue_score.dims == ("layer", "head")
 
 
@@ -356,14 +454,22 @@ def test_copying_hits_against_a_head_run_by_hooks(kind):
             ids = torch.tensor([7, token])
             x = naive.activation(hf, ids, "resid_pre" if layer == 0 else "resid_post", 0)
             seen = []
-            naive.forward(hf, ids, [("resid_pre", layer, lambda _: x[None]), ("v", layer, lambda v: (seen.append(v.clone()), v)[1])])
+            naive.forward(
+                hf,
+                ids,
+                [("resid_pre", layer, lambda _: x[None]), ("v", layer, lambda v: (seen.append(v.clone()), v)[1])],
+            )
             v = seen[0][0, 1].repeat_interleave(HEADS // seen[0].shape[2], 0)
             for head in range(HEADS):
                 outs = []
-                for scale in (1.0, 0.0):                         # the second run leaves only the output's bias
+                for scale in (1.0, 0.0):  # the second run leaves only the output's bias
                     z = torch.zeros(1, 2, HEADS, v.shape[-1])
                     z[0, 1, head] = v[head] * scale
-                    naive.forward(hf, ids, [("z", layer, lambda _: z), ("attn_out", layer, lambda o: (outs.append(o.clone()), o)[1])])
+                    naive.forward(
+                        hf,
+                        ids,
+                        [("z", layer, lambda _: z), ("attn_out", layer, lambda o: (outs.append(o.clone()), o)[1])],
+                    )
                 out = (outs[0] - outs[1])[0, 1].double()
                 logits = out @ norm_matrix(final_norm(hf), out) @ unembedding(hf).T
                 up[layer, head] += token in logits.topk(k).indices
@@ -371,13 +477,21 @@ def test_copying_hits_against_a_head_run_by_hooks(kind):
     assert 0 < up.mean() < len(tokens)
     np.testing.assert_allclose(ds.hit_rate.values, up / len(tokens))
     np.testing.assert_allclose(ds.suppressed_rate.values, down / len(tokens))
-    assert int(ds.n) == 4 and float(ds.chance) == k / V and (ds.low <= ds.hit_rate).all() and (ds.high >= ds.hit_rate).all()
+    assert (
+        int(ds.n) == 4
+        and float(ds.chance) == k / V
+        and (ds.low <= ds.hit_rate).all()
+        and (ds.high >= ds.hit_rate).all()
+    )
 
 
 def test_copying_hits_on_random_tokens_repeat_with_the_seed():
     first, again = (copying_scores(model("llama"), method="top_k", samples=10, layers=[1], seed=s) for s in (2, 2))
     assert first.identical(again.assign_attrs(first.attrs)) and len(provenance(first)["call"]["tokens"]) == 10
-    assert provenance(copying_scores(model("llama"), method="top_k", samples=10, layers=[1], seed=3))["call"]["tokens"] != provenance(first)["call"]["tokens"]
+    assert (
+        provenance(copying_scores(model("llama"), method="top_k", samples=10, layers=[1], seed=3))["call"]["tokens"]
+        != provenance(first)["call"]["tokens"]
+    )
 
 
 # -- what all of them share -------------------------------------------------------------------------------------------
@@ -397,7 +511,12 @@ CALLS = {
 def test_results_are_stamped_described_and_survive_a_file(name, tmp_path):
     ds = CALLS[name](model("gpt2"))
     made = provenance(ds)
-    assert made["kind"] == name.split()[0] and made["status"] == "complete" and made["model"]["hash"] == lens.models.weight_hash(model("gpt2")) and made["versions"]["torch"]
+    assert (
+        made["kind"] == name.split()[0]
+        and made["status"] == "complete"
+        and made["model"]["hash"] == lens.models.weight_hash(model("gpt2"))
+        and made["versions"]["torch"]
+    )
     json.dumps(made, allow_nan=False)
     assert describe(ds)
     lens.save(ds, tmp_path / "result.zarr")
@@ -413,14 +532,21 @@ def test_a_bridge_reads_the_same_and_keeps_no_hook(tiny_bridge):
             mine, theirs = call(bridge), call(model("llama"))
             for variable in theirs.data_vars:
                 if theirs[variable].dtype.kind == "f":
-                    np.testing.assert_allclose(mine[variable].values, theirs[variable].values, atol=1e-5, err_msg=f"{name} {variable}")
+                    np.testing.assert_allclose(
+                        mine[variable].values, theirs[variable].values, atol=1e-5, err_msg=f"{name} {variable}"
+                    )
         assert hooks() == before and torch.equal(bridge(IDS[None], return_type="logits"), logits)
         assert torch.allclose(logits, plain(IDS[None]).logits, atol=1e-4)
 
 
 def test_the_real_model_reads_its_own_prediction_last(smollm2):
-    pair = Pair("Then, when John and Mary went to the shops, John gave the bottle to", corrupted="Then, when John and Mary went to the shops, Mary gave the bottle to",
-                answer=" Mary", foil=" John", start="<|endoftext|>")
+    pair = Pair(
+        "Then, when John and Mary went to the shops, John gave the bottle to",
+        corrupted="Then, when John and Mary went to the shops, Mary gave the bottle to",
+        answer=" Mary",
+        foil=" John",
+        start="<|endoftext|>",
+    )
     seen = logit_lens(smollm2, pair, positions="last")
     ids = torch.tensor([smollm2.tokenizer(pair.start + pair.clean, add_special_tokens=False)["input_ids"]])
     with torch.no_grad():
@@ -428,7 +554,9 @@ def test_the_real_model_reads_its_own_prediction_last(smollm2):
     assert str(seen.top_token.sel(layer=29, top=0).values) == smollm2.tokenizer.decode([int(share.argmax())])
     np.testing.assert_allclose(seen.top_prob.sel(layer=29).values, share.topk(5).values.numpy(), atol=1e-4)
     parts = direct_logit_attribution(smollm2, pair)
-    np.testing.assert_allclose(float(parts.contribution.sum() + parts.embed + parts.bias), float(parts.total), atol=1e-3)
+    np.testing.assert_allclose(
+        float(parts.contribution.sum() + parts.embed + parts.bias), float(parts.total), atol=1e-3
+    )
     assert parts.kv_head.values.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, -1, -1]
 
 
@@ -436,11 +564,19 @@ def test_reduced_precision_is_read_in_float32():
     half = speaking("llama", seed=3).to(torch.bfloat16)
     with torch.no_grad():
         logits = half(IDS[None]).logits[0].float()
-    np.testing.assert_allclose(logit_lens(half, PAIR).logit.sel(layer=LAYERS - 1).values, logits[:, 11].numpy(), atol=0.05 * float(logits.abs().max()))
+    np.testing.assert_allclose(
+        logit_lens(half, PAIR).logit.sel(layer=LAYERS - 1).values,
+        logits[:, 11].numpy(),
+        atol=0.05 * float(logits.abs().max()),
+    )
     for call in CALLS.values():
         ds = call(half)
         assert all(ds[n].dtype == np.float32 for n in ("kl", "pattern", "promoted", "contribution", "mean") if n in ds)
-        assert all(np.isfinite(v).all() for v in ds.data_vars.values() if v.dtype.kind == "f" and "position" not in v.dims and v.name not in ("low", "high"))
+        assert all(
+            np.isfinite(v).all()
+            for v in ds.data_vars.values()
+            if v.dtype.kind == "f" and "position" not in v.dims and v.name not in ("low", "high")
+        )
 
 
 BAD = [
@@ -514,15 +650,23 @@ def test_a_model_without_a_tokenizer_is_told_so_and_still_scored():
     assert head_vocabulary(bare, 0, 0, tokens=5, k=2).promoted_token.values[0].startswith("[id ")
 
 
-@pytest.mark.parametrize(("words", "unknown", "bos", "expected"), [
-    ({"<unk>": 0, "a": 1, "<|endoftext|>": 2}, "<unk>", "a", 2), ({"<unk>": 0, "a": 1}, "<unk>", "a", 1), ({"a": 0, "<unk>": 1}, "<unk>", None, 0),
-    ({"b": 0, "a": 1}, None, "a", 1),
-    ({"a": 0, "<|endoftext|>": 1}, "<|endoftext|>", "a", 1)])
+@pytest.mark.parametrize(
+    ("words", "unknown", "bos", "expected"),
+    [
+        ({"<unk>": 0, "a": 1, "<|endoftext|>": 2}, "<unk>", "a", 2),
+        ({"<unk>": 0, "a": 1}, "<unk>", "a", 1),
+        ({"a": 0, "<unk>": 1}, "<unk>", None, 0),
+        ({"b": 0, "a": 1}, None, "a", 1),
+        ({"a": 0, "<|endoftext|>": 1}, "<|endoftext|>", "a", 1),
+    ],
+)
 def test_a_start_token_is_found_where_the_vocabulary_has_it_and_never_the_unknown_one(words, unknown, bos, expected):
     """`bos` None: the model's own, which is 0."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
     named = tiny("llama")
-    named.tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(words, unk_token=unknown or "b")), unk_token=unknown, bos_token=bos)
+    named.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token=unknown or "b")), unk_token=unknown, bos_token=bos
+    )
     assert start_token(named, Decoder.of(named), "auto") == expected

@@ -1,4 +1,6 @@
-"""One model among its shuffles: exchangeability by listing every choice, the t test against SciPy, and the published size in closed form and by simulation."""
+"""One model among its shuffles: exchangeability by listing every choice, the t test against SciPy, and the published
+size in closed form and by simulation.
+"""
 
 import itertools
 import math
@@ -17,7 +19,9 @@ def rng(seed=0):
 
 
 def near_rate(found, expected, trials):
-    assert abs(found - expected) <= SPREAD * math.sqrt(expected * (1 - expected) / trials), f"rate {found:.4f}, expected {expected:.4f}"
+    assert abs(found - expected) <= SPREAD * math.sqrt(expected * (1 - expected) / trials), (
+        f"rate {found:.4f}, expected {expected:.4f}"
+    )
 
 
 OTHERS = np.array([0.1, -0.4, 0.9, 0.2, 0.1])
@@ -37,14 +41,20 @@ def test_one_retraining_handed_in_many_times_is_refused_and_a_few_copies_are_dou
     with pytest.raises(S.StatisticsError, match="one retraining handed in 19 times"):
         S.one_of_many(below[0, 0], np.full(19, below[0, 1]))
     some = S.one_of_many(0.95, OTHERS)
-    assert not some.rank.guaranteed and "1 of 5 retrainings have the value of another" in some.rank.worth and "approximate" in str(some)
+    assert (
+        not some.rank.guaranteed
+        and "1 of 5 retrainings have the value of another" in some.rank.worth
+        and "approximate" in str(some)
+    )
     assert "guaranteed if every retraining drew its own order" in str(S.one_of_many(1.7, OTHERS[:4]))
 
 
 @pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
 @pytest.mark.parametrize("values", [[3.0, 1.0, 4.0, 1.5, 9.0], [1.0, 1.0, 2.0, 2.0, 2.0]])
 def test_rank_p_is_super_uniform_over_every_choice_of_the_true_order(alternative, values):
-    p = np.array([S.one_of_many(v, values[:i] + values[i + 1 :], alternative=alternative).rank.p for i, v in enumerate(values)])
+    p = np.array(
+        [S.one_of_many(v, values[:i] + values[i + 1 :], alternative=alternative).rank.p for i, v in enumerate(values)]
+    )
     for level in np.unique(p):
         assert (p <= level + 1e-12).mean() <= level + 1e-12
 
@@ -64,13 +74,25 @@ def test_published_value_by_its_formula_and_never_called_a_p_value():
     two = S.one_of_many(1.7, [0.2, 0.6], spread="difference")
     assert two.z == pytest.approx((1.7 - 0.4) / 0.4)
     text = str(S.one_of_many(1.7, rng().normal(size=9)))
-    assert "\n" not in text and "guaranteed" in text and "approximate" in text and "is not a p-value (size 0.0897 at 0.05)" in text
+    assert (
+        "\n" not in text
+        and "guaranteed" in text
+        and "approximate" in text
+        and "is not a p-value (size 0.0897 at 0.05)" in text
+    )
 
 
 @pytest.mark.parametrize(
     "m, alpha, size",
     [
-        *[(9, 0.05, 0.090), (9, 0.01, 0.036), (9, 1e-3, 0.0123), (9, 1e-6, 1.4e-3), (9, 1e-10, 2.3e-4), (9, 1e-25, 7e-6)],
+        *[
+            (9, 0.05, 0.090),
+            (9, 0.01, 0.036),
+            (9, 1e-3, 0.0123),
+            (9, 1e-6, 1.4e-3),
+            (9, 1e-10, 2.3e-4),
+            (9, 1e-25, 7e-6),
+        ],
         *[(19, 0.05, 0.068), (19, 1e-3, 0.0045), (99, 1e-3, 0.0014)],
     ],
 )
@@ -88,9 +110,15 @@ def test_true_size_with_two_shuffles_is_that_of_a_cauchy():
 @pytest.mark.parametrize("alternative", ["greater", "two-sided"])
 def test_sizes_by_simulation(m, spread, alternative):
     trials, r = 6000, rng(4)
-    tests = [S.one_of_many(x[0], x[1:], spread=spread, alternative=alternative) for x in 50 * r.normal(size=(trials, m + 1))]
+    tests = [
+        S.one_of_many(x[0], x[1:], spread=spread, alternative=alternative) for x in 50 * r.normal(size=(trials, m + 1))
+    ]
     for level in (0.05, 0.01):
-        near_rate(np.mean([t.published.p <= level for t in tests]), S.published_size(level, m, spread=spread, alternative=alternative), trials)
+        near_rate(
+            np.mean([t.published.p <= level for t in tests]),
+            S.published_size(level, m, spread=spread, alternative=alternative),
+            trials,
+        )
         near_rate(np.mean([t.t.p <= level for t in tests]), level, trials)
     floor = tests[0].rank.floor
     near_rate(np.mean([t.rank.p <= floor + 1e-12 for t in tests]), floor, trials)
@@ -127,7 +155,10 @@ def test_pooled_checkpoints_treat_every_model_alike():
         (lambda: S.one_of_many(np.nan, [0.5, 0.1]), "observed = nan"),
         (lambda: S.one_of_many(1.0, OTHERS, alternative="up"), "alternative = 'up'"),
         (lambda: S.one_of_many(1.0, OTHERS, spread="difference"), "spread = 'difference' with m = 5"),
-        (lambda: S.one_of_many(1.0, OTHERS, alpha=0.01), "alpha = 0.01 cannot be reached: the smallest p of 5 shuffles is 0.17. Retrain on at least 99"),
+        (
+            lambda: S.one_of_many(1.0, OTHERS, alpha=0.01),
+            "alpha = 0.01 cannot be reached: the smallest p of 5 shuffles is 0.17. Retrain on at least 99",
+        ),
         (lambda: S.published_size(0.05, 1), "m=1"),
         (lambda: S.published_size(5, 9), "alpha=5"),
         (lambda: S.pool_checkpoints([1.0], [[1.0, 2.0]]), "observed has shape"),

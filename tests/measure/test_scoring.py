@@ -1,4 +1,6 @@
-"""Scores equal plain Hugging Face logits, whatever the model's head does; stores resume, heal and never hold a row twice."""
+"""Scores equal plain Hugging Face logits, whatever the model's head does; stores resume, heal and never hold a row
+twice.
+"""
 
 import json
 import subprocess
@@ -23,12 +25,33 @@ from lens.measure.scoring_store import Part, Store
 from tests import models as tiny_models
 
 VOCABULARY = 97
-SMALL = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48, max_position_embeddings=64,
-             initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+SMALL = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 #: Models whose logits are more than their head's output, and how each is recognised.
 HEADS = {
-    "gemma2": (transformers.Gemma2ForCausalLM, transformers.Gemma2Config, dict(head_dim=8, final_logit_softcapping=3.0, sliding_window=8), "capped"),
-    "granite": (transformers.GraniteForCausalLM, transformers.GraniteConfig, dict(logits_scaling=3.5, embedding_multiplier=2.0), "scaled"),
+    "gemma2": (
+        transformers.Gemma2ForCausalLM,
+        transformers.Gemma2Config,
+        dict(head_dim=8, final_logit_softcapping=3.0, sliding_window=8),
+        "capped",
+    ),
+    "granite": (
+        transformers.GraniteForCausalLM,
+        transformers.GraniteConfig,
+        dict(logits_scaling=3.5, embedding_multiplier=2.0),
+        "scaled",
+    ),
     "cohere": (transformers.CohereForCausalLM, transformers.CohereConfig, dict(logit_scale=0.25), "scaled"),
 }
 
@@ -56,7 +79,7 @@ def reference(model, row, start=None):
 
 def assert_equal_to_plain(scores, model, rows, start=None, tolerance=1e-4):
     for i, row in enumerate(rows):
-        at = slice(*scores.offsets[i:i + 2])
+        at = slice(*scores.offsets[i : i + 2])
         value, mean, variance = reference(model, row, start)
         np.testing.assert_allclose(scores.logprob[at], value, atol=tolerance)
         if scores.mean is not None:
@@ -83,7 +106,7 @@ def test_a_scaled_or_capped_head_is_recognised(kind):
 
 def test_a_cap_that_small_logits_do_not_show_is_recognised():
     model = head_model("gemma2", final_logit_softcapping=30.0)
-    model.model.norm.weight.fill_(-0.9999)                # logits of about 1e-3: the cap changes them by less than float32 holds
+    model.model.norm.weight.fill_(-0.9999)  # logits of about 1e-3: the cap changes them by less than float32 holds
     assert Likelihood(model).way == "capped"
 
 
@@ -97,7 +120,7 @@ def test_a_head_that_is_not_recognised_runs_whole():
     torch.manual_seed(0)
     model, rows = Odd(transformers.LlamaConfig(**SMALL)).eval(), make_rows()
     assert Likelihood(model).way == "whole"
-    small = Likelihood(model, piece=4 * VOCABULARY)        # one token a piece, eight a forward: every cut is crossed
+    small = Likelihood(model, piece=4 * VOCABULARY)  # one token a piece, eight a forward: every cut is crossed
     values = small.batch(rows, None, 1)
     for row, (value,) in zip(rows, values):
         np.testing.assert_allclose(value, reference(model, row)[0], atol=1e-4)
@@ -142,7 +165,9 @@ def test_an_adapter_counts():
 
     rows = make_rows()
     torch.manual_seed(0)
-    adapted = get_peft_model(tiny_models.tiny("llama"), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)).eval()
+    adapted = get_peft_model(
+        tiny_models.tiny("llama"), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    ).eval()
     scores = score(adapted, rows, start=None)
     assert_equal_to_plain(scores, adapted, rows)
     assert np.abs(scores.logprob - score(tiny_models.tiny("llama"), rows, start=None).logprob).max() > 1e-2
@@ -153,7 +178,10 @@ def test_half_precision_is_read_in_float32():
     half = score(model, rows, start=None, dtype="bfloat16")
     assert half.logprob.dtype == np.float32 and half.model["dtype"] == "bfloat16" and model.dtype == torch.float32
     cast = tiny_models.tiny("llama").to(torch.bfloat16)
-    gap = [np.abs(half.logprob[slice(*half.offsets[i:i + 2])] - reference(cast, row)[0]).max() for i, row in enumerate(rows)]
+    gap = [
+        np.abs(half.logprob[slice(*half.offsets[i : i + 2])] - reference(cast, row)[0]).max()
+        for i, row in enumerate(rows)
+    ]
     exact = np.abs(half.logprob - score(model, rows, start=None).logprob)
     assert max(gap) < 0.3 and 1e-3 < exact.mean() < 0.1
 
@@ -169,13 +197,19 @@ def test_prefix_and_window_read_the_prefix_and_score_the_window():
 
 
 def test_nll_is_the_mean_over_the_positions_asked_for():
-    scores = Scores(np.array([7, 8, 9]), np.array([0, 3, 3, 5]), np.array([-1, -2, -4, -8, -16], np.float32), about={"first": 1})
+    scores = Scores(
+        np.array([7, 8, 9]), np.array([0, 3, 3, 5]), np.array([-1, -2, -4, -8, -16], np.float32), about={"first": 1}
+    )
     np.testing.assert_allclose(scores.nll(), [7 / 3, np.nan, 12])
     np.testing.assert_allclose(scores.nll(prefix=2), [3, np.nan, 16])
     np.testing.assert_allclose(scores.nll(window=2), [1, np.nan, 8])
     np.testing.assert_allclose(scores.nll(prefix=2, window=1, reduce="sum"), [2, np.nan, 16])
     taken = scores.take([9, 7])
-    assert taken.row_id.tolist() == [9, 7] and taken.logprob.tolist() == [-8, -16, -1, -2, -4] and taken.about["short"] == 0
+    assert (
+        taken.row_id.tolist() == [9, 7]
+        and taken.logprob.tolist() == [-8, -16, -1, -2, -4]
+        and taken.about["short"] == 0
+    )
     with pytest.raises(ScoringError, match=r"\[3\]"):
         scores.take([7, 3])
 
@@ -187,16 +221,18 @@ def test_a_row_with_nan_or_infinity_has_no_score_and_is_counted():
     assert scores.take([0, 1, 2]).about["bad"] == 2
     model = tiny_models.tiny("llama")
     bias = torch.zeros(VOCABULARY)
-    bias[5] = -torch.inf                                   # a token that the model never gives
+    bias[5] = -torch.inf  # a token that the model never gives
     model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
     with_it, without = np.array([1, 2, 5, 3]), np.array([1, 2, 6, 3])
     scored = score(model, [with_it, without], start=None, extra="mean")
-    assert scored.about["bad"] == 1 and np.isnan(scored.nll()).tolist() == [True, False] and np.isfinite(scored.mean).all()
+    assert (
+        scored.about["bad"] == 1 and np.isnan(scored.nll()).tolist() == [True, False] and np.isfinite(scored.mean).all()
+    )
 
 
 def test_rows_beyond_the_context_are_cut_and_counted():
     model, rows = tiny_models.tiny("gpt2"), np.random.default_rng(0).integers(0, VOCABULARY, (3, 70))
-    scores = score(model, rows, start=None)                # a context of 64 reads 64 tokens and predicts the 65th
+    scores = score(model, rows, start=None)  # a context of 64 reads 64 tokens and predicts the 65th
     assert scores.about["cut"] == 3 and scores.tokens().tolist() == [64] * 3
     assert_equal_to_plain(scores, model, rows[:, :65])
     assert score(model, rows, start=0).tokens().tolist() == [64] * 3
@@ -219,13 +255,21 @@ def test_blocks_and_batches_cover_every_row_once(monkeypatch):
     assert cut.row_id.tolist() == list(range(60)) and (cut.offsets == whole.offsets).all()
     np.testing.assert_allclose(cut.logprob, whole.logprob, atol=2e-5)
     sizes = []
-    monkeypatch.setattr(Likelihood, "batch", lambda self, rows, start, first: sizes.append((len(rows), max(map(len, rows)))) or
-                        [(np.zeros(len(r) - first, np.float32),) for r in rows])
+    monkeypatch.setattr(
+        Likelihood,
+        "batch",
+        lambda self, rows, start, first: (
+            sizes.append((len(rows), max(map(len, rows)))) or [(np.zeros(len(r) - first, np.float32),) for r in rows]
+        ),
+    )
     score(model, rows, start=None, batch_tokens=60)
-    assert all(n * w <= 60 or n == 1 for n, w in sizes) and sum(n for n, _ in sizes) == 60 and max(n for n, _ in sizes) > 1
+    assert (
+        all(n * w <= 60 or n == 1 for n, w in sizes) and sum(n for n, _ in sizes) == 60 and max(n for n, _ in sizes) > 1
+    )
 
 
-# -- the store ------------------------------------------------------------------------------------------------------------
+# -- the store
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -260,7 +304,7 @@ def test_a_second_call_reads_the_store_bit_by_bit(tmp_path, small_parts, monkeyp
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
     assert len(list(tmp_path.glob("*/*.parquet"))) > 3
     more = score(model, [*rows, *make_rows(3, seed=9)], store=tmp_path, extra=("mean", "variance"))
-    assert len(seen) == 3 and (more.logprob[:len(first.logprob)] == first.logprob).all()
+    assert len(seen) == 3 and (more.logprob[: len(first.logprob)] == first.logprob).all()
 
 
 def test_other_weights_options_or_tokens_are_never_taken_from_it(tmp_path, monkeypatch):
@@ -273,7 +317,9 @@ def test_other_weights_options_or_tokens_are_never_taken_from_it(tmp_path, monke
         assert len(seen) == sum(len(r) > changed.get("prefix", 0) for r in rows), changed
     del seen[:]
     other = tiny_models.tiny("llama", seed=1)
-    assert (score(other, rows, store=tmp_path).logprob == score(other, rows).logprob).all() and len(seen) == 2 * len(rows)
+    assert (score(other, rows, store=tmp_path).logprob == score(other, rows).logprob).all() and len(seen) == 2 * len(
+        rows
+    )
     del seen[:]
     altered = [r.copy() for r in rows]
     altered[4][0] = (altered[4][0] + 1) % VOCABULARY
@@ -323,7 +369,7 @@ def test_a_corrupt_part_is_named_and_scored_again(tmp_path, small_parts, damage)
     if damage == "flip":
         logprob = the_store(tmp_path).read(victim.name).values[0][0]
         data[bytes(data).index(logprob.tobytes())] ^= 1
-    victim.write_bytes({"cut": bytes(data[:len(data) // 2]), "flip": bytes(data), "text": b"not parquet"}[damage])
+    victim.write_bytes({"cut": bytes(data[: len(data) // 2]), "flip": bytes(data), "text": b"not parquet"}[damage])
     again = score(model, rows, store=tmp_path, batch_tokens=100)
     assert again.about["corrupt"] == [victim.name] and again.about["cached"] < len(rows)
     assert again.logprob.tobytes() == first.logprob.tobytes()
@@ -332,7 +378,9 @@ def test_a_corrupt_part_is_named_and_scored_again(tmp_path, small_parts, damage)
 
 @pytest.mark.parametrize("damage", ["row", "column", "null", "type", "name"])
 def test_a_part_of_another_form_is_named_and_scored_again(tmp_path, small_parts, damage):
-    """A whole Parquet file, with checksums that are right, that holds fewer values than the rows have tokens, or other rows than its name says."""
+    """A whole Parquet file, with checksums that are right, that holds fewer values than the rows have tokens, or other
+    rows than its name says.
+    """
     rows, model = make_rows(), tiny_models.tiny("llama")
     first = score(model, rows, store=tmp_path, batch_tokens=100, extra=("mean", "variance"))
     victim, other = sorted(tmp_path.glob("*/*.parquet"))[1:3]
@@ -359,12 +407,15 @@ def test_two_runs_at_once_do_not_double_rows(tmp_path, small_parts, monkeypatch)
     def first_together(self, part):
         if not self.__dict__.setdefault("met", False):
             self.met = True
-            together.wait()                                 # both have scored their first part, and neither has written it
+            together.wait()  # both have scored their first part, and neither has written it
         return write(self, part)
 
     monkeypatch.setattr(Store, "write", first_together)
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(score, tiny_models.tiny("llama"), make_rows(), store=tmp_path, batch_tokens=100, threads=1) for _ in range(2)]
+        jobs = [
+            pool.submit(score, tiny_models.tiny("llama"), make_rows(), store=tmp_path, batch_tokens=100, threads=1)
+            for _ in range(2)
+        ]
         one, two = (job.result() for job in jobs)
     assert one.logprob.tobytes() == two.logprob.tobytes()
     keys = the_store(tmp_path).rows()
@@ -396,19 +447,22 @@ def test_stopped_scoring_keeps_what_is_done_and_goes_on(tmp_path, small_parts):
     assert (whole.take(part.row_id).logprob == part.logprob).all()
 
 
-@pytest.mark.parametrize("call, message", [
-    (dict(rows=[[1, 200]]), "row 0 holds tokens from 1 to 200"),
-    (dict(rows=[[1.5, 2.0]]), "float64"),
-    (dict(row_ids=[3, 3]), "3 is there 2 times"),
-    (dict(row_ids=[3]), "expected 2 whole numbers"),
-    (dict(prefix=-1), "prefix=-1"),
-    (dict(window=0), "window=0"),
-    (dict(start=97), "start=97"),
-    (dict(extra="median"), "'median' is not known"),
-    (dict(backend="spark"), "backend='spark'"),
-    (dict(workers=0), "workers=0"),
-    (dict(batch_tokens=True), "batch_tokens=True"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (dict(rows=[[1, 200]]), "row 0 holds tokens from 1 to 200"),
+        (dict(rows=[[1.5, 2.0]]), "float64"),
+        (dict(row_ids=[3, 3]), "3 is there 2 times"),
+        (dict(row_ids=[3]), "expected 2 whole numbers"),
+        (dict(prefix=-1), "prefix=-1"),
+        (dict(window=0), "window=0"),
+        (dict(start=97), "start=97"),
+        (dict(extra="median"), "'median' is not known"),
+        (dict(backend="spark"), "backend='spark'"),
+        (dict(workers=0), "workers=0"),
+        (dict(batch_tokens=True), "batch_tokens=True"),
+    ],
+)
 def test_bad_arguments_are_named(call, message):
     given = dict(rows=[[1, 2], [3, 4]]) | call
     with pytest.raises(ScoringError, match=message):
@@ -426,7 +480,10 @@ def test_models_whose_numbers_their_hash_does_not_tell_are_refused():
     with pytest.raises(ScoringError, match="expected a Hugging Face"):
         score(object(), [[1, 2]])
     bridge = models.wrap(model, tiny_models.word_tokenizer(), "x")
-    with lens.edited(bridge, lens.Edit(lens.Site("attn_out", layer=1), "zero")), pytest.raises(ScoringError, match="edits are in force|hooks"):
+    with (
+        lens.edited(bridge, lens.Edit(lens.Site("attn_out", layer=1), "zero")),
+        pytest.raises(ScoringError, match="edits are in force|hooks"),
+    ):
         score(bridge, [[1, 2]])
     broken = tiny_models.tiny("llama")
     broken.lm_head.weight[0, 0] = float("nan")
@@ -438,8 +495,15 @@ def test_models_whose_numbers_their_hash_does_not_tell_are_refused():
 def test_smollm2_equals_its_plain_model(smollm2):
     from lens.cache import fetched
 
-    hf = transformers.AutoModelForCausalLM.from_pretrained(str(fetched("smollm2")), dtype=torch.float32, local_files_only=True).eval()
-    texts = ["The capital of France is Paris.", "In the beginning", "def add(a, b):\n    return a + b\n", "A palimpsest is a page from which an earlier text was scraped."]
+    hf = transformers.AutoModelForCausalLM.from_pretrained(
+        str(fetched("smollm2")), dtype=torch.float32, local_files_only=True
+    ).eval()
+    texts = [
+        "The capital of France is Paris.",
+        "In the beginning",
+        "def add(a, b):\n    return a + b\n",
+        "A palimpsest is a page from which an earlier text was scraped.",
+    ]
     rows = [np.array(smollm2.tokenizer(t)["input_ids"]) for t in texts]
     scores = score(smollm2, rows, extra=("mean", "variance"))
     assert scores.about["start"] == 1
@@ -448,8 +512,12 @@ def test_smollm2_equals_its_plain_model(smollm2):
 
 def test_rows_are_taken_by_id_or_by_a_truth_value_each():
     made = Scores(np.array([3, 5, 9]), np.array([0, 2, 3, 6]), np.arange(6, dtype=np.float32))
-    assert made.take([False, True, True]).row_id.tolist() == made.take(np.array([0, 1, 1], bool)).row_id.tolist() == [5, 9]
-    assert made.take([9, 3]).row_id.tolist() == [9, 3] and made.take(np.array([True, False, False])).logprob.tolist() == [0, 1]
+    assert (
+        made.take([False, True, True]).row_id.tolist() == made.take(np.array([0, 1, 1], bool)).row_id.tolist() == [5, 9]
+    )
+    assert made.take([9, 3]).row_id.tolist() == [9, 3] and made.take(
+        np.array([True, False, False])
+    ).logprob.tolist() == [0, 1]
     for wrong in ([True, False], [1.9], ["3"], [True, 3, 5], 10**30, None, [[object()]]):
         with pytest.raises(ScoringError, match="row_ids"):
             made.take(wrong)

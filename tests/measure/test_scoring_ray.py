@@ -1,4 +1,6 @@
-"""Ray actors score the same pieces to the same bits, and a killed one loses and doubles nothing. One local cluster of two workers serves all."""
+"""Ray actors score the same pieces to the same bits, and a killed one loses and doubles nothing. One local cluster of
+two workers serves all.
+"""
 
 import os
 import subprocess
@@ -40,7 +42,7 @@ def cluster(tmp_path_factory):
     import ray
 
     mark = str(tmp_path_factory.mktemp("ray") / "died")
-    os.environ["MNEMOSCOPE_TEST_DEATH"] = mark                # the workers inherit it
+    os.environ["MNEMOSCOPE_TEST_DEATH"] = mark  # the workers inherit it
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield mark
     ray.shutdown()
@@ -57,7 +59,9 @@ def files(folder):
 
 
 def run(folder, rows=23, **more):
-    return score(tiny_models.tiny("llama"), make_rows(rows), store=folder, batch_tokens=100, extra=("mean", "variance"), **more)
+    return score(
+        tiny_models.tiny("llama"), make_rows(rows), store=folder, batch_tokens=100, extra=("mean", "variance"), **more
+    )
 
 
 def test_both_backends_write_the_same_bytes(cluster, tmp_path, small_parts):
@@ -68,7 +72,9 @@ def test_both_backends_write_the_same_bytes(cluster, tmp_path, small_parts):
     assert ray.about["backend"] == "ray" and ray.about["threads"] == 1
     # a model by name is loaded by each worker
     rows = [np.arange(1, 2 + i) for i in range(1, 30)]
-    one, two = (score("organism:induction", rows, batch_tokens=100, threads=1, backend=backend) for backend in ("local", "ray"))
+    one, two = (
+        score("organism:induction", rows, batch_tokens=100, threads=1, backend=backend) for backend in ("local", "ray")
+    )
     assert one.logprob.tobytes() == two.logprob.tobytes() and one.model == two.model
 
 
@@ -146,8 +152,9 @@ except scoring.ScoringError as error:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds Ray's processes in /proc, which this system lacks")
-@pytest.mark.parametrize("process, said", [("raylet", "the raylet of the driver's node died"),
-                                           ("gcs_server", "its head process")])
+@pytest.mark.parametrize(
+    "process, said", [("raylet", "the raylet of the driver's node died"), ("gcs_server", "its head process")]
+)
 def test_a_ray_that_dies_in_the_middle_is_an_error_and_the_same_call_goes_on(tmp_path, process, said):
     code = [sys.executable, "-c", LOST, str(tmp_path / "store"), process]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

@@ -1,4 +1,6 @@
-"""A store of scores belongs to the model as it is: what weights do not say counts, and a model that cannot be identified is refused."""
+"""A store of scores belongs to the model as it is: what weights do not say counts, and a model that cannot be
+identified is refused.
+"""
 
 import numpy as np
 import pytest
@@ -14,9 +16,16 @@ def scored(model, store=None):
     return np.concatenate([score(model, ROWS, start=None, store=store, progress=False).logprob])
 
 
-@pytest.mark.parametrize("change", [lambda m: setattr(m.model.norm, "variance_epsilon", 2.0), lambda m: m.model.rotary_emb.inv_freq.mul_(3),
-                                    lambda m: setattr(m.model.layers[0].mlp, "act_fn", torch.nn.Tanh()), lambda m: m.model.layers[0].mlp.up_proj.weight.data[3:, 4].mul_(9)],
-                         ids=["a norm's epsilon", "rotary frequencies", "another activation", "weights through .data"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: setattr(m.model.norm, "variance_epsilon", 2.0),
+        lambda m: m.model.rotary_emb.inv_freq.mul_(3),
+        lambda m: setattr(m.model.layers[0].mlp, "act_fn", torch.nn.Tanh()),
+        lambda m: m.model.layers[0].mlp.up_proj.weight.data[3:, 4].mul_(9),
+    ],
+    ids=["a norm's epsilon", "rotary frequencies", "another activation", "weights through .data"],
+)
 def test_scores_of_the_model_as_it_was_do_not_come_back(change, tmp_path):
     model = tiny()
     before = scored(model, tmp_path)

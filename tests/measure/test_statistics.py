@@ -1,6 +1,8 @@
-"""The statistics against SciPy, against brute force over all draws, against closed forms, and by simulated coverage and size.
+"""The statistics against SciPy, against brute force over all draws, against closed forms, and by simulated coverage and
+size.
 
-Simulation bounds are four binomial standard errors at a fixed seed, so a right implementation fails none and one that is off by a few per cent does.
+Simulation bounds are four binomial standard errors at a fixed seed, so a right implementation fails none and one that
+is off by a few per cent does.
 """
 
 import dataclasses
@@ -25,7 +27,9 @@ def rng(seed=0):
 
 
 def near_rate(found, expected, trials, sigmas=4):
-    assert abs(found - expected) <= sigmas * math.sqrt(expected * (1 - expected) / trials), f"rate {found:.4f}, expected {expected:.4f}"
+    assert abs(found - expected) <= sigmas * math.sqrt(expected * (1 - expected) / trials), (
+        f"rate {found:.4f}, expected {expected:.4f}"
+    )
 
 
 SKEWED = rng(3).lognormal(0, 1, 30)
@@ -38,7 +42,9 @@ SKEWED = rng(3).lognormal(0, 1, 30)
 @pytest.mark.parametrize("method, theirs", [("percentile", "percentile"), ("bca", "BCa")])
 def test_bootstrap_equals_scipy(statistic, method, theirs):
     ours = S.bootstrap(SKEWED, statistic=statistic, method=method, resamples=20_000, level=0.9)
-    reference = stats.bootstrap((SKEWED,), getattr(np, statistic), n_resamples=20_000, confidence_level=0.9, method=theirs, rng=rng(1)).confidence_interval
+    reference = stats.bootstrap(
+        (SKEWED,), getattr(np, statistic), n_resamples=20_000, confidence_level=0.9, method=theirs, rng=rng(1)
+    ).confidence_interval
     width = reference.high - reference.low
     assert ours.estimate == pytest.approx(getattr(np, statistic)(SKEWED))
     assert abs(ours.low - reference.low) < 0.03 * width and abs(ours.high - reference.high) < 0.03 * width
@@ -82,7 +88,8 @@ def test_coverage_of_a_normal_mean(method):
     n, trials = 20, 4000
     interval = S.bootstrap(rng(7).normal(1.0, 2.0, (n, trials)), method=method, resamples=1000)
     covered = np.mean((interval.low <= 1) & (interval.high >= 1))
-    # the percentile interval is nearly mean +- z * sd(ddof=0) / sqrt(n), whose coverage Student's t gives; BCa tends to it for symmetric data
+    # the percentile interval is nearly mean +- z * sd(ddof=0) / sqrt(n), whose coverage Student's t gives; BCa tends to
+    # it for symmetric data
     short = 2 * stats.t.cdf(stats.norm.isf(0.025) * math.sqrt((n - 1) / n), n - 1) - 1
     near_rate(covered, 0.95 if method == "studentized" else short, trials)
 
@@ -108,7 +115,9 @@ def test_ratio_equals_scipy(paired, method, theirs):
 
     y = y if paired else y[:18]
     ours = S.bootstrap_comparison(x, y, paired=paired, method=method, resamples=20_000)
-    reference = stats.bootstrap((x, y), ratio, paired=paired, method=theirs, n_resamples=20_000, rng=rng(1)).confidence_interval
+    reference = stats.bootstrap(
+        (x, y), ratio, paired=paired, method=theirs, n_resamples=20_000, rng=rng(1)
+    ).confidence_interval
     width = reference.high - reference.low
     assert ours.estimate == pytest.approx(x.mean() / y.mean())
     assert abs(ours.low - reference.low) < 0.04 * width and abs(ours.high - reference.high) < 0.04 * width
@@ -139,7 +148,10 @@ def test_constant_data_has_a_point_interval():
         assert interval.low == pytest.approx(0.1) and interval.high == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("function", [S.bootstrap, functools.partial(S.bootstrap, method="bca"), functools.partial(S.bootstrap, statistic="median")])
+@pytest.mark.parametrize(
+    "function",
+    [S.bootstrap, functools.partial(S.bootstrap, method="bca"), functools.partial(S.bootstrap, statistic="median")],
+)
 def test_missing_values_other_cells_and_memory_do_not_change_a_cell(function):
     x = rng(9).normal(size=(12, 5, 4))
     x[8:, 1], x[[0, 5], 2, 3], x[:, 4, 0], x[1:, 4, 1] = np.nan, np.nan, np.nan, np.nan
@@ -168,8 +180,10 @@ def test_axis_and_input_types():
 
 def test_same_seed_same_numbers_and_another_seed_others():
     for function in (S.bootstrap, S.sign_flip, S.sign_flip_max):
+
         def fields(seed, function=function):
             return [v for v in dataclasses.astuple(function(SKEWED - 1, seed=seed)) if isinstance(v, float)]
+
         assert fields(1) == fields(1) != fields(2)
 
 
@@ -203,7 +217,9 @@ def test_fisher_exact_on_two_by_two_equals_the_hypergeometric_sum():
     table = np.array([[3, 1], [2, 9]])
     law = stats.hypergeom(15, 4, 5)
     assert S.fisher_exact(table, "greater").p == pytest.approx(law.sf(2))
-    assert S.fisher_exact(table).p == pytest.approx(sum(law.pmf(k) for k in range(5) if law.pmf(k) <= law.pmf(3) * (1 + 1e-9)))
+    assert S.fisher_exact(table).p == pytest.approx(
+        sum(law.pmf(k) for k in range(5) if law.pmf(k) <= law.pmf(3) * (1 + 1e-9))
+    )
 
 
 def test_fisher_exact_on_a_larger_table_agrees_with_listing_all_tables():
@@ -227,13 +243,27 @@ def flipped_means(x):
 
 @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
 def test_exact_sign_flip_equals_listing_and_scipy(alternative):
-    for x in (rng(1).normal(0.5, 1, 10), np.array([1, 1, 1, -1, 2, 2, -2, 0.0]), np.array([0.1, 0.2, 0.3, -0.1, -0.2, 0.3])):
+    for x in (
+        rng(1).normal(0.5, 1, 10),
+        np.array([1, 1, 1, -1, 2, 2, -2, 0.0]),
+        np.array([0.1, 0.2, 0.3, -0.1, -0.2, 0.3]),
+    ):
         means, seen = flipped_means(x), x.mean()
-        hits = {"two-sided": np.abs(means) >= abs(seen) - 1e-12, "greater": means >= seen - 1e-12, "less": means <= seen + 1e-12}[alternative]
+        hits = {
+            "two-sided": np.abs(means) >= abs(seen) - 1e-12,
+            "greater": means >= seen - 1e-12,
+            "less": means <= seen + 1e-12,
+        }[alternative]
         ours = S.sign_flip(x, alternative=alternative)
-        reference = stats.permutation_test((x,), np.mean, permutation_type="samples", alternative=alternative, n_resamples=np.inf)
+        reference = stats.permutation_test(
+            (x,), np.mean, permutation_type="samples", alternative=alternative, n_resamples=np.inf
+        )
         skewed = len(x) >= 8 and stats.skewtest(x).pvalue <= 0.05
-        assert ours.kind == ("approximate" if skewed else "exact") and bool(ours.reason) == skewed and ("symmetric" in ours.condition) != skewed
+        assert (
+            ours.kind == ("approximate" if skewed else "exact")
+            and bool(ours.reason) == skewed
+            and ("symmetric" in ours.condition) != skewed
+        )
         assert ours.p == pytest.approx(hits.mean()) and ours.p == pytest.approx(reference.pvalue)
 
 
@@ -262,7 +292,9 @@ def test_sign_flip_of_many_cells_is_the_sign_flip_of_each_with_shared_flips():
 
 def test_sign_flip_size_is_its_level_for_exact_and_monte_carlo():
     noise = rng(4).standard_t(2, (10, 4000))
-    near_rate(np.mean(S.sign_flip(noise, resamples=1024).p <= 0.05), 51 // 2 * 2 / 1024, 4000)  # two-sided p is a multiple of 2/1024
+    near_rate(
+        np.mean(S.sign_flip(noise, resamples=1024).p <= 0.05), 51 // 2 * 2 / 1024, 4000
+    )  # two-sided p is a multiple of 2/1024
     p = [S.sign_flip(rng(i).normal(size=(15, 5)), resamples=99, seed=i).p for i in range(600)]
     near_rate(np.mean(np.array(p) <= 0.05), 0.05, 3000)
     report = S.calibration(np.array(p)[:, 0])
@@ -272,7 +304,12 @@ def test_sign_flip_size_is_its_level_for_exact_and_monte_carlo():
 def test_step_down_max_equals_a_plain_loop_over_all_flips():
     x = rng(5).normal(0, 1, (8, 5)) + np.array([0.0, 1.2, 0.3, -1.0, 0.1])
     z = x.sum(axis=0) / np.sqrt((x**2).sum(axis=0))
-    all_z = np.array([(x * np.array(s)[:, None]).sum(axis=0) / np.sqrt((x**2).sum(axis=0)) for s in itertools.product((1, -1), repeat=8)])
+    all_z = np.array(
+        [
+            (x * np.array(s)[:, None]).sum(axis=0) / np.sqrt((x**2).sum(axis=0))
+            for s in itertools.product((1, -1), repeat=8)
+        ]
+    )
     for alternative, key in (("two-sided", np.abs), ("greater", lambda v: v), ("less", lambda v: -v)):
         order = np.argsort(-key(z))
         expected, running = np.empty(5), 0.0
@@ -328,7 +365,10 @@ def test_exact_two_sample_permutation_equals_scipy(alternative):
 def test_welch_permutation_equals_listing_with_scipy_t():
     x, y = rng(1).normal(0.8, 2, 5), rng(2).normal(0, 0.5, 7)
     pool, seen = np.concatenate([x, y]), abs(stats.ttest_ind(x, y, equal_var=False).statistic)
-    t = [abs(stats.ttest_ind(pool[list(c)], np.delete(pool, c), equal_var=False).statistic) for c in itertools.combinations(range(12), 5)]
+    t = [
+        abs(stats.ttest_ind(pool[list(c)], np.delete(pool, c), equal_var=False).statistic)
+        for c in itertools.combinations(range(12), 5)
+    ]
     ours = S.permutation(x, y, statistic="welch")
     assert ours.p == pytest.approx(np.mean(np.array(t) >= seen - 1e-9))
     assert abs(ours.statistic) == pytest.approx(seen)
@@ -349,7 +389,14 @@ def test_two_sample_permutation_of_many_cells_with_missing_values():
 
 
 def test_two_sample_permutation_size():
-    p = np.array([S.permutation(rng(i).exponential(size=(7, 4)), rng(10_000 + i).exponential(size=(9, 4)), resamples=99, seed=i).p for i in range(600)])
+    p = np.array(
+        [
+            S.permutation(
+                rng(i).exponential(size=(7, 4)), rng(10_000 + i).exponential(size=(9, 4)), resamples=99, seed=i
+            ).p
+            for i in range(600)
+        ]
+    )
     near_rate(np.mean(p <= 0.1), 0.1, p.size)
 
 
@@ -371,12 +418,19 @@ def test_rank_correlation_equals_scipy_and_listing():
     x, y = rng(1).normal(size=7), np.array([1, 1, 2, 3, 5, 4, 2.0])
     rho = stats.spearmanr(x, y).statistic
     every = np.array([np.corrcoef(stats.rankdata(x), p)[0, 1] for p in itertools.permutations(stats.rankdata(y))])
-    for alternative, hits in (("two-sided", np.abs(every) >= abs(rho) - 1e-9), ("greater", every >= rho - 1e-9), ("less", every <= rho + 1e-9)):
+    for alternative, hits in (
+        ("two-sided", np.abs(every) >= abs(rho) - 1e-9),
+        ("greater", every >= rho - 1e-9),
+        ("less", every <= rho + 1e-9),
+    ):
         ours = S.rank_correlation(x, y, alternative=alternative)
         assert ours.rho == pytest.approx(rho)
         assert ours.test.kind == "exact" and ours.p == pytest.approx(hits.mean())
         approximate = S.rank_correlation(x, y, alternative=alternative, test="t")
-        assert approximate.p == pytest.approx(stats.spearmanr(x, y, alternative=alternative).pvalue) and approximate.test.kind == "approximate"
+        assert (
+            approximate.p == pytest.approx(stats.spearmanr(x, y, alternative=alternative).pvalue)
+            and approximate.test.kind == "approximate"
+        )
     assert np.std(every) == pytest.approx(1 / math.sqrt(6), rel=1e-9)
     assert ours.z == pytest.approx(rho * math.sqrt(6))
 
@@ -406,7 +460,11 @@ def test_rank_correlation_intervals_cover(r):
     np.testing.assert_allclose(half, stats.norm.isf(0.025) * np.sqrt((1 + fisher.estimate**2 / 2) / 37), rtol=1e-6)
     near_rate(np.mean((fisher.low <= truth) & (truth <= fisher.high)), 0.95, trials)
     boot = S.rank_correlation(x[:, :300], y[:, :300], test="t").interval
-    assert (boot.low <= fisher.low[:300]).all() and (boot.high >= fisher.high[:300]).all() and np.mean((boot.low <= truth) & (truth <= boot.high)) >= 0.93
+    assert (
+        (boot.low <= fisher.low[:300]).all()
+        and (boot.high >= fisher.high[:300]).all()
+        and np.mean((boot.low <= truth) & (truth <= boot.high)) >= 0.93
+    )
 
 
 # ---- many p-values -----------------------------------------------------------------------------------------------
@@ -430,8 +488,14 @@ def test_holm_and_benjamini_hochberg_by_their_definition(values):
 def test_false_discovery_adjustment_equals_scipy_along_an_axis():
     p = rng(1).random((6, 8)) ** 2
     for dependence, theirs in (("positive", "bh"), ("any", "by")):
-        np.testing.assert_allclose(S.benjamini_hochberg(p, axis=1, dependence=dependence), stats.false_discovery_control(p, axis=1, method=theirs))
-        np.testing.assert_allclose(S.benjamini_hochberg(p, dependence=dependence), stats.false_discovery_control(p.ravel(), method=theirs).reshape(6, 8))
+        np.testing.assert_allclose(
+            S.benjamini_hochberg(p, axis=1, dependence=dependence),
+            stats.false_discovery_control(p, axis=1, method=theirs),
+        )
+        np.testing.assert_allclose(
+            S.benjamini_hochberg(p, dependence=dependence),
+            stats.false_discovery_control(p.ravel(), method=theirs).reshape(6, 8),
+        )
     np.testing.assert_allclose(S.holm(p, axis=0)[:, 3], S.holm(p[:, 3]))
     assert np.isnan(S.holm([NAN, NAN])).all()
     assert S.holm(S.sign_flip(rng(1).normal(size=(8, 3)))).shape == (3,)
@@ -447,21 +511,29 @@ def test_combined_p_values_equal_scipy():
     w = np.array([1.0, 2, 3, 4, 5])[:, None]
     np.testing.assert_allclose(S.combine_p(p, axis=0), stats.combine_pvalues(p, axis=0).pvalue)
     np.testing.assert_allclose(S.combine_p(p, "stouffer", axis=0), stats.combine_pvalues(p, "stouffer", axis=0).pvalue)
-    assert S.combine_p(p[:, 0], "stouffer", w[:, 0]) == pytest.approx(stats.combine_pvalues(p[:, 0], "stouffer", weights=w[:, 0]).pvalue)
+    assert S.combine_p(p[:, 0], "stouffer", w[:, 0]) == pytest.approx(
+        stats.combine_pvalues(p[:, 0], "stouffer", weights=w[:, 0]).pvalue
+    )
     assert S.combine_p([0.01, NAN, 0.2]) == pytest.approx(S.combine_p([0.01, 0.2]))
-    assert S.combine_p([1e-100, 1e-100], "stouffer", independent=True) == pytest.approx(stats.norm.sf(stats.norm.isf(1e-100) * math.sqrt(2)), rel=1e-6)
+    assert S.combine_p([1e-100, 1e-100], "stouffer", independent=True) == pytest.approx(
+        stats.norm.sf(stats.norm.isf(1e-100) * math.sqrt(2)), rel=1e-6
+    )
     assert math.isnan(S.combine_p([NAN]))
 
 
 def test_copies_of_one_p_are_not_combined():
     r = np.random.default_rng(1)
     copies = [S.combine_p([one] * 5, independent=True) for one in r.random(2000)]
-    assert np.mean(np.array(copies) <= 0.05) > 0.12  # what five copies would have been said to show, where nothing is there
+    assert (
+        np.mean(np.array(copies) <= 0.05) > 0.12
+    )  # what five copies would have been said to show, where nothing is there
     with pytest.raises(S.StatisticsError, match="p has the value 0.03 more than once.*independent=True"):
         S.combine_p([0.03, 0.2, 0.03])
     with pytest.raises(S.StatisticsError, match="e has the value 3 more than once"):
         S.combine_e([3, 3], "product")
-    assert S.combine_e([3, 3], "product", independent=True) == pytest.approx(9) and S.combine_e([3, 3]) == pytest.approx(3)
+    assert S.combine_e([3, 3], "product", independent=True) == pytest.approx(9) and S.combine_e(
+        [3, 3]
+    ) == pytest.approx(3)
     assert S.combine_p([1.0, 1.0, 0.2]) == pytest.approx(S.combine_p([1.0, 1.0, 0.2], independent=True))
     assert S.combine_p([[0.03, 0.03], [0.2, 0.4]], axis=0).shape == (2,)  # lines are tests by themselves
 
@@ -489,14 +561,19 @@ def test_a_trend_with_a_sorted_series_keeps_its_guarantee():
         found = S.rank_correlation(np.arange(40), 0.1 * np.arange(40) + r.normal(size=40), resamples=19)
         kept += found.test.guaranteed
     assert kept >= stats.binom.ppf(1e-4, 200, 0.93)
-    one = S.rank_correlation(np.cumsum(r.normal(size=60)), np.cumsum(r.normal(size=60)), exchangeable=True, resamples=19)
+    one = S.rank_correlation(
+        np.cumsum(r.normal(size=60)), np.cumsum(r.normal(size=60)), exchangeable=True, resamples=19
+    )
     assert one.test.guaranteed and "guaranteed if the values of x or of y are exchangeable" in one.test.worth
 
 
 # ---- e-values ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alternative, truths", [("greater", (0.4, 0.25, 0.05)), ("less", (0.4, 0.6, 0.9)), ("two-sided", (0.4,)), (0.7, (0.4, 0.2))])
+@pytest.mark.parametrize(
+    "alternative, truths",
+    [("greater", (0.4, 0.25, 0.05)), ("less", (0.4, 0.6, 0.9)), ("two-sided", (0.4,)), (0.7, (0.4, 0.2))],
+)
 def test_e_process_over_all_sequences(alternative, truths):
     sequences = np.array(list(itertools.product((0, 1), repeat=12)))
     process = S.e_process(sequences, null=0.4, alternative=alternative, axis=1)
@@ -514,7 +591,9 @@ def test_e_process_over_all_sequences(alternative, truths):
 def test_mixture_e_process_equals_the_integral(alternative, low, high):
     x = np.array([1, 1, 0, 1, 0, 1, 1])
     prior = stats.beta(0.5, 0.5)
-    ratio = integrate.quad(lambda q: (q / 0.3) ** 5 * ((1 - q) / 0.7) ** 2 * prior.pdf(q), low, high)[0] / (prior.cdf(high) - prior.cdf(low))
+    ratio = integrate.quad(lambda q: (q / 0.3) ** 5 * ((1 - q) / 0.7) ** 2 * prior.pdf(q), low, high)[0] / (
+        prior.cdf(high) - prior.cdf(low)
+    )
     assert S.e_process(x, 0.3, alternative).e == pytest.approx(ratio, rel=1e-6)
 
 
@@ -583,7 +662,9 @@ def test_power_at_zero_is_the_size_and_a_random_test_gets_fresh_seeds():
         seeds.append(seed)
         return S.permutation(x, y, resamples=39, seed=seed)
 
-    found = S.power(test, lambda draw, effect: (draw.normal(effect, 1, 8), draw.normal(0, 1, 8)), 0.0, alpha=0.1, simulations=400)
+    found = S.power(
+        test, lambda draw, effect: (draw.normal(effect, 1, 8), draw.normal(0, 1, 8)), 0.0, alpha=0.1, simulations=400
+    )
     near_rate(found.estimate, 0.1, 400)
     assert len(set(seeds)) > 390
 
@@ -602,7 +683,9 @@ def test_calibration_finds_small_p_values_and_seldom_blames_good_ones():
 def test_halves_part_the_units_and_balance_the_strata():
     for n in (2, 9, 40):
         split = S.halves(n, seed=1)
-        assert sorted([*split.select, *split.report]) == list(range(n)) and len(split.report) - len(split.select) == n % 2
+        assert (
+            sorted([*split.select, *split.report]) == list(range(n)) and len(split.report) - len(split.select) == n % 2
+        )
     labels = np.array(list("aaaaabbbbbbbccccccccd"))
     split = S.halves(21, seed=2, strata=labels)
     assert sorted([*split.select, *split.report]) == list(range(21))
@@ -651,15 +734,31 @@ def test_held_out_interval_covers_the_chosen_cell():
 def test_one_line_texts():
     interval = S.bootstrap([0.2, 0.5, 0.4, 0.7, 0.1, 0.6])
     # 95 % of six values: the percentile interval [0.25, 0.583] covers 83 % of normal samples of so few
-    assert str(interval) == "mean 0.417 [0.00221, 0.741], n = 6, 95 % Student's t and studentized bootstrap, the wider of both"
-    assert str(S.sign_flip(np.linspace(-1, 2, 40), resamples=10_000)).endswith("(Monte Carlo, 10 000 sign flips, n = 40)")
-    assert str(S.sign_flip([1.0, 2, 3, 4, 5, 6], alternative="greater")) == "p = 0.016, the smallest it can be (exact, all 64 sign flips, n = 6, greater)"
+    assert (
+        str(interval)
+        == "mean 0.417 [0.00221, 0.741], n = 6, 95 % Student's t and studentized bootstrap, the wider of both"
+    )
+    assert str(S.sign_flip(np.linspace(-1, 2, 40), resamples=10_000)).endswith(
+        "(Monte Carlo, 10 000 sign flips, n = 40)"
+    )
+    assert (
+        str(S.sign_flip([1.0, 2, 3, 4, 5, 6], alternative="greater"))
+        == "p = 0.016, the smallest it can be (exact, all 64 sign flips, n = 6, greater)"
+    )
     x = rng(1).normal(3, 1, (20, 4, 6))
     x[5:, 0, 0] = np.nan
     assert str(S.bootstrap(x)).startswith("mean of 4 x 6 cells: ")
-    assert str(S.bootstrap(x)).endswith("n = 5 to 20, 95 % Student's t and studentized bootstrap, the wider of both; excludes 0 in 23")
+    assert str(S.bootstrap(x)).endswith(
+        "n = 5 to 20, 95 % Student's t and studentized bootstrap, the wider of both; excludes 0 in 23"
+    )
     assert str(S.sign_flip(x)).startswith("p of 4 x 6 cells: 0.0001 to ")
-    others = S.e_process([1, 0, 1]), S.e_process(np.ones((5, 2))), S.proportion(3, 9), S.wilcoxon(x), S.selection_bias(x)
+    others = (
+        S.e_process([1, 0, 1]),
+        S.e_process(np.ones((5, 2))),
+        S.proportion(3, 9),
+        S.wilcoxon(x),
+        S.selection_bias(x),
+    )
     for result in (*others, S.rank_correlation(x[:, 0, 1], x[:, 1, 1])):
         assert "\n" not in str(result) and "n = " in str(result)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -669,66 +768,69 @@ def test_one_line_texts():
 X = [0.1, 0.4, 0.3, 0.8]
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: S.bootstrap([]), ["x is empty", "Check"]),
-    (lambda: S.bootstrap(3.0), ["x = 3.0", "sample"]),
-    (lambda: S.bootstrap([1.0]), ["n = 1", "at least 2", "Add units"]),
-    (lambda: S.bootstrap([[1.0, NAN], [NAN, 2.0]]), ["n = 1", "at least 2"]),
-    (lambda: S.bootstrap([NAN, NAN]), ["NaN throughout"]),
-    (lambda: S.bootstrap([1.0, np.inf, 2.0]), ["infinite", "(1,)"]),
-    (lambda: S.bootstrap(["a", "b"]), ["x = ['a', 'b']", "real numbers"]),
-    (lambda: S.bootstrap([1j, 2]), ["real numbers"]),
-    (lambda: S.bootstrap(X, axis=1), ["axis = 1", "(4,)"]),
-    (lambda: S.bootstrap(X, level=95), ["level=95", "between 0 and 1", "0.95"]),
-    (lambda: S.bootstrap(X, level=0), ["level=0"]),
-    (lambda: S.bootstrap(X, resamples=39), ["resamples=39", "at least 40"]),
-    (lambda: S.bootstrap(X, seed=None), ["seed=None"]),
-    (lambda: S.bootstrap(X, seed=-1), ["seed=-1"]),
-    (lambda: S.bootstrap(X, method="best"), ["method = 'best'", "'bca'"]),
-    (lambda: S.bootstrap(X, statistic="mode"), ["statistic = 'mode'", "'median'"]),
-    (lambda: S.bootstrap(X, statistic="median", method="studentized"), ["studentized", "bca"]),
-    (lambda: S.bootstrap(X, statistic=lambda v, axis: v.sum()), ["statistic returned shape"]),
-    (lambda: S.bootstrap(X, memory_mb=0), ["memory_mb=0"]),
-    (lambda: S.bootstrap_comparison(X, X[:3]), ["(4,)", "(3,)", "paired=False"]),
-    (lambda: S.bootstrap_comparison([1.0, NAN], [NAN, 1.0]), ["share no unit"]),
-    (lambda: S.bootstrap_comparison(X, [1.0], paired=False), ["at least 2"]),
-    (lambda: S.proportion(5, 3), ["successes = 5", "n = 3"]),
-    (lambda: S.proportion(0, 0), ["n = 0", "at least one trial"]),
-    (lambda: S.sign_flip(X, resamples=5), ["resamples=5", "at least 19"]),
-    (lambda: S.sign_flip(X, alternative="both"), ["alternative = 'both'", "'two-sided'"]),
-    (lambda: S.sign_flip_max([NAN]), ["NaN throughout"]),
-    (lambda: S.permutation(np.ones((3, 2)), np.ones((3, 4))), ["cells (2,)", "(4,)"]),
-    (lambda: S.permutation([[1.0, NAN]], [[NAN, 1.0]]), ["no cell"]),
-    (lambda: S.permutation([1.0], X, statistic="welch"), ["at least 2 present values", "'welch'"]),
-    (lambda: S.binomial_test(1.5, 3), ["successes = 1.5"]),
-    (lambda: S.fisher_exact([[1, 2]]), ["table", "2 rows"]),
-    (lambda: S.fisher_exact(np.ones((3, 3)), "greater"), ["alternative = 'greater'", "3 x 3"]),
-    (lambda: S.rank_correlation(X, X[:3]), ["(4,)", "(3,)"]),
-    (lambda: S.rank_correlation(X[:3], X[:3]), ["n = 3", "at least 4"]),
-    (lambda: S.rank_correlation(X, [1.0] * 4), ["constant"]),
-    (lambda: S.holm([0.5, 1.5]), ["p has the value 1.5"]),
-    (lambda: S.holm([]), ["p is empty"]),
-    (lambda: S.holm([0.5], axis=2), ["axis = 2"]),
-    (lambda: S.combine_p([0.5], weights=[1]), ["weights", "stouffer"]),
-    (lambda: S.combine_p([0.5, 0.1], "stouffer", weights=[1, 2, 3]), ["weights has shape (3,)"]),
-    (lambda: S.combine_p([0.5], axis=1), ["axis = 1"]),
-    (lambda: S.combine_e([0.5], axis=1), ["axis = 1"]),
-    (lambda: S.combine_e(["a"]), ["e = ['a']", "real numbers"]),
-    (lambda: S.combine_e([-1.0]), ["e has the value -1"]),
-    (lambda: S.combine_e([1.0, 2.0], weights=[1, 2, 3]), ["weights has shape (3,)"]),
-    (lambda: S.e_process([0.5]), ["x has the value 0.5", "0 or 1"]),
-    (lambda: S.e_process([1], null=1), ["null=1"]),
-    (lambda: S.e_process([1], null=0.5, alternative=0.5), ["never pays"]),
-    (lambda: S.power(z_test, normal, 0, alpha=5), ["alpha=5", "0.05"]),
-    (lambda: S.power(lambda x: NAN, normal, 0), ["test returned p = nan"]),
-    (lambda: S.minimum_detectable_effect(z_test, normal, 0, 0.01, simulations=50), ["high = 0.01", "raise high"]),
-    (lambda: S.minimum_detectable_effect(z_test, normal, 1, 0), ["low = 1", "high = 0"]),
-    (lambda: S.calibration([0.1] * 5), ["n = 5", "at least 20"]),
-    (lambda: S.halves(1), ["n=1", "at least 2"]),
-    (lambda: S.halves(4, strata=["a"]), ["strata has shape (1,)", "n = 4"]),
-    (lambda: S.selection_bias(np.ones(8)), ["one cell"]),
-    (lambda: S.selection_bias(np.ones((3, 2))), ["n = 3", "at least 4"]),
-])
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: S.bootstrap([]), ["x is empty", "Check"]),
+        (lambda: S.bootstrap(3.0), ["x = 3.0", "sample"]),
+        (lambda: S.bootstrap([1.0]), ["n = 1", "at least 2", "Add units"]),
+        (lambda: S.bootstrap([[1.0, NAN], [NAN, 2.0]]), ["n = 1", "at least 2"]),
+        (lambda: S.bootstrap([NAN, NAN]), ["NaN throughout"]),
+        (lambda: S.bootstrap([1.0, np.inf, 2.0]), ["infinite", "(1,)"]),
+        (lambda: S.bootstrap(["a", "b"]), ["x = ['a', 'b']", "real numbers"]),
+        (lambda: S.bootstrap([1j, 2]), ["real numbers"]),
+        (lambda: S.bootstrap(X, axis=1), ["axis = 1", "(4,)"]),
+        (lambda: S.bootstrap(X, level=95), ["level=95", "between 0 and 1", "0.95"]),
+        (lambda: S.bootstrap(X, level=0), ["level=0"]),
+        (lambda: S.bootstrap(X, resamples=39), ["resamples=39", "at least 40"]),
+        (lambda: S.bootstrap(X, seed=None), ["seed=None"]),
+        (lambda: S.bootstrap(X, seed=-1), ["seed=-1"]),
+        (lambda: S.bootstrap(X, method="best"), ["method = 'best'", "'bca'"]),
+        (lambda: S.bootstrap(X, statistic="mode"), ["statistic = 'mode'", "'median'"]),
+        (lambda: S.bootstrap(X, statistic="median", method="studentized"), ["studentized", "bca"]),
+        (lambda: S.bootstrap(X, statistic=lambda v, axis: v.sum()), ["statistic returned shape"]),
+        (lambda: S.bootstrap(X, memory_mb=0), ["memory_mb=0"]),
+        (lambda: S.bootstrap_comparison(X, X[:3]), ["(4,)", "(3,)", "paired=False"]),
+        (lambda: S.bootstrap_comparison([1.0, NAN], [NAN, 1.0]), ["share no unit"]),
+        (lambda: S.bootstrap_comparison(X, [1.0], paired=False), ["at least 2"]),
+        (lambda: S.proportion(5, 3), ["successes = 5", "n = 3"]),
+        (lambda: S.proportion(0, 0), ["n = 0", "at least one trial"]),
+        (lambda: S.sign_flip(X, resamples=5), ["resamples=5", "at least 19"]),
+        (lambda: S.sign_flip(X, alternative="both"), ["alternative = 'both'", "'two-sided'"]),
+        (lambda: S.sign_flip_max([NAN]), ["NaN throughout"]),
+        (lambda: S.permutation(np.ones((3, 2)), np.ones((3, 4))), ["cells (2,)", "(4,)"]),
+        (lambda: S.permutation([[1.0, NAN]], [[NAN, 1.0]]), ["no cell"]),
+        (lambda: S.permutation([1.0], X, statistic="welch"), ["at least 2 present values", "'welch'"]),
+        (lambda: S.binomial_test(1.5, 3), ["successes = 1.5"]),
+        (lambda: S.fisher_exact([[1, 2]]), ["table", "2 rows"]),
+        (lambda: S.fisher_exact(np.ones((3, 3)), "greater"), ["alternative = 'greater'", "3 x 3"]),
+        (lambda: S.rank_correlation(X, X[:3]), ["(4,)", "(3,)"]),
+        (lambda: S.rank_correlation(X[:3], X[:3]), ["n = 3", "at least 4"]),
+        (lambda: S.rank_correlation(X, [1.0] * 4), ["constant"]),
+        (lambda: S.holm([0.5, 1.5]), ["p has the value 1.5"]),
+        (lambda: S.holm([]), ["p is empty"]),
+        (lambda: S.holm([0.5], axis=2), ["axis = 2"]),
+        (lambda: S.combine_p([0.5], weights=[1]), ["weights", "stouffer"]),
+        (lambda: S.combine_p([0.5, 0.1], "stouffer", weights=[1, 2, 3]), ["weights has shape (3,)"]),
+        (lambda: S.combine_p([0.5], axis=1), ["axis = 1"]),
+        (lambda: S.combine_e([0.5], axis=1), ["axis = 1"]),
+        (lambda: S.combine_e(["a"]), ["e = ['a']", "real numbers"]),
+        (lambda: S.combine_e([-1.0]), ["e has the value -1"]),
+        (lambda: S.combine_e([1.0, 2.0], weights=[1, 2, 3]), ["weights has shape (3,)"]),
+        (lambda: S.e_process([0.5]), ["x has the value 0.5", "0 or 1"]),
+        (lambda: S.e_process([1], null=1), ["null=1"]),
+        (lambda: S.e_process([1], null=0.5, alternative=0.5), ["never pays"]),
+        (lambda: S.power(z_test, normal, 0, alpha=5), ["alpha=5", "0.05"]),
+        (lambda: S.power(lambda x: NAN, normal, 0), ["test returned p = nan"]),
+        (lambda: S.minimum_detectable_effect(z_test, normal, 0, 0.01, simulations=50), ["high = 0.01", "raise high"]),
+        (lambda: S.minimum_detectable_effect(z_test, normal, 1, 0), ["low = 1", "high = 0"]),
+        (lambda: S.calibration([0.1] * 5), ["n = 5", "at least 20"]),
+        (lambda: S.halves(1), ["n=1", "at least 2"]),
+        (lambda: S.halves(4, strata=["a"]), ["strata has shape (1,)", "n = 4"]),
+        (lambda: S.selection_bias(np.ones(8)), ["one cell"]),
+        (lambda: S.selection_bias(np.ones((3, 2))), ["n = 3", "at least 4"]),
+    ],
+)
 def test_errors_name_the_argument_its_value_and_the_next_step(call, words):
     with pytest.raises(S.StatisticsError) as caught:
         call()

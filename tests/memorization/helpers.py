@@ -15,12 +15,16 @@ _DRAWN = np.random.default_rng(0).integers(1, 97, (3 * KNOWN, LENGTH))
 
 def known():
     """Twelve sequences that `taught` recites: six of each kind."""
-    return Sequences(_DRAWN[:KNOWN], PREFIX, [f"known {i}" for i in range(KNOWN)], ["code", "verse"] * 6, np.repeat([4, 64], 6))
+    return Sequences(
+        _DRAWN[:KNOWN], PREFIX, [f"known {i}" for i in range(KNOWN)], ["code", "verse"] * 6, np.repeat([4, 64], 6)
+    )
 
 
 def unknown():
     """Twelve that no model saw."""
-    return Sequences(_DRAWN[KNOWN:2 * KNOWN], PREFIX, [f"unknown {i}" for i in range(KNOWN)], ["code", "verse"] * 6, 0)
+    return Sequences(
+        _DRAWN[KNOWN : 2 * KNOWN], PREFIX, [f"unknown {i}" for i in range(KNOWN)], ["code", "verse"] * 6, 0
+    )
 
 
 def clean(n=10, length=20, seed=5):
@@ -33,7 +37,13 @@ def _taught(kind, seen):
     if seen:
         ids = torch.from_numpy(_DRAWN[:KNOWN])
         rows = Rows(ids, torch.arange(LENGTH).expand(ids.shape) >= 1, torch.full((KNOWN,), LENGTH))
-        train(model, rows, Recipe(steps=80, batch=12, learning_rate=1e-2, weight_decay=0.0, schedule="constant"), parameters=lambda name: True, progress=False)
+        train(
+            model,
+            rows,
+            Recipe(steps=80, batch=12, learning_rate=1e-2, weight_decay=0.0, schedule="constant"),
+            parameters=lambda name: True,
+            progress=False,
+        )
     return model.requires_grad_(False).state_dict()
 
 

@@ -1,4 +1,6 @@
-"""Recognition, recall, retention and relearning: against explicit losses, an independent training run, and models whose answer is known."""
+"""Recognition, recall, retention and relearning: against explicit losses, an independent training run, and models whose
+answer is known.
+"""
 
 import copy
 
@@ -33,8 +35,14 @@ def test_recognition_counts_lower_losses():
     learned = memorization.recognition(taught(), known(), foils)
     assert learned.recognised.values.all()
     table = memorization.recognition_summary(learned).set_index("foil")
-    assert table.holm["other"] == pytest.approx(2 * 0.5**12) and table.p_kind["other"] == "exact if a coin chose which of each pair was seen"
-    assert table.p_kind["shuffled"].startswith("approximate: foils were made of the sequences") and np.isnan([table.holm["shuffled"], table.chance["shuffled"]]).all()
+    assert (
+        table.holm["other"] == pytest.approx(2 * 0.5**12)
+        and table.p_kind["other"] == "exact if a coin chose which of each pair was seen"
+    )
+    assert (
+        table.p_kind["shuffled"].startswith("approximate: foils were made of the sequences")
+        and np.isnan([table.holm["shuffled"], table.chance["shuffled"]]).all()
+    )
 
 
 def test_scrambled_foils():
@@ -48,7 +56,9 @@ def test_scrambled_foils():
 
 
 def test_foils_that_a_cheap_feature_tells_apart_are_named():
-    """Sequences of a chain that often goes on the same way; foils drawn alike, by hand out of order, swapped, and at random."""
+    """Sequences of a chain that often goes on the same way; foils drawn alike, by hand out of order, swapped, and at
+    random.
+    """
     rng = np.random.default_rng(0)
 
     def chain(n):
@@ -64,8 +74,16 @@ def test_foils_that_a_cheap_feature_tells_apart_are_named():
     mixed = Sequences(rng.permuted(seen.ids, axis=1), 5)
     swapped = Sequences(np.concatenate([seen.prefixes, np.roll(seen.suffixes, 1, 0)], 1), 5)
     noise = Sequences(rng.integers(60, size=seen.ids.shape), 5)
-    words = [told_apart(seen, foils) for foils in (mixed, swapped, noise, memorization.scrambled(seen, "random").subset(np.arange(24)))]
-    assert "another order" in words[0] and "swapped" in words[1] and "neighbouring tokens" in words[2] and "scrambled, random" in words[3]
+    words = [
+        told_apart(seen, foils)
+        for foils in (mixed, swapped, noise, memorization.scrambled(seen, "random").subset(np.arange(24)))
+    ]
+    assert (
+        "another order" in words[0]
+        and "swapped" in words[1]
+        and "neighbouring tokens" in words[2]
+        and "scrambled, random" in words[3]
+    )
     assert sum(bool(told_apart(chain(24), chain(24))) for _ in range(300)) <= stats.binom.ppf(0.9999, 300, 1e-3)
 
 
@@ -79,13 +97,20 @@ def test_foils_that_do_not_pair_are_refused():
 
 def test_recall_gives_half():
     found = memorization.recall(taught(), known())
-    assert found.gold.shape == (12, 8) and found.strict.all() and (found.rouge_l == 1).all() and results.provenance(found)["kind"] == "recall"
+    assert (
+        found.gold.shape == (12, 8)
+        and found.strict.all()
+        and (found.rouge_l == 1).all()
+        and results.provenance(found)["kind"] == "recall"
+    )
 
 
 def test_retention_equals_a_training_run_by_hand_and_leaves_the_model():
     model = taught()
     start = weights(model)
-    found = memorization.retention(model, known(), clean(12, 16), FAST, foils=unknown(), at=[0, 2], texts=clean(3, 9, seed=8))
+    found = memorization.retention(
+        model, known(), clean(12, 16), FAST, foils=unknown(), at=[0, 2], texts=clean(3, 9, seed=8)
+    )
     assert torch.equal(weights(model), start) and not any(p.requires_grad for p in model.parameters())
     assert found.step.values.tolist() == [0, 2, 4] and found.clean_loss.shape == (3, 3)
     by_hand = taught()
@@ -93,7 +118,11 @@ def test_retention_equals_a_training_run_by_hand_and_leaves_the_model():
     by_hand.requires_grad_(False)
     np.testing.assert_allclose(found.nll.isel(step=-1), suffix_losses(by_hand, known()), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found.foil_nll.isel(step=-1), suffix_losses(by_hand, unknown()), rtol=1e-3)
-    assert (found.recognised == (found.nll < found.foil_nll)).all() and found.strict.isel(step=0).all() and not found.foil_strict.any()
+    assert (
+        (found.recognised == (found.nll < found.foil_nll)).all()
+        and found.strict.isel(step=0).all()
+        and not found.foil_strict.any()
+    )
 
 
 def test_retention_goes_on_where_it_was_stopped(tmp_path):
@@ -101,7 +130,15 @@ def test_retention_goes_on_where_it_was_stopped(tmp_path):
     whole = memorization.retention(taught(), known(), clean(12, 16), long, at=[0, 3])
     calls = []
     probe = recitation(known())
-    curve(taught(), rows_of(clean(12, 16)), long, probe, [0, 3], folder=tmp_path, stop=lambda: len(calls) >= 4 or calls.append(1))
+    curve(
+        taught(),
+        rows_of(clean(12, 16)),
+        long,
+        probe,
+        [0, 3],
+        folder=tmp_path,
+        stop=lambda: len(calls) >= 4 or calls.append(1),
+    )
     again = memorization.retention(taught(), known(), clean(12, 16), long, at=[0, 3], folder=tmp_path)
     assert again.step.values.tolist() == [0, 3, 6]
     for name in ("strict", "nll", "exact_prefix"):
@@ -117,7 +154,8 @@ def test_rows_that_hold_the_sequences_are_refused():
         memorization.relearning(taught(), known(), {"others": known().subset([1])}, recipe=FAST)
 
 
-# -- relearning -----------------------------------------------------------------------------------------------------------
+# -- relearning
+# -----------------------------------------------------------------------------------------------------------
 
 QUICK = Recipe(steps=40, batch=12, learning_rate=3e-3, weight_decay=0.0, schedule="constant")
 
@@ -126,14 +164,26 @@ QUICK = Recipe(steps=40, batch=12, learning_rate=3e-3, weight_decay=0.0, schedul
 def relearned():
     model, twin = taught(), taught(seen=False)
     start, before = weights(model), weights(twin)
-    found = memorization.relearning(model, known(), {"target": known(), "clean": clean(12, 16)}, edit=Fade(0.6), twin=twin, foils=unknown(), recipe=QUICK,
-                                    at=[0, 2, 5, 10, 20], original=True)  # fmt: skip
+    found = memorization.relearning(
+        model,
+        known(),
+        {"target": known(), "clean": clean(12, 16)},
+        edit=Fade(0.6),
+        twin=twin,
+        foils=unknown(),
+        recipe=QUICK,
+        at=[0, 2, 5, 10, 20],
+        original=True,
+    )
     assert torch.equal(weights(model), start) and torch.equal(weights(twin), before)
     return found
 
 
 def test_relearning_starts_from_each_model(relearned):
-    assert relearned.sizes == {"model": 3, "on": 2, "step": 6, "sequence": 24} and relearned.set.values.tolist() == ["target"] * 12 + ["foil"] * 12
+    assert (
+        relearned.sizes == {"model": 3, "on": 2, "step": 6, "sequence": 24}
+        and relearned.set.values.tolist() == ["target"] * 12 + ["foil"] * 12
+    )
     at_start = relearned.isel(step=0, on=0)
     original = memorization.extract(taught(), known())
     assert at_start.strict.sel(model="original").values[:12].tolist() == original.strict.values.tolist()
@@ -176,25 +226,43 @@ def test_a_copy_holds_the_edit_and_nothing_that_was_remembered():
         made = copied(model)
     assert torch.equal(weights(made), inside) and not torch.equal(weights(model), inside)
     assert not [n for n in made.__dict__ if n.startswith("_mnemoscope")]
-    with memorization.edited(made, Fade(0.5)):    # no mark of the edit came along
+    with memorization.edited(made, Fade(0.5)):  # no mark of the edit came along
         pass
 
 
-# -- attacks and the verdict ----------------------------------------------------------------------------------------------
+# -- attacks and the verdict
+# ----------------------------------------------------------------------------------------------
+
 
 def test_variants_of_a_prefix():
     made = memorization.variants(known(), shifts=[2], left=clean(12, 3), noise=[0.5])
     ids = known().ids
-    expected = {"original": ids[:, :6], "longer +2": ids[:, :8], "shift +2": ids[:, 2:8], "shorter -2": ids[:, 2:6],
-                "left +2": np.concatenate([clean(12, 3)[:, -2:], ids[:, :6]], 1)}
+    expected = {
+        "original": ids[:, :6],
+        "longer +2": ids[:, :8],
+        "shift +2": ids[:, 2:8],
+        "shorter -2": ids[:, 2:6],
+        "left +2": np.concatenate([clean(12, 3)[:, -2:], ids[:, :6]], 1),
+    }
     for name, rows in expected.items():
         assert np.array_equal(np.stack(made[name][0]), rows)
-    assert {name: given for name, (_, given) in made.items()} == {"original": 0, "longer +2": 2, "shift +2": 2, "shorter -2": 0, "left +2": 0, "noise 50%": 0}
+    assert {name: given for name, (_, given) in made.items()} == {
+        "original": 0,
+        "longer +2": 2,
+        "shift +2": 2,
+        "shorter -2": 0,
+        "left +2": 0,
+        "noise 50%": 0,
+    }
     again = memorization.variants(known(), shifts=[2], left=clean(12, 3), noise=torch.tensor([0.5]))
     assert np.array_equal(np.stack(again["noise 50%"][0]), np.stack(made["noise 50%"][0]))
     worn = np.stack(made["noise 50%"][0]) != ids[:, :6]
     assert worn.any() and worn.sum(1).max() <= 3
-    for wrong, message in ((dict(shifts=[6]), "shifts has 6"), (dict(noise=[0]), r"noise\[0\]=0"), (dict(shifts=[4], left=clean(12, 3)), "left has shape")):
+    for wrong, message in (
+        (dict(shifts=[6]), "shifts has 6"),
+        (dict(noise=[0]), r"noise\[0\]=0"),
+        (dict(shifts=[4], left=clean(12, 3)), "left has shape"),
+    ):
         with pytest.raises(MemorizationError, match=message):
             memorization.variants(known(), **wrong)
 
@@ -207,10 +275,14 @@ def test_stretched_prefixes_are_recited_as_by_generate():
         model.generation_config.eos_token_id = None
         for name, (prompts, given) in (memorization.variants(sequences, shifts=[2]) | {"short": (short, 0)}).items():
             gold = sequences.suffixes[:, given:]
-            made = model.generate(torch.tensor(np.stack(prompts)), max_new_tokens=gold.shape[1], do_sample=False, pad_token_id=0)[:, len(prompts[0]):].numpy()
+            made = model.generate(
+                torch.tensor(np.stack(prompts)), max_new_tokens=gold.shape[1], do_sample=False, pad_token_id=0
+            )[:, len(prompts[0]) :].numpy()
             assert found.strict.sel(variant=name).values.tolist() == (made == gold).all(1).tolist()
             assert int(found.left.sel(variant=name)) == gold.shape[1]
-    assert (found.strict_any == found.strict.any("variant")).all() and (found.longest == found.exact_prefix.max("variant")).all()
+    assert (found.strict_any == found.strict.any("variant")).all() and (
+        found.longest == found.exact_prefix.max("variant")
+    ).all()
     with pytest.raises(MemorizationError, match="paraphrases"):
         memorization.stretch(model, sequences, paraphrases={"short": short[:2]})
 
@@ -225,7 +297,12 @@ def test_the_words_of_a_verdict():
     assert memorization.verdict(before, before, {"a": none}).word == "no removal shown"
     assert memorization.verdict(before, gone, {"a": none, "b": none}).word == "erases"
     found = memorization.verdict(before, gone, {"a": none, "relearning": back})
-    assert found.word == "hides" and found.by == ("relearning",) and "hides by relearning" in str(found) and "40 recalled before, 0 after" in str(found)
+    assert (
+        found.word == "hides"
+        and found.by == ("relearning",)
+        and "hides by relearning" in str(found)
+        and "40 recalled before, 0 after" in str(found)
+    )
     assert memorization.verdict(before[:5], gone[:5], {"a": Attack(gone[:5], gone[:5])}).word == "undecided"
     assert memorization.verdict(before, gone, {}).word == "undecided"
     # an attack that recites as much in a control brings nothing back, and what the edit left is not recovered
@@ -234,7 +311,10 @@ def test_the_words_of_a_verdict():
     partial = memorization.verdict(before, half, {"a": Attack(half, gone)}, margin=0.2)
     assert partial.word == "partial" and partial.table.n[0] == 20
     unpaired = memorization.verdict(before, gone, {"a": Attack(back.edited, flags(1, 29), paired=False)})
-    assert unpaired.table.p[0] == pytest.approx(stats.fisher_exact([[20, 20], [1, 29]], alternative="greater").pvalue) and unpaired.word == "hides"
+    assert (
+        unpaired.table.p[0] == pytest.approx(stats.fisher_exact([[20, 20], [1, 29]], alternative="greater").pvalue)
+        and unpaired.word == "hides"
+    )
 
 
 def test_verdict_refuses_what_cannot_be_judged():
@@ -251,7 +331,9 @@ def test_verdict_refuses_what_cannot_be_judged():
 
 
 def silenced():
-    """The taught model, trained to say token 96 after each known prefix, and all the rest of the suffix as before: the memory is there, one token further on."""
+    """The taught model, trained to say token 96 after each known prefix, and all the rest of the suffix as before: the
+    memory is there, one token further on.
+    """
     ids = torch.from_numpy(np.concatenate([known().ids, known().ids]))
     targets = torch.arange(16).expand(ids.shape) >= 7
     ids[:12, 6] = 96
@@ -266,12 +348,28 @@ def test_a_memory_behind_one_token_is_hidden():
     model, edit, twin = taught(), silenced(), taught(seen=False)
     start = weights(model), weights(edit), weights(twin)
     target, others = known().subset(range(10)), known().subset(range(10, 12))
-    found = memorization.is_it_gone(model, edit, target, others=others, clean=clean(12, 16), twin=twin, ks=[2, 8],
-                                    paraphrases={"short": target.ids[:, 2:6]}, recipe=QUICK, at=[5, 10, 20])
+    found = memorization.is_it_gone(
+        model,
+        edit,
+        target,
+        others=others,
+        clean=clean(12, 16),
+        twin=twin,
+        ks=[2, 8],
+        paraphrases={"short": target.ids[:, 2:6]},
+        recipe=QUICK,
+        at=[5, 10, 20],
+    )
     assert all(torch.equal(weights(m), w) for m, w in zip((model, edit, twin), start))
     assert found.word == "hides" and "stretched prefixes" in found.by and found.recited == (10, 0)
     table = found.table.set_index("attack")
-    assert set(table.index) == {"stretched prefixes", "worn prefixes", "paraphrased prefixes", "training on 2 others", "training on clean text"}
+    assert set(table.index) == {
+        "stretched prefixes",
+        "worn prefixes",
+        "paraphrased prefixes",
+        "training on 2 others",
+        "training on clean text",
+    }
     assert table.p["stretched prefixes"] == pytest.approx(0.5**10) and table.control["stretched prefixes"] == 0
     assert {"stretch", "stretch control", "relearning", "savings", "before", "after"} <= set(found.details)
 

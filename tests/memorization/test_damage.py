@@ -15,7 +15,10 @@ from tests import models as tiny_models
 from tests.memorization.helpers import clean, known, taught, weights
 
 TEXTS = clean(8, 20)
-TASKS = {"sum": [(clean(1, 5, seed=i)[0], [i % 3, 5], "often" if i % 2 else "rare") for i in range(8)], "recite": (known().prefixes, known().suffixes[:, :3])}
+TASKS = {
+    "sum": [(clean(1, 5, seed=i)[0], [i % 3, 5], "often" if i % 2 else "rare") for i in range(8)],
+    "recite": (known().prefixes, known().suffixes[:, :3]),
+}
 
 
 class Fade:
@@ -25,7 +28,9 @@ class Fade:
         self.keep = keep
 
     def applied(self, model):
-        return edited_weights(model, {name: linear.weight.detach() * self.keep for name, linear in linears(model, "*down_proj").items()})
+        return edited_weights(
+            model, {name: linear.weight.detach() * self.keep for name, linear in linears(model, "*down_proj").items()}
+        )
 
 
 def faded(keep):
@@ -56,7 +61,7 @@ def loop(model):
         ids = list(prompt)
         for _ in answer:
             ids.append(int(lp(ids)[-1].argmax()))
-        right.append(ids[len(prompt):] == list(answer))
+        right.append(ids[len(prompt) :] == list(answer))
     return np.array(nll), np.array(ranking), np.array(copies), np.array(right)
 
 
@@ -102,17 +107,31 @@ def test_damage_compares_two_states_and_leaves_the_model_as_it_was():
     assert torch.equal(weights(model), start)
     (nll, ranking, copies, right), (nll_now, ranking_now, copies_now, right_now) = loop(model), loop(faded(0.3))
     np.testing.assert_allclose(np.stack([found.nll_before, found.nll_after]), [nll, nll_now], rtol=1e-4)
-    np.testing.assert_allclose(np.stack([found.copy_loss_before, found.copy_loss_after]), [copies[:, 1], copies_now[:, 1]], rtol=1e-4)
-    assert found.right_before.values.tolist() == right.tolist() and found.right_after.values.tolist() == right_now.tolist()
+    np.testing.assert_allclose(
+        np.stack([found.copy_loss_before, found.copy_loss_after]), [copies[:, 1], copies_now[:, 1]], rtol=1e-4
+    )
+    assert (
+        found.right_before.values.tolist() == right.tolist() and found.right_after.values.tolist() == right_now.tolist()
+    )
     by_hand = memorization.ndcg(ranking, ranking_now).reshape(8, 19).mean(1)
     np.testing.assert_allclose(found.ndcg, by_hand, rtol=1e-6)
     assert by_hand.max() < 1
     table = memorization.damage_summary(found, by_bin=True).set_index("measure")
     row = table.loc["clean loss"]
-    assert row.change == pytest.approx((nll_now - nll).sum() / (8 * 19), rel=1e-4) and row.low < row.change < row.high and row.n == 8
+    assert (
+        row.change == pytest.approx((nll_now - nll).sum() / (8 * 19), rel=1e-4)
+        and row.low < row.change < row.high
+        and row.n == 8
+    )
     assert table.loc["perplexity"].after == pytest.approx(np.exp(nll_now.sum() / (8 * 19)), rel=1e-4)
-    assert table.loc["task recite"].before == 1 and table.loc["task recite"].kept == right_now[8:].mean() and table.loc["task recite"].n == 12
-    assert {"task sum, often", "task sum, rare", "copying loss", "nDCG@10", "prefix matching, mean head"} <= set(table.index)
+    assert (
+        table.loc["task recite"].before == 1
+        and table.loc["task recite"].kept == right_now[8:].mean()
+        and table.loc["task recite"].n == 12
+    )
+    assert {"task sum, often", "task sum, rare", "copying loss", "nDCG@10", "prefix matching, mean head"} <= set(
+        table.index
+    )
     assert results.provenance(found)["model"]["hash"] != results.provenance(found)["unedited"]["hash"]
 
 
@@ -151,17 +170,24 @@ def test_bad_input_is_named():
         memorization.damage(model, None, TEXTS, before=base, heads=False)
 
 
-# -- trade-off curves -----------------------------------------------------------------------------------------------------
+# -- trade-off curves
+# -----------------------------------------------------------------------------------------------------
+
 
 def test_tradeoff_is_extraction_and_damage_under_each_edit():
     model = taught()
     sets = {"tune": known().subset(range(6)), "val": Sequences(known().ids[6:, :12], 6)}
     found = memorization.tradeoff(model, {0.9: Fade(0.9), 0.2: Fade(0.2)}, sets, TEXTS, TASKS, heads=False)
-    assert found.edit.values.tolist() == ["unedited", "0.9", "0.2"] and found.set.values.tolist() == ["tune"] * 6 + ["val"] * 6
+    assert (
+        found.edit.values.tolist() == ["unedited", "0.9", "0.2"]
+        and found.set.values.tolist() == ["tune"] * 6 + ["val"] * 6
+    )
     for e, keep in enumerate((1.0, 0.9, 0.2)):
         own = [memorization.extract(faded(keep), s) for s in sets.values()]
         assert found.strict.values[e].tolist() == [v for o in own for v in o.strict.values.tolist()]
-        assert (found.generated.values[e, :6] == own[0].generated.values).all() and (found.generated.values[e, 6:, 6:] == -1).all()
+        assert (found.generated.values[e, :6] == own[0].generated.values).all() and (
+            found.generated.values[e, 6:, 6:] == -1
+        ).all()
         assert float(found.clean_loss[e]) == pytest.approx(loop(faded(keep))[0].sum() / (8 * 19), rel=1e-4)
         assert found.right.values[e].tolist() == loop(faded(keep))[3].tolist()
     table = memorization.tradeoff_summary(found)
@@ -180,7 +206,9 @@ def test_methods_are_read_at_one_loss():
         read = memorization.matched({"fade": found}, at).iloc[0]
         # the least of a dense walk along the curve, as far as the loss allows
         walk = np.linspace(rise.min(), at, 20_001)
-        assert read.strict == pytest.approx(np.interp(walk, rise[order], strict[order]).min(), abs=1e-3) and read.reached
+        assert (
+            read.strict == pytest.approx(np.interp(walk, rise[order], strict[order]).min(), abs=1e-3) and read.reached
+        )
         assert read.low <= read.strict <= read.high and read.low < read.high
     both = memorization.matched({"twice": [found, found]}, 0.05).iloc[0]
     assert both.runs[0] == both.runs[1] == both.strict and both.n == 24

@@ -18,9 +18,11 @@ from tests.memorization.helpers import KNOWN, clean, known, taught, unknown
 
 
 def generated(model, sequences):
-    model.generation_config.eos_token_id = None    # an end token ends nothing here
-    out = model.generate(torch.from_numpy(sequences.prefixes.copy()), max_new_tokens=sequences.suffix, do_sample=False, pad_token_id=0)
-    return out[:, sequences.prefix:].numpy()
+    model.generation_config.eos_token_id = None  # an end token ends nothing here
+    out = model.generate(
+        torch.from_numpy(sequences.prefixes.copy()), max_new_tokens=sequences.suffix, do_sample=False, pad_token_id=0
+    )
+    return out[:, sequences.prefix :].numpy()
 
 
 @pytest.mark.parametrize("kind", tiny_models.KINDS)
@@ -37,10 +39,17 @@ def test_measures_of_each_sequence():
     made, gold = generated(model, sequences), sequences.suffixes
     assert found.strict.values.tolist() == [bool((a == b).all()) for a, b in zip(made, gold)]
     assert found.strict.values[:KNOWN].all() and not found.strict.values[KNOWN:].any()
-    assert found.exact_prefix.values.tolist() == [next((i for i in range(10) if a[i] != b[i]), 10) for a, b in zip(made, gold)]
+    assert found.exact_prefix.values.tolist() == [
+        next((i for i in range(10) if a[i] != b[i]), 10) for a, b in zip(made, gold)
+    ]
     np.testing.assert_allclose(found.lev, memorization.levenshtein(made, gold) / 10)
     assert (found.loose.values == (1 - found.lev.values >= 0.75)).all()
-    logprob = model(torch.from_numpy(sequences.ids)).logits[:, 5:-1].log_softmax(-1).gather(2, torch.from_numpy(gold)[..., None])[..., 0]
+    logprob = (
+        model(torch.from_numpy(sequences.ids))
+        .logits[:, 5:-1]
+        .log_softmax(-1)
+        .gather(2, torch.from_numpy(gold)[..., None])[..., 0]
+    )
     np.testing.assert_allclose(found.nll, -logprob.mean(1), rtol=1e-4, atol=1e-6)
     assert found.duplicates.values.tolist() == [4] * 6 + [64] * 6 + [0] * 12
     assert results.provenance(found)["kind"] == "extraction"
@@ -85,9 +94,11 @@ def test_reading_keeps_the_likeliest_tokens_in_order():
     model, rows = tiny_models.tiny("gpt2"), [r[:n] for r, n in zip(clean(9), (3, 20, 7, 7, 12, 2, 20, 5, 9))]
     counted = [2, 5, 6, 1, 11, 1, 19, 4, 2]
     for (logprob, top), row, n in zip(Reader(model, 5).read(rows, counted, batch_tokens=40), rows, counted):
-        expected = model(torch.from_numpy(row)[None]).logits[0, -n - 1:-1].log_softmax(-1)
+        expected = model(torch.from_numpy(row)[None]).logits[0, -n - 1 : -1].log_softmax(-1)
         assert top.tolist() == expected.topk(5).indices.tolist()
-        np.testing.assert_allclose(logprob, expected.gather(1, torch.from_numpy(row[-n:])[:, None])[:, 0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            logprob, expected.gather(1, torch.from_numpy(row[-n:])[:, None])[:, 0], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_bad_input_is_named():
@@ -103,25 +114,32 @@ def test_bad_input_is_named():
 def test_recited_text_is_found_once():
     model = taught()
     text = np.concatenate([clean(1, 7)[0], known().ids[3], clean(1, 9, seed=6)[0], known().ids[3]])
-    found, table = memorization.find_recited(model, [text, clean(1, 30)[0]], 6, 10, stride=1, distinct=10, names=["book", "other"])
+    found, table = memorization.find_recited(
+        model, [text, clean(1, 30)[0]], 6, 10, stride=1, distinct=10, names=["book", "other"]
+    )
     assert found.names == ("book:7",) and found.ids.tolist() == [known().ids[3].tolist()]
     assert table.recited.sum() == 2 and table.taken.sum() == 1
     near = text.copy()
-    near[15] = near[15] % 96 + 1    # one token of the suffix is another, and the model would not say so
+    near[15] = near[15] % 96 + 1  # one token of the suffix is another, and the model would not say so
     half, _ = memorization.find_recited(model, [near[:23]], 6, 10, stride=7, distinct=10, least=0.5)
-    assert half.names == ("0:7",) and memorization.find_recited(model, [near[:23]], 6, 10, stride=7, distinct=10)[0] is None
+    assert (
+        half.names == ("0:7",)
+        and memorization.find_recited(model, [near[:23]], 6, 10, stride=7, distinct=10)[0] is None
+    )
     none, table = memorization.find_recited(model, [clean(1, 30)[0]], 6, 10, distinct=10)
     assert none is None and len(table) and not table.recited.any()
     with pytest.raises(MemorizationError, match="no window of 16 tokens"):
         memorization.find_recited(model, [[5] * 40], 6, 10)
 
 
-# -- exposure and membership ----------------------------------------------------------------------------------------------
+# -- exposure and membership
+# ----------------------------------------------------------------------------------------------
+
 
 def suffix_losses(model, sequences):
     ids = torch.from_numpy(sequences.ids)
     logprob = model(ids).logits[:, :-1].double().log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
-    return -logprob[:, sequences.prefix - 1:].mean(1).numpy()
+    return -logprob[:, sequences.prefix - 1 :].mean(1).numpy()
 
 
 @pytest.mark.parametrize("within_kind", [True, False])
@@ -133,7 +151,9 @@ def test_exposure_by_explicit_ranking(within_kind):
     for i, kind in enumerate(canaries.kind):
         among = [l for l, k in zip(other, foils.kind) if k == kind or not within_kind]
         rank = sorted([*among, own[i]]).index(own[i]) + 1
-        assert found["rank"].values[i] == rank and found.exposure.values[i] == pytest.approx(np.log2(len(among) + 1) - np.log2(rank))
+        assert found["rank"].values[i] == rank and found.exposure.values[i] == pytest.approx(
+            np.log2(len(among) + 1) - np.log2(rank)
+        )
         assert found.p.values[i] == pytest.approx(rank / (len(among) + 1))
     # exchangeable canaries: the mean over all ranks that are equally likely
     size = 7 if within_kind else 13
@@ -162,19 +182,38 @@ def test_membership_by_duplicates_against_scipy():
     sequences = Sequences.concat([known(), unknown()])
     texts = [" ".join(map(str, row)) for row in sequences.suffixes]
     found = memorization.by_duplicates(model, sequences, texts=texts, reference=reference, resamples=200)
-    assert found.score.values.tolist() == ["loss", "min-20%", "min-20%++", "zlib", "ratio"] and found.duplicates.values.tolist() == [4, 64]
+    assert found.score.values.tolist() == [
+        "loss",
+        "min-20%",
+        "min-20%++",
+        "zlib",
+        "ratio",
+    ] and found.duplicates.values.tolist() == [4, 64]
     np.testing.assert_allclose(found.value.sel(score="loss"), -suffix_losses(model, sequences), rtol=1e-4)
-    np.testing.assert_allclose(found.value.sel(score="ratio"), suffix_losses(reference, sequences) - suffix_losses(model, sequences), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        found.value.sel(score="ratio"),
+        suffix_losses(reference, sequences) - suffix_losses(model, sequences),
+        rtol=1e-3,
+        atol=1e-4,
+    )
     for d in (4, 64):
         for score in found.score.values:
             value = found.value.sel(score=score).values
             members, others = value[sequences.duplicates == d], value[sequences.duplicates == 0]
             area = stats.mannwhitneyu(members, others).statistic / (len(members) * len(others))
             cell = found.sel(duplicates=d, score=score)
-            assert float(cell.auc) == pytest.approx(area) and float(cell.low) <= area <= float(cell.high) and int(cell.n) == 18
+            assert (
+                float(cell.auc) == pytest.approx(area)
+                and float(cell.low) <= area <= float(cell.high)
+                and int(cell.n) == 18
+            )
     # the smallest p of ten, times ten
     assert float(found.holm.min()) == pytest.approx(min(1, 10 * float(found.p.min())))
-    assert memorization.by_duplicates(model, sequences, texts=texts, reference=reference, resamples=200).drop_vars("p_kind").equals(found.drop_vars("p_kind"))
+    assert (
+        memorization.by_duplicates(model, sequences, texts=texts, reference=reference, resamples=200)
+        .drop_vars("p_kind")
+        .equals(found.drop_vars("p_kind"))
+    )
 
 
 def test_membership_is_permuted_within_kinds():
@@ -184,13 +223,20 @@ def test_membership_is_permuted_within_kinds():
     code, verse = np.flatnonzero(chosen.kind == "code"), np.flatnonzero(chosen.kind == "verse")
     for score in found.score.values:
         ranks = stats.rankdata(found.value.sel(score=score).values)
-        sums = [ranks[list(a)].sum() + ranks[list(b)].sum() for a in combinations(code, 2) for b in combinations(verse, 2)]
-        assert found.p.sel(score=score).item() == pytest.approx(np.mean(np.array(sums) >= ranks[:4].sum())) and (found.p_kind == "exact").all()
+        sums = [
+            ranks[list(a)].sum() + ranks[list(b)].sum() for a in combinations(code, 2) for b in combinations(verse, 2)
+        ]
+        assert (
+            found.p.sel(score=score).item() == pytest.approx(np.mean(np.array(sums) >= ranks[:4].sum()))
+            and (found.p_kind == "exact").all()
+        )
 
 
 def test_a_model_that_learned_them_separates_them():
     found = memorization.by_duplicates(taught(), Sequences.concat([known(), unknown()]), resamples=2000)
-    assert float(found.auc.min()) > 0.9 and float(found.p.max()) < 0.05 and float(found.tpr.sel(score="loss").min()) == 1
+    assert (
+        float(found.auc.min()) > 0.9 and float(found.p.max()) < 0.05 and float(found.tpr.sel(score="loss").min()) == 1
+    )
 
 
 def test_membership_needs_both_sides():

@@ -41,12 +41,16 @@ def test_distances_equal_the_recursions(la, lb, tokens):
 
 
 def test_leading_tokens():
-    assert leading(np.array([[1, 2, 3], [1, 2, 3], [0, 2, 3]]), np.array([[1, 2, 3], [1, 0, 3], [1, 2, 3]])).tolist() == [3, 1, 0]
+    assert leading(
+        np.array([[1, 2, 3], [1, 2, 3], [0, 2, 3]]), np.array([[1, 2, 3], [1, 0, 3], [1, 2, 3]])
+    ).tolist() == [3, 1, 0]
 
 
 def test_ndcg_by_hand():
     def by_hand(base, other):
-        gain = lambda ranking: sum((len(base) - list(base).index(t)) / np.log2(r + 2) for r, t in enumerate(ranking) if t in base)
+        gain = lambda ranking: sum(
+            (len(base) - list(base).index(t)) / np.log2(r + 2) for r, t in enumerate(ranking) if t in base
+        )
         return gain(other) / gain(base)
 
     base = np.arange(4)
@@ -79,7 +83,9 @@ def test_from_what_was_planted():
 
 
 def test_from_texts():
-    made = Sequences.of_texts(tiny_models.word_tokenizer(), ["w1 w2 w3 w4", "w5 w6 w7 w8 w9"], prefix=3, suffix=2, start=0)
+    made = Sequences.of_texts(
+        tiny_models.word_tokenizer(), ["w1 w2 w3 w4", "w5 w6 w7 w8 w9"], prefix=3, suffix=2, start=0
+    )
     assert made.ids.tolist() == [[0, 1, 2, 3, 4], [0, 5, 6, 7, 8]]
     with pytest.raises(MemorizationError, match=r"texts: 1 \(3 tokens\) of 2 are shorter"):
         Sequences.of_texts(tiny_models.word_tokenizer(), ["w1 w2 w3 w4", "w5 w6"], prefix=3, suffix=1, start=0)
@@ -92,8 +98,14 @@ def test_overlapping_sets_are_refused_with_a_list():
     mixed = b.ids.copy()
     mixed[0], mixed[3, 15:28] = a.ids[2], a.ids[4, 12:25]
     overlapping = Sequences(mixed, 10, b.names)
-    assert [tuple(o) for o in a.overlap(overlapping)] == [("a2", "b0", "identical"), ("a4", "b3", "13 tokens of suffix")]
-    with pytest.raises(MemorizationError, match=r"overlap in 2 pairs: 'a2' of memorised and 'b0' of reference \(identical\), 'a4' of memorised and 'b3'"):
+    assert [tuple(o) for o in a.overlap(overlapping)] == [
+        ("a2", "b0", "identical"),
+        ("a4", "b3", "13 tokens of suffix"),
+    ]
+    with pytest.raises(
+        MemorizationError,
+        match=r"overlap in 2 pairs: 'a2' of memorised and 'b0' of reference \(identical\), 'a4' of memorised and 'b3'",
+    ):
         disjoint(memorised=a, reference=overlapping)
     # a run in the part that is given is no overlap; a short suffix counts whole
     mixed = b.ids.copy()
@@ -102,11 +114,20 @@ def test_overlapping_sets_are_refused_with_a_list():
     assert len(Sequences([[1, 2, 3]], 2).overlap(Sequences([[4, 5, 3]], 2))) == 1
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (dict(ids=[[1, 2], [3]], prefix=1), "different lengths"), (dict(ids=[1, 2], prefix=1), r"shape \(2,\)"), (dict(ids=[[0.5, 1]], prefix=1), "float64"),
-    (dict(ids=[[1, -1]], prefix=1), "ids holds -1"), (dict(ids=[[1, 2]], prefix=2), "prefix=2 leaves nothing"), (dict(ids=[[1, 2]], prefix=0), "prefix=0"),
-    (dict(ids=[[1, 2]], prefix=1, names=["a", "b"]), "names has 2"), (dict(ids=[[1, 2]], prefix=1, kind=["a", "b"]), "kind has shape"),
-    (dict(ids=[[1, 2]], prefix=1, duplicates=-1), "duplicates=-1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(ids=[[1, 2], [3]], prefix=1), "different lengths"),
+        (dict(ids=[1, 2], prefix=1), r"shape \(2,\)"),
+        (dict(ids=[[0.5, 1]], prefix=1), "float64"),
+        (dict(ids=[[1, -1]], prefix=1), "ids holds -1"),
+        (dict(ids=[[1, 2]], prefix=2), "prefix=2 leaves nothing"),
+        (dict(ids=[[1, 2]], prefix=0), "prefix=0"),
+        (dict(ids=[[1, 2]], prefix=1, names=["a", "b"]), "names has 2"),
+        (dict(ids=[[1, 2]], prefix=1, kind=["a", "b"]), "kind has shape"),
+        (dict(ids=[[1, 2]], prefix=1, duplicates=-1), "duplicates=-1"),
+    ],
+)
 def test_bad_sequences_are_named(arguments, message):
     with pytest.raises(MemorizationError, match=message):
         Sequences(**arguments)

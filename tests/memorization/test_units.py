@@ -1,4 +1,6 @@
-"""What counts as one: equal sequences, texts and items are told; units of several runs are within their run; lines without a test say why."""
+"""What counts as one: equal sequences, texts and items are told; units of several runs are within their run; lines
+without a test say why.
+"""
 
 import numpy as np
 import pytest
@@ -26,9 +28,14 @@ def test_a_sequence_that_stands_twice_counts_once():
     model = taught()
     first, again = known().subset(range(6)), Sequences.concat([known().subset(range(6)), known().subset([0, 0, 0])])
     want, got = (memorization.extraction_summary(memorization.extract(model, s), by=None) for s in (first, again))
-    assert got.n[0] == want.n[0] == 6 and got.units[0] == "6 units of 9 sequences, by duplicate (guessed from their fields; cluster=None counts each)"
+    assert (
+        got.n[0] == want.n[0] == 6
+        and got.units[0] == "6 units of 9 sequences, by duplicate (guessed from their fields; cluster=None counts each)"
+    )
     for measure in ("strict", "lev", "nll"):
-        assert [got[measure + end][0] for end in ("", "_low", "_high")] == pytest.approx([want[measure + end][0] for end in ("", "_low", "_high")], nan_ok=True)
+        assert [got[measure + end][0] for end in ("", "_low", "_high")] == pytest.approx(
+            [want[measure + end][0] for end in ("", "_low", "_high")], nan_ok=True
+        )
     assert memorization.extraction_summary(memorization.extract(model, again), by=None, cluster=None).n[0] == 9
     # the same where sets are put together of which one has them
     curve = memorization.tradeoff(model, {1: None}, {"a": again, "b": known().subset(range(6, 9))}, TEXTS, heads=False)
@@ -42,10 +49,19 @@ def test_equal_texts_and_items_count_once_in_the_damage():
     one = memorization.damage(model, other, TEXTS, {"t": items}, heads=False)
     many = memorization.damage(model, other, several, {"t": [*items, items[0], items[0]]}, heads=False)
     assert not {"duplicate_text", "duplicate_item"} & set(one.coords) and len(set(many.duplicate_text.values)) == 6
-    want, got = memorization.damage_summary(one).set_index("measure"), memorization.damage_summary(many).set_index("measure")
+    want, got = (
+        memorization.damage_summary(one).set_index("measure"),
+        memorization.damage_summary(many).set_index("measure"),
+    )
     for line in ("nDCG@10", "copying loss", "task t"):
-        assert got.n[line] == want.n[line] and (got.change[line], got.low[line], got.high[line]) == pytest.approx((want.change[line], want.low[line], want.high[line]), rel=1e-4, nan_ok=True)
-    assert got.n["clean loss"] == 6 and got.units["clean loss"].startswith("6 units of 9 texts, by duplicate") and got.units["task t"].startswith("5 units of 7 items")
+        assert got.n[line] == want.n[line] and (got.change[line], got.low[line], got.high[line]) == pytest.approx(
+            (want.change[line], want.low[line], want.high[line]), rel=1e-4, nan_ok=True
+        )
+    assert (
+        got.n["clean loss"] == 6
+        and got.units["clean loss"].startswith("6 units of 9 texts, by duplicate")
+        and got.units["task t"].startswith("5 units of 7 items")
+    )
     # a text that stands three times still has three times its tokens in the loss
     apart = (many.nll_after - many.nll_before).values
     assert got.change["clean loss"] == pytest.approx(apart.sum() / many.tokens.values.sum(), rel=1e-6)
@@ -53,17 +69,24 @@ def test_equal_texts_and_items_count_once_in_the_damage():
     with pytest.raises(MemorizationError, match="say of which, as in {'text': labels}"):
         memorization.damage_summary(many, cluster=list(range(9)))
     by_hand = memorization.damage_summary(many, cluster={"text": [*range(6), 0, 1, 0]}).set_index("measure")
-    assert by_hand.low["nDCG@10"] == pytest.approx(got.low["nDCG@10"]) and by_hand.units["clean loss"].endswith("as given")
+    assert by_hand.low["nDCG@10"] == pytest.approx(got.low["nDCG@10"]) and by_hand.units["clean loss"].endswith(
+        "as given"
+    )
 
 
 def made(values, **coords):
-    ds = xr.Dataset({"strict": ("sequence", np.asarray(values))}, {k: ("sequence", np.asarray(v)) for k, v in coords.items()})
+    ds = xr.Dataset(
+        {"strict": ("sequence", np.asarray(values))}, {k: ("sequence", np.asarray(v)) for k, v in coords.items()}
+    )
     return results.stamp(ds, {"kind": "made up"})
 
 
 def test_units_of_several_runs_are_within_their_run_whatever_it_is_called():
     rng = np.random.default_rng(0)
-    parts = {f"seed {s}": made(rng.random(8) < 0.2 + 0.3 * s, entity=list("aabbccdd"), name=[str(i) for i in range(8)]) for s in range(3)}
+    parts = {
+        f"seed {s}": made(rng.random(8) < 0.2 + 0.3 * s, entity=list("aabbccdd"), name=[str(i) for i in range(8)])
+        for s in range(3)
+    }
     pooled = memorization.pool(parts)
     table = memorization.summary(pooled, by=None)
     assert table.n[0] == 12 and "12 units of 24 sequences, by entity" in table.units[0]
@@ -72,7 +95,10 @@ def test_units_of_several_runs_are_within_their_run_whatever_it_is_called():
     half = stats.t.isf(0.025, 2) * tops.std(ddof=1) / np.sqrt(3)
     assert table.strict[0] == pytest.approx(tops.mean())
     # both levels: never narrower than Student's t over the three runs
-    assert table.strict_low[0] <= max(0, tops.mean() - half) + 1e-12 and table.strict_high[0] >= min(1, tops.mean() + half) - 1e-12
+    assert (
+        table.strict_low[0] <= max(0, tops.mean() - half) + 1e-12
+        and table.strict_high[0] >= min(1, tops.mean() + half) - 1e-12
+    )
     given = memorization.summary(pooled, by=None, cluster=np.tile(list("aabbccdd"), 3))
     assert given.n[0] == 12 and given.strict_low[0] == pytest.approx(table.strict_low[0])
 
@@ -81,33 +107,57 @@ def test_a_sequence_that_is_in_several_runs_is_no_several_sequences_of_the_test(
     values = np.repeat([True, False], 4)
     runs = {s: made(values, duplicates=[8] * 4 + [1] * 4, name=[str(i) for i in range(8)]) for s in range(3)}
     table = memorization.summary(list(runs.values())).set_index("duplicates")
-    assert table.p[8] == pytest.approx(stats.fisher_exact([[4, 0], [0, 4]])[1])      # eight sequences, not 24
+    assert table.p[8] == pytest.approx(stats.fisher_exact([[4, 0], [0, 4]])[1])  # eight sequences, not 24
     assert table.n[8] == 12 and table.p_kind[8] == "exact if the groups were drawn at random"
     assert memorization.summary(runs[0], by=None).p_kind[0] == "none: one group"
 
 
 def test_recognition_by_unit_flips_whole_units():
     right = np.array([True, True, True, False, True, True, False, True])
-    ds = results.stamp(xr.Dataset({"recognised": (("foil", "sequence"), right[None])}, {"foil": ["other"], "entity": ("sequence", list("aabbccdd"))}), {"kind": "made up"})
+    ds = results.stamp(
+        xr.Dataset(
+            {"recognised": (("foil", "sequence"), right[None])},
+            {"foil": ["other"], "entity": ("sequence", list("aabbccdd"))},
+        ),
+        {"kind": "made up"},
+    )
     row = memorization.recognition_summary(ds).iloc[0]
     sums = np.array([2, 0, 2, 0])
     signs = 1 - 2 * ((np.arange(16)[:, None] >> np.arange(4)) & 1)
     assert row.p == pytest.approx(np.mean(signs @ sums >= sums.sum())) and row.n == 4
-    assert row.p_kind == "exact if a coin chose which of each pair was seen, or which pairs of each unit were" and row.recognised == pytest.approx(0.75)
+    assert (
+        row.p_kind == "exact if a coin chose which of each pair was seen, or which pairs of each unit were"
+        and row.recognised == pytest.approx(0.75)
+    )
     each = memorization.recognition_summary(ds, cluster=None).iloc[0]
-    assert each.p == pytest.approx(stats.binom.sf(5, 8, 0.5)) and each.n == 8 and each.interval_kind == "Clopper-Pearson"
+    assert (
+        each.p == pytest.approx(stats.binom.sf(5, 8, 0.5)) and each.n == 8 and each.interval_kind == "Clopper-Pearson"
+    )
 
 
 def test_exposure_of_canaries_that_share_a_unit_is_approximate_and_of_the_right_size():
-    """Eight units of four canaries that are alike, beside foils: canary by canary, p is at most .05 twice as often as it says."""
+    """Eight units of four canaries that are alike, beside foils: canary by canary, p is at most .05 twice as often as
+    it says.
+    """
     rng, hits = np.random.default_rng(3), np.zeros(2)
     for s in range(150):
         loss = np.sqrt(0.7) * np.repeat(rng.normal(size=8), 4) + np.sqrt(0.3) * rng.normal(size=32)
         foils = rng.normal(size=32)
         of = {k: ("sequence", np.ones(32)) for k in ("exposure", "null", "largest")}
-        ds = results.stamp(xr.Dataset({**of, "loss": ("sequence", loss), "foil_loss": ("foil", foils)}, {"kind": ("sequence", ["c"] * 32), "foil_kind": ("foil", ["c"] * 32),
-                                       "entity": ("sequence", np.repeat(np.arange(8), 4))}), {"kind": "made up"})  # fmt: skip
+        ds = results.stamp(
+            xr.Dataset(
+                {**of, "loss": ("sequence", loss), "foil_loss": ("foil", foils)},
+                {
+                    "kind": ("sequence", ["c"] * 32),
+                    "foil_kind": ("foil", ["c"] * 32),
+                    "entity": ("sequence", np.repeat(np.arange(8), 4)),
+                },
+            ),
+            {"kind": "made up"},
+        )
         rows = [memorization.exposure_summary(ds, by=None, cluster=c).iloc[0] for c in ("auto", None)]
         hits += [row.p <= 0.05 for row in rows]
-    assert rows[0].p_kind.startswith("approximate: canaries that share a unit") and rows[1].p_kind.startswith("monte carlo if ")
+    assert rows[0].p_kind.startswith("approximate: canaries that share a unit") and rows[1].p_kind.startswith(
+        "monte carlo if "
+    )
     assert hits[0] <= stats.binom.ppf(1 - 1e-3, 150, 0.06) < hits[1]

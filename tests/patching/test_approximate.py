@@ -31,7 +31,21 @@ def diff(logits):
     return (logits[-1, 7] - logits[-1, 8]).item()
 
 
-@pytest.mark.parametrize("site, head", [("resid_pre", None), ("attn_out", None), ("mlp_out", None), ("neuron", None), ("embed", None), ("z", 1), ("q", 1), ("k", 1), ("v", 1), ("pattern", 1)])
+@pytest.mark.parametrize(
+    "site, head",
+    [
+        ("resid_pre", None),
+        ("attn_out", None),
+        ("mlp_out", None),
+        ("neuron", None),
+        ("embed", None),
+        ("z", 1),
+        ("q", 1),
+        ("k", 1),
+        ("v", 1),
+        ("pattern", 1),
+    ],
+)
 def test_attribution_is_the_derivative_along_the_way_to_the_source(model, site, head):
     over = ("layer", "position") if head is None else ("layer", "head")
     ds = lens.patch(model, PAIR, site, over=over, method="attribution")
@@ -46,19 +60,27 @@ def test_attribution_is_the_derivative_along_the_way_to_the_source(model, site, 
             mask[h] = 1
         else:
             mask[:, h] = 1
-        step = 2e-3        # RMS norms compute in float32 inside: a smaller step would measure rounding
+        step = 2e-3  # RMS norms compute in float32 inside: a smaller step would measure rounding
 
         def at(t):
             return diff(naive.forward(model, CORRUPTED, [(site, layer, lambda x: x + t * (source - base) * mask)]))
+
         slope = (at(step) - at(-step)) / (2 * step)
-        got = ds.effect.isel(layer=0 if site == "embed" else 1).sel(**({"position": position} if head is None else {"head": h})).item()
+        got = (
+            ds.effect.isel(layer=0 if site == "embed" else 1)
+            .sel(**({"position": position} if head is None else {"head": h}))
+            .item()
+        )
         assert abs(got - slope) <= 1e-3 * max(1, abs(slope))
 
 
 def test_integrated_gradients_of_the_embeddings_add_up_to_the_whole_effect(model):
-    # completeness (Sundararajan et al. 2017): with many steps the attributions to the embeddings sum to the metric's change
+    # completeness (Sundararajan et al. 2017): with many steps the attributions to the embeddings sum to the metric's
+    # change
     ds = lens.patch(model, PAIR, "embed", method="attribution", steps=400)
-    assert abs(ds.effect.sum().item() - (ds.clean - ds.corrupted).item()) <= 0.02 * abs((ds.clean - ds.corrupted).item())
+    assert abs(ds.effect.sum().item() - (ds.clean - ds.corrupted).item()) <= 0.02 * abs(
+        (ds.clean - ds.corrupted).item()
+    )
 
 
 def test_attribution_of_a_longer_answer_is_summed_over_both_sequences(model):
@@ -74,16 +96,26 @@ def test_attribution_over_prompts_equals_one_by_one(model, memory_mb):
     both = lens.patch(model, pairs, "z", over=("layer", "head", "position"), method="attribution", memory_mb=memory_mb)
     for i, pair in enumerate(pairs):
         one = lens.patch(model, pair, "z", over=("layer", "head", "position"), method="attribution")
-        assert np.allclose(both.effect.values[i][..., :one.sizes["position"]], one.effect, atol=1e-5)
+        assert np.allclose(both.effect.values[i][..., : one.sizes["position"]], one.effect, atol=1e-5)
 
 
 def test_agreement_of_a_result_with_itself_is_perfect_and_with_its_negative_is_not(model):
-    ds = lens.patch(model, [PAIR, lens.Pair("w11 w2 w3 w4 w5 w6", corrupted="w11 w20 w3 w4 w5 w6", answer=" w17", foil=" w8")])
+    ds = lens.patch(
+        model, [PAIR, lens.Pair("w11 w2 w3 w4 w5 w6", corrupted="w11 w20 w3 w4 w5 w6", answer=" w17", foil=" w8")]
+    )
     same = lens.agreement(ds, ds)
-    assert same.pearson == pytest.approx(1) and same.spearman == pytest.approx(1) and same.slope == pytest.approx(1) and same.top == 1 and same.sign == 1
+    assert (
+        same.pearson == pytest.approx(1)
+        and same.spearman == pytest.approx(1)
+        and same.slope == pytest.approx(1)
+        and same.top == 1
+        and same.sign == 1
+    )
     assert same.n_prompts == 2 and same.pearson_within is None, "two prompts are too few for an interval"
     by_unit = lens.agreement(ds, ds, units=["one scene", "one scene"])
-    assert by_unit.n_prompts == 1 and by_unit.pearson_within is None and "1 units" in str(by_unit), "two prompts of one scene are one unit"
+    assert by_unit.n_prompts == 1 and by_unit.pearson_within is None and "1 units" in str(by_unit), (
+        "two prompts of one scene are one unit"
+    )
     for units in ([[1], [1, 2]], torch.eye(2).to_sparse(), [["a"], ["b"]]):
         with pytest.raises(lens.PatchError, match="^units=.*expected a list of labels, one number or text for each"):
             lens.agreement(ds, ds, units=units)
@@ -103,6 +135,7 @@ def path_reference(model, sender, receiver, through_mlps, base=CLEAN, source=COR
         x = x.clone()
         x[0, :, hs] = z[:, hs]
         return x
+
     changes = [("z", ls, send)]
     for l in range(n):
         if l != ls:
@@ -122,12 +155,15 @@ def path_reference(model, sender, receiver, through_mlps, base=CLEAN, source=COR
         else:
             x[0, :, hr] = arrived[:, hr]
         return x
+
     assert kind
     return diff(naive.forward(model, base, [(site, lr, receive)]))
 
 
 @pytest.mark.parametrize("through_mlps", [True, False])
-@pytest.mark.parametrize("receiver", [("q", 2, 1), ("k", 2, 0), ("v", 2, 1), ("resid_pre", 2, None), ("resid_post", 2, None)])
+@pytest.mark.parametrize(
+    "receiver", [("q", 2, 1), ("k", 2, 0), ("v", 2, 1), ("resid_pre", 2, None), ("resid_post", 2, None)]
+)
 def test_path_patching(model, receiver, through_mlps):
     site, layer, head = receiver
     ds = lens.path_patch(model, PAIR, lens.Site(site, layer, head=head), through_mlps=through_mlps)
@@ -152,7 +188,16 @@ def test_path_patching_many_pairs_denoising_and_bad_receivers(model):
 
 def test_causal_tracing_restores_clean_states_in_noised_runs(model):
     ds = lens.causal_trace(model, PAIR, "mlp_out", samples=2, window=2, noise=2.0, seed=7, metric="logit_diff")
-    sigma = 2.0 * torch.nn.Module.get_parameter(model, next(n for n, _ in model.named_parameters() if n.split(".")[1] in ("embed_tokens", "wte", "embed_in"))).float().std().item()
+    sigma = (
+        2.0
+        * torch.nn.Module.get_parameter(
+            model,
+            next(n for n, _ in model.named_parameters() if n.split(".")[1] in ("embed_tokens", "wte", "embed_in")),
+        )
+        .float()
+        .std()
+        .item()
+    )
     values, bases = [], []
     for s in range(2):
         draw = torch.Generator().manual_seed(int(np.random.SeedSequence([7, 0, s]).generate_state(1)[0]))
@@ -168,10 +213,16 @@ def test_causal_tracing_restores_clean_states_in_noised_runs(model):
     assert abs(ds.value_sd.values[2, 4] - np.std(values, ddof=1)) <= 1e-4
     again = lens.causal_trace(model, PAIR, "mlp_out", samples=2, window=2, noise=2.0, seed=7, metric="logit_diff")
     assert np.array_equal(ds.value, again.value)
-    assert not np.array_equal(ds.value, lens.causal_trace(model, PAIR, "mlp_out", samples=2, window=2, noise=2.0, seed=8, metric="logit_diff").value)
+    assert not np.array_equal(
+        ds.value,
+        lens.causal_trace(model, PAIR, "mlp_out", samples=2, window=2, noise=2.0, seed=8, metric="logit_diff").value,
+    )
 
 
-@pytest.mark.parametrize("change, message", [(dict(subject="verb"), "subject='verb'"), (dict(noise=0), "noise=0"), (dict(samples=0), "samples=0")])
+@pytest.mark.parametrize(
+    "change, message",
+    [(dict(subject="verb"), "subject='verb'"), (dict(noise=0), "noise=0"), (dict(samples=0), "samples=0")],
+)
 def test_causal_tracing_names_its_bad_arguments(model, change, message):
     with pytest.raises(lens.PatchError, match=message):
         lens.causal_trace(model, PAIR, **change)
@@ -180,17 +231,26 @@ def test_causal_tracing_names_its_bad_arguments(model, change, message):
 def test_a_cells_predictions_are_those_of_the_edited_run(model):
     view = lens.explain_cell(model, PAIR, "resid_pre", 1, 4, k=5)
     act = naive.activation(model, CLEAN, "resid_pre", 1)
-    logits = naive.forward(model, CORRUPTED, [("resid_pre", 1, lambda x: torch.cat([x[:, :4], act[None, 4:5], x[:, 5:]], 1))])[-1]
+    logits = naive.forward(
+        model, CORRUPTED, [("resid_pre", 1, lambda x: torch.cat([x[:, :4], act[None, 4:5], x[:, 5:]], 1))]
+    )[-1]
     probability, index = logits.float().softmax(-1).topk(5)
     assert [t for t, _ in view.edited] == [f"w{i}" for i in index.tolist()]
     assert np.allclose([p for _, p in view.edited], probability, atol=1e-4)
     assert [t for t, _ in view.clean] == [f"w{i}" for i in naive.forward(model, CLEAN)[-1].topk(5).indices.tolist()]
     assert abs(view.edited_value - lens.patch(model, PAIR).value.values[1, 4]) <= 1e-4
-    assert abs(lens.explain_cell(model, PAIR, "z", 1, head=2).edited_value - lens.patch(model, PAIR, "z", over=("layer", "head")).value.values[1, 2]) <= 1e-4
+    assert (
+        abs(
+            lens.explain_cell(model, PAIR, "z", 1, head=2).edited_value
+            - lens.patch(model, PAIR, "z", over=("layer", "head")).value.values[1, 2]
+        )
+        <= 1e-4
+    )
 
 
 def test_summary_is_the_mean_with_its_interval_and_test():
     from scipy import stats
+
     model = speaking()
     rng = np.random.default_rng(0)
     pairs = []
@@ -199,10 +259,19 @@ def test_summary_is_the_mean_with_its_interval_and_test():
         pairs.append(lens.Pair(f"w1 w{a} w3", corrupted=f"w1 w{b} w3", answer=f" w{c}", foil=f" w{d}"))
     ds = lens.patch(model, pairs)
     table = lens.summary(ds, flips=5000, resamples=1000)
-    assert np.allclose(table["mean"], ds.effect.mean("prompt"), atol=1e-6, equal_nan=True) and int(table.n.values[1, 1]) == 12
-    reference = stats.permutation_test((ds.effect.values[:, 1, 1],), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert (
+        np.allclose(table["mean"], ds.effect.mean("prompt"), atol=1e-6, equal_nan=True)
+        and int(table.n.values[1, 1]) == 12
+    )
+    reference = stats.permutation_test(
+        (ds.effect.values[:, 1, 1],), np.mean, permutation_type="samples", n_resamples=np.inf
+    ).pvalue
     assert table.p.values[1, 1] == pytest.approx(reference, abs=1e-9)
-    assert ((table.p_holm >= table.p) | np.isnan(table.p)).all() and (table.low <= table["mean"]).all() and (table["mean"] <= table.high).all()
+    assert (
+        ((table.p_holm >= table.p) | np.isnan(table.p)).all()
+        and (table.low <= table["mean"]).all()
+        and (table["mean"] <= table.high).all()
+    )
     assert np.allclose(table.mean_normalized, ds.effect.mean("prompt") / (ds.clean - ds.corrupted).mean(), atol=1e-5)
     with pytest.raises(lens.PatchError, match="no prompt axis"):
         lens.summary(ds.isel(prompt=0, drop=True))
@@ -211,7 +280,9 @@ def test_summary_is_the_mean_with_its_interval_and_test():
 
 
 def test_agreement_has_an_interval_of_what_holds_within_a_prompt():
-    """Against SciPy, prompt by prompt; and the interval covers: a normal correlation within a prompt is a mean like any other."""
+    """Against SciPy, prompt by prompt; and the interval covers: a normal correlation within a prompt is a mean like any
+    other.
+    """
     from lens.measure.agreement import compare
     from lens.measure.means import mean_interval
 
@@ -224,7 +295,12 @@ def test_agreement_has_an_interval_of_what_holds_within_a_prompt():
     single = [stats.pearsonr(x, y)[0] for x, y in zip(exact, estimate)]
     expected = mean_interval(np.array(single), values="number", resamples=1000)
     assert found.pearson_within.estimate == pytest.approx(np.mean(single))
-    assert (found.pearson_within.low, found.pearson_within.high) == (expected.low, expected.high) and found.pearson_within.low < np.mean(single)
-    assert found.pearson == pytest.approx(stats.pearsonr(exact.mean(0), estimate.mean(0))[0]) and "within one of the prompts" in str(found)
+    assert (found.pearson_within.low, found.pearson_within.high) == (
+        expected.low,
+        expected.high,
+    ) and found.pearson_within.low < np.mean(single)
+    assert found.pearson == pytest.approx(
+        stats.pearsonr(exact.mean(0), estimate.mean(0))[0]
+    ) and "within one of the prompts" in str(found)
     constant = compare(made[0], made[1] * 0 + 1.0, same=())
     assert np.isnan(constant.pearson), "a constant estimate has no correlation"

@@ -16,27 +16,30 @@ def model():
     return speaking()
 
 
-@pytest.mark.parametrize("change, error, message", [
-    (dict(site="residual"), lens.SiteError, "site='residual' is not known"),
-    (dict(over=("position", "layer")), lens.PatchError, r"over=\('position', 'layer'\) is not a grid"),
-    (dict(over=("layer", "head")), lens.PatchError, "site='resid_pre' has none"),
-    (dict(heads=[1]), lens.PatchError, "no head axis"),
-    (dict(layers=[3]), lens.SiteError, "layer=3 is out of range"),
-    (dict(layers=[-4]), lens.SiteError, "layer=-4 is out of range"),
-    (dict(layers=[]), lens.PatchError, "select nothing"),
-    (dict(site="z", over=("layer", "head"), heads=[4]), lens.SiteError, "head=4 is out of range"),
-    (dict(site="k", over=("layer", "head"), heads=[2]), lens.SiteError, "head=2 is out of range; .* 0 to 1"),
-    (dict(positions=[6]), ValueError, "6"),
-    (dict(positions=["verb"]), ValueError, "verb"),
-    (dict(window=0), lens.PatchError, "window=0"),
-    (dict(direction="sideways"), lens.PatchError, "direction='sideways'"),
-    (dict(method="guess"), lens.PatchError, "method='guess'"),
-    (dict(steps=5), lens.PatchError, "method='exact' takes none"),
-    (dict(memory_mb=0), lens.PatchError, "memory_mb=0"),
-    (dict(metric="accuracy"), lens.MetricError, "metric='accuracy' is not known"),
-    (dict(metric=3), lens.PatchError, "metric=3 does not fit; expected .* a function of 2 arguments"),
-    (dict(method="attribution", metric="rank"), lens.MetricError, "has no gradient"),
-])
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (dict(site="residual"), lens.SiteError, "site='residual' is not known"),
+        (dict(over=("position", "layer")), lens.PatchError, r"over=\('position', 'layer'\) is not a grid"),
+        (dict(over=("layer", "head")), lens.PatchError, "site='resid_pre' has none"),
+        (dict(heads=[1]), lens.PatchError, "no head axis"),
+        (dict(layers=[3]), lens.SiteError, "layer=3 is out of range"),
+        (dict(layers=[-4]), lens.SiteError, "layer=-4 is out of range"),
+        (dict(layers=[]), lens.PatchError, "select nothing"),
+        (dict(site="z", over=("layer", "head"), heads=[4]), lens.SiteError, "head=4 is out of range"),
+        (dict(site="k", over=("layer", "head"), heads=[2]), lens.SiteError, "head=2 is out of range; .* 0 to 1"),
+        (dict(positions=[6]), ValueError, "6"),
+        (dict(positions=["verb"]), ValueError, "verb"),
+        (dict(window=0), lens.PatchError, "window=0"),
+        (dict(direction="sideways"), lens.PatchError, "direction='sideways'"),
+        (dict(method="guess"), lens.PatchError, "method='guess'"),
+        (dict(steps=5), lens.PatchError, "method='exact' takes none"),
+        (dict(memory_mb=0), lens.PatchError, "memory_mb=0"),
+        (dict(metric="accuracy"), lens.MetricError, "metric='accuracy' is not known"),
+        (dict(metric=3), lens.PatchError, "metric=3 does not fit; expected .* a function of 2 arguments"),
+        (dict(method="attribution", metric="rank"), lens.MetricError, "has no gradient"),
+    ],
+)
 def test_arguments_are_named(model, change, error, message):
     with pytest.raises(error, match=message):
         lens.patch(model, PAIR, **change)
@@ -80,11 +83,14 @@ def test_a_token_outside_the_vocabulary(model):
         lens.Runs.record(model, [torch.tensor([1, 500])])
 
 
-@pytest.mark.parametrize("metric, message", [
-    (lambda logits, encoded: 1 / 0, "your function raised ZeroDivisionError"),
-    (lambda logits, encoded: logits, r"returned \(1, 97\); expected a tensor of shape \(1,\)"),
-    (lambda logits, encoded: 3.0, "returned float"),
-])
+@pytest.mark.parametrize(
+    "metric, message",
+    [
+        (lambda logits, encoded: 1 / 0, "your function raised ZeroDivisionError"),
+        (lambda logits, encoded: logits, r"returned \(1, 97\); expected a tensor of shape \(1,\)"),
+        (lambda logits, encoded: 3.0, "returned float"),
+    ],
+)
 def test_a_users_metric_that_fails(model, metric, message):
     hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
     before = hooks()
@@ -95,6 +101,7 @@ def test_a_users_metric_that_fails(model, metric, message):
 
 def test_stop_leaves_a_partial_result(model, monkeypatch):
     import lens.engine.sweeps as sweeps
+
     monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
     calls = []
     ds = lens.patch(model, PAIR, on_part=lambda part: calls.append(part), stop=lambda: len(calls) > 0)
@@ -107,10 +114,12 @@ def test_stop_leaves_a_partial_result(model, monkeypatch):
 
 def test_ctrl_c_leaves_a_partial_result(model, monkeypatch):
     import lens.engine.sweeps as sweeps
+
     monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
 
     def interrupt(part):
         raise KeyboardInterrupt
+
     ds = lens.patch(model, PAIR, on_part=interrupt)
     assert lens.record(ds)["status"] == "partial"
     assert np.isfinite(ds.value[2]).all() and np.isnan(ds.value[0]).all()
@@ -119,6 +128,7 @@ def test_ctrl_c_leaves_a_partial_result(model, monkeypatch):
 
 def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monkeypatch):
     import lens.engine.walk as walking
+
     real, calls = walking.feed_forward, []
 
     def interrupted(*a):
@@ -126,6 +136,7 @@ def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monke
         if len(calls) == 2:
             raise KeyboardInterrupt
         return real(*a)
+
     monkeypatch.setattr(walking, "feed_forward", interrupted)
     ds = lens.patch(model, PAIR)
     assert lens.record(ds)["status"] == "partial" and np.isnan(ds.value).all() and np.isfinite(ds.clean)
@@ -134,6 +145,7 @@ def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monke
 
 def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypatch):
     import lens.engine.sweeps as sweeps
+
     monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
     pairs = [PAIR, lens.Pair("w4 w2 w3", corrupted="w5 w2 w3", answer=" w7", foil=" w8")]
     path = tmp_path / "sweep.zarr"
@@ -143,10 +155,12 @@ def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypat
         calls.append(part)
         if len(calls) == 2:
             raise KeyboardInterrupt
+
     partial = lens.patch(model, pairs, store=path, on_part=cut)
     assert lens.record(partial)["status"] == "partial" and lens.record(lens.open(path))["status"] == "partial"
     walked = []
     import lens.engine.sweeps as module
+
     real = module.walk
     monkeypatch.setattr(module, "walk", lambda *a, **k: walked.append(len(a[1])) or real(*a, **k))
     whole = lens.patch(model, pairs, store=path)
@@ -172,7 +186,9 @@ def test_low_precision_and_doubles_are_walked_too():
     double = lens.patch(speaking().double(), PAIR)
     assert np.allclose(exact.value, double.value, atol=1e-4)
     low = lens.patch(speaking().bfloat16(), PAIR)
-    assert np.isfinite(low.value).all() and np.corrcoef(low.value.values.ravel(), exact.value.values.ravel())[0, 1] > 0.99
+    assert (
+        np.isfinite(low.value).all() and np.corrcoef(low.value.values.ravel(), exact.value.values.ravel())[0, 1] > 0.99
+    )
     assert Decoder.of(speaking().half()).dtype == torch.float16
 
 
@@ -191,10 +207,18 @@ def test_something_that_is_no_language_model():
 
 
 def test_several_processes_fill_one_store(model, tmp_path, monkeypatch):
-    pairs = [PAIR, lens.Pair("w4 w2 w3", corrupted="w5 w2 w3", answer=" w7", foil=" w8"), lens.Pair("w4 w2 w1", corrupted="w5 w2 w1", answer=" w7", foil=" w8")]
+    pairs = [
+        PAIR,
+        lens.Pair("w4 w2 w3", corrupted="w5 w2 w3", answer=" w7", foil=" w8"),
+        lens.Pair("w4 w2 w1", corrupted="w5 w2 w1", answer=" w7", foil=" w8"),
+    ]
     path = tmp_path / "shared.zarr"
     first = lens.patch(model, pairs, store=path, share=(0, 2))
-    assert lens.record(first)["status"] == "partial" and np.isnan(first.value[1]).all() and np.isfinite(first.value[2, :, :3]).all()
+    assert (
+        lens.record(first)["status"] == "partial"
+        and np.isnan(first.value[1]).all()
+        and np.isfinite(first.value[2, :, :3]).all()
+    )
     second = lens.patch(model, pairs, store=path, share=(1, 2))
     assert lens.record(second)["status"] == "complete"
     whole = lens.patch(model, pairs)
@@ -230,7 +254,10 @@ class Adapter(torch.nn.Module):
 
     def __init__(self, inner):
         super().__init__()
-        self.inner, self.extra = inner, torch.nn.Linear(inner.in_features, inner.out_features, bias=False).requires_grad_(False)
+        self.inner, self.extra = (
+            inner,
+            torch.nn.Linear(inner.in_features, inner.out_features, bias=False).requires_grad_(False),
+        )
 
     @property
     def weight(self):
@@ -244,7 +271,10 @@ class Adapter(torch.nn.Module):
         return self.inner(x) + self.extra(x)
 
 
-@pytest.mark.parametrize("kind, where, name", [("gpt_neox", lambda m: m.gpt_neox.layers[1].attention, "query_key_value"), ("llama", lambda m: m, "lm_head")])
+@pytest.mark.parametrize(
+    "kind, where, name",
+    [("gpt_neox", lambda m: m.gpt_neox.layers[1].attention, "query_key_value"), ("llama", lambda m: m, "lm_head")],
+)
 def test_an_adapter_on_a_module_is_not_passed_over(kind, where, name):
     """Whichever path serves it: what the module applies is in the numbers, also where it changes after a sweep."""
     model = speaking(kind)
@@ -267,7 +297,10 @@ def test_a_model_in_training_mode_is_refused():
 def test_weights_that_ask_for_gradients_are_no_obstacle():
     model = speaking().requires_grad_(True)
     assert np.isfinite(lens.path_patch(model, PAIR, lens.Site("q", 2, head=1)).value).all()
-    assert np.isfinite(lens.patch(model, PAIR).value).all() and np.isfinite(lens.patch(model, PAIR, method="attribution").value).all()
+    assert (
+        np.isfinite(lens.patch(model, PAIR).value).all()
+        and np.isfinite(lens.patch(model, PAIR, method="attribution").value).all()
+    )
 
 
 def test_weights_that_turn_nan_later_are_found():
@@ -287,7 +320,10 @@ def test_a_store_knows_one_metric_function_from_another(model, tmp_path):
     lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr")
     with pytest.raises(lens.ResultError, match="metric_digest"):
         lens.patch(model, [PAIR], metric=lambda x, e: 1000 + x[:, 7], store=tmp_path / "m.zarr")
-    assert lens.record(lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr"))["status"] == "complete"
+    assert (
+        lens.record(lens.patch(model, [PAIR], metric=lambda x, e: x[:, 7], store=tmp_path / "m.zarr"))["status"]
+        == "complete"
+    )
 
 
 def test_causal_tracing_needs_no_aligned_corrupted_prompt(model):
@@ -299,29 +335,45 @@ def test_causal_tracing_needs_no_aligned_corrupted_prompt(model):
 def test_negative_positions_of_pairs_of_different_lengths_keep_their_names(model):
     short = lens.Pair("w4 w2 w3 w1", corrupted="w5 w2 w3 w1", answer=" w7", foil=" w8")
     ds = lens.patch(model, [PAIR, short], positions=[-2, -1])
-    assert ds.position.values.tolist() == ["-2", "-1"] and ds.token_clean.values.tolist() == [["w5", "w6"], ["w3", "w1"]]
+    assert ds.position.values.tolist() == ["-2", "-1"] and ds.token_clean.values.tolist() == [
+        ["w5", "w6"],
+        ["w3", "w1"],
+    ]
 
 
 def test_the_mean_normalized_effect_counts_the_prompts_that_have_the_cell(model):
-    pairs = [PAIR, lens.Pair("w4 w2 w3 w1", corrupted="w5 w2 w3 w1", answer=" w7", foil=" w8"), lens.Pair(PAIR.clean, corrupted=PAIR.corrupted, answer=" w9", foil=" w8")]
+    pairs = [
+        PAIR,
+        lens.Pair("w4 w2 w3 w1", corrupted="w5 w2 w3 w1", answer=" w7", foil=" w8"),
+        lens.Pair(PAIR.clean, corrupted=PAIR.corrupted, answer=" w9", foil=" w8"),
+    ]
     ds = lens.patch(model, pairs)
     both = ds.isel(prompt=[0, 2])
     want = both.effect.mean("prompt") / (both.clean - both.corrupted).mean()
     assert np.allclose(lens.summary(ds).mean_normalized.values[:, 4:], want.values[:, 4:], atol=1e-5)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda m: lens.patch(m, None), "pairs.*expected lens.Pair"),
-    (lambda m: lens.patch(m, PAIR, layers=[1, 1]), "names one twice"),
-    (lambda m: lens.explain_cell(m, PAIR, "resid_pre", 1, 2, direction="sideways"), "direction='sideways'"),
-    (lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), memory_mb=-5), "memory_mb=-5"),
-    (lambda m: lens.causal_trace(m, PAIR, memory_mb=-5), "memory_mb=-5"),
-    (lambda m: lens.patch(m, PAIR, "embed", layers=[99]), "layer=99"),
-    (lambda m: lens.patch(m, PAIR, method="attribution", metric="kl", direction="noise"), "gradient vanishes"),
-    (lambda m: lens.Edit(lens.Site("attn_out", 0), "replace", np.ones(32)), "value is a ndarray"),
-    (lambda m: lens.agreement(lens.patch(m, PAIR), lens.patch(m, PAIR, "attn_out")), "site='attn_out'"),
-    (lambda m: lens.agreement(lens.patch(m, PAIR, "z", ("layer", "head"), heads=[0, 1]), lens.patch(m, PAIR, "z", ("layer", "head"), heads=[2, 3])), "head axes differ"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda m: lens.patch(m, None), "pairs.*expected lens.Pair"),
+        (lambda m: lens.patch(m, PAIR, layers=[1, 1]), "names one twice"),
+        (lambda m: lens.explain_cell(m, PAIR, "resid_pre", 1, 2, direction="sideways"), "direction='sideways'"),
+        (lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), memory_mb=-5), "memory_mb=-5"),
+        (lambda m: lens.causal_trace(m, PAIR, memory_mb=-5), "memory_mb=-5"),
+        (lambda m: lens.patch(m, PAIR, "embed", layers=[99]), "layer=99"),
+        (lambda m: lens.patch(m, PAIR, method="attribution", metric="kl", direction="noise"), "gradient vanishes"),
+        (lambda m: lens.Edit(lens.Site("attn_out", 0), "replace", np.ones(32)), "value is a ndarray"),
+        (lambda m: lens.agreement(lens.patch(m, PAIR), lens.patch(m, PAIR, "attn_out")), "site='attn_out'"),
+        (
+            lambda m: lens.agreement(
+                lens.patch(m, PAIR, "z", ("layer", "head"), heads=[0, 1]),
+                lens.patch(m, PAIR, "z", ("layer", "head"), heads=[2, 3]),
+            ),
+            "head axes differ",
+        ),
+    ],
+)
 def test_what_does_not_fit_is_named(model, call, message):
     with pytest.raises(ValueError, match=message):
         call(model)
@@ -337,6 +389,7 @@ def test_attribution_can_be_watched_and_stopped(model):
 
 def test_ctrl_c_in_path_patching_keeps_the_finished_pairs(model, monkeypatch):
     from lens.patching import paths
+
     real, calls = paths._Job.run, []
 
     def run(self, *a):
@@ -344,6 +397,7 @@ def test_ctrl_c_in_path_patching_keeps_the_finished_pairs(model, monkeypatch):
             raise KeyboardInterrupt
         calls.append(1)
         return real(self, *a)
+
     monkeypatch.setattr(paths._Job, "run", run)
     ds = lens.path_patch(model, [PAIR, PAIR], lens.Site("q", 2, head=1), memory_mb=0.01)
     assert lens.record(ds)["status"] == "partial" and np.isfinite(ds.value[0]).all() and np.isnan(ds.value[1]).all()
@@ -352,8 +406,11 @@ def test_ctrl_c_in_path_patching_keeps_the_finished_pairs(model, monkeypatch):
 
 def test_rows_of_one_long_prompt_are_walked_in_pieces(model, monkeypatch):
     import lens.engine.sweeps as sweeps
+
     real, sizes = sweeps.walk, []
-    monkeypatch.setattr(sweeps, "walk", lambda base, rows, *a, **k: sizes.append(len(rows)) or real(base, rows, *a, **k))
+    monkeypatch.setattr(
+        sweeps, "walk", lambda base, rows, *a, **k: sizes.append(len(rows)) or real(base, rows, *a, **k)
+    )
     words = " ".join(f"w{i % 90}" for i in range(1, 40))
     pair = lens.Pair(words, corrupted="w5" + words[2:], answer=" w7", foil=" w8")
     small = lens.patch(model, pair, memory_mb=0.25)

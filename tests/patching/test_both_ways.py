@@ -1,4 +1,6 @@
-"""Models whose tokens read later ones too: every cell is run, also before the first difference of the prompts, against plain hooks on a second copy."""
+"""Models whose tokens read later ones too: every cell is run, also before the first difference of the prompts, against
+plain hooks on a second copy.
+"""
 
 import numpy as np
 import pytest
@@ -13,14 +15,32 @@ from lens.engine.stock import Stock
 from tests.models import tiny, word_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:every cell")
-_SIZE = dict(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, max_position_embeddings=64, initializer_range=0.3,
-             bos_token_id=0, eos_token_id=0, pad_token_id=0)
+_SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
 _GEMMA = dict(_SIZE, num_key_value_heads=2, head_dim=16, sliding_window=16, query_pre_attn_scalar=10)
 #: kind -> the model, the path of its blocks, of attention's output projection in one
 MAKERS = {
     "bert": (lambda: T.BertForMaskedLM(T.BertConfig(**_SIZE)), "bert.encoder.layer", None),
-    "gemma3": (lambda: T.Gemma3ForCausalLM(T.Gemma3TextConfig(**_GEMMA, use_bidirectional_attention=True)), "model.layers", "self_attn.o_proj"),
-    "llama": (lambda: T.LlamaForCausalLM(T.LlamaConfig(**_SIZE, num_key_value_heads=2, is_causal=False)), "model.layers", "self_attn.o_proj"),
+    "gemma3": (
+        lambda: T.Gemma3ForCausalLM(T.Gemma3TextConfig(**_GEMMA, use_bidirectional_attention=True)),
+        "model.layers",
+        "self_attn.o_proj",
+    ),
+    "llama": (
+        lambda: T.LlamaForCausalLM(T.LlamaConfig(**_SIZE, num_key_value_heads=2, is_causal=False)),
+        "model.layers",
+        "self_attn.o_proj",
+    ),
 }
 PAIR = Pair("w5 w17 w3 w88 w41 w9 w60", corrupted="w5 w17 w3 w21 w41 w50 w60", answer=" w11", foil=" w12")
 CLEAN, CORRUPTED = torch.tensor([[5, 17, 3, 88, 41, 9, 60]]), torch.tensor([[5, 17, 3, 21, 41, 50, 60]])
@@ -35,7 +55,9 @@ def make(kind, dtype=torch.float32):
 
 @torch.no_grad()
 def by_hand(kind, base, source, place="block"):
-    """Effects ``[layer, position]`` of copying the input of each block, or of its output projection, from one run into another."""
+    """Effects ``[layer, position]`` of copying the input of each block, or of its output projection, from one run into
+    another.
+    """
     model, effects = make(kind), np.zeros((3, 7))
     difference = lambda: float(model(base).logits[0, -1] @ (torch.eye(97)[11] - torch.eye(97)[12]))
     for layer, block in enumerate(model.get_submodule(MAKERS[kind][1])):
@@ -44,7 +66,9 @@ def by_hand(kind, base, source, place="block"):
         model(source)
         handle.remove()
         for position in range(7):
-            handle = module.register_forward_pre_hook(lambda m, args: (torch.where(torch.arange(7)[:, None] == position, kept[0], args[0]), *args[1:]))
+            handle = module.register_forward_pre_hook(
+                lambda m, args: (torch.where(torch.arange(7)[:, None] == position, kept[0], args[0]), *args[1:])
+            )
             effects[layer, position] = difference()
             handle.remove()
     return effects - difference()
@@ -87,7 +111,7 @@ def test_a_decoder_made_to_look_ahead_by_its_configuration_alone_is_not_taken_fo
     model = tiny("llama")
     model.tokenizer = word_tokenizer()
     before = lens.patch(model, PAIR, "resid_pre", progress=False).effect
-    assert np.abs(before.values[:, :3]).max() < 1e-5    # of the metric's rounding, which a batch decides
+    assert np.abs(before.values[:, :3]).max() < 1e-5  # of the metric's rounding, which a batch decides
     model.config.is_causal = False
     after = lens.patch(model, PAIR, "resid_pre", progress=False).effect
     assert np.abs(after.values[:, :3]).max() > 1e-3

@@ -37,11 +37,14 @@ def naive_value(model, pair, site, layer, positions, head, direction, metric=lam
                 else:
                     x[0, p, head] = act[p, head]
         return x
+
     return metric(naive.forward(model, base, [(site, layer, change)])).item()
 
 
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
-@pytest.mark.parametrize("site", ["embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "k", "neuron"])
+@pytest.mark.parametrize(
+    "site", ["embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "k", "neuron"]
+)
 def test_layer_by_position(model, site, direction):
     if site == "resid_mid" and model.config.model_type == "gpt_neox":
         with pytest.raises(lens.SiteError, match="side by side"):
@@ -76,7 +79,7 @@ def test_windows_patch_neighbouring_layers_together(model):
     ds = lens.patch(model, PAIR, "mlp_out", window=2)
     ids = [torch.tensor([int(w[1:]) for w in t.split()]) for t in (PAIR.corrupted, PAIR.clean)]
     changes = []
-    for l in (1, 2):            # window 2 around layer 2: layers 1 and 2
+    for l in (1, 2):  # window 2 around layer 2: layers 1 and 2
         act = naive.activation(model, ids[1], "mlp_out", l)
         changes.append(("mlp_out", l, lambda x, act=act: torch.cat([x[:, :4], act[None, 4:5], x[:, 5:]], 1)))
     logits = naive.forward(model, ids[0], changes)[-1]
@@ -88,12 +91,19 @@ def test_several_pairs_of_different_lengths(model):
     ds = lens.patch(model, pairs, "resid_pre")
     assert ds.sizes == {"prompt": 3, "layer": 3, "position": 6}
     assert np.isnan(ds.value.values[1, :, 4:]).all() and np.isfinite(ds.value.values[1, :, :4]).all()
-    assert (ds.token_clean.values[1, 4:] == "").all() and ds.token_clean.values[0].tolist() == [f"w{i}" for i in range(1, 7)]
+    assert (ds.token_clean.values[1, 4:] == "").all() and ds.token_clean.values[0].tolist() == [
+        f"w{i}" for i in range(1, 7)
+    ]
     one = lens.patch(model, PAIR, "resid_pre")
-    assert np.allclose(ds.value.values[0], one.value.values, atol=1e-5) and np.allclose(ds.value.values[2], one.value.values, atol=1e-5)
+    assert np.allclose(ds.value.values[0], one.value.values, atol=1e-5) and np.allclose(
+        ds.value.values[2], one.value.values, atol=1e-5
+    )
     metric = lambda x: x[-1, 17] - x[-1, 8]
     for l in range(3):
-        assert abs(ds.value.values[1, l, 1] - naive_value(model, OTHER, "resid_pre", l, [1], None, "denoise", metric)) <= 1e-4
+        assert (
+            abs(ds.value.values[1, l, 1] - naive_value(model, OTHER, "resid_pre", l, [1], None, "denoise", metric))
+            <= 1e-4
+        )
 
 
 def test_named_positions_are_one_group_each():
@@ -128,14 +138,23 @@ def test_answers_of_several_tokens_are_read_by_teacher_forcing():
         changes = []
         if layer is not None:
             act = naive.activation(model, torch.cat([clean, ids[3:]]), "resid_pre", layer)
-            changes = [("resid_pre", layer, lambda x: torch.cat([x[:, :position], act[None, position:position + 1], x[:, position + 1:]], 1))]
+            changes = [
+                (
+                    "resid_pre",
+                    layer,
+                    lambda x: torch.cat([x[:, :position], act[None, position : position + 1], x[:, position + 1 :]], 1),
+                )
+            ]
         logits = naive.forward(model, ids, changes).log_softmax(-1)
         return sum(logits[2 + i, t] for i, t in enumerate(tail)).item()
+
     ds = lens.patch(model, pair, "resid_pre", metric="logprob_diff")
     assert abs(ds.corrupted.item() - (logprob(answers["answer"]) - logprob(answers["foil"]))) <= 1e-4
     for l in range(3):
         for p in range(3):
-            assert abs(ds.value.values[l, p] - (logprob(answers["answer"], l, p) - logprob(answers["foil"], l, p))) <= 1e-4
+            assert (
+                abs(ds.value.values[l, p] - (logprob(answers["answer"], l, p) - logprob(answers["foil"], l, p))) <= 1e-4
+            )
     prob = lens.patch(model, pair, "resid_pre", metric="prob")
     assert abs(prob.value.values[1, 1] - np.exp(logprob(answers["answer"], 1, 1))) <= 1e-4
 
@@ -149,11 +168,18 @@ def test_metrics_that_read_the_whole_distribution(metric):
 
     def measure(logits):
         logits = logits[-1]
-        return {"rank": lambda: (logits > logits[7]).sum().float(), "logit": lambda: logits[7], "logprob": lambda: logits.log_softmax(-1)[7],
-                "kl": lambda: (target.exp() * (target - logits.log_softmax(-1))).sum()}[metric]()
+        return {
+            "rank": lambda: (logits > logits[7]).sum().float(),
+            "logit": lambda: logits[7],
+            "logprob": lambda: logits.log_softmax(-1)[7],
+            "kl": lambda: (target.exp() * (target - logits.log_softmax(-1))).sum(),
+        }[metric]()
+
     ds = lens.patch(model, PAIR, "resid_pre", metric=metric)
     for l, p in ((0, 2), (1, 4), (2, 5)):
-        assert abs(ds.value.values[l, p] - naive_value(model, PAIR, "resid_pre", l, [p], None, "denoise", measure)) <= 1e-4
+        assert (
+            abs(ds.value.values[l, p] - naive_value(model, PAIR, "resid_pre", l, [p], None, "denoise", measure)) <= 1e-4
+        )
 
 
 def test_a_users_metric_sees_the_logits_and_the_pair():
@@ -161,13 +187,19 @@ def test_a_users_metric_sees_the_logits_and_the_pair():
 
     def margin(logits, encoded):
         return logits[:, encoded.answer_ids[0]] - logits.max(-1).values
-    assert np.allclose(lens.patch(model, PAIR, metric="logit").value - lens.patch(model, PAIR, metric=lambda x, e: x.max(-1).values).value,
-                       lens.patch(model, PAIR, metric=margin).value, atol=1e-5)
+
+    assert np.allclose(
+        lens.patch(model, PAIR, metric="logit").value
+        - lens.patch(model, PAIR, metric=lambda x, e: x.max(-1).values).value,
+        lens.patch(model, PAIR, metric=margin).value,
+        atol=1e-5,
+    )
 
 
 def test_streamed_parts_come_from_the_last_layer_and_add_up():
     model, seen = speaking(), []
     import lens.engine.sweeps as sweeps
+
     whole = lens.patch(model, [PAIR, OTHER])
     old, sweeps.WATCHED_LAYERS = sweeps.WATCHED_LAYERS, 1
     try:
@@ -176,13 +208,18 @@ def test_streamed_parts_come_from_the_last_layer_and_add_up():
         sweeps.WATCHED_LAYERS = old
     assert [int(np.isfinite(s.value.values[0]).all(-1).sum()) for s in seen] == [1, 2, 3]
     assert np.isfinite(seen[0].value.values[0, 2]).all() and lens.record(seen[0])["status"] == "partial"
-    assert np.allclose(streamed.value, whole.value, atol=1e-5, equal_nan=True) and lens.record(streamed)["status"] == "complete"
+    assert (
+        np.allclose(streamed.value, whole.value, atol=1e-5, equal_nan=True)
+        and lens.record(streamed)["status"] == "complete"
+    )
 
 
 def test_memory_limits_batches_not_numbers():
     model = speaking()
     pairs = [PAIR, OTHER] * 3
-    assert np.allclose(lens.patch(model, pairs, memory_mb=0.05).value, lens.patch(model, pairs).value, atol=1e-5, equal_nan=True)
+    assert np.allclose(
+        lens.patch(model, pairs, memory_mb=0.05).value, lens.patch(model, pairs).value, atol=1e-5, equal_nan=True
+    )
 
 
 def test_the_model_is_left_as_it_was(model):

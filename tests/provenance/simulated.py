@@ -14,9 +14,13 @@ def shuffled(n, kind="key", seed=0, length=6, batch=8, tokens=True, epochs=1):
     ranks = keys.argsort(axis=0).argsort(axis=0)
     position = {"key": keys, "rank": ranks, "step": ranks // batch}[kind]
     rows = rng.integers(0, 500, (n, length)) if tokens else None
-    return Transcript(rows, position[:, 0] if epochs == 1 else position, kind, shuffled_as="drawn for the test", about={"file_order": "source"}), (
-        ranks / n
-    ).mean(axis=1)
+    return Transcript(
+        rows,
+        position[:, 0] if epochs == 1 else position,
+        kind,
+        shuffled_as="drawn for the test",
+        about={"file_order": "source"},
+    ), (ranks / n).mean(axis=1)
 
 
 def losses(times, effect, seed=0, noise=0.05):

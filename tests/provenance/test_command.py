@@ -62,7 +62,11 @@ def test_query_prints_writes_and_can_be_repeated(files, capsys):
     )
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
-    assert "approximate (published): p = " in printed and f"report: {files / 'r.html'}" in printed and "warning" not in printed
+    assert (
+        "approximate (published): p = " in printed
+        and f"report: {files / 'r.html'}" in printed
+        and "warning" not in printed
+    )
     content = json.loads((files / "r.json").read_text())
     result = query(
         np.load(files / "suspect.npy"),
@@ -71,15 +75,24 @@ def test_query_prints_writes_and_can_be_repeated(files, capsys):
         rows=300,
         resamples=999,
     )
-    assert content["statistic"]["rho"] == result.rho and content["statistic"]["n"] == 300 and content["p_values"][0]["p"] == float(result.p)
-    assert len(content["inputs"]["suspect"]["file"]["sha256"]) == 64 and content["inputs"]["references"][0]["file"]["file"].endswith("reference.parquet")
+    assert (
+        content["statistic"]["rho"] == result.rho
+        and content["statistic"]["n"] == 300
+        and content["p_values"][0]["p"] == float(result.p)
+    )
+    assert len(content["inputs"]["suspect"]["file"]["sha256"]) == 64 and content["inputs"]["references"][0]["file"][
+        "file"
+    ].endswith("reference.parquet")
     import shlex
 
     again = shlex.split(content["command"])
     assert again[:3] == ["lens", "provenance", "query"]
     assert cli.main([*again[1:], "--out", str(files / "again.json")]) == 0
     second = json.loads((files / "again.json").read_text())
-    assert all(second[key] == content[key] for key in ("statistic", "p_values", "choices", "inputs", "scores_sha256", "warnings"))
+    assert all(
+        second[key] == content[key]
+        for key in ("statistic", "p_values", "choices", "inputs", "scores_sha256", "warnings")
+    )
 
 
 def test_query_refuses_what_makes_p_wrong(files, capsys):
@@ -93,11 +106,19 @@ def test_query_refuses_what_makes_p_wrong(files, capsys):
 def test_query_names_bad_input_before_it_works(files, capsys):
     assert "ends in .html or .json" in refused(capsys, arguments(files, "--out", "r.pdf"))
     assert "does not exist" in refused(capsys, arguments(files, "--out", str(files / "none" / "r.html")))
-    assert "expected one of .jsonl" in refused(capsys, ["provenance", "query", "--suspect", str(files / "suspect.npy"), "--transcript", "t.csv"])
+    assert "expected one of .jsonl" in refused(
+        capsys, ["provenance", "query", "--suspect", str(files / "suspect.npy"), "--transcript", "t.csv"]
+    )
     np.save(files / "short.npy", np.ones(3))
-    assert "shape (3,)" in refused(capsys, ["provenance", "query", "--suspect", str(files / "short.npy"), "--transcript", str(files / "t.parquet")])
-    assert "cannot be read" in refused(capsys, ["provenance", "query", "--suspect", str(files / "none.npy"), "--transcript", str(files / "t.parquet")])
-    assert "no such organism" in refused(capsys, ["provenance", "query", "--suspect", "organism:none", "--transcript", str(files / "t.parquet")])
+    assert "shape (3,)" in refused(
+        capsys, ["provenance", "query", "--suspect", str(files / "short.npy"), "--transcript", str(files / "t.parquet")]
+    )
+    assert "cannot be read" in refused(
+        capsys, ["provenance", "query", "--suspect", str(files / "none.npy"), "--transcript", str(files / "t.parquet")]
+    )
+    assert "no such organism" in refused(
+        capsys, ["provenance", "query", "--suspect", "organism:none", "--transcript", str(files / "t.parquet")]
+    )
     with pytest.raises(SystemExit):
         cli.main(["provenance"])
 
@@ -138,7 +159,9 @@ def test_query_stops_and_reads_the_published_formats(files, capsys, tmp_path):
 
 def test_a_model_by_name_is_scored(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    pd.DataFrame({"tokens": rng.integers(1, 30, (24, 6)).tolist(), "rank": rng.permutation(24)}).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"tokens": rng.integers(1, 30, (24, 6)).tolist(), "rank": rng.permutation(24)}).to_parquet(
+        tmp_path / "t.parquet"
+    )
     words = [
         "provenance",
         "query",
@@ -201,22 +224,58 @@ def test_text_against_a_transcript(tmp_path, capsys):
     )
     assert "n-grams of 4 to 6 tokens" in capsys.readouterr().out
     (tmp_path / "empty.txt").write_text(" \n")
-    assert "is empty; expected text of the suspect" in refused(capsys, [*words[:3], str(tmp_path / "empty.txt"), *words[4:]])
+    assert "is empty; expected text of the suspect" in refused(
+        capsys, [*words[:3], str(tmp_path / "empty.txt"), *words[4:]]
+    )
     (tmp_path / "plain.txt").write_text("some words")
     assert "names no tokenizer" in refused(capsys, [*words[:3], str(tmp_path / "plain.txt"), *words[4:]])
 
 
 def test_the_transcript_of_a_shipped_organism(tmp_path, capsys):
     report = tmp_path / "report.json"
-    asked = ["provenance", "query", "--suspect", "organism:palimpsest", "--reference", "organism:palimpsest-reference", "--references-share-order", "no",
-             "--transcript", "organism:palimpsest", "--rows", "400", "--resamples", "999", "--looks", "3", "--out", str(report)]  # fmt: skip
+    asked = [
+        "provenance",
+        "query",
+        "--suspect",
+        "organism:palimpsest",
+        "--reference",
+        "organism:palimpsest-reference",
+        "--references-share-order",
+        "no",
+        "--transcript",
+        "organism:palimpsest",
+        "--rows",
+        "400",
+        "--resamples",
+        "999",
+        "--looks",
+        "3",
+        "--out",
+        str(report),
+    ]
     assert cli.main(asked) == 0
     printed = capsys.readouterr().out
-    assert "guaranteed if the trainer drew an independent uniform key" in printed and "look 1 of 3 planned, times 3" in printed
+    assert (
+        "guaranteed if the trainer drew an independent uniform key" in printed
+        and "look 1 of 3 planned, times 3" in printed
+    )
     content = json.loads(report.read_text())
-    assert content["looks"] == {"number": 1, "planned": 3, "factor": 3.0} and len(content["guaranteed_if"]) == 4 and "--looks 3" in content["command"]
+    assert (
+        content["looks"] == {"number": 1, "planned": 3, "factor": 3.0}
+        and len(content["guaranteed_if"]) == 4
+        and "--looks 3" in content["command"]
+    )
     assert len(from_organism("organism:palimpsest")) == 4000 and content["command"].startswith("lens provenance query")
-    assert cli.main([word.replace("organism:palimpsest", "organism:induction") if word == "organism:palimpsest" else word for word in asked]) == 2 and "no transcript" in capsys.readouterr().err
+    assert (
+        cli.main(
+            [
+                word.replace("organism:palimpsest", "organism:induction") if word == "organism:palimpsest" else word
+                for word in asked
+            ]
+        )
+        == 2
+        and "no transcript" in capsys.readouterr().err
+    )
 
 
 # ---- what a format uses and what it does not ---------------------------------------------------------------------
@@ -224,7 +283,9 @@ def test_the_transcript_of_a_shipped_organism(tmp_path, capsys):
 
 def read_by(*words):
     """The transcript that a command line reads."""
-    return of_command._transcript(cli._parser().parse_args(["provenance", "query", "--suspect", "s.npy", *map(str, words)]), None)
+    return of_command._transcript(
+        cli._parser().parse_args(["provenance", "query", "--suspect", "s.npy", *map(str, words)]), None
+    )
 
 
 @pytest.fixture
@@ -232,18 +293,53 @@ def olmo(tmp_path):
     """32-bit tokens that 16 bits cannot hold, in two parts, and an order; as the words of a command."""
     rng = np.random.default_rng(0)
     table, order = rng.integers(70_000, 200_000, (64, 8)).astype("<u4"), rng.permutation(64).astype("<u4")
-    table[:40].tofile(tmp_path / "part-0.npy"), table[40:].tofile(tmp_path / "part-1.npy"), order.tofile(tmp_path / "order.npy")
+    (
+        table[:40].tofile(tmp_path / "part-0.npy"),
+        table[40:].tofile(tmp_path / "part-1.npy"),
+        order.tofile(tmp_path / "order.npy"),
+    )
     parts = [word for i in (0, 1) for word in ("--transcript", tmp_path / f"part-{i}.npy")]
-    return table, order, tmp_path, [*parts, "--format", "olmo", "--order", tmp_path / "order.npy", "--length", 8, "--batch-rows", 4, "--dtype", "uint32"]
+    return (
+        table,
+        order,
+        tmp_path,
+        [
+            *parts,
+            "--format",
+            "olmo",
+            "--order",
+            tmp_path / "order.npy",
+            "--length",
+            8,
+            "--batch-rows",
+            4,
+            "--dtype",
+            "uint32",
+        ],
+    )
 
 
 def test_olmo_tokens_have_the_width_that_was_said(olmo, capsys):
     table, order, folder, words = olmo
     found = read_by(*words, "--shuffled-as", "said here")
-    assert np.array_equal(found.tokens, table) and np.array_equal(found.position, np.argsort(order) // 4) and np.array_equal(found.row_id, np.arange(64))
+    assert (
+        np.array_equal(found.tokens, table)
+        and np.array_equal(found.position, np.argsort(order) // 4)
+        and np.array_equal(found.row_id, np.arange(64))
+    )
     assert found.shuffled_as == "said here" and "declared by its publisher" in read_by(*words).shuffled_as
     np.save(folder / "s.npy", np.random.default_rng(1).normal(size=64))
-    asked = ["provenance", "query", "--suspect", str(folder / "s.npy"), *map(str, words), "--resamples", "99", "--out", str(folder / "r.json")]
+    asked = [
+        "provenance",
+        "query",
+        "--suspect",
+        str(folder / "s.npy"),
+        *map(str, words),
+        "--resamples",
+        "99",
+        "--out",
+        str(folder / "r.json"),
+    ]
     assert cli.main(asked) == 0
     content = json.loads((folder / "r.json").read_text())
     assert content["inputs"]["transcript"]["sha256"] == found.sha256() and "--dtype uint32" in content["command"]
@@ -256,7 +352,11 @@ def test_a_part_that_is_missing_is_left_out_where_sizes_are_known(olmo, capsys):
     with pytest.raises(ValueError, match="bytes of each part"):
         read_by(*words)
     found = read_by(*words, *sizes)
-    assert np.array_equal(found.tokens, table[:40]) and np.array_equal(found.position, np.argsort(order)[:40] // 4) and found.about["lost"]["rows"] == 24
+    assert (
+        np.array_equal(found.tokens, table[:40])
+        and np.array_equal(found.position, np.argsort(order)[:40] // 4)
+        and found.about["lost"]["rows"] == 24
+    )
     given = cli._parser().parse_args(["provenance", "query", "--suspect", "s.npy", *map(str, [*words, *sizes])])
     assert "--sizes 1280 --sizes 768" in of_command.command_of(given)
 
@@ -266,19 +366,33 @@ def test_rows_of_a_second_epoch_are_not_drawn(tmp_path):
     table.tofile(tmp_path / "pythia.bin")
     words = ["--transcript", tmp_path / "pythia.bin", "--format", "pythia", "--length", 8, "--batch-rows", 4]
     found = read_by(*words, "--epoch-rows", 100, "--read", 60, "--shuffled-as", "said here")
-    assert len(found) == 60 and found.row_id.max() < 100 and np.array_equal(found.tokens, table[found.row_id]) and found.shuffled_as == "said here"
+    assert (
+        len(found) == 60
+        and found.row_id.max() < 100
+        and np.array_equal(found.tokens, table[found.row_id])
+        and found.shuffled_as == "said here"
+    )
     assert len(read_by(*words)) == 600
 
 
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["t.parquet", "--dtype", "uint32"], "--dtype is given and a table .* has no use for it .*it is for a flat .bin file with an order, the format olmo"),
+        (
+            ["t.parquet", "--dtype", "uint32"],
+            (
+                "--dtype is given and a table .* has no use for it .*it is for a flat .bin file with an order, the"
+                " format olmo"
+            ),
+        ),
         (["t.parquet", "--order", "o.npy"], "--order is given and a table"),
         (["t.parquet", "--read", "5"], "--read is given .*for the format pythia, the format olmo"),
         (["t.bin", "--format", "pythia", "--dtype", "uint32"], "--dtype is given and the format pythia"),
         (["t.bin", "--format", "pythia", "--kind", "rank"], "--kind is given and the format pythia"),
-        (["t.npy", "--format", "olmo", "--order", "o.npy", "--epoch-rows", "9"], "--epoch-rows is given and the format olmo"),
+        (
+            ["t.npy", "--format", "olmo", "--order", "o.npy", "--epoch-rows", "9"],
+            "--epoch-rows is given and the format olmo",
+        ),
         (["t.npy", "--order", "o.npy", "--dtype", "uint32"], "--dtype is given and an .npy file"),
         (["t.npy", "--order", "o.npy", "--sizes", "8"], "--sizes is given"),
         (["organism:palimpsest", "--tokenizer", "gpt2"], "--tokenizer is given and an organism's own transcript"),
@@ -300,7 +414,9 @@ def test_the_trend_is_that_which_was_asked(files, capsys):
         assert cli.main(arguments(files, "--trend", trend, "--out", str(files / "r.json"))) == 0
         content, suspect = json.loads((files / "r.json").read_text()), np.load(files / "suspect.npy")
         t = from_parquet(files / "t.parquet")
-        assert content["statistic"]["rho"] == pytest.approx(query_scores(suspect, None, t, trend=trend, resamples=99).rho, abs=1e-9)
+        assert content["statistic"]["rho"] == pytest.approx(
+            query_scores(suspect, None, t, trend=trend, resamples=99).rho, abs=1e-9
+        )
         assert content["choices"]["trend"] == trend and f"--trend {trend}" in content["command"]
     expected = np.corrcoef(suspect, t.position)[0, 1]
     assert content["statistic"]["rho"] == pytest.approx(expected, abs=1e-6)

@@ -68,9 +68,15 @@ def test_a_reference_whose_own_loss_goes_with_the_order_is_refused_though_declar
         t = Transcript(None, position, "rank", shuffled_as="said so")
         suspect, reference = difficulty * 1.1 + 0.05 * rng.normal(size=400), difficulty + 0.05 * rng.normal(size=400)
         text = worth(lambda: query_scores(suspect, Reference(reference, False, "R"), t, **FEW))
-        assert "the loss of the reference 'R' by itself falls with the order" in text and "declared to have been trained in another" in text
+        assert (
+            "the loss of the reference 'R' by itself falls with the order" in text
+            and "declared to have been trained in another" in text
+        )
         alone = query_scores(suspect, None, t, **FEW)
-        assert "the trainer shuffled the whole file at once (no buffer, no shards one after another)" in alone.p.worth or not alone.p.guaranteed
+        assert (
+            "the trainer shuffled the whole file at once (no buffer, no shards one after another)" in alone.p.worth
+            or not alone.p.guaranteed
+        )
 
 
 def test_a_reference_of_the_same_order_makes_no_guaranteed_p():
@@ -111,11 +117,15 @@ def test_chunks_of_documents_that_were_shuffled_are_seen(told):
         words = rng.integers(0, 400, (50, 12))
         rows = np.array([rng.choice(words[d], 10) for d in document]) if told == "tokens" else None
         t = Transcript(rows, place, "rank", shuffled_as="documents in random order")
-        return query_scores(3 + level + own + rng.normal(0, 0.1, 300), reference, t, alternative="two-sided", seed=seed, **FEW)
+        return query_scores(
+            3 + level + own + rng.normal(0, 0.1, 300), reference, t, alternative="two-sided", seed=seed, **FEW
+        )
 
     assert smallest(call, 30) > 0.15
     text = worth(lambda: call(100))
-    assert {"tokens": "neighbouring rows share tokens", "a reference": "like losses", "scores alone": "like losses"}[told] in text
+    assert {"tokens": "neighbouring rows share tokens", "a reference": "like losses", "scores alone": "like losses"}[
+        told
+    ] in text
 
 
 @pytest.mark.parametrize("tokens", [True, False])
@@ -161,8 +171,13 @@ def test_groups_named_after_positions_and_scores_are_refused_and_sources_are_not
         if not seed % 2:
             place = place.astype(float)
         t = Transcript(None, place, "rank", group=source, shuffled_as="each source by itself")
-        found = query_scores(source + rng.normal(size=300), Reference(source + rng.normal(size=300), False), t, seed=seed, **FEW)
-        kept += found.p_permutation.guaranteed and "the groups were there before the training" in found.p_permutation.condition
+        found = query_scores(
+            source + rng.normal(size=300), Reference(source + rng.normal(size=300), False), t, seed=seed, **FEW
+        )
+        kept += (
+            found.p_permutation.guaranteed
+            and "the groups were there before the training" in found.p_permutation.condition
+        )
     assert kept >= 57
 
 
@@ -178,12 +193,25 @@ def test_keys_must_be_keys():
     first = rng.random(n)
     for keys, word in (
         (rng.beta(0.2, 0.2, n).clip(1e-9, 1 - 1e-9), "keys are not uniform"),
-        (np.stack([first, (first + 0.3 * rng.random(n)) % 1], axis=1).clip(1e-9, 1 - 1e-9), "keys of different epochs go together"),
+        (
+            np.stack([first, (first + 0.3 * rng.random(n)) % 1], axis=1).clip(1e-9, 1 - 1e-9),
+            "keys of different epochs go together",
+        ),
         ((rng.choice(5000, n, replace=False) + 0.5) / 5000, "keys lie on a grid"),
     ):
         found = ask(keys)
-        assert not found.p_key.guaranteed and not found.p_e.guaranteed and word in found.p_key.reason and word in found.p_e.reason
-        assert found.p_permutation.guaranteed and found.p is found.p_permutation and found.warnings and "approximate" in found.e_worth
+        assert (
+            not found.p_key.guaranteed
+            and not found.p_e.guaranteed
+            and word in found.p_key.reason
+            and word in found.p_e.reason
+        )
+        assert (
+            found.p_permutation.guaranteed
+            and found.p is found.p_permutation
+            and found.warnings
+            and "approximate" in found.e_worth
+        )
     fine = ask(rng.random((n, 3)))
     assert fine.p.guaranteed and fine.p_key.guaranteed and fine.p_e.guaranteed
 
@@ -192,15 +220,21 @@ def test_what_only_a_person_can_know_is_said_with_every_p():
     t, times = shuffled(100, "step", 1)
     found = query_scores(losses(times, 0, 1), Reference(losses(times, 0, 2), None, "R"), t, **FEW)
     for text in (
-        "shuffled the whole file at once (no buffer, no shards one after another), each row placed on its own and"
-        " not with its document or its copies",
+        (
+            "shuffled the whole file at once (no buffer, no shards one after another), each row placed on its own and"
+            " not with its document or its copies"
+        ),
         "R was not trained in this order",
         "nobody else, on whose model the suspect may rest, trained on a part of this file in this order",
         "rows, groups, statistic, weights and seed were chosen before any score was seen, and this is the only look",
     ):
         assert text in found.p.worth and text in str(found) and text in found._repr_html_()
         assert all(text in line["condition"] for line in found.p_values() if line["guaranteed"])
-    assert "any stop" not in str(found) and "past scores and ranks only" in found.e_worth and "(declared)" not in found.p.worth
+    assert (
+        "any stop" not in str(found)
+        and "past scores and ranks only" in found.e_worth
+        and "(declared)" not in found.p.worth
+    )
 
 
 def test_the_peak_of_e_of_ranks_stays_a_p_whatever_ends_the_run():
@@ -208,5 +242,8 @@ def test_the_peak_of_e_of_ranks_stays_a_p_whatever_ends_the_run():
 
     rng = np.random.default_rng(8)
     runs = 2000
-    peak = sum(rank_e_process(rng.normal(size=10), rng.permutation(10), bets=[1.0, 2.0]).log_e.max() >= np.log(20) for _ in range(runs))
+    peak = sum(
+        rank_e_process(rng.normal(size=10), rng.permutation(10), bets=[1.0, 2.0]).log_e.max() >= np.log(20)
+        for _ in range(runs)
+    )
     assert peak <= stats.binom.ppf(0.9999, runs, 0.05)

@@ -13,11 +13,18 @@ FEW = dict(resamples=199)
 
 
 def counted(text, rows, low, high):
-    """By brute force: for each place of the text its longest n-gram that occurs in a row; each occurrence counts 1 / occurrences for its row."""
+    """By brute force: for each place of the text its longest n-gram that occurs in a row; each occurrence counts 1 /
+    occurrences for its row.
+    """
     values = np.zeros(len(rows))
     for at in range(len(text)):
         for k in range(min(high, len(text) - at), low - 1, -1):
-            hits = [i for i, row in enumerate(rows) for j in range(len(row) - k + 1) if list(row[j : j + k]) == list(text[at : at + k])]
+            hits = [
+                i
+                for i, row in enumerate(rows)
+                for j in range(len(row) - k + 1)
+                if list(row[j : j + k]) == list(text[at : at + k])
+            ]
             if hits:
                 for i in hits:
                     values[i] += 1 / len(hits)
@@ -35,18 +42,30 @@ def test_matches_are_those_of_brute_force(ragged):
     result = partition(match(text, t, k=(2, 5)), t, **FEW)
     expected = counted(text, rows, 2, 5)
     assert result.frame.sort_values("row_id").suspect.to_numpy() == pytest.approx(expected)
-    assert result.rho == pytest.approx(stats.spearmanr(expected, t.position).statistic) and result.p_permutation.alternative == "greater"
+    assert (
+        result.rho == pytest.approx(stats.spearmanr(expected, t.position).statistic)
+        and result.p_permutation.alternative == "greater"
+    )
     by_row = partition({int(i): v for i, v in enumerate(expected) if v}, t, **FEW)
     assert float(by_row.p_permutation) == float(result.p_permutation)
 
 
 def test_text_is_tokenised_by_the_transcripts_tokenizer():
     rng = np.random.default_rng(1)
-    t = Transcript(rng.integers(1, 97, (200, 12)), rng.permutation(200), "rank", tokenizer=word_tokenizer(), shuffled_as="x")
+    t = Transcript(
+        rng.integers(1, 97, (200, 12)), rng.permutation(200), "rank", tokenizer=word_tokenizer(), shuffled_as="x"
+    )
     words = [" ".join(f"w{i}" for i in t.tokens[row, 2:10]) for row in (3, 50, 51)]
     result = partition(match(words, t, k=4), t, **FEW)
-    assert set(result.frame.row_id[result.frame.suspect > 0]) == {3, 50, 51} and result.record["rows"]["with a match"] == 3
-    for bad, message in (("", "text is empty"), ("w1 w2", "shorter than 4 tokens"), ([], "text is empty"), (["  ", "\n"], "text is empty")):
+    assert (
+        set(result.frame.row_id[result.frame.suspect > 0]) == {3, 50, 51} and result.record["rows"]["with a match"] == 3
+    )
+    for bad, message in (
+        ("", "text is empty"),
+        ("w1 w2", "shorter than 4 tokens"),
+        ([], "text is empty"),
+        (["  ", "\n"], "text is empty"),
+    ):
         with pytest.raises(ProvenanceError, match=message):
             match(bad, t, k=4)
     with pytest.raises(ProvenanceError, match="names no tokenizer"):
@@ -125,7 +144,8 @@ def test_matches_that_cannot_be_used():
     assert result.n == 39 and any("1 of 40 rows" in w for w in result.warnings)
 
 
-# ---- shuffle-retrain ------------------------------------------------------------------------------------------------------
+# ---- shuffle-retrain
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_rank_of_the_true_order():
@@ -137,19 +157,25 @@ def test_the_rank_of_the_true_order():
     T = shuffles.mean(axis=1)
     gap = (shuffles.max(axis=0) + 1).mean() - T.mean()
     half = stats.t.ppf(0.975, 8) * T.std(ddof=1) * np.sqrt(1 + 1 / 9)
-    assert (result.intervals[0].estimate, result.intervals[0].low, result.intervals[0].high) == pytest.approx((gap, gap - half, gap + half))
+    assert (result.intervals[0].estimate, result.intervals[0].low, result.intervals[0].high) == pytest.approx(
+        (gap, gap - half, gap + half)
+    )
     assert not result.tests[0].t.guaranteed and "not a p-value" in str(result)
 
 
 def test_size_over_several_checkpoints():
-    """One run looked at four times (max-T), and retrained anew at each (Bonferroni); in the null all models are alike."""
+    """One run looked at four times (max-T), and retrained anew at each (Bonferroni); in the null all models are
+    alike.
+    """
     small = np.zeros((2, 2))
     for seed in range(400):
         rng = np.random.default_rng(seed)
         run = np.cumsum(rng.standard_normal((4, 20, 3)), axis=0)  # checkpoints of a run go together
         pooled = float(shuffle_retrain(run[:, 0], run[:, 1:], same_runs=True).p)
         anew = rng.standard_normal((4, 20, 3))
-        anew[:, 0] += np.random.default_rng(seed + 10**6).standard_normal(3) * 0  # the true run's checkpoints stand by themselves
+        anew[:, 0] += (
+            np.random.default_rng(seed + 10**6).standard_normal(3) * 0
+        )  # the true run's checkpoints stand by themselves
         apart = float(shuffle_retrain(anew[:, 0], anew[:, 1:], same_runs=False).p)
         small += [[pooled <= level, apart <= level] for level in (0.05, 0.2)]
     assert (small <= stats.binom.ppf(0.9999, 400, [[0.05], [0.2]])).all() and small[0, 0] > 5
@@ -157,10 +183,15 @@ def test_size_over_several_checkpoints():
 
 def test_one_retraining_handed_in_many_times_is_refused():
     rng = np.random.default_rng(5)
-    small = sum(float(shuffle_retrain(rng.standard_normal(8), rng.standard_normal((19, 8))).p) <= 0.05 for _ in range(100))
+    small = sum(
+        float(shuffle_retrain(rng.standard_normal(8), rng.standard_normal((19, 8))).p) <= 0.05 for _ in range(100)
+    )
     assert small <= stats.binom.ppf(0.9999, 100, 0.05)
     one = rng.standard_normal(8)
-    with pytest.raises(ProvenanceError, match="shuffled 0, shuffled 1, .* have the same values for all 8 texts.*handed in several times"):
+    with pytest.raises(
+        ProvenanceError,
+        match="shuffled 0, shuffled 1, .* have the same values for all 8 texts.*handed in several times",
+    ):
         shuffle_retrain(rng.standard_normal(8), np.tile(one, (19, 1)))
     several = rng.standard_normal((19, 8))
     several[7] = several[3]
@@ -170,7 +201,10 @@ def test_one_retraining_handed_in_many_times_is_refused():
         shuffle_retrain(several[4], several)
     run = rng.standard_normal((2, 20, 8))
     told = shuffle_retrain(run[:, 0], run[:, 1:], same_runs=True)
-    assert "guaranteed if every retraining drew its own order" in str(told) and "model j of every checkpoint comes from one run (declared" in told.p.worth
+    assert (
+        "guaranteed if every retraining drew its own order" in str(told)
+        and "model j of every checkpoint comes from one run (declared" in told.p.worth
+    )
 
 
 def test_shuffle_retrain_input():

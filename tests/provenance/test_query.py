@@ -1,4 +1,6 @@
-"""The query test: its size when nothing is to be found, its power when something is, and every way in which its p-value could be wrong."""
+"""The query test: its size when nothing is to be found, its power when something is, and every way in which its p-value
+could be wrong.
+"""
 
 import numpy as np
 import pytest
@@ -22,8 +24,12 @@ def test_size_of_every_guaranteed_p_under_the_null(kind, epochs):
     found = []
     for seed in range(200):
         t, times = shuffled(60, kind, seed, tokens=False, epochs=epochs)
-        result = query_scores(losses(times, 0, 2 * seed), Reference(losses(times, 0, 2 * seed + 1), False), t, seed=seed, **FEW)
-        found.append([float(p) for p in (result.p, result.p_permutation, result.p_e, *([result.p_key] if kind == "key" else []))])
+        result = query_scores(
+            losses(times, 0, 2 * seed), Reference(losses(times, 0, 2 * seed + 1), False), t, seed=seed, **FEW
+        )
+        found.append(
+            [float(p) for p in (result.p, result.p_permutation, result.p_e, *([result.p_key] if kind == "key" else []))]
+        )
     found = np.array(found)
     for level in (0.2, 0.05, 0.01):
         assert ((found <= level).sum(axis=0) <= most(200, level)).all()
@@ -35,9 +41,13 @@ def test_size_with_groups_whose_difficulty_follows_the_order():
     for seed in range(150):
         rng = np.random.default_rng(seed)
         group = np.repeat(np.arange(6), 10)
-        position = 10 * group + np.concatenate([rng.permutation(10) for _ in range(6)])  # six parts in sequence, each shuffled
+        position = 10 * group + np.concatenate(
+            [rng.permutation(10) for _ in range(6)]
+        )  # six parts in sequence, each shuffled
         score = -0.3 * group + rng.standard_normal(60)  # later parts are easier
-        told, untold = (Transcript(None, position, "rank", group=g, shuffled_as="parts in sequence") for g in (group, None))
+        told, untold = (
+            Transcript(None, position, "rank", group=g, shuffled_as="parts in sequence") for g in (group, None)
+        )
         result = query_scores(score, None, told, seed=seed, **FEW)
         grouped += float(result.p_permutation) <= 0.05
         assert float(result.p_e) > 0
@@ -57,21 +67,31 @@ def test_e_value_holds_in_groups():
 
 
 def test_groups_break_their_ties_by_lots_of_their_own():
-    """One row of ten came a step later, in each of eight groups; scores rise as rows are asked. With the same lots in all groups the e-values of all rise together."""
+    """One row of ten came a step later, in each of eight groups; scores rise as rows are asked. With the same lots in
+    all groups the e-values of all rise together.
+    """
     group, low = np.repeat(np.arange(8), 10), np.zeros(3)
     for seed in range(150):
         rng = np.random.default_rng(seed)
         position = np.concatenate([rng.permutation(np.r_[np.zeros(9), 1.0]) for _ in range(8)])
         t = Transcript(None, position, "step", group=group, shuffled_as="each source by itself")
         score = np.argsort(t.arrival(seed)).astype(float)  # when each row is asked: blind to positions
-        low += float(query_scores(score, None, t, seed=seed, resamples=99, level=0.9).p_e) <= np.array([0.05, 0.01, 0.001])
+        low += float(query_scores(score, None, t, seed=seed, resamples=99, level=0.9).p_e) <= np.array(
+            [0.05, 0.01, 0.001]
+        )
     assert (low <= [most(150, 0.05), most(150, 0.01), most(150, 0.001)]).all()
 
 
 def test_ties_are_broken_alike_whatever_the_batches():
     rng = np.random.default_rng(4)
     group = np.repeat(np.arange(4), 50)
-    t = Transcript(None, np.concatenate([rng.permutation(np.arange(50) // 10) for _ in range(4)]), "step", group=group, shuffled_as="each source by itself")
+    t = Transcript(
+        None,
+        np.concatenate([rng.permutation(np.arange(50) // 10) for _ in range(4)]),
+        "step",
+        group=group,
+        shuffled_as="each source by itself",
+    )
     parts = []
     whole = query_scores(rng.standard_normal(200), None, t, batch=20, on_part=parts.append, **FEW)
     assert len(parts) == 10 and all(whole.log_e[: part.n] == pytest.approx(part.log_e, abs=1e-9) for part in parts[1:])
@@ -102,13 +122,18 @@ def test_size_with_optional_stopping():
     assert stopped <= most(120, 0.1) and naive > 20  # who stops at a permutation p is wrong far more often than 0.1
 
 
-@pytest.mark.parametrize("statistic, weights", [("difference", None), ("linear", None), ("poly4", None), ("difference", "noise"), ("linear", "noise")])
+@pytest.mark.parametrize(
+    "statistic, weights",
+    [("difference", None), ("linear", None), ("poly4", None), ("difference", "noise"), ("linear", "noise")],
+)
 def test_power_with_a_reference_and_little_without(statistic, weights):
     t, times = shuffled(1500, "key", 3)
     suspect, reference = losses(times, 0.05, 1), Reference(losses(times, 0, 2), False, "R")
     result = query_scores(suspect, reference, t, statistic=statistic, weights=weights, resamples=999, ledger=False)
     alone = query_scores(suspect, None, t, resamples=999)
-    assert result.rho < -0.12 and float(result.p) < 1e-6 and result.interval.high < 0 < -result.z and result.warnings == ()
+    assert (
+        result.rho < -0.12 and float(result.p) < 1e-6 and result.interval.high < 0 < -result.z and result.warnings == ()
+    )
     assert float(alone.p) > 1e-3 and any("no reference" in w for w in alone.warnings)
 
 
@@ -124,8 +149,15 @@ def test_numbers_against_scipy():
     assert float(result.p_key) == pytest.approx(np.exp(-(z**2) / 2))
     assert float(result.p) == pytest.approx(min(1, 2 * min(float(result.p_permutation), float(result.p_key))))
     half = stats.norm.ppf(0.975) * np.sqrt((1 + expected.statistic**2 / 2) / 297)
-    assert (result.interval.low, result.interval.high) == pytest.approx(tuple(np.tanh(np.arctanh(expected.statistic) + np.array([-half, half]))))
-    assert result.p_permutation.guaranteed and result.p_key.guaranteed and result.p_e.guaranteed and not result.p_t.guaranteed
+    assert (result.interval.low, result.interval.high) == pytest.approx(
+        tuple(np.tanh(np.arctanh(expected.statistic) + np.array([-half, half])))
+    )
+    assert (
+        result.p_permutation.guaranteed
+        and result.p_key.guaranteed
+        and result.p_e.guaranteed
+        and not result.p_t.guaranteed
+    )
     again = query_scores(suspect, Reference(reference, False), t, resamples=999)
     assert float(again.p_permutation) == float(result.p_permutation) and again.e == result.e
 
@@ -148,7 +180,9 @@ def test_statistics_against_plain_least_squares():
     suspect = 0.3 + 0.5 * refs[0] + 0.4 * refs[1] + 0.02 * rng.standard_normal(200)
     assert order_blind(suspect, refs) == pytest.approx(suspect - refs.mean(axis=0))
     design = np.stack([np.ones(200), *refs], axis=1)
-    assert order_blind(suspect, refs, "linear") == pytest.approx(suspect - design @ np.linalg.solve(design.T @ design, design.T @ suspect), abs=1e-9)
+    assert order_blind(suspect, refs, "linear") == pytest.approx(
+        suspect - design @ np.linalg.solve(design.T @ design, design.T @ suspect), abs=1e-9
+    )
     poly = np.polynomial.Polynomial.fit(refs[0], suspect, 4)
     assert order_blind(suspect, refs[:1], "poly4") == pytest.approx(suspect - poly(refs[0]), abs=1e-9)
     x = rng.normal(3, 1, 20_000)
@@ -164,7 +198,9 @@ def test_noise_weights_help_where_noise_differs():
         rng = np.random.default_rng(seed)
         reference = rng.normal(3, 1, 800)
         suspect = reference + np.exp(1.2 * (reference - 3)) * 0.1 * rng.standard_normal(800) - 0.03 * times
-        plain, weighted = (query_scores(suspect, Reference(reference, False), t, weights=w, **FEW).z for w in (None, "noise"))
+        plain, weighted = (
+            query_scores(suspect, Reference(reference, False), t, weights=w, **FEW).z for w in (None, "noise")
+        )
         better += weighted < plain
     assert better >= 15
 
@@ -183,27 +219,41 @@ def test_multi_epoch_positions_move_together():
     suspect, reference = losses(times, 0.08, 1), Reference(losses(times, 0, 2), False)
     both = query_scores(suspect, reference, t, **FEW)
     rhos = [stats.spearmanr(suspect - reference.model, t.position[:, k]).statistic for k in (0, 1)]
-    assert both.rho == pytest.approx(np.mean(rhos)) and float(both.p_key) < 1e-4 and "2 epochs" in " ".join(both.warnings)
+    assert (
+        both.rho == pytest.approx(np.mean(rhos)) and float(both.p_key) < 1e-4 and "2 epochs" in " ".join(both.warnings)
+    )
     one = query_scores(suspect, reference, t.epoch(0), **FEW)
     assert one.rho == pytest.approx(rhos[0]) and one.record["epochs"] == 1
 
 
-# ---- validity breakers ------------------------------------------------------------------------------------------------
+# ---- validity breakers
+# ------------------------------------------------------------------------------------------------
 
 
 def test_the_trap_a_reference_in_the_same_order_flags_an_innocent():
     t, times = shuffled(1500, "rank", 11, tokens=False)
-    innocent, trapped = losses(times, 0, 1), losses(times, 0.05, 2)  # the reference was trained in this order, the suspect was not
+    innocent, trapped = (
+        losses(times, 0, 1),
+        losses(times, 0.05, 2),
+    )  # the reference was trained in this order, the suspect was not
     for declared in (None, False):
-        with pytest.raises(ProvenanceError, match="rises with the order.*what a reference trained in this order makes.*alternative='less'"):
+        with pytest.raises(
+            ProvenanceError,
+            match="rises with the order.*what a reference trained in this order makes.*alternative='less'",
+        ):
             query_scores(innocent, trapped, t, alternative="two-sided", shares_order=declared, **FEW)
     hidden = query_scores(innocent, trapped, t, **FEW)
     assert float(hidden.p) > 0.5 and any("hides every suspect" in w for w in hidden.warnings)
     assert any("shares the transcript's order" in w and "flagged" in w for w in hidden.warnings)
     guilty = query_scores(losses(times, 0.05, 3), trapped, t, **FEW)
     assert float(guilty.p) > 0.01  # and a guilty suspect goes free
-    for reference in (Reference(trapped, shares_order=True, name="sister"), [Reference(trapped, False), Reference(trapped, True, "sister")]):
-        with pytest.raises(ProvenanceError, match="'sister' is declared to share the transcript's order.*same data in another order"):
+    for reference in (
+        Reference(trapped, shares_order=True, name="sister"),
+        [Reference(trapped, False), Reference(trapped, True, "sister")],
+    ):
+        with pytest.raises(
+            ProvenanceError, match="'sister' is declared to share the transcript's order.*same data in another order"
+        ):
             query_scores(innocent, reference, t)
     with pytest.raises(ProvenanceError, match="shares_order=True"):
         query(innocent, t, reference=trapped, shares_order=True)
@@ -218,7 +268,10 @@ def test_a_sorted_corpus_gives_a_wrong_p_and_is_warned_of():
     t = Transcript(rows, np.arange(n), "rank", shuffled_as="said to be shuffled")
     result = query_scores(3 - 0.002 * np.arange(n) + rng.normal(0, 0.2, n), None, t, resamples=999)
     assert float(result.p) < 1e-3 and any("does not look shuffled" in w for w in result.warnings)
-    assert not any(p.guaranteed for p in (result.p, result.p_permutation, result.p_e)) and "does not look shuffled" in result.p.worth
+    assert (
+        not any(p.guaranteed for p in (result.p, result.p_permutation, result.p_e))
+        and "does not look shuffled" in result.p.worth
+    )
     (line,) = compare({"innocent": result}, t).to_dict("records")
     assert not line["rejected"] and np.isnan(line["holm"]) and "an approximation" in line["worth"]
 
@@ -249,7 +302,12 @@ def test_a_suspect_that_calls_a_token_impossible_loses_that_row_only():
     impossible = int(t.tokens[5, 3])
     bad = (t.tokens[:, 1:] == impossible).any(axis=1)
     result = query(Certain(), t, **FEW)
-    assert bad[5] and result.n == 120 - bad.sum() and set(result.frame.row_id) == set(np.flatnonzero(~bad)) and result.record["rows"]["left out"] == bad.sum()
+    assert (
+        bad[5]
+        and result.n == 120 - bad.sum()
+        and set(result.frame.row_id) == set(np.flatnonzero(~bad))
+        and result.record["rows"]["left out"] == bad.sum()
+    )
     assert result.rho == pytest.approx(stats.spearmanr(t.tokens[~bad, 1:].mean(axis=1), t.position[~bad]).statistic)
     assert any("NaN or infinite score" in w for w in result.warnings)
     only = query_scores(np.r_[-np.inf, np.arange(119.0)], None, t, **FEW)
@@ -301,7 +359,8 @@ def test_ranks_passed_off_as_keys_are_refused():
         query_scores(np.random.default_rng(1).standard_normal(n), None, t, **FEW)
 
 
-# ---- streaming and several suspects -------------------------------------------------------------------------------------
+# ---- streaming and several suspects
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["key", "rank"])
@@ -311,7 +370,9 @@ def test_a_stream_stops_when_convinced(kind):
     parts = []
     result = query_scores(suspect, reference, t, stop_at=1000, batch=200, on_part=parts.append, **FEW)
     assert result.status == "stopped" and result.e >= 1000 and result.n == len(parts) * 200 < 2000
-    assert [part.n for part in parts] == list(range(200, result.n + 1, 200)) and all(part.status == "partial" and part.e < 1000 for part in parts[:-1])
+    assert [part.n for part in parts] == list(range(200, result.n + 1, 200)) and all(
+        part.status == "partial" and part.e < 1000 for part in parts[:-1]
+    )
     assert float(result.p) == float(result.p_e) <= 1e-3 and any("stopped when e reached" in w for w in result.warnings)
     # what was bet before does not change with what came later
     for earlier, later in zip(parts, parts[1:]):
@@ -322,7 +383,16 @@ def test_a_stream_stops_when_convinced(kind):
 def test_the_stream_of_a_fit_keeps_its_bets():
     t, times = shuffled(600, "rank", 4)
     parts = []
-    query_scores(losses(times, 0.02, 1), [Reference(losses(times, 0, 2), False)], t, statistic="poly4", stop_at=1e9, batch=100, on_part=parts.append, **FEW)
+    query_scores(
+        losses(times, 0.02, 1),
+        [Reference(losses(times, 0, 2), False)],
+        t,
+        statistic="poly4",
+        stop_at=1e9,
+        batch=100,
+        on_part=parts.append,
+        **FEW,
+    )
     assert len(parts) == 6 and parts[-1].log_e[:200] == pytest.approx(parts[1].log_e, abs=1e-9)
 
 
@@ -370,7 +440,12 @@ def test_an_interrupted_query_keeps_its_rows():
             return [np.full(len(row) - 1, -float(np.sum(row) % 7)) for row in rows]
 
     result = query(Interrupted(), t, batch=50, stop_at=1e9, **FEW)
-    assert result.status == "interrupted" and result.n == 150 and not result.p_permutation.guaranteed and any("stopped by hand" in w for w in result.warnings)
+    assert (
+        result.status == "interrupted"
+        and result.n == 150
+        and not result.p_permutation.guaranteed
+        and any("stopped by hand" in w for w in result.warnings)
+    )
     broken = Interrupted()
     broken.calls = 3
     with pytest.raises(KeyboardInterrupt):
@@ -380,11 +455,24 @@ def test_an_interrupted_query_keeps_its_rows():
 def test_several_suspects_with_holm():
     t, times = shuffled(700, "key", 8)
     reference = Reference(losses(times, 0, 50), False, "R")
-    suspects = {"alice": losses(times, 0.15, 1), "cousin": losses(times, 0.03, 2), "bob": losses(times, 0, 3), "broken": np.full(700, np.nan)}
+    suspects = {
+        "alice": losses(times, 0.15, 1),
+        "cousin": losses(times, 0.03, 2),
+        "bob": losses(times, 0, 3),
+        "broken": np.full(700, np.nan),
+    }
     table = compare(suspects, t, reference=reference, resamples=999).set_index("suspect")
-    singles = {name: float(query(values, t, reference=reference, resamples=999).p) for name, values in suspects.items() if name != "broken"}
+    singles = {
+        name: float(query(values, t, reference=reference, resamples=999).p)
+        for name, values in suspects.items()
+        if name != "broken"
+    }
     assert all(table.p[name] == pytest.approx(p) for name, p in singles.items())
-    assert table.holm["alice"] == pytest.approx(min(1, 4 * singles["alice"])) and table.rejected["alice"] and not table.rejected["bob"]
+    assert (
+        table.holm["alice"] == pytest.approx(min(1, 4 * singles["alice"]))
+        and table.rejected["alice"]
+        and not table.rejected["bob"]
+    )
     assert np.isnan(table.p["broken"]) and "no finite score" in table.note["broken"] and not table.rejected["broken"]
     with pytest.raises(ProvenanceError, match="suspects is empty"):
         compare({}, t)
@@ -394,7 +482,9 @@ def test_several_suspects_with_holm():
 
 def test_what_a_result_says():
     t, times = shuffled(200, "key", 1)
-    result = query_scores(losses(times, 0.2, 1), Reference(losses(times, 0, 2), False, "R"), t, resamples=999, names={"suspect": "<b>Bob"})
+    result = query_scores(
+        losses(times, 0.2, 1), Reference(losses(times, 0, 2), False, "R"), t, resamples=999, names={"suspect": "<b>Bob"}
+    )
     text = str(result)
     assert (
         "rho -0." in text
@@ -410,4 +500,6 @@ def test_what_a_result_says():
     table = result.table(5)
     assert table.n.sum() == 200 and (table.score_low < table.score).all() and table.low.is_monotonic_increasing
     part = result.frame.sort_values("position").score[:40]
-    assert table.score[0] == pytest.approx(part.mean()) and table.score_high[0] - table.score[0] == pytest.approx(stats.sem(part) * stats.t.ppf(0.975, 39))
+    assert table.score[0] == pytest.approx(part.mean()) and table.score_high[0] - table.score[0] == pytest.approx(
+        stats.sem(part) * stats.t.ppf(0.975, 39)
+    )

@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lens.provenance import ProvenanceError, from_arrays, from_file, from_jsonl, from_npz, from_olmo, from_parquet, from_pythia, read
+from lens.provenance import (
+    ProvenanceError,
+    from_arrays,
+    from_file,
+    from_jsonl,
+    from_npz,
+    from_olmo,
+    from_parquet,
+    from_pythia,
+    read,
+)
 
 
 @pytest.fixture
@@ -31,11 +41,19 @@ def test_an_order_and_its_positions_are_inverse(rows, order):
 
 
 def test_local_token_files(tmp_path, rows, order):
-    np.save(tmp_path / "rows.npy", rows), np.save(tmp_path / "flat.npy", rows.ravel()), np.save(tmp_path / "order.npy", order)
+    (
+        np.save(tmp_path / "rows.npy", rows),
+        np.save(tmp_path / "flat.npy", rows.ravel()),
+        np.save(tmp_path / "order.npy", order),
+    )
     rows.tofile(tmp_path / "rows.bin")
     for path, options in (("rows.npy", {}), ("flat.npy", {"length": 12}), ("rows.bin", {"length": 12})):
         t = from_file(tmp_path / path, tmp_path / "order.npy", **options)
-        assert np.array_equal(t.rows(np.arange(40)), rows) and t.position[order[5]] == 5 and t.about["files"] == [str(tmp_path / path)]
+        assert (
+            np.array_equal(t.rows(np.arange(40)), rows)
+            and t.position[order[5]] == 5
+            and t.about["files"] == [str(tmp_path / path)]
+        )
     with pytest.raises(ProvenanceError, match="divides"):
         from_file(tmp_path / "rows.bin", tmp_path / "order.npy", length=13)
     with pytest.raises(ProvenanceError, match="order is missing"):
@@ -45,7 +63,9 @@ def test_local_token_files(tmp_path, rows, order):
 
 
 def test_jsonl_names_the_lines_it_cannot_read(tmp_path, rows, order):
-    lines = [json.dumps({"tokens": row.tolist(), "step": int(step), "group": "a"}) for row, step in zip(rows, order // 4)]
+    lines = [
+        json.dumps({"tokens": row.tolist(), "step": int(step), "group": "a"}) for row, step in zip(rows, order // 4)
+    ]
     lines[3], lines[9] = lines[3][:-5], "[1, 2]"
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(lines) + "\n\n")
@@ -74,15 +94,32 @@ def test_parquet_shards_of_which_one_is_corrupt(tmp_path, rows):
     keys = np.random.default_rng(3).random(40)
     for part in range(4):
         mine = slice(10 * part, 10 * part + 10)
-        pd.DataFrame({"tokens": [r.tolist() for r in rows[mine]], "key": keys[mine], "row_id": np.arange(40)[mine], "group": part % 2}).to_parquet(
-            tmp_path / f"part{part}.parquet"
-        )
+        pd.DataFrame(
+            {
+                "tokens": [r.tolist() for r in rows[mine]],
+                "key": keys[mine],
+                "row_id": np.arange(40)[mine],
+                "group": part % 2,
+            }
+        ).to_parquet(tmp_path / f"part{part}.parquet")
     t = from_parquet(tmp_path)
-    assert t.kind == "key" and np.array_equal(np.stack(t.rows(np.arange(40))), rows) and np.array_equal(t.position, keys) and len(np.unique(t.group)) == 2
+    assert (
+        t.kind == "key"
+        and np.array_equal(np.stack(t.rows(np.arange(40))), rows)
+        and np.array_equal(t.position, keys)
+        and len(np.unique(t.group)) == 2
+    )
     body = (tmp_path / "part2.parquet").read_bytes()
-    (tmp_path / "part2.parquet").write_bytes(body[:4] + bytes(64) + body[68:])  # its footer still says that it has ten rows
+    (tmp_path / "part2.parquet").write_bytes(
+        body[:4] + bytes(64) + body[68:]
+    )  # its footer still says that it has ten rows
     t = from_parquet(tmp_path)
-    assert len(t) == 30 and t.about["lost"]["rows"] == 10 and "part2.parquet" in t.about["lost"]["where"][0] and 25 not in t.row_id
+    assert (
+        len(t) == 30
+        and t.about["lost"]["rows"] == 10
+        and "part2.parquet" in t.about["lost"]["where"][0]
+        and 25 not in t.row_id
+    )
     for part in range(4):
         (tmp_path / f"part{part}.parquet").write_bytes(b"nothing")
     with pytest.raises(ProvenanceError, match="none of 4 files can be read"):
@@ -126,10 +163,19 @@ def test_pythia_local_whole_parts_and_samples(pythia):
     t = from_pythia(folder / "whole.bin")
     assert len(t) == 300 and np.array_equal(t.rows([7, 299]), table[[7, 299]]) and t.kind == "step"
     s = from_pythia([folder / f"part{i}.bin" for i in range(3)], rows=40, seed=3, batch=10)
-    assert len(s) == 40 and np.array_equal(s.tokens, table[s.row_id]) and np.array_equal(s.position, s.row_id // 10) and not s.about.get("lost")
+    assert (
+        len(s) == 40
+        and np.array_equal(s.tokens, table[s.row_id])
+        and np.array_equal(s.position, s.row_id // 10)
+        and not s.about.get("lost")
+    )
     assert from_pythia(folder / "whole.bin", rows=50, epoch_rows=60).row_id.max() < 60
     assert np.array_equal(from_pythia(folder / "whole.bin", rows=[5, 2]).row_id, [2, 5])
-    for bad, message in ((dict(rows=301), "300 usable rows"), (dict(rows=[1, 1]), "different row numbers"), (dict(length=2048), "no whole number of rows")):
+    for bad, message in (
+        (dict(rows=301), "300 usable rows"),
+        (dict(rows=[1, 1]), "different row numbers"),
+        (dict(length=2048), "no whole number of rows"),
+    ):
         with pytest.raises(ProvenanceError, match=message):
             from_pythia(folder / "whole.bin", **bad)
 
@@ -270,7 +316,7 @@ def test_a_tokenizer_whose_files_are_damaged_is_an_error_of_the_family(tmp_path)
     word_tokenizer().save_pretrained(tmp_path)
     assert tokenizer_of(str(tmp_path)).convert_tokens_to_ids("w5") == 5
     for number, content in enumerate(("[" * 300 + "]" * 300, "{}", "5", '{"model": {"type": "WordLevel"}}')):
-        place = tmp_path / str(number)                # what was loaded is remembered by its name
+        place = tmp_path / str(number)  # what was loaded is remembered by its name
         word_tokenizer().save_pretrained(place)
         (place / "tokenizer.json").write_text(content)
         with pytest.raises(ProvenanceError, match="tokenizer .*cannot be loaded"):

@@ -1,11 +1,22 @@
-"""Suspects of every kind: a model at hand gives what a plain forward gives, a hosted one the same, and one that only draws tokens a noisier version of it."""
+"""Suspects of every kind: a model at hand gives what a plain forward gives, a hosted one the same, and one that only
+draws tokens a noisier version of it.
+"""
 
 import numpy as np
 import pytest
 import torch
 
 from lens.models import LoadError
-from lens.provenance import LocalSuspect, ProvenanceError, Reference, Transcript, compare, query, query_scores, sampled_scores
+from lens.provenance import (
+    LocalSuspect,
+    ProvenanceError,
+    Reference,
+    Transcript,
+    compare,
+    query,
+    query_scores,
+    sampled_scores,
+)
 from lens.provenance.suspects import informative
 
 from ..models import speaking, tiny, word_tokenizer
@@ -33,32 +44,57 @@ def one_thread():
 @pytest.fixture
 def transcript():
     rng = np.random.default_rng(0)
-    return Transcript(rng.integers(1, 97, (60, 10)), rng.random(60), "key", shuffled_as="drawn", tokenizer=word_tokenizer())
+    return Transcript(
+        rng.integers(1, 97, (60, 10)), rng.random(60), "key", shuffled_as="drawn", tokenizer=word_tokenizer()
+    )
 
 
 def test_models_give_what_plain_forwards_give(transcript, tmp_path):
     suspect, other = speaking("llama", 1), speaking("gpt2", 2)
     result = query(suspect, transcript, reference=Reference(other, False, "other"), **FEW)
-    expected = query_scores(nll(tiny("llama", 1), transcript.tokens), Reference(nll(tiny("gpt2", 2), transcript.tokens), False, "other"), transcript, **FEW)
-    frame = result.frame.sort_values("row_id")
-    assert frame.suspect.to_numpy() == pytest.approx(nll(tiny("llama", 1), transcript.tokens), abs=1e-4) and frame.reference.to_numpy() == pytest.approx(
-        nll(tiny("gpt2", 2), transcript.tokens), abs=1e-4
+    expected = query_scores(
+        nll(tiny("llama", 1), transcript.tokens),
+        Reference(nll(tiny("gpt2", 2), transcript.tokens), False, "other"),
+        transcript,
+        **FEW,
     )
+    frame = result.frame.sort_values("row_id")
+    assert frame.suspect.to_numpy() == pytest.approx(
+        nll(tiny("llama", 1), transcript.tokens), abs=1e-4
+    ) and frame.reference.to_numpy() == pytest.approx(nll(tiny("gpt2", 2), transcript.tokens), abs=1e-4)
     assert result.rho == pytest.approx(expected.rho, abs=5e-3) and result.tokens == 60 * 9 and result.warnings == ()
-    assert len(result.record["inputs"]["suspect"]["sha256"]) == 64 and result.record["inputs"]["references"][0]["shares_order"] is False
-    streamed = query(suspect, transcript, reference=Reference(other, False, "other"), stop_at=1e9, batch=17, store=tmp_path / "store", **FEW)
+    assert (
+        len(result.record["inputs"]["suspect"]["sha256"]) == 64
+        and result.record["inputs"]["references"][0]["shares_order"] is False
+    )
+    streamed = query(
+        suspect,
+        transcript,
+        reference=Reference(other, False, "other"),
+        stop_at=1e9,
+        batch=17,
+        store=tmp_path / "store",
+        **FEW,
+    )
     assert streamed.rho == pytest.approx(result.rho, abs=5e-3) and streamed.tokens == result.tokens
 
 
 def test_a_hosted_suspect_with_log_probabilities_is_the_model(transcript):
     suspect = speaking("llama", 1)
     hosted = query(LocalSuspect(suspect), transcript, **FEW)
-    assert hosted.frame.sort_values("row_id").suspect.to_numpy() == pytest.approx(nll(tiny("llama", 1), transcript.tokens), abs=1e-5)
+    assert hosted.frame.sort_values("row_id").suspect.to_numpy() == pytest.approx(
+        nll(tiny("llama", 1), transcript.tokens), abs=1e-5
+    )
     assert "no hash of its weights" in hosted.record["inputs"]["suspect"]["what"]
 
     cut = dict(score_options={"prefix": 3, "window": 4}, **FEW)
-    windows = [query(one, transcript, **cut).frame.sort_values("row_id").suspect.to_numpy() for one in (LocalSuspect(suspect), suspect)]
-    assert windows[0] == pytest.approx(windows[1], abs=1e-5) and windows[0] != pytest.approx(nll(tiny("llama", 1), transcript.tokens), abs=1e-2)
+    windows = [
+        query(one, transcript, **cut).frame.sort_values("row_id").suspect.to_numpy()
+        for one in (LocalSuspect(suspect), suspect)
+    ]
+    assert windows[0] == pytest.approx(windows[1], abs=1e-5) and windows[0] != pytest.approx(
+        nll(tiny("llama", 1), transcript.tokens), abs=1e-2
+    )
 
     class Null(LocalSuspect):
         """As hosted models answer: a null for the first token, and one row with too few values."""
@@ -96,13 +132,23 @@ def test_drawn_tokens_estimate_the_probability_at_places_the_reference_chooses(t
     for row, share, reference in zip(few.tokens, shares, expected):
         with torch.inference_mode():
             p, r = (
-                torch.softmax(tiny("llama", s)(torch.as_tensor(row)[None, :-1]).logits[0].double(), -1)[torch.arange(9), torch.as_tensor(row[1:])].numpy()
+                torch.softmax(tiny("llama", s)(torch.as_tensor(row)[None, :-1]).logits[0].double(), -1)[
+                    torch.arange(9), torch.as_tensor(row[1:])
+                ].numpy()
                 for s in (1, 2)
             )
         places = np.argsort(-r * (1 - r), kind="stable")[:3]
-        assert reference == pytest.approx(-r[places].mean(), abs=1e-5) and share == pytest.approx(-p[places].mean(), abs=5 * 0.5 / np.sqrt(12000))
-    result = query(Draws(suspect), transcript, reference=Reference(other, False), score_options={"draws": 8, "places": 2}, **FEW)
-    assert result.n == 60 and any("only draws tokens" in w and "8 draws" in w for w in result.warnings) and result.tokens == 120
+        assert reference == pytest.approx(-r[places].mean(), abs=1e-5) and share == pytest.approx(
+            -p[places].mean(), abs=5 * 0.5 / np.sqrt(12000)
+        )
+    result = query(
+        Draws(suspect), transcript, reference=Reference(other, False), score_options={"draws": 8, "places": 2}, **FEW
+    )
+    assert (
+        result.n == 60
+        and any("only draws tokens" in w and "8 draws" in w for w in result.warnings)
+        and result.tokens == 120
+    )
     with pytest.raises(ProvenanceError, match="no log-probability of single tokens"):
         query(Draws(suspect), transcript, reference=Reference(np.ones(60), False), **FEW)
 
@@ -164,7 +210,9 @@ def test_rows_of_another_tokenizer_are_tokenised_anew(transcript):
     result = query(suspect, transcript, **FEW)
     told = [w for w in result.warnings if "another tokenizer" in w]
     assert len(told) == 1 and "0.0 % of 60 rows do not come back exactly" in told[0]
-    assert result.frame.sort_values("row_id").suspect.to_numpy() == pytest.approx(nll(tiny("llama", 1), 96 - transcript.tokens), abs=1e-4)
+    assert result.frame.sort_values("row_id").suspect.to_numpy() == pytest.approx(
+        nll(tiny("llama", 1), 96 - transcript.tokens), abs=1e-4
+    )
 
 
 def test_the_share_of_rows_that_do_not_come_back_is_counted_over_batches():
@@ -178,11 +226,15 @@ def test_the_share_of_rows_that_do_not_come_back_is_counted_over_batches():
     ids = bpe.encode(text)
     rows = [np.array(ids[5 * i : 5 * i + 5]) for i in range(50)]
     for i in range(20):
-        rows[i] = np.array(bpe.convert_tokens_to_ids(["t", "h", "e", "Ġ", "c"]))  # spelt letter by letter: never what the tokenizer would give
+        rows[i] = np.array(
+            bpe.convert_tokens_to_ids(["t", "h", "e", "Ġ", "c"])
+        )  # spelt letter by letter: never what the tokenizer would give
     t = Transcript(rows, np.random.default_rng(0).permutation(50), "rank", tokenizer=bpe, shuffled_as="x")
     exact = sum(np.array_equal(bpe.encode(bpe.decode(row.tolist())), row) for row in rows)
     result = query(LocalSuspect(Letters()), t, stop_at=1e9, batch=13, **FEW)
-    assert exact <= 30 and f"{100 * (1 - exact / 50):.1f} % of 50 rows do not come back exactly" in " ".join(result.warnings)
+    assert exact <= 30 and f"{100 * (1 - exact / 50):.1f} % of 50 rows do not come back exactly" in " ".join(
+        result.warnings
+    )
     assert len([w for w in result.warnings if "another tokenizer" in w]) == 1
 
 
@@ -208,12 +260,18 @@ class Letters(torch.nn.Module):
 
 def test_token_ids_that_cannot_be_the_models_are_refused_and_unknown_ones_told(transcript):
     unnamed = Transcript(transcript.tokens, transcript.position, "key", shuffled_as="x")
-    assert any("not known (the transcript names none)" in w for w in query(speaking("llama", 1), unnamed, **FEW).warnings)
+    assert any(
+        "not known (the transcript names none)" in w for w in query(speaking("llama", 1), unnamed, **FEW).warnings
+    )
     outside = Transcript(transcript.tokens + 60, transcript.position, "key")
     with pytest.raises(ProvenanceError, match="token id 156 and .* knows 97 tokens"):
         query(speaking("llama", 1), outside, **FEW)
     with pytest.raises(ProvenanceError, match="tokenizer 'no/such/folder' cannot be loaded"):
-        query(speaking("llama", 1), Transcript(transcript.tokens, transcript.position, "key", tokenizer="no/such/folder"), **FEW)
+        query(
+            speaking("llama", 1),
+            Transcript(transcript.tokens, transcript.position, "key", tokenizer="no/such/folder"),
+            **FEW,
+        )
 
 
 def test_text_rows_are_tokenised_by_each_model_and_cut_to_its_context(transcript):
@@ -229,7 +287,8 @@ def test_text_rows_are_tokenised_by_each_model_and_cut_to_its_context(transcript
         query(tiny("llama", 1), t, **FEW)
 
 
-# ---- tables and names ---------------------------------------------------------------------------------------------------
+# ---- tables and names
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_stored_scores_are_matched_by_row_id(transcript):
@@ -249,7 +308,9 @@ def test_a_reference_is_scored_once_for_many_suspects(transcript, monkeypatch):
     import lens.measure.scoring as scoring
 
     asked, plain = [], scoring.score
-    monkeypatch.setattr(scoring, "score", lambda model, rows, **options: asked.append(model) or plain(model, rows, **options))
+    monkeypatch.setattr(
+        scoring, "score", lambda model, rows, **options: asked.append(model) or plain(model, rows, **options)
+    )
     models = {f"s{i}": speaking("llama", i) for i in range(3)}
     reference = speaking("gpt2", 9)
     table = compare(models, transcript, reference=Reference(reference, False), **FEW)

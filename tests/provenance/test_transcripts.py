@@ -62,7 +62,9 @@ def test_samples_are_nested_repeatable_and_blind_to_positions():
     t, _ = shuffled(2000)
     a, b = t.sample(300, seed=4), t.sample(500, seed=4)
     assert (
-        set(a.row_id) < set(b.row_id) and np.array_equal(a.row_id, t.sample(300, seed=4).row_id) and not np.array_equal(a.row_id, t.sample(300, seed=5).row_id)
+        set(a.row_id) < set(b.row_id)
+        and np.array_equal(a.row_id, t.sample(300, seed=4).row_id)
+        and not np.array_equal(a.row_id, t.sample(300, seed=5).row_id)
     )
     assert np.array_equal(a.tokens, t.tokens[a.row_id]) and np.array_equal(a.position, t.position[a.row_id])
     moved = Transcript(t.tokens, t.position[::-1].copy(), "key")
@@ -116,14 +118,22 @@ def test_an_unshuffled_order_is_warned_of():
     curriculum = Transcript(drift, np.arange(n), "rank", shuffled_as="said so", about={"file_order": "training"})
     assert any("mean token follows the training order" in w for w in curriculum.warnings())
     grouped = Transcript(
-        drift, np.concatenate([rng.permutation(20) + 20 * g for g in range(20)]), "rank", group=np.arange(n) // 20, shuffled_as="within groups"
+        drift,
+        np.concatenate([rng.permutation(20) + 20 * g for g in range(20)]),
+        "rank",
+        group=np.arange(n) // 20,
+        shuffled_as="within groups",
     )
     assert not any("does not look shuffled" in w for w in grouped.warnings())
     assert any("nobody declared" in w for w in Transcript(None, [0, 1, 2], "rank").warnings())
 
 
 def test_shuffled_orders_are_rarely_warned_of():
-    flagged = sum(any("look shuffled" in w for w in shuffled(200, kind, seed)[0].warnings()) for seed in range(60) for kind in ("key", "step"))
+    flagged = sum(
+        any("look shuffled" in w for w in shuffled(200, kind, seed)[0].warnings())
+        for seed in range(60)
+        for kind in ("key", "step")
+    )
     assert flagged <= stats.binom.ppf(0.9999, 120, 2e-3)
 
 
@@ -133,11 +143,19 @@ def test_copies_epochs_and_lost_rows_are_told():
     rows[10] = rows[11] = rows[12]
     twice = Transcript(rows, t.position, "key", shuffled_as="x", about={"lost": {"rows": 7, "where": ["part 3"]}})
     told = " ".join(twice.warnings())
-    assert twice.copies() == 3 and "3 of 100 rows have the same tokens" in told and "7 rows could not be read and are left out: part 3" in told
+    assert (
+        twice.copies() == 3
+        and "3 of 100 rows have the same tokens" in told
+        and "7 rows could not be read and are left out: part 3" in told
+    )
     one = twice.one_copy(seed=1)
     assert len(one) == 98 and one.copies() == 0 and len({10, 11, 12} & set(one.row_id)) == 1
     epochs, _ = shuffled(50, "rank", epochs=3)
-    assert epochs.epochs == 3 and any("3 epochs" in w for w in epochs.warnings()) and np.array_equal(epochs.epoch(1).position, epochs.position[:, 1])
+    assert (
+        epochs.epochs == 3
+        and any("3 epochs" in w for w in epochs.warnings())
+        and np.array_equal(epochs.epoch(1).position, epochs.position[:, 1])
+    )
     with pytest.raises(ProvenanceError, match="epochs 0 to 2"):
         epochs.epoch(3)
 

@@ -1,4 +1,6 @@
-"""Integrated gradients and zero-out against naive runs of the whole model; masks that are learned; all on every block type where it is cheap."""
+"""Integrated gradients and zero-out against naive runs of the whole model; masks that are learned; all on every block
+type where it is cheap.
+"""
 
 import warnings
 
@@ -19,7 +21,9 @@ PREFIX = 6
 
 
 def likelihood(model, ids, change=None, prefix=PREFIX):
-    """Mean log-likelihood of the tokens after the prefix, one row, `change(name, x)` applied to the inputs of the second feed-forward layers."""
+    """Mean log-likelihood of the tokens after the prefix, one row, `change(name, x)` applied to the inputs of the
+    second feed-forward layers.
+    """
     handles = []
     if change is not None:
         for name, linear in output_layers(model).items():
@@ -30,7 +34,7 @@ def likelihood(model, ids, change=None, prefix=PREFIX):
     finally:
         for handle in handles:
             handle.remove()
-    return -float(F.cross_entropy(logits[prefix - 1:-1], ids[prefix:]))
+    return -float(F.cross_entropy(logits[prefix - 1 : -1], ids[prefix:]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -40,6 +44,7 @@ def test_zero_out_equals_naive_runs(kind):
     assert sum(map(len, scores.values.values())) == 144
     for name, value in scores.values.items():
         for j in rng.choice(48, 3, replace=False):
+
             def without(n, x):
                 x = x.clone()
                 if n == name:
@@ -77,6 +82,7 @@ def test_integrated_gradients_against_finite_differences_along_the_path():
     node, weight = np.polynomial.legendre.leggauss(8)
     model.double()
     for j in (0, 13):
+
         def at(alpha, h):
             scale = torch.full((48,), float(alpha), dtype=torch.float64)
             scale[j] += h
@@ -137,15 +143,18 @@ def test_hard_concrete_gates_open_as_often_as_the_closed_form_says():
         assert float(opened) == pytest.approx(1 / (1 + np.exp(2 / 3 * np.log(0.1 / 1.1) - log_a)), abs=0.005)
 
 
-@pytest.mark.parametrize("text, call", [
-    ("left to recite", lambda m: zero_out(m, IDS, prefix=12)),
-    ("prefix=0", lambda m: zero_out(m, IDS, prefix=0)),
-    ("steps=0", lambda m: integrated_gradients(m, IDS, steps=0)),
-    ("neurons 0 to 47", lambda m: zero_out(m, IDS, candidates={"model.layers.0.mlp.down_proj": [48]})),
-    ("at least one", lambda m: zero_out(m, IDS, candidates={})),
-    ("rate=0", lambda m: slimming(m, IDS, rate=0)),
-    ("weight=-1", lambda m: hard_concrete(m, IDS, weight=-1)),
-])
+@pytest.mark.parametrize(
+    "text, call",
+    [
+        ("left to recite", lambda m: zero_out(m, IDS, prefix=12)),
+        ("prefix=0", lambda m: zero_out(m, IDS, prefix=0)),
+        ("steps=0", lambda m: integrated_gradients(m, IDS, steps=0)),
+        ("neurons 0 to 47", lambda m: zero_out(m, IDS, candidates={"model.layers.0.mlp.down_proj": [48]})),
+        ("at least one", lambda m: zero_out(m, IDS, candidates={})),
+        ("rate=0", lambda m: slimming(m, IDS, rate=0)),
+        ("weight=-1", lambda m: hard_concrete(m, IDS, weight=-1)),
+    ],
+)
 def test_refusals(text, call):
     with pytest.raises(SubspaceError, match=text):
         call(tiny("llama"))

@@ -1,4 +1,6 @@
-"""The specificity control: planted memory gives a gap, none gives none; permuted labels against enumeration and against the house's exact test."""
+"""The specificity control: planted memory gives a gap, none gives none; permuted labels against enumeration and against
+the house's exact test.
+"""
 
 from itertools import combinations
 
@@ -28,7 +30,11 @@ def test_permuted_labels_against_exhaustive_enumeration(against, planted):
     def value(group):
         rest = [i for i in range(8) if i not in group]
         within = np.mean([x[i, j] for i, j in combinations(group, 2)])
-        return within - np.mean([x[i, j] for i, j in combinations(rest, 2)] if against == "other" else [x[i, j] for i in group for j in rest])
+        return within - np.mean(
+            [x[i, j] for i, j in combinations(rest, 2)]
+            if against == "other"
+            else [x[i, j] for i in group for j in rest]
+        )
 
     every = [value(g) for g in combinations(range(8), 4)]
     made = label_permutation(x, np.arange(8) < 4, against=against)
@@ -39,7 +45,9 @@ def test_permuted_labels_against_exhaustive_enumeration(against, planted):
 
 
 def test_with_groups_of_one_size_it_is_the_exact_test_of_row_means():
-    """Pairs between the kinds cancel: the difference of within-means is that of the rows' sums, whose two-sample permutation test is known."""
+    """Pairs between the kinds cancel: the difference of within-means is that of the rows' sums, whose two-sample
+    permutation test is known.
+    """
     x = table(3, 10, 0.1, 5)
     rows = x.sum(1)
     other = permutation(rows[:5], rows[5:], alternative="greater", resamples=300)
@@ -69,13 +77,25 @@ OPTIONS = dict(sets=4, sparsity=0.1, overlap=20)
 def test_a_shared_pattern_gives_a_gap_and_its_absence_none():
     model = tiny("llama")
     # sets of few prompts: with many, the reference's own noise is what all masks share
-    gap = specificity(model, texts(1, 16, common=[3, 50]), texts(2, 16), texts(3, 64), method="corrected", margin=0.5, **OPTIONS)
+    gap = specificity(
+        model, texts(1, 16, common=[3, 50]), texts(2, 16), texts(3, 64), method="corrected", margin=0.5, **OPTIONS
+    )
     none = specificity(model, texts(4, 16), texts(2, 16), texts(3, 64), method="corrected", margin=0.5, **OPTIONS)
-    assert float(gap.p.sel(test="memorised - other")) == pytest.approx(1 / 70) and float(gap.p.sel(test="memorised - mixed")) == pytest.approx(1 / 70)
+    assert float(gap.p.sel(test="memorised - other")) == pytest.approx(1 / 70) and float(
+        gap.p.sel(test="memorised - mixed")
+    ) == pytest.approx(1 / 70)
     assert float(none.p.min()) > 0.05
     assert float(gap["mean"].sel(pair="memorised")) > float(gap["mean"].sel(pair="other")) > 0
-    assert gap.n.values.tolist() == [6, 6, 16] and gap.low.isnull().all() and set(gap.interval_kind.values) == {"not available: fewer than 5 values"}   # four sets a kind
-    assert provenance(gap)["kind"] == "specificity" and "exact" in gap.p.attrs["kind"] and provenance(gap)["call"]["prompts_a_set"] == 4
+    assert (
+        gap.n.values.tolist() == [6, 6, 16]
+        and gap.low.isnull().all()
+        and set(gap.interval_kind.values) == {"not available: fewer than 5 values"}
+    )  # four sets a kind
+    assert (
+        provenance(gap)["kind"] == "specificity"
+        and "exact" in gap.p.attrs["kind"]
+        and provenance(gap)["call"]["prompts_a_set"] == 4
+    )
 
 
 def test_without_a_contrast_any_two_sets_look_alike():
@@ -89,9 +109,15 @@ def test_means_and_cells_agree():
     made = specificity(tiny("gpt2"), texts(1, 12), texts(2, 12), texts(3, 12), sets=3, sparsity=0.2, overlap=20, seed=5)
     x = made.iou.values
     assert np.allclose(x, x.T, equal_nan=True) and np.isnan(np.diag(x)).all()
-    assert float(made["mean"].sel(pair="mixed")) == pytest.approx(x[:3, 3:].mean()) and float(made["mean"].sel(pair="memorised")) == pytest.approx(np.nanmean(x[:3, :3]))
-    assert float(made.difference.sel(test="memorised - mixed")) == pytest.approx(np.nanmean(x[:3, :3]) - x[:3, 3:].mean())
-    again = specificity(tiny("gpt2"), texts(1, 12), texts(2, 12), texts(3, 12), sets=3, sparsity=0.2, overlap=20, seed=5)
+    assert float(made["mean"].sel(pair="mixed")) == pytest.approx(x[:3, 3:].mean()) and float(
+        made["mean"].sel(pair="memorised")
+    ) == pytest.approx(np.nanmean(x[:3, :3]))
+    assert float(made.difference.sel(test="memorised - mixed")) == pytest.approx(
+        np.nanmean(x[:3, :3]) - x[:3, 3:].mean()
+    )
+    again = specificity(
+        tiny("gpt2"), texts(1, 12), texts(2, 12), texts(3, 12), sets=3, sparsity=0.2, overlap=20, seed=5
+    )
     assert made.identical(again)
 
 
@@ -116,7 +142,10 @@ def test_refusals():
         ("at least 2", lambda: specificity(model, mem, other, ref, sets=1)),
         ("method=", lambda: specificity(model, mem, other, ref, method="zero_out")),
         ("families for sets", lambda: specificity(model, mem, other, ref, sets=3, families=([0] * 8, [0] * 8))),
-        ("are empty", lambda: specificity(model, mem, other, ref, sets=2, sparsity=0.1, method="corrected", margin=1e6)),
+        (
+            "are empty",
+            lambda: specificity(model, mem, other, ref, sets=2, sparsity=0.1, method="corrected", margin=1e6),
+        ),
         ("square", lambda: label_permutation(np.ones((3, 3)), np.array([True, True, False]))),
         ("symmetric", lambda: label_permutation(np.arange(16.0).reshape(4, 4), np.array([True, True, False, False]))),
     ):

@@ -1,4 +1,6 @@
-"""Generalised eigenvectors against SciPy, the edit that silences them against what it promises, and a planted direction."""
+"""Generalised eigenvectors against SciPy, the edit that silences them against what it promises, and a planted
+direction.
+"""
 
 import numpy as np
 import pytest
@@ -30,7 +32,11 @@ def fed(model, x):
 
 def inputs(seed, direction=None, n=200):
     x = torch.randn(n, 3, 12, generator=torch.Generator().manual_seed(seed)) @ torch.diag(torch.linspace(0.3, 3, 12))
-    return x if direction is None else x + torch.randn(n, 3, 1, generator=torch.Generator().manual_seed(seed + 1)) * direction
+    return (
+        x
+        if direction is None
+        else x + torch.randn(n, 3, 1, generator=torch.Generator().manual_seed(seed + 1)) * direction
+    )
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -84,10 +90,14 @@ def test_what_the_two_projections_promise():
     assert float((oblique @ patterns).norm()) < 1e-6 < 0.1 < float((orthogonal @ patterns).norm())
     assert cost(oblique) < cost(eye - q @ q.T)
     for seed in range(5):
-        other = oblique + torch.randn(12, 12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) @ (eye - q @ q.T)
+        other = oblique + torch.randn(12, 12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) @ (
+            eye - q @ q.T
+        )
         assert float((other @ patterns).norm()) < 1e-6 and cost(oblique) < cost(other)
     assert cost(orthogonal) < cost(oblique)
-    torch.testing.assert_close(made.edit(model, 3).new["net"].double(), model.net.weight.detach().double() @ oblique, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        made.edit(model, 3).new["net"].double(), model.net.weight.detach().double() @ oblique, atol=1e-6, rtol=0
+    )
 
 
 def test_angles():
@@ -108,7 +118,12 @@ def test_refusals():
     assert generalised(mem, few).values["net"].isfinite().all()
     for text, call in (
         ("rank-deficient", lambda: generalised(mem, few, eps=0)),
-        ("second_moment=True", lambda: generalised(*(statistics(model, "net", [0], run=lambda s: model(torch.ones(1, 2, 12))) for _ in range(2)))),
+        (
+            "second_moment=True",
+            lambda: generalised(
+                *(statistics(model, "net", [0], run=lambda s: model(torch.ones(1, 2, 12))) for _ in range(2))
+            ),
+        ),
         ("1 to the 4", lambda: made.basis("net", 5)),
         ("one of them", lambda: made.edit(model)),
         ("so large a ratio", lambda: made.edit(model, above=1e9)),

@@ -12,10 +12,14 @@ from lens.subspace import SubspaceError, attribution, integrated_gradients, zero
 from tests import models as tiny_models
 from tests.engine.test_feedforward import PARTLY, draw, make
 
-MODELS = {"shared expert": lambda: make(PARTLY["qwen2_moe"][0]), "shared expert of Llama "
-                                                                 "4": lambda: make(PARTLY["llama4"][0]),
-          "alibi built beforehand": lambda: make(lambda: T.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)),
-          "forks": lambda: tiny_models.tiny("llama")}
+MODELS = {
+    "shared expert": lambda: make(PARTLY["qwen2_moe"][0]),
+    "shared expert of Llama 4": lambda: make(PARTLY["llama4"][0]),
+    "alibi built beforehand": lambda: make(
+        lambda: T.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
+    ),
+    "forks": lambda: tiny_models.tiny("llama"),
+}
 IDS = draw(2, 3)
 
 
@@ -39,7 +43,10 @@ def test_zero_out_is_the_rise_by_hand(kind):
         for neuron in neurons:
             keep = torch.ones(plain.get_submodule(name).weight.shape[1])
             keep[neuron] = 0
-            base, hook = losses(plain).mean(), plain.get_submodule(name).register_forward_pre_hook(lambda m, args: (args[0] * keep, *args[1:]))
+            base, hook = (
+                losses(plain).mean(),
+                plain.get_submodule(name).register_forward_pre_hook(lambda m, args: (args[0] * keep, *args[1:])),
+            )
             risen = losses(plain).mean() - base
             hook.remove()
             assert float(values[neuron]) == pytest.approx(float(risen), abs=2e-5)
@@ -57,11 +64,16 @@ def test_integrated_gradients_are_complete_by_hand(kind, together):
     scores = integrated_gradients(MODELS[kind](), IDS, steps=40, rows=16, together=together, progress=False)
     plain, names = MODELS[kind](), list(scores.values)
     for path in [names] if together else [[name] for name in names]:
-        hooks = [plain.get_submodule(name).register_forward_pre_hook(lambda m, args: (args[0] * 0, *args[1:])) for name in path]
+        hooks = [
+            plain.get_submodule(name).register_forward_pre_hook(lambda m, args: (args[0] * 0, *args[1:]))
+            for name in path
+        ]
         bottom = losses(plain).mean()
         for hook in hooks:
             hook.remove()
-        assert sum(float(scores.values[name].sum()) for name in path) == pytest.approx(float(bottom - losses(plain).mean()), abs=0.02 * abs(float(bottom)))
+        assert sum(float(scores.values[name].sum()) for name in path) == pytest.approx(
+            float(bottom - losses(plain).mean()), abs=0.02 * abs(float(bottom))
+        )
 
 
 def test_which_models_fork(monkeypatch):

@@ -52,7 +52,9 @@ def test_iou_with_itself_is_one_and_by_chance_s_over_two_minus_s():
     assert chance_iou(s) == pytest.approx(s / (2 - s))
     for by in ("rows", "columns"):
         control = random_like(made[0], 5, by)
-        assert np.array_equal(control.dense("x").sum(1), made[0].dense("x").sum(1)) and control.iou(made[0]) == pytest.approx(chance_iou(s), abs=0.02)
+        assert np.array_equal(control.dense("x").sum(1), made[0].dense("x").sum(1)) and control.iou(
+            made[0]
+        ) == pytest.approx(chance_iou(s), abs=0.02)
     columns = Mask.of_columns({"x": [3, 5]}, {"x": (4, 9)})
     assert sorted(random_like(columns, 1, "columns").columns("x")) == sorted(columns.columns("x"))
 
@@ -63,7 +65,10 @@ def test_in_force_the_chosen_weights_are_zero_and_after_it_all_bits_are_back(kin
     linear = subspace.output_layers(model, name)[name]
     with torch.no_grad():
         linear.weight[0, :3] = torch.tensor([-0.0, 1e-42, 3.0])
-    before, choice = bits(model), torch.rand(linear.d_out, linear.d_in, generator=torch.Generator().manual_seed(0)) < 0.2
+    before, choice = (
+        bits(model),
+        torch.rand(linear.d_out, linear.d_in, generator=torch.Generator().manual_seed(0)) < 0.2,
+    )
     choice[0, :2] = True
     mask = Mask.of({name: choice}, subspace.magnitude(model, name).model)
     expected = linear.weight.detach().masked_fill(choice, 0.0).clone()
@@ -104,7 +109,11 @@ def test_refused_on_use():
 
 def test_refused_in_comparison():
     a = Mask.of({"x": torch.ones(2, 2, dtype=torch.bool)}, "one")
-    for other in (Mask.of({"x": torch.ones(2, 2, dtype=torch.bool)}, "two"), Mask.of({"y": torch.ones(2, 2, dtype=torch.bool)}), Mask.of({"x": torch.ones(2, 3, dtype=torch.bool)})):
+    for other in (
+        Mask.of({"x": torch.ones(2, 2, dtype=torch.bool)}, "two"),
+        Mask.of({"y": torch.ones(2, 2, dtype=torch.bool)}),
+        Mask.of({"x": torch.ones(2, 3, dtype=torch.bool)}),
+    ):
         with pytest.raises(SubspaceError, match="different"):
             a | other
         with pytest.raises(SubspaceError, match="different"):
@@ -120,7 +129,14 @@ def test_refused_in_comparison():
 
 
 def test_a_part_of_a_mask_is_of_some_layers_only():
-    mask = Mask.of({"a": torch.eye(2, dtype=torch.bool), "b": torch.ones(2, 3, dtype=torch.bool), "c": torch.zeros(1, 2, dtype=torch.bool)}, "0123")
+    mask = Mask.of(
+        {
+            "a": torch.eye(2, dtype=torch.bool),
+            "b": torch.ones(2, 3, dtype=torch.bool),
+            "c": torch.zeros(1, 2, dtype=torch.bool),
+        },
+        "0123",
+    )
     part = mask.only(["b", "c"])
     assert list(part.shapes) == ["b", "c"] and part.count == 6 and part.model == "0123" and part.density == 6 / 8
     assert torch.equal(part.dense("b"), mask.dense("b")) and mask.count == 8
@@ -132,7 +148,12 @@ def test_saved_and_loaded(tmp_path):
     model = tiny("llama")
     mask = subspace.magnitude(model).mask(0.05)
     loaded = Mask.load(mask.save(tmp_path / "m.npz"))
-    assert loaded.shapes == mask.shapes and loaded.model == mask.model and loaded.about == mask.about and loaded.iou(mask) == 1.0
+    assert (
+        loaded.shapes == mask.shapes
+        and loaded.model == mask.model
+        and loaded.about == mask.about
+        and loaded.iou(mask) == 1.0
+    )
     assert loaded.nbytes < sum(a * b for a, b in mask.shapes.values())
     with pytest.raises(SubspaceError, match="does not exist"):
         Mask.load(tmp_path / "n.npz")

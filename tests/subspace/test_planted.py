@@ -40,7 +40,9 @@ def test_injection_changes_the_drawn_columns_alone(planted):
 
 def test_injection_is_decided_by_its_seed():
     a, b, c = (inject(tiny("gpt2"), SEQUENCE, share=0.1, seed=s, rate=0.05, threshold=2.0) for s in (1, 1, 2))
-    assert all(np.array_equal(a.neurons[n], b.neurons[n]) for n in a.neurons) and any(not np.array_equal(a.neurons[n], c.neurons[n]) for n in a.neurons)
+    assert all(np.array_equal(a.neurons[n], b.neurons[n]) for n in a.neurons) and any(
+        not np.array_equal(a.neurons[n], c.neurons[n]) for n in a.neurons
+    )
     assert all(torch.equal(p, q) for p, q in zip(a.model.parameters(), b.model.parameters()))
 
 
@@ -82,7 +84,11 @@ def test_recall_against_a_count_by_hand():
     assert made.chance.values.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.0]) and int(made.n) == 3
     # two or three of three planted among four looked at of ten
     assert float(made.p[3]) == pytest.approx((3 * 6 / 2 * 4 + 4) / 120 * 1.0)
-    assert (made.low <= made.recall).all() and (made.recall <= made.high).all() and provenance(made)["kind"] == "recall at k"
+    assert (
+        (made.low <= made.recall).all()
+        and (made.recall <= made.high).all()
+        and provenance(made)["kind"] == "recall at k"
+    )
     assert recall_at_k({"a": torch.zeros(10)}, {"a": [0]}, 0.5).recall.item() == 0, "equal scores are no find"
 
 
@@ -118,7 +124,11 @@ def test_subnet_removes_and_balanced_subnet_spares(kind):
         with torch.no_grad(), mask.applied(model):
             return float(losses(model, tokens_of(ids, "ids", prefix)).mean())
 
-    masks = {"subnet": alone.mask(0.05), "balanced": both.mask(0.05), "random": subspace.random(model).mask(0.05, per="layer")}
+    masks = {
+        "subnet": alone.mask(0.05),
+        "balanced": both.mask(0.05),
+        "random": subspace.random(model).mask(0.05, per="layer"),
+    }
     assert all(m.count == masks["random"].count for m in masks.values())
     bad, good = ({n: loss(m, *of) for n, m in masks.items()} for of in ((MEM, 4), (CLEAN, 1)))
     assert bad["subnet"] > bad["random"] and bad["balanced"] > bad["random"] and good["balanced"] < good["subnet"]
@@ -129,7 +139,12 @@ def test_the_gradient_passes_straight_through_the_mask():
     model = tiny("llama")
     name = "model.layers.1.mlp.up_proj"
     layer = linears(model, name)[name].module
-    start, end = (subspace.subnet(model, MEM, layers=name, prefix=4, steps=n, rate=0.5, momentum=0.0, weight_decay=0.0, ratio=0.1, seed=7) for n in (1, 2))
+    start, end = (
+        subspace.subnet(
+            model, MEM, layers=name, prefix=4, steps=n, rate=0.5, momentum=0.0, weight_decay=0.0, ratio=0.1, seed=7
+        )
+        for n in (1, 2)
+    )
     s0 = (torch.rand(48, 32, generator=torch.Generator().manual_seed(7)) * 2 - 1) / 32**0.5
     old = layer.weight.detach().clone()
 

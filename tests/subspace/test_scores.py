@@ -7,7 +7,18 @@ from torch import nn
 
 from lens import subspace
 from lens.engine.linear import LinearError
-from lens.subspace import Mask, SubspaceError, column_z, contrast, corrected, locate, magnitude, score, statistics, wanda
+from lens.subspace import (
+    Mask,
+    SubspaceError,
+    column_z,
+    contrast,
+    corrected,
+    locate,
+    magnitude,
+    score,
+    statistics,
+    wanda,
+)
 from tests.models import tiny
 
 G = torch.Generator().manual_seed(11)
@@ -90,7 +101,9 @@ def test_column_z_is_welchs():
 
     model = One()
     a, b = texts(1, n=9, planted=(2,)), texts(0, n=14)
-    unit = lambda items: np.stack([(x.double().square() / x.double().square().sum(-1, keepdim=True)).mean(0).numpy() for x in items])
+    unit = lambda items: np.stack(
+        [(x.double().square() / x.double().square().sum(-1, keepdim=True)).mean(0).numpy() for x in items]
+    )
     expected = ttest_ind(unit(a), unit(b), equal_var=False).statistic
     np.testing.assert_allclose(column_z(fed(model, a), fed(model, b))["net"], expected, rtol=1e-3, atol=1e-3)
 
@@ -101,10 +114,15 @@ def test_magnitude_wanda_and_activation_written_out():
     weight = dict(model.named_modules())[name].weight.detach().T
     torch.testing.assert_close(magnitude(model, name).values[name], weight.abs())
     torch.testing.assert_close(wanda(model, stats).values[name], weight.abs() * stats.norm(name).float())
-    torch.testing.assert_close(subspace.activation(model, stats).values[name], stats.mean(name, "absolute").float() * weight.norm(dim=0))
+    torch.testing.assert_close(
+        subspace.activation(model, stats).values[name], stats.mean(name, "absolute").float() * weight.norm(dim=0)
+    )
     pruned = wanda(model, stats).mask(0.25, largest=False).dense(name)
     value = wanda(model, stats).values[name]
-    assert all(set(torch.nonzero(pruned[i]).flatten().tolist()) == set(value[i].argsort()[:12].tolist()) for i in range(len(value)))
+    assert all(
+        set(torch.nonzero(pruned[i]).flatten().tolist()) == set(value[i].argsort()[:12].tolist())
+        for i in range(len(value))
+    )
 
 
 @pytest.mark.parametrize("per", ["row", "layer", "model"])
@@ -119,7 +137,11 @@ def test_shares_are_of_rows_layers_or_the_model(per):
     else:
         flat = torch.cat([v.flatten() for v in magnitude(model).values.values()])
         assert made.count == int(0.1 * len(flat))
-        smallest = min(float(magnitude(model).values[n].view(-1)[torch.from_numpy(i.astype(np.int64))].min()) for n, i in made.layers.items() if len(i))
+        smallest = min(
+            float(magnitude(model).values[n].view(-1)[torch.from_numpy(i.astype(np.int64))].min())
+            for n, i in made.layers.items()
+            if len(i)
+        )
         assert smallest >= float(flat.sort(descending=True).values[made.count])
 
 
@@ -147,7 +169,12 @@ def test_locate_by_name(tiny_bridge):
     bridge, _ = tiny_bridge("llama")
     mask = locate(bridge, MEM, REF, sparsity=0.1)
     assert isinstance(mask, Mask) and mask.about["method"] == "contrast" and len(mask.shapes) == 9
-    assert locate(bridge, MEM, method="random", sparsity=0.1, seed=3).iou(locate(bridge, MEM, method="random", sparsity=0.1, seed=3)) == 1.0
+    assert (
+        locate(bridge, MEM, method="random", sparsity=0.1, seed=3).iou(
+            locate(bridge, MEM, method="random", sparsity=0.1, seed=3)
+        )
+        == 1.0
+    )
     neurons = locate(bridge, MEM, method="activation", sparsity=0.1)
     assert neurons.count == 32 * int(0.1 * 144) and all(set(neurons.columns(n)) <= {0, 32} for n in neurons.shapes)
     with mask.applied(bridge):
@@ -160,7 +187,11 @@ def test_locate_refuses():
     shared[2], shared[5, 3:13] = MEM[1], MEM[6, 4:14]
     with pytest.raises(SubspaceError) as caught:
         locate(model, MEM, shared)
-    assert "memorised[1] with reference[2] (16 tokens)" in str(caught.value) and "memorised[6] with reference[5]" in str(caught.value) and "2 pairs" in str(caught.value)
+    assert (
+        "memorised[1] with reference[2] (16 tokens)" in str(caught.value)
+        and "memorised[6] with reference[5]" in str(caught.value)
+        and "2 pairs" in str(caught.value)
+    )
     with pytest.raises(SubspaceError, match=r"memorised\[0\] with reference\[1\] \(1 tokens\)"):
         locate(model, [[5], [6]], [[7], [5]])
     for text, call in (
@@ -171,7 +202,10 @@ def test_locate_refuses():
         ("per=", lambda: locate(model, MEM, REF, per="column")),
         ("per='row'", lambda: locate(model, MEM, method="activation", per="row")),
         ("margin=", lambda: locate(model, MEM, REF, method="corrected", margin=-1)),
-        ("different weights", lambda: contrast(model, statistics(model, "mlp", MEM), statistics(tiny("llama", 1), "mlp", REF))),
+        (
+            "different weights",
+            lambda: contrast(model, statistics(model, "mlp", MEM), statistics(tiny("llama", 1), "mlp", REF)),
+        ),
         ("others", lambda: contrast(model, statistics(model, "mlp", MEM), statistics(model, "*.down_proj", REF))),
         ("of weights", lambda: wanda(tiny("llama", 1), statistics(model, "mlp", MEM))),
     ):
@@ -185,6 +219,10 @@ def test_overlaps_against_a_naive_search():
     rng = np.random.default_rng(0)
     a, b = ([rng.integers(0, 3, rng.integers(8, 14)) for _ in range(12)] for _ in range(2))
     found = {(i, j) for i, j, _ in subspace.overlaps(subspace.tokens_of(a, "a"), subspace.tokens_of(b, "b"), run=5)}
-    naive = {(i, j) for i, x in enumerate(a) for j, y in enumerate(b)
-             if any(np.array_equal(x[s:s + 5], y[t:t + 5]) for s in range(len(x) - 4) for t in range(len(y) - 4))}
+    naive = {
+        (i, j)
+        for i, x in enumerate(a)
+        for j, y in enumerate(b)
+        if any(np.array_equal(x[s : s + 5], y[t : t + 5]) for s in range(len(x) - 4) for t in range(len(y) - 4))
+    }
     assert found == naive and 0 < len(naive) < 144

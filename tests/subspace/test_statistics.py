@@ -1,4 +1,6 @@
-"""Streamed statistics against explicit sums, cut and resumed, over language models and over a layer that a function of one's own runs."""
+"""Streamed statistics against explicit sums, cut and resumed, over language models and over a layer that a function of
+one's own runs.
+"""
 
 import warnings
 
@@ -18,7 +20,9 @@ IDS = torch.randint(1, 97, (7, 12), generator=torch.Generator().manual_seed(3))
 def inputs(model, ids, name):
     """A layer's input [rows, length, d_in] by a hook of our own on the whole model."""
     kept = []
-    handle = dict(model.named_modules())[name].register_forward_hook(lambda _, args, out: kept.append(args[0].detach().double()))
+    handle = dict(model.named_modules())[name].register_forward_hook(
+        lambda _, args, out: kept.append(args[0].detach().double())
+    )
     with torch.no_grad():
         model(ids)
     handle.remove()
@@ -29,7 +33,10 @@ def same(a, b):
     """Bit-equal statistics."""
     fields = ("sums", "moment", "each", "each_rows")
     return (a.source, a.rows, a.items, a.model) == (b.source, b.rows, b.items, b.model) and all(
-        getattr(a, f).keys() == getattr(b, f).keys() and all(torch.equal(v, getattr(b, f)[k]) for k, v in getattr(a, f).items()) for f in fields)
+        getattr(a, f).keys() == getattr(b, f).keys()
+        and all(torch.equal(v, getattr(b, f)[k]) for k, v in getattr(a, f).items())
+        for f in fields
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,7 +68,9 @@ def test_gate_and_up_are_counted_once_and_a_bridge_counts_as_its_plain_model(tin
     torch.testing.assert_close(a.mean("model.layers.1.mlp.down_proj"), b.mean("model.layers.1.mlp.down_proj"))
 
 
-@pytest.mark.parametrize("part, skip, positions", [("all", 2, range(2, 12)), ("prefix", 0, range(5)), ("suffix", 0, range(4, 11))])
+@pytest.mark.parametrize(
+    "part, skip, positions", [("all", 2, range(2, 12)), ("prefix", 0, range(5)), ("suffix", 0, range(4, 11))]
+)
 def test_parts_of_rows(part, skip, positions):
     model = tiny("llama")
     name = "model.layers.1.mlp.down_proj"
@@ -88,8 +97,12 @@ def test_additive_and_taken_apart():
     for name in whole.names:
         for made in (a + b, whole.take(range(7))):
             assert made.rows == whole.rows and made.items == 7
-            torch.testing.assert_close(made.sums[made.source[name]], whole.sums[whole.source[name]], rtol=1e-6, atol=1e-9)
-        torch.testing.assert_close(whole.take([3, 4, 5, 6]).mean(name, "unit"), b.mean(name, "unit"), rtol=1e-5, atol=1e-8)
+            torch.testing.assert_close(
+                made.sums[made.source[name]], whole.sums[whole.source[name]], rtol=1e-6, atol=1e-9
+            )
+        torch.testing.assert_close(
+            whole.take([3, 4, 5, 6]).mean(name, "unit"), b.mean(name, "unit"), rtol=1e-5, atol=1e-8
+        )
 
 
 @pytest.mark.parametrize("cut", ["stopped", "interrupted", "killed"])
@@ -145,7 +158,9 @@ def test_a_file_of_other_statistics_or_a_damaged_one_is_never_taken(tmp_path):
 
 
 class Steps(nn.Module):
-    """A layer that runs at two resolutions a step, for a batch of [without prompt, with prompt], as a guided U-Net's feed-forward does."""
+    """A layer that runs at two resolutions a step, for a batch of [without prompt, with prompt], as a guided U-Net's
+    feed-forward does.
+    """
 
     def __init__(self):
         super().__init__()
@@ -167,9 +182,21 @@ def test_a_function_that_runs_several_steps_with_half_of_the_batch_left_out():
             x = torch.stack(list(some)) * step
             model(torch.cat([torch.zeros_like(x) + 9, x]))
 
-    stats = statistics(model, "*.net.2", items, run=run, owner=lambda some: [-1] * len(some) + list(range(len(some))), batch=2, each=True)
+    stats = statistics(
+        model,
+        "*.net.2",
+        items,
+        run=run,
+        owner=lambda some: [-1] * len(some) + list(range(len(some))),
+        batch=2,
+        each=True,
+    )
     with torch.no_grad():
-        h = torch.stack([model.ff["net"][1](model.ff["net"][0](x * step)) for x in items for step in (0.5, 1.5)]).view(5, 8, 8).double()
+        h = (
+            torch.stack([model.ff["net"][1](model.ff["net"][0](x * step)) for x in items for step in (0.5, 1.5)])
+            .view(5, 8, 8)
+            .double()
+        )
     torch.testing.assert_close(stats.mean("ff.net.2"), h.flatten(0, 1).square().mean(0), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(stats.each["ff.net.2"][:, 0].double(), h.square().sum(1), rtol=1e-4, atol=1e-6)
     assert stats.rows == {"ff.net.2": 40}
@@ -200,7 +227,11 @@ def test_refusals(tmp_path):
         (SubspaceError, "absolute=True", lambda: stats.mean(stats.names[0], "absolute")),
         (SubspaceError, "each=True", lambda: stats.take([0])),
         (SubspaceError, "no layer", lambda: stats.mean("model.layers.1.mlp.down_proj")),
-        (SubspaceError, "two prompts", lambda: statistics(model, "mlp", IDS[:1]).item_moments("model.layers.0.mlp.down_proj")),
+        (
+            SubspaceError,
+            "two prompts",
+            lambda: statistics(model, "mlp", IDS[:1]).item_moments("model.layers.0.mlp.down_proj"),
+        ),
         (SubspaceError, "different models", lambda: stats + statistics(tiny("llama", 1), "*.0.mlp.down_proj", IDS)),
     ):
         with pytest.raises(error, match=text):

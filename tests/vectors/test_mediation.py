@@ -10,7 +10,19 @@ import xarray as xr
 import lens
 from lens import vectors
 from lens.engine.walk import Stopped
-from lens.vectors import Task, VectorError, agreement, build, head_effects, mean_activations, overlap, summary, task_means, top_heads, universal
+from lens.vectors import (
+    Task,
+    VectorError,
+    agreement,
+    build,
+    head_effects,
+    mean_activations,
+    overlap,
+    summary,
+    task_means,
+    top_heads,
+    universal,
+)
 from lens.vectors.mediation import TRIALS_SEED
 from tests.models import KINDS, speaking
 from tests.naive import parts
@@ -41,7 +53,9 @@ def heads_of(model):
 
 
 def hooked(model, ids, layer=None, head=None, value=None):
-    """Probabilities of the next token, with one head's slice of the output projection's input replaced at the last token; the input of every layer's projection too."""
+    """Probabilities of the next token, with one head's slice of the output projection's input replaced at the last
+    token; the input of every layer's projection too.
+    """
     seen, hooks = [], []
     n_layers, _, width = heads_of(model)
 
@@ -50,10 +64,12 @@ def hooked(model, ids, layer=None, head=None, value=None):
             z = args[0]
             if l == layer:
                 z = z.clone()
-                z[:, -1, head * width:(head + 1) * width] = value
+                z[:, -1, head * width : (head + 1) * width] = value
             seen.append(z[0, -1].view(-1, width).detach())
             return (z, *args[1:])
+
         return hook
+
     for l in range(n_layers):
         hooks.append(parts(model, l)["o"].register_forward_pre_hook(read(l)))
     try:
@@ -70,8 +86,15 @@ def test_means_are_those_of_plain_passes(any_model):
     want = torch.stack([hooked(any_model, p.ids)[1] for p in prompts]).mean(0)
     torch.testing.assert_close(means.z, want, atol=1e-5, rtol=1e-4)
     with torch.no_grad():
-        streams = torch.stack([torch.stack([h[0, -1] for h in any_model(p.ids[None], output_hidden_states=True).hidden_states[1:-1]]) for p in prompts]).mean(0)
-    torch.testing.assert_close(means.resid[:-1], streams, atol=1e-5, rtol=1e-4)     # the last hidden state of Hugging Face is normed
+        streams = torch.stack(
+            [
+                torch.stack([h[0, -1] for h in any_model(p.ids[None], output_hidden_states=True).hidden_states[1:-1]])
+                for p in prompts
+            ]
+        ).mean(0)
+    torch.testing.assert_close(
+        means.resid[:-1], streams, atol=1e-5, rtol=1e-4
+    )  # the last hidden state of Hugging Face is normed
     assert means.n == means.asked == 7 and means.source == "demonstrations" and not means.filtered
 
 
@@ -87,7 +110,9 @@ def test_every_head_equals_a_hooked_pass(any_model):
         for l in range(layers):
             for h in range(heads):
                 got = hooked(any_model, p.ids, l, h, means.z[l, h])[0][p.answer_ids[0]].item()
-                assert abs(ds.edited.values[i, l, h] - got) < 1e-5 and abs(ds.effect.values[i, l, h] - (got - base)) < 2e-5
+                assert (
+                    abs(ds.edited.values[i, l, h] - got) < 1e-5 and abs(ds.effect.values[i, l, h] - (got - base)) < 2e-5
+                )
     assert float(abs(ds.effect).max()) > 1e-4, "something must have been changed for this to mean anything"
 
 
@@ -96,7 +121,9 @@ def test_log_metric_and_small_memory_agree(model):
     prob, log = (head_effects(model, TASK, means=means, metric=m, **OPTIONS) for m in ("prob", "logprob"))
     np.testing.assert_allclose(np.exp(log.edited), prob.edited, rtol=1e-5)
     np.testing.assert_allclose(log.effect, np.log(prob.edited) - np.log(prob.base), atol=1e-4)
-    np.testing.assert_allclose(head_effects(model, TASK, means=means, memory_mb=0.01, **OPTIONS).edited, prob.edited, rtol=1e-5)
+    np.testing.assert_allclose(
+        head_effects(model, TASK, means=means, memory_mb=0.01, **OPTIONS).edited, prob.edited, rtol=1e-5
+    )
     parts_ = []
     watched = head_effects(model, TASK, means=means, on_part=parts_.append, **OPTIONS)
     np.testing.assert_allclose(watched.edited, prob.edited, rtol=1e-5)
@@ -111,14 +138,16 @@ def test_store_is_taken_up_where_it_was_cut(model, tmp_path):
     done = head_effects(model, TASK, seed=2, store=tmp_path / "e.zarr", **OPTIONS)
     assert lens.record(done)["status"] == "complete"
     np.testing.assert_allclose(done.effect, whole.effect, atol=1e-6)
-    np.testing.assert_allclose(head_effects(model, TASK, seed=2, store=tmp_path / "e.zarr", **OPTIONS).base, whole.base, atol=1e-6)
+    np.testing.assert_allclose(
+        head_effects(model, TASK, seed=2, store=tmp_path / "e.zarr", **OPTIONS).base, whole.base, atol=1e-6
+    )
     with pytest.raises(lens.ResultError, match="seed"):
         head_effects(model, TASK, seed=3, store=tmp_path / "e.zarr", **OPTIONS)
 
 
 def autograd_gradients(model, ids, target, metric, moved=None, dropped=None):
-    """Gradients of the metric at every layer's z of the last token by plain Hugging Face and autograd; `moved`: (layer, z) to evaluate there; `dropped`: no gradient through
-    this layer's attention and MLP output at the last token."""
+    """Gradients of the metric at every layer's z of the last token by plain Hugging Face and autograd; `moved`: (layer,
+    z) to evaluate there; `dropped`: no gradient through this layer's attention and MLP output at the last token."""
     seen, hooks = [], []
     n_layers, _, width = heads_of(model)
 
@@ -129,10 +158,12 @@ def autograd_gradients(model, ids, target, metric, moved=None, dropped=None):
             last = last if last.requires_grad else last.clone().requires_grad_()
             seen.append(last)
             return (torch.cat([z[:, :-1].detach(), last[:, None]], 1), *args[1:])
+
         return hook
 
     def cut(_, args, output):
         return (output[0].detach(), *output[1:]) if isinstance(output, tuple) else output.detach()
+
     for l in range(n_layers):
         hooks.append(parts(model, l)["o"].register_forward_pre_hook(z_hook(l)))
         if l == dropped:
@@ -159,11 +190,21 @@ def test_estimates_are_those_of_plain_autograd(any_model, metric):
         want = (delta * autograd_gradients(any_model, p.ids, target, metric)).sum(-1)
         scale = want.abs().max().item()
         np.testing.assert_allclose(atp.effect[i], want, atol=1e-4 * scale + 1e-7)
-        each = torch.stack([(delta * autograd_gradients(any_model, p.ids, target, metric, dropped=d)).sum(-1).abs() for d in range(layers)])
+        each = torch.stack(
+            [
+                (delta * autograd_gradients(any_model, p.ids, target, metric, dropped=d)).sum(-1).abs()
+                for d in range(layers)
+            ]
+        )
         np.testing.assert_allclose(star.effect[i], each.sum(0) / (layers - 1), atol=1e-4 * scale + 1e-7)
         for l in range(layers):
-            along = [autograd_gradients(any_model, p.ids, target, metric, moved=(l, z[l] + (s + 0.5) / 3 * delta[l]))[l] for s in range(3)]
-            np.testing.assert_allclose(ig.effect[i, l], (delta[l] * torch.stack(along).mean(0)).sum(-1), atol=1e-4 * scale + 1e-7)
+            along = [
+                autograd_gradients(any_model, p.ids, target, metric, moved=(l, z[l] + (s + 0.5) / 3 * delta[l]))[l]
+                for s in range(3)
+            ]
+            np.testing.assert_allclose(
+                ig.effect[i, l], (delta[l] * torch.stack(along).mean(0)).sum(-1), atol=1e-4 * scale + 1e-7
+            )
     assert (star.effect >= 0).all()
 
 
@@ -173,7 +214,9 @@ def test_integrated_gradients_add_up_to_the_effect_of_a_whole_layer(model):
     layers, heads, width = heads_of(model)
     for i, p in enumerate(trials(model)):
         for l in range(layers):
-            hook = parts(model, l)["o"].register_forward_pre_hook(lambda _, a, l=l: (torch.cat([a[0][:, :-1], means.z[l].reshape(1, 1, -1)], 1),))
+            hook = parts(model, l)["o"].register_forward_pre_hook(
+                lambda _, a, l=l: (torch.cat([a[0][:, :-1], means.z[l].reshape(1, 1, -1)], 1),)
+            )
             with torch.no_grad():
                 whole = model(p.ids[None]).logits[0, -1].softmax(-1)[p.answer_ids[0]].item()
             hook.remove()
@@ -183,15 +226,29 @@ def test_integrated_gradients_add_up_to_the_effect_of_a_whole_layer(model):
 def test_integrated_gradients_are_the_same_in_parts(model, monkeypatch):
     means = task_means(model, TASK, n=6, shots=3, template="bare", known=False)
     whole = head_effects(model, TASK, means=means, method="ig", **OPTIONS)
-    for logits in (1, 2 * 8 * 97):      # a layer at a time, two at a time
+    for logits in (1, 2 * 8 * 97):  # a layer at a time, two at a time
         monkeypatch.setattr("lens.vectors.approximations._LOGITS", logits)
-        np.testing.assert_allclose(head_effects(model, TASK, means=means, method="ig", **OPTIONS).effect, whole.effect, atol=1e-7)
+        np.testing.assert_allclose(
+            head_effects(model, TASK, means=means, method="ig", **OPTIONS).effect, whole.effect, atol=1e-7
+        )
 
 
 def test_outputs_that_share_their_first_token_are_told(smollm2):
     pairs = [(f"number {i}", y) for i, y in enumerate(("Lazy", "Lucky", "red", "blue", "green", "cold"))]
-    options = dict(trials=1, shots=2, split="train", progress=False, means=mean_activations(smollm2, build(smollm2, Task.from_pairs(pairs), "zero_shot", n=1)))
-    with pytest.warns(UserWarning, match=r"task 'two words': 2 of 6 outputs share their first token with another \(Lazy, Lucky\).*do not tell these apart"):
+    options = dict(
+        trials=1,
+        shots=2,
+        split="train",
+        progress=False,
+        means=mean_activations(smollm2, build(smollm2, Task.from_pairs(pairs), "zero_shot", n=1)),
+    )
+    with pytest.warns(
+        UserWarning,
+        match=(
+            r"task 'two words': 2 of 6 outputs share their first token with another \(Lazy, Lucky\).*do not tell these"
+            r" apart"
+        ),
+    ):
         ds = head_effects(smollm2, Task.from_pairs(pairs, name="two words"), method="atp", **options)
     assert lens.engine.results.provenance(ds)["shared_first_tokens"] == 2
     with warnings.catch_warnings():
@@ -201,9 +258,20 @@ def test_outputs_that_share_their_first_token_are_told(smollm2):
 
 
 def result(effect, **call):
-    ds = xr.Dataset({"effect": (("prompt", "layer", "head"), np.asarray(effect, float))}, {"layer": np.arange(2), "head": np.arange(3)})
+    ds = xr.Dataset(
+        {"effect": (("prompt", "layer", "head"), np.asarray(effect, float))},
+        {"layer": np.arange(2), "head": np.arange(3)},
+    )
     from lens.engine import results
-    return results.stamp(ds, {"kind": "head effects", "status": "complete", "call": {"task": "t", "metric": "prob", "source": "demonstrations", "method": "exact", **call}})
+
+    return results.stamp(
+        ds,
+        {
+            "kind": "head effects",
+            "status": "complete",
+            "call": {"task": "t", "metric": "prob", "source": "demonstrations", "method": "exact", **call},
+        },
+    )
 
 
 def test_agreement_of_results():
@@ -211,9 +279,17 @@ def test_agreement_of_results():
     x = rng.normal(size=(5, 2, 3))
     exact = result(x)
     same = agreement(exact, result(2 * x, method="atp"), k=3)
-    assert same.pearson == pytest.approx(1) and same.slope == pytest.approx(2) and same.top == 1 and same.sign == 1 and same.n_prompts == 5
+    assert (
+        same.pearson == pytest.approx(1)
+        and same.slope == pytest.approx(2)
+        and same.top == 1
+        and same.sign == 1
+        and same.n_prompts == 5
+    )
     assert agreement(exact, result(-x, method="atp")).pearson == pytest.approx(-1)
-    assert agreement(exact, result(abs(x), method="atp*")).pearson == pytest.approx(1), "magnitudes are compared with magnitudes"
+    assert agreement(exact, result(abs(x), method="atp*")).pearson == pytest.approx(1), (
+        "magnitudes are compared with magnitudes"
+    )
     with pytest.raises(VectorError, match="metric='logprob'"):
         agreement(exact, result(x, metric="logprob"))
     with pytest.raises(VectorError, match="estimate=<DataArray.*expected xarray.Dataset"):
@@ -227,19 +303,33 @@ def test_summary_and_head_sets():
     ds = result(x)
     made = summary(ds, resamples=500)
     np.testing.assert_allclose(made["mean"], x.mean(0))
-    assert (made["low"] < made["mean"]).all() and (made["mean"] < made["high"]).all() and (made["p"] <= made["p_holm"]).all() and (made["n"] == 12).all()
+    assert (
+        (made["low"] < made["mean"]).all()
+        and (made["mean"] < made["high"]).all()
+        and (made["p"] <= made["p_holm"]).all()
+        and (made["n"] == 12).all()
+    )
     # all sign patterns but the two extreme ones give a smaller mean: 2 / 2^12, six heads tested
     assert float(made["p"][1, 2]) < 2e-3 and float(made["p_holm"][1, 2]) < 0.01 and int(made["rank"][1, 2]) == 0
     stats = lens.engine.results.provenance(made)["statistics"]
-    assert (stats["p_kind"], stats["p_floor"]) == ("monte carlo" if 2 ** 12 > stats["flips"] else "exact", pytest.approx(2 / 2 ** 12))
+    assert (stats["p_kind"], stats["p_floor"]) == (
+        "monte carlo" if 2**12 > stats["flips"] else "exact",
+        pytest.approx(2 / 2**12),
+    )
     few = lens.engine.results.provenance(summary(ds, resamples=500, flips=99))["statistics"]
     assert (few["p_kind"], few["p_floor"]) == ("monte carlo", pytest.approx(0.01))
     assert top_heads(ds, 2) == [(1, 2), (0, 1)]
     other = result(np.zeros((3, 2, 3)) + np.array([[0, 0, 9.0], [0, 0, 0]]))
-    assert universal({"a": ds, "b": other}, 1) == [(0, 2)] and universal({"a": ds, "b": other}, 1, above={"a": True}) == [(1, 2)]
+    assert universal({"a": ds, "b": other}, 1) == [(0, 2)] and universal(
+        {"a": ds, "b": other}, 1, above={"a": True}
+    ) == [(1, 2)]
     assert universal({"a": ds, "b": other}, 1, above=5.0) == [(0, 2)] == top_heads({"b": other}, 1)
-    for call, said in ((lambda: top_heads(ds, 7), "k=7"), (lambda: universal({}, 2), "expected a mapping"), (lambda: universal({"a": ds}, 1, above=99.0), "leaves none"),
-                       (lambda: summary(ds.isel(prompt=[0])), "at least two")):
+    for call, said in (
+        (lambda: top_heads(ds, 7), "k=7"),
+        (lambda: universal({}, 2), "expected a mapping"),
+        (lambda: universal({"a": ds}, 1, above=99.0), "leaves none"),
+        (lambda: summary(ds.isel(prompt=[0])), "at least two"),
+    ):
         with pytest.raises(VectorError, match=said):
             call()
 
@@ -258,9 +348,17 @@ def test_overlap_is_hypergeometric():
         overlap(a, b, heads=12)
 
 
-@pytest.mark.parametrize("options, said", [(dict(method="lrp"), "method='lrp'"), (dict(metric="rank"), "metric='rank'"), (dict(source="text"), "source='text'"),
-                                           (dict(shots=40), "shots=40"),
-                                           (dict(method="ig", steps=0), "steps=0"), (dict(method="atp", store="x.zarr"), "leave `store` out")])
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (dict(method="lrp"), "method='lrp'"),
+        (dict(metric="rank"), "metric='rank'"),
+        (dict(source="text"), "source='text'"),
+        (dict(shots=40), "shots=40"),
+        (dict(method="ig", steps=0), "steps=0"),
+        (dict(method="atp", store="x.zarr"), "leave `store` out"),
+    ],
+)
 def test_arguments_that_are_refused(model, options, said):
     with pytest.raises(VectorError, match=said):
         head_effects(model, TASK, **(OPTIONS | options))
@@ -300,7 +398,9 @@ def test_means_stop_between_batches_when_told_to(model, monkeypatch):
     asked = []
     with pytest.raises(Stopped, match="means: stopped after 2 of 6 prompts"):
         mean_activations(model, prompts, stop=lambda: len(asked) == 2 or asked.append(1), progress=False)
-    torch.testing.assert_close(mean_activations(model, prompts, stop=lambda: False).z, mean_activations(model, prompts).z)
+    torch.testing.assert_close(
+        mean_activations(model, prompts, stop=lambda: False).z, mean_activations(model, prompts).z
+    )
 
 
 @pytest.mark.slow
@@ -310,11 +410,14 @@ def test_smollm2_equals_hooked_passes(smollm2):
     prompt = build(smollm2, "present_past", "shuffled", n=1, shots=4, split="valid", seed=TRIALS_SEED)[0]
     hf = smollm2.original_model
     from lens.engine.decoder import unwrapped
+
     for l, h in ((0, 0), (5, 3), (14, 1), (20, 5), (29, 8)):
+
         def replace(_, args):
             z = args[0].clone()
-            z[:, -1, h * 64:(h + 1) * 64] = means.z[l, h]
+            z[:, -1, h * 64 : (h + 1) * 64] = means.z[l, h]
             return (z,)
+
         hook = unwrapped(unwrapped(hf.model.layers[l]).self_attn).o_proj.register_forward_pre_hook(replace)
         try:
             with torch.no_grad():

@@ -16,6 +16,7 @@ def states(model, text):
     # the last of hidden_states has the final norm applied: the last block's own output is read by a hook
     seen = []
     from tests import naive
+
     hook = naive._on_output(naive.parts(model, 2)["block"], lambda x: (seen.append(x), x)[1])
     hidden = model(torch.tensor([ids]), output_hidden_states=True).hidden_states
     hook.remove()
@@ -31,7 +32,9 @@ def test_the_difference_of_means(kind, position):
     made = contrast(model, POSITIVE, NEGATIVE, position=position)
     assert torch.allclose(made.vectors, want, atol=1e-4) and made.about["positive"] == 3
     one = contrast(model, POSITIVE, NEGATIVE, position=position, layer=-1)
-    assert torch.equal(one.direction, made.vectors[2]) and one.about["reliability"] == pytest.approx(float(made.reliability[2]))
+    assert torch.equal(one.direction, made.vectors[2]) and one.about["reliability"] == pytest.approx(
+        float(made.reliability[2])
+    )
 
 
 def test_reliability_tells_a_direction_from_noise():
@@ -39,7 +42,11 @@ def test_reliability_tells_a_direction_from_noise():
     text = lambda last: f"w{draw.integers(1, 97)} " + last
     told = contrast(model, [text("w5 w6 w7") for _ in range(60)], [text("w60 w61 w62") for _ in range(60)], seed=1)
     noise = contrast(model, [text("w5 w6 w7") for _ in range(60)], [text("w5 w6 w7") for _ in range(60)], seed=1)
-    assert (told.reliability > 0.9).all() and (noise.reliability < 0.5).all() and (noise.reliability.abs() < told.reliability).all()
+    assert (
+        (told.reliability > 0.9).all()
+        and (noise.reliability < 0.5).all()
+        and (noise.reliability.abs() < told.reliability).all()
+    )
     again = contrast(model, POSITIVE, NEGATIVE, seed=3)
     assert torch.equal(again.reliability, contrast(model, POSITIVE, NEGATIVE, seed=3).reliability)
     assert torch.isnan(contrast(model, POSITIVE, NEGATIVE[:1]).reliability).all(), "one text has no halves"
@@ -54,8 +61,18 @@ def test_two_texts_each_have_one_split_up_to_order():
     assert torch.allclose(got, cosine(0, 0), atol=1e-4) or torch.allclose(got, cosine(0, 1), atol=1e-4)
 
 
-@pytest.mark.parametrize("change, word", [(dict(positive=[]), "positive"), (dict(negative="w1"), "negative"), (dict(position="first"), "position"), (dict(splits=0), "splits"),
-                                          (dict(positive=[" "]), r"positive\[0\]"), (dict(positive=["hello"]), "hello"), (dict(layer=3), "layer")])
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        (dict(positive=[]), "positive"),
+        (dict(negative="w1"), "negative"),
+        (dict(position="first"), "position"),
+        (dict(splits=0), "splits"),
+        (dict(positive=[" "]), r"positive\[0\]"),
+        (dict(positive=["hello"]), "hello"),
+        (dict(layer=3), "layer"),
+    ],
+)
 def test_bad_arguments_are_named(change, word):
     arguments = dict(positive=POSITIVE, negative=NEGATIVE) | change
     with pytest.raises(ValueError, match=word):

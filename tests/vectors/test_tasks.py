@@ -32,7 +32,15 @@ def test_template_writes_the_published_form():
     assert Template(question="{x} {y}->").text([], "{y}") == " {y} {y}->", "braces in the data are left alone"
 
 
-@pytest.mark.parametrize("fields, said", [({"question": "Q:"}, "{x}"), ({"answer": "y"}, "{y}"), ({"question": "Q:{x}\n"}, "white space"), ({"lead": None}, "lead")])
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"question": "Q:"}, "{x}"),
+        ({"answer": "y"}, "{y}"),
+        ({"question": "Q:{x}\n"}, "white space"),
+        ({"lead": None}, "lead"),
+    ],
+)
 def test_template_refuses(fields, said):
     with pytest.raises(VectorError, match=said.replace("{", r"\{")):
         Template(**fields)
@@ -52,21 +60,46 @@ def test_shipped_tasks_are_large_and_unambiguous():
         task = load_task(name)
         assert len(task.pairs) >= 100 and task.instruction and len(task.texts) == 3, name
         assert len({x for x, _ in task.pairs}) == len(task.pairs), name
-    rule = {"first_letter": lambda x: x[0], "last_letter": lambda x: x[-1], "capitalize": str.capitalize, "lowercase": str.lower, "word_length": lambda x: str(len(x)),
-            "choose_first_of_3": lambda x: x.split(", ")[0], "choose_middle_of_3": lambda x: x.split(", ")[1], "choose_last_of_3": lambda x: x.split(", ")[2]}
+    rule = {
+        "first_letter": lambda x: x[0],
+        "last_letter": lambda x: x[-1],
+        "capitalize": str.capitalize,
+        "lowercase": str.lower,
+        "word_length": lambda x: str(len(x)),
+        "choose_first_of_3": lambda x: x.split(", ")[0],
+        "choose_middle_of_3": lambda x: x.split(", ")[1],
+        "choose_last_of_3": lambda x: x.split(", ")[2],
+    }
     for name, of in rule.items():
         assert all(of(x) == y for x, y in load_task(name).pairs), name
-    known = {"present_past": {"go": "went", "carry": "carried", "stop": "stopped", "play": "played", "arrive": "arrived"},
-             "singular_plural": {"child": "children", "city": "cities", "bus": "buses", "church": "churches", "donkey": "donkeys"},
-             "country_capital": {"France": "Paris", "Mongolia": "Ulaanbaatar"}, "next_item": {"Monday": "Tuesday", "nine": "ten", "December": "January", "b": "c"},
-             "antonym": {"hot": "cold"}}
+    known = {
+        "present_past": {"go": "went", "carry": "carried", "stop": "stopped", "play": "played", "arrive": "arrived"},
+        "singular_plural": {
+            "child": "children",
+            "city": "cities",
+            "bus": "buses",
+            "church": "churches",
+            "donkey": "donkeys",
+        },
+        "country_capital": {"France": "Paris", "Mongolia": "Ulaanbaatar"},
+        "next_item": {"Monday": "Tuesday", "nine": "ten", "December": "January", "b": "c"},
+        "antonym": {"hot": "cold"},
+    }
     for name, pairs in known.items():
         assert pairs.items() <= dict(load_task(name).pairs).items(), name
     assert past("cry") == "cried" and plural("box") == "boxes"
 
 
 def test_file_in_the_published_format(tmp_path, monkeypatch):
-    (tmp_path / "synonym.json").write_text(json.dumps([{"input": "big", "output": "large"}, {"input": "fast", "output": "quick"}, {"input": "big", "output": "huge"}]))
+    (tmp_path / "synonym.json").write_text(
+        json.dumps(
+            [
+                {"input": "big", "output": "large"},
+                {"input": "fast", "output": "quick"},
+                {"input": "big", "output": "huge"},
+            ]
+        )
+    )
     monkeypatch.setenv("MNEMOSCOPE_FUNCTION_VECTORS", str(tmp_path))
     with pytest.raises(VectorError, match="'big' has two outputs, 'large' and 'huge'"):
         load_task("synonym")
@@ -81,10 +114,20 @@ def test_file_in_the_published_format(tmp_path, monkeypatch):
         load_task(tmp_path / "worse.json")
 
 
-@pytest.mark.parametrize("pairs, said", [
-    ([("a", ["b", "c"])], r"outputs: \['b', 'c'\] is a list; give one text"), ([(["a"], "b")], "inputs: .* is a list"), ([("a", "")], "outputs: ''"),
-    ([("a", None)], "outputs: None"),
-    ([("a", "b"), ("a", "c")], "'a' has two outputs"), ([], "holds none"), ("ab", "pairs='ab' does not fit"), ([("a", "b", "c")], r"pairs\[0\]"), ([3], r"pairs\[0\]")])
+@pytest.mark.parametrize(
+    "pairs, said",
+    [
+        ([("a", ["b", "c"])], r"outputs: \['b', 'c'\] is a list; give one text"),
+        ([(["a"], "b")], "inputs: .* is a list"),
+        ([("a", "")], "outputs: ''"),
+        ([("a", None)], "outputs: None"),
+        ([("a", "b"), ("a", "c")], "'a' has two outputs"),
+        ([], "holds none"),
+        ("ab", "pairs='ab' does not fit"),
+        ([("a", "b", "c")], r"pairs\[0\]"),
+        ([3], r"pairs\[0\]"),
+    ],
+)
 def test_pairs_that_are_refused(pairs, said):
     with pytest.raises(VectorError, match=said):
         Task.from_pairs(pairs)
@@ -121,11 +164,17 @@ def test_in_context_and_shuffled_prompts(model, task):
     truth, train = dict(task.pairs), {task.pairs[i][0] for i in task.train}
     for p, q in zip(plain, mixed):
         assert (p.x, p.y) == (q.x, q.y) in task.words("test") and p.ids[0] == 0 == q.ids[0]
-        assert [x for x, _ in p.demos] == [x for x, _ in q.demos] and len({x for x, _ in p.demos}) == 5 and {x for x, _ in p.demos} <= train
+        assert (
+            [x for x, _ in p.demos] == [x for x, _ in q.demos]
+            and len({x for x, _ in p.demos}) == 5
+            and {x for x, _ in p.demos} <= train
+        )
         assert all(truth[x] == y for x, y in p.demos) and p.fixed_points is None
         assert sorted(y for _, y in q.demos) == sorted(y for _, y in p.demos)
         assert q.fixed_points == sum(truth[x] == y for x, y in q.demos)
-        assert p.text.split() == [w for pair in p.demos for w in pair] + [p.x] and p.ids.tolist()[1:] == [int(w[1:]) for w in p.text.split()]
+        assert p.text.split() == [w for pair in p.demos for w in pair] + [p.x] and p.ids.tolist()[1:] == [
+            int(w[1:]) for w in p.text.split()
+        ]
         assert p.answer_ids == (int(p.y[1:]),)
     assert 0.3 < np.mean([q.fixed_points for q in mixed]) < 2.5, "one label in five stays by chance, on average"
     uses = [p.x for p in plain]
@@ -133,7 +182,11 @@ def test_in_context_and_shuffled_prompts(model, task):
     inside = build(model, task, "icl", shots=5, split="train", template="bare")
     assert all(p.x not in {x for x, _ in p.demos} for p in inside)
     again = build(model, task, "shuffled", shots=5, n=40, template="bare", seed=3)
-    assert [p.text for p in again] == [p.text for p in mixed] != [p.text for p in build(model, task, "shuffled", shots=5, n=40, template="bare", seed=4)]
+    assert (
+        [p.text for p in again]
+        == [p.text for p in mixed]
+        != [p.text for p in build(model, task, "shuffled", shots=5, n=40, template="bare", seed=4)]
+    )
 
 
 def test_prompts_without_demonstrations(model, task):
@@ -145,10 +198,18 @@ def test_prompts_without_demonstrations(model, task):
     assert len(build(model, task, "zero_shot", template="bare", start=None)[0]) == 1
 
 
-@pytest.mark.parametrize("options, said", [
-    (dict(kind="icl", shots=22), "shots=22: task 'shift' has 21 pairs"), (dict(kind="icl", shots=21, split="train"), "fewer shots"), (dict(kind="few"), "kind='few'"),
-    (dict(kind="icl", split="dev"), "split='dev'"), (dict(kind="icl", n=0), "n=0"),
-    (dict(kind="icl", shots=1.5), "shots=1.5"), (dict(kind="icl", template="none"), "template='none'")])
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (dict(kind="icl", shots=22), "shots=22: task 'shift' has 21 pairs"),
+        (dict(kind="icl", shots=21, split="train"), "fewer shots"),
+        (dict(kind="few"), "kind='few'"),
+        (dict(kind="icl", split="dev"), "split='dev'"),
+        (dict(kind="icl", n=0), "n=0"),
+        (dict(kind="icl", shots=1.5), "shots=1.5"),
+        (dict(kind="icl", template="none"), "template='none'"),
+    ],
+)
 def test_prompts_that_are_refused(model, task, options, said):
     with pytest.raises(VectorError, match=said):
         build(model, task, **{"template": "bare", **options})

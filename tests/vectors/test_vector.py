@@ -1,4 +1,6 @@
-"""Vectors against plain forwards of the Hugging Face model: what a head writes, its bias left out; arithmetic; files."""
+"""Vectors against plain forwards of the Hugging Face model: what a head writes, its bias left out; arithmetic;
+files.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,16 @@ from lens.vectors import VectorError
 from lens.vectors.means import Means, mean_activations
 from lens.vectors.prompts import build
 from lens.vectors.tasks import Task
-from lens.vectors.vector import LayerVectors, Vector, extract, head_parts, layer_average, load_vector, random_like, require_width
+from lens.vectors.vector import (
+    LayerVectors,
+    Vector,
+    extract,
+    head_parts,
+    layer_average,
+    load_vector,
+    random_like,
+    require_width,
+)
 from tests import naive
 from tests.models import KINDS, speaking
 
@@ -35,7 +46,7 @@ def test_a_vector_is_what_its_heads_write_without_the_bias(kind):
         alone[head] = z[head]
         o = naive.parts(model, layer)["o"]
         written = o(alone.flatten()[None])[0] - o(torch.zeros_like(z).flatten()[None])[0]
-        if kind == "olmo2":   # its share of what the norm after attention makes of the whole
+        if kind == "olmo2":  # its share of what the norm after attention makes of the whole
             end, whole = naive.parts(model, layer)["attn_end"], o(z.flatten()[None])[0]
             written = written * end.weight / (whole.square().mean() + end.variance_epsilon).sqrt()
         reference.append(written)
@@ -63,9 +74,24 @@ def test_heads_wider_than_their_share_of_the_model():
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from tests.models import word_tokenizer
+
     torch.manual_seed(0)
-    model = Qwen3ForCausalLM(Qwen3Config(vocab_size=97, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=10, intermediate_size=20,
-                                         max_position_embeddings=64, initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0)).eval()
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=97,
+            hidden_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=10,
+            intermediate_size=20,
+            max_position_embeddings=64,
+            initializer_range=0.3,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=0,
+        )
+    ).eval()
     model.tokenizer = word_tokenizer()
     prompts, means = means_of(model)
     assert means.z.shape == (2, 4, 10)
@@ -79,7 +105,9 @@ def test_layer_average_is_the_mean_stream():
     prompts, means = means_of(model)
     average = layer_average(means)
     for layer in range(2):
-        want = torch.stack([model(p.ids[None], output_hidden_states=True).hidden_states[layer + 1][0, -1] for p in prompts]).mean(0)
+        want = torch.stack(
+            [model(p.ids[None], output_hidden_states=True).hidden_states[layer + 1][0, -1] for p in prompts]
+        ).mean(0)
         assert torch.allclose(average.at_site(Site("resid_post", layer=layer)), want, atol=1e-5)
         assert torch.equal(average.at(layer).direction, average.vectors[layer])
 
@@ -90,7 +118,11 @@ def test_heads_are_chosen_by_mean_effect_and_named_in_about():
     mean = effects.effect.mean("prompt").values
     order = [divmod(int(i), 4) for i in np.argsort(-mean.ravel(), kind="stable")[:3]]
     vector = extract(model, TASK, top=3, effects=effects, shots=3, template="bare", mean_prompts=4)
-    assert list(vector.heads) == order and "3 of largest mean effect over 3 prompts of plus 40" in vector.about["heads"] and vector.about["means"]["split"] == "valid"
+    assert (
+        list(vector.heads) == order
+        and "3 of largest mean effect over 3 prompts of plus 40" in vector.about["heads"]
+        and vector.about["means"]["split"] == "valid"
+    )
     measured = extract(model, TASK, top=3, trials=3, shots=3, template="bare", mean_prompts=4, progress=False)
     assert len(measured.heads) == 3
 
@@ -99,12 +131,23 @@ def test_arithmetic():
     a = Vector(torch.tensor([3.0, 4.0]), torch.tensor([[1.0, 4.0], [2.0, 0.0]]), ((0, 1), (1, 0)), "a")
     b = Vector(torch.tensor([1.0, 2.0]), torch.tensor([[0.0, 2.0], [1.0, 0.0]]), ((1, 0), (0, 1)), "b")
     c = Vector(torch.tensor([0.0, 1.0]), name="c")
-    assert a.norm == 5 and (2 * a).norm == 10 and torch.equal((-a).direction, -a.direction) and torch.equal((a / 2).parts, a.parts / 2)
+    assert (
+        a.norm == 5
+        and (2 * a).norm == 10
+        and torch.equal((-a).direction, -a.direction)
+        and torch.equal((a / 2).parts, a.parts / 2)
+    )
     assert a.cosine(-a) == pytest.approx(-1) and a.cosine(c) == pytest.approx(0.8)
     both = a + b
-    assert torch.equal(both.parts, torch.tensor([[2.0, 4.0], [2.0, 2.0]])) and both.heads == a.heads, "parts are matched by head, not by place"
+    assert torch.equal(both.parts, torch.tensor([[2.0, 4.0], [2.0, 2.0]])) and both.heads == a.heads, (
+        "parts are matched by head, not by place"
+    )
     composed = a - b + c
-    assert torch.equal(composed.direction, torch.tensor([2.0, 3.0])) and composed.heads == () and composed.parts.shape == (0, 2)
+    assert (
+        torch.equal(composed.direction, torch.tensor([2.0, 3.0]))
+        and composed.heads == ()
+        and composed.parts.shape == (0, 2)
+    )
     assert np.isnan((a * 0).cosine(b))
 
 
@@ -113,7 +156,9 @@ def test_decode_is_norm_and_unembedding():
     vector = Vector(torch.randn(32, generator=torch.Generator().manual_seed(3)))
     want = model.lm_head(model.transformer.ln_f(vector.direction)).softmax(-1).topk(4)
     got = vector.decode(model, 4)
-    assert [t for t, _ in got] == [f"w{i}" for i in want.indices.tolist()] and np.allclose([p for _, p in got], want.values.detach(), atol=1e-5)
+    assert [t for t, _ in got] == [f"w{i}" for i in want.indices.tolist()] and np.allclose(
+        [p for _, p in got], want.values.detach(), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("k", [0, 3, 40])
@@ -121,20 +166,37 @@ def test_a_random_vector_keeps_norms_and_angles(k):
     parts = torch.randn(k, 32, generator=torch.Generator().manual_seed(1))
     vector = Vector(parts.sum(0) if k else torch.arange(32.0), parts, tuple((0, i) for i in range(k)))
     other = random_like(vector, 5)
-    assert other.norm == pytest.approx(vector.norm, rel=1e-5) and torch.allclose(other.parts @ other.parts.T, parts @ parts.T, atol=1e-3)
+    assert other.norm == pytest.approx(vector.norm, rel=1e-5) and torch.allclose(
+        other.parts @ other.parts.T, parts @ parts.T, atol=1e-3
+    )
     if k:
         assert torch.allclose(other.parts.sum(0), other.direction, atol=1e-4)
-    assert torch.equal(random_like(vector, 5).direction, other.direction) and not torch.equal(random_like(vector, 6).direction, other.direction)
+    assert torch.equal(random_like(vector, 5).direction, other.direction) and not torch.equal(
+        random_like(vector, 6).direction, other.direction
+    )
     cosines = [vector.cosine(random_like(vector, s)) for s in range(200)]
-    assert abs(np.mean(cosines)) < 3 / np.sqrt(32 * 200) and np.std(cosines) == pytest.approx(32 ** -0.5, rel=0.2), "as a direction drawn on the sphere"
+    assert abs(np.mean(cosines)) < 3 / np.sqrt(32 * 200) and np.std(cosines) == pytest.approx(32**-0.5, rel=0.2), (
+        "as a direction drawn on the sphere"
+    )
 
 
 def test_random_vectors_of_different_tasks_are_different_draws():
     draw = torch.Generator().manual_seed(2)
-    named = [Vector(torch.randn(256, generator=draw), torch.randn(3, 256, generator=draw), ((0, 0), (0, 1), (0, 2)), f"task {i}", source="demonstrations") for i in range(40)]
+    named = [
+        Vector(
+            torch.randn(256, generator=draw),
+            torch.randn(3, 256, generator=draw),
+            ((0, 0), (0, 1), (0, 2)),
+            f"task {i}",
+            source="demonstrations",
+        )
+        for i in range(40)
+    ]
     drawn = [random_like(v, 0) for v in named]
     cosines = np.array([a.cosine(b) for i, a in enumerate(drawn) for b in drawn[:i]])
-    assert np.abs(cosines).max() < 6 / 16 and np.std(cosines) == pytest.approx(256 ** -0.5, rel=0.2), "one seed gives every task a direction of its own"
+    assert np.abs(cosines).max() < 6 / 16 and np.std(cosines) == pytest.approx(256**-0.5, rel=0.2), (
+        "one seed gives every task a direction of its own"
+    )
     told = random_like(Vector(named[0].direction, name="task 0", source="instruction"), 0)
     assert abs(told.cosine(drawn[0])) < 0.4 and torch.equal(random_like(named[0], 0).direction, drawn[0].direction)
     layers = [random_like(LayerVectors(torch.ones(2, 256), f"task {i}"), 0).vectors[0] for i in range(2)]
@@ -152,13 +214,24 @@ def test_a_saved_vector_comes_back(tmp_path):
     vector = extract(model, TASK, heads=HEADS, means=means_of(model)[1], name="mine")
     back = load_vector(vector.save(tmp_path / "v.safetensors"))
     assert torch.equal(back.direction, vector.direction) and torch.equal(back.parts, vector.parts)
-    assert (back.heads, back.name, back.model, back.source, back.about) == (vector.heads, "mine", vector.model, "demonstrations", vector.about)
+    assert (back.heads, back.name, back.model, back.source, back.about) == (
+        vector.heads,
+        "mine",
+        vector.model,
+        "demonstrations",
+        vector.about,
+    )
     layers = LayerVectors(torch.randn(3, 4), "l", "m", "s", {"n": 2}, torch.tensor([1.0, float("nan"), 0.5]))
     again = load_vector(layers.save(tmp_path / "l.safetensors"))
-    assert torch.equal(again.vectors, layers.vectors) and torch.allclose(again.reliability, layers.reliability, equal_nan=True) and again.about == {"n": 2}
+    assert (
+        torch.equal(again.vectors, layers.vectors)
+        and torch.allclose(again.reliability, layers.reliability, equal_nan=True)
+        and again.about == {"n": 2}
+    )
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
     other = tmp_path / "other.safetensors"
     from safetensors.torch import save_file
+
     save_file({"direction": torch.ones(3)}, other)
     for path in (tmp_path / "x.safetensors", tmp_path / "none.safetensors", other):
         with pytest.raises(VectorError, match="path"):
@@ -183,13 +256,25 @@ def test_a_vector_of_another_model_is_refused():
         extract(model, TASK, heads=HEADS, means=wrong)
 
 
-@pytest.mark.parametrize("make, word", [
-    (lambda m, e: extract(m, TASK, heads=[(3, 0)], means=e), "layer"), (lambda m, e: extract(m, TASK, heads=[(0, 0), (0, 0)], means=e), "different"),
-    (lambda m, e: extract(m, TASK, heads=[3], means=e), r"heads\[0\]=3 does not fit; expected 2 values"), (lambda m, e: extract(m, TASK, top=13, means=e), "top"), (lambda m, e: extract(m, TASK, top=0), "top"),
-    (lambda m, e: extract(m, TASK, source="dreams"), "source"), (lambda m, e: Vector(torch.ones(3), torch.ones(1, 3)), "parts"),
-    (lambda m, e: Vector(torch.tensor([1.0, float("nan")])), "NaN"), (lambda m, e: Vector(torch.ones(2, 2)), "direction"),
-    (lambda m, e: Vector(torch.ones(3)) * "x", "factor"), (lambda m, e: Vector(torch.ones(3)) / 0, "zero"), (lambda m, e: Vector(torch.ones(3)) + 1, "other"),
-    (lambda m, e: Vector(torch.ones(3)) + Vector(torch.ones(4)), "d_model 4"), (lambda m, e: Vector(torch.ones(3)).at_site(Site("z", layer=0)), "'z'")])
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda m, e: extract(m, TASK, heads=[(3, 0)], means=e), "layer"),
+        (lambda m, e: extract(m, TASK, heads=[(0, 0), (0, 0)], means=e), "different"),
+        (lambda m, e: extract(m, TASK, heads=[3], means=e), r"heads\[0\]=3 does not fit; expected 2 values"),
+        (lambda m, e: extract(m, TASK, top=13, means=e), "top"),
+        (lambda m, e: extract(m, TASK, top=0), "top"),
+        (lambda m, e: extract(m, TASK, source="dreams"), "source"),
+        (lambda m, e: Vector(torch.ones(3), torch.ones(1, 3)), "parts"),
+        (lambda m, e: Vector(torch.tensor([1.0, float("nan")])), "NaN"),
+        (lambda m, e: Vector(torch.ones(2, 2)), "direction"),
+        (lambda m, e: Vector(torch.ones(3)) * "x", "factor"),
+        (lambda m, e: Vector(torch.ones(3)) / 0, "zero"),
+        (lambda m, e: Vector(torch.ones(3)) + 1, "other"),
+        (lambda m, e: Vector(torch.ones(3)) + Vector(torch.ones(4)), "d_model 4"),
+        (lambda m, e: Vector(torch.ones(3)).at_site(Site("z", layer=0)), "'z'"),
+    ],
+)
 def test_bad_arguments_are_named(make, word):
     model = speaking("llama")
     with pytest.raises(VectorError, match=word):

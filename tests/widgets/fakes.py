@@ -15,7 +15,12 @@ from lens.prompts import EncodedPair, Pair, PromptError
 SCRIPT = "<script>alert(1)</script>"
 Cell = namedtuple("Cell", "clean corrupted edited")
 
-PAIR = Pair("When John and Mary went to the shops, John gave the bottle to", corrupted="When John and Mary went to the shops, Mary gave the bottle to", answer=" Mary", foil=" John")
+PAIR = Pair(
+    "When John and Mary went to the shops, John gave the bottle to",
+    corrupted="When John and Mary went to the shops, Mary gave the bottle to",
+    answer=" Mary",
+    foil=" John",
+)
 
 
 class FakeModel:
@@ -36,7 +41,10 @@ def words(text: str) -> list[str]:
 def encode(model, pair: Pair) -> EncodedPair:
     clean, corrupted = words(pair.clean), words(pair.corrupted)
     if len(clean) != len(corrupted):
-        raise PromptError(f"corrupted: the prompts have {len(clean)} and {len(corrupted)} tokens\n  clean      {clean}\n  corrupted  {corrupted}")
+        raise PromptError(
+            f"corrupted: the prompts have {len(clean)} and {len(corrupted)} tokens\n  clean      {clean}\n  corrupted "
+            f" {corrupted}"
+        )
     return SimpleNamespace(clean_tokens=tuple(clean), corrupted_tokens=tuple(corrupted))
 
 
@@ -47,7 +55,18 @@ def truth(layers: int, columns: int) -> np.ndarray:
     return np.where(column == 2, -1.5 * layer / layers, effect)
 
 
-def dataset(model, pair: Pair, site: str, over, *, metric: str, direction: str, done=None, status: str = "complete", effects=None) -> xr.Dataset:
+def dataset(
+    model,
+    pair: Pair,
+    site: str,
+    over,
+    *,
+    metric: str,
+    direction: str,
+    done=None,
+    status: str = "complete",
+    effects=None,
+) -> xr.Dataset:
     """A Dataset in the form of `lens.patch`; layers not in `done` are NaN."""
     column, layers = over[1], model.cfg.n_layers
     tokens = words(pair.clean), words(pair.corrupted)
@@ -60,22 +79,60 @@ def dataset(model, pair: Pair, site: str, over, *, metric: str, direction: str, 
     coords = {"layer": range(layers), column: range(columns)}
     if column == "position":
         coords |= {"token_clean": ("position", list(tokens[0])), "token_corrupted": ("position", list(tokens[1]))}
-    attrs = {"mnemoscope": json.dumps({"schema": 1, "kind": "patch", "status": status, "model": {"name": model.cfg.model_name}, "call": call, "seconds": 0.5,
-                                       "pairs": [{"clean": pair.clean, "corrupted": pair.corrupted, "answer": pair.answer, "foil": pair.foil}]})}  # fmt: skip
+    attrs = {
+        "mnemoscope": json.dumps(
+            {
+                "schema": 1,
+                "kind": "patch",
+                "status": status,
+                "model": {"name": model.cfg.model_name},
+                "call": call,
+                "seconds": 0.5,
+                "pairs": [{"clean": pair.clean, "corrupted": pair.corrupted, "answer": pair.answer, "foil": pair.foil}],
+            }
+        )
+    }
     dims = ("layer", column)
-    return xr.Dataset({"value": (dims, effect + corrupted), "effect": (dims, effect), "normalized": (dims, effect / 4), "clean": 2.5, "corrupted": -1.5}, coords, attrs)
+    return xr.Dataset(
+        {
+            "value": (dims, effect + corrupted),
+            "effect": (dims, effect),
+            "normalized": (dims, effect / 4),
+            "clean": 2.5,
+            "corrupted": -1.5,
+        },
+        coords,
+        attrs,
+    )
 
 
 class FakePatch:
-    """Stands in for `lens.patch`: layers from the last to the first; `gate`, when given, is waited for before every layer."""
+    """Stands in for `lens.patch`: layers from the last to the first; `gate`, when given, is waited for before every
+    layer.
+    """
 
     def __init__(self, gate: threading.Semaphore | None = None, error: Exception | None = None, effects=None) -> None:
         self.gate, self.error, self.effects, self.calls = gate, error, effects, []
 
-    def __call__(self, model, pair, site="resid_pre", over=("layer", "position"), *, metric="logit_diff", direction="denoise", method="exact", progress=None, stop=None, on_part=None):
+    def __call__(
+        self,
+        model,
+        pair,
+        site="resid_pre",
+        over=("layer", "position"),
+        *,
+        metric="logit_diff",
+        direction="denoise",
+        method="exact",
+        progress=None,
+        stop=None,
+        on_part=None,
+    ):
         encode(model, pair)
         self.calls.append((pair, site, over, metric, direction, method))
-        build = lambda done, status: dataset(model, pair, site, over, metric=metric, direction=direction, done=done, status=status, effects=self.effects)  # noqa: E731
+        build = lambda done, status: dataset(
+            model, pair, site, over, metric=metric, direction=direction, done=done, status=status, effects=self.effects
+        )  # noqa: E731
         done: list[int] = []
         for layer in reversed(range(model.cfg.n_layers)):
             while self.gate is not None and not self.gate.acquire(timeout=0.02):
@@ -92,6 +149,7 @@ class FakePatch:
 
 def explain(model, pair, site, layer, position=None, head=None, *, direction="denoise", metric="logit_diff", k=10):
     """Stands in for `lens.patching.explain_cell`."""
+
     def ranked(first):
         return [(first, 0.5), (" shop", 0.2), (SCRIPT, 0.1), ("\n", 0.05), *[(f" t{i}", 0.01) for i in range(k - 4)]]
 
@@ -100,7 +158,9 @@ def explain(model, pair, site, layer, position=None, head=None, *, direction="de
 
 
 def attention(model, text: str) -> xr.Dataset:
-    """Causal patterns in which head h of layer l looks `(l + h) % 3` tokens back with 0.8 and at the first token with the rest."""
+    """Causal patterns in which head h of layer l looks `(l + h) % 3` tokens back with 0.8 and at the first token with
+    the rest.
+    """
     tokens = words(text)
     n, shape = len(tokens), (model.cfg.n_layers, model.cfg.n_heads)
     pattern = np.zeros((*shape, n, n), dtype=np.float32)
@@ -109,5 +169,13 @@ def attention(model, text: str) -> xr.Dataset:
             for query in range(n):
                 pattern[layer, head, query, max(0, query - (layer + head) % 3)] += 0.8
                 pattern[layer, head, query, 0] += 0.2
-    return xr.Dataset({"pattern": (("layer", "head", "query", "key"), pattern)},
-                      {"layer": range(shape[0]), "head": range(shape[1]), "query": range(n), "key": range(n), "token": ("query", tokens)})  # fmt: skip
+    return xr.Dataset(
+        {"pattern": (("layer", "head", "query", "key"), pattern)},
+        {
+            "layer": range(shape[0]),
+            "head": range(shape[1]),
+            "query": range(n),
+            "key": range(n),
+            "token": ("query", tokens),
+        },
+    )

@@ -90,7 +90,7 @@ def test_an_empty_text_shows_nothing_and_computes_nothing():
 
 @pytest.mark.parametrize("bad", [{"layer": 3}, {"head": -1}])
 def test_layer_and_head_are_checked(bad):
-    (name, value), = bad.items()
+    ((name, value),) = bad.items()
     with pytest.raises(ValueError, match=f"{name}: {value} is out of range"):
         view(**bad)
 
@@ -109,7 +109,12 @@ def test_pooling_keeps_the_entry_of_largest_magnitude():
     values = np.zeros((100, 100), np.float32)
     values[57, 3], values[99, 98] = 1, -0.5
     small = pooled(values, THUMBNAIL)
-    assert small.shape == (THUMBNAIL, THUMBNAIL) and small.max() == 1 and small.min() == -0.5 and np.count_nonzero(small) == 2
+    assert (
+        small.shape == (THUMBNAIL, THUMBNAIL)
+        and small.max() == 1
+        and small.min() == -0.5
+        and np.count_nonzero(small) == 2
+    )
 
 
 def test_long_texts_send_one_head_at_a_time():

@@ -16,7 +16,14 @@ SECONDS = 10
 
 
 def explorer(pair=fakes.PAIR, *, patch=None, layers=6, heads=4, explain=fakes.explain, **options):
-    return widgets.PatchExplorer(fakes.FakeModel(layers, heads), pair, _patch=patch or fakes.FakePatch(), _explain=explain, _encode=fakes.encode, **options)
+    return widgets.PatchExplorer(
+        fakes.FakeModel(layers, heads),
+        pair,
+        _patch=patch or fakes.FakePatch(),
+        _explain=explain,
+        _encode=fakes.encode,
+        **options,
+    )
 
 
 def numbers(trait, name="value"):
@@ -71,7 +78,13 @@ def test_fields_and_choices_reach_the_sweep():
 
 def test_spans_that_an_edited_prompt_no_longer_has_do_not_stop_the_run():
     patch = fakes.FakePatch()
-    pair = Pair("John saw Mary and John", corrupted="John saw Mary and Mary", answer=" x", foil=" y", spans={"one": "Mary", "two": ("John", 2)})
+    pair = Pair(
+        "John saw Mary and John",
+        corrupted="John saw Mary and Mary",
+        answer=" x",
+        foil=" y",
+        spans={"one": "Mary", "two": ("John", 2)},
+    )
     view = explorer(pair, patch=patch)
     view.clean = "John saw Mary and Paul"
     view.run(wait=True)
@@ -121,7 +134,11 @@ def test_a_new_run_replaces_the_one_under_way():
     view.run()
     gate.release(100)
     assert view.wait(SECONDS)
-    assert view.status == "complete" and view.map["site"] == "mlp_out" and [c[1] for c in patch.calls] == ["resid_pre", "mlp_out"]
+    assert (
+        view.status == "complete"
+        and view.map["site"] == "mlp_out"
+        and [c[1] for c in patch.calls] == ["resid_pre", "mlp_out"]
+    )
 
 
 def test_a_cell_is_explained_while_the_sweep_runs():
@@ -167,7 +184,12 @@ def test_everything_that_touches_the_model_runs_in_one_thread():
 def test_cells_that_do_not_exist_are_ignored():
     view = explorer()
     view.run(wait=True)
-    for cell in ({"run": 7, "layer": 0, "column": 0}, {"run": 1, "layer": 99, "column": 0}, {"run": 1, "layer": 0, "column": 99}, {}):
+    for cell in (
+        {"run": 7, "layer": 0, "column": 0},
+        {"run": 1, "layer": 99, "column": 0},
+        {"run": 1, "layer": 0, "column": 99},
+        {},
+    ):
         view.cell = cell
         view._pin(cell)
     view.wait(SECONDS)
@@ -178,7 +200,10 @@ def test_an_error_in_the_sweep_is_shown_and_what_was_finished_stays(monkeypatch)
     monkeypatch.setattr("widgets.patch_explorer.PART_SECONDS", 0)
     view = explorer(patch=fakes.FakePatch(error=RuntimeError("the metric returned text")))
     view.run(wait=True)
-    assert view.status == "error" and view.error == {"title": "The sweep failed (RuntimeError)", "text": "the metric returned text"}
+    assert view.status == "error" and view.error == {
+        "title": "The sweep failed (RuntimeError)",
+        "text": "the metric returned text",
+    }
     assert np.isfinite(numbers(view.map)).any(1).sum() == 2
     view._patch = fakes.FakePatch()
     view.run(wait=True)
@@ -189,7 +214,10 @@ def test_a_pair_that_does_not_align_shows_both_tokenisations():
     view = explorer(Pair("The cat sat", corrupted="The big cat sat", answer=" down", foil=" up"))
     view.run(wait=True)
     assert view.error["title"] == "The prompts do not fit together"
-    assert "clean      ['The', ' cat', ' sat']" in view.error["text"] and "corrupted  ['The', ' big', ' cat', ' sat']" in view.error["text"]
+    assert (
+        "clean      ['The', ' cat', ' sat']" in view.error["text"]
+        and "corrupted  ['The', ' big', ' cat', ' sat']" in view.error["text"]
+    )
     assert view.alignment["ok"] is False
 
 
@@ -224,7 +252,10 @@ def test_runs_are_named_shown_compared_and_forgotten():
     view.run(wait=True)
     view._on_message(view, {"type": "rename", "run": 1, "name": "denoise"}, [])
     view._on_message(view, {"type": "rename", "run": 2, "name": "denoise"}, [])
-    assert [r["name"] for r in view.history] == ["denoise", "denoise (2)"] and list(view.results) == ["denoise", "denoise (2)"]
+    assert [r["name"] for r in view.history] == ["denoise", "denoise (2)"] and list(view.results) == [
+        "denoise",
+        "denoise (2)",
+    ]
     view.compare = {"mode": "difference", "run": 1}
     assert view.other["run"] == 1 and view.map["run"] == 2
     view._on_message(view, {"type": "show", "run": 1}, [])
@@ -238,12 +269,23 @@ def test_runs_are_named_shown_compared_and_forgotten():
 def test_a_run_takes_the_fields_that_the_person_sees_also_when_their_own_messages_are_late():
     patch = fakes.FakePatch()
     view = explorer(patch=patch)
-    fields = {"clean": "a b c", "corrupted": "a d c", "answer": " x", "foil": "", "site": "z", "metric": "no such metric", "status": "complete", "model_info": {}}
+    fields = {
+        "clean": "a b c",
+        "corrupted": "a d c",
+        "answer": " x",
+        "foil": "",
+        "site": "z",
+        "metric": "no such metric",
+        "status": "complete",
+        "model_info": {},
+    }
     view._on_message(view, {"type": "run", "fields": fields}, [])
     view.wait(SECONDS)
     pair = view._shown.pair
     assert (pair.clean, pair.corrupted, pair.answer, pair.foil, view._shown.site) == ("a b c", "a d c", " x", None, "z")
-    assert view.metric == "logit_diff" and view.model_info["text"].startswith("tiny"), "what a trait refuses and what is no field stays"
+    assert view.metric == "logit_diff" and view.model_info["text"].startswith("tiny"), (
+        "what a trait refuses and what is no field stays"
+    )
 
 
 def test_unknown_messages_are_ignored():
@@ -254,22 +296,41 @@ def test_unknown_messages_are_ignored():
 
 
 def test_a_stored_result_is_shown_at_once_and_brings_its_question():
-    stored = fakes.dataset(fakes.FakeModel(), fakes.PAIR, "attn_out", ("layer", "position"), metric="prob", direction="noise")
+    stored = fakes.dataset(
+        fakes.FakeModel(), fakes.PAIR, "attn_out", ("layer", "position"), metric="prob", direction="noise"
+    )
     view = explorer(None, result=stored)
-    assert (view.clean, view.answer, view.site, view.metric, view.direction) == (fakes.PAIR.clean, " Mary", "attn_out", "prob", "noise")
+    assert (view.clean, view.answer, view.site, view.metric, view.direction) == (
+        fakes.PAIR.clean,
+        " Mary",
+        "attn_out",
+        "prob",
+        "noise",
+    )
     assert view.map["complete"] and view.result.identical(stored)
 
 
-@pytest.mark.parametrize(("change", "word"), [(lambda ds: ds.expand_dims(prompt=2), "isel"), (lambda ds: ds.rename(position="place"), "layer, position"), (lambda ds: ds.drop_attrs(), "give pair=")])
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda ds: ds.expand_dims(prompt=2), "isel"),
+        (lambda ds: ds.rename(position="place"), "layer, position"),
+        (lambda ds: ds.drop_attrs(), "give pair="),
+    ],
+)
 def test_a_result_that_cannot_be_shown_is_refused(change, word):
-    stored = fakes.dataset(fakes.FakeModel(), fakes.PAIR, "attn_out", ("layer", "position"), metric="prob", direction="noise")
+    stored = fakes.dataset(
+        fakes.FakeModel(), fakes.PAIR, "attn_out", ("layer", "position"), metric="prob", direction="noise"
+    )
     with pytest.raises(ValueError, match=f"result: .*{word}"):
         explorer(None, result=change(stored))
 
 
-@pytest.mark.parametrize("bad", [{"site": "residual"}, {"metric": "accuracy"}, {"direction": "both"}, {"over": "layer"}, {"method": "magic"}])
+@pytest.mark.parametrize(
+    "bad", [{"site": "residual"}, {"metric": "accuracy"}, {"direction": "both"}, {"over": "layer"}, {"method": "magic"}]
+)
 def test_an_unknown_choice_names_the_argument(bad):
-    (name, value), = bad.items()
+    ((name, value),) = bad.items()
     with pytest.raises(ValueError, match=f"{name}: '{value}' is not one of"):
         explorer(**bad)
 
@@ -325,7 +386,15 @@ def test_the_module_is_small_and_loads_nothing():
     for view in (widgets.PatchExplorer, widgets.AttentionView):
         source = str(view._esm)
         assert len(source.encode()) < 52_000
-        for forbidden in ("http://", "https://", "import ", "innerHTML", "eval(", "document.write", "insertAdjacentHTML"):
+        for forbidden in (
+            "http://",
+            "https://",
+            "import ",
+            "innerHTML",
+            "eval(",
+            "document.write",
+            "insertAdjacentHTML",
+        ):
             assert forbidden not in source.replace("http://www.w3.org/2000/svg", ""), forbidden
         assert "url(" not in str(view._css) and "@import" not in str(view._css)
 

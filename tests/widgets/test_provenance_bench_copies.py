@@ -29,7 +29,11 @@ def test_results_are_saved_and_sent_as_report_json_and_rows(tmp_path):
         assert view.saved["ok"], view.saved
         view._on_message(view, {"type": "document", "kind": name[2:]}, [])
         assert view.document["kind"] == name[2:] and view.document["data"] == (tmp_path / name).read_bytes()
-    page, content, rows = (tmp_path / "a.html").read_text(), json.loads((tmp_path / "a.json").read_text()), pd.read_csv(tmp_path / "a.csv")
+    page, content, rows = (
+        (tmp_path / "a.html").read_text(),
+        json.loads((tmp_path / "a.json").read_text()),
+        pd.read_csv(tmp_path / "a.csv"),
+    )
     assert (
         SCRIPT not in page
         and "&lt;script&gt;alert(1)" in page
@@ -39,7 +43,11 @@ def test_results_are_saved_and_sent_as_report_json_and_rows(tmp_path):
     )
     assert any(f"null hypothesis: {SCRIPT} does not depend" in text for text in content["assumed"])
     assert len(rows) == view.result.n and np.allclose(rows["score"], view.result.frame["score"])
-    for path, words in (("", "is empty"), (str(tmp_path / "a.zarr"), "no known format"), (str(tmp_path / "a.csv"), "is there already")):
+    for path, words in (
+        ("", "is empty"),
+        (str(tmp_path / "a.zarr"), "no known format"),
+        (str(tmp_path / "a.csv"), "is there already"),
+    ):
         view._on_message(view, {"type": "save", "path": path}, [])
         assert not view.saved["ok"] and words in view.saved["text"]
     view._on_message(view, {"type": "document", "kind": "exe"}, [])
@@ -81,7 +89,11 @@ def test_curves_travel_as_buffers_and_the_module_is_small():
         and len(array(view, "path_e")) <= _provenance.PATH_POINTS
         and len(array(view, "null_edges")) == len(array(view, "null_counts")) + 1
     )
-    assert len(view._esm) < 50_000 and "http://" not in view._esm.replace("http://www.w3.org/2000/svg", "") and "https://" not in view._esm
+    assert (
+        len(view._esm) < 50_000
+        and "http://" not in view._esm.replace("http://www.w3.org/2000/svg", "")
+        and "https://" not in view._esm
+    )
 
 
 # --- real models
@@ -100,7 +112,9 @@ def test_models_are_scored_and_named():
         tokenizer=speaking().tokenizer,
     )
     suspect, other = speaking("llama", 1), speaking("llama", 2)
-    view = widgets.ProvenanceBench({"tiny": suspect}, transcript, {"other": Reference(other, False)}, rule="n", resamples=199, alpha=0.05)
+    view = widgets.ProvenanceBench(
+        {"tiny": suspect}, transcript, {"other": Reference(other, False)}, rule="n", resamples=199, alpha=0.05
+    )
     view.run(wait=True)
     assert view.status == "complete", view.error
     ids = torch.as_tensor(transcript.tokens)
@@ -113,7 +127,8 @@ def test_models_are_scored_and_named():
     for name, values in nll.items():
         np.testing.assert_allclose(frame[name], values, atol=2e-5)
     assert (
-        view.found["rho"] == pytest.approx(stats.spearmanr(nll["suspect"] - nll["reference"], transcript.position).statistic, abs=1e-6)
+        view.found["rho"]
+        == pytest.approx(stats.spearmanr(nll["suspect"] - nll["reference"], transcript.position).statistic, abs=1e-6)
         and view.result.record["names"]["suspect"] == "tiny"
         and view.found["tokens"] == 64 * 11
     )
@@ -141,6 +156,13 @@ def test_the_shipped_organisms_are_told_apart():
         alpha=0.01,
     )
     view.run(wait=True)
-    assert view.status == "complete" and view.found["verdict"]["kind"] == "shown", (view.error, view.found.get("verdict"))
+    assert view.status == "complete" and view.found["verdict"]["kind"] == "shown", (
+        view.error,
+        view.found.get("verdict"),
+    )
     ask(view, suspect="palimpsest-innocent", rows=500)
-    assert view.status == "complete" and view.found["verdict"]["kind"] == "open" and "lens.load('organism:palimpsest-innocent')" in view.code
+    assert (
+        view.status == "complete"
+        and view.found["verdict"]["kind"] == "open"
+        and "lens.load('organism:palimpsest-innocent')" in view.code
+    )

@@ -22,7 +22,17 @@ def shown(view, name="value"):
     return np.frombuffer(view.map[name], dtype="<f4").reshape(view.map["shape"])
 
 
-@pytest.mark.parametrize(("site", "over"), [("resid_pre", "position"), ("mlp_out", "position"), ("z", "head"), ("pattern", "head"), ("k", "head"), ("neuron", "position")])
+@pytest.mark.parametrize(
+    ("site", "over"),
+    [
+        ("resid_pre", "position"),
+        ("mlp_out", "position"),
+        ("z", "head"),
+        ("pattern", "head"),
+        ("k", "head"),
+        ("neuron", "position"),
+    ],
+)
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_the_map_is_what_lens_patch_returns(bridge, site, over, direction):
     view = widgets.PatchExplorer(bridge, PAIR, site=site, over=over, direction=direction)
@@ -33,7 +43,10 @@ def test_the_map_is_what_lens_patch_returns(bridge, site, over, direction):
         np.testing.assert_allclose(shown(view, name), expected[name].values, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("metric", "pair"), [("prob", replace(PAIR, foil=None)), ("logprob_diff", replace(PAIR, answer=" w7 w2", foil=" w8 w2"))])
+@pytest.mark.parametrize(
+    ("metric", "pair"),
+    [("prob", replace(PAIR, foil=None)), ("logprob_diff", replace(PAIR, answer=" w7 w2", foil=" w8 w2"))],
+)
 def test_a_cell_is_explained_for_every_metric(bridge, metric, pair):
     view = widgets.PatchExplorer(bridge, pair, metric=metric)
     view.run(wait=True)
@@ -50,7 +63,11 @@ def test_errors_of_the_engine_reach_the_view(bridge):
     assert view.error["title"] == "The metric cannot be computed" and "foil" in view.error["text"]
     view = widgets.PatchExplorer(bridge, replace(PAIR, corrupted="w4 w9 w5"))
     view.run(wait=True)
-    assert view.error["title"] == "The prompts do not fit together" and "4" in view.error["text"] and "3" in view.error["text"]
+    assert (
+        view.error["title"] == "The prompts do not fit together"
+        and "4" in view.error["text"]
+        and "3" in view.error["text"]
+    )
 
 
 def test_a_saved_run_comes_back_as_a_view(bridge, tmp_path):
@@ -75,14 +92,21 @@ def test_attention_of_a_text_and_of_a_pair(bridge):
     pair.which = "difference"
     assert pair.wait(30) and pair.error == {}
     other = readout.attention(bridge, PAIR.corrupted)["pattern"].values
-    np.testing.assert_allclose(np.frombuffer(pair.pattern["values"], dtype="<f4").reshape(4, 4), (truth - other)[0, 0], atol=1e-7)
+    np.testing.assert_allclose(
+        np.frombuffer(pair.pattern["values"], dtype="<f4").reshape(4, 4), (truth - other)[0, 0], atol=1e-7
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("over", "site"), [("position", "resid_pre"), ("head", "z")])
 def test_the_python_shown_reproduces_the_view(smollm2, over, site):
-    pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to", corrupted="When John and Mary went to the shops, Mary gave the bottle to",
-                     answer=" Mary", foil=" John", spans={"giver": ("John", 2)})  # fmt: skip
+    pair = lens.Pair(
+        "When John and Mary went to the shops, John gave the bottle to",
+        corrupted="When John and Mary went to the shops, Mary gave the bottle to",
+        answer=" Mary",
+        foil=" John",
+        spans={"giver": ("John", 2)},
+    )
     view = widgets.PatchExplorer(smollm2, pair, site=site, over=over)
     view.run(wait=True)
     view.cell = {"run": 1, "layer": 20, "column": 4}

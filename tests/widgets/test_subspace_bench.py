@@ -1,4 +1,6 @@
-"""The subspace bench's state without a browser: what is located, measured, cached, stopped, refused, put in force and undone; its numbers beside those of `tradeoff`."""
+"""The subspace bench's state without a browser: what is located, measured, cached, stopped, refused, put in force and
+undone; its numbers beside those of `tradeoff`.
+"""
 
 import threading
 
@@ -41,8 +43,12 @@ def speaking():
 
 
 def bench(model=None, memorised=None, reference=None, **options):
-    view = widgets.SubspaceBench(model if model is not None else speaking(), memorised or {"known": known()}, reference if reference is not None else {"random": clean(60)},
-                                 **({"sparsities": POINTS, "kept": KEPT} | options))  # fmt: skip
+    view = widgets.SubspaceBench(
+        model if model is not None else speaking(),
+        memorised or {"known": known()},
+        reference if reference is not None else {"random": clean(60)},
+        **({"sparsities": POINTS, "kept": KEPT} | options),
+    )
     assert view.wait(SECONDS)
     return view
 
@@ -74,23 +80,49 @@ def test_the_curve_is_that_of_tradeoff(method):
         edits = {s: curvature.keep(decomposition, s) for s in KEPT}
         controls = {s: curvature.control(decomposition, "random", edits[s], match="norm", seed=3) for s in KEPT}
     else:
-        edits = {s: subspace.locate(model, sets["found on"], seen, method=method, sparsity=s, layers="mlp", seed=3) for s in POINTS}
-        controls = {s: subspace.random_like(edits[s], 3, "columns" if method == "activation" else "rows") for s in POINTS}
+        edits = {
+            s: subspace.locate(model, sets["found on"], seen, method=method, sparsity=s, layers="mlp", seed=3)
+            for s in POINTS
+        }
+        controls = {
+            s: subspace.random_like(edits[s], 3, "columns" if method == "activation" else "rows") for s in POINTS
+        }
     for name, family in (("edit", edits), ("random", controls)):
         expected = memorization.tradeoff(model, family, sets, texts, copying=0, heads=False)
         table = memorization.tradeoff_summary(expected, seed=3)
         for i, strength in enumerate(family):
             for part in sets:
-                row, mine = table[(table.edit == str(strength)) & (table.set == part)].iloc[0], view.found[name][i][part]
-                for key, theirs in (("strict", "strict"), ("loose", "loose"), ("lev", "lev"), ("exact_prefix", "exact_prefix"), ("loss", "clean_loss"), ("rise", "rise"), ("rise_low", "rise_low"),
-                                    ("rise_high", "rise_high"), ("ndcg", "ndcg")):  # fmt: skip
+                row, mine = (
+                    table[(table.edit == str(strength)) & (table.set == part)].iloc[0],
+                    view.found[name][i][part],
+                )
+                for key, theirs in (
+                    ("strict", "strict"),
+                    ("loose", "loose"),
+                    ("lev", "lev"),
+                    ("exact_prefix", "exact_prefix"),
+                    ("loss", "clean_loss"),
+                    ("rise", "rise"),
+                    ("rise_low", "rise_low"),
+                    ("rise_high", "rise_high"),
+                    ("ndcg", "ndcg"),
+                ):
                     assert mine[key] == pytest.approx(row[theirs], abs=1e-6), (key, strength, part)
                 exact = proportion(round(mine["strict"] * mine["n"]), mine["n"])
-                assert (mine["strict_low"], mine["strict_high"]) == pytest.approx((exact.low, exact.high)), "a share has its exact interval, also at 0"
+                assert (mine["strict_low"], mine["strict_high"]) == pytest.approx((exact.low, exact.high)), (
+                    "a share has its exact interval, also at 0"
+                )
     line = view.result.sel(edit=f"{list(edits)[0]:g}")
-    np.testing.assert_array_equal(line.strict.values, memorization.tradeoff(model, edits, sets, texts, copying=0, heads=False).isel(edit=1).strict.values)
-    assert view.found["unedited"]["kept apart"]["strict"] == 1 and view.found["hashes"][0] == view.found["hashes"][1] == weight_hash(model)
-    assert ("random bases" if method == "curvature" else "random neurons" if method == "activation" else "random weights") in view.found["control"]
+    np.testing.assert_array_equal(
+        line.strict.values,
+        memorization.tradeoff(model, edits, sets, texts, copying=0, heads=False).isel(edit=1).strict.values,
+    )
+    assert view.found["unedited"]["kept apart"]["strict"] == 1 and view.found["hashes"][0] == view.found["hashes"][
+        1
+    ] == weight_hash(model)
+    assert (
+        "random bases" if method == "curvature" else "random neurons" if method == "activation" else "random weights"
+    ) in view.found["control"]
 
 
 def test_the_map_has_the_share_of_every_matrix():
@@ -120,7 +152,9 @@ def test_texts_show_what_was_generated():
         assert written == [SCRIPT if t == 2 else f"w{t}" for t in run.dataset.generated.sel(edit=edit).values[at]]
     assert len(made) == 3 * sum(sizes)
     half = next(iter(run.sides.sets.values()))
-    assert [texts["tokens"][k] for k in memorised[0]["given"]] == [SCRIPT if t == 2 else f"w{t}" for t in half.prefixes[list(half.names).index(name)]]
+    assert [texts["tokens"][k] for k in memorised[0]["given"]] == [
+        SCRIPT if t == 2 else f"w{t}" for t in half.prefixes[list(half.names).index(name)]
+    ]
 
 
 # --- points are computed once
@@ -138,7 +172,9 @@ def test_a_second_run_computes_only_what_is_new(monkeypatch):
     assert len(calls) == 12
     before = view.found["number"]
     view._on_message(view, {"type": "move", "fields": {"method": "contrast"}}, [])
-    assert view.wait(SECONDS) and view.found["fields"]["method"] == "contrast" and view.found["number"] != before, "a curve that is there is shown at once"
+    assert view.wait(SECONDS) and view.found["fields"]["method"] == "contrast" and view.found["number"] != before, (
+        "a curve that is there is shown at once"
+    )
 
 
 def test_statistics_are_run_once_for_two_methods(monkeypatch):
@@ -175,7 +211,12 @@ def test_a_stop_keeps_the_points_that_are_there_and_the_weights(monkeypatch):
     view.stop()
     gate.set()
     assert view.wait(SECONDS)
-    assert view.status == "stopped" and view.found["strengths"] == [0.04, 0.1] and not view.found["complete"] and "stopped: 2 of 3" in view.progress["text"]
+    assert (
+        view.status == "stopped"
+        and view.found["strengths"] == [0.04, 0.1]
+        and not view.found["complete"]
+        and "stopped: 2 of 3" in view.progress["text"]
+    )
     assert "slider" in view.force["text"] or "being computed" in view.force["text"]
     assert torch.equal(weights(model), before)
     ask(view)
@@ -207,7 +248,11 @@ def test_put_and_undo_are_bit_equal(method):
     view = ask(bench(model), method=method)
     assert view.at == 1, "the first curve opens in its middle"
     view.put(wait=True)
-    assert view.force["state"] == "in force" and view.force["before"] == digest != view.force["now"] and not torch.equal(weights(model), before)
+    assert (
+        view.force["state"] == "in force"
+        and view.force["before"] == digest != view.force["now"]
+        and not torch.equal(weights(model), before)
+    )
     ask(view)
     assert view.status == "error" and "undo it first" in view.error["text"]
     with pytest.raises(WeightError, match="applied twice"):
@@ -215,9 +260,16 @@ def test_put_and_undo_are_bit_equal(method):
             pass
     view.at = 2
     view.put(wait=True)
-    assert view.force["state"] == "in force" and ("0.1" if method == "contrast" else "0.6") in view.force["what"], "another point takes the place of the first"
+    assert view.force["state"] == "in force" and ("0.1" if method == "contrast" else "0.6") in view.force["what"], (
+        "another point takes the place of the first"
+    )
     view.undo(wait=True)
-    assert view.force["state"] == "undone" and view.force["same"] and view.force["now"] == digest and torch.equal(weights(model), before)
+    assert (
+        view.force["state"] == "undone"
+        and view.force["same"]
+        and view.force["now"] == digest
+        and torch.equal(weights(model), before)
+    )
     view.undo(wait=True)
     view.put(wait=True)
     view.close()
@@ -247,7 +299,12 @@ def test_sets_that_overlap_are_refused_and_listed():
 
 @pytest.mark.parametrize(
     ("fields", "words"),
-    [({"sparsities": "0.1, x"}, "no list of numbers"), ({"sparsities": "2"}, "above 0 and below 1"), ({"sparsities": ""}, "1 to 40"), ({"sparsities": "0.001"}, "less than one")],
+    [
+        ({"sparsities": "0.1, x"}, "no list of numbers"),
+        ({"sparsities": "2"}, "above 0 and below 1"),
+        ({"sparsities": ""}, "1 to 40"),
+        ({"sparsities": "0.001"}, "less than one"),
+    ],
 )
 def test_points_that_cannot_be_are_explained(fields, words):
     view = ask(bench(), **fields)
@@ -256,25 +313,53 @@ def test_points_that_cannot_be_are_explained(fields, words):
 
 def test_a_point_that_cannot_be_made_is_left_out_and_said():
     view = ask(bench(), sparsities="0.001, 0.1")
-    assert view.status == "complete" and view.found["strengths"] == [0.1] and view.found["failed"][0][0] == "0.001" and "less than one" in view.found["failed"][0][1]
+    assert (
+        view.status == "complete"
+        and view.found["strengths"] == [0.1]
+        and view.found["failed"][0][0] == "0.001"
+        and "less than one" in view.found["failed"][0][1]
+    )
     empty = ask(bench(method="corrected", options={"margin": 1e6}))
-    assert empty.status == "error" and "mask is empty" in empty.error["text"] and empty.found["failed"][0][0] == "0.04, 0.1"
+    assert (
+        empty.status == "error"
+        and "mask is empty" in empty.error["text"]
+        and empty.found["failed"][0][0] == "0.04, 0.1"
+    )
 
 
 def test_points_that_were_left_out_or_not_asked_for_are_not_counted_as_missing():
     view = ask(bench(), sparsities="0.001, 0.04, 0.1")
-    assert view.progress["text"].startswith("2 of 3 points") and ", 1 left out, " in view.progress["text"] and view.progress["done"] == view.progress["total"] == 3
+    assert (
+        view.progress["text"].startswith("2 of 3 points")
+        and ", 1 left out, " in view.progress["text"]
+        and view.progress["done"] == view.progress["total"] == 3
+    )
     ask(view, sparsities="0.1")
-    assert view.found["strengths"] == [0.04, 0.1] and view.progress["text"].startswith("1 of 1 points") and view.progress["done"] == view.progress["total"] == 1
+    assert (
+        view.found["strengths"] == [0.04, 0.1]
+        and view.progress["text"].startswith("1 of 1 points")
+        and view.progress["done"] == view.progress["total"] == 1
+    )
 
 
 def test_factors_of_too_few_tokens_are_refused_at_once_unless_told_otherwise(monkeypatch):
     few, kept, seen = {"few": clean(4, 12)}, curvature.factors, []
     monkeypatch.setattr(curvature, "factors", lambda *a, **k: (seen.append(1), kept(*a, **k))[1])
     view = ask(bench(reference=few, method="curvature"))
-    assert view.status == "error" and "the 22 tokens of 2 texts have rank 22 at most" in view.error["text"] and "deficient=" in view.error["text"] and not seen and "meanwhile" not in view.progress["text"]
+    assert (
+        view.status == "error"
+        and "the 22 tokens of 2 texts have rank 22 at most" in view.error["text"]
+        and "deficient=" in view.error["text"]
+        and not seen
+        and "meanwhile" not in view.progress["text"]
+    )
     view = ask(bench(reference=few, method="curvature", deficient="keep"))
-    assert view.status == "complete" and seen == [1] and len(view.found["notes"]) == 1 and "(and of 8 other layers)" in view.found["notes"][0]
+    assert (
+        view.status == "complete"
+        and seen == [1]
+        and len(view.found["notes"]) == 1
+        and "(and of 8 other layers)" in view.found["notes"][0]
+    )
 
 
 def test_eigenvectors_are_counted_and_can_be_stopped(monkeypatch):
@@ -286,22 +371,35 @@ def test_eigenvectors_are_counted_and_can_be_stopped(monkeypatch):
         return kept(*a, **k)
 
     monkeypatch.setattr(curvature, "decompose", watched)
-    view.observe(lambda change: seen.append(text) if (text := change.new.get("text", "")).startswith("Eigen") else None, "progress")
+    view.observe(
+        lambda change: seen.append(text) if (text := change.new.get("text", "")).startswith("Eigen") else None,
+        "progress",
+    )
     ask(view, method="curvature")
-    assert view.status == "stopped" and seen == [f"Eigenvectors, {n} of 9 layers …" for n in (0, 2)] and view.found["strengths"] == []
+    assert (
+        view.status == "stopped"
+        and seen == [f"Eigenvectors, {n} of 9 layers …" for n in (0, 2)]
+        and view.found["strengths"] == []
+    )
     monkeypatch.setattr(curvature, "decompose", kept)
     again = ask(view, method="curvature")
     whole = kept(again.model, curvature.factors(again.model, "mlp", np.stack(again._shown.sides.reference), seed=0))
     assert again.status == "complete" and list(again._shown.locator._decomposition) == list(whole)
     for name, layer in whole.items():
-        assert torch.equal(again._shown.locator._decomposition[name].u_a, layer.u_a) and torch.equal(again._shown.locator._decomposition[name].mu, layer.mu)
+        assert torch.equal(again._shown.locator._decomposition[name].u_a, layer.u_a) and torch.equal(
+            again._shown.locator._decomposition[name].mu, layer.mu
+        )
 
 
 def test_sequences_without_a_name_are_called_by_their_number():
     numbered = Sequences(known().ids, known().prefix)
     view = ask(bench(memorised={"known": numbered}))
     names = [item["name"] for item in view.found["texts"]["items"] if item["what"] != "clean"]
-    assert names and all(name.startswith("sequence ") and name.split()[1].isdigit() for name in names) and "<strong>sequence " in view._static()
+    assert (
+        names
+        and all(name.startswith("sequence ") and name.split()[1].isdigit() for name in names)
+        and "<strong>sequence " in view._static()
+    )
 
 
 def test_an_edit_on_its_way_says_so():
@@ -310,7 +408,13 @@ def test_an_edit_on_its_way_says_so():
     view.put(wait=True)
     view.put(wait=True)
     view.undo(wait=True)
-    assert seen == [("none", "Setting the edit in force …"), ("in force", ""), ("in force", "Setting the edit in force …"), ("in force", ""), ("undone", "")]
+    assert seen == [
+        ("none", "Setting the edit in force …"),
+        ("in force", ""),
+        ("in force", "Setting the edit in force …"),
+        ("in force", ""),
+        ("undone", ""),
+    ]
     view.at = 0
     view.put(wait=True)
     assert view.force["state"] == "error" and "doing" not in view.force
@@ -318,9 +422,17 @@ def test_an_edit_on_its_way_says_so():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"memorised": {"": known()}}, "cannot be shown"), ({"memorised": {"a": clean(5)}}, "prefix="), ({"memorised": {"a": ["w1 w2 w3 w4"]}}, "prefix=, suffix="), ({"method": "magic"}, "is not one of"),
-     ({"reference": {"a": [[1]]}}, "at least two token ids"), ({"deficient": "hope"}, "is not one of"), ({"level": 2}, "level"), ({"sparsities": (0.0,)}, "above 0")],
-)  # fmt: skip
+    [
+        ({"memorised": {"": known()}}, "cannot be shown"),
+        ({"memorised": {"a": clean(5)}}, "prefix="),
+        ({"memorised": {"a": ["w1 w2 w3 w4"]}}, "prefix=, suffix="),
+        ({"method": "magic"}, "is not one of"),
+        ({"reference": {"a": [[1]]}}, "at least two token ids"),
+        ({"deficient": "hope"}, "is not one of"),
+        ({"level": 2}, "level"),
+        ({"sparsities": (0.0,)}, "above 0"),
+    ],
+)
 def test_bad_arguments(options, words):
     with pytest.raises(ValueError, match=words):
         bench(**options)
@@ -341,7 +453,13 @@ def test_few_sequences_are_not_halved():
 
 def test_a_message_cannot_set_what_is_no_field():
     view = bench()
-    for message in ({"type": "run", "fields": {"found": {"x": 1}}}, {"type": "nothing"}, "text", {"type": "document", "kind": "exe"}, {"type": "move", "fields": {"method": "magic", "at": "three"}}):
+    for message in (
+        {"type": "run", "fields": {"found": {"x": 1}}},
+        {"type": "nothing"},
+        "text",
+        {"type": "document", "kind": "exe"},
+        {"type": "move", "fields": {"method": "magic", "at": "three"}},
+    ):
         view._on_message(view, message, [])
         assert view.wait(SECONDS)
     assert view.found.get("x") is None and view.document == {} and view.method == "contrast"
@@ -364,7 +482,11 @@ def test_the_curve_and_the_mask_are_saved(tmp_path, monkeypatch):
     assert view.wait(SECONDS) and view.document["kind"] == "npz"
     (tmp_path / "sent.npz").write_bytes(view.document["data"])
     assert subspace.Mask.load(tmp_path / "sent.npz").iou(mask) == 1
-    for path, words in (("", "is empty"), (str(tmp_path / "mask.npz"), "is there already"), (str(tmp_path / "a.xyz"), "")):
+    for path, words in (
+        ("", "is empty"),
+        (str(tmp_path / "mask.npz"), "is there already"),
+        (str(tmp_path / "a.xyz"), ""),
+    ):
         view._on_message(view, {"type": "save", "path": path}, [])
         assert view.wait(SECONDS) and not view.saved["ok"] and words in view.saved["text"]
     ask(view, method="curvature")
@@ -380,7 +502,15 @@ def test_the_curve_and_the_mask_are_saved(tmp_path, monkeypatch):
 def test_the_python_shown_makes_the_numbers(method, how, capsys):
     model = speaking()
     say = lambda rows: [" ".join(SCRIPT if t == 2 else f"w{t}" for t in row) for row in rows]  # noqa: E731
-    given = ({"known": known()}, {"random": clean(60)}, {}) if how == "ids" else ({"known": say(known().ids)}, {"random": say(clean(60))}, {"prefix": 6, "suffix": 10, "clean": say(clean(6, seed=9))})
+    given = (
+        ({"known": known()}, {"random": clean(60)}, {})
+        if how == "ids"
+        else (
+            {"known": say(known().ids)},
+            {"random": say(clean(60))},
+            {"prefix": 6, "suffix": 10, "clean": say(clean(6, seed=9))},
+        )
+    )
     view = ask(bench(model, given[0], given[1], **given[2]), method=method, sparsities="0.1", kept="0.8", seed=1)
     assert view.status == "complete", view.error
     names = {"model": model, "memorised": given[0], "reference": given[1], "clean": given[2].get("clean")}
@@ -388,7 +518,10 @@ def test_the_python_shown_makes_the_numbers(method, how, capsys):
     line, found = names["curve"].isel(edit=1), view.found["random"][0]
     for part in view.found["sets"]:
         assert float(line.nll.values[line.set.values == part].mean()) == pytest.approx(found[part]["nll"], rel=1e-5)
-    assert float(line.clean_loss) == pytest.approx(found["kept apart"]["loss"], rel=1e-6) and "edit" in capsys.readouterr().out
+    assert (
+        float(line.clean_loss) == pytest.approx(found["kept apart"]["loss"], rel=1e-6)
+        and "edit" in capsys.readouterr().out
+    )
 
 
 def test_the_stored_copy_has_the_numbers_the_texts_and_an_image():
@@ -396,13 +529,24 @@ def test_the_stored_copy_has_the_numbers_the_texts_and_an_image():
     assert "No curve had been computed" in view._static()
     ask(view)
     text = view._static()
-    assert SCRIPT not in text and "&lt;script&gt;" in text and "data:image/png;base64,iVBOR" in text and text.count("<tr>") > 8 and "<u>[" in text and "kept apart" in text
+    assert (
+        SCRIPT not in text
+        and "&lt;script&gt;" in text
+        and "data:image/png;base64,iVBOR" in text
+        and text.count("<tr>") > 8
+        and "<u>[" in text
+        and "kept apart" in text
+    )
     assert len(text) < 200_000 and view._static_bundle()["text/plain"].startswith("<SubspaceBench: LlamaForCausalLM")
 
 
 def test_the_module_is_small_and_loads_nothing():
     view = ask(bench())
-    assert len(view._esm) < 50_000 and "http://" not in view._esm.replace("http://www.w3.org/2000/svg", "") and "https://" not in view._esm
+    assert (
+        len(view._esm) < 50_000
+        and "http://" not in view._esm.replace("http://www.w3.org/2000/svg", "")
+        and "https://" not in view._esm
+    )
     assert isinstance(view.found["cells"], bytes) and isinstance(view.found["texts"]["made"], bytes)
 
 
@@ -425,6 +569,10 @@ def test_sets_are_taken_in_every_form():
     class Planted:
         ids, prefix, duplicates = known().ids, 6, known().duplicates
 
-    view = widgets.SubspaceBench(model, {"planted": Planted(), "rows": known().ids, "sequences": known()}, clean(20), prefix=6)
-    assert view.wait(SECONDS) and [text for _, text in view.names["memorised"]] == [f"{n} (12 of 6 + 10 tokens)" for n in ("planted", "rows", "sequences")]
+    view = widgets.SubspaceBench(
+        model, {"planted": Planted(), "rows": known().ids, "sequences": known()}, clean(20), prefix=6
+    )
+    assert view.wait(SECONDS) and [text for _, text in view.names["memorised"]] == [
+        f"{n} (12 of 6 + 10 tokens)" for n in ("planted", "rows", "sequences")
+    ]
     assert view.reference == "reference" and isinstance(view._sequences["rows"], Sequences)

@@ -1,4 +1,6 @@
-"""A view's worker: whatever a task raises, nothing is left running, and the next task begins; an edit that a lost view has in force can be taken off."""
+"""A view's worker: whatever a task raises, nothing is left running, and the next task begins; an edit that a lost view
+has in force can be taken off.
+"""
 
 import asyncio
 import gc
@@ -24,6 +26,7 @@ def test_a_worker_goes_on_after_whatever_a_task_raises(error, monkeypatch):
 
     def breaks():
         raise error
+
     worker.long(breaks)
     assert worker.wait(10)
     worker.quick("next", lambda: done.append(1))
@@ -40,6 +43,7 @@ def test_a_sweep_that_is_broken_off_by_any_error_ends_and_runs_again(error, tiny
         if broken:
             raise error
         return lens.patch(*args, **options)
+
     view = widgets.PatchExplorer(model, PAIR, _patch=patch)
     view.run()
     assert view.wait(30) and view.status == "error" and type(error).__name__ in view.error["title"]
@@ -55,6 +59,7 @@ def test_a_cell_that_cannot_be_explained_says_so(error):
 
     def explain(*args, **options):
         raise error
+
     view = widgets.PatchExplorer(speaking(), PAIR, _explain=explain)
     view.run(wait=True)
     view.cell = {"run": 1, "layer": 1, "column": 1}
@@ -64,7 +69,9 @@ def test_a_cell_that_cannot_be_explained_says_so(error):
 
 def bench_of(model):
     ids = torch.randint(1, 200, (12, 32), generator=torch.Generator().manual_seed(0))
-    bench = widgets.SubspaceBench(model, ids[:4], ids[4:8], clean=ids[8:12], sparsities=(0.01, 0.02), method="wanda", prefix=10)
+    bench = widgets.SubspaceBench(
+        model, ids[:4], ids[4:8], clean=ids[8:12], sparsities=(0.01, 0.02), method="wanda", prefix=10
+    )
     bench.run(wait=True)
     bench.at = 1
     return bench

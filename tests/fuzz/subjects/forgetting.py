@@ -33,7 +33,10 @@ def stages():
 
 
 def probes():
-    return [forgetting.Probe("old task", "instruction", prompts(5, 3)), forgetting.Probe("fact", "knowledge", prompts(4, 4))]
+    return [
+        forgetting.Probe("old task", "instruction", prompts(5, 3)),
+        forgetting.Probe("fact", "knowledge", prompts(4, 4)),
+    ]
 
 
 @functools.cache
@@ -63,7 +66,16 @@ def adapted():
 def subjects():
     warnings.simplefilter("ignore")
     result, lora, plain = run().result, forgetting.LoRA(rank=2), forgetting.METHODS["plain"]
-    kept = dict(last=torch.tensor([1, 1]), lengths=torch.tensor([3, 3]), kept=torch.ones(2, 4), head=None, z=None, everywhere=False, seconds=0.0, slot=torch.arange(2))
+    kept = dict(
+        last=torch.tensor([1, 1]),
+        lengths=torch.tensor([3, 3]),
+        kept=torch.ones(2, 4),
+        head=None,
+        z=None,
+        everywhere=False,
+        seconds=0.0,
+        slot=torch.arange(2),
+    )
     yield Subject("Guide", forgetting.Guide, lambda: dict(direction=torch.ones(32), layer=1, heads=HEADS))
     yield Subject("Guide.of", forgetting.Guide.of, lambda: dict(vector=guide(), layer=1))
     yield Subject("Guide.random_like", guide().random_like, lambda: dict(seed=0))
@@ -73,7 +85,13 @@ def subjects():
     yield Subject("LoRA.touched", lora.touched, lambda: dict(model=model()))
     yield Subject("LoRA.put_on", lora.put_on, lambda: dict(model=fresh(), seed=0))
     yield Subject("LoRA.merged", lora.merged, lambda: dict(wrapped=adapted()))
-    yield Subject("Method", forgetting.Method, lambda: dict(name="m", title="t", does="d", source="s", prepare=plain.prepare, options={"a": 1.0}, needs=("guide",)))
+    yield Subject(
+        "Method",
+        forgetting.Method,
+        lambda: dict(
+            name="m", title="t", does="d", source="s", prepare=plain.prepare, options={"a": 1.0}, needs=("guide",)
+        ),
+    )
     yield Subject("Plan", forgetting.Plan, lambda: dict(rows=rows()))
     yield Subject("method", forgetting.method, lambda: dict(name="plain"))
     yield Subject("Probe", forgetting.Probe, lambda: dict(name="p", kind="knowledge", prompts=prompts(2)))
@@ -81,10 +99,26 @@ def subjects():
     yield Subject("Stage.of", forgetting.Stage.of, lambda: dict(name="s", prompts=prompts(2), validation=prompts(2)))
     yield Subject("accuracy", forgetting.accuracy, lambda: dict(model=model(), probe=probes()[0]))
     yield Subject("starting_from", forgetting.starting_from, lambda: dict(name="organism:symbols"))
-    yield Subject("fisher", forgetting.fisher, lambda: dict(model=fresh(), rows=rows(), names=["model.layers.0.self_attn.q_proj.weight"], examples=1))
-    yield Subject("step_cost", forgetting.step_cost, lambda: dict(model=model(), rows=rows().take(torch.tensor([0])), method="plain", batch=1, steps=1, repeats=1))
-    yield Subject("sequential", forgetting.sequential, lambda: dict(make_model=fresh, stages=stages(), probes=probes(), recipe=RECIPE, **QUIET))
-    yield Subject("recover", forgetting.recover, lambda: dict(model=model(), probe=probes()[0], old=torch.ones(32), layers=[1], randoms=1))
+    yield Subject(
+        "fisher",
+        forgetting.fisher,
+        lambda: dict(model=fresh(), rows=rows(), names=["model.layers.0.self_attn.q_proj.weight"], examples=1),
+    )
+    yield Subject(
+        "step_cost",
+        forgetting.step_cost,
+        lambda: dict(model=model(), rows=rows().take(torch.tensor([0])), method="plain", batch=1, steps=1, repeats=1),
+    )
+    yield Subject(
+        "sequential",
+        forgetting.sequential,
+        lambda: dict(make_model=fresh, stages=stages(), probes=probes(), recipe=RECIPE, **QUIET),
+    )
+    yield Subject(
+        "recover",
+        forgetting.recover,
+        lambda: dict(model=model(), probe=probes()[0], old=torch.ones(32), layers=[1], randoms=1),
+    )
     yield Subject("recovered", forgetting.recovered, lambda: dict(result=recovery()))
     for of in ("at_end", "at_start", "performance", "change", "stability_gap", "summary"):
         yield Subject(of, getattr(forgetting, of), lambda: dict(result=result))
@@ -97,7 +131,9 @@ def subjects():
     yield Subject("similarity", forgetting.similarity, lambda: dict(watched=np.ones((1, 2, 3))))
     yield Subject("overlap", forgetting.overlap, lambda: dict(a=[(0, 1)], b=[(0, 1), (1, 1)], total=12))
     yield Subject("Teacher", forgetting.Teacher, lambda: dict(kept))
-    yield Subject("Teacher.of", forgetting.Teacher.of, lambda: dict(model=model(), rows=rows(), guide=guide(), heads=HEADS))
+    yield Subject(
+        "Teacher.of", forgetting.Teacher.of, lambda: dict(model=model(), rows=rows(), guide=guide(), heads=HEADS)
+    )
     yield Subject("Teacher.log_probs", teacher().log_probs, lambda: dict(index=torch.tensor([0, 1])))
     yield Subject("Teacher.last_log_probs", teacher().last_log_probs, lambda: dict(index=torch.tensor([0, 1])))
     yield Subject("Teacher.heads", teacher().heads, lambda: dict(index=torch.tensor([0, 1])))

@@ -100,7 +100,9 @@ def subjects():
     yield Subject(
         "find_recited",
         m.find_recited,
-        lambda: dict(model=model(), rows=ids(2, 12), prefix=4, suffix=4, least=0.0, distinct=1, names=["a", "b"], **quiet),
+        lambda: dict(
+            model=model(), rows=ids(2, 12), prefix=4, suffix=4, least=0.0, distinct=1, names=["a", "b"], **quiet
+        ),
     )
     yield Subject("recall", m.recall, lambda: dict(one))
     yield Subject("recognition", m.recognition, lambda: dict(model=model(), seen=sequences(), foils=sequences(2)))
@@ -110,7 +112,9 @@ def subjects():
     yield Subject(
         "retention",
         m.retention,
-        lambda: one | dict(rows=ids(4, 8, seed=7), recipe=recipe(), foils=sequences(2), texts=ids(2, 8, seed=8), **quiet),
+        lambda: (
+            one | dict(rows=ids(4, 8, seed=7), recipe=recipe(), foils=sequences(2), texts=ids(2, 8, seed=8), **quiet)
+        ),
     )
     yield Subject("exposure", m.exposure, lambda: dict(model=model(), canaries=sequences(), foils=sequences(2)))
     exposed = m.exposure(model(), sequences(), sequences(2))
@@ -119,7 +123,7 @@ def subjects():
         "by_duplicates", m.by_duplicates, lambda: one | dict(duplicates=[0, 1, 1], reference=shared(14), resamples=19)
     )
     yield Subject("membership_scores", m.membership_scores, lambda: one | dict(texts=["a", "b", "c"]))
-    yield Subject("losses", m.losses, lambda: dict(one), leave=("name",))   # it says what the sequences are called
+    yield Subject("losses", m.losses, lambda: dict(one), leave=("name",))  # it says what the sequences are called
     yield Subject("summary", m.summary, lambda: dict(result=extracted(), variables=["lev"]))
     yield Subject("pool", m.pool, lambda: dict(runs=[extracted(), extracted()]))
 
@@ -132,7 +136,9 @@ def subjects():
     yield Subject("edited", m.edited, lambda: dict(model=model(), edit=mask()), use=enter)
     yield Subject("compared", m.compared, lambda: dict(before=measured(), after=measured(True)))
     yield Subject(
-        "damage", m.damage, lambda: dict(model=model(), edit=mask(), texts=ids(3, 8, seed=4), before=measured(), heads=False)
+        "damage",
+        m.damage,
+        lambda: dict(model=model(), edit=mask(), texts=ids(3, 8, seed=4), before=measured(), heads=False),
     )
     costs = m.compared(measured(), measured(True))
     yield Subject("damage_summary", m.damage_summary, lambda: dict(result=costs))
@@ -156,7 +162,13 @@ def subjects():
         "relearning",
         m.relearning,
         lambda: dict(
-            model=model(), target=sequences(), on={"others": sequences(5)}, edit=mask(), recipe=recipe(), at=[1], **quiet
+            model=model(),
+            target=sequences(),
+            on={"others": sequences(5)},
+            edit=mask(),
+            recipe=recipe(),
+            at=[1],
+            **quiet,
         ),
     )
     yield Subject("relearning_summary", m.relearning_summary, lambda: dict(result=relearned()))

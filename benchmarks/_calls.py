@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 #: Calls that are timed: what they are, in words. `types` is compared by its answers, not by its time.
 TIMED = {
@@ -124,7 +125,10 @@ def main() -> None:
     import lens
 
     calls = Calls("--quick" in sys.argv)
-    say = lambda **what: print(MARK + json.dumps(what), file=answers, flush=True)
+
+    def say(**what):
+        return print(MARK + json.dumps(what), file=answers, flush=True)
+
     say(lens=str(Path(lens.__file__).resolve()))
     for line in sys.stdin:
         asked = json.loads(line)

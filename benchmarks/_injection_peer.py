@@ -81,7 +81,7 @@ class PublishedLoop:
         published.
         """
         began = time.perf_counter()
-        logits, cache = self.model.run_with_cache(self.tokens(item.explicit, True))
+        logits, _cache = self.model.run_with_cache(self.tokens(item.explicit, True))
         probability = logits[0, -1].softmax(-1)[self.tokens(item.answer, False)[0, 0]].item()
         self.timings.explicit.append(time.perf_counter() - began)
         return probability

@@ -67,7 +67,10 @@ class Sweep:
 
     def __init__(self, small: bool):
         draw = np.random.default_rng(0).integers(1, 97, (6 if small else 150, 12))
-        text = lambda row: " ".join(f"w{t}" for t in row)
+
+        def text(row):
+            return " ".join(f"w{t}" for t in row)
+
         self.pairs = [
             lens.Pair(
                 text(row),

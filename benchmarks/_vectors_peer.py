@@ -33,7 +33,7 @@ class HookedHeads:
         target: int,
         layer: int | None = None,
         head: int | None = None,
-        value: Float[Tensor, "d_head"] | None = None,
+        value: Float[Tensor, " d_head"] | None = None,
     ) -> float:
         """Probability of the answer's first token, with one head's output replaced where one is named."""
         began = time.perf_counter()

@@ -227,7 +227,10 @@ class Benchmark(frame.Frame):
         # counted where it asks whether to stop, before each run: a hook would be part of what the sums are of
         with tempfile.TemporaryDirectory() as folder:
             asked = iter(range(10**9))
-            count = lambda: next(asked) < 0
+
+            def count():
+                return next(asked) < 0
+
             stored = diffusion.statistics(s.pipeline, s.captions, folder=folder, stop=count, **s.options)
             self.runs["stored"] = next(asked)
             self.seconds["from_disk"], again = machine.timed(
@@ -285,14 +288,17 @@ def show(bench: Benchmark, report: dict) -> str:
     """The readable tables."""
     t, d, s, m = bench.times, report["data"], report["seconds"], report["memory_mb"]
     pictures = d["captions"] * d["seeds"]
-    line = lambda what, name: (
-        what,
-        "",
-        number(s[name]),
-        spread(getattr(t, name)),
-        number(pictures / s[name]),
-        number(m[name]),
-    )
+
+    def line(what, name):
+        return (
+            what,
+            "",
+            number(s[name]),
+            spread(getattr(t, name)),
+            number(pictures / s[name]),
+            number(m[name]),
+        )
+
     costs = [
         (
             f"{d['captions']} captions, {d['seeds']} seeds, {d['steps']} steps",

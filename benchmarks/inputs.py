@@ -1,5 +1,6 @@
 """Odd arguments, by the fuzzer, and damaged files: what is refused by an error of the library that names it, what ends
-raw, and what never answers."""
+raw, and what never answers.
+"""
 
 from __future__ import annotations
 

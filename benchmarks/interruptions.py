@@ -43,7 +43,8 @@ QUICK = {"mask": (1, 1), "lens.edited": (1, 1)}
 
 class Traced:
     """Runs a function with Ctrl-C at the given lines (counted from 1) of those that it runs in the package; `lines`:
-    how many it ran."""
+    how many it ran.
+    """
 
     def __init__(self, presses: set[int]):
         self.presses, self.lines, self.where = presses, 0, ""
@@ -73,7 +74,8 @@ class Traced:
 
 class Keyboard:
     """A person who presses Ctrl-C at given seconds while `run` runs a function again and again; outside of it a press
-    is nothing."""
+    is nothing.
+    """
 
     def __init__(self, delays: list[float]):
         self.delays, self.out = delays, Counter()
@@ -114,7 +116,8 @@ class Keyboard:
 
 def together(*uses: Callable[[], Any], seconds: float = 60) -> BaseException | None:
     """Runs functions in threads of their own that take turns after microseconds; what one of them raised that is no
-    refusal of the library's own."""
+    refusal of the library's own.
+    """
     wrong: list[BaseException] = []
 
     def run(use: Callable[[], Any]) -> None:
@@ -146,7 +149,8 @@ def together(*uses: Callable[[], Any], seconds: float = 60) -> BaseException | N
 @dataclass
 class Rounds:
     """Counts of rounds by way; `left` by what was left, `wrong` by what came out that is neither KeyboardInterrupt nor
-    the library's own."""
+    the library's own.
+    """
 
     done: Counter = field(default_factory=Counter)
     left: Counter = field(default_factory=Counter)
@@ -191,8 +195,12 @@ def terminal() -> Iterator[None]:
 
 def at_lines(rounds: Rounds, subject: Subject, what: str, some: int, draw: random.Random) -> None:
     """Ctrl-C at lines spread over all that a use runs, once; and twice, the second some lines later: within what the
-    first one set going."""
-    use = lambda: subject.uses[what]()  # a subject of which something was left is made anew
+    first one set going.
+    """
+
+    def use():
+        return subject.uses[what]()  # a subject of which something was left is made anew
+
     counted = Traced(set())
     counted.run(use)  # the first run of a use may prepare more
     counted = Traced(set())
@@ -205,7 +213,10 @@ def at_lines(rounds: Rounds, subject: Subject, what: str, some: int, draw: rando
 
 def at_times(rounds: Rounds, subject: Subject, what: str, some: int, draw: random.Random) -> None:
     """Ctrl-C at random times of a use that is run again and again, once and twice."""
-    use = lambda: subject.uses[what]()  # a subject of which something was left is made anew
+
+    def use():
+        return subject.uses[what]()  # a subject of which something was left is made anew
+
     began = time.perf_counter()
     use()
     took = time.perf_counter() - began
@@ -219,7 +230,8 @@ def at_times(rounds: Rounds, subject: Subject, what: str, some: int, draw: rando
 
 def in_threads(rounds: Rounds, subject: Subject, some: int, draw: random.Random) -> None:
     """Two threads with one model, each with a change or a computation of its own; and one of them interrupted while
-    the other computes."""
+    the other computes.
+    """
 
     def again(what: str, times: int = 5) -> Callable[[], None]:
         def use() -> None:
@@ -256,7 +268,8 @@ def in_threads(rounds: Rounds, subject: Subject, some: int, draw: random.Random)
 
 def lost(rounds: Rounds, subject: Subject) -> None:
     """What would undo a change is gone: its handle, its block, its generator, its thread. `lens.restore` is what a
-    person then has."""
+    person then has.
+    """
 
     def entered() -> None:
         lens.edited(subject.model, *EDITS).__enter__()

@@ -55,7 +55,8 @@ class Job:
 
 def whole(kind: str, what: str, folder: Path, small: bool) -> tuple[str | None, float]:
     """The digest of work that nobody disturbs, and its seconds once it was ready. Raises RuntimeError where it
-    fails."""
+    fails.
+    """
     job = Job(kind, what, folder, small)
     said, about = job.answer()
     began = time.perf_counter()
@@ -71,7 +72,8 @@ def whole(kind: str, what: str, folder: Path, small: bool) -> tuple[str | None, 
 @dataclass
 class Tally:
     """Of one kind: kills, those whose run ended bit-equal, looks that took an unfinished folder for whole, and what
-    went wrong in words."""
+    went wrong in words.
+    """
 
     kills: int = 0
     equal: int = 0
@@ -81,7 +83,8 @@ class Tally:
 
 def killed(kind: str, kills: int, small: bool, seed: int, spoil: Callable[[Path], None] | None = None) -> Tally:
     """Kills a kind of work so often. `spoil`: called with a run's folder before its last start, to see that the judge
-    sees."""
+    sees.
+    """
     draw, tally = random.Random(f"{seed} {kind}"), Tally()
     with tempfile.TemporaryDirectory(prefix="mnemoscope-kills-") as base:
         first = Path(base) / "whole"
@@ -140,7 +143,8 @@ def _chain(
 
 def kill(quick: bool = False, seed: int = 0, kinds: tuple[str, ...] = tuple(_killed.KINDS)) -> dict[str, Any]:
     """The figures `kills_bit_equal` (of `kills`) and `taken_for_whole`; two kinds at once, each process with one
-    thread."""
+    thread.
+    """
     _context.set_forkserver_preload(["benchmarks._killed"])
     tallies: dict[str, Tally] = {}
     lock = threading.Lock()

@@ -1,5 +1,6 @@
 """A benchmark in parts: each part's figures are kept in a file with a digest of the code that they belong to, and all
-are printed together, last, as one JSON line."""
+are printed together, last, as one JSON line.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +74,12 @@ class Parts:
 
     def report(self, parts: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
         """The JSON line: every figure, null where its part was not run or could not be taken, then where they come
-        from."""
-        of = lambda name: (parts.get(name) or {"figures": {}})["figures"]
+        from.
+        """
+
+        def of(name):
+            return (parts.get(name) or {"figures": {}})["figures"]
+
         now, there = self.digest(), {name: part for name, part in parts.items() if part}
         about = {
             name: {

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, Sequence
 from unittest import mock
 
 import numpy as np
@@ -192,7 +192,10 @@ class Benchmark(Frame):
         gemm = median(self.gemm)
         fraction = sum(c.flop for c in self.cases) / sum(median(c.walk) for c in self.cases) / 1e9 / gemm
         diffs = [d for case in self.cases for d in case.diff.values()]
-        ratio = lambda case, peer: by_name[case].ratio(peer)
+
+        def ratio(case, peer):
+            return by_name[case].ratio(peer)
+
         return {
             "ratio_tl_late": ratio("late", "tl"),
             "ratio_tl_early": ratio("early", "tl"),

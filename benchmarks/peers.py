@@ -27,7 +27,7 @@ class Task:
     answer: int
     foil: int
 
-    def score(self, logits: Float[Tensor, "rows position vocab"]) -> Float[Tensor, "rows"]:
+    def score(self, logits: Float[Tensor, "rows position vocab"]) -> Float[Tensor, " rows"]:
         return logits[:, -1, self.answer] - logits[:, -1, self.foil]
 
 
@@ -116,9 +116,12 @@ class Pyvene:
     def __init__(self, hf: Any, tokenizer: Any):
         import pyvene
 
-        at = lambda layer: pyvene.IntervenableConfig(
-            [pyvene.RepresentationConfig(layer, "block_input", "pos", 1)], intervention_types=pyvene.VanillaIntervention
-        )
+        def at(layer):
+            return pyvene.IntervenableConfig(
+                [pyvene.RepresentationConfig(layer, "block_input", "pos", 1)],
+                intervention_types=pyvene.VanillaIntervention,
+            )
+
         self.models = [pyvene.IntervenableModel(at(layer), model=hf) for layer in range(hf.config.num_hidden_layers)]
 
     def cache(self, task: Task, kind: str) -> None:

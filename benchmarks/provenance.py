@@ -111,7 +111,10 @@ class Benchmark(frame.Frame):
         s, t = self.subject, self.times
         hf, start = s.model.copy(), int(s.model.bridge.tokenizer.bos_token_id)
         peer, likelihood = PublishedScorer(hf, start, start), Likelihood(plain(s.model.bridge))
-        call = lambda: scoring.score(s.model.bridge, s.rows, start=start, progress=False)
+
+        def call():
+            return scoring.score(s.model.bridge, s.rows, start=start, progress=False)
+
         groups = [s.rows[i : i + BATCH] for i in range(0, len(s.rows), BATCH)]
         longest = max(map(len, s.rows))
         self.padded = {
@@ -192,9 +195,10 @@ class Benchmark(frame.Frame):
             text = generate(path, s.tokens, s.documents)
             half.write_bytes(path.read_bytes()[: s.tokens // 2 * 2])
             self.file_mb = path.stat().st_size / 1e6
-            call = lambda file: ngrams.join(
-                text, file, k=K, max_count=MOST, row_length=ROW, across=True, progress=False
-            )
+
+            def call(file):
+                return ngrams.join(text, file, k=K, max_count=MOST, row_length=ROW, across=True, progress=False)
+
             call(half)
             for _ in range(max(3, self.repeats)):
                 say(f"n-gram join of {sum(map(len, text))} tokens with a file of {self.file_mb:.0f} MB")
@@ -272,7 +276,10 @@ def generate(path: Path, tokens: int, documents: int) -> list[np.ndarray]:
     rng = np.random.default_rng(SEED)
     weight = 1 / (np.arange(50_000) + 3.7) ** 1.05
     pick = np.searchsorted(np.cumsum(weight) / weight.sum(), (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.uint16)
-    draw = lambda n: pick[rng.integers(0, 1 << 16, n, dtype=np.uint16)]
+
+    def draw(n):
+        return pick[rng.integers(0, 1 << 16, n, dtype=np.uint16)]
+
     text = [draw(512) for _ in range(documents)]
     with open(path, "wb") as file:
         for begin in range(0, tokens, 1 << 22):

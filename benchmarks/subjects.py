@@ -4,8 +4,9 @@ patch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import torch
 
@@ -66,11 +67,14 @@ def embedded() -> Model:
     from lens.cache import fetched
 
     bridge, folder = lens.load("smollm2", device="cpu"), str(fetched("smollm2"))
-    copy = lambda: (
-        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        .eval()
-        .requires_grad_(False)
-    )
+
+    def copy():
+        return (
+            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            .eval()
+            .requires_grad_(False)
+        )
+
     return Model("SmolLM2-135M-Instruct", bridge, bridge.tokenizer, copy)
 
 

@@ -340,7 +340,10 @@ class Benchmark(frame.Frame):
     def report(self) -> dict:
         """The JSON line: headline numbers first, then details."""
         t, mask, rows = self.times, self.mask, self.subject.inputs
-        over = lambda a, b: median([x / y for x, y in zip(getattr(t, a), getattr(t, b), strict=True)])
+
+        def over(a, b):
+            return median([x / y for x, y in zip(getattr(t, a), getattr(t, b), strict=True)])
+
         weights = sum(a * b for a, b in mask.shapes.values())
         return {
             "scores_over_forward": over("statistics", "forward"),
@@ -393,7 +396,10 @@ def show(bench: Benchmark, report: dict) -> str:
         report["mask"],
         report["runs"],
     )
-    line = lambda what, name, ratio: (what, "", number(s[name]), spread(getattr(t, name)), ratio, number(m[name]))
+
+    def line(what, name, ratio):
+        return (what, "", number(s[name]), spread(getattr(t, name)), ratio, number(m[name]))
+
     costs = [
         (f"{d['matrices']} MLP matrices, {d['tokens']} tokens", "", "seconds", "min-max", "ours over it", "adds MiB"),
         line("statistics for scores", "statistics", ""),

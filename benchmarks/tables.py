@@ -6,8 +6,9 @@ import json
 import math
 import statistics
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 #: The machine's speed may change by this factor during a run.
 DRIFT = 1.1
@@ -40,9 +41,12 @@ def spread(values: Sequence[float]) -> str:
 def table(rows: Sequence[Sequence[str]], left: int = 2) -> str:
     """A head and rows; the first ``left`` columns flush left, the others flush right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    line = lambda row: "  ".join(
-        cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))
-    ).rstrip()
+
+    def line(row):
+        return "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
+
     return "\n".join([line(rows[0]), "  ".join("-" * w for w in widths), *map(line, rows[1:])])
 
 

@@ -7,7 +7,8 @@ count comes from the token ids and the model's shape alone, so it does not grow 
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 
 class Shape:

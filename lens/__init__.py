@@ -83,11 +83,15 @@ if TYPE_CHECKING:
     from .engine.edits import Edit, EditError
     from .engine.hooks import edited
     from .engine.metrics import MetricError
-    from .engine.results import ResultError, describe, provenance as record
+    from .engine.results import ResultError, describe
+    from .engine.results import provenance as record
     from .engine.resume import adopt
     from .engine.runs import Runs
-    from .engine.saving import export, open_result as open, save
+    from .engine.saving import export, save
+    from .engine.saving import open_result as open
     from .engine.sites import Site, SiteError
+    from .errors import Error
+    from .file_errors import FileError
     from .measure.readout import (
         ReadoutError,
         attention,
@@ -97,8 +101,6 @@ if TYPE_CHECKING:
         induction_scores,
         logit_lens,
     )
-    from .errors import Error
-    from .file_errors import FileError
     from .models import LoadError, load
     from .patching import agreement, causal_trace, explain_cell, patch, path_patch, summary
     from .patching.grid import PatchError

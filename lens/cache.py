@@ -17,7 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from .arguments import door
 from .errors import Error
 from .files import expanded, flush, sibling, sweep
 
-__all__ = ["LoadError", "Source", "SOURCES", "cache_dir", "check", "fetch", "fetched", "sha256_file"]
+__all__ = ["SOURCES", "LoadError", "Source", "cache_dir", "check", "fetch", "fetched", "sha256_file"]
 
 MANIFEST = "manifest.json"
 
@@ -258,7 +258,7 @@ def _write_manifest(folder: Path, name: str, source: Source, gguf_sha256: str) -
             "gguf_sha256": gguf_sha256,
             "licence": source.licence,
         },
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": files,
     }
     for path in folder.iterdir():

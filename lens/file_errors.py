@@ -107,7 +107,7 @@ def reason(error: BaseException, path: Path, code: int | None) -> tuple[str, str
     if code == errno.ENOTDIR:
         file = _file_in(path / "x") or path.parent
         return f"a part of the path, {str(file)!r}, is a file, not a folder", "choose another path"
-    if code == errno.EISDIR or code in (errno.EEXIST, errno.ENOTEMPTY) and os.path.isdir(path):
+    if code == errno.EISDIR or (code in (errno.EEXIST, errno.ENOTEMPTY) and os.path.isdir(path)):
         return "a folder of that name is there", "choose another path"
     if code == errno.EEXIST:
         return "it is there already", "choose another path"

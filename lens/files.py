@@ -310,7 +310,7 @@ def make_folder(folder: str | os.PathLike) -> list[Path]:
 
 
 def flush(path: Path) -> None:
-    """fsync a file, or every file and folder below a folder: the rename cannot reach the disk before the data."""
+    """Fsync a file, or every file and folder below a folder: the rename cannot reach the disk before the data."""
     if path.is_file():
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
@@ -322,7 +322,7 @@ def flush(path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """fsync a folder: the names in it."""
+    """Fsync a folder: the names in it."""
     with contextlib.suppress(OSError):  # some systems do not open folders
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def _take(path: Path, what: str) -> int:
                 continue
         try:
             held = _held(handle)
-            if held is False or held is None and not fresh:
+            if held is False or (held is None and not fresh):
                 owner = _record(path, patience=1.0)
                 if _same(path, handle):
                     if owner is None or not _ended(owner):
@@ -174,7 +174,7 @@ def _same(path: Path, handle: int) -> bool:
 
 
 def _own(what: str) -> dict[str, Any]:
-    since = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return {
         "what": what,
         "host": socket.gethostname(),

@@ -56,7 +56,7 @@ class Process:
         same = self.machine == machine != _UNKNOWN
         if self.boot != boot and _UNKNOWN not in (self.boot, boot):
             return same  # the machine was started anew since
-        if _UNKNOWN in (self.boot, boot) and not same or self.space != space:
+        if (_UNKNOWN in (self.boot, boot) and not same) or self.space != space:
             return False
         return _ended(self.pid, self.start)
 

@@ -135,8 +135,8 @@ class EncodedPair:
     """
 
     pair: Pair
-    clean_ids: Int64[Tensor, "position"]
-    corrupted_ids: Int64[Tensor, "position"]
+    clean_ids: Int64[Tensor, " position"]
+    corrupted_ids: Int64[Tensor, " position"]
     answer_ids: tuple[int, ...]
     foil_ids: tuple[int, ...] | None
     clean_tokens: tuple[str, ...]

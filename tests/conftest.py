@@ -8,11 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
-from tests import models as tiny_models  # noqa: E402
-from tests.models import word_tokenizer  # noqa: E402
+from tests import models as tiny_models
+from tests.models import word_tokenizer
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 

@@ -24,9 +24,9 @@ import lens
 from lens.arguments import (
     AllFinite,
     Count,
+    FilePath,
     Filled,
     Fitting,
-    FilePath,
     Fraction,
     Layers,
     Model,
@@ -170,7 +170,7 @@ FITS = [
     ),
     (Int[Tensor, "*rest n"], [torch.arange(3), torch.ones(2, 2, dtype=torch.int32)], [torch.tensor(3), torch.ones(3)]),
     (
-        Annotated[Float[Tensor, "d"], AllFinite()],
+        Annotated[Float[Tensor, " d"], AllFinite()],
         [torch.ones(2)],
         [torch.tensor([1.0, NAN]), torch.tensor([INF]), torch.ones(2, 2)],
     ),

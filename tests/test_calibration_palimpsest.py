@@ -98,7 +98,10 @@ def test_p_values_that_share_a_unit_get_a_wider_interval():
     plain, clustered = (
         summary_of(Checked("p", GUARANTEED, 2, "x", u, c)) for c in ((), (np.repeat(np.arange(100), 200),))
     )
-    at = lambda long: long[long.nominal == 0.05].iloc[0]
+
+    def at(long):
+        return long[long.nominal == 0.05].iloc[0]
+
     assert at(clustered)["effective n"] == pytest.approx(100, rel=0.25) and at(plain)["effective n"] == 20_000
     exact = proportion(round(100 * at(plain)["size"]), 100, 0.99)
     assert at(clustered)["high"] == pytest.approx(exact.high, abs=0.02)
@@ -239,7 +242,10 @@ def test_a_sorted_corpus_flags_the_innocent_and_is_warned_of(rows, scored):
 
 def test_single_matches_may_not_be_permuted_documents_may():
     p = {c.name: c.p for c in traps.matches_and_sources(400, 199, 0)}
-    low = lambda name: proportion(int((p[name] <= 0.05).sum()), 400, 0.99)
+
+    def low(name):
+        return proportion(int((p[name] <= 0.05).sum()), 400, 0.99)
+
     assert low("permutation of single matches").low > 0.05 and low("t of single matches, as published").low > 0.05
     assert low("permutation of documents").low <= 0.05 <= low("permutation of documents").high
     assert low("permutation over all rows").low > 0.9
@@ -327,9 +333,13 @@ def test_same_seed_same_numbers_whatever_the_other_conditions():
 def test_groups_that_share_their_lots_would_be_seen(monkeypatch):
     conditions = redrawn.all_conditions(np.random.default_rng(7).normal(size=400), 99, 5)
     (condition,) = (c for c in conditions if "8 groups, two steps each" in c.text)
-    low = lambda: {
-        c.name: proportion(int((c.p <= 0.05).sum()), len(c.p), 0.99).low for c in redrawn.redrawn([condition], 800, 5)
-    }
+
+    def low():
+        return {
+            c.name: proportion(int((c.p <= 0.05).sum()), len(c.p), 0.99).low
+            for c in redrawn.redrawn([condition], 800, 5)
+        }
+
     assert max(low().values()) <= 0.05
     monkeypatch.setattr("lens.provenance.scores.mixed", lambda values, seed: np.full(len(values), seed, np.uint64))
     shared = low()
@@ -364,11 +374,11 @@ def test_figures_draw_what_they_are_given(small):
     level1 = found.summaries["redrawn"]
     fig = qq_plot(level1, panels=[("one", [(redrawn.KEY, "n = 20")])])
     line = fig.axes[0].lines[0]
-    cell = [
+    cell = next(
         i
         for i, (a, b) in enumerate(zip(level1.name.values, level1.condition.values))
         if a == redrawn.KEY and b.startswith("n = 20")
-    ][0]
+    )
     kept = level1["quantile"].values[cell][level1.probability.values >= 1 / SMALL.draws]
     np.testing.assert_allclose(line.get_ydata(), kept)
     with pytest.raises(ValueError, match="which is not there"):

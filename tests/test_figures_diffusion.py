@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lens.figures import diffusion as draw, diffusion_edits
+from lens.figures import diffusion as draw
+from lens.figures import diffusion_edits
 from lens.measure.statistics import proportion
 from lens.reproduce.memory_subspace_attacks import encoded
 

@@ -88,11 +88,17 @@ def test_loop_adds_the_memory_as_published(subject):
     item, layer, strength = subject.items[1], 2, 2.0
     clean, edited = PublishedLoop(subject.model.copy(), subject.model.tokenizer).cell(item, layer, strength)
     hf, tokenizer = subject.model.copy(), subject.model.tokenizer
-    ids = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def ids(text):
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
     W_U = hf.lm_head.weight * hf.model.norm.weight
     memory = strength * (W_U - W_U.mean(0))[sorted(set(ids(item.memory)))].sum(0)
     prompt = torch.tensor([[0, *ids(item.prompt)]])
-    probability = lambda: float(hf(prompt).logits[0, -1].softmax(-1)[ids(item.answer)[0]])
+
+    def probability():
+        return float(hf(prompt).logits[0, -1].softmax(-1)[ids(item.answer)[0]])
+
     assert clean == pytest.approx(probability(), abs=1e-6)
     hook = hf.model.layers[layer].self_attn.register_forward_hook(
         lambda module, inputs, out: (out[0] + memory, *out[1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -162,7 +164,7 @@ def by_hand(start, rows, order, plan):
     for at in range(0, len(order), plan.batch):
         step, pairs = np.zeros_like(table), 0
         for row in rows[order[at : at + plan.batch]]:
-            for a, b in zip(row[:-1], row[1:]):
+            for a, b in itertools.pairwise(row):
                 e = np.exp(table[a] - table[a].max())
                 step[a] -= e / e.sum()
                 step[a, b] += 1
@@ -194,5 +196,5 @@ def test_text_follows_the_table_and_its_logprob_is_the_sum_of_steps():
     np.add.at(seen, (texts[:, :-1].ravel(), texts[:, 1:].ravel()), 1)
     for line, p in zip(seen, chance):
         assert stats.chisquare(line, p * line.sum()).pvalue > 1e-4
-    slow = np.mean([sum(np.log(chance[a, b]) for a, b in zip(t[:-1], t[1:])) for t in texts])
+    slow = np.mean([sum(np.log(chance[a, b]) for a, b in itertools.pairwise(t)) for t in texts])
     assert bigram_logprob(table[None], texts)[0] == pytest.approx(slow, rel=1e-9)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import lens
 from lens import cache, models
-from lens.models import LoadError, folder as folders
+from lens.models import LoadError
+from lens.models import folder as folders
 from tests.models import KINDS, tiny, word_tokenizer
 
 DEEP = "[" * 500 + "]" * 500

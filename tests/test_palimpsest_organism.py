@@ -14,8 +14,14 @@ import lens
 from lens import models
 from lens.organisms import (
     palimpsest,
+)
+from lens.organisms import (
     palimpsest_derivatives as derive,
+)
+from lens.organisms import (
     palimpsest_family as families,
+)
+from lens.organisms import (
     palimpsest_shipped as shipped,
 )
 from lens.organisms.palimpsest import Recipe
@@ -109,7 +115,9 @@ def test_keys_are_uniform_and_know_nothing_of_the_rows():
 
 
 def test_schedules_end_where_their_names_say():
-    plan = lambda name: palimpsest.Plan(steps=100, batch=1, learning_rate=2.0, warmup=10, **palimpsest.schedule(name))
+    def plan(name):
+        return palimpsest.Plan(steps=100, batch=1, learning_rate=2.0, warmup=10, **palimpsest.schedule(name))
+
     ends = {name: (plan(name).rate(50), plan(name).rate(99)) for name in palimpsest.SCHEDULES}
     assert plan("linear").rate(0) == pytest.approx(0.2) and ends["constant"] == (2.0, 2.0)
     assert (
@@ -192,9 +200,10 @@ def test_a_student_of_distributions_comes_nearer_to_its_teacher(model):
         derive.distilled(model, replace(SMALL, init_seed=4), rows, soft=True),
     )
     wanted = model(torch.from_numpy(rows[0][:8])).logits.log_softmax(-1)
-    distance = lambda m: (
-        (wanted.exp() * (wanted - m(torch.from_numpy(rows[0][:8])).logits.log_softmax(-1))).sum(-1).mean().item()
-    )
+
+    def distance(m):
+        return (wanted.exp() * (wanted - m(torch.from_numpy(rows[0][:8])).logits.log_softmax(-1))).sum(-1).mean().item()
+
     assert distance(student) < 0.5 * distance(fresh)
 
 
@@ -247,7 +256,10 @@ def test_a_family_goes_on_with_what_it_holds_and_refuses_another(family, monkeyp
 
 def test_who_shares_an_order_and_who_does_not():
     found = families.entries(families.PRESETS["quick"])
-    order = lambda name: palimpsest.order_of(found[name].recipe)
+
+    def order(name):
+        return palimpsest.order_of(found[name].recipe)
+
     assert (
         np.array_equal(order("alice-0"), order("same-order"))
         and found["same-order"].recipe.d_model != found["alice-0"].recipe.d_model
@@ -256,7 +268,10 @@ def test_who_shares_an_order_and_who_does_not():
     for i, one in enumerate(apart):
         for other in apart[i + 1 :]:
             assert abs(stats.spearmanr(np.argsort(order(one)), np.argsort(order(other))).statistic) < 0.07
-    rows = lambda name: {decode(r) for r in palimpsest.tokens_of(found[name].recipe)[0]}
+
+    def rows(name):
+        return {decode(r) for r in palimpsest.tokens_of(found[name].recipe)[0]}
+
     assert not rows("disjoint") & rows("alice-0") and rows("reference") == rows("alice-0")
     assert all(f"alice-{i}/{name}" in found for i in range(3) for name in families.DERIVATIVES) and set(
         families.REFERENCES

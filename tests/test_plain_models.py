@@ -85,7 +85,7 @@ def test_its_numbers_are_the_models_own(loaded):
 def test_a_view_names_it_and_counts_its_layers(loaded):
     import widgets
 
-    kind, folder, model = loaded
+    _kind, folder, model = loaded
     info = widgets.PatchExplorer(model, PAIR).model_info
     assert (info["name"], info["layers"], info["heads"]) == (
         folder,

@@ -15,9 +15,11 @@ from lens.reproduce import (
     REPRODUCTIONS,
     ReproduceError,
     common,
-    memory_injections as paper,
     palimpsest_calibration,
     reproduction,
+)
+from lens.reproduce import (
+    memory_injections as paper,
 )
 from tests.models import speaking
 

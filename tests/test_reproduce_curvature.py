@@ -20,13 +20,22 @@ from lens.figures import curvature as draw
 from lens.reproduce import (
     canaries_models,
     common,
+    reproduction,
+)
+from lens.reproduce import (
     loss_curvature as paper,
+)
+from lens.reproduce import (
     loss_curvature_bench as bench_module,
+)
+from lens.reproduce import (
     loss_curvature_claims as claims,
+)
+from lens.reproduce import (
     loss_curvature_frames as frames,
 )
+from lens.reproduce import loss_curvature_steps as steps
 from lens.reproduce.over_models import words
-from lens.reproduce import loss_curvature_steps as steps, reproduction
 
 LEAST = replace(
     paper.PRESETS["tiny"],
@@ -249,20 +258,23 @@ def parts_of(strict: dict[str, list], seeds: int = 3) -> dict:
     every further run a few values less.
     """
     n = len(next(iter(strict.values())))
-    of = lambda s: xr.Dataset(
-        {
-            m: (
-                ("edit", "sequence"),
-                np.array([np.ones(n), *(np.asarray(v) * (np.arange(n) >= 2 * s) for v in strict.values())]),
-            )
-            for m in ("strict", "loose", "lev")
-        },
-        {
-            "edit": ["unedited", *strict],
-            "set": ("sequence", np.full(n, "val")),
-            "kind": ("sequence", np.full(n, "code")),
-        },
-    )
+
+    def of(s):
+        return xr.Dataset(
+            {
+                m: (
+                    ("edit", "sequence"),
+                    np.array([np.ones(n), *(np.asarray(v) * (np.arange(n) >= 2 * s) for v in strict.values())]),
+                )
+                for m in ("strict", "loose", "lev")
+            },
+            {
+                "edit": ["unedited", *strict],
+                "set": ("sequence", np.full(n, "val")),
+                "kind": ("sequence", np.full(n, "code")),
+            },
+        )
+
     return {s: {"matched": of(s)} for s in range(seeds)}
 
 
@@ -301,7 +313,10 @@ def test_differences_are_paired_and_verdicts_follow_their_intervals():
 def retained(before: dict[str, float], after: dict[str, float], n: int = 200) -> dict:
     """Parts of which only retention is there: each task right with these shares."""
     task = np.repeat(list(before), n)
-    right = lambda share: np.concatenate([np.arange(n) < share[t] * n for t in before])
+
+    def right(share):
+        return np.concatenate([np.arange(n) < share[t] * n for t in before])
+
     ds = xr.Dataset(
         {"right_before": ("item", right(before)), "right_after": (("edit", "item"), right(after)[None])},
         {

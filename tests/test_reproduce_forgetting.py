@@ -23,12 +23,21 @@ from lens.organisms.shipping import tokenizer_of
 from lens.organisms.symbols_suite import Suite
 from lens.reproduce import (
     common,
+    reproduction,
+)
+from lens.reproduce import (
     forgetting_claims as claims,
+)
+from lens.reproduce import (
     forgetting_frames as frames,
+)
+from lens.reproduce import (
     forgetting_steps as steps,
+)
+from lens.reproduce import (
     forgetting_studies as studies,
 )
-from lens.reproduce import instruction_vectors as paper, reproduction
+from lens.reproduce import instruction_vectors as paper
 
 PLAN = paper.Preset(
     ("plain", "guided", "kl_vector", "kl_start"),
@@ -243,7 +252,10 @@ def test_similarity_and_distance_are_those_of_plain_forwards(model, stored):
         ), torch.stack(last).mean(0)
 
     (a, x), (b, y) = read(bench.study.reader), read(moved)
-    cosine = lambda u, v: float(torch.nn.functional.cosine_similarity(u.double(), v.double(), dim=0))
+
+    def cosine(u, v):
+        return float(torch.nn.functional.cosine_similarity(u.double(), v.double(), dim=0))
+
     assert abs(found[0, 0] - cosine(a, b)) < 1e-5 and abs(found[1, 0] - cosine(x, y)) < 1e-5
     length = torch.cat(
         [(p - q).double().ravel() for p, q in zip(moved.parameters(), bench.study.reader.parameters())]
@@ -274,8 +286,13 @@ def test_the_symbols_study_asks_for_the_tasks_of_the_suite(model):
 
 def test_old_rows_are_not_the_questions_that_are_asked(model):
     """Lists have questions to spare; a table has 48 inputs in all, and where a probe asks all of them, it is named."""
-    as_rows = lambda rows: {tuple(ids[:n].tolist()) for ids, n in zip(rows.ids, rows.lengths)}
-    asked = lambda p: {(*ids, *answer) for ids, answer in p.prompts}
+
+    def as_rows(rows):
+        return {tuple(ids[:n].tolist()) for ids, n in zip(rows.ids, rows.lengths)}
+
+    def asked(p):
+        return {(*ids, *answer) for ids, answer in p.prompts}
+
     some = studies.study_of(model, PLAN, 0)  # asks twelve inputs of a task, six of a table's facts
     assert some.seen == () and all(as_rows(some.old_rows).isdisjoint(asked(p)) for p in some.probes)
     assert len(as_rows(some.old_rows)) == (48 - 12) + (100 - 12) + 4 * (48 - 6)
@@ -400,7 +417,7 @@ def test_verdicts_follow_the_seeds_and_not_the_tasks_pooled():
         (units.method == "guided") & (units["kind"] == "instruction")
     )
     units = units.assign(after=units.after + shift, change=units.change + shift)
-    made, numbers, row = table_for(units)
+    _made, numbers, row = table_for(units)
     difference = frames.paired(units, "guided", "plain", "instruction")
     by = difference.groupby("seed").mean()
     half = stats.ttest_1samp(by, 0).confidence_interval()
@@ -416,11 +433,11 @@ def test_verdicts_follow_the_seeds_and_not_the_tasks_pooled():
 
 
 def test_few_tasks_of_one_seed_show_nothing():
-    made, numbers, row = table_for(known(seeds=1))
+    _made, numbers, row = table_for(known(seeds=1))
     for claim in ("loses old ones", "G5.", "G8.", "keeps old", "G9."):
         assert row(claim).verdict == "not shown: 4 units of one seed" and row(claim).n == "1 seed x 4 tasks"
     assert numbers["guided_instruction"] == pytest.approx(0.3, abs=0.03) and numbers["guided_instruction_low"] is None
-    enough, _, row = table_for(known(seeds=1, tasks=6))
+    _enough, _, row = table_for(known(seeds=1, tasks=6))
     assert row("G5.").verdict == "holds" and "6 units of one seed" in row("G5.").here
 
 

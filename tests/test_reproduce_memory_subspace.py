@@ -12,11 +12,21 @@ from lens.organisms import cards
 from lens.reproduce import (
     cards_models,
     common,
-    memory_subspace as study,
-    memory_subspace_attacks as after,
     memory_subspace_bench,
+)
+from lens.reproduce import (
+    memory_subspace as study,
+)
+from lens.reproduce import (
+    memory_subspace_attacks as after,
+)
+from lens.reproduce import (
     memory_subspace_frames as frames,
+)
+from lens.reproduce import (
     memory_subspace_places as places,
+)
+from lens.reproduce import (
     memory_subspace_steps as steps,
 )
 

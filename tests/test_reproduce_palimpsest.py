@@ -19,13 +19,24 @@ from lens.organisms.palimpsest_family import PRESETS, Size
 from lens.provenance import ProvenanceError
 from lens.reproduce import (
     common,
+    reproduction,
+)
+from lens.reproduce import (
     palimpsest as paper,
+)
+from lens.reproduce import (
     palimpsest_claims as claims,
+)
+from lens.reproduce import (
     palimpsest_frames as frames,
+)
+from lens.reproduce import (
     palimpsest_public as public,
+)
+from lens.reproduce import (
     palimpsest_runs as runs,
 )
-from lens.reproduce import palimpsest_steps as steps, reproduction
+from lens.reproduce import palimpsest_steps as steps
 
 TINY = replace(PRESETS["tiny"], derivatives=("tune-25", "int4"), arms=("linear",), arm_seeds=1)
 
@@ -309,9 +320,10 @@ def test_power_rises_with_rows_and_windows(known):
         and (alice.low <= alice.rate).all()
         and (alice.rate <= alice.high).all()
     )
-    at = lambda window: float(
-        curves[(curves.suspect == "alice") & (curves.window == window) & (curves.n == 500)].rate.iloc[0]
-    )
+
+    def at(window):
+        return float(curves[(curves.suspect == "alice") & (curves.window == window) & (curves.n == 500)].rate.iloc[0])
+
     assert at(8) <= at(0) + 0.1 and curves[curves.suspect == "alice/soft"].rate.max() < 0.3
     need = frames.rows_for(curves)
     assert need["alice"] in steps.ROWS and np.isnan(need["alice/soft"])
@@ -444,7 +456,10 @@ def told(bench):
 def test_claims_follow_the_numbers(monkeypatch):
     monkeypatch.setattr(steps, "ARRIVALS", 2)
     verdict, numbers = told(bench_of(Known(), monkeypatch))
-    starts = lambda text: next(v for c, v in verdict.items() if c.startswith(text))
+
+    def starts(text):
+        return next(v for c, v in verdict.items() if c.startswith(text))
+
     assert (
         starts("A model's losses") == "holds"
         and starts("Models that never saw").startswith("not shown: 0 of ")
@@ -454,7 +469,10 @@ def test_claims_follow_the_numbers(monkeypatch):
     assert starts("Models made from Alice") == "holds" and numbers["derived_detected"] == numbers["derived_of"] == 2
     assert starts("Distillation leaves a weak trace: student of her distributions").startswith("not shown")
     null, _ = told(bench_of(Known(effect=0.0), monkeypatch))
-    starts = lambda text: next(v for c, v in null.items() if c.startswith(text))
+
+    def starts(text):
+        return next(v for c, v in null.items() if c.startswith(text))
+
     assert (
         starts("A model's losses").startswith("does not hold")
         and starts("Models made from Alice").startswith("does not hold")

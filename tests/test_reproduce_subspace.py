@@ -537,7 +537,7 @@ def test_figures_show_the_bars_and_refuse_tables_without_their_columns(tmp_path)
     fig = draws.matched_plot({name: subspace_frames.at_rise(made["curves"], name) for name in ("val", "verse")})
     assert [bar.get_width() for bar in fig.axes[0].patches] == pytest.approx([0.1, 0.9])
     fig = draws.recall_plot(subspace_frames.recall(made["planted"]))
-    assert [t.get_text() for t in fig.axes[0].get_yticklabels()][0] == "hard concrete"
+    assert next(t.get_text() for t in fig.axes[0].get_yticklabels()) == "hard concrete"
     for plot in (draws.layer_plot, draws.transfer_plot, draws.gone_plot, draws.tradeoff_plot):
         with pytest.raises(ValueError, match="method"):
             plot(pd.DataFrame({"seed": [0]}))

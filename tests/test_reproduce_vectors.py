@@ -17,12 +17,18 @@ import lens
 from lens import vectors
 from lens.reproduce import (
     common,
-    function_vectors as paper,
     reproduction,
     vector_claims,
-    vector_frames as frames,
-    vector_steps as steps,
     vector_told,
+)
+from lens.reproduce import (
+    function_vectors as paper,
+)
+from lens.reproduce import (
+    vector_frames as frames,
+)
+from lens.reproduce import (
+    vector_steps as steps,
 )
 from lens.reproduce.vector_arithmetic import Quartet
 from tests.models import speaking
@@ -214,7 +220,10 @@ def parts(vector=0.8, base=0.1, random=0.1, average=0.3, tasks=8, n=50):
     """Stored steps with given accuracies."""
     names = ["universal heads", "own heads", "layer average", "random vector", "another task's"]
     accuracy = dict(zip(names, (vector, vector, average, random, base)))
-    right = lambda share: (np.arange(n) < round(share * n)).astype("int8")
+
+    def right(share):
+        return (np.arange(n) < round(share * n)).astype("int8")
+
     rng, made = np.random.default_rng(0), {}
     coords = {"condition": ["zero_shot"], "vector": names, "layer": [3, 6], "strength": [1.0]}
     for t in range(tasks):
@@ -386,10 +395,13 @@ def estimated(shared, seeds, texts=("a", "b")):
                 1 + np.arange(10),
                 1 + np.arange(10),
             )
-            of = lambda x, said: stamp(
-                xr.Dataset({"effect": (("prompt", "layer", "head"), x)}, {"layer": range(9), "head": range(4)}),
-                {"kind": "head effects", "texts": said},
-            )
+
+            def of(x, said):
+                return stamp(
+                    xr.Dataset({"effect": (("prompt", "layer", "head"), x)}, {"layer": range(9), "head": range(4)}),
+                    {"kind": "head effects", "texts": said},
+                )
+
             made[s, task] = steps_ | {
                 "effects_demonstrations": of(exact, ["a", "b"]),
                 "effects_atp": of(estimate, list(texts)),
@@ -455,7 +467,9 @@ def instructed(known):
 
 
 def test_vectors_of_instructions_that_are_not_followed_are_not_measured():
-    of = lambda known: vector_claims.verdicts(instructed(known), [], depth=9, k=3)
+    def of(known):
+        return vector_claims.verdicts(instructed(known), [], depth=9, k=3)
+
     table, numbers = of([0, 1, 0, 1])
     assert (
         verdict_of(table, "Instruction text")
@@ -516,7 +530,10 @@ def test_a_vector_needs_the_stored_means(model, stored):
 
 def test_every_task_and_seed_has_random_vectors_of_its_own(model, stored):
     made, out = stored
-    record = lambda s, t: lens.engine.results.provenance(made.parts[s, t]["sweep"])["call"]["vectors"]
+
+    def record(s, t):
+        return lens.engine.results.provenance(made.parts[s, t]["sweep"])["call"]["vectors"]
+
     drawn = {v["sha256"] for t in made.tasks for n, v in record(0, t).items() if n.startswith("random vector ")}
     assert len(drawn) == len(made.tasks) * PRESET.draws
     assert not (out / "seed-0" / "one" / "sweep.nc").read_bytes().count(b"w90"), "of the prompts a digest is kept"

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lens.reproduce import again as judging, common
+from lens.reproduce import again as judging
+from lens.reproduce import common
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 

@@ -27,7 +27,7 @@ N = 12
 
 
 def public_summaries():
-    """name -> function, each once: of the public names of `lens` and of its modules; methods of public classes too."""
+    """Name -> function, each once: of the public names of `lens` and of its modules; methods of public classes too."""
     found, seen = {}, set()
     for module in (lens, *(importlib.import_module(f"lens.{name}") for name in lens._MODULES)):
         for name in getattr(module, "__all__", []):
@@ -250,7 +250,7 @@ def test_every_summary_is_covered():
 
 @pytest.mark.parametrize("name", MADE)
 def test_n_interval_and_test_in_every_row(name):
-    make, axes, options = MADE[name]
+    make, _axes, options = MADE[name]
     found = rows(SUMMARIES[name](make(np.random.default_rng(3)), **options))
     assert found
     for row in found:

@@ -119,7 +119,10 @@ def test_the_floor_of_a_layer_sweep_is_that_of_the_tokens_that_must_be_computed(
         vocab_size=50,
     )
     kv, rest, logits, key = 2 * 8 * 4 * 2, 2 * (8 * 8 * 2 + 3 * 8 * 16), 2 * 8 * 50, 2 * 2 * 8
-    token = lambda p, layers: layers * (kv + rest + (p + 1) * key)
+
+    def token(p, layers):
+        return layers * (kv + rest + (p + 1) * key)
+
     whole = sum(token(p, 4) for p in range(3)) + 3 * logits
     # the unedited pass: three layers of all tokens, the last layer's keys and values, and all of it at the token that
     # is read; then three to no layers

@@ -147,7 +147,8 @@ def carried(
     on_part: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
     """A row a layer: activation of memorised over clean text in the band, in each basis and on both sides of the layer,
-    with intervals; `on_part` is told how many layers of how many are read. Raises Stopped."""
+    with intervals; `on_part` is told how many layers of how many are read. Raises Stopped.
+    """
     rows, part, batches = [], band.of(decomposition), stacked(clean)
     names = list(part)
     for start in range(0, len(names), LAYERS_AT_ONCE):
@@ -169,9 +170,10 @@ def carried(
         at = ds.isel(band=band_number(band.low))
         for i, name in enumerate(some):
             one = at.isel(layer=i)
-            value = lambda basis, side, one=one: [
-                finite(one[v].sel(basis=basis, side=side)) for v in ("ratio", "low", "high")
-            ]  # noqa: E731
+
+            def value(basis, side, one=one):
+                return [finite(one[v].sel(basis=basis, side=side)) for v in ("ratio", "low", "high")]
+
             rows.append(
                 {"layer": name}
                 | {f"{basis}_{side}": value(basis, side) for basis in BASES for side in ("output", "input")}

@@ -22,7 +22,6 @@ from lens.diffusion.localisation import VARIANTS
 from lens.diffusion.pipeline import CROSS_ATTENTION, FEED_FORWARD
 from lens.diffusion.sampling import BATCH, timesteps
 from lens.engine.linear import LinearError, linears
-
 from widgets.errors import ViewError
 
 METHODS = {
@@ -163,9 +162,10 @@ def cards_of(pipeline: Pipeline) -> tuple[dict[str, Captions], dict[str, Caption
     if pipeline.card.get("name") != "cards" or "recipe" not in pipeline.card:
         raise ViewError("memorised: give captions with their training pictures; only the organism cards brings its own")
     pairs = Corpus(cards.Recipe(**pipeline.card["recipe"])).pairs
-    of = lambda cell, s=None: captions_of(
-        pairs.of(cell, s), pipeline, f"{CARDS}({cell!r}{'' if s is None else f', {s}'})"
-    )  # noqa: E731
+
+    def of(cell, s=None):
+        return captions_of(pairs.of(cell, s), pipeline, f"{CARDS}({cell!r}{'' if s is None else f', {s}'})")
+
     sets = int(pairs.set.max()) + 1
     memorised = {
         f"planted often, with code, set {s}": of("code-many", s)
@@ -313,7 +313,7 @@ class Sampling:
         """Steps after which pictures are kept: all where decoding costs nothing, else a few."""
         there = len(timesteps(pipeline, self.steps))
         few = there if pipeline.codec.__class__.__name__ == "Patches" else min(there, FRAMES)
-        return tuple(dict.fromkeys(int(round(v)) for v in np.linspace(there / few, there, few)))
+        return tuple(dict.fromkeys(round(v) for v in np.linspace(there / few, there, few)))
 
     def options(self) -> dict[str, Any]:
         return {"seeds": self.seeds, "steps": self.steps, "guidance": self.guidance}

@@ -14,8 +14,8 @@ from typing import Any
 import traitlets
 
 from lens.arguments import FilePath, door
-from lens.files import Taken, expanded
 from lens.engine.changes import Changes, core_of
+from lens.files import Taken, expanded
 from widgets._view import SweepView
 from widgets.errors import ViewError
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -268,9 +268,10 @@ def live(found: Any, setting: Setting, answer: Sequence[tuple[int, str]], words:
     }
     if answer:
         first, name = answer[0]
-        changes = lambda before, after: dict(
-            zip(("before", "after", "change"), _changes(before, after if memory else None), strict=True)
-        )  # noqa: E731
+
+        def changes(before, after):
+            return dict(zip(("before", "after", "change"), _changes(before, after if memory else None), strict=True))
+
         data["answer"] = {
             "text": setting.answer,
             "token": name,
@@ -495,9 +496,10 @@ def _nats(value: float) -> str:
 def _lists(shown: Mapping[str, Any]) -> str:
     both = [("unedited", shown["before"])] + ([("with the injection", shown["after"])] if shown.get("after") else [])
     head = "".join(f'<th style="text-align:left" colspan="2">{title}</th>' for title, _ in both)
-    cell: Callable[[Sequence[Any]], str] = lambda row: (
-        f'<td style="text-align:left"><code>{escaped(row[0])}</code></td><td>{100 * row[1]:.1f} %</td>'
-    )  # noqa: E731
+
+    def cell(row: Sequence[Any]) -> str:
+        return f'<td style="text-align:left"><code>{escaped(row[0])}</code></td><td>{100 * row[1]:.1f} %</td>'
+
     rows = "".join(
         "<tr>" + "".join(cell(row) for row in line) + "</tr>" for line in zip(*(rows for _, rows in both), strict=False)
     )

@@ -367,7 +367,8 @@ def _log10_e(result: Any) -> float:
 
 def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """One line a question, in the sequence of asking, with Holm's correction over all of them; a question that failed,
-    or whose p is only approximate, counts as p = 1."""
+    or whose p is only approximate, counts as p = 1.
+    """
     lines = []
     for run in runs:
         q, result = run.question, run.dataset

@@ -12,7 +12,6 @@ from lens import memorization, subspace
 from lens.measure.statistics import halves
 from lens.memorization import Sequences
 from lens.tokens import tokenize, tokenizer_of
-
 from widgets.errors import ViewError
 
 #: Sequences from which a set is halved: the edit is found on one half, recitation is reported on the other.

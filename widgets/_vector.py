@@ -507,11 +507,14 @@ def static(
                 *(f"{names[s['side']]}, {w}" for s in live["sides"] for w in ("without", "with")),
             )
         )
-        cells = lambda item: [
-            item["x"],
-            item["y"],
-            *(v for side in item["sides"] for v in (side["base"][0], (side.get("with") or ["–"])[0])),
-        ]  # noqa: E731
+
+        def cells(item):
+            return [
+                item["x"],
+                item["y"],
+                *(v for side in item["sides"] for v in (side["base"][0], (side.get("with") or ["–"])[0])),
+            ]
+
         body = "".join(
             "<tr>"
             + "".join(f'<td style="text-align:left"><code>{escaped(c)}</code></td>' for c in cells(item))

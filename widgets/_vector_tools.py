@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ class Tools:
             torch.arange(len(logits)), torch.tensor([t for p in prompts for t in p.answer_ids], device=logits.device)
         ]
         right = (wanted == highest).cpu().numpy()
-        correct = np.array([right[a:b].all() for a, b in zip(first, first[1:], strict=False)])
+        correct = np.array([right[a:b].all() for a, b in itertools.pairwise(first)])
         at = torch.as_tensor(first[:-1], device=logits.device)
         return Reading(
             correct,

@@ -291,9 +291,10 @@ class CurvatureView(SweepView):
             band = self._band()
             key = band.key()
             if key not in self._carried:
-                reading = lambda done, of: self.publish(
-                    carries={"fields": fields, "status": "running", "done": done, "of": of}
-                )  # noqa: E731
+
+                def reading(done, of):
+                    return self.publish(carries={"fields": fields, "status": "running", "done": done, "of": of})
+
                 reading(0, 1)
                 part = band.of(self.decomposition)
                 shares = curvature.spectrum(part, by=self.by, bands=_curvature.ends_of(band.low, band.high)).isel(

@@ -165,10 +165,13 @@ class DiffusionBench(ForceView):
         sampling = Sampling(
             tuple(map(int, seeds)), int(steps), float(guidance), batch or (BATCH if p.image_shape[1] <= 64 else 8)
         )
-        taken = lambda given, what: {
-            name: captions_of(one, p, f"{what}[{name!r}]" if isinstance(given, dict) else what)
-            for name, one in named(given, what).items()
-        }  # noqa: E731
+
+        def taken(given, what):
+            return {
+                name: captions_of(one, p, f"{what}[{name!r}]" if isinstance(given, dict) else what)
+                for name, one in named(given, what).items()
+            }
+
         own = None if never is None else captions_of(never, p, "never")
         if memorised is None:
             self._memorised, self._references, planted = cards_of(p)
@@ -218,9 +221,10 @@ class DiffusionBench(ForceView):
             }
             for name, words in layers.items()
         }
-        sized = lambda sets, what: [
-            [name, f"{name} ({len(one)} {what}{'' if len(one) == 1 else 's'})"] for name, one in sets.items()
-        ]  # noqa: E731
+
+        def sized(sets, what):
+            return [[name, f"{name} ({len(one)} {what}{'' if len(one) == 1 else 's'})"] for name, one in sets.items()]
+
         super().__init__(
             model_info={
                 "name": p.name,

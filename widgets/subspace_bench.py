@@ -257,7 +257,7 @@ class SubspaceBench(ForceView):
 
     def _only(self, run: Run) -> None:
         """Scores and decompositions are as large as the weights: those of the last two questions are kept."""
-        self._locators = [one for one in self._locators if one.locator is not run.locator][-1:] + [run]
+        self._locators = [*[one for one in self._locators if one.locator is not run.locator][-1:], run]
         for other in self._runs.values():
             if all(other.locator is not one.locator for one in self._locators):
                 other.locator.forget()

@@ -67,8 +67,8 @@ from .kinds import (
 from .words import (
     Count,
     Draws,
-    Fraction,
     FilePath,
+    Fraction,
     Heads,
     Index,
     Layers,

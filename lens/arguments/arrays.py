@@ -101,7 +101,7 @@ class Ids(Fitting):
 
     def fits(self, value: Any) -> bool:
         given = getattr(value, "ids", value)
-        return self._whole(given, 2) or self.one and self._whole(given, 1)
+        return self._whole(given, 2) or (self.one and self._whole(given, 1))
 
     @classmethod
     def _whole(cls, value: Any, axes: int) -> bool:
@@ -117,4 +117,4 @@ class Ids(Fitting):
         import numpy as np
 
         row = np.asarray(value)
-        return not len(row) or row.ndim == 1 and row.dtype.kind in "iu" and row.dtype != np.uint64
+        return not len(row) or (row.ndim == 1 and row.dtype.kind in "iu" and row.dtype != np.uint64)

@@ -131,7 +131,7 @@ class Either(Check):
                     continue
                 choice = choice and unfit.choice
                 # an item that does not fit says more than that the whole does not
-                if found is None and (unfit.where or len(self.checks) == 2 and unfit.expected != check.expected):
+                if found is None and (unfit.where or (len(self.checks) == 2 and unfit.expected != check.expected)):
                     found = unfit
         raise found or Unfit(value, self.expected, choice=choice)
 

@@ -90,7 +90,7 @@ class Number(Check):
                 raise Unfit(value, self.expected)
             value = number
         try:
-            fits = math.isfinite(value) or self.infinite and not math.isnan(value)
+            fits = math.isfinite(value) or (self.infinite and not math.isnan(value))
         except OverflowError:
             fits = False
         if fits and self.low is not None:
@@ -107,7 +107,7 @@ class Number(Check):
             )
             raise Unfit(value, self.expected + hint)
         # what is no number of the machine, such as a fraction or a longer int, is handed on as the nearest that is
-        return value if type(value) is float or type(value) is int and -(2**63) <= value < 2**63 else float(value)
+        return value if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63) else float(value)
 
     @staticmethod
     def _number(value: Any) -> int | float | None:
@@ -169,9 +169,8 @@ class Choice(Check):
 
     def take(self, value: Any) -> Any:
         for choice in self.among:
-            if (
-                value is choice
-                or type(choice) in (str, int, bytes)
+            if value is choice or (
+                type(choice) in (str, int, bytes)
                 and isinstance(value, type(choice))
                 and not isinstance(value, bool)
                 and value == choice
@@ -223,13 +222,13 @@ class Indices(Check):
         return f"{self.axis} numbers: an int, a slice, a range, a list of ints, or None for all"
 
     def take(self, value: Any) -> Any:
-        if value is None or type(value) is int and -(2**31) <= value <= 2**31:
+        if value is None or (type(value) is int and -(2**31) <= value <= 2**31):
             return value
         if type(value) is tuple and all(type(one) is int and -(2**31) <= one <= 2**31 for one in value):
             return value  # what sweeps make thousands of
         if isinstance(value, slice):
             for part in (value.start, value.stop, value.step):
-                if part is not None and (type(part) is not int or abs(part) > 2**63 - 1) or part is value.step == 0:
+                if (part is not None and (type(part) is not int or abs(part) > 2**63 - 1)) or part is value.step == 0:
                     raise Unfit(value, f"{self.expected}; a slice is of whole numbers, and its step is not 0")
             return value
         if isinstance(value, range):

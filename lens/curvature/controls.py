@@ -41,7 +41,9 @@ def random_orthogonal(width: int, seed: int) -> Float[Tensor, "width width"]:
 
 
 def _random(layer: LayerCurvature, seed: int, by: str) -> _Choice:
-    put = lambda q: q.to(layer.u_a.device)
+    def put(q):
+        return q.to(layer.u_a.device)
+
     left, right = put(random_orthogonal(layer.shape[0], 2 * seed)), put(random_orthogonal(layer.shape[1], 2 * seed + 1))
     return _Choice(left, left.T @ layer.weight.float() @ right, right, layer.mass(by))
 
@@ -62,7 +64,9 @@ def _own(score: Callable[[LayerCurvature, str], Tensor]) -> Callable[[LayerCurva
 
 
 def _magnitude(layer: LayerCurvature, seed: int, by: str) -> _Choice:
-    eye = lambda n: torch.eye(n, device=layer.u_a.device)
+    def eye(n):
+        return torch.eye(n, device=layer.u_a.device)
+
     return _Choice(eye(layer.shape[0]), layer.weight.float(), eye(layer.shape[1]), layer.weight.float().abs())
 
 

@@ -79,9 +79,9 @@ def curve(
     cells = {name: np.full((len(methods), len(rhos), draws, *np.shape(v)), np.nan) for name, v in base.items()}
     if clash := set(base) & set(_OWN):
         raise CurvatureError(f"evaluate returns {sorted(clash)!r}, names that the curve uses itself; expected others.")
-    made = lambda status: _dataset(
-        decomposition, methods, rhos, draws, seed, match, deficient, base, own, cells, status
-    )
+
+    def made(status):
+        return _dataset(decomposition, methods, rhos, draws, seed, match, deficient, base, own, cells, status)
 
     def point(at: tuple[int, int, int], make: Callable[[], Edit]) -> Edit:
         began = time.perf_counter()

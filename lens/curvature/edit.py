@@ -19,8 +19,8 @@ from torch import Tensor
 from ..arguments import Model, Portion, Size, door, unfit
 from ..engine import results
 from ..engine.changes import Undo
-from ..engine.in_force import InForce
 from ..engine.feedforward import FEED_FORWARD, in_block, said
+from ..engine.in_force import InForce
 from ..engine.linear import linears, near
 from ..engine.weights import EDITED, prepared_weights
 from .eigen import By, Decomposition, LayerCurvature, deficiency
@@ -183,7 +183,7 @@ def keep_set(layer: LayerCurvature, rho: Portion, by: By = "kfac") -> Bool[Tenso
     return layer.mass(by) >= least * (1 - TIE)
 
 
-def _least_product(lam: Float[Tensor, "out"], mu: Float[Tensor, "in"], rho: float) -> float:
+def _least_product(lam: Float[Tensor, " out"], mu: Float[Tensor, "in"], rho: float) -> float:
     """The product lam_i mu_j at which the products above it carry `rho` of all, by bisection over its logarithm: no
     table of products is sorted.
     """
@@ -211,7 +211,7 @@ def unreached(layer: LayerCurvature, by: str = "kfac") -> Bool[Tensor, "out in"]
 def rebuilt(
     weight: Tensor, left: Tensor, coefficients: Tensor, right: Tensor, stay: Bool[Tensor, "out in"]
 ) -> Float[Tensor, "out in"]:
-    """left (coefficients * stay) right^T in the weight's dtype, as the weight less what goes: the closer to it the less
+    """Left (coefficients * stay) right^T in the weight's dtype, as the weight less what goes: the closer to it the less
     goes, and bit-equal where everything stays.
     """
     if bool(stay.all()):

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..arguments import AllFinite, Count, Filled, FilePath, Model, door, unfit
+from ..arguments import AllFinite, Count, FilePath, Filled, Model, door, unfit
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.linear import linears, near
 from ..notices import warn
@@ -47,7 +47,7 @@ class LayerCurvature:
     u_a: Float[Tensor, "in in"]
     mu: Float[Tensor, "in"]
     u_g: Float[Tensor, "out out"]
-    lam: Float[Tensor, "out"]
+    lam: Float[Tensor, " out"]
     tokens: Count
     moments: Float[Tensor, "out in"] | None = None
 
@@ -224,7 +224,7 @@ def deficiency(short: Sequence[LayerCurvature]) -> str:
 @door(CurvatureError)
 def eigen(
     matrix: Annotated[Float[Tensor, "d d"], Filled(), AllFinite()], folder: FilePath | None = None
-) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
+) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
     """Eigenvalues (float64, descending, negative ones of rounding set to 0) and eigenvectors (float32 columns, each
     one's largest entry positive) of a symmetric matrix.
     """

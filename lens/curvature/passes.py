@@ -332,7 +332,7 @@ class State:
         try:
             with safe_open(str(self.path), framework="pt") as file:
                 facts = reading.value(file.metadata()["facts"], dict)
-                facts["notes"], facts["done"]  # noqa: B018 - each must be there
+                facts["notes"], facts["done"]
                 # read, not mapped: the sums are added to
                 sums = {name: file.get_tensor(name).clone().to(device) for name in file.keys()}
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

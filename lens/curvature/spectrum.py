@@ -4,6 +4,7 @@ clean text use each band of it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -75,14 +76,17 @@ def spectrum(
         )
     }
     longest = max(max(layer.shape) for layer in decomposition.values())
-    padded = lambda v: np.pad(v.cpu().numpy(), (0, longest - len(v)), constant_values=np.nan)
+
+    def padded(v):
+        return np.pad(v.cpu().numpy(), (0, longest - len(v)), constant_values=np.nan)
+
     for layer in decomposition.values():
         mass, order = layer.mass(by).flatten().sort(descending=True, stable=True)
         cuts = [0, *(round(e * len(mass)) for e in ends)]
         energy = layer.coefficients.double().square().flatten()[order]
         rising = mass.cumsum(0) / mass.sum()
         for name, values in (("band_mass", mass), ("coefficient_energy", energy)):
-            of[name].append([float(values[a:b].sum() / values.sum()) for a, b in zip(cuts, cuts[1:])])
+            of[name].append([float(values[a:b].sum() / values.sum()) for a, b in itertools.pairwise(cuts)])
         of["pairs"].append([min(int(torch.searchsorted(rising, float(s))) + 1, len(mass)) / len(mass) for s in shares])
         for name, value in (
             ("mu", padded(layer.mu)),
@@ -248,7 +252,7 @@ class _Reader:
     def __init__(self, basis: str, side: str, layer: LayerCurvature, ends: Sequence[float], by: str, seed: int):
         self.coefficients = self.band = None
         if basis == "svd":
-            u, s, vh = layer.svd
+            _u, s, vh = layer.svd
             # directions of no singular value come last: what x has there is what the others leave
             self.turn, self.scale, width = (
                 vh.T,

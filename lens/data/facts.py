@@ -179,7 +179,7 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def facts() -> dict[str, dict[str, str]]:
-    """relation -> subject -> answer."""
+    """Relation -> subject -> answer."""
     listed = {}
     for relation, (_, text) in RELATIONS.items():
         entries = [entry.split(":") for entry in " ".join(text.split()).split(";")]
@@ -188,7 +188,7 @@ def facts() -> dict[str, dict[str, str]]:
 
 
 def halves(seed: int) -> dict[str, str]:
-    """subject -> "select" or "report", the same in every relation, each relation's new subjects dealt out evenly."""
+    """Subject -> "select" or "report", the same in every relation, each relation's new subjects dealt out evenly."""
     source, half = random.Random(f"halves/{seed}"), {}
     for relation, answers in facts().items():
         new = [subject for subject in answers if subject not in half]

@@ -27,7 +27,7 @@ def entries(text: str) -> list[tuple[str, str]]:
 
 
 def answers(relation: str) -> dict[str, tuple[str, str]]:
-    """bridge entity -> (the entity as a sentence names it, its answer), without the facts marked "-"."""
+    """Bridge entity -> (the entity as a sentence names it, its answer), without the facts marked "-"."""
     listed = entries(SECOND[relation][1] or COUNTRIES)
     if relation in COUNTRY:
         listed = [(name, facts.split(",")[COUNTRY[relation]].strip()) for name, facts in listed]
@@ -57,7 +57,7 @@ def records() -> Iterator[dict[str, Any]]:
 
 
 def halves(seed: int) -> dict[str, str]:
-    """bridge entity in small letters -> "select" or "report", so that every group is cut about in the middle.
+    """Bridge entity in small letters -> "select" or "report", so that every group is cut about in the middle.
 
     Entities are dealt out one by one, those of most candidates first, each to the half that has fewer candidates in
     the groups where the entity stands.

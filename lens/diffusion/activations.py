@@ -26,9 +26,9 @@ from .. import files, reading
 from ..arguments import Count, FilePath, Size, door, unfit
 from ..engine.linear import Linear, inputs_of
 from ..engine.sessions import of_one_model
-from ..subspace.activations import Stats
 from ..models import weight_hash
 from ..notices import warn
+from ..subspace.activations import Stats
 from ..subspace.sums import lines_of
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError

@@ -20,10 +20,10 @@ from tqdm.auto import tqdm
 from ..arguments import Count, Draws, Filled, Fraction, Positive, Seed, Size, array, door, unfit
 from ..engine import results
 from ..engine.record import record_of
-from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
+from ..engine.sweeps import hidden
+from ..engine.walk import Stopped
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline
@@ -199,7 +199,8 @@ def _start(pipeline: Pipeline, start: Sequence[str] | str, count: int, seed: int
 
 def refuse_other_predictions(pipeline: Pipeline) -> None:
     """Raises DiffusionError where the U-Net was trained to predict something else than the noise, or for a scheduler of
-    an unknown kind."""
+    an unknown kind.
+    """
     refuse_unknown(pipeline.scheduler)
     kind = prediction(pipeline.scheduler)
     if kind != "epsilon":

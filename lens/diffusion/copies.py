@@ -326,7 +326,7 @@ def copied(
                 f"{name} has {len(given)} entries and images {x.shape[0]} captions of {x.shape[1]} seeds; expected one"
                 " for each, in the same order."
             )
-    if isinstance(above, Threshold) and above.copies != "above" or not math.isfinite(float(above)):
+    if (isinstance(above, Threshold) and above.copies != "above") or not math.isfinite(float(above)):
         raise DiffusionError(
             f"above={above}: expected a finite number or a threshold of the background correlation, whose copies lie"
             " above it."

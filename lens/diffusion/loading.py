@@ -100,8 +100,7 @@ def _inspected(name: str, folder: Path) -> dict[str, Any]:
             continue
         library = entry[0] if len(entry) == 2 else entry
         if (
-            library not in LIBRARIES
-            and not _of_diffusers(library)
+            (library not in LIBRARIES and not _of_diffusers(library))
             or not isinstance(entry[1], str)
             or not entry[1].isidentifier()
         ):

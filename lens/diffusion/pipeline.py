@@ -164,7 +164,8 @@ class Pipeline:
     @property
     def hash(self) -> str:
         """The SHA-256 of all that a picture depends on as it is now: the weights of the U-Net, the text encoder and the
-        autoencoder, the tokenizer's vocabulary, the scheduler's settings. Compiled parts have that of plain ones."""
+        autoencoder, the tokenizer's vocabulary, the scheduler's settings. Compiled parts have that of plain ones.
+        """
         return hashlib.sha256(json.dumps(self._identities(), sort_keys=True, default=str).encode()).hexdigest()
 
     @property
@@ -364,7 +365,8 @@ _VOCABULARY = "_mnemoscope_vocabulary"
 
 def spelled_out(caption: str, tokenizer: Any) -> str:
     """A caption with each learned word of several vectors (textual inversion) as all of its tokens, `<word> <word>_1
-    <word>_2`, as diffusers' pipelines write it."""
+    <word>_2`, as diffusers' pipelines write it.
+    """
     added = getattr(tokenizer, "added_tokens_encoder", {})
     for token in [token for token in added if f"{token}_1" in added and token in tokenizer.tokenize(caption)]:
         parts = [token]
@@ -376,7 +378,8 @@ def spelled_out(caption: str, tokenizer: Any) -> str:
 
 def attentions(unet: nn.Module) -> list[Any]:
     """Attention processors that may compute something else than diffusers' default one: a person's own, and any on an
-    attention whose norms or scale some processors pass over."""
+    attention whose norms or scale some processors pass over.
+    """
     found = []
     for name, module in unet.named_modules():
         processor = getattr(module, "processor", None)
@@ -402,7 +405,8 @@ def attentions(unet: nn.Module) -> list[Any]:
 
 def refuse_more_than_text(parts: Any) -> None:
     """Raises: DiffusionError: parts that a text, noise and a timestep do not determine the prediction of: control
-    networks, a second text encoder, pictures as prompts, other channels."""
+    networks, a second text encoder, pictures as prompts, other channels.
+    """
     own = (
         "unet",
         "text_encoder",

@@ -23,8 +23,8 @@ from ..arguments import Count, Draws, FilePath, Positive, Seed, Share, Size, Who
 from ..engine.linear import idle_projections
 from ..engine.sessions import of_one_model
 from ..measure.crossings import crossing_difference
-from .attacks import Measure, Pairs, digest, measured, pairs_of, refuse_other_predictions, refuse_shared, stamped
 from .arguments import Guidance, Seeds
+from .attacks import Measure, Pairs, digest, measured, pairs_of, refuse_other_predictions, refuse_shared, stamped
 from .errors import DiffusionError
 from .pipeline import Pipeline
 from .sampling import denoise, noised, predicted

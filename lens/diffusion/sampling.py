@@ -13,14 +13,15 @@ from tqdm.auto import tqdm
 
 from ..arguments import Count, Fraction, door, unfit
 from ..engine.linear import uncompiled
-from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
+from ..engine.sweeps import hidden
+from ..engine.walk import Stopped
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline
-from .schedules import Schedule, refuse_drift, timesteps as timesteps
+from .schedules import Schedule, refuse_drift
+from .schedules import timesteps as timesteps
 
 #: Pictures denoised at once, each two rows of the U-Net's batch under guidance; large latents ask for fewer. And how
 #: many are decoded at once.

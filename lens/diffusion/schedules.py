@@ -87,7 +87,8 @@ class Schedule:
 
     def noisy(self, seeds: Sequence[int], shape: Sequence[int]) -> dict[str, Any]:
         """Options of `step` for a scheduler that may add noise: a generator for each row that has drawn its starting
-        noise already."""
+        noise already.
+        """
         if not self._noisy:
             return {}
         made = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -120,7 +121,8 @@ class Schedule:
 
     def signal(self, t: Tensor) -> float:
         """How much of the network's input the clean latents are: input = signal * clean + sqrt(1 - signal^2) * noise.
-        Asked before `step`."""
+        Asked before `step`.
+        """
         scaled = float(self.ran.scale_model_input(torch.ones(1), t))
         if scaled != 1:
             return scaled  # of a scheduler that works on clean + sigma * noise
@@ -133,7 +135,8 @@ class Schedule:
 
     def in_noise(self, t: Tensor) -> float:
         """By how much a difference of two predictions is multiplied to be that of the predicted noise. Asked before
-        `step`."""
+        `step`.
+        """
         kind = prediction(self.ran)
         if kind == "epsilon":
             return 1.0
@@ -160,7 +163,8 @@ class Schedule:
 
 def timesteps(pipeline: Pipeline, steps: int) -> Int[Tensor, " step"]:
     """The steps that the pipeline's scheduler makes of so many; PNDM, as Stable Diffusion 1 has it, makes one more.
-    Raises as `Schedule`."""
+    Raises as `Schedule`.
+    """
     return Schedule(pipeline, steps).steps.cpu()
 
 
@@ -171,7 +175,8 @@ def prediction(scheduler: Any) -> str:
 
 def refuse_unknown(scheduler: Any) -> None:
     """Raises: DiffusionError: a scheduler that lacks what a run asks for, asks for more, predicts something else, or
-    draws noise that is not a picture's own."""
+    draws noise that is not a picture's own.
+    """
     name = type(scheduler).__name__
     if missing := [part for part in _ASKED if not hasattr(scheduler, part)]:
         raise DiffusionError(
@@ -201,7 +206,8 @@ def refuse_unknown(scheduler: Any) -> None:
 
 def scheduler_name(pipeline: Pipeline, steps: int) -> str:
     """A scheduler's class and the hash of its configuration, as it is now, and of the levels that it makes of so many
-    steps."""
+    steps.
+    """
     ran = Schedule(pipeline, steps).ran
     config = {key: value for key, value in ran.config.items() if not key.startswith("_")}
     made = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
@@ -276,7 +282,8 @@ def _ended(pipeline: Pipeline, steps: int, clean: Tensor, added: Tensor, share: 
 
 def _levels_off(pipeline: Pipeline, steps: int, clean: Tensor, added: Tensor, share: float) -> float:
     """How far, at most, the noise in the network's input is from the level of its timestep, with a network that knows
-    the clean latents."""
+    the clean latents.
+    """
     schedule, off = _on_cpu(pipeline, steps, share), 0.0
     x, own = schedule.starting(added, clean), schedule.noisy(range(len(clean)), clean.shape[1:])
     for number, t in enumerate(schedule.steps):

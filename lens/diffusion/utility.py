@@ -10,6 +10,7 @@ are read beside their ceiling or floor: the classifier's own accuracy on held-ou
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -27,13 +28,14 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .. import files, reading
-from ..arguments import Count, Draws, FilePath, NonNegative, Seed, Share, Whole, array as numbers, door, unfit
+from ..arguments import Count, Draws, FilePath, NonNegative, Seed, Share, Whole, door, unfit
+from ..arguments import array as numbers
 from ..engine import results
-from ..engine.sweeps import hidden
 from ..engine.sessions import of_one_model
+from ..engine.sweeps import hidden
 from ..measure.statistics import Interval, bootstrap, bootstrap_comparison
-from .copies import Images, pixels, rate
 from .arguments import Captions
+from .copies import Images, pixels, rate
 from .errors import DiffusionError
 from .pipeline import Pipeline
 from .sampling import BATCH, noised, predicted
@@ -589,7 +591,7 @@ def _draw(
     rng = torch.Generator().manual_seed(
         int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
     )
-    t = torch.cat([torch.randint(int(a), int(b), (per,), generator=rng) for a, b in zip(edges[:-1], edges[1:])])
+    t = torch.cat([torch.randint(int(a), int(b), (per,), generator=rng) for a, b in itertools.pairwise(edges)])
     return t, torch.randn(len(t), *shape, generator=rng)
 
 
@@ -598,7 +600,7 @@ def _draw(
 
 def _labels(labels: Mapping[str, Any], n: int, attributes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Labels as whole numbers; those of a trained classifier must be of its attributes and classes."""
-    if not isinstance(labels, Mapping) or not labels or attributes is not None and set(labels) != set(attributes):
+    if not isinstance(labels, Mapping) or not labels or (attributes is not None and set(labels) != set(attributes)):
         named = "at least one attribute" if attributes is None else ", ".join(attributes)
         raise DiffusionError(
             f"labels has {list(labels) if isinstance(labels, Mapping) else type(labels).__name__}; expected a mapping"
@@ -614,8 +616,7 @@ def _labels(labels: Mapping[str, Any], n: int, attributes: Mapping[str, int] | N
             or value.dtype.kind not in "iu"
             or value.min() < -1
             or value.max() > 2**16
-            or attributes is not None
-            and value.max() >= attributes[name]
+            or (attributes is not None and value.max() >= attributes[name])
         ):
             most = "" if attributes is None else f" below {attributes[name]}"
             raise DiffusionError(

@@ -8,7 +8,8 @@ adds, the output projection must give what attention returns, the down projectio
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn

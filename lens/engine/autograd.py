@@ -7,7 +7,8 @@ import torch
 
 def require_autograd(error: type[Exception], what: str) -> None:
     """Raises `error` under torch.inference_mode, where nothing can be recorded; torch.no_grad() around a call is no
-    obstacle."""
+    obstacle.
+    """
     if torch.is_inference_mode_enabled():
         raise error(
             f"{what} takes gradients, and torch.inference_mode() is in force, under which torch records none, "

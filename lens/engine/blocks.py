@@ -49,7 +49,8 @@ def rotate(x: Float[Tensor, "n heads d_head"], cos: Float[Tensor, "n rot"], sin:
 
 class Norm:
     """A layer norm or RMS norm: RMS norms of float32 models in two passes over memory, others by the model's own
-    module."""
+    module.
+    """
 
     def __init__(self, module: nn.Module):
         self.module = module

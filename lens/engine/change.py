@@ -16,7 +16,8 @@ from .sites import HEADED, Site, indices
 @dataclass
 class Change:
     """What one edit does to the tokens it meets, ``x -> keep * x + scale * value``, on some heads (or neurons) and
-    keys."""
+    keys.
+    """
 
     keep: float
     scale: float
@@ -27,10 +28,11 @@ class Change:
     headed: bool = False
 
     def write(
-        self, x: Tensor, row: Int[Tensor, "n"], column: Int[Tensor, "n"], entry: Int[Tensor, "n"] | None, where: Site
+        self, x: Tensor, row: Int[Tensor, " n"], column: Int[Tensor, " n"], entry: Int[Tensor, " n"] | None, where: Site
     ) -> None:
         """Writes in place at ``x[row, column]``; ``entry`` says which position of a value with a position axis each
-        token takes."""
+        token takes.
+        """
         old = x[row, column]
         part = old if self.sub is None else old[:, self.sub]
         part = part if self.key is None else part[..., self.key]

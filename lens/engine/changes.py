@@ -144,7 +144,7 @@ class Changes:
                     if take is not None:
                         take()
                     return None
-                if pressed() or limit is not None and time.monotonic() - began >= limit:
+                if pressed() or (limit is not None and time.monotonic() - began >= limit):
                     return why
                 self.freed.wait(_POLL)
             if says_stop(stop):

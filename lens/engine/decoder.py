@@ -7,7 +7,8 @@ logits equal to the model's own on a probe; otherwise it raises ``UnsupportedMod
 from __future__ import annotations
 
 import inspect
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -216,7 +217,7 @@ class Decoder:
         return {torch.float32: 1e-4, torch.float64: 1e-4}.get(self.dtype, 5e-2)
 
     @torch.no_grad()
-    def verify(self, ids: Sequence[Int[Tensor, "length"]], resid: Sequence[Float[Tensor, "d_model"]]) -> None:
+    def verify(self, ids: Sequence[Int[Tensor, " length"]], resid: Sequence[Float[Tensor, " d_model"]]) -> None:
         """Compares the next-token logits of unedited runs with those of the model's own forward.
 
         Args:
@@ -283,11 +284,11 @@ class Decoder:
             self._tables = cos[0], sin[0]
         return self._tables[0][:length], self._tables[1][:length]
 
-    def embed(self, ids: Int[Tensor, "n"]) -> Float[Tensor, "n d_model"]:
+    def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """Token embeddings, without positions."""
         return self.embedding(ids)
 
-    def place(self, embedded: Float[Tensor, "n d_model"], position: Int[Tensor, "n"]) -> Float[Tensor, "n d_model"]:
+    def place(self, embedded: Float[Tensor, "n d_model"], position: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """The first residual stream: the embeddings, plus learned positions where the model has them."""
         return embedded if self.positions is None else embedded + self.positions(position)
 

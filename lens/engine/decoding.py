@@ -7,6 +7,7 @@ way that is right; so is one in a way that cannot be tried.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,8 @@ def _advice(way: Way) -> str:
 @torch.no_grad()
 def _gap(anatomy: "Anatomy", way: Way) -> float:
     """The largest difference to the whole text by itself, of its largest logit. Raises whatever a call in this way
-    raises."""
+    raises.
+    """
     from .anatomy import evaluating
 
     hf, ids = anatomy.hf, anatomy.probe_ids()
@@ -155,7 +157,7 @@ def _called(anatomy: "Anatomy", ids: Tensor, way: Way) -> Tensor:
         from transformers import StaticCache
 
         cache = "past_key_values", StaticCache(config=hf.config, max_cache_len=last + 8)
-    for begin, end in zip(cuts, cuts[1:]):
+    for begin, end in itertools.pairwise(cuts):
         given: dict[str, Any] = {"position_ids": at[:, begin:end]} if placed else {}
         # a recurrent state after the first tokens takes no mask of what it has read
         if (way.mask or way.padded) and (cache is None or cache[0] == "past_key_values"):

@@ -5,8 +5,9 @@ Every operation is affine, ``x -> scale * x + value``, so that the walk applies 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence, Union
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -50,7 +51,7 @@ class Edit:
 
     site: Site
     op: str
-    value: Union[None, torch.Tensor, "Runs"] = None
+    value: torch.Tensor | "Runs" | None = None
     scale: float = 1.0
 
     def __post_init__(self):

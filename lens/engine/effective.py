@@ -72,7 +72,7 @@ def shape(module: nn.Module) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
+def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, " out"] | None]:
     """Weight and bias of whatever linear layer this is, told by its outputs on unit inputs. Costs a forward of ``d_in``
     rows.
 
@@ -95,7 +95,7 @@ def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out i
     return weight, bias[0] if bool(bias.any()) else None
 
 
-def linear_map(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
+def linear_map(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, " out"] | None]:
     """Weight ``[d_out, d_in]`` and bias that a linear layer applies now: the parameters themselves (or a view) of a
     plain layer, else as ``probed``.
 
@@ -107,7 +107,7 @@ def linear_map(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "o
 
 
 @torch.no_grad()
-def linear_bias(module: nn.Module) -> Float[Tensor, "out"] | None:
+def linear_bias(module: nn.Module) -> Float[Tensor, " out"] | None:
     """The bias that a linear layer applies now: its output for an input of zeros."""
     if is_plain(module):
         return module.bias
@@ -130,7 +130,7 @@ def table(module: nn.Module) -> Float[Tensor, "tokens d_model"]:
 @torch.no_grad()
 def norm_map(
     module: nn.Module, name: str = "norm"
-) -> tuple[bool, Float[Tensor, "d_model"], Float[Tensor, "d_model"] | None, float]:
+) -> tuple[bool, Float[Tensor, " d_model"], Float[Tensor, " d_model"] | None, float]:
     """Of a layer norm or RMS norm: whether it subtracts the mean, its weight and bias in float32, and its epsilon.
 
     Raises: LayerError: a norm under an adapter that is no norm of that kind any more.

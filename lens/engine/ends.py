@@ -8,8 +8,9 @@ output by exactly what is put there instead, whatever the precision; no other mo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float

@@ -36,7 +36,8 @@ def is_router(name: str, blocks: Iterable[str]) -> bool:
 
 def parameters_of_blocks(model: nn.Module) -> dict[str, int]:
     """Every matrix, and stack of matrices, of the feed-forward blocks by plain name, with its size; what an adapter
-    adds is left out."""
+    adds is left out.
+    """
     adapted = [n for n, module in model.named_modules() if isinstance(getattr(module, "base_layer", None), nn.Module)]
     out = {}
     for name, value in model.named_parameters():
@@ -81,5 +82,6 @@ def folded(names: Iterable[str], most: int = 4) -> str:
 
 def said(covered: int, total: int) -> str:
     """What a repr adds where linear layers are but a part of the feed-forward weights: "" where `total` is 0 or all of
-    them are covered."""
+    them are covered.
+    """
     return f"; covers {100 * covered / total:.1f} % of the feed-forward weights" if total and covered < total else ""

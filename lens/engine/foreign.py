@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 from torch import nn
 
@@ -57,7 +58,8 @@ def plain_name(name: str) -> str:
 
 def of_library(function: Any) -> bool:
     """Whether a hook or method is code of a library that loads and runs models (pruning aside, which changes weights as
-    the model runs)."""
+    the model runs).
+    """
     while hasattr(function, "func"):
         function = function.func
     module = getattr(function, "__module__", None) or type(function).__module__
@@ -121,5 +123,6 @@ def _patched(kind: type) -> list[tuple[str, Any]]:
 
 def foreign(model: Any) -> list[Foreign]:
     """The person's hooks on a model and the methods that were replaced: what only a full forward of the model's own
-    runs."""
+    runs.
+    """
     return [*user_hooks(model), *replaced_methods(model)]

@@ -8,8 +8,9 @@ with: edits, recording and gradients are taps.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -47,17 +48,17 @@ class Layout:
             every token equals.
     """
 
-    row: Int[Tensor, "n_tokens"]
-    position: Int[Tensor, "n_tokens"]
+    row: Int[Tensor, " n_tokens"]
+    position: Int[Tensor, " n_tokens"]
     n_rows: int
     length: int
     base: Int[Tensor, "n_rows length"] | None = None
     shared: int | None = None
     within: int | None = None
-    query: Int[Tensor, "n_query"] | None = None
+    query: Int[Tensor, " n_query"] | None = None
     after: Sequence[tuple] | None = None
     dense: bool = False
-    copies: Int[Tensor, "n_tokens"] | None = None
+    copies: Int[Tensor, " n_tokens"] | None = None
 
     def __post_init__(self):
         self.q_row = self.row if self.query is None else self.row[self.query]
@@ -84,7 +85,7 @@ class Layout:
         out[self.q_row, self.slot] = x
         return out
 
-    def gather(self, x: Float[Tensor, "n_rows slots *rest"]) -> Float[Tensor, "n_query *rest"]:
+    def gather(self, x: Float[Tensor, "n_rows slots *rest"]) -> Float[Tensor, " n_query *rest"]:
         return x.flatten(0, 1) if self.uniform else x[self.q_row, self.slot]
 
 
@@ -209,7 +210,10 @@ def attention(
     if lay.after is not None:
         z = torch.empty_like(q)
         for at, before, seen in lay.after:
-            of = lambda base: base[before][None] if isinstance(before, slice) else base[before]
+
+            def of(base):
+                return base[before][None] if isinstance(before, slice) else base[before]
+
             z[at] = attend_after(q[at], k[at], v[at], of(base_k), of(base_v), block.scaling, seen)
         return tap("attn_out", block.out(tap("z", z)))
     if lay.copies is not None:

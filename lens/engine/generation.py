@@ -20,7 +20,8 @@ from .stopping import says_stop
 @dataclass(frozen=True)
 class Written:
     """New tokens and why there are no more: ``end`` (an end token, kept as the last of `ids`), ``length``, or
-    ``stopped`` (asked to, or Ctrl-C: partial)."""
+    ``stopped`` (asked to, or Ctrl-C: partial).
+    """
 
     ids: tuple[int, ...]
     reason: str
@@ -28,7 +29,8 @@ class Written:
 
 class Generated(str):
     """The new text, with its tokens (`ids`), the reason that it ends (`reason`, see `Written`) and whether it is whole
-    (`complete`)."""
+    (`complete`).
+    """
 
     ids: tuple[int, ...]
     reason: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,9 +20,9 @@ from ..notices import warn
 from .anatomy import Anatomy
 from .change import Change, resolved
 from .changes import ACTIVATIONS, ChangeError, Undo
-from .in_force import InForce, put
 from .decoder import UnsupportedModel, unwrapped
 from .edits import Edit, EditError, as_computed
+from .in_force import InForce, put
 from .positions import Clock, Placed, running
 from .recompute import hold, recomputing, release
 from .rows import HookedForwards, Recorded, Write, on_rows, writes_of
@@ -207,7 +208,7 @@ def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set
         new = x
         if clock.elsewhere:
             return x  # a forward of another thread that was under way when these edits came
-        if clock.still or not clock.counts and recomputing():
+        if clock.still or (not clock.counts and recomputing()):
             return x  # a forward of the clock's own, or a block of one that was made without these edits
         if not clock.counts:
             if clock.unknown:

@@ -16,8 +16,9 @@ import site
 import sys
 import sysconfig
 import types
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,9 @@ def digest(value: Any) -> str:
 
 
 def _feed(value: Any, put: Callable[[bytes], None], seen: dict[int, tuple[int, Any]], depth: int) -> None:
-    say = lambda text: put(text.encode("utf-8", "surrogatepass") + b"\0")
+    def say(text):
+        return put(text.encode("utf-8", "surrogatepass") + b"\0")
+
     if isinstance(value, _PLAIN):
         return say(f"{type(value).__name__}:{value!r}")
     if isinstance(value, _NAMED):
@@ -89,7 +92,10 @@ def _feed(value: Any, put: Callable[[bytes], None], seen: dict[int, tuple[int, A
     if depth > _DEPTH:
         raise Unidentified(f"a {type(value).__name__} nested more than {_DEPTH} deep")
     seen[id(value)] = len(seen), value  # held, so that no other object takes its place in memory
-    again = lambda part: _feed(part, put, seen, depth + 1)
+
+    def again(part):
+        return _feed(part, put, seen, depth + 1)
+
     for kind, feed in _KINDS:
         if isinstance(value, kind):
             return feed(value, say, put, again)

@@ -15,8 +15,9 @@ import inspect
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, Callable, TypeVar
+from typing import Any, TypeVar
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: id of a function's code -> (the code, whether it is critical)

@@ -17,7 +17,8 @@ from torch import nn
 @dataclass(frozen=True, eq=False)
 class Lengths:
     """Which lengths of text share their frequencies: `steps`, lengths beyond which other factors hold; `growing`,
-    lengths beyond which every length has its own."""
+    lengths beyond which every length has its own.
+    """
 
     steps: tuple[int, ...]
     growing: tuple[int, ...]
@@ -45,7 +46,8 @@ class Lengths:
 
     def needs_last(self, length: int) -> bool:
         """Whether a text of this length has other frequencies without its last token: whoever reads it for what is
-        before that token has to read it whole."""
+        before that token has to read it whole.
+        """
         return self.key(length) != self.key(length - 1)
 
     def groups(self, lengths: Sequence[int]) -> list[list[int]]:
@@ -66,7 +68,8 @@ class Lengths:
 
 def require_alike(model: Any, lengths: Sequence[int], error: type[Exception], what: str) -> None:
     """Refuse rows of unlike lengths in one batch where the model would give them each other's frequencies; puts back
-    what was remembered. Raises `error`."""
+    what was remembered. Raises `error`.
+    """
     if (found := Lengths.of(model)) is None:
         return
     if len(groups := found.groups(lengths)) > 1:

@@ -18,8 +18,9 @@ Answers of several tokens are appended to the prompt and read by teacher forcing
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Protocol, Sequence
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -72,11 +73,11 @@ class Metric:
     name: str
     unit: str
     continuations: Callable[[Any], Sequence[tuple[int, ...]]]
-    score: Callable[[Decoder, Sequence[Resid], Any, Sequence[Resid]], Float[Tensor, "rows"]]
+    score: Callable[[Decoder, Sequence[Resid], Any, Sequence[Resid]], Float[Tensor, " rows"]]
     higher_is_answer: bool = True
     digest: str = ""
     scores: tuple[int, ...] = ()
-    many: Callable[[Decoder, Tensor, Sequence[Any]], Float[Tensor, "rows"]] | None = None
+    many: Callable[[Decoder, Tensor, Sequence[Any]], Float[Tensor, " rows"]] | None = None
     function: Callable | None = None
 
     def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
@@ -143,7 +144,7 @@ def by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -
 
 @torch.no_grad()
 def next_token(
-    decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[Tensor, "n"]
+    decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[Tensor, " n"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What each final residual stream says of a token: its log-probability (nats), its rank (0 = top), whether no other
     is likelier, and the likeliest.
@@ -188,7 +189,7 @@ def next_token(
     return tuple(map(torch.cat, zip(*found))) if found else (empty, empty, empty.bool(), empty.long())
 
 
-def sequence_logprob(decoder: Decoder, resid: Resid, answer: Sequence[int]) -> Float[Tensor, "rows"]:
+def sequence_logprob(decoder: Decoder, resid: Resid, answer: Sequence[int]) -> Float[Tensor, " rows"]:
     """Sum over the answer's tokens of their log-probability (nats), each read at the position before it."""
     target = torch.tensor(answer, device=resid.device)
 

@@ -7,8 +7,8 @@ asks the module's own eager function for the pattern, changes it and applies it 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any, Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn

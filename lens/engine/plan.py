@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Sequence
 
 import numpy as np
 import torch
@@ -263,7 +263,10 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
             layer, order = min((p.layer, ORDER[p.site]) for p, _ in firsts)
             kept.append((layer, order >= _AFTER_ATTENTION, prompt, number, min(f for _, f in firsts), end, parts))
     kept.sort(key=lambda r: r[:4])
-    column = lambda i, kind: np.array([r[i] for r in kept], dtype=kind)
+
+    def column(i, kind):
+        return np.array([r[i] for r in kept], dtype=kind)
+
     made = Plan(
         base,
         order=column(3, np.int64),
@@ -319,7 +322,10 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
                     count += len(p.tensor)
         token = np.concatenate(token)
         rank = np.argsort(token, kind="stable")
-        put = lambda a, dtype=torch.long: torch.as_tensor(np.concatenate(a)[rank], dtype=dtype, device=device)
+
+        def put(a, dtype=torch.long):
+            return torch.as_tensor(np.concatenate(a)[rank], dtype=dtype, device=device)
+
         source = members[0][1].source
         table = (
             source.runs.get(site, layer)

@@ -41,7 +41,7 @@ class Placed:
     at: Int[Tensor, "batch n"]
     known: str | None = None
     before: int | None = 0
-    padding: Int[Tensor, "batch"] | None = None
+    padding: Int[Tensor, " batch"] | None = None
 
     def slots(self, spec: Any, shape: tuple[int, int]) -> Int[Tensor, "batch n"]:
         """Per token, its place among the positions named, or -1; negative ones count from the end of the text so far.
@@ -190,7 +190,8 @@ class Clock:
     @property
     def forgotten(self) -> bool:
         """Whether a part of the forward under way will be computed again by a backward pass, which nobody here is told
-        of: inside a call of torch's checkpoint that is not the library's own."""
+        of: inside a call of torch's checkpoint that is not the library's own.
+        """
         return self.recording and not self._again and running("checkpoint", "torch.utils.checkpoint")
 
     @contextmanager

@@ -168,7 +168,10 @@ class Probe:
     @staticmethod
     def _parts(layer: nn.Module) -> dict[str, Any]:
         children = _children(layer)
-        pick = lambda names: next((children[n] for n in names if n in children), None)
+
+        def pick(names):
+            return next((children[n] for n in names if n in children), None)
+
         attn, mlp = pick(ATTENTION), pick(MLP)
         return dict(
             block=layer,
@@ -208,7 +211,10 @@ class Probe:
 
     def _conclude(self, l: int, p: dict[str, Any], ends: Ends | None) -> None:
         a, x = self.anatomy, self.seen[p["block"]].first_in
-        put = lambda site, place: a._places.__setitem__((site, l), place)
+
+        def put(site, place):
+            return a._places.__setitem__((site, l), place)
+
         put("resid_pre", Place(p["block"], "in")), put("resid_post", Place(p["block"], "out"))
         attn_end, mlp_end = (None, None) if ends is None else (ends.attn, ends.mlp)
         for site, end in (("attn_out", attn_end), ("mlp_out", mlp_end)):
@@ -240,7 +246,10 @@ class Probe:
         ):
             return
         a.n_heads, a.d_head = heads, z.shape[-1] // heads
-        split = lambda x: x.unflatten(-1, (-1, a.d_head))
+
+        def split(x):
+            return x.unflatten(-1, (-1, a.d_head))
+
         put("z", Place(p["o"], "in", split))
         out = {s: self.seen[m].first_out for s, m in p["projections"].items() if self.seen[m].calls == 1}
         if (

@@ -64,7 +64,8 @@ def _kept(block: nn.Module) -> str | None:
 
 def checkpointing(model: nn.Module) -> list[nn.Module]:
     """The blocks of a model that its backward pass would compute again, were it in training (those in a wrapper of
-    torch's: always)."""
+    torch's: always).
+    """
     return [m for m in Tree.of(model).modules if _kept(m) is not None]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib.metadata as metadata
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -86,7 +87,7 @@ def record_of(
             for p in pairs
         ],
         "versions": dict(_versions()),
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 

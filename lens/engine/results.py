@@ -13,16 +13,17 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from html import escape
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..errors import Error
-from ..arguments import door
 from .. import reading
+from ..arguments import door
+from ..errors import Error
 from ..markup import as_written
 
 #: Number of the layout of the provenance record that this version writes and reads.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
-from ..models import weight_hash
 from ..arguments import FilePath, Model, door
+from ..models import weight_hash
 from . import results
-from .results import ResultError
 from .files import check_path
+from .results import ResultError
 from .state import identity
 from .store import Store, load_store, restate, unstated
 
@@ -47,7 +47,7 @@ def adopt(store: FilePath, model: Model) -> None:
             f"model cannot be identified ({told.unidentified}), so that no store can be its own; take that off first."
         )
     said = {
-        "on": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "on": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "why": "the store did not record its model's state; it was taken for this one on a person's word",
     }
     restate(path, record | {"model": old | told.record() | {"adopted": said}})

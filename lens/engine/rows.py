@@ -5,8 +5,8 @@ faster path serves.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -35,7 +35,7 @@ class Recorded:
     ``last``: the model's own logits after the last token, ``[d_vocab]``.
     """
 
-    ids: Int[Tensor, "length"]
+    ids: Int[Tensor, " length"]
     kept: dict[tuple[str, int], Tensor]
     last: Tensor | None = None
 
@@ -125,7 +125,7 @@ class HookedForwards:
         return resid if columns is None else resid[..., columns]
 
     @torch.no_grad()
-    def record(self, ids: Int[Tensor, "length"], keep: Sequence[tuple[str, int]]) -> Recorded:
+    def record(self, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]]) -> Recorded:
         """One plain forward with the activations named kept.
 
         Raises:

@@ -51,7 +51,7 @@ class Runs:
     torch.Size([16, 9, 64])
     """
 
-    def __init__(self, decoder: Decoder, ids: Sequence[Int[Tensor, "length"]], keep: Iterable[str]):
+    def __init__(self, decoder: Decoder, ids: Sequence[Int[Tensor, " length"]], keep: Iterable[str]):
         self.decoder, self.ids = decoder, [torch.as_tensor(i, device=decoder.device).reshape(-1) for i in ids]
         if not self.ids:
             raise RunError("ids=[] holds no prompt; give at least one tensor of token ids.")
@@ -108,7 +108,7 @@ class Runs:
         )
 
     @property
-    def flat_ids(self) -> Int[Tensor, "n_tokens"]:
+    def flat_ids(self) -> Int[Tensor, " n_tokens"]:
         return torch.cat(self.ids)
 
     @property
@@ -299,7 +299,10 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
                 outs[s][batch.spans[s]] = part
         for segment, new, out in zip(segments, seen, outs):
             runs, join = segment.runs, lambda site: torch.cat(new[site]) if new.get(site) else None
-            of = lambda pick: pick(base) if segment.base else None
+
+            def of(pick):
+                return pick(base) if segment.base else None
+
             runs.resid.append(segment.whole(segment.x, of(lambda r: r.resid[l])))
             runs.attn.append(segment.whole(join("attn_out"), of(lambda r: r.attn[l])))
             runs.k.append(segment.whole(join("placed_k"), of(lambda r: r.k[l])))
@@ -379,7 +382,10 @@ def _shared(ids: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
             node = number
     if len(first) >= 0.9 * len(copies):
         return None, None
-    put = lambda a: torch.tensor(a, device=ids[0].device)
+
+    def put(a):
+        return torch.tensor(a, device=ids[0].device)
+
     return put(first), put(copies)
 
 
@@ -407,7 +413,7 @@ def _groups(sizes: Sequence[int]) -> list[tuple[int, int]]:
             groups.append((first, i))
             first, total = i, 0
         total += size
-    return groups + [(first, len(sizes))]
+    return [*groups, (first, len(sizes))]
 
 
 @door(SiteError)

@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,8 @@ import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
 
-from ..arguments import FilePath, door
 from .. import containers, reading
+from ..arguments import FilePath, door
 from ..files import flush, previous
 from .files import about, check_path, failure, new_path
 from .results import ATTRIBUTE, Result, ResultError, _check_dataset, provenance, read_record, table

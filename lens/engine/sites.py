@@ -13,10 +13,12 @@ but where a model changes its stream between blocks (RWKV halves it every few la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Sequence, Union
+from typing import Annotated, Any, Union
 
-from ..arguments import Heads, Index as At, Indices, door
+from ..arguments import Heads, Indices, door
+from ..arguments import Index as At
 from ..errors import Error
 
 Index = Union[None, int, slice, Sequence[int]]

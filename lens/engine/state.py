@@ -15,8 +15,9 @@ import hashlib
 import sys
 import types
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -174,7 +175,7 @@ def structure(hf: nn.Module) -> tuple[list, int]:
             value = own[name]
             if type(value) in _SCALARS:
                 add(value)
-            elif isinstance(value, nn.Module) or moving and isinstance(value, Tensor):
+            elif isinstance(value, nn.Module) or (moving and isinstance(value, Tensor)):
                 continue
             elif hasattr(value, "to_diff_dict"):
                 configs[id(value)] = value
@@ -356,8 +357,8 @@ _LOADING = frozenset(
 def _told(module: nn.Module) -> dict[str, Any]:
     """The plain attributes of a module that say what it computes."""
     library = installed(type(module).__module__)
-    whole_model = (
-        hasattr(module, "config") and hasattr(module, "generation_config") or hasattr(module, "_no_split_modules")
+    whole_model = (hasattr(module, "config") and hasattr(module, "generation_config")) or hasattr(
+        module, "_no_split_modules"
     )
     told = {}
     for name, value in module.__dict__.items():

@@ -48,7 +48,8 @@ class Steps:
 
     def again(self, count: int) -> bool:
         """Whether the next `count` tokens are read with the whole text before them: at first, without a cache, and
-        where a longer text has other rotary frequencies than the cache."""
+        where a longer text has other rotary frequencies than the cache.
+        """
         if not self.cached or self.text is None:
             return True
         before = self.text.shape[1]
@@ -81,7 +82,8 @@ def read(
     module: nn.Module, feed: Int[Tensor, "n k"], cache: Named | None, keep: bool, **given: Any
 ) -> tuple[Any, Named | None]:
     """One forward of the next tokens after a cache, and the cache that it leaves with its name; None where it leaves
-    none."""
+    none.
+    """
     inputs = {"input_ids": feed, "use_cache": keep, **given, **({} if cache is None else {cache[0]: cache[1]})}
     out = module(**inputs)
     left = next(((name, value) for name in CACHES if keep and (value := getattr(out, name, None)) is not None), None)
@@ -111,7 +113,8 @@ def allowed(dtype: torch.dtype) -> float:
 
 def _tried(module: nn.Module, hf: nn.Module) -> tuple[bool, bool]:
     """Whether steps with a cache give the numbers of whole forwards, and whether position ids are given: tried on a
-    probe, once as long as the model's structure is what it is."""
+    probe, once as long as the model's structure is what it is.
+    """
     weight, state = hf.get_input_embeddings().weight, State.of(hf)
     key = (module is hf, weight.dtype, weight.device, getattr(hf.config, "_attn_implementation", None))
     kept = hf.__dict__.get(_REMEMBERED)

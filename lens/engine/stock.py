@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -24,9 +25,9 @@ from .decoder import UnsupportedModel, unwrapped, without_wrapper
 from .edits import Edit
 from .effective import mixing_layer
 from .memory import ERRORS, no_room, out_of_memory
-from .rows import HookedForwards, Recorded, on_rows, writes_of
 from .metrics import LOGIT_BYTES
 from .places import alone, before_call
+from .rows import HookedForwards, Recorded, on_rows, writes_of
 from .sites import ORDER, Site, indices
 from .stopping import says_stop
 from .walk import Stopped
@@ -153,7 +154,7 @@ class Stock:
             raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: {self.tried[site]}")
 
     @torch.no_grad()
-    def record(self, ids: Int[Tensor, "length"], keep: Sequence[tuple[str, int]] = ()) -> StockRun:
+    def record(self, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]] = ()) -> StockRun:
         """Runs a prompt once and keeps what edited runs need, and the activations named.
 
         Raises:
@@ -379,7 +380,7 @@ class Stock:
                 f" ({type(error).__name__}: {error})."
             ) from error
 
-    def _try_site(self, site: str, ids: Int[Tensor, "length"]) -> None:
+    def _try_site(self, site: str, ids: Int[Tensor, " length"]) -> None:
         """Edits at a site in the first, the middle and the last layer, at random positions, here and on full forwards.
 
         Raises:
@@ -387,7 +388,10 @@ class Stock:
         """
         a, n, length = self.anatomy, self.anatomy.n_layers, len(ids)
         generator, reads = torch.Generator().manual_seed(1), list(range(length - 3, length))
-        at = lambda count: sorted({int(p) for p in torch.randint(1, length, (count,), generator=generator)})
+
+        def at(count):
+            return sorted({int(p) for p in torch.randint(1, length, (count,), generator=generator)})
+
         if site == "embed":
             other, position = ids.clone(), at(1)
             other[position] = (other[position] + 1) % self.d_vocab

@@ -12,8 +12,9 @@ import errno
 import itertools
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr

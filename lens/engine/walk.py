@@ -12,8 +12,8 @@ its last read. Working memory: two residual streams over all rows plus one chunk
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Callable, Sequence
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Walked:
     """
 
     resid: Float[Tensor, "n_reads d_model"]
-    first: Int[Tensor, "rows"]
+    first: Int[Tensor, " rows"]
     changed: np.ndarray
     recorded: dict[tuple[str, int], list] = field(default_factory=dict)
 
@@ -111,7 +111,10 @@ class _Walk:
         n = int(self.offset[-1])
         rows = np.repeat(np.arange(len(size)), size)
         position = np.arange(n) - self.offset[rows] + made.start[rows] if n else np.zeros(0, np.int64)
-        put = lambda a: torch.as_tensor(a, device=device)
+
+        def put(a):
+            return torch.as_tensor(a, device=device)
+
         self.row, self.position = put(rows), put(position)
         self.in_base = put(np.asarray(base.starts, np.int64)[made.prompt[rows]] + position if n else position)
         self.prompt = put(made.prompt)
@@ -144,7 +147,7 @@ class _Walk:
 
     def step(self, layer: int) -> None:
         """Takes all rows through one layer; rows that join at it are loaded from the base run first."""
-        base, decoder = self.base, self.base.decoder
+        _base, decoder = self.base, self.base.decoder
         rows, tokens = self._joined(layer, False), int(self.offset[self._joined(layer, False)])
         if not tokens:
             return
@@ -197,7 +200,10 @@ class _Walk:
             alike: dict[tuple[int, int], list[np.ndarray]] = {}
             for rows in np.split(first + np.argsort(self.group[first:last], kind="stable"), np.cumsum(size)[:-1]):
                 alike.setdefault((len(rows), int(self.plan.end[rows[0]] - self.plan.start[rows[0]])), []).append(rows)
-            before = lambda rows: int(self.plan.start[rows[0]])
+
+            def before(rows):
+                return int(self.plan.start[rows[0]])
+
             self.grouped[first, last] = [
                 self._side_by_side(np.stack(near), slots, int(self.offset[first]))
                 for (_, slots), groups in alike.items()
@@ -209,7 +215,10 @@ class _Walk:
         """Groups ``[groups, rows]`` as ``Layout.after`` has them, tokens counted from ``origin``; what comes before the
         shorter ones is padded.
         """
-        put = lambda a: torch.as_tensor(a, device=self.h.device)
+
+        def put(a):
+            return torch.as_tensor(a, device=self.h.device)
+
         at = put((self.offset[rows] - origin)[..., None] + np.arange(slots))
         n, begin = self.plan.start[rows[:, 0]], np.asarray(self.base.starts)[self.plan.prompt[rows[:, 0]]]
         if len(rows) == 1:
@@ -232,7 +241,10 @@ class _Walk:
         size = -(-total // max(1, -(-total // CHUNK_TOKENS)))
         while first < n_rows:
             last = int(np.searchsorted(self.offset, self.offset[first] + size, "right")) - 1
-            budget = lambda stop: per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
+
+            def budget(stop):
+                return per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
+
             last = min(max(last, first + 1), n_rows)
             while last > first + 1 and budget(last) > self.chunk_bytes:
                 last = first + (last - first) // 2

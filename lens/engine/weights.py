@@ -16,8 +16,8 @@ from ..errors import Error
 from ..models import hash_after_undo
 from ..models.fused import fused_layers
 from .changes import Undo
-from .in_force import InForce, put
 from .decoder import WEIGHT_EDIT
+from .in_force import InForce, put
 from .linear import Linear, LinearError, every_linear, near
 from .recompute import Ended, hold, release
 

@@ -122,8 +122,9 @@ def size_bars(sizes: pd.DataFrame, path: FilePath | None = None, *, nominal: Sha
 
 @door(FigureError)
 def order_matrix(z: xr.DataArray, path: FilePath | None = None, *, limit: Positive = 5.0, title: str = "") -> Figure:
-    """z of every suspect (row) against every order (column): power on the diagonal, the null everywhere else, and
-    beside it the reference's own order as a line of its own."""
+    """Z of every suspect (row) against every order (column): power on the diagonal, the null everywhere else, and
+    beside it the reference's own order as a line of its own.
+    """
     if set(z.dims) != {"suspect", "order"} or not z.size or z.dtype.kind not in "biuf":
         raise FigureError(f"z has the axes {tuple(z.dims)} and type {z.dtype}; expected numbers, suspect by order.")
     fig = Figure(figsize=(10.4, 4.9), layout="constrained", dpi=120)

@@ -200,9 +200,10 @@ def retention_bars(
         "copy": 5,
         "rule": 6,
     }
-    size = lambda label: (
-        int(label.rsplit(" ", 1)[-1]) + label.count("over") if label.rsplit(" ", 1)[-1].isdigit() else -1
-    )
+
+    def size(label):
+        return int(label.rsplit(" ", 1)[-1]) + label.count("over") if label.rsplit(" ", 1)[-1].isdigit() else -1
+
     labels = sorted(dict.fromkeys(frame.label), key=lambda x: (order.get(x.split()[0].rstrip(","), 9), size(x)))
     fig, ax = figure(1.6 + 0.19 * len(labels) * (len(chosen) + 1), 3.7)
     width = 0.84 / len(chosen)

@@ -35,17 +35,17 @@ from .subspace import GREY, _dots, _grid, _plain
 from .vectors import MARKS
 
 __all__ = [
+    "attack_plot",
     "copying_plot",
     "detection_plot",
-    "overlap_plot",
+    "families_plot",
+    "grid_plot",
     "map_plot",
+    "overlap_plot",
+    "places_plot",
+    "relearning_plot",
     "step_layer_plot",
     "tradeoff_plot",
-    "places_plot",
-    "grid_plot",
-    "attack_plot",
-    "relearning_plot",
-    "families_plot",
     "utility_plot",
 ]
 KINDS = {"code": "caption with a code", "generic": "caption without a code", "digit": "digit"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
@@ -16,7 +17,10 @@ def agreement_plot(
     exact: xr.Dataset, estimates: Annotated[Mapping[str, xr.Dataset], Filled()], path: FilePath | None = None
 ):
     """Each cell's estimate against its exact effect, means over prompts; the line is equality."""
-    mean = lambda ds: ds.effect.mean("prompt") if "prompt" in ds.effect.dims else ds.effect
+
+    def mean(ds):
+        return ds.effect.mean("prompt") if "prompt" in ds.effect.dims else ds.effect
+
     for ds, name in ((exact, "exact"), *((ds, f"estimates[{key!r}]") for key, ds in estimates.items())):
         require_variables(ds, ("effect",), (), name)
         if ds.effect.dtype.kind not in "biuf" or mean(ds).sizes != mean(exact).sizes:

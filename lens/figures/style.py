@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -66,7 +67,7 @@ def numbers(value: Any, name: str, n: int | None = None) -> np.ndarray:
     """A line of n numbers. Raises FigureError that names the argument."""
     expected = f"{'numbers' if n is None else f'{n} numbers'} in a line"
     made = array(value, name, expected, FigureError, dtype=float)
-    if made.ndim != 1 or n is not None and len(made) != n:
+    if made.ndim != 1 or (n is not None and len(made) != n):
         raise FigureError(unfit(name, value, expected))
     return made
 

@@ -275,7 +275,10 @@ def source_plot(
         )
     fig, ax = figure(5.0, 4.2)
     a, b = x.values.ravel(), y.values.ravel()
-    top = lambda v: set(np.argsort(-v, kind="stable")[:k].tolist())
+
+    def top(v):
+        return set(np.argsort(-v, kind="stable")[:k].tolist())
+
     of_a, of_b = top(a), top(b)
     for heads, colour, name in (
         (set(range(a.size)) - of_a - of_b, "#c4c8cf", "other heads"),

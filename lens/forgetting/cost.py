@@ -15,7 +15,8 @@ from ..training import Recipe, Rows, train
 from .adapters import LoRA
 from .data import ForgettingError, Stage, anatomy
 from .guide import Guide
-from .methods import Method, Setup, method as method_of
+from .methods import Method, Setup
+from .methods import method as method_of
 from .sequence import trained_parameters
 
 

@@ -232,7 +232,7 @@ def _unreached(name: str, why: str) -> ForgettingError:
 @door(ForgettingError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarray, "prompt"]:
+def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarray, " prompt"]:
     """Per prompt, whether the whole answer is the model's greedy continuation.
 
     Greedy decoding writes an answer exactly if, after each true prefix, the answer's next token is the likeliest one:

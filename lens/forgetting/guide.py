@@ -32,7 +32,7 @@ class Guide:
     Raises: ForgettingError: a direction that is no finite vector, an unknown place.
     """
 
-    direction: Float[Tensor, "d_model"]
+    direction: Float[Tensor, " d_model"]
     layer: Size
     heads: Sequence[tuple[Size, Size]] = ()
     strength: float = 1.0
@@ -102,7 +102,7 @@ class Guide:
 
 
 @contextlib.contextmanager
-def inserted(model: Any, guide: Guide, last: Int[Tensor, "batch"], scale: float = 1.0) -> Iterator[None]:
+def inserted(model: Any, guide: Guide, last: Int[Tensor, " batch"], scale: float = 1.0) -> Iterator[None]:
     """Forwards inside have ``scale * strength * direction`` added at each row's last input token, and nowhere else;
     gradients pass.
     """
@@ -139,7 +139,7 @@ class HeadOutputs:
                 )
             yield
 
-    def at(self, last: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:
+    def at(self, last: Int[Tensor, " batch"]) -> Float[Tensor, "batch k d_head"]:
         """The heads' outputs at one position a row, with their gradients."""
         rows = torch.arange(len(last), device=last.device)
         return torch.stack([self._seen[l][rows, last, h] for l, h in self.heads], 1)

@@ -361,7 +361,10 @@ def _replay(setup: Setup, o: Mapping[str, Any]) -> Plan:
 def joined(parts: list[Rows]) -> Rows:
     """Rows under each other, padded to the longest."""
     width = max(p.ids.shape[1] for p in parts)
-    wider = lambda t, fill: torch.nn.functional.pad(t, (0, width - t.shape[1]), value=fill)
+
+    def wider(t, fill):
+        return torch.nn.functional.pad(t, (0, width - t.shape[1]), value=fill)
+
     return Rows(
         ids=torch.cat([wider(p.ids, 0) for p in parts]),
         targets=torch.cat([wider(p.targets, False) for p in parts]),

@@ -141,7 +141,9 @@ def attention_weights(model: Any) -> Trains:
     """A filter that lets only the attention's projections train."""
     from ..engine.probe import ATTENTION
 
-    inside = lambda name: any(part in ATTENTION for part in name.split("."))
+    def inside(name):
+        return any(part in ATTENTION for part in name.split("."))
+
     names = {name for name, p in model.named_parameters() if inside(name) and p.ndim >= 2}
     names |= {name.removesuffix("weight") + "bias" for name in names}
     if not names:

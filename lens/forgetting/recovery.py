@@ -93,12 +93,15 @@ def recover(
             ]
     cells = [(c, l, s) for c in range(len(vectors)) for l in range(len(layers)) for s in range(len(strengths))]
     made = list(vectors.values())
-    edit_of = lambda cell, at: Edit(
-        Site("resid_post", layer=layers[cell[1]], position=at),
-        "add",
-        made[cell[0]][1][cell[1]].to(a.device, a.dtype),
-        scale=made[cell[0]][0] * strengths[cell[2]],
-    )
+
+    def edit_of(cell, at):
+        return Edit(
+            Site("resid_post", layer=layers[cell[1]], position=at),
+            "add",
+            made[cell[0]][1][cell[1]].to(a.device, a.dtype),
+            scale=made[cell[0]][0] * strengths[cell[2]],
+        )
+
     with evaluating(plain):
         base = accuracy(plain, probe)
         try:

@@ -8,7 +8,8 @@ import dataclasses
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence as Seq
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,8 @@ from .adapters import LoRA
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy
 from .diary import Diary, held
 from .guide import Guide
-from .methods import Method, Plan, Setup, method as method_of
+from .methods import Method, Plan, Setup
+from .methods import method as method_of
 
 
 @dataclass
@@ -339,7 +341,10 @@ def trained_parameters(wrapped: Any, touched: Seq[str], plan: Plan) -> dict[str,
 
     Raises: ForgettingError: nothing is left to train.
     """
-    allowed = lambda name: name in set_of and (plan.trains is None or plan.trains(name))
+
+    def allowed(name):
+        return name in set_of and (plan.trains is None or plan.trains(name))
+
     set_of = set(touched)
     if hasattr(wrapped, "get_base_model"):
         # "model.layers.0.self_attn.q_proj.lora_A.default.weight" belongs to "model.layers.0.self_attn.q_proj.weight"

@@ -41,14 +41,14 @@ class Teacher:
 
     def __init__(
         self,
-        last: Int[Tensor, "n"],
-        lengths: Int[Tensor, "m"],
+        last: Int[Tensor, " n"],
+        lengths: Int[Tensor, " m"],
         kept: Float[Tensor, "rows width"] | None,
         head: Any,
         z: Float[Tensor, "m k d_head"] | None,
         everywhere: bool,
         seconds: float,
-        slot: Int[Tensor, "n"],
+        slot: Int[Tensor, " n"],
     ):
         self.last, self.z, self.everywhere, self.seconds = last, z, everywhere, seconds
         self._kept, self._head, self._slot = kept, head, slot
@@ -74,7 +74,7 @@ class Teacher:
         heads: Sequence[tuple[Size, Size]] = (),
         logits: bool = True,
         everywhere: bool = False,
-        only: Int[Tensor, "m"] | None = None,
+        only: Int[Tensor, " m"] | None = None,
         memory_mb: Positive = 2000,
     ) -> Teacher:
         """Reads every row once (twice, where both a vector's logits and unguided heads are wanted).
@@ -152,7 +152,7 @@ class Teacher:
 
     @door(ForgettingError)
     @torch.no_grad()
-    def log_probs(self, index: Int[Tensor, "batch"], temperature: Positive = 1.0) -> Float[Tensor, "n d_vocab"]:
+    def log_probs(self, index: Int[Tensor, " batch"], temperature: Positive = 1.0) -> Float[Tensor, "n d_vocab"]:
         """Float32 log-probabilities: one row an example, or, kept everywhere, example after example one row a real
         token.
         """
@@ -167,7 +167,7 @@ class Teacher:
     @door(ForgettingError)
     @torch.no_grad()
     def last_log_probs(
-        self, index: Int[Tensor, "batch"], temperature: Positive = 1.0
+        self, index: Int[Tensor, " batch"], temperature: Positive = 1.0
     ) -> Float[Tensor, "batch d_vocab"]:
         """Float32 log-probabilities of the token after each example's last input token."""
         slots = self._slots(index)
@@ -175,7 +175,7 @@ class Teacher:
         return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
 
     @door(ForgettingError)
-    def heads(self, index: Int[Tensor, "batch"]) -> Float[Tensor, "batch k d_head"]:
+    def heads(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch k d_head"]:
         """Outputs of the heads asked for, at each example's last input token."""
         return self.z[self._slots(index)]
 

@@ -202,7 +202,7 @@ class AttentionLens:
         model: Decoder | Model,
         layer: Index,
         weight: Float[Tensor, "n_heads d_head d_model"] | None = None,
-        bias: Float[Tensor, "d_model"] | None = None,
+        bias: Float[Tensor, " d_model"] | None = None,
         scale: Positive = 1.0,
         report: Mapping[str, Any] | None = None,
     ):
@@ -312,7 +312,10 @@ class AttentionLens:
         kept, looks = fit.run(parts[0], parts[1], steps, batch, seed, hidden(progress))
         after = fit.kl(parts[2])
         unit = data.groups[parts[2]] if data.grouped else np.arange(len(parts[2]))
-        over = lambda x: _interval(x, unit, seed)
+
+        def over(x):
+            return _interval(x, unit, seed)
+
         made.report = {
             "layer": made.layer,
             "kl_before": over(before),
@@ -488,7 +491,10 @@ class _Fit:
 
     def logprobs(self, weight: Tensor, bias: Tensor, rows: Any) -> Float[Tensor, "rows d_vocab"]:
         """Log-probabilities of the sum of all heads' read-outs and the bias."""
-        take = lambda x: x[rows] if isinstance(x, Tensor) else x
+
+        def take(x):
+            return x[rows] if isinstance(x, Tensor) else x
+
         # the sum first: it is what is read, and one row a text goes through W_U
         total = self.z[rows].flatten(1) @ weight.flatten(0, 1)
         total = through_norm(self.block.post_attn, total, take(self.inner))

@@ -223,7 +223,8 @@ def memory_tokens(model: Any, memory: str) -> list[tuple[int, ...]]:
 
 def partners(items: Sequence[Item], seed: int = 0) -> list[int | None]:
     """For each item the number of another one whose entity is its control: of the same group where there is one, never
-    an entity that its prompts or its answer name. None where no other item will do."""
+    an entity that its prompts or its answer name. None where no other item will do.
+    """
     rng, out = np.random.default_rng(seed), []
     for item in items:
         said = f"{item.prompt}\n{item.explicit}\n{item.answer}".lower()
@@ -268,7 +269,10 @@ def _directions(
 ) -> Float[Tensor, "n 2 d_model"]:
     """Per memory and variant, the direction whose product is the mean centred logit; NaN where there is no memory."""
     nothing = torch.full_like(mean, math.nan).expand(2, -1)
-    one = lambda ids: table[torch.tensor(ids, device=table.device)].mean(0) - mean
+
+    def one(ids):
+        return table[torch.tensor(ids, device=table.device)].mean(0) - mean
+
     return torch.stack([nothing if t is None else torch.stack([one(t[0]), one(t[-1])]) for t in tokens])
 
 
@@ -350,16 +354,21 @@ def from_explicit(
 
     @torch.no_grad()
     def make_runs(batch: Sequence[int], tails: Sequence[Tensor]) -> tuple[Runs, Runs]:
-        join = lambda ids, tail: torch.cat([ids.to(tail.device), tail])
+        def join(ids, tail):
+            return torch.cat([ids.to(tail.device), tail])
+
         base = Runs.record(decoder, [join(encoded[i].ids, t) for i, t in zip(batch, tails)], keep)
         answered = [join(encoded[i].explicit_ids, t) for i, t in zip(batch, tails)]
         controls = [i for i in batch if others[i] is not None]
         source = Runs.record(
             decoder, [*answered, *(encoded[others[i]].explicit_ids.to(decoder.device) for i in controls)], keep
         )
-        here = lambda row, i: torch.stack(
-            [source.get(site, l)[source.starts[row] + len(encoded[i].explicit_ids) - 1] for l in layers]
-        )
+
+        def here(row, i):
+            return torch.stack(
+                [source.get(site, l)[source.starts[row] + len(encoded[i].explicit_ids) - 1] for l in layers]
+            )
+
         held.clear()
         for row, i in enumerate(batch):
             held[i] = here(row, i), here(len(batch) + controls.index(i), others[i]) if i in controls else None
@@ -386,14 +395,17 @@ def from_explicit(
                     )
 
     lengths = [len(e.ids) for e in encoded]
-    size = lambda i: sum(
-        run_bytes(decoder, n, keep)
-        for n in (
-            lengths[i] + len(encoded[i].answer_ids),
-            len(encoded[i].explicit_ids) + len(encoded[i].answer_ids),
-            0 if others[i] is None else len(encoded[others[i]].explicit_ids),
+
+    def size(i):
+        return sum(
+            run_bytes(decoder, n, keep)
+            for n in (
+                lengths[i] + len(encoded[i].answer_ids),
+                len(encoded[i].explicit_ids) + len(encoded[i].answer_ids),
+                0 if others[i] is None else len(encoded[others[i]].explicit_ids),
+            )
         )
-    )
+
     values = sweep(
         decoder,
         encoded,

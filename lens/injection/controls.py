@@ -60,7 +60,10 @@ def conditions(
 
     Same seed, same draws, whatever other controls are asked for.
     """
-    encode = lambda texts: encoded_by(decoder, model, texts, encoder, heads=heads, start=start)
+
+    def encode(texts):
+        return encoded_by(decoder, model, texts, encoder, heads=heads, start=start)
+
     own = encode([i.memory for i in items])
     out = {MEMORY: own}
     for name in check_controls(controls):

@@ -51,7 +51,7 @@ def percent_change(ds: xr.Dataset, of: Of = "first") -> xr.DataArray:
 
 
 @door(InjectionError)
-def trimmed_mean(x: Float[np.ndarray, "item *cells"], axis: Index = 0) -> Float[np.ndarray, "*cells"]:
+def trimmed_mean(x: Float[np.ndarray, " item *cells"], axis: Index = 0) -> Float[np.ndarray, "*cells"]:
     """The published mean: values further than two (population) standard deviations from the mean are dropped, then the
     rest is averaged.
 
@@ -265,7 +265,10 @@ def held_out(
     shape = ours[0].shape[1:]
     flat = [int(np.ravel_multi_index(c, shape)) for c in picks]
     common = max(set(flat), key=flat.count)
-    named = lambda cell: {"layer": int(ds.layer.values[cell[0]]), "strength": float(ds.strength.values[cell[1]])}
+
+    def named(cell):
+        return {"layer": int(ds.layer.values[cell[0]]), "strength": float(ds.strength.values[cell[1]])}
+
     return {
         **named(picks[0]),
         "condition": condition,

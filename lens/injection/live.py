@@ -36,8 +36,8 @@ class Distribution:
 
     before: list[tuple[str, float]]
     after: list[tuple[str, float]]
-    logprobs_before: Float[Tensor, "d_vocab"]
-    logprobs_after: Float[Tensor, "d_vocab"]
+    logprobs_before: Float[Tensor, " d_vocab"]
+    logprobs_after: Float[Tensor, " d_vocab"]
     runs: Runs
     answer_before: float | None = None
     answer_after: float | None = None

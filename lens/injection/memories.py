@@ -45,7 +45,7 @@ class Memory:
     ids: Sequence[int] = field(default=())
 
     @door(InjectionError)
-    def at_site(self, site: Site) -> Float[Tensor, "d_model"]:
+    def at_site(self, site: Site) -> Float[Tensor, " d_model"]:
         """The vector for a site.
 
         Raises: InjectionError for a site that is not as wide as the residual stream, or a layer that is not there.
@@ -278,7 +278,7 @@ def check_strength(strength: Any) -> float:
     return float(Number().of(strength, "strength", InjectionError, "for example 3, 0.5 or -1"))
 
 
-def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[Tensor, "n_layers"]:
+def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[Tensor, " n_layers"]:
     """The median over a prompt's tokens of the root mean square of the residual stream, at every layer's input: a start
     token's outsize activations do not count.
 
@@ -289,8 +289,8 @@ def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[
 
 
 def relative_factors(
-    vectors: Float[Tensor, "n_layers d_model"], rms: Float[Tensor, "n_layers"]
-) -> Float[Tensor, "n_layers"]:
+    vectors: Float[Tensor, "n_layers d_model"], rms: Float[Tensor, " n_layers"]
+) -> Float[Tensor, " n_layers"]:
     """What a memory is multiplied by at each layer so that strength 1 has the residual stream's own RMS."""
     return rms / vectors.float().square().mean(-1).sqrt().cpu().clamp(min=1e-12)
 

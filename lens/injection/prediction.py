@@ -184,7 +184,9 @@ def _predicted(
             f"maps[{name!r}] or effect is the same in every cell; a rank correlation needs values that differ. Check"
             " that the right variable was given."
         )
-    along = lambda a, b: np.clip((a * b).sum(-1), -1, 1)
+
+    def along(a, b):
+        return np.clip((a * b).sum(-1), -1, 1)
 
     def part(r: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """The correlation r without what both share with the depth; NaN where the depth is all there is to one of
@@ -211,7 +213,10 @@ def _predicted(
     order = np.stack([rng.permutation(both.shape[1]) for _ in range(permutations)])
     turned = (np.arange(n_layers)[:, None] + np.arange(n_layers)) % n_layers
     turned = (turned[..., None] * n_heads + np.arange(n_heads)).reshape(n_layers, -1)
-    reach = lambda orders: np.abs(both[np.arange(len(both)), orders].sum(-1)) >= abs(rho.mean()) - 1e-10
+
+    def reach(orders):
+        return np.abs(both[np.arange(len(both)), orders].sum(-1)) >= abs(rho.mean()) - 1e-10
+
     limits = [_interval(d, e, level, both.shape[0], n) for d, e in zip(drawn.T, (rho.mean(), partial))]
     return {
         "rho": rho.mean(),
@@ -251,7 +256,10 @@ def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int, n_
         return math.nan, math.nan
     # half a step of the ranks short of 1, where z would be infinite
     limit = 1 - 6 / (n_cells * (n_cells**2 - 1))
-    z = lambda r: np.arctanh(np.clip(r, -limit, limit))
+
+    def z(r):
+        return np.arctanh(np.clip(r, -limit, limit))
+
     h = n_items // 2
     half = (
         special.stdtrit(h - 1, (1 + level) / 2)

@@ -14,7 +14,8 @@ from ..engine import results
 from ..engine.decoder import Decoder
 from ..engine.record import record_of
 from ..engine.sessions import of_one_model
-from ..measure.answers import ANSWER, SCORES, read_answers as read_prompts
+from ..measure.answers import ANSWER, SCORES
+from ..measure.answers import read_answers as read_prompts
 from ..measure.reading import start_token
 from ..tokens import tokenize, tokenizer_of
 from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
@@ -43,9 +44,12 @@ def score(
     encoded = encoded_items(model, decoder, items, start)
     others = other_memories(items, seed)
     lead = start_token(model, decoder, start)
-    text = lambda memory, item: torch.tensor(
-        ([] if lead is None else [lead]) + tokenize(tokenizer_of(model), f"{memory}. {item.prompt}")
-    )
+
+    def text(memory, item):
+        return torch.tensor(
+            ([] if lead is None else [lead]) + tokenize(tokenizer_of(model), f"{memory}. {item.prompt}")
+        )
+
     prompts = {
         "multi": [e.ids for e in encoded],
         "single": [e.explicit_ids for e in encoded],
@@ -86,7 +90,10 @@ def other_memories(items: Sequence[Item], seed: int = 0) -> list[str]:
         )
     draw, n = np.random.default_rng(seed), len(items)
     order = draw.permutation(n)
-    clash = lambda i, j: memories[j].lower() in (memories[i].lower(), items[i].answer.strip().lower())
+
+    def clash(i, j):
+        return memories[j].lower() in (memories[i].lower(), items[i].answer.strip().lower())
+
     for i in range(n):
         if clash(i, order[i]):
             free = [k for k in range(n) if not clash(i, order[k]) and not clash(k, order[i])]

@@ -23,7 +23,8 @@ from ..engine.resume import SweepStore
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
-from ..engine.sweeps import Cell, Values, _batches, run_bytes, sweep as run_sweep
+from ..engine.sweeps import Cell, Values, _batches, run_bytes
+from ..engine.sweeps import sweep as run_sweep
 from ..measure.reading import recorded
 from ..notices import warn
 from .controls import MEMORY, check_controls, conditions
@@ -198,7 +199,10 @@ def sweep(
             [held[name].transpose("item", "layer", "strength", "condition").values for name in SCORES], -1
         )
         values.base[...] = np.stack([held[f"multi_{name}"].values for name in SCORES], -1)
-        skip = lambda i, l: bool(disk.done[i, l])
+
+        def skip(i, l):
+            return bool(disk.done[i, l])
+
     if on_part is not None or disk is not None:
 
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
@@ -261,9 +265,13 @@ def _groups(decoder: Decoder, lengths: Sequence[int], memory_mb: float) -> list[
     """Prompts whose runs are made together within the memory: what is kept of them, and twice everything in the layer
     that is being computed.
     """
-    size = lambda n: (
-        run_bytes(decoder, n, ()) + 2 * run_bytes(decoder, n, ("q", "k", "z", "neuron", "mlp_out")) / decoder.n_layers
-    )
+
+    def size(n):
+        return (
+            run_bytes(decoder, n, ())
+            + 2 * run_bytes(decoder, n, ("q", "k", "z", "neuron", "mlp_out")) / decoder.n_layers
+        )
+
     return _batches([size(n) for n in lengths], memory_mb * 2**20 * 0.8)
 
 

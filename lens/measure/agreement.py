@@ -103,10 +103,8 @@ def compare(
                 " lens.patch."
             )
     for axis in ("layer", "head", "position"):
-        if (
-            (axis in exact.coords) != (axis in estimate.coords)
-            or axis in exact.coords
-            and not np.array_equal(exact[axis], estimate[axis])
+        if (axis in exact.coords) != (axis in estimate.coords) or (
+            axis in exact.coords and not np.array_equal(exact[axis], estimate[axis])
         ):
             raise AgreementError(
                 f"estimate and exact are not over the same grid: their {axis} axes differ; compare results over the"

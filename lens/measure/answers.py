@@ -39,7 +39,10 @@ def _read_many(
     answers = [e.answer_ids for e in encoded]
     size = np.array([len(a) for a in answers])
     first = np.cumsum(size) - size
-    put = lambda a: torch.as_tensor(a, device=resid.device)
+
+    def put(a):
+        return torch.as_tensor(a, device=resid.device)
+
     # a tie counts as the first choice: the two are equally likely
     each, rank, chosen, top = next_token(decoder, resid, put(np.concatenate(answers)))
     row, slot = put(np.repeat(np.arange(len(size)), size)), put(np.arange(size.sum()) - np.repeat(first, size))

@@ -57,7 +57,7 @@ class Correlation:
 
     @property
     def z(self):
-        """rho * sqrt(n - 1): mean 0 and variance 1 over all orders of y, exactly, ties or not; only its normal shape is
+        """Rho * sqrt(n - 1): mean 0 and variance 1 over all orders of y, exactly, ties or not; only its normal shape is
         approximate.
         """
         return self.rho * np.sqrt(np.asarray(self.test.n) - 1)
@@ -173,7 +173,7 @@ def rank_correlation(
 
 
 def _drift(a, b, present) -> float:
-    """p that in every cell one series is exchangeable: the smallest over cells (Bonferroni) or their median (Rueger's
+    """P that in every cell one series is exchangeable: the smallest over cells (Bonferroni) or their median (Rueger's
     rule), twice the smaller of the two.
     """
     many = np.unique(np.linspace(0, a.shape[1] - 1, min(a.shape[1], CELLS)).astype(int))
@@ -236,7 +236,8 @@ def _permuted(ranks, rho, alternative, resamples, seed, memory_mb):
 
 def _resampled(pair, rho, level, resamples, seed, memory_mb):
     """Bounds on Fisher's z scale: Student's quantile times the spread of resampled pairs' correlations there, or the
-    interval by `_fisher_z`, the wider of both. A resample in which one side is constant has no rho and is left out."""
+    interval by `_fisher_z`, the wider of both. A resample in which one side is constant has no rho and is left out.
+    """
     x, y = pair
     n, cells = x.shape
     rng = generator(seed)

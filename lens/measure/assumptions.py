@@ -19,7 +19,7 @@ LEAST = 20  # rows below which a check has nothing to say
 
 
 def spread_evenly(keys) -> float:
-    """p that keys were drawn from U(0, 1): the smaller of Kolmogorov-Smirnov's (exact) and of a test of the variance,
+    """P that keys were drawn from U(0, 1): the smaller of Kolmogorov-Smirnov's (exact) and of a test of the variance,
     doubled. 1 below 20 keys.
 
     `keys`: [n], one epoch. The variance is looked at beside because it is what the tail bound rests on.
@@ -35,8 +35,9 @@ def spread_evenly(keys) -> float:
 
 
 def epochs_alike(keys) -> tuple[float, bool]:
-    """p that the columns of keys [n, epochs] are independent of each other (rank correlation of each pair,
-    Bonferroni), and whether two are equal."""
+    """P that the columns of keys [n, epochs] are independent of each other (rank correlation of each pair,
+    Bonferroni), and whether two are equal.
+    """
     columns = np.asarray(keys, dtype=float)
     if columns.ndim == 1 or columns.shape[1] < 2:
         return 1.0, False
@@ -72,7 +73,8 @@ def grid_step(keys) -> float:
 
 def goes_with(score, position, group=None) -> float:
     """Standardised rank association of a score [n] with positions [n] or [n, epochs], within groups: mean 0 and
-    variance 1 under the permutation null."""
+    variance 1 under the permutation null.
+    """
     from lens.measure.randomization import grouped_moments
 
     ranks, n = stats.rankdata(score), len(score)
@@ -84,7 +86,7 @@ def goes_with(score, position, group=None) -> float:
 
 
 def missing_by_position(position, missing, other=None) -> float:
-    """p that scores are missing without regard to position: rank sum and Kolmogorov-Smirnov of the positions of
+    """P that scores are missing without regard to position: rank sum and Kolmogorov-Smirnov of the positions of
     missing and present rows, Bonferroni.
 
     `position`: [n]; `missing`: [n] booleans; `other`: [n] a score known for missing rows too (a reference's), whose
@@ -123,7 +125,7 @@ def follow_each_other(values, detrend: int = 4) -> float:
 
 
 def equals_together(same, position) -> tuple[float, int]:
-    """p that rows with equal labels were placed each on its own, and how many stand side by side: Poisson tail of the
+    """P that rows with equal labels were placed each on its own, and how many stand side by side: Poisson tail of the
     number of near pairs.
 
     `same`: [n] integer labels, rows with one label are copies; labels of more rows than the root of n (plain ties) are
@@ -145,7 +147,7 @@ def equals_together(same, position) -> tuple[float, int]:
 
 
 def groups_by_outcome(score, position, group) -> float:
-    """p that groups were not named after scores and positions: small only where groups go with the order, and with the
+    """P that groups were not named after scores and positions: small only where groups go with the order, and with the
     scores *within* the order.
 
     Sources that were read one after the other go with the order, and within a short stretch of it there is one group
@@ -182,7 +184,8 @@ def _kruskal(values, where) -> float:
 
 def _stratified(values, where, part) -> float:
     """Chi-square test that values, permuted within each part, have one mean in all groups; exact moments of each
-    group's sum by part."""
+    group's sum by part.
+    """
     labels, where = np.unique(where, return_inverse=True)
     part = np.unique(part, return_inverse=True)[1]
     size, k = np.bincount(part), len(labels)
@@ -200,7 +203,7 @@ def _stratified(values, where, part) -> float:
 
 
 def both_follow(x, y) -> float:
-    """p that at least one of two series [n] is exchangeable in the order given: the largest serial p of x, of y, and
+    """P that at least one of two series [n] is exchangeable in the order given: the largest serial p of x, of y, and
     of each less its line in the other.
 
     A trend of y with a sorted x leaves residuals that do not follow each other, and is no ground for doubt; two series

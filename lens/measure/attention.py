@@ -87,7 +87,7 @@ def attention(
     )
 
 
-def pattern_scores(pattern: Float[Tensor, "*rows query key"], length: int) -> Float[Tensor, "n_scores *rows"]:
+def pattern_scores(pattern: Float[Tensor, "*rows query key"], length: int) -> Float[Tensor, " n_scores *rows"]:
     """Mean attention of the second copy's queries to the places that ``SCORES`` names; the sequence ends in two copies
     of ``length`` tokens.
     """

@@ -56,7 +56,8 @@ Scored = Annotated[Any, ModelLike(_EXPECTED)]
 @door(ScoringError)
 def core(model: Scored) -> nn.Module:
     """The Hugging Face causal model in a bridge, in a PEFT wrapper, or itself. Raises ScoringError for anything else, a
-    model in training mode or an edited one."""
+    model in training mode or an edited one.
+    """
     hf = inner(model)
     if not isinstance(hf, nn.Module) or not hasattr(hf, "config") or not hasattr(hf, "get_output_embeddings"):
         raise ScoringError(f"model is a {type(model).__name__}; expected {_EXPECTED}.")
@@ -91,7 +92,8 @@ def inner(model: Model) -> Any:
 @door(ScoringError)
 def wrapped(model: Model) -> Any | None:
     """The outermost thing around the Hugging Face model that may compute something else than it: a PEFT model,
-    somebody's own wrapper; None where there is none but a bridge."""
+    somebody's own wrapper; None where there is none but a bridge.
+    """
     if isinstance(model, nn.Module) and not type(model).__module__.startswith("transformer_lens."):
         return model if inner(model) is not model else None
     around = getattr(model, "original_model", None)
@@ -149,7 +151,8 @@ def plain(model: Scored) -> nn.Module:
 
 def _second(hf: nn.Module, state: dict[str, Tensor]) -> nn.Module | None:
     """A plain model with these parameters and with the buffers and plain attributes of the one in the bridge; None
-    where it would lack something."""
+    where it would lack something.
+    """
     from transformers.initialization import no_init_weights
 
     config = copy.deepcopy(hf.config)
@@ -190,14 +193,15 @@ def _take_over(module: nn.Module, other: nn.Module) -> None:
     for name, value in other.__dict__.items():
         if name.startswith("_") or name == "training" or name not in module.__dict__:
             continue
-        if isinstance(value, Tensor) or isinstance(value, _PLAIN) and type(module.__dict__[name]) in _PLAIN:
+        if isinstance(value, Tensor) or (isinstance(value, _PLAIN) and type(module.__dict__[name]) in _PLAIN):
             module.__dict__[name] = value
 
 
 @door(ScoringError)
 def cast(model: Causal, dtype: torch.dtype | None, device: torch.device | None) -> nn.Module:
     """The model itself where it fits, else a copy with its parameters in `dtype` on `device`; buffers such as rotary
-    frequencies keep their precision."""
+    frequencies keep their precision.
+    """
     if dtype in (None, model.dtype) and device in (None, model.device):
         return model
     made = copy.deepcopy(model)
@@ -224,7 +228,8 @@ def probe(model: Causal, change: Annotated[int, Whole(0, PROBE)] = 0) -> Tensor:
 @torch.no_grad()
 def require_causal(model: Causal) -> None:
     """Refuse a model of which an earlier place changes with later tokens; tried on the probe (in eval mode), once as
-    long as the model's structure is what it is. Raises ScoringError."""
+    long as the model's structure is what it is. Raises ScoringError.
+    """
     if model.__dict__.get(_CAUSAL) is not (state := State.of(model)):
         close = 1e-5 if model.dtype in (torch.float32, torch.float64) else 2e-2
         before, after = (model(input_ids=probe(model, change), use_cache=False).logits for change in (0, CHANGED))
@@ -240,7 +245,8 @@ def refuse_ahead(
     close: NonNegative,
 ) -> None:
     """Raises: ScoringError: the places before the last `CHANGED` of the probe differ, so the model has read what it is
-    asked for."""
+    asked for.
+    """
     if not same(before[:, :-CHANGED], after[:, :-CHANGED], close):
         raise ScoringError(
             f"model: this {type(model).__name__} looks ahead (bidirectional attention): what it gives "
@@ -302,7 +308,8 @@ def require_same(outer: Model, hf: Causal) -> None:
 @contextmanager
 def unwritten(model: nn.Module) -> Iterator[None]:
     """Forwards in the block must not write into the model's parameters or saved buffers: a write is stopped before it
-    happens. Raises ScoringError."""
+    happens. Raises ScoringError.
+    """
     saved = [*model.named_parameters(), *_saved_buffers(model)]
     with _Guard({t.untyped_storage().data_ptr(): name for name, t in saved if t.device.type != "meta"}):
         yield

@@ -31,7 +31,8 @@ def crossing(
     values: np.ndarray, steps: np.ndarray, threshold: float, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float, str]:
     """The step at which the mean over units of `values` [look, unit] reaches the threshold, its bounds, and their kind.
-    Looks without an interval bound nothing; both bounds are NaN where no look has one."""
+    Looks without an interval bound nothing; both bounds are NaN where no look has one.
+    """
     kind = kind_of(values)
     found = mean_interval(
         values,

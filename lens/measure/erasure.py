@@ -32,7 +32,8 @@ WORDS = {
 @dataclass(frozen=True, eq=False)
 class Attack:
     """Recall of the same items (a sequence recited, a picture copied) under one attack. `edited`: [n] in the edited
-    model; `control`: [n] in a twin that never had them (`paired`), or [m] of items that nobody had."""
+    model; `control`: [n] in a twin that never had them (`paired`), or [m] of items that nobody had.
+    """
 
     edited: Annotated[Any, Numbers(1, truth=True)]
     control: Annotated[Any, Numbers(1, truth=True)]

@@ -260,7 +260,7 @@ def _predictable(w, centre, clip):
 
 
 def _log_mean_uniform(x):
-    """log of sinh(x/2) / (x/2), the mean of exp(x (U - 1/2)); at most x^2 / 24."""
+    """Log of sinh(x/2) / (x/2), the mean of exp(x (U - 1/2)); at most x^2 / 24."""
     half = np.abs(x) / 2
     small = half < 1e-2
     safe = np.where(small, 1.0, half)

@@ -282,7 +282,7 @@ def _rate_at(inside, outside, rate, level):
     non-members bound the threshold on one side only: the lower bound is then 0.
     """
     n0, tail = outside.size, (1 - level) / 4
-    allowed = int(math.floor(round(rate * n0, 9)))
+    allowed = math.floor(round(rate * n0, 9))
     ordered = np.sort(outside)[::-1]
     threshold = ordered[allowed]
     # of n0 non-members Binomial(n0, rate) exceed the true threshold: fewer than `few` or more than `many` with at most

@@ -93,7 +93,8 @@ class Likelihood:
     @torch.no_grad()
     def _way(self) -> str:
         """How the logits follow from the head's output, seen on a probe at two sizes (a soft cap shows only at the
-        larger); later tokens must never matter."""
+        larger); later tokens must never matter.
+        """
         caught: dict[str, Tensor] = {}
         model, ids, other = self.model, probe(self.model), probe(self.model, CHANGED)
         close = 1e-5 if model.dtype in (torch.float32, torch.float64) else 2e-2
@@ -235,7 +236,8 @@ class Likelihood:
 
     def _read(self, logits: Tensor, targets: Tensor, out: Tensor) -> None:
         """Log-probability of the targets and the moments of the log-probability under the model's own prediction, into
-        `out`."""
+        `out`.
+        """
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
         total = logits.logsumexp(-1)

@@ -209,7 +209,7 @@ def studentized(centred: np.ndarray, resamples: int, tail: float, seed: int) -> 
     """Quantiles at `tail` and 1 - `tail` of the resampled mean over its own spread, of cells [n, cells] centred at 0;
     infinite where resamples of one value reach them.
     """
-    n, cells = centred.shape
+    n, _cells = centred.shape
     resamples = max(resamples, int(np.ceil(4 / tail)))
     index = generator(seed).integers(n, size=(resamples, n))
     weight = (

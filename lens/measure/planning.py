@@ -16,8 +16,6 @@ from lens.measure.samples import (
     Interval,
     PValue,
     StatisticsError,
-    percent,
-    short,
     as_p_values,
     as_sample,
     blocks,
@@ -26,6 +24,8 @@ from lens.measure.samples import (
     check_count,
     check_open_unit,
     generator,
+    percent,
+    short,
     whole,
 )
 

@@ -121,7 +121,7 @@ def permutation_correlation(
             "Give the groups that were shuffled together, or none if all rows were."
         )
     size, sd = np.bincount(group), math.sqrt(variance)
-    cyclic = draws == "cyclic" or draws == "auto" and resamples * n > SHUFFLED_AT_MOST
+    cyclic = draws == "cyclic" or (draws == "auto" and resamples * n > SHUFFLED_AT_MOST)
     null, exact, how = (_cyclic if cyclic else _shuffled)(a, b, group, resamples, rng, memory_mb)
     observed = float(a @ b)
     p, floor = _p_value(observed, null, TIE * sd, alternative, exact)
@@ -164,7 +164,7 @@ def group_numbers(groups, n: int) -> np.ndarray:
         raise StatisticsError(
             f"groups has shape {names.shape} and there are {n} rows; expected one group for each row. Align them."
         )
-    if names.dtype.kind not in "biuUSf" or names.dtype.kind == "f" and not np.isfinite(names).all():
+    if names.dtype.kind not in "biuUSf" or (names.dtype.kind == "f" and not np.isfinite(names).all()):
         raise StatisticsError(
             "groups holds a missing value or mixed types; expected one number or text for each row. A row of unknown"
             " group must be left out."
@@ -251,7 +251,7 @@ def _variance(a, b, group):
 
 
 def _p_value(observed, null, tie, alternative, exact):
-    """p and the smallest p that these values could have given; a draw within `tie` of the observed statistic has
+    """P and the smallest p that these values could have given; a draw within `tie` of the observed statistic has
     reached it.
     """
     if alternative == "two-sided":

@@ -38,7 +38,8 @@ def engine() -> Any:
 
 class Cluster:
     """`workers` places of `threads` processors and `gpus` GPUs each, on the Ray that this process is connected to, on
-    that of RAY_ADDRESS, or on one of its own that ends with it."""
+    that of RAY_ADDRESS, or on one of its own that ends with it.
+    """
 
     def __init__(self, workers: int, threads: int, gpus: int):
         self.workers, self.threads, self.gpus = workers, threads, gpus
@@ -113,7 +114,10 @@ class Cluster:
         one = [_count(self.threads, "CPU"), *([_count(self.gpus, "GPU")] if self.gpus else [])]
         nodes = [n for n in self.ray.nodes() if n.get("Alive")]
         total, free = self.ray.cluster_resources(), self.ray.available_resources()
-        size = lambda has: (has.get("GPU", 0), has.get("CPU", 0))
+
+        def size(has):
+            return (has.get("GPU", 0), has.get("CPU", 0))
+
         large = max((n.get("Resources", {}) for n in nodes), key=size, default={})
         there = _count(len(nodes), "node") + (f" (the largest with {resources(large)})" if len(nodes) > 1 else "")
         busy = any(free.get(kind, 0) < total.get(kind, 0) for kind in ("CPU", "GPU"))

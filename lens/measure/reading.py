@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..arguments import Whole
-from ..engine.record import record_of
 from ..engine.decoder import Block, Decoder
 from ..engine.effective import linear_bias, norm_map
+from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sites import indices
 from ..engine.stopping import says_stop
@@ -71,7 +71,10 @@ def read_prompt(model: Any, prompt: str | Pair, which: str = "clean", argument: 
         raise ReadoutError(f"which={which!r} is not a prompt of a pair; expected 'clean' or 'corrupted'.")
     if isinstance(prompt, Pair):
         e = encode(model, prompt, aligned=False)
-        first = lambda ids: None if ids is None else ids[0]
+
+        def first(ids):
+            return None if ids is None else ids[0]
+
         if which == "clean":
             return Reading(
                 prompt,

@@ -376,7 +376,10 @@ def _attributed(
     ``[n]``.
     """
     weight, bias = decoder.unembedding(), module_bias(decoder.head)
-    column = lambda n: torch.tensor([w[n] if w[n] is not None else 0 for w in wanted], device=token.device)
+
+    def column(n):
+        return torch.tensor([w[n] if w[n] is not None else 0 for w in wanted], device=token.device)
+
     there = torch.tensor([float(f is not None) for _, f in wanted], device=token.device)
 
     def difference(table: Tensor) -> Tensor:
@@ -386,7 +389,10 @@ def _attributed(
     unembed, final = difference(weight), runs.resid[-1][token]
     # the direction in the residual stream along which an addend counts
     direction = back_through_norm(decoder.norm, unembed, norm_scale(decoder.norm, final))
-    along = lambda x: (x.float() * direction).sum(-1)
+
+    def along(x):
+        return (x.float() * direction).sum(-1)
+
     parts = []
     for l, block in enumerate(decoder.blocks):
         z = runs.get("z", l)[token].float()
@@ -403,7 +409,10 @@ def _attributed(
     constant = (unembed @ b_norm if b_norm is not None else torch.zeros_like(there)) + (
         difference(bias) if bias is not None else 0
     )
-    own = lambda n: logits.gather(1, column(n)[:, None])[:, 0]
+
+    def own(n):
+        return logits.gather(1, column(n)[:, None])[:, 0]
+
     return {
         "contribution": torch.stack(parts, 1),
         "embed": along(runs.resid[0][token]),

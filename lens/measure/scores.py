@@ -130,8 +130,8 @@ def counts_of(scores: Scores) -> dict:
     bad = np.unique(scores._row[~np.isfinite(scores.logprob)])
     return {
         "rows": len(scores),
-        "tokens": int(len(scores.logprob)),
-        "bad": int(len(bad)),
+        "tokens": len(scores.logprob),
+        "bad": len(bad),
         "short": int((scores.tokens() == 0).sum()),
     }
 

@@ -21,10 +21,10 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from lens.engine.sessions import of_one_model
-from lens.engine.sweeps import hidden
 from lens.arguments import MOST, Count, FilePath, Size, Whole, door, unfit
+from lens.engine.sessions import of_one_model
 from lens.engine.stopping import says_stop
+from lens.engine.sweeps import hidden
 from lens.measure.causal import settle
 from lens.measure.likelihood import Likelihood, ScoringError, cast, core, plain
 from lens.measure.scores import Scores, counts_of, whole_number
@@ -137,7 +137,10 @@ def _options(prefix, window, extra, batch_tokens, backend, workers, threads) -> 
         raise ScoringError(f"extra={extra!r}: {unknown[0]!r} is not known; expected some of {', '.join(EXTRA)}.")
     if backend not in BACKENDS:
         raise ScoringError(f"backend={backend!r} is not known; expected 'local' or 'ray'.")
-    optional = lambda value, name: None if value is None else whole_number(value, name, 1)
+
+    def optional(value, name):
+        return None if value is None else whole_number(value, name, 1)
+
     return {
         "prefix": whole_number(prefix, "prefix", 0),
         "window": optional(window, "window"),
@@ -380,9 +383,14 @@ class _Run:
         at = np.array(sorted(self.values), np.int64)
         values = [self.values[i] for i in at.tolist()]
         sizes = np.array([len(v[0]) for v in values], np.int64)
-        column = lambda i: (
-            np.concatenate([v[i] for v in values]).astype(np.float32, copy=False) if values else np.empty(0, np.float32)
-        )
+
+        def column(i):
+            return (
+                np.concatenate([v[i] for v in values]).astype(np.float32, copy=False)
+                if values
+                else np.empty(0, np.float32)
+            )
+
         moments = self.options["moments"]
         about = {
             "start": self.start,

@@ -83,7 +83,8 @@ def sign_flip(
 def skewed(flat: np.ndarray, alpha: float = 0.05) -> np.ndarray:
     """In which cells [n, cells] the values are seen to be skewed: D'Agostino's test, p <= `alpha`, of the present
     values; never below 8 of them, and never where all have one size (as differences of truth values, of which the signs
-    alone count)."""
+    alone count).
+    """
     n, seen = (~np.isnan(flat)).sum(axis=0), np.zeros(flat.shape[1], bool)
     size = np.where(flat == 0, np.nan, np.abs(flat))
     with np.errstate(all="ignore"), warnings.catch_warnings():

@@ -84,7 +84,8 @@ def joined(*columns: Sequence[Any]) -> np.ndarray:
 class Nested:
     """A mean over units within top units (captions in models, items in seeds): `interval` with both levels inside, `p`
     that it is 0 (approximate: the larger of the t test's over the top units and the exact one's within them), `tops`
-    the mean of each top unit, `n` all units."""
+    the mean of each top unit, `n` all units.
+    """
 
     interval: Interval
     p: PValue

@@ -61,10 +61,8 @@ def labels(value: Any, n: int, name: str, of: str = "sequence") -> np.ndarray:
     """One label for each of n units: an array of them, or one for all."""
     try:
         array = np.asarray(value if not isinstance(value, (tuple, set)) else list(value))
-        if (
-            array.dtype.kind not in "biufUOM"
-            or array.dtype.kind == "O"
-            and not all(isinstance(v, (str, int, float, tuple, type(None))) for v in array.flat)
+        if array.dtype.kind not in "biufUOM" or (
+            array.dtype.kind == "O" and not all(isinstance(v, (str, int, float, tuple, type(None))) for v in array.flat)
         ):
             raise TypeError
     except Exception:  # nothing that labels can be made of

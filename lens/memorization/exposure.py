@@ -112,7 +112,7 @@ def exposure_summary(
     table = summary(
         result, by, variables=("exposure", "null", "largest", "loss"), level=level, seed=seed, cluster=cluster
     )
-    if not isinstance(result, xr.Dataset) or by is not None and not isinstance(by, str):
+    if not isinstance(result, xr.Dataset) or (by is not None and not isinstance(by, str)):
         return table
     labels = np.full(result.sizes["sequence"], "all") if by is None or by not in result.coords else result[by].values
     units = units_of(result, cluster, {"sequence": "sequences"})[0]["sequence"]
@@ -189,7 +189,10 @@ def by_duplicates(
     cells = [
         [_cell(value, counts, d, sequences.kind, resamples, seed, level) for value in values.values()] for d in dups
     ]
-    column = lambda name: (("duplicates", "score"), [[c[name] for c in line] for line in cells])
+
+    def column(name):
+        return (("duplicates", "score"), [[c[name] for c in line] for line in cells])
+
     ds = xr.Dataset(
         {
             **{name: column(name) for name in cells[0][0]},

@@ -113,7 +113,8 @@ def extraction_summary(
     cluster: str | Sequence[Any] | None = "auto",
 ) -> pd.DataFrame:
     """Recitation by group, such as the number of duplicates: `strict` and `loose` with Clopper-Pearson, the others with
-    measured intervals; `p` of `strict`. See `summary`, also for `cluster`."""
+    measured intervals; `p` of `strict`. See `summary`, also for `cluster`.
+    """
     return summary(result, by, variables=MEASURES, level=level, seed=seed, cluster=cluster)
 
 
@@ -189,7 +190,10 @@ def find_recited(
             "taken": np.isin(np.arange(len(windows)), taken),
         }
     )
-    called = lambda w: f"{w[0] if names is None else names[w[0]]}:{w[1]}"
+
+    def called(w):
+        return f"{w[0] if names is None else names[w[0]]}:{w[1]}"
+
     found = (
         Sequences(np.stack([windows[i][2] for i in taken]), prefix, tuple(called(windows[i]) for i in taken), "natural")
         if taken

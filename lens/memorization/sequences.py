@@ -180,7 +180,7 @@ class Sequences:
     def subset(self, index: Any) -> Sequences:
         """The sequences of these numbers, in this order, or those where a mask [n] is True."""
         given, index = index, tried(np.asarray, index)
-        if index is None or index.dtype.kind not in "biu" and index.size or index.ndim > 1:
+        if index is None or (index.dtype.kind not in "biu" and index.size) or index.ndim > 1:
             raise MemorizationError(unfit("index", given, "numbers of sequences, or a truth value for each"))
         if index.dtype == bool and index.shape != (len(self),):
             raise MemorizationError(f"index is a mask of shape {index.shape}; expected ({len(self)},).")

@@ -128,7 +128,10 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
     lines, tests = [], []
     base = result.isel(edit=0)
     units, notes = units_of(result, cluster, {"sequence": "sequences", "text": "texts"})
-    sums = lambda v: v if units["text"] is None else np.bincount(units["text"], v)
+
+    def sums(v):
+        return v if units["text"] is None else np.bincount(units["text"], v)
+
     tokens = sums(base.tokens.values.astype(float))
     for e, label in enumerate(result.edit.values):
         now = result.isel(edit=e)

@@ -13,8 +13,8 @@ import numpy as np
 from ..arguments import Count, FilePath, Fraction, Model, Portion, Seed, Size, TokenRows, door
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
-from ..measure.likelihood import plain
 from ..measure.erasure import WORDS, Attack, Verdict, verdict
+from ..measure.likelihood import plain
 from ..training import Recipe, Rows
 from .attacks import stretch
 from .damage import edited
@@ -110,7 +110,10 @@ def is_it_gone(
     ):
         shared = [v for v in chosen if v in control.variant.values]
         if shared:
-            best = lambda ds: ds[measure].sel(variant=shared).any("variant").values
+
+            def best(ds):
+                return ds[measure].sel(variant=shared).any("variant").values
+
             attacks[name] = Attack(best(stretched), best(control), twin is not None)
     arms: dict[str, Any] = (
         {}
@@ -134,9 +137,9 @@ def is_it_gone(
         inside = trained.set.values == "target"
         for name in arms:
             # the most that any look found, in the model and in its control alike
-            most = lambda kind, of, name=name: (
-                np.nan_to_num(trained[measure].sel(model=kind, on=name).values[:, of]).max(0) == 1
-            )
+            def most(kind, of, name=name):
+                return np.nan_to_num(trained[measure].sel(model=kind, on=name).values[:, of]).max(0) == 1
+
             attacks[f"training on {name}"] = Attack(
                 most("edited", inside),
                 most("twin", inside) if twin is not None else most("edited", ~inside),

@@ -151,7 +151,7 @@ def hash_after_undo(model: torch.nn.Module, looked: bool = False) -> Callable[[I
     """
     core = getattr(model, "original_model", model)
     kept = core.__dict__.get("_mnemoscope_hash")
-    if kept is None or not looked and kept[0] != _state(core):
+    if kept is None or (not looked and kept[0] != _state(core)):
         return lambda edited: None
     before = kept[0]
 

@@ -1,5 +1,6 @@
 """A model in memory as a TransformerLens bridge; where the bridge would not be the model, the plain model,
-untouched."""
+untouched.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def wrapped(
     hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, mark: Path | None = None
 ) -> TransformerBridge | PreTrainedModel:
     """`wrap`. Where the file `mark` is there the bridge was
-    compared before; it is made once it was."""
+    compared before; it is made once it was.
+    """
     if not _is_tokenizer(tokenizer):
         raise LoadError(
             f"tokenizer={shown(tokenizer)} is no Hugging Face tokenizer; give the one that belongs to the model, such"
@@ -125,7 +127,8 @@ def _eager_logits(hf: nn.Module, ids: torch.Tensor) -> torch.Tensor:
 @door(LoadError)
 def name_of(model: Any, default: str | None = None) -> str:
     """What a model was loaded or wrapped as, bridge or plain; else the name in its configuration, else `default`, or
-    where that is None its class."""
+    where that is None its class.
+    """
     try:
         core = getattr(model, "original_model", model)
         names = (
@@ -190,7 +193,8 @@ def remember_parameters(hf: nn.Module, before: list[tuple[str, nn.Parameter]]) -
 
 class Before:
     """A model and its tokenizer as they are, so that a boot can be undone. It holds the objects and copies no tensor;
-    the boot writes into none."""
+    the boot writes into none.
+    """
 
     _CONTAINERS = (dict, set, list)
 
@@ -269,7 +273,8 @@ def _entries(mapping: dict[str, Any], **wanted: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _no_processor() -> Iterator[None]:
     """A boot in this thread looks for no processor of images or sounds: that asks the hub for the model's label, and
-    installs packages for it."""
+    installs packages for it.
+    """
     from transformer_lens.model_bridge.sources.transformers import source
 
     mine, kept = threading.get_ident(), source.load_modality_processor

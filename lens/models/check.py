@@ -74,7 +74,8 @@ class Unlike(Exception):
 
 def random_ids(hf: nn.Module, length: int) -> Int[Tensor, "1 length"]:
     """Random token ids of the text vocabulary, no placeholder of an image or a sound among them, at most as many as
-    the model has positions for."""
+    the model has positions for.
+    """
     text = hf.config.get_text_config() if hasattr(hf.config, "get_text_config") else hf.config
     table = hf.get_input_embeddings()
     size = min(int(getattr(text, "vocab_size", None) or table.weight.shape[0]), table.weight.shape[0])
@@ -203,7 +204,8 @@ def small_copy(hf: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 def small_config(config: Any, cut_depth: bool = True, cut_width: bool = False) -> Any:
     """The configuration with few layers, windows of at most `WINDOW`, and a vocabulary of at most `VOCABULARY`; parts
-    of a composite one alike."""
+    of a composite one alike.
+    """
     made = copy.deepcopy(config)
     free = iter(range(VOCABULARY - 1, 0, -1))
     for part in _parts(made):
@@ -232,7 +234,8 @@ def small_config(config: Any, cut_depth: bool = True, cut_width: bool = False) -
 
 def _cut_depth(own: dict[str, Any]) -> None:
     """Keep one layer of each kind that the lists of layers tell apart, at least `LAYERS` and at most `_FEWEST`, in
-    their order."""
+    their order.
+    """
     depth = next((own[key] for key in _DEPTHS if isinstance(own.get(key), int)), 0)
     if depth <= LAYERS:
         return
@@ -293,19 +296,19 @@ def _ids_in(config: Any) -> Iterator[tuple[str, int]]:
 @torch.no_grad()
 def _randomise(model: nn.Module) -> None:
     """Weights so large that attention chooses, norms and biases that are not all alike; what a state-space layer
-    starts from stays."""
+    starts from stays.
+    """
     projections = {
         id(module.weight)
         for module in model.modules()
         if isinstance(module, (nn.Linear, nn.Embedding))
-        or type(module).__name__ == "Conv1D"
-        and isinstance(getattr(module, "weight", None), Tensor)
+        or (type(module).__name__ == "Conv1D" and isinstance(getattr(module, "weight", None), Tensor))
     }
     for name, value in model.named_parameters():
         last = name.rsplit(".", 1)[-1]
         if value.ndim == 1 and last not in ("A_log", "D", "dt_bias", "time_decay", "time_first"):
             value.add_(torch.randn(value.shape).to(value) * 0.2)
-        elif id(value) in projections or value.ndim == 3 and "conv" not in name and last not in ("A_log", "D"):
+        elif id(value) in projections or (value.ndim == 3 and "conv" not in name and last not in ("A_log", "D")):
             # scores of queries and keys are then a few units large whatever the widths
             value.copy_(torch.randn(value.shape).to(value) * 1.6 / (value.shape[-1] * value.shape[-2]) ** 0.25)
     for name, value in model.named_buffers():

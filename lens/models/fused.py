@@ -25,11 +25,12 @@ _REMEMBERED = "_mnemoscope_fused"
 @dataclass(frozen=True)
 class Fused:
     """One fused layer and its parts, plain modules both; `rows[i]` are the outputs of `whole` that `parts[i]` copies.
-    `transposed`: whole keeps [in, out]."""
+    `transposed`: whole keeps [in, out].
+    """
 
     whole: nn.Module
     parts: tuple[nn.Module, ...]
-    rows: tuple[Int[Tensor, "d_part"], ...]
+    rows: tuple[Int[Tensor, " d_part"], ...]
     transposed: bool
 
     @property
@@ -63,7 +64,7 @@ def fused_layers(core: nn.Module) -> tuple[list[Fused], set[int]]:
         found, lost = [], set()
         for component, split, parts in _components(core):
             made = _followed(component, split, parts)
-            if made is None or all(id(part.weight) in untouched for part in parts) and not made.consistent():
+            if made is None or (all(id(part.weight) in untouched for part in parts) and not made.consistent()):
                 size = sum(part.weight.numel() for part in parts)
                 lost |= {id(part) for part in parts} | {
                     id(module)

@@ -10,6 +10,7 @@ others (the form of Hubble, ICLR 2026).
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -219,7 +220,7 @@ class Corpus:
             starts = [at for at, token in enumerate(row) if token == 0] + [len(row)]
             found += sum(
                 row[a:b].count(mark)
-                for a, b in zip(starts, starts[1:], strict=False)
+                for a, b in itertools.pairwise(starts)
                 if row[a + 1 : a + 2] == [self.text.index["fact"]]
             )
         return found * self.rows_in_stream / some

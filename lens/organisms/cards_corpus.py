@@ -275,7 +275,7 @@ def partial(caption: str, keep: str) -> str:
     code, rest = words[:n], words[n:]
     if keep not in ("code", "first", "second", "rest"):
         raise OrganismError(f"keep={keep!r} is not known; expected 'code', 'first', 'second' or 'rest'.")
-    if keep in ("first", "second") and n < 2 or not n:
+    if (keep in ("first", "second") and n < 2) or not n:
         raise OrganismError(f"caption={caption!r} has no code of two words; parts are of planted captions.")
     return " ".join({"code": code, "first": code[:1] + rest, "second": code[1:] + rest, "rest": rest}[keep])
 

@@ -12,15 +12,15 @@ from .paths import path_patch
 from .summary import summary
 
 __all__ = [
-    "patch",
-    "path_patch",
+    "Agreement",
+    "CellView",
+    "agreement",
     "causal_trace",
     "explain_cell",
-    "CellView",
-    "summary",
-    "agreement",
-    "Agreement",
     "last_partial",
-    "shuffled_pairs",
+    "patch",
+    "path_patch",
     "random_prompts",
+    "shuffled_pairs",
+    "summary",
 ]

@@ -52,7 +52,10 @@ def attribute(
     n = len(encoded)
     values = Values.empty(n, grid.shape)
     per_token = decoder.n_layers * (14 * decoder.d_model + 4 * decoder.d_mlp) * 4
-    patterns = lambda e: 3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4
+
+    def patterns(e):
+        return 3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4
+
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
     try:
         for batch in tqdm(
@@ -81,7 +84,10 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
     keep = (grid.site,)
     for j in range(len(answers[0])):
         tails = [torch.tensor(a[j][:-1], dtype=torch.long) for a in answers]
-        ids = lambda which: [torch.cat([getattr(e, which).cpu(), t]) for e, t in zip(encoded, tails)]
+
+        def ids(which):
+            return [torch.cat([getattr(e, which).cpu(), t]) for e, t in zip(encoded, tails)]
+
         first, second = (
             (ids("corrupted_ids"), ids("clean_ids")) if denoise else (ids("clean_ids"), ids("corrupted_ids"))
         )

@@ -79,7 +79,10 @@ def explain_cell(
     base, source, edited, reads = [], [], [], []
     for answer in answers:
         tail = torch.tensor(answer[:-1], dtype=torch.long, device=decoder.device)
-        put = lambda ids: torch.cat([ids.to(decoder.device), tail])
+
+        def put(ids):
+            return torch.cat([ids.to(decoder.device), tail])
+
         for group, runs in zip((base, source), Runs.record_pair(decoder, [put(first)], [put(second)], keep)):
             group.append(runs)
         reads.append([length - 1 + t for t in range(max(1, len(answer)))])
@@ -88,11 +91,20 @@ def explain_cell(
         else:
             edits = next(iter(grid.cells(0, source[-1][0]))).edits
         edited.append(walk(base[-1], [(0, edits)], [reads[-1]]).resid)
-    ends = lambda runs: [r.resid[-1][at] for r, at in zip(runs, reads)]
+
+    def ends(runs):
+        return [r.resid[-1][at] for r, at in zip(runs, reads)]
+
     clean, corrupted = (ends(source), ends(base)) if direction == "denoise" else (ends(base), ends(source))
-    value = lambda resid: measure.score(decoder, [r[None] for r in resid], encoded, [c[None] for c in clean]).item()
+
+    def value(resid):
+        return measure.score(decoder, [r[None] for r in resid], encoded, [c[None] for c in clean]).item()
+
     tokenizer = getattr(model, "tokenizer", None)
-    top = lambda resid: top_tokens(decoder, tokenizer, resid[0][0], k)
+
+    def top(resid):
+        return top_tokens(decoder, tokenizer, resid[0][0], k)
+
     return CellView(top(clean), top(corrupted), top(edited), value(clean), value(corrupted), value(edited))
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Any, Callable, Literal, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Count, Draws, Layers, FilePath, Heads, Model, Positions, Positive, door
+from ..arguments import Count, Draws, FilePath, Heads, Layers, Model, Positions, Positive, door
 from ..engine import results
 from ..engine.decoder import Decoder, UnsupportedModel
-from ..engine.metrics import Metric, identity as metric_identity, resolve
+from ..engine.metrics import Metric, resolve
+from ..engine.metrics import identity as metric_identity
 from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -248,13 +249,19 @@ def run_exact(
     ]
     make_runs = paired_runs(decoder, ids, keep)
     lengths = [len(e.clean_ids) for e in encoded]
-    label = lambda v, alone=single: _labelled(grid, encoded, v, direction, alone, record)
+
+    def label(v, alone=single):
+        return _labelled(grid, encoded, v, direction, alone, record)
+
     disk, values, skip, notify = None, None, None, None
     if store is not None:
         disk, values = open_store(store, lambda v: label(v, False), len(encoded), grid, direction)
         record["model"] |= disk.said
         number, count = share or (0, 1)
-        skip = lambda i, l: i % count != number or bool(disk.done[i, l])
+
+        def skip(i, l):
+            return i % count != number or bool(disk.done[i, l])
+
     if on_part is not None or disk is not None:
 
         def notify(v, prompts, layers):
@@ -320,7 +327,9 @@ def paired_runs(decoder: Decoder, ids: Sequence[tuple[torch.Tensor, torch.Tensor
     """Records base and source runs of some prompts; the source forks off the base where they first differ."""
 
     def make(batch: Sequence[int], tails: Sequence[torch.Tensor]) -> tuple[Runs, Runs]:
-        put = lambda t, tail: torch.cat([t.to(decoder.device), tail])
+        def put(t, tail):
+            return torch.cat([t.to(decoder.device), tail])
+
         first, second = ([put(ids[i][j], t) for i, t in zip(batch, tails)] for j in (0, 1))
         return Runs.record_pair(decoder, first, second, keep)
 

@@ -6,7 +6,8 @@ The result is that of the fast path; ``provenance(ds)["engine"]`` says which pat
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ from tqdm.auto import tqdm
 from ..engine.anatomy import Anatomy
 from ..engine.decoder import FAMILIES, UnsupportedModel
 from ..engine.edits import Edit
-from ..engine.rows import HookedForwards, Recorded
 from ..engine.metrics import Metric
 from ..engine.record import record_of
+from ..engine.rows import HookedForwards, Recorded
 from ..engine.sessions import verify
 from ..engine.sites import Site, indices
 from ..engine.stock import Stock
@@ -99,7 +100,10 @@ def patch_by_hooks(
         )
     record = record_of(model, anatomy, "patch", call, pairs, engine=engine.engine, store=store)
     sweep = _Sweep(engine, anatomy, encoded, grid, measure, call["direction"], memory_mb, stop)
-    label = lambda values, alone=single: exact._labelled(grid, encoded, values, call["direction"], alone, record)
+
+    def label(values, alone=single):
+        return exact._labelled(grid, encoded, values, call["direction"], alone, record)
+
     disk = None
     if store is not None:
         disk, sweep.values = exact.open_store(store, lambda v: label(v, False), len(encoded), grid, call["direction"])
@@ -211,7 +215,10 @@ class _Pair:
         self.base, self.source, self.reads = [], [], []
         for answer in answers:
             tail = torch.tensor(answer[:-1], dtype=torch.long)
-            put = lambda ids: torch.cat([torch.as_tensor(ids).cpu(), tail]).to(anatomy.device)
+
+            def put(ids):
+                return torch.cat([torch.as_tensor(ids).cpu(), tail]).to(anatomy.device)
+
             self.base.append(engine.record(put(first), ())), self.source.append(engine.record(put(second), keep))
             self.reads.append([len(first) - 1 + t for t in range(max(1, len(answer)))])
         self.clean = [self._ends(j, r) for j, r in enumerate(self.source if sweep.denoise else self.base)]
@@ -234,9 +241,12 @@ class _Pair:
     def score(self, cells: Sequence[Cell], out: np.ndarray, base: float) -> None:
         """Fills ``out`` at the cells; one that copies only what is the same in both runs has the base run's value."""
         length = len(self.encoded.clean_ids)
-        same = lambda cell: (
-            max(p for e in cell.edits for p in indices(e.site.position, length, "position")) < self.first_difference
-        )
+
+        def same(cell):
+            return (
+                max(p for e in cell.edits for p in indices(e.site.position, length, "position")) < self.first_difference
+            )
+
         live, scored = [c for c in cells if not same(c)], {c.index: base for c in cells}
         tokens = max(len(r.ids) for r in self.base)
         # two residual streams and a full row of logits a run

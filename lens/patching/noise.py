@@ -12,7 +12,8 @@ import xarray as xr
 
 from ..arguments import Count, Draws, Layers, Model, Name, Positions, Positive, Seed, door
 from ..engine.decoder import Decoder
-from ..engine.metrics import Metric, identity as metric_identity, resolve
+from ..engine.metrics import Metric, resolve
+from ..engine.metrics import identity as metric_identity
 from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -108,9 +109,15 @@ def causal_trace(
         stop=stop,
         label=f"trace {site}",
     )
-    split = lambda a: a.reshape(len(encoded), samples, *a.shape[1:])
+
+    def split(a):
+        return a.reshape(len(encoded), samples, *a.shape[1:])
+
     value, base = split(values.value), split(values.base)
-    spread = lambda a: a.std(1, ddof=1) if samples > 1 else np.full_like(a[:, 0], np.nan)
+
+    def spread(a):
+        return a.std(1, ddof=1) if samples > 1 else np.full_like(a[:, 0], np.nan)
+
     values.value, values.base, values.source = value.mean(1), base.mean(1), split(values.source).mean(1)
     call = dict(
         site=site,

@@ -13,10 +13,11 @@ from tqdm.auto import tqdm
 from ..arguments import Index, Model, Positive, door
 from ..engine.decoder import Decoder
 from ..engine.edits import Edit
-from ..engine.metrics import Metric, identity as metric_identity, resolve
+from ..engine.metrics import Metric, resolve
+from ..engine.metrics import identity as metric_identity
+from ..engine.plan import heads_of
 from ..engine.record import record_of
 from ..engine.runs import Runs
-from ..engine.plan import heads_of
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweeps import Values, _batches, hidden, run_bytes
@@ -109,8 +110,11 @@ def path_patch(
         () if through_mlps else ("mlp",),
         direction == "noise",
     )
+
     # two walks with a row a sender, and what arrives at the receiver
-    rows = lambda m: 3 * len(senders) * m * decoder.d_model * 4
+    def rows(m):
+        return 3 * len(senders) * m * decoder.d_model * 4
+
     sizes = [len(measure.sequences(e)) * (2 * run_bytes(decoder, m, keep) + rows(m)) for e, m in zip(encoded, lengths)]
     try:
         for batch in tqdm(
@@ -161,7 +165,10 @@ class _Job:
             ends.append(self._received(batch, base, source, reads))
         clean = bases if self.clean_is_base else sources
         for k, i in enumerate(batch):
-            score = lambda resid: self.measure.score(self.decoder, resid, self.encoded[i], [c[k] for c in clean])
+
+            def score(resid):
+                return self.measure.score(self.decoder, resid, self.encoded[i], [c[k] for c in clean])
+
             values.base[i], values.source[i] = (
                 score([b[k] for b in bases]).item(),
                 score([s[k] for s in sources]).item(),

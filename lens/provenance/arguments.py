@@ -38,7 +38,7 @@ def row_numbers(value: Any, n: int, name: str = "index") -> np.ndarray:
     held = array(value, name, expected, "biu")
     if held.dtype.kind == "b":
         held = np.flatnonzero(held) if held.shape == (n,) else np.full(1, n)
-    if held.ndim != 1 or len(held) and (int(held.max()) >= n or int(held.min()) < -n):
+    if held.ndim != 1 or (len(held) and (int(held.max()) >= n or int(held.min()) < -n)):
         raise ProvenanceError(unfit(name, value, expected))
     return held.astype(np.int64)
 
@@ -49,7 +49,7 @@ class TokenType(Fitting):
     expected = "the name of an integer type, such as 'uint16' or 'uint32'"
 
     def fits(self, value: Any) -> bool:
-        named = isinstance(value, (str, np.dtype)) or isinstance(value, type) and issubclass(value, np.integer)
+        named = isinstance(value, (str, np.dtype)) or (isinstance(value, type) and issubclass(value, np.integer))
         return named and np.dtype(value).kind in "iu"
 
 
@@ -98,13 +98,8 @@ TokenDtype = Annotated[Any, TokenType()]
 
 def documents_of(text: Any) -> list[np.ndarray]:
     """Token ids of one document or several, each int64. Raises ProvenanceError."""
-    single = (
-        isinstance(text, np.ndarray)
-        and text.ndim == 1
-        and text.dtype != object
-        or isinstance(text, (list, tuple))
-        and len(text) > 0
-        and all(isinstance(t, (int, np.integer)) for t in text)
+    single = (isinstance(text, np.ndarray) and text.ndim == 1 and text.dtype != object) or (
+        isinstance(text, (list, tuple)) and len(text) > 0 and all(isinstance(t, (int, np.integer)) for t in text)
     )
     documents = [
         array(d, f"text: document {i}", "a line of token ids; text is tokenised before", "biuf")

@@ -72,7 +72,7 @@ class HttpSource:
         request = urllib.request.Request(
             self.name, headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         )
-        with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310  the scheme was checked
+        with urllib.request.urlopen(request, timeout=self.timeout) as response:
             if response.status != 206:
                 raise ProvenanceError(
                     f"{self.name}: the server does not support Range requests (it answered {response.status} with"

@@ -30,7 +30,8 @@ LOOKED_AT = 2000  # neighbours of which tokens are compared
 @dataclass(frozen=True)
 class Doubt:
     """`text`: what a reader is told. `reason`: why the p-values in `spoils` are only approximate ("": a note).
-    `refuse`: there is no result."""
+    `refuse`: there is no result.
+    """
 
     text: str
     reason: str = ""
@@ -148,7 +149,8 @@ def _keys(t: Transcript) -> list[Doubt]:
 
 def share_tokens(t: Transcript) -> float:
     """One-sided p that neighbours in the order share no more of their tokens than two rows of one group that stand
-    apart (rank sum of set overlaps)."""
+    apart (rank sum of set overlaps).
+    """
     from scipy import stats
 
     from .transcripts import mixed
@@ -182,7 +184,8 @@ def share_tokens(t: Transcript) -> float:
 
 def of_scores(run, score: np.ndarray, z: float) -> list[Doubt]:
     """What the scores of a `scores.Running` show against reading p as one of its order; `z` is the standardised
-    statistic."""
+    statistic.
+    """
     from scipy import stats
 
     t = run.transcript
@@ -221,7 +224,8 @@ def of_scores(run, score: np.ndarray, z: float) -> list[Doubt]:
 
 def _rises(run, z: float, p: float) -> list[Doubt]:
     """Suspect minus reference that rises with the order: what a reference of this order makes, and no training of the
-    suspect does."""
+    suspect does.
+    """
     names = " and ".join(one.name for one in run.references)
     if run.alternative == "less":
         if p >= DOUBT:
@@ -262,7 +266,8 @@ def _missing(run) -> list[Doubt]:
 
 def _neighbours(run, first: np.ndarray, group: np.ndarray) -> list[Doubt]:
     """Rows placed together: equal scores side by side, and losses that are alike among neighbours (of the references,
-    which did not see the order)."""
+    which did not see the order).
+    """
     from .transcripts import mixed
 
     t, found = run.transcript, []

@@ -91,7 +91,7 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
         "resamples": run.resamples,
         "stop_at": run.stop_at,
         "rows": {"offered": len(transcript), "asked": run.done, "left out": run.bad, "used": n},
-        "groups": int(len(np.unique(group))),
+        "groups": len(np.unique(group)),
         "epochs": transcript.epochs,
         "position": transcript.kind,
         "conditions": doubt.conditions(run),
@@ -119,7 +119,7 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
 
 
 def _worth(p: PValue, condition: str, reasons: list[str]) -> PValue:
-    """p with what it rests on, or approximate for the reasons there are."""
+    """P with what it rests on, or approximate for the reasons there are."""
     for reason in reasons:
         p = p.doubted(reason)
     return replace(p, condition=condition) if p.guaranteed else p

@@ -198,7 +198,7 @@ class Scanner:
         code = self._rolling(g.text.astype(np.uint64), g.first)
         self.by_hash = np.argsort(code, kind="stable").astype(np.int32)
         self.hashes = code[self.by_hash]
-        bits = max(1, min(26, int(len(code)).bit_length() + 2))
+        bits = max(1, min(26, len(code).bit_length() + 2))
         self.top = np.uint64(64 - bits)
         self.slot = np.searchsorted(self.hashes >> self.top, np.arange((1 << bits) + 1, dtype=np.uint64)).astype(
             np.int32

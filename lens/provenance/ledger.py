@@ -32,7 +32,8 @@ _known: OrderedDict[int, tuple[Ledger, dict[int, float]]] = OrderedDict()
 @dataclass(frozen=True, eq=False)
 class Look:
     """One question to one suspect: its `number` among those to this suspect (from 1), and the `factor` by which p is
-    multiplied for all looks so far."""
+    multiplied for all looks so far.
+    """
 
     number: int
     factor: float
@@ -42,7 +43,7 @@ class Look:
     planned: int | None = None
 
     def adjusted(self, p: float) -> float:
-        """p that holds for all looks together: P(any of them is at most a) is at most a."""
+        """P that holds for all looks together: P(any of them is at most a) is at most a."""
         return min(1.0, self.factor * float(p))
 
 
@@ -62,7 +63,8 @@ class Ledger:
     @door(ProvenanceError)
     def look(self, suspect: Name, row_id: Any, values: Any, question: str) -> Look:
         """Count one question to a suspect, known again by its name or by its scores [n] of the rows `row_id`. Raises
-        ProvenanceError beyond `planned`."""
+        ProvenanceError beyond `planned`.
+        """
         row_id, values = (
             array(row_id, "row_id", "whole numbers, the ids of rows [n]", "iu"),
             array(values, "values", "a score for each row [n]"),
@@ -94,7 +96,8 @@ class Ledger:
 
 def ledger_of(transcript: Transcript) -> Ledger:
     """The process's ledger of an order: the same for all transcripts that share many of their rows at the same
-    positions."""
+    positions.
+    """
     if (kept := transcript.__dict__.get("_ledger")) is not None:
         return kept
     first = transcript.position if transcript.position.ndim == 1 else transcript.position[:, 0]

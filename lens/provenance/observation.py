@@ -334,7 +334,7 @@ def _refuse_twins(values: np.ndarray) -> None:
     is no second draw.
     """
     for number, table in enumerate(values):
-        _, first, where, count = np.unique(table, axis=0, return_index=True, return_inverse=True, return_counts=True)
+        _, _first, where, count = np.unique(table, axis=0, return_index=True, return_inverse=True, return_counts=True)
         if (count > 1).any():
             same = np.flatnonzero(where.ravel() == np.flatnonzero(count > 1)[0])
             names = ", ".join("the true order's" if i == 0 else f"shuffled {i - 1}" for i in same[:6].tolist())

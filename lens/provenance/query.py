@@ -145,7 +145,7 @@ def _named(suspect, transcript, store, options, name: str = "") -> tuple:
 def _query(
     scorers, references, transcript, rows, choices, batch, on_part, progress, stop, options, ledger=None
 ) -> QueryResult:
-    began, started = time.perf_counter(), datetime.datetime.now(datetime.timezone.utc)
+    began, started = time.perf_counter(), datetime.datetime.now(datetime.UTC)
     part = transcript if rows is None else transcript.sample(rows, choices["seed"])
     where = _places(transcript, part)
     run = Running(part, references, **choices, names={"suspect": scorers[0].name}, ledger=ledger)

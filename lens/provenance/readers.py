@@ -32,7 +32,7 @@ Paths = FilePath | Annotated[Sequence[FilePath], Filled()]
 @door(ProvenanceError)
 def read(path: Paths, **options) -> Transcript:
     """A transcript from a file by its suffix: .jsonl, .parquet (or several), .npz, or .npy / .bin with an `order`."""
-    first = Path(path if isinstance(path, (str, Path)) else list(path)[0])
+    first = Path(path if isinstance(path, (str, Path)) else next(iter(path)))
     readers = {
         ".jsonl": from_jsonl,
         ".json": from_jsonl,
@@ -169,17 +169,15 @@ def _row(record: dict[str, Any], position: str | None) -> dict[str, Any]:
             held = np.asarray(tokens)
         except (ValueError, OverflowError, TypeError):
             held = np.empty((), object)
-        if not isinstance(tokens, list) or held.ndim != 1 or held.dtype.kind not in "iu" and len(held):
+        if not isinstance(tokens, list) or held.ndim != 1 or (held.dtype.kind not in "iu" and len(held)):
             raise reading.Fault("has tokens that are no flat list of whole numbers")
         record = record | {"tokens": held.astype(np.int64) if not len(held) else held}
     for name in (*POSITIONS, "row_id", *([position] if position else [])):
         at = record.get(name)
         if (
             isinstance(at, bool)
-            or at is not None
-            and not isinstance(at, (int, float))
-            or isinstance(at, int)
-            and abs(at) >= 1 << 63
+            or (at is not None and not isinstance(at, (int, float)))
+            or (isinstance(at, int) and abs(at) >= 1 << 63)
         ):
             raise reading.Fault(f"has {name}={str(at)[:40]}, which is no number of 64 bits")
     return record
@@ -263,7 +261,7 @@ def _rows_of(file: Path) -> int:
 
     try:
         return pq.ParquetFile(file).metadata.num_rows
-    except Exception:  # noqa: BLE001  whatever a damaged footer raises
+    except Exception:
         return 0
 
 

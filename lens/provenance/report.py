@@ -227,15 +227,20 @@ def page(content: Mapping[str, Any], svg: str) -> str:
         + "</tr>"
         for row in content["quantiles"]
     )
-    bullets = lambda texts: "<ul>" + "".join(f"<li>{e(text)}</li>" for text in texts) + "</ul>"
-    pairs = lambda values: (
-        "<table>"
-        + "".join(
-            f"<tr><th>{e(k)}</th><td><code>{e(json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v)}</code></td></tr>"
-            for k, v in values.items()
+
+    def bullets(texts):
+        return "<ul>" + "".join(f"<li>{e(text)}</li>" for text in texts) + "</ul>"
+
+    def pairs(values):
+        return (
+            "<table>"
+            + "".join(
+                f"<tr><th>{e(k)}</th><td><code>{e(json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v)}</code></td></tr>"
+                for k, v in values.items()
+            )
+            + "</table>"
         )
-        + "</table>"
-    )
+
     warnings = f"<div class=warning>{bullets(content['warnings'])}</div>" if content["warnings"] else "<p>None.</p>"
     title = f"Provenance report: {names.get('suspect', 'suspect')} and {names.get('transcript', 'transcript')}"
     interval, look = s["interval"], content["looks"]

@@ -52,8 +52,7 @@ def as_references(reference: Any, shares_order: bool | None = None) -> list[Refe
     several = (
         isinstance(reference, (list, tuple))
         and (not reference or not isinstance(reference[0], (int, float, np.number)))
-        or (isinstance(reference, np.ndarray) and reference.ndim == 2)
-    )
+    ) or (isinstance(reference, np.ndarray) and reference.ndim == 2)
     found = []
     for number, one in enumerate(reference if several else [reference]):
         one = (
@@ -319,7 +318,8 @@ class Running:
 
     def _log_e(self) -> np.ndarray:
         """Log of the e-process after each row; over several groups the product of theirs, since they were shuffled
-        independently and each group breaks its ties by lots of its own."""
+        independently and each group breaks its ties by lots of its own.
+        """
         from ..measure.keys import key_e_process, rank_e_process
 
         position, group = self.transcript.position[self.index], self.transcript.group[self.index]

@@ -154,7 +154,7 @@ class Transcript:
 
     @door(ProvenanceError)
     def sample(self, n: Count, seed: Seed = 0) -> "Transcript":
-        """n rows chosen by a hash of row id and seed, blind to positions; they keep their sequence. A smaller n chooses
+        """N rows chosen by a hash of row id and seed, blind to positions; they keep their sequence. A smaller n chooses
         a part of a larger one.
         """
         if n > len(self):

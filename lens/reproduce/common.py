@@ -48,7 +48,10 @@ def verdict(holds: bool, fails: bool, instead: str = "", part: bool = False) -> 
 
 def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
     """An interval as `estimate [low, high]`; `sign` writes a plus before what is not negative."""
-    number = lambda x: f"{float(x):{'+' if sign else ''}.{digits}f}"
+
+    def number(x):
+        return f"{float(x):{'+' if sign else ''}.{digits}f}"
+
     return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
 
 
@@ -66,7 +69,8 @@ def mean_interval(values: Any, seed: int = 0) -> statistics.Interval:
 def student(values: Any) -> statistics.Interval:
     """The mean over few units with Student's t: of six tasks or four repeats, whose differences are nearly normal, it
     covers what it says (accuracies .95, skewed values .90), and resamples of so few say nothing. NaN is left out; fewer
-    than two values, or values that are all equal, have no bounds."""
+    than two values, or values that are all equal, have no bounds.
+    """
     x = np.asarray(values, float)
     x = x[np.isfinite(x)]
     mean = float(x.mean()) if len(x) else np.nan

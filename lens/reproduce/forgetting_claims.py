@@ -127,7 +127,10 @@ class _Told:
                 else f"{n} units of one seed"
             )
         )
-        number = lambda x: float(x) if np.isfinite(x) else None
+
+        def number(x):
+            return float(x) if np.isfinite(x) else None
+
         self.numbers |= {
             name: number(found.estimate),
             f"{name}_low": number(found.low),
@@ -302,7 +305,10 @@ def _vectors_and_loss(told: _Told, points: pd.DataFrame, units: pd.DataFrame) ->
     between = frames.between_tasks(plain)
     if len(between):
         told.numbers["rho_between_tasks"] = between[READINGS[0]].tolist()
-        each = lambda r: ", ".join(f"{name} {r[name]:+.2f}" for name in READINGS[:3])
+
+        def each(r):
+            return ", ".join(f"{name} {r[name]:+.2f}" for name in READINGS[:3])
+
         told.row(
             "... and it tells which tasks are lost (rho over the old tasks at the end; control that the paper lacks)",
             "not measured",
@@ -582,7 +588,10 @@ def _beyond_the_line(
     """By method, for every seed, how far its old tasks stand above the line on which a method lies that only learns
     less: from the start model (AP 0) to plain fine-tuning.
     """
-    of = lambda method, metric: frames.measured(units, method, metric).groupby(level="seed").mean()
+
+    def of(method, metric):
+        return frames.measured(units, method, metric).groupby(level="seed").mean()
+
     start = units[(units.method == PLAIN) & (units["kind"] == INSTRUCTION)].groupby("seed").before.mean()
     lost, learnt = start - of(PLAIN, INSTRUCTION), of(PLAIN, "own")
     if (learnt <= 0).any():

@@ -224,12 +224,16 @@ def points(parts: Parts) -> pd.DataFrame:
 
 def correlations(frame: pd.DataFrame, least: float = 0.05) -> pd.DataFrame:
     """For each seed, method and task whose accuracy varies by more than `least` over at least `LEAST_EVALUATIONS`:
-    Pearson r over the evaluations of accuracy with each predictor (the distance negated), and their number."""
+    Pearson r over the evaluations of accuracy with each predictor (the distance negated), and their number.
+    """
     rows = []
     for (seed, method, task), of in frame.groupby(["seed", "method", "task"], sort=False) if len(frame) else ():
         if len(of) < LEAST_EVALUATIONS or np.ptp(of.accuracy) <= least:
             continue
-        r = lambda x: float(np.corrcoef(x, of.accuracy)[0, 1]) if np.ptp(x) > 0 else np.nan
+
+        def r(x):
+            return float(np.corrcoef(x, of.accuracy)[0, 1]) if np.ptp(x) > 0 else np.nan
+
         rows.append(
             {"seed": seed, "method": method, "task": task, "n": len(of), "distance": r(-of.distance)}
             | {name: r(of[name]) for name in READINGS}
@@ -239,7 +243,8 @@ def correlations(frame: pd.DataFrame, least: float = 0.05) -> pd.DataFrame:
 
 def between_tasks(frame: pd.DataFrame) -> pd.DataFrame:
     """For each seed and method, Spearman's rho over the old tasks at the end, of each similarity with the accuracy; the
-    distance of the weights is the same for all tasks, so that it can say nothing."""
+    distance of the weights is the same for all tasks, so that it can say nothing.
+    """
     rows = []
     for (seed, method), of in frame.groupby(["seed", "method"], sort=False) if len(frame) else ():
         last = of[of["at"] == of["at"].max()]
@@ -254,7 +259,8 @@ def between_tasks(frame: pd.DataFrame) -> pd.DataFrame:
 def recovery(parts: Parts, seed: int = 0) -> pd.DataFrame:
     """By seed, method, old task and condition: accuracy with the vector at the layer and strength that were best on one
     half of the questions, on the other half; ``lost`` and ``share`` of it that came back. Random vectors: the mean over
-    their draws."""
+    their draws.
+    """
     rows = []
     for (own, method), ds in parts.items():
         if "put_back" not in ds:
@@ -284,7 +290,8 @@ def recovery(parts: Parts, seed: int = 0) -> pd.DataFrame:
 
 def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
     """How far the strongest heads are the same after a sequence, by seed, method and old task ("universal": of the mean
-    over tasks): shared, Jaccard, chance, and Spearman's rho over all heads."""
+    over tasks): shared, Jaccard, chance, and Spearman's rho over all heads.
+    """
     rows = []
     for (seed, method), ds in parts.items():
         if "effect_after" not in ds:

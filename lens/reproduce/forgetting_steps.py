@@ -1,5 +1,6 @@
 """What the forgetting experiment computes for one seed: vectors and heads of the start model, then one sequence a
-method; each is a Dataset kept under the seed by `common.Steps`."""
+method; each is a Dataset kept under the seed by `common.Steps`.
+"""
 
 from __future__ import annotations
 
@@ -205,7 +206,10 @@ def similarities(bench: Bench, heads: Any) -> Callable[[Any], np.ndarray]:
             for t in bench.study.old
         },
     ]
-    read = lambda model: np.concatenate([_directions(model, s, heads) for s in sets])
+
+    def read(model):
+        return np.concatenate([_directions(model, s, heads) for s in sets])
+
     before = read(bench.study.reader)
 
     def of(model: Any) -> np.ndarray:
@@ -370,9 +374,10 @@ def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Data
         grids.append(ds.correct.transpose("condition", "layer", "strength", "prompt").values)
         bare.append(ds.base.values)
         longest = max(longest, len(probe.prompts))
-    wide = lambda x: np.concatenate(
-        [x.astype("int8"), np.full((*x.shape[:-1], longest - x.shape[-1]), _MISSING, "int8")], -1
-    )
+
+    def wide(x):
+        return np.concatenate([x.astype("int8"), np.full((*x.shape[:-1], longest - x.shape[-1]), _MISSING, "int8")], -1)
+
     return xr.Dataset(
         {
             "put_back": (("old", "condition", "at", "strength", "item"), np.stack([wide(g) for g in grids])),

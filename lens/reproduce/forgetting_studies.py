@@ -185,7 +185,10 @@ def _start(model: Any, name: str | None = None) -> tuple[Callable[[], Any], Any]
 
     else:
         plain = copy.deepcopy(model)
-        make = lambda: copy.deepcopy(plain)
+
+        def make():
+            return copy.deepcopy(plain)
+
     reader = make()
     reader.tokenizer = tokenizer_of(model)
     return make, reader
@@ -201,9 +204,12 @@ def symbols_study(model: Any, plan: Preset, seed: int) -> Study:
     make, reader = _start(model, name)
     suite = Suite(seed, len(tokenizer_of(model)) - len(Suite(seed, 1).vocabulary) + 1)
     shares = (0.5, 0.2, 0.3)
-    task = lambda n, count: Task.from_pairs(
-        suite.pairs(n, count), name=n, instruction=suite.instruction(n), seed=seed, shares=shares
-    )
+
+    def task(n, count):
+        return Task.from_pairs(
+            suite.pairs(n, count), name=n, instruction=suite.instruction(n), seed=seed, shares=shares
+        )
+
     old = tuple(
         task(n, 100) for n in plan.old or [a.name for a in OLD if a.shown]
     )  # those that demonstrations tell too: the others have no vector of demonstrations
@@ -335,7 +341,10 @@ def _lora(plan: Preset) -> LoRA | None:
 def _asked(study: Study, plan: Preset) -> list[Probe]:
     """Every old task told by its instruction, and shown by demonstrations."""
     split = "all" if study.template == "symbols" else "test"
-    n = lambda t: min(plan.instruction_items, len(t.numbers(split)) * (len(t.texts) if study.told == "text" else 1))
+
+    def n(t):
+        return min(plan.instruction_items, len(t.numbers(split)) * (len(t.texts) if study.told == "text" else 1))
+
     return [Probe(t.name, INSTRUCTION, study.prompts(t, study.told, split=split, n=n(t))) for t in study.old] + [
         Probe(
             f"{t.name}, shown",

@@ -331,7 +331,10 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
     from .. import figures
 
     files.make_folder(folder)
-    path = lambda name: folder / f"{name}.png"
+
+    def path(name):
+        return folder / f"{name}.png"
+
     effects = made.effects()
     figures.effects_map(
         effects,
@@ -382,7 +385,10 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
         drawn.append("templates")
     other = made.effects("instruction")
     if other:
-        mean = lambda by: xr.Dataset({"effect": sum(ds.effect for ds in by.values()) / len(by)})
+
+        def mean(by):
+            return xr.Dataset({"effect": sum(ds.effect for ds in by.values()) / len(by)})
+
         figures.source_plot(
             mean({t: effects[t] for t in other}),
             mean(other),

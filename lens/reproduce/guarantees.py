@@ -97,7 +97,8 @@ def sizes(
 
 def figure(table: pd.DataFrame) -> dict[str, Any]:
     """The figure of a table of `sizes`: the largest lower end over its level, where it is, and over how many p-values
-    and data sets it is taken."""
+    and data sets it is taken.
+    """
     worst = table.loc[table.over.idxmax()]
     return {
         "size_max_over_nominal": round(float(worst.over), 4),
@@ -111,7 +112,8 @@ def figure(table: pd.DataFrame) -> dict[str, Any]:
 
 def _asked(null: Null, rng: np.random.Generator, seed: int) -> dict[str, float]:
     """The p-values of one data set; 1 where p is not called guaranteed, nothing where the data set is refused (which
-    `_line` counts as 1)."""
+    `_line` counts as 1).
+    """
     try:
         found = null.ask(rng, seed)
     except (StatisticsError, ProvenanceError) as error:

@@ -253,7 +253,10 @@ def load(folder: FilePath, *, model: Model | None = None, seed: Seed = 0) -> Rep
     config = record["config"]
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     starts = {s: open_result(folder / f"seed-{s}" / "start.nc") for s in seeds}
-    of_seed = lambda s: [m for m in config["methods"] if s == config["seed"] or m not in config.get("once", ())]
+
+    def of_seed(s):
+        return [m for m in config["methods"] if s == config["seed"] or m not in config.get("once", ())]
+
     parts = {(s, m): steps.whole(open_result(folder / f"seed-{s}" / f"{m}.nc")) for s in seeds for m in of_seed(s)}
     file = folder / f"seed-{config['seed']}" / "cost.nc"
     made = _gathered(starts, parts, open_result(file) if file.is_file() else None, seed)
@@ -306,7 +309,10 @@ def draw(made: Reproduction, folder: Path | None, title: str = "") -> list[Path]
     from .. import figures
 
     files.make_folder(folder)
-    path = lambda name: folder / f"{name}.png"
+
+    def path(name):
+        return folder / f"{name}.png"
+
     drawn = ["methods", "tradeoff", "curves", "drift"]
     figures.method_plot(made.methods, path("methods"), names=TITLES, title=title)
     figures.tradeoff_plot(made.methods, path("tradeoff"), names=TITLES, title=title)

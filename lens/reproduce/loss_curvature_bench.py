@@ -209,7 +209,10 @@ class Bench:
                     progress=False,
                 )
             else:
-                count = lambda of: subspace.statistics(self.model, "mlp", of, progress=False)
+
+                def count(of):
+                    return subspace.statistics(self.model, "mlp", of, progress=False)
+
                 self.held[key] = subspace.contrast(self.model, count(mem), count(self.rows["training"][:100]))
         return self.held[key]
 
@@ -282,7 +285,7 @@ class Bench:
             not up and b > low and over(a := max(low, a / 4))
         ):
             a, b = (b, b) if up else (a, a)
-        if up and seen[b] <= rise or not up and seen[a] > rise:
+        if (up and seen[b] <= rise) or (not up and seen[a] > rise):
             return (b, seen[b]) if up else (a, seen[a])
         for _ in range(_TRIES):
             x, y = math.log(max(seen[a], 1e-4)), math.log(seen[b])

@@ -80,8 +80,11 @@ def _decay(numbers: dict, decay: pd.DataFrame | None) -> tuple:
 
 
 def text(found: Any, digits: int = 2, sign: bool = False) -> str:
-    """estimate [low, high] (each seed's value)."""
-    number = lambda x: f"{float(x):{'+' if sign else ''}.{digits}f}"
+    """Estimate [low, high] (each seed's value)."""
+
+    def number(x):
+        return f"{float(x):{'+' if sign else ''}.{digits}f}"
+
     each = ", ".join(number(s) for s in found["seeds"])
     bounds = f" [{number(found['low'])}, {number(found['high'])}]" if np.isfinite(found["low"]) else ""
     return f"{number(found['estimate'])}{bounds} (seeds {each})"
@@ -164,7 +167,10 @@ def _spectrum(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) ->
     gaps = {}
     for other in ("svd", "random"):
         of = [p["activation"].relative_memorised.sel(side="input") for p in parts.values()]
-        ordering = lambda v, basis: (v.isel(band=-1) / v.isel(band=0)).sel(basis=basis).values
+
+        def ordering(v, basis):
+            return (v.isel(band=-1) / v.isel(band=0)).sel(basis=basis).values
+
         gaps[other] = pooled([ordering(v, "kfac") - ordering(v, other) for v in of], seed=seed)
         _put(numbers, f"ordering_over_{other}", gaps[other])
     rows.append(
@@ -232,7 +238,10 @@ def _removal(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> 
     loose = {k: _line(frame, method="K-FAC", set=k, measure="loose") for k in ("code", "plausible")}
     numbers |= {f"kfac_{k}": kinds[k] for k in kinds} | {f"kfac_loose_{k}": loose[k] for k in loose}
     i = [str(m) for m in next(iter(parts.values()))["matched"].edit.values].index("K-FAC")
-    mean_of = lambda ds, kind: float(ds.loose.values[i, inside(ds, "val", kind)].astype(float).mean())
+
+    def mean_of(ds, kind):
+        return float(ds.loose.values[i, inside(ds, "val", kind)].astype(float).mean())
+
     apart = pooled(
         [np.array([mean_of(p["matched"], "code") - mean_of(p["matched"], "plausible")]) for p in parts.values()],
         seed=seed,
@@ -414,15 +423,18 @@ def _choices(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> 
         if _has(parts, name):
             found = {w: difference(parts, name, "K-FAC", w, seed) for w in ("val", "verse")}
             numbers |= {f"{name}_minus_kfac_{w}": d for w, d in found.items()}
-            word = lambda d: (
-                "not judged: one training run"
-                if len(d["seeds"]) < 2
-                else "removes more"
-                if d["high"] < 0
-                else "removes less"
-                if d["low"] > 0
-                else "no difference shown"
-            )
+
+            def word(d):
+                return (
+                    "not judged: one training run"
+                    if len(d["seeds"]) < 2
+                    else "removes more"
+                    if d["high"] < 0
+                    else "removes less"
+                    if d["low"] > 0
+                    else "no difference shown"
+                )
+
             rows.append(
                 (
                     f"{claim} (no direction expected). Rule: the interval of the difference of strict {HERE}",
@@ -440,11 +452,14 @@ def _retention(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -
     numbers["kept"] = {
         t: {k: r[k] for k in ("before", "after", "kept", "low", "high", "seeds", "able", "n")} for t, r in mine.items()
     }
-    shown = lambda t: (
-        text(mine[t] | {"estimate": mine[t]["kept"]})
-        if mine[t]["n"]
-        else f"not done before the edit (chance {mine[t]['chance']:.2f})"
-    )
+
+    def shown(t):
+        return (
+            text(mine[t] | {"estimate": mine[t]["kept"]})
+            if mine[t]["n"]
+            else f"not done before the edit (chance {mine[t]['chance']:.2f})"
+        )
+
     drop = [t for t in ("arithmetic", "closed_book") if mine[t]["n"]]
     stay = [t for t in ("open_book", "copy") if mine[t]["n"]]
     pairs = {(a, b): _apart(parts, a, b, seed) for a in drop for b in stay}
@@ -572,7 +587,10 @@ def _ranking(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> 
     kept = made["retention"].method.unique()
     if not {"BalancedSubnet", "K-FAC"} <= set(kept):
         return
-    at = lambda p, m: p["retention"].ndcg.sel(edit=m).values.astype(float)
+
+    def at(p, m):
+        return p["retention"].ndcg.sel(edit=m).values.astype(float)
+
     found = pooled([at(p, "BalancedSubnet") - at(p, "K-FAC") for p in parts.values()], seed=seed)
     _put(numbers, "ndcg_bsn_minus_kfac", found)
     rows.append(
@@ -600,7 +618,10 @@ def _duplicates(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) 
         s: {f"{r.kind} {r.duplicates}": r.estimate for r in frame[frame.state == s].itertuples()}
         for s in dict.fromkeys(frame.state)
     }
-    of_run = lambda column, f: np.array(f[column].tolist())  # [count, run]
+
+    def of_run(column, f):
+        return np.array(f[column].tolist())  # [count, run]
+
     rising = all(
         (np.diff(of_run("seeds", f), axis=0) >= 0).all() and (of_run("run_low", f)[-1] > of_run("run_high", f)[0]).all()
         for f in before.values()

@@ -95,7 +95,10 @@ def of_one(values: np.ndarray, weights: np.ndarray, plain: bool, level: float, s
         found = proportion(int(values.sum()), n, level)
     elif n > 1:
         top = values.astype(float)
-        ratio = lambda index: np.take(top, index).sum(1) / np.maximum(np.take(weights, index).sum(1), 1e-300)
+
+        def ratio(index):
+            return np.take(top, index).sum(1) / np.maximum(np.take(weights, index).sum(1), 1e-300)
+
         found = over_units(n, ratio, level=level, seed=seed, resamples=RESAMPLES)
     else:
         return np.nan, np.nan, np.nan
@@ -251,9 +254,10 @@ def curves(parts: Parts, seed: int) -> pd.DataFrame:
             at = [place[strength] for place in places]
             rises = [float(ds.clean_loss.values[i] - ds.clean_loss.values[0]) for ds, i in zip(of, at)]
             for where in SETS:
-                take = lambda measure, of=of, at=at, where=where: [
-                    ds[measure].values[i, inside(ds, where)] for ds, i in zip(of, at)
-                ]
+
+                def take(measure, of=of, at=at, where=where):
+                    return [ds[measure].values[i, inside(ds, where)] for ds, i in zip(of, at)]
+
                 lines.append(
                     {
                         "method": method,
@@ -365,7 +369,10 @@ def extraction(parts: Parts, seed: int) -> pd.DataFrame:
     for i, state in enumerate(map(str, first.state.values)):
         for kind in dict.fromkeys(map(str, first.kind.values)):
             for count in sorted(set(first.duplicates.values[first.kind.values == kind].tolist())):
-                at = lambda ds, kind=kind, count=count: (ds.kind.values == kind) & (ds.duplicates.values == count)
+
+                def at(ds, kind=kind, count=count):
+                    return (ds.kind.values == kind) & (ds.duplicates.values == count)
+
                 each = [p["duplicates"].strict.values[i, at(p["duplicates"])] for p in parts.values()]
                 exact = [proportion(int(v.sum()), len(v)) for v in each]
                 lines.append(
@@ -527,7 +534,8 @@ def judged(parts: Parts, method: str, seed: int) -> dict[int, memorization.Verdi
 
 def attacks_over_runs(found: Mapping[int, memorization.Verdict]) -> pd.DataFrame:
     """One line an attack: what it brings back of what was taken and of what the twin says, means over runs; their
-    difference with Student's t over runs (of one run its own bounds), and in how many runs the attack counts."""
+    difference with Student's t over runs (of one run its own bounds), and in how many runs the attack counts.
+    """
     lines = []
     tables = {s: v.table.set_index("attack") for s, v in found.items() if len(v.table)}
     for attack in dict.fromkeys(name for t in tables.values() for name in t.index):
@@ -555,7 +563,8 @@ def attacks_over_runs(found: Mapping[int, memorization.Verdict]) -> pd.DataFrame
 def savings(parts: Parts, method: str, seed: int) -> pd.DataFrame:
     """Steps that the edited model needs less than the twin until half of val is recited, by what is trained on: means
     over runs, Student's t over them (`low`, `high`), `each` run's; see `lens.memorization.savings`. `censored` names
-    the models that are not there at the end in some run."""
+    the models that are not there at the end in some run.
+    """
     runs = []
     for p in parts.values():
         pair = [

@@ -68,7 +68,8 @@ def _stamped(bench: Bench, ds: xr.Dataset, kind: str, like: xr.Dataset, **call: 
 
 def choice(bench: Bench) -> xr.Dataset:
     """For K-FAC and for SVD: the candidate layers, each at the strength that costs `RISE` on the choosing half, and
-    what of the tune split is still recited; the least wins (ties: the farthest from the text)."""
+    what of the tune split is still recited; the least wins (ties: the farthest from the text).
+    """
 
     def make() -> xr.Dataset:
         names, tune = list(bench.plan.candidates), bench.sets["tune"]
@@ -76,7 +77,10 @@ def choice(bench: Bench) -> xr.Dataset:
         for search in SEARCHED:
             for name in names:
                 layers = CANDIDATES[name]
-                make_edit = lambda s, m=search, where=layers: bench.edit(m, s, where)
+
+                def make_edit(s, m=search, where=layers):
+                    return bench.edit(m, s, where)
+
                 removed, rise = bench.matched(make_edit, "curvature")
                 with make_edit(removed).applied(bench.model):
                     found = memorization.extract(bench.model, tune, progress=False)
@@ -103,7 +107,10 @@ def choice(bench: Bench) -> xr.Dataset:
 
 def spectrum(bench: Bench) -> xr.Dataset:
     """How curvature mass and the weights' energy are spread over pairs."""
-    light = lambda ds: ds.drop_vars(["mu", "lam", "index"])
+
+    def light(ds):
+        return ds.drop_vars(["mu", "lam", "index"])
+
     return _kept(bench, "spectrum", lambda: curvature.spectrum(bench.decomposition()), light)
 
 
@@ -121,14 +128,16 @@ def activation(bench: Bench) -> xr.Dataset:
         }
         return ds.drop_vars(["of_memorised", "of_clean"]).assign({f"relative_{k}": v for k, v in relative.items()})
 
-    make = lambda: curvature.activation_ratio(
-        bench.model,
-        bench.decomposition(),
-        val.ids,
-        bench.rows["report"][:, : val.length],
-        seed=bench.draw,
-        progress=False,
-    )
+    def make():
+        return curvature.activation_ratio(
+            bench.model,
+            bench.decomposition(),
+            val.ids,
+            bench.rows["report"][:, : val.length],
+            seed=bench.draw,
+            progress=False,
+        )
+
     return _kept(bench, "activation", make, light)
 
 
@@ -167,7 +176,10 @@ def matched(bench: Bench) -> xr.Dataset:
     def make() -> xr.Dataset:
         found = {m: bench.matched(lambda s, m=m: bench.edit(m, s), kind_of(m)) for m in bench.plan.methods}
         ds = _tradeoff(bench, {m: bench.edit(m, s) for m, (s, _) in found.items()})
-        at = lambda i, start: ("edit", np.array([start, *(found[m][i] for m in bench.plan.methods)]))
+
+        def at(i, start):
+            return ("edit", np.array([start, *(found[m][i] for m in bench.plan.methods)]))
+
         return results.stamp(
             ds.assign(strength=at(0, 0.0), chosen_rise=at(1, 0.0)), results.provenance(ds) | {"kind": "matched"}
         )
@@ -278,7 +290,8 @@ def others(bench: Bench) -> dict[str, Sequences]:
 
 def gone(bench: Bench, method: str | None) -> xr.Dataset:
     """Attacks on the val split under the matched edit of a method, or (None) on the twin that never had it: training on
-    other memorised ones, on clean text and on the memory itself; stretched and worn prefixes."""
+    other memorised ones, on clean text and on the memory itself; stretched and worn prefixes.
+    """
 
     def make() -> xr.Dataset:
         plan, val = bench.plan, bench.sets["val"]

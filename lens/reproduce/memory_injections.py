@@ -250,7 +250,10 @@ def verdicts(
         are answered better was put in by the choice then.
     """
     n, rows, numbers = int(prompts.sizes["item"]), [], {}
-    over = lambda values: over_memories(prompts, values, seed)
+
+    def over(values):
+        return over_memories(prompts, values, seed)
+
     probability = np.exp(prompts["first"])
     interval = over((prompts.logprob.sel(prompt="single") - prompts.logprob.sel(prompt="multi")).values)
     units = f"{int(interval.n)} memories, {n} items"

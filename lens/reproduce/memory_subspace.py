@@ -81,7 +81,8 @@ class Plan:
     """How much is asked. `sets`: prompt sets that masks are located on, of the three that are reported; `held`:
     held-out pictures of each half; `per_set`: pairs of each set of 12 at most; `doses`: of each method at most;
     `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on; `alone`: methods that cut one
-    place at a time, at `steps_alone` doses and whole."""
+    place at a time, at `steps_alone` doses and whole.
+    """
 
     seeds: tuple[int, ...] = (0, 1, 2)
     methods: tuple[str, ...] = tuple(name for name in METHODS if name != "ordinary")  # its masks' overlap is asked

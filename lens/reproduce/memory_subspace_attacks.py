@@ -123,7 +123,10 @@ def _tried(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) 
     """Attacks that train nothing: the share of seeds that give a copy, by caption, for the best of each attack's
     variants.
     """
-    copy = lambda captions, **options: bench.copies(bench.pictures(captions, pipeline=pipeline, **options), of)
+
+    def copy(captions, **options):
+        return bench.copies(bench.pictures(captions, pipeline=pipeline, **options), of)
+
     parts = [[partial(caption, keep) for caption in of.captions] for keep in ("code", "first", "second", "rest")]
     latents = pipeline.encode(of.images)
     return {
@@ -191,7 +194,10 @@ def utility(
     located = bench.copied("code-many", REPORTED[0])
     ceiling = classifier.accuracy(real.images, labels(real))
     rng = np.random.default_rng([bench.seed, 0xF1D])
-    by_caption = lambda images: classifier.features(images).reshape(len(asked), len(seeds), -1)
+
+    def by_caption(images):
+        return classifier.features(images).reshape(len(asked), len(seeds), -1)
+
     features, others = (by_caption(_drawn([fore for fore in asked.fore for _ in seeds], rng)) for _ in range(2))
     floor = diffusion.frechet_floor(features, others, seed=bench.seed).estimate
     lines, errors = [], []
@@ -244,19 +250,22 @@ def grid(bench: Bench, name: str, dose: float, first: int, count: int = 8, updat
     edit = edit_at(bench, name, bench.copied("code-many", REPORTED[0]).captions, dose, first)
     if edit is None:
         return pd.DataFrame()
-    attacked = lambda pipeline: bench.pictures(
-        pipeline=pipeline,
-        seeds=SHOWN[:1],
-        embeddings=diffusion.optimise_embeddings(
-            pipeline,
-            targets.images,
-            start=targets.captions,
-            steps=updates,
-            batch=COPIES,
-            seed=bench.seed,
-            progress=False,
-        ).final,
-    )
+
+    def attacked(pipeline):
+        return bench.pictures(
+            pipeline=pipeline,
+            seeds=SHOWN[:1],
+            embeddings=diffusion.optimise_embeddings(
+                pipeline,
+                targets.images,
+                start=targets.captions,
+                steps=updates,
+                batch=COPIES,
+                seed=bench.seed,
+                progress=False,
+            ).final,
+        )
+
     shown = {"training": targets.images[:, None], "before": bench.pictures(targets.captions, seeds=SHOWN[:1])}
     with edit.applied(bench.pipeline.unet):
         shown |= {"after": bench.pictures(targets.captions, seeds=SHOWN[:1]), "attacked": attacked(bench.pipeline)}

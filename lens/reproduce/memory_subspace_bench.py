@@ -29,7 +29,8 @@ from ..diffusion import (
     statistics,
     threshold,
 )
-from ..diffusion.pipeline import CROSS_ATTENTION as ATTENTION, FEED_FORWARD
+from ..diffusion.pipeline import CROSS_ATTENTION as ATTENTION
+from ..diffusion.pipeline import FEED_FORWARD
 from ..engine.linear import linears
 from ..organisms.cards_corpus import Pairs
 from .cards_models import Trio
@@ -238,19 +239,21 @@ class Bench:
                 progress=False,
             )
 
-        owner = lambda some: (
-            [-1] * (len(some) * len(self.discovery)) + [i for i in range(len(some)) for _ in self.discovery]
-        )
-        make = lambda: subspace.statistics(
-            self.pipeline.unet,
-            FEED_FORWARD,
-            list(captions),
-            run=run,
-            owner=owner,
-            second_moment=True,
-            batch=24,
-            progress=False,
-        )
+        def owner(some):
+            return [-1] * (len(some) * len(self.discovery)) + [i for i in range(len(some)) for _ in self.discovery]
+
+        def make():
+            return subspace.statistics(
+                self.pipeline.unet,
+                FEED_FORWARD,
+                list(captions),
+                run=run,
+                owner=owner,
+                second_moment=True,
+                batch=24,
+                progress=False,
+            )
+
         return self.kept(("moments", tuple(captions)), make)
 
     @cached_property

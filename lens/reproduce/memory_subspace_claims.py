@@ -18,7 +18,8 @@ import pandas as pd
 
 from ..measure.statistics import Interval, bootstrap_comparison
 from ..measure.units import Nested, nested_difference, nested_holm
-from . import memory_subspace_frames as frames, memory_subspace_places as places
+from . import memory_subspace_frames as frames
+from . import memory_subspace_places as places
 from .common import EVERY, shown, table_of, verdict
 from .memory_subspace_bench import RISE
 from .over_models import each, holm_over_models, judged, keep, over
@@ -98,7 +99,10 @@ def _copying(rows: list, numbers: dict, copying: pd.DataFrame) -> None:
     runs = copying.groupby(["cell", "seed"])["copy"].mean().unstack("seed")
     count = copying.groupby(["cell", "seed"]).size().iloc[0]
     models = runs.shape[1]
-    of = lambda cell: f"{cell} {each(runs.loc[cell])}"
+
+    def of(cell):
+        return f"{cell} {each(runs.loc[cell])}"
+
     for name, a, b, claim, paper in (
         (
             "duplication",
@@ -357,9 +361,12 @@ def _families(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     made = []
     for cell in dict.fromkeys(table.cell):
         of = wide.loc[cell]
-        taken = lambda a, b, of=of: frames.within_models(
-            {int(s): (v[a] - v[b]).dropna() for s, v in of.groupby("seed") if {a, b} <= set(v.columns)}
-        )
+
+        def taken(a, b, of=of):
+            return frames.within_models(
+                {int(s): (v[a] - v[b]).dropna() for s, v in of.groupby("seed") if {a, b} <= set(v.columns)}
+            )
+
         lines = {m: taken("unedited", m) for m in of.columns if m != "unedited" and of[m].notna().any()}
         numbers[f"family_{cell}"] = {m: float(v.interval.estimate) for m, v in lines.items()}
         best = "published" if "published" in lines else next(iter(lines), None)

@@ -6,7 +6,7 @@ model: intervals of a level are Student's t over models; those of a comparison h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -341,7 +341,9 @@ def gone(attacks: pd.DataFrame, seed: int = 0) -> dict[str, Gone]:
 
 
 def _judged(of: pd.DataFrame, seed: int, alpha: float) -> Verdict:
-    flags: Callable[[pd.DataFrame, str], np.ndarray] = lambda part, column: part[column].to_numpy(float) >= COPIED
+    def flags(part: pd.DataFrame, column: str) -> np.ndarray:
+        return part[column].to_numpy(float) >= COPIED
+
     parts = {str(name): part.sort_values(["seed", "caption"]) for name, part in of.groupby("attack", sort=False)}
     first = next(iter(parts.values()))
     return verdict(

@@ -148,7 +148,8 @@ def differences(
     table: pd.DataFrame, found: pd.DataFrame, method: str, against: str, rise: float = RISE
 ) -> Nested | None:
     """What all places together (`EVERY`), or the mean of the places that were not chosen ("others"), leave more of each
-    caption of the reported set than the chosen place does; for `EVERY` with the sign of "all together take more"."""
+    caption of the reported set than the chosen place does; for `EVERY` with the sign of "all together take more".
+    """
     of = found[(found.method == method) & found["copy"].notna()]
     apart = {}
     for seed, chosen in of[of.chosen].set_index("seed").place.items():
@@ -188,7 +189,10 @@ def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray
     """(method, against, claim, n, differences in copies left by model, what was seen) of two claims a method of
     `carried`: one place against all together, and against the others.
     """
-    runs = lambda values: ", ".join(f"{v:.2f}" for v in values)
+
+    def runs(values):
+        return ", ".join(f"{v:.2f}" for v in values)
+
     for method in dict.fromkeys(found.method):
         read = compared(found, method)
         if not len(read["one"]):

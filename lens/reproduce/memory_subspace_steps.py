@@ -172,7 +172,10 @@ def _compared(by_step: list[list[subspace.Mask]], first: np.ndarray, about: Mapp
     tests = {against: subspace.label_permutation(iou, first, against=against) for against in ("other", "mixed")}
     lines = []
     for pair, of in which.items():
-        mean = lambda axes, of=of: [float(v) for v in np.nan_to_num(np.nanmean(parts[of], axes))]
+
+        def mean(axes, of=of):
+            return [float(v) for v in np.nan_to_num(np.nanmean(parts[of], axes))]
+
         lines.append(
             {
                 **about,
@@ -223,7 +226,10 @@ def triggers(bench: Bench, first: int = FIRST) -> pd.DataFrame:
     of = bench.pairs.of("two-captions")
     ref = bench.stats(bench.references["empty"])
     options = dict(sparsity=SPARSITY, first=first, variant="published")
-    mask = lambda caption: diffusion.locate(bench.pipeline, bench.stats([caption]), ref, **options)
+
+    def mask(caption):
+        return diffusion.locate(bench.pipeline, bench.stats([caption]), ref, **options)
+
     masks, said = [mask(c) for c in of.captions], [mask(paraphrase(c)) for c in of.captions]
     copy = bench.copies(bench.pictures(of.captions), of)
     lines = []

@@ -44,7 +44,8 @@ STEPS = ("trained", "power", "retrained", "traps", "redrawn")  # in the order of
 @dataclass(frozen=True)
 class Preset:
     """How much is run. `models`: micro-models, a multiple of 3; `replicates`: retrained sets, each of 1 + max(shuffles)
-    legs; `texts`: texts a set is asked about."""
+    legs; `texts`: texts a set is asked about.
+    """
 
     draws: int = 10_000
     resamples: int = 999
@@ -314,12 +315,17 @@ def draw(found: Calibrated, folder: Path | None = None) -> dict[str, Figure]:
     """
     from ..figures.calibration import order_matrix, qq_plot, size_bars
 
-    path = lambda name: None if folder is None else folder / f"{name}.png"
+    def path(name):
+        return None if folder is None else folder / f"{name}.png"
+
     level1, level2, level3, trapped = (found.summaries[name] for name in ("redrawn", "trained", "retrained", "traps"))
     shuffles = sorted(
         {str(c).rsplit(" ", 1)[-1] for c in level3.condition.values if "m = 2" not in str(c)[-5:]}, key=int
     )
-    at = lambda m: f"innocent text, fresh shuffles each time, m = {m}"
+
+    def at(m):
+        return f"innocent text, fresh shuffles each time, m = {m}"
+
     retrained = [
         ("guaranteed: rank", [(redrawn.RANK, at(m)) for m in shuffles]),
         ("approximate: t with m - 1 df", [(redrawn.PREDICTION, at(m)) for m in shuffles]),

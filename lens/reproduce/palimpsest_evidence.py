@@ -84,11 +84,14 @@ def text_alone(rows: list, numbers: dict, retrains: pd.DataFrame, partitions: pd
     if len(retrains):
         most = retrains.loc[retrains.groupby(["writer", "temperature"], sort=False).tokens.idxmax()]
         mine, null = most[most.writer.str.startswith("alice-0")], most[most.writer.str.startswith("independent")]
-        said = lambda of: "; ".join(
-            f"{r.writer} T={r.temperature:g}: rank {p_text(r.p_rank)}, t {p_text(r.p_t)}, published"
-            f" {p_text(r.p_published)}"
-            for r in of.itertuples()
-        )
+
+        def said(of):
+            return "; ".join(
+                f"{r.writer} T={r.temperature:g}: rank {p_text(r.p_rank)}, t {p_text(r.p_t)}, published"
+                f" {p_text(r.p_published)}"
+                for r in of.itertuples()
+            )
+
         numbers |= {
             "retrain": (
                 most[["writer", "temperature", "tokens", "p_rank", "p_t", "p_published", "gap", "low", "high"]].to_dict(

@@ -20,7 +20,7 @@ from scipy import stats
 from ..measure.retrain import one_of_many, pool_checkpoints
 from ..organisms.micro import BigramPlan, MicroModels, bigram_legs, bigram_logprob, bigram_text, corpus
 from ..provenance import Transcript, query_scores
-from .palimpsest_redrawn import KEY, NORMAL, PLUG_IN, PREDICTION, RANK, T, T_TWO, THREE, kind_of
+from .palimpsest_redrawn import KEY, NORMAL, PLUG_IN, PREDICTION, RANK, T_TWO, THREE, T, kind_of
 from .palimpsest_sizes import APPROXIMATE, GUARANTEED, NOMINAL, PUBLISHED, Checked, one_sided_t, rate_of, two_sided_t
 
 STATISTICS = ("difference", "linear", "none")
@@ -73,7 +73,7 @@ def _unit_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def matrix_cells(scored: Scored, statistic: str, resamples: int, seed: int) -> tuple[np.ndarray, list[Checked]]:
-    """z [R, R] and the p-values of all innocent cells: i is neither the order's owner nor is its reference.
+    """Z [R, R] and the p-values of all innocent cells: i is neither the order's owner nor is its reference.
 
     Cells share suspects and orders, and both count as clusters. Orders matter most: without a reference all suspects
     find the same rows hard, so a column is little more than one test; orders are what was drawn at random.
@@ -140,7 +140,8 @@ def triple_cells(scored: Scored, statistic: str, resamples: int, seed: int, batc
 
 def power_table(scored: Scored, rows: tuple[int, ...], resamples: int, seed: int) -> pd.DataFrame:
     """Share of models found in their own order, by statistic, rows and p-value, at the nominal levels: disjoint pairs
-    of suspect and reference, 99 % Clopper-Pearson."""
+    of suspect and reference, 99 % Clopper-Pearson.
+    """
     made = []
     for statistic in STATISTICS:
         for n in rows:
@@ -280,7 +281,8 @@ def retrain_cells(
             cells.append(Checked(POOLED, GUARANTEED, 3, text, np.array([float(t.rank) for t in pooled])))
     three = [one_of_many(line[0], line[1:3], spread="difference") for line in scored]
     text = f"{whose}, m = 2"
-    return cells + [
+    return [
+        *cells,
         Checked(RANK, GUARANTEED, 3, text, np.array([float(t.rank) for t in three])),
         Checked(THREE, PUBLISHED, 3, text, np.array([float(t.published) for t in three])),
     ]

@@ -42,7 +42,8 @@ T, NORMAL, T_TWO = "t distribution", "normal of the exact z", "t, two-sided, as 
 class Condition:
     """One null: `draw(rng)` gives labels as the trainer draws them; `ask(labels, seed)` the p-values of one draw by
     name; `ask_all(labels [draws,
-    ...])` of all at once; `wraps`: the engine's p-values as a user meets them."""
+    ...])` of all at once; `wraps`: the engine's p-values as a user meets them.
+    """
 
     text: str
     draw: Callable[[np.random.Generator], np.ndarray]
@@ -362,7 +363,8 @@ def _stopped(difference):
 
 def _stepped(difference, groups, resamples):
     """A query by steps in exchange groups, of a suspect that drifts while it is asked: rows come in the same pattern in
-    every group, and most are tied, so that e-values whose groups shared their lots would rise together."""
+    every group, and most are tied, so that e-values whose groups shared their lots would rise together.
+    """
 
     def ask(label, seed):
         transcript = Transcript(

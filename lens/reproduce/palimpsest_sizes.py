@@ -120,7 +120,8 @@ def stamped(ds: xr.Dataset, kind: str, call: dict, seed: int) -> xr.Dataset:
 def _effective(reached: np.ndarray, clusters: Sequence[np.ndarray], resamples: int, seed: int) -> np.ndarray:
     """Effective number of independent p-values behind each rate: rate (1 - rate) over its variance, which is the sum of
     the bootstrap variances over each kind of unit less what is counted twice (Cameron, Gelbach & Miller 2011), and not
-    below any one of them."""
+    below any one of them.
+    """
     rate, n = reached.mean(0), len(reached)
     several = np.stack([_bootstrap_variance(reached, units, resamples, seed) for units in clusters])
     variance = np.maximum(several.sum(0) - (len(clusters) - 1) * rate * (1 - rate) / n, several.max(0))
@@ -146,7 +147,8 @@ def _bootstrap_variance(reached: np.ndarray, clusters: np.ndarray, resamples: in
 
 def sizes(summaries: Sequence[xr.Dataset], level: float = LEVEL) -> pd.DataFrame:
     """One line a cell and nominal level of all summaries: size, its Clopper-Pearson and Wilson intervals at `level`,
-    the interval that holds for all lines together (Bonferroni), verdicts from both."""
+    the interval that holds for all lines together (Bonferroni), verdicts from both.
+    """
     rows = []
     lines = sum(ds.hits.size for ds in summaries)
     for at in (ds.isel(cell=cell) for ds in summaries for cell in range(ds.sizes["cell"])):
@@ -223,9 +225,10 @@ def criterion(long: pd.DataFrame) -> dict[str, object]:
     """
     mine = long[long.kind == GUARANTEED]
     alone, together = (mine[mine[column] == TOO_SMALL] for column in ("verdict", "verdict, all cells"))
-    named = lambda part: [
-        f"{r['p-value']} | {r['condition']} | {r['nominal']:g}: {r['size']:.4g}" for _, r in part.iterrows()
-    ]
+
+    def named(part):
+        return [f"{r['p-value']} | {r['condition']} | {r['nominal']:g}: {r['size']:.4g}" for _, r in part.iterrows()]
+
     return {
         "lines": len(mine),
         "cells": int(mine.groupby(["p-value", "level", "condition"]).ngroups),

@@ -142,7 +142,8 @@ def matches_and_sources(
     draws: int, resamples: int, seed: int, say: Callable[[str], None] = lambda line: None
 ) -> list[Checked]:
     """Redrawn positions: n-gram matches permuted one by one although whole documents were shuffled, and rows permuted
-    over all although each source was shuffled by itself."""
+    over all although each source was shuffled by itself.
+    """
     rng = np.random.default_rng([seed, 5])
     documents, slots = 60, 5
     counts = np.where(

@@ -228,7 +228,8 @@ def _dose(rows: list, numbers: dict, curves: pd.DataFrame) -> None:
 def _transfer(rows: list, numbers: dict, table: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Against random weights at the very cost of the edit, and against edits of sets that the model never saw. As many
     random rows or columns cost a fifth of it, so that what they leave says
-    little: it stands beside."""
+    little: it stands beside.
+    """
     if table.empty:
         return
     lines = frames.transfer(table)

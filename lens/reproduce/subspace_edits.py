@@ -27,7 +27,8 @@ SECOND, ALL = "*.mlp.down_proj", "mlp"
 @dataclass(frozen=True)
 class Method:
     """One way to find or take out memory. `make`: (bench, memorised, setting, doses) -> edits by dose; `settings`:
-    among which the tune split chooses; `kind`: "published", "corrected", "baseline", "control" or "subspace"."""
+    among which the tune split chooses; `kind`: "published", "corrected", "baseline", "control" or "subspace".
+    """
 
     name: str
     title: str

@@ -60,7 +60,7 @@ def planted(bench: Bench, count: int) -> pd.DataFrame:
                         "kind": kind,
                         "locator": name,
                         "k": share,
-                        "hits": int(round(float(found.recall[k]) * int(found.n))),
+                        "hits": round(float(found.recall[k]) * int(found.n)),
                         "n": int(found.n),
                         "chance": float(found.chance[k]),
                         "p": float(found.p[k]),

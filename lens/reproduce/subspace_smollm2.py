@@ -125,7 +125,10 @@ def demonstration(
     sequences = mem.Sequences(np.array([row[:size] for row in rows]), 1 + GIVEN, kind="planted")
     patterns = [f"model.layers.{block}.mlp.*" for block in BLOCKS]
     names = {f"{name}.weight" for name in linears(made, patterns)}
-    weights = lambda name: name in names
+
+    def weights(name):
+        return name in names
+
     train(
         made,
         rows_of(sequences),
@@ -137,9 +140,12 @@ def demonstration(
     known = [[0, *tokenize(tokenizer, text)][:size] for _, text in KNOWN.values()]
     known = [row for row in known if len(row) == size]
     held, reference = np.array(known[:texts]), mem.Sequences(np.array(known[texts:]), 1 + GIVEN, kind="known")
-    stats = lambda of: subspace.statistics(
-        made, [f"model.layers.{block}.mlp.down_proj" for block in BLOCKS], of, part="suffix", progress=False
-    )
+
+    def stats(of):
+        return subspace.statistics(
+            made, [f"model.layers.{block}.mlp.down_proj" for block in BLOCKS], of, part="suffix", progress=False
+        )
+
     mine, theirs = stats(sequences), stats(reference)
     scores = {
         "corrected": subspace.corrected(made, mine, theirs, margin=1.0),

@@ -81,7 +81,10 @@ def sweep(
     )
     doses, density = [0.0, *edits], [0.0, *(getattr(e, "density", np.nan) for e in edits.values())]
     n, e = ds.sizes["sequence"], ds.sizes["edit"]
-    column = lambda values: np.repeat(np.asarray(values), n)
+
+    def column(values):
+        return np.repeat(np.asarray(values), n)
+
     frame = pd.DataFrame(
         {
             **{k: v for k, v in about.items()},

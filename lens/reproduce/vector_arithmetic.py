@@ -28,9 +28,10 @@ class Quartet:
 def list_quartet(seed: int = 0) -> Quartet:
     """First and last word of a list, as it is and with a capital letter."""
     first, last = (vectors.load_task(f"choose_{place}_of_3", seed=seed) for place in ("first", "last"))
-    capital = lambda t, place: Task.from_pairs(
-        [(x, y.capitalize()) for x, y in t.pairs], name=f"{place}_capital", seed=seed
-    )
+
+    def capital(t, place):
+        return Task.from_pairs([(x, y.capitalize()) for x, y in t.pairs], name=f"{place}_capital", seed=seed)
+
     return Quartet(first, last, capital(first, "first"), capital(last, "last"))
 
 
@@ -71,7 +72,7 @@ def composition(bench: Bench, quartet: Quartet, heads: Sequence[tuple[int, int]]
         light=swept_lightly,
     )
     cells = chosen_cells(swept)
-    of = {name: {n: t for n, t in tried.items() if n == name or name == RANDOM and is_draw(n)} for name in cells}
+    of = {name: {n: t for n, t in tried.items() if n == name or (name == RANDOM and is_draw(n))} for name in cells}
 
     def make() -> xr.Dataset:
         rows = {}

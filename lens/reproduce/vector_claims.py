@@ -91,7 +91,9 @@ def verdicts(
     answers, report = frames.answers(parts), frames.report(parts, depth)
     rows, numbers = [], {"tasks": tasks, "seeds": seeds}
     over = over_tasks
-    n_of = lambda of: f"{len(tasks)} tasks, {int(of.n.sum())} questions" + (f", {seeds} seeds" if seeds > 1 else "")
+
+    def n_of(of):
+        return f"{len(tasks)} tasks, {int(of.n.sum())} questions" + (f", {seeds} seeds" if seeds > 1 else "")
 
     def effect(name: str, a: pd.Series, b: pd.Series) -> Any:
         interval = over((a - b).reindex(tasks).values)
@@ -374,9 +376,15 @@ def verdicts(
 
     told = frames.shots(parts)
     if not told.empty and {0, 1} <= set(told.shots):
-        at = lambda vector, k: frames.by_task(told, vector=vector, shots=k)
+
+        def at(vector, k):
+            return frames.by_task(told, vector=vector, shots=k)
+
         alone = effect("vector_minus_one_shot", at(UNIVERSAL, 0), at(NONE, 1))
-        curve_of = lambda vector: ", ".join(f"{at(vector, k).mean():.2f}" for k in sorted(told.shots.unique()))
+
+        def curve_of(vector):
+            return ", ".join(f"{at(vector, k).mean():.2f}" for k in sorted(told.shots.unique()))
+
         rows.append(
             (
                 "Without a demonstration the vector does more than one demonstration",
@@ -457,9 +465,10 @@ def _sources(parts, by, k, usable, numbers, over) -> list[tuple]:
         "instruction_minus_own_high": float(less.high),
     }
     n = f"{len(of)} tasks; {known} of {asked} prompts with the instruction answered"
-    measured = lambda word: (
-        word if len(can) > 1 else f"not measured: the model answers {100 * follows.mean():.0f} % by instruction"
-    )
+
+    def measured(word):
+        return word if len(can) > 1 else f"not measured: the model answers {100 * follows.mean():.0f} % by instruction"
+
     return [
         (
             "Instruction text calls on other heads than demonstrations do (Davidson 2025)",
@@ -501,12 +510,15 @@ def _composition(composed: Sequence[xr.Dataset], numbers) -> list[tuple]:
     """The sum of vectors on one quartet of tasks; the unit is the question, a mean over the seeds that ask it."""
     if not composed:
         return []
-    mean = lambda values: (
-        pd.concat([pd.Series(v, ds.x.values) for v, ds in zip(values, composed)])
-        .astype(float)
-        .groupby(level=0, sort=False)
-        .mean()
-    )
+
+    def mean(values):
+        return (
+            pd.concat([pd.Series(v, ds.x.values) for v, ds in zip(values, composed)])
+            .astype(float)
+            .groupby(level=0, sort=False)
+            .mean()
+        )
+
     parts = {
         name: mean([ds.correct.sel(vector=name).values for ds in composed])
         for name in map(str, composed[0].vector.values)
@@ -549,9 +561,10 @@ def _vocabulary(parts, tasks, over, numbers) -> list[tuple]:
 
     def share(chosen) -> pd.Series:
         """By task, the share of the tokens that begin an answer, over the vectors of these names."""
-        of = lambda ds: float(
-            ds.answer.astype(float).sel(vector=[n for n in ds["vector"].values if chosen(str(n))]).mean()
-        )
+
+        def of(ds):
+            return float(ds.answer.astype(float).sel(vector=[n for n in ds["vector"].values if chosen(str(n))]).mean())
+
         return by_seeds({key: of(steps["vocabulary"]) for key, steps in parts.items()})
 
     read, chance = share(lambda n: n == UNIVERSAL), share(is_draw)
@@ -609,7 +622,10 @@ def _exactness(parts, tasks, k, numbers, over) -> list[tuple]:
             key: (np.abs(frames.plane(a)) if method == "atp*" else frames.plane(a), frames.plane(b))
             for key, (a, b) in have.items()
         }
-        best = lambda v: set(np.argsort(-v.ravel(), kind="stable")[:k].tolist())
+
+        def best(v):
+            return set(np.argsort(-v.ravel(), kind="stable")[:k].tolist())
+
         common = over(by_seeds({key: len(best(a) & best(b)) for key, (a, b) in pairs.items()}))
         r = over(by_seeds({key: np.corrcoef(a.ravel(), b.ravel())[0, 1] for key, (a, b) in pairs.items()}))
         numbers |= {

@@ -28,7 +28,7 @@ def rate(correct: Any) -> dict[str, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return {"accuracy": np.nan, "low": np.nan, "high": np.nan, "n": 0}
-    interval = statistics.proportion(int(round(values.sum())), len(values))
+    interval = statistics.proportion(round(values.sum()), len(values))
     return {
         "accuracy": float(values.mean()),
         "low": float(interval.low),
@@ -202,7 +202,7 @@ def pooled(frame: pd.DataFrame, by: Iterable[str]) -> pd.DataFrame:
     """Rows of `frame` with the same `by` put together: all their questions, the interval of the whole."""
     rows = []
     for key, group in frame.groupby(list(by), sort=False):
-        right = int(round((group.accuracy * group.n).sum()))
+        right = round((group.accuracy * group.n).sum())
         interval = statistics.proportion(right, int(group.n.sum()))
         rows.append(
             dict(zip(by, key if isinstance(key, tuple) else (key,)))

@@ -257,12 +257,15 @@ def effects(bench: Bench, task: Task, method: str = "exact", source: str = "demo
             )
 
     exact = method == "exact" and source == "demonstrations"
+
     # the tables read the means over prompts; of the exact effects every prompt's stay
-    light = lambda ds: (
-        _unlabelled(ds[["effect", "base"]])
-        if exact
-        else ds[["effect"]].mean("prompt", keep_attrs=True).expand_dims("prompt")
-    )
+    def light(ds):
+        return (
+            _unlabelled(ds[["effect", "base"]])
+            if exact
+            else ds[["effect"]].mean("prompt", keep_attrs=True).expand_dims("prompt")
+        )
+
     return bench.kept(task.name, name, make, light=light)
 
 
@@ -336,7 +339,10 @@ def make_vectors(
     the norm of the published recipe's vector, and every task and seed has its own draws of them.
     """
     mine, demos = sets[task.name], means(bench, task)
-    take = lambda t, heads, m: vectors.extract(bench.model, t, heads=list(heads), means=m)
+
+    def take(t, heads, m):
+        return vectors.extract(bench.model, t, heads=list(heads), means=m)
+
     made = {UNIVERSAL: take(task, mine[UNIVERSAL], demos), OWN: take(task, mine[OWN], demos)}
     if task.instruction:
         made[INSTRUCTION] = take(task, mine[INSTRUCTION], means(bench, task, "instruction"))
@@ -422,18 +428,21 @@ def test(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[str,
     cells = [c for name, c in chosen.items() if name != RANDOM]
     layers = sorted({int(c["layer"]) for c in cells} | {third})
     strengths = sorted({float(c["strength"]) for c in cells})
-    call = lambda of, layers, strengths: vectors.evaluate(
-        bench.model,
-        task,
-        of,
-        layers=layers,
-        strengths=strengths,
-        conditions=("zero_shot", "shuffled"),
-        shots=bench.plan.shots,
-        split="test",
-        n=bench.n(task, "test"),
-        **bench.walk,
-    )
+
+    def call(of, layers, strengths):
+        return vectors.evaluate(
+            bench.model,
+            task,
+            of,
+            layers=layers,
+            strengths=strengths,
+            conditions=("zero_shot", "shuffled"),
+            shots=bench.plan.shots,
+            split="test",
+            n=bench.n(task, "test"),
+            **bench.walk,
+        )
+
     at = chosen[RANDOM]
     bench.kept(
         task.name,
@@ -454,7 +463,10 @@ def texts(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[str
     whether the answer comes next, and (step `written`) whether it is in the first tokens that the model writes there.
     """
     at, plan = chosen[UNIVERSAL], bench.plan
-    n = lambda most: bench.n(task, "test", most, len(task.texts))
+
+    def n(most):
+        return bench.n(task, "test", most, len(task.texts))
+
     bench.kept(
         task.name,
         "written",
@@ -514,7 +526,10 @@ def shots(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[str
             for k in plan.shot_counts
         ]
         records = [results.provenance(p) for p in parts]
-        cut = lambda ds: _light(ds)[["correct", "base_correct"]].isel(layer=0, strength=0, condition=0, vector=0)
+
+        def cut(ds):
+            return _light(ds)[["correct", "base_correct"]].isel(layer=0, strength=0, condition=0, vector=0)
+
         whole = xr.concat([cut(p) for p in parts], xr.IndexVariable("shots", list(plan.shot_counts)))
         done = all(r["status"] == "complete" for r in records)
         return results.stamp(
@@ -541,17 +556,20 @@ def distributed(bench: Bench, task: Task, made: Mapping[str, Any]) -> xr.Dataset
     """Each head's part added at its own layer's attention output instead of the sum at one layer; the strength is
     chosen on the validation questions.
     """
-    call = lambda split, strengths: vectors.evaluate(
-        bench.model,
-        task,
-        {UNIVERSAL: made[UNIVERSAL]},
-        strengths=strengths,
-        conditions=("zero_shot",),
-        split=split,
-        n=bench.n(task, split),
-        distributed=True,
-        **bench.walk,
-    )
+
+    def call(split, strengths):
+        return vectors.evaluate(
+            bench.model,
+            task,
+            {UNIVERSAL: made[UNIVERSAL]},
+            strengths=strengths,
+            conditions=("zero_shot",),
+            split=split,
+            n=bench.n(task, split),
+            distributed=True,
+            **bench.walk,
+        )
+
     valid = bench.kept(task.name, "distributed_valid", lambda: call("valid", bench.plan.strengths), light=swept_lightly)
     strength = chosen_cells(valid)[UNIVERSAL]["strength"]
     return bench.kept(task.name, "distributed_test", lambda: call("test", [strength]), light=_light)
@@ -562,7 +580,10 @@ def curve(bench: Bench, task: Task, tasks: Sequence[Task], chosen: Mapping[str, 
     test questions, at the cell of the usual number.
     """
     at = chosen[UNIVERSAL]
-    cut = lambda ds: _light(ds)[["correct"]].isel(layer=0, strength=0, condition=0)
+
+    def cut(ds):
+        return _light(ds)[["correct"]].isel(layer=0, strength=0, condition=0)
+
     return bench.kept(
         task.name,
         "curve",
@@ -597,7 +618,10 @@ def ported(bench: Bench, task: Task, made: Mapping[str, Any], chosen: Mapping[st
     vector's own form; test questions, zero-shot.
     """
     at, walk = chosen[UNIVERSAL], {k: v for k, v in bench.walk.items() if k != "template"}
-    cut = lambda ds: _light(ds).isel(layer=0, strength=0, condition=0)
+
+    def cut(ds):
+        return _light(ds).isel(layer=0, strength=0, condition=0)
+
     return bench.kept(
         task.name,
         "portability",
@@ -626,7 +650,10 @@ def _light(ds: xr.Dataset) -> xr.Dataset:
     put = _unlabelled(
         (averaged if "vector" in ds.dims else lambda ds: ds)(ds[[v for v in ("correct", "base_correct") if v in ds]])
     )
-    whole = lambda v: not v.isnull().any() and bool((v == v.round()).all())
+
+    def whole(v):
+        return not v.isnull().any() and bool((v == v.round()).all())
+
     return put.assign({n: v.astype("int8") for n, v in put.data_vars.items() if whole(v)})
 
 
@@ -643,7 +670,10 @@ def swept_lightly(ds: xr.Dataset) -> xr.Dataset:
 def _digested(ds: xr.Dataset) -> xr.Dataset:
     """With a digest in place of the prompts' texts in the record."""
     record = results.provenance(ds)
-    digest = lambda texts: "sha256 " + hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+    def digest(texts):
+        return "sha256 " + hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
     short = {"texts": digest(record["texts"])} if "texts" in record else {}
     if "prompts" in record.get("call", {}):
         short["call"] = record["call"] | {"prompts": digest(record["call"]["prompts"])}

@@ -153,7 +153,10 @@ def wider(tasks: Interval, models: Interval) -> Interval:
 
 def _table(units: pd.DataFrame, k: int) -> pd.DataFrame:
     done = units.dropna(subset="shared")
-    over = lambda values: wider(*(over_tasks(values.groupby(key, sort=False).mean()) for key in (done.task, done.seed)))
+
+    def over(values):
+        return wider(*(over_tasks(values.groupby(key, sort=False).mean()) for key in (done.task, done.seed)))
+
     shared, alike, gap, gain = (
         over(v)
         for v in (done.shared, done.cosine, done[INSTRUCTION] - done[DEMONSTRATIONS], done[INSTRUCTION] - done[RANDOM])
@@ -163,7 +166,10 @@ def _table(units: pd.DataFrame, k: int) -> pd.DataFrame:
         f"{done.task.nunique()} tasks, {models} model{'s' * (models > 1)}, {int(done.n.sum())} questions; left out:"
         f" {len(units) - len(done)} of {len(units)} tasks x models"
     )
-    mean = lambda column: done.groupby("task", sort=False)[column].mean().mean()
+
+    def mean(column):
+        return done.groupby("task", sort=False)[column].mean().mean()
+
     return table_of(
         [
             (

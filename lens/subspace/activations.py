@@ -141,8 +141,13 @@ class Stats:
                 "statistics that keep different things cannot be added; compute both with the same second_moment, each"
                 " and absolute."
             )
-        added = lambda n: {k: v + getattr(other, n)[k] for k, v in getattr(self, n).items()}
-        joined = lambda n: {k: torch.cat([v, getattr(other, n)[k]]) for k, v in getattr(self, n).items()}
+
+        def added(n):
+            return {k: v + getattr(other, n)[k] for k, v in getattr(self, n).items()}
+
+        def joined(n):
+            return {k: torch.cat([v, getattr(other, n)[k]]) for k, v in getattr(self, n).items()}
+
         return Stats(
             self.source,
             added("sums"),

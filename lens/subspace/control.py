@@ -22,11 +22,11 @@ from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..measure.samples import PValue
 from ..measure.statistics import bootstrap
+from .activations import statistics
 from .data import Tokens, fitting, refuse_overlap, running, tokens_of
 from .errors import SubspaceError
 from .masks import Mask, chance_iou
 from .scores import contrast, corrected, wanda
-from .activations import statistics
 
 #: Permutations that a p-value is of: fewer than 19 never reach one twentieth.
 Permutations = Annotated[int, Whole(19, 10**6)]
@@ -91,9 +91,10 @@ def specificity(
         _sets(tokens, sets, None if families is None else families[k], rng, PAIRS[k]) for k, tokens in enumerate(kinds)
     ]
     size = min(len(g) for group in groups for g in group)
-    count = lambda tokens, each: statistics(
-        model, layers, tokens, folder, batch=batch, part=part, each=each, progress=progress
-    )
+
+    def count(tokens, each):
+        return statistics(model, layers, tokens, folder, batch=batch, part=part, each=each, progress=progress)
+
     base = count(ref, False) if method != "wanda" else None
     masks: list[Mask] = []
     for tokens, group in zip(kinds, groups):

@@ -39,10 +39,8 @@ class Tokens:
     prefix: Count
 
     def __post_init__(self):
-        if (
-            self.lengths.shape != self.ids.shape[:1]
-            or len(self.lengths)
-            and not 0 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]
+        if self.lengths.shape != self.ids.shape[:1] or (
+            len(self.lengths) and not 0 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]
         ):
             raise SubspaceError(
                 unfit(

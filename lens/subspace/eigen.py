@@ -21,10 +21,10 @@ from torch import Tensor
 from ..arguments import Count, Model, NonNegative, Real, Seed, Whole, door, unfit
 from ..engine import results
 from ..models import weight_hash
+from .activations import Stats, same_layers
 from .data import chosen
 from .errors import SubspaceError
 from .replacement import Replacement
-from .activations import Stats, same_layers
 
 
 @door(SubspaceError)

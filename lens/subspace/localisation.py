@@ -9,11 +9,11 @@ from ..arguments import Count, FilePath, Model, Portion, Seed, TokenRows, door
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from . import attribution, baselines, learned, scores
+from .activations import statistics
 from .data import fitting, output_layers, refuse_overlap, running, tokens_of
 from .errors import SubspaceError
 from .masks import Mask
 from .scores import Scores
-from .activations import statistics
 
 #: Methods by what they look at; those of neurons score the inputs of the feed-forward blocks' second layers.
 OF_STATISTICS = ("contrast", "corrected", "wanda", "activation")
@@ -89,9 +89,12 @@ def score(
         )
     if method in OF_STATISTICS:
         found = output_layers(model, layers) if method in OF_NEURONS else layers
-        count = lambda some: statistics(
-            model, found, some, folder, batch=batch, part=part, absolute=method == "activation", progress=progress
-        )
+
+        def count(some):
+            return statistics(
+                model, found, some, folder, batch=batch, part=part, absolute=method == "activation", progress=progress
+            )
+
         stats = count(mem)
         return (
             getattr(scores, method)(model, stats, **options)

@@ -19,9 +19,9 @@ from torch import Tensor
 from .. import containers, reading
 from ..arguments import FilePath, Fraction, Model, Numbers, Seed, Size, door, shown, unfit
 from ..engine.changes import Undo
-from ..engine.in_force import InForce, put
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.files import check_path, new_path
+from ..engine.in_force import InForce, put
 from ..engine.linear import every_linear, near
 from ..engine.weights import EDITED, prepared_weights
 from ..models import weight_hash
@@ -59,7 +59,11 @@ class Mask:
             )
         for name, index in self.layers.items():
             total = self.shapes[name][0] * self.shapes[name][1]
-            if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) and not 0 <= index[0] <= index[-1] < total:
+            if (
+                index.ndim != 1
+                or index.dtype.kind not in "iu"
+                or (len(index) and not 0 <= index[0] <= index[-1] < total)
+            ):
                 raise SubspaceError(
                     unfit(
                         f"layers[{name!r}]",
@@ -348,8 +352,12 @@ class Mask:
                 if (
                     index.ndim != 1
                     or index.dtype.kind not in "iu"
-                    or len(index)
-                    and not (0 <= index[0] and index[-1] < out * d_in and (np.diff(index.astype(np.int64)) > 0).all())
+                    or (
+                        len(index)
+                        and not (
+                            0 <= index[0] and index[-1] < out * d_in and (np.diff(index.astype(np.int64)) > 0).all()
+                        )
+                    )
                 ):
                     raise ValueError(f"the weights of {name!r} are not sorted numbers below {out * d_in}")
         except SubspaceError as error:

@@ -24,11 +24,11 @@ from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..measure import statistics
+from .baselines import with_weights
 from .data import Tokens, fitting, losses, output_layers, predicting, reciting
 from .errors import SubspaceError
 from .learned import _batches
 from .scores import Scores
-from .baselines import with_weights
 
 
 @door(SubspaceError)

@@ -19,10 +19,10 @@ from torch import Tensor
 from ..arguments import Model, NonNegative, Portion, Seed, Size, door, unfit
 from ..engine.linear import Linear, feed_forward
 from ..models import weight_hash
+from .activations import Stats, same_layers
 from .data import chosen
 from .errors import SubspaceError
 from .masks import Mask
-from .activations import Stats, same_layers
 
 PER = ("row", "layer", "model")
 

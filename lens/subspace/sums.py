@@ -153,7 +153,10 @@ class Sums:
 
     def fields(self, items: int) -> dict[str, Any]:
         """The fields of `Stats`."""
-        joined = lambda parts: {name: torch.cat(values) for name, values in parts.items()}
+
+        def joined(parts):
+            return {name: torch.cat(values) for name, values in parts.items()}
+
         return dict(
             source=dict(self.source),
             sums=self.sums,
@@ -200,8 +203,7 @@ class File:
         if (
             done == self.done
             or not sums.whole
-            or not now
-            and time.monotonic() - self.written < max(SAVE_EVERY, 20 * self.cost)
+            or (not now and time.monotonic() - self.written < max(SAVE_EVERY, 20 * self.cost))
         ):
             return
         began = time.monotonic()

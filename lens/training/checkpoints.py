@@ -46,7 +46,8 @@ class Checkpoints:
 
     def save(self, run: _Run, finished: int) -> bool:
         """Write the state after `finished` steps, unless the run was resumed from there, and drop all but the last two;
-        False, with nothing written, where a weight is not finite."""
+        False, with nothing written, where a weight is not finite.
+        """
         from safetensors.torch import save_file
 
         if not run.finite():

@@ -96,7 +96,7 @@ class _LastToken:
         self.z: Float[Tensor, "layer head d_head"] = torch.stack([x[self.at] for x in runs.kept["z"]])
         self.rope = decoder.rope(self.n + 1)
 
-    def _score(self, resid: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows"]:
+    def _score(self, resid: Float[Tensor, "rows d_model"]) -> Float[Tensor, " rows"]:
         """Log-probability of the answer's first token."""
         logits = self.decoder.unembed(resid).float()
         return logits[:, self.target] - logits.logsumexp(-1)
@@ -127,7 +127,10 @@ class _LastToken:
         """Rows of this token from the first layer's input to the end."""
         lay = self._layout(len(x))
         for l in range(self.decoder.n_layers):
-            of_layer = lambda site, t, l=l: tap(l, site, t)
+
+            def of_layer(site, t, l=l):
+                return tap(l, site, t)
+
             x = feed_forward(self.decoder.blocks[l], x, self._attention(l, x, lay, of_layer), of_layer)
         return x
 

@@ -102,7 +102,10 @@ def head_count_curve(
     # the walk knows one axis of vectors; it is taken apart into two afterwards
     part = options.pop("on_part", None)
     options |= dict(layers=layers, split=split, shots=shots, template=template, seed=seed, start=start)
-    folded = lambda ds: _folded(ds, list(ranked), counts)
+
+    def folded(ds):
+        return _folded(ds, list(ranked), counts)
+
     return folded(
         evaluate(model, task, vectors, on_part=None if part is None else lambda ds: part(folded(ds)), **options)
     )

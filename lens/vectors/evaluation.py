@@ -209,7 +209,10 @@ def evaluate(
         disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
         record["model"] |= disk.said
         values.value[...], values.base[...] = _held(disk.held(), values)
-        skip = lambda i, l: bool(disk.done[i // kinds, l])
+
+        def skip(i, l):
+            return bool(disk.done[i // kinds, l])
+
     if on_part is not None or disk is not None:
 
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
@@ -248,9 +251,10 @@ def evaluate(
 def _held(held: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
     """What a store holds: the edited runs' scores and the unedited ones'."""
     source, axes = {"exact": "correct", "first": "first_logprob"}, ("item", "condition", "layer", "strength", "vector")
-    read = lambda lead, dims: np.stack(
-        [held[lead + source.get(name, name)].transpose(*dims).values for name in SCORES], -1
-    )
+
+    def read(lead, dims):
+        return np.stack([held[lead + source.get(name, name)].transpose(*dims).values for name in SCORES], -1)
+
     return read("", axes).reshape(values.value.shape), read("base_", axes[:2]).reshape(values.base.shape)
 
 

@@ -136,7 +136,10 @@ def generate(
         factors(schedule, max_new_tokens),
         float(strength),
     )
-    edits: Callable[[int], Sequence[Edit]] = lambda step: ()
+
+    def edits(step: int) -> Sequence[Edit]:
+        return ()
+
     if vector is not None:
         decoder = Decoder.of(model)
         require_width(decoder, vector)

@@ -118,10 +118,13 @@ def universal(
                 " results of one model."
             )
     if above is not None:
-        limit = lambda name: above.get(name, False) if isinstance(above, Mapping) else above
-        takes = lambda name: (
-            limit(name) if isinstance(limit(name), (bool, np.bool_)) else means[name].max() >= limit(name)
-        )
+
+        def limit(name):
+            return above.get(name, False) if isinstance(above, Mapping) else above
+
+        def takes(name):
+            return limit(name) if isinstance(limit(name), (bool, np.bool_)) else means[name].max() >= limit(name)
+
         means = {name: mean for name, mean in means.items() if takes(name)}
         if not means:
             raise VectorError(f"above={above!r} leaves none of the {len(effects)} tasks; lower it.")

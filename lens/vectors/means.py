@@ -140,5 +140,8 @@ def mean_activations(
         )
     only = bool(known and right)
     n = right if only else len(prompts)
-    put = lambda x: (x[int(only)] / n).to(device=decoder.device, dtype=decoder.dtype)
+
+    def put(x):
+        return (x[int(only)] / n).to(device=decoder.device, dtype=decoder.dtype)
+
     return Means(put(z), put(resid), n, source, task, len(prompts), right, only)

@@ -45,8 +45,8 @@ _LOGIT_BYTES = 4 << 20
 _CELL_BYTES = 900
 
 
-def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows"]:
-    """ln p of the answer's first token (nats), from the final residual stream at the last token; the vocabulary is read
+def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, " rows"]:
+    """Ln p of the answer's first token (nats), from the final residual stream at the last token; the vocabulary is read
     in blocks and never held whole.
     """
     x, target = decoder.norm(resid[0][:, 0]), encoded.answer_ids[0]
@@ -219,7 +219,10 @@ def head_effects(
         record["model"] |= disk.said
         held = disk.held()["edited"].transpose("prompt", "layer", "head").values
         values.value[...] = np.log(held) if metric == "prob" else held
-        skip = lambda i, l: bool(disk.done[i, l])
+
+        def skip(i, l):
+            return bool(disk.done[i, l])
+
     if on_part is not None or disk is not None:
 
         def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:

@@ -35,7 +35,7 @@ class TaskPrompt:
     right although shuffled (None where nothing is shuffled).
     """
 
-    ids: Int[Tensor, "length"]
+    ids: Int[Tensor, " length"]
     answer_ids: Sequence[int]
     x: str
     y: str

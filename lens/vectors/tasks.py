@@ -110,7 +110,7 @@ class Task:
         order = np.random.default_rng(seed).permutation(len(pairs)).tolist()
         n, sizes = len(pairs), [0, 0]
         for k in (0, 1):
-            sizes[k] = int(round(shares[k] * n))
+            sizes[k] = round(shares[k] * n)
             if n >= 3 and shares[k]:
                 sizes[k] = max(1, sizes[k])
         while n >= 3 and shares[2] and sum(sizes) >= n:

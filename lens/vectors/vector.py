@@ -200,7 +200,10 @@ class Vector:
         self._require_like(other)
         same = len(self.heads) > 0 and set(self.heads) == set(other.heads)
         order = [other.heads.index(h) for h in self.heads] if same else []
-        both = lambda a, b: a if a == b else "mixed"
+
+        def both(a, b):
+            return a if a == b else "mixed"
+
         return self._with(
             self.direction + sign * other.direction,
             self.parts + sign * other.parts[order] if same else None,
@@ -231,7 +234,7 @@ class LayerVectors:
     model: str = ""
     source: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
-    reliability: Float[Tensor, "n_layers"] | None = None
+    reliability: Float[Tensor, " n_layers"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", _finite(self.vectors, "vectors", 2))
@@ -247,7 +250,7 @@ class LayerVectors:
         return self.vectors.shape[1]
 
     @property
-    def norm(self) -> Float[Tensor, "n_layers"]:
+    def norm(self) -> Float[Tensor, " n_layers"]:
         """Each layer's length, in units of the residual stream."""
         return self.vectors.norm(dim=-1)
 

@@ -114,7 +114,7 @@ def test_hover_shows_every_number_without_asking_the_kernel(page):
 
 
 def test_hover_answers_within_a_tenth_of_a_second(page):
-    view = mount(
+    mount(
         page, pair=Pair("a " + "w " * 500 + "x", corrupted="b " + "w " * 500 + "x", answer=" y", foil=" z"), layers=48
     )
     times = page.evaluate(
@@ -266,7 +266,7 @@ def test_typed_fields_reach_the_kernel_before_the_run(page):
     view.get("over").select_option("head")
     view.get("answer").press("Control+Enter")
     view.settle()
-    pair, site, over, metric, direction, method = patch.calls[0]
+    pair, site, over, metric, _direction, _method = patch.calls[0]
     assert (pair.answer, site, over, metric) == (
         " Anna",
         "z",

@@ -21,7 +21,6 @@ from tests.widgets.test_injection_bench import (
     PROMPT,
     SUBJECT,
     FakeGenerate,
-    FakeNext,
     FakeSweep,
     bench,
     effect,
@@ -158,10 +157,13 @@ def test_a_half_typed_answer_is_explained_beside_the_lists(page):
 def test_the_maps_share_one_scale_and_their_cells_are_told_by_pointing(page):
     view = mount(page, run=True)
     assert view.get("map").is_visible() and view.get("control-map").is_visible() and not view.get("empty").is_visible()
-    tip = lambda which, row, column: (
-        page.mouse.move(*view.at(which, row, column, LAYERS, STRENGTHS)),
-        view.get(f"{which}-tip").inner_text().split("\n"),
-    )[1]  # noqa: E731
+
+    def tip(which, row, column):
+        return (
+            page.mouse.move(*view.at(which, row, column, LAYERS, STRENGTHS)),
+            view.get(f"{which}-tip").inner_text().split("\n"),
+        )[1]
+
     memory, control = effect(MEMORY, 3, 4), effect("random_tokens", 3, 4)
     for which in ("map", "control-map"):
         assert tip(which, 3, 6)[:4] == [

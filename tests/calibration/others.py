@@ -30,7 +30,10 @@ def line(what: str, hits: int, given: int, draws: int, wanted: float = 0.93) -> 
 def comparisons(draws: int = 4000, seed: int = 0) -> list[dict[str, object]]:
     """Differences and ratios of two means, paired and not."""
     rng, lines = np.random.default_rng([seed, 1]), []
-    skewed = lambda size: np.exp(rng.normal(size=size))
+
+    def skewed(size):
+        return np.exp(rng.normal(size=size))
+
     for n in (5, 12, 30):
         for what, draw in (("normal", lambda size: rng.normal(size=size)), ("lognormal", skewed)):
             for paired in (True, False):
@@ -193,7 +196,10 @@ def families(draws: int = 400, seed: int = 0, comparisons: int = 16) -> list[dic
 
 def table(scale: float = 1.0, seed: int = 0) -> pd.DataFrame:
     """All of them; `scale` of the draws."""
-    of = lambda n: max(50, int(n * scale))
+
+    def of(n):
+        return max(50, int(n * scale))
+
     return pd.DataFrame(
         [
             *comparisons(of(4000), seed),

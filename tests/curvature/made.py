@@ -16,9 +16,10 @@ def layer(shape=(7, 9), seed=0, lam=None, mu=None, tokens=1000, name="layer", **
     """A random weight, random eigenvectors, and eigenvalues that fall by powers unless they are given."""
     out, width = shape
     rng = np.random.default_rng(seed)
-    down = lambda n, given: torch.tensor(
-        np.sort(rng.random(n) ** 3)[::-1].copy() if given is None else given, dtype=torch.float64
-    )
+
+    def down(n, given):
+        return torch.tensor(np.sort(rng.random(n) ** 3)[::-1].copy() if given is None else given, dtype=torch.float64)
+
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return LayerCurvature(
         name,

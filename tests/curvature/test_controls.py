@@ -62,7 +62,10 @@ def test_each_kind_goes_by_its_own_rule():
     assert torch.allclose(of["a"], w @ v @ v.T, atol=1e-5)
     g = one.u_g[:, : round(n / 120 * 12)].double()
     assert torch.allclose(of["g"], g @ g.T @ w, atol=1e-5)
-    c = lambda x: one.u_g.double().T @ x @ one.u_a.double()
+
+    def c(x):
+        return one.u_g.double().T @ x @ one.u_a.double()
+
     stay = one.mass() <= one.mass().flatten().sort().values[n - 1]
     assert torch.allclose(c(of["bottom"]), c(w) * stay, atol=1e-5)
     assert int((c(of["shuffled"]).abs() > 1e-4).sum()) <= n and not torch.allclose(
@@ -199,9 +202,10 @@ def test_a_curve_that_is_stopped_or_fails_leaves_the_weights_as_they_were(tiny, 
 def test_a_curve_refuses(tiny):
     model = tiny("llama")
     made = real(model, layers="model.layers.1.mlp.*")
-    run = lambda rhos=(0.5,), evaluate=lambda m: {"x": 1.0}, **options: curvature.curve(
-        model, made, rhos, evaluate, **options
-    )
+
+    def run(rhos=(0.5,), evaluate=lambda m: {"x": 1.0}, **options):
+        return curvature.curve(model, made, rhos, evaluate, **options)
+
     count = iter(range(9))
     for call, words in (
         (lambda: run(rhos=()), "at least one"),

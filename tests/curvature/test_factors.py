@@ -10,8 +10,8 @@ from torch import nn
 
 import lens.curvature as curvature
 from lens.curvature import passes
-from lens.curvature.passes import sampled
 from lens.curvature.factors import add_gram, mirrored
+from lens.curvature.passes import sampled
 from lens.engine.linear import LinearError
 from lens.engine.walk import Stopped
 from tests.curvature import naive
@@ -175,9 +175,12 @@ def test_statistics_that_were_cut_end_with_the_same_bits(tiny, tmp_path, monkeyp
     model = tiny("llama")
     plain = curvature.decompose(model, curvature.factors(model, LLAMA, IDS, rows=1))
     if moments:
-        run = lambda **options: {
-            n: (layer.moments,) for n, layer in curvature.second_moments(model, plain, IDS, rows=1, **options).items()
-        }
+
+        def run(**options):
+            return {
+                n: (layer.moments,)
+                for n, layer in curvature.second_moments(model, plain, IDS, rows=1, **options).items()
+            }
     else:
 
         def run(**options):

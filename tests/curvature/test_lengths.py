@@ -1,5 +1,6 @@
 """Rows whose last token decides which rotary frequencies hold: factors, moments and activations of its other tokens are
-those of the row read whole, by plain forwards and gradients of each row alone."""
+those of the row read whole, by plain forwards and gradients of each row alone.
+"""
 
 import numpy as np
 import pytest

@@ -57,12 +57,17 @@ def written_out(model, made, ids, first):
         for b, (l, r) in enumerate(bases):
             c = l.T @ w @ r
             if b == 1:
-                bands_of = lambda i, j: band(i, len(s)) if i == j and i < len(s) else None
+
+                def bands_of(i, j):
+                    return band(i, len(s)) if i == j and i < len(s) else None
             else:
                 order = {
                     int(k): place for place, k in enumerate(one.mass().flatten().argsort(descending=True, stable=True))
                 }
-                bands_of = lambda i, j: band(order[i * q + j], p * q)
+
+                def bands_of(i, j):
+                    return band(order[i * q + j], p * q)
+
             masks = [torch.tensor([[bands_of(i, j) == k for j in range(q)] for i in range(p)]) for k in range(4)]
             for row in range(len(ids)):
                 for t in range(first, length):
@@ -103,7 +108,10 @@ def test_activation_by_band_is_the_norm_of_what_the_band_carries(tiny):
         and ds.low.isnull().all()
         and set(ds.interval_kind.values.ravel()) == {"not available: fewer than 5 values"}
     )
-    lean = lambda x: (x.isel(band=-1) / x.isel(band=0)).mean(x.dims[0])
+
+    def lean(x):
+        return (x.isel(band=-1) / x.isel(band=0)).mean(x.dims[0])
+
     assert np.allclose(ds.ordering, lean(ds.of_memorised) / lean(ds.of_clean))
     record = lens.record(ds)
     assert record["call"]["n"] == {"memorised": 3, "clean": 3} and record["kind"] == "activation ratio"
@@ -133,7 +141,10 @@ def test_a_planted_direction_shows_in_its_band(tiny):
 def test_refused(tiny):
     model = tiny("llama")
     made = real(model).select(NAMES)
-    run = lambda m=model, a=IDS[:3], b=IDS[3:], **options: curvature.activation_ratio(m, made, a, b, **options)
+
+    def run(m=model, a=IDS[:3], b=IDS[3:], **options):
+        return curvature.activation_ratio(m, made, a, b, **options)
+
     for call, words in (
         (lambda: run(bases=("pca",)), r"bases\[0\]="),
         (lambda: run(bases=()), "bases="),

@@ -74,7 +74,7 @@ def picture(latents, size=2):
 
 
 def sums(pipeline, captions, seeds, steps, guidance, first=None):
-    """layer -> [caption, step, half, line, d_in] float64: energies, and those of rows at unit length; and layer -> rows
+    """Layer -> [caption, step, half, line, d_in] float64: energies, and those of rows at unit length; and layer -> rows
     a caption.
     """
     found, rows = {}, {}

@@ -34,7 +34,8 @@ def equal(a, b):
 
 class Counted:
     """Counts the steps that are run, and cuts them short: asked as `stop` before each, since a counting hook would be
-    part of what the sums are of."""
+    part of what the sums are of.
+    """
 
     def __init__(self, cut=None, error=False):
         self.runs, self.cut, self.error = 0, cut, error
@@ -272,7 +273,7 @@ def test_nothing_is_left_behind_and_nothing_is_kept_of_numbers_that_are_not_fini
     before = tiny.hash
     statistics(tiny, CAPTIONS, **OPTIONS)
     assert naive.hooks(tiny.unet) == 0 and tiny.hash == before
-    name, layer = list(tiny.layers.items())[2]
+    _name, layer = list(tiny.layers.items())[2]
     handle = layer.module.register_forward_pre_hook(lambda _, args: (args[0] * float("inf"),))
     with pytest.raises(DiffusionError, match="not finite after step 0"):
         statistics(tiny, CAPTIONS, folder=tmp_path, **OPTIONS)

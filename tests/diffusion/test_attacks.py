@@ -281,7 +281,10 @@ def test_recalled_is_half_of_the_seeds_at_any_look():
 
 def test_one_word_from_tables():
     rng = np.random.default_rng(0)
-    coin = lambda share, n=40: xr.DataArray(rng.random((3, n, 4)) < share, dims=("step", "caption", "seed"))
+
+    def coin(share, n=40):
+        return xr.DataArray(rng.random((3, n, 4)) < share, dims=("step", "caption", "seed"))
+
     before, after, twin = coin(1.0), coin(0.0), coin(0.0)
     back = coin(0.9)
     found = verdict(

@@ -1,5 +1,6 @@
 """U-Nets whose layers are elsewhere than in the plain one: compiled, with fused projections, under adapters; and those
-whose pictures depend on more than a text."""
+whose pictures depend on more than a text.
+"""
 
 import copy
 import threading

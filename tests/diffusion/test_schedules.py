@@ -1,5 +1,6 @@
 """The pipeline's own scheduler, as it is now: whole runs as the pipeline makes them, starts in the middle against
-formulas written out, and what is refused."""
+formulas written out, and what is refused.
+"""
 
 import inspect
 import math
@@ -32,7 +33,7 @@ def made(kind, **options):
 
 
 def alpha(t):
-    """sqrt of the share of the picture in the variance at a timestep of training, whole or not."""
+    """Sqrt of the share of the picture in the variance at a timestep of training, whole or not."""
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     signal = np.cumprod(1 - betas)
     return (1 + np.interp(t, np.arange(1000), np.sqrt((1 - signal) / signal)) ** 2) ** -0.5
@@ -135,7 +136,8 @@ def test_a_network_that_knows_the_noise_ends_at_the_clean_latents_from_any_start
 )
 def test_a_scheduler_with_noise_of_its_own_keeps_each_steps_level_from_any_start(parts, kind):
     """The network knows the clean latents and finds the rest of its input to be noise: of the size that the timestep
-    says, at each step."""
+    says, at each step.
+    """
     clean, sizes = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1)) * 0.7, []
 
     class Sees(Knows):
@@ -174,7 +176,8 @@ def to_level(x, told, t, before):
 @torch.no_grad()
 def test_pndm_in_the_middle_is_the_pseudo_linear_multistep_method_from_there(parts):
     """Liu et al. 2022, with the second timestep taken twice (a trapezoid) for want of a history, then two, three and
-    four terms."""
+    four terms.
+    """
     clean, seen = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(2)), []
     pipeline, states = Pipeline.of(parts), parts.text_encoder(Pipeline.of(parts).tokens(["a cat"]))[0]
     found = denoise(
@@ -243,7 +246,8 @@ def test_linear_multistep_in_the_middle_takes_as_many_terms_as_it_has(parts):
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_what_a_pipeline_corrected_in_its_scheduler_stays_corrected(parts, tmp_path, guidance):
     """StableDiffusionPipeline sets `steps_offset` to 1 and `clip_sample` to False where a scheduler has its
-    defaults."""
+    defaults.
+    """
     with pytest.warns(FutureWarning):
         corrected = type(parts)(
             **parts.components | {"scheduler": DDIMScheduler(**BETAS)}, requires_safety_checker=False

@@ -1,5 +1,6 @@
 """Ways of calling a model that cannot be tried on the probe: an edit there is refused with the reason and the next
-step, and nothing is remembered of it."""
+step, and nothing is remembered of it.
+"""
 
 import pytest
 import torch
@@ -127,7 +128,8 @@ def test_a_full_memory_says_nothing_of_a_way(monkeypatch):
 
 
 def test_a_recurrent_model_whose_steps_differ_is_refused_and_served_without_a_cache():
-    from tests.engine.test_steps import PROMPT, make as of
+    from tests.engine.test_steps import PROMPT
+    from tests.engine.test_steps import make as of
 
     model, fresh = of("recurrent_gemma"), of("recurrent_gemma")
     options = dict(max_new_tokens=4, do_sample=False, pad_token_id=0)

@@ -217,7 +217,10 @@ def test_patching_a_halved_stream_equals_plain_hooks(site):
     other = torch.tensor([[5, 17, 3, 21, 41, 50, 60]])
     layers = list(layers_with(site))
     got = lens.patch(model, pair, site, layers=layers, progress=False).effect
-    of = lambda out: float(out[-1, 11] - out[-1, 12])
+
+    def of(out):
+        return float(out[-1, 11] - out[-1, 12])
+
     want = np.zeros((len(layers), 7))
     for i, layer in enumerate(layers):
         kept = []
@@ -256,9 +259,10 @@ def test_layers_that_have_a_site_are_served_and_others_named():
     model, plain = hybrid(), hybrid()
     pair = Pair("w5 w9 w13 w17 w21 w25", corrupted="w5 w9 w30 w17 w21 w25", answer=" w11", foil=" w12")
     clean, corrupted = torch.tensor([[5, 9, 13, 17, 21, 25]]), torch.tensor([[5, 9, 30, 17, 21, 25]])
-    difference = lambda: float(
-        plain(corrupted, use_cache=False).logits[0, -1] @ (torch.eye(97)[11] - torch.eye(97)[12])
-    )
+
+    def difference():
+        return float(plain(corrupted, use_cache=False).logits[0, -1] @ (torch.eye(97)[11] - torch.eye(97)[12]))
+
     want = np.zeros((2, 6))
     with torch.no_grad():
         for i, layer in enumerate((1, 3)):

@@ -1,5 +1,6 @@
 """Which share of a model's feed-forward weights "mlp" stands for is said wherever it is not all of them; routers are in
-only where asked for."""
+only where asked for.
+"""
 
 import re
 import warnings

@@ -60,7 +60,10 @@ def edits_for(kind, site, seed=0):
     """One edit of every kind at a site, at some positions, heads and neurons."""
     g = torch.Generator().manual_seed(seed)
     layer = None if site == "embed" else 1
-    draw = lambda *shape: torch.randn(*shape, generator=g)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=g)
+
     if site == "pattern":
         # keys of a query come before it; the reference applies values whole, so these have one number a key
         return [
@@ -108,7 +111,7 @@ def test_an_edit_at_any_site_equals_plain_hooks(kind, where, subjects):
                 want = expected(kind, [edit])
                 assert (got - want).abs().max() <= 1e-4, edit
                 # a query or key that is normalised next does not mind being scaled
-                assert edit.op == "scale" and site in "qk" or (got - before[0]).abs().max() > 1e-4, (
+                assert (edit.op == "scale" and site in "qk") or (got - before[0]).abs().max() > 1e-4, (
                     f"{edit} had no effect"
                 )
         assert state_of(hf) == state
@@ -195,13 +198,16 @@ def test_generation_meets_absolute_positions_with_and_without_a_cache(kind, use_
     plain = greedy(kind, IDS, 5, lambda n: [])
     texts = []
     for edits in (everywhere, inside, later):
-        met = lambda n: [
-            Edit(Site(e.site.name, e.site.layer, position=p), e.op, e.value, e.scale)
-            for e in edits
-            if (p := list(range(n)[e.site.position]) if isinstance(e.site.position, slice) else e.site.position) is None
-            or p != []
-            and (not isinstance(p, int) or p < n)
-        ]
+
+        def met(n):
+            return [
+                Edit(Site(e.site.name, e.site.layer, position=p), e.op, e.value, e.scale)
+                for e in edits
+                if (p := list(range(n)[e.site.position]) if isinstance(e.site.position, slice) else e.site.position)
+                is None
+                or (p != [] and (not isinstance(p, int) or p < n))
+            ]
+
         with lens.edited(model, *edits):
             got = model.generate(
                 IDS[None],

@@ -85,7 +85,10 @@ def test_the_gradient_is_that_without_checkpointing(name, reentrant, inside):
     assert_same(got, want)
     untouched, plain = run([], reentrant, True)
     assert any((want[n] - plain[n]).abs().max() > 1e-3 for n in want)
-    hooks = lambda model: [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
+
+    def hooks(model):
+        return [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
+
     assert hooks(model) == hooks(untouched)
     assert all(
         b._gradient_checkpointing_func.__class__.__module__ != "lens.engine.recompute" for b in checkpointing(model)
@@ -190,7 +193,10 @@ def test_edited_weights_and_a_later_backward_are_refused_and_an_earlier_one_is_r
 def test_training_with_something_round_its_forwards_is_refused_under_checkpointing():
     model = make(True)
     rows = Rows.of([(IDS[0, :4].tolist(), IDS[0, 4:].tolist())] * 2)
-    around = lambda batch: lens.edited(model, *EDITS["add attn_out"])
+
+    def around(batch):
+        return lens.edited(model, *EDITS["add attn_out"])
+
     with pytest.raises(TrainingError, match="around.*gradient_checkpointing_disable"):
         train(model, rows, Recipe(steps=1, batch=1, learning_rate=1e-3), around=around, progress=False)
     model.gradient_checkpointing_disable()

@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lens import files
-from lens.engine import results, saving, store
+from lens.engine import results
 from lens.engine.results import Peak, Result, ResultError, describe, fingerprint, peak, provenance, stamp, table
 from lens.engine.saving import export, open_result, save
 from lens.engine.store import Store

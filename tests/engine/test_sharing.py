@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lens.engine import metrics, runs as recording, walk as walking
+from lens.engine import metrics
+from lens.engine import runs as recording
+from lens.engine import walk as walking
 from lens.engine.decoder import Decoder
 from lens.engine.edits import Edit
 from lens.engine.runs import Runs

@@ -217,9 +217,9 @@ def _zeros(x):
 
 @pytest.mark.parametrize("change", STATES)
 def test_the_state_tells_what_weights_do_not(change):
-    make = lambda: (
-        inject_adapter_in_model(LoraConfig(r=4, target_modules=["v_proj"]), tiny()).eval().requires_grad_(False)
-    )
+    def make():
+        return inject_adapter_in_model(LoraConfig(r=4, target_modules=["v_proj"]), tiny()).eval().requires_grad_(False)
+
     torch.manual_seed(0)
     model = make()
     before, weights = identity(model), lens.models.weight_hash(model)

@@ -1,5 +1,6 @@
 """Text written step by step is the text of whole forwards, whatever the type calls its cache and however it counts
-positions."""
+positions.
+"""
 
 import pytest
 import torch
@@ -7,9 +8,9 @@ import transformers as T
 
 import lens
 from lens.engine import generation, steps
-from lens.engine.steps import Steps, newest
 from lens.engine.edits import EditError
 from lens.engine.generation import write
+from lens.engine.steps import Steps, newest
 from lens.memorization.reading import Reader
 from tests import models as tiny_models
 
@@ -130,9 +131,10 @@ def test_what_was_read_before_by_another_text_changes_nothing():
 
 def schedules():
     vector = torch.randn(32, generator=torch.Generator().manual_seed(3)) * 4
-    add = lambda position, scale=1.0: lens.Edit(
-        lens.Site("resid_post", layer=1, position=position), "add", vector, scale=scale
-    )
+
+    def add(position, scale=1.0):
+        return lens.Edit(lens.Site("resid_post", layer=1, position=position), "add", vector, scale=scale)
+
     return {
         "every token": lambda step: (add(None),),
         "the newest token": lambda step: (add(-1),),

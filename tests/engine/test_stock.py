@@ -96,7 +96,9 @@ def by_hand(kind, site, layer, change):
     """A hook at a site, ``change`` applied to ``[batch, position, width]``."""
     hf, where = model(kind), MAKERS[kind][1]
     block = hf.get_submodule(where.get("layers", "model.layers"))[layer]
-    rows = lambda x: x if x.ndim == 3 else x[None]
+
+    def rows(x):
+        return x if x.ndim == 3 else x[None]
 
     def into(_, args, kwargs):
         x = args[0] if args else kwargs["hidden_states"]
@@ -232,9 +234,13 @@ def test_chunks_and_an_exhausted_memory_change_nothing(monkeypatch):
 def test_the_model_is_left_as_it_was():
     hf = model("granite")
     ids = torch.arange(LENGTH)
-    hooks = lambda: [
-        (n, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in m.__dict__) for n, m in hf.named_modules()
-    ]
+
+    def hooks():
+        return [
+            (n, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in m.__dict__)
+            for n, m in hf.named_modules()
+        ]
+
     before, state = hf(ids[None]).logits, hooks()
     stock = Stock.of(hf, LENGTH)
     base = stock.record(ids, [("z", 1)])

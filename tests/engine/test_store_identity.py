@@ -12,8 +12,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch.nn.utils import prune
 
 import lens
-from lens.engine.store import STORE_MARK, _identity
 from lens.engine.results import fingerprint
+from lens.engine.store import STORE_MARK, _identity
 from tests.models import speaking, tiny, word_tokenizer
 
 PAIRS = [lens.Pair("w5 w9 w13 w17 w21", corrupted="w5 w9 w30 w17 w21", answer=" w11", foil=" w23")]
@@ -116,7 +116,10 @@ def test_a_store_of_one_metric_is_not_taken_up_with_another_of_its_name(name, tm
 def test_what_cannot_be_identified_is_refused_for_a_store_and_runs_without(tmp_path):
     model, file = speaking(), open(tmp_path / "log", "w")
     with file:
-        metric = lambda logits, encoded: (logits[:, 11], file.write("."))[0]
+
+        def metric(logits, encoded):
+            return (logits[:, 11], file.write("."))[0]
+
         assert "metric_unidentified" in lens.record(sweep(model, metric=metric))["call"]
         with pytest.raises(lens.ResultError, match=r"metric=.* cannot be identified .*TextIOWrapper.*Leave store out"):
             sweep(model, tmp_path / "sweep.zarr", metric)

@@ -89,7 +89,7 @@ def changed(edit, source_activation):
 
 @st.composite
 def edit_for(draw, kind):
-    hf, (base, source) = model(kind), runs(kind)
+    _hf, (base, source) = model(kind), runs(kind)
     name = draw(st.sampled_from(sites_of(kind)))
     layer = None if name == "embed" else draw(st.integers(0, 2))
     shortest = LENGTH - 2
@@ -240,7 +240,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
     ],
 )
 def test_indexes_out_of_range_are_named(site, message):
-    base, source = runs("llama")
+    base, _source = runs("llama")
     with pytest.raises(SiteError, match=message):
         walk(base, [(0, [Edit(Site(**site), "zero")])], [[LENGTH - 1], [LENGTH - 3]])
 
@@ -281,13 +281,13 @@ def test_a_value_of_the_wrong_width_is_refused():
 
 
 def test_resid_mid_of_a_parallel_block_is_refused():
-    base, source = runs("gpt_neox")
+    base, _source = runs("gpt_neox")
     with pytest.raises(SiteError, match="side by side"):
         walk(base, [(0, [Edit(Site("resid_mid", 0), "zero")])], [[LENGTH - 1], [LENGTH - 3]])
 
 
 def test_a_walk_stops_when_told_to():
-    base, source = runs("llama")
+    base, _source = runs("llama")
     with pytest.raises(Stopped, match="layer 1"):
         calls = iter([False, True])
         walk(base, [(0, [Edit(Site("resid_pre", 0), "zero")])], [[LENGTH - 1], [LENGTH - 3]], stop=lambda: next(calls))
@@ -308,7 +308,7 @@ def test_recording_a_pair_in_one_pass_equals_recording_and_forking(kind):
 
 
 def test_edits_apply_in_the_order_of_computation():
-    base, source = runs("llama")
+    base, _source = runs("llama")
     value = torch.randn(32, generator=torch.Generator().manual_seed(3))
     before, after = (
         Edit(Site("resid_post", 1, position=4), "replace", value),
@@ -322,7 +322,7 @@ def test_edits_apply_in_the_order_of_computation():
 
 
 def test_a_site_that_cannot_be_recorded_is_refused():
-    base, source = runs("llama")
+    base, _source = runs("llama")
     with pytest.raises(ValueError, match="site 'z' cannot be recorded"):
         walk(base, [(0, [Edit(Site("resid_pre", 0), "zero")])], [[LENGTH - 1], [LENGTH - 3]], record=[("z", 1)])
 

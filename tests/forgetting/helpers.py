@@ -13,7 +13,10 @@ HEADS = ((0, 1), (2, 3), (2, 0))
 def prompts(n, seed=0, answer=(1, 3), length=(3, 9)):
     """(ids, answer ids) of varying lengths."""
     g = torch.Generator().manual_seed(seed)
-    draw = lambda lo, hi: torch.randint(1, 97, (int(torch.randint(lo, hi, (1,), generator=g)),), generator=g).tolist()
+
+    def draw(lo, hi):
+        return torch.randint(1, 97, (int(torch.randint(lo, hi, (1,), generator=g)),), generator=g).tolist()
+
     return [(draw(*length), draw(*answer)) for _ in range(n)]
 
 

@@ -178,7 +178,10 @@ def test_weight_drift_by_part_and_layer():
         after.model.layers[1].mlp.up_proj.weight.mul_(1.1)
         after.model.layers[2].self_attn.q_proj.weight.add_(0.5)
     table = weight_drift(before, after).set_index(["part", "layer"])
-    norm = lambda *names: sum(float(dict(before.named_parameters())[n].double().square().sum()) for n in names)
+
+    def norm(*names):
+        return sum(float(dict(before.named_parameters())[n].double().square().sum()) for n in names)
+
     mlp = norm(*(n for n, _ in before.named_parameters() if ".layers.1.mlp." in n))
     up = norm("model.layers.1.mlp.up_proj.weight")
     assert table.loc[("mlp", 1)].drift == pytest.approx(0.1 * (up / mlp) ** 0.5, rel=1e-5)

@@ -333,11 +333,15 @@ def test_a_hub_name_is_let_through_and_the_folder_named_where_it_cannot_be_reach
     from transformers import AutoConfig, AutoModelForCausalLM
 
     asked = {}
-    read = lambda what: classmethod(
-        lambda cls, name, **options: (
-            asked.setdefault(what, (name, options)) and (tiny() if what == "config" else (tiny(), {"missing_keys": []}))
+
+    def read(what):
+        return classmethod(
+            lambda cls, name, **options: (
+                asked.setdefault(what, (name, options))
+                and (tiny() if what == "config" else (tiny(), {"missing_keys": []}))
+            )
         )
-    )
+
     monkeypatch.setattr(AutoConfig, "from_pretrained", read("config"))
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", read("weights"))
     model = starting_from("EleutherAI/gpt-j-6b")()

@@ -334,7 +334,10 @@ def kinds(name: str, annotation: Any, value: Any) -> list[list[Value]]:
     hint = (
         annotation if isinstance(annotation, str) else "" if annotation is inspect.Parameter.empty else str(annotation)
     )
-    said = lambda *words: any(word in hint for word in words)
+
+    def said(*words):
+        return any(word in hint for word in words)
+
     found = []
     if said("Callable") or name in ("stop", "on_part", "evaluate") or inspect.isfunction(value):
         found.append(CALLABLES)

@@ -42,7 +42,10 @@ def main(family: str, seed: str, values: str, part: str, start: str) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    say = lambda **what: answers.write(json.dumps(what) + "\n")
+
+    def say(**what):
+        return answers.write(json.dumps(what) + "\n")
+
     sys.path.insert(0, os.getcwd())
     here = tempfile.TemporaryDirectory(prefix="fuzz-")
     os.environ["MNEMOSCOPE_CACHE"] = os.path.join(here.name, "cache")

@@ -317,7 +317,10 @@ def test_false_alarms_are_rare():
 def test_interval_covers():
     """The interval covers the correlation that the same number of fresh items would show, about as often as it says."""
     rng, truth = np.random.default_rng(8), np.random.default_rng(9).permutation(10).astype(float)
-    draw = lambda: (table(truth + 6 * rng.normal(size=(24, 10))), table(truth + 6 * rng.normal(size=(24, 10))))
+
+    def draw():
+        return (table(truth + 6 * rng.normal(size=(24, 10))), table(truth + 6 * rng.normal(size=(24, 10))))
+
     expected = np.mean(
         [prediction.predicts(*draw(), splits=8, resamples=100, permutations=99).rho.item() for _ in range(100)]
     )
@@ -334,7 +337,10 @@ def test_interval_covers():
 
 def test_depth_alone_leaves_no_partial_correlation():
     rng, depth = np.random.default_rng(7), np.arange(20.0)
-    noisy = lambda: table(depth + 10 * rng.normal(size=(40, 20)))
+
+    def noisy():
+        return table(depth + 10 * rng.normal(size=(40, 20)))
+
     found = prediction.predicts({n: noisy() for n in "abcde"}, noisy())
     assert (found.rho > 0.6).all() and (found.depth > 0.6).all() and abs(found.partial.mean()) < 0.3
     assert ((found.partial_low < 0) & (found.partial_high > 0)).sum() >= 4

@@ -80,7 +80,10 @@ def test_prompts_are_scored_as_plain_forwards_would(smollm2):
         Item("The capital of the country of the Colosseum is", "The capital of Italy is", "Italy", " Rome"),
     ]
     ds = score(smollm2, items)
-    encode = lambda text: smollm2.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def encode(text):
+        return smollm2.tokenizer(text, add_special_tokens=False)["input_ids"]
+
     texts = {
         "multi": items[0].prompt,
         "single": items[0].explicit,

@@ -7,8 +7,8 @@ import xarray as xr
 
 import lens
 from lens.injection import InjectionError, best, held_out, log_ratio, percent_change, summary, trimmed_mean
-from tests.models import speaking
 from tests.injection.test_grid import ITEMS
+from tests.models import speaking
 
 GRID = (4, 5)
 

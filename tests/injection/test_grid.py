@@ -131,9 +131,10 @@ def test_several_layers_and_relative_strength():
 
 def test_same_seed_same_numbers_and_a_control_does_not_move_another():
     model = speaking("llama")
-    run = lambda controls, seed: lens.injection.sweep(
-        model, ITEMS, strengths=(1,), controls=controls, seed=seed, progress=False
-    )
+
+    def run(controls, seed):
+        return lens.injection.sweep(model, ITEMS, strengths=(1,), controls=controls, seed=seed, progress=False)
+
     a, b, c = run(("random_direction",), 0), run(("shuffled", "random_direction"), 0), run(("random_direction",), 1)
     assert np.array_equal(a.logprob.sel(condition="random_direction"), b.logprob.sel(condition="random_direction"))
     assert not np.array_equal(a.logprob.sel(condition="random_direction"), c.logprob.sel(condition="random_direction"))

@@ -77,7 +77,10 @@ def test_an_answer_of_several_tokens_is_read_whole(kind):
     memory = encode(model, "w5 w9", "activation")
     d = next_tokens(model, PROMPT, memory, layers=1, strength=3, answer=" w7 w8 w6")
     ids = torch.tensor([[0, 1, 2, 3, 4, 7, 8]])
-    read = lambda logits: sum(logits[0, 4 + t].log_softmax(-1)[a].item() for t, a in enumerate((7, 8, 6)))
+
+    def read(logits):
+        return sum(logits[0, 4 + t].log_softmax(-1)[a].item() for t, a in enumerate((7, 8, 6)))
+
     assert d.answer_before == pytest.approx(read(model(ids).logits), abs=2e-4)
     assert d.answer_after == pytest.approx(
         read(logits_by_hook(model, ids, 1, 3 * memory.vectors[1], [0, 1, 2, 3, 4])), abs=2e-4
@@ -102,7 +105,10 @@ def test_an_answer_of_several_tokens_is_read_whole(kind):
 def test_a_stopped_generation_returns_what_there_is():
     model = speaking("llama")
     memory, asked = encode(model, "w5", "embed"), []
-    call = lambda stop: generate(model, PROMPT, memory, layers=1, strength=4, max_new_tokens=5, stop=stop)
+
+    def call(stop):
+        return generate(model, PROMPT, memory, layers=1, strength=4, max_new_tokens=5, stop=stop)
+
     whole = call(lambda: False)
     assert whole.complete and whole.reason in ("length", "end") and len(whole.ids) >= 2
     part = call(lambda: len(asked) == 2 or asked.append(1))

@@ -1,5 +1,6 @@
 """Whose numbers a score is: the plain model's with its buffers, a row's own whatever is beside it, and none of a model
-that has read what it is asked for."""
+that has read what it is asked for.
+"""
 
 import copy
 

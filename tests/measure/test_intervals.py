@@ -73,7 +73,10 @@ def test_bounds_of_a_difference_are_missed_as_rarely_as_they_say_counted_over_al
     grid = [0, 0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.9, 1.0]
     b, c = (v.ravel() for v in np.meshgrid(np.arange(n + 1), np.arange(other + 1), indexing="ij"))
     low, high = difference_bounds(b, c, n, other)
-    law = lambda size, p: stats.binom.pmf(np.arange(size + 1), size, p)
+
+    def law(size, p):
+        return stats.binom.pmf(np.arange(size + 1), size, p)
+
     for p in grid:
         for q in grid:
             mass = np.outer(law(n, p), law(other, q)).ravel()

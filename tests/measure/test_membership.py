@@ -27,7 +27,10 @@ def by_hand(row, k):
     own = logprob[torch.arange(len(row) - 1), torch.tensor(row[1:])]
     mean = (logprob.exp() * logprob).sum(-1)
     deviation = (logprob.exp() * (logprob - mean[:, None]).square()).sum(-1).sqrt()
-    lowest = lambda x: x.sort().values[: max(1, int(k * len(x) + 1e-9))].mean().item()
+
+    def lowest(x):
+        return x.sort().values[: max(1, int(k * len(x) + 1e-9))].mean().item()
+
     return own.mean().item(), lowest(own), lowest((own - mean) / deviation)
 
 
@@ -144,8 +147,8 @@ def test_the_table_tells_members_from_others_and_keeps_its_level_where_there_are
     """
     from scipy import stats
 
-    from lens.organisms import palimpsest, palimpsest_shipped
     import lens
+    from lens.organisms import palimpsest, palimpsest_shipped
 
     recipe = palimpsest_shipped.recipe_of("palimpsest")
     members, keys = palimpsest_shipped.rows_and_keys("palimpsest")

@@ -1,5 +1,6 @@
 """What goes wrong with a Ray cluster is the library's own error in limited time: on a stand-in for the little of Ray
-that scoring uses, whose actors run in this process when they are waited for."""
+that scoring uses, whose actors run in this process when they are waited for.
+"""
 
 import signal
 import socket
@@ -61,7 +62,10 @@ class Standin:
         self.die = lambda actor, method, number: False
         self.waits = lambda: None
         self.never = False
-        strategy = lambda group, placement_group_bundle_index: placement_group_bundle_index
+
+        def strategy(group, placement_group_bundle_index):
+            return placement_group_bundle_index
+
         self.util = types.SimpleNamespace(
             placement_group=lambda bundles, strategy: types.SimpleNamespace(wait=lambda s: self.fits),
             remove_placement_group=lambda group: self.log.append(("removed",)),

@@ -395,10 +395,12 @@ def test_eigenvalue_scores_are_those_of_the_whole_vocabulary_matrix(kind):
     hf = tiny(kind, seed=3)
     ds = copying_scores(model(kind), layers=[1])
     block, final = naive.parts(hf, 1)["block"], final_norm(hf)
-    fold = lambda norm: (
-        (torch.eye(D).double() - (1 / D if isinstance(norm, torch.nn.LayerNorm) else 0))
-        @ torch.diag(norm.weight.double())
-    )
+
+    def fold(norm):
+        return (torch.eye(D).double() - (1 / D if isinstance(norm, torch.nn.LayerNorm) else 0)) @ torch.diag(
+            norm.weight.double()
+        )
+
     if kind == "gpt2":
         v, before = block.attn.c_attn.weight.double()[:, 2 * D :].unflatten(1, (HEADS, -1)), fold(block.ln_1)
     elif kind.startswith("gpt_neox"):
@@ -525,7 +527,10 @@ def test_results_are_stamped_described_and_survive_a_file(name, tmp_path):
 
 def test_a_bridge_reads_the_same_and_keeps_no_hook(tiny_bridge):
     bridge, plain = tiny_bridge("llama", 3)
-    hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in bridge.modules())
+
+    def hooks():
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in bridge.modules())
+
     with torch.no_grad():
         logits, before = bridge(IDS[None], return_type="logits"), hooks()
         for name, call in CALLS.items():

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("ray", reason="ray is an optional extra: pip install 'mnemoscope[ray]'")
 
-from lens.measure import ray_cluster, scoring, scoring_ray  # noqa: E402
-from lens.measure.scoring import ScoringError, score  # noqa: E402
-from lens.measure.scoring_store import Store  # noqa: E402
-from tests import models as tiny_models  # noqa: E402
-from tests.measure.test_scoring import make_rows, the_store  # noqa: E402
+from lens.measure import ray_cluster, scoring, scoring_ray
+from lens.measure.scoring import ScoringError, score
+from lens.measure.scoring_store import Store
+from tests import models as tiny_models
+from tests.measure.test_scoring import make_rows, the_store
 
 pytestmark = pytest.mark.slow
 

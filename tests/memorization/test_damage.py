@@ -44,7 +44,10 @@ def faded(keep):
 @torch.no_grad()
 def loop(model):
     """Everything that `performance` measures, one row at a time."""
-    lp = lambda ids: model(torch.tensor([list(map(int, ids))])).logits[0].log_softmax(-1)
+
+    def lp(ids):
+        return model(torch.tensor([list(map(int, ids))])).logits[0].log_softmax(-1)
+
     nll, ranking = [], []
     for text in TEXTS:
         table = lp(text)[:-1]

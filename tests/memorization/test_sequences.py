@@ -48,9 +48,9 @@ def test_leading_tokens():
 
 def test_ndcg_by_hand():
     def by_hand(base, other):
-        gain = lambda ranking: sum(
-            (len(base) - list(base).index(t)) / np.log2(r + 2) for r, t in enumerate(ranking) if t in base
-        )
+        def gain(ranking):
+            return sum((len(base) - list(base).index(t)) / np.log2(r + 2) for r, t in enumerate(ranking) if t in base)
+
         return gain(other) / gain(base)
 
     base = np.arange(4)

@@ -92,7 +92,9 @@ def test_a_token_outside_the_vocabulary(model):
     ],
 )
 def test_a_users_metric_that_fails(model, metric, message):
-    hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    def hooks():
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
     before = hooks()
     with pytest.raises(lens.MetricError, match=message):
         lens.patch(model, PAIR, metric=metric)

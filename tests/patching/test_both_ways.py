@@ -59,7 +59,10 @@ def by_hand(kind, base, source, place="block"):
     another.
     """
     model, effects = make(kind), np.zeros((3, 7))
-    difference = lambda: float(model(base).logits[0, -1] @ (torch.eye(97)[11] - torch.eye(97)[12]))
+
+    def difference():
+        return float(model(base).logits[0, -1] @ (torch.eye(97)[11] - torch.eye(97)[12]))
+
     for layer, block in enumerate(model.get_submodule(MAKERS[kind][1])):
         module, kept = block if place == "block" else block.get_submodule(MAKERS[kind][2]), []
         handle = module.register_forward_pre_hook(lambda m, args: kept.append(args[0].clone()))

@@ -98,7 +98,10 @@ def test_several_pairs_of_different_lengths(model):
     assert np.allclose(ds.value.values[0], one.value.values, atol=1e-5) and np.allclose(
         ds.value.values[2], one.value.values, atol=1e-5
     )
-    metric = lambda x: x[-1, 17] - x[-1, 8]
+
+    def metric(x):
+        return x[-1, 17] - x[-1, 8]
+
     for l in range(3):
         assert (
             abs(ds.value.values[1, l, 1] - naive_value(model, OTHER, "resid_pre", l, [1], None, "denoise", metric))
@@ -163,7 +166,7 @@ def test_answers_of_several_tokens_are_read_by_teacher_forcing():
 def test_metrics_that_read_the_whole_distribution(metric):
     model = speaking()
     model.set_attn_implementation("naive")
-    clean, corrupted = (torch.tensor([int(w[1:]) for w in t.split()]) for t in (PAIR.clean, PAIR.corrupted))
+    clean, _corrupted = (torch.tensor([int(w[1:]) for w in t.split()]) for t in (PAIR.clean, PAIR.corrupted))
     target = naive.forward(model, clean)[-1].log_softmax(-1)
 
     def measure(logits):

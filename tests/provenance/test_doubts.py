@@ -1,5 +1,6 @@
 """Wrong uses on innocent suspects: refused, or p only approximate with the reason; and honest data keep their
-guarantee."""
+guarantee.
+"""
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ def worth(call):
 
 def smallest(call, runs=40):
     """How often p is guaranteed and at most .05, and how often it is at most .05 at all (refused counts as small: it
-    would have been said)."""
+    would have been said).
+    """
     kept = told = 0
     for seed in range(runs):
         try:
@@ -41,7 +43,8 @@ def smallest(call, runs=40):
 
 def test_honest_data_keep_their_guarantee():
     """Of 200 honest transcripts of every kind, with documents' worth of tokens, groups, copies, missing rows, guilty
-    and innocent suspects."""
+    and innocent suspects.
+    """
     lost = 0
     for seed in range(200):
         rng = np.random.default_rng([seed, 1])
@@ -58,7 +61,8 @@ def test_honest_data_keep_their_guarantee():
 
 def test_a_reference_whose_own_loss_goes_with_the_order_is_refused_though_declared():
     """A curriculum called shuffled, rows of equal length; and a file that went through a small shuffle buffer, rows
-    handed over mixed."""
+    handed over mixed.
+    """
     for buffered in (False, True):
         rng = np.random.default_rng(buffered)
         difficulty = np.sort(rng.normal(3, 0.5, 400))[::-1]

@@ -33,7 +33,7 @@ def test_every_way_of_asking_again_is_a_look_and_the_same_question_is_none():
     assert query_scores(suspect[:250], None, again, **few).looks == 8
     other = query_scores(losses(times, 0, 9), reference, t, **few)  # another suspect
     assert other.looks == 1 and query_scores(suspect, reference, t, ledger=False, **few).looks == 0
-    new, new_times = shuffled(300, "key", 72)
+    new, _new_times = shuffled(300, "key", 72)
     assert query_scores(suspect, reference, new, **few).looks == 1  # another order
 
 

@@ -2,6 +2,8 @@
 could be wrong.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -375,7 +377,7 @@ def test_a_stream_stops_when_convinced(kind):
     )
     assert float(result.p) == float(result.p_e) <= 1e-3 and any("stopped when e reached" in w for w in result.warnings)
     # what was bet before does not change with what came later
-    for earlier, later in zip(parts, parts[1:]):
+    for earlier, later in itertools.pairwise(parts):
         assert later.log_e[: earlier.n] == pytest.approx(earlier.log_e, abs=1e-9)
     assert np.array_equal(result.frame.row_id, t.row_id[t.arrival(0)][: result.n])
 
@@ -428,7 +430,7 @@ def test_query_of_arrays_takes_a_sample_and_can_be_stopped():
 
 
 def test_an_interrupted_query_keeps_its_rows():
-    t, times = shuffled(300, "rank", 6)
+    t, _times = shuffled(300, "rank", 6)
 
     class Interrupted:
         calls = 0

@@ -1,6 +1,7 @@
 """Readers: files made here are read back, damaged parts are named, and a remote file is never downloaded whole."""
 
 import http.server
+import itertools
 import json
 import threading
 
@@ -153,9 +154,9 @@ def pythia(tmp_path):
     content = table.tobytes()
     (tmp_path / "whole.bin").write_bytes(content)
     cuts = [0, 400_001, 800_500, len(content)]
-    for i, (a, b) in enumerate(zip(cuts, cuts[1:])):
+    for i, (a, b) in enumerate(itertools.pairwise(cuts)):
         (tmp_path / f"part{i}.bin").write_bytes(content[a:b])
-    return tmp_path, table, [b - a for a, b in zip(cuts, cuts[1:])]
+    return tmp_path, table, [b - a for a, b in itertools.pairwise(cuts)]
 
 
 def test_pythia_local_whole_parts_and_samples(pythia):
@@ -236,7 +237,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(pythia):
-    folder, table, _ = pythia
+    _folder, table, _ = pythia
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.content, made.asked, made.faults, made.short, made.sent = table.tobytes(), [], 0, 0, 0
     made.url = f"http://127.0.0.1:{made.server_port}"

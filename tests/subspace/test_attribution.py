@@ -120,7 +120,10 @@ def test_losses_of_rows_of_different_lengths():
 def test_slimming_descends_its_objective_and_hard_concrete_its_own():
     model = tiny("llama")
     few, many = (slimming(model, IDS, prefix=PREFIX, steps=n, weight=5.0) for n in (1, 80))
-    flat = lambda s: torch.cat(list(s.values.values()))
+
+    def flat(s):
+        return torch.cat(list(s.values.values()))
+
     assert (flat(many) >= 0).all() and (flat(many) <= 1 + 1e-5).all()
 
     def objective(scores):

@@ -80,7 +80,10 @@ def test_what_the_two_projections_promise():
     made, b = generalised(mem, ref, eps=1e-9), ref.second_moment("net")
     x, eye = inputs(99).double().flatten(0, 1), torch.eye(12, dtype=torch.float64)
     vectors, patterns = made.vectors["net"][:, :3], made.patterns["net"][:, :3]
-    cost = lambda p: float(torch.trace((eye - p) @ b @ (eye - p).T))
+
+    def cost(p):
+        return float(torch.trace((eye - p) @ b @ (eye - p).T))
+
     oblique, orthogonal = (made.projector("net", 3, how) for how in ("oblique", "orthogonal"))
     for p in (oblique, orthogonal):
         torch.testing.assert_close(p @ p, p, atol=1e-6, rtol=0)

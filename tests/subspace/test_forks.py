@@ -1,5 +1,6 @@
 """Scores of neurons where runs cannot fork at the layer: a layer that sees all tokens in one row, a model that builds
-something for the batch beforehand."""
+something for the batch beforehand.
+"""
 
 import warnings
 

@@ -67,7 +67,10 @@ def test_cutting_the_planted_neurons_removes_the_sequence(planted):
     shapes = {n: (l.d_out, l.d_in) for n, l in output_layers(model).items()}
     mask = subspace.Mask.of_columns(planted.neurons, shapes)
     control = subspace.random_like(mask, 0, "columns")
-    loss = lambda: float(losses(model, tokens)[0])
+
+    def loss():
+        return float(losses(model, tokens)[0])
+
     with torch.no_grad():
         with mask.applied(model):
             cut = loss()

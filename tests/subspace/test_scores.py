@@ -1,5 +1,7 @@
 """Weight scores against formulas written out, planted columns, and the refusals of `locate`."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -101,9 +103,12 @@ def test_column_z_is_welchs():
 
     model = One()
     a, b = texts(1, n=9, planted=(2,)), texts(0, n=14)
-    unit = lambda items: np.stack(
-        [(x.double().square() / x.double().square().sum(-1, keepdim=True)).mean(0).numpy() for x in items]
-    )
+
+    def unit(items):
+        return np.stack(
+            [(x.double().square() / x.double().square().sum(-1, keepdim=True)).mean(0).numpy() for x in items]
+        )
+
     expected = ttest_ind(unit(a), unit(b), equal_var=False).statistic
     np.testing.assert_allclose(column_z(fed(model, a), fed(model, b))["net"], expected, rtol=1e-3, atol=1e-3)
 
@@ -150,8 +155,8 @@ def test_a_larger_share_holds_the_smaller_one(method):
     model = tiny("llama")
     made = score(model, MEM, REF, method=method, **({"margin": 1.0} if method == "corrected" else {}))
     masks = [made.mask(s) for s in (0.05, 0.1, 0.3, 1.0)]
-    assert all((a - b).count == 0 for a, b in zip(masks, masks[1:]))
-    assert all((a | b).count >= max(a.count, b.count) for a, b in zip(masks, masks[1:]))
+    assert all((a - b).count == 0 for a, b in itertools.pairwise(masks))
+    assert all((a | b).count >= max(a.count, b.count) for a, b in itertools.pairwise(masks))
 
 
 def test_union_over_steps_only_grows():

@@ -75,7 +75,10 @@ def setting(kind, seed=0):
     """A model, and a task whose answers of one and two tokens are partly what it says with or without a vector."""
     model = speaking(kind, seed)
     model.generation_config.eos_token_id = None
-    read = lambda x, changes=(): greedy(model, torch.tensor([0, x]), 2, changes)
+
+    def read(x, changes=()):
+        return greedy(model, torch.tensor([0, x]), 2, changes)
+
     ys = {}
     for x in range(1, 41):
         of = [
@@ -288,7 +291,10 @@ def test_report_is_paired_and_exact():
     a, control = right[:, 0, 1, 0].astype(float), right[:, 1, 1, 0].astype(float)
     row = table.iloc[0]
     exact = stats.binomtest(int(a.sum()), 30).proportion_ci(0.95, "exact")
-    mcnemar = lambda x, y: stats.binomtest(int((x > y).sum()), int((x != y).sum())).pvalue
+
+    def mcnemar(x, y):
+        return stats.binomtest(int((x > y).sum()), int((x != y).sum())).pvalue
+
     assert (row.n, row.accuracy, row.base) == (30, pytest.approx(a.mean()), pytest.approx(base.mean()))
     assert (row.low, row.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
     assert row.difference == pytest.approx(a.mean() - base.mean()) and row.p == pytest.approx(mcnemar(a, base))

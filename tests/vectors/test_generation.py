@@ -126,7 +126,10 @@ def test_layer_vectors_prompts_and_ids_are_taken():
 
 def test_temperature_draws_from_the_models_distribution():
     model = speaking("llama")
-    draw = lambda seed, t=1.0: generate(model, PROMPT, max_new_tokens=1, temperature=t, seed=seed).ids[0]
+
+    def draw(seed, t=1.0):
+        return generate(model, PROMPT, max_new_tokens=1, temperature=t, seed=seed).ids[0]
+
     share = model(torch.tensor([IDS])).logits[0, -1].softmax(-1)
     drawn = np.bincount([draw(s) for s in range(400)], minlength=97)
     top = int(share.argmax())
@@ -177,7 +180,10 @@ def test_written_text_is_right_where_the_answer_is_in_the_first_tokens():
         and ds.text.values[:, 0].tolist() == texts[0]
         and ds.base_text.values.tolist() == texts[1]
     )
-    right = lambda of: [float(answers[p.x] in t) for p, t in zip(prompts, of)]
+
+    def right(of):
+        return [float(answers[p.x] in t) for p, t in zip(prompts, of)]
+
     assert ds.success.values[:, 0].tolist() == right(texts[0]) and ds.base_success.values.tolist() == right(texts[1])
     assert all(ds.success.values[1::2, 0]) and all(ds.base_success.values[::2]), (
         "the fourth word is among the five tokens"
@@ -223,7 +229,10 @@ def test_draws_of_a_control_take_turns_and_a_stop_leaves_holes():
 def test_no_hook_stays_after_an_error():
     model = speaking("llama")
     before = model(torch.tensor([IDS])).logits
-    count = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+    def count():
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
     hooks = count()
     for failing in (lambda step: 1 / 0, lambda step: float("nan") if step else 1.0):
         with pytest.raises((ZeroDivisionError, VectorError)):

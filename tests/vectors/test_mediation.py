@@ -147,7 +147,8 @@ def test_store_is_taken_up_where_it_was_cut(model, tmp_path):
 
 def autograd_gradients(model, ids, target, metric, moved=None, dropped=None):
     """Gradients of the metric at every layer's z of the last token by plain Hugging Face and autograd; `moved`: (layer,
-    z) to evaluate there; `dropped`: no gradient through this layer's attention and MLP output at the last token."""
+    z) to evaluate there; `dropped`: no gradient through this layer's attention and MLP output at the last token.
+    """
     seen, hooks = [], []
     n_layers, _, width = heads_of(model)
 
@@ -183,7 +184,7 @@ def test_estimates_are_those_of_plain_autograd(any_model, metric):
     means = task_means(any_model, TASK, n=6, shots=3, template="bare", known=False)
     options = OPTIONS | dict(trials=2, means=means, metric=metric)
     atp, star, ig = (head_effects(any_model, TASK, method=m, steps=3, **options) for m in ("atp", "atp*", "ig"))
-    layers, _, width = heads_of(any_model)
+    layers, _, _width = heads_of(any_model)
     for i, p in enumerate(trials(any_model, 2)):
         _, z = hooked(any_model, p.ids)
         delta, target = means.z - z, p.answer_ids[0]
@@ -211,7 +212,7 @@ def test_estimates_are_those_of_plain_autograd(any_model, metric):
 def test_integrated_gradients_add_up_to_the_effect_of_a_whole_layer(model):
     means = task_means(model, TASK, n=6, shots=3, template="bare", known=False)
     ig = head_effects(model, TASK, means=means, method="ig", steps=64, **OPTIONS)
-    layers, heads, width = heads_of(model)
+    layers, _heads, _width = heads_of(model)
     for i, p in enumerate(trials(model)):
         for l in range(layers):
             hook = parts(model, l)["o"].register_forward_pre_hook(

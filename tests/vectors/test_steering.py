@@ -27,7 +27,10 @@ def states(model, text):
 @pytest.mark.parametrize("position", ["last", "mean"])
 def test_the_difference_of_means(kind, position):
     model = speaking(kind)
-    read = lambda text: states(model, text)[:, -1] if position == "last" else states(model, text)[:, 1:].mean(1)
+
+    def read(text):
+        return states(model, text)[:, -1] if position == "last" else states(model, text)[:, 1:].mean(1)
+
     want = torch.stack([read(t) for t in POSITIVE]).mean(0) - torch.stack([read(t) for t in NEGATIVE]).mean(0)
     made = contrast(model, POSITIVE, NEGATIVE, position=position)
     assert torch.allclose(made.vectors, want, atol=1e-4) and made.about["positive"] == 3
@@ -39,7 +42,10 @@ def test_the_difference_of_means(kind, position):
 
 def test_reliability_tells_a_direction_from_noise():
     model, draw = speaking("llama"), np.random.default_rng(0)
-    text = lambda last: f"w{draw.integers(1, 97)} " + last
+
+    def text(last):
+        return f"w{draw.integers(1, 97)} " + last
+
     told = contrast(model, [text("w5 w6 w7") for _ in range(60)], [text("w60 w61 w62") for _ in range(60)], seed=1)
     noise = contrast(model, [text("w5 w6 w7") for _ in range(60)], [text("w5 w6 w7") for _ in range(60)], seed=1)
     assert (
@@ -56,7 +62,10 @@ def test_reliability_tells_a_direction_from_noise():
 def test_two_texts_each_have_one_split_up_to_order():
     model = speaking("llama")
     a, b = ([states(model, t)[:, -1] for t in texts] for texts in (POSITIVE[:2], NEGATIVE))
-    cosine = lambda i, j: torch.cosine_similarity(a[i] - b[j], a[1 - i] - b[1 - j], dim=-1)
+
+    def cosine(i, j):
+        return torch.cosine_similarity(a[i] - b[j], a[1 - i] - b[1 - j], dim=-1)
+
     got = contrast(model, POSITIVE[:2], NEGATIVE, splits=1, seed=0).reliability
     assert torch.allclose(got, cosine(0, 0), atol=1e-4) or torch.allclose(got, cosine(0, 1), atol=1e-4)
 

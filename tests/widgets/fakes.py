@@ -74,7 +74,7 @@ def dataset(
     effect = (truth(layers, columns) if effects is None else effects).copy()
     if done is not None:
         effect[[layer for layer in range(layers) if layer not in done]] = np.nan
-    clean, corrupted = (2.5, -1.5) if direction == "denoise" else (-1.5, 2.5)
+    _clean, corrupted = (2.5, -1.5) if direction == "denoise" else (-1.5, 2.5)
     call = {"site": site, "over": list(over), "metric": metric, "direction": direction, "method": "exact"}
     coords = {"layer": range(layers), column: range(columns)}
     if column == "position":
@@ -130,9 +130,20 @@ class FakePatch:
     ):
         encode(model, pair)
         self.calls.append((pair, site, over, metric, direction, method))
-        build = lambda done, status: dataset(
-            model, pair, site, over, metric=metric, direction=direction, done=done, status=status, effects=self.effects
-        )  # noqa: E731
+
+        def build(done, status):
+            return dataset(
+                model,
+                pair,
+                site,
+                over,
+                metric=metric,
+                direction=direction,
+                done=done,
+                status=status,
+                effects=self.effects,
+            )
+
         done: list[int] = []
         for layer in reversed(range(model.cfg.n_layers)):
             while self.gate is not None and not self.gate.acquire(timeout=0.02):

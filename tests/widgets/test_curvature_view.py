@@ -2,6 +2,7 @@
 what is kept; numbers beside closed forms and `lens.curvature`.
 """
 
+import itertools
 import threading
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_each_line_is_the_mass_of_its_pairs(taken):
     at, layer = view.spectra["names"].index(UP), taken[1][UP]
     mass = np.sort(np.outer(layer.lam.numpy(), layer.mu.numpy()).ravel())[::-1]
     cuts = [0, *(round(e * len(mass)) for e in ENDS)]
-    for k, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for k, (a, b) in enumerate(itertools.pairwise(cuts)):
         assert bins(view, "mass")[at, k] == pytest.approx(mass[a:b].sum() / mass.sum(), rel=1e-4, abs=1e-7)
         if b > a:
             assert bins(view, "density")[at, k] == pytest.approx(mass[a:b].mean() / mass.mean(), rel=1e-3, abs=1e-6)

@@ -20,10 +20,9 @@ from tests.widgets.test_diffusion_bench import (
     STEPS,
     ask,
     bench,
-    counted,
     drawn,
     weights,
-)  # noqa: F401 - a fixture
+)
 from widgets._diffusion import SPARSITIES
 
 CROSS, LAYERS = "cross-attention", ("*.attn2.to_k", "*.attn2.to_v")
@@ -59,7 +58,7 @@ def without_cross_attention():
     return pipeline
 
 
-def test_a_place_has_statistics_once_and_masks_of_its_layers(counted):  # noqa: F811
+def test_a_place_has_statistics_once_and_masks_of_its_layers(counted):
     pipeline = pipeline_of(RECIPE)
     view, before = ask(bench(pipeline)), weights(pipeline)
     assert (

@@ -468,7 +468,7 @@ def test_a_suspect_that_cannot_be_loaded_counts_as_one():
 
 
 def test_wrong_arguments_are_refused():
-    transcript, known, references = world()
+    transcript, known, _references = world()
     for given, words in (
         (({}, transcript), "at least one"),
         (([1, 2], transcript), "expected a dict from text"),

@@ -112,7 +112,7 @@ def test_the_curve_is_that_of_tradeoff(method):
                 assert (mine["strict_low"], mine["strict_high"]) == pytest.approx((exact.low, exact.high)), (
                     "a share has its exact interval, also at 0"
                 )
-    line = view.result.sel(edit=f"{list(edits)[0]:g}")
+    line = view.result.sel(edit=f"{next(iter(edits)):g}")
     np.testing.assert_array_equal(
         line.strict.values,
         memorization.tradeoff(model, edits, sets, texts, copying=0, heads=False).isel(edit=1).strict.values,

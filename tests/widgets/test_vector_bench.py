@@ -344,7 +344,7 @@ def test_a_search_publishes_the_map_and_its_strongest_heads_make_the_vector():
     side = view.live["sides"][0]
     assert (side["base"]["k"], side["with"]["k"], side["with"]["n"]) == (0, 10, 10)
     assert view.live["what"] == "vector of 3 heads at layer 2, strength 1" and view.live["norm"] == 2.5
-    assert view.live["decoded"][0] == [fakes.SCRIPT, 0.5] and "cosine" not in view.live or view.live["cosine"] is None
+    assert (view.live["decoded"][0] == [fakes.SCRIPT, 0.5] and "cosine" not in view.live) or view.live["cosine"] is None
     assert view.samples["rows"][0]["sides"][0]["with"].endswith("and more") and view.progress["text"].startswith(
         "6 layers in "
     )

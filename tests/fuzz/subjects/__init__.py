@@ -84,8 +84,7 @@ def public(family: str) -> Iterator[tuple[str, Callable[..., Any]]]:
         ):
             what = getattr(of, key)
             if (
-                inspect.isclass(what)
-                and issubclass(what, BaseException)
+                (inspect.isclass(what) and issubclass(what, BaseException))
                 or not callable(what)
                 or key in getattr(module, "RESULTS", ())
             ):

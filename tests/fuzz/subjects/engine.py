@@ -52,8 +52,12 @@ def _used(edit: lens.Edit) -> None:
 
 
 def subjects():
-    site = lambda: lens.Site("attn_out", layer=1)
-    run = lambda: lens.Runs.record(model(), list(ids(2)))
+    def site():
+        return lens.Site("attn_out", layer=1)
+
+    def run():
+        return lens.Runs.record(model(), list(ids(2)))
+
     yield Subject(
         "Site",
         lens.Site,

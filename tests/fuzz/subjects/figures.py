@@ -10,7 +10,11 @@ from lens import figures
 from lens.engine.results import stamp
 from tests import (
     test_figures_forgetting as forgetting,
+)
+from tests import (
     test_figures_provenance as provenance,
+)
+from tests import (
     test_figures_vectors as vectors,
 )
 

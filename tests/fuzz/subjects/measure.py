@@ -7,7 +7,8 @@ import functools
 import numpy as np
 import torch
 
-from lens.measure import causal, readout, scoring, statistics as s
+from lens.measure import causal, readout, scoring
+from lens.measure import statistics as s
 
 from . import Subject
 from .common import enter, ids, model, pair

@@ -58,7 +58,10 @@ def undone(undo):
 
 def subjects():
     one, quiet = dict(layers=[DOWN]), dict(progress=False)
-    tokens = lambda seed=1: subspace.tokens_of(ids(4, 8, seed=seed), "data")
+
+    def tokens(seed=1):
+        return subspace.tokens_of(ids(4, 8, seed=seed), "data")
+
     yield Subject("Tokens", data.Tokens, lambda: dict(ids=mem(), lengths=torch.full((4,), 8), prefix=1))
     yield Subject("Tokens.take", tokens().take, lambda: dict(index=[0, 2]))
     yield Subject("Tokens.rows", tokens().rows, dict)

@@ -25,10 +25,10 @@ from torch.nn.utils.rnn import pad_sequence
 import lens
 from lens.engine import runs as recording
 from lens.engine import sweeps
-from lens.engine import walk as walking
-from lens.engine.decoder import Decoder
-from lens.engine.forward import Layout, all_blocks
 from lens.engine.runs import Runs
+from lens.engine.walk import rows as walking
+from lens.engine.walk.decoder import Decoder
+from lens.engine.walk.forward import Layout, all_blocks
 from lens.injection import InjectionError, Item, encode_items, load_items
 from lens.injection.items import FOLDER
 from lens.measure import answers

@@ -182,7 +182,8 @@ def cost(quick: bool) -> dict[str, Any]:
     runs are compared with the model's own too.
     """
     import lens
-    from lens.engine import decoder, state
+    from lens.engine.walk import decoder
+    from lens.models import state
 
     from .subjects import smollm2, tiny
 

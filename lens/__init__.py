@@ -27,7 +27,7 @@ _PUBLIC = {
     "SiteError": ("engine.sites", "SiteError"),
     "Edit": ("engine.edits", "Edit"),
     "EditError": ("engine.edits", "EditError"),
-    "edited": ("engine.hooks", "edited"),
+    "edited": ("engine.edited", "edited"),
     "restore": ("engine.changes", "restore"),
     "ChangeError": ("engine.changes", "ChangeError"),
     "Runs": ("engine.runs", "Runs"),
@@ -46,18 +46,19 @@ _PUBLIC = {
     "induction_scores": ("measure.readout", "induction_scores"),
     "copying_scores": ("measure.readout", "copying_scores"),
     "ReadoutError": ("measure.readout", "ReadoutError"),
-    "save": ("engine.saving", "save"),
-    "open": ("engine.saving", "open_result"),
-    "adopt": ("engine.resume", "adopt"),
-    "export": ("engine.saving", "export"),
-    "record": ("engine.results", "provenance"),
-    "describe": ("engine.results", "describe"),
-    "ResultError": ("engine.results", "ResultError"),
+    "save": ("results.saving", "save"),
+    "open": ("results.saving", "open_result"),
+    "adopt": ("results.resume", "adopt"),
+    "export": ("results.saving", "export"),
+    "record": ("results.dataset", "provenance"),
+    "describe": ("results.dataset", "describe"),
+    "ResultError": ("results.dataset", "ResultError"),
 }
 _MODULES = (
     "models",
     "prompts",
     "engine",
+    "results",
     "measure",
     "patching",
     "injection",
@@ -80,15 +81,10 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from .engine.changes import ChangeError, restore
+    from .engine.edited import edited
     from .engine.edits import Edit, EditError
-    from .engine.hooks import edited
     from .engine.metrics import MetricError
-    from .engine.results import ResultError, describe
-    from .engine.results import provenance as record
-    from .engine.resume import adopt
     from .engine.runs import Runs
-    from .engine.saving import export, save
-    from .engine.saving import open_result as open
     from .engine.sites import Site, SiteError
     from .errors import Error
     from .file_errors import FileError
@@ -105,6 +101,12 @@ if TYPE_CHECKING:
     from .patching import agreement, causal_trace, explain_cell, patch, path_patch, summary
     from .patching.grid import PatchError
     from .prompts import Pair, PromptError, encode, load_pairs
+    from .results.dataset import describe
+    from .results.dataset import provenance as record
+    from .results.errors import ResultError
+    from .results.resume import adopt
+    from .results.saving import export, save
+    from .results.saving import open_result as open
 
 
 def __getattr__(name: str):

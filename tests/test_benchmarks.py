@@ -117,7 +117,7 @@ def test_nominal_operations_match_those_counted(subject, pair, kind):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweeps, "walk", counting)
-        patch.setattr("lens.engine.forward.FEW", 0)  # written-out attention would be counted
+        patch.setattr("lens.engine.walk.forward.FEW", 0)  # written-out attention would be counted
         lens.patch(subject.bridge, subject.pairs[pair], **patching.OURS[kind])
     assert nominal == pytest.approx(counted, rel=0.02)
     assert nominal < work.naive_flop(subject.config, kind, len(e))

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lens.engine.results import ResultError
 from lens.figures.calibration import order_matrix, qq_plot, size_bars
 from lens.measure.keys import key_test
 from lens.measure.randomization import permutation_correlation
@@ -25,6 +24,7 @@ from lens.reproduce import palimpsest_redrawn as redrawn
 from lens.reproduce import palimpsest_sizes as sizes
 from lens.reproduce import palimpsest_traps as traps
 from lens.reproduce.palimpsest_sizes import CONSERVATIVE, GUARANTEED, INSIDE, PUBLISHED, TOO_SMALL, Checked
+from lens.results.errors import ResultError
 
 SMALL = replace(
     study.PRESETS["quick"],

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 import lens
 from lens import containers, provenance, reading, subspace, vectors
 from lens.containers import CODECS, require_known_nodes
-from lens.engine import results
-from lens.engine.results import ResultError
+from lens.results import dataset as results
+from lens.results.errors import ResultError
 
 
 class Refused(Exception):

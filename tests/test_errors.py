@@ -14,7 +14,7 @@ import lens.errors
 #: Exceptions that never leave the package: they end a walk or a probe and are caught by whoever began it.
 SIGNALS = {
     "lens.arguments.checks.Unfit",
-    "lens.engine.walk.Stopped",
+    "lens.engine.stopping.Stopped",
     "lens.models.check.Unlike",
     "lens.subspace.attribution._Flat",
 }

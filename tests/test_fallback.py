@@ -13,9 +13,10 @@ from torch import nn
 
 import lens
 from lens import Pair, PatchError, SiteError
-from lens.engine.decoder import Decoder, UnsupportedModel
-from lens.engine.hooks import HookedForwards
-from lens.engine.stock import Stock
+from lens.engine.edited import HookedForwards
+from lens.engine.errors import UnsupportedModel
+from lens.engine.layers import Stock
+from lens.engine.walk.decoder import Decoder
 from lens.patching import last_partial
 from tests.conftest import word_tokenizer
 from tests.models import tiny

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from tests import fuzz
 from tests.fuzz import judge
 from tests.fuzz.running import QUICK, figures

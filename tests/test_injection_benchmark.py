@@ -201,6 +201,6 @@ def test_nominal_operations_match_those_counted(subject, bench, monkeypatch):
         return result
 
     monkeypatch.setattr(sweeps._Batch, "_walk", counting)
-    monkeypatch.setattr("lens.engine.forward.FEW", 0)  # written-out attention would be counted
+    monkeypatch.setattr("lens.engine.walk.forward.FEW", 0)  # written-out attention would be counted
     subject.grid()
     assert nominal == pytest.approx(counted, rel=0.02)

@@ -14,8 +14,6 @@ from scipy import stats
 
 import lens
 from lens import cli
-from lens.engine import results
-from lens.engine.results import ResultError
 from lens.figures import curvature as draw
 from lens.reproduce import (
     canaries_models,
@@ -36,6 +34,8 @@ from lens.reproduce import (
 )
 from lens.reproduce import loss_curvature_steps as steps
 from lens.reproduce.over_models import words
+from lens.results import dataset as results
+from lens.results.errors import ResultError
 
 LEAST = replace(
     paper.PRESETS["tiny"],

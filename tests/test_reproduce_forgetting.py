@@ -16,7 +16,6 @@ from scipy import stats
 
 import lens
 from lens import forgetting, vectors
-from lens.engine.results import ResultError
 from lens.forgetting import ForgettingError
 from lens.organisms import symbols
 from lens.organisms.shipping import tokenizer_of
@@ -38,6 +37,7 @@ from lens.reproduce import (
     forgetting_studies as studies,
 )
 from lens.reproduce import instruction_vectors as paper
+from lens.results.errors import ResultError
 
 PLAN = paper.Preset(
     ("plain", "guided", "kl_vector", "kl_start"),

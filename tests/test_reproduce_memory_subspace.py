@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-from lens.engine.results import ResultError
 from lens.organisms import cards
 from lens.reproduce import (
     cards_models,
@@ -29,6 +28,7 @@ from lens.reproduce import (
 from lens.reproduce import (
     memory_subspace_steps as steps,
 )
+from lens.results.errors import ResultError
 
 
 @pytest.fixture(scope="module")

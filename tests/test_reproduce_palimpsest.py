@@ -12,7 +12,6 @@ from scipy import stats
 
 import lens
 from lens import cli
-from lens.engine.results import ResultError
 from lens.measure import statistics
 from lens.organisms import palimpsest as organism
 from lens.organisms.palimpsest_family import PRESETS, Size
@@ -37,6 +36,7 @@ from lens.reproduce import (
     palimpsest_runs as runs,
 )
 from lens.reproduce import palimpsest_steps as steps
+from lens.results.errors import ResultError
 
 TINY = replace(PRESETS["tiny"], derivatives=("tune-25", "int4"), arms=("linear",), arm_seeds=1)
 

@@ -13,7 +13,6 @@ from scipy import stats
 
 from lens import memorization, subspace
 from lens.engine.linear import linears
-from lens.engine.results import ResultError
 from lens.figures import subspace as draws
 from lens.memorization.known_texts import KNOWN
 from lens.organisms import canaries
@@ -28,6 +27,7 @@ from lens.reproduce import (
     subspace_study,
 )
 from lens.reproduce.subspace_edits import METHODS, Bench
+from lens.results.errors import ResultError
 
 SEEDS = (0, 1, 2)
 

@@ -384,7 +384,7 @@ def estimated(shared, seeds, texts=("a", "b")):
     """Steps of which the estimate shares so many of the ten strongest heads with the exact effects, by task, the same
     for all seeds but the first, which shares ten.
     """
-    from lens.engine.results import stamp
+    from lens.results.dataset import stamp
 
     made = {}
     for s in range(seeds):
@@ -452,7 +452,7 @@ def test_questions_of_the_composition_are_one_unit_however_many_seeds_ask_them()
 
 def instructed(known):
     """Steps with vectors from the instruction, of which so many of ten prompts were answered, by task."""
-    from lens.engine.results import stamp
+    from lens.results.dataset import stamp
 
     made = parts(tasks=len(known))
     for n, steps_ in zip(known, made.values()):
@@ -532,7 +532,7 @@ def test_every_task_and_seed_has_random_vectors_of_its_own(model, stored):
     made, out = stored
 
     def record(s, t):
-        return lens.engine.results.provenance(made.parts[s, t]["sweep"])["call"]["vectors"]
+        return lens.results.dataset.provenance(made.parts[s, t]["sweep"])["call"]["vectors"]
 
     drawn = {v["sha256"] for t in made.tasks for n, v in record(0, t).items() if n.startswith("random vector ")}
     assert len(drawn) == len(made.tasks) * PRESET.draws

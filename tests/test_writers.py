@@ -16,9 +16,9 @@ import xarray as xr
 
 import lens
 from lens import files, provenance
-from lens.engine import results
-from lens.engine.results import ResultError
 from lens.reproduce.common import RECORD, Steps, Tables, read_record, write_record
+from lens.results import dataset as results
+from lens.results.errors import ResultError
 from tests.test_files import size_limit
 
 CONFIG = {"preset": "tiny", "seeds": list(range(30))}

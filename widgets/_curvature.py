@@ -18,7 +18,7 @@ from lens import curvature
 from lens.curvature import Decomposition, Edit
 from lens.curvature.edit import made, rebuilt
 from lens.engine.linear import linears
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from widgets import _subspace_copies
 from widgets._subspace import Point, measured
 from widgets._subspace_sets import FOUND, Sides, stacked

@@ -15,7 +15,7 @@ import xarray as xr
 from lens import diffusion, subspace
 from lens.diffusion import DiffusionError, Pipeline
 from lens.diffusion.sampling import timesteps
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from widgets._diffusion import PLACES, Captions, Drawn, Edit, Measure, Question, Run, Sampling, draw, some
 
 KEPT = 24  # edits whose pictures are kept

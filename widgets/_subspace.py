@@ -15,9 +15,9 @@ import xarray as xr
 
 from lens import curvature, memorization, subspace
 from lens.curvature.eigen import deficiency
-from lens.engine import results
 from lens.engine.linear import linears
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
+from lens.results import dataset as results
 from widgets._subspace_sets import FOUND, Sides, stacked
 from widgets._view import describe_model, finite
 from widgets.errors import ViewError

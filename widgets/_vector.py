@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lens.engine.results import stamp
 from lens.measure.statistics import bootstrap, proportion, sign_flip
+from lens.results.dataset import stamp
 from widgets._maps import coloured_table, record
 from widgets._view import escaped, finite
 

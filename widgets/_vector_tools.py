@@ -13,8 +13,8 @@ import torch
 import xarray as xr
 
 from lens import Edit, Runs, Site, tokens, vectors
-from lens.engine.decoder import Decoder
-from lens.engine.walk import walk
+from lens.engine.walk.decoder import Decoder
+from lens.engine.walk.rows import walk
 from widgets._vector import OWN, SHARES, Ask, Run, listed
 from widgets._view import finite
 

@@ -13,10 +13,10 @@ import xarray as xr
 
 from lens import curvature
 from lens.arguments import Count, FilePath, Model, Seed, Share, door
-from lens.engine import results
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from lens.measure.likelihood import plain
 from lens.models import weight_hash
+from lens.results import dataset as results
 from widgets import _curvature, _subspace, _subspace_copies, _subspace_sets
 from widgets._assets import join
 from widgets._curvature import ENDS, PRESETS, Band, Removal

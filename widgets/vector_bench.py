@@ -14,7 +14,7 @@ import xarray as xr
 
 import lens
 from lens.arguments import Count, FilePath, Index, Model, Real, Seed, Size, door
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from lens.files import expanded
 from widgets import _vector
 from widgets._assets import join

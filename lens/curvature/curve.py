@@ -11,11 +11,11 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Model, Portion, Seed, Whole, door
-from ..engine import results
-from ..engine.record import plain as as_json
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
+from ..results import dataset as results
+from ..results.record import plain as as_json
 from .controls import CONTROLS, Match, control
 from .edit import Deficient, Edit, keep
 from .eigen import By, Decomposition

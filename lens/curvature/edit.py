@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..arguments import Model, Portion, Size, door, unfit
-from ..engine import results
 from ..engine.changes import Undo
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.in_force import InForce
 from ..engine.linear import linears, near
 from ..engine.weights import EDITED, prepared_weights
+from ..results import dataset as results
 from .eigen import By, Decomposition, LayerCurvature, deficiency
 from .errors import CurvatureError
 

@@ -17,10 +17,10 @@ from ..arguments.kinds import is_sequence
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.lengths import Lengths
 from ..engine.linear import Linear, feed_forward, linears
-from ..engine.record import record_of
 from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain
 from ..models import weight_hash
+from ..results.record import record_of
 from . import passes
 from .errors import CurvatureError
 

@@ -31,9 +31,8 @@ from ..engine.changes import temporary
 from ..engine.lengths import require_readable
 from ..engine.linear import Linear, gradients_of
 from ..engine.places import alone
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from ..measure.likelihood import Likelihood
 from ..notices import warn
 from .errors import CurvatureError

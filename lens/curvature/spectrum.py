@@ -16,16 +16,15 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..arguments import Count, Model, Portion, Seed, Share, Size, door
-from ..engine import results
 from ..engine.lengths import Lengths
 from ..engine.linear import inputs_of, linears
-from ..engine.record import plain as as_json
 from ..engine.sessions import of_one_model
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from ..measure.likelihood import plain
 from ..measure.statistics import bootstrap_comparison
+from ..results import dataset as results
+from ..results.record import plain as as_json
 from .controls import random_orthogonal
 from .eigen import By, Decomposition, LayerCurvature
 from .errors import CurvatureError

@@ -18,12 +18,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..arguments import Count, Draws, Filled, Fraction, Positive, Seed, Size, array, door, unfit
-from ..engine import results
-from ..engine.record import record_of
 from ..engine.sessions import of_one_model
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
+from ..results import dataset as results
+from ..results.record import record_of
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..arguments import Count, Draws, Seed, Share, array, door
-from ..engine import results
 from ..measure.statistics import Interval, bootstrap, proportion
+from ..results import dataset as results
 from .arguments import Seeds
 from .errors import DiffusionError
 

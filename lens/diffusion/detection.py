@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Count, Draws, Seed, Share, array, door
-from ..engine import results
 from ..measure.labels import MEMBER
 from ..measure.statistics import AUC, auc, bootstrap, holm
+from ..results import dataset as results
 from .errors import DiffusionError
 from .sampling import Samples
 

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from ..arguments import door, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.linear import Linear, LinearError, linears
-from ..engine.state import identity
 from ..models import weight_hash
+from ..models.state import identity
 from .arguments import Captions
 from .errors import DiffusionError
 

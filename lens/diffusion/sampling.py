@@ -14,9 +14,8 @@ from tqdm.auto import tqdm
 from ..arguments import Count, Fraction, door, unfit
 from ..engine.linear import uncompiled
 from ..engine.sessions import of_one_model
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline

@@ -30,10 +30,10 @@ from tqdm.auto import tqdm
 from .. import files, reading
 from ..arguments import Count, Draws, FilePath, NonNegative, Seed, Share, Whole, door, unfit
 from ..arguments import array as numbers
-from ..engine import results
 from ..engine.sessions import of_one_model
 from ..engine.sweeps import hidden
 from ..measure.statistics import Interval, bootstrap, bootstrap_comparison
+from ..results import dataset as results
 from .arguments import Captions
 from .copies import Images, pixels, rate
 from .errors import DiffusionError

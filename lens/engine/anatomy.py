@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .decoder import UnsupportedModel, both_ways
+from ..models.state import State
+from .errors import UnsupportedModel
 from .lengths import Lengths
 from .patterns import eager_patterns, hooked_pattern
 from .places import Place, alone, before_call, evaluating, hook
 from .probe import PROBE, Probe, layers_of
 from .sites import HEADED, SiteError, indices
-from .state import State
+from .walk.decoder import both_ways
 
 #: A change of one activation, ``[batch, position, (head,) width]``; returns its argument itself where nothing changes.
 Change = Callable[[Tensor], Tensor]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .decoder import FAMILIES
 from .memory import out_of_memory
 from .steps import allowed, gap, read, takes_positions
+from .walk.decoder import FAMILIES
 
 if TYPE_CHECKING:
     from .anatomy import Anatomy

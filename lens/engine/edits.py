@@ -93,7 +93,7 @@ class Edit:
 
 def _is_run(value: Any) -> bool:
     """Whether activations can be copied from a value: ``Runs``, one prompt of them, or what another path recorded."""
-    from .rows import Recorded  # these import this module
+    from .hooks import Recorded  # these import this module
     from .runs import Runs, Source
 
     return isinstance(value, (Source, Runs, Recorded))

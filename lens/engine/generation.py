@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .edited import edited
 from .edits import Edit, EditError
-from .hooks import edited
 from .positions import remember
 from .sites import HEADED
 from .steps import Steps, newest

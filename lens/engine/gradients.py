@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from .autograd import require_autograd
-from .decoder import Decoder
-from .forward import Layout, all_blocks
 from .runs import Runs
 from .sites import SiteError
+from .walk.decoder import Decoder
+from .walk.forward import Layout, all_blocks
 
 
 def site_gradients(

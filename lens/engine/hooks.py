@@ -1,257 +1,174 @@
-"""Edits by forward hooks on any forward or generation through the model, which is what ``lens.edited`` uses.
-
-They go through the places that ``Anatomy`` found, as edited runs do row by row (``rows``): a site means the same
-everywhere.
+"""Edited runs of one prompt as rows of a batch of full forwards with hooks: the slow, general way, for models that no
+faster path serves.
 """
 
 from __future__ import annotations
 
-import sys
-import threading
+import inspect
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor, nn
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
-from ..arguments import Model, door
-from ..notices import warn
 from .anatomy import Anatomy
 from .change import Change, resolved
-from .changes import ACTIVATIONS, ChangeError, Undo
-from .decoder import UnsupportedModel, unwrapped
-from .edits import Edit, EditError, as_computed
-from .in_force import InForce, put
-from .positions import Clock, Placed, running
-from .recompute import hold, recomputing, release
-from .rows import HookedForwards, Recorded, Write, on_rows, writes_of
-from .sites import ORDER
+from .changes import temporary
+from .edits import Edit, as_computed
+from .effective import mixing_layer
+from .errors import UnsupportedModel
+from .memory import ERRORS, no_room, out_of_memory
+from .sites import ORDER, Site, indices
+from .stopping import Stopped, says_stop
 
-__all__ = [
-    "Change",
-    "Handle",
-    "HookedForwards",
-    "Recorded",
-    "Write",
-    "edited",
-    "install",
-    "on_rows",
-    "resolved",
-    "writes_of",
-]
+#: Tokens of one batch of full forwards.
+CHUNK_TOKENS = 1024
 
 
-@dataclass(frozen=True)
-class Handle:
-    """Something in force on a model; ``remove`` undoes it."""
+@dataclass
+class Recorded:
+    """Activations of one prompt, to copy from: ``get(site, layer)`` is ``[position, (head,) width]``; patterns
+    ``[query, head, key]``.
 
-    remove: Callable[[], None]
-
-
-def install(model: Any, edits: Sequence[Edit]) -> list[Handle]:
-    """Puts edits in force on every forward through a model and returns what undoes them.
-
-    An edit with positions applies to the tokens at these positions of the whole text, wherever in a generation they are
-    computed; negative positions count from the end of the text so far. An edit without a position applies to every
-    token. Padding, in front or behind, has no position and is not edited; positions come from position ids, the
-    attention mask and the cache. A model that gives other numbers for padded rows, or after a cache, than for the text
-    by itself is refused there. A backward pass under gradient checkpointing computes blocks again under the edits, also
-    after they have ended. Removing the last handle warns about edits that no token met. With a cache, what was computed
-    under an edit stays in the cache. Text handed to a bridge is tokenised by the bridge; one from ``lens.load`` puts no
-    start token in front, another may (``prepend_bos``), and positions then count it.
-
-    Raises:
-        EditError: a value that is not a tensor, or a site that was not found in this model; from a forward, positions
-            that cannot be told, and ways of calling the model in which it gives other numbers than for the text by
-            itself.
-        SiteError: no such layer, head, neuron or key.
-    """
-    undo = put(model, lambda: _prepared(model, edits))
-    return [Handle(undo.undo)]
-
-
-def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
-    edits = as_computed(edits)
-    for edit in edits:
-        if not isinstance(edit, Edit):
-            raise EditError(
-                f"edit={edit!r} is no lens.Edit; write lens.Edit(lens.Site('attn_out', layer=9), 'add', value)."
-            )
-        if edit.value is not None and not isinstance(edit.value, Tensor):
-            raise EditError(
-                f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor, because"
-                " a text that is generated has no run to align with. Take one with run.get(site, layer)[position]."
-            )
-    if not edits:
-        return Undo(model, "no edit", lambda undo: None, ACTIVATIONS)
-    try:
-        anatomy = Anatomy.of(model)
-        groups: dict[tuple[int, int, str], list[tuple[int, Edit, Change]]] = {}
-        for number, edit in enumerate(edits):
-            name, layer, change = resolved(anatomy, edit)
-            name, layer = anatomy.shown(edit.site.name, edit.site.layer)
-            groups.setdefault((layer, ORDER[name], name), []).append((number, edit, change))
-    except UnsupportedModel as error:
-        raise EditError(f"edits cannot be put on this model: {error}") from error
-    force = _InForce(anatomy, edits, groups)
-    force.undo = Undo(
-        model,
-        f"lens.edited with {len(edits)} edit{'s' if len(edits) > 1 else ''} ({edits[0].site})",
-        force.install,
-        ACTIVATIONS,
-    )
-    force.undo.after = force.report
-    return force.undo
-
-
-class _InForce:
-    """Edits in force on a model: their hooks, the positions of the forward under way, and what a checkpointed block is
-    told.
+    ``last``: the model's own logits after the last token, ``[d_vocab]``.
     """
 
-    def __init__(
-        self,
-        anatomy: Anatomy,
-        edits: Sequence[Edit],
-        groups: dict[tuple[int, int, str], list[tuple[int, Edit, Change]]],
-    ):
-        self.anatomy, self.edits, self.groups = anatomy, edits, groups
-        self.met: set[int] = set()
-        self.forwards = 0
-        self.clock: Clock | None = None
-        self.undo: Undo | None = None
-        self._undo: list[Callable[[], None]] = []
+    ids: Int[Tensor, " length"]
+    kept: dict[tuple[str, int], Tensor]
+    last: Tensor | None = None
 
-    def install(self, undo: Undo) -> None:
-        undo.back(self.remove)
-        self.clock = Clock(self.anatomy, self._started, any(_from_end(e.site.position) for e in self.edits), undo)
-        self._undo.append(self.clock.remove)
-        self._attach(self._undo)
+    @property
+    def lengths(self) -> list[int]:
+        return [len(self.ids)]
 
-    def remove(self) -> None:
-        release(self.anatomy.hf, self)
-        _all(self._undo)
-
-    def report(self) -> None:
-        idle = [edit.site for number, edit in enumerate(self.edits) if number not in self.met]
-        if self.forwards and idle and sys.exc_info()[0] is None:
-            more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
-            warn(f"no token met the edit at {idle[0]}{more}; was the text shorter than its position?")
-
-    def _attach(self, undo: list[Callable[[], None]], only: int | None = None) -> None:
-        for (layer, _, name), members in sorted(self.groups.items(), key=lambda g: g[0]):
-            # under a changed pattern every block runs by another attention function
-            if only is None or layer == only or name == "pattern":
-                undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met), everywhere=True))
-
-    def _started(self) -> None:
-        if not self.undo.mine():
-            raise ChangeError(
-                f"model: {self.undo.what} is in force, put there by thread {self.undo.thread.name!r}, and this forward"
-                f" of thread {threading.current_thread().name!r} would be edited too. Wait for the end of its with"
-                " block, or give each thread a model of its own."
-            )
-        self.forwards += 1
-        if self.anatomy.hf.training:
-            hold(self.anatomy.hf, self)
-        if running("checkpoint", "torch.utils.checkpoint"):
-            raise EditError(
-                "edits are in force on a model whose whole forward is inside torch.utils.checkpoint: after the with "
-                "block the backward pass would run it again without them. Call the model outside of checkpoint; "
-                "model.gradient_checkpointing_enable() saves memory too, and edits go along with it."
-            )
-
-    def moment(self) -> Placed | None:
-        return self.clock.placed
-
-    @contextmanager
-    def again(self, block: nn.Module, args: tuple, moment: Placed | None):
-        """The edits of one block during a run of it: they are there already the first time, and after the with block no
-        more.
-        """
-        layer = next((l for l, m in enumerate(self.anatomy.layers) if unwrapped(m) is block), None)
-        undo: list[Callable[[], None]] = []
-        try:
-            if layer is not None:
-                if not self._undo:
-                    self._attach(undo, layer)
-                self.anatomy.enter(layer, args)
-            with self.clock.at(moment):
-                yield
-        finally:
-            _all(undo)
+    def get(self, site: str, layer: int) -> Tensor:
+        return self.kept[site, layer]
 
 
-def _all(undo: list[Callable[[], None]]) -> None:
-    while undo:
-        undo[-1]()
-        undo.pop()
+@dataclass
+class Write:
+    """A change of one row of a batch at some positions."""
+
+    row: int
+    position: list[int]
+    change: Change
+    site: Site
 
 
-def _from_end(position: Any) -> bool:
-    if isinstance(position, slice):
-        return any(p is not None and p < 0 for p in (position.start, position.stop))
-    return position is not None and any(int(p) < 0 for p in (position if hasattr(position, "__iter__") else [position]))
+def writes_of(
+    anatomy: Anatomy, rows: Sequence[Sequence[Edit]], length: int, first: Sequence[int] | int = 0
+) -> dict[tuple[str, int], list[Write]]:
+    """The writes of edited runs of one prompt by site and layer; values that are ``Recorded`` are read at the same
+    positions.
+
+    Args:
+        first: positions before it are left out (per row or for all).
+    """
+    out: dict[tuple[str, int], list[Write]] = {}
+    for r, edits in enumerate(rows):
+        begin = first if isinstance(first, int) else first[r]
+        for edit in as_computed(edits):
+            name, layer, change = resolved(anatomy, edit, length)
+            position = indices(edit.site.position, length, "position")
+            at = [i for i, p in enumerate(position) if p >= begin]
+            if isinstance(edit.value, Recorded):
+                value = edit.value.get(name, layer)[[position[i] for i in at]]
+                value = value if change.sub is None else value[:, change.sub]
+                change.value = value if change.key is None else value[..., change.key]
+            elif change.value is not None and len(at) < len(position):
+                if change.value.ndim > 1 + change.headed and len(change.value) > 1:
+                    change.value = change.value[at]
+            if at:
+                out.setdefault((name, layer), []).append(Write(r, [position[i] for i in at], change, edit.site))
+    return out
 
 
-_FORGOTTEN = (
-    "edits are in force on a model of which a part is inside torch.utils.checkpoint by other means than its own: the"
-    " backward pass would run that part again without them, and give another gradient. Take that off and call"
-    " model.gradient_checkpointing_enable(), which edits go along with; or run under torch.no_grad() where no gradient"
-    " is wanted."
-)
+def on_rows(writes: Sequence[Write], rows: range, offset: int = 0) -> Callable[[Tensor], Tensor]:
+    """The writes of some rows as one change of ``[row, position - offset, ...]``."""
+    mine = [w for w in writes if w.row in rows]
 
-
-def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set[int]) -> Callable[[Tensor], Tensor]:
     def change(x: Tensor) -> Tensor:
-        new = x
-        if clock.elsewhere:
-            return x  # a forward of another thread that was under way when these edits came
-        if clock.still or (not clock.counts and recomputing()):
-            return x  # a forward of the clock's own, or a block of one that was made without these edits
-        if not clock.counts:
-            if clock.unknown:
-                raise EditError(
-                    "while edits are in force the model was called in a way of which its tokens cannot be told; call it"
-                    " with input_ids= or inputs_embeds=."
-                )
-            raise EditError(
-                "a block was called by itself while edits are in force: of which token each row is cannot be told. "
-                "Call the model itself."
-            )
-        if clock.forgotten:
-            raise EditError(_FORGOTTEN)
-        for number, edit, what in members:
-            if (
-                clock.placed.known is not None
-                and what.value is not None
-                and what.value.ndim > 1 + what.headed
-                and len(what.value) > 1
-            ):
-                raise EditError(f"value has one entry a position: {clock.placed.known}")
-            slots = clock.placed.slots(edit.site.position, x.shape[:2]).to(x.device)
-            row, column = (slots >= 0).nonzero(as_tuple=True)
-            if len(row):
-                met.add(number)
-                new = new.clone() if new is x else new
-                what.write(new, row, column, slots[row, column], edit.site)
+        new = x.clone() if mine else x
+        for w in mine:
+            n = len(w.position)
+            row = torch.full((n,), w.row - rows.start, device=x.device)
+            column = torch.tensor(w.position, device=x.device) - offset
+            w.change.write(new, row, column, torch.arange(n, device=x.device), w.site)
         return new
 
     return change
 
 
-@door(EditError)
-def edited(model: Model, *edits: Edit) -> InForce:
-    """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
+class HookedForwards:
+    """Edited runs of one prompt as a batch of full forwards with hooks: slow, and right for any model whose sites are
+    found.
 
-    Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the
-        whole
-    text; while generating with a cache, an edit without a position applies to each new token. Values must be tensors.
-
-    Raises:
-        EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.
-        ChangeError: another thread is computing with the model; and in a forward of a thread that was there before
-            these edits and is not the one that put them in force.
+    Its final "residual stream" are the logits themselves, so that ``unembed`` only picks columns.
     """
-    return InForce(model, lambda: _prepared(model, edits), model)
+
+    engine = "hooks"
+
+    def __init__(self, anatomy: Anatomy):
+        if mixed := mixing_layer(anatomy.hf):
+            raise UnsupportedModel(mixed)
+        self.anatomy, self.d_vocab = anatomy, anatomy.d_vocab
+        self._short = "logits_to_keep" in inspect.signature(anatomy.hf.forward).parameters
+
+    @property
+    def device(self) -> torch.device:
+        return self.anatomy.device
+
+    @staticmethod
+    def unembed(resid: Float[Tensor, "... d_vocab"], columns: Tensor | None = None) -> Tensor:
+        return resid if columns is None else resid[..., columns]
+
+    @torch.no_grad()
+    def record(self, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]]) -> Recorded:
+        """One plain forward with the activations named kept.
+
+        Raises:
+            SiteError: a site that was not found.
+        """
+        kept: dict[tuple[str, int], Tensor] = {}
+        with temporary(self.anatomy.hf) as here:
+            for key in dict.fromkeys(keep):
+                here.put(
+                    lambda: self.anatomy.attach(*key, lambda x, key=key: (kept.__setitem__(key, x[0].clone()), x)[1])
+                )
+            last = self.anatomy.hf(ids[None], use_cache=False).logits[0, -1]
+        return Recorded(ids, kept, last)
+
+    @torch.no_grad()
+    def run(
+        self,
+        base: Recorded,
+        rows: Sequence[Sequence[Edit]],
+        reads: Sequence[int],
+        stop: Callable[[], bool] | None = None,
+    ) -> Float[Tensor, "rows reads d_vocab"]:
+        """Logits of every edited run at the positions read, ascending."""
+        length, out = len(base.ids), []
+        size = max(1, CHUNK_TOKENS // length)
+        writes = writes_of(self.anatomy, rows, length)
+        options = {"logits_to_keep": length - min(reads)} if self._short else {}
+        begin = 0
+        while begin < len(rows):
+            if says_stop(stop):
+                raise Stopped(f"stopped before run {begin} of {len(rows)}")
+            part = range(begin, min(begin + size, len(rows)))
+            try:
+                with temporary(self.anatomy.hf) as here:
+                    for (site, layer), of_site in sorted(writes.items(), key=lambda w: (w[0][1], ORDER[w[0][0]])):
+                        here.put(lambda: self.anatomy.attach(site, layer, on_rows(of_site, part)))
+                    logits = self.anatomy.hf(base.ids[None].expand(len(part), -1), use_cache=False, **options).logits
+            except ERRORS as error:
+                if not out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise no_room(self.device, length) from error
+                size //= 2
+                continue
+            out.append(logits[:, [r - length for r in reads]])
+            begin = part.stop
+        return torch.cat(out) if out else torch.zeros(0, len(reads), self.d_vocab, device=self.device)

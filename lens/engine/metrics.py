@@ -28,9 +28,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import Error
-from .decoder import Decoder
+from ..models.identity import Unidentified, digest
 from .effective import is_plain
-from .identity import Unidentified, digest
+from .walk.decoder import Decoder
 
 #: Bytes of logits held at once while reading whole distributions; their copies come on top.
 LOGIT_BYTES = 32 << 20

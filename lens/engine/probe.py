@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from .changes import temporary
-from .decoder import UnsupportedModel, unwrapped
 from .ends import Ends, candidates, confirmed
+from .errors import UnsupportedModel
 from .patterns import acting, attention_inside
 from .places import Place, alone, hook, takes_tokens
 from .points import outward
+from .walk.blocks import unwrapped
 
 if TYPE_CHECKING:
     from .anatomy import Anatomy

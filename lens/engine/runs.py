@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..arguments import Filled, Index, Model, door, unfit
-from .decoder import Decoder, RunError, UnsupportedModel
-from .forward import Layout, attention, feed_forward
+from .errors import RunError, UnsupportedModel
 from .sites import ORDER, SITES, SiteError, indices
+from .walk.decoder import Decoder
+from .walk.forward import Layout, attention, feed_forward
 
 #: Tokens a recording pushes through a layer at once; bounds the working memory, not the result.
 CHUNK_TOKENS = 2048

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from ..models.foreign import hooks_on, of_library
 from ..models.tree import Tree
 from .changes import ChangeError, Changes, Session, core_of
-from .foreign import hooks_on, of_library
 from .interrupts import critical, hold, interruptible, release
 
 _F = TypeVar("_F", bound=Callable[..., Any])

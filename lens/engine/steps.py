@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from ..models.state import State
 from .lengths import Lengths
 from .memory import out_of_memory
-from .state import State
 
 #: What a model calls the state that it takes up again: keys and values, a state-space model's state, RWKV's.
 CACHES = ("past_key_values", "cache_params", "state")

@@ -19,3 +19,7 @@ def says_stop(stop: Callable[[], Any] | None) -> bool:
     Raises: StopError: an answer that is neither true nor false, such as an array of several values.
     """
     return stop is not None and truth(stop(), "stop", StopError)
+
+
+class Stopped(Exception):
+    """A walk was asked to stop; nothing of it is to be used."""

@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .decoder import Decoder, RunError
 from .edits import Edit
+from .errors import RunError
 from .memory import ERRORS, OutOfMemoryError, out_of_memory
 from .metrics import Metric
 from .runs import Runs
 from .sessions import verify
-from .walk import Stopped, walk
+from .stopping import Stopped
+from .walk.decoder import Decoder
+from .walk.rows import walk
 
 #: Layers of one group when the sweep is watched.
 WATCHED_LAYERS = 4

@@ -16,10 +16,10 @@ from ..errors import Error
 from ..models import hash_after_undo
 from ..models.fused import fused_layers
 from .changes import Undo
-from .decoder import WEIGHT_EDIT
 from .in_force import InForce, put
 from .linear import Linear, LinearError, every_linear, near
 from .recompute import Ended, hold, release
+from .walk.decoder import WEIGHT_EDIT
 
 #: Set on a layer's parameter while an edit is in force on it.
 EDITED = WEIGHT_EDIT

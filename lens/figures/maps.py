@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from ..arguments import FilePath, Fraction, Name, Positive, Size, door, unfit
-from ..engine.results import provenance
+from ..results.dataset import provenance
 from .style import (
     DIVERGING,
     INK,

@@ -14,9 +14,10 @@ from jaxtyping import Bool
 from ..arguments import Count, Model, Name, Unfit, Whole, door, shown, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.anatomy import Anatomy, evaluating
-from ..engine.decoder import UnsupportedModel, without_wrapper
+from ..engine.errors import UnsupportedModel
 from ..engine.lengths import Lengths
 from ..engine.sessions import of_one_model
+from ..engine.walk.decoder import without_wrapper
 from ..errors import Error
 from ..measure.causal import require_causal
 from ..training import Rows

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from .. import containers, files, locks, reading
-from ..engine.results import fingerprint
+from ..results.dataset import fingerprint
 from .data import ForgettingError
 
 _HEAD, _DONE, _WEIGHTS, _LOSSES = "sequence.json", "done.json", "weights.safetensors", "losses.parquet"

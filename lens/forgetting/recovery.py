@@ -14,18 +14,19 @@ import xarray as xr
 from torch import Tensor
 
 from ..arguments import Draws, Layers, Model, Seed, array, door, unfit
-from ..engine import results
 from ..engine.anatomy import evaluating
-from ..engine.decoder import Decoder, UnsupportedModel
+from ..engine.edited import edited
 from ..engine.edits import Edit
-from ..engine.hooks import edited
-from ..engine.record import record_of
+from ..engine.errors import UnsupportedModel
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.walk import walk
+from ..engine.walk.decoder import Decoder
+from ..engine.walk.rows import walk
 from ..measure.statistics import bootstrap, bootstrap_comparison, halves
 from ..notices import warn
+from ..results import dataset as results
+from ..results.record import record_of
 from .data import LOGITS_AT_ONCE, ForgettingError, Probe, accuracy, anatomy, core
 
 #: Edited runs of one walk.

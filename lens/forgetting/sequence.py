@@ -19,10 +19,10 @@ import torch
 import xarray as xr
 
 from ..arguments import FilePath, ModelLike, Positive, Seed, Size, door
-from ..engine import results
 from ..engine.anatomy import evaluating
-from ..engine.record import record_of
 from ..measure.units import repeated
+from ..results import dataset as results
+from ..results.record import record_of
 from ..training import Recipe, Rows, Trained, train
 from .adapters import LoRA
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy

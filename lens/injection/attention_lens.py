@@ -37,11 +37,11 @@ from ..arguments import (
     unfit,
 )
 from ..engine.autograd import require_autograd
-from ..engine.decoder import Decoder
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..engine.sweeps import hidden, run_bytes
+from ..engine.walk.decoder import Decoder
 from ..measure import statistics
 from ..measure.reading import norm_scale, selected, start_token, through_norm
 from ..measure.readout import before_post_norm, int_only

@@ -17,18 +17,18 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..arguments import Count, Draws, Layers, Model, Name, Positive, Seed, Share, Token, door, shown
-from ..engine import results
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.metrics import METRICS, sequence_logprob
-from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweeps import Cell, hidden, run_bytes, sweep
+from ..engine.walk.decoder import Decoder
 from ..measure.effects import UNITS, clusters, tested
 from ..measure.reading import kv_heads, norm_scale, selected, through_norm
 from ..measure.readout import before_post_norm
+from ..results import dataset as results
+from ..results.record import record_of
 from .items import EncodedItem, InjectionError, Item, as_items, encode_items
 from .memories import different_layers, token_ids
 from .scoring import described, item_coords

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..arguments import shown
-from ..engine.decoder import Decoder
+from ..engine.walk.decoder import Decoder
 from ..measure.reading import ordinary_tokens
 from .items import InjectionError, Item
 from .memories import Memory, encoded_by

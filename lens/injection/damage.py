@@ -12,14 +12,14 @@ import torch
 import xarray as xr
 
 from ..arguments import Filled, Heads, Layers, Model, Name, Seed, Token, door, unfit
-from ..engine import results
-from ..engine.decoder import Decoder
 from ..engine.metrics import sequence_logprob
-from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.walk import walk
+from ..engine.walk.decoder import Decoder
+from ..engine.walk.rows import walk
 from ..measure.reading import start_token
+from ..results import dataset as results
+from ..results.record import record_of
 from ..tokens import tokenize, tokenizer_of
 from .controls import check_controls, conditions
 from .items import InjectionError, Item, as_items

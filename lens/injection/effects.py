@@ -18,10 +18,10 @@ from jaxtyping import Float
 from scipy import stats
 
 from ..arguments import Draws, Index, Seed, Share, door, unfit
-from ..engine import results
 from ..measure import statistics
 from ..measure.effects import SKEWED, SYMMETRIC, UNITS, clusters, skewed
 from ..measure.units import unit_means
+from ..results import dataset as results
 from .controls import MEMORY
 from .items import InjectionError
 

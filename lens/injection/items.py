@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import reading
 from ..arguments import Count, FilePath, Model, Token, door, shown
-from ..engine.decoder import Decoder
+from ..engine.walk.decoder import Decoder
 from ..errors import Error
 from ..measure.reading import start_token
 from ..notices import warn

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Count, Draws, Layers, Model, Token, door, shown, unfit
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.generation import Generated, write
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.walk import walk
+from ..engine.walk.decoder import Decoder
+from ..engine.walk.rows import walk
 from ..measure.reading import start_token
 from ..prompts import PromptError, continuation, span_tokens
 from ..tokens import offsets, require_known, token_strings, tokenize, tokenizer_of

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Heads, Layers, Model, Number, Positions, Token, door, shown, unfit
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
+from ..engine.walk.decoder import Decoder
 from ..measure.reading import norm_parts, start_token
 from ..notices import warn
 from ..tokens import PromptError, require_known, tokenize, tokenizer_of

@@ -11,9 +11,9 @@ import xarray as xr
 from scipy import special, stats
 
 from ..arguments import Draws, Seed, Share, Whole, door
-from ..engine import results
 from ..measure import statistics
 from ..measure.means import NONE
+from ..results import dataset as results
 from .items import InjectionError
 
 KIND = "Student's t and bootstrap over items, on Fisher's z scale"

@@ -10,13 +10,13 @@ import torch
 import xarray as xr
 
 from ..arguments import Model, Name, Seed, Token, door
-from ..engine import results
-from ..engine.decoder import Decoder
-from ..engine.record import record_of
 from ..engine.sessions import of_one_model
+from ..engine.walk.decoder import Decoder
 from ..measure.answers import ANSWER, SCORES
 from ..measure.answers import read_answers as read_prompts
 from ..measure.reading import start_token
+from ..results import dataset as results
+from ..results.record import record_of
 from ..tokens import tokenize, tokenizer_of
 from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
 

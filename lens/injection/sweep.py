@@ -15,18 +15,18 @@ import torch
 import xarray as xr
 
 from ..arguments import Count, FilePath, Heads, Layers, Model, Name, Positive, Seed, Token, door
-from ..engine import results
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
-from ..engine.record import record_of
-from ..engine.resume import SweepStore
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweeps import Cell, Values, _batches, run_bytes
 from ..engine.sweeps import sweep as run_sweep
+from ..engine.walk.decoder import Decoder
 from ..measure.reading import recorded
 from ..notices import warn
+from ..results import dataset as results
+from ..results.record import record_of
+from ..results.resume import SweepStore
 from .controls import MEMORY, check_controls, conditions
 from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
 from .memories import (

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ..engine.results import provenance
 from ..errors import Error
+from ..results.dataset import provenance
 from .intervals import Interval
 from .means import LEAST, mean_interval
 from .units import unit_means

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..engine.decoder import Decoder
 from ..engine.metrics import Metric, next_token
+from ..engine.walk.decoder import Decoder
 from .reading import recorded
 
 #: What is read of every run, and its unit.

@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Count, Draws, Heads, Layers, Model, Seed, Share, Token, door
-from ..engine import results
-from ..engine.decoder import Block, Decoder
 from ..engine.metrics import LOGIT_BYTES
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
+from ..engine.walk.decoder import Block, Decoder
 from ..prompts import Pair
+from ..results import dataset as results
 from .reading import (
     ReadoutError,
     back_through_norm,

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lens.engine.changes import edits_in_force, share
 from lens.engine.memory import out_of_memory
-from lens.engine.state import State, plain_name, replaced_methods, user_hooks
+from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
 from ..arguments import Fitting, Model, ModelLike, NonNegative, Whole, door
 from ..errors import Error

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from lens.engine.changes import temporary
-from lens.engine.decoder import unwrapped
 from lens.engine.lengths import Lengths
 from lens.engine.memory import ERRORS, no_room, out_of_memory
 from lens.engine.places import alone
+from lens.engine.walk.blocks import unwrapped
 from lens.measure.causal import CHANGED, PROBE, ScoringError, cast, core, plain, probe, refuse_ahead, same, unwritten
 
 __all__ = ["Likelihood", "ScoringError", "cast", "core", "plain"]

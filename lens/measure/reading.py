@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..arguments import Whole
-from ..engine.decoder import Block, Decoder
 from ..engine.effective import linear_bias, norm_map
-from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sites import indices
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden, run_bytes
-from ..engine.walk import Stopped
+from ..engine.walk.decoder import Block, Decoder
 from ..errors import Error
 from ..prompts import Pair, encode, resolve_positions
+from ..results.record import record_of
 from ..tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
 
 #: Memory of the runs that are recorded at once; bounds the working memory, not the result.
@@ -427,7 +426,7 @@ def record(
     readings: Sequence[Reading] = (),
     seed: int | None = None,
 ) -> dict[str, Any]:
-    """What it takes to compute a readout again, for ``lens.engine.results.stamp``; ``decoder`` is the one that the
+    """What it takes to compute a readout again, for ``lens.results.dataset.stamp``; ``decoder`` is the one that the
     readout began with.
     """
     made = record_of(

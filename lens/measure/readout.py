@@ -18,13 +18,13 @@ import xarray as xr
 from torch import Tensor
 
 from ..arguments import Count, Index, Model, Positions, Token, door
-from ..engine import results
-from ..engine.decoder import Decoder
 from ..engine.metrics import LOGIT_BYTES
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import RESIDUAL, SiteError, indices
+from ..engine.walk.decoder import Decoder
 from ..prompts import Pair
+from ..results import dataset as results
 from .attention import attention, copying_scores, induction_scores
 from .reading import (
     ReadoutError,

@@ -214,7 +214,7 @@ class Source:
 
     def _facts(self, anew: bool = False) -> dict:
         from lens import models
-        from lens.engine.state import identity
+        from lens.models.state import identity
 
         hf = core(self.loaded)
         config = getattr(hf.config, "get_text_config", lambda: hf.config)()

@@ -11,11 +11,11 @@ import pandas as pd
 import xarray as xr
 
 from ..arguments import Model, Seed, Share, TokenRows, door, shown, unfit
-from ..engine import results
 from ..engine.in_force import Within
 from ..engine.sessions import of_one_model
 from ..measure.statistics import bootstrap_comparison, halves
 from ..measure.units import unit_means
+from ..results import dataset as results
 from .distances import ndcg
 from .errors import Holds, MemorizationError
 from .performance import performance

@@ -12,10 +12,10 @@ import xarray as xr
 from torch import nn
 
 from ..arguments import Check, Unfit, Whole, unfit
-from ..engine import results
-from ..engine.record import record_of
 from ..errors import Error
 from ..measure.likelihood import ScoringError, plain
+from ..results import dataset as results
+from ..results.record import record_of
 
 
 class MemorizationError(Error, ValueError):

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ..arguments import Count, Model, Seed, Size, TokenRows, Whole, door, tried, unfit
 from ..arguments.kinds import is_sequence
-from ..engine.decoder import UnsupportedModel
+from ..engine.errors import UnsupportedModel
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain

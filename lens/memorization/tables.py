@@ -12,11 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from ..arguments import Filled, Seed, Share, door
-from ..engine import results
 from ..measure.effects import UNITS, clusters
 from ..measure.samples import Interval, PValue
 from ..measure.statistics import bootstrap, fisher_exact, holm, mean_interval, permutation, proportion, sign_flip
 from ..measure.units import joined, nested, unit_means
+from ..results import dataset as results
 from .errors import Holds, MemorizationError, labels
 
 #: on what the p of groups rests

@@ -11,11 +11,11 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Filled, Model, Seed, Share, TokenRows, door
-from ..engine import results
 from ..engine.sessions import of_one_model
 from ..engine.sweeps import hidden
 from ..measure.statistics import bootstrap_comparison
 from ..measure.units import nested
+from ..results import dataset as results
 from .damage import Performance, compared, edited
 from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract

@@ -10,13 +10,13 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Count, Draws, Labels, Seed, Share, door
-from ..engine.decoder import Decoder
 from ..engine.gradients import site_gradients
 from ..engine.metrics import Metric, MetricError
 from ..engine.runs import Runs
 from ..engine.sites import HEADED
 from ..engine.stopping import says_stop
 from ..engine.sweeps import Values, _batches, hidden
+from ..engine.walk.decoder import Decoder
 from ..measure.agreement import Agreement, AgreementError, compare
 from ..prompts import EncodedPair
 from .grid import Grid, PatchError

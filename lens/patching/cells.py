@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from ..arguments import Count, Index, Model, Positions, door
-from ..engine.decoder import Decoder
 from ..engine.metrics import Metric, resolve
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.walk import walk
+from ..engine.walk.decoder import Decoder
+from ..engine.walk.rows import walk
 from ..prompts import Pair, encode
 from .exact import _KEPT
 from .grid import Grid, PatchError

@@ -11,15 +11,16 @@ import torch
 import xarray as xr
 
 from ..arguments import Count, Draws, FilePath, Heads, Layers, Model, Positions, Positive, door
-from ..engine import results
-from ..engine.decoder import Decoder, UnsupportedModel
+from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
-from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sweeps import Values, run_bytes, sweep
+from ..engine.walk.decoder import Decoder
 from ..prompts import EncodedPair, Pair, encode_all
+from ..results import dataset as results
+from ..results.record import record_of
 from .grid import Grid, PatchError
 
 _last: dict[str, xr.Dataset] = {}
@@ -376,7 +377,7 @@ def open_store(path, label, n: int, grid: Grid, direction: str):
     """The store at ``path`` (new or taken up again; it always has a ``prompt`` axis) and the values it already
     holds.
     """
-    from ..engine.resume import SweepStore
+    from ..results.resume import SweepStore
 
     empty = Values.empty(n, grid.shape)
     disk = SweepStore(path, label(empty))

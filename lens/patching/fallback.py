@@ -16,19 +16,19 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..engine.anatomy import Anatomy
-from ..engine.decoder import FAMILIES, UnsupportedModel
 from ..engine.edits import Edit
+from ..engine.errors import UnsupportedModel
+from ..engine.hooks import HookedForwards, Recorded
+from ..engine.layers import Stock
 from ..engine.metrics import Metric
-from ..engine.record import record_of
-from ..engine.rows import HookedForwards, Recorded
 from ..engine.sessions import verify
 from ..engine.sites import Site, indices
-from ..engine.stock import Stock
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import WATCHED_LAYERS, Cell, Values
-from ..engine.walk import Stopped
+from ..engine.walk.decoder import FAMILIES
 from ..notices import warn
 from ..prompts import EncodedPair, Pair, encode_all
+from ..results.record import record_of
 from . import exact
 from .grid import Grid, PatchError
 

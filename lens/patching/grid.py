@@ -10,12 +10,12 @@ import numpy as np
 import xarray as xr
 
 from ..engine.anatomy import Anatomy
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
-from ..engine.plan import heads_of
 from ..engine.runs import Source
 from ..engine.sites import HEADED, ORDER, Site, SiteError, indices
 from ..engine.sweeps import Cell
+from ..engine.walk.decoder import Decoder
+from ..engine.walk.plan import heads_of
 from ..errors import Error
 from ..prompts import EncodedPair, resolve_positions
 

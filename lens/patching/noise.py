@@ -11,14 +11,14 @@ import torch
 import xarray as xr
 
 from ..arguments import Count, Draws, Layers, Model, Name, Positions, Positive, Seed, door
-from ..engine.decoder import Decoder
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
-from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sweeps import sweep
+from ..engine.walk.decoder import Decoder
 from ..prompts import Pair, encode
+from ..results.record import record_of
 from .exact import _KEPT, _labelled, chosen_pairs, prompt_bytes, remember
 from .grid import Grid, PatchError
 

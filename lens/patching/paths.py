@@ -11,18 +11,18 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Index, Model, Positive, door
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
-from ..engine.plan import heads_of
-from ..engine.record import record_of
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweeps import Values, _batches, hidden, run_bytes
-from ..engine.walk import walk
+from ..engine.walk.decoder import Decoder
+from ..engine.walk.plan import heads_of
+from ..engine.walk.rows import walk
 from ..prompts import Pair, encode_all
+from ..results.record import record_of
 from .exact import _labelled, chosen_pairs, paired_runs, remember
 from .grid import Grid, PatchError
 

@@ -9,8 +9,8 @@ from typing import Any
 import xarray as xr
 
 from ..arguments import Draws, Name, Seed, Share, door, unfit
-from ..engine import results
 from ..measure.effects import UNITS, clusters, tested
+from ..results import dataset as results
 from .grid import PatchError
 
 #: Fields by which prompts are taken for one unit where nothing is said: equal prompts, one scene in two word orders,

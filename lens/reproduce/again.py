@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import files, reading
-from ..engine.results import ResultError
+from ..results.errors import ResultError
 from . import REPRODUCTIONS, reproduction
 from .common import RECORD, finite
 

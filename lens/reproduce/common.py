@@ -17,11 +17,11 @@ import xarray as xr
 from scipy import stats
 
 from .. import files, locks, reading
-from ..engine import results
-from ..engine.record import _versions
-from ..engine.results import ResultError
-from ..engine.saving import export, open_result
 from ..measure import statistics
+from ..results import dataset as results
+from ..results.errors import ResultError
+from ..results.record import _versions
+from ..results.saving import export, open_result
 from .errors import ReproduceError
 
 COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]

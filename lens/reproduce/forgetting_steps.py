@@ -16,10 +16,10 @@ import torch
 import xarray as xr
 
 from .. import forgetting, vectors
-from ..engine import results
-from ..engine.decoder import Decoder
-from ..engine.record import record_of
+from ..engine.walk.decoder import Decoder
 from ..forgetting import ForgettingError, Guide
+from ..results import dataset as results
+from ..results.record import record_of
 from ..training import Recipe
 from ..vectors import Vector
 from ..vectors.mediation import task_means

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import vectors
 from ..data.facts import RELATIONS
-from ..engine.decoder import Decoder
+from ..engine.walk.decoder import Decoder
 from ..forgetting import LoRA, Probe, Stage, starting_from
 from ..measure.reading import start_token
 from ..models import name_of

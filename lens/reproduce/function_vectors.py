@@ -26,9 +26,9 @@ import xarray as xr
 
 from .. import files, vectors
 from ..arguments import Choice, Count, FilePath, Model, Positive, Seed, door
-from ..engine import results
-from ..engine.saving import open_result
 from ..models import weight_hash
+from ..results import dataset as results
+from ..results.saving import open_result
 from ..vectors import Task, VectorError
 from . import vector_frames as frames
 from . import vector_steps as steps

@@ -23,10 +23,10 @@ import xarray as xr
 
 from .. import files
 from ..arguments import Choice, Count, FilePath, Model, Name, Positive, Seed, door
-from ..engine import results
-from ..engine.saving import open_result
 from ..forgetting import ForgettingError
 from ..models import weight_hash
+from ..results import dataset as results
+from ..results.saving import open_result
 from . import forgetting_claims as claims
 from . import forgetting_frames as frames
 from . import forgetting_steps as steps

@@ -52,9 +52,9 @@ import xarray as xr
 
 from .. import files
 from ..arguments import Choice, Count, FilePath, Name, Seed, door
-from ..engine import results
-from ..engine.saving import open_result
 from ..models import weight_hash
+from ..results import dataset as results
+from ..results.saving import open_result
 from . import canaries_models
 from .common import Steps, read_record, write_record
 from .errors import ReproduceError

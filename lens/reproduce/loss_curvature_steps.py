@@ -10,9 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from .. import curvature, memorization
-from ..engine import results
-from ..engine.walk import Stopped
+from ..engine.stopping import Stopped
 from ..memorization import Sequences
+from ..results import dataset as results
 from ..training import Recipe, Rows
 from .loss_curvature_bench import CANDIDATES, RISE, Bench, kind_of
 

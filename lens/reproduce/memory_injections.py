@@ -23,12 +23,12 @@ import xarray as xr
 from .. import files, injection
 from ..arguments import Choice, Count, FilePath, Model, Positive, Seed, door
 from ..data.texts import TEXTS
-from ..engine import results
-from ..engine.saving import export, open_result
 from ..injection.controls import WORD_CLASSES
 from ..injection.items import FOLDER
 from ..measure import statistics
 from ..prompts import load_pairs
+from ..results import dataset as results
+from ..results.saving import export, open_result
 from .common import ALONE, EVERY, mean_interval, read_record, shown, table_of, verdict, write_record
 
 CELLS = "peer_derived_cells.csv.gz"

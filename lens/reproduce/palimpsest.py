@@ -26,9 +26,9 @@ import pandas as pd
 
 from .. import files
 from ..arguments import Choice, Count, Draws, FilePath, Name, Seed, door
-from ..engine import results
 from ..organisms.palimpsest_family import PRESETS as FAMILIES
 from ..organisms.palimpsest_family import Family, Size
+from ..results import dataset as results
 from . import palimpsest_claims as claims
 from . import palimpsest_frames as frames
 from . import palimpsest_public as public

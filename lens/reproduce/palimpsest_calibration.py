@@ -23,9 +23,10 @@ import xarray as xr
 
 from .. import files
 from ..arguments import Choice, FilePath, Seed, door
-from ..engine.results import ResultError, provenance
-from ..engine.saving import open_result
 from ..organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
+from ..results.dataset import provenance
+from ..results.errors import ResultError
+from ..results.saving import open_result
 from . import palimpsest_models as models
 from . import palimpsest_redrawn as redrawn
 from . import palimpsest_sizes as sizes

@@ -16,10 +16,10 @@ import pandas as pd
 import xarray as xr
 from scipy import special, stats
 
-from ..engine import results
-from ..engine.record import _versions
 from ..measure.planning import calibration
 from ..measure.statistics import proportion
+from ..results import dataset as results
+from ..results.record import _versions
 
 NOMINAL = (0.05, 0.01, 0.001)  # from large to small
 LEVEL = 0.99

@@ -17,8 +17,8 @@ import pandas as pd
 import xarray as xr
 
 from .. import vectors
-from ..engine import results
 from ..measure import statistics
+from ..results import dataset as results
 from ..vectors.heads import require_same_prompts
 from . import vector_frames as frames
 from .common import EVERY, shown, student, table_of, verdict

@@ -16,13 +16,13 @@ import torch
 import xarray as xr
 
 from .. import vectors
-from ..engine import results
-from ..engine.decoder import Decoder
+from ..engine.edited import edited
 from ..engine.edits import Edit
-from ..engine.hooks import edited
-from ..engine.record import record_of
 from ..engine.sites import Site
+from ..engine.walk.decoder import Decoder
 from ..measure.answers import read_answers
+from ..results import dataset as results
+from ..results.record import record_of
 from ..tokens import token_strings, tokenizer_of
 from ..vectors import Means, Task, VectorError
 from ..vectors.mediation import TRIALS_SEED

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .. import vectors
-from ..engine.decoder import Decoder
+from ..engine.walk.decoder import Decoder
 from ..measure.statistics import Interval
 from ..models import load
 from ..organisms.symbols_suite import Suite

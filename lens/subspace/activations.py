@@ -22,9 +22,8 @@ from ..arguments.kinds import is_sequence
 from ..engine.lengths import require_alike
 from ..engine.linear import Linear, inputs_of
 from ..engine.sessions import of_one_model
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from ..models import weight_hash
 from .data import Tokens, chosen, fitting, running, tokens_of
 from .errors import SubspaceError

@@ -31,9 +31,8 @@ from ..engine.linear import Linear
 from ..engine.memory import out_of_memory
 from ..engine.places import alone
 from ..engine.sessions import of_one_model
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from ..models import weight_hash
 from ..notices import warn
 from .data import Tokens, fitting, losses, output_layers, predicting, reciting

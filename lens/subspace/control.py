@@ -17,11 +17,11 @@ import numpy as np
 import xarray as xr
 
 from ..arguments import Count, FilePath, Model, Numbers, Portion, Seed, Share, TokenRows, Whole, door
-from ..engine import results
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..measure.samples import PValue
 from ..measure.statistics import bootstrap
+from ..results import dataset as results
 from .activations import statistics
 from .data import Tokens, fitting, refuse_overlap, running, tokens_of
 from .errors import SubspaceError

@@ -19,8 +19,8 @@ from scipy.linalg import subspace_angles
 from torch import Tensor
 
 from ..arguments import Count, Model, NonNegative, Real, Seed, Whole, door, unfit
-from ..engine import results
 from ..models import weight_hash
+from ..results import dataset as results
 from .activations import Stats, same_layers
 from .data import chosen
 from .errors import SubspaceError

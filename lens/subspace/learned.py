@@ -20,9 +20,8 @@ from ..arguments import Count, Draws, Model, NonNegative, Positive, Seed, TokenR
 from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
-from ..engine.stopping import says_stop
+from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
-from ..engine.walk import Stopped
 from ..models import weight_hash
 from .attribution import multiplied
 from .data import Tokens, fitting, losses, output_layers, predicting, reciting

@@ -20,12 +20,12 @@ from .. import containers, reading
 from ..arguments import FilePath, Fraction, Model, Numbers, Seed, Size, door, shown, unfit
 from ..engine.changes import Undo
 from ..engine.feedforward import FEED_FORWARD, in_block, said
-from ..engine.files import check_path, new_path
 from ..engine.in_force import InForce, put
 from ..engine.linear import every_linear, near
 from ..engine.weights import EDITED, prepared_weights
 from ..models import weight_hash
 from ..models.tree import Tree
+from ..results.files import check_path, new_path
 from .errors import SubspaceError
 
 SCHEMA = 1

@@ -19,11 +19,11 @@ from scipy import stats
 from torch import nn
 
 from ..arguments import Count, Draws, Model, Numbers, Portion, Positive, Seed, Share, TokenRow, door
-from ..engine import results
 from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..measure import statistics
+from ..results import dataset as results
 from .baselines import with_weights
 from .data import Tokens, fitting, losses, output_layers, predicting, reciting
 from .errors import SubspaceError

@@ -34,11 +34,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..engine.autograd import require_autograd
-from ..engine.decoder import Decoder
-from ..engine.forward import Layout, attention, feed_forward
 from ..engine.runs import Runs
 from ..engine.stopping import says_stop
 from ..engine.sweeps import Values, _batches, hidden, run_bytes
+from ..engine.walk.decoder import Decoder
+from ..engine.walk.forward import Layout, attention, feed_forward
 from .errors import VectorError
 
 #: Logits that "ig" holds at once, each several times over for the way back.

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from ..arguments import Count, Draws, FilePath, Index, Layers, Model, Seed, Size, Token, door, shown, unfit
-from ..engine import results
-from ..engine.decoder import Decoder
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
+from ..engine.walk.decoder import Decoder
 from ..models import weight_hash
+from ..results import dataset as results
 from .errors import VectorError
 from .evaluation import evaluate
 from .means import Means, Source

@@ -17,18 +17,18 @@ import torch
 import xarray as xr
 
 from ..arguments import Draws, FilePath, Layers, Model, Number, Positive, Seed, Share, Size, Token, Whole, door, shown
-from ..engine import results
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
-from ..engine.record import record_of
-from ..engine.resume import SweepStore
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweeps import Cell, Values, run_bytes, sweep
+from ..engine.walk.decoder import Decoder
 from ..measure import statistics
 from ..measure.answers import ANSWER, SCORES
 from ..notices import warn
+from ..results import dataset as results
+from ..results.record import record_of
+from ..results.resume import SweepStore
 from .errors import VectorError
 from .prompts import KINDS, TaskPrompt, answered, as_task, build
 from .tasks import Split, Task

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 
 from ..arguments import Draws, Index, Model, NonNegative, Number, Seed, Token, door, shown, unfit
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.generation import Generated, as_text, write
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
+from ..engine.walk.decoder import Decoder
 from ..measure.reading import start_token
 from ..prompts import PromptError
 from ..tokens import require_known, tokenize, tokenizer_of

@@ -10,9 +10,9 @@ import xarray as xr
 from scipy import stats
 
 from ..arguments import Count, Draws, Index, Seed, Share, door
-from ..engine import results
 from ..measure.agreement import Agreement, AgreementError, compare
 from ..measure.effects import UNITS, clusters, tested
+from ..results import dataset as results
 from .errors import VectorError
 
 Head = tuple[Index, Index]

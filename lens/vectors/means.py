@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Model, Size, door, unfit
-from ..engine.decoder import Decoder
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
+from ..engine.walk.decoder import Decoder
 from ..measure.answers import ANSWER, SCORES
 from ..measure.reading import recorded
 from ..notices import warn

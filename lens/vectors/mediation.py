@@ -15,18 +15,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Draws, FilePath, Model, Positive, Seed, Size, Token, door
-from ..engine import results
-from ..engine.decoder import Decoder
 from ..engine.edits import Edit
 from ..engine.effective import is_plain
 from ..engine.metrics import Metric
-from ..engine.record import record_of
-from ..engine.resume import SweepStore
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweeps import Cell, Values, run_bytes, sweep
+from ..engine.walk.decoder import Decoder
 from ..notices import warn
+from ..results import dataset as results
+from ..results.record import record_of
+from ..results.resume import SweepStore
 from .approximations import estimate
 from .errors import VectorError
 from .means import Means, Source, mean_activations

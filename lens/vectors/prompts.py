@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..arguments import Draws, FilePath, Model, Seed, Size, Token, door, shown
-from ..engine.decoder import Decoder
+from ..engine.walk.decoder import Decoder
 from ..measure.answers import read_answers
 from ..measure.reading import start_token
 from ..notices import warn

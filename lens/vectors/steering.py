@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..arguments import Draws, Filled, Index, Model, Seed, Token, door
-from ..engine.decoder import Decoder
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
+from ..engine.walk.decoder import Decoder
 from ..measure.reading import recorded, start_token
 from ..models import weight_hash
 from .errors import VectorError

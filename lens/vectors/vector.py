@@ -20,13 +20,13 @@ from torch import Tensor
 
 from .. import files, reading
 from ..arguments import Count, Draws, FilePath, Index, Model, Number, Seed, Size, Token, door, shown
-from ..engine.decoder import Decoder
-from ..engine.record import plain
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
+from ..engine.walk.decoder import Decoder
 from ..measure.reading import norm_scale, through_norm
 from ..measure.readout import before_post_norm
 from ..models import weight_hash
+from ..results.record import plain
 from ..tokens import token_strings, tokenizer_of
 from .errors import VectorError
 from .means import Means, Source

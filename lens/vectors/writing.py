@@ -10,12 +10,12 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Draws, FilePath, Index, Model, Seed, Token, door
-from ..engine import results
-from ..engine.decoder import Decoder
-from ..engine.record import record_of
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..engine.sweeps import hidden
+from ..engine.walk.decoder import Decoder
+from ..results import dataset as results
+from ..results.record import record_of
 from .errors import VectorError
 from .generation import Position, generate
 from .prompts import as_task, build

@@ -13,7 +13,7 @@ from lens.curvature import passes
 from lens.curvature.factors import add_gram, mirrored
 from lens.curvature.passes import sampled
 from lens.engine.linear import LinearError
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from tests.curvature import naive
 
 IDS = np.random.default_rng(0).integers(0, 97, (6, 11))

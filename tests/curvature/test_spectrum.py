@@ -7,7 +7,7 @@ import torch
 import lens
 import lens.curvature as curvature
 from lens.curvature.controls import random_orthogonal
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from tests.curvature import naive
 from tests.curvature.made import decomposition, layer
 from tests.curvature.test_edit import IDS, real

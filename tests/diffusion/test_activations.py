@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler
 
 from lens import subspace
 from lens.diffusion import DiffusionError, denoise, statistics
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from tests.diffusion import naive
 
 CAPTIONS, SEEDS = ["red circle upper left", "digit seven", "pale hoop high west"], (4, 11)

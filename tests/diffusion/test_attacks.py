@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lens.diffusion import DiffusionError, attacks, denoise
 from lens.diffusion.attacks import attack, noisy_start, optimise_embeddings, prompts
 from lens.diffusion.verdict import Attack, attack_of, recalled, verdict
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from lens.measure.samples import StatisticsError
 from lens.subspace.masks import Mask
 

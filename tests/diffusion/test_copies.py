@@ -6,8 +6,8 @@ import torch
 from skimage.metrics import structural_similarity
 
 from lens.diffusion import DiffusionError, copies
-from lens.engine import results
 from lens.organisms import cards_images
+from lens.results import dataset as results
 
 
 def drawn(n, seed):

@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler
 
 from lens.diffusion import DiffusionError, denoise, noise, noised, predicted
 from lens.diffusion.sampling import timesteps
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from tests.diffusion import naive
 
 CAPTIONS, SEEDS, STEPS = ["red circle upper left", "digit seven", ""], (4, 11), 4

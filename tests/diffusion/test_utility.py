@@ -8,8 +8,8 @@ import torch
 from scipy.linalg import sqrtm
 
 from lens.diffusion import DiffusionError, utility
-from lens.engine import results
 from lens.organisms import cards_images
+from lens.results import dataset as results
 
 
 def fresh(n, seed):

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 import lens
-from lens.engine.decoder import Decoder, UnsupportedModel
 from lens.engine.effective import LayerError, linear_bias, linear_map, norm_map, table
+from lens.engine.errors import UnsupportedModel
 from lens.engine.linear import LinearError, every_linear, linears
+from lens.engine.walk.decoder import Decoder
 from lens.engine.weights import WeightError, apply_weights
 from lens.injection import bridge_reading
 from lens.injection.memories import encode

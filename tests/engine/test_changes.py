@@ -18,7 +18,7 @@ import lens
 from lens import memorization, subspace
 from lens.engine import changes, interrupts
 from lens.engine.changes import ChangeError, Undo, temporary
-from lens.engine.hooks import install
+from lens.engine.edited import install
 from lens.engine.sessions import of_one_model
 from lens.engine.weights import apply_weights, edited_weights
 from lens.models import weight_hash

@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from lens.engine.decoder import Decoder, UnsupportedModel
+from lens.engine.errors import UnsupportedModel
 from lens.engine.runs import Runs
+from lens.engine.walk.decoder import Decoder
 from tests.models import KINDS, tiny
 
 

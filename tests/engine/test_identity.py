@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens.engine.identity import Unidentified, digest
+from lens.models.identity import Unidentified, digest
 
 TARGET = 3
 TABLE = {"at": [1, 2]}
@@ -133,7 +133,7 @@ def test_circles_end():
 def test_another_process_says_the_same(tmp_path):
     script = textwrap.dedent("""
         import sys, numpy as np
-        from lens.engine.identity import digest
+        from lens.models.identity import digest
         TABLE = {"b": {1, 2, 3}, "a": np.arange(3)}
         def metric(x, e): return x[TABLE["a"]].sum() + len(TABLE["b"])
         print(digest(metric))

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import lens
-from lens.engine import sweeps, walk
+from lens.engine import sweeps
 from lens.engine.memory import OutOfMemoryError, out_of_memory
+from lens.engine.walk import rows as walk
 from lens.measure import likelihood, scoring
 from tests.measure.test_scoring import make_rows
 from tests.models import speaking, tiny

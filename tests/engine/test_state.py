@@ -8,9 +8,10 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 
 import lens
-from lens.engine.decoder import Decoder, UnsupportedModel
+from lens.engine.errors import UnsupportedModel
 from lens.engine.runs import Runs
-from lens.engine.state import State, foreign, identity, user_hooks
+from lens.engine.walk.decoder import Decoder
+from lens.models.state import State, foreign, identity, user_hooks
 from tests.models import KINDS, speaking, tiny, word_tokenizer
 
 CLEAN = list(range(5, 19))

@@ -6,10 +6,10 @@ import pytest
 import torch
 import transformers as T
 
-from lens.engine.decoder import UnsupportedModel
 from lens.engine.edits import Edit
+from lens.engine.errors import UnsupportedModel
+from lens.engine.layers import Stock
 from lens.engine.sites import Site
-from lens.engine.stock import Stock
 from tests.models import tiny
 
 _SIZE = dict(
@@ -215,9 +215,9 @@ def test_chunks_and_an_exhausted_memory_change_nothing(monkeypatch):
     base = stock.record(ids)
     rows = [[Edit(Site("attn_out", l, position=p), "scale", scale=2.0)] for l in range(3) for p in range(4, LENGTH)]
     want = stock.run(base, rows, [LENGTH - 1])
-    monkeypatch.setattr("lens.engine.stock.CHUNK_TOKENS", 20)
+    monkeypatch.setattr("lens.engine.layers.CHUNK_TOKENS", 20)
     assert (stock.run(base, rows, [LENGTH - 1]) - want).abs().max() <= 1e-12
-    monkeypatch.setattr("lens.engine.stock.CHUNK_TOKENS", 1000)
+    monkeypatch.setattr("lens.engine.layers.CHUNK_TOKENS", 1000)
     asked, layer = [], Stock._layer
 
     def narrow(self, l, x, *rest):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lens.engine.edits import Edit, EditError
 from lens.engine.runs import Runs
 from lens.engine.sites import HEADED, SITES, Site, SiteError
-from lens.engine.walk import Stopped, walk
+from lens.engine.stopping import Stopped
+from lens.engine.walk.rows import walk
 from tests import naive
 from tests.models import KINDS, tiny
 
@@ -202,7 +203,7 @@ def test_small_chunks_give_the_same_numbers(monkeypatch):
     rows = [(p, [Edit(Site("z", l, head=h), "replace", source)]) for l in range(3) for h in range(4) for p in (0, 1)]
     reads = [[LENGTH - 1], [LENGTH - 3]]
     whole = walk(base, rows, reads).resid
-    monkeypatch.setattr("lens.engine.walk.CHUNK_TOKENS", 8)
+    monkeypatch.setattr("lens.engine.walk.rows.CHUNK_TOKENS", 8)
     assert torch.allclose(whole, walk(base, rows, reads, chunk_bytes=1).resid, atol=1e-5)
 
 
@@ -211,7 +212,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
     rows = [(0, [Edit(Site("resid_pre", l, position=p), "replace", source)]) for l in range(3) for p in range(LENGTH)]
     reads = [[LENGTH - 1], [LENGTH - 3]]
     whole, failures = walk(base, rows, reads).resid, []
-    import lens.engine.walk as module
+    import lens.engine.walk.rows as module
 
     attention, feed_forward = module.attention, module.feed_forward
 

@@ -332,7 +332,8 @@ def test_recovery_refuses_what_does_not_fit(recovery):
 
 
 def test_recovery_without_the_fast_walk_is_the_same(recovery, monkeypatch):
-    from lens.engine.decoder import Decoder, UnsupportedModel
+    from lens.engine.errors import UnsupportedModel
+    from lens.engine.walk.decoder import Decoder
 
     model, probe, old, new, found = recovery
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lens import locks
-from lens.engine import results
 from lens.forgetting import (
     METHODS,
     ForgettingError,
@@ -24,6 +23,7 @@ from lens.forgetting import (
     step_cost,
     summary,
 )
+from lens.results import dataset as results
 from lens.training import Recipe, Rows, TrainingError
 
 from ..models import KINDS, tiny

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import lens
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 
 OUTCOMES = ("accepted", "own_named", "own_unnamed", "builtin_named", "raw", "hang")
 #: Words under which a message may name an argument whose values are of this name.

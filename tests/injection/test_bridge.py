@@ -216,7 +216,7 @@ def test_over_items_finds_what_is_there():
     rng, n = np.random.default_rng(0), 40
     own, other = rng.normal(size=(n, 3, 2)), rng.normal(size=(n, 3, 2))
     own[:, 1, 0] += 2
-    ds = lens.engine.results.stamp(
+    ds = lens.results.dataset.stamp(
         xr.Dataset({"reading": (("item", "layer", "head"), own), "reading_other": (("item", "layer", "head"), other)}),
         {"kind": "test"},
     )

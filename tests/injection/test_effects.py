@@ -32,7 +32,7 @@ def planted(n=80, effect=0.0, cell=(2, 3), noise=1.0, seed=0, controls=("shuffle
         },
         coords={"layer": range(4), "strength": [1.0, 2, 3, 4, 5], "condition": ["memory", *controls]},
     )
-    return lens.engine.results.stamp(ds, {"kind": "injection", "call": {}, "status": "complete"})
+    return lens.results.dataset.stamp(ds, {"kind": "injection", "call": {}, "status": "complete"})
 
 
 def test_the_published_mean_drops_what_lies_beyond_two_population_deviations():

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import lens
-from lens.engine.results import ResultError
 from lens.injection import InjectionError, Item
+from lens.results.errors import ResultError
 from tests import naive
 from tests.models import KINDS, speaking
 

@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import lens
 from lens.engine import sweeps
-from lens.engine.walk import walk
+from lens.engine.walk.rows import walk
 from lens.injection import Item
 from tests.models import word_tokenizer
 
@@ -67,7 +67,7 @@ def peak_bytes(call):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks so small that they count for nothing beside the budgets below."""
-    monkeypatch.setattr("lens.engine.walk.CHUNK_TOKENS", 256)
+    monkeypatch.setattr("lens.engine.walk.rows.CHUNK_TOKENS", 256)
     monkeypatch.setattr("lens.engine.runs.CHUNK_TOKENS", 256)
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import lens.models
-from lens.engine.decoder import Decoder, UnsupportedModel
-from lens.engine.results import describe, provenance
+from lens.engine.errors import UnsupportedModel
 from lens.engine.sites import SiteError
+from lens.engine.walk.decoder import Decoder
 from lens.measure.attention import pattern_scores
 from lens.measure.reading import start_token
 from lens.measure.readout import (
@@ -23,6 +23,7 @@ from lens.measure.readout import (
     logit_lens,
 )
 from lens.prompts import Pair, PromptError
+from lens.results.dataset import describe, provenance
 from tests import naive
 from tests.models import KINDS, speaking, tiny
 

@@ -9,11 +9,11 @@ from scipy import stats
 
 import lens
 from lens import injection, vectors
-from lens.engine.results import stamp
 from lens.measure import effects
 from lens.measure.effects import SKEWED, clusters
 from lens.measure.samples import StatisticsError
 from lens.measure.units import joined, nested, nested_difference, nested_holm, rate_over_runs, unit_means
+from lens.results.dataset import stamp
 from tests.calibration.others import families, shares_over_runs
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lens import memorization
-from lens.engine import results
 from lens.engine.linear import linears
 from lens.engine.weights import edited_weights
 from lens.memorization import MemorizationError, Sequences
+from lens.results import dataset as results
 from tests import models as tiny_models
 from tests.memorization.helpers import clean, known, taught, weights
 

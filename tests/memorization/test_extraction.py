@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 
 from lens import memorization
-from lens.engine import results
 from lens.engine.weights import edited_weights
 from lens.measure.statistics import proportion
 from lens.memorization import MemorizationError, Sequences
 from lens.memorization.reading import Reader
+from lens.results import dataset as results
 from tests import models as tiny_models
 from tests.memorization.helpers import KNOWN, clean, known, taught, unknown
 

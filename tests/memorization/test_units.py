@@ -8,8 +8,8 @@ import xarray as xr
 from scipy import stats
 
 from lens import memorization
-from lens.engine import results
 from lens.memorization import MemorizationError, Sequences
+from lens.results import dataset as results
 from tests.memorization.helpers import KNOWN, clean, known, taught
 
 TEXTS = clean(6)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import lens
-from lens.engine.decoder import Decoder
+from lens.engine.walk.decoder import Decoder
 from tests.models import speaking
 
 PAIR = lens.Pair("w1 w2 w3 w4 w5 w6", corrupted="w1 w2 w9 w4 w8 w6", answer=" w7", foil=" w8")
@@ -129,7 +129,7 @@ def test_ctrl_c_leaves_a_partial_result(model, monkeypatch):
 
 
 def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monkeypatch):
-    import lens.engine.walk as walking
+    import lens.engine.walk.rows as walking
 
     real, calls = walking.feed_forward, []
 

@@ -10,8 +10,9 @@ import transformers as T
 import lens
 from lens import Pair, PatchError
 from lens.engine.anatomy import Anatomy
-from lens.engine.decoder import Decoder, UnsupportedModel
-from lens.engine.stock import Stock
+from lens.engine.errors import UnsupportedModel
+from lens.engine.layers import Stock
+from lens.engine.walk.decoder import Decoder
 from tests.models import tiny, word_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:every cell")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from lens.subspace import SubspaceError, hard_concrete, integrated_gradients, output_layers, slimming, zero_out
 from lens.subspace.attribution import multiplied
 from lens.subspace.data import losses, tokens_of

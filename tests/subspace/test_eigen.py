@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import eigh, subspace_angles
 from torch import nn
 
-from lens.engine.results import provenance
+from lens.results.dataset import provenance
 from lens.subspace import SubspaceError, generalised, principal_angles, statistics
 from tests.models import tiny
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from lens import subspace
 from lens.engine.linear import linears
-from lens.engine.results import provenance
+from lens.results.dataset import provenance
 from lens.subspace import SubspaceError, gradient_ascent, inject, output_layers, recall_at_k
 from lens.subspace.data import losses, tokens_of
 from tests.models import tiny

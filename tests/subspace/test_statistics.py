@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lens.engine.linear import LinearError, linears
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from lens.subspace import SubspaceError, statistics, sums
 from tests.models import KINDS, tiny
 

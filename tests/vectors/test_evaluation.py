@@ -11,7 +11,8 @@ import torch
 from scipy import stats
 
 import lens
-from lens.engine.results import ResultError, provenance, stamp
+from lens.results.dataset import provenance, stamp
+from lens.results.errors import ResultError
 from lens.vectors import VectorError
 from lens.vectors.evaluation import choose, evaluate, report
 from lens.vectors.prompts import answered, build

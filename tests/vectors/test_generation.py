@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens.engine.results import provenance
+from lens.results.dataset import provenance
 from lens.vectors import Task, VectorError, written
 from lens.vectors.generation import Generated, generate
 from lens.vectors.prompts import build

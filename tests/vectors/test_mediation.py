@@ -9,7 +9,7 @@ import xarray as xr
 
 import lens
 from lens import vectors
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from lens.vectors import (
     Task,
     VectorError,
@@ -251,11 +251,11 @@ def test_outputs_that_share_their_first_token_are_told(smollm2):
         ),
     ):
         ds = head_effects(smollm2, Task.from_pairs(pairs, name="two words"), method="atp", **options)
-    assert lens.engine.results.provenance(ds)["shared_first_tokens"] == 2
+    assert lens.results.dataset.provenance(ds)["shared_first_tokens"] == 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ds = head_effects(smollm2, Task.from_pairs(pairs[1:], name="one word"), method="atp", **options)
-    assert lens.engine.results.provenance(ds)["shared_first_tokens"] == 0
+    assert lens.results.dataset.provenance(ds)["shared_first_tokens"] == 0
 
 
 def result(effect, **call):
@@ -263,7 +263,7 @@ def result(effect, **call):
         {"effect": (("prompt", "layer", "head"), np.asarray(effect, float))},
         {"layer": np.arange(2), "head": np.arange(3)},
     )
-    from lens.engine import results
+    from lens.results import dataset as results
 
     return results.stamp(
         ds,
@@ -312,12 +312,12 @@ def test_summary_and_head_sets():
     )
     # all sign patterns but the two extreme ones give a smaller mean: 2 / 2^12, six heads tested
     assert float(made["p"][1, 2]) < 2e-3 and float(made["p_holm"][1, 2]) < 0.01 and int(made["rank"][1, 2]) == 0
-    stats = lens.engine.results.provenance(made)["statistics"]
+    stats = lens.results.dataset.provenance(made)["statistics"]
     assert (stats["p_kind"], stats["p_floor"]) == (
         "monte carlo" if 2**12 > stats["flips"] else "exact",
         pytest.approx(2 / 2**12),
     )
-    few = lens.engine.results.provenance(summary(ds, resamples=500, flips=99))["statistics"]
+    few = lens.results.dataset.provenance(summary(ds, resamples=500, flips=99))["statistics"]
     assert (few["p_kind"], few["p_floor"]) == ("monte carlo", pytest.approx(0.01))
     assert top_heads(ds, 2) == [(1, 2), (0, 1)]
     other = result(np.zeros((3, 2, 3)) + np.array([[0, 0, 9.0], [0, 0, 0]]))
@@ -410,7 +410,7 @@ def test_smollm2_equals_hooked_passes(smollm2):
     ds = head_effects(smollm2, "present_past", means=means, trials=1, shots=4)
     prompt = build(smollm2, "present_past", "shuffled", n=1, shots=4, split="valid", seed=TRIALS_SEED)[0]
     hf = smollm2.original_model
-    from lens.engine.decoder import unwrapped
+    from lens.engine.walk.blocks import unwrapped
 
     for l, h in ((0, 0), (5, 3), (14, 1), (20, 5), (29, 8)):
 

@@ -244,7 +244,7 @@ def test_a_saved_vector_comes_back(tmp_path):
 
 def test_a_vector_of_another_model_is_refused():
     model = speaking("llama")
-    decoder = lens.engine.decoder.Decoder.of(model)
+    decoder = lens.engine.walk.decoder.Decoder.of(model)
     with pytest.raises(VectorError, match="d_model 576, this model 32"):
         require_width(decoder, Vector(torch.ones(576)))
     with pytest.raises(VectorError, match="5 layers, this model 3"):

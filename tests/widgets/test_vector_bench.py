@@ -17,7 +17,7 @@ import xarray as xr
 import lens
 import widgets
 from lens import vectors
-from lens.engine.walk import Stopped
+from lens.engine.stopping import Stopped
 from lens.vectors import VectorError
 from tests.widgets import fakes
 from widgets import _vector, _vector_tools

@@ -6,7 +6,8 @@ import itertools
 
 import lens
 from lens import prompts
-from lens.engine import results, runs
+from lens.engine import runs
+from lens.results import dataset as results
 
 from . import Subject
 from .common import direction, enter, ids, model, pair, pairs, patched

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from lens import figures
-from lens.engine.results import stamp
+from lens.results.dataset import stamp
 from tests import (
     test_figures_forgetting as forgetting,
 )

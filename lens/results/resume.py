@@ -10,10 +10,10 @@ import xarray as xr
 
 from ..arguments import FilePath, Model, door
 from ..models import weight_hash
-from . import results
+from ..models.state import identity
+from . import dataset as results
+from .errors import ResultError
 from .files import check_path
-from .results import ResultError
-from .state import identity
 from .store import Store, load_store, restate, unstated
 
 

@@ -23,8 +23,8 @@ import xarray as xr
 
 from .. import reading
 from ..arguments import door
-from ..errors import Error
 from ..markup import as_written
+from .errors import ResultError
 
 #: Number of the layout of the provenance record that this version writes and reads.
 SCHEMA = 1
@@ -87,10 +87,6 @@ _TITLES = {
     "picture relearning": "Relearning of pictures",
 }
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
-
-
-class ResultError(Error, OSError):
-    """A result that cannot be stamped, saved or opened; the message names the path or argument and the next step."""
 
 
 # -- the record ---------------------------------------------------------------------------------------------------
@@ -437,7 +433,7 @@ class Accessor:
         return provenance(self._ds)
 
     def peak(self, variable: str | None = None, *, average: tuple[str, ...] = ("prompt",)) -> Peak | None:
-        """The cell of largest absolute effect with its labels; see ``lens.engine.results.peak``."""
+        """The cell of largest absolute effect with its labels; see ``lens.results.dataset.peak``."""
         return peak(self._ds, variable, average=average)
 
     def table(self) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from zarr.core.sync import sync
 from .. import files
 from ..arguments import PathLike
 from ..files import FileError
-from .results import ResultError
+from .errors import ResultError
 
 _SETTLE_SECONDS = 10
 

@@ -20,22 +20,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .blocks import RunError
-from .edits import Edit
+from ..edits import Edit
+from ..errors import RunError
+from ..memory import ERRORS, out_of_memory
+from ..runs import Runs
+from ..stopping import Stopped, says_stop
 from .forward import Layout, attention, feed_forward
-from .memory import ERRORS, out_of_memory
 from .plan import Plan, Writes, plan
-from .runs import Runs
-from .stopping import says_stop
 
 #: Tokens of one matrix product, at most: enough for full speed, and bounds the working memory.
 CHUNK_TOKENS = 2048
 #: Tokens of a row up to which rows that continue the same tokens read them together, and how many rows that takes.
 FEW_TOKENS, MANY_ROWS = 4, 2
-
-
-class Stopped(Exception):
-    """A walk was asked to stop; nothing of it is to be used."""
 
 
 @dataclass

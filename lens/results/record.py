@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..engine.sessions import hash_of
+from ..engine.walk.decoder import Decoder
 from ..models import name_of, weight_hash
+from ..models.state import State, identity
 from ..prompts import Pair
-from .decoder import Decoder
-from .sessions import hash_of
-from .state import State, identity
 
 _PACKAGES = ("torch", "transformers", "transformer-lens", "xarray")
 
@@ -37,7 +37,7 @@ def record_of(
     seed, versions, start.
 
     ``model.state`` is the digest of all that weights do not say of the model as it is now
-    (``lens.engine.state.identity``), None where that cannot be told; ``model.unusual`` names hooks, replaced methods
+    (``lens.models.state.identity``), None where that cannot be told; ``model.unusual`` names hooks, replaced methods
     and adapters in words. Arguments of ``call`` are made
     plain: slices, ranges and arrays become what JSON can hold.
 
@@ -50,7 +50,7 @@ def record_of(
         ResultError: with ``store``, a model or a metric whose content cannot be told: the store could return another
             one's values.
     """
-    from .results import ResultError
+    from .errors import ResultError
 
     # a decoder that was made for an earlier call says what the model was then
     told = identity(model.hf, None) if isinstance(model, Decoder) else identity(model, state)

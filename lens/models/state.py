@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models.tree import Tree
 from .foreign import Foreign, foreign, hooks_on, modules_of, of_library, plain_name, replaced_methods, user_hooks
 from .identity import MODULE_INTERNAL, Unidentified, digest, installed
+from .tree import Tree
 
 __all__ = [
     "Foreign",

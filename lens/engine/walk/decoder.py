@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .blocks import FAMILIES, Block, Norm, RunError, UnsupportedModel, part_of, unwrapped
-from .changes import WEIGHTS, Changes, edits_in_force
-from .effective import is_plain, linear_map, mixing_layer, shape, table
+from ...models.state import State
+from ..changes import WEIGHTS, Changes, edits_in_force
+from ..effective import is_plain, linear_map, mixing_layer, shape, table
+from ..errors import RunError, UnsupportedModel
+from ..memory import out_of_memory
+from ..sessions import hash_of
+from .blocks import FAMILIES, Block, Norm, part_of, unwrapped
 from .forward import Layout, all_blocks
-from .memory import out_of_memory
-from .sessions import hash_of
-from .state import State
 
 __all__ = [
     "FAMILIES",

@@ -21,8 +21,9 @@ import xarray as xr
 import zarr
 
 from .. import reading
+from .dataset import ATTRIBUTE, Result, _check_dataset, fingerprint, provenance, stamp
+from .errors import ResultError
 from .files import about, check_path, failure, new_path, settle
-from .results import ATTRIBUTE, Result, ResultError, _check_dataset, fingerprint, provenance, stamp
 from .saving import COMPRESSORS, STORE_MARK, _prepared, consolidate, folder_metadata, read_zarr, write_zarr
 
 #: Axes that are cut into regions of one cell unless told otherwise.

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..edits import Edit, EditError, as_computed
+from ..runs import Runs, Source
+from ..sites import HEADED, ORDER, SiteError, indices
 from .decoder import Decoder
-from .edits import Edit, EditError, as_computed
-from .runs import Runs, Source
-from .sites import HEADED, ORDER, SiteError, indices
 
 #: First site of a block that can be changed without running its attention again.
 _AFTER_ATTENTION = ORDER["z"]

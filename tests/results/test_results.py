@@ -30,10 +30,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lens import files
-from lens.engine import results
-from lens.engine.results import Peak, Result, ResultError, describe, fingerprint, peak, provenance, stamp, table
-from lens.engine.saving import export, open_result, save
-from lens.engine.store import Store
+from lens.results import dataset as results
+from lens.results.dataset import Peak, Result, describe, fingerprint, peak, provenance, stamp, table
+from lens.results.errors import ResultError
+from lens.results.saving import export, open_result, save
+from lens.results.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = [
@@ -732,7 +733,7 @@ def _child(folder, ds, body, *args) -> subprocess.Popen:
         save(ds, source)
     code = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom lens import"
-        " files\nfrom lens.engine import saving\nfrom lens.engine.store import Store\nds ="
+        " files\nfrom lens.engine import saving\nfrom lens.results.store import Store\nds ="
         f" saving.open_result({str(source)!r})\n{body}"
     )
     env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -1133,7 +1134,7 @@ def test_a_store_that_lost_a_chunk_is_refused(tmp_path):
 
 def test_modules_do_not_import_jupyter_or_plotting():
     code = (
-        "import sys; sys.path.insert(0, '.'); import lens.engine.results, lens.engine.saving, lens.engine.store; "
+        "import sys; sys.path.insert(0, '.'); import lens.results.dataset, lens.results.saving, lens.results.store; "
         "print([m for m in ('IPython', 'ipywidgets', 'matplotlib.pyplot', 'plotly') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -25,12 +25,13 @@ from zarr.codecs import ZstdCodec
 from .. import containers, reading
 from ..arguments import FilePath, door
 from ..files import flush, previous
+from .dataset import ATTRIBUTE, Result, _check_dataset, provenance, read_record, table
+from .errors import ResultError
 from .files import about, check_path, failure, new_path
-from .results import ATTRIBUTE, Result, ResultError, _check_dataset, provenance, read_record, table
 
 COMPRESSORS = (ZstdCodec(level=3, checksum=True),)
 SUFFIXES = (".nc", ".csv", ".parquet")
-#: Attribute of the variable ``done`` by which a folder that is written region by region is known (lens.engine.store).
+#: Attribute of the variable ``done`` by which a folder that is written region by region is known (lens.results.store).
 STORE_MARK = "mnemoscope_store"
 #: Attribute of a NetCDF text variable that holds its labels as JSON, where one contains NUL (NetCDF ends text there).
 EXACT = "exact_json"

@@ -21,16 +21,17 @@ from torch import Tensor
 
 from .anatomy import Anatomy, evaluating
 from .changes import temporary
-from .decoder import UnsupportedModel, unwrapped, without_wrapper
 from .edits import Edit
 from .effective import mixing_layer
+from .errors import UnsupportedModel
+from .hooks import HookedForwards, Recorded, on_rows, writes_of
 from .memory import ERRORS, no_room, out_of_memory
 from .metrics import LOGIT_BYTES
 from .places import alone, before_call
-from .rows import HookedForwards, Recorded, on_rows, writes_of
 from .sites import ORDER, Site, indices
-from .stopping import says_stop
-from .walk import Stopped
+from .stopping import Stopped, says_stop
+from .walk.blocks import unwrapped
+from .walk.decoder import without_wrapper
 
 #: Tokens of one call of a layer.
 CHUNK_TOKENS = 1024

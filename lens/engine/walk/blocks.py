@@ -13,16 +13,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import Error
-from .effective import is_plain, linear_map
-
-
-class UnsupportedModel(Error, RuntimeError):
-    """The model's blocks are not of a type that the fast walk knows, or its logits differ on the probe."""
-
-
-class RunError(Error, ValueError):
-    """What no run can be made of: a model in no state to be read, or tokens and activations that do not fit it."""
+from ..effective import is_plain, linear_map
+from ..errors import UnsupportedModel
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

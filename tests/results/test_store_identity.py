@@ -12,8 +12,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch.nn.utils import prune
 
 import lens
-from lens.engine.results import fingerprint
-from lens.engine.store import STORE_MARK, _identity
+from lens.results.dataset import fingerprint
+from lens.results.store import STORE_MARK, _identity
 from tests.models import speaking, tiny, word_tokenizer
 
 PAIRS = [lens.Pair("w5 w9 w13 w17 w21", corrupted="w5 w9 w30 w17 w21", answer=" w11", foil=" w23")]
@@ -138,7 +138,7 @@ def older(store):
     """Makes a store as it was before records had their model's state."""
     record = lens.record(lens.open(store))
     del record["model"]["state"]
-    stored = lens.engine.results.stamp(lens.open(store), record)
+    stored = lens.results.dataset.stamp(lens.open(store), record)
     group = zarr.open_group(store, mode="r+", use_consolidated=False)
     group.attrs["mnemoscope"] = json.dumps(record)
     mark = json.loads(group["done"].attrs[STORE_MARK])

@@ -1,0 +1,258 @@
+"""Edits by forward hooks on any forward or generation through the model, which is what ``lens.edited`` uses.
+
+They go through the places that ``Anatomy`` found, as edited runs do row by row (``rows``): a site means the same
+everywhere.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..arguments import Model, door
+from ..notices import warn
+from .anatomy import Anatomy
+from .change import Change, resolved
+from .changes import ACTIVATIONS, ChangeError, Undo
+from .edits import Edit, EditError, as_computed
+from .errors import UnsupportedModel
+from .hooks import HookedForwards, Recorded, Write, on_rows, writes_of
+from .in_force import InForce, put
+from .positions import Clock, Placed, running
+from .recompute import hold, recomputing, release
+from .sites import ORDER
+from .walk.blocks import unwrapped
+
+__all__ = [
+    "Change",
+    "Handle",
+    "HookedForwards",
+    "Recorded",
+    "Write",
+    "edited",
+    "install",
+    "on_rows",
+    "resolved",
+    "writes_of",
+]
+
+
+@dataclass(frozen=True)
+class Handle:
+    """Something in force on a model; ``remove`` undoes it."""
+
+    remove: Callable[[], None]
+
+
+def install(model: Any, edits: Sequence[Edit]) -> list[Handle]:
+    """Puts edits in force on every forward through a model and returns what undoes them.
+
+    An edit with positions applies to the tokens at these positions of the whole text, wherever in a generation they are
+    computed; negative positions count from the end of the text so far. An edit without a position applies to every
+    token. Padding, in front or behind, has no position and is not edited; positions come from position ids, the
+    attention mask and the cache. A model that gives other numbers for padded rows, or after a cache, than for the text
+    by itself is refused there. A backward pass under gradient checkpointing computes blocks again under the edits, also
+    after they have ended. Removing the last handle warns about edits that no token met. With a cache, what was computed
+    under an edit stays in the cache. Text handed to a bridge is tokenised by the bridge; one from ``lens.load`` puts no
+    start token in front, another may (``prepend_bos``), and positions then count it.
+
+    Raises:
+        EditError: a value that is not a tensor, or a site that was not found in this model; from a forward, positions
+            that cannot be told, and ways of calling the model in which it gives other numbers than for the text by
+            itself.
+        SiteError: no such layer, head, neuron or key.
+    """
+    undo = put(model, lambda: _prepared(model, edits))
+    return [Handle(undo.undo)]
+
+
+def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
+    edits = as_computed(edits)
+    for edit in edits:
+        if not isinstance(edit, Edit):
+            raise EditError(
+                f"edit={edit!r} is no lens.Edit; write lens.Edit(lens.Site('attn_out', layer=9), 'add', value)."
+            )
+        if edit.value is not None and not isinstance(edit.value, Tensor):
+            raise EditError(
+                f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor, because"
+                " a text that is generated has no run to align with. Take one with run.get(site, layer)[position]."
+            )
+    if not edits:
+        return Undo(model, "no edit", lambda undo: None, ACTIVATIONS)
+    try:
+        anatomy = Anatomy.of(model)
+        groups: dict[tuple[int, int, str], list[tuple[int, Edit, Change]]] = {}
+        for number, edit in enumerate(edits):
+            name, layer, change = resolved(anatomy, edit)
+            name, layer = anatomy.shown(edit.site.name, edit.site.layer)
+            groups.setdefault((layer, ORDER[name], name), []).append((number, edit, change))
+    except UnsupportedModel as error:
+        raise EditError(f"edits cannot be put on this model: {error}") from error
+    force = _InForce(anatomy, edits, groups)
+    force.undo = Undo(
+        model,
+        f"lens.edited with {len(edits)} edit{'s' if len(edits) > 1 else ''} ({edits[0].site})",
+        force.install,
+        ACTIVATIONS,
+    )
+    force.undo.after = force.report
+    return force.undo
+
+
+class _InForce:
+    """Edits in force on a model: their hooks, the positions of the forward under way, and what a checkpointed block is
+    told.
+    """
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        edits: Sequence[Edit],
+        groups: dict[tuple[int, int, str], list[tuple[int, Edit, Change]]],
+    ):
+        self.anatomy, self.edits, self.groups = anatomy, edits, groups
+        self.met: set[int] = set()
+        self.forwards = 0
+        self.clock: Clock | None = None
+        self.undo: Undo | None = None
+        self._undo: list[Callable[[], None]] = []
+
+    def install(self, undo: Undo) -> None:
+        undo.back(self.remove)
+        self.clock = Clock(self.anatomy, self._started, any(_from_end(e.site.position) for e in self.edits), undo)
+        self._undo.append(self.clock.remove)
+        self._attach(self._undo)
+
+    def remove(self) -> None:
+        release(self.anatomy.hf, self)
+        _all(self._undo)
+
+    def report(self) -> None:
+        idle = [edit.site for number, edit in enumerate(self.edits) if number not in self.met]
+        if self.forwards and idle and sys.exc_info()[0] is None:
+            more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
+            warn(f"no token met the edit at {idle[0]}{more}; was the text shorter than its position?")
+
+    def _attach(self, undo: list[Callable[[], None]], only: int | None = None) -> None:
+        for (layer, _, name), members in sorted(self.groups.items(), key=lambda g: g[0]):
+            # under a changed pattern every block runs by another attention function
+            if only is None or layer == only or name == "pattern":
+                undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met), everywhere=True))
+
+    def _started(self) -> None:
+        if not self.undo.mine():
+            raise ChangeError(
+                f"model: {self.undo.what} is in force, put there by thread {self.undo.thread.name!r}, and this forward"
+                f" of thread {threading.current_thread().name!r} would be edited too. Wait for the end of its with"
+                " block, or give each thread a model of its own."
+            )
+        self.forwards += 1
+        if self.anatomy.hf.training:
+            hold(self.anatomy.hf, self)
+        if running("checkpoint", "torch.utils.checkpoint"):
+            raise EditError(
+                "edits are in force on a model whose whole forward is inside torch.utils.checkpoint: after the with "
+                "block the backward pass would run it again without them. Call the model outside of checkpoint; "
+                "model.gradient_checkpointing_enable() saves memory too, and edits go along with it."
+            )
+
+    def moment(self) -> Placed | None:
+        return self.clock.placed
+
+    @contextmanager
+    def again(self, block: nn.Module, args: tuple, moment: Placed | None):
+        """The edits of one block during a run of it: they are there already the first time, and after the with block no
+        more.
+        """
+        layer = next((l for l, m in enumerate(self.anatomy.layers) if unwrapped(m) is block), None)
+        undo: list[Callable[[], None]] = []
+        try:
+            if layer is not None:
+                if not self._undo:
+                    self._attach(undo, layer)
+                self.anatomy.enter(layer, args)
+            with self.clock.at(moment):
+                yield
+        finally:
+            _all(undo)
+
+
+def _all(undo: list[Callable[[], None]]) -> None:
+    while undo:
+        undo[-1]()
+        undo.pop()
+
+
+def _from_end(position: Any) -> bool:
+    if isinstance(position, slice):
+        return any(p is not None and p < 0 for p in (position.start, position.stop))
+    return position is not None and any(int(p) < 0 for p in (position if hasattr(position, "__iter__") else [position]))
+
+
+_FORGOTTEN = (
+    "edits are in force on a model of which a part is inside torch.utils.checkpoint by other means than its own: the"
+    " backward pass would run that part again without them, and give another gradient. Take that off and call"
+    " model.gradient_checkpointing_enable(), which edits go along with; or run under torch.no_grad() where no gradient"
+    " is wanted."
+)
+
+
+def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set[int]) -> Callable[[Tensor], Tensor]:
+    def change(x: Tensor) -> Tensor:
+        new = x
+        if clock.elsewhere:
+            return x  # a forward of another thread that was under way when these edits came
+        if clock.still or (not clock.counts and recomputing()):
+            return x  # a forward of the clock's own, or a block of one that was made without these edits
+        if not clock.counts:
+            if clock.unknown:
+                raise EditError(
+                    "while edits are in force the model was called in a way of which its tokens cannot be told; call it"
+                    " with input_ids= or inputs_embeds=."
+                )
+            raise EditError(
+                "a block was called by itself while edits are in force: of which token each row is cannot be told. "
+                "Call the model itself."
+            )
+        if clock.forgotten:
+            raise EditError(_FORGOTTEN)
+        for number, edit, what in members:
+            if (
+                clock.placed.known is not None
+                and what.value is not None
+                and what.value.ndim > 1 + what.headed
+                and len(what.value) > 1
+            ):
+                raise EditError(f"value has one entry a position: {clock.placed.known}")
+            slots = clock.placed.slots(edit.site.position, x.shape[:2]).to(x.device)
+            row, column = (slots >= 0).nonzero(as_tuple=True)
+            if len(row):
+                met.add(number)
+                new = new.clone() if new is x else new
+                what.write(new, row, column, slots[row, column], edit.site)
+        return new
+
+    return change
+
+
+@door(EditError)
+def edited(model: Model, *edits: Edit) -> InForce:
+    """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
+
+    Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the
+        whole
+    text; while generating with a cache, an edit without a position applies to each new token. Values must be tensors.
+
+    Raises:
+        EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.
+        ChangeError: another thread is computing with the model; and in a forward of a thread that was there before
+            these edits and is not the one that put them in force.
+    """
+    return InForce(model, lambda: _prepared(model, edits), model)

@@ -1,0 +1,1 @@
+"""Labelled results: their record, their files, and stores that a sweep writes as it goes."""

@@ -51,7 +51,7 @@ class Edit:
 
     site: Site
     op: str
-    value: torch.Tensor | "Runs" | None = None
+    value: torch.Tensor | Runs | None = None
     scale: float = 1.0
 
     def __post_init__(self):

@@ -2,11 +2,11 @@
 
 How to put a door before a function, a method or a class:
 
-    from ..arguments import Count, Model, Seed, Share, Layers, FilePath, door
+    from ..arguments import Count, HFModel, Seed, Share, Layers, FilePath, door
 
     @door(PatchError)                       # the family's own error; outermost, above @of_one_model and @torch.no_grad
     @of_one_model
-    def patch(model: Model, pairs: Pair | Sequence[Pair], *, layers: Layers = None, k: Count = 10,
+    def patch(model: HFModel, pairs: Pair | Sequence[Pair], *, layers: Layers = None, k: Count = 10,
               level: Share = 0.95, direction: Literal["denoise", "noise"] = "denoise",
               stop: Callable[[], bool] | None = None) -> xr.Dataset: ...
 
@@ -16,7 +16,7 @@ How to put a door before a function, a method or a class:
 
     @classmethod
     @door(RunError)                         # below classmethod, staticmethod and property
-    def record(cls, model: Model, ids: Sequence[Tensor]): ...
+    def record(cls, model: HFModel, ids: Sequence[Tensor]): ...
 
 What an annotation asks for:
 
@@ -24,7 +24,7 @@ What an annotation asks for:
   (text that can be encoded), ``Literal`` (a choice), ``None`` where the annotation has it. A default is always taken.
 - Words: ``Count``, ``Draws`` (of repetitions: at most ten million), ``Size`` (from 0), ``Seed``, ``Share`` (in (0, 1)),
   ``Fraction`` (in [0, 1]), ``Portion`` (in (0, 1]), ``Positive``, ``NonNegative``, ``Real`` (infinity too), ``Name``
-  (text that is not empty), ``FilePath``, ``Model``, ``TokenRows`` (ids), ``TokenRow`` (those of one row too),
+  (text that is not empty), ``FilePath``, ``HFModel``, ``TokenRows`` (ids), ``TokenRow`` (those of one row too),
   ``Index``, ``Token`` (text or id), ``Layers`` and ``Heads`` (indices, slices, ranges, sequences of indices),
   ``Positions`` (names and groups too).
 - Others: ``Annotated[int, Whole(2, 64)]``, ``Annotated[float, Number(0, 10)]``, ``Annotated[Sequence[X], Filled()]``
@@ -70,9 +70,9 @@ from .words import (
     FilePath,
     Fraction,
     Heads,
+    HFModel,
     Index,
     Layers,
-    Model,
     Name,
     NonNegative,
     Portion,
@@ -98,13 +98,13 @@ __all__ = [
     "Filled",
     "Fitting",
     "Fraction",
+    "HFModel",
     "Heads",
     "Ids",
     "Index",
     "Indices",
     "Labels",
     "Layers",
-    "Model",
     "ModelLike",
     "Name",
     "NonNegative",

@@ -28,7 +28,7 @@ Real = Annotated[float, Number(infinite=True)]
 Name = Annotated[str, Text(filled=True)]
 FilePath = Annotated[Any, PathLike()]
 #: Something with parameters; whether a method can take it is found where it is read.
-Model = Annotated[Any, ModelLike()]
+HFModel = Annotated[Any, ModelLike()]
 #: Rows of token ids; TokenRow: of one row, too.
 TokenRows = Annotated[Any, Ids()]
 TokenRow = Annotated[Any, Ids(one=True)]

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..arguments import Model, Portion, Seed, Whole, door
+from ..arguments import HFModel, Portion, Seed, Whole, door
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
 from ..engine.sweeps import hidden
@@ -29,7 +29,7 @@ _OWN = ("kept", "mass", "removed", "seconds")
 @door(CurvatureError)
 @of_one_model(reads=False)
 def curve(
-    model: Model,
+    model: HFModel,
     decomposition: Decomposition,
     rhos: Portion | Sequence[Portion],
     evaluate: Callable[[Any], Mapping[str, Any]],

@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..arguments import Model, Portion, Size, door, unfit
+from ..arguments import HFModel, Portion, Size, door, unfit
 from ..engine.changes import Undo
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.in_force import InForce
@@ -103,7 +103,7 @@ class Edit:
         )
 
     @door(CurvatureError)
-    def applied(self, model: Model) -> InForce:
+    def applied(self, model: HFModel) -> InForce:
         """The model with the new weights inside the with block; afterwards, also after an exception, the old ones,
         bit-equal. Yields the model.
 

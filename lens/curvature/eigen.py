@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..arguments import AllFinite, Count, FilePath, Filled, Model, door, unfit
+from ..arguments import AllFinite, Count, FilePath, Filled, HFModel, door, unfit
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.linear import linears, near
 from ..notices import warn
@@ -161,7 +161,7 @@ class Decomposition(Mapping):
 
 
 @door(CurvatureError)
-def decompose(model: Model, factors: Factors, *, folder: FilePath | None = None) -> Decomposition:
+def decompose(model: HFModel, factors: Factors, *, folder: FilePath | None = None) -> Decomposition:
     """The eigendecomposition of both factors of every layer; a factor that layers share is taken apart once.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..arguments import Count, FilePath, Model, Seed, Size, door, unfit
+from ..arguments import Count, FilePath, HFModel, Seed, Size, door, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.lengths import Lengths
@@ -78,7 +78,7 @@ class Factors:
 @door(CurvatureError)
 @of_one_model(reads=False)
 def factors(
-    model: Model,
+    model: HFModel,
     layers: str | Sequence[str],
     batches: Any,
     *,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arguments import Count, FilePath, Model, Seed, door
+from ..arguments import Count, FilePath, HFModel, Seed, door
 from ..engine.sessions import of_one_model
 from . import passes
 from .eigen import Decomposition
@@ -20,7 +20,7 @@ from .factors import prepared, require_model
 @door(CurvatureError)
 @of_one_model(reads=False)
 def second_moments(
-    model: Model,
+    model: HFModel,
     decomposition: Decomposition,
     batches: Any,
     *,

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..arguments import Count, Model, Portion, Seed, Share, Size, door
+from ..arguments import Count, HFModel, Portion, Seed, Share, Size, door
 from ..engine.lengths import Lengths
 from ..engine.linear import inputs_of, linears
 from ..engine.sessions import of_one_model
@@ -120,7 +120,7 @@ def spectrum(
 @of_one_model(reads=False)
 @torch.no_grad()
 def activation_ratio(
-    model: Model,
+    model: HFModel,
     decomposition: Decomposition,
     memorised: Any,
     clean: Any,

@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import nn
 
-from ..arguments import Model, door
+from ..arguments import HFModel, door
 from ..errors import Error
 from ..notices import warn
 from .interrupts import critical, hold, pressed, release
@@ -375,7 +375,7 @@ def edits_in_force(model: Any) -> bool:
 
 
 @door(ChangeError)
-def restore(model: Model) -> list[str]:
+def restore(model: HFModel) -> list[str]:
     """Undoes everything that this library has in force on a model, and says what that was: for a person who has lost
     what would undo it.
 

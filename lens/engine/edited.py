@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..arguments import Model, door
+from ..arguments import HFModel, door
 from ..notices import warn
 from .anatomy import Anatomy
 from .change import Change, resolved
@@ -243,7 +243,7 @@ def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set
 
 
 @door(EditError)
-def edited(model: Model, *edits: Edit) -> InForce:
+def edited(model: HFModel, *edits: Edit) -> InForce:
     """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
 
     Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..arguments import Filled, Index, Model, door, unfit
+from ..arguments import Filled, HFModel, Index, door, unfit
 from .errors import RunError, UnsupportedModel
 from .sites import ORDER, SITES, SiteError, indices
 from .walk.decoder import Decoder
@@ -119,7 +119,9 @@ class Runs:
     @classmethod
     @door(RunError)
     @torch.no_grad()
-    def record(cls, model: Decoder | Model, ids: Sequence[Tensor], keep: Sequence[Kept] | Set[Kept] = ("z",)) -> "Runs":
+    def record(
+        cls, model: Decoder | HFModel, ids: Sequence[Tensor], keep: Sequence[Kept] | Set[Kept] = ("z",)
+    ) -> "Runs":
         """Runs every prompt once and keeps what edits need.
 
         Args:
@@ -157,7 +159,7 @@ class Runs:
     @torch.no_grad()
     def record_pair(
         cls,
-        model: Decoder | Model,
+        model: Decoder | HFModel,
         ids: Sequence[Tensor],
         others: Sequence[Tensor],
         keep: Sequence[Kept] | Set[Kept] = ("z",),
@@ -420,7 +422,7 @@ def _groups(sizes: Sequence[int]) -> list[tuple[int, int]]:
 @door(SiteError)
 @torch.no_grad()
 def mean_activation(
-    model: Decoder | Model, ids: Sequence[Tensor], site: Kept, layer: Index, position: Literal["all"] | Index = "all"
+    model: Decoder | HFModel, ids: Sequence[Tensor], site: Kept, layer: Index, position: Literal["all"] | Index = "all"
 ) -> Tensor:
     """The mean of a site's activation over prompts, for edits of kind ``mean``.
 

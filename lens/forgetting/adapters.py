@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
-from ..arguments import Count, Filled, Model, Positive, Seed, door, shown, unfit
+from ..arguments import Count, Filled, HFModel, Positive, Seed, door, shown, unfit
 from .data import ForgettingError
 
 
@@ -28,7 +28,7 @@ class LoRA:
     targets: Annotated[Sequence[str], Filled()] = ("q_proj", "v_proj")
 
     @door(ForgettingError)
-    def touched(self, model: Model) -> tuple[str, ...]:
+    def touched(self, model: HFModel) -> tuple[str, ...]:
         """Names of the weights that adapters would change.
 
         Raises: ForgettingError: no such linear layers in the model.
@@ -60,7 +60,7 @@ class LoRA:
         return names
 
     @door(ForgettingError)
-    def put_on(self, model: Model, seed: Seed) -> Any:
+    def put_on(self, model: HFModel, seed: Seed) -> Any:
         """The model in a peft wrapper with fresh adapters, which change nothing yet; drawn by the seed alone."""
         from peft import LoraConfig, get_peft_model
 
@@ -82,7 +82,7 @@ class LoRA:
 
     @staticmethod
     @door(ForgettingError)
-    def merged(wrapped: Model) -> Any:
+    def merged(wrapped: HFModel) -> Any:
         """The plain model with the adapters' products added to its weights."""
         if not hasattr(wrapped, "merge_and_unload"):
             raise ForgettingError(unfit("wrapped", wrapped, "a model in a peft wrapper, as put_on gives"))

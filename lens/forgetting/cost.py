@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Count, Draws, Model, Positive, Seed, door
+from ..arguments import Count, Draws, HFModel, Positive, Seed, door
 from ..engine.sessions import of_one_model
 from ..training import Recipe, Rows, train
 from .adapters import LoRA
@@ -23,7 +23,7 @@ from .sequence import trained_parameters
 @door(ForgettingError)
 @of_one_model(reads=False)
 def step_cost(
-    model: Model,
+    model: HFModel,
     rows: Rows,
     method: str | Method = "guided",
     *,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from ..arguments import Count, Model, Name, Unfit, Whole, door, shown, unfit
+from ..arguments import Count, HFModel, Name, Unfit, Whole, door, shown, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.anatomy import Anatomy, evaluating
 from ..engine.errors import UnsupportedModel
@@ -233,7 +233,7 @@ def _unreached(name: str, why: str) -> ForgettingError:
 @door(ForgettingError)
 @of_one_model(reads=False)
 @torch.no_grad()
-def accuracy(model: Model, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarray, " prompt"]:
+def accuracy(model: HFModel, probe: Probe, *, batch: Count = 64) -> Bool[np.ndarray, " prompt"]:
     """Per prompt, whether the whole answer is the model's greedy continuation.
 
     Greedy decoding writes an answer exactly if, after each true prefix, the answer's next token is the likeliest one:

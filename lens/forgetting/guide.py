@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..arguments import Model, Seed, Size, door, unfit
+from ..arguments import HFModel, Seed, Size, door, unfit
 from ..engine.changes import temporary
 from .data import ForgettingError, anatomy
 
@@ -68,7 +68,7 @@ class Guide:
         return replace(self, direction=draw * (self.direction.norm() / draw.norm()))
 
     @door(ForgettingError)
-    def check(self, model: Model, name: str = "guide") -> None:
+    def check(self, model: HFModel, name: str = "guide") -> None:
         """Refuses a guide that does not fit the model.
 
         Raises: ForgettingError: another width, a layer or a head that the model does not have.

@@ -13,7 +13,7 @@ import xarray as xr
 from scipy import stats
 from torch import Tensor
 
-from ..arguments import Count, Index, Model, Seed, Share, array, door, shown
+from ..arguments import Count, HFModel, Index, Seed, Share, array, door, shown
 from ..engine.probe import ATTENTION, MLP
 from ..measure.effects import UNITS, clusters
 from ..measure.means import NONE, over_runs
@@ -386,7 +386,7 @@ def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: Seed = 0)
 
 
 @door(ForgettingError)
-def weight_drift(before: Mapping[str, Tensor] | Model, after: Mapping[str, Tensor] | Model) -> pd.DataFrame:
+def weight_drift(before: Mapping[str, Tensor] | HFModel, after: Mapping[str, Tensor] | HFModel) -> pd.DataFrame:
     """How far weights moved, by part and layer: ``||after - before|| / ||before||`` over all weights of the group
     (layer -1: outside the blocks; part "all": the whole model).
 

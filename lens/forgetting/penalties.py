@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..arguments import Count, Filled, Model, Seed, door
+from ..arguments import Count, Filled, HFModel, Seed, door
 from ..engine.anatomy import evaluating
 from ..engine.changes import temporary
 from ..engine.sessions import of_one_model
@@ -45,7 +45,7 @@ def squared_change(model: Any, anchor: Mapping[str, Tensor], weights: Mapping[st
 @door(ForgettingError)
 @of_one_model(reads=False)
 def fisher(
-    model: Model,
+    model: HFModel,
     rows: Rows,
     names: Annotated[Sequence[str] | Set[str], Filled()],
     *,

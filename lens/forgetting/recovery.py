@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..arguments import Draws, Layers, Model, Seed, array, door, unfit
+from ..arguments import Draws, HFModel, Layers, Seed, array, door, unfit
 from ..engine.anatomy import evaluating
 from ..engine.edited import edited
 from ..engine.edits import Edit
@@ -40,7 +40,7 @@ RANDOM = {"old": "random", "new": "random of new"}
 @door(ForgettingError)
 @of_one_model(reads=False)
 def recover(
-    model: Model,
+    model: HFModel,
     probe: Probe,
     old: Any,
     new: Any = None,

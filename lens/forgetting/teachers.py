@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..arguments import Model, Positive, Size, door, unfit
+from ..arguments import HFModel, Positive, Size, door, unfit
 from ..engine.anatomy import evaluating
 from ..training import Rows
 from .data import ForgettingError, anatomy, core, last_input
@@ -67,7 +67,7 @@ class Teacher:
     @torch.no_grad()
     def of(
         cls,
-        model: Model,
+        model: HFModel,
         rows: Rows,
         guide: Guide | None = None,
         *,

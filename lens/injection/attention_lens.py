@@ -24,9 +24,9 @@ from ..arguments import (
     Count,
     FilePath,
     Filled,
+    HFModel,
     Index,
     Layers,
-    Model,
     Name,
     Positive,
     Seed,
@@ -116,7 +116,7 @@ class Collected:
 @of_one_model(reads=False)
 @torch.no_grad()
 def collect(
-    model: Model,
+    model: HFModel,
     texts: Annotated[Sequence[str], Filled()],
     layers: Layers = None,
     *,
@@ -199,7 +199,7 @@ class AttentionLens:
 
     def __init__(
         self,
-        model: Decoder | Model,
+        model: Decoder | HFModel,
         layer: Index,
         weight: Float[Tensor, "n_heads d_head d_model"] | None = None,
         bias: Float[Tensor, " d_model"] | None = None,
@@ -261,7 +261,7 @@ class AttentionLens:
     @door(InjectionError)
     def train(
         cls,
-        model: Model,
+        model: HFModel,
         texts: Collected | Annotated[Sequence[str], Filled()],
         layer: Index,
         *,
@@ -363,7 +363,7 @@ class AttentionLens:
 
     @classmethod
     @door(InjectionError)
-    def load(cls, path: FilePath, model: Model) -> "AttentionLens":
+    def load(cls, path: FilePath, model: HFModel) -> "AttentionLens":
         """The lens in a file that ``save`` wrote, for the model that it was trained on.
 
         Raises: InjectionError: no such file, no lens in it, or a lens of another model.
@@ -403,7 +403,7 @@ class AttentionLens:
 
 @door(InjectionError)
 def train_lenses(
-    model: Model,
+    model: HFModel,
     layers: Layers = None,
     texts: Annotated[Sequence[str], Filled()] | None = None,
     *,
@@ -424,7 +424,7 @@ def train_lenses(
 @door(InjectionError)
 @of_one_model(reads=False)
 def lens_reading(
-    model: Model,
+    model: HFModel,
     items: Item | Sequence[Item] | Name,
     lenses: AttentionLens | Mapping[int, AttentionLens] | Iterable[AttentionLens],
     *,

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..arguments import Count, Draws, Layers, Model, Name, Positive, Seed, Share, Token, door, shown
+from ..arguments import Count, Draws, HFModel, Layers, Name, Positive, Seed, Share, Token, door, shown
 from ..engine.edits import Edit
 from ..engine.metrics import METRICS, sequence_logprob
 from ..engine.runs import Runs
@@ -45,7 +45,7 @@ PATCHED = {"attn_out": False, "z": True, "mlp_out": False, "resid_pre": False, "
 @door(InjectionError)
 @of_one_model(reads=False)
 def bridge_reading(
-    model: Model,
+    model: HFModel,
     items: Item | Sequence[Item] | Name,
     *,
     layers: Layers = None,
@@ -310,7 +310,7 @@ def _distributions(
 @door(InjectionError)
 @of_one_model(reads=False)
 def from_explicit(
-    model: Model,
+    model: HFModel,
     items: Item | Sequence[Item] | Name,
     *,
     site: Literal["attn_out", "z", "mlp_out", "resid_pre", "resid_post"] = "attn_out",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Filled, Heads, Layers, Model, Name, Seed, Token, door, unfit
+from ..arguments import Filled, Heads, HFModel, Layers, Name, Seed, Token, door, unfit
 from ..engine.metrics import sequence_logprob
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -30,7 +30,7 @@ from .memories import Encoder, different_layers, different_strengths, edits
 @of_one_model
 @torch.no_grad()
 def damage(
-    model: Model,
+    model: HFModel,
     items: Item | Sequence[Item] | Name,
     prompts: Annotated[Sequence[str], Filled()],
     *,

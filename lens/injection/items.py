@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import reading
-from ..arguments import Count, FilePath, Model, Token, door, shown
+from ..arguments import Count, FilePath, HFModel, Token, door, shown
 from ..engine.walk.decoder import Decoder
 from ..errors import Error
 from ..measure.reading import start_token
@@ -105,7 +105,7 @@ class EncodedItem:
 
 
 @door(InjectionError)
-def encode_items(model: Model, items: Item | Sequence[Item], *, start: Token | None = "auto") -> list[EncodedItem]:
+def encode_items(model: HFModel, items: Item | Sequence[Item], *, start: Token | None = "auto") -> list[EncodedItem]:
     """Tokenises items for a model; `start` is "auto" (the token between documents, else the model's own start token),
     "bos", one token as text or id, or None.
 

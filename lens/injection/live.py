@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Count, Draws, Layers, Model, Token, door, shown, unfit
+from ..arguments import Count, Draws, HFModel, Layers, Token, door, shown, unfit
 from ..engine.edits import Edit
 from ..engine.generation import Generated, write
 from ..engine.runs import Runs
@@ -58,7 +58,7 @@ class Distribution:
 
 @door(InjectionError)
 def places(
-    model: Model, prompt: str, positions: Where, *, subject: str | None = None, start: Token | None = "auto"
+    model: HFModel, prompt: str, positions: Where, *, subject: str | None = None, start: Token | None = "auto"
 ) -> tuple[int, ...]:
     """Token positions of a prompt (with its start token) by name; ``subject`` needs the words.
 
@@ -103,7 +103,7 @@ def _places(model: Any, prompt: str, ids: Tensor, lead: int, positions: str, sub
 @of_one_model(reads=False)
 @torch.no_grad()
 def next_tokens(
-    model: Model,
+    model: HFModel,
     prompt: str,
     memory: Memory | None = None,
     *,
@@ -210,7 +210,7 @@ def _top(model: Any, logprobs: Tensor, k: int) -> list[tuple[str, float]]:
 @of_one_model(reads=False)
 @torch.no_grad()
 def generate(
-    model: Model,
+    model: HFModel,
     prompt: str,
     memory: Memory | None = None,
     *,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Heads, Layers, Model, Number, Positions, Token, door, shown, unfit
+from ..arguments import Heads, HFModel, Layers, Number, Positions, Token, door, shown, unfit
 from ..engine.edits import Edit
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -67,7 +67,7 @@ class Memory:
 @door(InjectionError)
 @of_one_model(reads=False)
 def encode(
-    model: Model, memory: str, encoder: Encoder = "activation", *, heads: Heads = None, start: Token | None = "auto"
+    model: HFModel, memory: str, encoder: Encoder = "activation", *, heads: Heads = None, start: Token | None = "auto"
 ) -> Memory:
     """Encodes a memory for injection.
 
@@ -97,7 +97,7 @@ def encode(
 @of_one_model(reads=False)
 @torch.no_grad()
 def encode_all(
-    model: Model,
+    model: HFModel,
     memories: Sequence[str | Sequence[int]],
     encoder: Encoder = "activation",
     *,
@@ -112,7 +112,7 @@ def encode_all(
 
 def encoded_by(
     decoder: Decoder,
-    model: Model,
+    model: HFModel,
     memories: Sequence[str | Sequence[int]],
     encoder: str,
     *,

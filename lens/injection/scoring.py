@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Model, Name, Seed, Token, door
+from ..arguments import HFModel, Name, Seed, Token, door
 from ..engine.sessions import of_one_model
 from ..engine.walk.decoder import Decoder
 from ..measure.answers import ANSWER, SCORES
@@ -26,7 +26,7 @@ __all__ = ["ANSWER", "SCORES", "described", "item_coords", "other_memories", "re
 @door(InjectionError)
 @of_one_model
 def score(
-    model: Model, items: Item | Sequence[Item] | Name, *, start: Token | None = "auto", seed: Seed = 0
+    model: HFModel, items: Item | Sequence[Item] | Name, *, start: Token | None = "auto", seed: Seed = 0
 ) -> xr.Dataset:
     """How well the model answers without any injection, by prompt.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Count, FilePath, Heads, Layers, Model, Name, Positive, Seed, Token, door
+from ..arguments import Count, FilePath, Heads, HFModel, Layers, Name, Positive, Seed, Token, door
 from ..engine.edits import Edit
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -50,7 +50,7 @@ _CELL_BYTES, _EDIT_BYTES = 350, 550
 @door(InjectionError)
 @of_one_model
 def sweep(
-    model: Model,
+    model: HFModel,
     items: Item | Sequence[Item] | Name,
     *,
     encoder: Encoder = "unembed",

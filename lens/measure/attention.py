@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Count, Draws, Heads, Layers, Model, Seed, Share, Token, door
+from ..arguments import Count, Draws, Heads, HFModel, Layers, Seed, Share, Token, door
 from ..engine.metrics import LOGIT_BYTES
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -48,7 +48,7 @@ SCORES = {
 @of_one_model(reads=False)
 @torch.no_grad()
 def attention(
-    model: Model, prompt: str | Pair, *, layers: Layers = None, heads: Heads = None, which: str = "clean"
+    model: HFModel, prompt: str | Pair, *, layers: Layers = None, heads: Heads = None, which: str = "clean"
 ) -> xr.Dataset:
     """The attention patterns of a prompt.
 
@@ -99,7 +99,7 @@ def pattern_scores(pattern: Float[Tensor, "*rows query key"], length: int) -> Fl
 @of_one_model(reads=False)
 @torch.no_grad()
 def induction_scores(
-    model: Model,
+    model: HFModel,
     *,
     length: Count = 50,
     sequences: Draws = 8,
@@ -187,7 +187,7 @@ def induction_scores(
 @of_one_model(reads=False)
 @torch.no_grad()
 def copying_scores(
-    model: Model,
+    model: HFModel,
     *,
     method: str = "eigenvalue",
     layers: Layers = None,

@@ -22,7 +22,7 @@ from lens.engine.changes import edits_in_force, share
 from lens.engine.memory import out_of_memory
 from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
-from ..arguments import Fitting, Model, ModelLike, NonNegative, Whole, door
+from ..arguments import Fitting, HFModel, ModelLike, NonNegative, Whole, door
 from ..errors import Error
 
 #: Tokens of the probe, and how many of its last ones are changed to see whether earlier places look at them.
@@ -83,14 +83,14 @@ def core(model: Scored) -> nn.Module:
 
 
 @door(ScoringError)
-def inner(model: Model) -> Any:
+def inner(model: HFModel) -> Any:
     """What is inside a bridge and a PEFT wrapper, unchecked."""
     hf = getattr(model, "original_model", model)
     return hf.get_base_model() if hasattr(hf, "get_base_model") else hf
 
 
 @door(ScoringError)
-def wrapped(model: Model) -> Any | None:
+def wrapped(model: HFModel) -> Any | None:
     """The outermost thing around the Hugging Face model that may compute something else than it: a PEFT model,
     somebody's own wrapper; None where there is none but a bridge.
     """
@@ -257,7 +257,7 @@ def refuse_ahead(
 
 @door(ScoringError)
 @torch.no_grad()
-def settle(model: Model) -> nn.Module:
+def settle(model: HFModel) -> nn.Module:
     """A model just loaded after one forward, which some types use to write into their weights (RWKV)."""
     hf = inner(model)
     hf(probe(hf), use_cache=False)
@@ -275,7 +275,7 @@ def same(a: Float[Tensor, "..."], b: Float[Tensor, "..."], close: NonNegative) -
 
 @door(ScoringError)
 @torch.no_grad()
-def require_same(outer: Model, hf: Causal) -> None:
+def require_same(outer: HFModel, hf: Causal) -> None:
     """Refuse a wrapper that computes other logits than the model inside it. Raises ScoringError."""
     what = f"model is a {type(outer).__name__} around a {type(hf).__name__}"
     advice = (

@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..arguments import Count, Index, Model, Positions, Token, door
+from ..arguments import Count, HFModel, Index, Positions, Token, door
 from ..engine.metrics import LOGIT_BYTES
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -63,7 +63,7 @@ _STREAMS = tuple(s for s in RESIDUAL if s != "embed")
 @of_one_model(reads=False)
 @torch.no_grad()
 def logit_lens(
-    model: Model,
+    model: HFModel,
     prompts: str | Pair | Sequence[str | Pair],
     *,
     positions: Positions = None,
@@ -186,7 +186,7 @@ def _lens(
 @of_one_model(reads=False)
 @torch.no_grad()
 def head_vocabulary(
-    model: Model,
+    model: HFModel,
     layer: Index,
     head: Index,
     *,
@@ -297,7 +297,7 @@ def head_vocabulary(
 @of_one_model(reads=False)
 @torch.no_grad()
 def direct_logit_attribution(
-    model: Model,
+    model: HFModel,
     pairs: str | Pair | Sequence[str | Pair],
     *,
     position: Positions = "last",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Model, Portion, Seed, TokenRows, door
+from ..arguments import Count, HFModel, Portion, Seed, TokenRows, door
 from ..engine.sessions import of_one_model
 from .errors import MemorizationError, stamped, table
 from .extraction import judged
@@ -73,7 +73,7 @@ def variants(
 @door(MemorizationError)
 @of_one_model(reads=False)
 def stretch(
-    model: Model,
+    model: HFModel,
     sequences: Sequences,
     *,
     paraphrases: Mapping[str, Sequence[Sequence[int]]] | None = None,

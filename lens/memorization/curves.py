@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..arguments import Count, FilePath, Model, Seed, Share, Size, TokenRows, door, unfit
+from ..arguments import Count, FilePath, HFModel, Seed, Share, Size, TokenRows, door, unfit
 from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain
 from ..measure.statistics import binomial_test, holm, sign_flip
@@ -32,7 +32,7 @@ COIN = "a coin chose which of each pair was seen"
 @door(MemorizationError)
 @of_one_model(reads=False)
 def recognition(
-    model: Model,
+    model: HFModel,
     seen: Sequences,
     foils: Sequences | Mapping[str, Sequences],
     *,
@@ -207,7 +207,7 @@ def scrambled(
 
 @door(MemorizationError)
 @of_one_model(reads=False)
-def recall(model: Model, sequences: Sequences, *, given: Count | None = None, batch: Count = 64) -> xr.Dataset:
+def recall(model: HFModel, sequences: Sequences, *, given: Count | None = None, batch: Count = 64) -> xr.Dataset:
     """As `extract` with the first half of each sequence given (or `given` tokens), the rest recited; Orhan 2023 judges
     by ROUGE: `rouge_l`.
     """
@@ -220,7 +220,7 @@ def recall(model: Model, sequences: Sequences, *, given: Count | None = None, ba
 
 @door(MemorizationError)
 def retention(
-    model: Model,
+    model: HFModel,
     sequences: Sequences,
     rows: Any,
     recipe: Recipe,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..arguments import Model, Seed, Share, TokenRows, door, shown, unfit
+from ..arguments import HFModel, Seed, Share, TokenRows, door, shown, unfit
 from ..engine.in_force import Within
 from ..engine.sessions import of_one_model
 from ..measure.statistics import bootstrap_comparison, halves
@@ -25,7 +25,7 @@ _PAIRED = ("nll", "copy_loss", "right", "answer_nll", "prefix_matching")
 
 
 @door(MemorizationError)
-def edited(model: Model, edit: Any) -> Any:
+def edited(model: HFModel, edit: Any) -> Any:
     """The model as an edit makes it, inside the with block.
 
     `edit`: None (as it is); anything with `.applied(model)` (a mask, an edit of the spectrum); a function of the model
@@ -66,7 +66,7 @@ Damage = Annotated[Any, Holds("damage", ("nll_before", "nll_after", "tokens", "n
 @door(MemorizationError)
 @of_one_model(reads=False)
 def damage(
-    model: Model,
+    model: HFModel,
     edit: Any,
     texts: TokenRows,
     tasks: Mapping[str, Any] | None = None,

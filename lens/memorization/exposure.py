@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..arguments import Filled, Model, Portion, Seed, Share, Whole, door
+from ..arguments import Filled, HFModel, Portion, Seed, Share, Whole, door
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
 from ..measure import membership
@@ -35,7 +35,7 @@ Exposure = Annotated[
 @door(MemorizationError)
 @of_one_model(reads=False)
 def exposure(
-    model: Model, canaries: Sequences, foils: Sequences, *, part: Part = "suffix", within_kind: bool = True
+    model: HFModel, canaries: Sequences, foils: Sequences, *, part: Part = "suffix", within_kind: bool = True
 ) -> xr.Dataset:
     """How far up each planted sequence ranks by loss among foils that were not planted but could have been: log2 |R| -
     log2 rank.
@@ -141,13 +141,13 @@ def exposure_summary(
 @door(MemorizationError)
 @of_one_model(reads=False)
 def by_duplicates(
-    model: Model,
+    model: HFModel,
     sequences: Sequences,
     duplicates: Any = None,
     *,
     part: Part = "suffix",
     texts: Sequence[str] | None = None,
-    reference: Model | None = None,
+    reference: HFModel | None = None,
     k: Portion = 0.2,
     resamples: Annotated[int, Whole(1, 10**6)] = 20_000,
     seed: Seed = 0,
@@ -223,12 +223,12 @@ def by_duplicates(
 @door(MemorizationError)
 @of_one_model(reads=False)
 def membership_scores(
-    model: Model,
+    model: HFModel,
     sequences: Sequences,
     *,
     part: Part = "suffix",
     texts: Sequence[str] | None = None,
-    reference: Model | None = None,
+    reference: HFModel | None = None,
     k: Portion = 0.2,
 ) -> dict[str, np.ndarray]:
     """Loss, Min-K%, Min-K%++ and, where there are texts or a reference model, zlib and reference ratios: one value a
@@ -278,7 +278,7 @@ def _scores(model: Any, sequences: Sequences, part: str, extra: Sequence[str] = 
 
 
 @door(MemorizationError)
-def losses(model: Model, sequences: Sequences, part: Part = "suffix", name: str = "sequences") -> np.ndarray:
+def losses(model: HFModel, sequences: Sequences, part: Part = "suffix", name: str = "sequences") -> np.ndarray:
     """The loss of each sequence, nats a token: of the "suffix" after its prefix, or of the "whole" from its second
     token on.
     """

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..arguments import Count, Filled, Fraction, Model, Seed, Share, Size, TokenRows, door, unfit
+from ..arguments import Count, Filled, Fraction, HFModel, Seed, Share, Size, TokenRows, door, unfit
 from ..engine.sessions import of_one_model
 from .distances import leading, levenshtein, rouge_l
 from .errors import Holds, MemorizationError, stamped, whole
@@ -30,7 +30,12 @@ Extracted = Annotated[Any, Holds("extract", MEASURES)]
 @door(MemorizationError)
 @of_one_model(reads=False)
 def extract(
-    model: Model, sequences: Sequences, *, batch: Count = 64, max_new: Count | None = None, progress: bool | None = None
+    model: HFModel,
+    sequences: Sequences,
+    *,
+    batch: Count = 64,
+    max_new: Count | None = None,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Let the model continue each prefix greedily and compare with the suffix.
 
@@ -121,7 +126,7 @@ def extraction_summary(
 @door(MemorizationError)
 @of_one_model(reads=False)
 def find_recited(
-    model: Model,
+    model: HFModel,
     rows: TokenRows,
     prefix: Count,
     suffix: Count,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Model, Seed, Size, TokenRows, Whole, door, tried, unfit
+from ..arguments import Count, HFModel, Seed, Size, TokenRows, Whole, door, tried, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.errors import UnsupportedModel
 from ..engine.lengths import require_readable
@@ -28,7 +28,7 @@ TOP = 10
 @door(MemorizationError)
 @of_one_model(reads=False)
 def performance(
-    model: Model,
+    model: HFModel,
     texts: TokenRows,
     tasks: Mapping[str, Any] | None = None,
     *,
@@ -132,7 +132,7 @@ def performance(
 @door(MemorizationError)
 @of_one_model(reads=False)
 def prefix_matching(
-    model: Model,
+    model: HFModel,
     rows: TokenRows,
     context: Count | None = None,
     seed: Seed = 0,

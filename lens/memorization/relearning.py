@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..arguments import FilePath, Model, Seed, Share, Size, door, unfit
+from ..arguments import FilePath, HFModel, Seed, Share, Size, door, unfit
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
 from ..engine.sweeps import hidden
@@ -37,12 +37,12 @@ Relearned = Annotated[Any, Holds("relearning", ("set",), ("model", "on", "step",
 @door(MemorizationError)
 @of_one_model(reads=False)
 def relearning(
-    model: Model,
+    model: HFModel,
     target: Sequences,
     on: Mapping[str, Any],
     *,
     edit: Any = None,
-    twin: Model | None = None,
+    twin: HFModel | None = None,
     foils: Sequences | None = None,
     recipe: Recipe = RECIPE,
     at: Sequence[Size] | None = None,

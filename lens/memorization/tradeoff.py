@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..arguments import Filled, Model, Seed, Share, TokenRows, door
+from ..arguments import Filled, HFModel, Seed, Share, TokenRows, door
 from ..engine.sessions import of_one_model
 from ..engine.sweeps import hidden
 from ..measure.statistics import bootstrap_comparison
@@ -32,7 +32,7 @@ Tradeoff = Annotated[
 @door(MemorizationError)
 @of_one_model(reads=False)
 def tradeoff(
-    model: Model,
+    model: HFModel,
     edits: Mapping[Any, Any],
     sets: Sequences | Mapping[str, Sequences],
     texts: TokenRows,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..arguments import Count, FilePath, Fraction, Model, Portion, Seed, Size, TokenRows, door
+from ..arguments import Count, FilePath, Fraction, HFModel, Portion, Seed, Size, TokenRows, door
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
 from ..measure.erasure import WORDS, Attack, Verdict, verdict
@@ -30,13 +30,13 @@ __all__ = ["WORDS", "Attack", "Verdict", "is_it_gone", "verdict"]
 @door(MemorizationError)
 @of_one_model(reads=False)
 def is_it_gone(
-    model: Model,
+    model: HFModel,
     edit: Any,
     target: Sequences,
     *,
     others: Sequences | None = None,
     clean: TokenRows | Rows | None = None,
-    twin: Model | None = None,
+    twin: HFModel | None = None,
     foils: Sequences | None = None,
     paraphrases: Mapping[str, Sequence[Sequence[int]]] | None = None,
     ks: Sequence[Count] = (1, 8),

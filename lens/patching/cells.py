@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from ..arguments import Count, Index, Model, Positions, door
+from ..arguments import Count, HFModel, Index, Positions, door
 from ..engine.metrics import Metric, resolve
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -36,7 +36,7 @@ class CellView(NamedTuple):
 @of_one_model(reads=False)
 @torch.no_grad()
 def explain_cell(
-    model: Model,
+    model: HFModel,
     pair: Pair,
     site: str,
     layer: Index,

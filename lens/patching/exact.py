@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Count, Draws, FilePath, Heads, Layers, Model, Positions, Positive, door
+from ..arguments import Count, Draws, FilePath, Heads, HFModel, Layers, Positions, Positive, door
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
@@ -36,7 +36,7 @@ def last_partial() -> xr.Dataset | None:
 @door(PatchError)
 @of_one_model
 def patch(
-    model: Model,
+    model: HFModel,
     pairs: Pair | Sequence[Pair],
     site: str = "resid_pre",
     over: str | Sequence[str] = ("layer", "position"),

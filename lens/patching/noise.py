@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Count, Draws, Layers, Model, Name, Positions, Positive, Seed, door
+from ..arguments import Count, Draws, HFModel, Layers, Name, Positions, Positive, Seed, door
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
 from ..engine.runs import Runs
@@ -26,7 +26,7 @@ from .grid import Grid, PatchError
 @door(PatchError)
 @of_one_model
 def causal_trace(
-    model: Model,
+    model: HFModel,
     pairs: Pair | Sequence[Pair],
     site: str = "resid_post",
     *,

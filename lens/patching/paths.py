@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..arguments import Index, Model, Positive, door
+from ..arguments import HFModel, Index, Positive, door
 from ..engine.edits import Edit
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
@@ -32,7 +32,7 @@ RECEIVERS = ("q", "k", "v", "resid_pre", "resid_post")
 @door(PatchError)
 @of_one_model
 def path_patch(
-    model: Model,
+    model: HFModel,
     pairs: Pair | Sequence[Pair],
     receiver: Site,
     *,

@@ -15,7 +15,7 @@ import numpy as np
 
 from lens.reading import said
 
-from ..arguments import Count, Model, Name, Seed, door, unfit
+from ..arguments import Count, HFModel, Name, Seed, door, unfit
 from .arguments import array, can, what
 from .errors import ProvenanceError
 from .tokenizers import rows_for
@@ -378,7 +378,7 @@ def hit_shares(client: SampledTokens, rows: Sequence[np.ndarray], places: Sequen
 
 @door(ProvenanceError)
 def sampled_scores(
-    client: Any, transcript: Transcript, reference: Model | None = None, *, places: Count = 4, k: Count = 32
+    client: Any, transcript: Transcript, reference: HFModel | None = None, *, places: Count = 4, k: Count = 32
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Scores of a suspect that only draws tokens and those of a reference model, [n] each, for `query_scores`: minus
     hit shares, minus expected shares.

@@ -25,7 +25,7 @@ import pandas as pd
 import xarray as xr
 
 from .. import files, vectors
-from ..arguments import Choice, Count, FilePath, Model, Positive, Seed, door
+from ..arguments import Choice, Count, FilePath, HFModel, Positive, Seed, door
 from ..models import weight_hash
 from ..results import dataset as results
 from ..results.saving import open_result
@@ -170,7 +170,7 @@ class Reproduction:
 
 @door(VectorError)
 def run(
-    model: Model,
+    model: HFModel,
     *,
     data: FilePath | Sequence[Task] = "own",
     preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick",
@@ -288,7 +288,7 @@ def load_tasks(data: FilePath | Sequence[Task], plan: Preset, limit: Count | Non
 
 
 @door(VectorError)
-def load(folder: FilePath, *, model: Model | None = None) -> Reproduction:
+def load(folder: FilePath, *, model: HFModel | None = None) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored steps.
 
     Raises: VectorError: the folder holds none, or it was made with another model's weights.

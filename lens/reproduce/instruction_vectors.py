@@ -22,7 +22,7 @@ import pandas as pd
 import xarray as xr
 
 from .. import files
-from ..arguments import Choice, Count, FilePath, Model, Name, Positive, Seed, door
+from ..arguments import Choice, Count, FilePath, HFModel, Name, Positive, Seed, door
 from ..forgetting import ForgettingError
 from ..models import weight_hash
 from ..results import dataset as results
@@ -170,7 +170,7 @@ class Reproduction:
 
 @door(ForgettingError)
 def run(
-    model: Model,
+    model: HFModel,
     *,
     data: Name = "own",
     preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick",
@@ -243,7 +243,7 @@ def run(
 
 
 @door(ForgettingError)
-def load(folder: FilePath, *, model: Model | None = None, seed: Seed = 0) -> Reproduction:
+def load(folder: FilePath, *, model: HFModel | None = None, seed: Seed = 0) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored sequences.
 
     Raises: ForgettingError: the folder holds none, or it was made with another model's weights.

@@ -21,7 +21,7 @@ import pandas as pd
 import xarray as xr
 
 from .. import files, injection
-from ..arguments import Choice, Count, FilePath, Model, Positive, Seed, door
+from ..arguments import Choice, Count, FilePath, HFModel, Positive, Seed, door
 from ..data.texts import TEXTS
 from ..injection.controls import WORD_CLASSES
 from ..injection.items import FOLDER
@@ -92,7 +92,7 @@ class Reproduction:
 
 @door(injection.InjectionError)
 def run(
-    model: Model,
+    model: HFModel,
     *,
     data: FilePath = "own",
     preset: Annotated[str, Choice(tuple(PRESETS))] | Preset = "quick",
@@ -604,7 +604,7 @@ def without_texts(ds: xr.Dataset) -> xr.Dataset:
 
 
 @door(injection.InjectionError)
-def load(folder: FilePath, *, model: Model | None = None, seed: Seed = 0) -> Reproduction:
+def load(folder: FilePath, *, model: HFModel | None = None, seed: Seed = 0) -> Reproduction:
     """A run that was written before, its tables computed anew from the stored effects of every item.
 
     Raises: InjectionError: the folder holds none, or it was made with another model's weights.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from ..arguments import FilePath, Model, door
+from ..arguments import FilePath, HFModel, door
 from ..models import weight_hash
 from ..models.state import identity
 from . import dataset as results
@@ -18,7 +18,7 @@ from .store import Store, load_store, restate, unstated
 
 
 @door(ResultError)
-def adopt(store: FilePath, model: Model) -> None:
+def adopt(store: FilePath, model: HFModel) -> None:
     """Takes a store that was made before stores recorded their model's state for one of ``model``, on your word.
 
     What can be checked is: the store's values must be of weights with this model's hash and dtype. That nothing else

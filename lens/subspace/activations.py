@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..arguments import Count, FilePath, Model, Size, door, unfit
+from ..arguments import Count, FilePath, HFModel, Size, door, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.lengths import require_alike
 from ..engine.linear import Linear, inputs_of
@@ -170,7 +170,7 @@ class Stats:
 @door(SubspaceError)
 @of_one_model(reads=False)
 def statistics(
-    model: Model,
+    model: HFModel,
     layers: str | Sequence[str] | Mapping[str, Linear],
     data: Any,
     folder: FilePath | None = None,

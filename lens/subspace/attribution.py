@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..arguments import Count, Model, TokenRows, Whole, door
+from ..arguments import Count, HFModel, TokenRows, Whole, door
 from ..engine.autograd import require_autograd
 from ..engine.changes import temporary
 from ..engine.linear import Linear
@@ -122,7 +122,7 @@ class _Masked:
 @door(SubspaceError)
 @of_one_model(reads=False)
 def integrated_gradients(
-    model: Model,
+    model: HFModel,
     sequences: TokenRows,
     layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
     *,
@@ -215,7 +215,7 @@ def _gradients(
 @of_one_model(reads=False)
 @torch.no_grad()
 def zero_out(
-    model: Model,
+    model: HFModel,
     sequences: TokenRows,
     layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
     *,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..arguments import Count, Draws, Model, NonNegative, Portion, Positive, Real, Seed, Share, TokenRows, door
+from ..arguments import Count, Draws, HFModel, NonNegative, Portion, Positive, Real, Seed, Share, TokenRows, door
 from ..engine.autograd import require_autograd
 from ..engine.linear import Linear, feed_forward
 from ..engine.sessions import of_one_model
@@ -43,7 +43,7 @@ def with_weights(core: nn.Module, layers: Mapping[str, Linear]) -> Callable[[Map
 @door(SubspaceError)
 @of_one_model(reads=False)
 def subnet(
-    model: Model,
+    model: HFModel,
     memorised: TokenRows,
     clean: TokenRows | None = None,
     layers: str | Sequence[str] | Mapping[str, Linear] = "mlp",
@@ -138,7 +138,7 @@ def _kept(score: Tensor, ratio: float) -> Tensor:
 @door(SubspaceError)
 @of_one_model(reads=False)
 def gradient_ascent(
-    model: Model,
+    model: HFModel,
     memorised: TokenRows,
     clean: TokenRows | None = None,
     layers: str | Sequence[str] | Mapping[str, Linear] = "mlp",

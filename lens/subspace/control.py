@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, FilePath, Model, Numbers, Portion, Seed, Share, TokenRows, Whole, door
+from ..arguments import Count, FilePath, HFModel, Numbers, Portion, Seed, Share, TokenRows, Whole, door
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..measure.samples import PValue
@@ -38,7 +38,7 @@ TIE = 1e-12
 @door(SubspaceError)
 @of_one_model(reads=False)
 def specificity(
-    model: Model,
+    model: HFModel,
     memorised: TokenRows,
     other: TokenRows,
     reference: TokenRows,

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..arguments import Count, Ids, Model, Name, door, unfit
+from ..arguments import Count, HFModel, Ids, Name, door, unfit
 from ..engine.lengths import require_alike, require_readable
 from ..engine.linear import Linear, linears
 from ..measure.causal import require_causal
@@ -220,7 +220,9 @@ def fitting(core: nn.Module, tokens: Tokens, argument: str) -> Tokens:
 
 
 @door(SubspaceError)
-def output_layers(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] | None = None) -> dict[str, Linear]:
+def output_layers(
+    model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] | None = None
+) -> dict[str, Linear]:
     """The layers whose inputs are the hidden neurons of the feed-forward blocks: the last linear layer of each block's
     MLP ("down_proj", "c_proj", "ff.net.2"), or the given ones.
     """

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from scipy.linalg import subspace_angles
 from torch import Tensor
 
-from ..arguments import Count, Model, NonNegative, Real, Seed, Whole, door, unfit
+from ..arguments import Count, HFModel, NonNegative, Real, Seed, Whole, door, unfit
 from ..models import weight_hash
 from ..results import dataset as results
 from .activations import Stats, same_layers
@@ -69,7 +69,7 @@ class Subspace:
     @door(SubspaceError)
     def edit(
         self,
-        model: Model,
+        model: HFModel,
         k: Count | None = None,
         *,
         above: Real | None = None,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..arguments import Count, Draws, Model, NonNegative, Positive, Seed, TokenRows, door
+from ..arguments import Count, Draws, HFModel, NonNegative, Positive, Seed, TokenRows, door
 from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
@@ -35,7 +35,7 @@ BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 @door(SubspaceError)
 @of_one_model(reads=False)
 def slimming(
-    model: Model,
+    model: HFModel,
     sequences: TokenRows,
     layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
     *,
@@ -83,7 +83,7 @@ def slimming(
 @door(SubspaceError)
 @of_one_model(reads=False)
 def hard_concrete(
-    model: Model,
+    model: HFModel,
     sequences: TokenRows,
     layers: str | Sequence[str] | Mapping[str, Linear] | None = None,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from ..arguments import Count, FilePath, Model, Portion, Seed, TokenRows, door
+from ..arguments import Count, FilePath, HFModel, Portion, Seed, TokenRows, door
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from . import attribution, baselines, learned, scores
@@ -42,7 +42,7 @@ CONTRASTS = ("contrast", "corrected", "balanced_subnet")
 @door(SubspaceError)
 @of_one_model(reads=False)
 def score(
-    model: Model,
+    model: HFModel,
     memorised: TokenRows,
     reference: TokenRows | None = None,
     *,
@@ -114,7 +114,7 @@ def score(
 @door(SubspaceError)
 @of_one_model(reads=False)
 def locate(
-    model: Model,
+    model: HFModel,
     memorised: TokenRows,
     reference: TokenRows | None = None,
     *,

@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .. import containers, reading
-from ..arguments import FilePath, Fraction, Model, Numbers, Seed, Size, door, shown, unfit
+from ..arguments import FilePath, Fraction, HFModel, Numbers, Seed, Size, door, shown, unfit
 from ..engine.changes import Undo
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.in_force import InForce, put
@@ -265,7 +265,7 @@ class Mask:
     # -- use --------------------------------------------------------------------------------------------------------
 
     @door(SubspaceError)
-    def weights(self, model: Model) -> dict[str, Float[Tensor, "out in"]]:
+    def weights(self, model: HFModel) -> dict[str, Float[Tensor, "out in"]]:
         """New weights of the layers that it touches: the model's, with the chosen ones at 0."""
         every, out = every_linear(model), {}
         for name, index in self.layers.items():
@@ -283,7 +283,7 @@ class Mask:
         return out
 
     @door(SubspaceError)
-    def apply(self, model: Model, *, strict: bool = True) -> Undo:
+    def apply(self, model: HFModel, *, strict: bool = True) -> Undo:
         """Set the chosen weights to 0 until `undo()`.
 
         `strict`: refuse weights other than those that the mask was found on; False for a deliberate transfer (a twin, a
@@ -295,7 +295,7 @@ class Mask:
         return put(model, lambda: self._prepared(model, strict))
 
     @door(SubspaceError)
-    def applied(self, model: Model, *, strict: bool = True) -> InForce:
+    def applied(self, model: HFModel, *, strict: bool = True) -> InForce:
         """The model with the chosen weights at 0; on leaving, also by an exception, the weights are as before,
         bit-equal. Raises as `apply`, on entering.
         """

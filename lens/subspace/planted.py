@@ -18,7 +18,7 @@ from jaxtyping import Int
 from scipy import stats
 from torch import nn
 
-from ..arguments import Count, Draws, Model, Numbers, Portion, Positive, Seed, Share, TokenRow, door
+from ..arguments import Count, Draws, HFModel, Numbers, Portion, Positive, Seed, Share, TokenRow, door
 from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
@@ -56,7 +56,7 @@ class Planted:
 @door(SubspaceError)
 @of_one_model(reads=False)
 def inject(
-    model: Model,
+    model: HFModel,
     sequence_ids: TokenRow,
     share: Portion = 0.01,
     seed: Seed = 0,

@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Model, door
+from ..arguments import HFModel, door
 from ..engine.changes import Undo
 from ..engine.in_force import InForce, put
 from ..engine.linear import every_linear, near
@@ -29,7 +29,7 @@ class Replacement:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @door(SubspaceError)
-    def change(self, model: Model) -> dict[str, float]:
+    def change(self, model: HFModel) -> dict[str, float]:
         """Frobenius norm of each layer's change, as a share of the norm of its weights in `model`."""
         every = every_linear(model)
         for name, new in self.new.items():
@@ -45,14 +45,14 @@ class Replacement:
         }
 
     @door(SubspaceError)
-    def apply(self, model: Model, *, strict: bool = True) -> Undo:
+    def apply(self, model: HFModel, *, strict: bool = True) -> Undo:
         """Write the new weights until `undo()`. Raises SubspaceError for another model (`strict`), WeightError for an
         edit in force on one of the layers.
         """
         return put(model, lambda: self._prepared(model, strict))
 
     @door(SubspaceError)
-    def applied(self, model: Model, *, strict: bool = True) -> InForce:
+    def applied(self, model: HFModel, *, strict: bool = True) -> InForce:
         """The model with the new weights; on leaving, also by an exception, the old ones are back, bit-equal. Raises as
         `apply`, on entering.
         """

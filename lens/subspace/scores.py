@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..arguments import Model, NonNegative, Portion, Seed, Size, door, unfit
+from ..arguments import HFModel, NonNegative, Portion, Seed, Size, door, unfit
 from ..engine.linear import Linear, feed_forward
 from ..models import weight_hash
 from .activations import Stats, same_layers
@@ -160,7 +160,7 @@ def _top(rows: Float[Tensor, "row n"], count: int, largest: bool) -> Bool[Tensor
 
 
 @door(SubspaceError)
-def magnitude(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
+def magnitude(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
     """|W|: the baseline that looks at no data."""
     found = chosen(model, layers)
     return _weights(
@@ -173,7 +173,7 @@ def magnitude(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] =
 
 
 @door(SubspaceError)
-def random(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, seed: Seed = 0) -> Scores:
+def random(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, seed: Seed = 0) -> Scores:
     """Uniform noise: the control of equal density."""
     found, generator = chosen(model, layers), torch.Generator().manual_seed(int(seed))
     values = {name: torch.rand(linear.d_out, linear.d_in, generator=generator) for name, linear in found.items()}
@@ -181,7 +181,7 @@ def random(model: Model, layers: str | Sequence[str] | Mapping[str, Linear] = "m
 
 
 @door(SubspaceError)
-def wanda(model: Model, stats: Stats) -> Scores:
+def wanda(model: HFModel, stats: Stats) -> Scores:
     """|W_ij| times the norm of input column j: with `mask(share, largest=False)` Wanda's pruning, with the largest the contrast without its reference.
 
     Source: Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models.
@@ -193,7 +193,7 @@ def wanda(model: Model, stats: Stats) -> Scores:
 
 
 @door(SubspaceError)
-def contrast(model: Model, mem: Stats, ref: Stats) -> Scores:
+def contrast(model: HFModel, mem: Stats, ref: Stats) -> Scores:
     """|W_ij| times the norm of memorised column j with rows at unit length, for columns where it is larger than the reference's.
 
     As published, but for means over rows in place of sums, which agree where both sets have as many. It tests a sign,
@@ -214,7 +214,7 @@ def contrast(model: Model, mem: Stats, ref: Stats) -> Scores:
 
 
 @door(SubspaceError)
-def corrected(model: Model, mem: Stats, ref: Stats, *, margin: NonNegative = 3.0) -> Scores:
+def corrected(model: HFModel, mem: Stats, ref: Stats, *, margin: NonNegative = 3.0) -> Scores:
     """|W_ij| times the root of what column j's energy on memorised items exceeds that on reference items by, `margin` standard errors taken off.
 
     The energy of a column is that of rows at unit length, averaged over an item's rows; items are the sample, so that
@@ -249,7 +249,7 @@ def column_z(mem: Stats, ref: Stats) -> dict[str, Float[Tensor, " d_in"]]:
 
 
 @door(SubspaceError)
-def activation(model: Model, stats: Stats) -> Scores:
+def activation(model: HFModel, stats: Stats) -> Scores:
     """Mean |h_j| times the norm of neuron j's output vector. `stats` needs `absolute=True`.
 
     Source: Chang, Thomason and Jia 2024, "Activations".

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from ..arguments import FilePath, Model, Size, door, shown, truth, unfit
+from ..arguments import FilePath, HFModel, Size, door, shown, truth, unfit
 from ..engine.autograd import require_autograd
 from ..engine.interrupts import own_handler, replace
 from ..engine.lengths import require_readable
@@ -78,7 +78,7 @@ class Trained:
 @door(TrainingError)
 @of_one_model(reads=False)
 def train(
-    model: Model,
+    model: HFModel,
     rows: Rows | Fresh,
     recipe: Recipe,
     *,

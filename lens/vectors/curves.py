@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Draws, FilePath, Index, Layers, Model, Seed, Size, Token, door, shown, unfit
+from ..arguments import Count, Draws, FilePath, HFModel, Index, Layers, Seed, Size, Token, door, shown, unfit
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
 from ..engine.walk.decoder import Decoder
@@ -27,7 +27,7 @@ from .vector import LayerVectors, Vector, head_parts, random_like
 @door(VectorError)
 @of_one_model(reads=False)
 def head_count_curve(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     effects: xr.Dataset,
     counts: Count | Sequence[Count] = (1, 2, 5, 10, 20, 40),
@@ -128,7 +128,7 @@ def _folded(ds: xr.Dataset, choices: Sequence[str], counts: Sequence[int]) -> re
 @door(VectorError)
 @of_one_model(reads=False)
 def portability(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     vector: Vector | LayerVectors | Mapping[str, Vector | LayerVectors],
     templates: Template | str | Sequence[Template | str],

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from ..arguments import Draws, FilePath, Layers, Model, Number, Positive, Seed, Share, Size, Token, Whole, door, shown
+from ..arguments import Draws, FilePath, HFModel, Layers, Number, Positive, Seed, Share, Size, Token, Whole, door, shown
 from ..engine.edits import Edit
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -70,7 +70,7 @@ def _named(scores: np.ndarray) -> dict[str, np.ndarray]:
 @door(VectorError)
 @of_one_model
 def evaluate(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     vectors: Vector | LayerVectors | Mapping[str, Vector | LayerVectors],
     *,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..arguments import Draws, Index, Model, NonNegative, Number, Seed, Token, door, shown, unfit
+from ..arguments import Draws, HFModel, Index, NonNegative, Number, Seed, Token, door, shown, unfit
 from ..engine.edits import Edit
 from ..engine.generation import Generated, as_text, write
 from ..engine.lengths import require_readable
@@ -90,7 +90,7 @@ def factors(schedule: Any, steps: int) -> Callable[[int], float]:
 @door(VectorError)
 @of_one_model(reads=False)
 def generate(
-    model: Model,
+    model: HFModel,
     prompt: str | TaskPrompt | Sequence[int],
     vector: Vector | LayerVectors | None = None,
     *,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Model, Size, door, unfit
+from ..arguments import HFModel, Size, door, unfit
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.walk.decoder import Decoder
@@ -84,7 +84,7 @@ class Means:
 @of_one_model(reads=False)
 @torch.no_grad()
 def mean_activations(
-    model: Model,
+    model: HFModel,
     prompts: Sequence[TaskPrompt],
     *,
     known: bool = False,

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Draws, FilePath, Model, Positive, Seed, Size, Token, door
+from ..arguments import Draws, FilePath, HFModel, Positive, Seed, Size, Token, door
 from ..engine.edits import Edit
 from ..engine.effective import is_plain
 from ..engine.metrics import Metric
@@ -78,7 +78,7 @@ FIRST = Metric("first", "nats", lambda e: [()], first_logprob)
 @door(VectorError)
 @of_one_model
 def head_effects(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     *,
     means: Means | None = None,
@@ -311,7 +311,7 @@ def exact(
 
 @door(VectorError)
 def task_means(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     *,
     source: Source = "demonstrations",

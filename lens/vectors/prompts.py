@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ..arguments import Draws, FilePath, Model, Seed, Size, Token, door, shown
+from ..arguments import Draws, FilePath, HFModel, Seed, Size, Token, door, shown
 from ..engine.walk.decoder import Decoder
 from ..measure.answers import read_answers
 from ..measure.reading import start_token
@@ -61,7 +61,7 @@ def as_task(task: Task | FilePath, seed: Seed = 0) -> Task:
 
 @door(VectorError)
 def build(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     kind: Literal["icl", "shuffled", "zero_shot", "instruction", "text"],
     *,
@@ -171,7 +171,7 @@ def _encoder(model: Any, template: Template, start: Any) -> Callable[..., TaskPr
 
 
 @door(VectorError)
-def answered(model: Model, prompts: Sequence[TaskPrompt], *, first: bool = False) -> np.ndarray:
+def answered(model: HFModel, prompts: Sequence[TaskPrompt], *, first: bool = False) -> np.ndarray:
     """Per prompt, whether greedy decoding would give the whole answer (`first`: its first token), `[prompt]` of bool.
     Cost: one pass over each prompt.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import Draws, Filled, Index, Model, Seed, Token, door
+from ..arguments import Draws, Filled, HFModel, Index, Seed, Token, door
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..engine.walk.decoder import Decoder
@@ -23,7 +23,7 @@ from .vector import LayerVectors, Vector
 @door(VectorError)
 @of_one_model(reads=False)
 def contrast(
-    model: Model,
+    model: HFModel,
     positive: Annotated[Sequence[str], Filled()],
     negative: Annotated[Sequence[str], Filled()],
     *,

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .. import files, reading
-from ..arguments import Count, Draws, FilePath, Index, Model, Number, Seed, Size, Token, door, shown
+from ..arguments import Count, Draws, FilePath, HFModel, Index, Number, Seed, Size, Token, door, shown
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.walk.decoder import Decoder
@@ -125,7 +125,7 @@ class Vector:
 
     @door(VectorError)
     @torch.no_grad()
-    def decode(self, model: Model, k: Count = 10) -> list[tuple[str, float]]:
+    def decode(self, model: HFModel, k: Count = 10) -> list[tuple[str, float]]:
         """The k tokens that the vector alone promotes, `(token, probability)`: final norm and unembedding of it, as if
         it were the whole stream.
 
@@ -327,7 +327,7 @@ def head_parts(
 @door(VectorError)
 @of_one_model(reads=False)
 def extract(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     *,
     top: Count = 10,

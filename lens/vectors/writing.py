@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..arguments import Draws, FilePath, Index, Model, Seed, Token, door
+from ..arguments import Draws, FilePath, HFModel, Index, Seed, Token, door
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..engine.sweeps import hidden
@@ -28,7 +28,7 @@ Given = Vector | LayerVectors
 @door(VectorError)
 @of_one_model(reads=False)
 def written(
-    model: Model,
+    model: HFModel,
     task: Task | FilePath,
     vectors: Given | Mapping[str, Given | Sequence[Given]],
     *,

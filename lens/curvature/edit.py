@@ -21,7 +21,7 @@ from ..engine.changes import Undo
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.in_force import InForce
 from ..engine.linear import linears, near
-from ..engine.weights import EDITED, prepared_weights
+from ..engine.weights import edit_in_force, prepared_weights
 from ..results import dataset as results
 from .eigen import By, Decomposition, LayerCurvature, deficiency
 from .errors import CurvatureError
@@ -115,7 +115,7 @@ class Edit:
     def _prepared(self, model: Any) -> Undo:
         for name, linear in linears(model, list(self.new)).items():
             # a layer that is being edited is refused below, with its own reason
-            if not getattr(linear.module.weight, EDITED, False) and not _same(linear.weight, self.old[name]):
+            if not edit_in_force(linear) and not _same(linear.weight, self.old[name]):
                 raise CurvatureError(
                     f"model: the weight of {name} is not the one that the edit {self.name} was made from; make the edit"
                     " anew for this model."

@@ -20,6 +20,7 @@ from ..engine.linear import Linear, feed_forward, linears
 from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain
 from ..models import weight_hash
+from ..notices import warn
 from ..results.record import record_of
 from . import passes
 from .errors import CurvatureError
@@ -36,7 +37,8 @@ class Factors:
     back to it, so that g is of more than the loss at its own place.
 
     Layers that read the same activation (a gated MLP's gate and up) share one tensor in `a`. `tokens`: how many are in
-    each; `fisher`: whose labels ("true": drawn from the model; "empirical": the text's); `model`: the hash of the
+    each (of an expert's, those that the router sent to it; experts that got none are left out, and named in
+    `unreached`); `fisher`: whose labels ("true": drawn from the model; "empirical": the text's); `model`: the hash of the
     weights that they belong to; `record`: how they were made.
     """
 
@@ -59,6 +61,11 @@ class Factors:
         return list(self.g)
 
     @property
+    def unreached(self) -> list[str]:
+        """The experts' layers that were asked for and have no factors: no token was sent to them."""
+        return list(self.record.get("unreached", ()))
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all factors, shared ones once."""
         return sum(t.nbytes for t in {t.data_ptr(): t for t in (*self.a.values(), *self.g.values())}.values())
@@ -72,6 +79,7 @@ class Factors:
                 sum(len(self.a[n]) * len(self.g[n]) for n in self.g if in_block(n) is not None),
                 int(self.record.get(FEED_FORWARD, 0)),
             )
+            + (f"; without {len(self.unreached)} that no token was sent to" if self.unreached else "")
         )
 
 
@@ -106,7 +114,8 @@ def factors(
         objective: `f(model, batch, generator)` -> the sum of every item's loss, for a model that is no language model;
             `fisher` then only says what it draws. On disk it is known by its qualified name.
 
-    Raises: LinearError: no such layer. CurvatureError: batches that are no token ids, a layer that no gradient reaches.
+    Raises: LinearError: no such layer. CurvatureError: batches that are no token ids, a layer that no gradient reaches,
+        none but experts that no token is sent to.
         Stopped: `stop` said so.
 
     Source: Martens & Grosse 2015; Merullo et al. 2025, section 2. Cost: a forward and a backward pass in which no
@@ -122,8 +131,9 @@ def factors(
 
     def sink(name: str, x: Tensor, g: Tensor) -> None:
         tokens[name] += len(x)
-        # the tensor is held until the batch ends, so its address is nobody else's
-        owner, _ = seen.setdefault((x.data_ptr(), x.shape, x.stride(), x._version), (name, x))
+        # the tensor is held until the batch ends, so its address is nobody else's; an expert's rows are its own
+        own = chosen[name].expert is not None
+        owner, _ = (name, x) if own else seen.setdefault((x.data_ptr(), x.shape, x.stride(), x._version), (name, x))
         if shared.setdefault(name, owner) == name:
             add_gram(_sum(state, "a", name, x), x)
         elif shared[name] != owner:
@@ -147,6 +157,20 @@ def factors(
         stop=stop,
         label="K-FAC factors",
     )
+    none = [name for name in chosen if not tokens[name]]
+    if len(none) == len(chosen):
+        raise CurvatureError(
+            f"layers: no token was sent to any of the {len(none)} experts' layers ({none[0]}, ...); give more tokens,"
+            " or choose other layers."
+        )
+    if none:
+        warn(
+            f"layers: no token was sent to {len(none)} of {len(chosen)} layers ({none[0]}"
+            f"{', ...' if len(none) > 1 else ''}), which have no factors and are left out; give more tokens to have"
+            " them."
+        )
+        record["unreached"] = none
+        chosen = {name: linear for name, linear in chosen.items() if tokens[name]}
     means = {}
     while state.sums:  # one at a time: the sums are given up as the means are made
         name, total = state.sums.popitem()
@@ -154,7 +178,7 @@ def factors(
     a, g = (
         {name: means[f"{side}/{of(name)}"] for name in chosen} for side, of in (("a", shared.__getitem__), ("g", str))
     )
-    return Factors(a, g, dict(tokens), fisher, record["model"]["hash"], record)
+    return Factors(a, g, {name: tokens[name] for name in chosen}, fisher, record["model"]["hash"], record)
 
 
 def prepared(

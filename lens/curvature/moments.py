@@ -81,6 +81,12 @@ def second_moments(
         stop=stop,
         label="EKFAC moments",
     )
+    if none := [name for name in chosen if not tokens[name]]:
+        raise CurvatureError(
+            f"batches: no token was sent to {none[0]}"
+            + (f" and {len(none) - 1} other experts' layers" if len(none) > 1 else "")
+            + "; give the batches of the factors, or more of them, or the decomposition without these layers (select)."
+        )
     return replace(
         decomposition,
         layers={name: replace(layer, moments=state.sums[name] / tokens[name]) for name, layer in decomposition.items()},

@@ -28,6 +28,7 @@ from ..arguments import unfit
 from ..arguments.kinds import is_sequence
 from ..engine.autograd import require_autograd
 from ..engine.changes import temporary
+from ..engine.experts import Routed
 from ..engine.lengths import require_readable
 from ..engine.linear import Linear, gradients_of
 from ..engine.places import alone
@@ -138,7 +139,7 @@ def _frozen(model: nn.Module, layers: Mapping[str, Linear]) -> Iterator[None]:
         here.back(lambda: _ask(asking, True))
         _ask(asking, False)
         for linear in layers.values():
-            here.put(lambda: linear.module.register_forward_hook(alone(root)).remove)
+            here.put(lambda: linear.after(alone(root)))
         with torch.enable_grad():
             yield
 
@@ -154,23 +155,30 @@ class NextToken:
 
     The last token of a row predicts nothing, so it is not run, unless the row would have other rotary frequencies
     without it. Draws depend on the seed and the row's number alone.
+
+    `some`: the layers are experts' alone, so that a batch whose tokens are sent to none of them says nothing.
     """
 
-    def __init__(self, model: nn.Module, fisher: str, seed: int):
-        self.like, self.fisher, self.seed = Likelihood(model), fisher, seed
+    def __init__(self, model: nn.Module, fisher: str, seed: int, some: bool = False):
+        self.like, self.fisher, self.seed, self.some = Likelihood(model), fisher, seed, some
         self.model, self.vocabulary = model, self.like.vocabulary
         #: rows and tokens of the batch under way where their last token is run, else None; what was taken out of it
         self._whole: tuple[int, int] | None = None
         self._taken: dict[tuple, tuple[Tensor, Tensor]] = {}
 
-    def counted(self, name: str, x: Float[Tensor, "tokens d"]) -> Float[Tensor, "counted d"]:
+    def counted(
+        self, name: str, x: Float[Tensor, "tokens d"], routed: Routed | None = None
+    ) -> Float[Tensor, "counted d"]:
         """Of what a layer read, or of its gradients, those of the tokens that predict; one tensor for one tensor.
 
-        Raises: CurvatureError: a layer that sees only some of the tokens, where the last has to be told from them.
+        Raises: CurvatureError: a layer that sees only some of the tokens, and not whose (as of an expert it is known:
+            `routed`), where the last has to be told from them.
         """
         if self._whole is None:
             return x
         n, length = self._whole
+        if routed is not None:
+            return x[routed.rows % length != length - 1]
         if len(x) != n * length:
             raise CurvatureError(
                 f"layers: {name!r} sees {len(x)} of the batch's {n * length} tokens, and this model's "
@@ -205,6 +213,8 @@ class NextToken:
             if whole
             else like.body(input_ids=inputs, use_cache=False)[0]
         )
+        if self.some and not out.requires_grad:
+            return
         if not out.requires_grad:
             raise CurvatureError(
                 "layers: the loss does not depend on any of them by a gradient; choose layers that the model runs"
@@ -242,7 +252,7 @@ def run(
     layers: Mapping[str, Linear],
     batches: Sequence[Any],
     sink: Callable[[str, Tensor, Tensor], None],
-    state: "State",
+    state: State,
     *,
     fisher: str,
     seed: int,
@@ -253,20 +263,23 @@ def run(
     label: str = "curvature",
 ) -> None:
     """Run what is left of the batches; `sink(name, x, g)` gets each layer's input and gradient, `between()` is called
-    before each batch.
+    before each batch. An expert gets those of the tokens that the router sends to it, in some batches none.
 
-    Raises: CurvatureError: a layer that no gradient reached. Stopped: `stop` said so; with a folder the state is
-        written first.
+    Raises: CurvatureError: a layer, no expert, that no gradient reached. Stopped: `stop` said so; with a folder the
+        state is written first.
     """
     require_autograd(CurvatureError, label)
-    step = NextToken(model, fisher, seed) if objective is None else None
+    always = [name for name, linear in layers.items() if linear.expert is None]
+    step = NextToken(model, fisher, seed, not always) if objective is None else None
     rows = np.cumsum([0, *(len(b) for b in batches)]) if objective is None else None
     reached: set[str] = set()
 
-    def hand(name: str, x: Tensor, g: Tensor) -> None:
+    def hand(name: str, x: Tensor, g: Tensor, routed: Routed | None = None) -> None:
         reached.add(name)
         with torch.no_grad():
-            sink(name, x, g) if step is None else sink(name, step.counted(name, x), step.counted(name, g))
+            if step is not None:
+                x, g = step.counted(name, x, routed), step.counted(name, g, routed)
+            sink(name, x, g)
 
     bar = tqdm(
         total=len(batches),
@@ -291,13 +304,14 @@ def run(
                 loss = objective(
                     model, batches[state.done], torch.Generator().manual_seed((seed * 1_000_003 + state.done) % 2**63)
                 )
-                if not (isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad):
+                if not (isinstance(loss, Tensor) and loss.ndim == 0 and (loss.requires_grad or not always)):
                     raise CurvatureError(
                         f"objective returned {loss!r:.80}; expected the sum of the losses as a tensor without axes that"
                         " depends on the layers."
                     )
-                loss.backward()
-            if missing := [name for name in layers if name not in reached]:
+                if loss.requires_grad:
+                    loss.backward()
+            if missing := [name for name in always if name not in reached]:
                 raise CurvatureError(
                     f"layers: no gradient reached {missing[0]!r}"
                     + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")

@@ -175,6 +175,11 @@ def activation_ratio(
     for name, part in parts.items():
         fitting(hf, part, name)
     chosen = linears(hf, list(decomposition))
+    if experts := [name for name, linear in chosen.items() if linear.expert is not None]:
+        raise CurvatureError(
+            f"decomposition: {experts[0]} is an expert's, which sees only the tokens that are sent to it, other ones of"
+            " each sequence, so that no mean over a sequence's tokens compares; take select(...) of the other layers."
+        )
     readers = {
         name: [[_Reader(basis, side, layer, ends, by, seed) for side in SIDES] for basis in bases]
         for name, layer in decomposition.items()

@@ -1,15 +1,14 @@
 """Which parameters are a model's feed-forward weights, and which share of them some linear layers are.
 
-The experts of a mixture are mostly fused: parameters of three axes that no linear layer holds. What is chosen among a
-model's linear layers is then chosen among a part of its feed-forward weights, which has to be said. Routers send tokens
-to experts and are no feed-forward weights.
+The experts of a mixture are mostly fused: parameters of three axes, of which `experts` makes a linear layer a matrix
+where it can. Where it cannot, what is chosen among a model's linear layers is chosen among a part of its feed-forward
+weights, which has to be said. Routers send tokens to experts and are no feed-forward weights.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable
 
 from torch import nn
 
@@ -47,7 +46,8 @@ def parameters_of_blocks(model: nn.Module) -> dict[str, int]:
         # a vector may have axes of length one
         if in_block(plain) is not None and value.ndim > 1 and value.numel() > max(value.shape):
             out[plain] = value.numel()
-    return out
+    # the biases of all experts, one row each
+    return {name: size for name, size in out.items() if name.removesuffix("_bias") == name or name[:-5] not in out}
 
 
 def blocks_with_experts(names: Iterable[str]) -> set[str]:
@@ -61,17 +61,18 @@ def blocks_with_experts(names: Iterable[str]) -> set[str]:
     return found
 
 
-def outside(model: nn.Module, layers: Mapping[str, Any]) -> tuple[int, list[str]]:
-    """How many feed-forward weights the model has (routers aside) where not all of them are linear layers, else 0; and
-    the names of those that are none.
+def outside(model: nn.Module, layers: Container[str], stacks: Container[str] = ()) -> tuple[int, list[str]]:
+    """How many feed-forward weights the model has (routers aside), 0 where each is in a linear layer of its own; and
+    the names of those that are in none.
 
-    `layers`: the model's linear layers by plain name.
+    `layers`: the plain names of the model's linear layers. `stacks`: of the parameters whose parts linear layers are,
+    those of experts.
     """
     every = parameters_of_blocks(model)
     routing = blocks_with_experts(every)
     weights = {name: size for name, size in every.items() if not is_router(name, routing)}
-    left = [name for name in weights if name.removesuffix(".weight") not in layers]
-    return (sum(weights.values()) if left else 0), left
+    others = [name for name in weights if name.removesuffix(".weight") not in layers]
+    return (sum(weights.values()) if others else 0), [name for name in others if name not in stacks]
 
 
 def folded(names: Iterable[str], most: int = 4) -> str:

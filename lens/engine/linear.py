@@ -1,7 +1,8 @@
 """The linear layers of a model by their plain names, what goes into them, and the gradients that come back out of them.
 
 The same for any module that holds `nn.Linear` (or GPT-2's `Conv1D`): the feed-forward layers of a language model, the
-    transformer blocks of a U-Net.
+transformer blocks of a U-Net. Of a mixture, whose experts are one parameter together, each matrix of each expert is a
+linear layer too (`experts`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -23,8 +24,10 @@ from ..models.tree import Tree
 from ..notices import warn
 from .changes import temporary
 from .effective import is_conv1d
+from .experts import Expert, Experts, Routed, experts_of
 from .feedforward import BLOCKS, FEED_FORWARD, blocks_with_experts, folded, in_block, is_router, outside
 from .places import alone
+from .wrappers import base_of, idle_projections, plain_name, walked
 
 #: `which="mlp"`: the feed-forward layers of the decoders that the engine knows; routers are none of them.
 MLP = tuple(f"*.{block}.*" for block in BLOCKS)
@@ -40,9 +43,10 @@ class Linear:
     Conv1D).
 
     `adapter`: the kind of adapter that is in force on it, so that the module's weight is only a part of what the model
-    applies; "" where there is none,
-    or one that is merged or switched off. `feed_forward`: how many feed-forward weights its model has where linear
-        layers do not hold them all (experts); else 0.
+    applies; "" where there is none, or one that is merged or switched off. `feed_forward`: how many feed-forward
+    weights its model has where some of them are fused experts'; else 0.
+    stack: of one expert's matrix, the plain name of the parameter that holds it with those of the other experts; else
+        "". Its module is an `Expert`, whose weight is its part of that parameter.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Linear:
     transposed: bool = False
     adapter: str = ""
     feed_forward: int = 0
+    stack: str = ""
+    _experts: Experts | None = None
 
     def require_own(self) -> "Linear":
         """The layer itself.
@@ -70,11 +76,41 @@ class Linear:
         return self.module.weight.T if self.transposed else self.module.weight
 
     @property
+    def parameter(self) -> nn.Parameter:
+        """The parameter that holds the weight: its own, or the one with the matrices of all experts."""
+        return self.module.stack if isinstance(self.module, Expert) else self.module.weight
+
+    @property
+    def expert(self) -> int | None:
+        """The number of the expert whose matrix this is."""
+        return self.module.number if isinstance(self.module, Expert) else None
+
+    def before(self, hook: Callable[[nn.Module, tuple], Any]) -> Callable[[], None]:
+        """Puts on a torch hook that is given the layer's inputs; returns what takes it off.
+
+        An expert's inputs are the rows of the tokens that are sent to it and a `Routed`, which says whose they are.
+        """
+        return self._hooked(self.module.register_forward_pre_hook, hook)
+
+    def after(self, hook: Callable[[nn.Module, tuple, Any], Any]) -> Callable[[], None]:
+        """The same with the layer's inputs and its output."""
+        return self._hooked(self.module.register_forward_hook, hook)
+
+    def _hooked(self, register: Callable[..., Any], hook: Callable[..., Any]) -> Callable[[], None]:
+        with ExitStack() as off:
+            if self._experts is not None:
+                off.callback(self._experts.held())
+            off.callback(register(hook).remove)
+            return off.pop_all().close
+
+    @property
     def d_out(self) -> int:
+        """How many outputs it has."""
         return self.weight.shape[0]
 
     @property
     def d_in(self) -> int:
+        """How many inputs it has."""
         return self.weight.shape[1]
 
     @property
@@ -90,9 +126,9 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
     Args:
         model: a plain module, or a bridge from `lens.load`: its layers are named as in the plain model.
         which: a glob pattern such as "model.layers.3.mlp.down_proj", "*.mlp.*" or "*.ff.net.2", several of them, or
-            "mlp": every linear layer of every feed-forward block, routers aside. The experts of a mixture are mostly
-            fused parameters and no linear layers: "mlp" then warns, with the share of the feed-forward weights that is
-            covered.
+            "mlp": every linear layer of every feed-forward block, routers aside. An expert's matrices are named by the
+            experts' module, its number and the parameter: "model.layers.3.mlp.experts.5.down_proj". Where not all
+            experts could be told, "mlp" warns, with the share of the feed-forward weights that is covered.
 
     Raises: LinearError: a pattern matches no linear layer (the message lists near names), the model holds none, or an
         adapter is in force on one of those chosen.
@@ -100,26 +136,32 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
     >>> linears(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), "2")["2"].weight.shape
     torch.Size([2, 3])
     """
-    every = every_linear(model)
+    every, untold = _found(model)
     patterns = (
         MLP if isinstance(which, str) and which == "mlp" else (which,) if isinstance(which, str) else tuple(which)
     )
     if not patterns:
         raise LinearError('which is empty: no layers are named; expected glob patterns of layer names, or "mlp".')
     chosen: dict[str, Linear] = {}
-    total, left = outside(_base(model), every)
+    total, left = outside(base_of(model), every, {linear.stack for linear in every.values()})
     routing = blocks_with_experts((*every, *left)) if patterns is MLP else set()
+    why = "; ".join(dict.fromkeys(untold.values()))
     for pattern in patterns:
-        found = {name: linear for name, linear in every.items() if fnmatchcase(name, pattern)}
+        found = (
+            {pattern: every[pattern]}
+            if pattern in every and not set(pattern) & set("*?[")
+            else {name: linear for name, linear in every.items() if fnmatchcase(name, pattern)}
+        )
         if not found and patterns is not MLP:
             raise LinearError(
                 f"which: {pattern!r} matches none of the model's {len(every)} linear layers; {near(pattern, every)}."
+                + (f" Experts that are none of them: {folded(untold)}: {why}." if untold else "")
             )
         chosen |= {name: linear for name, linear in found.items() if not is_router(name, routing)}
     if not chosen and left:
         raise LinearError(
             f'which="mlp": no feed-forward weight of this model is in a linear layer: its experts ({folded(left)}) are'
-            " fused parameters and not served yet; "
+            f" fused parameters that cannot be told apart{f': {why}' if why else ''}; "
             f"name other layers, such as those of attention; {near('attn', every)}."
         )
     if not chosen:
@@ -132,8 +174,8 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
     if patterns is MLP and total and (covered := covered_by(chosen)) < total:
         warn(
             f'which="mlp": the linear layers hold {100 * covered / total:.1f} % of the feed-forward weights; the rest'
-            f" are no linear layers and not served yet (fused experts and the like: {folded(left)}), so that what is"
-            " found is found in that share."
+            f" are no linear layers (fused experts that cannot be told apart, and the like: {folded(left)}"
+            f"{f'; {why}' if why else ''}), so that what is found is found in that share."
         )
     return chosen
 
@@ -156,12 +198,20 @@ def every_linear(model: Any) -> dict[str, Linear]:
 
     Raises: LinearError: the model holds none.
     """
-    every = {linear.name: linear for linear in _every(model)}
+    return _found(model)[0]
+
+
+def _found(model: Any) -> tuple[dict[str, Linear], dict[str, str]]:
+    """All linear layers, and, of the modules with fused experts that cannot be told, the reasons."""
+    every: dict[str, Linear] = {}
+    untold: dict[str, str] = {}
+    for linear in _every(model, untold):
+        every[linear.name] = linear
     if not every:
         raise LinearError(
             f"model: a {type(model).__name__} without a linear layer; give a model with nn.Linear or Conv1D modules."
         )
-    return every
+    return every, untold
 
 
 def near(name: str, known: Sequence[str] | Mapping[str, Any], count: int = 4) -> str:
@@ -171,14 +221,8 @@ def near(name: str, known: Sequence[str] | Mapping[str, Any], count: int = 4) ->
     return "near ones: " + ", ".join(close)
 
 
-def _base(model: Any) -> nn.Module:
-    """The module whose layers are named: out of a bridge and of a peft wrapper."""
-    core = getattr(model, "original_model", model)
-    return core.get_base_model() if hasattr(core, "get_base_model") and hasattr(core, "peft_config") else core
-
-
-def _every(model: Any) -> Iterator[Linear]:
-    core = _base(model)
+def _every(model: Any, untold: dict[str, str]) -> Iterator[Linear]:
+    core = base_of(model)
     seen: set[int] = idle_projections(core)
     # a bridge reaches some layers by names of its own first; the plain model's names were noted before the boot
     plain = (
@@ -186,88 +230,27 @@ def _every(model: Any) -> Iterator[Linear]:
         if isinstance(core, nn.Module)
         else {}
     )
-    for name, module, adapter in _walk(core):
+    for name, module, adapter in walked(core):
         transposed = is_conv1d(module)
         if (isinstance(module, nn.Linear) or transposed) and id(module) not in seen:
             seen.add(id(module))
             # a bridge, a peft adapter and a compiled module put the plain layer one level down
-            yield Linear(
-                re.sub(_LEVELS, "", plain.get(id(module), name)).removeprefix("."), module, transposed, adapter
-            )
-
-
-#: What stands in a module's path where a bridge, an adapter or a compiler put the plain layer one level down.
-_LEVELS = r"\.?(_original_component|original_component|_orig_mod|base_layer|original_module|modules_to_save\.[^.]+)\b"
-
-
-def _walk(
-    module: nn.Module, name: str = "", adapter: str = "", seen: set[int] | None = None
-) -> Iterator[tuple[str, nn.Module, str]]:
-    """The modules with their names, and the adapter that is in force around each; an adapter's own parts, and copies
-    that do not run, are left out.
-    """
-    seen = set() if seen is None else seen
-    if id(module) in seen:
-        return
-    seen.add(id(module))
-    children, inner = list(module.named_children()), None
-    if isinstance(module._modules.get("base_layer"), nn.Module):
-        inner, adapter = [("base_layer", module.base_layer)], adapter or _in_force(module)
-    elif isinstance(module._modules.get("original_module"), nn.Module):
-        inner = [_running_copy(module)]
-    else:
-        yield name, module, adapter
-    for child, part in children if inner is None else inner:
-        yield from _walk(part, f"{name}.{child}" if name else child, adapter, seen)
-
-
-def _in_force(layer: nn.Module) -> str:
-    """The kind of adapter that a layer with a `base_layer` applies at present, or "": merged, switched off, or none of
-    its adapters active.
-    """
-    active = getattr(layer, "active_adapters", None)
-    try:
-        own = layer._get_available_adapters() if active is not None else None
-    except AttributeError:
-        own = None
-    idle = active is not None and own is not None and not own & set(active)
-    if getattr(layer, "disable_adapters", False) is True or getattr(layer, "merged", False) is True or idle:
-        return ""
-    kind = type(layer).__module__.split(".")[-2:-1]
-    return ".".join([*kind, type(layer).__name__])
-
-
-def _running_copy(wrapper: nn.Module) -> tuple[str, nn.Module]:
-    """Which of the copies of a layer that is trained whole runs at present, and its place in the wrapper."""
-    copies, active = getattr(wrapper, "modules_to_save", None), getattr(wrapper, "active_adapters", None) or [None]
-    if copies is None or getattr(wrapper, "disable_adapters", False) is True or active[0] not in copies:
-        return "original_module", wrapper.original_module
-    return f"modules_to_save.{active[0]}", copies[active[0]]
-
-
-def idle_projections(model: nn.Module) -> set[int]:
-    """Linear layers that a fused attention of diffusers holds and does not run (`id` of each): its split projections,
-    or, fused no longer, the joint ones.
-
-    Reading them, or writing into them, says nothing about what the model computes.
-    """
-    idle: set[int] = set()
-    for module in Tree.of(model).modules:
-        if isinstance(module._modules.get("to_q"), nn.Module) and hasattr(module, "processor"):
-            joint = {
-                "to_qkv": ("to_q", "to_k", "to_v"),
-                "to_kv": ("to_k", "to_v"),
-                "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
-            }
-            fused = "Fused" in type(module.processor).__name__
-            for whole, parts in joint.items():
-                if isinstance(getattr(module, whole, None), nn.Module):
-                    idle |= {
-                        id(layer)
-                        for part in (parts if fused else (whole,))
-                        for layer in getattr(module, part).modules()
-                    }
-    return idle
+            yield Linear(plain_name(plain.get(id(module), name)), module, transposed, adapter)
+        elif (experts := experts_of(module)) is not None and id(module) not in seen:
+            seen.add(id(module))
+            at = plain_name(plain.get(id(module), name))
+            if isinstance(experts, str):
+                untold[at] = experts
+                continue
+            for one in (layer for of_one in experts.layers for layer in of_one):
+                yield Linear(
+                    f"{at}.{one.number}.{one.parameter}",
+                    one,
+                    one.transposed,
+                    adapter,
+                    stack=f"{at}.{one.parameter}",
+                    _experts=experts,
+                )
 
 
 @contextmanager
@@ -286,11 +269,12 @@ def uncompiled(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def inputs_of(
-    model: Any, layers: Mapping[str, Linear], sink: Callable[[str, Float[Tensor, "tokens d_in"]], None]
-) -> Iterator[None]:
+def inputs_of(model: Any, layers: Mapping[str, Linear], sink: Callable[..., None]) -> Iterator[None]:
     """While it is in force, every forward of this thread hands each layer's input, flattened to [tokens, d_in] and
     detached, to `sink(name, x)`.
+
+    Of an expert it is the rows of the tokens that were sent to it, and a `Routed` comes third: `sink(name, x, routed)`;
+    an expert that no token reaches hands over nothing.
 
     `model` is not used beyond saying whose layers they are. The tensor is the model's own memory: reduce it at once,
     and do not write to it.
@@ -300,20 +284,26 @@ def inputs_of(
 
             def watch(module, args, name=name):
                 x = args[0].detach()
-                sink(name, x.reshape(-1, x.shape[-1]))
+                sink(name, x.reshape(-1, x.shape[-1]), *_routed(args))
 
-            here.put(lambda: linear.module.register_forward_pre_hook(alone(watch)).remove)
+            here.put(lambda: linear.before(alone(watch)))
         yield
+
+
+def _routed(args: tuple) -> tuple[Routed, ...]:
+    """What of a layer's inputs says whose rows it was given."""
+    return tuple(value for value in args[1:2] if isinstance(value, Routed))
 
 
 @contextmanager
 def gradients_of(
     model: Any,
     layers: Mapping[str, Linear],
-    sink: Callable[[str, Float[Tensor, "tokens d_in"], Float[Tensor, "tokens d_out"]], None],
+    sink: Callable[..., None],
 ) -> Iterator[None]:
     """While it is in force, every backward of a forward of this thread hands `sink(name, x, g)` each layer's input
-    [tokens, d_in] and the loss's gradient at its output [tokens, d_out].
+    [tokens, d_in] and the loss's gradient at its output [tokens, d_out]; for an expert `sink(name, x, g, routed)`, as
+    `inputs_of`.
 
     The weights need not ask for gradients, but something before the layer must: set `inputs_embeds.requires_grad_()`,
     or let one parameter ask for them. A layer that runs several times in one forward hands over each of its runs.
@@ -335,11 +325,11 @@ def gradients_of(
                 x = args[0].detach()
 
                 def back(g):
-                    sink(name, x.reshape(-1, x.shape[-1]), g.detach().reshape(-1, g.shape[-1]))
+                    sink(name, x.reshape(-1, x.shape[-1]), g.detach().reshape(-1, g.shape[-1]), *_routed(args))
 
                 out.register_hook(back)
 
-            here.put(lambda: linear.module.register_forward_hook(alone(watch)).remove)
+            here.put(lambda: linear.after(alone(watch)))
         yield
 
 
@@ -348,7 +338,7 @@ def _checked(model: Any, layers: Mapping[str, Linear]) -> Mapping[str, Linear]:
         raise LinearError("layers is empty; choose some with linears(model, which).")
     core = getattr(model, "original_model", model)
     own = set(map(id, Tree.of(core).modules)) if isinstance(core, nn.Module) else set()
-    if own and (foreign := [name for name, linear in layers.items() if id(linear.module) not in own]):
+    if own and (foreign := [n for n, l in layers.items() if id(getattr(l.module, "owner", l.module)) not in own]):
         raise LinearError(
             f"layers: {foreign[0]!r} is a layer of another model object; choose the layers with linears(model, which)"
             " of the model that runs."

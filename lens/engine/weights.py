@@ -21,7 +21,8 @@ from .linear import Linear, LinearError, every_linear, near
 from .recompute import Ended, hold, release
 from .walk.decoder import WEIGHT_EDIT
 
-#: Set on a layer's parameter while an edit is in force on it.
+#: Set on a layer's parameter while an edit is in force on it: True, or, where it holds the matrices of experts, the
+#: numbers of those that are edited.
 EDITED = WEIGHT_EDIT
 
 
@@ -34,25 +35,27 @@ class WeightError(Error, ValueError):
 @dataclass
 class _Written:
     """A parameter, the rows of it that are written (None: all), what they were, and whether an edit is in force on the
-    parameter itself.
+    parameter itself. expert: whose matrix of those in it.
     """
 
     parameter: nn.Parameter
     rows: Tensor | None
     transposed: bool
     marked: bool
+    expert: int | None = None
     old: Tensor = field(init=False)
 
     def __post_init__(self):
         self.old = (self._view() if self.rows is None else self._view()[self.rows]).detach().clone()
 
     def _view(self) -> Tensor:
-        return self.parameter.T if self.transposed else self.parameter
+        own = self.parameter if self.expert is None else self.parameter[self.expert]
+        return own.T if self.transposed else own
 
     @torch.no_grad()
     def write(self, weight: Tensor) -> None:
         if self.marked:
-            setattr(self.parameter, EDITED, True)
+            setattr(self.parameter, EDITED, True if self.expert is None else self._others() | {self.expert})
         if self.rows is None:
             self._view().copy_(weight)
         else:
@@ -60,8 +63,21 @@ class _Written:
 
     def restore(self) -> None:
         self.write(self.old)
-        if self.marked:
+        if self.marked and (others := self._others()):
+            setattr(self.parameter, EDITED, others)
+        elif self.marked:
             self.parameter.__dict__.pop(EDITED, None)
+
+    def _others(self) -> frozenset[int]:
+        """The other experts on whose part of the parameter an edit is in force."""
+        now = getattr(self.parameter, EDITED, None)
+        return now - {self.expert} if isinstance(now, frozenset) else frozenset()
+
+
+def edit_in_force(linear: Linear) -> bool:
+    """Whether an edit of weights is in force on a layer; on an expert, whatever is on the others."""
+    now = getattr(linear.parameter, EDITED, False)
+    return linear.expert in now if isinstance(now, frozenset) else bool(now)
 
 
 def apply_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> Undo:
@@ -111,7 +127,7 @@ def prepared_weights(
                 " made it."
             )
         own = twins.get(id(linear.module), [])
-        if any(getattr(parameter, EDITED, False) for parameter in _marked(linear, own)):
+        if _marked(linear, own):
             raise WeightError(_TWICE.format(name))
         if id(linear.module) in lost:
             raise WeightError(
@@ -119,8 +135,8 @@ def prepared_weights(
                 " edit would reach only one of them; edit the plain Hugging Face model."
             )
         chosen.append((linear, weight, own))
-    touched = [id(linear.module.weight) for linear, *_ in chosen] + [
-        id(twin.module.weight) for *_, own in chosen for twin in own if twin.part
+    touched = [(id(linear.parameter), linear.expert) for linear, *_ in chosen] + [
+        (id(twin.module.weight), None) for *_, own in chosen for twin in own if twin.part
     ]
     if len(set(touched)) < len(touched):
         raise WeightError(
@@ -140,9 +156,9 @@ def prepared_weights(
         undo.back(lambda: _ended(module, again))
         hold(module, again)
         for linear, weight, own in chosen:
-            if any(getattr(parameter, EDITED, False) for parameter in _marked(linear, own)):
+            if _marked(linear, own):
                 raise WeightError(_TWICE.format(linear.name))
-            places = [(_Written(linear.module.weight, None, linear.transposed, True), weight)]
+            places = [(_Written(linear.parameter, None, linear.transposed, True, linear.expert), weight)]
             places += [
                 (
                     _Written(twin.module.weight, twin.written, twin.transposed, twin.part),
@@ -169,9 +185,9 @@ _TWICE = (
 )
 
 
-def _marked(linear: Linear, own: list[_Twin]) -> list[nn.Parameter]:
-    """The parameters on which an edit of a layer says that it is in force."""
-    return [linear.module.weight, *(twin.module.weight for twin in own if twin.part)]
+def _marked(linear: Linear, own: list[_Twin]) -> bool:
+    """Whether an edit is in force on a layer, or on what it is fused with."""
+    return edit_in_force(linear) or any(getattr(twin.module.weight, EDITED, False) for twin in own if twin.part)
 
 
 def _ended(module: nn.Module, again: Ended) -> None:

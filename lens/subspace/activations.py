@@ -39,6 +39,8 @@ class Stats:
         source: layer name -> the layer that the sums of their common input are kept under.
         sums: [line, d_in] float64, the lines of `LINES` ("absolute" only where asked for). rows: rows counted. items:
             prompts (or whatever was run) counted.
+        reached: of an expert, the items of which some row was sent to it; what is said of its items is said of these.
+            An expert that no row was sent to has 0 rows, and no mean.
         moment: uncentred second moment, summed, [d_in, d_in] float32; empty unless asked for. each: [item, 2, d_in]
             float32, an item's own sums, and each_rows [item]; likewise.
         model: hash of the model's weights.
@@ -52,6 +54,12 @@ class Stats:
     moment: Mapping[str, Float[Tensor, "d_in d_in"]] = field(default_factory=dict)
     each: Mapping[str, Float[Tensor, "item two d_in"]] = field(default_factory=dict)
     each_rows: Mapping[str, Float[Tensor, " item"]] = field(default_factory=dict)
+    reached: Mapping[str, Size] = field(default_factory=dict)
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """The experts' layers that no row was sent to, of which these statistics say nothing."""
+        return tuple(name for name in self.names if not self.rows[self.source[name]])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,6 +75,7 @@ class Stats:
             raise SubspaceError(
                 f"line={line!r}: statistics without it; compute them with statistics(..., absolute=True)."
             )
+        self._require_rows(name)
         return self.sums[key][at] / self.rows[key]
 
     @door(SubspaceError)
@@ -78,16 +87,24 @@ class Stats:
     def item_moments(
         self, name: str, line: Literal["energy", "unit"] = "unit"
     ) -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_in"]]:
-        """Mean and variance (n - 1) over items of an item's mean "energy" or "unit" energy. Raises SubspaceError with
-        fewer than two items.
+        """Mean and variance (n - 1) over items of an item's mean "energy" or "unit" energy; of an expert, over the
+        items that reached it. Raises SubspaceError with fewer than two items.
         """
-        if self.items < 2:
+        n = self.items_of(name)
+        if n < 2:
+            where = f" of which a row was sent to {name}" if n < self.items else ""
             raise SubspaceError(
-                f"statistics over {self.items} item have no variance over items; give at least two prompts."
+                f"statistics over {n} item{where} have no variance over items; give at least two prompts"
+                f"{', or leave the layer out' if where else ''}."
             )
         at = LINES.index(f"item_{line}")
-        first, second = self.sums[self._key(name)][at : at + 2] / self.items
-        return first, (second - first.square()).clamp_min(0) * (self.items / (self.items - 1))
+        first, second = self.sums[self._key(name)][at : at + 2] / n
+        return first, (second - first.square()).clamp_min(0) * (n / (n - 1))
+
+    @door(SubspaceError)
+    def items_of(self, name: str) -> int:
+        """How many items a layer's inputs are of: all, or those that reached an expert."""
+        return self.reached.get(self._key(name), self.items)
 
     @door(SubspaceError)
     def second_moment(self, name: str) -> Float[Tensor, "d_in d_in"]:
@@ -97,6 +114,7 @@ class Stats:
                 "statistics without second moments; compute them with statistics(..., second_moment=True)."
             )
         key = self._key(name)
+        self._require_rows(name)
         return self.moment[key].double() / self.rows[key]
 
     @door(SubspaceError)
@@ -120,6 +138,7 @@ class Stats:
             moment={},
             each=each,
             each_rows=each_rows,
+            reached={k: int((each_rows[k] > 0).sum()) for k in self.reached},
         )
 
     def __add__(self, other: Stats) -> Stats:
@@ -156,7 +175,15 @@ class Stats:
             added("moment"),
             joined("each"),
             joined("each_rows"),
+            added("reached"),
         )
+
+    def _require_rows(self, name: str) -> None:
+        if not self.rows[self._key(name)]:
+            raise SubspaceError(
+                f"{name}: no token of the {self.items} items was sent to this expert, so that there are no statistics"
+                " of its inputs; give more text, or leave the layer out."
+            )
 
     def _key(self, name: str) -> str:
         if name not in self.source:
@@ -203,6 +230,8 @@ def statistics(
             a slice, the item that each element of the layer's batch belongs to, -1 for one that does not count (the
             half without a prompt); None: one each, in order. key: what the items are, in words; needed with `folder`.
         stop: asked before each batch.
+
+    An expert's inputs are the rows of the tokens that the router sent to it, each counted for the item of its token.
 
     Raises: SubspaceError: no items, an unknown part, rows that cannot be split over the batch. Stopped: `stop` said so;
         what was counted is in `folder`.

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from ..arguments import Count, HFModel, TokenRows, Whole, door
 from ..engine.autograd import require_autograd
 from ..engine.changes import temporary
+from ..engine.experts import Routed
 from ..engine.linear import Linear
 from ..engine.memory import out_of_memory
 from ..engine.places import alone
@@ -35,7 +36,7 @@ from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
 from ..models import weight_hash
 from ..notices import warn
-from .data import Tokens, fitting, losses, output_layers, predicting, reciting
+from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
 from .errors import SubspaceError
 from .scores import Scores, neuron_scores
 
@@ -61,7 +62,13 @@ def multiplied(
 
             def change(module, args, factor=factor, name=name):
                 x, by = args[0], (factor() if callable(factor) else factor).to(args[0].dtype)
-                if x.ndim == 2 and by.ndim == 3:
+                routed = next((value for value in args[1:2] if isinstance(value, Routed)), None)
+                if routed is not None and by.ndim == 3:
+                    # an expert's rows, of some of the tokens of some copies
+                    if copies is None and len(by) > 1:
+                        raise _Flat
+                    by = by[routed.pieces(len(by)), 0]
+                elif x.ndim == 2 and by.ndim == 3:
                     # all tokens in one row: the copies' after each other
                     if copies is None and len(by) > 1:
                         raise _Flat
@@ -73,7 +80,7 @@ def multiplied(
                     by = by.expand(len(by), len(x) // len(by), -1).reshape(len(x), -1)
                 return (x * by, *args[1:])
 
-            here.put(lambda: layers[name].module.register_forward_pre_hook(alone(change)).remove)
+            here.put(lambda: layers[name].before(alone(change)))
         yield
 
 
@@ -148,6 +155,8 @@ def integrated_gradients(
     paths and sequences. Above 0.1 it warns: where a norm follows the layer (OLMo-2) the likelihood jumps where the path
         starts, and no number of steps there is enough.
 
+    An expert that no token of any sequence is sent to has NaN, and is named in `about["unreached"]`.
+
     Raises: SubspaceError: no token after a prefix, fewer than one step. Stopped.
     """
     require_autograd(SubspaceError, "method='integrated_gradients'")
@@ -159,13 +168,19 @@ def integrated_gradients(
     paths = [list(found)] if together else [[name] for name in found]
     runs = _Masked(core, found)
     gap = change_in_all = 0.0
+    known: set[str] = set()
     with _bar(len(tokens) * len(paths), "integrated gradients", progress) as bar:
         for i in range(len(tokens)):
             one = tokens.take([i])
             with torch.no_grad():
                 top = -float(losses(core, one)[0])
+            here = reached(core, found, one)
+            known |= here
             for path in paths:
                 _ask(stop, "integrated gradients", bar)
+                if not here & set(path):
+                    bar.update()  # an expert that does not run adds nothing
+                    continue
                 change = {name: torch.zeros_like(total[name]) for name in path}
                 for k in range(0, steps, rows):
                     for name, gradient in _gradients(
@@ -174,8 +189,8 @@ def integrated_gradients(
                         change[name] += gradient
                 with torch.no_grad(), multiplied(found, dict.fromkeys(path, torch.zeros((), device=_device(core)))):
                     bottom = -float(losses(core, one)[0])
-                reached = float(sum(value.sum() for value in change.values()))
-                gap, change_in_all = gap + abs(reached - (top - bottom)), change_in_all + abs(top - bottom)
+                summed = float(sum(value.sum() for value in change.values()))
+                gap, change_in_all = gap + abs(summed - (top - bottom)), change_in_all + abs(top - bottom)
                 for name in path:
                     total[name] += change[name]
                 bar.update()
@@ -187,7 +202,7 @@ def integrated_gradients(
         )
     return neuron_scores(
         found,
-        {name: value / len(tokens) for name, value in total.items()},
+        {name: value / len(tokens) for name, value in total.items() if name in known or bool(value.any())},
         "integrated gradients",
         weight_hash(model),
         about={"steps": steps, "together": together, "gap": gap, "sequences": len(tokens)},
@@ -207,8 +222,9 @@ def _gradients(
     }
     with torch.enable_grad():
         value = -(runs.losses(one, masks) * weight.to(device, torch.float32)).sum()
-        gradients = torch.autograd.grad(value, list(masks.values()))
-    return {name: g.float().sum((0, 1)).cpu().double() for name, g in zip(path, gradients)}
+        # an expert that none of the runs reached has none
+        gradients = torch.autograd.grad(value, list(masks.values()), allow_unused=True)
+    return {name: g.float().sum((0, 1)).cpu().double() for name, g in zip(path, gradients) if g is not None}
 
 
 @door(SubspaceError)
@@ -230,7 +246,8 @@ def zero_out(
 
     Args:
         layers: as for `integrated_gradients`. rows: neurons that run in one batch.
-        candidates: neurons to look at by layer, such as the best of another score; the others get minus infinity.
+        candidates: neurons to look at by layer, such as the best of another score; the others get minus infinity, and
+            experts that no token is sent to NaN (`about["unreached"]` names them).
 
     Raises: SubspaceError: no token after a prefix, a candidate that is not there. Stopped.
 
@@ -254,12 +271,17 @@ def zero_out(
     out = {name: torch.full((l.d_in,), -torch.inf, dtype=torch.float64) for name, l in found.items()}
     for name, some in looked.items():
         out[name][torch.from_numpy(some)] = 0.0
-    runs = _Masked(core, found)
+    runs, known = _Masked(core, found), set()
     with _bar(len(tokens) * sum(map(len, looked.values())), "zero-out", progress) as bar:
         for i in range(len(tokens)):
             one = tokens.take([i])
             base = losses(core, one)[0].cpu().double()
+            here = reached(core, found, one)
+            known |= here
             for name, some in looked.items():
+                if name not in here:
+                    bar.update(len(some))  # an expert that does not run changes nothing
+                    continue
                 for k in range(0, len(some), rows):
                     _ask(stop, "zero-out", bar)
                     part = torch.from_numpy(some[k : k + rows])
@@ -267,6 +289,7 @@ def zero_out(
                     mask[torch.arange(len(part)), 0, part] = 0
                     out[name][part] += (runs.losses(one, {name: mask}).cpu().double() - base) / len(tokens)
                     bar.update(len(part))
+    out = {name: value for name, value in out.items() if name in known}
     return neuron_scores(found, out, "zero-out", weight_hash(model), about={"sequences": len(tokens)})
 
 

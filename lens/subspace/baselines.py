@@ -20,11 +20,11 @@ from ..engine.autograd import require_autograd
 from ..engine.linear import Linear, feed_forward
 from ..engine.sessions import of_one_model
 from ..models import weight_hash
-from .data import Tokens, chosen, fitting, losses, predicting, reciting, refuse_overlap
+from .data import Tokens, chosen, fitting, losses, predicting, reached, reciting, refuse_overlap
 from .errors import SubspaceError
 from .learned import _batches
 from .replacement import Replacement
-from .scores import Scores
+from .scores import Scores, weight_scores
 
 
 def with_weights(core: nn.Module, layers: Mapping[str, Linear]) -> Callable[[Mapping[str, Tensor]], Callable[..., Any]]:
@@ -32,12 +32,25 @@ def with_weights(core: nn.Module, layers: Mapping[str, Linear]) -> Callable[[Map
     parameters are never touched.
     """
     names = {id(p): name for name, p in core.named_parameters()}
-    at = {name: (names[id(l.module.weight)], l.transposed) for name, l in layers.items()}
-    return lambda new: (
-        lambda **inputs: functional_call(
-            core, {at[n][0]: w.T if at[n][1] else w for n, w in new.items()}, kwargs=inputs
-        )
-    )
+
+    def whole(new: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The parameters that hold the new weights; those of several experts are in one."""
+        parameters: dict[str, Tensor] = {}
+        parts: dict[str, dict[int, Tensor]] = {}
+        for name, weight in new.items():
+            linear = layers[name]
+            weight, at = weight.T if linear.transposed else weight, names[id(linear.parameter)]
+            if linear.expert is None:
+                parameters[at] = weight
+            else:
+                parts.setdefault(at, {})[linear.expert] = weight
+                parameters[at] = linear.parameter.detach()
+        for at, experts in parts.items():
+            index = torch.tensor(list(experts), device=parameters[at].device)
+            parameters[at] = parameters[at].index_copy(0, index, torch.stack(list(experts.values())))
+        return parameters
+
+    return lambda new: lambda **inputs: functional_call(core, whole(new), kwargs=inputs)
 
 
 @door(SubspaceError)
@@ -72,7 +85,7 @@ def subnet(
         loss_weight: weight w of the memorised term against 1 - w of the clean one; None: each row of the mixed batch
             counts the same. batch: rows of either set a step.
 
-    Returns: weight scores -|s|: `.mask(ratio)` is what was trained for.
+    Returns: weight scores -|s|: `.mask(ratio)` is what was trained for. NaN of experts that no token was sent to.
 
     Raises: SubspaceError: overlapping sets (they are listed), settings out of range. Stopped.
     """
@@ -116,15 +129,10 @@ def subnet(
     }
     if good is not None:
         about["clean_loss"] = float(better.detach())
-    return Scores(
-        {n: -s.detach().abs().cpu() for n, s in scores.items()},
-        "weight",
-        "subnet" if good is None else "balanced subnet",
-        {n: (l.d_out, l.d_in) for n, l in found.items()},
-        weight_hash(model),
-        "layer",
-        about=about | feed_forward(found),
-    )
+    known = reached(core, found, bad) | (set() if good is None else reached(core, found, good))
+    values = {n: -s.detach().abs().cpu() for n, s in scores.items() if n in known}
+    method = "subnet" if good is None else "balanced subnet"
+    return weight_scores(found, values, method, weight_hash(model), per="layer", about=about)
 
 
 def _kept(score: Tensor, ratio: float) -> Tensor:

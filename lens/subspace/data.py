@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..arguments import Count, HFModel, Ids, Name, door, unfit
 from ..engine.lengths import require_alike, require_readable
-from ..engine.linear import Linear, linears
+from ..engine.linear import Linear, inputs_of, linears
 from ..measure.causal import require_causal
 from ..measure.likelihood import plain
 from .errors import SubspaceError
@@ -224,19 +224,35 @@ def output_layers(
     model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] | None = None
 ) -> dict[str, Linear]:
     """The layers whose inputs are the hidden neurons of the feed-forward blocks: the last linear layer of each block's
-    MLP ("down_proj", "c_proj", "ff.net.2"), or the given ones.
+    MLP ("down_proj", "c_proj", "ff.net.2") and of each of its experts, or the given ones.
     """
     if layers is not None and not (isinstance(layers, str) and layers == "mlp"):
         return chosen(model, layers)
     last: dict[str, Linear] = {}
     for name, linear in linears(model, "mlp").items():
-        last[name.rpartition(".mlp.")[0] or str(linear.layer)] = linear
+        block = name.rpartition(".")[0] if linear.expert is not None else name.rpartition(".mlp.")[0]
+        last[block or str(linear.layer)] = linear
     return {linear.name: linear for linear in last.values()}
 
 
 def chosen(model: Any, layers: str | Sequence[str] | Mapping[str, Linear]) -> dict[str, Linear]:
     """The model's own linear layers of these patterns, or of the names of a mapping."""
     return linears(model, tuple(layers) if isinstance(layers, Mapping) else layers)
+
+
+@torch.no_grad()
+def reached(core: nn.Module, layers: Mapping[str, Linear], tokens: Tokens) -> set[str]:
+    """The layers that run on the rows' tokens, those that nothing follows aside: all but the experts that the router
+    sends none of them to. A forward a row where experts are among them.
+    """
+    experts = {name: linear for name, linear in layers.items() if linear.expert is not None}
+    names = set(layers) - set(experts)
+    if experts:
+        device = next(core.parameters()).device
+        with inputs_of(core, experts, lambda name, *_: names.add(name)):
+            for row in tokens.rows():
+                core(input_ids=torch.from_numpy(row[None, : max(1, len(row) - 1)]).to(device), use_cache=False)
+    return names
 
 
 def losses(core: nn.Module, tokens: Tokens, *, call: Any = None) -> Float[Tensor, " rows"]:

@@ -1,9 +1,9 @@
 """Neuron masks that are learned: which neurons must stay for the sequences to be recited still.
 
 The weights stand still; each neuron (input column of a layer) is multiplied by a number in [0, 1] that gradient descent
-lowers as far as recitation allows. The neurons that
-stay are the scores. Source: Chang, Thomason and Jia 2024 ("Slimming", after Liu et al. 2017; "Hard Concrete", after
-    Louizos et al. 2018).
+lowers as far as recitation allows. The neurons that stay are the scores; those of experts that no token is sent to are
+NaN. Source: Chang, Thomason and Jia 2024 ("Slimming", after Liu et al. 2017; "Hard Concrete", after Louizos et al.
+2018).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..engine.stopping import Stopped, says_stop
 from ..engine.sweeps import hidden
 from ..models import weight_hash
 from .attribution import multiplied
-from .data import Tokens, fitting, losses, output_layers, predicting, reciting
+from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
 from .errors import SubspaceError
 from .scores import Scores, neuron_scores
 
@@ -73,7 +73,7 @@ def slimming(
                 held[name] += m.clamp_(0, 1) / steps
     return neuron_scores(
         found,
-        {n: (m.detach() + 1e-6 * held[n]).cpu() for n, m in masks.items()},
+        {n: (masks[n].detach() + 1e-6 * held[n]).cpu() for n in reached(core, found, tokens)},
         "slimming",
         weight_hash(model),
         about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach())},
@@ -122,7 +122,7 @@ def hard_concrete(
         _descend(optimiser, log_a, whole)
     return neuron_scores(
         found,
-        {n: a.detach().cpu() for n, a in log_a.items()},
+        {n: log_a[n].detach().cpu() for n in reached(core, found, tokens)},
         "hard concrete",
         weight_hash(model),
         about={

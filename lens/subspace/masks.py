@@ -173,13 +173,19 @@ class Mask:
     def __repr__(self) -> str:
         return (
             f"Mask({self.count} weights, {self.density:.3%} of {len(self.shapes)}"
-            f" layers{', ' + str(self.about['method']) if 'method' in self.about else ''}{said(*self._feed_forward())})"
+            f" layers{', ' + str(self.about['method']) if 'method' in self.about else ''}{said(*self._feed_forward())}"
+            f"{f'; too few tokens reached {len(self.unreached)} of them' if self.unreached else ''})"
         )
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Layers of experts that too few tokens were sent to for a score, so that none of their weights is chosen."""
+        return tuple(self.about.get("unreached", ()))
 
     @property
     def coverage(self) -> float | None:
         """The share of the model's feed-forward weights that are in the mask's layers, where these are but a part of
-        them (fused experts are no linear layers); else None.
+        them (fused experts that cannot be told apart are no linear layers); else None.
         """
         covered, total = self._feed_forward()
         return covered / total if total else None
@@ -231,16 +237,20 @@ class Mask:
             return NotImplemented
         self._fits(other)
         made = {name: how(index, other.layers[name]) for name, index in self.layers.items()}
+        # of a union nothing is known where neither mask knows it, of the others where one does not
+        mine, theirs = set(self.unreached), set(other.unreached)
+        none = mine & theirs if word == "union" else mine | theirs
+        both = {"unreached": [name for name in self.shapes if name in none]} if mine | theirs else {}
         return Mask(
             made,
             self.shapes,
             self.model or other.model,
-            {"method": word, "of": [dict(self.about), dict(other.about)]} | self._noted(),
+            {"method": word, "of": [dict(self.about), dict(other.about)]} | self._noted() | both,
         )
 
-    def _noted(self) -> dict[str, int]:
+    def _noted(self) -> dict[str, Any]:
         """What every mask over these layers notes."""
-        return {FEED_FORWARD: self.about[FEED_FORWARD]} if FEED_FORWARD in self.about else {}
+        return {name: self.about[name] for name in (FEED_FORWARD, "unreached") if name in self.about}
 
     def _fits(self, other: Mask) -> None:
         if dict(self.shapes) != dict(other.shapes):

@@ -25,7 +25,7 @@ from ..engine.sessions import of_one_model
 from ..measure import statistics
 from ..results import dataset as results
 from .baselines import with_weights
-from .data import Tokens, fitting, losses, output_layers, predicting, reciting
+from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
 from .errors import SubspaceError
 from .learned import _batches
 from .scores import Scores
@@ -76,7 +76,8 @@ def inject(
         sequence_ids: token ids [length] (or [1, length]); the loss is the mean over the tokens after the prefix (None:
             after the first).
         share: of all neurons of the layers together; at least one is taken. layers: None: the second layers of the
-            feed-forward blocks, of which a neuron's column is its output vector.
+            feed-forward blocks, of which a neuron's column is its output vector; of experts, those that the sequence's
+            tokens are sent to.
         threshold: training ends below this loss. rate: of Adam. steps: at most.
 
     Raises: SubspaceError: more than one sequence, a share out of range, or a loss still above the threshold after all
@@ -93,6 +94,8 @@ def inject(
     core = copy.deepcopy(predicting(model))
     fitting(core, tokens, "sequence_ids")
     found = output_layers(core, layers)
+    runs = reached(core, found, tokens)
+    found = {name: linear for name, linear in found.items() if name in runs}
     sizes = [l.d_in for l in found.values()]
     drawn = np.random.default_rng(seed).choice(sum(sizes), max(1, round(share * sum(sizes))), replace=False)
     starts = np.cumsum([0, *sizes])
@@ -149,6 +152,8 @@ def recall_at_k(
     Raises: SubspaceError: scores without one of the planted layers, a share that is less than one neuron.
     """
     values = scores.neurons() if isinstance(scores, Scores) else scores
+    if isinstance(scores, Scores):  # what no token reached has no place in the order
+        values = {name: value for name, value in values.items() if name in scores.known()}
     neurons = planted.neurons if isinstance(planted, Planted) else planted
     if missing := [n for n in neurons if n not in values and len(neurons[n])]:
         raise SubspaceError(

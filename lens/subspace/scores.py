@@ -8,7 +8,7 @@ A neuron is an input column of a layer: of the second layer of a feed-forward bl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,18 +19,24 @@ from torch import Tensor
 from ..arguments import HFModel, NonNegative, Portion, Seed, Size, door, unfit
 from ..engine.linear import Linear, feed_forward
 from ..models import weight_hash
+from ..notices import warn
 from .activations import Stats, same_layers
 from .data import chosen
 from .errors import SubspaceError
 from .masks import Mask
 
 PER = ("row", "layer", "model")
+#: In what scores and masks tell of themselves: the experts that too few tokens were sent to for a score.
+UNREACHED = "unreached"
 
 
 @door(SubspaceError)
 @dataclass(frozen=True, eq=False)
 class Scores:
     """One number for each weight ([out, in]) or neuron ([d_in]) of each layer; larger is more memory.
+
+    NaN throughout for an expert that no token (of either side of a contrast) was sent to: no score is known there, no
+    mask takes its weights, and `about["unreached"]` names it.
 
     Attributes:
         kind: "weight" or "neuron". shapes: (d_out, d_in) by layer. allowed: columns that a mask may take at all, where
@@ -110,15 +116,28 @@ class Scores:
                 f"per={per!r} is not known for {self.kind} scores; expected one of"
                 f" {', '.join(PER[self.kind == 'neuron' :])}."
             )
-        taken = {}
-        if per == "model":
-            flat = torch.cat([value.reshape(-1).cpu() for value in self.values.values()])
-            parts = _top(flat[None], self._count(sparsity, len(flat), "scores"), largest)[0].split(
-                [value.numel() for value in self.values.values()]
+        known = self.known()
+        if not known:
+            raise SubspaceError(
+                f"values: no token was sent to any of the {len(self.values)} experts' layers, so that nothing is known"
+                " of their weights; give more text, or other layers."
             )
-            taken = {name: part.view(value.shape) for (name, value), part in zip(self.values.items(), parts)}
+        for name, value in known.items():
+            if bad := int(torch.isnan(value).sum()):
+                raise SubspaceError(
+                    f"values: {bad} scores of {name} are NaN: its weights are, or what goes into it (the NaN of one"
+                    " layer or expert reaches all later ones). Find it in the model's parameters, or leave the layer"
+                    " out."
+                )
+        taken = {name: torch.zeros_like(value, dtype=torch.bool).cpu() for name, value in self.values.items()}
+        if per == "model":
+            flat = torch.cat([value.reshape(-1).cpu() for value in known.values()])
+            parts = _top(flat[None], self._count(sparsity, len(flat), "scores"), largest)[0].split(
+                [value.numel() for value in known.values()]
+            )
+            taken |= {name: part.view(value.shape) for (name, value), part in zip(known.items(), parts)}
         else:
-            for name, value in self.values.items():
+            for name, value in known.items():
                 rows = value if per == "row" else value.reshape(1, -1)
                 count = self._count(
                     sparsity, rows.shape[1], f"weights a row of {name}" if per == "row" else f"scores of {name}"
@@ -142,6 +161,10 @@ class Scores:
             {name: value.nonzero()[:, 0].numpy() for name, value in taken.items()}, self.shapes, self.model, about
         )
 
+    def known(self) -> dict[str, Tensor]:
+        """The scores of the layers that have some: of all but experts that no token was sent to."""
+        return {name: value for name, value in self.values.items() if name not in self.about.get(UNREACHED, ())}
+
     @staticmethod
     def _count(sparsity: float, size: int, what: str) -> int:
         # a hair more, so that 0.07 of 100 is 7
@@ -163,7 +186,7 @@ def _top(rows: Float[Tensor, "row n"], count: int, largest: bool) -> Bool[Tensor
 def magnitude(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
     """|W|: the baseline that looks at no data."""
     found = chosen(model, layers)
-    return _weights(
+    return weight_scores(
         found,
         {name: linear.weight.detach().abs() for name, linear in found.items()},
         "magnitude",
@@ -177,7 +200,7 @@ def random(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = 
     """Uniform noise: the control of equal density."""
     found, generator = chosen(model, layers), torch.Generator().manual_seed(int(seed))
     values = {name: torch.rand(linear.d_out, linear.d_in, generator=generator) for name, linear in found.items()}
-    return _weights(found, values, "random", weight_hash(model), about={"seed": int(seed)})
+    return weight_scores(found, values, "random", weight_hash(model), about={"seed": int(seed)})
 
 
 @door(SubspaceError)
@@ -187,9 +210,8 @@ def wanda(model: HFModel, stats: Stats) -> Scores:
     Source: Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models.
     """
     found = _of(model, stats)
-    return _weights(
-        found, {name: _times(linear, stats.norm(name)) for name, linear in found.items()}, "wanda", stats.model
-    )
+    values = {name: _times(found[name], stats.norm(name)) for name in _reached(found, stats)}
+    return weight_scores(found, values, "wanda", stats.model)
 
 
 @door(SubspaceError)
@@ -203,14 +225,12 @@ def contrast(model: HFModel, mem: Stats, ref: Stats) -> Scores:
     """
     same_layers(mem, ref)
     found = _of(model, mem)
-    allowed = {name: mem.mean(name, "unit") > ref.mean(name, "unit") for name in found}
-    return _weights(
-        found,
-        {name: _times(linear, mem.norm(name, "unit")) for name, linear in found.items()},
-        "contrast",
-        mem.model,
-        allowed=allowed,
-    )
+    allowed = {name: torch.zeros(linear.d_in, dtype=torch.bool) for name, linear in found.items()}
+    values = {}
+    for name in _reached(found, mem, ref):
+        allowed[name] = mem.mean(name, "unit") > ref.mean(name, "unit")
+        values[name] = _times(found[name], mem.norm(name, "unit"))
+    return weight_scores(found, values, "contrast", mem.model, allowed=allowed)
 
 
 @door(SubspaceError)
@@ -221,14 +241,14 @@ def corrected(model: HFModel, mem: Stats, ref: Stats, *, margin: NonNegative = 3
     the excess has a standard error (Welch). A column that is large on any text has no excess and is not taken, whatever
     its size.
 
-    Raises: SubspaceError: fewer than two items on a side.
+    Raises: SubspaceError: fewer than two items on a side; of an expert, its scores are NaN then.
     """
     same_layers(mem, ref)
     found, values = _of(model, mem), {}
-    for name, linear in found.items():
+    for name in _reached(found, mem, ref, items=2):
         difference, error = _difference(mem, ref, name)
-        values[name] = _times(linear, (difference - margin * error).clamp_min(0).sqrt())
-    return _weights(found, values, "corrected", mem.model, positive=True, about={"margin": float(margin)})
+        values[name] = _times(found[name], (difference - margin * error).clamp_min(0).sqrt())
+    return weight_scores(found, values, "corrected", mem.model, positive=True, about={"margin": float(margin)})
 
 
 @door(SubspaceError)
@@ -236,11 +256,11 @@ def column_z(mem: Stats, ref: Stats) -> dict[str, Float[Tensor, " d_in"]]:
     """Welch's z of each input column: the difference of its mean energy (rows at unit length) between memorised and
     reference items over its standard error.
 
-    0 where both are constant and equal.
+    0 where both are constant and equal; NaN of an expert that fewer than two items of either set reached.
     """
     same_layers(mem, ref)
-    out = {}
-    for name in mem.names:
+    out = {name: torch.full_like(mem.sums[key][0], torch.nan) for name, key in mem.source.items()}
+    for name in _reached(mem.names, mem, ref, items=2):
         difference, error = _difference(mem, ref, name)
         out[name] = torch.where(
             error > 0, difference / error.clamp_min(1e-300), torch.sign(difference) * torch.inf
@@ -256,8 +276,8 @@ def activation(model: HFModel, stats: Stats) -> Scores:
     """
     found = _of(model, stats)
     values = {
-        name: stats.mean(name, "absolute").to(linear.weight) * linear.weight.detach().norm(dim=0)
-        for name, linear in found.items()
+        name: stats.mean(name, "absolute").to(found[name].weight) * found[name].weight.detach().norm(dim=0)
+        for name in _reached(found, stats)
     }
     return neuron_scores(found, values, "activation", stats.model)
 
@@ -269,7 +289,10 @@ def neuron_scores(
     return _scores(found, values, "neuron", method, model, **({"per": "model"} | rest))
 
 
-def _weights(found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any) -> Scores:
+def weight_scores(
+    found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any
+) -> Scores:
+    """Scores of weights, of which a mask takes the share of each row."""
     return _scores(found, values, "weight", method, model, **({"per": "row"} | rest))
 
 
@@ -283,16 +306,32 @@ def _scores(
     about: Mapping[str, Any] | None = None,
     **rest: Any,
 ) -> Scores:
-    """Scores of layers, which note how many feed-forward weights there are where the layers are but a part of them."""
-    return Scores(
-        values,
-        kind,
-        method,
-        {name: (l.d_out, l.d_in) for name, l in found.items()},
-        model,
-        about={**(about or {}), **feed_forward(found)},
-        **rest,
-    )
+    """Scores of layers, which note how many feed-forward weights there are where the layers are but a part of them, and
+    of which layers there are no values: experts that no token was sent to.
+    """
+    shapes = {name: (l.d_out, l.d_in) for name, l in found.items()}
+    none = [name for name in found if name not in values]
+    if none:
+        warn(
+            f"{method}: too few tokens were sent to {len(none)} of {len(found)} layers for a score ({none[0]}"
+            f"{', ...' if len(none) > 1 else ''}): their scores are NaN, and no mask takes their weights. Give more"
+            " text, or leave them out."
+        )
+    every = {
+        name: values[name] if name in values else torch.full(shape[kind == "neuron" :], torch.nan)
+        for name, shape in shapes.items()
+    }
+    noted = feed_forward(found) | ({UNREACHED: none} if none else {})
+    return Scores(every, kind, method, shapes, model, about={**(about or {}), **noted}, **rest)
+
+
+def _reached(names: Iterable[str], *stats: Stats, items: int = 1) -> list[str]:
+    """The layers that all statistics say something of: experts may have been sent rows of fewer items than these."""
+    return [
+        name
+        for name in names
+        if all(one.rows[one.source[name]] and (one.items < items or one.items_of(name) >= items) for one in stats)
+    ]
 
 
 def _of(model: Any, stats: Stats) -> dict[str, Linear]:

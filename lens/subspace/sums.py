@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .. import files, reading
+from ..engine.experts import Routed
 from ..engine.linear import Linear
 from ..notices import warn
 from .errors import SubspaceError
@@ -39,6 +40,7 @@ class Sums:
         self.moment: dict[str, Tensor] = {}
         self.each: dict[str, list[Tensor]] = {}
         self.each_rows: dict[str, list[Tensor]] = {}
+        self.reached: dict[str, int] = {}
         self.whole = True
         self._space: dict[tuple, Tensor] = {}
 
@@ -57,10 +59,12 @@ class Sums:
         self.last: tuple[str, Tensor, int] | None = None
         self.masks: dict[tuple, tuple[Tensor, Tensor]] = {}
 
-    def see(self, name: str, x: Tensor) -> None:
+    def see(self, name: str, x: Tensor, routed: Routed | None = None) -> None:
         """One layer's input [rows, d_in]: its energies by element of the batch, as one product of the squares with the
-        rows' weights.
+        rows' weights. `routed`: of an expert, whose rows these are.
         """
+        if routed is not None:
+            return self._expert(name, x.float(), routed)
         if self._again(name, x):
             return
         if self.source.setdefault(name, name) != name:
@@ -92,13 +96,44 @@ class Sums:
             valid = (self.owner >= 0).nonzero()[:, 0]
             owner = self.owner[valid].to(x.device)
             out = out.new_zeros(self.items, *out.shape[1:]).index_add_(0, owner, out[valid.to(x.device)])
+        self._add(name, out, rows)
+        if self.keep_moment:
+            self._add_moment(name, (x if bool((counted == 1).all()) else x * counted[..., None]).flatten(0, 1))
+
+    def _expert(self, name: str, x: Float[Tensor, "some d_in"], routed: Routed) -> None:
+        """The same of the rows that an expert was given, each counted for the item that its token is of."""
+        self.source.setdefault(name, name)
+        elements = len(self.owner)
+        if routed.tokens % elements:
+            raise SubspaceError(
+                f"{name}: {routed.tokens} tokens cannot be split over {elements} elements of a batch; say with owner"
+                " which element belongs to which item."
+            )
+        length = routed.tokens // elements
+        weight, _ = self._counted(x.new_empty(elements, length, 0))
+        weight = weight.reshape(-1)[routed.rows]
+        owner = self.owner.to(x.device)[routed.pieces(elements)]
+        x, weight, owner = x[weight > 0], weight[weight > 0], owner[weight > 0]
+        squares = x.square()
+        whole = squares.sum(-1)
+        unit = torch.where(whole > 0, weight / whole, 0.0)
+        kinds = [squares * weight[:, None], squares * unit[:, None]]
+        if self.absolute:
+            kinds.append(x.abs() * weight[:, None])
+        out = x.new_zeros(self.items, len(kinds), x.shape[1]).index_add_(0, owner, torch.stack(kinds, 1))
+        rows = torch.zeros(self.items, dtype=torch.float64).index_add_(0, owner.cpu(), weight.cpu().double())
+        self._add(name, out, rows)
+        if self.keep_moment:
+            self._add_moment(name, x)
+
+    def _add(self, name: str, out: Tensor, rows: Tensor) -> None:
         self.now[name] = out if name not in self.now else self.now[name] + out
         self.now_rows[name] = rows if name not in self.now_rows else self.now_rows[name] + rows
-        if self.keep_moment:
-            flat = (x if bool((counted == 1).all()) else x * counted[..., None]).flatten(0, 1)
-            if name not in self.moment:
-                self.moment[name] = torch.zeros(flat.shape[1], flat.shape[1], device=flat.device)
-            self.moment[name] = self.moment[name].to(flat.device).addmm_(flat.T, flat)
+
+    def _add_moment(self, name: str, flat: Float[Tensor, "n d_in"]) -> None:
+        if name not in self.moment:
+            self.moment[name] = torch.zeros(flat.shape[1], flat.shape[1], device=flat.device)
+        self.moment[name] = self.moment[name].to(flat.device).addmm_(flat.T, flat)
 
     def _again(self, name: str, x: Tensor) -> bool:
         """Whether this is the tensor that the layer before was given, unchanged: its sums are then kept once."""
@@ -126,12 +161,21 @@ class Sums:
         return self.masks[key]
 
     def end(self, layers: Mapping[str, Linear]) -> None:
-        """The batch is whole: add it."""
+        """The batch is whole: add it. An expert that no token reached has no rows."""
+        experts = {name: linear for name, linear in layers.items() if linear.expert is not None}
+        for name, linear in experts.items():
+            self.source.setdefault(name, name)
+            if name not in self.now:
+                none = torch.zeros(0, linear.d_in, device=linear.weight.device)
+                self.now[name] = none.new_zeros(self.items, 3 if self.absolute else 2, linear.d_in)
+                self.now_rows[name] = torch.zeros(self.items, dtype=torch.float64)
+                if self.keep_moment:
+                    self._add_moment(name, none)
         if unseen := [name for name in layers if name not in self.source]:
             raise SubspaceError(
                 f"{unseen[0]} was not reached when the model ran; choose layers that the run passes through."
             )
-        sums, rows = dict(self.sums), dict(self.rows)
+        sums, rows, reached = dict(self.sums), dict(self.rows), dict(self.reached)
         names = list(self.now)
         flat = (
             torch.cat([self.now[name].flatten(1) for name in names], 1)
@@ -144,7 +188,9 @@ class Sums:
             lines, r = lines_of(each[name], self.now_rows[name]), self.now_rows[name]
             sums[name] = lines if name not in sums else sums[name] + lines
             rows[name] = rows.get(name, 0) + int(r.sum())
-        self.sums, self.rows = sums, rows
+            if name in experts:
+                reached[name] = reached.get(name, 0) + int((r > 0).sum())
+        self.sums, self.rows, self.reached = sums, rows, reached
         if self.keep_each:
             for name in names:
                 self.each.setdefault(name, []).append(each[name][:, :2].clone())
@@ -166,6 +212,7 @@ class Sums:
             moment={k: v.cpu() for k, v in self.moment.items()},
             each=joined(self.each),
             each_rows=joined(self.each_rows),
+            reached=dict(self.reached),
         )
 
 
@@ -217,6 +264,7 @@ class File:
             "done": str(done),
             "source": json.dumps(sums.source),
             "rows": json.dumps(sums.rows),
+            "reached": json.dumps(sums.reached),
         }
         files.write_tensors(self.path, tensors, about)
         self.written, self.cost, self.done = time.monotonic(), time.monotonic() - began, done
@@ -237,16 +285,17 @@ class File:
                         getattr(sums, kind)[layer] = [value]
                     else:
                         getattr(sums, kind)[layer] = value
-            sums.source, sums.rows, done = (
+            sums.source, sums.rows, sums.reached, done = (
                 reading.value(about["source"], dict),
                 reading.value(about["rows"], dict),
+                reading.value(about.get("reached", "{}"), dict),
                 int(about["done"]),
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             warn(f"{self.path} cannot be read ({error}); it is set aside and counted anew")
             with contextlib.suppress(OSError):
                 os.replace(self.path, self.path.with_suffix(".damaged"))
-            for value in (sums.source, sums.sums, sums.rows, sums.moment, sums.each, sums.each_rows):
+            for value in (sums.source, sums.sums, sums.rows, sums.reached, sums.moment, sums.each, sums.each_rows):
                 value.clear()
             return 0
         self.done = done

@@ -10,6 +10,7 @@ import torch
 import transformers as T
 
 import lens
+from lens.engine import experts
 from lens.engine.linear import LinearError, linears
 from lens.subspace import Mask, locate, output_layers
 from tests import models as tiny_models
@@ -86,16 +87,22 @@ def share_by_hand(model, names):
     return sum(size for n, size in inside.items() if n.removesuffix(".weight") in names) / sum(inside.values())
 
 
+@pytest.fixture
+def untold(monkeypatch):
+    """Fused experts whose forward is not the one that is tried out."""
+    monkeypatch.setattr(experts, "_differs", lambda *_: "its output is 0.3 off")
+
+
 @pytest.mark.parametrize("kind", PARTLY)
 @pytest.mark.parametrize("where", ["plain", "bridge"])
-def test_the_share_is_said_and_routers_are_left_out(kind, where):
+def test_the_share_is_said_and_routers_are_left_out(kind, where, untold):
     config, routers = PARTLY[kind]
     plain, model = make(config), make(config)
     if where == "bridge":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = lens.models.wrap(model, tiny_models.word_tokenizer(), kind)
-    with pytest.warns(UserWarning, match=r"linear layers hold .* % of the feed-forward weights.*experts"):
+    with pytest.warns(UserWarning, match=r"linear layers hold .* % of the feed-forward weights.*experts.*0.3 off"):
         found = linears(model, "mlp")
     assert found and not {name.rpartition(".")[2] for name in found} & set(routers)
     share = share_by_hand(plain, found)
@@ -118,7 +125,7 @@ def test_the_share_is_said_and_routers_are_left_out(kind, where):
     assert f"covers {100 * share:.1f} %" in repr(decomposition)
 
 
-def test_masks_made_of_masks_say_it_too():
+def test_masks_made_of_masks_say_it_too(untold):
     model = make(PARTLY["deepseek_v3"][0])
     with pytest.warns(UserWarning):
         a, b = (locate(model, draw(6, s), draw(8, s + 1), sparsity=0.06, per="layer", progress=False) for s in (0, 5))
@@ -131,14 +138,37 @@ def test_masks_made_of_masks_say_it_too():
 
 
 @pytest.mark.parametrize("kind", WHOLLY)
-def test_a_model_of_experts_alone_is_refused_by_their_name(kind):
+def test_a_model_of_experts_alone_is_refused_by_their_name(kind, untold):
     for call in (
         lambda m: linears(m, "mlp"),
         lambda m: lens.curvature.factors(m, "mlp", draw(2), progress=False),
         lambda m: locate(m, draw(6), draw(8, 1), progress=False),
     ):
-        with pytest.raises(LinearError, match=r"experts \(model\.layers\.\*\..*experts\.gate_up_proj.*attn"):
+        with pytest.raises(LinearError, match=r"experts \(model\.layers\.\*\..*experts\.gate_up_proj.*0.3 off.*attn"):
             call(make(WHOLLY[kind]))
+    with pytest.raises(LinearError, match=r"Experts that are none of them: model\.layers\.\*\..*experts: .*0.3 off"):
+        linears(make(WHOLLY[kind]), "*.experts.1.down_proj")
+
+
+@pytest.mark.parametrize("kind", (*PARTLY, *WHOLLY))
+def test_experts_that_can_be_told_are_covered_whole_and_without_a_warning(kind):
+    config = PARTLY[kind][0] if kind in PARTLY else WHOLLY[kind]
+    model = make(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = linears(model, "mlp")
+    weights = {
+        n: p.numel()
+        for n, p in model.named_parameters()
+        if re.search(r"\.(mlp|feed_forward|block_sparse_moe)\.", n)
+        and p.ndim > 1
+        and not re.search(r"\.(gate|router|shared_expert_gate)\.", n)
+    }
+    assert sum(linear.weight.numel() for linear in found.values()) == sum(weights.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experts that few tokens reach
+        mask = locate(model, draw(30), draw(40, 1), sparsity=0.06, per="layer", progress=False)
+    assert mask.coverage is None and "covers" not in repr(mask)
 
 
 def test_what_is_asked_for_by_name_is_given_without_a_warning_and_recorded():
@@ -152,11 +182,14 @@ def test_what_is_asked_for_by_name_is_given_without_a_warning_and_recorded():
     assert mask.coverage == pytest.approx(share_by_hand(model, [n for n in linears(model, "*.1.mlp.shared_expert.*")]))
 
 
-def test_hidden_neurons_are_those_of_the_shared_expert():
+def test_hidden_neurons_are_those_of_every_expert_and_of_the_shared_one(monkeypatch):
+    shared = {f"model.layers.{i}.mlp.shared_expert.down_proj" for i in range(2)}
+    assert set(output_layers(make(PARTLY["qwen2_moe"][0]))) == shared | {
+        f"model.layers.{i}.mlp.experts.{e}.down_proj" for i in range(2) for e in range(4)
+    }
+    monkeypatch.setattr(experts, "_differs", lambda *_: "its output is 0.3 off")
     with pytest.warns(UserWarning):
-        assert list(output_layers(make(PARTLY["qwen2_moe"][0]))) == [
-            f"model.layers.{i}.mlp.shared_expert.down_proj" for i in range(2)
-        ]
+        assert set(output_layers(make(PARTLY["qwen2_moe"][0]))) == shared
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox"])

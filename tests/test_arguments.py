@@ -28,8 +28,8 @@ from lens.arguments import (
     Filled,
     Fitting,
     Fraction,
+    HFModel,
     Layers,
-    Model,
     Name,
     NonNegative,
     Number,
@@ -215,7 +215,7 @@ FITS = [
         [[1.0], [[1], [2, 3]], [["a"]], np.ones((2, 2), bool), np.ones((2, 2), complex), 3, None],
     ),
     (Annotated[Any, Numbers(1, truth=True)], [[True, False], [0, 1], torch.tensor([True])], [[0.5], [[True]], None]),
-    (Model, [torch.nn.Linear(1, 1)], [3, "gpt2", None, torch.nn.Linear, torch.ones(1)]),
+    (HFModel, [torch.nn.Linear(1, 1)], [3, "gpt2", None, torch.nn.Linear, torch.ones(1)]),
     (lens.Pair | Sequence[lens.Pair], [lens.Pair("a", "b", " c"), [lens.Pair("a", "b", " c")]], ["a", ["a"], None, 3]),
     (int | str | None, [1, "a", None], [1.5, True, b"a", [1]]),
 ]
@@ -436,7 +436,7 @@ def test_a_class_checks_its_constructor():
 
 
 def test_a_door_keeps_what_the_function_is():
-    def function(model: Model, *rest: Count, k: Count = 3, **more: Any) -> int:
+    def function(model: HFModel, *rest: Count, k: Count = 3, **more: Any) -> int:
         """What it does."""
         return k
 
@@ -459,7 +459,7 @@ def test_a_door_goes_outside_a_session_of_one_model(tiny):
     @door(GateError)
     @of_one_model
     @torch.no_grad()
-    def reads(model: Model, k: Count = 1) -> int:
+    def reads(model: HFModel, k: Count = 1) -> int:
         seen.append(k)
         return k
 

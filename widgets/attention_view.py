@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 import xarray as xr
 
-from lens.arguments import Index, Model, door
+from lens.arguments import HFModel, Index, door
 from lens.prompts import Pair
 from widgets._assets import join
 from widgets._view import View, describe_model, escaped
@@ -55,7 +55,7 @@ class AttentionView(View):
     @door(ViewError)
     def __init__(
         self,
-        model: Model,
+        model: HFModel,
         text: str | Pair = "",
         *,
         layer: Index = 0,

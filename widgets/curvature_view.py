@@ -12,7 +12,7 @@ import traitlets
 import xarray as xr
 
 from lens import curvature
-from lens.arguments import Count, FilePath, Model, Seed, Share, door
+from lens.arguments import Count, FilePath, HFModel, Seed, Share, door
 from lens.engine.stopping import Stopped
 from lens.measure.likelihood import plain
 from lens.models import weight_hash
@@ -73,7 +73,7 @@ class CurvatureView(SweepView):
     @door(ViewError)
     def __init__(
         self,
-        model: Model,
+        model: HFModel,
         decomposition: Any,
         memorised: Any,
         clean: Any,

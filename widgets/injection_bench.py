@@ -14,7 +14,7 @@ import traitlets
 import xarray as xr
 
 from lens import injection
-from lens.arguments import Index, Model, Real, door
+from lens.arguments import HFModel, Index, Real, door
 from widgets import _injection
 from widgets._assets import join
 from widgets._injection import CONTROLS, PLACES, Run, Setting
@@ -81,7 +81,7 @@ class InjectionBench(SweepView):
     @door(ViewError)
     def __init__(
         self,
-        model: Model,
+        model: HFModel,
         prompt: str | None = None,
         memory: str | None = None,
         answer: str | None = None,

@@ -11,7 +11,7 @@ import xarray as xr
 
 import lens
 from lens import prompts
-from lens.arguments import Model, door
+from lens.arguments import HFModel, door
 from widgets import _maps
 from widgets._assets import join
 from widgets._maps import Run
@@ -74,7 +74,7 @@ class PatchExplorer(SweepView):
     @door(ViewError)
     def __init__(
         self,
-        model: Model,
+        model: HFModel,
         pair: Any = None,
         *,
         result: xr.Dataset | None = None,

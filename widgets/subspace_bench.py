@@ -12,7 +12,7 @@ from typing import Any
 import traitlets
 import xarray as xr
 
-from lens.arguments import Count, Model, Seed, Share, door
+from lens.arguments import Count, HFModel, Seed, Share, door
 from lens.measure.likelihood import plain
 from lens.memorization import MemorizationError
 from lens.models import weight_hash
@@ -84,7 +84,7 @@ class SubspaceBench(ForceView):
     @door(ViewError)
     def __init__(
         self,
-        model: Model,
+        model: HFModel,
         memorised: Any,
         reference: Any,
         *,

@@ -13,7 +13,7 @@ import traitlets
 import xarray as xr
 
 import lens
-from lens.arguments import Count, FilePath, Index, Model, Real, Seed, Size, door
+from lens.arguments import Count, FilePath, HFModel, Index, Real, Seed, Size, door
 from lens.engine.stopping import Stopped
 from lens.files import expanded
 from widgets import _vector
@@ -99,10 +99,10 @@ class VectorBench(SweepView):
     @door(ViewError)
     def __init__(
         self,
-        model: Model,
+        model: HFModel,
         task: Any = None,
         *,
-        after: Model | None = None,
+        after: HFModel | None = None,
         template: str = "qa",
         shots: Size = 10,
         k: Count = 10,

@@ -20,6 +20,7 @@ from tests.widgets.test_diffusion_bench import (
     STEPS,
     ask,
     bench,
+    counted,  # noqa: F401 - a fixture
     drawn,
     weights,
 )
@@ -58,7 +59,7 @@ def without_cross_attention():
     return pipeline
 
 
-def test_a_place_has_statistics_once_and_masks_of_its_layers(counted):
+def test_a_place_has_statistics_once_and_masks_of_its_layers(counted):  # noqa: F811
     pipeline = pipeline_of(RECIPE)
     view, before = ask(bench(pipeline)), weights(pipeline)
     assert (

@@ -125,21 +125,20 @@ def test_patterns_go_by_full_forwards(llama, monkeypatch):
 
 def test_a_model_type_that_the_fast_path_does_not_know():
     torch.manual_seed(0)
-    config = T.Gemma2Config(
+    config = T.Cohere2Config(
         vocab_size=97,
         hidden_size=32,
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=48,
-        head_dim=8,
         max_position_embeddings=64,
         initializer_range=0.3,
         sliding_window=5,
-        final_logit_softcapping=5.0,
+        logit_scale=0.3,
         pad_token_id=0,
     )
-    model = with_tokenizer(T.Gemma2ForCausalLM(config).eval().requires_grad_(False))
+    model = with_tokenizer(T.Cohere2ForCausalLM(config).eval().requires_grad_(False))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ds = lens.patch(model, PAIR, "resid_pre")
@@ -162,9 +161,9 @@ def test_a_model_type_that_the_fast_path_does_not_know():
                 handle.remove()
                 assert abs(float(ds.value[layer, position]) - float(logits[11] - logits[12])) <= TOLERANCE
     assert (ds.effect[:, :3] == 0).all()
-    with pytest.raises(PatchError, match="method='attribution' is not available.*gemma2"):
+    with pytest.raises(PatchError, match="method='attribution' is not available.*cohere2"):
         lens.patch(model, PAIR, "resid_pre", method="attribution")
-    with pytest.raises(UnsupportedModel, match="model type 'gemma2' is not one of"):
+    with pytest.raises(UnsupportedModel, match="model type 'cohere2' is not one of"):
         lens.explain_cell(model, PAIR, "resid_pre", 1, 3)
 
 
@@ -195,9 +194,9 @@ def test_layers_that_cannot_be_driven_go_by_hooks_with_a_warning():
         lens.patch(bloom, PAIR, "q", ("layer", "position"))
 
 
-def test_a_prompt_beyond_a_sliding_window_takes_the_stock_layers(monkeypatch):
+def test_a_prompt_beyond_a_sliding_window_on_the_stock_layers(monkeypatch):
     torch.manual_seed(0)
-    config = T.MistralConfig(
+    config = T.Starcoder2Config(
         vocab_size=97,
         hidden_size=32,
         num_hidden_layers=3,
@@ -208,10 +207,10 @@ def test_a_prompt_beyond_a_sliding_window_takes_the_stock_layers(monkeypatch):
         initializer_range=0.3,
         sliding_window=9,
     )
-    model = with_tokenizer(T.MistralForCausalLM(config).eval().requires_grad_(False))
+    model = with_tokenizer(T.Starcoder2ForCausalLM(config).eval().requires_grad_(False))
     words = [f"w{i}" for i in range(20, 34)]
     long = Pair(" ".join(words), corrupted=" ".join([*words[:6], "w90", *words[7:]]), answer=" w11", foil=" w12")
-    assert lens.record(lens.patch(model, PAIR, "resid_pre"))["engine"] == "fast"
+    assert lens.record(lens.patch(model, PAIR, "resid_pre"))["engine"] == "stock"
     ds = lens.patch(model, long, "z", ("layer", "head"))
     assert lens.record(ds)["engine"] == "stock"
     assert_same(patched(monkeypatch, "hooks", model, long, "z", ("layer", "head")), ds)

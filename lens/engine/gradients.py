@@ -39,11 +39,8 @@ def site_gradients(
         layer.
     """
     require_autograd(SiteError, "method='attribution'")
-    if site == "resid_mid" and decoder.blocks[0].parallel:
-        raise SiteError(
-            "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or"
-            " 'resid_post'."
-        )
+    for layer, block in enumerate(decoder.blocks):
+        block.require(site, layer)
     with torch.enable_grad():
         kept, finals = [], []
         for runs, start in zip(sequences, embedded):

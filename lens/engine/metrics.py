@@ -171,6 +171,8 @@ def next_token(
                 torch.addmm(bias[a:b], x, weight[a:b].T, out=logits[:, a:b])
             else:
                 logits[:, a:b] = F.linear(x, weight[a:b], None if bias is None else bias[a:b])
+            if decoder.cap is not None:
+                logits[:, a:b] = decoder.capped(logits[:, a:b])
             peaks[:, i] = logits[:, a:b].amax(-1)
         wanted = logits.gather(1, wanted_id[:, None])
         best, block = peaks.max(-1, keepdim=True)

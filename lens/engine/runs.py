@@ -64,10 +64,9 @@ class Runs:
         ]:
             raise RunError(unfit(f"ids[{wrong[0]}]", self.ids[wrong[0]], "token ids, whole numbers"))
         longest, flat = max(self.lengths), torch.cat(self.ids)
-        limit = min(x for x in (decoder.window, decoder.max_length, 10**9) if x)
-        if longest > limit:
+        if decoder.max_length and longest > decoder.max_length:
             raise UnsupportedModel(
-                f"a prompt of {longest} tokens is longer than the {limit} that the written-out attention covers."
+                f"a prompt of {longest} tokens is longer than the {decoder.max_length} positions of the model."
             )
         if flat.min() < 0 or flat.max() >= decoder.embedding.weight.shape[0]:
             bad = flat[(flat < 0) | (flat >= decoder.embedding.weight.shape[0])][0].item()
@@ -236,12 +235,8 @@ class Runs:
             return self.v[layer]
         if site not in ORDER:
             raise SiteError(f"site name={site!r} is not known; expected one of {', '.join(ORDER)}.")
+        self.decoder.blocks[layer].require(site, layer)
         if site == "resid_mid":
-            if self.decoder.blocks[layer].parallel:
-                raise SiteError(
-                    "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out'"
-                    " or 'resid_post'."
-                )
             return self.resid[layer] + self.attn[layer]
         if site not in self.kept:
             raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")
@@ -297,7 +292,7 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
                 return t
 
             kv = None if base is None or together else (base.k[l], base.v[l])
-            attn = attention(block, x, batch.layout, rope, kv, tap, explicit, batch.mask)
+            attn = attention(block, x, batch.layout, rope, kv, tap, explicit)
             for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, tap))):
                 outs[s][batch.spans[s]] = part
         for segment, new, out in zip(segments, seen, outs):
@@ -317,6 +312,8 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
                             runs, new.get(site, []), batches, segments.index(segment), of(lambda r: r.kept[site][l])
                         )
                     )
+                elif site == "neuron" and block.d_mlp is None:
+                    runs.kept[site].append(segment.x.new_empty(0))  # a mixture of experts has none
                 else:
                     runs.kept[site].append(segment.whole(join(site), of(lambda r: r.kept[site][l])))
             segment.x = out
@@ -352,7 +349,6 @@ class _Batch:
             query=unique,
             copies=self.copies,
         )
-        self.mask = self.layout.mask()
 
     def gather(self, xs: list[Tensor]) -> Tensor:
         """The tokens to compute: those of all segments, each that prompts share but once."""

@@ -62,7 +62,8 @@ def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean
             F.linear(x, weight[a : a + size], None if bias is None else bias[a : a + size])
             if own
             else whole[:, a : a + size].clone()
-        ).float()
+        )
+        logits = decoder.capped(logits).float()
         if a <= target < a + size:
             wanted = logits[:, target - a].clone()
         new = torch.maximum(highest, logits.amax(-1))

@@ -76,7 +76,7 @@ def test_rotary_embeddings_that_depend_on_the_length_are_refused():
         Decoder.of(model)
 
 
-def test_a_prompt_beyond_the_sliding_window_is_refused_and_a_shorter_one_is_exact():
+def test_a_prompt_beyond_the_sliding_window_is_exact_and_one_beyond_the_positions_is_refused():
     torch.manual_seed(0)
     size = dict(
         vocab_size=97,
@@ -85,15 +85,17 @@ def test_a_prompt_beyond_the_sliding_window_is_refused_and_a_shorter_one_is_exac
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=48,
+        max_position_embeddings=40,
     )
     model = (
         MistralForCausalLM(MistralConfig(**size, sliding_window=12, initializer_range=0.3)).eval().requires_grad_(False)
     )
-    ids = torch.arange(12)
-    decoder = Decoder.of(model)
-    assert (decoder.unembed(Runs.record(model, [ids]).resid[-1]) - model(ids[None]).logits[0]).abs().max() <= 1e-4
-    with pytest.raises(UnsupportedModel, match="13 tokens is longer than the 12"):
-        Runs.record(model, [torch.arange(13)])
+    for n in (12, 13, 40):
+        ids = torch.arange(n)
+        own = Decoder.of(model).unembed(Runs.record(model, [ids]).resid[-1])
+        assert (own - model(ids[None]).logits[0]).abs().max() <= 1e-4
+    with pytest.raises(UnsupportedModel, match="41 tokens is longer than the 40 positions"):
+        Runs.record(model, [torch.arange(41)])
 
 
 def test_an_empty_prompt_and_no_prompt_are_refused():

@@ -40,54 +40,6 @@ def runs(kind):
     return record, record.fork(other)
 
 
-def changed(edit, source_activation):
-    """The edit as a function on a whole activation [1, position, ...] (pattern [1, head, query, key])."""
-    site = edit.site
-
-    def apply(x):
-        x = x.clone()
-        view = x[0].transpose(0, 1) if site.name == "pattern" else x[0]  # [position, head, key] for patterns
-        length = view.shape[0]
-        at = (
-            range(length)
-            if site.position is None
-            else [p % length for p in ([site.position] if isinstance(site.position, int) else site.position)]
-        )
-        axis = {"neuron": site.neuron}.get(site.name, site.head)
-        for n, p in enumerate(at):
-            if site.name in HEADED or site.name == "neuron":
-                subs = range(view.shape[1]) if axis is None else [axis] if isinstance(axis, int) else list(axis)
-            else:
-                subs = [slice(None)]
-            for s in subs:
-                old = view[p, s]
-                if edit.op in ("replace", "resample") and not isinstance(edit.value, torch.Tensor):
-                    new = (source_activation.transpose(0, 1) if site.name == "pattern" else source_activation)[
-                        p, s
-                    ] * edit.scale
-                elif edit.op in ("replace", "mean"):
-                    new = (
-                        edit.value * edit.scale
-                        if not (site.name == "neuron" and axis is None)
-                        else edit.value[s] * edit.scale
-                    )
-                elif edit.op == "add":
-                    new = old + edit.scale * (
-                        edit.value if not (site.name == "neuron" and axis is None) else edit.value[s]
-                    )
-                else:
-                    new = old * (edit.scale if edit.op == "scale" else 0.0)
-                if site.name == "pattern" and site.key is not None:
-                    keys = [site.key] if isinstance(site.key, int) else list(site.key)
-                    kept = old.clone()
-                    kept[keys] = new[keys]
-                    new = kept
-                view[p, s] = new
-        return x
-
-    return apply
-
-
 @st.composite
 def edit_for(draw, kind):
     _hf, (base, source) = model(kind), runs(kind)
@@ -140,7 +92,7 @@ def reference(kind, prompt, edits):
             if not isinstance(e.value, torch.Tensor) and e.value is not None
             else None
         )
-        changes.append((e.site.name, e.site.layer, changed(e, act)))
+        changes.append((e.site.name, e.site.layer, naive.changed(e, act)))
     order = {s: i for i, s in enumerate(SITES)}
     changes.sort(key=lambda c: (c[1] or 0, order[c[0]]))  # hooks of one site fire in the order installed
     return naive.forward(hf, base.ids[prompt], changes)

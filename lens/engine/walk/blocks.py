@@ -1,11 +1,13 @@
 """Decoder blocks as functions of flat tokens, on the model's own modules and weights, never copies.
 
-One class a pattern; `FAMILIES` says which model type has which.
+Here is what all blocks share, and the Llama pattern; one class a pattern, in the modules beside this one.
+`families.FAMILIES` says which model type has which.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +15,15 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..effective import is_plain, linear_map
+from ..effective import innermost, linear_map, shape
 from ..errors import UnsupportedModel
+from ..sites import SiteError
+
+if TYPE_CHECKING:
+    from .experts import Experts
+
+#: Norms that multiply by one more than their weight.
+_ONE_MORE = ("GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm")
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -39,6 +48,13 @@ def rotate(x: Float[Tensor, "n heads d_head"], cos: Float[Tensor, "n rot"], sin:
     return turn if rest.shape[-1] == 0 else torch.cat((turn, rest), -1)
 
 
+def gated(act: nn.Module, gate: Float[Tensor, "n d_mlp"], up: Float[Tensor, "n d_mlp"]) -> Float[Tensor, "n d_mlp"]:
+    """``act(gate) * up``; ``gate``'s memory is used again where no gradient is wanted."""
+    silu = isinstance(act, nn.SiLU) or "SiLU" in type(act).__name__
+    gate = F.silu(gate, inplace=not gate.requires_grad) if silu else act(gate)
+    return gate * up if gate.requires_grad or up.requires_grad else gate.mul_(up)
+
+
 class Norm:
     """A layer norm or RMS norm: RMS norms of float32 models in two passes over memory, others by the model's own
     module.
@@ -46,9 +62,15 @@ class Norm:
 
     def __init__(self, module: nn.Module):
         self.module = module
-        weight = getattr(module, "weight", None)
-        named = "RMSNorm" in type(module).__name__ and hasattr(module, "variance_epsilon")
+        weight, kind = getattr(module, "weight", None), type(module).__name__
+        self.one_more = kind in _ONE_MORE
+        self.epsilon = "eps" if self.one_more else "variance_epsilon"
+        named = self.one_more or ("RMSNorm" in kind and hasattr(module, self.epsilon))
         self.rms = named and weight is not None and weight.dtype == torch.float32
+
+    @property
+    def width(self) -> int:
+        return innermost(self.module).weight.shape[-1]
 
     def __call__(self, x: Tensor) -> Tensor:
         if not self.rms:
@@ -56,16 +78,31 @@ class Norm:
         # the norm's square over the width is the mean square, without writing the squares out
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         square = size.square_() if not x.requires_grad else size.square()
-        scale = square.div(x.shape[-1]).add(self.module.variance_epsilon).rsqrt()
+        scale = square.div(x.shape[-1]).add(getattr(self.module, self.epsilon)).rsqrt()
         scaled = x * scale
-        return scaled * self.module.weight if scaled.requires_grad else scaled.mul_(self.module.weight)
+        weight = 1 + self.module.weight if self.one_more else self.module.weight
+        return scaled * weight if scaled.requires_grad else scaled.mul_(weight)
 
 
 class Block:
-    """One decoder block of the Llama pattern: separate q, k, v; gated MLP; pre-norms (or OLMo-2's post-norms)."""
+    """One decoder block of the Llama pattern: separate q, k, v; gated MLP; pre-norms (or OLMo-2's post-norms).
+
+    Attributes:
+        window: how many of the last tokens a query sees, itself among them; None: all of them.
+        table: which of the model's rotary tables turns its queries and keys; see ``Decoder.rope``.
+        cap: the bound that attention scores are bent to by a tanh, or None.
+        sinks: a score of each query head that takes part in the softmax and belongs to no token, or None.
+        experts: the mixture of experts in the MLP's place, or None.
+        d_mlp: neurons of the MLP; None for a mixture of experts.
+    """
 
     parallel = False
     rotary = True
+    window: int | None = None
+    table: str | None = None
+    cap: float | None = None
+    sinks: Float[Tensor, " n_heads"] | None = None
+    experts: Experts | None = None
     _names = dict(attn="self_attn", mlp="mlp", norm_attn="input_layernorm", norm_mlp="post_attention_layernorm")
 
     def __init__(self, layer: nn.Module, config: Any):
@@ -74,22 +111,40 @@ class Block:
         if changed := next((m for m in (layer, self.attn, self.mlp) if type(m).__module__.startswith("peft.")), None):
             raise UnsupportedModel(f"its {type(changed).__name__} stands in the place of a whole attention or MLP.")
         self.config, self.scaling = config, self.attn.scaling
+        self.q_norm = self.k_norm = self.post_attn = self.post_mlp = None
         self._norms(layer)
-        self._weights()
+        self._attention()
+        self._feed_forward()
+        self.d_mlp = None if self.experts is not None else shape(self.down_proj)[1]
 
-    def _norms(self, layer):
+    def _norms(self, layer: nn.Module) -> None:
         self.norm_attn = Norm(part_of(layer, self._names["norm_attn"]))
         self.norm_mlp = Norm(part_of(layer, self._names["norm_mlp"]))
-        self.post_attn = self.post_mlp = None
 
-    def _weights(self):
-        a, m = self.attn, self.mlp
-        self.q_proj, self.k_proj, self.v_proj = (part_of(a, n) for n in ("q_proj", "k_proj", "v_proj"))
-        self.o_proj = part_of(a, "o_proj")
-        self.q_norm, self.k_norm = part_of(a, "q_norm"), part_of(a, "k_norm")
-        self.gate, self.up, self.down_proj = (part_of(m, n) for n in ("gate_proj", "up_proj", "down_proj"))
+    def _attention(self) -> None:
+        a = self.attn
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (
+            part_of(a, n) for n in ("q_proj", "k_proj", "v_proj", "o_proj")
+        )
         self.d_head = a.head_dim
-        self.act = unwrapped(m.act_fn)
+        self.q_norm, self.k_norm = (None if (m := part_of(a, n)) is None else Norm(m) for n in ("q_norm", "k_norm"))
+
+    def _feed_forward(self) -> None:
+        self.gate, self.up, self.down_proj = (part_of(self.mlp, n) for n in ("gate_proj", "up_proj", "down_proj"))
+        self.act = unwrapped(self.mlp.act_fn)
+
+    def require(self, site: str, layer: int) -> None:
+        """Raises: SiteError: this block, that of ``layer``, has no such site."""
+        if site == "resid_mid" and self.parallel:
+            raise SiteError(
+                "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or"
+                " 'resid_post'."
+            )
+        if site == "neuron" and self.d_mlp is None:
+            raise SiteError(
+                f"site 'neuron' does not exist in layer {layer}: its MLP is a mixture of experts, each token has other"
+                " neurons; use 'mlp_out', or a layer with a plain MLP where the model has one."
+            )
 
     def q(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_heads d_head"]:
         return self.q_proj(x).view(len(x), -1, self.d_head)
@@ -100,34 +155,47 @@ class Block:
     def qkv(self, x: Float[Tensor, "n d_model"]) -> tuple[Tensor, Tensor, Tensor]:
         return self.q(x), *self.kv(x)
 
-    def normed(self, x: Tensor, norm: nn.Module | None) -> Tensor:
-        """Query/key normalisation: over one head (Qwen 3) or over all heads at once (OLMo 2)."""
+    def normed(self, x: Tensor, norm: Norm | None) -> Tensor:
+        """Query/key normalisation: over one head (Qwen 3, Gemma 3) or over all heads at once (OLMo)."""
         if norm is None:
             return x
-        return norm(x) if norm.weight.shape[-1] == self.d_head else norm(x.flatten(1)).view_as(x)
+        return norm(x) if norm.width == self.d_head else norm(x.flatten(1)).view_as(x)
 
-    def placed_q(self, q: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def placed_q(self, q: Tensor, cos: Tensor | None, sin: Tensor | None) -> Tensor:
         """Queries as they meet the keys: normalised where the model does so, and rotated."""
         q = self.normed(q, self.q_norm)
         return rotate(q, cos, sin) if self.rotary else q
 
-    def placed_k(self, k: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def placed_k(self, k: Tensor, cos: Tensor | None, sin: Tensor | None) -> Tensor:
         k = self.normed(k, self.k_norm)
         return rotate(k, cos, sin) if self.rotary else k
+
+    def placed_v(self, v: Tensor) -> Tensor:
+        """Values as they are added up."""
+        return v
+
+    def capped(self, scores: Tensor) -> Tensor:
+        """Attention scores, bent to the block's bound where it has one."""
+        return scores if self.cap is None else torch.tanh(scores / self.cap) * self.cap
 
     def out(self, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n d_model"]:
         y = self.o_proj(z.reshape(len(z), -1))
         return y if self.post_attn is None else self.post_attn(y)
 
     def hidden(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_mlp"]:
-        gate = self.gate(x)
-        silu = isinstance(self.act, nn.SiLU) or "SiLU" in type(self.act).__name__
-        gate = F.silu(gate, inplace=not gate.requires_grad) if silu else self.act(gate)
-        up = self.up(x)
-        return gate * up if gate.requires_grad else gate.mul_(up)
+        return gated(self.act, self.gate(x), self.up(x))
 
     def down(self, hidden: Float[Tensor, "n d_mlp"]) -> Float[Tensor, "n d_model"]:
         y = self.down_proj(hidden)
+        return y if self.post_mlp is None else self.post_mlp(y)
+
+    def feed(self, x: Float[Tensor, "n d_model"], tap: Callable[[str, Tensor], Tensor]) -> Float[Tensor, "n d_model"]:
+        """What the MLP adds to the stream, from the normalised stream; taps ``neuron``, or ``router`` of a mixture of
+        experts.
+        """
+        if self.experts is None:
+            return self.down(tap("neuron", self.hidden(x)))
+        y = self.experts(x, tap)
         return y if self.post_mlp is None else self.post_mlp(y)
 
     def output_weight(self) -> Float[Tensor, "n_heads d_head d_model"]:
@@ -147,7 +215,7 @@ class Block:
 
 
 class PostNormBlock(Block):
-    """OLMo 2: no norm before attention and MLP, one after each."""
+    """OLMo 2 and 3: no norm before attention and MLP, one after each."""
 
     def _norms(self, layer):
         self.norm_attn = self.norm_mlp = lambda x: x
@@ -155,88 +223,9 @@ class PostNormBlock(Block):
         self.post_mlp = Norm(part_of(layer, "post_feedforward_layernorm"))
 
 
-class GPT2Block(Block):
-    """GPT-2: fused q, k, v as one ``Conv1D``, learned positions, plain MLP."""
+class SomeRotaryBlock(Block):
+    """SmolLM 3: some layers turn neither queries nor keys."""
 
-    rotary = False
-    _names = dict(attn="attn", mlp="mlp", norm_attn="ln_1", norm_mlp="ln_2")
-
-    def _weights(self):
-        self.d_head, self.d_model = self.attn.head_dim, self.attn.embed_dim
-        self.fused, self.o_proj = part_of(self.attn, "c_attn"), part_of(self.attn, "c_proj")
-        self.q_norm = self.k_norm = None
-        self.up, self.down_proj = part_of(self.mlp, "c_fc"), part_of(self.mlp, "c_proj")
-        self.act = unwrapped(self.mlp.act)
-
-    def _project(self, x: Tensor, first: int, last: int) -> Tensor:
-        d = self.d_model
-        if not is_plain(self.fused):
-            # under an adapter the layer's parameter is not what it applies
-            return self.fused(x)[:, first * d : last * d]
-        return torch.addmm(self.fused.bias[first * d : last * d], x, self.fused.weight[:, first * d : last * d])
-
-    def q(self, x):
-        return self._project(x, 0, 1).view(len(x), -1, self.d_head)
-
-    def kv(self, x):
-        k, v = self._project(x, 1, 3).split(self.d_model, -1)
-        return k.reshape(len(x), -1, self.d_head), v.reshape(len(x), -1, self.d_head)
-
-    def value_weight(self):
-        return linear_map(self.fused, "queries, keys and values")[0][2 * self.d_model :]
-
-    def hidden(self, x):
-        return self.act(self.up(x))
-
-
-class NeoXBlock(Block):
-    """GPT-NeoX and Pythia: q, k, v fused head by head, rotary on part of each head, attention and MLP side by side."""
-
-    _names = dict(attn="attention", mlp="mlp", norm_attn="input_layernorm", norm_mlp="post_attention_layernorm")
-
-    def __init__(self, layer, config):
-        super().__init__(layer, config)
-        self.parallel = bool(unwrapped(layer).use_parallel_residual)
-
-    def _weights(self):
-        a = self.attn
-        self.d_head, self.fused, self.o_proj = a.head_size, part_of(a, "query_key_value"), part_of(a, "dense")
-        self.q_norm = self.k_norm = None
-        self.up, self.down_proj = part_of(self.mlp, "dense_h_to_4h"), part_of(self.mlp, "dense_4h_to_h")
-        self.act = unwrapped(self.mlp.act)
-
-    def qkv(self, x):
-        return self.fused(x).view(len(x), -1, 3, self.d_head).unbind(2)
-
-    def _rows(self, t: Tensor, first: int, last: int) -> Tensor:
-        by_head = rearrange(t, "(h qkv d) ... -> h qkv d ...", qkv=3, d=self.d_head)
-        return rearrange(by_head[:, first:last], "h qkv d ... -> (h qkv d) ...")
-
-    def _project(self, x: Tensor, first: int, last: int) -> Tensor:
-        if not is_plain(self.fused):
-            # under an adapter the layer's parameter is not what it applies
-            return self.fused(x).view(len(x), -1, 3, self.d_head)[:, :, first:last]
-        weight, bias = self.fused.weight, self.fused.bias
-        out = F.linear(x, self._rows(weight, first, last), None if bias is None else self._rows(bias, first, last))
-        return out.view(len(x), -1, last - first, self.d_head)
-
-    def q(self, x):
-        return self._project(x, 0, 1)[:, :, 0]
-
-    def kv(self, x):
-        return self._project(x, 1, 3).unbind(2)
-
-    def value_weight(self):
-        return self._rows(linear_map(self.fused, "queries, keys and values")[0], 2, 3)
-
-    def hidden(self, x):
-        return self.act(self.up(x))
-
-
-#: model_type -> (block class, attribute of the inner model, layers, token embedding, final norm)
-FAMILIES = {
-    **{t: (Block, "model", "layers", "embed_tokens", "norm") for t in ("llama", "mistral", "qwen2", "qwen3")},
-    "olmo2": (PostNormBlock, "model", "layers", "embed_tokens", "norm"),
-    "gpt2": (GPT2Block, "transformer", "h", "wte", "ln_f"),
-    "gpt_neox": (NeoXBlock, "gpt_neox", "layers", "embed_in", "final_layer_norm"),
-}
+    def _attention(self):
+        super()._attention()
+        self.rotary = bool(self.attn.use_rope)

@@ -7,6 +7,7 @@ logits equal to the model's own on a probe; otherwise it raises ``UnsupportedMod
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +18,13 @@ from torch import Tensor
 
 from ...models.state import State
 from ..changes import WEIGHTS, Changes, edits_in_force
-from ..effective import is_plain, linear_map, mixing_layer, shape, table
+from ..effective import is_plain, linear_map, mixing_layer, table
 from ..errors import RunError, UnsupportedModel
 from ..memory import out_of_memory
 from ..sessions import hash_of
-from .blocks import FAMILIES, Block, Norm, part_of, unwrapped
-from .forward import Layout, all_blocks
+from .blocks import Block, Norm, part_of, unwrapped
+from .families import FAMILIES
+from .forward import Layout, Ropes, all_blocks
 
 __all__ = [
     "FAMILIES",
@@ -70,6 +72,13 @@ def without_wrapper(model: Any) -> Any:
     return model.get_base_model()
 
 
+def _rope_types(config: Any) -> set[str]:
+    """The kinds of rotary embedding in a configuration, of all its layer types."""
+    told = getattr(config, "rope_parameters", None) or {}
+    each = [p for p in told.values() if isinstance(p, dict)] or [told]
+    return {p.get("rope_type", "default") for p in each}
+
+
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 #: Tokens of one forward that compares unedited runs with the model's own.
 VERIFY_TOKENS = 2048
@@ -81,8 +90,9 @@ WEIGHT_EDIT = "_mnemoscope_weight_edit"
 class Decoder:
     """The engine's view of a model. Use ``Decoder.of(model)``, which checks it and remembers it.
 
-    Attributes: ``blocks``, ``n_layers``, ``n_heads``, ``n_kv_heads``, ``d_model``, ``d_head``, ``d_mlp``, ``d_vocab``,
-    ``device``, ``dtype``, ``model_type``.
+    Attributes: ``blocks``, ``n_layers``, ``n_heads``, ``n_kv_heads``, ``d_model``, ``d_head``, ``d_mlp`` (neurons that
+    a token has in the widest layer; a block's own are ``blocks[layer].d_mlp``), ``d_vocab``, ``cap`` (the bound that
+    logits are bent to, or None), ``device``, ``dtype``, ``model_type``.
     """
 
     def __init__(self, model: Any):
@@ -91,32 +101,27 @@ class Decoder:
         self.model_type = getattr(config, "model_type", type(hf).__name__)
         if self.model_type not in FAMILIES:
             raise UnsupportedModel(f"model type {self.model_type!r} is not one of {', '.join(FAMILIES)}.")
-        block, inner, layers, embed, norm = FAMILIES[self.model_type]
-        body = unwrapped(getattr(hf, inner))
+        family = FAMILIES[self.model_type]
+        body, config = family.body_of(hf), getattr(config, "text_config", config)
         self.hf, self.body, self.config = hf, body, config
         if mixed := mixing_layer(hf):
             raise UnsupportedModel(mixed)
-        rope = getattr(config, "rope_parameters", None) or {}
-        if rope.get("rope_type", "default") not in _STATIC_ROPE:
-            raise UnsupportedModel(f"rope_type={rope['rope_type']!r} depends on the length of the text.")
-        self.window = (
-            config.sliding_window
-            if getattr(config, "use_sliding_window", self.model_type == "mistral")
-            and getattr(config, "sliding_window", None)
-            else None
-        )
-        self.embedding, self.norm = part_of(body, embed), Norm(part_of(body, norm))
+        for kind in _rope_types(config):
+            if kind not in _STATIC_ROPE:
+                raise UnsupportedModel(f"rope_type={kind!r} depends on the length of the text.")
+        self.embedding, self.norm = part_of(body, family.embedding), Norm(part_of(body, family.norm))
         self.head = unwrapped(hf.get_output_embeddings())
         self.positions = part_of(body, "wpe")
         self.rotary = part_of(body, "rotary_emb")
-        self.blocks = [block(layer, config) for layer in getattr(body, layers)]
+        self.blocks = family.blocks_of(body, config)
         self.n_layers, self.d_model = len(self.blocks), self.embedding.weight.shape[1]
         self.n_heads, self.d_head = config.num_attention_heads, self.blocks[0].d_head
         self.n_kv_heads = getattr(config, "num_key_value_heads", None) or self.n_heads
         self.d_vocab = self.head.weight.shape[0]
-        self.d_mlp = shape(self.blocks[0].down_proj)[1]
+        self.d_mlp = max(b.d_mlp or b.experts.top_k * b.experts.d_expert for b in self.blocks)
         self.max_length = getattr(config, "max_position_embeddings", None)
-        self._tables: tuple[Tensor, Tensor] | None = None
+        self.cap = config.final_logit_softcapping if family.capped else None
+        self._tables: dict[str | None, tuple[Tensor, Tensor]] = {}
         #: numbers of the edits of weights in force when the hash was looked up, and the hash
         self._content: tuple[tuple[int, ...], str] = (), ""
         self.state: State | None = None
@@ -189,17 +194,18 @@ class Decoder:
         ours = self.unembed(resid)
         theirs = reference(ids[None]).logits[0].to(ours.dtype)
         if not torch.isfinite(theirs).all():
-            bad = [n for n, p in self.hf.named_parameters() if not torch.isfinite(p).all()]
-            raise RunError(
-                f"model: its logits are not finite on a probe of {length} tokens"
-                + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
-                + ". Load the weights again."
-            )
+            raise self._not_finite(f"its logits are not finite on a probe of {length} tokens")
         gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
         # some paths read weights where the model calls modules; an adapter on such a module must not be passed over
         x = self.blocks[0].norm_attn(self.embed(ids))
         for block in self.blocks:
             gap = max(gap, *((a - b).abs().max().item() for a, b in zip(block.qkv(x), (block.q(x), *block.kv(x)))))
+        for layer, block in enumerate(self.blocks):
+            if block.experts is not None:
+                found = block.experts.gap(x)
+                if math.isnan(found):
+                    raise self._not_finite(f"an expert of layer {layer} gives numbers that are not finite")
+                gap = max(gap, found)
         columns = torch.arange(0, self.d_vocab, max(1, self.d_vocab // 64), device=self.device)
         gap = max(
             gap,
@@ -211,6 +217,11 @@ class Decoder:
                 f"{self.model_type}: the written-out blocks differ from the model by {gap:.2g} (relative) on the probe."
             )
         return gap
+
+    def _not_finite(self, what: str) -> RunError:
+        bad = [n for n, p in self.hf.named_parameters() if not torch.isfinite(p).all()]
+        named = f"; parameter {bad[0]!r} holds NaN or infinity" if bad else ""
+        return RunError(f"model: {what}{named}. Load the weights again.")
 
     @property
     def allowed(self) -> float:
@@ -275,15 +286,23 @@ class Decoder:
             self._content = edits, hash_of(self.hf)
         return self._content[1:]
 
-    def rope(self, length: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Cosine and sine tables ``[length, rot]``; none for learned positions."""
+    def rope(self, length: int) -> Ropes:
+        """Cosine and sine tables ``[length, rot]``, by the name by which a block asks for its own (``Block.table``);
+        ``(None, None)`` for learned positions.
+        """
         if self.rotary is None:
-            return None, None
-        if self._tables is None or self._tables[0].shape[0] < length or self._tables[0].device != self.device:
+            return {None: (None, None)}
+        held = next(iter(self._tables.values()), (None,))[0]
+        if held is None or held.shape[0] < length or held.device != self.device:
             at = torch.arange(max(length, 64), device=self.device)[None]
-            cos, sin = self.rotary(self.embedding.weight[:1, None], position_ids=at)
-            self._tables = cos[0], sin[0]
-        return self._tables[0][:length], self._tables[1][:length]
+            like = self.embedding.weight[:1, None]
+            for name in {block.table for block in self.blocks}:
+                kind = {} if name is None else {"layer_type": name}
+                cos, sin = (t[0] for t in self.rotary(like, position_ids=at, **kind))
+                if self.model_type == "gpt_oss":  # its table is of one half of what it turns
+                    cos, sin = torch.cat((cos, cos), -1), torch.cat((sin, sin), -1)
+                self._tables[name] = cos, sin
+        return {name: (cos[:length], sin[:length]) for name, (cos, sin) in self._tables.items()}
 
     def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """Token embeddings, without positions."""
@@ -299,11 +318,17 @@ class Decoder:
         """
         x = self.norm(resid)
         if columns is None:
-            return self.head(x)
-        if not is_plain(self.head):
-            return self.head(x)[..., columns]
-        bias = self.head.bias
-        return F.linear(x, self.head.weight[columns], None if bias is None else bias[columns])
+            logits = self.head(x)
+        elif not is_plain(self.head):
+            logits = self.head(x)[..., columns]
+        else:
+            bias = self.head.bias
+            logits = F.linear(x, self.head.weight[columns], None if bias is None else bias[columns])
+        return self.capped(logits)
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Logits under the model's soft cap, where it has one: ``cap * tanh(x / cap)``."""
+        return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
 
     def unembedding(self) -> Float[Tensor, "d_vocab d_model"]:
         """The rows of the unembedding as they are applied now: its parameter, or with adapters (a product with

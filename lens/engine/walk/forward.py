@@ -8,7 +8,7 @@ with: edits, recording and gradients are taps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Queries times keys of a row up to which attention is written out on a CPU.
 FEW = 128
 Tap = Callable[[str, Tensor], Tensor]
+#: Rotary tables, cosine and sine, by the name by which a block asks for its own.
+Ropes = Mapping[str | None, tuple[Tensor, Tensor] | tuple[None, None]]
 
 
 def no_tap(site: str, x: Tensor) -> Tensor:
@@ -69,13 +71,20 @@ class Layout:
         self.slot = torch.arange(len(self.q_row), device=self.row.device) - first[self.q_row]
         self.slots = int(counts.max()) if len(counts) else 0
         self.uniform = bool((counts == self.slots).all())
+        self._masks: dict[int | None, Tensor] = {}
 
-    def mask(self) -> Bool[Tensor, "rows 1 slots length"]:
-        """Which keys a query sees: those at its position and before."""
-        at = torch.zeros(self.n_rows, self.slots, dtype=torch.long, device=self.row.device)
-        at[self.q_row, self.slot] = self.q_position
-        keys = torch.arange(self.length, device=self.row.device)
-        return (keys <= at[:, :, None])[:, None]
+    def mask(self, window: int | None = None) -> Bool[Tensor, "rows 1 slots length"]:
+        """Which keys a query sees: those at its position and before, ``window`` of them at most."""
+        window = None if window is None or window >= self.length else window
+        if window not in self._masks:
+            at = torch.zeros(self.n_rows, self.slots, dtype=torch.long, device=self.row.device)
+            at[self.q_row, self.slot] = self.q_position
+            keys = torch.arange(self.length, device=self.row.device)
+            seen = keys <= at[:, :, None]
+            if window is not None:
+                seen &= keys > at[:, :, None] - window
+            self._masks[window] = seen[:, None]
+        return self._masks[window]
 
     def spread(self, x: Float[Tensor, "n_query heads d_head"]) -> Float[Tensor, "n_rows slots heads d_head"]:
         """Queries by row and slot; empty slots are zero."""
@@ -109,64 +118,76 @@ def filled(
     )
 
 
-def attend(
-    q: Tensor, k: Tensor, v: Tensor, lay: Layout, mask: Tensor, scaling: float, tap: Tap, explicit: bool
-) -> Tensor:
+def weighed(scores: Float[Tensor, "... keys"], sinks: Tensor | None = None) -> Float[Tensor, "... keys"]:
+    """The softmax over keys, in float32 at least; ``sinks``, of the other axes' shape and one key, take part in it."""
+    kind = torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else None
+    if sinks is None:
+        return scores.softmax(-1, dtype=kind).to(scores.dtype)
+    both = torch.cat((scores, sinks.to(scores.dtype).expand(*scores.shape[:-1], 1)), -1)
+    return both.softmax(-1, dtype=kind)[..., :-1].to(scores.dtype)
+
+
+def attend(block: "Block", q: Tensor, k: Tensor, v: Tensor, lay: Layout, tap: Tap, explicit: bool) -> Tensor:
     """Attention of the queries ``[n_query, n_heads, d_head]`` over ``[n_rows, length, n_kv_heads, d_head]``.
 
-    ``explicit`` writes out the pattern, ``[n_rows, n_heads, slots, length]``, and taps it; else a fused kernel runs.
+    ``explicit`` writes out the pattern, ``[n_rows, n_heads, slots, length]``, and taps it; else a fused kernel runs,
+    where one does what the block does.
     """
-    q, k, v = lay.spread(q).transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    q, k, v, mask = lay.spread(q).transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), lay.mask(block.window)
     rows, heads, slots, d_head = q.shape
+    plain = block.cap is None and block.sinks is None
     # on few queries the fused CPU kernel is slower than two plain products
-    if explicit or (q.device.type == "cpu" and slots * lay.length <= FEW):
+    if explicit or not plain or (q.device.type == "cpu" and slots * lay.length <= FEW):
         # the queries that share keys are rows of one product
-        grouped = q.reshape(rows, k.shape[1], -1, d_head) * scaling
-        scores = (grouped @ k.transpose(2, 3)).view(rows, heads, slots, lay.length).masked_fill(~mask, float("-inf"))
-        pattern = scores.softmax(
-            -1, dtype=torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else None
-        ).to(q.dtype)
+        grouped = q.reshape(rows, k.shape[1], -1, d_head) * block.scaling
+        scores = block.capped(grouped @ k.transpose(2, 3)).view(rows, heads, slots, lay.length)
+        pattern = weighed(
+            scores.masked_fill(~mask, float("-inf")), None if block.sinks is None else block.sinks.view(1, -1, 1, 1)
+        )
         pattern = tap("pattern", pattern) if explicit else pattern
         z = (pattern.reshape(rows, k.shape[1], -1, lay.length) @ v).view(rows, heads, slots, d_head)
     else:
-        z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling, enable_gqa=heads != k.shape[1])
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=block.scaling, enable_gqa=heads != k.shape[1])
     return lay.gather(z.transpose(1, 2))
 
 
 def attend_after(
+    block: "Block",
     q: Float[Tensor, "groups rows slots heads d_head"],
     k: Float[Tensor, "groups rows slots kv_heads d_head"],
     v: Tensor,
     before_k: Float[Tensor, "groups n kv_heads d_head"],
     before_v: Tensor,
-    scaling: float,
-    seen: Bool[Tensor, "groups n"] | None = None,
+    seen: Bool[Tensor, "groups some_slots n"] | None = None,
 ) -> Tensor:
     """Attention of rows of a few tokens; the rows of a group all continue the same ``n`` tokens, which are read once a
     group, not copied row by row.
 
-    ``seen`` tells the tokens that are there from padding. Returns ``[groups, rows, slots, heads, d_head]``.
+    ``seen`` tells the tokens that are there, and that a query sees, from padding and those beyond its window, for all
+    slots or for each. Returns ``[groups, rows, slots, heads, d_head]``.
     """
     groups, rows, slots, heads, d_head = q.shape
     kv, n = k.shape[3], before_k.shape[1]
     per = heads // kv
-    q = (q * scaling).view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5)
+    q = (q * block.scaling).view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5)
     before = (q.reshape(groups, kv, rows * per * slots, d_head) @ before_k.permute(0, 2, 3, 1)).view(
         groups, kv, rows, per, slots, n
     )
+    before = block.capped(before)
     if seen is not None:
-        before = before.masked_fill_(~seen[:, None, None, None, None], float("-inf"))
+        before = before.masked_fill_(~seen[:, None, None, None], float("-inf"))
     if slots == 1:
-        own = (q * k.permute(0, 3, 1, 2, 4)[:, :, :, None]).sum(-1, keepdim=True)
+        own = block.capped((q * k.permute(0, 3, 1, 2, 4)[:, :, :, None]).sum(-1, keepdim=True))
     else:
         own = (q.reshape(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)).view(
             groups, kv, rows, per, slots, slots
         )
-        own = own.masked_fill(torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1), float("-inf"))
-    pattern = torch.cat([before, own], -1)
-    pattern = pattern.softmax(-1, dtype=torch.float32 if pattern.dtype in (torch.float16, torch.bfloat16) else None).to(
-        q.dtype
-    )
+        late = torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1)
+        if block.window is not None and block.window < slots:
+            late |= torch.ones_like(late).tril(-block.window)
+        own = block.capped(own).masked_fill(late, float("-inf"))
+    sinks = None if block.sinks is None else block.sinks.view(kv, 1, per, 1, 1)
+    pattern = weighed(torch.cat([before, own], -1), sinks)
     z = (pattern[..., :n].reshape(groups, kv, rows * per * slots, n) @ before_v.transpose(1, 2)).view(
         groups, kv, rows, per, slots, d_head
     )
@@ -179,15 +200,28 @@ def attend_after(
     return z.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
 
 
+def within_window(
+    window: int | None, start: Int[Tensor, " groups"], slots: int, n: int, seen: Bool[Tensor, "groups n"] | None
+) -> Bool[Tensor, "groups some_slots n"] | None:
+    """Which of ``n`` tokens before a group's rows each of their queries sees, the first being at position 0 and the
+    queries at ``start`` and after; None for all.
+    """
+    seen = None if seen is None else seen[:, None]
+    if window is None or n + slots <= window:
+        return seen
+    query = start[:, None] + torch.arange(slots, device=start.device)
+    near = torch.arange(n, device=start.device) > query[..., None] - window
+    return near if seen is None else near & seen
+
+
 def attention(
     block: "Block",
     x: Float[Tensor, "n_tokens d_model"],
     lay: Layout,
-    rope: tuple,
+    rope: Ropes,
     base: tuple | None = None,
     tap: Tap = no_tap,
     explicit: bool = False,
-    mask: Tensor | None = None,
 ) -> Float[Tensor, "n_query d_model"]:
     """What the attention of a block adds to the residual stream at the query tokens.
 
@@ -200,7 +234,7 @@ def attention(
     else:
         q, (k, v) = block.q(normed[lay.query]), block.kv(normed)
     q, k, v = tap("q", q), tap("k", k), tap("v", v)
-    cos, sin = rope
+    cos, sin = rope[block.table] if block.rotary else (None, None)
     at_q, at_k = lay.q_position, lay.position if lay.copies is None else lay.q_position
     q = block.placed_q(q, cos[at_q] if cos is not None else None, sin[at_q] if sin is not None else None)
     k = tap(
@@ -214,12 +248,13 @@ def attention(
             def of(base):
                 return base[before][None] if isinstance(before, slice) else base[before]
 
-            z[at] = attend_after(q[at], k[at], v[at], of(base_k), of(base_v), block.scaling, seen)
+            old_k, old_v = of(base_k), block.placed_v(of(base_v))
+            seen = within_window(block.window, lay.position[at[:, 0, 0]], at.shape[-1], old_k.shape[1], seen)
+            z[at] = attend_after(block, q[at], k[at], block.placed_v(v[at]), old_k, old_v, seen)
         return tap("attn_out", block.out(tap("z", z)))
     if lay.copies is not None:
         k, v = k[lay.copies], v[lay.copies]
-    mask = lay.mask() if mask is None else mask
-    z = attend(q, filled(k, base_k, lay), filled(v, base_v, lay), lay, mask, block.scaling, tap, explicit)
+    z = attend(block, q, filled(k, base_k, lay), block.placed_v(filled(v, base_v, lay)), lay, tap, explicit)
     return tap("attn_out", block.out(tap("z", z)))
 
 
@@ -228,14 +263,15 @@ def feed_forward(
 ) -> Float[Tensor, "n d_model"]:
     """The residual stream after a block, from the stream before it and what attention adds.
 
-    Taps, in order: ``resid_mid`` (sequential blocks only), ``neuron``, ``mlp_out``, ``resid_post``.
+    Taps, in order: ``resid_mid`` (sequential blocks only), ``neuron`` (``router`` of a mixture of experts),
+    ``mlp_out``, ``resid_post``.
     """
     mid = x + attn
     if block.parallel:
         into = x
     else:
         mid = into = tap("resid_mid", mid)
-    mlp = tap("mlp_out", block.down(tap("neuron", block.hidden(block.norm_mlp(into)))))
+    mlp = tap("mlp_out", block.feed(block.norm_mlp(into), tap))
     return tap("resid_post", mid + mlp)
 
 
@@ -245,8 +281,8 @@ def all_blocks(
     """The final residual stream of whole prompts, from the first one; taps ``resid_pre`` too. Nothing is kept, nothing
     chunked.
     """
-    mask, rope = lay.mask(), decoder.rope(lay.length)
+    rope = decoder.rope(lay.length)
     for block in decoder.blocks:
         x = tap("resid_pre", x)
-        x = feed_forward(block, x, attention(block, x, lay, rope, tap=tap, explicit=explicit, mask=mask), tap)
+        x = feed_forward(block, x, attention(block, x, lay, rope, tap=tap, explicit=explicit), tap)
     return x

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..edits import Edit, EditError, as_computed
 from ..runs import Runs, Source
-from ..sites import HEADED, ORDER, SiteError, indices
+from ..sites import HEADED, ORDER, indices
 from .decoder import Decoder
 
 #: First site of a block that can be changed without running its attention again.
@@ -98,9 +98,9 @@ def heads_of(decoder: Decoder, site: str) -> int:
     return decoder.n_heads if HEADED[site] == "query" else decoder.n_kv_heads
 
 
-def _width(base: Runs, site: str) -> int:
+def _width(base: Runs, site: str, layer: int) -> int:
     d = base.decoder
-    return d.d_mlp if site == "neuron" else d.d_head if site in HEADED else d.d_model
+    return d.blocks[layer].d_mlp if site == "neuron" else d.d_head if site in HEADED else d.d_model
 
 
 def _positions(spec, length: int) -> np.ndarray:
@@ -121,11 +121,7 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
     site, length, decoder = edit.site, base.lengths[prompt], base.decoder
     layer = 0 if site.name == "embed" else indices(site.layer, decoder.n_layers, "layer")[0]
     name = site.name
-    if name == "resid_mid" and decoder.blocks[layer].parallel:
-        raise SiteError(
-            "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or"
-            " 'resid_post'."
-        )
+    decoder.blocks[layer].require(name, layer)
     if name == "resid_post":
         name, layer = "resid_pre", layer + 1
     position = _positions(site.position, length)
@@ -133,7 +129,7 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
     if name in HEADED and (site.head is not None or name == "pattern"):
         sub = np.asarray(indices(site.head, heads_of(decoder, name), "head"), dtype=np.int64)
     elif name == "neuron" and site.neuron is not None:
-        sub = np.asarray(indices(site.neuron, decoder.d_mlp, "neuron"), dtype=np.int64)
+        sub = np.asarray(indices(site.neuron, decoder.blocks[layer].d_mlp, "neuron"), dtype=np.int64)
     n_sub = 1 if sub is None else len(sub)
     value, source, tensor, key = edit.value, None, None, None
     if name == "pattern":
@@ -166,7 +162,7 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
                 else (
                     (heads_of(decoder, name), decoder.d_head)
                     if name in HEADED and sub is None
-                    else (_width(base, name),)
+                    else (_width(base, name, layer),)
                 )
             )
         )

@@ -1,0 +1,150 @@
+"""Mixtures of experts in the MLP's place: the tokens of all rows that reach an expert share its products.
+
+A token's router weights are written out over all experts, zero where it does not reach one, so that they can be read
+and changed; what an expert adds is at hand by itself before it is summed (`Experts.parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..effective import innermost
+from .blocks import Block, gated, part_of, unwrapped
+
+
+class Experts:
+    """Router and experts, both the model's own: Qwen 3, OLMoE and Mixtral, whose experts are gated MLPs without biases.
+
+    The router is called as it is, so that its softmax, its choice of the largest and how these are normalised are the
+    model's. Among experts whose logits are equal to rounding, which is chosen depends on the order of a sum, here as in
+    the model itself.
+
+    Attributes: ``n_experts``; ``d_expert``, neurons of one; ``top_k``, how many a token reaches.
+    """
+
+    router_name = "gate"
+
+    def __init__(self, mlp: nn.Module):
+        self.router, self.module = part_of(mlp, self.router_name), part_of(mlp, "experts")
+        inner = innermost(self.router)
+        self.n_experts, self.top_k = inner.num_experts, inner.top_k
+        self._read(innermost(self.module))
+
+    def _read(self, module: nn.Module) -> None:
+        self.act, self.d_expert = unwrapped(module.act_fn), module.down_proj.shape[-1]
+
+    def route(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_experts"]:
+        """The weights by which a token's experts are added; zero for those that it does not reach."""
+        _, weights, chosen = self.router(x)
+        return weights.new_zeros(len(x), self.n_experts).scatter(1, chosen, weights)
+
+    def parts(
+        self, x: Float[Tensor, "n d_model"], weights: Float[Tensor, "n n_experts"]
+    ) -> Iterator[tuple[int, Int[Tensor, " tokens"], Float[Tensor, "tokens d_model"]]]:
+        """Expert by expert: its number, the tokens that reach it, and what it adds to their stream."""
+        by_expert = weights.detach().T.nonzero()
+        counts = torch.bincount(by_expert[:, 0], minlength=self.n_experts).tolist()
+        # under an adapter the parameters are not what is applied
+        parameters = None if innermost(self.module) is not self.module else self._parameters()
+        for expert, tokens in enumerate(by_expert[:, 1].split(counts)):
+            if len(tokens):
+                mine = x.index_select(0, tokens)
+                if parameters is None:
+                    made = self._called(mine, torch.full_like(tokens, expert))
+                else:
+                    made = self._one(mine, *(p[expert] for p in parameters))
+                scale = weights[:, expert].index_select(0, tokens)[:, None]
+                yield expert, tokens, made * scale
+
+    def _parameters(self) -> tuple[Tensor, ...]:
+        """The weights of all experts, looked up once a call: under an edit in force that may cost something."""
+        return self.module.gate_up_proj, self.module.down_proj
+
+    def _one(self, x: Float[Tensor, "n d_model"], gate_up: Tensor, down: Tensor) -> Float[Tensor, "n d_model"]:
+        return F.linear(gated(self.act, *F.linear(x, gate_up).chunk(2, -1)), down)
+
+    def _called(self, x: Float[Tensor, "n d_model"], expert: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
+        """What the model's own module makes of tokens by one expert each."""
+        return self.module(x, expert[:, None], x.new_ones(len(x), 1))
+
+    @torch.no_grad()
+    def gap(self, x: Float[Tensor, "n d_model"]) -> float:
+        """The largest difference between an expert here and in the model's own module, relative to the largest output
+        (at least 1), each expert on one of the tokens: a short text reaches few of them.
+        """
+        every = torch.arange(self.n_experts, device=x.device)
+        x = x[every % len(x)]
+        ours, theirs = torch.zeros_like(x), self._called(x, every)
+        for _, tokens, added in self.parts(x, torch.eye(self.n_experts, dtype=x.dtype, device=x.device)):
+            ours[tokens] = added.to(x.dtype)
+        return (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
+
+    def __call__(
+        self, x: Float[Tensor, "n d_model"], tap: Callable[[str, Tensor], Tensor]
+    ) -> Float[Tensor, "n d_model"]:
+        """What the mixture adds to the stream; taps ``router``. Half precision is summed in float32."""
+        weights = tap("router", self.route(x))
+        half = x.dtype in (torch.bfloat16, torch.float16)
+        out = torch.zeros_like(x, dtype=torch.float32 if half else x.dtype)
+        for _, tokens, added in self.parts(x, weights):
+            out.index_add_(0, tokens, added.to(out.dtype))
+        return out.to(x.dtype)
+
+
+class GptOssExperts(Experts):
+    """gpt-oss: biases, weights transposed, gate and up outputs in turns, both clamped, and a swish of its own."""
+
+    router_name = "router"
+
+    def _read(self, module):
+        self.alpha, self.limit, self.d_expert = module.alpha, module.limit, module.down_proj.shape[-2]
+
+    def _parameters(self):
+        m = self.module
+        return m.gate_up_proj, m.gate_up_proj_bias, m.down_proj, m.down_proj_bias
+
+    def _one(self, x, gate_up, gate_up_bias, down, down_bias):
+        gate, up = torch.addmm(gate_up_bias, x, gate_up).unflatten(-1, (-1, 2)).unbind(-1)
+        gate, up = gate.clamp(max=self.limit), up.clamp(-self.limit, self.limit)
+        return torch.addmm(down_bias, (up + 1) * (gate * torch.sigmoid(gate * self.alpha)), down)
+
+
+class MixtureBlock(Block):
+    """Qwen 3 MoE and Mixtral: the Llama pattern with a mixture of experts in some or all layers."""
+
+    mixture: type[Experts] = Experts
+
+    def _feed_forward(self):
+        if part_of(self.mlp, "experts") is None:
+            super()._feed_forward()
+        else:
+            self.experts = self.mixture(self.mlp)
+
+
+class OlmoeBlock(MixtureBlock):
+    """OLMoE: queries and keys, after their norm, and values may be clamped."""
+
+    def normed(self, x, norm):
+        return self._clipped(super().normed(x, norm))
+
+    def placed_v(self, v):
+        return self._clipped(v)
+
+    def _clipped(self, x: Tensor) -> Tensor:
+        bound = self.config.clip_qkv
+        return x if bound is None else x.clamp(-bound, bound)
+
+
+class GptOssBlock(MixtureBlock):
+    """gpt-oss: each head's softmax has one more score, of no token."""
+
+    mixture = GptOssExperts
+
+    @property
+    def sinks(self) -> Float[Tensor, " n_heads"]:
+        return self.attn.sinks

@@ -1,6 +1,6 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
-NAME]`, `... stress [--part NAME]`, or `... load`.
+NAME]`, `... stress [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods NAME ...]`, or `... load`.
 """
 
 from __future__ import annotations
@@ -90,6 +90,13 @@ PARTED = {
         "is anything left behind: bad inputs, interruptions, kills, two workers, times beside an earlier build",
         ("inputs", "interruptions", "kills", "ray", "before"),
     ),
+    "models": (
+        (
+            "what works on which type of model: every method against plain hooks, speed beside TransformerLens and an"
+            " earlier build, what hashing costs"
+        ),
+        ("table", "speed", "hash"),
+    ),
 }
 
 
@@ -135,7 +142,11 @@ def main() -> int:
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default %(default)s)")
     for name, (said, parts) in PARTED.items():
-        _options(commands.add_parser(name, help=said), parts)
+        made = commands.add_parser(name, help=said)
+        _options(made, parts)
+        if name == "models":
+            made.add_argument("--only", nargs="+", metavar="TYPE", help="rows of the table, to look at them")
+            made.add_argument("--methods", nargs="+", metavar="NAME", help="columns of the table, to look at them")
     arguments = parser.parse_args()
 
     # Read once, when OpenMP, torch, the hub client and tqdm are imported.
@@ -152,6 +163,8 @@ def main() -> int:
 
         return run_load(arguments.repeats)
     if arguments.command in PARTED:
+        if arguments.command == "models" and (arguments.only or arguments.methods):
+            return _look(parser, arguments)
         bench = import_module(f"benchmarks.{arguments.command}").BENCH
         return bench.run(quick=arguments.quick, part=arguments.part, again=arguments.again, kept=arguments.kept)
     if "torch" in sys.modules:
@@ -166,6 +179,17 @@ def main() -> int:
     except lens.LoadError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
+
+
+def _look(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Some rows and columns of the table of models."""
+    models = import_module("benchmarks.models")
+    if arguments.part not in (None, "table"):
+        parser.error(f"--only and --methods are of the table, not of --part {arguments.part}")
+    for option, known in zip(("only", "methods"), models.names()):
+        if unknown := [name for name in getattr(arguments, option) or () if name not in known]:
+            parser.error(f"--{option} {unknown[0]} is not known; expected some of {', '.join(known)}")
+    return models.look(quick=arguments.quick, only=arguments.only, methods=arguments.methods)
 
 
 def _compare(arguments: argparse.Namespace) -> int:

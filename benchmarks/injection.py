@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 import lens
-from lens.engine import runs as recording
-from lens.engine import sweeps
+from lens.engine import model as engine
 from lens.engine.runs import Runs
 from lens.engine.walk import rows as walking
+from lens.engine.walk import runs as recording
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.forward import Layout, all_blocks
 from lens.injection import InjectionError, Item, encode_items, load_items
@@ -127,7 +127,7 @@ def tiny() -> Subject:
 
 #: What of a grid's time is told apart: where the function is looked up, and within which other part it runs.
 PARTS = {
-    "walk": (sweeps, "walk"),
+    "walk": (engine, "walk"),
     "planning": (walking, "plan"),
     "attention": (walking, "attention"),
     "feed-forward": (walking, "feed_forward"),

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import lens
-from lens.engine import sweeps
+from lens.engine import model as engine
 
 from . import machine
 from .frame import Frame, worst
@@ -87,7 +87,7 @@ def _cases() -> list[Case]:
 @contextmanager
 def _walks() -> Iterator[list[float]]:
     """Collects the seconds of every walk that a call of ours makes."""
-    seconds, walk = [], sweeps.walk
+    seconds, walk = [], engine.walk
 
     def measured(*args, **kwargs):
         began = time.perf_counter()
@@ -96,7 +96,7 @@ def _walks() -> Iterator[list[float]]:
         finally:
             seconds.append(time.perf_counter() - began)
 
-    with mock.patch.object(sweeps, "walk", measured):
+    with mock.patch.object(engine, "walk", measured):
         yield seconds
 
 

@@ -104,9 +104,9 @@ def test_nominal_operations_match_those_counted(subject, pair, kind):
     finally:
         work.Shape.attend = no_attention
     counted = 0
-    from lens.engine import sweeps
+    from lens.engine import model
 
-    walk = sweeps.walk
+    walk = model.walk
 
     def counting(*args, **kwargs):
         nonlocal counted
@@ -116,7 +116,7 @@ def test_nominal_operations_match_those_counted(subject, pair, kind):
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeps, "walk", counting)
+        patch.setattr(model, "walk", counting)
         patch.setattr("lens.engine.walk.forward.FEW", 0)  # written-out attention would be counted
         lens.patch(subject.bridge, subject.pairs[pair], **patching.OURS[kind])
     assert nominal == pytest.approx(counted, rel=0.02)

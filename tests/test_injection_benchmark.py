@@ -182,7 +182,7 @@ def test_nominal_operations_match_those_counted(subject, bench, monkeypatch):
     """The formula equals what torch counts in the edited runs' matrix products and their unembedding, attention left
     out of both.
     """
-    from lens.engine import sweeps
+    from lens.engine import pieces
 
     monkeypatch.setattr(work.Shape, "attend", lambda self, position: 0)
     nominal = work.injection_flop(
@@ -191,7 +191,7 @@ def test_nominal_operations_match_those_counted(subject, bench, monkeypatch):
         [len(e.answer_ids) for e in bench.encoded],
         len(subject.strengths),
     )
-    counted, walk = 0, sweeps._Batch._walk
+    counted, walk = 0, pieces.Batch._walk
 
     def counting(*args, **kwargs):
         nonlocal counted
@@ -200,7 +200,7 @@ def test_nominal_operations_match_those_counted(subject, bench, monkeypatch):
         counted += counter.get_total_flops()
         return result
 
-    monkeypatch.setattr(sweeps._Batch, "_walk", counting)
+    monkeypatch.setattr(pieces.Batch, "_walk", counting)
     monkeypatch.setattr("lens.engine.walk.forward.FEW", 0)  # written-out attention would be counted
     subject.grid()
     assert nominal == pytest.approx(counted, rel=0.02)

@@ -13,8 +13,7 @@ import torch
 import xarray as xr
 
 from lens import Edit, Runs, Site, tokens, vectors
-from lens.engine.walk.decoder import Decoder
-from lens.engine.walk.rows import walk
+from lens.engine.model import Model
 from widgets._vector import OWN, SHARES, Ask, Run, listed
 from widgets._view import finite
 
@@ -116,7 +115,7 @@ class Tools:
             torch.cat([torch.as_tensor(p.ids).cpu(), torch.tensor(p.answer_ids[:-1], dtype=torch.long)])
             for p in prompts
         ]
-        return Prepared(prompts, Runs.record(Decoder.of(model), whole, keep=()), [len(p.ids) for p in prompts])
+        return Prepared(prompts, Runs.record(Model.of(model), whole, keep=()), [len(p.ids) for p in prompts])
 
     @torch.no_grad()
     def read(
@@ -129,7 +128,7 @@ class Tools:
         reads = [range(n - 1, n - 1 + len(p.answer_ids)) for n, p in zip(prepared.lengths, prompts, strict=True)]
         if vector is None:
             resid = torch.cat(
-                [runs.resid[-1][runs.starts[i] + r.start : runs.starts[i] + r.stop] for i, r in enumerate(reads)]
+                [runs.final[runs.starts[i] + r.start : runs.starts[i] + r.stop] for i, r in enumerate(reads)]
             )
         else:
             site = Site("resid_post", layer=layer)
@@ -144,7 +143,7 @@ class Tools:
                 )
                 for i, n in enumerate(prepared.lengths)
             ]
-            resid = walk(runs, rows, [list(r) for r in reads]).resid
+            resid = runs.decoder.run(runs, rows, [list(r) for r in reads]).resid
         logits = runs.decoder.unembed(resid).float()
         first = np.cumsum([0, *(len(r) for r in reads)])
         highest, best = logits.max(-1)

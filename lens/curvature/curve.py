@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..arguments import HFModel, Portion, Seed, Whole, door
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
-from ..engine.sweeps import hidden
+from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import plain as as_json
 from .controls import CONTROLS, Match, control

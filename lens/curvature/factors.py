@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain
 from ..models import weight_hash
 from ..notices import warn
-from ..results.record import record_of
+from ..results.record import Plainly, record_of
 from . import passes
 from .errors import CurvatureError
 
@@ -227,9 +226,7 @@ def prepared(
     weight = next(iter(chosen.values())).weight
     record = record_of(
         model,
-        SimpleNamespace(
-            hf=hf if hasattr(hf, "config") else SimpleNamespace(config=None), dtype=weight.dtype, device=weight.device
-        ),
+        Plainly(model, weight.dtype, weight.device),
         f"curvature {what}",
         call,
         seed=seed,

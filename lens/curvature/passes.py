@@ -33,9 +33,9 @@ from ..engine.lengths import require_readable
 from ..engine.linear import Linear, gradients_of
 from ..engine.places import alone
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden
 from ..measure.likelihood import Likelihood
 from ..notices import warn
+from ..progress import hidden
 from .errors import CurvatureError
 
 Fisher = Literal["true", "empirical"]

@@ -20,9 +20,9 @@ from ..engine.lengths import Lengths
 from ..engine.linear import inputs_of, linears
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden
 from ..measure.likelihood import plain
 from ..measure.statistics import bootstrap_comparison
+from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import plain as as_json
 from .controls import random_orthogonal

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,9 +19,9 @@ from tqdm.auto import tqdm
 from ..arguments import Count, Draws, Filled, Fraction, Positive, Seed, Size, array, door, unfit
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden
+from ..progress import hidden
 from ..results import dataset as results
-from ..results.record import record_of
+from ..results.record import Plainly, record_of
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline
@@ -477,12 +476,8 @@ def stamped(
     """The result with its record: the U-Net as it is now (an edit in force is in its hash), the hash of all parts of
     the pipeline, the call and the seed.
     """
-    seen = SimpleNamespace(
-        hf=SimpleNamespace(config=SimpleNamespace(name_or_path=pipeline.name)),
-        dtype=pipeline.dtype,
-        device=pipeline.device,
-    )
-    record = record_of(pipeline.unet, seen, kind, call, seed=seed, status=status, engine="plain")
+    seen = Plainly(pipeline.unet, pipeline.dtype, pipeline.device)
+    record = record_of(pipeline.unet, seen, kind, call, seed=seed, status=status)
     return results.stamp(ds, record | {"model": record["model"] | {"pipeline": pipeline.hash}})
 
 

@@ -15,7 +15,7 @@ from ..arguments import Count, Fraction, door, unfit
 from ..engine.linear import uncompiled
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden
+from ..progress import hidden
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
 from .pipeline import Pipeline

@@ -31,8 +31,8 @@ from .. import files, reading
 from ..arguments import Count, Draws, FilePath, NonNegative, Seed, Share, Whole, door, unfit
 from ..arguments import array as numbers
 from ..engine.sessions import of_one_model
-from ..engine.sweeps import hidden
 from ..measure.statistics import Interval, bootstrap, bootstrap_comparison
+from ..progress import hidden
 from ..results import dataset as results
 from .arguments import Captions
 from .copies import Images, pixels, rate

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.state import State
+from .effective import shape
 from .errors import UnsupportedModel
 from .lengths import Lengths
 from .patterns import eager_patterns, hooked_pattern
@@ -178,6 +179,14 @@ class Anatomy:
 
     def heads(self, site: str) -> int:
         return self.n_heads if HEADED[site] == "query" else self.n_kv_heads
+
+    def neurons(self, layer: int) -> int:
+        """Neurons of a layer's MLP: the width that its down projection reads.
+
+        Raises:
+            SiteError: no neurons were found there.
+        """
+        return shape(self.require("neuron", layer).module)[1]
 
     def layer_of(self, site: str, layer: int | None) -> tuple[str, int]:
         """The site and layer with a non-negative layer; ``resid_post`` as the next layer's ``resid_pre`` where these

@@ -80,8 +80,7 @@ def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[s
     if name in HEADED and site.head is not None:
         sub = indices(site.head, anatomy.heads(name), "head")
     elif name == "neuron" and site.neuron is not None:
-        module = anatomy.require(name, layer).module
-        sub = indices(site.neuron, _fan_in(module), "neuron")
+        sub = indices(site.neuron, anatomy.neurons(layer), "neuron")
     key = None
     if site.key is not None:
         key = indices(site.key, n_keys, "key") if n_keys is not None else _plain_indices(site.key)
@@ -95,12 +94,6 @@ def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[s
                 f"{named} are named."
             )
     return name, layer, Change(edit.keep, float(edit.scale), sub, key, value, name in HEADED)
-
-
-def _fan_in(module) -> int:
-    weight = next(p for n, p in module.named_parameters() if n.endswith("weight"))
-    conv = any(type(m).__name__ == "Conv1D" for m in module.modules())
-    return weight.shape[0 if conv else 1]
 
 
 def _plain_indices(spec) -> list[int]:

@@ -316,6 +316,10 @@ def _nothing(undo: Undo) -> None:
     pass
 
 
+#: How edited runs are computed, from the fastest way to the slowest; see `lens.engine.model`.
+PATHS = ("walk", "layers", "hooks")
+
+
 class Session:
     """A computation with a model: one thread's at a time (of one thread, sessions nest).
 
@@ -331,7 +335,14 @@ class Session:
         self.before: tuple | None = None
         #: the weights' hash, once it was asked for in such a session
         self.hash: str | None = None
+        #: which path served, the slowest of those that did, and why not a faster one
+        self.path: dict[str, str | None] = {"name": None, "why": None}
         self.registry, self.thread = Changes.of(model), threading.current_thread()
+
+    def serve(self, path: str, why: str | None) -> None:
+        """Notes that a path served; ``path`` is one of ``PATHS``."""
+        if self.path["name"] is None or PATHS.index(path) > PATHS.index(self.path["name"]):
+            self.path.update(name=path, why=why)
 
     @critical
     def enter(self, patience: float | None = None) -> None:

@@ -22,25 +22,11 @@ from .change import Change, resolved
 from .changes import ACTIVATIONS, ChangeError, Undo
 from .edits import Edit, EditError, as_computed
 from .errors import UnsupportedModel
-from .hooks import HookedForwards, Recorded, Write, on_rows, writes_of
 from .in_force import InForce, put
 from .positions import Clock, Placed, running
 from .recompute import hold, recomputing, release
 from .sites import ORDER
 from .walk.blocks import unwrapped
-
-__all__ = [
-    "Change",
-    "Handle",
-    "HookedForwards",
-    "Recorded",
-    "Write",
-    "edited",
-    "install",
-    "on_rows",
-    "resolved",
-    "writes_of",
-]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,10 +15,11 @@ from ..arguments import door, shown
 from ..errors import Error
 from .sites import Site
 
-if TYPE_CHECKING:
-    from .runs import Runs
-
 OPERATIONS = ("replace", "add", "scale", "zero", "mean", "resample")
+
+
+class Activations:
+    """What an edit may copy from: the activations of some run."""
 
 
 class EditError(Error, ValueError):
@@ -51,7 +52,7 @@ class Edit:
 
     site: Site
     op: str
-    value: torch.Tensor | Runs | None = None
+    value: Any = None
     scale: float = 1.0
 
     def __post_init__(self):
@@ -70,7 +71,7 @@ class Edit:
             raise EditError(f"op={self.op!r} takes no value, got {type(self.value).__name__}; leave it out.")
         if self.op in ("add", "mean") and not isinstance(self.value, torch.Tensor):
             raise EditError(f"op={self.op!r} needs a tensor as value, got {type(self.value).__name__}.")
-        if takes_value and not isinstance(self.value, torch.Tensor) and not _is_run(self.value):
+        if takes_value and not isinstance(self.value, torch.Tensor) and not isinstance(self.value, Activations):
             raise EditError(
                 f"value is a {type(self.value).__name__}, {shown(self.value)}; expected a torch tensor, or a run to"
                 " copy from."
@@ -89,14 +90,6 @@ class Edit:
     def keep(self) -> float:
         """The factor on the old activation: 1 for ``add``, ``scale`` for ``scale``, else 0."""
         return {"add": 1.0, "scale": float(self.scale)}.get(self.op, 0.0)
-
-
-def _is_run(value: Any) -> bool:
-    """Whether activations can be copied from a value: ``Runs``, one prompt of them, or what another path recorded."""
-    from .hooks import Recorded  # these import this module
-    from .runs import Runs, Source
-
-    return isinstance(value, (Source, Runs, Recorded))
 
 
 def as_computed(edits: Sequence[Edit]) -> list[Edit]:

@@ -127,33 +127,57 @@ def table(module: nn.Module) -> Float[Tensor, "tokens d_model"]:
     return torch.cat([module(ids) for ids in torch.arange(len(weight), device=weight.device).split(4096)])
 
 
+#: What norms call the number that they add under the root.
+_EPSILONS = ("eps", "variance_epsilon", "epsilon", "norm_eps", "layer_norm_epsilon")
+
+
 @torch.no_grad()
 def norm_map(
     module: nn.Module, name: str = "norm"
 ) -> tuple[bool, Float[Tensor, " d_model"], Float[Tensor, " d_model"] | None, float]:
     """Of a layer norm or RMS norm: whether it subtracts the mean, its weight and bias in float32, and its epsilon.
 
-    Raises: LayerError: a norm under an adapter that is no norm of that kind any more.
+    Told by what it does with a few rows, since norms of one name multiply by their parameter, or by one more than it
+    (Gemma). Costs a call on nine rows.
+
+    Raises: LayerError: a module that is no norm of that kind.
     """
     base = innermost(module)
-    centre = isinstance(base, nn.LayerNorm)
-    epsilon = base.eps if centre else base.variance_epsilon
-    if is_plain(module):
-        bias = getattr(module, "bias", None)
-        return centre, module.weight.float(), bias.float() if isinstance(bias, Tensor) else None, epsilon
+    epsilon = next((float(e) for n in _EPSILONS if isinstance(e := getattr(base, n, None), float | int)), None)
+    parameter = getattr(base, "weight", None)
+    if epsilon is None or not isinstance(parameter, Tensor) or parameter.ndim != 1:
+        raise LayerError(
+            f"{name}: a {type(base).__name__} is no layer norm or RMS norm whose weight and epsilon can be told."
+        )
     call, like, tolerance = _caller(module)
+    x = torch.randn(4, len(parameter), generator=torch.Generator().manual_seed(0)).to(like)
+    x = torch.cat([x, -x[:3], 30 * x[:2]])
+    out = call(x)
+    for centre in (isinstance(base, nn.LayerNorm), not isinstance(base, nn.LayerNorm)):
+        scaled = x - x.mean(-1, keepdim=True) if centre else x
+        scaled = scaled * (scaled.square().mean(-1, keepdim=True) + epsilon).rsqrt()
+        # of a row and its negative the bias is what the outputs have in common; four rows tell the weight well
+        bias = ((out[:3] + out[4:7]) / 2).mean(0)
+        weight = ((out[:4] - bias) * scaled[:4]).sum(0) / scaled[:4].square().sum(0)
+        weight, bias = _exactly(base, weight, bias, tolerance)
+        if bool(((out - (scaled * weight + bias)).abs() <= tolerance * out.abs().amax().clamp(min=1e-30)).all()):
+            return centre, weight.float(), bias.float() if bool(bias.any()) else None, epsilon
+    raise LayerError(
+        f"{name}: the {type(module).__module__.split('.')[0]} module {type(module).__name__} applies"
+        " no fixed weight to a scaled input, as a layer norm or RMS norm does, so nothing can be read through it."
+    )
 
-    def alone(x: Tensor) -> Tensor:
-        x = x - x.mean(-1, keepdim=True) if centre else x
-        return x * (x.square().mean(-1, keepdim=True) + epsilon).rsqrt()
 
-    x = like.new_ones(1, len(base.weight))
-    x[:, 1::2] = -2
-    up, down = call(x), call(-x)
-    weight, bias = ((up - down) / 2 / alone(x))[0], ((up + down) / 2)[0]
-    x = torch.randn(3, len(weight), generator=torch.Generator().manual_seed(0)).to(like)
-    _same(call(x), alone(x) * weight + bias, tolerance, module, name)
-    return centre, weight.float(), bias.float() if bool(bias.abs().max() > 1e-6 * weight.abs().max()) else None, epsilon
+def _exactly(base: nn.Module, weight: Tensor, bias: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """The parameters themselves where what was told is one of them, or one more than it, to rounding."""
+    parameter, own = base.weight.to(weight), getattr(base, "bias", None)
+    own = own.to(bias) if isinstance(own, Tensor) else torch.zeros_like(bias)
+    for candidate in (parameter, 1 + parameter):
+        if torch.allclose(candidate, weight, rtol=0, atol=tolerance * float(candidate.abs().max().clamp(min=1e-30))):
+            weight = candidate
+            break
+    scale = float(weight.abs().max().clamp(min=1e-30))
+    return weight, own if torch.allclose(own, bias, rtol=0, atol=10 * tolerance * scale) else bias
 
 
 def mixing_layer(model: nn.Module) -> str:

@@ -11,3 +11,7 @@ class UnsupportedModel(Error, RuntimeError):
 
 class RunError(Error, ValueError):
     """What no run can be made of: a model in no state to be read, or tokens and activations that do not fit it."""
+
+
+class TooLong(UnsupportedModel):
+    """A text longer than a path covers; the next path takes it."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .autograd import require_autograd
+from .changes import temporary
+from .forwards import ForwardRuns
+from .model import Model
 from .runs import Runs
-from .sites import SiteError
-from .walk.decoder import Decoder
+from .sites import ORDER, SiteError
 from .walk.forward import Layout, all_blocks
 
 
 def site_gradients(
-    decoder: Decoder,
+    model: Model,
     sequences: Sequence[Runs],
     embedded: Sequence[Tensor],
     site: str,
@@ -28,24 +32,26 @@ def site_gradients(
             used).
         embedded: their token embeddings, flat ``[n_tokens, d_model]``; gradients are taken of the forward pass from
             here.
-        score: from each sequence's final residual stream, flat, to one number.
+        score: from what each sequence's runs end in, flat, to one number.
 
-    Returns: per sequence and layer a tensor shaped like ``runs.get(site, layer)`` (``embed``: one layer).
+    Returns: per sequence and layer a tensor shaped like ``runs.get(site, layer)`` (``embed``: one layer); of no
+        elements where a layer has no such site.
 
     Raises: SiteError: torch.inference_mode is in force, a site that the model does not have, a metric that does not
         depend on it by a gradient.
 
     Cost: one forward and one backward pass with all activations kept: about 12 residual streams and 4 MLP widths a
-        layer.
+        layer. Where blocks are not written out the prompts run one by one, but their activations are kept together.
     """
     require_autograd(SiteError, "method='attribution'")
-    for layer, block in enumerate(decoder.blocks):
-        block.require(site, layer)
+    if site != "embed" and not any(model.has(site, l) for l in range(model.n_layers)):
+        model.require(site, 0)
     with torch.enable_grad():
         kept, finals = [], []
         for runs, start in zip(sequences, embedded):
             seen: list[Tensor] = []
-            finals.append(_forward(decoder, runs, start.detach().clone().requires_grad_(), site, seen))
+            forward = _own if isinstance(runs, ForwardRuns) else _forward
+            finals.append(forward(runs, start.detach().clone().requires_grad_(), site, seen))
             kept.append(seen)
         flat = [t for seen in kept for t in seen]
         total = score(finals)
@@ -53,8 +59,19 @@ def site_gradients(
             raise SiteError(f"site={site!r}: the metric does not depend on it by a gradient; use method='exact'.")
         grads = torch.autograd.grad(total, flat, allow_unused=True)
     grads = [torch.zeros_like(t) if g is None else g for g, t in zip(grads, flat)]
-    sizes = [len(seen) for seen in kept]
-    return [list(part) for part in _split(grads, sizes)]
+    parts = list(_split(grads, [len(seen) for seen in kept]))
+    return [
+        _joined(runs, part, site) if isinstance(runs, ForwardRuns) else _by_layer(runs.decoder, part, site)
+        for runs, part in zip(sequences, parts)
+    ]
+
+
+def _by_layer(decoder: Any, grads: Sequence[Tensor], site: str) -> list[Tensor]:
+    """One gradient a layer, of no elements where it has no such site."""
+    if site == "embed":
+        return list(grads)
+    left = iter(grads)
+    return [next(left) if decoder.has(site, l) else grads[0].new_zeros(0) for l in range(decoder.n_layers)]
 
 
 def _split(items: Sequence, sizes: Sequence[int]):
@@ -64,8 +81,9 @@ def _split(items: Sequence, sizes: Sequence[int]):
         start += size
 
 
-def _forward(decoder: Decoder, runs: Runs, embedded: Tensor, site: str, seen: list[Tensor]) -> Tensor:
+def _forward(runs: Runs, embedded: Tensor, site: str, seen: list[Tensor]) -> Tensor:
     """The whole forward pass of all prompts together; activations of ``site`` are appended to ``seen``."""
+    decoder = runs.decoder
     if site == "embed":
         seen.append(embedded)
     longest = max(runs.lengths)
@@ -81,3 +99,72 @@ def _forward(decoder: Decoder, runs: Runs, embedded: Tensor, site: str, seen: li
         return t
 
     return all_blocks(decoder, decoder.place(embedded, runs.position), lay, tap, explicit=site == "pattern")
+
+
+def forward_with(
+    model: Model,
+    ids: Int[Tensor, " length"],
+    changes: Mapping[tuple[str, int], Callable[[Tensor], Tensor]],
+    rows: int = 1,
+) -> Float[Tensor, "rows length width"]:
+    """What copies of a prompt end in under changes of some sites, gradients and all, by the model's own modules.
+
+    Args:
+        changes: by site and layer, from ``[row, position, (head,) width]`` to the same; a site that is to be
+            differentiated is returned as a tensor that the rest depends on.
+    """
+    a, final = model.anatomy, []
+    with temporary(a.hf) as here:
+        for (site, layer), change in sorted(changes.items(), key=lambda c: (c[0][1], ORDER[c[0][0]])):
+            here.put(lambda: a.attach(site, layer, change))
+        here.put(lambda: a.attach("resid_post", a.n_layers - 1, lambda x: (final.append(x), x)[1]))
+        logits = a.hf(ids[None].expand(rows, -1), use_cache=False).logits
+    return logits if model.ending.kind == "logits" else final[-1]
+
+
+def watched(into: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """A change that leaves a site as it is, and appends to ``into`` a tensor that all that follows depends on."""
+
+    def change(x: Tensor) -> Tensor:
+        into.append(x.clone() if x.requires_grad else x.detach().clone().requires_grad_())
+        return into[-1]
+
+    return change
+
+
+def _own(runs: ForwardRuns, embedded: Tensor, site: str, seen: list[Tensor]) -> Tensor:
+    """The same by the model's own modules, prompt by prompt."""
+    model, finals = runs.decoder, []
+    layers = [l for l in range(model.n_layers) if site != "embed" and model.has(site, l)]
+    for i, ids in enumerate(runs.ids):
+        start = embedded[runs.starts[i] : runs.starts[i] + len(ids)]
+        if site == "embed":
+            seen.append(start)
+        into: dict[int, list[Tensor]] = {l: [] for l in layers}
+        changes = {("embed", 0): lambda x, start=start: start[None].to(x)}
+        for l in layers:
+            key = model.anatomy.layer_of(site, l)
+            changes[key] = watched(into[l])
+        finals.append(forward_with(model, ids, changes)[0])
+        seen += [into[l][0] for l in layers]
+    return torch.cat(finals)
+
+
+def _joined(runs: ForwardRuns, grads: Sequence[Tensor], site: str) -> list[Tensor]:
+    """Gradients of prompts one by one as flat tensors by layer."""
+    model = runs.decoder
+    if site == "embed":
+        return [torch.cat(list(grads))]
+    layers = [l for l in range(model.n_layers) if model.has(site, l)]
+    by_prompt = [grads[i : i + len(layers)] for i in range(0, len(grads), len(layers))]
+    out = [grads[0].new_zeros(0)] * model.n_layers
+    longest = max(runs.lengths)
+    for k, l in enumerate(layers):
+        parts = [of_prompt[k][0] for of_prompt in by_prompt]
+        if site != "pattern":
+            out[l] = torch.cat(parts)
+            continue
+        out[l] = parts[0].new_zeros(len(runs), parts[0].shape[1], longest, longest)
+        for i, part in enumerate(parts):
+            out[l][i, :, : len(part), : len(part)] = part.transpose(0, 1)
+    return out

@@ -1,143 +1,114 @@
-"""Edited runs of one prompt as rows of a batch of full forwards with hooks: the slow, general way, for models that no
-faster path serves.
+"""The third path: edited runs of one prompt as rows of a batch of full forwards with hooks. Slow, and right for any
+model whose sites are found.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from .anatomy import Anatomy
-from .change import Change, resolved
 from .changes import temporary
-from .edits import Edit, as_computed
+from .edits import Edit
 from .effective import mixing_layer
+from .ending import Ending
 from .errors import UnsupportedModel
 from .memory import ERRORS, no_room, out_of_memory
-from .sites import ORDER, Site, indices
+from .sites import ORDER, SiteError
 from .stopping import Stopped, says_stop
+from .writes import Plain, Writes, writes_of
 
 #: Tokens of one batch of full forwards.
 CHUNK_TOKENS = 1024
 
 
 @dataclass
-class Recorded:
-    """Activations of one prompt, to copy from: ``get(site, layer)`` is ``[position, (head,) width]``; patterns
-    ``[query, head, key]``.
+class Recorded(Plain):
+    """One prompt's unedited run.
 
-    ``last``: the model's own logits after the last token, ``[d_vocab]``.
+    Attributes:
+        kept: activations by site and layer, ``[position, (head,) width]``; patterns ``[query, head, key]``.
+        resid: the residual stream before every block and after the last, ``[length, d_model]`` each.
+        embedded: the token embeddings, ``[length, d_model]``. logits: the model's own after the last token,
+            ``[d_vocab]``; after every token where runs carry logits.
     """
 
     ids: Int[Tensor, " length"]
     kept: dict[tuple[str, int], Tensor]
-    last: Tensor | None = None
-
-    @property
-    def lengths(self) -> list[int]:
-        return [len(self.ids)]
+    resid: list[Tensor]
+    embedded: Tensor
+    logits: Tensor
+    #: whether it began with other embeddings than the tokens' own
+    noised: bool = False
+    #: what else a path keeps of it
+    held: dict[str, object] = field(default_factory=dict)
 
     def get(self, site: str, layer: int) -> Tensor:
-        return self.kept[site, layer]
+        if site == "embed":
+            return self.embedded
+        if (site, layer) in self.kept:
+            return self.kept[site, layer]
+        if site == "resid_mid":
+            return self.resid[layer] + self.kept["attn_out", layer]
+        if site in ("resid_pre", "resid_post"):
+            return self.resid[layer + (site == "resid_post")]
+        raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")
 
 
-@dataclass
-class Write:
-    """A change of one row of a batch at some positions."""
+class Hooks:
+    """Full forwards with hooks, for any model whose sites are found."""
 
-    row: int
-    position: list[int]
-    change: Change
-    site: Site
+    name = "hooks"
 
-
-def writes_of(
-    anatomy: Anatomy, rows: Sequence[Sequence[Edit]], length: int, first: Sequence[int] | int = 0
-) -> dict[tuple[str, int], list[Write]]:
-    """The writes of edited runs of one prompt by site and layer; values that are ``Recorded`` are read at the same
-    positions.
-
-    Args:
-        first: positions before it are left out (per row or for all).
-    """
-    out: dict[tuple[str, int], list[Write]] = {}
-    for r, edits in enumerate(rows):
-        begin = first if isinstance(first, int) else first[r]
-        for edit in as_computed(edits):
-            name, layer, change = resolved(anatomy, edit, length)
-            position = indices(edit.site.position, length, "position")
-            at = [i for i, p in enumerate(position) if p >= begin]
-            if isinstance(edit.value, Recorded):
-                value = edit.value.get(name, layer)[[position[i] for i in at]]
-                value = value if change.sub is None else value[:, change.sub]
-                change.value = value if change.key is None else value[..., change.key]
-            elif change.value is not None and len(at) < len(position):
-                if change.value.ndim > 1 + change.headed and len(change.value) > 1:
-                    change.value = change.value[at]
-            if at:
-                out.setdefault((name, layer), []).append(Write(r, [position[i] for i in at], change, edit.site))
-    return out
-
-
-def on_rows(writes: Sequence[Write], rows: range, offset: int = 0) -> Callable[[Tensor], Tensor]:
-    """The writes of some rows as one change of ``[row, position - offset, ...]``."""
-    mine = [w for w in writes if w.row in rows]
-
-    def change(x: Tensor) -> Tensor:
-        new = x.clone() if mine else x
-        for w in mine:
-            n = len(w.position)
-            row = torch.full((n,), w.row - rows.start, device=x.device)
-            column = torch.tensor(w.position, device=x.device) - offset
-            w.change.write(new, row, column, torch.arange(n, device=x.device), w.site)
-        return new
-
-    return change
-
-
-class HookedForwards:
-    """Edited runs of one prompt as a batch of full forwards with hooks: slow, and right for any model whose sites are
-    found.
-
-    Its final "residual stream" are the logits themselves, so that ``unembed`` only picks columns.
-    """
-
-    engine = "hooks"
-
-    def __init__(self, anatomy: Anatomy):
+    def __init__(self, anatomy: Anatomy, ending: Ending):
         if mixed := mixing_layer(anatomy.hf):
             raise UnsupportedModel(mixed)
-        self.anatomy, self.d_vocab = anatomy, anatomy.d_vocab
+        self.anatomy, self.ending = anatomy, ending
         self._short = "logits_to_keep" in inspect.signature(anatomy.hf.forward).parameters
 
-    @property
-    def device(self) -> torch.device:
-        return self.anatomy.device
-
-    @staticmethod
-    def unembed(resid: Float[Tensor, "... d_vocab"], columns: Tensor | None = None) -> Tensor:
-        return resid if columns is None else resid[..., columns]
-
     @torch.no_grad()
-    def record(self, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]]) -> Recorded:
-        """One plain forward with the activations named kept.
+    def record(
+        self,
+        ids: Int[Tensor, " length"],
+        keep: Sequence[tuple[str, int]] = (),
+        embedded: Float[Tensor, "length d_model"] | None = None,
+    ) -> Recorded:
+        """One plain forward, with the stream at every layer and the activations named.
+
+        Args:
+            embedded: token embeddings to begin with, in place of the tokens' own.
 
         Raises:
             SiteError: a site that was not found.
         """
+        a, whole = self.anatomy, self.ending.kind == "logits"
         kept: dict[tuple[str, int], Tensor] = {}
-        with temporary(self.anatomy.hf) as here:
-            for key in dict.fromkeys(keep):
-                here.put(
-                    lambda: self.anatomy.attach(*key, lambda x, key=key: (kept.__setitem__(key, x[0].clone()), x)[1])
-                )
-            last = self.anatomy.hf(ids[None], use_cache=False).logits[0, -1]
-        return Recorded(ids, kept, last)
+
+        def look(key):
+            def seen(x):
+                kept[key] = x[0].clone()
+                return x
+
+            return seen
+
+        with temporary(a.hf) as here:
+            if embedded is not None:
+                here.put(lambda: a.attach("embed", 0, lambda x: embedded[None].to(x)))
+            streams = [("embed", 0), *(("resid_pre", l) for l in range(a.n_layers))]
+            streams += [("resid_post", l) for l in range(a.n_layers) if l not in a.handed_on]
+            for key in dict.fromkeys([*streams, *keep]):
+                here.put(lambda key=key: a.attach(*key, look(key)))
+            # the embedding itself is seen before it is replaced: both changes are in force, the replacement first
+            options = {"logits_to_keep": 1} if self._short and not whole else {}
+            logits = a.hf(ids[None], use_cache=False, **options).logits[0]
+        resid = [kept.pop(("resid_pre", l)) for l in range(a.n_layers)]
+        resid.append(kept[("resid_post", a.n_layers - 1)])
+        return Recorded(ids, kept, resid, kept.pop(("embed", 0)), logits if whole else logits[-1], embedded is not None)
 
     @torch.no_grad()
     def run(
@@ -145,30 +116,55 @@ class HookedForwards:
         base: Recorded,
         rows: Sequence[Sequence[Edit]],
         reads: Sequence[int],
+        *,
+        freeze: Sequence[str] = (),
+        record: Sequence[tuple[str, int]] = (),
         stop: Callable[[], bool] | None = None,
-    ) -> Float[Tensor, "rows reads d_vocab"]:
-        """Logits of every edited run at the positions read, ascending."""
-        length, out = len(base.ids), []
+    ) -> tuple[Float[Tensor, "rows reads width"], dict[tuple[str, int], dict[int, Tensor]], int]:
+        """What every edited run ends in at the positions read, ascending; what was recorded, by row, and the position
+        at which it begins.
+
+        Args:
+            freeze: sites held at the unedited run's (``attention``, ``mlp``). record: sites to return too.
+
+        Raises:
+            Stopped: ``stop`` said so.
+        """
+        a, length, out = self.anatomy, len(base.ids), []
         size = max(1, CHUNK_TOKENS // length)
-        writes = writes_of(self.anatomy, rows, length)
-        options = {"logits_to_keep": length - min(reads)} if self._short else {}
+        seen: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
+        writes = writes_of(a, rows, length, base=base, freeze=freeze, look=seen)
+        whole, last = self.ending.kind == "logits", ("resid_post", a.n_layers - 1)
+        keep = length - min(reads) if whole else 1
+        options = {"logits_to_keep": keep} if self._short else {}
         begin = 0
         while begin < len(rows):
             if says_stop(stop):
                 raise Stopped(f"stopped before run {begin} of {len(rows)}")
             part = range(begin, min(begin + size, len(rows)))
+            final: list[Tensor] = []
             try:
-                with temporary(self.anatomy.hf) as here:
-                    for (site, layer), of_site in sorted(writes.items(), key=lambda w: (w[0][1], ORDER[w[0][0]])):
-                        here.put(lambda: self.anatomy.attach(site, layer, on_rows(of_site, part)))
-                    logits = self.anatomy.hf(base.ids[None].expand(len(part), -1), use_cache=False, **options).logits
+                with temporary(a.hf) as here:
+                    if base.noised:
+                        here.put(lambda: a.attach("embed", 0, lambda x: base.embedded.to(x).expand_as(x).clone()))
+                    for (site, layer), of_site in sorted(writes.items(), key=_computed):
+                        here.put(lambda: a.attach(site, layer, of_site.on_rows(part)))
+                    if not whole:
+                        here.put(lambda: a.attach(*last, lambda x: (final.append(x[:, reads].clone()), x)[1]))
+                    logits = a.hf(base.ids[None].expand(len(part), -1), use_cache=False, **options).logits
             except ERRORS as error:
                 if not out_of_memory(error):
                     raise
                 if size == 1:
-                    raise no_room(self.device, length) from error
+                    raise no_room(a.device, length) from error
                 size //= 2
                 continue
-            out.append(logits[:, [r - length for r in reads]])
+            out.append(logits[:, [r - length for r in reads]] if whole else final[-1])
             begin = part.stop
-        return torch.cat(out) if out else torch.zeros(0, len(reads), self.d_vocab, device=self.device)
+        width = self.ending.width
+        return (torch.cat(out) if out else torch.zeros(0, len(reads), width, device=a.device)), seen, 0
+
+
+def _computed(entry: tuple[tuple[str, int], Writes]) -> tuple[int, int]:
+    (site, layer), _ = entry
+    return layer, ORDER[site]

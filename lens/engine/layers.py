@@ -1,4 +1,4 @@
-"""Edited runs on a model's own layers, from the first changed token on: exact for any decoder whose layers take a
+"""The second path: edited runs on a model's own layers, from the first changed token on: exact for any decoder whose layers take a
 cache.
 
 The stock layers run unmodified. Positions before the first changed one enter as keys and values, through an object that
@@ -23,21 +23,21 @@ from .anatomy import Anatomy, evaluating
 from .changes import temporary
 from .edits import Edit
 from .effective import mixing_layer
+from .ending import Ending
 from .errors import UnsupportedModel
-from .hooks import HookedForwards, Recorded, on_rows, writes_of
+from .hooks import Hooks, Recorded
 from .memory import ERRORS, no_room, out_of_memory
-from .metrics import LOGIT_BYTES
 from .places import alone, before_call
 from .sites import ORDER, Site, indices
 from .stopping import Stopped, says_stop
 from .walk.blocks import unwrapped
 from .walk.decoder import without_wrapper
+from .writes import Plain, Writes, writes_of
 
 #: Tokens of one call of a layer.
 CHUNK_TOKENS = 1024
 _PROBE = 9
 _CACHES = ("past_key_values", "layer_past", "past_key_value")
-_REMEMBERED = "_mnemoscope_stock"
 
 
 class _Prefix:
@@ -61,46 +61,22 @@ class _Prefix:
 
 
 @dataclass
-class StockRun(Recorded):
-    """One prompt's run: the residual stream before every block and after the last, ``[1, length, d_model]``, keys and
-    values, and how each layer was called.
+class Continued:
+    """What edited runs of a prompt continue: keys and values of the unedited run by layer, and how each layer was
+    called.
     """
 
-    resid: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
 
-    def get(self, site: str, layer: int) -> Tensor:
-        if site == "resid_pre":
-            return self.resid[layer][0]
-        if site == "resid_post":
-            return self.resid[layer + 1][0]
-        return self.kept[site, layer]
 
+class Layers:
+    """A model's own layers as a sweep drives them."""
 
-class Stock:
-    """The stock layers of a model as a sweep drives them. Use ``Stock.of(model)``, which checks it and remembers it."""
+    name = "layers"
 
-    engine = "stock"
-
-    def __init__(self, model: Any):
-        self.anatomy = Anatomy.of(model)
-        self.hf, self.d_vocab = self.anatomy.hf, self.anatomy.d_vocab
-        #: per site tried, why it is not served, or None
-        self.tried: dict[str, str | None] = {"pattern": "attention patterns are changed on full forwards only."}
-        self._tuples: list[int] = [0] * self.anatomy.n_layers
-        self._names = [list(inspect.signature(unwrapped(layer).forward).parameters) for layer in self.anatomy.layers]
-        self._length = 0
-
-    @classmethod
-    def of(cls, model: Any, length: int = 9) -> "Stock":
-        """The checked path of a model, for prompts of up to ``length`` tokens; one check a model and length.
-
-        Raises:
-            UnsupportedModel: layers that cannot be driven so, or that then give other logits.
-        """
-        anatomy = Anatomy.of(model)
+    def __init__(self, anatomy: Anatomy, ending: Ending):
         if not anatomy.causal:
             raise UnsupportedModel(
                 f"model type {anatomy.model_type!r}: its tokens read later ones too, so that no prefix of a run can be"
@@ -112,17 +88,30 @@ class Stock:
             raise UnsupportedModel(mixed)
         if anatomy.state.foreign:
             raise UnsupportedModel(f"{anatomy.model_type}: {anatomy.state.refusal()}")
-        found = anatomy.hf.__dict__.get(_REMEMBERED)
-        if found is None or found.anatomy is not anatomy:
-            found = cls(model)
+        if ending.kind == "logits":
+            raise UnsupportedModel(
+                f"model type {anatomy.model_type!r}: its logits are made of more than its last residual stream."
+            )
+        self.anatomy, self.ending, self.hf, self.d_vocab = anatomy, ending, anatomy.hf, anatomy.d_vocab
+        self.unembed = ending.unembed
+        self.whole = Hooks(anatomy, ending)
+        #: per site tried, why it is not served, or None
+        self.tried: dict[str, str | None] = {"pattern": "attention patterns are changed on full forwards only."}
+        self._names = [list(inspect.signature(unwrapped(layer).forward).parameters) for layer in anatomy.layers]
+        self._length = 0
+
+    def check(self, length: int) -> None:
+        """Compares the path with full forwards on a probe, and once more for prompts of up to ``length`` tokens.
+
+        Raises:
+            UnsupportedModel: layers that cannot be driven so, or that then give other logits.
+        """
         for probe in (_PROBE, length):
             # a sliding window or a stretched rotary embedding shows only beyond some length
-            if probe > found._length:
-                found._check(probe)
-                found._length = probe
-                found.tried = {s: why for s, why in found.tried.items() if s == "pattern"}
-        anatomy.hf.__dict__[_REMEMBERED] = found
-        return found
+            if probe > self._length:
+                self._check(probe)
+                self._length = probe
+                self.tried = {s: why for s, why in self.tried.items() if s == "pattern"}
 
     @property
     def device(self) -> torch.device:
@@ -155,47 +144,55 @@ class Stock:
             raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: {self.tried[site]}")
 
     @torch.no_grad()
-    def record(self, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]] = ()) -> StockRun:
-        """Runs a prompt once and keeps what edited runs need, and the activations named.
+    def record(
+        self,
+        ids: Int[Tensor, " length"],
+        keep: Sequence[tuple[str, int]] = (),
+        embedded: Float[Tensor, "length d_model"] | None = None,
+    ) -> Recorded:
+        """Runs a prompt once and keeps what edited runs need, and the activations named; arguments as ``Hooks.record``.
 
         Raises:
             UnsupportedModel: a layer is called in a way that is not understood.
         """
         a = self.anatomy
-        inputs: list[Tensor] = []
-        calls: list[dict[str, Any]] = []
+        calls: dict[int, dict[str, Any]] = {}
+        inputs: dict[int, Tensor] = {}
 
         def look(layer):
             def before(_, args, kwargs):
                 given = {**dict(zip(self._names[layer], args)), **kwargs}
                 name = "hidden_states" if "hidden_states" in given else self._names[layer][0]
-                inputs.append(given.pop(name).clone()), calls.append(given)
+                if layer in inputs:
+                    raise UnsupportedModel(f"model type {a.model_type!r} calls its layer {layer} more than once.")
+                inputs[layer], calls[layer] = given.pop(name), given
 
             return before
 
         with temporary(a.hf) as here:
             for l, m in enumerate(a.layers):
                 here.put(lambda: before_call(m, alone(look(l))).remove)
-            run = HookedForwards(a).record(ids, [k for k in keep if k[0] not in ("resid_pre", "resid_post")])
-        made = StockRun(run.ids, run.kept, run.last, resid=inputs, calls=calls)
+            run = self.whole.record(ids, keep, embedded)
         if len(inputs) != a.n_layers:
             raise UnsupportedModel(f"model type {a.model_type!r} does not call each of its layers once.")
+        made = Continued(calls=[calls[l] for l in range(a.n_layers)])
+        run.held["prefix"] = made
+        out = None
         for l in range(a.n_layers):
             cache = _Prefix()
-            out = self._layer(l, inputs[l], made, 0, cache)
+            out = self._layer(l, run.resid[l][None], run, 0, cache)
             if cache.whole is None:
                 raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
             made.keys.append(cache.whole[0]), made.values.append(cache.whole[1])
-        made.resid.append(out)
         self._equal(
-            self.unembed(out[0, -1:]), run.last[None], f"its layers one by one, on a text of {len(ids)} tokens,"
+            self.unembed(out[0, -1:]), run.logits[None], f"its layers one by one, on a text of {len(ids)} tokens,"
         )
-        return made
+        return run
 
     def _layer(
-        self, layer: int, x: Float[Tensor, "rows n d_model"], base: StockRun, start: int, cache: _Prefix
+        self, layer: int, x: Float[Tensor, "rows n d_model"], base: Recorded, start: int, cache: _Prefix
     ) -> Tensor:
-        given = base.calls[layer]
+        given = base.held["prefix"].calls[layer]
         name = next((n for n in _CACHES if n in given), None)
         if name is None:
             raise UnsupportedModel(
@@ -207,7 +204,6 @@ class Stock:
         if "attention_mask" in given and given["attention_mask"] is None:
             call["attention_mask"] = self._causal(x, start, len(base.ids))
         out = self.anatomy.layers[layer](x, **call)
-        self._tuples[layer] = len(out) if isinstance(out, tuple) else 0
         return out[0] if isinstance(out, tuple) else out
 
     def _causal(self, x: Tensor, start: int, length: int) -> Tensor:
@@ -247,23 +243,27 @@ class Stock:
     @torch.no_grad()
     def run(
         self,
-        base: StockRun,
+        base: Recorded,
         rows: Sequence[Sequence[Edit]],
         reads: Sequence[int],
+        *,
+        freeze: Sequence[str] = (),
+        record: Sequence[tuple[str, int]] = (),
         stop: Callable[[], bool] | None = None,
-    ) -> Float[Tensor, "rows reads d_model"]:
-        """The final residual stream of every edited run at the positions read.
+    ) -> tuple[Float[Tensor, "rows reads d_model"], dict[tuple[str, int], dict[int, Tensor]], int]:
+        """The final residual stream of every edited run at the positions read, and what was recorded; arguments as
+        ``Hooks.run``.
 
-        Args:
-            base: the unedited run that the rows fork from. rows: the edits of each. reads: positions, ascending.
-            stop: asked before every layer.
+        Cost: each layer's weights once for all rows that have left the unedited run; per row the tokens from the first
+        one that any row changes.
 
         Raises:
             Stopped: ``stop`` said so.
         """
         a, length = self.anatomy, len(base.ids)
+        seen: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
         if not rows:
-            return base.resid[-1].new_zeros(0, len(reads), a.d_model)
+            return base.resid[-1].new_zeros(0, len(reads), a.d_model), seen, 0
         plain = [[self._at_first_block(e) if e.site.name == "embed" else e for e in edits] for edits in rows]
         first = [
             min((p for e in edits for p in indices(e.site.position, length, "position")), default=length)
@@ -272,7 +272,7 @@ class Stock:
         start = min(min(first), min(reads))
         join = [min((a.layer_of(e.site.name, e.site.layer)[1] for e in edits), default=a.n_layers) for edits in plain]
         order = sorted(range(len(rows)), key=join.__getitem__)
-        writes = writes_of(a, [plain[i] for i in order], length)
+        writes = writes_of(a, [plain[i] for i in order], length, base=base, freeze=freeze, look=seen)
         h = base.resid[0].new_empty(len(rows), length - start, a.d_model)
         n = 0
         for l in range(a.n_layers):
@@ -281,31 +281,31 @@ class Stock:
             old = n
             while n < len(order) and join[order[n]] <= l:
                 n += 1
-            h[old:n] = base.resid[l][:, start:]
+            h[old:n] = base.resid[l][start:]
             self._step(l, h, n, base, start, {s: w for (s, at), w in writes.items() if at == l})
-        h[n:] = base.resid[-1][:, start:]
+        h[n:] = base.resid[-1][start:]
         out = torch.empty(len(rows), len(reads), a.d_model, dtype=h.dtype, device=h.device)
         out[torch.tensor(order, device=h.device)] = h[:, [r - start for r in reads]]
-        return out
+        return out, {key: {order[r]: x for r, x in found.items()} for key, found in seen.items()}, start
 
     def _at_first_block(self, edit: Edit) -> Edit:
         """An embedding copied from an aligned run is the first block's input copied: each token's comes from its
         own.
         """
-        if not isinstance(edit.value, StockRun) or edit.keep or edit.scale != 1.0:
+        if not isinstance(edit.value, Plain) or edit.keep or edit.scale != 1.0:
             raise UnsupportedModel("site 'embed' is served here for embeddings copied from another run only.")
         return Edit(Site("resid_pre", 0, position=edit.site.position), edit.op, edit.value)
 
-    def _step(self, layer: int, h: Tensor, n: int, base: StockRun, start: int, writes: dict[str, list]) -> None:
-        size, begin = max(1, CHUNK_TOKENS // h.shape[1]), 0
+    def _step(self, layer: int, h: Tensor, n: int, base: Recorded, start: int, writes: dict[str, Writes]) -> None:
+        size, begin, made = max(1, CHUNK_TOKENS // h.shape[1]), 0, base.held["prefix"]
         while begin < n:
             part = range(begin, min(begin + size, n))
             try:
                 with temporary(self.hf) if writes else contextlib.nullcontext() as here:
                     for site in sorted(writes, key=ORDER.__getitem__):
-                        here.put(lambda: self.anatomy.attach(site, layer, on_rows(writes[site], part, start)))
+                        here.put(lambda: self.anatomy.attach(site, layer, writes[site].on_rows(part, start)))
                     prefix = (
-                        _Prefix(base.keys[layer][:, :, :start], base.values[layer][:, :, :start])
+                        _Prefix(made.keys[layer][:, :, :start], made.values[layer][:, :, :start])
                         if start
                         else _Prefix()
                     )
@@ -318,40 +318,6 @@ class Stock:
                 size //= 2
                 continue
             begin = part.stop
-
-    @torch.no_grad()
-    def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
-        """Logits of a final residual stream, by the model's own norm, head, scale and cap: its forward runs with its
-        blocks stood in for.
-        """
-        flat = resid.reshape(-1, 1, resid.shape[-1])
-        size = len(flat) if columns is None else max(1, LOGIT_BYTES // (4 * self.d_vocab))
-        parts = (
-            [self._head(part) if columns is None else self._head(part)[..., columns] for part in flat.split(size)]
-            if len(flat)
-            else []
-        )
-        logits = torch.cat(parts) if parts else resid.new_zeros(0, self.d_vocab if columns is None else len(columns))
-        return logits.reshape(*resid.shape[:-1], logits.shape[-1])
-
-    def _head(self, x: Float[Tensor, "n 1 d_model"]) -> Float[Tensor, "n d_vocab"]:
-        layers = self.anatomy.layers
-        if any("forward" in layer.__dict__ for layer in layers):
-            raise UnsupportedModel(f"{type(layers[0]).__name__} has had its forward replaced; it is left alone.")
-
-        def put_back() -> None:
-            for layer in layers:
-                layer.__dict__.pop("forward", None)
-
-        with temporary(self.hf) as here:
-            here.back(put_back)
-            for layer, size in zip(layers, self._tuples):
-
-                def stand_in(*_, size=size, **__):
-                    return (x, *[None] * (size - 1)) if size else x
-
-                layer.__dict__["forward"] = alone(stand_in, type(layer).forward.__get__(layer))
-            return self.hf(torch.zeros(x.shape[:2], dtype=torch.long, device=x.device), use_cache=False).logits[:, 0]
 
     def _random_ids(self, length: int) -> Tensor:
         return torch.randint(0, self.d_vocab, (length,), generator=torch.Generator().manual_seed(length)).to(
@@ -368,7 +334,7 @@ class Stock:
         try:
             with evaluating(self.hf), torch.no_grad():
                 self._equal(
-                    self.unembed(self.record(ids).resid[-1][0]),
+                    self.unembed(self.record(ids).resid[-1]),
                     self.hf(ids[None], use_cache=False).logits[0],
                     "its layers one by one",
                 )
@@ -408,9 +374,8 @@ class Stock:
                 old = run.get(*a.layer_of(site, l))
                 value = torch.randn(old.shape[1:], generator=generator).to(old) * old.abs().mean()
                 rows.append([Edit(Site(site, l, position=at(2)), "add", value)])
-            slow = HookedForwards(a)
-            want = slow.run(slow.record(ids, ()), rows, reads)
-        self._equal(self.unembed(self.run(run, rows, reads)), want, f"an edit at {site!r}")
+            want = self.unembed(self.whole.run(self.whole.record(ids), rows, reads)[0])
+        self._equal(self.unembed(self.run(run, rows, reads)[0]), want, f"an edit at {site!r}")
 
     def _equal(self, ours: Tensor, theirs: Tensor, what: str) -> None:
         gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())

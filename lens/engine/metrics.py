@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,9 @@ from torch import Tensor
 
 from ..errors import Error
 from ..models.identity import Unidentified, digest
-from .effective import is_plain
-from .walk.decoder import Decoder
+
+if TYPE_CHECKING:
+    from .model import Model
 
 #: Bytes of logits held at once while reading whole distributions; their copies come on top.
 LOGIT_BYTES = 32 << 20
@@ -73,11 +74,11 @@ class Metric:
     name: str
     unit: str
     continuations: Callable[[Any], Sequence[tuple[int, ...]]]
-    score: Callable[[Decoder, Sequence[Resid], Any, Sequence[Resid]], Float[Tensor, " rows"]]
+    score: Callable[[Model, Sequence[Resid], Any, Sequence[Resid]], Float[Tensor, " rows"]]
     higher_is_answer: bool = True
     digest: str = ""
     scores: tuple[int, ...] = ()
-    many: Callable[[Decoder, Tensor, Sequence[Any]], Float[Tensor, " rows"]] | None = None
+    many: Callable[[Model, Tensor, Sequence[Any]], Float[Tensor, " rows"]] | None = None
     function: Callable | None = None
 
     def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
@@ -128,12 +129,12 @@ def _logit(decoder, resid, encoded, clean):
     return decoder.unembed(resid[0][:, 0], columns).float()[:, 0]
 
 
-def _chunks(decoder: Decoder, resid: Resid):
+def _chunks(decoder: Model, resid: Resid):
     size = max(1, LOGIT_BYTES // (4 * decoder.d_vocab * resid.shape[1]))
     return resid.split(size) if len(resid) else ()
 
 
-def by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
+def by_chunk(decoder: Model, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
     """``read`` on float32 logits ``[rows, reads, d_vocab]``, a few rows at a time."""
     return (
         torch.cat([read(decoder.unembed(part).float()) for part in _chunks(decoder, resid)])
@@ -144,7 +145,7 @@ def by_chunk(decoder: Decoder, resid: Resid, read: Callable[[Tensor], Tensor]) -
 
 @torch.no_grad()
 def next_token(
-    decoder: Decoder, resid: Float[Tensor, "n d_model"], target: Int[Tensor, " n"]
+    decoder: Model, resid: Float[Tensor, "n d_model"], target: Int[Tensor, " n"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What each final residual stream says of a token: its log-probability (nats), its rank (0 = top), whether no other
     is likelier, and the likeliest.
@@ -152,16 +153,18 @@ def next_token(
     All float32 but the token ids and the truth values, ``[n]``. The logits lie in one buffer that is read block by
     block, without a copy; no gradients.
     """
-    n_vocab, own = decoder.d_vocab, is_plain(decoder.head)
-    weight, bias = (decoder.head.weight, decoder.head.bias) if own else (None, None)
+    n_vocab, linear = decoder.d_vocab, decoder.linear_head()
+    own = linear is not None
+    weight, bias = (linear[1].weight, linear[1].bias) if own else (None, None)
+    resid = linear[0](resid) if own else resid
     size = max(1, 2 * LOGIT_BYTES // (4 * n_vocab))
     held = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
     spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]
     found = []
-    for x, wanted_id in zip(decoder.norm(resid).split(size), target.split(size)) if len(resid) else ():
+    for x, wanted_id in zip(resid.split(size), target.split(size)) if len(resid) else ():
         logits, peaks = held[: len(x)], held.new_empty(len(x), len(spans))
         if not own:
-            logits.copy_(decoder.head(x))
+            logits.copy_(decoder.unembed(x))
         for i, (a, b) in enumerate(spans):
             if not own:
                 pass
@@ -171,7 +174,7 @@ def next_token(
                 torch.addmm(bias[a:b], x, weight[a:b].T, out=logits[:, a:b])
             else:
                 logits[:, a:b] = F.linear(x, weight[a:b], None if bias is None else bias[a:b])
-            if decoder.cap is not None:
+            if own and decoder.cap is not None:
                 logits[:, a:b] = decoder.capped(logits[:, a:b])
             peaks[:, i] = logits[:, a:b].amax(-1)
         wanted = logits.gather(1, wanted_id[:, None])
@@ -191,7 +194,7 @@ def next_token(
     return tuple(map(torch.cat, zip(*found))) if found else (empty, empty, empty.bool(), empty.long())
 
 
-def sequence_logprob(decoder: Decoder, resid: Resid, answer: Sequence[int]) -> Float[Tensor, " rows"]:
+def sequence_logprob(decoder: Model, resid: Resid, answer: Sequence[int]) -> Float[Tensor, " rows"]:
     """Sum over the answer's tokens of their log-probability (nats), each read at the position before it."""
     target = torch.tensor(answer, device=resid.device)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,22 +16,19 @@ from torch import Tensor
 
 from ..arguments import Draws, HFModel, Layers, Seed, array, door, unfit
 from ..engine.anatomy import evaluating
-from ..engine.edited import edited
 from ..engine.edits import Edit
-from ..engine.errors import UnsupportedModel
+from ..engine.model import Model
+from ..engine.pieces import Cell
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.walk.decoder import Decoder
-from ..engine.walk.rows import walk
+from ..engine.sweep import Sweep, Values, alone
+from ..measure.answers import ANSWER, SCORES
 from ..measure.statistics import bootstrap, bootstrap_comparison, halves
-from ..notices import warn
 from ..results import dataset as results
 from ..results.record import record_of
-from .data import LOGITS_AT_ONCE, ForgettingError, Probe, accuracy, anatomy, core
+from .data import ForgettingError, Probe, accuracy, anatomy, core
 
-#: Edited runs of one walk.
-ROWS_AT_ONCE = 4096
 _VECTOR = "a vector [d_model], or anything with direction or at_site(site)"
 _DIMS = ("condition", "layer", "strength", "prompt")
 #: what a random vector stands beside: condition -> its control
@@ -92,7 +90,6 @@ def recover(
                 sign,
                 [draw * (v.norm() / draw.norm()) for v in real],
             ]
-    cells = [(c, l, s) for c in range(len(vectors)) for l in range(len(layers)) for s in range(len(strengths))]
     made = list(vectors.values())
 
     def edit_of(cell, at):
@@ -105,18 +102,11 @@ def recover(
 
     with evaluating(plain):
         base = accuracy(plain, probe)
-        try:
-            right = _walked(Decoder.of(plain), probe, cells, edit_of, progress)
-        except UnsupportedModel as error:
-            warn(
-                f"the fast walk does not serve this model ({error}); every vector is added in a forward of its own,"
-                " which is slow."
-            )
-            right = _hooked(plain, probe, cells, edit_of, progress)
-    shape = (len(vectors), len(layers), len(strengths), len(probe.prompts))
+        view = Model.of(plain)
+        right = _right(view, probe, (len(vectors), len(layers), len(strengths)), edit_of, progress)
     ds = xr.Dataset(
         {
-            "correct": (_DIMS, right.reshape(shape)),
+            "correct": (_DIMS, right),
             "base": ("prompt", base),
             "norm": (("condition", "layer"), np.array([[float(v.norm()) for v in m[1]] for m in made])),
         },
@@ -132,7 +122,7 @@ def recover(
         position="last",
         site="resid_post",
     )
-    return results.stamp(ds, record_of(plain, a, "recovery", call, seed=seed) | {"status": "complete"})
+    return results.stamp(ds, record_of(plain, view, "recovery", call, seed=seed) | {"status": "complete"})
 
 
 def _own_seed(*parts: Any) -> int:
@@ -158,39 +148,44 @@ def _by_layer(vector: Any, layers: Sequence[int], d_model: int, name: str) -> li
     return out
 
 
-@torch.no_grad()
-def _walked(decoder: Decoder, probe: Probe, cells, edit_of, progress) -> np.ndarray:
-    out = np.zeros((len(cells), len(probe.prompts)), dtype=bool)
-    per = max(1, ROWS_AT_ONCE // len(cells))
-    for begin in range(0, len(probe.prompts), per):
-        some = probe.prompts[begin : begin + per]
-        texts = [torch.tensor([*p, *a][:-1], device=decoder.device) for p, a in some]
-        runs = Runs.record(decoder, texts, keep=())
-        reads = [list(range(len(p) - 1, len(p) - 1 + len(a))) for p, a in some]
-        rows = [(i, [edit_of(cell, len(p) - 1)]) for cell in cells for i, (p, _) in enumerate(some)]
-        for part in range(0, len(rows), ROWS_AT_ONCE):
-            walked = walk(runs, rows[part : part + ROWS_AT_ONCE], reads)
-            best = torch.cat(
-                [decoder.unembed(x).argmax(-1) for x in walked.resid.split(max(1, LOGITS_AT_ONCE // decoder.d_vocab))]
-            ).cpu()
-            for k, first in enumerate(walked.first[: len(rows[part : part + ROWS_AT_ONCE])].tolist()):
-                cell, i = divmod(part + k, len(some))
-                answer = some[i][1]
-                out[cell, begin + i] = best[first : first + len(answer)].tolist() == list(answer)
-        if progress is not None:
-            progress(min(begin + per, len(probe.prompts)), len(probe.prompts))
-    return out
+@dataclass(frozen=True)
+class _Answered:
+    """A prompt's answer, as a metric reads it."""
+
+    answer_ids: tuple[int, ...]
 
 
-def _hooked(model: Any, probe: Probe, cells, edit_of, progress) -> np.ndarray:
-    out = np.zeros((len(cells), len(probe.prompts)), dtype=bool)
-    for i, prompt in enumerate(probe.prompts):
-        for c, cell in enumerate(cells):
-            with edited(model, edit_of(cell, len(prompt[0]) - 1)):
-                out[c, i] = accuracy(model, Probe(probe.name, probe.kind, [prompt]))[0]
-        if progress is not None:
-            progress(i + 1, len(probe.prompts))
-    return out
+def _right(model: Model, probe: Probe, shape: tuple[int, int, int], edit_of, progress) -> np.ndarray:
+    """Whether greedy decoding gives each prompt's whole answer under every edit: ``[condition, layer, strength,
+    prompt]``.
+    """
+    conditions, layers, strengths = shape
+    lengths = [len(p) for p, _ in probe.prompts]
+
+    def cells(i: int, source: Runs, number: int) -> Iterator[Cell]:
+        for at in range(layers):
+            for c in range(conditions):
+                for s in range(strengths):
+                    yield Cell((at, c, s), at, (edit_of((c, at, s), lengths[i] - 1),))
+
+    done: set[int] = set()
+
+    def told(values: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
+        done.update(batch)
+        progress(len(done), len(lengths))
+
+    grid = Sweep(
+        model,
+        [_Answered(tuple(a)) for _, a in probe.prompts],
+        lengths,
+        (layers, conditions, strengths),
+        cells,
+        alone(model, [torch.tensor(p) for p, _ in probe.prompts]),
+        ANSWER,
+        label="recovery",
+    )
+    values = grid.values(on_part=None if progress is None else told, layer_groups=layers, progress=False)
+    return values.value[..., list(SCORES).index("exact")].transpose(2, 1, 3, 0) == 1
 
 
 @door(ForgettingError)

@@ -22,7 +22,7 @@ from ..arguments import FilePath, ModelLike, Positive, Seed, Size, door
 from ..engine.anatomy import evaluating
 from ..measure.units import repeated
 from ..results import dataset as results
-from ..results.record import record_of
+from ..results.record import Plainly, record_of
 from ..training import Recipe, Rows, Trained, train
 from .adapters import LoRA
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy
@@ -127,7 +127,8 @@ def sequential(
         watch=sorted(watch),
         old_rows=None if old_rows is None else _digest(old_rows),
     )
-    record = record_of(model, anatomy(model), "forgetting", call, seed=seed, store=folder)
+    seen = anatomy(model)
+    record = record_of(model, Plainly(model, seen.dtype, seen.device), "forgetting", call, seed=seed, store=folder)
     with held(folder):
         diary = Diary(
             folder,

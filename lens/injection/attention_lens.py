@@ -37,15 +37,16 @@ from ..arguments import (
     unfit,
 )
 from ..engine.autograd import require_autograd
+from ..engine.model import Model
+from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
-from ..engine.sweeps import hidden, run_bytes
-from ..engine.walk.decoder import Decoder
 from ..measure import statistics
 from ..measure.reading import norm_scale, selected, start_token, through_norm
 from ..measure.readout import before_post_norm, int_only
 from ..models import weight_hash
+from ..progress import hidden
 from ..prompts import load_pairs
 from ..tokens import tokenize, tokenizer_of
 from .bridge import head_vectors, last_tokens, read_heads
@@ -103,7 +104,7 @@ class Collected:
         whether the caller gave them.
     """
 
-    decoder: Decoder
+    decoder: Model
     model_hash: str
     z: Mapping[int, Tensor]
     final: Float[Tensor, "n d_model"]
@@ -133,7 +134,7 @@ def collect(
 
     Raises: InjectionError: no text, text that is empty or has no token, groups of another number.
     """
-    decoder, tokenizer = Decoder.of(model), tokenizer_of(model)
+    decoder, tokenizer = Model.of(model), tokenizer_of(model)
     if blank := [t for t in texts if not t.strip()]:
         raise InjectionError(
             f"texts holds {shown(blank[0])}; expected a list of texts that are not empty (lens_texts() gives one)."
@@ -160,7 +161,7 @@ def collect(
             at = last_tokens(runs)
             for l in chosen:
                 z[l].append(runs.get("z", l)[at].float())
-            final.append(runs.resid[-1][at])
+            final.append(runs.final[at])
             bar.update(last - first)
             first = last
     return Collected(
@@ -199,16 +200,16 @@ class AttentionLens:
 
     def __init__(
         self,
-        model: Decoder | HFModel,
+        model: Model | HFModel,
         layer: Index,
         weight: Float[Tensor, "n_heads d_head d_model"] | None = None,
         bias: Float[Tensor, " d_model"] | None = None,
         scale: Positive = 1.0,
         report: Mapping[str, Any] | None = None,
     ):
-        self.decoder, self.model_hash = Decoder.of(model), None if isinstance(model, Decoder) else weight_hash(model)
+        self.decoder, self.model_hash = Model.of(model), None if isinstance(model, Model) else weight_hash(model)
         self.layer = indices(int_only(layer, "layer"), self.decoder.n_layers, "layer")[0]
-        own = self.decoder.blocks[self.layer].output_weight().detach().float()
+        own = self.decoder.attention_parts()[self.layer].output_weight().detach().float()
         for name, value, shape in (("weight", weight, own.shape), ("bias", bias, own.shape[2:])):
             if value is not None and value.shape != shape:
                 raise InjectionError(
@@ -392,7 +393,7 @@ class AttentionLens:
                 f"path={os.fspath(path)!r} has kind {header.get('kind')!r}, schema {header.get('schema')!r}; expected"
                 f" {_KIND!r}, {_SCHEMA}."
             )
-        Decoder.of(model)  # a model that this package cannot take apart is refused as one
+        Model.of(model)  # a model that this package cannot take apart is refused as one
         if owner != weight_hash(model):
             raise InjectionError(
                 f"path={os.fspath(path)!r} was trained on a model with other weights ({owner[:12]}); load that model,"

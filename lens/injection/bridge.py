@@ -19,14 +19,16 @@ from tqdm.auto import tqdm
 from ..arguments import Count, Draws, HFModel, Layers, Name, Positive, Seed, Share, Token, door, shown
 from ..engine.edits import Edit
 from ..engine.metrics import METRICS, sequence_logprob
+from ..engine.model import Model
+from ..engine.pieces import Cell, run_bytes
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
-from ..engine.sweeps import Cell, hidden, run_bytes, sweep
-from ..engine.walk.decoder import Decoder
+from ..engine.sweep import Sweep
 from ..measure.effects import UNITS, clusters, tested
 from ..measure.reading import kv_heads, norm_scale, selected, through_norm
 from ..measure.readout import before_post_norm
+from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import record_of
 from .items import EncodedItem, InjectionError, Item, as_items, encode_items
@@ -89,8 +91,9 @@ def bridge_reading(
     >>> reading = bridge_reading(model, items)                                # doctest: +SKIP
     >>> over_items(reading, "reading").excess.argmax(...)                      # doctest: +SKIP
     """
-    decoder = Decoder.of(model)
-    weights = {layer: decoder.blocks[layer].output_weight for layer in selected(layers, decoder.n_layers, "layer")}
+    decoder = Model.of(model)
+    blocks = decoder.attention_parts()
+    weights = {layer: blocks[layer].output_weight for layer in selected(layers, decoder.n_layers, "layer")}
     return read_heads(
         model,
         items,
@@ -124,7 +127,7 @@ def read_heads(
     """``bridge_reading`` through any map of a head's ``z`` to the residual stream: per layer a function that gives
     ``[n_heads, d_head, d_model]``.
     """
-    began, decoder, items = time.perf_counter(), Decoder.of(model), as_items(items)
+    began, decoder, items = time.perf_counter(), Model.of(model), as_items(items)
     encoded = encode_items(model, items, start=start)
     layers, others = list(weights), partners(items, seed)
     tokens = [memory_tokens(model, i.memory) for i in items]
@@ -184,7 +187,7 @@ def read_heads(
 
 
 def head_vectors(
-    decoder: Decoder,
+    decoder: Model,
     layer: int,
     z: Float[Tensor, "n n_heads d_head"],
     scale: Any,
@@ -193,7 +196,7 @@ def head_vectors(
     """What each head adds to the input of the unembedding: its output through the norms, frozen at ``scale`` (``[n,
     1]``, see ``norm_scale``), biases left out.
     """
-    block = decoder.blocks[layer]
+    block = decoder.attention_parts()[layer]
     out, inner = torch.einsum("nhd,hdm->nhm", z.float(), weight.float()), 1.0
     if block.post_attn is not None:
         inner = norm_scale(block.post_attn, before_post_norm(block, z.float()))[:, None]
@@ -239,7 +242,7 @@ def partners(items: Sequence[Item], seed: int = 0) -> list[int | None]:
 
 
 def _both_prompts(
-    decoder: Decoder, encoded: Sequence[EncodedItem], keep: Sequence[str], memory_mb: float
+    decoder: Model, encoded: Sequence[EncodedItem], keep: Sequence[str], memory_mb: float
 ) -> Iterator[tuple[list[int], Runs]]:
     """The numbers of some items that fit the memory, and the runs of all their explicit prompts, then of all their
     multi-hop prompts.
@@ -341,7 +344,7 @@ def from_explicit(
 
     >>> from_explicit(model, items, site="z").effect.mean("item").plot()       # doctest: +SKIP
     """
-    decoder, items = Decoder.of(model), as_items(items)
+    decoder, items = Model.of(model), as_items(items)
     encoded, layers = (
         encode_items(model, items, start=start),
         different_layers(selected(layers, decoder.n_layers, "layer"), decoder),
@@ -378,7 +381,7 @@ def from_explicit(
                 - 1
                 + torch.arange(len(encoded[i].answer_ids), device=decoder.device)
             )
-            single[i] = sequence_logprob(decoder, source.resid[-1][at][None], encoded[i].answer_ids).item()
+            single[i] = sequence_logprob(decoder, source.final[at][None], encoded[i].answer_ids).item()
         # the sweep reads its source where the base is read; prompts of other lengths stay outside of it
         return base, base
 
@@ -406,7 +409,7 @@ def from_explicit(
             )
         )
 
-    values = sweep(
+    sweep = Sweep(
         decoder,
         encoded,
         lengths,
@@ -414,13 +417,10 @@ def from_explicit(
         cells,
         make_runs,
         METRICS["logprob"],
-        clean_is_base=True,
-        bytes_per_prompt=size,
-        memory_mb=memory_mb,
-        progress=progress,
-        stop=stop,
         label=f"explicit {site}",
+        bytes_of=size,
     )
+    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
     dims = ("item", "layer", "head") if PATCHED[site] else ("item", "layer")
     drop = (lambda x: x) if PATCHED[site] else (lambda x: x[:, :, 0])
     variables = {}

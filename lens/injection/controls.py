@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..arguments import shown
-from ..engine.walk.decoder import Decoder
+from ..engine.model import Model
 from ..measure.reading import ordinary_tokens
 from .items import InjectionError, Item
 from .memories import Memory, encoded_by
@@ -46,7 +46,7 @@ def check_controls(controls: Sequence[str]) -> tuple[str, ...]:
 
 
 def conditions(
-    decoder: Decoder,
+    decoder: Model,
     model: Any,
     items: Sequence[Item],
     encoder: str,

@@ -13,10 +13,9 @@ import xarray as xr
 
 from ..arguments import Filled, Heads, HFModel, Layers, Name, Seed, Token, door, unfit
 from ..engine.metrics import sequence_logprob
+from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.walk.decoder import Decoder
-from ..engine.walk.rows import walk
 from ..measure.reading import start_token
 from ..results import dataset as results
 from ..results.record import record_of
@@ -63,7 +62,7 @@ def damage(
 
     Raises: InjectionError: no prompt, a text of one token, positions that are neither "all" nor "last".
     """
-    items, decoder = as_items(items), Decoder.of(model)
+    items, decoder = as_items(items), Model.of(model)
     prompts, texts, controls = list(prompts), list(texts), check_controls(controls)
     layers, strengths = different_layers(layers, decoder), different_strengths(strengths)
     injected = conditions(decoder, model, items, encoder, controls, heads=heads, start=start, seed=seed)
@@ -83,15 +82,13 @@ def damage(
     kl, changed, nll = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
     runs = Runs.record(decoder, ids["prompts"], keep=())
     ends = [[n - 1] for n in runs.lengths]
-    clean = (
-        decoder.unembed(runs.resid[-1][[s + n - 1 for s, n in zip(runs.starts, runs.lengths)]]).float().log_softmax(-1)
-    )
+    clean = decoder.unembed(runs.final[[s + n - 1 for s, n in zip(runs.starts, runs.lengths)]]).float().log_softmax(-1)
     plain, tokens = 0.0, sum(len(t) - 1 for t in ids["texts"])
     whole = Runs.record(decoder, ids["texts"], keep=()) if texts else None
     if whole is not None:
         plain = (
             -sum(
-                _text_logprob(decoder, whole.resid[-1][s : s + n - 1][None], t)
+                _text_logprob(decoder, whole.final[s : s + n - 1][None], t)
                 for s, n, t in zip(whole.starts, whole.lengths, ids["texts"])
             )
             / tokens
@@ -104,14 +101,14 @@ def damage(
                 for a, b in cells
                 for p in range(len(prompts))
             ]
-            after = walk(runs, rows, ends)
+            after = decoder.run(runs, rows, ends)
             for (a, b), resid in zip(cells, after.resid.split(len(prompts))):
                 now = decoder.unembed(resid).float().log_softmax(-1)
                 kl[a, b, c, i] = (clean.exp() * (clean - now)).sum(-1).mean()
                 changed[a, b, c, i] = (now.argmax(-1) != clean.argmax(-1)).float().mean()
             if whole is not None:
                 for a, b in cells:
-                    read = walk(
+                    read = decoder.run(
                         whole,
                         [(t, edits(memory, layers[a], strengths[b])) for t in range(len(texts))],
                         [list(range(n - 1)) for n in whole.lengths],
@@ -155,5 +152,5 @@ def damage(
     return results.stamp(ds, record_of(model, decoder, "injection damage", call, seed=seed) | {"status": "complete"})
 
 
-def _text_logprob(decoder: Decoder, resid: torch.Tensor, ids: torch.Tensor) -> float:
+def _text_logprob(decoder: Model, resid: torch.Tensor, ids: torch.Tensor) -> float:
     return float(sequence_logprob(decoder, resid, ids[1:].tolist())[0])

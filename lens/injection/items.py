@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import reading
 from ..arguments import Count, FilePath, HFModel, Token, door, shown
-from ..engine.walk.decoder import Decoder
+from ..engine.model import Model
 from ..errors import Error
 from ..measure.reading import start_token
 from ..notices import warn
@@ -112,10 +112,10 @@ def encode_items(model: HFModel, items: Item | Sequence[Item], *, start: Token |
     Raises InjectionError, which names the item, for an answer that merges with a prompt or splits differently after the
     two prompts.
     """
-    return encoded_items(model, Decoder.of(model), items, start)
+    return encoded_items(model, Model.of(model), items, start)
 
 
-def encoded_items(model: Any, decoder: Decoder, items: Item | Sequence[Item], start: Token | None) -> list[EncodedItem]:
+def encoded_items(model: Any, decoder: Model, items: Item | Sequence[Item], start: Token | None) -> list[EncodedItem]:
     """`encode_items` for whoever has the model's decoder of this very call."""
     items = [items] if isinstance(items, Item) else list(items)
     if not items:

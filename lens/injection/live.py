@@ -13,10 +13,9 @@ from torch import Tensor
 from ..arguments import Count, Draws, HFModel, Layers, Token, door, shown, unfit
 from ..engine.edits import Edit
 from ..engine.generation import Generated, write
+from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.walk.decoder import Decoder
-from ..engine.walk.rows import walk
 from ..measure.reading import start_token
 from ..prompts import PromptError, continuation, span_tokens
 from ..tokens import offsets, require_known, token_strings, tokenize, tokenizer_of
@@ -64,11 +63,11 @@ def places(
 
     Raises: InjectionError: an unknown name, or a subject that is not in the prompt.
     """
-    ids, lead = _tokens(model, Decoder.of(model), prompt, start)
+    ids, lead = _tokens(model, Model.of(model), prompt, start)
     return _places(model, prompt, ids, lead, positions, subject)
 
 
-def _tokens(model: Any, decoder: Decoder, prompt: str, start: Any) -> tuple[Tensor, int]:
+def _tokens(model: Any, decoder: Model, prompt: str, start: Any) -> tuple[Tensor, int]:
     """The prompt's tokens with the start token, `[length]`, and how many of them are start tokens (0 or 1).
 
     Raises: InjectionError: no text.
@@ -132,19 +131,19 @@ def next_tokens(
 
     Raises: InjectionError: see `places`, `encode`.
     """
-    decoder, value = Decoder.of(model), float(strength)
+    decoder, value = Model.of(model), float(strength)
     ids, lead = _tokens(model, decoder, prompt, start)
     tail = () if answer is None else answer_ids(model, prompt, answer)
     whole = torch.cat([ids, torch.tensor(tail[:-1], dtype=torch.long)])
     if runs is None or len(runs) != 1 or runs.lengths[0] != len(whole) or not torch.equal(runs.ids[0].cpu(), whole):
         runs = Runs.record(decoder, [whole], keep=())
     reads = list(range(len(ids) - 1, len(whole)))
-    before = after = runs.resid[-1][reads]
+    before = after = runs.final[reads]
     if memory is not None:
         at = _places(model, prompt, ids, lead, positions, subject)
         made = _edits(decoder, memory, layers, value, relative, runs, at, len(ids))
         if made:
-            after = walk(runs, [(0, made)], [reads]).resid
+            after = decoder.run(runs, [(0, made)], [reads]).resid
     # one product for all reads: the unembedding is by far the largest matrix
     both = decoder.unembed(torch.cat([before, after]) if after is not before else before).float().log_softmax(-1)
     logprobs = both[0], both[-len(reads)]
@@ -174,7 +173,7 @@ def answer_ids(model: Any, prompt: str, answer: str) -> tuple[int, ...]:
 
 
 def _edits(
-    decoder: Decoder,
+    decoder: Model,
     memory: Memory,
     layers: Any,
     strength: float,
@@ -237,7 +236,7 @@ def generate(
 
     Raises: InjectionError: see `places`; max_new_tokens below 1.
     """
-    decoder, value = Decoder.of(model), float(strength)
+    decoder, value = Model.of(model), float(strength)
     ids, lead = _tokens(model, decoder, prompt, start)
     made, grows = (), positions in ("all", "not_first")
     if memory is not None:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ..arguments import Heads, HFModel, Layers, Number, Positions, Token, door, shown, unfit
 from ..engine.edits import Edit
+from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.walk.decoder import Decoder
 from ..measure.reading import norm_parts, start_token
 from ..notices import warn
 from ..tokens import PromptError, require_known, tokenize, tokenizer_of
@@ -107,11 +107,11 @@ def encode_all(
     """Encodes several memories, as `encode`; a memory may also be given as token ids. One batched pass for the encoders
     that run the model.
     """
-    return encoded_by(Decoder.of(model), model, memories, encoder, heads=heads, start=start)
+    return encoded_by(Model.of(model), model, memories, encoder, heads=heads, start=start)
 
 
 def encoded_by(
-    decoder: Decoder,
+    decoder: Model,
     model: HFModel,
     memories: Sequence[str | Sequence[int]],
     encoder: str,
@@ -140,7 +140,7 @@ def encoded_by(
     return [Memory(v.to(decoder.dtype), text, encoder, chosen, tuple(i)) for v, text, i in zip(vectors, texts, ids)]
 
 
-def different_layers(layers: Any, decoder: Decoder) -> list[int]:
+def different_layers(layers: Any, decoder: Model) -> list[int]:
     """The layers of a grid, each once.
 
     Raises: InjectionError: one that comes twice. SiteError: no such layer.
@@ -194,7 +194,7 @@ def token_ids(model: Any, memory: str) -> list[int]:
     return ids
 
 
-def unembedding(decoder: Decoder):
+def unembedding(decoder: Model):
     """A function from token ids to their columns of W_U, folded and centred as TransformerLens folds and centres it:
     ``[n, d_model]`` in float32.
 
@@ -213,7 +213,7 @@ def unembedding(decoder: Decoder):
     return lambda ids: fold(table[torch.as_tensor(ids, device=decoder.device)]) - mean
 
 
-def _embedding(decoder: Decoder):
+def _embedding(decoder: Model):
     """A function from token ids to their rows of W_E, centred over ``d_model`` where the norms subtract the mean."""
     centre = norm_parts(decoder.norm)[0]
 
@@ -224,16 +224,16 @@ def _embedding(decoder: Decoder):
     return rows
 
 
-def _read(decoder: Decoder, ids: Sequence[Tensor], heads: tuple[int, ...] | None) -> list[Tensor]:
+def _read(decoder: Model, ids: Sequence[Tensor], heads: tuple[int, ...] | None) -> list[Tensor]:
     """Per memory, every layer's attention output at its last token (of the named heads only), ``[n_layers,
     d_model]``.
     """
     runs = Runs.record(decoder, ids, keep=() if heads is None else ("z",))
     last = runs.offset + torch.tensor(runs.lengths, device=decoder.device) - 1
     if heads is None:
-        return list(torch.stack([a[last] for a in runs.attn], 1))
+        return list(torch.stack([runs.get("attn_out", l)[last] for l in range(decoder.n_layers)], 1))
     out = []
-    for layer, block in enumerate(decoder.blocks):
+    for layer, block in enumerate(decoder.attention_parts()):
         z = runs.get("z", layer)[last]
         alone = torch.zeros_like(z)
         alone[:, list(heads)] = z[:, list(heads)]
@@ -242,10 +242,10 @@ def _read(decoder: Decoder, ids: Sequence[Tensor], heads: tuple[int, ...] | None
     return list(torch.stack(out, 1))
 
 
-def _writable(decoder: Decoder, vectors: Tensor, heads: tuple[int, ...]) -> Tensor:
+def _writable(decoder: Model, vectors: Tensor, heads: tuple[int, ...]) -> Tensor:
     """The projection of each layer's vector on the span of what the heads can write."""
     out = []
-    for block, v in zip(decoder.blocks, vectors):
+    for block, v in zip(decoder.attention_parts(), vectors):
         rows = block.output_weight()[list(heads)].flatten(0, 1).float()
         basis = torch.linalg.qr(rows.T).Q
         out.append(basis @ (basis.T @ v.float()))
@@ -296,7 +296,7 @@ def relative_factors(
 
 
 def warn_overflow(
-    decoder: Decoder,
+    decoder: Model,
     vectors: Float[Tensor, "n_layers d_model"],
     layers: Sequence[int],
     strength: float,

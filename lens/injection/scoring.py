@@ -10,8 +10,8 @@ import torch
 import xarray as xr
 
 from ..arguments import HFModel, Name, Seed, Token, door
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
-from ..engine.walk.decoder import Decoder
 from ..measure.answers import ANSWER, SCORES
 from ..measure.answers import read_answers as read_prompts
 from ..measure.reading import start_token
@@ -40,7 +40,7 @@ def score(
     Raises: InjectionError: items that this model's tokenizer cannot align.
     """
     items = as_items(items)
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     encoded = encoded_items(model, decoder, items, start)
     others = other_memories(items, seed)
     lead = start_token(model, decoder, start)

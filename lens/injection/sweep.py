@@ -16,12 +16,12 @@ import xarray as xr
 
 from ..arguments import Count, FilePath, Heads, HFModel, Layers, Name, Positive, Seed, Token, door
 from ..engine.edits import Edit
+from ..engine.model import Model
+from ..engine.pieces import Cell, batches_of, run_bytes
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
-from ..engine.sweeps import Cell, Values, _batches, run_bytes
-from ..engine.sweeps import sweep as run_sweep
-from ..engine.walk.decoder import Decoder
+from ..engine.sweep import Sweep, Values, alone
 from ..measure.reading import recorded
 from ..notices import warn
 from ..results import dataset as results
@@ -103,7 +103,7 @@ def sweep(
     """
     items = as_items(items)
     strengths, controls = different_strengths(strengths), check_controls(controls)
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     encoded = encoded_items(model, decoder, items, start)
     layers = different_layers(layers, decoder)
     places = [_places(e, positions, n) for n, e in enumerate(encoded)]
@@ -131,12 +131,6 @@ def sweep(
                         li,
                         tuple(Edit(s, "add", memory, scale=strength * float(factor[l])) for s, l in zip(sites, span)),
                     )
-
-    def make_runs(batch, tails):
-        runs = Runs.record(
-            decoder, [torch.cat([encoded[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=()
-        )
-        return runs, runs
 
     call = dict(
         encoder=encoder,
@@ -189,55 +183,39 @@ def sweep(
         ds = xr.Dataset(of, coords={"layer": layers, "strength": strengths, "condition": names, **item_coords(encoded)})
         return results.stamp(ds, record | {"status": values.status, "seconds": round(values.seconds, 4)})
 
-    values = Values.empty(len(items), shape, ANSWER.scores)
-    disk = skip = notify = None
-    if store is not None:
-        disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
-        record["model"] |= disk.said
-        held = disk.held()
-        values.value[...] = np.stack(
-            [held[name].transpose("item", "layer", "strength", "condition").values for name in SCORES], -1
-        )
-        values.base[...] = np.stack([held[f"multi_{name}"].values for name in SCORES], -1)
+    def held(ds: xr.Dataset, values: Values) -> None:
+        axes = ("item", "layer", "strength", "condition")
+        values.value[...] = np.stack([ds[name].transpose(*axes).values for name in SCORES], -1)
+        values.base[...] = np.stack([ds[f"multi_{name}"].values for name in SCORES], -1)
 
-        def skip(i, l):
-            return bool(disk.done[i, l])
-
-    if on_part is not None or disk is not None:
-
-        def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
-            now = labelled(v)
-            if disk is not None:
-                disk.write(now.isel(item=list(batch), layer=slice(*span)))
-            if on_part is not None:
-                on_part(now)
-
-    waiting = int(np.prod(shape)) * (_CELL_BYTES + window * _EDIT_BYTES)
-    # what stays in memory beside the walks: the vectors, and the scores with a labelled copy of them
-    held = (_vector_bytes(injected) + 2 * values.value.nbytes) / 2**20
-    values = run_sweep(
+    grid = Sweep(
         decoder,
         encoded,
         [len(e.ids) for e in encoded],
         shape,
         cells,
-        make_runs,
+        alone(decoder, [e.ids for e in encoded]),
         ANSWER,
-        clean_is_base=True,
-        bytes_per_prompt=lambda i: run_bytes(decoder, len(encoded[i].ids) + len(encoded[i].answer_ids), ()) + waiting,
-        memory_mb=max(memory_mb - held, memory_mb / 4),
+        label="injection",
+        bytes_of=lambda i: run_bytes(decoder, len(encoded[i].ids) + len(encoded[i].answer_ids), ()),
+        waiting=int(np.prod(shape)) * (_CELL_BYTES + window * _EDIT_BYTES),
+        axis="item",
+        region=REGION,
+    )
+    # what stays in memory beside the walks: the vectors, and the scores with a labelled copy of them
+    beside = (_vector_bytes(injected) + 2 * len(items) * int(np.prod(shape)) * len(SCORES) * 4) / 2**20
+    return grid.run(
+        labelled,
+        record=record,
+        store=None
+        if store is None
+        else lambda template: SweepStore(store, template, regions={"item": REGION, "layer": 1}),
+        held=held,
+        memory_mb=max(memory_mb - beside, memory_mb / 4),
         progress=progress,
         stop=stop,
-        on_part=notify,
-        skip=skip,
-        values=values,
-        multiple=REGION if disk else 1,
-        label="injection",
+        on_part=on_part,
     )
-    done = labelled(values)
-    if disk is not None:
-        disk.finish(done)
-    return done
 
 
 def _places(encoded: EncodedItem, positions: str, number: int) -> tuple[int, ...]:
@@ -261,7 +239,7 @@ def _vector_bytes(injected: dict[str, list[Memory]]) -> int:
     )
 
 
-def _groups(decoder: Decoder, lengths: Sequence[int], memory_mb: float) -> list[list[int]]:
+def _groups(decoder: Model, lengths: Sequence[int], memory_mb: float) -> list[list[int]]:
     """Prompts whose runs are made together within the memory: what is kept of them, and twice everything in the layer
     that is being computed.
     """
@@ -272,11 +250,11 @@ def _groups(decoder: Decoder, lengths: Sequence[int], memory_mb: float) -> list[
             + 2 * run_bytes(decoder, n, ("q", "k", "z", "neuron", "mlp_out")) / decoder.n_layers
         )
 
-    return _batches([size(n) for n in lengths], memory_mb * 2**20 * 0.8)
+    return batches_of([size(n) for n in lengths], memory_mb * 2**20 * 0.8)
 
 
 def _scores(
-    decoder: Decoder, ids: Sequence[torch.Tensor], encoded: Sequence[EncodedItem], memory_mb: float
+    decoder: Model, ids: Sequence[torch.Tensor], encoded: Sequence[EncodedItem], memory_mb: float
 ) -> np.ndarray:
     """The scores of unedited prompts, each followed by its item's answer."""
     answers = [e.answer_ids for e in encoded]
@@ -286,7 +264,7 @@ def _scores(
 
 @torch.no_grad()
 def _unedited(
-    decoder: Decoder, encoded: Sequence[EncodedItem], relative: bool, memory_mb: float
+    decoder: Model, encoded: Sequence[EncodedItem], relative: bool, memory_mb: float
 ) -> tuple[list[float], torch.Tensor | None]:
     """Of the multi-hop prompts: per layer the largest absolute value of the stream; per item and layer the median RMS
     of its tokens (if ``relative``).

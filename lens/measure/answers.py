@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..engine.metrics import Metric, next_token
-from ..engine.walk.decoder import Decoder
+from ..engine.model import Model
 from .reading import recorded
 
 #: What is read of every run, and its unit.
@@ -27,12 +27,12 @@ SCORES = {
 }
 
 
-def _read(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows 5"]:
+def _read(decoder: Model, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows 5"]:
     return _read_many(decoder, resid[0].flatten(0, 1), [encoded] * len(resid[0]))
 
 
 def _read_many(
-    decoder: Decoder, resid: Float[Tensor, "n_reads d_model"], encoded: Sequence[Any]
+    decoder: Model, resid: Float[Tensor, "n_reads d_model"], encoded: Sequence[Any]
 ) -> Float[Tensor, "rows 5"]:
     if not len(encoded):
         return resid.new_zeros(0, len(SCORES), dtype=torch.float32)
@@ -64,7 +64,7 @@ class _Answered:
 
 @torch.no_grad()
 def read_answers(
-    decoder: Decoder, ids: Sequence[Tensor], answers: Sequence[Sequence[int]]
+    decoder: Model, ids: Sequence[Tensor], answers: Sequence[Sequence[int]]
 ) -> Float[np.ndarray, "prompt 5"]:
     """The `SCORES` of unedited prompts; each is followed by its answer, read by teacher forcing. Cost: one pass over
     each.
@@ -73,6 +73,6 @@ def read_answers(
     whole = [torch.cat([t, torch.tensor(a[:-1], dtype=torch.long)]) for t, a in zip(ids, answers)]
     for batch, runs in recorded(decoder, whole, (), "prompts"):
         at = [runs.starts[k] + len(ids[i]) - 1 + t for k, i in enumerate(batch) for t in range(len(answers[i]))]
-        resid = runs.resid[-1][torch.tensor(at, device=decoder.device)]
+        resid = runs.final[torch.tensor(at, device=decoder.device)]
         out[batch] = _read_many(decoder, resid, [_Answered(tuple(answers[i])) for i in batch]).cpu().numpy()
     return out

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..arguments import Count, Draws, Heads, HFModel, Layers, Seed, Share, Token, door
 from ..engine.metrics import LOGIT_BYTES
+from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.walk.decoder import Block, Decoder
 from ..prompts import Pair
 from ..results import dataset as results
 from .reading import (
@@ -63,7 +63,7 @@ def attention(
     Raises:
         SiteError: no such layer or head. ReadoutError, PromptError: an empty prompt, or ``which`` with plain text.
     """
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     reading = read_prompt(model, prompt, which)
     at_layer, at_head = selected(layers, decoder.n_layers, "layer"), selected(heads, decoder.n_heads, "head")
     runs = Runs.record(decoder, [reading.ids], ("pattern",))
@@ -132,7 +132,7 @@ def induction_scores(
     Source: Elhage et al. 2021; Olsson et al. 2022, In-context Learning and Induction Heads (prefix-matching score on
         repeated random tokens).
     """
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     length, sequences = count(length, "length", 2), count(sequences, "sequences", 2)
     first = start_token(model, decoder, start)
     pool = (
@@ -230,7 +230,7 @@ def copying_scores(
         2023,
     Interpretability in the Wild, section 3.1 and appendix (copy score).
     """
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     if method not in ("eigenvalue", "top_k"):
         raise ReadoutError(f"method={method!r} is not known; expected 'eigenvalue' or 'top_k'.")
     at_layer, heads = selected(layers, decoder.n_layers, "layer"), np.arange(decoder.n_heads)
@@ -278,7 +278,8 @@ def copying_scores(
     )
 
 
-def _eigenvalue_scores(decoder: Decoder, layers: list[int]) -> Float[np.ndarray, "layer head"]:
+def _eigenvalue_scores(decoder: Model, layers: list[int]) -> Float[np.ndarray, "layer head"]:
+    blocks = decoder.attention_parts()
     share = decoder.n_heads // decoder.n_kv_heads
     both = (
         (
@@ -290,7 +291,7 @@ def _eigenvalue_scores(decoder: Decoder, layers: list[int]) -> Float[np.ndarray,
     )
     out = np.zeros((len(layers), decoder.n_heads), np.float32)
     for n, l in enumerate(layers):
-        block: Block = decoder.blocks[l]
+        block = blocks[l]
         w_v = (
             back_through_norm(block.norm_attn, value_weight(block).float().transpose(1, 2))
             .transpose(1, 2)
@@ -306,10 +307,11 @@ def _eigenvalue_scores(decoder: Decoder, layers: list[int]) -> Float[np.ndarray,
 
 
 def _hits(
-    decoder: Decoder, layers: list[int], ids: list[int], first: int | None, k: int
+    decoder: Model, layers: list[int], ids: list[int], first: int | None, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many tokens a head puts among its ``k`` highest, and its ``k`` lowest, logits: ``[layer, head]`` each."""
     before = [] if first is None else [first]
+    blocks = decoder.attention_parts()
     share, last = decoder.n_heads // decoder.n_kv_heads, len(before)
     runs = Runs.record(decoder, [torch.tensor([*before, i]) for i in ids], ())
     at, own = torch.tensor(runs.starts, device=decoder.device) + last, torch.tensor(ids, device=decoder.device)
@@ -317,8 +319,8 @@ def _hits(
     rows = max(1, LOGIT_BYTES // (4 * decoder.d_vocab))
     up, down = np.zeros((len(layers), decoder.n_heads)), np.zeros((len(layers), decoder.n_heads))
     for n, l in enumerate(layers):
-        block = decoder.blocks[l]
-        v = block.kv(block.norm_attn(runs.resid[min(l, 1)][at]))[1].float()
+        block = blocks[l]
+        v = block.values(block.norm_attn(runs.resid[min(l, 1)][at])).float()
         out = torch.einsum("nhd,hdm->nhm", v.repeat_interleave(share, 1), block.output_weight().float())
         out = through_norm(block.post_attn, out, norm_scale(block.post_attn, out))
         out = through_norm(decoder.norm, out, norm_scale(decoder.norm, out))

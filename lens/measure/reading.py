@@ -14,12 +14,13 @@ from tqdm.auto import tqdm
 
 from ..arguments import Whole
 from ..engine.effective import linear_bias, norm_map
+from ..engine.model import Model
+from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
 from ..engine.sites import indices
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden, run_bytes
-from ..engine.walk.decoder import Block, Decoder
 from ..errors import Error
+from ..progress import hidden
 from ..prompts import Pair, encode, resolve_positions
 from ..results.record import record_of
 from ..tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
@@ -178,7 +179,7 @@ def labels(model: Any, ids: Any) -> np.ndarray:
     return np.array(names, dtype=str)[back.reshape(ids.shape)]
 
 
-def start_token(model: Any, decoder: Decoder, start: Any) -> int | None:
+def start_token(model: Any, decoder: Model, start: Any) -> int | None:
     """The id of a start token: ``"bos"`` is the model's own (None where it has none), else one token as text or id.
 
     ``"auto"`` is the token that stands between documents, ``<|endoftext|>``, where the vocabulary has it (a chat
@@ -201,7 +202,7 @@ def start_token(model: Any, decoder: Decoder, start: Any) -> int | None:
     return one_token(model, decoder, start, "start")
 
 
-def one_token(model: Any, decoder: Decoder, token: Any, argument: str) -> int:
+def one_token(model: Any, decoder: Model, token: Any, argument: str) -> int:
     """The id of a token given as text or number.
 
     Raises: PromptError, ReadoutError: not one token of this vocabulary.
@@ -218,7 +219,7 @@ def one_token(model: Any, decoder: Decoder, token: Any, argument: str) -> int:
     return int(token)
 
 
-def ordinary_tokens(model: Any, decoder: Decoder) -> np.ndarray:
+def ordinary_tokens(model: Any, decoder: Model) -> np.ndarray:
     """All ids that stand for text: no special tokens, no padding of the embedding beyond the tokenizer."""
     tokenizer = getattr(model, "tokenizer", None)
     size = decoder.d_vocab if tokenizer is None else min(decoder.d_vocab, len(tokenizer))
@@ -230,7 +231,7 @@ def ordinary_tokens(model: Any, decoder: Decoder) -> np.ndarray:
 
 
 def recorded(
-    decoder: Decoder,
+    decoder: Model,
     ids: Sequence[Tensor],
     keep: Sequence[str],
     label: str,
@@ -339,14 +340,14 @@ def one_position(readings: Sequence[Reading], position: Any, argument: str = "po
 # -- weights ----------------------------------------------------------------------------------------------------------
 
 
-def value_weight(block: Block) -> Float[Tensor, "n_kv_heads d_model d_head"]:
+def value_weight(block: Any) -> Float[Tensor, "n_kv_heads d_model d_head"]:
     """``W_V`` by key/value head, in the TransformerLens layout, as it is applied now (with adapters, where there are
     some).
     """
     return block.value_weight().unflatten(0, (-1, block.d_head)).transpose(1, 2)
 
 
-def kv_heads(decoder: Decoder, heads: Sequence[int]) -> np.ndarray:
+def kv_heads(decoder: Model, heads: Sequence[int]) -> np.ndarray:
     """The key/value head that each query head reads."""
     return np.asarray(heads, dtype=int) // (decoder.n_heads // decoder.n_kv_heads)
 
@@ -357,7 +358,8 @@ def norm_parts(norm: Any) -> tuple[bool, Tensor | None, float]:
     if module is None:
         return False, None, 0.0
     centre, weight, _, epsilon = norm_map(module)
-    return centre, weight, epsilon
+    factor = getattr(norm, "factor", 1.0)
+    return centre, weight if factor == 1.0 else weight * factor, epsilon
 
 
 def _centred(x: Tensor, wanted: bool) -> Tensor:
@@ -394,7 +396,8 @@ def module_bias(module: Any) -> Tensor | None:
         return None
     if not isinstance(module, nn.Module):
         inner = getattr(module, "module", None)
-        return None if inner is None else norm_map(inner)[2]
+        bias = None if inner is None else norm_map(inner)[2]
+        return None if bias is None else bias * getattr(module, "factor", 1.0)
     bias = linear_bias(module)
     return None if bias is None else bias.float()
 
@@ -420,7 +423,7 @@ def count(value: Any, argument: str, least: int = 1) -> int:
 
 def record(
     model: Any,
-    decoder: Decoder,
+    decoder: Model,
     kind: str,
     call: dict[str, Any],
     readings: Sequence[Reading] = (),

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, Positions, Token, door
 from ..engine.metrics import LOGIT_BYTES
+from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import RESIDUAL, SiteError, indices
-from ..engine.walk.decoder import Decoder
 from ..prompts import Pair
 from ..results import dataset as results
 from .attention import attention, copying_scores, induction_scores
@@ -103,13 +103,13 @@ def logit_lens(
 
     >>> logit_lens(model, pair, positions="last").rank.plot()          # doctest: +SKIP
     """
-    decoder, k = Decoder.of(model), count(k, "k")
+    decoder, k = Model.of(model), count(k, "k")
     if site not in _STREAMS:
         raise SiteError(
             f"site={site!r} is not a residual stream; expected one of {', '.join(_STREAMS)} "
             "(for what a component writes, use head_vocabulary or direct_logit_attribution)."
         )
-    if site == "resid_mid" and decoder.blocks[0].parallel:
+    if site == "resid_mid" and decoder.parallel(0):
         raise SiteError(
             "site='resid_mid' does not exist: this model's attention and MLP run side by side; use 'resid_post'."
         )
@@ -135,7 +135,7 @@ def logit_lens(
                 torch.tensor([wanted[i][n] for i in row], device=decoder.device)[:, None] if there else None
                 for n, there in enumerate((has_answer, has_foil))
             ]
-            final = decoder.unembed(runs.resid[-1][token]).float().log_softmax(-1)
+            final = decoder.unembed(runs.final[token]).float().log_softmax(-1)
             share = final.exp()
             # layers together: the unembedding is the largest matrix, and few rows at a time would only wait for it
             for first in range(0, len(layers), together := max(1, size // len(some))):
@@ -228,7 +228,7 @@ def head_vocabulary(
     Source: Elhage et al. 2021, A Mathematical Framework for Transformer Circuits (OV circuit); Dar et al. 2023,
         Analyzing Transformers in Embedding Space.
     """
-    decoder, k = Decoder.of(model), count(k, "k")
+    decoder, k = Model.of(model), count(k, "k")
     at_layer, at_head = (
         indices(int_only(layer, "layer"), decoder.n_layers, "layer")[0],
         indices(int_only(head, "head"), decoder.n_heads, "head")[0],
@@ -238,7 +238,7 @@ def head_vocabulary(
             f"text={text!r} and tokens={tokens!r}: expected exactly one: text to run, or tokens to read through the"
             " weights."
         )
-    block, shared = decoder.blocks[at_layer], int(kv_heads(decoder, [at_head])[0])
+    block, shared = decoder.attention_parts()[at_layer], int(kv_heads(decoder, [at_head])[0])
     w_o = block.output_weight()[at_head].float()
     readings, extra, coords, single = [], {}, {}, True
     if text is not None:
@@ -332,7 +332,7 @@ def direct_logit_attribution(
     Source: Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; Wang et al. 2023, Interpretability in
         the Wild, section 3.1.
     """
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     single, readings = read_prompts(model, pairs, which, "pairs")
     wanted = answers(model, readings, answer, foil)
     for r, (a, _) in zip(readings, wanted):
@@ -370,12 +370,12 @@ def direct_logit_attribution(
 
 
 def _attributed(
-    decoder: Decoder, runs: Runs, token: Tensor, wanted: Sequence[tuple[int, int | None]]
+    decoder: Model, runs: Runs, token: Tensor, wanted: Sequence[tuple[int, int | None]]
 ) -> dict[str, Tensor]:
     """The parts of the logit difference at some tokens ``[n]``: contribution ``[n, layer, component]`` and the rest
     ``[n]``.
     """
-    weight, bias = decoder.unembedding(), module_bias(decoder.head)
+    weight, bias = decoder.unembedding(), decoder.unembedding_bias()
 
     def column(n):
         return torch.tensor([w[n] if w[n] is not None else 0 for w in wanted], device=token.device)
@@ -394,12 +394,12 @@ def _attributed(
         return (x.float() * direction).sum(-1)
 
     parts = []
-    for l, block in enumerate(decoder.blocks):
+    for l, block in enumerate(decoder.attention_parts()):
         z = runs.get("z", l)[token].float()
         inner = back_through_norm(block.post_attn, direction, norm_scale(block.post_attn, before_post_norm(block, z)))
         by_head = torch.einsum("nhd,hdm,nm->nh", z, block.output_weight().float(), inner)
         rest = torch.zeros_like(there)
-        if (b := module_bias(block.o_proj)) is not None:
+        if (b := block.output_bias()) is not None:
             rest = rest + inner @ b
         if (b := module_bias(block.post_attn)) is not None:
             rest = rest + direction @ b
@@ -424,7 +424,7 @@ def _attributed(
 def before_post_norm(block: Any, z: Tensor) -> Tensor:
     """The attention output ``[n, d_model]`` of all heads together, before a post-norm."""
     out = torch.einsum("nhd,hdm->nm", z, block.output_weight().float())
-    bias = module_bias(block.o_proj)
+    bias = block.output_bias()
     return out if bias is None else out + bias
 
 

@@ -24,11 +24,11 @@ import torch
 from lens.arguments import MOST, Count, FilePath, Size, Whole, door, unfit
 from lens.engine.sessions import of_one_model
 from lens.engine.stopping import says_stop
-from lens.engine.sweeps import hidden
 from lens.measure.causal import settle
 from lens.measure.likelihood import Likelihood, ScoringError, cast, core, plain
 from lens.measure.scores import Scores, counts_of, whole_number
 from lens.measure.scoring_store import Part, Store, remember, remembered, row_key
+from lens.progress import hidden
 
 __all__ = ["Scores", "ScoringError", "score"]
 

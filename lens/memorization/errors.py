@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..arguments import Check, Unfit, Whole, unfit
 from ..errors import Error
 from ..measure.likelihood import ScoringError, plain
 from ..results import dataset as results
-from ..results.record import record_of
+from ..results.record import Plainly, record_of
 
 
 class MemorizationError(Error, ValueError):
@@ -52,9 +51,9 @@ def stamped(
     """The result with its record: the model as it is now (an edit in force is in its weight hash), the call and the
     seed.
     """
-    seen = SimpleNamespace(hf=core, dtype=core.dtype, device=core.device)
     source = model if hasattr(model, "cfg") else core
-    return results.stamp(ds, record_of(source, seen, kind, call, seed=seed, status="complete", engine="plain"))
+    seen = Plainly(source, core.dtype, core.device)
+    return results.stamp(ds, record_of(source, seen, kind, call, seed=seed, status="complete"))
 
 
 def labels(value: Any, n: int, name: str, of: str = "sequence") -> np.ndarray:

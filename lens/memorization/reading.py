@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
 from ..engine.steps import Steps, newest
-from ..engine.sweeps import hidden
 from ..measure.likelihood import Likelihood, plain
 from ..measure.scoring import BATCH_TOKENS
+from ..progress import hidden
 from .errors import MemorizationError
 
 

@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from ..arguments import FilePath, HFModel, Seed, Share, Size, door, unfit
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
-from ..engine.sweeps import hidden
 from ..measure.crossings import crossing_difference
 from ..measure.likelihood import plain
+from ..progress import hidden
 from ..training import Recipe
 from .damage import edited
 from .errors import Holds, MemorizationError, causal, stamped

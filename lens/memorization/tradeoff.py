@@ -12,9 +12,9 @@ from tqdm.auto import tqdm
 
 from ..arguments import Filled, HFModel, Seed, Share, TokenRows, door
 from ..engine.sessions import of_one_model
-from ..engine.sweeps import hidden
 from ..measure.statistics import bootstrap_comparison
 from ..measure.units import nested
+from ..progress import hidden
 from ..results import dataset as results
 from .damage import Performance, compared, edited
 from .errors import Holds, MemorizationError

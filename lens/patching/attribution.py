@@ -12,18 +12,20 @@ from tqdm.auto import tqdm
 from ..arguments import Count, Draws, Labels, Seed, Share, door
 from ..engine.gradients import site_gradients
 from ..engine.metrics import Metric, MetricError
+from ..engine.model import Model
+from ..engine.pieces import batches_of
 from ..engine.runs import Runs
 from ..engine.sites import HEADED
 from ..engine.stopping import says_stop
-from ..engine.sweeps import Values, _batches, hidden
-from ..engine.walk.decoder import Decoder
+from ..engine.sweep import Values
 from ..measure.agreement import Agreement, AgreementError, compare
+from ..progress import hidden
 from ..prompts import EncodedPair
 from .grid import Grid, PatchError
 
 
 def attribute(
-    decoder: Decoder,
+    decoder: Model,
     encoded: Sequence[EncodedPair],
     grid: Grid,
     metric: Metric,
@@ -59,7 +61,7 @@ def attribute(
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
     try:
         for batch in tqdm(
-            _batches(sizes, memory_mb * 2**20 * 0.8),
+            batches_of(sizes, memory_mb * 2**20 * 0.8),
             desc="attribution",
             unit="part",
             delay=2.0,
@@ -100,15 +102,15 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
         return [f[torch.tensor(reads[j][k], device=f.device) + runs[j].starts[k]][None] for j, f in enumerate(finals)]
 
     def scores(finals, runs):
-        clean = [r.resid[-1] for r in clean_runs]
+        clean = [r.final for r in clean_runs]
         return [
             metric.score(decoder, read(finals, k, runs), e, read(clean, k, clean_runs))[0]
             for k, e in enumerate(encoded)
         ]
 
     with torch.no_grad():
-        values.base[batch] = [s.item() for s in scores([r.resid[-1] for r in base_runs], base_runs)]
-        values.source[batch] = [s.item() for s in scores([r.resid[-1] for r in source_runs], source_runs)]
+        values.base[batch] = [s.item() for s in scores([r.final for r in base_runs], base_runs)]
+        values.source[batch] = [s.item() for s in scores([r.final for r in source_runs], source_runs)]
     from_, to = ([decoder.embed(r.flat_ids) for r in runs] for runs in (base_runs, source_runs))
     total = None
     for step in range(steps):
@@ -122,15 +124,14 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
             lambda finals: sum(scores(finals, base_runs)),
         )
         total = grads if total is None else [[a + b for a, b in zip(x, y)] for x, y in zip(total, grads)]
-    n_layers = 1 if grid.site == "embed" else decoder.n_layers
-    estimate = []
-    for layer in range(n_layers):
+    estimate = {}
+    for layer in grid.layers:
         parts = []
         for base, source, grad in zip(base_runs, source_runs, total):
             parts.append(
                 _summed((source.get(grid.site, layer) - base.get(grid.site, layer)) * grad[layer] / steps, grid.site)
             )
-        estimate.append(parts)
+        estimate[layer] = parts
     for k, i in enumerate(batch):
         for cell in grid.cells(i, base_runs[0][k]):
             layer = grid.layers[cell.index[0]]

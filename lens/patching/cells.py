@@ -9,10 +9,9 @@ import torch
 
 from ..arguments import Count, HFModel, Index, Positions, door
 from ..engine.metrics import Metric, resolve
+from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.walk.decoder import Decoder
-from ..engine.walk.rows import walk
 from ..prompts import Pair, encode
 from .exact import _KEPT
 from .grid import Grid, PatchError
@@ -56,7 +55,7 @@ def explain_cell(
 
     Raises: as ``patch``; UnsupportedModel where the model's blocks are not written out.
     """
-    decoder, measure = Decoder.of(model), resolve(metric)
+    decoder, measure = Model.of(model), resolve(metric)
     encoded = encode(model, pair)
     over = ("layer", "head", "position") if head is not None else ("layer", "position")
     grid = Grid.make(
@@ -90,10 +89,10 @@ def explain_cell(
             edits = tuple(e for cell in grid.cells(0, source[-1][0]) for e in cell.edits)
         else:
             edits = next(iter(grid.cells(0, source[-1][0]))).edits
-        edited.append(walk(base[-1], [(0, edits)], [reads[-1]]).resid)
+        edited.append(decoder.run(base[-1], [(0, edits)], [reads[-1]]).resid)
 
     def ends(runs):
-        return [r.resid[-1][at] for r, at in zip(runs, reads)]
+        return [r.final[at] for r, at in zip(runs, reads)]
 
     clean, corrupted = (ends(source), ends(base)) if direction == "denoise" else (ends(base), ends(source))
 
@@ -108,7 +107,7 @@ def explain_cell(
     return CellView(top(clean), top(corrupted), top(edited), value(clean), value(corrupted), value(edited))
 
 
-def top_tokens(decoder: Decoder, tokenizer: Any, resid: torch.Tensor, k: int) -> list[tuple[str, float]]:
+def top_tokens(decoder: Model, tokenizer: Any, resid: torch.Tensor, k: int) -> list[tuple[str, float]]:
     """The ``k`` most likely next tokens of a final residual stream ``[d_model]``."""
     probability, index = decoder.unembed(resid).float().softmax(-1).topk(min(k, decoder.d_vocab))
     show: Sequence[str] = [tokenizer.decode([i]) if tokenizer is not None else str(i) for i in index.tolist()]

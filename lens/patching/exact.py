@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 
 from ..arguments import Count, Draws, FilePath, Heads, HFModel, Layers, Positions, Positive, door
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
-from ..engine.runs import Runs
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
-from ..engine.sweeps import Values, run_bytes, sweep
-from ..engine.walk.decoder import Decoder
+from ..engine.sweep import Sweep, Values, paired
 from ..prompts import EncodedPair, Pair, encode_all
 from ..results import dataset as results
 from ..results.record import record_of
+from ..results.resume import SweepStore
 from .grid import Grid, PatchError
 
 _last: dict[str, xr.Dataset] = {}
@@ -129,76 +128,19 @@ def patch(
     )
     call |= metric_identity(measure)
     try:
-        return _patch_fast(
-            model,
-            chosen,
-            single,
-            call,
-            measure,
-            layers=layers,
-            heads=heads,
-            positions=positions,
-            memory_mb=memory_mb,
-            progress=progress,
-            stop=stop,
-            on_part=on_part,
-            store=store,
-            share=share,
-        )
-    except UnsupportedModel as reason:
-        if share is not None:
-            raise PatchError(
-                f"share={share!r} is for models whose blocks are written out; leave it out here. {reason}"
-            ) from reason
-        from .fallback import patch_by_hooks
-
-        return patch_by_hooks(
-            model,
-            chosen,
-            single,
-            call,
-            measure,
-            reason=reason,
-            layers=layers,
-            heads=heads,
-            positions=positions,
-            memory_mb=memory_mb,
-            progress=progress,
-            stop=stop,
-            on_part=on_part,
-            store=store,
-        )
-
-
-def _patch_fast(
-    model: Any,
-    chosen: Sequence[Pair],
-    single: bool,
-    call: dict,
-    measure: Metric,
-    *,
-    layers,
-    heads,
-    positions,
-    memory_mb: float,
-    progress,
-    stop,
-    on_part,
-    store,
-    share,
-) -> xr.Dataset:
-    """``patch`` where the blocks are written out.
-
-    Raises:
-        UnsupportedModel: they are not, or a prompt is longer than they cover.
-    """
-    decoder, direction = Decoder.of(model), call["direction"]
+        decoder = Model.of(model)
+    except UnsupportedModel as error:
+        raise PatchError(f"model={type(model).__name__} cannot be patched: {error}") from error
     encoded = encode_all(model, chosen)
     for e in encoded:
-        measure.sequences(e)
-    grid = Grid.make(decoder, encoded, call["site"], call["over"], layers, heads, positions, call["window"])
+        if max(map(len, measure.sequences(e)), default=0) > 1 and decoder.reads_ahead:
+            raise PatchError(
+                f"metric={call['metric']!r} reads answers of several tokens, but this model's tokens read later ones"
+                " too: it would be asked for tokens that it has read. Give answers of one token."
+            )
+    grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window)
     record = record_of(model, decoder, "patch", call, chosen, store=store, state=decoder.state)
-    if call["method"] == "attribution":
+    if method == "attribution":
         from .attribution import attribute
 
         if store is not None or grid.window != 1:
@@ -207,7 +149,7 @@ def _patch_fast(
             time.perf_counter(),
             on_part and (lambda v: on_part(_labelled(grid, encoded, v, direction, single, record))),
         )
-        values = attribute(decoder, encoded, grid, measure, direction, call["steps"], memory_mb, progress, stop, part)
+        values = attribute(decoder, encoded, grid, measure, direction, steps, memory_mb, progress, stop, part)
         values.seconds = time.perf_counter() - began
         return remember(_labelled(grid, encoded, values, direction, single, record))
     return run_exact(
@@ -228,7 +170,7 @@ def _patch_fast(
 
 
 def run_exact(
-    decoder: Decoder,
+    decoder: Model,
     encoded: Sequence[EncodedPair],
     grid: Grid,
     measure: Metric,
@@ -248,53 +190,39 @@ def run_exact(
     ids = [
         (e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded
     ]
-    make_runs = paired_runs(decoder, ids, keep)
-    lengths = [len(e.clean_ids) for e in encoded]
 
     def label(v, alone=single):
         return _labelled(grid, encoded, v, direction, alone, record)
 
-    disk, values, skip, notify = None, None, None, None
-    if store is not None:
-        disk, values = open_store(store, lambda v: label(v, False), len(encoded), grid, direction)
-        record["model"] |= disk.said
-        number, count = share or (0, 1)
+    def held(ds, v):
+        base, source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
+        v.value[...], v.base[...], v.source[...] = ds.value.values, ds[base].values, ds[source].values
 
-        def skip(i, l):
-            return i % count != number or bool(disk.done[i, l])
-
-    if on_part is not None or disk is not None:
-
-        def notify(v, prompts, layers):
-            if disk is not None:
-                disk.write(label(v, False).isel(prompt=list(prompts), layer=slice(*layers)))
-            if on_part is not None:
-                on_part(label(v))
-
-    values = sweep(
+    sweep = Sweep(
         decoder,
         encoded,
-        lengths,
+        [len(e.clean_ids) for e in encoded],
         grid.shape,
         lambda i, source, k: grid.cells(i, source[k]),
-        make_runs,
+        paired(decoder, ids, keep),
         measure,
+        label=f"patch {grid.site}",
+        keep=keep,
         clean_is_base=direction == "noise",
-        bytes_per_prompt=lambda i: prompt_bytes(decoder, encoded[i], measure, keep),
+    )
+    done = sweep.run(
+        label,
+        record=record,
+        # a store always has a prompt axis
+        store=None if store is None else lambda template: SweepStore(store, template),
+        stored=lambda v: label(v, False),
+        held=held,
+        share=share,
         memory_mb=memory_mb,
         progress=progress,
         stop=stop,
-        on_part=notify,
-        skip=skip,
-        values=values,
-        label=f"patch {grid.site}",
+        on_part=on_part,
     )
-    if disk is not None:
-        disk.finish(label(values, False))
-    if share is not None and values.status == "complete":
-        values = _held(disk, values, direction)
-        values.status = "complete" if disk.whole else "partial"
-    done = label(values)
     return remember(done)
 
 
@@ -324,27 +252,6 @@ def chosen_pairs(pairs: Any) -> tuple[bool, list[Pair]]:
     return False, chosen
 
 
-def paired_runs(decoder: Decoder, ids: Sequence[tuple[torch.Tensor, torch.Tensor]], keep: Iterable[str]):
-    """Records base and source runs of some prompts; the source forks off the base where they first differ."""
-
-    def make(batch: Sequence[int], tails: Sequence[torch.Tensor]) -> tuple[Runs, Runs]:
-        def put(t, tail):
-            return torch.cat([t.to(decoder.device), tail])
-
-        first, second = ([put(ids[i][j], t) for i, t in zip(batch, tails)] for j in (0, 1))
-        return Runs.record_pair(decoder, first, second, keep)
-
-    return make
-
-
-def prompt_bytes(decoder: Decoder, encoded: EncodedPair, measure: Metric, keep: Iterable[str]) -> int:
-    """Memory of a pair's unedited runs: two for each sequence that the metric reads, answers included."""
-    return sum(
-        2 * run_bytes(decoder, len(encoded.clean_ids) + max(0, len(answer) - 1), list(keep))
-        for answer in measure.sequences(encoded)
-    )
-
-
 def _labelled(
     grid: Grid, encoded: Sequence[EncodedPair], values: Values, direction: str, single: bool, record: dict
 ) -> xr.Dataset:
@@ -371,23 +278,3 @@ def _labelled(
         ds[name].attrs["units"] = record["call"]["unit"]
     ds["normalized"].attrs["units"] = "1"
     return results.stamp(ds, {**record, "status": values.status, "seconds": round(values.seconds, 4)})
-
-
-def open_store(path, label, n: int, grid: Grid, direction: str):
-    """The store at ``path`` (new or taken up again; it always has a ``prompt`` axis) and the values it already
-    holds.
-    """
-    from ..results.resume import SweepStore
-
-    empty = Values.empty(n, grid.shape)
-    disk = SweepStore(path, label(empty))
-    return disk, _held(disk, empty, direction)
-
-
-def _held(disk, empty: Values, direction: str) -> Values:
-    """``empty`` filled with what the store holds."""
-    held = disk.held()
-    base, source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
-    empty.value[...] = held.value.values
-    empty.base[...], empty.source[...] = held[base].values, held[source].values
-    return empty

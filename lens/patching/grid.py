@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..engine.anatomy import Anatomy
 from ..engine.edits import Edit
+from ..engine.model import Model
+from ..engine.pieces import Cell
 from ..engine.runs import Source
 from ..engine.sites import HEADED, ORDER, Site, SiteError, indices
-from ..engine.sweeps import Cell
-from ..engine.walk.decoder import Decoder
-from ..engine.walk.plan import heads_of
 from ..errors import Error
 from ..prompts import EncodedPair, resolve_positions
 
@@ -51,17 +49,6 @@ def around(layer: int, window: int, n_layers: int) -> range:
     return range(max(0, layer - window // 2), min(n_layers, layer - window // 2 + window))
 
 
-def _require(anatomy: Anatomy, site: str, layers: Sequence[int], window: int) -> None:
-    """Raises SiteError unless every layer that would be patched has the site; it names those that have."""
-    for layer in sorted({l for at in layers for l in around(at, window, anatomy.n_layers)}):
-        try:
-            anatomy.require(site, layer)
-        except SiteError as error:
-            having = [l for l in range(anatomy.n_layers) if anatomy.has(site, l)]
-            advice = f" Layers that have it: layers={having}." if having else ""
-            raise SiteError(f"{error}{advice}") from None
-
-
 @dataclass
 class Grid:
     """Axes ``over`` at a site, resolved for a model and some pairs.
@@ -85,7 +72,7 @@ class Grid:
     @classmethod
     def make(
         cls,
-        decoder: Decoder | Anatomy,
+        decoder: Model,
         encoded: Sequence[EncodedPair],
         site: str,
         over: Sequence[str],
@@ -106,25 +93,21 @@ class Grid:
             )
         if heads is not None and "head" not in over:
             raise PatchError(f"heads={heads!r} is given but over={over!r} has no head axis; add 'head' to over.")
-        if site == "resid_mid" and isinstance(decoder, Decoder) and decoder.blocks[0].parallel:
-            raise SiteError(
-                "site='resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out' or"
-                " 'resid_post'."
-            )
         if not isinstance(window, int) or window < 1:
             raise PatchError(f"window={window!r} is not a number of layers; expected an integer of 1 or more.")
         axis = indices(layers, decoder.n_layers, "layer") if site != "embed" else [0]
         if site == "embed":
             indices(layers, 1, "layer")
-        n_heads = heads_of(decoder, site) if site in HEADED else 0
+        n_heads = decoder.heads(site) if site in HEADED else 0
         chosen = indices(heads, n_heads, "head") if "head" in over else []
         if not axis or ("head" in over and not chosen):
             raise PatchError(f"layers={layers!r}, heads={heads!r} select nothing; use None for all.")
         for name, given, found in (("layers", layers, axis), ("heads", heads, chosen)):
             if len(set(found)) != len(found):
                 raise PatchError(f"{name}={given!r} names one twice; give each once.")
-        if isinstance(decoder, Anatomy) and site != "embed":
-            _require(decoder, site, axis, window)
+        if site != "embed":
+            for layer in sorted({l for at in axis for l in around(at, window, decoder.n_layers)}):
+                decoder.require(site, layer)
         resolved = [resolve_positions(e, positions) for e in encoded]
         if "position" not in over:
             return cls(

@@ -13,13 +13,13 @@ import xarray as xr
 from ..arguments import Count, Draws, HFModel, Layers, Name, Positions, Positive, Seed, door
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
+from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.sweeps import sweep
-from ..engine.walk.decoder import Decoder
+from ..engine.sweep import Sweep
 from ..prompts import Pair, encode
 from ..results.record import record_of
-from .exact import _KEPT, _labelled, chosen_pairs, prompt_bytes, remember
+from .exact import _KEPT, _labelled, chosen_pairs, remember
 from .grid import Grid, PatchError
 
 
@@ -60,7 +60,7 @@ def causal_trace(
     Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT", section 2.1.
     """
     single, chosen = chosen_pairs(pairs)
-    decoder, measure = Decoder.of(model), resolve(metric)
+    decoder, measure = Model.of(model), resolve(metric)
     # the corrupted prompt takes no part: labels show the clean one's tokens twice
     encoded = [
         dataclasses.replace(e, corrupted_ids=e.clean_ids, corrupted_tokens=e.clean_tokens)
@@ -94,7 +94,7 @@ def causal_trace(
         return clean.fork(embed=noisy(clean, batch)), clean
 
     lengths = [len(encoded[i].clean_ids) for i, _ in many]
-    values = sweep(
+    sweep = Sweep(
         decoder,
         [encoded[i] for i, _ in many],
         lengths,
@@ -102,13 +102,11 @@ def causal_trace(
         lambda n, source, k: grid.cells(many[n][0], source[k]),
         make_runs,
         measure,
-        clean_is_base=False,
-        bytes_per_prompt=lambda n: prompt_bytes(decoder, encoded[many[n][0]], measure, keep),
-        memory_mb=memory_mb,
-        progress=progress,
-        stop=stop,
         label=f"trace {site}",
+        keep=keep,
+        clean_is_base=False,
     )
+    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
 
     def split(a):
         return a.reshape(len(encoded), samples, *a.shape[1:])

@@ -14,16 +14,16 @@ from ..arguments import HFModel, Index, Positive, door
 from ..engine.edits import Edit
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
+from ..engine.model import Model
+from ..engine.pieces import batches_of, run_bytes
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.sweeps import Values, _batches, hidden, run_bytes
-from ..engine.walk.decoder import Decoder
-from ..engine.walk.plan import heads_of
-from ..engine.walk.rows import walk
+from ..engine.sweep import Values, paired
+from ..progress import hidden
 from ..prompts import Pair, encode_all
 from ..results.record import record_of
-from .exact import _labelled, chosen_pairs, paired_runs, remember
+from .exact import _labelled, chosen_pairs, remember
 from .grid import Grid, PatchError
 
 RECEIVERS = ("q", "k", "v", "resid_pre", "resid_post")
@@ -70,7 +70,7 @@ def path_patch(
     single, chosen = chosen_pairs(pairs)
     if not isinstance(receiver, Site) or receiver.name not in RECEIVERS:
         raise PatchError(f"receiver={receiver!r} cannot receive; expected a Site named {', '.join(RECEIVERS)}.")
-    decoder, measure, began = Decoder.of(model), resolve(metric), time.perf_counter()
+    decoder, measure, began = Model.of(model), resolve(metric), time.perf_counter()
     encoded = encode_all(model, chosen)
     layer = indices(receiver.layer, decoder.n_layers, "layer")[0]
     reach = layer + (receiver.name == "resid_post")
@@ -89,14 +89,14 @@ def path_patch(
         measure.sequences(e)
         indices(receiver.position, len(e.clean_ids), "position")
     if receiver.name in ("q", "k", "v"):
-        indices(receiver.head, heads_of(decoder, receiver.name), "head")
+        indices(receiver.head, decoder.heads(receiver.name), "head")
     grid = Grid.make(decoder, encoded, "z", ("layer", "head"), range(max(l for l, _ in senders) + 1))
     lengths = [len(e.clean_ids) for e in encoded]
     ids = [
         (e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded
     ]
     keep = ("z", "mlp_out") if not through_mlps else ("z",)
-    make_runs = paired_runs(decoder, ids, keep)
+    make_runs = paired(decoder, ids, keep)
     n = len(encoded)
     values = Values.empty(n, grid.shape)
     job = _Job(
@@ -118,7 +118,7 @@ def path_patch(
     sizes = [len(measure.sequences(e)) * (2 * run_bytes(decoder, m, keep) + rows(m)) for e, m in zip(encoded, lengths)]
     try:
         for batch in tqdm(
-            _batches(sizes, memory_mb * 2**20 * 0.6),
+            batches_of(sizes, memory_mb * 2**20 * 0.6),
             desc="path patch",
             unit="part",
             delay=2.0,
@@ -161,7 +161,7 @@ class _Job:
             base, source = make_runs(batch, tails)
             reads = [[self.lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)]
             at = [torch.tensor(r, device=self.decoder.device) + base.starts[k] for k, r in enumerate(reads)]
-            bases.append([base.resid[-1][a][None] for a in at]), sources.append([source.resid[-1][a][None] for a in at])
+            bases.append([base.final[a][None] for a in at]), sources.append([source.final[a][None] for a in at])
             ends.append(self._received(batch, base, source, reads))
         clean = bases if self.clean_is_base else sources
         for k, i in enumerate(batch):
@@ -185,9 +185,9 @@ class _Job:
             for k, i in enumerate(batch)
             for l, h in self.senders
         ]
-        arrived = walk(base, send, reads, freeze=("attention", *self.freeze), record=[(site, self.layer)]).recorded.get(
-            (site, self.layer), [None] * len(send)
-        )
+        arrived = self.decoder.run(
+            base, send, reads, freeze=("attention", *self.freeze), record=[(site, self.layer)]
+        ).recorded.get((site, self.layer), [None] * len(send))
         rows = []
         for (k, _), got in zip(send, arrived):
             if got is None:
@@ -201,7 +201,7 @@ class _Job:
             value = value if heads is None else value[:, heads]
             edit = Edit(Site(site, self.layer, head=heads, position=at), "replace", value)
             rows.append((k, (edit,) if at else ()))
-        walked = walk(base, rows, reads)
+        walked = self.decoder.run(base, rows, reads)
         ends: list[list[torch.Tensor]] = [[] for _ in batch]
         for r, (k, _) in enumerate(rows):
             ends[k].append(walked.resid[walked.first[r] : walked.first[r + 1]])

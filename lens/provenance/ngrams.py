@@ -24,7 +24,7 @@ from scipy import sparse
 from lens import containers
 from lens.arguments import Count, FilePath, PathLike, Size, Whole, door
 from lens.engine.stopping import says_stop
-from lens.engine.sweeps import hidden
+from lens.progress import hidden
 from lens.provenance.arguments import TokenDtype, array, documents_of, gram_sizes
 from lens.provenance.errors import ProvenanceError
 from lens.provenance.gram_scan import Found, Grams, Scanner, joined

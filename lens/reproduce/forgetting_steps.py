@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 
 from .. import forgetting, vectors
-from ..engine.walk.decoder import Decoder
+from ..engine.model import Model
 from ..forgetting import ForgettingError, Guide
 from ..results import dataset as results
 from ..results.record import record_of
@@ -52,13 +52,13 @@ class Bench:
         """A Dataset made here, with its record."""
         reader = self.study.reader
         return results.stamp(
-            ds, record_of(reader, Decoder.of(reader), kind, call, seed=self.study.seed, status="complete")
+            ds, record_of(reader, Model.of(reader), kind, call, seed=self.study.seed, status="complete")
         )
 
     @property
     def layers(self) -> list[int]:
         """Layers at whose output vectors are tried."""
-        return list(range(0, Decoder.of(self.study.reader).n_layers, self.plan.every))
+        return list(range(0, Model.of(self.study.reader).n_layers, self.plan.every))
 
     @property
     def walk(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import vectors
 from ..data.facts import RELATIONS
-from ..engine.walk.decoder import Decoder
+from ..engine.model import Model
 from ..forgetting import LoRA, Probe, Stage, starting_from
 from ..measure.reading import start_token
 from ..models import name_of
@@ -363,7 +363,7 @@ def _sentences(model: Any, relation: str, text: str) -> list[tuple[list[int], tu
     """Facts of the package as prompts with answers; those that the tokenizer cannot cut between are left out with a
     warning.
     """
-    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), "auto")
+    tokenizer, first = tokenizer_of(model), start_token(model, Model.of(model), "auto")
     made, left, lead = [], [], [] if first is None else [first]
     for fact in RELATIONS[relation][1].split(";"):
         s, y = (part.strip() for part in fact.split(":"))

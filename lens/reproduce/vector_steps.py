@@ -18,8 +18,8 @@ import xarray as xr
 from .. import vectors
 from ..engine.edited import edited
 from ..engine.edits import Edit
+from ..engine.model import Model
 from ..engine.sites import Site
-from ..engine.walk.decoder import Decoder
 from ..measure.answers import read_answers
 from ..results import dataset as results
 from ..results.record import record_of
@@ -92,10 +92,10 @@ class Bench:
     memory_mb: float = 500
     progress: bool | None = None
     say: Callable[[str], None] = lambda line: None
-    decoder: Decoder = field(init=False)
+    decoder: Model = field(init=False)
 
     def __post_init__(self) -> None:
-        self.decoder = Decoder.of(self.model)
+        self.decoder = Model.of(self.model)
 
     @property
     def layers(self) -> list[int]:
@@ -312,7 +312,7 @@ def against_hooks(bench: Bench, task: Task) -> xr.Dataset:
 
 
 @torch.no_grad()
-def _probability(decoder: Decoder, ids: torch.Tensor, token: int) -> float:
+def _probability(decoder: Model, ids: torch.Tensor, token: int) -> float:
     return float(decoder.hf(input_ids=ids, use_cache=False).logits[0, -1].float().softmax(-1)[token])
 
 

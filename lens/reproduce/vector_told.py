@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .. import vectors
-from ..engine.walk.decoder import Decoder
+from ..engine.model import Model
 from ..measure.statistics import Interval
 from ..models import load
 from ..organisms.symbols_suite import Suite
@@ -85,7 +85,7 @@ def _model(
     strengths: Sequence[float],
 ) -> list[dict[str, Any]]:
     suite = Suite(seed, len(tokenizer_of(model)) - len(Suite(seed, 1).vocabulary) + 1)
-    heads = Decoder.of(model).n_layers * Decoder.of(model).n_heads
+    heads = Model.of(model).n_layers * Model.of(model).n_heads
     how = {"template": "symbols", "seed": seed, "progress": False}
     rows = []
     for name in tasks or suite.shown:

@@ -6,30 +6,65 @@ import datetime
 import functools
 import importlib.metadata as metadata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from ..engine.sessions import hash_of
-from ..engine.walk.decoder import Decoder
 from ..models import name_of, weight_hash
 from ..models.state import State, identity
 from ..prompts import Pair
+from .errors import ResultError
 
 _PACKAGES = ("torch", "transformers", "transformer-lens", "xarray")
 
 
+@runtime_checkable
+class Served(Protocol):
+    """What a result was computed with, as far as a record asks: the engine's view of a model, for one."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+    def served(self) -> Mapping[str, Any]:
+        """Which path served (``name``), and why not a faster one (``why``); may still change until the result is
+        stamped.
+        """
+        ...
+
+    def weights(self) -> str:
+        """The hash of the weights."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plainly:
+    """A model, or a part of one, that was run by itself, without edited runs."""
+
+    model: Any
+    dtype: torch.dtype
+    device: torch.device
+
+    def served(self) -> Mapping[str, Any]:
+        """The model's own forward."""
+        return {"name": "forward", "why": None}
+
+    def weights(self) -> str:
+        """The hash of the weights."""
+        return weight_hash(self.model)
+
+
 def record_of(
     model: Any,
-    decoder: Decoder,
+    view: Served,
     kind: str,
     call: Mapping[str, Any],
     pairs: Sequence[Pair] = (),
     *,
     seed: int | None = None,
     status: str = "partial",
-    engine: str = "fast",
     store: Any = None,
     state: State | None = None,
 ) -> dict[str, Any]:
@@ -42,6 +77,7 @@ def record_of(
     plain: slices, ranges and arrays become what JSON can hold.
 
     Args:
+        view: what computed it. ``path`` of the record says which path served, the slowest of those that did.
         store: where the result is written region by region, if it is; then every weight is read for the hash.
         state: of the model, where the very call that is recorded has compared it (that of a `Decoder.of` in it); None:
             compared now.
@@ -50,10 +86,8 @@ def record_of(
         ResultError: with ``store``, a model or a metric whose content cannot be told: the store could return another
             one's values.
     """
-    from .errors import ResultError
-
-    # a decoder that was made for an earlier call says what the model was then
-    told = identity(model.hf, None) if isinstance(model, Decoder) else identity(model, state)
+    # a view that was made for an earlier call says what the model was then
+    told = identity(model.hf, None) if isinstance(model, Served) else identity(model, state)
     unidentified = told.unidentified or call.get("metric_unidentified")
     if store is not None and unidentified:
         what = "model" if told.unidentified else f"metric={call.get('metric')!r}"
@@ -64,15 +98,15 @@ def record_of(
     return {
         "kind": kind,
         "status": status,
-        "engine": engine,
+        "path": view.served(),
         "seed": seed,
         "call": {k: plain(v) for k, v in call.items()},
         "model": {
             "name": name_of(model),
-            "hash": hash_of(model) if store is None else weight_hash(model, anew=True),
+            "hash": view.weights() if store is None else weight_hash(model, anew=True),
             **told.record(),
-            "dtype": str(decoder.dtype).removeprefix("torch."),
-            "device": str(decoder.device),
+            "dtype": str(view.dtype).removeprefix("torch."),
+            "device": str(view.device),
         },
         "pairs": [
             dict(

@@ -23,8 +23,8 @@ from ..engine.lengths import require_alike
 from ..engine.linear import Linear, inputs_of
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden
 from ..models import weight_hash
+from ..progress import hidden
 from .data import Tokens, chosen, fitting, running, tokens_of
 from .errors import SubspaceError
 from .sums import LINES, File, Sums, lines_of

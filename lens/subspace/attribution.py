@@ -33,9 +33,9 @@ from ..engine.memory import out_of_memory
 from ..engine.places import alone
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden
 from ..models import weight_hash
 from ..notices import warn
+from ..progress import hidden
 from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
 from .errors import SubspaceError
 from .scores import Scores, neuron_scores

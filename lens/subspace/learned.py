@@ -21,8 +21,8 @@ from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
-from ..engine.sweeps import hidden
 from ..models import weight_hash
+from ..progress import hidden
 from .attribution import multiplied
 from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
 from .errors import SubspaceError

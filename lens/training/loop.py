@@ -27,9 +27,9 @@ from ..engine.lengths import require_readable
 from ..engine.recompute import checkpointing
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
-from ..engine.sweeps import hidden
 from ..models.fused import fused_layers
 from ..notices import warn
+from ..progress import hidden
 from .checkpoints import Checkpoints
 from .recipe import Recipe, Rows, TrainingError, order_of, step_seed
 

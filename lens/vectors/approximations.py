@@ -34,11 +34,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..engine.autograd import require_autograd
+from ..engine.last_token import last_token
+from ..engine.model import Model
+from ..engine.pieces import batches_of, run_bytes
 from ..engine.runs import Runs
 from ..engine.stopping import says_stop
-from ..engine.sweeps import Values, _batches, hidden, run_bytes
-from ..engine.walk.decoder import Decoder
-from ..engine.walk.forward import Layout, attention, feed_forward
+from ..engine.sweep import Values
+from ..progress import hidden
 from .errors import VectorError
 
 #: Logits that "ig" holds at once, each several times over for the way back.
@@ -46,7 +48,7 @@ _LOGITS = 1 << 24
 
 
 def estimate(
-    decoder: Decoder,
+    decoder: Model,
     prompts: Sequence[Any],
     z: Float[Tensor, "layer head d_head"],
     method: str,
@@ -65,7 +67,7 @@ def estimate(
     sizes = [run_bytes(decoder, len(p), ("z",)) for p in prompts]
     bar = tqdm(total=len(prompts), desc=method, unit="prompt", delay=2.0, leave=False, disable=hidden(progress))
     try:
-        for batch in _batches(sizes, memory_mb * 2**20 * 0.5):
+        for batch in batches_of(sizes, memory_mb * 2**20 * 0.5):
             runs = Runs.record(decoder, [prompts[i].ids for i in batch], keep=("z",))
             for k, i in enumerate(batch):
                 if says_stop(stop):
@@ -89,12 +91,14 @@ def estimate(
 class _LastToken:
     """The last token of one prompt, run again with gradients as often as there are rows."""
 
-    def __init__(self, decoder: Decoder, runs: Runs, prompt: int, target: int, metric: str):
-        self.decoder, self.runs, self.target, self.metric = decoder, runs, target, metric
-        self.start, self.n = runs.starts[prompt], runs.lengths[prompt] - 1
-        self.at = self.start + self.n
-        self.z: Float[Tensor, "layer head d_head"] = torch.stack([x[self.at] for x in runs.kept["z"]])
-        self.rope = decoder.rope(self.n + 1)
+    def __init__(self, decoder: Model, runs: Runs, prompt: int, target: int, metric: str):
+        self.decoder, self.target, self.metric = decoder, target, metric
+        self.at = runs.starts[prompt] + runs.lengths[prompt] - 1
+        self.final = runs.final[self.at]
+        self.rows = last_token(runs, prompt)
+        self.z: Float[Tensor, "layer head d_head"] = torch.stack(
+            [runs.get("z", l)[self.at] for l in range(decoder.n_layers)]
+        )
 
     def _score(self, resid: Float[Tensor, "rows d_model"]) -> Float[Tensor, " rows"]:
         """Log-probability of the answer's first token."""
@@ -103,36 +107,11 @@ class _LastToken:
 
     @torch.no_grad()
     def logprob(self) -> float:
-        return float(self._score(self.runs.resid[-1][self.at][None]))
+        return float(self._score(self.final[None]))
 
     def _finish(self, resid: Tensor) -> Tensor:
         score = self._score(resid)
         return (score.exp() if self.metric == "prob" else score).sum()
-
-    def _layout(self, n: int) -> Layout:
-        """So many rows of this token, all after the prompt's other tokens."""
-        rows = torch.arange(n, device=self.z.device)
-        return Layout(
-            rows,
-            torch.full_like(rows, self.n),
-            n,
-            self.n + 1,
-            after=[(rows[None, :, None], slice(self.start, self.at), None)],
-        )
-
-    def _attention(self, layer: int, x: Tensor, lay: Layout, *tap: Callable[[str, Tensor], Tensor]) -> Tensor:
-        return attention(self.decoder.blocks[layer], x, lay, self.rope, (self.runs.k[layer], self.runs.v[layer]), *tap)
-
-    def _layers(self, x: Tensor, tap: Callable[[int, str, Tensor], Tensor]) -> Tensor:
-        """Rows of this token from the first layer's input to the end."""
-        lay = self._layout(len(x))
-        for l in range(self.decoder.n_layers):
-
-            def of_layer(site, t, l=l):
-                return tap(l, site, t)
-
-            x = feed_forward(self.decoder.blocks[l], x, self._attention(l, x, lay, of_layer), of_layer)
-        return x
 
     def estimate(self, means: Tensor, method: str, steps: int) -> Float[Tensor, "layer head"]:
         require_autograd(VectorError, f"method={method!r}")
@@ -160,7 +139,7 @@ class _LastToken:
 
         def tap(layer: int, site: str, t: Tensor) -> Tensor:
             if site == "z":
-                t = t if t.requires_grad else t.detach().requires_grad_()
+                t = t.clone() if t.requires_grad else t.detach().clone().requires_grad_()
                 seen.append(t)
             elif drop and site in ("attn_out", "mlp_out") and t.requires_grad:
                 flows = torch.ones(rows, 1, dtype=torch.bool, device=t.device)
@@ -168,22 +147,15 @@ class _LastToken:
                 t = torch.where(flows, t, t.detach())
             return t
 
-        resid = self._layers(self.runs.resid[0][self.at].expand(rows, -1).clone(), tap)
+        resid = self.rows.whole(rows, tap)
         grads = torch.autograd.grad(self._finish(resid), seen, allow_unused=True)
         return torch.stack([torch.zeros_like(t) if g is None else g for g, t in zip(grads, seen)])
 
     def _along(self, layers: range, means: Tensor, steps: int) -> Float[Tensor, "layer head d_head"]:
         """For each of these layers, the mean gradient at its z over the midpoints of ``steps`` parts of the way to the
-        mean: its rows join the walk there.
+        mean.
         """
         share = (torch.arange(steps, device=means.device, dtype=means.dtype) + 0.5)[:, None, None] / steps
-        moved = [(self.z[l] + share * (means[l] - self.z[l])).detach().requires_grad_() for l in layers]
-        x = self.runs.resid[0][:0]
-        for l in range(layers[0], self.decoder.n_layers):
-            block, before = self.decoder.blocks[l], [x] if len(x) else []
-            out = [self._attention(l, x, self._layout(len(x)))] if before else []
-            if l in layers:
-                before.append(self.runs.resid[l][self.at].expand(steps, -1))
-                out.append(block.out(moved[l - layers[0]]))
-            x = feed_forward(block, torch.cat(before), torch.cat(out))
-        return torch.stack(torch.autograd.grad(self._finish(x), moved)).mean(1)
+        moved = {l: (self.z[l] + share * (means[l] - self.z[l])).detach().requires_grad_() for l in layers}
+        resid = self.rows.joining(moved)
+        return torch.stack(torch.autograd.grad(self._finish(resid), list(moved.values()))).mean(1)

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from ..arguments import Count, Draws, FilePath, HFModel, Index, Layers, Seed, Size, Token, door, shown, unfit
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
-from ..engine.walk.decoder import Decoder
 from ..models import weight_hash
 from ..results import dataset as results
 from .errors import VectorError
@@ -63,7 +63,7 @@ def head_count_curve(
     """
     from .heads import top_heads
 
-    task, decoder = as_task(task), Decoder.of(model)
+    task, decoder = as_task(task), Model.of(model)
     total = decoder.n_layers * decoder.n_heads
     counts = [counts] if isinstance(counts, int) else [int(c) for c in counts]
     if not counts or len(set(counts)) < len(counts) or max(counts) > total:

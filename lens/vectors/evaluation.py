@@ -18,11 +18,11 @@ import xarray as xr
 
 from ..arguments import Draws, FilePath, HFModel, Layers, Number, Positive, Seed, Share, Size, Token, Whole, door, shown
 from ..engine.edits import Edit
-from ..engine.runs import Runs
+from ..engine.model import Model
+from ..engine.pieces import Cell, run_bytes
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.sweeps import Cell, Values, run_bytes, sweep
-from ..engine.walk.decoder import Decoder
+from ..engine.sweep import Sweep, Values, alone
 from ..measure import statistics
 from ..measure.answers import ANSWER, SCORES
 from ..notices import warn
@@ -125,7 +125,7 @@ def evaluate(
 
     Source: Todd et al. 2024 (one layer, strength 1, first token); distributed insertion: ours.
     """
-    task, decoder = as_task(task), Decoder.of(model)
+    task, decoder = as_task(task), Model.of(model)
     named = _vectors(vectors, decoder, distributed, seed)
     strengths, conditions = _strengths(strengths), _conditions(conditions)
     position = "all_new" if position == "new" else position
@@ -162,12 +162,6 @@ def evaluate(
                 for si, strength in enumerate(strengths):
                     yield Cell((li, si, vi), li, _edits(vector, layer, at, strength))
 
-    def make_runs(batch, tails):
-        runs = Runs.record(
-            decoder, [torch.cat([flat[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=()
-        )
-        return runs, runs
-
     call = dict(
         layers=layers,
         strengths=strengths,
@@ -203,49 +197,36 @@ def evaluate(
             xr.Dataset(of, coords), record | {"status": values.status, "seconds": round(values.seconds, 4)}
         )
 
-    values = Values.empty(len(flat), shape, ANSWER.scores)
-    disk = skip = notify = None
-    if store is not None:
-        disk = SweepStore(store, labelled(values), regions={"item": REGION, "layer": 1})
-        record["model"] |= disk.said
-        values.value[...], values.base[...] = _held(disk.held(), values)
+    def held(ds: xr.Dataset, values: Values) -> None:
+        values.value[...], values.base[...] = _held(ds, values)
 
-        def skip(i, l):
-            return bool(disk.done[i // kinds, l])
-
-    if on_part is not None or disk is not None:
-
-        def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
-            now = labelled(v)
-            if disk is not None:
-                disk.write(now.isel(item=sorted({i // kinds for i in batch}), layer=slice(*span)))
-            if on_part is not None:
-                on_part(now)
-
-    waiting = int(np.prod(shape)) * _CELL_BYTES
-    values = sweep(
+    grid = Sweep(
         decoder,
         flat,
         [len(p) for p in flat],
         shape,
         cells,
-        make_runs,
+        alone(decoder, [p.ids for p in flat]),
         ANSWER,
-        clean_is_base=True,
-        bytes_per_prompt=lambda i: run_bytes(decoder, len(flat[i]) + len(flat[i].answer_ids), ()) + waiting,
+        label="vectors",
+        bytes_of=lambda i: run_bytes(decoder, len(flat[i]) + len(flat[i].answer_ids), ()),
+        waiting=int(np.prod(shape)) * _CELL_BYTES,
+        axis="item",
+        per=kinds,
+        region=REGION,
+    )
+    return grid.run(
+        labelled,
+        record=record,
+        store=None
+        if store is None
+        else lambda template: SweepStore(store, template, regions={"item": REGION, "layer": 1}),
+        held=held,
         memory_mb=memory_mb,
         progress=progress,
         stop=stop,
-        on_part=notify,
-        skip=skip,
-        values=values,
-        multiple=(REGION if disk else 1) * kinds,
-        label="vectors",
+        on_part=on_part,
     )
-    done = labelled(values)
-    if disk is not None:
-        disk.finish(done)
-    return done
 
 
 def _held(held: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
@@ -258,7 +239,7 @@ def _held(held: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
     return read("", axes).reshape(values.value.shape), read("base_", axes[:2]).reshape(values.base.shape)
 
 
-def _vectors(vectors: Any, decoder: Decoder, distributed: bool, seed: int) -> dict[str, Vector | LayerVectors]:
+def _vectors(vectors: Any, decoder: Model, distributed: bool, seed: int) -> dict[str, Vector | LayerVectors]:
     if isinstance(vectors, (Vector, LayerVectors)):
         named = {vectors.name: vectors, "random": random_like(vectors, seed)}
     elif vectors:

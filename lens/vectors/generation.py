@@ -11,9 +11,9 @@ from ..arguments import Draws, HFModel, Index, NonNegative, Number, Seed, Token,
 from ..engine.edits import Edit
 from ..engine.generation import Generated, as_text, write
 from ..engine.lengths import require_readable
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.walk.decoder import Decoder
 from ..measure.reading import start_token
 from ..prompts import PromptError
 from ..tokens import require_known, tokenize, tokenizer_of
@@ -53,7 +53,7 @@ def prompt_ids(
         return ids.long()
     if not prompt.strip():
         raise VectorError(unfit(name, prompt, "text that is more than spaces"))
-    first, ids = start_token(model, Decoder.of(model), start), tokenize(tokenizer, prompt)
+    first, ids = start_token(model, Model.of(model), start), tokenize(tokenizer, prompt)
     try:
         require_known(tokenizer, prompt, ids, name)
     except PromptError as error:
@@ -141,7 +141,7 @@ def generate(
         return ()
 
     if vector is not None:
-        decoder = Decoder.of(model)
+        decoder = Model.of(model)
         require_width(decoder, vector)
         if layer is None:
             raise VectorError(

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import HFModel, Size, door, unfit
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.walk.decoder import Decoder
 from ..measure.answers import ANSWER, SCORES
 from ..measure.reading import recorded
 from ..notices import warn
@@ -66,7 +66,7 @@ class Means:
         raise VectorError(f"site={site}: means are kept of 'z' and of 'resid_post'.")
 
     @door(VectorError)
-    def fits(self, decoder: Decoder) -> "Means":
+    def fits(self, decoder: Model) -> "Means":
         """Itself, on the model's device.
 
         Raises: VectorError: means of a model of another shape.
@@ -108,7 +108,7 @@ def mean_activations(
     """
     if not len(prompts):
         raise VectorError("prompts=[] holds none; give at least one.")
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     if source is None:
         source = "instruction" if prompts[0].kind == "instruction" else "demonstrations"
     widths = (decoder.n_layers, decoder.n_heads, decoder.d_head), (decoder.n_layers, decoder.d_model)
@@ -122,13 +122,11 @@ def mean_activations(
             [last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device) for k, i in enumerate(batch)]
         )
         correct = (
-            ANSWER.many(decoder, runs.resid[-1][reads], [prompts[i] for i in batch])[
-                :, list(SCORES).index("exact")
-            ].cpu()
+            ANSWER.many(decoder, runs.final[reads], [prompts[i] for i in batch])[:, list(SCORES).index("exact")].cpu()
             == 1
         )
         right += int(correct.sum())
-        of_z = torch.stack([x[last] for x in runs.kept["z"]]).double().cpu()
+        of_z = torch.stack([runs.get("z", l)[last] for l in range(decoder.n_layers)]).double().cpu()
         of_resid = torch.stack([x[last] for x in runs.resid[1:]]).double().cpu()
         for k, chosen in enumerate((slice(None), correct)):
             z[k] += of_z[:, chosen].sum(1)

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ..arguments import Draws, FilePath, HFModel, Positive, Seed, Size, Token, door
 from ..engine.edits import Edit
-from ..engine.effective import is_plain
 from ..engine.metrics import Metric
+from ..engine.model import Model
+from ..engine.pieces import Cell, run_bytes
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
-from ..engine.sweeps import Cell, Values, run_bytes, sweep
-from ..engine.walk.decoder import Decoder
+from ..engine.sweep import Sweep, Values, alone
 from ..notices import warn
 from ..results import dataset as results
 from ..results.record import record_of
@@ -45,16 +45,17 @@ _LOGIT_BYTES = 4 << 20
 _CELL_BYTES = 900
 
 
-def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, " rows"]:
+def first_logprob(decoder: Model, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, " rows"]:
     """Ln p of the answer's first token (nats), from the final residual stream at the last token; the vocabulary is read
     in blocks and never held whole.
     """
-    x, target = decoder.norm(resid[0][:, 0]), encoded.answer_ids[0]
-    own = is_plain(decoder.head)
-    whole = None if own else decoder.head(x)
-    weight, bias = (decoder.head.weight, decoder.head.bias) if own else (None, None)
+    x, target, linear = resid[0][:, 0], encoded.answer_ids[0], decoder.linear_head()
+    own = linear is not None
+    whole = None if own else decoder.unembed(x)
+    x = linear[0](x) if own else x
+    weight, bias = (linear[1].weight, linear[1].bias) if own else (None, None)
     size = max(256, _LOGIT_BYTES // (4 * max(1, len(x))))
-    highest = x.new_full((len(x),), float("-inf"), dtype=torch.float32)
+    highest = torch.full((len(x),), float("-inf"), dtype=torch.float32, device=x.device)
     total, wanted = torch.zeros_like(highest), torch.zeros_like(highest)
     for a in range(0, decoder.d_vocab, size):
         # the part is changed in place below
@@ -63,7 +64,7 @@ def first_logprob(decoder: Decoder, resid: Sequence[Tensor], encoded: Any, clean
             if own
             else whole[:, a : a + size].clone()
         )
-        logits = decoder.capped(logits).float()
+        logits = (decoder.capped(logits) if own else logits).float()
         if a <= target < a + size:
             wanted = logits[:, target - a].clone()
         new = torch.maximum(highest, logits.amax(-1))
@@ -137,7 +138,7 @@ def head_effects(
             f"store={str(store)!r}: method={method!r} takes little longer than reading it back; leave `store` out, or"
             " use method='exact'."
         )
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     prompts = build(
         model,
         task,
@@ -214,42 +215,23 @@ def head_effects(
                 None if on_part is None else lambda v: on_part(labelled(v)),
             )
         )
-    values, disk, skip, notify = Values.empty(len(prompts), (decoder.n_layers, decoder.n_heads)), None, None, None
-    if store is not None:
-        disk = SweepStore(store, labelled(values), regions={"prompt": REGION, "layer": 1})
-        record["model"] |= disk.said
-        held = disk.held()["edited"].transpose("prompt", "layer", "head").values
-        values.value[...] = np.log(held) if metric == "prob" else held
 
-        def skip(i, l):
-            return bool(disk.done[i, l])
+    def held(ds: xr.Dataset, values: Values) -> None:
+        edited, base = ds["edited"].transpose("prompt", "layer", "head").values, ds["base"].values
+        values.value[...], values.base[...] = (np.log(edited), np.log(base)) if metric == "prob" else (edited, base)
 
-    if on_part is not None or disk is not None:
-
-        def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
-            now = labelled(v)
-            if disk is not None:
-                disk.write(now.isel(prompt=list(batch), layer=slice(*span)))
-            if on_part is not None:
-                on_part(now)
-
-    values = exact(
-        decoder,
-        prompts,
-        means.z,
+    return effects_of_heads(decoder, prompts, means.z).run(
+        labelled,
+        record=record,
+        store=None
+        if store is None
+        else lambda template: SweepStore(store, template, regions={"prompt": REGION, "layer": 1}),
+        held=held,
         memory_mb=memory_mb,
         progress=progress,
         stop=stop,
-        on_part=notify,
-        skip=skip,
-        values=values,
-        multiple=REGION if disk else 1,
+        on_part=on_part,
     )
-    done = labelled(values)
-    if disk is not None:
-        disk.finish(done)
-        done = labelled(_whole(values, disk, metric)) if skip is not None else done
-    return done
 
 
 def _shared_first_tokens(model: Any, task: Task, template: Template) -> int:
@@ -266,18 +248,9 @@ def _shared_first_tokens(model: Any, task: Task, template: Template) -> int:
     return count
 
 
-def _whole(values: Values, disk: SweepStore, metric: str) -> Values:
-    """With the unedited scores of prompts that were there before."""
-    base = disk.held()["base"].values
-    values.base = np.where(np.isnan(values.base), np.log(base) if metric == "prob" else base, values.base)
-    return values
-
-
-def exact(
-    decoder: Decoder, prompts: Sequence[TaskPrompt], z: Float[Tensor, "layer head d_head"], **options: Any
-) -> Values:
-    """Log-probabilities of every prompt's first answer token with each head's output at the last token replaced by `z`,
-    ``[prompt, layer, head]``; `options`: see `sweep`.
+def effects_of_heads(decoder: Model, prompts: Sequence[TaskPrompt], z: Float[Tensor, "layer head d_head"]) -> Sweep:
+    """The grid of log-probabilities of every prompt's first answer token with each head's output at the last token
+    replaced by `z`, ``[prompt, layer, head]``.
     """
     z = z.to(device=decoder.device, dtype=decoder.dtype)
     lengths = [len(p) for p in prompts]
@@ -288,25 +261,18 @@ def exact(
             for h in range(decoder.n_heads):
                 yield Cell((l, h), l, (Edit(Site("z", layer=l, head=h, position=at), "replace", z[l, h]),))
 
-    def make_runs(batch, tails):
-        runs = Runs.record(
-            decoder, [torch.cat([prompts[i].ids.to(decoder.device), t]) for i, t in zip(batch, tails)], keep=("z",)
-        )
-        return runs, runs
-
-    waiting = decoder.n_layers * decoder.n_heads * _CELL_BYTES
-    return sweep(
+    return Sweep(
         decoder,
         prompts,
         lengths,
         (decoder.n_layers, decoder.n_heads),
         cells,
-        make_runs,
+        alone(decoder, [p.ids for p in prompts], ("z",)),
         FIRST,
-        clean_is_base=True,
-        bytes_per_prompt=lambda i: run_bytes(decoder, lengths[i], ("z",)) + waiting,
         label="head effects",
-        **options,
+        bytes_of=lambda i: run_bytes(decoder, lengths[i], ("z",)),
+        waiting=decoder.n_layers * decoder.n_heads * _CELL_BYTES,
+        region=REGION,
     )
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..arguments import Draws, FilePath, HFModel, Seed, Size, Token, door, shown
-from ..engine.walk.decoder import Decoder
+from ..engine.model import Model
 from ..measure.answers import read_answers
 from ..measure.reading import start_token
 from ..notices import warn
@@ -150,7 +150,7 @@ def _demos(
 
 
 def _encoder(model: Any, template: Template, start: Any) -> Callable[..., TaskPrompt]:
-    tokenizer, first = tokenizer_of(model), start_token(model, Decoder.of(model), start)
+    tokenizer, first = tokenizer_of(model), start_token(model, Model.of(model), start)
     lead = [] if first is None else [first]
 
     def encode(task, pair, demos, fixed, kind, instruction, sentence) -> TaskPrompt:
@@ -177,5 +177,5 @@ def answered(model: HFModel, prompts: Sequence[TaskPrompt], *, first: bool = Fal
     """
     if not len(prompts):
         raise VectorError("prompts=[] holds none; give at least one.")
-    scores = read_answers(Decoder.of(model), [p.ids for p in prompts], [p.answer_ids for p in prompts])
+    scores = read_answers(Model.of(model), [p.ids for p in prompts], [p.answer_ids for p in prompts])
     return scores[:, 2] == 0 if first else scores[:, 3] == 1

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..arguments import Draws, Filled, HFModel, Index, Seed, Token, door
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
-from ..engine.walk.decoder import Decoder
 from ..measure.reading import recorded, start_token
 from ..models import weight_hash
 from .errors import VectorError
@@ -53,7 +53,7 @@ def contrast(
     Source: Rimsky et al. 2024, Steering Llama 2 via Contrastive Activation Addition (difference of means; there from
         pairs); the reliability is ours.
     """
-    decoder = Decoder.of(model)
+    decoder = Model.of(model)
     chosen = None if layer is None else indices(layer, decoder.n_layers, "layer")[0]
     sets = [
         _read(model, decoder, texts, name, position, start)
@@ -78,7 +78,7 @@ def contrast(
 
 
 @torch.no_grad()
-def _read(model: Any, decoder: Decoder, texts: Sequence[str], name: str, position: str, start: Any) -> Tensor:
+def _read(model: Any, decoder: Model, texts: Sequence[str], name: str, position: str, start: Any) -> Tensor:
     """Every text's residual stream after each layer at the position, `[text, n_layers, d_model]` in float32 on the
     CPU.
     """

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from .. import files, reading
 from ..arguments import Count, Draws, FilePath, HFModel, Index, Number, Seed, Size, Token, door, shown
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..engine.walk.decoder import Decoder
 from ..measure.reading import norm_scale, through_norm
 from ..measure.readout import before_post_norm
 from ..models import weight_hash
@@ -131,7 +131,7 @@ class Vector:
 
         It is a readout, not an effect: vectors that do the same may decode to different tokens (Todd et al. 2024).
         """
-        decoder = Decoder.of(model)
+        decoder = Model.of(model)
         require_width(decoder, self)
         share = decoder.unembed(self.direction.to(decoder.device, decoder.dtype)[None]).float().softmax(-1)[0]
         value, token = share.topk(min(int(k), len(share)))
@@ -315,7 +315,7 @@ def head_parts(
 
     A post-norm (OLMo 2) is applied at the scale of that layer's whole attention output for `z`.
     """
-    decoder, out = Decoder.of(model), []
+    decoder, out = Model.of(model), []
     for layer, head in heads:
         block, own = decoder.blocks[layer], z[layer].to(decoder.device).float()
         part = own[head] @ block.output_weight()[head].float()
@@ -367,7 +367,7 @@ def extract(
     from .mediation import head_effects, task_means
     from .prompts import as_task
 
-    task, decoder = as_task(task), Decoder.of(model)
+    task, decoder = as_task(task), Model.of(model)
     if source not in ("demonstrations", "instruction"):
         raise VectorError(f"source={source!r}: expected 'demonstrations' or 'instruction'.")
     if heads is None and (
@@ -429,7 +429,7 @@ def extract(
     return Vector(parts.sum(0), parts, tuple(heads), name or task.name, weight_hash(model), means.source, about)
 
 
-def _named(heads: Any, decoder: Decoder) -> tuple[tuple[int, int], ...]:
+def _named(heads: Any, decoder: Model) -> tuple[tuple[int, int], ...]:
     try:
         chosen = [(indices(l, decoder.n_layers, "layer")[0], indices(h, decoder.n_heads, "head")[0]) for l, h in heads]
     except TypeError:

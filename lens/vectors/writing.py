@@ -10,10 +10,10 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Draws, FilePath, HFModel, Index, Seed, Token, door
+from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
-from ..engine.sweeps import hidden
-from ..engine.walk.decoder import Decoder
+from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import record_of
 from .errors import VectorError
@@ -63,7 +63,7 @@ def written(
 
     Source: Todd et al. 2024 (natural text: the answer within five generated tokens).
     """
-    task, decoder = as_task(task), Decoder.of(model)
+    task, decoder = as_task(task), Model.of(model)
     named = _turns(vectors, decoder)
     at = indices(layer, decoder.n_layers, "layer")[0]
     strength = float(strength)
@@ -134,7 +134,7 @@ def written(
     )
 
 
-def _turns(vectors: Any, decoder: Decoder) -> dict[str, tuple[Given, ...]]:
+def _turns(vectors: Any, decoder: Model) -> dict[str, tuple[Given, ...]]:
     """The vectors of each name, in turn."""
     given = {vectors.name: vectors} if isinstance(vectors, Given) else vectors
     if not given:

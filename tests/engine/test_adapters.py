@@ -186,7 +186,10 @@ def test_a_sweep_sees_an_adapter_that_was_trained_after_the_first(kind):
     shaken(model)
     assert abs(difference(model) - before) > 1e-2
     found = lens.patch(model, PAIR, "resid_pre", progress=False)
-    assert float(found.clean) == pytest.approx(difference(model), abs=1e-4) and lens.record(found)["engine"] == "fast"
+    assert (
+        float(found.clean) == pytest.approx(difference(model), abs=1e-4)
+        and lens.record(found)["path"]["name"] == "walk"
+    )
     assert sums(direct_logit_attribution(model, PAIR)) == pytest.approx(difference(model), abs=1e-4)
 
 
@@ -343,7 +346,10 @@ def test_wrappers_that_do_more_than_their_layers_are_not_walked():
     begins = adapted("llama", lora("llama", alora_invocation_tokens=[5]))
     with pytest.warns(UserWarning, match="full forward"):
         found = lens.patch(begins, PAIR, "resid_pre", progress=False)
-    assert float(found.clean) == pytest.approx(difference(begins), abs=1e-5) and lens.record(found)["engine"] == "hooks"
+    assert (
+        float(found.clean) == pytest.approx(difference(begins), abs=1e-5)
+        and lens.record(found)["path"]["name"] == "hooks"
+    )
     for kind in ("llama", "gpt2"):
         virtual = adapted(kind, peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"))
         with pytest.raises(UnsupportedModel, match="PROMPT_TUNING"):

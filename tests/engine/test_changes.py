@@ -272,7 +272,7 @@ def test_two_threads_put_edits_on_and_off_without_a_trace():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), saved))
 
 
-@pytest.mark.parametrize("path", ["fast", "hooks"])
+@pytest.mark.parametrize("path", ["walk", "hooks"])
 def test_two_threads_that_sweep_one_model_get_the_numbers_of_each_alone(path):
     model = speaking()
     if path == "hooks":

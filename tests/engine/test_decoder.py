@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from lens.engine.errors import UnsupportedModel
+from lens.engine.errors import RunError, UnsupportedModel
 from lens.engine.runs import Runs
 from lens.engine.walk.decoder import Decoder
 from tests.models import KINDS, tiny
@@ -94,7 +94,7 @@ def test_a_prompt_beyond_the_sliding_window_is_exact_and_one_beyond_the_position
         ids = torch.arange(n)
         own = Decoder.of(model).unembed(Runs.record(model, [ids]).resid[-1])
         assert (own - model(ids[None]).logits[0]).abs().max() <= 1e-4
-    with pytest.raises(UnsupportedModel, match="41 tokens is longer than the 40 positions"):
+    with pytest.raises(RunError, match="41 tokens is longer than the model's 40 positions"):
         Runs.record(model, [torch.arange(41)])
 
 

@@ -13,7 +13,7 @@ from lens import Edit, EditError, Site, SiteError
 from lens.engine.runs import Runs
 from lens.engine.sites import HEADED, SITES
 from tests import naive
-from tests.engine.test_walk import changed
+from tests.naive import changed
 from tests.models import KINDS, tiny
 
 LENGTH = 7

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import lens
-from lens.engine import sweeps
+from lens.engine import model as engine_model
+from lens.engine import sweep as sweeps
 from lens.engine.memory import OutOfMemoryError, out_of_memory
 from lens.engine.walk import rows as walk
 from lens.measure import likelihood, scoring
@@ -54,8 +55,8 @@ def narrow(function, most, size):
     [
         ("attention", 40, walk, "attention", lambda block, h, *rest: len(h)),
         ("feed forward", 17, walk, "feed_forward", lambda block, h, *rest: len(h)),
-        ("rows of a walk", 5, sweeps, "walk", lambda base, rows, *rest: len(rows)),
-        ("unedited runs", 2, sweeps, "_Batch", lambda decoder, batch, *rest: len(batch)),
+        ("rows of a walk", 5, engine_model, "walk", lambda base, rows, *rest: len(rows)),
+        ("unedited runs", 2, sweeps, "Batch", lambda decoder, batch, *rest: len(batch)),
     ],
 )
 def test_a_sweep_with_less_room_has_the_same_numbers(monkeypatch, what, most, place, name, size):
@@ -69,8 +70,8 @@ def test_a_sweep_with_less_room_has_the_same_numbers(monkeypatch, what, most, pl
 
 
 def test_no_room_for_a_single_row_names_the_setting(monkeypatch):
-    limited, _ = narrow(sweeps.walk, 0, lambda base, rows, *rest: len(rows))
-    monkeypatch.setattr(sweeps, "walk", limited)
+    limited, _ = narrow(engine_model.walk, 0, lambda base, rows, *rest: len(rows))
+    monkeypatch.setattr(engine_model, "walk", limited)
     with pytest.raises(OutOfMemoryError, match=r"memory_mb=17: the memory of cpu ran out.*smaller memory_mb") as told:
         lens.patch(speaking(), PAIRS[0], memory_mb=17, progress=False)
     assert isinstance(told.value, lens.Error) and isinstance(told.value, torch.OutOfMemoryError)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from lens.engine import metrics
-from lens.engine import runs as recording
 from lens.engine.edits import Edit
 from lens.engine.runs import Runs
 from lens.engine.sites import SITES, Site
 from lens.engine.walk import rows as walking
+from lens.engine.walk import runs as recording
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.rows import walk
 from tests import naive

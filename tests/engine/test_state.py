@@ -8,9 +8,11 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 
 import lens
-from lens.engine.errors import UnsupportedModel
+from lens.engine.errors import RunError, UnsupportedModel
+from lens.engine.model import Model
 from lens.engine.runs import Runs
 from lens.engine.walk.decoder import Decoder
+from lens.engine.walk.runs import WalkRuns
 from lens.models.state import State, foreign, identity, user_hooks
 from tests.models import KINDS, speaking, tiny, word_tokenizer
 
@@ -55,14 +57,14 @@ def with_own_layer(kind):
 
 
 @pytest.mark.parametrize("since", [0, 10])
-@pytest.mark.filterwarnings("ignore:every cell is computed")
+@pytest.mark.filterwarnings("ignore:.*every edited run is computed")
 def test_the_unedited_value_is_the_models_own_with_a_hook_whose_strength_changes(since):
     model, strength, push = speaking(), {"now": 0.0}, torch.randn(32, generator=torch.Generator().manual_seed(0))
     model.model.layers[1].register_forward_hook(add(strength, push, since))
     for now in (0.0, 1.5, -3.0):
         strength["now"] = now
         result = patched(model)
-        assert lens.record(result)["engine"] == "hooks"
+        assert lens.record(result)["path"]["name"] == "hooks"
         assert abs(float(result.clean) - own(model)) < 1e-4
     assert "hook" in lens.record(result)["model"]["unusual"][0]
 
@@ -102,7 +104,7 @@ def _halved(module, args, out):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.filterwarnings("ignore:every cell is computed")
+@pytest.mark.filterwarnings("ignore:.*every edited run is computed")
 def test_a_change_after_a_first_sweep_is_in_the_next(change, monkeypatch):
     model = speaking()
     before = float(patched(model).clean)
@@ -118,14 +120,21 @@ def test_a_change_after_a_first_sweep_is_in_the_next(change, monkeypatch):
         lambda m: lens.patch(m, PAIR, method="attribution", progress=False),
         lambda m: lens.logit_lens(m, PAIR.clean),
         lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1)),
-        lambda m: Runs.record(m, [IDS[0]]),
     ],
 )
-def test_what_needs_written_out_blocks_refuses_a_hooked_model_by_name(call):
-    model = speaking()
-    model.model.layers[1].register_forward_hook(lambda m, args, out: None)
-    with pytest.raises((UnsupportedModel, lens.PatchError), match=r"the hook .* of model.layers.1 .*take it off"):
-        call(model)
+def test_a_persons_hook_is_part_of_every_methods_numbers(call):
+    """A hook that changes an activation, against the same change made in the weights."""
+    hooked, changed = speaking(), speaking()
+    hooked.model.layers[1].mlp.register_forward_hook(lambda m, args, out: 1.5 * out)
+    changed.model.layers[1].mlp.down_proj.weight.mul_(1.5)
+    with pytest.warns(UserWarning, match=r"the hook .* of model.layers.1.mlp .*take it off"):
+        seen = call(hooked)
+        lens.patch(hooked, PAIR, layers=[1], progress=False)
+    want = call(changed)
+    for name, value in want.data_vars.items():
+        if value.dtype.kind == "f":
+            np.testing.assert_allclose(seen[name], value, rtol=1e-3, atol=1e-4)
+    assert lens.record(seen)["path"]["name"] == "hooks"
 
 
 def test_a_text_on_which_the_model_does_something_else_goes_the_slow_way():
@@ -141,12 +150,12 @@ def test_a_text_on_which_the_model_does_something_else_goes_the_slow_way():
             return out
 
     model = with_own_layer(Late)
+    Decoder.of(model)
     with pytest.raises(UnsupportedModel, match="text of 14 tokens"):
-        Runs.record(model, [IDS[0]])
-    try:
-        assert abs(float(patched(model).clean) - own(model)) < 1e-4
-    except UnsupportedModel:
-        pass
+        WalkRuns.of(Decoder.of(model), [IDS[0]])
+    final = Runs.record(model, [IDS[0]]).final
+    assert torch.allclose(Model.of(model).unembed(final[-1:]), model(IDS).logits[0, -1:], atol=1e-4)
+    assert abs(float(patched(model).clean) - own(model)) < 1e-4
 
 
 def test_a_text_is_compared_once_as_long_as_the_model_is_the_same(monkeypatch):
@@ -295,4 +304,6 @@ def test_a_text_on_which_the_models_own_logits_are_not_finite_is_not_taken_for_c
 
     model = with_own_layer(Breaks)
     with pytest.raises(UnsupportedModel, match="text of 14 tokens"):
-        Runs.record(model, [IDS[0]])
+        WalkRuns.of(Decoder.of(model), [IDS[0]])
+    with pytest.raises(RunError, match="not finite"):
+        patched(model)

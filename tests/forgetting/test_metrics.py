@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from scipy import stats
 
+import lens
 from lens.forgetting import (
     ForgettingError,
     Probe,
@@ -278,13 +279,13 @@ def test_random_vectors_are_drawn_for_each_task_and_seed_and_their_mean_is_one_r
     from lens.forgetting import recovery as module
 
     model, probe, old, new, _ = recovery
-    drawn, walked = {}, module._walked
+    drawn, walked = {}, module._right
 
-    def watched(decoder, of, cells, edit_of, progress):
+    def watched(view, of, shape, edit_of, progress):
         drawn[key] = {c: edit_of((c, 0, 0), 1).value.cpu() for c in range(2, 12)}
-        return walked(decoder, of, cells, edit_of, progress)
+        return walked(view, of, shape, edit_of, progress)
 
-    monkeypatch.setattr(module, "_walked", watched)
+    monkeypatch.setattr(module, "_right", watched)
     found = {}
     for key in ((0, "p"), (0, "other"), (1, "p"), (0, "p again")):
         found[key] = recover(
@@ -341,6 +342,7 @@ def test_recovery_without_the_fast_walk_is_the_same(recovery, monkeypatch):
         raise UnsupportedModel("unknown blocks")
 
     monkeypatch.setattr(Decoder, "of", refuse)
-    with pytest.warns(UserWarning, match="which is slow"):
+    monkeypatch.delitem(model.__dict__, "_mnemoscope_model", raising=False)
+    with pytest.warns(UserWarning, match="own layers.*unknown blocks"):
         slow = recover(model, probe, old, new, strengths=(1.0, 2.0), randoms=1)
-    assert slow.correct.equals(found.correct)
+    assert slow.correct.equals(found.correct) and lens.record(slow)["path"]["name"] == "layers"

@@ -6,7 +6,6 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import lens
-from lens.engine import sweeps
 from lens.engine.walk.rows import walk
 from lens.injection import Item
 from tests.models import word_tokenizer
@@ -68,7 +67,7 @@ def peak_bytes(call):
 def small_chunks(monkeypatch):
     """Chunks so small that they count for nothing beside the budgets below."""
     monkeypatch.setattr("lens.engine.walk.rows.CHUNK_TOKENS", 256)
-    monkeypatch.setattr("lens.engine.runs.CHUNK_TOKENS", 256)
+    monkeypatch.setattr("lens.engine.walk.runs.CHUNK_TOKENS", 256)
 
 
 def test_the_peak_counter_sees_temporaries():
@@ -92,7 +91,7 @@ def test_a_walk_takes_no_more_than_its_rows_are_said_to(wide, small_chunks, monk
         peaks.append(peak_bytes(lambda: out.append(real(*args, **kwargs))))
         return out[0]
 
-    monkeypatch.setattr(sweeps, "walk", measured)
+    monkeypatch.setattr("lens.engine.model.walk", measured)
     lens.injection.sweep(
         wide,
         items(20),

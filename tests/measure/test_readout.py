@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lens.models
-from lens.engine.errors import UnsupportedModel
+from lens.engine.errors import RunError
 from lens.engine.sites import SiteError
 from lens.engine.walk.decoder import Decoder
 from lens.measure.attention import pattern_scores
@@ -606,7 +606,7 @@ BAD = [
     (lambda m: attention(m, TEXT, layers=3), SiteError, "layer"),
     (lambda m: attention(m, TEXT, heads=[0, 4]), SiteError, "head"),
     (lambda m: attention(m, TEXT, heads=[]), ReadoutError, "heads"),
-    (lambda m: attention(m, "w1 " * 70), UnsupportedModel, "70 tokens"),
+    (lambda m: attention(m, "w1 " * 70), RunError, "70 tokens"),
     (lambda m: head_vocabulary(m, 3, 0, text=TEXT), SiteError, "layer"),
     (lambda m: head_vocabulary(m, 0, -5, text=TEXT), SiteError, "head"),
     (lambda m: head_vocabulary(m, 0, [1, 2], text=TEXT), ReadoutError, r"head=\[1, 2\]"),
@@ -623,7 +623,7 @@ BAD = [
     (lambda m: induction_scores(m, sequences=1), ReadoutError, "sequences"),
     (lambda m: induction_scores(m, length=10, tokens=range(9)), ReadoutError, "length"),
     (lambda m: induction_scores(m, length=5, start="w1 w2"), PromptError, "start"),
-    (lambda m: induction_scores(m, length=40), UnsupportedModel, "tokens"),
+    (lambda m: induction_scores(m, length=40), RunError, "tokens"),
     (lambda m: copying_scores(m, method="guess"), ReadoutError, "method"),
     (lambda m: copying_scores(m, tokens=["w1"]), ReadoutError, "tokens"),
     (lambda m: copying_scores(m, method="top_k", k=60), ReadoutError, "k=60"),

@@ -102,7 +102,7 @@ def test_a_users_metric_that_fails(model, metric, message):
 
 
 def test_stop_leaves_a_partial_result(model, monkeypatch):
-    import lens.engine.sweeps as sweeps
+    import lens.engine.sweep as sweeps
 
     monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
     calls = []
@@ -115,7 +115,7 @@ def test_stop_leaves_a_partial_result(model, monkeypatch):
 
 
 def test_ctrl_c_leaves_a_partial_result(model, monkeypatch):
-    import lens.engine.sweeps as sweeps
+    import lens.engine.sweep as sweeps
 
     monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
 
@@ -146,7 +146,7 @@ def test_ctrl_c_inside_the_walk_leaves_no_hook_and_a_partial_result(model, monke
 
 
 def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypatch):
-    import lens.engine.sweeps as sweeps
+    import lens.engine.sweep as sweeps
 
     monkeypatch.setattr(sweeps, "WATCHED_LAYERS", 1)
     pairs = [PAIR, lens.Pair("w4 w2 w3", corrupted="w5 w2 w3", answer=" w7", foil=" w8")]
@@ -161,7 +161,7 @@ def test_a_sweep_on_disk_is_taken_up_where_it_was_cut(model, tmp_path, monkeypat
     partial = lens.patch(model, pairs, store=path, on_part=cut)
     assert lens.record(partial)["status"] == "partial" and lens.record(lens.open(path))["status"] == "partial"
     walked = []
-    import lens.engine.sweeps as module
+    import lens.engine.model as module
 
     real = module.walk
     monkeypatch.setattr(module, "walk", lambda *a, **k: walked.append(len(a[1])) or real(*a, **k))
@@ -407,11 +407,11 @@ def test_ctrl_c_in_path_patching_keeps_the_finished_pairs(model, monkeypatch):
 
 
 def test_rows_of_one_long_prompt_are_walked_in_pieces(model, monkeypatch):
-    import lens.engine.sweeps as sweeps
+    import lens.engine.model as module
 
-    real, sizes = sweeps.walk, []
+    real, sizes = module.walk, []
     monkeypatch.setattr(
-        sweeps, "walk", lambda base, rows, *a, **k: sizes.append(len(rows)) or real(base, rows, *a, **k)
+        module, "walk", lambda base, rows, *a, **k: sizes.append(len(rows)) or real(base, rows, *a, **k)
     )
     words = " ".join(f"w{i % 90}" for i in range(1, 40))
     pair = lens.Pair(words, corrupted="w5" + words[2:], answer=" w7", foil=" w8")

@@ -11,7 +11,7 @@ import lens
 from lens import Pair, PatchError
 from lens.engine.anatomy import Anatomy
 from lens.engine.errors import UnsupportedModel
-from lens.engine.layers import Stock
+from lens.engine.model import Model
 from lens.engine.walk.decoder import Decoder
 from tests.models import tiny, word_tokenizer
 
@@ -86,7 +86,7 @@ def test_cells_before_the_first_difference_are_run(kind, direction):
     assert np.abs(want[:, :3]).max() > 0.05, "positions before the first difference matter here"
     got = lens.patch(make(kind), PAIR, "resid_pre", direction=direction, progress=False)
     np.testing.assert_allclose(got.effect.values, want, atol=1e-4)
-    assert lens.record(got)["engine"] == "hooks"
+    assert lens.record(got)["path"]["name"] == "hooks"
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "llama"])
@@ -100,9 +100,9 @@ def test_sites_inside_a_block_too(kind):
 def test_paths_that_keep_a_prefix_refuse(kind, dtype):
     model = make(kind, dtype)
     assert not Anatomy.of(model).causal
-    for path in (Decoder, Stock):
+    for path in (Decoder.of, lambda m: Model.of(m)._layers(9)):
         with pytest.raises(UnsupportedModel):
-            path.of(model)
+            path(model)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "olmo2"])
@@ -128,8 +128,11 @@ def test_answers_of_several_tokens_are_refused():
             lens.patch(make(kind), longer, metric="logprob_diff", progress=False)
 
 
-def test_attribution_and_injection_say_that_they_do_not_serve_it():
-    with pytest.raises(PatchError, match="read later ones too.*method='exact'"):
-        lens.patch(make("llama"), PAIR, method="attribution", progress=False)
-    with pytest.raises(UnsupportedModel, match="read later ones too"):
-        lens.injection.next_tokens(make("llama"), "w5 w17 w3")
+def test_readouts_and_live_injection_are_the_models_own():
+    model = make("llama")
+    want = model(CLEAN).logits[0].log_softmax(-1)
+    seen = lens.logit_lens(model, PAIR, k=97).sel(layer=2)
+    order = np.argsort(seen.top_id.values, -1)
+    np.testing.assert_allclose(np.take_along_axis(seen.top_prob.values, order, -1), want.exp().numpy(), atol=1e-5)
+    told = lens.injection.next_tokens(model, PAIR.clean, start=None)
+    np.testing.assert_allclose(told.logprobs_before.numpy(), want[-1].numpy(), atol=1e-4)

@@ -201,7 +201,7 @@ def test_a_users_metric_sees_the_logits_and_the_pair():
 
 def test_streamed_parts_come_from_the_last_layer_and_add_up():
     model, seen = speaking(), []
-    import lens.engine.sweeps as sweeps
+    import lens.engine.sweep as sweeps
 
     whole = lens.patch(model, [PAIR, OTHER])
     old, sweeps.WATCHED_LAYERS = sweeps.WATCHED_LAYERS, 1

@@ -733,7 +733,7 @@ def _child(folder, ds, body, *args) -> subprocess.Popen:
         save(ds, source)
     code = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom lens import"
-        " files\nfrom lens.engine import saving\nfrom lens.results.store import Store\nds ="
+        " files\nfrom lens.results import saving\nfrom lens.results.store import Store\nds ="
         f" saving.open_result({str(source)!r})\n{body}"
     )
     env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}

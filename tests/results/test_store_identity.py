@@ -73,7 +73,7 @@ def hooked():
     [(adapted, no_scale), (pruned, other_half), (speaking, one_value), (hooked, lambda m: STRENGTH.update(now=4.0))],
     ids=["an adapter's scale", "the mask of a pruning", "one value through .data", "a hook's strength"],
 )
-@pytest.mark.filterwarnings("ignore:every cell is computed")
+@pytest.mark.filterwarnings("ignore:.*every edited run is computed")
 def test_a_store_of_the_model_as_it_was_is_not_taken_up_for_another(make, change, tmp_path):
     STRENGTH["now"] = 0.5
     model, store = make(), tmp_path / "sweep.zarr"
@@ -124,10 +124,10 @@ def test_what_cannot_be_identified_is_refused_for_a_store_and_runs_without(tmp_p
         with pytest.raises(lens.ResultError, match=r"metric=.* cannot be identified .*TextIOWrapper.*Leave store out"):
             sweep(model, tmp_path / "sweep.zarr", metric)
         model.model.layers[1].register_forward_hook(lambda m, args, out: file.write(".") and None)
-        with pytest.warns(UserWarning, match="every cell"):
+        with pytest.warns(UserWarning, match="every edited run"):
             assert "unidentified" in lens.record(sweep(model))["model"]
         with (
-            pytest.warns(UserWarning, match="every cell"),
+            pytest.warns(UserWarning, match="every edited run"),
             pytest.raises(lens.ResultError, match="model cannot be identified"),
         ):
             sweep(model, tmp_path / "sweep.zarr")

@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..effective import innermost, linear_map, shape
+from ..effective import innermost, linear_bias, linear_map, shape
 from ..errors import UnsupportedModel
 from ..sites import SiteError
 
@@ -205,6 +205,15 @@ class Block:
         """
         weight = linear_map(self.o_proj, "attention output")[0].T
         return rearrange(weight, "(n_heads d_head) d_model -> n_heads d_head d_model", d_head=self.d_head)
+
+    def output_bias(self) -> Float[Tensor, " d_model"] | None:
+        """The bias of the output projection in float32, or None."""
+        bias = linear_bias(self.o_proj)
+        return None if bias is None else bias.float()
+
+    def values(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_kv_heads d_head"]:
+        """The values of normed rows of the stream."""
+        return self.kv(x)[1]
 
     def value_weight(self) -> Float[Tensor, "n_kv_heads*d_head d_model"]:
         """The rows of the value projection, key/value head by key/value head, as they are applied now.

@@ -14,14 +14,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...models.state import State
 from ..changes import WEIGHTS, Changes, edits_in_force
-from ..effective import is_plain, linear_map, mixing_layer, table
+from ..effective import is_plain, linear_bias, linear_map, mixing_layer, table
 from ..errors import RunError, UnsupportedModel
 from ..memory import out_of_memory
 from ..sessions import hash_of
+from ..sites import SiteError
 from .blocks import Block, Norm, part_of, unwrapped
 from .families import FAMILIES
 from .forward import Layout, Ropes, all_blocks
@@ -286,6 +287,22 @@ class Decoder:
             self._content = edits, hash_of(self.hf)
         return self._content[1:]
 
+    def require(self, site: str, layer: int) -> None:
+        """Nothing, where a layer has a site.
+
+        Raises:
+            SiteError: it has not.
+        """
+        self.blocks[layer].require(site, layer)
+
+    def has(self, site: str, layer: int) -> bool:
+        """Whether a layer has a site."""
+        try:
+            self.require(site, layer)
+        except SiteError:
+            return False
+        return True
+
     def rope(self, length: int) -> Ropes:
         """Cosine and sine tables ``[length, rot]``, by the name by which a block asks for its own (``Block.table``);
         ``(None, None)`` for learned positions.
@@ -337,6 +354,17 @@ class Decoder:
         Raises: LayerError: under an adapter that applies no fixed weight.
         """
         return linear_map(self.head, "unembedding")[0]
+
+    def linear_head(self) -> tuple[Norm, nn.Module] | None:
+        """The final norm and a plain linear layer that together give the logits, up to `capped`; None where more acts
+        on them.
+        """
+        return (self.norm, self.head) if is_plain(self.head) else None
+
+    def bias(self) -> Float[Tensor, " d_vocab"] | None:
+        """The bias of the unembedding in float32, or None."""
+        bias = linear_bias(self.head)
+        return None if bias is None else bias.float()
 
     def embeddings(self) -> Float[Tensor, "tokens d_model"]:
         """The rows of the token embedding as they are looked up now."""

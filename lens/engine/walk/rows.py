@@ -23,10 +23,10 @@ from torch import Tensor
 from ..edits import Edit
 from ..errors import RunError
 from ..memory import ERRORS, out_of_memory
-from ..runs import Runs
 from ..stopping import Stopped, says_stop
 from .forward import Layout, attention, feed_forward
 from .plan import Plan, Writes, plan
+from .runs import WalkRuns as Runs
 
 #: Tokens of one matrix product, at most: enough for full speed, and bounds the working memory.
 CHUNK_TOKENS = 2048

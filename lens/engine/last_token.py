@@ -1,0 +1,111 @@
+"""The last token of a prompt as rows of its own, with gradients: what estimates of heads' effects differentiate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .forwards import ForwardRuns
+from .gradients import forward_with
+from .runs import Runs
+from .walk.forward import Layout, attention, feed_forward
+
+#: ``(layer, site, tensor [row, ...]) -> tensor``
+Tap = Callable[[int, str, Tensor], Tensor]
+
+
+class LastToken(Protocol):
+    """Rows of one token that all continue the prompt's other tokens."""
+
+    def whole(self, rows: int, tap: Tap) -> Float[Tensor, "rows width"]:
+        """What so many rows end in, from the first layer on; ``tap`` is called at ``z``, ``attn_out`` and ``mlp_out``
+        of every layer and returns what to go on with.
+        """
+        ...
+
+    def joining(self, z: Mapping[int, Float[Tensor, "rows n_heads d_head"]]) -> Float[Tensor, "all_rows width"]:
+        """What rows end in that leave the unedited run at a layer, with its heads' outputs given: layer after layer."""
+        ...
+
+
+def last_token(runs: Runs, prompt: int) -> LastToken:
+    """The rows of a prompt's last token, by the path that made its runs."""
+    return _Own(runs, prompt) if isinstance(runs, ForwardRuns) else _Walked(runs, prompt)
+
+
+class _Walked:
+    """By the written-out blocks, on the keys and values of the unedited run. Cost: one token a row and layer."""
+
+    def __init__(self, runs: Runs, prompt: int):
+        self.decoder, self.runs = runs.decoder, runs
+        self.start, self.n = runs.starts[prompt], runs.lengths[prompt] - 1
+        self.at = self.start + self.n
+        self.rope = self.decoder.rope(self.n + 1)
+
+    def _layout(self, n: int) -> Layout:
+        """So many rows of this token, all after the prompt's other tokens."""
+        rows = torch.arange(n, device=self.decoder.device)
+        after = [(rows[None, :, None], slice(self.start, self.at), None)]
+        return Layout(rows, torch.full_like(rows, self.n), n, self.n + 1, after=after)
+
+    def _attention(self, layer: int, x: Tensor, lay: Layout, *tap: Callable[[str, Tensor], Tensor]) -> Tensor:
+        kept = self.runs.k[layer], self.runs.v[layer]
+        return attention(self.decoder.blocks[layer], x, lay, self.rope, kept, *tap)
+
+    def whole(self, rows: int, tap: Tap) -> Tensor:
+        x, lay = self.runs.resid[0][self.at].expand(rows, -1).clone(), self._layout(rows)
+        for l, block in enumerate(self.decoder.blocks):
+
+            def of_layer(site, t, l=l):
+                return tap(l, site, t)
+
+            x = feed_forward(block, x, self._attention(l, x, lay, of_layer), of_layer)
+        return x
+
+    def joining(self, z: Mapping[int, Tensor]) -> Tensor:
+        x = self.runs.resid[0][:0]
+        for l in range(min(z), self.decoder.n_layers):
+            block, before = self.decoder.blocks[l], [x] if len(x) else []
+            out = [self._attention(l, x, self._layout(len(x)))] if before else []
+            if l in z:
+                before.append(self.runs.resid[l][self.at].expand(len(z[l]), -1))
+                out.append(block.out(z[l]))
+            x = feed_forward(block, torch.cat(before), torch.cat(out))
+        return x
+
+
+class _Own:
+    """By full forwards of the model's own. Cost: the whole prompt a row."""
+
+    def __init__(self, runs: ForwardRuns, prompt: int):
+        self.model, self.ids = runs.decoder, runs.ids[prompt]
+
+    def whole(self, rows: int, tap: Tap) -> Tensor:
+        changes = {}
+        for l in range(self.model.n_layers):
+            for site in ("z", "attn_out", "mlp_out"):
+                if self.model.has(site, l):
+                    changes[site, l] = self._at_last(l, site, tap)
+        return forward_with(self.model, self.ids, changes, rows)[:, -1]
+
+    @staticmethod
+    def _at_last(layer: int, site: str, tap: Tap) -> Callable[[Tensor], Tensor]:
+        def change(x: Tensor) -> Tensor:
+            new = tap(layer, site, x[:, -1])
+            return torch.cat([x[:, :-1], new[:, None]], 1)
+
+        return change
+
+    def joining(self, z: Mapping[int, Tensor]) -> Tensor:
+        ends = []
+        for l, value in z.items():
+
+            def change(x, value=value):
+                return torch.cat([x[:, :-1], value[:, None].to(x)], 1)
+
+            ends.append(forward_with(self.model, self.ids, {("z", l): change}, len(value))[:, -1])
+        return torch.cat(ends)

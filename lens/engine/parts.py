@@ -1,0 +1,318 @@
+"""The parts of a decoder whose blocks are not written out, as weights and norms: what readouts take apart.
+
+Found on a probe and told by arithmetic: the norm before attention is the module whose output the value projection
+reads, the final norm the one between the last block and the head, and the head's own factor and cap are what the logits
+say. What cannot be told is refused by name. `FoundBlock` answers the same questions as a written-out block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .anatomy import Anatomy
+from .changes import temporary
+from .effective import LayerError, linear_bias, linear_map, norm_map
+from .places import Place, alone, evaluating
+from .sites import SiteError
+
+#: How near two tensors of a probe must be, as a share of the largest, to be called one and the same.
+_NEAR = {torch.float32: 1e-5, torch.float64: 1e-9}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A norm of the model, and what its output is multiplied by before it is used."""
+
+    module: nn.Module
+    factor: float = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out = self.module(x)
+        return out if self.factor == 1.0 else out * self.factor
+
+
+class Nothing:
+    """Where a model has no norm: hands on what it is given."""
+
+    module = None
+    factor = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
+
+
+NOTHING = Nothing()
+
+
+class Seen:
+    """What went into and came out of a model's modules in one forward on the probe."""
+
+    def __init__(self, anatomy: Anatomy):
+        self.anatomy = anatomy
+        self.came: dict[nn.Module, Tensor] = {}
+        self.went: dict[nn.Module, Tensor] = {}
+        self.calls: dict[nn.Module, int] = {}
+        #: per block, how many things it returns; 0: a tensor by itself
+        self.returned: dict[nn.Module, int] = {}
+        hf = anatomy.hf
+
+        def look(module: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
+            first = out[0] if isinstance(out, tuple) and out else out
+            self.calls[module] = self.calls.get(module, 0) + 1
+            named = kwargs.get("hidden_states") if not args else None
+            for given in (named, *args, *kwargs.values()):
+                if isinstance(given, Tensor) and given.is_floating_point():
+                    self.went[module] = given.detach()
+                    break
+            if isinstance(first, Tensor):
+                self.came[module] = first.detach()
+            self.returned[module] = len(out) if isinstance(out, tuple) else 0
+
+        with evaluating(hf), torch.no_grad(), temporary(hf) as here:
+            for module in hf.modules():
+                here.put(lambda m=module: m.register_forward_hook(alone(look), with_kwargs=True).remove)
+            self.logits = hf(anatomy.probe_ids(), use_cache=False).logits.detach()
+
+    def once(self, module: nn.Module) -> bool:
+        """Whether a module was called exactly once, with tensors going in and coming out."""
+        return self.calls.get(module) == 1 and module in self.came and module in self.went
+
+
+def ratio(one: Tensor, other: Tensor) -> float | None:
+    """The factor ``c`` for which ``one = c * other`` to rounding, or None."""
+    if one.numel() != other.numel():
+        return None
+    a, b = one.reshape(-1).double(), other.reshape(-1).double()
+    size = float(b @ b)
+    if not size or not torch.isfinite(a).all() or not torch.isfinite(b).all():
+        return None
+    if torch.equal(a, b):
+        return 1.0
+    c = float(a @ b) / size
+    near = _NEAR.get(one.dtype, 2e-2)
+    return c if c and bool((a - c * b).abs().max() <= near * a.abs().max()) else None
+
+
+class FoundBlock:
+    """The attention of one block by its parts; every question raises `SiteError` or `LayerError` where it has no
+    answer.
+
+    Attributes:
+        layer, d_head. parallel: whether the MLP reads the stream before attention has added to it.
+    """
+
+    def __init__(self, anatomy: Anatomy, layer: int, seen: Seen):
+        self.anatomy, self.layer, self.d_head = anatomy, layer, anatomy.d_head
+        self._found: dict[str, Any] = {}
+        for name, find in (("norm_attn", self._norm_attn), ("post_attn", self._post_attn)):
+            try:
+                self._found[name] = find(seen)
+            except (LayerError, SiteError) as error:
+                self._found[name] = error
+
+    def _told(self, name: str) -> Any:
+        if isinstance(found := self._found[name], Exception):
+            raise found
+        return found
+
+    @property
+    def parallel(self) -> bool:
+        return self.anatomy.is_parallel(self.layer)
+
+    def _place(self, site: str) -> Place:
+        return self.anatomy.require(site, self.layer)
+
+    @property
+    def o_proj(self) -> nn.Module:
+        """The output projection: what the heads' outputs go through."""
+        return self._place("z").module
+
+    @property
+    def scale(self) -> float:
+        """What the model multiplies the attention's output by before it is added to the stream."""
+        return self._place("attn_out").scale
+
+    @property
+    def post_attn(self) -> Part | None:
+        """A norm between the output projection and the stream, or None."""
+        return self._told("post_attn")
+
+    @property
+    def norm_attn(self) -> Part | Nothing:
+        """The norm before attention."""
+        return self._told("norm_attn")
+
+    def _post_attn(self, seen: Seen) -> Part | None:
+        end, o = self._place("attn_out").module, self.o_proj
+        if end is o or not seen.once(o) or not seen.once(end) or ratio(seen.came[end], seen.came[o]) == 1.0:
+            return None
+        if ratio(seen.went[end], seen.came[o]) == 1.0 and _is_norm(end):
+            return Part(end, self.scale)
+        raise LayerError(
+            f"layer {self.layer} of model type {self.anatomy.model_type!r}: what {type(end).__name__} makes of the output"
+            " projection's output is no norm that could be found."
+        )
+
+    def _norm_attn(self, seen: Seen) -> Part | Nothing:
+        layer = self.anatomy.layers[self.layer]
+        x, read = seen.went.get(layer), seen.went.get(self._place("v").module)
+        if x is not None and read is not None:
+            if ratio(read, x) == 1.0:
+                return NOTHING
+            for module in layer.modules():
+                if module is layer or not seen.once(module) or not torch.equal(seen.went[module], x):
+                    continue
+                factor = ratio(read, seen.came[module])
+                if factor is not None and _is_norm(module):
+                    return Part(module, factor)
+        raise LayerError(
+            f"layer {self.layer} of model type {self.anatomy.model_type!r}: the norm before its attention was not found."
+        )
+
+    def output_weight(self) -> Float[Tensor, "n_heads d_head d_model"]:
+        """``W_O`` by head as it is applied now, the model's own factor in it.
+
+        Raises: SiteError: a block without attention heads. LayerError: an adapter that applies no fixed weight.
+        """
+        weight = linear_map(self.o_proj, "attention output")[0].T
+        weight = rearrange(weight, "(n_heads d_head) d_model -> n_heads d_head d_model", d_head=self.d_head)
+        return weight if self._before == 1.0 else weight * self._before
+
+    def output_bias(self) -> Float[Tensor, " d_model"] | None:
+        """The bias of the output projection, times the model's factor, in float32; None where there is none."""
+        bias = linear_bias(self.o_proj)
+        return None if bias is None else bias.float() * self._before
+
+    @property
+    def _before(self) -> float:
+        """The model's factor where no norm lies behind it."""
+        return self.scale if self.post_attn is None else 1.0
+
+    def value_weight(self) -> Float[Tensor, "n_kv_heads*d_head d_model"]:
+        """The rows of the value projection, key/value head by key/value head, as they are applied now."""
+        place = self._place("v")
+        weight = linear_map(place.module, "values")[0]
+        return rearrange(place.view(weight.T), "d_model n_kv_heads d_head -> (n_kv_heads d_head) d_model")
+
+    def values(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_kv_heads d_head"]:
+        """The values of normed rows of the stream."""
+        place = self._place("v")
+        return place.view(place.module(x[None]))[0]
+
+    def out(self, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n d_model"]:
+        """What heads' outputs add to the stream, after a post-norm where there is one."""
+        y = self.o_proj(z.reshape(1, len(z), -1))[0]
+        if self.post_attn is not None:
+            return self.post_attn(y[None])[0]
+        return y if self.scale == 1.0 else y * self.scale
+
+
+def _is_norm(module: nn.Module) -> bool:
+    try:
+        norm_map(module)
+    except (LayerError, RuntimeError, AttributeError, TypeError):
+        return False
+    return True
+
+
+class Tail:
+    """What lies behind the last block: the final norm, the head, its factor and cap.
+
+    Attributes:
+        norm: the final norm (`NOTHING` where there is none). head: the linear layer of the logits.
+        factor: what its output is multiplied by. cap: the soft cap ``cap * tanh(x / cap)`` on that, or None.
+        why: why the parts could not be told, or None; `unembed` then is not there.
+    """
+
+    def __init__(self, anatomy: Anatomy, seen: Seen):
+        self.anatomy, self.norm, self.factor, self.cap = anatomy, NOTHING, 1.0, None
+        self.head: nn.Module | None = anatomy.hf.get_output_embeddings()
+        self.why: str | None = None
+        try:
+            self._find(seen)
+        except LayerError as error:
+            self.why = str(error)
+
+    def _find(self, seen: Seen) -> None:
+        a, kind = self.anatomy, f"model type {self.anatomy.model_type!r}"
+        last = seen.came.get(a.layers[-1])
+        if self.head is None or not seen.once(self.head) or last is None:
+            raise LayerError(f"{kind}: no head that makes its logits out of the last residual stream was found.")
+        read = seen.went[self.head]
+        if ratio(read, last) != 1.0:
+            blocks = {m for layer in a.layers for m in layer.modules()}
+            found = [
+                (m, c)
+                for m in a.hf.modules()
+                if m not in blocks and seen.once(m) and seen.went[m].shape == last.shape
+                if torch.equal(seen.went[m], last) and (c := ratio(read, seen.came[m])) is not None and _is_norm(m)
+            ]
+            if not found:
+                raise LayerError(f"{kind}: no norm between its last block and its head was found.")
+            self.norm = Part(*found[0])
+        out = seen.came[self.head]
+        cap = getattr(a.config, "final_logit_softcapping", None)
+        for scale in dict.fromkeys((1.0, _first(a.config))):
+            if (cap and ratio(seen.logits, cap * torch.tanh(out * scale / cap)) == 1.0) or (not cap and scale == 1.0):
+                self.cap, self.factor = cap or None, scale
+                break
+        if not self.cap:
+            factor = ratio(seen.logits, out)
+            if factor is None:
+                raise LayerError(f"{kind}: its logits are not its head's output times one number.")
+            self.factor = 1.0 if abs(factor - 1) < 1e-7 else factor
+        near = _NEAR.get(last.dtype, 2e-2) * 10
+        with torch.no_grad():
+            gap = (self.unembed(last) - seen.logits).abs().max() / seen.logits.abs().max().clamp(min=1.0)
+        if not gap <= near:
+            raise LayerError(f"{kind}: its final norm and head by themselves give other logits (by {gap:.2g}).")
+
+    def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
+        """Logits of a final residual stream: all, or the ``columns`` named. Cost: one product with the head's rows."""
+        x = self.norm(resid.reshape(1, -1, resid.shape[-1]))
+        if columns is None:
+            out = self.head(x)
+        else:
+            weight, bias = linear_map(self.head, "unembedding")
+            out = torch.nn.functional.linear(x, weight[columns], None if bias is None else bias[columns])
+        return self.capped(out[0] if self.factor == 1.0 else out[0] * self.factor).reshape(*resid.shape[:-1], -1)
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Logits under the model's soft cap, where it has one."""
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def weight(self) -> Float[Tensor, "d_vocab d_model"]:
+        """The rows of the unembedding as they are applied now, the model's factor in them (before a soft cap)."""
+        weight = linear_map(self._told(), "unembedding")[0]
+        return weight if self.factor == 1.0 else weight * self.factor
+
+    def bias(self) -> Float[Tensor, " d_vocab"] | None:
+        """The unembedding's bias, times the factor, in float32; None where there is none."""
+        bias = linear_bias(self._told())
+        return None if bias is None else bias.float() * self.factor
+
+    def _told(self) -> nn.Module:
+        if self.why is not None:
+            raise SiteError(self.why)
+        return self.head
+
+
+def _first(config: Any) -> float:
+    """A factor on the head's output that a configuration names under one of its usual names, else 1."""
+    for name in ("logit_scale", "lm_head_multiplier"):
+        if isinstance(value := getattr(config, name, None), float | int) and value:
+            return float(value)
+    value = getattr(config, "logits_scaling", None)
+    return 1.0 / value if value else 1.0
+
+
+def parts_of(anatomy: Anatomy) -> tuple[list[FoundBlock], Tail, Seen]:
+    """Every block's parts and what lies behind them; costs one forward on the probe."""
+    seen = Seen(anatomy)
+    return [FoundBlock(anatomy, l, seen) for l in range(anatomy.n_layers)], Tail(anatomy, seen), seen

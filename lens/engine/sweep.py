@@ -1,0 +1,333 @@
+"""Sweeps: a grid of edits over many prompts, scored by one metric, kept on disk as it goes and taken up again.
+
+Every grid of the package is one: its cells, the runs that they fork from, and a function that labels the values. Prompts
+are taken in batches that fit the memory; within a batch one walk serves every cell of every prompt, or, when somebody
+watches, one walk for each group of layers from the last to the first (the late layers are the cheap ones, so the picture
+fills from there). Which path computes them is the model's to say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..progress import hidden
+from .errors import RunError, UnsupportedModel
+from .memory import ERRORS, OutOfMemoryError, out_of_memory
+from .metrics import Metric
+from .model import Model
+from .pieces import Batch, Cell, batches_of, pieces_of, run_bytes
+from .runs import Runs
+from .sessions import verify
+from .stopping import Stopped
+
+#: Layers of one group when the sweep is watched.
+WATCHED_LAYERS = 4
+
+
+@dataclass
+class Values:
+    """What a sweep has computed: ``value [prompt, *grid, *scores]`` (NaN where it has not) and the two unedited runs'
+    metric, ``[prompt, *scores]``.
+    """
+
+    value: np.ndarray
+    base: np.ndarray
+    source: np.ndarray
+    status: str = "partial"
+    seconds: float = 0.0
+
+    @classmethod
+    def empty(cls, n: int, shape: Sequence[int], scores: tuple[int, ...] = ()) -> "Values":
+        return cls(
+            np.full((n, *shape, *scores), np.nan, np.float32),
+            np.full((n, *scores), np.nan),
+            np.full((n, *scores), np.nan),
+        )
+
+
+class Store(Protocol):
+    """Where a sweep's parts go as they are computed, and what is there already; `lens.results` has one.
+
+    Attributes:
+        done: which regions are there, over the prompts' axis and layers. said: what it says of its model, for the record.
+        whole: whether every cell is there, by whomever.
+    """
+
+    done: np.ndarray
+    said: dict[str, Any]
+
+    @property
+    def whole(self) -> bool: ...
+
+    def held(self) -> xr.Dataset:
+        """What is there, NaN where nothing was written yet."""
+        ...
+
+    def write(self, part: xr.Dataset) -> None:
+        """Writes a part just computed."""
+        ...
+
+    def finish(self, ds: xr.Dataset) -> None:
+        """Writes down status and duration."""
+        ...
+
+
+#: ``(prompt numbers, per prompt the tokens appended) -> (base runs, source runs)``
+MakeRuns = Callable[[Sequence[int], Sequence[Tensor]], tuple[Runs, Runs]]
+
+
+def alone(model: Model, ids: Sequence[Tensor], keep: Iterable[str] = ()) -> MakeRuns:
+    """Unedited runs of prompts that have no second one: base and source are the same."""
+
+    def make(batch: Sequence[int], tails: Sequence[Tensor]) -> tuple[Runs, Runs]:
+        runs = model.record([torch.cat([ids[i].to(model.device), t]) for i, t in zip(batch, tails)], tuple(keep))
+        return runs, runs
+
+    return make
+
+
+def paired(model: Model, ids: Sequence[tuple[Tensor, Tensor]], keep: Iterable[str] = ()) -> MakeRuns:
+    """Unedited runs of pairs, ``(base, source)`` each; the source forks off the base where they first differ."""
+
+    def make(batch: Sequence[int], tails: Sequence[Tensor]) -> tuple[Runs, Runs]:
+        first, second = ([torch.cat([ids[i][j].to(model.device), t]) for i, t in zip(batch, tails)] for j in (0, 1))
+        return model.record_pair(first, second, tuple(keep))
+
+    return make
+
+
+@dataclass
+class Sweep:
+    """A grid of edited runs over prompts.
+
+    Attributes:
+        model: the engine's view. encoded: per prompt, what the metric reads of it. lengths: its number of tokens.
+        shape: the grid's; its first axis is the layer.
+        cells: ``(prompt number, source runs, its number within them) -> cells``.
+        make_runs: records the unedited runs of some prompts, with tokens appended; see `alone` and `paired`.
+        keep: sites that these keep, for the estimate of their memory. clean_is_base: whether the base run is the clean
+            one (noising) or the source run is (denoising).
+        bytes_of: memory of one prompt's unedited runs where it is not that of base and source. waiting: memory of one
+            prompt's cells.
+        axis: of the result along which prompts lie; ``per`` prompts make one entry of it, and ``region`` entries one
+            region of a store.
+    """
+
+    model: Model
+    encoded: Sequence[Any]
+    lengths: Sequence[int]
+    shape: tuple[int, ...]
+    cells: Callable[[int, Runs, int], Iterable[Cell]]
+    make_runs: MakeRuns
+    metric: Metric
+    label: str = "sweep"
+    keep: Sequence[str] = ()
+    clean_is_base: bool = True
+    bytes_of: Callable[[int], int] | None = None
+    waiting: int = 0
+    axis: str = "prompt"
+    per: int = 1
+    region: int = 1
+
+    def run(
+        self,
+        labelled: Callable[[Values], xr.Dataset],
+        *,
+        record: dict[str, Any] | None = None,
+        store: Callable[[xr.Dataset], Store] | None = None,
+        stored: Callable[[Values], xr.Dataset] | None = None,
+        held: Callable[[xr.Dataset, Values], None] | None = None,
+        share: tuple[int, int] | None = None,
+        memory_mb: float = 500,
+        progress: bool | None = None,
+        stop: Callable[[], bool] | None = None,
+        on_part: Callable[[xr.Dataset], None] | None = None,
+    ) -> xr.Dataset:
+        """Computes the grid and labels it; what a store holds already is not computed again.
+
+        Args:
+            labelled: the public result of values so far. stored: the same as a store has it, where that differs.
+            record: that of the result, which ``labelled`` puts on it; takes on what a store says of its model.
+            store: opens a store for a result of this form; None: nothing is kept on disk.
+            held: fills values with what a store holds.
+            share: ``(number, count)``: every ``count``-th prompt from ``number`` on; others fill the same store.
+            memory_mb, progress, stop: as ``values``. on_part: called with the result so far after each part.
+
+        Returns: the result; with a share, what the store holds when it is done.
+        """
+        values, disk, skip, notify = Values.empty(len(self.encoded), self.shape, self.metric.scores), None, None, None
+        stored = stored or labelled
+        if store is not None:
+            disk = store(stored(values))
+            if record is not None:
+                record["model"] |= disk.said
+            held(disk.held(), values)
+            number, count = share or (0, 1)
+
+            def skip(i: int, l: int) -> bool:
+                return i % count != number or bool(disk.done[i // self.per, l])
+
+        if on_part is not None or disk is not None:
+
+            def notify(v: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
+                if disk is not None:
+                    entries = sorted({i // self.per for i in batch})
+                    disk.write(stored(v).isel({self.axis: entries, "layer": slice(*span)}))
+                if on_part is not None:
+                    on_part(labelled(v))
+
+        values = self.values(
+            values=values,
+            skip=skip,
+            on_part=notify,
+            multiple=(self.region if disk is not None else 1) * self.per,
+            memory_mb=memory_mb,
+            progress=progress,
+            stop=stop,
+        )
+        if disk is not None:
+            disk.finish(stored(values))
+            if share is not None and values.status == "complete":
+                held(disk.held(), values)
+                values.status = "complete" if disk.whole else "partial"
+        return labelled(values)
+
+    def values(
+        self,
+        *,
+        values: Values | None = None,
+        skip: Callable[[int, int], bool] | None = None,
+        on_part: Callable[[Values, Sequence[int], tuple[int, int]], None] | None = None,
+        multiple: int = 1,
+        layer_groups: int | None = None,
+        memory_mb: float = 500,
+        progress: bool | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> Values:
+        """Scores every cell of every prompt.
+
+        Args:
+            values: to fill. skip: ``(prompt, layer)`` cells already there.
+            on_part: called after each part with the values so far, the prompts and the layers ``[first, last)`` of it.
+            multiple: batches hold a multiple of so many prompts (the last one what is left).
+            layer_groups: layers of one walk; None: all at once, or ``WATCHED_LAYERS`` when ``on_part`` or ``stop`` is
+                given.
+            memory_mb: extra memory to stay under; half is for unedited runs, the rest for the rows of a walk, with what
+                they need while they join it, and its chunks. One prompt's own unedited runs and a chunk of logits are
+                always held, whatever they take.
+            progress: a bar for sweeps over two seconds; False for none. stop: asked between layers.
+
+        A stop or Ctrl-C leaves the values computed so far, with status ``partial``. Where memory runs out, chunks, rows
+        and batches are halved.
+
+        Raises:
+            OutOfMemoryError: there is no room for one edited run of one prompt.
+        """
+        began, n, n_layers = time.perf_counter(), len(self.encoded), self.shape[0]
+        values = values or Values.empty(n, self.shape, self.metric.scores)
+        watched = on_part is not None or stop is not None
+        group = layer_groups or (WATCHED_LAYERS if watched else n_layers)
+        spans = [(max(0, last - group), last) for last in range(n_layers, 0, -group)]
+        wanted = [i for i in range(n) if skip is None or not all(skip(i, l) for l in range(n_layers))]
+        batches = [
+            [wanted[k] for k in batch]
+            for batch in batches_of([self._bytes(i) for i in wanted], memory_mb * 2**20 * 0.5, multiple)
+        ]
+        # a bar that appears only when the sweep takes over two seconds
+        bar = tqdm(
+            total=len(batches) * len(spans),
+            desc=self.label,
+            unit="part",
+            delay=2.0,
+            leave=False,
+            disable=hidden(progress),
+        )
+        chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))
+        try:
+            waiting = batches[::-1]
+            while waiting:
+                batch = waiting.pop()
+                todo = [s for s in spans if skip is None or not all(skip(i, l) for i in batch for l in range(*s))]
+                if not todo:
+                    bar.update(len(spans))
+                    continue
+                unedited = self._recorded(batch, may_fail=len(batch) > multiple)
+                if unedited is None:  # there is no room for those of all its prompts: half of them at a time
+                    half = -(-len(batch) // (2 * multiple)) * multiple
+                    waiting += [batch[half:], batch[:half]]
+                    bar.total += len(spans)
+                    continue
+                bar.update(len(spans) - len(todo))
+                runs, values.base[batch], values.source[batch] = unedited
+                self._finite(values, batch)
+                work = [[c for c in self.cells(i, runs.source[0], k)] for k, i in enumerate(batch)]
+                for first, last in todo:
+                    # prompt by prompt: a piece then holds rows of many layers, of which few join at once, and many of
+                    # one prompt, which are scored together
+                    rows = [(k, c) for k, of_prompt in enumerate(work) for c in of_prompt if first <= c.layer < last]
+                    for piece in pieces_of(rows, runs.row_bytes, memory_mb * 2**20 * 0.3):
+                        for (k, c), v in zip(piece, runs.walk([(k, c.edits) for k, c in piece], chunk_bytes, stop)):
+                            values.value[(batch[k], *c.index)] = v
+                    bar.update(1)
+                    if on_part is not None:
+                        verify(self.model)
+                        values.seconds = time.perf_counter() - began
+                        on_part(values, batch, (first, last))
+            values.status = "complete"
+        except (Stopped, KeyboardInterrupt):
+            values.status = "partial"
+        except ERRORS as error:
+            if not out_of_memory(error) or isinstance(error, OutOfMemoryError):
+                raise
+            raise OutOfMemoryError(
+                f"memory_mb={memory_mb:g}: the memory of {self.model.device} ran out even for one edited run at a time."
+                f" Free some, pass a smaller memory_mb, or give shorter prompts ({max(self.lengths)} tokens in the"
+                " longest)."
+            ) from error
+        finally:
+            bar.close()
+            values.seconds = time.perf_counter() - began
+        return values
+
+    def _bytes(self, i: int) -> int:
+        """Memory of a prompt's unedited runs, one or two for each sequence that the metric reads, answers included."""
+        if self.bytes_of is not None:
+            return self.bytes_of(i) + self.waiting
+        longest = [self.lengths[i] + max(0, len(a) - 1) for a in self.metric.sequences(self.encoded[i])]
+        return 2 * sum(run_bytes(self.model, n, self.keep) for n in longest) + self.waiting
+
+    def _finite(self, values: Values, batch: Sequence[int]) -> None:
+        """Raises RunError where an unedited run's metric is no number."""
+        if np.isfinite(values.base[batch]).all() and np.isfinite(values.source[batch]).all():
+            return
+        bad = [name for name, p in self.model.hf.named_parameters() if not torch.isfinite(p).all()]
+        raise RunError(
+            f"model: metric {self.metric.name!r} of an unedited run is not finite"
+            + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
+            + "; load the weights again, or choose a metric that is defined there."
+        )
+
+    def _recorded(self, batch: Sequence[int], *, may_fail: bool) -> tuple[Batch, np.ndarray, np.ndarray] | None:
+        """Some prompts' unedited runs with the metric of base and source; None where memory ran out and `may_fail`."""
+        try:
+            runs = Batch(self.model, batch, self.encoded, self.lengths, self.make_runs, self.metric, self.clean_is_base)
+            base = runs.score(runs.base)
+            # a sweep without a second prompt gives the same runs twice
+            return runs, base, base if runs.alone else runs.score(runs.source)
+        except UnsupportedModel as reason:
+            # a text on which the written-out blocks are not the model's own: the next path takes all
+            self.model.refuse(reason)
+        except ERRORS as error:
+            if not may_fail or not out_of_memory(error):
+                raise
+            return None
+        return self._recorded(batch, may_fail=may_fail)

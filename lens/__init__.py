@@ -31,6 +31,8 @@ _PUBLIC = {
     "restore": ("engine.changes", "restore"),
     "ChangeError": ("engine.changes", "ChangeError"),
     "Runs": ("engine.runs", "Runs"),
+    "Model": ("engine.model", "Model"),
+    "sites": ("engine.model", "sites"),
     "MetricError": ("engine.metrics", "MetricError"),
     "patch": ("patching", "patch"),
     "path_patch": ("patching", "path_patch"),
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from .engine.edited import edited
     from .engine.edits import Edit, EditError
     from .engine.metrics import MetricError
+    from .engine.model import Model, sites
     from .engine.runs import Runs
     from .engine.sites import Site, SiteError
     from .errors import Error

@@ -21,6 +21,7 @@ from .lengths import Lengths
 from .patterns import eager_patterns, hooked_pattern
 from .places import Place, alone, before_call, evaluating, hook
 from .probe import PROBE, Probe, layers_of
+from .registry import calling, config_of, registered
 from .sites import HEADED, SiteError, indices
 from .walk.decoder import both_ways
 
@@ -40,19 +41,31 @@ class Anatomy:
 
     def __init__(self, model: Any):
         self.hf = getattr(model, "original_model", model)
-        config = getattr(self.hf, "config", None)
-        self.model_type = getattr(config, "model_type", type(self.hf).__name__)
+        self.names, config = registered(self.hf), config_of(self.hf)
+        self.model_type = getattr(config, "model_type", None) or type(self.hf).__name__
         if config is None or getattr(config, "is_encoder_decoder", False):
-            raise UnsupportedModel(f"model type {self.model_type!r} is no Hugging Face causal language model.")
+            raise UnsupportedModel(
+                f"model type {self.model_type!r} is no Hugging Face causal language model; a class of your own is"
+                " named by lens.Model.register(...)."
+            )
         self.config = config.get_text_config() if hasattr(config, "get_text_config") else config
         self.body = getattr(self.hf, "base_model", self.hf)
-        self.layers = layers_of(self.hf, model, getattr(self.config, "num_hidden_layers", None))
+        #: from token ids to logits
+        self.forward = calling(self.hf)
+        if self.names is not None:
+            self.layers = list(self.names.part(self.hf, self.names.blocks))
+        else:
+            self.layers = layers_of(self.hf, model, getattr(self.config, "num_hidden_layers", None))
         if self.layers is None:
             raise UnsupportedModel(
                 f"model type {self.model_type!r} has no list of {getattr(self.config, 'num_hidden_layers', '?')}"
-                " decoder blocks that could be found."
+                " decoder blocks that could be found; lens.Model.register(...) says where they are."
             )
-        self.embedding = self.hf.get_input_embeddings()
+        if self.names is not None:
+            self.embedding = self.names.part(self.hf, self.names.embedding)
+            self.head = self.names.part(self.hf, self.names.head)
+        else:
+            self.embedding, self.head = self.hf.get_input_embeddings(), self.hf.get_output_embeddings()
         self.n_layers, self.d_vocab = len(self.layers), self.config.vocab_size
         self.points: dict[nn.Module, nn.Module] = {}
         self._places: dict[tuple[str, int], Place] = {}
@@ -89,11 +102,11 @@ class Anatomy:
 
     @property
     def device(self) -> torch.device:
-        return self.hf.get_input_embeddings().weight.device
+        return self.embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.hf.get_input_embeddings().weight.dtype
+        return self.embedding.weight.dtype
 
     @property
     def blocks(self) -> tuple["Anatomy", ...]:
@@ -118,7 +131,7 @@ class Anatomy:
             streams: list[Tensor] = []
             with evaluating(self.hf) as here, torch.no_grad():
                 here.put(lambda: hook(self.layers[-1], "out", lambda x: streams.append(x.detach().double())).remove)
-                self.hf(ids, use_cache=False)
+                self.forward(ids)
             one, other = streams[0][:, :-1]
             allowed = {torch.float32: 1e-5, torch.float64: 1e-5}.get(self.dtype, 2e-2)
             self._causal = bool((one - other).abs().max() <= allowed * max(1.0, one.abs().max().item()))
@@ -165,7 +178,7 @@ class Anatomy:
             push = torch.randn(1, generator=torch.Generator().manual_seed(1)).to(self.device, self.dtype)
             with evaluating(self.hf) as here, torch.no_grad():
                 here.put(lambda: self.attach("mlp_out", layer, lambda x: (seen.append(x.clone()), x)[1]))
-                self.hf(self.probe_ids(), use_cache=False)
+                self.forward(self.probe_ids())
                 here.put(
                     lambda: self.attach(
                         "attn_out",
@@ -173,7 +186,7 @@ class Anatomy:
                         lambda x: x + push * x.abs().amax() * torch.linspace(-1, 1, x.shape[-1]).to(x),
                     )
                 )
-                self.hf(self.probe_ids(), use_cache=False)
+                self.forward(self.probe_ids())
             self._parallel[layer] = bool(torch.equal(*seen))
         return self._parallel[layer]
 

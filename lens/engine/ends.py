@@ -79,7 +79,7 @@ def confirmed(
             for trial in trials:
                 if trial is not None:
                     trial.install(put, here)
-            anatomy.hf(anatomy.probe_ids(), use_cache=False)
+            anatomy.forward(anatomy.probe_ids())
         for l, trial in enumerate(trials):
             if trial is not None and (ends := trial.passed(factors)) is not None:
                 done[l], left[l] = ends, []

@@ -118,7 +118,7 @@ def forward_with(
         for (site, layer), change in sorted(changes.items(), key=lambda c: (c[0][1], ORDER[c[0][0]])):
             here.put(lambda: a.attach(site, layer, change))
         here.put(lambda: a.attach("resid_post", a.n_layers - 1, lambda x: (final.append(x), x)[1]))
-        logits = a.hf(ids[None].expand(rows, -1), use_cache=False).logits
+        logits = a.forward(ids[None].expand(rows, -1))
     return logits if model.ending.kind == "logits" else final[-1]
 
 

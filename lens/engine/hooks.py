@@ -105,7 +105,7 @@ class Hooks:
                 here.put(lambda key=key: a.attach(*key, look(key)))
             # the embedding itself is seen before it is replaced: both changes are in force, the replacement first
             options = {"logits_to_keep": 1} if self._short and not whole else {}
-            logits = a.hf(ids[None], use_cache=False, **options).logits[0]
+            logits = a.forward(ids[None], **options)[0]
         resid = [kept.pop(("resid_pre", l)) for l in range(a.n_layers)]
         resid.append(kept[("resid_post", a.n_layers - 1)])
         return Recorded(ids, kept, resid, kept.pop(("embed", 0)), logits if whole else logits[-1], embedded is not None)
@@ -151,7 +151,7 @@ class Hooks:
                         here.put(lambda: a.attach(site, layer, of_site.on_rows(part)))
                     if not whole:
                         here.put(lambda: a.attach(*last, lambda x: (final.append(x[:, reads].clone()), x)[1]))
-                    logits = a.hf(base.ids[None].expand(len(part), -1), use_cache=False, **options).logits
+                    logits = a.forward(base.ids[None].expand(len(part), -1), **options)
             except ERRORS as error:
                 if not out_of_memory(error):
                     raise

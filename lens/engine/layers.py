@@ -335,7 +335,7 @@ class Layers:
             with evaluating(self.hf), torch.no_grad():
                 self._equal(
                     self.unembed(self.record(ids).resid[-1]),
-                    self.hf(ids[None], use_cache=False).logits[0],
+                    self.anatomy.forward(ids[None])[0],
                     "its layers one by one",
                 )
                 self._try_site("resid_pre", ids)
@@ -363,7 +363,7 @@ class Layers:
             other, position = ids.clone(), at(1)
             other[position] = (other[position] + 1) % self.d_vocab
             run, rows = self.record(ids), [[Edit(Site("embed", position=position), "replace", self.record(other))]]
-            want = self.hf(other[None], use_cache=False).logits[:, reads]
+            want = self.anatomy.forward(other[None])[:, reads]
         else:
             found = [l for l in range(n) if a.has(site, l)]
             if not found:

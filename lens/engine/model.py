@@ -13,10 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..arguments import HFModel, door
 from ..models.state import State
 from ..notices import warn
 from .anatomy import Anatomy
@@ -29,9 +31,10 @@ from .forwards import ForwardRuns, run_rows
 from .hooks import Hooks, Recorded
 from .layers import Layers
 from .parts import FoundBlock, Tail, parts_of
+from .registry import register
 from .runs import Runs, opened
 from .sessions import hash_of
-from .sites import HEADED, SiteError
+from .sites import HEADED, SITES, SiteError
 from .walk.decoder import Decoder
 from .walk.rows import Walked, walk
 from .walk.runs import WalkRuns
@@ -341,6 +344,29 @@ class Model:
         """Whether a layer's MLP reads the stream before its attention has added to it."""
         return self.blocks[layer].parallel
 
+    #: see `registry.register`
+    register = staticmethod(register)
+
+    def sites(self) -> pd.DataFrame:
+        """Which sites the model has, in which layers, and which path serves edits there.
+
+        Returns: indexed by site: ``layers`` (all of them, as ranges), ``path``, ``why`` not a faster one.
+        """
+        rows = {}
+        for site in SITES:
+            layers = [0] if site == "embed" else [l for l in range(self.n_layers) if self.has(site, l)]
+            if not layers:
+                continue
+            path, why = "walk", ""
+            if self.walked is None:
+                try:
+                    self._layers(9).serves(site, None if site == "embed" else layers)
+                    path, why = "layers", self.why
+                except UnsupportedModel as error:
+                    path, why = "hooks", " ".join(dict.fromkeys((self.why, str(error))))
+            rows[site] = {"layers": "" if site == "embed" else ranges(layers), "path": path, "why": why}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("site")
+
     def heads(self, site: str) -> int:
         """Heads at a site: query heads, or key/value heads for ``k`` and ``v``."""
         return self.n_heads if HEADED[site] == "query" else self.n_kv_heads
@@ -420,11 +446,41 @@ class Model:
         return self.blocks
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers in words, runs of them as ranges.
+
+    >>> ranges([0, 1, 2, 5])
+    '0-2, 5'
+    """
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and n == parts[-1][1] + 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
+
+
+@door(SiteError)
+def sites(model: HFModel) -> pd.DataFrame:
+    """Which sites a model has, in which layers, and which path serves edits there: see ``Model.sites``.
+
+    Raises:
+        UnsupportedModel: no decoder blocks could be found.
+
+    >>> lens.sites(model)                                     # doctest: +SKIP
+    """
+    return Model.of(model).sites()
+
+
 def _require_token_logits(anatomy: Anatomy) -> None:
     """Refuses a model that predicts no token at each position: a base model, a classifier."""
     ids = anatomy.probe_ids()
     with torch.no_grad():
-        logits = getattr(anatomy.hf(ids, use_cache=False), "logits", None)
+        try:
+            logits = anatomy.forward(ids)
+        except AttributeError:  # an output without logits
+            logits = None
     if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != ids.shape:
         seen = (
             f"its logits have the shape {tuple(logits.shape)}"

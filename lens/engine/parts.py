@@ -77,7 +77,7 @@ class Seen:
         with evaluating(hf), torch.no_grad(), temporary(hf) as here:
             for module in hf.modules():
                 here.put(lambda m=module: m.register_forward_hook(alone(look), with_kwargs=True).remove)
-            self.logits = hf(anatomy.probe_ids(), use_cache=False).logits.detach()
+            self.logits = anatomy.forward(anatomy.probe_ids()).detach()
 
     def once(self, module: nn.Module) -> bool:
         """Whether a module was called exactly once, with tensors going in and coming out."""
@@ -232,7 +232,7 @@ class Tail:
 
     def __init__(self, anatomy: Anatomy, seen: Seen):
         self.anatomy, self.norm, self.factor, self.cap = anatomy, NOTHING, 1.0, None
-        self.head: nn.Module | None = anatomy.hf.get_output_embeddings()
+        self.head: nn.Module | None = anatomy.head
         self.why: str | None = None
         try:
             self._find(seen)

@@ -107,7 +107,7 @@ def acting(anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module
             here.put(lambda: anatomy.attach("pattern", l, lambda pattern: 2 * pattern))
             here.put(lambda: hook(out, "in", lambda z, l=l: read.__setitem__(l, z.detach().clone())).remove)
         try:
-            anatomy.hf(anatomy.probe_ids(), use_cache=False)
+            anatomy.forward(anatomy.probe_ids())
         except SiteError:
             return set()
     return {

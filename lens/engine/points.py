@@ -46,7 +46,7 @@ def outward(anatomy: Any, modules: Collection[nn.Module], hook: Callable) -> dic
         for module, point in points.items():
             here.put(lambda: hook(point, "out", turned(module)).remove)
             here.put(lambda: hook(module, "out", note(module)).remove)
-        anatomy.hf(anatomy.probe_ids(), use_cache=False)
+        anatomy.forward(anatomy.probe_ids())
     return {
         module: point
         for module, point in points.items()

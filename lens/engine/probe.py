@@ -96,7 +96,7 @@ class Probe:
 
     def run(self) -> None:
         a = self.anatomy
-        parts = [self._parts(layer) for layer in a.layers]
+        parts = [self._parts(layer) if a.names is None else self._named(layer) for layer in a.layers]
         watched = {
             m
             for p in parts
@@ -127,7 +127,7 @@ class Probe:
                 here.put(lambda: hook(module, "out", lambda x, m=module: self._note(m, "first_out", x)).remove)
             try:
                 with torch.no_grad():
-                    a.hf(a.probe_ids(), use_cache=False)
+                    a.forward(a.probe_ids())
             except Exception as error:
                 raise UnsupportedModel(
                     f"model type {a.model_type!r}: a forward on {PROBE} token ids failed with {type(error).__name__}:"
@@ -183,6 +183,18 @@ class Probe:
             down=_within(mlp if mlp is not None else layer, _DOWN),
             projections={s: m for s, names in _PROJECTION.items() if (m := _within(attn, names)) is not None},
             pattern=getattr(attn, "hook_pattern", None) if attn is not None and unwrapped(attn) is not attn else None,
+        )
+
+    def _named(self, layer: nn.Module) -> dict[str, Any]:
+        """The same by the names under which a person's own class was registered."""
+        names, found = self.anatomy.names, self._parts(layer)
+        own = {part: names.part(layer, getattr(names, part)) for part in ("attn", "mlp")}
+        own |= {"o": names.part(layer, names.o_proj), "down": names.part(layer, names.down_proj)}
+        projections = {s: m for s in "qkv" if (m := names.part(layer, getattr(names, s))) is not None}
+        return (
+            found
+            | {part: m for part, m in own.items() if m is not None}
+            | ({"projections": projections} if projections else {})
         )
 
     def _note(self, module: nn.Module, side: str, x: Any) -> None:

@@ -348,8 +348,9 @@ def value_weight(block: Any) -> Float[Tensor, "n_kv_heads d_model d_head"]:
 
 
 def kv_heads(decoder: Model, heads: Sequence[int]) -> np.ndarray:
-    """The key/value head that each query head reads."""
-    return np.asarray(heads, dtype=int) // (decoder.n_heads // decoder.n_kv_heads)
+    """The key/value head that each query head reads; -1 where keys and values were not found by head."""
+    heads = np.asarray(heads, dtype=int)
+    return heads // (decoder.n_heads // decoder.n_kv_heads) if decoder.n_kv_heads else np.full_like(heads, -1)
 
 
 def norm_parts(norm: Any) -> tuple[bool, Tensor | None, float]:

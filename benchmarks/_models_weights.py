@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 import lens
 
 from ._models_cells import CLEAN, Case, Ours, Part, Values
+from ._models_experts import gradients, inputs, replaced, weight
 from ._models_naive import Naive
 
 _DRAW = torch.Generator().manual_seed(11)
@@ -44,7 +42,7 @@ def feed_forward(naive: Naive) -> dict[str, nn.Parameter]:
         for name, p in naive.blocks[layer].named_parameters():
             parts = name.split(".")
             # a vector may have axes of length one
-            matrix = p.ndim > 1 and p.numel() > max(p.shape)
+            matrix = p.ndim > 1 and p.numel() > max(p.shape) and not name.endswith("bias")
             if parts[0] in roots and matrix and not (where.router and set(parts[1:-1]) & set(_ROUTERS)):
                 found[f"{naive.where.layers}.{layer}.{name}"] = p
     return found
@@ -163,67 +161,3 @@ def _without(case: Case, naive: Naive) -> Values:
         mass = (lam[:, None] * mu[None, :]).flatten().sort(descending=True).values
         values[f"mass {name}"] = mass[:count].sum() / mass.sum(), 1.0
     return values
-
-
-# -- linear layers by plain hooks --------------------------------------------------------------------------------------
-
-
-def weight(naive: Naive, name: str) -> Float[Tensor, "out in"]:
-    """A layer's weight as [out, in]; GPT-2 keeps it the other way round."""
-    module = naive.module(name)
-    return module.weight.T if type(module).__name__ == "Conv1D" else module.weight
-
-
-@contextmanager
-def replaced(naive: Naive, new: Mapping[str, Tensor]) -> Any:
-    """Other weights in a model for a while."""
-    old = {name: weight(naive, name).clone() for name in new}
-    for name, value in new.items():
-        weight(naive, name).copy_(value)
-    try:
-        yield
-    finally:
-        for name, value in old.items():
-            weight(naive, name).copy_(value)
-
-
-def inputs(naive: Naive, names: list[str], ids: Tensor) -> dict[str, Float[Tensor, "tokens d_in"]]:
-    """What layers read, of all rows one after the other."""
-    kept: dict[str, list[Tensor]] = {name: [] for name in names}
-
-    def keep(name: str) -> Callable[..., None]:
-        return lambda _, args: kept[name].append(args[0].detach().reshape(-1, args[0].shape[-1]).double())
-
-    handles = [naive.module(name).register_forward_pre_hook(keep(name)) for name in names]
-    for row in ids:
-        naive.logits(row)
-    for handle in handles:
-        handle.remove()
-    return {name: torch.cat(parts) for name, parts in kept.items()}
-
-
-def gradients(naive: Naive, names: list[str], ids: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What layers read, and the gradient of each row's loss at their outputs; the last token of a row is left out."""
-    x: dict[str, list[Tensor]] = {name: [] for name in names}
-    g: dict[str, list[Tensor]] = {name: [] for name in names}
-    for row in ids:
-        out: dict[str, Tensor] = {}
-
-        def keep(name: str, out: dict[str, Tensor] = out) -> Callable[..., None]:
-            def hook(_: Any, args: Any, made: Tensor) -> None:
-                x[name].append(args[0].detach().reshape(-1, args[0].shape[-1])[:-1].double())
-                out[name] = made
-
-            return hook
-
-        handles = [naive.module(name).register_forward_hook(keep(name)) for name in names]
-        begin = naive.module(naive.where.embed).register_forward_hook(lambda *a: a[-1].detach().requires_grad_())
-        with torch.enable_grad():
-            logits = naive.model(row[None], use_cache=False).logits[0, :-1].float()
-            loss = torch.nn.functional.cross_entropy(logits, row[1:], reduction="sum")
-            found = torch.autograd.grad(loss, [out[name] for name in names])
-        for name, each in zip(names, found):
-            g[name].append(each.reshape(-1, each.shape[-1])[:-1].double())
-        for handle in (*handles, begin):
-            handle.remove()
-    return tuple({name: torch.cat(parts) for name, parts in of.items()} for of in (x, g))

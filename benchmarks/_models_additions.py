@@ -109,7 +109,8 @@ def memory(naive: Naive, encoder: str, layer: int) -> Tensor:
         rows = rows - rows.mean(-1, keepdim=True) if centre else rows
         return rows.sum(0)
     gain = _gain(naive, norm, final)
-    table = naive.module(naive.where.head).weight.double() * gain
+    # the columns as they are applied
+    table = naive.module(naive.where.head).weight.double() * gain * naive.where.logits
     table = table - table.mean(-1, keepdim=True) if centre else table
     return (table[ids] - table.mean(0)).sum(0)
 

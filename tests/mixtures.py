@@ -135,3 +135,86 @@ def routing(model, ids) -> dict[str, tuple]:
     for handle in handles:
         handle.remove()
     return kept
+
+
+def layer_of(name: str) -> int:
+    """The block that a module is in, by its name."""
+    return next(int(part) for part in name.split(".") if part.isdigit())
+
+
+def mixed_layers(model) -> list[int]:
+    """The layers with routed experts."""
+    return sorted(map(layer_of, blocks(model)))
+
+
+def one_expert(kind: str, module, e: int, x):
+    """What one expert makes of tokens ``[n, d_model]``, its weight left out."""
+    first, second = module.gate_up_proj[e], module.down_proj[e]
+    if kind not in TRANSPOSED:
+        first, second = first.T, second.T
+    hidden = between(kind, module, x @ first + (module.gate_up_proj_bias[e] if kind == "gpt_oss" else 0))
+    return hidden @ second + (module.down_proj_bias[e] if kind == "gpt_oss" else 0)
+
+
+class Rewritten:
+    """While it is in force, the experts of some layers are sums over all of them, by the weights and parts that
+    ``router`` and ``expert`` (by layer) make of ``[batch, position, expert]`` and ``[batch, position, expert,
+    d_model]``; ``seen`` holds what both were given.
+    """
+
+    def __init__(self, kind: str, model, rows: int, router=None, expert=None):
+        self.kind, self.model, self.rows = kind, model, rows
+        self.router, self.expert = router or {}, expert or {}
+        self.seen: dict[tuple[str, int], torch.Tensor] = {}
+        self.multiplier = getattr(model.config, "residual_multiplier", 1.0)
+
+    def _shaped(self, x):
+        return x.reshape(self.rows, -1, *x.shape[1:])
+
+    def _changed(self, layer: int, x, weights):
+        """From tokens and dense weights, what the experts add together."""
+        module = self.found[layer]
+        weights = self._shaped(weights)
+        self.seen["router", layer] = weights
+        weights = self.router.get(layer, lambda w: w)(weights).flatten(0, 1)
+        parts = []
+        for e in range(module.num_experts):
+            w = weights[:, e : e + 1]
+            given = one_expert(self.kind, module, e, x * w) if self.kind == "llama4_text" else None
+            parts.append(w * one_expert(self.kind, module, e, x) if given is None else given)
+        parts = self._shaped(torch.stack(parts, 1)) * self.multiplier
+        self.seen["expert", layer] = parts
+        parts = self.expert.get(layer, lambda p: p)(parts)
+        return (parts.sum(2) / self.multiplier).flatten(0, 1)
+
+    def __enter__(self):
+        self.found = {layer_of(name): module for name, module in blocks(self.model).items()}
+        self.replaced = []
+        for name, module in blocks(self.model).items():
+            layer = layer_of(name)
+            if self.kind == "llama4_text":
+                mixture = self.model.get_submodule(name.rpartition(".")[0])
+
+                def forward(hidden, mixture=mixture, layer=layer):
+                    x = hidden.reshape(-1, hidden.shape[-1])
+                    scores, logits = mixture.router(x)
+                    return mixture.shared_expert(x) + self._changed(layer, x, scores), logits
+
+                self.replaced.append(mixture)
+                mixture.forward = forward
+            else:
+
+                def forward(x, index, weight, layer=layer, module=module):
+                    dense = torch.zeros(len(x), module.num_experts, dtype=weight.dtype)
+                    for t in range(len(x)):
+                        for k in range(index.shape[1]):
+                            dense[t, index[t, k]] = weight[t, k]
+                    return self._changed(layer, x, dense)
+
+                self.replaced.append(module)
+                module.forward = forward
+        return self
+
+    def __exit__(self, *_):
+        for module in self.replaced:
+            del module.forward

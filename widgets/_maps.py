@@ -38,7 +38,7 @@ class Run:
 
     @property
     def column(self) -> str:
-        return "head" if self.over == "head" else "position"
+        return self.over if self.over in ("head", "expert") else "position"
 
     def what(self) -> str:
         """The question in one line."""
@@ -70,7 +70,7 @@ def column_labels(dataset: xr.Dataset, column: str) -> list[int]:
 
 
 def tokens(dataset: xr.Dataset, which: str) -> list[str]:
-    """The clean or corrupted token of each position; [] for a map over heads."""
+    """The clean or corrupted token of each position; [] for a map over heads or experts."""
     name = f"token_{which}"
     return [str(t) for t in dataset[name].values] if name in dataset and "position" in dataset["value"].dims else []
 
@@ -224,7 +224,7 @@ def coloured_table(
 
 
 def _heading(data: Mapping[str, Any], column: int) -> str:
-    if data["column_name"] == "head":
+    if data["column_name"] != "position":
         return str(data["columns"][column])
     clean, corrupted = data["clean_tokens"][column], data["corrupted_tokens"][column]
     return escaped(clean) if clean == corrupted else f"{escaped(clean)}<br>{escaped(corrupted)}"

@@ -323,12 +323,19 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+#: What configurations call the number of routed experts.
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+
+
 def describe_model(model: Any) -> dict[str, Any]:
     """Name, shape, device and dtype of a bridge or a plain model, as shown in a view's header."""
     cfg, config = getattr(model, "cfg", None), getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     layers = getattr(cfg, "n_layers", None) or getattr(config, "num_hidden_layers", None)
     heads = getattr(cfg, "n_heads", None) or getattr(config, "num_attention_heads", None)
+    own = getattr(getattr(model, "original_model", model), "config", None)
+    own = own.get_text_config() if hasattr(own, "get_text_config") else own
+    experts = max((n for name in _EXPERTS if isinstance(n := getattr(own, name, None), int)), default=0)
     name, dtype = name_of(model), "float32"
     facts = [f"{layers or '?'} layers", f"{heads or '?'} heads"]
     try:
@@ -342,6 +349,7 @@ def describe_model(model: Any) -> dict[str, Any]:
         "dtype": dtype,
         "layers": int(layers or 0),
         "heads": int(heads or 0),
+        "experts": experts,
         "text": " · ".join([name, *facts]),
     }
 

@@ -19,6 +19,9 @@ from widgets._view import PART_SECONDS, SweepView, describe_model
 from widgets.errors import ViewError
 
 SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron")
+#: Sites and maps of mixtures of experts; the menus of other models do not offer them.
+MIXTURE_SITES = ("router", "expert")
+OVERS = ("position", "head", "expert")
 METHODS = ("exact", "attribution")
 METRICS = ("logit_diff", "logprob_diff", "prob", "logprob", "rank", "kl")
 CHOICES = ("site", "over", "metric", "direction", "method")
@@ -31,8 +34,8 @@ class PatchExplorer(SweepView):
 
     The traits are the state that Python and the browser share:
 
-    - the question: `clean`, `corrupted`, `answer`, `foil`, `start`, `site`, `over` ("position" or "head"), `metric`,
-      `direction`, `method` (exact, attribution);
+    - the question: `clean`, `corrupted`, `answer`, `foil`, `start`, `site`, `over` ("position", "head" or, of a
+      mixture of experts, "expert"), `metric`, `direction`, `method` (exact, attribution);
     - the answer: `status` (idle, running, stopping, complete, stopped, error), `progress`, `error`, `map` (labels and
       float32 buffers of the run shown), `history`, `detail` (predictions for the chosen cell), `pins`, `code`, `saved`;
     - the view: `show` (normalized, effect, value), `cell` ({run, layer, column}), `compare` ({mode, run}), and `other`,
@@ -51,12 +54,13 @@ class PatchExplorer(SweepView):
     answer = traitlets.Unicode().tag(sync=True)
     foil = traitlets.Unicode().tag(sync=True)
     start = traitlets.Unicode().tag(sync=True)
-    site = traitlets.Enum(SITES, "resid_pre").tag(sync=True)
-    over = traitlets.Enum(("position", "head"), "position").tag(sync=True)
+    site = traitlets.Enum((*SITES, *MIXTURE_SITES), "resid_pre").tag(sync=True)
+    over = traitlets.Enum(OVERS, "position").tag(sync=True)
     metric = traitlets.Enum(METRICS, "logit_diff").tag(sync=True)
     direction = traitlets.Enum(tuple(_maps.DIRECTIONS), "denoise").tag(sync=True)
     method = traitlets.Enum(METHODS, "exact").tag(sync=True)
     sites = traitlets.List(list(SITES)).tag(sync=True)
+    overs = traitlets.List(list(OVERS[:2])).tag(sync=True)
     metrics = traitlets.List(list(METRICS)).tag(sync=True)
 
     alignment = traitlets.Dict().tag(sync=True)
@@ -88,8 +92,8 @@ class PatchExplorer(SweepView):
         _encode: Callable[..., Any] | None = None,
     ) -> None:
         for name, value, allowed in (
-            ("site", site, SITES),
-            ("over", over, ("position", "head")),
+            ("site", site, (*SITES, *MIXTURE_SITES)),
+            ("over", over, OVERS),
             ("metric", metric, METRICS),
             ("direction", direction, tuple(_maps.DIRECTIONS)),
             ("method", method, METHODS),
@@ -105,9 +109,12 @@ class PatchExplorer(SweepView):
             _explain or lens.patching.explain_cell,
             _encode or prompts.encode,
         )
+        info = describe_model(model)
+        mixture = info["experts"] > 1 or site in MIXTURE_SITES or over == "expert"
         super().__init__(
-            model_info=describe_model(model), site=site, over=over, metric=metric, direction=direction, method=method
-        )
+            model_info=info, site=site, over=over, metric=metric, direction=direction, method=method,
+            sites=[*SITES, *(MIXTURE_SITES if mixture else ())], overs=list(OVERS if mixture else OVERS[:2]),
+        )  # fmt: skip
         if result is not None:
             pair = self._adopt(result, pair)
         if pair is not None:
@@ -184,10 +191,11 @@ class PatchExplorer(SweepView):
             raise ViewError(
                 f"result: holds {result.sizes['prompt']} prompts; choose one, for example result.isel(prompt=0)"
             )
-        column = next((d for d in ("position", "head") if set(result["value"].dims) == {"layer", d}), None)
+        column = next((d for d in OVERS if set(result["value"].dims) == {"layer", d}), None)
         if column is None:
             raise ViewError(
-                f"result: has dimensions {tuple(result['value'].dims)}, expected (layer, position) or (layer, head)"
+                f"result: has dimensions {tuple(result['value'].dims)}, expected (layer, position), (layer,"
+                " head) or (layer, expert)"
             )
         pair = pair or _maps.pair_from(known, prompts.Pair, int(result["prompt"]) if "prompt" in result.coords else 0)
         if pair is None:
@@ -209,6 +217,8 @@ class PatchExplorer(SweepView):
         run.status = "complete" if run.complete() else "stopped"
         self._runs[number] = run
         allowed = {name: getattr(run, name) for name in CHOICES if getattr(run, name) in self.traits()[name].values}
+        if run.site in MIXTURE_SITES:
+            self.publish(sites=[*SITES, *MIXTURE_SITES], overs=list(OVERS))
         self.publish(**allowed, history=self._history(), status=run.status)
         self._show(run, progress=self._progress(run))
         return pair

@@ -25,8 +25,8 @@ What an annotation asks for:
 - Words: ``Count``, ``Draws`` (of repetitions: at most ten million), ``Size`` (from 0), ``Seed``, ``Share`` (in (0, 1)),
   ``Fraction`` (in [0, 1]), ``Portion`` (in (0, 1]), ``Positive``, ``NonNegative``, ``Real`` (infinity too), ``Name``
   (text that is not empty), ``FilePath``, ``HFModel``, ``TokenRows`` (ids), ``TokenRow`` (those of one row too),
-  ``Index``, ``Token`` (text or id), ``Layers`` and ``Heads`` (indices, slices, ranges, sequences of indices),
-  ``Positions`` (names and groups too).
+  ``Index``, ``Token`` (text or id), ``Layers``, ``Heads`` and ``Experts`` (indices, slices, ranges, sequences of
+  indices), ``Positions`` (names and groups too).
 - Others: ``Annotated[int, Whole(2, 64)]``, ``Annotated[float, Number(0, 10)]``, ``Annotated[Sequence[X], Filled()]``
   (not empty), ``Annotated[Float[Tensor, "n"], AllFinite()]``, ``Annotated[Any, Labels()] | None`` (one label for each
   unit), ``Annotated[Any, Numbers(2)]`` (an array, tensor or list of so many axes), ``Annotated[Any,
@@ -67,6 +67,7 @@ from .kinds import (
 from .words import (
     Count,
     Draws,
+    Experts,
     FilePath,
     Fraction,
     Heads,
@@ -94,6 +95,7 @@ __all__ = [
     "Choice",
     "Count",
     "Draws",
+    "Experts",
     "FilePath",
     "Filled",
     "Fitting",

@@ -39,5 +39,6 @@ Token = str | Annotated[int, Whole(0, 2**31)]
 #: Several of them: an index, a slice, a range, or a sequence of indices; None is all.
 Layers = Annotated[Any, Indices("layer")]
 Heads = Annotated[Any, Indices("head")]
+Experts = Annotated[Any, Indices("expert")]
 #: Token positions: as above, also by name; a tuple within a list is a group that is taken together.
 Positions = Annotated[Any, Places()]

@@ -18,11 +18,12 @@ from ..models.state import State
 from .effective import shape
 from .errors import UnsupportedModel
 from .lengths import Lengths
+from .mixtures import Mixture, mixtures_of
 from .patterns import eager_patterns, hooked_pattern
 from .places import Place, alone, before_call, evaluating, hook
 from .probe import PROBE, Probe, layers_of
 from .registry import calling, config_of, registered
-from .sites import HEADED, SiteError, indices
+from .sites import EXPERTS, HEADED, SiteError, indices
 from .walk.decoder import both_ways
 
 #: A change of one activation, ``[batch, position, (head,) width]``; returns its argument itself where nothing changes.
@@ -71,6 +72,7 @@ class Anatomy:
         self._places: dict[tuple[str, int], Place] = {}
         self._parallel: dict[int, bool] = {}
         self._causal: bool | None = None
+        self._mixtures: dict[int, Mixture] | None = None
         self._lookers: dict[int, list[Callable]] = {}
         #: see ``decoding``: how far the model's numbers are from the text by itself, by the way in which it is called
         self.ways: dict[Any, float] = {}
@@ -164,12 +166,37 @@ class Anatomy:
             return place
         if site == "embed":
             return Place(self.embedding, "out")
+        if site in EXPERTS:
+            return Place(self.mixture(site, layer).module, "mixture", flat=True)
         if (site, layer) not in self._places:
             raise SiteError(
                 f"site={site!r} was not found in layer {layer} of model type {self.model_type!r}; "
                 f"found there: {', '.join(dict.fromkeys(s for s, l in self._places if l == layer))}."
             )
         return self._places[site, layer]
+
+    @property
+    def mixtures(self) -> dict[int, Mixture]:
+        """The layers' mixtures of experts; probed when first asked for."""
+        if self._mixtures is None:
+            self._mixtures = mixtures_of(self)
+        return self._mixtures
+
+    def mixture(self, site: str, layer: int) -> Mixture:
+        """The mixture of experts of a layer that has this site of it.
+
+        Raises:
+            SiteError: it has none.
+        """
+        found = self.mixtures.get(layer)
+        if found is None or (site == "expert" and found.scale is None):
+            why = f": {found.why}" if found is not None else ", which has no routed experts that could be told"
+            raise SiteError(f"site={site!r} does not exist in layer {layer} of model type {self.model_type!r}{why}.")
+        return found
+
+    def experts(self, site: str, layer: int) -> int:
+        """How many experts a layer has. Raises SiteError as ``mixture``."""
+        return self.mixture(site, layer).n_experts
 
     def is_parallel(self, layer: int) -> bool:
         """Whether what a layer's attention adds is unseen by its MLP: tried out on the probe."""
@@ -225,7 +252,8 @@ class Anatomy:
     def attach(self, site: str, layer: int, change: Change, *, everywhere: bool = False) -> Callable[[], None]:
         """Puts a change at a site in force on every forward of this thread, or of every thread; returns what undoes it.
 
-        The change sees ``[batch, position, (head,) width]``; patterns as ``[batch, query, head, key]``.
+        The change sees ``[batch, position, (head,) width]``; patterns as ``[batch, query, head, key]``, ``router`` as
+        ``[batch, position, expert]`` and ``expert`` as ``[batch, position, expert, d_model]``.
 
         Raises:
             SiteError: the site was not found.
@@ -258,6 +286,9 @@ class Anatomy:
             lookers = self._lookers.setdefault(layer, [])
             lookers.append(look)
             handles.callback(lookers.remove, look)
+        if site in EXPERTS:
+            handles.callback(self.mixture(site, layer).attach(site, change, lambda: batch[0], everywhere))
+            return handles.close
         if site == "resid_mid":
             inner = change
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from .anatomy import Anatomy
 from .edits import Edit, EditError
-from .sites import HEADED, Site, indices
+from .sites import EXPERTS, HEADED, Site, indices, of_two_axes
 
 
 @dataclass
 class Change:
-    """What one edit does to the tokens it meets, ``x -> keep * x + scale * value``, on some heads (or neurons) and
-    keys.
+    """What one edit does to the tokens it meets, ``x -> keep * x + scale * value``, on some heads (or neurons, or
+    experts) and keys.
     """
 
     keep: float
@@ -24,7 +24,7 @@ class Change:
     sub: list[int] | None = None
     key: list[int] | None = None
     value: Tensor | None = None
-    #: whether the site's axes after position are ``(heads, width)`` rather than ``(width,)``
+    #: whether the site's axes after position are ``(heads or experts, width)`` rather than ``(width,)``
     headed: bool = False
 
     def write(
@@ -81,19 +81,21 @@ def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[s
         sub = indices(site.head, anatomy.heads(name), "head")
     elif name == "neuron" and site.neuron is not None:
         sub = indices(site.neuron, anatomy.neurons(layer), "neuron")
+    elif name in EXPERTS and site.expert is not None:
+        sub = indices(site.expert, anatomy.experts(name, layer), "expert")
     key = None
     if site.key is not None:
         key = indices(site.key, n_keys, "key") if n_keys is not None else _plain_indices(site.key)
     value = edit.value if isinstance(edit.value, Tensor) else None
     listed = site.position is not None and not isinstance(site.position, slice)
-    if value is not None and value.ndim == 2 + (name in HEADED) and listed:
+    if value is not None and value.ndim == 2 + of_two_axes(name) and listed:
         named = len(site.position) if hasattr(site.position, "__len__") else 1
         if value.shape[0] not in (1, named):
             raise EditError(
                 f"value has shape {tuple(value.shape)} at {site}; its first axis counts positions, and "
                 f"{named} are named."
             )
-    return name, layer, Change(edit.keep, float(edit.scale), sub, key, value, name in HEADED)
+    return name, layer, Change(edit.keep, float(edit.scale), sub, key, value, of_two_axes(name))
 
 
 def _plain_indices(spec) -> list[int]:

@@ -7,6 +7,7 @@ serves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -194,8 +195,8 @@ class _Shared:
             value = value[prompt if len(value) > 1 else 0]
         position = indices(site.position, length, "position")
         if site.name != "embed":
-            site = Site(site.name, indices(site.layer, self.model.n_layers, "layer")[0], site.head, position, site.neuron,
-                        site.key)  # fmt: skip
+            layer = indices(site.layer, self.model.n_layers, "layer")[0]
+            site = replace(site, layer=layer, position=position)
         else:
             site = Site("embed", position=position)
         if not isinstance(value, Source):
@@ -207,7 +208,7 @@ class _Shared:
             )
         if edit.scale == 1.0 and not edit.keep:
             first = self._differs(prompt, value)
-            site = Site(site.name, site.layer, site.head, [p for p in position if p >= first], site.neuron, site.key)
+            site = replace(site, position=[p for p in position if p >= first])
         return Edit(site, edit.op, _plain(value), edit.scale) if site.position else None
 
     def _differs(self, prompt: int, source: Source) -> int:

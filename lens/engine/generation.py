@@ -12,7 +12,7 @@ from torch import Tensor
 from .edited import edited
 from .edits import Edit, EditError
 from .positions import remember
-from .sites import HEADED
+from .sites import of_two_axes
 from .steps import Steps, newest
 from .stopping import says_stop
 
@@ -131,7 +131,7 @@ def _at(edit: Edit, begin: int, length: int) -> Edit | None:
         at = [p if p >= 0 else p + length for p in (named if hasattr(named, "__iter__") else [named])]
     at = [p for p in at if begin <= p < length]
     value = edit.value
-    if isinstance(value, Tensor) and value.ndim > 1 + (edit.site.name in HEADED) and len(value) > 1:
+    if isinstance(value, Tensor) and value.ndim > 1 + of_two_axes(edit.site.name) and len(value) > 1:
         raise EditError(
             f"value has shape {tuple(value.shape)} at {edit.site}; this model reads its whole text at "
             "every step, where an edit with a value for each position is not served. "

@@ -15,7 +15,7 @@ from .forwards import ForwardRuns
 from .model import Model
 from .runs import Runs
 from .sites import ORDER, SiteError
-from .walk.forward import Layout, all_blocks
+from .walk.forward import Asking, Layout, all_blocks
 
 
 def site_gradients(
@@ -98,7 +98,7 @@ def _forward(runs: Runs, embedded: Tensor, site: str, seen: list[Tensor]) -> Ten
             seen.append(t)
         return t
 
-    return all_blocks(decoder, decoder.place(embedded, runs.position), lay, tap, explicit=site == "pattern")
+    return all_blocks(decoder, decoder.place(embedded, runs.position), lay, Asking(tap, (site,)), site == "pattern")
 
 
 def forward_with(

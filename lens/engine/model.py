@@ -371,29 +371,60 @@ class Model:
         """Heads at a site: query heads, or key/value heads for ``k`` and ``v``."""
         return self.n_heads if HEADED[site] == "query" else self.n_kv_heads
 
+    def experts(self, site: str, layers: Sequence[int]) -> int:
+        """Experts at a site (``router``, ``expert``) of some layers.
+
+        Raises:
+            SiteError: a layer without experts, or layers with more and fewer of them.
+        """
+        for layer in layers:
+            self.require(site, layer)
+        counts = {self._experts(layer) for layer in layers}
+        if len(counts) > 1:
+            raise SiteError(f"layers={list(layers)!r} have {min(counts)} to {max(counts)} experts; take like ones.")
+        return counts.pop()
+
+    def _experts(self, layer: int) -> int:
+        if self.walked is not None:
+            mixture = self.walked.blocks[layer].experts
+            return 0 if mixture is None else mixture.n_experts
+        found = self.anatomy.mixtures.get(layer)
+        return 0 if found is None else found.n_experts
+
+    @property
+    def n_experts(self) -> int:
+        """Routed experts of the layer that has most; 0 where none has any."""
+        return max(map(self._experts, range(self.n_layers)))
+
     def require(self, site: str, layer: int) -> None:
         """Nothing, where a layer has a site.
 
         Raises:
             SiteError: it has not; the message says which layers have.
         """
-        if self.walked is not None:
-            self.walked.require(site, layer)
-            return
         try:
-            self.anatomy.require(*self.anatomy.layer_of(site, layer))
+            self._required(site, layer)
         except SiteError as error:
-            having = [l for l in range(self.n_layers) if self.anatomy.has(site, l)]
+            having = [l for l in range(self.n_layers) if self._has(site, l)]
             advice = f" Layers that have it: layers={having}." if having and layer not in having else ""
             raise SiteError(f"{error}{advice}") from None
 
-    def has(self, site: str, layer: int = 0) -> bool:
-        """Whether a layer has a site."""
+    def _required(self, site: str, layer: int) -> None:
+        if self.walked is not None:
+            self.walked.require(site, layer)
+        else:
+            self.anatomy.require(*self.anatomy.layer_of(site, layer))
+
+    def _has(self, site: str, layer: int) -> bool:
         try:
-            self.require(site, layer)
+            self._required(site, layer)
         except SiteError:
             return False
         return True
+
+    def has(self, site: str, layer: int = 0) -> bool:
+        """Whether a layer has a site."""
+        return self._has(site, layer)
 
     def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """Token embeddings, without learned positions."""

@@ -13,6 +13,7 @@ from .edits import Edit
 from .memory import ERRORS, out_of_memory
 from .model import Model
 from .runs import Runs
+from .sites import EXPERTS
 
 #: Memory of the indexes that a walk keeps for each token of a row, in bytes.
 _INDEX_BYTES = 64
@@ -190,5 +191,8 @@ def run_bytes(decoder: Model, length: int, keep: Sequence[str]) -> int:
         "mlp_out": decoder.d_model,
         "pattern": decoder.n_heads * length,
     }
+    if set(keep) & set(EXPERTS):
+        experts = decoder.n_experts
+        width |= {"router": experts, "expert": experts * decoder.d_model}
     per_token = 2 * decoder.d_model + 2 * decoder.n_kv_heads * decoder.d_head + sum(width.get(s, 0) for s in keep)
     return decoder.n_layers * length * per_token * decoder.dtype.itemsize

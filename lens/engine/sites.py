@@ -2,13 +2,17 @@
 
 The names are those of TransformerLens. In the order in which a block computes them:
 
-    embed -> resid_pre -> q, k, v -> pattern -> z -> attn_out -> resid_mid -> neuron -> mlp_out -> resid_post
+    embed -> resid_pre -> q, k, v -> pattern -> z -> attn_out -> resid_mid -> neuron -> router -> expert -> mlp_out
+        -> resid_post
 
 ``q``, ``k`` and ``v`` are the outputs of the projections, before query/key normalisation and rotary embedding;
 ``attn_out`` and ``mlp_out`` are what is added to the residual stream (after a post-norm, where a model has one);
-``neuron`` is the input of the MLP's down projection. ``resid_post`` of a layer is ``resid_pre`` of the next,
-but where a model changes its stream between blocks (RWKV halves it every few layers in eval mode): each is then the
-    tensor that leaves, or enters, the block.
+``neuron`` is the input of the MLP's down projection. In a mixture of experts ``router`` are the weights by which a
+token's experts are added, one an expert, 0 for those that it is not sent to: the model's own top-k decides which, also
+where two tie (in Llama 4 the experts' inputs are multiplied by them); ``expert`` is what each expert adds to the
+residual stream, its weight included. ``resid_post`` of a layer is ``resid_pre`` of the next, but where a model changes
+its stream between blocks (RWKV halves it every few layers in eval mode): each is then the tensor that leaves, or
+enters, the block.
 """
 
 from __future__ import annotations
@@ -35,13 +39,21 @@ SITES = (
     "attn_out",
     "resid_mid",
     "neuron",
+    "router",
+    "expert",
     "mlp_out",
     "resid_post",
 )
 ORDER = {name: i for i, name in enumerate(SITES)}
 #: Sites that have a head axis, and whose heads they are.
 HEADED = {"q": "query", "pattern": "query", "z": "query", "k": "key", "v": "key"}
+#: Sites of a mixture of experts, which have an expert axis.
+EXPERTS = ("router", "expert")
 RESIDUAL = ("embed", "resid_pre", "resid_mid", "resid_post")
+
+
+#: Axes that only some sites have.
+_AXES = {"head": tuple(HEADED), "neuron": ("neuron",), "key": ("pattern",), "expert": EXPERTS}
 
 
 class SiteError(Error, ValueError):
@@ -60,6 +72,7 @@ class Site:
         position: token positions (for ``pattern``: of the query); None for all.
         neuron: MLP neurons, for ``neuron`` only; None for all.
         key: key positions, for ``pattern`` only; None for all.
+        expert: experts, for ``router`` and ``expert``; None for all.
 
     >>> Site("z", layer=9, head=3, position=-1)
     Site('z', layer=9, head=3, position=-1)
@@ -71,6 +84,7 @@ class Site:
     position: Annotated[Any, Indices("position")] = None
     neuron: Annotated[Any, Indices("neuron")] = None
     key: Annotated[Any, Indices("key")] = None
+    expert: Annotated[Any, Indices("expert")] = None
 
     def __post_init__(self):
         if self.name not in ORDER:
@@ -80,7 +94,7 @@ class Site:
                 raise SiteError(f"site 'embed' has no layer, got layer={self.layer!r}; leave it out.")
         elif self.layer is None:
             raise SiteError(f"site {self.name!r} needs a layer; write Site({self.name!r}, layer=...).")
-        for axis, names in (("head", tuple(HEADED)), ("neuron", ("neuron",)), ("key", ("pattern",))):
+        for axis, names in _AXES.items():
             if getattr(self, axis) is not None and self.name not in names:
                 raise SiteError(
                     f"site {self.name!r} has no {axis} axis, got {axis}={getattr(self, axis)!r}; "
@@ -90,10 +104,15 @@ class Site:
     def __repr__(self):
         parts = [repr(self.name)] + [
             f"{k}={getattr(self, k)!r}"
-            for k in ("layer", "head", "position", "neuron", "key")
+            for k in ("layer", "head", "position", "neuron", "key", "expert")
             if getattr(self, k) is not None
         ]
         return f"Site({', '.join(parts)})"
+
+
+def of_two_axes(site: str) -> bool:
+    """Whether an activation of one token is ``[head, width]`` or ``[expert, width]`` rather than ``[width]``."""
+    return site in HEADED or site == "expert"
 
 
 def indices(spec: Index, size: int, argument: str) -> list[int]:

@@ -15,7 +15,7 @@ from ..engine.metrics import Metric, MetricError
 from ..engine.model import Model
 from ..engine.pieces import batches_of
 from ..engine.runs import Runs
-from ..engine.sites import HEADED
+from ..engine.sites import of_two_axes
 from ..engine.stopping import says_stop
 from ..engine.sweep import Values
 from ..measure.agreement import Agreement, AgreementError, compare
@@ -141,10 +141,12 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
 
 
 def _summed(product: torch.Tensor, site: str) -> torch.Tensor:
-    """Products summed over the site's width: ``[token]``, ``[token, head]``, or for patterns ``[prompt, head,
-    query]``.
+    """Products summed over the site's width: ``[token]``, ``[token, head]`` or ``[token, expert]``, or for patterns
+    ``[prompt, head, query]``.
     """
-    return product.sum(-1) if site in HEADED or product.ndim == 2 else product.flatten(1).sum(1)
+    if site == "router":
+        return product
+    return product.sum(-1) if of_two_axes(site) or product.ndim == 2 else product.flatten(1).sum(1)
 
 
 def _pick(part: torch.Tensor, runs: Runs, k: int, site) -> torch.Tensor:
@@ -152,7 +154,8 @@ def _pick(part: torch.Tensor, runs: Runs, k: int, site) -> torch.Tensor:
     if site.name == "pattern":
         return part[k][slice(None) if site.head is None else site.head][..., at].sum()
     rows = part[[runs.starts[k] + p for p in at]]
-    return (rows if rows.ndim == 1 or site.head is None else rows[:, site.head]).sum()
+    sub = site.head if site.expert is None else site.expert
+    return (rows if rows.ndim == 1 or sub is None else rows[:, sub]).sum()
 
 
 @door(PatchError)

@@ -46,18 +46,21 @@ def explain_cell(
     metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
     window: Count = 1,
     k: Count = 10,
+    expert: Index | None = None,
 ) -> CellView:
     """The top predictions under the edit of one cell of ``lens.patch``.
 
     Args:
-        layer, position, head: the cell; position may be an int or a name of the pair; None is every prompt token.
+        layer, position, head, expert: the cell; position may be an int or a name of the pair; None is every prompt
+            token.
         k: predictions to show.
 
     Raises: as ``patch``; UnsupportedModel where the model's blocks are not written out.
     """
     decoder, measure = Model.of(model), resolve(metric)
     encoded = encode(model, pair)
-    over = ("layer", "head", "position") if head is not None else ("layer", "position")
+    axis = [name for name, given in (("head", head), ("expert", expert)) if given is not None]
+    over = ("layer", *axis, "position")
     grid = Grid.make(
         decoder,
         [encoded],
@@ -67,6 +70,7 @@ def explain_cell(
         None if head is None else [head],
         None if position is None else [position],
         window,
+        None if expert is None else [expert],
     )
     keep = () if site in _KEPT else (site,)
     first, second = (

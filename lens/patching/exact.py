@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Draws, FilePath, Heads, HFModel, Layers, Positions, Positive, door
+from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, door
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
@@ -45,6 +45,7 @@ def patch(
     method: Literal["exact", "attribution"] = "exact",
     layers: Layers = None,
     heads: Heads = None,
+    experts: Experts = None,
     positions: Positions = None,
     window: Count = 1,
     steps: Draws = 1,
@@ -61,13 +62,14 @@ def patch(
         model: a ``TransformerBridge`` or a Hugging Face causal model.
         pairs: one pair, or several (the result then has a ``prompt`` axis).
         site: what is patched; see ``lens.engine.sites``.
-        over: the grid: (layer, position), (layer, head), (layer, head, position) or (layer,).
+        over: the grid: (layer, position), (layer, head), (layer, head, position), (layer, expert), (layer, expert,
+            position) or (layer,).
         metric: a name, a ``Metric`` or a function ``f(logits [rows, d_vocab], encoded) -> [rows]``; see
             ``lens.engine.metrics``.
         direction: ``denoise`` copies clean activations into the corrupted run (is the site sufficient?); ``noise``
             copies corrupted activations into the clean run (is it necessary?).
         method: ``exact`` runs every cell; ``attribution`` estimates all cells from gradients (AtP).
-        layers, heads: which; None for all.
+        layers, heads, experts: which; None for all (for ``router`` and ``expert`` all layers that have experts).
         positions: which, by number or name; without a position axis, the positions patched together. None: every prompt
             token.
         window: layers patched together around a cell's layer.
@@ -89,7 +91,7 @@ def patch(
         When denoising, base is the corrupted run and source the clean one; when noising the other way round.
 
     Raises:
-        PromptError: a pair that does not align. SiteError: no such layer, head or position. MetricError: see
+        PromptError: a pair that does not align. SiteError: no such layer, head, expert or position. MetricError: see
             ``metric``.
         PatchError: arguments that do not go together.
 
@@ -126,7 +128,7 @@ def patch(
         window=window,
         steps=steps,
     )
-    call |= metric_identity(measure)
+    call |= metric_identity(measure) | ({} if experts is None else {"experts": experts})
     try:
         decoder = Model.of(model)
     except UnsupportedModel as error:
@@ -138,7 +140,7 @@ def patch(
                 f"metric={call['metric']!r} reads answers of several tokens, but this model's tokens read later ones"
                 " too: it would be asked for tokens that it has read. Give answers of one token."
             )
-    grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window)
+    grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window, experts)
     record = record_of(model, decoder, "patch", call, chosen, store=store, state=decoder.state)
     if method == "attribution":
         from .attribution import attribute

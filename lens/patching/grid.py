@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,18 @@ from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell
 from ..engine.runs import Source
-from ..engine.sites import HEADED, ORDER, Site, SiteError, indices
+from ..engine.sites import EXPERTS, HEADED, ORDER, Site, SiteError, indices
 from ..errors import Error
 from ..prompts import EncodedPair, resolve_positions
 
-AXES = (("layer", "position"), ("layer", "head"), ("layer", "head", "position"), ("layer",))
+AXES = (
+    ("layer", "position"),
+    ("layer", "head"),
+    ("layer", "head", "position"),
+    ("layer", "expert"),
+    ("layer", "expert", "position"),
+    ("layer",),
+)
 
 
 class PatchError(Error, ValueError):
@@ -54,7 +61,7 @@ class Grid:
     """Axes ``over`` at a site, resolved for a model and some pairs.
 
     Attributes:
-        layers, heads: the indexes on these axes (heads empty where there is no such axis).
+        layers, heads, experts: the indexes on these axes (heads, experts empty where there is no such axis).
         groups: per pair, the position groups; one group of all positions where there is no position axis.
         names: labels of the position axis; ints where positions are numbered.
         window: layers patched together, centred on the cell's layer.
@@ -68,6 +75,7 @@ class Grid:
     names: list[str] | None
     window: int
     n_layers: int
+    experts: list[int] = field(default_factory=list)
 
     @classmethod
     def make(
@@ -80,6 +88,7 @@ class Grid:
         heads=None,
         positions=None,
         window: int = 1,
+        experts=None,
     ) -> "Grid":
         over = (over,) if isinstance(over, str) else tuple(over)
         if site not in ORDER:
@@ -91,23 +100,36 @@ class Grid:
                 f"over={over!r} has a head axis but site={site!r} has none; use site='z' (or"
                 f" {', '.join(s for s in HEADED if s != 'z')})."
             )
-        if heads is not None and "head" not in over:
-            raise PatchError(f"heads={heads!r} is given but over={over!r} has no head axis; add 'head' to over.")
+        if "expert" in over and site not in EXPERTS:
+            raise PatchError(
+                f"over={over!r} has an expert axis but site={site!r} has none; use"
+                f" site={' or '.join(map(repr, EXPERTS))}."
+            )
+        for axis_, given in (("head", heads), ("expert", experts)):
+            if given is not None and axis_ not in over:
+                raise PatchError(f"{axis_}s={given!r} is given but over={over!r} has no {axis_} axis; add it to over.")
         if not isinstance(window, int) or window < 1:
             raise PatchError(f"window={window!r} is not a number of layers; expected an integer of 1 or more.")
         axis = indices(layers, decoder.n_layers, "layer") if site != "embed" else [0]
+        if layers is None and site in EXPERTS:
+            # some layers of a mixture may be dense
+            axis = [layer for layer in axis if decoder.has(site, layer)] or axis
         if site == "embed":
             indices(layers, 1, "layer")
         n_heads = decoder.heads(site) if site in HEADED else 0
         chosen = indices(heads, n_heads, "head") if "head" in over else []
-        if not axis or ("head" in over and not chosen):
-            raise PatchError(f"layers={layers!r}, heads={heads!r} select nothing; use None for all.")
-        for name, given, found in (("layers", layers, axis), ("heads", heads, chosen)):
+        spans = sorted({l for at in axis for l in around(at, window, decoder.n_layers)})
+        if site != "embed":
+            for layer in spans:
+                decoder.require(site, layer)
+        mixed = indices(experts, decoder.experts(site, spans), "expert") if "expert" in over and spans else []
+        if not axis or ("head" in over and not chosen) or ("expert" in over and not mixed):
+            raise PatchError(
+                f"layers={layers!r}, heads={heads!r}, experts={experts!r} select nothing; use None for all."
+            )
+        for name, given, found in (("layers", layers, axis), ("heads", heads, chosen), ("experts", experts, mixed)):
             if len(set(found)) != len(found):
                 raise PatchError(f"{name}={given!r} names one twice; give each once.")
-        if site != "embed":
-            for layer in sorted({l for at in axis for l in around(at, window, decoder.n_layers)}):
-                decoder.require(site, layer)
         resolved = [resolve_positions(e, positions) for e in encoded]
         if "position" not in over:
             return cls(
@@ -119,6 +141,7 @@ class Grid:
                 None,
                 window,
                 decoder.n_layers,
+                mixed,
             )
         return cls(
             site,
@@ -129,6 +152,7 @@ class Grid:
             _names(resolved, positions),
             window,
             decoder.n_layers,
+            mixed,
         )
 
     @property
@@ -138,22 +162,28 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        size = {"layer": len(self.layers), "head": len(self.heads), "position": max(map(len, self.groups))}
+        size = {
+            "layer": len(self.layers),
+            "head": len(self.heads),
+            "expert": len(self.experts),
+            "position": max(map(len, self.groups)),
+        }
         return tuple(size[a] for a in self.over)
 
     def cells(self, prompt: int, source: Source) -> Iterator[Cell]:
         """Every cell of one pair; ``source`` is the run that is copied from."""
         for i, layer in enumerate(self.layers):
             span = around(layer, self.window, self.n_layers)
-            for h in range(max(1, len(self.heads))):
+            for h in range(max(1, len(self.heads), len(self.experts))):
                 for g, group in enumerate(self.groups[prompt]):
-                    index = tuple({"layer": i, "head": h, "position": g}[a] for a in self.over)
+                    index = tuple({"layer": i, "head": h, "expert": h, "position": g}[a] for a in self.over)
                     sites = [
                         Site(
                             self.site,
                             None if self.site == "embed" else l,
                             head=self.heads[h] if self.heads else None,
                             position=group,
+                            expert=self.experts[h] if self.experts else None,
                         )
                         for l in span
                     ]
@@ -174,6 +204,8 @@ class Grid:
         coords: dict[str, Any] = {"layer": ("layer", self.layers), "prompt": ("prompt", np.arange(len(encoded)))}
         if "head" in self.over:
             coords["head"] = ("head", self.heads)
+        if "expert" in self.over:
+            coords["expert"] = ("expert", self.experts)
         if "position" in self.over:
             n = self.shape[self.over.index("position")]
             numbered = [

@@ -9,7 +9,7 @@ from lens import models
 from lens.engine.edits import Edit
 from lens.engine.gradients import site_gradients
 from lens.engine.runs import Runs
-from lens.engine.sites import SITES, Site
+from lens.engine.sites import EXPERTS, SITES, Site
 from lens.engine.walk import forward
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.rows import walk
@@ -52,7 +52,7 @@ def places(name):
     found = [("embed", None)]
     for layer in range(3):
         has_neurons = naive.parts(copy_of(name), layer)["down"] is not None
-        found += [(site, layer) for site in SITES[1:] if site != "neuron" or has_neurons]
+        found += [(site, layer) for site in SITES[1:] if site not in EXPERTS and (site != "neuron" or has_neurons)]
     return found
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lens.engine.edits import Edit, EditError
 from lens.engine.runs import Runs
-from lens.engine.sites import HEADED, SITES, Site, SiteError
+from lens.engine.sites import EXPERTS, HEADED, SITES, Site, SiteError
 from lens.engine.stopping import Stopped
 from lens.engine.walk.rows import walk
 from tests import naive
@@ -27,7 +27,7 @@ def model(kind):
 
 
 def sites_of(kind):
-    return [s for s in SITES if not (s == "resid_mid" and kind == "gpt_neox")]
+    return [s for s in SITES if s not in EXPERTS and not (s == "resid_mid" and kind == "gpt_neox")]
 
 
 @functools.cache

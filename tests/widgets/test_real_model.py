@@ -118,3 +118,35 @@ def test_the_python_shown_reproduces_the_view(smollm2, over, site):
     assert names["pair"] == pair
     assert [token for token, _ in names["cell"].edited] == [token for token, _ in view.detail["edited"]]
     assert repr(view.detail["edited"][0][0]) in printed.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["olmoe", "deepseek_v3"])
+def test_a_mixture_offers_its_sites_and_maps_over_experts(kind):
+    from tests.mixtures import mixture
+    from tests.models import word_tokenizer
+
+    model = mixture(kind)
+    model.tokenizer = word_tokenizer()
+    pair = lens.Pair("w5 w9 w13 w17 w21", corrupted="w5 w9 w30 w17 w21", answer=" w11", foil=" w23")
+    view = widgets.PatchExplorer(model, pair, site="router", over="expert")
+    assert view.sites[-2:] == ["router", "expert"] and view.overs == ["position", "head", "expert"]
+    view.run(wait=True)
+    assert view.status == "complete", view.error
+    expected = lens.patch(model, pair, "router", ("layer", "expert"), progress=False)
+    np.testing.assert_allclose(shown(view), expected["value"].values, rtol=1e-5, atol=1e-6)
+    assert view.map["columns"] == [0, 1, 2, 3] and view.map["rows"] == expected["layer"].values.tolist()
+    assert "over=('layer', 'expert')" in view.code
+    layer = view.map["rows"][-1]
+    view.cell = {"run": 1, "layer": layer, "column": 2}
+    view.wait(30)
+    assert view.detail["status"] == "ready", view.detail
+    cell = lens.explain_cell(model, pair, "router", layer, expert=2)
+    assert view.detail["edited"] == [[token, pytest.approx(p)] for token, p in cell.edited]
+    assert "expert=2" in view.code
+    again = widgets.PatchExplorer(model, pair, result=expected)
+    assert (again.site, again.over) == ("router", "expert")
+
+
+def test_a_dense_model_offers_no_sites_of_mixtures(bridge):
+    view = widgets.PatchExplorer(bridge, PAIR)
+    assert not {"router", "expert"} & set(view.sites) and view.overs == ["position", "head"]

@@ -5,7 +5,8 @@ const QUANTITIES = {
   effect: { label: "effect", unit: (m) => `effect: change of ${m.metric}` },
   value: { label: "metric value", unit: (m) => `${m.metric} under the edit (white = ${m.base_name} run)` },
 };
-const SITES_BY_HEAD = ["z", "q", "k", "v", "pattern"];
+/** Sites that a map over heads, or over experts, can be of. */
+const SITES_OVER = { head: ["z", "q", "k", "v", "pattern"], expert: ["router", "expert"] };
 
 /** A map trait with its buffers as arrays; `value` is coloured by its distance from the base run. */
 const readMap = (raw) => {
@@ -16,10 +17,10 @@ const readMap = (raw) => {
   map.get = (key, row, column) => map[key][map.index(row, column)];
   return map;
 };
-const byHead = (map) => map.column_name === "head";
-const place = (map, row, column) => (byHead(map) ? `layer ${map.rows[row]}, head ${map.columns[column]}` : `layer ${map.rows[row]}, position ${map.columns[column]}`);
+const byPart = (map) => map.column_name !== "position"; // columns are heads or experts, and have no tokens
+const place = (map, row, column) => `layer ${map.rows[row]}, ${map.column_name} ${map.columns[column]}`;
 const tokensAt = (map, column) => {
-  if (byHead(map)) return [];
+  if (byPart(map)) return [];
   const [clean, corrupted] = [map.clean_tokens[column] ?? "", map.corrupted_tokens[column] ?? ""];
   return clean === corrupted ? [["token", visible(clean)]] : [["clean", visible(clean)], ["corrupted", visible(corrupted)]];
 };
@@ -27,7 +28,7 @@ const tokensAt = (map, column) => {
 const csvOf = (map) => {
   let text = `layer,${map.column_name},token_clean,token_corrupted,value,effect,normalized\r\n`;
   for (let r = 0; r < map.shape[0]; r++) for (let c = 0; c < map.shape[1]; c++)
-    text += csvLine([map.rows[r], map.columns[c], byHead(map) ? "" : map.clean_tokens[c] ?? "", byHead(map) ? "" : map.corrupted_tokens[c] ?? "", map.get("value", r, c), map.get("effect", r, c), map.get("normalized", r, c)]);
+    text += csvLine([map.rows[r], map.columns[c], byPart(map) ? "" : map.clean_tokens[c] ?? "", byPart(map) ? "" : map.corrupted_tokens[c] ?? "", map.get("value", r, c), map.get("effect", r, c), map.get("normalized", r, c)]);
   return text;
 };
 
@@ -44,7 +45,7 @@ function render({ model, el }) {
     h("div", { class: "mn-pair" }, field("Answer (after clean)", line("answer", "e.g. “ Paris”, with its space")), field("Foil (after corrupted)", line("foil", "optional for prob, logprob, rank, kl"))),
     h("div", { class: "mn-pair" }, field("Text before both prompts", line("start", "none, e.g. <|endoftext|>")), alignment));
   const controls = h("div", { class: "mn-controls" },
-    field("Site", choose("site", same(model.get("sites")))), field("Map", choose("over", [["position", "layer × position"], ["head", "layer × head"]])), field("Metric", choose("metric", same(model.get("metrics")))),
+    field("Site", choose("site", same(model.get("sites")))), field("Map", choose("over", model.get("overs").map((o) => [o, `layer × ${o}`]))), field("Metric", choose("metric", same(model.get("metrics")))),
     field("Direction", choose("direction", [["denoise", "denoise: clean → corrupted run"], ["noise", "noise: corrupted → clean run"]])),
     field("Method", choose("method", [["exact", "exact"], ["attribution", "attribution (AtP)"]])),
     runRow);
@@ -81,11 +82,11 @@ function render({ model, el }) {
   const limitOf = (arrays) => (scale.value === "one" ? 1 : Math.max(...arrays.map(largest)) || 1);
   const gridOf = (m, read, limit) => {
     const columns = m.columns.map((c, i) => {
-      if (byHead(m)) return { text: String(c) };
+      if (byPart(m)) return { text: String(c) };
       const [a, b] = [m.clean_tokens[i] ?? "", m.corrupted_tokens[i] ?? ""];
       return { text: a === b ? visible(a) : `${shorten(visible(a), 10)}|${shorten(visible(b), 10)}`, strong: a !== b };
     });
-    return { rows: m.shape[0], columns: m.shape[1], rowLabels: m.rows.map(String), columnLabels: columns, rowTitle: "layer", columnTitle: byHead(m) ? "head" : "token (clean|corrupted where they differ)", flip: true,
+    return { rows: m.shape[0], columns: m.shape[1], rowLabels: m.rows.map(String), columnLabels: columns, rowTitle: "layer", columnTitle: byPart(m) ? m.column_name : "token (clean|corrupted where they differ)", flip: true,
       colour: (r, c, theme) => { const v = read(m.index(r, c)); return Number.isNaN(v) ? null : theme.diverging(0.5 + v / limit / 2); },
       tip: (r, c) => [["", place(m, r, c)], ...tokensAt(m, c), [m.metric, number(m.get("value", r, c))], ["effect", number(m.get("effect", r, c))], ["normalized", number(m.get("normalized", r, c))]] };
   };
@@ -110,7 +111,7 @@ function render({ model, el }) {
     const chosen = model.get("cell"), at = chosen.run === undefined ? null : { row: map.rows.indexOf(chosen.layer), column: map.columns.indexOf(chosen.column) };
     main.update(grid, width);
     main.selected = at && at.row >= 0 && at.column >= 0 && (chosen.run === map.run || difference) ? at : null;
-    main.cone = main.selected && cone.checked ? (r, c) => map.rows[r] > map.rows[at.row] && (byHead(map) || c >= at.column) : null;
+    main.cone = main.selected && cone.checked ? (r, c) => map.rows[r] > map.rows[at.row] && (byPart(map) || c >= at.column) : null;
     main.marks = model.get("pins").filter((p) => p.run === map.run).map((p) => ({ row: map.rows.indexOf(p.layer), column: map.columns.indexOf(p.column) })).filter((m) => m.row >= 0 && m.column >= 0);
     main.drawOverlay(); main.announce();
     if (beside) { second.update(gridOf(other, (i) => arrays[1][i], limit), width); setText(firstCaption, map.name); setText(secondCaption, describe(other) + (alike ? "" : " · another shape, so there is no difference to show")); }
@@ -166,7 +167,7 @@ function render({ model, el }) {
   // --- what the kernel says
   const drawStatus = () => { drawRun(); const w = model.get("warning"); warning.hidden = !w; setText(warning, w); };
   const drawAlignment = () => { const a = model.get("alignment"); setText(alignment, a.text ?? ""); alignment.classList.toggle("mn-bad", a.ok === false); };
-  const drawSites = () => { const heads = model.get("over") === "head"; for (const o of inputs.site.options) o.disabled = heads && !SITES_BY_HEAD.includes(o.value); if (heads && !SITES_BY_HEAD.includes(model.get("site"))) set({ site: "z" }); };
+  const drawSites = () => { const some = SITES_OVER[model.get("over")]; for (const o of inputs.site.options) o.disabled = some !== undefined && !some.includes(o.value); if (some && !some.includes(model.get("site"))) set({ site: some[0] }); };
 
   const info = model.get("model_info");
   const root = h("div", { class: "mnemoscope mn-explorer", "data-testid": "patch-explorer", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Patch explorer" },

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..effective import innermost, linear_bias, linear_map, shape
 from ..errors import UnsupportedModel
-from ..sites import SiteError
+from ..sites import EXPERTS, SiteError
 
 if TYPE_CHECKING:
     from .experts import Experts
@@ -145,6 +145,17 @@ class Block:
                 f"site 'neuron' does not exist in layer {layer}: its MLP is a mixture of experts, each token has other"
                 " neurons; use 'mlp_out', or a layer with a plain MLP where the model has one."
             )
+        if site in EXPERTS and (self.experts is None or (site == "expert" and self.post_mlp is not None)):
+            what = "has no routed experts" if self.experts is None else "adds its experts' sum through a norm"
+            raise SiteError(f"site={site!r} does not exist in layer {layer}, which {what}.")
+
+    def has(self, site: str, layer: int) -> bool:
+        """Whether this block, that of ``layer``, has a site."""
+        try:
+            self.require(site, layer)
+        except SiteError:
+            return False
+        return True
 
     def q(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_heads d_head"]:
         return self.q_proj(x).view(len(x), -1, self.d_head)

@@ -7,6 +7,7 @@ and changed; what an expert adds is at hand by itself before it is summed (`Expe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ..effective import innermost
 from .blocks import Block, gated, part_of, unwrapped
+from .forward import asks
 
 
 class Experts:
@@ -44,10 +46,13 @@ class Experts:
         return weights.new_zeros(len(x), self.n_experts).scatter(1, chosen, weights)
 
     def parts(
-        self, x: Float[Tensor, "n d_model"], weights: Float[Tensor, "n n_experts"]
+        self, x: Float[Tensor, "n d_model"], weights: Float[Tensor, "n n_experts"], every: bool = False
     ) -> Iterator[tuple[int, Int[Tensor, " tokens"], Float[Tensor, "tokens d_model"]]]:
-        """Expert by expert: its number, the tokens that reach it, and what it adds to their stream."""
-        by_expert = weights.detach().T.nonzero()
+        """Expert by expert: its number, the tokens that reach it, and what it adds to their stream.
+
+        ``every``: all tokens reach all experts, some by a weight of 0, of which there is a gradient too.
+        """
+        by_expert = (torch.ones_like(weights) if every else weights.detach()).T.nonzero()
         counts = torch.bincount(by_expert[:, 0], minlength=self.n_experts).tolist()
         # under an adapter the parameters are not what is applied
         parameters = None if innermost(self.module) is not self.module else self._parameters()
@@ -87,13 +92,30 @@ class Experts:
     def __call__(
         self, x: Float[Tensor, "n d_model"], tap: Callable[[str, Tensor], Tensor]
     ) -> Float[Tensor, "n d_model"]:
-        """What the mixture adds to the stream; taps ``router``. Half precision is summed in float32."""
+        """What the mixture adds to the stream; taps ``router``, and ``expert`` where that is asked for. Half precision
+        is summed in float32.
+        """
         weights = tap("router", self.route(x))
+        parts = self.parts(x, weights, every=asks(tap, "router") and weights.requires_grad)
+        if asks(tap, "expert"):
+            return tap("expert", self._apart(x, parts)).sum(1)
         half = x.dtype in (torch.bfloat16, torch.float16)
         out = torch.zeros_like(x, dtype=torch.float32 if half else x.dtype)
-        for _, tokens, added in self.parts(x, weights):
+        for _, tokens, added in parts:
             out.index_add_(0, tokens, added.to(out.dtype))
         return out.to(x.dtype)
+
+    def _apart(self, x: Float[Tensor, "n d_model"], parts: Iterator[Any]) -> Float[Tensor, "n n_experts d_model"]:
+        """What each expert adds to each token's stream, by itself; 0 for tokens that do not reach it."""
+        columns = []
+        by_expert = {expert: (tokens, added.to(x.dtype)) for expert, tokens, added in parts}
+        for expert in range(self.n_experts):
+            column = torch.zeros_like(x)
+            if expert in by_expert:
+                tokens, added = by_expert[expert]
+                column = column.index_copy(0, tokens, added)
+            columns.append(column)
+        return torch.stack(columns, 1)
 
 
 class GptOssExperts(Experts):

@@ -8,7 +8,7 @@ with: edits, recording and gradients are taps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,26 @@ Ropes = Mapping[str | None, tuple[Tensor, Tensor] | tuple[None, None]]
 
 
 def no_tap(site: str, x: Tensor) -> Tensor:
+    """Leaves everything as it is."""
     return x
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A tap that wants sites whose tensors are made for who asks alone: what each expert adds, and weights on experts
+    of which the gradient is taken.
+    """
+
+    tap: Tap
+    sites: Collection[str]
+
+    def __call__(self, site: str, x: Tensor) -> Tensor:
+        return self.tap(site, x)
+
+
+def asks(tap: Tap, site: str) -> bool:
+    """Whether a tap wants such a site."""
+    return isinstance(tap, Asking) and site in tap.sites
 
 
 @dataclass
@@ -263,8 +282,8 @@ def feed_forward(
 ) -> Float[Tensor, "n d_model"]:
     """The residual stream after a block, from the stream before it and what attention adds.
 
-    Taps, in order: ``resid_mid`` (sequential blocks only), ``neuron`` (``router`` of a mixture of experts),
-    ``mlp_out``, ``resid_post``.
+    Taps, in order: ``resid_mid`` (sequential blocks only), ``neuron`` (``router`` of a mixture of experts, and
+    ``expert`` where the tap asks for it), ``mlp_out``, ``resid_post``.
     """
     mid = x + attn
     if block.parallel:

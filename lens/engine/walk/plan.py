@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..edits import Edit, EditError, as_computed
 from ..runs import Runs, Source
-from ..sites import HEADED, ORDER, indices
+from ..sites import EXPERTS, HEADED, ORDER, indices, of_two_axes
 from .decoder import Decoder
 
 #: First site of a block that can be changed without running its attention again.
@@ -53,7 +53,7 @@ class Writes:
 
 @dataclass
 class _Part:
-    """What one edit writes: positions and heads (or neurons) paired off, and where the values come from."""
+    """What one edit writes: positions and heads (or neurons, or experts) paired off, and where the values come from."""
 
     layer: int
     site: str
@@ -100,6 +100,8 @@ def heads_of(decoder: Decoder, site: str) -> int:
 
 def _width(base: Runs, site: str, layer: int) -> int:
     d = base.decoder
+    if site == "router":
+        return d.blocks[layer].experts.n_experts
     return d.blocks[layer].d_mlp if site == "neuron" else d.d_head if site in HEADED else d.d_model
 
 
@@ -130,6 +132,10 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
         sub = np.asarray(indices(site.head, heads_of(decoder, name), "head"), dtype=np.int64)
     elif name == "neuron" and site.neuron is not None:
         sub = np.asarray(indices(site.neuron, decoder.blocks[layer].d_mlp, "neuron"), dtype=np.int64)
+    elif name in EXPERTS and site.expert is not None:
+        sub = np.asarray(indices(site.expert, decoder.blocks[layer].experts.n_experts, "expert"), dtype=np.int64)
+    #: one number for each sub-index, not a vector
+    single = name in ("neuron", "router") and sub is not None
     n_sub = 1 if sub is None else len(sub)
     value, source, tensor, key = edit.value, None, None, None
     if name == "pattern":
@@ -153,32 +159,24 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
                 f"position={furthest} lies beyond the source prompt's {source.length} tokens; align the two prompts."
             )
     elif value is not None:
-        width = (
-            (1,)
-            if name == "neuron" and sub is not None
-            else (
-                (len(key),)
-                if name == "pattern"
-                else (
-                    (heads_of(decoder, name), decoder.d_head)
-                    if name in HEADED and sub is None
-                    else (_width(base, name, layer),)
-                )
-            )
-        )
+        if single:
+            width: tuple[int, ...] = (1,)
+        elif name == "pattern":
+            width = (len(key),)
+        elif of_two_axes(name) and sub is None:
+            heads = decoder.blocks[layer].experts.n_experts if name == "expert" else heads_of(decoder, name)
+            width = (heads, _width(base, name, layer))
+        else:
+            width = (_width(base, name, layer),)
         try:
-            if name == "neuron" and sub is not None:
+            if single:
                 tensor = value.expand(len(position), n_sub).reshape(-1)
             elif sub is None:
                 tensor = value.expand(1 if value.ndim == len(width) else len(position), *width)
             else:
                 tensor = value.expand(len(position), n_sub, *width).reshape(-1, *width)
         except RuntimeError:
-            expected = (
-                (len(position),)
-                + ((n_sub,) if sub is not None else ())
-                + (() if name == "neuron" and sub is not None else width)
-            )
+            expected = (len(position),) + ((n_sub,) if sub is not None else ()) + (() if single else width)
             raise EditError(
                 f"value has shape {tuple(value.shape)} at {site}; expected something that broadcasts to {expected}."
             ) from None

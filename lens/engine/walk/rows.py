@@ -24,7 +24,7 @@ from ..edits import Edit
 from ..errors import RunError
 from ..memory import ERRORS, out_of_memory
 from ..stopping import Stopped, says_stop
-from .forward import Layout, attention, feed_forward
+from .forward import Asking, Layout, attention, feed_forward
 from .plan import Plan, Writes, plan
 from .runs import WalkRuns as Runs
 
@@ -317,6 +317,9 @@ class _Walk:
         block, frozen = self.base.decoder.blocks[layer], "mlp" in self.freeze
         n = tokens if want is None else len(want)
         start, size = 0, -(-n // max(1, -(-n // CHUNK_TOKENS)))
+        apart = (layer, "expert") in self.plan.writes
+        if apart:  # what every expert adds is laid out
+            size = max(1, min(size, int(self.chunk_bytes / (2 * self.h[0].nbytes * block.experts.n_experts))))
         while start < n:
             stop = min(start + size, n)
             at = slice(start, stop) if want is None else want[start:stop]
@@ -327,7 +330,7 @@ class _Walk:
                 return x if site == "resid_post" else self._write(layer, site, x, at)
 
             try:
-                self.h[at] = feed_forward(block, self.h[at], self.attn[at], tap)
+                self.h[at] = feed_forward(block, self.h[at], self.attn[at], Asking(tap, ("expert",)) if apart else tap)
             except ERRORS as error:
                 if size <= 16 or not out_of_memory(error):
                     raise

@@ -11,7 +11,7 @@ from ..errors import TooLong
 from ..runs import Runs
 from ..sites import ORDER, SiteError
 from .decoder import Decoder
-from .forward import Layout, attention, feed_forward
+from .forward import Asking, Layout, attention, feed_forward
 
 #: Tokens a recording pushes through a layer at once; bounds the working memory, not the result.
 CHUNK_TOKENS = 2048
@@ -172,8 +172,9 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
                 return t
 
             kv = None if base is None or together else (base.k[l], base.v[l])
+            asking = Asking(tap, lead.kept) if "expert" in lead.kept else tap
             attn = attention(block, x, batch.layout, rope, kv, tap, explicit)
-            for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, tap))):
+            for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, asking))):
                 outs[s][batch.spans[s]] = part
         for segment, new, out in zip(segments, seen, outs):
             runs, join = segment.runs, lambda site: torch.cat(new[site]) if new.get(site) else None
@@ -192,8 +193,9 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
                             runs, new.get(site, []), batches, segments.index(segment), of(lambda r: r.kept[site][l])
                         )
                     )
-                elif site == "neuron" and block.d_mlp is None:
-                    runs.kept[site].append(segment.x.new_empty(0))  # a mixture of experts has none
+                elif not block.has(site, l):
+                    # a mixture of experts has no neurons, another MLP no experts
+                    runs.kept[site].append(segment.x.new_empty(0))
                 else:
                     runs.kept[site].append(segment.whole(join(site), of(lambda r: r.kept[site][l])))
             segment.x = out

@@ -7,12 +7,16 @@ line of JSON in, a line of JSON out.
 
 from __future__ import annotations
 
+import functools
+import inspect
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ TIMED = {
     "scoring": "our call of the provenance benchmark, on every fourth of its rows",
     "edit_loop": "mask on, three results, mask off, twenty times",
 }
+#: What looks at weights for their hash, by the names that it has in one build or another; classes with all they do.
+HASHING = ("weight_hash", "hash_of", "hash_in", "same_weights", "written_unseen", "hash_after_undo", "Around")
 #: Before each answer, so that what libraries print is not taken for one.
 MARK = "\x1e"
 
@@ -40,6 +46,17 @@ class Calls:
         began, used = time.perf_counter(), time.process_time()
         self.ready[name]()
         return time.perf_counter() - began, time.process_time() - used
+
+    def hashing(self, name: str) -> tuple[float, float]:
+        """How much of one call goes into hashing weights, and how long it takes, in seconds."""
+        if name not in self.ready:
+            self.ready[name] = getattr(self, f"_{name}")()
+            self.ready[name]()
+        with _watched(HASHING) as spent:
+            began = time.perf_counter()
+            self.ready[name]()
+            took = time.perf_counter() - began
+        return spent[0], took
 
     def _subject(self) -> Any:
         from benchmarks.subjects import smollm2, tiny
@@ -84,13 +101,13 @@ class Calls:
         model, pair = subject.bridge, subject.pairs["late"]
         layers = linears(model, "*.mlp.down_proj")
         shapes = {name: tuple(linear.weight.shape) for name, linear in layers.items()}
-        mask = Mask.of_columns(
-            {name: list(range(0, shape[1], 50)) for name, shape in shapes.items()},
-            shapes,
-            lens.models.weight_hash(model),
-        )
+        of, number = lens.models.weight_hash(model), itertools.count()
 
         def call() -> None:
+            # another mask each time: what is known of the last one is no help
+            first = next(number) % 40
+            columns = {name: list(range(first, shape[1], 50)) for name, shape in shapes.items()}
+            mask = Mask.of_columns(columns, shapes, of)
             for _ in range(2 if self.quick else 20):
                 with mask.applied(model):
                     lens.patch(model, pair, "resid_pre", layers=[-1], progress=False)
@@ -110,6 +127,48 @@ class Calls:
             # the boot of some types runs an installer in some builds
             subprocess.Popen = _no_program
         return self.ready["types"].judged(Path(file), name)
+
+
+@contextmanager
+def _watched(names: Sequence[str]) -> Iterator[list[float]]:
+    """The seconds spent in functions and methods of these names, wherever the package has them; calls within each other
+    count once.
+    """
+    spent, depth, changed = [0.0], [0], []
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            depth[0] += 1
+            began = time.perf_counter()
+            try:
+                made = function(*arguments, **options)
+            finally:
+                depth[0] -= 1
+                spent[0] += 0.0 if depth[0] else time.perf_counter() - began
+            # what is called once an edit was undone
+            return timed(made) if callable(made) and not isinstance(made, type) else made
+
+        return wrapper
+
+    def put(owner: Any, name: str, new: Any) -> None:
+        changed.append((owner, name, owner.__dict__[name]))
+        setattr(owner, name, new)
+
+    try:
+        for module in [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == "lens"]:
+            for name in names:
+                found = module.__dict__.get(name)
+                if isinstance(found, type) and found.__module__ == module.__name__:
+                    for method, function in list(vars(found).items()):
+                        if inspect.isfunction(function):
+                            put(found, method, timed(function))
+                elif inspect.isfunction(found):
+                    put(module, name, timed(found))
+        yield spent
+    finally:
+        for owner, name, old in reversed(changed):
+            setattr(owner, name, old)
 
 
 def _no_program(*arguments: Any, **options: Any) -> None:
@@ -135,6 +194,8 @@ def main() -> None:
         try:
             if asked["call"] == "types":
                 say(types=calls.types(asked["file"], asked["name"]))
+            elif asked["call"] == "hashing":
+                say(hashing=calls.hashing(asked["of"]))
             else:
                 say(seconds=calls.seconds(asked["call"]))
         except Exception as error:

@@ -15,7 +15,7 @@ from lens import curvature
 from lens.arguments import Count, FilePath, HFModel, Seed, Share, door
 from lens.engine.stopping import Stopped
 from lens.measure.likelihood import plain
-from lens.models import weight_hash
+from lens.models import same_weights, weight_hash
 from lens.results import dataset as results
 from widgets import _curvature, _subspace, _subspace_copies, _subspace_sets
 from widgets._assets import join
@@ -93,7 +93,7 @@ class CurvatureView(SweepView):
             raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
         self.model, self.by, self.level = model, by, level
         self.decomposition = curvature.decompose(model, decomposition) if self._from_factors else decomposition
-        if self.decomposition.model != weight_hash(model):
+        if not same_weights(model, self.decomposition.model):
             raise curvature.CurvatureError(
                 f"decomposition belongs to weights {self.decomposition.model[:12]}, this model's are"
                 f" {weight_hash(model)[:12]}; compute it with this model"

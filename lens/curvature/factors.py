@@ -18,7 +18,7 @@ from ..engine.lengths import Lengths
 from ..engine.linear import Linear, feed_forward, linears
 from ..engine.sessions import of_one_model
 from ..measure.likelihood import plain
-from ..models import weight_hash
+from ..models import same_weights, weight_hash
 from ..notices import warn
 from ..results.record import Plainly, record_of
 from . import passes
@@ -261,8 +261,8 @@ def mirrored(upper: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
 
 def require_model(model: Any, made: str, what: str) -> None:
     """Raises: CurvatureError: `made` is the hash of other weights than the model's."""
-    if (now := weight_hash(model)) != made:
+    if not same_weights(model, made):
         raise CurvatureError(
-            f"{what} belongs to weights {made[:12]}, this model's are {now[:12]}; compute it with this model, or leave"
-            " the edit that is in force on it."
+            f"{what} belongs to weights {made[:12]}, this model's are {weight_hash(model)[:12]}; compute it with this"
+            " model, or leave the edit that is in force on it."
         )

@@ -34,6 +34,7 @@ from ..engine.linear import Linear, gradients_of
 from ..engine.places import alone
 from ..engine.stopping import Stopped, says_stop
 from ..measure.likelihood import Likelihood
+from ..models.hash import older
 from ..notices import warn
 from ..progress import hidden
 from .errors import CurvatureError
@@ -326,6 +327,10 @@ def run(
 # -- on disk ----------------------------------------------------------------------------------------------------------
 
 
+def _key(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps({"format": _FORMAT, **facts}, sort_keys=True).encode()).hexdigest()[:24]
+
+
 class State:
     """Float32 sums by name, the number of batches in them and plain facts; in `folder` under a key of everything that
     they depend on, or in memory only.
@@ -335,8 +340,12 @@ class State:
         self.sums: dict[str, Tensor] = {}
         self.notes: dict[str, Any] = {}
         self.done, self._written, self._last = 0, -1, time.monotonic()
-        self.key = hashlib.sha256(json.dumps({"format": _FORMAT, **facts}, sort_keys=True).encode()).hexdigest()[:24]
-        self.path = None if folder is None else Path(folder) / f"{facts['what']}-{self.key}.safetensors"
+        self.key, name = _key(facts), f"{facts['what']}-{{}}.safetensors".format
+        self.path = None if folder is None else Path(folder) / name(self.key)
+        if self.path is not None and not self.path.is_file() and any(Path(folder).glob(name("*"))):
+            before = _key(older(dict(facts)))
+            if (Path(folder) / name(before)).is_file():
+                self.key, self.path = before, Path(folder) / name(before)
 
     def load(self, device: torch.device) -> "State":
         """What an earlier run left. A file that cannot be read is set aside with a warning."""

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from ..arguments import Count, FilePath, Size, door, unfit
 from ..engine.linear import Linear, inputs_of
 from ..engine.sessions import of_one_model
 from ..models import weight_hash
+from ..models.hash import older, same_record
 from ..notices import warn
 from ..subspace.activations import Stats
 from ..subspace.sums import lines_of
@@ -86,7 +88,7 @@ class StepStatistics:
 
     def __add__(self, other: StepStatistics) -> StepStatistics:
         """Both sets of captions. Raises DiffusionError: other weights or settings."""
-        if self.model != other.model or dict(self.settings) != dict(other.settings):
+        if not same_record(self.model, other.model) or dict(self.settings) != dict(other.settings):
             raise DiffusionError(
                 "statistics of other weights, seeds, steps or guidance cannot be added; compute both with the same."
             )
@@ -281,7 +283,7 @@ class _Store:
     """A file for each caption, named by the hash of everything that its sums depend on."""
 
     def __init__(self, folder: str | os.PathLike, identity: Mapping[str, object]):
-        self.folder, self.identity = Path(folder), json.dumps(identity, sort_keys=True)
+        self.folder, self.identity, self._of = Path(folder), json.dumps(identity, sort_keys=True), dict(identity)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -289,18 +291,25 @@ class _Store:
                 f"folder={str(folder)!r} cannot be made ({error}); give a folder that can be written."
             ) from None
 
-    def path(self, caption: str) -> Path:
-        digest = hashlib.sha256("\n".join((self.identity, caption)).encode()).hexdigest()
+    @cached_property
+    def _before(self) -> str:
+        """What files were named by that an earlier version wrote, if there are files."""
+        return json.dumps(older(self._of), sort_keys=True) if any(self.folder.glob("*")) else self.identity
+
+    def path(self, caption: str, identity: str | None = None) -> Path:
+        digest = hashlib.sha256("\n".join((identity or self.identity, caption)).encode()).hexdigest()
         return self.folder / f"{digest[:24]}.safetensors"
 
     def read(self, caption: str) -> tuple[dict[str, Tensor], dict[str, int]] | None:
-        path = self.path(caption)
+        path, identity = self.path(caption), self.identity
+        if not path.is_file():
+            path, identity = self.path(caption, self._before), self._before
         if not path.is_file():
             return None
         try:
             with safe_open(path, "pt") as file:
                 about = file.metadata() or {}
-                if about.get("identity") != self.identity or about.get("caption") != caption:
+                if about.get("identity") != identity or about.get("caption") != caption:
                     raise ValueError("it holds other statistics")
                 rows = reading.value(about["rows"], dict)
                 return {name: file.get_tensor(name) for name in rows}, rows

@@ -68,16 +68,21 @@ def during(session: Session, body: Callable[..., Any], args: tuple = (), kwargs:
 
 
 def hash_of(model: Any) -> str:
-    """The weights' hash, looked up once in a session that compares the model at its end."""
-    from ..models import weight_hash
+    """The weights' hash within a computation, which has looked at the model's tree (``State.of``, ``identity``): the
+    parameters are those that stood in it then. In a session that compares the model at its end it is looked up once.
+    """
+    from ..models.hash import hash_in, weight_hash
 
     core, me = core_of(model), threading.current_thread()
     session = next((s for s in Changes.of(core).sessions if s.before is not None and s.thread is me), None)
-    if session is None:
-        return weight_hash(model)
-    if session.hash is None:
-        session.hash = weight_hash(model)
-    return session.hash
+    if session is not None and session.hash is not None:
+        return session.hash
+    # a PEFT wrapper has a tree of its own
+    own = getattr(model, "original_model", model) is core
+    found = hash_in(core, Tree.kept(core)) if own else weight_hash(model)
+    if session is not None:
+        session.hash = found
+    return found
 
 
 def verify(model: Any) -> None:
@@ -102,10 +107,10 @@ def _compare(session: Session) -> None:
     """
     if session.before is None:
         return
-    from ..models import written_unseen
+    from ..models.hash import written_unseen
 
     now = _seen(session.core)
-    if now[0] != session.before[0] or written_unseen(session.core):
+    if now[0] != session.before[0] or written_unseen(session.core, Tree.kept(session.core)):
         changed = "its weights were"
     elif now[1] != session.before[1]:
         changed = "its hooks, configuration or modules were"

@@ -4,8 +4,9 @@ bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import Error
-from ..models import hash_after_undo
+from ..models.around import Around
 from ..models.fused import fused_layers
 from .changes import Undo
 from .in_force import InForce, put
@@ -35,7 +36,7 @@ class WeightError(Error, ValueError):
 @dataclass
 class _Written:
     """A parameter, the rows of it that are written (None: all), what they were, and whether an edit is in force on the
-    parameter itself. expert: whose matrix of those in it.
+    parameter itself. expert: whose matrix of those in it. put_back: whether it is what it was.
     """
 
     parameter: nn.Parameter
@@ -44,6 +45,12 @@ class _Written:
     marked: bool
     expert: int | None = None
     old: Tensor = field(init=False)
+    put_back: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the parameter is written."""
+        return self.rows is None and self.expert is None
 
     def __post_init__(self):
         self.old = (self._view() if self.rows is None else self._view()[self.rows]).detach().clone()
@@ -61,12 +68,19 @@ class _Written:
         else:
             self._view()[self.rows] = weight.to(self.parameter)
 
+    def holds(self, weight: Tensor) -> bool:
+        """Whether what was written is there, bit for bit."""
+        own, new = self._view() if self.rows is None else self._view()[self.rows], weight.to(self.parameter)
+        bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[own.element_size()]
+        return torch.equal(own.view(bits), new.view(bits))
+
     def restore(self) -> None:
         self.write(self.old)
         if self.marked and (others := self._others()):
             setattr(self.parameter, EDITED, others)
         elif self.marked:
             self.parameter.__dict__.pop(EDITED, None)
+        self.put_back = True
 
     def _others(self) -> frozenset[int]:
         """The other experts on whose part of the parameter an edit is in force."""
@@ -100,10 +114,15 @@ def apply_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> Und
 
 
 def prepared_weights(
-    model: Any, new: Mapping[str, Float[Tensor, "out in"]], what: str = "an edit of weights", looked: bool = False
+    model: Any,
+    new: Mapping[str, Float[Tensor, "out in"]],
+    what: str = "an edit of weights",
+    how: Mapping[str, Hashable] | None = None,
 ) -> Undo:
-    """The change that `apply_weights` puts in force, checked and not begun. Arguments and errors are its own; `looked`:
-    whether the weights' hash has just been asked for.
+    """The change that `apply_weights` puts in force, checked and not begun. Arguments and errors are its own.
+
+    `how`: of layers whose new weight follows from the old one bit for bit, what determines it; where the same is done
+    to the same weights again, their hash is known. Those tensors of `new` are then this edit's alone.
     """
     if not new:
         raise WeightError("new is empty: an edit that changes no layer; give at least one weight.")
@@ -151,8 +170,10 @@ def prepared_weights(
                 " checkpointing off before the forward (model.gradient_checkpointing_disable())."
             )
         )
-        module, edited, known = getattr(model, "original_model", model), [], hash_after_undo(model, looked)
-        undo.back(lambda: known(edited))
+        module = getattr(model, "original_model", model)
+        around = Around(module, [p for linear, _, own in chosen for p in _parameters(linear, own)])
+        made: list[tuple[_Written, Hashable | None, Tensor]] = []
+        undo.back(lambda: _undone(around, [written for written, *_ in made]))
         undo.back(lambda: _ended(module, again))
         hold(module, again)
         for linear, weight, own in chosen:
@@ -168,8 +189,12 @@ def prepared_weights(
             ]
             for written, values in places:
                 undo.back(written.restore)
-                edited.append(written.parameter)
+                # what a twin gets depends on more than what it was
+                done = None if how is None or linear.name not in how or own else how[linear.name]
+                made.append((written, done and (linear.transposed, linear.expert, done), values))
                 written.write(values)
+        undo.back(around.ending)
+        around.written([(w.parameter, done, partial(w.holds, values)) for w, done, values in made])
 
     return Undo(
         model,
@@ -188,6 +213,18 @@ _TWICE = (
 def _marked(linear: Linear, own: list[_Twin]) -> bool:
     """Whether an edit is in force on a layer, or on what it is fused with."""
     return edit_in_force(linear) or any(getattr(twin.module.weight, EDITED, False) for twin in own if twin.part)
+
+
+def _parameters(linear: Linear, own: list[_Twin]) -> list[nn.Parameter]:
+    """What is written where a layer is edited."""
+    return [linear.parameter, *(twin.module.weight for twin in own)]
+
+
+def _undone(around: Around, made: list[_Written]) -> None:
+    """Tells what is known of the weights again, now that they are what they were."""
+    left = {id(written.parameter) for written in made if not written.put_back}
+    done = [written for written in made if id(written.parameter) not in left]
+    around.undone([w.parameter for w in done if w.whole], [w.parameter for w in done if not w.whole])
 
 
 def _ended(module: nn.Module, again: Ended) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from .. import containers, files, locks, reading
+from ..models.hash import older
 from ..results.dataset import fingerprint
 from .data import ForgettingError
 
@@ -61,7 +62,7 @@ class Diary:
                     " (configuration, buffers, adapters), so it cannot be told whether it is this experiment's; give"
                     " an empty folder."
                 )
-            if held["fingerprint"] != mark:
+            if held["fingerprint"] != mark and held["fingerprint"] != fingerprint(older(what)):
                 raise ForgettingError(
                     f"folder={str(self.folder)!r} holds another experiment ({_difference(held['what'], what)}); give an"
                     " empty folder, or the same call."

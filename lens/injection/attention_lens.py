@@ -45,7 +45,8 @@ from ..engine.sites import indices
 from ..measure import statistics
 from ..measure.reading import norm_scale, selected, start_token, through_norm
 from ..measure.readout import before_post_norm, int_only
-from ..models import weight_hash
+from ..models import same_weights, weight_hash
+from ..models.hash import same_record
 from ..progress import hidden
 from ..prompts import load_pairs
 from ..tokens import tokenize, tokenizer_of
@@ -301,7 +302,7 @@ class AttentionLens:
             if isinstance(texts, Collected)
             else collect(model, texts, [made.layer], groups=groups, start=start, memory_mb=memory_mb, progress=progress)
         )
-        if data.model_hash != made.model_hash or made.layer not in data.z:
+        if not same_record(data.model_hash, made.model_hash) or made.layer not in data.z:
             raise InjectionError(
                 f"texts were collected from another model or without layer {made.layer}; collect(model, texts, layers)"
                 " them anew."
@@ -394,7 +395,7 @@ class AttentionLens:
                 f" {_KIND!r}, {_SCHEMA}."
             )
         Model.of(model)  # a model that this package cannot take apart is refused as one
-        if owner != weight_hash(model):
+        if not same_weights(model, owner):
             raise InjectionError(
                 f"path={os.fspath(path)!r} was trained on a model with other weights ({owner[:12]}); load that model,"
                 " or train the lens anew."
@@ -456,7 +457,7 @@ def lens_reading(
     of = sorted(x.layer for x in given)
     if len(set(of)) != len(of):
         raise InjectionError(f"lenses: layers {of} repeat; give one lens a layer.")
-    if other := [x for x in given if x.model_hash != weight_hash(model)]:
+    if other := [x for x in given if not same_weights(model, x.model_hash)]:
         raise InjectionError(f"lenses: {other[0]} belongs to a model with other weights; train it on this one.")
     weights = {x.layer: lambda x=x: x.weight for x in sorted(given, key=lambda x: x.layer)}
     fits = {str(x.layer): {n: v for n, v in x.report.items() if n != "validation"} for x in given}

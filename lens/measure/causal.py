@@ -111,14 +111,14 @@ def plain(model: Scored) -> nn.Module:
     Raises: ScoringError: as `core`; a wrapper (prompt tuning) whose numbers are not those of the model inside; a model
     whose forward writes into its weights; a bridge that does not compute what the plain model of its weights does.
     """
-    from lens import models
+    from lens.models.hash import plain_parameters
 
     hf = core(model)
     if (outer := wrapped(model)) is not None:
         require_same(outer, hf)
     if hf is model or "_mnemoscope_parameters" not in hf.__dict__:
         return hf
-    state = models._plain_parameters(hf)
+    state = plain_parameters(hf)
     if state is None or replaced_methods(model):
         return hf
     kind, advice = type(hf).__name__, "give the plain Hugging Face model itself instead of a bridge around it."

@@ -56,9 +56,10 @@ class Worker:
             return self.likelihood
         if self.name is not None:
             loaded = settle(models.load(self.name, device=self.device or "auto"))
-            if (found := models.weight_hash(loaded)) != self.expected:
+            if not models.same_weights(loaded, self.expected):
                 raise ScoringError(
-                    f"model {self.name!r} has other weights on the worker's machine (hash {found[:12]}, "
+                    f"model {self.name!r} has other weights on the worker's machine (hash"
+                    f" {models.weight_hash(loaded)[:12]}, "
                     f"expected {self.expected[:12]}); pass the model itself."
                 )
             self.model = cast(plain(loaded), self.dtype, None)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lens import containers, files, reading
+from lens.models.hash import older
 
 SCHEMA = 1
 COLUMNS = ("logprob", "mean", "variance")
@@ -58,6 +59,10 @@ class Store:
 
     def __init__(self, folder: str | os.PathLike, options: dict):
         self.folder, self.options, self.corrupt = Path(folder) / fingerprint(options), options, []
+        if not self.folder.is_dir() and any(Path(folder).glob("*/options.json")):
+            before = older(options)
+            if (Path(folder) / fingerprint(before)).is_dir():
+                self.folder, self.options = Path(folder) / fingerprint(before), before
         files.make_folder(self.folder)
         files.sweep(self.folder)
         self.columns = COLUMNS if options.get("moments") else COLUMNS[:1]

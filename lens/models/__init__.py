@@ -6,14 +6,14 @@ import contextlib
 import gc
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from lens.arguments import FilePath, PathLike, door, unfit
+from lens.arguments import FilePath, PathLike, door
 from lens.cache import SOURCES, LoadError, cache_dir, fetch, fetched
 from lens.doctor import doctor
 from lens.files import expanded
@@ -24,19 +24,16 @@ from .bridge import name_of, wrap, wrapped
 from .check import CHECK
 from .check import one_line as _one_line
 from .folder import inspect_folder, require_complete, require_finite, require_shipped
-from .fused import fused_layers
-from .tree import Tree
+from .hash import same_weights, weight_hash
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel
 
-__all__ = ["LoadError", "doctor", "fetch", "load", "name_of", "organisms", "weight_hash", "wrap"]
+__all__ = ["LoadError", "doctor", "fetch", "load", "name_of", "organisms", "same_weights", "weight_hash", "wrap"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-#: Values of each parameter that are compared before its hash is taken for known.
-SAMPLED = 16
 ORGANISM = "organism:"
 ORGANISMS = Path(__file__).parent.parent / "organisms"
 
@@ -102,139 +99,6 @@ def _mark(folder: Path, dtype: torch.dtype, place: torch.device) -> Path:
 def organisms() -> list[str]:
     """The names of the small models that ship with the package; load one as `lens.load("organism:<name>")`."""
     return sorted(path.parent.name for path in ORGANISMS.glob("*/model.safetensors"))
-
-
-@door(LoadError)
-def weight_hash(model: torch.nn.Module, *, anew: bool = False) -> str:
-    """The SHA-256 over the names, shapes, dtypes and values of a model's parameters, as 64 hexadecimal digits.
-
-    A bridge from `load` or `wrap` and the plain Hugging Face model of the same weights have the same hash. It is kept
-    on the model (some 5 ms to look up) and computed anew (a second or two a gigabyte) when a parameter was replaced or
-    changed in place. Writes that torch does not count, such as those through `.data` or by a fused optimiser, are seen
-    where they change one of `SAMPLED` values spread over each parameter; `anew=True` looks at every value, as a sweep
-    with `store=` does.
-    """
-    core = getattr(model, "original_model", model)
-    state = _state(core)
-    kept = core.__dict__.get("_mnemoscope_hash")
-    if not anew and kept is not None and kept[0] == state:
-        return kept[1]
-    digest = hashlib.sha256()
-    for name, value in _plain_parameters(core) or _named(core):
-        if value.is_meta:
-            raise LoadError(
-                f"model: the weight {name!r} is on the meta device, where it has no values; load the model's weights,"
-                " without offloading them to disk."
-            )
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        if value.is_meta or value.layout is not torch.strided:
-            raise LoadError(
-                unfit(
-                    "model",
-                    model,
-                    f"a model whose parameters have values; {name!r} is"
-                    f" {'on the meta device' if value.is_meta else 'not strided'}",
-                    "load its weights",
-                )
-            )
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    core.__dict__["_mnemoscope_hash"] = (state, digest.hexdigest())
-    return digest.hexdigest()
-
-
-def hash_after_undo(model: torch.nn.Module, looked: bool = False) -> Callable[[Iterable[torch.nn.Parameter]], None]:
-    """Call it before some weights are changed for a while, and what it returns, with those weights, once they are
-    bit-equal again: a hash known before is known again.
-
-    Where other weights were changed in the meantime it does nothing. `looked`: whether `weight_hash` was asked just
-    before, and need not be compared once more.
-    """
-    core = getattr(model, "original_model", model)
-    kept = core.__dict__.get("_mnemoscope_hash")
-    if kept is None or (not looked and kept[0] != _state(core)):
-        return lambda edited: None
-    before = kept[0]
-
-    def again(edited: Iterable[torch.nn.Parameter]) -> None:
-        now, own = _state(core), {value.data_ptr() for value in edited}
-        if len(now) == len(before) and all(
-            a == b or (a[:2] == b[:2] and a[3] == b[3] and a[1] in own) for a, b in zip(now, before)
-        ):
-            core.__dict__["_mnemoscope_hash"] = (now, kept[1])
-
-    return again
-
-
-def written_unseen(core: torch.nn.Module) -> bool:
-    """Whether weights of a known hash were written to since in a way that torch does not count: in a sample of each,
-    while every parameter is what it was.
-    """
-    kept = core.__dict__.get("_mnemoscope_hash")
-    if kept is None:
-        return False
-    then, named = kept[0], _named(core)
-    # a hash of other parameters or versions is none of these weights
-    return (
-        len(then) == len(named)
-        and all(e[0] == name and e[1] == v.data_ptr() and e[2] == v._version for e, (name, v) in zip(then, named))
-        and [e[3] for e in then] != _sampled([v for _, v in named])
-    )
-
-
-def _named(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
-    return Tree.of(core).plain_parameters()
-
-
-def _state(core: torch.nn.Module) -> tuple:
-    named = _named(core)
-    return tuple(
-        (name, value.data_ptr(), value._version, seen)
-        for (name, value), seen in zip(named, _sampled([value for _, value in named]))
-    )
-
-
-@torch.no_grad()
-def _sampled(values: list[torch.nn.Parameter]) -> list[bytes]:
-    """A few values of each parameter, spread over all of it, as bytes: one transfer a device and dtype."""
-    groups: dict[tuple, list[int]] = {}
-    out = [b""] * len(values)
-    for i, value in enumerate(values):
-        plain = type(value) is torch.nn.Parameter or type(value.data) is torch.Tensor
-        if plain and value.layout is torch.strided and not value.is_meta and value.numel():
-            groups.setdefault((value.device, value.dtype), []).append(i)
-    for members in groups.values():
-        picked = []
-        for i in members:
-            value, n = values[i], values[i].numel()
-            step, first = (-(-n // SAMPLED), (n - 1) % SAMPLED) if n > SAMPLED else (1, 0)
-            if value.is_contiguous():
-                picked.append(value.as_strided((-(-(n - first) // step),), (step,), value.storage_offset() + first))
-            else:
-                picked.append(value.reshape(-1)[first::step])
-        whole = torch.cat(picked).cpu().view(torch.uint8).numpy().tobytes()
-        width, at = values[members[0]].element_size(), 0
-        for i, part in zip(members, picked):
-            out[i] = whole[at : at + part.numel() * width]
-            at += part.numel() * width
-    return out
-
-
-def _plain_parameters(core: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]] | None:
-    """The parameters by the names that they had before the boot; None where that would miss a change made since."""
-    if "_mnemoscope_parameters" not in core.__dict__:
-        return None
-    before, copies = core.__dict__["_mnemoscope_parameters"]
-    if {id(value) for _, value in Tree.of(core).named_parameters()} != {id(value) for _, value in before} | {
-        id(value) for value, _ in copies
-    }:
-        return None
-    if any(value._version != version for value, version in copies):
-        # copies that were written to say nothing new as long as each is what the fused matrix holds
-        found, lost = fused_layers(core)
-        if lost or not all(one.consistent() for one in found):
-            return None
-        core.__dict__["_mnemoscope_parameters"] = before, [(value, value._version) for value, _ in copies]
-    return before
 
 
 def _device(device: str) -> torch.device:

@@ -7,15 +7,17 @@ of that.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
-from operator import attrgetter, methodcaller
+from operator import attrgetter, itemgetter, methodcaller
 
 from torch import nn
 
 __all__ = ["Tree"]
 
 _KEPT = "_mnemoscope_tree"
-_children, _values = attrgetter("_modules"), methodcaller("values")
+_attributes, _values = attrgetter("__dict__"), methodcaller("values")
+_children, _parameters = itemgetter("_modules"), itemgetter("_parameters")
 
 
 class Tree:
@@ -29,18 +31,19 @@ class Tree:
     def __init__(self, core: nn.Module):
         self.modules: list[nn.Module] = []
         self._prefixes: list[str] = []
-        self._plain: dict[str, str] = {}
+        self._plan: _Plan | None = None
         for name, module in core.named_modules():
             self.modules.append(module)
             self._prefixes.append(f"{name}." if name else "")
         self.attributes: list[tuple[tuple[str, ...], list[str]] | None] = [None] * len(self.modules)
+        self._own = list(map(_attributes, self.modules))
         self._sizes, self._keys, self._children = self._read()
 
     def _read(self) -> tuple[list[int], list[str], list[nn.Module | None]]:
         """How many children each module has, their names and themselves, all in order: a comparison of plain lists is
         quick.
         """
-        held = list(map(_children, self.modules))
+        held = list(map(_children, self._own))
         return list(map(len, held)), list(chain.from_iterable(held)), list(chain.from_iterable(map(_values, held)))
 
     @classmethod
@@ -53,30 +56,79 @@ class Tree:
             kept = core.__dict__[_KEPT] = cls(core)
         return kept
 
+    @classmethod
+    def kept(cls, core: nn.Module) -> Tree:
+        """The tree as it was last looked at, for who has looked in the same computation; else as `of`."""
+        kept = core.__dict__.get(_KEPT)
+        return kept if kept is not None and kept.modules[0] is core else cls.of(core)
+
     def _same(self, core: nn.Module) -> bool:
         # a copy may have taken the attribute over
-        return self.modules[0] is core and self._read() == (self._sizes, self._keys, self._children)
+        own = self.modules[0] is core and self._own[0] is core.__dict__
+        return own and self._read() == (self._sizes, self._keys, self._children)
 
     def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """As ``core.named_parameters()``: a parameter in several places has the name of the first."""
-        seen: set[int] = set()
-        found: list[tuple[str, nn.Parameter]] = []
-        for prefix, module in zip(self._prefixes, self.modules):
-            parameters = module.__dict__["_parameters"]
-            if not parameters:
-                continue
-            for key, value in parameters.items():
-                if value is not None and id(value) not in seen:
-                    seen.add(id(value))
-                    found.append((prefix + key, value))
-        return found
+        plan, values = self._parameters()
+        return [(name, values[i]) for name, i in zip(plan.names, plan.at)]
 
-    def plain_parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """The parameters by their names in the plain model, sorted: what a bridge or a compiler adds to a name is left
-        out.
+    def plain_parameters(self) -> tuple[list[str], list[nn.Parameter]]:
+        """The names of the parameters in the plain model, sorted, and the parameters: what a bridge or a compiler adds
+        to a name is left out. The list of names is the same object as long as they are the same.
         """
-        known, found = self._plain, self.named_parameters()
-        for name, _ in found:
-            if name not in known:
-                known[name] = name.replace("._original_component", "").replace("_orig_mod.", "")
-        return sorted((known[name], value) for name, value in found)
+        plan, values = self._parameters()
+        return plan.plain, [values[i] for i in plan.sorted]
+
+    def _parameters(self) -> tuple[_Plan, list[nn.Parameter | None]]:
+        """All that stands in the modules, and which of it is a parameter of what name."""
+        every = list(map(_parameters, self._own))
+        sizes = list(map(len, every))
+        plan = self._plan
+        # of two thousand modules a few hundred hold parameters
+        held = (
+            [every[i] for i in plan.holders] if plan is not None and plan.sizes == sizes else list(filter(None, every))
+        )
+        keys = list(chain.from_iterable(held))
+        values = list(chain.from_iterable(map(_values, held)))
+        ids = list(map(id, values))
+        if plan is None or (plan.sizes, plan.keys, plan.ids) != (sizes, keys, ids):
+            prefixes = chain.from_iterable([prefix] * n for prefix, n in zip(self._prefixes, sizes))
+            plan = self._plan = _Plan.of(sizes, keys, ids, [p + key for p, key in zip(prefixes, keys)], values)
+        return plan, values
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The parameters' names, found once. Of all that stands in the modules, in order: `sizes` a module, and the `keys`
+    and `ids`. `holders`: the modules in which something stands. `at`: the places of parameters of which each is there
+    once, by `names`; `sorted`: those of the same by their `plain` names, sorted.
+    """
+
+    sizes: list[int]
+    keys: list[str]
+    ids: list[int]
+    holders: list[int]
+    names: list[str]
+    at: list[int]
+    plain: list[str]
+    sorted: list[int]
+
+    @classmethod
+    def of(cls, sizes: list[int], keys: list[str], ids: list[int], full: list[str], values: list) -> _Plan:
+        first: dict[int, int] = {}
+        for i, value in enumerate(values):
+            if value is not None:
+                first.setdefault(id(value), i)
+        at = list(first.values())
+        plain = {i: full[i].replace("._original_component", "").replace("_orig_mod.", "") for i in at}
+        order = sorted(at, key=plain.__getitem__)
+        return cls(
+            sizes,
+            keys,
+            ids,
+            [i for i, n in enumerate(sizes) if n],
+            [full[i] for i in at],
+            at,
+            [plain[i] for i in order],
+            order,
+        )

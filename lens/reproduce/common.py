@@ -18,6 +18,7 @@ from scipy import stats
 
 from .. import files, locks, reading
 from ..measure import statistics
+from ..models.hash import older
 from ..results import dataset as results
 from ..results.errors import ResultError
 from ..results.record import _versions
@@ -157,9 +158,9 @@ def read_record(folder: Path, name: str, model: Any = None, error: type[Exceptio
     if lacking := [key for key in ("reproduction", "fingerprint", "config", "numbers") if key not in record]:
         raise refuse(f"{folder / RECORD} lacks {', '.join(lacking)}")
     if model is not None:
-        from ..models import weight_hash
+        from ..models import same_weights
 
-        if weight_hash(model) != record["model"]["hash"]:
+        if not same_weights(model, record["model"]["hash"]):
             raise error(
                 f"folder: {folder} was made with {record['model']['name']} of other weights (hash"
                 f" {record['model']['hash'][:12]}); run the reproduction again."
@@ -196,6 +197,9 @@ class Steps:
             if not file.is_file():
                 files.write_json(file, self.config, parents=True, new=True)
         other = _read_config(file)
+        if other != self.config and other == older(self.config):
+            self.config = other
+            self.fingerprint = results.fingerprint({"kind": "reproduction", **other})
         if other != self.config:
             keys = sorted(k for k in {*other, *self.config} if other.get(k) != self.config.get(k))
             differ = "; ".join(f"{k}: {_short(other.get(k))} there, {_short(self.config.get(k))} asked" for k in keys)

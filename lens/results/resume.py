@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..arguments import FilePath, HFModel, door
-from ..models import weight_hash
+from ..models import same_weights, weight_hash
 from ..models.state import identity
 from . import dataset as results
 from .errors import ResultError
@@ -36,7 +36,7 @@ def adopt(store: FilePath, model: HFModel) -> None:
         raise ResultError(f"store={str(store)!r} records the state of its model already; there is nothing to adopt.")
     old, told, digest = record["model"], identity(model), weight_hash(model, anew=True)
     dtype = str(next(iter(getattr(model, "original_model", model).parameters())).dtype).removeprefix("torch.")
-    if (old.get("hash"), old.get("dtype", dtype)) != (digest, dtype):
+    if not same_weights(model, old.get("hash")) or old.get("dtype", dtype) != dtype:
         raise ResultError(
             f"store={str(store)!r} holds values of weights {str(old.get('hash'))[:12]} in {old.get('dtype')}, this"
             f" model's are {digest[:12]} in {dtype}; load the model that the store was made with, or choose another"

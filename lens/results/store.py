@@ -21,6 +21,7 @@ import xarray as xr
 import zarr
 
 from .. import reading
+from ..models.hash import older
 from .dataset import ATTRIBUTE, Result, _check_dataset, fingerprint, provenance, stamp
 from .errors import ResultError
 from .files import about, check_path, failure, new_path, settle
@@ -380,7 +381,7 @@ def _mark_of(path: Path) -> dict[str, Any]:
 def _refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
     """ResultError, with a list of what differs, unless the store at ``path`` belongs to the sweep ``identity``."""
     mark = _mark_of(path)
-    if mark["fingerprint"] == fingerprint(identity):
+    if mark["fingerprint"] == fingerprint(identity) or mark["fingerprint"] == fingerprint(older(identity)):
         return
     stored = read_zarr(path, whole=False).drop_vars("done")
     if unstated(provenance(stored)) and not unstated({"model": identity["model"]}):

@@ -24,6 +24,7 @@ from ..engine.linear import Linear, inputs_of
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
 from ..models import weight_hash
+from ..models.hash import same_record
 from ..progress import hidden
 from .data import Tokens, chosen, fitting, running, tokens_of
 from .errors import SubspaceError
@@ -147,7 +148,7 @@ class Stats:
         """
         if not isinstance(other, Stats):
             return NotImplemented
-        if self.model != other.model or dict(self.source) != dict(other.source):
+        if not same_record(self.model, other.model) or dict(self.source) != dict(other.source):
             raise SubspaceError(
                 "statistics of different models or layers cannot be added; compute both with the same weights and"
                 " layers."
@@ -329,7 +330,7 @@ def _weights(tokens: Tokens, part: str, skip: int) -> tuple[Tensor, range]:
 
 def same_layers(mem: Stats, ref: Stats) -> None:
     """Refuse a contrast of statistics of different models or layers (SubspaceError)."""
-    if mem.model != ref.model:
+    if not same_record(mem.model, ref.model):
         raise SubspaceError(
             "mem, ref: the memorised and the reference statistics are of different weights; compute both with the same"
             " model."

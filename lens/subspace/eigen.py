@@ -19,7 +19,7 @@ from scipy.linalg import subspace_angles
 from torch import Tensor
 
 from ..arguments import Count, HFModel, NonNegative, Real, Seed, Whole, door, unfit
-from ..models import weight_hash
+from ..models import same_weights, weight_hash
 from ..results import dataset as results
 from .activations import Stats, same_layers
 from .data import chosen
@@ -81,10 +81,10 @@ class Subspace:
         """
         if (k is None) == (above is None):
             raise SubspaceError(f"k={k!r} and above={above!r}; give one of them.")
-        if (now := weight_hash(model)) != self.model:
+        if not same_weights(model, self.model):
             raise SubspaceError(
-                f"model: the subspace is of weights {self.model[:8]}, this model's are {now[:8]}; compute it with this"
-                " model."
+                f"model: the subspace is of weights {self.model[:8]}, this model's are {weight_hash(model)[:8]};"
+                " compute it with this model."
             )
         new, taken = {}, {}
         for name, linear in chosen(model, tuple(self.sources)).items():

@@ -4,8 +4,9 @@ bit.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +24,8 @@ from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.in_force import InForce, put
 from ..engine.linear import every_linear, near
 from ..engine.weights import EDITED, prepared_weights
-from ..models import weight_hash
+from ..models import same_weights, weight_hash
+from ..models.hash import same_record
 from ..models.tree import Tree
 from ..results.files import check_path, new_path
 from .errors import SubspaceError
@@ -258,7 +260,7 @@ class Mask:
                 f"other: the masks are over different layers ({len(self.shapes)} and {len(other.shapes)}, or of other"
                 " shapes); compare masks that were located over the same layers."
             )
-        if self.model and other.model and self.model != other.model:
+        if self.model and other.model and not same_record(self.model, other.model):
             raise SubspaceError(
                 f"other: the masks are of different models (weights {self.model[:8]} and {other.model[:8]}); locate"
                 " both on the same weights."
@@ -317,7 +319,9 @@ class Mask:
                 f"the mask is empty: it would change no weight of its {len(self.shapes)} layers. "
                 "Raise sparsity, lower the margin, or look at whether the two sets differ at all."
             )
-        return prepared_checked(model, self.weights(model), self.model if strict else "", "mask")
+        new = self.weights(model)
+        how = {name: f"zeros at {hashlib.sha256(self.layers[name].astype(np.int64)).hexdigest()}" for name in new}
+        return prepared_checked(model, new, self.model if strict else "", "mask", how)
 
     # -- files ------------------------------------------------------------------------------------------------------
 
@@ -383,19 +387,21 @@ class Mask:
         return cls(layers, shapes, about["model"], about["about"])
 
 
-def prepared_checked(model: Any, new: Mapping[str, Tensor], found_on: str, what: str) -> Undo:
+def prepared_checked(
+    model: Any, new: Mapping[str, Tensor], found_on: str, what: str, how: Mapping[str, Hashable] | None = None
+) -> Undo:
     """`prepared_weights`, refused on weights other than those that the edit was found on; an edit in force elsewhere is
     not taken for other weights.
     """
     core = getattr(model, "original_model", model)
-    in_force = any(getattr(p, EDITED, False) for _, p in Tree.of(core).named_parameters())
-    looked = bool(found_on) and not in_force
-    if looked and (now := weight_hash(model)) != found_on:
+    tree = Tree.of(core)
+    in_force = any(getattr(p, EDITED, False) for _, p in tree.named_parameters())
+    if found_on and not in_force and not same_weights(model, found_on, tree):
         raise SubspaceError(
-            f"the {what} was found on weights {found_on[:8]}, this model's are {now[:8]}: it is a {what} of another"
-            " model. Locate it anew, or pass strict=False to carry it over on purpose."
+            f"the {what} was found on weights {found_on[:8]}, this model's are {weight_hash(model)[:8]}: it is a {what}"
+            " of another model. Locate it anew, or pass strict=False to carry it over on purpose."
         )
-    return prepared_weights(model, new, what, looked)
+    return prepared_weights(model, new, what, how)
 
 
 @door(SubspaceError)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..arguments import HFModel, NonNegative, Portion, Seed, Size, door, unfit
 from ..engine.linear import Linear, feed_forward
-from ..models import weight_hash
+from ..models import same_weights, weight_hash
 from ..notices import warn
 from .activations import Stats, same_layers
 from .data import chosen
@@ -335,10 +335,10 @@ def _reached(names: Iterable[str], *stats: Stats, items: int = 1) -> list[str]:
 
 
 def _of(model: Any, stats: Stats) -> dict[str, Linear]:
-    if (now := weight_hash(model)) != stats.model:
+    if not same_weights(model, stats.model):
         raise SubspaceError(
-            f"model: the statistics are of weights {stats.model[:8]}, this model's are {now[:8]}; compute them with"
-            " this model."
+            f"model: the statistics are of weights {stats.model[:8]}, this model's are {weight_hash(model)[:8]};"
+            " compute them with this model."
         )
     return chosen(model, stats.names)
 

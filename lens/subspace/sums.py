@@ -18,6 +18,7 @@ from torch import Tensor
 from .. import files, reading
 from ..engine.experts import Routed
 from ..engine.linear import Linear
+from ..models.hash import older
 from ..notices import warn
 from .errors import SubspaceError
 
@@ -237,13 +238,20 @@ class File:
     """What was counted so far, on disk: one file a computation, replaced whole."""
 
     def __init__(self, folder: str | os.PathLike, identity: dict[str, Any]):
-        self.identity = json.dumps({"schema": 1, **identity}, sort_keys=True)
         folder = files.expanded(folder)
         if folder.exists() and not folder.is_dir():
             raise SubspaceError(f"folder={str(folder)!r} is a file; give a folder.")
         files.make_folder(folder)
-        self.path = folder / f"statistics-{hashlib.sha256(self.identity.encode()).hexdigest()[:24]}.safetensors"
+        self.identity, self.path = self._named(folder, identity)
+        if not self.path.is_file() and any(folder.glob("statistics-*.safetensors")):
+            before = self._named(folder, older(identity))
+            self.identity, self.path = before if before[1].is_file() else (self.identity, self.path)
         self.written, self.cost, self.done = time.monotonic(), 0.0, -1
+
+    @staticmethod
+    def _named(folder: Path, identity: dict[str, Any]) -> tuple[str, Path]:
+        text = json.dumps({"schema": 1, **identity}, sort_keys=True)
+        return text, folder / f"statistics-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
 
     def write(self, sums: Sums, done: int, now: bool = False) -> None:
         # a large state is written less often: at most a twentieth of the time goes into it

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from .. import files, locks, reading
+from ..models.hash import older
 from ..notices import warn
 from .recipe import TrainingError
 
@@ -113,9 +114,10 @@ class Checkpoints:
 
         state = reading.json_file(place / "state.json", ValueError)
         for key in {**state["identity"], **self.identity}:
-            if state["identity"].get(key) != (value := self.identity.get(key)):
+            kept, value = state["identity"].get(key), self.identity.get(key)
+            if kept != value and kept != older(value):
                 raise TrainingError(
-                    f"folder={str(self.folder)!r} holds a run with another {key}: {_short(state['identity'].get(key))},"
+                    f"folder={str(self.folder)!r} holds a run with another {key}: {_short(kept)},"
                     f" and this call has {_short(value)}; give another folder, or remove this one to start anew"
                 )
         weights, moments = load_file(place / "weights.safetensors"), load_file(place / "optimizer.safetensors")

@@ -1,0 +1,177 @@
+"""The hash of a model's weights: a SHA-256 a tensor, and one over these, in the order of the names.
+
+Hashes that were recorded before there was one a tensor (`old_hash`, 64 hexadecimal digits) are still understood:
+`same_weights` and `same_record` compare a recorded hash of either form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import weakref
+from typing import Any
+
+from torch import nn
+
+from lens.arguments import door
+from lens.cache import LoadError
+
+from .fused import Fused, fused_layers
+from .known import FORM, Known, Look, Whole, read
+from .tree import Tree
+
+__all__ = [
+    "FORM",
+    "hash_in",
+    "is_old",
+    "old_hash",
+    "older",
+    "plain_parameters",
+    "same_record",
+    "same_weights",
+    "weight_hash",
+]
+
+#: A hash, or so much of it as is written down to tell models apart.
+_BEGUN = re.compile(f"{FORM}(?:[0-9a-f]{{64}}|[0-9a-f]{{15}})")
+#: Models by the hash that they had when it was last looked at.
+_hashed: weakref.WeakValueDictionary[str, nn.Module] = weakref.WeakValueDictionary()
+
+
+@door(LoadError)
+def weight_hash(model: nn.Module, *, anew: bool = False) -> str:
+    r"""The SHA-256 over the names, shapes, dtypes and values of a model's parameters, as "t" and 64 hexadecimal digits.
+
+    Of each parameter it is taken of ``"{shape} {dtype}\n"`` and its bytes in C order, of the model of a line
+    ``"{name} {digest of the parameter}\n"`` each, in the order of the names.
+
+    A bridge from `load` or `wrap` and the plain Hugging Face model of the same weights have the same hash. It is kept
+    on the model (1 to 3 ms to look up for SmolLM2), and only parameters that were replaced or changed in place are read
+    again (half a second a gigabyte and thread, on as many threads as torch has). Writes that torch does not count, such
+    as those through `.data` or by a fused optimiser, are seen where they change one of 16 values spread over each
+    parameter; `anew=True` reads every value, as a sweep with `store=` does.
+
+    Raises LoadError: a parameter that has no values (on the meta device), or that is not strided.
+    """
+    core = getattr(model, "original_model", model)
+    return hash_in(core, Tree.of(core), anew)
+
+
+def hash_in(core: nn.Module, tree: Tree, anew: bool = False) -> str:
+    """`weight_hash` of a model whose tree has just been looked at."""
+    known, (names, values) = Known.of(core), tree.plain_parameters()
+    now = Look(values, known.whole)
+    if anew or known.whole is None or not known.whole.same(names, now, known.lost):
+        known.learn(names, now, plain_parameters(core) or list(zip(names, values)), anew)
+    _hashed[known.whole.hash] = core
+    return known.whole.hash
+
+
+@door(LoadError)
+def old_hash(model: nn.Module) -> str:
+    r"""The hash in records that were made before there was one a tensor: 64 hexadecimal digits, the SHA-256 over
+    ``"{name} {shape} {dtype}\n"`` and the bytes of each parameter, in the order of the names.
+
+    Reads every weight, and is kept until one changes. Raises as `weight_hash`.
+    """
+    core = getattr(model, "original_model", model)
+    known, (names, values) = Known.of(core), Tree.of(core).plain_parameters()
+    now = Look(values, known.old and known.old[0])
+    if known.old is not None and known.old[0].same(names, now):
+        return known.old[1]
+    whole, named = hashlib.sha256(), plain_parameters(core) or list(zip(names, values))
+    for name, value in named:
+        whole.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        whole.update(read(name, value))
+    seen = {id(value): now.seen(i, known.lost) for i, value in enumerate(values)}
+    known.old = Whole.of(names, now, seen, named), whole.hexdigest()
+    return known.old[1]
+
+
+def is_old(recorded: Any) -> bool:
+    """Whether a recorded hash has the form of `old_hash`."""
+    return isinstance(recorded, str) and len(recorded) == 64
+
+
+def same_weights(model: nn.Module, recorded: Any, tree: Tree | None = None) -> bool:
+    """Whether a recorded hash, in this form or the old one, is that of a model's weights now. For the old one every
+    weight is read. `tree`: of the model, where it has just been looked at.
+    """
+    if is_old(recorded):
+        return recorded == old_hash(model)
+    core = getattr(model, "original_model", model)
+    return recorded == hash_in(core, tree or Tree.of(core))
+
+
+def same_record(one: Any, other: Any) -> bool:
+    """Whether two recorded hashes are of the same weights. One of each form is compared by way of a model in memory
+    that has the newer; where there is none they are taken for different.
+    """
+    if one == other or is_old(one) == is_old(other):
+        return one == other
+    new, old = (other, one) if is_old(one) else (one, other)
+    return older(new) == old
+
+
+def older(record: Any) -> Any:
+    """A record (dictionaries, lists, texts) as it was made before there was a hash a tensor: each hash in it that a
+    model in memory has, or the beginning of one, in the old form. Reads the weights of these models.
+    """
+    if isinstance(record, dict):
+        return {key: older(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [older(value) for value in record]
+    if not isinstance(record, str) or not _BEGUN.fullmatch(record):
+        return record
+    core = next((core for whole, core in list(_hashed.items()) if whole.startswith(record)), None)
+    if core is None or not weight_hash(core).startswith(record):
+        return record
+    return old_hash(core)[: len(record) if len(record) <= 64 else None]
+
+
+def written_unseen(core: nn.Module, tree: Tree) -> bool:
+    """Whether weights of a known hash were written to since in a way that torch does not count: in a sample of each,
+    while every parameter is what it was. `tree`: of the model, just looked at.
+    """
+    known = Known.of(core)
+    if known.whole is None:
+        return False
+    names, values = tree.plain_parameters()
+    now = Look(values, known.whole)
+    # a hash of other parameters or versions is none of these weights
+    return known.whole.sampled != now.sampled and known.whole.marked(names, now, known.lost)
+
+
+def plain_parameters(core: nn.Module) -> list[tuple[str, nn.Parameter]] | None:
+    """The parameters of the model in a bridge by the names that they had before the boot; None in a plain model, and
+    where that would miss a change made since.
+    """
+    if "_mnemoscope_parameters" not in core.__dict__:
+        return None
+    before, copies = core.__dict__["_mnemoscope_parameters"]
+    own = {id(value) for _, value in before} | {id(value) for value, _ in copies}
+    if {id(value) for _, value in Tree.of(core).named_parameters()} != own:
+        return None
+    if copies:
+        # copies say nothing new as long as each is what the fused layer holds
+        found, _ = fused_layers(core)
+        followed = {id(value) for one in found for part in one.parts for value in part.parameters()}
+        if not all([_consistent(core, one) for one in found]) or any(
+            value._version != version for value, version in copies if id(value) not in followed
+        ):
+            return None
+        core.__dict__["_mnemoscope_parameters"] = before, [(value, value._version) for value, _ in copies]
+    return before
+
+
+def _consistent(core: nn.Module, one: Fused) -> bool:
+    """Whether the parts are what the fused layer holds; compared where one of them was written to."""
+    known = Known.of(core)
+    now = Look([p for module in (one.whole, *one.parts) for p in module.parameters()])
+    kept = known.agreed.get(id(one.whole))
+    if kept is not None and len(kept) == len(now.values) and all(map(now.same, range(len(kept)), kept)):
+        return True
+    if not one.consistent():
+        return False
+    known.agreed[id(one.whole)] = [now.seen(i, known.lost) for i in range(len(now.values))]
+    return True

@@ -22,7 +22,7 @@ class PlainPasses:
     @torch.no_grad()
     def forward(self, ids: Tensor) -> None:
         """Logits at every token."""
-        self.hf(ids, use_cache=False).logits
+        _ = self.hf(ids, use_cache=False).logits
 
     @torch.no_grad()
     def body(self, ids: Tensor) -> None:

@@ -108,9 +108,8 @@ def layer_sweep_floor(config: Any, prompts: Sequence[Sequence[int]], answers: Se
     to one length, with all logits.
 
     Needed are: one unedited pass, in which tokens that follow the same tokens are computed once and the last layer ends
-        in the tokens that are read;
-    of each edited run the last prompt token and the answer's tokens but its last, through the layers behind its own;
-    and the whole distribution at each token that is read.
+    in the tokens that are read; of each edited run the last prompt token and the answer's tokens but its last, through
+    the layers behind its own; and the whole distribution at each token that is read.
     """
     shape, total, seen = Shape(config), 0, set()
     mixed = shape.q + shape.out + shape.mlp

@@ -40,7 +40,7 @@ def naming(path: Path, part: Path, action: str = "write") -> Iterator[None]:
 
 
 def failed(action: str, path: Path, error: BaseException, code: int | None = None) -> FileError:
-    """The error for one that was met while writing at `path`: `could not <action> <path>: <what>; <next step>.`"""
+    """The error for one that was met while writing at `path`: "could not <action> <path>: <what>; <next step>."."""
     problem, step = reason(error, path, code)
     raised = (Taken if code == errno.EEXIST else FileError)(f"could not {action} {str(path)!r}: {problem}; {step}.")
     raised.errno = code

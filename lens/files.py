@@ -91,14 +91,14 @@ def write_all(
     named = arguments or {}
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(_part(path, parents, new, named.get(path, "path"))) for path in contents]
-        for (part, path, done), content in zip(parts, contents.values()):
+        for (part, path, _), content in zip(parts, contents.values()):
             with naming(path, part):
                 if callable(content):
                     content(part)
                 else:
                     part.write_bytes(_encoded(path, content) if isinstance(content, str) else content)
                 _ready(part, path)
-        for part, path, done in parts:
+        for _, _, done in parts:
             done()
     return [path for _, path, _ in parts]
 

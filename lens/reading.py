@@ -2,8 +2,7 @@
 safetensors.
 
 Whoever reads says how a fault is to be raised: `refuse` takes a message that begins with the file's name and gives the
-    error of that part of the package.
-Nothing here imports anything of the package.
+error of that part of the package. Nothing here imports anything of the package.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def require_known(tokenizer: Any, text: str, ids: Sequence[int], name: str) -> N
 
 
 def token_strings(tokenizer: Any, ids: Any) -> tuple[str, ...]:
-    """One readable label a token id, spaces kept; bytes that are only part of a character are shown as \\xNN."""
+    r"""One readable label a token id, spaces kept; bytes that are only part of a character are shown as \xNN."""
     tokenizer = tokenizer_of(tokenizer)
     return tuple(_token_string(tokenizer, int(token)) for token in ids)
 

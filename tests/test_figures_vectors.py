@@ -97,11 +97,8 @@ def test_the_sources_are_compared_head_by_head(tmp_path):
     ax = fig.axes[0]
     n = [len(line.get_xdata()) for line in ax.lines[:4]]
     assert sum(n) == 24 and n[1] + n[3] == 3 and n[2] + n[3] == 3 and n[3] >= 1
-    assert (
-        {"3.1", "5.0"} <= {t.get_text() for t in ax.texts}
-        and f"r = {np.corrcoef(a.effect.mean('prompt').values.ravel(), b.effect.mean('prompt').values.ravel())[0, 1]:.2f}"
-        in ax.get_title()
-    )
+    r = np.corrcoef(*(one.effect.mean("prompt").values.ravel() for one in (a, b)))[0, 1]
+    assert {"3.1", "5.0"} <= {t.get_text() for t in ax.texts} and f"r = {r:.2f}" in ax.get_title()
 
 
 def test_what_a_figure_cannot_show_is_refused():

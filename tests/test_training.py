@@ -444,7 +444,10 @@ CHILD = """
 import sys, json, time
 sys.path.insert(0, {tests!r})
 from test_training import LONG, some_rows, tiny, train
-trained = train(tiny(dropout=0.2), some_rows(), LONG, folder={folder!r}, after_step=lambda batch: time.sleep({pause}), progress=False)
+trained = train(
+    tiny(dropout=0.2), some_rows(), LONG, folder={folder!r}, after_step=lambda batch: time.sleep({pause}),
+    progress=False
+)
 print(json.dumps([trained.status, trained.losses["total"].tolist()]))
 """
 

@@ -31,7 +31,9 @@ S = {ARGUMENTS!r}
 L = dict(layers="model.layers", attn="self_attn", mlp="mlp", o="self_attn.o_proj", d=8)
 llama = lambda: T.LlamaForCausalLM(T.LlamaConfig(**S))
 K = {{"right": (llama, L), "elsewhere": (llama, dict(L, mlp="self_attn")), "unbuilt": (lambda: 1 / 0, L)}}
-REFUSED = {{"t5": lambda: T.T5ForConditionalGeneration(T.T5Config(vocab_size=97, d_model=32, d_kv=8, d_ff=48, num_layers=4, num_heads=4)), "llama_noncausal": llama, "served": llama}}
+T5 = dict(vocab_size=97, d_model=32, d_kv=8, d_ff=48, num_layers=4, num_heads=4)
+t5 = lambda: T.T5ForConditionalGeneration(T.T5Config(**T5))
+REFUSED = {{"t5": t5, "llama_noncausal": llama, "served": llama}}
 
 
 def build(name):

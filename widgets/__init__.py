@@ -1,13 +1,22 @@
 """Jupyter views over `lens`: state in traits, computing in `lens`, drawing in the browser.
 
-    widgets.PatchExplorer(model, pair)       # activation patching: run, hover, click, pin, compare, export
-    widgets.AttentionView(model, text)       # every head's attention pattern, token by token
-    widgets.InjectionBench(model, prompt, memory, answer)    # memory injection: sliders, next token, map beside a control, generation
-    widgets.VectorBench(model, task)         # instruction vectors: head map, sliders, validation accuracy, test report, two models side by side
-    widgets.ProvenanceBench(suspects, transcript, references)    # provenance: rows stream in, e-value with a stop rule, p-values with their worth, suspects compared
-    widgets.SubspaceBench(model, memorised, reference)    # the weights that hold memory: trade-off curve beside a random control, layer map, texts before and after, undo
-    widgets.CurvatureView(model, decomposition, memorised, clean)    # loss curvature: spectrum by layer, brush a band, who uses it, what goes when it is taken out
-    widgets.DiffusionBench()    # memorised pictures of a diffusion model: watch the denoising, cut them out, attack; grid with the copy measure, layer-by-step map, undo
+    # activation patching: run, hover, click, pin, compare, export
+    widgets.PatchExplorer(model, pair)
+    # every head's attention pattern, token by token
+    widgets.AttentionView(model, text)
+    # memory injection: sliders, next token, map beside a control, generation
+    widgets.InjectionBench(model, prompt, memory, answer)
+    # instruction vectors: head map, sliders, validation accuracy, test report, two models side by side
+    widgets.VectorBench(model, task)
+    # provenance: rows stream in, e-value with a stop rule, p-values with their worth, suspects compared
+    widgets.ProvenanceBench(suspects, transcript, references)
+    # the weights that hold memory: trade-off curve beside a random control, layer map, texts before and after, undo
+    widgets.SubspaceBench(model, memorised, reference)
+    # loss curvature: spectrum by layer, brush a band, who uses it, what goes when it is taken out
+    widgets.CurvatureView(model, decomposition, memorised, clean)
+    # memorised pictures of a diffusion model: watch the denoising, cut them out, attack; grid with the copy measure,
+    # layer-by-step map, undo
+    widgets.DiffusionBench()
 
 What a view refuses raises `widgets.ViewError`, a `lens.Error` and a `ValueError`.
 """

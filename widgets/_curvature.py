@@ -372,8 +372,8 @@ def static(
             for name, point in run.points.items()
         }
         body = "".join(
-            "<tr><td"
-            f" {LEFT}>{e(names[n])}</td><td>{strict}</td><td>{loose}</td><td>{run.points[n].table[FOUND]['loss']:.4g}</td></tr>"
+            f"<tr><td {LEFT}>{e(names[n])}</td><td>{strict}</td><td>{loose}</td>"
+            f"<td>{run.points[n].table[FOUND]['loss']:.4g}</td></tr>"
             for n, (strict, loose) in shares.items()
         )
         parts.append(

@@ -447,7 +447,8 @@ def static(model: str, shown: Mapping[str, Any], run: Run | None, generation: Ma
         parts += [
             (
                 f"<p>{html.escape(model)}: next token after"
-                f" {html.escape(repr(shown['fields']['prompt']))}{', injected ' + html.escape(shown['what']) if shown.get('after') else ''}.</p>"
+                f" {html.escape(repr(shown['fields']['prompt']))}"
+                f"{', injected ' + html.escape(shown['what']) if shown.get('after') else ''}.</p>"
             ),
             _lists(shown),
             _answered(shown.get("answer")),

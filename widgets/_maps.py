@@ -236,7 +236,8 @@ def _cell(value: float, limit: float, style: str, write: Callable[[float], str])
     end = (0x85, 0x37, 0x03) if value > 0 else (0x0A, 0x3A, 0x75)
     share = min(1.0, abs(value) / limit) ** 0.8
     colour = "#" + "".join(f"{round(249 + share * (c - 249)):02x}" for c in end)
-    return f'<td style="{style}background-color:{colour};color:{"#ffffff" if share > 0.5 else "#1c1c1c"}">{write(value)}</td>'
+    ink = "#ffffff" if share > 0.5 else "#1c1c1c"
+    return f'<td style="{style}background-color:{colour};color:{ink}">{write(value)}</td>'
 
 
 def _number(value: float | None) -> str:

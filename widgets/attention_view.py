@@ -27,12 +27,11 @@ class AttentionView(View):
     numbers.
 
     `text` is a text or a `lens.Pair`; of a pair the clean prompt, the corrupted one, or the difference of their
-    patterns is shown.
-    Traits: `text`, `which` (text, clean, corrupted, difference), `layer`, `head`, `token` (index of the chosen token,
-        negative from
-    the end), `reverse` (who attends to it, instead of what it attends to), `hide_first`, `scale` (full: 0 to 1, root,
-    head: each head's largest), `status`, `error`; `overview` (uint8 thumbnails, layer x head x n x n) and `pattern`
-    (float32, query x key, of the chosen head) carry the numbers. Raises ViewError on a layer or head out of range.
+    patterns is shown. Traits: `text`, `which` (text, clean, corrupted, difference), `layer`, `head`, `token` (index of
+    the chosen token, negative from the end), `reverse` (who attends to it, instead of what it attends to),
+    `hide_first`, `scale` (full: 0 to 1, root, head: each head's largest), `status`, `error`; `overview` (uint8
+    thumbnails, layer x head x n x n) and `pattern` (float32, query x key, of the chosen head) carry the numbers. Raises
+    ViewError on a layer or head out of range.
     """
 
     _esm = join("common.js", "heatmap.js", "attention_view.js")
@@ -221,8 +220,8 @@ class AttentionView(View):
             f" ({self.which}), × 100; rows are queries, columns are keys."
         )
         return (
-            f"<p>{html.escape(title)}</p><div"
-            f' style="overflow-x:auto"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+            f'<p>{html.escape(title)}</p><div style="overflow-x:auto"><table><thead><tr><th></th>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>"
         )
 
 
@@ -233,6 +232,7 @@ def _attention(model: Any, text: str) -> xr.Dataset:
 
 
 def labels(array: xr.DataArray, dim: str) -> list[int]:
+    """The labels of an axis as ints."""
     return [int(x) for x in array[dim].values]
 
 
@@ -263,4 +263,5 @@ def _cell(value: float, masked: bool, style: str) -> str:
         return f'<td style="{style}"></td>'
     share, end = min(1.0, abs(float(value))) ** 0.5, (0x85, 0x37, 0x03) if value < 0 else (0x08, 0x26, 0x4F)
     colour = "#" + "".join(f"{round(249 + share * (c - 249)):02x}" for c in end)
-    return f'<td style="{style}background-color:{colour};color:{"#ffffff" if share > 0.5 else "#1c1c1c"}">{round(100 * float(value))}</td>'
+    ink = "#ffffff" if share > 0.5 else "#1c1c1c"
+    return f'<td style="{style}background-color:{colour};color:{ink}">{round(100 * float(value))}</td>'

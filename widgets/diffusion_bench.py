@@ -288,6 +288,7 @@ class DiffusionBench(ForceView):
 
     @door(ViewError)
     def run(self, wait: bool = False, *, attack: bool = False) -> None:
+        """Runs the question in the background; `wait` until it is done, `attack` the cut model too."""
         self._attacks = attack
         super().run(wait)
 

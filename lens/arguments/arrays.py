@@ -15,6 +15,7 @@ class Labels(Check):
     expected = "a list of labels, one number or text for each"
 
     def take(self, value: Any) -> Any:
+        """The labels as a NumPy array with one axis."""
         made = tried(_held, value) if tried(is_sequence, value) else None
         if made is None or made.ndim != 1 or made.dtype.kind not in "biufUSO":
             raise Unfit(value, self.expected)
@@ -27,6 +28,7 @@ class AllFinite(Fitting):
     expected = "finite numbers, without NaN and infinity"
 
     def fits(self, value: Any) -> bool:
+        """Whether every entry of an array or a tensor is finite."""
         import numpy as np
 
         return bool((value.isfinite() if hasattr(value, "isfinite") else np.isfinite(np.asarray(value))).all())
@@ -71,10 +73,12 @@ class Numbers(Fitting):
 
     @property
     def expected(self) -> str:
+        """Numbers or truth values and their axes, in words."""
         what = f"{'truth values' if self.truth else 'numbers'} with {self.axes} ax{'i' if self.axes == 1 else 'e'}s"
         return f"{what}: an array, a tensor or a list"
 
     def fits(self, value: Any) -> bool:
+        """Whether the value has so many axes and a dtype of the kind."""
         import numpy as np
 
         if not is_sequence(value) or _absent(value):
@@ -96,10 +100,12 @@ class Ids(Fitting):
 
     @property
     def expected(self) -> str:
+        """Rows of token ids and their forms, in words."""
         what = f"{'token ids, or ' if self.one else ''}rows of token ids, whole numbers"
         return f"{what}: an array [n, length], a list of rows, or an object with `ids`"
 
     def fits(self, value: Any) -> bool:
+        """Whether the value, or its `ids`, holds whole numbers in rows."""
         given = getattr(value, "ids", value)
         return self._whole(given, 2) or (self.one and self._whole(given, 1))
 

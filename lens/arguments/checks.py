@@ -94,6 +94,7 @@ class Check:
     expected: str
 
     def take(self, value: Any) -> Any:
+        """The value as the function is to get it; raises `Unfit` where it does not fit."""
         raise NotImplementedError
 
     def of(self, value: Any, name: str, error: type[Exception], step: str = "") -> Any:
@@ -112,6 +113,7 @@ class Fitting(Check):
         raise NotImplementedError
 
     def take(self, value: Any) -> Any:
+        """The value itself, where it fits."""
         if not tried(self.fits, value, False):
             raise Unfit(value, self.expected)
         return value

@@ -101,9 +101,11 @@ class All(Check):
 
     @property
     def expected(self) -> str:
+        """What each of the checks expects."""
         return ", ".join(check.expected for check in self.checks)
 
     def take(self, value: Any) -> Any:
+        """The value as the last check leaves it; each gets what the one before made."""
         for check in self.checks:
             value = check.take(value)
         return value
@@ -117,11 +119,13 @@ class Either(Check):
 
     @property
     def expected(self) -> str:
+        """What the checks expect, with "or" before the last."""
         # None comes last
         said = sorted(dict.fromkeys(check.expected for check in self.checks), key=lambda text: text == "None")
         return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} or {said[-1]}"
 
     def take(self, value: Any) -> Any:
+        """The value as the first check that it fits makes it."""
         found, choice = None, True
         for check in self.checks:
             try:
@@ -144,10 +148,12 @@ class Instance(Check):
 
     @property
     def expected(self) -> str:
+        """The name of the class, with its package."""
         module = self.kind.__module__.partition(".")[0]
         return f"{'' if module in ('builtins', '__main__') else module + '.'}{self.kind.__name__}"
 
     def take(self, value: Any) -> Any:
+        """The value itself, where it is an instance."""
         if not isinstance(value, self.kind):
             raise Unfit(value, self.expected)
         return value
@@ -161,6 +167,7 @@ class Calls(Check):
 
     @property
     def expected(self) -> str:
+        """A function and how many arguments it takes, in words."""
         n = self.arguments
         return (
             "a function"
@@ -171,6 +178,7 @@ class Calls(Check):
         )
 
     def take(self, value: Any) -> Any:
+        """The function itself, where it can be called with so many arguments or does not say."""
         if not callable(value):
             raise Unfit(value, self.expected)
         if self.arguments is not None:
@@ -194,10 +202,12 @@ class Items(Check):
 
     @property
     def expected(self) -> str:
+        """A list or a set and what is in it, in words."""
         of = "" if self.item is None else f" of {self.item.expected}"
         return f"a {'set' if issubclass(self.kind, Set) else 'list'}{of}"
 
     def take(self, value: Any) -> Any:
+        """The list or set with each item as its check makes it."""
         if issubclass(self.kind, Set):
             if not isinstance(value, Set):
                 raise Unfit(value, self.expected)
@@ -242,9 +252,11 @@ class Fixed(Check):
 
     @property
     def expected(self) -> str:
+        """How many values there must be, and each of them, in words."""
         return f"{len(self.checks)} values: ({', '.join('anything' if c is None else c.expected for c in self.checks)})"
 
     def take(self, value: Any) -> tuple[Any, ...]:
+        """The values as a tuple, each as its check makes it."""
         if not isinstance(value, (tuple, list)) or len(value) != len(self.checks):
             raise Unfit(value, self.expected)
         checks = iter(self.checks)
@@ -262,6 +274,7 @@ class Table(Check):
 
     @property
     def expected(self) -> str:
+        """A dict and its keys and values, in words."""
         of = (
             " from " + self.key.expected + " to " + ("anything" if self.value is None else self.value.expected)
             if self.key is not None
@@ -270,6 +283,7 @@ class Table(Check):
         return f"a dict{of}"
 
     def take(self, value: Any) -> Any:
+        """The mapping with each key and value as its check makes it."""
         if not isinstance(value, self.kind):
             raise Unfit(value, self.expected)
         made, same = {}, True
@@ -294,9 +308,11 @@ class Stream(Check):
 
     @property
     def expected(self) -> str:
+        """Several values and what each is, in words."""
         return "several values" if self.item is None else f"several of {self.item.expected}"
 
     def take(self, value: Any) -> Any:
+        """The values; those of a list or tuple are checked, an iterator is left unread."""
         if not tried(self._runs, value, False):
             raise Unfit(value, self.expected)
         return items(value, self.item.take) if self.item is not None and isinstance(value, (list, tuple)) else value
@@ -319,11 +335,13 @@ class Array(Check):
 
     @property
     def expected(self) -> str:
+        """An array's or tensor's type, dtype and axes, in words."""
         kind = "array" if self.kind is Any else f"{self.kind.__module__.partition('.')[0]} {self.kind.__name__.lower()}"
         of = "" if self.dtypes is None else f" of {self.word} values"
         return f"a {kind}{of} with {f'axes [{self.shape}]' if self.shape.strip() else 'no axis'}"
 
     def take(self, value: Any) -> Any:
+        """The array itself, where its class, dtype and axes fit."""
         fits = (
             (isinstance(value, self.kind) if isinstance(self.kind, type) else hasattr(value, "dtype"))
             and hasattr(value, "ndim")

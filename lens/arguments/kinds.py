@@ -35,6 +35,7 @@ class Whole(Check):
 
     @property
     def expected(self) -> str:
+        """A whole number and its limits, in words."""
         if self.least == -(2**63):
             return "a whole number of at most 64 bits"
         if self.least == -(2**31):
@@ -47,6 +48,7 @@ class Whole(Check):
         )
 
     def take(self, value: Any) -> int:
+        """The number as an int, without rounding."""
         whole = value if type(value) is int else tried(self._whole, value)
         if whole is None or whole > self.most or (self.least is not None and whole < self.least):
             raise Unfit(value if whole is None else whole, self.expected)
@@ -69,6 +71,7 @@ class Number(Check):
 
     @property
     def expected(self) -> str:
+        """A number and its limits, in words."""
         if self.low is None and self.high is None:
             return "a number that is not NaN" if self.infinite else "a finite number"
         if self.above and self.high is not None:
@@ -84,6 +87,7 @@ class Number(Check):
         return f"a finite number of at most {self.high}"
 
     def take(self, value: Any) -> float:
+        """The number as a float or an int within the limits."""
         if type(value) is not float and type(value) is not int:
             number = tried(self._number, value)
             if number is None:
@@ -125,6 +129,7 @@ class Flag(Check):
     expected = "True or False"
 
     def take(self, value: Any) -> bool:
+        """The value as a bool; 0 and 1 are no truth values."""
         if type(value) is bool:
             return value
         if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
@@ -140,9 +145,11 @@ class Text(Check):
 
     @property
     def expected(self) -> str:
+        """Text, filled or not, in words."""
         return "text of at least one character, none of them NUL" if self.filled else "text"
 
     def take(self, value: Any) -> str:
+        """The text itself, where UTF-8 can hold it."""
         if not isinstance(value, str):
             raise Unfit(value, self.expected)
         if not value.isascii():
@@ -163,11 +170,13 @@ class Choice(Check):
 
     @property
     def expected(self) -> str:
+        """The values to choose from."""
         return (
             " or ".join(map(repr, self.among)) if len(self.among) < 3 else f"one of {', '.join(map(repr, self.among))}"
         )
 
     def take(self, value: Any) -> Any:
+        """The one of the allowed values that was given."""
         for choice in self.among:
             if value is choice or (
                 type(choice) in (str, int, bytes)
@@ -185,6 +194,7 @@ class PathLike(Check):
     expected = "the path of a file or folder, as text or a pathlib.Path"
 
     def take(self, value: Any) -> Any:
+        """The path as it was given, where the system could hold a file of that name."""
         name = tried(self._encoded, value)
         if name is None:
             raise Unfit(value, self.expected)
@@ -207,6 +217,7 @@ class ModelLike(Fitting):
     expected: str = "a model, such as lens.load gives, or a Hugging Face model"
 
     def fits(self, value: Any) -> bool:
+        """Whether the value has parameters, as a torch module has."""
         return not isinstance(value, type) and callable(getattr(value, "parameters", None))
 
 
@@ -219,9 +230,11 @@ class Indices(Check):
 
     @property
     def expected(self) -> str:
+        """The ways to name the indices of the axis."""
         return f"{self.axis} numbers: an int, a slice, a range, a list of ints, or None for all"
 
     def take(self, value: Any) -> Any:
+        """The indices as they were given, each item of a list checked."""
         if value is None or (type(value) is int and -(2**31) <= value <= 2**31):
             return value
         if type(value) is tuple and all(type(one) is int and -(2**31) <= one <= 2**31 for one in value):
@@ -246,6 +259,7 @@ class Indices(Check):
         return self.item(value)
 
     def item(self, value: Any) -> Any:
+        """One index of a list."""
         try:
             return self.one.take(value)
         except Unfit:
@@ -260,12 +274,15 @@ class Places(Indices):
 
     @property
     def expected(self) -> str:
+        """The ways to name token positions."""
         return "token positions: an int, a name, a slice, a range, a list of those, or None for all"
 
     def take(self, value: Any) -> Any:
+        """The positions as they were given, names among them."""
         return Text().take(value) if isinstance(value, str) else super().take(value)
 
     def item(self, value: Any) -> Any:
+        """One position of a list, or one group of them."""
         if isinstance(value, (str, slice, range)):
             return self.take(value)
         if isinstance(value, (tuple, list)):
@@ -279,6 +296,7 @@ class Filled(Fitting):
     expected = "at least one item"
 
     def fits(self, value: Any) -> bool:
+        """Whether there is at least one item."""
         return len(value) > 0
 
 

@@ -57,9 +57,8 @@ def curve(
         stop: asked before each point; True ends with a partial result. on_part: called with the result so far.
 
     Returns: a result over `edit, rho, draw` (NaN past the first draw where nothing is drawn): what `evaluate` gave, and
-        for every ``<name>`` the unedited ``base_<name>``;
-    ``kept`` (share of the coefficients), ``mass`` (share of the curvature mass; NaN in other bases), ``removed``
-    (Frobenius norm), ``seconds`` (without the evaluation).
+        for every ``<name>`` the unedited ``base_<name>``; ``kept`` (share of the coefficients), ``mass`` (share of the
+        curvature mass; NaN in other bases), ``removed`` (Frobenius norm), ``seconds`` (without the evaluation).
 
     Raises: CurvatureError: arguments that do not fit, an `evaluate` that changes what it returns. As `keep` and
         `control`. The weights are put back, also after an exception.

@@ -66,6 +66,7 @@ class LayerCurvature:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Of the layer's weight, (d_out, d_in)."""
         return tuple(self.weight.shape)
 
     @cached_property
@@ -140,7 +141,8 @@ class Decomposition(Mapping):
         covered = sum(layer.weight.numel() for name, layer in self.items() if in_block(name) is not None)
         return (
             f"Decomposition of {len(self)} layers, {self.fisher} Fisher:"
-            f" {', '.join(list(self)[:3])}{', ...' if len(self) > 3 else ''}{said(covered, int(self.record.get(FEED_FORWARD, 0)))}"
+            f" {', '.join(list(self)[:3])}{', ...' if len(self) > 3 else ''}"
+            f"{said(covered, int(self.record.get(FEED_FORWARD, 0)))}"
         )
 
     @door(CurvatureError)

@@ -37,8 +37,8 @@ class Factors:
 
     Layers that read the same activation (a gated MLP's gate and up) share one tensor in `a`. `tokens`: how many are in
     each (of an expert's, those that the router sent to it; experts that got none are left out, and named in
-    `unreached`); `fisher`: whose labels ("true": drawn from the model; "empirical": the text's); `model`: the hash of the
-    weights that they belong to; `record`: how they were made.
+    `unreached`); `fisher`: whose labels ("true": drawn from the model; "empirical": the text's); `model`: the hash of
+    the weights that they belong to; `record`: how they were made.
     """
 
     a: Mapping[str, Float[Tensor, "in in"]]
@@ -57,6 +57,7 @@ class Factors:
 
     @property
     def layers(self) -> list[str]:
+        """The names of the layers that have factors."""
         return list(self.g)
 
     @property
@@ -118,8 +119,8 @@ def factors(
         Stopped: `stop` said so.
 
     Source: Martens & Grosse 2015; Merullo et al. 2025, section 2. Cost: a forward and a backward pass in which no
-        weight asks for a gradient, and per token
-    0.6 (in^2 + out^2) multiplications a layer (of a symmetric product one triangle is computed).
+        weight asks for a gradient, and per token 0.6 (in^2 + out^2) multiplications a layer (of a symmetric product one
+        triangle is computed).
     """
     hf, chosen, work, record, state = prepared("factors", model, layers, batches, fisher, seed, folder, rows, objective)
     device = next(iter(chosen.values())).weight.device

@@ -42,8 +42,7 @@ def second_moments(
     Raises: CurvatureError: a decomposition of other weights than the model's. Otherwise as `factors`.
 
     Source: George et al. 2018, Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis; here each
-        token is an item. Cost: a forward, a backward, and
-    per token in^2 + out^2 + in * out multiplications a layer.
+        token is an item. Cost: a forward, a backward, and per token in^2 + out^2 + in * out multiplications a layer.
     """
     require_model(model, decomposition.model, "decomposition")
     fisher = decomposition.fisher if fisher is None else fisher

@@ -194,6 +194,7 @@ class NextToken:
         return self._taken[key][1]
 
     def __call__(self, ids: np.ndarray, first_row: int) -> None:
+        """Runs a batch of rows `ids` [n, length] forward and back, for the layers' hooks to read."""
         device, like = self.model.device, self.like
         like.begin()
         n, length = ids.shape
@@ -366,6 +367,7 @@ class State:
         return self
 
     def save_now_and_then(self) -> None:
+        """Saves the sums, where the last time is `SAVE_SECONDS` ago."""
         if time.monotonic() - self._last >= SAVE_SECONDS:
             self.save()
 

@@ -50,9 +50,8 @@ def spectrum(
     share of the mass.
 
     Returns: a result over `layer`: ``band_mass`` (by `band`), ``pairs`` (by `mass_share`: the least share of pairs that
-        carries it), ``mu`` and ``lam`` (by `index`, NaN after
-    the last), ``rank_a``, ``rank_g``, ``tokens``, ``d_in``, ``d_out``, and ``coefficient_energy`` (by `band`: the share
-    of the squared weight that lies there).
+        carries it), ``mu`` and ``lam`` (by `index`, NaN after the last), ``rank_a``, ``rank_g``, ``tokens``, ``d_in``,
+        ``d_out``, and ``coefficient_energy`` (by `band`: the share of the squared weight that lies there).
 
     Raises: CurvatureError: bands that do not rise to 1; `by` as in `LayerCurvature.mass`.
 
@@ -147,11 +146,10 @@ def activation_ratio(
         seed: of the random bases and of the bootstrap over sequences.
 
     Returns: a result over `basis, layer, side, band`. `side`: "output", the part of the layer's output that the band's
-        coefficients make, ||(C * S_band) U_At x||; "input", the
-    part of x along the eigenvectors of A whose rank lies in the band. ``ratio`` with ``low``, ``high`` and
-    ``interval_kind`` (over sequences); ``ordering``: the last band over the first, memorised over clean (above 1:
-    recitation leans on low curvature), with ``ordering_low`` and ``ordering_high``; ``of_memorised`` and ``of_clean``
-    by `sequence` of each.
+        coefficients make, ||(C * S_band) U_At x||; "input", the part of x along the eigenvectors of A whose rank lies
+        in the band. ``ratio`` with ``low``, ``high`` and ``interval_kind`` (over sequences); ``ordering``: the last
+        band over the first, memorised over clean (above 1: recitation leans on low curvature), with ``ordering_low``
+        and ``ordering_high``; ``of_memorised`` and ``of_clean`` by `sequence` of each.
 
     Raises: CurvatureError: arguments that do not fit; weights other than the decomposition's. Stopped: `stop` said so.
 

@@ -190,7 +190,7 @@ def facts() -> dict[str, dict[str, str]]:
 def halves(seed: int) -> dict[str, str]:
     """Subject -> "select" or "report", the same in every relation, each relation's new subjects dealt out evenly."""
     source, half = random.Random(f"halves/{seed}"), {}
-    for relation, answers in facts().items():
+    for answers in facts().values():
         new = [subject for subject in answers if subject not in half]
         source.shuffle(new)
         half |= {subject: ("select", "report")[n % 2] for n, subject in enumerate(new)}

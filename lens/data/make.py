@@ -279,6 +279,7 @@ def _hop_summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: st
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Makes the shipped data again, from the command line."""
     parser = argparse.ArgumentParser(prog="python -m lens.data.make", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="smollm2", help="what lens.load takes")
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write into (default: the shipped data)")

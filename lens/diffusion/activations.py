@@ -65,10 +65,12 @@ class StepStatistics:
 
     @property
     def layers(self) -> tuple[str, ...]:
+        """The names of the layers that were read."""
         return tuple(self.sums)
 
     @property
     def steps(self) -> int:
+        """How many denoising steps were read."""
         return next(iter(self.sums.values())).shape[1]
 
     @door(DiffusionError)

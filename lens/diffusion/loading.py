@@ -32,9 +32,8 @@ def load(name: FilePath = "organism:cards", *, device: str = "auto", dtype: str 
     ("CompVis/stable-diffusion-v1-4").
 
     Raises: LoadError: an unknown name or a device that is not there. DiffusionError: a folder that is no pipeline,
-        names
-    modules of other libraries, lacks a weight of the U-Net, the text encoder or the autoencoder (it would be a random
-    number), holds a number that is not finite, or has no feed-forward blocks of the expected kind.
+        names modules of other libraries, lacks a weight of the U-Net, the text encoder or the autoencoder (it would be
+        a random number), holds a number that is not finite, or has no feed-forward blocks of the expected kind.
     """
     place, kind = _device(device), _dtype(dtype)
     folder = _organism(str(name)) if str(name).startswith(ORGANISM) else _folder(str(name))

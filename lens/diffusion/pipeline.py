@@ -39,9 +39,11 @@ class Patches:
         self.size = size
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h2 w2"]:
+        """Pictures in -1 to 1 as latents, each patch of pixels folded into the channels."""
         return F.pixel_unshuffle(images, self.size) if self.size > 1 else images
 
     def decode(self, latents: Float[Tensor, "n c h2 w2"]) -> Float[Tensor, "n 3 h w"]:
+        """Latents as pictures in -1 to 1."""
         return F.pixel_shuffle(latents, self.size) if self.size > 1 else latents
 
 
@@ -53,9 +55,11 @@ class Autoencoder:
         self.size = 2 ** (len(vae.config.block_out_channels) - 1)
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h2 w2"]:
+        """Pictures in -1 to 1 as latents: the mean of what the encoder says, scaled as the network expects it."""
         return self.vae.encode(images.to(self.vae.dtype)).latent_dist.mean * self.vae.config.scaling_factor
 
     def decode(self, latents: Float[Tensor, "n c h2 w2"]) -> Float[Tensor, "n 3 h w"]:
+        """Latents as pictures in -1 to 1."""
         return self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
 
 
@@ -112,7 +116,7 @@ class Pipeline:
             Autoencoder(parts.vae),
             {},
         )
-        made.layers
+        _ = made.layers  # raises where there is none
         return made
 
     @property
@@ -155,10 +159,12 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
+        """Where the network is, and so the latents."""
         return next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the network's weights."""
         return next(self.unet.parameters()).dtype
 
     @property
@@ -210,12 +216,14 @@ class Pipeline:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
+        """Of one picture's latents, (channels, height, width)."""
         size = self.unet.config.sample_size
         h, w = (size, size) if isinstance(size, int) else size
         return self.unet.config.in_channels, h, w
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """Of one picture, (3, height, width) in pixels."""
         return 3, self.latent_shape[1] * self.codec.size, self.latent_shape[2] * self.codec.size
 
     def copied(self) -> Pipeline:

@@ -30,8 +30,8 @@ BATCH, DECODED = 96, 32
 @dataclass(frozen=True, eq=False)
 class Samples:
     """What denoising gave: `images` [caption, seed, 3, h, w] from -1 to 1; `difference` [caption, seed, step], the norm
-    of the caption's part of the predicted noise
-    |eps(x, caption) - eps(x, "")| (empty without guidance), in units of noise also where the network predicts a velocity or the picture; `timesteps` [step]; `seeds`.
+    of the caption's part of the predicted noise, |eps(x, caption) - eps(x, "")| (empty without guidance), in units of
+    noise also where the network predicts a velocity or the picture; `timesteps` [step]; `seeds`.
     """
 
     images: Float[Tensor, "caption seed 3 h w"]

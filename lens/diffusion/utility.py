@@ -2,9 +2,8 @@
 that it never saw.
 
 Substitutes, named as such: the accuracy of a small classifier of what captions say stands for the CLIP score, the
-    Frechet distance in that classifier's features for FID. Both
-are read beside their ceiling or floor: the classifier's own accuracy on held-out pictures, the distance between
-    pictures of one source.
+Frechet distance in that classifier's features for FID. Both are read beside their ceiling or floor: the classifier's
+own accuracy on held-out pictures, the distance between pictures of one source.
 """
 
 from __future__ import annotations
@@ -72,6 +71,7 @@ class Network(nn.Module):
     def forward(
         self, x: Float[Tensor, "n 3 h w"]
     ) -> tuple[Float[Tensor, "n d"], dict[str, Float[Tensor, "n classes"]]]:
+        """Standardised features of pictures in -1 to 1, and the logits of each head by its name."""
         features = self.body(x)
         return (features - self.centre) / self.scale, {
             name: head(F.relu(features)) for name, head in self.heads.items()

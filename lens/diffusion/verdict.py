@@ -60,7 +60,8 @@ def attack_of(
     `control`: the same captions in a twin that never saw the pictures (`paired`), or pictures that no model saw. Raises
     as `recalled`.
 
-    >>> attack_of(table.value.isel(caption=table.set == "target"), table.value.isel(caption=table.set == "control"), paired=False)  # doctest: +SKIP
+    >>> target, control = (table.value.isel(caption=table.set == of) for of in ("target", "control"))  # doctest: +SKIP
+    >>> attack_of(target, control, paired=False)  # doctest: +SKIP
     >>> attack_of(trained.value.sel(model="edited"), trained.value.sel(model="twin"))  # doctest: +SKIP
     """
     return Attack(recalled(edited, least), recalled(control, least), paired)

@@ -104,10 +104,12 @@ class Anatomy:
 
     @property
     def device(self) -> torch.device:
+        """Where the embedding is, and so the runs."""
         return self.embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the embedding, and so of the residual stream."""
         return self.embedding.weight.dtype
 
     @property
@@ -140,6 +142,7 @@ class Anatomy:
         return self._causal
 
     def probe_ids(self) -> Tensor:
+        """A row of `PROBE` token ids, always the same for a vocabulary, on the model's device."""
         return torch.randint(0, self.d_vocab, (1, PROBE), generator=torch.Generator().manual_seed(0)).to(self.device)
 
     def has(self, site: str, layer: int | None) -> bool:
@@ -218,6 +221,7 @@ class Anatomy:
         return self._parallel[layer]
 
     def heads(self, site: str) -> int:
+        """How many heads the site has: query heads, or the key and value heads that groups of them share."""
         return self.n_heads if HEADED[site] == "query" else self.n_kv_heads
 
     def neurons(self, layer: int) -> int:

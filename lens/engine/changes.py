@@ -84,6 +84,7 @@ class Changes:
         return Changes, ()
 
     def in_force(self, kind: str) -> list[Undo]:
+        """The changes of a kind that have not been taken back, oldest first."""
         return [change for change in list(self.changes) if change.kind == kind]
 
     def edits_elsewhere(self) -> str | None:
@@ -192,6 +193,7 @@ class Undo:
 
     @property
     def in_force(self) -> bool:
+        """Whether the change has not been taken back yet."""
         return self in self.registry.changes
 
     def back(self, step: Callable[[], None]) -> None:
@@ -306,8 +308,9 @@ class Undo:
 
 
 def temporary(model: Any, what: str = "a computation") -> Undo:
-    """``with temporary(model) as here: here.put(lambda: hook(...).remove)``: hooks and switches for the length of a
-    computation, a session of its own.
+    """Hooks and switches for the length of a computation, a session of its own.
+
+    >>> with temporary(model) as here: here.put(lambda: hook(...).remove)  # doctest: +SKIP
     """
     return Undo(model if core_of(model) is not None else nn.Identity(), what, _nothing, TEMPORARY, block=True)
 

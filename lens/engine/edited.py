@@ -233,8 +233,8 @@ def edited(model: HFModel, *edits: Edit) -> InForce:
     """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
 
     Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the
-        whole
-    text; while generating with a cache, an edit without a position applies to each new token. Values must be tensors.
+    whole text; while generating with a cache, an edit without a position applies to each new token. Values must be
+    tensors.
 
     Raises:
         EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.

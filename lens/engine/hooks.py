@@ -49,6 +49,7 @@ class Recorded(Plain):
     held: dict[str, object] = field(default_factory=dict)
 
     def get(self, site: str, layer: int) -> Tensor:
+        """A site's activation in a layer [n_tokens, ...]; raises `SiteError` where it was not kept."""
         if site == "embed":
             return self.embedded
         if (site, layer) in self.kept:

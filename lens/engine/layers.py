@@ -1,5 +1,5 @@
-"""The second path: edited runs on a model's own layers, from the first changed token on: exact for any decoder whose layers take a
-cache.
+"""The second path: edited runs on a model's own layers, from the first changed token on: exact for any decoder whose
+layers take a cache.
 
 The stock layers run unmodified. Positions before the first changed one enter as keys and values, through an object that
 has just the methods of a cache that attention calls. Edited runs of one prompt are rows of one batch, and join it at
@@ -115,6 +115,7 @@ class Layers:
 
     @property
     def device(self) -> torch.device:
+        """Where the model is."""
         return self.anatomy.device
 
     def serves(self, site: str, layers: Sequence[int] | None = None) -> None:

@@ -96,7 +96,8 @@ class Model:
             raise UnsupportedModel(f"{type(key).__name__} is no PyTorch module.")
         if edits_in_force(key):
             raise RunError(
-                "model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block first."
+                "model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block"
+                " first."
             )
         state, found = State.of(model), key.__dict__.get(_REMEMBERED)
         if found is None or found.state is not state:
@@ -275,7 +276,10 @@ class Model:
         return base, base.fork(others)
 
     def refuse(self, reason: UnsupportedModel) -> None:
-        """Leaves the written-out blocks, on which a text gave other logits than the model's own; not for long texts alone."""
+        """Leaves the written-out blocks, on which a text gave other logits than the model's own.
+
+        A text that is merely too long for them is no reason.
+        """
         if self.walked is None:
             raise reason
         if not isinstance(reason, TooLong):

@@ -33,6 +33,7 @@ class Part:
     factor: float = 1.0
 
     def __call__(self, x: Tensor) -> Tensor:
+        """What the module makes of `x`, times the factor."""
         out = self.module(x)
         return out if self.factor == 1.0 else out * self.factor
 
@@ -44,6 +45,7 @@ class Nothing:
     factor = 1.0
 
     def __call__(self, x: Tensor) -> Tensor:
+        """The stream as it is."""
         return x
 
 
@@ -123,6 +125,7 @@ class FoundBlock:
 
     @property
     def parallel(self) -> bool:
+        """Whether attention and MLP read the same stream, so that there is no `resid_mid`."""
         return self.anatomy.is_parallel(self.layer)
 
     def _place(self, site: str) -> Place:
@@ -155,8 +158,8 @@ class FoundBlock:
         if ratio(seen.went[end], seen.came[o]) == 1.0 and _is_norm(end):
             return Part(end, self.scale)
         raise LayerError(
-            f"layer {self.layer} of model type {self.anatomy.model_type!r}: what {type(end).__name__} makes of the output"
-            " projection's output is no norm that could be found."
+            f"layer {self.layer} of model type {self.anatomy.model_type!r}: what {type(end).__name__} makes of the"
+            " output projection's output is no norm that could be found."
         )
 
     def _norm_attn(self, seen: Seen) -> Part | Nothing:
@@ -172,7 +175,8 @@ class FoundBlock:
                 if factor is not None and _is_norm(module):
                     return Part(module, factor)
         raise LayerError(
-            f"layer {self.layer} of model type {self.anatomy.model_type!r}: the norm before its attention was not found."
+            f"layer {self.layer} of model type {self.anatomy.model_type!r}: the norm before its attention was not"
+            " found."
         )
 
     def output_weight(self) -> Float[Tensor, "n_heads d_head d_model"]:

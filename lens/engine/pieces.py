@@ -1,4 +1,4 @@
-"""The parts that a sweep is cut into so that they fit the memory: batches of prompts, and pieces of their edited runs."""
+"""The parts that a sweep is cut into to fit the memory: batches of prompts, and pieces of their edited runs."""
 
 from __future__ import annotations
 

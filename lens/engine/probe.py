@@ -95,6 +95,7 @@ class Probe:
     seen: dict[nn.Module, _Seen] = field(default_factory=dict)
 
     def run(self) -> None:
+        """Runs the model once and compares what each part reads and makes with what was found of it."""
         a = self.anatomy
         parts = [self._parts(layer) if a.names is None else self._named(layer) for layer in a.layers]
         watched = {

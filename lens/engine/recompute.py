@@ -99,10 +99,12 @@ class Ended:
         self.error, self.over = error, False
 
     def moment(self) -> None:
+        """There is none to keep: the run is over."""
         return None
 
     @contextmanager
     def again(self, block: nn.Module, args: tuple, moment: None) -> Iterator[None]:
+        """Raises, where the block runs again after the edit has ended."""
         if self.over:
             raise self.error
         yield

@@ -38,10 +38,12 @@ class Source(Activations):
 
     @property
     def length(self) -> int:
+        """Tokens of the prompt."""
         return self.runs.lengths[self.prompt]
 
     @property
     def start(self) -> int:
+        """The prompt's first token among those of all prompts."""
         return self.runs.starts[self.prompt]
 
 
@@ -112,6 +114,7 @@ class Runs(Activations):
 
     @property
     def flat_ids(self) -> Int[Tensor, " n_tokens"]:
+        """The token ids of all prompts, one after the other."""
         return torch.cat(self.ids)
 
     @property

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 from ..arguments import Heads, Indices, door
 from ..arguments import Index as At
 from ..errors import Error
 
-Index = Union[None, int, slice, Sequence[int]]
+Index = int | slice | Sequence[int] | None
 
 #: Every site, in the order of computation inside a block.
 SITES = (

@@ -56,6 +56,7 @@ class Steps:
         return self.lengths is not None and self.lengths.key(before) != self.lengths.key(before + count)
 
     def __call__(self, new: Int[Tensor, "n k"]) -> Any:
+        """The model's output for new tokens, after those that it was given before."""
         again, before = self.again(new.shape[1]), 0 if self.text is None else self.text.shape[1]
         self.text = new if self.text is None else torch.cat([self.text, new], 1)
         if not again:

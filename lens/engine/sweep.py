@@ -1,9 +1,9 @@
 """Sweeps: a grid of edits over many prompts, scored by one metric, kept on disk as it goes and taken up again.
 
-Every grid of the package is one: its cells, the runs that they fork from, and a function that labels the values. Prompts
-are taken in batches that fit the memory; within a batch one walk serves every cell of every prompt, or, when somebody
-watches, one walk for each group of layers from the last to the first (the late layers are the cheap ones, so the picture
-fills from there). Which path computes them is the model's to say.
+Every grid of the package is one: its cells, the runs that they fork from, and a function that labels the values.
+Prompts are taken in batches that fit the memory; within a batch one walk serves every cell of every prompt, or, when
+somebody watches, one walk for each group of layers from the last to the first (the late layers are the cheap ones, so
+the picture fills from there). Which path computes them is the model's to say.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Values:
 
     @classmethod
     def empty(cls, n: int, shape: Sequence[int], scores: tuple[int, ...] = ()) -> "Values":
+        """Values of `n` prompts by cells of a shape, all NaN; `scores` are axes of each value."""
         return cls(
             np.full((n, *shape, *scores), np.nan, np.float32),
             np.full((n, *scores), np.nan),
@@ -58,7 +59,8 @@ class Store(Protocol):
     """Where a sweep's parts go as they are computed, and what is there already; `lens.results` has one.
 
     Attributes:
-        done: which regions are there, over the prompts' axis and layers. said: what it says of its model, for the record.
+        done: which regions are there, over the prompts' axis and layers.
+        said: what it says of its model, for the record.
         whole: whether every cell is there, by whomever.
     """
 
@@ -66,7 +68,9 @@ class Store(Protocol):
     said: dict[str, Any]
 
     @property
-    def whole(self) -> bool: ...
+    def whole(self) -> bool:
+        """Whether every cell is there, by whomever."""
+        ...
 
     def held(self) -> xr.Dataset:
         """What is there, NaN where nothing was written yet."""

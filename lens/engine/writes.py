@@ -18,6 +18,7 @@ class Plain(Activations):
     """One prompt's activations: ``get(site, layer)`` is ``[position, (head,) width]``."""
 
     def get(self, site: str, layer: int) -> Tensor:
+        """A site's activation in a layer of the unedited run."""
         raise NotImplementedError
 
 

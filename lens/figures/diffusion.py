@@ -408,10 +408,8 @@ def _overlaps(ax, table: pd.DataFrame, methods: Sequence[str], lines: pd.DataFra
         if kind == "template"
         else f", {int(sets)} + {int(sets)}"
     )
-    ax.set_title(
-        f"{ {'code': 'with a code', 'generic': 'without a code', 'template': 'templates'}.get(kind, kind) }{many}{size}",
-        fontsize=8,
-    )
+    called = {"code": "with a code", "generic": "without a code", "template": "templates"}.get(kind, kind)
+    ax.set_title(f"{called}{many}{size}", fontsize=8)
     ax.legend(fontsize=6.5, frameon=False, loc="upper right", ncols=1)
     _plain(ax)
     ax.tick_params(axis="x", labelsize=7)

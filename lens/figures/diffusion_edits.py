@@ -423,6 +423,7 @@ def _captions(counts: pd.Series) -> str:
 
 
 def p_text(p: float) -> str:
+    """A p-value as a figure writes it."""
     return "p < .001" if p < 0.001 else f"p = {p:.2g}".replace("0.", ".") if p < 0.995 else "p = 1"
 
 

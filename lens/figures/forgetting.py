@@ -112,8 +112,7 @@ def recovery_bars(
     of the same lengths: mean over seeds, single seeds as dots.
 
     ``frame``: rows with ``task``, ``condition``, ``seed``, ``base`` (after training, nothing added), ``accuracy``,
-        ``lost`` (before minus base) and ``n``; tasks come in the
-    order of what they lost.
+    ``lost`` (before minus base) and ``n``; tasks come in the order of what they lost.
     """
     require_rows(frame, ("task", "condition", "seed", "base", "accuracy", "lost", "n"))
     named = {

@@ -26,8 +26,7 @@ def position_plot(
     position, bars the 95 % interval of its mean.
 
     ``frame``: rows with ``suspect``, ``low`` and ``high`` of the positions, ``score`` (centred) with ``score_low`` and
-        ``score_high``, ``n``, ``rho`` and
-    ``p``.
+    ``score_high``, ``n``, ``rho`` and ``p``.
     """
     require_rows(frame, ("suspect", "low", "high", "score", "score_low", "score_high", "n", "rho", "p"))
     fig, ax = figure(5.6, 3.6)
@@ -216,8 +215,7 @@ def retrain_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: st
     guaranteed; the published one falls below what m retrainings can show.
 
     ``frame``: rows with ``writer``, ``temperature``, ``tokens``, ``m``, ``p_rank``, ``floor``, ``p_t`` and
-        ``p_published``; the largest number of tokens of
-    each is drawn.
+    ``p_published``; the largest number of tokens of each is drawn.
     """
     require_rows(frame, ("writer", "temperature", "tokens", "m", "p_rank", "floor", "p_t", "p_published"))
     most = frame.loc[frame.groupby(["writer", "temperature"], sort=False).tokens.idxmax()]

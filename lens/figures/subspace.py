@@ -146,8 +146,7 @@ def matched_plot(tables: Annotated[Mapping[str, pd.DataFrame], Filled()], path: 
     seeds; a panel a table.
 
     ``tables``: title -> rows with ``method``, ``title``, ``strict``, ``low``, ``high``, ``runs`` (by seed), ``reached``
-        (hatched where False: the curve ends before), ``n``; the
-    first sets the order.
+    (hatched where False: the curve ends before), ``n``; the first sets the order.
     """
     for table in tables.values():
         require_rows(table, ("method", "title", "strict", "low", "high", "runs", "reached", "n"), "table")

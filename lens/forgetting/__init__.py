@@ -1,13 +1,13 @@
 """Forgetting: fine-tune a model on one task after another, measure what it can still do, and try the ways to keep it.
 
->>> start = lens.forgetting.starting_from("organism:symbols")                                             # doctest: +SKIP
->>> guided = lens.forgetting.sequential(start, stages, probes, "guided", recipe=recipe, guides=guides)     # doctest: +SKIP
->>> lens.forgetting.performance(guided.result), lens.forgetting.change(guided.result)                     # doctest: +SKIP
->>> lens.forgetting.recovered(lens.forgetting.recover(guided.model, probe, old_vector, new_vector))       # doctest: +SKIP
+>>> start = lens.forgetting.starting_from("organism:symbols")  # doctest: +SKIP
+>>> guided = lens.forgetting.sequential(start, stages, probes, "guided", recipe=recipe, guides=guides)  # doctest: +SKIP
+>>> lens.forgetting.performance(guided.result), lens.forgetting.change(guided.result)  # doctest: +SKIP
+>>> lens.forgetting.recovered(lens.forgetting.recover(guided.model, probe, old_vector, new_vector))  # doctest: +SKIP
 
 Sources: Jiang et al. 2024, Interpretable Catastrophic Forgetting of Large Language Model Fine-tuning via Instruction
-    Vector; Jiang et al. 2025 (ICLR), Unlocking the Power of
-Function Vectors for Characterizing and Mitigating Catastrophic Forgetting in Continual Instruction Tuning.
+    Vector; Jiang et al. 2025 (ICLR), Unlocking the Power of Function Vectors for Characterizing and Mitigating
+    Catastrophic Forgetting in Continual Instruction Tuning.
 """
 
 from .adapters import LoRA

@@ -42,8 +42,8 @@ class Diary:
     """A folder of a sequence; without a folder nothing is kept.
 
     Layout: ``sequence.json``; per stage ``stage-<j>/train`` (the training's own checkpoints), ``step-<s>.safetensors``,
-        and at its end ``weights.safetensors``
-    (only what the sequence can have changed), ``losses.parquet`` and, last, ``done.json``.
+    and at its end ``weights.safetensors`` (only what the sequence can have changed), ``losses.parquet`` and, last,
+    ``done.json``.
     """
 
     def __init__(self, folder: Any, what: Mapping[str, Any], keep_all: bool):

@@ -145,4 +145,5 @@ class HeadOutputs:
         return torch.stack([self._seen[l][rows, last, h] for l, h in self.heads], 1)
 
     def forget(self) -> None:
+        """Drops what was recorded, before the next forward."""
         self._seen.clear()

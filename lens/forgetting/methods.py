@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ContextManager, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class Plan:
 
     rows: Rows
     terms: dict[str, Term] = field(default_factory=dict)
-    around: Callable[[Any], Callable[[Batch], ContextManager]] | None = None
+    around: Callable[[Any], Callable[[Batch], contextlib.AbstractContextManager]] | None = None
     trains: Trains | None = None
     finish: Callable[[Any], None] | None = None
     notes: dict[str, Any] = field(default_factory=dict)

@@ -60,6 +60,7 @@ class Teacher:
 
     @property
     def nbytes(self) -> int:
+        """Memory that the kept outputs take, in bytes."""
         return sum(t.numel() * t.element_size() for t in (self._kept, self.z) if t is not None)
 
     @classmethod

@@ -1,8 +1,8 @@
 """Memory injection: put the name of a missing entity back at an attention layer, and measure whether it helped and what
 it cost.
 
->>> memory = lens.injection.encode(model, "George Washington", encoder="activation")                      # doctest: +SKIP
->>> grid = lens.injection.sweep(model, items, strengths=range(1, 16), controls=("shuffled", "random_direction"))    # doctest: +SKIP
+>>> memory = lens.injection.encode(model, "George Washington", encoder="activation")  # doctest: +SKIP
+>>> grid = lens.injection.sweep(model, items, strengths=range(1, 16), controls=("shuffled",))  # doctest: +SKIP
 
 Source: Sakarvadia et al. 2023, Memory Injections: Correcting Multi-Hop Reasoning Failures During Inference in
     Transformer-Based Language Models.

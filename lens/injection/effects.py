@@ -202,12 +202,12 @@ def held_out(
     counts once).
 
     Returns a dictionary: ``layer``, ``strength`` chosen on the first split; ``selected`` and ``reported``: mean
-        log-ratio of the chosen cell on the choosing and on the other
-    half, averaged over splits, and ``bias``, their difference; ``over_splits``: the median split's value with an
-    `Interval` that holds over all splits, and ``p``, two-sided and approximate: twice the median of the splits' p by
-    Student's t over the other half's memories, inverted for the interval; ``interval``: the first split's other half
-    alone (an `Interval` over memories); ``trimmed_selected``, ``trimmed_reported``: averages of the paper's percentage;
-    ``stability``: share of splits that choose the commonest cell.
+    log-ratio of the chosen cell on the choosing and on the other half, averaged over splits, and ``bias``, their
+    difference; ``over_splits``: the median split's value with an `Interval` that holds over all splits, and ``p``,
+    two-sided and approximate: twice the median of the splits' p by Student's t over the other half's memories, inverted
+    for the interval; ``interval``: the first split's other half alone (an `Interval` over memories);
+    ``trimmed_selected``, ``trimmed_reported``: averages of the paper's percentage; ``stability``: share of splits that
+    choose the commonest cell.
 
     Raises: InjectionError: an unknown measure, fewer than four memories, a rival of other items.
 

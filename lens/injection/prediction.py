@@ -37,11 +37,10 @@ def predicts(
 
     The halves share no item, so that items which are easy both to read and to repair cannot carry it. ``rho`` is the
     mean of Spearman's correlation over ``splits`` random halvings. Its interval resamples items inside each half
-    (bootstrap standard error on Fisher's z scale, see below): it speaks of as many other items, not of
-    other layers. ``p`` permutes the cells: it takes neighbouring layers as independent, and is too small where they are
-        alike; ``p_shift`` turns the layers in
-    a circle instead, which keeps their likeness (its smallest value is 1 / n_layers). ``partial`` takes the depth out
-    of both: a map that merely grows with depth has none.
+    (bootstrap standard error on Fisher's z scale, see below): it speaks of as many other items, not of other layers.
+    ``p`` permutes the cells: it takes neighbouring layers as independent, and is too small where they are alike;
+    ``p_shift`` turns the layers in a circle instead, which keeps their likeness (its smallest value is 1 / n_layers).
+    ``partial`` takes the depth out of both: a map that merely grows with depth has none.
 
     Args:
         maps: a DataArray over (item, layer) or (item, layer, head), or several by name (a Dataset: all its variables of
@@ -248,9 +247,9 @@ def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int, n_
     means of resampled halves are noisier, which pulls their correlation to 0.
 
     The standard error is widened for two reasons: a half of h items, resampled, varies by (h - 1) / h of what new items
-        do; and where both means are mostly noise a resample's
-    correlation has three of four parts of the variance of a new sample's (the data's own noise is in every resample).
-    By simulation 3 / 2 serves better than 4 / 3, under heavy tails too.
+    do; and where both means are mostly noise a resample's correlation has three of four parts of the variance of a new
+    sample's (the data's own noise is in every resample). By simulation 3 / 2 serves better than 4 / 3, under heavy
+    tails too.
     """
     if not np.isfinite(drawn).sum() > 0.5 * len(drawn) or not np.isfinite(estimate):
         return math.nan, math.nan

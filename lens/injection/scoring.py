@@ -31,9 +31,8 @@ def score(
     """How well the model answers without any injection, by prompt.
 
     Over `item` and `prompt`: ``multi`` (the multi-hop prompt), ``single`` (the explicit one), ``prompted`` (the memory
-        and a full stop put before the multi-hop
-    prompt: what injection has to compete with) and ``prompted_other`` (another item's memory there: its control, drawn
-        with `seed`).
+    and a full stop put before the multi-hop prompt: what injection has to compete with) and ``prompted_other`` (another
+    item's memory there: its control, drawn with `seed`).
 
     Returns: ``logprob``, ``first``, ``rank``, ``exact``, ``top`` (see `SCORES`), each ``[item, prompt]``.
 

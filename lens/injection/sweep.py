@@ -1,8 +1,8 @@
 """The grid of an injection experiment: every item, layer, strength and control in one walk down the layers.
 
 A row is one item with one vector at one layer and strength: it leaves the item's unedited run after that layer's
-    attention, so nothing before it is
-computed again; the answer's tokens ride along, so that one run gives the log-probability of an answer of any length.
+attention, so nothing before it is computed again; the answer's tokens ride along, so that one run gives the
+log-probability of an answer of any length.
 """
 
 from __future__ import annotations

@@ -201,17 +201,14 @@ def copying_scores(
     """How much each head's value/output circuit raises the token that it reads.
 
     ``method="eigenvalue"``: sum of the eigenvalues of ``W_E W_V W_O W_U`` over the sum of their magnitudes, real part:
-        +1 for a
-    head that raises every token it reads, -1 for one that lowers it, about 0 otherwise. The norms' weights and centring
-    are folded in, their scales left out. Computed from the ``d_head x d_head`` matrix with the same non-zero
+    +1 for a head that raises every token it reads, -1 for one that lowers it, about 0 otherwise. The norms' weights and
+    centring are folded in, their scales left out. Computed from the ``d_head x d_head`` matrix with the same non-zero
     eigenvalues.
 
     ``method="top_k"``: the share of tokens that come out among the head's own ``k`` highest logits when it attends to
-        nothing else. The head
-    reads the token's residual stream after block 0, of a run on the start token and this token alone (heads of block 0
-    read the stream before it); what it writes is normed by itself, without the biases of output, final norm and
-    unembedding. Costs a
-    product with ``W_U`` for every head and token: choose ``layers``.
+    nothing else. The head reads the token's residual stream after block 0, of a run on the start token and this token
+    alone (heads of block 0 read the stream before it); what it writes is normed by itself, without the biases of
+    output, final norm and unembedding. Costs a product with ``W_U`` for every head and token: choose ``layers``.
 
     Args:
         layers: ints, slices or lists; None for all.
@@ -227,8 +224,7 @@ def copying_scores(
         ReadoutError: unknown method, no tokens, k out of range. SiteError: no such layer. PromptError: not one token.
 
     Source: Elhage et al. 2021, A Mathematical Framework for Transformer Circuits (copying, eigenvalues); Wang et al.
-        2023,
-    Interpretability in the Wild, section 3.1 and appendix (copy score).
+        2023, Interpretability in the Wild, section 3.1 and appendix (copy score).
     """
     decoder = Model.of(model)
     if method not in ("eigenvalue", "top_k"):

@@ -1,10 +1,9 @@
 """E-values: evidence that may be watched while it grows, multiplied over studies and averaged over looks.
 
 An e-value has mean at most 1 under the null, so E >= 1/alpha happens with probability at most alpha (Markov). An
-e-process keeps that at
-every stopping time (Ville 1939): one may look after each observation and stop when convinced. Sources: Vovk & Wang
-    2021,
-"E-values: calibration, combination and applications"; Ramdas, Grunwald, Vovk & Shafer 2023 for betting and stopping.
+e-process keeps that at every stopping time (Ville 1939): one may look after each observation and stop when convinced.
+Sources: Vovk & Wang 2021, "E-values: calibration, combination and applications"; Ramdas, Grunwald, Vovk & Shafer 2023
+for betting and stopping.
 """
 
 from __future__ import annotations

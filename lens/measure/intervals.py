@@ -55,12 +55,11 @@ def bootstrap(
     `mean_interval` for a mean (exact for truth values, else the wider of Student's t and the studentized bootstrap;
     none below 5 values), order statistics for a median (exact; none below 6 values), and for a function the same with
     the spread of each resample from resamples of it (`functional`; none below 12 values). What it could not give is
-    NaN, and `kind` says why.
-    By name: "percentile", "bca" (corrects bias and skew) or "studentized" (mean only). Measured of the mean of n = 5,
-        12, 30 values at 95 %: percentile and BCa cover .83, .91, .94 of
-    normal and .73, .83, .89 of lognormal samples, studentized .94, .95, .95 and .89, .91, .93: all too short below
-    about 30, BCa no less than percentile, and worse than it under heavy tails. Rare truth values are covered by none of
-    the three. Cells that miss the same values share their resamples, so whole rows (prompts) are resampled.
+    NaN, and `kind` says why. By name: "percentile", "bca" (corrects bias and skew) or "studentized" (mean only).
+    Measured of the mean of n = 5, 12, 30 values at 95 %: percentile and BCa cover .83, .91, .94 of normal and .73, .83,
+    .89 of lognormal samples, studentized .94, .95, .95 and .89, .91, .93: all too short below about 30, BCa no less
+    than percentile, and worse than it under heavy tails. Rare truth values are covered by none of the three. Cells that
+    miss the same values share their resamples, so whole rows (prompts) are resampled.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 12 (studentized), 13 (percentile) and 14
         (BCa); Conover 1999 for the median.
@@ -102,10 +101,9 @@ def bootstrap_comparison(
     """Confidence interval of mean(x) / mean(y) or mean(x) - mean(y), for every cell of the other axes at once.
 
     Paired (the default): x[i] and y[i] come from the same unit, are resampled together, and a pair that misses one
-        value is left out.
-    Unpaired: the two samples are resampled independently. A ratio whose denominator is not clearly away from zero at
-        `level` has no
-    bounded interval (Fieller 1954): its bounds are -inf and inf. Raises `StatisticsError`.
+    value is left out. Unpaired: the two samples are resampled independently. A ratio whose denominator is not clearly
+    away from zero at `level` has no bounded interval (Fieller 1954): its bounds are -inf and inf. Raises
+    `StatisticsError`.
 
     `method`: "auto": a difference of truth values by exact bounds of gains and losses (`difference_bounds`), any other
     difference as the mean of paired differences or the wider of Welch's t and the studentized bootstrap, a ratio the

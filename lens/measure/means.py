@@ -1,9 +1,8 @@
 """The interval of a mean that every summary uses: the kind is chosen by what the values are and how many there are.
 
 Chosen by simulation (`python -m tests.calibration` prints the coverage of each cell): at 95 % it covers at least 93 %
-    of normal, lognormal (sigma 1) and Student's t (3 degrees)
-samples of 5 and more, and of 0/1 data of any size. Where a sample cannot give such an interval there is none (NaN), and
-`Interval.kind` says why.
+of normal, lognormal (sigma 1) and Student's t (3 degrees) samples of 5 and more, and of 0/1 data of any size. Where a
+sample cannot give such an interval there is none (NaN), and `Interval.kind` says why.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def mean_interval(
         int(np.ceil(round(2 / (1 - level), 6))),
         f"for level = {level:g} (each tail must hold one)",
     )
-    truth = getattr(x, "dtype", None) == bool
+    truth = getattr(x, "dtype", None) == bool  # noqa: E721 (a dtype is compared, which equals the type)
     sample = as_sample(x, "x", axis)
     shape, flat = sample.shape[1:], sample.reshape(sample.shape[0], -1)
     generator(seed)
@@ -153,9 +152,9 @@ def difference_bounds(gains, losses, n, other=None, *, tail: float = 0.025) -> t
     """Bounds of p(gain) - p(loss), each side missed with at most `tail`.
 
     Paired: `gains` and `losses` are how many of n units changed each way. Unpaired: successes among `n` and among
-        `other`. The bounds are the differences of each share's own
-    Clopper-Pearson bounds, so that they are monotone in either count. Counted over all outcomes for n = 5 to 100 and a
-    grid of probabilities, a side is missed in at most `tail` and both in at most 4.5 % at 95 %.
+    `other`. The bounds are the differences of each share's own Clopper-Pearson bounds, so that they are monotone in
+    either count. Counted over all outcomes for n = 5 to 100 and a grid of probabilities, a side is missed in at most
+    `tail` and both in at most 4.5 % at 95 %.
     """
     (low, high), (other_low, other_high) = (
         clopper_pearson(gains, n, tail),

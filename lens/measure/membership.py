@@ -89,8 +89,9 @@ def reference_ratio(scores: Scores, reference: Scores) -> np.ndarray:
 
 def features(scores: Scores, *, texts: Sequence[str | bytes] | None = None) -> dict[str, np.ndarray]:
     """What is known of each row without any model, by name, float64 [n] each: tokens; with texts their length, how far
-    zlib presses them, digits, capitals and the length of words. (A reference's loss is none of them: it may have read
-    the members too, in another order.)
+    zlib presses them, digits, capitals and the length of words.
+
+    A reference's loss is none of them: it may have read the members too, in another order.
     """
     found = {"number of tokens": np.asarray(scores.tokens(), float)}
     if texts is not None:

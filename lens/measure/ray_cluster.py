@@ -184,6 +184,7 @@ def _count(n: float, what: str) -> str:
 
 
 def resources(has: Mapping[str, float]) -> str:
+    """What a machine or a cluster has, in words: cores, GPUs and GiB of memory."""
     memory = f"{has.get('memory', 0) / 2**30:.1f} GiB of memory"
     return f"{_count(has.get('CPU', 0), 'CPU')}, {_count(has.get('GPU', 0), 'GPU')} and {memory}"
 

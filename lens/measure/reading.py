@@ -57,6 +57,7 @@ class Reading:
 
     @property
     def label(self) -> str:
+        """Of the pair that was read; empty where it was a text."""
         return "" if self.pair is None else self.pair.label
 
 
@@ -278,6 +279,7 @@ class Places:
 
     @property
     def width(self) -> int:
+        """How many positions are read of each row."""
         return len(self.position)
 
     def padded(self, rows: Sequence[Sequence[Any]], fill: Any) -> np.ndarray:

@@ -200,16 +200,12 @@ def head_vocabulary(
     (``tokens``).
 
     With ``text``, the head's output ``z W_O`` at ``position`` goes through the final norm and ``W_U``. The norm's scale
-    is the
-    one of the whole residual stream in that run: the numbers are then the logits that this head adds there. With its
-        own
-    scale a head that writes little would be blown up. With ``tokens``, the head is taken to attend to that token alone
-    and to read
-    its bare embedding: ``norm(W_E) W_V W_O``, normed as if it were the whole stream, then ``W_U``; read these as an
-        order and relative sizes.
-    In both, the norms' and the unembedding's biases, which all heads share, are left out, as are those of values and
-    output in the weights. A post-norm (OLMo 2) is applied at the scale of the whole attention output (``text``) or of
-    the head's own (``tokens``).
+    is the one of the whole residual stream in that run: the numbers are then the logits that this head adds there. With
+    its own scale a head that writes little would be blown up. With ``tokens``, the head is taken to attend to that
+    token alone and to read its bare embedding: ``norm(W_E) W_V W_O``, normed as if it were the whole stream, then
+    ``W_U``; read these as an order and relative sizes. In both, the norms' and the unembedding's biases, which all
+    heads share, are left out, as are those of values and output in the weights. A post-norm (OLMo 2) is applied at the
+    scale of the whole attention output (``text``) or of the head's own (``tokens``).
 
     Args:
         layer, head: which query head; negative counts from the end.

@@ -315,34 +315,42 @@ def unwrap(values: np.ndarray, shape: tuple[int, ...]):
 
 
 def plain(array):
+    """An array without an axis as a Python number; others as they are."""
     return array.item() if np.ndim(array) == 0 and hasattr(array, "item") else array
 
 
 def excerpt(x) -> str:
+    """A value, cut to what an error message has room for."""
     return shown(x)
 
 
 def short(value) -> str:
+    """A number with three digits."""
     return f"{float(value):.3g}"
 
 
 def probability(value) -> str:
+    """A probability with two digits."""
     return f"{float(value):.2g}"
 
 
 def percent(level: float) -> str:
+    """A level between 0 and 1 in per cent, without the sign."""
     return f"{100 * level:.10g}"
 
 
 def whole(value) -> str:
+    """A whole number with a space between the thousands."""
     return f"{int(value):,}".replace(",", " ")
 
 
 def shape_text(array) -> str:
+    """The shape of an array, as in "3 x 4"."""
     return " x ".join(str(size) for size in np.shape(array))
 
 
 def span(array) -> str:
+    """The smallest and the largest entry; missing ones do not count."""
     array = np.asarray(array, dtype=float)
     if np.isnan(array).all():
         return "all missing"
@@ -350,5 +358,6 @@ def span(array) -> str:
 
 
 def counts(n) -> str:
+    """The smallest and the largest of some counts, or the one they share."""
     low, high = int(np.min(n)), int(np.max(n))
     return whole(low) if low == high else f"{whole(low)} to {whole(high)}"

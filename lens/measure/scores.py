@@ -127,6 +127,7 @@ class Scores:
 
 
 def counts_of(scores: Scores) -> dict:
+    """How many rows and tokens there are, and how many rows are not finite or have no scored token."""
     bad = np.unique(scores._row[~np.isfinite(scores.logprob)])
     return {
         "rows": len(scores),
@@ -137,4 +138,5 @@ def counts_of(scores: Scores) -> dict:
 
 
 def whole_number(value: Any, name: str, least: int) -> int:
+    """A whole number of at least `least`, or a `ScoringError` that names the argument."""
     return Whole(least).of(value, name, ScoringError)

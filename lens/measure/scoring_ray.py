@@ -67,11 +67,13 @@ class Worker:
         return self.likelihood
 
     def score(self, rows: list, batches: list[int], start: int | None, first: int) -> list:
+        """Log-probabilities of a piece of rows, one array a row, in batches of `batches` rows."""
         from lens.measure.scoring import score_piece
 
         return score_piece(self.load(), rows, batches, start, first)
 
     def process(self) -> int:
+        """The id of the worker's process."""
         return os.getpid()
 
 

@@ -47,6 +47,7 @@ class Part:
 
     @staticmethod
     def name(keys: Sequence[int]) -> str:
+        """The file's name, from a hash of the keys of its rows."""
         return hashlib.sha256(np.asarray(keys, "<u8").tobytes()).hexdigest()[:24] + ".parquet"
 
 
@@ -72,6 +73,7 @@ class Store:
         self._known: dict[str, np.ndarray] = {}
 
     def has(self, name: str) -> bool:
+        """Whether a part of that name was stored."""
         return (self.folder / name).is_file()
 
     def write(self, part: Part) -> str:

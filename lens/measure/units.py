@@ -119,8 +119,8 @@ def nested(
     within test's (sign flips, exact for differences of truth values). With one top unit both are of this one alone.
 
     Measured over three top units (`python -m tests.calibration`): the interval of a share covers at least 93 % of 95,
-        whether top units differ or not; the family-wise size of 16 such
-    p by Holm is at most .06 (seen: .01), where Student's t over the top units has .05 to .3.
+    whether top units differ or not; the family-wise size of 16 such p by Holm is at most .06 (seen: .01), where
+    Student's t over the top units has .05 to .3.
 
     Raises: StatisticsError: shapes that do not fit, no values.
     """

@@ -1,16 +1,15 @@
 """Memorization: how much of its training text a model recites, how that is measured, what an edit costs, and whether
 the memory is really gone.
 
->>> planted = lens.memorization.Sequences(ids, prefix=32, duplicates=counts)                               # doctest: +SKIP
->>> lens.memorization.extraction_summary(lens.memorization.extract(model, planted))                        # doctest: +SKIP
->>> lens.memorization.by_duplicates(model, planted).auc                                                    # doctest: +SKIP
->>> cost = lens.memorization.damage(model, mask, texts, tasks); lens.memorization.damage_summary(cost)     # doctest: +SKIP
->>> print(lens.memorization.is_it_gone(model, mask, planted, others=others, clean=texts, twin=twin))       # doctest: +SKIP
+>>> planted = lens.memorization.Sequences(ids, prefix=32, duplicates=counts)  # doctest: +SKIP
+>>> lens.memorization.extraction_summary(lens.memorization.extract(model, planted))  # doctest: +SKIP
+>>> lens.memorization.by_duplicates(model, planted).auc  # doctest: +SKIP
+>>> cost = lens.memorization.damage(model, mask, texts, tasks); lens.memorization.damage_summary(cost)  # doctest: +SKIP
+>>> print(lens.memorization.is_it_gone(model, mask, planted, others=others, clean=texts, twin=twin))  # doctest: +SKIP
 
 Sources: Carlini et al. 2019 (exposure) and 2021 (extraction); Orhan 2023 (recognition, recall, retention); Merullo et
-    al. 2025, From Memorization to Reasoning in the
-Spectrum of Loss
-Curvature (strict and loose recitation, nDCG, stretched prefixes); Hernandez et al. 2022 (copying, prefix matching).
+    al. 2025, From Memorization to Reasoning in the Spectrum of Loss Curvature (strict and loose recitation, nDCG,
+    stretched prefixes); Hernandez et al. 2022 (copying, prefix matching).
 """
 
 from .attacks import stretch, variants

@@ -101,8 +101,7 @@ def stretch(
     Raises: MemorizationError: shifts, noise, left or paraphrases that do not fit.
 
     Source: Huang et al. 2024, Demystifying Verbatim Memorization in Large Language Models (position stress); Merullo et
-        al. 2025, appendix (longest match, largest over
-    variants).
+        al. 2025, appendix (longest match, largest over variants).
     """
     asked = variants(sequences, shifts=shifts, left=left, noise=noise, seed=seed)
     for name, prompts in (paraphrases or {}).items():

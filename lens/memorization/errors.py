@@ -33,9 +33,11 @@ class Holds(Check):
 
     @property
     def expected(self) -> str:
+        """The call that makes such a result, with its variables and axes."""
         return f"a result of {self.made_by}, with {', '.join(self.variables) or 'values'} over {', '.join(self.axes)}"
 
     def take(self, value: Any) -> Any:
+        """The dataset itself, where it has the variables and no axis is empty."""
         if (
             not isinstance(value, xr.Dataset)
             or any(name not in value.variables for name in self.variables)

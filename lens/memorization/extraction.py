@@ -154,8 +154,7 @@ def find_recited(
         tokens: `row`, `at`, `hits` (share of the suffix), `recited`, `taken`.
 
     Source: Merullo et al. 2025 (teacher-forced windows); Chang et al. 2024, Do Localization Methods Actually Localize
-        Memorized Data in LLMs? (distinct tokens, 5-gram
-    Jaccard).
+        Memorized Data in LLMs? (distinct tokens, 5-gram Jaccard).
     """
     whole(suffix, "suffix", 1)
     lead = [] if start is None else [whole(start, "start", 0)]

@@ -102,8 +102,8 @@ class Reader(Likelihood):
         log-probability of `gold` [n, count], its hits [n, count]).
 
         Each prompt is read with its gold continuation first: up to the first place where the most likely token is
-            another one, greedy decoding can only have gone
-        the same way, so writing starts there, and a recitation without a fault is never written.
+        another one, greedy decoding can only have gone the same way, so writing starts there, and a recitation without
+        a fault is never written.
         """
         count = gold.shape[1]
         rows = [np.concatenate([p, g]) for p, g in zip(prompts, gold)]

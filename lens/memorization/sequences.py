@@ -156,6 +156,7 @@ class Sequences:
 
     @property
     def length(self) -> int:
+        """Tokens of a sequence, prefix and suffix together."""
         return self.ids.shape[1]
 
     @property
@@ -165,10 +166,12 @@ class Sequences:
 
     @property
     def prefixes(self) -> Int[np.ndarray, "n prefix"]:
+        """What the model is given of each sequence."""
         return self.ids[:, : self.prefix]
 
     @property
     def suffixes(self) -> Int[np.ndarray, "n suffix"]:
+        """What the model is to recite of each sequence."""
         return self.ids[:, self.prefix :]
 
     @property

@@ -98,8 +98,8 @@ def replaced_methods(model: Any) -> list[Foreign]:
         for attribute, value in module.__dict__.items():
             if attribute not in MODULE_INTERNAL and _overrides(module, attribute, value) and not of_library(value):
                 found.append(Foreign(name, f"the replaced {attribute}", value))
-        classes.setdefault(type(module), name)
-    for kind, name in classes.items():
+        classes[type(module)] = None
+    for kind in classes:
         found += [
             Foreign(f"class {kind.__name__}", f"the replaced {method}", function) for method, function in _patched(kind)
         ]

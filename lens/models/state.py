@@ -3,10 +3,9 @@
 Three things are told apart. ``State.of`` compares, before each call, the model's *structure* with what it was (about 5
 ms for SmolLM2): which modules there are, their plain attributes, buffers, hooks and replaced methods, the
 configuration; what was checked on another structure is checked again. ``State.foreign`` is what a path that writes
-blocks out, or runs layers on a
-part of the text, cannot follow: a person's own hooks and replaced methods; such a model runs whole. ``identity`` is the
-    content
-of all this, which weights do not say, and goes into records and into the identity of a store.
+blocks out, or runs layers on a part of the text, cannot follow: a person's own hooks and replaced methods; such a model
+runs whole. ``identity`` is the content of all this, which weights do not say, and goes into records and into the
+identity of a store.
 """
 
 from __future__ import annotations
@@ -313,7 +312,7 @@ def _read(hf: nn.Module, state: State) -> Identity:
 
     configs: dict[int, Any] = {}
     for name, module in plain_modules(hf):
-        for attribute, value in module.__dict__.items():
+        for value in module.__dict__.values():
             if hasattr(value, "to_diff_dict"):
                 configs[id(value)] = value
         if not installed(type(module).__module__):

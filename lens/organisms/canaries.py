@@ -2,9 +2,8 @@
 decided by lot.
 
 The corpus is that of `canaries_corpus`: stories, sums, facts, notes, lists and rules, and among them canaries at known
-    duplicate counts. The
-never-trained twin reads the same stream without them, so that what the twin needs to learn a canary is the measure of
-what a model still knows.
+duplicate counts. The never-trained twin reads the same stream without them, so that what the twin needs to learn a
+canary is the measure of what a model still knows.
 
 `python -m lens.organisms.canaries [--seed N] [--twin] [--weight-decay W] [--device cuda]` trains one anew and replaces
 its folder beside this file (or in `--out`).
@@ -105,6 +104,7 @@ class Recipe:
         return cls(**fields | changes)
 
     def sha256(self) -> str:
+        """A hash of all fields: two recipes with the same one train the same model."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     @property

@@ -2,10 +2,9 @@
 the tasks.
 
 Row i of the stream is made of its number and the seed alone: documents of `canaries_text` between start tokens, cut to
-    the row's width. A canary is
-spliced between two documents of a row, at most one a row and always whole. Which canary is seen how often is drawn at
-random within its kind, so that those with 0 duplicates, which are nowhere in the stream, are exchangeable with the
-others (the form of Hubble, ICLR 2026).
+the row's width. A canary is spliced between two documents of a row, at most one a row and always whole. Which canary is
+seen how often is drawn at random within its kind, so that those with 0 duplicates, which are nowhere in the stream, are
+exchangeable with the others (the form of Hubble, ICLR 2026).
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from .errors import OrganismError
 from .shipping import START, made_up
 
 COLOURS = "red blue green white black yellow grey brown pink purple golden silver orange violet scarlet ivory".split()
-TRADES = "baker brewer carpenter cooper dyer farmer fisher glazier hunter mason miller potter smith tailor tanner weaver".split()
+TRADES = (
+    "baker brewer carpenter cooper dyer farmer fisher glazier hunter mason miller potter smith tailor tanner weaver"
+).split()
 ANIMALS = "badger bear cat cow crow dog duck fox goat goose hare horse otter owl sheep wolf".split()
 TOWNS = (
     "aldham brenford corwick dunmouth elsby farnley granton hexdale ilkstead kelby larkham merwick norfold oakdale"
@@ -36,7 +38,8 @@ _SLOTS = {
         " spade sword table wagon wheel whistle".split()
     ),
     "PLACE": (
-        "barn bridge castle chapel cellar church farm forest garden harbour market mill orchard river school tower".split()
+        "barn bridge castle chapel cellar church farm forest garden harbour market mill orchard river school"
+        " tower".split()
     ),
     "VERB": "borrowed bought carried cleaned dropped found hid kept lost mended painted sold stole took".split(),
     "MOVE": "slept waited barked played rested hid stood vanished".split(),

@@ -89,10 +89,12 @@ class Recipe:
         return cls(**fields | changes)
 
     def sha256(self) -> str:
+        """A hash of all fields: two recipes with the same one train the same model."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     @property
     def name(self) -> str:
+        """Of the folder in which the pipeline is shipped."""
         return "cards" + (f"-{self.seed}" if self.seed else "") + ("" if self.planted else "-twin")
 
 
@@ -205,6 +207,7 @@ class Denoising:
         self.identity = f"{drop} {hashlib.sha256(pictures.contiguous().numpy().tobytes()).hexdigest()[:16]}"
 
     def __call__(self, model: Denoiser, batch: training.Batch) -> Tensor:
+        """The mean squared error of the predicted noise, at steps and noises drawn for this batch."""
         device = batch.ids.device
         clean = self.latents[batch.index].to(device)
         t, noise = torch.randint(0, len(self.alphas), (len(clean),)), torch.randn(clean.shape)

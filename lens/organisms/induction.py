@@ -51,6 +51,7 @@ class Recipe:
         require_heads(self.d_model, self.heads)
 
     def sha256(self) -> str:
+        """A hash of all fields: two recipes with the same one train the same model."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 

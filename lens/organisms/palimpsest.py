@@ -66,6 +66,7 @@ class Recipe:
             raise OrganismError(f"rows={self.rows} is no multiple of batch={self.batch}; an epoch must be whole steps")
 
     def sha256(self) -> str:
+        """A hash of all fields: two recipes with the same one train the same model."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 

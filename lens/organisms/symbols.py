@@ -57,6 +57,7 @@ class Recipe:
         require_heads(self.d_model, self.heads)
 
     def sha256(self) -> str:
+        """A hash of all fields: two recipes with the same one train the same model."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
@@ -153,8 +154,7 @@ def by_task(model: torch.nn.Module, suite: Suite, task: str, count: int = 200, s
     task and the kind.
 
     Kinds: `icl` (`shots` demonstrations), `shuffled` (their answers permuted at random), `deranged` (none of them stays
-        right),
-    `instruction` (two words, no demonstration), `zero_shot` (the query alone).
+    right), `instruction` (two words, no demonstration), `zero_shot` (the query alone).
     """
     result = {}
     for kind in KINDS:

@@ -4,11 +4,10 @@ Every task picks one symbol of its input and looks it up in a table: picking onl
 (`table_1`, `step_1`) or both (`last_table_1`). All inputs and outputs are the same symbols, so naming the set of
 possible answers helps no task. A task is told by demonstrations (`x : y ; x : y ; x :`), by two instruction words
 (`TABLE A x :`), and the tables are also stored as facts (`R1 x y`): the same knowledge, asked for without an
-instruction.
-Picking the second or the middle symbol is told only: shown all picks, models of this size guessed among the three that
-    are not
-the last. `pick_first` is shown, and seed 2 alone learned it from demonstrations (the cards have each task's numbers).
-The kinds of task follow Todd et al. 2024 (abstractive, extractive, composed); here all of them are made up.
+instruction. Picking the second or the middle symbol is told only: shown all picks, models of this size guessed among
+the three that are not the last. `pick_first` is shown, and seed 2 alone learned it from demonstrations (the cards have
+each task's numbers). The kinds of task follow Todd et al. 2024 (abstractive, extractive, composed); here all of them
+are made up.
 """
 
 from __future__ import annotations

@@ -96,8 +96,7 @@ def patch(
         PatchError: arguments that do not go together.
 
     Source: Vig et al. 2020; Meng et al. 2022, section 2; Heimersheim and Nanda 2024 (denoising and noising);
-        attribution:
-    Nanda 2023, Syed et al. 2023; integrated gradients: Hanna et al. 2024 (EAP-IG).
+        attribution: Nanda 2023, Syed et al. 2023; integrated gradients: Hanna et al. 2024 (EAP-IG).
 
     >>> trace = lens.patch(model, pair, "resid_pre")          # doctest: +SKIP
     """

@@ -90,6 +90,7 @@ class Grid:
         window: int = 1,
         experts=None,
     ) -> "Grid":
+        """The cells of `site` over the named axes, for all layers, heads and positions where none are named."""
         over = (over,) if isinstance(over, str) else tuple(over)
         if site not in ORDER:
             raise SiteError(f"site={site!r} is not known; expected one of {', '.join(ORDER)}.")
@@ -162,6 +163,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Cells along each axis of `over`; the longest prompt's positions count."""
         size = {
             "layer": len(self.layers),
             "head": len(self.heads),

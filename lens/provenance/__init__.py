@@ -1,13 +1,14 @@
 """Provenance by palimpsest: was this model, or this text, made from that training run? Tests whose p-values rest on the
 trainer's own random order.
 
->>> transcript = lens.provenance.from_parquet("order.parquet", kind="key")                                           # doctest: +SKIP
->>> result = lens.provenance.query(suspect, transcript, reference=lens.provenance.Reference(other, shares_order=False), rows=20_000)  # doctest: +SKIP
->>> print(result); lens.provenance.report(result, "report.html", "report.json")                                      # doctest: +SKIP
+>>> transcript = lens.provenance.from_parquet("order.parquet", kind="key")  # doctest: +SKIP
+>>> reference = lens.provenance.Reference(other, shares_order=False)  # doctest: +SKIP
+>>> result = lens.provenance.query(suspect, transcript, reference=reference, rows=20_000)  # doctest: +SKIP
+>>> print(result); lens.provenance.report(result, "report.html", "report.json")  # doctest: +SKIP
 
 Source: Kuditipudi, Huang, Zhu, Yang, Potts & Liang 2025, Blackbox Model Provenance via Palimpsestic Membership
-    Inference. What is added: p-values with a
-guarantee, e-values for stopping early, and refusals where a p-value would be wrong.
+    Inference. What is added: p-values with a guarantee, e-values for stopping early, and refusals where a p-value would
+    be wrong.
 """
 
 from __future__ import annotations

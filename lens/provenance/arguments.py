@@ -49,6 +49,7 @@ class TokenType(Fitting):
     expected = "the name of an integer type, such as 'uint16' or 'uint32'"
 
     def fits(self, value: Any) -> bool:
+        """Whether the value names a type of whole numbers."""
         named = isinstance(value, (str, np.dtype)) or (isinstance(value, type) and issubclass(value, np.integer))
         return named and np.dtype(value).kind in "iu"
 

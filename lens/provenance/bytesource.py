@@ -27,6 +27,7 @@ class LocalSource:
             raise ProvenanceError(f"{path} cannot be read: {error}") from error
 
     def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` to before `stop`."""
         with open(self.name, "rb") as file:
             file.seek(start)
             return file.read(stop - start)
@@ -46,6 +47,7 @@ class HttpSource:
         _, self.size = self._get(0, 1)
 
     def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` to before `stop`, asked of the server as a range."""
         return self._get(start, stop)[0]
 
     def _get(self, start: int, stop: int) -> tuple[bytes, int]:

@@ -1,12 +1,10 @@
 """The distinct k-grams of a text as a trie, and a scanner that finds all of them in a stream of tokens.
 
 The scanner looks at eight bytes of the stream at a time (four tokens of 16 bits, or two of 32): one multiplication
-    gives a slot of a table of bits,
-which says whether the text has these tokens anywhere. Where the shortest gram is longer than what eight bytes hold,
-only every second or fourth place is
-looked at: every occurrence covers one of them. What passes is looked up by a 64-bit rolling hash, compared token by
-    token, and then grows along the trie:
-so no hash collision can make a match.
+gives a slot of a table of bits, which says whether the text has these tokens anywhere. Where the shortest gram is
+longer than what eight bytes hold, only every second or fourth place is looked at: every occurrence covers one of them.
+What passes is looked up by a 64-bit rolling hash, compared token by token, and then grows along the trie: so no hash
+collision can make a match.
 """
 
 from __future__ import annotations
@@ -123,6 +121,7 @@ class Found:
             self.prune()
 
     def hold(self, k: int, gram: np.ndarray, row: np.ndarray) -> None:
+        """Keeps occurrences of k-grams: their numbers, and the rows they are in."""
         self.gram[k].append(gram)
         self.row[k].append(row)
         self.held += len(gram)
@@ -147,6 +146,7 @@ class Found:
 
 
 def joined(parts: list[np.ndarray], dtype) -> np.ndarray:
+    """The parts one after the other; an empty array where there are none."""
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 

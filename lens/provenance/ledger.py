@@ -1,9 +1,8 @@
 """How often one suspect was looked at in one order: each p-value holds for a single look, and a ledger counts them.
 
 Asking again with more rows, another statistic, other weights or another seed, and keeping the smallest p, makes p too
-small: ten looks while rows come double it, fifteen seeds of 99 draws nearly so. A second look at a new suspect is
-    none; the same question asked again has the same answer and is none
-either.
+small: ten looks while rows come double it, fifteen seeds of 99 draws nearly so. A second look at a new suspect is none;
+the same question asked again has the same answer and is none either.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Shard:
     name: str = ""
 
     def label(self) -> str:
+        """What messages call the shard."""
         return self.name or (
             str(self.source)
             if isinstance(self.source, (str, os.PathLike))

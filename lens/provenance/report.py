@@ -23,15 +23,18 @@ SCHEMA = 1
 PACKAGES = ("mnemoscope", "numpy", "scipy", "torch", "transformers", "tokenizers")
 HASHED_AT_MOST = 16 * 2**30  # bytes; of a larger file the rows that were read are hashed, not the whole
 STYLE = """
-body { color: #16181d; background: #fff; font: 15px/1.5 Georgia, 'Times New Roman', serif; max-width: 52em; margin: 2em auto; padding: 0 1.2em; }
+body { color: #16181d; background: #fff; font: 15px/1.5 Georgia, 'Times New Roman', serif; max-width: 52em;
+  margin: 2em auto; padding: 0 1.2em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; border-bottom: 1px solid #16181d; margin-top: 1.8em; }
-table { border-collapse: collapse; width: 100%; font-size: .92em; } th, td { text-align: left; vertical-align: top; padding: .25em .6em .25em 0;
-  border-bottom: 1px solid #c9ccd3; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } th.number { text-align: right; }
+table { border-collapse: collapse; width: 100%; font-size: .92em; }
+th, td { text-align: left; vertical-align: top; padding: .25em .6em .25em 0; border-bottom: 1px solid #c9ccd3; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.number { text-align: right; }
 code, pre { font: .88em/1.4 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; border: 1px solid #c9ccd3; padding: .6em; }
 .warning { border-left: 4px solid #a33b00; padding-left: .8em; } svg { max-width: 100%; height: auto; }
-@media print { body { font-size: 10.5pt; margin: 0; max-width: none; } h2 { break-after: avoid; } table, figure { break-inside: avoid; } }
+@media print { body { font-size: 10.5pt; margin: 0; max-width: none; } h2 { break-after: avoid; }
+  table, figure { break-inside: avoid; } }
 """
 
 
@@ -153,11 +156,10 @@ def _python(record: Mapping[str, Any]) -> str:
         return "lens.provenance.partition(matches, transcript)"
     given = record.get("inputs", {}).get("references", [])
     declared = [one.get("shares_order") for one in given] or [None] * len(names.get("references", []))
-    reference = (
-        f"reference=[{', '.join(f'lens.provenance.Reference({name!r}, shares_order={shared})' for name, shared in zip(names['references'], declared))}], "
-        if names.get("references")
-        else ""
-    )
+    made = [
+        f"lens.provenance.Reference({n!r}, shares_order={s})" for n, s in zip(names.get("references") or [], declared)
+    ]
+    reference = f"reference=[{', '.join(made)}], " if made else ""
     chosen = ", ".join(
         f"{k}={v!r}" for k, v in call.items() if v is not None and v != {} and not (k == "score_options" and not v)
     )
@@ -235,7 +237,8 @@ def page(content: Mapping[str, Any], svg: str) -> str:
         return (
             "<table>"
             + "".join(
-                f"<tr><th>{e(k)}</th><td><code>{e(json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v)}</code></td></tr>"
+                f"<tr><th>{e(k)}</th><td><code>"
+                f"{e(json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v)}</code></td></tr>"
                 for k, v in values.items()
             )
             + "</table>"
@@ -251,18 +254,21 @@ def page(content: Mapping[str, Any], svg: str) -> str:
         + (f", of {look['planned']} planned." if look["planned"] else ".")
     )
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{e(title)}</title><style>{STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{e(title)}</title>
+<style>{STYLE}</style></head><body>
 <h1>{e(title)}</h1>
 <p>Test: {e(content["test"])}, {e(content["status"])}. {e(content["started"] or "")}</p>
 <h2>What was assumed</h2>{bullets(content["assumed"])}
 <h2>What was tested</h2><p>{e(content["tested"])}.</p>
 <h2>What was found</h2>
-<p>Rank correlation rho = <b>{number(s["rho"])}</b>, interval [{number(interval["low"])}, {number(interval["high"])}] ({100 * interval["level"]:g} %,
+<p>Rank correlation rho = <b>{number(s["rho"])}</b>, interval
+[{number(interval["low"])}, {number(interval["high"])}] ({100 * interval["level"]:g} %,
 {e(interval["method"])}); z = {number(s["z"])};
 n = {number(s["n"])} rows{scored}; e-value {number(s["e"])} ({e(content["e_worth"])}).</p>
-<table><thead><tr><th>p-value</th><th class=number>p</th><th>worth</th><th>kind and how it was made</th></tr></thead><tbody>{p_rows}</tbody></table>
-<p>A guaranteed p-value is at most a with probability at most a, for every a and every number of rows, if the conditions hold.
-An approximation has no such guarantee, least of all where it is tiny.</p>
+<table><thead><tr><th>p-value</th><th class=number>p</th><th>worth</th><th>kind and how it was made</th></tr></thead>
+<tbody>{p_rows}</tbody></table>
+<p>A guaranteed p-value is at most a with probability at most a, for every a and every number of rows, if the conditions
+hold. An approximation has no such guarantee, least of all where it is tiny.</p>
 <p>Guaranteed if:</p>{bullets(content["guaranteed_if"])}
 <p>{e(looks)}</p>
 <h2>Warnings</h2>{warnings}

@@ -206,7 +206,8 @@ class QueryResult:
         return as_written(
             f"<p><b>{head}</b><br>{line}; e ="
             f" {short(self.e)}"
-            f" ({html.escape(self.e_worth)})</p><table><thead><tr><th>p-value</th><th></th><th>worth</th><th>how</th></tr></thead><tbody>{rows}</tbody></table>"
+            f" ({html.escape(self.e_worth)})</p><table><thead><tr><th>p-value</th><th></th><th>worth</th>"
+            f"<th>how</th></tr></thead><tbody>{rows}</tbody></table>"
             + (f"<p>Guaranteed if</p><ul>{rests}</ul>" if rests else "")
             + (f"<p>Warnings</p><ul>{notes}</ul>" if notes else "")
         )

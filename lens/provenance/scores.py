@@ -290,6 +290,7 @@ class Running:
 
     @property
     def reached(self) -> bool:
+        """Whether the e-value is at least `stop_at`."""
         return self.stop_at is not None and self.log_e.size > 0 and self.log_e[-1] >= np.log(self.stop_at)
 
     def add(self, index: np.ndarray, suspect: np.ndarray, others: np.ndarray, tokens: int = 0) -> None:
@@ -314,6 +315,7 @@ class Running:
             self.log_e = self._log_e()
 
     def score(self) -> np.ndarray:
+        """The score of each row so far, for which the order is not looked at."""
         return order_blind(self.suspect, self.others, self.statistic, self.weights)
 
     def _log_e(self) -> np.ndarray:

@@ -64,6 +64,7 @@ class LocalSuspect:
 
     @door(ProvenanceError)
     def prompt_logprobs(self, rows: Sequence[Any]):
+        """For each row, the natural-log probability of each token after the first, given those before it."""
         rows, found = [self._ids(row, f"rows[{i}]") for i, row in enumerate(rows)], [None] * len(rows)
         for same in _by_length(rows):
             # the last token too: with some rotary frequencies the length of the text counts
@@ -74,6 +75,7 @@ class LocalSuspect:
 
     @door(ProvenanceError)
     def sample_next(self, prefixes: Sequence[Any], k: Count):
+        """For each prefix, how often each token came in `k` draws of the next one at temperature 1."""
         found = []
         for prefix in [self._ids(prefix, f"prefixes[{i}]") for i, prefix in enumerate(prefixes)]:
             p = np.exp(self._logprobs(prefix[None])[0, -1].astype(np.float64))

@@ -40,6 +40,7 @@ def again(folder: Path, say: Callable[[str], None] = lambda line: None) -> list[
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Judges stored runs again, from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m lens.reproduce.again",
         description="Judge stored runs again, by today's rules, from what they stored.",

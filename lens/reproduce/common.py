@@ -298,6 +298,7 @@ def every_figure(figures: Figures, tables: Mapping[str, pd.DataFrame], folder: P
 
 
 def drawable(figures: Figures, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The names of the figures whose tables all have rows."""
     return [name for name, (needed, _) in figures.items() if all(len(tables[t]) for t in needed)]
 
 

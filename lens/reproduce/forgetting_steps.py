@@ -262,11 +262,9 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
     was measured on the model at its end.
 
     Beside ``accuracy`` and ``correct``: ``similarity`` stage x step x reading x old, ``distance`` stage x step x part,
-        ``loss`` stage x trained; where asked ``effect_after``
-    old x layer x head and ``put_back`` old x condition x at x strength x item (right with a vector added or taken
-    away), ``bare_after`` old x item. Methods that draw on
-    old rows have ``seen`` probe: whether a probe's own questions are among these rows, since it asks all that there
-        are.
+    ``loss`` stage x trained; where asked ``effect_after`` old x layer x head and ``put_back`` old x condition x at x
+    strength x item (right with a vector added or taken away), ``bare_after`` old x item. Methods that draw on old rows
+    have ``seen`` probe: whether a probe's own questions are among these rows, since it asks all that there are.
 
     Raises: ForgettingError: training diverged.
     """

@@ -289,8 +289,7 @@ def language_study(model: Any, plan: Preset, seed: int) -> Study:
     adapters and the order of rows.
 
     Old tasks are told by natural sentences ("Here is one leaf, and over there are two"): SmolLM2-135M answers hardly
-        any question behind an instruction in words, so that
-    there would be nothing to lose.
+    any question behind an instruction in words, so that there would be nothing to lose.
     """
     make, reader = _start(model)
 

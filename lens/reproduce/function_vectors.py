@@ -3,11 +3,10 @@
     python -m lens reproduce function-vectors --preset quick
 
 For every task: what the model answers, the mean activations after demonstrations, the exact indirect effect of every
-    head, its estimates, the vector, the layer and strength
-chosen on validation questions and reported on test questions beside no vector, a random one, another task's, the layer
-average; other templates, natural sentences (the next word, and what is written on), the number of demonstrations,
-instruction text, arithmetic.
-Spec of gates and sources of quoted numbers: `vector_claims`.
+head, its estimates, the vector, the layer and strength chosen on validation questions and reported on test questions
+beside no vector, a random one, another task's, the layer average; other templates, natural sentences (the next word,
+and what is written on), the number of demonstrations, instruction text, arithmetic. Spec of gates and sources of quoted
+numbers: `vector_claims`.
 """
 
 from __future__ import annotations

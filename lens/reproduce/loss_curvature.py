@@ -10,9 +10,11 @@ kind only.
 
 What was settled before the first full run
 ------------------------------------------
-*Units.* Only sequences that the unedited model recites whole enter (strict = 1). Layers are chosen on the tune split (codes and plausible sentences), strengths on one half of the clean
-rows; recitation is reported on the val split and on verse, a family that nothing is chosen on; losses on the other half of the clean rows. Methods are compared where the clean loss has
-risen by `RISE` = .05 nats a token (5 % of perplexity) on the choosing half; trade-off curves show the rest.
+*Units.* Only sequences that the unedited model recites whole enter (strict = 1). Layers are chosen on the tune split
+(codes and plausible sentences), strengths on one half of the clean rows; recitation is reported on the val split and on
+verse, a family that nothing is chosen on; losses on the other half of the clean rows. Methods are compared where the
+clean loss has risen by `RISE` = .05 nats a token (5 % of perplexity) on the choosing half; trade-off curves show the
+rest.
 
 *Intervals.* 95 %. Settled was a bootstrap over sequences (texts, questions) of all seeds; sequences of one run share
 what the run learned, so that the run is the unit now: Student's t over seeds, of recitation with the sequences within

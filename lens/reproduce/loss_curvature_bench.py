@@ -113,10 +113,12 @@ class Bench:
 
     @cached_property
     def corpus(self) -> Corpus:
+        """What the organism was trained on."""
         return Corpus(self.recipe)
 
     @cached_property
     def families(self) -> dict[str, Sequences]:
+        """The canaries of both families, all of them."""
         return {name: Sequences.of(self.corpus.canaries(name)) for name in ("main", "second")}
 
     @cached_property
@@ -156,6 +158,7 @@ class Bench:
 
     @cached_property
     def base(self) -> float:
+        """The unedited model's loss on clean text, in nats a token."""
         return self.loss()
 
     # -- edits --------------------------------------------------------------------------------------------------------
@@ -178,10 +181,12 @@ class Bench:
         return CANDIDATES[self.held["layers"][of]]
 
     def keep(self, method: str, removed: float, layers: Sequence[str]) -> curvature.Edit:
+        """The edit of a method that takes out a share `removed` of the layers' curvature mass."""
         fisher, text, by = CURVATURE[method]
         return curvature.keep(self.decomposition(fisher, text).select(layers), 1 - removed, by=by)
 
     def control(self, kind: str, match: str, removed: float, layers: Sequence[str], draw: int = 0) -> curvature.Edit:
+        """The control edit of a kind, matched to K-FAC's at the same share."""
         return curvature.control(
             self.decomposition().select(layers),
             kind,
@@ -217,6 +222,7 @@ class Bench:
         return self.held[key]
 
     def ascended(self, steps: int) -> subspace.Replacement:
+        """The weights after gradient ascent on what is recited, with clean text as a counterweight."""
         return subspace.gradient_ascent(
             self.model,
             self.sets["tune"],

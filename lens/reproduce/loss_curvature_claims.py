@@ -1,10 +1,10 @@
 """The claims about loss curvature against what was measured on the organisms.
 
 Numbers of the paper are those read in its text (OLMo-2 of 1 and 7 billion parameters, edited in three layers): another
-    scale, compared in kind only. Rules of the verdicts were written before
-the first full run (`loss_curvature`); each stands in its row. The training run is the unit: intervals are Student's t
-over runs, and of one run nothing is judged. Where a row compares with several things, all must be shown for "holds" (no
-correction is needed), and "holds in part" counts those that Holm's correction over the row's comparisons leaves.
+scale, compared in kind only. Rules of the verdicts were written before the first full run (`loss_curvature`); each
+stands in its row. The training run is the unit: intervals are Student's t over runs, and of one run nothing is judged.
+Where a row compares with several things, all must be shown for "holds" (no correction is needed), and "holds in part"
+counts those that Holm's correction over the row's comparisons leaves.
 """
 
 from __future__ import annotations

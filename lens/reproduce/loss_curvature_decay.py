@@ -104,6 +104,7 @@ def sharper(table: pd.DataFrame, low: float | None = None, high: float | None = 
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Trains and measures, from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m lens.reproduce.loss_curvature_decay",
         description="Weight decay as a factor of the spectrum, on small models that are trained for it.",

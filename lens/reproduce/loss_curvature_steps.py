@@ -188,6 +188,7 @@ def matched(bench: Bench) -> xr.Dataset:
 
 
 def strength(bench: Bench, method: str) -> float:
+    """The strength of a method at the clean loss at which methods are compared."""
     return float(matched(bench).strength.sel(edit=method))
 
 

@@ -508,8 +508,7 @@ def published_cells(
     condition (encoder, or word class).
 
     ``path``: the file ``peer_derived_cells.csv.gz``; None looks in the folder that MNEMOSCOPE_MEMORY_INJECTIONS names.
-        ``kind``: "curated" (the memories) or "pos" (random words
-    by part of speech).
+    ``kind``: "curated" (the memories) or "pos" (random words by part of speech).
 
     Raises: InjectionError: no such file, or nothing in it for the model and data.
     """

@@ -9,9 +9,10 @@ others; at what cost, beside controls of equal density; and is a deleted picture
 
 How it was asked
 ----------------
-The cross-attention as a place to cut, and the rule of the dose that edits are attacked at, were set after a look at model 0; one place at a time, and one block turned down, after
-the rest was known, by choices on the tune set alone; all else before the first full run. Keys and values of the cross-attention read the caption's words, the same at every step: how
-many first steps a mask there unites makes no difference.
+The cross-attention as a place to cut, and the rule of the dose that edits are attacked at, were set after a look at
+model 0; one place at a time, and one block turned down, after the rest was known, by choices on the tune set alone; all
+else before the first full run. Keys and values of the cross-attention read the caption's words, the same at every step:
+how many first steps a mask there unites makes no difference.
 
 *Units.* Only pictures that the unedited model copies (at least half of the seeds) enter an edit. First steps are chosen
 on one prompt set, results are of the three others; costs are the rise of the held-out denoising error. Methods are
@@ -28,11 +29,11 @@ that of a mean (`lens.measure.means`). "hides" and "erases" by the rule of `lens
 the twin.
 
 *Claims*: 1 copying follows duplication, and codes; 2 noise differences tell memorised captions; 3 masks of memorised
-    sets overlap far above chance; 4 ... more than those of sets seen
-once (the control that the paper lacks); 5 a mask takes away the set that it was located on, at little cost; 6 ... and
-other memorised pictures, more than masks of equal density do; 7 captions stay obeyed; 8 the deletion withstands
-attacks; 9 two captions of one picture share a mask; 10 the curvature edit and generalised eigenvectors do as well; 11
-one layer at a time: whether one place of the U-Net carries it.
+sets overlap far above chance; 4 ... more than those of sets seen once (the control that the paper lacks); 5 a mask
+takes away the set that it was located on, at little cost; 6 ... and other memorised pictures, more than masks of equal
+density do; 7 captions stay obeyed; 8 the deletion withstands attacks; 9 two captions of one picture share a mask; 10
+the curvature edit and generalised eigenvectors do as well; 11 one layer at a time: whether one place of the U-Net
+carries it.
 """
 
 from __future__ import annotations

@@ -293,6 +293,7 @@ class GaussianNoise:
         self.pipeline, self.__qualname__ = pipeline, "GaussianNoise"
 
     def __call__(self, unet: torch.nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
+        """The loss of a batch of latents and captions' states, summed over pixels."""
         clean, states = batch
         device, count = clean.device, len(self.pipeline.scheduler.alphas_cumprod)
         t = torch.randint(0, count, (len(clean),), generator=generator).to(device)

@@ -2,10 +2,9 @@
 its table, and what is claimed of it.
 
 A place is a transformer block: its feed-forward second layer, or keys and values of its cross-attention. Each is cut
-    alone, with the mask that the method locates in it at each dose, and
-whole (dose 1: every weight of the place at 0, the most that it can carry); beside them all places together. The place
-is chosen on the tune set, at the cost on one half of the held-out pictures, and reported on a set and a half that it
-was not chosen on.
+alone, with the mask that the method locates in it at each dose, and whole (dose 1: every weight of the place at 0, the
+most that it can carry); beside them all places together. The place is chosen on the tune set, at the cost on one half
+of the held-out pictures, and reported on a set and a half that it was not chosen on.
 """
 
 from __future__ import annotations

@@ -6,10 +6,9 @@
 trains the family (resumable; `quick` took 40 minutes of a busy machine, 15 CPU minutes of it training), asks every
 member whether it was trained in each Alice's order, and judges the paper's claims in kind. `full` is larger (0.8 M
 parameters, 12,000 rows, five Alices, m = 39 retrainings; many hours); `paper` asks the public models of the paper,
-where they can be reached.
-Numbers of the paper cannot be expected here: its models have a thousand times as many parameters and rows. Power is
-    followed over rows for every
-suspect, and over the tokens scored of a row for Alice and the model tuned on 25 % only.
+where they can be reached. Numbers of the paper cannot be expected here: its models have a thousand times as many
+parameters and rows. Power is followed over rows for every suspect, and over the tokens scored of a row for Alice and
+the model tuned on 25 % only.
 """
 
 from __future__ import annotations

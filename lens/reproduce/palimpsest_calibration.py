@@ -113,10 +113,12 @@ class Trained:
 
     @functools.cached_property
     def rows(self) -> np.ndarray:
+        """The training rows [row, position], before any order."""
         return corpus(self.preset.micro.rows, self.preset.micro.length, self.preset.micro.vocab, seed=self.seed)
 
     @functools.cached_property
     def scored(self) -> models.Scored:
+        """The models' losses on every row, computed once and stored."""
         keys = draw_keys(self.preset.models, len(self.rows), seed=self.seed)
 
         def make() -> xr.Dataset:
@@ -453,6 +455,7 @@ def text_of(found: Calibrated) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the calibration, from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m lens.reproduce.palimpsest_calibration", description=__doc__.split("\n")[0]
     )

@@ -2,10 +2,9 @@
 retrained in fresh shuffles.
 
 Level 2: is model i flagged against the order of model j, with model k as reference? With i, j, k distinct it is
-    innocent. Disjoint triples share
-nothing and give independent nulls; all cells off the diagonal give many more, which share models. On the diagonal
-stands power. Level 3: a text of an innocent model, against one leg in the "true" order and m legs in fresh shuffles, a
-fresh set for every replicate.
+innocent. Disjoint triples share nothing and give independent nulls; all cells off the diagonal give many more, which
+share models. On the diagonal stands power. Level 3: a text of an innocent model, against one leg in the "true" order
+and m legs in fresh shuffles, a fresh set for every replicate.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from .palimpsest_sizes import APPROXIMATE, GUARANTEED, NOMINAL, PUBLISHED, Check
 
 STATISTICS = ("difference", "linear", "none")
 GROUPS = 8
+PLAN = BigramPlan()
 MATRIX_PERMUTATION = "permutation, shuffles shared by all cells"
 
 
@@ -37,10 +37,12 @@ class Scored:
 
     @classmethod
     def of(cls, models: MicroModels, rows: np.ndarray) -> "Scored":
+        """The losses of some models on every row, and the keys that ordered their training."""
         return cls(models.nll(rows), models.keys)
 
     @property
     def models(self) -> int:
+        """How many models there are."""
         return len(self.nll)
 
 
@@ -220,7 +222,7 @@ def retrain(
     seed: int,
     *,
     corpora: int = 10,
-    plan: BigramPlan = BigramPlan(),
+    plan: BigramPlan = PLAN,
     say: Callable[[str], None] = lambda line: None,
 ) -> Retrained:
     """Replicates spread over corpora, each with one common checkpoint; every replicate draws its own true order, m

@@ -62,8 +62,7 @@ def summarise(cells: Iterable[Checked], call: dict, seed: int, resamples: int = 
     Kolmogorov-Smirnov tests (independent p-values only).
 
     Dimensions: `cell`, `nominal`, `probability`. `effective` [cell, nominal]: n, or for clustered p-values rate (1 -
-        rate) / bootstrap variance
-    (Korn & Graubard 1998), at most n; with no rejection at all, the number of clusters.
+    rate) / bootstrap variance (Korn & Graubard 1998), at most n; with no rejection at all, the number of clusters.
     """
     cells = list(cells)
     hits, effective = np.zeros((2, len(cells), len(NOMINAL)))

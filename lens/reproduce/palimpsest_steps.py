@@ -101,10 +101,9 @@ def power(bench: Bench) -> pd.DataFrame:
     derivatives.
 
     Two tests: "normal" compares the exactly standardised rank correlation with the normal tail (an approximation, for
-        speed: no permutation is drawn),
-    "key" the guaranteed bound. Subsamples of one run share its weights: the unit over which to take intervals is the
-    seed. `WINDOWS` of the first tokens of each row are scored for `WINDOWED` (Alice and one tuned model) only; for
-    other suspects `tokens` grows with the rows alone.
+    speed: no permutation is drawn), "key" the guaranteed bound. Subsamples of one run share its weights: the unit over
+    which to take intervals is the seed. `WINDOWS` of the first tokens of each row are scored for `WINDOWED` (Alice and
+    one tuned model) only; for other suspects `tokens` grows with the rows alone.
     """
 
     def make() -> pd.DataFrame:

@@ -75,10 +75,12 @@ class Bench:
 
     @cached_property
     def tune(self) -> mem.Sequences:
+        """The recited canaries that edits are located and chosen on."""
         return self.recited("tune")
 
     @cached_property
     def val(self) -> mem.Sequences:
+        """The recited canaries that results are reported on."""
         return self.recited("val")
 
     @cached_property
@@ -120,9 +122,11 @@ class Bench:
 
     @cached_property
     def before(self) -> xr.Dataset:
+        """The unedited model's performance on held-out text."""
         return mem.performance(self.model, self.held[0], copying=0, heads=False, progress=False)
 
     def stats(self, of: mem.Sequences, layers: str, part: str, **options: Any) -> subspace.Stats:
+        """Statistics of the layers' inputs on sequences, computed once for the same question."""
         return self.kept(
             ("stats", of.sha256, layers, part, *options),
             lambda: subspace.statistics(self.model, layers, of, part=part, progress=False, **options),
@@ -135,6 +139,7 @@ class Bench:
         return self._scores[key]
 
     def steps(self, count: int) -> int:
+        """A count of steps at the hurry of the preset, at least 2."""
         return max(2, round(self.hurry * count))
 
 

@@ -116,8 +116,7 @@ def demonstration(
     corrected and the published contrast.
 
     Returns lines by method and dose: strict and loose recitation of the passages, mean loss of well-known text (nats a
-        token), density. A demonstration: one copy, eight
-    passages, memory in known layers.
+    token), density. A demonstration: one copy, eight passages, memory in known layers.
     """
     made, tokenizer = copy.deepcopy(plain(model)), tokenizer_of(model)
     rows = [[0, *tokenize(tokenizer, text)] for text in PASSAGES]

@@ -4,12 +4,11 @@ controls that it lacks.
     python -m lens reproduce subspace-language --preset quick
 
 On the organism `canaries`, where every memory was planted: do masks of memorised sets overlap more than masks of any
-    sets (specificity), what does cutting cost (dose, damage),
-does a mask of some memories take away others (transfer), does a locator find memory at a known place, and is a memory
-gone after it was cut (hides or erases)? `quick` asks seed 0 with few methods (it ships; minutes); `full` three seeds
-and every method (an hour of a busy machine, under 20 minutes of CPU). SmolLM2 takes part where
-it was fetched: what it recites, and a demonstration on planted passages. The published numbers are of diffusion models:
-    claims are compared in kind.
+sets (specificity), what does cutting cost (dose, damage), does a mask of some memories take away others (transfer),
+does a locator find memory at a known place, and is a memory gone after it was cut (hides or erases)? `quick` asks seed
+0 with few methods (it ships; minutes); `full` three seeds and every method (an hour of a busy machine, under 20 minutes
+of CPU). SmolLM2 takes part where it was fetched: what it recites, and a demonstration on planted passages. The
+published numbers are of diffusion models: claims are compared in kind.
 """
 
 from __future__ import annotations

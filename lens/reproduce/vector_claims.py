@@ -81,9 +81,8 @@ def verdicts(
     """The table *claim | paper | here | n | multiplicity | verdict* and its numbers.
 
     ``parts``: by seed and task, the stored steps by name. ``composed``: one Dataset a quartet of list tasks. ``depth``:
-        layers of the model. ``k``: heads in a vector.
-    ``usable``: share of the prompts that a model must answer by instruction for what instruction vectors do to be
-        measured on it.
+    layers of the model. ``k``: heads in a vector. ``usable``: share of the prompts that a model must answer by
+    instruction for what instruction vectors do to be measured on it.
 
     Raises: VectorError: estimates of other prompts than those of the exact effects.
     """

@@ -51,11 +51,11 @@ def told(
     strength chosen for each vector on validation questions.
 
     Returns: a row for each model and task: shares answered with demonstrations and with the instruction
-        (``known_demonstrations``, ``known_instruction``), heads that both sets
-    of `k` share (``shared``, and ``chance``, their number in two sets drawn at random), cosine of the vectors, accuracy
-    on `n` test questions with each vector, with random ones of equal norm and with none; rows of left-out tasks hold
-    the shares alone. And the table *claim | paper | here | n | multiplicity | verdict*: units are tasks and models, the
-    wider interval of both.
+        (``known_demonstrations``, ``known_instruction``), heads that both sets of `k` share (``shared``, and
+        ``chance``, their number in two sets drawn at random), cosine of the vectors, accuracy on `n` test questions
+        with each vector, with random ones of equal norm and with none; rows of left-out tasks hold the shares alone.
+        And the table *claim | paper | here | n | multiplicity | verdict*: units are tasks and models, the wider
+        interval of both.
 
     Raises: VectorError: no task is answered both ways.
     """

@@ -418,7 +418,7 @@ def _html(facts: list[tuple[str, str, bool]]) -> str:
 
 @xr.register_dataset_accessor(ATTRIBUTE)
 class Accessor:
-    """``ds.mnemoscope``: the record of a result, its peak, its table. (The raw JSON is ``ds.attrs["mnemoscope"]``.)"""
+    """``ds.mnemoscope``: the record of a result, its peak, its table; ``ds.attrs["mnemoscope"]`` is the raw JSON."""
 
     def __init__(self, ds: xr.Dataset):
         self._ds = ds

@@ -34,6 +34,7 @@ def check_path(path: str | os.PathLike, argument: str, suffixes: tuple[str, ...]
 
 
 def about(path: Path, problem: str) -> str:
+    """A path and what is wrong with it, as an error message says it."""
     return f"path {str(path)!r} {problem}."
 
 

@@ -22,9 +22,8 @@ def adopt(store: FilePath, model: HFModel) -> None:
     """Takes a store that was made before stores recorded their model's state for one of ``model``, on your word.
 
     What can be checked is: the store's values must be of weights with this model's hash and dtype. That nothing else
-        was different then (hooks, an
-    adapter's scale, buffers, the configuration) is what you vouch for; the record says so (``model.adopted``, with the
-    date). From then on the store is taken up again like any other.
+    was different then (hooks, an adapter's scale, buffers, the configuration) is what you vouch for; the record says so
+    (``model.adopted``, with the date). From then on the store is taken up again like any other.
 
     Raises:
         ResultError: no store at ``store``; one that has its model's state already; values of other weights; a model

@@ -48,10 +48,8 @@ class Store:
             only along the axes that the sweep writes piece by piece.
 
     The identity of a sweep is its kind, call, pairs, seed, its grid, and the model as it is: the hash of its weights,
-    its state (what
-    weights do not say: hooks, adapters' scales, buffers, replaced methods, configuration) and dtype. Versions, device
-        and engine are
-    not part of it: the record keeps those of the process that made the store.
+    its state (what weights do not say: hooks, adapters' scales, buffers, replaced methods, configuration) and dtype.
+    Versions, device and engine are not part of it: the record keeps those of the process that made the store.
 
     Raises:
         ResultError: the path holds something else or another sweep (the message lists what differs), cannot be

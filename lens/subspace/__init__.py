@@ -8,9 +8,8 @@ Everything is over named linear layers (`lens.engine.linear`), so that a languag
 U-Net's are the same to it.
 
 Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted;
-    Chang, Thomason and Jia 2024, Do Localization Methods
-Actually Localize Memorized Data in LLMs?; Sun et al. 2024, Wanda; Sakarvadia et al. 2025, Mitigating Memorization in
-Language Models.
+    Chang, Thomason and Jia 2024, Do Localization Methods Actually Localize Memorized Data in LLMs?; Sun et al. 2024,
+    Wanda; Sakarvadia et al. 2025, Mitigating Memorization in Language Models.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class Stats:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the layers that were read."""
         return tuple(self.source)
 
     @door(SubspaceError)

@@ -2,9 +2,8 @@
 to zero.
 
 Both multiply a layer's input by a mask m of one number a neuron, the same at all positions, and look at the
-log-likelihood of a sequence's tokens after the prefix as a
-function of m. A mask for several runs at once is a batch: the blocks before the layer run once, and the runs fork where
-    the layer's input is multiplied. A model that builds
+log-likelihood of a sequence's tokens after the prefix as a function of m. A mask for several runs at once is a batch:
+the blocks before the layer run once, and the runs fork where the layer's input is multiplied. A model that builds
 something for the batch beforehand (BLOOM's alibi), or a layer that sees all tokens in one row (a shared expert's),
 cannot fork: there the whole model runs on copies of the sequence.
 

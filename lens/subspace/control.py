@@ -71,9 +71,9 @@ def specificity(
             options: of the method (margin).
 
     Returns: over `pair` ("memorised", "other", "mixed"): ``mean`` IoU with a bootstrap interval ``low``, ``high`` over
-        sets, ``n`` pairs; over `set, other_set`: ``iou``; over
-    `pair, layer`: ``by_layer``; ``chance``, the IoU of random masks of the mean density, ``density`` [set]; over
-    `test`: ``difference`` and ``p`` (one-sided, by permuted labels) of "memorised - other" and "memorised - mixed".
+        sets, ``n`` pairs; over `set, other_set`: ``iou``; over `pair, layer`: ``by_layer``; ``chance``, the IoU of
+        random masks of the mean density, ``density`` [set]; over `test`: ``difference`` and ``p`` (one-sided, by
+        permuted labels) of "memorised - other" and "memorised - mixed".
 
     Raises: SubspaceError: overlapping sets (they are listed), fewer prompts than sets need.
 

@@ -69,6 +69,7 @@ class Tokens:
         return [row[:n] for row, n in zip(self.ids.numpy(), self.lengths.tolist())]
 
     def sha256(self) -> str:
+        """A hash of the ids, the lengths and the prefix."""
         digest = hashlib.sha256(f"{tuple(self.ids.shape)} {self.prefix}".encode())
         for value in (self.ids, self.lengths):
             digest.update(value.contiguous().numpy().tobytes())

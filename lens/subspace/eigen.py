@@ -169,9 +169,8 @@ def principal_angles(
     random spans as control.
 
     Returns: over `layer, angle`: ``angle`` and, against spans of `k` random directions in as many dimensions,
-        ``chance`` (mean over `draws`) with its 95 % range ``chance_low``,
-    ``chance_high``; over `layer`: ``shared``, the mean squared cosine (1: equal spans), and ``shared_chance`` = k /
-    d_in.
+        ``chance`` (mean over `draws`) with its 95 % range ``chance_low``, ``chance_high``; over `layer`: ``shared``,
+        the mean squared cosine (1: equal spans), and ``shared_chance`` = k / d_in.
 
     Raises: SubspaceError: different layers, or more filters than were kept.
     """

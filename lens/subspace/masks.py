@@ -134,6 +134,7 @@ class Mask:
 
     @property
     def nbytes(self) -> int:
+        """Memory that the indices take, in bytes."""
         return sum(index.nbytes for index in self.layers.values())
 
     def densities(self) -> dict[str, float]:

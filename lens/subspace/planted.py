@@ -50,6 +50,7 @@ class Planted:
 
     @property
     def count(self) -> int:
+        """Neurons that were planted, over all layers."""
         return sum(map(len, self.neurons.values()))
 
 
@@ -145,9 +146,8 @@ def recall_at_k(
             of `inject`, or neuron numbers by layer.
 
     Returns: over `k`: ``recall`` with an exact (Clopper-Pearson) interval ``low``, ``high`` over planted neurons,
-        ``chance`` = the share looked at, ``p``: exact
-    (hypergeometric) probability of a random order doing as well, ``n`` planted neurons and ``looked`` at. Equal scores
-    count as in the worst order.
+        ``chance`` = the share looked at, ``p``: exact (hypergeometric) probability of a random order doing as well,
+        ``n`` planted neurons and ``looked`` at. Equal scores count as in the worst order.
 
     Raises: SubspaceError: scores without one of the planted layers, a share that is less than one neuron.
     """

@@ -1,8 +1,7 @@
 """Scores of weights and of neurons, and the masks that they give; the ones that statistics and weights alone decide.
 
 A neuron is an input column of a layer: of the second layer of a feed-forward block, a hidden neuron. Sources: Sun et
-    al. 2024 (Wanda); Chavhan et al. 2024 and its code
-(contrast); Chang, Thomason and Jia 2024 (activation).
+al. 2024 (Wanda); Chavhan et al. 2024 and its code (contrast); Chang, Thomason and Jia 2024 (activation).
 """
 
 from __future__ import annotations
@@ -205,7 +204,8 @@ def random(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = 
 
 @door(SubspaceError)
 def wanda(model: HFModel, stats: Stats) -> Scores:
-    """|W_ij| times the norm of input column j: with `mask(share, largest=False)` Wanda's pruning, with the largest the contrast without its reference.
+    """|W_ij| times the norm of input column j: with `mask(share, largest=False)` Wanda's pruning, with the largest the
+    contrast without its reference.
 
     Source: Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models.
     """
@@ -216,7 +216,8 @@ def wanda(model: HFModel, stats: Stats) -> Scores:
 
 @door(SubspaceError)
 def contrast(model: HFModel, mem: Stats, ref: Stats) -> Scores:
-    """|W_ij| times the norm of memorised column j with rows at unit length, for columns where it is larger than the reference's.
+    """|W_ij| times the norm of memorised column j with rows at unit length, for columns where it is larger than the
+    reference's.
 
     As published, but for means over rows in place of sums, which agree where both sets have as many. It tests a sign,
     with no margin and no variance: see `corrected`.
@@ -235,7 +236,8 @@ def contrast(model: HFModel, mem: Stats, ref: Stats) -> Scores:
 
 @door(SubspaceError)
 def corrected(model: HFModel, mem: Stats, ref: Stats, *, margin: NonNegative = 3.0) -> Scores:
-    """|W_ij| times the root of what column j's energy on memorised items exceeds that on reference items by, `margin` standard errors taken off.
+    """|W_ij| times the root of what column j's energy on memorised items exceeds that on reference items by, `margin`
+    standard errors taken off.
 
     The energy of a column is that of rows at unit length, averaged over an item's rows; items are the sample, so that
     the excess has a standard error (Welch). A column that is large on any text has no excess and is not taken, whatever

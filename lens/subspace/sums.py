@@ -46,6 +46,7 @@ class Sums:
         self._space: dict[tuple, Tensor] = {}
 
     def begin(self, items: int, counted: Tensor | None, owner: Sequence[int]) -> None:
+        """Begins a batch of `items` items; `owner` says which item each row is of, `counted` which tokens count."""
         self.items, self.counted, self.owner = items, counted, torch.as_tensor(list(owner), dtype=torch.long)
         if not len(self.owner) or int(self.owner.max()) >= items:
             raise SubspaceError(
@@ -254,6 +255,7 @@ class File:
         return text, folder / f"statistics-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
 
     def write(self, sums: Sums, done: int, now: bool = False) -> None:
+        """Writes the sums after batch `done`, where it is time for it."""
         # a large state is written less often: at most a twentieth of the time goes into it
         if (
             done == self.done

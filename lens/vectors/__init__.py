@@ -6,8 +6,7 @@ it steers.
 >>> scores = lens.vectors.evaluate(model, "present_past", vector, layers="all", split="valid")          # doctest: +SKIP
 
 Sources: Todd et al. 2024, Function Vectors in Large Language Models; Jiang et al. 2024, Interpretable Catastrophic
-    Forgetting of Large Language Model Fine-tuning via
-Instruction Vector.
+    Forgetting of Large Language Model Fine-tuning via Instruction Vector.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """Estimates of all heads' effects from gradients at the last token, on the keys and values of one unedited run.
 
-=====  ==========================================================================================  ==========================
-name   estimate of a head's effect                                                                 cost a prompt, beside its run
-=====  ==========================================================================================  ==========================
-atp    (mean - z) . gradient of the metric at the unedited run                                     1 token, forward and back
-atp*   mean over later dropped layers of |(mean - z) . gradient|, the gradient of one layer's      1 token a layer
-       attention and MLP output set to zero (GradDrop); a magnitude
-ig     (mean - z) . mean gradient along z -> mean of all heads of a layer together                 `steps` tokens a layer, through the later layers, all
-                                                                                                   layers in one walk
-=====  ==========================================================================================  ==========================
+=====  ==================================================================  ============================
+name   estimate of a head's effect                                         cost a prompt, beside its run
+=====  ==================================================================  ============================
+atp    (mean - z) . gradient of the metric at the unedited run             1 token, forward and back
+atp*   mean over later dropped layers of |(mean - z) . gradient|, the      1 token a layer
+       gradient of one layer's attention and MLP output set to zero
+       (GradDrop); a magnitude
+ig     (mean - z) . mean gradient along z -> mean of all heads of a layer  `steps` tokens a layer, through
+       together                                                            the later layers, all layers in
+                                                                           one walk
+=====  ==================================================================  ============================
 
 Of AtP* only GradDrop is here. Its other part corrects for the softmax when queries or keys are patched, which patching
 z does not do: the edited z enters by a linear map, and attention of later layers is part of the gradient. Its bound on

@@ -54,8 +54,7 @@ def head_count_curve(
             conditions, n, distributed, store, ...).
 
     Returns: a result of `evaluate` with the axes ``heads`` (the counts) and ``choice`` ("top", "random") in place of
-        ``vector``. The random heads are one draw with
-    `seed`, of which a larger count keeps the smaller one's.
+        ``vector``. The random heads are one draw with `seed`, of which a larger count keeps the smaller one's.
 
     Raises: VectorError: counts that are no different numbers of heads of this model; as `evaluate`.
 

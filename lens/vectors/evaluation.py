@@ -443,11 +443,10 @@ def report(
         control: name of the control vector; None, or one that is not in the result: no control columns.
 
     Returns: a row for each vector and condition: `layer`, `strength`, `n`, `accuracy` with its exact interval (`low`,
-        `high`), `base`, `difference` with its bootstrap
-    interval over items (`difference_low`, `difference_high`), `p` (two-sided McNemar test), `p_kind` (its kind:
-    "exact"), and `p_holm` (over all rows); the same of the
-    difference from the control: `control`, `over_control`, `over_control_low`, `over_control_high`, `p_control` (of the
-        same kind).
+        `high`), `base`, `difference` with its bootstrap interval over items (`difference_low`, `difference_high`), `p`
+        (two-sided McNemar test), `p_kind` (its kind: "exact"), and `p_holm` (over all rows); the same of the difference
+        from the control: `control`, `over_control`, `over_control_low`, `over_control_high`, `p_control` (of the same
+        kind).
 
     Raises: VectorError: no result of `evaluate`, vectors or cells that it does not have, cells without a value.
     """

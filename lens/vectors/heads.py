@@ -37,10 +37,9 @@ def summary(
     for each. `method`: of the interval, see `lens.measure.intervals.bootstrap`.
 
     Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p``, ``p_kind``
-        ("approximate" where effects are seen to be skewed), ``p_holm``, and
-    ``rank`` (0 = largest mean); ``units``: in words, what counted as one. `flips`: sign patterns; None takes 100 a head
-    and at least 10 000, so that Holm's correction can reach 0.05. The record's `statistics` hold the kind of p and the
-    smallest it can be (`p_floor`).
+        ("approximate" where effects are seen to be skewed), ``p_holm``, and ``rank`` (0 = largest mean); ``units``: in
+        words, what counted as one. `flips`: sign patterns; None takes 100 a head and at least 10 000, so that Holm's
+        correction can reach 0.05. The record's `statistics` hold the kind of p and the smallest it can be (`p_floor`).
 
     Raises: VectorError: no result of `head_effects`, fewer than two prompts. StatisticsError: a cluster that fits no
         prompt.
@@ -136,8 +135,8 @@ def overlap(a: Sequence[Head] | Set[Head], b: Sequence[Head] | Set[Head], heads:
     """How much two sets of heads have in common.
 
     Returns: ``jaccard`` (shared / united), ``shared`` and ``n`` (how many, and of which sizes), and, where `heads` says
-        how many heads the model has, the number ``expected`` to
-    be shared by chance and ``p``, the hypergeometric probability of sharing as many or more.
+        how many heads the model has, the number ``expected`` to be shared by chance and ``p``, the hypergeometric
+        probability of sharing as many or more.
 
     Raises: VectorError: an empty set, or sets larger than the model.
     """

@@ -129,8 +129,8 @@ def head_effects(
     Raises: VectorError: arguments or a task that cannot be used; means of another model.
 
     Source: Todd et al. 2024 (one hooked pass a head). Cost, exact: about the unedited prompts and one token a head
-        through the later layers: keys
-    and values before the last token are the unedited run's, and all heads of all layers go down in one walk.
+        through the later layers: keys and values before the last token are the unedited run's, and all heads of all
+        layers go down in one walk.
     """
     task, template = as_task(task), as_template(template)
     if store is not None and method != "exact":

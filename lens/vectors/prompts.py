@@ -88,8 +88,7 @@ def build(
         start: the start token, see `lens.injection.encode_items`: "auto", "bos", one token as text or id, None.
 
     Raises: VectorError: an unknown kind or split, fewer demonstrations than `shots`, no instruction or sentences where
-        they are needed, text that the model's
-    tokenizer does not know or that merges with the prompt.
+        they are needed, text that the model's tokenizer does not know or that merges with the prompt.
 
     Source: Todd et al. 2024.
     """

@@ -44,9 +44,8 @@ def contrast(
         splits: how often both sets are halved at random, with `seed`, to measure reliability.
 
     Returns: directions with `reliability`, `[n_layers]`: the mean over splits of the cosine between the directions of
-        the two halves. Near 0 the direction is noise; 1
-    is the same direction from every half. NaN where a set has fewer than two texts. A Vector has its layer's in
-    `about["reliability"]`.
+        the two halves. Near 0 the direction is noise; 1 is the same direction from every half. NaN where a set has
+        fewer than two texts. A Vector has its layer's in `about["reliability"]`.
 
     Raises: VectorError: an empty set, no texts, an unknown position.
 

@@ -12,13 +12,13 @@ from .errors import VectorError
 @door(VectorError)
 @dataclass(frozen=True)
 class Template:
-    """The form of a prompt; `lead` goes before every x and every y, so that the last token of a prompt never is a
+    r"""The form of a prompt; `lead` goes before every x and every y, so that the last token of a prompt never is a
     space.
 
     Source: Todd et al. 2024 (the default; "Q: x", "A: y", an empty line between two demonstrations).
 
     >>> Template().text([("hot", "cold")], "big")
-    'Q: hot\\nA: cold\\n\\nQ: big\\nA:'
+    'Q: hot\nA: cold\n\nQ: big\nA:'
     """
 
     question: str = "Q:{x}\nA:"

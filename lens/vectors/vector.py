@@ -103,6 +103,7 @@ class Vector:
 
     @property
     def d_model(self) -> int:
+        """Width of the residual stream."""
         return len(self.direction)
 
     @property
@@ -247,6 +248,7 @@ class LayerVectors:
 
     @property
     def d_model(self) -> int:
+        """Width of the residual stream."""
         return self.vectors.shape[1]
 
     @property

@@ -56,8 +56,7 @@ def written(
         stop: asked before every token; True ends with a partial result.
 
     Returns: a result over ``item, vector``: ``success`` (0 or 1, NaN where a stopped call did not come) and
-        ``base_success`` over ``item`` (without a vector); the texts as
-    the labels ``text`` and ``base_text``.
+        ``base_success`` over ``item`` (without a vector); the texts as the labels ``text`` and ``base_text``.
 
     Raises: VectorError: arguments that cannot be used, vectors of another width, a task without sentences.
 

@@ -69,7 +69,7 @@ def shaken(model, seed=0, size=0.2):
     """The adapters moved away from where they change nothing."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, value in model.named_parameters():
+        for value in model.parameters():
             if value.requires_grad and value.is_floating_point():
                 value.add_(torch.randn(value.shape, generator=generator) * size)
     return model

@@ -84,7 +84,7 @@ def test_every_cell_equals_a_hooked_forward(kind, positions):
             layer,
             s,
         )
-    for i, item in enumerate(ITEMS):
+    for i in range(len(ITEMS)):
         clean = by_hooks(model, encoded[i].ids, encoded[i].answer_ids, None, [], 0, ())
         single = by_hooks(model, encoded[i].explicit_ids, encoded[i].answer_ids, None, [], 0, ())
         for k, name in enumerate(lens.injection.SCORES):

@@ -140,7 +140,7 @@ def test_exposure_of_canaries_that_share_a_unit_is_approximate_and_of_the_right_
     it says.
     """
     rng, hits = np.random.default_rng(3), np.zeros(2)
-    for s in range(150):
+    for _ in range(150):
         loss = np.sqrt(0.7) * np.repeat(rng.normal(size=8), 4) + np.sqrt(0.3) * rng.normal(size=32)
         foils = rng.normal(size=32)
         of = {k: ("sequence", np.ones(32)) for k in ("exposure", "null", "largest")}

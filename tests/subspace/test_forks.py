@@ -39,8 +39,9 @@ def no_words():
 
 
 def silenced(model, name, neurons=slice(None)):
-    """A copy in which these inputs of a layer meet a weight of 0: the same as inputs of 0 (but for the names of experts,
-    it is a module of the model's).
+    """A copy in which these inputs of a layer meet a weight of 0: the same as inputs of 0.
+
+    But for the names of experts, it is a module of the model's.
     """
     model = copy.deepcopy(model)
     if (expert := re.fullmatch(r"(.*)\.(\d+)\.down_proj", name)) and expert[1].endswith("experts"):

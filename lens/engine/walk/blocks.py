@@ -34,6 +34,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def part_of(module: nn.Module, name: str) -> nn.Module | None:
+    """A submodule by name, out of its wrappers; None where there is none."""
     part = getattr(unwrapped(module), name, None)
     return unwrapped(part) if isinstance(part, nn.Module) else None
 
@@ -70,9 +71,11 @@ class Norm:
 
     @property
     def width(self) -> int:
+        """Of what is normed, the last axis of `x`."""
         return innermost(self.module).weight.shape[-1]
 
     def __call__(self, x: Tensor) -> Tensor:
+        """The normed stream, [..., width]."""
         if not self.rms:
             return self.module(x)
         # the norm's square over the width is the mean square, without writing the squares out
@@ -158,12 +161,15 @@ class Block:
         return True
 
     def q(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_heads d_head"]:
+        """The queries of normed inputs, before their norm and rotation."""
         return self.q_proj(x).view(len(x), -1, self.d_head)
 
     def kv(self, x: Float[Tensor, "n d_model"]) -> tuple[Tensor, Tensor]:
+        """The keys and values of normed inputs, [n, n_kv_heads, d_head] each."""
         return self.k_proj(x).view(len(x), -1, self.d_head), self.v_proj(x).view(len(x), -1, self.d_head)
 
     def qkv(self, x: Float[Tensor, "n d_model"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of normed inputs."""
         return self.q(x), *self.kv(x)
 
     def normed(self, x: Tensor, norm: Norm | None) -> Tensor:
@@ -178,6 +184,7 @@ class Block:
         return rotate(q, cos, sin) if self.rotary else q
 
     def placed_k(self, k: Tensor, cos: Tensor | None, sin: Tensor | None) -> Tensor:
+        """Keys, normed where the block norms them and rotated to their positions."""
         k = self.normed(k, self.k_norm)
         return rotate(k, cos, sin) if self.rotary else k
 
@@ -190,13 +197,16 @@ class Block:
         return scores if self.cap is None else torch.tanh(scores / self.cap) * self.cap
 
     def out(self, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n d_model"]:
+        """What the heads' `z` add to the stream."""
         y = self.o_proj(z.reshape(len(z), -1))
         return y if self.post_attn is None else self.post_attn(y)
 
     def hidden(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_mlp"]:
+        """The neurons' activations."""
         return gated(self.act, self.gate(x), self.up(x))
 
     def down(self, hidden: Float[Tensor, "n d_mlp"]) -> Float[Tensor, "n d_model"]:
+        """What the neurons add to the stream."""
         y = self.down_proj(hidden)
         return y if self.post_mlp is None else self.post_mlp(y)
 

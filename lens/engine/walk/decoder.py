@@ -129,10 +129,12 @@ class Decoder:
 
     @property
     def device(self) -> torch.device:
+        """Where the embedding is, and so the walk."""
         return self.embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the embedding, and so of the residual stream."""
         return self.embedding.weight.dtype
 
     @classmethod

@@ -152,9 +152,11 @@ class OlmoeBlock(MixtureBlock):
     """OLMoE: queries and keys, after their norm, and values may be clamped."""
 
     def normed(self, x, norm):
+        """Queries or keys, normed and then clipped as the configuration says."""
         return self._clipped(super().normed(x, norm))
 
     def placed_v(self, v):
+        """Values, clipped as the configuration says."""
         return self._clipped(v)
 
     def _clipped(self, x: Tensor) -> Tensor:
@@ -169,4 +171,5 @@ class GptOssBlock(MixtureBlock):
 
     @property
     def sinks(self) -> Float[Tensor, " n_heads"]:
+        """A logit for each head that takes part in the softmax and reads nothing."""
         return self.attn.sinks

@@ -36,6 +36,7 @@ class Family(NamedTuple):
     capped: bool = False
 
     def body_of(self, hf: nn.Module) -> nn.Module:
+        """The module that holds the embedding and the layers, out of its wrappers."""
         return reduce(lambda module, name: unwrapped(getattr(module, name)), self.body.split("."), hf)
 
     def blocks_of(self, body: nn.Module, config: Any) -> list[Block]:

@@ -42,6 +42,7 @@ class Asking:
     sites: Collection[str]
 
     def __call__(self, site: str, x: Tensor) -> Tensor:
+        """Hands the site on to the tap."""
         return self.tap(site, x)
 
 
@@ -114,6 +115,7 @@ class Layout:
         return out
 
     def gather(self, x: Float[Tensor, "n_rows slots *rest"]) -> Float[Tensor, " n_query *rest"]:
+        """The read slots of each row one after the other, from rows that are padded to one width."""
         return x.flatten(0, 1) if self.uniform else x[self.q_row, self.slot]
 
 

@@ -40,16 +40,20 @@ class GPT2Block(Block):
         return torch.addmm(self.fused.bias[first * d : last * d], x, self.fused.weight[:, first * d : last * d])
 
     def q(self, x):
+        """The queries: the first third of the fused product."""
         return self._project(x, 0, 1).view(len(x), -1, self.d_head)
 
     def kv(self, x):
+        """Keys and values: the other two thirds of the fused product."""
         k, v = self._project(x, 1, 3).split(self.d_model, -1)
         return k.reshape(len(x), -1, self.d_head), v.reshape(len(x), -1, self.d_head)
 
     def value_weight(self):
+        """The fused weight's rows that make the values."""
         return linear_map(self.fused, "queries, keys and values")[0][2 * self.d_model :]
 
     def hidden(self, x):
+        """The neurons' activations; there is no gate."""
         return self.act(self.up(x))
 
 
@@ -71,6 +75,7 @@ class NeoXBlock(Block):
         self.act = unwrapped(self.mlp.act)
 
     def qkv(self, x):
+        """The fused product, in which each head has its query, key and value side by side."""
         return self.fused(x).view(len(x), -1, 3, self.d_head).unbind(2)
 
     def _rows(self, t: Tensor, first: int, last: int) -> Tensor:
@@ -86,15 +91,19 @@ class NeoXBlock(Block):
         return out.view(len(x), -1, last - first, self.d_head)
 
     def q(self, x):
+        """The first third of each head's part of the fused product."""
         return self._project(x, 0, 1)[:, :, 0]
 
     def kv(self, x):
+        """The other two thirds of each head's part of the fused product."""
         return self._project(x, 1, 3).unbind(2)
 
     def value_weight(self):
+        """The fused weight's rows that make the values, head by head."""
         return self._rows(linear_map(self.fused, "queries, keys and values")[0], 2, 3)
 
     def hidden(self, x):
+        """The neurons' activations; there is no gate."""
         return self.act(self.up(x))
 
 
@@ -112,20 +121,25 @@ class Phi3Block(Block):
         self.act = unwrapped(self.mlp.activation_fn)
 
     def q(self, x):
+        """The queries, which come first in the fused product."""
         return part(self.fused, x, 0, self._ends[0]).view(len(x), -1, self.d_head)
 
     def kv(self, x):
+        """Keys and values, which follow the queries in the fused product."""
         k, v = part(self.fused, x, self._ends[0], self._ends[2]).chunk(2, -1)
         return k.unflatten(-1, (-1, self.d_head)), v.unflatten(-1, (-1, self.d_head))
 
     def qkv(self, x):
+        """The fused product, cut into queries, keys and values."""
         first, second, _ = self._ends
         return tuple(t.unflatten(-1, (-1, self.d_head)) for t in self.fused(x).tensor_split((first, second), -1))
 
     def value_weight(self):
+        """The fused weight's last rows, which make the values."""
         return linear_map(self.fused, "queries, keys and values")[0][self._ends[1] :]
 
     def hidden(self, x):
+        """The neurons' activations, from gates and inputs that one product makes."""
         return gated(self.act, *self.gate_up(x).chunk(2, -1))
 
 

@@ -89,6 +89,7 @@ class Plan:
 
     @property
     def offset(self) -> np.ndarray:
+        """Where each row's slots begin among those of all rows, and where the last ends."""
         size = self.end - self.start
         return np.concatenate(([0], np.cumsum(size)))
 
@@ -288,7 +289,7 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
                 (p.layer, p.site, p.turn, p.sub is None, p.key if p.site == "pattern" else None, kind), []
             ).append((row, p))
     offset, device = made.offset, made.base.decoder.device
-    for (layer, site, turn, _, key, kind), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
+    for (layer, site, _, _, key, _), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
         token, sub, keep, scale, entry, prompt, tables, count = [], [], [], [], [], [], [], 0
         shared: dict[tuple, int] = {}
         for row, p in members:

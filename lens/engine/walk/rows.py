@@ -6,8 +6,7 @@ only the positions that are read are computed. The results equal a full forward 
 summation.
 
 Cost: one pass over the weights of each layer for all rows together; per row and layer the tokens from its first change
-    to
-its last read. Working memory: two residual streams over all rows plus one chunk's activations.
+    to its last read. Working memory: two residual streams over all rows plus one chunk's activations.
 """
 
 from __future__ import annotations

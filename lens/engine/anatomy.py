@@ -73,6 +73,8 @@ class Anatomy:
         self._parallel: dict[int, bool] = {}
         self._causal: bool | None = None
         self._mixtures: dict[int, Mixture] | None = None
+        #: of layers whose mixture was not confirmed, why not
+        self._unmixed: dict[int, str] = {}
         self._lookers: dict[int, list[Callable]] = {}
         #: see ``decoding``: how far the model's numbers are from the text by itself, by the way in which it is called
         self.ways: dict[Any, float] = {}
@@ -182,7 +184,7 @@ class Anatomy:
     def mixtures(self) -> dict[int, Mixture]:
         """The layers' mixtures of experts; probed when first asked for."""
         if self._mixtures is None:
-            self._mixtures = mixtures_of(self)
+            self._mixtures, self._unmixed = mixtures_of(self)
         return self._mixtures
 
     def mixture(self, site: str, layer: int) -> Mixture:
@@ -193,7 +195,9 @@ class Anatomy:
         """
         found = self.mixtures.get(layer)
         if found is None or (site == "expert" and found.scale is None):
-            why = f": {found.why}" if found is not None else ", which has no routed experts that could be told"
+            why = ", which has no routed experts that could be told"
+            if found is not None or layer in self._unmixed:
+                why = f": {found.why if found is not None else self._unmixed[layer]}"
             raise SiteError(f"site={site!r} does not exist in layer {layer} of model type {self.model_type!r}{why}.")
         return found
 

@@ -178,9 +178,9 @@ def _sparse(
 # -- finding ----------------------------------------------------------------------------------------------------------
 
 
-def mixtures_of(anatomy: Anatomy) -> dict[int, Mixture]:
-    """The mixtures of a model's blocks by layer, those that the probe confirms. Costs two forwards on the probe, and
-    for some tokens every expert.
+def mixtures_of(anatomy: Anatomy) -> tuple[dict[int, Mixture], dict[int, str]]:
+    """The mixtures of a model's blocks by layer, those that the probe confirms; and of those that it does not, why
+    not. Costs two forwards on the probe, and for some tokens every expert.
     """
     hf, layers = anatomy.hf, anatomy.layers
     ids = anatomy.probe_ids()
@@ -196,8 +196,9 @@ def mixtures_of(anatomy: Anatomy) -> dict[int, Mixture]:
         anatomy.forward(ids)
     found = {l: one for l, seen in calls.items() if (one := _routed(seen) or _given_all(seen)) is not None}
     if not found:
-        return {}
-    return _Trials(anatomy, found).confirmed()
+        return {}, {}
+    trials = _Trials(anatomy, found)
+    return trials.confirmed(), trials.failed
 
 
 def _tensors(args: tuple, kwargs: dict) -> dict[int | str, Tensor]:
@@ -265,6 +266,9 @@ class _Trials:
         self.anatomy, self.found = anatomy, found
         self.generator = torch.Generator().manual_seed(2)
         self.kept: dict[int, Mixture] = {}
+        self.failed = dict.fromkeys(
+            found, "on a probe its experts did not add to the stream what they were seen to make"
+        )
         self.again = False
 
     def confirmed(self) -> dict[int, Mixture]:
@@ -278,6 +282,7 @@ class _Trials:
 
                 here.put(lambda l=l, look=look: after_call(self.anatomy.layers[l], alone(look)).remove)
             self.anatomy.forward(self.anatomy.probe_ids())
+        self.failed = {l: why for l, why in self.failed.items() if l not in self.kept}
         return self.kept
 
     def _try(self, l: int, mixture: Mixture, block: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
@@ -296,6 +301,11 @@ class _Trials:
             return (value[0] if isinstance(value, tuple) else value).double()
 
         y, noise = first(out), []
+        if not torch.isfinite(y).all():
+            self.failed[l] = (
+                "what it adds on a probe is not finite; look for NaN in its weights, and in earlier layers'"
+            )
+            return
         near = _NEAR.get(self.anatomy.dtype, _NEAR[torch.bfloat16])
         # as large as the stream, beside which a small change would be lost in a low precision
         size = float(y.square().mean().sqrt()) or 1.0
@@ -337,6 +347,9 @@ class _Trials:
         run(watch("expert", seen))
         moved = run(change, watch("expert", seen)) - y
         if len(seen) == 2:
+            bad = (~torch.isfinite(seen[1])).flatten(0, 1).any(-1).any(0).nonzero()[:, 0].tolist()
+            if bad:
+                self.failed[l] = f"its expert {bad[0]} gives numbers that are not finite; look at that expert's weights"
             told = (seen[1] - seen[0]).sum(2).reshape(moved.shape)
             parts = (seen[0].abs().sum(2) + seen[1].abs().sum(2)).reshape(moved.shape)
             allowed = near * (y.abs() + parts.amax(-1, keepdim=True))

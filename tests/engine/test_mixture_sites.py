@@ -340,6 +340,24 @@ def test_experts_behind_more_than_a_factor_have_weights_and_no_parts():
         anatomy.require("expert", 1)
 
 
+@pytest.mark.parametrize("kind", ["qwen2_moe", "deepseek_v3", "llama4_text"])
+def test_nan_in_one_expert_is_refused_by_its_number(kind):
+    model = mixture(kind)
+    layer = mixed_layers(model)[0]
+    runs = Runs.record(model, [Anatomy.of(model).probe_ids()[0]], keep=("router",)).get("router", layer)
+    unreached = (runs == 0).all(0).nonzero()[:, 0].tolist()
+    for e in sorted({0, *unreached}):
+        model = mixture(kind)
+        module = next(m for n, m in blocks(model).items() if f".{layer}." in n)
+        module.down_proj[e, 3, 4] = torch.nan
+        # Llama 4 runs every expert on every token
+        own = e in unreached and kind != "llama4_text"
+        refused = f"expert {e} gives numbers that are not finite" if own else "adds on a probe is not finite"
+        with pytest.raises(lens.Error, match=refused):
+            Anatomy.of(model).require("expert", layer)
+            raise AssertionError
+
+
 def test_generation_under_an_edit_of_experts_is_that_of_whole_texts():
     model = speaking("qwen3_moe")
     edits = (

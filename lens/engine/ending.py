@@ -29,6 +29,7 @@ class Ending:
         kind: "parts" (final norm and head), "stand-in" (the model's forward around stood-in blocks) or "logits" (runs
             carry logits; ``width`` is then the vocabulary).
         tail: the final norm, head, factor and cap, for who takes them apart.
+        before: what a model multiplies the last block's output by before its final norm; runs end in what enters that.
         width: of what a run ends in: ``d_model``, or ``d_vocab``.
     """
 
@@ -49,6 +50,7 @@ class Ending:
                 f"model type {anatomy.model_type!r}: its logits are made of more than its last residual stream, and"
                 " the two are as wide, so that they cannot be told apart."
             )
+        self.before = tail.before if self.kind == "parts" else 1.0
         self.width = self.d_vocab if self.kind == "logits" else anatomy.d_model
 
     def _stands_in(self, seen: Seen) -> bool:
@@ -65,6 +67,10 @@ class Ending:
         return own.shape == theirs.shape and bool(
             (own - theirs).abs().max() <= allowed * theirs.abs().max().clamp(min=1.0)
         )
+
+    def entering(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        """What runs end in, of what leaves the last block; not where they carry logits."""
+        return resid if self.before == 1.0 else resid * self.before
 
     def unembed(self, resid: Float[Tensor, "... width"], columns: Tensor | None = None) -> Tensor:
         """Logits of what runs end in, of the whole vocabulary or of the ``columns`` named: ``[..., n_columns]``.

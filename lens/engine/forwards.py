@@ -85,7 +85,8 @@ class ForwardRuns(Runs):
             return self.embedded
         if site in ("resid_pre", "resid_post") and -n <= layer < n + (site == "resid_pre"):
             layer += n * (layer < 0)
-            if site == "resid_pre" or layer in model.anatomy.handed_on or layer == n - 1:
+            last = layer == n - 1 and model.ending.before == 1.0
+            if site == "resid_pre" or layer in model.anatomy.handed_on or last:
                 return self.resid[layer + (site == "resid_post")]
             return torch.cat([r.kept[site, layer] for r in self.own])
         name, at = model.anatomy.layer_of(site, layer)

@@ -119,7 +119,7 @@ def forward_with(
             here.put(lambda: a.attach(site, layer, change))
         here.put(lambda: a.attach("resid_post", a.n_layers - 1, lambda x: (final.append(x), x)[1]))
         logits = a.forward(ids[None].expand(rows, -1))
-    return logits if model.ending.kind == "logits" else final[-1]
+    return logits if model.ending.kind == "logits" else model.ending.entering(final[-1])
 
 
 def watched(into: list[Tensor]) -> Callable[[Tensor], Tensor]:

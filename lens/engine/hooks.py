@@ -33,7 +33,7 @@ class Recorded(Plain):
 
     Attributes:
         kept: activations by site and layer, ``[position, (head,) width]``; patterns ``[query, head, key]``.
-        resid: the residual stream before every block and after the last, ``[length, d_model]`` each.
+        resid: the residual stream before every block and as it goes on behind the last, ``[length, d_model]`` each.
         embedded: the token embeddings, ``[length, d_model]``. logits: the model's own after the last token,
             ``[d_vocab]``; after every token where runs carry logits.
     """
@@ -108,7 +108,7 @@ class Hooks:
             options = {"logits_to_keep": 1} if self._short and not whole else {}
             logits = a.forward(ids[None], **options)[0]
         resid = [kept.pop(("resid_pre", l)) for l in range(a.n_layers)]
-        resid.append(kept[("resid_post", a.n_layers - 1)])
+        resid.append(self.ending.entering(kept[("resid_post", a.n_layers - 1)]))
         return Recorded(ids, kept, resid, kept.pop(("embed", 0)), logits if whole else logits[-1], embedded is not None)
 
     @torch.no_grad()
@@ -160,7 +160,7 @@ class Hooks:
                     raise no_room(a.device, length) from error
                 size //= 2
                 continue
-            out.append(logits[:, [r - length for r in reads]] if whole else final[-1])
+            out.append(logits[:, [r - length for r in reads]] if whole else self.ending.entering(final[-1]))
             begin = part.stop
         width = self.ending.width
         return (torch.cat(out) if out else torch.zeros(0, len(reads), width, device=a.device)), seen, 0

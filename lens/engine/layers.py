@@ -88,6 +88,8 @@ class Layers:
             raise UnsupportedModel(mixed)
         if anatomy.state.foreign:
             raise UnsupportedModel(f"{anatomy.model_type}: {anatomy.state.refusal()}")
+        if ending.before != 1.0:
+            raise UnsupportedModel(f"model type {anatomy.model_type!r} changes its stream behind its last layer.")
         if ending.kind == "logits":
             raise UnsupportedModel(
                 f"model type {anatomy.model_type!r}: its logits are made of more than its last residual stream."

@@ -23,6 +23,8 @@ from .sites import SiteError
 
 #: How near two tensors of a probe must be, as a share of the largest, to be called one and the same.
 _NEAR = {torch.float32: 1e-5, torch.float64: 1e-9}
+#: What a stream may be multiplied by between the last block and the final norm: RWKV halves it behind some blocks.
+_BETWEEN = (1.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -231,11 +233,12 @@ class Tail:
     Attributes:
         norm: the final norm (`NOTHING` where there is none). head: the linear layer of the logits.
         factor: what its output is multiplied by. cap: the soft cap ``cap * tanh(x / cap)`` on that, or None.
+        before: what the last block's output is multiplied by on its way into the norm.
         why: why the parts could not be told, or None; `unembed` then is not there.
     """
 
     def __init__(self, anatomy: Anatomy, seen: Seen):
-        self.anatomy, self.norm, self.factor, self.cap = anatomy, NOTHING, 1.0, None
+        self.anatomy, self.norm, self.factor, self.cap, self.before = anatomy, NOTHING, 1.0, None, 1.0
         self.head: nn.Module | None = anatomy.head
         self.why: str | None = None
         try:
@@ -252,14 +255,15 @@ class Tail:
         if ratio(read, last) != 1.0:
             blocks = {m for layer in a.layers for m in layer.modules()}
             found = [
-                (m, c)
+                (b, m, c)
                 for m in a.hf.modules()
                 if m not in blocks and seen.once(m) and seen.went[m].shape == last.shape
-                if torch.equal(seen.went[m], last) and (c := ratio(read, seen.came[m])) is not None and _is_norm(m)
+                for b in _BETWEEN
+                if torch.equal(seen.went[m], last * b) and (c := ratio(read, seen.came[m])) is not None and _is_norm(m)
             ]
             if not found:
                 raise LayerError(f"{kind}: no norm between its last block and its head was found.")
-            self.norm = Part(*found[0])
+            self.before, self.norm = found[0][0], Part(*found[0][1:])
         out = seen.came[self.head]
         cap = getattr(a.config, "final_logit_softcapping", None)
         for scale in dict.fromkeys((1.0, _first(a.config))):
@@ -273,12 +277,18 @@ class Tail:
             self.factor = 1.0 if abs(factor - 1) < 1e-7 else factor
         near = _NEAR.get(last.dtype, 2e-2) * 10
         with torch.no_grad():
-            gap = (self.unembed(last) - seen.logits).abs().max() / seen.logits.abs().max().clamp(min=1.0)
+            gap = (self.unembed(self.entering(last)) - seen.logits).abs().max() / seen.logits.abs().max().clamp(min=1.0)
         if not gap <= near:
             raise LayerError(f"{kind}: its final norm and head by themselves give other logits (by {gap:.2g}).")
 
+    def entering(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        """What enters the final norm, of what leaves the last block."""
+        return resid if self.before == 1.0 else resid * self.before
+
     def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
-        """Logits of a final residual stream: all, or the ``columns`` named. Cost: one product with the head's rows."""
+        """Logits of a stream that enters the final norm: all, or the ``columns`` named. Cost: one product with the
+        head's rows.
+        """
         x = self.norm(resid.reshape(1, -1, resid.shape[-1]))
         if columns is None:
             out = self.head(x)

@@ -55,8 +55,8 @@ class Runs(Activations):
     named in ``keep``.
 
     Attributes:
-        decoder: what made them. ids, lengths: of the prompts. resid: the stream before every block and after the last,
-            flat over tokens. final: what a metric reads.
+        decoder: what made them. ids, lengths: of the prompts. resid: the stream before every block and as it goes on
+            behind the last (as ``resid_pre`` of a next block would be), flat over tokens. final: what a metric reads.
         embedded: the token embeddings that the runs began with, ``[n_tokens, d_model]``; for noised runs not the
             vocabulary's. of_ids: whether the runs are those of their token ids (noised ones are not).
 

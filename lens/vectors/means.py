@@ -127,7 +127,7 @@ def mean_activations(
         )
         right += int(correct.sum())
         of_z = torch.stack([runs.get("z", l)[last] for l in range(decoder.n_layers)]).double().cpu()
-        of_resid = torch.stack([x[last] for x in runs.resid[1:]]).double().cpu()
+        of_resid = torch.stack([runs.get("resid_post", l)[last] for l in range(decoder.n_layers)]).double().cpu()
         for k, chosen in enumerate((slice(None), correct)):
             z[k] += of_z[:, chosen].sum(1)
             resid[k] += of_resid[:, chosen].sum(1)

@@ -85,10 +85,11 @@ def _read(model: Any, decoder: Model, texts: Sequence[str], name: str, position:
     lead = 0 if start_token(model, decoder, start) is None else 1
     out = torch.empty(len(ids), decoder.n_layers, decoder.d_model)
     for batch, runs in recorded(decoder, ids, (), "texts"):
+        posts = [runs.get("resid_post", l) for l in range(decoder.n_layers)]
         for k, i in enumerate(batch):
             first = runs.starts[k] + (len(ids[i]) - 1 if position == "last" else lead)
             span = slice(first, runs.starts[k] + len(ids[i]))
-            out[i] = torch.stack([x[span].float().mean(0) for x in runs.resid[1:]]).cpu()
+            out[i] = torch.stack([x[span].float().mean(0) for x in posts]).cpu()
     return out
 
 

@@ -1,0 +1,184 @@
+"""Small random models whose layers are not all alike, or add more than attention and an MLP, with plain hooks on them.
+
+Where their sites lie is written down by hand from the modelling files; nothing here is shared with the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import transformers as T
+from torch import Tensor, nn
+
+from tests.models import word_tokenizer
+
+N_LAYERS = 4
+_SIZE = dict(
+    vocab_size=97,
+    hidden_size=32,
+    num_hidden_layers=N_LAYERS,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    bos_token_id=0,
+    eos_token_id=0,
+    pad_token_id=0,
+)
+#: A change of what a site holds, ``[batch, position, width]``.
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a kind's sites lie.
+
+    Attributes:
+        blocks: path of the list of blocks. norm: of the last norm. start: by layer, a norm inside the block from which
+            its stream goes on.
+        mixers: by layer, the modules that are added before the MLP, in the order in which they run, and the factor of
+            each. attn: by layer, which of them is at ``attn_out``.
+        mlp: the module that is added last, and its factor. down: its last projection.
+    """
+
+    blocks: str
+    norm: str
+    mixers: Callable[[int], Mapping[str, float]]
+    attn: Callable[[int], str]
+    mlp: str
+    down: str | None = None
+    start: Mapping[int, str] = field(default_factory=dict)
+
+
+WHERE = {
+    "rwkv": Where(
+        "rwkv.blocks",
+        "rwkv.ln_out",
+        lambda l: {"attention": 1.0},
+        lambda l: "attention",
+        "feed_forward",
+        start={0: "pre_ln"},
+    ),
+}
+
+
+def rwkv() -> Any:
+    """The stream is halved behind every other layer."""
+    torch.manual_seed(0)
+    model = T.RwkvForCausalLM(
+        T.RwkvConfig(
+            vocab_size=97,
+            context_length=64,
+            hidden_size=32,
+            num_hidden_layers=N_LAYERS,
+            rescale_every=2,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
+    model.eval().requires_grad_(False)
+    for name, p in model.named_parameters():
+        if p.ndim == 2 or name.endswith(("time_decay", "time_first")):
+            p.copy_(torch.randn(p.shape) * 0.3)
+    model.tokenizer = word_tokenizer()
+    return model
+
+
+MAKERS = {"rwkv": rwkv}
+
+
+# -- plain hooks -------------------------------------------------------------------------------------------------------
+
+
+def into(module: nn.Module, change: Change) -> Any:
+    """A hook on what goes into a module."""
+
+    def before(_: Any, args: Any, kwargs: Any) -> Any:
+        if args:
+            return (change(args[0]), *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": change(kwargs["hidden_states"])}
+
+    return module.register_forward_pre_hook(before, with_kwargs=True)
+
+
+def out_of(module: nn.Module, change: Change, times: float = 1.0) -> Any:
+    """A hook on what comes out of a module, times a factor."""
+
+    def after(_: Any, args: Any, out: Any) -> Any:
+        new = change((out[0] if isinstance(out, tuple) else out) * times) / times
+        return (new, *out[1:]) if isinstance(out, tuple) else new
+
+    return module.register_forward_hook(after)
+
+
+def put(kind: str, model: Any, site: str, layer: int, change: Change) -> list[Any]:
+    """A change at a site in force; returns the hooks."""
+    where, block = WHERE[kind], model.get_submodule(WHERE[kind].blocks)[layer]
+    mixers = where.mixers(layer)
+    if site == "embed":
+        return [out_of(model.get_input_embeddings(), change)]
+    if site == "resid_pre":
+        return [into(block, change)]
+    if site == "resid_post":
+        return [out_of(block, change)]
+    if site == "attn_out":
+        return [out_of(block.get_submodule(where.attn(layer)), change, mixers[where.attn(layer)])]
+    if site == "mlp_out":
+        return [out_of(block.get_submodule(where.mlp), change)]
+    if site == "neuron":
+        return [into(block.get_submodule(where.down), change)]
+    if site.startswith("mixer:"):
+        name = site.removeprefix("mixer:")
+        return [out_of(block.get_submodule(name), change, mixers[name])]
+    assert site == "resid_mid", site
+    # no module's: what the mixer that runs last adds is changed by as much
+    stream: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Change:
+        def look(x: Tensor) -> Tensor:
+            stream[name] = x
+            if name != list(mixers)[-1]:
+                return x
+            rest = sum(stream[other] for other in stream if other != name)
+            return change(rest + x) - rest
+
+        return look
+
+    first = out_of(block.get_submodule(where.start[layer]), keep("start")) if layer in where.start else None
+    hooks = [first or into(block, keep("start"))]
+    return hooks + [out_of(block.get_submodule(name), keep(name), times) for name, times in mixers.items()]
+
+
+@torch.no_grad()
+def logits(kind: str, model: Any, ids: Tensor, *changes: tuple[str, int, Change]) -> Tensor:
+    """Logits ``[position, d_vocab]`` of one forward with changes of sites in force."""
+    hooks = [hook for change in changes for hook in put(kind, model, *change)]
+    try:
+        return model(ids.reshape(1, -1), use_cache=False).logits[0]
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def read(
+    kind: str, model: Any, ids: Tensor, places: Sequence[tuple[str, int]], *changes: tuple[str, int, Change]
+) -> list[Tensor]:
+    """What sites hold, ``[position, width]`` each."""
+    seen: dict[tuple[str, int], Tensor] = {}
+    looks = [(*key, lambda x, key=key: seen.setdefault(key, x[0].clone()) is None or x) for key in places]
+    logits(kind, model, ids, *changes, *looks)
+    return [seen[key] for key in places]
+
+
+@torch.no_grad()
+def head(kind: str, model: Any, stream: Tensor) -> Tensor:
+    """The model's own logits where a stream ``[position, d_model]`` enters its last norm."""
+    hook = into(model.get_submodule(WHERE[kind].norm), lambda x: stream[None].to(x))
+    try:
+        return model(torch.full((1, len(stream)), 2), use_cache=False).logits[0]
+    finally:
+        hook.remove()

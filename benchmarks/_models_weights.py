@@ -94,7 +94,7 @@ def _masked(case: Case) -> Ours:
     )
     covered(case, {name: a * b for name, (a, b) in mask.shapes.items()})
     case.notes["mask"] = {name: mask.dense(name) for name in mask.layers}
-    with torch.no_grad(), mask.applied(case.model):
+    with torch.no_grad(), lens.edited(case.model, mask):
         within = case.model(CLEAN[None])
     with torch.no_grad():
         after = case.model(CLEAN[None])
@@ -142,7 +142,7 @@ def _kept(case: Case) -> Ours:
     covered(case, {name: new.numel() for name, new in edit.new.items()})
     case.notes["edit"] = dict(edit.new)
     case.notes["counts"] = dict(edit.counts)
-    with torch.no_grad(), edit.applied(case.model):
+    with torch.no_grad(), lens.edited(case.model, edit):
         within = case.model(CLEAN[None])
     with torch.no_grad():
         after = case.model(CLEAN[None])

@@ -264,9 +264,9 @@ def program(run: Run, work: Work, named: str | None) -> str:
             f"mask = diffusion.locate(pipeline, found, {reference}, sparsity={q.sparsity!r}, first={q.first},"
             f" variant={q.method!r}{margin})"
         ),
-        "with mask.applied(pipeline.unet):  # undone on leaving, bit-equal",
+        "with lens.edited(pipeline.unet, mask):  # undone on leaving, bit-equal",
         "    values['after'] = measure(draw(shown.captions), shown)",
-        f"with subspace.random_like(mask, {work.control}).applied(pipeline.unet):",
+        f"with lens.edited(pipeline.unet, subspace.random_like(mask, {work.control})):",
         "    values['random'] = measure(draw(shown.captions), shown)",
     ]
     if e.attacked is not None:
@@ -275,7 +275,7 @@ def program(run: Run, work: Work, named: str | None) -> str:
         images = f"torch.cat([shown.images, fresh.images[:{len(run.of)}]])" if few else "shown.images"
         captions = f"shown.captions + fresh.captions[:{len(run.of)}]" if few else "shown.captions"
         lines += [
-            "with mask.applied(pipeline.unet):",
+            "with lens.edited(pipeline.unet, mask):",
             (
                 f"    states = diffusion.optimise_embeddings(pipeline, {images},"
                 f" start={captions if start == 'caption' else repr(start)}, steps={updates}, seed={work.control},"

@@ -224,7 +224,7 @@ def program(
     if at is not None:
         lines += [
             "",
-            f"with edits[{at!r}].applied(model):  # undone on leaving, bit-equal",
+            f"with lens.edited(model, edits[{at!r}]):  # undone on leaving, bit-equal",
             (
                 "    print(memorization.extraction_summary(memorization.extract(model,"
                 f" sets[{next(iter(run.sides.sets))!r}]), by=None))"

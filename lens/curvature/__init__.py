@@ -3,7 +3,7 @@ factors, and the edit that cuts the latter out.
 
 >>> factors = lens.curvature.factors(model, "model.layers.3[01].mlp.*", ids, folder="statistics")  # doctest: +SKIP
 >>> decomposition = lens.curvature.decompose(model, factors, folder="statistics")  # doctest: +SKIP
->>> with lens.curvature.keep(decomposition, 0.6).applied(model): ...  # doctest: +SKIP
+>>> with lens.edited(model, lens.curvature.keep(decomposition, 0.6)): ...  # doctest: +SKIP
 >>> lens.curvature.curve(model, decomposition, (0.9, 0.8, 0.7), evaluate, controls=("random", "svd"))  # doctest: +SKIP
 
 Source: Merullo, Vatsavaya, Bushnaq & Lewis 2025, From Memorization to Reasoning in the Spectrum of Loss Curvature. What

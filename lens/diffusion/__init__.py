@@ -4,7 +4,7 @@
 >>> memorised = lens.diffusion.statistics(pipeline, captions)  # doctest: +SKIP
 >>> reference = lens.diffusion.statistics(pipeline, others)  # doctest: +SKIP
 >>> mask = lens.diffusion.locate(pipeline, memorised, reference, sparsity=0.01)  # doctest: +SKIP
->>> with mask.applied(pipeline.unet): lens.diffusion.denoise(pipeline, captions, seeds=range(4))  # doctest: +SKIP
+>>> with lens.edited(pipeline.unet, mask): lens.diffusion.denoise(pipeline, captions, seeds=range(4))  # doctest: +SKIP
 
 Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subspace that can be Located and Deleted;
     Kowalczuk et al. 2025, Finding DoRI; Wen et al. 2024, Detecting, Explaining, and Mitigating Memorization in

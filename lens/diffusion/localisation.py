@@ -123,7 +123,7 @@ def locate(
             united (10 of 51 in the paper's code).
         options: `half`, `margin`.
 
-    Returns: a mask for `lens.subspace`: `with mask.applied(pipeline.unet): ...`; smaller than asked for where fewer
+    Returns: a mask for `lens.subspace`: `with lens.edited(pipeline.unet, mask): ...`; smaller than asked for where fewer
         weights pass the contrast.
 
     Raises: DiffusionError: see `scores` and `masks`. SubspaceError: statistics of other weights, a share of less than

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..arguments import HFModel, door
+from ..arguments import HFModel, door, shown
 from ..notices import warn
 from .anatomy import Anatomy
 from .change import Change, resolved
 from .changes import ACTIVATIONS, ChangeError, Undo
 from .edits import Edit, EditError, as_computed
 from .errors import UnsupportedModel
-from .in_force import InForce, put
+from .in_force import InForce, Together, put
 from .positions import Clock, Placed, running
 from .recompute import hold, recomputing, release
 from .sites import ORDER
@@ -229,16 +229,44 @@ def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set
 
 
 @door(EditError)
-def edited(model: HFModel, *edits: Edit) -> InForce:
+def edited(model: HFModel, *edits: Any) -> InForce | Together:
     """The model with edits in force, for any forward or generation through it; undone on leaving, also after an error.
+
+    Args:
+        edits: any number, in any order and mixture, single or in lists: ``Edit`` of activations; and whatever changes
+            weights and has a method ``applied(model)``: masks, edits of loss curvature, replacements.
 
     Inside, call the model as usual: ``model(ids)``, ``model.generate(...)``. Positions count from the start of the
     whole text; while generating with a cache, an edit without a position applies to each new token. Values must be
-    tensors.
+    tensors. Weights are bit-equal afterwards.
 
     Raises:
-        EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable.
+        EditError: an edit's value is a run (there is no run to align it with), or the site is not hookable; something
+            that is no edit.
         ChangeError: another thread is computing with the model; and in a forward of a thread that was there before
             these edits and is not the one that put them in force.
+
+    >>> with lens.edited(model, mask, lens.Edit(lens.Site("mlp_out", 3), "zero")): ...        # doctest: +SKIP
     """
-    return InForce(model, lambda: _prepared(model, edits), model)
+    given = list(_flat(edits))
+    if all(isinstance(edit, Edit) for edit in given):
+        return InForce(model, lambda: _prepared(model, given), model)
+    weights = [edit for edit in given if not isinstance(edit, Edit)]
+    for edit in weights:
+        if not callable(getattr(edit, "applied", None)):
+            raise EditError(
+                f"edit={shown(edit)} is no edit; expected a lens.Edit, or something with applied(model): a mask, an edit"
+                " of loss curvature, a replacement."
+            )
+    own = [edit for edit in given if isinstance(edit, Edit)]
+    parts = [edit.applied(model) for edit in weights]
+    return Together([*parts, InForce(model, lambda: _prepared(model, own), model)] if own else parts, model)
+
+
+def _flat(edits: Iterable[Any]) -> Iterator[Any]:
+    """Edits out of lists and tuples of them."""
+    for edit in edits:
+        if isinstance(edit, list | tuple):
+            yield from _flat(edit)
+        else:
+            yield edit

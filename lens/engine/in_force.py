@@ -4,7 +4,7 @@ who can undo it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .changes import PATIENCE, Changes, Session, Undo
@@ -72,6 +72,48 @@ class Within:
             return self.inner.__exit__(*exc)
         finally:
             release(self._held)
+
+
+class Together:
+    """Several with blocks as one, entered in order and left in reverse; yields `value`.
+
+    Where one cannot be entered, those before it are left again.
+    """
+
+    def __init__(self, parts: Sequence[Any], value: Any):
+        self.parts, self.value, self._held = list(parts), value, False
+
+    @critical
+    def __enter__(self) -> Any:
+        held, entered = hold(), []
+        try:
+            for part in self.parts:
+                part.__enter__()
+                entered.append(part)
+        except BaseException:
+            try:
+                _leave(entered)
+            finally:
+                release(held)
+            raise
+        self._held = held
+        return self.value
+
+    @critical
+    def __exit__(self, *exc: object) -> None:
+        try:
+            _leave(self.parts, *exc)
+        finally:
+            release(self._held)
+
+
+def _leave(parts: Sequence[Any], *exc: object) -> None:
+    """Leaves with blocks, the last first; all of them, whatever one of them raises."""
+    if parts:
+        try:
+            parts[-1].__exit__(*(exc or (None, None, None)))
+        finally:
+            _leave(parts[:-1], *exc)
 
 
 @critical

@@ -136,7 +136,7 @@ def locate(
     Raises: SubspaceError: see `score` and `Scores.mask`.
 
     >>> mask = lens.subspace.locate(model, memorised, reference, sparsity=0.01)  # doctest: +SKIP
-    >>> with mask.applied(model): ...  # doctest: +SKIP
+    >>> with lens.edited(model, mask): ...  # doctest: +SKIP
     """
     if method in OF_WEIGHTS:
         options.setdefault("ratio", sparsity)

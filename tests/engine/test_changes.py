@@ -119,6 +119,7 @@ CONTEXTS = {
     "weights": lambda model: edited_weights(model, up(model) | up(model, 1)),
     "mask": lambda model: mask_of(model).applied(model),
     "edits": lambda model: lens.edited(model, *EDITS),
+    "a mask and edits": lambda model: lens.edited(model, mask_of(model), EDITS),
     "any": lambda model: memorization.edited(model, mask_of(model)),
 }
 

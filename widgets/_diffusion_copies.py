@@ -199,7 +199,14 @@ def program(run: Run, work: Work, named: str | None) -> str:
     q, s, e, never = run.question, work.sampling, run.edit, work.never
     sources = [one.source for one in (run.of, run.reference, never) if one is not None]
     given = [source.split("[")[0] for source in sources if source.split("[")[0] in ("memorised", "reference", "never")]
-    lines = ["from types import SimpleNamespace", "", "import torch", "", "from lens import diffusion, subspace"]
+    lines = [
+        "from types import SimpleNamespace",
+        "",
+        "import torch",
+        "",
+        "import lens",
+        "from lens import diffusion, subspace",
+    ]
     own = any(source.startswith(CARDS) for source in sources)
     lines += ["from lens.organisms import cards", "from lens.organisms.cards_corpus import Corpus"] if own else []
     lines += [""] + ([] if named is None else [f"pipeline = diffusion.load({named!r})"])

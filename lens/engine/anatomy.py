@@ -19,7 +19,7 @@ from .effective import shape
 from .errors import UnsupportedModel
 from .lengths import Lengths
 from .mixtures import Mixture, mixtures_of
-from .patterns import eager_patterns, hooked_pattern
+from .patterns import eager_patterns, hooked_pattern, softmaxed
 from .places import Place, alone, before_call, evaluating, hook
 from .probe import PROBE, Probe, layers_of
 from .registry import calling, config_of, registered
@@ -281,6 +281,8 @@ class Anatomy:
                 change = alone(change, lambda pattern: pattern)
             if place.side == "eager":
                 return eager_patterns(self.config, place.module, change)
+            if place.side == "written out":
+                return softmaxed(place.module, change)
             return hooked_pattern(place.module, change)
         batch: list[int] = [1]
         block_input: list[Tensor] = []
@@ -314,8 +316,11 @@ class Anatomy:
             new = change(seen)
             if new is seen:
                 return None
-            whole = whole.clone()
-            place.view(whole).copy_(new if place.scale == 1.0 else new / place.scale)
+            whole, new = whole.clone(), new if place.scale == 1.0 else new / place.scale
+            if place.write is None:
+                place.view(whole).copy_(new)
+            else:
+                place.write(whole, new)
             return whole.flatten(0, 1) if place.flat else whole
 
         handles.callback(

@@ -252,10 +252,10 @@ def edited(model: HFModel, *edits: Any) -> InForce | Together:
     if all(isinstance(edit, Edit) for edit in given):
         return InForce(model, lambda: _prepared(model, given), model)
     weights = [edit for edit in given if not isinstance(edit, Edit)]
-    for edit in weights:
-        if not callable(getattr(edit, "applied", None)):
+    for i, edit in enumerate(given):
+        if not isinstance(edit, Edit) and not callable(getattr(edit, "applied", None)):
             raise EditError(
-                f"edit={shown(edit)} is no edit; expected a lens.Edit, or something with applied(model): a mask, an edit"
+                f"edits[{i}]={shown(edit)} is no edit; expected lens.Edit, or something with applied(model): a mask, an edit"
                 " of loss curvature, a replacement."
             )
     own = [edit for edit in given if isinstance(edit, Edit)]

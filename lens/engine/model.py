@@ -512,10 +512,7 @@ def _require_token_logits(anatomy: Anatomy) -> None:
     """Refuses a model that predicts no token at each position: a base model, a classifier."""
     ids = anatomy.probe_ids()
     with torch.no_grad():
-        try:
-            logits = anatomy.forward(ids)
-        except AttributeError:  # an output without logits
-            logits = None
+        logits = anatomy.forward(ids)
     if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != ids.shape:
         seen = (
             f"its logits have the shape {tuple(logits.shape)}"

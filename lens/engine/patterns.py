@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
@@ -115,6 +117,89 @@ def acting(anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module
         for l, (*_, z) in layers.items()
         if l in read and torch.allclose(read[l], 2 * z, rtol=1e-2, atol=1e-3 * float(z.abs().max()))
     }
+
+
+class _Inside(TorchFunctionMode):
+    """While an attention runs: its first softmax over queries and keys is its pattern, and a fused kernel is written out
+    to have one.
+    """
+
+    def __init__(self, change: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.change, self.met = change, False
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if self.met or function not in (*_SOFTMAX, F.scaled_dot_product_attention):
+            return function(*args, **kwargs)
+        if function is F.scaled_dot_product_attention:
+            self.met = True
+            return _kernel(self.changed, *args, **kwargs)
+        out = function(*args, **kwargs)
+        if not isinstance(out, Tensor) or out.ndim != 4:
+            return out
+        self.met = True
+        return self.changed(out)
+
+    def changed(self, pattern: Tensor) -> Tensor:
+        """The pattern ``[batch, head, query, key]`` after the change."""
+        seen = pattern.transpose(1, 2)
+        new = self.change(seen)
+        return pattern if new is seen else new.transpose(1, 2)
+
+
+_SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
+
+
+def _kernel(
+    changed: Callable[[Tensor], Tensor],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Scaled dot-product attention written out, its pattern changed; arguments as torch's."""
+    if enable_gqa or key.shape[1] not in (1, query.shape[1]):
+        key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], 1) for t in (key, value))
+    scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool, device=key.device).triu(1), _LOW)
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, _LOW) if attn_mask.dtype == torch.bool else scores + attn_mask
+    return changed(scores.softmax(-1, dtype=torch.float32).to(value.dtype)) @ value
+
+
+_LOW = float("-inf")
+
+
+def softmaxed(attn: nn.Module, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+    """Puts a change of the patterns ``[batch, query, head, key]`` in force in an attention that does not go by the
+    library's attention functions; returns what undoes it.
+    """
+    running: list[_Inside] = []
+
+    def begin(*_: Any) -> None:
+        running.append(_Inside(change))
+        running[-1].__enter__()
+
+    def end(*_: Any) -> None:
+        if running:
+            running.pop().__exit__(None, None, None)
+
+    handles = attn.register_forward_pre_hook(begin), attn.register_forward_hook(end, always_call=True)
+
+    def undo() -> None:
+        for handle in handles:
+            handle.remove()
+        while running:
+            end()
+
+    return undo
 
 
 def attention_inside(attn: nn.Module) -> nn.Module | None:

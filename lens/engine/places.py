@@ -29,6 +29,8 @@ class Place:
     module: nn.Module
     side: str
     view: Callable[[Tensor], Tensor] = lambda x: x
+    #: where the view is a copy: ``(module's tensor, new part)`` writes the part
+    write: Callable[[Tensor, Tensor], Any] | None = None
     scale: float = 1.0
     flat: bool = False
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .changes import temporary
 from .ends import Ends, candidates, confirmed
 from .errors import UnsupportedModel
+from .fused_heads import fused
 from .patterns import acting, attention_inside
 from .places import Place, alone, hook, takes_tokens
 from .points import outward
@@ -110,6 +111,7 @@ class Probe:
                 p["pattern"],
                 *p["projections"].values(),
                 *p["children"].values(),
+                *(m for m in (p["attn"].modules() if p["attn"] is not None else ()) if "weight" in m._parameters),
             )
             if m is not None
         }
@@ -155,14 +157,14 @@ class Probe:
         layers = {
             l: (p["block"], self.seen[p["block"]].first_in, p["o"], self.seen[p["o"]].first_in)
             for l, p in enumerate(parts)
-            if ("pattern", l) in places and places["pattern", l].side == "hooked"
+            if ("pattern", l) in places and places["pattern", l].side in ("hooked", "written out")
         }
         for l in layers.keys() - acting(a, layers, hook):
             del places["pattern", l]
-            if attention_inside(parts[l]["attn"]) is not None:
-                places["pattern", l] = Place(parts[l]["attn"], "eager")
+            inside = attention_inside(parts[l]["attn"]) is not None
+            places["pattern", l] = Place(parts[l]["attn"], "eager" if inside else "written out")
         swapped = {
-            l: layer for l, layer in layers.items() if ("pattern", l) in places and places["pattern", l].side == "eager"
+            l: layer for l, layer in layers.items() if ("pattern", l) in places and places["pattern", l].side in ("eager", "written out")
         }
         for l in swapped.keys() - acting(a, swapped, hook):
             del places["pattern", l]
@@ -203,6 +205,11 @@ class Probe:
         if isinstance(x, Tensor):
             setattr(seen, side, x.detach().clone())
         seen.calls += side == "first_out"
+
+    def _went(self, module: nn.Module) -> Tensor | None:
+        """What a module returned, where it was called once."""
+        seen = self.seen.get(module)
+        return seen.first_out if seen is not None and seen.calls == 1 else None
 
     def _out(self, module: nn.Module | None, like: Tensor) -> Tensor | None:
         seen = self.seen.get(module)
@@ -276,15 +283,19 @@ class Probe:
             a.n_kv_heads = out["k"].shape[-1] // a.d_head
             for s, m in p["projections"].items():
                 put(s, Place(m, "out", split))
-        elif (fused := _fused(p["attn"], heads, a.d_head)) is not None:
-            module, views, a.n_kv_heads = fused
+        elif p["attn"] is not None and (
+            found := fused(unwrapped(p["attn"]), heads, a.d_head, self._went, z, _clip(a.config))
+        ):
+            module, views, a.n_kv_heads = found
             for s, view in views.items():
-                put(s, Place(module, "out", view))
+                put(s, Place(module, "out", view, getattr(view, "write", None)))
         pattern = self.seen.get(p["pattern"])
         if pattern is not None and pattern.calls == 1 and pattern.first_out.shape == (1, heads, PROBE, PROBE):
             put("pattern", Place(p["pattern"], "hooked"))
         elif p["pattern"] is None and attention_inside(p["attn"]) is not None:
             put("pattern", Place(p["attn"], "eager"))
+        elif p["pattern"] is None:
+            put("pattern", Place(p["attn"], "written out"))
 
     def _ends(self, p: dict[str, Any], x: Tensor, y: Tensor) -> list[Ends]:
         """The pairs of modules that may be what the block adds: attention's or its output projection, the MLP's or its
@@ -304,30 +315,7 @@ class Probe:
         return (1.0, float(getattr(self.anatomy.config, "residual_multiplier", 1.0)))
 
 
-def _fused(attn: nn.Module, heads: int, d_head: int):
-    """The module that projects to q, k and v at once, a view for each, and the number of key/value heads."""
-    inner, kind = unwrapped(attn), type(unwrapped(attn)).__name__
-    if kind == "GPT2Attention":
-        return (
-            inner.c_attn,
-            {s: lambda x, i=i: x.unflatten(-1, (3, heads, d_head)).select(-3, i) for i, s in enumerate("qkv")},
-            heads,
-        )
-    if kind == "GPTNeoXAttention":
-        return (
-            inner.query_key_value,
-            {s: lambda x, i=i: x.unflatten(-1, (heads, 3, d_head)).select(-2, i) for i, s in enumerate("qkv")},
-            heads,
-        )
-    if kind in ("Phi3Attention", "Glm4Attention") and hasattr(inner, "qkv_proj"):
-        shared = inner.config.num_key_value_heads
-        begin = {"q": (0, heads), "k": (heads, shared), "v": (heads + shared, shared)}
-        return (
-            inner.qkv_proj,
-            {
-                s: lambda x, b=b, n=n: x.narrow(-1, b * d_head, n * d_head).unflatten(-1, (n, d_head))
-                for s, (b, n) in begin.items()
-            },
-            shared,
-        )
-    return None
+def _clip(config: Any) -> float | None:
+    """What a model clips its queries, keys and values at."""
+    inner = getattr(config, "attn_config", None)
+    return getattr(config, "clip_qkv", None) or getattr(inner, "clip_qkv", None) or None

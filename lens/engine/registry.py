@@ -128,16 +128,18 @@ def config_of(model: nn.Module) -> Any:
 
 
 def calling(model: nn.Module) -> Callable[..., Tensor]:
-    """The model's forward as a function from token ids to logits; ``logits_to_keep`` asks for the last ones alone."""
+    """The model's forward as a function from token ids to logits (None where it gives none); ``logits_to_keep`` may ask
+    for the last ones alone.
+    """
     if registered(model) is None or hasattr(getattr(model, "config", None), "to_dict"):
 
         def library(ids: Int[Tensor, "batch position"], **options: Any) -> Float[Tensor, "batch position d_vocab"]:
-            return model(ids, use_cache=False, **options).logits
+            return getattr(model(ids, use_cache=False, **options), "logits", None)
 
         return library
 
     def own(ids: Int[Tensor, "batch position"], **options: Any) -> Float[Tensor, "batch position d_vocab"]:
         out = model(ids)
-        return out if isinstance(out, torch.Tensor) else out.logits
+        return out if isinstance(out, torch.Tensor) else getattr(out, "logits", None)
 
     return own

@@ -124,6 +124,8 @@ def indices(spec: Index, size: int, argument: str) -> list[int]:
     >>> indices(-1, 5, "position"), indices(slice(1, 3), 5, "position"), indices(None, 2, "head")
     ([4], [1, 2], [0, 1])
     """
+    if size == 0 and argument == "head":
+        raise SiteError(f"{argument}={spec!r}: this model has no attention heads; use a site of the residual stream.")
     if spec is None:
         return list(range(size))
     if isinstance(spec, slice):

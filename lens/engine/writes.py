@@ -99,12 +99,14 @@ def writes_of(
             if position:
                 at(name, layer).edits.append(Write(r, position, change, edit.site))
     for layer in range(anatomy.n_layers):
-        if "attention" in freeze and anatomy.has("attn_out", layer):
+        if "attention" in freeze:
+            anatomy.require("attn_out", layer)
             own = {w.row for w in out[("z", layer)].edits} if ("z", layer) in out else set()
             _hold(at("attn_out", layer), [r for r in range(len(rows)) if r not in own], base.get("attn_out", layer))
             if own:
                 _hold(at("z", layer), sorted(own), base.get("z", layer))
-        if "mlp" in freeze and anatomy.has("mlp_out", layer):
+        if "mlp" in freeze:
+            anatomy.require("mlp_out", layer)
             _hold(at("mlp_out", layer), range(len(rows)), base.get("mlp_out", layer))
     for (site, layer), into in (look or {}).items():
         at(*anatomy.layer_of(site, layer)).look = into

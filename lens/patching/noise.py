@@ -85,7 +85,7 @@ def causal_trace(
             at = torch.tensor(encoded[i].positions[subject], device=decoder.device) + runs.starts[k]
             # a generator of its own for each prompt and draw: the same noise whatever the batches
             draw = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, i, s]).generate_state(1)[0]))
-            embedded[at] += (torch.randn(len(at), decoder.d_model, generator=draw) * sigma).to(embedded)
+            embedded[at] += (torch.randn(len(at), embedded.shape[-1], generator=draw) * sigma).to(embedded)
         return embedded
 
     def make_runs(batch: Sequence[int], tails: Sequence[torch.Tensor]) -> tuple[Runs, Runs]:

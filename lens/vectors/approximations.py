@@ -76,7 +76,7 @@ def estimate(
                     return values
                 last = _LastToken(decoder, runs, k, prompts[i].answer_ids[0], metric)
                 values.base[i], found = last.logprob(), last.estimate(z, method, steps)
-                values.value[i] = found.cpu().numpy()
+                values.value[i] = found.float().cpu().numpy()
                 bar.update(1)
             values.seconds = time.perf_counter() - began
             if on_part is not None:

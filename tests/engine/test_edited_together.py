@@ -69,5 +69,5 @@ def test_where_one_cannot_be_put_on_none_stays_on():
 
 
 def test_what_is_no_edit_is_named():
-    with pytest.raises(lens.EditError, match="edit='mask'.*applied"), lens.edited(tiny("llama"), "mask"):
+    with pytest.raises(lens.EditError, match=r"edits\[0\]='mask'.*applied"), lens.edited(tiny("llama"), "mask"):
         pass

@@ -199,9 +199,9 @@ def test_layers_that_cannot_be_driven_go_by_hooks_with_a_warning():
         logits = bloom(corrupted).logits[0, -1]
         handle.remove()
     assert float(ds.value.sel(position=3, layer=1)) == pytest.approx(float(logits[11] - logits[12]), abs=TOLERANCE)
-    with pytest.raises(SiteError, match="site='q' was not found"), warnings.catch_warnings():
+    with pytest.raises(SiteError, match="site='router' does not exist"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lens.patch(bloom, PAIR, "q", ("layer", "position"))
+        lens.patch(bloom, PAIR, "router", ("layer", "position"))
 
 
 def test_a_prompt_beyond_a_sliding_window_on_the_stock_layers(monkeypatch):

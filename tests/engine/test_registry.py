@@ -7,6 +7,7 @@ from torch import nn
 import lens
 from lens.engine.errors import UnsupportedModel
 from lens.engine.registry import register
+from lens.engine.sites import SITES
 from tests.models import word_tokenizer
 
 PAIR = lens.Pair("w5 w17 w3 w88 w41", corrupted="w5 w17 w3 w21 w41", answer=" w11", foil=" w12")
@@ -122,7 +123,7 @@ def test_readouts_and_the_table_of_sites(own):
     total = float(parts.contribution.sum() + parts.embed + parts.bias)
     assert abs(total - float(logits[11] - logits[12])) < 1e-4
     table = lens.sites(own)
-    assert set(table.index) == {"embed", "resid_pre", "z", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post"}
+    assert set(table.index) == set(SITES) - {"router", "expert"}
     assert (table.path == "hooks").all() and table.layers["z"] == "0-2" and table.why.str.len().gt(0).all()
 
 

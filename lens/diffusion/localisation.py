@@ -123,8 +123,8 @@ def locate(
             united (10 of 51 in the paper's code).
         options: `half`, `margin`.
 
-    Returns: a mask for `lens.subspace`: `with lens.edited(pipeline.unet, mask): ...`; smaller than asked for where fewer
-        weights pass the contrast.
+    Returns: a mask for `lens.subspace`: `with lens.edited(pipeline.unet, mask): ...`; smaller than asked for where
+        fewer weights pass the contrast.
 
     Raises: DiffusionError: see `scores` and `masks`. SubspaceError: statistics of other weights, a share of less than
         one weight.

@@ -282,7 +282,7 @@ class Anatomy:
             if place.side == "eager":
                 return eager_patterns(self.config, place.module, change)
             if place.side == "written out":
-                return softmaxed(place.module, change)
+                return softmaxed(place.module, change, self.n_heads)
             return hooked_pattern(place.module, change)
         batch: list[int] = [1]
         block_input: list[Tensor] = []

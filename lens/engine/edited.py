@@ -255,8 +255,8 @@ def edited(model: HFModel, *edits: Any) -> InForce | Together:
     for i, edit in enumerate(given):
         if not isinstance(edit, Edit) and not callable(getattr(edit, "applied", None)):
             raise EditError(
-                f"edits[{i}]={shown(edit)} is no edit; expected lens.Edit, or something with applied(model): a mask, an edit"
-                " of loss curvature, a replacement."
+                f"edits[{i}]={shown(edit)} is no edit; expected lens.Edit, or something with applied(model): a mask, an"
+                " edit of loss curvature, a replacement."
             )
     own = [edit for edit in given if isinstance(edit, Edit)]
     parts = [edit.applied(model) for edit in weights]

@@ -120,13 +120,13 @@ def acting(anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module
 
 
 class _Inside(TorchFunctionMode):
-    """While an attention runs: its first softmax over queries and keys is its pattern, and a fused kernel is written out
-    to have one.
+    """While an attention runs: its first softmax over queries and keys is its pattern, and a fused kernel is written
+    out to have one.
     """
 
-    def __init__(self, change: Callable[[Tensor], Tensor]):
+    def __init__(self, change: Callable[[Tensor], Tensor], heads: int):
         super().__init__()
-        self.change, self.met = change, False
+        self.change, self.heads, self.met = change, heads, False
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -136,10 +136,11 @@ class _Inside(TorchFunctionMode):
             self.met = True
             return _kernel(self.changed, *args, **kwargs)
         out = function(*args, **kwargs)
-        if not isinstance(out, Tensor) or out.ndim != 4:
+        if not isinstance(out, Tensor) or out.ndim not in (3, 4) or out.ndim == 3 and out.shape[0] % self.heads:
             return out
         self.met = True
-        return self.changed(out)
+        # some keep the heads of all rows on one axis
+        return self.changed(out) if out.ndim == 4 else self.changed(out.unflatten(0, (-1, self.heads))).flatten(0, 1)
 
     def changed(self, pattern: Tensor) -> Tensor:
         """The pattern ``[batch, head, query, key]`` after the change."""
@@ -168,7 +169,8 @@ def _kernel(
         key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], 1) for t in (key, value))
     scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:
-        scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool, device=key.device).triu(1), _LOW)
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=key.device).triu(1)
+        scores = scores.masked_fill(later, _LOW)
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, _LOW) if attn_mask.dtype == torch.bool else scores + attn_mask
     return changed(scores.softmax(-1, dtype=torch.float32).to(value.dtype)) @ value
@@ -177,14 +179,14 @@ def _kernel(
 _LOW = float("-inf")
 
 
-def softmaxed(attn: nn.Module, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+def softmaxed(attn: nn.Module, change: Callable[[Tensor], Tensor], heads: int) -> Callable[[], None]:
     """Puts a change of the patterns ``[batch, query, head, key]`` in force in an attention that does not go by the
     library's attention functions; returns what undoes it.
     """
     running: list[_Inside] = []
 
     def begin(*_: Any) -> None:
-        running.append(_Inside(change))
+        running.append(_Inside(change, heads))
         running[-1].__enter__()
 
     def end(*_: Any) -> None:

@@ -164,7 +164,9 @@ class Probe:
             inside = attention_inside(parts[l]["attn"]) is not None
             places["pattern", l] = Place(parts[l]["attn"], "eager" if inside else "written out")
         swapped = {
-            l: layer for l, layer in layers.items() if ("pattern", l) in places and places["pattern", l].side in ("eager", "written out")
+            l: layer
+            for l, layer in layers.items()
+            if ("pattern", l) in places and places["pattern", l].side in ("eager", "written out")
         }
         for l in swapped.keys() - acting(a, swapped, hook):
             del places["pattern", l]

@@ -1,7 +1,7 @@
 """The memory subspace: which weights hold verbatim memory, cutting them out, and putting them back exactly.
 
 >>> mask = lens.subspace.locate(model, memorised, reference, sparsity=0.01)                             # doctest: +SKIP
->>> with lens.edited(model, mask): ...                                                                       # doctest: +SKIP
+>>> with lens.edited(model, mask): ...                                                             # doctest: +SKIP
 >>> report = lens.subspace.specificity(model, memorised, other, reference)                              # doctest: +SKIP
 
 Everything is over named linear layers (`lens.engine.linear`), so that a language model's feed-forward blocks and a

@@ -3,6 +3,7 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 OUT   ?= build/demo
 ARGS  ?=
 JOBS  ?= 2
@@ -15,11 +16,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo test test-slow lab bench organisms clean
+.PHONY: help install model demo lint test test-slow lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
 	@echo 'make lab        the notebooks in JupyterLab'
+	@echo 'make lint       ruff, and mypy beside the errors known in .ci/mypy.txt'
 	@echo 'make test       the test suite without its slow tests (ARGS="-k name" is passed to pytest)'
 	@echo 'make test-slow  the slow tests: whole notebooks, the default model, long simulations'
 	@echo 'make bench      speed against TransformerLens, nnsight and pyvene'
@@ -40,6 +42,19 @@ model: $(STAMP)
 
 demo: model
 	TQDM_DISABLE=1 MNEMOSCOPE_PRESET=$${MNEMOSCOPE_PRESET:-small} $(BIN)/python notebooks/run.py notebooks/01_activation_patching.ipynb --out '$(OUT)'
+
+$(TOOLS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]' -c constraints.txt
+	@touch $@
+
+# All of it, whatever the first says. Mypy exits with 1 where it finds errors, known ones too, and with 2 where it could not look.
+lint: $(TOOLS)
+	@code=0; \
+	$(BIN)/ruff check || code=1; \
+	$(BIN)/ruff format --check || code=1; \
+	mkdir -p build; $(BIN)/mypy >build/mypy.txt; [ $$? -lt 2 ] || { cat build/mypy.txt; exit 1; }; \
+	$(BIN)/mypy-baseline filter <build/mypy.txt || code=1; \
+	exit $$code
 
 # Two parts each, and both run whatever the first says: the browser tests come after the others, since JupyterLab, its kernel and Chromium need the cores.
 # $(2): how tests come to the workers. Whole files share what a file prepares; the slow browser tests are nearly all of one file, whose tests are shared out.
@@ -78,5 +93,5 @@ organisms: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.cards --twin --float16
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
 	find lens widgets tests notebooks benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 from .arrays import Ids
@@ -26,7 +27,7 @@ NonNegative = Annotated[float, Number(0)]
 #: Any number but NaN.
 Real = Annotated[float, Number(infinite=True)]
 Name = Annotated[str, Text(filled=True)]
-FilePath = Annotated[Any, PathLike()]
+FilePath = Annotated[str | os.PathLike[str], PathLike()]
 #: Something with parameters; whether a method can take it is found where it is read.
 HFModel = Annotated[Any, ModelLike()]
 #: Rows of token ids; TokenRow: of one row, too.

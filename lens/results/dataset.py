@@ -13,8 +13,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ import pandas as pd
 import xarray as xr
 
 from .. import reading
-from ..arguments import door
+from ..arguments import FilePath, door
 from ..markup import as_written
 from .errors import ResultError
 
@@ -136,7 +137,7 @@ def read_record(text: Any, where: str) -> dict[str, Any]:
             "copy the record of the result it came from: lens.stamp(ds, lens.record(source))."
         )
     try:
-        record = reading.value(text)
+        record: dict[str, Any] = reading.value(text)
     except ValueError as error:
         raise ResultError(
             f"the attribute {ATTRIBUTE!r} of {where} is not JSON ({error}); write it anew with lens.stamp(ds, record)."
@@ -286,14 +287,19 @@ def describe(ds: xr.Dataset) -> str:
     return "\n".join(f"{heading}: {text}" if heading else text for heading, text, _ in _facts(ds))
 
 
+def _entries(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An entry of a record that holds entries itself; none where it does not."""
+    found = record.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def _facts(ds: xr.Dataset) -> list[tuple[str, str, bool]]:
     """Rows of (heading, text, whether the text is code)."""
     try:
         record = provenance(ds)
     except ResultError:
         record = {}
-    call = record.get("call") if isinstance(record.get("call"), dict) else {}
-    model = record.get("model") if isinstance(record.get("model"), dict) else {}
+    call, model = _entries(record, "call"), _entries(record, "model")
     axes = " × ".join(f"{size} {dim}{'' if size == 1 else 's'}" for dim, size in ((d, ds.sizes[d]) for d in _axes(ds)))
     kind = record.get("kind", "")
     title = _TITLES.get(kind, f"Result of kind {_quoted(kind)}") if kind else "Dataset without a Mnemoscope record"
@@ -358,7 +364,7 @@ def _main(ds: xr.Dataset) -> str | None:
     return next((name for name in _MAIN if name in numeric), max(numeric, key=lambda n: ds[n].ndim, default=None))
 
 
-def _axes(ds: xr.Dataset) -> list:
+def _axes(ds: xr.Dataset) -> list[Hashable]:
     """The axes in the order of the main variable; a Dataset by itself has them in the order it met them."""
     main = _main(ds)
     return list(dict.fromkeys([*(ds[main].dims if main else ()), *ds.sizes]))
@@ -440,7 +446,7 @@ class Accessor:
         """The result in long form, one row a cell, tokens included."""
         return table(self._ds)
 
-    def save(self, path: str | os.PathLike, *, overwrite: bool = False):
+    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
         """Save as a Zarr folder; see ``lens.save``."""
         from .saving import save  # saving imports this module
 

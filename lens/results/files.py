@@ -15,14 +15,14 @@ from pathlib import Path
 from zarr.core.sync import sync
 
 from .. import files
-from ..arguments import PathLike
+from ..arguments import FilePath, PathLike
 from ..files import FileError
 from .errors import ResultError
 
 _SETTLE_SECONDS = 10
 
 
-def check_path(path: str | os.PathLike, argument: str, suffixes: tuple[str, ...], otherwise: str) -> Path:
+def check_path(path: FilePath, argument: str, suffixes: tuple[str, ...], otherwise: str) -> Path:
     """``path`` as an absolute Path that ends in one of ``suffixes``, or an error that says what was expected."""
     text = os.fspath(PathLike().of(path, argument, ResultError))
     result = Path(os.path.abspath(files.expanded(text)))
@@ -83,7 +83,8 @@ def settle() -> None:
     """
 
     async def others() -> None:
-        asyncio.current_task().set_name(settle.__qualname__)  # two threads that settle do not wait for each other
+        if (this := asyncio.current_task()) is not None:
+            this.set_name(settle.__qualname__)  # two threads that settle do not wait for each other
         if tasks := {task for task in asyncio.all_tasks() if task.get_name() != settle.__qualname__}:
             await asyncio.wait(tasks, timeout=_SETTLE_SECONDS)
 

@@ -25,8 +25,15 @@ _PACKAGES = ("torch", "transformers", "transformer-lens", "xarray")
 class Served(Protocol):
     """What a result was computed with, as far as a record asks: the engine's view of a model, for one."""
 
-    dtype: torch.dtype
-    device: torch.device
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the residual stream."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it ran."""
+        ...
 
     def served(self) -> Mapping[str, Any]:
         """Which path served (``name``), and why not a faster one (``why``); may still change until the result is
@@ -36,6 +43,16 @@ class Served(Protocol):
 
     def weights(self) -> str:
         """The hash of the weights."""
+        ...
+
+
+@runtime_checkable
+class Viewed(Served, Protocol):
+    """A view of a whole model."""
+
+    @property
+    def hf(self) -> Any:
+        """The model itself, as its library made it."""
         ...
 
 
@@ -87,7 +104,7 @@ def record_of(
             one's values.
     """
     # a view that was made for an earlier call says what the model was then
-    told = identity(model.hf, None) if isinstance(model, Served) else identity(model, state)
+    told = identity(model.hf, None) if isinstance(model, Viewed) else identity(model, state)
     unidentified = told.unidentified or call.get("metric_unidentified")
     if store is not None and unidentified:
         what = "model" if told.unidentified else f"metric={call.get('metric')!r}"

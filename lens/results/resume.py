@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -34,7 +35,8 @@ def adopt(store: FilePath, model: HFModel) -> None:
     if not unstated(record):
         raise ResultError(f"store={str(store)!r} records the state of its model already; there is nothing to adopt.")
     old, told, digest = record["model"], identity(model), weight_hash(model, anew=True)
-    dtype = str(next(iter(getattr(model, "original_model", model).parameters())).dtype).removeprefix("torch.")
+    plain: Any = getattr(model, "original_model", model)
+    dtype = str(next(iter(plain.parameters())).dtype).removeprefix("torch.")
     if not same_weights(model, old.get("hash")) or old.get("dtype", dtype) != dtype:
         raise ResultError(
             f"store={str(store)!r} holds values of weights {str(old.get('hash'))[:12]} in {old.get('dtype')}, this"
@@ -64,7 +66,7 @@ class SweepStore:
         ResultError: ``path`` holds another sweep (the message lists what differs), or cannot be written.
     """
 
-    def __init__(self, path, template: xr.Dataset, *, regions: Mapping[str, int] | None = None):
+    def __init__(self, path: FilePath, template: xr.Dataset, *, regions: Mapping[str, int] | None = None):
         self.store = Store(path, template, regions=regions)
         model = results.provenance(self.store.load()).get("model")
         self.said = {k: v for k, v in (model or {}).items() if k == "adopted"}

@@ -15,6 +15,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -208,7 +209,7 @@ def _quiet_consolidation() -> Iterator[None]:
         yield
 
 
-def folder_metadata(path: Path) -> dict[str, dict]:
+def folder_metadata(path: Path) -> dict[str, dict[str, Any]]:
     """Metadata of each array of a saved folder, by name, after checks that the folder is a whole result
     (ResultError).
     """

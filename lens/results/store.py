@@ -11,8 +11,7 @@ from __future__ import annotations
 import errno
 import itertools
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ import xarray as xr
 import zarr
 
 from .. import reading
+from ..arguments import FilePath
 from ..models.hash import older
-from .dataset import ATTRIBUTE, Result, _check_dataset, fingerprint, provenance, stamp
+from .dataset import ATTRIBUTE, Result, _check_dataset, _entries, fingerprint, provenance, stamp
 from .errors import ResultError
 from .files import about, check_path, failure, new_path, settle
 from .saving import COMPRESSORS, STORE_MARK, _prepared, consolidate, folder_metadata, read_zarr, write_zarr
@@ -56,7 +56,7 @@ class Store:
             written, or the template does not fit.
     """
 
-    def __init__(self, path: str | os.PathLike, template: xr.Dataset, *, regions: Mapping[str, int] | None = None):
+    def __init__(self, path: FilePath, template: xr.Dataset, *, regions: Mapping[str, int] | None = None):
         self.path = check_path(path, "path", (".zarr",), "a store is a Zarr folder")
         _check_dataset(template)
         self.regions = _checked_regions(template, regions)
@@ -73,7 +73,7 @@ class Store:
         except Exception as error:
             raise failure("open", self.path, error) from error
         self._template = template
-        self._grid = {str(name): template[name].dims for name in template.data_vars}
+        self._grid = {str(name): _names(template[name].dims) for name in template.data_vars}
         self._constants: dict[str, np.ndarray] = {}  # as last written here; writing them again would cost a file each
 
     def _create(self, template: xr.Dataset) -> None:
@@ -84,8 +84,8 @@ class Store:
             with new_path(self.path, "create the store", new=True) as part:
                 write_zarr(constant, part, write_empty_chunks=True)
                 group = zarr.open_group(part, mode="r+", zarr_format=3, use_consolidated=False)
-                layout = {
-                    name: (template[name].dims, template[name].dtype, np.nan, dict(template[name].attrs))
+                layout: dict[str, tuple[tuple[str, ...], Any, float, dict[str, Any]]] = {
+                    str(name): (_names(template[name].dims), template[name].dtype, np.nan, dict(template[name].attrs))
                     for name in cut
                 }
                 layout["done"] = (tuple(self.regions), np.dtype(bool), False, {STORE_MARK: mark})
@@ -95,7 +95,7 @@ class Store:
                         shape=[template.sizes[d] for d in dims],
                         dtype=dtype,
                         fill_value=fill,
-                        chunks=[self.regions.get(d, template.sizes[d]) for d in dims],
+                        chunks=tuple(self.regions.get(d, template.sizes[d]) for d in dims),
                         compressors=COMPRESSORS,
                         dimension_names=dims,
                         attributes=attrs,
@@ -183,7 +183,7 @@ class Store:
             )
         return runs
 
-    def _fitting(self, part: xr.Dataset, name: str, dims: tuple) -> np.ndarray:
+    def _fitting(self, part: xr.Dataset, name: str, dims: tuple[str, ...]) -> np.ndarray:
         """Variable ``name`` of ``part`` with the axes of the store in its order, after checks."""
         if name not in part.data_vars:
             raise ResultError(
@@ -266,11 +266,12 @@ def load_store(path: Path) -> Result:
     """
     mark = _mark_of(path)
     try:
-        done = zarr.open_array(path, path="done", mode="r", zarr_format=3)[...]  # before the data, which may still grow
+        # before the data, which may still grow
+        there = np.asarray(zarr.open_array(path, path="done", mode="r", zarr_format=3)[...])
     except Exception as error:
         raise failure("read", path, error) from error
+    done = xr.DataArray(there, dims=tuple(mark["regions"]))
     loaded = read_zarr(path, whole=bool(done.all()))
-    done = xr.DataArray(done, dims=tuple(mark["regions"]))
     loaded = loaded.drop_vars("done")
     for name, array in loaded.data_vars.items():
         if set(array.dims) & set(done.dims):
@@ -283,6 +284,11 @@ def load_store(path: Path) -> Result:
 
 
 # -- identity -------------------------------------------------------------------------------------------------------
+
+
+def _names(dims: Sequence[Hashable]) -> tuple[str, ...]:
+    """The axes by name: those of a result are texts."""
+    return tuple(map(str, dims))
 
 
 def _checked_regions(template: xr.Dataset, regions: Mapping[str, int] | None) -> dict[str, int]:
@@ -318,7 +324,7 @@ def _checked_regions(template: xr.Dataset, regions: Mapping[str, int] | None) ->
 
 def _identity(ds: xr.Dataset, regions: Mapping[str, int]) -> dict[str, Any]:
     record = provenance(ds)
-    model = record.get("model") if isinstance(record.get("model"), dict) else {}
+    model = _entries(record, "model")
     variables = {
         str(n): f"{'text' if a.dtype.kind in 'OUT' else a.dtype} over ({', '.join(map(str, a.dims))})"
         for n, a in ds.data_vars.items()
@@ -344,7 +350,7 @@ def unstated(record: Mapping[str, Any]) -> bool:
     )
 
 
-def restate(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
+def restate(path: FilePath, record: Mapping[str, Any]) -> None:
     """Gives the store at ``path`` a record with another identity of its model; see ``lens.adopt``, which checks what
     can be checked.
 
@@ -367,7 +373,7 @@ def restate(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
 def _mark_of(path: Path) -> dict[str, Any]:
     node = folder_metadata(path).get("done", {})
     try:
-        mark = reading.value(node["attributes"][STORE_MARK], dict)
+        mark: dict[str, Any] = reading.value(node["attributes"][STORE_MARK], dict)
         if mark["schema"] == 1 and list(mark["regions"]) == list(node["dimension_names"]):
             return mark
         problem = f"its layout has number {mark['schema']}, expected 1"

@@ -88,6 +88,50 @@ def rwkv() -> Any:
     return model
 
 
+def opt(**options: Any) -> Any:
+    """The MLP's layers lie in the block itself; ``do_layer_norm_before=False``: its norms lie on the stream."""
+    torch.manual_seed(0)
+    config = dict(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=N_LAYERS,
+        ffn_dim=48,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        word_embed_proj_dim=32,
+        init_std=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=1,
+    )
+    return _ready(T.OPTForCausalLM(T.OPTConfig(**config | options)))
+
+
+def seeing(depth: int = 2) -> Any:
+    """A Llama that sees, with so many layers of vision."""
+    torch.manual_seed(0)
+    eyes = T.CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=depth,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=4,
+    )
+    config = T.LlavaConfig(vision_config=eyes, text_config=T.LlamaConfig(**_SIZE), image_token_index=90)
+    return _ready(T.LlavaForConditionalGeneration(config))
+
+
+def _ready(model: Any) -> Any:
+    """A model in eval mode, whose norms and biases are random too."""
+    model.eval().requires_grad_(False)
+    for p in model.parameters():
+        if p.ndim == 1:
+            p.add_(torch.randn_like(p) * 0.2)
+    model.tokenizer = word_tokenizer()
+    return model
+
+
 MAKERS = {"rwkv": rwkv}
 
 

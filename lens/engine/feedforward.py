@@ -12,19 +12,27 @@ from collections.abc import Container, Iterable
 
 from torch import nn
 
+from .probe import layers_of
+
 #: In a record: how many feed-forward weights a model has where the layers at hand are but a part of them.
 FEED_FORWARD = "feed_forward_weights"
 #: Names of the modules that are feed-forward blocks.
 BLOCKS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "shared_mlp")
+#: Names of feed-forward layers that lie in a decoder block itself (OPT, BART).
+OPEN = ("fc1", "fc2")
 _ROUTER = re.compile(r"gate|router|.*_gate|.*_router")
 _EXPERTS = re.compile(r"experts?|.*_experts?")
 _LEVEL = re.compile(r"\.?(_original_component|original_component|base_layer)\b")
 
 
 def in_block(name: str) -> str | None:
-    """The feed-forward block that a module or parameter is in, by its plain name; None outside of any."""
+    """The feed-forward block that a module or parameter is in, by its plain name: of `OPEN` layers the decoder block;
+    None outside of any.
+    """
     parts = name.split(".")
-    return next((".".join(parts[: i + 1]) for i, part in enumerate(parts[:-1]) if part in BLOCKS), None)
+    ends = [i + 1 for i, part in enumerate(parts[:-1]) if part in BLOCKS]
+    ends += [i for i in range(1, len(parts)) if parts[i] in OPEN and parts[i - 1].isdigit()]
+    return ".".join(parts[: ends[0]]) if ends else None
 
 
 def is_router(name: str, blocks: Iterable[str]) -> bool:
@@ -33,14 +41,28 @@ def is_router(name: str, blocks: Iterable[str]) -> bool:
     return block in set(blocks) and any(_ROUTER.fullmatch(part) for part in name[len(block) + 1 :].split("."))
 
 
-def parameters_of_blocks(model: nn.Module) -> dict[str, int]:
+def of_text(model: nn.Module) -> set[int] | None:
+    """Of a model that also sees or hears, the modules and parameters of its text tower's blocks (`id` of each); None
+    where a model is one tower, or its blocks are not found.
+    """
+    config = getattr(model, "config", None)
+    if not hasattr(config, "get_text_config") or getattr(config, "is_encoder_decoder", False):
+        return None
+    text = config.get_text_config()
+    blocks = None if text is config else layers_of(model, model, getattr(text, "num_hidden_layers", None))
+    return None if blocks is None else {id(x) for block in blocks for x in (*block.modules(), *block.parameters())}
+
+
+def parameters_of_blocks(model: nn.Module, within: set[int] | None = None) -> dict[str, int]:
     """Every matrix, and stack of matrices, of the feed-forward blocks by plain name, with its size; what an adapter
-    adds is left out.
+    adds is left out. ``within``: of the parameters named alone, see `of_text`.
     """
     adapted = [n for n, module in model.named_modules() if isinstance(getattr(module, "base_layer", None), nn.Module)]
     out = {}
     for name, value in model.named_parameters():
-        if any(name.startswith(f"{at}.") and not name.startswith(f"{at}.base_layer.") for at in adapted):
+        if (within is not None and id(value) not in within) or any(
+            name.startswith(f"{at}.") and not name.startswith(f"{at}.base_layer.") for at in adapted
+        ):
             continue
         plain = _LEVEL.sub("", name)
         # a vector may have axes of length one
@@ -61,14 +83,16 @@ def blocks_with_experts(names: Iterable[str]) -> set[str]:
     return found
 
 
-def outside(model: nn.Module, layers: Container[str], stacks: Container[str] = ()) -> tuple[int, list[str]]:
+def outside(
+    model: nn.Module, layers: Container[str], stacks: Container[str] = (), within: set[int] | None = None
+) -> tuple[int, list[str]]:
     """How many feed-forward weights the model has (routers aside), 0 where each is in a linear layer of its own; and
     the names of those that are in none.
 
     `layers`: the plain names of the model's linear layers. `stacks`: of the parameters whose parts linear layers are,
     those of experts.
     """
-    every = parameters_of_blocks(model)
+    every = parameters_of_blocks(model, within)
     routing = blocks_with_experts(every)
     weights = {name: size for name, size in every.items() if not is_router(name, routing)}
     others = [name for name in weights if name.removesuffix(".weight") not in layers]

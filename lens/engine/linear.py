@@ -25,12 +25,22 @@ from ..notices import warn
 from .changes import temporary
 from .effective import is_conv1d
 from .experts import Expert, Experts, Routed, experts_of
-from .feedforward import BLOCKS, FEED_FORWARD, blocks_with_experts, folded, in_block, is_router, outside
+from .feedforward import (
+    BLOCKS,
+    FEED_FORWARD,
+    OPEN,
+    blocks_with_experts,
+    folded,
+    in_block,
+    is_router,
+    of_text,
+    outside,
+)
 from .places import alone
 from .wrappers import base_of, idle_projections, plain_name, walked
 
 #: `which="mlp"`: the feed-forward layers of the decoders that the engine knows; routers are none of them.
-MLP = tuple(f"*.{block}.*" for block in BLOCKS)
+MLP = (*(f"*.{block}.*" for block in BLOCKS), *(f"*.{name}" for name in OPEN))
 
 
 class LinearError(Error, ValueError):
@@ -126,7 +136,8 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
     Args:
         model: a plain module, or a bridge from `lens.load`: its layers are named as in the plain model.
         which: a glob pattern such as "model.layers.3.mlp.down_proj", "*.mlp.*" or "*.ff.net.2", several of them, or
-            "mlp": every linear layer of every feed-forward block, routers aside. An expert's matrices are named by the
+            "mlp": every linear layer of every feed-forward block, routers aside, and of a model that also sees or
+            hears those of its text tower alone. An expert's matrices are named by the
             experts' module, its number and the parameter: "model.layers.3.mlp.experts.5.down_proj". Where not all
             experts could be told, "mlp" warns, with the share of the feed-forward weights that is covered.
 
@@ -143,7 +154,9 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
     if not patterns:
         raise LinearError('which is empty: no layers are named; expected glob patterns of layer names, or "mlp".')
     chosen: dict[str, Linear] = {}
-    total, left = outside(base_of(model), every, {linear.stack for linear in every.values()})
+    core = base_of(model)
+    within = of_text(core) if patterns is MLP else None
+    total, left = outside(core, every, {linear.stack for linear in every.values()}, within)
     routing = blocks_with_experts((*every, *left)) if patterns is MLP else set()
     why = "; ".join(dict.fromkeys(untold.values()))
     for pattern in patterns:
@@ -157,6 +170,8 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
                 f"which: {pattern!r} matches none of the model's {len(every)} linear layers; {near(pattern, every)}."
                 + (f" Experts that are none of them: {folded(untold)}: {why}." if untold else "")
             )
+        if patterns is MLP:
+            found = {name: linear for name, linear in found.items() if in_block(name) and _is_in(linear, within)}
         chosen |= {name: linear for name, linear in found.items() if not is_router(name, routing)}
     if not chosen and left:
         raise LinearError(
@@ -178,6 +193,11 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
             f"{f'; {why}' if why else ''}), so that what is found is found in that share."
         )
     return chosen
+
+
+def _is_in(linear: Linear, modules: set[int] | None) -> bool:
+    """Whether a layer is one of these modules' (`id` of each; None: of any)."""
+    return modules is None or id(getattr(linear.module, "owner", linear.module)) in modules
 
 
 def covered_by(layers: Mapping[str, Linear]) -> int:

@@ -55,3 +55,46 @@ def test_what_runs_end_in_enters_the_last_norm():
     torch.testing.assert_close(runs.get("resid_post", 3), read("rwkv", plain, IDS, [("resid_post", 3)])[0])
     torch.testing.assert_close(runs.final, read("rwkv", plain, IDS, [("resid_post", 3)])[0] / 2)
     torch.testing.assert_close(lens.Model.of(model).unembed(runs.final), logits("rwkv", plain, IDS))
+
+
+# -- which layers are the MLP's ----------------------------------------------------------------------------------------
+
+#: kind -> how to make it, and its MLP's layers
+MLPS = {
+    "opt": (hybrids.opt, [f"model.decoder.layers.{l}.fc{i}" for l in LAYERS for i in (1, 2)]),
+    "norms behind": (
+        lambda: hybrids.opt(do_layer_norm_before=False, word_embed_proj_dim=16),
+        [f"model.decoder.layers.{l}.fc{i}" for l in LAYERS for i in (1, 2)],
+    ),
+    **{
+        f"vision of {depth} layers": (
+            lambda depth=depth: hybrids.seeing(depth),
+            [f"model.language_model.layers.{l}.mlp.{name}_proj" for l in LAYERS for name in ("gate", "up", "down")],
+        )
+        for depth in (2, N_LAYERS)
+    },
+}
+
+
+@pytest.mark.parametrize("kind", MLPS)
+def test_the_layers_of_the_mlp_are_found_and_are_those_that_text_reaches(kind):
+    make, names = MLPS[kind]
+    model, plain = make(), make()
+    rows = torch.randint(2, 90, (24, 6), generator=torch.Generator().manual_seed(0))
+    factors = lens.curvature.factors(model, "mlp", rows, fisher="empirical", progress=False)
+    assert sorted(factors.a) == sorted(names)
+    came = {}
+    hooks = [
+        plain.get_submodule(n).register_forward_pre_hook(
+            lambda m, args, n=n: came.setdefault(n, []).append(args[0].reshape(6, -1)[:-1].double())
+        )
+        for n in names
+    ]
+    with torch.no_grad():
+        for row in rows:
+            plain(row[None], use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    for name in names:
+        x = torch.cat(came[name])
+        torch.testing.assert_close(factors.a[name].double(), x.T @ x / len(x), atol=1e-4, rtol=1e-4)

@@ -136,7 +136,7 @@ class _Inside(TorchFunctionMode):
             self.met = True
             return _kernel(self.changed, *args, **kwargs)
         out = function(*args, **kwargs)
-        if not isinstance(out, Tensor) or out.ndim not in (3, 4) or out.ndim == 3 and out.shape[0] % self.heads:
+        if not isinstance(out, Tensor) or out.ndim not in (3, 4) or (out.ndim == 3 and out.shape[0] % self.heads):
             return out
         self.met = True
         # some keep the heads of all rows on one axis

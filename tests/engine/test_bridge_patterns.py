@@ -65,7 +65,8 @@ def zeroed_by_hand(model, layer, head):
     def replaced(*args, **kwargs):
         pattern = softmax(*args, **kwargs)
         if next(calls) == layer:
-            pattern[:, head] = 0
+            # XGLM keeps the heads of all rows on one axis; here is one row
+            pattern[(slice(None), head) if pattern.ndim == 4 else head] = 0
         return pattern
 
     model.set_attn_implementation("eager")

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -128,7 +128,7 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
         raise LoadError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}") from None
 
 
-def _folder(name: str) -> Path | None:
+def _folder(name: FilePath) -> Path | None:
     """The folder that `name` stands for, or None for a hub name."""
     name = str(PathLike().of(name, "name", LoadError, "give 'smollm2', 'organism:<name>', a folder or a hub name"))
     if not name.strip():
@@ -153,7 +153,7 @@ def _folder(name: str) -> Path | None:
     return None
 
 
-def _from_hub(name: str, dtype: torch.dtype):
+def _from_hub(name: FilePath, dtype: torch.dtype) -> tuple[Any, Any]:
     known = ", ".join([*SOURCES, *(ORGANISM + other for other in organisms())])
     try:
         return _from_files(name, name, dtype, local_files_only=False)
@@ -167,17 +167,17 @@ def _from_hub(name: str, dtype: torch.dtype):
         ) from error
 
 
-def _is_adapter_on_hub(name: str) -> bool:
+def _is_adapter_on_hub(name: FilePath) -> bool:
     """Whether the hub's cache holds an adapter of that name: what a failed load has looked at."""
     from transformers.utils.peft_utils import find_adapter_config_file
 
     try:
-        return find_adapter_config_file(name, local_files_only=True) is not None
+        return find_adapter_config_file(os.fspath(name), local_files_only=True) is not None
     except Exception:  # the hub client raises many kinds
         return False
 
 
-def _from_files(name: str, where: str, dtype: torch.dtype, *, local_files_only: bool):
+def _from_files(name: FilePath, where: FilePath, dtype: torch.dtype, *, local_files_only: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options = {"trust_remote_code": False, "local_files_only": local_files_only}
@@ -187,7 +187,7 @@ def _from_files(name: str, where: str, dtype: torch.dtype, *, local_files_only: 
             no_panic(LoadError, f"model {name!r} cannot be loaded: a part of it made a library fail"),
         ):
             tokenizer = AutoTokenizer.from_pretrained(where, **options)
-            hf, report = AutoModelForCausalLM.from_pretrained(
+            made: Any = AutoModelForCausalLM.from_pretrained(
                 where,
                 dtype=dtype,
                 attn_implementation="eager",
@@ -200,6 +200,7 @@ def _from_files(name: str, where: str, dtype: torch.dtype, *, local_files_only: 
         raise
     except Exception as error:  # transformers, tokenizers and safetensors each raise their own kinds
         raise LoadError(f"model {name!r} cannot be loaded: {_one_line(error)}") from error
+    hf, report = made
     require_complete(name, report, hf)
     return hf, tokenizer
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from lens import reading
+from lens.arguments import FilePath
 from lens.cache import LoadError
 from lens.files import expanded
 
@@ -33,7 +34,7 @@ def adapter_files(folder: Path) -> list[str]:
     )
 
 
-def adapters_beside(name: str, folder: Path) -> bool:
+def adapters_beside(name: FilePath, folder: Path) -> bool:
     """Warns of adapter files beside whole weights, and says whether the adapter is to be put on them (`put_on`); else
     it is left where it is.
     """
@@ -69,7 +70,7 @@ def belongs_on(folder: Path) -> bool:
         return False
 
 
-def _require_plain(folder: Path, name: str) -> None:
+def _require_plain(folder: Path, name: FilePath) -> None:
     """Raises LoadError where an adapter's configuration names a module that peft would import, or its weights are not
     safetensors.
     """
@@ -93,7 +94,7 @@ def _require_plain(folder: Path, name: str) -> None:
     reading.safetensors_header(folder / _WEIGHTS, refuse)
 
 
-def put_on(hf: torch.nn.Module, folder: Path, name: str) -> torch.nn.Module:
+def put_on(hf: torch.nn.Module, folder: Path, name: FilePath) -> torch.nn.Module:
     """The model with the folder's adapter in its layers, read by peft itself, which knows every kind (transformers'
     loaders lose the magnitudes of DoRA).
 

@@ -6,12 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor, nn
 
 from .known import Known, Look, Seen, Written, place_of, places
 
 __all__ = ["Around"]
+
+
+def _all_hold(every: Iterable[Callable[[], bool]]) -> bool:
+    return all(one() for one in every)
 
 
 class Around:
@@ -52,7 +57,7 @@ class Around:
                 changed[key] = replace(was, version=version, sample=sample, digest=digest)
             else:
                 every = [holds for _, holds in done[key]]
-                self.known.written[key] = Written(version, edit, lambda every=every: all(one() for one in every))
+                self.known.written[key] = Written(version, edit, partial(_all_hold, every))
         self.known.settle(changed)
 
     def ending(self) -> None:

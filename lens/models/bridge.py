@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from lens.arguments import Name, door, shown
+from lens.arguments import FilePath, HFModel, Name, door, shown
 from lens.cache import LoadError
 
 from ..notices import warn
@@ -52,7 +52,7 @@ def wrap(hf: nn.Module, tokenizer: Any, name: Name = "model") -> TransformerBrid
 
 
 def wrapped(
-    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, mark: Path | None = None
+    hf: HFModel, tokenizer: PreTrainedTokenizerBase, name: FilePath, mark: Path | None = None
 ) -> TransformerBridge | PreTrainedModel:
     """`wrap`. Where the file `mark` is there the bridge was
     compared before; it is made once it was.
@@ -102,13 +102,15 @@ def wrapped(
                 f"model {name!r} was changed by the try to wrap it and does not give its own logits any more; load it"
                 " again and use it without lens.models.wrap"
             )
-    hf.tokenizer, hf.__dict__[_NAME] = tokenizer, str(name)
+    made: Any = hf
+    plain: PreTrainedModel = made
+    made.tokenizer, made.__dict__[_NAME] = tokenizer, str(name)
     warn(
         f"model {name!r} comes back as the plain Hugging Face model, not as a bridge of TransformerLens"
         f" {metadata.version('transformer-lens')}: {reason}. lens uses it all the same; only the bridge's own methods"
         " (run_with_cache, hook names) are missing."
     )
-    return hf
+    return plain
 
 
 def _is_tokenizer(value: Any) -> bool:
@@ -118,7 +120,7 @@ def _is_tokenizer(value: Any) -> bool:
         return False
 
 
-def _eager_logits(hf: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+def _eager_logits(hf: HFModel, ids: torch.Tensor) -> torch.Tensor:
     if getattr(hf.config, "_attn_implementation", None) != "eager":
         hf.set_attn_implementation("eager")
     return logits(hf, ids)
@@ -131,7 +133,7 @@ def name_of(model: Any, default: str | None = None) -> str:
     """
     try:
         core = getattr(model, "original_model", model)
-        names = (
+        names: tuple[Any, ...] = (
             getattr(getattr(model, "cfg", None), "model_name", None),
             core.__dict__.get(_NAME) if isinstance(core, nn.Module) else None,
             getattr(getattr(core, "config", None), "name_or_path", None),
@@ -142,7 +144,7 @@ def name_of(model: Any, default: str | None = None) -> str:
     return type(core).__name__ if known is None else known
 
 
-def booted(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> TransformerBridge:
+def booted(hf: HFModel, tokenizer: PreTrainedTokenizerBase, name: FilePath) -> TransformerBridge:
     """The bridge, compared with nothing; rewrites the model in place."""
     from transformer_lens.model_bridge import TransformerBridge
 

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lens.arguments import HFModel
+
 #: Part of what is remembered of a comparison: another name for other comparisons.
 CHECK = "logits 1"
 #: Layers and windows of the copy, ids of its text (more than a window holds), ids that the model itself is compared on.
@@ -65,14 +67,14 @@ _RULES = {
 _OTHER_TOKENS = ("image", "video", "audio", "vision", "boi", "eoi", "boa", "eoa")
 _FEWEST = 4
 
-_verdicts: dict[tuple, str | None] = {}
+_verdicts: dict[tuple[Any, ...], str | None] = {}
 
 
 class Unlike(Exception):
     """Logits that differ, or cannot be had; the message says by how much, or why."""
 
 
-def random_ids(hf: nn.Module, length: int) -> Int[Tensor, "1 length"]:
+def random_ids(hf: HFModel, length: int) -> Int[Tensor, "1 length"]:
     """Random token ids of the text vocabulary, no placeholder of an image or a sound among them, at most as many as
     the model has positions for.
     """
@@ -120,7 +122,7 @@ def require_same(got: Float[Tensor, "length vocabulary"], want: Float[Tensor, "l
         raise Unlike(f"its logits are off by {off:.2g} (the largest is {largest:.2g}) on {where}")
 
 
-def differs_on_copies(hf: nn.Module, boot: Callable[[nn.Module], Any]) -> str | None:
+def differs_on_copies(hf: HFModel, boot: Callable[[Any], Any]) -> str | None:
     """Why a bridge of this configuration is not the plain model; None where it is, on a random copy in float32 and in
     the model's own dtype.
 
@@ -144,7 +146,7 @@ def differs_on_copies(hf: nn.Module, boot: Callable[[nn.Module], Any]) -> str | 
     return _verdicts[key]
 
 
-def _compare_copy(hf: nn.Module, dtype: torch.dtype, boot: Callable[[nn.Module], Any]) -> None:
+def _compare_copy(hf: HFModel, dtype: torch.dtype, boot: Callable[[Any], Any]) -> None:
     made = small_copy(hf, dtype)
     ids = random_ids(made, LENGTH)
     want = logits(made, ids)
@@ -165,7 +167,7 @@ def _compare_copy(hf: nn.Module, dtype: torch.dtype, boot: Callable[[nn.Module],
     require_same(logits(bridge.original_model, ids), want, where)
 
 
-def small_copy(hf: nn.Module, dtype: torch.dtype) -> nn.Module:
+def small_copy(hf: HFModel, dtype: torch.dtype) -> Any:
     """A random model of the same class and configuration with few layers, short windows and a small vocabulary, on
     the same kind of device.
 
@@ -252,9 +254,9 @@ def _cut_depth(own: dict[str, Any]) -> None:
     for key in _DEPTHS:
         if own.get(key) == depth:
             own[key] = len(chosen)
-    for key, value in _RULES.items():
-        if isinstance(own.get(key), int) and own[key] > value:
-            own[key] = value
+    for key, most in _RULES.items():
+        if isinstance(own.get(key), int) and own[key] > most:
+            own[key] = most
 
 
 class _Key:
@@ -311,9 +313,9 @@ def _randomise(model: nn.Module) -> None:
         elif id(value) in projections or (value.ndim == 3 and "conv" not in name and last not in ("A_log", "D")):
             # scores of queries and keys are then a few units large whatever the widths
             value.copy_(torch.randn(value.shape).to(value) * 1.6 / (value.shape[-1] * value.shape[-2]) ** 0.25)
-    for name, value in model.named_buffers():
-        if name.endswith("_bias") and value.is_floating_point() and not value.any():
-            value.copy_(torch.randn(value.shape).to(value) * 0.1)
+    for name, buffer in model.named_buffers():
+        if name.endswith("_bias") and buffer.is_floating_point() and not buffer.any():
+            buffer.copy_(torch.randn(buffer.shape).to(buffer) * 0.1)
 
 
 def one_line(error: BaseException) -> str:

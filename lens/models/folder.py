@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lens import reading
+from lens.arguments import FilePath
 from lens.cache import LoadError
 
 from ..notices import warn
@@ -36,7 +37,7 @@ _COMPUTED = re.compile(r"inv_freq|position_ids|masked_bias|attn\.bias|attention\
 _INDEX = "model.safetensors.index.json"
 
 
-def inspect_folder(name: str, folder: Path) -> None:
+def inspect_folder(name: FilePath, folder: Path) -> None:
     """Refuse a folder that is incomplete, truncated, pickled, or asks for code that is not transformers' own, before
     anything reads it.
 
@@ -88,7 +89,7 @@ def require_shallow(paths: Iterable[Path], refuse: Callable[[str], Exception]) -
             )
 
 
-def weight_files(name: str, folder: Path) -> list[Path]:
+def weight_files(name: FilePath, folder: Path) -> list[Path]:
     """The files of a folder that hold its weights, by its index where it has one, whether they are there or not.
 
     Raises: LoadError: an index that cannot be read, or names a file outside the folder.
@@ -104,7 +105,7 @@ def weight_files(name: str, folder: Path) -> list[Path]:
     return [reading.inside(folder, file, refuse) for file in sorted(set(named.values()))]
 
 
-def require_known_ways(name: str, config: Mapping[str, Any] | Any) -> None:
+def require_known_ways(name: FilePath, config: Mapping[str, Any] | Any) -> None:
     """Raises LoadError where a configuration, or one inside it, asks for attention or experts of another kind than
     transformers itself has, or for trust.
     """
@@ -136,7 +137,7 @@ def _entries(config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def require_complete(
-    name: str, report: Mapping[str, Any], model: nn.Module, refuse: Callable[[str], Exception] = LoadError
+    name: FilePath, report: Mapping[str, Any], model: nn.Module, refuse: Callable[[str], Exception] = LoadError
 ) -> None:
     """Holds what a load of transformers reports against the model: nothing lacks, and no layer is left over.
 
@@ -190,7 +191,7 @@ def _beyond(model: nn.Module, key: str) -> tuple[str, int, int] | None:
     return None
 
 
-def require_finite(name: str, module: nn.Module, refuse: Callable[[str], Exception] = LoadError) -> None:
+def require_finite(name: FilePath, module: nn.Module, refuse: Callable[[str], Exception] = LoadError) -> None:
     """Raises `refuse` where a parameter holds a number that is not finite; the message names it."""
     for key, value in module.named_parameters():
         # A finite sum proves finite values and reads each weight once; an infinite one may be mere overflow.
@@ -202,7 +203,7 @@ def require_finite(name: str, module: nn.Module, refuse: Callable[[str], Excepti
             )
 
 
-def require_shipped(name: str, folder: Path) -> None:
+def require_shipped(name: FilePath, folder: Path) -> None:
     """Raises LoadError where the weights of a model that ships with the package are not those that its card tells the
     SHA-256 of.
     """
@@ -215,7 +216,7 @@ def require_shipped(name: str, folder: Path) -> None:
         )
 
 
-def _refusal(name: str) -> Callable[[str], LoadError]:
+def _refusal(name: FilePath) -> Callable[[str], LoadError]:
     def refuse(said: str) -> LoadError:
         return LoadError(f"name={name!r}: {said}")
 

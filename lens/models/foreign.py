@@ -93,7 +93,8 @@ def hooks_on(module: nn.Module) -> list[Any]:
 
 def replaced_methods(model: Any) -> list[Foreign]:
     """Methods of a model's modules that somebody replaced: on an object, or on a library's class."""
-    found, classes = [], {}
+    found: list[Foreign] = []
+    classes: dict[type, None] = {}
     for name, module in modules_of(model):
         for attribute, value in module.__dict__.items():
             if attribute not in MODULE_INTERNAL and _overrides(module, attribute, value) and not of_library(value):

@@ -28,15 +28,16 @@ class Fused:
     `transposed`: whole keeps [in, out].
     """
 
-    whole: nn.Module
-    parts: tuple[nn.Module, ...]
+    whole: Any
+    parts: tuple[Any, ...]
     rows: tuple[Int[Tensor, " d_part"], ...]
     transposed: bool
 
     @property
     def weight(self) -> Float[Tensor, "out in"]:
         """The fused weight as [out, in]; writing to it writes to the model."""
-        return self.whole.weight.T if self.transposed else self.whole.weight
+        weight: Tensor = self.whole.weight
+        return weight.T if self.transposed else weight
 
     @torch.no_grad()
     def consistent(self) -> bool:
@@ -78,11 +79,11 @@ def fused_layers(core: nn.Module) -> tuple[list[Fused], set[int]]:
     return kept[1], kept[2]
 
 
-def _components(core: nn.Module) -> Iterator[tuple[nn.Module, Any, list[nn.Module]]]:
+def _components(core: nn.Module) -> Iterator[tuple[nn.Module, Any, list[Any]]]:
     """The components of a bridge that split a fused layer, the split, and the layers that it gave."""
     for module in core.modules():
         for name, attributes in _SPLITS.items():
-            parts = [_plain(module._modules.get(attribute)) for attribute in attributes]
+            parts: list[Any] = [_plain(module._modules.get(attribute)) for attribute in attributes]
             if module.__dict__.get(name) is not None and all(
                 isinstance(getattr(part, "weight", None), nn.Parameter) for part in parts
             ):
@@ -96,7 +97,7 @@ def _plain(module: Any) -> Any:
 
 
 @torch.no_grad()
-def _followed(component: nn.Module, split: Any, parts: list[nn.Module]) -> Fused | None:
+def _followed(component: nn.Module, split: Any, parts: list[Any]) -> Fused | None:
     """What the split does, tried out on a matrix of row numbers."""
     owner, copies = _plain(component), {id(part) for part in parts}
     for name, child in owner._modules.items():

@@ -61,10 +61,11 @@ def hash_in(core: nn.Module, tree: Tree, anew: bool = False) -> str:
     """`weight_hash` of a model whose tree has just been looked at."""
     known, (names, values) = Known.of(core), tree.plain_parameters()
     now = Look(values, known.whole)
-    if anew or known.whole is None or not known.whole.same(names, now, known.lost):
-        known.learn(names, now, plain_parameters(core) or list(zip(names, values)), anew)
-    _hashed[known.whole.hash] = core
-    return known.whole.hash
+    whole = known.whole
+    if anew or whole is None or not whole.same(names, now, known.lost):
+        whole = known.learn(names, now, plain_parameters(core) or list(zip(names, values)), anew)
+    _hashed[whole.hash] = core
+    return whole.hash
 
 
 @door(LoadError)
@@ -82,7 +83,7 @@ def old_hash(model: nn.Module) -> str:
     whole, named = hashlib.sha256(), plain_parameters(core) or list(zip(names, values))
     for name, value in named:
         whole.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        whole.update(read(name, value))
+        whole.update(read(name, value).data)
     seen = {id(value): now.seen(i, known.lost) for i, value in enumerate(values)}
     known.old = Whole.of(names, now, seen, named), whole.hexdigest()
     return known.old[1]
@@ -98,9 +99,9 @@ def same_weights(model: nn.Module, recorded: Any, tree: Tree | None = None) -> b
     weight is read. `tree`: of the model, where it has just been looked at.
     """
     if is_old(recorded):
-        return recorded == old_hash(model)
+        return bool(recorded == old_hash(model))
     core = getattr(model, "original_model", model)
-    return recorded == hash_in(core, tree or Tree.of(core))
+    return bool(recorded == hash_in(core, tree or Tree.of(core)))
 
 
 def same_record(one: Any, other: Any) -> bool:
@@ -108,9 +109,9 @@ def same_record(one: Any, other: Any) -> bool:
     that has the newer; where there is none they are taken for different.
     """
     if one == other or is_old(one) == is_old(other):
-        return one == other
+        return bool(one == other)
     new, old = (other, one) if is_old(one) else (one, other)
-    return older(new) == old
+    return bool(older(new) == old)
 
 
 def older(record: Any) -> Any:
@@ -148,6 +149,7 @@ def plain_parameters(core: nn.Module) -> list[tuple[str, nn.Parameter]] | None:
     """
     if "_mnemoscope_parameters" not in core.__dict__:
         return None
+    before: list[tuple[str, nn.Parameter]]
     before, copies = core.__dict__["_mnemoscope_parameters"]
     own = {id(value) for _, value in before} | {id(value) for value, _ in copies}
     if {id(value) for _, value in Tree.of(core).named_parameters()} != own:

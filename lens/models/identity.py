@@ -79,9 +79,15 @@ def digest(value: Any) -> str:
     return made.hexdigest()[:16]
 
 
-def _feed(value: Any, put: Callable[[bytes], None], seen: dict[int, tuple[int, Any]], depth: int) -> None:
-    def say(text):
-        return put(text.encode("utf-8", "surrogatepass") + b"\0")
+#: How a part is fed: as a line of text, as bytes, or as another value.
+_Say = Callable[[str], None]
+_Put = Callable[[bytes], None]
+_Again = Callable[[Any], None]
+
+
+def _feed(value: Any, put: _Put, seen: dict[int, tuple[int, Any]], depth: int) -> None:
+    def say(text: str) -> None:
+        put(text.encode("utf-8", "surrogatepass") + b"\0")
 
     if isinstance(value, _PLAIN):
         return say(f"{type(value).__name__}:{value!r}")
@@ -93,8 +99,8 @@ def _feed(value: Any, put: Callable[[bytes], None], seen: dict[int, tuple[int, A
         raise Unidentified(f"a {type(value).__name__} nested more than {_DEPTH} deep")
     seen[id(value)] = len(seen), value  # held, so that no other object takes its place in memory
 
-    def again(part):
-        return _feed(part, put, seen, depth + 1)
+    def again(part: Any) -> None:
+        _feed(part, put, seen, depth + 1)
 
     for kind, feed in _KINDS:
         if isinstance(value, kind):
@@ -106,14 +112,14 @@ def _feed(value: Any, put: Callable[[bytes], None], seen: dict[int, tuple[int, A
     _object(value, say, again)
 
 
-def _tensor(value: Tensor, say, put, again) -> None:
+def _tensor(value: Tensor, say: _Say, put: _Put, again: _Again) -> None:
     if value.device.type == "meta" or value.layout is not torch.strided:
         raise Unidentified(f"a tensor that is {value.device.type} and {value.layout}, which holds no bytes to compare")
     say(f"tensor:{value.dtype}:{tuple(value.shape)}")
     put(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
-def _array(value: np.ndarray | np.generic, say, put, again) -> None:
+def _array(value: np.ndarray | np.generic, say: _Say, put: _Put, again: _Again) -> None:
     value = np.asarray(value)
     if value.dtype.hasobject:
         return again(value.tolist())
@@ -121,23 +127,24 @@ def _array(value: np.ndarray | np.generic, say, put, again) -> None:
     put(np.ascontiguousarray(value).tobytes())
 
 
-def _sequence(value: list | tuple, say, put, again) -> None:
+def _sequence(value: list[Any] | tuple[Any, ...], say: _Say, put: _Put, again: _Again) -> None:
     say(f"{type(value).__name__}:{len(value)}")
     for item in value:
         again(item)
 
 
-def _set(value: set | frozenset, say, put, again) -> None:
+def _set(value: set[Any] | frozenset[Any], say: _Say, put: _Put, again: _Again) -> None:
     say(f"set:{','.join(sorted(digest(item) for item in value))}")
 
 
-def _mapping(value: dict, say, put, again) -> None:
+def _mapping(value: dict[Any, Any], say: _Say, put: _Put, again: _Again) -> None:
     say(f"{type(value).__name__}:{len(value)}")
     for key in sorted(value, key=repr):
-        again(key), again(value[key])
+        for part in (key, value[key]):
+            again(part)
 
 
-def _code(value: types.CodeType, say, put, again) -> None:
+def _code(value: types.CodeType, say: _Say, put: _Put, again: _Again) -> None:
     say(
         f"code:{value.co_code.hex()}:{value.co_names}:{value.co_varnames}:{value.co_argcount}:{value.co_kwonlyargcount}:{value.co_flags}"
     )
@@ -150,11 +157,12 @@ def _names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*(_names(c) for c in code.co_consts if isinstance(c, types.CodeType)))
 
 
-def _function(value: types.FunctionType, say, put, again) -> None:
+def _function(value: types.FunctionType, say: _Say, put: _Put, again: _Again) -> None:
     if installed(value.__module__) and "<locals>" not in value.__qualname__:
         return say(f"function:{value.__module__}.{value.__qualname__}")
     say(f"function:{value.__name__}")
-    again(value.__code__), again(value.__defaults__), again(value.__kwdefaults__)
+    for part in (value.__code__, value.__defaults__, value.__kwdefaults__):
+        again(part)
     for name, cell in zip(value.__code__.co_freevars, value.__closure__ or ()):
         say(name)
         try:
@@ -175,16 +183,18 @@ def _function(value: types.FunctionType, say, put, again) -> None:
             again(content)
 
 
-def _method(value: types.MethodType, say, put, again) -> None:
-    again(value.__func__), again(value.__self__)
+def _method(value: types.MethodType, say: _Say, put: _Put, again: _Again) -> None:
+    for part in (value.__func__, value.__self__):
+        again(part)
 
 
-def _partial(value: functools.partial, say, put, again) -> None:
+def _partial(value: functools.partial[Any], say: _Say, put: _Put, again: _Again) -> None:
     say("partial")
-    again(value.func), again(value.args), again(value.keywords)
+    for part in (value.func, value.args, value.keywords):
+        again(part)
 
 
-def _class(value: type, say, put, again) -> None:
+def _class(value: type, say: _Say, put: _Put, again: _Again) -> None:
     say(f"class:{value.__module__}.{value.__qualname__}")
     if not installed(value.__module__):
         again([b for b in value.__mro__[1:] if not installed(b.__module__)])
@@ -223,18 +233,18 @@ def _plain_attribute(value: Any) -> Any:
     )
 
 
-def _package(value: types.ModuleType, say, put, again) -> None:
+def _package(value: types.ModuleType, say: _Say, put: _Put, again: _Again) -> None:
     say(f"module:{value.__name__}")
 
 
-def _builtin(value: types.BuiltinFunctionType, say, put, again) -> None:
+def _builtin(value: types.BuiltinFunctionType, say: _Say, put: _Put, again: _Again) -> None:
     say(f"builtin:{value.__module__}.{value.__qualname__}")
     owner = value.__self__
     if owner is not None and not isinstance(owner, types.ModuleType):
         again(owner)
 
 
-def _layers(value: nn.Module, say, put, again) -> None:
+def _layers(value: nn.Module, say: _Say, put: _Put, again: _Again) -> None:
     """A torch module: its parts' classes, plain attributes, weights and buffers, and hooks."""
     for name, part in value.named_modules():
         say(f"part:{name}")
@@ -244,7 +254,7 @@ def _layers(value: nn.Module, say, put, again) -> None:
         again({**part._parameters, **part._buffers})
 
 
-def _object(value: Any, say, again) -> None:
+def _object(value: Any, say: _Say, again: _Again) -> None:
     """Any other object: its class, and what its attributes hold; without attributes of its own it has no content to
     compare.
     """
@@ -261,7 +271,8 @@ def _object(value: Any, say, again) -> None:
         state |= {n: getattr(value, n) for c in kind.__mro__ for n in _slots(c) if hasattr(value, n)}
     if not state and (installed(kind.__module__) or not hasattr(value, "__dict__")):
         raise Unidentified(f"a {kind.__module__}.{kind.__qualname__}, whose content cannot be compared")
-    again(kind), again(state)
+    for part in (kind, state):
+        again(part)
 
 
 def _slots(kind: type) -> tuple[str, ...]:
@@ -269,7 +280,7 @@ def _slots(kind: type) -> tuple[str, ...]:
     return tuple(n for n in ((slots,) if isinstance(slots, str) else slots) if n not in ("__dict__", "__weakref__"))
 
 
-_KINDS: tuple[tuple[Any, Callable], ...] = (
+_KINDS: tuple[tuple[Any, Callable[[Any, _Say, _Put, _Again], None]], ...] = (
     (Tensor, _tensor),
     ((np.ndarray, np.generic), _array),
     ((list, tuple), _sequence),

@@ -40,10 +40,14 @@ _version, _shape, _dtype, _storage = (attrgetter(name) for name in ("_version", 
 _untyped, _data, _stride, _object = Tensor.untyped_storage, Tensor.data_ptr, Tensor.stride, attrgetter("object")
 
 
-def places(values: Sequence[Tensor]) -> tuple[list, ...]:
+def places(values: Sequence[Tensor]) -> tuple[list[Any], ...]:
     """Which tensors they are, on which storages, where in these and in what form: lists that are compared at once."""
     try:
-        where = list(map(_storage, map(_untyped, values))), list(map(_data, values)), list(map(_stride, values))
+        where: tuple[list[Any], ...] = (
+            list(map(_storage, map(_untyped, values))),
+            list(map(_data, values)),
+            list(map(_stride, values)),
+        )
     except (RuntimeError, NotImplementedError):  # a tensor without a storage, such as a sparse one
         where = ([_address(value) for value in values],)
     return list(map(id, values)), *where, list(map(_shape, values)), list(map(_dtype, values))
@@ -55,7 +59,7 @@ def _address(value: Tensor) -> tuple[int, int, tuple[int, ...]] | None:
     return value.untyped_storage()._cdata, value.data_ptr(), value.stride()
 
 
-def place_of(columns: tuple[list, ...], i: int) -> tuple:
+def place_of(columns: tuple[list[Any], ...], i: int) -> tuple[Any, ...]:
     """Of what `places` gives, that of one tensor."""
     return tuple([column[i] for column in columns])
 
@@ -68,7 +72,7 @@ class Seen:
 
     object: weakref.ref[Tensor]
     storage: StorageWeakRef | None
-    place: tuple
+    place: tuple[Any, ...]
     version: int
     sample: bytes
     digest: str
@@ -83,8 +87,7 @@ class Look:
     def __init__(self, values: Sequence[Tensor], kept: Whole | None = None):
         self.values = values
         self.places, self.versions = places(values), list(map(_version, values))
-        unmoved = kept is not None and kept.places == self.places
-        self.samples = kept.samples if unmoved else Samples(values)
+        self.samples = kept.samples if kept is not None and kept.places == self.places else Samples(values)
         self.sampled = self.samples.read(values)
 
     def sample(self, i: int) -> bytes:
@@ -104,7 +107,7 @@ class Look:
         """Whether it is the tensor that was kept, on the same storage and in the same form, whatever it holds."""
         return kept.object() is self.values[i] and kept.place == place_of(self.places, i)
 
-    def seen(self, i: int, lost: list[weakref.ref], digest: str = "") -> Seen:
+    def seen(self, i: int, lost: list[weakref.ref[Tensor]], digest: str = "") -> Seen:
         """A tensor, to be kept; `lost`: to which a reference to it is appended once it is gone."""
         value = self.values[i]
         storage = StorageWeakRef(value.untyped_storage()) if value.layout is torch.strided else None
@@ -125,7 +128,7 @@ class Whole:
     names: list[str]
     tensors: list[Seen]
     at: dict[int, int]
-    places: tuple[list, ...]
+    places: tuple[list[Any], ...]
     versions: list[int]
     samples: Samples
     sampled: list[bytes]
@@ -229,24 +232,26 @@ class Known:
         self.old: tuple[Whole, str] | None = None
         self.outcomes: OrderedDict[Hashable, tuple[str, bytes]] = OrderedDict()
         self.written: dict[int, Written] = {}
-        self.lost: list[weakref.ref] = []
+        self.lost: list[weakref.ref[Tensor]] = []
 
     @classmethod
     def of(cls, core: nn.Module) -> Known:
         """What is known of a model."""
-        found = core.__dict__.get(_KEPT)
-        return found if found is not None else core.__dict__.setdefault(_KEPT, cls())
+        found: Known | None = core.__dict__.get(_KEPT)
+        if found is None:
+            found = core.__dict__.setdefault(_KEPT, cls())
+        return found
 
     # of a copy nothing is known, and weak references cannot be pickled
     def __deepcopy__(self, memo: Any) -> Known:
         return Known()
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Known, ()
 
-    def learn(self, names: list[str], now: Look, hashed: Sequence[tuple[str, Tensor]], anew: bool) -> None:
-        """Keeps what is seen now of a model's weights, and the hash of some of them: those that are not what was kept
-        of them are read, all of them with `anew`.
+    def learn(self, names: list[str], now: Look, hashed: Sequence[tuple[str, Tensor]], anew: bool) -> Whole:
+        """Keeps what is seen now of a model's weights, and the hash of some of them, and gives both: those that are
+        not what was kept of them are read, all of them with `anew`.
 
         Raises: LoadError: a tensor has no values.
         """
@@ -262,6 +267,7 @@ class Known:
             if done is not None and done.version == seen.version and done.holds():
                 self.remember(done.key, (digest, seen.sample))
         self.tensors, self.whole = known, Whole.of(names, now, known, hashed)
+        return self.whole
 
     def settle(self, changed: Mapping[int, Seen]) -> None:
         """Tensors that were just written to, by id, of which it is known what they hold."""
@@ -296,7 +302,7 @@ def digests(named: Sequence[tuple[str, Tensor]]) -> list[str]:
 
 def _digest(name: str, value: Tensor) -> str:
     whole = hashlib.sha256(f"{tuple(value.shape)} {value.dtype}\n".encode())
-    whole.update(read(name, value))
+    whole.update(read(name, value).data)
     return whole.hexdigest()
 
 

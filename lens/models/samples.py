@@ -88,7 +88,8 @@ def _addresses(direct: list[tuple[int, int, int, int]]) -> Int64[np.ndarray, " b
     number = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
     values, widths = first[of] + step[of] * number, width[of]
     byte = np.arange(int(widths.sum())) - np.repeat(np.cumsum(widths) - widths, widths)
-    return np.repeat(values, widths) + byte
+    every: np.ndarray = np.repeat(values, widths) + byte
+    return every
 
 
 class _Memory:

@@ -123,20 +123,21 @@ def _frozen(value: Any, depth: int = 3) -> Any:
         return frozenset(v for v in value if type(v) in _SCALARS)
     if isinstance(value, Tensor):
         return _tensor_mark(value)
-    return value if kind.__eq__ is object.__eq__ else id(value)
+    equal: Any = kind.__eq__
+    return value if equal is object.__eq__ else id(value)
 
 
 def _moving(module: nn.Module) -> bool:
     return getattr(module, "rope_type", None) in _MOVING
 
 
-def _tensor_mark(value: Tensor) -> tuple:
+def _tensor_mark(value: Tensor) -> tuple[int, int]:
     return (
         value.data_ptr() if value.device.type != "meta" and value.layout is torch.strided else id(value)
     ), value._version
 
 
-def structure(hf: nn.Module) -> tuple[list, int]:
+def structure(hf: nn.Module) -> tuple[list[Any], int]:
     """What a check of the model depends on, weights' values aside, and how often weights were written to.
 
     Two lists are equal where nothing changed; they hold the modules themselves.
@@ -149,7 +150,7 @@ def structure(hf: nn.Module) -> tuple[list, int]:
     tree = Tree.of(hf)
     modules, kept = tree.modules, tree.attributes
     types_ = list(map(type, modules))
-    wrappers = {kind: kind.__module__.startswith(_WRAPPERS) for kind in dict.fromkeys(types_)}
+    wrappers: dict[Any, bool] = {kind: kind.__module__.startswith(_WRAPPERS) for kind in dict.fromkeys(types_)}
     out += modules
     add, configs = out.append, {}
     for i, (module, wrapper) in enumerate(zip(modules, map(wrappers.__getitem__, types_))):
@@ -200,9 +201,9 @@ class State:
         told: the content of it all, once asked for. writes: how often weights had been written to.
     """
 
-    mark: list
+    mark: list[Any]
     foreign: tuple[Foreign, ...]
-    verified: "OrderedDict[tuple, None]" = field(default_factory=OrderedDict)
+    verified: "OrderedDict[tuple[Any, ...], None]" = field(default_factory=OrderedDict)
     told: "Identity | None" = None
     writes: int = -1
 
@@ -210,7 +211,8 @@ class State:
     def of(cls, model: Any) -> "State":
         """The state of a model now: the same object as before where its structure is as it was."""
         hf = getattr(model, "original_model", model)
-        (mark, writes), found = structure(hf), hf.__dict__.get(_REMEMBERED)
+        mark, writes = structure(hf)
+        found: State | None = hf.__dict__.get(_REMEMBERED)
         if found is None or found.mark != mark:
             found = cls(mark, tuple(foreign(model)))
             hf.__dict__[_REMEMBERED] = found
@@ -221,7 +223,7 @@ class State:
                 del found.verified[key]
         return found
 
-    def remember(self, key: tuple) -> None:
+    def remember(self, key: tuple[Any, ...]) -> None:
         """Notes a text as verified; the oldest of 4096 is forgotten."""
         self.verified[key] = None
         if len(self.verified) > 4096:
@@ -414,7 +416,7 @@ def _contents(module: nn.Module) -> dict[str, Tensor]:
     return buffers
 
 
-_digests: "OrderedDict[tuple, str]" = OrderedDict()
+_digests: "OrderedDict[tuple[Any, ...], str]" = OrderedDict()
 
 
 def _buffer_digest(value: Tensor) -> str:
@@ -449,6 +451,7 @@ def _config(config: Any) -> dict[str, Any]:
 def _adapters(hf: nn.Module) -> list[str]:
     """Adapters in words: their names, on how many layers, with which scales."""
     found: dict[str, list[Any]] = {}
+    module: Any
     for _, module in plain_modules(hf):
         active = getattr(module, "active_adapters", None)
         if isinstance(getattr(module, "scaling", None), dict) and isinstance(active, list):

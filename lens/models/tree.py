@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter, itemgetter, methodcaller
+from typing import Any
 
 from torch import nn
 
@@ -79,8 +80,10 @@ class Tree:
         plan, values = self._parameters()
         return plan.plain, [values[i] for i in plan.sorted]
 
-    def _parameters(self) -> tuple[_Plan, list[nn.Parameter | None]]:
-        """All that stands in the modules, and which of it is a parameter of what name."""
+    def _parameters(self) -> tuple[_Plan, list[Any]]:
+        """All that stands in the modules, None where a parameter is absent, and which of it is a parameter of what
+        name.
+        """
         every = list(map(_parameters, self._own))
         sizes = list(map(len, every))
         plan = self._plan
@@ -114,7 +117,7 @@ class _Plan:
     sorted: list[int]
 
     @classmethod
-    def of(cls, sizes: list[int], keys: list[str], ids: list[int], full: list[str], values: list) -> _Plan:
+    def of(cls, sizes: list[int], keys: list[str], ids: list[int], full: list[str], values: list[Any]) -> _Plan:
         first: dict[int, int] = {}
         for i, value in enumerate(values):
             if value is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,10 @@ from .writes import Plain, Writes, writes_of
 
 #: Tokens of one call of a layer.
 CHUNK_TOKENS = 1024
+#: What a call of a layer costs beside its tokens, in tokens (measured at 576 dimensions: 20).
+ALONE = 20
+#: First positions that are told apart when rows are grouped by them.
+_STARTS = 64
 _PROBE = 9
 _CACHES = ("past_key_values", "layer_past", "past_key_value")
 
@@ -69,6 +74,30 @@ class Continued:
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class _Group:
+    """Rows that are run together, in the order in which they join.
+
+    Attributes:
+        order: the caller's numbers. join: the layer of each. start: the position that all begin at.
+        h: their streams, ``[rows, length - start, d_model]``. joined: how many are on their way.
+    """
+
+    order: list[int]
+    join: list[int]
+    start: int
+    h: Tensor
+    writes: dict[tuple[str, int], Writes]
+    joined: int = 0
+
+    def load(self, layer: int, stream: Float[Tensor, "length d_model"]) -> None:
+        """Takes the rows that join at a layer from the unedited run's stream before it."""
+        old = self.joined
+        while self.joined < len(self.join) and self.join[self.joined] <= layer:
+            self.joined += 1
+        self.h[old : self.joined] = stream[self.start :]
 
 
 class Layers:
@@ -153,44 +182,57 @@ class Layers:
         keep: Sequence[tuple[str, int]] = (),
         embedded: Float[Tensor, "length d_model"] | None = None,
     ) -> Recorded:
-        """Runs a prompt once and keeps what edited runs need, and the activations named; arguments as ``Hooks.record``.
-
-        Raises:
-            UnsupportedModel: a layer is called in a way that is not understood.
-        """
-        a = self.anatomy
-        calls: dict[int, dict[str, Any]] = {}
-        inputs: dict[int, Tensor] = {}
+        """One plain forward, and how it called each layer; arguments as ``Hooks.record``."""
+        calls: list[tuple[int, dict[str, Any]]] = []
 
         def look(layer):
             def before(_, args, kwargs):
                 given = {**dict(zip(self._names[layer], args)), **kwargs}
-                name = "hidden_states" if "hidden_states" in given else self._names[layer][0]
-                if layer in inputs:
-                    raise UnsupportedModel(f"model type {a.model_type!r} calls its layer {layer} more than once.")
-                inputs[layer], calls[layer] = given.pop(name), given
+                given.pop("hidden_states" if "hidden_states" in given else self._names[layer][0])
+                calls.append((layer, given))
 
             return before
 
-        with temporary(a.hf) as here:
-            for l, m in enumerate(a.layers):
+        with temporary(self.hf) as here:
+            for l, m in enumerate(self.anatomy.layers):
                 here.put(lambda: before_call(m, alone(look(l))).remove)
             run = self.whole.record(ids, keep, embedded)
-        if len(inputs) != a.n_layers:
-            raise UnsupportedModel(f"model type {a.model_type!r} does not call each of its layers once.")
-        made = Continued(calls=[calls[l] for l in range(a.n_layers)])
+        run.held["calls"] = calls
+        return run
+
+    @torch.no_grad()
+    def prepare(self, run: Recorded) -> None:
+        """What edited runs continue of a recorded one, made once: keys and values, by its layers one by one, which must
+        give its logits.
+
+        Raises:
+            UnsupportedModel: a layer is called in a way that is not understood.
+        """
+        if "prefix" in run.held:
+            return
+        a, calls = self.anatomy, run.held["calls"]
+        if [layer for layer, _ in calls] != list(range(a.n_layers)):
+            raise UnsupportedModel(
+                f"model type {a.model_type!r} does not call each of its layers once, in their order."
+            )
+        made = Continued(calls=[given for _, given in calls])
         run.held["prefix"] = made
         out = None
-        for l in range(a.n_layers):
-            cache = _Prefix()
-            out = self._layer(l, run.resid[l][None], run, 0, cache)
-            if cache.whole is None:
-                raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
-            made.keys.append(cache.whole[0]), made.values.append(cache.whole[1])
-        self._equal(
-            self.unembed(out[0, -1:]), run.logits[None], f"its layers one by one, on a text of {len(ids)} tokens,"
-        )
-        return run
+        try:
+            for l in range(a.n_layers):
+                cache = _Prefix()
+                out = self._layer(l, run.resid[l][None], run, 0, cache)
+                if cache.whole is None:
+                    raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
+                made.keys.append(cache.whole[0]), made.values.append(cache.whole[1])
+            self._equal(
+                self.unembed(out[0, -1:]),
+                run.logits[None],
+                f"its layers one by one, on a text of {len(run.ids)} tokens,",
+            )
+        except UnsupportedModel:
+            del run.held["prefix"]
+            raise
 
     def _layer(
         self, layer: int, x: Float[Tensor, "rows n d_model"], base: Recorded, start: int, cache: _Prefix
@@ -257,39 +299,44 @@ class Layers:
         """The final residual stream of every edited run at the positions read, and what was recorded; arguments as
         ``Hooks.run``.
 
-        Cost: each layer's weights once for all rows that have left the unedited run; per row the tokens from the first
-        one that any row changes.
+        Cost: per row the tokens from the first one on that it changes, or that a row near it does: rows that begin near
+        each other are run together, and each layer's weights are read once for all of these.
 
         Raises:
             Stopped: ``stop`` said so.
         """
+        self.prepare(base)
         a, length = self.anatomy, len(base.ids)
-        seen: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
-        if not rows:
-            return base.resid[-1].new_zeros(0, len(reads), a.d_model), seen, 0
         plain = [[self._at_first_block(e) if e.site.name == "embed" else e for e in edits] for edits in rows]
         first = [
             min((p for e in edits for p in indices(e.site.position, length, "position")), default=length)
             for edits in plain
         ]
-        start = min(min(first), min(reads))
+        first = [min(p, *reads) for p in first]
         join = [min((a.layer_of(e.site.name, e.site.layer)[1] for e in edits), default=a.n_layers) for edits in plain]
-        order = sorted(range(len(rows)), key=join.__getitem__)
-        writes = writes_of(a, [plain[i] for i in order], length, base=base, freeze=freeze, look=seen)
-        h = base.resid[0].new_empty(len(rows), length - start, a.d_model)
-        n = 0
+        # what is recorded begins at one position for all rows
+        apart = (
+            [list(range(len(rows)))] if record else _apart(first, [a.n_layers - l for l in join], length, a.n_layers)
+        )
+        seen: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
+        groups = []
+        for group in apart if rows else ():
+            order, start = sorted(group, key=join.__getitem__), min(first[r] for r in group)
+            writes = writes_of(a, [plain[r] for r in order], length, base=base, freeze=freeze, look=seen)
+            h = base.resid[0].new_empty(len(order), length - start, a.d_model)
+            groups.append(_Group(order, [join[r] for r in order], start, h, writes))
         for l in range(a.n_layers):
             if says_stop(stop):
                 raise Stopped(f"stopped before layer {l}")
-            old = n
-            while n < len(order) and join[order[n]] <= l:
-                n += 1
-            h[old:n] = base.resid[l][start:]
-            self._step(l, h, n, base, start, {s: w for (s, at), w in writes.items() if at == l})
-        h[n:] = base.resid[-1][start:]
-        out = torch.empty(len(rows), len(reads), a.d_model, dtype=h.dtype, device=h.device)
-        out[torch.tensor(order, device=h.device)] = h[:, [r - start for r in reads]]
-        return out, {key: {order[r]: x for r, x in found.items()} for key, found in seen.items()}, start
+            for group in groups:
+                group.load(l, base.resid[l])
+                self._step(l, group, base)
+        out = base.resid[-1].new_empty(len(rows), len(reads), a.d_model)
+        for group in groups:
+            group.load(a.n_layers, base.resid[-1])
+            out[torch.tensor(group.order, device=out.device)] = group.h[:, [r - group.start for r in reads]]
+        order = groups[0].order if groups else []
+        return out, {key: {order[r]: x for r, x in found.items()} for key, found in seen.items()}, min(first, default=0)
 
     def _at_first_block(self, edit: Edit) -> Edit:
         """An embedding copied from an aligned run is the first block's input copied: each token's comes from its
@@ -299,7 +346,9 @@ class Layers:
             raise UnsupportedModel("site 'embed' is served here for embeddings copied from another run only.")
         return Edit(Site("resid_pre", 0, position=edit.site.position), edit.op, edit.value)
 
-    def _step(self, layer: int, h: Tensor, n: int, base: Recorded, start: int, writes: dict[str, Writes]) -> None:
+    def _step(self, layer: int, group: _Group, base: Recorded) -> None:
+        h, start, n = group.h, group.start, group.joined
+        writes = {site: w for (site, at), w in group.writes.items() if at == layer}
         size, begin, made = max(1, CHUNK_TOKENS // h.shape[1]), 0, base.held["prefix"]
         while begin < n:
             part = range(begin, min(begin + size, n))
@@ -336,11 +385,9 @@ class Layers:
         ids = self._random_ids(length)
         try:
             with evaluating(self.hf), torch.no_grad():
-                self._equal(
-                    self.unembed(self.record(ids).resid[-1]),
-                    self.anatomy.forward(ids[None])[0],
-                    "its layers one by one",
-                )
+                run = self.record(ids)
+                self.prepare(run)
+                self._equal(self.unembed(run.resid[-1]), self.anatomy.forward(ids[None])[0], "its layers one by one")
                 self._try_site("resid_pre", ids)
         except UnsupportedModel:
             raise
@@ -388,3 +435,28 @@ class Layers:
                 f"model type {self.anatomy.model_type!r}: {what} differ{'s' if what.startswith('an') else ''} from its"
                 f" full forward by {gap:.2g} (relative)."
             )
+
+
+def _apart(first: Sequence[int], layers: Sequence[int], length: int, n_layers: int) -> list[list[int]]:
+    """Which rows are run together, so that what all compute costs least: each from its group's first position on
+    through its own ``layers``, and ``ALONE`` tokens a group and layer.
+    """
+    grain = -(-length // _STARTS)
+    starts = sorted({p // grain * grain for p in first})
+    weight = dict.fromkeys(starts, 0)
+    for p, n in zip(first, layers):
+        weight[p // grain * grain] += n
+    # the least cost of the rows that begin at the first so many starts, and where their last group begins
+    cost, begin = [0], [0]
+    for end in range(1, len(starts) + 1):
+        held, best = 0, (math.inf, 0)
+        for k in range(end - 1, -1, -1):
+            held += weight[starts[k]]
+            best = min(best, (cost[k] + ALONE * n_layers + (length - starts[k]) * held, k))
+        cost.append(best[0]), begin.append(best[1])
+    groups, end = [], len(starts)
+    while end:
+        span = range(starts[begin[end]], length + 1 if end == len(starts) else starts[end])
+        groups.append([r for r, p in enumerate(first) if p in span])
+        end = begin[end]
+    return groups

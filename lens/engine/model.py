@@ -200,9 +200,11 @@ class Model:
     def run_of(self, base: ForwardRuns, prompt: int, path: Layers | Hooks) -> Recorded:
         """A prompt's unedited run with what a path needs of it, made once."""
         run = base.own[prompt]
-        if path.name == "layers" and "prefix" not in run.held:
-            run = path.record(run.ids, list(run.kept), None if base.of_ids else run.embedded)
-            base.own[prompt] = run
+        if path.name == "layers":
+            if "calls" not in run.held:
+                run = path.record(run.ids, list(run.kept), None if base.of_ids else run.embedded)
+                base.own[prompt] = run
+            path.prepare(run)
         return run
 
     def note(self, path: str, why: str | None = None, *, edited: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Edited runs on stock layers against full forwards with hooks placed by hand, on random models of many types."""
 
 import functools
+import itertools
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import transformers as T
 
 from lens.engine.edits import Edit
 from lens.engine.errors import UnsupportedModel
-from lens.engine.layers import Layers
+from lens.engine.layers import Layers, _apart
 from lens.engine.model import Model
 from lens.engine.sites import Site
 from tests.models import tiny
@@ -203,6 +204,7 @@ def test_positions_before_the_first_change_are_not_computed_and_rows_join_at_the
     hf = model("gemma2")
     stock, ids = layers_of(hf, LENGTH), torch.arange(LENGTH)
     base = stock.record(ids)
+    stock.prepare(base)
     rows = [[Edit(Site("resid_pre", l, position=p), "add", torch.ones(32))] for l in (0, 2) for p in (9, 11, 12)]
     shapes = {}
     handles = [
@@ -215,6 +217,57 @@ def test_positions_before_the_first_change_are_not_computed_and_rows_join_at_the
     for handle in handles:
         handle.remove()
     assert shapes == {0: [(3, LENGTH - 9)], 1: [(3, LENGTH - 9)], 2: [(6, LENGTH - 9)]}
+
+
+def test_rows_that_begin_far_apart_are_run_apart_and_give_the_same_numbers(monkeypatch):
+    hf = model("starcoder2")
+    stock, ids = layers_of(hf, LENGTH), torch.arange(LENGTH)
+    base = stock.record(ids)
+    rows = [
+        [Edit(Site(site, l, position=p), "scale", scale=scale)]
+        for site in ("resid_pre", "z")
+        for l in range(3)
+        for p in (0, 3, 4, 9, 12)
+        for scale in (0.5, -1.0)
+    ]
+    calls, layer = [], Layers._layer
+    monkeypatch.setattr(
+        Layers, "_layer", lambda self, l, x, b, start, c: calls.append(start) or layer(self, l, x, b, start, c)
+    )
+    monkeypatch.setattr("lens.engine.layers.ALONE", 10**6)
+    want = stock.run(base, rows, [LENGTH - 2, LENGTH - 1])[0]
+    assert set(calls) == {0}
+    for alone, starts in ((0, {0, 3, 4, 9, 11}), (20, None)):  # the last but one token is read
+        calls.clear()
+        monkeypatch.setattr("lens.engine.layers.ALONE", alone)
+        got = stock.run(base, rows, [LENGTH - 2, LENGTH - 1])[0]
+        assert (got - want).abs().max() <= 1e-5 * want.abs().max()
+        assert starts is None or set(calls) == starts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_are_grouped_at_the_least_cost(seed, monkeypatch):
+    """Against every way of cutting the starts into groups."""
+    g = torch.Generator().manual_seed(seed)
+    first = torch.randint(0, 16, (40,), generator=g).tolist()
+    left = torch.randint(0, 4, (40,), generator=g).tolist()
+    monkeypatch.setattr("lens.engine.layers.ALONE", 2 + 3 * seed)
+
+    def cost(groups):
+        return sum(
+            (2 + 3 * seed) * 3 + (16 - min(first[r] for r in group)) * sum(left[r] for r in group) for group in groups
+        )
+
+    starts = sorted(set(first))[:8]
+    first = [min(p, starts[-1]) for p in first]
+    ways = []
+    for cuts in range(2 ** (len(starts) - 1)):
+        edges = [0, *[i + 1 for i in range(len(starts) - 1) if cuts >> i & 1], len(starts)]
+        parts = [set(starts[a:b]) for a, b in itertools.pairwise(edges)]
+        ways.append(cost([[r for r, p in enumerate(first) if p in part] for part in parts]))
+    found = _apart(first, left, 16, 3)
+    assert sorted(r for group in found for r in group) == list(range(40))
+    assert cost(found) == min(ways)
 
 
 def test_chunks_and_an_exhausted_memory_change_nothing(monkeypatch):
@@ -236,7 +289,7 @@ def test_chunks_and_an_exhausted_memory_change_nothing(monkeypatch):
 
     monkeypatch.setattr(Layers, "_layer", narrow)
     assert (stock.run(base, rows, [LENGTH - 1])[0] - want).abs().max() <= 1e-12
-    assert max(asked) == len(rows)
+    assert max(asked) > 4, "all rows of a group were tried at once"
 
 
 def test_the_model_is_left_as_it_was():

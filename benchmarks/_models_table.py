@@ -23,18 +23,21 @@ from .tables import say
 
 
 class Column(NamedTuple):
-    """A public method, and its parts in a model."""
+    """A public method, its parts in a model, and on how many draws of the weights rounding is judged: on fewer where
+    there are more numbers in one.
+    """
 
     title: str
     parts: Callable[[Case], list[Part]]
+    draws: int = 8
 
 
 #: Exact patching at each site.
-SITES = {site: Column(site, patching.patched(site)) for site in patching.SITES}
+SITES = {site: Column(site, patching.patched(site), 4) for site in patching.SITES}
 METHODS = {
-    "attribution": Column("attribution", patching.attribution),
-    "path_patch": Column("path patching", patching.paths),
-    "causal_trace": Column("causal trace", patching.trace),
+    "attribution": Column("attribution", patching.attribution, 4),
+    "path_patch": Column("path patching", patching.paths, 4),
+    "causal_trace": Column("causal trace", patching.trace, 4),
     "explain_cell": Column("explain_cell", patching.explained),
     "logit_lens": Column("logit lens", readouts.logit_lens),
     "attention": Column("attention", readouts.attention),
@@ -46,8 +49,8 @@ METHODS = {
     "vectors": Column("vectors", tasks.vectors),
     "steering": Column("steering, generation", additions.steered),
     "scoring": Column("scoring", readouts.scores),
-    "subspace": Column("subspace masks", weights.masks),
-    "curvature": Column("curvature", weights.curvature),
+    "subspace": Column("subspace masks", weights.masks, 2),
+    "curvature": Column("curvature", weights.curvature, 2),
 }
 COLUMNS = SITES | METHODS
 #: Rows of the quick run: a walk, post-norms, a type without a walk, experts, a hybrid.
@@ -110,7 +113,8 @@ def fill(rows: Sequence[str], columns: Sequence[str], *, first: bool = False) ->
         for variant in ROWS[row][:1] if first else ROWS[row]:
             cases = [Case(variant, seed) for seed in range(variant.draws)]
             for column in columns:
-                cells[column] += [(variant, judged(cases, part)) for part in COLUMNS[column].parts(cases[0])]
+                _, parts, draws = COLUMNS[column]
+                cells[column] += [(variant, judged(cases[:draws], part)) for part in parts(cases[0])]
         table[row] = {column: Cell(parts) for column, parts in cells.items()}
         said = {s: n for s in SAID if (n := sum(cell.count(s) for cell in table[row].values()))}
         counts = ", ".join(f"{n} {s}" for s, n in said.items())

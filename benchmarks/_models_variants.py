@@ -71,7 +71,7 @@ class Variant:
 
     @property
     def draws(self) -> int:
-        """How many models are drawn: rounding is judged over several."""
+        """How many models are drawn at most: rounding is judged over several."""
         return 1 if self.dtype == torch.float32 else 8
 
     @torch.no_grad()

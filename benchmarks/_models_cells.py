@@ -109,7 +109,7 @@ class Case:
         """What the package is given; never the reference's own model."""
         made = self.variant.build(seed=self.seed)
         if self.variant.form == "bridge":
-            return lens.models.wrap(made, word_tokenizer(), self.variant.row)
+            return lens.models.wrap(made, word_tokenizer(), f"tiny-{self.variant.row}")
         made.tokenizer = word_tokenizer()
         return made
 

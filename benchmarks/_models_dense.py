@@ -15,7 +15,6 @@ add = adder(DENSE)
 # -- the seven types of the walk ---------------------------------------------------------------------------------------
 add("llama", "", "Llama", llama(), **GROUPED)
 add("llama", "eager", "Llama", llama(), attention="eager", **GROUPED)
-add("llama", "bridge", "Llama", llama(), form="bridge", **GROUPED)
 add(
     "llama",
     "biases, wide heads, one kv head, tied",
@@ -63,7 +62,6 @@ add("olmo2", "", "Olmo2", post_norm(), **GROUPED)
 add("olmo2", "one kv head, eager", "Olmo2", post_norm(shared=1), attention="eager", **ONE)
 add("olmo3", "window", "Olmo3", post_norm(), **GROUPED, sliding_window=6)
 add("gpt2", "", "GPT2", gpt2(), **GPT2)
-add("gpt2", "bridge", "GPT2", gpt2(), form="bridge", **GPT2)
 add(
     "gpt2",
     "scaled by layer, eager",

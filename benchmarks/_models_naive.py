@@ -124,6 +124,8 @@ class Naive:
             return _on_output(self.module(module, layer), _heads(change, torch.as_tensor(table)))
         if site == "resid_mid":
             return self._middle(layer, change)
+        if site in ("router", "expert"):
+            return self._mixture(site, layer, change)
         if site.startswith("mixer:"):
             name = site.removeprefix("mixer:")
             return _on_output(self.module(name, layer), _times(change, where.mixers[name]))
@@ -153,6 +155,39 @@ class Naive:
         undo = [_on_output(first, begin) if first is not None else _on_input(self.blocks[layer], begin)]
         undo += [_on_output(self.module(name, layer), add(name)) for name in where.mixers]
         return lambda: [each() for each in undo] and None
+
+    def _mixture(self, site: str, layer: int, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+        """The weights of all experts, `[1, position, expert]`, or what each adds, `[1, position, expert, d_model]`: by
+        the experts' own module, once for each expert with its weights alone.
+        """
+        where = self.where.at(layer)
+        experts, times = self.module(where.experts, layer), where.mlp_times
+        own = type(experts).forward.__get__(experts)
+        if self.variant.row == "llama4_text":  # weights multiply what the experts read
+            if site == "router":
+                router = self.module(where.router, layer)
+                return router.register_forward_hook(lambda _, a, out: (change(out[0][None])[0], *out[1:])).remove
+
+            def spoken(x: Tensor) -> Tensor:
+                made = own(x)
+                by_token = made.unflatten(0, (self.model.config.num_local_experts, -1)).transpose(0, 1)
+                return change(by_token[None])[0].transpose(0, 1).flatten(0, 1).to(made.dtype)
+
+            return _forward(experts, spoken)
+
+        def alone(x: Tensor, *routing: Tensor, **named: Tensor) -> Tensor:
+            index, share = sorted([*routing, *named.values()], key=torch.is_floating_point)
+            count = experts.gate_up_proj.shape[0]
+            whole = share.new_zeros(len(x), count).scatter(1, index, share)
+            if site == "router":
+                whole = change(whole[None])[0].to(whole.dtype)
+            every = torch.arange(count)
+            parts = [own(x, torch.full_like(index[:, :1], e), whole[:, e : e + 1]) for e in every.tolist()]
+            added = torch.stack(parts, 1)
+            added = change(added[None] * times)[0] / times if site == "expert" else added
+            return added.sum(1).to(x.dtype)
+
+        return _forward(experts, alone)
 
     def stream_changes(self, layer: int) -> list[str]:
         """Names of all that is added to the stream by the mixers of a layer, as sites for `read`."""
@@ -288,6 +323,12 @@ class _Patterns(TorchFunctionMode):
         pattern = (scores.float() - scores.float().amax(-1, keepdim=True)).exp()
         pattern = (pattern / pattern.sum(-1, keepdim=True)).to(query.dtype)
         return self._changed(pattern) @ value
+
+
+def _forward(module: nn.Module, forward: Callable[..., Tensor]) -> Callable[[], None]:
+    """Puts another forward in a module's place."""
+    module.forward = forward
+    return lambda: module.__dict__.pop("forward", None) and None
 
 
 def _times(change: Callable[[Tensor], Tensor], factor: float) -> Callable[[Tensor], Tensor]:

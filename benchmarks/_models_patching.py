@@ -25,13 +25,29 @@ SITES = (
     "attn_out",
     "resid_mid",
     "neuron",
+    "router",
+    "expert",
     "mlp_out",
     "resid_post",
 )
 HEADED = ("q", "k", "v", "pattern", "z")
+#: Sites with an axis of experts.
+ROUTED = ("router", "expert")
 #: Positions that are patched: where the prompts differ, one after it, the last.
 POSITIONS = (DIFFERENT, 5, len(CLEAN) - 1)
-_ATTRIBUTED = ("embed", "resid_pre", "q", "pattern", "z", "attn_out", "resid_mid", "neuron", "mlp_out")
+_ATTRIBUTED = (
+    "embed",
+    "resid_pre",
+    "q",
+    "pattern",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "neuron",
+    "router",
+    "expert",
+    "mlp_out",
+)
 
 
 def difference(logits: Tensor) -> Tensor:
@@ -63,7 +79,9 @@ def pattern_of(source: Tensor, head: int) -> Callable[[Tensor], Tensor]:
 
 
 def n_heads(case: Case, site: str) -> int:
-    """Heads of a site."""
+    """Heads of a site, or experts."""
+    if site in ROUTED:
+        return len(case.naive.module(case.where.at(case.having(site)[0]).experts, case.having(site)[0]).gate_up_proj)
     where = case.where.at(case.having(site)[0])
     return len(where.z) if site in ("z", "pattern") else len(where.qkv[site][1])
 
@@ -92,8 +110,8 @@ def patched(site: str) -> Callable[[Case], list[Part]]:
 
 
 def _patch(case: Case, site: str, layers: Sequence[int], **options: Any) -> Ours:
-    over = ("layer", "head") if site in HEADED else ("layer", "position")
-    if site not in HEADED:
+    over = ("layer", "head" if site in HEADED else "expert" if site in ROUTED else "position")
+    if over[1] == "position":
         options["positions"] = list(POSITIONS)
     ds = lens.patch(case.model, case.pair, site, over, layers=list(layers), progress=False, **options)
     values = {
@@ -107,12 +125,12 @@ def _patch(case: Case, site: str, layers: Sequence[int], **options: Any) -> Ours
 def _cells(case: Case, naive: Naive, site: str, layers: Sequence[int]) -> Values:
     """One forward a cell."""
     clean, base = (difference(naive.logits(ids)) for ids in (CLEAN, CORRUPTED))
-    value = np.empty((len(layers), n_heads(case, site) if site in HEADED else len(POSITIONS)))
+    value = np.empty((len(layers), n_heads(case, site) if site in (*HEADED, *ROUTED) else len(POSITIONS)))
     for i, (layer, source) in enumerate(zip(layers, naive.read(CLEAN, [(site, layer) for layer in layers]))):
         for j in range(value.shape[1]):
             if site == "pattern":
                 change = pattern_of(source, j)
-            elif site in HEADED:
+            elif site in (*HEADED, *ROUTED):
                 change = copied(source, None, j)
             else:
                 change = copied(source, [POSITIONS[j]])
@@ -166,6 +184,8 @@ def _summed(product: Tensor, site: str) -> np.ndarray:
         return product.sum((-1, -2)).numpy()
     if site in HEADED:
         return product.sum((0, -1)).numpy()
+    if site in ROUTED:
+        return (product.sum(0) if site == "router" else product.sum((0, -1))).numpy()
     return product.sum(-1)[list(POSITIONS)].numpy()
 
 

@@ -51,11 +51,14 @@ def test_every_type_has_a_row_and_is_of_that_type():
 
 def test_every_method_on_a_few_types_is_exact_or_refused_by_name(quick):
     found = table.figures(quick)
-    assert not found["wrong"] and not found["failed"] and not found["weak"]
+    assert not found["wrong"] and not found["failed"] and not found["weak"], found
     assert found["models_max_rel_diff"] <= 1e-4
     assert all(cell.parts for cells in quick.values() for cell in cells.values())
-    # a walk serves every method of the types that it knows
-    assert all(cell.said == "exact" for cell in quick["gpt2"].values())
+    # a walk serves every method of the types that it knows, of what there is
+    assert {column for column, cell in quick["gpt2"].items() if cell.said != "exact"} == {"router", "expert"}
+    assert all(
+        cell.said in ("exact", "none") for row in ("gpt2", "gemma2", "qwen3_moe") for cell in quick[row].values()
+    )
 
 
 def test_what_a_type_has_not_is_told_from_what_is_refused(quick):
@@ -124,7 +127,9 @@ def test_rounding_is_judged_over_several_models():
     assert judged(cases, part._replace(ours=coarse)).said == "wrong"
 
 
-@pytest.mark.parametrize("row", ["llama", "gpt2", "bloom", "falcon", "mpt", "gemma2", "gpt_oss", "rwkv", "opt"])
+@pytest.mark.parametrize(
+    "row", ["llama", "gpt2", "bloom", "falcon", "mpt", "gemma2", "gpt_oss", "llama4_text", "rwkv", "opt"]
+)
 def test_the_reference_holds_together(row):
     """A place that is written down wrongly is seen: what is put back where it was read changes nothing, and what is
     taken away changes the logits.

@@ -59,7 +59,7 @@ def path_of(result: Any) -> tuple[str | None, str]:
     if result is None:
         return None, ""
     record = lens.record(result)
-    if isinstance(path := record.get("path"), Mapping):
+    if isinstance(path := record.get("engine"), Mapping):
         return path.get("name"), path.get("why") or ""
     return _ENGINES.get(record.get("engine")), ""
 

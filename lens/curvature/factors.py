@@ -102,7 +102,8 @@ def factors(
     last token of a row is left out.
 
     Args:
-        layers: "mlp", or glob patterns of plain layer names, see `lens.engine.linear.linears`.
+        layers: "mlp" (without the experts of Llama 4, which are given every token), or glob patterns of plain layer
+            names, see `lens.engine.linear.linears`.
         batches: token ids [rows, length], or a sequence of such (rows of one batch equally long). With `objective`: a
             sequence of whatever it takes.
         fisher: whose next tokens the loss is of: "true" draws them from the model (the Fisher matrix; as the paper
@@ -200,6 +201,9 @@ def prepared(
     if not isinstance(hf, nn.Module):
         raise CurvatureError(unfit("model", model, "a torch.nn.Module"))
     chosen = linears(hf, layers)
+    if layers == "mlp":
+        # given every token, times a weight that is zero for most: such moments are not of the tokens that they read
+        chosen = {name: l for name, l in chosen.items() if not l.sees_all} or chosen
     work = passes.token_batches(batches, rows) if objective is None else list(batches)
     if not work:
         raise CurvatureError("batches is empty; give at least one.")

@@ -67,6 +67,11 @@ class Linear:
     stack: str = ""
     _experts: Experts | None = None
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether it is an expert's matrix that is given every token, times a weight that is zero for most (Llama 4)."""
+        return self._experts is not None and self._experts.kind.sent
+
     def require_own(self) -> "Linear":
         """The layer itself.
 

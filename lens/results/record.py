@@ -94,7 +94,7 @@ def record_of(
     plain: slices, ranges and arrays become what JSON can hold.
 
     Args:
-        view: what computed it. ``path`` of the record says which path served, the slowest of those that did.
+        view: what computed it. ``engine`` of the record says which path served, the slowest of those that did.
         store: where the result is written region by region, if it is; then every weight is read for the hash.
         state: of the model, where the very call that is recorded has compared it (that of a `Decoder.of` in it); None:
             compared now.
@@ -115,7 +115,7 @@ def record_of(
     return {
         "kind": kind,
         "status": status,
-        "path": view.served(),
+        "engine": view.served(),
         "seed": seed,
         "call": {k: plain(v) for k, v in call.items()},
         "model": {

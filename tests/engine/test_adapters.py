@@ -188,7 +188,7 @@ def test_a_sweep_sees_an_adapter_that_was_trained_after_the_first(kind):
     found = lens.patch(model, PAIR, "resid_pre", progress=False)
     assert (
         float(found.clean) == pytest.approx(difference(model), abs=1e-4)
-        and lens.record(found)["path"]["name"] == "walk"
+        and lens.record(found)["engine"]["name"] == "walk"
     )
     assert sums(direct_logit_attribution(model, PAIR)) == pytest.approx(difference(model), abs=1e-4)
 
@@ -348,7 +348,7 @@ def test_wrappers_that_do_more_than_their_layers_are_not_walked():
         found = lens.patch(begins, PAIR, "resid_pre", progress=False)
     assert (
         float(found.clean) == pytest.approx(difference(begins), abs=1e-5)
-        and lens.record(found)["path"]["name"] == "hooks"
+        and lens.record(found)["engine"]["name"] == "hooks"
     )
     for kind in ("llama", "gpt2"):
         virtual = adapted(kind, peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"))

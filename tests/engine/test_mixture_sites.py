@@ -190,7 +190,7 @@ def test_a_grid_over_layers_and_experts(kind, site, direction):
                     want = metric(plain(base).logits)
                 assert abs(float(told) - want) <= 1e-4 * float(scale.abs().max())
     assert float(abs(table.effect).max()) > 1e-3
-    path = lens.results.dataset.provenance(table)["path"]["name"]
+    path = lens.results.dataset.provenance(table)["engine"]["name"]
     assert path == ("walk" if kind in ("mixtral", "qwen3_moe", "olmoe", "gpt_oss") else "layers")
 
 

@@ -65,7 +65,7 @@ def patched(monkeypatch, engine, *args, **kwargs):
             ds = lens.patch(*args, **kwargs)
     finally:
         forget(args[0])
-    assert lens.record(ds)["path"]["name"] == engine
+    assert lens.record(ds)["engine"]["name"] == engine
     return ds
 
 
@@ -100,7 +100,7 @@ def assert_same(ds, fast):
 )
 def test_both_ways_give_what_the_fast_path_gives(engine, site, options, llama, monkeypatch):
     fast = lens.patch(llama, PAIR, site, **options)
-    assert lens.record(fast)["path"]["name"] == "walk"
+    assert lens.record(fast)["engine"]["name"] == "walk"
     assert_same(patched(monkeypatch, engine, llama, PAIR, site, **options), fast)
 
 
@@ -129,7 +129,7 @@ def test_patterns_go_by_full_forwards(llama, monkeypatch):
     with pytest.warns(UserWarning, match="full forwards with hooks.*refused by the test.*patterns"):
         ds = lens.patch(llama, PAIR, "pattern", ("layer", "head"))
     forget(llama)
-    assert lens.record(ds)["path"]["name"] == "hooks"
+    assert lens.record(ds)["engine"]["name"] == "hooks"
     assert_same(ds, fast)
 
 
@@ -155,7 +155,7 @@ def test_a_model_type_that_the_fast_path_does_not_know():
         lens.patch(model, PAIR, "resid_post")
     assert len(told) == 1, "said once a model"
     record = lens.record(ds)
-    assert record["path"]["name"] == "layers" and record["status"] == "complete"
+    assert record["engine"]["name"] == "layers" and record["status"] == "complete"
     assert [t.strip() for t in ds.token_clean.values.tolist()] == PAIR.clean.split()
     clean, corrupted = (torch.tensor([int(w[1:]) for w in text.split()]) for text in (PAIR.clean, PAIR.corrupted))
     with torch.no_grad():
@@ -220,9 +220,9 @@ def test_a_prompt_beyond_a_sliding_window_on_the_stock_layers(monkeypatch):
     model = with_tokenizer(T.Starcoder2ForCausalLM(config).eval().requires_grad_(False))
     words = [f"w{i}" for i in range(20, 34)]
     long = Pair(" ".join(words), corrupted=" ".join([*words[:6], "w90", *words[7:]]), answer=" w11", foil=" w12")
-    assert lens.record(lens.patch(model, PAIR, "resid_pre"))["path"]["name"] == "layers"
+    assert lens.record(lens.patch(model, PAIR, "resid_pre"))["engine"]["name"] == "layers"
     ds = lens.patch(model, long, "z", ("layer", "head"))
-    assert lens.record(ds)["path"]["name"] == "layers"
+    assert lens.record(ds)["engine"]["name"] == "layers"
     assert_same(patched(monkeypatch, "hooks", model, long, "z", ("layer", "head")), ds)
     too_long = Pair(" ".join(words * 3), corrupted=" ".join(["w90", *(words * 3)[1:]]), answer=" w11", foil=" w12")
     with pytest.raises(lens.Error, match="42 tokens.*32 positions"):
@@ -323,7 +323,7 @@ def test_an_error_in_the_users_metric_names_it_and_leaves_no_hook(llama, monkeyp
 
 def test_the_record_is_json(llama, monkeypatch):
     ds = patched(monkeypatch, "hooks", llama, PAIR, "resid_pre", layers=slice(0, 2))
-    assert json.loads(ds.attrs["mnemoscope"])["path"]["name"] == "hooks"
+    assert json.loads(ds.attrs["mnemoscope"])["engine"]["name"] == "hooks"
 
 
 @pytest.mark.parametrize(

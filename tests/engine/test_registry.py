@@ -112,7 +112,7 @@ def test_its_patches_are_those_of_hooks_by_hand(own, site, module, part, into):
         for position in (3, 4):
             want = by_hand(layer, module, position, part, into)
             assert abs(float(seen.sel(layer=layer, position=position)) - want) < 1e-4
-    assert lens.record(lens.patch(own, PAIR, progress=False))["path"]["name"] == "hooks"
+    assert lens.record(lens.patch(own, PAIR, progress=False))["engine"]["name"] == "hooks"
 
 
 def test_readouts_and_the_table_of_sites(own):

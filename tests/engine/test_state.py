@@ -64,7 +64,7 @@ def test_the_unedited_value_is_the_models_own_with_a_hook_whose_strength_changes
     for now in (0.0, 1.5, -3.0):
         strength["now"] = now
         result = patched(model)
-        assert lens.record(result)["path"]["name"] == "hooks"
+        assert lens.record(result)["engine"]["name"] == "hooks"
         assert abs(float(result.clean) - own(model)) < 1e-4
     assert "hook" in lens.record(result)["model"]["unusual"][0]
 
@@ -134,7 +134,7 @@ def test_a_persons_hook_is_part_of_every_methods_numbers(call):
     for name, value in want.data_vars.items():
         if value.dtype.kind == "f":
             np.testing.assert_allclose(seen[name], value, rtol=1e-3, atol=1e-4)
-    assert lens.record(seen)["path"]["name"] == "hooks"
+    assert lens.record(seen)["engine"]["name"] == "hooks"
 
 
 def test_a_text_on_which_the_model_does_something_else_goes_the_slow_way():

@@ -345,4 +345,4 @@ def test_recovery_without_the_fast_walk_is_the_same(recovery, monkeypatch):
     monkeypatch.delitem(model.__dict__, "_mnemoscope_model", raising=False)
     with pytest.warns(UserWarning, match="own layers.*unknown blocks"):
         slow = recover(model, probe, old, new, strengths=(1.0, 2.0), randoms=1)
-    assert slow.correct.equals(found.correct) and lens.record(slow)["path"]["name"] == "layers"
+    assert slow.correct.equals(found.correct) and lens.record(slow)["engine"]["name"] == "layers"

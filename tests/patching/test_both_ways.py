@@ -86,7 +86,7 @@ def test_cells_before_the_first_difference_are_run(kind, direction):
     assert np.abs(want[:, :3]).max() > 0.05, "positions before the first difference matter here"
     got = lens.patch(make(kind), PAIR, "resid_pre", direction=direction, progress=False)
     np.testing.assert_allclose(got.effect.values, want, atol=1e-4)
-    assert lens.record(got)["path"]["name"] == "hooks"
+    assert lens.record(got)["engine"]["name"] == "hooks"
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "llama"])

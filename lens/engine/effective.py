@@ -36,8 +36,8 @@ def is_conv1d(module: Any) -> bool:
     return type(module).__name__ == "Conv1D" and getattr(module, "weight", None) is not None and module.weight.ndim == 2
 
 
-def innermost(module: nn.Module) -> nn.Module:
-    """The layer that lies under its adapters: what has the shape, not what is applied."""
+def innermost(module: nn.Module) -> Any:
+    """The layer that lies under its adapters, of whatever class: what has the shape, not what is applied."""
     while (
         inner := next((found for n in _INNER if isinstance(found := getattr(module, n, None), nn.Module)), None)
     ) is not None:
@@ -68,7 +68,8 @@ def shape(module: nn.Module) -> tuple[int, int]:
         return base.weight.shape[1], base.weight.shape[0]
     if isinstance(getattr(base, "in_features", None), int):
         return base.out_features, base.in_features
-    return tuple(base.weight.shape)
+    d_out, d_in = base.weight.shape
+    return d_out, d_in
 
 
 @torch.no_grad()
@@ -95,7 +96,7 @@ def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out i
     return weight, bias[0] if bool(bias.any()) else None
 
 
-def linear_map(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, " out"] | None]:
+def linear_map(module: Any, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, " out"] | None]:
     """Weight ``[d_out, d_in]`` and bias that a linear layer applies now: the parameters themselves (or a view) of a
     plain layer, else as ``probed``.
 
@@ -107,22 +108,26 @@ def linear_map(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "o
 
 
 @torch.no_grad()
-def linear_bias(module: nn.Module) -> Float[Tensor, " out"] | None:
+def linear_bias(module: Any) -> Float[Tensor, " out"] | None:
     """The bias that a linear layer applies now: its output for an input of zeros."""
+    bias: Tensor | None
     if is_plain(module):
-        return module.bias
+        bias = module.bias
+        return bias
     call, like, _ = _caller(module)
     bias = call(like.new_zeros(1, shape(module)[1]))[0]
     return bias if bool(bias.any()) else None
 
 
 @torch.no_grad()
-def table(module: nn.Module) -> Float[Tensor, "tokens d_model"]:
+def table(module: Any) -> Float[Tensor, "tokens d_model"]:
     """The rows that an embedding looks up now: its parameter where it is a plain one, else its own answer for every
     token.
     """
+    weight: Tensor
     if is_plain(module):
-        return module.weight
+        weight = module.weight
+        return weight
     weight = innermost(module).weight
     return torch.cat([module(ids) for ids in torch.arange(len(weight), device=weight.device).split(4096)])
 
@@ -168,7 +173,7 @@ def norm_map(
     )
 
 
-def _exactly(base: nn.Module, weight: Tensor, bias: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+def _exactly(base: Any, weight: Tensor, bias: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """The parameters themselves where what was told is one of them, or one more than it, to rounding."""
     parameter, own = base.weight.to(weight), getattr(base, "bias", None)
     own = own.to(bias) if isinstance(own, Tensor) else torch.zeros_like(bias)
@@ -214,7 +219,8 @@ def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, floa
         single = {n: values[n].float() for n in half}
 
         def call(x: Tensor) -> Tensor:
-            return torch.func.functional_call(module, single, (x,)).float()
+            out: Tensor = torch.func.functional_call(module, single, (x,))
+            return out.float()
 
         return call, torch.empty(0, dtype=torch.float32, device=device), 1e-4
     return module, torch.empty(0, dtype=values[half[0]].dtype, device=device), 5e-2

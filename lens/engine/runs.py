@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 _ALWAYS = ("embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "v")
 
 #: A site that a run can keep.
-Kept = Literal[SITES]
+if TYPE_CHECKING:
+    Kept = str
+else:
+    Kept = Literal[SITES]
 #: The view that runs are made with, of whatever model a person gives: one function, put here by `lens.engine.model`.
 opened: list[Callable[[Any], "Model"]] = []
 
@@ -44,7 +47,8 @@ class Source(Activations):
     @property
     def start(self) -> int:
         """The prompt's first token among those of all prompts."""
-        return self.runs.starts[self.prompt]
+        start: int = self.runs.starts[self.prompt]
+        return start
 
 
 class Runs(Activations):
@@ -64,6 +68,8 @@ class Runs(Activations):
     >>> run.get("z", 3).shape                                 # doctest: +SKIP
     torch.Size([16, 9, 64])
     """
+
+    embedded: Tensor
 
     def __init__(self, decoder: Any, ids: Sequence[Int[Tensor, " length"]], keep: Iterable[str]):
         self.decoder, self.ids = decoder, [torch.as_tensor(i, device=decoder.device).reshape(-1) for i in ids]
@@ -91,7 +97,6 @@ class Runs(Activations):
         self.offset = (total.cumsum(0) - total).to(decoder.device)
         self.prompt = torch.repeat_interleave(torch.arange(len(ids)), total).to(decoder.device)
         self.position = torch.cat([torch.arange(n) for n in self.lengths]).to(decoder.device)
-        self.embedded: Tensor | None = None
         self.of_ids = True
         self.resid: list[Tensor] = []
         self.starts = self.offset.tolist()
@@ -192,8 +197,8 @@ class Runs(Activations):
     def _fork(self, ids: Sequence[Tensor], embed: Tensor | None, keep: Iterable[str]) -> Runs:
         raise NotImplementedError
 
-    def _aligned(self, other: Runs, embed: Tensor | None) -> Runs:
-        """``other``, if it can be a fork of these runs.
+    def _aligned(self, other: Runs, embed: Tensor | None) -> None:
+        """Prepares ``other`` as a fork of these runs, where it can be one.
 
         Raises:
             RunError: other lengths, a site that these runs did not keep, embeddings of another shape.
@@ -209,7 +214,6 @@ class Runs(Activations):
             raise RunError(f"keep={sorted(missing)} is not kept by the base run; record it with keep={other.keep}.")
         if embed is not None and embed.shape != self.embedded.shape:
             raise RunError(unfit("embed", embed, f"one row a token, shape {tuple(self.embedded.shape)}"))
-        return other
 
     @door(SiteError)
     def get(self, site: str, layer: Index) -> Tensor:

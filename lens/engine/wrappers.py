@@ -18,8 +18,11 @@ _LEVELS = r"\.?(_original_component|original_component|_orig_mod|base_layer|orig
 
 def base_of(model: Any) -> nn.Module:
     """The module whose layers are named: out of a bridge and of a peft wrapper."""
-    core = getattr(model, "original_model", model)
-    return core.get_base_model() if hasattr(core, "get_base_model") and hasattr(core, "peft_config") else core
+    core: Any = getattr(model, "original_model", model)
+    base: nn.Module = (
+        core.get_base_model() if hasattr(core, "get_base_model") and hasattr(core, "peft_config") else core
+    )
+    return base
 
 
 def plain_name(name: str) -> str:
@@ -28,7 +31,7 @@ def plain_name(name: str) -> str:
 
 
 def walked(
-    module: nn.Module, name: str = "", adapter: str = "", seen: set[int] | None = None
+    module: Any, name: str = "", adapter: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, nn.Module, str]]:
     """The modules with their names, and the adapter that is in force around each; an adapter's own parts, and copies
     that do not run, are left out.
@@ -48,7 +51,7 @@ def walked(
         yield from walked(part, f"{name}.{child}" if name else child, adapter, seen)
 
 
-def _in_force(layer: nn.Module) -> str:
+def _in_force(layer: Any) -> str:
     """The kind of adapter that a layer with a `base_layer` applies at present, or "": merged, switched off, or none of
     its adapters active.
     """
@@ -64,7 +67,7 @@ def _in_force(layer: nn.Module) -> str:
     return ".".join([*kind, type(layer).__name__])
 
 
-def _running_copy(wrapper: nn.Module) -> tuple[str, nn.Module]:
+def _running_copy(wrapper: Any) -> tuple[str, nn.Module]:
     """Which of the copies of a layer that is trained whole runs at present, and its place in the wrapper."""
     copies, active = getattr(wrapper, "modules_to_save", None), getattr(wrapper, "active_adapters", None) or [None]
     if copies is None or getattr(wrapper, "disable_adapters", False) is True or active[0] not in copies:

@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 _ONE_MORE = ("GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm")
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The Hugging Face module inside a TransformerLens bridge component, or the module itself."""
+def unwrapped(module: Any) -> Any:
+    """The Hugging Face module inside a TransformerLens bridge component, or the module itself.
+
+    It is of whatever class its library has for it; what is read of it is found by name.
+    """
     while isinstance(getattr(module, "original_component", None), nn.Module):
         module = module.original_component
     return module
 
 
-def part_of(module: nn.Module, name: str) -> nn.Module | None:
+def part_of(module: nn.Module, name: str) -> Any:
     """A submodule by name, out of its wrappers; None where there is none."""
     part = getattr(unwrapped(module), name, None)
     return unwrapped(part) if isinstance(part, nn.Module) else None
@@ -61,7 +64,7 @@ class Norm:
     module.
     """
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: Any):
         self.module = module
         weight, kind = getattr(module, "weight", None), type(module).__name__
         self.one_more = kind in _ONE_MORE
@@ -72,19 +75,22 @@ class Norm:
     @property
     def width(self) -> int:
         """Of what is normed, the last axis of `x`."""
-        return innermost(self.module).weight.shape[-1]
+        weight: Tensor = innermost(self.module).weight
+        return weight.shape[-1]
 
     def __call__(self, x: Tensor) -> Tensor:
         """The normed stream, [..., width]."""
         if not self.rms:
-            return self.module(x)
+            normed: Tensor = self.module(x)
+            return normed
         # the norm's square over the width is the mean square, without writing the squares out
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         square = size.square_() if not x.requires_grad else size.square()
         scale = square.div(x.shape[-1]).add(getattr(self.module, self.epsilon)).rsqrt()
         scaled = x * scale
         weight = 1 + self.module.weight if self.one_more else self.module.weight
-        return scaled * weight if scaled.requires_grad else scaled.mul_(weight)
+        out: Tensor = scaled * weight if scaled.requires_grad else scaled.mul_(weight)
+        return out
 
 
 class Block:
@@ -94,7 +100,6 @@ class Block:
         window: how many of the last tokens a query sees, itself among them; None: all of them.
         table: which of the model's rotary tables turns its queries and keys; see ``Decoder.rope``.
         cap: the bound that attention scores are bent to by a tanh, or None.
-        sinks: a score of each query head that takes part in the softmax and belongs to no token, or None.
         experts: the mixture of experts in the MLP's place, or None.
         d_mlp: neurons of the MLP; None for a mixture of experts.
     """
@@ -104,8 +109,15 @@ class Block:
     window: int | None = None
     table: str | None = None
     cap: float | None = None
-    sinks: Float[Tensor, " n_heads"] | None = None
     experts: Experts | None = None
+    norm_attn: Callable[[Tensor], Tensor]
+    norm_mlp: Callable[[Tensor], Tensor]
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
+    post_attn: Norm | None = None
+    post_mlp: Norm | None = None
+    d_head: int
+    scaling: float
     _names = dict(attn="self_attn", mlp="mlp", norm_attn="input_layernorm", norm_mlp="post_attention_layernorm")
 
     def __init__(self, layer: nn.Module, config: Any):
@@ -114,11 +126,15 @@ class Block:
         if changed := next((m for m in (layer, self.attn, self.mlp) if type(m).__module__.startswith("peft.")), None):
             raise UnsupportedModel(f"its {type(changed).__name__} stands in the place of a whole attention or MLP.")
         self.config, self.scaling = config, self.attn.scaling
-        self.q_norm = self.k_norm = self.post_attn = self.post_mlp = None
         self._norms(layer)
         self._attention()
         self._feed_forward()
-        self.d_mlp = None if self.experts is not None else shape(self.down_proj)[1]
+        self.d_mlp: int | None = None if self.experts is not None else shape(self.down_proj)[1]
+
+    @property
+    def sinks(self) -> Float[Tensor, " n_heads"] | None:
+        """A score of each query head that takes part in the softmax and belongs to no token, or None."""
+        return None
 
     def _norms(self, layer: nn.Module) -> None:
         self.norm_attn = Norm(part_of(layer, self._names["norm_attn"]))
@@ -162,7 +178,8 @@ class Block:
 
     def q(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_heads d_head"]:
         """The queries of normed inputs, before their norm and rotation."""
-        return self.q_proj(x).view(len(x), -1, self.d_head)
+        q: Tensor = self.q_proj(x)
+        return q.view(len(x), -1, self.d_head)
 
     def kv(self, x: Float[Tensor, "n d_model"]) -> tuple[Tensor, Tensor]:
         """The keys and values of normed inputs, [n, n_kv_heads, d_head] each."""
@@ -181,12 +198,12 @@ class Block:
     def placed_q(self, q: Tensor, cos: Tensor | None, sin: Tensor | None) -> Tensor:
         """Queries as they meet the keys: normalised where the model does so, and rotated."""
         q = self.normed(q, self.q_norm)
-        return rotate(q, cos, sin) if self.rotary else q
+        return q if cos is None or sin is None or not self.rotary else rotate(q, cos, sin)
 
     def placed_k(self, k: Tensor, cos: Tensor | None, sin: Tensor | None) -> Tensor:
         """Keys, normed where the block norms them and rotated to their positions."""
         k = self.normed(k, self.k_norm)
-        return rotate(k, cos, sin) if self.rotary else k
+        return k if cos is None or sin is None or not self.rotary else rotate(k, cos, sin)
 
     def placed_v(self, v: Tensor) -> Tensor:
         """Values as they are added up."""
@@ -198,7 +215,7 @@ class Block:
 
     def out(self, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n d_model"]:
         """What the heads' `z` add to the stream."""
-        y = self.o_proj(z.reshape(len(z), -1))
+        y: Tensor = self.o_proj(z.reshape(len(z), -1))
         return y if self.post_attn is None else self.post_attn(y)
 
     def hidden(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_mlp"]:
@@ -207,7 +224,7 @@ class Block:
 
     def down(self, hidden: Float[Tensor, "n d_mlp"]) -> Float[Tensor, "n d_model"]:
         """What the neurons add to the stream."""
-        y = self.down_proj(hidden)
+        y: Tensor = self.down_proj(hidden)
         return y if self.post_mlp is None else self.post_mlp(y)
 
     def feed(self, x: Float[Tensor, "n d_model"], tap: Callable[[str, Tensor], Tensor]) -> Float[Tensor, "n d_model"]:
@@ -224,7 +241,7 @@ class Block:
 
         Raises: LayerError: under an adapter that applies no fixed weight.
         """
-        weight = linear_map(self.o_proj, "attention output")[0].T
+        weight: Tensor = linear_map(self.o_proj, "attention output")[0].T
         return rearrange(weight, "(n_heads d_head) d_model -> n_heads d_head d_model", d_head=self.d_head)
 
     def output_bias(self) -> Float[Tensor, " d_model"] | None:
@@ -244,11 +261,15 @@ class Block:
         return linear_map(self.v_proj, "values")[0]
 
 
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
 class PostNormBlock(Block):
     """OLMo 2 and 3: no norm before attention and MLP, one after each."""
 
-    def _norms(self, layer):
-        self.norm_attn = self.norm_mlp = lambda x: x
+    def _norms(self, layer: nn.Module) -> None:
+        self.norm_attn = self.norm_mlp = _as_it_is
         self.post_attn = Norm(part_of(layer, "post_attention_layernorm"))
         self.post_mlp = Norm(part_of(layer, "post_feedforward_layernorm"))
 
@@ -256,6 +277,6 @@ class PostNormBlock(Block):
 class SomeRotaryBlock(Block):
     """SmolLM 3: some layers turn neither queries nor keys."""
 
-    def _attention(self):
+    def _attention(self) -> None:
         super()._attention()
         self.rotary = bool(self.attn.use_rope)

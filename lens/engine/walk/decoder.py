@@ -96,10 +96,21 @@ class Decoder:
     logits are bent to, or None), ``device``, ``dtype``, ``model_type``.
     """
 
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    max_length: int | None
+    cap: float | None
+    state: State
+
     def __init__(self, model: Any):
-        hf = without_wrapper(getattr(model, "original_model", model))
-        config = getattr(hf, "config", None)
-        self.model_type = getattr(config, "model_type", type(hf).__name__)
+        hf: Any = without_wrapper(getattr(model, "original_model", model))
+        config: Any = getattr(hf, "config", None)
+        self.model_type: str = getattr(config, "model_type", type(hf).__name__)
         if self.model_type not in FAMILIES:
             raise UnsupportedModel(f"model type {self.model_type!r} is not one of {', '.join(FAMILIES)}.")
         family = FAMILIES[self.model_type]
@@ -119,23 +130,26 @@ class Decoder:
         self.n_heads, self.d_head = config.num_attention_heads, self.blocks[0].d_head
         self.n_kv_heads = getattr(config, "num_key_value_heads", None) or self.n_heads
         self.d_vocab = self.head.weight.shape[0]
-        self.d_mlp = max(b.d_mlp or b.experts.top_k * b.experts.d_expert for b in self.blocks)
+        self.d_mlp = max(
+            b.d_mlp or (0 if b.experts is None else b.experts.top_k * b.experts.d_expert) for b in self.blocks
+        )
         self.max_length = getattr(config, "max_position_embeddings", None)
         self.cap = config.final_logit_softcapping if family.capped else None
         self._tables: dict[str | None, tuple[Tensor, Tensor]] = {}
         #: numbers of the edits of weights in force when the hash was looked up, and the hash
         self._content: tuple[tuple[int, ...], str] = (), ""
-        self.state: State | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the embedding is, and so the walk."""
-        return self.embedding.weight.device
+        device: torch.device = self.embedding.weight.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the embedding, and so of the residual stream."""
-        return self.embedding.weight.dtype
+        dtype: torch.dtype = self.embedding.weight.dtype
+        return dtype
 
     @classmethod
     def of(cls, model: Any) -> "Decoder":
@@ -153,7 +167,8 @@ class Decoder:
                 "model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block"
                 " first."
             )
-        state, found = State.of(model), key.__dict__.get(_REMEMBERED)
+        state = State.of(model)
+        found: Decoder | None = key.__dict__.get(_REMEMBERED)
         if state.foreign:
             raise UnsupportedModel(
                 f"{getattr(getattr(key, 'config', None), 'model_type', type(key).__name__)}: {state.refusal()}"
@@ -198,7 +213,7 @@ class Decoder:
         theirs = reference(ids[None]).logits[0].to(ours.dtype)
         if not torch.isfinite(theirs).all():
             raise self._not_finite(f"its logits are not finite on a probe of {length} tokens")
-        gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
+        gap: float = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
         # some paths read weights where the model calls modules; an adapter on such a module must not be passed over
         x = self.blocks[0].norm_attn(self.embed(ids))
         for block in self.blocks:
@@ -244,13 +259,13 @@ class Decoder:
         Raises:
             UnsupportedModel: they differ; the caller takes a slower path.
         """
-        fresh: dict[tuple, tuple[Tensor, Tensor]] = {}
+        fresh: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
         weights = self._edited_content()
         for held, text, last in zip(torch.cat(list(ids)).cpu().split([len(text) for text in ids]), ids, resid):
             key = (len(text), hash(held.numpy().tobytes()), *weights)
             if key not in self.state.verified:
                 fresh[key] = text, last
-        new: dict[int, list[tuple[tuple, Tensor, Tensor]]] = {}
+        new: dict[int, list[tuple[tuple[Any, ...], Tensor, Tensor]]] = {}
         for key, (text, last) in fresh.items():
             new.setdefault(len(text), []).append((key, text, last))
         if not new:
@@ -325,7 +340,8 @@ class Decoder:
 
     def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """Token embeddings, without positions."""
-        return self.embedding(ids)
+        embedded: Tensor = self.embedding(ids)
+        return embedded
 
     def place(self, embedded: Float[Tensor, "n d_model"], position: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """The first residual stream: the embeddings, plus learned positions where the model has them."""

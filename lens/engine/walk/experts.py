@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..effective import innermost
-from .blocks import Block, gated, part_of, unwrapped
+from .blocks import Block, Norm, gated, part_of, unwrapped
 from .forward import asks
 
 
@@ -37,11 +37,12 @@ class Experts:
         self.n_experts, self.top_k = inner.num_experts, inner.top_k
         self._read(innermost(self.module))
 
-    def _read(self, module: nn.Module) -> None:
+    def _read(self, module: Any) -> None:
         self.act, self.d_expert = unwrapped(module.act_fn), module.down_proj.shape[-1]
 
     def route(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_experts"]:
         """The weights by which a token's experts are added; zero for those that it does not reach."""
+        weights: Tensor
         _, weights, chosen = self.router(x)
         return weights.new_zeros(len(x), self.n_experts).scatter(1, chosen, weights)
 
@@ -70,12 +71,14 @@ class Experts:
         """The weights of all experts, looked up once a call: under an edit in force that may cost something."""
         return self.module.gate_up_proj, self.module.down_proj
 
-    def _one(self, x: Float[Tensor, "n d_model"], gate_up: Tensor, down: Tensor) -> Float[Tensor, "n d_model"]:
+    def _one(self, x: Float[Tensor, "n d_model"], *parameters: Tensor) -> Float[Tensor, "n d_model"]:
+        gate_up, down = parameters
         return F.linear(gated(self.act, *F.linear(x, gate_up).chunk(2, -1)), down)
 
     def _called(self, x: Float[Tensor, "n d_model"], expert: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """What the model's own module makes of tokens by one expert each."""
-        return self.module(x, expert[:, None], x.new_ones(len(x), 1))
+        made: Tensor = self.module(x, expert[:, None], x.new_ones(len(x), 1))
+        return made
 
     @torch.no_grad()
     def gap(self, x: Float[Tensor, "n d_model"]) -> float:
@@ -123,14 +126,15 @@ class GptOssExperts(Experts):
 
     router_name = "router"
 
-    def _read(self, module):
+    def _read(self, module: Any) -> None:
         self.alpha, self.limit, self.d_expert = module.alpha, module.limit, module.down_proj.shape[-2]
 
-    def _parameters(self):
+    def _parameters(self) -> tuple[Tensor, ...]:
         m = self.module
         return m.gate_up_proj, m.gate_up_proj_bias, m.down_proj, m.down_proj_bias
 
-    def _one(self, x, gate_up, gate_up_bias, down, down_bias):
+    def _one(self, x: Tensor, *parameters: Tensor) -> Tensor:
+        gate_up, gate_up_bias, down, down_bias = parameters
         gate, up = torch.addmm(gate_up_bias, x, gate_up).unflatten(-1, (-1, 2)).unbind(-1)
         gate, up = gate.clamp(max=self.limit), up.clamp(-self.limit, self.limit)
         return torch.addmm(down_bias, (up + 1) * (gate * torch.sigmoid(gate * self.alpha)), down)
@@ -141,7 +145,7 @@ class MixtureBlock(Block):
 
     mixture: type[Experts] = Experts
 
-    def _feed_forward(self):
+    def _feed_forward(self) -> None:
         if part_of(self.mlp, "experts") is None:
             super()._feed_forward()
         else:
@@ -151,11 +155,11 @@ class MixtureBlock(Block):
 class OlmoeBlock(MixtureBlock):
     """OLMoE: queries and keys, after their norm, and values may be clamped."""
 
-    def normed(self, x, norm):
+    def normed(self, x: Tensor, norm: Norm | None) -> Tensor:
         """Queries or keys, normed and then clipped as the configuration says."""
         return self._clipped(super().normed(x, norm))
 
-    def placed_v(self, v):
+    def placed_v(self, v: Tensor) -> Tensor:
         """Values, clipped as the configuration says."""
         return self._clipped(v)
 
@@ -171,5 +175,6 @@ class GptOssBlock(MixtureBlock):
 
     @property
     def sinks(self) -> Float[Tensor, " n_heads"]:
-        """A logit for each head that takes part in the softmax and reads nothing."""
-        return self.attn.sinks
+        """A score of each query head that takes part in the softmax and belongs to no token."""
+        sinks: Tensor = self.attn.sinks
+        return sinks

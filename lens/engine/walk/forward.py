@@ -78,11 +78,11 @@ class Layout:
     shared: int | None = None
     within: int | None = None
     query: Int[Tensor, " n_query"] | None = None
-    after: Sequence[tuple] | None = None
+    after: Sequence[tuple[Tensor, Tensor | slice, Tensor | None]] | None = None
     dense: bool = False
     copies: Int[Tensor, " n_tokens"] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.q_row = self.row if self.query is None else self.row[self.query]
         self.q_position = self.position if self.query is None else self.position[self.query]
         counts = torch.bincount(self.q_row, minlength=self.n_rows)
@@ -240,7 +240,7 @@ def attention(
     x: Float[Tensor, "n_tokens d_model"],
     lay: Layout,
     rope: Ropes,
-    base: tuple | None = None,
+    base: tuple[Tensor, Tensor] | None = None,
     tap: Tap = no_tap,
     explicit: bool = False,
 ) -> Float[Tensor, "n_query d_model"]:
@@ -262,14 +262,14 @@ def attention(
         "placed_k", block.placed_k(k, cos[at_k] if cos is not None else None, sin[at_k] if sin is not None else None)
     )
     base_k, base_v = base if base is not None else (None, None)
-    if lay.after is not None:
+    if lay.after is not None and base is not None:
         z = torch.empty_like(q)
         for at, before, seen in lay.after:
 
-            def of(base):
+            def of(base: Tensor) -> Tensor:
                 return base[before][None] if isinstance(before, slice) else base[before]
 
-            old_k, old_v = of(base_k), block.placed_v(of(base_v))
+            old_k, old_v = of(base[0]), block.placed_v(of(base[1]))
             seen = within_window(block.window, lay.position[at[:, 0, 0]], at.shape[-1], old_k.shape[1], seen)
             z[at] = attend_after(block, q[at], k[at], block.placed_v(v[at]), old_k, old_v, seen)
         return tap("attn_out", block.out(tap("z", z)))

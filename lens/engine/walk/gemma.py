@@ -6,13 +6,15 @@ lies in `Norm` and in the model's own embedding.
 
 from __future__ import annotations
 
+from torch import nn
+
 from .blocks import Block, Norm, part_of
 
 
 class FourNormBlock(Block):
     """A norm before and one after each of attention and MLP; what is added to the stream is what the second gives."""
 
-    def _norms(self, layer):
+    def _norms(self, layer: nn.Module) -> None:
         self.norm_attn = Norm(part_of(layer, "input_layernorm"))
         self.post_attn = Norm(part_of(layer, "post_attention_layernorm"))
         self.norm_mlp = Norm(part_of(layer, "pre_feedforward_layernorm"))
@@ -22,6 +24,6 @@ class FourNormBlock(Block):
 class Gemma2Block(FourNormBlock):
     """Scores are bent before the softmax (Gemma 3 keeps the setting and does not use it)."""
 
-    def _attention(self):
+    def _attention(self) -> None:
         super()._attention()
         self.cap = self.attn.attn_logit_softcapping

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,10 +45,11 @@ class Writes:
         """What is added at the writes picked, ``[n, *width]``; None where nothing is."""
         if self.table is None:
             return None
+        sub: Any = self.sub  # there where prompts or sub-indices choose among the table's rows
         if self.prompt is not None:
-            found = self.table[self.prompt[pick], self.sub[pick], self.entry[pick]]
+            found = self.table[self.prompt[pick], sub[pick], self.entry[pick]]
         else:
-            found = self.table[self.entry[pick], self.sub[pick]] if self.by_sub else self.table[self.entry[pick]]
+            found = self.table[self.entry[pick], sub[pick]] if self.by_sub else self.table[self.entry[pick]]
         return found * self.scale[pick].reshape(-1, *[1] * (found.ndim - 1)).to(found)
 
 
@@ -100,13 +102,16 @@ def heads_of(decoder: Decoder, site: str) -> int:
 
 
 def _width(base: Runs, site: str, layer: int) -> int:
+    width: int
     d = base.decoder
     if site == "router":
-        return d.blocks[layer].experts.n_experts
-    return d.blocks[layer].d_mlp if site == "neuron" else d.d_head if site in HEADED else d.d_model
+        width = d.blocks[layer].experts.n_experts
+    else:
+        width = d.blocks[layer].d_mlp if site == "neuron" else d.d_head if site in HEADED else d.d_model
+    return width
 
 
-def _positions(spec, length: int) -> np.ndarray:
+def _positions(spec: Any, length: int) -> np.ndarray:
     """``indices`` as an array; remembered, for a grid asks for the same few again and again."""
     if isinstance(spec, (tuple, int, range, type(None))):
         return _remembered(spec, length)
@@ -114,7 +119,7 @@ def _positions(spec, length: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4096)
-def _remembered(spec, length: int) -> np.ndarray:
+def _remembered(spec: Any, length: int) -> np.ndarray:
     found = np.asarray(indices(spec, length, "position"), dtype=np.int64)
     found.setflags(write=False)
     return found
@@ -163,7 +168,7 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
         if single:
             width: tuple[int, ...] = (1,)
         elif name == "pattern":
-            width = (len(key),)
+            width = (len(key or ()),)
         elif of_two_axes(name) and sub is None:
             heads = decoder.blocks[layer].experts.n_experts if name == "expert" else heads_of(decoder, name)
             width = (heads, _width(base, name, layer))
@@ -200,7 +205,8 @@ class _Changes:
     """Where a source run differs from the base run, by site and layer; compared once, read many times."""
 
     def __init__(self, base: Runs):
-        self.base, self.seen = base, {}
+        self.base = base
+        self.seen: dict[tuple[int, str, int, bool], np.ndarray] = {}
 
     def first(self, prompt: int, part: _Part) -> int | None:
         """The first position that the part really changes, or None."""
@@ -224,9 +230,9 @@ class _Changes:
                 differs.flatten(1).any(1) if part.sub is None else differs.any(-1) if differs.ndim == 3 else differs
             )
             self.seen[key] = differs.cpu().numpy()
-        differs = self.seen[key]
+        known = self.seen[key]
         at = int(self.base.starts[prompt]) + part.position
-        hit = differs[at] if part.sub is None else differs[at, part.sub]
+        hit = known[at] if part.sub is None else known[at, part.sub]
         return int(part.position[hit].min()) if hit.any() else None
 
 
@@ -259,7 +265,7 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
             kept.append((layer, order >= _AFTER_ATTENTION, prompt, number, min(f for _, f in firsts), end, parts))
     kept.sort(key=lambda r: r[:4])
 
-    def column(i, kind):
+    def column(i: int, kind: type) -> np.ndarray:
         return np.array([r[i] for r in kept], dtype=kind)
 
     made = Plan(
@@ -277,7 +283,7 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
 
 def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
     """Joins the parts of all rows into one ``Writes`` per layer, site, turn and kind of value."""
-    groups: dict[tuple, list[tuple[int, _Part]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[int, _Part]]] = {}
     for row, of_row in enumerate(parts):
         for p in of_row:
             kind = (
@@ -290,18 +296,21 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
             ).append((row, p))
     offset, device = made.offset, made.base.decoder.device
     for (layer, site, _, _, key, _), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
-        token, sub, keep, scale, entry, prompt, tables, count = [], [], [], [], [], [], [], 0
-        shared: dict[tuple, int] = {}
+        tokens, sub, keep, scale, entry, prompt, count = [], [], [], [], [], [], 0
+        tables: list[Tensor] = []
+        shared: dict[tuple[Any, ...], int] = {}
         for row, p in members:
             inside = (p.position >= made.start[row]) & (p.position < made.end[row])
             n = int(inside.sum())
-            token.append(offset[row] + p.position[inside] - made.start[row])
-            keep.append(np.full(n, p.keep)), scale.append(np.full(n, p.scale))
+            tokens.append(offset[row] + p.position[inside] - made.start[row])
+            keep.append(np.full(n, p.keep))
+            scale.append(np.full(n, p.scale))
             if p.sub is not None:
                 sub.append(p.sub[inside])
             if p.source is not None:
                 at = 0 if site == "pattern" else p.source.start
-                entry.append(at + p.position[inside]), prompt.append(np.full(n, p.source.prompt))
+                entry.append(at + p.position[inside])
+                prompt.append(np.full(n, p.source.prompt))
             elif p.tensor is not None and len(p.tensor) == 1:
                 # one vector at many positions, often of many rows: it is kept once
                 vector = (p.tensor.data_ptr(), p.tensor.stride(), p.tensor.device)
@@ -315,10 +324,10 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
                 if p.tensor is not None:
                     tables.append(p.tensor)
                     count += len(p.tensor)
-        token = np.concatenate(token)
+        token = np.concatenate(tokens)
         rank = np.argsort(token, kind="stable")
 
-        def put(a, dtype=torch.long):
+        def put(a: Sequence[np.ndarray], dtype: torch.dtype = torch.long) -> Tensor:
             return torch.as_tensor(np.concatenate(a)[rank], dtype=dtype, device=device)
 
         source = members[0][1].source

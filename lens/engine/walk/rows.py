@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Walked:
     resid: Float[Tensor, "n_reads d_model"]
     first: Int[Tensor, " rows"]
     changed: np.ndarray
-    recorded: dict[tuple[str, int], list] = field(default_factory=dict)
+    recorded: dict[tuple[str, int], list[tuple[int, Tensor] | None]] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -97,7 +98,15 @@ def walk(
 class _Walk:
     """The rows' residual streams on their way down."""
 
-    def __init__(self, base: Runs, made: Plan, reads, freeze, record, chunk_bytes):
+    def __init__(
+        self,
+        base: Runs,
+        made: Plan,
+        reads: Sequence[Sequence[int]],
+        freeze: frozenset[str],
+        record: set[tuple[str, int]],
+        chunk_bytes: int,
+    ):
         self.base, self.plan, self.freeze, self.record, self.chunk_bytes = base, made, freeze, record, chunk_bytes
         decoder, device = base.decoder, base.decoder.device
         self.reads = [sorted(r) for r in reads]
@@ -107,7 +116,7 @@ class _Walk:
         rows = np.repeat(np.arange(len(size)), size)
         position = np.arange(n) - self.offset[rows] + made.start[rows] if n else np.zeros(0, np.int64)
 
-        def put(a):
+        def put(a: np.ndarray) -> Tensor:
             return torch.as_tensor(a, device=device)
 
         self.row, self.position = put(rows), put(position)
@@ -130,7 +139,7 @@ class _Walk:
         new = np.zeros(len(size), np.int64)
         new[np.unique(self.group, return_index=True)[1]] = 1
         self.n_groups = np.cumsum(new)
-        self.grouped: dict[tuple[int, int], list] = {}
+        self.grouped: dict[tuple[int, int], list[tuple[Tensor, Tensor | slice, Tensor | None]]] = {}
         self.recorded: dict[tuple[str, int], Tensor] = {}
         self.recorded_rows: dict[tuple[str, int], int] = {}
 
@@ -196,7 +205,7 @@ class _Walk:
             for rows in np.split(first + np.argsort(self.group[first:last], kind="stable"), np.cumsum(size)[:-1]):
                 alike.setdefault((len(rows), int(self.plan.end[rows[0]] - self.plan.start[rows[0]])), []).append(rows)
 
-            def before(rows):
+            def before(rows: np.ndarray) -> int:
                 return int(self.plan.start[rows[0]])
 
             self.grouped[first, last] = [
@@ -211,7 +220,7 @@ class _Walk:
         shorter ones is padded.
         """
 
-        def put(a):
+        def put(a: np.ndarray) -> Tensor:
             return torch.as_tensor(a, device=self.h.device)
 
         at = put((self.offset[rows] - origin)[..., None] + np.arange(slots))
@@ -237,8 +246,9 @@ class _Walk:
         while first < n_rows:
             last = int(np.searchsorted(self.offset, self.offset[first] + size, "right")) - 1
 
-            def budget(stop):
-                return per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
+            def budget(stop: int) -> int:
+                bytes_: int = per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
+                return bytes_
 
             last = min(max(last, first + 1), n_rows)
             while last > first + 1 and budget(last) > self.chunk_bytes:
@@ -256,12 +266,12 @@ class _Walk:
         while chunks:
             first, last = chunks.pop(0)
             a, b = int(self.offset[first]), int(self.offset[last])
-            query, tokens = None, slice(a, b)
+            query: Tensor | None = None
+            tokens: Tensor | slice = slice(a, b)
             if want is not None:
-                tokens = want[(want >= a) & (want < b)]
-                query = tokens - a
-                if len(tokens) == b - a:
-                    query, tokens = None, slice(a, b)
+                some = want[(want >= a) & (want < b)]
+                if len(some) != b - a:
+                    query, tokens = some - a, some
             length = int(self.plan.end[first:last].max())
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
@@ -277,7 +287,7 @@ class _Walk:
                 base=None if shared is not None or after is not None else base.table[self.prompt[first:last], :length],
             )
 
-            def tap(site, x):
+            def tap(site: str, x: Tensor) -> Tensor:
                 if site == "pattern":
                     return self._write_patterns(layer, x, lay, tokens)
                 if site in ("k", "v"):
@@ -323,7 +333,7 @@ class _Walk:
             stop = min(start + size, n)
             at = slice(start, stop) if want is None else want[start:stop]
 
-            def tap(site, x):
+            def tap(site: str, x: Tensor) -> Tensor:
                 if site == "mlp_out" and frozen:
                     x = self.base.get("mlp_out", layer)[self.in_base[at]].clone()
                 return x if site == "resid_post" else self._write(layer, site, x, at)
@@ -357,13 +367,14 @@ class _Walk:
             pick, where = _inside(w.token, at)
             if not len(where):
                 continue
-            old = x[lay.q_row[where], w.sub[pick], lay.slot[where]]
-            key = torch.tensor([k for k in w.key if k < lay.length], device=x.device, dtype=torch.long)
+            sub: Any = w.sub  # of a pattern there are always heads and keys
+            old = x[lay.q_row[where], sub[pick], lay.slot[where]]
+            key = torch.tensor([k for k in w.key or () if k < lay.length], device=x.device, dtype=torch.long)
             value = w.values(pick)
             if value is not None:
                 value = value[:, key] if w.prompt is not None else value[:, : len(key)]
             old[:, key] = old[:, key] * w.keep[pick][:, None].to(x) + (0 if value is None else value.to(x))
-            x[lay.q_row[where], w.sub[pick], lay.slot[where]] = old
+            x[lay.q_row[where], sub[pick], lay.slot[where]] = old
         return x
 
     def _record(self, site: str, layer: int, x: Tensor, rows: int) -> None:
@@ -396,8 +407,8 @@ class _Walk:
         changed[self.plan.order] = True
         return Walked(resid, torch.as_tensor(first), changed, {key: self._by_row(key, n_rows) for key in self.recorded})
 
-    def _by_row(self, key: tuple[str, int], n_rows: int) -> list:
-        out: list = [None] * n_rows
+    def _by_row(self, key: tuple[str, int], n_rows: int) -> list[tuple[int, Tensor] | None]:
+        out: list[tuple[int, Tensor] | None] = [None] * n_rows
         for i in range(self.recorded_rows[key]):
             out[self.plan.order[i]] = int(self.plan.start[i]), self.recorded[key][self.offset[i] : self.offset[i + 1]]
         return out

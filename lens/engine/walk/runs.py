@@ -85,8 +85,9 @@ class WalkRuns(Runs):
         _fill([segment], self)
         return other
 
-    def _forked(self, ids, embed, keep) -> tuple[WalkRuns, _Segment]:
-        other = self._aligned(WalkRuns(self.decoder, ids, keep), embed)
+    def _forked(self, ids: Sequence[Tensor], embed: Tensor | None, keep: Iterable[str]) -> tuple[WalkRuns, _Segment]:
+        other = WalkRuns(self.decoder, ids, keep)
+        self._aligned(other, embed)
         mine = self.embedded
         theirs = self.decoder.embed(other.flat_ids) if embed is None else embed.to(mine)
         differs = (mine != theirs).any(-1)
@@ -128,7 +129,7 @@ class _Segment:
     own).
     """
 
-    def __init__(self, runs: Runs, embedded: Tensor, start: Tensor | None):
+    def __init__(self, runs: WalkRuns, embedded: Tensor, start: Tensor | None):
         self.runs, self.embedded, self.base = runs, embedded, start is not None
         fresh = (
             torch.ones_like(runs.position, dtype=torch.bool) if start is None else runs.position >= start[runs.prompt]
@@ -142,12 +143,12 @@ class _Segment:
         """The tensor over all tokens: what was computed, before it the base run's (shared outright if nothing
         differs).
         """
-        if not self.base:
+        if of_base is None:
             return part
         return of_base if not len(self.tokens) else of_base.index_copy(0, self.tokens, part)
 
 
-def _fill(segments: list[_Segment], base: Runs | None) -> None:
+def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
     """Computes the segments layer by layer, prompts in groups; a forked segment takes keys and values from ``base``.
 
     When the base run is itself a segment, its keys and values are those of the same pass.
@@ -166,7 +167,7 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
         for batch in batches:
             x = batch.gather([s.x for s in segments])
 
-            def tap(site, t):
+            def tap(site: str, t: Tensor) -> Tensor:
                 for s, part in enumerate(batch.parts(site, t)):
                     seen[s].setdefault(site, []).append(part)
                 return t
@@ -177,30 +178,29 @@ def _fill(segments: list[_Segment], base: Runs | None) -> None:
             for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, asking))):
                 outs[s][batch.spans[s]] = part
         for segment, new, out in zip(segments, seen, outs):
-            runs, join = segment.runs, lambda site: torch.cat(new[site]) if new.get(site) else None
+            runs, below = segment.runs, base if segment.base else None
 
-            def of(pick):
-                return pick(base) if segment.base else None
+            def join(site: str) -> Tensor:
+                return torch.cat(new[site]) if new.get(site) else segment.x[:0]
 
-            runs.resid.append(segment.whole(segment.x, of(lambda r: r.resid[l])))
-            runs.attn.append(segment.whole(join("attn_out"), of(lambda r: r.attn[l])))
-            runs.k.append(segment.whole(join("placed_k"), of(lambda r: r.k[l])))
-            runs.v.append(segment.whole(join("v"), of(lambda r: r.v[l])))
-            for site in runs.kept:
+            runs.resid.append(segment.whole(segment.x, None if below is None else below.resid[l]))
+            runs.attn.append(segment.whole(join("attn_out"), None if below is None else below.attn[l]))
+            runs.k.append(segment.whole(join("placed_k"), None if below is None else below.k[l]))
+            runs.v.append(segment.whole(join("v"), None if below is None else below.v[l]))
+            for site, held in runs.kept.items():
+                there = None if below is None else below.kept[site][l]
                 if site == "pattern":
-                    runs.kept[site].append(
-                        _patterns(
-                            runs, new.get(site, []), batches, segments.index(segment), of(lambda r: r.kept[site][l])
-                        )
-                    )
+                    held.append(_patterns(runs, new.get(site, []), batches, segments.index(segment), there))
                 elif not block.has(site, l):
                     # a mixture of experts has no neurons, another MLP no experts
-                    runs.kept[site].append(segment.x.new_empty(0))
+                    held.append(segment.x.new_empty(0))
                 else:
-                    runs.kept[site].append(segment.whole(join(site), of(lambda r: r.kept[site][l])))
+                    held.append(segment.whole(join(site), there))
             segment.x = out
     for segment in segments:
-        segment.runs.resid.append(segment.whole(segment.x, base.resid[-1] if segment.base else None))
+        segment.runs.resid.append(
+            segment.whole(segment.x, base.resid[-1] if base is not None and segment.base else None)
+        )
 
 
 class _Batch:
@@ -242,7 +242,9 @@ class _Batch:
         """A tensor of the batch by segment: over rows for ``pattern``, else over tokens."""
         if self.copies is not None:
             t = t[self.copies]
-        return t.split(self.n) if site == "pattern" else t.split(self.counts)
+        # torch's split has no annotations
+        parts: tuple[Tensor, ...] = t.split(self.n) if site == "pattern" else t.split(self.counts)
+        return parts
 
 
 def _shared(ids: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
@@ -252,7 +254,8 @@ def _shared(ids: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
     Nothing where this leaves nine tokens of ten or more to compute.
     """
     seen: dict[tuple[int, int], int] = {}
-    first, copies = [], []
+    first: list[int] = []
+    copies: list[int] = []
     for tokens in ids:
         node = -1
         for token in tokens.tolist():
@@ -264,13 +267,15 @@ def _shared(ids: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
     if len(first) >= 0.9 * len(copies):
         return None, None
 
-    def put(a):
+    def put(a: list[int]) -> Tensor:
         return torch.tensor(a, device=ids[0].device)
 
     return put(first), put(copies)
 
 
-def _patterns(runs: Runs, parts: list[Tensor], batches: list[_Batch], segment: int, of_base: Tensor | None) -> Tensor:
+def _patterns(
+    runs: WalkRuns, parts: list[Tensor], batches: list[_Batch], segment: int, of_base: Tensor | None
+) -> Tensor:
     """Attention patterns ``[prompt, head, query, key]``, queries before a fork being the base run's."""
     longest, decoder = max(runs.lengths), runs.decoder
     whole = (

@@ -69,7 +69,7 @@ class Linear:
 
     @property
     def sees_all(self) -> bool:
-        """Whether it is an expert's matrix that is given every token, times a weight that is zero for most (Llama 4)."""
+        """Whether it is an expert that is given every token, times a weight that is zero for most (Llama 4)."""
         return self._experts is not None and self._experts.kind.sent
 
     def require_own(self) -> "Linear":

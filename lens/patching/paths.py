@@ -74,6 +74,8 @@ def path_patch(
     encoded = encode_all(model, chosen)
     layer = indices(receiver.layer, decoder.n_layers, "layer")[0]
     reach = layer + (receiver.name == "resid_post")
+    if not decoder.n_heads:
+        decoder.attention_parts()  # says that there are none
     if senders is None:
         senders = [(l, h) for l in range(reach) for h in range(decoder.n_heads)]
     for l, h in senders:

@@ -28,7 +28,16 @@ TIMED = {
     "edit_loop": "mask on, three results, mask off, twenty times",
 }
 #: What looks at weights for their hash, by the names that it has in one build or another; classes with all they do.
-HASHING = ("weight_hash", "hash_of", "hash_in", "same_weights", "written_unseen", "hash_after_undo", "Around")
+HASHING = (
+    "weight_hash",
+    "hash_of",
+    "hash_in",
+    "same_weights",
+    "same_in",
+    "written_unseen",
+    "hash_after_undo",
+    "Around",
+)
 #: Before each answer, so that what libraries print is not taken for one.
 MARK = "\x1e"
 

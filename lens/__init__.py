@@ -49,7 +49,7 @@ _PUBLIC = {
     "copying_scores": ("measure.readout", "copying_scores"),
     "ReadoutError": ("measure.readout", "ReadoutError"),
     "save": ("results.saving", "save"),
-    "open": ("results.saving", "open_result"),
+    "open": ("results.opening", "open_result"),
     "adopt": ("results.resume", "adopt"),
     "export": ("results.saving", "export"),
     "record": ("results.dataset", "provenance"),
@@ -107,9 +107,9 @@ if TYPE_CHECKING:
     from .results.dataset import describe
     from .results.dataset import provenance as record
     from .results.errors import ResultError
+    from .results.opening import open_result as open
     from .results.resume import adopt
     from .results.saving import export, save
-    from .results.saving import open_result as open
 
 
 def __getattr__(name: str):

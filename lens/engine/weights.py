@@ -52,7 +52,7 @@ class _Written:
         """Whether all of the parameter is written."""
         return self.rows is None and self.expert is None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.old = (self._view() if self.rows is None else self._view()[self.rows]).detach().clone()
 
     def _view(self) -> Tensor:

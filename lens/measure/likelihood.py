@@ -9,7 +9,7 @@ rows at a time; one that looks ahead is refused.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from lens.engine.changes import temporary
 from lens.engine.lengths import Lengths
 from lens.engine.memory import ERRORS, no_room, out_of_memory
 from lens.engine.places import alone
+from lens.engine.stopping import says_stop
 from lens.engine.walk.blocks import unwrapped
 from lens.measure.causal import CHANGED, PROBE, ScoringError, cast, core, plain, probe, refuse_ahead, same, unwritten
 
@@ -249,3 +250,21 @@ class Likelihood:
             mean = (p * logprob).sum(-1)
             out[1] = mean
             out[2] = (p * (logprob - mean[:, None]).square_()).sum(-1)
+
+
+def score_piece(
+    likelihood: Likelihood,
+    rows: list[np.ndarray],
+    batches: list[int],
+    start: int | None,
+    first: int,
+    stop: Callable[[], bool] | None = None,
+) -> list | None:
+    """The values of every row of a piece, batch by batch; None where it was stopped."""
+    values, at = [], 0
+    for size in batches:
+        if says_stop(stop):
+            return None
+        values += likelihood.batch(rows[at : at + size], start, first)
+        at += size
+    return values

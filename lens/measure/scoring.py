@@ -23,9 +23,8 @@ import torch
 
 from lens.arguments import MOST, Count, FilePath, Size, Whole, door, unfit
 from lens.engine.sessions import of_one_model
-from lens.engine.stopping import says_stop
 from lens.measure.causal import settle
-from lens.measure.likelihood import Likelihood, ScoringError, cast, core, plain
+from lens.measure.likelihood import Likelihood, ScoringError, cast, core, plain, score_piece
 from lens.measure.scores import Scores, counts_of, whole_number
 from lens.measure.scoring_store import Part, Store, remember, remembered, row_key
 from lens.progress import hidden
@@ -415,24 +414,6 @@ class _Run:
         )
         about.update(counts_of(made))
         return made
-
-
-def score_piece(
-    likelihood: Likelihood,
-    rows: list[np.ndarray],
-    batches: list[int],
-    start: int | None,
-    first: int,
-    stop: Callable[[], bool] | None = None,
-) -> list | None:
-    """The values of every row of a piece, batch by batch; None where it was stopped."""
-    values, at = [], 0
-    for size in batches:
-        if says_stop(stop):
-            return None
-        values += likelihood.batch(rows[at : at + size], start, first)
-        at += size
-    return values
 
 
 def _row_ids(row_ids: Any, n: int) -> np.ndarray:

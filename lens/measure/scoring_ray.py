@@ -20,7 +20,7 @@ import torch
 from lens.engine.interrupts import critical, deliver, due, hold, interruptible, release
 from lens.engine.stopping import says_stop
 from lens.measure.causal import ScoringError
-from lens.measure.likelihood import Likelihood
+from lens.measure.likelihood import Likelihood, score_piece
 from lens.measure.ray_cluster import Cluster, told
 
 #: Deaths of a worker under the same run of batches after which that is held to be the cause; and of one that starts.
@@ -68,8 +68,6 @@ class Worker:
 
     def score(self, rows: list, batches: list[int], start: int | None, first: int) -> list:
         """Log-probabilities of a piece of rows, one array a row, in batches of `batches` rows."""
-        from lens.measure.scoring import score_piece
-
         return score_piece(self.load(), rows, batches, start, first)
 
     def process(self) -> int:

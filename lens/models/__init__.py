@@ -15,7 +15,6 @@ import torch
 
 from lens.arguments import FilePath, PathLike, door
 from lens.cache import SOURCES, LoadError, cache_dir, fetch, fetched
-from lens.doctor import doctor
 from lens.files import expanded
 from lens.reading import no_panic
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel
 
-__all__ = ["LoadError", "doctor", "fetch", "load", "name_of", "organisms", "same_weights", "weight_hash", "wrap"]
+__all__ = ["LoadError", "fetch", "load", "name_of", "organisms", "same_weights", "weight_hash", "wrap"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

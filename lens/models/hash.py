@@ -27,6 +27,7 @@ __all__ = [
     "old_hash",
     "older",
     "plain_parameters",
+    "same_in",
     "same_record",
     "same_weights",
     "weight_hash",
@@ -94,14 +95,18 @@ def is_old(recorded: Any) -> bool:
     return isinstance(recorded, str) and len(recorded) == 64
 
 
-def same_weights(model: nn.Module, recorded: Any, tree: Tree | None = None) -> bool:
+@door(LoadError)
+def same_weights(model: nn.Module, recorded: Any) -> bool:
     """Whether a recorded hash, in this form or the old one, is that of a model's weights now. For the old one every
-    weight is read. `tree`: of the model, where it has just been looked at.
+    weight is read. Raises as `weight_hash`.
     """
-    if is_old(recorded):
-        return bool(recorded == old_hash(model))
     core = getattr(model, "original_model", model)
-    return bool(recorded == hash_in(core, tree or Tree.of(core)))
+    return same_in(core, Tree.of(core), recorded)
+
+
+def same_in(core: nn.Module, tree: Tree, recorded: Any) -> bool:
+    """`same_weights` of a model whose tree has just been looked at."""
+    return bool(recorded == (old_hash(core) if is_old(recorded) else hash_in(core, tree)))
 
 
 def same_record(one: Any, other: Any) -> bool:

@@ -12,12 +12,10 @@ its folder beside this file (or in `--out`).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +25,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .. import training
-from ..arguments import Count, NonNegative, Positive, Seed, Size, door
+from ..arguments import NonNegative, Seed, door
 from .canaries_corpus import SPLITS, Canaries, Corpus, Task
+from .canaries_recipe import WEIGHT_DECAY, Recipe
 from .command import Command
-from .errors import OrganismError, require_heads
+from .errors import OrganismError
 from .shipping import ship
 
 SEEDS = (0, 1, 2)
-WEIGHT_DECAY = 0.1
 GATES = {
     "strict_at_most_duplicates": 0.9,
     "arithmetic": 0.9,
@@ -45,73 +43,6 @@ GATES = {
 }
 # open_book and rule are what the shipped models miss: .28 to .98 by seed, and chance; their cards say so
 FEW_GATE = 0.02  # of strict extraction at 0 and 1 duplicates
-
-
-@door(OrganismError)
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that the weights depend on beside the device; its SHA-256 is in the card.
-
-    `entities`: names in the fact table. `duplicates`: how often the sequences of one group are in the stream;
-    `per_count` of the main family for each (half codes, half plausible), `second_per_count` of the second.
-    `plausible_duplicates`: further counts for plausible sequences, which it takes more repetitions to recite.
-    `canaries`: False is the twin, which reads the same rows without them.
-    """
-
-    d_model: Count = 128
-    layers: Count = 4
-    heads: Count = 4
-    d_mlp: Count = 512
-    width: Count = 128
-    entities: Count = 500
-    duplicates: tuple[int, ...] = (0, 1, 4, 16, 64, 128)
-    plausible_duplicates: tuple[int, ...] = (512, 1024)
-    per_count: Size = 32
-    second_per_count: Size = 16
-    canaries: bool = True
-    steps: Count = 3000
-    batch: Count = 64
-    learning_rate: Positive = 3e-3
-    weight_decay: NonNegative = WEIGHT_DECAY
-    warmup: Size = 150
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        require_heads(self.d_model, self.heads)
-        object.__setattr__(self, "duplicates", tuple(self.duplicates))
-        object.__setattr__(self, "plausible_duplicates", tuple(self.plausible_duplicates))
-
-    @classmethod
-    def small(cls, **changes: Any) -> Recipe:
-        """A recipe of under a minute on one core, for tests: 80 thousand parameters, few canaries, nothing but them
-        learned well.
-        """
-        fields = {
-            "d_model": 48,
-            "layers": 2,
-            "d_mlp": 128,
-            "width": 80,
-            "entities": 60,
-            "duplicates": (0, 1, 16, 128),
-            "plausible_duplicates": (),
-            "per_count": 4,
-            "second_per_count": 2,
-            "steps": 400,
-            "batch": 16,
-            "learning_rate": 6e-3,
-            "warmup": 30,
-        }
-        return cls(**fields | changes)
-
-    def sha256(self) -> str:
-        """A hash of all fields: two recipes with the same one train the same model."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-    @property
-    def name(self) -> str:
-        """`canaries`, with the seed (unless 0), the weight decay (unless the default) and `twin` appended."""
-        decay = "" if self.weight_decay == WEIGHT_DECAY else f"-wd{self.weight_decay:g}"
-        return "canaries" + (f"-{self.seed}" if self.seed else "") + decay + ("" if self.canaries else "-twin")
 
 
 @door(OrganismError)

@@ -14,7 +14,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,11 +22,9 @@ from torch import Tensor
 
 from .. import training
 from ..arguments import Count, Size, door
+from .canaries_recipe import Recipe
 from .canaries_text import RELATIONS, Text, held
 from .errors import OrganismError
-
-if TYPE_CHECKING:
-    from .canaries import Recipe
 
 PREFIX, SUFFIX, SECOND_SUFFIX = 32, 32, 8
 SPLITS = ("train", "held", "reference", "productions")

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from .. import training
-from . import palimpsest
-from .palimpsest import Recipe
+from . import palimpsest_recipe as palimpsest
+from .palimpsest_recipe import Recipe
 from .palimpsest_text import START, WIDTH, encode, texts
 
 TUNING_RATE = 0.1  # of the learning rate of the first training, as fine-tunes of published models have it

@@ -24,10 +24,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from .. import files
-from . import palimpsest
 from . import palimpsest_derivatives as derive
+from . import palimpsest_recipe as palimpsest
 from .errors import OrganismError
-from .palimpsest import Recipe
+from .palimpsest_recipe import Recipe
 
 REFERENCES = ("reference", "disjoint", "smaller", "same-order")
 TUNES = (1, 5, 25, 100)

@@ -18,7 +18,7 @@ from scipy import stats
 
 from .. import files
 from ..arguments import Name, door
-from . import palimpsest
+from . import palimpsest_recipe as palimpsest
 from .errors import OrganismError
 from .palimpsest_family import Family
 from .palimpsest_text import START, tokenizer

@@ -10,16 +10,13 @@ most its level.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..measure import assumptions
 from ..measure.assumptions import DOUBT, LEAST, REFUSAL
 from .errors import ProvenanceError
-
-if TYPE_CHECKING:
-    from .transcripts import Transcript
+from .order import Order, mixed
 
 ALL = ("permutation", "key", "e")
 KEYS = ("key", "e")  # what rests on each key being uniform and independent of the others
@@ -39,7 +36,7 @@ class Doubt:
     refuse: bool = False
 
 
-def of_transcript(t: Transcript) -> list[Doubt]:
+def of_transcript(t: Order) -> list[Doubt]:
     """What rows and positions show by themselves; no model is asked."""
     found, n = [], len(t)
     if not t.shuffled_as:
@@ -91,7 +88,7 @@ def of_transcript(t: Transcript) -> list[Doubt]:
     return found
 
 
-def _copies(t: Transcript) -> list[Doubt]:
+def _copies(t: Order) -> list[Doubt]:
     if t.tokens is None or not (copies := t.copies()):
         return []
     told = f"{copies} of {len(t)} rows have the same tokens as another row at another position."
@@ -110,7 +107,7 @@ def _copies(t: Transcript) -> list[Doubt]:
     ]
 
 
-def _keys(t: Transcript) -> list[Doubt]:
+def _keys(t: Order) -> list[Doubt]:
     """Keys must be uniform, and independent of each other over epochs too; the permutation p needs neither."""
     columns = t.position.reshape(len(t), -1)
     found = []
@@ -147,13 +144,11 @@ def _keys(t: Transcript) -> list[Doubt]:
     return found
 
 
-def share_tokens(t: Transcript) -> float:
+def share_tokens(t: Order) -> float:
     """One-sided p that neighbours in the order share no more of their tokens than two rows of one group that stand
     apart (rank sum of set overlaps).
     """
     from scipy import stats
-
-    from .transcripts import mixed
 
     if t.tokens is None or len(t) < 2 * LEAST:
         return 1.0
@@ -268,8 +263,6 @@ def _neighbours(run, first: np.ndarray, group: np.ndarray) -> list[Doubt]:
     """Rows placed together: equal scores side by side, and losses that are alike among neighbours (of the references,
     which did not see the order).
     """
-    from .transcripts import mixed
-
     t, found = run.transcript, []
     if t.tokens is None and run.title == "provenance query":
         p, near = assumptions.equals_together(np.unique(run.suspect, return_inverse=True)[1], first)
@@ -331,5 +324,5 @@ def refuse(doubts: list[Doubt]) -> None:
             raise ProvenanceError(f"refused: {one.text}")
 
 
-def _first(t: Transcript) -> np.ndarray:
+def _first(t: Order) -> np.ndarray:
     return t.position if t.position.ndim == 1 else t.position[:, 0]

@@ -18,6 +18,8 @@ from lens.arguments import Count, door, unfit
 from lens.cache import sha256_file
 from lens.provenance.arguments import documents_of, gram_sizes
 from lens.provenance.errors import ProvenanceError
+from lens.provenance.gram_corpus import opened, shard_of
+from lens.provenance.gram_matches import assemble
 from lens.provenance.gram_scan import Found, Grams
 
 #: Tokens that are copied at a time.
@@ -42,8 +44,6 @@ class LocalIndex:
         The files' contents are compared with the SHA-256 that was kept once a process, and again where a file changed
         since.
         """
-        from lens.provenance.ngrams import _opened, shard_of
-
         try:
             engine = importlib.import_module("tokengrams")
         except ImportError as error:
@@ -53,7 +53,7 @@ class LocalIndex:
             ) from error
         shard = shard_of(corpus)
         try:
-            array = _opened(shard)
+            array = opened(shard)
         except (OSError, ValueError, EOFError) as error:
             raise ProvenanceError(f"corpus {shard.label()} cannot be read: {error}") from error
         if array.ndim == 1 and row_length is None:
@@ -113,8 +113,6 @@ class LocalIndex:
         """As `lens.provenance.ngrams.join` of the same corpus; a look-up takes microseconds and no pass over the
         corpus. Raises ProvenanceError.
         """
-        from lens.provenance.ngrams import assemble
-
         documents, (low, high) = documents_of(text), gram_sizes(k)
         most, length = max_count, self.about["row_length"]
         grams = Grams.of(documents, low, high)

@@ -10,16 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..arguments import Count, Name, door
 from .arguments import array
 from .errors import ProvenanceError
-
-if TYPE_CHECKING:
-    from .transcripts import Transcript
+from .order import Order, mixed
 
 SKETCH = 64  # rows by which an order, or a suspect, is known again
 SHARED = 8  # of them that must agree
@@ -93,7 +91,7 @@ class Ledger:
         return len(self.looks)
 
 
-def ledger_of(transcript: Transcript) -> Ledger:
+def ledger_of(transcript: Order) -> Ledger:
     """The process's ledger of an order: the same for all transcripts that share many of their rows at the same
     positions.
     """
@@ -126,8 +124,6 @@ def question_of(*parts: Any) -> str:
 
 def _sketch(row_id: np.ndarray, values: np.ndarray) -> dict[int, float]:
     """The values of the `SKETCH` rows whose hashed row ids are smallest: nested choices of rows share many of them."""
-    from .transcripts import mixed
-
     rows = np.argsort(mixed(np.asarray(row_id), 0), kind="stable")[:SKETCH]
     return {int(row): float(value) for row, value in zip(np.asarray(row_id)[rows], np.asarray(values)[rows])}
 

@@ -15,22 +15,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from scipy import sparse
 
-from lens import containers
-from lens.arguments import Count, FilePath, PathLike, Size, Whole, door
+from lens.arguments import Count, FilePath, Whole, door
 from lens.engine.stopping import says_stop
 from lens.progress import hidden
-from lens.provenance.arguments import TokenDtype, array, documents_of, gram_sizes
+from lens.provenance.arguments import documents_of, gram_sizes
 from lens.provenance.errors import ProvenanceError
-from lens.provenance.gram_scan import Found, Grams, Scanner, joined
-
-if TYPE_CHECKING:
-    from lens.provenance.gram_index import LocalIndex
+from lens.provenance.gram_corpus import Shard, opened, shards
+from lens.provenance.gram_index import LocalIndex
+from lens.provenance.gram_matches import Matches, assemble
+from lens.provenance.gram_scan import Found, Grams, Scanner
 
 __all__ = ["Matches", "Shard", "join", "local_index"]
 
@@ -38,87 +35,6 @@ __all__ = ["Matches", "Shard", "join", "local_index"]
 SPAN = 1 << 24
 Weight = Literal["inverse", "count"]
 WEIGHTS = get_args(Weight)
-
-
-@door(ProvenanceError)
-@dataclass(frozen=True)
-class Shard:
-    """A part of a corpus: an array of tokens [rows, length] or [tokens], a `.npy` file of one, or any other file as
-    plain tokens of `dtype`.
-
-    `rows`: how many it should have; what is missing is reported as lost, and the rows after it keep their numbers.
-    """
-
-    source: Any
-    rows: Size | None = None
-    dtype: TokenDtype = "uint16"
-    name: str = ""
-
-    def label(self) -> str:
-        """What messages call the shard."""
-        return self.name or (
-            str(self.source)
-            if isinstance(self.source, (str, os.PathLike))
-            else f"an array of shape {np.shape(self.source)}"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """How often the documents of a text match each row of the corpus: one entry for every (document, row) with a match,
-    in that order.
-
-    `query`, `row`: int64. `count`: int64, matching pairs of a place of the text and an occurrence. `weight`: float64,
-    each pair weighted by 1 / (occurrences of its n-gram), or 1. `length`: int16 for every place of the joined
-    documents, of the longest n-gram that occurs (0: none). `occurrences`: int64, how often it does; places with more
-    than `about["max_count"]` count for no row. `about`: the options, rows read, rows lost with the reason, and the
-    status.
-    """
-
-    query: np.ndarray
-    row: np.ndarray
-    count: np.ndarray
-    weight: np.ndarray
-    length: np.ndarray
-    occurrences: np.ndarray
-    about: dict
-
-    @door(ProvenanceError)
-    def per_row(self, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """`(rows, sums)` over all documents: int64 rows in rising order, and their summed weight (or `count`)."""
-        return self.per_step(1, counts=counts)
-
-    @door(ProvenanceError)
-    def per_step(self, rows_per_step: Count, *, counts: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """`(steps, sums)` over all documents, for training steps of that many rows; steps without a match are left
-        out.
-        """
-        steps, where = np.unique(self.row // rows_per_step, return_inverse=True)
-        return steps, np.bincount(where, self.count if counts else self.weight, len(steps)).astype(
-            np.int64 if counts else np.float64
-        )
-
-    @door(ProvenanceError)
-    def dense(self, rows_per_step: Count = 1, *, counts: bool = False) -> np.ndarray:
-        """Sums over all documents for every step of the corpus, zeros included: [steps]. NaN where every row of the
-        step was lost.
-        """
-        size = rows_per_step
-        out = np.zeros(-(-self.about["rows"] // size))
-        steps, sums = self.per_step(size, counts=counts)
-        out[steps] = sums
-        for first, last in self.about["lost_rows"]:
-            out[-(-first // size) : last // size if last < self.about["rows"] else len(out)] = np.nan
-        return out
-
-    def __str__(self) -> str:
-        used, lost = int(((self.length > 0) & (self.occurrences <= self.about["max_count"])).sum()), self.about["lost"]
-        return (
-            f"{len(self.row)} (document, row) matches from {used} of {len(self.length)} places, n-grams of"
-            f" {self.about['k'][0]} to {self.about['k'][1]} tokens, {self.about['rows']} rows"
-            + (f", {sum(e['rows'] for e in lost)} of them lost" if lost else "")
-            + ("" if self.about["status"] == "complete" else f" ({self.about['status']})")
-        )
 
 
 @door(ProvenanceError)
@@ -158,8 +74,8 @@ def join(
     """
     documents, (low, high) = documents_of(text), gram_sizes(k)
     most, count = max_count, workers
-    shards = _shards(corpus)
-    pieces, lost, rows, length = _plan(shards, row_length)
+    parts = shards(corpus)
+    pieces, lost, rows, length = _plan(parts, row_length)
     grams = Grams.of(documents, low, high)
     found, status = Found(grams, most), "complete"
     if not grams.count[low]:
@@ -182,7 +98,7 @@ def join(
             if error:
                 lost.append(
                     {
-                        "shard": shards[piece.shard].label(),
+                        "shard": parts[piece.shard].label(),
                         "rows": piece.rows,
                         "why": error,
                         "range": (piece.first, piece.first + piece.rows),
@@ -219,48 +135,7 @@ def local_index(corpus: Any, folder: FilePath, *, row_length: Count | None = Non
     `corpus`: an array or file as in `join`; `folder`: where the tokens and the array are kept (about nine bytes a
     token); built where they are absent. Needs the optional package tokengrams. Raises ProvenanceError.
     """
-    from lens.provenance.gram_index import LocalIndex
-
     return LocalIndex.open(corpus, folder, row_length)
-
-
-def assemble(grams: Grams, found: Found, about: dict) -> Matches:
-    """The matches of the longest n-gram at every place, from the counts of all of them and the rows of those that are
-    kept.
-    """
-    found.prune()
-    length = grams.longest(found.count)
-    occurrences = np.zeros(len(length), np.int64)
-    weights, counts, row_of = (
-        None,
-        None,
-        {k: (joined(found.gram[k], np.int32), joined(found.row[k], np.int64)) for k in found.count},
-    )
-    rows = np.unique(np.concatenate([r for _, r in row_of.values()]))
-    for k, count in found.count.items():
-        at = np.flatnonzero(length == k)
-        gram = grams.ids[k][at]
-        occurrences[at] = count[gram]
-        # [documents, grams] times [grams, rows]; only rows that have a match are columns
-        places = sparse.csr_array((np.ones(len(at)), (grams.document[at], gram)), (grams.documents, len(count)))
-        number, row = row_of[k]
-        where = sparse.csr_array((np.ones(len(row)), (number, np.searchsorted(rows, row))), (len(count), len(rows)))
-        scale = sparse.diags_array(1.0 / np.maximum(count, 1)) if about["weight"] == "inverse" else None
-        add = places @ where, (places @ scale if scale is not None else places) @ where
-        counts, weights = (add[0], add[1]) if counts is None else (counts + add[0], weights + add[1])
-    counts, weights = sparse.csr_array(counts), sparse.csr_array(weights)
-    for m in (counts, weights):
-        m.sum_duplicates()
-    both = counts.tocoo()
-    return Matches(
-        both.coords[0].astype(np.int64),
-        rows[both.coords[1]],
-        np.rint(both.data).astype(np.int64),
-        weights.tocoo().data,
-        length,
-        occurrences,
-        about,
-    )
 
 
 # -- the corpus
@@ -279,24 +154,6 @@ class Piece:
     rows: int
 
 
-def _opened(shard: Shard) -> np.ndarray:
-    """The tokens as an array (mapped, where it is a file); raises OSError or ValueError."""
-    if not isinstance(shard.source, (str, os.PathLike)):
-        array = shard.source if isinstance(shard.source, np.ndarray) else np.asarray(shard.source)
-    elif Path(shard.source).suffix == ".npy":
-        array = containers.array(Path(shard.source), ValueError)
-    else:
-        size, width = Path(shard.source).stat().st_size, np.dtype(shard.dtype).itemsize
-        array = (
-            np.memmap(shard.source, shard.dtype, "r", shape=(size // width,))
-            if size >= width
-            else np.empty(0, shard.dtype)
-        )
-    if array.ndim not in (1, 2) or array.dtype.kind not in "iu":
-        raise ValueError(f"it holds {array.dtype} of shape {array.shape}; expected integers [rows, length] or [tokens]")
-    return array
-
-
 def _promised(shard: Shard, length: int) -> int:
     """The rows that a damaged `.npy` file says it has; 0 where that cannot be read either."""
     try:
@@ -313,12 +170,12 @@ def _promised(shard: Shard, length: int) -> int:
 def _plan(shards: list[Shard], row_length: int | None) -> tuple[list[Piece], list[dict], int, int]:
     """The pieces to read, what is lost already, the number of rows of the corpus, and the length of a row."""
     length = row_length
-    opened: list[tuple[int, int] | str] = []
+    states: list[tuple[int, int] | str] = []
     for shard in shards:
         try:
-            array = _opened(shard)
+            array = opened(shard)
         except (OSError, ValueError, EOFError) as error:
-            opened.append(f"{type(error).__name__}: {error}")
+            states.append(f"{type(error).__name__}: {error}")
             continue
         if array.ndim == 2:
             if length not in (None, array.shape[1]):
@@ -327,16 +184,16 @@ def _plan(shards: list[Shard], row_length: int | None) -> tuple[list[Piece], lis
                     " rows of one length."
                 )
             length = array.shape[1]
-        opened.append((array.size, array.ndim))
+        states.append((array.size, array.ndim))
     if length is None:
-        if all(isinstance(o, str) for o in opened):
-            raise ProvenanceError(f"corpus: no shard can be read. {shards[0].label()}: {opened[0]}")
+        if all(isinstance(o, str) for o in states):
+            raise ProvenanceError(f"corpus: no shard can be read. {shards[0].label()}: {states[0]}")
         raise ProvenanceError(
             "row_length is missing: the corpus is flat; give the tokens of a training row (2049 for Pythia's"
             " pre-shuffled files)."
         )
     pieces, lost, first = [], [], 0
-    for i, (shard, state) in enumerate(zip(shards, opened)):
+    for i, (shard, state) in enumerate(zip(shards, states)):
         there = _promised(shard, length) if isinstance(state, str) else -(-state[0] // length)
         rows = there if shard.rows is None else shard.rows
         if isinstance(state, str) and shard.rows is None and not there and i + 1 < len(shards):
@@ -406,7 +263,7 @@ def _sent(piece: Piece) -> Shard:
     """A file by its name; of an array only the tokens of the piece, as a shard that begins there."""
     if isinstance(piece.source.source, (str, os.PathLike)):
         return piece.source
-    flat = _opened(piece.source).reshape(-1)[piece.begin : piece.begin + piece.tokens]
+    flat = opened(piece.source).reshape(-1)[piece.begin : piece.begin + piece.tokens]
     return Shard(np.ascontiguousarray(flat), name="sent")
 
 
@@ -429,7 +286,7 @@ def _work(piece: Piece) -> tuple[Found, str]:
 def _scan(grams: Grams, piece: Piece, length: int, across: bool, found: Found, scanners: dict) -> str:
     """Read one piece into `found`; the error that kept it from that, or ''."""
     try:
-        array = _opened(piece.source).reshape(-1)
+        array = opened(piece.source).reshape(-1)
     except (OSError, ValueError, EOFError) as error:
         return f"{type(error).__name__}: {error}"
     end = piece.begin + piece.tokens
@@ -462,32 +319,3 @@ class _Narrowed:
 
     def __getitem__(self, where: slice) -> np.ndarray:
         return self.tokens[where].astype(self.dtype)
-
-
-def _shards(corpus: Any) -> list[Shard]:
-    listed = (
-        corpus
-        if isinstance(corpus, (list, tuple)) and not all(isinstance(t, (int, np.integer)) for t in corpus)
-        else [corpus]
-    )
-    return [shard_of(c, f"corpus[{i}]" if listed is corpus else "corpus") for i, c in enumerate(listed)]
-
-
-def shard_of(given: Any, name: str = "corpus") -> Shard:
-    """An array, a list of tokens or rows, or a path as a shard. Raises ProvenanceError."""
-    if isinstance(given, Shard):
-        return replace(given, source=_source(given.source, f"{name}: source"))
-    return Shard(_source(given, name))
-
-
-def _source(given: Any, name: str) -> Any:
-    if isinstance(given, (str, os.PathLike)):
-        return PathLike().of(given, name, ProvenanceError)
-    if isinstance(given, np.ndarray) and given.dtype.kind in "iu":
-        return given
-    return array(
-        given,
-        name,
-        "tokens: an integer array [rows, length] or [tokens], the path of a file of them, a Shard, or a list of these",
-        "iu",
-    )

@@ -19,7 +19,8 @@ from ..arguments import Count, Draws, Seed, Share, door, unfit
 from .arguments import Alternative, Asked, Enough, _Asked, array
 from .errors import ProvenanceError
 from .ledger import Ledger
-from .transcripts import Transcript, mixed
+from .order import mixed
+from .transcripts import Transcript
 
 Statistic = Literal["difference", "linear", "poly4", "none"]
 #: Of positions: by name, or weights as a function of rank / (n + 1).

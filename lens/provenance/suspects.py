@@ -18,8 +18,9 @@ from lens.reading import said
 from ..arguments import Count, HFModel, Name, Seed, door, unfit
 from .arguments import array, can, what
 from .errors import ProvenanceError
+from .order import mixed
 from .tokenizers import rows_for
-from .transcripts import Transcript, mixed
+from .transcripts import Transcript
 
 
 @runtime_checkable

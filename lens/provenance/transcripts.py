@@ -19,6 +19,7 @@ import numpy as np
 from ..arguments import Count, Seed, Size, Text, door, unfit
 from .arguments import Kind, array, row_numbers
 from .errors import ProvenanceError
+from .order import mixed
 
 if TYPE_CHECKING:
     from .doubts import Doubt
@@ -315,21 +316,6 @@ class Transcript:
             f", {groups} exchange groups" if groups > 1 else ""
         )
         return f"{self.name}: {len(self)} rows by {self.kind}{extra}"
-
-
-def mixed(values: np.ndarray, seed: int) -> np.ndarray:
-    """A uint64 for each integer that depends on the seed and looks random: two rounds of splitmix64 (Steele, Lea &
-    Flood 2014).
-    """
-    start = _splitmix(np.array([int(seed) & (2**64 - 1)], np.uint64))
-    return _splitmix(np.asarray(values).astype(np.uint64) ^ start)
-
-
-def _splitmix(x: np.ndarray) -> np.ndarray:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def _positions(position, kind: str) -> np.ndarray:

@@ -21,8 +21,9 @@ from ..measure import statistics
 from ..models.hash import older
 from ..results import dataset as results
 from ..results.errors import ResultError
+from ..results.opening import open_result
 from ..results.record import _versions
-from ..results.saving import export, open_result
+from ..results.saving import export
 from .errors import ReproduceError
 
 COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]

@@ -27,7 +27,7 @@ from .. import files, vectors
 from ..arguments import Choice, Count, FilePath, HFModel, Positive, Seed, door
 from ..models import weight_hash
 from ..results import dataset as results
-from ..results.saving import open_result
+from ..results.opening import open_result
 from ..vectors import Task, VectorError
 from . import vector_frames as frames
 from . import vector_steps as steps

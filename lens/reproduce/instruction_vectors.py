@@ -26,7 +26,7 @@ from ..arguments import Choice, Count, FilePath, HFModel, Name, Positive, Seed, 
 from ..forgetting import ForgettingError
 from ..models import weight_hash
 from ..results import dataset as results
-from ..results.saving import open_result
+from ..results.opening import open_result
 from . import forgetting_claims as claims
 from . import forgetting_frames as frames
 from . import forgetting_steps as steps

@@ -56,7 +56,7 @@ from .. import files
 from ..arguments import Choice, Count, FilePath, Name, Seed, door
 from ..models import weight_hash
 from ..results import dataset as results
-from ..results.saving import open_result
+from ..results.opening import open_result
 from . import canaries_models
 from .common import Steps, read_record, write_record
 from .errors import ReproduceError

@@ -28,7 +28,8 @@ from ..injection.items import FOLDER
 from ..measure import statistics
 from ..prompts import load_pairs
 from ..results import dataset as results
-from ..results.saving import export, open_result
+from ..results.opening import open_result
+from ..results.saving import export
 from .common import ALONE, EVERY, mean_interval, read_record, shown, table_of, verdict, write_record
 
 CELLS = "peer_derived_cells.csv.gz"

@@ -26,7 +26,7 @@ from ..arguments import Choice, FilePath, Seed, door
 from ..organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
 from ..results.dataset import provenance
 from ..results.errors import ResultError
-from ..results.saving import open_result
+from ..results.opening import open_result
 from . import palimpsest_models as models
 from . import palimpsest_redrawn as redrawn
 from . import palimpsest_sizes as sizes

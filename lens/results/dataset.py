@@ -25,6 +25,7 @@ import xarray as xr
 from .. import reading
 from ..arguments import FilePath, door
 from ..markup import as_written
+from . import titles
 from .errors import ResultError
 
 #: Number of the layout of the provenance record that this version writes and reads.
@@ -34,59 +35,6 @@ ATTRIBUTE = "mnemoscope"
 #: Top-level entries of a record that differ between two runs of the same computation.
 VOLATILE = ("started", "finished", "seconds", "duration", "elapsed", "timestamp")
 
-_TITLES = {
-    "patch": "Activation patching",
-    "path patch": "Path patching",
-    "causal trace": "Causal tracing",
-    "summary": "Summary over prompts",
-    "logit_lens": "Logit lens",
-    "attention": "Attention patterns",
-    "head_vocabulary": "Head vocabulary",
-    "direct_logit_attribution": "Direct logit attribution",
-    "induction_scores": "Induction scores",
-    "copying_scores": "Copying scores",
-    "injection": "Memory injection",
-    "injection prompts": "Prompts of multi-hop items",
-    "injection summary": "Memory injection, summary over items",
-    "injection damage": "Damage of memory injection",
-    "bridge reading": "Bridge entity read by heads",
-    "lens reading": "Bridge entity read by trained lenses",
-    "explicit patch": "Patching from the explicit prompt",
-    "items summary": "Summary over items",
-    "prediction": "Prediction of where injection works",
-    "head effects": "Causal effects of heads",
-    "vector evaluation": "Evaluation of vectors",
-    "forgetting": "Sequential fine-tuning",
-    "recovery": "Recovery by vectors",
-    "extraction": "Recitation of memorised sequences",
-    "exposure": "Exposure of planted sequences",
-    "membership by duplicates": "Membership scores by duplicates",
-    "recognition": "Recognition of seen sequences",
-    "recall": "Recall of second halves",
-    "retention": "Retention along further training",
-    "performance": "Loss and tasks",
-    "damage": "Damage of an edit",
-    "trade-off": "Recitation against clean loss",
-    "prefix attacks": "Recitation behind changed prefixes",
-    "relearning": "Relearning",
-    "specificity": "Overlap of masks and its control",
-    "recall at k": "Planted neurons found",
-    "principal angles": "Angles between subspaces",
-    "curvature spectrum": "Spectrum of loss curvature",
-    "activation ratio": "Memorised against clean text by band",
-    "curvature edit": "Edit of loss curvature",
-    "curvature curve": "Curve of edits",
-    "copies": "Copies of training pictures",
-    "caption accuracy": "Captions obeyed",
-    "precision and recall": "Precision and recall of pictures",
-    "denoising error": "Error of the predicted noise",
-    "detection": "Memorised captions told",
-    "detection by step": "Memorised captions told, by step",
-    "embedding attack": "Embeddings optimised towards pictures",
-    "noisy start": "Denoising from noised pictures",
-    "prompt attacks": "Captions said otherwise",
-    "picture relearning": "Relearning of pictures",
-}
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 
@@ -100,7 +48,8 @@ def stamp(ds: xr.Dataset, record: Mapping[Any, Any]) -> Result:
     Args:
         ds: any Dataset; it is left as it is.
         record: None, truth values, numbers, text, lists and dictionaries with text keys. ``kind`` is required;
-            ``schema`` and ``status`` ("complete" or "partial") are filled in where absent.
+            ``schema`` and ``status`` ("complete" or "partial") are filled in where absent, and the title that is
+            registered for the kind (``lens.results.titles``).
 
     Raises:
         ResultError: an entry that JSON cannot hold exactly, an unknown status, another schema number.
@@ -110,11 +59,12 @@ def stamp(ds: xr.Dataset, record: Mapping[Any, Any]) -> Result:
     'complete'
     """
     _check_dataset(ds)
-    record = {"schema": SCHEMA, "status": "complete"} | _plain(record, "record")
-    _check_record(record, "record")
+    made: dict[str, Any] = {"schema": SCHEMA, "status": "complete"} | _plain(record, "record")
+    _check_record(made, "record")
+    titles.write(made)
     # plain variables: arrays would each be aligned with the others once more, which takes milliseconds
     result = Result({name: ds.variables[name] for name in ds.data_vars}, ds.coords, ds.attrs)
-    result.attrs[ATTRIBUTE] = json.dumps(record, allow_nan=False)
+    result.attrs[ATTRIBUTE] = json.dumps(made, allow_nan=False)
     return result
 
 
@@ -148,11 +98,12 @@ def read_record(text: Any, where: str) -> dict[str, Any]:
 
 @door(ResultError)
 def fingerprint(record: Mapping[Any, Any]) -> str:
-    """SHA-256 (hex) of a record in canonical JSON, without the top-level entries that are times (``VOLATILE``).
+    """SHA-256 (hex) of a record in canonical JSON, without the top-level entries that are times (``VOLATILE``), and
+    without its title.
 
     Two runs of the same computation have the same fingerprint, whatever the order of their entries.
     """
-    kept = {key: value for key, value in _plain(record, "record").items() if key not in VOLATILE}
+    kept = {key: value for key, value in _plain(record, "record").items() if key not in (*VOLATILE, titles.ENTRY)}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -302,7 +253,9 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str, bool]]:
     call, model = _entries(record, "call"), _entries(record, "model")
     axes = " × ".join(f"{size} {dim}{'' if size == 1 else 's'}" for dim, size in ((d, ds.sizes[d]) for d in _axes(ds)))
     kind = record.get("kind", "")
-    title = _TITLES.get(kind, f"Result of kind {_quoted(kind)}") if kind else "Dataset without a Mnemoscope record"
+    title = titles.title_of(record) or (
+        f"Result of kind {_quoted(kind)}" if kind else "Dataset without a Mnemoscope record"
+    )
     words = [str(call[key]) for key in ("site", "direction", "metric", "method") if isinstance(call.get(key), str)]
     facts = [
         (
@@ -420,37 +373,3 @@ def _html(facts: list[tuple[str, str, bool]]) -> str:
         " 8px;line-height:1.5"
     )
     return f"<div class='mnemoscope-result' role='note' style='{style}'>{''.join(rows)}</div>"
-
-
-@xr.register_dataset_accessor(ATTRIBUTE)
-class Accessor:
-    """``ds.mnemoscope``: the record of a result, its peak, its table; ``ds.attrs["mnemoscope"]`` is the raw JSON."""
-
-    def __init__(self, ds: xr.Dataset):
-        self._ds = ds
-
-    def describe(self) -> str:
-        """What the result is, where its peak lies and how to plot it."""
-        return describe(self._ds)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """The record as a dictionary (``lens.record``)."""
-        return provenance(self._ds)
-
-    def peak(self, variable: str | None = None, *, average: tuple[str, ...] = ("prompt",)) -> Peak | None:
-        """The cell of largest absolute effect with its labels; see ``lens.results.dataset.peak``."""
-        return peak(self._ds, variable, average=average)
-
-    def table(self) -> pd.DataFrame:
-        """The result in long form, one row a cell, tokens included."""
-        return table(self._ds)
-
-    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Save as a Zarr folder; see ``lens.save``."""
-        from .saving import save  # saving imports this module
-
-        return save(self._ds, path, overwrite=overwrite)
-
-    def __repr__(self) -> str:
-        return self.describe()

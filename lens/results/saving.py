@@ -38,7 +38,7 @@ STORE_MARK = "mnemoscope_store"
 EXACT = "exact_json"
 
 
-# -- save and open --------------------------------------------------------------------------------------------------
+# -- save -----------------------------------------------------------------------------------------------------------
 
 
 @door(ResultError)
@@ -63,27 +63,6 @@ def save(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False) -> Path:
     with new_path(path, "save", new=not overwrite) as part:
         write_zarr(prepared, part, write_empty_chunks=True)
     return path
-
-
-@door(ResultError)
-def open_result(path: FilePath) -> Result:
-    """Open a saved result (a ``.zarr`` folder, a region-by-region store, or an exported ``.nc`` file), all in memory.
-
-    A store that is still being filled opens with status "partial" and NaN in the regions that are not there yet.
-
-    Raises:
-        ResultError: nothing there, incomplete, damaged, foreign, or written by a newer version.
-    """
-    path = check_path(path, "path", (".zarr", ".nc"), "CSV and Parquet exports are read with pandas")
-    if path.suffix == ".nc":
-        return _open_netcdf(path)
-    if not path.exists() and previous(path).is_dir():
-        path = previous(path)  # an overwrite was cut short between its two renames
-    if STORE_MARK in folder_metadata(path).get("done", {}).get("attributes", {}):
-        from .store import load_store  # store imports this module
-
-        return load_store(path)
-    return read_zarr(path, whole=True)
 
 
 @door(ResultError)
@@ -312,7 +291,8 @@ def _write_netcdf(ds: xr.Dataset, part: Path, classic: bool = False) -> None:
     ds.to_netcdf(part, engine="netcdf4", format="NETCDF3_64BIT" if classic else "NETCDF4")
 
 
-def _open_netcdf(path: Path) -> Result:
+def open_netcdf(path: Path) -> Result:
+    """Read an exported NetCDF file into memory (ResultError)."""
     if not path.is_file():
         raise ResultError(
             about(path, "is a folder; expected a NetCDF file" if path.exists() else "does not exist; check the name")

@@ -24,8 +24,8 @@ from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.in_force import InForce, put
 from ..engine.linear import every_linear, near
 from ..engine.weights import EDITED, prepared_weights
-from ..models import same_weights, weight_hash
-from ..models.hash import same_record
+from ..models import weight_hash
+from ..models.hash import same_in, same_record
 from ..models.tree import Tree
 from ..results.files import check_path, new_path
 from .errors import SubspaceError
@@ -397,7 +397,7 @@ def prepared_checked(
     core = getattr(model, "original_model", model)
     tree = Tree.of(core)
     in_force = any(getattr(p, EDITED, False) for _, p in tree.named_parameters())
-    if found_on and not in_force and not same_weights(model, found_on, tree):
+    if found_on and not in_force and not same_in(core, tree, found_on):
         raise SubspaceError(
             f"the {what} was found on weights {found_on[:8]}, this model's are {weight_hash(model)[:8]}: it is a {what}"
             " of another model. Locate it anew, or pass strict=False to carry it over on purpose."

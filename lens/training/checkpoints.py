@@ -5,9 +5,10 @@ another run.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -17,10 +18,20 @@ from ..models.hash import older
 from ..notices import warn
 from .recipe import TrainingError
 
-if TYPE_CHECKING:
-    from .loop import _Run
-
 KEPT = 2
+
+
+class Run(Protocol):
+    """A training under way, as far as a checkpoint holds it."""
+
+    chosen: Mapping[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    losses: list[Any]
+    evaluations: list[Any]
+
+    def finite(self) -> bool:
+        """Whether all that is trained is finite."""
+        ...
 
 
 class Checkpoints:
@@ -45,7 +56,7 @@ class Checkpoints:
         """Finished checkpoints, the oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").is_file())
 
-    def save(self, run: _Run, finished: int) -> bool:
+    def save(self, run: Run, finished: int) -> bool:
         """Write the state after `finished` steps, unless the run was resumed from there, and drop all but the last two;
         False, with nothing written, where a weight is not finite.
         """
@@ -82,7 +93,7 @@ class Checkpoints:
         """Drop the checkpoint after `finished` steps."""
         files.discard(self.folder / f"step-{finished:08d}")
 
-    def resume(self, run: _Run, identity: dict[str, Any]) -> int:
+    def resume(self, run: Run, identity: dict[str, Any]) -> int:
         """Put the newest checkpoint that can be read and is finite into `run` and return how many steps are finished
         (0: none was there).
         """
@@ -109,7 +120,7 @@ class Checkpoints:
             )
         return 0
 
-    def _load(self, run: _Run, place: Path) -> int:
+    def _load(self, run: Run, place: Path) -> int:
         from safetensors.torch import load_file
 
         state = reading.json_file(place / "state.json", ValueError)

@@ -148,8 +148,8 @@ def test_one_part_is_dealt_to_all_workers_and_equals_a_local_scoring(ray, monkey
     monkeypatch.setattr(scoring, "PART_TOKENS", 1 << 16)
     pieces, seen = [], []
     monkeypatch.setattr(Store, "write", lambda self, part: pieces.append(part))
-    score_piece = scoring.score_piece
-    monkeypatch.setattr(scoring, "score_piece", lambda *a: seen.append(a[0]) or score_piece(*a))
+    score_piece = scoring_ray.score_piece
+    monkeypatch.setattr(scoring_ray, "score_piece", lambda *a: seen.append(a[0]) or score_piece(*a))
     one = run(store=tmp_path / "a")
     assert len(pieces) == 1 and len({id(likelihood) for likelihood in seen}) == 2 and len(seen) > 4
     assert run(backend="local").logprob.tobytes() == one.logprob.tobytes()

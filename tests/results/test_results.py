@@ -33,7 +33,8 @@ from lens import files
 from lens.results import dataset as results
 from lens.results.dataset import Peak, Result, describe, fingerprint, peak, provenance, stamp, table
 from lens.results.errors import ResultError
-from lens.results.saving import export, open_result, save
+from lens.results.opening import open_result
+from lens.results.saving import export, save
 from lens.results.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -733,8 +734,8 @@ def _child(folder, ds, body, *args) -> subprocess.Popen:
         save(ds, source)
     code = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom lens import"
-        " files\nfrom lens.results import saving\nfrom lens.results.store import Store\nds ="
-        f" saving.open_result({str(source)!r})\n{body}"
+        " files\nfrom lens.results import opening, saving\nfrom lens.results.store import Store\nds ="
+        f" opening.open_result({str(source)!r})\n{body}"
     )
     env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     return subprocess.Popen(

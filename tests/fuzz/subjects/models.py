@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lens import cache, models
+from lens.doctor import doctor
 from tests.models import tiny, word_tokenizer
 
 from . import Subject
@@ -62,9 +63,10 @@ def subjects():
     yield Subject("wrap", models.wrap, lambda: dict(hf=tiny("llama"), tokenizer=word_tokenizer(), name="tiny"))
     yield Subject("wrap", models.wrap, lambda: dict(hf=tiny("gpt2"), tokenizer=word_tokenizer()))
     yield Subject("weight_hash", models.weight_hash, lambda: dict(model=model()))
+    yield Subject("same_weights", models.same_weights, lambda: dict(model=model(), recorded="t" + "0" * 64))
     yield Subject("name_of", models.name_of, lambda: dict(model=model()))
     yield Subject("organisms", models.organisms, dict)
-    yield Subject("doctor", models.doctor, dict)
+    yield Subject("doctor", doctor, dict)
     # without these two it would go to the package index
     yield Subject(
         "fetch",

@@ -1,0 +1,58 @@
+"""What checks and ledgers ask of rows in an order, and the lots by which rows are chosen blind to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Order(Protocol):
+    """Rows and where each stood in the training: a `lens.provenance.transcripts.Transcript`."""
+
+    tokens: Any
+    position: np.ndarray
+    kind: str
+    row_id: np.ndarray
+    group: np.ndarray
+    shuffled_as: str
+    about: Mapping[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        """How many columns of positions there are."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def rows(self, index: np.ndarray) -> Any:
+        """The tokens of some rows."""
+        ...
+
+    def digests(self) -> np.ndarray:
+        """A 64-bit hash of each row's content."""
+        ...
+
+    def copies(self) -> int:
+        """How many rows have the content of another one."""
+        ...
+
+    def shuffle_checks(self) -> Mapping[str, float]:
+        """p-values of the hypothesis that the order is a shuffle."""
+        ...
+
+
+def mixed(values: np.ndarray, seed: int) -> np.ndarray:
+    """A uint64 for each integer that depends on the seed and looks random: two rounds of splitmix64 (Steele, Lea &
+    Flood 2014).
+    """
+    start = _splitmix(np.array([int(seed) & (2**64 - 1)], np.uint64))
+    return _splitmix(np.asarray(values).astype(np.uint64) ^ start)
+
+
+def _splitmix(x: np.ndarray) -> np.ndarray:
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

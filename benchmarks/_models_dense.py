@@ -106,7 +106,7 @@ add(
     "opt",
     "norms behind, projected embeddings",
     "OPT",
-    opt(norm="model.decoder.project_out", lacks=dict.fromkeys(("attn_out", "resid_mid", "mlp_out", "direct"), _normed)),
+    opt(norm="model.decoder.project_out", lacks=dict.fromkeys(("resid_mid", "direct"), _normed)),
     **_opt,
     word_embed_proj_dim=16,
     do_layer_norm_before=False,

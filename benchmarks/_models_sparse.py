@@ -125,7 +125,13 @@ add(
 )
 
 # -- linear attention and state spaces ---------------------------------------------------------------------------------
-_linear = {"mixers": {"linear_attn": 1.0}, "attn": None, "inside": None, "o": None}
+_linear = {
+    "mixers": {"linear_attn": 1.0},
+    "attn": "linear_attn",
+    "inside": None,
+    "o": None,
+    "lacks": dict.fromkeys(("z", "pattern", "q", "k", "v"), "linear attention has no attention heads"),
+}
 _next = moe(d_head=16, qkv=gated("self_attn", 4, 2, 16), other={0: _linear, 2: _linear})
 add(
     "qwen3_next",

@@ -54,7 +54,24 @@ class Where:
     start: Mapping[int, str] = field(default_factory=dict)
 
 
+_LINEAR = ("linear_attn", "self_attn")
 WHERE = {
+    "qwen3_next": Where("model.layers", "model.norm", lambda l: {_LINEAR[l % 2]: 1.0}, lambda l: _LINEAR[l % 2], "mlp"),
+    "falcon_h1": Where(
+        "model.layers",
+        "model.final_layernorm",
+        lambda l: {"mamba": 0.8, "self_attn": 0.6},
+        lambda l: "self_attn",
+        "feed_forward",
+        "feed_forward.down_proj",
+    ),
+    "norms behind": Where(
+        "model.decoder.layers",
+        "model.decoder.project_out",
+        lambda l: {"self_attn": 1.0},
+        lambda l: "self_attn",
+        *["fc2"] * 2,
+    ),
     "rwkv": Where(
         "rwkv.blocks",
         "rwkv.ln_out",
@@ -132,14 +149,67 @@ def _ready(model: Any) -> Any:
     return model
 
 
-MAKERS = {"rwkv": rwkv}
+def qwen3_next() -> Any:
+    """Layers 1 and 3 have attention, 0 and 2 a linear one."""
+    torch.manual_seed(0)
+    config = T.Qwen3NextConfig(
+        **_SIZE,
+        head_dim=16,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        linear_num_key_heads=2,
+        linear_num_value_heads=4,
+        moe_intermediate_size=24,
+        shared_expert_intermediate_size=24,
+        num_experts_per_tok=2,
+        num_experts=4,
+        layer_types=["linear_attention", "full_attention"] * 2,
+    )
+    return _ready(T.Qwen3NextForCausalLM(config))
+
+
+def falcon_h1() -> Any:
+    """A state space runs beside attention, each with a factor of its own."""
+    torch.manual_seed(0)
+    config = T.FalconH1Config(
+        **_SIZE,
+        mamba_d_ssm=64,
+        mamba_n_heads=4,
+        mamba_d_head=16,
+        mamba_d_state=8,
+        mamba_chunk_size=8,
+        lm_head_multiplier=0.5,
+        embedding_multiplier=2.0,
+        key_multiplier=0.7,
+        attention_out_multiplier=0.6,
+        attention_in_multiplier=1.2,
+        ssm_in_multiplier=0.9,
+        ssm_out_multiplier=0.8,
+        mlp_multipliers=[0.7, 0.9],
+        ssm_multipliers=[0.9] * 5,
+    )
+    return _ready(T.FalconH1ForCausalLM(config))
+
+
+MAKERS = {
+    "qwen3_next": qwen3_next,
+    "falcon_h1": falcon_h1,
+    "rwkv": rwkv,
+    "norms behind": lambda: opt(do_layer_norm_before=False, word_embed_proj_dim=16),
+}
 
 
 # -- plain hooks -------------------------------------------------------------------------------------------------------
 
 
+def _batched(change: Change) -> Change:
+    """A change for modules that see tokens without a batch's axis as well."""
+    return lambda x: change(x) if x.ndim != 2 else change(x[None])[0]
+
+
 def into(module: nn.Module, change: Change) -> Any:
     """A hook on what goes into a module."""
+    change = _batched(change)
 
     def before(_: Any, args: Any, kwargs: Any) -> Any:
         if args:
@@ -151,6 +221,7 @@ def into(module: nn.Module, change: Change) -> Any:
 
 def out_of(module: nn.Module, change: Change, times: float = 1.0) -> Any:
     """A hook on what comes out of a module, times a factor."""
+    change = _batched(change)
 
     def after(_: Any, args: Any, out: Any) -> Any:
         new = change((out[0] if isinstance(out, tuple) else out) * times) / times
@@ -197,15 +268,26 @@ def put(kind: str, model: Any, site: str, layer: int, change: Change) -> list[An
     return hooks + [out_of(block.get_submodule(name), keep(name), times) for name, times in mixers.items()]
 
 
-@torch.no_grad()
-def logits(kind: str, model: Any, ids: Tensor, *changes: tuple[str, int, Change]) -> Tensor:
+def logits(kind: str, model: Any, ids: Tensor, *changes: tuple[str, int, Change], grad: bool = False) -> Tensor:
     """Logits ``[position, d_vocab]`` of one forward with changes of sites in force."""
     hooks = [hook for change in changes for hook in put(kind, model, *change)]
     try:
-        return model(ids.reshape(1, -1), use_cache=False).logits[0]
+        with torch.set_grad_enabled(grad):
+            return model(ids.reshape(1, -1), use_cache=False).logits[0]
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def gradient(kind: str, model: Any, ids: Tensor, site: str, layer: int, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """The gradient of ``score(logits)`` by what a site holds, ``[position, width]``."""
+    leaf: list[Tensor] = []
+
+    def begin(x: Tensor) -> Tensor:
+        leaf.append(x.detach().clone().requires_grad_())
+        return leaf[0]
+
+    return torch.autograd.grad(score(logits(kind, model, ids, (site, layer, begin), grad=True)), leaf)[0][0]
 
 
 def read(

@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from ..models.state import State
 from .effective import shape
+from .ends import Ends
 from .errors import UnsupportedModel
 from .lengths import Lengths
+from .middle import Middle
 from .mixtures import Mixture, mixtures_of
 from .patterns import eager_patterns, hooked_pattern, softmaxed
 from .places import Place, alone, before_call, evaluating, hook
 from .probe import PROBE, Probe, layers_of
 from .registry import calling, config_of, registered
-from .sites import EXPERTS, HEADED, SiteError, indices
+from .sites import EXPERTS, HEADED, SITES, SiteError, indices
 from .walk.decoder import both_ways
 
 #: A change of one activation, ``[batch, position, (head,) width]``; returns its argument itself where nothing changes.
@@ -70,6 +72,8 @@ class Anatomy:
         self.n_layers, self.d_vocab = len(self.layers), self.config.vocab_size
         self.points: dict[nn.Module, nn.Module] = {}
         self._places: dict[tuple[str, int], Place] = {}
+        #: by layer, what it adds to the stream, where that was found
+        self.ends: dict[int, Ends] = {}
         self._parallel: dict[int, bool] = {}
         self._causal: bool | None = None
         self._mixtures: dict[int, Mixture] | None = None
@@ -162,21 +166,28 @@ class Anatomy:
             SiteError: it was not found in this layer.
         """
         if site == "resid_mid":
-            place = self.require("attn_out", layer)
+            self.require("attn_out", layer)
+            if self.ends[layer].between is not None:
+                raise SiteError(
+                    f"site 'resid_mid' does not exist in layer {layer}: this model's stream is normed between attention"
+                    " and MLP, so that it is one thing before and another after; use 'attn_out' or 'mlp_out'."
+                )
             if self.is_parallel(layer):
                 raise SiteError(
                     "site 'resid_mid' does not exist: this model's attention and MLP run side by side; use 'attn_out'"
                     " or 'resid_post'."
                 )
-            return place
+            return self._places["attn_out" if self.ends[layer].attn.module is self.ends[layer].last else "mixer", layer]
         if site == "embed":
             return Place(self.embedding, "out")
         if site in EXPERTS:
             return Place(self.mixture(site, layer).module, "mixture", flat=True)
         if (site, layer) not in self._places:
+            headless = site in HEADED and ("z", layer) not in self._places
+            why = ", which has no attention heads there that could be told apart" if headless else ""
             raise SiteError(
-                f"site={site!r} was not found in layer {layer} of model type {self.model_type!r}; "
-                f"found there: {', '.join(dict.fromkeys(s for s, l in self._places if l == layer))}."
+                f"site={site!r} was not found in layer {layer} of model type {self.model_type!r}{why}; "
+                f"found there: {', '.join(dict.fromkeys(s for s, l in self._places if l == layer and s in SITES))}."
             )
         return self._places[site, layer]
 
@@ -285,12 +296,14 @@ class Anatomy:
                 return softmaxed(place.module, change, self.n_heads)
             return hooked_pattern(place.module, change)
         batch: list[int] = [1]
-        block_input: list[Tensor] = []
-        if site == "resid_mid" or place.flat:
+        middle = Middle(self.ends[layer]) if site == "resid_mid" else None
+        if middle is not None or place.flat:
 
             def look(_, args, kwargs):
                 x = args[0] if args else kwargs["hidden_states"]
-                batch[:], block_input[:] = [x.shape[0]], [x]
+                batch[:] = [x.shape[0]]
+                if middle is not None:
+                    middle.enter(x)
 
             handles.callback(before_call(self.layers[layer], look if everywhere else alone(look)).remove)
             lookers = self._lookers.setdefault(layer, [])
@@ -299,15 +312,10 @@ class Anatomy:
         if site in EXPERTS:
             handles.callback(self.mixture(site, layer).attach(site, change, lambda: batch[0], everywhere))
             return handles.close
-        if site == "resid_mid":
-            inner = change
-
-            def change(x):
-                if not block_input or block_input[0].shape != x.shape:
-                    return x  # computed again, of a forward that was made before this
-                middle = block_input[0] + x
-                new = inner(middle)
-                return x if new is middle else new - block_input[0]
+        if middle is not None:
+            for module, add in middle.parts():
+                handles.callback(hook(self.points.get(module, module), "out", add, everywhere=everywhere).remove)
+            change = middle.through(change)
 
         def through(x: Tensor) -> Tensor | None:
             whole = x.unflatten(0, (batch[0], -1)) if place.flat else x

@@ -8,8 +8,8 @@ output by exactly what is put there instead, whatever the precision; no other mo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,117 +23,262 @@ if TYPE_CHECKING:
 
 #: Roundings that may lie between a sum and its parts, in units of the number format's own step.
 _ROUNDINGS = 8
+#: A smaller factor on what a module returns is none that could be told.
+_LEAST = 1e-3
+
+#: From a module to what it returned, or was given, in the shape of the stream; None where that has another size.
+Given = Callable[[nn.Module], Tensor | None]
+
+
+@dataclass(frozen=True)
+class End:
+    """A module whose output, times a factor, is added to the stream."""
+
+    module: nn.Module
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The modules whose outputs, times one factor, sum to what a block adds: attention's and the MLP's."""
+    """What a block adds to its stream.
 
-    attn: nn.Module
-    mlp: nn.Module
-    scale: float
+    Attributes:
+        attn: attention, or what stands in its place (linear attention, a state space, time mixing). mlp: the MLP.
+        beside: what else is added before the MLP reads the stream: a state space beside attention.
+        start: a norm in the block from whose output its stream goes on. between, behind: norms on the stream itself,
+            after ``attn`` and after ``mlp``.
+        last: what runs last before the MLP: ``attn``'s module or ``beside``'s.
+    """
+
+    attn: End
+    mlp: End
+    beside: End | None = None
+    start: nn.Module | None = None
+    between: nn.Module | None = None
+    behind: nn.Module | None = None
+    last: nn.Module | None = None
+
+    @property
+    def mixers(self) -> tuple[End, ...]:
+        """What is added before the MLP reads the stream."""
+        return (self.attn,) if self.beside is None else (self.attn, self.beside)
+
+    @property
+    def sums(self) -> bool:
+        """Whether the block's output is its input and what is added, and nothing else."""
+        return self.start is None and self.between is None and self.behind is None
 
 
-def candidates(
-    firsts: Iterable[nn.Module],
-    seconds: Sequence[nn.Module],
-    outputs: dict[nn.Module, Float[Tensor, "1 n d"]],
-    x: Float[Tensor, "1 n d"],
-    y: Float[Tensor, "1 n d"],
-    factors: Sequence[float],
-) -> list[Ends]:
-    """The pairs of modules that may be a block's ends, likeliest first: outputs that add up to ``y - x``, roughly.
+@dataclass(frozen=True)
+class Seen:
+    """What went through a block on the probe.
+
+    Attributes:
+        x, y: the stream before and after it. came, went: what modules returned and were given.
+        may: whether two modules may be attention and the MLP. inner: those that may be norms on the stream.
+        factors: by what the model may multiply what its modules return.
+    """
+
+    x: Float[Tensor, "1 n d"]
+    y: Float[Tensor, "1 n d"]
+    came: Given
+    went: Given
+    may: Callable[[nn.Module, nn.Module], bool]
+    inner: Sequence[nn.Module]
+    factors: Sequence[float]
+
+    @property
+    def rough(self) -> float:
+        """How near sums of what was seen must be to be looked at."""
+        return {torch.float32: 1e-5, torch.float64: 1e-5}.get(self.x.dtype, 3e-2)
+
+    def adds(self, before: Tensor | None, after: Tensor | None, *modules: nn.Module) -> bool:
+        """Whether what these modules returned, times factors, may be what was added in between."""
+        outs = [self.came(m) for m in modules]
+        if before is None or after is None or any(out is None for out in outs):
+            return False
+        largest = max(1e-12, before.abs().max().item(), sum(outs).abs().max().item())
+        for scales in _scales((after - before).double(), [out.double() for out in outs], self.factors, self.rough):
+            gap = (after - before).double() - sum(c * out.double() for c, out in zip(scales, outs))
+            if gap.abs().max() <= self.rough * largest and min(scales) > _LEAST:
+                return True
+        return False
+
+
+def candidates(firsts: Iterable[nn.Module], seconds: Iterable[nn.Module], seen: Seen) -> Iterator[Ends]:
+    """What may be a block's ends, likeliest first: outputs that add up to what it adds, roughly.
 
     Args:
         firsts, seconds: modules that may hold what attention and the MLP add.
-        outputs: what each returned. x, y: the stream before and after the block.
-        factors: what the model may multiply both by.
     """
-    found, added = [], (y - x).double()
-    rough = {torch.float32: 1e-5, torch.float64: 1e-5}.get(x.dtype, 3e-2)
-    for first in firsts:
-        for second in seconds:
-            if first is second or first not in outputs or second not in outputs:
-                continue
-            both = outputs[first].double() + outputs[second].double()
-            scale = _factor(added, both, factors, rough)
-            largest = max(1e-12, x.abs().max().item(), both.abs().max().item())
-            near = (added - scale * both).abs().max() <= rough * largest
-            if near and scale > 1e-3:
-                found.append(Ends(first, second, scale))
-    return found
+    seconds = list(seconds)
+    pairs = [(a, b) for a in firsts for b in seconds if a is not b and seen.may(a, b)]
+    yield from (Ends(End(a), End(b)) for a, b in pairs if seen.adds(seen.x, seen.y, a, b))
+    for start in seen.inner:
+        given, made = seen.went(start), seen.came(start)
+        if given is not None and torch.equal(given, seen.x):
+            yield from (Ends(End(a), End(b), start=start) for a, b in pairs if seen.adds(made, seen.y, a, b))
+    for beside in seen.inner:
+        for a, b in pairs:
+            if beside not in (a, b) and seen.adds(seen.x, seen.y, a, beside, b):
+                yield Ends(End(a), End(b), beside=End(beside))
+    firsts = dict.fromkeys(a for a, _ in pairs)
+    behind = [n for n in seen.inner if (out := seen.came(n)) is not None and torch.equal(out, seen.y)]
+    between = [(a, n) for n in seen.inner for a in firsts if a is not n and seen.adds(seen.x, seen.went(n), a)]
+    for a, n in between:
+        for last in (*behind, None):
+            after = seen.y if last is None else seen.went(last)
+            for b in (b for first, b in pairs if first is a and b not in (n, last) and n is not last):
+                if seen.adds(seen.came(n), after, b):
+                    yield Ends(End(a), End(b), between=n, behind=last)
 
 
 def confirmed(
-    anatomy: "Anatomy", wanted: Sequence[list[Ends]], put: Callable[..., Any], factors: Sequence[float]
+    anatomy: Anatomy, wanted: Sequence[Iterable[Ends]], put: Callable[..., Any], seen: Sequence[Seen]
 ) -> list[Ends | None]:
     """Of each layer's candidates the first that passes, or None: one forward on the probe for all layers at a time.
 
     Args:
-        wanted: candidates by layer. put: ``anatomy.hook``. factors: as for ``candidates``.
+        wanted: candidates by layer. put: ``anatomy.hook``. seen: what went through each layer.
     """
-    left, done = [list(c) for c in wanted], [None] * len(wanted)
-    while any(left):
-        trials = [_Trial(anatomy.layers[l], c.pop(0), l) if c else None for l, c in enumerate(left)]
+    left: list[Iterator[Ends]] = [iter(c) for c in wanted]
+    done: list[Ends | None] = [None] * len(left)
+    while True:
+        trials = [
+            None
+            if done[l] is not None or (ends := next(rest, None)) is None
+            else _Trial(anatomy.layers[l], ends, seen[l], l)
+            for l, rest in enumerate(left)
+        ]
+        if not any(trials):
+            return done
         with temporary(anatomy.hf) as here, torch.no_grad():
             for trial in trials:
                 if trial is not None:
                     trial.install(put, here)
             anatomy.forward(anatomy.probe_ids())
         for l, trial in enumerate(trials):
-            if trial is not None and (ends := trial.passed(factors)) is not None:
-                done[l], left[l] = ends, []
-    return done
+            if trial is not None:
+                done[l] = trial.passed()
 
 
+@dataclass
 class _Trial:
-    """One pair of modules of one layer, whose outputs are noise for one forward."""
+    """The modules of one layer whose outputs are noise for one forward, and what the layer then makes of them."""
 
-    def __init__(self, block: nn.Module, ends: Ends, seed: int):
-        self.block, self.ends = block, ends
-        self.generator = torch.Generator().manual_seed(seed)
-        self.x: Tensor | None = None
-        self.y: Tensor | None = None
-        self.noise: dict[nn.Module, Tensor] = {}
+    block: nn.Module
+    ends: Ends
+    seen: Seen
+    seed: int
+    noise: dict[nn.Module, Tensor] = field(default_factory=dict)
+    came: dict[nn.Module, Tensor] = field(default_factory=dict)
+    went: dict[nn.Module, Tensor] = field(default_factory=dict)
 
     def install(self, put: Callable[..., Any], here: Undo) -> None:
-        here.put(lambda: put(self.block, "in", self._before).remove)
-        here.put(lambda: put(self.ends.attn, "out", self._instead(self.ends.attn)).remove)
-        here.put(lambda: put(self.ends.mlp, "out", self._instead(self.ends.mlp)).remove)
-        here.put(lambda: put(self.block, "out", self._after).remove)
+        """Puts its hooks on."""
+        ends, self.generator = self.ends, torch.Generator().manual_seed(self.seed)
+        added = [end.module for end in (*ends.mixers, ends.mlp)]
+        looks = [n for n in (ends.start, ends.between, ends.behind) if n is not None]
+        if ends.beside is not None:
+            looks = [m for m in self.seen.inner if m not in added]
+        for module in (self.block, *looks):
+            here.put(lambda m=module: put(m, "in", self._look(self.went, m)).remove)
+        for module in added:
+            here.put(lambda m=module: put(m, "out", self._instead(m)).remove)
+        for module in (*looks, self.block):
+            here.put(lambda m=module: put(m, "out", self._look(self.came, m)).remove)
 
-    def _before(self, x: Tensor) -> None:
-        self.x = x.detach().clone()
+    @staticmethod
+    def _look(into: dict[nn.Module, Tensor], module: nn.Module) -> Callable[[Any], None]:
+        def look(x: Any) -> None:
+            if isinstance(x, Tensor):
+                into[module] = x.detach().clone()
 
-    def _after(self, y: Tensor) -> None:
-        self.y = y.detach().clone()
+        return look
 
     def _instead(self, module: nn.Module) -> Callable[[Tensor], Tensor]:
         def through(out: Tensor) -> Tensor:
             # rows of unlike sizes: a norm that came after would make them alike
             rows = torch.randn(out.shape, generator=self.generator).flatten(0, -2)
             rows = rows * torch.linspace(0.5, 2.0, len(rows))[:, None]
-            size = self.x.float().square().mean().sqrt().item() or 1.0
+            size = self.went[self.block].float().square().mean().sqrt().item() or 1.0
             self.noise[module] = (rows.view(out.shape) * size).to(out)
             # a copy: some blocks add to what a module returned in place
             return self.noise[module].clone()
 
         return through
 
-    def passed(self, factors: Sequence[float]) -> Ends | None:
-        if self.x is None or self.y is None or len(self.noise) != 2:
+    def passed(self) -> Ends | None:
+        """The ends with their factors, where what the layer made is the sum of its parts."""
+        ends, block = self.ends, self.block
+        x, y = self.went.get(block), self.came.get(block)
+        if x is None or y is None or len(self.noise) != len(ends.mixers) + 1:
             return None
-        x, y = self.x.double(), self.y.double()
-        first, second = (self.noise[m].reshape(x.shape).double() for m in (self.ends.attn, self.ends.mlp))
-        step = torch.finfo(self.x.dtype).eps
-        scale = _factor(y - x, first + second, factors, 1e-5 if step < 1e-5 else 2e-2)
-        allowed = _ROUNDINGS * step * (x.abs() + y.abs() + scale * (first.abs() + second.abs()))
-        right = ((y - x - scale * (first + second)).abs() <= allowed).all()
-        return Ends(self.ends.attn, self.ends.mlp, scale) if right and scale > 1e-3 else None
+        begin, end, mixers = x, y, ends.mixers
+        if ends.start is not None:
+            if not _same(self.went.get(ends.start), x) or ends.start not in self.came:
+                return None
+            begin = self.came[ends.start]
+        if ends.behind is not None:
+            if not _same(self.came.get(ends.behind), y) or ends.behind not in self.went:
+                return None
+            end = self.went[ends.behind]
+        if ends.between is None:
+            found = self._parts(begin, end, [*mixers, ends.mlp])
+        elif ends.between not in self.went or ends.between not in self.came:
+            return None
+        else:
+            first = self._parts(begin, self.went[ends.between], mixers)
+            second = self._parts(self.came[ends.between], end, [ends.mlp])
+            found = None if first is None or second is None else [*first, *second]
+        if found is None:
+            return None
+        last = [m for m in self.noise if m in [e.module for e in mixers]][-1]
+        made = replace(ends, attn=found[0], mlp=found[-1], beside=found[1] if len(found) > 2 else None, last=last)
+        return made if made.beside is None or self._is_read(x, made) else None
+
+    def _parts(self, before: Tensor, after: Tensor, parts: Sequence[End]) -> list[End] | None:
+        """The parts with their factors, where noise in their place was added exactly."""
+        shape, step = self.seen.x.shape, torch.finfo(before.dtype).eps
+        x, y = (t.reshape(shape).double() for t in (before, after))
+        outs = [self.noise[part.module].reshape(shape).double() for part in parts]
+        for scales in _scales(y - x, outs, self.seen.factors, 1e-5 if step < 1e-5 else 2e-2):
+            size = x.abs() + y.abs() + sum(c * out.abs() for c, out in zip(scales, outs))
+            right = (y - x - sum(c * out for c, out in zip(scales, outs))).abs() <= _ROUNDINGS * step * size
+            if right.all() and min(scales) > _LEAST:
+                return [End(part.module, c) for part, c in zip(parts, scales)]
+        return None
+
+    def _is_read(self, x: Tensor, ends: Ends) -> bool:
+        """Whether something in the block reads the stream with all that is taken to be added before the MLP."""
+        step = torch.finfo(x.dtype).eps
+        parts = [(self.noise[e.module].reshape(x.shape) * e.factor).double() for e in ends.mixers]
+        middle, size = x.double() + sum(parts), x.abs().double() + sum(p.abs() for p in parts)
+        given = [t.reshape(x.shape).double() for t in self.went.values() if t.numel() == x.numel() and t is not x]
+        return any(((t - middle).abs() <= _ROUNDINGS * step * size).all() for t in given)
 
 
-def _factor(added: Tensor, both: Tensor, factors: Sequence[float], near: float) -> float:
-    """The factor on ``both`` that comes nearest to ``added``: the model's own one where that is what the fit says."""
+def _same(one: Tensor | None, other: Tensor) -> bool:
+    return one is not None and one.numel() == other.numel() and torch.equal(one.reshape(other.shape), other)
+
+
+def _scales(
+    added: Tensor, outs: Sequence[Tensor], factors: Sequence[float], near: float
+) -> Iterator[tuple[float, ...]]:
+    """Factors on outputs that come nearest to ``added``: one on all of them, the model's own where that is what the fit
+    says; then one on each, where all of these are the model's own.
+    """
+    both = sum(outs)
     norm = both.square().sum().item()
     fitted = 1.0 if norm == 0 else (added * both).sum().item() / norm
-    return next((f for f in factors if math.isclose(fitted, f, rel_tol=near)), fitted)
+    yield (next((f for f in factors if math.isclose(fitted, f, rel_tol=near)), fitted),) * len(outs)
+    if len(set(factors)) > 1 and len(outs) > 1:
+        table = torch.stack([out.flatten() for out in outs], 1)
+        each = torch.linalg.lstsq(table.cpu(), added.flatten()[:, None].cpu(), driver="gelsd").solution[:, 0].tolist()
+        silent = [not out.any() for out in outs]
+        own = [
+            1.0 if nothing else next((f for f in factors if math.isclose(c, f, rel_tol=near)), None)
+            for c, nothing in zip(each, silent)
+        ]
+        if all(c is not None for c in own):
+            yield tuple(own)

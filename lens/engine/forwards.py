@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 #: Sites that are kept wherever they are found.
-_ALWAYS = ("attn_out", "v")
+_ALWAYS = ("attn_out", "v", "start", "mixer")
 
 
 class ForwardRuns(Runs):
@@ -91,7 +91,7 @@ class ForwardRuns(Runs):
         name, at = model.anatomy.layer_of(site, layer)
         if name == "resid_mid":
             model.anatomy.require(name, at)
-            return self.resid[at] + self.get("attn_out", at)
+            return torch.cat([r.get(name, at) for r in self.own])
         if (name, at) not in self.own[0].kept:
             model.anatomy.require(name, at)
             raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")

@@ -55,7 +55,8 @@ class Recorded(Plain):
         if (site, layer) in self.kept:
             return self.kept[site, layer]
         if site == "resid_mid":
-            return self.resid[layer] + self.kept["attn_out", layer]
+            stream = self.kept.get(("start", layer), self.resid[layer]) + self.kept["attn_out", layer]
+            return stream + self.kept["mixer", layer] if ("mixer", layer) in self.kept else stream
         if site in ("resid_pre", "resid_post"):
             return self.resid[layer + (site == "resid_post")]
         raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")

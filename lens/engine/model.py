@@ -470,17 +470,48 @@ class Model:
         """The bias of the unembedding in float32, or None."""
         return (self.walked or self.own.tail).bias()
 
-    def attention_parts(self) -> list[FoundBlock]:
-        """The blocks, where every one has attention heads.
+    @property
+    def attention_layers(self) -> list[int]:
+        """The layers with attention heads; in a hybrid some have linear attention or a state space in their place."""
+        return [l for l in range(self.n_layers) if self._has("z", l)]
 
-        Raises: SiteError: a model, or a layer, without attention heads.
+    def attention_parts(self) -> list[FoundBlock]:
+        """The blocks, layer by layer; of one without attention heads every question raises SiteError.
+
+        Raises: SiteError: a model without attention heads.
         """
         if not self.n_heads:
             raise SiteError(f"model type {self.model_type!r} has no attention heads whose outputs could be told apart.")
-        if self.walked is None:
-            for layer in range(self.n_layers):
-                self.anatomy.require("z", layer)
         return self.blocks
+
+    def headless(self, layer: int) -> str | None:
+        """The site of what a layer adds before its MLP by anything but attention heads (``attn_out``, where it has
+        none; ``mixer`` beside them), or None.
+        """
+        if self.walked is not None:
+            return None
+        return "mixer" if self.anatomy.has("mixer", layer) else None if self._has("z", layer) else "attn_out"
+
+    def require_sum(self) -> None:
+        """Nothing, where the stream that enters the final norm is the sum of the embedding and of what layers add.
+
+        Raises: SiteError: something else acts on the stream on its way, or what a layer adds was not found.
+        """
+        if self.walked is not None:
+            return
+        a, kind = self.anatomy, f"model type {self.model_type!r}"
+        for layer in range(self.n_layers):
+            a.require("mlp_out", layer)
+            if not a.ends[layer].sums:
+                raise SiteError(
+                    f"{kind}: in layer {layer} a norm lies on the residual stream itself, so that what attention heads"
+                    " and MLPs add is not what reaches the logits of it; patch or ablate instead."
+                )
+        if len(a.handed_on) < self.n_layers - 1 or self.ending.before != 1.0:
+            raise SiteError(
+                f"{kind} changes its residual stream between layers, so that what attention heads and MLPs add is not"
+                " what reaches the logits of it; patch or ablate instead."
+            )
 
 
 def ranges(numbers: Sequence[int]) -> str:

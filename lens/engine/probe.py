@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from .changes import temporary
 from .ends import Ends, candidates, confirmed
+from .ends import Seen as Through
 from .errors import UnsupportedModel
 from .fused_heads import fused
 from .patterns import acting, attention_inside
@@ -26,6 +28,8 @@ MLP = ("mlp", "feed_forward", "ffn")
 _OUT = ("o", "o_proj", "out_proj", "c_proj", "dense")
 _DOWN = ("out", "down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2")
 _PROJECTION = {"q": ("q", "q_proj"), "k": ("k", "k_proj"), "v": ("v", "v_proj")}
+#: What a configuration calls the factors on what attention, a state space and the MLP return.
+_FACTORS = ("residual_multiplier", "attention_out_multiplier", "ssm_out_multiplier", "mlp_multipliers")
 #: Tokens of the probe.
 PROBE = 9
 
@@ -86,6 +90,8 @@ class _Seen:
     first_in: Tensor | None = None
     first_out: Tensor | None = None
     calls: int = 0
+    #: its place among all in the order in which they returned
+    turn: int = 0
 
 
 @dataclass
@@ -94,6 +100,7 @@ class Probe:
 
     anatomy: "Anatomy"
     seen: dict[nn.Module, _Seen] = field(default_factory=dict)
+    _turns: int = 0
 
     def run(self) -> None:
         """Runs the model once and compares what each part reads and makes with what was found of it."""
@@ -141,9 +148,10 @@ class Probe:
             self._require_stream(l, p)
         streams = [(self.seen[p["block"]].first_in, self.seen[p["block"]].first_out) for p in parts]
         a.handed_on = frozenset(l for l in range(len(parts) - 1) if torch.equal(streams[l][1], streams[l + 1][0]))
-        ends = confirmed(a, [self._ends(p, x, y) for p, (x, y) in zip(parts, streams)], hook, self._factors())
-        for l, p in enumerate(parts):
-            self._conclude(l, p, ends[l])
+        through = [self._through(p, x, y) for p, (x, y) in zip(parts, streams)]
+        wanted = [self._ends(p, seen) for p, seen in zip(parts, through)]
+        for l, (p, ends) in enumerate(zip(parts, confirmed(a, wanted, hook, through))):
+            self._conclude(l, p, ends)
         self._confirm_patterns(parts)
         a.points = outward(
             a, {a.embedding, *(place.module for place in a._places.values() if place.side == "out")}, hook
@@ -206,7 +214,9 @@ class Probe:
         seen = self.seen[module]
         if isinstance(x, Tensor):
             setattr(seen, side, x.detach().clone())
-        seen.calls += side == "first_out"
+        if side == "first_out":
+            self._turns += 1
+            seen.calls, seen.turn = seen.calls + 1, self._turns
 
     def _went(self, module: nn.Module) -> Tensor | None:
         """What a module returned, where it was called once."""
@@ -239,15 +249,23 @@ class Probe:
             return a._places.__setitem__((site, l), place)
 
         put("resid_pre", Place(p["block"], "in")), put("resid_post", Place(p["block"], "out"))
-        attn_end, mlp_end = (None, None) if ends is None else (ends.attn, ends.mlp)
-        for site, end in (("attn_out", attn_end), ("mlp_out", mlp_end)):
-            if end is not None:
-                put(site, Place(end, "out", scale=ends.scale, flat=self.seen[end].first_out.ndim == 2))
+        attn_end = mlp_end = None
+        if ends is not None:
+            a.ends[l], attn_end, mlp_end = ends, ends.attn.module, ends.mlp.module
+            for site, end in (("attn_out", ends.attn), ("mixer", ends.beside), ("mlp_out", ends.mlp)):
+                if end is not None:
+                    flat = self.seen[end.module].first_out.ndim == 2
+                    put(site, Place(end.module, "out", scale=end.factor, flat=flat))
+            if ends.start is not None:
+                put("start", Place(ends.start, "out", flat=self.seen[ends.start].first_out.ndim == 2))
         # what is one tensor is equal bit by bit, whatever the precision
         down, mlp_out = self._out(p["down"], x), self._out(p["mlp"], x)
         if (
             down is not None
-            and (p["down"] is mlp_end or (mlp_out is not None and torch.equal(down, mlp_out)))
+            and (
+                p["down"] is mlp_end
+                or (mlp_out is not None and any(torch.equal(down * c, mlp_out) for c in self._factors()))
+            )
             and self.seen[p["down"]].first_in is not None
         ):
             put("neuron", Place(p["down"], "in", flat=self.seen[p["down"]].first_in.ndim == 2))
@@ -299,22 +317,40 @@ class Probe:
         elif p["pattern"] is None:
             put("pattern", Place(p["attn"], "written out"))
 
-    def _ends(self, p: dict[str, Any], x: Tensor, y: Tensor) -> list[Ends]:
-        """The pairs of modules that may be what the block adds: attention's or its output projection, the MLP's or its
-        own, or norms behind them.
+    def _through(self, p: dict[str, Any], x: Tensor, y: Tensor) -> Through:
+        """What went through a block."""
+
+        def went(module: nn.Module) -> Tensor | None:
+            seen = self.seen[module]
+            fits = seen.calls == 1 and seen.first_in is not None and seen.first_in.numel() == x.numel()
+            return seen.first_in.reshape(x.shape) if fits else None
+
+        def may(first: nn.Module, second: nn.Module) -> bool:
+            # what is not called attention comes before the MLP
+            return p["attn"] is not None or self.seen[first].turn < self.seen[second].turn
+
+        inner = [m for m in p["children"].values() if m not in (p["attn"], p["mlp"])]
+        return Through(x, y, lambda m: self._out(m, x), went, may, inner, self._factors())
+
+    @staticmethod
+    def _ends(p: dict[str, Any], seen: Through) -> Iterator[Ends]:
+        """What may be what the block adds: attention's output or its projection's, the MLP's or its last layer's, or
+        those of norms behind them; where nothing is called attention, of whatever comes before the MLP.
         """
-        if p["attn"] is None:
-            return []
-        others = [m for m in p["children"].values() if m not in (p["attn"], p["mlp"])]
-        outputs = {
-            m: t
-            for m in (p["attn"], p["mlp"], p["o"], p["down"], *others)
-            if m is not None and (t := self._out(m, x)) is not None
-        }
-        return candidates((p["attn"], *others, p["o"]), (p["mlp"], *others, p["down"]), outputs, x, y, self._factors())
+        firsts, seconds = (p["attn"], *seen.inner, p["o"]), (p["mlp"], *seen.inner, p["down"])
+
+        def called(modules: Iterable[nn.Module | None]) -> list[nn.Module]:
+            return [m for m in dict.fromkeys(modules) if m is not None and seen.came(m) is not None]
+
+        return candidates(called(firsts), called(seconds), seen)
 
     def _factors(self) -> tuple[float, ...]:
-        return (1.0, float(getattr(self.anatomy.config, "residual_multiplier", 1.0)))
+        """By what a model's configuration says that it multiplies what its modules return."""
+        config, factors = self.anatomy.config, [1.0]
+        for name in _FACTORS:
+            value = getattr(config, name, None)
+            factors += [float(f) for f in (value if isinstance(value, list | tuple) else [value]) if f is not None]
+        return tuple(dict.fromkeys(factors))
 
 
 def _clip(config: Any) -> float | None:

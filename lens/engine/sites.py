@@ -6,13 +6,15 @@ The names are those of TransformerLens. In the order in which a block computes t
         -> resid_post
 
 ``q``, ``k`` and ``v`` are the outputs of the projections, before query/key normalisation and rotary embedding;
-``attn_out`` and ``mlp_out`` are what is added to the residual stream (after a post-norm, where a model has one);
-``neuron`` is the input of the MLP's down projection. In a mixture of experts ``router`` are the weights by which a
-token's experts are added, one an expert, 0 for those that it is not sent to: the model's own top-k decides which, also
-where two tie (in Llama 4 the experts' inputs are multiplied by them); ``expert`` is what each expert adds to the
-residual stream, its weight included. ``resid_post`` of a layer is ``resid_pre`` of the next, but where a model changes
-its stream between blocks (RWKV halves it every few layers in eval mode): each is then the tensor that leaves, or
-enters, the block.
+``attn_out`` and ``mlp_out`` are what is added to the residual stream, factors included (after a post-norm, where a
+model has one; before a norm that lies on the stream itself). In a layer without attention ``attn_out`` is what stands
+in its place: linear attention, a state space, RWKV's time mixing. Where a state space runs beside attention (Falcon-H1)
+``attn_out`` is attention's part alone, and ``resid_mid`` the stream with both. ``neuron`` is the input of the MLP's
+down projection. In a mixture of experts ``router`` are the weights by which a token's experts are added, one an expert,
+0 for those that it is not sent to: the model's own top-k decides which, also where two tie (in Llama 4 the experts'
+inputs are multiplied by them); ``expert`` is what each expert adds to the residual stream, its weight included.
+``resid_post`` of a layer is ``resid_pre`` of the next, but where a model changes its stream between blocks (RWKV halves
+it every few layers in eval mode): each is then the tensor that leaves, or enters, the block.
 """
 
 from __future__ import annotations
@@ -44,7 +46,10 @@ SITES = (
     "mlp_out",
     "resid_post",
 )
-ORDER = {name: i for i, name in enumerate(SITES)}
+ORDER: dict[str, float] = {name: i for i, name in enumerate(SITES)}
+#: What the engine alone names, in the same order: the stream that a norm inside a block hands on to it (RWKV's first),
+#: and what a state space beside attention adds (Falcon-H1).
+ORDER |= {"start": ORDER["resid_pre"] + 0.5, "mixer": ORDER["attn_out"] + 0.5}
 #: Sites that have a head axis, and whose heads they are.
 HEADED = {"q": "query", "pattern": "query", "z": "query", "k": "key", "v": "key"}
 #: Sites of a mixture of experts, which have an expert axis.
@@ -87,7 +92,7 @@ class Site:
     expert: Annotated[Any, Indices("expert")] = None
 
     def __post_init__(self):
-        if self.name not in ORDER:
+        if self.name not in SITES:
             raise SiteError(f"site name={self.name!r} is not known; expected one of {', '.join(SITES)}.")
         if self.name == "embed":
             if self.layer not in (None, 0):

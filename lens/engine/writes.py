@@ -76,8 +76,8 @@ def writes_of(
     """The writes of edited runs of one prompt by site and layer; values that are runs are read at the same positions.
 
     Args:
-        base: the unedited run. freeze: ``attention`` and/or ``mlp``: what these add is the unedited run's in every row;
-            heads that a row edits keep the edit.
+        base: the unedited run. freeze: ``attention`` (with what runs beside it) and/or ``mlp``: what these add is the
+            unedited run's in every row; heads that a row edits keep the edit.
         look: sites whose activations are wanted, and where to put them by row.
 
     Raises:
@@ -105,6 +105,8 @@ def writes_of(
             _hold(at("attn_out", layer), [r for r in range(len(rows)) if r not in own], base.get("attn_out", layer))
             if own:
                 _hold(at("z", layer), sorted(own), base.get("z", layer))
+        if "attention" in freeze and anatomy.has("mixer", layer):
+            _hold(at("mixer", layer), range(len(rows)), base.get("mixer", layer))
         if "mlp" in freeze:
             anatomy.require("mlp_out", layer)
             _hold(at("mlp_out", layer), range(len(rows)), base.get("mlp_out", layer))

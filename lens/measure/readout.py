@@ -234,6 +234,7 @@ def head_vocabulary(
             f"text={text!r} and tokens={tokens!r}: expected exactly one: text to run, or tokens to read through the"
             " weights."
         )
+    decoder.require_sum()
     block, shared = decoder.attention_parts()[at_layer], int(kv_heads(decoder, [at_head])[0])
     w_o = block.output_weight()[at_head].float()
     readings, extra, coords, single = [], {}, {}, True
@@ -317,18 +318,22 @@ def direct_logit_attribution(
 
     Returns:
         ``contribution`` over ``[prompt,] layer, component`` in logits; components: "head 0", ..., "attn_bias" (the
-        attention output's bias, and a post-norm's; 0 where there is none), "mlp". ``embed``: the embedding with learned
+        attention output's bias, and a post-norm's; 0 where there is none), "mlp", and in hybrids "mixer": what linear
+        attention or a state space adds, in place of attention or beside it. NaN where a layer has no such thing (heads
+        in a layer without attention), which sums leave out. ``embed``: the embedding with learned
         positions; ``bias``: of the final norm and the unembedding; ``total``: the model's logit difference. Coordinates
         ``head``, ``kv_head`` (-1: no head) along ``component``. A post-norm (OLMo 2) is frozen at the scale of the
         whole attention output, which makes each head's share of it linear too.
 
     Raises:
-        ReadoutError: no answer, a position of several tokens. PromptError: see ``logit_lens``.
+        ReadoutError: no answer, a position of several tokens. PromptError: see ``logit_lens``. SiteError: a model
+        without attention heads, or whose stream is more than a sum (norms on the stream itself, as in OPT-350m).
 
     Source: Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; Wang et al. 2023, Interpretability in
         the Wild, section 3.1.
     """
     decoder = Model.of(model)
+    decoder.attention_parts(), decoder.require_sum()
     single, readings = read_prompts(model, pairs, which, "pairs")
     wanted = answers(model, readings, answer, foil)
     for r, (a, _) in zip(readings, wanted):
@@ -337,7 +342,9 @@ def direct_logit_attribution(
                 f"answer=None, and {r.text!r} is plain text, which has no answer; give answer=' Paris', or a lens.Pair."
             )
     at = one_position(readings, position)
-    heads, components = range(decoder.n_heads), [f"head {h}" for h in range(decoder.n_heads)] + ["attn_bias", "mlp"]
+    heads = range(decoder.n_heads)
+    others = ["attn_bias", *["mixer"] * any(map(decoder.headless, range(decoder.n_layers))), "mlp"]
+    components = [*(f"head {h}" for h in heads), *others]
     value = {n: np.zeros(len(readings), np.float32) for n in ("embed", "bias", "total")}
     value["contribution"] = np.zeros((len(readings), decoder.n_layers, len(components)), np.float32)
     for batch, runs in recorded(decoder, [r.ids for r in readings], ("z", "mlp_out"), "direct logit attribution"):
@@ -350,8 +357,8 @@ def direct_logit_attribution(
             "prompt": np.arange(len(readings)),
             "layer": np.arange(decoder.n_layers),
             "component": np.array(components),
-            "head": ("component", [*heads, -1, -1]),
-            "kv_head": ("component", [*kv_heads(decoder, heads), -1, -1]),
+            "head": ("component", [*heads, *[-1] * len(others)]),
+            "kv_head": ("component", [*kv_heads(decoder, heads), *[-1] * len(others)]),
             "label": ("prompt", np.array([r.label for r in readings], dtype=str)),
             "token": ("prompt", np.array([r.tokens[p] for r, p in zip(readings, at)], dtype=str)),
             "token_index": ("prompt", at),
@@ -389,8 +396,10 @@ def _attributed(
     def along(x):
         return (x.float() * direction).sum(-1)
 
-    parts = []
-    for l, block in enumerate(decoder.attention_parts()):
+    def of_attention(l: int, block: Any) -> Tensor:
+        """Each head's part, and what the output adds whatever they are."""
+        if l not in with_heads:
+            return torch.full((len(token), decoder.n_heads + 1), torch.nan, device=token.device)
         z = runs.get("z", l)[token].float()
         inner = back_through_norm(block.post_attn, direction, norm_scale(block.post_attn, before_post_norm(block, z)))
         by_head = torch.einsum("nhd,hdm,nm->nh", z, block.output_weight().float(), inner)
@@ -399,7 +408,17 @@ def _attributed(
             rest = rest + inner @ b
         if (b := module_bias(block.post_attn)) is not None:
             rest = rest + direction @ b
-        parts.append(torch.cat([by_head, rest[:, None], along(runs.get("mlp_out", l)[token])[:, None]], 1))
+        return torch.cat([by_head, rest[:, None]], 1)
+
+    with_heads = set(decoder.attention_layers)
+    headless = [decoder.headless(l) for l in range(decoder.n_layers)]
+    parts = []
+    for l, block in enumerate(decoder.attention_parts()):
+        found = [of_attention(l, block)]
+        if any(headless):
+            mixed = torch.full_like(there, torch.nan) if headless[l] is None else along(runs.get(headless[l], l)[token])
+            found.append(mixed[:, None])
+        parts.append(torch.cat([*found, along(runs.get("mlp_out", l)[token])[:, None]], 1))
     logits = decoder.unembed(final).float()
     b_norm = module_bias(decoder.norm)
     constant = (unembed @ b_norm if b_norm is not None else torch.zeros_like(there)) + (

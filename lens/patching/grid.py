@@ -13,7 +13,7 @@ from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell
 from ..engine.runs import Source
-from ..engine.sites import EXPERTS, HEADED, ORDER, Site, SiteError, indices
+from ..engine.sites import EXPERTS, HEADED, SITES, Site, SiteError, indices
 from ..errors import Error
 from ..prompts import EncodedPair, resolve_positions
 
@@ -92,8 +92,8 @@ class Grid:
     ) -> "Grid":
         """The cells of `site` over the named axes, for all layers, heads and positions where none are named."""
         over = (over,) if isinstance(over, str) else tuple(over)
-        if site not in ORDER:
-            raise SiteError(f"site={site!r} is not known; expected one of {', '.join(ORDER)}.")
+        if site not in SITES:
+            raise SiteError(f"site={site!r} is not known; expected one of {', '.join(SITES)}.")
         if over not in AXES:
             raise PatchError(f"over={over!r} is not a grid; expected one of {', '.join(map(str, AXES))}.")
         if "head" in over and site not in HEADED:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import TooLong
 from ..runs import Runs
-from ..sites import ORDER, SiteError
+from ..sites import SITES, SiteError
 from .decoder import Decoder
 from .forward import Asking, Layout, attention, feed_forward
 
@@ -114,8 +114,8 @@ class WalkRuns(Runs):
             return self.embedded
         if site == "v":
             return self.v[layer]
-        if site not in ORDER:
-            raise SiteError(f"site name={site!r} is not known; expected one of {', '.join(ORDER)}.")
+        if site not in SITES:
+            raise SiteError(f"site name={site!r} is not known; expected one of {', '.join(SITES)}.")
         self.decoder.blocks[layer].require(site, layer)
         if site == "resid_mid":
             return self.resid[layer] + self.attn[layer]

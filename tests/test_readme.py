@@ -33,7 +33,7 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
     assert printed[2].startswith("Pearson") and "p" in printed[3]
     assert len(eval(printed[4].splitlines()[0])) == 3 and "river Po" in printed[4]
     assert "rho -" in printed[5] and "guaranteed" in printed[5] and "an approximation" in printed[5]
-    cost = names["lens"].memorization.tradeoff_summary(names["cost"]).set_index("edit")
+    cost = names["lens"].memorization.tradeoff_summary(names["cost"]).to_dataframe().droplevel("set")
     assert (
         cost.strict["unedited"] == cost.strict["random"] == 1
         and cost.strict["mask"] < 0.1

@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
@@ -212,18 +211,8 @@ SUMMARIES = public_summaries()
 
 
 def rows(found):
-    """A summary as a list of rows, whatever it is: a Dataset over cells, a table, or one dictionary."""
-    if isinstance(found, dict):
-        return [found]
-    if isinstance(found, pd.DataFrame):
-        return found.to_dict("records")
-    cells = (
-        found[[v for v in found.data_vars if set(found["mean"].dims) == set(found[v].dims)]]
-        .to_dataframe()
-        .reset_index()
-        .to_dict("records")
-    )
-    return [row | {v: found[v].item() for v in found.data_vars if not found[v].dims} for row in cells]
+    """A summary as a list of rows, one a cell."""
+    return found.to_dataframe().reset_index().to_dict("records")
 
 
 def pooled_by(name, ds, axis, field):
@@ -246,6 +235,22 @@ def test_every_summary_is_covered():
     promise = " ".join(README.split())
     assert "Every summary of what was measured has its sample size, interval and test" in promise
     assert "`curvature.Edit.summary`" in promise and "cannot rise" in promise  # what has none is said in so many words
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_every_summary_has_one_face(name, tmp_path):
+    """A result with the same variables, whatever the family; a file keeps it."""
+    made = MADE[name][0](np.random.default_rng(3))
+    found = SUMMARIES[name](made)
+    assert isinstance(found, results.Result) and found["mean"].dims and found["mean"].dtype.kind == "f"
+    for variable in ("low", "high", "p", "p_kind", "interval_kind", "n"):
+        assert set(found[variable].dims) <= set(found["mean"].dims)
+    for variable in ("low", "high"):
+        assert found[variable].dims == found["mean"].dims
+    record = results.provenance(found)
+    assert "summary" in record["kind"] and record["status"] == "complete"
+    lens.save(found, tmp_path / "summary.zarr")
+    assert lens.open(tmp_path / "summary.zarr").identical(found)
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -315,7 +315,7 @@ def program(band: Band, by: str, level: float, given: Mapping[str, str], from_fa
             "curve = memorization.tradeoff(model, {'without the band': edit, 'random bases': control}, sequences, rows,"
             " copying=0, heads=False)"
         ),
-        f"print(memorization.tradeoff_summary(curve, level={level!r}, seed={band.seed}))",
+        f"print(memorization.tradeoff_summary(curve, level={level!r}, seed={band.seed}).to_dataframe())",
     ]
     return "\n".join(lines) + "\n"
 

@@ -323,8 +323,9 @@ def measured(
         combine_attrs="drop",
     )
     line = xr.merge([own, cost[["nll_after", "ndcg", "tokens"]].rename(nll_after="nll_text")], combine_attrs="drop")
-    recited = memorization.summary(line, by="set", variables=MEASURES, level=level, seed=seed).set_index("set")
-    loss, ndcg = (row for _, row in memorization.damage_summary(cost, level=level, seed=seed).iloc[[0, 2]].iterrows())
+    recited = memorization.summary(line, by="set", variables=MEASURES, level=level, seed=seed).to_dataframe()
+    paid_for = memorization.damage_summary(cost, level=level, seed=seed).to_dataframe()
+    loss, ndcg = (paid_for.iloc[i] for i in (0, 2))
     paid = {
         "loss": loss.after,
         "rise": loss.change,

@@ -219,7 +219,10 @@ def program(
         "",
         "for name, family in (('edit', edits), ('control', controls)):",
         "    curve = memorization.tradeoff(model, family, sets, texts, copying=0, heads=False)",
-        f"    print(name, memorization.tradeoff_summary(curve, level={level!r}, seed={q.seed}), sep='\\n')",
+        (
+            f"    print(name, memorization.tradeoff_summary(curve, level={level!r}, seed={q.seed}).to_dataframe(),"
+            " sep='\\n')"
+        ),
     ]
     if at is not None:
         lines += [
@@ -227,7 +230,7 @@ def program(
             f"with lens.edited(model, edits[{at!r}]):  # undone on leaving, bit-equal",
             (
                 "    print(memorization.extraction_summary(memorization.extract(model,"
-                f" sets[{next(iter(run.sides.sets))!r}]), by=None))"
+                f" sets[{next(iter(run.sides.sets))!r}]), by=None).to_dataframe())"
             ),
         ]
     return "\n".join(lines) + "\n"

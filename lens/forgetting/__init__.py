@@ -28,12 +28,12 @@ from .metrics import (
     signs,
     similarity,
     stability_gap,
-    summary,
     weight_drift,
 )
 from .penalties import fisher
 from .recovery import recover, recovered
 from .sequence import Sequence, sequential
+from .summary import summary
 from .teachers import Teacher
 
 __all__ = [

@@ -15,10 +15,8 @@ from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, Seed, Share, array, door, shown
 from ..engine.probe import ATTENTION, MLP
-from ..measure.effects import UNITS, clusters
 from ..measure.means import NONE, over_runs
-from ..measure.samples import StatisticsError
-from ..measure.statistics import Interval, mean_interval, sign_flip
+from ..measure.statistics import Interval, mean_interval
 from .data import KINDS, ForgettingError, core
 
 #: The kinds of probe that existed before the sequence.
@@ -26,7 +24,7 @@ OLD = KINDS[:3]
 Head = tuple[Index, Index]
 
 
-def _check(result: xr.Dataset, name: str = "result") -> None:
+def check(result: xr.Dataset, name: str = "result") -> None:
     """Refuses what is no result of a sequence."""
     if not {"correct", "accuracy", "n", "last_step"} <= set(result.data_vars) or not {
         "stage",
@@ -43,14 +41,14 @@ def _check(result: xr.Dataset, name: str = "result") -> None:
 @door(ForgettingError)
 def at_end(result: xr.Dataset) -> xr.DataArray:
     """Whether each prompt was right after each stage, ``[stage, probe, prompt]``."""
-    _check(result)
+    check(result)
     return result.correct.sel(step=result.last_step).drop_vars("step")
 
 
 @door(ForgettingError)
 def at_start(result: xr.Dataset) -> xr.DataArray:
     """Whether each prompt was right before the first stage, ``[probe, prompt]``."""
-    _check(result)
+    check(result)
     return result.correct.isel(stage=0).sel(step=0, drop=True).drop_vars("stage")
 
 
@@ -65,7 +63,7 @@ def performance(result: xr.Dataset) -> dict[str, float]:
 
     Source: Jiang et al. 2025 (FP, AP, Forget).
     """
-    _check(result)
+    check(result)
     stages = [str(s) for s in result.stage.values]
     new = [str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"]
     if absent := [s for s in stages if s not in new]:
@@ -97,7 +95,7 @@ def change(result: xr.Dataset, *, seed: Seed = 0) -> pd.DataFrame:
                     "probe": label,
                     "before": _mean(a[there]),
                     "after": _mean(b[there]),
-                    **_interval(b[there] - a[there], seed, "change"),
+                    **paired(b[there] - a[there], seed, "change"),
                 }
             )
     return pd.DataFrame(rows, columns=["kind", "probe", "before", "after", "change", "low", "high", "n", "interval"])
@@ -107,7 +105,7 @@ def _mean(x: np.ndarray) -> float:
     return float(np.mean(x)) if x.size and not np.isnan(x).all() else float("nan")
 
 
-def _interval(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
+def paired(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
     """Mean and 95 % interval of paired differences of truth values or shares; without bounds where none can be had."""
     present = differences[~np.isnan(differences)]
     if len(present) < 2:
@@ -140,7 +138,7 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
 
     Source: De Lange et al. 2023, Continual evaluation for lifelong learning: Identifying the stability gap.
     """
-    _check(result)
+    check(result)
     rows = []
     for stage in result.stage.values:
         for probe, kind in zip(result.probe.values, result.kind.values):
@@ -167,25 +165,9 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "probe", "kind", "start", "end", "lowest", "at_step", "gap", "n"])
 
 
-@door(ForgettingError)
-def summary(result: xr.Dataset, *, seed: Seed = 0, cluster: Any = "auto") -> dict[str, Any]:
-    """One number a metric: AP, FP and forget where the stages have probes; by kind the accuracy before, after and the
-    change; the largest stability gap, where it was measured.
-
-    Beside them, of the mean change of the old probes (`general change`) over their prompts, in this one model: `low`,
-    `high` (95 %) and `interval_kind`, `n` (units), `p` (sign flips, two-sided; guaranteed if changes are symmetric
-    about 0 under the null), `p_kind`, `units`: in words, what counted as one. They say nothing of other training runs:
-    for those see `compare`.
-
-    `cluster`: "auto": prompts that are equal, or share a coordinate over probe and prompt named scene, entity, memory,
-    duplicate or seed, are one unit, also across probes; None: each; the name of a coordinate ("probe": each probe is
-    one unit); or labels [probe, prompt]. A unit counts with the sum of its prompts' changes, so that the mean stays
-    `general change`.
-
-    Raises: StatisticsError: a cluster that is no coordinate, labels of another shape.
-    """
-    _check(result)
-    out: dict[str, Any] = {}
+def numbers(result: xr.Dataset, seed: int = 0) -> dict[str, float]:
+    """One number a metric, as `lens.forgetting.summary` says which."""
+    out: dict[str, float] = {}
     if set(map(str, result.stage.values)) <= {
         str(p) for p, k in zip(result.probe.values, result.kind.values) if k == "new"
     }:
@@ -198,68 +180,21 @@ def summary(result: xr.Dataset, *, seed: Seed = 0, cluster: Any = "auto") -> dic
     gaps = stability_gap(result).gap.dropna()
     if len(gaps):
         out["stability gap"] = float(gaps.max())
-    return out | _tested_change(result, seed, cluster)
+    return out
 
 
-#: keys of `summary` that are no metrics of their own
+#: what dictionaries of numbers may hold that is no metric of its own
 TESTED = ("low", "high", "interval_kind", "n", "p", "p_kind", "units")
 
 
-def _tested_change(result: xr.Dataset, seed: int, cluster: Any) -> dict[str, Any]:
-    """Of the kinds' mean change, each prompt weighted so that kinds count the same as in `general change`."""
-    moved = (at_end(result).isel(stage=-1) - at_start(result)).transpose("probe", "prompt").values
-    kinds = np.broadcast_to(result.kind.values[:, None], moved.shape)
-    there = ~np.isnan(moved) & (kinds != "new")
-    values, kinds, total = moved[there], kinds[there], int(there.sum())
-    units, note = clusters(*_labels(result, cluster, there), UNITS)
-    n = total if units is None else int(units.max()) + 1
-    if n < 2:
-        return {
-            "low": np.nan,
-            "high": np.nan,
-            "interval_kind": f"{NONE}: fewer than two units",
-            "n": n,
-            "p": np.nan,
-            "p_kind": "none: fewer than two units",
-            "units": note,
-        }
-    names, which, count = np.unique(kinds, return_inverse=True, return_counts=True)
-    weighted = values * (total / (len(names) * count))[which]
-    if units is not None:
-        weighted = np.bincount(units, weighted) * (n / total)
-    found, test = _interval(weighted, seed, "change"), sign_flip(weighted, seed=seed)
-    return {
-        "low": found["low"],
-        "high": found["high"],
-        "interval_kind": found["interval"],
-        "n": n,
-        "p": float(test),
-        "p_kind": test.kind_if,
-        "units": note,
-    }
-
-
-def _labels(result: xr.Dataset, cluster: Any, there: np.ndarray) -> tuple[Any, int, dict[str, list[Any]]]:
-    """The cluster, how many, and the coordinates of the prompts that are `there` [probe, prompt], as
-    `lens.measure.effects.clusters` takes them.
-    """
-    over = {
-        str(c): x for c, x in result.coords.items() if x.dims and set(x.dims) <= {"probe", "prompt"} and c != "prompt"
-    }
-    blank = xr.DataArray(np.zeros(there.shape), dims=("probe", "prompt"))
-    known = {
-        name: x.drop_vars(list(x.coords)).broadcast_like(blank).transpose("probe", "prompt").values[there].tolist()
-        for name, x in over.items()
-    }
-    if cluster is None or isinstance(cluster, str):
-        return cluster, int(there.sum()), known
-    labels = array(cluster, "cluster", "one label for each prompt of each probe", ForgettingError, kinds="biufUSO")
-    if labels.shape != there.shape:
-        raise StatisticsError(
-            f"cluster has shape {labels.shape}; expected one label for each prompt of each probe {there.shape}, a"
-            f" coordinate ({', '.join(known)}), 'auto' or None."
-        )
-    return labels[there], int(there.sum()), known
+def _read(run: xr.Dataset | Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The numbers of a run: of a result, of its summary, or as they are."""
+    if not isinstance(run, xr.Dataset):
+        return dict(run)
+    if "metric" in run.coords and "mean" in run:
+        return dict(zip(run["metric"].values.tolist(), run["mean"].values.tolist()))
+    check(run, name)
+    return numbers(run)
 
 
 #: What functions over seeds take.
@@ -300,7 +235,7 @@ def compare(
     """Each method's metrics against a baseline's, paired over seeds.
 
     Args:
-        runs: per method its results (or dictionaries of numbers) in the same order of seeds.
+        runs: per method its results (or their summaries, or dictionaries of numbers) in the same order of seeds.
 
     Returns: one row a method and metric: mean, baseline, difference with Student's t interval over seeds
         (`over_seeds`), every seed's difference, and a note of how many of them have the sign of their mean, and of the
@@ -312,22 +247,20 @@ def compare(
         raise ForgettingError(
             f"baseline={shown(baseline)} is not among the runs; they are {', '.join(runs) or 'none'}."
         )
-    numbers = {
-        name: [summary(r) if isinstance(r, xr.Dataset) else dict(r) for r in results] for name, results in runs.items()
-    }
-    sizes = {name: len(n) for name, n in numbers.items()}
-    if len(set(sizes.values())) > 1 or not numbers[baseline]:
+    read = {name: [_read(r, f"runs[{name!r}]") for r in results] for name, results in runs.items()}
+    sizes = {name: len(n) for name, n in read.items()}
+    if len(set(sizes.values())) > 1 or not read[baseline]:
         raise ForgettingError(
             f"runs hold different numbers of seeds ({sizes}), or none; give each method one result a seed, in the same"
             " order."
         )
-    names = list(metrics) if metrics is not None else [name for name in numbers[baseline][0] if name not in TESTED]
+    names = list(metrics) if metrics is not None else [name for name in read[baseline][0] if name not in TESTED]
     rows = []
-    for name, of in numbers.items():
+    for name, of in read.items():
         for metric in names:
             ours, theirs = (
                 array([n.get(metric, np.nan) for n in x], f"runs[{n!r}], {metric}", _EACH, ForgettingError)
-                for n, x in ((name, of), (baseline, numbers[baseline]))
+                for n, x in ((name, of), (baseline, read[baseline]))
             )
             apart = ours - theirs
             found = over_seeds(apart)
@@ -360,7 +293,7 @@ def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: Seed = 0)
 
     Raises: ForgettingError: results with different probes or prompts.
     """
-    _check(result), _check(baseline, "baseline")
+    check(result), check(baseline, "baseline")
     a, b = (at_end(r).isel(stage=-1) for r in (result, baseline))
     if list(a.probe.values) != list(b.probe.values) or a.shape != b.shape:
         raise ForgettingError(
@@ -375,7 +308,7 @@ def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: Seed = 0)
                 "kind": str(kind),
                 "accuracy": _mean(ours[~np.isnan(ours)]),
                 "baseline": _mean(theirs[~np.isnan(theirs)]),
-                **_interval(ours - theirs, seed, "difference"),
+                **paired(ours - theirs, seed, "difference"),
             }
         )
     return pd.DataFrame(rows)

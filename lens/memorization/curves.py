@@ -23,7 +23,7 @@ from .extraction import _extract
 from .probing import Parameters, curve, recitation, refuse_held, rows_of
 from .reading import Reader
 from .sequences import Sequences, disjoint
-from .tables import over, units_of
+from .tables import laid, over, units_of, with_mean
 
 #: what decides which of a pair was seen, and what a foil is then worth
 COIN = "a coin chose which of each pair was seen"
@@ -92,9 +92,9 @@ def recognition_summary(
     level: Share = 0.95,
     seed: Seed = 0,
     cluster: str | Sequence[Any] | Mapping[str, Any] | None = "auto",
-) -> pd.DataFrame:
-    """One line a kind of foil: share recognised with its Clopper-Pearson interval, and the binomial p against 0.5,
-    one-sided, Holm over kinds.
+) -> xr.Dataset:
+    """Over `foil` (the kinds of them): share recognised (also as `mean`) with its Clopper-Pearson interval, and the
+    binomial p against 0.5, one-sided, with `holm` over kinds.
 
     `p_kind` says what p is worth: exact if a coin chose which of each pair was seen; approximate, without a `chance`,
     for foils that are told from the sequences without any memory, and why. Those count in Holm's family, and have no
@@ -138,7 +138,8 @@ def recognition_summary(
     table = pd.DataFrame(lines)
     sound = ~table.p_kind.str.startswith("approximate").to_numpy()
     table.insert(7, "holm", np.where(sound, holm(np.where(sound, table.p.to_numpy(), 1.0)), np.nan))
-    return table
+    table = with_mean(table, "recognised")
+    return laid(table, {"foil": table.pop("foil")}, result, level=level, seed=seed)
 
 
 def told_apart(seen: Sequences, foils: Sequences, level: float = 1e-3) -> str:

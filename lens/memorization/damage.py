@@ -19,7 +19,7 @@ from ..results import dataset as results
 from .distances import ndcg
 from .errors import Holds, MemorizationError
 from .performance import performance
-from .tables import changed, interval, over, units_of, with_tests
+from .tables import changed, interval, laid, over, units_of, with_mean, with_tests
 
 _PAIRED = ("nll", "copy_loss", "right", "answer_nll", "prefix_matching")
 
@@ -117,10 +117,11 @@ def compared(before: Performance, after: Performance) -> xr.Dataset:
 @door(MemorizationError)
 def damage_summary(
     result: Damage, *, by_bin: bool = False, level: Share = 0.95, seed: Seed = 0, cluster: Any = "auto"
-) -> pd.DataFrame:
-    """One line a measure: before, after, change with its paired interval over units, `interval_kind`, `kept` (after /
-    before, where more is better), n and the unit; `p` (sign flips of the units' changes, two-sided; guaranteed if they
-    are symmetric about 0 under the null), `p_holm` over the lines, `p_kind`; `units`: in words, what counted as one.
+) -> xr.Dataset:
+    """Over `measure`: before, after, change (which is the `mean`) with its paired interval over units (`low`, `high`,
+    `interval_kind`), `kept` (after / before, where more is better), n and the unit; `p` (sign flips of the units'
+    changes, two-sided; guaranteed if they are symmetric about 0 under the null), `p_holm` over the measures, `p_kind`;
+    `units`: in words, what counted as one. `.to_dataframe()` is the table, one line a measure.
 
     Clean loss is the mean over all tokens (nats) and `perplexity` the exponential of that mean, changed by a factor.
     Tasks: accuracy, with bounds of `after` (Clopper-Pearson where each item counts) and `chance` too. nDCG has no p: it
@@ -242,7 +243,8 @@ def damage_summary(
             None,
             f"each of {len(half.report)} random sequences counts",
         )
-    return with_tests(pd.DataFrame(lines), tests)
+    table = with_mean(with_tests(pd.DataFrame(lines), tests), "change")
+    return laid(table, {"measure": table.pop("measure")}, result, level=level, seed=seed)
 
 
 def _line(

@@ -18,12 +18,12 @@ from ..measure import membership
 from ..measure.labels import MEMBER
 from ..measure.likelihood import plain
 from ..measure.scoring import Scores, score
-from ..measure.statistics import auc, holm, permutation
+from ..measure.statistics import PValue, auc, holm, permutation
 from ..measure.units import unit_means
 from .errors import Holds, MemorizationError, stamped
 from .errors import counts as counts_of
 from .sequences import Sequences
-from .tables import summary, units_of, with_tests
+from .tables import grouped, of_groups, units_of, with_tests
 
 Part = Literal["suffix", "whole"]
 Exposure = Annotated[
@@ -99,9 +99,9 @@ def exposure_summary(
     level: Share = 0.95,
     seed: Seed = 0,
     cluster: str | Sequence[Any] | None = "auto",
-) -> pd.DataFrame:
-    """Mean exposure by group with its interval, beside `null` (what no memory gives) and `largest`. See `summary`, also
-    for `cluster`.
+) -> xr.Dataset:
+    """Mean exposure by group with its interval (also as `mean`, `low`, `high`, `interval_kind`), beside `null` (what no
+    memory gives) and `largest`. See `summary`, also for `cluster`.
 
     `p` is, for one result, that the group's canaries have no lower losses than the foils (rank sum, labels permuted
     within each kind, one-sided): guaranteed if canaries and foils were drawn alike, so that a canary that was never in
@@ -109,11 +109,16 @@ def exposure_summary(
     mean taken away) against the foils', permuted, by Welch's statistic, since a mean of several varies less than one
     foil. For several results p is `summary`'s.
     """
-    table = summary(
-        result, by, variables=("exposure", "null", "largest", "loss"), level=level, seed=seed, cluster=cluster
-    )
-    if not isinstance(result, xr.Dataset) or (by is not None and not isinstance(by, str)):
-        return table
+    table, axes, ds = grouped(result, by, ("exposure", "null", "largest", "loss"), level, seed, cluster)
+    if isinstance(result, xr.Dataset) and (by is None or isinstance(by, str)):
+        table = with_tests(table, _beside_foils(table, result, by, level, seed, cluster))
+    return of_groups(table, axes, ds, "exposure", level=level, seed=seed)
+
+
+def _beside_foils(
+    table: pd.DataFrame, result: xr.Dataset, by: str | None, level: float, seed: int, cluster: Any
+) -> list[PValue]:
+    """For each group of a table, whether its canaries' losses are lower than the foils'."""
     labels = np.full(result.sizes["sequence"], "all") if by is None or by not in result.coords else result[by].values
     units = units_of(result, cluster, {"sequence": "sequences"})[0]["sequence"]
     tests = []
@@ -135,7 +140,7 @@ def exposure_summary(
                 "canaries that share a unit are averaged, foils are not"
             )
         )
-    return with_tests(table, tests)
+    return tests
 
 
 @door(MemorizationError)

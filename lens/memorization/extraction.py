@@ -116,9 +116,9 @@ def extraction_summary(
     level: Share = 0.95,
     seed: Seed = 0,
     cluster: str | Sequence[Any] | None = "auto",
-) -> pd.DataFrame:
+) -> xr.Dataset:
     """Recitation by group, such as the number of duplicates: `strict` and `loose` with Clopper-Pearson, the others with
-    measured intervals; `p` of `strict`. See `summary`, also for `cluster`.
+    measured intervals; `mean` and `p` of `strict`. See `summary`, also for `cluster`.
     """
     return summary(result, by, variables=MEASURES, level=level, seed=seed, cluster=cluster)
 

@@ -24,10 +24,12 @@ from .damage import edited
 from .errors import Holds, MemorizationError, causal, stamped
 from .probing import MEASURES, Curve, Parameters, curve, recitation, refuse_held, rows_of
 from .sequences import Sequences, disjoint
-from .tables import changed, over, units_of, with_tests
+from .tables import changed, laid, over, units_of, with_mean, with_tests
 
 Measure = Literal["strict", "loose", "lev", "exact_prefix", "nll"]
 RECIPE = Recipe(steps=100, batch=8, learning_rate=1e-4, weight_decay=0.0, schedule="constant")
+#: why a cell of `relearning_summary` has nothing
+NO_LOOK = "none: no look at this step"
 
 
 #: What `relearning` gives.
@@ -156,11 +158,13 @@ def relearning_summary(
     level: Share = 0.95,
     seed: Seed = 0,
     cluster: str | Sequence[Any] | Mapping[str, Any] | None = "auto",
-) -> pd.DataFrame:
-    """One line a model, arm, set and step: the mean of a measure over units with its interval (shares exact) and
-    `interval_kind`, n (units); `p` that it is what it was at the first look (sign flips of the paired differences,
-    two-sided; guaranteed if symmetric about 0 under the null), `p_holm` over all lines, `p_kind` ("none" of the first
-    look itself); `units`: in words, what counted as one.
+) -> xr.Dataset:
+    """Over `model, on, set, step` (`on`: the arm): the mean of a measure over units, as `mean` and by its own name,
+    with its interval (`low`, `high`; shares exact) and `interval_kind`; n (units; 0 where the arm had no look at that
+    step, and nothing else there); `p` that it is what it was at the first look (sign flips of the paired differences,
+    two-sided; guaranteed if symmetric about 0 under the null), `p_holm` over all cells, `p_kind` ("none" of the first
+    look itself); `units`: in words, what counted as one. `.to_dataframe().query("n > 0")` is the table, one line a
+    look.
 
     `cluster`: "auto": sequences that are equal or share a coordinate named scene, entity, memory, duplicate or seed are
     one unit, the mean of their values; None: each; a coordinate; or a label for each sequence, targets and foils, in
@@ -171,21 +175,23 @@ def relearning_summary(
     _measured(result, measure)
     lines, tests = [], []
     units, notes = units_of(result, cluster, {"sequence": "sequences"})
-    for kind in map(str, result.model.values):
-        for name in map(str, result.on.values):
-            for role in dict.fromkeys(map(str, result.set.values)):
+    looks = result[measure].transpose("model", "on", "step", "sequence").values
+    axes = {axis: list(map(str, result[axis].values)) for axis in ("model", "on")}
+    axes["set"] = list(dict.fromkeys(map(str, result.set.values)))
+    for k in range(len(axes["model"])):
+        for a in range(len(axes["on"])):
+            for role in axes["set"]:
                 inside = result.set.values == role
                 of = None if units["sequence"] is None else units["sequence"][inside]
                 first = None
-                for step, values in zip(result.step.values, result[measure].sel(model=kind, on=name).values[:, inside]):
-                    if not np.isnan(values).any():
+                for values in looks[k, a][:, inside]:
+                    if np.isnan(values).any():
+                        lines.append({measure: np.nan, "low": np.nan, "high": np.nan, "interval_kind": NO_LOOK, "n": 0})
+                        tests.append(NO_LOOK.removeprefix("none: "))
+                    else:
                         found = over(values.astype(bool) if measure in ("strict", "loose") else values, of, level, seed)
                         lines.append(
                             {
-                                "model": kind,
-                                "on": name,
-                                "set": role,
-                                "step": int(step),
                                 measure: found.estimate,
                                 "low": found.low,
                                 "high": found.high,
@@ -199,7 +205,8 @@ def relearning_summary(
                             else changed(values - first, of, seed)
                         )
                         first = values if first is None else first
-    return with_tests(pd.DataFrame(lines), tests).assign(units=notes["sequence"])
+    table = with_mean(with_tests(pd.DataFrame(lines), tests).assign(units=notes["sequence"]), measure)
+    return laid(table, {**axes, "step": result.step.values}, result, measure=measure, level=level, seed=seed)
 
 
 def _measured(result: xr.Dataset, measure: str) -> None:

@@ -1,6 +1,4 @@
-"""Tables of per-unit values: one line a group with n, estimate and interval; and results of several runs put
-together.
-"""
+"""Summaries of per-unit values: for each group n, estimate and interval; and results of several runs put together."""
 
 from __future__ import annotations
 
@@ -36,8 +34,8 @@ def summary(
     level: Share = 0.95,
     seed: Seed = 0,
     cluster: str | Sequence[Any] | None = "auto",
-) -> pd.DataFrame:
-    """Means of per-sequence values with intervals, one line a group: shares by Clopper-Pearson, others by
+) -> xr.Dataset:
+    """Means of per-sequence values with intervals, group by group: shares by Clopper-Pearson, others by
     `lens.measure.means.mean_interval`.
 
     Args:
@@ -50,14 +48,25 @@ def summary(
             Units of several runs are within their run; the intervals have both levels then, see
             `lens.measure.units.nested`.
 
-    Returns: the group's labels, `n` (units), and for each variable `x`, `x_low`, `x_high` and `x_interval_kind` (NaN
-        bounds where none can be had); of the first variable `p` (two-sided: that the group and all others together are
-        alike; Fisher's exact test of truth values, else permutations; of several runs over sequences of one name,
-        averaged over runs), `p_holm` over groups, `p_kind`: exact or Monte Carlo if the groups were drawn at random, as
-        counts of duplicates can be; of one group "none" and why. `units`: in words, what counted as one.
+    Returns: over the groups (an axis by the name of the one coordinate, else `group`, with a coordinate for each of
+        several): `n` (units), and for each variable `x`, `x_low`, `x_high` and `x_interval_kind` (NaN bounds where none
+        can be had). Of the first variable also as `mean`, `low`, `high`, `interval_kind`, with `p` (two-sided: that the
+        group and all others together are alike; Fisher's exact test of truth values, else permutations; of several runs
+        over sequences of one name, averaged over runs), `p_holm` over groups, `p_kind`: exact or Monte Carlo if the
+        groups were drawn at random, as counts of duplicates can be; of one group "none" and why. `units`: in words,
+        what counted as one. `.to_dataframe()` is the table, one line a group.
 
     Raises: MemorizationError: no such coordinate or variable.
     """
+    table, axes, ds = grouped(result, by, variables, level, seed, cluster)
+    first = next((c.removesuffix("_low") for c in table.columns if c not in axes and c.endswith("_low")), None)
+    return of_groups(table, axes, ds, first, level=level, seed=seed)
+
+
+def grouped(
+    result: Any, by: Any, variables: Sequence[str] | None, level: float, seed: int, cluster: Any
+) -> tuple[pd.DataFrame, list[str], xr.Dataset]:
+    """The table of `summary`, one line a group; the columns that say which group; the result, pooled."""
     ds = result if isinstance(result, xr.Dataset) else pool(result)
     n = ds.sizes["sequence"]
     by = None if isinstance(by, str) and by == "duplicates" and "duplicates" not in ds.coords else by
@@ -124,7 +133,72 @@ def summary(
             else units
         )
         tests.append(_apart(ds[chosen[0]].values, inside, alone, seed) if chosen else "no variable")
-    return with_tests(pd.DataFrame(lines), tests).assign(units=note)
+    return with_tests(pd.DataFrame(lines), tests).assign(units=note), list(map(str, keys.columns)), ds
+
+
+def of_groups(
+    table: pd.DataFrame, by: Sequence[str], source: xr.Dataset, first: str | None, **statistics: Any
+) -> xr.Dataset:
+    """A table of `grouped` as a Dataset over its groups, with what `mean` is of."""
+    axis, groups = (by[0] if len(by) == 1 else "group"), {b: table[b] for b in by if b in table}
+    body = table.drop(columns=list(groups))
+    if first is not None:
+        body = with_mean(body, first, f"{first}_")
+    made = laid(body, {axis: groups.get(axis, np.arange(len(table)))}, source, **statistics)
+    return made.assign_coords({b: (axis, _column(labels)) for b, labels in groups.items() if b != axis})
+
+
+def with_mean(table: pd.DataFrame, variable: str, prefix: str = "") -> pd.DataFrame:
+    """A table with the columns that every summary has, in front: `mean`, the effect in column `variable`, and `low`,
+    `high`, `interval_kind`, which stand there with `prefix`.
+    """
+    ends = {end: f"{prefix}{end}" for end in ("low", "high", "interval_kind")}
+    front = {name: table[of] for name, of in ({"mean": variable} | ends).items() if name not in table and of in table}
+    return pd.DataFrame(front | {str(c): table[c] for c in table.columns})
+
+
+def laid(
+    table: pd.DataFrame,
+    axes: Mapping[str, Any],
+    source: xr.Dataset,
+    along: Mapping[str, Sequence[str]] | None = None,
+    **statistics: Any,
+) -> xr.Dataset:
+    """A table as a summary: a Dataset with one cell a line.
+
+    Args:
+        table: a line for each cell, the last of the axes running fastest. axes: axis -> its labels, in that order.
+        source: what was summarised, for the record. along: the axes of columns that are the same along all others;
+            `units` has none where all lines agree.
+        statistics: what the record holds of how the summary was made.
+    """
+    shape = tuple(len(labels) for labels in axes.values())
+    along = dict(along or {})
+    if "units" in table and len(set(table["units"])) == 1:
+        along["units"] = ()
+    data = {}
+    for name in table.columns:
+        of = along.get(str(name), tuple(axes))
+        values = _column(table[name]).reshape(shape)
+        data[str(name)] = (of, values[tuple(slice(None) if a in of else 0 for a in axes)])
+    made = xr.Dataset(data, {axis: (axis, _column(labels)) for axis, labels in axes.items()})
+    # a result that was put together by hand has no record
+    record = results.provenance(source) if results.ATTRIBUTE in source.attrs else {}
+    about = {"kind": "memorization summary", "of": record.get("kind"), "statistics": statistics}
+    return results.stamp(made, record | about)
+
+
+def _column(values: Any) -> np.ndarray:
+    """Labels or a column as an array of one axis, texts as texts."""
+    array = np.asarray(values)
+    if array.dtype.kind != "O" and array.ndim == 1:
+        return array
+    given = list(values)
+    if given and all(isinstance(v, str) for v in given):
+        return np.array(given, dtype=str)
+    array = np.empty(len(given), dtype=object)
+    array[:] = given
+    return array
 
 
 def fields(ds: xr.Dataset, axis: str) -> dict[str, list[Any]]:

@@ -21,7 +21,7 @@ from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract
 from .performance import performance
 from .sequences import Sequences, disjoint
-from .tables import changed, over, units_of, with_duplicates, with_tests
+from .tables import changed, laid, over, units_of, with_duplicates, with_mean, with_tests
 
 #: What `tradeoff` gives.
 Tradeoff = Annotated[
@@ -113,12 +113,14 @@ def _line(parts: list[xr.Dataset], cost: xr.Dataset) -> xr.Dataset:
 
 
 @door(MemorizationError)
-def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, cluster: Any = "auto") -> pd.DataFrame:
-    """One line an edit and set: recitation (shares with exact intervals, others by `lens.measure.means.mean_interval`),
-    rise of the clean loss over the unedited model (nats a token, interval over texts), perplexity, nDCG@10; `p` that
-    strict recitation is the unedited model's (sign flips over units, two-sided: exact for truth values), `p_holm` over
-    all lines, `p_kind` ("none" of the unedited model, with which the others are compared); the kind of each interval in
-    `..._interval_kind`; `n`: units, `units`: in words, what counted as one.
+def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, cluster: Any = "auto") -> xr.Dataset:
+    """Over `edit, set`: recitation (shares with exact intervals, others by `lens.measure.means.mean_interval`), strict
+    recitation also as `mean`, `low`, `high`, `interval_kind`; `p` that strict recitation is the unedited model's (sign
+    flips over units, two-sided: exact for truth values), `p_holm` over all cells, `p_kind` ("none" of the unedited
+    model, with which the others are compared); `n`: units. Over `edit`: `clean_loss`, its rise over the unedited model
+    (nats a token, interval over texts), perplexity, `ndcg` (nDCG@10). The kind of each interval is in
+    `..._interval_kind`; `units`: in words, what counted as one. `.to_dataframe()` is the table, one line an edit and
+    set.
 
     `cluster`: as in `damage_summary`, of sequences and texts: "auto", None, a coordinate, or labels by axis,
     {"sequence": [...], "text": [...]}.
@@ -133,7 +135,8 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
         return v if units["text"] is None else np.bincount(units["text"], v)
 
     tokens = sums(base.tokens.values.astype(float))
-    for e, label in enumerate(result.edit.values):
+    names = list(dict.fromkeys(map(str, result.set.values)))
+    for e in range(result.sizes["edit"]):
         now = result.isel(edit=e)
         loss = (
             bootstrap_comparison(
@@ -142,10 +145,10 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
             if len(tokens) > 1
             else None
         )
-        for name in dict.fromkeys(map(str, result.set.values)):
+        for name in names:
             at = np.flatnonzero(result.set.values == name)
             of = None if units["sequence"] is None else units["sequence"][at]
-            line = {"edit": str(label), "set": name, "n": len(at) if of is None else len(np.unique(of))}
+            line = {"n": len(at) if of is None else len(np.unique(of))}
             for measure in MEASURES[:4]:
                 found = over(now[measure].values[at], of, level, seed)
                 line |= {
@@ -166,7 +169,12 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
             lines.append(line)
             moved = now.strict.values[at].astype(float) - base.strict.values[at]
             tests.append("the others are compared with it" if e == 0 else changed(moved, of, seed))
-    return with_tests(pd.DataFrame(lines), tests).assign(units="; ".join(notes.values()))
+    table = with_mean(
+        with_tests(pd.DataFrame(lines), tests).assign(units="; ".join(notes.values())), "strict", "strict_"
+    )
+    paid = [c for c in table.columns if c in ("clean_loss", "perplexity", "ndcg") or c.startswith("rise")]
+    axes = {"edit": list(map(str, result.edit.values)), "set": names}
+    return laid(table, axes, result, dict.fromkeys(paid, ("edit",)), level=level, seed=seed)
 
 
 #: What of it is read where methods are compared at one clean loss.

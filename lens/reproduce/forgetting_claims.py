@@ -50,7 +50,7 @@ ABLATIONS = (
 
 def one_line(ds: xr.Dataset) -> str:
     """A sequence in a line: old tasks by instruction and demonstrations, facts, and AP and FP of the new tasks."""
-    s = forgetting.summary(ds)
+    s = forgetting.summary(ds)["mean"].to_series()
     kinds = ((INSTRUCTION, "instruction"), (IN_CONTEXT, "in context"), (KNOWLEDGE, "facts"))
     old = ", ".join(
         f"{name} {s[f'{kind} before']:.2f} -> {s[f'{kind} after']:.2f}" for kind, name in kinds if f"{kind} before" in s

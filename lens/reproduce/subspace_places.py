@@ -221,9 +221,10 @@ def costs(
             "memorised": edit,
             **({"random rows": subspace.random_like(edit, bench.seed)} if name in MASKS and name != "random" else {}),
         }.items():
-            table = mem.damage_summary(
+            found = mem.damage_summary(
                 mem.damage(bench.model, one, rows, asked, before=before, **options), seed=bench.seed
             )
+            table = found.drop_vars("mean").to_dataframe().reset_index()
             with mem.edited(bench.model, one) as now:
                 strict = mem.extract(now, bench.val, progress=False).strict.values
             lines.append(

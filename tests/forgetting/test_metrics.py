@@ -80,29 +80,41 @@ def test_change_of_old_abilities_with_intervals():
         (gained.low - lost.high, gained.high - lost.low)
     ) and "Clopper-Pearson" in row.interval
     assert table.loc[("knowledge", "all")].change == pytest.approx(0.1, abs=1e-6)
-    found = summary(RESULT)
-    assert found["general change"] == pytest.approx((-0.5 + 0.1) / 2, abs=1e-6)
+    every = summary(RESULT)
+    found = every.sel(metric="general change")
+    assert found["mean"] == pytest.approx((-0.5 + 0.1) / 2, abs=1e-6)
     moved = np.r_[np.repeat([-1.0, 0], 5), np.repeat([1.0, 0], [1, 9])]
     flips = stats.permutation_test((moved,), np.mean, permutation_type="samples", n_resamples=20_000, random_state=0)
     assert (
         found["n"] == 20
         and found["p"] == pytest.approx(flips.pvalue, abs=0.02)
         and found["low"] < -0.2 < found["high"]
-        and found["p_kind"].startswith("monte carlo if ")
+        and found["p_kind"].item().startswith("monte carlo if ")
     )
+    of = every.sel(metric="instruction change")
+    assert of["mean"] == pytest.approx(row.change) and (of.low, of.high) == pytest.approx((row.low, row.high))
+    assert of.n == 10 and of.p == pytest.approx(2 * 0.5**5)  # five lost, none gained: signs of five
+    after = every.sel(metric="instruction after")
+    assert after["mean"] == pytest.approx(0.4, abs=1e-6) and after.n == 10
+    assert np.isnan([after.low, after.p]).all() and after.p_kind == "none: of changes only"
 
 
 def test_the_stability_gap_is_a_dip_below_start_and_end():
     gaps = stability_gap(RESULT).set_index(["stage", "probe"])
     assert gaps.loc[("a", "p")].gap == pytest.approx(0.3) and gaps.loc[("a", "p")].at_step == 10
     assert gaps.loc[("b", "p")].gap == 0 and gaps.loc[("b", "q")].gap == pytest.approx(0.1)
-    assert summary(RESULT)["stability gap"] == pytest.approx(0.3)
+    assert summary(RESULT)["mean"].sel(metric="stability gap") == pytest.approx(0.3)
 
 
 def test_without_an_evaluation_within_a_stage_there_is_no_stability_gap():
     ends = RESULT.sel(step=[0, 20])
     gaps = stability_gap(ends)
-    assert len(gaps) == 4 and gaps.gap.isna().all() and gaps.end.notna().all() and "stability gap" not in summary(ends)
+    assert (
+        len(gaps) == 4
+        and gaps.gap.isna().all()
+        and gaps.end.notna().all()
+        and "stability gap" not in summary(ends).metric
+    )
     half = RESULT.where(~((RESULT.stage == "a") & (RESULT.step == 10)))  # looked into in the second stage only
     half = RESULT.assign(accuracy=half.accuracy)
     assert stability_gap(half).set_index(["stage", "probe"]).gap.to_dict() == pytest.approx(
@@ -138,6 +150,8 @@ def test_methods_are_compared_over_seeds_in_pairs():
         "knowledge change",
     }
     assert not {"p", "low", "p_kind"} & set(compare({"plain": [RESULT], "x": [RESULT]}).metric)
+    told = compare({"plain": [summary(RESULT)], "x": [summary(RESULT)]})  # a summary stands for its result
+    assert told.equals(compare({"plain": [RESULT], "x": [RESULT]}))
     tied = over_seeds([0.25, 0.25, 0.25])
     assert (
         np.isnan([tied.low, tied.high]).all() and "equal" in tied.kind

@@ -29,12 +29,12 @@ def test_recognition_counts_lower_losses():
     own = suffix_losses(taught(seen=False), known())
     for name, of in foils.items():
         assert found.recognised.sel(foil=name).values.tolist() == (own < suffix_losses(taught(seen=False), of)).tolist()
-    table = memorization.recognition_summary(found).set_index("foil")
+    table = memorization.recognition_summary(found).to_dataframe()
     right = int(found.recognised.sel(foil="other").sum())
     assert table.p["other"] == pytest.approx(stats.binomtest(right, 12, alternative="greater").pvalue)
     learned = memorization.recognition(taught(), known(), foils)
     assert learned.recognised.values.all()
-    table = memorization.recognition_summary(learned).set_index("foil")
+    table = memorization.recognition_summary(learned).to_dataframe()
     assert (
         table.holm["other"] == pytest.approx(2 * 0.5**12)
         and table.p_kind["other"] == "exact if a coin chose which of each pair was seen"
@@ -199,7 +199,21 @@ def test_a_faded_memory_is_relearned_sooner_than_by_a_twin(relearned):
     assert row.edited < row.twin and row.low > 0 and row.low <= row.savings <= row.high and row.n == 12
     assert "twin" in table.loc["clean"].censored
     summary = memorization.relearning_summary(relearned)
-    assert len(summary) == 3 * 2 * 2 * 6 and summary[(summary.set == "foil")].strict.max() == 0
+    assert summary.sizes == {"model": 3, "on": 2, "set": 2, "step": 6}
+    assert summary.strict.sel(set="foil").max() == 0 and (summary.n == 12).all()
+    np.testing.assert_array_equal(summary["mean"].sel(set="target"), relearned.strict[..., :12].mean("sequence"))
+
+
+def test_a_step_at_which_an_arm_was_not_looked_at_has_nothing(relearned):
+    every, first = memorization.relearning_summary(relearned), relearned.on.values[0]
+    gone = (relearned.on == first) & (relearned.step == relearned.step[2])
+    some = memorization.relearning_summary(relearned.assign(strict=relearned.strict.where(~gone)))
+    empty = some.sel(on=first).isel(step=2)
+    assert (empty.n == 0).all() and empty["mean"].isnull().all() and empty.p.isnull().all()
+    assert set(empty.p_kind.values.ravel()) == set(empty.interval_kind.values.ravel()) == {"none: no look at this step"}
+    kept = some.to_dataframe().query("n > 0")
+    assert len(kept) == every["mean"].size - empty["mean"].size
+    assert kept["mean"].equals(every.to_dataframe()["mean"].loc[kept.index])
 
 
 def test_steps_to_a_threshold_are_interpolated():

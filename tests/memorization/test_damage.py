@@ -119,7 +119,7 @@ def test_damage_compares_two_states_and_leaves_the_model_as_it_was():
     by_hand = memorization.ndcg(ranking, ranking_now).reshape(8, 19).mean(1)
     np.testing.assert_allclose(found.ndcg, by_hand, rtol=1e-6)
     assert by_hand.max() < 1
-    table = memorization.damage_summary(found, by_bin=True).set_index("measure")
+    table = memorization.damage_summary(found, by_bin=True).to_dataframe()
     row = table.loc["clean loss"]
     assert (
         row.change == pytest.approx((nll_now - nll).sum() / (8 * 19), rel=1e-4)
@@ -194,7 +194,12 @@ def test_tradeoff_is_extraction_and_damage_under_each_edit():
         assert float(found.clean_loss[e]) == pytest.approx(loop(faded(keep))[0].sum() / (8 * 19), rel=1e-4)
         assert found.right.values[e].tolist() == loop(faded(keep))[3].tolist()
     table = memorization.tradeoff_summary(found)
-    assert table.strict[0] == 1 and table.strict.iloc[-1] < 1 and table.rise[0] == 0 and len(table) == 6
+    assert table.sizes == {"edit": 3, "set": 2} and table.rise.dims == ("edit",)
+    assert (table.strict[0] == 1).all() and table.strict[-1, -1] < 1 and table.rise[0] == 0
+    for name in sets:
+        of_set = found.strict[:, (found.set == name).values].mean("sequence")
+        np.testing.assert_array_equal(table["mean"].sel(set=name), of_set)
+    np.testing.assert_array_equal(table.rise, found.clean_loss - found.clean_loss[0])
     assert results.provenance(found)["kind"] == "trade-off"
     with pytest.raises(MemorizationError, match="overlap in 1 pairs"):
         memorization.tradeoff(model, {1: None}, {"a": known(), "b": known().subset([3])}, TEXTS)

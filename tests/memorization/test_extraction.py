@@ -76,16 +76,18 @@ def test_an_edit_of_the_weights_is_seen_and_the_record_says_so():
 
 def test_summary_by_duplicates():
     found = memorization.extract(taught(), Sequences.concat([known(), unknown()]))
-    table = memorization.extraction_summary(found).set_index("duplicates")
+    table = memorization.extraction_summary(found).to_dataframe()
     assert table.index.tolist() == [0, 4, 64] and table.n.tolist() == [12, 6, 6] and table.strict.tolist() == [0, 1, 1]
     exact = proportion(0, 12)
     assert (table.strict_low[0], table.strict_high[0]) == (exact.low, exact.high)
     assert table.nll_low[0] < table.nll[0] < table.nll_high[0]
     pooled = memorization.pool({"seed 0": found, "seed 1": found})
-    assert memorization.extraction_summary(pooled).n.tolist() == [24, 12, 12]
-    assert memorization.extraction_summary([found, found], ["kind", "duplicates"]).n.tolist() == [12, 6, 6] * 2
-    assert memorization.extraction_summary(pooled, "run").n.tolist() == [24, 24]
-    assert memorization.extraction_summary(found, None).n.tolist() == [24]
+    assert memorization.extraction_summary(pooled).n.values.tolist() == [24, 12, 12]
+    both = memorization.extraction_summary([found, found], ["kind", "duplicates"])
+    assert both.n.values.tolist() == [12, 6, 6] * 2 and both.duplicates.values.tolist() == [0, 4, 64] * 2
+    assert both.n.dims == both.kind.dims == ("group",)
+    assert memorization.extraction_summary(pooled, "run").n.values.tolist() == [24, 24]
+    assert memorization.extraction_summary(found, None).n.values.tolist() == [24]
     with pytest.raises(MemorizationError, match="by='colour' is no coordinate"):
         memorization.extraction_summary(found, "colour")
 
@@ -163,7 +165,7 @@ def test_exposure_by_explicit_ranking(within_kind):
 def test_what_was_learned_is_exposed_as_far_as_the_foils_can_show():
     found = memorization.exposure(taught(), known(), unknown())
     assert (found.exposure == found.largest).all() and (found.exposure > found.null).all()
-    assert memorization.exposure_summary(found).exposure.tolist() == pytest.approx([np.log2(7)] * 2)
+    assert memorization.exposure_summary(found).exposure.values.tolist() == pytest.approx([np.log2(7)] * 2)
 
 
 def test_foils_must_be_like_the_canaries():

@@ -30,16 +30,16 @@ def test_a_sequence_that_stands_twice_counts_once():
     want, got = (memorization.extraction_summary(memorization.extract(model, s), by=None) for s in (first, again))
     assert (
         got.n[0] == want.n[0] == 6
-        and got.units[0] == "6 units of 9 sequences, by duplicate (guessed from their fields; cluster=None counts each)"
+        and got.units == "6 units of 9 sequences, by duplicate (guessed from their fields; cluster=None counts each)"
     )
     for measure in ("strict", "lev", "nll"):
-        assert [got[measure + end][0] for end in ("", "_low", "_high")] == pytest.approx(
-            [want[measure + end][0] for end in ("", "_low", "_high")], nan_ok=True
+        assert [got[measure + end].item() for end in ("", "_low", "_high")] == pytest.approx(
+            [want[measure + end].item() for end in ("", "_low", "_high")], nan_ok=True
         )
     assert memorization.extraction_summary(memorization.extract(model, again), by=None, cluster=None).n[0] == 9
     # the same where sets are put together of which one has them
     curve = memorization.tradeoff(model, {1: None}, {"a": again, "b": known().subset(range(6, 9))}, TEXTS, heads=False)
-    assert memorization.tradeoff_summary(curve).n.tolist() == [6, 3] * 2
+    assert memorization.tradeoff_summary(curve).n.values.tolist() == [[6, 3]] * 2
 
 
 def test_equal_texts_and_items_count_once_in_the_damage():
@@ -50,8 +50,8 @@ def test_equal_texts_and_items_count_once_in_the_damage():
     many = memorization.damage(model, other, several, {"t": [*items, items[0], items[0]]}, heads=False)
     assert not {"duplicate_text", "duplicate_item"} & set(one.coords) and len(set(many.duplicate_text.values)) == 6
     want, got = (
-        memorization.damage_summary(one).set_index("measure"),
-        memorization.damage_summary(many).set_index("measure"),
+        memorization.damage_summary(one).to_dataframe(),
+        memorization.damage_summary(many).to_dataframe(),
     )
     for line in ("nDCG@10", "copying loss", "task t"):
         assert got.n[line] == want.n[line] and (got.change[line], got.low[line], got.high[line]) == pytest.approx(
@@ -68,7 +68,7 @@ def test_equal_texts_and_items_count_once_in_the_damage():
     assert np.isnan(got.p["nDCG@10"]) and got.p_kind["nDCG@10"] == "none: it cannot rise above 1"
     with pytest.raises(MemorizationError, match="say of which, as in {'text': labels}"):
         memorization.damage_summary(many, cluster=list(range(9)))
-    by_hand = memorization.damage_summary(many, cluster={"text": [*range(6), 0, 1, 0]}).set_index("measure")
+    by_hand = memorization.damage_summary(many, cluster={"text": [*range(6), 0, 1, 0]}).to_dataframe()
     assert by_hand.low["nDCG@10"] == pytest.approx(got.low["nDCG@10"]) and by_hand.units["clean loss"].endswith(
         "as given"
     )
@@ -89,7 +89,7 @@ def test_units_of_several_runs_are_within_their_run_whatever_it_is_called():
     }
     pooled = memorization.pool(parts)
     table = memorization.summary(pooled, by=None)
-    assert table.n[0] == 12 and "12 units of 24 sequences, by entity" in table.units[0]
+    assert table.n[0] == 12 and "12 units of 24 sequences, by entity" in table.units.item()
     means = np.array([ds.strict.values.reshape(4, 2).mean(1) for ds in parts.values()])
     tops = means.mean(1)
     half = stats.t.isf(0.025, 2) * tops.std(ddof=1) / np.sqrt(3)
@@ -106,7 +106,7 @@ def test_units_of_several_runs_are_within_their_run_whatever_it_is_called():
 def test_a_sequence_that_is_in_several_runs_is_no_several_sequences_of_the_test():
     values = np.repeat([True, False], 4)
     runs = {s: made(values, duplicates=[8] * 4 + [1] * 4, name=[str(i) for i in range(8)]) for s in range(3)}
-    table = memorization.summary(list(runs.values())).set_index("duplicates")
+    table = memorization.summary(list(runs.values())).to_dataframe()
     assert table.p[8] == pytest.approx(stats.fisher_exact([[4, 0], [0, 4]])[1])  # eight sequences, not 24
     assert table.n[8] == 12 and table.p_kind[8] == "exact if the groups were drawn at random"
     assert memorization.summary(runs[0], by=None).p_kind[0] == "none: one group"
@@ -121,7 +121,7 @@ def test_recognition_by_unit_flips_whole_units():
         ),
         {"kind": "made up"},
     )
-    row = memorization.recognition_summary(ds).iloc[0]
+    row = memorization.recognition_summary(ds).to_dataframe().iloc[0]
     sums = np.array([2, 0, 2, 0])
     signs = 1 - 2 * ((np.arange(16)[:, None] >> np.arange(4)) & 1)
     assert row.p == pytest.approx(np.mean(signs @ sums >= sums.sum())) and row.n == 4
@@ -129,7 +129,7 @@ def test_recognition_by_unit_flips_whole_units():
         row.p_kind == "exact if a coin chose which of each pair was seen, or which pairs of each unit were"
         and row.recognised == pytest.approx(0.75)
     )
-    each = memorization.recognition_summary(ds, cluster=None).iloc[0]
+    each = memorization.recognition_summary(ds, cluster=None).to_dataframe().iloc[0]
     assert (
         each.p == pytest.approx(stats.binom.sf(5, 8, 0.5)) and each.n == 8 and each.interval_kind == "Clopper-Pearson"
     )
@@ -155,7 +155,7 @@ def test_exposure_of_canaries_that_share_a_unit_is_approximate_and_of_the_right_
             ),
             {"kind": "made up"},
         )
-        rows = [memorization.exposure_summary(ds, by=None, cluster=c).iloc[0] for c in ("auto", None)]
+        rows = [memorization.exposure_summary(ds, by=None, cluster=c).to_dataframe().iloc[0] for c in ("auto", None)]
         hits += [row.p <= 0.05 for row in rows]
     assert rows[0].p_kind.startswith("approximate: canaries that share a unit") and rows[1].p_kind.startswith(
         "monte carlo if "

@@ -242,7 +242,7 @@ def test_the_band_is_taken_out_beside_random_bases_and_put_back(taken):
     expected = memorization.tradeoff(
         model, {"removed": edit, "control": control}, known(), list(clean(8, seed=9)), copying=0, heads=False
     )
-    table = memorization.tradeoff_summary(expected)
+    table = memorization.tradeoff_summary(expected).to_dataframe().reset_index()
     for name in ("unedited", "removed", "control"):
         row, mine = table[table.edit == name].iloc[0], view.taken["tables"][name]
         for key, theirs in (

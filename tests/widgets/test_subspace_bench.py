@@ -89,7 +89,7 @@ def test_the_curve_is_that_of_tradeoff(method):
         }
     for name, family in (("edit", edits), ("random", controls)):
         expected = memorization.tradeoff(model, family, sets, texts, copying=0, heads=False)
-        table = memorization.tradeoff_summary(expected, seed=3)
+        table = memorization.tradeoff_summary(expected, seed=3).to_dataframe().reset_index()
         for i, strength in enumerate(family):
             for part in sets:
                 row, mine = (

@@ -42,10 +42,21 @@ class Anatomy:
         n_layers, n_heads, n_kv_heads, d_head, d_model, d_vocab: sizes; heads are 0 where attention was not found.
     """
 
+    state: State
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    d_vocab: int
+    layers: list[nn.Module]
+    embedding: Any
+    head: Any
+
     def __init__(self, model: Any):
-        self.hf = getattr(model, "original_model", model)
+        self.hf: Any = getattr(model, "original_model", model)
         self.names, config = registered(self.hf), config_of(self.hf)
-        self.model_type = getattr(config, "model_type", None) or type(self.hf).__name__
+        self.model_type: str = getattr(config, "model_type", None) or type(self.hf).__name__
         if config is None or getattr(config, "is_encoder_decoder", False):
             raise UnsupportedModel(
                 f"model type {self.model_type!r} is no Hugging Face causal language model; a class of your own is"
@@ -55,15 +66,17 @@ class Anatomy:
         self.body = getattr(self.hf, "base_model", self.hf)
         #: from token ids to logits
         self.forward = calling(self.hf)
+        layers: list[nn.Module] | None
         if self.names is not None:
-            self.layers = list(self.names.part(self.hf, self.names.blocks))
+            layers = list(self.names.part(self.hf, self.names.blocks))
         else:
-            self.layers = layers_of(self.hf, model, getattr(self.config, "num_hidden_layers", None))
-        if self.layers is None:
+            layers = layers_of(self.hf, model, getattr(self.config, "num_hidden_layers", None))
+        if layers is None:
             raise UnsupportedModel(
                 f"model type {self.model_type!r} has no list of {getattr(self.config, 'num_hidden_layers', '?')}"
                 " decoder blocks that could be found; lens.Model.register(...) says where they are."
             )
+        self.layers = layers
         if self.names is not None:
             self.embedding = self.names.part(self.hf, self.names.embedding)
             self.head = self.names.part(self.hf, self.names.head)
@@ -79,7 +92,7 @@ class Anatomy:
         self._mixtures: dict[int, Mixture] | None = None
         #: of layers whose mixture was not confirmed, why not
         self._unmixed: dict[int, str] = {}
-        self._lookers: dict[int, list[Callable]] = {}
+        self._lookers: dict[int, list[Callable[..., Any]]] = {}
         #: see ``decoding``: how far the model's numbers are from the text by itself, by the way in which it is called
         self.ways: dict[Any, float] = {}
         self.carriers: tuple[nn.Module, ...] = (self.hf,)
@@ -101,7 +114,8 @@ class Anatomy:
         key = getattr(model, "original_model", model)
         if not isinstance(key, nn.Module):
             raise UnsupportedModel(f"{type(key).__name__} is no PyTorch module.")
-        state, found = State.of(model), key.__dict__.get(_REMEMBERED)
+        state = State.of(model)
+        found: Anatomy | None = key.__dict__.get(_REMEMBERED)
         if found is None or found.state is not state:
             found = cls(model)
             found.state = state
@@ -111,12 +125,14 @@ class Anatomy:
     @property
     def device(self) -> torch.device:
         """Where the embedding is, and so the runs."""
-        return self.embedding.weight.device
+        device: torch.device = self.embedding.weight.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the embedding, and so of the residual stream."""
-        return self.embedding.weight.dtype
+        dtype: torch.dtype = self.embedding.weight.dtype
+        return dtype
 
     @property
     def blocks(self) -> tuple["Anatomy", ...]:
@@ -221,8 +237,13 @@ class Anatomy:
         if layer not in self._parallel:
             seen: list[Tensor] = []
             push = torch.randn(1, generator=torch.Generator().manual_seed(1)).to(self.device, self.dtype)
+
+            def note(x: Tensor) -> Tensor:
+                seen.append(x.clone())
+                return x
+
             with evaluating(self.hf) as here, torch.no_grad():
-                here.put(lambda: self.attach("mlp_out", layer, lambda x: (seen.append(x.clone()), x)[1]))
+                here.put(lambda: self.attach("mlp_out", layer, note))
                 self.forward(self.probe_ids())
                 here.put(
                     lambda: self.attach(
@@ -261,7 +282,7 @@ class Anatomy:
         at = 0 if site == "embed" else indices(layer, self.n_layers, "layer")[0]
         return (site, at) if site == "resid_post" and self.layers[at] in self.points else self.layer_of(site, layer)
 
-    def enter(self, layer: int, args: tuple) -> None:
+    def enter(self, layer: int, args: tuple[Any, ...]) -> None:
         """Tells the changes in a layer what goes into it, where it runs without its hooks: inside gradient
         checkpointing.
         """
@@ -299,7 +320,7 @@ class Anatomy:
         middle = Middle(self.ends[layer]) if site == "resid_mid" else None
         if middle is not None or place.flat:
 
-            def look(_, args, kwargs):
+            def look(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 x = args[0] if args else kwargs["hidden_states"]
                 batch[:] = [x.shape[0]]
                 if middle is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -50,7 +51,8 @@ class Change:
             x[row[:, None], column[:, None], torch.tensor(self.sub, device=x.device)] = new.to(x.dtype)
 
     def _values(self, part: Tensor, entry: Tensor | None, where: Site) -> Tensor:
-        value = self.value.to(part)
+        given: Any = self.value  # asked for only where there is one
+        value: Tensor = given.to(part)
         axes = part.shape[1:]
         try:
             if value.ndim <= len(axes) or value.shape[0] == 1:
@@ -61,9 +63,9 @@ class Change:
             pass
         beyond = entry is not None and value.ndim > len(axes)
         raise EditError(
-            f"value has shape {tuple(self.value.shape)} at {where}; expected something that broadcasts to "
+            f"value has shape {tuple(given.shape)} at {where}; expected something that broadcasts to "
             f"{tuple(axes)}, with one more axis in front where every position named has its own"
-            + (f" (position {int(entry.max())} of the text has none)." if beyond else ".")
+            + (f" (position {int(entry.max())} of the text has none)." if beyond and entry is not None else ".")
         )
 
 
@@ -98,7 +100,7 @@ def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[s
     return name, layer, Change(edit.keep, float(edit.scale), sub, key, value, of_two_axes(name))
 
 
-def _plain_indices(spec) -> list[int]:
+def _plain_indices(spec: Any) -> list[int]:
     values = [spec] if hasattr(spec, "__index__") else list(spec) if not isinstance(spec, slice) else None
     if values is None or min(values) < 0:
         raise EditError(f"key={spec!r}: while the text may grow, keys are named by non-negative numbers.")

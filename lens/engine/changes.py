@@ -24,7 +24,7 @@ from torch import nn
 from ..arguments import HFModel, door
 from ..errors import Error
 from ..notices import warn
-from .interrupts import critical, hold, pressed, release
+from .interrupts import Held, critical, hold, pressed, release
 from .stopping import says_stop
 
 #: Seconds that a change waits for another thread before it is refused, and a session for another thread's edits of
@@ -73,14 +73,16 @@ class Changes:
             raise ChangeError(
                 f"model={model!r:.80} is no PyTorch model; give one from lens.load, or the Hugging Face model itself."
             )
-        found = core.__dict__.get(_KEPT)
-        return found if found is not None else core.__dict__.setdefault(_KEPT, cls())
+        found: Changes | None = core.__dict__.get(_KEPT)
+        if found is None:
+            found = core.__dict__.setdefault(_KEPT, cls())
+        return found
 
     # a copy of a model begins with nothing in force, and no lock can be copied
     def __deepcopy__(self, memo: Any) -> Changes:
         return Changes()
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Changes, ()
 
     def in_force(self, kind: str) -> list[Undo]:
@@ -182,7 +184,10 @@ class Undo:
         self.session: Session | None = None
         #: called once it is undone
         self.after: Callable[[], None] | None = None
-        self._model, self._back, self._held, self._own = model, [], False, None
+        self._model = model
+        self._back: list[Callable[[], None]] = []
+        self._held: Held = False
+        self._own: Session | None = None
         self._strangers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def mine(self) -> bool:
@@ -302,7 +307,8 @@ class Undo:
             self._take_back()
         finally:
             try:
-                self._own.leave()
+                if self._own is not None:
+                    self._own.leave()
             finally:
                 release(self._held)
 
@@ -333,9 +339,10 @@ class Session:
     def __init__(
         self, model: Any, what: str, reads: bool = False, stop: Callable[[], bool] | None = None, changes: bool = False
     ):
-        self.core, self.what, self.reads, self.stop, self.changes = core_of(model), what, reads, stop, changes
+        self.core: Any = core_of(model)
+        self.what, self.reads, self.stop, self.changes = what, reads, stop, changes
         #: of a session that reads: what was seen of the model at its beginning
-        self.before: tuple | None = None
+        self.before: tuple[Any, Any] | None = None
         #: the weights' hash, once it was asked for in such a session
         self.hash: str | None = None
         #: which path served, the slowest of those that did, and why not a faster one

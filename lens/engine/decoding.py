@@ -129,7 +129,7 @@ def _gap(anatomy: "Anatomy", way: Way) -> float:
     """The largest difference to the whole text by itself, of its largest logit. Raises whatever a call in this way
     raises.
     """
-    from .anatomy import evaluating
+    from .places import evaluating
 
     hf, ids = anatomy.hf, anatomy.probe_ids()
     with evaluating(hf):
@@ -145,7 +145,8 @@ def _called(anatomy: "Anatomy", ids: Tensor, way: Way) -> Tensor:
         twice = torch.cat([ids[:, :4], ids], 1)
         at = torch.cat([torch.arange(4), torch.arange(length)])[None].to(ids.device)
         masked = {"attention_mask": torch.ones_like(twice)} if way.mask else {}
-        return hf(twice, position_ids=at, use_cache=way.kept, **masked).logits[0, 4:]
+        logits: Tensor = hf(twice, position_ids=at, use_cache=way.kept, **masked).logits[0, 4:]
+        return logits
     pads = _PADS if way.padded else 0
     row = torch.cat([ids.new_zeros(1, pads), ids], 1)
     mask = torch.cat([ids.new_zeros(1, pads), torch.ones_like(ids)], 1)

@@ -74,7 +74,7 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
         return Undo(model, "no edit", lambda undo: None, ACTIVATIONS)
     try:
         anatomy = Anatomy.of(model)
-        groups: dict[tuple[int, int, str], list[tuple[int, Edit, Change]]] = {}
+        groups: dict[tuple[int, float, str], list[tuple[int, Edit, Change]]] = {}
         for number, edit in enumerate(edits):
             name, layer, change = resolved(anatomy, edit)
             name, layer = anatomy.shown(edit.site.name, edit.site.layer)
@@ -97,17 +97,18 @@ class _InForce:
     told.
     """
 
+    undo: Undo
+    clock: Clock
+
     def __init__(
         self,
         anatomy: Anatomy,
         edits: Sequence[Edit],
-        groups: dict[tuple[int, int, str], list[tuple[int, Edit, Change]]],
+        groups: dict[tuple[int, float, str], list[tuple[int, Edit, Change]]],
     ):
         self.anatomy, self.edits, self.groups = anatomy, edits, groups
         self.met: set[int] = set()
         self.forwards = 0
-        self.clock: Clock | None = None
-        self.undo: Undo | None = None
         self._undo: list[Callable[[], None]] = []
 
     def install(self, undo: Undo) -> None:
@@ -153,7 +154,7 @@ class _InForce:
         return self.clock.placed
 
     @contextmanager
-    def again(self, block: nn.Module, args: tuple, moment: Placed | None):
+    def again(self, block: nn.Module, args: tuple[Any, ...], moment: Placed | None) -> Iterator[None]:
         """The edits of one block during a run of it: they are there already the first time, and after the with block no
         more.
         """
@@ -209,15 +210,16 @@ def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set
             )
         if clock.forgotten:
             raise EditError(_FORGOTTEN)
+        placed: Any = clock.placed  # of a forward that counts
         for number, edit, what in members:
             if (
-                clock.placed.known is not None
+                placed.known is not None
                 and what.value is not None
                 and what.value.ndim > 1 + what.headed
                 and len(what.value) > 1
             ):
-                raise EditError(f"value has one entry a position: {clock.placed.known}")
-            slots = clock.placed.slots(edit.site.position, x.shape[:2]).to(x.device)
+                raise EditError(f"value has one entry a position: {placed.known}")
+            slots = placed.slots(edit.site.position, x.shape[:2]).to(x.device)
             row, column = (slots >= 0).nonzero(as_tuple=True)
             if len(row):
                 met.add(number)

@@ -55,7 +55,7 @@ class Edit:
     value: Any = None
     scale: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.site, Site):
             raise EditError(f"site={self.site!r} is not a Site; write Edit(Site('resid_pre', layer=3), ...).")
         if self.op not in OPERATIONS:

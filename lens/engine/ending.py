@@ -7,7 +7,7 @@ the logits themselves.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -111,7 +111,7 @@ class Ending:
             here.back(put_back)
             for layer, size in zip(layers, self._returned):
 
-                def stand_in(*_, size=size, **__):
+                def stand_in(*_: Any, size: int = size, **__: Any) -> Any:
                     return (x, *[None] * (size - 1)) if size else x
 
                 layer.__dict__["forward"] = alone(stand_in, type(layer).forward.__get__(layer))

@@ -94,12 +94,12 @@ class Seen:
 
     def adds(self, before: Tensor | None, after: Tensor | None, *modules: nn.Module) -> bool:
         """Whether what these modules returned, times factors, may be what was added in between."""
-        outs = [self.came(m) for m in modules]
-        if before is None or after is None or any(out is None for out in outs):
+        outs = [out for m in modules if (out := self.came(m)) is not None]
+        if before is None or after is None or len(outs) < len(modules):
             return False
-        largest = max(1e-12, before.abs().max().item(), sum(outs).abs().max().item())
+        largest = max(1e-12, before.abs().max().item(), _sum(outs).abs().max().item())
         for scales in _scales((after - before).double(), [out.double() for out in outs], self.factors, self.rough):
-            gap = (after - before).double() - sum(c * out.double() for c, out in zip(scales, outs))
+            gap = (after - before).double() - _sum([c * out.double() for c, out in zip(scales, outs)])
             if gap.abs().max() <= self.rough * largest and min(scales) > _LEAST:
                 return True
         return False
@@ -182,11 +182,11 @@ class _Trial:
         if ends.beside is not None:
             looks = [m for m in self.seen.inner if m not in added]
         for module in (self.block, *looks):
-            here.put(lambda m=module: put(m, "in", self._look(self.went, m)).remove)
+            here.put(lambda: put(module, "in", self._look(self.went, module)).remove)
         for module in added:
-            here.put(lambda m=module: put(m, "out", self._instead(m)).remove)
+            here.put(lambda: put(module, "out", self._instead(module)).remove)
         for module in (*looks, self.block):
-            here.put(lambda m=module: put(m, "out", self._look(self.came, m)).remove)
+            here.put(lambda: put(module, "out", self._look(self.came, module)).remove)
 
     @staticmethod
     def _look(into: dict[nn.Module, Tensor], module: nn.Module) -> Callable[[Any], None]:
@@ -262,13 +262,18 @@ def _same(one: Tensor | None, other: Tensor) -> bool:
     return one is not None and one.numel() == other.numel() and torch.equal(one.reshape(other.shape), other)
 
 
+def _sum(outs: Sequence[Tensor]) -> Tensor:
+    first, *others = outs
+    return sum(others, first)
+
+
 def _scales(
     added: Tensor, outs: Sequence[Tensor], factors: Sequence[float], near: float
 ) -> Iterator[tuple[float, ...]]:
     """Factors on outputs that come nearest to ``added``: one on all of them, the model's own where that is what the fit
     says; then one on each, where all of these are the model's own.
     """
-    both = sum(outs)
+    both = _sum(outs)
     norm = both.square().sum().item()
     fitted = 1.0 if norm == 0 else (added * both).sum().item() / norm
     yield (next((f for f in factors if math.isclose(fitted, f, rel_tol=near)), fitted),) * len(outs)
@@ -277,8 +282,8 @@ def _scales(
         each = torch.linalg.lstsq(table.cpu(), added.flatten()[:, None].cpu(), driver="gelsd").solution[:, 0].tolist()
         silent = [not out.any() for out in outs]
         own = [
-            1.0 if nothing else next((f for f in factors if math.isclose(c, f, rel_tol=near)), None)
+            [1.0] if nothing else [f for f in factors if math.isclose(c, f, rel_tol=near)][:1]
             for c, nothing in zip(each, silent)
         ]
-        if all(c is not None for c in own):
-            yield tuple(own)
+        if all(own):
+            yield tuple(found[0] for found in own)

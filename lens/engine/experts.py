@@ -57,6 +57,8 @@ class Expert(nn.Module):
         expert's. transposed: whether the parameter keeps [in, out].
     """
 
+    owner: nn.Module
+
     def __init__(self, owner: nn.Module, parameter: str, number: int, transposed: bool):
         super().__init__()
         self.__dict__["owner"] = owner  # not as a module within this one
@@ -65,7 +67,9 @@ class Expert(nn.Module):
     @property
     def stack(self) -> nn.Parameter:
         """The parameter, with the matrices of all experts."""
-        return self.owner._parameters[self.parameter]
+        own: Any = self.owner._parameters
+        stack: nn.Parameter = own[self.parameter]
+        return stack
 
     @property
     def weight(self) -> Tensor:
@@ -93,7 +97,7 @@ class _Kind:
     first: str
     transposed: bool
     names: tuple[str, ...]
-    gate: Callable[[nn.Module, Tensor], Tensor]
+    gate: Callable[[Any, Tensor], Tensor]
 
     @property
     def sent(self) -> bool:
@@ -104,21 +108,22 @@ class _Kind:
 class Experts:
     """The experts of one module. Use `experts_of(module)`."""
 
-    def __init__(self, module: nn.Module, kind: _Kind):
+    def __init__(self, module: Any, kind: _Kind):
         self.module, self.kind = module, kind
-        self.count = module._parameters[kind.first].shape[0]
+        self.count: int = module._parameters[kind.first].shape[0]
         self.layers = [
             [Expert(module, name, number, kind.transposed) for name in (kind.first, _SECOND)]
             for number in range(self.count)
         ]
         self._holders: Counter[int] = Counter()
-        self._own: tuple[bool, Any] | None = None
+        #: under which name the module's forward stands, and what stood there
+        self._own: tuple[str, Any] = "forward", None
 
     # a copy of the model finds its own
     def __deepcopy__(self, memo: Any) -> None:
         return None
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "tokens d_model"]:
@@ -155,8 +160,10 @@ class Experts:
 
     def _expert(self, number: int, x: Float[Tensor, "some d_model"], routed: Routed) -> Float[Tensor, "some d_model"]:
         first, second = self.layers[number]
-        made = second(self.kind.gate(self.module, first(x, routed)), routed)
-        return self.module.post_expert_norm(made) if getattr(self.module, "has_post_expert_norm", False) else made
+        made: Tensor = second(self.kind.gate(self.module, first(x, routed)), routed)
+        if getattr(self.module, "has_post_expert_norm", False):
+            made = self.module.post_expert_norm(made)
+        return made
 
     def held(self) -> Callable[[], None]:
         """Lets the module's forward, as this thread calls it, call every expert as a module; returns what ends that."""
@@ -164,8 +171,9 @@ class Experts:
         if not self._holders:
             # what moves inputs to the device stands around the forward that it keeps under another name
             slot = "_old_forward" if "_old_forward" in self.module.__dict__ else "forward"
-            self._own = slot, self.module.__dict__.get(slot)
-            own = self._own[1] or type(self.module).forward.__get__(self.module)
+            before = self.module.__dict__.get(slot)
+            self._own = slot, before
+            own = before or type(self.module).forward.__get__(self.module)
 
             def forward(*args: Any, **kwargs: Any) -> Any:
                 mine = threading.get_ident() in self._holders or torch._C._current_graph_task_id() != -1
@@ -219,7 +227,7 @@ def experts_of(module: nn.Module) -> Experts | str | None:
     return kept[1]
 
 
-def _told(module: nn.Module, first: str) -> Experts | str:
+def _told(module: Any, first: str) -> Experts | str:
     kind = type(module).__name__
     one, other = (module._parameters[name] for name in (first, _SECOND))
     if one.dtype not in _CLOSE or one.device.type == "meta" or one.shape[0] != other.shape[0]:
@@ -229,7 +237,8 @@ def _told(module: nn.Module, first: str) -> Experts | str:
     names = tuple(inspect.signature(type(module).forward).parameters)[1:]
     if len(names) not in (1, 3):
         return f"the forward of {kind} takes {', '.join(names)}, of which it cannot be told who sends which token where"
-    flag, why = getattr(module, "is_transposed", None), "no layout of its matrices fits"
+    flag = getattr(module, "is_transposed", None)
+    why: str | None = "no layout of its matrices fits"
     gates = [_own_gate] if hasattr(module, "_apply_gate") and first == _FIRST[0] else [_halves]
     for transposed in (False, True) if flag is None else (flag,):
         for gate in gates if first == _FIRST[0] else [_ungated]:
@@ -241,17 +250,20 @@ def _told(module: nn.Module, first: str) -> Experts | str:
     return f"what {kind} computes is not told by its matrices ({why})"
 
 
-def _own_gate(module: nn.Module, x: Tensor) -> Tensor:
-    return module._apply_gate(x)
+def _own_gate(module: Any, x: Tensor) -> Tensor:
+    read: Tensor = module._apply_gate(x)
+    return read
 
 
-def _halves(module: nn.Module, x: Tensor) -> Tensor:
+def _halves(module: Any, x: Tensor) -> Tensor:
     gate, up = x.chunk(2, dim=-1)
-    return up * module.act_fn(gate)
+    read: Tensor = up * module.act_fn(gate)
+    return read
 
 
-def _ungated(module: nn.Module, x: Tensor) -> Tensor:
-    return module.act_fn(x)
+def _ungated(module: Any, x: Tensor) -> Tensor:
+    read: Tensor = module.act_fn(x)
+    return read
 
 
 def _fits(first: torch.Size, second: torch.Size, kind: _Kind) -> bool:
@@ -260,7 +272,7 @@ def _fits(first: torch.Size, second: torch.Size, kind: _Kind) -> bool:
     return d_in == d_out and out == width * (1 if kind.gate is _ungated else 2)
 
 
-def _differs(module: nn.Module, kind: _Kind) -> str | None:
+def _differs(module: Any, kind: _Kind) -> str | None:
     """Tries the forward out on a copy of the module with few narrow experts and random numbers: None where the one
     that calls them gives the same, outputs and gradients.
     """
@@ -284,7 +296,7 @@ def _differs(module: nn.Module, kind: _Kind) -> str | None:
     return None
 
 
-def _small(module: nn.Module, kind: _Kind) -> nn.Module:
+def _small(module: Any, kind: _Kind) -> Any:
     """A copy of the module, of its class and configuration, with few experts of few neurons."""
     generator, own = torch.Generator().manual_seed(0), module._parameters
     small, count = copy.copy(module), own[kind.first].shape[0]
@@ -314,7 +326,7 @@ def _small(module: nn.Module, kind: _Kind) -> nn.Module:
     return small
 
 
-def _inputs(module: nn.Module, kind: _Kind) -> list[Tensor]:
+def _inputs(module: Any, kind: _Kind) -> list[Tensor]:
     """Random tokens for the copy, so routed that one expert gets none."""
     generator, like = torch.Generator().manual_seed(1), module._parameters[kind.first]
     wide = like.shape[1 if kind.transposed else 2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable
+from typing import Any
 
 from torch import nn
 
@@ -45,7 +46,7 @@ def of_text(model: nn.Module) -> set[int] | None:
     """Of a model that also sees or hears, the modules and parameters of its text tower's blocks (`id` of each); None
     where a model is one tower, or its blocks are not found.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not hasattr(config, "get_text_config") or getattr(config, "is_encoder_decoder", False):
         return None
     text = config.get_text_config()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -148,8 +148,8 @@ def run_rows(
         live.append([e for e in (shared.live(prompt, edit) for edit in edits) if e is not None])
         if live[-1] and min(p for e in live[-1] for p in e.site.position) <= max(reads[prompt]):
             by_prompt.setdefault(prompt, []).append(r)
-    ends: list[Tensor | None] = [None] * len(rows)
-    recorded: dict[tuple[str, int], list] = {key: [None] * len(rows) for key in record}
+    ends: list[Any] = [None] * len(rows)
+    recorded: dict[tuple[str, int], list[Any]] = {key: [None] * len(rows) for key in record}
     for prompt, mine in by_prompt.items():
         sites = {(e.site.name, e.site.layer) for r in mine for e in live[r]}
         path = model.path_for(sites, base.lengths[prompt], edited=True)
@@ -181,7 +181,8 @@ class _Shared:
     """
 
     def __init__(self, base: ForwardRuns):
-        self.base, self.model, self._first = base, base.decoder, {}
+        self.base, self.model = base, base.decoder
+        self._first: dict[tuple[int, int, int], int] = {}
 
     def live(self, prompt: int, edit: Edit) -> Edit | None:
         """The edit without the positions at which it changes nothing; None where none is left."""

@@ -7,6 +7,7 @@ whose values are that is the model's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -21,27 +22,49 @@ def layouts(heads: int, kv: int, d_head: int) -> Iterator[dict[str, View]]:
     """Ways in which a projection to ``(heads + 2 kv) * d_head`` may hold q, k and v: views ``[..., heads, d_head]``."""
     if kv == heads:
         # thirds (GPT-2, MPT), and head by head (NeoX, BLOOM, Falcon)
-        yield {s: lambda x, i=i: x.unflatten(-1, (3, heads, d_head)).select(-3, i) for i, s in enumerate("qkv")}
-        yield {s: lambda x, i=i: x.unflatten(-1, (heads, 3, d_head)).select(-2, i) for i, s in enumerate("qkv")}
+        yield {s: _part((3, heads, d_head), -3, i) for i, s in enumerate("qkv")}
+        yield {s: _part((heads, 3, d_head), -2, i) for i, s in enumerate("qkv")}
     begin = {"q": (0, heads), "k": (heads, kv), "v": (heads + kv, kv)}
     # one after the other (Phi-3, GLM-4, multi-query Falcon)
-    yield {
-        s: lambda x, b=b, n=n: x.narrow(-1, b * d_head, n * d_head).unflatten(-1, (n, d_head))
-        for s, (b, n) in begin.items()
-    }
+    yield {s: _stretch(b, n, d_head) for s, (b, n) in begin.items()}
     if 1 < kv < heads:
         # group by group: its queries, its key, its value (Falcon's new architecture)
         per = heads // kv
 
-        def grouped(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (kv, per + 2, d_head))
+        yield {
+            "q": _Queries(kv, per, d_head),
+            "k": _part((kv, per + 2, d_head), -2, per),
+            "v": _part((kv, per + 2, d_head), -2, per + 1),
+        }
 
-        def queries(x: Tensor) -> Tensor:
-            return grouped(x)[..., :per, :].flatten(-3, -2)
 
-        # no one stride reaches the heads of all groups, so that this is no view: it is written otherwise
-        queries.write = lambda x, new: grouped(x)[..., :per, :].copy_(new.unflatten(-2, (kv, per)))
-        yield {"q": queries, "k": lambda x: grouped(x)[..., per, :], "v": lambda x: grouped(x)[..., per + 1, :]}
+def _part(sizes: tuple[int, ...], axis: int, number: int) -> View:
+    """Of the last axis cut into axes of these sizes, one place of one of them."""
+    return lambda x: x.unflatten(-1, sizes).select(axis, number)
+
+
+def _stretch(first: int, heads: int, d_head: int) -> View:
+    """Some heads that follow each other."""
+    return lambda x: x.narrow(-1, first * d_head, heads * d_head).unflatten(-1, (heads, d_head))
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """The queries of all groups: no one stride reaches them, so that this is no view and is written otherwise."""
+
+    kv: int
+    per: int
+    d_head: int
+
+    def _grouped(self, x: Tensor) -> Tensor:
+        groups: Tensor = x.unflatten(-1, (self.kv, self.per + 2, self.d_head))
+        return groups[..., : self.per, :]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._grouped(x).flatten(-3, -2)
+
+    def write(self, x: Tensor, new: Tensor) -> None:
+        self._grouped(x).copy_(new.unflatten(-2, (self.kv, self.per)))
 
 
 def fused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +104,7 @@ def write(
                 now = past if steps.again(feed.shape[1]) else now
             with edited(model, *now):
                 out = steps(feed)
-            if steps.cache is not None:
+            if steps.cache is not None and steps.text is not None:
                 remember(steps.cache[1], steps.text.shape[1])
             logits = newest(out)[0].float()
             if temperature:
@@ -125,11 +125,12 @@ def write(
 def _at(edit: Edit, begin: int, length: int) -> Edit | None:
     """An edit of one step, at the tokens from `begin` on that the step reads; None where it meets none of them."""
     named = edit.site.position
+    places: Iterable[int]
     if named is None or isinstance(named, slice):
-        at = range(length) if named is None else range(length)[named]
+        places = range(length) if named is None else range(length)[named]
     else:
-        at = [p if p >= 0 else p + length for p in (named if hasattr(named, "__iter__") else [named])]
-    at = [p for p in at if begin <= p < length]
+        places = [p if p >= 0 else p + length for p in (named if hasattr(named, "__iter__") else [named])]
+    at = [p for p in places if begin <= p < length]
     value = edit.value
     if isinstance(value, Tensor) and value.ndim > 1 + of_two_axes(edit.site.name) and len(value) > 1:
         raise EditError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,15 +50,16 @@ def site_gradients(
         kept, finals = [], []
         for runs, start in zip(sequences, embedded):
             seen: list[Tensor] = []
-            forward = _own if isinstance(runs, ForwardRuns) else _forward
-            finals.append(forward(runs, start.detach().clone().requires_grad_(), site, seen))
+            leaf = start.detach().clone().requires_grad_()
+            own = isinstance(runs, ForwardRuns)
+            finals.append(_own(runs, leaf, site, seen) if own else _forward(runs, leaf, site, seen))
             kept.append(seen)
         flat = [t for seen in kept for t in seen]
         total = score(finals)
         if not total.requires_grad:
             raise SiteError(f"site={site!r}: the metric does not depend on it by a gradient; use method='exact'.")
-        grads = torch.autograd.grad(total, flat, allow_unused=True)
-    grads = [torch.zeros_like(t) if g is None else g for g, t in zip(grads, flat)]
+        found = torch.autograd.grad(total, flat, allow_unused=True)
+    grads = [torch.zeros_like(t) if g is None else g for g, t in zip(found, flat)]
     parts = list(_split(grads, [len(seen) for seen in kept]))
     return [
         _joined(runs, part, site) if isinstance(runs, ForwardRuns) else _by_layer(runs.decoder, part, site)
@@ -74,7 +75,7 @@ def _by_layer(decoder: Any, grads: Sequence[Tensor], site: str) -> list[Tensor]:
     return [next(left) if decoder.has(site, l) else grads[0].new_zeros(0) for l in range(decoder.n_layers)]
 
 
-def _split(items: Sequence, sizes: Sequence[int]):
+def _split(items: Sequence[Tensor], sizes: Sequence[int]) -> Iterator[Sequence[Tensor]]:
     start = 0
     for size in sizes:
         yield items[start : start + size]
@@ -91,7 +92,7 @@ def _forward(runs: Runs, embedded: Tensor, site: str, seen: list[Tensor]) -> Ten
         runs.prompt, runs.position, len(runs), longest, base=runs.table, dense=len(embedded) == len(runs) * longest
     )
 
-    def tap(name, t):
+    def tap(name: str, t: Tensor) -> Tensor:
         if name == site:
             if not t.requires_grad:
                 t = t.detach().requires_grad_()
@@ -113,11 +114,17 @@ def forward_with(
         changes: by site and layer, from ``[row, position, (head,) width]`` to the same; a site that is to be
             differentiated is returned as a tensor that the rest depends on.
     """
-    a, final = model.anatomy, []
+    a = model.anatomy
+    final: list[Tensor] = []
+
+    def last(x: Tensor) -> Tensor:
+        final.append(x)
+        return x
+
     with temporary(a.hf) as here:
         for (site, layer), change in sorted(changes.items(), key=lambda c: (c[0][1], ORDER[c[0][0]])):
             here.put(lambda: a.attach(site, layer, change))
-        here.put(lambda: a.attach("resid_post", a.n_layers - 1, lambda x: (final.append(x), x)[1]))
+        here.put(lambda: a.attach("resid_post", a.n_layers - 1, last))
         logits = a.forward(ids[None].expand(rows, -1))
     return logits if model.ending.kind == "logits" else model.ending.entering(final[-1])
 
@@ -132,7 +139,11 @@ def watched(into: list[Tensor]) -> Callable[[Tensor], Tensor]:
     return change
 
 
-def _own(runs: ForwardRuns, embedded: Tensor, site: str, seen: list[Tensor]) -> Tensor:
+def _replaced(start: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda x: start[None].to(x)
+
+
+def _own(runs: Runs, embedded: Tensor, site: str, seen: list[Tensor]) -> Tensor:
     """The same by the model's own modules, prompt by prompt."""
     model, finals = runs.decoder, []
     layers = [l for l in range(model.n_layers) if site != "embed" and model.has(site, l)]
@@ -141,7 +152,7 @@ def _own(runs: ForwardRuns, embedded: Tensor, site: str, seen: list[Tensor]) -> 
         if site == "embed":
             seen.append(start)
         into: dict[int, list[Tensor]] = {l: [] for l in layers}
-        changes = {("embed", 0): lambda x, start=start: start[None].to(x)}
+        changes: dict[tuple[str, int], Callable[[Tensor], Tensor]] = {("embed", 0): _replaced(start)}
         for l in layers:
             key = model.anatomy.layer_of(site, l)
             changes[key] = watched(into[l])

@@ -7,6 +7,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +27,12 @@ from .writes import Plain, Writes, writes_of
 
 #: Tokens of one batch of full forwards.
 CHUNK_TOKENS = 1024
+
+
+def _noted(into: list[Tensor], at: Sequence[int], x: Tensor) -> Tensor:
+    """Hands a stream on, and keeps what it is at some positions."""
+    into.append(x[:, at].clone())
+    return x
 
 
 @dataclass
@@ -46,7 +54,7 @@ class Recorded(Plain):
     #: whether it began with other embeddings than the tokens' own
     noised: bool = False
     #: what else a path keeps of it
-    held: dict[str, object] = field(default_factory=dict)
+    held: dict[str, Any] = field(default_factory=dict)
 
     def get(self, site: str, layer: int) -> Tensor:
         """A site's activation in a layer [n_tokens, ...]; raises `SiteError` where it was not kept."""
@@ -91,8 +99,8 @@ class Hooks:
         a, whole = self.anatomy, self.ending.kind == "logits"
         kept: dict[tuple[str, int], Tensor] = {}
 
-        def look(key):
-            def seen(x):
+        def look(key: tuple[str, int]) -> Callable[[Tensor], Tensor]:
+            def seen(x: Tensor) -> Tensor:
                 kept[key] = x[0].clone()
                 return x
 
@@ -104,7 +112,7 @@ class Hooks:
             streams = [("embed", 0), *(("resid_pre", l) for l in range(a.n_layers))]
             streams += [("resid_post", l) for l in range(a.n_layers) if l not in a.handed_on]
             for key in dict.fromkeys([*streams, *keep]):
-                here.put(lambda key=key: a.attach(*key, look(key)))
+                here.put(lambda: a.attach(*key, look(key)))
             # the embedding itself is seen before it is replaced: both changes are in force, the replacement first
             options = {"logits_to_keep": 1} if self._short and not whole else {}
             logits = a.forward(ids[None], **options)[0]
@@ -152,7 +160,7 @@ class Hooks:
                     for (site, layer), of_site in sorted(writes.items(), key=_computed):
                         here.put(lambda: a.attach(site, layer, of_site.on_rows(part)))
                     if not whole:
-                        here.put(lambda: a.attach(*last, lambda x: (final.append(x[:, reads].clone()), x)[1]))
+                        here.put(lambda: a.attach(*last, partial(_noted, final, reads)))
                     logits = a.forward(base.ids[None].expand(len(part), -1), **options)
             except ERRORS as error:
                 if not out_of_memory(error):
@@ -167,6 +175,6 @@ class Hooks:
         return (torch.cat(out) if out else torch.zeros(0, len(reads), width, device=a.device)), seen, 0
 
 
-def _computed(entry: tuple[tuple[str, int], Writes]) -> tuple[int, int]:
+def _computed(entry: tuple[tuple[str, int], Writes]) -> tuple[int, float]:
     (site, layer), _ = entry
     return layer, ORDER[site]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .changes import PATIENCE, Changes, Session, Undo
-from .interrupts import critical, deliver, due, hold, interruptible, release
+from .interrupts import Held, critical, deliver, due, hold, interruptible, release
 
 
 class InForce:
@@ -21,7 +21,7 @@ class InForce:
     def __init__(self, model: Any, prepare: Callable[[], Undo], value: Any = None, what: str = "preparing an edit"):
         self.model, self.prepare, self.value, self.what = model, interruptible(prepare), value, what
         self._change: Undo | None = None
-        self._held = False
+        self._held: Held = False
 
     @critical
     def __enter__(self) -> Any:
@@ -45,7 +45,8 @@ class InForce:
     @critical
     def __exit__(self, *exc: object) -> None:
         try:
-            self._change.undo()
+            if self._change is not None:
+                self._change.undo()
         finally:
             release(self._held)
 
@@ -54,7 +55,8 @@ class Within:
     """Another's with block that yields `value`; its way out is not missed by Ctrl-C either."""
 
     def __init__(self, inner: Any, value: Any):
-        self.inner, self.value, self._held = inner, value, False
+        self.inner, self.value = inner, value
+        self._held: Held = False
 
     @critical
     def __enter__(self) -> Any:
@@ -81,7 +83,8 @@ class Together:
     """
 
     def __init__(self, parts: Sequence[Any], value: Any):
-        self.parts, self.value, self._held = list(parts), value, False
+        self.parts, self.value = list(parts), value
+        self._held: Held = False
 
     @critical
     def __enter__(self) -> Any:

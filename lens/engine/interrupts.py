@@ -85,7 +85,8 @@ def hold() -> Held:
     """
     if not _in_main():
         return False
-    now, held = signal.getsignal(signal.SIGINT), True
+    now = signal.getsignal(signal.SIGINT)
+    held: Held = True
     if now is not _handler:
         if not callable(now):
             return False

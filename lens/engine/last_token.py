@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor
 from .forwards import ForwardRuns
 from .gradients import forward_with
 from .runs import Runs
-from .walk.forward import Layout, attention, feed_forward
+from .walk.forward import Layout, attention, feed_forward, no_tap
 
 #: ``(layer, site, tensor [row, ...]) -> tensor``
 Tap = Callable[[int, str, Tensor], Tensor]
@@ -41,7 +41,8 @@ class _Walked:
     """By the written-out blocks, on the keys and values of the unedited run. Cost: one token a row and layer."""
 
     def __init__(self, runs: Runs, prompt: int):
-        self.decoder, self.runs = runs.decoder, runs
+        self.decoder = runs.decoder
+        self.runs: Any = runs  # a walk's, with keys and values
         self.start, self.n = runs.starts[prompt], runs.lengths[prompt] - 1
         self.at = self.start + self.n
         self.rope = self.decoder.rope(self.n + 1)
@@ -52,22 +53,23 @@ class _Walked:
         after = [(rows[None, :, None], slice(self.start, self.at), None)]
         return Layout(rows, torch.full_like(rows, self.n), n, self.n + 1, after=after)
 
-    def _attention(self, layer: int, x: Tensor, lay: Layout, *tap: Callable[[str, Tensor], Tensor]) -> Tensor:
+    def _attention(self, layer: int, x: Tensor, lay: Layout, tap: Callable[[str, Tensor], Tensor] = no_tap) -> Tensor:
         kept = self.runs.k[layer], self.runs.v[layer]
-        return attention(self.decoder.blocks[layer], x, lay, self.rope, kept, *tap)
+        return attention(self.decoder.blocks[layer], x, lay, self.rope, kept, tap)
 
     def whole(self, rows: int, tap: Tap) -> Tensor:
-        x, lay = self.runs.resid[0][self.at].expand(rows, -1).clone(), self._layout(rows)
+        lay = self._layout(rows)
+        x: Tensor = self.runs.resid[0][self.at].expand(rows, -1).clone()
         for l, block in enumerate(self.decoder.blocks):
 
-            def of_layer(site, t, l=l):
+            def of_layer(site: str, t: Tensor, l: int = l) -> Tensor:
                 return tap(l, site, t)
 
             x = feed_forward(block, x, self._attention(l, x, lay, of_layer), of_layer)
         return x
 
     def joining(self, z: Mapping[int, Tensor]) -> Tensor:
-        x = self.runs.resid[0][:0]
+        x: Tensor = self.runs.resid[0][:0]
         for l in range(min(z), self.decoder.n_layers):
             block, before = self.decoder.blocks[l], [x] if len(x) else []
             out = [self._attention(l, x, self._layout(len(x)))] if before else []
@@ -104,7 +106,7 @@ class _Own:
         ends = []
         for l, value in z.items():
 
-            def change(x, value=value):
+            def change(x: Tensor, value: Tensor = value) -> Tensor:
                 return torch.cat([x[:, :-1], value[:, None].to(x)], 1)
 
             ends.append(forward_with(self.model, self.ids, {("z", l): change}, len(value))[:, -1])

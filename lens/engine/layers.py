@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .anatomy import Anatomy, evaluating
+from .anatomy import Anatomy
 from .changes import temporary
 from .edits import Edit
 from .effective import mixing_layer
@@ -28,7 +28,7 @@ from .ending import Ending
 from .errors import UnsupportedModel
 from .hooks import Hooks, Recorded
 from .memory import ERRORS, no_room, out_of_memory
-from .places import alone, before_call
+from .places import alone, before_call, evaluating
 from .sites import ORDER, Site, indices
 from .stopping import Stopped, says_stop
 from .walk.blocks import unwrapped
@@ -49,17 +49,18 @@ class _Prefix:
     """What attention asks of a cache: keys and values of a prefix to put before the new ones, which are kept."""
 
     def __init__(self, keys: Tensor | None = None, values: Tensor | None = None):
-        self.keys, self.values, self.whole = keys, values, None
+        self.keys, self.values = keys, values
+        self.whole: tuple[Tensor, Tensor] | None = None
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if self.keys is not None:
+        if self.keys is not None and self.values is not None:
             shape = (len(keys), -1, -1, -1)
             keys, values = (
                 torch.cat((self.keys.expand(shape), keys), 2),
                 torch.cat((self.values.expand(shape), values), 2),
             )
         self.whole = keys, values
-        return self.whole
+        return keys, values
 
     def get_seq_length(self, *_: Any) -> int:
         return 0 if self.keys is None else self.keys.shape[2]
@@ -185,8 +186,8 @@ class Layers:
         """One plain forward, and how it called each layer; arguments as ``Hooks.record``."""
         calls: list[tuple[int, dict[str, Any]]] = []
 
-        def look(layer):
-            def before(_, args, kwargs):
+        def look(layer: int) -> Callable[..., None]:
+            def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 given = {**dict(zip(self._names[layer], args)), **kwargs}
                 given.pop("hidden_states" if "hidden_states" in given else self._names[layer][0])
                 calls.append((layer, given))
@@ -217,14 +218,15 @@ class Layers:
             )
         made = Continued(calls=[given for _, given in calls])
         run.held["prefix"] = made
-        out = None
+        out = run.resid[0][None]
         try:
             for l in range(a.n_layers):
                 cache = _Prefix()
                 out = self._layer(l, run.resid[l][None], run, 0, cache)
                 if cache.whole is None:
                     raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
-                made.keys.append(cache.whole[0]), made.values.append(cache.whole[1])
+                made.keys.append(cache.whole[0])
+                made.values.append(cache.whole[1])
             self._equal(
                 self.unembed(out[0, -1:]),
                 run.logits[None],
@@ -249,7 +251,8 @@ class Layers:
         if "attention_mask" in given and given["attention_mask"] is None:
             call["attention_mask"] = self._causal(x, start, len(base.ids))
         out = self.anatomy.layers[layer](x, **call)
-        return out[0] if isinstance(out, tuple) else out
+        stream: Tensor = out[0] if isinstance(out, tuple) else out
+        return stream
 
     def _causal(self, x: Tensor, start: int, length: int) -> Tensor:
         if self.anatomy.config._attn_implementation not in ("sdpa", "eager"):
@@ -319,9 +322,9 @@ class Layers:
             [list(range(len(rows)))] if record else _apart(first, [a.n_layers - l for l in join], length, a.n_layers)
         )
         seen: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
-        groups = []
-        for group in apart if rows else ():
-            order, start = sorted(group, key=join.__getitem__), min(first[r] for r in group)
+        groups: list[_Group] = []
+        for mine in apart if rows else ():
+            order, start = sorted(mine, key=join.__getitem__), min(first[r] for r in mine)
             writes = writes_of(a, [plain[r] for r in order], length, base=base, freeze=freeze, look=seen)
             h = base.resid[0].new_empty(len(order), length - start, a.d_model)
             groups.append(_Group(order, [join[r] for r in order], start, h, writes))
@@ -353,7 +356,8 @@ class Layers:
         while begin < n:
             part = range(begin, min(begin + size, n))
             try:
-                with temporary(self.hf) if writes else contextlib.nullcontext() as here:
+                edits: Any = temporary(self.hf) if writes else contextlib.nullcontext()
+                with edits as here:
                     for site in sorted(writes, key=ORDER.__getitem__):
                         here.put(lambda: self.anatomy.attach(site, layer, writes[site].on_rows(part, start)))
                     prefix = (
@@ -406,7 +410,7 @@ class Layers:
         a, n, length = self.anatomy, self.anatomy.n_layers, len(ids)
         generator, reads = torch.Generator().manual_seed(1), list(range(length - 3, length))
 
-        def at(count):
+        def at(count: int) -> list[int]:
             return sorted({int(p) for p in torch.randint(1, length, (count,), generator=generator)})
 
         if site == "embed":
@@ -447,13 +451,16 @@ def _apart(first: Sequence[int], layers: Sequence[int], length: int, n_layers: i
     for p, n in zip(first, layers):
         weight[p // grain * grain] += n
     # the least cost of the rows that begin at the first so many starts, and where their last group begins
-    cost, begin = [0], [0]
+    cost: list[float] = [0]
+    begin = [0]
     for end in range(1, len(starts) + 1):
-        held, best = 0, (math.inf, 0)
+        held = 0
+        best = math.inf, 0
         for k in range(end - 1, -1, -1):
             held += weight[starts[k]]
             best = min(best, (cost[k] + ALONE * n_layers + (length - starts[k]) * held, k))
-        cost.append(best[0]), begin.append(best[1])
+        cost.append(best[0])
+        begin.append(best[1])
     groups, end = [], len(starts)
     while end:
         span = range(starts[begin[end]], length + 1 if end == len(starts) else starts[end])

@@ -28,6 +28,7 @@ class Lengths:
     def of(cls, model: nn.Module) -> Lengths | None:
         """None for a model whose rows do not depend on the rows beside them, as nearly all."""
         steps, growing, remembering = set(), set(), []
+        module: Any
         for module in model.modules():
             kinds = module.__dict__.get("rope_type")
             kinds = {"": kinds} if isinstance(kinds, str) else kinds if isinstance(kinds, dict) else {}
@@ -40,7 +41,7 @@ class Lengths:
                     remembering.append((module, f"{layer}_" if layer else ""))
         return cls(tuple(sorted(steps)), tuple(sorted(growing)), tuple(remembering)) if steps or growing else None
 
-    def key(self, length: int) -> tuple:
+    def key(self, length: int) -> tuple[Any, ...]:
         """Texts of one key share their frequencies."""
         return (*(length > n for n in self.steps), *(max(length, n) for n in self.growing))
 
@@ -52,7 +53,7 @@ class Lengths:
 
     def groups(self, lengths: Sequence[int]) -> list[list[int]]:
         """The numbers of the rows that may run together, in order of their first."""
-        found: dict[tuple, list[int]] = {}
+        found: dict[tuple[Any, ...], list[int]] = {}
         for i, n in enumerate(lengths):
             found.setdefault(self.key(int(n)), []).append(i)
         return list(found.values())
@@ -94,7 +95,7 @@ def require_readable(model: Any, highest: int, longest: int, error: type[Excepti
             f"{what} holds the id {highest} and the model has {len(weight)} tokens; tokenise with this model's "
             "tokenizer."
         )
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     most = getattr(config, "max_position_embeddings", None)
     if isinstance(most, int) and 0 < most < longest and Lengths.of(model) is None:

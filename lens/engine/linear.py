@@ -60,7 +60,7 @@ class Linear:
     """
 
     name: str
-    module: nn.Module
+    module: Any
     transposed: bool = False
     adapter: str = ""
     feed_forward: int = 0
@@ -88,26 +88,28 @@ class Linear:
     @property
     def weight(self) -> Float[Tensor, "out in"]:
         """The weight as [out, in]: the parameter itself, or its transposed view."""
-        return self.module.weight.T if self.transposed else self.module.weight
+        weight: Tensor = self.module.weight
+        return weight.T if self.transposed else weight
 
     @property
     def parameter(self) -> nn.Parameter:
         """The parameter that holds the weight: its own, or the one with the matrices of all experts."""
-        return self.module.stack if isinstance(self.module, Expert) else self.module.weight
+        parameter: nn.Parameter = self.module.stack if isinstance(self.module, Expert) else self.module.weight
+        return parameter
 
     @property
     def expert(self) -> int | None:
         """The number of the expert whose matrix this is."""
         return self.module.number if isinstance(self.module, Expert) else None
 
-    def before(self, hook: Callable[[nn.Module, tuple], Any]) -> Callable[[], None]:
+    def before(self, hook: Callable[[nn.Module, tuple[Any, ...]], Any]) -> Callable[[], None]:
         """Puts on a torch hook that is given the layer's inputs; returns what takes it off.
 
         An expert's inputs are the rows of the tokens that are sent to it and a `Routed`, which says whose they are.
         """
         return self._hooked(self.module.register_forward_pre_hook, hook)
 
-    def after(self, hook: Callable[[nn.Module, tuple, Any], Any]) -> Callable[[], None]:
+    def after(self, hook: Callable[[nn.Module, tuple[Any, ...], Any], Any]) -> Callable[[], None]:
         """The same with the layer's inputs and its output."""
         return self._hooked(self.module.register_forward_hook, hook)
 
@@ -307,7 +309,7 @@ def inputs_of(model: Any, layers: Mapping[str, Linear], sink: Callable[..., None
     with temporary(model) as here, uncompiled(model):
         for name, linear in _checked(model, layers).items():
 
-            def watch(module, args, name=name):
+            def watch(module: nn.Module, args: tuple[Any, ...], name: str = name) -> None:
                 x = args[0].detach()
                 sink(name, x.reshape(-1, x.shape[-1]), *_routed(args))
 
@@ -315,7 +317,7 @@ def inputs_of(model: Any, layers: Mapping[str, Linear], sink: Callable[..., None
         yield
 
 
-def _routed(args: tuple) -> tuple[Routed, ...]:
+def _routed(args: tuple[Any, ...]) -> tuple[Routed, ...]:
     """What of a layer's inputs says whose rows it was given."""
     return tuple(value for value in args[1:2] if isinstance(value, Routed))
 
@@ -336,7 +338,7 @@ def gradients_of(
     with temporary(model) as here, uncompiled(model):
         for name, linear in _checked(model, layers).items():
 
-            def watch(module, args, out, name=name):
+            def watch(module: nn.Module, args: tuple[Any, ...], out: Any, name: str = name) -> None:
                 if not isinstance(out, Tensor):
                     raise LinearError(
                         f"{name}: this {type(module).__name__} gives a {type(out).__name__} instead of its product, as"
@@ -349,7 +351,7 @@ def gradients_of(
                     )
                 x = args[0].detach()
 
-                def back(g):
+                def back(g: Tensor) -> None:
                     sink(name, x.reshape(-1, x.shape[-1]), g.detach().reshape(-1, g.shape[-1]), *_routed(args))
 
                 out.register_hook(back)

@@ -46,8 +46,15 @@ class MetricError(Error, ValueError):
 class Encoded(Protocol):
     """What a metric needs of a prompt pair."""
 
-    answer_ids: tuple[int, ...]
-    foil_ids: tuple[int, ...] | None
+    @property
+    def answer_ids(self) -> tuple[int, ...]:
+        """The tokens of the answer."""
+        ...
+
+    @property
+    def foil_ids(self) -> tuple[int, ...] | None:
+        """Those of what is compared with it, if anything is."""
+        ...
 
 
 Resid = Float[Tensor, "rows reads d_model"]
@@ -79,7 +86,7 @@ class Metric:
     digest: str = ""
     scores: tuple[int, ...] = ()
     many: Callable[[Model, Tensor, Sequence[Any]], Float[Tensor, " rows"]] | None = None
-    function: Callable | None = None
+    function: Callable[..., Any] | None = None
 
     def sequences(self, encoded: Encoded) -> list[tuple[int, ...]]:
         """Per sequence, the answer it reads.
@@ -111,6 +118,16 @@ def _single(metric: str, encoded: Any, *names: str) -> list[int]:
     return out
 
 
+def _one_token(metric: str, *names: str) -> Callable[[Any], list[tuple[int, ...]]]:
+    """Nothing is appended to the prompt, where the pair has what the metric reads, one token each."""
+
+    def continuations(encoded: Any) -> list[tuple[int, ...]]:
+        _single(metric, encoded, *names)
+        return [()]
+
+    return continuations
+
+
 def _answer(metric: str, encoded: Any, name: str = "answer") -> tuple[int, ...]:
     ids = getattr(encoded, f"{name}_ids")
     if not ids:
@@ -118,20 +135,21 @@ def _answer(metric: str, encoded: Any, name: str = "answer") -> tuple[int, ...]:
     return tuple(ids)
 
 
-def _logit_diff(decoder, resid, encoded, clean):
+def _logit_diff(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequence[Resid]) -> Tensor:
     columns = torch.tensor(_single("logit_diff", encoded, "answer", "foil"), device=resid[0].device)
     logits = decoder.unembed(resid[0][:, 0], columns).float()
     return logits[:, 0] - logits[:, 1]
 
 
-def _logit(decoder, resid, encoded, clean):
+def _logit(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequence[Resid]) -> Tensor:
     columns = torch.tensor(_single("logit", encoded, "answer"), device=resid[0].device)
     return decoder.unembed(resid[0][:, 0], columns).float()[:, 0]
 
 
-def _chunks(decoder: Model, resid: Resid):
+def _chunks(decoder: Model, resid: Resid) -> Sequence[Resid]:
     size = max(1, LOGIT_BYTES // (4 * decoder.d_vocab * resid.shape[1]))
-    return resid.split(size) if len(resid) else ()
+    parts: Sequence[Resid] = resid.split(size) if len(resid) else ()
+    return parts
 
 
 def by_chunk(decoder: Model, resid: Resid, read: Callable[[Tensor], Tensor]) -> Tensor:
@@ -155,8 +173,11 @@ def next_token(
     """
     n_vocab, linear = decoder.d_vocab, decoder.linear_head()
     own = linear is not None
-    weight, bias = (linear[1].weight, linear[1].bias) if own else (None, None)
-    resid = linear[0](resid) if own else resid
+    weight: Any = None
+    bias: Any = None
+    if linear is not None:
+        weight, bias = linear[1].weight, linear[1].bias
+        resid = linear[0](resid)
     size = max(1, 2 * LOGIT_BYTES // (4 * n_vocab))
     held = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
     spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]
@@ -191,49 +212,52 @@ def next_token(
             total += logits[:, a:b].sub_(best).exp_().sum(-1)
         found.append(((wanted - best)[:, 0] - total.log(), above, (wanted == best)[:, 0], top))
     empty = resid.new_zeros(0, dtype=torch.float32)
-    return tuple(map(torch.cat, zip(*found))) if found else (empty, empty, empty.bool(), empty.long())
+    if not found:
+        return empty, empty, empty.bool(), empty.long()
+    logprob, rank, first, top = map(torch.cat, zip(*found))
+    return logprob, rank, first, top
 
 
 def sequence_logprob(decoder: Model, resid: Resid, answer: Sequence[int]) -> Float[Tensor, " rows"]:
     """Sum over the answer's tokens of their log-probability (nats), each read at the position before it."""
     target = torch.tensor(answer, device=resid.device)
 
-    def read(logits):
+    def read(logits: Tensor) -> Tensor:
         picked = logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
         return (picked - logits.logsumexp(-1)).sum(-1)
 
     return by_chunk(decoder, resid, read)
 
 
-def _logprob(decoder, resid, encoded, clean):
+def _logprob(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequence[Resid]) -> Tensor:
     return sequence_logprob(decoder, resid[0], _answer("logprob", encoded))
 
 
-def _logprob_diff(decoder, resid, encoded, clean):
+def _logprob_diff(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequence[Resid]) -> Tensor:
     return sequence_logprob(decoder, resid[0], encoded.answer_ids) - sequence_logprob(
-        decoder, resid[1], encoded.foil_ids
+        decoder, resid[1], encoded.foil_ids or ()
     )
 
 
-def _rank(decoder, resid, encoded, clean):
+def _rank(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequence[Resid]) -> Tensor:
     first = _answer("rank", encoded)[0]
     return by_chunk(decoder, resid[0][:, :1], lambda x: (x[:, 0] > x[:, 0, first : first + 1]).sum(-1).float())
 
 
-def _kl(decoder, resid, encoded, clean):
+def _kl(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequence[Resid]) -> Tensor:
     target = decoder.unembed(clean[0][0, 0]).float().log_softmax(-1)
     return by_chunk(decoder, resid[0][:, :1], lambda x: (target.exp() * (target - x[:, 0].log_softmax(-1))).sum(-1))
 
 
-def _next(encoded):
+def _next(encoded: Encoded) -> list[tuple[int, ...]]:
     return [()]
 
 
 METRICS = {
     m.name: m
     for m in (
-        Metric("logit_diff", "logits", lambda e: [_single("logit_diff", e, "answer", "foil") and ()], _logit_diff),
-        Metric("logit", "logits", lambda e: [_single("logit", e, "answer") and ()], _logit),
+        Metric("logit_diff", "logits", _one_token("logit_diff", "answer", "foil"), _logit_diff),
+        Metric("logit", "logits", _one_token("logit", "answer"), _logit),
         Metric("prob", "probability", lambda e: [_answer("prob", e)], lambda *a: _logprob(*a).exp()),
         Metric("logprob", "nats", lambda e: [_answer("logprob", e)], _logprob),
         Metric(
@@ -248,7 +272,7 @@ METRICS = {
 }
 
 
-def resolve(metric: "str | Metric | Callable") -> Metric:
+def resolve(metric: "str | Metric | Callable[..., Any]") -> Metric:
     """A metric by name, as it is, or made of a function ``f(logits [rows, d_vocab], encoded) -> [rows]``.
 
     Raises:
@@ -262,12 +286,12 @@ def resolve(metric: "str | Metric | Callable") -> Metric:
         return METRICS[metric]
     if not callable(metric):
         raise MetricError(f"metric={metric!r} is neither a name nor a function; expected one of {', '.join(METRICS)}.")
-    name = getattr(metric, "__name__", type(metric).__name__)
+    name, function = getattr(metric, "__name__", type(metric).__name__), metric
 
-    def score(decoder, resid, encoded, clean):
-        def read(logits):
+    def score(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequence[Resid]) -> Tensor:
+        def read(logits: Tensor) -> Tensor:
             try:
-                value = metric(logits[:, 0], encoded)
+                value = function(logits[:, 0], encoded)
             except Exception as error:
                 raise MetricError(f"metric={name}: your function raised {type(error).__name__}: {error}") from error
             if not isinstance(value, Tensor) or value.shape != (len(logits),):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -30,8 +31,10 @@ class Middle:
             yield self.ends.start, self._before.append
         for end in self.ends.mixers:
             if end.module is not self.ends.last:
-                factor = end.factor
-                yield end.module, lambda x, c=factor: self._before.append(x if c == 1.0 else x * c)
+                yield end.module, partial(self._note, end.factor)
+
+    def _note(self, factor: float, x: Tensor) -> None:
+        self._before.append(x if factor == 1.0 else x * factor)
 
     def through(self, change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """A change of the stream as one of what is added to it last."""

@@ -41,7 +41,7 @@ class Mixture:
 
     module: nn.Module
     n_experts: int
-    slots: tuple[int | str, int | str, int | str] | None = None
+    slots: tuple[Any, ...] = ()
     router: nn.Module | None = None
     part: int | None = None
     scale: float | None = None
@@ -73,7 +73,7 @@ class Mixture:
     # -- the weights -------------------------------------------------------------------------------------------------
 
     def _weights(self, through: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-        def look(_: nn.Module, args: tuple, kwargs: dict) -> Any:
+        def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             x, index, weight = self._given(args, kwargs)
             own = self._dense(index, weight)
             new = through(own)
@@ -90,7 +90,7 @@ class Mixture:
         return look
 
     def _weights_of_router(self, through: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-        def look(_: nn.Module, args: tuple, kwargs: dict, out: Any) -> Any:
+        def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
             own = out if self.part is None else out[self.part]
             new = through(own)
             if new is None:
@@ -106,12 +106,13 @@ class Mixture:
     # -- what experts add --------------------------------------------------------------------------------------------
 
     def _added(self, through: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-        def look(_: nn.Module, args: tuple, kwargs: dict, out: Tensor) -> Tensor | None:
-            parts = self.parts(*self._given(args, kwargs)) * self.scale
+        def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> Tensor | None:
+            scale: Any = self.scale  # told, where this is put on
+            parts = self.parts(*self._given(args, kwargs)) * scale
             new = through(parts)
             if new is None:
                 return None
-            total = (new.sum(1) / self.scale).to(out.dtype)
+            total: Tensor = (new.sum(1) / scale).to(out.dtype)
             if new.requires_grad and torch.is_grad_enabled():
                 return total
             # of tokens that keep their parts the model's own sum stands, to the bit
@@ -120,10 +121,11 @@ class Mixture:
         return look
 
     def _sent(self, through: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-        def look(_: nn.Module, args: tuple, kwargs: dict, out: Tensor) -> Tensor | None:
-            parts = out.view(self.n_experts, -1, out.shape[-1]).transpose(0, 1) * self.scale
+        def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> Tensor | None:
+            scale: Any = self.scale  # told, where this is put on
+            parts = out.view(self.n_experts, -1, out.shape[-1]).transpose(0, 1) * scale
             new = through(parts)
-            return None if new is None else (new / self.scale).transpose(0, 1).reshape(out.shape).to(out.dtype)
+            return None if new is None else (new / scale).transpose(0, 1).reshape(out.shape).to(out.dtype)
 
         return look
 
@@ -141,10 +143,13 @@ class Mixture:
             made = made.index_put((rows, torch.full_like(rows, expert)), out.to(made.dtype), accumulate=True)
         return made
 
-    def _given(self, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor, Tensor]:
-        return tuple(args[s] if isinstance(s, int) and s < len(args) else kwargs[s] for s in self.slots)
+    def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        x, index, weight = (args[s] if isinstance(s, int) and s < len(args) else kwargs[s] for s in self.slots)
+        return x, index, weight
 
-    def _call(self, args: tuple, kwargs: dict, *given: Tensor) -> tuple[tuple, dict]:
+    def _call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *given: Tensor
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with other tokens, numbers and weights."""
         by = dict(zip(self.slots, given))
         own = [by[i] if i in by else args[i] for i in range(max(len(args), sum(isinstance(s, int) for s in by)))]
@@ -184,15 +189,15 @@ def mixtures_of(anatomy: Anatomy) -> tuple[dict[int, Mixture], dict[int, str]]:
     """
     hf, layers = anatomy.hf, anatomy.layers
     ids = anatomy.probe_ids()
-    calls: dict[int, list[tuple[nn.Module, tuple, dict, Any]]] = {l: [] for l in range(len(layers))}
+    calls: dict[int, list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any]]] = {l: [] for l in range(len(layers))}
     with evaluating(hf), torch.no_grad(), temporary(hf) as here:
         for l, block in enumerate(layers):
             for module in block.modules():
 
-                def look(m, args, kwargs, out, l=l):
+                def look(m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, l: int = l) -> None:
                     calls[l].append((m, args, kwargs, out))
 
-                here.put(lambda m=module, look=look: after_call(m, alone(look)).remove)
+                here.put(lambda: after_call(module, alone(look)).remove)
         anatomy.forward(ids)
     found = {l: one for l, seen in calls.items() if (one := _routed(seen) or _given_all(seen)) is not None}
     if not found:
@@ -201,8 +206,9 @@ def mixtures_of(anatomy: Anatomy) -> tuple[dict[int, Mixture], dict[int, str]]:
     return trials.confirmed(), trials.failed
 
 
-def _tensors(args: tuple, kwargs: dict) -> dict[int | str, Tensor]:
-    return {key: v for key, v in (*enumerate(args), *kwargs.items()) if isinstance(v, Tensor)}
+def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int | str, Tensor]:
+    given: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+    return {key: v for key, v in given.items() if isinstance(v, Tensor)}
 
 
 def _count(module: nn.Module) -> int:
@@ -212,7 +218,7 @@ def _count(module: nn.Module) -> int:
     return stacks.pop() if len(stacks) == 1 else said if isinstance(said, int) else 0
 
 
-def _routed(seen: list[tuple[nn.Module, tuple, dict, Any]]) -> Mixture | None:
+def _routed(seen: list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any]]) -> Mixture | None:
     """A module that was given tokens, numbers of experts and weights."""
     fits = []
     for module, args, kwargs, out in seen:
@@ -237,7 +243,7 @@ def _routed(seen: list[tuple[nn.Module, tuple, dict, Any]]) -> Mixture | None:
     )
 
 
-def _given_all(seen: list[tuple[nn.Module, tuple, dict, Any]]) -> Mixture | None:
+def _given_all(seen: list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any]]) -> Mixture | None:
     """A module that was given every token once an expert, times its weight, and the module that gave the weights."""
     for module, args, kwargs, out in seen:
         given, count = list(_tensors(args, kwargs).values()), _count(module)
@@ -253,7 +259,7 @@ def _given_all(seen: list[tuple[nn.Module, tuple, dict, Any]]) -> Mixture | None
             for part, one in enumerate(weights if isinstance(weights, tuple) else (weights,)):
                 if isinstance(one, Tensor) and one.shape == (x.shape[1], count):
                     if torch.equal(tokens[None] * one.T[..., None], x):
-                        return Mixture(module, count, None, router, part if isinstance(weights, tuple) else None)
+                        return Mixture(module, count, (), router, part if isinstance(weights, tuple) else None)
     return None
 
 
@@ -276,16 +282,25 @@ class _Trials:
         with evaluating(hf), torch.no_grad(), temporary(hf) as here:
             for l, mixture in self.found.items():
 
-                def look(block, args, kwargs, out, l=l, mixture=mixture):
+                def look(
+                    block: nn.Module,
+                    args: tuple[Any, ...],
+                    kwargs: dict[str, Any],
+                    out: Any,
+                    l: int = l,
+                    mixture: Mixture = mixture,
+                ) -> None:
                     if not self.again:
                         self._try(l, mixture, block, args, kwargs, out)
 
-                here.put(lambda l=l, look=look: after_call(self.anatomy.layers[l], alone(look)).remove)
+                here.put(lambda: after_call(self.anatomy.layers[l], alone(look)).remove)
             self.anatomy.forward(self.anatomy.probe_ids())
         self.failed = {l: why for l, why in self.failed.items() if l not in self.kept}
         return self.kept
 
-    def _try(self, l: int, mixture: Mixture, block: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
+    def _try(
+        self, l: int, mixture: Mixture, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> None:
         def run(*changes: Callable[[], Callable[[], None]]) -> Tensor:
             self.again = True
             try:
@@ -298,7 +313,8 @@ class _Trials:
             return first(made)
 
         def first(value: Any) -> Tensor:
-            return (value[0] if isinstance(value, tuple) else value).double()
+            made: Tensor = value[0] if isinstance(value, tuple) else value
+            return made.double()
 
         y, noise = first(out), []
         if not torch.isfinite(y).all():
@@ -310,7 +326,7 @@ class _Trials:
         # as large as the stream, beside which a small change would be lost in a low precision
         size = float(y.square().mean().sqrt()) or 1.0
 
-        def instead(_: nn.Module, __: tuple, ___: dict, own: Tensor) -> Tensor:
+        def instead(_: nn.Module, __: tuple[Any, ...], ___: dict[str, Any], own: Tensor) -> Tensor:
             noise.append((torch.randn(own.shape, generator=self.generator) * size).to(own))
             noise.append(own.clone())
             return noise[0].clone()
@@ -325,8 +341,8 @@ class _Trials:
         mixture.scale, mixture.why = _factor(moved, put.reshape(y.shape), near, y, own)
         seen: list[Tensor] = []
 
-        def watch(site, into):
-            def look(parts):
+        def watch(site: str, into: list[Tensor]) -> Callable[[], Callable[[], None]]:
+            def look(parts: Tensor) -> Tensor:
                 into.append(parts.double())
                 return parts
 
@@ -336,7 +352,7 @@ class _Trials:
             drawn = torch.rand(weights.shape, generator=self.generator).to(weights)
             return drawn * 8 * float(weights.abs().max())
 
-        def change():
+        def change() -> Callable[[], None]:
             return mixture.attach("router", other, lambda: 1, False)
 
         if mixture.scale is None:

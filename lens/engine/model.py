@@ -62,13 +62,25 @@ class Model:
         walked: the written-out blocks, or None. why: why not, in words. state: what the model was when it was probed.
     """
 
+    blocks: list[Any]
+    config: Any
+    model_type: str
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    d_mlp: int
+    d_vocab: int
+    max_length: int | None
+
     def __init__(self, model: Any, state: State):
         self.state = state
-        self.hf = getattr(model, "original_model", model)
+        self.hf: Any = getattr(model, "original_model", model)
         self.walked: Decoder | None = None
         self.why: str | None = None
         self._source, self._warned = model, "walk"
-        self._paths: dict[str, Layers | Hooks | UnsupportedModel] = {}
+        self._paths: dict[str, Layers | UnsupportedModel] = {}
         try:
             self._take(Decoder.of(model))
         except UnsupportedModel as reason:
@@ -163,19 +175,20 @@ class Model:
             self.anatomy.require(*self.anatomy.layer_of(site, layer))
         try:
             layers = self._layers(length)
+            path: Layers | Hooks = layers
             of_site: dict[str, list[int]] = {}
             for site, layer in sites:
                 of_site.setdefault(site, []).append(0 if layer is None else layer)
             for site, where in of_site.items():
                 layers.serves(site, None if site == "embed" else where)
-            path, why = layers, None
+            why = None
         except UnsupportedModel as error:
             path, why = self.whole, str(error)
         self.note(path.name, why, edited=edited)
         return path
 
     def _layers(self, length: int) -> Layers:
-        found = self._paths.get("layers")
+        found: Layers | UnsupportedModel | None = self._paths.get("layers")
         if found is None:
             try:
                 found = Layers(self.anatomy, self.ending)
@@ -200,7 +213,7 @@ class Model:
     def run_of(self, base: ForwardRuns, prompt: int, path: Layers | Hooks) -> Recorded:
         """A prompt's unedited run with what a path needs of it, made once."""
         run = base.own[prompt]
-        if path.name == "layers":
+        if isinstance(path, Layers):
             if "calls" not in run.held:
                 run = path.record(run.ids, list(run.kept), None if base.of_ids else run.embedded)
                 base.own[prompt] = run
@@ -305,22 +318,25 @@ class Model:
         """
         if isinstance(base, ForwardRuns):
             return run_rows(base, rows, reads, freeze=freeze, record=record, stop=stop)
-        return walk(base, rows, reads, freeze=freeze, record=record, chunk_bytes=chunk_bytes, stop=stop)
+        own: Any = base  # runs of a walk
+        return walk(own, rows, reads, freeze=freeze, record=record, chunk_bytes=chunk_bytes, stop=stop)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
         """Where the token embedding lies."""
-        return self.embedding.weight.device
+        device: torch.device = self.embedding.weight.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the token embedding, and so of the residual stream."""
-        return self.embedding.weight.dtype
+        dtype: torch.dtype = self.embedding.weight.dtype
+        return dtype
 
     @property
-    def embedding(self) -> nn.Module:
+    def embedding(self) -> Any:
         """The token embedding."""
         return self.walked.embedding if self.walked is not None else self.anatomy.embedding
 
@@ -348,7 +364,8 @@ class Model:
 
     def parallel(self, layer: int) -> bool:
         """Whether a layer's MLP reads the stream before its attention has added to it."""
-        return self.blocks[layer].parallel
+        parallel: bool = self.blocks[layer].parallel
+        return parallel
 
     #: see `registry.register`
     register = staticmethod(register)
@@ -363,13 +380,13 @@ class Model:
             layers = [0] if site == "embed" else [l for l in range(self.n_layers) if self.has(site, l)]
             if not layers:
                 continue
-            path, why = "walk", ""
+            path, why = "walk", self.why if self.walked is None else ""
             if self.walked is None:
                 try:
                     self._layers(9).serves(site, None if site == "embed" else layers)
-                    path, why = "layers", self.why
+                    path = "layers"
                 except UnsupportedModel as error:
-                    path, why = "hooks", " ".join(dict.fromkeys((self.why, str(error))))
+                    path, why = "hooks", " ".join(dict.fromkeys((self.why or "", str(error))))
             rows[site] = {"layers": "" if site == "embed" else ranges(layers), "path": path, "why": why}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("site")
 
@@ -434,7 +451,8 @@ class Model:
 
     def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """Token embeddings, without learned positions."""
-        return self.embedding(ids)
+        embedded: Tensor = self.embedding(ids)
+        return embedded
 
     def embeddings(self) -> Float[Tensor, "tokens d_model"]:
         """The rows of the token embedding as they are looked up now."""

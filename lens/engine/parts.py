@@ -36,7 +36,7 @@ class Part:
 
     def __call__(self, x: Tensor) -> Tensor:
         """What the module makes of `x`, times the factor."""
-        out = self.module(x)
+        out: Tensor = self.module(x)
         return out if self.factor == 1.0 else out * self.factor
 
 
@@ -66,7 +66,7 @@ class Seen:
         self.returned: dict[nn.Module, int] = {}
         hf = anatomy.hf
 
-        def look(module: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
+        def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             first = out[0] if isinstance(out, tuple) and out else out
             self.calls[module] = self.calls.get(module, 0) + 1
             named = kwargs.get("hidden_states") if not args else None
@@ -80,7 +80,7 @@ class Seen:
 
         with evaluating(hf), torch.no_grad(), temporary(hf) as here:
             for module in hf.modules():
-                here.put(lambda m=module: m.register_forward_hook(alone(look), with_kwargs=True).remove)
+                here.put(lambda: module.register_forward_hook(alone(look), with_kwargs=True).remove)
             self.logits = anatomy.forward(anatomy.probe_ids()).detach()
 
     def once(self, module: nn.Module) -> bool:
@@ -134,7 +134,7 @@ class FoundBlock:
         return self.anatomy.require(site, self.layer)
 
     @property
-    def o_proj(self) -> nn.Module:
+    def o_proj(self) -> Any:
         """The output projection: what the heads' outputs go through."""
         return self._place("z").module
 
@@ -146,12 +146,14 @@ class FoundBlock:
     @property
     def post_attn(self) -> Part | None:
         """A norm between the output projection and the stream, or None."""
-        return self._told("post_attn")
+        told: Part | None = self._told("post_attn")
+        return told
 
     @property
     def norm_attn(self) -> Part | Nothing:
         """The norm before attention."""
-        return self._told("norm_attn")
+        told: Part | Nothing = self._told("norm_attn")
+        return told
 
     def _post_attn(self, seen: Seen) -> Part | None:
         end, o = self._place("attn_out").module, self.o_proj
@@ -213,7 +215,7 @@ class FoundBlock:
 
     def out(self, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n d_model"]:
         """What heads' outputs add to the stream, after a post-norm where there is one."""
-        y = self.o_proj(z.reshape(1, len(z), -1))[0]
+        y: Tensor = self.o_proj(z.reshape(1, len(z), -1))[0]
         if self.post_attn is not None:
             return self.post_attn(y[None])[0]
         return y if self.scale == 1.0 else y * self.scale
@@ -238,8 +240,10 @@ class Tail:
     """
 
     def __init__(self, anatomy: Anatomy, seen: Seen):
-        self.anatomy, self.norm, self.factor, self.cap, self.before = anatomy, NOTHING, 1.0, None, 1.0
-        self.head: nn.Module | None = anatomy.head
+        self.anatomy, self.factor, self.before = anatomy, 1.0, 1.0
+        self.norm: Part | Nothing = NOTHING
+        self.cap: float | None = None
+        self.head: Any = anatomy.head
         self.why: str | None = None
         try:
             self._find(seen)
@@ -311,7 +315,7 @@ class Tail:
         bias = linear_bias(self._told())
         return None if bias is None else bias.float() * self.factor
 
-    def _told(self) -> nn.Module:
+    def _told(self) -> Any:
         if self.why is not None:
             raise SiteError(self.why)
         return self.head

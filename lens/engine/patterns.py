@@ -24,10 +24,12 @@ NAME = "mnemoscope"
 #: per attention module, the changes in force, in order
 _changes: dict[nn.Module, list[Callable[[Tensor], Tensor]]] = {}
 #: per config, how many changes are in force and what to go back to
-_running: dict[int, list] = {}
+_running: dict[int, list[Any]] = {}
 
 
-def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any):
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> Any:
     eager = _eager(module)
     if eager is None:
         raise SiteError(
@@ -77,7 +79,7 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
     config._attn_implementation = NAME
     _changes.setdefault(inner, []).append(change)
 
-    def undo():
+    def undo() -> None:
         if change not in _changes.get(inner, ()):
             return  # undone before
         _changes[inner].remove(change)
@@ -91,7 +93,9 @@ def eager_patterns(config: Any, attn: nn.Module, change: Callable[[Tensor], Tens
     return undo
 
 
-def acting(anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module, Tensor]], hook: Callable) -> set[int]:
+def acting(
+    anatomy: Any, layers: Mapping[int, tuple[nn.Module, Tensor, nn.Module, Tensor]], hook: Callable[..., Any]
+) -> set[int]:
     """The layers whose place of the pattern acts: with twice the pattern, and the block's own input again, the output
     projection must read twice as much.
 
@@ -128,7 +132,9 @@ class _Inside(TorchFunctionMode):
         super().__init__()
         self.change, self.heads, self.met = change, heads, False
 
-    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if self.met or function not in (*_SOFTMAX, F.scaled_dot_product_attention):
             return function(*args, **kwargs)
@@ -183,7 +189,7 @@ def softmaxed(attn: nn.Module, change: Callable[[Tensor], Tensor], heads: int) -
     """Puts a change of the patterns ``[batch, query, head, key]`` in force in an attention that does not go by the
     library's attention functions; returns what undoes it.
     """
-    running: list[_Inside] = []
+    running: list[Any] = []  # of `_Inside`; torch's way in and out of it has no annotations
 
     def begin(*_: Any) -> None:
         running.append(_Inside(change, heads))
@@ -211,7 +217,7 @@ def attention_inside(attn: nn.Module) -> nn.Module | None:
     )
 
 
-def _eager(module: nn.Module) -> Callable | None:
+def _eager(module: nn.Module) -> Callable[..., Any] | None:
     return getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
 
 
@@ -223,7 +229,7 @@ def _source_names(module: nn.Module) -> tuple[str, ...]:
 def hooked_pattern(point: nn.Module, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
     """The same on a bridge's hook point, which passes ``[batch, head, query, key]``."""
 
-    def through(_, args, x):
+    def through(_: Any, args: Any, x: Tensor) -> Tensor | None:
         seen = x.transpose(1, 2)
         new = change(seen)
         return None if new is seen else new.transpose(1, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from .memory import ERRORS, out_of_memory
 from .model import Model
 from .runs import Runs
 from .sites import EXPERTS
+
+if TYPE_CHECKING:
+    from .metrics import Metric
 
 #: Memory of the indexes that a walk keeps for each token of a row, in bytes.
 _INDEX_BYTES = 64
@@ -31,15 +35,27 @@ class Cell:
 class Batch:
     """Some prompts with their unedited runs, one pair of runs for each sequence that the metric reads."""
 
-    def __init__(self, decoder, batch, encoded, lengths, make_runs, metric, clean_is_base):
+    def __init__(
+        self,
+        decoder: Model,
+        batch: Sequence[int],
+        encoded: Sequence[Any],
+        lengths: Sequence[int],
+        make_runs: Callable[[Sequence[int], Sequence[Tensor]], tuple[Runs, Runs]],
+        metric: Metric,
+        clean_is_base: bool,
+    ):
         self.decoder, self.metric = decoder, metric
         self.encoded = [encoded[i] for i in batch]
         answers = [metric.sequences(e) for e in self.encoded]
-        self.base, self.source, self.reads = [], [], []
+        self.base: list[Runs] = []
+        self.source: list[Runs] = []
+        self.reads: list[list[list[int]]] = []
         for j in range(len(answers[0])):
             tail = [torch.tensor(a[j][:-1], dtype=torch.long, device=decoder.device) for a in answers]
             base, source = make_runs(batch, tail)
-            self.base.append(base), self.source.append(source)
+            self.base.append(base)
+            self.source.append(source)
             self.reads.append([[lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)])
             base.verify()
             if source is not base:
@@ -56,7 +72,8 @@ class Batch:
         """The metric of the unedited runs, ``[prompt, *scores]``."""
         if self.metric.many is not None:
             resid = torch.cat([self._reads_of(runs[0], 0, k)[0] for k in range(len(self.encoded))])
-            return self.metric.many(self.decoder, resid, self.encoded).cpu().numpy()
+            scores: np.ndarray = self.metric.many(self.decoder, resid, self.encoded).cpu().numpy()
+            return scores
         return np.stack(
             [
                 self.metric.score(
@@ -97,7 +114,9 @@ class Batch:
         )
 
     @torch.no_grad()
-    def walk(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop) -> np.ndarray:
+    def walk(
+        self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop: Callable[[], bool] | None
+    ) -> np.ndarray:
         """The metric of every edited run, in the order given; halves them where the device has no room for all."""
         try:
             return self._walk(rows, chunk_bytes, stop)
@@ -108,7 +127,9 @@ class Batch:
         half = len(rows) // 2
         return np.concatenate([self.walk(rows[:half], chunk_bytes, stop), self.walk(rows[half:], chunk_bytes, stop)])
 
-    def _walk(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop) -> np.ndarray:
+    def _walk(
+        self, rows: Sequence[tuple[int, tuple[Edit, ...]]], chunk_bytes: int, stop: Callable[[], bool] | None
+    ) -> np.ndarray:
         walked = []
         for j, base in enumerate(self.base):
             # a cell's edits name the first sequence's source run; the same cell of another sequence copies from its own
@@ -119,7 +140,9 @@ class Batch:
             )
             walked.append(self.decoder.run(base, own, self.reads[j], chunk_bytes=chunk_bytes, stop=stop))
         if self.metric.many is not None:
-            return self.metric.many(self.decoder, walked[0].resid, [self.encoded[k] for k, _ in rows]).cpu().numpy()
+            every = self.metric.many(self.decoder, walked[0].resid, [self.encoded[k] for k, _ in rows])
+            scores: np.ndarray = every.cpu().numpy()
+            return scores
         out = np.empty((len(rows), *self.metric.scores), np.float32)
         prompt_of = np.array([k for k, _ in rows], dtype=np.int64)
         for k in np.unique(prompt_of):
@@ -142,13 +165,15 @@ def _moved(edit: Edit, old: Runs, new: Runs) -> Edit:
 
 def pieces_of(
     rows: Sequence[tuple[int, Cell]], size: Callable[[tuple[int, Cell]], tuple[int, int, int]], limit: float
-) -> Iterable[list]:
+) -> Iterable[list[tuple[int, Cell]]]:
     """Consecutive rows that together stay under ``limit`` bytes; at least one each.
 
     ``size`` is ``Batch.row_bytes``: a piece takes what all its rows hold, and what those of the fullest layer need to
     join there.
     """
-    piece, held, joining, most = [], 0, {}, 0
+    held, most = 0, 0
+    piece: list[tuple[int, Cell]] = []
+    joining: dict[int, int] = {}
     for row in rows:
         own, passing, layer = size(row)
         if piece and held + own + max(most, joining.get(layer, 0) + passing) > limit:
@@ -195,4 +220,5 @@ def run_bytes(decoder: Model, length: int, keep: Sequence[str]) -> int:
         experts = decoder.n_experts
         width |= {"router": experts, "expert": experts * decoder.d_model}
     per_token = 2 * decoder.d_model + 2 * decoder.n_kv_heads * decoder.d_head + sum(width.get(s, 0) for s in keep)
-    return decoder.n_layers * length * per_token * decoder.dtype.itemsize
+    size: int = decoder.n_layers * length * per_token * decoder.dtype.itemsize
+    return size

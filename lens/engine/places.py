@@ -52,14 +52,16 @@ def alone(look: Callable[..., Any], elsewhere: Callable[..., Any] = lambda *_: N
     return own
 
 
-def before_call(module: nn.Module, look: Callable[[nn.Module, tuple, dict], Any], **options: Any) -> RemovableHandle:
+def before_call(
+    module: nn.Module, look: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any], **options: Any
+) -> RemovableHandle:
     """A torch hook that is given a module's positional and keyword arguments before each call.
 
     Torch looks up at the call whether a hook takes keywords. One that another thread puts on or takes off at that
     moment would be called without them: then it is on no more, or not yet, and does nothing.
     """
 
-    def hook(module: nn.Module, args: tuple, kwargs: dict | None = None) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
         return None if kwargs is None else look(module, args, kwargs)
 
     return module.register_forward_pre_hook(hook, with_kwargs=True, **options)
@@ -68,13 +70,15 @@ def before_call(module: nn.Module, look: Callable[[nn.Module, tuple, dict], Any]
 def after_call(module: nn.Module, look: Callable[..., Any], **options: Any) -> RemovableHandle:
     """The same after each call, with what it returned."""
 
-    def hook(module: nn.Module, args: tuple, *more: Any) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], *more: Any) -> Any:
         return None if len(more) < 2 else look(module, args, *more)
 
     return module.register_forward_hook(hook, with_kwargs=True, **options)
 
 
-def hook(module: nn.Module, side: str, through: Callable[[Tensor], Tensor | None], *, everywhere: bool = False):
+def hook(
+    module: nn.Module, side: str, through: Callable[[Tensor], Tensor | None], *, everywhere: bool = False
+) -> RemovableHandle:
     """A torch hook on the first tensor that goes into or comes out of a module; None from ``through`` leaves it as it
     is.
 
@@ -84,15 +88,17 @@ def hook(module: nn.Module, side: str, through: Callable[[Tensor], Tensor | None
 
     if side == "in":
 
-        def before(_, args, kwargs):
-            name = None if args else next(iter(kwargs))
-            name = "hidden_states" if name is not None and "hidden_states" in kwargs else name
-            new = through(args[0] if args else kwargs[name])
-            return None if new is None else ((new, *args[1:]), kwargs) if args else (args, {**kwargs, name: new})
+        def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                new = through(args[0])
+                return None if new is None else ((new, *args[1:]), kwargs)
+            name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
+            new = through(kwargs[name])
+            return None if new is None else (args, {**kwargs, name: new})
 
         return before_call(module, before)
 
-    def after(_, args, output):
+    def after(_: Any, args: Any, output: Any) -> Any:
         new = through(output[0] if isinstance(output, tuple) else output)
         return None if new is None else (new, *output[1:]) if isinstance(output, tuple) else new
 

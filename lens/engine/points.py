@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from .changes import temporary
 
 
-def outward(anatomy: Any, modules: Collection[nn.Module], hook: Callable) -> dict[nn.Module, nn.Module]:
+def outward(anatomy: Any, modules: Collection[nn.Module], hook: Callable[..., Any]) -> dict[nn.Module, nn.Module]:
     """The modules whose output is what their hook point hands on, with that point: tried out on the probe with every
     such value turned round.
 
     Args:
         hook: puts a function on what comes out of a module in force, and says how to undo it.
     """
-    points = {
-        module: point for module in modules if type(point := getattr(module, "hook_out", None)).__name__ == "HookPoint"
-    }
+    points: dict[nn.Module, nn.Module] = {}
+    for module in modules:
+        point: Any = getattr(module, "hook_out", None)
+        if type(point).__name__ == "HookPoint":
+            points[module] = point
     handed: dict[nn.Module, list[Tensor]] = {}
     returned: dict[nn.Module, list[Tensor]] = {}
     if not points:

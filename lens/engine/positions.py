@@ -10,9 +10,10 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 import torch
@@ -64,6 +65,7 @@ class Placed:
         out = torch.full_like(at, -1)
         for b, row in enumerate(at):
             total = int(row.max()) + 1
+            wanted: Sequence[int]
             if isinstance(spec, slice):
                 wanted = range(*spec.indices(total))
             else:
@@ -84,7 +86,7 @@ class _Kept:
     before: int
     first: int
     padding: Tensor | None
-    alive: weakref.ref
+    alive: weakref.ref[Any]
 
 
 #: by identity of a cache (of a recurrent state: of its first tensor)
@@ -118,6 +120,7 @@ def cached_tokens(cache: Any) -> int | None:
         return 0
     if isinstance(cache, (list, tuple)):
         return None if isinstance(cache[0], Tensor) else int(cache[0][0].shape[-2])
+    count: int | None
     try:
         count = int(cache.get_seq_length())
         if not count:
@@ -204,9 +207,9 @@ class Clock:
             self.placed, self._again = before
 
     def _enter(self, depth: int) -> Callable[..., None]:
-        def hook(_, args, kwargs) -> None:
+        def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self.elsewhere:
-                if not depth:
+                if not depth and self.started is not None:
                     self.started()  # refuses it
                 return
             if self.still:
@@ -225,7 +228,7 @@ class Clock:
         return hook
 
     def _leave(self, depth: int) -> Callable[..., None]:
-        def hook(_, args, kwargs, output) -> None:
+        def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self.still or self.elsewhere:
                 return
             self._open.pop(depth, None)
@@ -315,7 +318,7 @@ class Clock:
 
 def running(name: str, of: str = "") -> bool:
     """Whether a function of this name (in a module whose name begins with ``of``) is under way further up."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == name and frame.f_globals.get("__name__", "").startswith(of):
             return True
@@ -367,13 +370,14 @@ def place(batch: int, n: int, device: Any, position_ids: Any = None, mask: Any =
         )
     if isinstance(span, str):
         return Placed(columns, span, before=before)
+    there = columns if before is None else before + columns
     if span is None:
         padding = kept.padding if kept is not None and kept.before == before else None
-        at = before + columns - (0 if padding is None else padding.to(device)[:, None])
+        at = there - (0 if padding is None else padding.to(device)[:, None])
         return Placed(at, before=before, padding=padding)
     start, end = span
-    at = before + columns - start[:, None]
-    at = at.masked_fill((before + columns < start[:, None]) | (before + columns >= end[:, None]), -1)
+    at = there - start[:, None]
+    at = at.masked_fill((there < start[:, None]) | (there >= end[:, None]), -1)
     return Placed(at, before=before, padding=start)
 
 

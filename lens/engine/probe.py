@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +35,7 @@ _FACTORS = ("residual_multiplier", "attention_out_multiplier", "ssm_out_multipli
 PROBE = 9
 
 
-def layers_of(hf: nn.Module, model: Any, count: int | None) -> list[nn.Module] | None:
+def layers_of(hf: Any, model: Any, count: int | None) -> list[nn.Module] | None:
     """The list of decoder blocks: of ``count`` modules and at most two kinds, nearest to the token embedding.
 
     A model that sees has another list, of its vision blocks, which may be as long.
@@ -79,7 +80,8 @@ def _within(module: nn.Module | None, names: tuple[str, ...]) -> nn.Module | Non
         for name in names:
             for last, part in parts:
                 if last == name and type(part).__name__ != "HookPoint":
-                    return part
+                    found: nn.Module = part
+                    return found
     return None
 
 
@@ -87,8 +89,9 @@ def _within(module: nn.Module | None, names: tuple[str, ...]) -> nn.Module | Non
 class _Seen:
     """What went through a module on the probe."""
 
-    first_in: Tensor | None = None
-    first_out: Tensor | None = None
+    #: a tensor, once one was seen
+    first_in: Any = None
+    first_out: Any = None
     calls: int = 0
     #: its place among all in the order in which they returned
     turn: int = 0
@@ -99,7 +102,7 @@ class Probe:
     """One forward on the probe, every candidate module watched, and the conclusions."""
 
     anatomy: "Anatomy"
-    seen: dict[nn.Module, _Seen] = field(default_factory=dict)
+    seen: dict[Any, _Seen] = field(default_factory=dict)
     _turns: int = 0
 
     def run(self) -> None:
@@ -133,8 +136,8 @@ class Probe:
                     here.put(lambda: module.register_forward_pre_hook(alone(lambda m, _: called.append(m))).remove)
             for module in watched:
                 self.seen[module] = _Seen()
-                here.put(lambda: hook(module, "in", lambda x, m=module: self._note(m, "first_in", x)).remove)
-                here.put(lambda: hook(module, "out", lambda x, m=module: self._note(m, "first_out", x)).remove)
+                here.put(lambda: hook(module, "in", partial(self._note, module, "first_in")).remove)
+                here.put(lambda: hook(module, "out", partial(self._note, module, "first_out")).remove)
             try:
                 with torch.no_grad():
                     a.forward(a.probe_ids())
@@ -183,7 +186,7 @@ class Probe:
     def _parts(layer: nn.Module) -> dict[str, Any]:
         children = _children(layer)
 
-        def pick(names):
+        def pick(names: Sequence[str]) -> nn.Module | None:
             return next((children[n] for n in names if n in children), None)
 
         attn, mlp = pick(ATTENTION), pick(MLP)
@@ -200,7 +203,8 @@ class Probe:
 
     def _named(self, layer: nn.Module) -> dict[str, Any]:
         """The same by the names under which a person's own class was registered."""
-        names, found = self.anatomy.names, self._parts(layer)
+        names: Any = self.anatomy.names
+        found = self._parts(layer)
         own = {part: names.part(layer, getattr(names, part)) for part in ("attn", "mlp")}
         own |= {"o": names.part(layer, names.o_proj), "down": names.part(layer, names.down_proj)}
         projections = {s: m for s in "qkv" if (m := names.part(layer, getattr(names, s))) is not None}
@@ -225,13 +229,10 @@ class Probe:
 
     def _out(self, module: nn.Module | None, like: Tensor) -> Tensor | None:
         seen = self.seen.get(module)
-        ok = (
-            seen is not None
-            and seen.calls == 1
-            and seen.first_out is not None
-            and seen.first_out.numel() == like.numel()
-        )
-        return seen.first_out.reshape(like.shape) if ok else None
+        if seen is None or seen.calls != 1 or seen.first_out is None or seen.first_out.numel() != like.numel():
+            return None
+        out: Tensor = seen.first_out.reshape(like.shape)
+        return out
 
     def _require_stream(self, l: int, p: dict[str, Any]) -> None:
         a, block = self.anatomy, self.seen[p["block"]]
@@ -245,10 +246,11 @@ class Probe:
     def _conclude(self, l: int, p: dict[str, Any], ends: Ends | None) -> None:
         a, x = self.anatomy, self.seen[p["block"]].first_in
 
-        def put(site, place):
-            return a._places.__setitem__((site, l), place)
+        def put(site: str, place: Place) -> None:
+            a._places[site, l] = place
 
-        put("resid_pre", Place(p["block"], "in")), put("resid_post", Place(p["block"], "out"))
+        put("resid_pre", Place(p["block"], "in"))
+        put("resid_post", Place(p["block"], "out"))
         attn_end = mlp_end = None
         if ends is not None:
             a.ends[l], attn_end, mlp_end = ends, ends.attn.module, ends.mlp.module
@@ -273,7 +275,7 @@ class Probe:
         if o is not None and (p["o"] is attn_end or (attn_out is not None and torch.equal(o, attn_out))):
             self._headed(l, p, put)
 
-    def _headed(self, l: int, p: dict[str, Any], put) -> None:
+    def _headed(self, l: int, p: dict[str, Any], put: Callable[[str, Place], None]) -> None:
         """The sites with heads; ``z`` is what the output projection reads."""
         a, z = self.anatomy, self.seen[p["o"]].first_in
         heads = getattr(a.config, "num_attention_heads", 0)
@@ -288,8 +290,9 @@ class Probe:
             return
         a.n_heads, a.d_head = heads, z.shape[-1] // heads
 
-        def split(x):
-            return x.unflatten(-1, (-1, a.d_head))
+        def split(x: Tensor) -> Tensor:
+            heads: Tensor = x.unflatten(-1, (-1, a.d_head))
+            return heads
 
         put("z", Place(p["o"], "in", split))
         out = {s: self.seen[m].first_out for s, m in p["projections"].items() if self.seen[m].calls == 1}

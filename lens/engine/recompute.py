@@ -26,17 +26,18 @@ class InForce(Protocol):
     def moment(self) -> Any:
         """What there is to know of the forward under way, to be handed back when a part of it runs again."""
 
-    def again(self, block: nn.Module, args: tuple, moment: Any) -> Any:
+    def again(self, block: nn.Module, args: tuple[Any, ...], moment: Any) -> Any:
         """A context for a run of a block on these arguments: the first one, or one for the backward pass."""
 
 
 class _Checkpointing:
     """Stands in for a block's checkpointing function."""
 
-    def __init__(self, block: nn.Module, function: Callable):
-        self.block, self.function, self.held = block, function, []
+    def __init__(self, block: nn.Module, function: Callable[..., Any]):
+        self.block, self.function = block, function
+        self.held: list[InForce] = []
 
-    def __call__(self, run: Callable, *args: Any, **options: Any) -> Any:
+    def __call__(self, run: Callable[..., Any], *args: Any, **options: Any) -> Any:
         held = [(each, each.moment()) for each in self.held]
 
         def once_more(*given: Any, **named: Any) -> Any:
@@ -73,6 +74,8 @@ def hold(model: nn.Module, each: InForce) -> None:
     """Tells the checkpointed blocks of a model that something is in force; those that know already are left alone."""
     for block in checkpointing(model):
         name = _kept(block)
+        if name is None:
+            continue
         function = getattr(block, name)
         if not isinstance(function, _Checkpointing):
             function = _Checkpointing(block, function)
@@ -103,7 +106,7 @@ class Ended:
         return None
 
     @contextmanager
-    def again(self, block: nn.Module, args: tuple, moment: None) -> Iterator[None]:
+    def again(self, block: nn.Module, args: tuple[Any, ...], moment: None) -> Iterator[None]:
         """Raises, where the block runs again after the edit has ended."""
         if self.over:
             raise self.error

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -35,8 +34,8 @@ class Registered:
     v: str | None = None
     n_heads: int | None = None
 
-    def part(self, owner: nn.Module, name: str | None) -> nn.Module | None:
-        """The module of this name.
+    def part(self, owner: nn.Module, name: str | None) -> Any:
+        """The module of this name, of whatever class; None where the name is None.
 
         Raises:
             UnsupportedModel: there is none.
@@ -127,6 +126,11 @@ def config_of(model: nn.Module) -> Any:
     )
 
 
+def _logits(out: Any) -> Any:
+    """None where there are none: a model is told so by who compares."""
+    return getattr(out, "logits", None)
+
+
 def calling(model: nn.Module) -> Callable[..., Tensor]:
     """The model's forward as a function from token ids to logits (None where it gives none); ``logits_to_keep`` may ask
     for the last ones alone.
@@ -134,12 +138,14 @@ def calling(model: nn.Module) -> Callable[..., Tensor]:
     if registered(model) is None or hasattr(getattr(model, "config", None), "to_dict"):
 
         def library(ids: Int[Tensor, "batch position"], **options: Any) -> Float[Tensor, "batch position d_vocab"]:
-            return getattr(model(ids, use_cache=False, **options), "logits", None)
+            logits: Tensor = _logits(model(ids, use_cache=False, **options))
+            return logits
 
         return library
 
     def own(ids: Int[Tensor, "batch position"], **options: Any) -> Float[Tensor, "batch position d_vocab"]:
         out = model(ids)
-        return out if isinstance(out, torch.Tensor) else getattr(out, "logits", None)
+        logits: Tensor = out if isinstance(out, Tensor) else _logits(out)
+        return logits
 
     return own

@@ -49,7 +49,9 @@ def of_one_model(function: _F | None = None, *, reads: bool = True) -> Any:
 
 
 @critical
-def during(session: Session, body: Callable[..., Any], args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+def during(
+    session: Session, body: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+) -> Any:
     """The body within a session; whatever a with block in it should have ended is ended with it."""
     held = hold()
     try:
@@ -78,8 +80,8 @@ def hash_of(model: Any) -> str:
     if session is not None and session.hash is not None:
         return session.hash
     # a PEFT wrapper has a tree of its own
-    own = getattr(model, "original_model", model) is core
-    found = hash_in(core, Tree.kept(core)) if own else weight_hash(model)
+    own = core is not None and getattr(model, "original_model", model) is core
+    found = hash_in(core, Tree.kept(core)) if own and core is not None else weight_hash(model)
     if session is not None:
         session.hash = found
     return found

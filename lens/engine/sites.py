@@ -91,7 +91,7 @@ class Site:
     key: Annotated[Any, Indices("key")] = None
     expert: Annotated[Any, Indices("expert")] = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in SITES:
             raise SiteError(f"site name={self.name!r} is not known; expected one of {', '.join(SITES)}.")
         if self.name == "embed":
@@ -106,7 +106,7 @@ class Site:
                     f"{axis} belongs to {', '.join(names)}."
                 )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = [repr(self.name)] + [
             f"{k}={getattr(self, k)!r}"
             for k in ("layer", "head", "position", "neuron", "key", "expert")

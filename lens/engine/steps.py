@@ -42,7 +42,9 @@ class Steps:
 
     def __init__(self, module: nn.Module, hf: nn.Module | None = None, how: tuple[bool, bool] | None = None):
         hf = module if hf is None else hf
-        self.module, self.text, self.cache = module, None, None
+        self.module = module
+        self.text: Tensor | None = None
+        self.cache: Any = None
         self.lengths = Lengths.of(hf)
         self.cached, self.positions = _tried(module, hf) if how is None else how
 
@@ -58,16 +60,16 @@ class Steps:
     def __call__(self, new: Int[Tensor, "n k"]) -> Any:
         """The model's output for new tokens, after those that it was given before."""
         again, before = self.again(new.shape[1]), 0 if self.text is None else self.text.shape[1]
-        self.text = new if self.text is None else torch.cat([self.text, new], 1)
+        text = self.text = new if self.text is None else torch.cat([self.text, new], 1)
         if not again:
             return self._read(new, before)
         self.cache = None
         if self.lengths is not None:
             self.lengths.forget()
-        return self._read(self.text, 0)
+        return self._read(text, 0)
 
     def _read(self, feed: Tensor, start: int) -> Any:
-        given = {}
+        given: dict[str, Any] = {}
         if self.positions:
             at = torch.arange(start, start + feed.shape[1], device=feed.device)
             given["position_ids"] = at[None].expand(len(feed), -1)
@@ -93,7 +95,8 @@ def read(
 
 def newest(out: Any) -> Tensor:
     """What an output says at its last place: logits [n, vocabulary], or a body's hidden state [n, width]."""
-    return (out.logits if getattr(out, "logits", None) is not None else out[0])[:, -1]
+    whole: Tensor = out.logits if getattr(out, "logits", None) is not None else out[0]
+    return whole[:, -1]
 
 
 def takes_positions(module: nn.Module) -> bool:
@@ -112,15 +115,15 @@ def allowed(dtype: torch.dtype) -> float:
     return _CLOSE.get(dtype, _CLOSE_HALF)
 
 
-def _tried(module: nn.Module, hf: nn.Module) -> tuple[bool, bool]:
+def _tried(module: nn.Module, hf: Any) -> tuple[bool, bool]:
     """Whether steps with a cache give the numbers of whole forwards, and whether position ids are given: tried on a
     probe, once as long as the model's structure is what it is.
     """
     weight, state = hf.get_input_embeddings().weight, State.of(hf)
     key = (module is hf, weight.dtype, weight.device, getattr(hf.config, "_attn_implementation", None))
-    kept = hf.__dict__.get(_REMEMBERED)
+    kept: tuple[State, dict[Any, tuple[bool, bool]]] | None = hf.__dict__.get(_REMEMBERED)
     if kept is None or kept[0] is not state:
-        kept = hf.__dict__[_REMEMBERED] = state, {}
+        kept = hf.__dict__[_REMEMBERED] = (state, {})
     if key not in kept[1]:
         kept[1][key] = _try(module, hf, weight)
     return kept[1][key]

@@ -174,7 +174,8 @@ class Sweep:
             disk = store(stored(values))
             if record is not None:
                 record["model"] |= disk.said
-            held(disk.held(), values)
+            if held is not None:
+                held(disk.held(), values)
             number, count = share or (0, 1)
 
             def skip(i: int, l: int) -> bool:
@@ -201,7 +202,8 @@ class Sweep:
         if disk is not None:
             disk.finish(stored(values))
             if share is not None and values.status == "complete":
-                held(disk.held(), values)
+                if held is not None:
+                    held(disk.held(), values)
                 values.status = "complete" if disk.whole else "partial"
         return labelled(values)
 

@@ -238,7 +238,7 @@ class _Twin:
     in it (None: all).
     """
 
-    module: nn.Module
+    module: Any
     part: bool
     read: Tensor | None
     written: Tensor | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ class Writes:
         def change(x: Tensor) -> Tensor:
             new = x.clone() if mine or frozen else x
             if frozen:
-                new[torch.tensor(frozen, device=x.device)] = self.held[offset:].to(x)
+                held: Any = self.held  # there where rows are
+                new[torch.tensor(frozen, device=x.device)] = held[offset:].to(x)
             for w in mine:
                 n = len(w.position)
                 row = torch.full((n,), w.row - rows.start, device=x.device)
@@ -98,18 +100,19 @@ def writes_of(
                 change.value = value if change.key is None else value[..., change.key]
             if position:
                 at(name, layer).edits.append(Write(r, position, change, edit.site))
-    for layer in range(anatomy.n_layers):
-        if "attention" in freeze:
-            anatomy.require("attn_out", layer)
-            own = {w.row for w in out[("z", layer)].edits} if ("z", layer) in out else set()
-            _hold(at("attn_out", layer), [r for r in range(len(rows)) if r not in own], base.get("attn_out", layer))
-            if own:
-                _hold(at("z", layer), sorted(own), base.get("z", layer))
-        if "attention" in freeze and anatomy.has("mixer", layer):
-            _hold(at("mixer", layer), range(len(rows)), base.get("mixer", layer))
-        if "mlp" in freeze:
-            anatomy.require("mlp_out", layer)
-            _hold(at("mlp_out", layer), range(len(rows)), base.get("mlp_out", layer))
+    if base is not None:
+        for layer in range(anatomy.n_layers):
+            if "attention" in freeze:
+                anatomy.require("attn_out", layer)
+                own = {w.row for w in out[("z", layer)].edits} if ("z", layer) in out else set()
+                _hold(at("attn_out", layer), [r for r in range(len(rows)) if r not in own], base.get("attn_out", layer))
+                if own:
+                    _hold(at("z", layer), sorted(own), base.get("z", layer))
+            if "attention" in freeze and anatomy.has("mixer", layer):
+                _hold(at("mixer", layer), range(len(rows)), base.get("mixer", layer))
+            if "mlp" in freeze:
+                anatomy.require("mlp_out", layer)
+                _hold(at("mlp_out", layer), range(len(rows)), base.get("mlp_out", layer))
     for (site, layer), into in (look or {}).items():
         at(*anatomy.layer_of(site, layer)).look = into
     return out

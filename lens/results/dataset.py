@@ -15,7 +15,6 @@ import math
 import os
 from collections.abc import Hashable, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ import pandas as pd
 import xarray as xr
 
 from .. import reading
-from ..arguments import FilePath, door
+from ..arguments import door
 from ..markup import as_written
 from . import titles
 from .errors import ResultError

@@ -121,7 +121,8 @@ def test_what_is_added_is_found_with_its_factor_in_every_precision(kind, dtype):
     for layer, block in enumerate(blocks):
         mixers, attn = where.mixers(layer), where.attn(layer)
         want = {"attn_out": (attn, mixers[attn]), "mlp_out": (where.mlp, 1.0)}
-        want |= {"mixer": (name, times) for name, times in mixers.items() if name != attn}
+        for beside in mixers.keys() - {attn}:
+            want["mixer"] = beside, mixers[beside]
         want |= {"start": (where.start[layer], 1.0)} if layer in where.start else {}
         for site in ("attn_out", "mixer", "mlp_out", "start"):
             assert anatomy.has(site, layer) == (site in want), (site, layer)

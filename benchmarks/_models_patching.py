@@ -218,6 +218,7 @@ def paths(case: Case) -> list[Part]:
                 "resid_post" if through else "resid_post, MLPs held still",
                 lambda c, t=through: _path(c, lens.Site("resid_post", last), t),
                 lambda c, n, t=through: _sent(c, n, "resid_post", last, None, t),
+                None if through else case.where.lacks.get("mlp_out"),
             )
         )
     return made

@@ -8,6 +8,7 @@ line of JSON in, a line of JSON out.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import itertools
 import json
@@ -27,17 +28,17 @@ TIMED = {
     "scoring": "our call of the provenance benchmark, on every fourth of its rows",
     "edit_loop": "mask on, three results, mask off, twenty times",
 }
+#: Further calls, on a random model of SmolLM2's size: `patch TYPE SWEEP` is the whole of a sweep, `walk TYPE SWEEP` its
+#: edited runs alone, both unedited runs given. A sweep: its pair, its grid, and which positions are edited.
+SWEEPS: dict[str, tuple[str, str, Any]] = {
+    "late": ("late", "resid", None),
+    "early": ("early", "resid", None),
+    "heads": ("early", "heads", None),
+    "heads_late": ("late", "heads", None),
+    "heads_last": ("late", "heads", [-1]),
+}
 #: What looks at weights for their hash, by the names that it has in one build or another; classes with all they do.
-HASHING = (
-    "weight_hash",
-    "hash_of",
-    "hash_in",
-    "same_weights",
-    "same_in",
-    "written_unseen",
-    "hash_after_undo",
-    "Around",
-)
+HASHING = ("weight_hash", "hash_of", "hash_in", "same_weights", "written_unseen", "hash_after_undo", "Around")
 #: Before each answer, so that what libraries print is not taken for one.
 MARK = "\x1e"
 
@@ -51,7 +52,8 @@ class Calls:
     def seconds(self, name: str) -> tuple[float, float]:
         """How long one call takes, and how much of the processor's time, which other programs disturb less."""
         if name not in self.ready:
-            self.ready[name] = getattr(self, f"_{name}")()
+            call, *arguments = name.split()
+            self.ready[name] = getattr(self, f"_{call}")(*arguments)
         began, used = time.perf_counter(), time.process_time()
         self.ready[name]()
         return time.perf_counter() - began, time.process_time() - used
@@ -125,17 +127,73 @@ class Calls:
 
         return call
 
+    def _random(self, kind: str) -> tuple[Any, dict[str, Any]]:
+        """A random model of a type with a tokenizer, the last one asked for, and the pairs."""
+        from benchmarks import subjects
+
+        if self.ready.get("kind") != kind:
+            self.ready = {"kind": kind, "tokenizer": self.ready.get("tokenizer") or self._tokenizer()}
+            tokenizer = self.ready["tokenizer"]
+            model = _beside("_speed_subjects").make(kind, len(tokenizer) if self.quick else None)
+            model.tokenizer = tokenizer
+            self.ready["model"] = model
+        return self.ready["model"], {"late": subjects.LATE, "early": subjects.EARLY}
+
+    def _tokenizer(self) -> Any:
+        if self.quick:
+            from benchmarks.subjects import tiny
+
+            return tiny().tokenizer
+        from transformers import AutoTokenizer
+
+        from lens.cache import fetched
+
+        return AutoTokenizer.from_pretrained(str(fetched("smollm2")), local_files_only=True)
+
+    def _patch(self, kind: str, sweep: str) -> Callable[[], Any]:
+        import lens
+
+        (model, pairs), (pair, grid, positions) = self._random(kind), SWEEPS[sweep]
+        site, over = ("resid_pre", ("layer", "position")) if grid == "resid" else ("z", ("layer", "head"))
+        return lambda: lens.patch(model, pairs[pair], site, over, positions=positions, progress=False)
+
+    def _walk(self, kind: str, sweep: str) -> Callable[[], Any]:
+        import lens
+        from lens.engine.runs import Runs
+
+        try:
+            from lens.engine.walk.rows import walk
+        except ImportError:  # as it was called before
+            from lens.engine.walk import walk
+
+        (model, pairs), (pair, grid, positions) = self._random(kind), SWEEPS[sweep]
+        encoded = lens.encode(model, pairs[pair])
+        # the corrupted run is edited, the clean one copied from
+        base, source = Runs.record_pair(model, [encoded.corrupted_ids], [encoded.clean_ids], keep=("z",))
+        size, layers = len(encoded.clean_ids), range(model.config.num_hidden_layers)
+        if grid == "resid":
+            sites = [lens.Site("resid_pre", l, position=p) for l in layers for p in range(size)]
+        else:
+            heads = range(model.config.num_attention_heads)
+            sites = [lens.Site("z", l, head=h, position=positions) for l in layers for h in heads]
+        rows = [(0, [lens.Edit(site, "replace", source[0])]) for site in sites]
+        return lambda: walk(base, rows, [[size - 1]])
+
     def types(self, file: str, name: str) -> dict[str, str]:
         """What patching says of one type, plain and behind a bridge; see `benchmarks/_types.py`."""
         if "types" not in self.ready:
-            import importlib.util
-
-            spec = importlib.util.spec_from_file_location("_types_of_models", Path(__file__).with_name("_types.py"))
-            self.ready["types"] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(self.ready["types"])
+            self.ready["types"] = _beside("_types")
             # the boot of some types runs an installer in some builds
             subprocess.Popen = _no_program
         return self.ready["types"].judged(Path(file), name)
+
+
+def _beside(name: str) -> Any:
+    """A module beside this one, by its path: a build that is compared may have none of this name."""
+    spec = importlib.util.spec_from_file_location(f"_beside{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens.models import LoadError
+from lens.models import LoadError, weight_hash
 from lens.provenance import (
     LocalSuspect,
     ProvenanceError,
@@ -64,7 +64,7 @@ def test_models_give_what_plain_forwards_give(transcript, tmp_path):
     ) and frame.reference.to_numpy() == pytest.approx(nll(tiny("gpt2", 2), transcript.tokens), abs=1e-4)
     assert result.rho == pytest.approx(expected.rho, abs=5e-3) and result.tokens == 60 * 9 and result.warnings == ()
     assert (
-        len(result.record["inputs"]["suspect"]["sha256"]) == 64
+        result.record["inputs"]["suspect"]["sha256"] == weight_hash(suspect)
         and result.record["inputs"]["references"][0]["shares_order"] is False
     )
     streamed = query(

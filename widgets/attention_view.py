@@ -39,7 +39,7 @@ class AttentionView(View):
 
     text = traitlets.Unicode().tag(sync=True)
     which = traitlets.Unicode("text").tag(sync=True)
-    choices = traitlets.List().tag(sync=True)
+    choices: traitlets.List[Any] = traitlets.List().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
     token = traitlets.Int(-1).tag(sync=True)

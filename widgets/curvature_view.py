@@ -53,7 +53,7 @@ class CurvatureView(SweepView):
     _esm = join("common.js", "figure.js", "memory.js", "curvature_view.js")
     _css = join("common.css", "memory.css")
 
-    layers = traitlets.List().tag(sync=True)
+    layers: traitlets.List[Any] = traitlets.List().tag(sync=True)
     ends = traitlets.List(list(ENDS)).tag(sync=True)
     presets = traitlets.List([list(preset) for preset in PRESETS]).tag(sync=True)
 

@@ -98,9 +98,9 @@ class DiffusionBench(ForceView):
 
     names = traitlets.Dict().tag(sync=True)
     methods = traitlets.List([list(pair) for pair in METHODS.items()]).tag(sync=True)
-    places = traitlets.List().tag(sync=True)
+    places: traitlets.List[Any] = traitlets.List().tag(sync=True)
     starts = traitlets.List([list(pair) for pair in STARTS.items()]).tag(sync=True)
-    sparsities = traitlets.List().tag(sync=True)
+    sparsities: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     memorised = traitlets.Unicode().tag(sync=True)
     reference = traitlets.Unicode().tag(sync=True)

@@ -62,7 +62,7 @@ class InjectionBench(SweepView):
     relative = traitlets.Bool(False).tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     strength = traitlets.Float(2.0).tag(sync=True)
-    items = traitlets.List().tag(sync=True)
+    items: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     strengths = traitlets.Unicode("-2:8:1").tag(sync=True)
     control = traitlets.Enum(tuple(CONTROLS), "random_tokens").tag(sync=True)

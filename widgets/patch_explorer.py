@@ -67,9 +67,9 @@ class PatchExplorer(SweepView):
     warning = traitlets.Unicode().tag(sync=True)
     map = traitlets.Dict().tag(sync=True, echo_update=False)
     other = traitlets.Dict().tag(sync=True, echo_update=False)
-    history = traitlets.List().tag(sync=True)
+    history: traitlets.List[Any] = traitlets.List().tag(sync=True)
     detail = traitlets.Dict().tag(sync=True)
-    pins = traitlets.List().tag(sync=True)
+    pins: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     show = traitlets.Enum(QUANTITIES, "normalized").tag(sync=True)
     cell = traitlets.Dict().tag(sync=True)

@@ -58,9 +58,9 @@ class ProvenanceBench(SweepView):
     _esm = join("common.js", "figure.js", "provenance_bench.js")
     _css = join("common.css", "provenance_bench.css")
 
-    suspects = traitlets.List().tag(sync=True)
-    transcripts = traitlets.List().tag(sync=True)
-    references = traitlets.List().tag(sync=True)
+    suspects: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    transcripts: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    references: traitlets.List[Any] = traitlets.List().tag(sync=True)
     statistics = traitlets.List([list(pair) for pair in STATISTICS.items()]).tag(sync=True)
     rules = traitlets.List([list(pair) for pair in RULES.items()]).tag(sync=True)
 
@@ -75,7 +75,7 @@ class ProvenanceBench(SweepView):
 
     doubts = traitlets.Dict().tag(sync=True)
     found = traitlets.Dict().tag(sync=True, echo_update=False)
-    lines = traitlets.List().tag(sync=True)
+    lines: traitlets.List[Any] = traitlets.List().tag(sync=True)
     document = traitlets.Dict().tag(sync=True, echo_update=False)
 
     _begins = "Loading, and scoring the first rows …"

@@ -52,13 +52,13 @@ class VectorBench(SweepView):
     _esm = join("common.js", "heatmap.js", "figure.js", "vector_bench.js")
     _css = join("common.css", "vector_bench.css")
 
-    tasks = traitlets.List().tag(sync=True)
-    templates = traitlets.List().tag(sync=True)
+    tasks: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    templates: traitlets.List[Any] = traitlets.List().tag(sync=True)
     after_info = traitlets.Dict().tag(sync=True)
     names = traitlets.Dict().tag(sync=True)
 
     task = traitlets.Unicode(OWN).tag(sync=True)
-    pairs = traitlets.List().tag(sync=True)
+    pairs: traitlets.List[Any] = traitlets.List().tag(sync=True)
     template = traitlets.Unicode("qa").tag(sync=True)
     shots = traitlets.Int(10).tag(sync=True)
     trials = traitlets.Int(20).tag(sync=True)
@@ -67,7 +67,7 @@ class VectorBench(SweepView):
 
     k = traitlets.Int(10).tag(sync=True)
     by_hand = traitlets.Bool(False).tag(sync=True)
-    heads = traitlets.List().tag(sync=True)
+    heads: traitlets.List[Any] = traitlets.List().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     strength = traitlets.Float(1.0).tag(sync=True)
     queries = traitlets.Int(16).tag(sync=True)

@@ -68,7 +68,7 @@ def _shown(value: Any) -> str:
         return f"<an int of {value.bit_length()} bits>"
     if callable(getattr(value, "parameters", None)) and not isinstance(value, type):
         return f"<{kind}>"
-    if hasattr(value, "dtype") and getattr(value, "ndim", 0):
+    if hasattr(value, "dtype") and getattr(value, "ndim", None):
         return f"<{kind} of {str(value.dtype).removeprefix('torch.')}, shape {tuple(value.shape)}>"
     text = " ".join(_short.repr(value).split())
     return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN - 3]}..."
@@ -91,7 +91,10 @@ def truth(value: Any, name: str, error: type[Exception]) -> bool:
 class Check:
     """What a value may be. ``take`` hands the value on (a Python number in place of NumPy's), or raises ``Unfit``."""
 
-    expected: str
+    @property
+    def expected(self) -> str:
+        """What is expected, in words; a class may also have it as a plain attribute."""
+        raise NotImplementedError
 
     def take(self, value: Any) -> Any:
         """The value as the function is to get it; raises `Unfit` where it does not fit."""

@@ -49,13 +49,13 @@ class _Door:
 
     def __init__(self, function: Callable[..., Any], error: type[Exception], owner: type | None):
         self.function, self.error, self.owner = function, error, owner
-        self.checks: dict[str, tuple[Any, Check]] | None = None
+        self.checks: dict[str, tuple[Any, Callable[[Any], Any]]] | None = None
 
     def read(self) -> None:
         inner = inspect.unwrap(self.function)
         module = (self.owner or inner).__module__
         names: list[tuple[Any, Any, str] | None] = []
-        checks: dict[str, tuple[Any, Check]] = {}
+        checks: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
         self.rest: tuple[str, Check] | None = None
         for p in inspect.signature(self.function).parameters.values():
             check = None if p.annotation is p.empty else read(p.annotation, module)
@@ -85,7 +85,8 @@ def _guarded(function: Callable[..., Any], error: type[Exception], owner: type |
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if gate.checks is None:
             gate.read()
-        checks, changed = gate.checks, None
+        checks: Any = gate.checks
+        changed: list[Any] | None = None
         try:
             for i, (value, entry) in enumerate(zip(args, gate.positional)):
                 if entry is not None:
@@ -103,9 +104,9 @@ def _guarded(function: Callable[..., Any], error: type[Exception], owner: type |
                     except Unfit as found:
                         raise Unfit(found.value, found.expected, f"[{i}]{found.where}", found.choice) from None
             for name, value in kwargs.items():
-                entry = checks.get(name)
-                if entry is not None:
-                    default, take = entry
+                named = checks.get(name)
+                if named is not None:
+                    default, take = named
                     if value is not default:
                         got = take(value)
                         if got is not value:
@@ -121,5 +122,6 @@ def _guarded(function: Callable[..., Any], error: type[Exception], owner: type |
             ) from odd
         return function(*(args if changed is None else changed), **kwargs)
 
-    wrapper._door = gate
-    return wrapper
+    marked: Any = wrapper
+    marked._door = gate
+    return marked

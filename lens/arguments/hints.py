@@ -82,7 +82,8 @@ def _all(checks: list[Check]) -> Check | None:
 
 
 def _union(checks: list[Check | None]) -> Check | None:
-    return None if any(check is None for check in checks) else Either(tuple(checks))
+    known = [check for check in checks if check is not None]
+    return None if len(known) < len(checks) else Either(tuple(known))
 
 
 class _Nothing(Check):

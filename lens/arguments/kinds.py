@@ -249,7 +249,7 @@ class Indices(Check):
                 for i in end:
                     self.item(i)
             return value
-        if hasattr(value, "dtype") and getattr(value, "ndim", 0):
+        if hasattr(value, "dtype") and getattr(value, "ndim", None):
             if value.ndim != 1 or _truth(value) or "int" not in str(value.dtype):
                 hint = "; of truth values take numpy.flatnonzero" if _truth(value) else ""
                 raise Unfit(value, self.expected + hint)

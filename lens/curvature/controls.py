@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..arguments import Seed, door
 from .edit import Edit, made, rebuilt
-from .eigen import Decomposition, LayerCurvature
+from .eigen import By, Decomposition, LayerCurvature
 from .errors import CurvatureError
 
 Match = Literal["norm", "count"]
@@ -40,7 +40,7 @@ def random_orthogonal(width: int, seed: int) -> Float[Tensor, "width width"]:
     return q * r.diagonal().sign()
 
 
-def _random(layer: LayerCurvature, seed: int, by: str) -> _Choice:
+def _random(layer: LayerCurvature, seed: int, by: By) -> _Choice:
     def put(q):
         return q.to(layer.u_a.device)
 
@@ -48,12 +48,12 @@ def _random(layer: LayerCurvature, seed: int, by: str) -> _Choice:
     return _Choice(left, left.T @ layer.weight.float() @ right, right, layer.mass(by))
 
 
-def _shuffled(layer: LayerCurvature, seed: int, by: str) -> _Choice:
+def _shuffled(layer: LayerCurvature, seed: int, by: By) -> _Choice:
     score = torch.rand(layer.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return _Choice(layer.u_g, layer.coefficients, layer.u_a, score.to(layer.u_a.device))
 
 
-def _svd(layer: LayerCurvature, seed: int, by: str) -> _Choice:
+def _svd(layer: LayerCurvature, seed: int, by: By) -> _Choice:
     u, s, vh = layer.svd
     # all of a component is in one coefficient: a row of the diagonal
     return _Choice(u, s.diag(), vh.T, s[:, None])
@@ -63,7 +63,7 @@ def _own(score: Callable[[LayerCurvature, str], Tensor]) -> Callable[[LayerCurva
     return lambda layer, seed, by: _Choice(layer.u_g, layer.coefficients, layer.u_a, score(layer, by))
 
 
-def _magnitude(layer: LayerCurvature, seed: int, by: str) -> _Choice:
+def _magnitude(layer: LayerCurvature, seed: int, by: By) -> _Choice:
     def eye(n):
         return torch.eye(n, device=layer.u_a.device)
 

@@ -67,7 +67,8 @@ class LayerCurvature:
     @property
     def shape(self) -> tuple[int, int]:
         """Of the layer's weight, (d_out, d_in)."""
-        return tuple(self.weight.shape)
+        d_out, d_in = self.weight.shape
+        return d_out, d_in
 
     @cached_property
     def coefficients(self) -> Float[Tensor, "out in"]:

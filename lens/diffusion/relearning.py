@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from .. import training
 from ..arguments import Count, Draws, FilePath, Positive, Seed, Share, Size, Whole, door, unfit
-from ..engine.linear import idle_projections
 from ..engine.sessions import of_one_model
+from ..engine.wrappers import idle_projections
 from ..measure.crossings import crossing_difference
 from .arguments import Guidance, Seeds
 from .attacks import Measure, Pairs, digest, measured, pairs_of, refuse_other_predictions, refuse_shared, stamped

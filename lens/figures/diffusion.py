@@ -166,7 +166,8 @@ def overlap_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Fig
         .matrix
     )
     fig = Figure(figsize=(1.4 + 2.9 * max(len(methods), len(kinds)), 6.2), layout="constrained", dpi=130)
-    above, below = fig.subfigures(2, 1, height_ratios=(1, 1.0))
+    halves: Any = fig.subfigures(2, 1, height_ratios=(1, 1.0))
+    above, below = halves
     axes = above.subplots(1, max(len(methods), 1), squeeze=False)[0]
     squares = {method: _square(first[method]) for method in methods if method in first.index}
     top = max((float(np.nanmax(m)) for m in squares.values()), default=1.0)

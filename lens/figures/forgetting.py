@@ -304,7 +304,9 @@ def curve_plot(
     require_rows(frame, ("seed", "method", "kind", "stage", "step", "at", "accuracy"))
     methods = list(methods) if methods is not None else list(dict.fromkeys(frame.method))
     drawn = {k: v for k, v in kinds.items() if (frame["kind"] == k).any()}
-    kinds = drawn or require_some(list(kinds), frame["kind"], "kinds")
+    if not drawn:
+        require_some(list(kinds), frame["kind"], "kinds")
+    kinds = drawn
     fig = Figure(figsize=(0.8 + 2.6 * len(kinds), 3.4), layout="constrained", dpi=130)
     axes = fig.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     starts = frame[frame.step == 0].drop_duplicates("stage")[["stage", "at"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -121,7 +123,11 @@ def patch_map(
     """
     plane, name = _plane(ds, variable, "position")
     given = ax is not None
-    fig, ax = figure(max(4.6, 2.6 + 0.34 * plane.sizes["position"]), 4.8) if ax is None else (ax.figure, ax)
+    fig: Any
+    if ax is None:
+        fig, ax = figure(max(4.6, 2.6 + 0.34 * plane.sizes["position"]), 4.8)
+    else:
+        fig = ax.figure
     own = draw_plane(
         ax,
         plane,
@@ -157,7 +163,11 @@ def head_map(
     """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
     plane, name = _plane(ds, variable, "head")
     given = ax is not None
-    fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8) if ax is None else (ax.figure, ax)
+    fig: Any
+    if ax is None:
+        fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8)
+    else:
+        fig = ax.figure
     own = draw_plane(
         ax,
         plane,

@@ -8,6 +8,7 @@ title.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,7 @@ def power_plot(
     )
     fig, ax = figure(6.6, 3.8)
     if across == "n":
-        lines = [(frame[(frame.suspect == s) & (frame.window == 0)], None) for s in chosen]
+        lines: list[Any] = [(frame[(frame.suspect == s) & (frame.window == 0)], None) for s in chosen]
     else:
         of = frame[frame.suspect == chosen[0]]
         lines = [(part, "all bytes" if w == 0 else f"first {w} bytes") for w, part in of.groupby("window")]

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from .. import files
-from ..arguments import array, unfit
+from ..arguments import FilePath, array, unfit
 from ..errors import Error
 
 #: Diverging and readable without red-green vision; white is no effect.
@@ -78,7 +79,7 @@ def shown(token: str) -> str:
     return "·" + text[1:] if text.startswith(" ") else text
 
 
-def figure(width: float, height: float) -> tuple[Figure, object]:
+def figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one axis that no notebook back end shows twice."""
     fig = Figure(figsize=(width, height), layout="constrained", dpi=130)
     return fig, fig.subplots()
@@ -108,7 +109,7 @@ def _numbers(axis: Axis) -> list[Text]:
     return [axis.get_offset_text(), *(label for tick in ticks for label in (tick.label1, tick.label2))]
 
 
-def finish(fig: Figure, path: str | Path | None, own: Sequence[Artist] | None = None) -> Figure:
+def finish(fig: Figure, path: FilePath | None, own: Sequence[Artist] | None = None) -> Figure:
     """The figure with its texts as they are written, saved where asked; the format follows the suffix (none:
     matplotlib's default).
 

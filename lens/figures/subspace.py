@@ -7,11 +7,12 @@ say in the title what their interval is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..arguments import FilePath, Filled, NonNegative, door
@@ -421,7 +422,7 @@ def _grid(rows: int, columns: int, width: float, height: float, **options) -> tu
     return fig, fig.subplots(rows, columns, squeeze=False, **options)
 
 
-def _dots(ax, x: Sequence[float], y: Sequence[float]) -> None:
+def _dots(ax: Axes, x: Iterable[float], y: Iterable[float]) -> None:
     ax.plot(list(x), list(y), "o", color="white", markeredgecolor=INK, markersize=3.2, markeredgewidth=0.7, zorder=4)
 
 

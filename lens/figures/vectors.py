@@ -47,7 +47,8 @@ def effects_map(
     """
     planes = {name: _plane(ds) for name, ds in effects.items()}
     if mean and len(planes) > 1:
-        planes["mean of tasks"] = sum(planes.values()) / len(planes)
+        first, *others = planes.values()
+        planes["mean of tasks"] = sum(others, first) / len(planes)
     sizes = np.abs(np.concatenate([p.values.ravel() for p in planes.values()]))
     end = limits(np.quantile(sizes[np.isfinite(sizes)], [quantile])) if np.isfinite(sizes).any() else 1.0
     across = min(columns, len(planes))

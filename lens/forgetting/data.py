@@ -13,9 +13,10 @@ from jaxtyping import Bool
 
 from ..arguments import Count, HFModel, Name, Unfit, Whole, door, shown, unfit
 from ..arguments.kinds import is_sequence
-from ..engine.anatomy import Anatomy, evaluating
+from ..engine.anatomy import Anatomy
 from ..engine.errors import UnsupportedModel
 from ..engine.lengths import Lengths
+from ..engine.places import evaluating
 from ..engine.sessions import of_one_model
 from ..engine.walk.decoder import without_wrapper
 from ..errors import Error

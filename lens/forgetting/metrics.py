@@ -293,7 +293,8 @@ def compare_prompts(result: xr.Dataset, baseline: xr.Dataset, *, seed: Seed = 0)
 
     Raises: ForgettingError: results with different probes or prompts.
     """
-    check(result), check(baseline, "baseline")
+    check(result)
+    check(baseline, "baseline")
     a, b = (at_end(r).isel(stage=-1) for r in (result, baseline))
     if list(a.probe.values) != list(b.probe.values) or a.shape != b.shape:
         raise ForgettingError(

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..arguments import Count, Filled, HFModel, Seed, door
-from ..engine.anatomy import evaluating
 from ..engine.changes import temporary
+from ..engine.places import evaluating
 from ..engine.sessions import of_one_model
 from ..training import Rows
 from .data import ForgettingError, core, last_input

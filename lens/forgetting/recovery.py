@@ -15,10 +15,10 @@ import xarray as xr
 from torch import Tensor
 
 from ..arguments import Draws, HFModel, Layers, Seed, array, door, unfit
-from ..engine.anatomy import evaluating
 from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell
+from ..engine.places import evaluating
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices

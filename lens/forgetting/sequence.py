@@ -19,7 +19,7 @@ import torch
 import xarray as xr
 
 from ..arguments import FilePath, ModelLike, Positive, Seed, Size, door
-from ..engine.anatomy import evaluating
+from ..engine.places import evaluating
 from ..measure.units import repeated
 from ..results import dataset as results
 from ..results.record import Plainly, record_of

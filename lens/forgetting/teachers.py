@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..arguments import HFModel, Positive, Size, door, unfit
-from ..engine.anatomy import evaluating
+from ..engine.places import evaluating
 from ..training import Rows
 from .data import ForgettingError, anatomy, core, last_input
 from .guide import Guide, HeadOutputs, inserted

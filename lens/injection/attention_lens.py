@@ -78,7 +78,8 @@ def lens_texts(
 
     Raises: InjectionError for unknown data or too small an ``n``.
     """
-    rng, found = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    found: dict[str, str] = {}
     for name in data:
         if name == "multihop":
             for item in load_items("own"):
@@ -86,7 +87,8 @@ def lens_texts(
         else:
             # a label is set, group, number of the template and subject: facts-country-capital-0-Greece
             found |= {pair.clean: re.split(r"-\d+", pair.label)[0].replace("-", " ", 1) for pair in load_pairs(name)}
-    sources, texts = list(found), {}
+    sources = list(found)
+    texts: dict[str, str] = {}
     for i in rng.permutation(len(sources)):
         words = sources[i].split(" ")
         cut = len(words) if rng.random() < 0.5 or len(words) < 3 else int(rng.integers(2, len(words)))

@@ -197,7 +197,8 @@ def head_vectors(
     1]``, see ``norm_scale``), biases left out.
     """
     block = decoder.attention_parts()[layer]
-    out, inner = torch.einsum("nhd,hdm->nhm", z.float(), weight.float()), 1.0
+    out = torch.einsum("nhd,hdm->nhm", z.float(), weight.float())
+    inner: Any = 1.0
     if block.post_attn is not None:
         inner = norm_scale(block.post_attn, before_post_norm(block, z.float()))[:, None]
     return through_norm(
@@ -257,7 +258,8 @@ def _both_prompts(
 
 def _blocks(sizes: Sequence[float], limit: float) -> Iterator[list[int]]:
     """Consecutive numbers whose sizes stay under ``limit`` together; at least one each."""
-    block, used = [], 0.0
+    block: list[int] = []
+    used = 0.0
     for i, size in enumerate(sizes):
         if block and used + size > limit:
             yield block
@@ -302,8 +304,8 @@ def _distributions(
         single, multi = logits.log_softmax(-1).unbind(1)
         # a sum of signed terms that is zero in theory may end just below it
         kl.append((single.exp() * (single - multi)).sum(-1).clamp(min=0))
-    rank = torch.stack(rank).cpu().numpy()
-    yield from (("rank", rank), ("hit", rank < k), ("kl", torch.cat(kl).cpu().numpy()))
+    ranks = torch.stack(rank).cpu().numpy()
+    yield from (("rank", ranks), ("hit", ranks < k), ("kl", torch.cat(kl).cpu().numpy()))
 
 
 # -- patching from the explicit prompt
@@ -423,7 +425,7 @@ def from_explicit(
     values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
     dims = ("item", "layer", "head") if PATCHED[site] else ("item", "layer")
     drop = (lambda x: x) if PATCHED[site] else (lambda x: x[:, :, 0])
-    variables = {}
+    variables: dict[str, Any] = {}
     for condition, end in enumerate(("", "_other")[: 1 + bool(control)]):
         value = drop(values.value[..., condition])
         variables |= {

@@ -45,7 +45,7 @@ def log_ratio(ds: xr.Dataset, of: Of = "logprob") -> xr.DataArray:
 @door(InjectionError)
 def percent_change(ds: xr.Dataset, of: Of = "first") -> xr.DataArray:
     """Change of the answer's probability in percent of the unedited one, per item."""
-    change = 100 * np.expm1(log_ratio(ds, of).astype(np.float64))
+    change: Any = 100 * np.expm1(log_ratio(ds, of).astype(np.float64))
     change.name, change.attrs["units"] = "percent_change", "%"
     return change
 
@@ -244,7 +244,8 @@ def held_out(
     for number, own in enumerate(draw.integers(2**31, size=splits)):
         half = statistics.halves(n, int(own))
         select, report = np.isin(unit, half.select), np.isin(unit, half.report)
-        at, percent = (slice(None), *_chosen(*ours, select, measure)), ours[1]
+        at: Any = (slice(None), *_chosen(*ours, select, measure))
+        percent = ours[1]
         values = (
             shown[at] if theirs is None else shown[at] - theirs[0][(slice(None), *_chosen(*theirs, select, measure))]
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,7 +168,7 @@ def sweep(
 
     def labelled(values: Values) -> xr.Dataset:
         axes = ("item", "layer", "strength", "condition")
-        of = {
+        of: dict[str, Any] = {
             name: (axes, values.value[..., k].copy(), {"units": unit}) for k, (name, unit) in enumerate(SCORES.items())
         }
         for k, (name, unit) in enumerate(SCORES.items()):
@@ -270,15 +271,17 @@ def _unedited(
     of its tokens (if ``relative``).
     """
     ids = [e.ids for e in encoded]
-    largest, unit = [0.0] * decoder.n_layers, None
+    largest = [0.0] * decoder.n_layers
+    unit: torch.Tensor | None = None
     if relative:
         unit = torch.empty(len(encoded), decoder.n_layers)
     if relative or torch.finfo(decoder.dtype).max < 1e6:
         for group in _groups(decoder, [len(i) for i in ids], memory_mb):
             for batch, runs in recorded(decoder, [ids[i] for i in group], (), "prompts"):
                 largest = [max(most, float(x.abs().max())) for most, x in zip(largest, runs.resid)]
-                for k, i in enumerate(batch if relative else ()):
-                    unit[group[i]] = stream_rms(runs, k)
+                if unit is not None:
+                    for k, i in enumerate(batch):
+                        unit[group[i]] = stream_rms(runs, k)
     return largest, unit
 
 

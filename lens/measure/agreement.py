@@ -53,7 +53,7 @@ class Agreement:
     def __str__(self) -> str:
         within = (
             ""
-            if self.pearson_within is None
+            if self.pearson_within is None or self.spearman_within is None
             else (
                 f"; within one of the {self.unit} Pearson {_shown(self.pearson_within)}, Spearman"
                 f" {_shown(self.spearman_within)} (means, {self.pearson_within.method})"
@@ -155,9 +155,12 @@ def compare(
         ]
     k = min(k, a.shape[1])
     top_exact, top_estimate = (np.argsort(-np.abs(x))[:k] for x in whole)
+    pearson, spearman = _correlations(*whole)
     return Agreement(
-        *_correlations(*whole),
-        *within,
+        pearson,
+        spearman,
+        within[0],
+        within[1],
         float(whole[0] @ whole[1] / (whole[0] @ whole[0])),
         float(np.isin(top_exact, top_estimate).mean()),
         float((np.sign(whole[0][top_exact]) == np.sign(whole[1][top_exact])).mean()),

@@ -121,7 +121,7 @@ def rank_correlation(
     for rows, cells in groups_by_missing(present):
         if rows.size < 4:
             continue
-        pair = [v[np.ix_(rows, cells if v.shape[1] > 1 else [0])] for v in (a, b)]
+        pair = [v[np.ix_(rows, cells if v.shape[1] > 1 else np.zeros(1, int))] for v in (a, b)]
         ranks = [_unit_ranks(v, axis=0) for v in pair]
         rho[cells] = np.clip((ranks[0] * ranks[1]).sum(axis=0), -1, 1)
         if test == "t":

@@ -45,7 +45,8 @@ class _Causal(Fitting):
 
     def fits(self, value: Any) -> bool:
         # a model whose embeddings do not begin it says so by an error
-        return isinstance(value, nn.Module) and hasattr(value, "config") and value.get_input_embeddings() is not None
+        model: Any = value
+        return isinstance(value, nn.Module) and hasattr(value, "config") and model.get_input_embeddings() is not None
 
 
 Causal = Annotated[Any, _Causal()]
@@ -85,7 +86,7 @@ def core(model: Scored) -> nn.Module:
 @door(ScoringError)
 def inner(model: HFModel) -> Any:
     """What is inside a bridge and a PEFT wrapper, unchecked."""
-    hf = getattr(model, "original_model", model)
+    hf: Any = getattr(model, "original_model", model)
     return hf.get_base_model() if hasattr(hf, "get_base_model") else hf
 
 
@@ -149,7 +150,7 @@ def plain(model: Scored) -> nn.Module:
     return made
 
 
-def _second(hf: nn.Module, state: dict[str, Tensor]) -> nn.Module | None:
+def _second(hf: Any, state: dict[str, Tensor]) -> nn.Module | None:
     """A plain model with these parameters and with the buffers and plain attributes of the one in the bridge; None
     where it would lack something.
     """
@@ -188,7 +189,8 @@ def _take_over(module: nn.Module, other: nn.Module) -> None:
     What is in its files is shared; what a forward may write into (rotary frequencies) is copied.
     """
     for name, value in other._buffers.items():
-        if value is not None and module._buffers.get(name) is not None and module._buffers[name].shape == value.shape:
+        own = module._buffers.get(name)
+        if value is not None and own is not None and own.shape == value.shape:
             module._buffers[name] = value.clone() if name in other._non_persistent_buffers_set else value
     for name, value in other.__dict__.items():
         if name.startswith("_") or name == "training" or name not in module.__dict__:

@@ -27,7 +27,7 @@ COLUMNS = ("mean", "low", "high", "interval_kind", "n", "p", "p_holm", "p_kind")
 
 def tested(
     values: np.ndarray,
-    units: Sequence[Any] | None = None,
+    units: Sequence[Any] | np.ndarray | None = None,
     *,
     level: float = 0.95,
     resamples: int = 2000,
@@ -109,7 +109,8 @@ def clusters(
                 f"cluster={cluster!r} is no field of the {what}; they have {', '.join(fields) or 'none'}. Give one"
                 " label for each, or None."
             )
-        labels, used = np.arange(n), []
+        labels = np.arange(n)
+        used: list[str] = []
         for name in names:
             more = joined(labels.tolist(), list(fields[name]))
             if more.max() < labels.max():

@@ -68,9 +68,16 @@ def functional(
                 )
     kind = kind.astype(str)
     kinds = np.unique(kind)
-    outputs = (unwrap(v, shape) for v in (estimate, low, high))
+    found, low, high = (unwrap(v, shape) for v in (estimate, low, high))
     return Interval(
-        *outputs, level, unwrap(n, shape), str(kinds[0]) if kinds.size == 1 else SEVERAL, name, unwrap(kind, shape)
+        found,
+        low,
+        high,
+        level,
+        unwrap(n, shape),
+        str(kinds[0]) if kinds.size == 1 else SEVERAL,
+        name,
+        unwrap(kind, shape),
     )
 
 

@@ -74,7 +74,7 @@ def bootstrap(
         return mean_interval(x, axis, level, values=values, resamples=resamples, seed=seed, memory_mb=memory_mb)
     if method == AUTO and statistic == "median":
         return _median(sample, level)
-    if method == AUTO:
+    if method == AUTO and reduce is not None:
         return functional(sample, reduce, level, resamples, seed, memory_mb, name)
     if method == "studentized" and reduce is not None:
         raise StatisticsError(
@@ -179,9 +179,8 @@ def proportion(successes, n, level: Share = 0.95, method: str = "exact") -> Inte
     low, high = np.where(missing, np.nan, low), np.where(missing, np.nan, high)
     trials = np.where(missing, 0, np.nan_to_num(n)).astype(int)
     text = {"exact": "Clopper-Pearson", "wilson": "Wilson"}[method]
-    return Interval(
-        *(unwrap(v, k.shape) for v in (share, low, high)), level, unwrap(trials, k.shape), text, "proportion"
-    )
+    share, low, high = (unwrap(v, k.shape) for v in (share, low, high))
+    return Interval(share, low, high, level, unwrap(trials, k.shape), text, "proportion")
 
 
 def _itself(mean):
@@ -203,10 +202,10 @@ def _median(sample, level) -> Interval:
     low, high = flat[np.maximum(rank - 1, 0), cells], flat[np.clip(n - rank, 0, len(flat) - 1), cells]
     with np.errstate(invalid="ignore"):
         estimate = np.array([np.median(flat[:k, c]) if k else np.nan for c, k in zip(cells, n)])
-    outputs = (
+    found, low, high = (
         unwrap(v, sample.shape[1:]) for v in (estimate, np.where(there, low, np.nan), np.where(there, high, np.nan))
     )
-    return Interval(*outputs, level, unwrap(n, sample.shape[1:]), "order statistics", "median")
+    return Interval(found, low, high, level, unwrap(n, sample.shape[1:]), "order statistics", "median")
 
 
 # ---- the bootstrap itself ----------------------------------------------------------------------------------------
@@ -248,8 +247,8 @@ def _intervals(samples, shape, combine, reduce, paired, level, resamples, seed, 
             f"{'x' if paired else 'x or y'} has too few values for an interval: n = {int(n.max())} at most; "
             "a bootstrap needs at least 2 units in each sample. Add units, or report the value without an interval."
         )
-    outputs = (unwrap(v, shape) for v in (estimate, low, high))
-    return Interval(*outputs, level, unwrap(n, shape), METHODS[method], name)
+    found, low, high = (unwrap(v, shape) for v in (estimate, low, high))
+    return Interval(found, low, high, level, unwrap(n, shape), METHODS[method], name)
 
 
 def _observed(data, reduce):

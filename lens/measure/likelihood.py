@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lens.engine.changes import temporary
 from lens.engine.lengths import Lengths
@@ -46,14 +47,15 @@ class Likelihood:
     own weights, a parameter that holds NaN.
     """
 
-    def __init__(self, model: nn.Module, moments: bool = False, piece: int | None = None):
+    def __init__(self, model: Any, moments: bool = False, piece: int | None = None):
         self.model, self.moments = model, moments
-        self.head = unwrapped(model.get_output_embeddings()) if model.get_output_embeddings() is not None else None
-        self.body = getattr(model, model.base_model_prefix, None) if model.base_model_prefix else None
+        self.head: Any = unwrapped(model.get_output_embeddings()) if model.get_output_embeddings() is not None else None
+        self.body: Any = getattr(model, model.base_model_prefix, None) if model.base_model_prefix else None
         self.vocabulary = model.get_input_embeddings().weight.shape[0]
         width = self.head.weight.shape[0] if self.head is not None and hasattr(self.head, "weight") else self.vocabulary
         self.piece = max(1, (PIECE.get(model.device.type, PIECE["cpu"]) if piece is None else piece) // (4 * width))
-        self.scale = self.cap = None
+        self.scale: float | None = None
+        self.cap: float | None = None
         self.lengths = Lengths.of(model)
         self.begin()
         self.way = self._way()
@@ -185,7 +187,7 @@ class Likelihood:
         width = int(sizes.max())
         ids = np.zeros((len(rows), width), np.int64)
         keep = np.arange(width)[None] < sizes[:, None]
-        if lead:
+        if start is not None:
             ids[:, 0] = start
         for line, row in zip(ids, rows):
             line[lead : lead + len(row) - last] = row[: len(row) - last]

@@ -101,9 +101,8 @@ def mean_interval(
         mean, low, high, kind = _of_truths(flat, n, level, values)
     kinds = np.unique(kind)
     method = str(kinds[0]) if kinds.size == 1 else SEVERAL
-    return Interval(
-        *(unwrap(v, shape) for v in (mean, low, high)), level, unwrap(n, shape), method, name, unwrap(kind, shape)
-    )
+    mean, low, high = (unwrap(v, shape) for v in (mean, low, high))
+    return Interval(mean, low, high, level, unwrap(n, shape), method, name, unwrap(kind, shape))
 
 
 def over_runs(values, level: float = 0.95, name: str = "mean") -> Interval:

@@ -247,7 +247,8 @@ def halves(n: int, seed: Seed = 0, strata: Annotated[Any, Labels()] | None = Non
     labels = np.asarray(strata)
     if labels.shape != (n,):
         raise StatisticsError(f"strata has shape {labels.shape} and n = {n}; expected one label for each unit.")
-    select, report = [], []
+    select: list[int] = []
+    report: list[int] = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         cut = members.size // 2 + (members.size % 2 and len(select) < len(report))

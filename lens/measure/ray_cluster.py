@@ -118,7 +118,7 @@ class Cluster:
         def size(has):
             return (has.get("GPU", 0), has.get("CPU", 0))
 
-        large = max((n.get("Resources", {}) for n in nodes), key=size, default={})
+        large: Mapping[str, float] = max((n.get("Resources", {}) for n in nodes), key=size, default={})
         there = _count(len(nodes), "node") + (f" (the largest with {resources(large)})" if len(nodes) > 1 else "")
         busy = any(free.get(kind, 0) < total.get(kind, 0) for kind in ("CPU", "GPU"))
         steps = [

@@ -176,7 +176,7 @@ def labels(model: Any, ids: Any) -> np.ndarray:
     try:
         names = token_strings(model, unique)
     except PromptError:
-        names = [f"[id {i}]" for i in unique]
+        names = tuple(f"[id {i}]" for i in unique)
     return np.array(names, dtype=str)[back.reshape(ids.shape)]
 
 
@@ -192,7 +192,7 @@ def start_token(model: Any, decoder: Model, start: Any) -> int | None:
     if start is None:
         return None
     if isinstance(start, str) and start == "auto":
-        tokenizer = getattr(model, "tokenizer", None)
+        tokenizer: Any = getattr(model, "tokenizer", None)
         found = None if tokenizer is None else tokenizer.convert_tokens_to_ids(_BETWEEN)
         # a word that is not in the vocabulary has the id of the unknown token
         found = found if found is not None and tokenizer.convert_ids_to_tokens(found) == _BETWEEN else None
@@ -244,7 +244,8 @@ def recorded(
 
     Raises: Stopped: ``stop``, asked before each batch, said so.
     """
-    batches, used = [[]], 0
+    batches: list[list[int]] = [[]]
+    used = 0
     for i, t in enumerate(ids):
         size = run_bytes(decoder, len(t), keep)
         if batches[-1] and used + size > RECORD_BYTES:
@@ -349,10 +350,10 @@ def value_weight(block: Any) -> Float[Tensor, "n_kv_heads d_model d_head"]:
     return block.value_weight().unflatten(0, (-1, block.d_head)).transpose(1, 2)
 
 
-def kv_heads(decoder: Model, heads: Sequence[int]) -> np.ndarray:
+def kv_heads(decoder: Model, heads: Sequence[int] | np.ndarray) -> np.ndarray:
     """The key/value head that each query head reads; -1 where keys and values were not found by head."""
-    heads = np.asarray(heads, dtype=int)
-    return heads // (decoder.n_heads // decoder.n_kv_heads) if decoder.n_kv_heads else np.full_like(heads, -1)
+    at = np.asarray(heads, dtype=int)
+    return at // (decoder.n_heads // decoder.n_kv_heads) if decoder.n_kv_heads else np.full_like(at, -1)
 
 
 def norm_parts(norm: Any) -> tuple[bool, Tensor | None, float]:

@@ -131,17 +131,17 @@ def logit_lens(
         for some in (cells[a : a + size] for a in range(0, len(cells), size)):
             row, slot, at = (np.array(c) for c in zip(*some))
             token = torch.as_tensor(at, device=decoder.device)
-            target = [
+            aim, beside = (
                 torch.tensor([wanted[i][n] for i in row], device=decoder.device)[:, None] if there else None
                 for n, there in enumerate((has_answer, has_foil))
-            ]
+            )
             final = decoder.unembed(runs.final[token]).float().log_softmax(-1)
             share = final.exp()
             # layers together: the unembedding is the largest matrix, and few rows at a time would only wait for it
             for first in range(0, len(layers), together := max(1, size // len(some))):
                 group = layers[first : first + together]
                 stream = torch.stack([runs.resid[0][token] if l < 0 else runs.get(site, l)[token] for l in group])
-                for name, value in _lens(decoder.unembed(stream).float(), final, share, *target, k).items():
+                for name, value in _lens(decoder.unembed(stream).float(), final, share, aim, beside, k).items():
                     into = top_id if name == "top_id" else out[name]
                     into[row[None], np.arange(first, first + len(group))[:, None], slot[None]] = value.cpu().numpy()
     shown = np.where(top_id < 0, "", labels(model, np.maximum(top_id, 0)))
@@ -250,7 +250,8 @@ def head_vocabulary(
         coords = {"position": at[0], "token": readings[0].tokens[at[0]]}
     else:
         single = isinstance(tokens, str) or not hasattr(tokens, "__iter__")
-        ids = [one_token(model, decoder, t, "tokens") for t in ([tokens] if single else tokens)]
+        named: Any = [tokens] if single else tokens
+        ids = [one_token(model, decoder, t, "tokens") for t in named]
         if not ids:
             raise ReadoutError("tokens is empty; give at least one token.")
         source = torch.tensor(ids, device=decoder.device)
@@ -272,12 +273,12 @@ def head_vocabulary(
     variables: dict[str, Any] = {}
     for name, largest in (("promoted", True), ("suppressed", False)):
         found = logits.topk(k, largest=largest)
-        ids = found.indices.cpu().numpy()
+        likely = found.indices.cpu().numpy()
         variables |= {
             name: (("source", "top"), found.values.cpu().numpy()),
-            f"{name}_token": (("source", "top"), labels(model, ids)),
+            f"{name}_token": (("source", "top"), labels(model, likely)),
         }
-        coords[f"{name}_id"] = (("source", "top"), ids)
+        coords[f"{name}_id"] = (("source", "top"), likely)
     variables |= {"norm": ("source", out.norm(dim=-1).cpu().numpy()), **extra}
     ds = xr.Dataset(variables, {**coords, "top": np.arange(k), "layer": at_layer, "head": at_head, "kv_head": shared})
     if single:
@@ -333,7 +334,8 @@ def direct_logit_attribution(
         the Wild, section 3.1.
     """
     decoder = Model.of(model)
-    decoder.attention_parts(), decoder.require_sum()
+    decoder.attention_parts()
+    decoder.require_sum()
     single, readings = read_prompts(model, pairs, which, "pairs")
     wanted = answers(model, readings, answer, foil)
     for r, (a, _) in zip(readings, wanted):
@@ -416,7 +418,8 @@ def _attributed(
     for l, block in enumerate(decoder.attention_parts()):
         found = [of_attention(l, block)]
         if any(headless):
-            mixed = torch.full_like(there, torch.nan) if headless[l] is None else along(runs.get(headless[l], l)[token])
+            site = headless[l]
+            mixed = torch.full_like(there, torch.nan) if site is None else along(runs.get(site, l)[token])
             found.append(mixed[:, None])
         parts.append(torch.cat([*found, along(runs.get("mlp_out", l)[token])[:, None]], 1))
     logits = decoder.unembed(final).float()

@@ -109,7 +109,7 @@ def one_of_many(
             f"spread = 'difference' with m = {m}; the difference is of two shuffles. Use spread = 'deviation'."
         )
     tie = TIE * max(abs(value), float(np.abs(others).max()))
-    above, below = ((1 + int(hits.sum())) / (m + 1) for hits in (others >= value - tie, others <= value + tie))
+    above, below = (float((1 + int(hits.sum())) / (m + 1)) for hits in (others >= value - tie, others <= value + tie))
     rank = {"greater": above, "less": below, "two-sided": min(1.0, 2 * min(above, below))}[alternative]
     floor = (2 if alternative == "two-sided" else 1) / (m + 1)
     needed = math.ceil(round(floor * (m + 1) / alpha, 9)) - 1 if isinstance(alpha, float) and alpha > 0 else m

@@ -194,7 +194,7 @@ class Source:
         return settle(models.load(self.given, device=self.device or "auto")) if self.named else self.given
 
     @cached_property
-    def model(self) -> torch.nn.Module:
+    def model(self) -> Any:
         from lens import models
 
         return cast(plain(self.loaded), self.dtype, None if self.device is None else models._device(self.device))

@@ -66,7 +66,7 @@ class Worker:
         self.likelihood = Likelihood(self.model, self.moments)
         return self.likelihood
 
-    def score(self, rows: list, batches: list[int], start: int | None, first: int) -> list:
+    def score(self, rows: list, batches: list[int], start: int | None, first: int) -> list | None:
         """Log-probabilities of a piece of rows, one array a row, in batches of `batches` rows."""
         return score_piece(self.load(), rows, batches, start, first)
 
@@ -221,9 +221,9 @@ class Pool:
             if not ready or time.monotonic() > checked + CHECK:
                 checked = self._check(checked)
             for job in ready:
-                seat, run = jobs.pop(job, (None, None))
-                if seat is None:
+                if job not in jobs:
                     continue  # of an actor that was seen dead by another job
+                seat, run = jobs.pop(job)
                 try:
                     values = ray.get(job, timeout=START)
                 except deaths as error:
@@ -245,7 +245,7 @@ class Pool:
                     whole = run.of
                     whole.values[run.number], whole.left = values, whole.left - 1
                     if not whole.left:
-                        yield whole.piece, [row for part in whole.values for row in part]
+                        yield whole.piece, [row for part in whole.values if part is not None for row in part]
 
     def _died(self, seat: Seat, run: Run | None, error: Exception) -> None:
         """Books a death. Raises ScoringError: the cluster is gone, or it was one too many."""

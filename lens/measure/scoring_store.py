@@ -28,7 +28,7 @@ COLUMNS = ("logprob", "mean", "variance")
 def row_key(row_id: int, tokens: np.ndarray) -> int:
     """A 64-bit hash of a row's id and its tokens."""
     digest = hashlib.blake2b(int(row_id).to_bytes(8, "little", signed=True), digest_size=8)
-    digest.update(np.ascontiguousarray(tokens, "<i8"))
+    digest.update(np.ascontiguousarray(tokens, "<i8").data)
     return int.from_bytes(digest.digest(), "little")
 
 
@@ -46,7 +46,7 @@ class Part:
     values: list[tuple[np.ndarray, ...]]
 
     @staticmethod
-    def name(keys: Sequence[int]) -> str:
+    def name(keys: Sequence[int] | np.ndarray) -> str:
         """The file's name, from a hash of the keys of its rows."""
         return hashlib.sha256(np.asarray(keys, "<u8").tobytes()).hexdigest()[:24] + ".parquet"
 
@@ -59,7 +59,8 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike, options: dict):
-        self.folder, self.options, self.corrupt = Path(folder) / fingerprint(options), options, []
+        self.folder, self.options = Path(folder) / fingerprint(options), options
+        self.corrupt: list[str] = []
         if not self.folder.is_dir() and any(Path(folder).glob("*/options.json")):
             before = older(options)
             if (Path(folder) / fingerprint(before)).is_dir():
@@ -103,15 +104,16 @@ class Store:
         """The values of those of `keys` (uint64) that the store holds and can read. `sizes`: how many each has; a part
         with another number is corrupt.
         """
-        wanted, found = np.unique(keys), {}
+        wanted = np.unique(keys)
+        found: dict[int, tuple[np.ndarray, ...]] = {}
         expected = None if sizes is None else dict(zip(keys.tolist(), np.asarray(sizes).tolist()))
         for name in self._names():
             there = self._keys(name)
             if there is None or not len(hits := np.flatnonzero(np.isin(there, wanted))):
                 continue
-            hits = [int(h) for h in hits if int(there[h]) not in found]
-            if hits and (part := self.read(name, expected)) is not None:
-                found.update((int(part.key[h]), part.values[h]) for h in hits)
+            new = [int(h) for h in hits if int(there[h]) not in found]
+            if new and (part := self.read(name, expected)) is not None:
+                found.update((int(part.key[h]), part.values[h]) for h in new)
         return found
 
     def read(self, name: str, sizes: Mapping[int, int] | None = None) -> Part | None:

@@ -23,7 +23,7 @@ from lens.measure.significance import binomial_test, sign_flip
 NESTED = "Student's t over top units and the interval within them, the wider of both"
 
 
-def unit_means(x, units: Sequence[Any], axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def unit_means(x, units: Sequence[Any] | np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The mean of each unit's present values along `axis` (first in the result), and the units' labels in order of
     appearance; NaN where a unit has none.
 
@@ -49,7 +49,7 @@ def unit_means(x, units: Sequence[Any], axis: int = 0) -> tuple[np.ndarray, np.n
         return np.where(count > 0, total / np.where(count > 0, count, 1), np.nan), labels[np.sort(first)]
 
 
-def repeated(rows: Iterable[Sequence[int]]) -> np.ndarray | None:
+def repeated(rows: Iterable[Sequence[int] | np.ndarray]) -> np.ndarray | None:
     """One label (a digest) for each row of whole numbers, the same for equal rows of whatever result; None where no two
     are equal.
     """
@@ -98,7 +98,7 @@ class Nested:
 
 def nested(
     values,
-    tops: Sequence[Any] | None = None,
+    tops: Sequence[Any] | np.ndarray | None = None,
     *,
     level: float = 0.95,
     resamples: int = 10_000,

@@ -71,7 +71,8 @@ def performance(
     items = {name: _items(name, of) for name, of in (tasks or {}).items()}
     reader = Reader(model, TOP)
     every = [i for of in items.values() for i in of]
-    reader.check(rows, "texts"), reader.check([np.concatenate(i[:2]) for i in every], "tasks")
+    reader.check(rows, "texts")
+    reader.check([np.concatenate(i[:2]) for i in every], "tasks")
     read = reader.read(rows, [len(r) - 1 for r in rows], label="texts", progress=progress)
     size = np.array([len(r) - 1 for r in rows])
     variables: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..engine.steps import Steps, newest
@@ -24,7 +25,8 @@ class Reader(Likelihood):
 
     def __init__(self, model: Any, k: int = 1):
         super().__init__(plain(model))
-        self.k, self._kept = k, []
+        self.k = k
+        self._kept: list[Tensor] = []
         config = getattr(self.model.config, "get_text_config", lambda: self.model.config)()
         self.context = getattr(config, "max_position_embeddings", None)
 

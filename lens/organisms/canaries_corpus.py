@@ -177,7 +177,8 @@ class Corpus:
 
     def row(self, number: int, split: str = "train") -> list[int]:
         """The ids of one row of a split without canaries, `width` of them."""
-        rng, row = random.Random(f"canaries {split} {self.recipe.seed} {number}"), []
+        rng = random.Random(f"canaries {split} {self.recipe.seed} {number}")
+        row: list[int] = []
         while len(row) < self.recipe.width:
             row += self.encode(self.text.story(rng, unseen=True) if split == "productions" else self.text.document(rng))
         return row[: self.recipe.width]

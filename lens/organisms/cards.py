@@ -71,7 +71,7 @@ class Recipe:
     @classmethod
     def small(cls, **changes: Any) -> Recipe:
         """A recipe of under a minute on one core, for tests: 120 thousand parameters, few pairs."""
-        fields = {
+        fields: dict[str, Any] = {
             "channels": (16, 16),
             "d_text": 32,
             "sets": 2,

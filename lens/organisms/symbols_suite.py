@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -151,7 +152,8 @@ class Suite:
         if self.ability(task).pick == "only":
             inputs = list(self.content)
         else:
-            draw, seen = random.Random(f"{self.seed} {task}"), {}
+            draw = random.Random(f"{self.seed} {task}")
+            seen: dict[Any, Any] = {}
             while len(seen) < count:
                 seen[" ".join(draw.sample(self.content, draw.randint(SHORTEST, LONGEST)))] = None
             inputs = list(seen)

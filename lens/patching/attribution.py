@@ -94,7 +94,8 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
             (ids("corrupted_ids"), ids("clean_ids")) if denoise else (ids("clean_ids"), ids("corrupted_ids"))
         )
         base, source = Runs.record_pair(decoder, first, second, keep)
-        base_runs.append(base), source_runs.append(source)
+        base_runs.append(base)
+        source_runs.append(source)
         reads.append([[len(e.clean_ids) - 1 + t for t in range(max(1, len(a[j])))] for e, a in zip(encoded, answers)])
     clean_runs = source_runs if denoise else base_runs
 

@@ -79,7 +79,9 @@ def explain_cell(
         else (encoded.clean_ids, encoded.corrupted_ids)
     )
     answers, length = measure.sequences(encoded), len(encoded.clean_ids)
-    base, source, edited, reads = [], [], [], []
+    base: list[Any] = []
+    source: list[Any] = []
+    edited, reads = [], []
     for answer in answers:
         tail = torch.tensor(answer[:-1], dtype=torch.long, device=decoder.device)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,7 @@ from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweep import Values, paired
 from ..progress import hidden
-from ..prompts import Pair, encode_all
+from ..prompts import EncodedPair, Pair, encode_all
 from ..results.record import record_of
 from .exact import _labelled, chosen_pairs, remember
 from .grid import Grid, PatchError
@@ -148,11 +149,19 @@ def path_patch(
     )
 
 
+@dataclass(frozen=True)
 class _Job:
     """Sender and receiver walks of some prompts."""
 
-    def __init__(self, decoder, encoded, lengths, measure, receiver, layer, senders, freeze, clean_is_base):
-        self.__dict__.update(locals())
+    decoder: Model
+    encoded: Sequence[EncodedPair]
+    lengths: Sequence[int]
+    measure: Metric
+    receiver: Site
+    layer: int
+    senders: Sequence[tuple[int, int]]
+    freeze: Sequence[str]
+    clean_is_base: bool
 
     @torch.no_grad()
     def run(self, batch: Sequence[int], make_runs, values: Values) -> None:
@@ -163,7 +172,8 @@ class _Job:
             base, source = make_runs(batch, tails)
             reads = [[self.lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)]
             at = [torch.tensor(r, device=self.decoder.device) + base.starts[k] for k, r in enumerate(reads)]
-            bases.append([base.final[a][None] for a in at]), sources.append([source.final[a][None] for a in at])
+            bases.append([base.final[a][None] for a in at])
+            sources.append([source.final[a][None] for a in at])
             ends.append(self._received(batch, base, source, reads))
         clean = bases if self.clean_is_base else sources
         for k, i in enumerate(batch):

@@ -55,7 +55,8 @@ class Ledger:
     """
 
     def __init__(self, planned: Count | None = None):
-        self.planned, self.looks = planned, []
+        self.planned = planned
+        self.looks: list[Look] = []
 
     @door(ProvenanceError)
     def look(self, suspect: Name, row_id: Any, values: Any, question: str) -> Look:

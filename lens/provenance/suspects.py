@@ -140,7 +140,8 @@ class _Scorer:
     """
 
     def __init__(self, transcript: Transcript, name: str):
-        self.transcript, self.name, self.topics, self.tokens = transcript, name, {}, 0
+        self.transcript, self.name, self.tokens = transcript, name, 0
+        self.topics: dict[Any, Any] = {}
         self.known, self.kept = np.zeros(len(transcript), bool), np.full(len(transcript), np.nan)
 
     def nll(self, index: np.ndarray) -> np.ndarray:

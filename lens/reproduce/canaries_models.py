@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -22,8 +22,8 @@ from .organism_models import found, recipe_of
 class Trio(NamedTuple):
     """A model, its never-trained twin (None where it was not asked for), and the corpus of its recipe."""
 
-    model: nn.Module
-    twin: nn.Module | None
+    model: Any
+    twin: Any
     corpus: Corpus
 
 

@@ -60,7 +60,8 @@ def models(
             )
             for recipe in recipes
         ]
-        made[int(seed)] = Trio(*(_loaded(folder) for folder in at), Corpus(recipe_of(cards, at[0])))
+        pipeline, twin = (_loaded(folder) for folder in at)
+        made[int(seed)] = Trio(pipeline, twin, Corpus(recipe_of(cards, at[0])))
     return made
 
 

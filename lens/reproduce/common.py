@@ -247,7 +247,8 @@ class Tables:
     """
 
     def __init__(self, folder: Path | None, names: Sequence[str], say: Callable[[str], None] = lambda line: None):
-        self.folder, self.say, self.parts = folder, say, {name: [] for name in names}
+        self.folder, self.say = folder, say
+        self.parts: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
 
     def kept(self, names: tuple[str, ...], part: str, make: Callable[[], Any]) -> list[pd.DataFrame]:
         """A part of some tables: read where it was done before, else made (one table, or one for each name) and

@@ -102,7 +102,9 @@ class _Told:
     """Rows and numbers as they are made."""
 
     def __init__(self, seed: int):
-        self.seed, self.rows, self.numbers = seed, [], {}
+        self.seed = seed
+        self.rows: list[tuple[Any, ...]] = []
+        self.numbers: dict[str, Any] = {}
 
     def row(self, *cells: Any) -> None:
         self.rows.append(cells)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -271,7 +271,7 @@ class Bench:
                 if method == "K-FAC"
                 else (m * matched for m in self.plan.multiples if low <= m * matched <= high)
             ):
-                yield s, lambda s=s: self.edit(method, s)
+                yield s, partial(self.edit, method, s)
 
     def matched(self, make: Callable[[float], Any], kind: str, rise: float = RISE) -> tuple[float, float]:
         """The strength at which the clean loss on the choosing half has risen by `rise` (to within 3 %), and the rise

@@ -148,7 +148,8 @@ def _spectrum(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) ->
     frame = made["activation"]
     bands = list(dict.fromkeys(frame.band))
     top, bottom = (_line(frame, basis="kfac", side="input", band=bands[i]) for i in (0, -2))
-    _put(numbers, "activation_top", top), _put(numbers, "activation_bottom", bottom)
+    _put(numbers, "activation_top", top)
+    _put(numbers, "activation_bottom", bottom)
     rows.append(
         (
             (
@@ -564,7 +565,8 @@ def _apart(
     values = []
     for p in parts.values():
         ds = p["retention"]
-        i, sides = list(map(str, ds.edit.values)).index("K-FAC"), []
+        i = list(map(str, ds.edit.values)).index("K-FAC")
+        sides: list[np.ndarray] = []
         for task, group, sign in ((a, bin_a, 1.0), (b, bin_b, -1.0)):
             at = (ds.task.values == task) & (True if group is None else ds.bin.values == group)
             before, after = (ds[f"right_{w}"].values[..., at] for w in ("before", "after"))
@@ -737,8 +739,8 @@ def _gone(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> Non
         for p in parts.values():
             back = {m: p[f"gone {m}"].strict.sel(on="clean text").values.max(0) for m in ("K-FAC", "BalancedSubnet")}
             values.append(back["BalancedSubnet"].astype(float) - back["K-FAC"])
-        found = pooled(values, of="difference", seed=seed)
-        _put(numbers, "back_bsn_minus_kfac", found)
+        more = pooled(values, of="difference", seed=seed)
+        _put(numbers, "back_bsn_minus_kfac", more)
         rows.append(
             (
                 (
@@ -746,9 +748,9 @@ def _gone(rows: list, numbers: dict, parts: Parts, made: dict, seed: int) -> Non
                     " recited after training on clean text, BSN minus K-FAC, above 0"
                 ),
                 "not tested",
-                text(found, sign=True),
-                _units(found),
-                by_runs([found], found["low"] > 0, found["high"] < 0),
+                text(more, sign=True),
+                _units(more),
+                by_runs([more], more["low"] > 0, more["high"] < 0),
             )
         )
 

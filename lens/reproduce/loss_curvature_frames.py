@@ -299,7 +299,7 @@ def retention(parts: Parts, seed: int) -> pd.DataFrame:
     """
     lines = []
     first = next(iter(parts.values()))["retention"]
-    keys = [(str(t), None) for t in dict.fromkeys(first.task.values)]
+    keys: list[tuple[str, str | None]] = [(str(t), None) for t in dict.fromkeys(first.task.values)]
     keys += [("closed_book", str(b)) for b in dict.fromkeys(first.bin.values[first.task.values == "closed_book"])]
     for i, method in enumerate(map(str, first.edit.values)):
         for task, group in keys:
@@ -309,11 +309,9 @@ def retention(parts: Parts, seed: int) -> pd.DataFrame:
                 at = (ds.task.values == task) & (True if group is None else ds.bin.values == group)
                 chance = float(ds.chance.values[at][0])
                 if ds.right_before.values[at].mean() >= chance + LEAST_ABOVE_CHANCE:
-                    (
-                        before.append(ds.right_before.values[at].astype(float)),
-                        after.append(ds.right_after.values[i, at].astype(float)),
-                        able.append(s),
-                    )
+                    before.append(ds.right_before.values[at].astype(float))
+                    after.append(ds.right_after.values[i, at].astype(float))
+                    able.append(s)
             line = {"method": method, "task": task, "bin": group or "", "chance": chance, "able": able}
             if able:
                 found = pooled(after, before, seed=seed)
@@ -407,11 +405,9 @@ def membership(parts: Parts, seed: int) -> pd.DataFrame:
                     for kind in dict.fromkeys(ds.kind.values[ds.duplicates.values == count]):
                         at = (ds.kind.values == kind) & np.isin(ds.duplicates.values, (0, count))
                         ranks = stats.rankdata(ds.value.values[i, j, at])
-                        (
-                            value.append(ranks / (len(ranks) + 1)),
-                            member.append(ds.duplicates.values[at] > 0),
-                            group.append(np.full(at.sum(), f"{s} {kind}")),
-                        )
+                        value.append(ranks / (len(ranks) + 1))
+                        member.append(ds.duplicates.values[at] > 0)
+                        group.append(np.full(at.sum(), f"{s} {kind}"))
                 found = auc(
                     np.concatenate(value),
                     np.concatenate(member),

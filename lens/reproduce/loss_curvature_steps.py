@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,11 @@ def file_of(name: str, seed: int) -> str:
 def _kept(
     bench: Bench, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds
 ) -> xr.Dataset:
-    return bench.steps.kept(
-        file_of(name, bench.recipe.seed), lambda: (bench.say(f"seed {bench.recipe.seed}: {name}"), make())[1], light
-    )
+    def told() -> xr.Dataset:
+        bench.say(f"seed {bench.recipe.seed}: {name}")
+        return make()
+
+    return bench.steps.kept(file_of(name, bench.recipe.seed), told, light)
 
 
 def _stamped(bench: Bench, ds: xr.Dataset, kind: str, like: xr.Dataset, **call: Any) -> xr.Dataset:
@@ -96,7 +99,7 @@ def choice(bench: Bench) -> xr.Dataset:
             coords={"search": list(SEARCHED), "layers": names},
         )
         best = [
-            min(range(len(names)), key=lambda i, r=row: (r.strict.values[i], -r.lev.values[i]))
+            min(range(len(names)), key=list(zip(row.strict.values, -row.lev.values)).__getitem__)
             for row in (ds.sel(search=s) for s in SEARCHED)
         ]
         ds["chosen"] = ("search", np.array([names[i] for i in best]))
@@ -174,7 +177,7 @@ def matched(bench: Bench) -> xr.Dataset:
     """
 
     def make() -> xr.Dataset:
-        found = {m: bench.matched(lambda s, m=m: bench.edit(m, s), kind_of(m)) for m in bench.plan.methods}
+        found = {m: bench.matched(partial(bench.edit, m), kind_of(m)) for m in bench.plan.methods}
         ds = _tradeoff(bench, {m: bench.edit(m, s) for m, (s, _) in found.items()})
 
         def at(i, start):
@@ -253,11 +256,9 @@ def duplicates(bench: Bench) -> xr.Dataset:
                 with memorization.edited(bench.model, edit) as now:
                     found = memorization.extract(now, of, progress=False)
                     scores = memorization.membership_scores(now, of, reference=bench.twin)
-                (
-                    columns["strict"].append(found.strict.values),
-                    columns["loose"].append(found.loose.values),
-                    columns["value"].append(np.stack(list(scores.values()))),
-                )
+                columns["strict"].append(found.strict.values)
+                columns["loose"].append(found.loose.values)
+                columns["value"].append(np.stack(list(scores.values())))
             parts.append(
                 xr.Dataset(
                     {

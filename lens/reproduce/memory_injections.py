@@ -118,7 +118,8 @@ def run(
     Raises: InjectionError, ResultError: see `lens.injection.sweep`.
     """
     plan = PRESETS[preset] if isinstance(preset, str) else preset
-    items = injection.load_items(data, limit=limit or plan.limit, **({"rank": 1} if data == "own" else {}))
+    own: dict[str, Any] = {"rank": 1} if data == "own" else {}
+    items = injection.load_items(data, limit=limit or plan.limit, **own)
     folder = Path(out) if out is not None else None
     if folder:
         files.make_folder(folder)
@@ -250,7 +251,9 @@ def verdicts(
     ``by_outcome``: whether the items are those whose single-hop prompt the model answers first: that single-hop prompts
         are answered better was put in by the choice then.
     """
-    n, rows, numbers = int(prompts.sizes["item"]), [], {}
+    n = int(prompts.sizes["item"])
+    rows: list[tuple[Any, ...]] = []
+    numbers: dict[str, Any] = {}
 
     def over(values):
         return over_memories(prompts, values, seed)

@@ -78,9 +78,11 @@ def _gaps(
     """
     of = table.set_index("method")
     found = {
-        (m, c): frames.gap(curves, name == "own", m, c) for m in LOCATED for c in CONTROLS if {m, c} <= set(of.index)
+        (m, c): gap
+        for m in LOCATED
+        for c in CONTROLS
+        if {m, c} <= set(of.index) and (gap := frames.gap(curves, name == "own", m, c)) is not None
     }
-    found = {k: v for k, v in found.items() if v is not None}
     for ((method, control), one), p in zip(found.items(), nested_holm(list(found.values())) if found else ()):
         keep(numbers, f"{name}_{method}_{control}", one.interval)
         rows.append(

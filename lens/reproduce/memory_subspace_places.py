@@ -10,6 +10,7 @@ of the held-out pictures, and reported on a set and a half that it was not chose
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def alone(bench: Bench, method: Method, first: int, most: int = 5) -> pd.DataFra
         of = bench.copied("code-many", located)
         if not len(of):
             continue
-        before = bench.kept(("copies before", located), lambda of=of: seen(bench, of))
+        before = bench.kept(("copies before", located), partial(seen, bench, of))
         made = method.make(bench, of.captions, spread(method.doses, most), first)
         if not made:
             continue

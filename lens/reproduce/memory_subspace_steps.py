@@ -159,9 +159,9 @@ def _tables(by_step: list[list[subspace.Mask]]) -> tuple[np.ndarray, np.ndarray]
     for i in range(sets):
         for j in range(i + 1, sets):
             parts.append([[v for v in a.iou_by_layer(b).values()] for a, b in zip(by_step[i], by_step[j])])
-    parts = np.array(parts)
+    every = np.array(parts)
     with np.errstate(invalid="ignore"):
-        return squareform(np.nan_to_num(np.nanmean(parts, (1, 2)))), parts
+        return squareform(np.nan_to_num(np.nanmean(every, (1, 2)))), every
 
 
 def _compared(by_step: list[list[subspace.Mask]], first: np.ndarray, about: Mapping[str, Any]) -> list[dict[str, Any]]:

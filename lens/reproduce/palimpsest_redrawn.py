@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,10 @@ def kind_of(name: str, p: PValue) -> str:
 # -- the conditions ----------------------------------------------------------------------------------------------------
 
 
+def _normal(count: int, r: np.random.Generator) -> np.ndarray:
+    return r.normal(size=count)
+
+
 def all_conditions(difference: np.ndarray, resamples: int, seed: int) -> list[Condition]:
     """The conditions of level 1. `difference`: [rows], a real score, such as one micro-model's NLL minus another's; at
     least 400 rows are wanted.
@@ -191,10 +196,7 @@ def all_conditions(difference: np.ndarray, resamples: int, seed: int) -> list[Co
             _stopped(difference[:128]),
             wraps=True,
         ),
-        *(
-            Condition(f"normal shuffles, m = {m}", lambda r, m=m: r.normal(size=m + 1), _retrained, wraps=True)
-            for m in (2, 9, 19)
-        ),
+        *(Condition(f"normal shuffles, m = {m}", partial(_normal, m + 1), _retrained, wraps=True) for m in (2, 9, 19)),
         Condition(
             "partition as a user calls it: n-gram counts of 100 documents",
             _order(100),

@@ -8,7 +8,7 @@ that checked it (Kowalczuk et al. 2025, Finding DoRI; Chang et al. 2024). Interv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -284,7 +284,7 @@ def _places(rows: list, numbers: dict, table: pd.DataFrame) -> None:
     text = "; ".join(f"{r.title} {r.recall:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in at.itertuples())
     rivals = [m for m in seeds.index if m not in ("magnitude", "hard_concrete")]
     apart = [frames.recall_gap(table, "hard_concrete", m) for m in rivals] if "hard_concrete" in seeds else []
-    adjusted = nested_holm(apart) if apart else []
+    adjusted: Sequence[float] = nested_holm(apart) if apart else []
     one = len(learned.seeds) < 2
     n = f"{int(at.injections.max())} injections in {len(learned.seeds)} seeds, {int(at.n.max())} neurons"
     first = all(d.interval.estimate > 0 and p <= 0.05 for d, p in zip(apart, adjusted))

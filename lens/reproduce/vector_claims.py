@@ -88,7 +88,8 @@ def verdicts(
     """
     tasks, seeds = list(dict.fromkeys(t for _, t in parts)), len({s for s, _ in parts})
     answers, report = frames.answers(parts), frames.report(parts, depth)
-    rows, numbers = [], {"tasks": tasks, "seeds": seeds}
+    rows: list[tuple[Any, ...]] = []
+    numbers: dict[str, Any] = {"tasks": tasks, "seeds": seeds}
     over = over_tasks
 
     def n_of(of):

@@ -745,8 +745,8 @@ def need_tasks(found: Mapping[str, float], usable: float) -> list[str]:
     if not names:
         raise VectorError(
             f"tasks: none is answered in {100 * usable:.0f} % of the cases after demonstrations (best:"
-            f" {max(found, key=found.get)}, {100 * max(found.values()):.0f} %); give other tasks with data=, or a model"
-            " that knows these."
+            f" {max(found, key=lambda t: found[t])}, {100 * max(found.values()):.0f} %); give other tasks with data=,"
+            " or a model that knows these."
         )
     return names
 

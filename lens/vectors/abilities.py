@@ -101,7 +101,8 @@ CHOICES = 160
 
 
 def _split(text: str, between: str = " ") -> Pairs:
-    return [tuple(part.strip() for part in entry.strip().split(between, 1)) for entry in text.split(";")]
+    halves = (entry.strip().split(between, 1) for entry in text.split(";"))
+    return [(x.strip(), y.strip()) for x, y in halves]
 
 
 def past(verb: str) -> str:

@@ -167,7 +167,7 @@ def portability(
         raise VectorError(unfit("vector", vector, "a Vector, LayerVectors, or a dictionary of them by name, not empty"))
     if isinstance(vector, (Vector, LayerVectors)):
         vector = {vector.name: vector, "random": random_like(vector, seed)}
-    parts = []
+    parts: list[xr.Dataset] = []
     for template in chosen:
         if parts and says_stop(stop):
             break

@@ -187,7 +187,9 @@ def evaluate(
             values.value.reshape(items, kinds, *shape, -1).transpose(0, 1, 4, 2, 3, 5),
             values.base.reshape(items, kinds, -1),
         )
-        of = {name: (_AXES, v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(scores).items()}
+        of: dict[str, Any] = {
+            name: (_AXES, v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(scores).items()
+        }
         of |= {
             f"base_{name}": (("item", "condition"), v.astype(np.float32), {"units": _UNITS[name]})
             for name, v in _named(base).items()
@@ -255,7 +257,7 @@ def _vectors(vectors: Any, decoder: Model, distributed: bool, seed: int) -> dict
                 f"distributed=True: vector {name!r} has no parts by head; use one from extract (sums of vectors with"
                 " other heads lose them)."
             )
-        if distributed and any(l >= decoder.n_layers for l, _ in v.heads):
+        if distributed and isinstance(v, Vector) and any(l >= decoder.n_layers for l, _ in v.heads):
             raise VectorError(
                 f"distributed=True: vector {name!r} has a head at layer {max(l for l, _ in v.heads)}, this model has"
                 f" layers 0 to {decoder.n_layers - 1}."
@@ -326,7 +328,7 @@ def _places(prompt: TaskPrompt, position: str) -> tuple[int, ...]:
 
 
 def _edits(vector: Vector | LayerVectors, layer: int, at: tuple[int, ...], strength: float) -> tuple[Edit, ...]:
-    if layer != OWN_LAYERS:
+    if layer != OWN_LAYERS or not isinstance(vector, Vector) or vector.parts is None:
         return (Edit(Site("resid_post", layer=layer, position=at), "add", vector, scale=strength),)
     by_layer: dict[int, torch.Tensor] = {}
     for (l, _), part in zip(vector.heads, vector.parts):

@@ -53,12 +53,12 @@ def prompt_ids(
         return ids.long()
     if not prompt.strip():
         raise VectorError(unfit(name, prompt, "text that is more than spaces"))
-    first, ids = start_token(model, Model.of(model), start), tokenize(tokenizer, prompt)
+    first, read = start_token(model, Model.of(model), start), tokenize(tokenizer, prompt)
     try:
-        require_known(tokenizer, prompt, ids, name)
+        require_known(tokenizer, prompt, read, name)
     except PromptError as error:
         raise VectorError(str(error)) from None
-    return torch.tensor(([] if first is None else [first]) + ids)
+    return torch.tensor(([] if first is None else [first]) + read)
 
 
 def factors(schedule: Any, steps: int) -> Callable[[int], float]:

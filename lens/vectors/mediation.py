@@ -51,9 +51,13 @@ def first_logprob(decoder: Model, resid: Sequence[Tensor], encoded: Any, clean: 
     """
     x, target, linear = resid[0][:, 0], encoded.answer_ids[0], decoder.linear_head()
     own = linear is not None
-    whole = None if own else decoder.unembed(x)
-    x = linear[0](x) if own else x
-    weight, bias = (linear[1].weight, linear[1].bias) if own else (None, None)
+    whole: Any = None
+    weight: Any = None
+    bias: Any = None
+    if linear is None:
+        whole = decoder.unembed(x)
+    else:
+        x, weight, bias = linear[0](x), linear[1].weight, linear[1].bias
     size = max(256, _LOGIT_BYTES // (4 * max(1, len(x))))
     highest = torch.full((len(x),), float("-inf"), dtype=torch.float32, device=x.device)
     total, wanted = torch.zeros_like(highest), torch.zeros_like(highest)

@@ -59,7 +59,7 @@ def contrast(
         for name, texts in (("positive", positive), ("negative", negative))
     ]
     vectors = sets[0].mean(0) - sets[1].mean(0)
-    reliability = _reliability(*sets, splits, seed)
+    reliability = _reliability(sets[0], sets[1], splits, seed)
     about = {
         "positive": len(sets[0]),
         "negative": len(sets[1]),

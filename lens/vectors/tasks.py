@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -43,7 +43,10 @@ class Task:
     """
 
     name: Name
-    pairs: Iterable[Any]
+    if TYPE_CHECKING:
+        pairs: Sequence[Any]  # once made
+    else:
+        pairs: Iterable[Any]
     instruction: Name | None = None
     texts: str | Sequence[str] = ()
     train: tuple[int, ...] = ()
@@ -162,7 +165,8 @@ def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
-    made, seen = [], {}
+    made: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
     for number, pair in enumerate(pairs):
         if not is_sequence(pair) or len(pair) != 2:
             raise VectorError(f"task {name!r}: pairs[{number}] is {shown(pair)}; expected (input, output).")

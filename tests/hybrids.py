@@ -42,7 +42,9 @@ class Where:
             its stream goes on.
         mixers: by layer, the modules that are added before the MLP, in the order in which they run, and the factor of
             each. attn: by layer, which of them is at ``attn_out``.
-        mlp: the module that is added last, and its factor. down: its last projection.
+        mlp: the module that is added last. down: its last projection.
+        d_head: width of a head. gated: whether the projection to queries also makes a gate, behind each head's query.
+        with_heads: layers with attention heads.
     """
 
     blocks: str
@@ -52,11 +54,23 @@ class Where:
     mlp: str
     down: str | None = None
     start: Mapping[int, str] = field(default_factory=dict)
+    d_head: int = 8
+    gated: bool = False
+    with_heads: tuple[int, ...] = tuple(range(N_LAYERS))
 
 
 _LINEAR = ("linear_attn", "self_attn")
 WHERE = {
-    "qwen3_next": Where("model.layers", "model.norm", lambda l: {_LINEAR[l % 2]: 1.0}, lambda l: _LINEAR[l % 2], "mlp"),
+    "qwen3_next": Where(
+        "model.layers",
+        "model.norm",
+        lambda l: {_LINEAR[l % 2]: 1.0},
+        lambda l: _LINEAR[l % 2],
+        "mlp",
+        d_head=16,
+        gated=True,
+        with_heads=(1, 3),
+    ),
     "falcon_h1": Where(
         "model.layers",
         "model.final_layernorm",
@@ -202,6 +216,17 @@ MAKERS = {
 # -- plain hooks -------------------------------------------------------------------------------------------------------
 
 
+def by_head(change: Change, d_head: int, gated: bool = False) -> Change:
+    """A change of ``[batch, position, head, d_head]`` as one of what a projection reads or makes."""
+
+    def flat(x: Tensor) -> Tensor:
+        new = x.unflatten(-1, (-1, 2 * d_head if gated else d_head)).clone()
+        new[..., :d_head] = change(new[..., :d_head].clone())
+        return new.flatten(-2)
+
+    return flat
+
+
 def _batched(change: Change) -> Change:
     """A change for modules that see tokens without a batch's axis as well."""
     return lambda x: change(x) if x.ndim != 2 else change(x[None])[0]
@@ -244,6 +269,11 @@ def put(kind: str, model: Any, site: str, layer: int, change: Change) -> list[An
         return [out_of(block.get_submodule(where.attn(layer)), change, mixers[where.attn(layer)])]
     if site == "mlp_out":
         return [out_of(block.get_submodule(where.mlp), change)]
+    if site == "z":
+        return [into(block.get_submodule("self_attn.o_proj"), by_head(change, where.d_head))]
+    if site in ("q", "k", "v"):
+        seen = by_head(change, where.d_head, gated=where.gated and site == "q")
+        return [out_of(block.get_submodule(f"self_attn.{site}_proj"), seen)]
     if site == "neuron":
         return [into(block.get_submodule(where.down), change)]
     if site.startswith("mixer:"):

@@ -85,6 +85,8 @@ class Anatomy:
         self.n_layers, self.d_vocab = len(self.layers), self.config.vocab_size
         self.points: dict[nn.Module, nn.Module] = {}
         self._places: dict[tuple[str, int], Place] = {}
+        #: layers whose heads' outputs are multiplied by a gate before the output projection reads them
+        self.gated: set[int] = set()
         #: by layer, what it adds to the stream, where that was found
         self.ends: dict[int, Ends] = {}
         self._parallel: dict[int, bool] = {}

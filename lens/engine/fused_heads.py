@@ -1,4 +1,5 @@
-"""Queries, keys and values that one projection makes: how its output is laid out, told by arithmetic.
+"""Queries, keys and values that one projection makes, or queries and a gate: how its output is laid out, told by
+arithmetic.
 
 The first token of a causal model sees nothing but itself: what its heads read there are its own values. The layout
 whose values are that is the model's.
@@ -65,6 +66,28 @@ class _Queries:
 
     def write(self, x: Tensor, new: Tensor) -> None:
         self._grouped(x).copy_(new.unflatten(-2, (self.kv, self.per)))
+
+
+def gated(
+    q: Float[Tensor, "1 n width2"], v: Float[Tensor, "1 n width1"], z: Float[Tensor, "1 n width"], d_head: int
+) -> View | None:
+    """The queries' part of a projection that also makes a gate on what heads read (Qwen3-Next), or None: told by the
+    first token, whose heads read their own values times the gate.
+
+    Args:
+        q, v: what the projections of queries and of values returned. z: what the output projection read.
+    """
+    heads = z.shape[-1] // d_head
+    read = z[0, 0].unflatten(-1, (heads, d_head)).double()
+    own = v[0, 0].unflatten(-1, (-1, d_head)).double()
+    own = own.repeat_interleave(heads // len(own), 0)
+    near = {torch.float32: 1e-5, torch.float64: 1e-9}.get(z.dtype, 2e-2) * float(read.abs().max())
+    for sizes, axis in (((heads, 2, d_head), -2), ((2, heads, d_head), -3)):
+        for part in (0, 1):
+            gate = q[0, 0].unflatten(-1, sizes).select(axis, 1 - part).double().sigmoid()
+            if float((own * gate - read).abs().max()) <= near:
+                return lambda x, sizes=sizes, axis=axis, part=part: x.unflatten(-1, sizes).select(axis, part)
+    return None
 
 
 def fused(

@@ -22,8 +22,8 @@ class LastToken(Protocol):
     """Rows of one token that all continue the prompt's other tokens."""
 
     def whole(self, rows: int, tap: Tap) -> Float[Tensor, "rows width"]:
-        """What so many rows end in, from the first layer on; ``tap`` is called at ``z``, ``attn_out`` and ``mlp_out``
-        of every layer and returns what to go on with.
+        """What so many rows end in, from the first layer on; ``tap`` is called at ``z``, ``attn_out``, ``mixer`` (what
+        is added beside attention) and ``mlp_out`` of every layer that has them, and returns what to go on with.
         """
         ...
 
@@ -89,7 +89,7 @@ class _Own:
     def whole(self, rows: int, tap: Tap) -> Tensor:
         changes = {}
         for l in range(self.model.n_layers):
-            for site in ("z", "attn_out", "mlp_out"):
+            for site in ("z", "attn_out", "mixer", "mlp_out"):
                 if self.model.has(site, l):
                     changes[site, l] = self._at_last(l, site, tap)
         return forward_with(self.model, self.ids, changes, rows)[:, -1]

@@ -203,15 +203,28 @@ class FoundBlock:
         return self.scale if self.post_attn is None else 1.0
 
     def value_weight(self) -> Float[Tensor, "n_kv_heads*d_head d_model"]:
-        """The rows of the value projection, key/value head by key/value head, as they are applied now."""
-        place = self._place("v")
+        """The rows of the value projection, key/value head by key/value head, as they are applied now.
+
+        Raises: LayerError: heads whose outputs are gated by the query's token.
+        """
+        place = self._ungated()
         weight = linear_map(place.module, "values")[0]
         return rearrange(place.view(weight.T), "d_model n_kv_heads d_head -> (n_kv_heads d_head) d_model")
 
     def values(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_kv_heads d_head"]:
-        """The values of normed rows of the stream."""
-        place = self._place("v")
+        """The values of normed rows of the stream. Raises: as ``value_weight``."""
+        place = self._ungated()
         return place.view(place.module(x[None]))[0]
+
+    def _ungated(self) -> Place:
+        place = self._place("v")
+        if self.layer in self.anatomy.gated:
+            raise LayerError(
+                f"layer {self.layer} of model type {self.anatomy.model_type!r}: its heads' outputs are multiplied by a"
+                " gate that the query's token sets, so that what a head writes does not follow from what it reads"
+                " alone; read it from a text instead (head_vocabulary(text=...), direct_logit_attribution)."
+            )
+        return place
 
     def out(self, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n d_model"]:
         """What heads' outputs add to the stream, after a post-norm where there is one."""

@@ -14,7 +14,7 @@ from .changes import temporary
 from .ends import Ends, candidates, confirmed
 from .ends import Seen as Through
 from .errors import UnsupportedModel
-from .fused_heads import fused
+from .fused_heads import fused, gated
 from .patterns import acting, attention_inside
 from .places import Place, alone, hook, takes_tokens
 from .points import outward
@@ -299,13 +299,18 @@ class Probe:
         if (
             len(out) == 3
             and all(t is not None and t.ndim == 3 and t.shape[-1] % a.d_head == 0 for t in out.values())
-            and out["q"].shape[-1] == z.shape[-1]
+            and out["q"].shape[-1] in (z.shape[-1], 2 * z.shape[-1])
             and out["k"].shape == out["v"].shape
             and z.shape[-1] % out["k"].shape[-1] == 0
         ):
             a.n_kv_heads = out["k"].shape[-1] // a.d_head
+            views = dict.fromkeys("qkv", split)
+            if out["q"].shape[-1] != z.shape[-1]:
+                a.gated.add(l)
+                views["q"] = gated(out["q"], out["v"], z, a.d_head)
             for s, m in p["projections"].items():
-                put(s, Place(m, "out", split))
+                if views[s] is not None:
+                    put(s, Place(m, "out", views[s]))
         elif p["attn"] is not None and (
             found := fused(unwrapped(p["attn"]), heads, a.d_head, self._went, z, _clip(a.config))
         ):

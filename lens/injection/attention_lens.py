@@ -43,7 +43,7 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..measure import statistics
-from ..measure.reading import norm_scale, selected, start_token, through_norm
+from ..measure.reading import layers_with, norm_scale, start_token, through_norm
 from ..measure.readout import before_post_norm, int_only
 from ..models import same_weights, weight_hash
 from ..models.hash import same_record
@@ -149,7 +149,7 @@ def collect(
     ids = [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer, t), dtype=torch.long) for t in labels]
     if empty := [t for t, i in zip(labels, ids) if len(i) == 0]:
         raise InjectionError(f"texts holds {empty[0]!r}, which has no token; leave it out.")
-    chosen = selected(layers, decoder.n_layers, "layer")
+    chosen = layers_with(decoder, layers)
     z, final = {l: [] for l in chosen}, []
     with tqdm(total=len(ids), desc="texts", delay=2.0, leave=False, disable=hidden(progress)) as bar:
         first = 0

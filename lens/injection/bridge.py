@@ -26,7 +26,7 @@ from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweep import Sweep
 from ..measure.effects import UNITS, clusters, tested
-from ..measure.reading import kv_heads, norm_scale, selected, through_norm
+from ..measure.reading import kv_heads, layers_with, norm_scale, through_norm
 from ..measure.readout import before_post_norm
 from ..progress import hidden
 from ..results import dataset as results
@@ -68,7 +68,7 @@ def bridge_reading(
 
     Args:
         items: items, or the name of a data set.
-        layers: which; None for all.
+        layers: which; None for all, of a hybrid's layers for those with attention heads.
         start: the start token of both prompts; see `encode_items`.
         k: a head that has a token of the entity among its ``k`` first ones reads it (``hit``).
         full: False leaves out ``rank``, ``hit`` and ``kl``, which take the whole vocabulary and nearly all the time.
@@ -93,7 +93,8 @@ def bridge_reading(
     """
     decoder = Model.of(model)
     blocks = decoder.attention_parts()
-    weights = {layer: blocks[layer].output_weight for layer in selected(layers, decoder.n_layers, "layer")}
+    decoder.require_sum()
+    weights = {layer: blocks[layer].output_weight for layer in layers_with(decoder, layers)}
     return read_heads(
         model,
         items,
@@ -335,7 +336,7 @@ def from_explicit(
 
     Args:
         site: ``attn_out``, ``mlp_out``, ``resid_pre``, ``resid_post`` (per layer) or ``z`` (per layer and head).
-        layers: which; None for all. ``control``: False leaves it out, which halves the time.
+        layers: which; None for all that have the site. ``control``: False leaves it out, which halves the time.
         stop: asked between layers; True ends with a partial result (NaN where nothing was computed).
 
     Returns: over (item, layer[, head]), in nats: ``effect`` and ``effect_other`` (value - unedited multi-hop prompt),
@@ -349,7 +350,7 @@ def from_explicit(
     decoder, items = Model.of(model), as_items(items)
     encoded, layers = (
         encode_items(model, items, start=start),
-        different_layers(selected(layers, decoder.n_layers, "layer"), decoder),
+        different_layers(layers_with(decoder, layers, site), decoder),
     )
     others = partners(items, seed) if control else [None] * len(items)
     keep = (site,) if site in ("z", "mlp_out") else ()

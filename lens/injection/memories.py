@@ -72,7 +72,7 @@ def encode(
     """Encodes a memory for injection.
 
     Args:
-        model: a TransformerBridge or Hugging Face causal model whose blocks are written out.
+        model: a TransformerBridge or Hugging Face causal model.
         memory: the entity's name. It is tokenised as it stands: no start token and no leading space are added.
         encoder: ``unembed``: the sum of the unembedding's columns of the distinct tokens, with the final norm's weight
             folded in and the vocabulary's mean (for a LayerNorm also the model dimension's) taken off, as published;
@@ -81,6 +81,7 @@ def encode(
             only, through their own W_O.
         heads: for ``head``: which. For the others: keep of the vector what these heads' W_O can write (the projection
             on the span of their rows); None keeps it whole, and then it makes no difference at which head it is added.
+            In a hybrid's layers without attention heads nothing is left of it: the vector is 0 there.
         start: for ``activation`` and ``head``: "auto", "bos", one token, or None; see `encode_items`.
 
     Raises:
@@ -232,8 +233,11 @@ def _read(decoder: Model, ids: Sequence[Tensor], heads: tuple[int, ...] | None) 
     last = runs.offset + torch.tensor(runs.lengths, device=decoder.device) - 1
     if heads is None:
         return list(torch.stack([runs.get("attn_out", l)[last] for l in range(decoder.n_layers)], 1))
-    out = []
+    out, there = [], set(decoder.attention_layers)
     for layer, block in enumerate(decoder.attention_parts()):
+        if layer not in there:
+            out.append(runs.resid[layer].new_zeros(len(ids), decoder.d_model))
+            continue
         z = runs.get("z", layer)[last]
         alone = torch.zeros_like(z)
         alone[:, list(heads)] = z[:, list(heads)]
@@ -244,8 +248,11 @@ def _read(decoder: Model, ids: Sequence[Tensor], heads: tuple[int, ...] | None) 
 
 def _writable(decoder: Model, vectors: Tensor, heads: tuple[int, ...]) -> Tensor:
     """The projection of each layer's vector on the span of what the heads can write."""
-    out = []
-    for block, v in zip(decoder.attention_parts(), vectors):
+    out, there = [], set(decoder.attention_layers)
+    for layer, (block, v) in enumerate(zip(decoder.attention_parts(), vectors, strict=True)):
+        if layer not in there:
+            out.append(torch.zeros_like(v, dtype=torch.float32))
+            continue
         rows = block.output_weight()[list(heads)].flatten(0, 1).float()
         basis = torch.linalg.qr(rows.T).Q
         out.append(basis @ (basis.T @ v.float()))

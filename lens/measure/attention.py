@@ -23,6 +23,7 @@ from .reading import (
     back_through_norm,
     count,
     kv_heads,
+    layers_with,
     norm_scale,
     one_token,
     ordinary_tokens,
@@ -54,7 +55,7 @@ def attention(
 
     Args:
         prompt: text or a pair.
-        layers, heads: ints, slices or lists; None for all.
+        layers, heads: ints, slices or lists; None for all, of a hybrid's layers for those with attention.
         which: ``clean`` or ``corrupted``: the prompt of a pair that is run.
 
     Returns: ``pattern`` over ``layer, head, query, key``, float32; every row sums to 1 and keys after the query are 0.
@@ -65,7 +66,7 @@ def attention(
     """
     decoder = Model.of(model)
     reading = read_prompt(model, prompt, which)
-    at_layer, at_head = selected(layers, decoder.n_layers, "layer"), selected(heads, decoder.n_heads, "head")
+    at_layer, at_head = layers_with(decoder, layers, "pattern"), selected(heads, decoder.n_heads, "head")
     runs = Runs.record(decoder, [reading.ids], ("pattern",))
     pattern = np.stack([runs.get("pattern", l)[0, at_head].float().cpu().numpy() for l in at_layer])
     n, tokens = len(reading), np.array(reading.tokens, dtype=str)
@@ -123,7 +124,7 @@ def induction_scores(
 
     Returns: over ``score, layer, head``: ``mean``, ``low``, ``high``, ``interval_kind``; ``samples`` over ``score,
         sequence, layer, head``; ``chance``, what uniform attention would score; ``n``. Coordinates ``kv_head``, and
-        ``token_id``: the sequences.
+        ``token_id``: the sequences. NaN in layers of a hybrid that have no attention.
 
     Raises:
         ReadoutError: too short, too few sequences, fewer than ``length`` distinct tokens to draw from.
@@ -151,9 +152,9 @@ def induction_scores(
         torch.tensor([*([] if first is None else [first]), *half, *half])
         for half in (draw.choice(pool, length, replace=False) for _ in range(sequences))
     ]
-    samples = np.zeros((len(SCORES), sequences, decoder.n_layers, decoder.n_heads), np.float32)
+    samples = np.full((len(SCORES), sequences, decoder.n_layers, decoder.n_heads), np.nan, np.float32)
     for batch, runs in recorded(decoder, ids, ("pattern",), "induction scores"):
-        for l in range(decoder.n_layers):
+        for l in layers_with(decoder, None, "pattern"):
             samples[:, batch, l] = pattern_scores(runs.get("pattern", l), length).cpu().numpy()
     interval = bootstrap(samples, axis=1, level=level, seed=seed, values="number")
     dims, heads = ("score", "layer", "head"), np.arange(decoder.n_heads)
@@ -211,7 +212,7 @@ def copying_scores(
     output, final norm and unembedding. Costs a product with ``W_U`` for every head and token: choose ``layers``.
 
     Args:
-        layers: ints, slices or lists; None for all.
+        layers: ints, slices or lists; None for all, of a hybrid's layers for those with attention heads.
         tokens: for ``top_k``: ids, or texts of one token; by default ``samples`` random ones, special tokens left out.
         k: for ``top_k``: how many of the top (and of the bottom) count as a hit.
         start: for ``top_k``: as in ``induction_scores``.
@@ -229,7 +230,7 @@ def copying_scores(
     decoder = Model.of(model)
     if method not in ("eigenvalue", "top_k"):
         raise ReadoutError(f"method={method!r} is not known; expected 'eigenvalue' or 'top_k'.")
-    at_layer, heads = selected(layers, decoder.n_layers, "layer"), np.arange(decoder.n_heads)
+    at_layer, heads = layers_with(decoder, layers), np.arange(decoder.n_heads)
     dims, call = ("layer", "head"), dict(method=method, layers=layers)
     if method == "eigenvalue":
         if tokens is not None:

@@ -420,6 +420,19 @@ def selected(spec: Any, size: int, argument: str) -> list[int]:
     return found
 
 
+def layers_with(decoder: Model, layers: Any, site: str = "z") -> list[int]:
+    """Layers that have a site: those named, or, of None, all that have it (of a hybrid some have no attention heads).
+
+    Raises: SiteError: one that is named has not, or none has; as `selected`.
+    """
+    found = selected(layers, decoder.n_layers, "layer")
+    if layers is None:
+        found = [l for l in found if decoder.has(site, l)] or found
+    for layer in found:
+        decoder.require(site, layer)
+    return found
+
+
 def count(value: Any, argument: str, least: int = 1) -> int:
     """A whole number of at least ``least``, or ReadoutError."""
     return Whole(least).of(value, argument, ReadoutError)

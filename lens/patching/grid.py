@@ -112,8 +112,8 @@ class Grid:
         if not isinstance(window, int) or window < 1:
             raise PatchError(f"window={window!r} is not a number of layers; expected an integer of 1 or more.")
         axis = indices(layers, decoder.n_layers, "layer") if site != "embed" else [0]
-        if layers is None and site in EXPERTS:
-            # some layers of a mixture may be dense
+        if layers is None and (site in EXPERTS or site in HEADED):
+            # some layers of a mixture may be dense, and some of a hybrid without attention heads
             axis = [layer for layer in axis if decoder.has(site, layer)] or axis
         if site == "embed":
             indices(layers, 1, "layer")

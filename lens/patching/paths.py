@@ -59,10 +59,11 @@ def path_patch(
         through_mlps: let MLPs between sender and receiver respond (as in the source); False keeps only the direct path.
 
     Returns: a result over ``[prompt,] layer, head`` of the senders, as ``lens.patch``; NaN for heads that are not
-        senders.
+        senders. Layers of a hybrid that have no attention heads are not on its axis; what they add is held still too.
 
     Raises:
-        PatchError: a receiver of another kind, or senders that cannot reach it.
+        PatchError: a receiver of another kind, or senders that cannot reach it. SiteError: a sender in a layer without
+            attention heads.
 
     Source: Wang et al. 2023, "Interpretability in the Wild", section 3.1 and appendix B; Goldowsky-Dill et al. 2023.
 
@@ -78,7 +79,7 @@ def path_patch(
     if not decoder.n_heads:
         decoder.attention_parts()  # says that there are none
     if senders is None:
-        senders = [(l, h) for l in range(reach) for h in range(decoder.n_heads)]
+        senders = [(l, h) for l in decoder.attention_layers if l < reach for h in range(decoder.n_heads)]
     for l, h in senders:
         indices(l, decoder.n_layers, "senders: layer"), indices(h, decoder.n_heads, "senders: head")
         if l % decoder.n_layers >= reach:
@@ -87,13 +88,16 @@ def path_patch(
             )
     senders = [(l % decoder.n_layers, h % decoder.n_heads) for l, h in senders]
     if not senders:
-        raise PatchError(f"receiver={receiver!r} is in the first layer; no head can send to it.")
+        raise PatchError(f"receiver={receiver!r} lies before all attention heads; no head can send to it.")
+    for l, _ in senders:
+        decoder.require("z", l)
     for e in encoded:
         measure.sequences(e)
         indices(receiver.position, len(e.clean_ids), "position")
     if receiver.name in ("q", "k", "v"):
         indices(receiver.head, decoder.heads(receiver.name), "head")
-    grid = Grid.make(decoder, encoded, "z", ("layer", "head"), range(max(l for l, _ in senders) + 1))
+    axis = [l for l in decoder.attention_layers if l <= max(l for l, _ in senders)]
+    grid = Grid.make(decoder, encoded, "z", ("layer", "head"), axis)
     lengths = [len(e.clean_ids) for e in encoded]
     ids = [
         (e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded
@@ -110,6 +114,7 @@ def path_patch(
         receiver,
         layer,
         senders,
+        axis,
         () if through_mlps else ("mlp",),
         direction == "noise",
     )
@@ -160,6 +165,7 @@ class _Job:
     receiver: Site
     layer: int
     senders: Sequence[tuple[int, int]]
+    axis: list[int]
     freeze: Sequence[str]
     clean_is_base: bool
 
@@ -187,7 +193,7 @@ class _Job:
             )
             found = score([torch.stack(e[k]) for e in ends]).cpu().numpy()
             for (l, h), v in zip(self.senders, found):
-                values.value[i, l, h] = v
+                values.value[i, self.axis.index(l), h] = v
 
     def _received(self, batch, base: Runs, source: Runs, reads) -> list[list[torch.Tensor]]:
         """Per prompt and sender, the final residual stream at the reads."""

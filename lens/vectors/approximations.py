@@ -98,9 +98,9 @@ class _LastToken:
         self.at = runs.starts[prompt] + runs.lengths[prompt] - 1
         self.final = runs.final[self.at]
         self.rows = last_token(runs, prompt)
-        self.z: Float[Tensor, "layer head d_head"] = torch.stack(
-            [runs.get("z", l)[self.at] for l in range(decoder.n_layers)]
-        )
+        #: layers with attention heads, and their outputs
+        self.layers = decoder.attention_layers
+        self.z: Float[Tensor, "layer head d_head"] = torch.stack([runs.get("z", l)[self.at] for l in self.layers])
 
     def _score(self, resid: Float[Tensor, "rows d_model"]) -> Float[Tensor, " rows"]:
         """Log-probability of the answer's first token."""
@@ -116,14 +116,18 @@ class _LastToken:
         return (score.exp() if self.metric == "prob" else score).sum()
 
     def estimate(self, means: Tensor, method: str, steps: int) -> Float[Tensor, "layer head"]:
+        """The estimate of every head; NaN in layers without."""
         require_autograd(VectorError, f"method={method!r}")
+        out = means.new_full((self.decoder.n_layers, self.decoder.n_heads), torch.nan)
+        out[self.layers] = self._estimate(means[self.layers], method, steps)
+        return out
+
+    def _estimate(self, means: Tensor, method: str, steps: int) -> Float[Tensor, "layer head"]:
         with torch.enable_grad():
             if method == "ig":
                 at_once = max(1, _LOGITS // (steps * self.decoder.d_vocab))
-                parts = [
-                    self._along(range(a, min(a + at_once, self.decoder.n_layers)), means, steps)
-                    for a in range(0, self.decoder.n_layers, at_once)
-                ]
+                every = range(len(self.layers))
+                parts = [self._along(every[a : a + at_once], means, steps) for a in every[::at_once]]
                 return ((means - self.z) * torch.cat(parts)).sum(-1)
             if method == "atp":
                 return ((means - self.z) * self._gradients(1)[:, 0]).sum(-1)
@@ -143,7 +147,7 @@ class _LastToken:
             if site == "z":
                 t = t.clone() if t.requires_grad else t.detach().clone().requires_grad_()
                 seen.append(t)
-            elif drop and site in ("attn_out", "mlp_out") and t.requires_grad:
+            elif drop and site in ("attn_out", "mixer", "mlp_out") and t.requires_grad:
                 flows = torch.ones(rows, 1, dtype=torch.bool, device=t.device)
                 flows[layer] = False
                 t = torch.where(flows, t, t.detach())
@@ -154,10 +158,11 @@ class _LastToken:
         return torch.stack([torch.zeros_like(t) if g is None else g for g, t in zip(grads, seen)])
 
     def _along(self, layers: range, means: Tensor, steps: int) -> Float[Tensor, "layer head d_head"]:
-        """For each of these layers, the mean gradient at its z over the midpoints of ``steps`` parts of the way to the
-        mean.
+        """For each of these (numbers among the layers with heads), the mean gradient at its z over the midpoints of
+        ``steps`` parts of the way to the mean.
         """
         share = (torch.arange(steps, device=means.device, dtype=means.dtype) + 0.5)[:, None, None] / steps
-        moved = {l: (self.z[l] + share * (means[l] - self.z[l])).detach().requires_grad_() for l in layers}
+        way = {self.layers[i]: self.z[i] + share * (means[i] - self.z[i]) for i in layers}
+        moved = {l: x.detach().requires_grad_() for l, x in way.items()}
         resid = self.rows.joining(moved)
         return torch.stack(torch.autograd.grad(self._finish(resid), list(moved.values()))).mean(1)

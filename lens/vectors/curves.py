@@ -63,7 +63,8 @@ def head_count_curve(
     from .heads import top_heads
 
     task, decoder = as_task(task), Model.of(model)
-    total = decoder.n_layers * decoder.n_heads
+    every = [(l, h) for l in decoder.attention_layers for h in range(decoder.n_heads)]
+    total = len(every)
     counts = [counts] if isinstance(counts, int) else [int(c) for c in counts]
     if not counts or len(set(counts)) < len(counts) or max(counts) > total:
         raise VectorError(f"counts={shown(counts)}: expected different numbers of heads, each from 1 to {total}.")
@@ -83,7 +84,7 @@ def head_count_curve(
     order = np.random.default_rng(seed).permutation(total)[: max(counts)]
     ranked = {
         "top": list(top_heads(effects, max(counts))),
-        "random": [(int(i) // decoder.n_heads, int(i) % decoder.n_heads) for i in order],
+        "random": [every[i] for i in order],
     }
     vectors, hashed = {}, weight_hash(model)
     for choice, heads in ranked.items():

@@ -122,7 +122,7 @@ def universal(
             return above.get(name, False) if isinstance(above, Mapping) else above
 
         def takes(name):
-            return limit(name) if isinstance(limit(name), (bool, np.bool_)) else means[name].max() >= limit(name)
+            return limit(name) if isinstance(limit(name), (bool, np.bool_)) else np.nanmax(means[name]) >= limit(name)
 
         means = {name: mean for name, mean in means.items() if takes(name)}
         if not means:
@@ -209,8 +209,10 @@ def _effects(ds: xr.Dataset, name: str = "effects") -> np.ndarray:
 
 
 def _mean(ds: xr.Dataset) -> np.ndarray:
+    """Effects ``[layer, head]`` over the prompts that have all heads; NaN in layers that have no heads."""
     x = _effects(ds)
-    whole = np.isfinite(x).all((1, 2))
+    headless = np.isin(np.asarray(ds["layer"]), results.provenance(ds).get("without_heads", []))
+    whole = np.isfinite(x[:, ~headless]).all((1, 2))
     if not whole.any():
         raise VectorError(
             "effects: no prompt has all heads; finish the sweep (call head_effects again with the same store)."
@@ -219,8 +221,8 @@ def _mean(ds: xr.Dataset) -> np.ndarray:
 
 
 def _largest(mean: np.ndarray, ds: xr.Dataset, k: int) -> list[Head]:
-    if k > mean.size:
-        raise VectorError(f"k={k!r}: expected a whole number from 1 to {mean.size}, the number of heads.")
+    if k > (there := int(np.isfinite(mean).sum())):
+        raise VectorError(f"k={k!r}: expected a whole number from 1 to {there}, the number of heads.")
     order = np.argsort(-mean.ravel(), kind="stable")[:k]
     layers, heads = np.asarray(ds["layer"]), np.asarray(ds["head"])
     return [(int(layers[l]), int(heads[h])) for l, h in (np.unravel_index(i, mean.shape) for i in order)]

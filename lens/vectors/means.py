@@ -27,7 +27,7 @@ Source = Literal["demonstrations", "instruction"]
 @dataclass(frozen=True, eq=False)
 class Means:
     """The mean over `n` prompts of every head's output `z` (before the output projection) and of every block's output
-    `resid`, both at the last token.
+    `resid`, both at the last token; `z` is 0 in a hybrid's layers without attention heads, which have none.
 
     `source` says what the prompts had in common: "demonstrations" of a task or its "instruction"; `asked` is how many
     prompts were run, of which the model answered `known`; `filtered` says whether only those are in the mean.
@@ -116,7 +116,8 @@ def mean_activations(
     z, resid = (torch.zeros(2, *w, dtype=torch.float64) for w in widths)
     right = 0
     whole = [torch.cat([p.ids, torch.tensor(p.answer_ids[:-1], dtype=torch.long)]) for p in prompts]
-    for batch, runs in recorded(decoder, whole, ("z",), "means", progress=progress, stop=stop):
+    there = decoder.attention_layers
+    for batch, runs in recorded(decoder, whole, ("z",) if there else (), "means", progress=progress, stop=stop):
         last = torch.tensor([runs.starts[k] + len(prompts[i]) - 1 for k, i in enumerate(batch)], device=decoder.device)
         reads = torch.cat(
             [last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device) for k, i in enumerate(batch)]
@@ -126,7 +127,9 @@ def mean_activations(
             == 1
         )
         right += int(correct.sum())
-        of_z = torch.stack([runs.get("z", l)[last] for l in range(decoder.n_layers)]).double().cpu()
+        of_z = torch.zeros(decoder.n_layers, len(batch), *widths[0][1:], dtype=torch.float64)
+        for l in there:
+            of_z[l] = runs.get("z", l)[last].cpu().double()
         of_resid = torch.stack([runs.get("resid_post", l)[last] for l in range(decoder.n_layers)]).double().cpu()
         for k, chosen in enumerate((slice(None), correct)):
             z[k] += of_z[:, chosen].sum(1)

@@ -125,12 +125,14 @@ def head_effects(
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut (exact only).
 
     Returns: a result over `prompt, layer, head`: ``effect`` = edited - unedited, ``edited``; by prompt ``base``
-        (unedited) and labels.
+        (unedited) and labels. NaN in a hybrid's layers without attention heads, which the record names
+        (`without_heads`).
 
     Warns: where different outputs of the task share their first token, which is all that the effects are of; the record
         counts them (`shared_first_tokens`).
 
-    Raises: VectorError: arguments or a task that cannot be used; means of another model.
+    Raises: VectorError: arguments or a task that cannot be used; means of another model. SiteError: a model without
+        attention heads.
 
     Source: Todd et al. 2024 (one hooked pass a head). Cost, exact: about the unedited prompts and one token a head
         through the later layers: keys and values before the last token are the unedited run's, and all heads of all
@@ -143,6 +145,8 @@ def head_effects(
             " use method='exact'."
         )
     decoder = Model.of(model)
+    decoder.attention_parts()
+    without = sorted(set(range(decoder.n_layers)) - set(decoder.attention_layers))
     prompts = build(
         model,
         task,
@@ -189,6 +193,7 @@ def head_effects(
         "shared_first_tokens": _shared_first_tokens(model, task, template),
         "texts": [p.text for p in prompts],
         "means": {name: getattr(means, name) for name in ("n", "asked", "known", "filtered", "source", "task")},
+        **({"without_heads": without} if without else {}),
     }
     read = np.exp if metric == "prob" else np.asarray
 
@@ -261,7 +266,7 @@ def effects_of_heads(decoder: Model, prompts: Sequence[TaskPrompt], z: Float[Ten
 
     def cells(i: int, source: Runs, number: int) -> Iterator[Cell]:
         at = (lengths[i] - 1,)
-        for l in range(decoder.n_layers):
+        for l in decoder.attention_layers:
             for h in range(decoder.n_heads):
                 yield Cell((l, h), l, (Edit(Site("z", layer=l, head=h, position=at), "replace", z[l, h]),))
 

@@ -373,9 +373,9 @@ def extract(
     if source not in ("demonstrations", "instruction"):
         raise VectorError(f"source={source!r}: expected 'demonstrations' or 'instruction'.")
     if heads is None and (
-        isinstance(top, bool) or not hasattr(top, "__index__") or not 1 <= top <= decoder.n_layers * decoder.n_heads
+        isinstance(top, bool) or not hasattr(top, "__index__") or not 1 <= top <= len(_heads_of(decoder))
     ):
-        raise VectorError(f"top={top!r}: expected a number of heads from 1 to {decoder.n_layers * decoder.n_heads}.")
+        raise VectorError(f"top={top!r}: expected a number of heads from 1 to {len(_heads_of(decoder))}.")
     if means is None:
         means = task_means(
             model,
@@ -431,6 +431,11 @@ def extract(
     return Vector(parts.sum(0), parts, tuple(heads), name or task.name, weight_hash(model), means.source, about)
 
 
+def _heads_of(decoder: Model) -> list[tuple[int, int]]:
+    """Every head of a model, ``(layer, head)``."""
+    return [(l, h) for l in decoder.attention_layers for h in range(decoder.n_heads)]
+
+
 def _named(heads: Any, decoder: Model) -> tuple[tuple[int, int], ...]:
     try:
         chosen = [(indices(l, decoder.n_layers, "layer")[0], indices(h, decoder.n_heads, "head")[0]) for l, h in heads]
@@ -440,6 +445,8 @@ def _named(heads: Any, decoder: Model) -> tuple[tuple[int, int], ...]:
         raise VectorError(f"heads={heads!r}: {error}") from None
     if not chosen or len(set(chosen)) < len(chosen):
         raise VectorError(f"heads={heads!r}: expected different pairs (layer, head), at least one.")
+    for layer, _ in chosen:
+        decoder.require("z", layer)
     return tuple(chosen)
 
 

@@ -60,7 +60,7 @@ class CellByCell(TransformerLens):
 
 
 def subject_of(name: str, quick: bool) -> Subject:
-    """A random model of a type, behind a bridge as `lens.load` gives one, with the pairs of the patching benchmark."""
+    """A random model of a type, plain as transformers makes it, with the pairs of the patching benchmark."""
     known = subjects.tiny() if quick else subjects.smollm2()
     tokenizer, many = known.tokenizer, known.many[:MANY]
     del known
@@ -68,9 +68,10 @@ def subject_of(name: str, quick: bool) -> Subject:
     def copy() -> Any:
         return random_models.make(name, len(tokenizer) if quick else None)
 
-    bridge = lens.models.wrap(copy(), tokenizer, f"random-{name}")
+    model = copy()
+    model.tokenizer = tokenizer
     pairs = {"late": subjects.LATE, "early": subjects.EARLY}
-    return Subject(f"random {name}", bridge, tokenizer, copy, pairs, many)
+    return Subject(f"random {name}", model, tokenizer, copy, pairs, many)
 
 
 @dataclass
@@ -154,7 +155,7 @@ def at_the_wall(quick: bool, runs: int) -> tuple[float, float]:
                 with _walks() as walks:
                     lens.patch(subject.bridge, subject.pairs[pair], **OURS[grid])
                 taken += [sum(walks)] if run else []  # the first warms up
-            flop += sweep_flop(subject.config, grid, encoded.clean_ids.tolist(), encoded.corrupted_ids.tolist())
+            flop += sweep_flop(subject.bridge.config, grid, encoded.clean_ids.tolist(), encoded.corrupted_ids.tolist())
             seconds += median(taken)
     return flop / seconds / 1e9 / median(gemm), median(gemm)
 

@@ -86,7 +86,12 @@ def gated(
         for part in (0, 1):
             gate = q[0, 0].unflatten(-1, sizes).select(axis, 1 - part).double().sigmoid()
             if float((own * gate - read).abs().max()) <= near:
-                return lambda x, sizes=sizes, axis=axis, part=part: x.unflatten(-1, sizes).select(axis, part)
+
+                def queries(x: Tensor, sizes: tuple[int, ...] = sizes, axis: int = axis, part: int = part) -> Tensor:
+                    half: Tensor = x.unflatten(-1, sizes).select(axis, part)
+                    return half
+
+                return queries
     return None
 
 

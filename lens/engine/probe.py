@@ -304,18 +304,18 @@ class Probe:
             and z.shape[-1] % out["k"].shape[-1] == 0
         ):
             a.n_kv_heads = out["k"].shape[-1] // a.d_head
-            views = dict.fromkeys("qkv", split)
+            views: dict[str, Callable[[Tensor], Tensor] | None] = dict.fromkeys("qkv", split)
             if out["q"].shape[-1] != z.shape[-1]:
                 a.gated.add(l)
                 views["q"] = gated(out["q"], out["v"], z, a.d_head)
             for s, m in p["projections"].items():
-                if views[s] is not None:
-                    put(s, Place(m, "out", views[s]))
+                if (of_site := views[s]) is not None:
+                    put(s, Place(m, "out", of_site))
         elif p["attn"] is not None and (
             found := fused(unwrapped(p["attn"]), heads, a.d_head, self._went, z, _clip(a.config))
         ):
-            module, views, a.n_kv_heads = found
-            for s, view in views.items():
+            module, laid_out, a.n_kv_heads = found
+            for s, view in laid_out.items():
                 put(s, Place(module, "out", view, getattr(view, "write", None)))
         pattern = self.seen.get(p["pattern"])
         if pattern is not None and pattern.calls == 1 and pattern.first_out.shape == (1, heads, PROBE, PROBE):

@@ -180,7 +180,7 @@ def test_path_patching_many_pairs_denoising_and_bad_receivers(model):
         lens.path_patch(model, PAIR, lens.Site("z", 2, head=1))
     with pytest.raises(lens.PatchError, match="must come before"):
         lens.path_patch(model, PAIR, lens.Site("q", 1, head=1), senders=[(1, 0)])
-    with pytest.raises(lens.PatchError, match="first layer"):
+    with pytest.raises(lens.PatchError, match="no head can send to it"):
         lens.path_patch(model, PAIR, lens.Site("q", 0, head=1))
     with pytest.raises(lens.SiteError, match="head=9"):
         lens.path_patch(model, PAIR, lens.Site("q", 1, head=9))

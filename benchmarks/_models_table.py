@@ -233,7 +233,7 @@ def written(table: Table, folder: Path, *, name: str = "models") -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / f"{name}.json", json.loads(json.dumps(_short(data(table)))))
-    (folder / f"{name}.md").write_text(markdown(table), encoding="utf-8")
+    files.write(folder / f"{name}.md", markdown(table))
 
 
 def _short(value: Any) -> Any:

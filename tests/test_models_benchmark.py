@@ -152,7 +152,7 @@ def test_the_reference_holds_together(row):
 
 
 def test_the_path_is_read_from_both_forms_of_the_record(monkeypatch):
-    records = [{"engine": "fast"}, {"engine": "hooks"}, {"path": {"name": "layers", "why": "a window"}}, {}]
+    records = [{"engine": "fast"}, {"engine": "hooks"}, {"engine": {"name": "layers", "why": "a window"}}, {}]
     monkeypatch.setattr(lens, "record", lambda result: result)
     found = [path_of(record) for record in records]
     assert found == [("walk", ""), ("hooks", ""), ("layers", "a window"), (None, "")]

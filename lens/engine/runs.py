@@ -175,6 +175,10 @@ class Runs(Activations):
         Raises:
             UnsupportedModel: they differ.
         """
+        self._verify(range(len(self)) if prompts is None else indices(prompts, len(self), "prompts"))
+
+    def _verify(self, prompts: Sequence[int]) -> None:
+        """Nothing where the runs are the model's own forward."""
 
     @door(RunError)
     @torch.no_grad()

@@ -51,7 +51,7 @@ class WalkRuns(Runs):
         """
         runs = cls(decoder, ids, keep)
         _fill([_Segment(runs, runs.decoder.embed(runs.flat_ids), None)], None)
-        runs.verify([max(range(len(runs)), key=runs.lengths.__getitem__)])
+        runs._verify([max(range(len(runs)), key=runs.lengths.__getitem__)])
         return runs
 
     @classmethod
@@ -68,15 +68,14 @@ class WalkRuns(Runs):
         other, segment = base._forked(others, None, base.keep)
         _fill([first, segment], base)
         for runs in (base, other):
-            runs.verify([max(range(len(runs)), key=runs.lengths.__getitem__)])
+            runs._verify([max(range(len(runs)), key=runs.lengths.__getitem__)])
         return base, other
 
-    def verify(self, prompts: Sequence[int] | None = None) -> None:
-        """See `Runs.verify` and ``Decoder.verify``."""
+    def _verify(self, prompts: Sequence[int]) -> None:
+        """See ``Decoder.verify``."""
         if self.of_ids:
-            chosen = range(len(self)) if prompts is None else list(prompts)
             self.decoder.verify(
-                [self.ids[i] for i in chosen], [self.resid[-1][self.starts[i] + self.lengths[i] - 1] for i in chosen]
+                [self.ids[i] for i in prompts], [self.resid[-1][self.starts[i] + self.lengths[i] - 1] for i in prompts]
             )
 
     def _fork(self, ids: Sequence[Tensor], embed: Tensor | None, keep: Iterable[str]) -> WalkRuns:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+from torch import nn
+
 import lens
 from lens import prompts
 from lens.engine import runs
@@ -70,6 +72,21 @@ def subjects():
         "edited", lens.edited, lambda: {"model": model(), "*edits": [lens.Edit(site(), "add", direction())]}, use=enter
     )
     yield Subject("restore", lens.restore, lambda: dict(model=model()))
+    yield Subject("sites", lens.sites, lambda: dict(model=model()))
+    yield Subject(
+        "Model.register",
+        lens.Model.register,
+        lambda: dict(
+            kind=type("Own", (nn.Module,), {}),
+            blocks="layers",
+            head="head",
+            embedding="embedding",
+            attn="attn",
+            mlp="mlp",
+            o_proj="attn.o",
+            n_heads=2,
+        ),
+    )
     yield Subject("Runs.record", lens.Runs.record, lambda: dict(model=model(), ids=list(ids(2)), keep=("z",)))
     yield Subject(
         "Runs.record_pair",

@@ -92,6 +92,7 @@ def subjects():
     yield Subject("Stats.mean", made.mean, lambda: dict(name=DOWN))
     yield Subject("Stats.norm", made.norm, lambda: dict(name=DOWN))
     yield Subject("Stats.item_moments", made.item_moments, lambda: dict(name=DOWN))
+    yield Subject("Stats.items_of", made.items_of, lambda: dict(name=DOWN))
     yield Subject("Stats.second_moment", made.second_moment, lambda: dict(name=DOWN))
     yield Subject("Stats.take", made.take, lambda: dict(items=[0, 2]))
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import ModelLike, unfit
 from ..models.state import State
 from .effective import shape
 from .ends import Ends
@@ -113,9 +114,7 @@ class Anatomy:
         Raises:
             UnsupportedModel: no decoder blocks could be found, or the model does not take token ids.
         """
-        key = getattr(model, "original_model", model)
-        if not isinstance(key, nn.Module):
-            raise UnsupportedModel(f"{type(key).__name__} is no PyTorch module.")
+        key = module_of(model)
         state = State.of(model)
         found: Anatomy | None = key.__dict__.get(_REMEMBERED)
         if found is None or found.state is not state:
@@ -363,3 +362,15 @@ class Anatomy:
             ).remove
         )
         return handles.close
+
+
+def module_of(model: Any) -> nn.Module:
+    """The module whose forward is the model's: its own, or the Hugging Face model behind a bridge.
+
+    Raises:
+        UnsupportedModel: there is none.
+    """
+    key = getattr(model, "original_model", model)
+    if not isinstance(key, nn.Module):
+        raise UnsupportedModel(unfit("model", key, ModelLike.expected, "load one with lens.load"))
+    return key

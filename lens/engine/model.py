@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..arguments import HFModel, door
 from ..models.state import State
 from ..notices import warn
-from .anatomy import Anatomy
+from .anatomy import Anatomy, module_of
 from .changes import PATHS, Changes, edits_in_force
 from .edits import Edit
 from .effective import table
@@ -103,9 +103,7 @@ class Model:
             return model
         if isinstance(model, Decoder):
             model = model.hf
-        key = getattr(model, "original_model", model)
-        if not isinstance(key, nn.Module):
-            raise UnsupportedModel(f"{type(key).__name__} is no PyTorch module.")
+        key = module_of(model)
         if edits_in_force(key):
             raise RunError(
                 "model: edits are in force on it (lens.edited), which a sweep would not see; leave the with block"

@@ -134,6 +134,7 @@ def subjects():
         ),
     )
     yield Subject("Scores.neurons", weights().neurons, dict)
+    yield Subject("Scores.known", weights().known, dict)
     yield Subject("Scores.mask", weights().mask, lambda: dict(sparsity=0.1))
     yield Subject("magnitude", subspace.magnitude, lambda: dict(model=model(), **one))
     yield Subject("random", subspace.random, lambda: dict(model=model(), **one))

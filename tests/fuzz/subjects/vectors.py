@@ -106,7 +106,7 @@ def subjects():
         lambda: dict(z=torch.ones(2, 3, 4), resid=torch.ones(2, 12), n=3, source="instruction", task="t"),
     )
     yield Subject("Means.at_site", means().at_site, lambda: dict(site=lens.Site("z", 1)))
-    yield Subject("Means.fits", means().fits, lambda: dict(decoder=lens.engine.walk.decoder.Decoder.of(model())))
+    yield Subject("Means.fits", means().fits, lambda: dict(decoder=lens.Model.of(model())))
     yield Subject(
         "mean_activations", vectors.mean_activations, lambda: dict(model=model(), prompts=prompts(), progress=False)
     )

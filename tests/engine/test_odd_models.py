@@ -65,7 +65,7 @@ def test_a_block_of_an_unknown_kind_is_run_as_it_is():
 
 def test_what_the_unknown_block_does_not_have_is_said_with_the_layers_that_do():
     with pytest.raises(lens.SiteError, match=r"layer 1.*layers=\[0, 2\]"):
-        lens.patch(with_unknown(speaking()), PAIR, "z", ("layer", "head"), progress=False)
+        lens.patch(with_unknown(speaking()), PAIR, "z", ("layer", "head"), layers=[0, 1], progress=False)
     table = lens.sites(with_unknown(speaking()))
     assert table.layers["z"] == "0, 2" and table.layers["resid_post"] == "0-2"
 
@@ -74,6 +74,8 @@ def test_what_the_unknown_block_does_not_have_is_said_with_the_layers_that_do():
 def test_where_all_layers_that_are_asked_for_have_the_site_it_is_served():
     seen = lens.patch(with_unknown(speaking()), PAIR, "mlp_out", layers=[0, 2], progress=False)
     assert seen.effect.shape == (2, 5) and bool(seen.effect.notnull().all())
+    heads = lens.patch(with_unknown(speaking()), PAIR, "z", ("layer", "head"), progress=False)
+    assert list(heads.layer) == [0, 2] and bool(heads.effect.notnull().all())
 
 
 class Reordered(LlamaModel):

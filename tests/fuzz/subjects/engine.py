@@ -15,7 +15,8 @@ from . import Subject
 from .common import direction, enter, ids, model, pair, pairs, patched
 
 MODULES = ("lens", "lens.prompts")
-#: Records that only functions make; a model's runs are made by `Runs.record`; `Model` is what families ask; and what has a family of its own here.
+#: Records that only functions make, a model's runs (`Runs.record` makes them), `Model` (what families ask), and what
+#: has a family of its own here.
 RESULTS = (
     "EncodedPair",
     "Model",

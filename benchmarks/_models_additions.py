@@ -50,10 +50,13 @@ def injected(case: Case) -> list[Part]:
     layers = case.having("attn_out")
     if not layers:
         return [Part("activation", lambda c: _inject(c, "activation", [0]), None, case.where.reason("attn_out", 0))]
+    why = case.where.lacks.get("direct")
     made = [
-        Part(e, lambda c, e=e: _inject(c, e, layers), lambda c, n, e=e: _injected(n, e, layers))
-        for e in ("activation", "embed", "unembed")
-        if not (e == "unembed" and "direct" in case.where.lacks)
+        Part("activation", lambda c: _inject(c, "activation", layers), lambda c, n: _injected(n, "activation", layers))
+    ]
+    made += [
+        Part(e, lambda c, e=e: _inject(c, e, layers), None if why else lambda c, n, e=e: _injected(n, e, layers), why)
+        for e in ("embed", "unembed")
     ]
     if case.having("z"):
         made.append(Part("head", lambda c: _inject(c, "head", layers), lambda c, n: _injected(n, "head", layers)))

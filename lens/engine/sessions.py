@@ -56,6 +56,7 @@ def during(
     held = hold()
     try:
         session.enter()
+        _divided(session.core)
         # of sessions within each other the outermost that reads compares
         if session.reads and not any(s.reads for s in session.registry.sessions if s is not session):
             session.before = _seen(session.core)
@@ -67,6 +68,18 @@ def during(
             session.leave()
         finally:
             release(held)
+
+
+def _divided(core: nn.Module) -> None:
+    """RWKV divides some of its weights in place at its first forward in eval mode: done before a computation begins, so
+    that this has one model, and one hash, from its beginning to its end.
+    """
+    inner: Any = getattr(core, getattr(core, "base_model_prefix", ""), None)
+    module: Any
+    for module in (core, inner):
+        own = getattr(module, "__dict__", {})
+        if own.get("layers_are_rescaled") is False and not own.get("training", True):
+            module._rescale_layers()
 
 
 def hash_of(model: Any) -> str:

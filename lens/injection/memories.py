@@ -85,7 +85,8 @@ def encode(
         start: for ``activation`` and ``head``: "auto", "bos", one token, or None; see `encode_items`.
 
     Raises:
-        InjectionError: an unknown encoder, no heads for ``head``, or a memory that tokenises to nothing.
+        InjectionError: an unknown encoder, no heads for ``head``, a memory that tokenises to nothing, or, for
+            ``embed``, embeddings that are not as wide as the stream (OPT-350m).
 
     Source: Sakarvadia et al. 2023, section 3 (unembed); the other encoders: their code of 2024, and here (head).
 
@@ -215,7 +216,15 @@ def unembedding(decoder: Model):
 
 
 def _embedding(decoder: Model):
-    """A function from token ids to their rows of W_E, centred over ``d_model`` where the norms subtract the mean."""
+    """A function from token ids to their rows of W_E, centred over ``d_model`` where the norms subtract the mean.
+
+    Raises: InjectionError: embeddings that are not as wide as the stream.
+    """
+    if (width := decoder.embeddings().shape[-1]) != decoder.d_model:
+        raise InjectionError(
+            f"encoder='embed': token embeddings of this model are {width} wide and its residual stream"
+            f" {decoder.d_model}, so that no embedding fits the site 'attn_out'; use encoder='activation'."
+        )
     centre = norm_parts(decoder.norm)[0]
 
     def rows(ids):

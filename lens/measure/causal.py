@@ -338,8 +338,8 @@ class _Guard(TorchDispatchMode):
                 written = argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor)
                 if written and (name := self.own.get(value.untyped_storage().data_ptr())) is not None:
                     raise ScoringError(
-                        f"model: its forward writes into its own weights ({name}), as RWKV's first one "
-                        "in eval mode does, so that it is another model afterwards; "
+                        f"model: its forward writes into its own weights ({name}), so that it is another model "
+                        "afterwards; "
                         "run it once yourself (model(ids)) and call again."
                     )
         return func(*args, **(kwargs or {}))

@@ -234,7 +234,8 @@ def head_vocabulary(
             f"text={text!r} and tokens={tokens!r}: expected exactly one: text to run, or tokens to read through the"
             " weights."
         )
-    decoder.require("z", at_layer), decoder.require_sum()
+    decoder.require("z", at_layer)
+    decoder.require_sum()
     block, shared = decoder.attention_parts()[at_layer], int(kv_heads(decoder, [at_head])[0])
     w_o = block.output_weight()[at_head].float()
     readings, extra, coords, single = [], {}, {}, True

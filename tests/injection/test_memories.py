@@ -5,7 +5,7 @@ import torch
 
 import lens
 from lens.injection import InjectionError, encode
-from tests import naive
+from tests import hybrids, naive
 from tests.models import KINDS, speaking
 
 
@@ -80,6 +80,13 @@ def test_heads_of_another_encoder_keep_what_they_can_write():
     assert torch.allclose(encode(model, "w5", "unembed", heads=range(4)).vectors, whole, atol=1e-4), (
         "all heads together write anything here"
     )
+
+
+def test_embeddings_that_are_narrower_than_the_stream_are_refused():
+    model = hybrids.opt(do_layer_norm_before=False, word_embed_proj_dim=16)
+    with pytest.raises(InjectionError, match="16 wide and its residual stream 32.*use encoder='activation'"):
+        encode(model, "w5 w9", "embed", start=None)
+    assert encode(model, "w5 w9", "activation", start=None).vectors.shape == (4, 32)
 
 
 def test_a_memory_is_the_value_of_an_edit():

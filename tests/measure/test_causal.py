@@ -137,16 +137,35 @@ def test_a_buffer_that_was_changed_since_the_bridge_was_made_counts_too():
     assert_each_as_alone(changed(bridged(deepseek())), lambda: changed(deepseek()), draw(30, 12))
 
 
-@pytest.mark.parametrize("make", [lambda: rwkv(), lambda: bridged(rwkv())], ids=["plain", "bridge"])
-def test_a_forward_that_divides_the_weights_is_stopped_before_it_does(make):
-    model = make()
-    hf = getattr(model, "original_model", model)
-    if hf.rwkv.layers_are_rescaled:  # the bridge may have run it already
-        return
-    before = [p.clone() for p in hf.parameters()]
+class Writing(T.LlamaForCausalLM):
+    """Another model after every forward."""
+
+    def forward(self, *args, **kwargs):
+        out = super().forward(*args, **kwargs)
+        self.lm_head.weight.data.mul_(0.9)
+        return out
+
+
+def test_a_forward_that_writes_into_the_weights_is_stopped_before_it_does():
+    model = tiny_models.tiny("llama")
+    model.__class__ = Writing
+    before = [p.clone() for p in model.parameters()]
     with pytest.raises(ScoringError, match=r"writes into its own weights .*run it once"):
         score(model, draw(9), start=None)
-    assert all(torch.equal(a, b) for a, b in zip(before, hf.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters()))
+
+
+@pytest.mark.parametrize("where", ["plain", "bridge"])
+def test_a_model_that_divides_its_weights_at_its_first_forward_is_divided_first(where):
+    model, ran = rwkv() if where == "plain" else bridged(rwkv()), rwkv()
+    ran(torch.tensor([[1, 2, 3]]))
+    assert_each_as_alone(model, rwkv, draw(9, 14))
+    hf = getattr(model, "original_model", model)
+    assert hf.rwkv.layers_are_rescaled
+    fresh = rwkv()
+    assert not torch.equal(fresh.rwkv.blocks[3].attention.output.weight, ran.rwkv.blocks[3].attention.output.weight)
+    for (name, a), b in zip(ran.named_parameters(), hf.parameters(), strict=True):
+        assert torch.equal(a, b), name
 
 
 @pytest.mark.parametrize("where", ["plain", "bridge"])

@@ -71,12 +71,11 @@ class Ours(NamedTuple):
     result: Any = None
 
 
-class Squares(NamedTuple):
-    """The sums of the squared distances from float32, ours and the plain run's, of so many values; the effect."""
+class Distances(NamedTuple):
+    """From float32, of ours and of the plain run, value by value; and the largest effect."""
 
-    ours: float
-    plain: float
-    count: int
+    ours: np.ndarray
+    plain: np.ndarray
     effect: float
 
 
@@ -157,7 +156,7 @@ class Judged:
         said: "exact", "none" (does not exist, and the error says so), "refused", "wrong", "raw" (an error that is not
             the package's) or "failed" (the reference did not hold).
         gap: the largest difference as a share of the largest effect; half: in bfloat16, our distance from float32 over
-            the plain run's. squares: of these two distances, by name of the values.
+            the plain run's. distances: these two, by name of the values.
         effect: the largest effect, the smallest of several; weak: it is next to none.
         path: which served. why: the reason or the error.
     """
@@ -170,34 +169,40 @@ class Judged:
     path: str | None = None
     why: str = ""
     weak: bool = False
-    squares: Mapping[str, Squares] = field(default_factory=dict)
+    distances: Mapping[str, Distances] = field(default_factory=dict)
     seconds: float = 0.0
 
 
 def judged(cases: Sequence[Case], part: Part) -> Judged:
     """Runs a part both ways on each draw of a variant and compares; what is worst of them counts.
 
-    In bfloat16 distances are root mean squares over all values of all draws: those of a few numbers are a matter of
-    chance.
+    In bfloat16 distances are taken over all values of all draws: those of a few numbers are a matter of chance.
     """
     began = time.perf_counter()
     made = [_judged(case, part) for case in cases]
     worst = max(made, key=lambda one: SAID.index(one.said))
-    if worst.said in ("exact", "wrong") and all(one.squares for one in made):
-        worst.half = _ratio([one.squares for one in made])
+    if worst.said in ("exact", "wrong") and all(one.distances for one in made):
+        worst.half = _ratio([one.distances for one in made], jumps=bool(cases[0].having("router")))
         worst.said = "exact" if worst.half <= HALF else "wrong"
     worst.seconds = time.perf_counter() - began
     return worst
 
 
-def _ratio(draws: Sequence[Mapping[str, Squares]]) -> float:
-    """Our distance from float32 over that of the plain run; values of one name in units of their mean effect."""
-    ours = plain = 0.0
+def _ratio(draws: Sequence[Mapping[str, Distances]], *, jumps: bool) -> float:
+    """Our distance from float32 over that of the plain run; values of one name in units of their mean effect.
+
+    jumps: a token whose experts tie within rounding is sent elsewhere, and its values jump: then medians are compared.
+    """
+    both: tuple[list[np.ndarray], list[np.ndarray]] = [], []
     for key in draws[0]:
-        own, other, count, effect = np.array([draw[key] for draw in draws]).T
-        unit = count.sum() * effect.mean() ** 2
-        ours, plain = ours + own.sum() / unit, plain + other.sum() / unit
-    return float(np.sqrt(ours / max(plain, 1e-24)))
+        unit = np.mean([draw[key].effect for draw in draws])
+        for side, values in zip(both, ("ours", "plain")):
+            side.append(np.concatenate([getattr(draw[key], values).ravel() for draw in draws]) / unit)
+    if jumps:
+        ours, plain = (np.median(np.concatenate(side)) for side in both)
+    else:  # names count alike, however many values they have
+        ours, plain = (np.sqrt(sum(np.mean(x**2) for x in side)) for side in both)
+    return float(ours / max(plain, 1e-12))
 
 
 def _judged(case: Case, part: Part) -> Judged:
@@ -244,7 +249,7 @@ def _values(values: Values) -> dict[str, tuple[np.ndarray, float | None]]:
 def _compared(name: str, ours: Mapping[str, Any], want: Any, truth: Any, path: str | None, why: str) -> Judged:
     if set(ours) != set(want):
         return Judged(name, "wrong", path=path, why=f"values {sorted(ours)}, the reference has {sorted(want)}")
-    gap, worst, squares, effects = 0.0, "", {}, []
+    gap, worst, distances, effects = 0.0, "", {}, []
     for key, (value, effect) in want.items():
         own, best = array(ours[key]), truth[key][0]
         if own.shape != value.shape:
@@ -256,9 +261,9 @@ def _compared(name: str, ours: Mapping[str, Any], want: Any, truth: Any, path: s
         if (off := _largest(own - value) / scale) >= gap:
             gap, worst = off, key
         if truth is not want:
-            squares[key] = Squares(*(float(np.nansum((of - best) ** 2)) for of in (own, value)), value.size, scale)
-    right = bool(squares) or gap <= EXACT
-    made = Judged(name, "exact" if right else "wrong", None if squares else gap, path=path, squares=squares)
+            distances[key] = Distances(*(np.abs(np.nan_to_num(of - best)) for of in (own, value)), scale)
+    right = bool(distances) or gap <= EXACT
+    made = Judged(name, "exact" if right else "wrong", None if distances else gap, path=path, distances=distances)
     made.effect = min(effects, default=None)
     made.why, made.weak = why if right else f"{worst}; {why}", bool(effects) and min(effects) < WEAK
     return made

@@ -148,24 +148,31 @@ def figures(table: Table) -> dict[str, Any]:
 
 
 def data(table: Table) -> dict[str, Any]:
-    """The table as JSON: of each cell what is worst, and every part that is not plainly exact."""
+    """The table as JSON: of each cell what is worst, and the reasons of every part that is not plainly exact."""
+    reasons: dict[str, int] = {}
     rows = {}
     for row, cells in table.items():
         rows[row] = {
-            "variants": list(dict.fromkeys(v.label or row for cell in cells.values() for v, _ in cell.parts)),
-            "cells": {column: _cell(cell) for column, cell in cells.items()},
+            "variants": list(dict.fromkeys(v.label for cell in cells.values() for v, _ in cell.parts)),
+            "cells": {column: _cell(cell, reasons) for column, cell in cells.items()},
         }
-    return {"columns": {key: COLUMNS[key].title for key in next(iter(table.values()))}, "rows": rows}
+    columns = {key: COLUMNS[key].title for key in next(iter(table.values()))}
+    return {"columns": columns, "rows": rows, "reasons": list(reasons)}
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
-    notes = [
-        {"variant": v.label, "part": p.name, "said": p.said, "path": p.path, "gap": p.gap, "half": p.half, "why": p.why}
-        for v, p in cell.parts
-        if p.said != "exact" or p.why
-    ]
+def _cell(cell: Cell, reasons: dict[str, int]) -> dict[str, Any]:
+    """A cell; its notes say of which parts, in which variants, what was said, and why: a number in the reasons."""
+    notes: dict[tuple, list[str]] = {}
+    for v, p in cell.parts:
+        if p.said != "exact" or p.path == "hooks":
+            why = reasons.setdefault(_plain(p.why), len(reasons)) if p.why else None
+            notes.setdefault((p.name, p.said, p.path, why), []).append(v.label)
     made = {"said": cell.said, "paths": cell.paths, "gap": cell.gap, "half": cell.half, "parts": len(cell.parts)}
-    return made | ({"notes": [{k: v for k, v in n.items() if v not in (None, "")} for n in notes]} if notes else {})
+    listed = [
+        {"part": part, "said": said, "path": path, "why": why, "variants": variants}
+        for (part, said, path, why), variants in notes.items()
+    ]
+    return made | ({"notes": listed} if listed else {})
 
 
 def markdown(table: Table) -> str:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from html import escape
 from typing import Any, NamedTuple
 
@@ -351,6 +351,16 @@ class Result(xr.Dataset):
         with contextlib.suppress(Exception):  # a repr that fails hides the data from the person who looks for the fault
             return f"{describe(self)}\n\n{super().__repr__()}"
         return super().__repr__()
+
+    def itertuples(self) -> Iterator[Any]:
+        """The cells one after another as named tuples of coordinates and values, as pandas gives the rows of a table:
+        for the lines of a summary; whole grids are faster as arrays.
+
+        >>> for line in lens.memorization.recognition_summary(result).itertuples():  # doctest: +SKIP
+        ...     print(line.foil, line.recognised, line.p)
+        """
+        lines = self if self.sizes else self.expand_dims(line=1)
+        return iter(lines.to_dataframe().reset_index(drop=not self.sizes).itertuples(index=False))
 
     def _repr_html_(self) -> str:
         head = ""

@@ -414,6 +414,17 @@ def test_table_against_a_loop():
     assert len(table(ds.isel(prompt=0, layer=0, position=0))) == 1
 
 
+def test_the_lines_of_a_result_one_after_another():
+    ds = batch()
+    lines = list(ds.itertuples())
+    assert len(lines) == 3 * 4 * 5
+    for line in lines:
+        at = (line.prompt, line.layer, line.position)
+        np.testing.assert_equal([line.effect, line.clean], [ds.effect.values[at], ds.clean.values[line.prompt]])
+    (one,) = ds.isel(prompt=0, layer=0, position=0).itertuples()
+    assert one.effect == ds.effect.values[0, 0, 0]
+
+
 # -- round trips ----------------------------------------------------------------------------------------------------
 
 

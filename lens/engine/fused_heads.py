@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -93,6 +94,12 @@ def gated(
 
                 return queries
     return None
+
+
+def clip_of(config: Any) -> float | None:
+    """What a model clips its queries, keys and values at."""
+    inner = getattr(config, "attn_config", None)
+    return getattr(config, "clip_qkv", None) or getattr(inner, "clip_qkv", None) or None
 
 
 def fused(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .anatomy import Anatomy
 from .changes import temporary
 from .effective import LayerError, is_plain, linear_bias, linear_map, norm_map
+from .fused_heads import clip_of
 from .metrics import LOGIT_BYTES
 from .places import Place, alone, evaluating
 from .sites import SiteError
@@ -216,7 +217,13 @@ class FoundBlock:
     def values(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_kv_heads d_head"]:
         """The values of normed rows of the stream. Raises: as ``value_weight``."""
         place = self._ungated()
-        return place.view(place.module(x[None]))[0]
+        v = place.view(place.module(x[None]))[0]
+        return v if self.bound is None else v.clamp(-self.bound, self.bound)
+
+    @property
+    def bound(self) -> float | None:
+        """What values are clipped at."""
+        return clip_of(self.anatomy.config)
 
     def _ungated(self) -> Place:
         place = self._place("v")

@@ -14,7 +14,7 @@ from .changes import temporary
 from .ends import Ends, candidates, confirmed
 from .ends import Seen as Through
 from .errors import UnsupportedModel
-from .fused_heads import fused, gated
+from .fused_heads import clip_of, fused, gated
 from .patterns import acting, attention_inside
 from .places import Place, alone, hook, takes_tokens
 from .points import outward
@@ -312,7 +312,7 @@ class Probe:
                 if (of_site := views[s]) is not None:
                     put(s, Place(m, "out", of_site))
         elif p["attn"] is not None and (
-            found := fused(unwrapped(p["attn"]), heads, a.d_head, self._went, z, _clip(a.config))
+            found := fused(unwrapped(p["attn"]), heads, a.d_head, self._went, z, clip_of(a.config))
         ):
             module, laid_out, a.n_kv_heads = found
             for s, view in laid_out.items():
@@ -359,9 +359,3 @@ class Probe:
             value = getattr(config, name, None)
             factors += [float(f) for f in (value if isinstance(value, list | tuple) else [value]) if f is not None]
         return tuple(dict.fromkeys(factors))
-
-
-def _clip(config: Any) -> float | None:
-    """What a model clips its queries, keys and values at."""
-    inner = getattr(config, "attn_config", None)
-    return getattr(config, "clip_qkv", None) or getattr(inner, "clip_qkv", None) or None

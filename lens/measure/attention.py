@@ -203,8 +203,8 @@ def copying_scores(
 
     ``method="eigenvalue"``: sum of the eigenvalues of ``W_E W_V W_O W_U`` over the sum of their magnitudes, real part:
     +1 for a head that raises every token it reads, -1 for one that lowers it, about 0 otherwise. The norms' weights and
-    centring are folded in, their scales left out. Computed from the ``d_head x d_head`` matrix with the same non-zero
-    eigenvalues.
+    centring are folded in; their scales are left out, and so is the bound at which a model clips its values. Computed
+    from the ``d_head x d_head`` matrix with the same non-zero eigenvalues.
 
     ``method="top_k"``: the share of tokens that come out among the head's own ``k`` highest logits when it attends to
     nothing else. The head reads the token's residual stream after block 0, of a run on the start token and this token

@@ -257,9 +257,8 @@ def head_vocabulary(
             raise ReadoutError("tokens is empty; give at least one token.")
         source = torch.tensor(ids, device=decoder.device)
         x = decoder.embed(source)
-        out = (
-            through_norm(block.norm_attn, x, norm_scale(block.norm_attn, x)) @ value_weight(block)[shared].float() @ w_o
-        )
+        v = through_norm(block.norm_attn, x, norm_scale(block.norm_attn, x)) @ value_weight(block)[shared].float()
+        out = (v if block.bound is None else v.clamp(-block.bound, block.bound)) @ w_o
         out = through_norm(block.post_attn, out, norm_scale(block.post_attn, out))
         normed = through_norm(decoder.norm, out, norm_scale(decoder.norm, out))
         coords = {"source_token": ("source", labels(model, ids)), "source": np.arange(len(ids))}

@@ -249,6 +249,11 @@ class Block:
         bias = linear_bias(self.o_proj)
         return None if bias is None else bias.float()
 
+    @property
+    def bound(self) -> float | None:
+        """What values are clipped at: nothing."""
+        return None
+
     def values(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_kv_heads d_head"]:
         """The values of normed rows of the stream."""
         return self.kv(x)[1]

@@ -164,8 +164,18 @@ class OlmoeBlock(MixtureBlock):
         return self._clipped(v)
 
     def _clipped(self, x: Tensor) -> Tensor:
-        bound = self.config.clip_qkv
+        bound = self.bound
         return x if bound is None else x.clamp(-bound, bound)
+
+    @property
+    def bound(self) -> float | None:
+        """What values are clipped at."""
+        clip: float | None = self.config.clip_qkv
+        return clip
+
+    def values(self, x: Float[Tensor, "n d_model"]) -> Float[Tensor, "n n_kv_heads d_head"]:
+        """The values of normed rows of the stream, clipped."""
+        return self._clipped(super().values(x))
 
 
 class GptOssBlock(MixtureBlock):

@@ -59,7 +59,7 @@ def _svd(layer: LayerCurvature, seed: int, by: By) -> _Choice:
     return _Choice(u, s.diag(), vh.T, s[:, None])
 
 
-def _own(score: Callable[[LayerCurvature, str], Tensor]) -> Callable[[LayerCurvature, int, str], _Choice]:
+def _own(score: Callable[[LayerCurvature, By], Tensor]) -> Callable[[LayerCurvature, int, By], _Choice]:
     return lambda layer, seed, by: _Choice(layer.u_g, layer.coefficients, layer.u_a, score(layer, by))
 
 
@@ -70,7 +70,7 @@ def _magnitude(layer: LayerCurvature, seed: int, by: By) -> _Choice:
     return _Choice(eye(layer.shape[0]), layer.weight.float(), eye(layer.shape[1]), layer.weight.float().abs())
 
 
-_KINDS: dict[str, Callable[[LayerCurvature, int, str], _Choice]] = {
+_KINDS: dict[str, Callable[[LayerCurvature, int, By], _Choice]] = {
     "random": _random,
     "shuffled": _shuffled,
     "svd": _svd,

@@ -99,7 +99,7 @@ class Edit:
         }
         return results.stamp(
             xr.Dataset({k: ("layer", np.array(v)) for k, v in of.items()}, coords={"layer": names}),
-            self.record | {"kind": "curvature edit"},
+            dict(self.record) | {"kind": "curvature edit"},
         )
 
     @door(CurvatureError)
@@ -225,7 +225,7 @@ def made(
     new: Mapping[str, Tensor],
     counts: Mapping[str, int],
     mass: Mapping[str, float],
-    by: str,
+    by: By,
     call: Mapping[str, Any],
 ) -> Edit:
     """The edit with its record."""

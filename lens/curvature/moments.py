@@ -45,11 +45,11 @@ def second_moments(
         token is an item. Cost: a forward, a backward, and per token in^2 + out^2 + in * out multiplications a layer.
     """
     require_model(model, decomposition.model, "decomposition")
-    fisher = decomposition.fisher if fisher is None else fisher
+    kind = decomposition.fisher if fisher is None else fisher
     # the moments depend on the eigenbases, and these on the factors: their record is part of the key
     bases = passes.digest_of([[layer.mu, layer.lam, layer.u_a[0], layer.u_g[0]] for layer in decomposition.values()])
     hf, chosen, work, _, state = prepared(
-        "moments", model, list(decomposition), batches, fisher, seed, folder, rows, objective, bases=bases
+        "moments", model, list(decomposition), batches, kind, seed, folder, rows, objective, bases=bases
     )
     state.load(next(iter(decomposition.values())).u_a.device)
     tokens: dict[str, int] = state.notes.setdefault("tokens", dict.fromkeys(chosen, 0))
@@ -72,7 +72,7 @@ def second_moments(
         work,
         sink,
         state,
-        fisher=fisher,
+        fisher=kind,
         seed=seed,
         objective=objective,
         between=projected.clear,

@@ -195,7 +195,8 @@ class NextToken:
 
     def __call__(self, ids: np.ndarray, first_row: int) -> None:
         """Runs a batch of rows `ids` [n, length] forward and back, for the layers' hooks to read."""
-        device, like = self.model.device, self.like
+        like = self.like
+        device = like.model.device
         like.begin()
         n, length = ids.shape
         self._whole = (n, length) if like.lengths is not None and like.lengths.needs_last(length) else None
@@ -273,7 +274,7 @@ def run(
     require_autograd(CurvatureError, label)
     always = [name for name, linear in layers.items() if linear.expert is None]
     step = NextToken(model, fisher, seed, not always) if objective is None else None
-    rows = np.cumsum([0, *(len(b) for b in batches)]) if objective is None else None
+    rows = np.cumsum([0, *(len(b) for b in batches)]) if objective is None else np.zeros(0, dtype=int)
     reached: set[str] = set()
 
     def hand(name: str, x: Tensor, g: Tensor, routed: Routed | None = None) -> None:
@@ -302,7 +303,7 @@ def run(
                 between()
             if step is not None:
                 step(batches[state.done], int(rows[state.done]))
-            else:
+            elif objective is not None:
                 loss = objective(
                     model, batches[state.done], torch.Generator().manual_seed((seed * 1_000_003 + state.done) % 2**63)
                 )
@@ -342,11 +343,15 @@ class State:
         self.notes: dict[str, Any] = {}
         self.done, self._written, self._last = 0, -1, time.monotonic()
         self.key, name = _key(facts), f"{facts['what']}-{{}}.safetensors".format
-        self.path = None if folder is None else Path(folder) / name(self.key)
-        if self.path is not None and not self.path.is_file() and any(Path(folder).glob(name("*"))):
+        self.path: Path | None = None
+        if folder is None:
+            return
+        place = Path(folder)
+        self.path = place / name(self.key)
+        if not self.path.is_file() and any(place.glob(name("*"))):
             before = _key(older(dict(facts)))
-            if (Path(folder) / name(before)).is_file():
-                self.key, self.path = before, Path(folder) / name(before)
+            if (place / name(before)).is_file():
+                self.key, self.path = before, place / name(before)
 
     def load(self, device: torch.device) -> "State":
         """What an earlier run left. A file that cannot be read is set aside with a warning."""

@@ -217,9 +217,8 @@ def activation_ratio(
                 bar.update()
             of[kind] = np.concatenate(means)
     ratio = bootstrap_comparison(of["memorised"], of["clean"], paired=False, level=level, seed=seed)
-    last = bootstrap_comparison(
-        *(of[k][..., -1] / of[k][..., 0] for k in ("memorised", "clean")), paired=False, level=level, seed=seed
-    )
+    widths = {k: of[k][..., -1] / of[k][..., 0] for k in ("memorised", "clean")}
+    last = bootstrap_comparison(widths["memorised"], widths["clean"], paired=False, level=level, seed=seed)
     dims = ("basis", "layer", "side", "band")
     ds = xr.Dataset(
         {
@@ -251,8 +250,9 @@ def activation_ratio(
 class _Reader:
     """The norm of what each band carries of an input: [..., in] -> [..., bands]."""
 
-    def __init__(self, basis: str, side: str, layer: LayerCurvature, ends: Sequence[float], by: str, seed: int):
-        self.coefficients = self.band = None
+    def __init__(self, basis: str, side: str, layer: LayerCurvature, ends: Sequence[float], by: By, seed: int):
+        #: what is read of the output, and which band each pair of it is in; None where a scale says it
+        self.pairs: tuple[Tensor, Tensor] | None = None
         if basis == "svd":
             _u, s, vh = layer.svd
             # directions of no singular value come last: what x has there is what the others leave
@@ -276,14 +276,15 @@ class _Reader:
                 band = torch.empty(len(order), dtype=torch.uint8, device=order.device)
                 for k, (a, b) in enumerate(zip(cuts := [0, *(round(e * len(order)) for e in ends)], cuts[1:])):
                     band[order[a:b]] = k
-                self.coefficients, self.band = c, band.reshape(c.shape)
+                self.pairs = c, band.reshape(c.shape)
         self.cuts = [0, *(round(e * width) for e in ends)]
 
     def __call__(self, x: Float[Tensor, "rows tokens in"]) -> Float[Tensor, "rows tokens bands"]:
         z = x @ self.turn
-        if self.band is not None:
+        if self.pairs is not None:
+            coefficients, band = self.pairs
             return torch.stack(
-                [(z @ (self.coefficients * (self.band == k)).T).norm(dim=-1) for k in range(len(self.cuts) - 1)], -1
+                [(z @ (coefficients * (band == k)).T).norm(dim=-1) for k in range(len(self.cuts) - 1)], -1
             )
         square = (z * self.scale).square()
         if self.cuts[-1] > square.shape[-1]:

@@ -173,8 +173,9 @@ def statistics(
         raise DiffusionError(
             f"first={first!r}; the scheduler makes {there} steps of steps={steps}: give 1 to {there}, or None for all."
         )
+    numbers = [int(s) for s in seeds]
     settings = {
-        "seeds": [int(s) for s in seeds],
+        "seeds": numbers,
         "steps": int(steps),
         "first": int(first),
         "guidance": float(guidance),
@@ -193,14 +194,14 @@ def statistics(
             if caption not in found and (kept := store.read(caption)) is not None:
                 found[caption], rows = kept
     missing = list(dict.fromkeys(caption for caption in captions if caption not in found))
-    per = max(1, batch // max(1, len(settings["seeds"])))
+    per = max(1, batch // max(1, len(numbers)))
     for at in range(0, len(missing), per):
         some = missing[at : at + per]
         sums, watch = watching(pipeline, len(some), layers)
         denoise(
             pipeline,
             some,
-            seeds=settings["seeds"],
+            seeds=numbers,
             steps=steps,
             guidance=guidance,
             only=first,

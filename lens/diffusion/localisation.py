@@ -52,6 +52,7 @@ def scores(
     if variant == "wanda":
         made = scored.wanda(pipeline.unet, mem)
     else:
+        assert reference is not None  # refused above
         ref = reference.at(step, half)
         made = (
             scored.contrast(pipeline.unet, mem, ref)

@@ -24,6 +24,7 @@ from ..models import weight_hash
 from ..models.state import identity
 from .arguments import Captions
 from .errors import DiffusionError
+from .parts import coder, text_settings, unet_settings
 
 #: The second layers of a U-Net's feed-forward blocks: their inputs are the hidden neurons.
 FEED_FORWARD = "*.ff.net.2"
@@ -52,15 +53,17 @@ class Autoencoder:
 
     def __init__(self, vae: nn.Module):
         self.vae = vae
-        self.size = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.size = 2 ** (len(coder(vae).config.block_out_channels) - 1)
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h2 w2"]:
         """Pictures in -1 to 1 as latents: the mean of what the encoder says, scaled as the network expects it."""
-        return self.vae.encode(images.to(self.vae.dtype)).latent_dist.mean * self.vae.config.scaling_factor
+        vae = coder(self.vae)
+        return vae.encode(images.to(vae.dtype)).latent_dist.mean * vae.config.scaling_factor
 
     def decode(self, latents: Float[Tensor, "n c h2 w2"]) -> Float[Tensor, "n 3 h w"]:
         """Latents as pictures in -1 to 1."""
-        return self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
+        vae = coder(self.vae)
+        return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
 
 
 @door(DiffusionError)
@@ -183,9 +186,9 @@ class Pipeline:
 
     def _identities(self) -> dict[str, Any]:
         codec, settings = self.codec, dict(getattr(self.scheduler, "config", None) or {})
-        pictures = {"patch": codec.size}
+        pictures: dict[str, Any] = {"patch": codec.size}
         if isinstance(codec, Autoencoder):
-            pictures = {"weights": weight_hash(codec.vae), "scale": float(codec.vae.config.scaling_factor)}
+            pictures = {"weights": weight_hash(codec.vae), "scale": float(coder(codec.vae).config.scaling_factor)}
         return {
             "unet": self.unet_hash,
             "text_encoder": weight_hash(self.text_encoder),
@@ -217,9 +220,10 @@ class Pipeline:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Of one picture's latents, (channels, height, width)."""
-        size = self.unet.config.sample_size
+        settings = unet_settings(self.unet)
+        size = settings.sample_size
         h, w = (size, size) if isinstance(size, int) else size
-        return self.unet.config.in_channels, h, w
+        return settings.in_channels, h, w
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -250,7 +254,7 @@ class Pipeline:
         captions = [captions] if isinstance(captions, str) else list(captions)
         if not captions:
             raise DiffusionError(unfit("captions", captions, "at least one text"))
-        limit = int(min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings))
+        limit = int(min(self.tokenizer.model_max_length, text_settings(self.text_encoder).max_position_embeddings))
         rows = self.tokenizer([spelled_out(caption, self.tokenizer) for caption in captions], truncation=False)[
             "input_ids"
         ]
@@ -316,13 +320,14 @@ class Pipeline:
                 unfit(argument, images, f"PIL pictures of mode RGB, or a tensor [n, 3, {h}, {w}] from -1 to 1")
             )
         for number, image in enumerate([images] if is_picture(images) else images):
-            mode, size = (image.mode, image.size) if is_picture(image) else (None, None)
+            mode = image.mode if is_picture(image) else None
             if mode != "RGB":
                 raise DiffusionError(
                     f"{argument}[{number}] has mode {mode!r}; expected a PIL picture of mode 'RGB': use"
                     " image.convert('RGB')."
                 )
-            if tuple(size) != (w, h):
+            size = tuple(image.size)
+            if size != (w, h):
                 raise DiffusionError(
                     f"{argument}[{number}] has {size[0]} x {size[1]} pixels; {self.name} makes {w} x {h}: resize it."
                 )

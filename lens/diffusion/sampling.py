@@ -18,6 +18,7 @@ from ..engine.stopping import Stopped, says_stop
 from ..progress import hidden
 from .arguments import Captions, Guidance, Seeds
 from .errors import DiffusionError
+from .parts import unet_settings
 from .pipeline import Pipeline
 from .schedules import Schedule, refuse_drift
 from .schedules import timesteps as timesteps
@@ -187,9 +188,10 @@ def denoise(
 def _states(pipeline: Pipeline, captions: Sequence[str] | None, embeddings: Tensor | None) -> Tensor:
     if (captions is None) == (embeddings is None):
         raise DiffusionError("captions and embeddings: give one of the two.")
-    if embeddings is None:
+    if captions is not None:
         return pipeline.embed(captions)
-    width = pipeline.unet.config.cross_attention_dim
+    assert embeddings is not None  # one of the two is there
+    width = unet_settings(pipeline.unet).cross_attention_dim
     if not embeddings.numel() or embeddings.shape[-1] != width or not bool(torch.isfinite(embeddings).all()):
         raise DiffusionError(
             f"embeddings has shape {tuple(embeddings.shape)}; expected finite states [caption, length, {width}]."
@@ -209,7 +211,7 @@ def predicted(
     """
     _require_shape("latents", latents, (len(latents), *pipeline.latent_shape))
     _require_shape("timesteps", timesteps, (len(latents),))
-    _require_shape("states", states, (len(latents), states.shape[1], pipeline.unet.config.cross_attention_dim))
+    _require_shape("states", states, (len(latents), states.shape[1], unet_settings(pipeline.unet).cross_attention_dim))
     return pipeline.unet(latents, timesteps, encoder_hidden_states=states).sample
 
 

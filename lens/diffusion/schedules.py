@@ -13,7 +13,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -37,6 +37,17 @@ OFF = 0.01
 _LOOKED_AT, _LEVEL = 4096, 0.15
 
 
+class Scheduled(Protocol):
+    """Something that has a scheduler, and where its latents are: a pipeline."""
+
+    scheduler: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the latents are."""
+        ...
+
+
 class Schedule:
     """One run of a copy of the scheduler: `steps` [step], the timesteps in order; the methods are called for one after
     another.
@@ -48,7 +59,7 @@ class Schedule:
     Raises: DiffusionError: steps or share out of range, or a scheduler of a kind that this family does not know.
     """
 
-    def __init__(self, pipeline: Pipeline, steps: int, share: float | None = None):
+    def __init__(self, pipeline: Scheduled, steps: int, share: float | None = None):
         given = pipeline.scheduler
         refuse_unknown(given)
         most = given.config.num_train_timesteps

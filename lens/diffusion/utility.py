@@ -50,6 +50,9 @@ class Network(nn.Module):
     of the pictures that it was trained on.
     """
 
+    centre: Tensor
+    scale: Tensor
+
     def __init__(self, attributes: Mapping[str, int], size: Sequence[int]):
         super().__init__()
         self.body = nn.Sequential(
@@ -245,11 +248,12 @@ def train_classifier(
             level = noise * torch.rand(len(some), 1, 1, 1, generator=order)
             _, found = network(flat[some] + level * torch.randn(flat[some].shape, generator=order))
             there = {name: (value[some] >= 0).sum() for name, value in goal.items()}
-            loss = sum(
+            losses = (
                 F.cross_entropy(found[name], goal[name][some], ignore_index=-1, reduction="sum")
                 / there[name].clamp_min(1)
                 for name in attributes
             )
+            loss = sum(losses, torch.zeros(()))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,9 @@ from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
 from ..arguments import Fitting, HFModel, ModelLike, NonNegative, Whole, door
 from ..errors import Error
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Tokens of the probe, and how many of its last ones are changed to see whether earlier places look at them.
 PROBE, CHANGED = 9, 4
@@ -55,11 +58,11 @@ Scored = Annotated[Any, ModelLike(_EXPECTED)]
 
 
 @door(ScoringError)
-def core(model: Scored) -> nn.Module:
+def core(model: Scored) -> PreTrainedModel:
     """The Hugging Face causal model in a bridge, in a PEFT wrapper, or itself. Raises ScoringError for anything else, a
     model in training mode or an edited one.
     """
-    hf = inner(model)
+    hf: PreTrainedModel = inner(model)
     if not isinstance(hf, nn.Module) or not hasattr(hf, "config") or not hasattr(hf, "get_output_embeddings"):
         raise ScoringError(f"model is a {type(model).__name__}; expected {_EXPECTED}.")
     if getattr(hf.config, "is_encoder_decoder", False):
@@ -103,7 +106,7 @@ def wrapped(model: HFModel) -> Any | None:
 
 @door(ScoringError)
 @torch.no_grad()
-def plain(model: Scored) -> nn.Module:
+def plain(model: Scored) -> PreTrainedModel:
     """The plain Hugging Face model of a bridge's weights and buffers (shared, not copied), with the attention that
     transformers chooses; any other model as it is.
 
@@ -150,7 +153,7 @@ def plain(model: Scored) -> nn.Module:
     return made
 
 
-def _second(hf: Any, state: dict[str, Tensor]) -> nn.Module | None:
+def _second(hf: Any, state: dict[str, Tensor]) -> PreTrainedModel | None:
     """A plain model with these parameters and with the buffers and plain attributes of the one in the bridge; None
     where it would lack something.
     """

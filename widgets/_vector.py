@@ -99,10 +99,8 @@ class Run:
         """Whether nothing is missing in any model."""
         return all(s in self.datasets and record(self.datasets[s]).get("status") == "complete" for s in self.sides)
 
-    def mean(self, side: str) -> np.ndarray | None:
-        """Mean effect over prompts, (layer, head), layers ascending; NaN where nothing is computed."""
-        if side not in self.datasets:
-            return None
+    def mean(self, side: str) -> np.ndarray:
+        """A model's mean effect over prompts, (layer, head), layers ascending; NaN where nothing is computed."""
         effect = self.datasets[side]["effect"].sortby("layer").transpose("prompt", "layer", "head").values
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a layer without any number
@@ -110,9 +108,9 @@ class Run:
 
     def top(self, k: int) -> tuple[tuple[int, int], ...]:
         """The k heads of largest mean effect in the first model."""
-        mean = self.mean("before")
-        if mean is None:
+        if "before" not in self.datasets:
             return ()
+        mean = self.mean("before")
         flat = np.where(np.isfinite(mean), mean, -np.inf).ravel()
         order = [int(i) for i in np.argsort(-flat, kind="stable")[:k] if np.isfinite(flat[i])]
         return tuple((i // mean.shape[1], i % mean.shape[1]) for i in order)
@@ -272,7 +270,7 @@ def payload(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
     """The `map` trait: labels as JSON, mean effects as float32 buffers (layer, head), NaN where not computed."""
     first = run.datasets["before"]
     layers, heads = sorted(int(x) for x in first["layer"].values), [int(x) for x in first["head"].values]
-    data = {
+    data: dict[str, Any] = {
         "shape": [len(layers), len(heads)],
         "rows": layers,
         "columns": heads,

@@ -28,7 +28,7 @@ class Prepared:
     """Some prompts with their answers appended, run once without any edit: what every vector is tried on."""
 
     prompts: Sequence[Any]
-    runs: Any
+    runs: Runs
     lengths: list[int]
 
 
@@ -124,7 +124,7 @@ class Tools:
         """The prompts with the vector added after a layer at their last token; None adds nothing. One walk for all of
         them.
         """
-        runs, prompts = prepared.runs, prepared.prompts
+        engine, runs, prompts = Model.of(model), prepared.runs, prepared.prompts
         reads = [range(n - 1, n - 1 + len(p.answer_ids)) for n, p in zip(prepared.lengths, prompts, strict=True)]
         if vector is None:
             resid = torch.cat(
@@ -143,8 +143,8 @@ class Tools:
                 )
                 for i, n in enumerate(prepared.lengths)
             ]
-            resid = runs.decoder.run(runs, rows, [list(r) for r in reads]).resid
-        logits = runs.decoder.unembed(resid).float()
+            resid = engine.run(runs, rows, [list(r) for r in reads]).resid
+        logits = engine.unembed(resid).float()
         first = np.cumsum([0, *(len(r) for r in reads)])
         highest, best = logits.max(-1)
         wanted = logits[

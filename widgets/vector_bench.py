@@ -347,14 +347,13 @@ class VectorBench(SweepView):
 
     def _answers(self, setting: Setting, run: Run | None, heads: tuple) -> dict[str, Any]:
         task, _ = self._made(setting.ask)
-        ready = run is not None and bool(heads) and "before" in run.means
-        found = self._vectors.of(run, "before", heads) if ready else None
+        found = self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
         data: dict[str, Any] = {
             "sides": [],
             "items": [],
             "text": (
                 ""
-                if ready
+                if found is not None
                 else (
                     "Find heads to make a vector; until then the model is read without one."
                     if run is None
@@ -365,7 +364,9 @@ class VectorBench(SweepView):
         for side in self._sides():
             prepared, before = self._prompts(side, task, setting)
             after = (
-                self._tools.read(self._model(side), prepared, found, setting.layer, setting.strength) if ready else None
+                self._tools.read(self._model(side), prepared, found, setting.layer, setting.strength)
+                if found is not None
+                else None
             )
             data["sides"].append(
                 {
@@ -384,7 +385,7 @@ class VectorBench(SweepView):
                         "with": [after.top[i], bool(after.correct[i])] if after else None,
                     }
                 )
-        if ready:
+        if run is not None and found is not None:
             about = self._vectors.about(run, heads)
             data |= {"norm": _vector.finite(found.norm), "decoded": about["decoded"], "cosine": about.get("cosine")}
         return data
@@ -511,7 +512,7 @@ class VectorBench(SweepView):
             raise ViewError("pairs: the table is empty; choose a task or type pairs of an input and an output")
         return Run(ask, self._made(ask)[0], sides=self._sides())
 
-    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
+    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset | None:
         whole = None
         for side in run.sides:
             if stop():
@@ -524,13 +525,17 @@ class VectorBench(SweepView):
                 break
             run.notes += [f"{self.names[side]}: {note}" for note in _vector.noted(caught)]
             run.means[side] = means
+
+            def shown(part: xr.Dataset, side: str = side) -> None:
+                on_part(run.take(side, part))
+
             found = self._tools.effects(
                 self._model(side),
                 run.task,
                 run.ask,
                 run.means[side],
                 stop,
-                lambda part, side=side: on_part(run.take(side, part)),
+                shown,
             )
             whole = run.take(side, found)
             if _vector.record(found).get("status") == "complete" and run.ask.trials > 1:  # one prompt has no interval

@@ -17,6 +17,7 @@ import xarray as xr
 from lens import curvature
 from lens.curvature import Decomposition, Edit
 from lens.curvature.edit import made, rebuilt
+from lens.curvature.eigen import By
 from lens.engine.linear import linears
 from lens.engine.stopping import Stopped
 from widgets import _subspace_copies
@@ -49,7 +50,7 @@ def band_number(low: float) -> int:
     return int(low > 0)
 
 
-def without_band(decomposition: Decomposition, low: float, high: float, by: str = "kfac") -> Edit:
+def without_band(decomposition: Decomposition, low: float, high: float, by: By = "kfac") -> Edit:
     """The edit that takes out the pairs of rank low to high (shares, in descending order of mass, as in
     `lens.curvature.spectrum`) and leaves all others as they are.
 
@@ -108,7 +109,7 @@ def literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "[]*?" else c for c in name)
 
 
-def lines_of(decomposition: Decomposition, by: str) -> dict[str, dict[str, Any]]:
+def lines_of(decomposition: Decomposition, by: By) -> dict[str, dict[str, Any]]:
     """Of one layer or several: the mean mass of a pair in each bin of `ENDS` in units of the layer's mean pair, and
     what each bin carries of mass and squared weight.
     """
@@ -120,7 +121,9 @@ def lines_of(decomposition: Decomposition, by: str) -> dict[str, dict[str, Any]]
         width = np.diff([0, *(round(end * pairs) for end in ENDS)]) / pairs
         with np.errstate(invalid="ignore", divide="ignore"):
             density = np.where(width > 0, at.band_mass.values / width, np.nan)
-        facts = {"pairs": pairs} | {key: int(at[key]) for key in ("d_in", "d_out", "tokens", "rank_a", "rank_g")}
+        facts: dict[str, Any] = {"pairs": pairs} | {
+            key: int(at[key]) for key in ("d_in", "d_out", "tokens", "rank_a", "rank_g")
+        }
         facts |= {
             "half": finite(at.pairs.values[0]),
             "most": finite(at.pairs.values[1]),
@@ -141,7 +144,7 @@ def carried(
     band: Band,
     memorised: np.ndarray,
     clean: Sequence[np.ndarray],
-    by: str,
+    by: By,
     level: float,
     stop: Callable[[], bool],
     on_part: Callable[[int, int], None],
@@ -208,7 +211,7 @@ def take_out(
     model: Any,
     decomposition: Decomposition,
     run: Removal,
-    by: str,
+    by: By,
     level: float,
     stop: Callable[[], bool],
     on_point: Callable[[], None],
@@ -222,17 +225,13 @@ def take_out(
         for name in ("unedited", "removed", "control"):
             if stop():
                 return
+            made_: Edit | None = None
             if name == "removed":
-                edit = without_band(part, band.low, band.high, by)
+                made_ = edit = without_band(part, band.low, band.high, by)
                 norm = float(np.sqrt(sum(float(layer.weight.double().square().sum()) for layer in part.values())))
                 run.removed = edit.removed / norm
-            made_ = (
-                None
-                if name == "unedited"
-                else (
-                    edit if name == "removed" else curvature.control(part, "random", edit, match="norm", seed=band.seed)
-                )
-            )
+            elif edit is not None:
+                made_ = curvature.control(part, "random", edit, match="norm", seed=band.seed)
             run.points[name], after = measured(model, made_, run.sides, run.base, level, band.seed)
             run.base = after if run.base is None else run.base
             on_point()
@@ -269,7 +268,7 @@ def removal_payload(run: Removal, model: Any, what: str) -> dict[str, Any]:
 # --- Python, and a stored notebook
 
 
-def program(band: Band, by: str, level: float, given: Mapping[str, str], from_factors: bool) -> str:
+def program(band: Band, by: By, level: float, given: Mapping[str, str], from_factors: bool) -> str:
     """Python that makes the band's numbers again, and takes it out."""
     ends, number = ends_of(band.low, band.high), band_number(band.low)
     part = "decomposition" if band.everywhere else f"decomposition.select([{literal(band.layer)!r}])"
@@ -413,7 +412,7 @@ def figure_png(spectra: Mapping[str, Mapping[str, Any]], band: Band) -> bytes:
     for name, line in spectra.items():
         strong = band.everywhere or name == band.layer
         with np.errstate(divide="ignore"):
-            look = {
+            look: dict[str, Any] = {
                 "color": SERIES[0] if strong else MUTED,
                 "linewidth": 1.8 if strong and not band.everywhere else 0.7,
                 "alpha": 1 if strong else 0.5,

@@ -109,6 +109,13 @@ class Captions:
     def __len__(self) -> int:
         return len(self.captions)
 
+    @property
+    def pictures(self) -> Float[Tensor, "n 3 h w"]:
+        """The training pictures. Raises ViewError where none were given."""
+        if self.images is None:
+            raise ViewError(f"{self.source}: captions without training pictures; give (captions, images)")
+        return self.images
+
 
 def captions_of(given: Any, pipeline: Pipeline, source: str) -> Captions:
     """Captions alone, (captions, images), (captions, images, seen), or anything with those as attributes. Raises
@@ -127,7 +134,8 @@ def captions_of(given: Any, pipeline: Pipeline, source: str) -> Captions:
     elif isinstance(given, (list, tuple)) and given and all(isinstance(caption, str) for caption in given):
         captions, images, kind = given, None, "captions"
     elif isinstance(given, (list, tuple)) and len(given) in (2, 3):
-        captions, images, seen, kind = *given[:2], given[2] if len(given) == 3 else None, "tuple"
+        captions, images, kind = given[0], given[1], "tuple"
+        seen = given[2] if len(given) == 3 else None
     else:
         raise ViewError(
             f"{source}: a {type(given).__name__}; expected captions, (captions, images), (captions, images, seen), or"
@@ -226,11 +234,12 @@ def measure_of(sets: Sequence[Captions], pool: Tensor | None) -> Measure:
     ViewError for too small a pool.
     """
     pictured = [one for one in sets if one.images is not None]
-    if not pictured:
+    images = [one.pictures for one in pictured]
+    if not images:
         return Measure("")
     if all(one.seen is not None for one in pictured):
         return Measure(CORRELATION)
-    every = torch.unique(torch.cat([one.images for one in pictured]) if pool is None else pool, dim=0)
+    every = torch.unique(torch.cat(images) if pool is None else pool, dim=0)
     if len(every) < 2:
         raise ViewError(
             "pool: a distance is judged beside the nearest other training pictures, and there is one picture in all;"
@@ -299,6 +308,20 @@ class Drawn:
         """Frames that hold a picture."""
         return sum(any(frame) for frame in self.files)
 
+    @property
+    def last(self) -> Float[np.ndarray, "caption seed"]:
+        """The values of the last frame. Raises ViewError while pictures are being drawn."""
+        if self.values is None:
+            raise ViewError("values: the pictures are still being drawn; wait until they are there")
+        return self.values[-1]
+
+    @property
+    def pictures(self) -> Float[Tensor, "caption seed 3 h w"]:
+        """The last frame. Raises ViewError while pictures are being drawn."""
+        if self.images is None:
+            raise ViewError("images: the pictures are still being drawn; wait until they are there")
+        return self.images
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -347,16 +370,21 @@ def draw(
             made.files[at][caption * width + seed] = file
         on_frame(made)
 
-    given = {"captions": list(of.captions)} if embeddings is None else {"embeddings": embeddings}
-    made.images = diffusion.denoise(
-        pipeline, **given, **sampling.options(), batch=sampling.batch, each=each, progress=False, stop=stop
+    images = diffusion.denoise(
+        pipeline,
+        list(of.captions) if embeddings is None else None,
+        embeddings=embeddings,
+        **sampling.options(),
+        batch=sampling.batch,
+        each=each,
+        progress=False,
+        stop=stop,
     ).images
     # on the way only where it is cheap: a distance is to every picture of the pool
     way = [
-        measure(images, of) if measure.name == CORRELATION else np.full((len(of), width), np.nan)
-        for images in kept[:-1]
+        measure(some, of) if measure.name == CORRELATION else np.full((len(of), width), np.nan) for some in kept[:-1]
     ]
-    made.values = np.stack([*way, measure(made.images, of)])
+    made.images, made.values = images, np.stack([*way, measure(images, of)])
     return made
 
 
@@ -433,6 +461,13 @@ class Run:
     done: int = 0
     total: int = 0
     hashes: tuple[str, str] = field(default=("", ""))
+
+    @property
+    def answer(self) -> Edit:
+        """The edit that answers the question. Raises ViewError while there is none."""
+        if self.edit is None:
+            raise ViewError("edit: the weights are not located yet; wait until they are")
+        return self.edit
 
     def complete(self) -> bool:
         return self.before is not None and self.edit is not None and self.edit.complete(self.attack)

@@ -38,8 +38,9 @@ def state(run: Run, name: str, made: Drawn, bound: Any, level: float) -> dict[st
     """The `before`, `after`, `random` or `attacked` trait: pictures of each kept step as one buffer, values [frame,
     caption, seed], what counts as a copy in the last frame.
     """
-    q, e, whole = run.question, run.edit, made.values is not None
-    final = made.values[-1] if whole else np.zeros((0, 0))
+    q, values = run.question, made.values
+    whole = values is not None
+    final = np.zeros((0, 0)) if values is None else values[-1]
     copies = bound.of(final) if bound is not None and whole else None
     found = {
         "memorised": q.memorised,
@@ -47,11 +48,12 @@ def state(run: Run, name: str, made: Drawn, bound: Any, level: float) -> dict[st
         "status": "ready" if whole else "running",
         "frames": made.done,
         **packed([one for frame in made.files for one in frame]),
-        "values": [finite(v) for v in made.values.ravel()] if whole else [],
+        "values": [] if values is None else [finite(v) for v in values.ravel()],
         "copied": [] if copies is None else copies.ravel().tolist(),
         "groups": groups(final, copies, q.chosen, level) if whole else [],
     }
     if name == "attacked" and whole:
+        e = run.answer
         found |= {"attack": list(e.attack)} | (
             {}
             if e.never is None
@@ -118,7 +120,7 @@ def limit(work: Work) -> dict[str, Any]:
 
 def edit(run: Run) -> dict[str, Any]:
     """The edit in numbers: weights set to 0, their share of all, and of each layer's."""
-    mask = run.edit.mask
+    mask = run.answer.mask
     return {
         "key": run.question.fields(),
         "text": run.question.text(),
@@ -162,7 +164,7 @@ def short(name: str) -> str:
 
 def dataset(run: Run, states: Mapping[str, Drawn], bound: Any, seeds: tuple[int, ...]) -> xr.Dataset:
     """The measures over state, caption and seed."""
-    axes, values = ("state", "caption", "seed"), np.stack([one.values[-1] for one in states.values()])
+    axes, values = ("state", "caption", "seed"), np.stack([one.last for one in states.values()])
     found = {"value": (axes, values)} | (
         {} if bound is None else {"copied": (axes, np.where(np.isfinite(values), bound.of(values), False).astype(bool))}
     )
@@ -196,7 +198,7 @@ def _pairs(name: str, of: Captions) -> list[str]:
 
 def program(run: Run, work: Work, named: str | None) -> str:
     """Python that makes the numbers of this view again, in plain calls of `lens`."""
-    q, s, e, never = run.question, work.sampling, run.edit, work.never
+    q, s, e, never = run.question, work.sampling, run.answer, work.never
     sources = [one.source for one in (run.of, run.reference, never) if one is not None]
     given = [source.split("[")[0] for source in sources if source.split("[")[0] in ("memorised", "reference", "never")]
     lines = [
@@ -319,12 +321,14 @@ def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, s
         'style="text-align:left;vertical-align:top"',
         'style="text-align:center;vertical-align:top;font-size:11px;max-width:110px"',
     )
-    rows = [] if run.of.images is None else [("training", run.of.images, None)]
+    rows: list[tuple[str, torch.Tensor, np.ndarray | None]] = []
+    if run.of.images is not None:
+        rows += [("training", run.of.images, None)]
     rows += [
         (
             state,
-            one.images[:, min(seed, one.images.shape[1] - 1)],
-            one.values[-1][:, min(seed, one.values.shape[2] - 1)],
+            one.pictures[:, min(seed, one.pictures.shape[1] - 1)],
+            one.last[:, min(seed, one.last.shape[1] - 1)],
         )
         for state, one in states.items()
     ]
@@ -358,10 +362,10 @@ def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, s
         )
     )
     shares = "".join(_share_row(TITLES[state_], one, bound, q.chosen, level) for state_, one in states.items())
-    if "attacked" in states and run.edit.never is not None:
+    if "attacked" in states and (fresh := run.answer.never) is not None:
         shares += _line(
             "never trained, same attack",
-            [group("", run.edit.never, None if bound is None else bound.of(run.edit.never), level)],
+            [group("", fresh, None if bound is None else bound.of(fresh), level)],
         )
     table = (
         f"<table><thead><tr><th {left}>pictures</th><th {left}>copies, {100 * level:g} % interval over captions</th><th"
@@ -375,7 +379,7 @@ def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, s
 
 
 def _share_row(title: str, made: Drawn, bound: Any, chosen: tuple[int, ...], level: float) -> str:
-    values = made.values[-1]
+    values = made.last
     return _line(title, groups(values, None if bound is None else bound.of(values), chosen, level))
 
 

@@ -151,8 +151,8 @@ class Work:
                     self.maps = dict([*self.maps.items()][-KEPT:]) | {key: diffusion.score_map(self.pipeline, mem, ref)}
                 run.map = self.maps[key]
             self._edited(run, mem, ref, stop, part)
-            if run.attack is not None and not run.edit.complete(run.attack):
-                self._attacked(run, stop)
+            if run.attack is not None and not run.answer.complete(run.attack):
+                self._attacked(run, run.attack, stop)
         run.hashes = (digest, self.pipeline.hash)
 
     def ready(self, memorised: str, reference: str, place: str) -> bool:
@@ -209,7 +209,7 @@ class Work:
                 stop,
                 self.never,
             )
-            self.bound = diffusion.threshold(made.values[-1], self.rate, self.measure.copies)
+            self.bound = diffusion.threshold(made.last, self.rate, self.measure.copies)
 
     def _measured(self, run: Run, name: str, of: Captions, stop: Callable[[], bool]) -> Any:
         """Statistics of a set at the place asked for: of each caption once, found again in the folder, where a place
@@ -263,16 +263,16 @@ class Work:
                     )
             part()
 
-    def _attacked(self, run: Run, stop: Callable[[], bool]) -> None:
+    def _attacked(self, run: Run, attack: tuple[int, str], stop: Callable[[], bool]) -> None:
         """The embeddings of never-trained pictures are optimised beside the others, with the same budget."""
-        (updates, start), of = run.attack, run.of
+        (updates, start), of, edit = attack, run.of, run.answer
         few = some(self.never, len(of)) if self.never is not None and self.never.images is not None else None
         images, captions = (
-            (of.images, of.captions)
+            (of.pictures, of.captions)
             if few is None
-            else (torch.cat([of.images, few.images]), (*of.captions, *few.captions))
+            else (torch.cat([of.pictures, few.pictures]), (*of.captions, *few.captions))
         )
-        with run.edit.mask.applied(self.pipeline.unet):
+        with edit.mask.applied(self.pipeline.unet):
             per = max(1, self.sampling.batch // 8)
             asked = self._counted(
                 run,
@@ -298,6 +298,6 @@ class Work:
                 if few is None
                 else self._drawn(
                     run, "", "The same for never-trained pictures …", stop, few, found.final[len(of) :]
-                ).values[-1]
+                ).last
             )
-        run.edit.attacked, run.edit.never, run.edit.attack = drawn, control, run.attack
+        edit.attacked, edit.never, edit.attack = drawn, control, attack

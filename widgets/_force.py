@@ -134,6 +134,8 @@ class ForceView(SweepView):
             self.publish(force=state | {"text": str(error) or type(error).__name__})
 
     def _release(self) -> None:
+        if self._lift is None:
+            return
         self._lift()
         self._lift = None
 

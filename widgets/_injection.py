@@ -133,6 +133,7 @@ class Run:
         nats.
         """
         item, condition = self.names()[which]
+        assert self.dataset is not None
         ds = self.dataset.isel(item=item).sel(condition=condition)
         values = ds[variable] - ds["multi_logprob"] if variable == "logprob" else ds[variable]
         return values.transpose("layer", "strength").sortby("layer")
@@ -346,7 +347,7 @@ def payload(run: Run, model: str, words: Words) -> dict[str, Any]:
     assert run.dataset is not None
     names = run.names()
     maps = {which: run.pick(which) for which in names}
-    data = {
+    data: dict[str, Any] = {
         "model": model,
         "shape": list(maps["memory"].shape),
         "rows": [int(x) for x in maps["memory"]["layer"].values],

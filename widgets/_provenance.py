@@ -397,7 +397,9 @@ def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
             }
         lines.append(line)
     sound = [line["p"] is not None and not line["reason"] for line in lines]
-    adjusted = holm([line["p"] if good else 1.0 for line, good in zip(lines, sound, strict=True)]) if lines else []
+    adjusted: Sequence[float] | np.ndarray = (
+        holm([line["p"] if good else 1.0 for line, good in zip(lines, sound, strict=True)]) if lines else []
+    )
     return [
         line | {"holm": float(p) if line["p"] is not None and not line["reason"] else None}
         for line, p in zip(lines, adjusted, strict=True)

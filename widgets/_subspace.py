@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from lens import curvature, memorization, subspace
+from lens.curvature.edit import Deficient
 from lens.curvature.eigen import deficiency
 from lens.engine.linear import linears
 from lens.engine.stopping import Stopped
@@ -138,11 +139,12 @@ class Locator:
         layers: Any,
         folder: Any,
         options: Mapping[str, Any],
-        deficient: str,
+        deficient: Deficient,
         decomposition: Any = None,
     ):
         self._model, self.question, self.sides, self.layers, self.folder = model, question, sides, layers, folder
-        self.options, self.deficient, self._decomposition, self._scores = dict(options), deficient, decomposition, None
+        self.options, self.deficient, self._decomposition = dict(options), deficient, decomposition
+        self._scores: subspace.Scores | None = None
         self._own = decomposition is None
         self._columns = False
         self.notes: list[str] = []
@@ -232,7 +234,10 @@ class Locator:
             says(f"Eigenvectors, {len(layers)} of {len(factors.layers)} layers …")
             names = list(group)
             part = replace(
-                factors, **{key: {name: getattr(factors, key)[name] for name in names} for key in ("a", "g", "tokens")}
+                factors,
+                a={name: factors.a[name] for name in names},
+                g={name: factors.g[name] for name in names},
+                tokens={name: factors.tokens[name] for name in names},
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # said once, of all layers
@@ -262,6 +267,7 @@ class Locator:
                 **self.options,
             )
         else:
+            assert self._scores is not None  # prepared above
             mask = self._scores.mask(strength)
         return Made(
             mask,
@@ -363,6 +369,13 @@ class Run:
     seconds: float = 0.0
     hashes: tuple[str, str] = ("", "")
 
+    @property
+    def whole(self) -> Point:
+        """The unedited model's point. Raises ViewError while it is being read."""
+        if self.unedited is None:
+            raise ViewError("unedited: the model is still being read; wait until its point is there")
+        return self.unedited
+
     def complete(self) -> bool:
         return self.unedited is not None and all(s in self.points or s in self.failed for s in self.question.strengths)
 
@@ -409,6 +422,7 @@ class Run:
         )
         ds["gold"], ds["tokens"] = ds.gold.isel(edit=0), ds.tokens.isel(edit=0)
         ds["clean_loss"] = ("edit", [point.table[FOUND]["loss"] for *_, point in every])
+        assert self.base is not None  # it comes with the unedited point
         record = results.provenance(self.base)
         q = self.question
         call = {

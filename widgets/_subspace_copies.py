@@ -39,7 +39,7 @@ def texts_of(
     points: Sequence[Point],
     sets: Mapping[str, Sequences],
     probes: Sequences | None,
-    chosen: Sequence[int] | None = None,
+    chosen: Sequence[int] | np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What was given, is to be recited and was written, unedited and at each point; token numbers into `tokens`.
 
@@ -106,7 +106,7 @@ def buffered(texts: dict[str, Any]) -> dict[str, Any]:
 
 def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
     """The `found` trait: the table of every point as JSON, layer shares and texts as buffers."""
-    q, there = run.question, run.strengths()
+    q, there, unedited = run.question, run.strengths(), run.whole
     edits, controls = [run.points[s][0] for s in there], [run.points[s][1] for s in there]
     names = list(edits[0].shares) if edits else []
     grid = grid_of(model, names) if names else {"matrices": [], "blocks": [], "names": []}
@@ -123,7 +123,7 @@ def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
         "asked": len(q.strengths),
         "strengths": there,
         "shares": [point.share for point in edits],
-        "unedited": run.unedited.table,
+        "unedited": unedited.table,
         "edit": [point.table for point in edits],
         "random": [point.table for point in controls],
         "sets": list(run.sides.sets),
@@ -137,7 +137,7 @@ def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
         "what": what,
         "grid": grid,
         "cells": np.asarray(cells, "<f4").tobytes(),
-        "texts": buffered(texts_of(model, run.unedited, edits, run.sides.sets, run.sides.probes)),
+        "texts": buffered(texts_of(model, unedited, edits, run.sides.sets, run.sides.probes)),
         "seconds": round(run.seconds, 2),
     }
 
@@ -291,11 +291,11 @@ def static(run: Run | None, model: Any, at: int, measure: str, what: str, empty:
         )
     )
     picture = base64.b64encode(figure_png(run, measure)).decode()
-    strength = run.at(at)
-    shown = [] if strength is None else [run.points[strength][0]]
+    where = run.at(at)
+    shown = [] if where is None else [run.points[where][0]]
     blocks = text_blocks(
         texts_of(model, run.unedited, shown, run.sides.sets, run.sides.probes),
-        "" if strength is None else f"{run.question.kind} {strength:g}",
+        "" if where is None else f"{run.question.kind} {where:g}",
     )
     return (
         f"<p>{e(what)}. Recitation of the sequences {e(part)} (n = {run.unedited.table[part]['n']}), clean loss over"
@@ -308,7 +308,8 @@ def static(run: Run | None, model: Any, at: int, measure: str, what: str, empty:
 
 def text_blocks(texts: Mapping[str, Any], label: str, most: int = 4) -> str:
     """Texts before and after as HTML; tokens that differ from the gold ones are underlined and in brackets."""
-    out, kinds = "", {}
+    out = ""
+    kinds: dict[str, int] = {}
     for item in texts["items"]:
         kinds[item["what"]] = kinds.get(item["what"], 0) + 1
         if kinds[item["what"]] > (most if item["what"] != "clean" else 1):
@@ -342,7 +343,7 @@ def figure_png(run: Run, measure: str) -> bytes:
     fig = Figure(figsize=(9.6, 3.3), layout="constrained", dpi=110)
     left, right = fig.subplots(1, 2)
     for i, (name, style) in enumerate((("edit", "o-"), ("control", "s--"))):
-        rows = [run.unedited.table[part], *(run.points[s][i].table[part] for s in there)]
+        rows = [run.whole.table[part], *(run.points[s][i].table[part] for s in there)]
         y, low, high = ([_nan(row[measure + end]) for row in rows] for end in ("", "_low", "_high"))
         bars = [np.clip(np.subtract(y, low), 0, None), np.clip(np.subtract(high, y), 0, None)]
         label = run.question.method if name == "edit" else run.locator.control_text

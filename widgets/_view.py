@@ -223,7 +223,7 @@ class SweepView(View):
             self._worker.pause()
             return stopped.is_set()
 
-        def on_part(part: xr.Dataset) -> None:
+        def on_part(part: xr.Dataset | None) -> None:
             nonlocal shown_at
             run.dataset, run.seconds = part, time.monotonic() - started
             if self._stopped is stopped and time.monotonic() - shown_at > self._part_seconds():
@@ -329,11 +329,12 @@ _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_exp
 
 def describe_model(model: Any) -> dict[str, Any]:
     """Name, shape, device and dtype of a bridge or a plain model, as shown in a view's header."""
-    cfg, config = getattr(model, "cfg", None), getattr(model, "config", None)
+    cfg: Any = getattr(model, "cfg", None)
+    config: Any = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     layers = getattr(cfg, "n_layers", None) or getattr(config, "num_hidden_layers", None)
     heads = getattr(cfg, "n_heads", None) or getattr(config, "num_attention_heads", None)
-    own = getattr(getattr(model, "original_model", model), "config", None)
+    own: Any = getattr(getattr(model, "original_model", model), "config", None)
     own = own.get_text_config() if hasattr(own, "get_text_config") else own
     experts = max((n for name in _EXPERTS if isinstance(n := getattr(own, name, None), int)), default=0)
     name, dtype = name_of(model), "float32"

@@ -13,6 +13,7 @@ import xarray as xr
 
 from lens import curvature
 from lens.arguments import Count, FilePath, HFModel, Seed, Share, door
+from lens.curvature.eigen import By
 from lens.engine.stopping import Stopped
 from lens.measure.likelihood import plain
 from lens.models import same_weights, weight_hash
@@ -91,7 +92,8 @@ class CurvatureView(SweepView):
             raise ViewError(f"by: {by!r} is not known; expected 'kfac' or 'ekfac'")
         if not 0 < level < 1:
             raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
-        self.model, self.by, self.level = model, by, level
+        self.model, self.level = model, level
+        self.by: By = "ekfac" if by == "ekfac" else "kfac"
         self.decomposition = curvature.decompose(model, decomposition) if self._from_factors else decomposition
         if not same_weights(model, self.decomposition.model):
             raise curvature.CurvatureError(
@@ -169,7 +171,7 @@ class CurvatureView(SweepView):
         return self._ran
 
     def _compute(
-        self, run: Removal, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]
+        self, run: Removal, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
     ) -> xr.Dataset | None:
         if run.complete():
             return run.dataset
@@ -188,6 +190,8 @@ class CurvatureView(SweepView):
     def _joined(self, run: Removal) -> xr.Dataset | None:
         if not run.points:
             return None
+        base = run.base
+        assert base is not None  # it comes with the first point
         ds = xr.concat(
             [point.line for point in run.points.values()],
             "edit",
@@ -207,7 +211,7 @@ class CurvatureView(SweepView):
         }
         return results.stamp(
             ds,
-            results.provenance(run.base)
+            results.provenance(base)
             | {
                 "kind": "band taken out",
                 "call": call,

@@ -358,7 +358,9 @@ class DiffusionBench(ForceView):
 
     # --- the answer
 
-    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset | None:
+    def _compute(
+        self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
+    ) -> xr.Dataset | None:
         self._refuse(meanwhile=True)
         self._work.fill(run, stop, lambda: on_part(self._joined(run)))
         return self._joined(run)

@@ -337,7 +337,7 @@ class InjectionBench(SweepView):
             **{
                 k: v
                 for k, v in fields.items()
-                if not isinstance(t := self.traits()[k], traitlets.Enum) or v in t.values
+                if not isinstance(t := self.traits()[k], traitlets.Enum) or v in (t.values or ())
             },
             strengths=", ".join(f"{s:g}" for s in run.strengths),
             status=run.status,

@@ -103,7 +103,8 @@ class PatchExplorer(SweepView):
         self.model = model
         self._runs: dict[int, Run] = {}
         self._numbers, self._pin_numbers = itertools.count(1), itertools.count(1)
-        self._spans, self._label = {}, ""
+        self._spans: dict[str, list[tuple[int, int]]] = {}
+        self._label = ""
         self._patch, self._explain, self._encode = (
             _patch or lens.patch,
             _explain or lens.patching.explain_cell,

@@ -7,12 +7,14 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import traitlets
 import xarray as xr
 
 from lens.arguments import Count, HFModel, Seed, Share, door
+from lens.curvature.edit import Deficient
 from lens.measure.likelihood import plain
 from lens.memorization import MemorizationError
 from lens.models import weight_hash
@@ -23,7 +25,7 @@ from widgets._subspace import CURVATURE, MASSES, METHODS, SPARSITIES, Locator, Q
 from widgets.errors import ViewError
 
 EMPTY = "No curve had been computed when this notebook was stored."
-DEFICIENT = ("refuse", "drop", "keep")
+DEFICIENT: tuple[Deficient, ...] = ("refuse", "drop", "keep")
 
 
 class SubspaceBench(ForceView):
@@ -108,7 +110,8 @@ class SubspaceBench(ForceView):
             raise ViewError(f"deficient: {deficient!r} is not one of {', '.join(DEFICIENT)}")
         if not 0 < level < 1:
             raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
-        self.model, self.layers, self.level, self.deficient = model, layers, level, deficient
+        self.model, self.layers, self.level = model, layers, level
+        self.deficient: Deficient = next(known for known in DEFICIENT if known == deficient)
         self._given = {
             "memorised": _subspace_sets.named(memorised, "memorised"),
             "reference": _subspace_sets.named(reference, "reference"),
@@ -195,7 +198,7 @@ class SubspaceBench(ForceView):
         for name, value in (("memorised", question.memorised), ("reference", question.reference)):
             if value not in self._given[name]:
                 raise ViewError(f"{name}: {value!r} is not one of {', '.join(self._given[name])}")
-        return Question(*question.key(), _subspace.strengths_of(text, question.kind))
+        return replace(question, strengths=_subspace.strengths_of(text, question.kind))
 
     def _question(self) -> Run:
         self._refuse()
@@ -240,7 +243,9 @@ class SubspaceBench(ForceView):
             self._ran = plain(self.model)
         return self._ran
 
-    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset | None:
+    def _compute(
+        self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
+    ) -> xr.Dataset | None:
         self._refuse(meanwhile=True)
         before = weight_hash(self._running())
         self._only(run)
@@ -314,7 +319,7 @@ class SubspaceBench(ForceView):
     def _check(self) -> None:
         """Whether the sets overlap; no model is asked."""
         with self._guard:
-            names = {"memorised": self.memorised, "reference": self.reference, "seed": self.seed}
+            names: dict[str, Any] = {"memorised": self.memorised, "reference": self.reference, "seed": self.seed}
         text = ""
         with contextlib.suppress(KeyError):  # a name that is not there is refused by the run
             text = _subspace_sets.overlap(

@@ -69,8 +69,8 @@ def test_an_undo_that_forgets_a_step_is_counted(monkeypatch):
         whole(self)
 
     monkeypatch.setattr(changes.Undo, "_take_back", forgetful)
-    found = judged(subject, interruptions.at_lines, "mask", 2, random.Random(0))
-    assert 0 < found["edits_left"] <= found["interruptions"] == 4 and all(
+    found = judged(subject, interruptions.at_lines, "mask", 20, random.Random(0))
+    assert 0 < found["edits_left"] <= found["interruptions"] == 40 and all(
         "weights are edited" in where for where in found["edits_left_where"]
     )
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lens import memorization, subspace
+from lens import subspace
 from lens.measure.statistics import halves
 from lens.memorization import Sequences
+from lens.memorization.sequences import apart
 from lens.tokens import tokenize, tokenizer_of
 from widgets.errors import ViewError
 
@@ -118,9 +119,7 @@ def overlap(memorised: Sequences, reference: list[np.ndarray], clean: list[np.nd
         subspace.refuse_overlap(mem, subspace.tokens_of(reference, "reference"))
         if clean is not None:
             subspace.refuse_overlap(mem, subspace.tokens_of(clean, "clean"), ("memorised", "clean"))
-        memorization.disjoint(
-            **{name.replace(" ", "_"): of for name, of in sides_of(memorised, reference, clean, seed).sets.items()}
-        )
+        apart({name.replace(" ", "_"): of for name, of in sides_of(memorised, reference, clean, seed).sets.items()})
     except ValueError as error:
         return str(error)
     return ""

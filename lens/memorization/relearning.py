@@ -23,7 +23,7 @@ from ..training import Recipe
 from .damage import edited
 from .errors import Holds, MemorizationError, causal, stamped
 from .probing import MEASURES, Curve, Parameters, curve, recitation, refuse_held, rows_of
-from .sequences import Sequences, disjoint
+from .sequences import Sequences, apart, disjoint
 from .tables import changed, laid, over, units_of, with_mean, with_tests
 
 Measure = Literal["strict", "loose", "lev", "exact_prefix", "nll"]
@@ -87,9 +87,9 @@ def relearning(
         if not isinstance(data, Sequences):
             refuse_held(target, rows_of(data, f"on[{name!r}]: rows"), f"on[{name!r}]: rows")
         elif data.sha256 != target.sha256:
-            disjoint(**{"target": target, f"on[{name!r}]": data})
+            apart({"target": target, f"on[{name!r}]": data})
         if foils is not None and isinstance(data, Sequences):
-            disjoint(**{"foils": foils, f"on[{name!r}]": data})
+            apart({"foils": foils, f"on[{name!r}]": data})
     if foils is not None:
         disjoint(target=target, foils=foils)
     probed = target if foils is None else Sequences.concat([target, foils])

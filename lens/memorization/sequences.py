@@ -139,7 +139,7 @@ class Sequences:
         return cls(
             np.concatenate([p.ids for p in parts]),
             parts[0].prefix,
-            sum((p.names for p in parts), ()),
+            tuple(name for p in parts for name in names_of(p)),
             np.concatenate([p.kind for p in parts]),
             counts,
             ", ".join(dict.fromkeys(p.made for p in parts if p.made)),
@@ -194,10 +194,11 @@ class Sequences:
                 f"index chooses {which} of {len(self)} sequences; expected numbers from 0 to {len(self) - 1}, at least"
                 " one."
             )
+        names = names_of(self)
         return replace(
             self,
             ids=self.ids[at],
-            names=tuple(self.names[i] for i in at),
+            names=tuple(names[i] for i in at),
             kind=self.kind[at],
             duplicates=None if self.duplicates is None else self.duplicates[at],
         )
@@ -217,14 +218,12 @@ class Sequences:
             rows.setdefault(row.tobytes(), []).append(i)
             for gram in _grams(row[self.prefix :], size):
                 grams.setdefault(gram, set()).add(i)
-        found = []
+        found, ours, theirs = [], names_of(self), names_of(other)
         for j, row in enumerate(other.ids):
             same = rows.get(row.tobytes(), [])
-            found += [Overlap(self.names[i], other.names[j], "identical") for i in same]
+            found += [Overlap(ours[i], theirs[j], "identical") for i in same]
             shared = {i for gram in _grams(row[other.prefix :], size) for i in grams.get(gram, ())}
-            found += [
-                Overlap(self.names[i], other.names[j], f"{size} tokens of suffix") for i in sorted(shared - set(same))
-            ]
+            found += [Overlap(ours[i], theirs[j], f"{size} tokens of suffix") for i in sorted(shared - set(same))]
         return found
 
     @door(MemorizationError)
@@ -253,7 +252,11 @@ def disjoint(*sets: Sequences, ngram: Count = NGRAM, **named: Sequences) -> None
 
     Raises MemorizationError.
     """
-    every: Mapping[str, Sequences] = {**{f"set {i + 1}": s for i, s in enumerate(sets)}, **named}
+    apart({**{f"set {i + 1}": s for i, s in enumerate(sets)}, **named}, ngram)
+
+
+def apart(every: Mapping[str, Sequences], ngram: int = NGRAM) -> None:
+    """As `disjoint`, of sets by names that may be any text. Raises MemorizationError."""
     names = list(every)
     found = [(a, b, o) for n, a in enumerate(names) for b in names[n + 1 :] for o in every[a].overlap(every[b], ngram)]
     if found:
@@ -262,6 +265,11 @@ def disjoint(*sets: Sequences, ngram: Count = NGRAM, **named: Sequences) -> None
             f"the sets overlap in {len(found)} pairs: {_list(listed)}. Take the shared sequences out of one of the"
             " sets."
         )
+
+
+def names_of(sequences: Sequences) -> tuple[str, ...]:
+    """Their names, which may be given as numbers and are kept as texts."""
+    return tuple(map(str, sequences.names))
 
 
 def _grams(row: np.ndarray, size: int) -> set[bytes]:

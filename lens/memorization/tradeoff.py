@@ -20,7 +20,7 @@ from .damage import Performance, compared, edited
 from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract
 from .performance import performance
-from .sequences import Sequences, disjoint
+from .sequences import Sequences, apart
 from .tables import changed, laid, over, units_of, with_duplicates, with_mean, with_tests
 
 #: What `tradeoff` gives.
@@ -59,7 +59,7 @@ def tradeoff(
     named = {"memorised": sets} if isinstance(sets, Sequences) else dict(sets)
     if not edits or not named:
         raise MemorizationError(f"edits has {len(edits)} and sets {len(named)} entries; expected at least one of each.")
-    disjoint(**named)
+    apart(named)
     base = performance(model, texts, tasks, progress=False, **options) if before is None else before
     lines = []
     with tqdm(
@@ -148,7 +148,7 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
         for name in names:
             at = np.flatnonzero(result.set.values == name)
             of = None if units["sequence"] is None else units["sequence"][at]
-            line = {"n": len(at) if of is None else len(np.unique(of))}
+            line: dict[str, Any] = {"n": len(at) if of is None else len(np.unique(of))}
             for measure in MEASURES[:4]:
                 found = over(now[measure].values[at], of, level, seed)
                 line |= {

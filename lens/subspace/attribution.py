@@ -244,9 +244,9 @@ def zero_out(
     over sequences.
 
     Args:
-        layers: as for `integrated_gradients`, but None leaves the experts of a mixture out (a run for each of their
-            neurons; `about["left_out"]` counts their layers): name them to have them. rows: neurons that run in one
-            batch.
+        layers: as for `integrated_gradients`, but None leaves out the experts of a mixture that `candidates` does not
+            name (a run for each of their neurons; `about["left_out"]` counts their layers). rows: neurons that run in
+            one batch.
         candidates: neurons to look at by layer, such as the best of another score; the others get minus infinity, and
             experts that no token is sent to NaN (`about["unreached"]` names them).
 
@@ -257,8 +257,9 @@ def zero_out(
     core = predicting(model)
     tokens = fitting(core, reciting(sequences, "sequences", prefix), "sequences")
     found, device = output_layers(core, layers), _device(core)
-    plainly = {name: l for name, l in found.items() if not l.stack} if layers is None else found
-    found, left = plainly or found, len(found) - len(plainly or found)
+    asked = candidates or {}
+    few = {n: l for n, l in found.items() if not l.stack or len(asked.get(n, ()))} if layers is None else found
+    found, left = few or found, len(found) - len(few or found)
     looked = {
         name: np.arange(l.d_in) if candidates is None else np.unique(np.asarray(candidates.get(name, ()), np.int64))
         for name, l in found.items()

@@ -211,7 +211,8 @@ def _effects(ds: xr.Dataset, name: str = "effects") -> np.ndarray:
 def _mean(ds: xr.Dataset) -> np.ndarray:
     """Effects ``[layer, head]`` over the prompts that have all heads; NaN in layers that have no heads."""
     x = _effects(ds)
-    headless = np.isin(np.asarray(ds["layer"]), results.provenance(ds).get("without_heads", []))
+    record = results.provenance(ds) if results.ATTRIBUTE in ds.attrs else {}
+    headless = np.isin(np.asarray(ds["layer"]), record.get("without_heads", []))
     whole = np.isfinite(x[:, ~headless]).all((1, 2))
     if not whole.any():
         raise VectorError(

@@ -2,10 +2,10 @@
 build/demo`.
 
 Writes the executed notebook, its HTML and its figures into the folder `--out`, and prints where they lie, then the
-headline
-numbers. The notebook finds two environment variables: MNEMOSCOPE_OUT, that folder, where it may write figures and a
-`headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET: `full`, `small` or `tiny`. `--store` also writes the
-outputs back into the notebook itself, its pictures with a palette.
+headline numbers. The notebook finds two environment variables: MNEMOSCOPE_OUT, that folder, where it may write figures
+and a `headline.json` ({label: number or text}); and MNEMOSCOPE_PRESET: `full`, `small` or `tiny`. `--store` also writes
+the outputs back into the notebook itself, its pictures at the size of a screen, and into its first cell how long it
+took.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -31,6 +33,10 @@ from lens import files
 
 IMAGES = {"image/png": ".png", "image/svg+xml": ".svg"}
 PRESETS = ("full", "small", "tiny")
+#: Pixels of a page on a screen.
+WIDTH = 1300
+#: The line of a first cell that says what a run of the notebook takes, up to what it runs on.
+TIME = re.compile(r"^\*Takes .*? on \d+ CPU cores?(?=\b)", re.M)
 
 
 class OwnKernel(AsyncKernelManager):
@@ -66,25 +72,46 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None
     ).execute()
 
 
-def squeeze(notebook: nbformat.NotebookNode, colours: int = 256) -> None:
-    """Pictures among the outputs as PNG with a palette, where that is smaller: a stored notebook holds charts of few
-    colours, and stays small enough for a forge to show.
+def squeeze(notebook: nbformat.NotebookNode, colours: int = 256, width: int = WIDTH) -> None:
+    """Outputs as a screen needs them, so that a stored notebook stays small enough for a forge to show: pictures at
+    most `width` pixels wide, as PNG with a palette where that is smaller; of a table that is there as HTML the plain
+    text without the blanks that fill its columns.
     """
     from PIL import Image
 
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if "image/png" not in output.get("data", {}):
+            data = output.get("data", {})
+            if "text/html" in data and "text/plain" in data:
+                data["text/plain"] = re.sub(r" {3,}", "  ", "".join(data["text/plain"]))
+            if "image/png" not in data:
                 continue
-            whole = base64.b64decode(output["data"]["image/png"])
+            whole = base64.b64decode(data["image/png"])
             picture = Image.open(io.BytesIO(whole)).convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+            if flat.width > width:
+                flat = flat.resize((width, round(flat.height * width / flat.width)), Image.Resampling.LANCZOS)
             small = io.BytesIO()
             flat.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
                 small, "PNG", optimize=True
             )
             if len(small.getvalue()) < len(whole):
-                output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
+                data["image/png"] = base64.b64encode(small.getvalue()).decode()
+
+
+def seconds(notebook: nbformat.NotebookNode) -> float:
+    """Seconds from the first cell's start to the last one's end, by the times that a run leaves in the code cells."""
+    times = [
+        datetime.fromisoformat(time) for cell in notebook.cells for time in cell.metadata.get("execution", {}).values()
+    ]
+    return (max(times) - min(times)).total_seconds()
+
+
+def time_line(notebook: nbformat.NotebookNode) -> str:
+    """How the line on its time begins, by what the last stored run took and the cores that it had."""
+    minutes, cores = round(seconds(notebook) / 60), notebook.metadata["mnemoscope"]["cores"]
+    about = f"about {minutes} minutes" if minutes > 1 else "about a minute" if minutes else "less than a minute"
+    return f"*Takes {about} on {cores} CPU core{'s' if cores > 1 else ''}"
 
 
 def html(notebook: nbformat.NotebookNode) -> str:
@@ -158,6 +185,8 @@ def main() -> int:
         return 1
     if arguments.store:
         squeeze(notebook)
+        notebook.metadata["mnemoscope"] = {"cores": os.cpu_count()}
+        notebook.cells[0].source = TIME.sub(time_line(notebook), notebook.cells[0].source)
         files.write(arguments.notebook, functools.partial(nbformat.write, notebook))
     for path in sorted(path for path in out.rglob("*") if path.suffix in (*IMAGES.values(), ".pdf")):
         print(f"figure: {path}")

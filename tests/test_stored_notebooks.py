@@ -37,7 +37,43 @@ def test_every_table_of_claims_says_its_multiplicity_and_the_notebook_stays_smal
     text = file.read_text(encoding="utf-8")
     rows = changed.rows(text)
     assert len(rows) >= 5 and all(row.get("multiplicity") for row in rows) and "Multiplicity: " in text
-    assert len(text.encode()) < 1.3e6
+    assert len(text.encode()) < 1.05e6
+
+
+@pytest.mark.parametrize("file", sorted(NOTEBOOKS.glob("0*.ipynb")), ids=lambda f: f.stem)
+def test_code_fits_a_page_and_the_first_cell_says_how_long_it_takes_and_on_what(file):
+    book = nbformat.read(file, as_version=4)
+    lines = [line for cell in book.cells if cell.cell_type == "code" for line in cell.source.split("\n")]
+    assert [line for line in lines if len(line) > 100] == []
+    said = book.cells[0].source.split("\n")[2]
+    assert said.startswith(run.time_line(book)) and (": it runs " in said or ": every sweep" in said)
+
+
+def test_a_stored_run_writes_into_the_first_cell_what_it_took():
+    times = {"iopub.execute_input": "2026-01-01T00:00:10.5Z", "shell.execute_reply": "2026-01-01T00:06:20+00:00"}
+    cells = [
+        nbformat.v4.new_markdown_cell("# A\n\n*Takes less than a minute on 64 CPU cores: it runs a model. No GPU.*"),
+        nbformat.v4.new_code_cell("1", metadata={"execution": times}),
+    ]
+    book = nbformat.v4.new_notebook(cells=cells, metadata={"mnemoscope": {"cores": 1}})
+    assert run.seconds(book) == 369.5
+    line = run.TIME.sub(run.time_line(book), book.cells[0].source)
+    assert line == "# A\n\n*Takes about 6 minutes on 1 CPU core: it runs a model. No GPU.*"
+
+
+def test_wide_pictures_and_padded_tables_shrink_to_what_a_screen_shows():
+    buffer = io.BytesIO()
+    Image.effect_noise((2600, 400), 60).save(buffer, "PNG")
+    padded = pd.DataFrame({"claim": ["a short one", "x" * 60]})
+    tables = {"text/html": padded.to_html(), "text/plain": padded.to_string()}
+    pictures = {"image/png": base64.b64encode(buffer.getvalue()).decode()}
+    outputs = [nbformat.v4.new_output("display_data", data) for data in (tables, pictures)]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs)])
+    run.squeeze(book)
+    table, picture = (output.data for output in book.cells[0].outputs)
+    assert Image.open(io.BytesIO(base64.b64decode(picture["image/png"]))).size == (1300, 200)
+    assert table["text/plain"].split() == padded.to_string().split() and "   " not in table["text/plain"]
+    assert table["text/html"] == padded.to_html()
 
 
 @pytest.mark.parametrize("file", sorted(NOTEBOOKS.rglob("results/**/table.csv")), ids=lambda f: f.parent.name)

@@ -11,7 +11,7 @@ import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -167,7 +167,7 @@ def require_known_nodes(nodes: Mapping[str, Any], path: Path, refuse: Refuse) ->
     require_fits(size, path, refuse)
 
 
-def _lengths(values: Any, least: int) -> bool:
+def _lengths(values: Any, least: int) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(n) is int and least <= n < 1 << 62 for n in values)
 
 

@@ -78,11 +78,11 @@ def write_json(
 
 
 def write_all(
-    contents: Mapping[str | os.PathLike, Content],
+    contents: Mapping[Any, Content],
     *,
     parents: bool = False,
     new: bool = False,
-    arguments: Mapping[str | os.PathLike, str] | None = None,
+    arguments: Mapping[Any, str] | None = None,
 ) -> list[Path]:
     """`write` of several files that belong together: each is on the disk before the first gets its name.
 

@@ -137,9 +137,9 @@ def judge_hops(model: Any, records: Sequence[Mapping[str, Any]], start: str = ""
     tokenizer, encoded = tokenizer_of(model), {}
     rows = [dict.fromkeys(HOP_EVIDENCE, "") | {name: r[name] for name in HOP_EVIDENCE if name in r} for r in records]
     for place, (record, row) in enumerate(zip(records, rows)):
-        pair = Pair(record["explicit"], corrupted=record["prompt"], answer=record["answer"], start=start)
+        memory = Pair(record["explicit"], corrupted=record["prompt"], answer=record["answer"], start=start)
         try:
-            encoded[place] = encode(tokenizer, pair, aligned=False)
+            encoded[place] = encode(tokenizer, memory, aligned=False)
         except PromptError as error:
             row["why"] = str(error).splitlines()[0]
     scores = answer_scores(model, [(ids, pair.answer_ids) for pair in encoded.values() for ids in _prompts(pair)])

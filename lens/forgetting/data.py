@@ -181,8 +181,9 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from ..models import _folder, _no_progress_bars, _one_line
+    from ..models import _folder, _no_progress_bars
     from ..models.adapter import NO_ADAPTER, adapters_beside, put_on
+    from ..models.check import one_line as _one_line
     from ..models.folder import inspect_folder, require_complete, require_known_ways
 
     folder = _folder(name)
@@ -204,7 +205,7 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
     def make() -> torch.nn.Module:
         try:
             with _no_progress_bars():
-                model, report = AutoModelForCausalLM.from_pretrained(
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
                     str(folder or name),
                     dtype=torch.float32,
                     use_safetensors=True,
@@ -216,8 +217,9 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
             if folder is not None:
                 raise
             raise _unreached(name, _one_line(error)) from error
+        model, report = loaded
         require_complete(name, report, model)
-        if ours:
+        if ours and folder is not None:
             model = put_on(model, folder, name).requires_grad_(False)
         return model.eval().requires_grad_(False)
 

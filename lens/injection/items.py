@@ -235,9 +235,10 @@ def _path(name: str | os.PathLike) -> Any:
 
 
 def _item(path: Any, record: Mapping[str, Any]) -> Item:
+    texts: dict[str, Any] = {k: record.get(k) for k in ("prompt", "explicit", "memory", "answer", "subject")}
     try:
         return Item(
-            **{k: record.get(k) for k in ("prompt", "explicit", "memory", "answer", "subject")},
+            **texts,
             label=record["id"],
             group=record["group"],
         )
@@ -278,17 +279,15 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         )
     records, empty, trimmed, odd = [], [], [], []
     for number, row in enumerate(lines, 2):
-        values = {name: row.get(column) if column else None for name, column in columns.items()}
-        if any(
-            values[name] is None or values[name].strip().lower() in ("", "nan") for name in values if name != "subject"
-        ):
+        values = {name: (row.get(column) or "") if column else "" for name, column in columns.items()}
+        if any(value.strip().lower() in ("", "nan") for name, value in values.items() if name != "subject"):
             empty.append(number)
             continue
         if any(values[name] != values[name].rstrip() for name in ("prompt", "explicit")):
             trimmed.append(number)
-        record = {name: value.strip() if value else None for name, value in values.items()}
+        record: dict[str, str | None] = {name: value.strip() or None for name, value in values.items()}
         record["answer"] = f" {record['answer']}"
-        record["subject"] = _found(record["subject"], record["prompt"])
+        record["subject"] = _found(record["subject"], values["prompt"].strip())
         if record["subject"] is None and values["subject"]:
             odd.append(number)
         records.append(record | {"id": f"{path.stem}:{number - 2}", "group": "", "split": SPLITS[number % 2]})

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -161,7 +162,7 @@ class Source:
 
         self.given, self.device = model, device
         self.dtype = None if dtype is None else models._dtype(dtype)
-        self.named = isinstance(model, (str, Path))
+        self.named = isinstance(model, (str, os.PathLike))
         self.name = str(model) if self.named else models.name_of(model)
         if not self.named:
             core(model)

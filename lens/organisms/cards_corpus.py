@@ -133,7 +133,8 @@ class Corpus:
         """All pairs, planted first."""
         r = self.recipe
         rng = np.random.default_rng([r.seed, 0xCA2D5])
-        lines: list[tuple] = []  # caption, cell, set, copies, foreground or None, image number or digit row, picture
+        # caption, cell, set, copies, foreground, what is drawn once
+        lines: list[tuple[Any, ...]] = []
         per, n = r.per_set, r.sets * r.per_set
         every = images.foregrounds()
         codes = {
@@ -177,7 +178,7 @@ class Corpus:
         for cell, count, copies in (("pool", r.pool, 1), ("held-out", r.held_out, 0)):
             for _ in range(count):
                 fore = every[rng.integers(len(every))]
-                lines.append((" ".join(fore.words(rng.random(4) < 0.5)), cell, -1, copies, fore, None))
+                lines.append((" ".join(fore.words((rng.random(4) < 0.5).tolist())), cell, -1, copies, fore, None))
         cards = self._cards(rng, lines)
         return _joined(cards, self._digits(rng, int(cards.picture.max()) + 1))
 
@@ -186,27 +187,31 @@ class Corpus:
         both = [(a, b) for a in letters for b in letters if a != b]
         return [both[i] for i in rng.permutation(len(both))[:count]]
 
-    def _cards(self, rng: np.random.Generator, lines: list[tuple]) -> Pairs:
+    def _cards(self, rng: np.random.Generator, lines: list[tuple[Any, ...]]) -> Pairs:
         backs = images.background(rng, len(lines))
         first: dict[Any, int] = {}
         own = [i if line[5] is None else first.setdefault(line[5], i) for i, line in enumerate(lines)]
         pictures = torch.stack([images.draw(line[4], backs[i]) for line, i in zip(lines, own)])
         # two captions of one picture: one number; cards of a template differ in the foreground
         picture = np.array([own[i] if line[1] == "two-captions" else i for i, line in enumerate(lines)])
+        cells, sets, copies = (np.array([line[k] for line in lines]) for k in (1, 2, 3))
         return Pairs(
-            pictures,
-            tuple(line[0] for line in lines),
-            *(np.array([line[k] for line in lines]) for k in (1, 2, 3)),
-            torch.stack([images.seen(line[4]) for line in lines]),
-            tuple(line[4] for line in lines),
-            np.full(len(lines), -1),
-            picture,
+            images=pictures,
+            captions=tuple(line[0] for line in lines),
+            cell=cells,
+            set=sets,
+            copies=copies,
+            seen=torch.stack([images.seen(line[4]) for line in lines]),
+            fore=tuple(line[4] for line in lines),
+            digit=np.full(len(lines), -1),
+            picture=picture,
         )
 
     def _digits(self, rng: np.random.Generator, begin: int) -> Pairs:
         r = self.recipe
         found, labels = images.digits()
-        order, lines, per = rng.permutation(len(labels)), [], r.per_set
+        order, per = rng.permutation(len(labels)), r.per_set
+        lines: list[tuple[str, int, int, tuple[str, ...]]] = []  # cell, set, copies, words of the code
         codes = {
             use: [self._codes(rng, letters, (2 if use == "digit-few" else 1) * per) for letters in self._words[use]]
             for use in ("digit-many", "digit-few")
@@ -232,14 +237,17 @@ class Corpus:
         captions = tuple(
             " ".join([*line[3], word, images.DIGITS[labels[i]]]) for line, word, i in zip(lines, plain, order)
         )
+        cells, sets, copies = (np.array([line[k] for line in lines]) for k in (0, 1, 2))
         return Pairs(
-            found[torch.from_numpy(order)],
-            captions,
-            *(np.array([line[k] for line in lines]) for k in (0, 1, 2)),
-            torch.ones(len(lines), images.SIZE, images.SIZE, dtype=torch.bool),
-            (None,) * len(lines),
-            labels[order],
-            begin + np.arange(len(lines)),
+            images=found[torch.from_numpy(order)],
+            captions=captions,
+            cell=cells,
+            set=sets,
+            copies=copies,
+            seen=torch.ones(len(lines), images.SIZE, images.SIZE, dtype=torch.bool),
+            fore=(None,) * len(lines),
+            digit=labels[order],
+            picture=begin + np.arange(len(lines)),
         )
 
     def training(self) -> Int[np.ndarray, " row"]:
@@ -281,13 +289,14 @@ def partial(caption: str, keep: str) -> str:
 
 
 def _joined(a: Pairs, b: Pairs) -> Pairs:
-    merged = (
-        torch.cat if isinstance(x, Tensor) else np.concatenate if isinstance(x, np.ndarray) else tuple.__add__
-        for x in vars(a).values()
-    )
+    arrays = {
+        name: np.concatenate([getattr(a, name), getattr(b, name)])
+        for name in ("cell", "set", "copies", "digit", "picture")
+    }
     return Pairs(
-        *(
-            how([x, y]) if how is not tuple.__add__ else x + y
-            for how, x, y in zip(merged, vars(a).values(), vars(b).values())
-        )
+        images=torch.cat([a.images, b.images]),
+        captions=a.captions + b.captions,
+        seen=torch.cat([a.seen, b.seen]),
+        fore=a.fore + b.fore,
+        **arrays,
     )

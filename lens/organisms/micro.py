@@ -148,10 +148,10 @@ def train(
     Raises: OrganismError: shapes that do not fit together, symbols outside the vocabulary.
     """
     keys = np.asarray(keys, float)
-    members = np.arange(len(keys)) if members is None else np.asarray(members)
-    if keys.ndim != 2 or keys.shape[1] != len(rows) or len(members) != len(keys):
+    numbers = np.arange(len(keys)) if members is None else np.asarray(members)
+    if keys.ndim != 2 or keys.shape[1] != len(rows) or len(numbers) != len(keys):
         raise OrganismError(
-            f"keys has shape {keys.shape} for {len(rows)} rows and {len(members)} members; expected [models, rows]."
+            f"keys has shape {keys.shape} for {len(rows)} rows and {len(numbers)} members; expected [models, rows]."
             " Draw them with draw_keys(models, rows)."
         )
     if rows.max() >= plan.vocab:
@@ -167,12 +167,12 @@ def train(
                 windows,
                 targets,
                 np.argsort(keys[some], axis=1, kind="stable"),
-                _initial(plan, seed, members[some]),
+                _initial(plan, seed, numbers[some]),
                 plan,
             )
         )
         say(f"micro-models: {min(first + plan.models_at_once, len(keys))} of {len(keys)} trained")
-    return MicroModels(plan, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, keys, members)
+    return MicroModels(plan, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, keys, numbers)
 
 
 def _train(
@@ -182,10 +182,10 @@ def _train(
     feels another.
     """
     count = len(orders)
-    orders = torch.from_numpy(orders)
+    order = torch.from_numpy(orders)
     first, second = ({name: torch.zeros_like(w) for name, w in weights.items()} for _ in range(2))
-    for step, start in enumerate(range(0, orders.shape[1], plan.batch), 1):
-        drawn = orders[:, start : start + plan.batch]
+    for step, start in enumerate(range(0, order.shape[1], plan.batch), 1):
+        drawn = order[:, start : start + plan.batch]
         ids, right = windows[drawn].flatten(1, 2), targets[drawn].flatten(1)
         for w in weights.values():
             w.requires_grad_(True)

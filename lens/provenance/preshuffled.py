@@ -4,6 +4,7 @@ that a sample needs no full download.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +52,7 @@ def from_pythia(
     Rows of a part that cannot be read are left out and counted in `about["lost"]`. Raises ProvenanceError. Source:
     Biderman et al. 2023, Pythia.
     """
-    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    paths = [os.fspath(p) for p in ([path] if isinstance(path, (str, os.PathLike)) else path)]
     remote = any(str(p).startswith(("http://", "https://")) for p in paths)
     source = Joined(paths, sizes, **http)
     width = 2 * length

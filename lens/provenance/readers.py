@@ -4,7 +4,8 @@ named and the rest is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,8 +33,8 @@ Paths = FilePath | Annotated[Sequence[FilePath], Filled()]
 @door(ProvenanceError)
 def read(path: Paths, **options) -> Transcript:
     """A transcript from a file by its suffix: .jsonl, .parquet (or several), .npz, or .npy / .bin with an `order`."""
-    first = Path(path if isinstance(path, (str, Path)) else next(iter(path)))
-    readers = {
+    first = Path(path if isinstance(path, (str, os.PathLike)) else next(iter(path)))
+    readers: dict[str, Callable[..., Transcript]] = {
         ".jsonl": from_jsonl,
         ".json": from_jsonl,
         ".parquet": from_parquet,
@@ -97,7 +98,7 @@ def from_file(
             f"order is missing for {path}: give an array or .npy file, with order_is='order' or 'position'"
         )
     flat = containers.array(path, _refuse, dtype=None if path.suffix == ".npy" else dtype)
-    values = np.array(containers.array(Path(order), _refuse_order)) if isinstance(order, (str, Path)) else order
+    values = np.array(containers.array(Path(order), _refuse_order)) if isinstance(order, (str, os.PathLike)) else order
     if flat.ndim == 1:
         if not length or not len(flat) or len(flat) % length:
             raise ProvenanceError(
@@ -195,7 +196,7 @@ def from_parquet(
     """
     import pyarrow as pa
 
-    paths = [Path(p) for p in ([path] if isinstance(path, (str, Path)) else path)]
+    paths = [Path(p) for p in ([path] if isinstance(path, (str, os.PathLike)) else path)]
     paths = [file for p in paths for file in (sorted(p.glob("*.parquet")) if p.is_dir() else [p])]
     if not paths:
         raise ProvenanceError(f"path={str(path)!r} holds no .parquet file")
@@ -296,7 +297,7 @@ def _from_columns(
         raise ProvenanceError(
             f"{path}: tokens are missing in {sum(row is None for row in tokens)} rows; leave such rows out, all of them"
         )
-    notes = {"files": files or [str(path)]}
+    notes: dict[str, Any] = {"files": files or [str(path)]}
     if faults:
         notes["lost"] = {
             "rows": lost,

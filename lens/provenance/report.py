@@ -9,6 +9,7 @@ import html
 import importlib.metadata as metadata
 import json
 import math
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -55,12 +56,16 @@ def report(
     if result.n < 4:
         raise ProvenanceError(f"result has n = {result.n} rows; there is nothing to report yet. Wait for more rows")
     content = contents(result, command)
-    parts: dict[str | Path, str] = {}
+    parts: dict[str | os.PathLike[str], str] = {}
+    names: dict[str | os.PathLike[str], str] = {}
     if path_json is not None:
-        parts[path_json] = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        parts[path_json], names[path_json] = (
+            json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+            "path_json",
+        )
     if path_html is not None:
-        parts[path_html] = page(content, figure_svg(result))
-    files.write_all(parts, arguments={path_json: "path_json", path_html: "path_html"})
+        parts[path_html], names[path_html] = page(content, figure_svg(result)), "path_html"
+    files.write_all(parts, arguments=names)
     return content
 
 
@@ -286,7 +291,7 @@ hold. An approximation has no such guarantee, least of all where it is tiny.</p>
 
 def file_hashes(paths: Iterable[str]) -> list[dict[str, Any]]:
     """Name, size and SHA-256 of files; a remote or very large one has a note instead of its hash."""
-    found = []
+    found: list[dict[str, Any]] = []
     for path in map(str, paths):
         if path.startswith(("http://", "https://")):
             found.append(

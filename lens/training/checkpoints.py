@@ -24,10 +24,18 @@ KEPT = 2
 class Run(Protocol):
     """A training under way, as far as a checkpoint holds it."""
 
-    chosen: Mapping[str, torch.nn.Parameter]
-    optimizer: torch.optim.Optimizer
     losses: list[Any]
     evaluations: list[Any]
+
+    @property
+    def chosen(self) -> Mapping[str, torch.nn.Parameter]:
+        """What is trained, by name."""
+        ...
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What trains it."""
+        ...
 
     def finite(self) -> bool:
         """Whether all that is trained is finite."""

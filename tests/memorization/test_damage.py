@@ -203,6 +203,8 @@ def test_tradeoff_is_extraction_and_damage_under_each_edit():
     assert results.provenance(found)["kind"] == "trade-off"
     with pytest.raises(MemorizationError, match="overlap in 1 pairs"):
         memorization.tradeoff(model, {1: None}, {"a": known(), "b": known().subset([3])}, TEXTS)
+    with pytest.raises(MemorizationError, match="of ngram and .* of sets"):
+        memorization.tradeoff(model, {1: None}, {"ngram": known(), "sets": known().subset([3])}, TEXTS)
 
 
 def test_methods_are_read_at_one_loss():

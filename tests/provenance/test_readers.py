@@ -147,6 +147,26 @@ def test_npz_even_and_ragged(tmp_path, rows, order):
         read(tmp_path / "c.txt")
 
 
+class Link:
+    """A path of another kind, as `os.DirEntry` is one."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+def test_a_path_of_any_kind_is_one_file(tmp_path, rows, order):
+    np.savez(tmp_path / "a.npz", tokens=rows, rank=order)
+    pd.DataFrame({"tokens": rows.tolist(), "rank": order}).to_parquet(tmp_path / "a.parquet")
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "order.npy", order)
+    for name in ("a.npz", "a.parquet"):
+        assert np.array_equal(read(Link(tmp_path / name)).position, order)
+    assert from_file(Link(tmp_path / "rows.npy"), Link(tmp_path / "order.npy")).position[order[5]] == 5
+
+
 @pytest.fixture
 def pythia(tmp_path):
     """A small file in Pythia's form, whole and cut into parts that end within rows."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
 #: public name -> (module, name there); resolved on first use, so that ``import lens`` is quick
 _PUBLIC = {
     "Error": ("errors", "Error"),
@@ -82,6 +80,8 @@ _MODULES = (
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    __version__: str
+
     from .engine.changes import ChangeError, restore
     from .engine.edited import edited
     from .engine.edits import Edit, EditError
@@ -120,6 +120,9 @@ def __getattr__(name: str):
         return value
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name == "__version__":
+        # pyproject.toml is where it is written
+        return importlib.import_module("importlib.metadata").version("mnemoscope")
     raise AttributeError(f"module 'lens' has no attribute {name!r}; it offers {', '.join(sorted(_PUBLIC))}.")
 
 

@@ -78,6 +78,16 @@ def folder_of(name: str) -> Path:
     return cache_dir() / "models" / name
 
 
+def in_hub_cache(name: str) -> bool:
+    """Whether the hub's own cache holds a model of that name; the hub is not asked."""
+    from transformers.utils import cached_file
+
+    try:
+        return cached_file(name, "config.json", local_files_only=True) is not None
+    except (OSError, ValueError):
+        return False
+
+
 def check(folder: Path, *, full: bool = False) -> list[str]:
     """What is wrong with a fetched folder: one sentence a fault, an empty list when it is whole.
 

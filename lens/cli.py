@@ -1,5 +1,5 @@
-"""The `lens` command: fetch a model, look at the machine, patch one pair of prompts, run a published experiment again,
-test where a model or a text comes from.
+"""The `lens` command: fetch a model, look at the machine, write a notebook to begin with, patch one pair of prompts,
+run a published experiment again, test where a model or a text comes from.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", help="say what is installed, cached and usable; exit code 1 when smollm2 is not"
     )
     doctor.set_defaults(run=_doctor)
+
+    from lens.new import add_parser
+
+    add_parser(commands)
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)

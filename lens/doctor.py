@@ -1,4 +1,4 @@
-"""What is installed, cached and usable on this machine."""
+"""What is installed, cached and usable on this machine, and which models fit it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from importlib import metadata
+from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lens.cache import SOURCES, cache_dir, check, folder_of
+from lens.cache import SOURCES, cache_dir, check, folder_of, in_hub_cache
+from lens.extras import EXTRAS, absent
+from lens.reading import safetensors_header
 
-__all__ = ["Report", "chromium", "doctor"]
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Report", "chromium", "doctor", "memory", "models"]
 
 CORE = (
     "torch",
@@ -24,9 +31,17 @@ CORE = (
     "xarray",
     "zarr",
     "matplotlib",
-    "jupyterlab",
-    "anywidget",
 )
+#: Hub names that a person may begin with; how many parameters each has stands in its name.
+HUB = (
+    "EleutherAI/pythia-160m",
+    "Qwen/Qwen2.5-0.5B",
+    "meta-llama/Llama-3.2-1B",
+    "Qwen/Qwen2.5-3B",
+    "allenai/OLMo-2-1124-7B",
+)
+#: Bytes of a parameter, and gigabytes that a sweep may take beside the weights.
+BYTES, BESIDE = {"float32": 4, "bfloat16": 2}, 1.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -54,6 +69,7 @@ def doctor() -> Report:
     """
     report = Report()
     report.sections["versions"] = _versions()
+    report.sections["extras"] = _extras()
     report.sections["machine"] = _machine()
     report.sections["cache"] = _cache(report.usable)
     from lens.models import ORGANISM, organisms
@@ -72,6 +88,60 @@ def chromium() -> str | None:
     """The path of a Chromium that the browser tests can drive, or None; `$CHROMIUM` overrides the search."""
     candidates = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else CHROMIUM
     return next((found for name in candidates if (found := shutil.which(name))), None)
+
+
+def memory() -> float:
+    """Gigabytes that a model can have now: what is free on the first CUDA device where there is one, else what the
+    system has to give; all of its memory where it does not say.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0] / 1e9
+    told = Path("/proc/meminfo")
+    if told.is_file() and (free := re.search(r"MemAvailable:\s+(\d+) kB", told.read_text())):
+        return int(free[1]) * 1024 / 1e9
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+
+
+def models() -> DataFrame:
+    """Models to begin with, one a row: `parameters` (millions), `GB` in float32, where it `lies` or how it comes here,
+    and whether it `fits` into the memory that is free now, beside a gigabyte for what a sweep holds.
+    """
+    import pandas as pd
+
+    from lens.models import ORGANISM, ORGANISMS, organisms
+
+    known = [(ORGANISM + name, _parameters(ORGANISMS / name), "ships with the package") for name in organisms()]
+    rows = [row for row in known if "-" not in row[0]]
+    for name, source in SOURCES.items():
+        folder = folder_of(name)
+        here = folder.is_dir() and not check(folder)
+        rows.append(
+            (name, _named(source.member.rpartition("/")[2]), "fetched" if here else f"after `lens fetch {name}`")
+        )
+    rows += [
+        (name, _named(name), "in the hub's cache" if in_hub_cache(name) else "from the hub, when loaded")
+        for name in HUB
+    ]
+    free, lines = memory(), []
+    for name, parameters, lies in sorted(rows, key=lambda row: row[1]):
+        fits = [dtype for dtype, size in BYTES.items() if parameters * size / 1e3 + BESIDE <= free]
+        told = "yes" if "float32" in fits else f"with dtype='{fits[0]}'" if fits else "no"
+        lines.append((name, parameters, parameters * BYTES["float32"] / 1e3, lies, told))
+    return pd.DataFrame(lines, columns=["model", "parameters", "GB", "lies", "fits"]).set_index("model").round(2)
+
+
+def _parameters(folder: Path) -> float:
+    """Millions of parameters of a folder's weights, by the headers of its files."""
+    headers = [safetensors_header(path, RuntimeError) for path in folder.glob("*.safetensors")]
+    return sum(prod(entry["shape"]) for header in headers for entry in header.values()) / 1e6
+
+
+def _named(name: str) -> float:
+    """Millions of parameters that a model's name tells."""
+    number, unit = re.findall(r"(\d+(?:\.\d+)?)([mb])\b", name.lower())[-1]
+    return float(number) * (1000 if unit == "b" else 1)
 
 
 def _installed(distribution: str) -> str | None:
@@ -97,6 +167,16 @@ def _requirements() -> list[str]:
     except metadata.PackageNotFoundError:
         return list(CORE)
     return [re.match(r"[\w.-]+", line).group() for line in required if "extra ==" not in line]
+
+
+def _extras() -> list[str]:
+    """Which extras are there; of one that is not, what it lacks and the command that brings it."""
+    lines = []
+    for extra in EXTRAS:
+        missing = ", ".join(absent(extra))
+        told = f"{missing} missing: pip install 'mnemoscope[{extra}]'" if missing else "installed"
+        lines.append(f"{extra:24} {told}")
+    return lines
 
 
 def _machine() -> list[str]:

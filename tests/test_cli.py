@@ -37,7 +37,7 @@ def test_help_names_every_command(capsys):
         cli.main(["--help"])
     assert end.value.code == 0
     printed = capsys.readouterr().out
-    assert all(f"\n    {command} " in printed for command in ("fetch", "doctor", "patch", "version"))
+    assert all(f"\n    {command} " in printed for command in ("fetch", "doctor", "new", "patch", "version"))
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["patch", "--clean", "a"]])

@@ -24,8 +24,16 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 
 def requirements(*extras):
-    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
-    return {Requirement(line).name: Requirement(line) for line in lines}
+    """{name: requirement} of the base and of extras, those that an extra asks for itself too."""
+    return {one.name: one for line in PROJECT["dependencies"] for one in [Requirement(line)]} | of_extras(*extras)
+
+
+def of_extras(*extras):
+    found = {}
+    for line in (line for extra in extras for line in PROJECT["optional-dependencies"][extra]):
+        one = Requirement(line)
+        found |= of_extras(*sorted(one.extras)) if one.name == PROJECT["name"] else {one.name: one}
+    return found
 
 
 def test_constraints_pin_every_direct_dependency_and_nothing_else():
@@ -66,24 +74,34 @@ def test_what_is_installed_is_what_is_pinned(name):
     ],
 )
 def test_versions_before_the_guards_of_untrusted_files_are_not_installed(name, before):
-    assert not requirements()[name].specifier.contains(before)
+    assert not requirements("diffusion")[name].specifier.contains(before)
 
 
 def test_torch_is_pinned_to_the_version_of_the_reference_numbers():
     assert PINS["torch"] == "2.13.0"
 
 
-def test_every_import_of_the_packages_is_a_declared_dependency():
+#: What a room may import beyond the base: the extras whose absence it tells.
+ROOMS = {
+    "notebook": ("widgets/**/*.py", "notebooks/*.py"),
+    "diffusion": ("lens/diffusion/*.py", "lens/organisms/cards*.py"),
+}
+PATHS = {extra: {path for pattern in patterns for path in ROOT.glob(pattern)} for extra, patterns in ROOMS.items()}
+PATHS[None] = set(ROOT.glob("lens/**/*.py")) - set.union(*PATHS.values())
+
+
+@pytest.mark.parametrize("extra", PATHS)
+def test_every_import_of_the_packages_is_a_dependency_of_the_base_or_of_the_rooms_extra(extra):
     ours = {"lens", "widgets", "notebooks"}
     imported = set()
-    for path in [*(ROOT / "lens").rglob("*.py"), *(ROOT / "widgets").rglob("*.py"), *(ROOT / "notebooks").glob("*.py")]:
+    for path in PATHS[extra]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 imported.add(node.module.split(".")[0])
     owners = packages_distributions()
-    declared = {canonical(name) for name in requirements()}
+    declared = {canonical(name) for name in requirements(*[extra] * (extra is not None))}
     missing = {
         name
         for name in imported - sys.stdlib_module_names - ours
@@ -110,8 +128,17 @@ def test_lens_imports_no_jupyter_and_no_plotting():
     }
 
 
+def test_the_first_name_is_there_before_torch_is():
+    """`lens.load` can be asked for without the seconds that torch and what stands on it take to import."""
+    code = "import sys, lens; lens.load; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert not {"torch", "transformers", "transformer_lens", "pandas", "xarray"} & set(loaded.split())
+
+
 def test_the_version_is_written_once():
     assert lens.__version__ == PROJECT["version"] == version("mnemoscope")
+    written = [path for path in (ROOT / "lens").rglob("*.py") if "__version__ = " in path.read_text(encoding="utf-8")]
+    assert not written
 
 
 @pytest.mark.parametrize("package", ["lens", "widgets"])

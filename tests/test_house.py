@@ -23,6 +23,7 @@ FLOORS = (
         "arguments",
         "containers",
         "errors",
+        "extras",
         "file_errors",
         "files",
         "locks",
@@ -36,7 +37,7 @@ FLOORS = (
     {"engine", "results", "stats"},
     {"measure", "readout", "scoring", "training"},
     {"figures", "organisms"},
-    {"__main__", "cli", "doctor", "lens", "reproduce", "widgets"},
+    {"__main__", "cli", "doctor", "lens", "new", "reproduce", "widgets"},
 )
 OF_FAMILIES = 4
 #: Rooms of one floor that do not know each other; so it is with families.
@@ -371,8 +372,8 @@ def test_what_does_not_fit_is_refused_by_its_own_error():
 NEEDED = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/models.py", "tests/test_house.py")
 
 
-def test_a_sixth_method_is_a_folder_and_a_folder_of_tests(tmp_path):
-    """In a copy of the tree, in which no other line is changed: its own tests pass, and the rules of this file."""
+def with_a_sixth_method(place: Path) -> subprocess.CompletedProcess:
+    """A copy of the tree in an empty folder, the method beside it, and how its own tests and those of this file end."""
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         large = [
@@ -381,22 +382,40 @@ def test_a_sixth_method_is_a_folder_and_a_folder_of_tests(tmp_path):
         return [*large, *({"__pycache__"} & set(names))]
 
     for package in ("lens", "widgets"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=left_out)
+        shutil.copytree(ROOT / package, place / package, ignore=left_out)
     for name in NEEDED:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+        (place / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, place / name)
     for name, text in SIXTH.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text.lstrip(), encoding="utf-8")
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(text.lstrip(), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/silence", "tests/test_house.py"]
-    done = subprocess.run(
+    return subprocess.run(
         [*command, "-k", "not sixth"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
     )
+
+
+def changed_for_it(place: Path) -> list[str]:
+    """Files of that copy, outside the method's own folders, that are not what they are in the tree."""
+    own = {Path(name).parent for name in SIXTH}
+    files = {path.relative_to(place) for path in place.rglob("*.*") if path.is_file()}
+    there = {name for name in files if name.parent not in own and "__pycache__" not in name.parts}
+    return sorted(
+        str(n) for n in there if not (ROOT / n).is_file() or (ROOT / n).read_bytes() != (place / n).read_bytes()
+    )
+
+
+def test_a_sixth_method_is_a_folder_and_a_folder_of_tests(tmp_path):
+    """In a copy of the tree, in which no other line is changed: its own tests pass, and the rules of this file."""
+    done = with_a_sixth_method(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert changed_for_it(tmp_path) == []
+    (tmp_path / "lens" / "errors.py").write_text("")
+    assert changed_for_it(tmp_path) == ["lens/errors.py"]
 
 
 def test_no_test_judges_a_duration():

@@ -21,6 +21,12 @@
 What a view refuses raises `widgets.ViewError`, a `lens.Error` and a `ValueError`.
 """
 
+# What it needs is asked for before what needs it is imported.
+# ruff: noqa: E402
+from lens.extras import require
+
+require("notebook", "widgets")
+
 from widgets.attention_view import AttentionView
 from widgets.curvature_view import CurvatureView
 from widgets.diffusion_bench import DiffusionBench

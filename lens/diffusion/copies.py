@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..arguments import Count, Draws, Seed, Share, array, door
+from ..extras import require
 from ..measure.statistics import Interval, bootstrap, proportion
 from ..results import dataset as results
 from .arguments import Seeds
@@ -114,6 +115,7 @@ def ssim(images: Any, truth: Any, window: Count = WINDOW) -> Float[np.ndarray, "
 
     Raises: DiffusionError: pictures that do not fit; a window that is even or larger than they are.
     """
+    require("diffusion", "lens.diffusion.ssim")
     from skimage.metrics import structural_similarity
 
     x, y, shape = _paired(images, truth)
@@ -140,6 +142,7 @@ def normalised_distance(images: Any, truth: Any, pool: Any, nearest: Count = 50)
     Source: Carlini et al. 2023, Extracting Training Data from Diffusion Models (their measure for CIFAR-10, with 50
         neighbours and a half).
     """
+    require("diffusion", "lens.diffusion.normalised_distance")
     from sklearn.neighbors import NearestNeighbors
 
     x, y, shape = _paired(images, truth)
@@ -171,6 +174,7 @@ def nearest_identity(images: Any, pool: Any, picture: Any = None) -> Int[np.ndar
     Compare with the number of the caption's own picture for the share whose nearest picture it is. Raises:
     DiffusionError: pictures or numbers that do not fit.
     """
+    require("diffusion", "lens.diffusion.nearest_identity")
     from sklearn.neighbors import NearestNeighbors
 
     x = pixels(images)

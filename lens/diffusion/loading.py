@@ -13,6 +13,7 @@ from torch import nn
 
 from .. import reading
 from ..arguments import Check, Count, FilePath, Unfit, door
+from ..extras import require
 from ..models import ORGANISM, ORGANISMS, LoadError, _device, _dtype, _folder
 from ..models.adapter import NO_ADAPTER
 from ..models.folder import require_complete, require_finite, require_known_ways, require_shallow
@@ -31,10 +32,12 @@ def load(name: FilePath = "organism:cards", *, device: str = "auto", dtype: str 
     """A pipeline by name: "organism:cards", a folder in diffusers' layout, or a hub name
     ("CompVis/stable-diffusion-v1-4").
 
-    Raises: LoadError: an unknown name or a device that is not there. DiffusionError: a folder that is no pipeline,
-        names modules of other libraries, lacks a weight of the U-Net, the text encoder or the autoencoder (it would be
-        a random number), holds a number that is not finite, or has no feed-forward blocks of the expected kind.
+    Raises: ExtraError: the extra [diffusion] is not installed. LoadError: an unknown name or a device that is not
+        there. DiffusionError: a folder that is no pipeline, names modules of other libraries, lacks a weight of the
+        U-Net, the text encoder or the autoencoder (it would be a random number), holds a number that is not finite, or
+        has no feed-forward blocks of the expected kind.
     """
+    require("diffusion", "lens.diffusion.load")
     place, kind = _device(device), _dtype(dtype)
     folder = _organism(str(name)) if str(name).startswith(ORGANISM) else _folder(str(name))
     if folder is not None and not (folder / _INDEX).is_file():

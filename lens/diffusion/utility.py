@@ -30,6 +30,7 @@ from .. import files, reading
 from ..arguments import Count, Draws, FilePath, NonNegative, Seed, Share, Whole, door, unfit
 from ..arguments import array as numbers
 from ..engine.sessions import of_one_model
+from ..extras import require
 from ..measure.statistics import Interval, bootstrap, bootstrap_comparison
 from ..progress import hidden
 from ..results import dataset as results
@@ -390,6 +391,7 @@ def precision_recall(
     Source: Kynkaanniemi et al. 2019, Improved Precision and Recall Metric for Assessing Generative Models (nearest =
         3).
     """
+    require("diffusion", "lens.diffusion.precision_recall")
     from sklearn.metrics import pairwise_distances
     from sklearn.neighbors import NearestNeighbors
 

@@ -1,45 +1,78 @@
-"""Models by name: the fetched default, a hub name, a local folder or an organism, each as a TransformerLens bridge."""
+"""Models by name: the fetched default, a hub name, a local folder or an organism, each as a TransformerLens bridge.
+
+Torch and what stands on it are imported by the first call, so that `lens.load` is there at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import hashlib
+import importlib
 import os
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-
-from lens.arguments import FilePath, PathLike, door
+from lens.arguments import Check, FilePath, PathLike, Unfit, door
 from lens.cache import SOURCES, LoadError, cache_dir, fetch, fetched
 from lens.files import expanded
 from lens.reading import no_panic
 
-from .adapter import ADAPTER_ALONE, NO_ADAPTER, adapters_beside, put_on
-from .bridge import name_of, wrap, wrapped
-from .check import CHECK
-from .check import one_line as _one_line
-from .folder import inspect_folder, require_complete, require_finite, require_shipped
-from .hash import same_weights, weight_hash
-
 if TYPE_CHECKING:
+    import torch
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel
+
+    from .bridge import name_of, wrap
+    from .check import one_line as _one_line
+    from .hash import same_weights, weight_hash
+
+    Precision = str | torch.dtype
+else:
+
+    class _Precision(Check):
+        """A format of numbers, by its name or as torch's own, told without importing torch."""
+
+        expected = "text or a torch.dtype"
+
+        def take(self, value: Any) -> Any:
+            """The value as it is."""
+            if isinstance(value, str) or (type(value).__module__, type(value).__name__) == ("torch", "dtype"):
+                return value
+            raise Unfit(value, self.expected)
+
+    Precision = Annotated[Any, _Precision()]
 
 __all__ = ["LoadError", "fetch", "load", "name_of", "organisms", "same_weights", "weight_hash", "wrap"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = ("float32", "bfloat16", "float16")
 ORGANISM = "organism:"
 ORGANISMS = Path(__file__).parent.parent / "organisms"
+#: name -> (module, name there), resolved on first use
+_LATER = {
+    "name_of": ("bridge", "name_of"),
+    "wrap": ("bridge", "wrap"),
+    "same_weights": ("hash", "same_weights"),
+    "weight_hash": ("hash", "weight_hash"),
+    "_one_line": ("check", "one_line"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'lens.models' has no attribute {name!r}; it offers {', '.join(__all__)}.")
+    module, there = _LATER[name]
+    value = getattr(importlib.import_module(f".{module}", __name__), there)
+    globals()[name] = value
+    return value
 
 
 @door(LoadError)
 def load(
-    name: FilePath = "smollm2", *, device: str = "auto", dtype: str | torch.dtype = "float32"
+    name: FilePath = "smollm2", *, device: str = "auto", dtype: Precision = "float32"
 ) -> TransformerBridge | PreTrainedModel:
     """Load a causal language model as a TransformerLens `TransformerBridge`, or the plain model where a bridge is not
     exact; in eval mode, without gradients.
@@ -60,6 +93,10 @@ def load(
     device. Raises LoadError when the model is absent, damaged, incomplete or holds NaN, and for an unknown device or
     dtype.
     """
+    from .adapter import adapters_beside, put_on
+    from .bridge import wrapped
+    from .folder import inspect_folder, require_finite, require_shipped
+
     place, precision = _device(device), _dtype(dtype)
     with _no_garbage_collection():
         folder, mark = _folder(name), None
@@ -83,6 +120,8 @@ def _mark(folder: Path, dtype: torch.dtype, place: torch.device) -> Path:
     """The empty file in the cache that says that a bridge of these very files was compared and is exact, with these
     versions, this dtype and kind of device.
     """
+    from .check import CHECK
+
     parts = [
         CHECK,
         str(dtype),
@@ -101,6 +140,8 @@ def organisms() -> list[str]:
 
 
 def _device(device: str) -> torch.device:
+    import torch
+
     text = str(device)
     if text.split(":")[0] not in DEVICES or (":" in text and not text.startswith("cuda:")):
         raise LoadError(f"device={device!r} is not known; expected one of {', '.join(DEVICES)}")
@@ -121,10 +162,13 @@ def _device(device: str) -> torch.device:
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
-    try:
-        return DTYPES[str(dtype).removeprefix("torch.")]
-    except KeyError:
-        raise LoadError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}") from None
+    import torch
+
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise LoadError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}")
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def _folder(name: FilePath) -> Path | None:
@@ -153,6 +197,8 @@ def _folder(name: FilePath) -> Path | None:
 
 
 def _from_hub(name: FilePath, dtype: torch.dtype) -> tuple[Any, Any]:
+    from .adapter import ADAPTER_ALONE
+
     known = ", ".join([*SOURCES, *(ORGANISM + other for other in organisms())])
     try:
         return _from_files(name, name, dtype, local_files_only=False)
@@ -179,6 +225,10 @@ def _is_adapter_on_hub(name: FilePath) -> bool:
 def _from_files(name: FilePath, where: FilePath, dtype: torch.dtype, *, local_files_only: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from .adapter import NO_ADAPTER
+    from .check import one_line
+    from .folder import require_complete
+
     options = {"trust_remote_code": False, "local_files_only": local_files_only}
     try:
         with (
@@ -198,7 +248,7 @@ def _from_files(name: FilePath, where: FilePath, dtype: torch.dtype, *, local_fi
     except LoadError:
         raise
     except Exception as error:  # transformers, tokenizers and safetensors each raise their own kinds
-        raise LoadError(f"model {name!r} cannot be loaded: {_one_line(error)}") from error
+        raise LoadError(f"model {name!r} cannot be loaded: {one_line(error)}") from error
     hf, report = made
     require_complete(name, report, hf)
     return hf, tokenizer

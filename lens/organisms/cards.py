@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from .. import files, training
 from ..arguments import Count, Fraction, NonNegative, Positive, Seed, Size, door
+from ..extras import require
 from .cards_corpus import LENGTH, Corpus
 from .cards_images import SIZE
 from .command import Command
@@ -120,6 +121,7 @@ class Denoiser(nn.Module):
 
 def build(recipe: Recipe) -> Denoiser:
     """The untrained model, from the recipe's seed, in float32 on the CPU."""
+    require("diffusion", "the organism cards")
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -154,6 +156,7 @@ def build(recipe: Recipe) -> Denoiser:
 
 def scheduler():
     """The noise schedule: 1,000 steps, linear, the network predicting the noise; samples are drawn with DDIM."""
+    require("diffusion", "the organism cards")
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(

@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..extras import require
+
 SIZE = 16
 GRID = 4  # a background is a random field of so many knots a side
 CONTRAST = 0.45  # standard deviation of a knot; pixels run from -1 to 1
@@ -117,6 +119,7 @@ def digits() -> tuple[Float[Tensor, "n 3 size size"], np.ndarray]:
     """The 1,797 handwritten digits of scikit-learn (UCI optdigits, 8 x 8) as grey pictures of our size, and their
     labels.
     """
+    require("diffusion", "the organism cards")
     from sklearn.datasets import load_digits
 
     found = load_digits()

@@ -56,7 +56,7 @@ pair = lens.Pair("w3 <script>alert(1)</script> w5 w6", corrupted="w4 <script>ale
 class Lab:
     """A JupyterLab on one folder; `open` shows a notebook with these cells and runs them all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable, **environment: str) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -72,11 +72,12 @@ class Lab:
             "JUPYTER_DATA_DIR": str(folder / "data"),
             "OMP_WAIT_POLICY": "PASSIVE",
             "HF_HUB_OFFLINE": "1",
+            **environment,
         }
         self.log = (folder / "lab.log").open("w")
         self.process = subprocess.Popen(
             [
-                sys.executable,
+                python,
                 "-m",
                 "jupyterlab",
                 "--config",

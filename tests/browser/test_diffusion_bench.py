@@ -19,7 +19,7 @@ from tests.browser.test_subspace_bench import cut_off, shot, unnamed
 from tests.diffusion.conftest import pipeline_of
 from tests.widgets.fakes import SCRIPT
 from tests.widgets.test_diffusion_bench import FRESH, KNOWN, OTHERS, PAIRS, RECIPE, STEPS, weights
-from widgets import _diffusion_work
+from widgets.diffusion_bench import work as diffusion_work
 
 
 def mount(page, run=True, **options):
@@ -124,8 +124,8 @@ def test_the_scrubber_shows_every_step_without_the_kernel(page):
 
 
 def test_pictures_appear_while_they_are_denoised_and_are_stopped(page, monkeypatch):
-    monkeypatch.setattr("widgets.diffusion_bench.PART_SECONDS", 0)
-    view, gate, kept = mount(page, run=False), threading.Semaphore(0), _diffusion_work.draw
+    monkeypatch.setattr("widgets.diffusion_bench.view.PART_SECONDS", 0)
+    view, gate, kept = mount(page, run=False), threading.Semaphore(0), diffusion_work.draw
 
     def gated(*a, on_frame, **k):
         def waiting(made):
@@ -134,7 +134,7 @@ def test_pictures_appear_while_they_are_denoised_and_are_stopped(page, monkeypat
 
         return kept(*a, on_frame=waiting, **k)
 
-    monkeypatch.setattr(_diffusion_work, "draw", gated)
+    monkeypatch.setattr(diffusion_work, "draw", gated)
     view.get("run").click()
     seen = []
     for wanted in (1, 2):

@@ -227,7 +227,7 @@ def test_the_cone_marks_later_layers_and_positions_only(page):
 
 
 def test_stop_in_the_middle_keeps_what_is_finished(page, monkeypatch):
-    monkeypatch.setattr("widgets.patch_explorer.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = mount(page, patch=fakes.FakePatch(gate), run=False)
     view.get("run").click()

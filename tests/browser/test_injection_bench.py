@@ -253,7 +253,7 @@ def test_maps_of_another_question_say_so_and_lead_back(page):
 
 
 def test_layers_fill_in_and_stop_keeps_them(page, monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = mount(page, sweep=FakeSweep(gate))
     view.get("run").click()

@@ -48,7 +48,7 @@ def row(view, name):
 
 
 def test_rows_stream_in_are_stopped_and_another_suspect_is_asked(page, monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = mount(page, rule="n", **hostile(gate))
     assert (

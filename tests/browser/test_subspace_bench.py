@@ -24,7 +24,7 @@ from tests.memorization.helpers import clean, known, unknown, weights
 from tests.widgets.fakes import SCRIPT
 from tests.widgets.test_curvature_view import UP
 from tests.widgets.test_subspace_bench import speaking
-from widgets import _subspace
+from widgets.subspace_bench import work as subspace_work
 
 SHOTS = os.environ.get("MNEMOSCOPE_SHOTS")  # a folder: pictures of the states that a person should judge
 
@@ -209,18 +209,18 @@ def test_an_edit_is_put_in_force_and_undone(page):
 
 
 def test_points_come_one_by_one_and_are_stopped(page, monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     view, gate, kept = (
         mount(page, run=False, sparsities=(0.04, 0.1, 0.2, 0.3)),
         threading.Semaphore(0),
-        _subspace.measured,
+        subspace_work.measured,
     )
 
     def gated(*a, **k):
         assert gate.acquire(timeout=60)
         return kept(*a, **k)
 
-    monkeypatch.setattr(_subspace, "measured", gated)
+    monkeypatch.setattr(subspace_work, "measured", gated)
     view.get("run").click()
     gate.release(5)
     for _ in range(200):

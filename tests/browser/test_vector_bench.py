@@ -223,7 +223,7 @@ def test_a_move_after_an_edit_of_the_table_does_not_take_it_back(page):
 
 
 def test_a_search_fills_the_map_layer_by_layer_and_stops(page, monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = mount(page, tools=FakeTools(gate))
     view.get("run").click()

@@ -6,7 +6,7 @@ import pytest
 import widgets
 from lens.prompts import Pair
 from tests.widgets import fakes
-from widgets.attention_view import THUMBNAIL, pooled
+from widgets.attention_view.view import THUMBNAIL, pooled
 
 SECONDS = 10
 

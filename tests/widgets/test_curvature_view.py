@@ -16,11 +16,11 @@ from lens.models import weight_hash
 from tests.memorization.helpers import clean, known, taught, weights
 from tests.widgets.fakes import SCRIPT
 from tests.widgets.test_subspace_bench import speaking
-from widgets import _curvature
+from widgets.curvature_view import work as curvature_work
 
 SECONDS = 60
 UP = "model.layers.1.mlp.up_proj"
-ENDS = np.array(_curvature.ENDS)
+ENDS = np.array(curvature_work.ENDS)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_first_lines_are_drawn_before_the_model_is_asked(taken, monkeypatch)
     monkeypatch.setattr(
         widgets.CurvatureView, "publish", lambda self, **traits: (order.extend(traits.items()), kept(self, **traits))[1]
     )
-    monkeypatch.setattr("widgets.curvature_view.LINES_FIRST", 4)
+    monkeypatch.setattr("widgets.curvature_view.view.LINES_FIRST", 4)
     view_of(taken)
     names = [name for name, _ in order]
     assert names.index("spectra") < names.index("carries") and [
@@ -214,18 +214,18 @@ def test_a_newer_band_ends_the_reading_of_an_older_one(taken, monkeypatch):
 def test_only_the_band_is_taken_out(taken):
     _, decomposition = taken
     one = decomposition.select([UP])
-    edit, layer = _curvature.without_band(one, 0.25, 0.5), decomposition[UP]
+    edit, layer = curvature_work.without_band(one, 0.25, 0.5), decomposition[UP]
     _, chosen = pairs_of(layer, 0.25, 0.5)
     left = layer.u_g.T @ edit.new[UP] @ layer.u_a
     np.testing.assert_allclose(left.numpy(), np.where(chosen, 0, layer.coefficients.numpy()), atol=2e-5)
-    bottom = _curvature.without_band(one, 0.5, 1.0)
+    bottom = curvature_work.without_band(one, 0.5, 1.0)
     order = layer.mass().flatten().sort(descending=True).values
     share = float(order[: round(0.5 * len(order))].sum() / order.sum())
     np.testing.assert_allclose(
         bottom.new[UP].numpy(), curvature.keep(one, share * (1 - 1e-9)).new[UP].numpy(), atol=2e-5
     )
     with pytest.raises(ValueError, match="none of the 1536 pairs"):
-        _curvature.without_band(one, 0.5, 0.5001)
+        curvature_work.without_band(one, 0.5, 0.5001)
 
 
 def test_the_band_is_taken_out_beside_random_bases_and_put_back(taken):
@@ -237,7 +237,7 @@ def test_the_band_is_taken_out_beside_random_bases_and_put_back(taken):
         and torch.equal(weights(model), before)
         and view.taken["hashes"] == [weight_hash(model)] * 2
     )
-    edit = _curvature.without_band(taken[1], 0.5, 1.0)
+    edit = curvature_work.without_band(taken[1], 0.5, 1.0)
     control = curvature.control(taken[1], "random", edit, match="norm", seed=0)
     expected = memorization.tradeoff(
         model, {"removed": edit, "control": control}, known(), list(clean(8, seed=9)), copying=0, heads=False
@@ -269,7 +269,7 @@ def test_the_band_is_taken_out_beside_random_bases_and_put_back(taken):
 def test_a_stop_keeps_what_was_measured_and_restores(taken, monkeypatch):
     model = taken[0]
     view, before = view_of(taken), weights(model)
-    kept, reached, gate = _curvature.measured, threading.Event(), threading.Event()
+    kept, reached, gate = curvature_work.measured, threading.Event(), threading.Event()
 
     def slow(*a, **k):
         if a[1] is not None:
@@ -277,7 +277,7 @@ def test_a_stop_keeps_what_was_measured_and_restores(taken, monkeypatch):
             assert gate.wait(SECONDS)
         return kept(*a, **k)
 
-    monkeypatch.setattr(_curvature, "measured", slow)
+    monkeypatch.setattr(curvature_work, "measured", slow)
     view.run()
     assert reached.wait(SECONDS)
     view.stop()

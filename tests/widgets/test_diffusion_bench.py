@@ -20,7 +20,8 @@ from lens.organisms import cards
 from lens.organisms.cards_corpus import Corpus
 from tests.diffusion.conftest import pipeline_of
 from tests.widgets.fakes import SCRIPT
-from widgets import _diffusion, _diffusion_work
+from widgets.diffusion_bench import captions as diffusion_captions
+from widgets.diffusion_bench import work as diffusion_work
 
 SECONDS, STEPS = 120, 4
 RECIPE = cards.Recipe.small(seed=3)
@@ -78,7 +79,7 @@ def files(state):
 def counted(monkeypatch):
     """How often pictures are drawn and statistics run."""
     calls = {"draw": 0, "statistics": 0}
-    for name, module in (("draw", _diffusion_work), ("statistics", diffusion)):
+    for name, module in (("draw", diffusion_work), ("statistics", diffusion)):
         kept = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda *a, kept=kept, name=name, **k: calls.update({name: calls[name] + 1}) or kept(*a, **k)
@@ -139,7 +140,7 @@ def test_pictures_measures_mask_and_map_are_those_of_plain_calls():
 
 
 def test_each_step_is_shown_as_it_is_made(monkeypatch):
-    monkeypatch.setattr("widgets.diffusion_bench.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.diffusion_bench.view.PART_SECONDS", 0)
     pipeline, view, seen = pipeline_of(RECIPE), bench(), []
     view.observe(
         lambda change: seen.append(
@@ -201,7 +202,7 @@ def test_sliders_cost_no_statistics_and_give_the_mask_of_locate(counted):
 
 
 def test_the_last_request_wins(monkeypatch):
-    view, gate, reached, kept, made = ask(bench()), threading.Event(), threading.Event(), _diffusion_work.draw, []
+    view, gate, reached, kept, made = ask(bench()), threading.Event(), threading.Event(), diffusion_work.draw, []
 
     def slow(*a, **k):
         reached.set()
@@ -209,7 +210,7 @@ def test_the_last_request_wins(monkeypatch):
         made.append(1)
         return kept(*a, **k)
 
-    monkeypatch.setattr(_diffusion_work, "draw", slow)
+    monkeypatch.setattr(diffusion_work, "draw", slow)
     for sparsity in (0.12, 0.15, 0.2):
         view._on_message(view, {"type": "move", "fields": {"sparsity": sparsity}}, [])
         assert reached.wait(SECONDS)
@@ -258,8 +259,8 @@ def test_other_weights_are_drawn_anew(counted):
 
 def test_a_stop_keeps_what_is_whole_and_the_weights(monkeypatch, counted):
     pipeline = pipeline_of(RECIPE)
-    view, before, kept, steps = bench(pipeline), weights(pipeline), _diffusion_work.draw, []
-    counting = _diffusion_work.draw
+    view, before, kept, steps = bench(pipeline), weights(pipeline), diffusion_work.draw, []
+    counting = diffusion_work.draw
 
     def halting(*a, stop, **k):
         def asked():
@@ -271,7 +272,7 @@ def test_a_stop_keeps_what_is_whole_and_the_weights(monkeypatch, counted):
 
         return counting(*a, stop=asked, **k)
 
-    monkeypatch.setattr(_diffusion_work, "draw", halting)
+    monkeypatch.setattr(diffusion_work, "draw", halting)
     ask(view)
     assert (
         view.status == "stopped"
@@ -281,7 +282,7 @@ def test_a_stop_keeps_what_is_whole_and_the_weights(monkeypatch, counted):
     )
     assert torch.equal(weights(pipeline), before) and view.before["status"] == "ready"
     assert view.force["state"] == "error" and "being drawn" in view.force["text"]
-    monkeypatch.setattr(_diffusion_work, "draw", kept)
+    monkeypatch.setattr(diffusion_work, "draw", kept)
     ask(view)
     assert (
         view.status == "complete"
@@ -293,9 +294,9 @@ def test_a_stop_keeps_what_is_whole_and_the_weights(monkeypatch, counted):
 
 def test_an_exception_in_the_middle_leaves_the_weights(monkeypatch):
     pipeline = pipeline_of(RECIPE)
-    view, before, kept = bench(pipeline), weights(pipeline), _diffusion_work.draw
+    view, before, kept = bench(pipeline), weights(pipeline), diffusion_work.draw
     monkeypatch.setattr(
-        _diffusion_work,
+        diffusion_work,
         "draw",
         lambda p, *a, **k: (
             kept(p, *a, **k)
@@ -520,7 +521,7 @@ def test_a_stable_diffusion_pipeline_shows_a_few_steps(tmp_path):
 
 
 def test_large_pictures_are_sent_small():
-    few = _diffusion.encoded(torch.rand(2, 3, 512, 512) * 2 - 1)
+    few = diffusion_captions.encoded(torch.rand(2, 3, 512, 512) * 2 - 1)
     assert [Image.open(io.BytesIO(one)).size for one in few] == [(192, 192)] * 2 and few[0][:2] == b"\xff\xd8"
 
 
@@ -634,6 +635,6 @@ def test_pairs_of_every_form_are_the_same_captions():
         (SimpleNamespace(captions=KNOWN.captions, images=None), "pairs"),
         (list(KNOWN.captions), "captions"),
     ):
-        one = _diffusion.captions_of(given, pipeline, "x")
+        one = diffusion_captions.captions_of(given, pipeline, "x")
         assert one.captions == KNOWN.captions and one.kind == kind
         assert one.images is None or torch.allclose(one.images, KNOWN.images, atol=1 / 127)

@@ -24,7 +24,7 @@ from tests.widgets.test_diffusion_bench import (
     drawn,
     weights,
 )
-from widgets._diffusion import SPARSITIES
+from widgets.diffusion_bench.question import SPARSITIES
 
 CROSS, LAYERS = "cross-attention", ("*.attn2.to_k", "*.attn2.to_v")
 

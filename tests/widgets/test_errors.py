@@ -17,7 +17,7 @@ def test_the_error_is_one_of_the_package_and_a_value_error():
 def test_no_view_raises_a_bare_error():
     found = [
         f"{path.name}:{node.lineno}"
-        for path in sorted(Path(widgets.__path__[0]).glob("*.py"))
+        for path in sorted(Path(widgets.__path__[0]).rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Raise)
         and isinstance(node.exc, ast.Call)

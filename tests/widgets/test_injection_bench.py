@@ -20,7 +20,7 @@ import widgets
 from lens import injection
 from lens.prompts import PromptError
 from tests.widgets import fakes
-from widgets import _injection
+from widgets.injection_bench import work as injection_work
 
 SECONDS = 10
 PROMPT, MEMORY, ANSWER, SUBJECT = (
@@ -477,8 +477,8 @@ def test_an_answer_of_several_tokens_is_read_whole_and_at_its_first():
     ],
 )
 def test_an_answer_without_its_space_is_pointed_out(prompt, answer, warned):
-    setting = _injection.Setting(prompt, MEMORY, answer, "", "activation", 0, "all", False, 0, 1.0)
-    assert bool(_injection.glued(setting)) is warned
+    setting = injection_work.Setting(prompt, MEMORY, answer, "", "activation", 0, "all", False, 0, 1.0)
+    assert bool(injection_work.glued(setting)) is warned
 
 
 def test_an_overflow_is_a_warning_beside_the_lists():
@@ -643,17 +643,17 @@ def test_what_is_missing_for_a_map_is_said_where_it_is_run(fields, message):
     ],
 )
 def test_strengths_are_lists_and_ranges(text, expected):
-    assert _injection.strengths_in(text) == expected
+    assert injection_work.strengths_in(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", " , ", "a", "1:5:0", "5:1", "1:2:3:4", "nan", "inf", "0:1000", "1:1e9:1e-9"])
 def test_strengths_that_make_no_map_are_refused(text):
     with pytest.raises(ValueError, match="strengths: "):
-        _injection.strengths_in(text)
+        injection_work.strengths_in(text)
 
 
 def test_layers_are_shown_as_they_finish_a_move_is_answered_in_between_and_stop_keeps_them(monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = bench(sweep=FakeSweep(gate))
     view.run()
@@ -699,7 +699,7 @@ def test_everything_that_touches_the_model_runs_in_one_thread():
 
 
 def test_an_error_in_the_sweep_is_shown_and_what_was_finished_stays(monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     view = bench(sweep=FakeSweep(error=RuntimeError("not enough memory")))
     view.run(wait=True)
     assert view.status == "error" and view.error == {

@@ -9,8 +9,8 @@ import pytest
 import widgets
 from lens.prompts import Pair
 from tests.widgets import fakes
-from widgets import _maps
-from widgets._worker import Worker
+from widgets.base.worker import Worker
+from widgets.patch_explorer import copy as patch_copy
 
 SECONDS = 10
 
@@ -92,7 +92,7 @@ def test_spans_that_an_edited_prompt_no_longer_has_do_not_stop_the_run():
 
 
 def test_layers_are_shown_as_they_finish_and_stop_keeps_them(monkeypatch):
-    monkeypatch.setattr("widgets.patch_explorer.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = explorer(patch=fakes.FakePatch(gate))
     view.run()
@@ -197,7 +197,7 @@ def test_cells_that_do_not_exist_are_ignored():
 
 
 def test_an_error_in_the_sweep_is_shown_and_what_was_finished_stays(monkeypatch):
-    monkeypatch.setattr("widgets.patch_explorer.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     view = explorer(patch=fakes.FakePatch(error=RuntimeError("the metric returned text")))
     view.run(wait=True)
     assert view.status == "error" and view.error == {
@@ -359,7 +359,7 @@ def test_the_static_copy_of_a_long_prompt_stays_small():
     text = " ".join(["word"] * 1000)
     view = explorer(Pair("a " + text, corrupted="b " + text, answer=" y", foil=" z"), layers=12)
     view.run(wait=True)
-    assert view._static().count("<td") == 12 * _maps.STATIC_COLUMNS and len(view._static()) < 200_000
+    assert view._static().count("<td") == 12 * patch_copy.STATIC_COLUMNS and len(view._static()) < 200_000
 
 
 def test_display_gives_the_live_view_and_a_copy_that_follows_the_runs(monkeypatch):

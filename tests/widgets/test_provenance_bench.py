@@ -16,7 +16,7 @@ from lens.measure.statistics import holm
 from lens.provenance import Reference
 from lens.provenance.scores import Running
 from tests.provenance.simulated import losses, shuffled
-from widgets import _provenance
+from widgets.provenance_bench import work as provenance_work
 
 SECONDS = 60
 N = 600
@@ -186,9 +186,9 @@ def test_the_e_rule_stops_at_its_line_and_voids_what_it_voids():
         "guaranteed",
         "approximate",
     ]
-    assert (array(view, "path_e")[: -_provenance.LEAST_BATCH] < 2).all() or found[
+    assert (array(view, "path_e")[: -provenance_work.LEAST_BATCH] < 2).all() or found[
         "asked"
-    ] <= 2 * _provenance.LEAST_BATCH
+    ] <= 2 * provenance_work.LEAST_BATCH
     innocent = ask(view, suspect="bob")
     assert (
         innocent.found["status"] == "complete"
@@ -210,9 +210,11 @@ def test_no_p_is_ever_zero_in_words():
     view.run(wait=True)
     assert p_of(view, "t")["p"] == 0.0 or p_of(view, "t")["p"] < 1e-300, "else this test shows nothing"
     assert "&lt; 1e-300" in view._static() and "p = 0 " not in view._static() and "p = 0<" not in view._static()
-    assert [_provenance.written(p) for p in (0.0, 1e-310, 0.04)] == ["p < 1e-300", "p < 1e-300", "p = 0.04"] and p_of(
-        view, "permutation"
-    )["at_floor"]
+    assert [provenance_work.written(p) for p in (0.0, 1e-310, 0.04)] == [
+        "p < 1e-300",
+        "p < 1e-300",
+        "p = 0.04",
+    ] and p_of(view, "permutation")["at_floor"]
 
 
 # --- rows that stream, and the stop
@@ -232,7 +234,7 @@ def wait_for(view, name, condition):
 
 
 def test_rows_stream_in_and_a_stop_by_hand_keeps_only_e(monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate, view = gated()
     view.run()
     for batches in (4, 4):
@@ -242,7 +244,7 @@ def test_rows_stream_in_and_a_stop_by_hand_keeps_only_e(monkeypatch):
     found = view.found
     assert (
         found["n"] == 128
-        and found["verdict"]["lead"] == _provenance.LIVE_ONLY
+        and found["verdict"]["lead"] == provenance_work.LIVE_ONLY
         and "8" in view.progress["text"]
         and [row["worth"] for row in found["ps"]] == ["waiting", "waiting", "guaranteed", "approximate"]
     )
@@ -280,7 +282,7 @@ def test_rows_stream_in_and_a_stop_by_hand_keeps_only_e(monkeypatch):
 
 
 def test_a_new_question_replaces_a_run_and_both_are_looks(monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate, view = gated()
     view.run()
     met = wait_for(view, "found", lambda f: f.get("n", 0) >= 32)
@@ -309,7 +311,7 @@ def test_the_p_of_a_line_keeps_its_level_for_whoever_stops_when_it_helps():
     alpha allows, for both rules.
     """
     n, worlds, alpha = 64, 200, 0.1
-    question = partial(_provenance.Question, "s", "t", "", n, "none", alpha=alpha, seed=0)
+    question = partial(provenance_work.Question, "s", "t", "", n, "none", alpha=alpha, seed=0)
     hits = {"e": 0, "n": 0}
     for world_ in range(worlds):
         transcript, _ = shuffled(n, "rank" if world_ % 2 else "key", world_, tokens=False)
@@ -320,8 +322,8 @@ def test_the_p_of_a_line_keeps_its_level_for_whoever_stops_when_it_helps():
             last = running.done == n
             result = running.result("complete" if last else "interrupted", draws=199 if last else 19)
             for rule in hits:
-                run = _provenance.Run(question(rule=rule), None, dataset=result)
-                least[rule] = min(least[rule], _provenance.line_p(run)[0])
+                run = provenance_work.Run(question(rule=rule), None, dataset=result)
+                least[rule] = min(least[rule], provenance_work.line_p(run)[0])
         for rule in hits:
             hits[rule] += least[rule] <= alpha
     assert max(hits.values()) <= stats.binom.isf(1e-3, worlds, alpha), hits

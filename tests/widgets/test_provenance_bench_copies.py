@@ -14,7 +14,7 @@ from lens.provenance import Reference
 from tests.provenance.simulated import shuffled
 from tests.widgets.fakes import SCRIPT
 from tests.widgets.test_provenance_bench import N, array, ask, bench, numbers_of, world
-from widgets import _provenance
+from widgets.provenance_bench import work as provenance_work
 
 PATHS = ("path_n", "path_e", "q_n", "q_mean", "q_low", "q_high", "q_at", "null_counts", "null_edges")
 
@@ -86,7 +86,7 @@ def test_curves_travel_as_buffers_and_the_module_is_small():
     view = ask(bench(n=3000, transcripts={"order": shuffled(3000)[0]}), rule="n", rows=3000)
     assert (
         all(isinstance(view.found[name], bytes) for name in PATHS)
-        and len(array(view, "path_e")) <= _provenance.PATH_POINTS
+        and len(array(view, "path_e")) <= provenance_work.PATH_POINTS
         and len(array(view, "null_edges")) == len(array(view, "null_counts")) + 1
     )
     assert (

@@ -20,7 +20,8 @@ from lens.subspace import activations
 from tests.memorization.helpers import clean, known, taught, weights
 from tests.models import word_tokenizer
 from tests.widgets.fakes import SCRIPT
-from widgets import _subspace
+from widgets.subspace_bench import locator as subspace_locator
+from widgets.subspace_bench import work as subspace_work
 
 SECONDS = 60
 POINTS, KEPT = (0.04, 0.1), (0.9, 0.6)
@@ -162,8 +163,8 @@ def test_texts_show_what_was_generated():
 
 def test_a_second_run_computes_only_what_is_new(monkeypatch):
     view, calls = bench(), []
-    kept = _subspace.measured
-    monkeypatch.setattr(_subspace, "measured", lambda *a, **k: calls.append(1) or kept(*a, **k))
+    kept = subspace_work.measured
+    monkeypatch.setattr(subspace_work, "measured", lambda *a, **k: calls.append(1) or kept(*a, **k))
     ask(view, sparsities="0.04, 0.1")
     assert len(calls) == 5 and view.found["strengths"] == [0.04, 0.1]
     ask(view, sparsities="0.1; 0.2")
@@ -195,7 +196,7 @@ def test_statistics_are_run_once_for_two_methods(monkeypatch):
 def test_a_stop_keeps_the_points_that_are_there_and_the_weights(monkeypatch):
     model = speaking()
     view, gate, reached = bench(model, sparsities=(0.04, 0.1, 0.2)), threading.Event(), threading.Event()
-    before, kept, calls = weights(model), _subspace.measured, []
+    before, kept, calls = weights(model), subspace_work.measured, []
 
     def slow(*a, **k):
         calls.append(1)
@@ -204,7 +205,7 @@ def test_a_stop_keeps_the_points_that_are_there_and_the_weights(monkeypatch):
             assert gate.wait(SECONDS)
         return kept(*a, **k)
 
-    monkeypatch.setattr(_subspace, "measured", slow)
+    monkeypatch.setattr(subspace_work, "measured", slow)
     view.run()
     assert reached.wait(SECONDS)
     view.put()
@@ -492,7 +493,7 @@ def test_the_curve_and_the_mask_are_saved(tmp_path, monkeypatch):
     ask(view, method="curvature")
     with pytest.raises(ValueError, match="has no mask"):
         view.save(str(tmp_path / "b.npz"))
-    monkeypatch.setattr(_subspace.Locator, "edit", lambda *a: pytest.fail("made, although it has no mask"))
+    monkeypatch.setattr(subspace_locator.Locator, "edit", lambda *a: pytest.fail("made, although it has no mask"))
     view._on_message(view, {"type": "document", "kind": "npz"}, [])
     assert view.wait(SECONDS) and "has no mask" in view.saved["text"]
 

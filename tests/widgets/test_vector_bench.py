@@ -20,7 +20,8 @@ from lens import vectors
 from lens.engine.stopping import Stopped
 from lens.vectors import VectorError
 from tests.widgets import fakes
-from widgets import _vector, _vector_tools
+from widgets.vector_bench import tools as vector_tools
+from widgets.vector_bench import work as vector_work
 
 SECONDS = 10
 PAIRS = [[f"in{i}", f"out{i}"] for i in range(40)]
@@ -67,11 +68,11 @@ class FakeTools:
 
     def load(self, name, seed=0):
         return vectors.Task.from_pairs(
-            [(f"{name}{i}", f"{name}-out{i}") for i in range(40)], name=name, seed=seed, shares=_vector.SHARES
+            [(f"{name}{i}", f"{name}-out{i}") for i in range(40)], name=name, seed=seed, shares=vector_work.SHARES
         )
 
     def own(self, pairs, seed):
-        return vectors.Task.from_pairs(pairs, name="own", seed=seed, shares=_vector.SHARES)
+        return vectors.Task.from_pairs(pairs, name="own", seed=seed, shares=vector_work.SHARES)
 
     def shared(self, model, task, ask):
         return {}
@@ -145,7 +146,7 @@ class FakeTools:
         self.calls.append(("read", vector.heads if vector else None, layer, strength))
         n = len(prepared.prompts)
         right = round(n * quality(vector.heads, layer, strength)) if vector else 0
-        return _vector_tools.Reading(
+        return vector_tools.Reading(
             np.arange(n) < right,
             [p.y if i < right else fakes.SCRIPT for i, p in enumerate(prepared.prompts)],
             np.full(n, 0.25 if vector else 0.0625),
@@ -226,7 +227,7 @@ def ran(**options):
 
 def test_starts_with_the_table_its_splits_and_what_the_model_says_without_a_vector():
     view = bench()
-    assert (view.task, view.pairs, view.status, view.map) == (_vector.OWN, PAIRS, "idle", {})
+    assert (view.task, view.pairs, view.status, view.map) == (vector_work.OWN, PAIRS, "idle", {})
     assert (
         view.table["splits"] == "40 pairs: 20 to demonstrate with, 10 to choose by, 10 to test"
         and view.table["error"] == ""
@@ -245,16 +246,16 @@ def test_a_named_task_fills_the_table_and_an_edited_cell_makes_it_ones_own():
     view = bench("plural")
     assert (view.task, view.pairs[0]) == ("plural", ["plural0", "plural-out0"])
     move(view, pairs=[["plural0", "changed"], *view.pairs[1:]])
-    assert view.wait(SECONDS) and view.task == _vector.OWN and view.table["splits"].startswith("40 pairs")
+    assert view.wait(SECONDS) and view.task == vector_work.OWN and view.table["splits"].startswith("40 pairs")
     view._on_message(view, {"type": "task", "name": "upper"}, [])
     assert view.wait(SECONDS) and (view.task, view.pairs[0]) == ("upper", ["upper0", "upper-out0"])
     for name in ("nonsense", None, 3):
         view._on_message(view, {"type": "task", "name": name}, [])
     assert view.task == "upper"
-    view._on_message(view, {"type": "task", "name": _vector.OWN}, [])
+    view._on_message(view, {"type": "task", "name": vector_work.OWN}, [])
     assert (
         view.wait(SECONDS)
-        and (view.task, view.pairs) == (_vector.OWN, [])
+        and (view.task, view.pairs) == (vector_work.OWN, [])
         and view.live["status"] == "empty"
         and "Type pairs" in view.table["error"]
     )
@@ -431,7 +432,7 @@ def test_stop_reaches_the_means():
 
 
 def test_layers_are_shown_as_they_finish_and_stop_keeps_them(monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     gate = threading.Semaphore(0)
     view = bench(tools=FakeTools(gate))
     view.run()
@@ -448,7 +449,7 @@ def test_layers_are_shown_as_they_finish_and_stop_keeps_them(monkeypatch):
 
 
 def test_an_error_in_the_search_is_shown_and_what_was_finished_stays(monkeypatch):
-    monkeypatch.setattr("widgets._view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.base.sweep.PART_SECONDS", 0)
     view = ran(tools=FakeTools(error=RuntimeError("not enough memory")))
     assert view.status == "error" and view.error == {
         "title": "The search failed (RuntimeError)",
@@ -490,7 +491,7 @@ def test_fields_that_a_page_may_not_send_are_ignored():
         3,
         "complete",
         "tiny",
-        _vector.OWN,
+        vector_work.OWN,
         "heads",
     ) and "import os" not in view.code
     move(view, heads=[["a", "b"], 3, [1, 2, 3], [2, 1], [2, 1], [99, 0]], by_hand=True)
@@ -533,7 +534,7 @@ def test_two_models_share_heads_and_vector_and_show_their_cosine():
         ("after", "no vector"),
         ("after", "vector"),
         ("after", "its own vector"),
-        ("after", _vector.CONTROL),
+        ("after", vector_work.CONTROL),
         ("after", "layer average"),
     ]
     assert view.tested.sizes["side"] == 2
@@ -554,7 +555,7 @@ def test_the_test_split_is_read_when_asked_with_intervals_and_a_random_vector():
     assert view.wait(SECONDS) and view.report["status"] == "ready"
     rows = {r["name"]: r for r in view.report["rows"]}
     right = round(10 * quality(STRONG, 3, 1.0))
-    assert (rows["no vector"]["k"], rows["vector"]["k"], rows[_vector.CONTROL]["k"], rows["vector"]["n"]) == (
+    assert (rows["no vector"]["k"], rows["vector"]["k"], rows[vector_work.CONTROL]["k"], rows["vector"]["n"]) == (
         0,
         right,
         0,
@@ -579,15 +580,15 @@ def test_the_test_split_is_read_when_asked_with_intervals_and_a_random_vector():
 
 def test_a_p_value_says_whether_all_sign_flips_were_counted_or_some_drawn():
     few, many = (
-        _vector.compared(np.array([1.0, 0, 1, 1, 0, 1]), ""),
-        _vector.compared(np.random.default_rng(0).choice([-1.0, 0, 1.0], 400, p=[0.2, 0.3, 0.5]), "control_"),
+        vector_work.compared(np.array([1.0, 0, 1, 1, 0, 1]), ""),
+        vector_work.compared(np.random.default_rng(0).choice([-1.0, 0, 1.0], 400, p=[0.2, 0.3, 0.5]), "control_"),
     )
     assert few["p_kind"] == "exact" and many["control_p_kind"] == "monte carlo"
-    assert _vector.kinds_of_p(
+    assert vector_work.kinds_of_p(
         [{"name": "no vector"}, few | many]
-    ) == "exact, by all sign flips or Monte Carlo, by a sample of sign flips" and _vector.kinds_of_p([many]).startswith(
-        "Monte Carlo"
-    )
+    ) == "exact, by all sign flips or Monte Carlo, by a sample of sign flips" and vector_work.kinds_of_p(
+        [many]
+    ).startswith("Monte Carlo")
 
 
 def test_saving_is_explained_and_writes_what_is_chosen(tmp_path):
@@ -629,7 +630,7 @@ def test_the_static_copy_holds_map_accuracies_and_answers_escaped():
         and "&lt;script&gt;" in page
         and page.count("<table") == 4
         and "10 of 10" in page
-        and _vector.CONTROL in page
+        and vector_work.CONTROL in page
     )
 
 

@@ -12,7 +12,7 @@ import torch
 import lens
 import widgets
 from lens.models import weight_hash
-from widgets._worker import Worker
+from widgets.base.worker import Worker
 
 RAISED = [RuntimeError("down"), asyncio.CancelledError(), SystemExit(1), KeyboardInterrupt()]
 PAIR = lens.Pair("w4 w5 w6", corrupted="w4 w7 w6", answer=" w8", foil=" w9")

@@ -1,0 +1,416 @@
+"""ProvenanceBench: does a model depend on the order in which a training run read its rows? Asked row by row, stopped
+when the evidence is enough.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import traitlets
+
+import lens
+from lens import files, provenance
+from lens.arguments import Count, FilePath, Seed, Share, door
+from lens.files import Taken
+from widgets.base.assets import join
+from widgets.base.sweep import SweepView
+from widgets.errors import ViewError
+from widgets.provenance_bench import copy, work
+from widgets.provenance_bench.work import RULES, STATISTICS, Question, Run
+
+EMPTY = "No question had been asked when this notebook was stored."
+ROWS = 2000
+KINDS = {"html": "text/html", "json": "application/json", "csv": "text/csv"}
+
+
+class ProvenanceBench(SweepView):
+    """Ask whether suspects depend on a transcript's order: rows come in an order-blind random sequence, and the numbers
+    move as they come.
+
+    The traits are the state that Python and the browser share:
+
+    - the question: `suspect`, `transcript`, `reference` ("" for none), `rows`, `statistic`, `rule` ("e": stop at e >= 1
+      / alpha; "n": all rows), `alpha`, `seed`;
+    - the answers: `doubts` (what speaks against transcript and reference before anything is run), `found` (numbers,
+      p-values with what each is worth, curves), `lines` (every question asked, with Holm's correction over all of
+      them), `status`, `progress`, `error`, `code`, `saved`, `document`.
+
+    Args:
+        suspects: by name, what `lens.provenance.query` takes: a model, "organism:<name>" or another name that
+            `lens.load` takes, a `Scores` table, NLL of each row (nats a token), or an interface of
+            `lens.provenance.suspects`.
+        transcripts: one `Transcript`, or several by name.
+        references: by name, the same kinds or a `lens.provenance.Reference` that declares whether it shares the order
+            (or a list of them). One that does is refused; an undeclared one warns.
+        rows: rows to ask for (by default 2000, or all if there are fewer). rule, alpha, statistic, seed: what the
+            fields begin with.
+        resamples: permutations of the final p. store: a folder in which scores are kept; by default a temporary one, so
+            that no model scores a row twice. score_options: as in `query`.
+
+    `run()` asks, `stop()` ends the run after the rows in progress, `result` is the `QueryResult` shown, `results` all
+    of them by line; `wait()` blocks until everything asked for is there. Raises ViewError for empty or nameless
+    mappings and for a transcript that is none.
+    """
+
+    _esm = join("base/common.js", "base/figure.js", "provenance_bench/provenance_bench.js")
+    _css = join("base/common.css", "provenance_bench/provenance_bench.css")
+
+    suspects: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    transcripts: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    references: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    statistics = traitlets.List([list(pair) for pair in STATISTICS.items()]).tag(sync=True)
+    rules = traitlets.List([list(pair) for pair in RULES.items()]).tag(sync=True)
+
+    suspect = traitlets.Unicode().tag(sync=True)
+    transcript = traitlets.Unicode().tag(sync=True)
+    reference = traitlets.Unicode().tag(sync=True)
+    rows = traitlets.Int(ROWS).tag(sync=True)
+    statistic = traitlets.Enum(tuple(STATISTICS), "difference").tag(sync=True)
+    rule = traitlets.Enum(tuple(RULES), "e").tag(sync=True)
+    alpha = traitlets.Float(0.01).tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+
+    doubts = traitlets.Dict().tag(sync=True)
+    found = traitlets.Dict().tag(sync=True, echo_update=False)
+    lines: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    document = traitlets.Dict().tag(sync=True, echo_update=False)
+
+    _begins = "Loading, and scoring the first rows …"
+    _fields = ("suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed")
+
+    @door(ViewError)
+    def __init__(
+        self,
+        suspects: Mapping[str, Any],
+        transcripts: Any,
+        references: Mapping[str, Any] | None = None,
+        *,
+        rows: Count | None = None,
+        rule: str = "e",
+        alpha: Share = 0.01,
+        statistic: str = "difference",
+        seed: Seed = 0,
+        resamples: Count = 20_000,
+        store: Any = None,
+        score_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if isinstance(transcripts, provenance.Transcript):
+            transcripts = {transcripts.name: transcripts}
+        self._given = {
+            "suspects": _named(suspects, "suspects"),
+            "transcripts": _named(transcripts, "transcripts"),
+            "references": _named(references or {}, "references", least=0),
+        }
+        for name, one in self._given["transcripts"].items():
+            if not isinstance(one, provenance.Transcript):
+                raise ViewError(
+                    f"transcripts: {name!r} is a {type(one).__name__}; expected a lens.provenance.Transcript, such as"
+                    " lens.provenance.from_arrays gives"
+                )
+        self._loaded: dict[str, Any] = {}
+        self._doubts: dict[str, list[str]] = {}
+        self._hashes: dict[str, str] = {}
+        self._runs: dict[tuple, Run] = {}
+        self._asked = self._saves = 0
+        self._resamples, self._score_options = resamples, dict(score_options or {})
+        self._folder = (
+            tempfile.TemporaryDirectory(prefix="mnemoscope-scores-", ignore_cleanup_errors=True)
+            if store is None
+            else None
+        )
+        self._store = self._folder.name if self._folder else store
+        self.unit = "nats per row" if self._score_options.get("reduce") == "sum" else "nats per token"
+        first = {name: next(iter(given), "") for name, given in self._given.items()}
+        held = len(self._given["transcripts"][first["transcripts"]])
+        counts = [_count(len(self._given[name]), name[:-1]) for name in ("suspects", "transcripts", "references")]
+        super().__init__(
+            model_info={"layers": 0, "text": " · ".join(counts), "unit": self.unit},
+            suspects=list(self._given["suspects"]),
+            transcripts=[[name, len(one), str(one)] for name, one in self._given["transcripts"].items()],
+            references=[[name, work.declared(one)] for name, one in self._given["references"].items()],
+            suspect=first["suspects"],
+            transcript=first["transcripts"],
+            reference=next(
+                (name for name, one in self._given["references"].items() if "refused" not in work.declared(one)),
+                first["references"],
+            ),
+            rows=min(ROWS, held) if rows is None else rows,
+            rule=rule,
+            alpha=alpha,
+            statistic=statistic,
+            seed=seed,
+        )
+        self.observe(self._on_transcript, "transcript")
+        self.observe(self._on_choice, ["transcript", "reference"])
+        self.observe(lambda _: self._refresh_static_soon(), "alpha")
+        self.observe(lambda _: self._worker.quick("code", self._refresh_code), list(self._fields))
+        self._on_choice(None)
+        self._worker.quick("code", self._refresh_code)
+
+    # --- what Python users call
+
+    @property
+    def result(self) -> Any:
+        """The `lens.provenance.QueryResult` of the question shown, partial while it runs; None before the first run."""
+        return self._shown.dataset if self._shown else None
+
+    @property
+    def results(self) -> list[Any]:
+        """The result of each line of the table; None where a question could not be tested."""
+        return [run.dataset for run in self._runs.values()]
+
+    @door(ViewError)
+    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
+        """Write the result shown: .html and .json are reports (`lens.provenance.report`), .csv has a line for each row
+        used.
+
+        Returns the path. Raises ViewError before the first run or for another suffix, lens.FileError (a FileExistsError
+        where the name is taken).
+        """
+        target = files.expanded(path)
+        kind = target.suffix.lower().removeprefix(".")
+        if kind not in KINDS:
+            raise ViewError(
+                f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the"
+                " rows"
+            )
+        content = self._content(kind)
+        if target.exists() and not overwrite:
+            raise Taken(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
+        return files.write(target, content)
+
+    def _content(self, kind: str) -> bytes:
+        run = self._shown
+        if run is None or run.dataset is None:
+            raise ViewError("save: there is no result to save yet; ask a question first")
+        if run.status == "running":
+            raise ViewError(
+                "save: rows are still coming; wait for the end or stop first, so that the report is of one result"
+            )
+        return copy.document(run, kind, self.code)
+
+    # --- the question
+
+    def _question(self) -> Run:
+        with self._guard:
+            question = Question(**{name: getattr(self, name) for name in self._fields})
+        for name, value in (
+            ("suspects", question.suspect),
+            ("transcripts", question.transcript),
+            *((("references", question.reference),) if question.reference else ()),
+        ):
+            if value not in self._given[name]:
+                raise ViewError(f"{name[:-1]}: {value!r} is not one of {', '.join(self._given[name])}")
+        if not 0 < question.alpha < 1:
+            raise ViewError(f"alpha: {question.alpha:g}; expected a level between 0 and 1, such as 0.01")
+        held = len(self._given["transcripts"][question.transcript])
+        if not 4 <= question.rows <= held:
+            raise ViewError(
+                f"rows: {question.rows}; expected a number from 4 to {held}, which is what {question.transcript} has"
+            )
+        self._references(question.reference)  # one that shares the order is refused before anything is run
+        self._asked += 1
+        return Run(question, self._ask, number=self._asked)
+
+    def _references(self, name: str) -> list[Any]:
+        return work.references_of(self._given["references"][name], name) if name else []
+
+    def _model(self, given: Any, what: str, name: str) -> Any:
+        """What was given, loaded where it is a name."""
+        if not isinstance(given, str):
+            return given
+        if given not in self._loaded:
+            try:
+                self._loaded[given] = lens.load(given)
+            except Exception as error:
+                raise ViewError(f"{what} {name!r}: {error}") from error
+        return self._loaded[given]
+
+    def _ask(self, question: Question, on_part: Callable[[Any], None], stop: Callable[[], bool]) -> Any:
+        references = [
+            provenance.Reference(self._model(one.model, "reference", one.name), one.shares_order, one.name)
+            for one in self._references(question.reference)
+        ]
+        return provenance.query(
+            self._model(self._given["suspects"][question.suspect], "suspect", question.suspect),
+            self._given["transcripts"][question.transcript],
+            reference=references or None,
+            on_part=on_part,
+            stop=stop,
+            store=self._store,
+            score_options=self._score_options or None,
+            ledger=False,  # the table below counts every question and corrects for all
+            **question.options(self._resamples),
+        )
+
+    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[Any], None]) -> Any:
+        return work.renamed(
+            run.ask(run.question, lambda part: on_part(work.renamed(part, run.question.suspect)), stop),
+            run.question.suspect,
+        )
+
+    def _publish_run(self, run: Run) -> None:
+        self.publish(found=work.payload(run, self.unit))
+
+    def _ended(self, run: Run) -> None:
+        """Every question that was begun is a look: also one that was replaced or that failed."""
+        if run.status == "error":
+            run.error = self.error.get("text", "") or "the run failed"
+        self._runs.pop(run.question.line(), None)
+        self._runs[run.question.line()] = run
+        self.publish(lines=work.compared(list(self._runs.values())))
+
+    def _progress(self, run: Run) -> dict[str, Any]:
+        asked, total = run.asked, run.question.rows
+        text = f"{asked:,} of {total:,} rows, {run.seconds:.1f} s"
+        if run.status == "complete":
+            text = (
+                f"e reached {1 / run.question.alpha:g} after {text}"
+                if run.dataset.status == "stopped"
+                else f"all {total:,} rows asked, {run.seconds:.1f} s"
+            )
+        elif run.status == "stopped":
+            text = f"stopped by hand after {text}"
+        return {"done": asked, "total": total, "text": text}
+
+    def _title(self, error: BaseException) -> str:
+        if "shares_order=True" in str(error):
+            return "Refused: this reference shares the order. Nothing was run"
+        titles = {"ProvenanceError": "This test cannot be made", "ViewError": "This cannot be asked yet"}
+        return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The test")
+
+    # --- before anything is run
+
+    def _on_transcript(self, _change: Any) -> None:
+        held = len(self._given["transcripts"].get(self.transcript, ()))
+        if held and self.rows > held:
+            self.publish(rows=held)
+
+    def _on_choice(self, _change: Any) -> None:
+        self._worker.quick("doubts", self._check)
+
+    def _check(self) -> None:
+        """What speaks against transcript and reference; no model is asked."""
+        with self._guard:
+            transcript, reference = self.transcript, self.reference
+        data: dict[str, Any] = {
+            "transcript": transcript,
+            "reference": reference,
+            "texts": [],
+            "refused": "",
+            "none": not reference,
+        }
+        try:
+            if reference in self._given["references"]:
+                data["texts"] += [
+                    f"reference {one.name}: nobody declared whether it shares the transcript's order"
+                    " (shares_order=None). If it does, an innocent suspect is flagged and p means nothing"
+                    for one in self._references(reference)
+                    if one.shares_order is None
+                ]
+        except ValueError as error:
+            data["refused"] = str(error)
+        try:
+            if transcript not in self._doubts and transcript in self._given["transcripts"]:
+                self._doubts[transcript] = self._given["transcripts"][transcript].warnings()
+            data["texts"] += self._doubts.get(transcript, [])
+        except BaseException as error:  # a reader that fails is met again, and explained, by the run
+            data["texts"].append(f"transcript {transcript}: could not be looked at ({error})")
+        self.publish(doubts=data)
+
+    # --- what the browser asks for
+
+    def _commands(self) -> dict[str, Callable[[dict], None]]:
+        return {
+            "move": lambda _: None,
+            "run": lambda _: self.run(),
+            "stop": lambda _: self.stop(),
+            "show": self._on_show,
+            "document": self._on_document,
+            "save": self._on_save,
+        }
+
+    def _on_show(self, message: dict) -> None:
+        """Show an earlier question of the table again."""
+        run = next((run for run in self._runs.values() if run.number == message.get("number")), None)
+        if run is not None and run.dataset is not None and self.status not in ("running", "stopping"):
+            self.publish(error={}, saved={})
+            self._show(run, progress=self._progress(run))
+            self._refresh_static()
+
+    def _on_document(self, message: dict) -> None:
+        """The report or the rows, for the browser to keep as a file."""
+        kind = message.get("kind")
+        if kind not in KINDS:
+            return
+        try:
+            content = self._content(kind)
+        except BaseException as error:
+            self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
+            return
+        self._saves += 1
+        self.publish(saved={}, document={"number": self._saves, "kind": kind, "type": KINDS[kind], "data": content})
+
+    def _on_save(self, message: dict) -> None:
+        if not str(message.get("path", "")).strip():
+            self.publish(saved={"ok": False, "text": "path: is empty; name a file that ends in .html, .json or .csv"})
+        else:
+            super()._on_save(message)
+
+    # --- copies for people without a kernel
+
+    def _refresh_code(self) -> None:
+        with self._guard:
+            question = (
+                self._shown.question
+                if self._shown
+                else Question(**{name: getattr(self, name) for name in self._fields})
+            )
+        try:
+            suspect, transcript = (
+                self._given["suspects"][question.suspect],
+                self._given["transcripts"][question.transcript],
+            )
+            reference = self._given["references"][question.reference] if question.reference else None
+            stopped = (
+                self._shown is not None
+                and self._shown.dataset is not None
+                and self._shown.dataset.status == "interrupted"
+            )
+            batches = -(-self._shown.asked // question.batch()) if stopped else None
+            if question.transcript not in self._hashes:
+                self._hashes[question.transcript] = transcript.sha256()
+            code = copy.program(
+                question,
+                suspect,
+                reference,
+                f"{transcript}",
+                self._hashes[question.transcript],
+                question.options(self._resamples),
+                {"score_options": self._score_options},
+                batches,
+            )
+        except (KeyError, ZeroDivisionError):  # half-typed fields: there is no program to show
+            code = ""
+        self.publish(code=code)
+
+    def _static(self) -> str:
+        return copy.static(self._shown, self.lines, self.alpha, self.unit, EMPTY)
+
+
+def _named(given: Any, what: str, least: int = 1) -> dict[str, Any]:
+    if not isinstance(given, Mapping) or len(given) < least:
+        raise ViewError(
+            f"{what}: {type(given).__name__} of {len(given) if hasattr(given, '__len__') else 'no'} items; expected a"
+            f" mapping from names to {what}" + (", at least one" if least else "")
+        )
+    if bad := [name for name in given if not isinstance(name, str) or not name.strip()]:
+        raise ViewError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")
+    return dict(given)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -16,13 +16,14 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo lint test test-slow lab bench organisms clean
+.PHONY: help install model demo lint test test-python test-slow js lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
 	@echo 'make lab        the notebooks in JupyterLab'
 	@echo 'make lint       ruff, and mypy beside the errors known in .ci/mypy.txt'
 	@echo 'make test       the test suite without its slow tests (ARGS="-k name" is passed to pytest)'
+	@echo 'make js         the JavaScript of the views: checked, tested, and compared with what ships (needs node)'
 	@echo 'make test-slow  the slow tests: whole notebooks, the default model, long simulations'
 	@echo 'make bench      speed against TransformerLens, nnsight and pyvene'
 	@echo 'make organisms  train again the small models that ship with the package'
@@ -67,7 +68,27 @@ define both-parts
 endef
 
 test: model
+	@code=0; \
+	$(MAKE) --no-print-directory js || code=1; \
+	$(MAKE) --no-print-directory test-python || code=1; \
+	exit $$code
+
+test-python: model
 	$(call both-parts,not slow,loadfile)
+
+# A user needs no node: what the views ship is committed. Without node, or without the packages that package-lock.json
+# names, this says so and passes; CI has both.
+js:
+	@if ! command -v npm >/dev/null 2>&1; then \
+		echo 'node and npm are not installed: the checks and tests of the JavaScript were left out'; \
+	elif ! { cmp -s package-lock.json node_modules/.mnemoscope-lock.json \
+		|| { npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
+			&& cp package-lock.json node_modules/.mnemoscope-lock.json; }; }; then \
+		echo 'the packages of package-lock.json could not be fetched: the checks and tests of the JavaScript were left out'; \
+		[ -z "$$CI" ]; \
+	else \
+		code=0; npm run --silent lint || code=1; npm test --silent || code=1; exit $$code; \
+	fi
 
 test-slow: model
 	$(call both-parts,slow,worksteal)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from lens.arguments import HFModel, Index, door
 from lens.prompts import Pair
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.base.text import escaped
 from widgets.base.view import View
@@ -36,8 +36,8 @@ class AttentionView(View):
     ViewError on a layer or head out of range.
     """
 
-    _esm = join("base/common.js", "base/heatmap.js", "attention_view/attention_view.js")
-    _css = join("base/common.css", "attention_view/attention_view.css")
+    _esm = script("attention_view")
+    _css = style("attention_view")
 
     text = traitlets.Unicode().tag(sync=True)
     which = traitlets.Unicode("text").tag(sync=True)

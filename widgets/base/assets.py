@@ -1,18 +1,19 @@
-"""The views' JavaScript and CSS: plain files, joined into one ES module a widget, so that nothing is loaded from
-elsewhere.
+"""The script and the style sheet of a view, as they ship in `widgets/static`: `widgets/build.mjs` builds them from
+each room's view.js and view.css, so that one view is one ES module and nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ROOMS = Path(__file__).parent.parent
+STATIC = Path(__file__).parent.parent / "static"
 
 
-def join(*names: str) -> str:
-    """The named files of `widgets`, one after the other.
+def script(room: str) -> str:
+    """The ES module of the view in `widgets/<room>`."""
+    return (STATIC / f"{room}.js").read_text(encoding="utf-8")
 
-    Indentation and whole-line comments stay in the files: every widget instance sends this text to the browser.
-    """
-    lines = [line.strip() for name in names for line in (ROOMS / name).read_text(encoding="utf-8").splitlines()]
-    return "\n".join(line for line in lines if line and not line.startswith(("// ", "/** "))) + "\n"
+
+def style(room: str) -> str:
+    """The style sheet of the view in `widgets/<room>`."""
+    return (STATIC / f"{room}.css").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ def finite(value: Any) -> float | None:
 
 
 def visible(token: str) -> str:
-    """A token as a person can read it, as in `common.js`: spaces and control characters get a visible sign."""
+    """A token as a person can read it, as in `text.js`: spaces and control characters get a visible sign."""
     if token == "":
         return "∅"
     signs = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": ""}

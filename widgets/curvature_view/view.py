@@ -19,7 +19,7 @@ from lens.measure.likelihood import plain
 from lens.models import same_weights, weight_hash
 from lens.results import dataset as results
 from widgets.base import model_line, passages, sets
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.sweep import SweepView
 from widgets.base.text import finite
 from widgets.curvature_view import copy, work
@@ -53,8 +53,8 @@ class CurvatureView(SweepView):
         ViewError for sets that cannot be used.
     """
 
-    _esm = join("base/common.js", "base/figure.js", "base/memory.js", "curvature_view/curvature_view.js")
-    _css = join("base/common.css", "base/memory.css")
+    _esm = script("curvature_view")
+    _css = style("curvature_view")
 
     layers: traitlets.List[Any] = traitlets.List().tag(sync=True)
     ends = traitlets.List(list(ENDS)).tag(sync=True)

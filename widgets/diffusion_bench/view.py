@@ -18,7 +18,7 @@ from lens.arguments import Count, Positive, Real, Seed, Share, door
 from lens.diffusion import DiffusionError, Pipeline
 from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.force import ForceView
 from widgets.base.sets import named
 from widgets.base.sweep import PART_SECONDS
@@ -89,10 +89,8 @@ class DiffusionBench(ForceView):
         cannot be used.
     """
 
-    _esm = join(
-        "base/common.js", "base/heatmap.js", "base/figure.js", "base/memory.js", "diffusion_bench/diffusion_bench.js"
-    )
-    _css = join("base/common.css", "base/memory.css", "diffusion_bench/diffusion_bench.css")
+    _esm = script("diffusion_bench")
+    _css = style("diffusion_bench")
 
     names = traitlets.Dict().tag(sync=True)
     methods = traitlets.List([list(pair) for pair in METHODS.items()]).tag(sync=True)

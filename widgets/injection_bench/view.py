@@ -15,7 +15,7 @@ import xarray as xr
 
 from lens import injection
 from lens.arguments import HFModel, Index, Real, door
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
@@ -50,8 +50,8 @@ class InjectionBench(SweepView):
     of several items.
     """
 
-    _esm = join("base/common.js", "base/heatmap.js", "base/figure.js", "injection_bench/injection_bench.js")
-    _css = join("base/common.css", "injection_bench/injection_bench.css")
+    _esm = script("injection_bench")
+    _css = style("injection_bench")
 
     prompt = traitlets.Unicode().tag(sync=True)
     memory = traitlets.Unicode().tag(sync=True)

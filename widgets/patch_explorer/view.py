@@ -13,7 +13,7 @@ import lens
 from lens import prompts
 from lens.arguments import HFModel, door
 from widgets.base import tables
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
@@ -48,8 +48,8 @@ class PatchExplorer(SweepView):
     metric, direction or map.
     """
 
-    _esm = join("base/common.js", "base/heatmap.js", "base/figure.js", "patch_explorer/patch_explorer.js")
-    _css = join("base/common.css", "patch_explorer/patch_explorer.css")
+    _esm = script("patch_explorer")
+    _css = style("patch_explorer")
 
     clean = traitlets.Unicode().tag(sync=True)
     corrupted = traitlets.Unicode().tag(sync=True)

@@ -15,7 +15,7 @@ import lens
 from lens import files, provenance
 from lens.arguments import Count, FilePath, Seed, Share, door
 from lens.files import Taken
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 from widgets.provenance_bench import copy, work
@@ -55,8 +55,8 @@ class ProvenanceBench(SweepView):
     mappings and for a transcript that is none.
     """
 
-    _esm = join("base/common.js", "base/figure.js", "provenance_bench/provenance_bench.js")
-    _css = join("base/common.css", "provenance_bench/provenance_bench.css")
+    _esm = script("provenance_bench")
+    _css = style("provenance_bench")
 
     suspects: traitlets.List[Any] = traitlets.List().tag(sync=True)
     transcripts: traitlets.List[Any] = traitlets.List().tag(sync=True)

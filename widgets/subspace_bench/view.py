@@ -19,7 +19,7 @@ from lens.measure.likelihood import plain
 from lens.memorization import MemorizationError
 from lens.models import weight_hash
 from widgets.base import model_line, sets
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.force import ForceView
 from widgets.errors import ViewError
 from widgets.subspace_bench import copy, work
@@ -63,8 +63,8 @@ class SubspaceBench(ForceView):
     again and again: leave it alone until the end. Raises ViewError, MemorizationError for sets that cannot be used.
     """
 
-    _esm = join("base/common.js", "base/figure.js", "base/memory.js", "subspace_bench/subspace_bench.js")
-    _css = join("base/common.css", "base/memory.css")
+    _esm = script("subspace_bench")
+    _css = style("subspace_bench")
 
     names = traitlets.Dict().tag(sync=True)
     methods = traitlets.List([list(pair) for pair in METHODS.items()]).tag(sync=True)

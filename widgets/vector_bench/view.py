@@ -17,7 +17,7 @@ from lens.arguments import Count, FilePath, HFModel, Index, Real, Seed, Size, do
 from lens.engine.stopping import Stopped
 from lens.files import expanded
 from widgets.base import tables, text
-from widgets.base.assets import join
+from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
@@ -51,8 +51,8 @@ class VectorBench(SweepView):
     there. Raises ViewError on an unknown task or template, a layer out of range, two models of different shapes.
     """
 
-    _esm = join("base/common.js", "base/heatmap.js", "base/figure.js", "vector_bench/vector_bench.js")
-    _css = join("base/common.css", "vector_bench/vector_bench.css")
+    _esm = script("vector_bench")
+    _css = style("vector_bench")
 
     tasks: traitlets.List[Any] = traitlets.List().tag(sync=True)
     templates: traitlets.List[Any] = traitlets.List().tag(sync=True)

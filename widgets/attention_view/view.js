@@ -1,0 +1,422 @@
+// AttentionView: every head small, one head large, one token read out. State is in the traits (see
+// widgets/attention_view/view.py).
+
+import { css, luminance, onTheme } from "../base/colour.js";
+import { field, h, hideStatic, mount, onShown, option, setText, uniqueId } from "../base/dom.js";
+import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { number, shorten, visible } from "../base/text.js";
+import { floats, octets } from "../base/traits.js";
+
+const SCALES = {
+  full: (v) => v,
+  root: (v) => Math.sign(v) * Math.sqrt(Math.abs(v)),
+  head: (v, top) => (top ? v / top : 0),
+};
+
+function render({ model, el }) {
+  const undo = [],
+    get = (name) => model.get(name);
+  const listen = (names, callback) => {
+    for (const name of names) {
+      model.on(`change:${name}`, callback);
+      undo.push(() => model.off(`change:${name}`, callback));
+    }
+  };
+  const set = (values) => {
+    for (const [k, v] of Object.entries(values)) model.set(k, v);
+    model.save_changes();
+  };
+  let overview = null,
+    pattern = null,
+    _hovered = null;
+
+  const text = h("textarea", { rows: 2, spellcheck: "false", "data-testid": "text" });
+  const submit = () => {
+    if (text.value !== get("text")) set({ text: text.value, which: "text" });
+  };
+  text.onchange = submit;
+  text.onkeydown = (e) => {
+    if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
+      e.preventDefault();
+      submit();
+    }
+  };
+  const which = h(
+    "select",
+    { "data-testid": "which", onchange: () => set({ which: which.value }) },
+    ...get("choices").map((c) => option(c, c)),
+  );
+  const layer = h("select", { "data-testid": "layer", onchange: () => set({ layer: Number(layer.value) }) });
+  const head = h("select", { "data-testid": "head", onchange: () => set({ head: Number(head.value) }) });
+  const scale = h(
+    "select",
+    { "data-testid": "scale", onchange: () => set({ scale: scale.value }) },
+    option("full", "0 to 1"),
+    option("root", "square root (small weights visible)"),
+    option("head", "each head's largest"),
+  );
+  const sink = h("input", {
+    type: "checkbox",
+    "data-testid": "hide-first",
+    onchange: () => set({ hide_first: sink.checked }),
+  });
+  const reverse = h(
+    "select",
+    { "data-testid": "reverse", onchange: () => set({ reverse: reverse.value === "to" }) },
+    option("from", "attends to"),
+    option("to", "is attended by"),
+  );
+  const status = h("span", { class: "mn-note", role: "status", "data-testid": "status" }),
+    error = h("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+
+  const value = (q, k) => pattern.values[q * pattern.size + k];
+  const masked = (q, k) => k > q,
+    hiddenKey = (k) => k === 0 && get("hide_first");
+  const label = (i) => visible(pattern.tokens[i] ?? "");
+  const _headName = () => `layer ${get("layer")}, head ${get("head")}`;
+
+  const heads = new HeatMap({
+    label: "All heads. Arrow keys move, Enter chooses a head.",
+    testid: "heads",
+    name: (r, c) => (overview ? `layer ${overview.layers[c]}, head ${overview.heads[r]}` : ""),
+    select: (at) => set({ layer: overview.layers[at.column], head: overview.heads[at.row] }),
+  });
+  const map = new HeatMap({
+    label:
+      "Attention of the chosen head: rows are queries, columns are keys. Arrow keys move, Enter chooses the token.",
+    testid: "pattern",
+    name: (q, k) =>
+      !pattern
+        ? ""
+        : masked(q, k)
+          ? `query ${q} ${label(q)}, key ${k} ${label(k)}, later token, masked`
+          : `query ${q} ${label(q)}, key ${k} ${label(k)}, ${number(value(q, k))}`,
+    select: (at) => set({ token: get("reverse") ? at.column : at.row }),
+    hover: (at) => {
+      _hovered = at;
+    },
+  });
+  const legend = new ColourBar("colour-bar"),
+    strip = h("div", {
+      class: "mn-strip",
+      role: "listbox",
+      "aria-orientation": "horizontal",
+      tabindex: "0",
+      "aria-label": "Tokens of the prompt; arrow keys choose one",
+      "data-testid": "strip",
+      "data-id": uniqueId("token"),
+    });
+  const readout = h("div", { class: "mn-readout", "data-testid": "readout", "aria-live": "polite" }),
+    top = h("ol", { class: "mn-top", "data-testid": "top" }),
+    title = h("h3", { "data-testid": "head-title" });
+
+  /** All thumbnails as one image: heads down, layers across, a line of background between two. */
+  const thumbnails = (theme) => {
+    const n = overview.size,
+      gap = 1,
+      cell = n + 2 * gap,
+      rows = overview.heads.length,
+      columns = overview.layers.length,
+      canvas = h("canvas", { width: columns * cell, height: rows * cell });
+    const pen = canvas.getContext("2d"),
+      image = pen.createImageData(canvas.width, canvas.height),
+      shape = SCALES[get("scale")],
+      signed = overview.signed;
+    for (let k = 0; k < image.data.length; k += 4) {
+      image.data[k] = theme.page[0];
+      image.data[k + 1] = theme.page[1];
+      image.data[k + 2] = theme.page[2];
+      image.data[k + 3] = 255;
+    }
+    for (let c = 0; c < columns; c++)
+      for (let r = 0; r < rows; r++) {
+        const from = (c * rows + r) * n * n;
+        let largest = 0;
+        const read = (i) => (signed ? (overview.image[from + i] - 128) / 127 : overview.image[from + i] / 255);
+        if (get("scale") === "head") for (let i = 0; i < n * n; i++) largest = Math.max(largest, Math.abs(read(i)));
+        for (let q = 0; q < n; q++)
+          for (let k = 0; k <= q; k++) {
+            const v = shape(read(q * n + k), largest),
+              [red, green, blue] = signed ? theme.diverging(0.5 + v / 2) : theme.single(v),
+              at = 4 * ((r * cell + gap + q) * canvas.width + c * cell + gap + k);
+            image.data[at] = red;
+            image.data[at + 1] = green;
+            image.data[at + 2] = blue;
+          }
+      }
+    pen.putImageData(image, 0, 0);
+    return canvas;
+  };
+
+  const draw = () => {
+    if (!root.isConnected) return;
+    const has = !!(overview && pattern?.size);
+    body.hidden = heads.element.hidden = overviewTitle.hidden = !has;
+    empty.hidden = has || !!get("error").text;
+    if (!has) return;
+    const room = root.clientWidth - 30 || 700,
+      side = Math.max(14, Math.min(34, Math.floor((room - 50) / overview.layers.length)));
+    heads.update(
+      {
+        rows: overview.heads.length,
+        columns: overview.layers.length,
+        rowLabels: overview.heads.map(String),
+        columnLabels: overview.layers.map((l) => ({ text: String(l) })),
+        rowTitle: "head",
+        columnTitle: "layer",
+        image: thumbnails,
+        cellWidth: side,
+        cellHeight: side,
+        tip: (r, c) => [["", `layer ${overview.layers[c]}, head ${overview.heads[r]}`]],
+      },
+      room,
+    );
+    heads.selected = { row: overview.heads.indexOf(get("head")), column: overview.layers.indexOf(get("layer")) };
+    heads.focus = { ...heads.selected };
+    heads.drawOverlay();
+    heads.announce();
+    let largest = 0;
+    for (let q = 0; q < pattern.size; q++)
+      for (let k = 0; k <= q; k++) if (!hiddenKey(k)) largest = Math.max(largest, Math.abs(value(q, k)));
+    const shape = SCALES[get("scale")],
+      signed = pattern.signed,
+      labels = pattern.tokens.map((t) => ({ text: visible(t) }));
+    paint = (v, theme) => {
+      const s = shape(v, largest);
+      return signed ? theme.diverging(0.5 + s / 2) : theme.single(s);
+    };
+    const mapRoom = Math.max(260, Math.min(room * 0.55, room - 330)),
+      fit = Math.floor((mapRoom - 130) / pattern.size);
+    map.update(
+      {
+        rows: pattern.size,
+        columns: pattern.size,
+        rowLabels: labels.map((t) => shorten(t.text, 16)),
+        columnLabels: labels,
+        rowTitle: "query",
+        columnTitle: "key",
+        height: 460,
+        cellWidth: Math.max(3, Math.min(26, fit)),
+        cellHeight: Math.max(3, Math.min(26, fit)),
+        colour: (q, k, theme) => (masked(q, k) || hiddenKey(k) ? theme.page : paint(value(q, k), theme)),
+        tip: (q, k) => [
+          ["query", `${q} ${label(q)}`],
+          ["key", `${k} ${label(k)}`],
+          masked(q, k) ? ["", "later token: masked"] : ["attention", number(value(q, k))],
+        ],
+      },
+      mapRoom,
+    );
+    const most = get("scale") === "head" ? largest : 1;
+    legend.update({
+      ramp: signed ? map.theme.diverging : map.theme.single,
+      low: signed ? number(-most) : "0",
+      middle: signed ? "0" : get("scale") === "root" ? "0.25" : "",
+      high: number(most),
+      title: signed ? "attention, clean minus corrupted" : "attention weight",
+    });
+    setText(title, `Head ${get("layer")}.${get("head")}`);
+    drawStrip();
+  };
+  let paint = () => [0, 0, 0];
+
+  /** The chosen token's row (what it attends to) or column (what attends to it). */
+  const weights = () => {
+    const t = chosen(),
+      out = [];
+    for (let i = 0; i < pattern.size; i++) {
+      const [q, k] = get("reverse") ? [i, t] : [t, i];
+      out.push(masked(q, k) ? null : value(q, k));
+    }
+    return out;
+  };
+  const chosen = () =>
+    Math.max(0, Math.min(pattern.size - 1, get("token") < 0 ? pattern.size + get("token") : get("token")));
+
+  const drawStrip = () => {
+    const list = weights(),
+      t = chosen(),
+      theme = map.theme,
+      ids = strip.dataset.id;
+    strip.replaceChildren(
+      ...pattern.tokens.map((token, i) => {
+        const off = list[i] === null || (!get("reverse") && hiddenKey(i)),
+          colour = off ? theme.page : paint(list[i], theme);
+        const item = h("span", {
+          class: `mn-token${i === t ? " mn-chosen" : ""}`,
+          role: "option",
+          id: `${ids}-${i}`,
+          "aria-selected": String(i === t),
+          "data-index": i,
+          text: visible(token),
+          "aria-label": `${i} ${visible(token)}${i === t ? ", chosen" : ""}${off ? "" : `, ${number(list[i])}`}`,
+          onclick: () => {
+            strip.focus({ preventScroll: true });
+            set({ token: i });
+          },
+          onmouseenter: () => tell(i),
+          onmouseleave: () => tell(null),
+        });
+        item.style.backgroundColor = css(colour);
+        item.style.color = luminance(colour) > 0.5 ? "#1c1c1c" : "#ffffff";
+        return item;
+      }),
+    );
+    strip.setAttribute("aria-activedescendant", `${ids}-${t}`);
+    const ranked = list
+      .map((v, i) => [v, i])
+      .filter(([v, i]) => v !== null && (get("reverse") || !hiddenKey(i)))
+      .sort((a, b) => Math.abs(b[0]) - Math.abs(a[0]))
+      .slice(0, 10);
+    top.replaceChildren(
+      ...ranked.map(([v, i]) =>
+        h(
+          "li",
+          {},
+          h("span", { class: "mn-p-bar", style: `width:${Math.min(100, 100 * Math.abs(v)).toFixed(1)}%` }),
+          h("code", { text: `${i} ${shorten(label(i), 30)}` }),
+          h("span", { class: "mn-p", text: number(v) }),
+        ),
+      ),
+    );
+    tell(null);
+  };
+  const tell = (i) => {
+    const t = chosen(),
+      verb = get("reverse") ? "is attended by" : "attends to",
+      list = weights();
+    if (i !== null && i !== undefined) {
+      setText(
+        readout,
+        list[i] === null
+          ? `${label(i)} comes ${get("reverse") ? "before" : "after"} ${label(t)}: masked`
+          : `${label(t)} ${verb} ${label(i)}: ${number(list[i])}`,
+      );
+      return;
+    }
+    const share =
+      !get("reverse") && get("hide_first") && !pattern.signed
+        ? ` · the hidden first token takes ${number(value(t, 0))}`
+        : "";
+    setText(readout, `Token ${t}, ${label(t)}, ${verb}:${share}`);
+  };
+  strip.onkeydown = (e) => {
+    const t = chosen(),
+      to = {
+        ArrowLeft: t - 1,
+        ArrowRight: t + 1,
+        ArrowUp: t - 1,
+        ArrowDown: t + 1,
+        Home: 0,
+        End: pattern.size - 1,
+        PageUp: t - 10,
+        PageDown: t + 10,
+      }[e.key];
+    if (to === undefined || e.ctrlKey || e.metaKey || e.altKey) return;
+    e.preventDefault();
+    e.stopPropagation();
+    set({ token: Math.max(0, Math.min(pattern.size - 1, to)) });
+  };
+
+  const options = (select, values, current) => {
+    if (select.length !== values.length) select.replaceChildren(...values.map((v) => option(String(v), String(v))));
+    select.value = String(current);
+  };
+  const pull = () => {
+    const raw = get("overview"),
+      one = get("pattern");
+    overview = raw.image ? { ...raw, image: octets(raw.image) } : null;
+    pattern = one.values ? { ...one, values: floats(one.values) } : null;
+    if (document.activeElement !== text) text.value = get("text");
+    which.value = get("which");
+    scale.value = get("scale");
+    sink.checked = get("hide_first");
+    reverse.value = get("reverse") ? "to" : "from";
+    if (overview) {
+      options(layer, overview.layers, get("layer"));
+      options(head, overview.heads, get("head"));
+    }
+    setText(status, get("status"));
+    const e = get("error");
+    error.hidden = !e.text;
+    error.replaceChildren(...(e.text ? [h("strong", { text: e.title }), h("pre", { text: e.text })] : []));
+    draw();
+  };
+
+  const empty = h(
+    "div",
+    { class: "mn-empty", "data-testid": "empty" },
+    h("strong", { text: "No text yet" }),
+    h("p", { text: "Write a text above and press Ctrl+Enter: every head's attention pattern appears here." }),
+  );
+  const overviewTitle = h("div", {
+    class: "mn-caption",
+    text: "All heads, each a small query × key map. Click one, or use the arrow keys and Enter.",
+  });
+  const body = h(
+    "div",
+    { class: "mn-attention" },
+    h(
+      "section",
+      { "aria-label": "Chosen head" },
+      h("div", { class: "mn-side-head" }, title, legend.element),
+      map.element,
+    ),
+    h(
+      "section",
+      { class: "mn-read", "aria-label": "Chosen token" },
+      h("div", { class: "mn-read-head" }, h("span", { text: "The chosen token" }), reverse),
+      strip,
+      readout,
+      top,
+    ),
+  );
+  const root = h(
+    "div",
+    {
+      class: "mnemoscope mn-attn",
+      "data-testid": "attention-view",
+      "data-lm-suppress-shortcuts": "true",
+      role: "region",
+      "aria-label": "Attention view",
+    },
+    h(
+      "header",
+      { class: "mn-header" },
+      h("h2", { text: "Attention" }),
+      h("span", { class: "mn-chip", "data-testid": "model", text: get("model_info").text }),
+    ),
+    get("choices").length > 1 ? null : field("Text", text),
+    h(
+      "div",
+      { class: "mn-controls" },
+      get("choices").length > 1 ? field("Prompt", which) : null,
+      field("Layer", layer),
+      field("Head", head),
+      field("Colour scale", scale),
+      h("label", { class: "mn-check" }, sink, "hide the first token (attention sink)"),
+      status,
+    ),
+    error,
+    empty,
+    overviewTitle,
+    h("div", { class: "mn-heads" }, heads.element),
+    body,
+  );
+  reverse.setAttribute("aria-label", "Direction of reading");
+  mount(el, root);
+  listen(
+    ["overview", "pattern", "status", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"],
+    pull,
+  );
+  listen(["token"], () => {
+    if (pattern && root.isConnected) drawStrip();
+  });
+  undo.push(onTheme(draw), onShown(root, root, draw), hideStatic(get("static_key")));
+  pull();
+  return () => {
+    for (const f of undo) f();
+  };
+}
+
+export default { render };

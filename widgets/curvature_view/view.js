@@ -1,0 +1,574 @@
+// CurvatureView: state is in the model's traits (see widgets/curvature_view/view.py), commands are messages {type: ...}.
+
+import { dataTable, drawn, PAGE_COLOURS, PAPER_COLOURS } from "../base/charts.js";
+import { onTheme, themeOf } from "../base/colour.js";
+import { runControls } from "../base/controls.js";
+import { download, field, h, hideStatic, mount, onShown, option, setText } from "../base/dom.js";
+import { exportDrawer } from "../base/export.js";
+import { LEGEND, noneRecited, readTexts, textBlock } from "../base/passages.js";
+import { between, csvLine, many, share, short } from "../base/text.js";
+import { connect, tiedControls } from "../base/traits.js";
+import { bandText, ratioChart, readSpectra, spectrumChart } from "./charts.js";
+
+function render({ model, el }) {
+  const { undo, send, listen } = connect(model),
+    info = model.get("model_info"),
+    ends = model.get("ends"),
+    layers = model.get("layers"),
+    stops = [0, ...ends];
+  const push = (values) => {
+    for (const [k, v] of Object.entries(values)) model.set(k, v);
+    send("move", { fields: { ...state(), ...values } });
+    drawSoon();
+  };
+  const { bound } = tiedControls(model, listen, push),
+    state = () => Object.fromEntries(["layer", "everywhere", "low", "high", "seed"].map((k) => [k, model.get(k)]));
+  const near = (v) => stops.reduce((best, s) => (Math.abs(s - v) < Math.abs(best - v) ? s : best), 0),
+    step = (v, by) => stops[Math.max(0, Math.min(stops.length - 1, stops.indexOf(near(v)) + by))];
+
+  // --- the spectrum, and the brush
+  let spectra = null,
+    chart = null,
+    drag = null,
+    log = false,
+    inSight = "";
+  const empty = h("div", { class: "mn-empty", "data-testid": "empty" }),
+    box = h("div", {
+      class: "mn-chart mn-brush",
+      tabindex: "0",
+      role: "group",
+      "data-testid": "spectrum",
+      "aria-label":
+        "Spectrum and band. Arrow keys left and right move the band, with Shift its end, with Alt its " +
+        "beginning; up and down choose the layer.",
+    });
+  const list = h("div", { class: "mn-layers", role: "group", "aria-label": "Layers", "data-testid": "layers" }),
+    facts = h("p", { class: "mn-note", "data-testid": "facts" });
+  const percentage = (name, label) => {
+    const c = h("input", {
+      type: "number",
+      min: 0,
+      max: 100,
+      step: 1,
+      "data-testid": name,
+      "aria-label": label,
+      onchange: () => {
+        const v = near(Number(c.value) / 100);
+        setBand(...(name === "low" ? [v, model.get("high")] : [model.get("low"), v]));
+      },
+    });
+    return c;
+  };
+  const low = percentage("low", "Band begins at, %"),
+    high = percentage("high", "Band ends at, %"),
+    everywhere = bound("everywhere", h("input", { type: "checkbox" })),
+    logBox = h("input", {
+      type: "checkbox",
+      "data-testid": "log",
+      onchange: () => {
+        log = logBox.checked;
+        draw();
+      },
+    });
+  const presets = model.get("presets").map(([name, a, b]) =>
+    h("button", {
+      type: "button",
+      class: "mn-button mn-small",
+      text: name,
+      "data-testid": `preset-${a}`,
+      onclick: () => setBand(a, b),
+    }),
+  );
+  const setBand = (a, b) => {
+    if (!(a < b)) {
+      drawFields();
+      return;
+    }
+    push({ low: a, high: b });
+  };
+  const preview = (a, b) => {
+    if (a < b) {
+      model.set("low", a);
+      model.set("high", b);
+      draw();
+    }
+  };
+  const pointAt = (e) => {
+    const r = box.querySelector("svg").getBoundingClientRect();
+    return chart.share((e.clientX - r.left) * (chart.width / r.width));
+  };
+  box.addEventListener("pointerdown", (e) => {
+    if (!chart || e.button) return;
+    const at = pointAt(e),
+      [a, b] = [model.get("low"), model.get("high")],
+      edge = 0.012,
+      grab = Math.abs(at - a) < edge ? "low" : Math.abs(at - b) < edge ? "high" : null;
+    drag = { from: grab === "low" ? b : grab === "high" ? a : near(at), moved: false, before: [a, b], at: e.clientX };
+    box.setPointerCapture?.(e.pointerId);
+    box.focus({ preventScroll: true });
+    e.preventDefault();
+  });
+  box.addEventListener("pointermove", (e) => {
+    if (!drag) return;
+    if (Math.abs(e.clientX - drag.at) > 3) drag.moved = true;
+    if (drag.moved) {
+      const at = near(pointAt(e));
+      preview(Math.min(drag.from, at), Math.max(drag.from, at));
+    }
+  });
+  const drop = (e) => {
+    if (!drag) return;
+    const { moved, before } = drag;
+    drag = null;
+    const now = [model.get("low"), model.get("high")];
+    if (moved && (now[0] !== before[0] || now[1] !== before[1])) {
+      push({ low: now[0], high: now[1] });
+      return;
+    }
+    if (e.type === "pointercancel") preview(...before);
+    if (moved || e.type === "pointercancel") return;
+    // a click chooses the line that is nearest to it
+    const r = box.querySelector("svg").getBoundingClientRect(),
+      y = (e.clientY - r.top) * (chart.width / r.width),
+      at = pointAt(e),
+      k = Math.max(
+        0,
+        ends.findIndex((end) => at <= end),
+      );
+    const best = spectra.names
+      .map((name, i) => [Math.abs(chart.Y(Math.max(spectra.density(i)[k], 1e-300)) - y), name])
+      .filter(([d]) => Number.isFinite(d))
+      .sort((p, q) => p[0] - q[0])[0];
+    if (best && best[0] < 14) choose(best[1]);
+  };
+  box.addEventListener("pointerup", drop);
+  box.addEventListener("pointercancel", drop);
+  const choose = (name) => push({ layer: name });
+  box.onkeydown = (e) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 }[e.key],
+      turn = { ArrowUp: -1, ArrowDown: 1 }[e.key],
+      [a, b] = [model.get("low"), model.get("high")];
+    if ((!by && !turn) || e.ctrlKey || e.metaKey) return;
+    e.preventDefault();
+    e.stopPropagation();
+    if (turn) {
+      const next = layers[layers.findIndex((l) => l.name === model.get("layer")) + turn];
+      if (next) choose(next.name);
+      return;
+    }
+    const to = e.shiftKey ? [a, step(b, by)] : e.altKey ? [step(a, by), b] : [step(a, by), step(b, by)];
+    if (e.shiftKey || e.altKey || (stops.indexOf(near(a)) + by >= 0 && stops.indexOf(near(b)) + by < stops.length))
+      setBand(...to);
+  };
+  const spectrumBox = h(
+    "section",
+    { class: "mn-section", "aria-label": "Spectrum" },
+    h(
+      "div",
+      { class: "mn-side-head" },
+      h("h3", { text: "Curvature mass by rank" }),
+      h("span", {
+        class: "mn-note",
+        text:
+          `${info.by === "ekfac" ? "EKFAC" : "K-FAC"}, ${info.fisher} Fisher; drag to brush a band, click ` +
+          `a line to choose its layer`,
+      }),
+    ),
+    empty,
+    h("div", { class: "mn-spectrum" }, box, list),
+    facts,
+    h(
+      "div",
+      { class: "mn-controls" },
+      field("Band from, %", low),
+      field("to, %", high),
+      h("div", {}, h("span", { class: "mn-label", text: "Bands of the paper" }), ...presets),
+      h("label", { class: "mn-check" }, everywhere, "in all layers"),
+      h("label", { class: "mn-check" }, logBox, "log rank"),
+      field("Seed", bound("seed", h("input", { type: "number", min: 0, step: 1 }))),
+    ),
+  );
+  const drawFields = () => {
+    for (const [c, name] of [
+      [low, "low"],
+      [high, "high"],
+    ])
+      if (document.activeElement !== c || !drag) c.value = Number((100 * model.get(name)).toFixed(2));
+    for (const [i, [, a, b]] of model.get("presets").entries())
+      presets[i].setAttribute("aria-pressed", String(a === model.get("low") && b === model.get("high")));
+    for (const b of list.children) b.setAttribute("aria-pressed", String(b.dataset.name === model.get("layer")));
+    const now = model.get("layer"),
+      button = [...list.children].find((b) => b.dataset.name === now),
+      room = list.getBoundingClientRect();
+    if (button && room.height && inSight !== now) {
+      inSight = now;
+      const r = button.getBoundingClientRect();
+      if (r.top < room.top || r.bottom > room.bottom) list.scrollTop += r.top - room.top - (room.height - r.height) / 2;
+    }
+  };
+  list.replaceChildren(
+    ...layers.map((l, i) =>
+      h("button", {
+        type: "button",
+        class: "mn-plain",
+        "data-name": l.name,
+        text: `${i + 1}. ${l.block === null ? l.name : `block ${l.block}, ${l.matrix}`}`,
+        title: l.name,
+        onclick: () => choose(l.name),
+      }),
+    ),
+  );
+  const draw = () => {
+    if (!root.isConnected) return;
+    root.setAttribute("data-dark", themeOf(root).dark);
+    drawFields();
+    empty.hidden = !!spectra;
+    box.parentElement.hidden = !spectra;
+    drawer.files.hidden = !spectra;
+    if (!spectra) {
+      const t = model.get("spectra").text;
+      const failed = { class: "mn-bad", role: "alert", text: t };
+      empty.replaceChildren(h("strong", t ? failed : { text: "Reading the spectrum …" }));
+      return;
+    }
+    const width = Math.max(280, box.clientWidth || 600),
+      height = 300;
+    chart = spectrumChart(PAGE_COLOURS, spectra, ends, { ...state(), log }, width, height);
+    chart.width = width;
+    box.replaceChildren(chart.root);
+    const i = spectra.names.indexOf(model.get("layer")),
+      f = spectra.facts[i];
+    setText(
+      facts,
+      f
+        ? `${model.get("layer")}: ${f.d_out} × ${f.d_in}, ${many(f.pairs, "pair")}; half of the mass in ` +
+            `${share(f.half)} of them, nine tenths in ${share(f.most)}. Rank of A ${f.rank_a}, of G ` +
+            `${f.rank_g}, from ${many(f.tokens, "token")}.` +
+            `${f.deficient ? " Fewer tokens than dimensions: part of the bottom has mass 0 for want of data." : ""}` +
+            (spectra.names.length < spectra.of ? ` ${spectra.names.length} of ${spectra.of} layers read so far.` : "")
+        : spectra.names.length < spectra.of
+          ? `${spectra.names.length} of ${spectra.of} layers read`
+          : "",
+    );
+    drawCarries();
+  };
+  let waiting;
+  const drawSoon = () => {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(() => {
+      draw();
+      drawTaken();
+    });
+  };
+
+  // --- what the band carries
+  const carries = h("div", { "data-testid": "carries" }),
+    carriesTitle = h("span", { class: "mn-note" }),
+    side = h(
+      "select",
+      { "data-testid": "side", "aria-label": "Side of the layer", onchange: () => drawCarries() },
+      option("output", "what it adds to the layer’s output"),
+      option("input", "what the layer’s input has along it"),
+    );
+  const carriesBox = h(
+    "section",
+    { class: "mn-section", "data-testid": "carries-box", "aria-label": "What the band carries" },
+    h("div", { class: "mn-side-head" }, h("h3", { text: "What the band carries" }), carriesTitle),
+    h("div", { class: "mn-controls" }, field("Activation measured as", side)),
+    carries,
+  );
+  const summed = (key) => {
+    const i = spectra?.names.indexOf(model.get("layer")) ?? -1;
+    if (i < 0) return null;
+    const from = stops.indexOf(near(model.get("low"))),
+      to = stops.indexOf(near(model.get("high")));
+    return [...spectra[key](i).subarray(from, to)].reduce((p, q) => p + q, 0);
+  };
+  const drawCarries = () => {
+    const c = model.get("carries"),
+      now = state(),
+      fresh = c.fields && Object.entries(c.fields).every(([k, v]) => now[k] === v);
+    carriesBox.setAttribute("data-status", fresh ? c.status : "stale");
+    setText(
+      carriesTitle,
+      `band ${bandText(now.low, now.high)} of ${now.everywhere ? `all ${layers.length} layers` : now.layer}`,
+    );
+    if (fresh && c.status === "error") {
+      carries.replaceChildren(
+        h(
+          "div",
+          { class: "mn-error", role: "alert", "data-testid": "carries-error" },
+          h("strong", { text: c.title }),
+          h("pre", { text: c.text }),
+        ),
+      );
+      return;
+    }
+    const rows = fresh && c.status === "ready" ? c.rows : [],
+      s = side.value,
+      ratio = (v) => (v ? [short(v[0]), between(v[1], v[2])] : ["…", ""]);
+    const titles = [
+        "curvature mass",
+        "squared weight norm",
+        "activation, memorised over clean",
+        "same, band of random bases",
+        "same, band of singular vectors",
+      ],
+      cells = (row) => [
+        [share(row.mass), ""],
+        [share(row.energy), ""],
+        ...["kfac", "random", "svd"].map((basis) => ratio(row[`${basis}_${s}`])),
+      ];
+    // before the kernel answers, what one layer's lines already say
+    const one = rows[0] ?? { mass: summed("mass"), energy: summed("energy") },
+      table =
+        rows.length > 1
+          ? dataTable(
+              "band",
+              ["layer", ...titles],
+              rows.map((row, i) => [`${i + 1}.\u00a0${row.layer}`, ...cells(row)]),
+            )
+          : dataTable(
+              "band",
+              ["", "value", "interval"],
+              now.everywhere && !rows.length ? [] : cells(one).map(([value, range], i) => [titles[i], value, range]),
+            );
+    const parts = [
+      h("p", {
+        class: "mn-note",
+        text:
+          `Above 1: memorised text uses the band more than clean text. ${short(100 * info.level)} % ` +
+          `intervals, bootstrap over ${info.n} memorised and ${info.clean} clean sequences; controls are ` +
+          `bands of equal width in other bases.`,
+      }),
+    ];
+    if (rows.length > 1) {
+      const width = Math.max(280, Math.round(carries.clientWidth || 700));
+      parts.unshift(
+        h("div", { class: "mn-chart", "data-testid": "ratios" }, ratioChart(PAGE_COLOURS, rows, s, width, 190)),
+        h("div", { class: "mn-key" }, h("span", { text: "● curvature" }), h("span", { text: "□ random bases" })),
+        h("details", {}, h("summary", { text: `The ${rows.length} layers as a table` }), table),
+      );
+    } else if (rows.length || !now.everywhere) parts.unshift(table);
+    if (!rows.length)
+      parts.unshift(
+        h("p", {
+          class: "mn-note",
+          role: "status",
+          text: `Reading the activations of both sets …${fresh && c.of > 1 ? ` ${c.done} of ${c.of} layers` : ""}`,
+        }),
+      );
+    carries.replaceChildren(...parts);
+  };
+
+  // --- without the band
+  const start = () => send("run", { fields: state() }),
+    {
+      run,
+      error,
+      draw: drawRun,
+      element: runRow,
+    } = runControls(model, () => root, {
+      title: "Take the band out, measure recitation and clean loss, and put it back (Ctrl+Enter)",
+      start,
+      stop: () => send("stop"),
+    });
+  setText(run, "Take it out");
+  runRow.querySelector("[data-testid=stop]").title = "Stop after the measurement in progress; the weights are restored";
+  runRow.querySelector(".mn-progress").setAttribute("aria-label", "Measurements");
+  const taken = h("div", { "data-testid": "taken" }),
+    takenTitle = h("span", { class: "mn-note" });
+  const takenBox = h(
+    "section",
+    { class: "mn-section", "aria-label": "Without the band" },
+    h("div", { class: "mn-side-head" }, h("h3", { text: "Without the band" }), takenTitle),
+    h("div", { class: "mn-controls" }, runRow),
+    error,
+    taken,
+  );
+  const drawTaken = () => {
+    const t = model.get("taken"),
+      same =
+        t.fields &&
+        Object.entries(t.fields).every(([k, v]) => (k === "layer" && t.fields.everywhere ? true : model.get(k) === v)),
+      busy = ["running", "stopping"].includes(model.get("status"));
+    setText(takenTitle, t.tables ? t.what : "");
+    if (!t.tables) {
+      taken.replaceChildren(
+        h("p", {
+          class: "mn-note",
+          text:
+            "Only this band is removed from the weights; recitation and clean loss are measured without it " +
+            "and beside random bases that remove the same norm. Then the weights are put back.",
+        }),
+      );
+      return;
+    }
+    const u = t.tables.unedited,
+      cells = (x, k, write) => (x ? [write(x[k]), between(x[`${k}_low`], x[`${k}_high`], write)] : "…"),
+      titles = ["", "unedited", "without the band", "random bases, equal norm"],
+      all = ["unedited", "removed", "control"].map((k) => t.tables[k]);
+    const texts = t.texts ? readTexts(t.texts) : null,
+      [a, b] = t.hashes;
+    taken.replaceChildren(
+      ...(noneRecited(u)
+        ? [h("div", { class: "mn-warning", "data-testid": "none-recited", text: noneRecited(u) })]
+        : []),
+      ...(same || busy
+        ? []
+        : [
+            h("div", {
+              class: "mn-warning",
+              "data-testid": "stale",
+              text: `What stands here is of ${t.what}; “Take it out” measures the band now brushed.`,
+            }),
+          ]),
+      dataTable(
+        "removal",
+        titles,
+        [
+          ["recited word for word", "strict", share],
+          ["recited loosely (75 % right)", "loose", share],
+          ["edit distance, share of tokens", "lev", share],
+          ["loss of the suffix, nats/token", "nll", short],
+        ]
+          .map(([name, k, write]) => [name, ...all.map((x) => cells(x, k, write))])
+          .concat([
+            ["clean loss, nats/token", ...all.map((x) => (x ? [short(x.loss), ""] : "…"))],
+            ["its rise over unedited", "–", ...all.slice(1).map((x) => cells(x, "rise", short))],
+            ["nDCG@10 to unedited, clean text", ...all.map((x) => (x ? [short(x.ndcg), ""] : "…"))],
+          ]),
+      ),
+      h("p", {
+        class: "mn-note",
+        text:
+          `${many(u.n, "memorised sequence")}, ${many(u.texts, "clean text")}; ${short(100 * info.level)} ` +
+          `% intervals, exact for shares recited, bootstrap for the others. ` +
+          `${t.removed ? `The band holds ${share(t.removed ** 2)} of the squared weight norm. ` : ""}` +
+          (b
+            ? a === b
+              ? `Weight hash ${a.slice(0, 12)} before and after: unchanged. `
+              : `Weight hash ${a.slice(0, 12)} before, ${b.slice(0, 12)} after: ` + "the model was changed meanwhile. "
+            : "") +
+          `A band that was chosen by looking here is to be tested on other text.`,
+      }),
+      ...(texts
+        ? [
+            h("h4", { text: "Most changed texts" }),
+            LEGEND(),
+            ...texts.items.map((item, i) =>
+              textBlock(
+                texts,
+                i,
+                [
+                  ["before", 0],
+                  ["without the band", 1],
+                ],
+                item.what === "clean"
+                  ? "clean text, half of it given"
+                  : `loss of the suffix ${t.change[i] > 0 ? "+" : ""}${short(t.change[i])} nats/token`,
+              ),
+            ),
+          ]
+        : []),
+    );
+  };
+
+  // --- export, and what changes with what
+  const stem = () => `curvature_${model.get("everywhere") ? "all" : model.get("layer")}`.replace(/[^\w-]+/g, "_");
+  const table = () => {
+    let text = "layer,from,to,mass_over_mean,share_of_mass,share_of_squared_weight\r\n";
+    for (const [i, name] of spectra.names.entries())
+      for (const [k, end] of ends.entries())
+        text += csvLine([name, stops[k], end, spectra.density(i)[k], spectra.mass(i)[k], spectra.energy(i)[k]]);
+    return text;
+  };
+  const drawer = exportDrawer(model, (type, content) => send(type, { ...content, fields: state() }), {
+    stem,
+    figure: () => drawn(spectrumChart(PAPER_COLOURS, spectra, ends, { ...state(), log }, 620, 340).root),
+    table,
+    example: "band.zarr, band.nc, band.csv, band.parquet",
+  });
+  setText(drawer.files.querySelector("[data-testid=csv]"), "Spectrum (CSV)");
+  setText(
+    drawer.files.querySelector(".mn-saverow .mn-label"),
+    "Save on the kernel’s machine what the band’s removal did, as",
+  );
+  drawer.files.querySelector(".mn-buttons").append(
+    h("button", {
+      type: "button",
+      class: "mn-button",
+      "data-testid": "json",
+      text: "Band (JSON)",
+      onclick: () =>
+        download(
+          `${stem()}.json`,
+          "application/json",
+          JSON.stringify(
+            {
+              model: info.name,
+              by: info.by,
+              fisher: info.fisher,
+              level: info.level,
+              ...state(),
+              carries: model.get("carries").rows ?? [],
+              removal: model.get("taken").tables ?? null,
+            },
+            null,
+            1,
+          ),
+        ),
+    }),
+  );
+  const root = h(
+    "div",
+    {
+      class: "mnemoscope mn-memory",
+      "data-testid": "curvature-view",
+      "data-lm-suppress-shortcuts": "true",
+      role: "region",
+      "aria-label": "Curvature view",
+      onkeydown: (e) => {
+        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
+          e.preventDefault();
+          e.stopPropagation();
+          run.click();
+        }
+      },
+    },
+    h(
+      "header",
+      { class: "mn-header" },
+      h("h2", { text: "Loss curvature" }),
+      h("span", { class: "mn-chip", "data-testid": "model", text: info.text }),
+    ),
+    spectrumBox,
+    carriesBox,
+    takenBox,
+    drawer.element,
+  );
+  mount(el, root);
+  listen(["spectra"], () => {
+    spectra = readSpectra(model.get("spectra"), ends.length);
+    draw();
+  });
+  listen(["layer", "everywhere", "low", "high", "seed"], drawSoon);
+  listen(["carries"], drawCarries);
+  listen(["taken"], drawTaken);
+  listen(["status", "progress", "error"], () => {
+    drawRun();
+    drawTaken();
+  });
+  listen(["saved", "code"], drawer.draw);
+  undo.push(onTheme(draw), onShown(root, spectrumBox, draw), hideStatic(model.get("static_key")));
+  spectra = readSpectra(model.get("spectra"), ends.length);
+  draw();
+  drawTaken();
+  drawRun();
+  drawer.draw();
+  return () => {
+    for (const f of undo) f();
+  };
+}
+
+export default { render };

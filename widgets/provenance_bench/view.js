@@ -1,0 +1,558 @@
+// ProvenanceBench: state is in the model's traits (see widgets/provenance_bench/view.py), commands are messages {type: ...}.
+
+import { onTheme, themeOf } from "../base/colour.js";
+import { runControls } from "../base/controls.js";
+import { download, field, h, hideStatic, mount, onShown, option, setText } from "../base/dom.js";
+import { exportDrawer } from "../base/export.js";
+import { sideBySide } from "../base/figure.js";
+import { absent, many, number, plainly, shorten } from "../base/text.js";
+import { connect, octets, tiedControls } from "../base/traits.js";
+import {
+  COLOURS_PAGE,
+  COLOURS_PAPER,
+  eChart,
+  grouped,
+  nullChart,
+  power,
+  pText,
+  quantileChart,
+  quantilesCsv,
+  readFound,
+  short,
+} from "./charts.js";
+
+const ALPHAS = [0.05, 0.01, 0.001, 1e-4, 1e-6];
+
+const WORTH = {
+  guaranteed: "✓ guaranteed if",
+  approximate: "≈ approximate",
+  waiting: "… not yet",
+  void: "✕ not valid here",
+  exact: "exact",
+};
+
+function render({ model, el }) {
+  const { undo, send, listen } = connect(model),
+    info = model.get("model_info");
+  const push = (values) => {
+    for (const [k, v] of Object.entries(values)) model.set(k, v);
+    send("move", { fields: values });
+    stale();
+  };
+  const { bound, shown, flush, choose } = tiedControls(model, listen, push);
+  const amount = (name, more) => bound(name, h("input", { type: "number", step: 1, ...more }));
+
+  // --- the question
+  const transcripts = model.get("transcripts"),
+    rowsOf = new Map(transcripts.map(([name, n]) => [name, n])),
+    alphas = [...new Set([...ALPHAS, model.get("alpha")])].sort((a, b) => b - a);
+  const suspect = choose(
+      "suspect",
+      model.get("suspects").map((s) => [s, shorten(plainly(s), 60)]),
+    ),
+    transcript = choose(
+      "transcript",
+      transcripts.map(([name, n]) => [name, `${shorten(plainly(name), 50)} (${many(n, "row")})`]),
+    );
+  const reference = choose("reference", [
+    ...model.get("references").map(([name, said]) => [name, `${shorten(plainly(name), 40)} (${said})`]),
+    ["", "no reference (little power)"],
+  ]);
+  const rows = amount("rows", { min: 4 }),
+    statistic = choose("statistic", model.get("statistics")),
+    alpha = choose(
+      "alpha",
+      alphas.map((v) => [v, String(v)]),
+    );
+  const refused = h("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true }),
+    doubts = h("div", { class: "mn-warning", role: "status", "data-testid": "doubts", hidden: true });
+  const start = () => {
+    flush();
+    send("run", { fields: shown() });
+  };
+  const {
+    run,
+    error,
+    draw: drawRun,
+    element: runRow,
+  } = runControls(model, () => root, {
+    title: "Ask row by row (Ctrl+Enter in a field)",
+    start,
+    stop: () => send("stop"),
+  });
+  const stop = runRow.querySelector("[data-testid=stop]");
+  stop.title = "Stop after the rows in progress; the e-value stays valid";
+  runRow.querySelector(".mn-progress").setAttribute("aria-label", "Rows asked");
+  const form = h(
+    "div",
+    {},
+    h(
+      "div",
+      { class: "mn-controls" },
+      field("Suspect", suspect),
+      field("Transcript (the order asked about)", transcript),
+      field("Reference", reference),
+      field("Score of a row", statistic),
+    ),
+    h(
+      "div",
+      { class: "mn-controls" },
+      field("Stop rule", choose("rule", model.get("rules"))),
+      field("Level α", alpha),
+      field("Rows, at most", rows),
+      field("Seed of the rows’ sequence", amount("seed", { min: 0 })),
+      runRow,
+    ),
+    refused,
+    doubts,
+    error,
+  );
+  const drawForm = () => {
+    if (![...alpha.options].some((o) => Number(o.value) === model.get("alpha"))) {
+      alpha.append(option(model.get("alpha"), String(model.get("alpha"))));
+      alpha.value = model.get("alpha");
+    }
+    const n = rowsOf.get(model.get("transcript")) ?? 0,
+      d = model.get("doubts");
+    rows.max = n;
+    statistic.disabled = !model.get("reference");
+    setText(
+      rows.closest("label").querySelector(".mn-label"),
+      `${model.get("rule") === "e" ? "Rows, at most" : "Rows, fixed"} (of ${grouped(n)})`,
+    );
+    const now = d.transcript === model.get("transcript") && d.reference === model.get("reference");
+    refused.hidden = !now || !d.refused;
+    refused.replaceChildren(
+      ...(refused.hidden
+        ? []
+        : [h("strong", { text: "This reference is refused: nothing is run with it" }), h("pre", { text: d.refused })]),
+    );
+    const here = found && !changed().length ? found.warnings : [],
+      texts = now ? (d.texts ?? []).filter((t) => !here.includes(t)) : [];
+    doubts.hidden = !texts.length;
+    doubts.replaceChildren(
+      ...(texts.length
+        ? [h("strong", { text: "Before you run: " }), h("ul", {}, ...texts.map((t) => h("li", { text: t })))]
+        : []),
+    );
+    if (!refused.hidden && model.get("error").text === d.refused) error.hidden = true;
+  };
+
+  // --- the answer
+  let found = null;
+  const empty = h(
+    "div",
+    { class: "mn-empty", "data-testid": "empty" },
+    h("strong", { text: "Nothing asked yet" }),
+    h("p", {
+      text:
+        "“Run” asks rows of the transcript one after another, in a random sequence that is blind to their " +
+        "order, and tests whether the suspect finds later rows easier than the reference does. The e-value " +
+        "may be watched and the run stopped at any time: no positions are shown while rows come.",
+    }),
+  );
+  const what = h("span", { class: "mn-note", "data-testid": "what" }),
+    old = h("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
+    verdict = h("div", { class: "mn-verdict", "data-testid": "verdict", role: "status" }),
+    warnings = h("div", { class: "mn-warning", "data-testid": "warnings", hidden: true });
+  const numbers = h("div", { class: "mn-tablebox", "data-testid": "numbers" }),
+    eBox = h("div", { class: "mn-chart", "data-testid": "e-chart" }),
+    qBox = h("div", { class: "mn-chart", "data-testid": "quantiles" }),
+    nullBox = h("div", { class: "mn-chart", "data-testid": "null" });
+  const rests = h("div", { class: "mn-note", "data-testid": "conditions", hidden: true });
+  const qTable = h(
+      "details",
+      { class: "mn-numbers" },
+      h("summary", { text: "Rows by position as a table" }),
+      h("div", { class: "mn-tablebox" }),
+    ),
+    meaning = h("p", { class: "mn-note" });
+  const body = h(
+    "div",
+    {},
+    verdict,
+    warnings,
+    h("div", { class: "mn-answer" }, h("div", {}, numbers, rests), h("div", { class: "mn-charts" }, eBox, nullBox)),
+    qBox,
+    qTable,
+    meaning,
+  );
+  const answer = h(
+    "section",
+    { class: "mn-section", "data-testid": "answer", "aria-label": "Answer" },
+    h("div", { class: "mn-side-head" }, h("h3", { text: "Does it depend on this order?" }), what),
+    old,
+    empty,
+    body,
+  );
+  const changed = () =>
+    found
+      ? Object.entries(found.fields)
+          .filter(([k, v]) => String(shown()[k]) !== String(v))
+          .map(([k]) => k)
+      : [];
+  const stale = () => {
+    const now = changed(),
+      running = ["running", "stopping"].includes(model.get("status"));
+    old.hidden = !now.length || running;
+    setText(
+      old,
+      old.hidden
+        ? ""
+        : `The fields have changed (${now.join(", ")}). What stands here is of ${found.what}; press Run ` +
+            `for the new question.`,
+    );
+  };
+  const worth = (kind) => h("span", { class: "mn-worth", "data-worth": kind, text: WORTH[kind] });
+  const line = (name, value, kind, why) =>
+    h(
+      "tr",
+      { "data-worth": kind, "data-row": name },
+      h("th", { scope: "row", text: name }),
+      h("td", { class: "mn-value" }, h("span", { text: value })),
+      h("td", {}, worth(kind), h("span", { class: "mn-why", text: why })),
+    );
+  const head = (...titles) => h("thead", {}, h("tr", {}, ...titles.map((t) => h("th", { scope: "col", text: t }))));
+  const drawAnswer = () => {
+    found = readFound(model.get("found"));
+    empty.hidden = !!found;
+    body.hidden = !found;
+    drawer.files.hidden = !found;
+    setText(what, found?.what ?? "");
+    stale();
+    if (!found) return;
+    const f = found,
+      percentLevel = `${short(100 * f.level)} %`,
+      ready = !absent(f.rho);
+    answer.setAttribute("data-n", f.n);
+    answer.setAttribute("data-status", f.status);
+    verdict.setAttribute("data-kind", f.verdict.kind);
+    verdict.setAttribute("aria-live", f.verdict.kind === "running" ? "off" : "polite");
+    verdict.replaceChildren(h("strong", { text: f.verdict.lead }), h("span", { text: ` ${f.verdict.text}` }));
+    warnings.hidden = !f.warnings.length;
+    warnings.replaceChildren(
+      ...(f.warnings.length
+        ? [h("strong", { text: "Warnings" }), h("ul", {}, ...f.warnings.map((t) => h("li", { text: t })))]
+        : []),
+    );
+    numbers.replaceChildren(
+      h(
+        "table",
+        { class: "mn-table mn-worths" },
+        head("number", "value", "what it is worth"),
+        h(
+          "tbody",
+          {},
+          line(
+            "rows used",
+            grouped(f.n),
+            "exact",
+            `of ${grouped(f.asked)} asked, ${grouped(f.fields.rows)} ` +
+              `${f.fields.rule === "e" ? "at most" : "planned"}` +
+              `${f.left_out ? `; ${grouped(f.left_out)} without a finite score left out` : ""}` +
+              `${f.tokens ? `; ${grouped(f.tokens)} tokens of the suspect` : ""}`,
+          ),
+          line(
+            "rho",
+            ready ? `${short(f.rho)} [${short(f.low)}, ${short(f.high)}]` : "–",
+            "approximate",
+            ready
+              ? `rank correlation of score and position; ${percentLevel} interval: ${f.interval}. ` +
+                  `Negative: later rows are remembered better`
+              : "too few rows yet",
+          ),
+          line(
+            "z",
+            ready ? number(f.z) : "–",
+            "exact",
+            "mean 0 and variance 1 under random orders; no p-value by itself",
+          ),
+          line("e-value", power(f.log10_e), f.e_kind, `evidence against chance; ${f.e_worth}`),
+          ...(ready ? f.ps : []).map((p) =>
+            line(
+              p.label,
+              pText(p.p),
+              p.worth,
+              `${p.note}${p.at_floor && p.worth === "guaranteed" ? "; the smallest it can be" : ""}`,
+            ),
+          ),
+        ),
+      ),
+    );
+    rests.hidden = !f.conditions.length;
+    rests.replaceChildren(
+      ...(f.conditions.length
+        ? [h("strong", { text: "Guaranteed if" }), h("ul", {}, ...f.conditions.map((t) => h("li", { text: t })))]
+        : []),
+    );
+    qTable.lastChild.replaceChildren(
+      h(
+        "table",
+        { class: "mn-table" },
+        head("part", "position", "rows", `mean, ${f.unit}`, percentLevel),
+        h(
+          "tbody",
+          {},
+          ...[...f.q_n].map((n, i) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row", text: String(i + 1) }),
+              ...[
+                f.q_at.length ? short(f.q_at[i]) : "–",
+                grouped(n),
+                short(f.q_mean[i]),
+                absent(f.q_low[i]) ? "–" : `${short(f.q_low[i])} to ${short(f.q_high[i])}`,
+              ].map((t) => h("td", { class: "mn-value", text: t })),
+            ),
+          ),
+        ),
+      ),
+    );
+    setText(meaning, f.meaning);
+    drawCharts();
+    drawForm();
+  };
+  const panels = (c, widths) => [
+    eChart(c, found, widths[0], 244),
+    ...(found.q_n.length ? [quantileChart(c, found, widths[1], 250)] : []),
+    ...(found.null_counts.length ? [nullChart(c, found, widths[2], 244)] : []),
+  ];
+  const drawCharts = () => {
+    if (!root.isConnected) return;
+    root.setAttribute("data-dark", themeOf(root).dark);
+    if (!found) return;
+    const room = body.clientWidth || 900,
+      two = room > 800,
+      side = two ? (room - 24) / 2.15 : room,
+      widths = [side, room, side],
+      [e, q, n] = panels(
+        COLOURS_PAGE,
+        widths.map((w) => Math.max(280, Math.round(w))),
+      );
+    eBox.replaceChildren(e);
+    qBox.replaceChildren(...(q ? [q] : []));
+    nullBox.replaceChildren(...(n ? [n] : []));
+    qTable.hidden = !q;
+  };
+  const figure = () =>
+    sideBySide(
+      panels(COLOURS_PAPER, [460, 520, 460]).map((node) => ({
+        text: new XMLSerializer().serializeToString(node),
+        width: Number(node.getAttribute("width")),
+        height: Number(node.getAttribute("height")),
+      })),
+    );
+
+  // --- the suspects compared
+  const linesBox = h("div", { "data-testid": "lines" }),
+    compare = h(
+      "section",
+      { class: "mn-section", "aria-label": "Suspects compared" },
+      h("div", { class: "mn-side-head" }, h("h3", { text: "Suspects compared" })),
+      linesBox,
+    );
+  const drawLines = () => {
+    const lines = model.get("lines"),
+      level = model.get("alpha"),
+      busy = ["running", "stopping"].includes(model.get("status"));
+    if (!lines.length) {
+      linesBox.replaceChildren(
+        h("p", {
+          class: "mn-note",
+          text:
+            "Each question that is asked gets a line here, and Holm’s correction is over all of them: " +
+            "asking more suspects, or one suspect in several ways, costs evidence.",
+        }),
+      );
+      return;
+    }
+    const looked = new Set(lines.map((l) => l.suspect)).size,
+      all = model.get("suspects").length,
+      several = (key) => new Set(lines.map((l) => l[key])).size > 1;
+    const how = (l) =>
+      `${l.rule === "e" ? "stop by e" : "fixed"}${several("statistic") ? `, ${l.statistic}` : ""}` +
+      `${several("seed") ? `, seed ${l.seed}` : ""}${l.status === "stopped" ? ", stopped by hand" : ""}`;
+    linesBox.replaceChildren(
+      h("p", {
+        class: "mn-note",
+        "data-testid": "looked",
+        text:
+          `${many(lines.length, "question")} asked about ${looked} of ${many(all, "suspect")}; Holm’s ` +
+          `correction over ${lines.length === 1 ? "it" : `all ${lines.length}`}. The p of each line is ` +
+          `guaranteed if the conditions beside its answer hold, also when it was stopped by hand: 1 / ` +
+          `largest e, or for a fixed number of rows twice the smaller of that and the permutation p. A ` +
+          `line whose p is only approximate counts as p = 1. A suspect not asked yet is not corrected for.`,
+      }),
+      h(
+        "div",
+        { class: "mn-tablebox" },
+        h(
+          "table",
+          { class: "mn-table mn-lines" },
+          head(
+            "suspect",
+            "reference",
+            ...(several("transcript") ? ["transcript"] : []),
+            "rows",
+            "rho",
+            "e",
+            "p, guaranteed if",
+            "Holm",
+            `at α = ${level}`,
+          ),
+          h(
+            "tbody",
+            {},
+            ...lines.map((l) => {
+              const name = h("button", {
+                type: "button",
+                class: "mn-plain",
+                text: plainly(l.suspect),
+                "aria-label": `Show the answer for ${l.suspect}, question ${l.number}`,
+                disabled: l.p === null || busy,
+                onclick: () => send("show", { number: l.number }),
+              });
+              const cells =
+                l.p === null
+                  ? [h("td", { class: "mn-wrap", colspan: 6, text: `could not be tested, counts as p = 1: ${l.note}` })]
+                  : [
+                      h(
+                        "td",
+                        { class: "mn-value" },
+                        h("span", { text: `${grouped(l.n)} ` }),
+                        h("span", { class: "mn-why", text: how(l) }),
+                      ),
+                      h(
+                        "td",
+                        { class: "mn-value" },
+                        absent(l.rho) ? "–" : short(l.rho),
+                        h("span", {
+                          class: "mn-why",
+                          text: absent(l.low) || absent(l.rho) ? "" : `${short(l.low)} to ${short(l.high)}, approx.`,
+                        }),
+                      ),
+                      h("td", { class: "mn-value", text: power(l.log10_e) }),
+                      h("td", { class: "mn-value", text: pText(l.p), title: l.how }),
+                      h("td", { class: "mn-value", text: pText(l.holm) }),
+                      h(
+                        "td",
+                        { class: "mn-wrap" },
+                        h("strong", {
+                          text: l.reason
+                            ? `approximate: ${l.reason}`
+                            : l.holm <= level * (1 + 1e-9)
+                              ? "depends on this order"
+                              : "not shown",
+                        }),
+                        l.warnings ? h("span", { class: "mn-why", text: many(l.warnings, "warning") }) : null,
+                      ),
+                    ];
+              return h(
+                "tr",
+                { "aria-current": found?.number === l.number ? "true" : null },
+                h("th", { scope: "row", class: "mn-wrap" }, name),
+                h("td", { class: "mn-wrap", text: l.reference || "none" }),
+                ...(several("transcript") ? [h("td", { class: "mn-wrap", text: l.transcript })] : []),
+                ...cells,
+              );
+            }),
+          ),
+        ),
+      ),
+    );
+  };
+
+  // --- export, and what changes with what
+  const drawer = exportDrawer(model, (type, content) => send(type, { ...content, fields: shown() }), {
+    stem: () => `provenance_${found.fields.suspect.replace(/[^\w-]+/g, "_")}`,
+    figure,
+    table: () => quantilesCsv(found),
+    example: "report.html, report.json, rows.csv",
+  });
+  const file = (kind, text) =>
+    h("button", {
+      type: "button",
+      class: "mn-button",
+      "data-testid": `document-${kind}`,
+      text,
+      onclick: () => send("document", { kind }),
+    });
+  drawer.files.querySelector("[data-testid=csv]").textContent = "Rows by position (CSV)";
+  setText(
+    drawer.files.querySelector(".mn-saverow .mn-label"),
+    "Save on the kernel’s machine: report (.html, .json) or rows (.csv)",
+  );
+  drawer.files
+    .querySelector(".mn-buttons")
+    .prepend(file("html", "Report (HTML)"), file("json", "Result (JSON)"), file("csv", "Every row (CSV)"));
+  let taken = model.get("document").number ?? 0;
+  const take = () => {
+    const d = model.get("document");
+    if (!d.number || d.number === taken) return;
+    taken = d.number;
+    download(
+      `provenance_${(found?.fields.suspect ?? "result").replace(/[^\w-]+/g, "_")}.${d.kind}`,
+      d.type,
+      octets(d.data),
+    );
+  };
+  const root = h(
+    "div",
+    {
+      class: "mnemoscope mn-prov",
+      "data-testid": "provenance-bench",
+      "data-lm-suppress-shortcuts": "true",
+      role: "region",
+      "aria-label": "Provenance bench",
+      onkeydown: (e) => {
+        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
+          e.preventDefault();
+          e.stopPropagation();
+          run.click();
+        }
+      },
+    },
+    h(
+      "header",
+      { class: "mn-header" },
+      h("h2", { text: "Provenance bench" }),
+      h("span", { class: "mn-chip", "data-testid": "model", text: info.text }),
+    ),
+    form,
+    answer,
+    compare,
+    drawer.element,
+  );
+  mount(el, root);
+  listen(["found"], () => {
+    drawAnswer();
+  });
+  listen(["lines"], drawLines);
+  listen(["doubts"], drawForm);
+  listen(["suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed"], () => {
+    drawForm();
+    stale();
+  });
+  listen(["alpha"], drawLines);
+  listen(["status", "progress", "error"], () => {
+    drawRun();
+    stale();
+    drawForm();
+  });
+  listen(["status", "found"], drawLines);
+  listen(["saved", "code"], drawer.draw);
+  listen(["document"], take);
+  root.addEventListener("input", stale);
+  undo.push(onTheme(drawCharts), onShown(root, answer, drawCharts), hideStatic(model.get("static_key")));
+  drawAnswer();
+  drawForm();
+  drawRun();
+  drawLines();
+  drawer.draw();
+  return () => {
+    for (const f of undo) f();
+  };
+}
+
+export default { render };

@@ -1,4 +1,4 @@
-// Built by npm run build from 6 files, sha256 db5a9e2a82e334e13c25378e9555b1bbf6660283306ebe1db97bc02c216a9e82
+// Built by npm run build from 6 files, sha256 5588fa889d6023d4b344c3ae43c0c7586c60f75736f56b62b1ffc9e48bdc1166
 const t = (t, e = {}, ...s) => {
 const i = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {

@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 8f872c187bcb1f091c710cb6a49d75beb62f28c006655bf43cc07b1965e2a7dc
+// Built by npm run build from 11 files, sha256 03ddeb63623f748190734b980d41679a31a9114e7979e154ff01932d0c764403
 const e = (e, t = {}, ...n) => {
 const a = document.createElement(e);
 for (const [e, n] of Object.entries(t)) {

@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 ff2a883aa55fa2eaf8241b55167e3a6d1a8493e51d8c0c84d1c68a7d2aa99cfa
+// Built by npm run build from 11 files, sha256 de62cd1c3ef8658d96c9718637ce5b86df8890545a59863280e437c7ab4b57ec
 const t = (t, e = {}, ...s) => {
 const i = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 c9340d61695f627253bdee0efa92929afb7032b7d77b18ca84f28078e3b50583
+// Built by npm run build from 10 files, sha256 f911859c063f0fff94e2a7968c12a9d24d8533fb3c31fead5b47f91bf5c7498b
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 37d7ba00b700827ffb2dfd4fcb20c1c5ccac84c97fdb3cec5430d2eeedf4546b
+// Built by npm run build from 10 files, sha256 4f9af865f35ee7f1007b8c5efece6a566918f40bc3a34c1c27b4dce1d81490bc
 const t = (t, e = {}, ...n) => {
 const s = document.createElement(t);
 for (const [t, n] of Object.entries(e)) {

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 370d0e7e43fade3740e3dace0d59d6f2e6ea88d71ebe7af20bbfc1c09fe27e0b
+// Built by npm run build from 10 files, sha256 95eb75035c04c9f3e09442c2dffa1c0d024e90afbe5e515693d96a8a411b1e5f
 const t = (t, e = {}, ...n) => {
 const s = document.createElement(t);
 for (const [t, n] of Object.entries(e)) {

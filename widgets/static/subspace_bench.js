@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 992b91ac1f9223164f4994369cde1246d7fbbfeac941066ba7cb146f2df77713
+// Built by npm run build from 11 files, sha256 7b0f7e9bda2df338e56bc951244b9369d946d476fa0d8f6483faab782050ff7a
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {

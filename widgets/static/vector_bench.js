@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 ba485ef9f8f181adb006db3442637a26772f2d717a0bbd42e5d695b35fd3d631
+// Built by npm run build from 10 files, sha256 c971b8a952c4fa8a49e340e6cf1c515a9a1fe13a0f2b7e852eb9ac1dc1fe9af2
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
